@@ -1,0 +1,121 @@
+"""Compile numeric kernels, with a disk cache that can never serve old rules.
+
+Numba notices a change only in the file of the function it compiles, not in the helpers which that
+function calls. The cache therefore lives in a folder whose name is a digest of all sources that can
+hold a kernel, of the compiler and of the processor: any edit starts with an empty cache.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar, cast
+
+import llvmlite
+import llvmlite.binding
+import numba
+import numpy as np
+from numba.core import config as numba_config
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_PACKAGE = Path(__file__).resolve().parent
+_RESEARCH = _PACKAGE.parent / "research"
+_KEPT_DIGESTS = 8
+_DIGEST_LENGTH = 20
+
+
+def source_files() -> list[Path]:
+    """Return the Python files that can hold a kernel: this package and, in a checkout, `research`."""
+    roots = [_PACKAGE] + ([_RESEARCH] if _RESEARCH.is_dir() else [])
+    return sorted(path for root in roots for path in root.rglob("*.py"))
+
+
+@functools.cache
+def source_digest() -> str:
+    """Return the SHA-256 (hex) of all source files, by relative name and content."""
+    digest = hashlib.sha256()
+    for path in source_files():
+        digest.update(path.relative_to(_PACKAGE.parent).as_posix().encode())
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def cache_root() -> Path:
+    """Return the folder of all caches: `LOCKSTEP_CACHE_DIR`, or the user's cache folder."""
+    declared = os.environ.get("LOCKSTEP_CACHE_DIR")
+    if declared:
+        return Path(declared)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lockstep"
+
+
+@functools.cache
+def cache_directory() -> Path:
+    """Return the cache folder for exactly these sources, this compiler and this processor."""
+    parts = (
+        source_digest(),
+        numba.__version__,
+        llvmlite.__version__,
+        np.__version__,
+        sys.version,
+        platform.machine(),
+        llvmlite.binding.get_host_cpu_name(),
+        llvmlite.binding.get_host_cpu_features().flatten(),
+    )
+    key = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:_DIGEST_LENGTH]
+    folder = cache_root() / "kernels" / key
+    if not folder.is_dir():
+        folder.mkdir(parents=True, exist_ok=True)
+        _drop_oldest(folder.parent)
+    return folder
+
+
+def _drop_oldest(folder: Path) -> None:
+    """Keep the newest digests; another process may be deleting the same ones."""
+    stale = sorted(folder.iterdir(), key=lambda path: path.stat().st_mtime)[:-_KEPT_DIGESTS]
+    for path in stale:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+@contextmanager
+def _numba_cache_in(folder: Path) -> Iterator[None]:
+    """Point numba at `folder` for one declaration, and leave other users of numba alone."""
+    before = numba_config.CACHE_DIR
+    numba_config.CACHE_DIR = str(folder)
+    try:
+        yield
+    finally:
+        numba_config.CACHE_DIR = before
+
+
+def is_cached_on_disk(function: Callable[..., Any]) -> bool:
+    """Whether the digest covers the function's file, so that its code may be kept on disk."""
+    path = Path(function.__code__.co_filename).resolve()
+    return any(path.is_relative_to(root) for root in (_PACKAGE, _RESEARCH, cache_directory()))
+
+
+def kernel(function: Callable[P, R]) -> Callable[P, R]:
+    """Compile `function` on first use, without reordering of floating-point operations.
+
+    Division by zero follows IEEE 754 when compiled but raises in the Python source, which tests run
+    too; a kernel therefore guards its divisions. Functions outside the project's sources are compiled
+    but not cached on disk, since the cache key does not know them. With NUMBA_DISABLE_JIT=1 the
+    function is returned as it is.
+    """
+    cached = is_cached_on_disk(function)
+    with _numba_cache_in(cache_directory()):
+        dispatcher = numba.njit(cache=cached, error_model="numpy", nogil=True)(function)
+    return cast(Callable[P, R], dispatcher)
+
+
+def python_source(function: Callable[P, R]) -> Callable[P, R]:
+    """Return the Python function behind a kernel."""
+    return cast(Callable[P, R], getattr(function, "py_func", function))

@@ -1,0 +1,70 @@
+"""Every error that Lockstep raises on purpose.
+
+    LockstepError
+    ├── ConfigError          a configuration file or value is wrong
+    ├── DataError            input data cannot be used as it is
+    │   ├── BadBars          a row breaks a rule of `Bars`; names file, line, value and rule
+    │   ├── SourceChanged    a file changed while it was read
+    │   └── CalendarError    the trading calendar does not cover what was asked
+    ├── FeatureError         a feature declaration or its use is wrong
+    │   └── UnknownFeature   an id that no registered feature answers to
+    ├── StrategyError        an engine was assembled or used against its rules
+    └── LookaheadError       a value before a cut in history depends on what follows the cut
+
+A message names the thing, the value, the rule and what to do next, on one line: the command line
+prints it as it is and exits with code 2.
+"""
+
+from __future__ import annotations
+
+
+class LockstepError(Exception):
+    """Root of the tree; catching it catches every refusal and no programming mistake."""
+
+
+class ConfigError(LockstepError):
+    """A configuration file or value is wrong."""
+
+
+class DataError(LockstepError):
+    """Input data cannot be used as it is."""
+
+
+class BadBars(DataError):
+    """A row of market data breaks a rule.
+
+    `source` is the file (or the name of the series), `line` its 1-based line number in the file, or
+    None where there is no file; `value` is what stood there and `rule` what should have.
+    """
+
+    def __init__(self, *, source: str, line: int | None, value: object, rule: str) -> None:
+        self.source = source
+        self.line = line
+        self.value = value
+        self.rule = rule
+        where = source if line is None else f"{source}:{line}"
+        super().__init__(f"{where}: {value}: {rule}")
+
+
+class SourceChanged(DataError):
+    """A file changed while it was read."""
+
+
+class CalendarError(DataError):
+    """The trading calendar does not cover what was asked."""
+
+
+class FeatureError(LockstepError):
+    """A feature declaration or its use is wrong."""
+
+
+class UnknownFeature(FeatureError):
+    """An id that no registered feature answers to."""
+
+
+class StrategyError(LockstepError):
+    """An engine was assembled or used against its rules."""
+
+
+class LookaheadError(LockstepError):
+    """A value before a cut in history depends on what follows the cut."""

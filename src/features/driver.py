@@ -1,0 +1,110 @@
+"""Drivers: run a feature's kernel over sliding windows, the same compiled code for batch and streaming.
+
+A driver is a few generated lines around one kernel. It is written as a file into the compile cache,
+since numba cannot keep code made by `exec` or held in a closure on disk.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any, cast
+
+from lockstep.compiled import cache_directory, is_cached_on_disk, kernel, python_source
+from lockstep.features.feature import Feature
+from lockstep.features.inputs import PAIR_SUFFIX
+
+Driver = Callable[..., None]
+
+_HEADER = '''"""Generated driver of the feature {name}."""
+
+import numpy as np
+
+from lockstep.compiled import kernel
+from {module} import {name} as _feature
+
+compute = _feature.compute
+
+
+'''
+
+_COMPLETE_INPUTS = '''\
+def drive({arguments}, lookback, start, stop, out, at):
+    for i in range(start, stop):
+        first = i - lookback + 1
+        out[at + i - start] = compute({windows}) if first >= 0 else np.nan
+'''
+
+_GAPPY_INPUTS = '''\
+def drive({arguments}, lookback, start, stop, out, at):
+    run = 0
+    for i in range(max(0, start - lookback + 1), stop):
+        run = run + 1 if {present} else 0
+        if i >= start:
+            first = i - lookback + 1
+            out[at + i - start] = compute({windows}) if run >= lookback else np.nan
+'''
+
+
+def driver_source(feature: Feature) -> str:
+    """Return the text of a feature's driver.
+
+    drive(columns..., parameters..., lookback, start, stop, out, at) writes the value at bars
+    start <= i < stop to out[at:]; NaN while the window is not full, and, where an input comes from
+    another instrument, while any value in the window is missing.
+    """
+    gappy = [name for name in feature.inputs if name.endswith(PAIR_SUFFIX)]
+    windows = [f"{name}[first : i + 1]" for name in feature.inputs]
+    template = _GAPPY_INPUTS if gappy else _COMPLETE_INPUTS
+    return template.format(
+        arguments=", ".join((*feature.inputs, *feature.parameters)),
+        windows=", ".join((*windows, *feature.parameters)),
+        present=" and ".join(f"np.isfinite({name}[i])" for name in gappy),
+    )
+
+
+@functools.cache
+def driver(feature: Feature) -> Driver:
+    """Return the compiled driver of `feature`, from the disk cache where it is there."""
+    function = python_source(feature.compute)
+    if not is_cached_on_disk(function):
+        return _driver_in_memory(feature)
+    text = _HEADER.format(name=feature.name, module=function.__module__)
+    return cast(Driver, _load(_write(feature.name, text + "@kernel\n" + driver_source(feature))).drive)
+
+
+def _driver_in_memory(feature: Feature) -> Driver:
+    """Build the driver of a feature declared outside the project, for example in a notebook."""
+    import numpy as np
+
+    namespace: dict[str, Any] = {"compute": feature.compute, "np": np}
+    exec(driver_source(feature), namespace)
+    return cast(Driver, kernel(namespace["drive"]))
+
+
+def _write(name: str, text: str) -> Path:
+    path = cache_directory() / "drivers" / f"{name}.py"
+    if path.exists() and path.read_text() == text:
+        return path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
+    with os.fdopen(handle, "w") as stream:
+        stream.write(text)
+    os.replace(temporary, path)
+    return path
+
+
+def _load(path: Path) -> ModuleType:
+    name = f"lockstep_driver_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module

@@ -1,0 +1,1 @@
+"""Market data: bars, instruments and their costs, sessions, file formats, the one aggregator."""

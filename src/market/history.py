@@ -1,0 +1,46 @@
+"""`History`: the bars of several instruments and timeframes that one computation may look at."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from lockstep.errors import DataError
+from lockstep.market.bars import Bars
+from lockstep.market.instrument import Instrument
+from lockstep.market.sessions import Session
+from lockstep.market.timeframe import Timeframe
+
+
+class SeriesKey(NamedTuple):
+    """Names one series of bars."""
+
+    symbol: str
+    timeframe: Timeframe
+
+    def __str__(self) -> str:
+        return f"{self.symbol}:{self.timeframe}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Market:
+    """An instrument and the session it trades in."""
+
+    instrument: Instrument
+    session: Session
+
+
+@dataclass(frozen=True, kw_only=True)
+class History:
+    """Bars by series, and the market of every symbol that occurs in them."""
+
+    bars: Mapping[SeriesKey, Bars]
+    markets: Mapping[str, Market]
+
+    def series(self, key: SeriesKey) -> Bars:
+        """Return the bars of `key`; DataError, naming what there is, where they were not loaded."""
+        if key not in self.bars:
+            loaded = ", ".join(sorted(map(str, self.bars)))
+            raise DataError(f"no bars of {key}: loaded are {loaded}; load them or drop what needs them")
+        return self.bars[key]
