@@ -21,6 +21,7 @@ Flags = NDArray[np.bool_]
 
 PRICE_COLUMNS = ("open", "high", "low", "close")
 BAR_COLUMNS = (*PRICE_COLUMNS, "volume")
+NOT_RISING = "stamps must rise strictly: duplicate or falling stamp"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -97,12 +98,10 @@ def _frozen(values: NDArray[np.generic], dtype: type[np.generic]) -> NDArray[np.
     return array
 
 
-def violations(end: Stamps, columns: dict[str, Floats]) -> list[tuple[Flags, str, str]]:
-    """Return every rule as (rows that break it, column to show, rule), each mask of shape (n,)."""
+def value_violations(columns: dict[str, Floats]) -> list[tuple[Flags, str, str]]:
+    """Return every rule on the values of a row as (rows that break it (n,), column to show, rule)."""
     low, high = columns["low"], columns["high"]
     finite = [(~np.isfinite(columns[name]), name, "must be a finite number") for name in BAR_COLUMNS]
-    not_rising = np.zeros(end.size, dtype=np.bool_)
-    not_rising[1:] = end[1:] <= end[:-1]
     return [
         *finite,
         (high < low, "high", "high must be >= low"),
@@ -111,8 +110,14 @@ def violations(end: Stamps, columns: dict[str, Floats]) -> list[tuple[Flags, str
         (low > columns["close"], "close", "close must be >= low"),
         (high < columns["close"], "close", "close must be <= high"),
         (columns["volume"] < 0, "volume", "volume must be >= 0"),
-        (not_rising, "end", "stamps must rise strictly: duplicate or falling stamp"),
     ]
+
+
+def violations(end: Stamps, columns: dict[str, Floats]) -> list[tuple[Flags, str, str]]:
+    """Return every rule as (rows that break it (n,), column to show, rule)."""
+    not_rising = np.zeros(end.size, dtype=np.bool_)
+    not_rising[1:] = end[1:] <= end[:-1]
+    return [*value_violations(columns), (not_rising, "end", NOT_RISING)]
 
 
 def first_violation(end: Stamps, columns: dict[str, Floats]) -> tuple[int, str, str] | None:

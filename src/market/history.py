@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -31,6 +31,16 @@ class Market:
     session: Session
 
 
+class BarSet(NamedTuple):
+    """All bars that completed at one moment.
+
+    bars maps a series to (open, high, low, close, volume).
+    """
+
+    stamp: int
+    bars: Mapping[SeriesKey, tuple[float, ...]]
+
+
 @dataclass(frozen=True, kw_only=True)
 class History:
     """Bars by series, and the market of every symbol that occurs in them."""
@@ -44,3 +54,14 @@ class History:
             loaded = ", ".join(sorted(map(str, self.bars)))
             raise DataError(f"no bars of {key}: loaded are {loaded}; load them or drop what needs them")
         return self.bars[key]
+
+    def bar_sets(self) -> Iterator[BarSet]:
+        """Yield all bars in the order in which they completed, those of one stamp together."""
+        rows = {key: _rows(bars) for key, bars in self.bars.items()}
+        for stamp in sorted({int(end) for bars in self.bars.values() for end in bars.end}):
+            yield BarSet(stamp, {key: found[stamp] for key, found in rows.items() if stamp in found})
+
+
+def _rows(bars: Bars) -> dict[int, tuple[float, ...]]:
+    values = zip(*(column.tolist() for column in bars.columns().values()), strict=True)
+    return dict(zip(bars.end.tolist(), values, strict=True))

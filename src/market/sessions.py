@@ -1,4 +1,32 @@
 """Sessions: when a market is open, to which date a bar belongs, and the calendar columns of features."""
+
+from __future__ import annotations
+
+import re
+from typing import Literal
+from zoneinfo import ZoneInfo
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, field_validator
+
+from lockstep.errors import ConfigError
+from lockstep.market.bars import Flags, Floats, Stamps
+from lockstep.market.schedule import (
+    CLOSE,
+    DAY,
+    MINUTE,
+    NOMINAL_CLOSE,
+    OPEN,
+    Schedule,
+    build_schedule,
+    to_utc,
+)
+from lockstep.market.session_kernels import fill_auto_close, fill_bucket_end, fill_columns, fill_dates
+from lockstep.market.timeframe import Timeframe
+
+Dates = NDArray[np.datetime64]
+
 CALENDAR_COLUMNS: tuple[str, ...] = (
     "day_of_week",
     "month",
@@ -11,6 +39,225 @@ CALENDAR_COLUMNS: tuple[str, ...] = (
     "in_session",
 )
 
+_CLOCK = re.compile(r"([01]\d|2[0-4]):([0-5]\d)")
+_MINUTES_PER_DAY = 24 * 60
+_ANY_STAMP = 946_684_800_000_000_000  # 2000; which schedule answers for no stamps does not matter
+
+
+def clock_minute(text: str) -> int:
+    """Return minutes after midnight of a wall-clock time "HH:MM", 00:00 to 24:00; ValueError otherwise."""
+    match = _CLOCK.fullmatch(text)
+    minutes = -1 if match is None else int(match.group(1)) * 60 + int(match.group(2))
+    if not 0 <= minutes <= _MINUTES_PER_DAY:
+        raise ValueError(f'clock time {text!r}: write it quoted, as "HH:MM" from "00:00" to "24:00"')
+    return minutes
+
+
+class SessionTemplate(BaseModel):
+    """The nominal session of a market; the calendar supplies the days, early closes and late opens.
+
+    calendar      name of an exchange_calendars calendar
+    timezone      IANA name; open and close are wall clock there
+    open, close   "HH:MM"; an open at or after the close is on the calendar day before the session date
+    grid          where intraday buckets are counted from: `session`, the nominal open (futures: 18:00 +
+                  n bars), or `clock`, local midnight (equities: 10:00, 11:00 …; the bar that ends at 10:00
+                  also takes what a file has before the open at 09:30). The scheduled and the nominal
+                  close end a bucket either way.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    calendar: str
+    timezone: str
+    open: str
+    close: str
+    grid: Literal["session", "clock"] = "session"
+
+    @field_validator("open", "close", mode="before")
+    @classmethod
+    def _is_clock(cls, value: object) -> str:
+        text = str(value)
+        clock_minute(text)
+        return text
+
+    @field_validator("timezone")
+    @classmethod
+    def _is_zone(cls, value: str) -> str:
+        return known_timezone(value)
+
+    @property
+    def open_minute(self) -> int:
+        """Minutes from local midnight of the session date to the open; negative on the day before."""
+        minute = clock_minute(self.open)
+        return minute - _MINUTES_PER_DAY if minute >= self.close_minute else minute
+
+    @property
+    def close_minute(self) -> int:
+        """Minutes from local midnight of the session date to the close."""
+        return clock_minute(self.close)
+
+
+def known_timezone(name: str) -> str:
+    """Return `name` if the time zone exists; ValueError otherwise."""
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError) as error:
+        raise ValueError(f"timezone {name!r}: unknown; use an IANA name like America/New_York") from error
+    return name
+
 
 class Session:
-    """(being written)"""
+    """A session template with its calendar; stamps are int64 (n,), UTC nanoseconds, unless said otherwise.
+
+    The session date rolls at the nominal close, half-days included: a bar that ends in (nominal close of
+    the previous session, nominal close of this one] belongs to this one. The calendar is loaded on first
+    use and grows by itself; CalendarError where it does not reach.
+    """
+
+    def __init__(self, template: SessionTemplate) -> None:
+        self.template = template
+        self._length = (template.close_minute - template.open_minute) * MINUTE
+        self._schedule: Schedule | None = None
+        self._asked: tuple[int, int] | None = None
+
+    def __repr__(self) -> str:
+        return f"Session({self.template.name})"
+
+    def dates(self, end: Stamps, timeframe: Timeframe | None = None) -> Dates:
+        """Return the session dates of bars, datetime64[D] (n,).
+
+        Session bars (`timeframe` 1d) keep the date of their file, also where the calendar has no session.
+        """
+        schedule, out = self._covering(end), np.empty(end.size, dtype=np.int64)
+        fill_dates(schedule.table, schedule.offsets, _own(end), _is_session(timeframe), out)
+        return out.astype("M8[D]")
+
+    def columns(self, end: Stamps, timeframe: Timeframe) -> dict[str, Floats]:
+        """Return CALENDAR_COLUMNS by name, each float64 (n,), never NaN.
+
+        day_of_week (0 Monday … 6), month, day_of_month   of the session date
+        trading_day_of_month          scheduled sessions of that month up to and including the date
+        trading_days_left_in_month    scheduled sessions of that month after the date; 0 on the last
+        hour                          wall-clock hour of the bar's end, 0 … 23
+        minute_of_session             minutes from the scheduled open to the bar's end (session bars: to
+                                      the nominal close); negative before the open
+        session_minutes               scheduled length, early closes and late opens respected
+        in_session                    1 or 0, see `in_session`
+        """
+        return dict(zip(CALENDAR_COLUMNS, self._matrix(end, timeframe), strict=True))
+
+    def column_row(self, end: int, timeframe: Timeframe) -> Floats:
+        """Return CALENDAR_COLUMNS of one bar, float64 (9,): the bits of `columns`."""
+        return self._matrix(np.array([end], dtype=np.int64), timeframe)[:, 0]
+
+    def _matrix(self, end: Stamps, timeframe: Timeframe) -> Floats:
+        schedule, out = self._covering(end), np.empty((len(CALENDAR_COLUMNS), end.size))
+        fill_columns(schedule.table, schedule.offsets, _own(end), timeframe.is_session, self._length, out)
+        return out
+
+    def in_session(self, end: Stamps, timeframe: Timeframe) -> Flags:
+        """Return whether scheduled open < end <= scheduled close, bool (n,); session bars always are."""
+        if timeframe.is_session:
+            return np.ones(end.size, dtype=np.bool_)
+        return np.asarray((self.scheduled_open(end) < end) & (end <= self.scheduled_close(end)))
+
+    def scheduled_open(self, end: Stamps) -> Stamps:
+        """Return the scheduled open of the session that each bar belongs to."""
+        return self._lookup(end, OPEN)
+
+    def scheduled_close(self, end: Stamps) -> Stamps:
+        """Return the scheduled close of the session that each bar belongs to, early closes respected."""
+        return self._lookup(end, CLOSE)
+
+    def _lookup(self, end: Stamps, row: int) -> Stamps:
+        table = self._covering(end).table
+        return np.asarray(table[row, np.searchsorted(table[NOMINAL_CLOSE], end, side="left")])
+
+    def nominal_close(self, dates: Dates) -> Stamps:
+        """Return the template's close at each date (datetime64[D]), a session of the calendar or not."""
+        midnight = dates.astype("M8[D]").astype(np.int64) * DAY
+        return to_utc(midnight + self.template.close_minute * MINUTE, self._covering(midnight).offsets)
+
+    def scheduled_dates(self, first: np.datetime64, last: np.datetime64) -> Dates:
+        """Return all session dates of the calendar from `first` to `last`, both included."""
+        days = np.array([first, last], dtype="M8[D]").astype(np.int64)
+        known = self._covering(days * DAY).table[0]
+        return np.asarray(known[(known >= days[0]) & (known <= days[1])]).astype("M8[D]")
+
+    def bucket_end(
+        self, stamps: Stamps, timeframe: Timeframe, *, closed: Literal["left", "right"]
+    ) -> Stamps:
+        """Return the end of the bar of `timeframe` that each stamp falls into.
+
+        A stamp on a boundary belongs to the bar that ends there (`right`: stamps are bar ends) or to the
+        one that begins there (`left`: stamps are bar opens, or ticks).
+        """
+        schedule, out = self._covering(stamps), np.empty(stamps.size, dtype=np.int64)
+        step, right = timeframe.nanoseconds, closed == "right"
+        fill_bucket_end(schedule.table, _own(stamps), step, self._phase, right, out)
+        return out
+
+    def minute_of(self, clock: str) -> float:
+        """Return a wall-clock time "HH:MM" as minutes from the nominal open, 0 … length of the session.
+
+        ConfigError where the session is closed at that time.
+        """
+        try:
+            minute = clock_minute(clock) - self.template.open_minute
+        except ValueError as error:
+            raise ConfigError(str(error)) from error
+        length = self._length // MINUTE
+        inside = minute if minute <= length else minute - _MINUTES_PER_DAY
+        if not 0 <= inside <= length:
+            raise ConfigError(
+                f"clock time {clock!r}: session {self.template.name} is open from {self.template.open} "
+                f"to {self.template.close} ({self.template.timezone}); choose a time inside"
+            )
+        return float(inside)
+
+    def auto_close(self, end: Stamps, timeframe: Timeframe, cut_off: str) -> Flags:
+        """Return whether a position has to be closed by an order of this bar, bool (n,).
+
+        True from the decision bar of the session on. That is the last scheduled bar which ends at or
+        before the cut-off (wall clock) and leaves a later scheduled bar in the session to fill in: on a
+        half-day that closes before the cut-off, the last but one. ConfigError for session bars.
+        """
+        if timeframe.is_session:
+            raise ConfigError(f"auto-close {cut_off!r} on 1d bars: needs intraday bars; drop it")
+        schedule, out = self._covering(end), np.empty(end.size, dtype=np.bool_)
+        limit = int(self.minute_of(cut_off)) * MINUTE
+        fill_auto_close(schedule.table, _own(end), timeframe.nanoseconds, self._phase, limit, out)
+        return out
+
+    @property
+    def _phase(self) -> int:
+        """Nanoseconds from the point that buckets are counted from to the nominal open."""
+        minutes = clock_minute(self.template.open) if self.template.grid == "clock" else 0
+        return minutes * MINUTE
+
+    def _covering(self, stamps: Stamps) -> Schedule:
+        """Return a schedule around the stamps, loading more years where needed."""
+        schedule = self._schedule
+        if stamps.size == 0:
+            return schedule or self._build(_ANY_STAMP, _ANY_STAMP)
+        first, last = int(stamps.min()), int(stamps.max())
+        if schedule is None or not schedule.first <= first <= last <= schedule.last:
+            known = self._asked or (first, last)
+            self._asked = (min(first, known[0]), max(last, known[1]))
+            self._schedule = schedule = self._build(*self._asked)
+        return schedule
+
+    def _build(self, first: int, last: int) -> Schedule:
+        template = self.template
+        minutes = (template.open_minute, template.close_minute)
+        return build_schedule(template.calendar, template.timezone, *minutes, (first, last))
+
+
+def _is_session(timeframe: Timeframe | None) -> bool:
+    return timeframe is not None and timeframe.is_session
+
+
+def _own(stamps: Stamps) -> Stamps:
+    """Return a plain copy: a read-only or strided array would make numba compile the kernel again."""
+    return np.array(stamps, dtype=np.int64)

@@ -1,0 +1,63 @@
+"""Provenance: hashes of everything a result depends on. No time, host, user or path is in it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+from collections.abc import Mapping
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+
+import lockstep
+from lockstep.compiled import source_digest
+from lockstep.market.bars import Bars
+from lockstep.market.history import SeriesKey
+from lockstep.market.instrument import Instrument
+from lockstep.strategy.config import StrategyConfig
+
+SCHEMA = 1
+_LIBRARIES = ("backtrader", "exchange-calendars", "numba", "numpy", "pandas", "pyarrow", "pydantic")
+
+
+def provenance(
+    *,
+    config: StrategyConfig,
+    instrument: Instrument,
+    inputs: Mapping[SeriesKey, Bars],
+    fingerprints: Mapping[str, str],
+    traded: Bars,
+    seed: int,
+) -> dict[str, Any]:
+    """Return what the result of a run depends on, ready for JSON.
+
+    `run_hash` is the SHA-256 of all the rest: equal hashes mean equal artefacts.
+    """
+    content: dict[str, Any] = {
+        "schema": SCHEMA,
+        "symbol": instrument.symbol,
+        "timeframe": config.timeframe,
+        "first_bar": _iso(int(traded.end[0])),
+        "last_bar": _iso(int(traded.end[-1])),
+        "bars": len(traded),
+        "config": config.model_dump(mode="json"),
+        "config_hash": config.config_hash,
+        "instrument": instrument.model_dump(mode="json"),
+        "data_hashes": {str(key): bars.content_hash for key, bars in sorted(inputs.items())},
+        "feature_fingerprints": dict(fingerprints),
+        "code_hash": source_digest(),
+        "seed": seed,
+        "versions": {
+            "lockstep": lockstep.__version__,
+            "python": platform.python_version(),
+            **{name: version(name) for name in _LIBRARIES},
+        },
+    }
+    content["run_hash"] = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    return content
+
+
+def _iso(end: int) -> str:
+    return f"{np.datetime_as_string(np.datetime64(end, 'ns'), unit='s')}Z"

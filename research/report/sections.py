@@ -1,0 +1,201 @@
+"""The parts of the page that are text and tables: header, key figures, months, years, measures."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import numpy as np
+
+from research.report.data import ReportData, floats
+from research.report.measures import GROUPS, Measure, unnamed
+from research.report.numbers import TIMES, UNDEFINED, count, percent, ratio, usd
+from research.report.page import escaped, table
+from research.report.tables import exits, monthly_returns, readable, yearly
+
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_GAIN_RGB = (42, 111, 158)
+_LOSS_RGB = (200, 81, 43)
+_STRONGEST_SHADE = 0.85
+
+
+def header(report: ReportData) -> str:
+    """Return symbol, strategy, dates, and the warning of a proxy."""
+    dates = np.datetime_as_string(report.session_dates[[0, -1]])
+    proxy = (
+        f'<span class="proxy">Index proxy for {escaped(report.proxy_of)}: not tradable as is</span>'
+        if report.proxy_of
+        else ""
+    )
+    return (
+        f"<header><h1>{escaped(report.symbol)}<small>{escaped(report.instrument_name)}</small></h1>"
+        f'<p class="facts"><b>{escaped(report.title)}</b><span>{dates[0]} to {dates[1]}</span>'
+        f"<span>{escaped(report.timeframe)} bars</span><span>{usd(report.capital)} notional capital</span>"
+        f"{proxy}</p></header>"
+    )
+
+
+def key_figures(report: ReportData) -> str:
+    """Return the strip of ten key figures."""
+    known = report.metrics
+    commission, slippage = (
+        float(floats(report.trades, name).sum()) for name in ("commission", "slippage_cost")
+    )
+    still_open = f", {report.open_trades} open" if report.open_trades else ""
+    depth, length = known.get("max_drawdown"), count(known.get("max_drawdown_sessions"))
+    tiles = [
+        ("Net P&L", known.get("net_profit"), usd, f"{percent(known.get('total_return'))} of capital"),
+        ("CAGR", known.get("cagr"), percent, f"{percent(known.get('annual_return'))} a year, additive"),
+        ("Sharpe", known.get("sharpe"), ratio, f"volatility {percent(known.get('volatility'))}"),
+        ("Sortino", known.get("sortino"), ratio, f"Calmar {ratio(known.get('calmar'))}"),
+        (
+            "Max drawdown",
+            None if depth is None else -depth,
+            usd,
+            f"{length} sessions; {percent(known.get('max_drawdown_fraction'))} of a peak at worst",
+        ),
+        (
+            "Trades",
+            known.get("trades"),
+            count,
+            f"{ratio(known.get('average_bars_held'), 1)} bars held{still_open}",
+        ),
+        ("Win rate", known.get("win_rate"), percent, f"payoff {ratio(known.get('payoff_ratio'))}"),
+        ("Profit factor", known.get("profit_factor"), ratio, f"{usd(known.get('expectancy'))} per trade"),
+        (
+            "Exposure",
+            known.get("exposure"),
+            percent,
+            f"turnover {ratio(known.get('turnover'), 1)} {TIMES} capital a year",
+        ),
+        ("Costs paid", commission + slippage, usd, f"commission {usd(commission)}, slippage {usd(slippage)}"),
+    ]
+    return '<div class="kpis">' + "".join(_tile(*tile) for tile in tiles) + "</div>"
+
+
+def _tile(label: str, value: float | int | None, write: object, under: str) -> str:
+    assert callable(write)
+    is_loss = value is not None and value < 0
+    colour = ' class="loss"' if is_loss else ""
+    return (
+        f'<div class="kpi"><span>{escaped(label)}</span><b{colour}>{write(value)}</b>'
+        f"<span>{escaped(under)}</span></div>"
+    )
+
+
+def months(report: ReportData) -> str:
+    """Return the heat map of monthly returns with yearly totals."""
+    grid = monthly_returns(report)
+    values = grid.to_numpy()
+    known = np.abs(values[np.isfinite(values)])
+    # One extreme month must not bleach all others.
+    strongest = float(np.quantile(known, 0.95)) if known.size else 0.0
+    head = "".join(f'<th scope="col">{name}</th>' for name in ("", *_MONTHS, "Year"))
+    body = "".join(
+        f'<tr><th scope="row">{year}</th>{"".join(_shaded(value, strongest) for value in row)}'
+        f"<td>{_points(float(np.nansum(row)))}</td></tr>"
+        for year, row in zip(grid.index, values, strict=True)
+    )
+    return (
+        f'<div class="scroll"><table class="months"><thead><tr>{head}</tr></thead>'
+        f"<tbody>{body}</tbody></table></div>"
+    )
+
+
+def _points(value: float) -> str:
+    return ratio(100 * value, 1)
+
+
+def _shaded(value: float, strongest: float) -> str:
+    if not math.isfinite(value):
+        return "<td></td>"
+    share = min(abs(value) / strongest, 1.0) * _STRONGEST_SHADE if strongest > 0 else 0.0
+    red, green, blue = _GAIN_RGB if value >= 0 else _LOSS_RGB
+    ink = ";color:#fff" if share > 0.6 else ""
+    return f'<td style="background:rgba({red},{green},{blue},{share:.2f}){ink}">{_points(value)}</td>'
+
+
+def years(report: ReportData) -> str:
+    """Return the table of calendar years."""
+    rows = yearly(report)
+    head = ("Year", "Net P&amp;L", "Return", "Max drawdown", "Sharpe", "Trades", "Win rate")
+    cells = [
+        (
+            str(row.year),
+            _coloured(row.net_profit),
+            percent(row.annual_return),
+            usd(-row.max_drawdown),
+            ratio(row.sharpe),
+            count(row.trades),
+            percent(row.win_rate),
+        )
+        for row in rows
+    ]
+    total = sum(row.net_profit for row in rows)
+    known = report.metrics
+    foot = (
+        "All",
+        usd(total),
+        percent(total / report.capital),
+        usd(-(known.get("max_drawdown") or 0.0)),
+        ratio(known.get("sharpe")),
+        count(sum(row.trades for row in rows)),
+        percent(known.get("win_rate")),
+    )
+    return f'<div class="scroll">{table(head, cells, foot=foot)}</div>'
+
+
+def _coloured(amount: float) -> str:
+    return f'<span class="loss">{usd(amount)}</span>' if amount < 0 else usd(amount)
+
+
+def exit_table(report: ReportData) -> str:
+    """Return the table of exit reasons, or a sentence where no trade has ended."""
+    rows = exits(report)
+    if not rows:
+        return '<p class="empty">No trade was closed in this run.</p>'
+    head = ("Reason", "Trades", "Share", "Win rate", "Mean P&amp;L", "Total P&amp;L")
+    cells = [
+        (
+            escaped(readable(row.reason)),
+            count(row.count),
+            percent(row.share),
+            percent(row.win_rate),
+            _coloured(row.mean_pnl),
+            _coloured(row.total_pnl),
+        )
+        for row in rows
+    ]
+    return f'<div class="scroll">{table(head, cells)}</div>'
+
+
+def measures(report: ReportData) -> str:
+    """Return every measure with its convention, in columns."""
+    groups = [*GROUPS]
+    if extra := unnamed(report.metrics):
+        groups.append(("Further", extra))
+    blocks = (f"<div><h3>{name}</h3>{_measure_table(report, group)}</div>" for name, group in groups)
+    return f'<div class="columns">{"".join(blocks)}</div>'
+
+
+def _measure_table(report: ReportData, group: Iterable[Measure]) -> str:
+    rows = "".join(
+        f'<tr><th scope="row">{escaped(measure.label)}<small>{escaped(measure.note)}</small></th>'
+        f"<td>{measure.write(report.metrics.get(measure.key))}</td></tr>"
+        for measure in group
+    )
+    return f"<table><tbody>{rows}</tbody></table>"
+
+
+def provenance(report: ReportData) -> str:
+    """Return hashes, versions and seed, in the order given."""
+    rows = "".join(
+        f'<tr><th scope="row">{escaped(name)}</th><td>{escaped(value) or UNDEFINED}</td></tr>'
+        for name, value in report.provenance.items()
+    )
+    return f'<table class="provenance"><tbody>{rows}</tbody></table>'
+
+
+def notes(report: ReportData) -> str:
+    """Return the notes as a list."""
+    return '<ul class="notes">' + "".join(f"<li>{escaped(note)}</li>" for note in report.notes) + "</ul>"

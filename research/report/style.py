@@ -1,0 +1,129 @@
+"""The page's style sheet and its script."""
+
+from __future__ import annotations
+
+from research.report.theme import ACCENT, FONT, INK, LOSS, MUTED, RULE
+
+STYLE = f"""
+:root {{ color-scheme: light; }}
+* {{ box-sizing: border-box; }}
+body {{ margin: 0; background: #f4f6f8; color: {INK}; font: 14px/1.5 {FONT};
+  -webkit-font-smoothing: antialiased; }}
+main {{ max-width: 1220px; margin: 0 auto; padding: 36px 24px 48px; }}
+header {{ border-top: 3px solid {INK}; padding: 18px 0 20px; }}
+h1 {{ font-size: 27px; line-height: 1.2; font-weight: 650; letter-spacing: -0.01em; margin: 0; }}
+h1 small {{ font-size: 17px; font-weight: 400; color: {MUTED}; letter-spacing: 0; margin-left: 10px; }}
+.facts {{ margin: 8px 0 0; color: {MUTED}; display: flex; flex-wrap: wrap; gap: 4px 20px;
+  align-items: center; }}
+.facts b {{ color: {INK}; font-weight: 600; }}
+.proxy {{ color: {ACCENT}; border: 1px solid {ACCENT}; border-radius: 3px; padding: 1px 8px; font-size: 12px;
+  font-weight: 600; background: #fdf8ea; }}
+h2 {{ font-size: 14px; font-weight: 650; margin: 0 0 2px; }}
+h3 {{ font-size: 11px; font-weight: 650; letter-spacing: 0.07em; text-transform: uppercase; color: {MUTED};
+  margin: 0 0 4px; }}
+.caption {{ margin: 0 0 8px; font-size: 12px; line-height: 1.45; color: {MUTED}; }}
+.grid {{ display: grid; grid-template-columns: repeat(2, minmax(0, 1fr)); gap: 16px; }}
+.card {{ background: #fff; border: 1px solid {RULE}; border-radius: 6px; padding: 16px 18px; min-width: 0; }}
+.wide {{ grid-column: 1 / -1; }}
+.kpis {{ display: grid; grid-template-columns: repeat(5, minmax(0, 1fr)); background: {RULE}; gap: 1px;
+  border: 1px solid {RULE}; border-radius: 6px; overflow: hidden; margin-bottom: 16px; }}
+.kpi {{ background: #fff; padding: 13px 18px 12px; min-width: 0; }}
+.kpi span {{ display: block; font-size: 12px; line-height: 1.35; color: {MUTED}; }}
+.kpi b {{ display: block; font-size: 22px; line-height: 1.3; font-weight: 620; letter-spacing: -0.01em;
+  font-variant-numeric: tabular-nums; white-space: nowrap; }}
+.loss {{ color: {LOSS}; }}
+table {{ border-collapse: collapse; width: 100%; font-size: 12.5px; font-variant-numeric: tabular-nums; }}
+.scroll {{ overflow-x: auto; }}
+th, td {{ padding: 4px 8px; text-align: right; white-space: nowrap; border-bottom: 1px solid #eef1f4; }}
+th:first-child, td:first-child {{ text-align: left; padding-left: 0; }}
+th:last-child, td:last-child {{ padding-right: 0; }}
+thead th {{ font-weight: 500; color: {MUTED}; font-size: 11.5px; border-bottom-color: {RULE}; }}
+tbody th {{ font-weight: 400; }}
+tfoot th, tfoot td {{ font-weight: 600; border-bottom: 0; border-top: 1px solid {RULE}; }}
+tbody tr:last-child > * {{ border-bottom: 0; }}
+.months {{ border-collapse: separate; border-spacing: 2px; }}
+.months th, .months td, .months td:last-child {{ text-align: center; border: 0; padding: 3px 2px;
+  border-radius: 2px; }}
+.months th:first-child {{ text-align: left; padding-left: 0; }}
+.months td:last-child {{ font-weight: 600; }}
+.columns {{ display: grid; grid-template-columns: repeat(3, minmax(0, 1fr)); gap: 8px 36px; }}
+.columns small {{ display: block; font-size: 11px; line-height: 1.3; color: {MUTED}; white-space: normal; }}
+.columns tbody td {{ font-weight: 560; vertical-align: top; }}
+.figure {{ width: 100%; }}
+.empty {{ margin: 0; padding: 44px 12px; text-align: center; color: {MUTED}; background: #f8f9fb;
+  border-radius: 4px; }}
+.provenance th {{ width: 30%; padding-right: 12px; vertical-align: top; white-space: normal; }}
+.provenance td {{ text-align: left; white-space: normal; overflow-wrap: anywhere; }}
+.provenance td, pre {{ font-family: ui-monospace, "SF Mono", Menlo, Consolas, "Liberation Mono", monospace;
+  font-size: 11.5px; }}
+pre {{ margin: 0; padding: 12px 14px; background: #f8f9fb; border-radius: 4px; line-height: 1.5;
+  white-space: pre-wrap; overflow-wrap: anywhere; }}
+.notes {{ margin: 0; padding-left: 18px; }}
+@media (max-width: 900px) {{
+  main {{ padding: 20px 14px 32px; }}
+  .grid {{ grid-template-columns: minmax(0, 1fr); }}
+  .kpi b {{ font-size: 19px; }}
+  .kpi {{ padding: 11px 12px; }}
+  .columns {{ grid-template-columns: repeat(2, minmax(0, 1fr)); }}
+}}
+@media (max-width: 620px) {{
+  .kpis {{ grid-template-columns: repeat(2, minmax(0, 1fr)); }}
+  .columns {{ grid-template-columns: minmax(0, 1fr); }}
+}}
+@page {{ size: A4; margin: 10mm; }}
+@media print {{
+  body {{ background: #fff; }}
+  .card, .kpis {{ break-inside: avoid; }}
+  * {{ print-color-adjust: exact; -webkit-print-color-adjust: exact; }}
+}}
+.printing main {{ width: 718px; padding: 0; }}
+.printing .grid {{ grid-template-columns: repeat(2, minmax(0, 1fr)); gap: 10px; }}
+.printing .card {{ padding: 10px 12px; }}
+.printing .kpi b {{ font-size: 17px; }}
+.printing .kpi {{ padding: 8px 10px; }}
+.printing table {{ font-size: 10.5px; }}
+"""
+
+SCRIPT = """
+"use strict";
+const figures = [...document.querySelectorAll(".figure")];
+const config = {
+  responsive: true, displayModeBar: false,
+};
+
+// Refits each vertical axis to what the time axis shows. Stamps are ISO texts, so they compare as texts.
+function fit(element) {
+  const x = element.layout.xaxis, changes = {}, span = {};
+  const [from, to] = x.autorange || !x.range ? ["", "~"] : x.range;
+  for (const trace of element.data) {
+    const name = (trace.yaxis || "y").replace("y", "yaxis");
+    const seen = span[name] = span[name] || [Infinity, -Infinity];
+    trace.y.forEach((value, i) => {
+      if (value === null || trace.x[i] < from || trace.x[i] > to) return;
+      seen[0] = Math.min(seen[0], value);
+      seen[1] = Math.max(seen[1], value);
+    });
+  }
+  for (const [name, [low, high]] of Object.entries(span)) {
+    const room = 0.06 * (high - low) || 1;
+    if (low <= high) changes[name + ".range"] = [low - room, high + room];
+  }
+  return Plotly.relayout(element, changes);
+}
+
+for (const element of figures) {
+  const spec = JSON.parse(document.getElementById(element.id + "-data").textContent);
+  Plotly.newPlot(element, spec.data, spec.layout, config);
+  if (!element.hasAttribute("data-fit")) continue;
+  element.on("plotly_relayout", (change) => {
+    if (Object.keys(change).some((key) => key.startsWith("xaxis"))) fit(element);
+  });
+}
+
+function setPrinting(on) {
+  document.body.classList.toggle("printing", on);
+  figures.forEach((element) => Plotly.Plots.resize(element));
+}
+window.addEventListener("beforeprint", () => setPrinting(true));
+window.addEventListener("afterprint", () => setPrinting(false));
+"""

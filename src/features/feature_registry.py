@@ -1,0 +1,150 @@
+"""`FeatureRegistry`: every feature that exists, by its canonical id."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+from lockstep.errors import FeatureError, UnknownFeature
+from lockstep.features.batch import BatchFeatures
+from lockstep.features.catalogue import catalogue
+from lockstep.features.feature import Feature
+from lockstep.features.feature_id import PRODUCT, FeatureId, Term, split_name, split_qualifier
+from lockstep.features.fingerprint import fingerprint
+from lockstep.features.plan import FeaturePlan
+from lockstep.market.bars import Bars, Floats
+from lockstep.market.frames import labelled_frame
+from lockstep.market.history import History, SeriesKey
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class FeatureRegistry:
+    """The features that ids are resolved against.
+
+    `FeatureRegistry()` holds the catalogue; `register` adds one more, for example from a notebook.
+    """
+
+    def __init__(self, features: Iterable[Feature] | None = None) -> None:
+        self._features: dict[str, Feature] = {}
+        for declared in catalogue() if features is None else features:
+            self.register(declared)
+
+    def register(self, declared: Feature) -> Feature:
+        """Add a feature and return it; FeatureError where the name is taken."""
+        if declared.name in self._features:
+            taken = self._features[declared.name]
+            raise FeatureError(f"feature {declared.name}: already declared in {taken.family}; choose a name")
+        self._features[declared.name] = declared
+        return declared
+
+    def __iter__(self) -> Iterator[Feature]:
+        return iter(self._features.values())
+
+    def __len__(self) -> int:
+        return len(self._features)
+
+    @property
+    def families(self) -> tuple[str, ...]:
+        """Names of the families, sorted."""
+        return tuple(sorted({declared.family for declared in self}))
+
+    def list(self, family: str | None = None) -> tuple[str, ...]:
+        """Return example ids of all features, or of one family, sorted."""
+        if family is not None and family not in self.families:
+            raise FeatureError(f"family {family!r}: there are {', '.join(self.families)}")
+        return tuple(
+            sorted(
+                declared.spell(example)
+                for declared in self
+                if family in (None, declared.family)
+                for example in declared.examples
+            )
+        )
+
+    def parse(self, text: str) -> FeatureId:
+        """Return the parsed id; UnknownFeature or FeatureError, saying the spelling that was meant."""
+        terms = tuple(self._term(part, text) for part in text.split(PRODUCT))
+        if len(terms) > 2:
+            raise FeatureError(f"feature id {text!r}: a product has two factors")
+        parsed = FeatureId(tuple(sorted(terms, key=str)))
+        if str(parsed) != text:
+            raise FeatureError(f"feature id {text!r}: the canonical spelling is {parsed}")
+        return parsed
+
+    def _term(self, part: str, text: str) -> Term:
+        spelled, at, qualifier = part.partition("@")
+        name, parameters = split_name(spelled)
+        if name not in self._features:
+            raise UnknownFeature(f"feature id {text!r}: no feature {name!r}{self._nearest(spelled, name)}")
+        self._features[name].validate(parameters)
+        symbol, timeframe = split_qualifier(qualifier, text) if at else (None, None)
+        return Term(self._features[name], parameters, symbol, timeframe)
+
+    def _nearest(self, spelled: str, name: str) -> str:
+        near = difflib.get_close_matches(spelled, self.list(), n=1, cutoff=0.5)
+        near = near or difflib.get_close_matches(name, self._features, n=1, cutoff=0.0)
+        return f"; did you mean {near[0]}?" if near else ""
+
+    def plan(self, ids: Iterable[str], base: SeriesKey) -> FeaturePlan:
+        """Return what has to be computed for `ids` when `base` is traded."""
+        return FeaturePlan.of(tuple(self.parse(text) for text in ids), base)
+
+    def calculate(self, feature_id: str, bars: Bars, *, history: History | None = None) -> Floats:
+        """Return one feature over `bars`: float64 (n,), NaN while the window is not full.
+
+        `history` supplies what lies outside the bars: sessions for calendar features, the pair's bars,
+        other instruments and timeframes.
+        """
+        return self._batch((feature_id,), bars, history).matrix[:, 0]
+
+    def matrix(self, ids: Iterable[str], bars: Bars, *, history: History | None = None) -> pd.DataFrame:
+        """Return the features over `bars` as a DataFrame: index `end` (UTC), one column per id."""
+        batch = self._batch(tuple(ids), bars, history)
+        return labelled_frame(batch.end, batch.plan.ids, batch.matrix)
+
+    def _batch(self, ids: tuple[str, ...], bars: Bars, history: History | None) -> BatchFeatures:
+        key = SeriesKey(bars.symbol, bars.timeframe)
+        known = history or History(bars={}, markets={})
+        return BatchFeatures(
+            self.plan(ids, key), History(bars={**known.bars, key: bars}, markets=known.markets)
+        )
+
+    def describe(self, feature_id: str) -> str:
+        """Return what a reader needs to know about an id: definition, range, inputs, fingerprint."""
+        return "\n\n".join(_describe(term) for term in self.parse(feature_id).terms)
+
+    def fingerprint(self, feature_id: str) -> str:
+        """Return the hash of everything that defines the values of an id; see `fingerprint.py`."""
+        return fingerprint(self.parse(feature_id))
+
+
+def _describe(term: Term) -> str:
+    declared = term.feature
+    lines = [
+        str(term),
+        declared.documentation,
+        "",
+        f"family      {declared.family}",
+        f"inputs      {', '.join(declared.inputs)}",
+        f"lookback    {term.lookback} bars",
+        f"range       [{declared.low:g}, {declared.high:g}]",
+        f"NaN         {declared.nan}; always while the window is not full or an input is missing",
+        f"invariant   shift of prices: {_yes(declared.shift_invariant)}, "
+        f"scale of prices: {_yes(declared.scale_invariant)}",
+        f"fingerprint {fingerprint(FeatureId((term,)))}",
+    ]
+    return "\n".join(lines)
+
+
+def _yes(flag: bool) -> str:
+    return "yes" if flag else "no"
+
+
+@functools.cache
+def default_registry() -> FeatureRegistry:
+    """Return the registry of the catalogue, made once."""
+    return FeatureRegistry()

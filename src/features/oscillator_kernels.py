@@ -1,0 +1,105 @@
+"""Kernels of the oscillators that need a recursion of their own: MACD, ADX, parabolic stop."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lockstep.compiled import kernel
+from lockstep.features.inputs import Window
+from lockstep.features.recursions import (
+    decayed_mean,
+    decayed_sum,
+    recursion_bars,
+    span_alpha,
+    weight_sum,
+    wilder_alpha,
+)
+
+
+@kernel
+def macd_histogram(close: Window, fast: int, slow: int, signal: int) -> float:
+    """Return MACD line minus signal line, in points.
+
+    Both averages are warmed up before the bars of the signal line, then run along together.
+    """
+    fast_decay = 1.0 - span_alpha(fast)
+    slow_decay = 1.0 - span_alpha(slow)
+    bars = recursion_bars(span_alpha(signal))
+    first = close.size - bars
+    fast_bars = recursion_bars(span_alpha(fast))
+    slow_bars = recursion_bars(span_alpha(slow))
+    origin = close[-1]
+    fast_total = decayed_sum(close[first - fast_bars : first], origin, fast_decay)
+    slow_total = decayed_sum(close[first - slow_bars : first], origin, slow_decay)
+    fast_weight = weight_sum(fast_decay, fast_bars)
+    slow_weight = weight_sum(slow_decay, slow_bars)
+    line = np.empty(bars)
+    for i in range(bars):
+        fast_total = fast_total * fast_decay + (close[first + i] - origin)
+        slow_total = slow_total * slow_decay + (close[first + i] - origin)
+        fast_weight = fast_weight * fast_decay + 1.0
+        slow_weight = slow_weight * slow_decay + 1.0
+        line[i] = fast_total / fast_weight - slow_total / slow_weight
+    return float(line[-1] - decayed_mean(line, 1.0 - span_alpha(signal)))
+
+
+@kernel
+def directional_moves(high: Window, low: Window) -> tuple[Window, Window]:
+    """Return the n - 1 upward and downward directional movements: the larger one counts, if positive."""
+    up = np.empty(high.size - 1)
+    down = np.empty(high.size - 1)
+    for i in range(up.size):
+        rise = high[i + 1] - high[i]
+        fall = low[i] - low[i + 1]
+        up[i] = rise if rise > max(fall, 0.0) else 0.0
+        down[i] = fall if fall > max(rise, 0.0) else 0.0
+    return up, down
+
+
+@kernel
+def directional_index(high: Window, low: Window, period: int) -> float:
+    """Return Wilder's ADX, [0, 100]; the true range cancels out of |+DI - -DI| / (+DI + -DI)."""
+    decay = 1.0 - wilder_alpha(period)
+    bars = recursion_bars(wilder_alpha(period))
+    up, down = directional_moves(high, low)
+    earlier = up.size - bars
+    plus = decayed_sum(up[:earlier], 0.0, decay)
+    minus = decayed_sum(down[:earlier], 0.0, decay)
+    index = np.zeros(bars)
+    for i in range(bars):
+        plus = plus * decay + up[earlier + i]
+        minus = minus * decay + down[earlier + i]
+        if plus + minus > 0.0:
+            index[i] = 100.0 * (abs(plus - minus) / (plus + minus))
+    return max(0.0, min(100.0, decayed_mean(index, decay)))
+
+
+@kernel
+def parabolic_stop(high: Window, low: Window, step: float, limit: float) -> float:
+    """Return the parabolic stop that is in force during the newest bar, in points.
+
+    Prices are read with the sign of the side (+1 long, -1 short), so that one set of rules serves both.
+    """
+    side = 1.0 if high[1] - high[0] >= low[0] - low[1] else -1.0
+    stop = low[0] if side > 0.0 else -high[0]
+    extreme = high[1] if side > 0.0 else -low[1]
+    speed = step
+    level = stop
+    for i in range(1, high.size):
+        weak = low[i] if side > 0.0 else -high[i]
+        strong = high[i] if side > 0.0 else -low[i]
+        weak_before = low[i - 1] if side > 0.0 else -high[i - 1]
+        if weak <= stop:
+            side = -side
+            weak_before = low[i - 1] if side > 0.0 else -high[i - 1]
+            weak, strong = -strong, -weak
+            level = min(-extreme, weak, weak_before)
+            extreme = strong
+            speed = step
+        else:
+            level = stop
+            if strong > extreme:
+                extreme = strong
+                speed = min(speed + step, limit)
+        stop = min(level + speed * (extreme - level), weak, weak_before)
+    return float(side * level)

@@ -1,0 +1,246 @@
+"""Configuration shared by all families of strategies: frozen, keyword-only, unknown fields refused."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from abc import abstractmethod
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+import numpy as np
+import yaml
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from lockstep.market.asof import MaxAge
+from lockstep.market.bars import Floats
+from lockstep.market.instrument import Instrument
+from lockstep.market.sessions import Session
+from lockstep.market.timeframe import Timeframe
+from lockstep.market.validation import read_yaml, validated
+from lockstep.strategy.decision import FAMILY, MAX_BARS, THRESHOLD, WINDOW_END, WINDOW_START
+from lockstep.strategy.sizing import ANNUAL_VOLATILITY, FIXED, POINTS_AT_RISK, Exits, Sizing
+
+ACCEPT_ALL = -math.inf
+
+
+def _rising(bounds: tuple[float, float]) -> tuple[float, float]:
+    if not bounds[0] <= bounds[1]:
+        raise ValueError(f"bounds {list(bounds)}: the first must be <= the second")
+    return bounds
+
+
+def _spelled(text: str) -> str:
+    return str(Timeframe.parse(text))
+
+
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Bounds = Annotated[tuple[Finite, Finite], AfterValidator(_rising)]
+ClockTime = Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Filter(_Part):
+    """An entry needs `feature` to be at least `min` and at most `max`; NaN always blocks."""
+
+    feature: str
+    min: Finite | None = None
+    max: Finite | None = None
+    side: Literal["long", "short", "both"] = "both"
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if self.min is None and self.max is None:
+            raise ValueError(f"filter on {self.feature}: give min, max or both")
+        _rising(self.bounds)
+        return self
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """The inclusive bounds, infinite where none is given."""
+        low = -math.inf if self.min is None else self.min
+        return (low, math.inf if self.max is None else self.max)
+
+
+class Distance(_Part):
+    """A distance from the entry fill: `percent` of its price, or `atr` times the value of `feature`."""
+
+    percent: Positive | None = None
+    atr: Positive | None = None
+    feature: str = "atr_14"
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> Self:
+        if (self.percent is None) == (self.atr is None):
+            raise ValueError("give either percent or atr")
+        return self
+
+
+class FixedSize(_Part):
+    """Always the same number of contracts."""
+
+    kind: Literal["fixed"] = "fixed"
+    contracts: Positive = 1.0
+
+
+class RiskSize(_Part):
+    """Contracts such that a move of `feature` points is worth `risk` x `capital`."""
+
+    kind: Literal["risk"]
+    risk: Annotated[float, Field(gt=0, le=1)]
+    feature: str = "atr_14"
+
+
+class VolatilitySize(_Part):
+    """Contracts such that the position's yearly standard deviation is `target` x `capital`.
+
+    `feature` is the yearly volatility of the instrument as a fraction of its price.
+    """
+
+    kind: Literal["volatility"]
+    target: Annotated[float, Field(gt=0, le=5)]
+    feature: str = "realised_vol_20_252"
+
+
+class Window(_Part):
+    """Entries are taken at bars that end within [start, end], wall clock of the session's timezone."""
+
+    start: ClockTime
+    end: ClockTime
+
+
+class AgeLimits(_Part):
+    """How old a value of another series may be: bars of an intraday series, days of a daily one."""
+
+    bars: Annotated[int, Field(ge=0)] = 3
+    days: Annotated[int, Field(ge=0)] = 4
+
+    @property
+    def limits(self) -> MaxAge:
+        """The same as the market's type."""
+        return MaxAge(bars=self.bars, days=self.days)
+
+
+class StrategyConfig(_Part):
+    """What all families share.
+
+    name        names the variant in reports
+    timeframe   bars it decides on: `15min`, `1h`, `1d`
+    capital     USD that sizes and returns refer to; never the running equity
+    filters     conditions on registry ids, all of which an entry needs
+    features    further ids, recorded with each decision
+    window      entry window; auto_close: exchange time from which the position is closed, intraday only
+    max_bars    longest hold in bars, the bar of the entry fill included
+    stop, target   protective orders that rest at the broker from the fill on
+    execution   `next_open`; `close` fills at the signal bar's close, for comparison with the literature only
+    max_age     how old values of other series may be
+    """
+
+    name: str
+    timeframe: Annotated[str, AfterValidator(_spelled)] = "1d"
+    capital: Positive = 100_000.0
+    filters: tuple[Filter, ...] = ()
+    features: tuple[str, ...] = ()
+    window: Window | None = None
+    auto_close: ClockTime | None = None
+    max_bars: Annotated[int, Field(ge=1)] | None = None
+    stop: Distance | None = None
+    target: Distance | None = None
+    size: Annotated[FixedSize | RiskSize | VolatilitySize, Field(discriminator="kind")] = FixedSize()
+    execution: Literal["next_open", "close"] = "next_open"
+    max_age: AgeLimits = AgeLimits()
+
+    @field_validator("size", mode="before")
+    @classmethod
+    def _fixed_unless_said(cls, value: object) -> object:
+        return {"kind": "fixed", **value} if isinstance(value, dict) else value
+
+    @model_validator(mode="after")
+    def _sessions_need_intraday_bars(self) -> Self:
+        if self.bars.is_session and (self.window or self.auto_close):
+            raise ValueError("window and auto_close need an intraday timeframe; a daily bar is a whole session")
+        return self
+
+    @property
+    @abstractmethod
+    def signal_ids(self) -> tuple[str, ...]:
+        """Ids that the family's own rules read, the first columns of the vector."""
+
+    @property
+    @abstractmethod
+    def family_rules(self) -> tuple[float, ...]:
+        """The family's slots of the rule array."""
+
+    @property
+    def bars(self) -> Timeframe:
+        """The timeframe, parsed."""
+        return Timeframe.parse(self.timeframe)
+
+    @property
+    def feature_ids(self) -> tuple[str, ...]:
+        """Ids of the decision vector, in order, each once."""
+        wanted = [*self.signal_ids, *(each.feature for each in self.filters)]
+        wanted += [each.feature for each in (self.stop, self.target) if each is not None and each.atr]
+        if not isinstance(self.size, FixedSize):
+            wanted.append(self.size.feature)
+        return tuple(dict.fromkeys((*wanted, *self.features)))
+
+    @property
+    def config_hash(self) -> str:
+        """SHA-256 (hex) of every value but the name."""
+        content = json.dumps(self.model_dump(mode="json", exclude={"name"}), sort_keys=True)
+        return hashlib.sha256(f"{type(self).__name__} {content}".encode()).hexdigest()
+
+    def to_yaml(self) -> str:
+        """Return the configuration as YAML that `load` reads back."""
+        return yaml.safe_dump(self.model_dump(mode="json", exclude_defaults=True), sort_keys=False)
+
+    @classmethod
+    def load(cls, path: Path | str) -> Self:
+        """Read a YAML file; ConfigError naming file, field, value and rule, with the nearest field name."""
+        return validated(cls, read_yaml(Path(path)), where=str(path))
+
+    def rules(self, session: Session, threshold: float = ACCEPT_ALL) -> Floats:
+        """Return the flat rule array of `decide`; `threshold` is the model's, from its bundle."""
+        rules = np.empty(FAMILY + len(self.family_rules))
+        rules[THRESHOLD] = threshold
+        rules[WINDOW_START] = session.minute_of(self.window.start) if self.window else -math.inf
+        rules[WINDOW_END] = session.minute_of(self.window.end) if self.window else math.inf
+        rules[MAX_BARS] = self.max_bars or math.inf
+        rules[FAMILY:] = self.family_rules
+        return rules
+
+    def filter_rules(self) -> Floats:
+        """Return the filters as float64 (f, 4); see `decision.py`."""
+        sides = {"long": 1.0, "short": -1.0, "both": 0.0}
+        rows = [(self._column(each.feature), *each.bounds, sides[each.side]) for each in self.filters]
+        return np.array(rows, dtype=np.float64).reshape(len(rows), 4)
+
+    def sizing_rules(self, instrument: Instrument) -> Sizing:
+        """Return the tuple that `sizing.contracts` takes."""
+        unit, step = instrument.multiplier, instrument.size_step
+        if isinstance(self.size, FixedSize):
+            return (FIXED, self.size.contracts, 0.0, unit, step)
+        column = self._column(self.size.feature)
+        if isinstance(self.size, RiskSize):
+            return (POINTS_AT_RISK, self.capital * self.size.risk, column, unit, step)
+        return (ANNUAL_VOLATILITY, self.capital * self.size.target, column, unit, step)
+
+    def exit_rules(self) -> Exits:
+        """Return the tuple that `sizing.entry_order` takes."""
+        return (*self._distance(self.stop), *self._distance(self.target))
+
+    def _distance(self, distance: Distance | None) -> tuple[float, float, float]:
+        if distance is None:
+            return (math.nan, 0.0, 0.0)
+        if distance.percent is not None:
+            return (distance.percent / 100.0, 0.0, 0.0)
+        return (0.0, distance.atr or 0.0, self._column(distance.feature))
+
+    def _column(self, feature_id: str) -> float:
+        return float(self.feature_ids.index(feature_id))

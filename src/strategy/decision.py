@@ -1,0 +1,105 @@
+"""What every family of strategies shares in a decision: its outcomes, and the gates before an entry.
+
+A decision is one whole number. Below COLUMN_CODES it is one of the constants here; above, it carries
+the column or filter that it is about, so that each decision can be counted and explained.
+
+Arguments of a `decide`, all float64:
+
+    values        (k,) feature values in the order of the strategy's ids, NaN for missing
+    probability   the model's probability that the trade wins, 0 to 1; PASS without a model
+    clock         (in session 0/1, minute of the session, past the auto-close 0/1)
+    holding       (side +1, 0 or -1, bars held: 1 at the close of the bar of the entry fill at the open)
+    rules         flat array: the slots below, then those of the family from FAMILY on
+    filters       (f, 4): column in `values`, smallest, largest (inclusive), side (+1, -1, 0 for both)
+"""
+
+from __future__ import annotations
+
+import math
+
+from lockstep.compiled import kernel
+from lockstep.market.bars import Floats
+
+Clock = tuple[float, float, float]
+Holding = tuple[float, float]
+
+IN_SESSION, MINUTE, PAST_AUTO_CLOSE = range(3)
+SIDE, BARS_HELD = range(2)
+THRESHOLD, WINDOW_START, WINDOW_END, MAX_BARS, FAMILY = range(5)
+FILTER_COLUMN, FILTER_LOW, FILTER_HIGH, FILTER_SIDE = range(4)
+
+PASS = 1.0
+
+CLEAR = 0
+HOLD = 1
+ENTER_LONG = 2
+ENTER_SHORT = 3
+EXIT_SIGNAL = 4
+EXIT_SESSION = 5
+EXIT_MAX_BARS = 6
+NO_SIGNAL = 7
+OUTSIDE_SESSION = 8
+OUTSIDE_WINDOW = 9
+AFTER_AUTO_CLOSE = 10
+VETO = 11
+SIZE_ZERO = 12
+COLUMN_CODES = 1_000
+MISSING = 1_000
+FILTERED = 2_000
+
+NAMES = {
+    HOLD: "hold",
+    ENTER_LONG: "enter long",
+    ENTER_SHORT: "enter short",
+    EXIT_SIGNAL: "signal",
+    EXIT_SESSION: "session",
+    EXIT_MAX_BARS: "max bars",
+    NO_SIGNAL: "no signal",
+    OUTSIDE_SESSION: "outside session",
+    OUTSIDE_WINDOW: "outside window",
+    AFTER_AUTO_CLOSE: "after auto-close",
+    VETO: "veto",
+    SIZE_ZERO: "size zero",
+}
+ENTRIES = frozenset((ENTER_LONG, ENTER_SHORT))
+EXITS = frozenset((EXIT_SIGNAL, EXIT_SESSION, EXIT_MAX_BARS))
+
+
+def kind_of(code: int) -> str:
+    """Return what a decision does: `entry`, `exit`, `hold` or `no_trade`."""
+    if code in ENTRIES:
+        return "entry"
+    if code in EXITS:
+        return "exit"
+    return "hold" if code == HOLD else "no_trade"
+
+
+@kernel
+def timed_exit(clock: Clock, holding: Holding, rules: Floats) -> int:
+    """Return EXIT_SESSION past the auto-close, EXIT_MAX_BARS after the longest hold, else CLEAR."""
+    if clock[PAST_AUTO_CLOSE] != 0.0:
+        return EXIT_SESSION
+    if holding[BARS_HELD] >= rules[MAX_BARS]:
+        return EXIT_MAX_BARS
+    return CLEAR
+
+
+@kernel
+def entry_gate(values: Floats, side: float, clock: Clock, rules: Floats, filters: Floats) -> int:
+    """Return why an entry to `side` may not happen: auto-close, window, missing value, filter; or CLEAR.
+
+    Any missing value blocks, also one that only the model reads: a vector is complete or not traded.
+    """
+    if clock[PAST_AUTO_CLOSE] != 0.0:
+        return AFTER_AUTO_CLOSE
+    if not rules[WINDOW_START] <= clock[MINUTE] <= rules[WINDOW_END]:
+        return OUTSIDE_WINDOW
+    for column in range(len(values)):
+        if math.isnan(values[column]):
+            return MISSING + column
+    for row in range(filters.shape[0]):
+        applies = filters[row, FILTER_SIDE] == 0.0 or filters[row, FILTER_SIDE] == side
+        value = values[int(filters[row, FILTER_COLUMN])]
+        if applies and not filters[row, FILTER_LOW] <= value <= filters[row, FILTER_HIGH]:
+            return FILTERED + row
+    return CLEAR

@@ -1,0 +1,64 @@
+"""`build_cerebro`: the one way to assemble Backtrader, for research and live."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import backtrader as bt
+
+from lockstep.errors import StrategyError
+from lockstep.strategy.feed import backtrader_timeframe
+from lockstep.strategy.parity_strategy import Lane, ParityStrategy
+from lockstep.strategy.simulated_broker import SimulatedBroker
+
+
+def build_cerebro(
+    lanes: Sequence[Lane],
+    strategy: type[ParityStrategy],
+    *,
+    live: bool = False,
+    broker: SimulatedBroker | None = None,
+) -> bt.Cerebro:
+    """Return a Cerebro that trades `lanes` with `strategy`, ready to run.
+
+    Each lane has a feed, an account and a strategy object of its own, found by symbol and never by
+    position. `live` steps bar by bar without preloading and refuses `execution: close`; everything else
+    is the same. StrategyError where lanes contradict each other.
+    """
+    _check(lanes, live)
+    broker = broker or SimulatedBroker()
+    cerebro = bt.Cerebro(
+        stdstats=False, preload=not live, runonce=not live, live=live, exactbars=False, cheat_on_open=False
+    )
+    cerebro.setbroker(broker)
+    for lane in lanes:
+        cerebro.adddata(lane.feed, name=lane.market.instrument.symbol)
+        broker.open_book(
+            lane.feed,
+            lane.market.instrument,
+            lane.clock,
+            cash=lane.config.capital,
+            at_close=lane.config.execution == "close",
+        )
+        cerebro.addstrategy(strategy, lane=lane)
+    return cerebro
+
+
+def _check(lanes: Sequence[Lane], live: bool) -> None:
+    symbols = [lane.market.instrument.symbol for lane in lanes]
+    for lane, symbol in zip(lanes, symbols, strict=True):
+        if symbols.count(symbol) > 1:
+            raise StrategyError(f"{symbol}: two lanes trade it; one account per instrument")
+        declared = (lane.feed.p.timeframe, lane.feed.p.compression)
+        if declared != backtrader_timeframe(lane.config.bars):
+            raise StrategyError(
+                f"{symbol}: feed has (timeframe, compression) {declared}, the config {lane.config.timeframe}"
+            )
+        if lane.feed.p.name != symbol:
+            raise StrategyError(f"{symbol}: its lane has the feed of {lane.feed.p.name}")
+        if live and lane.config.execution != "next_open":
+            raise StrategyError(
+                f"{symbol}: execution {lane.config.execution} is for research; only next_open may trade"
+            )
+    if not lanes:
+        raise StrategyError("nothing to trade: give at least one lane")

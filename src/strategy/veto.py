@@ -1,0 +1,40 @@
+"""The model's veto: a probability that must reach the bundle's threshold before an entry is sent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from lockstep.errors import StrategyError
+from lockstep.market.bars import Floats
+
+
+class Classifier(Protocol):
+    """Anything with scikit-learn's `predict_proba` for two classes."""
+
+    def predict_proba(self, features: Any, /) -> Any:
+        """Return float64 (n, 2) for float64 (n, features); column 1 is the chance that the trade wins."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Veto:
+    """A model, the ids it reads in the order it reads them, and its threshold, 0 to 1."""
+
+    model: Classifier
+    feature_ids: tuple[str, ...]
+    threshold: float
+
+    def probability(self, values: Floats) -> float:
+        """Return the chance that the trade wins, for one complete vector in the order of `feature_ids`.
+
+        StrategyError where the model answers with anything but a chance: a model that fails must not trade.
+        """
+        answer = np.asarray(self.model.predict_proba(values.reshape(1, -1)), dtype=np.float64)
+        if answer.shape != (1, 2) or not 0.0 <= answer[0, 1] <= 1.0:
+            raise StrategyError(
+                f"model answered {answer.tolist()} of shape {answer.shape}: expected one row of two "
+                "probabilities; validate the bundle again"
+            )
+        return float(answer[0, 1])
