@@ -1,0 +1,1 @@
+"""What only research needs: the backtest runner, sweeps, training, validation and reports."""

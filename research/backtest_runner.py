@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
@@ -10,51 +10,107 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
 from lockstep.console import run
-from lockstep.errors import ConfigError
-from lockstep.features.feature_registry import default_registry
+from lockstep.errors import ConfigError, DataError
 from lockstep.market.config import InstrumentBook, load_instruments
-from lockstep.market.history import History
+from lockstep.market.history import SeriesKey
 from lockstep.strategy.ibs_decision import IbsConfig
 from research.backtest import Span, context_keys, run_backtest
 from research.backtest_result import BacktestResult
-from research.utils.data_loader import available_symbols, load_history
+from research.result_table import result_table
+from research.utils.data_loader import load_history
 
-BASELINE = Path("configs/strategies/ibs_baseline.yaml")
-_EVERY = 500
+BASELINE = Path(__file__).resolve().parent.parent / "configs" / "strategies" / "ibs_baseline.yaml"
+_BARS_PER_UPDATE = 1000
 
 app = typer.Typer(add_completion=False)
 
 
 @app.command()
 def main(
-    symbol: Annotated[str, typer.Option(help="symbol to trade, or several: ES,NQ")] = "",
-    symbols: Annotated[str, typer.Option(help="`all`: every symbol that the data folder holds")] = "",
-    data_dir: Annotated[Path | None, typer.Option(help="folder of <SYMBOL>_bt.csv files")] = None,
-    start: Annotated[str | None, typer.Option(help="first session date to trade, YYYY-MM-DD")] = None,
-    end: Annotated[str | None, typer.Option(help="last session date to trade, YYYY-MM-DD")] = None,
-    config: Annotated[Path, typer.Option(help="strategy YAML")] = BASELINE,
-    timeframe: Annotated[str | None, typer.Option(help="overrides the config's: 15min, 1h, 1d")] = None,
-    out: Annotated[Path, typer.Option(help="where run folders go")] = Path("results"),
-    quarantine: Annotated[bool, typer.Option(help="set bad rows aside instead of refusing the file")] = False,
-    seed: Annotated[int, typer.Option(help="recorded in the provenance")] = 0,
+    symbol: Annotated[str, typer.Option(help="Symbol to trade, or several: ES,NQ.")] = "",
+    symbols: Annotated[str, typer.Option(help="`all`: every symbol that the data folder holds.")] = "",
+    data_dir: Annotated[Path | None, typer.Option(help="Folder of the files; none: embedded data.")] = None,
+    source: Annotated[str | None, typer.Option(help="Name of a source; none: by folder name.")] = None,
+    start: Annotated[str | None, typer.Option(help="First session date to trade, YYYY-MM-DD.")] = None,
+    end: Annotated[str | None, typer.Option(help="Last session date to trade, YYYY-MM-DD.")] = None,
+    config: Annotated[Path, typer.Option(help="Strategy YAML.")] = BASELINE,
+    timeframe: Annotated[str | None, typer.Option(help="15min, 1h, 1d …; none: the config's.")] = None,
+    out: Annotated[Path, typer.Option(help="Where run folders go.")] = Path("results"),
+    quarantine: Annotated[bool, typer.Option(help="Reject bad rows to a file and keep the others.")] = False,
+    seed: Annotated[int, typer.Option(help="Recorded in the provenance.")] = 0,
 ) -> None:
     """Backtest a strategy on one or more instruments, one account each."""
     settings = IbsConfig.load(config)
     if timeframe is not None:
-        settings = IbsConfig.model_validate({**settings.model_dump(), "timeframe": timeframe})
+        settings = settings.replaced(timeframe=timeframe)
     book = load_instruments()
     console = Console()
     results = []
-    for each in chosen_symbols(symbol, symbols, data_dir, book):
-        keys = context_keys(settings, book.markets(), each)
-        history = load_history(each, data_dir, timeframe=settings.bars, context=keys, end=end, quarantine=quarantine)
-        with _progress(console, each) as on_bar:
+    for each in chosen_symbols(symbol or symbols, settings, data_dir, source, book):
+        history = load_history(
+            each,
+            data_dir,
+            timeframe=settings.bars,
+            context=context_keys(settings, book.markets, each),
+            end=end,
+            quarantine=quarantine,
+            book=book,
+            source=source,
+        )
+        with _progress(console, each, len(history.series(SeriesKey(each, settings.bars)))) as on_bar:
             span = Span(start=start, end=end)
             results.append(run_backtest(settings, history, each, span=span, seed=seed, on_bar=on_bar))
-    folders = [result.save(out) for result in results]
+    report(console, results, [result.save(out) for result in results])
+
+
+def chosen_symbols(
+    wanted: str, config: IbsConfig, data_dir: Path | None, source: str | None, book: InstrumentBook
+) -> list[str]:
+    """Return the symbols of `ES`, `ES,NQ` or `all`; ConfigError where nothing is named or found."""
+    if wanted != "all":
+        named = [part.strip() for part in wanted.split(",") if part.strip()]
+        if not named:
+            raise ConfigError("no symbol: give --symbol ES, --symbol ES,NQ or --symbols all")
+        return named
+    found = [each for each in book.instruments if _has_bars(each, config, data_dir, source, book)]
+    if not found:
+        raise ConfigError(f"--symbols all: no file of a known symbol in {data_dir or 'the embedded data'}")
+    return found
+
+
+def _has_bars(
+    symbol: str, config: IbsConfig, data_dir: Path | None, source: str | None, book: InstrumentBook
+) -> bool:
+    try:
+        book.source(symbol, data_dir, timeframe=config.bars, name=source)
+    except (ConfigError, DataError):
+        return False
+    return True
+
+
+@contextmanager
+def _progress(console: Console, symbol: str, bars: int) -> Iterator[Callable[[int], None]]:
+    columns = (TextColumn(symbol), BarColumn(), MofNCompleteColumn(), TextColumn("bars"), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task(symbol, total=bars)
+
+        def on_bar(seen: int) -> None:
+            if seen % _BARS_PER_UPDATE == 0:
+                progress.update(task, completed=seen)
+
+        yield on_bar
+
+
+def report(console: Console, results: Sequence[BacktestResult], folders: Sequence[Path]) -> None:
+    """Print the result table and where the tear sheets are."""
     console.print(result_table(results))
+    for note in dict.fromkeys(note for result in results for note in result.report_data().notes):
+        console.print(note, style="dim")
     for folder in folders:
-        console.print(f"tear sheet: {folder / 'tearsheet.html'}", soft_wrap=True)
+        console.print(f"tear sheet: {folder / 'tearsheet.html'}", soft_wrap=True, highlight=False)
+
+
+if __name__ == "__main__":
+    run(app)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from research.report.data import ReportData, floats
+from research.report.figures_trades import FIRST_VIEW_BARS
 from research.report.numbers import percent, ratio, usd
+from research.report.series import thinning_note
 from research.report.tables import ibs_deciles
 
 
@@ -18,6 +20,14 @@ def distribution(report: ReportData) -> str:
         f"Net of commission and slippage. Mean {usd(float(pnl.mean()))} (dotted), "
         f"median {usd(float(np.median(pnl)))} (dashed)."
     )
+
+
+def trades(report: ReportData) -> str:
+    """Return what the time axis is, what the first view shows, and whether points were left out."""
+    bars = len(report.equity)
+    clock = "Session dates." if report.is_daily else "Bar ends in UTC."
+    view = f"First view: the last {FIRST_VIEW_BARS} bars. " if bars > FIRST_VIEW_BARS else ""
+    return f"{clock} {view}Drag to zoom, double-click for all. {thinning_note(bars)}".rstrip()
 
 
 def rolling(report: ReportData) -> str:

@@ -7,7 +7,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from lockstep import metrics
-from research.report.data import ReportData, floats
+from research.report.data import Floats, ReportData, floats
 from research.report.numbers import percent, usd
 from research.report.series import bar_texts, thin, times_of
 from research.report.tables import session_table
@@ -61,9 +61,18 @@ def equity_and_drawdown(report: ReportData) -> go.Figure:
         yaxis=axis(domain=[0.34, 1.0], tickformat="$~s", title=titled("Equity")),
         yaxis2=axis(domain=[0.0, 0.27], tickformat="$~s", nticks=4, title=titled("Drawdown")),
     )
+    _widen_if_flat(drawn, report.capital, equity, under)
     level(drawn, report.capital)
     _shade_deepest(drawn, report, times)
     return drawn
+
+
+def _widen_if_flat(drawn: go.Figure, capital: float, equity: Floats, under: Floats) -> None:
+    """Left alone, the axis of a curve that never moves shows fractions of a cent."""
+    if np.ptp(equity) == 0:
+        drawn.update_layout(yaxis={"range": [equity[0] - capital / 100, equity[0] + capital / 100]})
+    if not under.any():
+        drawn.update_layout(yaxis2={"range": [-capital / 100, 0.0]})
 
 
 def _shade_deepest(drawn: go.Figure, report: ReportData, times: np.ndarray) -> None:
@@ -89,13 +98,13 @@ def _shade_deepest(drawn: go.Figure, report: ReportData, times: np.ndarray) -> N
 
 
 def rolling_sharpe(report: ReportData) -> go.Figure | None:
-    """Return the annualised Sharpe ratio of the last 126 sessions; None while there are fewer."""
+    """Return the annualised Sharpe ratio of the last 126 sessions; None where it is nowhere defined."""
     sessions = session_table(report)
-    if len(sessions) < ROLLING_SESSIONS:
-        return None
     returns = floats(sessions, "return")
     rolled = metrics.rolling_sharpe(returns, ROLLING_SESSIONS, metrics.SESSIONS_PER_YEAR)
-    keep = thin(rolled)[np.isfinite(rolled[thin(rolled)])]
+    if not np.isfinite(rolled).any():
+        return None
+    keep = thin(rolled)
     dates = np.datetime_as_string(sessions["date"].to_numpy().astype("datetime64[D]"))
     drawn = figure(300)
     drawn.add_scatter(
@@ -108,8 +117,7 @@ def rolling_sharpe(report: ReportData) -> go.Figure | None:
     )
     drawn.update_layout(xaxis=time_axis(), yaxis=axis(tickformat=".1f", zeroline=True, zerolinecolor=MUTED))
     overall = metrics.sharpe(returns, metrics.SESSIONS_PER_YEAR)
-    if np.isfinite(overall):
-        level(drawn, overall)
+    level(drawn, overall)
     return drawn
 
 
@@ -130,9 +138,7 @@ def costs_paid(report: ReportData) -> go.Figure | None:
             stackgroup="costs",
             hovertemplate="$%{y:,.2f}",
         )
-    drawn.update_layout(
-        xaxis=time_axis(), yaxis=axis(tickformat="$~s", rangemode="tozero"), showlegend=True
-    )
+    drawn.update_layout(xaxis=time_axis(), yaxis=axis(tickformat="$~s", rangemode="tozero"), showlegend=True)
     return drawn
 
 

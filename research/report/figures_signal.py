@@ -45,10 +45,11 @@ def next_move_by_ibs(report: ReportData) -> go.Figure | None:
             tickmode="array",
             tickvals=labels,
             ticktext=[
-                f"{label}<br>n={count(number)}" for label, number in zip(labels, deciles.count, strict=True)
+                f"{label.replace(EN_DASH, EN_DASH + '<br>')}<br>{count(number)}"
+                for label, number in zip(labels, deciles.count, strict=True)
             ],
-            tickfont={"size": 9, "color": MUTED},
-            title=titled("IBS of the bar"),
+            tickfont={"size": 10, "color": MUTED},
+            title=titled("IBS of the bar, number of bars"),
         ),
         yaxis=axis(ticksuffix="%" if deciles.in_percent else "", zeroline=True, zerolinecolor=MUTED),
     )
@@ -77,7 +78,7 @@ def reasons_for_no_trade(report: ReportData) -> go.Figure | None:
         hovertemplate="%{customdata}: %{x:,}<extra></extra>",
     )
     drawn.update_layout(
-        xaxis=axis(range=[0, float(np.max(values)) * 1.28], showticklabels=False, showgrid=False),
+        xaxis=axis(range=[0, float(np.max(values)) * 1.4], showticklabels=False, showgrid=False),
         yaxis=axis(
             autorange="reversed",
             showgrid=False,

@@ -17,6 +17,7 @@ from research.report.theme import GAIN, INK, LOSS, MUTED, PRICE, axis, figure, t
 
 FIRST_VIEW_BARS = 250
 _MOST_BINS = 60
+_FEW = 6
 _PADDING = 0.06
 
 
@@ -41,8 +42,13 @@ def pnl_distribution(report: ReportData) -> go.Figure | None:
         )
     drawn.update_layout(
         barmode="overlay",
-        xaxis=axis(tickformat="$~s", showgrid=False, title=titled("Net result of a trade")),
-        yaxis=axis(title=titled("Trades"), rangemode="tozero"),
+        xaxis=axis(
+            tickformat="$~s",
+            showgrid=False,
+            title=titled("Net result of a trade"),
+            range=[edges[0] - 2 * width, edges[-1] + 2 * width],
+        ),
+        yaxis=axis(title=titled("Trades"), rangemode="tozero", dtick=1 if counts.max() < _FEW else None),
     )
     drawn.add_vline(x=float(pnl.mean()), line={"color": INK, "width": 1.2, "dash": "dot"})
     drawn.add_vline(x=float(np.median(pnl)), line={"color": MUTED, "width": 1.2, "dash": "dash"})
@@ -86,7 +92,7 @@ def trades_on_price(report: ReportData) -> go.Figure:
         xaxis=time_axis(range=_first_view(times), rangeselector=_view_buttons()),
         yaxis=axis(range=_price_range(report), tickformat=",~f"),
         showlegend=True,
-        legend={"x": 1, "xanchor": "right"},
+        legend={"y": -0.08, "yanchor": "top"},
     )
     return drawn
 

@@ -19,12 +19,18 @@ def plain(text: object) -> str:
     return html.escape(str(text), quote=False)
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, foot: Sequence[str] | None = None) -> str:
+def table(
+    head: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    foot: Sequence[str] | None = None,
+    classes: str = "",
+) -> str:
     """Return a table of ready cells (escape them before); the first column is text, the rest numbers."""
     top = "".join(f'<th scope="col">{cell}</th>' for cell in head)
     body = "".join(_row(cells) for cells in rows)
     bottom = f"<tfoot>{_row(foot)}</tfoot>" if foot else ""
-    return f"<table><thead><tr>{top}</tr></thead><tbody>{body}</tbody>{bottom}</table>"
+    return f'<table class="{classes}"><thead><tr>{top}</tr></thead><tbody>{body}</tbody>{bottom}</table>'
 
 
 def _row(cells: Sequence[str]) -> str:

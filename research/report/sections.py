@@ -142,7 +142,7 @@ def years(report: ReportData) -> str:
         count(sum(row.trades for row in rows)),
         percent(known.get("win_rate")),
     )
-    return f'<div class="scroll">{table(head, cells, foot=foot)}</div>'
+    return f'<div class="scroll">{table(head, cells, foot=foot, classes="even")}</div>'
 
 
 def _coloured(amount: float) -> str:

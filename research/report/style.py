@@ -24,6 +24,8 @@ h3 {{ font-size: 11px; font-weight: 650; letter-spacing: 0.07em; text-transform:
 .caption {{ margin: 0 0 8px; font-size: 12px; line-height: 1.45; color: {MUTED}; }}
 .grid {{ display: grid; grid-template-columns: repeat(2, minmax(0, 1fr)); gap: 16px; }}
 .card {{ background: #fff; border: 1px solid {RULE}; border-radius: 6px; padding: 16px 18px; min-width: 0; }}
+.card {{ display: flex; flex-direction: column; }}
+.card > h2:not(:has(+ .caption)) {{ margin-bottom: 10px; }}
 .wide {{ grid-column: 1 / -1; }}
 .kpis {{ display: grid; grid-template-columns: repeat(5, minmax(0, 1fr)); background: {RULE}; gap: 1px;
   border: 1px solid {RULE}; border-radius: 6px; overflow: hidden; margin-bottom: 16px; }}
@@ -41,6 +43,7 @@ thead th {{ font-weight: 500; color: {MUTED}; font-size: 11.5px; border-bottom-c
 tbody th {{ font-weight: 400; }}
 tfoot th, tfoot td {{ font-weight: 600; border-bottom: 0; border-top: 1px solid {RULE}; }}
 tbody tr:last-child > * {{ border-bottom: 0; }}
+.even {{ table-layout: fixed; min-width: 560px; }}
 .months {{ border-collapse: separate; border-spacing: 2px; }}
 .months th, .months td, .months td:last-child {{ text-align: center; border: 0; padding: 3px 2px;
   border-radius: 2px; }}
@@ -50,7 +53,7 @@ tbody tr:last-child > * {{ border-bottom: 0; }}
 .columns small {{ display: block; font-size: 11px; line-height: 1.3; color: {MUTED}; white-space: normal; }}
 .columns tbody td {{ font-weight: 560; vertical-align: top; }}
 .figure {{ width: 100%; }}
-.empty {{ margin: 0; padding: 44px 12px; text-align: center; color: {MUTED}; background: #f8f9fb;
+.empty {{ margin: 0; padding: 44px 12px; flex: 1; display: grid; place-items: center; text-align: center; color: {MUTED}; background: #f8f9fb;
   border-radius: 4px; }}
 .provenance th {{ width: 30%; padding-right: 12px; vertical-align: top; white-space: normal; }}
 .provenance td {{ text-align: left; white-space: normal; overflow-wrap: anywhere; }}
@@ -64,7 +67,8 @@ pre {{ margin: 0; padding: 12px 14px; background: #f8f9fb; border-radius: 4px; l
   .grid {{ grid-template-columns: minmax(0, 1fr); }}
   .kpi b {{ font-size: 19px; }}
   .kpi {{ padding: 11px 12px; }}
-  .columns {{ grid-template-columns: repeat(2, minmax(0, 1fr)); }}
+  .columns {{ grid-template-columns: repeat(2, minmax(0, 1fr)); align-items: start; }}
+  .columns > :nth-child(2) {{ grid-row: span 2; }}
 }}
 @media (max-width: 620px) {{
   .kpis {{ grid-template-columns: repeat(2, minmax(0, 1fr)); }}
@@ -76,12 +80,14 @@ pre {{ margin: 0; padding: 12px 14px; background: #f8f9fb; border-radius: 4px; l
   .card, .kpis {{ break-inside: avoid; }}
   * {{ print-color-adjust: exact; -webkit-print-color-adjust: exact; }}
 }}
-.printing main {{ width: 718px; padding: 0; }}
+.printing main {{ width: 716px; padding: 0; }}
 .printing .grid {{ grid-template-columns: repeat(2, minmax(0, 1fr)); gap: 10px; }}
 .printing .card {{ padding: 10px 12px; }}
 .printing .kpi b {{ font-size: 17px; }}
 .printing .kpi {{ padding: 8px 10px; }}
-.printing table {{ font-size: 10.5px; }}
+.printing table {{ font-size: 10px; }}
+.printing th, .printing td {{ padding-left: 4px; padding-right: 4px; }}
+.printing .scroll {{ overflow: visible; }}
 """
 
 SCRIPT = """
@@ -120,9 +126,12 @@ for (const element of figures) {
   });
 }
 
+// Plotly's own resizing waits a tenth of a second, by when the page has been printed.
 function setPrinting(on) {
   document.body.classList.toggle("printing", on);
-  figures.forEach((element) => Plotly.Plots.resize(element));
+  for (const element of figures) {
+    Plotly.relayout(element, on ? { width: element.clientWidth } : { width: null, autosize: true });
+  }
 }
 window.addEventListener("beforeprint", () => setPrinting(true));
 window.addEventListener("afterprint", () => setPrinting(false));

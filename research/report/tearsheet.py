@@ -70,7 +70,7 @@ def _account_cards(report: ReportData) -> list[str]:
             figure_block(
                 "rolling",
                 rolling_sharpe(report),
-                empty=f"Needs {ROLLING_SESSIONS} sessions; this run has {sessions}.",
+                empty=f"Needs {ROLLING_SESSIONS} sessions in which equity moves; this run has {sessions} in all.",
             ),
             caption=captions.rolling(report),
         ),
@@ -79,13 +79,11 @@ def _account_cards(report: ReportData) -> list[str]:
 
 def _trade_cards(report: ReportData) -> list[str]:
     following = "session" if report.is_daily else "bar"
-    clock = "Session dates." if report.is_daily else "Bar ends in UTC."
     return [
         card(
             "Trades on price",
             figure_block("trades", trades_on_price(report), empty="", fit=True),
-            caption=f"{clock} Drag to zoom, double-click for everything. "
-            + thinning_note(len(report.equity)),
+            caption=captions.trades(report),
             classes="wide",
         ),
         card(

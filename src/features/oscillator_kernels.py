@@ -58,20 +58,26 @@ def directional_moves(high: Window, low: Window) -> tuple[Window, Window]:
 
 @kernel
 def directional_index(high: Window, low: Window, period: int) -> float:
-    """Return Wilder's ADX, [0, 100]; the true range cancels out of |+DI - -DI| / (+DI + -DI)."""
+    """Return Wilder's ADX, [0, 100]; the true range cancels out of |+DI - -DI| / (+DI + -DI).
+
+    The second average runs over the last recursion_bars values, the first over all.
+    """
     decay = 1.0 - wilder_alpha(period)
     bars = recursion_bars(wilder_alpha(period))
     up, down = directional_moves(high, low)
     earlier = up.size - bars
     plus = decayed_sum(up[:earlier], 0.0, decay)
     minus = decayed_sum(down[:earlier], 0.0, decay)
-    index = np.zeros(bars)
+    net = np.empty(bars)
+    both = np.empty(bars)
     for i in range(bars):
         plus = plus * decay + up[earlier + i]
         minus = minus * decay + down[earlier + i]
-        if plus + minus > 0.0:
-            index[i] = 100.0 * (abs(plus - minus) / (plus + minus))
-    return max(0.0, min(100.0, decayed_mean(index, decay)))
+        net[i] = abs(plus - minus)
+        both[i] = plus + minus
+    for i in range(bars):
+        net[i] = 100.0 * (net[i] / both[i]) if both[i] > 0.0 else 0.0
+    return max(0.0, min(100.0, decayed_mean(net, decay)))
 
 
 @kernel

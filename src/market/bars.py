@@ -126,8 +126,10 @@ def first_violation(end: Stamps, columns: dict[str, Floats]) -> tuple[int, str, 
     for mask, name, rule in violations(end, columns):
         row = int(mask.argmax()) if mask.any() else -1
         if row >= 0 and (best is None or row < best[0]):
-            value = np.datetime_as_string(end[row].view("M8[ns]"), unit="s") if name == "end" else (
-                repr(float(columns[name][row]))
+            value = (
+                np.datetime_as_string(end[row].view("M8[ns]"), unit="s")
+                if name == "end"
+                else (repr(float(columns[name][row])))
             )
             best = (row, f"{name} {value}", rule)
     return best

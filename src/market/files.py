@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import numpy as np
 
+from lockstep.errors import DataError
 from lockstep.market.bars import BAR_COLUMNS, NOT_RISING, Bars, Flags, Floats, Stamps, value_violations
 from lockstep.market.faults import Fault, Faults
 from lockstep.market.sessions import Session
@@ -96,7 +97,7 @@ def read_ticks(path: Path, *, symbol: str, source: Source, quarantine: bool = Fa
 def _checked(
     table: Table,
     source: Source,
-    names: dict[str, tuple[str, ...]],
+    names: Mapping[str, tuple[str, ...]],
     check: Callable[[Stamps, Columns, Faults], Stamps],
     quarantine: bool,
 ) -> tuple[Stamps, Columns, tuple[Fault, ...]]:
@@ -126,8 +127,8 @@ def _rejected(table: Table, raw: dict[str, Any], faults: Faults) -> tuple[Fault,
         Fault(int(table.lines[row]), f"{column} {shown(raw[column], row)}", rule)
         for row, column, rule in faults.rows()
     ]
-    for line, count in table.ragged:
-        found.append(Fault(line, f"{count} columns", f"expected {len(table.names)} columns, as in the header"))
+    rule = f"expected {len(table.names)} columns, as in the header"
+    found.extend(Fault(line, f"{count} columns", rule) for line, count in table.ragged)
     return tuple(sorted(found))
 
 
@@ -193,12 +194,10 @@ def _write_rejected(path: Path, table: Table, rejected: tuple[Fault, ...]) -> Pa
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Write a file so that a reader, or a crash, sees the old or the new one."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
+    """Write a file so that a reader, or a crash, sees the old or the new one; DataError where it cannot."""
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+        with tempfile.NamedTemporaryFile("w", dir=path.parent, encoding="utf-8", delete=False) as stream:
             stream.write(text)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+        os.replace(stream.name, path)
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror}: cannot be written; check the folder") from error

@@ -74,7 +74,7 @@ def build_schedule(
 def _year(stamp: int) -> int:
     year = (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=stamp // 1000)).year
     if not _EARLIEST < year < _LATEST:
-        raise CalendarError(f"year {year}: calendars are used from {_EARLIEST} to {_LATEST}; check the stamps")
+        raise CalendarError(f"year {year}: must be between {_EARLIEST} and {_LATEST}; check the stamps")
     return year
 
 

@@ -39,7 +39,7 @@ def session_of_start(table: Stamps, stamp: int) -> int:
 @kernel
 def local_time(offsets: Stamps, stamp: int) -> int:
     """Return the wall clock as nanoseconds since 1970."""
-    index = np.searchsorted(offsets[SINCE], stamp, side="right") - 1
+    index = int(np.searchsorted(offsets[SINCE], stamp, side="right")) - 1
     return int(stamp + offsets[OFFSET, max(index, 0)])
 
 

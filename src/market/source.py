@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from lockstep.errors import ConfigError, DataError
-from lockstep.market.sessions import known_timezone
+from lockstep.market.session_template import known_timezone
 from lockstep.market.timeframe import Timeframe
 
 SUFFIXES = (".csv", ".csv.gz", ".parquet")

@@ -43,14 +43,14 @@ def _parsed(column: Any, source: Source, faults: Faults) -> tuple[Stamps, Flags]
     """Return nanoseconds as written (UTC where an offset is given), and which rows have an offset."""
     import pyarrow as pa
 
-    form = source.stamp_format or "ISO 8601"
+    form = source.stamp_format or "2024-01-31 15:30:00 (ISO 8601)"
     if pa.types.is_timestamp(column.type) or pa.types.is_date(column.type):
         aware = np.full(len(column), getattr(column.type, "tz", None) is not None)
         stamps = _as_written(column.to_pandas(), None)
     else:
         stamps, aware = _from_text(column.cast(pa.string()), source.stamp_format)
     bad = np.isnat(stamps) | (stamps < _FIRST) | (stamps >= _LAST)
-    faults.add(bad, COLUMN, f"must be a stamp in the form {form}, like 2024-01-31 15:30:00, from 1700 to 2249")
+    faults.add(bad, COLUMN, f"must be a stamp in the form {form}, from 1700 to 2249")
     return np.where(bad, np.datetime64(0, "ns"), stamps).astype("M8[ns]").astype(np.int64), aware
 
 

@@ -101,7 +101,8 @@ def _unzipped(path: Path, data: bytes) -> bytes:
     try:
         return gzip.decompress(data)
     except (OSError, EOFError, zlib.error) as error:
-        raise BadBars(source=str(path), line=None, value=str(error), rule="must be a complete gzip file") from error
+        rule = "must be a complete gzip file"
+        raise BadBars(source=str(path), line=None, value=str(error), rule=rule) from error
 
 
 def _csv(path: Path, data: bytes) -> Table:
@@ -127,9 +128,7 @@ def _csv(path: Path, data: bytes) -> Table:
         # Row numbers are only reported by the single-threaded reader. Quotes are taken off below: a stray
         # one must not swallow the lines behind it.
         read_options=csv.ReadOptions(use_threads=False, column_names=slots, skip_rows=1),
-        parse_options=csv.ParseOptions(
-            quote_char=False, ignore_empty_lines=False, invalid_row_handler=skip
-        ),
+        parse_options=csv.ParseOptions(quote_char=False, ignore_empty_lines=False, invalid_row_handler=skip),
         convert_options=csv.ConvertOptions(
             column_types=dict.fromkeys(slots, pa.string()), strings_can_be_null=False
         ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lockstep.errors import BadBars
 from lockstep.market.bars import Floats, Stamps
@@ -36,7 +37,7 @@ class Ticks:
         self._refuse(np.flatnonzero(~(np.isfinite(self.volume) & (self.volume >= 0))), self.volume,
                      "volume must be a finite number >= 0")  # fmt: skip
 
-    def _refuse(self, rows: Stamps, values: np.ndarray, rule: str) -> None:  # type: ignore[type-arg]
+    def _refuse(self, rows: Stamps, values: NDArray[np.generic], rule: str) -> None:
         if rows.size:
             row = int(rows[0])
             raise BadBars(source=self.source, line=None, value=f"tick {row}: {values[row]}", rule=rule)

@@ -205,6 +205,10 @@ class StrategyConfig(_Part):
         """Read a YAML file; ConfigError naming file, field, value and rule, with the nearest field name."""
         return validated(cls, read_yaml(Path(path)), where=str(path))
 
+    def replaced(self, **changes: object) -> Self:
+        """Return a validated copy with other values; ConfigError as for a file."""
+        return validated(type(self), {**self.model_dump(), **changes}, where=self.name)
+
     def rules(self, session: Session, threshold: float = ACCEPT_ALL) -> Floats:
         """Return the flat rule array of `decide`; `threshold` is the model's, from its bundle."""
         rules = np.empty(FAMILY + len(self.family_rules))

@@ -43,7 +43,8 @@ def trading_day_of_month(trading_day_of_month: Window) -> float:
     """Number of the session within its month, by the exchange's calendar; the first is 1.
 
     Range [1, 31]. Never NaN.
-    Source: Lakonishok and Smidt, Are Seasonal Anomalies Real?, Review of Financial Studies 1 (1988), pp. 403-425.
+    Source: Lakonishok and Smidt, Are Seasonal Anomalies Real?, Review of Financial Studies 1 (1988),
+    pp. 403-425.
     """
     return float(trading_day_of_month[-1])
 
@@ -53,7 +54,8 @@ def month_end(trading_days_left_in_month: Window, days: int) -> float:
     """1 on the last `days` sessions of a month, by the exchange's calendar, else 0.
 
     Range {0, 1}. Never NaN.
-    Source: Lakonishok and Smidt, Are Seasonal Anomalies Real?, Review of Financial Studies 1 (1988), pp. 403-425.
+    Source: Lakonishok and Smidt, Are Seasonal Anomalies Real?, Review of Financial Studies 1 (1988),
+    pp. 403-425.
     """
     return 1.0 if trading_days_left_in_month[-1] < days else 0.0
 

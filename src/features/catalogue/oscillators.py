@@ -110,13 +110,13 @@ def macd_hist_atr(
     """MACD histogram in ATRs: the MACD line (EMA fast - EMA slow) minus its EMA of `signal` bars.
 
     Range (-inf, inf); 0 where the ATR of `period` bars is 0. Never NaN.
-    Source: Appel, Technical Analysis: Power Tools for Active Investors (2005), chapter 8; histogram by Aspray.
+    Source: Appel, Technical Analysis: Power Tools for Active Investors (2005), chapter 8.
     """
     return in_atr(macd_histogram(close, fast, slow, signal), high, low, close, period)
 
 
 @feature(
-    lookback=lambda period: 2 * wilder_bars(period) + 1,
+    lookback=lambda period: wilder_bars(period) * 6 // 5 + 1,
     range=(0, 100),
     shift_invariant=True,
     scale_invariant=True,
@@ -125,6 +125,8 @@ def macd_hist_atr(
 def adx(high: Window, low: Window, close: Window, period: int) -> float:
     """Average directional index: Wilder's average of 100 * |+DI - -DI| / (+DI + -DI).
 
+    The second average runs over as many bars as any Wilder average, the first began a fifth earlier: what it
+    lacks then passes on with the least weights of the second, and the sum is as exact as either.
     Range [0, 100]; a bar without any directional movement in its window counts 0. Never NaN.
     Source: Wilder, New Concepts in Technical Trading Systems (1978), section IV.
     """

@@ -36,7 +36,8 @@ def pair_log_ratio_z(close: Window, close_pair: Window, bars: int) -> float:
 
     Range (-inf, inf), at most sqrt(bars - 1) from 0; 0 where the ratio does not vary. NaN where a close of
     either instrument in the window is not positive.
-    Source: Gatev, Goetzmann and Rouwenhorst, Pairs Trading, Review of Financial Studies 19 (2006), pp. 797-827.
+    Source: Gatev, Goetzmann and Rouwenhorst, Pairs Trading, Review of Financial Studies 19 (2006),
+    pp. 797-827.
     """
     logs = np.empty(bars)
     for i in range(bars):
@@ -133,7 +134,7 @@ def pair_beta(close: Window, close_pair: Window, bars: int) -> float:
 
     Range (-inf, inf); 0 where the pair's returns do not vary. NaN where an earlier close of either
     instrument in the window is not positive.
-    Source: Campbell, Lo and MacKinlay, The Econometrics of Financial Markets (1997), section 4.3 (market model).
+    Source: Campbell, Lo and MacKinlay, The Econometrics of Financial Markets (1997), section 4.3.
     """
     returns = simple_returns(close)
     pair_returns = simple_returns(close_pair)

@@ -134,8 +134,8 @@ def distance_to_high(high: Window, low: Window, close: Window, bars: int, period
     """Distance from the close up to the highest high of `bars` bars, in ATRs of `period` bars.
 
     Range [0, inf); 0 at the high, and where the ATR is 0. Never NaN.
-    Source: George and Hwang, The 52-Week High and Momentum Investing, Journal of Finance 59 (2004), pp. 2145-2176,
-    in units of ATR.
+    Source: George and Hwang, The 52-Week High and Momentum Investing, Journal of Finance 59 (2004),
+    pp. 2145-2176, in units of ATR.
     """
     return in_atr(highest(high[-bars:]) - close[-1], high, low, close, period)
 
@@ -151,8 +151,8 @@ def distance_to_low(high: Window, low: Window, close: Window, bars: int, period:
     """Distance from the close down to the lowest low of `bars` bars, in ATRs of `period` bars.
 
     Range [0, inf); 0 at the low, and where the ATR is 0. Never NaN.
-    Source: George and Hwang, The 52-Week High and Momentum Investing, Journal of Finance 59 (2004), pp. 2145-2176,
-    mirrored and in units of ATR.
+    Source: George and Hwang, The 52-Week High and Momentum Investing, Journal of Finance 59 (2004),
+    pp. 2145-2176, mirrored and in units of ATR.
     """
     return in_atr(close[-1] - lowest(low[-bars:]), high, low, close, period)
 

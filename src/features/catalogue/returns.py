@@ -11,7 +11,12 @@ from lockstep.features.windows import changes, deviation, noise, ratio, standard
 _NOT_POSITIVE = "where the earlier close is not positive"
 
 
-@feature(lookback=lambda bars: bars + 1, nan=_NOT_POSITIVE, scale_invariant=True, examples=((1,), (5,), (20,)))
+@feature(
+    lookback=lambda bars: bars + 1,
+    nan=_NOT_POSITIVE,
+    scale_invariant=True,
+    examples=((1,), (5,), (20,)),
+)
 def ret(close: Window, bars: int) -> float:
     """Simple return over `bars` bars: close / earlier close - 1.
 
@@ -43,7 +48,8 @@ def ret_lag(close: Window, lag: int) -> float:
     """One-bar simple return of `lag` bars ago; on daily bars ret_lag_1 is the previous day's return.
 
     Range (-inf, inf). NaN where the earlier close is not positive.
-    Source: Lehmann, Fads, Martingales, and Market Efficiency, Quarterly Journal of Economics 105 (1990), pp. 1-28.
+    Source: Lehmann, Fads, Martingales, and Market Efficiency, Quarterly Journal of Economics 105
+    (1990), pp. 1-28.
     """
     base = close[-2 - lag]
     return float((close[-1 - lag] - base) / base) if base > 0.0 else np.nan

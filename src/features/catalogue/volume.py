@@ -30,8 +30,8 @@ def volume_pctile(volume: Window, bars: int) -> float:
     """Share of the `bars` - 1 earlier volumes that lie below the newest.
 
     Rolling, never since the start. Range [0, 1]; ties count half, so 0.5 where all are equal. Never NaN.
-    Source: rank over a rolling window; Gervais, Kaniel and Mingelgrin, The High-Volume Return Premium, Journal
-    of Finance 56 (2001), pp. 877-919.
+    Source: rank over a rolling window; Gervais, Kaniel and Mingelgrin, The High-Volume Return Premium,
+    Journal of Finance 56 (2001), pp. 877-919.
     """
     return percentile_rank(volume)
 

@@ -1,0 +1,45 @@
+"""The result table that the command line prints."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from rich import box
+from rich.table import Table
+
+from research.backtest_result import BacktestResult
+
+_COLUMNS = (
+    ("trades", "trades", "{:,.0f}"),
+    ("net P&L", "net_profit", "{:,.0f}"),
+    ("CAGR", "cagr", "{:.1%}"),
+    ("Sharpe", "sharpe", "{:.2f}"),
+    ("max DD", "max_drawdown_fraction", "{:.1%}"),
+    ("wins", "win_rate", "{:.1%}"),
+    ("PF", "profit_factor", "{:.2f}"),
+    ("in market", "exposure", "{:.0%}"),
+)
+
+
+def result_table(results: Sequence[BacktestResult]) -> Table:
+    """Return one row per run: symbol, years, the main measures and the costs paid, amounts in USD."""
+    table = Table(title=results[0].config.name if results else None, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for title in ("symbol", "years"):
+        table.add_column(title, no_wrap=True)
+    for title in (*(title for title, _, _ in _COLUMNS), "costs"):
+        table.add_column(title, justify="right", no_wrap=True)
+    for result in results:
+        dates = result.equity["session_date"]
+        costs = result.trades["commission"].sum() + result.trades["slippage_cost"].sum()
+        table.add_row(
+            result.symbol,
+            f"{dates.iloc[0]:%Y}-{dates.iloc[-1]:%Y}",
+            *(_spelled(form, result.metrics[name]) for _, name, form in _COLUMNS),
+            f"{costs:,.0f}",
+        )
+    return table
+
+
+def _spelled(form: str, value: float) -> str:
+    return form.format(value) if math.isfinite(value) else "–"

@@ -1,0 +1,35 @@
+"""Check a data file: its rows, and what in them is suspicious."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from lockstep.console import run
+from lockstep.market.timeframe import Timeframe
+from research.utils.data_report import check_file, quality_table, rows_table
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def check(
+    symbol: Annotated[str, typer.Option(help="Symbol in instruments.yml, for example ES.")],
+    data_dir: Annotated[Path | None, typer.Option(help="Folder of the file; none: embedded data.")] = None,
+    timeframe: Annotated[str | None, typer.Option(help="1min, 1h, 1d …; none: that of the file.")] = None,
+    source: Annotated[str | None, typer.Option(help="Name of a source; none: by folder name.")] = None,
+    quarantine: Annotated[bool, typer.Option(help="Reject bad rows to a file and keep the others.")] = False,
+) -> None:
+    """Print the counts of a data file and what is suspicious in it."""
+    frame = None if timeframe is None else Timeframe.parse(timeframe)
+    loaded, report = check_file(symbol, data_dir, timeframe=frame, source=source, quarantine=quarantine)
+    console = Console()
+    console.print(rows_table(loaded))
+    console.print(quality_table(report))
+
+
+if __name__ == "__main__":
+    run(app)

@@ -1,0 +1,198 @@
+"""`InstrumentBook`: instruments, sessions and sources, read from `instruments.yml`."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict
+
+from lockstep.errors import ConfigError, DataError
+from lockstep.market.history import Market
+from lockstep.market.instrument import Instrument
+from lockstep.market.session_template import SessionTemplate
+from lockstep.market.sessions import Session
+from lockstep.market.source import Source
+from lockstep.market.timeframe import Timeframe
+from lockstep.market.validation import read_yaml, suggestion, validated
+
+Entry = TypeVar("Entry", SessionTemplate, Source, Instrument)
+
+_PACKAGE = Path(__file__).resolve().parents[1]
+# Inside the package when installed from a wheel, beside it in a checkout.
+_PLACES = (_PACKAGE / "configs" / "instruments.yml", _PACKAGE.parent / "configs" / "instruments.yml")
+_SECTIONS = ("sessions", "sources", "instruments")
+
+
+class InstrumentBook(BaseModel):
+    """Everything that is declared about markets, by name."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    sessions: dict[str, SessionTemplate]
+    sources: dict[str, Source]
+    instruments: dict[str, Instrument]
+
+    def instrument(self, symbol: str) -> Instrument:
+        """Return the instrument; ConfigError with the nearest symbol where there is none."""
+        if symbol not in self.instruments:
+            raise ConfigError(
+                f"symbol {symbol!r}: not in instruments.yml{suggestion(symbol, self.instruments)}"
+            )
+        return self.instruments[symbol]
+
+    def session(self, symbol: str) -> Session:
+        """Return the session that an instrument trades in; every caller gets the same object."""
+        return self.session_named(self.instrument(symbol).session)
+
+    def session_named(self, name: str) -> Session:
+        """Return the session of a template."""
+        if name not in self.sessions:
+            raise ConfigError(f"session {name!r}: not in instruments.yml{suggestion(name, self.sessions)}")
+        return _session_of(self.sessions[name])
+
+    def market(self, symbol: str) -> Market:
+        """Return the instrument with its session."""
+        return Market(instrument=self.instrument(symbol), session=self.session(symbol))
+
+    @property
+    def markets(self) -> dict[str, Market]:
+        """The market of every declared symbol."""
+        return {symbol: self.market(symbol) for symbol in self.instruments}
+
+    def source(
+        self,
+        symbol: str,
+        folder: Path | None = None,
+        *,
+        timeframe: Timeframe | None = None,
+        name: str | None = None,
+    ) -> tuple[Source, Path]:
+        """Return the source that bars of `symbol` come from, and its file.
+
+        Candidates are the sources, in the order of the file, whose `folder` pattern matches the name of
+        `folder` (None: those that come with an installed package), that hold the symbol, and whose file is
+        there; `name` picks one of any folder name. Without a timeframe the first one is taken; with one,
+        that of exactly this timeframe, else the coarsest that it can be made of.
+        """
+        self.instrument(symbol)
+        declared = self._declared(symbol, folder, name)
+        found = [(source, path) for source in declared if (path := source.find(symbol, folder))]
+        if not found:
+            raise DataError(_no_file(symbol, folder, declared))
+        usable = [pair for pair in found if timeframe is None or _makes(pair[0].timeframe, timeframe)]
+        if not usable:
+            there = ", ".join(f"{path.name} ({source.spelled_timeframe})" for source, path in found)
+            raise DataError(f"{symbol} {timeframe}: cannot be made of {there}; choose a longer timeframe")
+        if timeframe is None:
+            return usable[0]
+        return max(usable, key=lambda pair: _coarseness(pair[0].timeframe))
+
+    def _declared(self, symbol: str, folder: Path | None, name: str | None) -> list[Source]:
+        if name is not None and name not in self.sources:
+            raise ConfigError(f"source {name!r}: not in instruments.yml{suggestion(name, self.sources)}")
+        if name is not None:
+            return [self.sources[name]]
+        matching = [source for source in self.sources.values() if source.matches(folder)]
+        declared = [source for source in matching if source.holds(symbol)]
+        if not declared:
+            raise ConfigError(_no_source(symbol, folder, self.sources.values()))
+        return declared
+
+
+def _no_source(symbol: str, folder: Path | None, sources: Iterable[Source]) -> str:
+    if folder is None:
+        held = ", ".join(pattern for source in sources if source.package for pattern in source.symbols)
+        return f"{symbol}: no data comes with Lockstep (only for {held}); give a data folder"
+    names = ", ".join(source.name for source in sources if source.folder)
+    rule = f"no source describes it; declare one in instruments.yml, or name one of {names}"
+    return f"{symbol} in folder {folder}: {rule}"
+
+
+def _no_file(symbol: str, folder: Path | None, declared: list[Source]) -> str:
+    stems = ", ".join(sorted({source.file.format(symbol=symbol) for source in declared}))
+    where = f"folder {folder}" if folder else f"package {declared[0].package}"
+    return f"{symbol}: no file {stems} (.csv, .csv.gz or .parquet) in {where}; check the folder"
+
+
+def _makes(base: Timeframe | None, wanted: Timeframe) -> bool:
+    """Whether bars of `wanted` are those of `base`, or can be made of them."""
+    if base is None or base == wanted:
+        return True
+    if base.is_session or wanted.is_session:
+        return wanted.is_session
+    return wanted.minutes > base.minutes and wanted.minutes % base.minutes == 0
+
+
+def _coarseness(timeframe: Timeframe | None) -> float:
+    if timeframe is None:
+        return 0.0
+    return float("inf") if timeframe.is_session else float(timeframe.minutes)
+
+
+@functools.cache
+def _session_of(template: SessionTemplate) -> Session:
+    return Session(template)
+
+
+def default_path() -> Path:
+    """Return the `instruments.yml` of the checkout or of the installed package."""
+    for path in _PLACES:
+        if path.is_file():
+            return path
+    raise ConfigError(f"instruments.yml: not found at {' or '.join(map(str, _PLACES))}; give its path")
+
+
+def load_instruments(path: Path | None = None) -> InstrumentBook:
+    """Read `instruments.yml` (default: the one of this checkout or installation).
+
+    ConfigError names the entry that is wrong; an unknown key is answered with the nearest known one.
+    """
+    where = path or default_path()
+    content = read_yaml(where)
+    if not isinstance(content, Mapping):
+        raise ConfigError(f"{where}: expected a mapping with {', '.join(_SECTIONS)}")
+    for key in content:
+        if key not in _SECTIONS:
+            raise ConfigError(f"{where}: unknown key {key!r}{suggestion(str(key), _SECTIONS)}")
+    book = InstrumentBook(
+        sessions=_entries(where, content, "sessions", SessionTemplate, "name"),
+        sources=_entries(where, content, "sources", Source, "name"),
+        instruments=_entries(where, content, "instruments", Instrument, "symbol"),
+    )
+    _require_known_names(where, book)
+    return book
+
+
+def _entries(
+    where: Path, content: Mapping[str, Any], section: str, model: type[Entry], key: str
+) -> dict[str, Entry]:
+    found = content.get(section)
+    if not isinstance(found, Mapping):
+        raise ConfigError(f"{where}: section {section} is missing; add it, with entries by name")
+    return {
+        str(name): validated(model, _named(values, key, str(name)), where=f"{where}: {section}.{name}")
+        for name, values in found.items()
+    }
+
+
+def _named(values: object, key: str, name: str) -> object:
+    return {key: name, **values} if isinstance(values, Mapping) else values
+
+
+def _require_known_names(where: Path, book: InstrumentBook) -> None:
+    """Raise ConfigError where an entry names another one that is not there."""
+    for symbol, instrument in book.instruments.items():
+        place = f"{where}: instruments.{symbol}"
+        _require_known(f"{place}.session", instrument.session, book.sessions)
+        _require_known(f"{place}.pair", instrument.pair, book.instruments)
+        _require_known(f"{place}.proxy_of", instrument.proxy_of, book.instruments)
+    for name, source in book.sources.items():
+        _require_known(f"{where}: sources.{name}.session", source.session, book.sessions)
+
+
+def _require_known(place: str, name: str | None, known: Mapping[str, object]) -> None:
+    if name is not None and name not in known:
+        raise ConfigError(f"{place} {name!r}: not declared{suggestion(name, known)}")
