@@ -23,23 +23,25 @@ from lockstep.strategy.records import MemoryRecorder
 from lockstep.strategy.veto import Veto
 from research.backtest_result import BacktestResult
 from research.provenance import provenance
+from research.utils.data_loader import Day, as_day
 
 
 @dataclass(frozen=True, kw_only=True)
 class Span:
-    """First and last session date to trade, inclusive, ISO spelled; None for all there is.
+    """First and last session date to trade, inclusive, ISO strings or dates; None for all there is.
 
     Bars before `start` fill the feature windows and are not traded.
     """
 
-    start: str | None = None
-    end: str | None = None
+    start: Day = None
+    end: Day = None
 
     def select(self, bars: Bars, market: Market) -> slice:
         """Return the rows of `bars` within the span; DataError where there is none."""
         dates = market.session.dates(bars.end, bars.timeframe)
-        first = np.searchsorted(dates, np.datetime64(self.start, "D")) if self.start else 0
-        last = np.searchsorted(dates, np.datetime64(self.end, "D"), side="right") if self.end else dates.size
+        start, end = as_day("start", self.start), as_day("end", self.end)
+        first = np.searchsorted(dates, np.datetime64(start)) if start else 0
+        last = np.searchsorted(dates, np.datetime64(end), side="right") if end else dates.size
         if first >= last:
             there = f"{dates[0]} to {dates[-1]}" if dates.size else "no bars at all"
             raise DataError(

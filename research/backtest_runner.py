@@ -93,7 +93,7 @@ def _has_bars(
 @contextmanager
 def _progress(console: Console, symbol: str, bars: int) -> Iterator[Callable[[int], None]]:
     columns = (TextColumn(symbol), BarColumn(), MofNCompleteColumn(), TextColumn("bars"), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task(symbol, total=bars)
 
         def on_bar(seen: int) -> None:

@@ -12,19 +12,19 @@ from research.backtest_result import BacktestResult
 
 _COLUMNS = (
     ("trades", "trades", "{:,.0f}"),
-    ("net P&L", "net_profit", "{:,.0f}"),
+    ("P&L", "net_profit", "{:,.0f}"),
     ("CAGR", "cagr", "{:.1%}"),
     ("Sharpe", "sharpe", "{:.2f}"),
-    ("max DD", "max_drawdown_fraction", "{:.1%}"),
+    ("DD", "max_drawdown_fraction", "{:.1%}"),
     ("wins", "win_rate", "{:.1%}"),
     ("PF", "profit_factor", "{:.2f}"),
-    ("in market", "exposure", "{:.0%}"),
+    ("held", "exposure", "{:.0%}"),
 )
 
 
 def result_table(results: Sequence[BacktestResult]) -> Table:
     """Return one row per run: symbol, years, the main measures and the costs paid, amounts in USD."""
-    table = Table(title=results[0].config.name if results else None, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table = Table(title=results[0].config.name if results else None, box=box.SIMPLE_HEAD, padding=(0, 0), pad_edge=False)
     for title in ("symbol", "years"):
         table.add_column(title, no_wrap=True)
     for title in (*(title for title, _, _ in _COLUMNS), "costs"):

@@ -307,7 +307,7 @@ def exposure(position: Floats) -> float:
 
 
 def _worst(returns: Floats, tail: float) -> Floats:
-    """The ceil(tail x n) smallest returns; the tolerance keeps 0.05 x 100 at 5 and not at 6."""
+    """The ceil(tail x n) smallest returns; the tolerance keeps (1 - 0.95) x 100 at 5 and not at 6."""
     if not _usable(returns):
         return np.array([math.nan])
     count = max(1, math.ceil(tail * returns.size - 1e-9))

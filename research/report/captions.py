@@ -26,7 +26,7 @@ def trades(report: ReportData) -> str:
     """Return what the time axis is, what the first view shows, and whether points were left out."""
     bars = len(report.equity)
     clock = "Session dates." if report.is_daily else "Bar ends in UTC."
-    view = f"First view: the last {FIRST_VIEW_BARS} bars. " if bars > FIRST_VIEW_BARS else ""
+    view = f"First view: each of the last {FIRST_VIEW_BARS} bars. " if bars > FIRST_VIEW_BARS else ""
     return f"{clock} {view}Drag to zoom, double-click for all. {thinning_note(bars)}".rstrip()
 
 
@@ -41,6 +41,6 @@ def deciles(report: ReportData) -> str:
     overall = percent(found.overall, 3) if found.in_percent else f"{ratio(found.overall, 3)} points"
     following = "session" if report.is_daily else "bar"
     return (
-        f"Mean close-to-close move of the next {following} by tenths of the IBS range, before costs; whiskers "
-        f"are 95% intervals (1.96 standard errors). All bars {overall} (dotted)."
+        f"Mean close-to-close move of the next {following} by tenths of the IBS range, before costs; "
+        f"whiskers are 95% intervals (1.96 standard errors). All bars {overall} (dotted)."
     )

@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from lockstep.errors import DataError
+from lockstep.metrics import SESSIONS_PER_YEAR
 
 Floats = NDArray[np.float64]
 
@@ -52,6 +53,7 @@ class ReportData:
     provenance   label -> hash, version or seed
     config_yaml  the strategy's config
     notes        sentences for the reader, in order
+    sessions_per_year   the factor `metrics` were annualised with: 252, or 365 for markets that never close
 
     DataError where a column is missing, there are no bars, the index holds no UTC stamps, or capital is not
     positive.
@@ -71,6 +73,7 @@ class ReportData:
     provenance: Mapping[str, str]
     config_yaml: str
     notes: Sequence[str]
+    sessions_per_year: float = SESSIONS_PER_YEAR
 
     def __post_init__(self) -> None:
         _require("equity", self.equity, EQUITY_COLUMNS)

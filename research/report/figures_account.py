@@ -101,7 +101,7 @@ def rolling_sharpe(report: ReportData) -> go.Figure | None:
     """Return the annualised Sharpe ratio of the last 126 sessions; None where it is nowhere defined."""
     sessions = session_table(report)
     returns = floats(sessions, "return")
-    rolled = metrics.rolling_sharpe(returns, ROLLING_SESSIONS, metrics.SESSIONS_PER_YEAR)
+    rolled = metrics.rolling_sharpe(returns, ROLLING_SESSIONS, report.sessions_per_year)
     if not np.isfinite(rolled).any():
         return None
     keep = thin(rolled)
@@ -116,7 +116,7 @@ def rolling_sharpe(report: ReportData) -> go.Figure | None:
         hovertemplate="%{x|%Y-%m-%d}: %{y:.2f}<extra></extra>",
     )
     drawn.update_layout(xaxis=time_axis(), yaxis=axis(tickformat=".1f", zeroline=True, zerolinecolor=MUTED))
-    overall = metrics.sharpe(returns, metrics.SESSIONS_PER_YEAR)
+    overall = metrics.sharpe(returns, report.sessions_per_year)
     level(drawn, overall)
     return drawn
 

@@ -78,7 +78,7 @@ def reasons_for_no_trade(report: ReportData) -> go.Figure | None:
         hovertemplate="%{customdata}: %{x:,}<extra></extra>",
     )
     drawn.update_layout(
-        xaxis=axis(range=[0, float(np.max(values)) * 1.4], showticklabels=False, showgrid=False),
+        xaxis=axis(range=[0, float(np.max(values)) * 1.6], showticklabels=False, showgrid=False),
         yaxis=axis(
             autorange="reversed",
             showgrid=False,

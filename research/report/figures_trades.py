@@ -70,10 +70,11 @@ def histogram_edges(values: Floats) -> tuple[float, Floats]:
 def trades_on_price(report: ReportData) -> go.Figure:
     """Return the close with every entry and exit: direction by shape, result by colour.
 
-    The first view shows the last 250 bars; the page refits the price axis when the view moves.
+    The first view shows the last 250 bars, each of them; the page refits the price axis when the view moves.
     """
     times, close = bar_texts(report), floats(report.equity, "close")
-    keep = thin(close)
+    # The first view shows few bars of a long history; thinned, it would be a handful of straight lines.
+    keep = np.union1d(thin(close), np.arange(max(close.size - FIRST_VIEW_BARS, 0), close.size))
     drawn = figure(470, hovermode="closest")
     drawn.add_scatter(
         x=times[keep].tolist(),

@@ -34,9 +34,9 @@ GROUPS: tuple[tuple[str, tuple[Measure, ...]], ...] = (
         (
             Measure("net_profit", "Net profit", usd, "after commission and slippage"),
             Measure("total_return", "Total return", percent, "net profit / capital"),
-            Measure("annual_return", "Annual return", percent, f"mean session return {TIMES} 252"),
+            Measure("annual_return", "Annual return", percent, "mean session return, per year"),
             Measure("cagr", "CAGR", percent, "growth of the account per year"),
-            Measure("volatility", "Volatility", percent, f"session returns, ddof 1, {TIMES} √252"),
+            Measure("volatility", "Volatility", percent, "session returns, ddof 1, annualised"),
             Measure("best_session", "Best session", _fine_percent, "of capital"),
             Measure("worst_session", "Worst session", _fine_percent, "of capital"),
             Measure("skew", "Skew", ratio, "population, session returns"),
@@ -46,9 +46,9 @@ GROUPS: tuple[tuple[str, tuple[Measure, ...]], ...] = (
     (
         "Risk",
         (
-            Measure("sharpe", "Sharpe", ratio, f"session returns, ddof 1, {TIMES} √252"),
+            Measure("sharpe", "Sharpe", ratio, "session returns, ddof 1, annualised"),
             Measure("sharpe_session", "Sharpe per session", lambda value: ratio(value, 4), "not annualised"),
-            Measure("sortino", "Sortino", ratio, f"target 0, all sessions, {TIMES} √252"),
+            Measure("sortino", "Sortino", ratio, "target 0, all sessions, annualised"),
             Measure("calmar", "Calmar", ratio, "CAGR / greatest drawdown fraction"),
             Measure("max_drawdown", "Max drawdown", _signed_loss, "at bar closes"),
             Measure(

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
 from research.report.data import ReportData, floats
-from research.report.measures import GROUPS, Measure, unnamed
+from research.report.measures import GROUPS, Measure, Value, unnamed
 from research.report.numbers import TIMES, UNDEFINED, count, percent, ratio, usd
 from research.report.page import escaped, table
 from research.report.tables import exits, monthly_returns, readable, yearly
@@ -43,7 +43,7 @@ def key_figures(report: ReportData) -> str:
     )
     still_open = f", {report.open_trades} open" if report.open_trades else ""
     depth, length = known.get("max_drawdown"), count(known.get("max_drawdown_sessions"))
-    tiles = [
+    tiles: list[tuple[str, Value, Callable[[Value], str], str]] = [
         ("Net P&L", known.get("net_profit"), usd, f"{percent(known.get('total_return'))} of capital"),
         ("CAGR", known.get("cagr"), percent, f"{percent(known.get('annual_return'))} a year, additive"),
         ("Sharpe", known.get("sharpe"), ratio, f"volatility {percent(known.get('volatility'))}"),
@@ -73,8 +73,7 @@ def key_figures(report: ReportData) -> str:
     return '<div class="kpis">' + "".join(_tile(*tile) for tile in tiles) + "</div>"
 
 
-def _tile(label: str, value: float | int | None, write: object, under: str) -> str:
-    assert callable(write)
+def _tile(label: str, value: Value, write: Callable[[Value], str], under: str) -> str:
     is_loss = value is not None and value < 0
     colour = ' class="loss"' if is_loss else ""
     return (

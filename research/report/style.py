@@ -53,7 +53,8 @@ tbody tr:last-child > * {{ border-bottom: 0; }}
 .columns small {{ display: block; font-size: 11px; line-height: 1.3; color: {MUTED}; white-space: normal; }}
 .columns tbody td {{ font-weight: 560; vertical-align: top; }}
 .figure {{ width: 100%; }}
-.empty {{ margin: 0; padding: 44px 12px; flex: 1; display: grid; place-items: center; text-align: center; color: {MUTED}; background: #f8f9fb;
+.empty {{ margin: 0; padding: 44px 12px; flex: 1; display: grid; place-items: center;
+  text-align: center; color: {MUTED}; background: #f8f9fb;
   border-radius: 4px; }}
 .provenance th {{ width: 30%; padding-right: 12px; vertical-align: top; white-space: normal; }}
 .provenance td {{ text-align: left; white-space: normal; overflow-wrap: anywhere; }}

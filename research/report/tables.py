@@ -105,7 +105,7 @@ def yearly(report: ReportData) -> list[Year]:
                 net_profit=float(curve[-1] - before),
                 annual_return=float(curve[-1] - before) / report.capital,
                 max_drawdown=float(metrics.drawdowns(curve).max()),
-                sharpe=metrics.sharpe(returns, metrics.SESSIONS_PER_YEAR),
+                sharpe=metrics.sharpe(returns, report.sessions_per_year),
                 win_rate=metrics.win_rate(mine),
             )
         )

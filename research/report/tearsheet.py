@@ -50,8 +50,8 @@ def _account_cards(report: ReportData) -> list[str]:
         card(
             "Equity and drawdown",
             figure_block("equity", equity_and_drawdown(report), empty="", fit=True),
-            caption="Profit and loss on constant notional capital (dotted), costs included, marked at every bar's "
-            f"close. {thinning_note(len(report.equity))}",
+            caption="Profit and loss on constant notional capital (dotted), costs included, marked at every "
+            f"bar's close. {thinning_note(len(report.equity))}",
             classes="wide",
         ),
         card(
@@ -70,7 +70,7 @@ def _account_cards(report: ReportData) -> list[str]:
             figure_block(
                 "rolling",
                 rolling_sharpe(report),
-                empty=f"Needs {ROLLING_SESSIONS} sessions in which equity moves; this run has {sessions} in all.",
+                empty=f"Needs {ROLLING_SESSIONS} sessions in which equity moves; this run has {sessions}.",
             ),
             caption=captions.rolling(report),
         ),

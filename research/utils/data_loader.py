@@ -46,7 +46,7 @@ def load_bars(
     loaded = load_file(symbol, data_dir, timeframe=timeframe, quarantine=quarantine, book=book, source=source)
     session = book.session_named(loaded.source.session)
     bars = in_timeframe(loaded, timeframe, session)
-    return cut(bars, session, _day("start", start) or loaded.source.usable_from, _day("end", end))
+    return cut(bars, session, as_day("start", start) or loaded.source.usable_from, as_day("end", end))
 
 
 def load_file(
@@ -151,7 +151,8 @@ def _folder(data_dir: str | Path | None) -> Path | None:
     return folder
 
 
-def _day(name: str, value: Day) -> date | None:
+def as_day(name: str, value: Day) -> date | None:
+    """Return a session date from an ISO string or a date; ConfigError, naming it, for anything else."""
     if value is None or isinstance(value, date):
         return value
     try:

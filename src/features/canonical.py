@@ -171,18 +171,22 @@ class CanonicalSession(Session):
         )
 
     def columns(self, end: Stamps, timeframe: Timeframe) -> dict[str, Floats]:
-        """Return CALENDAR_COLUMNS of days with 20-hour sessions in 20-day months; see `Session`."""
-        day, hour = (end - _FIRST_END) // _DAY, (end - _FIRST_END) % _DAY // _HOUR
+        """Return CALENDAR_COLUMNS: 4 hourly bars a day, 20 days a month, every fifth day a half-day.
+
+        The first bar of a day ends before its session opens, the last bar of a half-day after it closes.
+        """
+        hours = (end - _FIRST_END) // _HOUR
+        day = hours // 4
         columns = (
             day % 5,
             day // 20 % 12 + 1,
             day % 20 + 1,
             day % 20 + 1,
             19 - day % 20,
-            hour,
-            60 * hour - 120,
-            np.full(end.size, 1_200),
-            (hour > 2) & (hour <= 22),
+            hours % 24,
+            hours % 4 * 120 - 60,
+            np.where(day % 5 == 4, 240, 480),
+            hours % 4 > 0,
         )
         return {name: values.astype(np.float64) for name, values in zip(CALENDAR_COLUMNS, columns, strict=True)}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -43,10 +43,26 @@ def validated(model: type[Model], values: object, *, where: str) -> Model:
 
 
 def _first_problem(model: type[BaseModel], error: ValidationError) -> str:
-    first = error.errors(include_url=False)[0]
+    problems = error.errors(include_url=False)
+    # A misspelled key often shows as a missing one too; the misspelling is what to mend.
+    first = next((each for each in problems if each["type"] == "extra_forbidden"), problems[0])
     place = ".".join(str(part) for part in first["loc"]) or "entry"
     if first["type"] == "extra_forbidden":
-        return f"unknown key {place!r}{suggestion(str(first['loc'][-1]), model.model_fields)}"
+        return f"unknown key {place!r}{suggestion(str(first['loc'][-1]), _field_names(model))}"
     if first["type"] == "missing":
         return f"key {place!r} is missing; add it"
     return f"{place} {first['input']!r}: {first['msg'].removeprefix('Value error, ')}"
+
+
+def _field_names(model: type[BaseModel]) -> set[str]:
+    """Return the field names of a model and of the models in its fields."""
+    names = set(model.model_fields)
+    for info in model.model_fields.values():
+        names.update(*(_field_names(nested) for nested in _models_in(info.annotation)))
+    return names
+
+
+def _models_in(annotation: object) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for part in get_args(annotation) for model in _models_in(part)]

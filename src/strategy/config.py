@@ -13,6 +13,7 @@ import numpy as np
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from lockstep.errors import ConfigError
 from lockstep.market.asof import MaxAge
 from lockstep.market.bars import Floats
 from lockstep.market.instrument import Instrument
@@ -32,7 +33,10 @@ def _rising(bounds: tuple[float, float]) -> tuple[float, float]:
 
 
 def _spelled(text: str) -> str:
-    return str(Timeframe.parse(text))
+    try:
+        return str(Timeframe.parse(text))
+    except ConfigError as error:
+        raise ValueError(str(error)) from error
 
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]

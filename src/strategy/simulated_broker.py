@@ -142,10 +142,10 @@ class SimulatedBroker(bt.BrokerBase):
     ) -> Any:
         """Take one market order per book; `terms` carries the distances of its protective orders."""
         book = self._books[data]
-        if book.working is not None:
-            raise StrategyError(f"{data._name}: order {book.working.ref} is still working; one at a time")
         if exectype not in (None, bt.Order.Market):
             raise StrategyError(f"{data._name}: orders are market orders with protective distances in `terms`")
+        if book.working is not None:
+            raise StrategyError(f"{data._name}: order {book.working.ref} is still working; one at a time")
         order = kind(owner=owner, data=data, size=size, exectype=bt.Order.Market)
         order.addinfo(**info)
         book.terms = terms

@@ -92,6 +92,11 @@ def test_tail_holds_the_exact_share(size: int, tail: float) -> None:
     assert metrics.value_at_risk(returns, tail) == -(worst - 1)
 
 
+def test_tail_written_as_a_difference_is_the_same_tail() -> None:
+    assert 100 * (1 - 0.95) > 5
+    assert metrics.value_at_risk(np.arange(100.0), 1 - 0.95) == metrics.value_at_risk(np.arange(100.0), 0.05)
+
+
 @given(st.lists(cents, min_size=1, max_size=60))
 def test_shortfall_is_never_below_value_at_risk(values: list[int]) -> None:
     returns = np.array(values, dtype=np.float64)
@@ -238,6 +243,12 @@ def test_summary_without_trades_or_bars() -> None:
 def test_first_session_counts_from_the_capital() -> None:
     assert run()["best_session"] == pytest.approx(0.04)
     assert run(capital=50.0)["best_session"] == pytest.approx(51 / 50)
+
+
+def test_greatest_fraction_may_belong_to_another_drawdown_than_the_deepest() -> None:
+    measured = run(equity=np.array([80.0, 200.0, 170.0]), session=np.array([1, 2, 3]), capital=100.0)
+    assert measured["max_drawdown"] == 30.0
+    assert measured["max_drawdown_fraction"] == pytest.approx(0.2)
 
 
 @pytest.mark.parametrize(

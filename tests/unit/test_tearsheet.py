@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from plotly.offline import get_plotlyjs
 
 from lockstep import metrics
 from lockstep.errors import DataError
@@ -36,7 +37,7 @@ HOSTILE = """</script><script>alert("x")</script><img src='http://evil.example/x
 
 
 def report(
-    bars: int = 300, trades: int = 20, *, timeframe: str = "1d", per_session: int = 1, **changes: Any
+    bars: int = 300, closed: int = 20, *, timeframe: str = "1d", per_session: int = 1, **changes: Any
 ) -> ReportData:
     """Return a report with a known equity curve; trade k runs from bar 5k + 1 to 5k + 3."""
     random = np.random.default_rng(7)
@@ -44,8 +45,8 @@ def report(
     step = pd.Timedelta(hours=1) if per_session > 1 else pd.Timedelta(days=1)
     end = pd.date_range("2019-11-01 21:00", periods=bars, freq=step, tz="UTC")
     close = 3000.0 + np.cumsum(random.normal(0, 10, bars))
-    equity = CAPITAL + np.cumsum(random.normal(20, 400, bars)) if trades else np.full(bars, CAPITAL)
-    rows = [trade(k, end, close) for k in range(trades)]
+    equity = CAPITAL + np.cumsum(random.normal(20, 400, bars)) if closed else np.full(bars, CAPITAL)
+    rows = [trade(k, end, close) for k in range(closed)]
     booked = pd.DataFrame(rows, columns=list(TRADE_COLUMNS))
     values: dict[str, Any] = {
         "title": "IBS baseline",
@@ -100,6 +101,12 @@ def with_open_trade(data: ReportData) -> ReportData:
     return replace(data, trades=changed)
 
 
+def measure(data: ReportData, name: str) -> float:
+    value = data.metrics[name]
+    assert value is not None
+    return float(value)
+
+
 class Page(HTMLParser):
     """Collects what a browser would load or run, and the figures' data."""
 
@@ -151,7 +158,7 @@ def test_page_loads_nothing_and_holds_plotly_once() -> None:
     seen = page(report())
     assert seen.loads == []
     assert not {"link", "iframe", "img"} & set(seen.tags)
-    own = tearsheet.tearsheet_html(report()).replace(tearsheet.get_plotlyjs(), "")
+    own = tearsheet.tearsheet_html(report()).replace(get_plotlyjs(), "")
     assert len(own) < 300_000
     assert "://" not in own
     assert "url(" not in own
@@ -218,12 +225,12 @@ def test_equity_figure_holds_the_curve_and_its_drawdown() -> None:
     values = floats(data.equity, "equity")
     assert list(equity.y) == values.round(2).tolist()
     assert list(equity.x) == [str(day) for day in data.session_dates]
-    assert min(under.y) == pytest.approx(-data.metrics["max_drawdown"], abs=0.005)
+    assert min(under.y) == pytest.approx(-measure(data, "max_drawdown"), abs=0.005)
 
 
 def test_deepest_drawdown_is_shaded_from_its_peak() -> None:
     values = np.array([CAPITAL, 104_000.0, 101_000.0, 103_000.0, 105_000.0, 104_000.0])
-    small = report(bars=6, trades=0)
+    small = report(bars=6, closed=0)
     data = replace(small, equity=small.equity.assign(equity=values))
     drawn = figures_account.equity_and_drawdown(data)
     band = next(shape for shape in drawn.layout.shapes if shape.type == "rect")
@@ -257,7 +264,9 @@ def test_price_view_starts_with_the_last_bars_and_fits_them() -> None:
 
 
 def test_histogram_counts_every_trade_and_splits_at_zero() -> None:
-    loss, gain = figures_trades.pnl_distribution(report()).data
+    drawn = figures_trades.pnl_distribution(report())
+    assert drawn is not None
+    loss, gain = drawn.data
     pnl = floats(report().trades, "net_pnl")
     assert sum(loss.y) == (pnl < 0).sum()
     assert sum(gain.y) == (pnl >= 0).sum()
@@ -276,7 +285,9 @@ def test_histogram_edges_cover_everything(values: list[float]) -> None:
 
 def test_costs_add_up_and_wait_for_the_exit() -> None:
     data = with_open_trade(report())
-    commission, slippage = figures_account.costs_paid(data).data
+    drawn = figures_account.costs_paid(data)
+    assert drawn is not None
+    commission, slippage = drawn.data
     assert commission.y[-1] == 50.0
     assert slippage.y[-1] == 200.0
     assert commission.x[1] == f"{data.trades['exit_end'].iloc[0]:%Y-%m-%d}"
@@ -290,6 +301,9 @@ def test_rolling_sharpe_ends_with_the_last_half_year() -> None:
     assert drawn is not None
     assert drawn.data[0].y[-1] == pytest.approx(metrics.sharpe(returns[-126:], 252), abs=1e-4)
     assert figures_account.rolling_sharpe(report(bars=125)) is None
+    never_closed = figures_account.rolling_sharpe(report(sessions_per_year=365.0))
+    assert never_closed is not None
+    assert never_closed.data[0].y[-1] == pytest.approx(metrics.sharpe(returns[-126:], 365), abs=1e-4)
 
 
 def test_months_add_up_to_years_and_to_the_total() -> None:
@@ -302,7 +316,7 @@ def test_months_add_up_to_years_and_to_the_total() -> None:
     assert [np.nansum(row) for row in grid.to_numpy()] == pytest.approx([row.annual_return for row in rows])
     assert sum(row.trades for row in rows) == 20
     assert rows[0].trades == 12
-    assert max(row.max_drawdown for row in rows) <= data.metrics["max_drawdown"]
+    assert max(row.max_drawdown for row in rows) <= measure(data, "max_drawdown")
     assert sections.months(data).count('<td style="background') == 10
 
 
@@ -319,7 +333,7 @@ def test_deciles_take_the_move_after_the_bar() -> None:
     """Close rises 10 % after a bar of IBS 0.05 and falls 10 % after one of 0.95."""
     low = np.tile([True, False], 20)
     close = 100.0 * np.cumprod(np.concatenate(([1.0], np.where(low, 1.1, 0.9)[:-1])))
-    small = report(bars=40, trades=0)
+    small = report(bars=40, closed=0)
     data = replace(
         small,
         equity=small.equity.assign(close=close),
@@ -338,13 +352,14 @@ def test_deciles_take_the_move_after_the_bar() -> None:
 
 
 def test_deciles_on_edges_in_points_and_without_ibs() -> None:
-    data = report(bars=4, trades=0)
+    data = report(bars=4, closed=0)
     edges = replace(
         data,
         equity=data.equity.assign(close=[-1.0, 1.0, 4.0, 8.0]),
-        features=pd.DataFrame({"ibs": [0.3, 1.0, np.nan, 0.5]}, index=data.equity.index),
+        features=pd.DataFrame({"ibs": [4.3 - 4.0, 1.0, np.nan, 0.5]}, index=data.equity.index),
     )
     found = tables.ibs_deciles(edges)
+    assert 4.3 - 4.0 < 0.3
     assert not found.in_percent
     assert (found.mean[3], found.mean[9], found.overall) == (2.0, 3.0, 2.5)
     assert np.isnan(found.half_width[3])
@@ -382,34 +397,38 @@ def test_reasons_are_ordered_readable_and_complete() -> None:
 
 @pytest.mark.parametrize("timeframe", ["1d", "1h"])
 def test_report_without_trades(timeframe: str) -> None:
-    data = report(trades=0, timeframe=timeframe, reasons=report().reasons.iloc[:0])
+    data = report(closed=0, timeframe=timeframe, reasons=report().reasons.iloc[:0], notes=[])
     seen = page(data)
     assert list(seen.figures) == ["equity", "trades", "deciles"]
     for sentence in ("No trade was closed in this run.", "No trade, no costs.", "No bar was turned down."):
         assert sentence in seen.text
+    assert "Notes" not in seen.text
 
 
 @pytest.mark.parametrize("bars", [1, 2, 6])
 def test_report_with_few_bars(bars: int) -> None:
-    assert "this run has" in page(report(bars=bars, trades=bars // 6)).text
+    assert "this run has" in page(report(bars=bars, closed=bars // 6)).text
 
 
 def test_report_with_one_trade_still_open() -> None:
-    seen = page(with_open_trade(report(trades=1)))
+    seen = page(with_open_trade(report(closed=1)))
     assert "1 open" in seen.text
     assert "distribution" not in seen.figures
     assert "costs" in seen.figures
 
 
 def test_intraday_bars_are_thinned_without_losing_the_deepest_point() -> None:
-    data = report(bars=20_000, trades=3_000, timeframe="1h", per_session=7)
+    data = report(bars=20_000, closed=3_000, timeframe="1h", per_session=7)
     text = tearsheet.tearsheet_html(data)
     seen = Page(text)
     equity, under = seen.figures["equity"]["data"]
     assert len(equity["y"]) <= 8_000
-    assert min(under["y"]) == pytest.approx(-data.metrics["max_drawdown"], abs=0.005)
+    assert min(under["y"]) == pytest.approx(-measure(data, "max_drawdown"), abs=0.005)
     assert equity["y"][-1] == pytest.approx(data.equity["equity"].iloc[-1], abs=0.005)
     assert equity["x"][0] == "2019-11-01 21:00"
+    close = seen.figures["trades"]["data"][0]["y"]
+    assert len(close) <= 8_250
+    assert close[-250:] == data.equity["close"].tolist()[-250:]
     assert "Drawn from 20,000 bars in 2,000 stretches" in seen.text
     assert "Next-bar return by IBS decile" in seen.text
     assert len(text) < 7_000_000
@@ -428,10 +447,10 @@ def test_thinning_keeps_ends_and_extremes_and_says_so() -> None:
 
 
 def test_times_outside_the_bars_are_written_as_they_are() -> None:
-    data = report(bars=5, trades=0)
+    data = report(bars=5, closed=0)
     stamps = pd.Series([data.equity.index[2], pd.NaT, pd.Timestamp("2018-01-02 03:04", tz="UTC")])
     assert times_of(data, stamps) == ["2019-11-03", None, "2018-01-02 03:04"]
-    assert bar_texts(report(bars=2, trades=0, timeframe="1h")).tolist() == [
+    assert bar_texts(report(bars=2, closed=0, timeframe="1h")).tolist() == [
         "2019-11-01 21:00",
         "2019-11-02 21:00",
     ]
@@ -454,8 +473,8 @@ def test_numbers_are_written_for_readers() -> None:
         ({"capital": 0.0}, "capital 0.0: must be positive"),
         ({"features": pd.DataFrame({"rsi_2": []})}, "features: no column ibs"),
         ({"trades": pd.DataFrame({"trade_id": []})}, "trades: no column side"),
-        ({"equity": report(bars=2, trades=0).equity.iloc[:0]}, "no bars"),
-        ({"equity": report(bars=2, trades=0).equity.tz_localize(None)}, "must be bar ends in UTC"),
+        ({"equity": report(bars=2, closed=0).equity.iloc[:0]}, "no bars"),
+        ({"equity": report(bars=2, closed=0).equity.tz_localize(None)}, "must be bar ends in UTC"),
     ],
 )
 def test_unusable_reports_are_refused(changes: dict[str, Any], message: str) -> None:
@@ -464,5 +483,5 @@ def test_unusable_reports_are_refused(changes: dict[str, Any], message: str) -> 
 
 
 def test_figures_carry_no_random_names() -> None:
-    own = tearsheet.tearsheet_html(report()).replace(tearsheet.get_plotlyjs(), "")
+    own = tearsheet.tearsheet_html(report()).replace(get_plotlyjs(), "")
     assert not re.search(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}", own)

@@ -38,11 +38,11 @@ def day_of_month(day_of_month: Window) -> float:
     return float(day_of_month[-1])
 
 
-@feature(lookback=1, range=(1, 31), shift_invariant=True, scale_invariant=True)
+@feature(lookback=1, range=(0, 31), shift_invariant=True, scale_invariant=True)
 def trading_day_of_month(trading_day_of_month: Window) -> float:
     """Number of the session within its month, by the exchange's calendar; the first is 1.
 
-    Range [1, 31]. Never NaN.
+    Range [0, 31]: 0 for a bar of a date before the month's first session. Never NaN.
     Source: Lakonishok and Smidt, Are Seasonal Anomalies Real?, Review of Financial Studies 1 (1988),
     pp. 403-425.
     """
@@ -60,11 +60,11 @@ def month_end(trading_days_left_in_month: Window, days: int) -> float:
     return 1.0 if trading_days_left_in_month[-1] < days else 0.0
 
 
-@feature(lookback=1, range=(0, 24), shift_invariant=True, scale_invariant=True)
+@feature(lookback=1, range=(0, 23), shift_invariant=True, scale_invariant=True)
 def hour(hour: Window) -> float:
     """Hour of the bar's end on the exchange's clock.
 
-    Range [0, 24). Never NaN.
+    Range [0, 23]. Never NaN.
     Source: Gao, Han, Li and Zhou, Market Intraday Momentum, Journal of Financial Economics 129 (2018),
     pp. 394-414.
     """

@@ -81,13 +81,12 @@ def realised_vol(close: Window, bars: int, per_year: int) -> float:
     NaN where a close in the window is not positive.
     Source: Hull, Options, Futures, and Other Derivatives (2018), section 15.4.
     """
-    logs = np.empty(close.size)
-    for i in range(close.size):
-        if close[i] <= 0.0:
+    logs = np.empty(bars)
+    for i in range(bars):
+        if close[i] <= 0.0 or close[i + 1] <= 0.0:
             return np.nan
-        logs[i] = np.log(close[i] / close[-1])
-    spread = deviation(logs[1:] - logs[:-1])
-    return float(spread * np.sqrt(per_year * bars / (bars - 1.0)))
+        logs[i] = np.log(close[i + 1] / close[i])
+    return float(deviation(logs) * np.sqrt(per_year * bars / (bars - 1.0)))
 
 
 @feature(

@@ -1,0 +1,1 @@
+"""Checks that judge features, strategies and models before they are trusted."""

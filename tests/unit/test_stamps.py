@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+from datetime import date
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from support.markets import NEW_YORK, utc
+
+from lockstep.market.faults import Faults
+from lockstep.market.source import Source
+from lockstep.market.stamps import utc_stamps
+from lockstep.market.timeframe import DAILY, Timeframe
+
+
+def source(timezone: str | None = NEW_YORK, **changes: Any) -> Source:
+    values = {"name": "s", "folder": "s", "timeframe": "1h", "stamp": "close", "session": "CME"}
+    return Source(**(values | {"adjustment": "none", "timezone": timezone} | changes))
+
+
+def read(values: Any, declared: Source) -> tuple[list[int], list[tuple[int, str]]]:
+    column = pa.chunked_array([values])
+    faults = Faults(len(column))
+    stamps = utc_stamps(column, declared, faults)
+    return stamps.tolist(), [(row, rule) for row, _, rule in faults.rows()]
+
+
+def test_naive_stamps_are_read_in_the_declared_zone() -> None:
+    texts = ["2024-01-04 10:00:00", "2024-07-04T10:00", "2024-07-04 10:00:00.5"]
+    stamps, faults = read(texts, source())
+    assert faults == []
+    summer = utc("2024-07-04 14:00")
+    assert stamps == [utc("2024-01-04 15:00"), summer, summer + 500_000_000]
+
+
+def test_stamps_with_an_offset_are_taken_as_they_are_whatever_is_declared() -> None:
+    texts = ["2024-01-04 10:00:00Z", "2024-01-04 05:00:00-0500", "2024-01-04T15:30:00+05:30", "2024-01-04 10:00+00"]
+    assert read(texts, source(None)) == ([utc("2024-01-04 10:00")] * 4, [])
+
+
+def test_both_kinds_may_be_mixed() -> None:
+    stamps, faults = read(["2024-01-04 10:00", "2024-01-04 16:00+00:00"], source())
+    assert (stamps, faults) == ([utc("2024-01-04 15:00"), utc("2024-01-04 16:00")], [])
+
+
+def test_naive_stamps_without_a_declared_zone_are_refused() -> None:
+    _, faults = read(["2024-01-04 10:00Z", "2024-01-04 10:00"], source(None))
+    assert [row for row, _ in faults] == [1]
+    assert "declare" in faults[0][1]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "yesterday", "2024-13-01 10:00", "01/04/2024", "1704362400", "1500-01-01", "9999-01-01", "2024"]
+)
+def test_what_is_no_stamp_is_refused(text: str) -> None:
+    _, faults = read(["2024-01-04 10:00", text], source())
+    assert [row for row, _ in faults] == [1]
+
+
+def test_an_empty_column_is_refused_row_by_row() -> None:
+    assert [row for row, _ in read(pa.array([None, None], pa.string()), source())[1]] == [0, 1]
+
+
+def test_a_declared_format_is_the_only_one() -> None:
+    declared = source(timeframe="1d", stamp="session_date", stamp_format="%m/%d/%Y")
+    stamps, faults = read(["1/4/1999", "12/31/2018", "2018-12-31"], declared)
+    assert stamps[:2] == [utc("1999-01-04"), utc("2018-12-31")]
+    assert [row for row, _ in faults] == [2]
+
+
+def test_session_dates_have_no_time_and_no_offset() -> None:
+    declared = source(timeframe="1d", stamp="session_date")
+    stamps, faults = read(["2024-01-04", "2024-01-05 00:00:00", "2024-01-08 10:00", "2024-01-09T00:00Z"], declared)
+    assert stamps[:2] == [utc("2024-01-04"), utc("2024-01-05")]
+    assert [(row, rule.split(":")[0]) for row, rule in faults] == [
+        (2, "wrong timeframe"),
+        (3, "a session date has no offset from UTC; declare what the stamps mean"),
+    ]
+    assert declared.timeframe == DAILY
+
+
+def test_typed_columns_of_parquet() -> None:
+    aware = pa.array([utc("2024-01-04 10:00"), None], pa.timestamp("ns", "UTC"))
+    assert read(aware, source(None))[0][0] == utc("2024-01-04 10:00")
+    assert [row for row, _ in read(aware, source(None))[1]] == [1]
+    naive = pa.array([np.datetime64("2024-01-04T10:00", "ms")], pa.timestamp("ms"))
+    assert read(naive, source())[0] == [utc("2024-01-04 15:00")]
+    dates = pa.array([date(2024, 1, 4)], pa.date32())
+    assert read(dates, source(timeframe="1d", stamp="session_date"))[0] == [utc("2024-01-04")]
+
+
+# ---- daylight saving
+
+
+def test_the_hour_that_is_skipped_in_spring_does_not_exist() -> None:
+    stamps, faults = read(["2024-03-10 01:59", "2024-03-10 02:30", "2024-03-10 03:00"], source())
+    assert stamps[0::2] == [utc("2024-03-10 06:59"), utc("2024-03-10 07:00")]
+    assert [(row, "does not exist" in rule) for row, rule in faults] == [(1, True)]
+
+
+def test_the_order_of_the_file_tells_the_repeated_hour_of_autumn_apart() -> None:
+    texts = ["00:30", "01:00", "01:30", "01:00", "01:30", "02:00"]
+    stamps, faults = read([f"2024-11-03 {text}" for text in texts], source())
+    assert faults == []
+    assert stamps == [utc(f"2024-11-03 {text}") for text in ("04:30", "05:00", "05:30", "06:00", "06:30", "07:00")]
+
+
+def test_hourly_bars_through_the_repeated_hour() -> None:
+    texts = ["00:00", "01:00", "01:00", "02:00"]
+    stamps, faults = read([f"2024-11-03 {text}" for text in texts], source())
+    assert faults == []
+    assert np.diff(stamps).tolist() == [3600 * 10**9] * 3
+
+
+def test_an_hour_that_occurs_twice_and_stands_once_is_refused() -> None:
+    _, faults = read(["2024-11-03 00:30", "2024-11-03 01:30", "2024-11-03 02:30"], source())
+    assert [(row, "occurs twice" in rule) for row, rule in faults] == [(1, True)]
+
+
+def test_every_autumn_is_looked_at_by_itself() -> None:
+    texts = ["2023-11-05 01:00", "2023-11-05 01:00", "2024-11-03 01:00", "2024-11-03 01:00"]
+    stamps, faults = read(texts, source())
+    assert faults == []
+    assert stamps == [utc("2023-11-05 05:00"), utc("2023-11-05 06:00"), utc("2024-11-03 05:00"), utc("2024-11-03 06:00")]
+
+
+def test_the_timeframe_is_parsed() -> None:
+    assert source(timeframe="15min").timeframe == Timeframe(15)
