@@ -186,6 +186,7 @@ class BacktestResult:
             proxy_of=instrument.proxy_of,
             timeframe=self.config.timeframe,
             capital=self.config.capital,
+            sessions_per_year=self._sessions_per_year(),
             equity=self.equity,
             trades=self.trades,
             reasons=self.reasons,

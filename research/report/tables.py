@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,7 @@ from lockstep import metrics
 from research.report.data import Floats, ReportData, floats
 
 IBS_BINS = 10
+_CODE = re.compile(r"[^\s:]+")
 _ACRONYMS = frozenset({"ibs", "rsi", "atr", "nan"})
 _NORMAL_95 = 1.959963984540054
 
@@ -144,14 +146,15 @@ def non_trade_reasons(report: ReportData, shown: int = 14) -> list[tuple[str, in
 
 
 def readable(reason: str) -> str:
-    """Return a reason code in words: `cold_window` -> `Cold window`, `filter:rsi_2` -> `Filter: rsi_2`.
+    """Return a reason code in words: `max_bars` -> `Max bars`, `cold atr_14` -> `Cold atr_14`.
 
-    What follows a colon is an id and stays as it is.
+    The first word is a code; what follows it behind a space or a colon is an id and stays as it is.
     """
-    head, colon, tail = reason.partition(":")
-    words = [word.upper() if word in _ACRONYMS else word for word in head.replace("_", " ").split()]
-    text = " ".join(words)
-    return text[:1].upper() + text[1:] + (f": {tail.strip()}" if colon else "")
+    code = _CODE.match(reason)
+    head = code.group() if code else ""
+    words = [word.upper() if word in _ACRONYMS else word for word in head.split("_")]
+    text = " ".join(words) + reason[len(head) :]
+    return text[:1].upper() + text[1:]
 
 
 def ibs_deciles(report: ReportData) -> Deciles:

@@ -99,7 +99,7 @@ def _trade_cards(report: ReportData) -> list[str]:
         card(
             "Why there was no trade",
             figure_block("reasons", reasons_for_no_trade(report), empty="No bar was turned down."),
-            caption="Decisions against an entry, by their recorded reason.",
+            caption="Bars that led to no entry, by their recorded reason.",
         ),
         card("Exits", sections.exit_table(report), caption="Closed trades by the reason they ended."),
     ]

@@ -42,7 +42,9 @@ def _before_the_close(key: SeriesKey, bars: Bars, session: Session) -> Iterator[
     early = np.flatnonzero(bars.end < closes)
     if early.size:
         row = int(early[0])
-        cause = f"stamped before its session closes at {clock(int(closes[row]))}: it shows the running session"
+        cause = (
+            f"stamped before its session closes at {clock(int(closes[row]))}: it shows the running session"
+        )
         yield Finding(what=str(key), stamp=int(bars.end[row]), cut=None, cause=cause)
 
 

@@ -65,4 +65,6 @@ class LookaheadReport:
     def require(self) -> None:
         """Raise LookaheadError, with the first finding, unless the check passed."""
         if not self.passed:
-            raise LookaheadError(f"{self.traded}: {self.verdict}; do not trust any result with it, mend it first")
+            raise LookaheadError(
+                f"{self.traded}: {self.verdict}; do not trust any result with it, mend it first"
+            )

@@ -63,7 +63,8 @@ class BatchFeatures:
 
     def vector(self, stamp: int) -> Floats:
         """Return the vector at `stamp`; see `FeatureSource`."""
-        return self.matrix[self.row(stamp)]
+        vector: Floats = self.matrix[self.row(stamp)]
+        return vector
 
     def absence(self, column: int, stamp: int) -> str:
         """Return why a value is NaN; see `FeatureSource`."""
@@ -81,7 +82,5 @@ def term_values(term: Term, columns: dict[str, Floats], n: int) -> Floats:
     """Return the term on its own series: float64 (n,), NaN while the window is not full."""
     values = np.empty(n)
     inputs = (columns[name] for name in term.feature.inputs)
-    driver(term.feature)(
-        *inputs, *term.feature.arguments(term.parameters), term.lookback, 0, n, values, 0
-    )
+    driver(term.feature)(*inputs, *term.feature.arguments(term.parameters), term.lookback, 0, n, values, 0)
     return values

@@ -140,7 +140,7 @@ class _Dice:
     def draw(self, sides: int) -> int:
         """Return an integer 0 <= x < sides, sides <= 65,536."""
         self._state = (1_664_525 * self._state + 1_013_904_223) % 2**32
-        return (self._state >> 16) % sides
+        return int((self._state >> 16) % sides)
 
 
 def _active_rows(symbol: str) -> list[tuple[int, ...]]:
@@ -188,7 +188,9 @@ class CanonicalSession(Session):
             np.where(day % 5 == 4, 240, 480),
             hours % 4 > 0,
         )
-        return {name: values.astype(np.float64) for name, values in zip(CALENDAR_COLUMNS, columns, strict=True)}
+        return {
+            name: values.astype(np.float64) for name, values in zip(CALENDAR_COLUMNS, columns, strict=True)
+        }
 
     def column_row(self, end: int, timeframe: Timeframe) -> Floats:
         """Return CALENDAR_COLUMNS of one bar, float64 (9,)."""

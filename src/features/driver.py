@@ -34,14 +34,14 @@ compute = _feature.compute
 
 '''
 
-_COMPLETE_INPUTS = '''\
+_COMPLETE_INPUTS = """\
 def drive({arguments}, lookback, start, stop, out, at):
     for i in range(start, stop):
         first = i - lookback + 1
         out[at + i - start] = compute({windows}) if first >= 0 else np.nan
-'''
+"""
 
-_GAPPY_INPUTS = '''\
+_GAPPY_INPUTS = """\
 def drive({arguments}, lookback, start, stop, out, at):
     run = 0
     for i in range(max(0, start - lookback + 1), stop):
@@ -49,7 +49,7 @@ def drive({arguments}, lookback, start, stop, out, at):
         if i >= start:
             first = i - lookback + 1
             out[at + i - start] = compute({windows}) if run >= lookback else np.nan
-'''
+"""
 
 
 def driver_source(feature: Feature) -> str:
@@ -103,7 +103,8 @@ def _write(name: str, text: str) -> Path:
 def _load(path: Path) -> ModuleType:
     name = f"lockstep_driver_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     spec.loader.exec_module(module)

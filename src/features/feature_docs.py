@@ -15,11 +15,11 @@ _INTRODUCTION = """\
 Written from the registry by `python -m lockstep.features.feature_docs > docs/features.md`; a test keeps it
 current. `registry.describe("rsi_2")` says more about an id: its definition in full, its source, its inputs.
 
-An id is a name and its parameters (`rsi_2`). A qualifier takes it from another instrument (`rsi_2@NQ`), another
-timeframe (`ibs@1d`) or both (`zscore_20@NQ:1d`); two ids in alphabetical order with `*` between them are their
-product (`rsi_2*volume_pctile_20`). The lookback is the number of bars, the present one included, that a value
-depends on; it is NaN before that many bars were seen and where an input is missing. `shift` and `scale` say
-whether adding a constant to all prices, or multiplying them, leaves the value as it is.
+An id is a name and its parameters (`rsi_2`). A qualifier takes it from another instrument (`rsi_2@NQ`),
+another timeframe (`ibs@1d`) or both (`zscore_20@NQ:1d`); two ids in alphabetical order with `*` between them
+are their product (`rsi_2*volume_pctile_20`). `bars` is the lookback: the number of bars, the present one
+included, that a value depends on; it is NaN before that many bars were seen and where an input is missing.
+`shift` and `scale` say what adding a constant to all prices, or multiplying them, does to the value.
 """
 _HEADER = (
     "| id | definition | range | bars | shift | scale | NaN |",

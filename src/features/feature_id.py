@@ -4,6 +4,8 @@
     ibs@NQ   ibs@1d            of another instrument, of another timeframe
     zscore_20@NQ:1d            of both
     rsi_2*volume_pctile_20     the product of two, in alphabetical order
+
+Parameters are plain numbers: 14 or 0.02, never 2.0.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from lockstep.features.feature import Feature, Parameters, format_parameter
 from lockstep.market.history import SeriesKey
 from lockstep.market.timeframe import Timeframe
 
-_NUMBER = re.compile(r"(0|[1-9]\d*)(\.\d+)?")
+_NUMBER = re.compile(r"(0|[1-9]\d{0,8})(\.\d{1,9})?")
 _TIMEFRAME = re.compile(r"\d+(min|h|d)")
 PRODUCT = "*"
 
@@ -43,7 +45,8 @@ class Term:
         spelled = self.feature.spell(self.parameters)
         if self.symbol is None and self.timeframe is None:
             return spelled
-        return f"{spelled}@{':'.join(str(part) for part in (self.symbol, self.timeframe) if part is not None)}"
+        qualifiers = (str(part) for part in (self.symbol, self.timeframe) if part is not None)
+        return f"{spelled}@{':'.join(qualifiers)}"
 
 
 @dataclass(frozen=True)
@@ -67,10 +70,9 @@ def split_name(text: str) -> tuple[str, Parameters]:
 
 
 def _number(part: str, text: str) -> int | float:
-    value: int | float = float(part) if _NUMBER.fullmatch(part) else -1.0
-    if value.is_integer() and "." not in part:
-        value = int(part) if value >= 0 else value
-    if value < 0 or format_parameter(value) != part:
+    plain = _NUMBER.fullmatch(part)
+    value = (float(part) if plain.group(2) else int(part)) if plain else None
+    if value is None or format_parameter(value) != part:
         raise FeatureError(f"feature id {text!r}: parameter {part!r}: write numbers plainly, like 14 or 0.02")
     return value
 

@@ -132,7 +132,7 @@ def _describe(term: Term) -> str:
         f"inputs      {', '.join(declared.inputs)}",
         f"lookback    {term.lookback} bars",
         f"range       [{declared.low:g}, {declared.high:g}]",
-        f"NaN         {declared.nan}; always while the window is not full or an input is missing",
+        f"NaN         {declared.nan}; and while the window is not full or an input is missing",
         f"invariant   shift of prices: {_yes(declared.shift_invariant)}, "
         f"scale of prices: {_yes(declared.scale_invariant)}",
         f"fingerprint {fingerprint(FeatureId((term,)))}",

@@ -7,7 +7,7 @@ import hashlib
 import inspect
 import textwrap
 from collections.abc import Callable
-from types import CodeType, FunctionType
+from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 from lockstep.compiled import python_source
@@ -15,6 +15,7 @@ from lockstep.errors import FeatureError
 from lockstep.features.feature_id import FeatureId, Term
 
 _CONSTANTS = (bool, int, float, str)
+_PROJECT = ("lockstep", "research")
 
 
 def fingerprint(feature_id: FeatureId) -> str:
@@ -31,32 +32,56 @@ def fingerprint(feature_id: FeatureId) -> str:
 
 
 def _definition(term: Term) -> str:
+    found = reachable(term.feature.compute)
     parts = [
         str(term.parameters),
         str(term.lookback),
         ",".join(term.feature.inputs),
-        *(f"{name}={text}" for name, text in sorted(reachable(term.feature.compute).items())),
+        *sorted(f"{name}={text}" for (_, name), text in found.items()),
     ]
     return "\n".join(parts)
 
 
-def reachable(function: Callable[..., Any]) -> dict[str, str]:
-    """Return normalised sources and constants that `function` depends on, by qualified name."""
-    found: dict[str, str] = {}
+def reachable(function: Callable[..., Any]) -> dict[tuple[str, str], str]:
+    """Return normalised sources and constants that `function` depends on, by (module, name).
+
+    FeatureError where it reads something whose content cannot be told: an array, a list, a module of the
+    project. Numbers, strings, tuples of them and functions that are imported by name can.
+    """
+    found: dict[tuple[str, str], str] = {}
     waiting = [python_source(function)]
     while waiting:
         current = waiting.pop()
-        name = f"{current.__module__}.{current.__qualname__}"
-        if name in found:
+        key = (current.__module__, current.__qualname__)
+        if key in found:
             continue
-        found[name] = normalised_source(current)
-        for global_name in sorted(_global_names(current.__code__)):
-            value = current.__globals__.get(global_name)
+        found[key] = normalised_source(current)
+        for name, value in sorted(_surroundings(current).items()):
             if isinstance(value, _CONSTANTS) or _is_constant_tuple(value):
-                found[f"{current.__module__}:{global_name}"] = repr(value)
+                found[current.__module__, f"{current.__qualname__}:{name}"] = repr(value)
             elif isinstance(python_source(value) if callable(value) else None, FunctionType):
                 waiting.append(python_source(value))  # type: ignore[arg-type]
+            elif not _is_foreign(value):
+                raise FeatureError(
+                    f"{current.__qualname__} reads {name}, {type(value).__name__}: its content cannot be "
+                    "fingerprinted; use numbers, tuples and functions imported by name"
+                )
     return found
+
+
+def _surroundings(function: Callable[..., Any]) -> dict[str, object]:
+    """Return what the function reads from its module and from functions around it."""
+    scope = function.__globals__
+    found = {name: scope[name] for name in _global_names(function.__code__) if name in scope}
+    cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
+    return found | {name: cell.cell_contents for name, cell in cells}
+
+
+def _is_foreign(value: object) -> bool:
+    """Whether a value belongs to a library, whose version is part of the environment, not of the feature."""
+    if isinstance(value, ModuleType):
+        return value.__name__.partition(".")[0] not in _PROJECT
+    return callable(value)
 
 
 def _global_names(code: CodeType) -> set[str]:

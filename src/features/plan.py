@@ -61,9 +61,7 @@ class FeaturePlan:
 
     def inputs(self, key: SeriesKey) -> tuple[str, ...]:
         """Return the input columns that the terms on `key` read, sorted."""
-        names = {
-            name for term in self.terms if term.series(self.base) == key for name in term.feature.inputs
-        }
+        names = {name for term in self.terms if term.series(self.base) == key for name in term.feature.inputs}
         return tuple(sorted(names))
 
     def lookback(self, key: SeriesKey) -> int:

@@ -195,6 +195,11 @@ class ParityStrategy(bt.Strategy):
         elif filled:
             self._closed(record)
 
+    def clear(self) -> None:
+        """Forget what was handed out; Backtrader would keep a copy of every state of every order."""
+        self._orderspending = []
+        self._tradespending = []
+
     def stop(self) -> None:
         """Hand out what the last bar left at the broker, so that no order state is lost."""
         while (order := self.broker.get_notification()) is not None:

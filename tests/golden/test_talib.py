@@ -112,15 +112,17 @@ def test_pair_rsi(prices: Prices) -> None:
     assert_agree(prices.feature("pair_rsi_14"), talib.RSI(prices.pair, 14))
 
 
-@pytest.mark.parametrize("period", [14, 20])
-def test_atr(prices: Prices, period: int) -> None:
-    assert_agree(prices.feature(f"atr_{period}"), talib.ATR(prices.high, prices.low, prices.close, period))
+def test_atr(prices: Prices) -> None:
+    assert_agree(prices.feature("atr_14"), talib.ATR(prices.high, prices.low, prices.close, 14))
 
 
-def test_a_long_atr_is_off_by_no_more_than_stated(prices: Prices) -> None:
-    """ATR-100 runs over 995 bars, so a weight of e^-10 is left out."""
-    theirs = talib.ATR(prices.high, prices.low, prices.close, 100)
-    assert_agree(prices.feature("atr_100"), theirs, tolerance=2.0 * np.exp(-10.0))
+@pytest.mark.parametrize(("period", "bars"), [(20, 400), (100, 995)])
+def test_a_longer_atr_is_off_by_no_more_than_stated(prices: Prices, period: int, bars: int) -> None:
+    """What its window leaves out has a weight of (1 - 1 / period)**bars."""
+    theirs = talib.ATR(prices.high, prices.low, prices.close, period)
+    left_out = (1.0 - 1.0 / period) ** bars
+    assert REGISTRY.parse(f"atr_{period}").terms[0].lookback == bars + 1
+    assert_agree(prices.feature(f"atr_{period}"), theirs, tolerance=2.0 * left_out)
 
 
 def test_true_range(prices: Prices) -> None:
@@ -155,9 +157,7 @@ def test_sma_slope_and_spread(prices: Prices) -> None:
 
 def test_ema_within_400_bars_is_the_textbooks(prices: Prices) -> None:
     unit = prices.feature("atr_14")
-    assert_agree(
-        prices.close - prices.feature("close_ema_atr_20_14") * unit, talib.EMA(prices.close, 20)
-    )
+    assert_agree(prices.close - prices.feature("close_ema_atr_20_14") * unit, talib.EMA(prices.close, 20))
     average = talib.EMA(prices.close, 20)
     assert_agree(prices.feature("ema_slope_atr_20_5_14")[5:] * unit[5:], (average[5:] - average[:-5]) / 5.0)
     theirs = talib.EMA(prices.close, 12) - talib.EMA(prices.close, 26)
@@ -225,9 +225,7 @@ def test_other_returns(prices: Prices) -> None:
 
 def test_drift_and_volatility(prices: Prices) -> None:
     steps = talib.STDDEV(talib.MOM(prices.close, 1)[1:], 20)
-    assert_agree(
-        prices.feature("drift_20")[1:], talib.MOM(prices.close, 20)[1:] / (steps * np.sqrt(20.0))
-    )
+    assert_agree(prices.feature("drift_20")[1:], talib.MOM(prices.close, 20)[1:] / (steps * np.sqrt(20.0)))
     logs = talib.STDDEV(talib.LN(talib.ROCR(prices.close, 1))[1:], 20)
     assert_agree(prices.feature("realised_vol_20_252")[1:], logs * np.sqrt(252.0 * 20.0 / 19.0), 1e-8)
     near, far = (talib.ATR(prices.high, prices.low, prices.close, n) for n in (5, 14))
@@ -267,7 +265,8 @@ def test_extremes(prices: Prices) -> None:
 def test_candles(prices: Prices) -> None:
     ours = prices.feature("body_fraction")
     assert_agree(ours, talib.BOP(prices.open, prices.high, prices.low, prices.close))
-    assert_agree(prices.feature("gap_atr_14")[1:] * prices.feature("atr_14")[1:], prices.open[1:] - prices.close[:-1])
+    gaps = prices.feature("gap_atr_14") * prices.feature("atr_14")
+    assert_agree(gaps[1:], prices.open[1:] - prices.close[:-1])
 
 
 def test_another_smoothing_is_caught(prices: Prices) -> None:

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+
+from lockstep.market.aggregator import Aggregator, aggregate
+from lockstep.market.bars import BAR_COLUMNS, Bars
+from lockstep.market.sessions import Session
+from lockstep.market.ticks import Ticks
+from lockstep.market.timeframe import DAILY, Timeframe
 from support.markets import (
     CME,
     CRYPTO,
@@ -24,12 +31,6 @@ from support.markets import (
     random_ticks,
     utc,
 )
-
-from lockstep.market.aggregator import Aggregator, aggregate
-from lockstep.market.bars import BAR_COLUMNS, Bars
-from lockstep.market.sessions import Session
-from lockstep.market.ticks import Ticks
-from lockstep.market.timeframe import DAILY, Timeframe
 
 Feed = Sequence[Bars] | Sequence[Ticks]
 Engine = Callable[[Feed, Timeframe, Session], list[Bars]]
@@ -57,10 +58,12 @@ def gappy_stamps(draw: st.DrawFn, *, repeats: bool) -> NDArray[np.int64]:
 
 def split(data: Bars | Ticks, cuts: list[int]) -> list[Bars] | list[Ticks]:
     edges = [0, *sorted({cut % (len(data) + 1) for cut in cuts}), len(data)]
-    return [data.rows(a, b) for a, b in zip(edges, edges[1:], strict=False)]  # type: ignore[return-value]
+    return [data.rows(a, b) for a, b in pairwise(edges)]  # type: ignore[return-value]
 
 
-def check_split(data: Bars | Ticks, cuts: list[int], timeframe: Timeframe, session: Session, engine: Engine) -> None:
+def check_split(
+    data: Bars | Ticks, cuts: list[int], timeframe: Timeframe, session: Session, engine: Engine
+) -> None:
     whole = engine([data], timeframe, session)  # type: ignore[list-item]
     parts = engine(split(data, cuts), timeframe, session)
     assert_same_bits(concatenated(whole), concatenated(parts))
@@ -156,12 +159,16 @@ def running_bar_exposed(batches: Feed, timeframe: Timeframe, session: Session) -
 
 
 def test_mutant_emitting_on_a_timer_is_caught() -> None:
-    data = random_bars(np.arange(1, 11, dtype=np.int64) * MINUTE + utc("2024-01-04 10:00", NEW_YORK), ONE_MINUTE)
+    data = random_bars(
+        np.arange(1, 11, dtype=np.int64) * MINUTE + utc("2024-01-04 10:00", NEW_YORK), ONE_MINUTE
+    )
     with pytest.raises(AssertionError, match="differs"):
         check_split(data, [4], FIFTEEN, CME, on_a_timer)
 
 
 def test_mutant_exposing_the_running_daily_bar_is_caught() -> None:
-    data = random_bars(np.arange(1, 11, dtype=np.int64) * MINUTE + utc("2024-01-04 10:00", NEW_YORK), ONE_MINUTE)
+    data = random_bars(
+        np.arange(1, 11, dtype=np.int64) * MINUTE + utc("2024-01-04 10:00", NEW_YORK), ONE_MINUTE
+    )
     with pytest.raises(AssertionError, match="before it is complete"):
         check_causal(data, DAILY, CME, running_bar_exposed)

@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 from lockstep.errors import FeatureError
 from lockstep.features.canonical import CANONICAL_VALUES, canonical_history, canonical_values
 from lockstep.features.columns import series_columns
-from lockstep.features.driver import driver as real_driver
-from lockstep.features.feature import Feature, feature
+from lockstep.features.feature import Feature, Parameters, feature
 from lockstep.features.feature_registry import FeatureRegistry
 from lockstep.features.inputs import Window
 from lockstep.features.invariance import price_levels, scale_sensitive, shift_sensitive
@@ -46,9 +45,7 @@ from support.interpreted import interpreted
 REGISTRY = FeatureRegistry()
 IDS = REGISTRY.list()
 FEATURES = {declared.name: declared for declared in REGISTRY}
-FEW = settings(
-    max_examples=10, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
-)
+FEW = settings(max_examples=10, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 
 every_id = pytest.mark.parametrize("feature_id", IDS)
 every_feature = pytest.mark.parametrize("name", list(FEATURES))
@@ -164,6 +161,32 @@ def test_examples_are_canonical_ids(name: str) -> None:
     declared = FEATURES[name]
     for example in declared.examples:
         assert str(REGISTRY.parse(declared.spell(example))) == declared.spell(example)
+
+
+def smallest_parameters(declared: Feature) -> Parameters:
+    """Return the least parameters that fit the declaration; where an order is asked for, 1, 2, 3 …"""
+    least = tuple(
+        value if name in declared.decimal else int(value) for name, value in declared.parameters.items()
+    )
+    for parameters in (least, tuple(range(1, len(least) + 1)), (1, 3, *least[2:])):
+        try:
+            declared.validate(parameters)
+        except FeatureError:
+            continue
+        return parameters
+    raise AssertionError(f"{declared.name}: no small parameters found")
+
+
+@every_feature
+@given(recipe=recipes())
+@FEW
+def test_smallest_parameters(name: str, recipe: Recipe) -> None:
+    """Periods of one bar are where weights, slices and divisors go wrong."""
+    text = FEATURES[name].spell(smallest_parameters(FEATURES[name]))
+    history = history_of(recipe, lookback(text))
+    check_batch_equals_streaming(REGISTRY, (text,), history)
+    check_range(REGISTRY, text, history)
+    check_nan_rule(REGISTRY, text, history, positive=False)
 
 
 def test_catalogue_is_complete() -> None:

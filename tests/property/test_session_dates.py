@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import given, reject, settings
 from hypothesis import strategies as st
-from support.markets import CME, CRYPTO, HOURLY, MINUTE, NYSE, local
 
 from lockstep.errors import ConfigError
 from lockstep.market.sessions import Session
 from lockstep.market.timeframe import Timeframe
+from support.markets import CME, CRYPTO, HOURLY, MINUTE, NYSE, local
 
 SESSIONS = st.sampled_from([CME, NYSE, CRYPTO])
 # 2016 to 2021 in minutes, and how far a bucket may be counted.
@@ -53,7 +53,13 @@ def test_the_hour_is_the_wall_clock(session: Session, end: int) -> None:
 
 
 @settings(max_examples=100, deadline=None)
-@given(SESSIONS, STAMPS, FRAMES.filter(lambda frame: not frame.is_session), st.integers(0, 23), st.integers(0, 59))
+@given(
+    SESSIONS,
+    STAMPS,
+    FRAMES.filter(lambda frame: not frame.is_session),
+    st.integers(0, 23),
+    st.integers(0, 59),
+)
 def test_auto_close_leaves_a_bar_to_fill_in(
     session: Session, stamp: int, timeframe: Timeframe, hour: int, minute: int
 ) -> None:

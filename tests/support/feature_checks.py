@@ -7,6 +7,7 @@ import numpy as np
 from lockstep.features.batch import BatchFeatures
 from lockstep.features.feature_registry import FeatureRegistry
 from lockstep.features.streaming import WindowFeatures
+from lockstep.market.asof import MaxAge, asof_rows
 from lockstep.market.bars import Floats
 from lockstep.market.history import History, SeriesKey
 from support.feature_histories import BASE, from_row, with_other_future
@@ -39,7 +40,8 @@ def assert_same_bits(what: str, ids: tuple[str, ...], one: Floats, other: Floats
     differ = (one.view(np.int64) != other.view(np.int64)) & ~both_nan
     if differ.any():
         row, column = np.argwhere(differ)[0]
-        raise AssertionError(f"{ids[column]}: {what}: row {row}: {one[row, column]!r}, {other[row, column]!r}")
+        values = f"{one[row, column]!r}, {other[row, column]!r}"
+        raise AssertionError(f"{ids[column]}: {what}: row {row}: {values}")
 
 
 def check_batch_equals_streaming(
@@ -90,10 +92,10 @@ def check_nan_rule(registry: FeatureRegistry, feature_id: str, history: History,
 
 
 def _inputs_present(history: History, lookback: int) -> np.ndarray:
-    """Whether a pair bar of at most three hours of age stands beside each of the last `lookback` bars."""
+    """Whether a pair bar that is not too old stands beside each of the last `lookback` bars."""
     end = history.bars[BASE].end
     (pair,) = (bars for key, bars in history.bars.items() if key != BASE)
-    present = np.array([np.any((pair.end <= stamp) & (stamp - pair.end <= 3 * 3_600 * 10**9)) for stamp in end])
+    present = asof_rows(end, pair.end, MaxAge().nanoseconds(pair.timeframe)) >= 0
     missing = np.concatenate(([0], np.cumsum(~present)))
     rows = np.arange(end.size)
     return (missing[rows + 1] - missing[np.maximum(0, rows - lookback + 1)]) == 0

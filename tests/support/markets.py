@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -98,6 +98,3 @@ def write_daily(folder: Path, *rows: str, header: str = DAILY_HEADER, symbol: st
     path.parent.mkdir(exist_ok=True)
     path.write_text("\n".join((header, *rows, "")))
     return path
-
-
-Aggregation = Callable[[Sequence[Bars] | Sequence[Ticks]], list[Bars]]

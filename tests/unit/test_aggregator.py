@@ -4,6 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+
+from lockstep.errors import BadBars, ConfigError
+from lockstep.market.aggregator import Aggregator, aggregate
+from lockstep.market.bars import Bars
+from lockstep.market.ticks import Ticks
+from lockstep.market.timeframe import DAILY, Timeframe
 from support.markets import (
     CME,
     FIFTEEN,
@@ -17,12 +23,6 @@ from support.markets import (
     stamps,
     utc,
 )
-
-from lockstep.errors import BadBars, ConfigError
-from lockstep.market.aggregator import Aggregator, aggregate
-from lockstep.market.bars import Bars
-from lockstep.market.ticks import Ticks
-from lockstep.market.timeframe import DAILY, Timeframe
 
 pytestmark = pytest.mark.uncompiled
 

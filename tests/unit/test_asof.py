@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.markets import CME, FIFTEEN, HOURLY
 
 from lockstep.errors import ConfigError
 from lockstep.market.asof import MaxAge, asof_rows
 from lockstep.market.timeframe import DAILY
+from support.markets import CME, FIFTEEN, HOURLY
 
 FAR = 10**18
 

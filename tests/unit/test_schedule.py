@@ -5,7 +5,6 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
-from support.markets import NEW_YORK, utc
 
 from lockstep.errors import CalendarError
 from lockstep.market.schedule import (
@@ -20,6 +19,7 @@ from lockstep.market.schedule import (
     to_utc,
     utc_offsets,
 )
+from support.markets import NEW_YORK, utc
 
 CME_MINUTES = (-6 * 60, 17 * 60)
 
@@ -43,7 +43,8 @@ def test_it_reaches_back_further_than_the_default_of_the_calendar_library() -> N
 
 
 @pytest.mark.parametrize(
-    ("calendar", "stamp"), [("NOPE", utc("2020-01-01")), ("XNYS", utc("1678-01-01")), ("XKRX", utc("1950-06-01"))]
+    ("calendar", "stamp"),
+    [("NOPE", utc("2020-01-01")), ("XNYS", utc("1678-01-01")), ("XKRX", utc("1950-06-01"))],
 )
 def test_what_the_calendar_cannot_supply_is_a_calendar_error(calendar: str, stamp: int) -> None:
     with pytest.raises(CalendarError):

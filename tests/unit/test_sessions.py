@@ -2,13 +2,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from support.markets import CME, CRYPTO, FIFTEEN, HOURLY, MINUTE, NEW_YORK, NYSE, local, stamps, utc
 
 from lockstep.compiled import python_source
 from lockstep.errors import CalendarError, ConfigError
 from lockstep.market import session_kernels
 from lockstep.market.sessions import CALENDAR_COLUMNS, Session, SessionTemplate
 from lockstep.market.timeframe import DAILY, Timeframe
+from support.markets import CME, CRYPTO, FIFTEEN, HOURLY, MINUTE, NEW_YORK, NYSE, local, stamps, utc
 
 pytestmark = pytest.mark.uncompiled
 
@@ -58,7 +58,9 @@ def test_wall_clock_stays_over_both_changes_of_daylight_saving(session: Session,
 
 
 def test_the_utc_offset_of_the_close_changes_with_daylight_saving() -> None:
-    close = CME.nominal_close(np.array(["2024-03-08", "2024-03-11", "2024-11-01", "2024-11-04"], dtype="M8[D]"))
+    close = CME.nominal_close(
+        np.array(["2024-03-08", "2024-03-11", "2024-11-01", "2024-11-04"], dtype="M8[D]")
+    )
     assert [text[-5:] for text in local(close, "UTC")] == ["22:00", "21:00", "21:00", "22:00"]
 
 
@@ -80,7 +82,9 @@ def test_calendar_columns_of_an_intraday_bar() -> None:
 
 def test_calendar_columns_belong_to_the_session_date_and_the_hour_to_the_wall_clock() -> None:
     columns = CME.columns(stamps(["2024-02-29 19:00"]), HOURLY)
-    picked = {name: float(columns[name][0]) for name in ("month", "day_of_month", "hour", "minute_of_session")}
+    picked = {
+        name: float(columns[name][0]) for name in ("month", "day_of_month", "hour", "minute_of_session")
+    }
     assert picked == {"month": 3.0, "day_of_month": 1.0, "hour": 19.0, "minute_of_session": 60.0}
 
 
@@ -230,7 +234,9 @@ def decided(session: Session, day: str, timeframe: Timeframe, cut_off: str) -> s
         (NYSE, "2024-01-04", "1h", "09:45", "10:00"),  # no bar ends before it: all are late
     ],
 )
-def test_auto_close_begins_at(session: Session, day: str, timeframe: str, cut_off: str, expected: str) -> None:
+def test_auto_close_begins_at(
+    session: Session, day: str, timeframe: str, cut_off: str, expected: str
+) -> None:
     assert decided(session, day, Timeframe.parse(timeframe), cut_off) == expected
 
 
@@ -246,13 +252,21 @@ def test_auto_close_needs_intraday_bars() -> None:
 
 @pytest.mark.parametrize(
     ("session", "clock", "minute"),
-    [(NYSE, "09:30", 0), (NYSE, "16:00", 390), (CME, "18:00", 0), (CME, "03:00", 540), (CRYPTO, "24:00", 1440)],
+    [
+        (NYSE, "09:30", 0),
+        (NYSE, "16:00", 390),
+        (CME, "18:00", 0),
+        (CME, "03:00", 540),
+        (CRYPTO, "24:00", 1440),
+    ],
 )
 def test_minute_of_a_clock_time(session: Session, clock: str, minute: float) -> None:
     assert session.minute_of(clock) == minute
 
 
-@pytest.mark.parametrize(("session", "clock"), [(NYSE, "09:29"), (CME, "17:30"), (NYSE, "noon"), (NYSE, "16:01")])
+@pytest.mark.parametrize(
+    ("session", "clock"), [(NYSE, "09:29"), (CME, "17:30"), (NYSE, "noon"), (NYSE, "16:01")]
+)
 def test_a_clock_time_outside_the_session_is_refused(session: Session, clock: str) -> None:
     with pytest.raises(ConfigError, match=clock):
         session.minute_of(clock)

@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from support.markets import NEW_YORK, utc
 
 from lockstep.market.faults import Faults
 from lockstep.market.source import Source
 from lockstep.market.stamps import utc_stamps
 from lockstep.market.timeframe import DAILY, Timeframe
+from support.markets import NEW_YORK, utc
 
 
 def source(timezone: str | None = NEW_YORK, **changes: Any) -> Source:
@@ -35,7 +35,12 @@ def test_naive_stamps_are_read_in_the_declared_zone() -> None:
 
 
 def test_stamps_with_an_offset_are_taken_as_they_are_whatever_is_declared() -> None:
-    texts = ["2024-01-04 10:00:00Z", "2024-01-04 05:00:00-0500", "2024-01-04T15:30:00+05:30", "2024-01-04 10:00+00"]
+    texts = [
+        "2024-01-04 10:00:00Z",
+        "2024-01-04 05:00:00-0500",
+        "2024-01-04T15:30:00+05:30",
+        "2024-01-04 10:00+00",
+    ]
     assert read(texts, source(None)) == ([utc("2024-01-04 10:00")] * 4, [])
 
 
@@ -51,7 +56,8 @@ def test_naive_stamps_without_a_declared_zone_are_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "yesterday", "2024-13-01 10:00", "01/04/2024", "1704362400", "1500-01-01", "9999-01-01", "2024"]
+    "text",
+    ["", "yesterday", "2024-13-01 10:00", "01/04/2024", "1704362400", "1500-01-01", "9999-01-01", "2024"],
 )
 def test_what_is_no_stamp_is_refused(text: str) -> None:
     _, faults = read(["2024-01-04 10:00", text], source())
@@ -71,7 +77,9 @@ def test_a_declared_format_is_the_only_one() -> None:
 
 def test_session_dates_have_no_time_and_no_offset() -> None:
     declared = source(timeframe="1d", stamp="session_date")
-    stamps, faults = read(["2024-01-04", "2024-01-05 00:00:00", "2024-01-08 10:00", "2024-01-09T00:00Z"], declared)
+    stamps, faults = read(
+        ["2024-01-04", "2024-01-05 00:00:00", "2024-01-08 10:00", "2024-01-09T00:00Z"], declared
+    )
     assert stamps[:2] == [utc("2024-01-04"), utc("2024-01-05")]
     assert [(row, rule.split(":")[0]) for row, rule in faults] == [
         (2, "wrong timeframe"),
@@ -103,7 +111,9 @@ def test_the_order_of_the_file_tells_the_repeated_hour_of_autumn_apart() -> None
     texts = ["00:30", "01:00", "01:30", "01:00", "01:30", "02:00"]
     stamps, faults = read([f"2024-11-03 {text}" for text in texts], source())
     assert faults == []
-    assert stamps == [utc(f"2024-11-03 {text}") for text in ("04:30", "05:00", "05:30", "06:00", "06:30", "07:00")]
+    assert stamps == [
+        utc(f"2024-11-03 {text}") for text in ("04:30", "05:00", "05:30", "06:00", "06:30", "07:00")
+    ]
 
 
 def test_hourly_bars_through_the_repeated_hour() -> None:
@@ -122,7 +132,12 @@ def test_every_autumn_is_looked_at_by_itself() -> None:
     texts = ["2023-11-05 01:00", "2023-11-05 01:00", "2024-11-03 01:00", "2024-11-03 01:00"]
     stamps, faults = read(texts, source())
     assert faults == []
-    assert stamps == [utc("2023-11-05 05:00"), utc("2023-11-05 06:00"), utc("2024-11-03 05:00"), utc("2024-11-03 06:00")]
+    assert stamps == [
+        utc("2023-11-05 05:00"),
+        utc("2023-11-05 06:00"),
+        utc("2024-11-03 05:00"),
+        utc("2024-11-03 06:00"),
+    ]
 
 
 def test_the_timeframe_is_parsed() -> None:

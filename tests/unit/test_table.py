@@ -21,7 +21,19 @@ def written(folder: Path, content: bytes, name: str = "X.csv") -> Path:
 
 
 def test_names_lines_and_text_of_a_file_with_every_oddity(tmp_path: Path) -> None:
-    content = b'\xef\xbb\xbfDate , "Open",x\r\n2010-01-04,1, 2\r\n\r\n  \r\na,b\r\n"2010-01-05", 3 ,"4"\r\n1,2,3,4\r\n,,\r\n\r\n'
+    lines = (
+        'Date , "Open",x',
+        "2010-01-04,1, 2",
+        "",
+        "  ",
+        "a,b",
+        '"2010-01-05", 3 ,"4"',
+        "1,2,3,4",
+        ",,",
+        "",
+        "",
+    )
+    content = b"\xef\xbb\xbf" + "\r\n".join(lines).encode()
     table = read_table(written(tmp_path, content))
     assert table.names == ("date", "open", "x")
     assert table.lines.tolist() == [2, 6, 8]

@@ -381,7 +381,7 @@ def test_reasons_are_ordered_readable_and_complete() -> None:
     drawn = figures_signal.reasons_for_no_trade(report())
     assert drawn is not None
     assert list(drawn.data[0].x) == [252, 40]
-    assert list(drawn.data[0].customdata) == ["Cold window", "Filter: rsi_2"]
+    assert list(drawn.data[0].customdata) == ["Cold window", "Filter:rsi_2"]
     many = pd.DataFrame(
         [(f"r{k:02}" + "x" * 60, "no_trade", k) for k in range(1, 31)], columns=["reason", "kind", "count"]
     )
@@ -392,7 +392,19 @@ def test_reasons_are_ordered_readable_and_complete() -> None:
     longest = figures_signal.reasons_for_no_trade(report(reasons=many))
     assert longest is not None
     assert longest.layout.yaxis.ticktext[0].endswith("… ")
-    assert tables.readable("ibs_not_in_range") == "IBS not in range"
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("ibs_not_in_range", "IBS not in range"),
+        ("cold atr_pctile_14_252", "Cold atr_pctile_14_252"),
+        ("filter: rsi_2", "Filter: rsi_2"),
+        ("", ""),
+    ],
+)
+def test_reason_codes_become_words_and_ids_stay(code: str, words: str) -> None:
+    assert tables.readable(code) == words
 
 
 @pytest.mark.parametrize("timeframe", ["1d", "1h"])

@@ -32,6 +32,8 @@ def test_several_trades_at_one_moment_and_negative_prices_are_legal() -> None:
         ([1, 2], [1.0], [1.0, 1.0], "length"),
     ],
 )
-def test_a_broken_row_is_refused(stamp: list[int], price: list[float], volume: list[float], rule: str) -> None:
+def test_a_broken_row_is_refused(
+    stamp: list[int], price: list[float], volume: list[float], rule: str
+) -> None:
     with pytest.raises(BadBars, match=rule):
         ticks(stamp, price, volume)

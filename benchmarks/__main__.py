@@ -1,0 +1,27 @@
+"""Print what is promised beside what is measured: `make bench`."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.engine import memory, overhead
+from benchmarks.features import batch, cold, streaming
+from benchmarks.startup import importing
+
+
+def main() -> None:
+    """Run every measurement; a promise that is not kept is shown, and is no failure of this command."""
+    table = Table(title="100,000 hourly bars", show_edge=False)
+    for title in ("measured", "value", "promise", "of promise", ""):
+        table.add_column(title, justify="left" if title in ("measured", "") else "right")
+    for measurement in (importing, cold, batch, streaming, overhead, memory):
+        result = measurement()
+        share = f"{result.value / result.promise:.0%}{'' if result.kept else '  exceeded'}"
+        value = f"{result.value:,.3g} {result.unit}" if result.value < 1000 else f"{result.value:,.0f} {result.unit}"
+        table.add_row(result.what, value, f"{result.promise:g} {result.unit}", share, result.note)
+    Console(width=140).print(table)
+
+
+if __name__ == "__main__":
+    main()

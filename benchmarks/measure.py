@@ -1,0 +1,61 @@
+"""Time and memory of functions and of whole processes."""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+_RUNS = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """One line of the report: a value, its unit, the promise and whether it holds."""
+
+    what: str
+    value: float
+    unit: str
+    promise: float
+    note: str = ""
+
+    @property
+    def kept(self) -> bool:
+        """Whether the value is within the promise."""
+        return self.value <= self.promise
+
+
+def seconds(function: Callable[[], object], runs: int = _RUNS) -> float:
+    """Return the median wall time of `function`, after one call that is not counted."""
+    function()
+    return statistics.median(once(function) for _ in range(runs))
+
+
+def once(function: Callable[[], object]) -> float:
+    """Return the wall time of one call."""
+    start = time.perf_counter()
+    function()
+    return time.perf_counter() - start
+
+
+def ratio(first: Callable[[], object], second: Callable[[], object], runs: int = _RUNS) -> tuple[float, float, float]:
+    """Return (median ratio first / second, median of each), measured in turns after one warm-up each."""
+    first()
+    second()
+    pairs = [(once(first), once(second)) for _ in range(runs)]
+    return (
+        statistics.median(a / b for a, b in pairs),
+        statistics.median(a for a, _ in pairs),
+        statistics.median(b for _, b in pairs),
+    )
+
+
+def process(code: str, environment: dict[str, str] | None = None) -> str:
+    """Run `code` in a fresh interpreter and return what it printed."""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
+    )
+    return done.stdout.strip()

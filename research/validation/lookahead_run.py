@@ -1,0 +1,89 @@
+"""The look-ahead check from a configuration file and a data folder, and its result as tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.table import Table
+
+from lockstep.market.config import load_instruments
+from lockstep.strategy.ibs_decision import IbsConfig
+from research.backtest import Span, context_keys
+from research.utils.data_loader import load_history
+from research.validation.lookahead import check_lookahead
+from research.validation.verdicts import LookaheadReport, clock
+
+
+@dataclass(frozen=True, kw_only=True)
+class Files:
+    """Which bars to check on; see `load_history`. `start` and `end` are session dates, ISO spelled."""
+
+    symbol: str
+    data_dir: Path | None = None
+    timeframe: str | None = None
+    source: str | None = None
+    start: str | None = None
+    end: str | None = None
+
+
+def check_files(
+    config: Path,
+    files: Files,
+    *,
+    cuts: int = 20,
+    seed: int = 0,
+    catalogue: bool = False,
+    console: Console | None = None,
+) -> LookaheadReport:
+    """Load what a backtest of `config` on `files` would load and check it; see `check_lookahead`.
+
+    `console` shows progress where it is a terminal.
+    """
+    settings = IbsConfig.load(config)
+    if files.timeframe is not None:
+        settings = settings.replaced(timeframe=files.timeframe)
+    book, symbol = load_instruments(), files.symbol
+    history = load_history(
+        symbol,
+        files.data_dir,
+        timeframe=settings.bars,
+        context=context_keys(settings, book.markets, symbol),
+        end=files.end,
+        book=book,
+        source=files.source,
+    )
+    span = Span(start=files.start, end=files.end)
+    with _progress(console or Console(quiet=True), 2 * cuts) as on_cut:
+        return check_lookahead(
+            settings, history, symbol, cuts=cuts, seed=seed, catalogue=catalogue, span=span, on_cut=on_cut
+        )
+
+
+@contextmanager
+def _progress(console: Console, steps: int) -> Iterator[Callable[[], None]]:
+    columns = (TextColumn("cuts"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("cuts", total=steps)
+        yield lambda: progress.advance(task)
+
+
+def lookahead_table(report: LookaheadReport) -> Table:
+    """Return what was checked and every finding, the first one on top."""
+    title = f"look-ahead check of {report.traded}"
+    scope = (
+        f"{report.bars:,} bars, {len(report.ids)} features, {len(report.cuts)} cuts (seed {report.seed}) "
+        f"from {clock(report.cuts[0])} to {clock(report.cuts[-1])}"
+    )
+    table = Table("what", "bar", "cause", "cut at", title=title, caption=scope)
+    for found in report.findings:
+        table.add_row(
+            found.what, clock(found.stamp), found.cause, "" if found.cut is None else clock(found.cut)
+        )
+    if report.passed:
+        table.add_row("nothing", "", "no bit at or before a cut moves", "")
+    return table

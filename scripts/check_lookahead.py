@@ -1,0 +1,40 @@
+"""Check a strategy and its features for look-ahead: exit code 0 none, 1 found, 2 refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from lockstep.console import run
+from research.validation.lookahead_run import Files, check_files, lookahead_table
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def check(
+    config: Annotated[Path, typer.Option(help="Strategy YAML.")],
+    symbol: Annotated[str, typer.Option(help="Symbol in instruments.yml, for example ES.")],
+    data_dir: Annotated[Path | None, typer.Option(help="Folder of the files; none: embedded data.")] = None,
+    cuts: Annotated[int, typer.Option(help="How many bars to cut the history at.")] = 20,
+    seed: Annotated[int, typer.Option(help="Seed of the cuts and of what is put behind them.")] = 0,
+    catalogue: Annotated[bool, typer.Option(help="Check all features that the data can serve.")] = False,
+    start: Annotated[str | None, typer.Option(help="First session date to trade, YYYY-MM-DD.")] = None,
+    end: Annotated[str | None, typer.Option(help="Last session date to load, YYYY-MM-DD.")] = None,
+    source: Annotated[str | None, typer.Option(help="Name of a source; none: by folder name.")] = None,
+    timeframe: Annotated[str | None, typer.Option(help="15min, 1h, 1d …; none: the config's.")] = None,
+) -> None:
+    """Change what follows random bars and name the first value before them that moves."""
+    files = Files(symbol=symbol, data_dir=data_dir, timeframe=timeframe, source=source, start=start, end=end)
+    console = Console()
+    report = check_files(config, files, cuts=cuts, seed=seed, catalogue=catalogue, console=console)
+    console.print(lookahead_table(report))
+    console.print(report.verdict, style="bold", soft_wrap=True, highlight=False)
+    raise typer.Exit(0 if report.passed else 1)
+
+
+if __name__ == "__main__":
+    run(app)
