@@ -192,8 +192,8 @@ class BacktestResult:
             reasons=self.reasons,
             features=self.features.iloc[:, :1].set_axis(["ibs"], axis="columns"),
             metrics=self.metrics,
-            provenance={name: _plain(value) for name, value in self.provenance.items() if name != "config"},
-            config_yaml=self.config.to_yaml(),
+            provenance=_flat({name: value for name, value in self.provenance.items() if name != "config"}),
+            config_yaml=self.config.to_yaml(defaults=True),
             notes=self._notes(),
         )
 
@@ -263,8 +263,15 @@ def _finite(value: float) -> float | int | None:
     return value if math.isfinite(value) else None
 
 
-def _plain(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
+def _flat(content: dict[str, Any]) -> dict[str, str]:
+    """Return nested entries as `outer: inner`."""
+    flat: dict[str, str] = {}
+    for name, value in content.items():
+        if isinstance(value, dict):
+            flat |= {f"{name}: {inner}": text for inner, text in _flat(value).items()}
+        else:
+            flat[name] = str(value)
+    return flat
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:

@@ -22,28 +22,29 @@ _CLEARLY_NEARER = 0.5
 def early_bars(history: History, traded: SeriesKey) -> tuple[Finding, ...]:
     """Return one finding per series of `history` that is stamped early, with its first such bar.
 
-    A session bar must not end before its session closes. Bars of the traded instrument at a longer
-    timeframe must close where the traded bars stood at their end, not where these stand one bar later.
+    A session bar is complete at its session's close, at no other moment. Bars of the traded instrument at
+    a longer timeframe must close where the traded bars stood at their end, not where these stand one of
+    the longer bars later.
     """
     found: list[Finding] = []
     for key, bars in sorted(history.bars.items()):
         market = history.markets.get(key.symbol)
-        series = [*_before_the_close(key, bars, market.session)] if market else []
+        series = [*_off_the_close(key, bars, market.session)] if market else []
         if not series and key.symbol == traded.symbol and key != traded:
             series = [*_like_the_next(key, bars, history.series(traded))]
         found += series
     return tuple(found)
 
 
-def _before_the_close(key: SeriesKey, bars: Bars, session: Session) -> Iterator[Finding]:
+def _off_the_close(key: SeriesKey, bars: Bars, session: Session) -> Iterator[Finding]:
     if not key.timeframe.is_session or not len(bars):
         return
     closes = session.nominal_close(session.dates(bars.end, key.timeframe))
-    early = np.flatnonzero(bars.end < closes)
-    if early.size:
-        row = int(early[0])
+    off = np.flatnonzero(bars.end != closes)
+    if off.size:
+        row = int(off[0])
         cause = (
-            f"stamped before its session closes at {clock(int(closes[row]))}: it shows the running session"
+            f"not stamped at its session's close, {clock(int(closes[row]))}: it may show a running session"
         )
         yield Finding(what=str(key), stamp=int(bars.end[row]), cut=None, cause=cause)
 

@@ -42,6 +42,8 @@ def check_features(
     """
     if not _MONTH.fullmatch(month):
         raise ConfigError(f"month {month!r}: must be a month like 2018-12")
+    if not ids:
+        raise ConfigError("no feature to check: name at least one, like ibs")
     registry, book = registry or default_registry(), load_instruments()
     declared, _ = book.source(symbol, data_dir, timeframe=timeframe, name=source)
     frame = timeframe or declared.timeframe
@@ -71,7 +73,7 @@ def _compared(
 ) -> FeatureComparison:
     bars, market = history.series(base), history.markets[base.symbol]
     inside = [_in_month(frame, month, market, base.timeframe) for frame in (ours, theirs)]
-    if inside[0].empty:
+    if not len(inside[0]):
         raise _not_there(bars, month, market)
     ends = inside[0].index.union(inside[1].index).rename("end")
     ours, theirs = (frame.reindex(ends) for frame in inside)
@@ -83,13 +85,14 @@ def _compared(
         bars=_in_month(bars.to_frame(), month, market, base.timeframe).reindex(ends),
         ours=ours,
         theirs=theirs,
-        widths=pd.Series({each: _width(registry, each, ours, theirs) for each in ours}),
+        widths=pd.Series([_width(registry, str(each), ours, theirs) for each in ours], index=ours.columns),
     )
 
 
 def _in_month(frame: pd.DataFrame, month: str, market: Market, timeframe: Timeframe) -> pd.DataFrame:
-    dates = market.session.dates(frame.index.as_unit("ns").asi8, timeframe)
-    return frame[dates.astype("M8[M]") == np.datetime64(month, "M")]
+    end = pd.DatetimeIndex(frame.index).as_unit("ns").asi8
+    dates = market.session.dates(end, timeframe)
+    return frame.take(np.flatnonzero(dates.astype("M8[M]") == np.datetime64(month, "M")))
 
 
 def _not_there(bars: Bars, month: str, market: Market) -> DataError:

@@ -107,10 +107,10 @@ class FeatureComparison:
                 f"within {TOLERANCE:.0%}: {name}, {', '.join(self.ids)} on {fewest} of {len(self.ours)} bars"
             )
         if len(self.outside):
-            worst = self.outside.iloc[0]
+            first = self.outside.iloc[0]
             return (
-                f"not within {TOLERANCE:.0%}: {name}, {len(self.outside)} values; first {worst['feature']} of "
-                f"{worst['bar']}: {worst['ours']:.4g} against {worst['theirs']:.4g}"
+                f"not within {TOLERANCE:.0%}: {name}, {len(self.outside)} values; first "
+                f"{first['feature']} of {first['bar']}: {first['ours']:.4g} against {first['theirs']:.4g}"
             )
         thin = counts["compared"].idxmin()
         found = f"{thin} could be compared on {counts['compared'].min()} of {len(self.ours)} bars only"
@@ -119,9 +119,8 @@ class FeatureComparison:
     @cached_property
     def labels(self) -> list[str]:
         """One label per bar of `ours`: its session date, or its end on the exchange's clock."""
+        end = pd.DatetimeIndex(self.ours.index)
         if self.timeframe.is_session:
-            dates = self.market.session.dates(self.ours.index.as_unit("ns").asi8, self.timeframe)
+            dates = self.market.session.dates(end.as_unit("ns").asi8, self.timeframe)
             return [str(date) for date in dates]
-        return list(
-            self.ours.index.tz_convert(self.market.session.template.timezone).strftime("%Y-%m-%d %H:%M")
-        )
+        return list(end.tz_convert(self.market.session.template.timezone).strftime("%Y-%m-%d %H:%M"))

@@ -60,6 +60,10 @@ def _bar_axis(check: FeatureComparison, anchor: str) -> dict[str, Any]:
         categoryarray=labels,
         tickmode="array",
         tickvals=labels[::step],
+        # Without the year, which the header says.
+        ticktext=[label[5:] for label in labels[::step]],
+        tickangle=0,
+        range=[-0.5, len(labels) - 0.5],
         showgrid=False,
         showline=True,
         linecolor=MUTED,

@@ -40,8 +40,8 @@ def page(check: FeatureComparison) -> str:
             card(
                 "Price, volume and features",
                 figure_block("features", comparison_figure(check), empty=""),
-                caption="Lines are Lockstep's values, rings those of the second source. Drag to zoom, "
-                "double-click for all.",
+                caption="Lines are Lockstep's values, rings those of the second source; where a ring "
+                "is missing, that source has no value. Drag to zoom, double-click for all.",
                 classes="wide",
             ),
             card("Agreement", _counts(check), caption=_rule()),

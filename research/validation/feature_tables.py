@@ -2,35 +2,37 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from research.report.numbers import UNDEFINED, count, price, ratio
+from lockstep.market.bars import BAR_COLUMNS
+from research.report.numbers import UNDEFINED, count, ratio
 from research.validation.feature_comparison import FeatureComparison
 
 LISTED = 45
 _DIGITS = 4
+_WIDTH = 7
 NOT_EQUAL = "\N{NOT EQUAL TO}"
 
 
 def values_table(check: FeatureComparison) -> Table:
     """Return the bars of the month with our values; `≠` and the other value where they do not agree."""
-    symbol = check.market.instrument.symbol
-    table = Table(
-        title=f"{symbol} {check.timeframe}, {check.month}", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0)
-    )
-    table.add_column("bar", no_wrap=True)
-    for name in ("open", "high", "low", "close", "volume", *check.ids):
-        table.add_column(name, justify="right", overflow="fold")
+    table = _table(f"{check.market.instrument.symbol} {check.timeframe}, {check.month}", "bar")
+    for name in BAR_COLUMNS:
+        table.add_column(name, justify="right", no_wrap=True)
+    for name in check.ids:
+        table.add_column(name, justify="right", overflow="fold", min_width=_WIDTH)
+    bars = check.bars[list(BAR_COLUMNS)].to_numpy()
     for row in range(min(LISTED, len(check.labels))):
-        prices = check.bars.iloc[row]
+        *prices, volume = bars[row].tolist()
         table.add_row(
             check.labels[row],
-            *(price(float(prices[name])) for name in ("open", "high", "low", "close")),
-            count(float(prices["volume"])),
+            *(UNDEFINED if math.isnan(each) else f"{each:.10g}" for each in prices),
+            _short(volume),
             *(spelled(check, row, column) for column in range(len(check.ids))),
         )
     if len(check.labels) > LISTED:
@@ -38,9 +40,23 @@ def values_table(check: FeatureComparison) -> Table:
     return table
 
 
+def _table(title: str, first: str) -> Table:
+    table = Table(title=title, box=box.SIMPLE_HEAD, padding=0, pad_edge=False)
+    table.add_column(first, no_wrap=True)
+    return table
+
+
+def _short(volume: float) -> str:
+    """Return a volume as `1.91M`, so that a row fits into a terminal."""
+    for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if volume >= size:
+            return f"{volume / size:.2f}{unit}"
+    return UNDEFINED if math.isnan(volume) else f"{volume:g}"
+
+
 def spelled(check: FeatureComparison, row: int, column: int) -> str:
     """Return our value, and the other one where it is out of tolerance or the only one."""
-    ours, theirs = float(check.ours.iat[row, column]), float(check.theirs.iat[row, column])
+    ours, theirs = (float(frame.to_numpy()[row, column]) for frame in (check.ours, check.theirs))
     if check.is_outside.iat[row, column] or not check.compared.iat[row, column]:
         text = f"{ratio(ours, _DIGITS)} {NOT_EQUAL} {ratio(theirs, _DIGITS)}"
         return UNDEFINED if text == f"{UNDEFINED} {NOT_EQUAL} {UNDEFINED}" else text
@@ -49,8 +65,7 @@ def spelled(check: FeatureComparison, row: int, column: int) -> str:
 
 def counts_table(check: FeatureComparison) -> Table:
     """Return, per feature, how many bars were compared, are out of tolerance, or miss a value."""
-    table = Table(title=f"against {check.against}", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    table.add_column("feature", no_wrap=True)
+    table = _table(f"against {check.against}", "feature")
     for name in ("bars", "compared", "out of tolerance", "missing here", "missing there"):
         table.add_column(name, justify="right")
     for feature, counts in check.counts.iterrows():
@@ -60,9 +75,10 @@ def counts_table(check: FeatureComparison) -> Table:
 
 def outside_table(check: FeatureComparison) -> Table:
     """Return the values that do not agree."""
-    table = Table(title="out of tolerance", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for name in check.outside.columns:
-        table.add_column(str(name), justify="left" if name in ("bar", "feature") else "right", no_wrap=True)
+    table = _table("out of tolerance", "bar")
+    table.add_column("feature", no_wrap=True)
+    for name in check.outside.columns[2:]:
+        table.add_column(str(name), justify="right", no_wrap=True)
     for bar, feature, *values in check.outside.head(LISTED).itertuples(index=False):
         table.add_row(bar, feature, *(ratio(value, _DIGITS) for value in values))
     if len(check.outside) > LISTED:

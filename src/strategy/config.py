@@ -200,9 +200,10 @@ class StrategyConfig(_Part):
         content = json.dumps(self.model_dump(mode="json", exclude={"name"}), sort_keys=True)
         return hashlib.sha256(f"{type(self).__name__} {content}".encode()).hexdigest()
 
-    def to_yaml(self) -> str:
-        """Return the configuration as YAML that `load` reads back."""
-        return yaml.safe_dump(self.model_dump(mode="json", exclude_defaults=True), sort_keys=False)
+    def to_yaml(self, *, defaults: bool = False) -> str:
+        """Return the configuration as YAML that `load` reads back; `defaults` spells them out."""
+        content = self.model_dump(mode="json", exclude_defaults=not defaults, exclude_none=True)
+        return yaml.safe_dump(content, sort_keys=False, default_flow_style=None)
 
     @classmethod
     def load(cls, path: Path | str) -> Self:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -23,11 +24,15 @@ ARTEFACTS = {
 }
 
 
-def call(*arguments: str) -> subprocess.CompletedProcess[str]:
+def call(*arguments: str, hash_seed: int = 0) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "research.backtest_runner", *arguments],
-        cwd=ROOT, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        cwd=ROOT,
+        env={**os.environ, "PYTHONHASHSEED": str(hash_seed), "COLUMNS": "200"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 def folder_of(out: Path) -> Path:
@@ -39,9 +44,10 @@ def folder_of(out: Path) -> Path:
 def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """The same run twice, by two processes, into two places."""
     folders = []
-    for name in ("first", "second"):
-        out = tmp_path_factory.mktemp(name)
-        done = call("--symbol", "COMP", "--start", "2015-01-01", "--end", "2016-12-31", "--out", str(out))
+    for seed in (1, 2):
+        out = tmp_path_factory.mktemp("out")
+        dates = ("--start", "2015-01-01", "--end", "2016-12-31")
+        done = call("--symbol", "COMP", *dates, "--out", str(out), hash_seed=seed)
         assert done.returncode == 0, done.stderr
         assert "COMP" in done.stdout
         assert str(folder_of(out) / "tearsheet.html") in done.stdout

@@ -329,6 +329,7 @@ def test_a_wrong_invariance_is_observed() -> None:
         """The close itself."""
         return float(close[-1])
 
+    assert not price.is_price_level, "it says otherwise of itself"
     assert price_levels(("price", "ibs", "ret_5", "atr_14"), registry_with(price)) == ("price",)
 
 

@@ -13,6 +13,7 @@ from lockstep.features.feature_registry import FeatureRegistry
 from lockstep.market.bars import Bars
 from lockstep.market.history import History, Market, SeriesKey
 from lockstep.market.timeframe import Timeframe
+from support.interpreted import interpreted
 
 REGISTRY = FeatureRegistry()
 HOURLY = Timeframe(60)
@@ -285,6 +286,8 @@ def test_minutes_since_open() -> None:
 )
 def test_session_segment(minute: float, length: float, segment: float) -> None:
     assert at("session_segment_4", minute_of_session=float(minute), session_minutes=float(length)) == segment
+    source = interpreted(REGISTRY.parse("session_segment_4").terms[0].feature.compute)
+    assert source(np.array([float(minute)]), np.array([float(length)]), 4) == segment
 
 
 @pytest.mark.parametrize(

@@ -71,16 +71,18 @@ def test_no_direction_without_movement(run: Runner) -> None:
 def test_parabolic_stop_by_hand(run: Runner) -> None:
     """Long from the first low, 10.
 
-    Bar 1 (12, 11): the extreme is 12, the stop moves on to 10 + 0.02 * 2 = 10.04.
-    Bar 2 (14, 12): stop 10.04; new extreme 14, speed 0.04: 10.04 + 0.04 * 3.96 = 10.1984.
-    Bar 3 (13, 10): low 10 <= 10.1984, so it turns; the stop is the extreme, 14, above both highs.
+    Bar 1 (12, 11): the extreme is 12, so 10 + 0.02 * 2 = 10.04, but at most the last two lows: 10.
+    Bar 2 (14, 12): stop 10; new extreme 14, speed 0.04: 10 + 0.04 * 4 = 10.16.
+    Bar 3 (13, 10): low 10 <= 10.16, so it turns; the stop is the extreme, 14, above both highs.
     Bar 4 (11, 9): short, extreme 10, speed 0.02: 14 + 0.02 * (10 - 14) = 13.92, but at least the highs
     of bars 2 and 3: 14.
     """
     high, low = np.array([11.0, 12.0, 14.0, 13.0, 11.0]), np.array([10.0, 11.0, 12.0, 10.0, 9.0])
     stop = run(kernels.parabolic_stop)
     assert stop(high[:2], low[:2], 0.02, 0.2) == 10.0
-    assert stop(high[:3], low[:3], 0.02, 0.2) == pytest.approx(10.04)
+    assert stop(high[:3], low[:3], 0.02, 0.2) == 10.0
+    higher = np.append(high[:3], 15.0), np.append(low[:3], 13.0)
+    assert stop(*higher, 0.02, 0.2) == pytest.approx(10.16)
     assert stop(high[:4], low[:4], 0.02, 0.2) == 14.0
     assert stop(high, low, 0.02, 0.2) == 14.0
 

@@ -1,0 +1,145 @@
+"""Deliberate faults: each is planted in a copy of the sources, and a test must fail there.
+
+The numbers are the rows of the parity catalogue in `docs/parity.md`, which also lists the faults that
+are planted elsewhere. The first case plants nothing: the same tests pass in the copy.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+FAILED = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mutant:
+    """`old` becomes `new` in `file`; `killer` is the test that must notice."""
+
+    row: str
+    file: str
+    old: str
+    new: str
+    killer: str
+
+
+TEN_BARS = "tests/golden/test_ten_bars.py"
+ENGINE = "tests/unit/test_engine.py"
+
+MUTANTS = [
+    Mutant(
+        row="12 the first feed is traded whatever its name",
+        file="src/strategy/parity_strategy.py",
+        old="self._feed = lane.feed",
+        new="self._feed = self.datas[0]",
+        killer=f"{ENGINE}::test_the_order_of_feeds_does_not_matter",
+    ),
+    Mutant(
+        row="13 slippage on one side only",
+        file="src/strategy/matching.py",
+        old="else reference - costs[SLIPPAGE]",
+        new="else reference",
+        killer=f"{TEN_BARS}::test_long_from_signal_to_signal",
+    ),
+    Mutant(
+        row="13 commission once per trade",
+        file="src/strategy/matching.py",
+        old="account[CASH] + profit - fee",
+        new="account[CASH] + profit",
+        killer=f"{TEN_BARS}::test_long_from_signal_to_signal",
+    ),
+    Mutant(
+        row="15 the veto is computed and ignored",
+        file="src/strategy/ibs_decision.py",
+        old="if not probability >= rules[THRESHOLD]:",
+        new="if probability > 1.0:",
+        killer="tests/unit/test_veto.py::test_a_low_probability_sends_nothing",
+    ),
+    Mutant(
+        row="2 a missing value is read as zero",
+        file="src/strategy/decision.py",
+        old="if math.isnan(values[column]):",
+        new="if values[column] > 1e300:",
+        killer="tests/unit/test_veto.py::test_a_missing_value_of_the_model_never_reaches_it",
+    ),
+    Mutant(
+        row="26 the order of a set decides the order of a vector",
+        file="src/strategy/config.py",
+        old="return tuple(dict.fromkeys((*wanted, *self.features)))",
+        new="return (wanted[0], *(set((*wanted, *self.features)) - {wanted[0]}))",
+        killer="tests/e2e/test_backtest_runner.py::test_same_inputs_give_identical_bytes",
+    ),
+    Mutant(
+        row="28 stops are silently not placed",
+        file="src/strategy/simulated_broker.py",
+        old="            if level == level:",
+        new="            if level == level and kind != STOP_FILL:",
+        killer="tests/property/test_engine.py::test_invariants",
+    ),
+    Mutant(
+        row="31 the stop sleeps on the entry bar",
+        file="src/strategy/matching.py",
+        old="    if kind == NO_FILL:\n        return account, market",
+        new="    if kind == NO_FILL or market == market:\n        return account, market",
+        killer=f"{TEN_BARS}::test_stop_on_the_entry_bar",
+    ),
+    Mutant(
+        row="35 an order fills in the bar that decided it",
+        file="src/strategy/engine.py",
+        old='at_close=lane.config.execution == "close"',
+        new="at_close=True",
+        killer=f"{TEN_BARS}::test_long_from_signal_to_signal",
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the sources and tests, importable in place of the installed package."""
+    root = tmp_path_factory.mktemp("mutant")
+    for folder in ("src", "research", "configs", "tests", "scripts", "notebooks"):
+        shutil.copytree(ROOT / folder, root / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "setup.cfg", root)
+    (root / "packages").mkdir()
+    (root / "packages" / "lockstep").symlink_to(root / "src", target_is_directory=True)
+    return root
+
+
+def run(copy: Path, test: str) -> subprocess.CompletedProcess[str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("COV_", "PYTEST_"))}
+    environment = {
+        **kept,
+        "PYTHONPATH": f"{copy / 'packages'}{os.pathsep}{copy}",
+        "LOCKSTEP_CACHE_DIR": str(copy / "cache"),
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", test]
+    return subprocess.run(
+        command, cwd=copy, env=environment, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
+    )
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.row)
+def test_mutant_dies(copy: Path, mutant: Mutant) -> None:
+    path = copy / mutant.file
+    original = path.read_text()
+    assert original.count(mutant.old) == 1, "the source moved on: plant the fault anew"
+    path.write_text(original.replace(mutant.old, mutant.new))
+    try:
+        done = run(copy, mutant.killer)
+    finally:
+        path.write_text(original)
+    assert done.returncode == FAILED, done.stdout + done.stderr
+    assert mutant.killer.partition("::")[2] in done.stdout
+
+
+def test_without_a_fault_the_killers_pass(copy: Path) -> None:
+    done = run(copy, f"{TEN_BARS}::test_long_from_signal_to_signal")
+    assert done.returncode == 0, done.stdout + done.stderr
