@@ -18,7 +18,11 @@ def main() -> None:
     for measurement in (importing, cold, batch, streaming, overhead, memory):
         result = measurement()
         share = f"{result.value / result.promise:.0%}{'' if result.kept else '  exceeded'}"
-        value = f"{result.value:,.3g} {result.unit}" if result.value < 1000 else f"{result.value:,.0f} {result.unit}"
+        value = (
+            f"{result.value:,.3g} {result.unit}"
+            if result.value < 1000
+            else f"{result.value:,.0f} {result.unit}"
+        )
         table.add_row(result.what, value, f"{result.promise:g} {result.unit}", share, result.note)
     Console(width=140).print(table)
 

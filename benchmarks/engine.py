@@ -67,7 +67,9 @@ def overhead() -> Measured:
         lambda: run_backtest(CONFIG, known, "ES"), lambda: minimal(bars, signals), runs=3
     )
     note = f"{BARS / ours:,.0f} against {BARS / least:,.0f} bars/s, {len(signals):,} orders"
-    return Measured(what="IbsStrategy, 10 features / minimal Backtrader", value=value, unit="x", promise=1.3, note=note)
+    return Measured(
+        what="IbsStrategy, 10 features / minimal Backtrader", value=value, unit="x", promise=1.3, note=note
+    )
 
 
 _PEAK = """
@@ -85,4 +87,6 @@ def memory() -> Measured:
     Not by getrusage, whose figure starts with the memory of the process that launched this one.
     """
     value = float(process(_PEAK)) / _KIBIBYTES
-    return Measured(what=f"peak memory of the run, {BARS:,} {HOURLY} bars", value=value, unit="MiB", promise=500.0)
+    return Measured(
+        what=f"peak memory of the run, {BARS:,} {HOURLY} bars", value=value, unit="MiB", promise=500.0
+    )

@@ -69,4 +69,6 @@ def cold() -> Measured:
             taken = float(process(_COLD.format(feature=feature), environment))
         if taken > slowest:
             slowest, name = taken, feature
-    return Measured(what="first use of a feature, empty cache", value=slowest, unit="s", promise=1.0, note=name)
+    return Measured(
+        what="first use of a feature, empty cache", value=slowest, unit="s", promise=1.0, note=name
+    )

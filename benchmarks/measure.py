@@ -41,7 +41,9 @@ def once(function: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def ratio(first: Callable[[], object], second: Callable[[], object], runs: int = _RUNS) -> tuple[float, float, float]:
+def ratio(
+    first: Callable[[], object], second: Callable[[], object], runs: int = _RUNS
+) -> tuple[float, float, float]:
     """Return (median ratio first / second, median of each), measured in turns after one warm-up each."""
     first()
     second()

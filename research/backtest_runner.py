@@ -92,7 +92,13 @@ def _has_bars(
 
 @contextmanager
 def _progress(console: Console, symbol: str, bars: int) -> Iterator[Callable[[int], None]]:
-    columns = (TextColumn(symbol), BarColumn(), MofNCompleteColumn(), TextColumn("bars"), TimeRemainingColumn())
+    columns = (
+        TextColumn(symbol),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("bars"),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task(symbol, total=bars)
 
@@ -106,7 +112,7 @@ def _progress(console: Console, symbol: str, bars: int) -> Iterator[Callable[[in
 def report(console: Console, results: Sequence[BacktestResult], folders: Sequence[Path]) -> None:
     """Print the result table and where the tear sheets are."""
     console.print(result_table(results))
-    for note in dict.fromkeys(note for result in results for note in result.report_data().notes):
+    for note in dict.fromkeys(note for result in results for note in result.notes):
         console.print(note, style="dim")
     for folder in folders:
         console.print(f"tear sheet: {folder / 'tearsheet.html'}", soft_wrap=True, highlight=False)

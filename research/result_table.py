@@ -24,7 +24,9 @@ _COLUMNS = (
 
 def result_table(results: Sequence[BacktestResult]) -> Table:
     """Return one row per run: symbol, years, the main measures and the costs paid, amounts in USD."""
-    table = Table(title=results[0].config.name if results else None, box=box.SIMPLE_HEAD, padding=(0, 0), pad_edge=False)
+    table = Table(
+        title=results[0].config.name if results else None, box=box.SIMPLE_HEAD, padding=(0, 0), pad_edge=False
+    )
     for title in ("symbol", "years"):
         table.add_column(title, no_wrap=True)
     for title in (*(title for title, _, _ in _COLUMNS), "costs"):

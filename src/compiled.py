@@ -22,7 +22,9 @@ import llvmlite
 import llvmlite.binding
 import numba
 import numpy as np
-from numba.core import config as numba_config
+from numba.core import config
+
+_numba: Any = config
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -88,12 +90,12 @@ def _drop_oldest(folder: Path) -> None:
 @contextmanager
 def _numba_cache_in(folder: Path) -> Iterator[None]:
     """Point numba at `folder` for one declaration, and leave other users of numba alone."""
-    before = numba_config.CACHE_DIR
-    numba_config.CACHE_DIR = str(folder)
+    before = _numba.CACHE_DIR
+    _numba.CACHE_DIR = str(folder)
     try:
         yield
     finally:
-        numba_config.CACHE_DIR = before
+        _numba.CACHE_DIR = before
 
 
 def is_cached_on_disk(function: Callable[..., Any]) -> bool:

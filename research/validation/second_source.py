@@ -34,7 +34,8 @@ def values_from(
 
     A file with the columns open, high, low and close holds bars in the layout and the meaning of stamps that
     `source` declares for `bars`; the ids are computed on them. Any other file holds values: a stamp column
-    (datetime, timestamp or date; a session date for daily bars) and one column per id, empty where unknown.
+    (datetime, timestamp or date, written like 2018-12-31 15:30; the session date for daily bars) and one
+    column per id, empty where unknown.
     """
     table = read_table(path)
     session = history.markets[bars.symbol].session
@@ -71,8 +72,8 @@ def _computed(
 def _ends(table: Table, bars: Bars, source: Source, session: Session) -> Stamps:
     """Return the end of the bar that each row is about; BadBars on the first stamp that says none."""
     timeframe = bars.timeframe
-    if timeframe.is_session:
-        source = source.model_copy(update={"stamp": "session_date"})
+    meaning = "session_date" if timeframe.is_session else source.stamp
+    source = source.model_copy(update={"stamp": meaning, "stamp_format": None})
     faults = Faults(table.lines.size)
     stamps = utc_stamps(table.column(*STAMP_NAMES), source, faults)
     faults.add(np.diff(stamps, prepend=np.iinfo(np.int64).min // 2) <= 0, COLUMN, NOT_RISING)

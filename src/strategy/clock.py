@@ -29,7 +29,9 @@ class SessionClock:
             if self._auto_close
             else np.zeros(ends.size)
         )
-        readings = zip(columns["in_session"].tolist(), columns["minute_of_session"].tolist(), past.tolist(), strict=True)
+        readings = zip(
+            columns["in_session"].tolist(), columns["minute_of_session"].tolist(), past.tolist(), strict=True
+        )
         self._readings.update(zip(ends.tolist(), readings, strict=True))
 
     def at(self, stamp: int) -> Clock:

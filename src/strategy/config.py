@@ -167,7 +167,9 @@ class StrategyConfig(_Part):
     @model_validator(mode="after")
     def _sessions_need_intraday_bars(self) -> Self:
         if self.bars.is_session and (self.window or self.auto_close):
-            raise ValueError("window and auto_close need an intraday timeframe; a daily bar is a whole session")
+            raise ValueError(
+                "window and auto_close need an intraday timeframe; a daily bar is a whole session"
+            )
         return self
 
     @property

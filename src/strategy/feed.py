@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import backtrader as bt
 
 from lockstep.market.bars import Bars
@@ -59,7 +61,8 @@ class BarsFeed(bt.feed.DataBase):
         return True
 
 
-def bars_feed(bars: Bars) -> BarsFeed:
-    """Return a feed of `bars`, named by its symbol, with explicit timeframe and compression."""
+def bars_feed(bars: Bars) -> Any:
+    """Return a `BarsFeed` of `bars`, named by its symbol, with explicit timeframe and compression."""
     timeframe, compression = backtrader_timeframe(bars.timeframe)
-    return BarsFeed(bars=bars, name=bars.symbol, timeframe=timeframe, compression=compression)
+    make: Any = BarsFeed  # Backtrader's metaclass takes what the type does not declare
+    return make(bars=bars, name=bars.symbol, timeframe=timeframe, compression=compression)

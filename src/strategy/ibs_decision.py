@@ -67,7 +67,9 @@ class IbsConfig(StrategyConfig):
     def _sides_are_apart(self) -> IbsConfig:
         overlap = self.entry[0] <= self.short_entry[1] and self.short_entry[0] <= self.entry[1]
         if self.direction == "both" and overlap:
-            raise ValueError("entry and short_entry overlap: with direction both, one value must mean one side")
+            raise ValueError(
+                "entry and short_entry overlap: with direction both, one value must mean one side"
+            )
         return self
 
     @property

@@ -121,7 +121,9 @@ def protective_fill(account: Account, bar: Bar, costs: Costs) -> tuple[int, floa
 
 
 @kernel
-def match(account: Account, order: Order, bar: Bar, costs: Costs) -> tuple[Account, float, Account, int, float]:
+def match(
+    account: Account, order: Order, bar: Bar, costs: Costs
+) -> tuple[Account, float, Account, int, float]:
     """Run one bar of an open market through the working orders.
 
     Returns (account after the market order, its fill price or NaN, account after the protective orders,

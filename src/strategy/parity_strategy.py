@@ -197,8 +197,8 @@ class ParityStrategy(bt.Strategy):
 
     def clear(self) -> None:
         """Forget what was handed out; Backtrader would keep a copy of every state of every order."""
-        self._orderspending = []
-        self._tradespending = []
+        self._orderspending: list[Any] = []
+        self._tradespending: list[Any] = []
 
     def stop(self) -> None:
         """Hand out what the last bar left at the broker, so that no order state is lost."""

@@ -143,7 +143,9 @@ class SimulatedBroker(bt.BrokerBase):
         """Take one market order per book; `terms` carries the distances of its protective orders."""
         book = self._books[data]
         if exectype not in (None, bt.Order.Market):
-            raise StrategyError(f"{data._name}: orders are market orders with protective distances in `terms`")
+            raise StrategyError(
+                f"{data._name}: orders are market orders with protective distances in `terms`"
+            )
         if book.working is not None:
             raise StrategyError(f"{data._name}: order {book.working.ref} is still working; one at a time")
         order = kind(owner=owner, data=data, size=size, exectype=bt.Order.Market)
@@ -177,9 +179,7 @@ class SimulatedBroker(bt.BrokerBase):
         return book.clock.at(book.feed.stamp())[IN_SESSION] != 0.0
 
     def _match(self, book: Book) -> None:
-        opened, market, closed, kind, price = match(
-            book.account, book.terms, book.feed.prices(), book.costs
-        )
+        opened, market, closed, kind, price = match(book.account, book.terms, book.feed.prices(), book.costs)
         if book.working is not None:
             self._market_filled(book, market, opened)
         if kind != NO_FILL:

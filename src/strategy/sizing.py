@@ -47,7 +47,9 @@ def entry_order(quantity: float, values: Floats, exits: Exits) -> Order:
     exits = (stop fraction, stop multiple, stop column, target fraction, target multiple, target column):
     each distance is fraction x |fill| + multiple x values[column]; a fraction of NaN means none.
     """
-    stop_points = exits[STOP_MULTIPLE] * values[int(exits[STOP_COLUMN])] if exits[STOP_MULTIPLE] > 0.0 else 0.0
+    stop_points = (
+        exits[STOP_MULTIPLE] * values[int(exits[STOP_COLUMN])] if exits[STOP_MULTIPLE] > 0.0 else 0.0
+    )
     target_points = (
         exits[TARGET_MULTIPLE] * values[int(exits[TARGET_COLUMN])] if exits[TARGET_MULTIPLE] > 0.0 else 0.0
     )

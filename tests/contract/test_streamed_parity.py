@@ -40,7 +40,10 @@ CONTEXT = IbsConfig.model_validate(
         "stop": {"atr": 2.0},
         "target": {"percent": 2.0},
         "max_bars": 8,
-        "filters": [{"feature": "pair_zscore_20", "min": -2.0, "max": 2.0}, {"feature": "ibs@SPX", "min": 0.05}],
+        "filters": [
+            {"feature": "pair_zscore_20", "min": -2.0, "max": 2.0},
+            {"feature": "ibs@SPX", "min": 0.05},
+        ],
         "features": ["day_of_week", "month_end_1", "ibs*rsi_2", "close_ema_atr_50_14", "pair_corr_20"],
     }
 )
@@ -158,7 +161,10 @@ def hourly(shared_data: Path, bars: int) -> History:
     timeframe = Timeframe.parse("1h")
     config = IbsConfig.load(CONFIGS / "ibs_hourly.yaml")
     history = load_history(
-        "SPY", shared_data / "equity_hourly", timeframe=timeframe, context=context_keys(config, BOOK.markets, "SPY")
+        "SPY",
+        shared_data / "equity_hourly",
+        timeframe=timeframe,
+        context=context_keys(config, BOOK.markets, "SPY"),
     )
     key = SeriesKey("SPY", timeframe)
     last = int(history.series(key).end[bars - 1])

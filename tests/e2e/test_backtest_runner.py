@@ -88,9 +88,13 @@ def test_provenance(runs: list[Path]) -> None:
 
 def test_start_does_not_change_what_follows(tmp_path: Path) -> None:
     """PARITY 8: vectors do not depend on where the traded range begins."""
-    done = call("--symbol", "COMP", "--start", "2016-01-01", "--end", "2016-12-31", "--out", str(tmp_path / "a"))
+    done = call(
+        "--symbol", "COMP", "--start", "2016-01-01", "--end", "2016-12-31", "--out", str(tmp_path / "a")
+    )
     assert done.returncode == 0
-    done = call("--symbol", "COMP", "--start", "2014-01-01", "--end", "2016-12-31", "--out", str(tmp_path / "b"))
+    done = call(
+        "--symbol", "COMP", "--start", "2014-01-01", "--end", "2016-12-31", "--out", str(tmp_path / "b")
+    )
     late = pd.read_parquet(folder_of(tmp_path / "a") / "features.parquet")
     early = pd.read_parquet(folder_of(tmp_path / "b") / "features.parquet")
     assert late.equals(early.loc[late.index])

@@ -29,11 +29,19 @@ from support.scenarios import CME, ES, daily_bars, history_of
 
 NQ = Instrument(symbol="NQ", multiplier=20.0, tick_size=0.25, session="CME")
 CONFIG = IbsConfig.model_validate(
-    {"name": "engine", "direction": "both", "stop": {"percent": 0.7}, "target": {"percent": 1.0}, "max_bars": 4}
+    {
+        "name": "engine",
+        "direction": "both",
+        "stop": {"percent": 0.7},
+        "target": {"percent": 1.0},
+        "max_bars": 4,
+    }
 )
 
 
-def walk(seed: int, n: int = 200, *, level: float = 1000.0, first: str = "2023-01-03", symbol: str = "ES") -> Bars:
+def walk(
+    seed: int, n: int = 200, *, level: float = 1000.0, first: str = "2023-01-03", symbol: str = "ES"
+) -> Bars:
     """A seeded random walk on the tick grid."""
     random = np.random.default_rng(seed)
     close = np.round((level + np.cumsum(random.normal(0, 4, n))) * 4) / 4
@@ -113,9 +121,7 @@ def test_backtrader_trades_agree_with_the_records() -> None:
     each = lane(walk(7), ES)
     build_cerebro([each], Watching).run()
     trades = [trade for trade in outcome(each)[2] if trade.exit_stamp]
-    ours = [
-        ((t.exit_price - t.entry_price) * t.quantity * ES.multiplier, t.commission) for t in trades
-    ]
+    ours = [((t.exit_price - t.entry_price) * t.quantity * ES.multiplier, t.commission) for t in trades]
     assert [pnl for pnl, _ in closed] == [pnl for pnl, _ in ours]
     assert [pnlcomm for _, pnlcomm in closed] == pytest.approx([pnl - fee for pnl, fee in ours])
     assert len(ours) > 20
@@ -221,7 +227,11 @@ def test_the_broker_refuses_orders_outside_the_rules(
 def test_an_order_can_be_withdrawn_on_the_bar_it_was_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     """PARITY 27: with Backtrader's own broker and `checksubmit` on, it could not."""
     monkeypatch.setattr(Meddling, "action", "change_mind")
-    rows = [(101.0, 102.0, 100.0, 101.0)] * 2 + [(100.0, 104.0, 100.0, 100.5)] + [(101.0, 102.0, 100.0, 101.0)] * 3
+    rows = (
+        [(101.0, 102.0, 100.0, 101.0)] * 2
+        + [(100.0, 104.0, 100.0, 100.5)]
+        + [(101.0, 102.0, 100.0, 101.0)] * 3
+    )
     each = lane(daily_bars(rows), ES)
     build_cerebro([each], Meddling).run()
     codes, _, trades, orders = outcome(each)

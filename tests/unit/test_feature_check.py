@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +15,13 @@ from lockstep.errors import BadBars, ConfigError, DataError, UnknownFeature
 from lockstep.features.feature_registry import default_registry
 from lockstep.market.bars import Bars
 from lockstep.market.timeframe import DAILY, Timeframe
+from research.report.numbers import UNDEFINED
 from research.utils.data_loader import load_bars
 from research.validation.feature_check import DEFAULT_IDS, check_features
 from research.validation.feature_comparison import FeatureComparison
 from research.validation.feature_figure import comparison_figure
 from research.validation.feature_page import page, write_page
-from research.validation.feature_tables import LISTED, print_check, spelled
+from research.validation.feature_tables import LISTED, NOT_EQUAL, print_check, spelled
 from research.validation.slow_features import slow_values
 from support.markets import NYSE, random_bars, stamps
 
@@ -258,15 +260,15 @@ class TestRefusals:
     @pytest.mark.parametrize(
         ("row", "message"),
         [
-            ("12/03/2018,high", r":2: ibs 'high': must be a number, or empty where unknown"),
+            ("2018-12-03,high", r":2: ibs 'high': must be a number, or empty where unknown"),
             ("yesterday,0.5", r":2: datetime 'yesterday': must be a stamp"),
-            ("12/03/2018,0.5,0.5", r":2: 3 columns: expected 2 columns"),
-            ("12/03/2018,0.5\n12/03/2018,0.6", r":3: datetime '12/03/2018': stamps must rise strictly"),
+            ("2018-12-03,0.5,0.5", r":2: 3 columns: expected 2 columns"),
+            ("2018-12-03,0.5\n2018-12-03,0.6", r":3: datetime '2018-12-03': stamps must rise strictly"),
         ],
     )
     def test_bad_rows_are_named(self, tmp_path: Path, row: str, message: str) -> None:
         path = tmp_path / "values.csv"
-        path.write_text(f"datetime,ibs\n{row}\n12/04/2018,0.5\n")
+        path.write_text(f"datetime,ibs\n{row}\n2018-12-04,0.5\n")
         with pytest.raises(BadBars, match=message):
             check_features("COMP", MONTH, ids=("ibs",), against=path)
 
@@ -302,7 +304,7 @@ class TestOutput:
         return check_features("COMP", MONTH, against=other(values))
 
     def printed(self, check: FeatureComparison) -> str:
-        console = Console(record=True, width=120, file=open("/dev/null", "w"))
+        console = Console(record=True, width=120, file=StringIO())
         print_check(console, check, Path("somewhere.html"))
         return console.export_text()
 
@@ -313,7 +315,7 @@ class TestOutput:
         assert "plot: somewhere.html" in text
         assert text.rstrip().endswith(failing.verdict)
         row, column = failing.labels.index("2018-12-07"), failing.ids.index("ibs")
-        assert spelled(failing, row, column).endswith("≠ –")
+        assert spelled(failing, row, column).endswith(f"{NOT_EQUAL} {UNDEFINED}")
 
     def test_long_months_are_cut_short(self, folder: Path) -> None:
         text = self.printed(check_features("SPY", MONTH, folder))

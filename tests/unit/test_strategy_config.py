@@ -28,7 +28,10 @@ def test_shipped_configs_load_and_round_trip(path: Path, tmp_path: Path) -> None
     ("text", "message"),
     [
         ("name: x\nmax_bar: 3", r"unknown key 'max_bar'; did you mean 'max_bars'\?"),
-        ("name: x\nfilters: [{featur: rsi_2, min: 1}]", r"unknown key 'filters.0.featur'; did you mean 'feature'\?"),
+        (
+            "name: x\nfilters: [{featur: rsi_2, min: 1}]",
+            r"unknown key 'filters.0.featur'; did you mean 'feature'\?",
+        ),
         ("timeframe: 1d", "key 'name' is missing"),
         ("name: x\nentry: [0.5, 0.1]", r"bounds \[0.5, 0.1\]: the first must be <= the second"),
         ("name: x\nfilters: [{feature: rsi_2}]", "give min, max or both"),
@@ -81,7 +84,11 @@ def test_feature_ids_are_unique_and_in_order() -> None:
     config = IbsConfig.model_validate(
         {
             "name": "x",
-            "filters": [{"feature": "rsi_2", "max": 10}, {"feature": "rsi_2", "min": 1}, {"feature": "ibs@NQ", "min": 0}],
+            "filters": [
+                {"feature": "rsi_2", "max": 10},
+                {"feature": "rsi_2", "min": 1},
+                {"feature": "ibs@NQ", "min": 0},
+            ],
             "stop": {"atr": 1.0},
             "target": {"percent": 1.0},
             "size": {"kind": "risk", "risk": 0.01, "feature": "atr_20"},

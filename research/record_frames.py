@@ -1,0 +1,140 @@
+"""Records of an engine as DataFrames; bars are named by their end (UTC), amounts are USD, prices points."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, fields
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from lockstep.market.bars import Bars, Floats
+from lockstep.strategy.decision import kind_of
+from lockstep.strategy.records import MemoryRecorder, OrderRecord, TradeRecord
+
+_NEVER = np.iinfo(np.int64).min
+
+
+def equity_frame(records: MemoryRecorder, dates: NDArray[np.datetime64]) -> pd.DataFrame:
+    """Return one row per bar, indexed by `end`: session_date, close, position (contracts), cash, equity."""
+    marks = pd.DataFrame(records.marks, columns=["end", "close", "position", "cash", "equity"])
+    marks.insert(1, "session_date", dates.astype("datetime64[s]"))
+    return marks.set_index(_ends(marks.pop("end").to_numpy()))
+
+
+def decisions_frame(records: MemoryRecorder) -> pd.DataFrame:
+    """Return one row per bar, indexed by `end`: kind, reason, code, probability."""
+    columns = {
+        "kind": [kind_of(code) for code in records.codes],
+        "reason": records.reasons,
+        "code": records.codes,
+        "probability": records.probabilities,
+    }
+    return pd.DataFrame(columns, index=_ends(records.stamps))
+
+
+def reasons_frame(decisions: pd.DataFrame) -> pd.DataFrame:
+    """Return how often each reason occurred: kind, reason, count; most frequent first."""
+    counted = decisions.groupby(["kind", "reason"]).size().rename("count").reset_index()
+    return counted.sort_values(["count", "kind", "reason"], ascending=[False, True, True], ignore_index=True)
+
+
+def features_frame(records: MemoryRecorder, ids: Sequence[str]) -> pd.DataFrame:
+    """Return the vector frozen at each decision, indexed by `end`, one column per id."""
+    values = np.array(records.vectors).reshape(len(records.vectors), len(ids))
+    return pd.DataFrame(values, index=_ends(records.stamps), columns=list(ids))
+
+
+def orders_frame(records: MemoryRecorder) -> pd.DataFrame:
+    """Return one row per state of an order: the fields of `OrderRecord`, references counted from 1."""
+    columns = _columns(records.orders, OrderRecord)
+    references = columns["reference"].astype(np.int64)
+    if references.size:
+        columns["reference"] = references - references.min() + 1
+    return pd.DataFrame(columns | {name: _times(columns[name]) for name in ("decision", "stamp")})
+
+
+def trades_frame(records: MemoryRecorder, bars: Bars, multiplier: float) -> pd.DataFrame:
+    """Return one row per trade, from flat to flat, in order of entry.
+
+    trade_id            symbol and decision stamp
+    gross_pnl, net_pnl  before and after commission; slippage is in the prices, slippage_cost says how much
+    return_fraction     price move in the trade's favour over |entry price|
+    mae, mfe            largest move against and for the trade, from the extremes of its bars, both >= 0
+    status              `closed`, or `open` at the last bar
+    """
+    trade = _columns(records.trades, TradeRecord)
+    side, exits = np.sign(trade["quantity"]), trade["exit_stamp"].astype(np.int64)
+    move = (trade["exit_price"] - trade["entry_price"]).astype(np.float64)
+    gross = move * trade["quantity"] * multiplier
+    against, favour = _excursions(bars, trade["entry_stamp"], exits, trade["entry_price"], side)
+    scale = np.abs(trade["quantity"]) * multiplier
+    return pd.DataFrame(
+        {
+            "trade_id": [
+                f"{symbol}-{_compact(stamp)}"
+                for symbol, stamp in zip(trade["symbol"], trade["decision"], strict=True)
+            ],
+            "symbol": trade["symbol"].astype(str).astype(object),
+            "side": side.astype(np.int64),
+            "quantity": np.abs(trade["quantity"]),
+            "decision_end": _times(trade["decision"]),
+            "entry_end": _times(trade["entry_stamp"]),
+            "entry_price": trade["entry_price"],
+            "exit_decision_end": _times(trade["exit_decision"]),
+            "exit_end": _times(exits),
+            "exit_price": trade["exit_price"],
+            "exit_reason": trade["exit_reason"].astype(str).astype(object),
+            "bars_held": trade["bars_held"].astype(np.int64),
+            "probability": trade["probability"],
+            "gross_pnl": gross,
+            "commission": trade["commission"],
+            "slippage_cost": trade["slippage"],
+            "net_pnl": gross - trade["commission"],
+            "return_fraction": move * side / np.abs(trade["entry_price"]),
+            "mae": against * scale,
+            "mfe": favour * scale,
+            "status": np.where(exits > 0, "closed", "open").astype(object),
+        }
+    )
+
+
+def _columns(rows: Sequence[Any], kind: type) -> dict[str, NDArray[Any]]:
+    """Return the fields of records as arrays, text as objects, also where there is no record."""
+    names = [each.name for each in fields(kind)]
+    table = [asdict(row) for row in rows]
+    text = {"symbol", "intent", "reason", "status", "exit_reason"}
+    return {
+        name: np.array([row[name] for row in table], dtype=object if name in text else None) for name in names
+    }
+
+
+def _excursions(
+    bars: Bars, entries: NDArray[Any], exits: NDArray[Any], prices: Floats, sides: Floats
+) -> tuple[Floats, Floats]:
+    """Return the largest moves against and for each trade, in points; open ones end with the bars."""
+    against, favour = np.zeros(len(entries)), np.zeros(len(entries))
+    firsts = np.searchsorted(bars.end, entries)
+    stops = np.where(exits > 0, np.searchsorted(bars.end, exits, side="right"), len(bars))
+    for row, (first, stop) in enumerate(zip(firsts, stops, strict=True)):
+        down = prices[row] - bars.low[first:stop].min()
+        up = bars.high[first:stop].max() - prices[row]
+        against[row], favour[row] = (down, up) if sides[row] > 0 else (up, down)
+    return np.maximum(against, 0.0), np.maximum(favour, 0.0)
+
+
+def _ends(stamps: Iterable[int] | NDArray[Any]) -> pd.DatetimeIndex:
+    return pd.DatetimeIndex(np.array(stamps, dtype=np.int64), tz="UTC", name="end")
+
+
+def _times(stamps: NDArray[Any]) -> pd.DatetimeIndex:
+    """Return UTC times; 0 means never."""
+    numbers = stamps.astype(np.int64)
+    return pd.DatetimeIndex(np.where(numbers == 0, _NEVER, numbers), tz="UTC")
+
+
+def _compact(stamp: int) -> str:
+    minute = np.datetime_as_string(np.datetime64(int(stamp), "ns"), unit="m")
+    return str(minute).replace("-", "").replace(":", "") + "Z"

@@ -1,0 +1,57 @@
+"""The folder that a run leaves: parquet for machines, a tear sheet for people, hashes for proof."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from research.report.data import ReportData
+from research.report.tearsheet import write_tearsheet
+
+_READABLE = 0o755
+
+
+def write_run(
+    final: Path,
+    frames: Mapping[str, pd.DataFrame],
+    metrics: Mapping[str, float],
+    provenance: Mapping[str, Any],
+    report: ReportData,
+) -> Path:
+    """Write `<name>.parquet` per frame, metrics.json, provenance.json and tearsheet.html into `final`.
+
+    Equal inputs give byte-identical files. The folder appears complete or not at all, and replaces an
+    earlier one of the same name.
+    """
+    final.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(dir=final.parent, prefix=".writing-"))
+    try:
+        for name, frame in frames.items():
+            frame.to_parquet(temporary / f"{name}.parquet")
+        _write_json(temporary / "metrics.json", {name: _finite(value) for name, value in metrics.items()})
+        _write_json(temporary / "provenance.json", provenance)
+        write_tearsheet(report, temporary / "tearsheet.html")
+        temporary.chmod(_READABLE)
+        if final.exists():
+            shutil.rmtree(final)
+        os.replace(temporary, final)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return final
+
+
+def _finite(value: float) -> float | None:
+    """JSON has no NaN and no infinity."""
+    return value if math.isfinite(value) else None
+
+
+def _write_json(path: Path, content: Mapping[str, Any]) -> None:
+    path.write_text(json.dumps(content, indent=2, sort_keys=True, allow_nan=False) + "\n", encoding="utf-8")

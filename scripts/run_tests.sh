@@ -1,0 +1,12 @@
+#!/bin/sh
+# All tests, with branch coverage over compiled and interpreted code.
+set -eu
+workers=${LOCKSTEP_TEST_WORKERS:-auto}
+
+coverage erase
+pytest -n "$workers" --dist worksteal --cov --cov-report= "$@"
+
+# Coverage cannot see inside compiled kernels: what they compute is run once more as plain Python.
+# Nothing may be read from, or kept in, the compile cache here.
+NUMBA_DISABLE_JIT=1 pytest -n "$workers" -m uncompiled --cov --cov-append --cov-report= -q
+coverage report
