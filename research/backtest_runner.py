@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from lockstep.console import run
 from lockstep.errors import ConfigError, DataError
-from lockstep.market.config import InstrumentBook, load_instruments
+from lockstep.market.config import InstrumentBook, load_instruments, shipped_config
 from lockstep.market.history import SeriesKey
 from lockstep.strategy.ibs_decision import IbsConfig
 from research.backtest import Span, context_keys, run_backtest
@@ -21,7 +21,6 @@ from research.backtest_result import BacktestResult
 from research.result_table import result_table
 from research.utils.data_loader import load_history
 
-BASELINE = Path(__file__).resolve().parent.parent / "configs" / "strategies" / "ibs_baseline.yaml"
 _BARS_PER_UPDATE = 1000
 
 app = typer.Typer(add_completion=False)
@@ -35,14 +34,14 @@ def main(
     source: Annotated[str | None, typer.Option(help="Name of a source; none: by folder name.")] = None,
     start: Annotated[str | None, typer.Option(help="First session date to trade, YYYY-MM-DD.")] = None,
     end: Annotated[str | None, typer.Option(help="Last session date to trade, YYYY-MM-DD.")] = None,
-    config: Annotated[Path, typer.Option(help="Strategy YAML.")] = BASELINE,
+    config: Annotated[Path | None, typer.Option(help="Strategy YAML; none: ibs_baseline.")] = None,
     timeframe: Annotated[str | None, typer.Option(help="15min, 1h, 1d …; none: the config's.")] = None,
     out: Annotated[Path, typer.Option(help="Where run folders go.")] = Path("results"),
     quarantine: Annotated[bool, typer.Option(help="Reject bad rows to a file and keep the others.")] = False,
     seed: Annotated[int, typer.Option(help="Recorded in the provenance.")] = 0,
 ) -> None:
     """Backtest a strategy on one or more instruments, one account each."""
-    settings = IbsConfig.load(config)
+    settings = IbsConfig.load(config or shipped_config("strategies/ibs_baseline.yaml"))
     if timeframe is not None:
         settings = settings.replaced(timeframe=timeframe)
     book = load_instruments()

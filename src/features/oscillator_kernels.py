@@ -10,9 +10,7 @@ from lockstep.features.recursions import (
     decayed_mean,
     decayed_sum,
     recursion_bars,
-    span_alpha,
     weight_sum,
-    wilder_alpha,
 )
 
 
@@ -22,12 +20,15 @@ def macd_histogram(close: Window, fast: int, slow: int, signal: int) -> float:
 
     Both averages are warmed up before the bars of the signal line, then run along together.
     """
-    fast_decay = 1.0 - span_alpha(fast)
-    slow_decay = 1.0 - span_alpha(slow)
-    bars = recursion_bars(span_alpha(signal))
+    fast_alpha = 2.0 / (fast + 1.0)
+    slow_alpha = 2.0 / (slow + 1.0)
+    signal_alpha = 2.0 / (signal + 1.0)
+    fast_decay = 1.0 - fast_alpha
+    slow_decay = 1.0 - slow_alpha
+    bars = recursion_bars(signal_alpha)
     first = close.size - bars
-    fast_bars = recursion_bars(span_alpha(fast))
-    slow_bars = recursion_bars(span_alpha(slow))
+    fast_bars = recursion_bars(fast_alpha)
+    slow_bars = recursion_bars(slow_alpha)
     origin = close[-1]
     fast_total = decayed_sum(close[first - fast_bars : first], origin, fast_decay)
     slow_total = decayed_sum(close[first - slow_bars : first], origin, slow_decay)
@@ -40,7 +41,7 @@ def macd_histogram(close: Window, fast: int, slow: int, signal: int) -> float:
         fast_weight = fast_weight * fast_decay + 1.0
         slow_weight = slow_weight * slow_decay + 1.0
         line[i] = fast_total / fast_weight - slow_total / slow_weight
-    return float(line[-1] - decayed_mean(line, 1.0 - span_alpha(signal)))
+    return float(line[-1] - decayed_mean(line, 1.0 - signal_alpha))
 
 
 @kernel
@@ -62,8 +63,8 @@ def directional_index(high: Window, low: Window, period: int) -> float:
 
     The second average runs over the last recursion_bars values, the first over all.
     """
-    decay = 1.0 - wilder_alpha(period)
-    bars = recursion_bars(wilder_alpha(period))
+    decay = 1.0 - 1.0 / period
+    bars = recursion_bars(1.0 / period)
     up, down = directional_moves(high, low)
     earlier = up.size - bars
     plus = decayed_sum(up[:earlier], 0.0, decay)

@@ -28,18 +28,6 @@ def recursion_bars(alpha: float) -> int:
     return int(min(exact, max(_ALWAYS_ALLOWED, compromise)))
 
 
-@kernel
-def wilder_alpha(period: int) -> float:
-    """Return the weight of the newest value in Wilder's smoothing."""
-    return 1.0 / period
-
-
-@kernel
-def span_alpha(span: int) -> float:
-    """Return the weight of the newest value in an exponential average of `span` bars."""
-    return 2.0 / (span + 1.0)
-
-
 def wilder_bars(period: int) -> int:
     """Return the number of values behind a Wilder average."""
     return python_source(recursion_bars)(1.0 / period)
@@ -78,7 +66,7 @@ def decayed_sum(values: Window, origin: float, decay: float) -> float:
 @kernel
 def weight_sum(decay: float, count: int) -> float:
     """Return 1 + decay + ... + decay**(count - 1)."""
-    return (1.0 - decay**count) / (1.0 - decay)
+    return (1.0 - decay ** float(count)) / (1.0 - decay)
 
 
 @kernel
@@ -97,7 +85,7 @@ def recursive_mean(values: Window, alpha: float) -> float:
 @kernel
 def ema(values: Window, span: int) -> float:
     """Return the exponential moving average, alpha = 2 / (span + 1), over its finite window."""
-    return recursive_mean(values, span_alpha(span))
+    return recursive_mean(values, 2.0 / (span + 1.0))
 
 
 @kernel
@@ -132,9 +120,9 @@ def true_ranges(high: Window, low: Window, close: Window) -> Window:
 @kernel
 def average_true_range(high: Window, low: Window, close: Window, period: int) -> float:
     """Return Wilder's average true range, in points, over the last `atr_bars(period)` bars; >= 0."""
-    bars = recursion_bars(wilder_alpha(period)) + 1
-    ranges = true_ranges(high[-bars:], low[-bars:], close[-bars:])
-    return decayed_mean(ranges, 1.0 - wilder_alpha(period))
+    alpha = 1.0 / period
+    bars = recursion_bars(alpha) + 1
+    return decayed_mean(true_ranges(high[-bars:], low[-bars:], close[-bars:]), 1.0 - alpha)
 
 
 @kernel
@@ -147,8 +135,9 @@ def in_atr(distance: float, high: Window, low: Window, close: Window, period: in
 @kernel
 def relative_strength(close: Window, period: int) -> float:
     """Return Wilder's RSI, [0, 100], over the last wilder_bars(period) changes; 50 without any change."""
-    decay = 1.0 - wilder_alpha(period)
-    first = max(0, close.size - 1 - recursion_bars(wilder_alpha(period)))
+    alpha = 1.0 / period
+    decay = 1.0 - alpha
+    first = max(0, close.size - 1 - recursion_bars(alpha))
     gains = np.empty(close.size - 1 - first)
     losses = np.empty(gains.size)
     for i in range(gains.size):

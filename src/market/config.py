@@ -22,7 +22,7 @@ Entry = TypeVar("Entry", SessionTemplate, Source, Instrument)
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 # Inside the package when installed from a wheel, beside it in a checkout.
-_PLACES = (_PACKAGE / "configs" / "instruments.yml", _PACKAGE.parent / "configs" / "instruments.yml")
+_PLACES = (_PACKAGE / "configs", _PACKAGE.parent / "configs")
 _SECTIONS = ("sessions", "sources", "instruments")
 
 
@@ -137,12 +137,12 @@ def _session_of(template: SessionTemplate) -> Session:
     return Session(template)
 
 
-def default_path() -> Path:
-    """Return the `instruments.yml` of the checkout or of the installed package."""
-    for path in _PLACES:
-        if path.is_file():
-            return path
-    raise ConfigError(f"instruments.yml: not found at {' or '.join(map(str, _PLACES))}; give its path")
+def shipped_config(name: str) -> Path:
+    """Return a file of `configs/`, of the checkout or of the installed package: `instruments.yml`."""
+    for folder in _PLACES:
+        if (folder / name).is_file():
+            return folder / name
+    raise ConfigError(f"{name}: not found in {' or '.join(map(str, _PLACES))}; give its path")
 
 
 def load_instruments(path: Path | None = None) -> InstrumentBook:
@@ -150,7 +150,7 @@ def load_instruments(path: Path | None = None) -> InstrumentBook:
 
     ConfigError names the entry that is wrong; an unknown key is answered with the nearest known one.
     """
-    where = path or default_path()
+    where = path or shipped_config("instruments.yml")
     content = read_yaml(where)
     if not isinstance(content, Mapping):
         raise ConfigError(f"{where}: expected a mapping with {', '.join(_SECTIONS)}")

@@ -1,0 +1,45 @@
+"""Strategy: pure decisions and fills, and the Backtrader objects around them.
+
+Configuration and decisions load without Backtrader; `IbsStrategy`, `build_cerebro` and the broker bring
+it when they are first asked for.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from lockstep.strategy.config import StrategyConfig
+from lockstep.strategy.ibs_decision import IbsConfig
+from lockstep.strategy.veto import Veto
+
+if TYPE_CHECKING:
+    from lockstep.strategy.engine import build_cerebro
+    from lockstep.strategy.ibs_strategy import IbsStrategy
+    from lockstep.strategy.parity_strategy import Lane, ParityStrategy
+    from lockstep.strategy.simulated_broker import SimulatedBroker
+
+__all__ = [
+    "IbsConfig",
+    "IbsStrategy",
+    "Lane",
+    "ParityStrategy",
+    "SimulatedBroker",
+    "StrategyConfig",
+    "Veto",
+    "build_cerebro",
+]
+
+_WITH_BACKTRADER = {
+    "IbsStrategy": "ibs_strategy",
+    "Lane": "parity_strategy",
+    "ParityStrategy": "parity_strategy",
+    "SimulatedBroker": "simulated_broker",
+    "build_cerebro": "engine",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WITH_BACKTRADER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_WITH_BACKTRADER[name]}"), name)

@@ -51,8 +51,8 @@ def test_recursion_bars(run: Runner, alpha: float, bars: int) -> None:
 
 def test_lookbacks_are_what_the_kernels_use() -> None:
     for period in (1, 2, 5, 14, 20, 50, 200):
-        assert recursions.wilder_bars(period) == recursions.recursion_bars(recursions.wilder_alpha(period))
-        assert recursions.ema_bars(period) == recursions.recursion_bars(recursions.span_alpha(period))
+        assert recursions.wilder_bars(period) == recursions.recursion_bars(1.0 / period)
+        assert recursions.ema_bars(period) == recursions.recursion_bars(2.0 / (period + 1.0))
         assert recursions.atr_bars(period) == recursions.wilder_bars(period) + 1
 
 

@@ -12,7 +12,6 @@ from lockstep.features.recursions import (
     in_atr,
     recursive_means,
     true_ranges,
-    wilder_alpha,
 )
 from lockstep.features.windows import deviation, mean, noise, percentile_rank, ratio, standard_score
 
@@ -45,7 +44,7 @@ def atr_z(high: Window, low: Window, close: Window, period: int, window: int) ->
     Range (-inf, inf), at most sqrt(window - 1) from 0; 0 where it does not vary. Never NaN.
     Source: Wilder, New Concepts in Technical Trading Systems (1978), section III, standardised.
     """
-    averages = recursive_means(true_ranges(high, low, close), wilder_alpha(period), window)
+    averages = recursive_means(true_ranges(high, low, close), 1.0 / period, window)
     return standard_score(averages, noise(averages))
 
 
@@ -63,7 +62,7 @@ def atr_pctile(high: Window, low: Window, close: Window, period: int, window: in
     Rolling, never since the start. Range [0, 1]; ties count half, so 0.5 where all are equal. Never NaN.
     Source: Wilder, New Concepts in Technical Trading Systems (1978), section III; rank in a rolling window.
     """
-    return percentile_rank(recursive_means(true_ranges(high, low, close), wilder_alpha(period), window))
+    return percentile_rank(recursive_means(true_ranges(high, low, close), 1.0 / period, window))
 
 
 @feature(
