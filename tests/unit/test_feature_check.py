@@ -97,6 +97,10 @@ class TestAgainstSlowFormulas:
             slow = slow_values(default_registry().parse(each), flat.to_frame())
             assert slow.iloc[-1] == expected == default_registry().calculate(each, flat)[-1]
 
+    def test_a_short_history_has_no_average_yet(self) -> None:
+        few = load_bars("COMP").rows(0, 2)
+        assert slow_values(default_registry().parse("rsi_2"), few.to_frame()).isna().all()
+
     def test_a_product_is_the_product_of_its_factors(self) -> None:
         check = check_features("COMP", MONTH, ids=("rsi_2*volume_pctile_20",))
         assert check.passed

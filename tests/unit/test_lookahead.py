@@ -3,34 +3,40 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from io import StringIO
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 
 from lockstep.errors import ConfigError, LookaheadError
-from lockstep.features import batch
+from lockstep.features import batch, columns
 from lockstep.features.batch import BatchFeatures
 from lockstep.features.feature import Feature, feature
 from lockstep.features.feature_registry import FeatureRegistry, default_registry
 from lockstep.market.aggregator import aggregate
+from lockstep.market.asof import asof_rows
 from lockstep.market.bars import BAR_COLUMNS, Bars
 from lockstep.market.history import History, Market, SeriesKey
-from lockstep.market.instrument import Instrument
 from lockstep.market.timeframe import DAILY, Timeframe
 from lockstep.strategy.ibs_decision import IbsConfig
 from lockstep.strategy.sizing import contracts
 from lockstep.strategy.veto import Veto
 from research.backtest import Span
 from research.validation.computations import features_of, servable_ids
+from research.validation.early_bars import early_bars
 from research.validation.later_bars import dropped, perturbed
 from research.validation.lookahead import check_lookahead, draw_cuts, lookahead_findings
+from research.validation.lookahead_run import Files, check_files, lookahead_table
 from research.validation.observations import Observations, moves
-from research.validation.verdicts import LookaheadReport
+from research.validation.verdicts import Finding, LookaheadReport
 from support.scenarios import CME, NYSE, SPY, daily_bars, history_of, make_bars
 
+ROOT = Path(__file__).resolve().parents[2]
 HOURLY = Timeframe.parse("1h")
 BASELINE = IbsConfig(name="baseline", features=("rsi_2",))
 
@@ -60,6 +66,20 @@ def hourly_bars(days: int = 15) -> Bars:
 def with_context(traded: Bars, context: Bars) -> History:
     history = history_of(traded, SPY, NYSE)
     return History(bars={**history.bars, SeriesKey("SPY", DAILY): context}, markets=history.markets)
+
+
+def with_pair(history: History) -> History:
+    """Return the ES history with daily NQ bars as its pair."""
+    market = history.markets["ES"]
+    paired = market.instrument.model_copy(update={"pair": "NQ"})
+    other = market.instrument.model_copy(update={"symbol": "NQ", "pair": "ES"})
+    return History(
+        bars={**history.bars, SeriesKey("NQ", DAILY): daily_bars(rows(120, seed=8), symbol="NQ")},
+        markets={
+            "ES": Market(instrument=paired, session=CME),
+            "NQ": Market(instrument=other, session=CME),
+        },
+    )
 
 
 @feature(lookback=1)
@@ -207,16 +227,11 @@ class TestPlantedSeries:
         assert report.findings[0].stamp == daily.end[0]
 
     def test_pair_stamped_at_its_open(self, daily: History) -> None:
-        paired = Instrument(symbol="ES", multiplier=50.0, tick_size=0.25, session="CME", pair="NQ")
-        bars = daily_bars(rows(120, seed=8), symbol="NQ")
+        honest = with_pair(daily)
+        key = SeriesKey("NQ", DAILY)
+        bars = honest.series(key)
         early = replace(bars, end=CME.scheduled_open(bars.end))
-        history = History(
-            bars={**daily.bars, SeriesKey("NQ", DAILY): early},
-            markets={
-                "ES": Market(instrument=paired, session=CME),
-                "NQ": Market(instrument=replace_symbol(paired), session=CME),
-            },
-        )
+        history = replace(honest, bars={**honest.bars, key: early})
         report = check(history, config={"features": ("pair_ibs",)})
         assert report.findings[0].what == "NQ:1d"
 
@@ -243,6 +258,25 @@ class TestPlantedSeries:
         found = lookahead_findings(compute, daily, [cut])
         assert [(one.what, one.stamp) for one in found] == [("bars", bars.end[0])]
         assert "a bar -> no bar" in found[0].cause
+
+    def test_join_that_sees_the_pair_s_next_bar(
+        self, daily: History, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def joined(target: Any, source: Any, max_age_ns: int) -> Any:
+            return np.minimum(asof_rows(target, source, max_age_ns) + 1, source.size - 1)
+
+        history = with_pair(daily)
+        config = {"features": ("pair_ibs",)}
+        assert check(history, config=config).passed
+        monkeypatch.setattr(columns, "asof_rows", joined)
+        assert check(history, config=config).findings[0].what == "pair_ibs"
+
+    def test_context_that_ends_before_the_traded_bars_begin_says_nothing(self) -> None:
+        traded = hourly_bars()
+        daily = aggregate(traded, DAILY, NYSE)
+        history = with_context(traded.rows(35, len(traded)), daily.rows(0, 4))
+        assert early_bars(history, SeriesKey("SPY", HOURLY)) == ()
+        assert early_bars(with_context(traded, daily.rows(0, 0)), SeriesKey("SPY", HOURLY)) == ()
 
 
 class TestPlantedDecisions:
@@ -357,11 +391,7 @@ class TestParts:
         without = servable_ids(registry, daily, key)
         assert "ibs" in without
         assert not any(each.startswith("pair_") for each in without)
-        paired = Instrument(symbol="ES", multiplier=50.0, tick_size=0.25, session="CME", pair="NQ")
-        other = daily_bars(rows(120, seed=8), symbol="NQ")
-        markets = {"ES": Market(instrument=paired, session=CME)}
-        both = History(bars={**daily.bars, SeriesKey("NQ", DAILY): other}, markets=markets)
-        assert servable_ids(registry, both, key) == registry.list()
+        assert servable_ids(registry, with_pair(daily), key) == registry.list()
 
     def test_features_are_observed_by_id(self, daily: History) -> None:
         key = SeriesKey("ES", DAILY)
@@ -371,5 +401,31 @@ class TestParts:
         assert np.array_equal(observed.columns["ibs"], expected)
 
 
-def replace_symbol(instrument: Instrument) -> Instrument:
-    return instrument.model_copy(update={"symbol": "NQ", "pair": "ES"})
+class TestFiles:
+    def test_report_on_embedded_bars(self) -> None:
+        config = ROOT / "configs" / "strategies" / "ibs_baseline.yaml"
+        files = Files(symbol="COMP", timeframe="1d", start="2017-01-03")
+        report = check_files(config, files, cuts=1)
+        assert report.passed
+        console = Console(record=True, width=100, file=StringIO())
+        console.print(lookahead_table(report))
+        text = console.export_text()
+        assert "no bit at or before a cut moves" in text
+        assert "5,031 bars, features: 3, cuts: 1, seed 0" in text
+
+    def test_findings_are_listed_first_one_on_top(self, daily: History) -> None:
+        key = SeriesKey("ES", DAILY)
+        stamp = int(daily.series(key).end[0])
+        found = (
+            Finding(what="ibs", stamp=stamp, cut=stamp, cause="moves"),
+            Finding(what="NQ:1d", stamp=stamp, cut=None, cause="early"),
+        )
+        report = LookaheadReport(traded=key, bars=9, seed=1, ids=("ibs",), cuts=(stamp,), findings=found)
+        console = Console(record=True, width=100, file=StringIO())
+        console.print(lookahead_table(report))
+        lines = console.export_text().splitlines()
+        (first,) = [number for number, line in enumerate(lines) if " ibs " in line]
+        (second,) = [number for number, line in enumerate(lines) if " NQ:1d " in line]
+        assert first < second
+        assert lines[first].count("2024-01-08 22:00Z") == 2
+        assert lines[second].count("2024-01-08 22:00Z") == 1

@@ -7,7 +7,7 @@ import yaml
 
 from lockstep.errors import ConfigError, DataError
 from lockstep.market import config
-from lockstep.market.config import default_path, load_instruments
+from lockstep.market.config import load_instruments, shipped_config
 from lockstep.market.timeframe import DAILY, Timeframe
 from support.markets import BOOK, CME, DAILY_ROWS, FIFTEEN, HOURLY, write_daily
 
@@ -140,7 +140,7 @@ def test_ticks_make_any_timeframe(tmp_path: Path) -> None:
 
 
 def broken(tmp_path: Path, section: str, name: str, values: object) -> Path:
-    content = yaml.safe_load(default_path().read_text())
+    content = yaml.safe_load(shipped_config("instruments.yml").read_text())
     content[section][name] = values
     path = tmp_path / "instruments.yml"
     path.write_text(yaml.safe_dump(content))
