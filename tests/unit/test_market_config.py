@@ -208,6 +208,6 @@ def test_a_wrong_file_is_refused(tmp_path: Path, text: str, message: str) -> Non
 def test_without_a_file_it_is_said_where_it_was_looked_for(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(config, "_PLACES", (tmp_path / "instruments.yml",))
-    with pytest.raises(ConfigError, match="not found at"):
+    monkeypatch.setattr(config, "_PLACES", (tmp_path,))
+    with pytest.raises(ConfigError, match="not found in"):
         load_instruments()
