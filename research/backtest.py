@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lockstep.errors import DataError
+from lockstep.errors import NoBars
 from lockstep.features.batch import BatchFeatures
 from lockstep.features.columns import source_keys
 from lockstep.features.feature_registry import FeatureRegistry, default_registry
@@ -37,14 +37,14 @@ class Span:
     end: Day = None
 
     def select(self, bars: Bars, market: Market) -> slice:
-        """Return the rows of `bars` within the span; DataError where there is none."""
+        """Return the rows of `bars` within the span; NoBars where there is none."""
         dates = market.session.dates(bars.end, bars.timeframe)
         start, end = as_day("start", self.start), as_day("end", self.end)
         first = np.searchsorted(dates, np.datetime64(start)) if start else 0
         last = np.searchsorted(dates, np.datetime64(end), side="right") if end else dates.size
         if first >= last:
             there = f"{dates[0]} to {dates[-1]}" if dates.size else "no bars at all"
-            raise DataError(
+            raise NoBars(
                 f"{bars.source}: nothing from {self.start or 'the start'} to {self.end or 'the end'}: "
                 f"it holds {there}"
             )

@@ -113,6 +113,11 @@ class BacktestResult:
                 f"{self.symbol} is an index, priced with the costs of {self.market.instrument.proxy_of}; "
                 "it stands in for a tradable series and is not one."
             )
+        if self.bars.adjustment != "none":
+            notes.append(
+                f"Prices of {self.symbol} are adjusted by {self.bars.adjustment}: levels differ from what was "
+                "quoted, and so does whatever is in percent of them, like stops and returns."
+            )
         return notes
 
     def report_data(self) -> ReportData:

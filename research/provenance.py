@@ -46,6 +46,7 @@ def provenance(
         "config_hash": config.config_hash,
         "instrument": instrument.model_dump(mode="json"),
         "data_hashes": {str(key): bars.content_hash for key, bars in sorted(inputs.items())},
+        "adjustments": {str(key): bars.adjustment for key, bars in sorted(inputs.items())},
         "feature_fingerprints": dict(fingerprints),
         "code_hash": source_digest(),
         "seed": seed,

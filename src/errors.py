@@ -4,6 +4,7 @@
     ├── ConfigError          a configuration file or value is wrong
     ├── DataError            input data cannot be used as it is
     │   ├── BadBars          a row breaks a rule of `Bars`; names file, line, value and rule
+    │   ├── NoBars           there is no bar in the range that was asked for
     │   ├── SourceChanged    a file changed while it was read
     │   └── CalendarError    the trading calendar does not cover what was asked
     ├── FeatureError         a feature declaration or its use is wrong
@@ -44,6 +45,10 @@ class BadBars(DataError):
         self.rule = rule
         where = source if line is None else f"{source}:{line}"
         super().__init__(f"{where}: {value}: {rule}")
+
+
+class NoBars(DataError):
+    """There is no bar in the range that was asked for."""
 
 
 class SourceChanged(DataError):

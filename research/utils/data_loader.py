@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import date
 from pathlib import Path
 
 import numpy as np
 
-from lockstep.errors import ConfigError, DataError
+from lockstep.errors import ConfigError, DataError, NoBars
 from lockstep.market.aggregator import aggregate
 from lockstep.market.bars import Bars
 from lockstep.market.config import InstrumentBook, load_instruments
@@ -83,7 +84,8 @@ def load_history(
     """Return the traded series with its pair and every context series.
 
     `start` cuts the traded series only: the others answer what was known before its first bar. The pair
-    is left out where there is no file of it, and whoever needs it is told; a context series must be there.
+    is left out where there is no file of it, or no bar until `end`, and whoever needs it is told; a context
+    series must be there.
     """
     book = book or load_instruments()
 
@@ -103,19 +105,20 @@ def load_history(
     if pair is not None and _has(pair, data_dir, book, source):
         paired = SeriesKey(pair, traded.timeframe)
         if paired not in bars:
-            bars[paired] = load(pair, traded.timeframe, None)
+            with suppress(NoBars):
+                bars[paired] = load(pair, traded.timeframe, None)
     return History(bars=bars, markets={one.symbol: book.market(one.symbol) for one in bars})
 
 
 def cut(bars: Bars, session: Session, start: date | None, end: date | None) -> Bars:
-    """Return the bars whose session date is in [start, end]; DataError where none is left."""
+    """Return the bars whose session date is in [start, end]; NoBars where none is left."""
     if len(bars) == 0:
-        raise DataError(f"{bars.source}: no complete {bars.timeframe} bar; give more data")
+        raise NoBars(f"{bars.source}: no complete {bars.timeframe} bar; give more data")
     dates = session.dates(bars.end, bars.timeframe)
     first = 0 if start is None else int(np.searchsorted(dates, np.datetime64(start)))
     last = dates.size if end is None else int(np.searchsorted(dates, np.datetime64(end), side="right"))
     if first >= last:
-        raise DataError(
+        raise NoBars(
             f"{bars.source}: no bar from {start or dates[0]} to {end or dates[-1]}; "
             f"it has {dates[0]} to {dates[-1]}: choose dates inside"
         )

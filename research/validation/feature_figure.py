@@ -12,7 +12,7 @@ from research.report.theme import BAR, GAIN, INK, LOSS, MUTED, axis, figure, tit
 from research.validation.feature_comparison import FeatureComparison
 
 _PRICE, _VOLUME, _FEATURE, _SPACE = 280, 80, 130, 34
-_MOST_TICKS = 12
+_MOST_TICKS = 8
 _DIGITS = 6
 
 

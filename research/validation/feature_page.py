@@ -44,8 +44,13 @@ def page(check: FeatureComparison) -> str:
                 "is missing, that source has no value. Drag to zoom, double-click for all.",
                 classes="wide",
             ),
-            card("Agreement", _counts(check), caption=_rule()),
-            card("Out of tolerance", _outside(check), caption="Values that do not agree, by bar."),
+            card("Agreement", _counts(check), caption=_rule(), classes="wide"),
+            card(
+                "Out of tolerance",
+                _outside(check),
+                caption="Values that do not agree, by bar.",
+                classes="wide",
+            ),
         )
     )
     return (
@@ -75,7 +80,9 @@ def _counts(check: FeatureComparison) -> str:
         (escaped(feature), *(count(int(value)) for value in counts))
         for feature, counts in check.counts.iterrows()
     ]
-    return table(("feature", "bars", "compared", "out of tolerance", "missing here", "missing there"), rows)
+    return _scrolling(
+        ("feature", "bars", "compared", "out of tolerance", "missing here", "missing there"), rows
+    )
 
 
 def _outside(check: FeatureComparison) -> str:
@@ -87,4 +94,8 @@ def _outside(check: FeatureComparison) -> str:
     ]
     more = len(check.outside) - LISTED
     rest = f'<p class="caption">{count(more)} more are not listed.</p>' if more > 0 else ""
-    return table(("value", "ours", "theirs", "difference", "allowed"), rows) + rest
+    return _scrolling(("value", "ours", "theirs", "difference", "allowed"), rows) + rest
+
+
+def _scrolling(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    return f'<div class="scroll">{table(head, rows)}</div>'

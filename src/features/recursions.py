@@ -66,7 +66,7 @@ def decayed_sum(values: Window, origin: float, decay: float) -> float:
 @kernel
 def weight_sum(decay: float, count: int) -> float:
     """Return 1 + decay + ... + decay**(count - 1)."""
-    return (1.0 - decay ** float(count)) / (1.0 - decay)
+    return float((1.0 - decay ** float(count)) / (1.0 - decay))
 
 
 @kernel

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from lockstep.compiled import kernel
@@ -130,4 +132,6 @@ def require_multiple(base: Timeframe, timeframe: Timeframe) -> None:
 
 def aggregate(bars: Bars | Ticks, timeframe: Timeframe, session: Session) -> Bars:
     """Return the complete bars of `timeframe` in `bars`; see `Aggregator`."""
-    return Aggregator(bars.symbol, timeframe, session).push(bars)
+    made = Aggregator(bars.symbol, timeframe, session).push(bars)
+    adjustment = bars.adjustment if isinstance(bars, Bars) else "none"
+    return replace(made, source=bars.source, adjustment=adjustment)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,8 @@ Floats = NDArray[np.float64]
 Stamps = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 
+Adjustment = Literal["none", "difference", "ratio"]
+
 PRICE_COLUMNS = ("open", "high", "low", "close")
 BAR_COLUMNS = (*PRICE_COLUMNS, "volume")
 NOT_RISING = "stamps must rise strictly: duplicate or falling stamp"
@@ -32,6 +34,7 @@ class Bars:
     open, high, low, close   float64 (n,): finite, negative allowed, low <= open, close <= high
     volume   float64 (n,): >= 0
     source   where the bars came from, for messages
+    adjustment   how rolls and dividends were taken out of the prices: `none`, by `difference` or `ratio`
 
     The arrays are contiguous and read-only. A row that breaks a rule raises BadBars.
     """
@@ -45,6 +48,7 @@ class Bars:
     close: Floats
     volume: Floats
     source: str = "bars"
+    adjustment: Adjustment = "none"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "end", _frozen(self.end, np.int64))

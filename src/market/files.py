@@ -65,7 +65,14 @@ def read_bars(
     end, columns, rejected = _checked(table, source, names, check, quarantine)
     _require_spacing(table, end, timeframe, session)
     written = _write_rejected(path, table, rejected)
-    bars = Bars(symbol=symbol, timeframe=timeframe, end=end, source=str(path), **columns)
+    bars = Bars(
+        symbol=symbol,
+        timeframe=timeframe,
+        end=end,
+        source=str(path),
+        adjustment=source.adjustment,
+        **columns,
+    )
     return Loaded(
         data=bars, source=source, rows=end.size + len(rejected), rejected=rejected, rejected_path=written
     )

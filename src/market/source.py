@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from lockstep.errors import ConfigError, DataError
+from lockstep.market.bars import Adjustment
 from lockstep.market.session_template import known_timezone
 from lockstep.market.timeframe import Timeframe
 
@@ -18,7 +19,6 @@ SUFFIXES = (".csv", ".csv.gz", ".parquet")
 TICK = "tick"
 
 StampKind = Literal["open", "close", "session_date", "trade"]
-Adjustment = Literal["none", "difference", "ratio"]
 
 
 def _timeframe(value: object) -> object:

@@ -101,6 +101,27 @@ def test_start_does_not_change_what_follows(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("feature", "message"),
+    [
+        ("exit_price", "no feature 'exit_price'"),
+        ("rsi_02", "parameter '02'"),
+        ("rsi", "rsi takes 1 parameters: write rsi_<period>, for example rsi_2"),
+        ("rsii_2", "did you mean rsi_2?"),
+        ("pair_zscore_20@1h", "1h is finer than the traded 1d"),
+        ("ibs@XX", "XX"),
+    ],
+)
+def test_only_registry_ids_are_features(tmp_path: Path, feature: str, message: str) -> None:
+    """PARITY 3 and 5."""
+    config = tmp_path / "config.yaml"
+    config.write_text(f"name: x\nfeatures: ['{feature}']\n")
+    done = call("--symbol", "COMP", "--config", str(config), "--out", str(tmp_path / "out"))
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert message in done.stderr
+
+
+@pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ((), "no symbol"),

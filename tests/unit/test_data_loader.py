@@ -171,3 +171,10 @@ def test_a_pair_that_is_context_too_is_loaded_once(tmp_path: Path) -> None:
 def test_cut_without_bounds_is_everything() -> None:
     bars = random_bars(stamps(["2024-01-04 10:00", "2024-01-05 10:00"]), HOURLY)
     assert np.array_equal(cut(bars, NYSE, None, None).end, bars.end)
+
+
+def test_a_pair_without_bars_in_the_range_is_left_out() -> None:
+    history = load_history("COMP", timeframe=DAILY, end="2002-12-31")
+    assert set(history.bars) == {SeriesKey("COMP", DAILY)}
+    with pytest.raises(DataError, match="no bars of SPX:1d: loaded are COMP:1d"):
+        history.series(SeriesKey("SPX", DAILY))

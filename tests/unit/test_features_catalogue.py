@@ -201,7 +201,7 @@ def test_pivot_position() -> None:
     """A pivot high at 9 and, after it, a pivot low at 1."""
     highs, lows = [5.0, 9.0, 6.0, 5.0, 6.0, 6.0], [4.0, 8.0, 3.0, 1.0, 3.0, 3.0]
     rows = [(low, high, low, low) for high, low in zip(highs, lows, strict=True)]
-    for close, expected in ((10.0, 1.0), (5.0, 0.0), (0.5, -1.0)):
+    for close, expected in ((10.0, 1.0), (9.0, 0.0), (5.0, 0.0), (1.0, 0.0), (0.5, -1.0)):
         last = (close, max(close, 6.5), min(close, 2.0), close)
         assert value("pivot_position_1_7", [*rows, last]) == expected
 

@@ -27,8 +27,9 @@ def test_a_pivot_stands_out_on_both_sides(run: Runner) -> None:
 
 
 def test_a_tie_is_no_pivot(run: Runner) -> None:
-    assert not run(pivots.is_pivot_high)(HIGH, 5, 1)
-    assert not run(pivots.is_pivot_low)(-HIGH, 6, 1)
+    for at in (5, 6):
+        assert not run(pivots.is_pivot_high)(HIGH, at, 1)
+        assert not run(pivots.is_pivot_low)(-HIGH, at, 1)
 
 
 def test_a_zone_lies_from_the_body_to_the_high(run: Runner) -> None:

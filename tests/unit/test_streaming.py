@@ -88,9 +88,10 @@ def test_one_bar_less_than_the_window_is_not_enough() -> None:
     assert np.isfinite(source.vector(push(source, 41))[0])
 
 
-def test_a_context_series_goes_stale() -> None:
-    """Hourly values of another instrument serve for three hours, then they are missing."""
-    source = windows("ibs@PAIR")
+@pytest.mark.parametrize("feature_id", ["ibs@PAIR", "pair_ibs"])
+def test_another_instrument_goes_stale(feature_id: str) -> None:
+    """Hourly bars of another instrument serve for three hours, then they are missing."""
+    source = windows(feature_id)
     push(source, 1, BASE, PAIR)
     ages = {}
     for hour in range(2, 7):
