@@ -4,9 +4,8 @@ set -eu
 workers=${LOCKSTEP_TEST_WORKERS:-auto}
 
 coverage erase
-pytest -n "$workers" --dist worksteal --cov --cov-report= "$@"
+pytest -n "$workers" --dist worksteal --cov --cov-report= --cov-fail-under=0 "$@"
 
 # Coverage cannot see inside compiled kernels: what they compute is run once more as plain Python.
-# Nothing may be read from, or kept in, the compile cache here.
-NUMBA_DISABLE_JIT=1 pytest -n "$workers" -m uncompiled --cov --cov-append --cov-report= -q
+NUMBA_DISABLE_JIT=1 pytest -n "$workers" -m uncompiled --cov --cov-append --cov-report= --cov-fail-under=0 -q
 coverage report

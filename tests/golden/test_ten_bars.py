@@ -14,6 +14,8 @@ from lockstep.market.timeframe import Timeframe
 from research.backtest_result import BacktestResult
 from support.scenarios import NYSE, SPY, backtest, daily_bars, make_bars
 
+pytestmark = pytest.mark.uncompiled
+
 # An entry signal: IBS = (100.50 - 100) / 4 = 0.125. The next open is 101.00.
 SIGNAL = (100.0, 104.0, 100.0, 100.5)
 # A quiet bar, IBS = 0.5: neither entry nor exit.

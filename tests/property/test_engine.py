@@ -15,6 +15,8 @@ from research.backtest_result import BacktestResult
 from support.oracle import Oracle
 from support.scenarios import ES, backtest, daily_bars
 
+pytestmark = pytest.mark.uncompiled
+
 TICK = 0.25
 
 Ticks = list[tuple[int, int, int, int]]

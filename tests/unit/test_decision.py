@@ -15,6 +15,8 @@ from lockstep.strategy.config import ACCEPT_ALL
 from lockstep.strategy.ibs_decision import IbsConfig, decide
 from support.scenarios import CME, NYSE
 
+pytestmark = pytest.mark.uncompiled
+
 OPEN = (1.0, 60.0, 0.0)
 FLAT = (0.0, 0.0)
 

@@ -13,6 +13,8 @@ from lockstep.strategy.ibs_decision import IbsConfig
 from lockstep.strategy.sizing import contracts, entry_order
 from support.scenarios import ES, backtest, daily_bars
 
+pytestmark = pytest.mark.uncompiled
+
 BTC = Instrument(symbol="BTC-USD", multiplier=1.0, tick_size=0.01, size_step=0.0001, session="CRYPTO")
 
 

@@ -57,7 +57,7 @@ def test_bad_configs_get_one_line(tmp_path: Path, text: str, message: str) -> No
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="none.yaml"):
+    with pytest.raises(ConfigError, match=r"none\.yaml"):
         IbsConfig.load(tmp_path / "none.yaml")
 
 

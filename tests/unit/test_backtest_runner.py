@@ -1,0 +1,113 @@
+"""The backtest command in process: what it refuses, what it prints."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from lockstep.errors import LockstepError
+from lockstep.market.bars import Bars
+from research.backtest_runner import app
+from research.result_table import result_table
+from support.scenarios import CME, backtest, daily_bars
+
+COMP = ("--symbol", "COMP", "--start", "2017-01-01", "--end", "2017-06-30")
+
+
+def refusal(*arguments: str) -> str:
+    result = CliRunner().invoke(app, arguments)
+    assert isinstance(result.exception, LockstepError), result.output
+    return str(result.exception)
+
+
+@pytest.mark.parametrize(
+    ("feature", "message"),
+    [
+        ("exit_price", "no feature 'exit_price'"),
+        ("rsi_02", "parameter '02'"),
+        ("rsi", "rsi takes 1 parameters: write rsi_<period>, for example rsi_2"),
+        ("rsii_2", "did you mean rsi_2?"),
+        ("pair_zscore_20@1h", "1h is finer than the traded 1d"),
+        ("ibs@XX", "symbol 'XX'"),
+    ],
+)
+def test_only_registry_ids_are_features(tmp_path: Path, feature: str, message: str) -> None:
+    """PARITY 3 and 5."""
+    config = tmp_path / "config.yaml"
+    config.write_text(f"name: x\nfeatures: ['{feature}']\n")
+    assert message in refusal("--symbol", "COMP", "--config", str(config), "--out", str(tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "no symbol"),
+        (("--symbol", " , "), "no symbol"),
+        (("--symbol", "CMP"), "symbol 'CMP'"),
+        (("--symbol", "ES"), "no data comes with Lockstep"),
+        (("--symbol", "COMP", "--start", "2031-01-01"), "nothing from 2031-01-01"),
+        (("--symbol", "COMP", "--start", "Monday"), "start 'Monday'"),
+        (("--symbol", "COMP", "--timeframe", "1h"), "cannot be made of"),
+        (("--symbol", "COMP", "--timeframe", "60min"), "spelled 1h"),
+        (("--symbol", "COMP", "--config", "none.yaml"), "none.yaml"),
+        (("--symbol", "COMP", "--data-dir", "nowhere"), "nowhere"),
+        (("--symbols", "all", "--data-dir", "docs"), "--symbols all: no file"),
+    ],
+)
+def test_refusals(tmp_path: Path, arguments: tuple[str, ...], message: str) -> None:
+    assert message in refusal(*arguments, "--out", str(tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_all_symbols_and_the_printed_result(tmp_path: Path) -> None:
+    dates = ("--start", "2017-01-01", "--end", "2017-06-30")
+    result = CliRunner().invoke(app, ["--symbols", "all", *dates, "--out", str(tmp_path)])
+    assert result.exit_code == 0, result.output
+    assert {path.name.partition("-")[0] for path in tmp_path.iterdir()} == {"COMP", "SPX"}
+    text = " ".join(result.output.split())
+    assert "COMP is an index, priced with the costs of NQ" in text
+    assert "tear sheet:" in text
+
+
+def test_a_second_run_replaces_the_folder(tmp_path: Path) -> None:
+    for _ in range(2):
+        assert CliRunner().invoke(app, [*COMP, "--out", str(tmp_path)]).exit_code == 0
+    (folder,) = tmp_path.iterdir()
+    assert (folder / "tearsheet.html").is_file()
+
+
+def walk() -> Bars:
+    return daily_bars([(100.0, 104.0, 100.0, 100.5), (102.0, 105.0, 101.0, 104.75)] * 8)
+
+
+def test_a_table_without_trades_shows_dashes() -> None:
+    table = result_table([backtest(walk(), entry=(0.0, 0.0))])
+    cells = [next(iter(column.cells)) for column in table.columns]
+    assert cells[:3] == ["ES", "2024-2024", "0"]
+    assert "–" in cells
+
+
+def test_notes_say_what_cannot_be_traded() -> None:
+    result = backtest(walk(), execution="close")
+    assert any("cannot be traded" in note for note in result.notes)
+    adjusted = backtest(Bars(**{**vars(walk()), "adjustment": "difference"}))
+    assert any("adjusted by difference" in note for note in adjusted.notes)
+    assert backtest(walk()).notes == []
+
+
+def test_empty_results_have_all_columns() -> None:
+    result = backtest(walk(), entry=(0.0, 0.0))
+    assert len(result.trades) == len(result.orders) == 0
+    assert {"trade_id", "net_pnl", "mae", "status"} <= set(result.trades.columns)
+    assert result.trades["exit_end"].dtype == backtest(walk()).trades["exit_end"].dtype
+    assert result.metrics["trades"] == 0
+    assert str(result.equity["session_date"].iloc[0].date()) == str(CME.dates(result.bars.end)[0])
+
+
+def test_excursions_by_hand() -> None:
+    # In at 102.00 + 0.25 on a bar of 101 to 105, out at the next open 100.00 - 0.25 on a bar of 100 to 104.
+    trade = backtest(walk()).trades.iloc[0]
+    assert (trade["mae"], trade["mfe"]) == ((102.25 - 100.0) * 50, (105.0 - 102.25) * 50)
