@@ -23,8 +23,8 @@ from lockstep.features.feature_registry import default_registry
 from lockstep.market.bars import Bars
 from lockstep.market.timeframe import DAILY
 registry = default_registry()
-ones = np.ones(600)
-bars = Bars(symbol="ES", timeframe=DAILY, end=np.arange(600), open=ones, high=ones, low=ones, close=ones, volume=ones)
+columns = dict.fromkeys(("open", "high", "low", "close", "volume"), np.ones(600))
+bars = Bars(symbol="ES", timeframe=DAILY, end=np.arange(600), **columns)
 start = time.perf_counter()
 registry.calculate("{feature}", bars)
 print(time.perf_counter() - start)

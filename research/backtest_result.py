@@ -115,8 +115,8 @@ class BacktestResult:
             )
         if self.bars.adjustment != "none":
             notes.append(
-                f"Prices of {self.symbol} are adjusted by {self.bars.adjustment}: levels differ from what was "
-                "quoted, and so does whatever is in percent of them, like stops and returns."
+                f"Prices of {self.symbol} are adjusted by {self.bars.adjustment}: levels differ from what "
+                "was quoted, and so does whatever is in percent of them, like stops and returns."
             )
         return notes
 

@@ -8,23 +8,27 @@ waiting, neither fills nor equity can change, so that only `decide` is asked unt
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 from lockstep.compiled import kernel
-from lockstep.market.bars import Floats
+from lockstep.market.bars import Floats, Stamps
 from lockstep.strategy.decision import (
+    CLEAR,
     ENTER_LONG,
     ENTER_SHORT,
     EXIT_MAX_BARS,
     EXIT_SESSION,
     EXIT_SIGNAL,
+    HOLD,
     IN_SESSION,
+    PASS,
     Clock,
 )
 from lockstep.strategy.ibs_decision import decide
 from lockstep.strategy.matching import (
-    CASH,
     CLOSE,
     COMMISSION,
     ENTRY_PRICE,
@@ -69,9 +73,15 @@ SKETCH = 64
 
 @kernel
 def add_session(
-    session: int, change: float, block: Floats, bucket: Floats, sign: Floats, measures: Floats, blocks: Floats,
+    session: int,
+    change: float,
+    block: Stamps,
+    bucket: Stamps,
+    sign: Floats,
+    measures: Floats,
+    blocks: Floats,
     sketch: Floats,
-) -> None:  # fmt: skip
+) -> None:
     """Add the return of one session to the sums of a variant; sessions that return 0 need no call."""
     square = change * change
     measures[SUM_1] += change
@@ -80,10 +90,10 @@ def add_session(
     measures[SUM_4] += square * square
     if change < 0.0:
         measures[DOWNSIDE] += square
-    number = int(block[session])
+    number = block[session]
     blocks[number, 0] += change
     blocks[number, 1] += square
-    sketch[int(bucket[session])] += sign[session] * change
+    sketch[bucket[session]] += sign[session] * change
 
 
 @kernel
@@ -105,8 +115,9 @@ def net_result(account: Account, price: float, costs: Costs) -> float:
 
 
 @kernel
-def add_fill(fills: Floats, count: int, bar: int, kind: int, quantity: float, price: float, decision: int,
-             code: int) -> int:  # fmt: skip
+def add_fill(
+    fills: Floats, count: int, bar: int, kind: int, quantity: float, price: float, decision: int, code: int
+) -> int:
     """Write one fill and return how many there are."""
     fills[count, FILL_BAR] = bar
     fills[count, FILL_KIND] = kind
@@ -125,6 +136,7 @@ def clock_at(clock: Floats, row: int) -> Clock:
 
 
 def walk(
+    row: Callable[[Floats, int], Any],
     record: bool,
     at_close: bool,
     always_open: bool,
@@ -132,9 +144,9 @@ def walk(
     probability: Floats,
     clock: Floats,
     bars: Floats,
-    session: Floats,
-    block: Floats,
-    bucket: Floats,
+    session: Stamps,
+    block: Stamps,
+    bucket: Stamps,
     sign: Floats,
     costs: Costs,
     capital: float,
@@ -150,6 +162,7 @@ def walk(
 ) -> int:
     """Trade one variant over n bars and return the number of fills.
 
+    row           gives the vector of a bar as a tuple, which stays in registers
     record        also write every fill and the equity at every bar
     at_close      orders fill at the close of the bar that decided them
     always_open   every bar is in session, and no rule reads the clock
@@ -161,21 +174,28 @@ def walk(
     count = 0
     account: Account = (0.0, math.nan, math.nan, math.nan, capital)
     order: Order = (0.0, math.nan, math.nan, math.nan, math.nan)
-    decided, code, entry_bar = 0, 0, 0
-    now, before, peak, running = capital, capital, capital, -1
+    decided, sent, entry_bar = 0, 0, 0
+    now, before, running = capital, capital, -1
+    peak, drawdown, fraction, in_position = capital, 0.0, 0.0, 0
     i, n = 0, bars.shape[0]
     while i < n:
-        time = (1.0, 0.0, 0.0) if always_open else clock_at(clock, i)
-        chance = probability[i] if probability.size > 1 else 1.0
         if account[POSITION] == 0.0 and order[QUANTITY] == 0.0:
-            code = decide(values[i], chance, time, (0.0, 0.0), rules, filters)
-            if code != ENTER_LONG and code != ENTER_SHORT:
+            code = CLEAR
+            while i < n:
+                time = (1.0, 0.0, 0.0) if always_open else clock_at(clock, i)
+                chance = probability[i] if probability.size > 1 else PASS
+                code = decide(row(values, i), chance, time, (0.0, 0.0), rules, filters)
+                if code == ENTER_LONG or code == ENTER_SHORT:
+                    break
                 if record:
                     curve[i] = now
                 i += 1
-                continue
+            if i == n:
+                break
             bar: Bar = (bars[i, 0], bars[i, 1], bars[i, 2], bars[i, 3])
         else:
+            time = (1.0, 0.0, 0.0) if always_open else clock_at(clock, i)
+            chance = probability[i] if probability.size > 1 else PASS
             bar = (bars[i, 0], bars[i, 1], bars[i, 2], bars[i, 3])
             if always_open or time[IN_SESSION] != 0.0:
                 was = account
@@ -186,7 +206,7 @@ def walk(
                     else:
                         add_trade(net_result(was, market, costs), measures)
                     if record:
-                        count = add_fill(fills, count, i, NO_FILL, order[QUANTITY], market, decided, code)
+                        count = add_fill(fills, count, i, NO_FILL, order[QUANTITY], market, decided, sent)
                     order = (0.0, math.nan, math.nan, math.nan, math.nan)
                 if kind != NO_FILL:
                     add_trade(net_result(opened, price, costs), measures)
@@ -194,15 +214,17 @@ def walk(
                         count = add_fill(fills, count, i, kind, -opened[POSITION], price, decided, 0)
             side = 0.0 if account[POSITION] == 0.0 else math.copysign(1.0, account[POSITION])
             held = float(i - entry_bar + 1) if side != 0.0 else 0.0
-            code = decide(values[i], chance, time, (side, held), rules, filters)
-        if code == ENTER_LONG or code == ENTER_SHORT:
-            quantity = contracts(values[i], bar[CLOSE], sizing)
+            code = decide(row(values, i), chance, time, (side, held), rules, filters)
+        if code == HOLD:
+            pass
+        elif code == ENTER_LONG or code == ENTER_SHORT:
+            quantity = contracts(row(values, i), bar[CLOSE], sizing)
             if quantity != 0.0:
-                order = entry_order(quantity if code == ENTER_LONG else -quantity, values[i], exits)
-                decided = i
+                order = entry_order(quantity if code == ENTER_LONG else -quantity, row(values, i), exits)
+                decided, sent = i, code
         elif code == EXIT_SIGNAL or code == EXIT_SESSION or code == EXIT_MAX_BARS:
             order = (-account[POSITION], math.nan, math.nan, math.nan, math.nan)
-            decided = i
+            decided, sent = i, code
         if at_close and order[QUANTITY] != 0.0:
             market = market_price(order[QUANTITY], bar[CLOSE], costs)
             if account[POSITION] == 0.0:
@@ -211,24 +233,27 @@ def walk(
                 add_trade(net_result(account, market, costs), measures)
             account = execute(account, order, market, costs)
             if record:
-                count = add_fill(fills, count, i, NO_FILL, order[QUANTITY], market, decided, code)
+                count = add_fill(fills, count, i, NO_FILL, order[QUANTITY], market, decided, sent)
             order = (0.0, math.nan, math.nan, math.nan, math.nan)
         if session[i] != running:
             if now != before:
                 add_session(running, (now - before) / capital, block, bucket, sign, measures, blocks, sketch)
-            before, running = now, int(session[i])
+            before, running = now, session[i]
         now = equity(account, bar[CLOSE], costs[MULTIPLIER])
-        if account[POSITION] != 0.0:
-            measures[BARS_IN_POSITION] += 1.0
+        in_position += account[POSITION] != 0.0
         peak = max(peak, now)
-        measures[DRAWDOWN] = max(measures[DRAWDOWN], peak - now)
-        measures[DRAWDOWN_FRACTION] = max(measures[DRAWDOWN_FRACTION], (peak - now) / peak)
+        drawdown = max(drawdown, peak - now)
+        if peak - now > fraction * peak:
+            fraction = (peak - now) / peak
         if record:
             curve[i] = now
         i += 1
     if now != before:
         add_session(running, (now - before) / capital, block, bucket, sign, measures, blocks, sketch)
     measures[EQUITY] = now
+    measures[DRAWDOWN] = drawdown
+    measures[DRAWDOWN_FRACTION] = fraction
+    measures[BARS_IN_POSITION] = in_position
     return count
 
 

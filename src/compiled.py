@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import importlib.util
 import os
 import platform
 import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import Any, ParamSpec, TypeVar, cast
 
 import llvmlite
@@ -114,10 +117,39 @@ def kernel(function: Callable[P, R]) -> Callable[P, R]:
     """
     cached = is_cached_on_disk(function)
     with _numba_cache_in(cache_directory()):
-        dispatcher = numba.njit(cache=cached, error_model="numpy", nogil=True)(function)
+        dispatcher = numba.njit(cache=cached, error_model="numpy", nogil=True, forceinline=True)(function)
     return cast(Callable[P, R], dispatcher)
+
+
+def inlined(function: Callable[P, R]) -> Callable[P, R]:
+    """Compile `function` into each caller, with the caller's constants; the caller keeps the code on disk."""
+    return cast(Callable[P, R], numba.njit(error_model="numpy", nogil=True, inline="always")(function))
 
 
 def python_source(function: Callable[P, R]) -> Callable[P, R]:
     """Return the Python function behind a kernel."""
     return cast(Callable[P, R], getattr(function, "py_func", function))
+
+
+def generated_module(folder: str, name: str, text: str) -> ModuleType:
+    """Return the module `text`, kept as a file in the cache directory, where numba can cache its kernels."""
+    path = cache_directory() / folder / f"{name}.py"
+    if not path.exists() or path.read_text(encoding="utf-8") != text:
+        _replace(path, text)
+    module_name = f"lockstep_generated_{folder}_{name}"
+    spec = importlib.util.spec_from_file_location(module_name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[module_name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write a file in one step: another process may be reading it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
+    with os.fdopen(handle, "w", encoding="utf-8") as stream:
+        stream.write(text)
+    os.replace(temporary, path)

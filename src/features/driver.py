@@ -7,16 +7,10 @@ since numba cannot keep code made by `exec` or held in a closure on disk.
 from __future__ import annotations
 
 import functools
-import importlib.util
-import os
-import sys
-import tempfile
 from collections.abc import Callable
-from pathlib import Path
-from types import ModuleType
 from typing import Any, cast
 
-from lockstep.compiled import cache_directory, is_cached_on_disk, kernel, python_source
+from lockstep.compiled import generated_module, is_cached_on_disk, kernel, python_source
 from lockstep.features.feature import Feature
 from lockstep.features.inputs import PAIR_SUFFIX
 
@@ -76,7 +70,8 @@ def driver(feature: Feature) -> Driver:
     if not is_cached_on_disk(function):
         return _driver_in_memory(feature)
     text = _HEADER.format(name=feature.name, module=function.__module__)
-    return cast(Driver, _load(_write(feature.name, text + "@kernel\n" + driver_source(feature))).drive)
+    text += "@kernel\n" + driver_source(feature)
+    return cast(Driver, generated_module("drivers", feature.name, text).drive)
 
 
 def _driver_in_memory(feature: Feature) -> Driver:
@@ -86,26 +81,3 @@ def _driver_in_memory(feature: Feature) -> Driver:
     namespace: dict[str, Any] = {"compute": feature.compute, "np": np}
     exec(driver_source(feature), namespace)
     return cast(Driver, kernel(namespace["drive"]))
-
-
-def _write(name: str, text: str) -> Path:
-    path = cache_directory() / "drivers" / f"{name}.py"
-    if path.exists() and path.read_text() == text:
-        return path
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
-    with os.fdopen(handle, "w") as stream:
-        stream.write(text)
-    os.replace(temporary, path)
-    return path
-
-
-def _load(path: Path) -> ModuleType:
-    name = f"lockstep_driver_{path.stem}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module

@@ -227,10 +227,10 @@ class StrategyConfig(_Part):
         return rules
 
     def filter_rules(self) -> Floats:
-        """Return the filters as float64 (f, 4); see `decision.py`."""
+        """Return the filters as a flat float64 (4 x filters,); see `decision.py`."""
         sides = {"long": 1.0, "short": -1.0, "both": 0.0}
         rows = [(self._column(each.feature), *each.bounds, sides[each.side]) for each in self.filters]
-        return np.array(rows, dtype=np.float64).reshape(len(rows), 4)
+        return np.array(rows, dtype=np.float64).reshape(-1)
 
     def sizing_rules(self, instrument: Instrument) -> Sizing:
         """Return the tuple that `sizing.contracts` takes."""

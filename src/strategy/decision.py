@@ -10,7 +10,9 @@ Arguments of a `decide`, all float64:
     clock         (in session 0/1, minute of the session, past the auto-close 0/1)
     holding       (side +1, 0 or -1, bars held: 1 at the close of the bar of the entry fill at the open)
     rules         flat array: the slots below, then those of the family from FAMILY on
-    filters       (f, 4): column in `values`, smallest, largest (inclusive), side (+1, -1, 0 for both)
+    filters       flat, four per filter: column in `values`, smallest, largest (inclusive), side (+1, -1, 0)
+
+Every array may also be a tuple: the sweep passes tuples, which compiled code keeps in registers.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ IN_SESSION, MINUTE, PAST_AUTO_CLOSE = range(3)
 SIDE, BARS_HELD = range(2)
 THRESHOLD, WINDOW_START, WINDOW_END, MAX_BARS, FAMILY = range(5)
 FILTER_COLUMN, FILTER_LOW, FILTER_HIGH, FILTER_SIDE = range(4)
+FILTER_SLOTS = 4
 
 PASS = 1.0
 
@@ -97,9 +100,10 @@ def entry_gate(values: Floats, side: float, clock: Clock, rules: Floats, filters
     for column in range(len(values)):
         if math.isnan(values[column]):
             return MISSING + column
-    for row in range(filters.shape[0]):
-        applies = filters[row, FILTER_SIDE] == 0.0 or filters[row, FILTER_SIDE] == side
-        value = values[int(filters[row, FILTER_COLUMN])]
-        if applies and not filters[row, FILTER_LOW] <= value <= filters[row, FILTER_HIGH]:
+    for row in range(len(filters) // FILTER_SLOTS):
+        first = row * FILTER_SLOTS
+        applies = filters[first + FILTER_SIDE] == 0.0 or filters[first + FILTER_SIDE] == side
+        value = values[int(filters[first + FILTER_COLUMN])]
+        if applies and not filters[first + FILTER_LOW] <= value <= filters[first + FILTER_HIGH]:
             return FILTERED + row
     return CLEAR

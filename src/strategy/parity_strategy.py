@@ -185,8 +185,8 @@ class ParityStrategy(bt.Strategy):
             status=order.getstatusname().lower(),
             stamp=order.info.stamp if filled else self._feed.stamp(),
             quantity=order.size,
-            price=order.executed.price if filled else level,
-            commission=order.executed.comm if filled else 0.0,
+            price=order.info.price if filled else level,
+            commission=order.info.commission if filled else 0.0,
             slippage=order.info.slippage if filled else 0.0,
         )
         self._lane.recorder.order(record)

@@ -233,7 +233,13 @@ class SimulatedBroker(bt.BrokerBase):
         fee = book.costs[COMMISSION] * abs(quantity)
         closes = before[POSITION] != 0.0
         profit = (price - before[ENTRY_PRICE]) * before[POSITION] * multiplier if closes else 0.0
-        order.addinfo(stamp=book.feed.stamp(), slippage=slippage * multiplier * abs(quantity))
+        # Backtrader averages an order's price over its fills, which loses the last bit.
+        order.addinfo(
+            stamp=book.feed.stamp(),
+            price=price,
+            commission=fee,
+            slippage=slippage * multiplier * abs(quantity),
+        )
         order.execute(
             book.feed.datetime[0],
             quantity,

@@ -1,4 +1,4 @@
-"""The same strategy fed all at once and bar by bar: equal vectors, decisions, orders and equity, bit for bit."""
+"""One strategy fed all at once and bar by bar: vectors, decisions, orders and equity are equal to the bit."""
 
 from __future__ import annotations
 

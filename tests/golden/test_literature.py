@@ -1,4 +1,4 @@
-"""The published IBS rule on real SPY bars; `docs/literature.md` says why the numbers differ from the published."""
+"""The published IBS rule on real SPY bars; `docs/literature.md` says why the numbers differ."""
 
 from __future__ import annotations
 

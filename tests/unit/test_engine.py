@@ -257,7 +257,9 @@ def test_a_fill_without_a_trade_is_an_error() -> None:
     strategy = build_cerebro([each], IbsStrategy).run()[0]
     strategy._trade = None
     order = bt.order.SellOrder(owner=strategy, data=each.feed, size=1, exectype=bt.Order.Market)
-    order.addinfo(decision=0, intent="exit", reason="signal", stamp=1, slippage=0.0)
+    order.addinfo(
+        decision=0, intent="exit", reason="signal", stamp=1, price=1.0, commission=0.0, slippage=0.0
+    )
     order.completed()
     with pytest.raises(StrategyError, match="closes what was not opened"):
         strategy.notify_order(order)

@@ -8,8 +8,8 @@ import pytest
 
 EXPORTED = {
     "lockstep.market": {
-        "DAILY", "BarSet", "Bars", "History", "Instrument", "InstrumentBook", "Market", "SeriesKey", "Session",
-        "Timeframe", "load_instruments",
+        "DAILY", "BarSet", "Bars", "History", "Instrument", "InstrumentBook", "Market", "SeriesKey",
+        "Session", "Timeframe", "load_instruments",
     },
     "lockstep.features": {
         "BatchFeatures", "Feature", "FeatureRegistry", "FeatureSource", "WindowFeatures", "feature",

@@ -96,7 +96,7 @@ def test_feature_ids_are_unique_and_in_order() -> None:
         }
     )
     assert config.feature_ids == ("ibs", "rsi_2", "ibs@NQ", "atr_14", "atr_20", "adx_14")
-    assert config.filter_rules().tolist() == [
+    assert config.filter_rules().reshape(-1, 4).tolist() == [
         [1.0, -math.inf, 10.0, 0.0],
         [1.0, 1.0, math.inf, 0.0],
         [2.0, 0.0, math.inf, 0.0],

@@ -235,7 +235,7 @@ def test_deepest_drawdown_is_shaded_from_its_peak() -> None:
     drawn = figures_account.equity_and_drawdown(data)
     band = next(shape for shape in drawn.layout.shapes if shape.type == "rect")
     assert (band.x0, band.x1) == ("2019-11-02", "2019-11-05")
-    assert "−$3,000 (2.9% of peak)" in drawn.layout.annotations[0].text  # noqa: RUF001
+    assert "−$3,000 (2.9% of peak)" in drawn.layout.annotations[0].text
     lost = replace(small, equity=small.equity.assign(equity=values[::-1]))
     assert "not recovered" in figures_account.equity_and_drawdown(lost).layout.annotations[0].text
 
@@ -474,7 +474,7 @@ def test_numbers_are_written_for_readers() -> None:
     assert written.usd(-0.4) == "$0"
     assert written.usd(1.005, 2) == "$1.00"
     assert written.percent(-0.1234) == f"{minus}12.3%"
-    assert written.ratio(float("inf")) == written.count(None) == written.percent(float("nan")) == "–"  # noqa: RUF001
+    assert written.ratio(float("inf")) == written.count(None) == written.percent(float("nan")) == "–"
     assert written.price(0.0000005) == "5e-07"
     assert written.price(4321.25) == "4,321.25"
 

@@ -1,0 +1,69 @@
+"""The same sweep on a real Dask cluster of two worker processes, one of which is killed in the middle."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pytest
+
+from lockstep.errors import ConfigError
+from lockstep.market.history import History
+from lockstep.market.timeframe import DAILY
+from lockstep.strategy.ibs_decision import IbsConfig
+from research.sweep import SweepResult, sweep
+from research.utils.data_loader import load_history
+
+distributed = pytest.importorskip("distributed", reason="Dask is an extra: pip install 'lockstep[cluster]'")
+
+GRID = [
+    IbsConfig(name="grid", entry=(0.0, low), exit=(high, 1.0), max_bars=longest)
+    for low in np.linspace(0.05, 0.4, 10).round(3).tolist()
+    for high in np.linspace(0.5, 0.9, 10).round(3).tolist()
+    for longest in (3, 5, 8, 13)
+]
+
+
+@pytest.fixture(scope="module")
+def history() -> History:
+    return load_history("COMP", timeframe=DAILY)
+
+
+@pytest.fixture
+def cluster() -> Iterator[object]:
+    with distributed.LocalCluster(
+        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, host="127.0.0.1"
+    ) as running:
+        yield running
+
+
+def assert_same(first: SweepResult, second: SweepResult) -> None:
+    for name, values in first.metrics.items():
+        assert np.array_equal(values, second.metrics[name], equal_nan=True), name
+    assert np.array_equal(first.blocks, second.blocks)
+    assert np.array_equal(first.sketch, second.sketch)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_worker_that_dies_costs_nothing_but_time(history: History, cluster: object) -> None:
+    counted: list[int] = []
+    killed: list[int] = []
+
+    def on_done(positions: Sequence[int], _: SweepResult) -> None:
+        counted.extend(positions)
+        if len(counted) > len(GRID) // 4 and not killed:
+            killed.append(next(iter(cluster.workers.values())).pid)  # type: ignore[attr-defined]
+            os.kill(killed[0], signal.SIGKILL)
+
+    address = cluster.scheduler_address  # type: ignore[attr-defined]
+    result = sweep(GRID, history, "COMP", cluster=address, chunk=5, on_done=on_done)
+    assert len(killed) == 1
+    assert sorted(counted) == list(range(len(GRID)))
+    assert_same(result, sweep(GRID, history, "COMP"))
+
+
+def test_an_address_where_nobody_listens_is_refused(history: History) -> None:
+    with pytest.raises(ConfigError, match=r"cluster tcp://127\.0\.0\.1:9: no scheduler answers"):
+        sweep(GRID[:2], history, "COMP", cluster="tcp://127.0.0.1:9")

@@ -1,0 +1,262 @@
+"""Sweep and Backtrader: the same trades and the same equity at every bar, bit for bit, for random configs."""
+
+from __future__ import annotations
+
+import functools
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from lockstep.errors import ConfigError
+from lockstep.market.bars import Bars
+from lockstep.market.config import load_instruments
+from lockstep.market.history import History
+from lockstep.market.timeframe import DAILY, Timeframe
+from lockstep.strategy.config import StrategyConfig
+from lockstep.strategy.decision import NAMES
+from lockstep.strategy.ibs_decision import IbsConfig
+from lockstep.strategy.matching import NO_FILL, STOP_FILL
+from lockstep.strategy.records import STOP, TARGET
+from research import sweep_kernels as k
+from research.backtest import context_keys, run_backtest
+from research.sweep import require_expressible, sweep, trace
+from research.utils.data_loader import load_history
+
+BOOK = load_instruments()
+HOURLY = Timeframe.parse("1h")
+DAILY_BARS, HOURLY_BARS = 1_200, 4_000
+
+
+def _trimmed(history: History, symbol: str, timeframe: Timeframe, count: int) -> History:
+    key = next(each for each in history.bars if each == (symbol, timeframe))
+    last = int(history.bars[key].end[:count][-1])
+
+    def until(bars: Bars) -> Bars:
+        return bars.rows(0, int(np.searchsorted(bars.end, last, side="right")))
+
+    return replace(history, bars={each: until(bars) for each, bars in history.bars.items()})
+
+
+@functools.cache
+def history_of(symbol: str, shared: str) -> History:
+    if symbol == "SPY":
+        config = IbsConfig(name="x", timeframe="1h", features=("ibs@1d",))
+        keys = context_keys(config, BOOK.markets, symbol)
+        folder = Path(shared) / "equity_hourly"
+        return _trimmed(
+            load_history(symbol, folder, timeframe=HOURLY, context=keys), symbol, HOURLY, HOURLY_BARS
+        )
+    folder = Path(shared) / "futures_daily" if shared else None
+    return _trimmed(load_history(symbol, folder, timeframe=DAILY), symbol, DAILY, DAILY_BARS)
+
+
+OWN = {"feature": "rsi_2", "max": 60.0}
+SHORT_ONLY = {"feature": "rsi_2", "min": 40.0, "side": "short"}
+VOLUME = {"feature": "volume_pctile_20", "min": 0.2, "max": 0.9}
+PRODUCT = {"feature": "ibs*rsi_2", "max": 30.0}
+CALENDAR = {"feature": "day_of_week", "max": 3.0}
+PAIR = {"feature": "pair_zscore_20", "min": -1.5, "max": 1.5}
+DAILY_CONTEXT = {"feature": "ibs@1d", "min": 0.1}
+
+# What a configuration uses decides which loop is compiled; its numbers are drawn.
+DAILY_SHAPES: list[dict[str, Any]] = [
+    {"direction": "long"},
+    {"direction": "short", "max_bars": 1, "filters": [OWN]},
+    {"direction": "both", "stop": 1, "max_bars": 1},
+    {"direction": "both", "target": 1, "size": "risk", "filters": [SHORT_ONLY, VOLUME]},
+    {"direction": "both", "stop": 1, "target": 1, "size": "volatility", "filters": [PRODUCT, CALENDAR]},
+    {"direction": "both", "stop": 1, "target": 1, "max_bars": 1, "execution": "close"},
+]
+PAIR_SHAPE: dict[str, Any] = {"direction": "both", "stop": 1, "filters": [PAIR], "max_bars": 1}
+HOURLY_SHAPES: list[dict[str, Any]] = [
+    {"direction": "both", "stop": 1, "target": 1, "filters": [DAILY_CONTEXT], "auto_close": 1},
+    {"direction": "long", "window": 1, "auto_close": 1, "size": "risk"},
+    {"direction": "both", "window": 1, "stop": 1, "max_bars": 1},
+]
+
+percent = st.builds(lambda value: {"percent": value}, st.sampled_from([0.2, 0.5, 1.0, 1.7, 3.0]))
+multiple = st.builds(lambda value: {"atr": value, "feature": "atr_14"}, st.sampled_from([0.5, 1.0, 2.5]))
+SIZES: dict[str, dict[str, Any]] = {
+    "fixed": {"kind": "fixed", "contracts": 2},
+    "risk": {"kind": "risk", "risk": 0.02, "feature": "atr_14"},
+    "volatility": {"kind": "volatility", "target": 0.4, "feature": "realised_vol_20_252"},
+}
+
+
+@st.composite
+def configs(draw: st.DrawFn, shapes: list[dict[str, Any]], timeframe: str = "1d") -> IbsConfig:
+    shape = draw(st.sampled_from(shapes))
+    cut = draw(st.sampled_from([0.15, 0.3, 0.45]))
+    optional: dict[str, Any] = {
+        "max_bars": st.integers(1, 8),
+        "stop": st.one_of(percent, multiple),
+        "target": st.one_of(percent, multiple),
+        "window": st.sampled_from([{"start": "10:00", "end": "14:00"}, {"start": "11:00", "end": "15:00"}]),
+        "auto_close": st.sampled_from(["15:30", "13:00"]),
+    }
+    return IbsConfig.model_validate(
+        {
+            "name": "drawn",
+            "timeframe": timeframe,
+            "direction": shape["direction"],
+            "entry": (0.0, cut),
+            "exit": (draw(st.sampled_from([0.5, 0.75])), 1.0),
+            "short_entry": (1.0 - cut, 1.0),
+            "short_exit": (0.0, draw(st.sampled_from([0.2, 0.5]))),
+            "size": SIZES[shape.get("size", "fixed")],
+            "filters": shape.get("filters", []),
+            "execution": shape.get("execution", "next_open"),
+            "features": ["atr_14"],
+            **{name: draw(values) for name, values in optional.items() if name in shape},
+        }
+    )
+
+
+def backtrader_fills(result: Any) -> list[tuple[object, ...]]:
+    row = {int(end): number for number, end in enumerate(result.bars.end)}
+    return [
+        (row[order.stamp], order.quantity, order.price, row[order.decision], order.reason)
+        for order in result.records.orders
+        if order.status == "completed"
+    ]
+
+
+def sweep_fills(fills: Any) -> list[tuple[object, ...]]:
+    entry = 0
+    found = []
+    for fill in fills:
+        kind = int(fill[k.FILL_KIND])
+        decision = int(fill[k.FILL_DECISION])
+        if kind == NO_FILL:
+            reason = NAMES[int(fill[k.FILL_CODE])]
+        else:
+            reason, decision = (STOP if kind == STOP_FILL else TARGET), entry
+        if reason.startswith("enter"):
+            entry = decision
+        found.append((int(fill[k.FILL_BAR]), fill[k.FILL_QUANTITY], fill[k.FILL_PRICE], decision, reason))
+    return found
+
+
+def assert_equal(config: IbsConfig, history: History, symbol: str) -> int:
+    backtest = run_backtest(config, history, symbol)
+    traced = trace(config, history, symbol)
+    assert sweep_fills(traced.fills) == backtrader_fills(backtest)
+    equity = backtest.equity["equity"].to_numpy()
+    assert traced.equity.tobytes() == equity.tobytes()
+    swept = sweep([config], history, symbol, jobs=1)
+    assert swept.metrics["net_profit"][0] == equity[-1] - config.capital
+    for name, values in swept.metrics.items():
+        assert values[0] == pytest.approx(backtest.metrics[name], rel=1e-7, abs=1e-9, nan_ok=True), name
+    return len(backtest.trades)
+
+
+EXAMPLES = int(os.environ.get("LOCKSTEP_EXAMPLES", "12"))
+relaxed = settings(
+    max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+
+
+@pytest.mark.parametrize("symbol", ["ES", "NQ", "GC", "CL"])
+@relaxed
+@given(config=configs(DAILY_SHAPES))
+def test_daily_futures(shared_data: Path, symbol: str, config: IbsConfig) -> None:
+    assert_equal(config, history_of(symbol, str(shared_data)), symbol)
+
+
+@relaxed
+@given(config=configs([PAIR_SHAPE]))
+def test_daily_futures_with_their_pair(shared_data: Path, config: IbsConfig) -> None:
+    assert_equal(config, history_of("NQ", str(shared_data)), "NQ")
+
+
+@relaxed
+@given(config=configs(HOURLY_SHAPES, "1h"))
+def test_hourly_spy_with_daily_context(shared_data: Path, config: IbsConfig) -> None:
+    assert_equal(config, history_of("SPY", str(shared_data)), "SPY")
+
+
+@relaxed
+@given(config=configs([*DAILY_SHAPES, PAIR_SHAPE]))
+def test_embedded_index(config: IbsConfig) -> None:
+    assert_equal(config, history_of("SPX", ""), "SPX")
+
+
+def test_the_comparison_can_fail() -> None:
+    """Negative control: another cost in one of the two engines is noticed at the first fill."""
+    history = history_of("SPX", "")
+    market = history.markets["SPX"]
+    dearer = replace(market, instrument=market.instrument.model_copy(update={"slippage_ticks": 2.0}))
+    other = replace(history, markets={**history.markets, "SPX": dearer})
+    backtest = run_backtest(IbsConfig(name="x"), history, "SPX")
+    assert sweep_fills(trace(IbsConfig(name="x"), other, "SPX").fills) != backtrader_fills(backtest)
+
+
+def test_a_grid_in_chunks_equals_its_variants_alone() -> None:
+    history = history_of("SPX", "")
+    base = IbsConfig(name="grid", max_bars=6)
+    grid = [
+        base.replaced(entry=(0.0, low), exit=(high, 1.0), stop=stop, max_bars=longest)
+        for low in (0.1, 0.3)
+        for high in (0.6, 0.8)
+        for stop in (None, {"percent": 1.0})
+        for longest in (None, 3)
+    ]
+    seen: list[int] = []
+    whole = sweep(grid, history, "SPX", chunk=3, on_done=lambda positions, _: seen.extend(positions))
+    assert sorted(seen) == list(range(len(grid)))
+    for position, config in enumerate(grid):
+        alone = sweep([config], history, "SPX", jobs=1)
+        for name, values in whole.metrics.items():
+            assert values[position] == alone.metrics[name][0] or np.isnan(values[position])
+        assert np.array_equal(whole.blocks[position], alone.blocks[0])
+        assert np.array_equal(whole.sketch[position], alone.sketch[0])
+
+
+def test_block_sums_and_sketch_are_those_of_the_session_returns() -> None:
+    history = history_of("SPX", "")
+    configs = [
+        IbsConfig(name="a"),
+        IbsConfig(name="b", entry=(0.0, 0.4)),
+        IbsConfig(name="c", direction="short"),
+    ]
+    swept = sweep(configs, history, "SPX")
+    returns = np.array(
+        [
+            np.diff(run_backtest(config, history, "SPX").equity["equity"], prepend=config.capital)
+            / config.capital
+            for config in configs
+        ]
+    )
+    block = np.arange(returns.shape[1]) * k.BLOCKS // returns.shape[1]
+    for number in range(k.BLOCKS):
+        part = returns[:, block == number]
+        assert swept.blocks[:, number, 0] == pytest.approx(part.sum(axis=1), abs=1e-12)
+        assert swept.blocks[:, number, 1] == pytest.approx((part**2).sum(axis=1), abs=1e-12)
+        assert (swept.blocks[:, number, 2] == part.shape[1]).all()
+    lengths = np.linalg.norm(returns, axis=1)
+    error = (swept.sketch @ swept.sketch.T - returns @ returns.T) / np.outer(lengths, lengths)
+    assert np.abs(error).max() < 4 * np.sqrt(2 / k.SKETCH)
+
+
+def test_what_the_sweep_cannot_express_is_refused_by_name() -> None:
+    class Other(StrategyConfig):
+        @property
+        def signal_ids(self) -> tuple[str, ...]:
+            return ("ibs",)
+
+        @property
+        def family_rules(self) -> tuple[float, ...]:
+            return ()
+
+    with pytest.raises(ConfigError, match="nothing to sweep"):
+        require_expressible([])
+    with pytest.raises(ConfigError, match="other: the sweep's loop is compiled for IbsConfig"):
+        require_expressible([Other(name="other")])
+    with pytest.raises(ConfigError, match="hourly: timeframe 1h beside 1d"):
+        require_expressible([IbsConfig(name="daily"), IbsConfig(name="hourly", timeframe="1h")])
