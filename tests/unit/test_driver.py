@@ -89,7 +89,7 @@ def test_a_damaged_driver_file_is_written_again(monkeypatch: pytest.MonkeyPatch,
     path = tmp_path / "drivers" / "ibs.py"
     path.parent.mkdir()
     path.write_text("raise RuntimeError\n")
-    monkeypatch.setattr("lockstep.features.driver.cache_directory", lambda: tmp_path)
+    monkeypatch.setattr("lockstep.compiled.cache_directory", lambda: tmp_path)
     driver.cache_clear()
     try:
         bar = (np.array([price]) for price in (4.0, 2.0, 3.0))
