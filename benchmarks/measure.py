@@ -21,11 +21,12 @@ class Measured:
     unit: str
     promise: float
     note: str = ""
+    more_is_better: bool = False
 
     @property
     def kept(self) -> bool:
-        """Whether the value is within the promise."""
-        return self.value <= self.promise
+        """Whether the promise holds."""
+        return self.value >= self.promise if self.more_is_better else self.value <= self.promise
 
 
 def seconds(function: Callable[[], object], runs: int = _RUNS) -> float:

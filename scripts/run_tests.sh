@@ -2,6 +2,8 @@
 # All tests, with branch coverage over compiled and interpreted code.
 set -eu
 workers=${LOCKSTEP_TEST_WORKERS:-auto}
+# One test per core already; threads below that only wait for each other.
+export OMP_NUM_THREADS=1
 
 coverage erase
 pytest -n "$workers" --dist worksteal --cov --cov-report= --cov-fail-under=0 "$@"

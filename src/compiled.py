@@ -37,6 +37,14 @@ _RESEARCH = _PACKAGE.parent / "research"
 _KEPT_DIGESTS = 8
 _DIGEST_LENGTH = 20
 
+# Kernels are small and call each other in inner loops: inlined, they cost nothing there.
+_OPTIONS: dict[str, Any] = {
+    "error_model": "numpy",
+    "nogil": True,
+    "forceinline": True,
+    "no_cfunc_wrapper": True,
+}
+
 
 def source_files() -> list[Path]:
     """Return the Python files that can hold a kernel: this package and, in a checkout, `research`."""
@@ -117,13 +125,13 @@ def kernel(function: Callable[P, R]) -> Callable[P, R]:
     """
     cached = is_cached_on_disk(function)
     with _numba_cache_in(cache_directory()):
-        dispatcher = numba.njit(cache=cached, error_model="numpy", nogil=True, forceinline=True)(function)
+        dispatcher = numba.njit(cache=cached, **_OPTIONS)(function)
     return cast(Callable[P, R], dispatcher)
 
 
 def inlined(function: Callable[P, R]) -> Callable[P, R]:
     """Compile `function` into each caller, with the caller's constants; the caller keeps the code on disk."""
-    return cast(Callable[P, R], numba.njit(error_model="numpy", nogil=True, inline="always")(function))
+    return cast(Callable[P, R], numba.njit(inline="always", **_OPTIONS)(function))
 
 
 def python_source(function: Callable[P, R]) -> Callable[P, R]:

@@ -1,0 +1,9 @@
+"""Search parameters, count every trial, promote what survives: `experiments.py --help`."""
+
+from __future__ import annotations
+
+from lockstep.console import run
+from research.experiments.cli import app
+
+if __name__ == "__main__":
+    run(app)

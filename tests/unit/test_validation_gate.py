@@ -1,0 +1,198 @@
+"""The gate, check by check, and what it lets through: noise, families of noise, a planted edge."""
+
+from __future__ import annotations
+
+import functools
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+from threadpoolctl import threadpool_limits
+
+from lockstep.errors import ConfigError
+from lockstep.metrics import Floats, sharpe
+from research.validation.block_moments import BlockMoments
+from research.validation.gate import Evidence, Limits, Verdict, judge
+from research.validation.pbo import overfitting
+from research.validation.sharpe import SharpeSample, deflated_sharpe
+from research.validation.trials import effective_trials_of_returns
+
+GOOD: dict[str, Any] = {"train_sharpe": 1.5, "test_sharpe": 1.2, "trials": 100, "pbo": 0.1, "dsr": 0.97}
+YEAR = 252.0
+
+
+def outcome(limits: Limits | None = None, **changed: Any) -> list[str]:
+    return [check.name for check in judge(Evidence(**(GOOD | changed)), limits).refusals]
+
+
+def test_good_evidence_passes_every_check() -> None:
+    verdict = judge(Evidence(**GOOD))
+    assert verdict.passed
+    assert [check.name for check in verdict.checks] == [
+        "Sharpe gap", "Sharpe ratio kept", "test Sharpe", "PBO", "deflated Sharpe",
+    ]  # fmt: skip
+    assert str(verdict) == "passed all 5 checks"
+    assert all(check.sentence.isprintable() and check.sentence for check in verdict.checks)
+
+
+@pytest.mark.parametrize(
+    ("changed", "refused"),
+    [
+        ({"train_sharpe": 4.0, "test_sharpe": 3.0}, []),
+        ({"train_sharpe": 4.0, "test_sharpe": 2.99}, ["Sharpe gap"]),
+        ({"train_sharpe": 1.0, "test_sharpe": 0.7}, []),
+        ({"train_sharpe": 1.0, "test_sharpe": 0.69}, ["Sharpe ratio kept"]),
+        ({"train_sharpe": 1.0, "test_sharpe": 2.5}, []),
+        ({"train_sharpe": -0.2, "test_sharpe": 0.1}, []),
+        ({"train_sharpe": 0.0, "test_sharpe": 0.0}, ["test Sharpe"]),
+        ({"train_sharpe": -0.2, "test_sharpe": -0.1}, ["test Sharpe"]),
+        ({"train_sharpe": 0.5, "test_sharpe": -0.1}, ["Sharpe ratio kept", "test Sharpe"]),
+        ({"pbo": 0.49}, []),
+        ({"pbo": 0.50}, ["PBO"]),
+        ({"dsr": 0.95}, []),
+        ({"dsr": 0.9499}, ["deflated Sharpe"]),
+        ({"pbo": None}, ["PBO"]),
+        ({"pbo": None, "trials": 1}, []),
+        ({"pbo": math.nan}, ["PBO"]),
+        ({"dsr": math.nan}, ["deflated Sharpe"]),
+        ({"train_sharpe": math.nan}, ["Sharpe gap", "Sharpe ratio kept"]),
+        ({"test_sharpe": math.nan}, ["Sharpe gap", "Sharpe ratio kept", "test Sharpe"]),
+        (
+            {"train_sharpe": -1.0, "test_sharpe": math.nan},
+            ["Sharpe gap", "Sharpe ratio kept", "test Sharpe"],
+        ),
+        ({"train_sharpe": math.inf}, ["Sharpe gap", "Sharpe ratio kept"]),
+    ],
+)
+def test_the_limits(changed: dict[str, Any], refused: list[str]) -> None:
+    assert outcome(**changed) == refused
+
+
+def test_other_limits_are_used() -> None:
+    assert outcome(Limits(max_sharpe_gap=0.2)) == ["Sharpe gap"]
+    assert outcome(Limits(min_sharpe_ratio=0.9)) == ["Sharpe ratio kept"]
+    assert outcome(Limits(min_test_sharpe=1.2)) == ["test Sharpe"]
+    assert outcome(Limits(max_pbo=0.1)) == ["PBO"]
+    assert outcome(Limits(min_dsr=0.98)) == ["deflated Sharpe"]
+
+
+def test_a_refusal_says_why() -> None:
+    verdict = judge(Evidence(**(GOOD | {"pbo": 0.62, "dsr": math.nan})))
+    assert str(verdict) == (
+        "choosing the best of 100 trials fails out of sample with a probability of 62%; "
+        "it must be below 50%; deflated Sharpe was not measured"
+    )
+
+
+def test_a_verdict_without_checks_has_not_passed() -> None:
+    assert not Verdict(checks=()).passed
+    assert str(Verdict(checks=())) == "nothing was checked"
+
+
+def test_wrong_evidence_and_limits_are_refused() -> None:
+    with pytest.raises(ConfigError, match="trials 0"):
+        Evidence(**(GOOD | {"trials": 0}))
+    with pytest.raises(ConfigError, match=r"pbo 1\.5"):
+        Evidence(**(GOOD | {"pbo": 1.5}))
+    with pytest.raises(ConfigError, match=r"dsr -0\.1"):
+        Evidence(**(GOOD | {"dsr": -0.1}))
+    with pytest.raises(ValidationError, match="Extra inputs"):
+        Limits(max_gap=2.0)  # type: ignore[call-arg]
+    with pytest.raises(ValidationError, match="less than 1"):
+        Limits(min_dsr=1.0)
+    with pytest.raises(ValidationError, match="frozen"):
+        Limits().max_pbo = 0.9  # type: ignore[misc]
+
+
+class Search(NamedTuple):
+    """What the checks say of the winner of one simulated search."""
+
+    passed: bool
+    deflated: bool
+    clusters_alone: bool
+    undeflated: bool
+
+
+def search(returns: Floats, train: int) -> Search:
+    """Choose the best trial on the first `train` rows and judge it with the rest."""
+    inside, outside = returns[:train], returns[train:]
+    ratios = inside.mean(axis=0) / inside.std(axis=0, ddof=1)
+    best = int(ratios.argmax())
+    sample = SharpeSample.of(inside[:, best])
+    found = effective_trials_of_returns(inside)
+    only_clusters = deflated_sharpe(sample, trials=found.clusters, variance=found.variance(ratios))
+    several = returns.shape[1] > 1
+    evidence = Evidence(
+        train_sharpe=sharpe(inside[:, best], YEAR),
+        test_sharpe=sharpe(outside[:, best], YEAR),
+        trials=returns.shape[1],
+        pbo=overfitting(BlockMoments.of(inside, 8)).probability if several else None,
+        dsr=found.deflated(sample, ratios),
+    )
+    least = Limits().min_dsr
+    return Search(
+        passed=judge(evidence).passed,
+        deflated=evidence.dsr >= least,
+        clusters_alone=only_clusters >= least,
+        undeflated=deflated_sharpe(sample, trials=1, variance=0.0) >= least,
+    )
+
+
+@functools.cache
+def simulate(
+    runs: int, families: int, each: int, correlation: float, *, edge: float = 0.0, periods: int = 1000
+) -> dict[str, float]:
+    """Shares of `runs` searches among noise, with a planted annual Sharpe ratio in the first trial."""
+    random = np.random.default_rng(20)
+    found = []
+    # Many small products: threads would only wait for each other.
+    with threadpool_limits(1):
+        for _ in range(runs):
+            common = np.repeat(random.normal(size=(periods, families)), each, axis=1)
+            own = random.normal(size=(periods, families * each))
+            returns = math.sqrt(correlation) * common + math.sqrt(1 - correlation) * own
+            returns[:, 0] += edge / math.sqrt(YEAR)
+            found.append(search(returns, int(0.7 * periods)))
+    columns = zip(Search._fields, zip(*found, strict=True), strict=True)
+    return {name: float(np.mean(values)) for name, values in columns}
+
+
+STATED = 1 - Limits().min_dsr
+
+
+@pytest.mark.parametrize(
+    ("runs", "families", "each", "correlation"),
+    [(400, 1, 1, 0.0), (200, 40, 1, 0.0), (200, 5, 8, 0.9), (200, 1, 40, 0.9)],
+    ids=["one trial", "independent trials", "families", "one grid"],
+)
+def test_noise_passes_at_the_stated_rate_and_no_more(
+    runs: int, families: int, each: int, correlation: float
+) -> None:
+    found = simulate(runs, families, each, correlation)
+    tolerance = 3 * math.sqrt(STATED * (1 - STATED) / runs)
+    assert found["deflated"] <= STATED + tolerance
+    assert found["passed"] <= found["deflated"]
+    assert found["passed"] <= 0.02
+
+
+def test_the_simulation_catches_a_gate_that_does_not_deflate() -> None:
+    """Negative control: judging the best of forty as if it were the only one passes most noise."""
+    assert simulate(200, 40, 1, 0.0)["undeflated"] > 0.5
+
+
+def test_the_simulation_catches_a_gate_that_counts_clusters_alone() -> None:
+    """Negative control: one tight grid is one cluster, and its best member passes far too often."""
+    found = simulate(200, 1, 40, 0.9)
+    assert found["clusters_alone"] > STATED + 3 * math.sqrt(STATED * (1 - STATED) / 200)
+
+
+def test_one_trial_without_skill_is_deflated_at_exactly_the_stated_rate() -> None:
+    assert simulate(400, 1, 1, 0.0)["deflated"] == pytest.approx(STATED, abs=0.033)
+
+
+def test_a_planted_edge_passes() -> None:
+    found = simulate(100, 40, 1, 0.0, edge=3.0, periods=4000)
+    assert found["deflated"] > 0.98
+    assert found["passed"] > 0.9

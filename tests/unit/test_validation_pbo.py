@@ -1,0 +1,124 @@
+"""CSCV against a slow and obvious version, and its limits."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+
+from lockstep.errors import ConfigError, DataError
+from lockstep.metrics import Floats, sharpe
+from research.validation import pbo
+from research.validation.block_moments import BlockMoments
+from research.validation.pbo import overfitting
+
+
+def slow_logits(returns: Floats, blocks: int) -> list[float]:
+    """CSCV as the paper tells it, on the returns themselves."""
+    parts = np.array_split(np.arange(returns.shape[0]), blocks)
+    out = []
+    for half in itertools.combinations(range(blocks), blocks // 2):
+        inside = np.concatenate([parts[block] for block in half])
+        outside = np.setdiff1d(np.arange(returns.shape[0]), inside)
+        best = int(np.argmax([sharpe(trial[inside]) for trial in returns.T]))
+        there = [sharpe(trial[outside]) for trial in returns.T]
+        rank = 1 + sum(value < there[best] for value in there)
+        share = rank / (len(there) + 1)
+        out.append(math.log(share / (1 - share)))
+    return out
+
+
+@pytest.mark.parametrize("periods", [60, 67])
+def test_logits_equal_the_slow_version(periods: int) -> None:
+    returns = np.random.default_rng(0).normal(0.02, 1.0, size=(periods, 7))
+    found = overfitting(BlockMoments.of(returns, 6))
+    np.testing.assert_allclose(found.logits, slow_logits(returns, 6), atol=1e-12)
+    assert found.probability == np.mean(found.logits <= 0)
+    assert found.standard_error == 0.0
+
+
+def test_moments_say_as_much_as_returns() -> None:
+    returns = np.random.default_rng(1).normal(size=(103, 5))
+    moments = BlockMoments.of(returns, 4)
+    assert moments.counts.tolist() == [26.0, 26.0, 26.0, 25.0]
+    whole = moments.sharpe(np.ones((1, 4)))[0]
+    np.testing.assert_allclose(whole, [sharpe(trial) for trial in returns.T], rtol=1e-12)
+    again = BlockMoments(sums=moments.sums, squares=moments.squares, counts=moments.counts)
+    np.testing.assert_array_equal(overfitting(again).logits, overfitting(moments).logits)
+
+
+def test_small_pieces_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    moments = BlockMoments.of(np.random.default_rng(2).normal(size=(80, 6)), 8)
+    whole = overfitting(moments)
+    monkeypatch.setattr(pbo, "_CELLS", 17)
+    np.testing.assert_array_equal(overfitting(moments).logits, whole.logits)
+
+
+def test_ties_share_their_ranks() -> None:
+    one = np.random.default_rng(3).normal(size=(40, 1))
+    found = overfitting(BlockMoments.of(np.repeat(one, 5, axis=1), 4))
+    np.testing.assert_array_equal(found.logits, 0.0)
+    assert found.probability == 1.0
+    assert (found.chosen == 0).all()
+
+
+def test_trials_that_never_trade_have_the_ratio_zero() -> None:
+    returns = np.random.default_rng(4).normal(size=(40, 3))
+    returns[:, 1] = 0.0
+    returns[:, 2] = 0.1
+    found = BlockMoments.of(returns, 4).sharpe(np.ones((1, 4)))[0]
+    assert found[1:].tolist() == [0.0, 0.0]
+    idle = overfitting(BlockMoments.of(np.zeros((40, 3)), 4))
+    assert idle.probability_of_loss == 0.0
+    assert math.isnan(idle.slope)
+
+
+def test_random_divisions_come_near_all_of_them() -> None:
+    returns = np.random.default_rng(5).normal(size=(640, 30))
+    moments = BlockMoments.of(returns, 16)
+    complete = overfitting(moments)
+    assert complete.logits.size == 12_870
+    sampled = overfitting(moments, most=3000, seed=1)
+    assert sampled.logits.size == 3000
+    p = complete.probability
+    assert sampled.standard_error == pytest.approx(math.sqrt(p * (1 - p) / 3000), rel=0.1)
+    assert abs(sampled.probability - p) < 4 * sampled.standard_error
+    np.testing.assert_array_equal(sampled.logits, overfitting(moments, most=3000, seed=1).logits)
+    assert not np.array_equal(sampled.logits, overfitting(moments, most=3000, seed=2).logits)
+
+
+def test_performance_degrades_along_the_least_squares_line() -> None:
+    found = overfitting(BlockMoments.of(np.random.default_rng(6).normal(size=(200, 10)), 8))
+    slope, intercept = np.polyfit(found.in_sample, found.out_of_sample, 1)
+    assert found.slope == pytest.approx(slope)
+    assert found.intercept == pytest.approx(intercept)
+    assert found.r_squared == pytest.approx(np.corrcoef(found.in_sample, found.out_of_sample)[0, 1] ** 2)
+    # What one half has too much of, the other lacks: the choice costs.
+    assert found.slope < 0
+    assert found.probability_of_loss == np.mean(found.out_of_sample < 0)
+
+
+def test_a_flat_line_explains_nothing() -> None:
+    assert pbo._line(np.array([1.0, 2.0]), np.array([3.0, 3.0])) == (0.0, 3.0, 0.0)
+
+
+def test_wrong_input_is_refused() -> None:
+    good = BlockMoments.of(np.random.default_rng(0).normal(size=(20, 3)), 4)
+    with pytest.raises(ConfigError, match="divisions 0"):
+        overfitting(good, most=0)
+    with pytest.raises(ConfigError, match="blocks 0"):
+        BlockMoments.of(np.zeros((20, 3)), 0)
+    with pytest.raises(DataError, match="5 blocks: need an even number"):
+        BlockMoments.of(np.zeros((20, 3)), 5)
+    with pytest.raises(DataError, match="2 blocks: need an even number"):
+        BlockMoments.of(np.zeros((20, 3)), 2)
+    with pytest.raises(DataError, match="1 trials"):
+        BlockMoments.of(np.zeros((20, 1)), 4)
+    with pytest.raises(DataError, match="3 rows: need at least 4"):
+        BlockMoments.of(np.zeros((3, 2)), 4)
+    with pytest.raises(DataError, match=r"need \(S, n\), \(S, n\) and \(S,\)"):
+        BlockMoments(sums=good.sums, squares=good.squares[:2], counts=good.counts)
+    with pytest.raises(DataError, match="every block needs a return"):
+        BlockMoments(sums=good.sums, squares=good.squares, counts=np.array([5.0, 5.0, 0.0, 5.0]))
