@@ -52,15 +52,14 @@ def on_grid(price: float, tick: float, direction: float) -> float:
 
     With direction 0 only a price that is on the grid but for rounding errors is moved, onto it exactly.
     """
-    steps = price / tick
+    per_point = math.floor(1.0 / tick + 0.5) if tick < 1.0 else 1.0 / tick
+    steps = price * per_point
     nearest = math.floor(steps + 0.5)
     if abs(steps - nearest) > _ON_GRID:
         if direction == 0.0:
             return price
         nearest = math.floor(steps) if direction < 0.0 else math.ceil(steps)
-    if tick >= 1.0:
-        return nearest * tick
-    return nearest / math.floor(1.0 / tick + 0.5)
+    return nearest / per_point if tick < 1.0 else nearest * tick
 
 
 @kernel
