@@ -1,4 +1,4 @@
-"""PARITY 30: after an edit of `decide` or of a rule it calls, a warm rerun trades the new rules everywhere."""
+"""PARITY 30: after an edit of `decide` or of a rule it calls, a warm rerun trades the new rules."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from research.sweep import sweep
 from research.utils.data_loader import load_history
 history = load_history("COMP", timeframe=DAILY, start="2015-01-01")
 config = IbsConfig(name="x", filters=({"feature": "ret_1", "max": 0.0},))
-print(len(run_backtest(config, history, "COMP").trades), int(sweep([config], history, "COMP", jobs=1).metrics["trades"][0]))
+swept = sweep([config], history, "COMP", jobs=1).metrics["trades"][0]
+print(len(run_backtest(config, history, "COMP").trades), int(swept))
 """
 DECIDE = ("src/strategy/ibs_decision.py", "if rules[LONG_ENTRY_LOW] <= signal", "if 0.1 <= signal")
 HELPER = ("src/strategy/decision.py", "if applies and not", "if not applies and not")
