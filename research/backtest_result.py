@@ -12,15 +12,12 @@ import pandas as pd
 
 from lockstep.market.bars import Bars
 from lockstep.market.history import Market
-from lockstep.metrics import SESSIONS_PER_YEAR, summary
+from lockstep.metrics import summary
 from lockstep.strategy.config import StrategyConfig
 from lockstep.strategy.records import MemoryRecorder
 from research import record_frames
 from research.report.data import ReportData
 from research.run_folder import write_run
-
-_EVERY_DAY = "24/7"
-_CALENDAR_DAYS = 365
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,8 +74,8 @@ class BacktestResult:
 
     @property
     def sessions_per_year(self) -> float:
-        """How many sessions annualise: 252, or 365 for a market that never closes."""
-        return _CALENDAR_DAYS if self.market.session.template.calendar == _EVERY_DAY else SESSIONS_PER_YEAR
+        """How many sessions annualise the measures."""
+        return self.market.session.template.sessions_per_year
 
     @cached_property
     def metrics(self) -> dict[str, float | int]:

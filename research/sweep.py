@@ -25,7 +25,7 @@ from lockstep.strategy.ibs_decision import IbsConfig
 from research.backtest import Span
 from research.sweep_kernels import BLOCKS, FILL_COLUMNS, MEASURES, SKETCH
 from research.sweep_loops import loops
-from research.sweep_measures import measures_of, sessions_per_year
+from research.sweep_measures import measures_of
 from research.sweep_variants import VariantGroup, group_variants
 from research.workers import workers
 
@@ -226,7 +226,7 @@ class _Prepared:
             sessions=self._sessions,
             bars=len(self._bars),
             capital=capital,
-            sessions_per_year=sessions_per_year(self._market),
+            sessions_per_year=self._market.session.template.sessions_per_year,
         )
         return SweepResult(metrics=metrics, blocks=complete, sketch=sketch)
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from lockstep.market.bars import Floats
-from lockstep.market.history import Market
-from lockstep.metrics import SESSIONS_PER_YEAR
 from research.sweep_kernels import (
     BARS_IN_POSITION,
     DOWNSIDE,
@@ -22,14 +20,6 @@ from research.sweep_kernels import (
     TRADES,
     WINS,
 )
-
-_EVERY_DAY = "24/7"
-_CALENDAR_DAYS = 365.0
-
-
-def sessions_per_year(market: Market) -> float:
-    """Return how many sessions annualise: 252, or 365 for a market that never closes."""
-    return _CALENDAR_DAYS if market.session.template.calendar == _EVERY_DAY else float(SESSIONS_PER_YEAR)
 
 
 def measures_of(

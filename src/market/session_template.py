@@ -55,6 +55,11 @@ class SessionTemplate(BaseModel):
         return known_timezone(value)
 
     @property
+    def sessions_per_year(self) -> float:
+        """How many sessions annualise: 252, or 365 for a market that never closes."""
+        return 365.0 if self.calendar == "24/7" else 252.0
+
+    @property
     def open_minute(self) -> int:
         """Minutes from local midnight of the session date to the open; negative on the day before."""
         minute = clock_minute(self.open)

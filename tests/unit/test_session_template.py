@@ -4,6 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from lockstep.market.session_template import SessionTemplate, clock_minute, known_timezone
+from support.markets import BOOK
 
 CME = {"name": "CME", "calendar": "CMES", "timezone": "America/New_York", "open": "18:00", "close": "17:00"}
 
@@ -51,3 +52,8 @@ def test_time_zones() -> None:
     assert known_timezone("UTC") == "UTC"
     with pytest.raises(ValueError, match="IANA"):
         known_timezone("../etc")
+
+
+def test_sessions_per_year() -> None:
+    assert BOOK.sessions["CME"].sessions_per_year == BOOK.sessions["NYSE"].sessions_per_year == 252
+    assert BOOK.sessions["CRYPTO"].sessions_per_year == 365
