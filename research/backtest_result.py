@@ -12,6 +12,7 @@ import pandas as pd
 
 from lockstep.market.bars import Bars
 from lockstep.market.history import Market
+from lockstep.market.quality import assess
 from lockstep.metrics import summary
 from lockstep.strategy.config import StrategyConfig
 from lockstep.strategy.records import MemoryRecorder
@@ -97,7 +98,7 @@ class BacktestResult:
         notional = (filled["quantity"].abs() * filled["price"].abs()).sum()
         return float(notional * self.market.instrument.multiplier)
 
-    @property
+    @cached_property
     def notes(self) -> list[str]:
         """What a reader must know before believing the numbers."""
         notes = []
@@ -114,6 +115,15 @@ class BacktestResult:
             notes.append(
                 f"Prices of {self.symbol} are adjusted by {self.bars.adjustment}: levels differ from what "
                 "was quoted, and so does whatever is in percent of them, like stops and returns."
+            )
+        stale = [
+            each for each in assess(self.bars, self.market.session).findings if each.kind == "stale_open"
+        ]
+        if stale:
+            where = ", ".join(f"{each.where} ({each.count})" for each in stale)
+            notes.append(
+                f"Many opens of {self.symbol} equal the previous close, and a fill at the next open is then a "
+                f"fill at the close: {where}."
             )
         return notes
 

@@ -13,8 +13,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from lockstep.console import run
 from lockstep.errors import ConfigError, DataError
+from lockstep.market.bars import Bars
 from lockstep.market.config import InstrumentBook, load_instruments, shipped_config
+from lockstep.market.files import Loaded
 from lockstep.market.history import SeriesKey
+from lockstep.market.ticks import Ticks
 from lockstep.strategy.ibs_decision import IbsConfig
 from research.backtest import Span, context_keys, run_backtest
 from research.backtest_result import BacktestResult
@@ -57,11 +60,19 @@ def main(
             quarantine=quarantine,
             book=book,
             source=source,
+            on_loaded=lambda loaded: say_rejected(console, loaded),
         )
         with _progress(console, each, len(history.series(SeriesKey(each, settings.bars)))) as on_bar:
             span = Span(start=start, end=end)
             results.append(run_backtest(settings, history, each, span=span, seed=seed, on_bar=on_bar))
     report(console, results, [result.save(out) for result in results])
+
+
+def say_rejected(console: Console, loaded: Loaded[Bars] | Loaded[Ticks]) -> None:
+    """Print how many rows of a file were set aside, and where they are."""
+    if loaded.rejected:
+        counts = f"{len(loaded.rejected):,} of {loaded.rows:,} rows rejected"
+        console.print(f"{loaded.data.source}: {counts}, see {loaded.rejected_path}", soft_wrap=True)
 
 
 def chosen_symbols(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from datetime import date
 from pathlib import Path
@@ -20,6 +20,7 @@ from lockstep.market.ticks import Ticks
 from lockstep.market.timeframe import Timeframe
 
 Day = str | date | None
+OnLoaded = Callable[[Loaded[Bars] | Loaded[Ticks]], None]
 
 
 def load_bars(
@@ -32,6 +33,7 @@ def load_bars(
     quarantine: bool = False,
     book: InstrumentBook | None = None,
     source: str | None = None,
+    on_loaded: OnLoaded | None = None,
 ) -> Bars:
     """Return the bars of a symbol from a folder, or from those that come with Lockstep (COMP and SPX).
 
@@ -39,12 +41,15 @@ def load_bars(
     start, end  first and last session date, inclusive; ISO strings or dates
     quarantine  reject bad rows to `<file>.rejected.csv` and keep the good ones, instead of BadBars
     source      name of a source in instruments.yml; None: found by folder name, see InstrumentBook.source
+    on_loaded   called with the file as it was read: its rows, and the rejected ones
 
     SPX and COMP are price indices, proxies of ES and NQ: `Instrument.proxy_of` says so. SPX starts in 2008
     unless `start` asks for earlier bars, whose opens are the previous closes.
     """
     book = book or load_instruments()
     loaded = load_file(symbol, data_dir, timeframe=timeframe, quarantine=quarantine, book=book, source=source)
+    if on_loaded is not None:
+        on_loaded(loaded)
     session = book.session_named(loaded.source.session)
     bars = in_timeframe(loaded, timeframe, session)
     return cut(bars, session, as_day("start", start) or loaded.source.usable_from, as_day("end", end))
@@ -80,6 +85,7 @@ def load_history(
     quarantine: bool = False,
     book: InstrumentBook | None = None,
     source: str | None = None,
+    on_loaded: OnLoaded | None = None,
 ) -> History:
     """Return the traded series with its pair and every context series.
 
@@ -92,7 +98,7 @@ def load_history(
     def load(of: str, frame: Timeframe | None, first: Day) -> Bars:
         return load_bars(
             of, data_dir, timeframe=frame, start=first, end=end, quarantine=quarantine, book=book,
-            source=source,
+            source=source, on_loaded=on_loaded,
         )  # fmt: skip
 
     traded = load(symbol, timeframe, start)

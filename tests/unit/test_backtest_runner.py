@@ -111,3 +111,24 @@ def test_excursions_by_hand() -> None:
     # In at 102.00 + 0.25 on a bar of 101 to 105, out at the next open 100.00 - 0.25 on a bar of 100 to 104.
     trade = backtest(walk()).trades.iloc[0]
     assert (trade["mae"], trade["mfe"]) == ((102.25 - 100.0) * 50, (105.0 - 102.25) * 50)
+
+
+def test_quarantine_says_what_was_rejected_and_trades_the_rest(tmp_path: Path) -> None:
+    data = tmp_path / "futures_daily"
+    data.mkdir()
+    rows = ["datetime,open,high,low,close,volume"]
+    rows += [f"2024-01-{day:02d},100,104,{low},100.5,1000" for day, low in ((8, 100), (9, 105), (10, 100))]
+    (data / "ES_bt.csv").write_text("\n".join(rows) + "\n")
+    arguments = ["--symbol", "ES", "--data-dir", str(data), "--out", str(tmp_path / "out")]
+    assert "ES_bt.csv:3:" in refusal(*arguments)
+    assert not (data / "ES_bt.csv.rejected.csv").exists()
+    result = CliRunner().invoke(app, [*arguments, "--quarantine"])
+    assert result.exit_code == 0, result.output
+    assert "1 of 3 rows rejected" in result.output
+    assert (data / "ES_bt.csv.rejected.csv").exists()
+
+
+def test_stale_opens_are_noted() -> None:
+    rows = [(100.0, 104.0, 100.0, 100.0)] * 40
+    (note,) = backtest(daily_bars(rows)).notes
+    assert "equal the previous close" in note
