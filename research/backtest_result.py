@@ -122,7 +122,7 @@ class BacktestResult:
         if stale:
             where = ", ".join(f"{each.where} ({each.count})" for each in stale)
             notes.append(
-                f"Many opens of {self.symbol} equal the previous close, and a fill at the next open is then a "
+                f"Many opens of {self.symbol} equal the previous close, and a fill at the open is then a "
                 f"fill at the close: {where}."
             )
         return notes
