@@ -195,9 +195,7 @@ class _Prepared:
         """Return the readings at every bar, float64 (n, 3)."""
         if auto_close not in self._clocks:
             clock = SessionClock(self._market.session, self._bars.timeframe, auto_close)
-            clock.prepare(self._bars.end)
-            readings = [clock.at(stamp) for stamp in self._bars.end.tolist()]
-            self._clocks[auto_close] = np.array(readings, dtype=np.float64)
+            self._clocks[auto_close] = clock.readings(self._bars.end)
         return self._clocks[auto_close]
 
     def inputs(self, group: VariantGroup) -> _Inputs:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from lockstep.market.bars import Stamps
+from lockstep.market.bars import Floats, Stamps
 from lockstep.market.sessions import Session
 from lockstep.market.timeframe import Timeframe
-from lockstep.strategy.decision import Clock
+from lockstep.strategy.decision import IN_SESSION, MINUTE, PAST_AUTO_CLOSE, Clock
 
 
 class SessionClock:
@@ -19,20 +19,20 @@ class SessionClock:
         self._auto_close = auto_close
         self._readings: dict[int, Clock] = {}
 
+    def readings(self, ends: Stamps) -> Floats:
+        """Return the readings at `ends` (int64, n): float64 (n, 3), the columns of `Clock`."""
+        table = np.zeros((ends.size, 3))
+        if ends.size:
+            columns = self._session.columns(ends, self._timeframe)
+            table[:, IN_SESSION] = columns["in_session"]
+            table[:, MINUTE] = columns["minute_of_session"]
+            if self._auto_close:
+                table[:, PAST_AUTO_CLOSE] = self._session.auto_close(ends, self._timeframe, self._auto_close)
+        return table
+
     def prepare(self, ends: Stamps) -> None:
-        """Compute the readings at `ends`, int64 (n,)."""
-        if ends.size == 0:
-            return
-        columns = self._session.columns(ends, self._timeframe)
-        past = (
-            self._session.auto_close(ends, self._timeframe, self._auto_close).astype(np.float64)
-            if self._auto_close
-            else np.zeros(ends.size)
-        )
-        readings = zip(
-            columns["in_session"].tolist(), columns["minute_of_session"].tolist(), past.tolist(), strict=True
-        )
-        self._readings.update(zip(ends.tolist(), readings, strict=True))
+        """Compute the readings at `ends` before they are asked for one by one."""
+        self._readings.update(zip(ends.tolist(), map(tuple, self.readings(ends).tolist()), strict=True))
 
     def at(self, stamp: int) -> Clock:
         """Return (in session, minute of the session, past the auto-close) at the bar ending at `stamp`."""

@@ -181,6 +181,7 @@ def test_hourly_spy_with_daily_context(shared_data: Path, config: IbsConfig) -> 
     assert_equal(config, history_of("SPY", str(shared_data)), "SPY")
 
 
+@pytest.mark.uncompiled
 @relaxed
 @given(config=configs([*DAILY_SHAPES, PAIR_SHAPE]))
 def test_embedded_index(config: IbsConfig) -> None:
@@ -218,6 +219,7 @@ def test_a_grid_in_chunks_equals_its_variants_alone() -> None:
         assert np.array_equal(whole.sketch[position], alone.sketch[0])
 
 
+@pytest.mark.uncompiled
 def test_block_sums_and_sketch_are_those_of_the_session_returns() -> None:
     history = history_of("SPX", "")
     configs = [
