@@ -1,0 +1,1 @@
+"""Searches over parameters, and the ledger that counts every trial."""

@@ -1,0 +1,102 @@
+"""Commands that look: `show`, `list`, `trials`, `compare`, `export`."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from research.experiments.comparison import compare
+from research.experiments.database import Database
+from research.experiments.errors import ExperimentError
+from research.experiments.execution import Lab
+from research.experiments.export import export
+from research.experiments.page import page_data, write_page
+from research.experiments.planning import require_selectable
+from research.experiments.service import finished, judged, verified_ranking
+from research.experiments.tables import (
+    print_comparison,
+    print_judgement,
+    print_list,
+    print_summary,
+    print_top,
+)
+from research.utils.data_loader import as_day
+
+Number = Annotated[int, typer.Argument(metavar="ID", help="Number of the experiment.")]
+By = Annotated[str | None, typer.Option(help="sharpe, cagr, sortino or calmar; none: the experiment's.")]
+Out = Annotated[Path, typer.Option(help="Folder for the file.")]
+
+
+def show(
+    number: Number,
+    export: Annotated[str | None, typer.Option(help="`html`: write a page instead of printing.")] = None,
+    select_by: By = None,
+    top: Annotated[int | None, typer.Option(help="How many of the best; none: the experiment's.")] = None,
+    out: Out = Path("results"),
+) -> None:
+    """Show a finished experiment: the best, how far they can be believed, and what the gate says."""
+    require_selectable(select_by)
+    if export not in (None, "html"):
+        raise ExperimentError(f"--export {export}: only html; `export {number} --format csv` writes the runs")
+    console, lab = Console(), Lab(database=Database.open())
+    record = finished(lab, number)
+    if export:
+        path = write_page(page_data(lab, record, select_by), out)
+        console.print(f"page: {path}", soft_wrap=True, highlight=False)
+        return
+    print_summary(console, lab.store, record)
+    ranked = verified_ranking(lab, record, by=select_by, top=top)
+    print_top(console, ranked, select_by or record.plan.select_by)
+    print_judgement(console, judged(lab, record, ranked[0]))
+
+
+def list_all() -> None:
+    """List all experiments, oldest first."""
+    print_list(Console(), Lab(database=Database.open()).store.records())
+
+
+def trials(
+    symbol: Annotated[str, typer.Option(help="Any symbol of the family.")],
+    start: Annotated[str, typer.Option(help="First date.")] = "1900-01-01",
+    end: Annotated[str, typer.Option(help="Last date.")] = "2999-12-31",
+) -> None:
+    """Say how many trials the ledger counts on a symbol's family over overlapping dates."""
+    lab = Lab(database=Database.open())
+    first, last = as_day("--start", start), as_day("--end", end)
+    assert isinstance(first, date)
+    assert isinstance(last, date)
+    family = lab.family(symbol)
+    typer.echo(f"{family}: {lab.ledger.count(family, first, last):,} trials")
+
+
+def compare_two(
+    first: Annotated[Path, typer.Argument(metavar="A.yaml")],
+    second: Annotated[Path, typer.Argument(metavar="B.yaml")],
+    symbol: Annotated[str, typer.Option(help="Symbol, or several: ES,NQ.")] = "COMP",
+    start: Annotated[str | None, typer.Option(help="First session date.")] = None,
+    end: Annotated[str | None, typer.Option(help="Last session date.")] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Folder of the files; none: embedded data.")] = None,
+    source: Annotated[str | None, typer.Option(help="Name of a source; none: by folder name.")] = None,
+) -> None:
+    """Run two strategies over the same bars in Backtrader and compare them."""
+    console, lab = Console(), Lab(database=Database.open())
+    for each in symbol.split(","):
+        found = compare(
+            lab, (first, second), each.strip(), start=start, end=end, data_dir=data_dir, source=source
+        )
+        print_comparison(console, found)
+
+
+def export_runs(
+    number: Number,
+    format: Annotated[str, typer.Option(help="csv or parquet.")] = "csv",
+    out: Out = Path("results"),
+) -> None:
+    """Write all runs of an experiment, failed ones included, into one file."""
+    store = Lab(database=Database.open()).store
+    path = export(store, store.record(number), format, out)
+    Console().print(f"runs: {path}", soft_wrap=True, highlight=False)

@@ -1,0 +1,115 @@
+"""Two strategies side by side, in Backtrader, on the same bars."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+
+from lockstep.metrics import curve_from, period_returns, session_equity
+from lockstep.strategy.ibs_decision import IbsConfig
+from research.backtest import Span, context_keys, run_backtest
+from research.backtest_result import BacktestResult
+from research.experiments.evaluation import code_digest, data_hash
+from research.experiments.execution import Lab
+from research.experiments.ledger import Trials
+from research.experiments.models import OK
+from research.experiments.split import DateRange
+from research.experiments.variants import Variant, evaluation_id
+from research.utils.data_loader import Day, load_history
+from research.validation.bootstrap import Interval, confidence_interval
+
+MEASURES = (
+    "trades", "net_profit", "cagr", "sharpe", "sortino", "calmar", "max_drawdown_fraction", "win_rate",
+    "profit_factor", "exposure", "turnover",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Comparison:
+    """Two runs on one symbol.
+
+    difference   yearly return of the second over the first, fraction of capital, with a 95 % interval by the
+                 stationary bootstrap of paired sessions; None for fewer than 8 sessions
+    correlation  of their session returns, nan where one does not vary
+    """
+
+    symbol: str
+    first: BacktestResult
+    second: BacktestResult
+    difference: Interval | None
+    correlation: float
+
+
+def compare(
+    lab: Lab,
+    paths: tuple[Path, Path],
+    symbol: str,
+    *,
+    start: Day,
+    end: Day,
+    data_dir: Path | None,
+    source: str | None,
+) -> Comparison:
+    """Run both strategies, count both trials, and measure their difference."""
+    results = []
+    for path in paths:
+        config = IbsConfig.load(path)
+        history = load_history(
+            symbol, data_dir, timeframe=config.bars, end=end, book=lab.book, source=source,
+            context=context_keys(config, lab.book.markets, symbol),
+        )  # fmt: skip
+        result = run_backtest(config, history, symbol, span=Span(start=start, end=end))
+        _count(lab, result, data_hash(history, symbol))
+        results.append(result)
+    first, second = results
+    return Comparison(
+        symbol=symbol,
+        first=first,
+        second=second,
+        difference=_difference(first, second),
+        correlation=_correlation(first, second),
+    )
+
+
+def _count(lab: Lab, result: BacktestResult, data: str) -> None:
+    days: Sequence[date] = [each.date() for each in result.equity["session_date"].iloc[[0, -1]]]
+    dates = DateRange(start=days[0], end=days[-1])
+    where = "\n".join((code_digest(), result.symbol, data, str(dates)))
+    config_hash = result.config.config_hash
+    evaluation = evaluation_id(Variant(0, "{}", None), config_hash, config_hash, where)
+    lab.ledger.record(
+        Trials(
+            family=lab.family(result.symbol),
+            symbol=result.symbol,
+            dates=dates,
+            kind="compare",
+            evaluations={evaluation: OK},
+        ),
+        now=lab.now(),
+    )
+
+
+def _returns(result: BacktestResult) -> np.ndarray:
+    equity = result.equity
+    session = equity["session_date"].to_numpy().astype("datetime64[D]").astype(np.int64)
+    curve = session_equity(equity["equity"].to_numpy(), session)
+    return period_returns(curve_from(result.config.capital, curve), result.config.capital)
+
+
+def _difference(first: BacktestResult, second: BacktestResult) -> Interval | None:
+    one, other = _returns(first), _returns(second)
+    if one.size != other.size or one.size < 8 or not np.ptp(other - one):
+        return None
+    per_year = first.sessions_per_year
+    return confidence_interval(other - one, lambda values: float(values.mean()) * per_year)
+
+
+def _correlation(first: BacktestResult, second: BacktestResult) -> float:
+    one, other = _returns(first), _returns(second)
+    if one.size != other.size or not np.ptp(one) or not np.ptp(other):
+        return float("nan")
+    return float(np.corrcoef(one, other)[0, 1])

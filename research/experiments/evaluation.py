@@ -1,0 +1,195 @@
+"""What an experiment evaluates with: bars, hashes, and the sweep behind one small door."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+import research
+from lockstep.compiled import source_files
+from lockstep.errors import LockstepError
+from lockstep.features.feature_registry import default_registry
+from lockstep.market.bars import Floats
+from lockstep.market.config import InstrumentBook
+from lockstep.market.history import History, SeriesKey
+from lockstep.strategy.ibs_decision import IbsConfig
+from research.backtest import Span, context_keys
+from research.experiments.plan import Plan
+from research.experiments.split import DateRange
+from research.sweep import SweepResult, sweep
+from research.utils.data_loader import load_history
+
+OnDone = Callable[[Any, SweepResult], None]
+
+
+class Evaluator(Protocol):
+    """Runs variants over a history; `research.sweep.sweep` is one."""
+
+    def __call__(
+        self,
+        configs: Sequence[IbsConfig],
+        history: History,
+        symbol: str,
+        *,
+        span: Span | None = None,
+        on_done: OnDone | None = None,
+    ) -> SweepResult:
+        """Return the measures of every configuration; `on_done` hears of parts as they finish."""
+
+
+DEFAULT_EVALUATOR: Evaluator = sweep
+
+
+def on_cluster(address: str | None) -> Evaluator:
+    """Return the sweep, on the workers of a Dask scheduler (`tcp://host:8786`) where an address is given."""
+    return DEFAULT_EVALUATOR if address is None else functools.partial(sweep, cluster=address)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Data:
+    """The bars of one symbol of an experiment: `hash` (SHA-256, hex) names them all, context included."""
+
+    symbol: str
+    family: str
+    history: History
+    hash: str
+
+    def bars_in(self, config: IbsConfig, dates: DateRange) -> int:
+        """Return the number of bars of the traded series in a range; NoBars where there is none."""
+        bars = self.history.series(SeriesKey(self.symbol, config.bars))
+        rows = dates.span.select(bars, self.history.markets[self.symbol])
+        return int(rows.stop) - int(rows.start)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What became of some variants: measures by name, blocks, sketches, each (n, …), and errors by row.
+
+    Rows of variants that failed hold NaN and zeros.
+    """
+
+    metrics: dict[str, Floats]
+    blocks: Floats
+    sketch: Floats
+    errors: dict[int, str]
+
+
+def code_digest() -> str:
+    """Return the SHA-256 (hex) of the sources that decide what a variant does.
+
+    They are the package and the sweep: an edit of a report makes no new trial of an old one.
+    """
+    research_folder = Path(research.__file__).resolve().parent
+    digest = hashlib.sha256()
+    for path in source_files():
+        if not path.is_relative_to(research_folder) or path.stem.partition("_")[0] == "sweep":
+            digest.update(path.relative_to(research_folder.parent).as_posix().encode())
+            digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def load_data(plan: Plan, book: InstrumentBook, family: str, symbol: str, last: DateRange) -> Data:
+    """Return the bars that any variant of a plan reads on a symbol, none of them after the end of `last`."""
+    found: dict[SeriesKey, None] = {}
+    seen = set()
+    for config in plan.space.readers(plan.numbers):
+        if config.feature_ids not in seen:
+            seen.add(config.feature_ids)
+            found |= dict.fromkeys(_context(config, book, symbol))
+    history = load_history(
+        symbol,
+        None if plan.data_dir is None else Path(plan.data_dir),
+        timeframe=plan.strategy.bars,
+        context=found,
+        end=last.end,
+        book=book,
+        source=plan.source,
+    )
+    return Data(symbol=symbol, family=family, history=history, hash=data_hash(history, symbol))
+
+
+def _context(config: IbsConfig, book: InstrumentBook, symbol: str) -> tuple[SeriesKey, ...]:
+    try:
+        return context_keys(config, book.markets, symbol)
+    except LockstepError:
+        # The variant fails by itself later, and is counted; the others need not.
+        return ()
+
+
+def data_hash(history: History, symbol: str) -> str:
+    """Return the SHA-256 (hex) of all bars, instruments and sessions that a run on `symbol` can read."""
+    digest = hashlib.sha256(symbol.encode())
+    for key, bars in sorted(history.bars.items()):
+        digest.update(f"{key} {bars.content_hash} {bars.adjustment}".encode())
+    for name in sorted({key.symbol for key in history.bars}):
+        digest.update(history.markets[name].instrument.model_dump_json().encode())
+        digest.update(history.markets[name].session.template.model_dump_json().encode())
+    return digest.hexdigest()
+
+
+def evaluate(
+    configs: Sequence[IbsConfig],
+    data: Data,
+    dates: DateRange,
+    evaluator: Evaluator,
+    advance: Callable[[int], None] = lambda _: None,
+    *,
+    careful: bool = False,
+) -> Outcome:
+    """Run `configs` over one range; those that the evaluator refuses fail alone, with its reason.
+
+    `careful` looks for unknown ids first: what is refused is found by halving, which should be quick.
+    """
+    heard = 0
+
+    def on_done(_: Any, part: SweepResult) -> None:
+        nonlocal heard
+        heard += len(part.blocks)
+        advance(len(part.blocks))
+
+    try:
+        if careful:
+            _require_features(configs, data)
+        result = evaluator(configs, data.history, data.symbol, span=dates.span, on_done=on_done)
+    except LockstepError as error:
+        advance(-heard)
+        if len(configs) == 1:
+            advance(1)
+            return _failed(str(error))
+        half = len(configs) // 2
+        first = evaluate(configs[:half], data, dates, evaluator, advance, careful=True)
+        second = evaluate(configs[half:], data, dates, evaluator, advance, careful=True)
+        return _joined(first, second, half)
+    return Outcome(metrics=result.metrics, blocks=result.blocks, sketch=result.sketch, errors={})
+
+
+def _require_features(configs: Sequence[IbsConfig], data: Data) -> None:
+    """Raise UnknownFeature where there is an unknown id."""
+    registry = default_registry()
+    for ids in {config.feature_ids for config in configs}:
+        registry.plan(ids, SeriesKey(data.symbol, configs[0].bars))
+
+
+def _failed(reason: str) -> Outcome:
+    return Outcome(metrics={}, blocks=np.zeros((1, 16, 3)), sketch=np.zeros((1, 64)), errors={0: reason})
+
+
+def _joined(first: Outcome, second: Outcome, rows: int) -> Outcome:
+    names = first.metrics.keys() | second.metrics.keys()
+    sizes = (len(first.blocks), len(second.blocks))
+    parts = [(first.metrics, sizes[0]), (second.metrics, sizes[1])]
+    return Outcome(
+        metrics={
+            name: np.concatenate([found.get(name, np.full(size, np.nan)) for found, size in parts])
+            for name in sorted(names)
+        },
+        blocks=np.concatenate((first.blocks, second.blocks)),
+        sketch=np.concatenate((first.sketch, second.sketch)),
+        errors=first.errors | {row + rows: reason for row, reason in second.errors.items()},
+    )

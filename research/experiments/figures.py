@@ -1,0 +1,183 @@
+"""Figures of an experiment's page."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from lockstep.market.bars import Floats
+from research.experiments.sensitivity import Importance, Scores
+from research.report.page import plain
+from research.report.theme import ACCENT, BAR, GAIN, GAIN_SOFT, LOSS, MUTED, axis, figure, titled
+from research.validation.pbo import Overfitting
+
+_POINTS = 2_000
+_BINS = 40
+_ROW_PIXELS = 26
+_DIGITS = 4
+# Diverging, white at zero: a reader sees at once which corner loses.
+_SCALE = [[0.0, LOSS], [0.5, "#ffffff"], [1.0, GAIN]]
+
+
+def importance_bars(found: Importance) -> go.Figure:
+    """Return what the measure loses when a parameter is shuffled, with its spread over repeats."""
+    drawn = figure(60 + _ROW_PIXELS * len(found.drop))
+    paths = list(reversed(found.drop))
+    drawn.add_bar(
+        x=[round(found.drop[path], _DIGITS) for path in paths],
+        y=[plain(path) for path in paths],
+        orientation="h",
+        marker={"color": BAR},
+        error_x={
+            "type": "data",
+            "array": [round(found.spread[path], _DIGITS) for path in paths],
+            "color": MUTED,
+        },
+        hovertemplate="%{y}: %{x:.3f}<extra></extra>",
+    )
+    drawn.update_layout(
+        xaxis=axis(title=titled("loss of R² when shuffled")), yaxis=axis(showgrid=False, type="category")
+    )
+    return drawn
+
+
+def by_value_lines(frame: pd.DataFrame, winner: str, measure: str) -> go.Figure:
+    """Return median, quartiles and best of the measure per value of one parameter; the winner's is marked."""
+    drawn = figure(250)
+    values = [plain(text) for text in frame.index]
+    upper, lower = frame["75%"].round(_DIGITS).tolist(), frame["25%"].round(_DIGITS).tolist()
+    drawn.add_scatter(x=values, y=upper, mode="lines", line={"width": 0}, hoverinfo="skip", name="75 %")
+    drawn.add_scatter(
+        x=values, y=lower, mode="lines", line={"width": 0}, fill="tonexty", fillcolor=GAIN_SOFT,
+        hoverinfo="skip", name="25 %",
+    )  # fmt: skip
+    for column, name, colour in (("50%", "median", GAIN), ("max", "best", MUTED)):
+        drawn.add_scatter(
+            x=values,
+            y=frame[column].round(_DIGITS).tolist(),
+            mode="lines+markers",
+            line={
+                "color": colour,
+                "width": 1.6 if column == "50%" else 1.0,
+                "dash": None if column == "50%" else "dot",
+            },
+            marker={"size": 5},
+            name=name,
+            hovertemplate=f"{name} %{{y:.3f}}<extra></extra>",
+        )
+    if winner in frame.index:
+        drawn.add_scatter(
+            x=[plain(winner)],
+            y=[round(float(frame["max"].to_numpy()[frame.index.get_loc(winner)]), _DIGITS)],
+            mode="markers",
+            marker={"color": ACCENT, "size": 11, "symbol": "diamond"},
+            name="winner's value",
+            hovertemplate="winner's value<extra></extra>",
+        )
+    drawn.update_layout(
+        xaxis=axis(type="category", showgrid=False, title=titled(plain(str(frame.index.name)))),
+        yaxis=axis(title=titled(measure), zeroline=True, zerolinecolor=MUTED),
+    )
+    return drawn
+
+
+def heat_map(table: pd.DataFrame, measure: str) -> go.Figure:
+    """Return the mean measure per pair of values, white at zero; empty where no run was made."""
+    drawn = figure(max(240, 90 + 22 * len(table)))
+    values = table.to_numpy(dtype=np.float64)
+    reach = float(np.nanmax(np.abs(values))) or 1.0
+    drawn.add_heatmap(
+        z=[[None if np.isnan(cell) else round(cell, _DIGITS) for cell in row] for row in values.tolist()],
+        x=[plain(text) for text in table.columns],
+        y=[plain(text) for text in table.index],
+        colorscale=_SCALE,
+        zmin=-reach,
+        zmax=reach,
+        xgap=1,
+        ygap=1,
+        colorbar={"title": {"text": measure, "font": {"size": 11}}, "thickness": 10, "outlinewidth": 0},
+        hovertemplate="%{y}, %{x}: %{z:.3f}<extra></extra>",
+    )
+    drawn.update_layout(
+        xaxis=axis(type="category", showgrid=False, title=titled(plain(str(table.columns.name)))),
+        yaxis=axis(type="category", showgrid=False, title=titled(plain(str(table.index.name)))),
+    )
+    return drawn
+
+
+def train_against_test(found: Scores, winner: int, measure: str) -> go.Figure:
+    """Return a point per variant, and the line on which test equals training."""
+    drawn = figure(330)
+    rows = np.unique(np.linspace(0, found.variants.size - 1, _POINTS).astype(np.int64))
+    drawn.add_scatter(
+        x=found.train[rows].round(_DIGITS).tolist(),
+        y=found.test[rows].round(_DIGITS).tolist(),
+        mode="markers",
+        marker={"size": 4, "color": GAIN, "opacity": 0.35},
+        hovertemplate="train %{x:.2f}, test %{y:.2f}<extra></extra>",
+    )
+    low = float(min(found.train.min(), found.test.min()))
+    high = float(max(found.train.max(), found.test.max()))
+    drawn.add_scatter(
+        x=[low, high], y=[low, high], mode="lines", line={"color": MUTED, "width": 1, "dash": "dot"},
+        hoverinfo="skip",
+    )  # fmt: skip
+    row = int(np.searchsorted(found.variants, winner))
+    drawn.add_scatter(
+        x=[round(float(found.train[row]), _DIGITS)],
+        y=[round(float(found.test[row]), _DIGITS)],
+        mode="markers+text",
+        text=["winner"],
+        textposition="bottom center",
+        marker={"color": ACCENT, "size": 11, "symbol": "diamond"},
+        hovertemplate="winner: train %{x:.2f}, test %{y:.2f}<extra></extra>",
+    )
+    drawn.update_layout(
+        xaxis=axis(title=titled(f"training {measure}"), zeroline=True, zerolinecolor=MUTED),
+        yaxis=axis(title=titled(f"test {measure}"), zeroline=True, zerolinecolor=MUTED),
+    )
+    return drawn
+
+
+def logits(found: Overfitting) -> go.Figure:
+    """Return the distribution of CSCV's logits; left of zero the choice fell below the median."""
+    edges = np.histogram_bin_edges(found.logits, _BINS)
+    counts, _ = np.histogram(found.logits, edges)
+    middle = (edges[1:] + edges[:-1]) / 2
+    return _histogram(
+        middle,
+        counts,
+        [LOSS if each <= 0 else GAIN for each in middle],
+        "logit of the rank out of sample",
+        [(0.0, "")],
+    )
+
+
+def sharpe_ratios(annual: Floats, chance: float, winner: float) -> go.Figure:
+    """Return the trials' annual Sharpe ratios, the winner's, and what the best without skill would reach."""
+    edges = np.histogram_bin_edges(annual, _BINS)
+    counts, _ = np.histogram(annual, edges)
+    marks = [(chance, "best of noise"), (winner, "winner")]
+    return _histogram((edges[1:] + edges[:-1]) / 2, counts, BAR, "annual Sharpe ratio, test range", marks)
+
+
+def _histogram(
+    middle: Floats, counts: Floats, colour: str | list[str], title: str, marks: list[tuple[float, str]]
+) -> go.Figure:
+    drawn = figure(280)
+    drawn.add_bar(
+        x=middle.round(_DIGITS).tolist(),
+        y=counts.tolist(),
+        marker={"color": colour},
+        hovertemplate="%{x:.2f}: %{y}<extra></extra>",
+    )
+    for place, (value, text) in enumerate(marks):
+        drawn.add_vline(x=value, line={"color": MUTED if not place else ACCENT, "width": 1.4, "dash": "dot"})
+        if text:
+            drawn.add_annotation(
+                x=value, y=1.0 - 0.1 * place, yref="paper", text=text, showarrow=False, xanchor="left",
+                xshift=4, font={"size": 11, "color": MUTED if not place else ACCENT},
+            )  # fmt: skip
+    drawn.update_layout(bargap=0.04, xaxis=axis(title=titled(title)), yaxis=axis(title=titled("number")))
+    return drawn

@@ -1,0 +1,108 @@
+"""The grid file: which parameters take which values, on which symbols and dates, within which limits."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from lockstep.market.validation import read_yaml, validated
+from research.experiments.split import DateRange
+from research.validation.gate import Limits
+
+SELECTABLE = ("sharpe", "cagr", "sortino", "calmar")
+SelectBy = Literal["sharpe", "cagr", "sortino", "calmar"]
+_DECIMALS = 10
+
+
+class Steps(BaseModel):
+    """Values from `start` to `stop`, both inclusive, `step` apart."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    start: float
+    stop: float
+    step: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+    @model_validator(mode="after")
+    def _rises(self) -> Self:
+        if not self.start <= self.stop < math.inf:
+            raise ValueError(f"start {self.start:g} to stop {self.stop:g}: must rise; turn them round")
+        return self
+
+    def values(self) -> tuple[float, ...]:
+        """Return the values, rounded so that 0.1 + 2 x 0.1 is 0.3; whole numbers where all three are."""
+        # The tolerance keeps a stop that is a whole number of steps away.
+        count = math.floor((self.stop - self.start) / self.step + 1e-9) + 1
+        found = [round(self.start + number * self.step, _DECIMALS) for number in range(count)]
+        whole = all(each.is_integer() for each in (self.start, self.stop, self.step))
+        return tuple(int(each) for each in found) if whole else tuple(found)
+
+
+def _spelled_out(value: Any) -> Any:
+    """Replace `{start, stop, step}` by its values, and a single value by a list of it."""
+    if isinstance(value, Mapping) and {"start", "stop"} <= set(value):
+        return Steps.model_validate(value).values()
+    return value if isinstance(value, list | tuple) else (value,)
+
+
+def _different(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    if not values:
+        raise ValueError("no value: give at least one")
+    for number, value in enumerate(values):
+        if value in values[:number]:
+            raise ValueError(f"value {value!r} stands there twice; drop one")
+    return values
+
+
+Values = Annotated[tuple[Any, ...], BeforeValidator(_spelled_out), AfterValidator(_different)]
+
+
+class SplitDates(BaseModel):
+    """The `split:` block; each range may come from the command line instead."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    train: DateRange | None = None
+    validation: DateRange | None = None
+    holdout: DateRange | None = None
+
+
+class Grid(BaseModel):
+    """A grid file.
+
+    symbols      what to trade, one account each; a variant's score is its mean over all of them
+    parameters   dotted path -> list of values, or {start, stop, step}
+    split        train, validation and hold-out ranges of session dates
+    select_by    measure on the validation range by which the winner is chosen
+    top          how many winners are run again in Backtrader before a result is shown
+    limits       what a winner must keep to at promotion
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    symbols: tuple[str, ...] = ()
+    parameters: dict[str, Values]
+    split: SplitDates = SplitDates()
+    select_by: SelectBy = "sharpe"
+    top: Annotated[int, Field(ge=1, le=100)] = 5
+    limits: Limits = Limits()
+
+    @model_validator(mode="after")
+    def _varies_something(self) -> Self:
+        if not self.parameters:
+            raise ValueError("parameters is empty: give at least one path with its values")
+        return self
+
+    @property
+    def size(self) -> int:
+        """The number of combinations."""
+        return math.prod(len(values) for values in self.parameters.values())
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read a YAML file; ConfigError names the entry that is wrong and the nearest known key."""
+        return validated(cls, read_yaml(path), where=str(path))

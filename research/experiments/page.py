@@ -1,0 +1,225 @@
+"""An experiment as one self-contained HTML page: the same bytes for the same experiment."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from plotly.offline import get_plotlyjs
+
+from research.experiments import figures
+from research.experiments.analysis import Judgement
+from research.experiments.execution import Lab
+from research.experiments.page_sections import (
+    checks,
+    header,
+    key_figures,
+    neighbours,
+    provenance,
+    top_runs,
+    windows,
+)
+from research.experiments.selection import Ranked, chosen_by_window
+from research.experiments.sensitivity import (
+    Importance,
+    Scores,
+    by_pair,
+    by_value,
+    importance,
+    neighbourhood,
+    scores,
+)
+from research.experiments.service import judged, verified_ranking
+from research.experiments.store import Record
+from research.experiments.tables import evidence_line
+from research.experiments.variants import spelled
+from research.report.page import card, escaped, figure_block
+from research.report.style import SCRIPT, STYLE
+
+_HEAT_MAPS = 4
+_SHOWN = 20
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PageData:
+    """Everything that the page shows."""
+
+    record: Record
+    by: str
+    ranked: list[Ranked]
+    judgement: Judgement
+    scores: Scores
+    importance: Importance | None
+    chosen: list[Ranked | None]
+
+    @property
+    def winner(self) -> Ranked:
+        """The best variant."""
+        return self.ranked[0]
+
+
+def page_data(lab: Lab, record: Record, by: str | None = None) -> PageData:
+    """Measure what the page shows; the winners are verified first. See `service.verified_ranking`."""
+    measure = by or record.plan.select_by
+    ranked = verified_ranking(lab, record, by=measure)
+    found = scores(lab.store, record, measure)
+    return PageData(
+        record=record,
+        by=measure,
+        ranked=ranked,
+        judgement=judged(lab, record, ranked[0]),
+        scores=found,
+        importance=importance(record.plan, found),
+        chosen=chosen_by_window(lab.store, record, by=measure) if len(record.plan.windows) > 1 else [],
+    )
+
+
+def write_page(data: PageData, folder: Path) -> Path:
+    """Write the page into `folder` in a single step and return its path."""
+    folder.mkdir(parents=True, exist_ok=True)
+    slug = "".join(each if each.isalnum() or each in "-_" else "-" for each in data.record.name)
+    path = folder / f"experiment-{data.record.id}-{slug}.html"
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(page_html(data), encoding="utf-8", newline="\n")
+    os.replace(partial, path)
+    return path
+
+
+def page_html(data: PageData) -> str:
+    """Return the page; it holds no time, host or path."""
+    cards = "".join(
+        (*_result_cards(data), *_overfitting_cards(data), *_parameter_cards(data), *_record_cards(data))
+    )
+    return (
+        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>Experiment {escaped(data.record.name)}</title><style>{STYLE}</style></head>\n<body><main>"
+        f"{header(data.record, data.judgement)}{key_figures(data.record, data.judgement)}"
+        f'<div class="grid">{cards}</div>'
+        "<noscript>The charts need JavaScript; the tables do not.</noscript></main>\n"
+        f"<script>{get_plotlyjs()}</script>\n<script>{SCRIPT}</script></body></html>\n"
+    )
+
+
+def _result_cards(data: PageData) -> list[str]:
+    cards = [
+        card(
+            "Verdict",
+            checks(data.judgement),
+            caption="What promotion asks of the winner. "
+            + " ".join(map(evidence_line, data.judgement.symbols))
+            + ".",
+            classes="wide",
+        ),
+        card(
+            "Top runs",
+            top_runs(data.ranked, data.by),
+            caption=f"Best by {data.by} on the test range, mean over symbols and windows. Each was run again "
+            "in Backtrader, with the same trades and the same profit to the last bit.",
+            classes="wide",
+        ),
+    ]
+    if data.chosen:
+        cards.append(
+            card(
+                "Walk-forward",
+                windows(data.record, data.chosen, data.by),
+                caption="Per window the variant that was best on its training range, and what it did next.",
+                classes="wide",
+            )
+        )
+    return cards
+
+
+def _overfitting_cards(data: PageData) -> list[str]:
+    cards = [
+        card(
+            "Training against test",
+            figure_block(
+                "gap", figures.train_against_test(data.scores, data.winner.variant, data.by), empty=""
+            ),
+            caption="One point per variant, 2,000 at most. On the dotted line nothing is lost out of sample.",
+        ),
+        card(
+            "Neighbourhood of the winner",
+            neighbours(neighbourhood(data.record.plan, data.scores, data.winner.variant), data.by),
+            caption="One step of one parameter away. A peak without a hill is luck more often than not.",
+        ),
+    ]
+    for number, each in enumerate(data.judgement.symbols):
+        annual = each.ratios * each.sessions_per_year**0.5
+        own = each.sample.ratio * each.sessions_per_year**0.5
+        cards.append(
+            card(
+                f"All trials on {each.symbol}",
+                figure_block(f"sharpe{number}", figures.sharpe_ratios(annual, each.chance, own), empty=""),
+                caption=f"The best of {each.effective.number + each.earlier:,.0f} independent trials without "
+                f"skill is expected at {each.chance:.2f}.",
+            )
+        )
+        drawn = None if each.overfitting is None else figures.logits(each.overfitting)
+        cards.append(
+            card(
+                f"Choosing the best on {each.symbol}",
+                figure_block(
+                    f"pbo{number}", drawn, empty="One trial, or too few sessions: nothing to divide."
+                ),
+                caption="History divided into halves in every way: rank of the best of one half in the "
+                "other. Left of zero it fell below the median; the share of those is the PBO.",
+            )
+        )
+    return cards
+
+
+def _parameter_cards(data: PageData) -> list[str]:
+    found, plan = data.importance, data.record.plan
+    drawn = None if found is None else figures.importance_bars(found)
+    caption = (
+        ""
+        if found is None
+        else f"Random forest, which explains {max(0.0, found.explained):.0%} of unseen runs."
+    )
+    cards = [
+        card(
+            "Parameter importance",
+            figure_block("importance", drawn, empty="Too few runs, or nothing that varies."),
+            caption=caption,
+            classes="wide",
+        )
+    ]
+    varying = [path for path, values in plan.parameters.items() if len(values) > 1]
+    ordered = [path for path in (found.drop if found else varying) if path in varying]
+    for number, path in enumerate(ordered):
+        winner = spelled(data.winner.parameters[path])
+        lines = figures.by_value_lines(by_value(plan, data.scores, path), winner, data.by)
+        cards.append(
+            card(
+                f"{data.by} by {path}",
+                figure_block(f"value{number}", lines, empty=""),
+                caption="Median (line), quartiles (band) and best (dotted) over all other parameters.",
+            )
+        )
+    for number, (first, second) in enumerate(
+        itertools.islice(itertools.combinations(ordered, 2), _HEAT_MAPS)
+    ):
+        table = by_pair(plan, data.scores, first, second)
+        cards.append(
+            card(
+                f"{first} and {second}",
+                figure_block(f"heat{number}", figures.heat_map(table, data.by), empty=""),
+                caption=f"Mean test {data.by} over all other parameters; white is zero.",
+            )
+        )
+    return cards
+
+
+def _record_cards(data: PageData) -> list[str]:
+    values = {path: list(values) for path, values in data.record.plan.parameters.items()}
+    grid = "\n".join(f"{path}: {json.dumps(found)}" for path, found in values.items())
+    return [
+        card("Provenance", provenance(data.record), caption="What this experiment was computed from."),
+        card("Grid", f"<pre>{escaped(grid)}</pre><pre>{escaped(data.record.plan.strategy.to_yaml())}</pre>"),
+    ]

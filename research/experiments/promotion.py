@@ -1,0 +1,260 @@
+"""Promotion: the winner of a search becomes a strategy file, or is refused with the reasons."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import insert, select
+
+from lockstep.strategy.ibs_decision import IbsConfig
+from research.experiments.analysis import Judgement
+from research.experiments.errors import ExperimentError, PromotionRefused
+from research.experiments.evaluation import code_digest, load_data
+from research.experiments.execution import Lab
+from research.experiments.models import Genealogy
+from research.experiments.paths import value_at
+from research.experiments.selection import Ranked
+from research.experiments.service import finished, judged, verified_ranking
+from research.experiments.split import DateRange
+from research.experiments.store import Record
+from research.experiments.strategy_log import Entry, append_entry
+from research.experiments.strategy_log import strategy_yaml as written
+from research.experiments.variants import VariantSpace
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What is to be promoted, and to where.
+
+    base_strategy   file that counts as parent; the winner's parameters on it must give what was evaluated
+    force, reason   promote in spite of refusals; the reason is recorded
+    folder, log     where the strategy file and the strategy log are
+    """
+
+    experiment: int
+    name: str
+    base_strategy: Path | None = None
+    select_by: str | None = None
+    expected_impact: str = ""
+    force: bool = False
+    reason: str = ""
+    folder: Path = Path("configs/strategies")
+    log: Path = Path("STRATEGY_LOG.md")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Promotion:
+    """A promoted strategy: its file, the refusals that were overruled, and the log's entry."""
+
+    path: Path
+    refusals: tuple[str, ...]
+    entry: Entry
+
+
+def promote(lab: Lab, request: Request) -> Promotion:
+    """Judge the winner of a finished experiment, open the hold-out, and write strategy, log and genealogy.
+
+    PromotionRefused where the winner does not keep to the limits, or the hold-out was opened before or is not
+    positive, unless forced. Nothing has changed then, but for the look at the hold-out, if it came to that.
+    """
+    record = finished(lab, request.experiment)
+    path = _target(request)
+    winner = _winner(lab, record, request.select_by)
+    config, parent = _configs(record, winner, request)
+    judgement = judged(lab, record, winner)
+    refusals = [*_code_refusals(record), *(check.sentence for check in judgement.verdict.refusals)]
+    refusals += _look_refusals(lab, record)
+    _refuse(record, winner, refusals, request)
+    holdout = _open_holdout(lab, record, config, request.name)
+    late = _holdout_refusals(record, holdout)
+    _refuse(record, winner, late, request)
+    entry = _entry(lab, record, request, config, parent, judgement, holdout, (*refusals, *late))
+    _replace(path, written(config, entry))
+    _remember(lab, record, request, config, parent, entry)
+    append_entry(request.log, entry)
+    return Promotion(path=path, refusals=(*refusals, *late), entry=entry)
+
+
+def _target(request: Request) -> Path:
+    if not _NAME.fullmatch(request.name):
+        raise ExperimentError(
+            f"--output-name {request.name!r}: use letters, digits, - and _, such as baseline_v2"
+        )
+    if request.force and not request.reason.strip():
+        raise ExperimentError("--force needs --reason TEXT: it is recorded in the log")
+    path = request.folder / f"{request.name}.yaml"
+    if path.exists():
+        raise ExperimentError(
+            f"{path}: is there already; a promoted strategy is never overwritten, take another name"
+        )
+    return path
+
+
+def _winner(lab: Lab, record: Record, by: str | None) -> Ranked:
+    ranked = verified_ranking(lab, record, by=by, top=1)
+    if not ranked:
+        raise ExperimentError(
+            f"experiment {record.id}: {by} is undefined for every variant; select by another"
+        )
+    return ranked[0]
+
+
+def _configs(record: Record, winner: Ranked, request: Request) -> tuple[IbsConfig, IbsConfig]:
+    """Return the winner's configuration under its new name, and the parent."""
+    config = record.plan.space.variant(winner.variant).config
+    assert config is not None
+    if request.base_strategy is None:
+        return config.replaced(name=request.name), record.plan.strategy
+    parent = IbsConfig.load(request.base_strategy)
+    other = VariantSpace(base=parent, values=record.plan.parameters).variant(winner.variant).config
+    if other is None or other.config_hash != config.config_hash:
+        raise ExperimentError(
+            f"--base-strategy {request.base_strategy}: with the winner's parameters it is not the "
+            f"configuration that was evaluated; search on it, or leave it out for {record.plan.strategy.name}"
+        )
+    return config.replaced(name=request.name), parent
+
+
+def _code_refusals(record: Record) -> list[str]:
+    if record.code_hash == code_digest():
+        return []
+    return [f"the code changed since the experiment ({record.code_hash[:10]} then, {code_digest()[:10]} now)"]
+
+
+def _look_refusals(lab: Lab, record: Record) -> list[str]:
+    dates = record.plan.split.holdout
+    if dates is None:
+        return []
+    found = []
+    for family in sorted({lab.family(symbol) for symbol in record.plan.symbols}):
+        looks = lab.ledger.looks(family, dates)
+        if looks:
+            found.append(
+                f"the hold-out {dates} of {family} was opened {len(looks)} times before, last for "
+                f"{looks[-1].purpose}: it is no longer unseen"
+            )
+        if count := lab.ledger.count(family, dates.start, dates.end):
+            found.append(
+                f"{count:,} trials were made on {family} within the hold-out {dates}: it is no longer unseen"
+            )
+    return found
+
+
+def _open_holdout(lab: Lab, record: Record, config: IbsConfig, name: str) -> dict[str, Mapping[str, float]]:
+    """Count the look, then run the winner on the hold-out; measures by symbol, empty without a hold-out."""
+    plan, dates = record.plan, record.plan.split.holdout
+    if dates is None:
+        return {}
+    for family, symbol in _once_per_family(lab, plan.symbols):
+        purpose = f"promotion of {name}"
+        lab.ledger.look(family, symbol, dates, purpose=purpose, now=lab.now(), experiment_id=record.id)
+    found = {}
+    for symbol in plan.symbols:
+        data = load_data(plan, lab.book, lab.family(symbol), symbol, dates)
+        found[symbol] = lab.backtest(config, data, dates.span)
+    return found
+
+
+def _once_per_family(lab: Lab, symbols: Sequence[str]) -> list[tuple[str, str]]:
+    return list({lab.family(symbol): symbol for symbol in reversed(symbols)}.items())
+
+
+def _holdout_refusals(record: Record, holdout: Mapping[str, Mapping[str, float]]) -> list[str]:
+    least = record.plan.limits.min_test_sharpe
+    return [
+        f"the hold-out Sharpe ratio on {symbol} is {measures['sharpe']:.2f}; it must be above {least:g}"
+        for symbol, measures in holdout.items()
+        if not measures["sharpe"] > least
+    ]
+
+
+def _refuse(record: Record, winner: Ranked, refusals: Sequence[str], request: Request) -> None:
+    if refusals and not request.force:
+        raise PromotionRefused(
+            f"experiment {record.id}, variant {winner.variant} is refused: {'; '.join(refusals)}. "
+            "--force --reason TEXT promotes it all the same, and is recorded"
+        )
+
+
+def _entry(
+    lab: Lab,
+    record: Record,
+    request: Request,
+    config: IbsConfig,
+    parent: IbsConfig,
+    judgement: Judgement,
+    holdout: Mapping[str, Mapping[str, float]],
+    refusals: Sequence[str],
+) -> Entry:
+    before, after = parent.model_dump(mode="json"), config.model_dump(mode="json")
+    changes = {
+        path: (value_at(before, path), value_at(after, path))
+        for path in record.plan.parameters
+        if value_at(before, path) != value_at(after, path)
+    }
+    return Entry(
+        name=request.name,
+        day=lab.now().date(),
+        config_hash=config.config_hash,
+        parent=parent.name,
+        parent_hash=parent.config_hash,
+        grandparent=_parent_of(lab, parent),
+        experiment=record.id,
+        experiment_name=record.name,
+        code_hash=record.code_hash,
+        data_hashes=record.data_hashes,
+        symbols=record.plan.symbols,
+        ranges=_ranges(record),
+        changes=changes,
+        judgement=judgement,
+        holdout=dict(holdout),
+        refusals=tuple(refusals),
+        reason=request.reason.strip() if refusals else "",
+        expected_impact=request.expected_impact.strip(),
+    )
+
+
+def _ranges(record: Record) -> dict[str, DateRange]:
+    split = record.plan.split
+    named = {"train": split.train, "test": split.validation, "hold-out": split.holdout}
+    return {name: dates for name, dates in named.items() if dates is not None}
+
+
+def _parent_of(lab: Lab, parent: IbsConfig) -> str | None:
+    query = select(Genealogy.parent).where(Genealogy.config_hash == parent.config_hash)
+    with lab.database.read() as connection:
+        found: str | None = connection.scalar(query.order_by(Genealogy.id.desc()).limit(1))
+    return found
+
+
+def _remember(
+    lab: Lab, record: Record, request: Request, config: IbsConfig, parent: IbsConfig, entry: Entry
+) -> None:
+    with lab.database.write() as connection:
+        connection.execute(
+            insert(Genealogy).values(
+                strategy=request.name,
+                config_hash=config.config_hash,
+                parent=parent.name,
+                parent_hash=parent.config_hash,
+                grandparent=entry.grandparent,
+                experiment_id=record.id,
+                changes=json.dumps(entry.changes),
+                forced=entry.reason or None,
+                promoted=lab.now().isoformat(timespec="seconds"),
+            )
+        )
+
+
+def _replace(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(text, encoding="utf-8", newline="\n")
+    os.replace(partial, path)

@@ -1,0 +1,90 @@
+"""Which variants are best: by their mean over symbols and windows, on the ranges that did not train them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, func, select
+
+from research.experiments.models import METRICS, PARTS, Run
+from research.experiments.store import METRIC_COLUMNS, Record, Store
+from research.experiments.variants import Parameters
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ranked:
+    """A variant with the means of its measures over symbols and windows; None where one is undefined.
+
+    verified says that Backtrader gave the same in every run that the means are of.
+    """
+
+    variant: int
+    parameters: Parameters
+    train: dict[str, float | None]
+    test: dict[str, float | None]
+    verified: bool
+
+
+def ranking(
+    store: Store,
+    record: Record,
+    *,
+    by: str | None = None,
+    limit: int | None = None,
+    part: str = "test",
+    symbols: Sequence[str] = (),
+    windows: Sequence[int] = (),
+) -> list[Ranked]:
+    """Return the variants whose measure `by` is defined everywhere, best first; equals by their number.
+
+    part      `test`: by the validation range; `train`: by the training range
+    symbols, windows   only these; all by default
+    """
+    chosen_symbols = symbols or record.plan.symbols
+    chosen_windows = windows or range(len(record.plan.windows))
+    score: ColumnElement[Any] = Run.__table__.c[f"{part}_{by or record.plan.select_by}"]
+    query = (
+        _means()
+        .where(Run.experiment_id == record.id)
+        .where(Run.symbol.in_(chosen_symbols), Run.window_number.in_(chosen_windows))
+        .group_by(Run.variant)
+        .having(func.count(score) == len(chosen_symbols) * len(chosen_windows))
+        .order_by(func.avg(score).desc(), Run.variant)
+        .limit(limit)
+    )
+    with store.database.read() as connection:
+        rows = connection.execute(query).all()
+    return [_ranked(row._mapping) for row in rows]
+
+
+def chosen_by_window(store: Store, record: Record, *, by: str | None = None) -> list[Ranked | None]:
+    """Return, per window, the variant that is best on its training range; None where none is defined."""
+    found = []
+    for number in range(len(record.plan.windows)):
+        best = ranking(store, record, by=by, limit=1, part="train", windows=[number])
+        found.append(best[0] if best else None)
+    return found
+
+
+def _means() -> Select[Any]:
+    measures = [func.avg(Run.__table__.c[name]).label(name) for name in METRIC_COLUMNS]
+    return select(
+        Run.variant,
+        func.min(Run.parameters).label("parameters"),
+        func.min(Run.verified).label("verified"),
+        *measures,
+    )
+
+
+def _ranked(row: Any) -> Ranked:
+    train, test = ({name: row[f"{part}_{name}"] for name in METRICS} for part in PARTS)
+    return Ranked(
+        variant=row["variant"],
+        parameters=json.loads(row["parameters"]),
+        train=train,
+        test=test,
+        verified=bool(row["verified"]),
+    )

@@ -1,0 +1,77 @@
+"""What commands and pages ask of an experiment that is finished: its verified winners and their judgement."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+
+from research.experiments.analysis import Judgement, judgement
+from research.experiments.errors import ExperimentError
+from research.experiments.evaluation import Data, code_digest
+from research.experiments.execution import Lab
+from research.experiments.models import FINISHED
+from research.experiments.selection import Ranked, ranking
+from research.experiments.store import Record
+from research.experiments.verification import verify, winners
+
+
+def finished(lab: Lab, number: int) -> Record:
+    """Return an experiment that has a result; ExperimentError saying what to do about any other."""
+    record = lab.store.record(number)
+    if record.status != FINISHED:
+        what = {
+            "running": f"{record.done:,} of {record.runs:,} runs are there; `resume {number}` does the rest",
+            "unsuccessful": "it ended without a result; `export` has the errors of its runs",
+            "mismatch": "sweep and Backtrader disagree about a winner; it has no result",
+        }
+        raise ExperimentError(f"experiment {number} is {record.status}: {what[record.status]}")
+    return record
+
+
+def verified_ranking(
+    lab: Lab, record: Record, *, by: str | None = None, top: int | None = None
+) -> list[Ranked]:
+    """Return the best variants, all of them run in Backtrader: those that were not are run now.
+
+    ExperimentError where code or data changed meanwhile, so that this cannot be done; EngineMismatch.
+    """
+    limit = top or record.plan.top
+    if not all(each.verified for each in ranking(lab.store, record, by=by, limit=limit)):
+        keys = winners(lab.store, record, by=by, top=limit)
+        verify(lab.store, record, keys, same_data(lab, record), backtest=lab.backtest)
+    return ranking(lab.store, record, by=by, limit=limit)
+
+
+def same_data(lab: Lab, record: Record) -> Callable[[str], Data]:
+    """Return how to load the bars of an experiment; ExperimentError where they or the code changed."""
+    if record.code_hash != code_digest():
+        raise ExperimentError(
+            f"experiment {record.id}: the code changed since ({record.code_hash[:10]} then, "
+            f"{code_digest()[:10]} now); what was not checked then cannot be checked now: run the search anew"
+        )
+
+    @cache
+    def load(symbol: str) -> Data:
+        data = lab.data(record.plan, symbol)
+        if data.hash != record.data_hashes[symbol]:
+            raise ExperimentError(
+                f"experiment {record.id}: the bars of {symbol} changed since; run the search anew"
+            )
+        return data
+
+    return load
+
+
+def judged(lab: Lab, record: Record, winner: Ranked) -> Judgement:
+    """Return the judgement of a variant by the limits of its experiment and by the ledger as it is now."""
+    symbols = record.plan.symbols
+    return judgement(
+        lab.store,
+        lab.ledger,
+        record,
+        winner,
+        families={symbol: lab.family(symbol) for symbol in symbols},
+        sessions_per_year={
+            symbol: float(lab.book.session(symbol).template.sessions_per_year) for symbol in symbols
+        },
+    )

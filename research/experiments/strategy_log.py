@@ -1,0 +1,132 @@
+"""The strategy file that promotion writes, and `STRATEGY_LOG.md`: what was promoted, and what came of it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from lockstep.strategy.ibs_decision import IbsConfig
+from research.experiments.analysis import Judgement
+from research.experiments.errors import ExperimentError
+from research.experiments.split import DateRange
+from research.experiments.variants import spelled
+
+_TITLE = "# Strategy log\n\nWhat was promoted, why, and what came of it. Written by `experiments.py`.\n"
+_UNKNOWN = "- actual impact: not measured yet"
+_ACTUAL = "- actual impact"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One promotion; `changes` are path -> (before, after), `holdout` measures by symbol."""
+
+    name: str
+    day: date
+    config_hash: str
+    parent: str
+    parent_hash: str
+    grandparent: str | None
+    experiment: int
+    experiment_name: str
+    code_hash: str
+    data_hashes: Mapping[str, str]
+    symbols: tuple[str, ...]
+    ranges: Mapping[str, DateRange]
+    changes: Mapping[str, tuple[Any, Any]]
+    judgement: Judgement
+    holdout: Mapping[str, Mapping[str, float]]
+    refusals: tuple[str, ...]
+    reason: str
+    expected_impact: str
+
+    def lines(self) -> list[str]:
+        """Return the entry's statements, one per line."""
+        above = f", grandparent {self.grandparent}" if self.grandparent else ""
+        ranges = ", ".join(f"{name} {dates}" for name, dates in self.ranges.items())
+        changes = ", ".join(
+            f"{path} {spelled(old)} → {spelled(new)}" for path, (old, new) in self.changes.items()
+        )
+        evidence = self.judgement.evidence
+        pbo = "not measured" if evidence.pbo is None else f"{evidence.pbo:.0%}"
+        gate = f"forced: {self.reason}" if self.refusals else "passed"
+        return [
+            f"parent: {self.parent} ({self.parent_hash[:10]}){above}",
+            f"experiment: {self.experiment} {self.experiment_name}, {', '.join(self.symbols)}, {ranges}",
+            f"changes: {changes or 'none'}",
+            *self._measures(),
+            f"evidence: {evidence.trials:,} trials counted, PBO {pbo}, deflated Sharpe {evidence.dsr:.1%}",
+            f"gate: {gate}",
+            *(f"overruled: {refusal}" for refusal in self.refusals),
+            f"expected impact: {self.expected_impact or 'not stated'}",
+        ]
+
+    def _measures(self) -> list[str]:
+        winner = self.judgement.winner
+        ranges = {"train": winner.train, "test": winner.test}
+        ranges |= {f"hold-out {symbol}": dict(found) for symbol, found in self.holdout.items()}
+        found = [f"{name}: {_measured(measures)}" for name, measures in ranges.items()]
+        return found if self.holdout else [*found, "hold-out: none was sealed"]
+
+
+def _measured(found: Mapping[str, float | None]) -> str:
+    def number(name: str, form: str) -> str:
+        value = found.get(name)
+        return "undefined" if value is None else format(value, form)
+
+    return (
+        f"Sharpe {number('sharpe', '.2f')}, CAGR {number('cagr', '.1%')}, drawdown "
+        f"{number('max_drawdown_fraction', '.1%')}, {number('trades', ',.0f')} trades, "
+        f"P&L {number('net_profit', ',.0f')} USD"
+    )
+
+
+def strategy_yaml(config: IbsConfig, entry: Entry) -> str:
+    """Return the strategy file: the metadata as comments, which the configuration does not read."""
+    head = [f"promoted {entry.day} from experiment {entry.experiment}", *entry.lines()]
+    head += [f"config {entry.config_hash}", f"code {entry.code_hash}"]
+    head += [f"data {symbol} {value}" for symbol, value in entry.data_hashes.items()]
+    comments = "".join(f"# {' '.join(line.split())}\n" for line in head)
+    return f"{comments}{config.to_yaml()}"
+
+
+def append_entry(log: Path, entry: Entry) -> None:
+    """Add an entry to the log, which is made where it is missing."""
+    lines = "".join(f"- {' '.join(line.split())}\n" for line in entry.lines())
+    _edit(log, lambda text: f"{text.rstrip()}\n\n## {entry.name} ({entry.day})\n\n{lines}{_UNKNOWN}\n")
+
+
+def fill_in_actual(log: Path, name: str, day: date, measured: str) -> None:
+    """Put the actual impact where it was left open, or below an earlier one.
+
+    ExperimentError where the log has no entry of that name.
+    """
+
+    def edit(text: str) -> str:
+        start = text.find(f"\n## {name} (")
+        if start < 0:
+            raise ExperimentError(f"{log}: has no entry of {name}; promote it first, or give --log")
+        stop = text.find("\n## ", start + 1)
+        stop = len(text) if stop < 0 else stop
+        line = f"{_ACTUAL} ({day}): {measured}"
+        section = text[start:stop]
+        section = section.replace(_UNKNOWN, line) if _UNKNOWN in section else f"{section.rstrip()}\n{line}\n"
+        return text[:start] + section + text[stop:]
+
+    if not log.is_file():
+        raise ExperimentError(f"{log}: there is no strategy log; promote something first, or give --log")
+    _edit(log, edit)
+
+
+def _edit(log: Path, change: Any) -> None:
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(log.with_name(f".{log.name}.lock")):
+        text = change(log.read_text(encoding="utf-8") if log.is_file() else _TITLE)
+        partial = log.with_name(f".{log.name}.partial")
+        partial.write_text(text, encoding="utf-8", newline="\n")
+        os.replace(partial, log)

@@ -1,0 +1,131 @@
+"""What the command line prints about experiments."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from research.experiments.analysis import Judgement, SymbolEvidence
+from research.experiments.comparison import MEASURES, Comparison
+from research.experiments.models import FAILED
+from research.experiments.planning import spoken
+from research.experiments.selection import Ranked
+from research.experiments.store import Record, Store
+from research.experiments.variants import spelled
+from research.report.numbers import count, percent, ratio, usd
+
+_FORMS = {
+    "trades": count, "net_profit": usd, "cagr": percent, "max_drawdown_fraction": percent,
+    "win_rate": percent, "exposure": percent,
+}  # fmt: skip
+
+
+def _table(*columns: str, left: Sequence[str] = ()) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
+    for column in columns:
+        table.add_column(column, justify="left" if column in left else "right", no_wrap=column not in left)
+    return table
+
+
+def print_list(console: Console, records: Sequence[Record]) -> None:
+    """Print one line per experiment."""
+    table = _table(
+        "id", "name", "kind", "status", "runs", "symbols", "searched", "took", left=("name", "kind", "status")
+    )
+    for each in records:
+        runs = count(each.runs) if each.done == each.runs else f"{count(each.done)} of {count(each.runs)}"
+        searched = each.plan.split.searched
+        table.add_row(
+            str(each.id), each.name, each.kind, each.status, runs, ", ".join(each.plan.symbols),
+            f"{searched.start} – {searched.end}", spoken(each.seconds),
+        )  # fmt: skip
+    console.print(table if records else "no experiment yet")
+
+
+def print_summary(console: Console, store: Store, record: Record) -> None:
+    """Print what was searched, the success rate and the time taken."""
+    plan = record.plan
+    failed = int((store.runs(record.id, "status")["status"] == FAILED).sum())
+    succeeded = record.done - failed
+    console.print(
+        f"experiment {record.id} · {record.name} · {record.kind} search · {record.status}", style="bold"
+    )
+    console.print(
+        f"{succeeded:,} of {record.done:,} runs succeeded ({percent(succeeded / max(1, record.done))}), "
+        f"{spoken(record.seconds)}, {record.done / max(record.seconds, 1e-9):,.0f} runs/s",
+        highlight=False,
+    )
+    where = f"train {plan.split.train}, test {plan.split.validation}"
+    if plan.walk_forward:
+        where = f"{len(plan.windows)} windows of {plan.walk_forward} from {plan.split.searched}"
+    sealed = f", hold-out {plan.split.holdout} sealed" if plan.split.holdout else ""
+    console.print(f"{', '.join(plan.symbols)}: {where}{sealed}", highlight=False)
+
+
+def print_top(console: Console, ranked: Sequence[Ranked], by: str) -> None:
+    """Print the best variants, each the same in Backtrader."""
+    table = _table("#", "parameters", "train", f"test {by}", "trades", "P&L", "DD", "PF", left=["parameters"])
+    for number, each in enumerate(ranked, start=1):
+        table.add_row(
+            str(number),
+            ", ".join(f"{path} {spelled(value)}" for path, value in each.parameters.items()),
+            _measure(by, each.train[by]),
+            _measure(by, each.test[by]),
+            count(each.test["trades"]),
+            usd(each.test["net_profit"]),
+            percent(each.test["max_drawdown_fraction"]),
+            ratio(each.test["profit_factor"]),
+        )
+    console.print(table)
+    console.print(
+        "Each of these runs was made again in Backtrader, with the same trades and profit.", style="dim"
+    )
+
+
+def print_judgement(console: Console, found: Judgement) -> None:
+    """Print the evidence about the winner and every check of the gate."""
+    for each in found.symbols:
+        console.print(evidence_line(each), highlight=False, soft_wrap=True)
+    for check in found.verdict.checks:
+        mark = "passed" if check.passed else "failed"
+        console.print(f"  {mark}  {check.name}: {check.sentence}", highlight=False, soft_wrap=True)
+
+
+def evidence_line(found: SymbolEvidence) -> str:
+    """Return trials, noise, overfitting and deflation of one symbol in a sentence."""
+    pbo = "not measured" if found.overfitting is None else percent(found.overfitting.probability)
+    earlier = f" and {found.earlier:,.0f} of earlier searches" if found.earlier else ""
+    return (
+        f"{found.symbol}: the ledger counts {found.counted:,} trials on {found.family} over these dates; "
+        f"{found.effective.number:,.0f} independent ones here{earlier}. The best of as many without skill "
+        f"would reach a Sharpe of {found.chance:.2f}. PBO {pbo}, deflated Sharpe {percent(found.dsr)}"
+    )
+
+
+def _measure(name: str, value: float | None) -> str:
+    return percent(value) if name == "cagr" else ratio(value)
+
+
+def print_comparison(console: Console, found: Comparison) -> None:
+    """Print the measures of two strategies side by side, and how sure their difference is."""
+    names = (found.first.config.name, found.second.config.name)
+    table = _table(found.symbol, *names, "difference", left=(found.symbol,))
+    for name in MEASURES:
+        one, other = found.first.metrics[name], found.second.metrics[name]
+        form = _FORMS.get(name, ratio)
+        table.add_row(name.replace("_", " "), form(one), form(other), form(other - one))
+    console.print(table)
+    if found.difference is None:
+        console.print("The two returned the same, or there are too few sessions to tell.", style="dim")
+        return
+    between = found.difference
+    console.print(
+        f"{names[1]} returns {percent(between.estimate)} of capital a year more than {names[0]}, 95% "
+        f"interval {percent(between.low)} to {percent(between.high)}; their sessions correlate by "
+        f"{ratio(found.correlation)}. Both trials are counted.",
+        highlight=False,
+        soft_wrap=True,
+    )

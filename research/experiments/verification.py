@@ -1,0 +1,105 @@
+"""Winners once more, in Backtrader: what is shown as a result is what the engine that trades would do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
+
+from sqlalchemy import select
+
+from lockstep.strategy.ibs_decision import IbsConfig
+from research.backtest import Span, run_backtest
+from research.experiments.errors import EngineMismatch, ExperimentError
+from research.experiments.evaluation import Data
+from research.experiments.models import PARTS, Run
+from research.experiments.selection import chosen_by_window, ranking
+from research.experiments.store import Record, Store
+
+_COMPARED = ("trades", "net_profit")
+
+
+class RunKey(NamedTuple):
+    """Names one run of an experiment."""
+
+    symbol: str
+    window: int
+    variant: int
+
+
+Backtest = Callable[[IbsConfig, Data, Span], Mapping[str, float]]
+
+
+def backtrader(config: IbsConfig, data: Data, span: Span) -> Mapping[str, float]:
+    """Return the measures of a run of the real engine."""
+    return run_backtest(config, data.history, data.symbol, span=span).metrics
+
+
+def winners(store: Store, record: Record, *, by: str | None = None, top: int | None = None) -> list[RunKey]:
+    """Return the runs of the best variants, and of those that each window of a walk-forward chose."""
+    plan = record.plan
+    best = ranking(store, record, by=by, limit=top or plan.top)
+    found = [
+        RunKey(symbol, window, each.variant)
+        for each in best
+        for symbol in plan.symbols
+        for window in range(len(plan.windows))
+    ]
+    if len(plan.windows) > 1:
+        chosen = enumerate(chosen_by_window(store, record, by=by))
+        found += [
+            RunKey(symbol, window, each.variant)
+            for window, each in chosen
+            if each is not None
+            for symbol in plan.symbols
+        ]
+    return list(dict.fromkeys(found))
+
+
+def verify(
+    store: Store,
+    record: Record,
+    keys: Iterable[RunKey],
+    data: Callable[[str], Data],
+    *,
+    backtest: Backtest = backtrader,
+    advance: Callable[[], None] | None = None,
+) -> None:
+    """Run each of `keys` in Backtrader, unless that was done; EngineMismatch at the first difference.
+
+    Trades and net profit must be equal, bit for bit, on both ranges.
+    """
+    for key in keys:
+        row = _stored(store, record, key)
+        if not row["verified"]:
+            _compare(record, key, row, data(key.symbol), backtest)
+            store.mark_verified(record.id, *key)
+        if advance is not None:
+            advance()
+
+
+def _compare(record: Record, key: RunKey, row: Any, data: Data, backtest: Backtest) -> None:
+    config = record.plan.space.variant(key.variant).config
+    if config is None:
+        raise ExperimentError(f"experiment {record.id}: variant {key.variant} has no valid configuration")
+    window = record.plan.windows[key.window]
+    for part in PARTS:
+        dates = window.train if part == "train" else window.test
+        found = backtest(config, data, dates.span)
+        for name in _COMPARED:
+            kept = row[f"{part}_{name}"]
+            if kept != found[name]:
+                raise EngineMismatch(
+                    f"experiment {record.id}, variant {key.variant} on {key.symbol}, {dates}: {name} is "
+                    f"{kept!r} in the sweep and {found[name]!r} in Backtrader; do not use this experiment, "
+                    "report the variant"
+                )
+
+
+def _stored(store: Store, record: Record, key: RunKey) -> Any:
+    columns = [Run.__table__.c[f"{part}_{name}"] for part in PARTS for name in _COMPARED]
+    this = (Run.symbol == key.symbol, Run.window_number == key.window, Run.variant == key.variant)
+    with store.database.read() as connection:
+        row = connection.execute(
+            select(Run.verified, *columns).where(Run.experiment_id == record.id, *this)
+        ).one()
+    return row._mapping

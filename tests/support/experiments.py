@@ -1,0 +1,155 @@
+"""Experiments without waiting: an evaluator and an engine that agree, over invented returns."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lockstep.errors import StrategyError
+from lockstep.market.history import History, SeriesKey
+from lockstep.metrics import summary
+from lockstep.strategy.ibs_decision import IbsConfig
+from research.backtest import Span, run_backtest
+from research.experiments.database import Database
+from research.experiments.evaluation import Data
+from research.experiments.execution import Lab
+from research.experiments.models import METRICS
+from research.experiments.plan import Plan
+from research.experiments.split import Split
+from research.sweep import SweepResult
+
+ROOT = Path(__file__).resolve().parents[2]
+BASELINE = ROOT / "configs/strategies/baseline_v1.yaml"
+GRID = ROOT / "configs/grids/baseline_grid.yaml"
+SPLIT = Split.model_validate(
+    {
+        "train": ["2010-01-04", "2011-12-30"],
+        "validation": ["2012-01-03", "2012-12-31"],
+        "holdout": ["2013-01-02", "2013-12-31"],
+    }
+)
+NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
+BLOCKS, SKETCH = 16, 64
+
+# Variants of this value fail in the toy engine, as one does that reads what is not there.
+BROKEN = 7
+
+
+def noon() -> datetime:
+    return NOON
+
+
+def plan(**changes: Any) -> Plan:
+    """Return a plan of 3 x 2 variants on COMP."""
+    content: dict[str, Any] = {
+        "name": "trial",
+        "strategy": IbsConfig.load(BASELINE),
+        "symbols": ("COMP",),
+        "parameters": {"entry.high": (0.1, 0.2, 0.3), "max_bars": (3, 5)},
+        "split": SPLIT,
+        **changes,
+    }
+    return Plan.model_validate(content)
+
+
+def toy_returns(config: IbsConfig, symbol: str, span: Span, sessions: int) -> NDArray[np.float64]:
+    """Return session returns that depend on the configuration's rules, the symbol and the dates only."""
+    text = f"{config.config_hash} {symbol} {span.start} {span.end}"
+    seed = int(hashlib.sha256(text.encode()).hexdigest()[:12], 16)
+    common = np.random.default_rng(int(hashlib.sha256(f"{symbol} {span}".encode()).hexdigest()[:12], 16))
+    drift = 0.0006 * (1.0 - abs(config.entry[1] - 0.2))
+    own = np.random.default_rng(seed).normal(drift, 0.004, sessions)
+    return own + common.normal(0.0, 0.006, sessions)
+
+
+def toy_measures(config: IbsConfig, history: History, symbol: str, span: Span) -> dict[str, float]:
+    if config.max_bars == BROKEN:
+        raise StrategyError(f"{config.name}: max_bars {BROKEN} is broken here")
+    bars = history.series(SeriesKey(symbol, config.bars))
+    rows = span.select(bars, history.markets[symbol])
+    returns = toy_returns(config, symbol, span, rows.stop - rows.start)
+    equity = config.capital * (1.0 + np.cumsum(returns))
+    found = summary(
+        equity=equity,
+        session=np.arange(returns.size),
+        trade_pnl=returns[::5] * config.capital,
+        trade_bars_held=np.ones(returns[::5].size),
+        position=np.ones(returns.size),
+        traded_notional=1.0,
+        capital=config.capital,
+    )
+    return {name: float(value) for name, value in found.items()}
+
+
+def toy_sweep(
+    configs: Sequence[IbsConfig],
+    history: History,
+    symbol: str,
+    *,
+    span: Span | None = None,
+    on_done: Any = None,
+) -> SweepResult:
+    """An evaluator of the sweep's form."""
+    span = span or Span()
+    rows = [toy_measures(config, history, symbol, span) for config in configs]
+    returns = [
+        toy_returns(config, symbol, span, int(row["sessions"]))
+        for config, row in zip(configs, rows, strict=True)
+    ]
+    result = SweepResult(
+        metrics={name: np.array([row[name] for row in rows]) for name in METRICS},
+        blocks=np.array([_blocks(each) for each in returns]),
+        sketch=np.array([_sketch(each) for each in returns]),
+    )
+    if on_done is not None:
+        on_done(range(len(configs)), result)
+    return result
+
+
+def toy_backtest(config: IbsConfig, data: Data, span: Span) -> Mapping[str, float]:
+    """An engine that agrees with `toy_sweep`."""
+    return toy_measures(config, data.history, data.symbol, span)
+
+
+def slow_sweep(
+    configs: Sequence[IbsConfig],
+    history: History,
+    symbol: str,
+    *,
+    span: Span | None = None,
+    on_done: Any = None,
+) -> SweepResult:
+    """The sweep's form over Backtrader, one configuration after the other: the slow, obvious one."""
+    results = [run_backtest(config, history, symbol, span=span) for config in configs]
+    returns = [
+        result.equity["equity"].diff().fillna(0.0).to_numpy() / result.config.capital for result in results
+    ]
+    return SweepResult(
+        metrics={name: np.array([float(each.metrics[name]) for each in results]) for name in METRICS},
+        blocks=np.array([_blocks(each) for each in returns]),
+        sketch=np.array([_sketch(each) for each in returns]),
+    )
+
+
+def _blocks(returns: NDArray[np.float64]) -> NDArray[np.float64]:
+    parts = np.array_split(returns, BLOCKS)
+    return np.array([(part.sum(), (part**2).sum(), part.size) for part in parts], dtype=np.float64)
+
+
+def _sketch(returns: NDArray[np.float64]) -> NDArray[np.float64]:
+    random = np.random.default_rng(5)
+    signs = random.choice((-1.0, 1.0), returns.size)
+    return np.bincount(random.integers(0, SKETCH, returns.size), signs * returns, SKETCH)
+
+
+def toy_lab(database: Database, **changes: Any) -> Lab:
+    """Return a lab over invented returns, where it is always noon."""
+    return Lab(
+        **{"database": database, "evaluator": toy_sweep, "backtest": toy_backtest, "now": noon, **changes}
+    )

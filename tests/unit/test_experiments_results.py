@@ -1,0 +1,376 @@
+"""What is made of finished experiments: samples, sensitivity, page, tables, export, plans, estimates."""
+
+from __future__ import annotations
+
+import math
+from io import StringIO
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from lockstep.errors import ConfigError
+from research.experiments import tables
+from research.experiments.comparison import compare
+from research.experiments.database import Database
+from research.experiments.errors import ExperimentError
+from research.experiments.execution import Lab
+from research.experiments.export import export
+from research.experiments.kept_returns import even_groups, pooled_sample, sample_of_moments
+from research.experiments.page import page_data, page_html, write_page
+from research.experiments.planning import (
+    Choices,
+    Estimate,
+    estimate,
+    make_plan,
+    require_affordable,
+    require_selectable,
+    spoken,
+)
+from research.experiments.progress import ScreenListener, on_screen
+from research.experiments.selection import ranking
+from research.experiments.sensitivity import by_pair, by_value, importance, neighbourhood, scores
+from research.experiments.service import judged, verified_ranking
+from research.experiments.store import Record
+from research.validation.sharpe import SharpeSample
+from support.experiments import BASELINE, GRID, SPLIT, plan, toy_lab, toy_returns
+
+WIDE = {
+    "entry.high": (0.1, 0.15, 0.2, 0.25, 0.3),
+    "exit.low": (0.5, 0.6, 0.7, 0.8),
+    "stop.percent": (None, 2.0),
+}
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
+    folder = tmp_path_factory.mktemp("results")
+    return toy_lab(Database.open(f"sqlite:///{folder / 'experiments.db'}"))
+
+
+@pytest.fixture(scope="module")
+def record(lab: Lab) -> Record:
+    return lab.run(plan(parameters=WIDE))
+
+
+@pytest.fixture(scope="module")
+def forward(lab: Lab) -> Record:
+    return lab.run(plan(name="for/ward", walk_forward="1y/6m/6m", symbols=("COMP", "SPX")))
+
+
+def printed(print_it: object, *arguments: object) -> str:
+    stream = StringIO()
+    print_it(Console(file=stream, width=200), *arguments)  # type: ignore[operator]
+    return stream.getvalue()
+
+
+class TestSamples:
+    @given(st.integers(10, 400), st.integers(0, 50))
+    def test_moments_give_the_sample(self, size: int, seed: int) -> None:
+        returns = np.random.default_rng(seed).normal(0.001, 0.01, size)
+        raw = np.array([size, *(float((returns**power).sum()) for power in (1, 2, 3, 4))])
+        found, expected = sample_of_moments(raw), SharpeSample.of(returns)
+        assert found.ratio == pytest.approx(expected.ratio, rel=1e-9)
+        assert found.skew == pytest.approx(expected.skew, abs=1e-7)
+        assert found.kurtosis == pytest.approx(expected.kurtosis, rel=1e-7)
+        assert found.periods == size
+
+    def test_windows_are_pooled_as_if_they_were_one(self, lab: Lab, forward: Record) -> None:
+        best = ranking(lab.store, forward)[0]
+        tests = range(len(forward.plan.windows))
+        found = pooled_sample(lab.store, forward, best.variant, "COMP", list(tests))
+        config = forward.plan.space.variant(best.variant).config
+        assert config is not None
+        parts = []
+        for number in tests:
+            runs = lab.store.runs(
+                forward.id, "symbol", "window_number", "test_sessions", variant=best.variant
+            )
+            mine = runs[(runs["symbol"] == "COMP") & (runs["window_number"] == number)]
+            span = forward.plan.windows[number].test.span
+            parts.append(toy_returns(config, "COMP", span, int(mine["test_sessions"].iloc[0])))
+        expected = SharpeSample.of(np.concatenate(parts))
+        assert found.periods == expected.periods
+        assert found.ratio == pytest.approx(expected.ratio, rel=1e-4)
+        assert found.skew == pytest.approx(expected.skew, abs=1e-3)
+        assert found.kurtosis == pytest.approx(expected.kurtosis, rel=1e-3)
+
+    @given(st.lists(st.integers(1, 300), min_size=4, max_size=60))
+    def test_groups_are_even_rising_and_none_is_empty(self, counts: list[int]) -> None:
+        group = even_groups(np.array(counts, dtype=np.float64))
+        assert group[0] == 0
+        assert set(np.diff(group)) <= {0, 1}
+        assert (group[-1] + 1) % 2 == 0 or group[-1] == 0
+        assert group[-1] < 16
+
+
+class TestSensitivity:
+    def test_scores_know_their_places(self, lab: Lab, record: Record) -> None:
+        found = scores(lab.store, record, "sharpe")
+        assert found.variants.tolist() == list(range(40))
+        for variant, places in zip(found.variants, found.places, strict=True):
+            assert places.tolist() == list(record.plan.space.places(int(variant)).values())
+
+    def test_a_planted_parameter_is_the_important_one(self, lab: Lab, record: Record) -> None:
+        found = scores(lab.store, record, "sharpe")
+        planted = type(found)(
+            variants=found.variants,
+            places=found.places,
+            train=found.train,
+            test=found.places[:, 1] + np.random.default_rng(0).normal(0, 0.01, found.test.size),
+        )
+        measured = importance(record.plan, planted)
+        assert measured is not None
+        assert next(iter(measured.drop)) == "exit.low"
+        assert measured.drop["exit.low"] > 10 * abs(measured.drop["stop.percent"])
+        assert measured.explained > 0.5
+
+    def test_on_noise_little_is_explained(self, lab: Lab, record: Record) -> None:
+        found = scores(lab.store, record, "sharpe")
+        noise = type(found)(
+            variants=found.variants, places=found.places, train=found.train,
+            test=np.random.default_rng(1).normal(size=found.test.size),
+        )  # fmt: skip
+        measured = importance(record.plan, noise)
+        assert measured is not None
+        assert measured.explained < 0.3
+
+    def test_too_few_runs_have_no_importance(self, lab: Lab, forward: Record) -> None:
+        assert importance(forward.plan, scores(lab.store, forward, "sharpe")) is None
+
+    def test_tables_by_value(self, lab: Lab, record: Record) -> None:
+        found = scores(lab.store, record, "sharpe")
+        frame = by_value(record.plan, found, "stop.percent")
+        assert frame.index.tolist() == ["none", "2"]
+        assert frame["count"].tolist() == [20, 20]
+        assert frame["max"].max() == found.test.max()
+        pair = by_pair(record.plan, found, "entry.high", "stop.percent")
+        assert pair.shape == (5, 2)
+        assert float(pair.to_numpy().mean()) == pytest.approx(found.test.mean())
+
+    def test_the_neighbourhood_is_one_step_away(self, lab: Lab, record: Record) -> None:
+        found = scores(lab.store, record, "sharpe")
+        around = neighbourhood(record.plan, found, 0)
+        assert [text for text, _, _ in around.rows] == [
+            "stop.percent none → 2", "exit.low 0.5 → 0.6", "entry.high 0.1 → 0.15",
+        ]  # fmt: skip
+        assert around.worst == min(test for _, _, test in around.rows)
+        assert not around.nearest
+
+    def test_among_drawn_runs_the_nearest_are_taken(self, lab: Lab, record: Record) -> None:
+        found = scores(lab.store, record, "sharpe")
+        keep = np.isin(found.variants, [0, 9, 30, 39])
+        few = type(found)(
+            variants=found.variants[keep],
+            places=found.places[keep],
+            train=found.train[keep],
+            test=found.test[keep],
+        )
+        around = neighbourhood(record.plan, few, 0)
+        assert around.nearest
+        assert len(around.rows) == 3
+        alone = type(found)(
+            variants=found.variants[:1], places=found.places[:1], train=found.train[:1], test=found.test[:1]
+        )
+        assert math.isnan(neighbourhood(record.plan, alone, 0).mean)
+
+
+class TestPage:
+    def test_the_page_is_complete_and_deterministic(self, lab: Lab, record: Record, tmp_path: Path) -> None:
+        first, second = (page_html(page_data(lab, record)) for _ in range(2))
+        assert first == second
+        for title in (
+            "Verdict", "Top runs", "Training against test", "Neighbourhood of the winner",
+            "All trials on COMP", "Choosing the best on COMP", "Parameter importance",
+            "sharpe by exit.low", "Provenance",
+        ):  # fmt: skip
+            assert f"<h2>{title}</h2>" in first
+        assert first.count("<h2>sharpe by ") == 3
+        assert str(tmp_path) not in first
+
+    def test_walk_forward_and_names_that_are_no_file_names(
+        self, lab: Lab, forward: Record, tmp_path: Path
+    ) -> None:
+        path = write_page(page_data(lab, forward, "cagr"), tmp_path)
+        assert path.name == f"experiment-{forward.id}-for-ward.html"
+        text = path.read_text()
+        assert "<h2>Walk-forward</h2>" in text
+        assert "windows above zero" in text
+        assert "Too few runs" in text
+        assert list(tmp_path.iterdir()) == [path]
+
+    def test_a_single_variant(self, lab: Lab) -> None:
+        single = lab.run(plan(name="<one>", parameters={"max_bars": (4,)}))
+        text = page_html(page_data(lab, single))
+        assert "There is no other run around it." in text
+        assert "nothing to divide" in text
+        assert "<one>" not in text
+
+
+class TestTables:
+    def test_summary_top_and_judgement(self, lab: Lab, record: Record) -> None:
+        assert "40 of 40 runs succeeded (100.0%)" in printed(tables.print_summary, lab.store, record)
+        ranked = verified_ranking(lab, record)
+        text = printed(tables.print_top, ranked, "sharpe")
+        assert "entry.high" in text
+        text = printed(tables.print_judgement, judged(lab, record, ranked[0]))
+        assert "PBO" in text
+        assert "deflated Sharpe" in text
+
+    def test_list(self, lab: Lab, record: Record) -> None:
+        assert "for/ward" in printed(tables.print_list, lab.store.records()) or record.id
+        assert "no experiment yet" in printed(tables.print_list, [])
+
+    def test_walk_forward_summary(self, lab: Lab, forward: Record) -> None:
+        assert "4 windows of 1y/6m/6m" in printed(tables.print_summary, lab.store, forward)
+
+
+class TestProgress:
+    def test_the_best_so_far_are_shown(self, lab: Lab) -> None:
+        search = plan(name="shown", parameters=WIDE)
+        listener = ScreenListener(search)
+        done = lab.run(search, listener)
+        assert listener.evaluated == pytest.approx(done.runs)
+        text = printed(lambda console: console.print(listener))
+        best = ranking(lab.store, done)[0]
+        assert "best so far, not yet checked in Backtrader" in text
+        assert f"{best.test['sharpe']:.3f}" in text
+        assert "runs/s" in text
+
+    def test_on_a_terminal_and_elsewhere(self) -> None:
+        for terminal in (True, False):
+            stream = StringIO()
+            with on_screen(Console(file=stream, force_terminal=terminal), plan()) as listener:
+                listener.begin(10, 0)
+                listener.advance(5)
+            assert bool(stream.getvalue()) is terminal
+
+
+class TestExport:
+    @pytest.mark.parametrize("form", ["csv", "parquet"])
+    def test_all_runs_with_all_digits(self, lab: Lab, record: Record, tmp_path: Path, form: str) -> None:
+        path = export(lab.store, record, form, tmp_path)
+        found = pd.read_csv(path) if form == "csv" else pd.read_parquet(path)
+        runs = lab.store.runs(record.id)
+        assert found["test_sharpe"].tolist() == runs["test_sharpe"].tolist()
+        assert found["p.exit.low"].tolist()[:3] == [0.5, 0.5, 0.6]
+        assert found["p.stop.percent"].isna().sum() == 20
+        assert list(tmp_path.iterdir()) == [path]
+
+    def test_parameters_that_are_no_numbers(self, lab: Lab, tmp_path: Path) -> None:
+        mixed = lab.run(plan(parameters={"stop": (None, {"percent": 2.0}), "direction": ("long", "short")}))
+        found = pd.read_parquet(export(lab.store, mixed, "parquet", tmp_path))
+        assert found["p.stop"].tolist() == ["none", "none", '{"percent": 2.0}', '{"percent": 2.0}']
+        assert found["p.direction"].tolist() == ["long", "short"] * 2
+
+    def test_unknown_format(self, lab: Lab, record: Record, tmp_path: Path) -> None:
+        with pytest.raises(ExperimentError, match="choose one of csv, parquet"):
+            export(lab.store, record, "xlsx", tmp_path)
+
+
+class TestPlanning:
+    def test_flags_go_before_the_file(self) -> None:
+        found = make_plan(
+            BASELINE, GRID, Choices(name="x", symbols=("SPX", "SPX"), dates={"test_end": "2013-12-31"})
+        )
+        assert found.symbols == ("SPX",)
+        assert str(found.split.validation) == "2011-01-01 to 2013-12-31"
+        assert found.split.holdout is not None
+        assert found.runs == 600
+
+    @pytest.mark.parametrize(
+        ("text", "choices", "message"),
+        [
+            ("parameters: {entry.hihg: [0.1]}", {}, "did you mean 'entry.high'"),
+            ("parameters: {max_bars: [1]}", {"symbols": ()}, "no symbol: give --symbols"),
+            ("parameters: {max_bars: [1]}", {}, "no complete train range: give --train-start"),
+            (
+                "parameters: {max_bars: [1]}",
+                {"dates": {"train_start": "yesterday", "train_end": "2012-01-01"}},
+                "yesterday",
+            ),
+            ("parameters: {max_bars: [1]}", {"sample": 0}, "--random 0"),
+            (
+                "parameters: {max_bars: [1]}\nsplit: {train: [2010-01-01, 2011-06-30]}",
+                {"dates": {"test_start": "2011-06-01", "test_end": "2012-01-01"}},
+                "overlap",
+            ),
+            (
+                "parameters: {max_bars: [1]}\n"
+                "split: {train: [2010-01-01, 2010-12-31], validation: [2011-01-01, 2011-12-31]}",
+                {"dates": {"holdout_start": "2012-01-01"}},
+                "no complete holdout range",
+            ),
+        ],
+    )
+    def test_refusals(self, tmp_path: Path, text: str, choices: dict[str, object], message: str) -> None:
+        path = tmp_path / "grid.yaml"
+        path.write_text(text)
+        with pytest.raises((ExperimentError, ConfigError)) as caught:
+            make_plan(BASELINE, path, Choices.model_validate({"name": "x", "symbols": ("COMP",), **choices}))
+        assert message in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+    def test_a_search_beyond_the_budget_says_what_to_do(self) -> None:
+        found = estimate(plan(parameters=WIDE), 5_000, [])
+        assert found.runs == 40
+        require_affordable(plan(), found, 60.0)
+        with pytest.raises(ExperimentError) as caught:
+            require_affordable(plan(parameters=WIDE), Estimate(runs=40, seconds=7_200.0), 600.0)
+        assert str(caught.value).startswith("40 combinations, 40 runs: about 2.0 h, the budget is 10.0 min")
+        assert "--random 3" in str(caught.value)
+        assert "--yes" in str(caught.value)
+
+    def test_past_experiments_correct_the_estimate(self, lab: Lab, record: Record) -> None:
+        slow = type(record)(**{**vars(record), "done": 1_000, "bars": 1_000, "seconds": 50.0})
+        assert estimate(plan(), 100, [slow]).seconds > 100 * estimate(plan(), 100, []).seconds
+        assert estimate(plan(), 100, [record]) == estimate(plan(), 100, [])
+
+    @pytest.mark.parametrize(
+        ("seconds", "text"),
+        [(1.24, "1.2 s"), (30, "30 s"), (150, "2.5 min"), (9_000, "2.5 h"), (200_000, "2.3 days")],
+    )
+    def test_spoken(self, seconds: float, text: str) -> None:
+        assert spoken(seconds) == text
+
+    def test_selectable(self) -> None:
+        require_selectable(None)
+        with pytest.raises(ExperimentError, match="choose one of sharpe"):
+            require_selectable("beauty")
+
+
+class TestComparison:
+    def test_two_strategies_are_measured_and_counted(self, lab: Lab, tmp_path: Path) -> None:
+        other = plan().strategy.replaced(name="other", exit=(0.6, 1.0))
+        (tmp_path / "other.yaml").write_text(other.to_yaml())
+        assert SPLIT.holdout is not None
+        dates = {"start": SPLIT.holdout.start, "end": SPLIT.holdout.end, "data_dir": None, "source": None}
+        before = lab.ledger.count("NASDAQ100", SPLIT.holdout.start, SPLIT.holdout.end)
+        found = compare(lab, (BASELINE, tmp_path / "other.yaml"), "COMP", **dates)
+        assert lab.ledger.count("NASDAQ100", SPLIT.holdout.start, SPLIT.holdout.end) == before + 2
+        assert found.difference is not None
+        assert found.difference.low < found.difference.estimate < found.difference.high
+        yearly = found.second.metrics["annual_return"] - found.first.metrics["annual_return"]
+        assert found.difference.estimate == pytest.approx(yearly)
+        assert 0 < found.correlation < 1
+        text = printed(tables.print_comparison, found)
+        assert "of capital a year more than baseline_v1" in text
+        compare(lab, (BASELINE, tmp_path / "other.yaml"), "COMP", **dates)
+        assert lab.ledger.count("NASDAQ100", SPLIT.holdout.start, SPLIT.holdout.end) == before + 2
+
+    def test_a_strategy_against_itself(self, lab: Lab) -> None:
+        found = compare(
+            lab,
+            (BASELINE, BASELINE),
+            "COMP",
+            start="2013-01-02",
+            end="2013-03-01",
+            data_dir=None,
+            source=None,
+        )
+        assert found.difference is None
+        assert "returned the same" in printed(tables.print_comparison, found)
