@@ -87,7 +87,9 @@ def group_variants(
     grouped: dict[object, list[tuple[int, Parts]]] = {}
     for position, config in enumerate(configs):
         parts = parameters_of(config, market, threshold)
-        absent = tuple(literal(number) for part in parts for number in part)
+        absent = tuple(
+            [None if -math.inf < number < math.inf else literal(number) for part in parts for number in part]
+        )
         key = (
             config.feature_ids, config.auto_close, config.window is None, config.execution, config.capital,
             config.max_age, len(config.filters), config.size.kind, absent,

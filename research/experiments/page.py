@@ -110,7 +110,7 @@ def _result_cards(data: PageData) -> list[str]:
             "Verdict",
             checks(data.judgement),
             caption="What promotion asks of the winner. "
-            + " ".join(map(evidence_line, data.judgement.symbols))
+            + ". ".join(map(evidence_line, data.judgement.symbols))
             + ".",
             classes="wide",
         ),
@@ -135,6 +135,9 @@ def _result_cards(data: PageData) -> list[str]:
 
 
 def _overfitting_cards(data: PageData) -> list[str]:
+    around = neighbourhood(data.record.plan, data.scores, data.winner.variant)
+    wide = "wide" if around.nearest else ""
+    what = "The nearest runs that were drawn." if around.nearest else "One step of one parameter away."
     cards = [
         card(
             "Training against test",
@@ -142,11 +145,13 @@ def _overfitting_cards(data: PageData) -> list[str]:
                 "gap", figures.train_against_test(data.scores, data.winner.variant, data.by), empty=""
             ),
             caption="One point per variant, 2,000 at most. On the dotted line nothing is lost out of sample.",
+            classes=wide,
         ),
         card(
             "Neighbourhood of the winner",
-            neighbours(neighbourhood(data.record.plan, data.scores, data.winner.variant), data.by),
-            caption="One step of one parameter away. A peak without a hill is luck more often than not.",
+            neighbours(around, data.by),
+            caption=f"{what} A peak without a hill is luck more often than not.",
+            classes=wide,
         ),
     ]
     for number, each in enumerate(data.judgement.symbols):

@@ -128,11 +128,7 @@ def neighbours(found: Neighbourhood, by: str) -> str:
     if not found.rows:
         return '<p class="empty">There is no other run around it.</p>'
     rows = [(escaped(text), _measure(by, train), _measure(by, test)) for text, train, test in found.rows]
-    kept = (
-        ""
-        if math.isnan(found.kept)
-        else f"{percent(found.kept, 0)} of the winner's {_measure(by, found.winner)}"
-    )
+    kept = "" if math.isnan(found.kept) else f"{percent(found.kept, 0)} kept"
     foot = (f"mean of {len(rows)}, worst {_measure(by, found.worst)}", kept, _measure(by, found.mean))
     what = "nearest runs" if found.nearest else "change"
     return f'<div class="scroll">{table((what, f"train {by}", f"test {by}"), rows, foot=foot)}</div>'
