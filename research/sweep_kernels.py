@@ -11,8 +11,6 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 from lockstep.compiled import kernel
 from lockstep.market.bars import Floats, Stamps
 from lockstep.strategy.decision import (
@@ -255,8 +253,3 @@ def walk(
     measures[DRAWDOWN_FRACTION] = fraction
     measures[BARS_IN_POSITION] = in_position
     return count
-
-
-def raw_measures(count: int) -> Floats:
-    """Return the zeroed outputs of `count` variants, float64 (count, MEASURES)."""
-    return np.zeros((count, MEASURES))
