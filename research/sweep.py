@@ -20,13 +20,14 @@ from lockstep.features.feature_registry import FeatureRegistry, default_registry
 from lockstep.market.bars import Floats, Stamps
 from lockstep.market.history import History, SeriesKey
 from lockstep.strategy.clock import SessionClock
-from lockstep.strategy.config import StrategyConfig
+from lockstep.strategy.config import ACCEPT_ALL, StrategyConfig
 from lockstep.strategy.ibs_decision import IbsConfig
 from research.backtest import Span
 from research.sweep_kernels import BLOCKS, FILL_COLUMNS, MEASURES, SKETCH
 from research.sweep_loops import loops
 from research.sweep_measures import measures_of
 from research.sweep_variants import VariantGroup, group_variants
+from research.sweep_veto import Chances
 from research.workers import workers
 
 CHUNK = 1_000
@@ -124,13 +125,19 @@ def trace(
     symbol: str,
     *,
     span: Span | None = None,
+    chances: Chances | None = None,
     registry: FeatureRegistry | None = None,
 ) -> Trace:
-    """Run one configuration and return all its fills and its equity at every bar."""
+    """Run one configuration and return all its fills and its equity at every bar.
+
+    chances   the answers of a model whose veto the entries need; see `sweep_veto.py`
+    """
     require_expressible([config])
+    if chances is not None:
+        config = chances.widened(config)
     prepared = _Prepared(history, symbol, config, span or Span(), registry or default_registry())
-    (group,) = prepared.groups([config])
-    inputs = prepared.inputs(group)
+    (group,) = prepared.groups([config], chances.threshold if chances else ACCEPT_ALL)
+    inputs = prepared.inputs(group, chances)
     bars = inputs.bars.shape[0]
     fills, curve = np.empty((2 * bars + 2, FILL_COLUMNS)), np.empty(bars)
     outputs = (np.zeros(MEASURES), np.zeros((BLOCKS, 2)), np.zeros(SKETCH))
@@ -187,9 +194,9 @@ class _Prepared:
         self._sign = random.choice((-1.0, 1.0), self._sessions)
         self._block = np.arange(self._sessions) * BLOCKS // self._sessions
 
-    def groups(self, configs: Sequence[StrategyConfig]) -> list[VariantGroup]:
+    def groups(self, configs: Sequence[StrategyConfig], threshold: float = ACCEPT_ALL) -> list[VariantGroup]:
         always_open = bool(self._clock(None)[:, 0].all())
-        return group_variants(configs, self._market, always_open=always_open)
+        return group_variants(configs, self._market, always_open=always_open, threshold=threshold)
 
     def _clock(self, auto_close: str | None) -> Floats:
         """Return the readings at every bar, float64 (n, 3)."""
@@ -198,14 +205,14 @@ class _Prepared:
             self._clocks[auto_close] = clock.readings(self._bars.end)
         return self._clocks[auto_close]
 
-    def inputs(self, group: VariantGroup) -> _Inputs:
+    def inputs(self, group: VariantGroup, chances: Chances | None = None) -> _Inputs:
         config = group.config
         plan = self._registry.plan(config.feature_ids, self._key)
         features = BatchFeatures(plan, self._history, max_age=config.max_age.limits)
         prices = (self._bars.open, self._bars.high, self._bars.low, self._bars.close)
         return _Inputs(
             values=np.ascontiguousarray(features.matrix[self._rows]),
-            probability=np.ones(1),
+            probability=chances.over(self._rows, len(features.end)) if chances else np.ones(1),
             clock=self._clock(config.auto_close),
             bars=np.column_stack(prices),
             session=self._session,

@@ -10,7 +10,12 @@
     ├── FeatureError         a feature declaration or its use is wrong
     │   └── UnknownFeature   an id that no registered feature answers to
     ├── StrategyError        an engine was assembled or used against its rules
-    └── LookaheadError       a value before a cut in history depends on what follows the cut
+    ├── LookaheadError       a value before a cut in history depends on what follows the cut
+    ├── TrainingError        a model cannot be trained as configured
+    ├── ModelError           a bundle, the manifest or a verb on them is refused
+    ├── LiveError            the live engine refuses to start or to go on
+    │   └── JournalError     the journal cannot be read, written or replayed
+    └── ParityError          research and live came apart, or cannot be compared
 
 A message names the thing, the value, the rule and what to do next, on one line: the command line
 prints it as it is and exits with code 2.
@@ -73,3 +78,23 @@ class StrategyError(LockstepError):
 
 class LookaheadError(LockstepError):
     """A value before a cut in history depends on what follows the cut."""
+
+
+class TrainingError(LockstepError):
+    """A model cannot be trained as configured."""
+
+
+class ModelError(LockstepError):
+    """A bundle, the manifest or a verb on them is refused."""
+
+
+class LiveError(LockstepError):
+    """The live engine refuses to start or to go on."""
+
+
+class JournalError(LiveError):
+    """The journal cannot be read, written or replayed."""
+
+
+class ParityError(LockstepError):
+    """Research and live came apart, or cannot be compared."""

@@ -1,0 +1,1 @@
+"""Parity certificates: research, sweep and live as processes on the same bars, compared."""

@@ -1,0 +1,1 @@
+"""Training: dataset, nested search, outcome, report."""

@@ -1,0 +1,1 @@
+"""Where orders go: one small protocol, an adapter per broker."""

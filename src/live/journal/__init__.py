@@ -1,0 +1,1 @@
+"""The journal: everything before its effect, in one SQLite file with one writer."""

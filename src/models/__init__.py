@@ -1,0 +1,1 @@
+"""Models: immutable bundles, the manifest that tracks them, and the verbs that move them."""

@@ -1,0 +1,1 @@
+"""What watches a desk: comparison of journals and results, alerts."""

@@ -1,0 +1,79 @@
+"""A model's veto in the sweep and in Backtrader: the same trades, the same equity."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lockstep.errors import ConfigError
+from lockstep.market.history import History
+from lockstep.market.timeframe import DAILY
+from lockstep.strategy.ibs_decision import IbsConfig
+from lockstep.strategy.veto import Veto
+from research.backtest import Span, run_backtest
+from research.sweep import trace
+from research.sweep_veto import Chances
+from research.utils.data_loader import load_history
+
+CONFIG = IbsConfig.model_validate(
+    {"name": "x", "direction": "both", "stop": {"percent": 1.0}, "filters": [{"feature": "rsi_2", "max": 80}]}
+)
+SPAN = Span(start="2012-01-01", end="2016-12-31")
+
+
+class Logistic:
+    """A smooth function of two columns, the same for one row and for many."""
+
+    def predict_proba(self, features: Any, /) -> Any:
+        chance = 1.0 / (1.0 + np.exp(features[:, 0] - 4.0 * features[:, 1]))
+        return np.column_stack((1.0 - chance, chance))
+
+
+VETO = Veto(model=Logistic(), feature_ids=("zscore_20", "ibs"), threshold=0.55)
+
+
+@pytest.fixture(scope="module")
+def history() -> History:
+    return load_history("SPX", timeframe=DAILY)
+
+
+def backtrader(history: History, veto: Veto) -> tuple[int, bytes]:
+    result = run_backtest(CONFIG, history, "SPX", span=SPAN, veto=veto)
+    return len(result.trades), result.equity["equity"].to_numpy().tobytes()
+
+
+def test_a_veto_gives_the_equity_of_backtrader(history: History) -> None:
+    trades, equity = backtrader(history, VETO)
+    chances = Chances.of(VETO, CONFIG, history, "SPX")
+    assert trace(CONFIG, history, "SPX", span=SPAN, chances=chances).equity.tobytes() == equity
+    unfiltered = run_backtest(CONFIG, history, "SPX", span=SPAN)
+    assert 20 < trades < len(unfiltered.trades)
+
+
+def test_another_threshold_is_noticed(history: History) -> None:
+    _, equity = backtrader(history, VETO)
+    chances = Chances.of(replace(VETO, threshold=0.5), CONFIG, history, "SPX")
+    assert trace(CONFIG, history, "SPX", span=SPAN, chances=chances).equity.tobytes() != equity
+
+
+def test_answers_at_candidate_bars_are_enough(history: History) -> None:
+    chances = Chances.of(VETO, CONFIG, history, "SPX")
+    rows = np.flatnonzero(chances.probability > 0.0)
+    some = Chances.at(
+        rows,
+        chances.probability[rows],
+        bars=len(chances.probability),
+        threshold=VETO.threshold,
+        feature_ids=VETO.feature_ids,
+    )
+    first, second = (trace(CONFIG, history, "SPX", span=SPAN, chances=each) for each in (chances, some))
+    assert first.equity.tobytes() == second.equity.tobytes()
+
+
+def test_answers_of_another_history_are_refused(history: History) -> None:
+    wrong = Chances.at([0], np.array([0.5]), bars=7, threshold=0.5)
+    with pytest.raises(ConfigError, match="one per bar"):
+        trace(CONFIG, history, "SPX", chances=wrong)
