@@ -1,0 +1,192 @@
+"""What the parts of the live engine tell each other. Messages are values: nobody changes one.
+
+Stamps are ends of bars and moments, int64 UTC nanoseconds; bars are (open, high, low, close, volume).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
+
+from lockstep.market.history import SeriesKey
+from lockstep.strategy.matching import Account, Order
+from lockstep.strategy.records import OrderRecord
+
+Values = tuple[float, ...]
+Mode = Literal["paper", "shadow", "live"]
+
+
+class Arrival(NamedTuple):
+    """One completed bar as a feed delivered it, at `received`."""
+
+    key: SeriesKey
+    end: int
+    values: Values
+    received: int
+    origin: str
+
+
+class Irregularity(NamedTuple):
+    """A bar that was recorded and not traded on, or one that never came.
+
+    kind   `duplicate` (same values again), `corrected` (other values for a stamp that was released),
+           `late` (its set was released without it), `out_of_order`, `missing` (not there when the grace
+           ended), `gap` (the session calendar expected bars before this one)
+    """
+
+    kind: str
+    key: SeriesKey
+    end: int
+    values: Values | None
+    detail: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Release:
+    """A whole bar set as the synchroniser let it through.
+
+    bars   what completed at `stamp`; late   bars of context series with earlier stamps that came after
+           their set: they enter the windows before this set, so that a hole is not for ever
+    """
+
+    stamp: int
+    bars: Mapping[SeriesKey, Values]
+    late: tuple[Arrival, ...] = ()
+    irregularities: tuple[Irregularity, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class OrderIntent:
+    """A market order that the strategy wants, before anything left the house.
+
+    order_id    epoch, mode, symbol, decision stamp, intent, sequence: the same after every restart
+    intent      `entry` or `exit`; quantity signed, in contracts
+    reference   close of the decision bar, points; terms   see `matching.py`: distances of stop and target
+    """
+
+    order_id: str
+    symbol: str
+    intent: str
+    quantity: float
+    reference: float
+    terms: Order
+    decision: int
+    reason: str
+    probability: float
+    version: str
+
+    @property
+    def opens(self) -> bool:
+        """Whether it opens or adds to a position."""
+        return self.intent == "entry"
+
+
+class Refusal(NamedTuple):
+    """An order that the gateway did not let through, and why."""
+
+    order_id: str
+    rule: str
+    detail: str
+
+
+class ReportedFill(NamedTuple):
+    """A fill that a source of fills reported: a statement, or the operator.
+
+    kind   `market`, `stop` or `target`; quantity signed; price in points; commission and slippage in USD
+    """
+
+    fill_id: str
+    order_id: str
+    symbol: str
+    kind: str
+    quantity: float
+    price: float
+    commission: float
+    stamp: int
+
+
+class SendResult(NamedTuple):
+    """What became of a message to a broker.
+
+    outcome   `acknowledged`, `rejected` (final, nothing was placed), `unknown` (it may have been placed)
+    """
+
+    order_id: str
+    outcome: Literal["acknowledged", "rejected", "unknown"]
+    detail: str
+    attempts: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """Anything beside bars and decisions that the journal keeps: `content` is plain JSON.
+
+    kind   `send`, `acknowledged`, `rejected`, `unknown`, `resolved`, `fill`, `refusal`, `irregularity`,
+           `alert`, `swap`, `swap_pending`, `operator`, `start`, `stop`, `mismatch`
+    """
+
+    kind: str
+    symbol: str = ""
+    time: int = 0
+    content: Mapping[str, Any] = field(default_factory=dict)
+    sequence: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class LaneState:
+    """Everything that a traded instrument carries from one bar to the next.
+
+    account     see `matching.py`
+    waiting     the terms of an order that is not filled, with its decision stamp, or None
+    trade       the open trade's fields, or None; bars_held at the close of this bar
+    """
+
+    account: Account
+    waiting: tuple[Order, int, str, float] | None
+    trade: Mapping[str, Any] | None
+    bars_held: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class LaneRecord:
+    """What one instrument did at a bar set. vector: raw float64, little endian."""
+
+    symbol: str
+    bundle: str
+    vector: bytes
+    probability: float
+    code: int
+    reason: str
+    orders: tuple[OrderRecord, ...]
+    mark: tuple[float, float, float, float]
+    state: LaneState
+
+
+@dataclass(frozen=True, kw_only=True)
+class SetRecord:
+    """One bar set with all that followed from it: one transaction of the journal."""
+
+    release: Release
+    lanes: tuple[LaneRecord, ...]
+    events: tuple[Event, ...] = ()
+    sequence: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Epoch:
+    """A stretch of the journal in which code and configuration did not change.
+
+    hashes   `code`, `config`, `lock`; bundles   symbol -> SHA-256 at the start
+    warmup   bars by series that filled the windows before the first set, oldest first
+    states   symbol -> state at the start, flat accounts in a first epoch
+    """
+
+    number: int
+    mode: Mode
+    reason: str
+    started: int
+    hashes: Mapping[str, str]
+    bundles: Mapping[str, str]
+    warmup: Mapping[SeriesKey, tuple[tuple[int, Values], ...]]
+    states: Mapping[str, LaneState]
