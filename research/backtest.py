@@ -18,7 +18,8 @@ from lockstep.strategy.config import StrategyConfig
 from lockstep.strategy.engine import build_cerebro
 from lockstep.strategy.feed import bars_feed
 from lockstep.strategy.ibs_strategy import IbsStrategy
-from lockstep.strategy.parity_strategy import Lane, ParityStrategy, vector_ids
+from lockstep.strategy.lane import Lane, vector_ids
+from lockstep.strategy.parity_strategy import ParityStrategy
 from lockstep.strategy.records import MemoryRecorder
 from lockstep.strategy.veto import Veto
 from research.backtest_result import BacktestResult

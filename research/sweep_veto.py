@@ -14,7 +14,7 @@ from lockstep.features.feature_registry import FeatureRegistry, default_registry
 from lockstep.market.bars import Floats
 from lockstep.market.history import History, SeriesKey
 from lockstep.strategy.config import StrategyConfig
-from lockstep.strategy.parity_strategy import vector_ids
+from lockstep.strategy.lane import vector_ids
 from lockstep.strategy.veto import Veto
 
 Config = TypeVar("Config", bound=StrategyConfig)

@@ -13,7 +13,8 @@ from lockstep.market.bars import Bars
 from lockstep.market.history import History, SeriesKey
 from lockstep.strategy.config import StrategyConfig
 from lockstep.strategy.ibs_strategy import IbsStrategy
-from lockstep.strategy.parity_strategy import ParityStrategy, vector_ids
+from lockstep.strategy.lane import vector_ids
+from lockstep.strategy.parity_strategy import ParityStrategy
 from lockstep.strategy.veto import Veto
 from research.backtest import Span
 from research.validation.computations import decisions_of, features_of, servable_ids

@@ -10,8 +10,14 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 from lockstep.market.history import SeriesKey
-from lockstep.strategy.matching import Account, Order
+from lockstep.strategy.lane import LaneState
+from lockstep.strategy.matching import Order
 from lockstep.strategy.records import OrderRecord
+
+__all__ = [
+    "Arrival", "Epoch", "Event", "Irregularity", "LaneRecord", "LaneState", "Mode", "OrderIntent", "Refusal",
+    "Release", "ReportedFill", "SendResult", "SetRecord", "Values",
+]  # fmt: skip
 
 Values = tuple[float, ...]
 Mode = Literal["paper", "shadow", "live"]
@@ -131,21 +137,6 @@ class Event:
     time: int = 0
     content: Mapping[str, Any] = field(default_factory=dict)
     sequence: int = 0
-
-
-@dataclass(frozen=True, kw_only=True)
-class LaneState:
-    """Everything that a traded instrument carries from one bar to the next.
-
-    account     see `matching.py`
-    waiting     the terms of an order that is not filled, with its decision stamp, or None
-    trade       the open trade's fields, or None; bars_held at the close of this bar
-    """
-
-    account: Account
-    waiting: tuple[Order, int, str, float] | None
-    trade: Mapping[str, Any] | None
-    bars_held: int
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,8 @@ from lockstep.strategy.veto import Veto
 if TYPE_CHECKING:
     from lockstep.strategy.engine import build_cerebro
     from lockstep.strategy.ibs_strategy import IbsStrategy
-    from lockstep.strategy.parity_strategy import Lane, ParityStrategy
+    from lockstep.strategy.lane import Lane
+    from lockstep.strategy.parity_strategy import ParityStrategy
     from lockstep.strategy.simulated_broker import SimulatedBroker
 
 __all__ = [
@@ -32,7 +33,7 @@ __all__ = [
 
 _WITH_BACKTRADER = {
     "IbsStrategy": "ibs_strategy",
-    "Lane": "parity_strategy",
+    "Lane": "lane",
     "ParityStrategy": "parity_strategy",
     "SimulatedBroker": "simulated_broker",
     "build_cerebro": "engine",

@@ -46,6 +46,9 @@ OUTSIDE_WINDOW = 9
 AFTER_AUTO_CLOSE = 10
 VETO = 11
 SIZE_ZERO = 12
+ORDER_WAITING = 13
+EXIT_HANDOVER = 14
+EXIT_HALT = 15
 COLUMN_CODES = 1_000
 MISSING = 1_000
 FILTERED = 2_000
@@ -63,9 +66,12 @@ NAMES = {
     AFTER_AUTO_CLOSE: "after auto-close",
     VETO: "veto",
     SIZE_ZERO: "size zero",
+    ORDER_WAITING: "order waiting",
+    EXIT_HANDOVER: "handover",
+    EXIT_HALT: "halt",
 }
 ENTRIES = frozenset((ENTER_LONG, ENTER_SHORT))
-EXITS = frozenset((EXIT_SIGNAL, EXIT_SESSION, EXIT_MAX_BARS))
+EXITS = frozenset((EXIT_SIGNAL, EXIT_SESSION, EXIT_MAX_BARS, EXIT_HANDOVER, EXIT_HALT))
 
 
 def kind_of(code: int) -> str:

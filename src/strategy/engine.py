@@ -8,7 +8,8 @@ import backtrader as bt
 
 from lockstep.errors import StrategyError
 from lockstep.strategy.feed import backtrader_timeframe
-from lockstep.strategy.parity_strategy import Lane, ParityStrategy
+from lockstep.strategy.lane import Lane
+from lockstep.strategy.parity_strategy import ParityStrategy
 from lockstep.strategy.simulated_broker import SimulatedBroker
 
 

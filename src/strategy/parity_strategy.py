@@ -7,60 +7,32 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict
 from typing import Any, ClassVar
 
 import backtrader as bt
 
 from lockstep.errors import StrategyError
-from lockstep.features.source import FeatureSource
-from lockstep.market.history import Market
 from lockstep.strategy import records
-from lockstep.strategy.clock import SessionClock
-from lockstep.strategy.config import ACCEPT_ALL, StrategyConfig
 from lockstep.strategy.decision import (
     COLUMN_CODES,
     ENTER_LONG,
     ENTRIES,
     EXITS,
     FILTERED,
+    HOLD,
     MISSING,
     NAMES,
+    ORDER_WAITING,
+    OUTSIDE_SESSION,
     PASS,
     SIZE_ZERO,
 )
+from lockstep.strategy.lane import Lane, LaneState, Terms
 from lockstep.strategy.matching import CASH, CLOSE, NO_ORDER, POSITION, Account
 from lockstep.strategy.sizing import contracts, entry_order
-from lockstep.strategy.veto import Veto
 
 FLAT = 0.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Lane:
-    """One traded instrument: everything its strategy works with.
-
-    feed      the Backtrader feed of its bars
-    source    feature vectors; its ids are `config.feature_ids`, then what only the model reads
-    clock     session readings; the broker reads the same
-    recorder  where decisions, orders, trades and marks are reported
-    veto      the model, or None
-    on_bar    called with the number of bars seen, for progress displays
-    """
-
-    feed: Any
-    market: Market
-    config: StrategyConfig
-    source: FeatureSource
-    clock: SessionClock
-    recorder: records.Recorder
-    veto: Veto | None = None
-    on_bar: Callable[[int], None] | None = None
-
-
-def vector_ids(config: StrategyConfig, veto: Veto | None) -> tuple[str, ...]:
-    """Return the ids of the decision vector: the config's, then those that only the model reads."""
-    return tuple(dict.fromkeys((*config.feature_ids, *(veto.feature_ids if veto else ()))))
 
 
 class ParityStrategy(bt.Strategy):
@@ -71,22 +43,59 @@ class ParityStrategy(bt.Strategy):
 
     def __init__(self) -> None:
         super().__init__()
-        lane: Lane = self.p.lane
-        expected = vector_ids(lane.config, lane.veto)
-        if lane.source.plan.ids != expected:
-            raise StrategyError(f"{lane.config.name}: vector {lane.source.plan.ids} is not {expected}")
-        self._lane = lane
-        self._feed = lane.feed
-        self._instrument = lane.market.instrument
-        threshold = lane.veto.threshold if lane.veto else ACCEPT_ALL
-        self._rules = lane.config.rules(lane.market.session, threshold)
-        self._filters = lane.config.filter_rules()
-        self._sizing = lane.config.sizing_rules(self._instrument)
-        self._exits = lane.config.exit_rules()
-        self._model_columns = [expected.index(each) for each in lane.veto.feature_ids] if lane.veto else []
+        self._feed = self.p.lane.feed
+        self._instrument = self.p.lane.market.instrument
         self._seen = 0
         self._entry_bar = 0
         self._trade: records.TradeRecord | None = None
+        self._required = HOLD
+        self.change(self.p.lane)
+
+    def change(self, lane: Lane) -> None:
+        """Decide by `lane` from the next bar on; StrategyError where it trades something else."""
+        if lane.feed is not self._feed:
+            raise StrategyError(f"{self._instrument.symbol}: a lane with another feed cannot take over")
+        self._terms = Terms.of(lane)
+        self._lane = lane
+
+    def require_exit(self, code: int) -> None:
+        """Leave the open position at the next bar of a session, for `code`, whatever the rules say."""
+        self._required = code
+
+    @property
+    def required_exit(self) -> int:
+        """The code of the exit that was required, HOLD for none; it ends with the position."""
+        return self._required
+
+    def start(self) -> None:
+        """Take over what an earlier engine left."""
+        state = self._lane.state
+        if state is None:
+            return
+        self._entry_bar = 1 - state.bars_held
+        self._trade = records.TradeRecord(**state.trade) if state.trade else None
+        self.broker.restore(self._feed, state.account, state.waiting, owner=self)
+
+    @property
+    def open_decision(self) -> int:
+        """The decision stamp of the open trade, 0 without one."""
+        return self._trade.decision if self._trade else 0
+
+    @property
+    def symbol(self) -> str:
+        """The traded symbol."""
+        return str(self._instrument.symbol)
+
+    @property
+    def state(self) -> LaneState:
+        """What the lane carries from this bar to the next."""
+        account = self.broker.account(self._feed)
+        return LaneState(
+            account=account,
+            waiting=self.broker.waiting(self._feed),
+            trade=asdict(self._trade) if self._trade else None,
+            bars_held=self._seen - self._entry_bar + 1 if account[POSITION] != FLAT else 0,
+        )
 
     def prenext(self) -> None:
         """Decide also while another instrument's feed has not begun."""
@@ -101,8 +110,10 @@ class ParityStrategy(bt.Strategy):
         stamp, close = feed.stamp(), feed.prices()[CLOSE]
         account = self.broker.account(feed)
         code, probability, values = self._decision(stamp, account[POSITION])
+        if code in ENTRIES or code in EXITS:
+            code = ORDER_WAITING if self.broker.waiting(feed) else code
         if code in ENTRIES:
-            quantity = contracts(values, close, self._sizing)
+            quantity = contracts(values, close, self._terms.sizing)
             if quantity == 0.0:
                 code = SIZE_ZERO
             else:
@@ -111,6 +122,7 @@ class ParityStrategy(bt.Strategy):
             self._exit(stamp, code, account)
         self._lane.recorder.decision(stamp, values, probability, code, self._reason(code, stamp))
         self._mark(stamp, close)
+        self._hand_out()
         if self._lane.on_bar is not None:
             self._lane.on_bar(self._seen)
 
@@ -123,14 +135,14 @@ class ParityStrategy(bt.Strategy):
             if position != FLAT
             else (0.0, 0.0)
         )
-        decide, rules, filters = type(self).decide, self._rules, self._filters
+        decide, rules, filters = type(self).decide, self._terms.rules, self._terms.filters
         veto = self._lane.veto
-        if veto is None:
-            return decide(values, PASS, clock, holding, rules, filters), math.nan, values
         code = decide(values, PASS, clock, holding, rules, filters)
-        if code not in ENTRIES:
+        if self._required != HOLD and position != FLAT and code != OUTSIDE_SESSION:
+            return self._required, math.nan, values
+        if veto is None or code not in ENTRIES:
             return code, math.nan, values
-        probability = veto.probability(values[self._model_columns])
+        probability = veto.probability(values[list(self._terms.model_columns)])
         return decide(values, probability, clock, holding, rules, filters), probability, values
 
     def _reason(self, code: int, stamp: int) -> str:
@@ -144,7 +156,7 @@ class ParityStrategy(bt.Strategy):
 
     def _enter(self, stamp: int, code: int, quantity: float, probability: float, values: Any) -> None:
         signed = quantity if code == ENTER_LONG else -quantity
-        terms = entry_order(signed, values, self._exits)
+        terms = entry_order(signed, values, self._terms.exits)
         self._submit(terms, decision=stamp, intent=records.ENTRY, code=code, probability=probability)
 
     def _exit(self, stamp: int, code: int, account: Account) -> None:
@@ -202,6 +214,10 @@ class ParityStrategy(bt.Strategy):
 
     def stop(self) -> None:
         """Hand out what the last bar left at the broker, so that no order state is lost."""
+        self._hand_out()
+
+    def _hand_out(self) -> None:
+        """Report order states at the bar that caused them; Backtrader would wait for the next one."""
         while (order := self.broker.get_notification()) is not None:
             order.owner.notify_order(order)
 
@@ -229,3 +245,4 @@ class ParityStrategy(bt.Strategy):
         trade.commission += record.commission
         trade.slippage += record.slippage
         self._trade = None
+        self._required = HOLD

@@ -13,6 +13,7 @@ from lockstep.market.instrument import Instrument
 from lockstep.strategy import records
 from lockstep.strategy.clock import SessionClock
 from lockstep.strategy.decision import IN_SESSION
+from lockstep.strategy.lane import WaitingOrder
 from lockstep.strategy.matching import (
     CASH,
     CLOSE,
@@ -93,6 +94,40 @@ class SimulatedBroker(bt.BrokerBase):
         """Return the account of `feed`; see `matching.py`."""
         return self._books[feed].account
 
+    def waiting(self, feed: Any) -> WaitingOrder | None:
+        """Return the market order of `feed` that has not filled, or None."""
+        book = self._books[feed]
+        if book.working is None:
+            return None
+        info = book.working.info
+        return WaitingOrder(
+            terms=book.terms,
+            decision=info.decision,
+            intent=info.intent,
+            reason=info.reason,
+            probability=info.probability,
+            order_id=info.get("order_id", ""),
+        )
+
+    def restore(self, feed: Any, account: Account, waiting: WaitingOrder | None, *, owner: Any) -> None:
+        """Begin with the account and the working orders that an earlier engine left; nobody is told."""
+        book = self._books[feed]
+        book.account = account
+        if waiting is not None:
+            book.terms = waiting.terms
+            book.working = self._working_order(
+                book,
+                owner,
+                waiting.terms[QUANTITY],
+                decision=waiting.decision,
+                intent=waiting.intent,
+                reason=waiting.reason,
+                probability=waiting.probability,
+                order_id=waiting.order_id,
+            )
+        if account[POSITION]:
+            book.protective = self._protection(book, owner, owner.open_decision)
+
     def equity(self, feed: Any, price: float) -> float:
         """Return the equity of the account of `feed`, in USD, marked at `price`."""
         book = self._books[feed]
@@ -114,18 +149,17 @@ class SimulatedBroker(bt.BrokerBase):
 
     def buy(self, owner: Any, data: Any, size: float, **kwargs: Any) -> Any:
         """Submit a market order to buy; see `_market`."""
-        return self._market(bt.order.BuyOrder, owner, data, size, **kwargs)
+        return self._market(owner, data, size, **kwargs)
 
     def sell(self, owner: Any, data: Any, size: float, **kwargs: Any) -> Any:
         """Submit a market order to sell; see `_market`."""
-        return self._market(bt.order.SellOrder, owner, data, size, **kwargs)
+        return self._market(owner, data, -size, **kwargs)
 
     def _market(
         self,
-        kind: type,
         owner: Any,
         data: Any,
-        size: float,
+        quantity: float,
         price: float | None = None,
         plimit: float | None = None,
         exectype: int | None = None,
@@ -148,11 +182,10 @@ class SimulatedBroker(bt.BrokerBase):
             )
         if book.working is not None:
             raise StrategyError(f"{data._name}: order {book.working.ref} is still working; one at a time")
-        order = kind(owner=owner, data=data, size=size, exectype=bt.Order.Market)
-        order.addinfo(**info)
+        order = self._working_order(book, owner, quantity, **info)
         book.terms = terms
         book.working = order
-        self._accept(order)
+        self._notify(order)
         if book.at_close:
             price = market_price(terms[QUANTITY], data.prices()[CLOSE], book.costs)
             self._market_filled(book, price, execute(book.account, terms, price, book.costs))
@@ -199,20 +232,27 @@ class SimulatedBroker(bt.BrokerBase):
         self._cancel_protective(book)
 
     def _place_protective(self, book: Book, entry: Any) -> None:
-        side = bt.order.SellOrder if book.account[POSITION] > 0 else bt.order.BuyOrder
-        levels = ((STOP_FILL, book.account[STOP]), (TARGET_FILL, book.account[TARGET]))
-        for kind, level in levels:
-            if level == level:
-                order = side(
-                    owner=entry.owner,
-                    data=book.feed,
-                    size=abs(book.account[POSITION]),
-                    price=level,
-                    exectype=_EXECTYPES[kind],
-                )
-                order.addinfo(decision=entry.info.decision, intent=_INTENTS[kind], reason=_INTENTS[kind])
-                book.protective[kind] = order
-                self._accept(order)
+        book.protective = self._protection(book, entry.owner, entry.info.decision)
+        for order in book.protective.values():
+            self._notify(order)
+
+    def _protection(self, book: Book, owner: Any, decision: int) -> dict[int, Any]:
+        """Return accepted orders for the stop and the target that the account has."""
+        levels = {STOP_FILL: book.account[STOP], TARGET_FILL: book.account[TARGET]}
+        return {
+            kind: self._working_order(
+                book,
+                owner,
+                -book.account[POSITION],
+                price=level,
+                exectype=_EXECTYPES[kind],
+                decision=decision,
+                intent=_INTENTS[kind],
+                reason=_INTENTS[kind],
+            )
+            for kind, level in levels.items()
+            if level == level
+        }
 
     def _cancel_protective(self, book: Book) -> None:
         for order in book.protective.values():
@@ -220,11 +260,24 @@ class SimulatedBroker(bt.BrokerBase):
             self._notify(order)
         book.protective = {}
 
-    def _accept(self, order: Any) -> None:
-        order.addcomminfo(self.getcommissioninfo(order.data))
+    def _working_order(
+        self,
+        book: Book,
+        owner: Any,
+        quantity: float,
+        *,
+        price: float | None = None,
+        exectype: int = bt.Order.Market,
+        **info: Any,
+    ) -> Any:
+        """Return an order that the broker has accepted; nobody is told yet."""
+        kind = bt.order.BuyOrder if quantity > 0.0 else bt.order.SellOrder
+        order = kind(owner=owner, data=book.feed, size=abs(quantity), price=price, exectype=exectype)
+        order.addinfo(**info)
+        order.addcomminfo(self.getcommissioninfo(book.feed))
         order.submit(self)
         order.accept(self)
-        self._notify(order)
+        return order
 
     def _complete(self, book: Book, order: Any, price: float, after: Account, slippage: float) -> None:
         """Book a whole fill on Backtrader's order, as its trades and analyzers expect it."""

@@ -26,7 +26,7 @@ from lockstep.strategy.engine import build_cerebro
 from lockstep.strategy.feed import bars_feed
 from lockstep.strategy.ibs_decision import IbsConfig
 from lockstep.strategy.ibs_strategy import IbsStrategy
-from lockstep.strategy.parity_strategy import Lane, vector_ids
+from lockstep.strategy.lane import Lane, vector_ids
 from lockstep.strategy.records import MemoryRecorder
 from research.backtest import context_keys
 from research.utils.data_loader import load_history

@@ -1,0 +1,368 @@
+"""The engine: one thread that decides, commits, lets effects out, and looks at what happened outside.
+
+Cerebro runs and pulls bars; everything else happens between two bar sets, in `_advance`. See
+`docs/adr/0011-live-engine.md` for the order of events.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from lockstep.errors import LiveError
+from lockstep.live.brokers.protocol import OutboundBroker
+from lockstep.live.desk import Memory, Model, Seat, push, warm
+from lockstep.live.gate import DeskGate
+from lockstep.live.gateway import Gateway
+from lockstep.live.handover import Handover, Policy, swap_event
+from lockstep.live.inner_broker import GatedBroker, ReportedBroker
+from lockstep.live.market_hours import next_open
+from lockstep.live.messages import Epoch, Event, OrderIntent, Release, SendResult, SetRecord
+from lockstep.live.operator import reported_fill
+from lockstep.live.outbox import Outbox
+from lockstep.live.ports import Journal, Observer, Outside, Source
+from lockstep.live.rerun import require_same
+from lockstep.live.stage import Stage
+from lockstep.market.history import Market
+from lockstep.strategy.decision import EXIT_HALT, EXIT_HANDOVER, HOLD
+from lockstep.strategy.engine import build_cerebro
+from lockstep.strategy.ibs_strategy import IbsStrategy
+from lockstep.strategy.matching import CASH, POSITION, QUANTITY
+from lockstep.strategy.parity_strategy import ParityStrategy
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setup:
+    """Everything that an engine is joined of.
+
+    models     by symbol, as the epoch began; markets   of all symbols that are traded or read
+    broker     takes orders that leave the house; None in mode paper
+    policies   how an open position is handed over, by symbol
+    flatten    whether HALT closes what is open
+    expire     ns after which an order that never left is not sent any more
+    stop_after number of sets after which the engine stops by itself; None for never
+    """
+
+    epoch: Epoch
+    models: Mapping[str, Model]
+    markets: Mapping[str, Market]
+    journal: Journal
+    source: Source
+    gateway: Gateway
+    outside: Outside
+    observer: Observer
+    now: Callable[[], int]
+    broker: OutboundBroker | None = None
+    policies: Mapping[str, Policy]
+    memory: int
+    flatten: bool = False
+    expire: int = 3_600_000_000_000
+    stop_after: int | None = None
+
+
+class Engine:
+    """One run of a desk: replays the newest epoch of its journal, then goes on with live bars."""
+
+    def __init__(self, setup: Setup) -> None:
+        self._setup = setup
+        self._now = setup.now
+        self._memory = Memory(setup.memory)
+        stage = Stage(self._advance)
+        self.seats = {
+            symbol: Seat(model, stage, setup.markets, setup.epoch.states.get(symbol))
+            for symbol, model in setup.models.items()
+        }
+        self._gate = self._make_gate()
+        self._outbox = self._make_outbox()
+        self._broker = self._make_broker(stage)
+        lanes = [seat.lane for seat in self.seats.values()]
+        self._cerebro = build_cerebro(lanes, IbsStrategy, live=True, broker=self._broker)
+        self._script = setup.journal.entries(setup.epoch.number)
+        self._release: Release | None = None
+        self._expected: SetRecord | None = None
+        self._intents: list[OrderIntent] = []
+        self._stopping = ""
+        self.live = False
+        self.sets = 0
+        self.replayed = 0
+        self.handover = Handover(setup.policies, setup.outside.model, setup.markets, self._memory)
+        self._fill_windows()
+
+    def run(self) -> None:
+        """Run until the source has ended or `stop` was asked for; LockstepError where it must not go on."""
+        try:
+            self._cerebro.run()
+        finally:
+            if self._outbox is not None and self.live:
+                self._outbox.close(timeout=10.0)
+                self._take_results()
+
+    def stop(self, why: str) -> None:
+        """Ask for a stop after the present set; safe in a signal handler."""
+        self._stopping = why
+        self._setup.source.wake()
+
+    # What the engine is joined of
+
+    def _make_gate(self) -> DeskGate:
+        setup = self._setup
+        return DeskGate(
+            setup.gateway,
+            {symbol: setup.markets[symbol] for symbol in self.seats},
+            traded=[seat.model.key for seat in self.seats.values()],
+            equity={symbol: self._opening_equity(symbol) for symbol in self.seats},
+            exposure=self._exposure,
+            unknown=lambda: self._outbox.unknown if self._outbox else frozenset(),
+            now=self._now,
+        )
+
+    def _opening_equity(self, symbol: str) -> float:
+        state = self._setup.epoch.states.get(symbol)
+        return state.account[CASH] if state else self.seats[symbol].model.config.capital
+
+    def _make_outbox(self) -> Outbox | None:
+        setup = self._setup
+        if setup.broker is None:
+            return None
+        return Outbox(
+            setup.broker,
+            self._commit,
+            due=lambda symbol, moment: next_open(setup.markets[symbol].session, moment),
+            expire=setup.expire,
+        )
+
+    def _make_broker(self, stage: Stage) -> GatedBroker:
+        epoch = self._setup.epoch
+        kind = ReportedBroker if epoch.mode == "live" else GatedBroker
+        return kind(
+            stage,
+            self._gate,
+            order_id=lambda symbol, decision, intent: (
+                f"{epoch.number}-{epoch.mode}-{symbol}-{decision}-{intent}-1"
+            ),
+            version=lambda symbol: self.seats[symbol].model.bundle.version,
+            passed=self._passed,
+        )
+
+    def _passed(self, intent: OrderIntent) -> None:
+        self._intents.append(intent)
+
+    def _fill_windows(self) -> None:
+        for key, kept in self._setup.epoch.warmup.items():
+            for end, values in kept:
+                self._memory.add(key, end, values)
+        for seat in self.seats.values():
+            warm(seat.windows, self._setup.epoch.warmup)
+
+    def _exposure(self) -> tuple[dict[str, float], dict[str, float]]:
+        positions, pending = {}, {}
+        for symbol, seat in self.seats.items():
+            feed = seat.lane.feed
+            positions[symbol] = self._broker.account(feed)[POSITION]
+            waiting = self._broker.waiting(feed)
+            pending[symbol] = waiting.terms[QUANTITY] if waiting and waiting.intent == "entry" else 0.0
+        return positions, pending
+
+    @property
+    def strategies(self) -> dict[str, ParityStrategy]:
+        """The running strategies by symbol; none before Cerebro has made them."""
+        return {each.symbol: each for each in getattr(self._cerebro, "runningstrats", ())}
+
+    # Between two sets
+
+    def _advance(self) -> Release | None:
+        """Finish the present set and return the next one: the journal's first, then live; None at the end."""
+        self._finish()
+        for entry in self._script:
+            if isinstance(entry, SetRecord):
+                self._expected = entry
+                return self._begin(entry.release, entry.events)
+            self._again(entry)
+        if not self.live:
+            self._go_live()
+        return self._wait()
+
+    def _begin(self, release: Release, recorded: tuple[Event, ...] | None) -> Release:
+        self._memory.take(release)
+        for seat in self.seats.values():
+            push(seat.windows, release)
+        self._gate.begin(release, recorded)
+        self._release = release
+        return release
+
+    def _finish(self) -> None:
+        """Commit what the present set led to, or compare it with the journal; then let its effects out."""
+        if self._release is None:
+            return
+        record, expected = self._record(self._release), self._expected
+        self._release, self._expected = None, None
+        for lane in record.lanes:
+            self._gate.marked(lane.symbol, record.release.stamp, lane.mark[3])
+        if expected is not None:
+            require_same(expected, record, self.seats)
+            self.replayed += 1
+        else:
+            record = replace(record, sequence=self._setup.journal.append_set(record))
+            self.sets += 1
+        intents, self._intents = self._intents, []
+        if self._outbox is not None:
+            self._outbox.place(intents)
+        self._setup.observer.decided(record, replayed=expected is not None)
+
+    def _record(self, release: Release) -> SetRecord:
+        strategies = self.strategies
+        lanes = (seat.recorder.take(strategies[symbol].state) for symbol, seat in self.seats.items())
+        refusals = tuple(
+            Event(kind="refusal", symbol=_symbol_of(refusal.order_id), content=refusal._asdict())
+            for refusal in self._gate.refusals
+        )
+        return SetRecord(
+            release=release, lanes=tuple(lane for lane in lanes if lane is not None), events=refusals
+        )
+
+    def _go_live(self) -> None:
+        """The journal is reproduced: open the gateway, and doubt what was being sent when it ended."""
+        self.live = True
+        self._record_event(Event(kind="start", content={"replayed": self.replayed}))
+        if self._outbox is not None:
+            self._outbox.open(self._setup.source.wake)
+            for result in self._outbox.doubtful():
+                self._settle(result)
+        self._setup.source.resume(self._memory.bars)
+
+    def _wait(self) -> Release | None:
+        """Look outside, then wait for a set; None when it is time to stop."""
+        setup = self._setup
+        while True:
+            self._look_outside()
+            enough = setup.stop_after is not None and self.sets >= setup.stop_after
+            if self._stopping or enough:
+                self._record_event(Event(kind="stop", content={"why": self._stopping or "asked for"}))
+                return None
+            if self._outbox is not None:
+                for late in self._outbox.send(self._now()):
+                    self._settle(late)
+            release = setup.source.next(self._outbox.next_due if self._outbox else None)
+            if release is not None:
+                return self._begin(release, None)
+            if setup.source.finished:
+                self._record_event(Event(kind="stop", content={"why": "the source has ended"}))
+                return None
+
+    def _look_outside(self) -> None:
+        setup = self._setup
+        setup.observer.beat(now=self._now())
+        self._take_results()
+        commands = setup.outside.commands()
+        for command in commands:
+            self._carry_out(self._record_event(command))
+        setup.outside.done(commands)
+        self._consider_versions()
+        self._consider_halt()
+
+    def _take_results(self) -> None:
+        for result in self._outbox.results() if self._outbox else ():
+            self._settle(result)
+
+    def _settle(self, result: SendResult) -> None:
+        assert self._outbox is not None
+        settled = self._outbox.settle(result, self._now())
+        if settled is None:
+            return
+        event, intent = settled
+        if result.outcome == "rejected":
+            self._withdraw(intent)
+        self._setup.observer.happened(event, replayed=False)
+
+    def _withdraw(self, intent: OrderIntent) -> None:
+        if isinstance(self._broker, ReportedBroker):
+            self._broker.withdraw(self.seats[intent.symbol].lane.feed, intent.order_id)
+
+    # Events: journaled first, then carried out; a replay carries them out again
+
+    def _record_event(self, event: Event) -> Event:
+        stamped = replace(event, time=self._now())
+        self._commit(stamped)
+        self._setup.observer.happened(stamped, replayed=False)
+        return stamped
+
+    def _commit(self, event: Event) -> None:
+        self._setup.journal.append(event)
+
+    def _again(self, event: Event) -> None:
+        """Carry out an event of the journal in a replay."""
+        if self._outbox is not None and event.kind in _OF_ORDERS:
+            intent = self._outbox.intent(event.content.get("order_id", ""))
+            self._outbox.replay(event)
+            if event.kind == "rejected" and intent is not None:
+                self._withdraw(intent)
+        if event.kind in ("swap_pending", "swap_withdrawn"):
+            self.handover.consider(self.seats[event.symbol], event.content["to"], event.content["to_sha256"])
+        self._carry_out(event)
+        self._setup.observer.happened(event, replayed=True)
+
+    def _carry_out(self, event: Event) -> None:
+        if event.kind == "swap":
+            self._swap(event)
+        elif event.kind == "must_leave":
+            self.strategies[event.symbol].require_exit(int(event.content["code"]))
+        elif event.kind == "fill":
+            self._report(event)
+        elif event.kind == "resolved" and self._outbox is not None:
+            intent = self._outbox.resolve(event.content["order_id"])
+            if intent is not None and event.content["outcome"] == "not_placed":
+                self._withdraw(intent)
+
+    def _report(self, event: Event) -> None:
+        fill = reported_fill(event)
+        if not isinstance(self._broker, ReportedBroker):
+            raise LiveError(f"fill {fill.fill_id}: mode {self._setup.epoch.mode} simulates its fills")
+        self._broker.report(self.seats[fill.symbol].lane.feed, fill)
+
+    def _swap(self, event: Event) -> None:
+        seat = self.seats[event.symbol]
+        model = self._setup.outside.model(event.symbol, event.content["to_sha256"])
+        lane = seat.change(model, self._memory.bars)
+        strategy = self.strategies[event.symbol]
+        strategy.change(lane)
+        strategy.require_exit(HOLD)
+        self.handover.candidates.pop(event.symbol, None)
+
+    def _consider_versions(self) -> None:
+        productions = self._setup.outside.productions()
+        for symbol, seat in self.seats.items():
+            if symbol in productions:
+                news = self.handover.consider(seat, *productions[symbol])
+                if news is not None:
+                    self._record_event(news)
+            if symbol in self.handover.candidates:
+                self._hand_over(seat)
+
+    def _hand_over(self, seat: Seat) -> None:
+        state = self.strategies[seat.symbol].state
+        ready = self.handover.ready(seat, state.account[POSITION], waiting=state.waiting is not None)
+        if ready is not None:
+            policy = self.handover.policy(seat.symbol)
+            self._carry_out(self._record_event(swap_event(seat, ready, policy, state.account)))
+        elif self.handover.must_leave(seat.symbol):
+            self._make_leave(seat.symbol, EXIT_HANDOVER)
+
+    def _consider_halt(self) -> None:
+        if self._setup.flatten and self._setup.outside.halted():
+            for symbol in self.seats:
+                self._make_leave(symbol, EXIT_HALT)
+
+    def _make_leave(self, symbol: str, code: int) -> None:
+        strategy = self.strategies[symbol]
+        if strategy.required_exit == HOLD and strategy.state.account[POSITION]:
+            self._carry_out(
+                self._record_event(Event(kind="must_leave", symbol=symbol, content={"code": code}))
+            )
+
+
+_OF_ORDERS = frozenset(("send", "acknowledged", "rejected", "unknown"))
+
+
+def _symbol_of(order_id: str) -> str:
+    """Return the symbol in an order id; symbols may hold dashes themselves (BTC-USD)."""
+    return "-".join(order_id.split("-")[2:-3])

@@ -1,0 +1,114 @@
+"""Handing an instrument from one version of its model to the next, at a bar boundary."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from lockstep.errors import LockstepError
+from lockstep.live.desk import Memory, Model, Seat
+from lockstep.live.messages import Event
+from lockstep.market.history import Market
+from lockstep.strategy.matching import POSITION
+
+Policy = Literal["adopt", "manage_out", "flatten"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """A version that is to take over; `obstacle` says why it cannot without a restart."""
+
+    model: Model | None
+    version: str
+    sha256: str
+    obstacle: str = ""
+
+
+class Handover:
+    """Decides when a version takes over. It changes nothing itself: it says what is to be journaled.
+
+    policy   by symbol: `adopt` lets the new version manage an open position, `manage_out` waits until the
+             old one has left it, `flatten` makes it leave at the next bar
+    load     loads the bundle of a SHA-256 of a symbol
+    """
+
+    def __init__(
+        self,
+        policy: Mapping[str, Policy],
+        load: Callable[[str, str], Model],
+        markets: Mapping[str, Market],
+        memory: Memory,
+    ) -> None:
+        self._policy = policy
+        self._load = load
+        self._markets = markets
+        self._memory = memory
+        self.candidates: dict[str, Candidate] = {}
+
+    def consider(self, seat: Seat, version: str, sha256: str) -> Event | None:
+        """Take note of what the manifest calls production; returns an event where that is news."""
+        present = self.candidates.get(seat.symbol)
+        if sha256 == seat.model.bundle.sha256:
+            if self.candidates.pop(seat.symbol, None) is None:
+                return None
+            return _event("swap_withdrawn", seat, version, sha256, "")
+        if present is not None and present.sha256 == sha256:
+            return None
+        candidate = self.candidate(seat, version, sha256)
+        self.candidates[seat.symbol] = candidate
+        return _event("swap_pending", seat, version, sha256, candidate.obstacle)
+
+    def candidate(self, seat: Seat, version: str, sha256: str) -> Candidate:
+        """Load a version and find out whether it can take over in the running desk."""
+        try:
+            model = self._load(seat.symbol, sha256)
+        except LockstepError as error:
+            return Candidate(model=None, version=version, sha256=sha256, obstacle=str(error))
+        return Candidate(model=model, version=version, sha256=sha256, obstacle=self._obstacle(seat, model))
+
+    def _obstacle(self, seat: Seat, model: Model) -> str:
+        if model.key != seat.model.key:
+            return f"restart needed: it decides on {model.key}, the desk on {seat.model.key}"
+        for key, needed in model.needs(self._markets).items():
+            there = self._memory.count(key)
+            if there < needed:
+                return f"restart needed: {key} has {there} of {needed} bars that its windows need"
+        return ""
+
+    def ready(self, seat: Seat, position: float, *, waiting: bool) -> Candidate | None:
+        """Return the version that takes over now, None while there is none or it must wait."""
+        candidate = self.candidates.get(seat.symbol)
+        if candidate is None or candidate.obstacle or waiting:
+            return None
+        if position and self._policy.get(seat.symbol, "manage_out") != "adopt":
+            return None
+        return candidate
+
+    def must_leave(self, symbol: str) -> bool:
+        """Whether the present version has to leave its position for the next one."""
+        candidate = self.candidates.get(symbol)
+        return candidate is not None and not candidate.obstacle and self._policy.get(symbol) == "flatten"
+
+    def policy(self, symbol: str) -> Policy:
+        """Return the declared policy of a symbol, `manage_out` by default."""
+        return self._policy.get(symbol, "manage_out")
+
+
+def swap_event(seat: Seat, candidate: Candidate, policy: Policy, account: tuple[float, ...]) -> Event:
+    """Return the event that makes a version take over; it is journaled before it happens."""
+    event = _event("swap", seat, candidate.version, candidate.sha256, "")
+    content = {**event.content, "policy": policy, "position": account[POSITION]}
+    return Event(kind="swap", symbol=seat.symbol, content=content)
+
+
+def _event(kind: str, seat: Seat, version: str, sha256: str, obstacle: str) -> Event:
+    before = seat.model.bundle
+    content = {
+        "from": before.version,
+        "from_sha256": before.sha256,
+        "to": version,
+        "to_sha256": sha256,
+        "obstacle": obstacle,
+    }
+    return Event(kind=kind, symbol=seat.symbol, content=content)

@@ -1,0 +1,159 @@
+"""The broker inside Cerebro when it runs live: orders pass a gate; fills are simulated or reported."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from lockstep.errors import LiveError
+from lockstep.live.messages import OrderIntent, Refusal, ReportedFill
+from lockstep.live.stage import Stage
+from lockstep.strategy.matching import CLOSE, COMMISSION, POSITION, QUANTITY, Order, execute
+from lockstep.strategy.simulated_broker import Book, SimulatedBroker
+
+_KINDS = {"market": 0, "stop": 1, "target": 2}
+
+
+class Gate(Protocol):
+    """Asked before any order; see `gateway.py`."""
+
+    def review(self, intent: OrderIntent) -> Refusal | None:
+        """Return why the order must not go, or None."""
+
+
+class GatedBroker(SimulatedBroker):
+    """The simulated broker behind a gate: modes paper and shadow.
+
+    order_id   makes the id of an order from (symbol, decision stamp, intent)
+    version    the model version that trades a symbol, for the order's metadata
+    passed     told of every order that went through
+    """
+
+    def __init__(
+        self,
+        stage: Stage,
+        gate: Gate,
+        *,
+        order_id: Callable[[str, int, str], str],
+        version: Callable[[str], str],
+        passed: Callable[[OrderIntent], None],
+    ) -> None:
+        super().__init__()
+        self._stage = stage
+        self._gate = gate
+        self._order_id = order_id
+        self._version = version
+        self._passed = passed
+
+    def next(self) -> None:
+        """Run the books; it is the moment at which all feeds of a round have been asked."""
+        self._stage.close_round()
+        super().next()
+
+    def _market(self, owner: Any, data: Any, quantity: float, **kwargs: Any) -> Any:
+        intent = self._intent(data, quantity, **kwargs)
+        refusal = self._gate.review(intent)
+        if refusal is not None:
+            return self._refused(owner, data, quantity, refusal, kwargs)
+        order = super()._market(owner, data, quantity, **kwargs, order_id=intent.order_id)
+        self._passed(intent)
+        return order
+
+    def _intent(
+        self,
+        data: Any,
+        quantity: float,
+        *,
+        terms: Order,
+        decision: int,
+        intent: str,
+        reason: str,
+        probability: float,
+        **_: Any,
+    ) -> OrderIntent:
+        symbol = data._name
+        return OrderIntent(
+            order_id=self._order_id(symbol, decision, intent),
+            symbol=symbol,
+            intent=intent,
+            quantity=quantity,
+            reference=data.prices()[CLOSE],
+            terms=terms,
+            decision=decision,
+            reason=reason,
+            probability=probability,
+            version=self._version(symbol),
+        )
+
+    def _refused(self, owner: Any, data: Any, quantity: float, refusal: Refusal, info: dict[str, Any]) -> Any:
+        """Return an order that was withdrawn before it left, its reason naming the rule."""
+        order = self._working_order(
+            self._books[data],
+            owner,
+            quantity,
+            decision=info["decision"],
+            intent=info["intent"],
+            reason=f"refused: {refusal.rule}",
+            probability=info["probability"],
+        )
+        order.cancel()
+        self._notify(order)
+        return order
+
+
+class ReportedBroker(GatedBroker):
+    """Mode live: nothing fills by itself; a source of fills reports what the real broker did."""
+
+    def next(self) -> None:
+        """Close the round; no order is matched."""
+        self._stage.close_round()
+
+    def report(self, feed: Any, fill: ReportedFill) -> None:
+        """Book a reported fill; LiveError where no order is open that it could belong to.
+
+        An entry may fill for less than was asked: the account then holds what was filled. An exit, stop or
+        target must close the position.
+        """
+        book = self._books[feed]
+        kind = _KINDS[fill.kind]
+        if kind == 0 and book.working is not None and not book.account[POSITION]:
+            book.terms = (fill.quantity, *book.terms[QUANTITY + 1 :])
+            book.working = self._resized(book, fill.quantity)
+        self._require(book, fill, kind)
+        order: Order = book.terms if kind == 0 else (fill.quantity, *_NO_DISTANCES)
+        costs = (*book.costs[:COMMISSION], fill.commission / abs(fill.quantity))
+        book.costs, usual = costs, book.costs
+        try:
+            after = execute(book.account, order, fill.price, book.costs)
+            if kind == 0:
+                self._market_filled(book, fill.price, after)
+            else:
+                self._protective_filled(book, kind, fill.price, after)
+        finally:
+            book.costs = usual
+
+    def withdraw(self, feed: Any, order_id: str) -> None:
+        """Forget a working order that the real broker does not have."""
+        working = self._books[feed].working
+        if working is not None and working.info.order_id == order_id:
+            self.cancel(working)
+
+    def _resized(self, book: Book, quantity: float) -> Any:
+        info = book.working.info
+        return self._working_order(
+            book, book.working.owner, quantity,
+            decision=info.decision, intent=info.intent, reason=info.reason, probability=info.probability,
+            order_id=info.order_id,
+        )  # fmt: skip
+
+    def _require(self, book: Book, fill: ReportedFill, kind: int) -> None:
+        position = book.account[POSITION]
+        there = book.working is not None if kind == 0 else kind in book.protective
+        if not there or (position and fill.quantity != -position):
+            raise LiveError(
+                f"fill {fill.fill_id} of {fill.quantity:g} {fill.symbol} ({fill.kind}): the account holds "
+                f"{position:g} and expects no such fill; check the statement, then resolve it by hand"
+            )
+
+
+_NO_DISTANCES = (float("nan"),) * 4

@@ -1,0 +1,132 @@
+"""What an operator tells a running engine: commands in a folder, read at bar boundaries.
+
+The engine is the journal's one writer, so that nobody else writes a fill or a resolution into it. A command
+is a JSON file that appears whole in the mailbox folder; the engine journals it, carries it out and removes
+the file. A command that was journaled before a crash is known by its id and not carried out twice.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from lockstep.errors import LiveError, LockstepError
+from lockstep.live.messages import Event, ReportedFill
+from lockstep.market.validation import validated
+
+
+class FillCommand(BaseModel):
+    """A fill at the real broker. quantity signed, contracts; price in points; commission in USD."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["fill"] = "fill"
+    fill_id: str = Field(min_length=1)
+    order_id: str = ""
+    symbol: str
+    order: Literal["market", "stop", "target"] = "market"
+    quantity: float = Field(allow_inf_nan=False)
+    price: float = Field(allow_inf_nan=False)
+    commission: float = Field(ge=0, allow_inf_nan=False)
+    stamp: int
+
+
+class ResolveCommand(BaseModel):
+    """What became of an UNKNOWN order: it was placed (its fill will be reported), or it was not."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["resolved"] = "resolved"
+    order_id: str = Field(min_length=1)
+    outcome: Literal["placed", "not_placed"]
+    reason: str = Field(min_length=1)
+
+
+class AdvanceCommand(BaseModel):
+    """The next stage of the roll-out for a symbol, allowed after a passed comparison."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["advance"] = "advance"
+    symbol: str
+    stage: int = Field(ge=0)
+    evidence: str = Field(min_length=1)
+
+
+Command = FillCommand | ResolveCommand | AdvanceCommand
+_KINDS: Mapping[str, type[Command]] = {
+    "fill": FillCommand,
+    "resolved": ResolveCommand,
+    "advance": AdvanceCommand,
+}
+
+
+class Mailbox:
+    """A folder of commands. `seen` are the ids of commands that the journal holds already."""
+
+    def __init__(self, folder: Path, seen: Iterable[str] = ()) -> None:
+        self._folder = folder
+        self._seen = set(seen)
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def post(self, command: Command, *, name: str) -> Path:
+        """Leave a command under a name that orders it among others; it appears whole or not at all."""
+        final = self._folder / f"{name}.json"
+        temporary = final.with_suffix(".writing")
+        temporary.write_text(command.model_dump_json(indent=2), encoding="utf-8")
+        os.replace(temporary, final)
+        return final
+
+    def read(self) -> list[Event]:
+        """Return the commands that are there, in the order of their names; LiveError names a bad one."""
+        events = []
+        for path in sorted(self._folder.glob("*.json")):
+            if path.stem in self._seen:
+                path.unlink(missing_ok=True)
+            else:
+                events.append(_event(path))
+        return events
+
+    def done(self, events: Sequence[Event]) -> None:
+        """Remove commands that are journaled."""
+        for event in events:
+            name = str(event.content["command"])
+            self._seen.add(name)
+            (self._folder / f"{name}.json").unlink(missing_ok=True)
+
+
+def _event(path: Path) -> Event:
+    """Return a command as an event; one that cannot be read is set aside and becomes an event too."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        kind = content.get("kind") if isinstance(content, dict) else None
+        if kind not in _KINDS:
+            raise LiveError(f"kind {kind!r}: known are {', '.join(_KINDS)}")
+        command = validated(_KINDS[kind], content, where=path.name)
+    except (ValueError, LockstepError) as error:
+        path.rename(path.with_suffix(".rejected"))
+        return Event(kind="bad_command", content={"command": path.stem, "error": str(error)})
+    told = command.model_dump(mode="json")
+    return Event(
+        kind=told.pop("kind"), symbol=str(told.get("symbol", "")), content={"command": path.stem, **told}
+    )
+
+
+def reported_fill(event: Event) -> ReportedFill:
+    """Return the fill that an event reports."""
+    told: Mapping[str, Any] = event.content
+    return ReportedFill(
+        fill_id=told["fill_id"],
+        order_id=told["order_id"],
+        symbol=told["symbol"],
+        kind=told["order"],
+        quantity=told["quantity"],
+        price=told["price"],
+        commission=told["commission"],
+        stamp=told["stamp"],
+    )

@@ -1,0 +1,158 @@
+"""The outbox: orders that were committed and must leave, each exactly once."""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from lockstep.live.brokers.protocol import OutboundBroker
+from lockstep.live.messages import Event, OrderIntent, SendResult
+
+WAITING, SENT, UNKNOWN, DONE = "waiting", "sent", "unknown", "done"
+
+
+@dataclass
+class Letter:
+    """One order on its way out. due   when the market next trades, UTC ns."""
+
+    intent: OrderIntent
+    due: int
+    status: str = WAITING
+
+
+class Outbox:
+    """Sends orders when they are due and journals each step before its effect.
+
+    broker   takes the messages; its results come back through a queue to the engine's thread
+    commit   journals an event and returns when it is on disk
+    due      (symbol, decision stamp) -> when the order is due, UTC ns
+    expire   ns after which an order that never left is not sent any more
+    """
+
+    def __init__(
+        self,
+        broker: OutboundBroker,
+        commit: Callable[[Event], object],
+        *,
+        due: Callable[[str, int], int],
+        expire: int,
+    ) -> None:
+        self._broker = broker
+        self._commit = commit
+        self._due = due
+        self._expire = expire
+        self._letters: dict[str, Letter] = {}
+        self._results: queue.SimpleQueue[SendResult] = queue.SimpleQueue()
+
+    def open(self, on_result: Callable[[], None]) -> None:
+        """Begin to send; `on_result` wakes the engine whenever a result has come."""
+
+        def receive(result: SendResult) -> None:
+            self._results.put(result)
+            on_result()
+
+        self._broker.start(receive)
+
+    def place(self, intents: Iterable[OrderIntent]) -> None:
+        """Take orders whose set is committed; nothing leaves before `send`."""
+        for intent in intents:
+            self._letters[intent.order_id] = Letter(intent, self._due(intent.symbol, intent.decision))
+
+    def replay(self, event: Event) -> None:
+        """Take a step that an earlier run journaled."""
+        letter = self._letters.get(event.content.get("order_id", ""))
+        if letter is None:
+            return
+        if event.kind == "send":
+            letter.status = SENT
+        elif event.kind == "unknown":
+            letter.status = UNKNOWN
+        elif event.kind in ("acknowledged", "rejected", "resolved"):
+            self._close(letter)
+
+    def doubtful(self) -> list[SendResult]:
+        """Return a result for each order that was being sent when the engine died: a byte may have left."""
+        return [
+            SendResult(order_id, "unknown", "the engine stopped while it was being sent", 0)
+            for order_id, letter in self._letters.items()
+            if letter.status == SENT
+        ]
+
+    def send(self, now: int) -> list[SendResult]:
+        """Send what is due and return results for what came too late to be sent."""
+        late = []
+        for order_id, letter in self._letters.items():
+            if letter.status != WAITING or letter.due > now:
+                continue
+            if now - letter.due > self._expire:
+                late.append(SendResult(order_id, "rejected", "not sent in time: expired here", 0))
+                continue
+            message = self._broker.message(letter.intent)
+            self._commit(
+                Event(
+                    kind="send",
+                    symbol=letter.intent.symbol,
+                    time=now,
+                    content={"order_id": order_id, "broker": self._broker.name, "message": dict(message)},
+                )
+            )
+            letter.status = SENT
+            self._broker.submit(order_id, message)
+        return late
+
+    def results(self) -> list[SendResult]:
+        """Return what came back since the last call."""
+        found = []
+        while not self._results.empty():
+            found.append(self._results.get())
+        return found
+
+    def settle(self, result: SendResult, now: int) -> tuple[Event, OrderIntent] | None:
+        """Journal a result; returns it with its order, or None where nobody waits for it."""
+        letter = self._letters.get(result.order_id)
+        if letter is None:
+            return None
+        event = Event(kind=result.outcome, symbol=letter.intent.symbol, time=now, content=result._asdict())
+        self._commit(event)
+        if result.outcome == "unknown":
+            letter.status = UNKNOWN
+        else:
+            self._close(letter)
+        return event, letter.intent
+
+    def resolve(self, order_id: str) -> OrderIntent | None:
+        """Forget an UNKNOWN order that the operator resolved."""
+        letter = self._letters.get(order_id)
+        if letter is None or letter.status != UNKNOWN:
+            return None
+        self._close(letter)
+        return letter.intent
+
+    def intent(self, order_id: str) -> OrderIntent | None:
+        """Return an order that has not been settled."""
+        letter = self._letters.get(order_id)
+        return letter.intent if letter else None
+
+    @property
+    def next_due(self) -> int | None:
+        """When the next waiting order is due, UTC ns."""
+        return min((each.due for each in self._letters.values() if each.status == WAITING), default=None)
+
+    @property
+    def unknown(self) -> frozenset[str]:
+        """Symbols with an UNKNOWN order: entries stop there."""
+        return frozenset(each.intent.symbol for each in self._letters.values() if each.status == UNKNOWN)
+
+    @property
+    def unknown_orders(self) -> tuple[str, ...]:
+        """Ids of UNKNOWN orders."""
+        return tuple(key for key, each in self._letters.items() if each.status == UNKNOWN)
+
+    def close(self, timeout: float) -> None:
+        """Let the sender finish, for at most `timeout` seconds."""
+        self._broker.stop(timeout)
+
+    def _close(self, letter: Letter) -> None:
+        letter.status = DONE
+        del self._letters[letter.intent.order_id]

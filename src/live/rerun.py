@@ -1,0 +1,68 @@
+"""The replay at a restart: what the engine does again is compared with what it did."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from lockstep.errors import JournalError
+from lockstep.live.desk import Seat
+from lockstep.live.messages import LaneRecord, SetRecord
+from lockstep.monitoring.parity import Difference, Step, step_differences
+
+
+class ReplayMismatch(JournalError):
+    """The engine does not reproduce its journal; `difference` is the first one."""
+
+    def __init__(self, difference: Difference) -> None:
+        self.difference = difference
+        super().__init__(
+            f"replay of the journal: {difference}; nothing is traded. If code or configuration changed on "
+            "purpose, begin a new epoch: scripts/journal.py new-epoch --reason ..."
+        )
+
+
+def step_of(record: LaneRecord, stamp: int, bar: tuple[float, ...] | None = None) -> Step:
+    """Return a journaled lane as a step of a comparison."""
+    return Step(
+        symbol=record.symbol,
+        stamp=stamp,
+        bar=bar,
+        vector=record.vector,
+        probability=record.probability,
+        code=record.code,
+        reason=record.reason,
+        orders=record.orders,
+        mark=record.mark,
+    )
+
+
+def require_same(recorded: SetRecord, again: SetRecord, seats: dict[str, Seat]) -> None:
+    """Raise ReplayMismatch with the first thing in which a set came out differently."""
+    difference = next(_differences(recorded, again, seats), None)
+    if difference is not None:
+        raise ReplayMismatch(difference)
+
+
+def _differences(recorded: SetRecord, again: SetRecord, seats: dict[str, Seat]) -> Iterator[Difference]:
+    stamp = recorded.release.stamp
+    before, now = ({lane.symbol: lane for lane in each.lanes} for each in (recorded, again))
+    for symbol in sorted(before.keys() | now.keys()):
+        first, second = before.get(symbol), now.get(symbol)
+        if first is None or second is None:
+            told = [str(each is not None) for each in (first, second)]
+            yield Difference(
+                kind="decision", symbol=symbol, stamp=stamp, where="decided", first=told[0], second=told[1]
+            )
+            continue
+        if first.bundle != second.bundle:
+            yield Difference(
+                kind="bundle", symbol=symbol, stamp=stamp, where="bundle", first=first.bundle[:12],
+                second=second.bundle[:12],
+            )  # fmt: skip
+        ids = seats[symbol].model.plan.ids
+        yield from step_differences(step_of(first, stamp), step_of(second, stamp), ids)
+        if repr(first.state) != repr(second.state):
+            yield Difference(
+                kind="account", symbol=symbol, stamp=stamp, where="state", first=repr(first.state),
+                second=repr(second.state),
+            )  # fmt: skip

@@ -1,0 +1,101 @@
+"""`InboxSource`: feeds, inbox and synchroniser as the one place that the engine waits at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from lockstep.errors import LiveError
+from lockstep.live.feeds.inbox import Inbox
+from lockstep.live.feeds.protocol import LiveFeed
+from lockstep.live.messages import Arrival, Release, Values
+from lockstep.live.synchroniser import END_OF_TIME, Synchroniser
+from lockstep.market.history import SeriesKey
+
+SECOND = 1_000_000_000
+_BEAT = 1.0
+
+Known = Mapping[SeriesKey, Sequence[tuple[int, Values]]]
+
+
+class InboxSource:
+    """Blocks until a whole bar set is released.
+
+    synchronise   makes the synchroniser, from the bars that the windows hold
+    clock         wall time, UTC ns; None for replays, whose time is that of their newest bar
+    """
+
+    def __init__(
+        self,
+        feeds: Sequence[LiveFeed],
+        synchronise: Callable[[Known], Synchroniser],
+        *,
+        inbox: Inbox | None = None,
+        clock: Callable[[], int] | None = None,
+    ) -> None:
+        self.inbox = inbox or Inbox()
+        self._feeds = feeds
+        self._synchronise = synchronise
+        self._clock = clock
+        self._synchroniser: Synchroniser | None = None
+        self._event_time = 0
+        self._drained = False
+
+    def resume(self, known: Known) -> None:
+        """Begin to deliver what comes after the bars that the windows hold."""
+        self._synchroniser = self._synchronise(known)
+        after = {key: bars[-1][0] for key, bars in known.items() if bars}
+        self._event_time = max(after.values(), default=0)
+        for feed in self._feeds:
+            feed.start(self.inbox, {key: after[key] for key in feed.keys if key in after})
+
+    @property
+    def finished(self) -> bool:
+        """Whether no set will come any more."""
+        return self._drained
+
+    def now(self) -> int:
+        """Return the time that graces run by."""
+        return self._clock() if self._clock else self._event_time
+
+    def next(self, until: int | None) -> Release | None:
+        """Return the next released set; None at `until`, after a second without one, or when woken."""
+        synchroniser = self._running()
+        self.inbox.settle(synchroniser.outcome)
+        ended = all(feed.finished for feed in self._feeds) and not len(self.inbox)
+        release = synchroniser.release(END_OF_TIME if ended else self.now())
+        if release is not None or ended:
+            self._drained = release is None
+            return release
+        self._require_health()
+        for item in self.inbox.get(self._patience(until)):
+            if isinstance(item, Arrival):
+                self._event_time = max(self._event_time, item.received)
+            synchroniser.offer(item)
+        return synchroniser.release(self.now())
+
+    def wake(self) -> None:
+        """Make `next` return."""
+        self.inbox.put(())
+
+    def close(self) -> None:
+        """End all feeds."""
+        self.inbox.close()
+        for feed in self._feeds:
+            feed.stop()
+
+    def _running(self) -> Synchroniser:
+        if self._synchroniser is None:
+            raise LiveError("the source was asked before `resume`")
+        return self._synchroniser
+
+    def _patience(self, until: int | None) -> float:
+        """Return for how many seconds to wait: the source of a replay is quick, a live one beats."""
+        moments = [each for each in (self._running().due(self.now()), until) if each is not None]
+        if self._clock is None or not moments:
+            return _BEAT
+        return min(max(min(moments) - self.now(), 0) / SECOND, _BEAT)
+
+    def _require_health(self) -> None:
+        for feed in self._feeds:
+            if feed.failure:
+                raise LiveError(f"feed {feed.name}: {feed.failure}")

@@ -1,0 +1,240 @@
+"""Comparison of two records of the same bars: features, probabilities, decisions, orders, fills, equity.
+
+Research, the sweep and the live engine write down what they did in forms of their own; each is turned into
+`Step`s, one per bar of a traded series, and compared here, bit for bit. What differs first, in the order in
+which one thing follows from another, says what kind of fault it is.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from lockstep.errors import ParityError
+from lockstep.market.bars import Floats
+from lockstep.strategy.records import OrderRecord
+
+COMPLETED = "completed"
+COLD = "cold"
+
+BAR = "bar differs"
+WARM_UP = "warm-up"
+SESSION = "session"
+FEATURE_CODE = "code: feature"
+BUNDLE = "bundle"
+DECISION_CODE = "code: decision"
+ORDER = "order"
+COST = "cost"
+ACCOUNT = "account"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """What one engine did with one instrument at one bar. None: this engine does not write that down.
+
+    stamp         end of the bar, UTC ns
+    bar           (open, high, low, close, volume), points and contracts
+    vector        float64 (k,) as frozen at the decision, raw little-endian bytes
+    probability   of the model, NaN where it was not asked
+    code, reason  the decision, see `strategy.decision`
+    orders        every order state reported at this bar; their running numbers are not compared
+    mark          (close, position, cash, equity)
+    """
+
+    symbol: str
+    stamp: int
+    bar: tuple[float, ...] | None = None
+    vector: bytes | None = None
+    probability: float | None = None
+    code: int | None = None
+    reason: str | None = None
+    orders: tuple[OrderRecord, ...] | None = None
+    mark: tuple[float, float, float, float] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """The first thing in which two steps differ.
+
+    kind    what kind of fault it is: `bar differs`, `warm-up`, `session`, `code: feature`, `bundle`, …
+    where   the feature id, `probability`, `decision`, `order`, `fill`, `equity` …
+    """
+
+    kind: str
+    symbol: str
+    stamp: int
+    where: str
+    first: str
+    second: str
+
+    def __str__(self) -> str:
+        moment = np.datetime_as_string(np.datetime64(self.stamp, "ns"), unit="s")
+        return f"{self.symbol} {moment}Z {self.where}: {self.first} against {self.second} ({self.kind})"
+
+
+@dataclass
+class Comparison:
+    """How much was compared, and what differed; `limit` differences are kept, all are counted."""
+
+    bars: int = 0
+    vectors: int = 0
+    values: int = 0
+    probabilities: int = 0
+    decisions: int = 0
+    orders: int = 0
+    fills: int = 0
+    marks: int = 0
+    different: int = 0
+    differences: list[Difference] = field(default_factory=list)
+
+    @property
+    def first(self) -> Difference | None:
+        """The earliest difference."""
+        return self.differences[0] if self.differences else None
+
+    def __add__(self, other: Comparison) -> Comparison:
+        """Return both together."""
+        counts = {
+            name: getattr(self, name) + getattr(other, name)
+            for name in self.__dataclass_fields__
+            if name != "differences"
+        }
+        return Comparison(**counts, differences=[*self.differences, *other.differences])
+
+
+def compare(
+    first: Sequence[Step], second: Sequence[Step], ids: Sequence[str], *, limit: int = 20
+) -> Comparison:
+    """Compare two records of one instrument step by step; ParityError where there is nothing to compare."""
+    if not first and not second:
+        raise ParityError("nothing to compare: neither engine wrote down a bar")
+    found = Comparison()
+    ours, theirs = ({step.stamp: step for step in steps} for steps in (first, second))
+    for stamp in sorted(ours.keys() | theirs.keys()):
+        one, other = ours.get(stamp), theirs.get(stamp)
+        if one is None or other is None:
+            difference = _absent(stamp, one, other)
+        else:
+            _count(found, one, other)
+            difference = next(step_differences(one, other, ids), None)
+        if difference is not None:
+            found.different += 1
+            if len(found.differences) < limit:
+                found.differences.append(difference)
+    return found
+
+
+def step_differences(first: Step, second: Step, ids: Sequence[str]) -> Iterator[Difference]:
+    """Yield what differs in two steps at one stamp, causes before consequences."""
+
+    def differ(kind: str, where: str, one: object, other: object) -> Difference:
+        return Difference(
+            kind=kind, symbol=first.symbol, stamp=first.stamp, where=where, first=str(one), second=str(other)
+        )
+
+    if _both(first.bar, second.bar) and _bits(first.bar) != _bits(second.bar):
+        yield differ(BAR, "bar", first.bar, second.bar)
+    if _both(first.vector, second.vector) and first.vector != second.vector:
+        for name, one, other in _unequal(first.vector, second.vector, ids):
+            yield differ(_vector_kind(first, second), name, one, other)
+    if _both(first.probability, second.probability):
+        one, other = float(first.probability or 0.0), float(second.probability or 0.0)
+        if _bits((one,)) != _bits((other,)) and not (math.isnan(one) and math.isnan(other)):
+            kind = DECISION_CODE if math.isnan(one) or math.isnan(other) else BUNDLE
+            yield differ(kind, "probability", one, other)
+    if _both(first.code, second.code) and (first.code, first.reason) != (second.code, second.reason):
+        yield differ(_decision_kind(first, second), "decision", first.reason, second.reason)
+    if first.orders is not None and second.orders is not None:
+        yield from (
+            differ(kind, where, one, other)
+            for kind, where, one, other in _order_differences(first.orders, second.orders)
+        )
+    if _both(first.mark, second.mark) and _bits(first.mark) != _bits(second.mark):
+        yield differ(ACCOUNT, "equity", first.mark, second.mark)
+
+
+def _both(one: object, other: object) -> bool:
+    return one is not None and other is not None
+
+
+def _bits(values: tuple[float, ...] | None) -> bytes:
+    return struct.pack(f"<{len(values or ())}d", *(values or ()))
+
+
+def _absent(stamp: int, one: Step | None, other: Step | None) -> Difference:
+    there = one or other
+    symbol = there.symbol if there else ""
+    said = ("a decision", "no bar")
+    first, second = said if one else said[::-1]
+    return Difference(kind=BAR, symbol=symbol, stamp=stamp, where="bar", first=first, second=second)
+
+
+def _count(found: Comparison, one: Step, other: Step) -> None:
+    found.bars += 1
+    if one.vector is not None and other.vector is not None:
+        found.vectors += 1
+        found.values += len(one.vector) // 8
+    if one.probability is not None and other.probability is not None:
+        found.probabilities += not math.isnan(one.probability)
+    found.decisions += _both(one.code, other.code)
+    if one.orders is not None and other.orders is not None:
+        found.orders += len(one.orders)
+        found.fills += sum(order.status == COMPLETED for order in one.orders)
+    found.marks += _both(one.mark, other.mark)
+
+
+def _unequal(
+    first: bytes | None, second: bytes | None, ids: Sequence[str]
+) -> Iterator[tuple[str, float | str, float | str]]:
+    one, other = (_floats(each) for each in (first, second))
+    if one.size != other.size or one.size != len(ids):
+        yield "vector", f"{one.size} values", f"{other.size} values"
+        return
+    for name, left, right in zip(ids, one.tolist(), other.tolist(), strict=True):
+        if _bits((left,)) != _bits((right,)) and not (math.isnan(left) and math.isnan(right)):
+            yield name, left, right
+
+
+def _floats(raw: bytes | None) -> Floats:
+    return np.frombuffer(raw or b"", dtype="<f8").astype(np.float64)
+
+
+def _vector_kind(first: Step, second: Step) -> str:
+    cold = any((step.reason or "").startswith(COLD) for step in (first, second))
+    return WARM_UP if cold else FEATURE_CODE
+
+
+def _decision_kind(first: Step, second: Step) -> str:
+    reasons = {first.reason or "", second.reason or ""}
+    if any(reason.startswith(COLD) for reason in reasons):
+        return WARM_UP
+    timed = {"outside session", "outside window", "after auto-close", "session"}
+    return SESSION if reasons & timed else DECISION_CODE
+
+
+def _order_differences(
+    first: tuple[OrderRecord, ...], second: tuple[OrderRecord, ...]
+) -> Iterator[tuple[str, str, object, object]]:
+    if len(first) != len(second):
+        yield ORDER, "orders", [_short(each) for each in first], [_short(each) for each in second]
+        return
+    for one, other in zip(first, second, strict=True):
+        left, right = replace(one, reference=0), replace(other, reference=0)
+        if repr(left) == repr(right):
+            continue
+        costly = replace(right, price=left.price, commission=left.commission, slippage=left.slippage)
+        if repr(costly) == repr(left):
+            yield COST, "fill" if left.status == COMPLETED else "level", _short(left), _short(right)
+        else:
+            yield ORDER, "order", _short(left), _short(right)
+
+
+def _short(order: OrderRecord) -> str:
+    return (
+        f"{order.intent} {order.quantity:g} {order.status} at {order.price!r} "
+        f"(commission {order.commission!r}, slippage {order.slippage!r}, {order.reason})"
+    )

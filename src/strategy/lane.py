@@ -1,0 +1,102 @@
+"""A lane: one traded instrument with everything that its strategy works with, and what it carries on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from lockstep.errors import StrategyError
+from lockstep.features.source import FeatureSource
+from lockstep.market.bars import Floats
+from lockstep.market.history import Market
+from lockstep.strategy.clock import SessionClock
+from lockstep.strategy.config import ACCEPT_ALL, StrategyConfig
+from lockstep.strategy.matching import Account, Order
+from lockstep.strategy.records import Recorder
+from lockstep.strategy.sizing import Exits, Sizing
+from lockstep.strategy.veto import Veto
+
+
+@dataclass(frozen=True, kw_only=True)
+class WaitingOrder:
+    """A market order that was sent and has not filled; terms as in `matching.py`.
+
+    order_id   under which it left the house, empty where orders do not leave
+    """
+
+    terms: Order
+    decision: int
+    intent: str
+    reason: str
+    probability: float
+    order_id: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LaneState:
+    """Everything that a traded instrument carries from one bar to the next.
+
+    account     see `matching.py`
+    trade       the fields of the open `TradeRecord`, or None
+    bars_held   of the open trade at the close of this bar, 0 when flat
+    """
+
+    account: Account
+    waiting: WaitingOrder | None = None
+    trade: Mapping[str, Any] | None = None
+    bars_held: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lane:
+    """One traded instrument: everything its strategy works with.
+
+    feed      the Backtrader feed of its bars
+    source    feature vectors; its ids are `config.feature_ids`, then what only the model reads
+    clock     session readings; the broker reads the same
+    recorder  where decisions, orders, trades and marks are reported
+    veto      the model, or None
+    state     what an earlier engine left; None begins flat with the configured capital
+    on_bar    called with the number of bars seen, for progress displays
+    """
+
+    feed: Any
+    market: Market
+    config: StrategyConfig
+    source: FeatureSource
+    clock: SessionClock
+    recorder: Recorder
+    veto: Veto | None = None
+    state: LaneState | None = None
+    on_bar: Callable[[int], None] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Terms:
+    """What `decide`, `contracts` and `entry_order` read of a lane, and where the model's columns are."""
+
+    rules: Floats
+    filters: Floats
+    sizing: Sizing
+    exits: Exits
+    model_columns: tuple[int, ...]
+
+    @classmethod
+    def of(cls, lane: Lane) -> Terms:
+        """Flatten a lane's configuration; StrategyError where its vector is not the configured one."""
+        ids = vector_ids(lane.config, lane.veto)
+        if lane.source.plan.ids != ids:
+            raise StrategyError(f"{lane.config.name}: vector {lane.source.plan.ids} is not {ids}")
+        return cls(
+            rules=lane.config.rules(lane.market.session, lane.veto.threshold if lane.veto else ACCEPT_ALL),
+            filters=lane.config.filter_rules(),
+            sizing=lane.config.sizing_rules(lane.market.instrument),
+            exits=lane.config.exit_rules(),
+            model_columns=tuple(ids.index(each) for each in lane.veto.feature_ids) if lane.veto else (),
+        )
+
+
+def vector_ids(config: StrategyConfig, veto: Veto | None) -> tuple[str, ...]:
+    """Return the ids of the decision vector: the config's, then those that only the model reads."""
+    return tuple(dict.fromkeys((*config.feature_ids, *(veto.feature_ids if veto else ()))))

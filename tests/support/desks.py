@@ -1,0 +1,265 @@
+"""A desk for tests: small models on the embedded indices, and an engine over parts that live in memory."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.pipeline import Pipeline
+
+from lockstep.errors import ModelError
+from lockstep.features.feature_registry import default_registry
+from lockstep.live.desk import Model
+from lockstep.live.engine import Engine, Setup
+from lockstep.live.feeds.replay import ReplayFeed
+from lockstep.live.gateway import Gateway
+from lockstep.live.limits import Collar, Limits
+from lockstep.live.messages import Epoch, Event, LaneState, SetRecord, Values
+from lockstep.live.source import InboxSource, Known
+from lockstep.live.switches import Switches
+from lockstep.live.synchroniser import Synchroniser
+from lockstep.live.timetable import Timetable
+from lockstep.market.history import History, SeriesKey
+from lockstep.market.timeframe import DAILY
+from lockstep.models.bundle import Bundle, golden_vectors
+from lockstep.strategy.ibs_decision import IbsConfig
+from lockstep.strategy.veto import Veto
+from research.backtest import Span, context_keys
+from research.utils.data_loader import load_history
+
+MODEL_IDS = ("ibs", "rsi_2", "zscore_20")
+CONFIG = IbsConfig.model_validate(
+    {
+        "name": "desk",
+        "direction": "both",
+        "entry": [0.0, 0.35],
+        "exit": [0.7, 1.0],
+        "short_entry": [0.75, 1.0],
+        "short_exit": [0.0, 0.3],
+        "stop": {"percent": 1.0},
+        "filters": [{"feature": "pair_zscore_20", "min": -3.0, "max": 3.0}],
+    }
+)
+OPEN_LIMITS = Limits(
+    max_contracts=100,
+    max_total_contracts=1_000,
+    max_orders_per_day=1_000,
+    max_daily_loss=1e9,
+    collar=Collar(percent=50.0),
+    stale_seconds=1e9,
+)
+
+
+@functools.cache
+def history(last: int = 1_000) -> History:
+    """Return bars of COMP and SPX since 2008."""
+    keys = context_keys(CONFIG, load_markets(), "COMP")
+    loaded = load_history("COMP", timeframe=DAILY, context=keys, start="2008-01-02")
+    return replace(loaded, bars={key: bars.rows(0, last) for key, bars in loaded.bars.items()})
+
+
+@functools.cache
+def load_markets() -> Any:
+    """Return the market of every declared symbol."""
+    from lockstep.market.config import load_instruments
+
+    return load_instruments().markets
+
+
+@functools.cache
+def bundle(symbol: str = "COMP", *, seed: int = 0, threshold: float = 0.5, version: str = "v1") -> Bundle:
+    """Return a bundle whose forest of eight trees knows nothing; its SHA-256 is made of its arguments."""
+    random = np.random.default_rng(seed)
+    features, target = random.normal(size=(200, len(MODEL_IDS))), random.integers(0, 2, 200)
+    forest = RandomForestClassifier(n_estimators=8, max_depth=4, random_state=seed, n_jobs=1)
+    pipeline = Pipeline([("model", forest)]).fit(features, target)
+    registry = default_registry()
+    base = SeriesKey(symbol, CONFIG.bars)
+    stamps = history().bars[SeriesKey("COMP", DAILY)].end[[300, 400]]
+    return Bundle(
+        symbol=symbol,
+        pipeline=pipeline,
+        feature_ids=MODEL_IDS,
+        fingerprints={each: registry.fingerprint(each) for each in MODEL_IDS},
+        strategy={
+            "family": "IbsConfig",
+            "config": CONFIG.model_dump(mode="json"),
+            "config_hash": CONFIG.config_hash,
+        },
+        threshold=threshold,
+        training={},
+        metrics={},
+        golden=golden_vectors(history(), base, MODEL_IDS, pipeline, stamps, CONFIG.max_age.limits),
+        sha256=f"{symbol}-{seed}-{threshold}-{version}",
+        version=version,
+    )
+
+
+def model(symbol: str = "COMP", **arguments: Any) -> Model:
+    """Return a bundle as the desk trades it."""
+    return Model.of(bundle(symbol, **arguments))
+
+
+@dataclass
+class MemoryJournal:
+    """A journal in a list."""
+
+    rows: list[SetRecord | Event] = field(default_factory=list)
+
+    def append_set(self, record: SetRecord) -> int:
+        self.rows.append(replace(record, sequence=len(self.rows) + 1))
+        return len(self.rows)
+
+    def append(self, *events: Event) -> tuple[int, ...]:
+        self.rows += events
+        return tuple(range(len(self.rows) - len(events), len(self.rows)))
+
+    def entries(self, epoch: int, *, after: int = 0) -> Iterator[SetRecord | Event]:
+        yield from tuple(self.rows[after:])
+
+    @property
+    def sets(self) -> list[SetRecord]:
+        return [row for row in self.rows if isinstance(row, SetRecord)]
+
+    @property
+    def events(self) -> list[Event]:
+        return [row for row in self.rows if isinstance(row, Event)]
+
+
+@dataclass
+class FakeOutside:
+    """A world whose manifest, operator and HALT a test writes by hand."""
+
+    models: dict[str, Model] = field(default_factory=dict)
+    production: dict[str, tuple[str, str]] = field(default_factory=dict)
+    queue: list[Event] = field(default_factory=list)
+    halt: str | None = None
+    on_look: Callable[[], None] = lambda: None
+
+    def productions(self) -> Mapping[str, tuple[str, str]]:
+        self.on_look()
+        return self.production
+
+    def model(self, symbol: str, sha256: str) -> Model:
+        if sha256 not in self.models:
+            raise ModelError(f"{symbol} {sha256}: not in the store")
+        return self.models[sha256]
+
+    def commands(self) -> Sequence[Event]:
+        return tuple(self.queue)
+
+    def done(self, events: Sequence[Event]) -> None:
+        self.queue = [each for each in self.queue if each not in events]
+
+    def halted(self) -> str | None:
+        return self.halt
+
+
+@dataclass
+class Listener:
+    """An observer that keeps what it was told."""
+
+    sets: list[tuple[SetRecord, bool]] = field(default_factory=list)
+    events: list[tuple[Event, bool]] = field(default_factory=list)
+
+    def decided(self, record: SetRecord, *, replayed: bool) -> None:
+        self.sets.append((record, replayed))
+
+    def happened(self, event: Event, *, replayed: bool) -> None:
+        self.events.append((event, replayed))
+
+    def beat(self, *, now: int) -> None:
+        pass
+
+
+def first_epoch(
+    models: Mapping[str, Model], bars: History, warm: int, *, states: Mapping[str, LaneState] | None = None,
+    mode: Any = "paper",
+) -> Epoch:  # fmt: skip
+    """Return an epoch whose windows are warmed by the first `warm` bars of every series."""
+    return Epoch(
+        number=1,
+        mode=mode,
+        reason="test",
+        started=0,
+        hashes={},
+        bundles={symbol: each.bundle.sha256 for symbol, each in models.items()},
+        warmup={key: kept(bars, key)[:warm] for key in bars.bars},
+        states=states or {},
+    )
+
+
+def kept(bars: History, key: SeriesKey) -> tuple[tuple[int, Values], ...]:
+    """Return all bars of a series as the journal keeps them."""
+    series = bars.bars[key]
+    values = zip(*(column.tolist() for column in series.columns().values()), strict=True)
+    return tuple(zip(series.end.tolist(), values, strict=True))
+
+
+def source(bars: History, traded: frozenset[SeriesKey]) -> InboxSource:
+    """Return the bars of a history as a live source at full speed."""
+    timetable = Timetable({key: bars.markets[key.symbol].session for key in bars.bars})
+
+    def synchronise(known: Known) -> Synchroniser:
+        return Synchroniser(timetable, grace_ns=0, traded=traded, known=known)
+
+    return InboxSource([ReplayFeed.of(bars)], synchronise)
+
+
+def switches(folder: Path) -> Switches:
+    """Return switches that are off."""
+    return Switches(kill_file=folder / "KILL", halt_file=folder / "HALT")
+
+
+def engine(
+    folder: Path,
+    models: Mapping[str, Model],
+    journal: Any,
+    bars: History,
+    *,
+    warm: int = 400,
+    outside: FakeOutside | None = None,
+    listener: Listener | None = None,
+    limits: Limits = OPEN_LIMITS,
+    **setup: Any,
+) -> Engine:
+    """Return an engine over a journal and the bars of a history."""
+    epoch = setup.pop("epoch", None) or first_epoch(models, bars, warm)
+    world = outside or FakeOutside()
+    world.models |= {each.bundle.sha256: each for each in models.values()}
+    feeds = source(bars, frozenset(each.key for each in models.values()))
+    markets = {symbol: bars.markets[symbol] for symbol in models}
+    return Engine(
+        Setup(
+            epoch=epoch,
+            models=models,
+            markets=bars.markets,
+            journal=journal,
+            source=feeds,
+            gateway=Gateway(
+                limits=limits, switches=switches(folder), mode=epoch.mode, markets=markets
+            ),
+            outside=world,
+            observer=listener or Listener(),
+            now=feeds.now,
+            policies=setup.pop("policies", {}),
+            memory=setup.pop("memory", 500),
+            **setup,
+        )
+    )
+
+
+def span_after(bars: History, key: SeriesKey, warm: int) -> Span:
+    """Return the span of sessions that follow the warm-up."""
+    dates = bars.markets[key.symbol].session.dates(bars.bars[key].end, key.timeframe)
+    return Span(start=str(dates[warm]))
+
+
+def veto_of_model(each: Model) -> Veto:
+    """Return the veto that research runs with."""
+    return each.veto
