@@ -12,9 +12,9 @@ from lockstep.live.messages import SetRecord
 from lockstep.live.rerun import ReplayMismatch, step_of
 from lockstep.market.history import SeriesKey
 from lockstep.market.timeframe import DAILY
-from lockstep.monitoring.parity import Comparison, Step, compare
+from lockstep.monitoring.parity import Step, compare
 from research.backtest import run_backtest
-from research.backtest_result import BacktestResult
+from research.steps import steps_of
 from support import desks
 
 COMP = SeriesKey("COMP", DAILY)
@@ -31,12 +31,6 @@ def live_steps(sets: list[SetRecord], symbol: str) -> list[Step]:
     ]
 
 
-def research_steps(result: BacktestResult) -> list[Step]:
-    from research.steps import steps_of
-
-    return steps_of(result)
-
-
 def test_paper_equals_research(tmp_path: Path) -> None:
     bars, model = desks.history(), desks.model()
     journal = desks.MemoryJournal()
@@ -44,8 +38,83 @@ def test_paper_equals_research(tmp_path: Path) -> None:
     result = run_backtest(
         model.config, bars, "COMP", span=desks.span_after(bars, COMP, WARM), veto=model.veto
     )
-    found = compare(research_steps(result), live_steps(journal.sets, "COMP"), model.plan.ids)
+    found = compare(steps_of(result), live_steps(journal.sets, "COMP"), model.plan.ids)
     assert found.first is None, found.first
     assert found.bars == len(bars.bars[COMP]) - WARM
     assert found.fills > 40
     assert found.probabilities > 40
+
+
+def same(first: list[SetRecord], second: list[SetRecord]) -> bool:
+    def plain(rows: list[SetRecord]) -> list[str]:
+        return [repr(replace(row, sequence=0)) for row in rows]
+
+    return plain(first) == plain(second)
+
+
+def both_models() -> dict[str, desks.Model]:
+    return {"COMP": desks.model(), "SPX": desks.model("SPX", seed=1)}
+
+
+def test_two_instruments_at_once(tmp_path: Path) -> None:
+    bars, models = desks.history(), both_models()
+    journal = desks.MemoryJournal()
+    desks.engine(tmp_path, models, journal, bars, warm=WARM).run()
+    for symbol, model in models.items():
+        key = SeriesKey(symbol, DAILY)
+        span = desks.span_after(bars, key, WARM)
+        result = run_backtest(model.config, bars, symbol, span=span, veto=model.veto)
+        found = compare(steps_of(result), live_steps(journal.sets, symbol), model.plan.ids)
+        assert found.first is None, found.first
+        assert found.fills > 20
+
+
+def test_restarted_at_every_bar_equals_the_uninterrupted_run(tmp_path: Path) -> None:
+    bars, models = desks.history(WARM + 60), both_models()
+    whole, pieces = desks.MemoryJournal(), desks.MemoryJournal()
+    desks.engine(tmp_path, models, whole, bars, warm=WARM).run()
+    runs = 0
+    while len(pieces.sets) < len(whole.sets):
+        engine = desks.engine(tmp_path, models, pieces, bars, warm=WARM, stop_after=1)
+        engine.run()
+        assert engine.replayed == runs
+        runs += 1
+    assert runs == 60
+    assert same(whole.sets, pieces.sets)
+    assert any(lane.state.account[0] for row in whole.sets for lane in row.lanes)
+
+
+@pytest.mark.parametrize("fault", ["skipped", "probability", "bar", "fill"])
+def test_a_replay_that_differs_trades_nothing(tmp_path: Path, fault: str) -> None:
+    """PARITY 17, the mutant: a row of the journal is missing, or is another."""
+    bars, models = desks.history(WARM + 120), {"COMP": desks.model()}
+    journal = desks.MemoryJournal()
+    desks.engine(tmp_path, models, journal, bars, warm=WARM, stop_after=80).run()
+    journal.rows = damaged(journal.rows, fault)
+    before = len(journal.rows)
+    with pytest.raises(ReplayMismatch, match="nothing is traded"):
+        desks.engine(tmp_path, models, journal, bars, warm=WARM).run()
+    assert len(journal.rows) == before
+
+
+def damaged(rows: list[SetRecord | desks.Event], fault: str) -> list[SetRecord | desks.Event]:
+    sets = [number for number, row in enumerate(rows) if isinstance(row, SetRecord)]
+    if fault == "skipped":
+        filled = next(n for n in sets if any(o.status == "completed" for o in rows[n].lanes[0].orders))
+        return [*rows[:filled], *rows[filled + 1 :]]
+    asked = next(n for n in sets if not np.isnan(rows[n].lanes[0].probability))
+    number = {"probability": asked, "bar": sets[10]}.get(fault, 0)
+    if fault == "fill":
+        number = next(n for n in sets if any(o.status == "completed" for o in rows[n].lanes[0].orders))
+    row = rows[number]
+    lane = row.lanes[0]
+    if fault == "probability":
+        row = replace(row, lanes=(replace(lane, probability=lane.probability + 1e-16 + 2e-16),))
+    elif fault == "bar":
+        key, values = next(iter(row.release.bars.items()))
+        moved = {**row.release.bars, key: (*values[:3], values[3] + 0.01, values[4])}
+        row = replace(row, release=replace(row.release, bars=moved))
+    else:
+        orders = tuple(replace(order, price=order.price + 0.25) for order in lane.orders)
+        row = replace(row, lanes=(replace(lane, orders=orders),))
+    return [*rows[:number], row, *rows[number + 1 :]]

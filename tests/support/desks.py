@@ -241,9 +241,7 @@ def engine(
             markets=bars.markets,
             journal=journal,
             source=feeds,
-            gateway=Gateway(
-                limits=limits, switches=switches(folder), mode=epoch.mode, markets=markets
-            ),
+            gateway=Gateway(limits=limits, switches=switches(folder), mode=epoch.mode, markets=markets),
             outside=world,
             observer=listener or Listener(),
             now=feeds.now,

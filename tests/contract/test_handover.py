@@ -1,0 +1,174 @@
+"""A model that takes over at a bar boundary: what happens to an open position, also after a crash."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from lockstep.live.desk import Model
+from lockstep.live.messages import SetRecord
+from lockstep.live.switches import Switches
+from support import desks
+
+WARM = 400
+OLD = desks.model()
+NEW = desks.model(seed=3, threshold=0.4, version="v2")
+
+
+def world(*models: Model) -> desks.FakeOutside:
+    return desks.FakeOutside(models={each.bundle.sha256: each for each in models})
+
+
+def promoted(outside: desks.FakeOutside, model: Model = NEW) -> None:
+    outside.production = {"COMP": (model.bundle.version, model.bundle.sha256)}
+
+
+def in_position(row: SetRecord) -> bool:
+    return bool(row.lanes) and row.lanes[0].state.account[0] != 0.0
+
+
+def run(
+    folder: Path, policy: str, journal: desks.MemoryJournal, outside: desks.FakeOutside, **setup: object
+) -> desks.Engine:
+    engine = desks.engine(
+        folder,
+        {"COMP": OLD},
+        journal,
+        desks.history(WARM + 150),
+        warm=WARM,
+        outside=outside,
+        policies={"COMP": policy},
+        **setup,
+    )
+    engine.run()
+    return engine
+
+
+def until_in_position(folder: Path, policy: str) -> desks.MemoryJournal:
+    """Return a journal whose last set left a position open over the next bar, without an order waiting."""
+    whole = desks.MemoryJournal()
+    run(folder, policy, whole, world())
+    held = (
+        number
+        for number, (row, after) in enumerate(zip(whole.sets, whole.sets[1:], strict=False), start=1)
+        if in_position(row) and row.lanes[0].state.waiting is None and in_position(after)
+    )
+    journal = desks.MemoryJournal()
+    run(folder, policy, journal, world(), stop_after=next(held))
+    return journal
+
+
+def kinds(journal: desks.MemoryJournal) -> list[str]:
+    return [event.kind for event in journal.events]
+
+
+def versions(journal: desks.MemoryJournal) -> list[str]:
+    return [row.lanes[0].bundle for row in journal.sets]
+
+
+@pytest.mark.parametrize("policy", ["adopt", "manage_out", "flatten"])
+def test_a_promotion_while_in_position(tmp_path: Path, policy: str) -> None:
+    journal = until_in_position(tmp_path, policy)
+    decided = len(journal.sets)
+    outside = world(OLD, NEW)
+    promoted(outside)
+    run(tmp_path, policy, journal, outside)
+    after = journal.sets[decided:]
+    first_new = versions(journal).index(NEW.bundle.sha256) - decided
+    if policy == "adopt":
+        assert first_new == 0
+        assert in_position(journal.sets[decided - 1])
+    else:
+        assert first_new > 0
+        assert not in_position(after[first_new - 1])
+        assert all(in_position(row) for row in after[: first_new - 1])
+    if policy == "flatten":
+        assert after[0].lanes[0].reason == "handover"
+        assert first_new == 2
+    assert set(versions(journal)[decided + first_new :]) == {NEW.bundle.sha256}
+
+
+@pytest.mark.parametrize("policy", ["adopt", "manage_out", "flatten"])
+def test_a_crash_in_the_middle_of_a_handover_changes_nothing(tmp_path: Path, policy: str) -> None:
+    start = until_in_position(tmp_path, policy)
+    whole, pieces = desks.MemoryJournal(list(start.rows)), desks.MemoryJournal(list(start.rows))
+    outside = world(OLD, NEW)
+    promoted(outside)
+    run(tmp_path, policy, whole, outside)
+    while len(pieces.sets) < len(whole.sets):
+        run(tmp_path, policy, pieces, outside, stop_after=3)
+    plain = [[repr(replace(row, sequence=0)) for row in each.sets] for each in (whole, pieces)]
+    assert plain[0] == plain[1]
+    assert kinds(pieces).count("swap") == 1
+
+
+def test_a_version_whose_windows_are_not_there_is_pending(tmp_path: Path) -> None:
+    journal = desks.MemoryJournal()
+    outside = world(OLD, NEW)
+    outside.on_look = lambda: promoted(outside)
+    engine = run(tmp_path, "adopt", journal, outside, memory=15)
+    assert "restart needed" in engine.handover.candidates["COMP"].obstacle
+    assert set(versions(journal)) == {OLD.bundle.sha256}
+    assert kinds(journal).count("swap_pending") == 1
+
+
+def test_a_version_that_cannot_be_loaded_is_pending_until_the_manifest_changes(tmp_path: Path) -> None:
+    journal = desks.MemoryJournal()
+    outside = world(OLD)
+    looks = iter(range(1_000))
+
+    def look() -> None:
+        promoted(outside, NEW if next(looks) < 5 else OLD)
+
+    outside.on_look = look
+    engine = run(tmp_path, "adopt", journal, outside, stop_after=20)
+    assert engine.handover.candidates == {}
+    assert [each for each in kinds(journal) if each.startswith("swap")] == ["swap_pending", "swap_withdrawn"]
+
+
+def test_rollback_is_a_swap_too(tmp_path: Path) -> None:
+    journal = desks.MemoryJournal()
+    outside = world(OLD, NEW)
+    promoted(outside)
+    run(tmp_path, "adopt", journal, outside, stop_after=10)
+    promoted(outside, OLD)
+    run(tmp_path, "adopt", journal, outside, stop_after=10)
+    found = versions(journal)
+    back = found.index(OLD.bundle.sha256)
+    waited = [row.lanes[0].state.waiting is not None for row in journal.sets[9:back]]
+    assert set(found[:back]) == {NEW.bundle.sha256}
+    assert set(found[back:]) == {OLD.bundle.sha256}
+    assert waited[:-1] == [True] * (back - 10), "an order on its way is waited for, and nothing else"
+
+
+@pytest.mark.parametrize("flatten", [True, False])
+def test_halt_closes_positions_only_if_the_configuration_says_so(tmp_path: Path, flatten: bool) -> None:
+    journal = until_in_position(tmp_path, "adopt")
+    decided = len(journal.sets)
+    (tmp_path / "HALT").write_text("looks wrong")
+    engine = desks.engine(
+        tmp_path,
+        {"COMP": OLD},
+        journal,
+        desks.history(WARM + 150),
+        warm=WARM,
+        outside=desks.FakeOutside(halt="HALT exists"),
+        flatten=flatten,
+    )
+    engine._setup.gateway._switches = Switches(
+        kill_file=tmp_path / "KILL", halt_file=tmp_path / "HALT", flatten=flatten
+    )
+    engine.run()
+    after = journal.sets[decided:]
+    entered = [
+        o for row in after for o in row.lanes[0].orders if o.intent == "entry" and o.status == "completed"
+    ]
+    assert entered == []
+    if flatten:
+        assert after[0].lanes[0].reason == "halt"
+        assert not in_position(after[1])
+    else:
+        refused = [event.content["rule"] for row in after for event in row.events]
+        assert set(refused) == {"halt"}
