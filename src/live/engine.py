@@ -17,11 +17,12 @@ from lockstep.live.gateway import Gateway
 from lockstep.live.handover import Handover, Policy, swap_event
 from lockstep.live.inner_broker import GatedBroker, ReportedBroker
 from lockstep.live.market_hours import next_open
-from lockstep.live.messages import Epoch, Event, OrderIntent, Release, SendResult, SetRecord
+from lockstep.live.messages import Epoch, Event, OrderIntent, Refusal, Release, SendResult, SetRecord
 from lockstep.live.operator import reported_fill
 from lockstep.live.outbox import Outbox
 from lockstep.live.ports import Journal, Observer, Outside, Source
 from lockstep.live.rerun import require_same
+from lockstep.live.rollout import scaled
 from lockstep.live.stage import Stage
 from lockstep.market.history import Market
 from lockstep.strategy.decision import EXIT_HALT, EXIT_HANDOVER, HOLD
@@ -39,6 +40,7 @@ class Setup:
     broker     takes orders that leave the house; None in mode paper
     policies   how an open position is handed over, by symbol
     flatten    whether HALT closes what is open
+    fraction   of the decided size that mode live sends, as the epoch began; see `rollout.py`
     expire     ns after which an order that never left is not sent any more
     stop_after number of sets after which the engine stops by itself; None for never
     """
@@ -56,6 +58,7 @@ class Setup:
     policies: Mapping[str, Policy]
     memory: int
     flatten: bool = False
+    fraction: float = 1.0
     expire: int = 3_600_000_000_000
     stop_after: int | None = None
 
@@ -82,6 +85,7 @@ class Engine:
         self._expected: SetRecord | None = None
         self._intents: list[OrderIntent] = []
         self._stopping = ""
+        self.fraction = setup.fraction
         self.live = False
         self.sets = 0
         self.replayed = 0
@@ -142,10 +146,20 @@ class Engine:
             ),
             version=lambda symbol: self.seats[symbol].model.bundle.version,
             passed=self._passed,
+            sized=self._sized,
         )
 
     def _passed(self, intent: OrderIntent) -> None:
         self._intents.append(intent)
+
+    def _sized(self, intent: OrderIntent) -> OrderIntent | Refusal:
+        if self._setup.epoch.mode != "live" or self.fraction == 1.0:
+            return intent
+        step = self._setup.markets[intent.symbol].instrument.size_step
+        wanted = scaled(intent, self.fraction, step)
+        if isinstance(wanted, Refusal):
+            self._gate.refusals.append(wanted)
+        return wanted
 
     def _fill_windows(self) -> None:
         for key, kept in self._setup.epoch.warmup.items():
@@ -308,6 +322,8 @@ class Engine:
             self.strategies[event.symbol].require_exit(int(event.content["code"]))
         elif event.kind == "fill":
             self._report(event)
+        elif event.kind == "rollout":
+            self.fraction = float(event.content["fraction"])
         elif event.kind == "resolved" and self._outbox is not None:
             intent = self._outbox.resolve(event.content["order_id"])
             if intent is not None and event.content["outcome"] == "not_placed":

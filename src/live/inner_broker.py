@@ -27,6 +27,7 @@ class GatedBroker(SimulatedBroker):
     order_id   makes the id of an order from (symbol, decision stamp, intent)
     version    the model version that trades a symbol, for the order's metadata
     passed     told of every order that went through
+    sized      the order at the size that the roll-out allows, or why it is none
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class GatedBroker(SimulatedBroker):
         order_id: Callable[[str, int, str], str],
         version: Callable[[str], str],
         passed: Callable[[OrderIntent], None],
+        sized: Callable[[OrderIntent], OrderIntent | Refusal],
     ) -> None:
         super().__init__()
         self._stage = stage
@@ -44,6 +46,7 @@ class GatedBroker(SimulatedBroker):
         self._order_id = order_id
         self._version = version
         self._passed = passed
+        self._sized = sized
 
     def next(self) -> None:
         """Run the books; it is the moment at which all feeds of a round have been asked."""
@@ -51,12 +54,13 @@ class GatedBroker(SimulatedBroker):
         super().next()
 
     def _market(self, owner: Any, data: Any, quantity: float, **kwargs: Any) -> Any:
-        intent = self._intent(data, quantity, **kwargs)
-        refusal = self._gate.review(intent)
-        if refusal is not None:
-            return self._refused(owner, data, quantity, refusal, kwargs)
-        order = super()._market(owner, data, quantity, **kwargs, order_id=intent.order_id)
-        self._passed(intent)
+        wanted = self._sized(self._intent(data, quantity, **kwargs))
+        refusal = wanted if isinstance(wanted, Refusal) else self._gate.review(wanted)
+        if isinstance(wanted, Refusal) or refusal is not None:
+            return self._refused(owner, data, quantity, refusal or wanted, kwargs)
+        sent = {**kwargs, "terms": wanted.terms, "order_id": wanted.order_id}
+        order = super()._market(owner, data, wanted.quantity, **sent)
+        self._passed(wanted)
         return order
 
     def _intent(
@@ -104,17 +108,27 @@ class GatedBroker(SimulatedBroker):
 class ReportedBroker(GatedBroker):
     """Mode live: nothing fills by itself; a source of fills reports what the real broker did."""
 
-    def next(self) -> None:
-        """Close the round; no order is matched."""
-        self._stage.close_round()
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._reported: list[tuple[Any, ReportedFill]] = []
 
     def report(self, feed: Any, fill: ReportedFill) -> None:
-        """Book a reported fill; LiveError where no order is open that it could belong to.
+        """Take a fill; it is booked with the next bar, where a simulated one would be."""
+        self._reported.append((feed, fill))
+
+    def next(self) -> None:
+        """Close the round and book what was reported; no order is matched."""
+        self._stage.close_round()
+        reported, self._reported = self._reported, []
+        for feed, fill in reported:
+            self._booked(self._books[feed], fill)
+
+    def _booked(self, book: Book, fill: ReportedFill) -> None:
+        """Book a fill; LiveError where no order is open that it could belong to.
 
         An entry may fill for less than was asked: the account then holds what was filled. An exit, stop or
         target must close the position.
         """
-        book = self._books[feed]
         kind = _KINDS[fill.kind]
         if kind == 0 and book.working is not None and not book.account[POSITION]:
             book.terms = (fill.quantity, *book.terms[QUANTITY + 1 :])

@@ -47,22 +47,23 @@ class ResolveCommand(BaseModel):
     reason: str = Field(min_length=1)
 
 
-class AdvanceCommand(BaseModel):
-    """The next stage of the roll-out for a symbol, allowed after a passed comparison."""
+class RolloutCommand(BaseModel):
+    """A recorded step of the roll-out: to `stage`, at `fraction` of the size; see `rollout.py`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    kind: Literal["advance"] = "advance"
-    symbol: str
+    kind: Literal["rollout"] = "rollout"
     stage: int = Field(ge=0)
-    evidence: str = Field(min_length=1)
+    fraction: float = Field(gt=0, le=1)
+    comparison: str
+    reason: str = Field(min_length=1)
 
 
-Command = FillCommand | ResolveCommand | AdvanceCommand
+Command = FillCommand | ResolveCommand | RolloutCommand
 _KINDS: Mapping[str, type[Command]] = {
     "fill": FillCommand,
     "resolved": ResolveCommand,
-    "advance": AdvanceCommand,
+    "rollout": RolloutCommand,
 }
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 
 from lockstep.errors import LiveError
-from lockstep.live.feeds.inbox import Inbox
+from lockstep.live.feeds.inbox import Inbox, Item
 from lockstep.live.feeds.protocol import LiveFeed
 from lockstep.live.messages import Arrival, Release, Values
 from lockstep.live.synchroniser import END_OF_TIME, Synchroniser
@@ -38,6 +39,7 @@ class InboxSource:
         self._clock = clock
         self._synchroniser: Synchroniser | None = None
         self._event_time = 0
+        self._items: deque[Item] = deque()
         self._drained = False
 
     def resume(self, known: Known) -> None:
@@ -61,17 +63,27 @@ class InboxSource:
         """Return the next released set; None at `until`, after a second without one, or when woken."""
         synchroniser = self._running()
         self.inbox.settle(synchroniser.outcome)
-        ended = all(feed.finished for feed in self._feeds) and not len(self.inbox)
+        ended = all(feed.finished for feed in self._feeds) and not len(self.inbox) and not self._items
         release = synchroniser.release(END_OF_TIME if ended else self.now())
         if release is not None or ended:
             self._drained = release is None
             return release
         self._require_health()
-        for item in self.inbox.get(self._patience(until)):
+        if not self._items:
+            self._items.extend(self.inbox.get(self._patience(until)))
+        while self._items and release is None:
+            self._offer_moment()
+            release = synchroniser.release(self.now())
+        return release
+
+    def _offer_moment(self) -> None:
+        """Hand over what was received at one moment; a replay's time never runs ahead of what was decided."""
+        first = self._items[0]
+        while self._items and _moment(self._items[0]) in (None, _moment(first)):
+            item = self._items.popleft()
             if isinstance(item, Arrival):
                 self._event_time = max(self._event_time, item.received)
-            synchroniser.offer(item)
-        return synchroniser.release(self.now())
+            self._running().offer(item)
 
     def wake(self) -> None:
         """Make `next` return."""
@@ -99,3 +111,7 @@ class InboxSource:
         for feed in self._feeds:
             if feed.failure:
                 raise LiveError(f"feed {feed.name}: {feed.failure}")
+
+
+def _moment(item: Item) -> int | None:
+    return item.received if isinstance(item, Arrival) else None

@@ -272,11 +272,15 @@ class SimulatedBroker(bt.BrokerBase):
     ) -> Any:
         """Return an order that the broker has accepted; nobody is told yet."""
         kind = bt.order.BuyOrder if quantity > 0.0 else bt.order.SellOrder
-        order = kind(owner=owner, data=book.feed, size=abs(quantity), price=price, exectype=exectype)
+        # Until it is accepted Backtrader must not read the feed, which may stand before its first bar.
+        order = kind(
+            owner=owner, data=book.feed, size=abs(quantity), price=price, exectype=exectype, simulated=True
+        )
         order.addinfo(**info)
         order.addcomminfo(self.getcommissioninfo(book.feed))
         order.submit(self)
         order.accept(self)
+        order.p.simulated = False
         return order
 
     def _complete(self, book: Book, order: Any, price: float, after: Account, slippage: float) -> None:

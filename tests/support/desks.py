@@ -201,6 +201,13 @@ def kept(bars: History, key: SeriesKey) -> tuple[tuple[int, Values], ...]:
     return tuple(zip(series.end.tolist(), values, strict=True))
 
 
+class Undisturbed(InboxSource):
+    """A source that results do not wake, so that what happens between two sets does not depend on threads."""
+
+    def wake(self) -> None:
+        """Do nothing."""
+
+
 def source(bars: History, traded: frozenset[SeriesKey]) -> InboxSource:
     """Return the bars of a history as a live source at full speed."""
     timetable = Timetable({key: bars.markets[key.symbol].session for key in bars.bars})
@@ -208,7 +215,7 @@ def source(bars: History, traded: frozenset[SeriesKey]) -> InboxSource:
     def synchronise(known: Known) -> Synchroniser:
         return Synchroniser(timetable, grace_ns=0, traded=traded, known=known)
 
-    return InboxSource([ReplayFeed.of(bars)], synchronise)
+    return Undisturbed([ReplayFeed.of(bars)], synchronise)
 
 
 def switches(folder: Path) -> Switches:

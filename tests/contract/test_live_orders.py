@@ -1,0 +1,228 @@
+"""Mode live: orders leave once, fills are reported and never simulated, doubt stops entries."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lockstep.errors import LiveError
+from lockstep.live.brokers.protocol import Message, OnResult
+from lockstep.live.messages import Event, OrderIntent, SendResult, SetRecord
+from lockstep.live.rerun import ReplayMismatch
+from support import desks
+
+WARM = 400
+MODEL = desks.model(threshold=0.0)
+WEEK = 7 * 86_400_000_000_000
+
+
+@dataclass
+class FakeBroker:
+    """Keeps what it was sent and answers as it is told."""
+
+    answers: Callable[[str], SendResult | None] = lambda order_id: SendResult(order_id, "acknowledged", "", 1)
+    name: str = "fake"
+    reports_fills: bool = False
+    sent: list[tuple[str, Message]] = field(default_factory=list)
+    on_result: OnResult = lambda result: None
+
+    def check(self, protected: Mapping[str, bool]) -> None:
+        pass
+
+    def message(self, intent: OrderIntent) -> Message:
+        return {"id": intent.order_id, "quantity": intent.quantity}
+
+    def start(self, on_result: OnResult) -> None:
+        self.on_result = on_result
+
+    def submit(self, order_id: str, message: Message) -> None:
+        self.sent.append((order_id, message))
+        result = self.answers(order_id)
+        if result is not None:
+            self.on_result(result)
+
+    def stop(self, timeout: float) -> None:
+        pass
+
+
+class Filling(desks.FakeOutside):
+    """An outside in which the operator reports each acknowledged order's fill at the next look."""
+
+    def __init__(self, journal: desks.MemoryJournal) -> None:
+        super().__init__()
+        self.journal = journal
+        self.seen: set[str] = set()
+
+    def commands(self) -> list[Event]:
+        found = []
+        sends = {e.content["order_id"]: e for e in self.journal.events if e.kind == "send"}
+        for event in self.journal.events:
+            order_id = event.content.get("order_id", "")
+            if event.kind != "acknowledged" or order_id in self.seen:
+                continue
+            self.seen.add(order_id)
+            found.append(fill(order_id, sends[order_id].content["message"]["quantity"]))
+        return found
+
+    def done(self, events: Any) -> None:
+        pass
+
+
+def fill(order_id: str, quantity: float, price: float = 2_000.0) -> Event:
+    content = {
+        "command": f"fill-{order_id}", "fill_id": order_id, "order_id": order_id, "symbol": "COMP",
+        "order": "market", "quantity": quantity, "price": price, "commission": 2.5, "stamp": 0,
+    }  # fmt: skip
+    return Event(kind="fill", symbol="COMP", content=content)
+
+
+def engine(folder: Path, journal: Any, broker: FakeBroker, outside: Any = None, **setup: Any) -> desks.Engine:
+    bars = desks.history(WARM + 80)
+    models = {"COMP": MODEL}
+    epoch = desks.first_epoch(models, bars, WARM, mode="live")
+    return desks.engine(
+        folder,
+        models,
+        journal,
+        bars,
+        warm=WARM,
+        epoch=epoch,
+        broker=broker,
+        outside=outside,
+        **{"expire": WEEK, **setup},
+    )
+
+
+def kinds(journal: desks.MemoryJournal) -> list[str]:
+    return [event.kind for event in journal.events]
+
+
+def positions(journal: desks.MemoryJournal) -> list[float]:
+    return [row.lanes[0].state.account[0] for row in journal.sets]
+
+
+def test_without_a_report_nothing_is_filled(tmp_path: Path) -> None:
+    journal, broker = desks.MemoryJournal(), FakeBroker()
+    engine(tmp_path, journal, broker).run()
+    assert len(broker.sent) == 1
+    assert set(positions(journal)) == {0.0}
+    reasons = {row.lanes[0].reason for row in journal.sets}
+    assert "order waiting" in reasons
+
+
+def test_reported_fills_open_and_close_positions(tmp_path: Path) -> None:
+    journal, broker = desks.MemoryJournal(), FakeBroker()
+    engine(tmp_path, journal, broker, Filling(journal)).run()
+    assert set(positions(journal)) >= {0.0, 1.0}
+    entries = [order_id for order_id, _ in broker.sent if "entry" in order_id]
+    exits = [order_id for order_id, _ in broker.sent if "exit" in order_id]
+    assert len(entries) > 3
+    assert 0 <= len(entries) - len(exits) <= 1
+    fills = [o for row in journal.sets for o in row.lanes[0].orders if o.status == "completed"]
+    assert {order.price for order in fills} == {2_000.0}
+    assert {order.commission for order in fills} == {2.5}
+
+
+def test_each_step_is_journaled_before_the_next(tmp_path: Path) -> None:
+    journal, broker = desks.MemoryJournal(), FakeBroker()
+    engine(tmp_path, journal, broker, Filling(journal), stop_after=60).run()
+    order_id = broker.sent[0][0]
+    where = {
+        event.kind: number
+        for number, event in enumerate(journal.rows)
+        if isinstance(event, Event) and event.content.get("order_id") == order_id
+    }
+    decided = next(
+        number
+        for number, row in enumerate(journal.rows)
+        if isinstance(row, SetRecord) and f"-{row.release.stamp}-" in order_id
+    )
+    assert decided < where["send"] < where["acknowledged"] < where["fill"]
+
+
+def test_restarts_send_nothing_twice(tmp_path: Path) -> None:
+    whole, pieces = desks.MemoryJournal(), desks.MemoryJournal()
+    one, many = FakeBroker(), FakeBroker()
+    engine(tmp_path, whole, one, Filling(whole)).run()
+    outside = Filling(pieces)
+    while len(pieces.sets) < len(whole.sets):
+        engine(tmp_path, pieces, many, outside, stop_after=1).run()
+    assert many.sent == one.sent
+    assert [repr(replace(row, sequence=0)) for row in pieces.sets] == [
+        repr(replace(row, sequence=0)) for row in whole.sets
+    ]
+
+
+def test_regenerated_ids_are_caught(tmp_path: Path) -> None:
+    """PARITY 18, the mutant: with another id after a restart the order would be another, and sent again."""
+    journal, broker = desks.MemoryJournal(), FakeBroker()
+    engine(tmp_path, journal, broker, stop_after=40).run()
+    again = engine(tmp_path, journal, broker, stop_after=10)
+    again._broker._order_id = lambda symbol, decision, intent: f"1-live-{symbol}-{decision}-{intent}-2"
+    with pytest.raises(ReplayMismatch, match="entry-2"):
+        again.run()
+    assert len(broker.sent) == 1
+
+
+def test_an_order_that_was_being_sent_in_a_crash_is_unknown_and_never_resent(tmp_path: Path) -> None:
+    journal, broker = desks.MemoryJournal(), FakeBroker(answers=lambda order_id: None)
+    engine(tmp_path, journal, broker, stop_after=40).run()
+    assert len(broker.sent) == 1
+    second = FakeBroker()
+    restarted = engine(tmp_path, journal, second, stop_after=20)
+    restarted.run()
+    assert second.sent == []
+    assert "unknown" in kinds(journal)
+    assert restarted._outbox is not None
+    assert restarted._outbox.unknown == {"COMP"}
+
+
+@pytest.mark.parametrize("outcome", ["placed", "not_placed"])
+def test_the_operator_resolves_an_unknown_order(tmp_path: Path, outcome: str) -> None:
+    journal = desks.MemoryJournal()
+    broker = FakeBroker(answers=lambda order_id: SendResult(order_id, "unknown", "timed out", 1))
+    engine(tmp_path, journal, broker, stop_after=40).run()
+    ((order_id, _),) = broker.sent
+    resolve = {"command": "r", "order_id": order_id, "outcome": outcome, "reason": "asked the broker"}
+    outside = desks.FakeOutside(queue=[Event(kind="resolved", content=resolve)])
+    if outcome == "placed":
+        outside.queue.append(fill(order_id, 1.0))
+    second = FakeBroker()
+    restarted = engine(tmp_path, journal, second, outside, stop_after=30)
+    restarted.run()
+    assert restarted._outbox is not None
+    assert (1.0 in positions(journal)) == (outcome == "placed")
+    if outcome == "not_placed":
+        assert len(second.sent) == 1, "the strategy may enter again"
+
+
+def test_a_rejected_entry_is_forgotten_and_the_next_may_come(tmp_path: Path) -> None:
+    journal = desks.MemoryJournal()
+    broker = FakeBroker(answers=lambda order_id: SendResult(order_id, "rejected", "no margin", 1))
+    engine(tmp_path, journal, broker).run()
+    assert len(broker.sent) > 2
+    assert set(positions(journal)) == {0.0}
+
+
+def test_an_order_that_could_not_leave_in_time_expires(tmp_path: Path) -> None:
+    journal, broker = desks.MemoryJournal(), FakeBroker()
+    engine(tmp_path, journal, broker, expire=1).run()
+    assert broker.sent == []
+    assert "expired" in next(e for e in journal.events if e.kind == "rejected").content["detail"]
+
+
+def test_a_fill_that_nobody_expects_stops_the_engine(tmp_path: Path) -> None:
+    outside = desks.FakeOutside(queue=[fill("x", 1.0)])
+    with pytest.raises(LiveError, match="expects no such fill"):
+        engine(tmp_path, desks.MemoryJournal(), FakeBroker(), outside).run()
+
+
+def test_a_tenth_of_the_size_is_refused_where_that_is_no_contract(tmp_path: Path) -> None:
+    journal, broker = desks.MemoryJournal(), FakeBroker()
+    engine(tmp_path, journal, broker, fraction=0.1).run()
+    assert broker.sent == []
+    assert {event.content["rule"] for row in journal.sets for event in row.events} == {"rollout"}
