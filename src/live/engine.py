@@ -106,6 +106,15 @@ class Engine:
         self._stopping = why
         self._setup.source.wake()
 
+    def profits(self) -> dict[str, float]:
+        """Return the USD made in the present session day, by symbol."""
+        return self._gate.profits(self._now())
+
+    @property
+    def unknown_orders(self) -> tuple[str, ...]:
+        """Ids of orders of which nobody knows what became."""
+        return self._outbox.unknown_orders if self._outbox else ()
+
     # What the engine is joined of
 
     def _make_gate(self) -> DeskGate:
@@ -237,12 +246,12 @@ class Engine:
     def _go_live(self) -> None:
         """The journal is reproduced: open the gateway, and doubt what was being sent when it ended."""
         self.live = True
+        self._setup.source.resume(self._memory.bars)
         self._record_event(Event(kind="start", content={"replayed": self.replayed}))
         if self._outbox is not None:
             self._outbox.open(self._setup.source.wake)
             for result in self._outbox.doubtful():
                 self._settle(result)
-        self._setup.source.resume(self._memory.bars)
 
     def _wait(self) -> Release | None:
         """Look outside, then wait for a set; None when it is time to stop."""

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from lockstep.errors import LiveError
 from lockstep.live.messages import OrderIntent, Refusal, ReportedFill
 from lockstep.live.stage import Stage
-from lockstep.strategy.matching import CLOSE, COMMISSION, POSITION, QUANTITY, Order, execute
+from lockstep.strategy.matching import CLOSE, NO_ORDER, POSITION, Order, execute
 from lockstep.strategy.simulated_broker import Book, SimulatedBroker
 
 _KINDS = {"market": 0, "stop": 1, "target": 2}
@@ -53,11 +53,13 @@ class GatedBroker(SimulatedBroker):
         self._stage.close_round()
         super().next()
 
-    def _market(self, owner: Any, data: Any, quantity: float, **kwargs: Any) -> Any:
+    def _market(self, owner: Any, data: Any, quantity: float, *_: Any, **kwargs: Any) -> Any:
         wanted = self._sized(self._intent(data, quantity, **kwargs))
-        refusal = wanted if isinstance(wanted, Refusal) else self._gate.review(wanted)
-        if isinstance(wanted, Refusal) or refusal is not None:
-            return self._refused(owner, data, quantity, refusal or wanted, kwargs)
+        if isinstance(wanted, Refusal):
+            return self._refused(owner, data, quantity, wanted, kwargs)
+        refusal = self._gate.review(wanted)
+        if refusal is not None:
+            return self._refused(owner, data, quantity, refusal, kwargs)
         sent = {**kwargs, "terms": wanted.terms, "order_id": wanted.order_id}
         order = super()._market(owner, data, wanted.quantity, **sent)
         self._passed(wanted)
@@ -131,12 +133,13 @@ class ReportedBroker(GatedBroker):
         """
         kind = _KINDS[fill.kind]
         if kind == 0 and book.working is not None and not book.account[POSITION]:
-            book.terms = (fill.quantity, *book.terms[QUANTITY + 1 :])
+            _, *distances = book.terms
+            book.terms = _order(fill.quantity, *distances)
             book.working = self._resized(book, fill.quantity)
         self._require(book, fill, kind)
-        order: Order = book.terms if kind == 0 else (fill.quantity, *_NO_DISTANCES)
-        costs = (*book.costs[:COMMISSION], fill.commission / abs(fill.quantity))
-        book.costs, usual = costs, book.costs
+        order = book.terms if kind == 0 else (fill.quantity, *NO_ORDER[1:])
+        usual = book.costs
+        book.costs = (*usual[:3], fill.commission / abs(fill.quantity))
         try:
             after = execute(book.account, order, fill.price, book.costs)
             if kind == 0:
@@ -170,4 +173,5 @@ class ReportedBroker(GatedBroker):
             )
 
 
-_NO_DISTANCES = (float("nan"),) * 4
+def _order(quantity: float, stop: float, stop_points: float, target: float, target_points: float) -> Order:
+    return (quantity, stop, stop_points, target, target_points)

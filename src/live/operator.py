@@ -105,7 +105,7 @@ def _event(path: Path) -> Event:
     """Return a command as an event; one that cannot be read is set aside and becomes an event too."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        kind = content.get("kind") if isinstance(content, dict) else None
+        kind = str(content.get("kind")) if isinstance(content, dict) else ""
         if kind not in _KINDS:
             raise LiveError(f"kind {kind!r}: known are {', '.join(_KINDS)}")
         command = validated(_KINDS[kind], content, where=path.name)

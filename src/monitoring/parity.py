@@ -116,6 +116,7 @@ def compare(
     ours, theirs = ({step.stamp: step for step in steps} for steps in (first, second))
     for stamp in sorted(ours.keys() | theirs.keys()):
         one, other = ours.get(stamp), theirs.get(stamp)
+        difference: Difference | None
         if one is None or other is None:
             difference = _absent(stamp, one, other)
         else:

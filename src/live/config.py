@@ -1,0 +1,156 @@
+"""`LiveConfig`: what `configs/live.yml` says. Frozen; unknown fields are refused with the nearest name."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from lockstep.errors import ConfigError
+from lockstep.live.brokers.traderspost import TradersPostConfig
+from lockstep.live.handover import Policy
+from lockstep.live.limits import Limits
+from lockstep.live.messages import Mode
+from lockstep.live.rollout import Rollout
+from lockstep.live.switches import Switches
+from lockstep.market.validation import read_yaml, validated
+
+Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Port = Annotated[int, Field(ge=0, le=65_535)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class InstrumentSettings(_Part):
+    """One traded instrument.
+
+    handover   what happens to an open position when another version takes over
+    """
+
+    symbol: str
+    handover: Policy = "manage_out"
+
+
+class HistorySettings(_Part):
+    """Files that warm up the windows: a data folder (None: the embedded bars) and a source's name."""
+
+    data_dir: Path | None = None
+    source: str | None = None
+
+
+class ReplayFeedSettings(_Part):
+    """History as a live feed, from the session date `start` to `end`; bars before `start` warm up.
+
+    speed   how much faster than real time; None as fast as the engine takes them
+    """
+
+    kind: Literal["replay"] = "replay"
+    start: date
+    end: date | None = None
+    speed: Annotated[float, Field(gt=0)] | None = None
+
+
+class TailFeedSettings(_Part):
+    """A growing CSV file of a declared source of instruments.yml; longer bars are made of its rows."""
+
+    kind: Literal["tail"]
+    symbol: str
+    path: Path
+    source: str
+    interval: Annotated[float, Field(gt=0)] = 1.0
+    settle_seconds: Seconds | None = None
+
+
+class HttpFeedSettings(_Part):
+    """Bars or ticks posted to a loopback port; `base` by symbol: the timeframe posted, or `tick`."""
+
+    kind: Literal["http"]
+    port: Port = 8_750
+    base: dict[str, str]
+    token_file: Path | None = None
+    patience_seconds: Annotated[float, Field(gt=0)] = 10.0
+    settle_seconds: Seconds | None = None
+
+
+Feed = Annotated[ReplayFeedSettings | TailFeedSettings | HttpFeedSettings, Field(discriminator="kind")]
+
+
+class AlertSettings(_Part):
+    """Where alerts go: the log, and Discord, whose webhook stands in a file or an environment variable."""
+
+    discord_url_file: Path | None = None
+    discord_url_variable: str = "DISCORD_WEBHOOK_URL"
+    discord: bool = False
+
+
+class LiveConfig(_Part):
+    """Everything about a running desk; times in seconds, paths relative to the working folder.
+
+    mode          paper: fills are simulated; shadow: so they are, and what would be sent is recorded;
+                  live: orders leave, fills are reported
+    store         model store; None: the default one
+    journal       SQLite file; status   file that says what the engine is doing
+    mailbox       folder of the operator's commands; statement   CSV of fills that the broker writes
+    grace         how long a bar set waits for its last bar
+    memory_bars   bars per series that are kept to warm up a version that takes over
+    expire        an order that could not leave for so long is not sent any more
+    health_port   of `/health` and `/metrics` on the loopback address; None for none
+    """
+
+    mode: Mode = "paper"
+    store: Path | None = None
+    journal: Path
+    status: Path
+    mailbox: Path
+    statement: Path | None = None
+    instruments: Annotated[tuple[InstrumentSettings, ...], Field(min_length=1)]
+    history: HistorySettings = HistorySettings()
+    feeds: Annotated[tuple[Feed, ...], Field(min_length=1)]
+    grace: Seconds = 5.0
+    memory_bars: Annotated[int, Field(ge=1)] = 1_000
+    expire: Seconds = 3_600.0
+    limits: Limits
+    switches: Switches
+    rollout: Rollout = Rollout()
+    traderspost: TradersPostConfig | None = None
+    alerts: AlertSettings = AlertSettings()
+    health_port: Port | None = None
+
+    @model_validator(mode="after")
+    def _each_once(self) -> Self:
+        symbols = [each.symbol for each in self.instruments]
+        for symbol in symbols:
+            if symbols.count(symbol) > 1:
+                raise ValueError(f"instruments: {symbol} stands there twice; list it once")
+        if sum(feed.kind == "replay" for feed in self.feeds) and len(self.feeds) > 1:
+            raise ValueError("feeds: a replay is the only feed, since its time is that of its bars")
+        return self
+
+    @property
+    def replay(self) -> ReplayFeedSettings | None:
+        """The replay feed, None where bars are live."""
+        first = self.feeds[0]
+        return first if isinstance(first, ReplayFeedSettings) else None
+
+    @property
+    def policies(self) -> dict[str, Policy]:
+        """The handover policy by symbol."""
+        return {each.symbol: each.handover for each in self.instruments}
+
+    @classmethod
+    def load(cls, path: Path) -> LiveConfig:
+        """Read a YAML file; ConfigError naming file, field, value and rule."""
+        return validated(cls, read_yaml(path), where=str(path))
+
+    def require_mode(self, mode: Mode) -> None:
+        """Raise ConfigError where the mode cannot be run with this configuration."""
+        if mode != "paper" and self.traderspost is None:
+            raise ConfigError(f"mode {mode}: no broker is configured; add the section traderspost")
+        if mode == "live" and self.replay is not None:
+            raise ConfigError("mode live: the feed is a replay of history; give a feed of live bars")
+        if mode == "live" and self.statement is None and not self.mailbox:
+            raise ConfigError("mode live: no source of fills; give `statement`, or report them by hand")

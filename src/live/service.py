@@ -1,0 +1,312 @@
+"""`Service`: a running desk, put together from `live.yml`, its journal and the model store."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from pydantic import SecretStr
+
+from lockstep.errors import JournalError, LiveError, LockstepError
+from lockstep.live.bars import feeds_of, first_windows, settled_bars
+from lockstep.live.brokers.protocol import OutboundBroker
+from lockstep.live.brokers.shadow import ShadowBroker
+from lockstep.live.brokers.traderspost import TradersPost
+from lockstep.live.config import LiveConfig
+from lockstep.live.desk import Model
+from lockstep.live.engine import Engine, Setup
+from lockstep.live.feeds.clock import SteadyClock
+from lockstep.live.gateway import Gateway
+from lockstep.live.hashes import live_hashes
+from lockstep.live.health import HealthServer
+from lockstep.live.journal import Journal
+from lockstep.live.messages import Epoch, Event, Mode
+from lockstep.live.operator import Mailbox
+from lockstep.live.rerun import ReplayMismatch
+from lockstep.live.rollout import Step, stage
+from lockstep.live.secret import read_secret
+from lockstep.live.source import InboxSource, Known
+from lockstep.live.statement import StatementFile, reported_ids
+from lockstep.live.status import Window
+from lockstep.live.synchroniser import Synchroniser
+from lockstep.live.systemd import ALIVE, READY, STOPPING, notify
+from lockstep.live.timetable import Timetable
+from lockstep.live.watcher import Watcher
+from lockstep.live.world import World, production_versions
+from lockstep.market.config import InstrumentBook, load_instruments
+from lockstep.market.history import History, SeriesKey
+from lockstep.models.store import ModelStore
+from lockstep.monitoring.alerts import Alert, Alerts, LogSink, Sink
+from lockstep.monitoring.discord import DiscordSink
+
+_LOGGER = logging.getLogger("lockstep.live")
+_SECOND = 1_000_000_000
+_STALE = 60.0
+
+
+class Service:
+    """One process of the live engine. Everything it opens is closed when the `with` block ends.
+
+    config_path   of live.yml; mode   replaces the mode there
+    environment   for secrets, the kill switch and the service manager
+    stop_after    sets after which it ends by itself, None for never
+    """
+
+    def __init__(
+        self,
+        config_path: Path,
+        *,
+        mode: Mode | None,
+        environment: Mapping[str, str],
+        stop_after: int | None = None,
+    ) -> None:
+        self.config = LiveConfig.load(config_path)
+        self._environment = environment
+        self._hashes = live_hashes(config_path)
+        self._clock = SteadyClock()
+        self._opened = ExitStack()
+        self._book = load_instruments()
+        self._store = ModelStore(self.config.store)
+        self._switches = self.config.switches.forced_by(environment)
+        wanted = mode or self.config.mode
+        self.config.require_mode(wanted)
+        with ExitStack() as undo:
+            self.journal = undo.enter_context(Journal.open(self.config.journal))
+            self.engine = self._join(wanted, stop_after)
+            self._opened = undo.pop_all()
+
+    def __enter__(self) -> Service:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._opened.close()
+
+    def stop(self, why: str) -> None:
+        """Ask for a stop after the present bar set; safe in a signal handler."""
+        self.engine.stop(why)
+
+    def run(self) -> None:
+        """Run until stopped or, with a replay, until its end; LockstepError where it must not go on."""
+        self._alerts.start()
+        self._opened.callback(self._alerts.stop, 5.0)
+        self._opened.callback(self._source.close)
+        if self.config.health_port is not None:
+            health = HealthServer(
+                self.config.health_port, lambda: self._watcher.status, self._clock, stale_seconds=_STALE
+            )
+            health.start()
+            self._opened.callback(health.stop)
+        self._watcher.change("replaying", "")
+        notify(READY, self._environment)
+        try:
+            self.engine.run()
+        except LockstepError as error:
+            differs = isinstance(error, ReplayMismatch)
+            self._watcher.end("mismatch" if differs else "stopped", str(error), self._clock())
+            self._alerts.post(Alert("mismatch" if differs else "stop", str(error), self._clock()))
+            raise
+        finally:
+            notify(STOPPING, self._environment)
+        self._watcher.end("stopped", "as asked", self._clock())
+
+    # Putting it together
+
+    def _join(self, wanted: Mode, stop_after: int | None) -> Engine:
+        config = self.config
+        steps = [_step(event) for event in self.journal.events("rollout")]
+        present, now_stage = stage(config.rollout, steps)
+        mode: Mode = "shadow" if wanted == "live" and now_stage.mode == "shadow" else wanted
+        self._world = self._make_world()
+        epoch = self._epoch(mode)
+        models = {symbol: self._world.model(symbol, sha) for symbol, sha in epoch.bundles.items()}
+        needs = _needs(models, self._book)
+        wanted_bars = needs if config.replay or not epoch.number else {}
+        settled = settled_bars(sorted(wanted_bars), config.history, self._book)
+        if not epoch.number:
+            epoch = self._first_epoch(epoch, models, needs, settled)
+        feeds = feeds_of(config, needs, settled, self._book, self._clock)
+        sessions = {key: self._book.session(key.symbol) for key in needs}
+        traded = frozenset(model.key for model in models.values())
+
+        def synchronise(known: Known) -> Synchroniser:
+            grace = int(config.grace * _SECOND)
+            return Synchroniser(Timetable(sessions), grace_ns=grace, traded=traded, known=known)
+
+        self._source = InboxSource(feeds, synchronise, clock=None if config.replay else self._clock)
+        self._alerts = Alerts(self._sinks())
+        self._watcher = Watcher(
+            config.status,
+            mode=mode,
+            epoch=epoch.number,
+            started=self._clock(),
+            alerts=self._alerts,
+            switches=self._switches,
+        )
+        traded_markets = {symbol: self._book.market(symbol) for symbol in models}
+        engine = Engine(
+            Setup(
+                epoch=epoch,
+                models=models,
+                markets=self._book.markets,
+                journal=self.journal,
+                source=self._source,
+                gateway=Gateway(
+                    limits=config.limits, switches=self._switches, mode=mode, markets=traded_markets
+                ),
+                outside=self._world,
+                observer=_Beating(self._watcher, self._environment, self._clock),
+                now=self._source.now,
+                broker=self._broker(mode, models),
+                policies=config.policies,
+                memory=max([config.memory_bars, *needs.values()]),
+                flatten=config.switches.flatten,
+                fraction=now_stage.fraction if mode == "live" else 1.0,
+                expire=int(config.expire * _SECOND),
+                stop_after=stop_after,
+            )
+        )
+        label = f"stage {present + 1} of {len(config.rollout.stages)}" if wanted == "live" else ""
+        self._watcher.watch(lambda: {"rollout": label, **_known(engine)})
+        return engine
+
+    def _make_world(self) -> World:
+        config, events = self.config, list(self.journal.events("fill", "resolved", "rollout", "bad_command"))
+        seen = {str(event.content.get("command", "")) for event in events}
+        statement = StatementFile(config.statement, reported_ids(events)) if config.statement else None
+        symbols = [each.symbol for each in config.instruments]
+        return World(self._store, symbols, Mailbox(config.mailbox, seen), self._switches, statement)
+
+    def _epoch(self, mode: Mode) -> Epoch:
+        """Return the newest epoch if it is of this code, configuration and mode; else one numbered 0."""
+        newest = self.journal.newest_epoch()
+        symbols = [each.symbol for each in self.config.instruments]
+        if newest is not None:
+            _require_same(newest, self._hashes, mode)
+            return newest
+        productions = production_versions(self._store.manifest(), symbols)
+        for symbol in symbols:
+            if symbol not in productions:
+                raise LiveError(
+                    f"{symbol}: no version is in production in {self._store.folder}; promote one with "
+                    "scripts/promote_model.py"
+                )
+        return Epoch(
+            number=0,
+            mode=mode,
+            reason="first start",
+            started=self._clock(),
+            hashes=self._hashes,
+            bundles={symbol: sha for symbol, (_, sha) in productions.items()},
+            warmup={},
+            states={},
+        )
+
+    def _first_epoch(
+        self,
+        epoch: Epoch,
+        models: Mapping[str, Model],
+        needs: Mapping[SeriesKey, int],
+        settled: History,
+    ) -> Epoch:
+        traded = [model.key for model in models.values()]
+        windows = first_windows(needs, settled, self.config, traded)
+        if windows.short:
+            _LOGGER.warning("windows are not full: %s; no trade until they are", windows.sentence)
+        begun = replace(epoch, warmup=windows.bars)
+        return replace(begun, number=self.journal.begin_epoch(begun))
+
+    def _broker(self, mode: Mode, models: Mapping[str, Model]) -> OutboundBroker | None:
+        settings = self.config.traderspost
+        if mode == "paper" or settings is None:
+            return None
+        markets = {symbol: self._book.market(symbol) for symbol in models}
+        url = (
+            read_secret(
+                "TradersPost webhook",
+                variable=settings.url_variable,
+                file=settings.url_file,
+                environment=self._environment,
+            )
+            if mode == "live"
+            else SecretStr("https://localhost/shadow")
+        )
+        broker = TradersPost(settings, url, markets)
+        broker.check({symbol: model.config.stop is not None for symbol, model in models.items()})
+        return broker if mode == "live" else ShadowBroker(broker)
+
+    def _sinks(self) -> list[Sink]:
+        settings = self.config.alerts
+        if not settings.discord:
+            return [LogSink()]
+        url = read_secret(
+            "Discord webhook",
+            variable=settings.discord_url_variable,
+            file=settings.discord_url_file,
+            environment=self._environment,
+        )
+        return [LogSink(), DiscordSink(url)]
+
+
+class _Beating:
+    """The watcher, which also keeps the service manager's watchdog quiet."""
+
+    def __init__(self, watcher: Watcher, environment: Mapping[str, str], clock: Callable[[], int]) -> None:
+        self._watcher = watcher
+        self._environment = environment
+        self._clock = clock
+        self.decided = watcher.decided
+        self.happened = watcher.happened
+
+    def beat(self, *, now: int) -> None:
+        """Write the status by wall time, also when a replay's time is another."""
+        self._watcher.beat(now=self._clock())
+        notify(ALIVE, self._environment)
+
+
+def _known(engine: Engine) -> dict[str, Any]:
+    """Return the fields of the status that only the engine knows."""
+    seats = engine.seats.items()
+    cold = [
+        Window(symbol, feature, seen, needed)
+        for symbol, seat in seats
+        for feature, (seen, needed) in seat.windows.filling().items()
+    ]
+    return {
+        "versions": {symbol: seat.model.bundle.version for symbol, seat in seats},
+        "pending_swaps": {
+            symbol: candidate.obstacle or f"{candidate.version} waits for a flat position"
+            for symbol, candidate in engine.handover.candidates.items()
+        },
+        "cold_windows": tuple(cold),
+        "profit_today": engine.profits(),
+        "unknown_orders": engine.unknown_orders,
+    }
+
+
+def _needs(models: Mapping[str, Model], book: InstrumentBook) -> dict[SeriesKey, int]:
+    """Return, per series that any model reads, the longest window."""
+    needs: dict[SeriesKey, int] = {}
+    for model in models.values():
+        for key, bars in model.needs(book.markets).items():
+            needs[key] = max(bars, needs.get(key, 0))
+    return needs
+
+
+def _require_same(epoch: Epoch, hashes: Mapping[str, str], mode: Mode) -> None:
+    changed = [name for name in hashes if epoch.hashes.get(name) != hashes[name]]
+    if epoch.mode != mode:
+        changed.append("mode")
+    if changed:
+        raise JournalError(
+            f"epoch {epoch.number} of the journal was begun with another {' and '.join(changed)}; if that is "
+            "meant, begin a new one: scripts/journal.py new-epoch --reason ..."
+        )
+
+
+def _step(event: Event) -> Step:
+    told = event.content
+    return Step(event.time, int(told["stage"]), str(told["comparison"]), str(told["reason"]))

@@ -1,0 +1,72 @@
+"""Fills from a broker's statement: a CSV file to which rows are appended.
+
+Columns: fill_id, order_id, symbol, order (market, stop, target), quantity (signed), price, commission (USD)
+and time (ISO, with offset). A row counts once its line is complete; one whose `fill_id` was journaled is
+known and skipped, so that the file may be written anew.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from lockstep.errors import LiveError
+from lockstep.live.messages import Event
+from lockstep.live.operator import FillCommand
+from lockstep.market.validation import validated
+
+COLUMNS = ("fill_id", "order_id", "symbol", "order", "quantity", "price", "commission", "time")
+
+
+class StatementFile:
+    """Reads new rows of a statement. `seen` are the ids of fills that the journal holds already."""
+
+    def __init__(self, path: Path, seen: Iterable[str] = ()) -> None:
+        self._path = path
+        self._seen = set(seen)
+        self._size = -1
+
+    def read(self) -> list[Event]:
+        """Return the fills of complete lines that were not journaled; LiveError names a wrong line."""
+        try:
+            size = self._path.stat().st_size
+            if size == self._size:
+                return []
+            text = self._path.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return []
+        complete = text[: text.rfind("\n") + 1]
+        rows = csv.DictReader(io.StringIO(complete))
+        if complete and tuple(rows.fieldnames or ()) != COLUMNS:
+            raise LiveError(f"{self._path}:1: columns {rows.fieldnames}: must be {', '.join(COLUMNS)}")
+        found = [self._fill(row, number) for number, row in enumerate(rows, start=2)]
+        if complete == text:
+            self._size = size
+        return [event for event in found if event.content["fill_id"] not in self._seen]
+
+    def done(self, events: Sequence[Event]) -> None:
+        """Note that fills are journaled."""
+        self._seen |= {str(event.content["fill_id"]) for event in events}
+
+    def _fill(self, row: dict[str, str], line: int) -> Event:
+        where = f"{self._path}:{line}"
+        try:
+            moment = datetime.fromisoformat(row["time"])
+            if moment.tzinfo is None:
+                raise LiveError(f"{where}: time {row['time']}: has no offset; write it like +00:00")
+            stamp = int(moment.astimezone(UTC).timestamp() * 1_000_000) * 1_000
+            content = {**{name: row[name] for name in COLUMNS[:-1]}, "stamp": stamp}
+            command = validated(FillCommand, content, where=where)
+        except (ValueError, TypeError) as error:
+            raise LiveError(f"{where}: {error}") from error
+        told = command.model_dump(mode="json", exclude={"kind"})
+        content = {"command": f"statement-{command.fill_id}", **told}
+        return Event(kind="fill", symbol=command.symbol, content=content)
+
+
+def reported_ids(events: Iterable[Event]) -> set[str]:
+    """Return the ids of fills among journaled events."""
+    return {str(event.content["fill_id"]) for event in events if event.kind == "fill"}

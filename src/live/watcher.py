@@ -1,0 +1,145 @@
+"""`Watcher`: turns what the engine committed into a status, alerts, counters and log lines."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from lockstep.live.messages import Event, LaneRecord, Mode, SetRecord
+from lockstep.live.status import SECOND, State, Status, write_status
+from lockstep.live.switches import Switches
+from lockstep.monitoring.alerts import Alert, Alerts, Kind
+from lockstep.strategy.decision import kind_of
+from lockstep.strategy.records import STOP
+
+_LOGGER = logging.getLogger("lockstep.live")
+_DAY = 86_400 * SECOND
+_KINDS: Mapping[str, Kind] = {
+    "start": "restart",
+    "stop": "stop",
+    "unknown": "unknown_order",
+    "rejected": "refusal",
+    "bad_command": "refusal",
+    "swap": "swap",
+    "swap_pending": "swap",
+    "mismatch": "mismatch",
+}
+
+Look = Callable[[], Mapping[str, Any]]
+
+
+class Watcher:
+    """Keeps the status of a running desk. It only writes files and posts alerts, which never block.
+
+    path   of the status file; look   returns fields of `Status` that the engine knows at that moment
+    """
+
+    def __init__(
+        self, path: Path, *, mode: Mode, epoch: int, started: int, alerts: Alerts, switches: Switches
+    ) -> None:
+        self._path = path
+        self._alerts = alerts
+        self._switches = switches
+        self._look: Look = dict
+        self._counters: Counter[str] = Counter()
+        self._last_bars: dict[str, int] = {}
+        self._positions: dict[str, float] = {}
+        self._equity: dict[str, float] = {}
+        self._evening: dict[str, float] = {}
+        self._day = 0
+        self._written = 0
+        self.status = Status(mode=mode, state="starting", epoch=epoch, started=started, heartbeat=started)
+
+    def watch(self, look: Look) -> None:
+        """Ask `look` for what only the engine knows."""
+        self._look = look
+
+    def decided(self, record: SetRecord, *, replayed: bool) -> None:
+        """Take a committed set; what is replayed was told before and makes no alert."""
+        self._last_bars |= {str(key): record.release.stamp for key in record.release.bars}
+        self._counters["sets replayed" if replayed else "sets"] += 1
+        for each in record.release.irregularities:
+            self._counters[each.kind] += 1
+            if not replayed:
+                _LOGGER.warning("%s bar of %s: %s", each.kind, each.key, each.detail)
+                if each.kind in ("missing", "gap", "bad"):
+                    self._alert("stale_feed", f"{each.kind} {each.key}: {each.detail}", record.release.stamp)
+        for lane in record.lanes:
+            self._lane(lane, record.release.stamp, replayed=replayed)
+        for event in record.events:
+            self.happened(replace(event, time=record.release.stamp), replayed=replayed)
+
+    def _lane(self, lane: LaneRecord, stamp: int, *, replayed: bool) -> None:
+        self._positions[lane.symbol] = lane.mark[1]
+        self._summarise(stamp, replayed=replayed)
+        self._equity[lane.symbol] = lane.mark[3]
+        self._counters[kind_of(lane.code)] += 1
+        for order in lane.orders:
+            if order.status != "completed":
+                continue
+            self._counters["fills"] += 1
+            kind: Kind = "stop" if order.intent == STOP else "entry" if order.intent == "entry" else "exit"
+            if not replayed:
+                text = f"{lane.symbol}: {order.intent} {order.quantity:g} at {order.price:g} ({order.reason})"
+                self._alert(kind, text, stamp)
+
+    def _summarise(self, stamp: int, *, replayed: bool) -> None:
+        """Tell once a day (UTC) what the day before made."""
+        day = stamp // _DAY
+        if day == self._day:
+            return
+        made = sum(self._equity.values()) - sum(self._evening.values())
+        if self._day and self._evening and not replayed:
+            held = ", ".join(f"{name} {size:g}" for name, size in self._positions.items() if size) or "flat"
+            self._alert("daily_summary", f"{made:+,.2f} USD; {held}", stamp)
+        self._day, self._evening = day, dict(self._equity)
+
+    def happened(self, event: Event, *, replayed: bool) -> None:
+        """Take a committed event."""
+        self._counters[event.kind] += 1
+        if replayed:
+            return
+        _LOGGER.info("%s %s", event.kind, event.symbol, extra={"content": dict(event.content)})
+        if event.kind == "start":
+            self.change("running", "")
+        kind: Kind | None = "refusal" if event.kind == "refusal" else _KINDS.get(event.kind)
+        if kind is not None:
+            told = ", ".join(f"{name} {value}" for name, value in event.content.items())
+            self._alert(kind, f"{event.kind} {event.symbol} {told}".strip(), event.time)
+
+    def beat(self, *, now: int) -> None:
+        """Write the status when the last one is a second old."""
+        if now - self._written >= SECOND or self.status.state != "running":
+            self._write(now)
+        self._alerts.tick(now)
+
+    def change(self, state: State, detail: str) -> None:
+        """Note what the engine is doing now."""
+        self.status = replace(self.status, state=state, detail=detail)
+
+    def end(self, state: State, detail: str, now: int) -> None:
+        """Write the last status."""
+        self.change(state, detail)
+        self._write(now)
+
+    def _write(self, now: int) -> None:
+        self._written = now
+        self.status = replace(
+            self.status,
+            heartbeat=now,
+            positions=dict(self._positions),
+            last_bars=dict(self._last_bars),
+            kill_switch=self._switches.kill_switch(),
+            halt=self._switches.halt(),
+            alerts=self._alerts.counts,
+            counters=dict(self._counters),
+            **self._look(),
+        )
+        write_status(self._path, self.status)
+
+    def _alert(self, kind: Kind, text: str, time: int) -> None:
+        self._alerts.post(Alert(kind, text, time))
