@@ -16,6 +16,7 @@ from lockstep.live.messages import Mode
 from lockstep.live.rollout import Rollout
 from lockstep.live.switches import Switches
 from lockstep.market.validation import read_yaml, validated
+from lockstep.monitoring.alerts import AlertRate
 
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Port = Annotated[int, Field(ge=0, le=65_535)]
@@ -85,6 +86,7 @@ class AlertSettings(_Part):
     discord_url_file: Path | None = None
     discord_url_variable: str = "DISCORD_WEBHOOK_URL"
     discord: bool = False
+    rate: AlertRate = AlertRate()
 
 
 class LiveConfig(_Part):

@@ -141,6 +141,7 @@ class Engine:
             setup.broker,
             self._commit,
             due=lambda symbol, moment: next_open(setup.markets[symbol].session, moment),
+            review=self._gate.release,
             expire=setup.expire,
         )
 
@@ -239,8 +240,14 @@ class Engine:
             Event(kind="refusal", symbol=_symbol_of(refusal.order_id), content=refusal._asdict())
             for refusal in self._gate.refusals
         )
+        suppressed = tuple(
+            Event(kind="suppressed", symbol=_symbol_of(each.order_id), content=each._asdict())
+            for each in self._gate.suppressed
+        )
         return SetRecord(
-            release=release, lanes=tuple(lane for lane in lanes if lane is not None), events=refusals
+            release=release,
+            lanes=tuple(lane for lane in lanes if lane is not None),
+            events=(*refusals, *suppressed),
         )
 
     def _go_live(self) -> None:

@@ -13,7 +13,9 @@ from lockstep.market.history import Market, SeriesKey
 
 
 class DeskGate:
-    """Reviews each order with the desk as it stands, and keeps what was refused in the present set.
+    """Reviews each order with the desk as it stands.
+
+    refusals     of the present set; suppressed   what the kill switch would have refused in mode live
 
     traded      the traded series; markets   of their symbols; equity   their accounts at the start, USD
     exposure    asked for the signed contracts held, and those of entries on the way, by symbol
@@ -43,10 +45,11 @@ class DeskGate:
         self._reviewed: set[str] = set()
         self._bars: dict[str, tuple[int, Values]] = {}
         self.refusals: list[Refusal] = []
+        self.suppressed: list[Refusal] = []
 
     def begin(self, release: Release, recorded: Iterable[Event] | None) -> None:
         """Begin a set; in a replay, `recorded` holds the refusals that were given then."""
-        self.refusals = []
+        self.refusals, self.suppressed = [], []
         self._bars |= {
             key.symbol: (release.stamp, values) for key, values in release.bars.items() if key in self._traded
         }
@@ -64,12 +67,24 @@ class DeskGate:
             refusal = self._recorded.get(intent.order_id)
         else:
             refusal = self._gateway.review(intent, self._context(now, due))
+            self._note_suppressed(intent)
         if refusal is not None:
             self.refusals.append(refusal)
             return refusal
         self._days.ordered(intent.symbol, due)
         self._reviewed.add(intent.order_id)
         return None
+
+    def release(self, intent: OrderIntent) -> Refusal | None:
+        """Return why an order that waited for the open must not leave now, or None."""
+        now = self._now()
+        return self._gateway.release(intent, self._context(now, now))
+
+    def _note_suppressed(self, intent: OrderIntent) -> None:
+        """Keep what the kill switch would refuse in mode live, where the simulation goes on."""
+        would = self._gateway.suppressed(intent)
+        if would is not None:
+            self.suppressed.append(would)
 
     def _context(self, now: int, due: int) -> Context:
         positions, pending = self._exposure()

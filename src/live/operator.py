@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -101,14 +102,27 @@ class Mailbox:
             (self._folder / f"{name}.json").unlink(missing_ok=True)
 
 
+def waiting(folder: Path) -> list[tuple[str, Command]]:
+    """Return (name, command) of what was posted and not yet taken, in the order in which it will be."""
+    found = []
+    for path in sorted(folder.glob("*.json")):
+        with suppress(FileNotFoundError, ValueError, LockstepError):
+            found.append((path.stem, _command(path)))
+    return found
+
+
+def _command(path: Path) -> Command:
+    content = json.loads(path.read_text(encoding="utf-8"))
+    kind = str(content.get("kind")) if isinstance(content, dict) else ""
+    if kind not in _KINDS:
+        raise LiveError(f"kind {kind!r}: known are {', '.join(_KINDS)}")
+    return validated(_KINDS[kind], content, where=path.name)
+
+
 def _event(path: Path) -> Event:
     """Return a command as an event; one that cannot be read is set aside and becomes an event too."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        kind = str(content.get("kind")) if isinstance(content, dict) else ""
-        if kind not in _KINDS:
-            raise LiveError(f"kind {kind!r}: known are {', '.join(_KINDS)}")
-        command = validated(_KINDS[kind], content, where=path.name)
+        command = _command(path)
     except (ValueError, LockstepError) as error:
         path.rename(path.with_suffix(".rejected"))
         return Event(kind="bad_command", content={"command": path.stem, "error": str(error)})

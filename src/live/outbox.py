@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from lockstep.live.brokers.protocol import OutboundBroker
-from lockstep.live.messages import Event, OrderIntent, SendResult
+from lockstep.live.messages import Event, OrderIntent, Refusal, SendResult
 
 WAITING, SENT, UNKNOWN, DONE = "waiting", "sent", "unknown", "done"
 
@@ -27,6 +27,7 @@ class Outbox:
     broker   takes the messages; its results come back through a queue to the engine's thread
     commit   journals an event and returns when it is on disk
     due      (symbol, decision stamp) -> when the order is due, UTC ns
+    review   asked again when an order that waited is about to leave: why it must not, or None
     expire   ns after which an order that never left is not sent any more
     """
 
@@ -36,11 +37,13 @@ class Outbox:
         commit: Callable[[Event], object],
         *,
         due: Callable[[str, int], int],
+        review: Callable[[OrderIntent], Refusal | None],
         expire: int,
     ) -> None:
         self._broker = broker
         self._commit = commit
         self._due = due
+        self._review = review
         self._expire = expire
         self._letters: dict[str, Letter] = {}
         self._results: queue.SimpleQueue[SendResult] = queue.SimpleQueue()
@@ -80,13 +83,17 @@ class Outbox:
         ]
 
     def send(self, now: int) -> list[SendResult]:
-        """Send what is due and return results for what came too late to be sent."""
+        """Send what is due; returns a result for each order that is too late or may not go any more."""
         late = []
         for order_id, letter in self._letters.items():
             if letter.status != WAITING or letter.due > now:
                 continue
             if now - letter.due > self._expire:
                 late.append(SendResult(order_id, "rejected", "not sent in time: expired here", 0))
+                continue
+            refusal = self._review(letter.intent)
+            if refusal is not None:
+                late.append(SendResult(order_id, "rejected", f"{refusal.rule}: {refusal.detail}", 0))
                 continue
             message = self._broker.message(letter.intent)
             self._commit(

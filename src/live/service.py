@@ -101,7 +101,6 @@ class Service:
             health.start()
             self._opened.callback(health.stop)
         self._watcher.change("replaying", "")
-        notify(READY, self._environment)
         try:
             self.engine.run()
         except LockstepError as error:
@@ -137,7 +136,7 @@ class Service:
             return Synchroniser(Timetable(sessions), grace_ns=grace, traded=traded, known=known)
 
         self._source = InboxSource(feeds, synchronise, clock=None if config.replay else self._clock)
-        self._alerts = Alerts(self._sinks())
+        self._alerts = Alerts(self._sinks(), config.alerts.rate)
         self._watcher = Watcher(
             config.status,
             mode=mode,
@@ -259,7 +258,12 @@ class _Beating:
         self._environment = environment
         self._clock = clock
         self.decided = watcher.decided
-        self.happened = watcher.happened
+
+    def happened(self, event: Event, *, replayed: bool) -> None:
+        """Pass it on; a start that is no replay means that the engine is ready."""
+        self._watcher.happened(event, replayed=replayed)
+        if event.kind == "start" and not replayed:
+            notify(READY, self._environment)
 
     def beat(self, *, now: int) -> None:
         """Write the status by wall time, also when a replay's time is another."""

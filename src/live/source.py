@@ -72,9 +72,19 @@ class InboxSource:
         if not self._items:
             self._items.extend(self.inbox.get(self._patience(until)))
         while self._items and release is None:
+            if self._comes_first(until):
+                return None
             self._offer_moment()
             release = synchroniser.release(self.now())
         return release
+
+    def _comes_first(self, until: int | None) -> bool:
+        """In a replay, let `until` be now where it lies before what was received next."""
+        received = _moment(self._items[0])
+        if self._clock or until is None or received is None or not self._event_time < until < received:
+            return False
+        self._event_time = until
+        return True
 
     def _offer_moment(self) -> None:
         """Hand over what was received at one moment; a replay's time never runs ahead of what was decided."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from lockstep.errors import LiveError
@@ -18,6 +18,7 @@ from lockstep.live.messages import Event
 from lockstep.live.operator import FillCommand
 from lockstep.market.validation import validated
 
+_EPOCH, _MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
 COLUMNS = ("fill_id", "order_id", "symbol", "order", "quantity", "price", "commission", "time")
 
 
@@ -54,10 +55,7 @@ class StatementFile:
     def _fill(self, row: dict[str, str], line: int) -> Event:
         where = f"{self._path}:{line}"
         try:
-            moment = datetime.fromisoformat(row["time"])
-            if moment.tzinfo is None:
-                raise LiveError(f"{where}: time {row['time']}: has no offset; write it like +00:00")
-            stamp = int(moment.astimezone(UTC).timestamp() * 1_000_000) * 1_000
+            stamp = utc_nanoseconds(row["time"], where)
             content = {**{name: row[name] for name in COLUMNS[:-1]}, "stamp": stamp}
             command = validated(FillCommand, content, where=where)
         except (ValueError, TypeError) as error:
@@ -65,6 +63,17 @@ class StatementFile:
         told = command.model_dump(mode="json", exclude={"kind"})
         content = {"command": f"statement-{command.fill_id}", **told}
         return Event(kind="fill", symbol=command.symbol, content=content)
+
+
+def utc_nanoseconds(time: str, where: str) -> int:
+    """Return an ISO time as UTC nanoseconds; LiveError where it is none, or has no offset."""
+    try:
+        moment = datetime.fromisoformat(time)
+    except ValueError as error:
+        raise LiveError(f"{where}: time {time!r}: {error}; write it like 2026-03-06T14:10:03Z") from error
+    if moment.tzinfo is None:
+        raise LiveError(f"{where}: time {time}: has no offset; write it like +00:00")
+    return (moment - _EPOCH) // _MICROSECOND * 1_000
 
 
 def reported_ids(events: Iterable[Event]) -> set[str]:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from lockstep.errors import DataError
 from lockstep.live.messages import Event, LaneRecord, Mode, SetRecord
 from lockstep.live.status import SECOND, State, Status, write_status
 from lockstep.live.switches import Switches
@@ -139,7 +140,11 @@ class Watcher:
             counters=dict(self._counters),
             **self._look(),
         )
-        write_status(self._path, self.status)
+        try:
+            write_status(self._path, self.status)
+        except DataError as error:
+            self._counters["status not written"] += 1
+            _LOGGER.error("status: %s", error)
 
     def _alert(self, kind: Kind, text: str, time: int) -> None:
         self._alerts.post(Alert(kind, text, time))

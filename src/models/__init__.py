@@ -1,1 +1,54 @@
-"""Models: immutable bundles, the manifest that tracks them, and the verbs that move them."""
+"""Models: bundles, the manifest, and the verbs on them.
+
+The store and its verbs load without scikit-learn, so that a rollback is a matter of a moment; what reads or
+writes bundles brings it when it is first asked for.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from lockstep.models.changes import Change
+from lockstep.models.manifest import Evidence, Manifest, TrainingRecord
+from lockstep.models.policy import Policy
+from lockstep.models.portfolio_file import Portfolio, load_portfolio
+from lockstep.models.store import ModelStore, load_bundle
+
+if TYPE_CHECKING:
+    from lockstep.models.bundle import Bundle, read_bundle, save_bundle
+    from lockstep.models.estimators import library_versions
+    from lockstep.models.golden import GoldenVectors, golden_vectors
+
+__all__ = [
+    "Bundle",
+    "Change",
+    "Evidence",
+    "GoldenVectors",
+    "Manifest",
+    "ModelStore",
+    "Policy",
+    "Portfolio",
+    "TrainingRecord",
+    "golden_vectors",
+    "library_versions",
+    "load_bundle",
+    "load_portfolio",
+    "read_bundle",
+    "save_bundle",
+]
+
+_ON_DEMAND = {
+    "Bundle": "bundle",
+    "GoldenVectors": "golden",
+    "golden_vectors": "golden",
+    "library_versions": "estimators",
+    "read_bundle": "bundle",
+    "save_bundle": "bundle",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _ON_DEMAND:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_ON_DEMAND[name]}"), name)

@@ -17,7 +17,9 @@ from support import desks
 
 WARM = 400
 MODEL = desks.model(threshold=0.0)
-WEEK = 7 * 86_400_000_000_000
+HOUR = 3_600_000_000_000
+DAY = 24 * HOUR
+WEEK = 7 * DAY
 
 
 @dataclass
@@ -209,10 +211,31 @@ def test_a_rejected_entry_is_forgotten_and_the_next_may_come(tmp_path: Path) -> 
 
 
 def test_an_order_that_could_not_leave_in_time_expires(tmp_path: Path) -> None:
-    journal, broker = desks.MemoryJournal(), FakeBroker()
-    engine(tmp_path, journal, broker, expire=1).run()
+    """The engine was down over the open: an order of three days ago must not be sent."""
+    whole, journal, broker = desks.MemoryJournal(), desks.MemoryJournal(), FakeBroker()
+    engine(tmp_path, whole, FakeBroker(), stop_after=30).run()
+    entered = next(n for n, row in enumerate(whole.sets, 1) if row.lanes[0].reason.startswith("enter"))
+    engine(tmp_path, journal, broker, stop_after=entered).run()
+    late = engine(tmp_path, journal, broker, expire=HOUR, stop_after=1)
+    late._now = lambda: journal.sets[-1].release.stamp + 3 * DAY
+    late.run()
     assert broker.sent == []
     assert "expired" in next(e for e in journal.events if e.kind == "rejected").content["detail"]
+
+
+def test_the_kill_switch_stops_an_order_that_waits_for_the_open(tmp_path: Path) -> None:
+    """PARITY 19: it is read when the order leaves, and not only when it was decided."""
+    journal, broker = desks.MemoryJournal(), FakeBroker()
+    outside = desks.FakeOutside()
+
+    def look() -> None:
+        if journal.sets and journal.sets[-1].lanes[0].reason.startswith("enter"):
+            (tmp_path / "KILL").touch()
+
+    outside.on_look = look
+    engine(tmp_path, journal, broker, outside, stop_after=40).run()
+    assert broker.sent == []
+    assert "kill_switch" in next(e for e in journal.events if e.kind == "rejected").content["detail"]
 
 
 def test_a_fill_that_nobody_expects_stops_the_engine(tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ MUTANTS = [
     Mutant(
         row="12 the first feed is traded whatever its name",
         file="src/strategy/parity_strategy.py",
-        old="self._feed = lane.feed",
+        old="self._feed = self.p.lane.feed",
         new="self._feed = self.datas[0]",
         killer=f"{ENGINE}::test_the_order_of_feeds_does_not_matter",
     ),
@@ -79,8 +79,8 @@ MUTANTS = [
     Mutant(
         row="28 stops are silently not placed",
         file="src/strategy/simulated_broker.py",
-        old="            if level == level:",
-        new="            if level == level and kind != STOP_FILL:",
+        old="            if level == level\n",
+        new="            if level == level and kind != STOP_FILL\n",
         killer="tests/property/test_engine.py::test_invariants",
     ),
     Mutant(

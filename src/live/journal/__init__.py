@@ -1,1 +1,5 @@
-"""The journal: everything before its effect, in one SQLite file with one writer."""
+"""The journal: everything the live engine knows, committed before its effects."""
+
+from lockstep.live.journal.journal import Journal
+
+__all__ = ["Journal"]

@@ -1,0 +1,131 @@
+"""The parity certificate: what was compared, how many of each, what differed, and for which exact hashes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from lockstep.monitoring.parity import Comparison, Difference
+
+SCHEMA = 1
+VALID_DAYS = 90
+
+
+class Part(BaseModel):
+    """One comparison: the two engines, counts, and the first difference with its kind."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    between: tuple[str, str]
+    bars: int
+    vectors: int
+    values: int
+    probabilities: int
+    decisions: int
+    orders: int
+    fills: int
+    marks: int
+    different: int
+    kind: str = ""
+    first: str = ""
+
+    @classmethod
+    def of(cls, between: tuple[str, str], found: Comparison) -> Part:
+        """Take a comparison."""
+        first: Difference | None = found.first
+        return cls(
+            between=between,
+            bars=found.bars,
+            vectors=found.vectors,
+            values=found.values,
+            probabilities=found.probabilities,
+            decisions=found.decisions,
+            orders=found.orders,
+            fills=found.fills,
+            marks=found.marks,
+            different=found.different,
+            kind=first.kind if first else "",
+            first=str(first) if first else "",
+        )
+
+
+class Certificate(BaseModel):
+    """Parity of one bundle on one stretch of bars.
+
+    hashes    `code`, `data: SERIES`, `config`, `bundle`, `features`, `lock`
+    processor   as the compiler names it; machine   hash of processor and libraries that bits depend on
+    killed_after   bar sets after which the live engine was killed and restarted
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    schema_version: int = SCHEMA
+    symbol: str
+    version: str
+    bundle_sha256: str
+    start: str
+    end: str
+    parts: tuple[Part, ...]
+    killed_after: tuple[int, ...]
+    hashes: dict[str, str]
+    processor: str
+    machine: str
+    versions: dict[str, str]
+    issued: datetime
+    expires: datetime
+
+    @property
+    def passed(self) -> bool:
+        """Whether something was compared in each part, and nothing differed."""
+        compared = all(part.bars and part.marks and part.fills for part in self.parts)
+        return bool(self.parts) and compared and not any(part.different for part in self.parts)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 (hex) of everything but the dates."""
+        content = self.model_dump(mode="json", exclude={"issued", "expires"})
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def name(self) -> str:
+        """`parity-<first digits of the hash>`: names the files."""
+        return f"parity-{self.digest[:16]}"
+
+    @property
+    def sentence(self) -> str:
+        """The result in one line, counted over the comparison with the live engine."""
+        live = self.parts[-1]
+        counts = (
+            f"{live.bars:,} bars, {live.vectors:,} vectors, {live.probabilities:,} probabilities, "
+            f"{live.decisions:,} decisions, {live.orders:,} orders, {live.fills:,} fills compared"
+        )
+        different = sum(part.different for part in self.parts)
+        return f"{counts}, {different:,} difference{'' if different == 1 else 's'}"
+
+    @property
+    def first(self) -> str:
+        """The first difference, empty without one."""
+        return next((part.first for part in self.parts if part.first), "")
+
+
+def expiry(issued: datetime, days: int = VALID_DAYS) -> datetime:
+    """Return until when a certificate that was issued now is valid."""
+    return issued + timedelta(days=days)
+
+
+def write_certificate(certificate: Certificate, folder: Path) -> Path:
+    """Write `<name>.json` whole or not at all, and return it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    final = folder / f"{certificate.name}.json"
+    content: Mapping[str, Any] = {**certificate.model_dump(mode="json"), "passed": certificate.passed}
+    temporary = final.with_suffix(".writing")
+    temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    os.replace(temporary, final)
+    return final

@@ -1,0 +1,114 @@
+"""`check_parity.py`: certify versions, or check a recorded journal; print, write, attach."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from certify.certificate import Certificate, write_certificate
+from certify.page import certificate_html
+from certify.run import Request, certify
+from lockstep.errors import ConfigError
+from lockstep.market.files import write_atomically
+from lockstep.models.manifest import Evidence
+from lockstep.models.store import ModelStore
+
+NOT_EQUAL = 1
+KIND = "certificate"
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def main(
+    symbol: Annotated[str, typer.Option(help="Symbol, or several in one engine: COMP,SPX.")] = "",
+    version: Annotated[str, typer.Option(help="Version of each: v3, or production.")] = "production",
+    store: Annotated[Path | None, typer.Option(help="Model store; none: the default one.")] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Folder of the files; none: embedded data.")] = None,
+    source: Annotated[str | None, typer.Option(help="Name of a source; none: by folder name.")] = None,
+    start: Annotated[str | None, typer.Option(help="First session, YYYY-MM-DD.")] = None,
+    end: Annotated[str | None, typer.Option(help="Last session, YYYY-MM-DD.")] = None,
+    restarts: Annotated[int, typer.Option(min=0, help="How often the live engine is killed.")] = 5,
+    seed: Annotated[int, typer.Option(help="Draws the moments of the kills.")] = 0,
+    by: Annotated[str, typer.Option(help="Who asks, for the manifest.")] = "check_parity",
+    out: Annotated[Path | None, typer.Option(help="Folder of the reports; none: the store's.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the certificates as JSON lines.")] = False,
+    journal: Annotated[Path | None, typer.Option(help="Check what a journal recorded instead.")] = None,
+) -> None:
+    """Compare research, sweep and a killed and restarted live engine; exit 1 where they differ."""
+    if journal is not None:
+        sys.exit(_recorded(journal, store, data_dir, source, as_json=as_json))
+    symbols = [each.strip() for each in symbol.split(",") if each.strip()]
+    if not symbols:
+        raise ConfigError("no symbol: give --symbol COMP, or --journal for a recorded one")
+    models = ModelStore(store)
+    console = Console(stderr=as_json)
+    request = Request(
+        versions=dict.fromkeys(symbols, version),
+        store=models,
+        data_dir=data_dir,
+        source=source,
+        start=start,
+        end=end,
+        restarts=restarts,
+        seed=seed,
+    )
+    now = datetime.now(UTC)
+    issued = certify(request, now=now, tell=lambda text: console.print(text, style="dim"))
+    folder = out or models.folder / "reports"
+    for certificate in issued:
+        path = keep(certificate, folder, models, by=by, now=now)
+        if as_json:
+            print(certificate.model_dump_json())
+        else:
+            say(console, certificate, path)
+    sys.exit(0 if all(each.passed for each in issued) else NOT_EQUAL)
+
+
+def keep(certificate: Certificate, folder: Path, store: ModelStore, *, by: str, now: datetime) -> Path:
+    """Write the certificate as JSON and HTML, attach it to its version, and return the HTML."""
+    path = write_certificate(certificate, folder)
+    page = path.with_suffix(".html")
+    write_atomically(page, certificate_html(certificate))
+    evidence = Evidence(
+        kind=KIND,
+        passed=certificate.passed,
+        bundle_sha256=certificate.bundle_sha256,
+        file=str(path.relative_to(store.folder)) if path.is_relative_to(store.folder) else path.name,
+        file_sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+        expires=certificate.expires,
+        hashes=certificate.hashes,
+    )
+    store.attach(certificate.symbol, certificate.version, evidence, by=by, now=now)
+    return page
+
+
+def say(console: Console, certificate: Certificate, page: Path) -> None:
+    """Print the result in a few lines."""
+    verdict = "parity holds" if certificate.passed else "PARITY DOES NOT HOLD"
+    console.print(f"{certificate.symbol} {certificate.version}: {verdict}", style="bold", highlight=False)
+    console.print(f"  {certificate.sentence}", highlight=False)
+    killed = ", ".join(map(str, certificate.killed_after)) or "never"
+    console.print(f"  live engine killed and restarted after bar set {killed}", highlight=False)
+    if certificate.first:
+        console.print(f"  first difference: {certificate.first}", highlight=False, markup=False)
+    console.print(f"  certificate: {page}", soft_wrap=True, highlight=False)
+
+
+def _recorded(
+    journal: Path, store: Path | None, data_dir: Path | None, source: str | None, *, as_json: bool
+) -> int:
+    from certify.recorded import check_recorded
+
+    report = check_recorded(journal, store=ModelStore(store), data_dir=data_dir, source=source)
+    if as_json:
+        print(report.model_dump_json())
+    else:
+        report.show(Console())
+    return 0 if report.passed else NOT_EQUAL

@@ -1,0 +1,175 @@
+"""The live engine as a process of its own: fed, killed, restarted, and read back from its journal."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from lockstep.errors import ParityError
+from lockstep.live.journal import Journal
+from lockstep.live.messages import SetRecord
+from lockstep.live.rerun import step_of
+from lockstep.models.bundle import Bundle
+from lockstep.monitoring.parity import Step
+from lockstep.strategy.bundled import config_of
+
+_RUN = "from lockstep.console import run; from scripts.run_live import app; run(app)"
+_WITHOUT_LIMITS = {
+    "max_contracts": 1e6,
+    "max_total_contracts": 1e9,
+    "max_orders_per_day": 1_000_000,
+    "max_daily_loss": 1e12,
+    "collar": {"percent": 1e6},
+    "stale_seconds": 1e9,
+}
+_PATIENCE = 600.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Replay:
+    """What is traded: sessions from `start` to `end` (ISO), from files in `data_dir` (None: embedded)."""
+
+    start: str
+    end: str | None
+    data_dir: Path | None = None
+    source: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class LiveRun:
+    """What the live engine did: its bar sets, and after how many of them it was killed."""
+
+    sets: tuple[SetRecord, ...]
+    killed_after: tuple[int, ...]
+
+    def steps(self, symbol: str, timeframe: str) -> list[Step]:
+        """Return what it did with one instrument."""
+        return [
+            step_of(lane, row.release.stamp, _bar(row, symbol, timeframe))
+            for row in self.sets
+            for lane in row.lanes
+            if lane.symbol == symbol
+        ]
+
+
+def _bar(row: SetRecord, symbol: str, timeframe: str) -> tuple[float, ...]:
+    (values,) = (
+        values
+        for key, values in row.release.bars.items()
+        if (key.symbol, str(key.timeframe)) == (symbol, timeframe)
+    )
+    return values
+
+
+def run_live(
+    bundles: Mapping[str, Bundle],
+    replay: Replay,
+    folder: Path,
+    *,
+    store: Path,
+    kill_after: Sequence[int] = (),
+    environment: Mapping[str, str] | None = None,
+) -> LiveRun:
+    """Run the engine in paper mode over a replay, with SIGKILL after so many bar sets each, to its end.
+
+    store         a model store in which the bundles are in production
+    environment   of the process; None for this one's
+
+    ParityError where the engine ends by itself with an error: its last line says why.
+    """
+    settings = folder / "live.yml"
+    settings.write_text(yaml.safe_dump(_settings(bundles, replay, folder, store)), encoding="utf-8")
+    killed = []
+    for count in (*kill_after, None):
+        process = _start(settings, folder, environment)
+        try:
+            reached = _kill_at(process, folder / "live.db", count)
+        finally:
+            process.kill()
+            process.wait()
+        if reached is None:
+            _require_success(process, folder)
+            break
+        killed.append(reached)
+    with Journal.open(folder / "live.db", readonly=True) as journal:
+        sets = tuple(row for row in journal.entries(1) if isinstance(row, SetRecord))
+    return LiveRun(sets=sets, killed_after=tuple(killed))
+
+
+def _settings(bundles: Mapping[str, Bundle], replay: Replay, folder: Path, store: Path) -> dict[str, object]:
+    feed = {"kind": "replay", "start": replay.start} | ({"end": replay.end} if replay.end else {})
+    history = {"data_dir": str(replay.data_dir) if replay.data_dir else None, "source": replay.source}
+    paths = {name: str(folder / name) for name in ("mailbox", "KILL", "HALT", "status.json", "live.db")}
+    return {
+        "mode": "paper",
+        "store": str(store),
+        "journal": paths["live.db"],
+        "status": paths["status.json"],
+        "mailbox": paths["mailbox"],
+        "instruments": [{"symbol": symbol} for symbol in bundles],
+        "history": history,
+        "feeds": [feed],
+        "grace": 0,
+        "limits": _WITHOUT_LIMITS,
+        "switches": {"kill_file": paths["KILL"], "halt_file": paths["HALT"]},
+    }
+
+
+def _start(settings: Path, folder: Path, environment: Mapping[str, str] | None) -> subprocess.Popen[bytes]:
+    root = Path(__file__).resolve().parents[1]
+    with (folder / "engine.err").open("ab") as log:
+        return subprocess.Popen(
+            [sys.executable, "-c", _RUN, "--config", str(settings), "--log", str(folder / "engine.jsonl")],
+            cwd=root,
+            stderr=log,
+            env=dict(os.environ if environment is None else environment),
+        )
+
+
+def _kill_at(process: subprocess.Popen[bytes], journal: Path, count: int | None) -> int | None:
+    """Kill the process once its journal holds `count` bar sets; None where it ended by itself before."""
+    deadline = time.monotonic() + _PATIENCE
+    while process.poll() is None:
+        if count is not None:
+            there = _sets_in(journal)
+            if there >= count:
+                process.send_signal(signal.SIGKILL)
+                process.wait()
+                return _sets_in(journal)
+            time.sleep(0.002)
+        else:
+            time.sleep(0.02)
+        if time.monotonic() > deadline:
+            raise ParityError(f"live engine: no end after {_PATIENCE:.0f} s; see {journal.parent}")
+    return None
+
+
+def _sets_in(journal: Path) -> int:
+    if not journal.exists():
+        return 0
+    try:
+        with closing(sqlite3.connect(f"file:{journal}?mode=ro", uri=True)) as connection:
+            return int(connection.execute("SELECT count(*) FROM sets").fetchone()[0])
+    except sqlite3.Error:
+        return 0
+
+
+def _require_success(process: subprocess.Popen[bytes], folder: Path) -> None:
+    if process.returncode:
+        said = (folder / "engine.err").read_text(encoding="utf-8").strip().splitlines()
+        raise ParityError(f"live engine: exit code {process.returncode}: {said[-1] if said else 'no word'}")
+
+
+def timeframe_of(bundle: Bundle) -> str:
+    """Return the timeframe that a bundle's strategy decides on."""
+    return config_of(bundle).timeframe

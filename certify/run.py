@@ -1,0 +1,204 @@
+"""Issue a parity certificate: research, sweep and a killed and restarted live engine on the same bars."""
+
+from __future__ import annotations
+
+import random
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import llvmlite.binding
+import numpy as np
+
+from certify.certificate import Certificate, Part, expiry
+from certify.live_run import LiveRun, Replay, run_live
+from certify.sweep_side import compare_with_sweep
+from lockstep.compiled import source_digest
+from lockstep.errors import ParityError
+from lockstep.live.bars import settled_bars
+from lockstep.live.config import HistorySettings
+from lockstep.live.desk import Model
+from lockstep.live.hashes import lock_hash
+from lockstep.market.bars import Bars
+from lockstep.market.config import InstrumentBook, load_instruments
+from lockstep.market.history import History, SeriesKey
+from lockstep.models.bundle import Bundle
+from lockstep.models.golden import arithmetic
+from lockstep.models.store import ModelStore, load_bundle
+from lockstep.monitoring.parity import compare
+from research.backtest import Span, run_backtest
+from research.backtest_result import BacktestResult
+from research.steps import steps_of
+
+RESEARCH, SWEEP, LIVE = "research", "sweep", "live"
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What to certify: versions by symbol (`v3` or `production`), and over which sessions (ISO dates).
+
+    start      None: the first session before which every window is full
+    restarts   how often the live engine is killed and started again, at random bar sets
+    folder     where the live engine leaves its journal; None: a temporary one
+    """
+
+    versions: Mapping[str, str]
+    store: ModelStore
+    data_dir: Path | None = None
+    source: str | None = None
+    start: str | None = None
+    end: str | None = None
+    restarts: int = 5
+    seed: int = 0
+    folder: Path | None = None
+
+
+def certify(request: Request, *, now: datetime, tell: Tell = lambda text: None) -> list[Certificate]:
+    """Return one certificate per symbol, passed or not; nothing is written.
+
+    All symbols run in one live engine. ModelError where a bundle cannot be used, ParityError where the live
+    engine ended with an error or nothing could be compared.
+    """
+    book = load_instruments()
+    bundles = {
+        symbol: load_bundle(symbol, version, store=request.store)
+        for symbol, version in request.versions.items()
+    }
+    models = {symbol: Model.of(bundle) for symbol, bundle in bundles.items()}
+    history = _history(models, request, book)
+    span = _span(models, history, request)
+    tell(f"research and sweep, {span.start} to {span.end}")
+    results = {
+        symbol: run_backtest(model.config, history, symbol, span=span, veto=model.veto)
+        for symbol, model in models.items()
+    }
+    tell(f"live engine, to be killed {request.restarts} times")
+    live = _live(bundles, request, history, span, results)
+    return [
+        _certificate(model, results[symbol], history, span, live, request, now)
+        for symbol, model in models.items()
+    ]
+
+
+def _history(models: Mapping[str, Model], request: Request, book: InstrumentBook) -> History:
+    keys = sorted({key for model in models.values() for key in model.needs(book.markets)})
+    settings = HistorySettings(data_dir=request.data_dir, source=request.source)
+    return settled_bars(keys, settings, book)
+
+
+def _span(models: Mapping[str, Model], history: History, request: Request) -> Span:
+    """Return the sessions to trade: from the first one with full windows, unless a start was given."""
+    starts, ends = [], []
+    for model in models.values():
+        dates = _dates(history, model.key)
+        first = max(
+            _first_full(history, key, needed, model.key)
+            for key, needed in model.needs(history.markets).items()
+        )
+        if first >= dates.size:
+            raise ParityError(f"{model.key}: {dates.size} bars do not fill its windows; give more history")
+        starts.append(dates[first])
+        ends.append(dates[-1])
+    start = np.datetime64(request.start) if request.start else max(starts)
+    end = np.datetime64(request.end) if request.end else min(ends)
+    if start < max(starts):
+        raise ParityError(f"start {start}: windows are full from {max(starts)}; begin there or later")
+    if start > end:
+        raise ParityError(f"from {start} to {end}: no session; choose dates inside the data")
+    return Span(start=_day(start), end=_day(end))
+
+
+def _first_full(history: History, key: SeriesKey, needed: int, traded: SeriesKey) -> int:
+    """Return the first row of the traded series before which a series has all the bars it needs."""
+    bars, base = history.bars[key], history.bars[traded]
+    if len(bars) <= needed:
+        return len(base)
+    return int(np.searchsorted(base.end, bars.end[needed], side="left")) + 1
+
+
+def _dates(history: History, key: SeriesKey) -> np.ndarray:
+    bars: Bars = history.bars[key]
+    return history.markets[key.symbol].session.dates(bars.end, bars.timeframe)
+
+
+def _day(value: np.datetime64) -> date:
+    found: date = value.astype("M8[D]").item()
+    return found
+
+
+def _live(
+    bundles: Mapping[str, Bundle],
+    request: Request,
+    history: History,
+    span: Span,
+    results: Mapping[str, BacktestResult],
+) -> LiveRun:
+    sets = len({int(end) for result in results.values() for end in result.bars.end})
+    chosen = random.Random(request.seed).sample(range(1, max(sets - 1, 2)), k=min(request.restarts, sets - 2))
+    replay = Replay(
+        start=str(span.start), end=str(span.end), data_dir=request.data_dir, source=request.source
+    )
+    with _folder(request.folder) as folder:
+        store = _production_store(bundles, request.store, folder / "store")
+        return run_live(bundles, replay, folder, store=store, kill_after=sorted(chosen))
+
+
+@contextmanager
+def _folder(given: Path | None) -> Iterator[Path]:
+    if given is not None:
+        given.mkdir(parents=True, exist_ok=True)
+        yield given.resolve()
+        return
+    with tempfile.TemporaryDirectory(prefix="lockstep-certify-") as name:
+        yield Path(name)
+
+
+def _production_store(bundles: Mapping[str, Bundle], store: ModelStore, folder: Path) -> Path:
+    """Return a store of its own in which exactly these versions are in production."""
+    folder.mkdir(parents=True, exist_ok=True)
+    target, now = ModelStore(folder), datetime.now(UTC)
+    for symbol, bundle in bundles.items():
+        target.fetch(store, symbol, bundle.version, by="certify", now=now)
+        target.promote(symbol, bundle.version, by="certify", now=now, reason="to be certified", force=True)
+    return folder
+
+
+def _certificate(
+    model: Model,
+    result: BacktestResult,
+    history: History,
+    span: Span,
+    live: LiveRun,
+    request: Request,
+    now: datetime,
+) -> Certificate:
+    bundle = model.bundle
+    swept = compare_with_sweep(result, model.config, history, bundle.symbol, span=span, veto=model.veto)
+    lived = compare(steps_of(result), live.steps(bundle.symbol, model.config.timeframe), model.plan.ids)
+    told = result.provenance
+    return Certificate(
+        symbol=bundle.symbol,
+        version=bundle.version,
+        bundle_sha256=bundle.sha256,
+        start=str(span.start),
+        end=str(span.end),
+        parts=(Part.of((RESEARCH, SWEEP), swept), Part.of((RESEARCH, LIVE), lived)),
+        killed_after=live.killed_after,
+        hashes={
+            "code": source_digest(),
+            "bundle": bundle.sha256,
+            "config": model.config.config_hash,
+            "lock": lock_hash(),
+            **{f"data {key}": value for key, value in told["data_hashes"].items()},
+            **{f"feature {key}": value for key, value in told["feature_fingerprints"].items()},
+        },
+        processor=llvmlite.binding.get_host_cpu_name(),
+        machine=arithmetic(bundle.pipeline),
+        versions=dict(told["versions"]),
+        issued=now,
+        expires=expiry(now),
+    )

@@ -1,0 +1,173 @@
+"""TradersPost: orders as webhook messages.
+
+Fields as in TradersPost's webhook reference. Its subscription has to be told to use the signal's quantity,
+order type, time in force, stop loss and take profit; otherwise it ignores them. See docs/gateway.md.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import math
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints
+
+from lockstep.errors import LiveError
+from lockstep.live.brokers.delivery import Patience, deliver
+from lockstep.live.brokers.http_post import endpoint, post
+from lockstep.live.brokers.protocol import Message, OnResult
+from lockstep.live.brokers.sender import Sender
+from lockstep.live.messages import OrderIntent, SendResult
+from lockstep.market.history import Market
+from lockstep.strategy.matching import STOP_FRACTION, STOP_POINTS, TARGET_FRACTION, TARGET_POINTS, on_grid
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Reason = Annotated[str, StringConstraints(strip_whitespace=True, min_length=8)]
+TimeInForce = Literal["day", "gtc", "gtd", "opg", "cls", "ioc", "fok"]
+
+
+class TradersPostConfig(BaseModel):
+    """How to reach TradersPost.
+
+    tickers             its ticker of each symbol: the contract that trades, `MESZ2026`, not a root
+    url_variable        environment variable with the webhook's URL; url_file   a file with it, preferred
+    time_in_force       `gtc`: the stop that is attached to an entry must outlive the day
+    allow_unprotected   reason why entries without a stop may be sent, or None: they are refused
+    connect_seconds, answer_seconds   patience with the network; attempts, patience_seconds   with retries,
+                        which only happen when nothing was sent, or after a 429
+    capacity            messages that may wait
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    tickers: Mapping[str, Annotated[str, StringConstraints(min_length=1)]]
+    url_variable: str = "TRADERSPOST_WEBHOOK_URL"
+    url_file: Path | None = None
+    time_in_force: TimeInForce = "gtc"
+    allow_unprotected: Reason | None = None
+    connect_seconds: Positive = 5.0
+    answer_seconds: Positive = 15.0
+    attempts: Annotated[int, Field(ge=1, le=20)] = 5
+    patience_seconds: Positive = 30.0
+    capacity: Annotated[int, Field(ge=1)] = 64
+
+
+class TradersPost:
+    """Sends orders to one webhook. It reports no fills."""
+
+    name = "traderspost"
+    reports_fills = False
+
+    def __init__(self, config: TradersPostConfig, url: SecretStr, markets: Mapping[str, Market]) -> None:
+        """Take the webhook's URL apart; LiveError where it is not https (plain http to this machine only)."""
+        self._config = config
+        self._endpoint = endpoint(url, purpose="TradersPost webhook")
+        self._ticks = {symbol: market.instrument.tick_size for symbol, market in markets.items()}
+        self._sender = Sender(self._deliver, name=self.name, capacity=config.capacity)
+
+    def check(self, protected: Mapping[str, bool]) -> None:
+        """Refuse symbols without a ticker or, unless it is allowed, entries without a stop."""
+        for symbol, has_stop in protected.items():
+            if symbol not in self._config.tickers:
+                raise LiveError(f"traderspost.tickers: no ticker of {symbol}; add the contract that trades")
+            self._require_stop(symbol, has_stop)
+
+    def message(self, intent: OrderIntent) -> Message:
+        """Return the webhook message of an order.
+
+        Entries say `buy` or `sell` with order type, stop and target; exits say `exit`, since `buy` and
+        `sell` may reverse a position. The price goes into `signalPrice`: a bare `price` may make a limit
+        order of it.
+        """
+        message = {
+            "ticker": self._config.tickers[intent.symbol],
+            "action": _action(intent),
+            "orderType": "market",
+            "quantityType": "fixed_quantity",
+            "quantity": _number(abs(intent.quantity)),
+            "signalPrice": intent.reference,
+            "timeInForce": self._config.time_in_force,
+            "extras": _metadata(intent),
+        }
+        return {**message, **self._protection(intent)} if intent.opens else message
+
+    def start(self, on_result: OnResult) -> None:
+        """Begin sending."""
+        self._sender.start(on_result)
+
+    def submit(self, order_id: str, message: Message) -> None:
+        """Queue a message for the sender's thread."""
+        self._sender.submit(order_id, message)
+
+    def stop(self, timeout: float) -> None:
+        """Send what is queued, for at most `timeout` seconds."""
+        self._sender.stop(timeout)
+
+    @property
+    def waiting(self) -> int:
+        """How many messages wait or are on their way."""
+        return len(self._sender)
+
+    def _require_stop(self, symbol: str, has_stop: bool) -> None:
+        if not has_stop and self._config.allow_unprotected is None:
+            raise LiveError(
+                f"{symbol}: entries have no stop; give the strategy one, or allow_unprotected a reason"
+            )
+
+    def _protection(self, intent: OrderIntent) -> dict[str, Any]:
+        tick, terms = self._ticks[intent.symbol], intent.terms
+        stop = _distance(terms[STOP_FRACTION], terms[STOP_POINTS], intent.reference, tick)
+        target = _distance(terms[TARGET_FRACTION], terms[TARGET_POINTS], intent.reference, tick)
+        self._require_stop(intent.symbol, stop is not None)
+        parts = {"stopLoss": {"type": "stop", **stop} if stop else None, "takeProfit": target}
+        return {name: part for name, part in parts.items() if part}
+
+    def _deliver(self, order_id: str, message: Message, stopping: threading.Event) -> SendResult:
+        config = self._config
+        post_once = functools.partial(
+            post,
+            self._endpoint,
+            json.dumps(message, allow_nan=False).encode(),
+            {"Content-Type": "application/json"},
+            connect_seconds=config.connect_seconds,
+            answer_seconds=config.answer_seconds,
+        )
+        patience = Patience(config.attempts, config.patience_seconds)
+        return deliver(post_once, order_id, patience=patience, stopping=stopping)
+
+
+def _action(intent: OrderIntent) -> str:
+    if not intent.opens:
+        return "exit"
+    return "buy" if intent.quantity > 0.0 else "sell"
+
+
+def _metadata(intent: OrderIntent) -> dict[str, Any]:
+    known = not math.isnan(intent.probability)
+    return {
+        "orderId": intent.order_id,
+        "version": intent.version,
+        "reason": intent.reason,
+        "decision": intent.decision,
+        "probability": intent.probability if known else None,
+    }
+
+
+def _number(contracts: float) -> int | float:
+    return int(contracts) if contracts.is_integer() else contracts
+
+
+def _distance(fraction: float, points: float, reference: float, tick: float) -> dict[str, float] | None:
+    """Return the distance of a protective order from the fill, or None for none.
+
+    A distance in points is rounded up to the tick, as `matching.execute` rounds the level against us.
+    """
+    if math.isnan(fraction):
+        return None
+    if points == 0.0:
+        return {"percent": round(fraction * 100.0, 10)}
+    return {"amount": on_grid(fraction * abs(reference) + points, tick, 1.0)}

@@ -1,0 +1,220 @@
+"""`HttpFeed`: bars and ticks posted as JSON to a loopback port."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import numpy as np
+
+from lockstep.errors import ConfigError, LockstepError
+from lockstep.live.feeds.clock import Clock
+from lockstep.live.feeds.errors import FeedError
+from lockstep.live.feeds.inbox import Inbox
+from lockstep.live.feeds.intake import Answer, Intake
+from lockstep.live.feeds.posts import PostedBar, PostedTick, parse_posts
+from lockstep.live.feeds.stream import Stream
+from lockstep.live.feeds.token import authorised
+from lockstep.live.feeds.worker import Worker
+from lockstep.market.history import SeriesKey
+
+LOOPBACK = "127.0.0.1"
+RETRY_AFTER_SECONDS = 1
+_SOCKET_SECONDS = 10.0
+_LOG = logging.getLogger(__name__)
+
+
+class HttpFeed:
+    """`POST /bars`, `POST /ticks` (one object or a list), `GET /bars/last`; see `posts.py` for the fields.
+
+    Every request shows `Authorization: Bearer <token>`. 200: journaled, or known already; 202: the same, but
+    some rows are part of a bar that is not complete and are held in memory; 400: one line says what is wrong,
+    and nothing was taken; 401, 404, 411, 413; 503 with Retry-After: the engine did not answer in time, post
+    the same again. `patience` has to be longer than the grace of the synchroniser.
+
+    streams    what is taken; token   see `read_token`
+    port       0: a free one, see `address`
+    patience   seconds until a 503; limit   largest body, bytes
+    interval   seconds between two looks at the clock, see `Stream.settle_ns`
+    """
+
+    def __init__(
+        self,
+        streams: Iterable[Stream],
+        *,
+        token: str,
+        clock: Clock,
+        port: int = 0,
+        patience: float = 10.0,
+        limit: int = 1 << 20,
+        interval: float = 1.0,
+    ) -> None:
+        self.name = "http"
+        self.finished = False
+        self._streams = tuple(streams)
+        for name, count in Counter(map(str, self._streams)).items():
+            if count > 1:
+                raise ConfigError(
+                    f"feed http: {name} is declared twice; name all its timeframes in one stream"
+                )
+        self.keys = frozenset().union(*(stream.keys for stream in self._streams))
+        self._token = token
+        self._clock = clock
+        self._port = port
+        self._patience = patience
+        self._limit = limit
+        self._interval = interval
+        self._server: _Server | None = None
+        self._serving = Worker("http", self._serve)
+        self._ticking = Worker("http clock", self._watch_clock)
+
+    @property
+    def failure(self) -> str | None:
+        """See `LiveFeed`."""
+        return self._serving.failure or self._ticking.failure
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port that are listened on; FeedError before the start."""
+        server = self._listening()
+        return LOOPBACK, int(server.server_address[1])
+
+    def start(self, inbox: Inbox, after: Mapping[SeriesKey, int]) -> None:
+        """See `LiveFeed`; FeedError where the port cannot be had."""
+        intake = Intake(self._streams, inbox, after, clock=self._clock, patience=self._patience)
+        try:
+            self._server = _Server(self._port, intake, self._token, self._limit)
+        except OSError as error:
+            rule = "choose another port or end what listens there"
+            raise FeedError(f"feed http: port {self._port}: {error.strerror}: {rule}") from error
+        self._serving.start()
+        self._ticking.start()
+
+    def stop(self) -> None:
+        """See `LiveFeed`; requests that are being answered are answered first."""
+        self._ticking.stop()
+        if self._server is not None:
+            self._server.shutdown()
+            self._server.server_close()
+        self._serving.stop()
+
+    def _listening(self) -> _Server:
+        if self._server is None:
+            raise FeedError("feed http: not started")
+        return self._server
+
+    def _serve(self) -> None:
+        self._listening().serve_forever(poll_interval=0.05)
+
+    def _watch_clock(self) -> None:
+        intake = self._listening().intake
+        while not self._ticking.stopping.wait(self._interval):
+            intake.advance()
+
+
+class _Server(ThreadingHTTPServer):
+    """Threads are waited for at the end, so that no answer is lost."""
+
+    daemon_threads = False
+    allow_reuse_address = True
+
+    def __init__(self, port: int, intake: Intake, token: str, limit: int) -> None:
+        self.intake = intake
+        self.token = token
+        self.limit = limit
+        super().__init__((LOOPBACK, port), _Handler)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        _LOG.exception("feed http: a request from %s failed", client_address)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: _Server
+    timeout = _SOCKET_SECONDS
+    server_version = "lockstep"
+    sys_version = ""
+
+    def do_POST(self) -> None:
+        takes = {"/bars": self._take_bars, "/ticks": self._take_ticks}
+        if not self._admitted():
+            return
+        if self.path not in takes:
+            self._refuse(HTTPStatus.NOT_FOUND, f"{self.path}: post to /bars or /ticks")
+            return
+        body = self._body()
+        if body is None:
+            return
+        try:
+            answer = takes[self.path](body)
+        except LockstepError as error:
+            self._refuse(HTTPStatus.BAD_REQUEST, str(error))
+            return
+        self._answer(answer)
+
+    def do_GET(self) -> None:
+        if not self._admitted():
+            return
+        if self.path != "/bars/last":
+            self._refuse(HTTPStatus.NOT_FOUND, f"{self.path}: get /bars/last")
+            return
+        newest = self.server.intake.newest()
+        self._send(HTTPStatus.OK, {str(key): _iso(end) for key, end in sorted(newest.items())})
+
+    def _take_bars(self, body: bytes) -> Answer:
+        return self.server.intake.bars(parse_posts(PostedBar, body))
+
+    def _take_ticks(self, body: bytes) -> Answer:
+        return self.server.intake.ticks(parse_posts(PostedTick, body))
+
+    def _admitted(self) -> bool:
+        if authorised(self.headers.get("Authorization"), self.server.token):
+            return True
+        self._send(HTTPStatus.UNAUTHORIZED, {"error": "a token is needed"}, {"WWW-Authenticate": "Bearer"})
+        return False
+
+    def _body(self) -> bytes | None:
+        length = self.headers.get("Content-Length", "")
+        if not length.isascii() or not length.isdigit():
+            self._refuse(HTTPStatus.LENGTH_REQUIRED, "Content-Length is missing")
+            return None
+        if int(length) > self.server.limit:
+            self._refuse(
+                HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+                f"{length} bytes: at most {self.server.limit}; post fewer at once",
+            )
+            return None
+        return self.rfile.read(int(length))
+
+    def _answer(self, answer: Answer) -> None:
+        if not answer.journaled:
+            text = "the engine has not answered: post the same again"
+            retry = {"Retry-After": str(RETRY_AFTER_SECONDS)}
+            self._send(HTTPStatus.SERVICE_UNAVAILABLE, {"error": text}, retry)
+            return
+        self._send(HTTPStatus.ACCEPTED if answer.counts["held"] else HTTPStatus.OK, answer.counts)
+
+    def _refuse(self, status: HTTPStatus, text: str) -> None:
+        self._send(status, {"error": " ".join(text.split())})
+
+    def _send(
+        self, status: HTTPStatus, content: Mapping[str, object], headers: Mapping[str, str] | None = None
+    ) -> None:
+        body = json.dumps(content).encode() + b"\n"
+        self.send_response(status)
+        for name, value in {"Content-Type": "application/json", **(headers or {})}.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        _LOG.info("feed http: " + format, *args)
+
+
+def _iso(end: int) -> str:
+    return f"{np.datetime64(end, 'ns')}Z"

@@ -1,0 +1,116 @@
+"""Warm-up: the bars that fill the windows before the first live one (PARITY 24)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from lockstep.errors import ConfigError
+from lockstep.live.messages import Irregularity, Values
+from lockstep.market.aggregator import aggregate
+from lockstep.market.bars import Bars
+from lockstep.market.config import InstrumentBook
+from lockstep.market.files import Loaded, read_bars, read_ticks
+from lockstep.market.history import SeriesKey
+from lockstep.market.source import Source
+from lockstep.market.ticks import Ticks
+
+BarRows = tuple[tuple[int, Values], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class WarmUp:
+    """What the windows hold before the first live bar.
+
+    bars           by series, oldest first, at most as many as its lookback
+    differences    where file and journal do not agree; the file stands
+    short          series whose window is not full: (bars there, bars needed)
+    """
+
+    bars: Mapping[SeriesKey, BarRows]
+    differences: tuple[Irregularity, ...]
+    short: Mapping[SeriesKey, tuple[int, int]]
+
+    @property
+    def sentence(self) -> str:
+        """Which windows are not full, or "" if all are."""
+        return ", ".join(f"{key} has {there} of {needed} bars" for key, (there, needed) in self.short.items())
+
+
+def warm_up(
+    lookbacks: Mapping[SeriesKey, int],
+    files: Mapping[SeriesKey, Bars],
+    journal: Mapping[SeriesKey, Sequence[tuple[int, Values]]],
+    *,
+    until: int,
+) -> WarmUp:
+    """Return the newest bars of every series that end at or before `until`, from files and journal.
+
+    lookbacks   bars that the windows of a series need
+    files       settled history; it stands wherever it reaches, since research is judged by it
+    journal     bars that were delivered live, oldest first; they continue the files
+    until       UTC nanoseconds, one for all series: a context bar that is later than the newest traded bar
+                would be seen too early
+    """
+    bars: dict[SeriesKey, BarRows] = {}
+    differences: list[Irregularity] = []
+    short: dict[SeriesKey, tuple[int, int]] = {}
+    for key, needed in sorted(lookbacks.items()):
+        if needed < 1:
+            raise ConfigError(f"window of {key}: lookback {needed}: must be at least 1")
+        settled = _rows(files[key]) if key in files else {}
+        live = {end: tuple(value + 0.0 for value in values) for end, values in journal.get(key, ())}
+        differences += _differences(key, settled, live)
+        newest = max(settled, default=until)
+        merged = settled | {end: values for end, values in live.items() if not settled or end > newest}
+        bars[key] = tuple(sorted((end, merged[end]) for end in merged if end <= until)[-needed:])
+        if len(bars[key]) < needed:
+            short[key] = (len(bars[key]), needed)
+    return WarmUp(bars=bars, differences=tuple(differences), short=short)
+
+
+def read_series(key: SeriesKey, source: Source, path: Path, book: InstrumentBook) -> Bars:
+    """Return all bars of a series from its file, longer ones through the aggregator, as research loads them.
+
+    `source` and `path` are those of `InstrumentBook.source`. BadBars for the first bad row.
+    """
+    session = book.session_named(source.session)
+    loaded: Loaded[Bars] | Loaded[Ticks]
+    if source.timeframe is None:
+        loaded = read_ticks(path, symbol=key.symbol, source=source)
+    else:
+        loaded = read_bars(path, symbol=key.symbol, source=source, session=session)
+    data = loaded.data
+    as_it_is = isinstance(data, Bars) and data.timeframe == key.timeframe
+    bars = data if isinstance(data, Bars) and as_it_is else aggregate(data, key.timeframe, session)
+    if source.usable_from is None:
+        return bars
+    dates = session.dates(bars.end, bars.timeframe)
+    return bars.rows(int(np.searchsorted(dates, np.datetime64(source.usable_from))), len(bars))
+
+
+def _rows(bars: Bars) -> dict[int, Values]:
+    columns = (column + 0.0 for column in bars.columns().values())
+    values = zip(*(column.tolist() for column in columns), strict=True)
+    return dict(zip(bars.end.tolist(), values, strict=True))
+
+
+def _differences(
+    key: SeriesKey, settled: Mapping[int, Values], live: Mapping[int, Values]
+) -> list[Irregularity]:
+    """Return every stamp that both should have and on which they differ."""
+    if not settled or not live:
+        return []
+    first, last = max(min(settled), min(live)), min(max(settled), max(live))
+    found = []
+    for end in sorted(stamp for stamp in settled.keys() | live.keys() if first <= stamp <= last):
+        if end not in settled:
+            found.append(Irregularity("corrected", key, end, live[end], "the file does not have this bar"))
+        elif end not in live:
+            found.append(Irregularity("missing", key, end, settled[end], "the journal went without it"))
+        elif settled[end] != live[end]:
+            found.append(Irregularity("corrected", key, end, settled[end], f"the journal has {live[end]}"))
+    return found

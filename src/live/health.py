@@ -1,0 +1,128 @@
+"""`/health` and `/metrics` over HTTP, to this machine only."""
+
+from __future__ import annotations
+
+import functools
+import json
+import threading
+from collections.abc import Callable, Iterable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from prometheus_client.registry import Collector
+
+from lockstep.errors import LiveError
+from lockstep.live.status import Status
+
+_LOOPBACK = "127.0.0.1"
+_POLL = 0.1  # seconds that a stop may take
+
+Look = Callable[[], Status]
+Clock = Callable[[], int]
+
+
+class StatusCollector(Collector):
+    """The status as Prometheus metrics, taken anew at every scrape."""
+
+    def __init__(self, look: Look, clock: Clock, *, stale_seconds: float) -> None:
+        self._look = look
+        self._clock = clock
+        self._stale_seconds = stale_seconds
+
+    def collect(self) -> Iterable[Metric]:
+        """Yield one family per number."""
+        status, now = self._look(), self._clock()
+        healthy = status.trouble(now, stale_seconds=self._stale_seconds) is None
+        yield _gauge("up", "1 while running with a fresh heartbeat", float(healthy))
+        yield _gauge("heartbeat_age_seconds", "Seconds since the heartbeat", status.age(now))
+        yield _gauge("kill_switch", "1 while on", float(status.kill_switch is not None))
+        yield _gauge("halt", "1 while on", float(status.halt is not None))
+        yield _gauge("unknown_orders", "Orders to be resolved", float(len(status.unknown_orders)))
+        yield _gauge("cold_windows", "Windows that are not full", float(len(status.cold_windows)))
+        yield _gauges("position_contracts", "Signed contracts", "symbol", status.positions)
+        yield _gauges("profit_today_usd", "Since the last session close", "symbol", status.profit_today)
+        yield _gauges("queue_length", "What waits", "queue", status.queues)
+        yield _counters("alerts", "Alerts by fate", "fate", status.alerts)
+        yield _counters("events", "What the engine counts", "name", status.counters)
+
+
+def _gauge(name: str, text: str, value: float) -> Metric:
+    return GaugeMetricFamily(f"lockstep_{name}", text, value=value)
+
+
+def _gauges(name: str, text: str, label: str, values: Any) -> Metric:
+    return _labelled(GaugeMetricFamily(f"lockstep_{name}", text, labels=[label]), values)
+
+
+def _counters(name: str, text: str, label: str, values: Any) -> Metric:
+    return _labelled(CounterMetricFamily(f"lockstep_{name}", text, labels=[label]), values)
+
+
+def _labelled(family: Any, values: Any) -> Metric:
+    for name, value in values.items():
+        family.add_metric([name], value)
+    return family  # type: ignore[no-any-return]
+
+
+class HealthServer:
+    """Answers `/health` (200, or 503 with the reason) and `/metrics` on the loopback address."""
+
+    def __init__(self, port: int, look: Look, clock: Clock, *, stale_seconds: float) -> None:
+        """Bind `port` (0: any free one, see `port`); LiveError where it is taken."""
+        registry = CollectorRegistry(auto_describe=False)
+        registry.register(StatusCollector(look, clock, stale_seconds=stale_seconds))
+        handler = type("Handler", (_Handler,), {
+            "trouble": staticmethod(lambda: look().trouble(clock(), stale_seconds=stale_seconds)),
+            "registry": registry,
+        })  # fmt: skip
+        try:
+            self._server = ThreadingHTTPServer((_LOOPBACK, port), handler)
+        except OSError as error:
+            raise LiveError(f"health: port {port}: {error.strerror}; choose another in live.yml") from error
+        serve = functools.partial(self._server.serve_forever, poll_interval=_POLL)
+        self._thread = threading.Thread(target=serve, name="health", daemon=True)
+
+    @property
+    def port(self) -> int:
+        """The port that it listens on."""
+        return int(self._server.server_address[1])
+
+    def start(self) -> None:
+        """Begin to answer."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Close the port."""
+        if self._thread.is_alive():
+            self._server.shutdown()
+        self._server.server_close()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    trouble: Callable[[], str | None]
+    registry: CollectorRegistry
+    timeout = 5
+    server_version = "lockstep"
+
+    def do_GET(self) -> None:
+        if self.path == "/metrics":
+            self._answer(200, generate_latest(self.registry), CONTENT_TYPE_PLAIN_0_0_4)
+        elif self.path == "/health":
+            trouble = self.trouble()
+            body = json.dumps({"healthy": trouble is None, "trouble": trouble}).encode()
+            self._answer(200 if trouble is None else 503, body, "application/json")
+        else:
+            self._answer(404, b"there are /health and /metrics\n", "text/plain")
+
+    def _answer(self, status: int, body: bytes, kind: str) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Stay silent: a scrape every few seconds is no news."""

@@ -1,0 +1,49 @@
+"""A copy of the journal as it is now: one file, checked, there whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+from lockstep.errors import JournalError
+from lockstep.live.journal import verification
+from lockstep.live.journal.failures import explained
+
+
+def copy(source: sqlite3.Connection, target: Path) -> None:
+    """Copy the journal behind `source` into the new file `target`; the writer goes on meanwhile.
+
+    The copy is verified before it gets its name. JournalError where `target` is there already, cannot be
+    written, or is not whole; then nothing is left of it.
+    """
+    if target.exists():
+        raise JournalError(f"backup {target}: the file is there already: name another")
+    if not target.parent.is_dir():
+        raise JournalError(f"backup {target}: the folder {target.parent} does not exist: create it")
+    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    try:
+        with explained(target), closing(sqlite3.connect(partial, isolation_level=None)) as copied:
+            source.backup(copied)
+            copied.execute("PRAGMA journal_mode = DELETE")
+            found = verification.findings(copied)
+        if found:
+            raise JournalError(f"backup {target}: the copy is not whole: {found[0]}: verify the journal")
+        _put_in_place(partial, target)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _put_in_place(partial: Path, target: Path) -> None:
+    _sync(partial)
+    os.replace(partial, target)
+    _sync(target.parent)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

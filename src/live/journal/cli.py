@@ -1,0 +1,72 @@
+"""Commands on a journal: `show`, `verify`, `backup`, `new-epoch`."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from lockstep.live.hashes import live_hashes
+from lockstep.live.journal.continuation import continued
+from lockstep.live.journal.journal import Journal
+from lockstep.live.journal.report import print_summary, summary
+
+DAMAGED = 1
+
+app = typer.Typer(add_completion=False, no_args_is_help=True)
+
+At = Annotated[Path, typer.Option("--journal", help="The journal file.")]
+
+
+@app.command()
+def show(
+    journal: At,
+    last: Annotated[int, typer.Option(min=0, help="How many of the newest decisions, orders, events.")] = 5,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Show the newest epoch, how much there is, and what came last; also while the engine runs."""
+    with Journal.open(journal, readonly=True) as opened:
+        told = summary(opened, last=last)
+    if as_json:
+        typer.echo(json.dumps(told, indent=2))
+    else:
+        print_summary(Console(), told)
+
+
+@app.command()
+def verify(journal: At) -> None:
+    """Check pages, references, sequence, decisions and the chain of hashes; exit code 1 for findings."""
+    with Journal.open(journal, readonly=True) as opened:
+        findings = opened.verify()
+    for finding in findings:
+        typer.echo(f"{journal}: {finding}")
+    if findings:
+        raise typer.Exit(DAMAGED)
+    typer.echo(f"{journal}: whole")
+
+
+@app.command()
+def backup(
+    journal: At, to: Annotated[Path, typer.Option(help="The file to write; it must not be there yet.")]
+) -> None:
+    """Copy the journal into one verified file, also while the engine writes."""
+    with Journal.open(journal, readonly=True) as opened:
+        opened.backup(to)
+    typer.echo(f"backup: {to}")
+
+
+@app.command()
+def new_epoch(
+    journal: At,
+    reason: Annotated[str, typer.Option(help="What was changed, and why.")],
+    config: Annotated[Path, typer.Option(help="The engine's configuration.")] = Path("configs/live.yml"),
+) -> None:
+    """Go on with changed code or configuration from the recorded accounts, orders and windows."""
+    with Journal.open(journal) as opened:
+        epoch = continued(opened, reason=reason, now=time.time_ns(), hashes=live_hashes(config))
+        number = opened.begin_epoch(epoch)
+    typer.echo(f"epoch {number}: {reason}")

@@ -1,0 +1,100 @@
+"""The epoch after a deliberate change: it begins where the newest one stands."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from lockstep.errors import JournalError
+from lockstep.live.journal.reader import JournalReader
+from lockstep.live.journal.rows import read_state
+from lockstep.live.journal.schema import COLUMNS
+from lockstep.live.messages import Epoch, Event, LaneState
+
+_SETTLED = ("acknowledged", "rejected", "resolved")
+_MOVES_AN_ACCOUNT = ("fill", "rejected", "resolved")
+
+
+class Position(NamedTuple):
+    """Where a symbol stands: the set of its newest decision (0 for none), its bundle, its state."""
+
+    sequence: int
+    bundle: str
+    state: LaneState
+
+
+def continued(journal: JournalReader, *, reason: str, now: int, hashes: Mapping[str, str]) -> Epoch:
+    """Return an epoch that goes on from the newest recorded states of the newest one.
+
+    Windows are warmed by as many bars as they were at its start, the newest in the journal. JournalError
+    where there is no epoch or no reason, and where what is recorded is not settled: an order that may or may
+    not be at the broker, or a fill that no recorded state holds yet.
+    """
+    if not reason.strip():
+        raise JournalError("an epoch needs a reason: say what was changed, and why")
+    newest = journal.newest_epoch()
+    if newest is None:
+        raise JournalError(f"journal {journal.path}: it has no epoch yet; the engine begins the first one")
+    first = journal.first_entry(newest.number)
+    positions = positions_of(journal, newest, first)
+    found = next(
+        _unsettled(newest, positions, _events(journal, first, *_SETTLED, "send", "unknown", "fill")), ""
+    )
+    if found:
+        raise JournalError(f"journal {journal.path}: {found}")
+    return Epoch(
+        number=newest.number + 1,
+        mode=newest.mode,
+        reason=reason,
+        started=now,
+        hashes=dict(hashes),
+        bundles=_bundles(newest, positions, _events(journal, first, "swap")),
+        warmup={key: journal.bars(key, limit=len(bars)) for key, bars in newest.warmup.items()},
+        states={symbol: each.state for symbol, each in positions.items()},
+    )
+
+
+def positions_of(journal: JournalReader, newest: Epoch, first: int) -> dict[str, Position]:
+    """Return where each symbol stands since entry `first`; one without a decision stands as at the start."""
+    begun = {
+        symbol: Position(0, newest.bundles.get(symbol, ""), state) for symbol, state in newest.states.items()
+    }
+    states = ", ".join(COLUMNS["states"][2:])
+    decided = journal.select(
+        f"SELECT max(sequence), symbol, bundle, {states} FROM decisions WHERE sequence >= ? GROUP BY symbol",
+        first,
+    )
+    return begun | {row[1]: Position(row[0], row[2], read_state(row[3:])) for row in decided}
+
+
+def _events(journal: JournalReader, first: int, *kinds: str) -> list[Event]:
+    return [event for event in journal.events(*kinds) if event.sequence >= first]
+
+
+def _bundles(newest: Epoch, positions: Mapping[str, Position], swaps: Sequence[Event]) -> dict[str, str]:
+    """Return the bundle of each symbol: the one that decided last, or that took over after it."""
+    bundles = {**newest.bundles, **{symbol: each.bundle for symbol, each in positions.items()}}
+    for swap in swaps:
+        at = positions.get(swap.symbol)
+        if at is None or swap.sequence > at.sequence:
+            bundles[swap.symbol] = swap.content["to_sha256"]
+    return bundles
+
+
+def _unsettled(newest: Epoch, positions: Mapping[str, Position], events: Sequence[Event]) -> Iterator[str]:
+    """Yield what forbids to begin an epoch, with what to do about it."""
+    told = {event.content["order_id"]: event.kind for event in events if event.content.get("order_id")}
+    for order_id, kind in told.items():
+        if kind in ("send", "unknown"):
+            yield f"order {order_id} may be at the broker (`{kind}` is the last of it): resolve it first"
+    for symbol, each in positions.items():
+        waiting = each.state.waiting
+        if newest.mode != "paper" and waiting is not None and waiting.order_id not in told:
+            yield f"order {waiting.order_id} of {symbol} has not left yet: run the engine until it has"
+    last = max((each.sequence for each in positions.values()), default=0)
+    for event in events:
+        if event.kind in _MOVES_AN_ACCOUNT and event.sequence > last:
+            yield (
+                f"entry {event.sequence} ({event.kind}) came after the last bar set, whose accounts do not"
+                " hold it yet: run the engine until the next bar set"
+            )

@@ -1,0 +1,159 @@
+"""What was recorded, as tables with declared types: fills, orders, positions, decisions, backtests."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from lockstep.errors import JournalError
+from lockstep.live.journal.journal import Journal
+from lockstep.live.journal.reader import JournalReader
+from lockstep.market.validation import suggestion
+from lockstep.strategy.decision import kind_of
+
+_NANOSECONDS = 1_000_000_000
+_FIRST, _LAST = -(2**63), 2**63 - 1
+
+TIME = pa.timestamp("ns", tz="UTC")
+_TYPES = {
+    "epoch": pa.int64(),
+    "sequence": pa.int64(),
+    "code": pa.int64(),
+    "bars_held": pa.int64(),
+    "end": TIME,
+    "decision": TIME,
+    "vector": pa.list_(pa.float64()),
+    **dict.fromkeys(("mode", "symbol", "intent", "reason", "status", "kind", "bundle"), pa.string()),
+}
+"""Types by column; every other column is float64, missing where the journal has NaN."""
+
+_ORDERS = """
+    SELECT epoch, mode, sequence, stamp AS end, decision, symbol, intent, orders.reason AS reason, status,
+           quantity, price, commission, slippage
+    FROM orders JOIN entries USING (sequence) JOIN epochs ON number = epoch
+    WHERE stamp >= ? AND stamp < ? {only} ORDER BY sequence, lane, place
+"""
+_LANES = """
+    SELECT epoch, mode, sequence, stamp AS end, symbol, {columns}
+    FROM decisions JOIN sets USING (sequence) JOIN entries USING (sequence) JOIN epochs ON number = epoch
+    WHERE stamp >= ? AND stamp < ? ORDER BY sequence, place
+"""
+_QUERIES = {
+    "fills": _ORDERS.format(only="AND status = 'completed'"),
+    "orders": _ORDERS.format(only=""),
+    "positions": _LANES.format(
+        columns="mark_price AS close, mark_position AS position, mark_cash AS cash, mark_equity AS equity,"
+        " entry_price, stop, target, bars_held"
+    ),
+    "decisions": _LANES.format(columns="bundle, code, decisions.reason AS reason, probability, vector"),
+}
+KINDS = (*_QUERIES, "backtests")
+
+
+class Range(NamedTuple):
+    """Days from `first` to `last`, both included, in UTC; None is open."""
+
+    first: date | None = None
+    last: date | None = None
+
+    @classmethod
+    def parse(cls, first: str | None, last: str | None) -> Range:
+        """Return the range of two ISO dates; JournalError where one is no date, or they are reversed."""
+        days = cls(_day("--from", first), _day("--to", last))
+        if days.first and days.last and days.last < days.first:
+            raise JournalError(f"--from {days.first} --to {days.last}: the range ends before it begins")
+        return days
+
+    @property
+    def stamps(self) -> tuple[int, int]:
+        """First moment in the range and first one behind it, UTC ns."""
+        return (
+            _FIRST if self.first is None else _moment(self.first),
+            _LAST if self.last is None else _moment(self.last + timedelta(days=1)),
+        )
+
+    def __str__(self) -> str:
+        return f"from {self.first or 'the beginning'} to {self.last or 'the end'}"
+
+
+def export(kind: str, days: Range, *, journal: Path | None, runs: Path, table: str) -> pa.Table:
+    """Return what was recorded of `kind`: one of KINDS, else JournalError with the nearest name.
+
+    journal   a journal file, for all but `backtests`, which reads the `table` of the run folders in `runs`
+    """
+    if kind == "backtests":
+        return backtests(runs, table, days)
+    if kind not in _QUERIES:
+        raise JournalError(f"{kind!r} is not recorded{suggestion(kind, KINDS)}")
+    if journal is None:
+        raise JournalError(f"{kind}: which journal? Name its file with --journal")
+    with Journal.open(journal, readonly=True) as opened:
+        return recorded(opened, kind, days)
+
+
+def recorded(journal: JournalReader, kind: str, days: Range) -> pa.Table:
+    """Return `fills`, `orders`, `positions` or `decisions` of a journal; JournalError where there is none.
+
+    Rows are those whose bar ends in the range; `end` and `decision` are ends of bars. A fill is the completed
+    state of an order.
+    """
+    rows = journal.records(_QUERIES[kind], *days.stamps)
+    if not rows:
+        raise JournalError(f"journal {journal.path}: no {kind} {days}: widen the range")
+    if kind == "decisions":
+        rows = [_told(row) for row in rows]
+    schema = pa.schema([(name, _TYPES.get(name, pa.float64())) for name in rows[0]])
+    return pa.Table.from_pylist(rows, schema=schema)
+
+
+def _told(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a decision with its kind in words and its vector as numbers."""
+    vector = np.frombuffer(row.pop("vector"), dtype="<f8")
+    return {**row, "kind": kind_of(row["code"]), "vector": vector}
+
+
+def backtests(runs: Path, table: str, days: Range) -> pa.Table:
+    """Return the `trades` or the `equity` of all run folders under `runs`, the folder's name in `run`.
+
+    A trade belongs to the day on which it was decided. JournalError where there is nothing.
+    """
+    if table not in _TIME_OF_RUN:
+        raise JournalError(f"--table {table!r}: not in a run folder{suggestion(table, _TIME_OF_RUN)}")
+    found = [_run(path, _TIME_OF_RUN[table], days) for path in sorted(runs.glob(f"*/{table}.parquet"))]
+    rows = pa.concat_tables(found) if found else pa.table({})
+    if not rows.num_rows:
+        raise JournalError(
+            f"{runs}: no {table} of a backtest {days}: name the folder of runs, or widen the range"
+        )
+    return rows
+
+
+_TIME_OF_RUN = {"trades": "decision_end", "equity": "end"}
+
+
+def _run(path: Path, time: str, days: Range) -> pa.Table:
+    try:
+        table = pq.read_table(path).replace_schema_metadata()
+    except (OSError, pa.ArrowInvalid) as error:
+        raise JournalError(f"{path}: cannot be read as parquet: {error}") from error
+    ends = table[time].cast(pa.int64())
+    first, behind = days.stamps
+    table = table.filter(pc.and_(pc.greater_equal(ends, first), pc.less(ends, behind)))
+    return table.add_column(0, "run", pa.array([path.parent.name] * table.num_rows, pa.string()))
+
+
+def _day(option: str, text: str | None) -> date | None:
+    try:
+        return None if text is None else date.fromisoformat(text)
+    except ValueError:
+        raise JournalError(f"{option} {text!r}: must be a date like 2024-01-31") from None
+
+
+def _moment(day: date) -> int:
+    return int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()) * _NANOSECONDS

@@ -1,0 +1,49 @@
+"""What can go wrong with the file, said in one line with a way out."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from lockstep.errors import ConfigError, JournalError
+
+RESTORE = "keep the file, save what can be read with `journal.py backup`, restore as docs/journal.md says"
+
+_WAYS_OUT = {
+    sqlite3.SQLITE_FULL: "no space is left; nothing of this was written: free space, then start again",
+    sqlite3.SQLITE_IOERR: (
+        "the disk refused; nothing of this was written: look for a full or failing disk, then start again"
+    ),
+    sqlite3.SQLITE_BUSY: "another program keeps it locked: close that program; reading is always possible",
+    sqlite3.SQLITE_CORRUPT: f"it is damaged: {RESTORE}",
+    sqlite3.SQLITE_NOTADB: f"it is not a journal, or its first page is damaged: {RESTORE}",
+    sqlite3.SQLITE_CANTOPEN: "it cannot be opened: check its folder and the permissions",
+    sqlite3.SQLITE_READONLY: "it cannot be written to: check the permissions of the file and its folder",
+}
+_PRIMARY_CODE = 0xFF
+
+
+@contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Turn a failure that SQLite reports into a JournalError; mistakes of the program stay what they are."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        code = getattr(error, "sqlite_errorcode", None)
+        if code is None and isinstance(error, sqlite3.OperationalError):
+            code = sqlite3.SQLITE_CORRUPT  # Python could not read a text as UTF-8.
+        if code is None:
+            raise
+        way_out = _WAYS_OUT.get(code & _PRIMARY_CODE, "nothing of this was written")
+        raise JournalError(f"journal {path}: {error}: {way_out}") from error
+
+
+@contextmanager
+def legible(path: Path, what: str) -> Iterator[None]:
+    """Turn a failure to understand stored rows into a JournalError: nobody wrote them so."""
+    try:
+        yield
+    except (ConfigError, KeyError, TypeError, ValueError) as error:
+        raise JournalError(f"journal {path}: {what} cannot be understood ({error}): {RESTORE}") from error

@@ -1,0 +1,271 @@
+"""Messages as rows of the journal and back: what is read equals what was written, bit for bit."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple, cast
+
+from lockstep.live.journal.chain import Row
+from lockstep.live.journal.plain import text_of, value_of
+from lockstep.live.messages import (
+    Arrival,
+    Epoch,
+    Event,
+    Irregularity,
+    LaneRecord,
+    LaneState,
+    Release,
+    SetRecord,
+    Values,
+)
+from lockstep.market.history import SeriesKey
+from lockstep.market.timeframe import Timeframe
+from lockstep.strategy.lane import WaitingOrder
+from lockstep.strategy.matching import Account
+from lockstep.strategy.records import OrderRecord
+
+FIRST = 4
+"""Column of an epoch that holds the sequence of its first entry."""
+
+
+class SetRows(NamedTuple):
+    """The rows of one bar set, by table, without its events; columns as in `schema.COLUMNS`."""
+
+    head: Row
+    bars: Sequence[Row]
+    irregularities: Sequence[Row]
+    decisions: Sequence[Row]
+    orders: Sequence[Row]
+
+
+class EpochRows(NamedTuple):
+    """The rows of the start of an epoch; `head` without the hash."""
+
+    head: Row
+    warmup: Sequence[Row]
+    states: Sequence[Row]
+
+
+def set_rows(sequence: int, record: SetRecord) -> SetRows:
+    """Return the rows of a bar set."""
+    release = record.release
+    return SetRows(
+        head=(sequence, release.stamp),
+        bars=_bar_rows(sequence, release),
+        irregularities=[
+            (sequence, place, *_irregularity_row(each)) for place, each in enumerate(release.irregularities)
+        ],
+        decisions=[(sequence, place, *_lane_row(lane)) for place, lane in enumerate(record.lanes)],
+        orders=[
+            (sequence, number, place, *_order_row(order))
+            for number, lane in enumerate(record.lanes)
+            for place, order in enumerate(lane.orders)
+        ],
+    )
+
+
+def read_set(rows: SetRows, events: Iterable[Row]) -> SetRecord:
+    """Return the bar set that `set_rows` and `event_row` were given, with its sequence."""
+    sequence, stamp = rows.head
+    orders: dict[int, list[OrderRecord]] = {}
+    for row in rows.orders:
+        orders.setdefault(row[1], []).append(_order(row[3:]))
+    return SetRecord(
+        release=_release(stamp, rows),
+        lanes=tuple(_lane(row[2:], orders.get(row[1], ())) for row in rows.decisions),
+        events=tuple(read_event(row) for row in events),
+        sequence=sequence,
+    )
+
+
+def event_row(sequence: int, in_set: int | None, event: Event) -> Row:
+    """Return the row of an event; `in_set` is the sequence of the bar set that it came with."""
+    content = text_of(dict(event.content), f"event {event.kind}")
+    return (sequence, in_set, event.kind, event.symbol, event.time, content)
+
+
+def read_event(row: Row) -> Event:
+    """Return the event that `event_row` was given, with its sequence."""
+    sequence, _, kind, symbol, time, content = row
+    return Event(kind=kind, symbol=symbol, time=time, content=value_of(content), sequence=sequence)
+
+
+def epoch_rows(number: int, first: int, epoch: Epoch) -> EpochRows:
+    """Return the rows of an epoch that has `number` and whose first entry will be `first`."""
+    hashes = text_of(dict(epoch.hashes), "hashes of the epoch")
+    bundles = text_of(dict(epoch.bundles), "bundles of the epoch")
+    series = text_of([list(_series(key)) for key in sorted(epoch.warmup)], "series of the epoch")
+    return EpochRows(
+        head=(number, epoch.mode, epoch.reason, epoch.started, first, hashes, bundles, series),
+        warmup=[
+            (number, *_series(key), end, *_numbers(values))
+            for key, bars in sorted(epoch.warmup.items())
+            for end, values in bars
+        ],
+        states=[(number, symbol, *_state_row(state)) for symbol, state in sorted(epoch.states.items())],
+    )
+
+
+def read_epoch(rows: EpochRows) -> Epoch:
+    """Return the epoch that `epoch_rows` was given, with its number."""
+    number, mode, reason, started, _, hashes, bundles, series = rows.head
+    warmup: dict[SeriesKey, list[tuple[int, Values]]] = {series_key(*names): [] for names in value_of(series)}
+    for row in rows.warmup:
+        warmup[series_key(row[1], row[2])].append((row[3], numbers(row[4:])))
+    return Epoch(
+        number=number,
+        mode=mode,
+        reason=reason,
+        started=started,
+        hashes=value_of(hashes),
+        bundles=value_of(bundles),
+        warmup={key: tuple(bars) for key, bars in warmup.items()},
+        states={row[1]: read_state(row[2:]) for row in rows.states},
+    )
+
+
+@functools.cache
+def series_key(symbol: str, timeframe: str) -> SeriesKey:
+    """Return the key of a series as its columns name it."""
+    return SeriesKey(symbol, Timeframe.parse(timeframe))
+
+
+def numbers(stored: Sequence[float | None]) -> Values:
+    """Return stored numbers as floats, NULL as NaN."""
+    return tuple([math.nan if value is None else value for value in stored])
+
+
+def _series(key: SeriesKey) -> tuple[str, str]:
+    return key.symbol, str(key.timeframe)
+
+
+def _number(value: float) -> float | None:
+    return float(value) if value == value else None
+
+
+def _numbers(values: Iterable[float]) -> list[float | None]:
+    return [_number(value) for value in values]
+
+
+def _bar_rows(sequence: int, release: Release) -> list[Row]:
+    """Return the bars of the set, then those that came late, which alone say when they came."""
+    rows: list[Row] = [
+        (sequence, place, *_series(key), release.stamp, *_numbers(values), None, None)
+        for place, (key, values) in enumerate(release.bars.items())
+    ]
+    for place, (key, end, values, received, origin) in enumerate(release.late, start=len(rows)):
+        rows.append((sequence, place, *_series(key), end, *_numbers(values), received, origin))
+    return rows
+
+
+def _release(stamp: int, rows: SetRows) -> Release:
+    bars: dict[SeriesKey, Values] = {}
+    late = []
+    for _, _, symbol, timeframe, end, opened, high, low, close, volume, received, origin in rows.bars:
+        key, values = series_key(symbol, timeframe), numbers((opened, high, low, close, volume))
+        if received is None:
+            bars[key] = values
+        else:
+            late.append(Arrival(key, end, values, received, origin))
+    return Release(
+        stamp=stamp,
+        bars=bars,
+        late=tuple(late),
+        irregularities=tuple(_irregularity(row[2:]) for row in rows.irregularities),
+    )
+
+
+def _irregularity_row(each: Irregularity) -> Row:
+    bar = None if each.values is None else text_of(list(map(float, each.values)), each.kind)
+    return (each.kind, *_series(each.key), each.end, bar, each.detail)
+
+
+def _irregularity(row: Row) -> Irregularity:
+    kind, symbol, timeframe, end, bar, detail = row
+    values = None if bar is None else tuple(value_of(bar))
+    return Irregularity(kind, series_key(symbol, timeframe), end, values, detail)
+
+
+def _lane_row(lane: LaneRecord) -> Row:
+    return (
+        lane.symbol,
+        lane.bundle,
+        lane.vector,
+        _number(lane.probability),
+        lane.code,
+        lane.reason,
+        *_numbers(lane.mark),
+        *_state_row(lane.state),
+    )
+
+
+def _lane(row: Row, orders: Iterable[OrderRecord]) -> LaneRecord:
+    symbol, bundle, vector, probability, code, reason, price, position, cash, equity = row[:10]
+    return LaneRecord(
+        symbol=symbol,
+        bundle=bundle,
+        vector=vector,
+        probability=math.nan if probability is None else probability,
+        code=code,
+        reason=reason,
+        orders=tuple(orders),
+        mark=cast(tuple[float, float, float, float], numbers((price, position, cash, equity))),
+        state=read_state(row[10:]),
+    )
+
+
+def _state_row(state: LaneState) -> Row:
+    waiting = None
+    if state.waiting is not None:
+        fields = {**vars(state.waiting), "terms": list(state.waiting.terms)}
+        waiting = text_of(fields, "waiting order")
+    trade = None if state.trade is None else text_of(dict(state.trade), "open trade")
+    return (*_numbers(state.account), waiting, trade, state.bars_held)
+
+
+def read_state(row: Row) -> LaneState:
+    """Return the state of a lane from its eight columns."""
+    *account, waiting, trade, bars_held = row
+    order = None
+    if waiting is not None:
+        fields = value_of(waiting)
+        order = WaitingOrder(**{**fields, "terms": tuple(fields["terms"])})
+    return LaneState(
+        account=cast(Account, numbers(account)),
+        waiting=order,
+        trade=None if trade is None else value_of(trade),
+        bars_held=bars_held,
+    )
+
+
+def _order_row(order: OrderRecord) -> Row:
+    return (
+        order.symbol,
+        order.reference,
+        order.decision,
+        order.intent,
+        order.reason,
+        order.status,
+        order.stamp,
+        *_numbers((order.quantity, order.price, order.commission, order.slippage)),
+    )
+
+
+def _order(row: Row) -> OrderRecord:
+    symbol, reference, decision, intent, reason, status, stamp, *amounts = row
+    quantity, price, commission, slippage = numbers(amounts)
+    return OrderRecord(
+        symbol=symbol,
+        reference=reference,
+        decision=decision,
+        intent=intent,
+        reason=reason,
+        status=status,
+        stamp=stamp,
+        quantity=quantity,
+        price=price,
+        commission=commission,
+        slippage=slippage,
+    )

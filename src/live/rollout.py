@@ -1,0 +1,151 @@
+"""Gradual roll-out: stages of size that an operator advances, on the evidence of a paper comparison."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Annotated, Literal, NamedTuple, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from lockstep.errors import LiveError
+from lockstep.live.messages import Mode, OrderIntent, Refusal
+from lockstep.market.schedule import DAY
+
+_WHOLE = 1e-9
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Stage(_Part):
+    """From day `from_day` of the roll-out at the earliest: orders are logged, or sent in part.
+
+    from_day   1 is the day of the start; mode   `shadow` sends nothing; fraction   of the decided size
+    """
+
+    from_day: Annotated[int, Field(ge=1)]
+    mode: Literal["shadow", "live"]
+    fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
+
+
+class Rollout(_Part):
+    """Stages in their order, and the days of watch after every promotion of a model."""
+
+    stages: tuple[Stage, ...] = (
+        Stage(from_day=1, mode="shadow"),
+        Stage(from_day=8, mode="live", fraction=0.1),
+        Stage(from_day=15, mode="live", fraction=0.5),
+        Stage(from_day=31, mode="live", fraction=1.0),
+    )
+    watch_days: Annotated[int, Field(ge=0)] = 7
+
+    @model_validator(mode="after")
+    def _rising(self) -> Self:
+        days = [stage.from_day for stage in self.stages]
+        if not days or days[0] != 1 or any(b <= a for a, b in itertools.pairwise(days)):
+            raise ValueError(f"stages begin on days {days}: the first must be 1 and each later than the last")
+        return self
+
+
+class Step(NamedTuple):
+    """A recorded move of the operator to a stage (index from 0). comparison: its hash, or empty."""
+
+    time: int
+    stage: int
+    comparison: str
+    reason: str
+
+
+class Comparison(NamedTuple):
+    """The verdict of paper against backtest: hash of its report, when it was made (UTC ns)."""
+
+    digest: str
+    time: int
+    passed: bool
+
+
+def stage(rollout: Rollout, steps: Sequence[Step]) -> tuple[int, Stage]:
+    """Return the present stage with its index. Only recorded steps move it, the calendar never does."""
+    index = steps[-1].stage if steps else 0
+    if not 0 <= index < len(rollout.stages):
+        raise LiveError(
+            f"roll-out: stage {index} is recorded, configured are {len(rollout.stages)}; see journal"
+        )
+    return index, rollout.stages[index]
+
+
+def require_mode(rollout: Rollout, steps: Sequence[Step], mode: Mode) -> None:
+    """Refuse (LiveError) to go live in a stage that only writes orders down."""
+    index, present = stage(rollout, steps)
+    if mode == "live" and present.mode == "shadow":
+        raise LiveError(f"roll-out: stage {index + 1} is shadow; start with --mode shadow, or advance")
+
+
+def advance(
+    rollout: Rollout,
+    steps: Sequence[Step],
+    *,
+    started: int,
+    promotions: Sequence[int] = (),
+    comparison: Comparison | None,
+    now: int,
+    reason: str,
+) -> Step:
+    """Return the step to the next stage, to be recorded.
+
+    started, promotions, now: UTC ns of the roll-out's start, of every promotion, and of this request.
+    LiveError where there is no next stage, its day has not come, a watch is running, or the newest
+    comparison failed or is older than the present stage.
+    """
+    index, _ = stage(rollout, steps)
+    if index + 1 == len(rollout.stages):
+        raise LiveError("roll-out: the last stage is reached; there is nothing to advance to")
+    following, day = rollout.stages[index + 1], (now - started) // DAY + 1
+    if day < following.from_day:
+        raise LiveError(f"roll-out: day {day}; the next stage begins on day {following.from_day}: wait")
+    if watching(rollout, promotions, now):
+        raise LiveError(
+            f"roll-out: a model was promoted less than {rollout.watch_days} days ago; watch it first"
+        )
+    since = steps[-1].time if steps else started
+    return Step(now, index + 1, _evidence(comparison, since), reason)
+
+
+def _evidence(comparison: Comparison | None, since: int) -> str:
+    if comparison is None or comparison.time < since:
+        raise LiveError("roll-out: no paper comparison of this stage; run scripts/compare_paper.py")
+    if not comparison.passed:
+        raise LiveError(f"roll-out: paper comparison {comparison.digest} did not pass; stay, or step back")
+    return comparison.digest
+
+
+def step_back(rollout: Rollout, steps: Sequence[Step], *, now: int, reason: str) -> Step:
+    """Return the step to the stage before, which needs no evidence; LiveError at the first stage."""
+    index, _ = stage(rollout, steps)
+    if index == 0:
+        raise LiveError("roll-out: the first stage; nothing is sent there. To stop all, make the HALT file")
+    return Step(now, index - 1, "", reason)
+
+
+def watching(rollout: Rollout, promotions: Sequence[int], now: int) -> bool:
+    """Return whether the newest promotion (UTC ns) is less than the days of watch ago."""
+    return bool(promotions) and now - max(promotions) < rollout.watch_days * DAY
+
+
+def scaled(intent: OrderIntent, fraction: float, step: float) -> OrderIntent | Refusal:
+    """Return an entry at `fraction` of its size, rounded down to `step` contracts; exits as they are.
+
+    A size of 0 is a Refusal by the rule `rollout`.
+    """
+    if not intent.opens or fraction == 1.0:
+        return intent
+    steps = math.floor(abs(intent.quantity) * fraction / step + _WHOLE)
+    if steps == 0:
+        detail = f"{fraction:.0%} of {abs(intent.quantity):g} contracts is less than {step:g}"
+        return Refusal(intent.order_id, "rollout", detail)
+    quantity = math.copysign(steps * step, intent.quantity)
+    return replace(intent, quantity=quantity, terms=(quantity, *intent.terms[1:]))

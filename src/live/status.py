@@ -1,0 +1,128 @@
+"""`Status`: what the engine is doing, in a file that anybody may read."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from lockstep.errors import LiveError
+from lockstep.live.messages import Mode
+from lockstep.market.files import write_atomically
+
+SCHEMA = 1
+SECOND = 1_000_000_000
+
+State = Literal["starting", "replaying", "running", "stopped", "mismatch"]
+
+
+class Window(NamedTuple):
+    """A feature window that is not full: no trade of `symbol` until `seen` is `needed` (bars)."""
+
+    symbol: str
+    feature: str
+    seen: int
+    needed: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Status:
+    """The engine at one moment; stamps UTC ns, USD, signed contracts, symbols or series as keys.
+
+    detail          what the state is about: the first difference of a mismatch, why it stopped
+    versions        production version of the model; pending_swaps   why a newer one waits
+    cold_windows    windows that are not full; last_bars   end of the newest bar by series
+    kill_switch, halt   the reason while on, else None
+    alerts          counts of `Alerts`; counters   sets, orders, refusals by rule and what else is counted
+    """
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    mode: Mode
+    state: State
+    epoch: int
+    started: int
+    heartbeat: int
+    detail: str = ""
+    rollout: str = ""
+    versions: Mapping[str, str] = field(default_factory=dict)
+    pending_swaps: Mapping[str, str] = field(default_factory=dict)
+    positions: Mapping[str, float] = field(default_factory=dict)
+    profit_today: Mapping[str, float] = field(default_factory=dict)
+    cold_windows: tuple[Window, ...] = ()
+    last_bars: Mapping[str, int] = field(default_factory=dict)
+    queues: Mapping[str, int] = field(default_factory=dict)
+    kill_switch: str | None = None
+    halt: str | None = None
+    unknown_orders: tuple[str, ...] = ()
+    alerts: Mapping[str, int] = field(default_factory=dict)
+    counters: Mapping[str, int] = field(default_factory=dict)
+    schema: int = SCHEMA
+
+    def age(self, now: int) -> float:
+        """Return the seconds since the heartbeat; negative when the clock fell back."""
+        return (now - self.heartbeat) / SECOND
+
+    def trouble(self, now: int, *, stale_seconds: float) -> str | None:
+        """Return why somebody should look, or None: not running, or no heartbeat for `stale_seconds`."""
+        if self.state in ("stopped", "mismatch"):
+            return f"{self.state}: {self.detail}" if self.detail else self.state
+        if abs(self.age(now)) > stale_seconds:
+            return f"stale: last heartbeat {self.age(now):.0f} s ago"
+        return None
+
+
+_STATUS = TypeAdapter(Status)
+
+
+def to_json(status: Status) -> str:
+    """Return the status as one JSON object."""
+    return json.dumps(_plain(status), indent=2) + "\n"
+
+
+def _plain(status: Status) -> dict[str, Any]:
+    values = {each.name: getattr(status, each.name) for each in dataclasses.fields(status)}
+    windows = [window._asdict() for window in status.cold_windows]
+    return {**values, "cold_windows": windows}
+
+
+def write_status(path: Path, status: Status) -> None:
+    """Replace the status file at once, and beat; DataError where it cannot be written."""
+    write_atomically(path, to_json(status))
+    beat(path, status.heartbeat)
+
+
+def beat(path: Path, now: int) -> None:
+    """Write the heartbeat beside the status file: cheap enough for every second."""
+    write_atomically(heartbeat_file(path), f"{now}\n")
+
+
+def heartbeat_file(path: Path) -> Path:
+    """Return where the heartbeat of a status file is."""
+    return path.with_suffix(".heartbeat")
+
+
+def read_status(path: Path) -> Status:
+    """Return what the engine last wrote, with its newest heartbeat; LiveError where there is nothing."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(content, dict) or content.get("schema") != SCHEMA:
+            raise LiveError(f"{path}: not a status of schema {SCHEMA}; use the version that runs")
+        status = _STATUS.validate_python(content)
+    except OSError as error:
+        raise LiveError(f"{path}: {error.strerror}: no status; is the engine started?") from error
+    except (ValueError, ValidationError) as error:
+        raise LiveError(f"{path}: is no status file; give the one that the engine writes") from error
+    return dataclasses.replace(status, heartbeat=max(status.heartbeat, _heartbeat(path)))
+
+
+def _heartbeat(path: Path) -> int:
+    try:
+        return int(heartbeat_file(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return 0

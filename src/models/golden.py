@@ -1,0 +1,172 @@
+"""Golden vectors: a few bars, and the vectors and probabilities that must come out of them.
+
+The bars are an excerpt of the training history with just the windows that the vectors need. A bundle is
+used only where its golden vectors come out as recorded: bit for bit where processor and libraries are the
+same, within 1e-12 elsewhere, since vector units round `log` and `exp` differently.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import llvmlite
+import llvmlite.binding
+import numba
+import numpy as np
+
+from lockstep.errors import FeatureError
+from lockstep.features.batch import BatchFeatures
+from lockstep.features.canonical import canonical_values
+from lockstep.features.feature_registry import FeatureRegistry, default_registry
+from lockstep.market.asof import MaxAge
+from lockstep.market.bars import Floats, Stamps
+from lockstep.market.history import History, SeriesKey
+from lockstep.models.errors import GoldenMismatch, UnfitBundle
+from lockstep.models.estimators import library_versions
+from lockstep.models.excerpt import excerpt
+from lockstep.models.predictor import Classifier, predictor
+
+TOLERANCE = 1e-12
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class GoldenVectors:
+    """m golden rows of k features.
+
+    base, max_age   the traded series, and how old values of others may be
+    history         bars of every series of the plan, only those that the vectors depend on
+    stamps          int64 (m,): ends of base bars, UTC ns, rising
+    vectors         float64 (m, k), no NaN
+    probabilities   float64 (m,): column 1 of scikit-learn's `predict_proba`, one row at a time as live asks
+    canonical       id -> float64 (256,): values on the canonical bars
+    arithmetic      names processor and libraries; the same name promises the same bits
+    """
+
+    base: SeriesKey
+    max_age: MaxAge
+    history: History
+    stamps: Stamps
+    vectors: Floats
+    probabilities: Floats
+    canonical: Mapping[str, Floats]
+    arithmetic: str
+
+
+def golden_vectors(
+    history: History,
+    base: SeriesKey,
+    feature_ids: Sequence[str],
+    pipeline: Any,
+    stamps: Sequence[int] | Stamps,
+    max_age: MaxAge,
+    *,
+    registry: FeatureRegistry | None = None,
+) -> GoldenVectors:
+    """Record the vectors at `stamps` (ends of base bars, UTC ns; a dozen is plenty) and what is predicted.
+
+    UnfitBundle where there is no stamp, or a vector has a missing value.
+    """
+    registry = registry or default_registry()
+    chosen = np.unique(np.asarray(stamps, dtype=np.int64))
+    if chosen.size == 0:
+        raise UnfitBundle(f"golden vectors of {base}: no stamp; give at least one decision")
+    plan = registry.plan(feature_ids, base)
+    small = excerpt(history, plan, chosen)
+    vectors = _vectors(small, base, feature_ids, chosen, max_age, registry)
+    whole = _vectors(history, base, feature_ids, chosen, max_age, registry)
+    if not np.isfinite(whole).all():
+        raise UnfitBundle(f"golden vectors of {base}: a value is missing; choose stamps of complete vectors")
+    if vectors.tobytes() != whole.tobytes():
+        raise UnfitBundle(f"golden vectors of {base}: a feature depends on bars outside its window")
+    return GoldenVectors(
+        base=base,
+        max_age=max_age,
+        history=small,
+        stamps=chosen,
+        vectors=vectors,
+        probabilities=_probabilities(pipeline, vectors),
+        canonical={each: canonical_values(each, registry) for each in feature_ids},
+        arithmetic=arithmetic(pipeline),
+    )
+
+
+def verify_golden(
+    golden: GoldenVectors,
+    feature_ids: Sequence[str],
+    pipeline: Any,
+    *,
+    registry: FeatureRegistry | None = None,
+) -> None:
+    """Raise GoldenMismatch, naming the feature and the bar, where a recorded value does not come out.
+
+    Probabilities are asked the way live asks them: the compiled forest is held against scikit-learn here.
+    """
+    exact = golden.arithmetic == arithmetic(pipeline)
+    known, base, age = registry or default_registry(), golden.base, golden.max_age
+    try:
+        vectors = _vectors(golden.history, base, feature_ids, golden.stamps, age, known)
+    except FeatureError as error:
+        raise GoldenMismatch(f"golden vectors of {golden.base}: {error}; rebuild the model") from error
+    for column, feature_id in enumerate(feature_ids):
+        _require_equal(feature_id, golden.vectors[:, column], vectors[:, column], golden.stamps, exact)
+    answers = _probabilities(predictor(pipeline), golden.vectors)
+    _require_equal("the probability", golden.probabilities, answers, golden.stamps, exact)
+
+
+def same_values(one: Floats, other: Floats, *, exact: bool) -> bool:
+    """Whether two columns are equal bit for bit, or within 1e-12 of the larger of 1 and the value."""
+    if one.shape != other.shape:
+        return False
+    return bool(_equal(one, other, exact).all())
+
+
+def arithmetic(pipeline: Any) -> str:
+    """Return a name of everything that rounding depends on: processor, compilers, libraries."""
+    parts = (
+        platform.machine(),
+        llvmlite.binding.get_host_cpu_name(),
+        llvmlite.binding.get_host_cpu_features().flatten(),
+        numba.__version__,
+        llvmlite.__version__,
+        *(f"{name} {version}" for name, version in library_versions(pipeline).items()),
+    )
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def _vectors(
+    history: History,
+    base: SeriesKey,
+    feature_ids: Sequence[str],
+    stamps: Stamps,
+    max_age: MaxAge,
+    registry: FeatureRegistry,
+) -> Floats:
+    batch = BatchFeatures(registry.plan(feature_ids, base), history, max_age=max_age)
+    return np.ascontiguousarray(batch.matrix[[batch.row(int(stamp)) for stamp in stamps]])
+
+
+def _probabilities(model: Classifier, vectors: Floats) -> Floats:
+    return np.array([model.predict_proba(row.reshape(1, -1))[0, 1] for row in vectors], dtype=np.float64)
+
+
+def _equal(one: Floats, other: Floats, exact: bool) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    if exact:
+        return np.asarray(one.view(np.int64) == other.view(np.int64)) | (np.isnan(one) & np.isnan(other))
+    near = np.isclose(one, other, rtol=TOLERANCE, atol=TOLERANCE, equal_nan=True)
+    return np.asarray(near)
+
+
+def _require_equal(what: str, recorded: Floats, found: Floats, stamps: Stamps, exact: bool) -> None:
+    recorded, found = np.ascontiguousarray(recorded), np.ascontiguousarray(found)
+    differs = ~_equal(recorded, found, exact)
+    if differs.any():
+        row = int(differs.argmax())
+        raise GoldenMismatch(
+            f"golden vectors: {what} at {np.datetime64(int(stamps[row]), 'ns').astype('M8[s]')}Z is "
+            f"{float(found[row])!r}, recorded {float(recorded[row])!r}; use the code and libraries that "
+            "trained it, or rebuild the model"
+        )

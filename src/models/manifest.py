@@ -1,0 +1,195 @@
+"""`Manifest`: which models exist, which is in production, and who changed that when and why.
+
+    instruments -> symbol -> model name -> production, versions -> v1, v2 …
+    history        every action, append-only, each entry with the hash of the one before (`chain.py`)
+
+A frozen value; `verbs.py` makes the next one of it, `manifest_file.py` reads and writes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+from lockstep.market.validation import suggestion
+from lockstep.models.errors import UnknownModel
+
+SCHEMA = 1
+VETO = "ibs_veto"
+PRODUCTION = "production"
+# Both are parts of file names.
+SYMBOL = r"^[A-Za-z0-9][A-Za-z0-9.-]*$"
+MODEL_NAME = r"^[a-z][a-z0-9_]*$"
+
+Status = Literal["candidate", "validated", "production", "retired"]
+Action = Literal["register", "fetch", "attach", "promote", "rollback", "retire"]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Version = Annotated[str, Field(pattern=r"^v[1-9]\d*$")]
+Symbol = Annotated[str, Field(pattern=SYMBOL)]
+ModelName = Annotated[str, Field(pattern=MODEL_NAME)]
+FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*\.joblib$")]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+
+class TrainingRecord(_Part):
+    """What it takes to train the same bundle again.
+
+    code_revision   git commit, or "" outside a checkout; code_hash: hash of the sources
+    config          the training configuration, and config_path where it was read from
+    data_hashes     series -> hash of its bars; data_dir: the folder that was named, None: embedded data
+    lock_hash       hash of the file that pins the libraries; versions: of those that matter, and of python
+    """
+
+    code_revision: str = ""
+    code_hash: str
+    config: dict[str, Any]
+    config_path: str = ""
+    data_hashes: dict[str, str]
+    data_dir: str | None = None
+    seed: int
+    lock_hash: str = ""
+    python: str
+    versions: dict[str, str]
+
+
+class Evidence(_Part):
+    """A judgement on exactly one bundle.
+
+    kind      `validation`, `certificate`: what a policy asks for
+    file      name of the report, and file_sha256 its hash, or ""
+    expires   from then on it counts no longer; None: never
+    hashes    of what else it rests on: data, configuration, code
+    """
+
+    kind: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+    passed: bool
+    bundle_sha256: Sha256
+    file: str = ""
+    file_sha256: str = ""
+    expires: AwareDatetime | None = None
+    hashes: dict[str, str] = {}
+
+
+class UseStatistics(_Part):
+    """How often a version was taken into use, and when first and last."""
+
+    count: int = 0
+    first: AwareDatetime | None = None
+    last: AwareDatetime | None = None
+
+
+class VersionEntry(_Part):
+    """One immutable bundle, and what happened to it.
+
+    file, sha256, size   the bundle beside the manifest
+    target               what the probability is the chance of
+    training_range       first and last day of the training data, ISO
+    metrics              by name; null where not finite
+    parent               version it was derived from; supersedes: production when it was registered, and why
+    """
+
+    status: Status = "candidate"
+    file: FileName
+    sha256: Sha256
+    size: int
+    target: str
+    feature_ids: tuple[str, ...]
+    fingerprints: dict[str, str]
+    strategy: dict[str, Any]
+    threshold: float
+    training_range: tuple[str, str] | None = None
+    metrics: dict[str, float | None] = {}
+    parent: Version | None = None
+    supersedes: Version | None = None
+    supersedes_reason: str = ""
+    evidence: tuple[Evidence, ...] = ()
+    record: TrainingRecord
+    use: UseStatistics = UseStatistics()
+
+
+class ModelEntry(_Part):
+    """All versions of one model of one instrument, by version, and which is in production."""
+
+    production: Version | None = None
+    versions: dict[Version, VersionEntry] = {}
+
+    def with_versions(self, changed: Mapping[str, VersionEntry]) -> ModelEntry:
+        """Return a copy in which some versions are new or others; they stay in the order of their numbers."""
+        versions = sorted({**self.versions, **changed}.items(), key=lambda item: int(item[0][1:]))
+        return self.model_copy(update={"versions": dict(versions)})
+
+
+class HistoryEntry(_Part):
+    """One action: who did what, when and why.
+
+    before, after   production pointer (`from` and `to` in the file)
+    sha256          of the bundle it was about
+    overruled       what `--force` set aside
+    state           hash of all instruments after the action, use statistics left out
+    previous, hash  of the entry before ("" for the first), and of this one
+    """
+
+    number: int
+    time: AwareDatetime
+    by: str
+    action: Action
+    symbol: Symbol
+    name: ModelName
+    version: Version
+    before: Version | None = Field(alias="from")
+    after: Version | None = Field(alias="to")
+    reason: str = ""
+    overruled: tuple[str, ...] = ()
+    sha256: Sha256
+    state: Sha256
+    previous: str
+    hash: str
+
+    def __str__(self) -> str:
+        return f"history entry {self.number} ({self.action} {self.symbol} {self.version})"
+
+
+class Manifest(_Part):
+    """The whole file."""
+
+    schema_version: int = SCHEMA
+    instruments: dict[Symbol, dict[ModelName, ModelEntry]] = {}
+    history: tuple[HistoryEntry, ...] = ()
+
+    def model(self, symbol: str, name: str = VETO) -> ModelEntry:
+        """Return the versions of a model; UnknownModel with the nearest name where there is none."""
+        _require_known(self.instruments, symbol, "instrument")
+        _require_known(self.instruments[symbol], name, f"{symbol}: model")
+        return self.instruments[symbol][name]
+
+    def resolve(self, symbol: str, version: str = PRODUCTION, name: str = VETO) -> str:
+        """Return the version that is meant: `v2` or the one in production; UnknownModel where it is not."""
+        model = self.model(symbol, name)
+        if version != PRODUCTION:
+            _require_known(model.versions, version, f"{symbol} {name}: version")
+            return version
+        if model.production is None:
+            raise UnknownModel(
+                f"{symbol} {name}: no version is in production; promote one of {', '.join(model.versions)}"
+            )
+        return model.production
+
+    def entry(self, symbol: str, version: str = PRODUCTION, name: str = VETO) -> VersionEntry:
+        """Return the record of a version; UnknownModel where there is none."""
+        return self.model(symbol, name).versions[self.resolve(symbol, version, name)]
+
+    def with_model(self, symbol: str, name: str, model: ModelEntry) -> Manifest:
+        """Return a copy with other versions of one model; instruments and names stay sorted."""
+        models = dict(sorted({**self.instruments.get(symbol, {}), name: model}.items()))
+        instruments = dict(sorted({**self.instruments, symbol: models}.items()))
+        return self.model_copy(update={"instruments": instruments})
+
+
+def _require_known(found: Mapping[str, object], name: str, what: str) -> None:
+    if name not in found:
+        raise UnknownModel(f"{what} {name!r}: not in the manifest{suggestion(name, found)}")

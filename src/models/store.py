@@ -1,0 +1,226 @@
+"""`ModelStore`: a folder of bundles with their manifest, and the verbs on it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lockstep.market.validation import validated
+from lockstep.models import verbs
+from lockstep.models.atomic import replace_file
+from lockstep.models.chain import Act
+from lockstep.models.changes import Change
+from lockstep.models.content import copy_reports, verified_content
+from lockstep.models.errors import StoreFailure, VerbRefused
+from lockstep.models.location import bundle_file, default_folder, next_version
+from lockstep.models.manifest import (
+    PRODUCTION,
+    VETO,
+    Action,
+    Evidence,
+    Manifest,
+    ModelEntry,
+    TrainingRecord,
+    UseStatistics,
+    VersionEntry,
+)
+from lockstep.models.manifest_file import locked, read_manifest, write_manifest
+from lockstep.models.policy import Policy, read_policy
+
+if TYPE_CHECKING:
+    from lockstep.features.feature_registry import FeatureRegistry
+    from lockstep.models.bundle import Bundle
+
+
+class ModelStore:
+    """Bundles `<SYMBOL>_v<N>.joblib` and `manifest.json` in one folder.
+
+    Every verb is one step under a lock: it is done and recorded, or nothing has changed. `now` is aware;
+    `version` is spelled `v2`, or `production` where one is read.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self.folder = default_folder() if folder is None else Path(folder)
+
+    def manifest(self) -> Manifest:
+        """Return the manifest, verified; ManifestError where it cannot be trusted."""
+        return read_manifest(self.folder)
+
+    def policy(self) -> Policy:
+        """Return what a promotion asks for."""
+        return read_policy(self.folder)
+
+    def path(self, symbol: str, version: str = PRODUCTION, *, name: str = VETO) -> Path:
+        """Return where the bundle of a version lies; UnknownModel where there is none."""
+        return self.folder / self.manifest().entry(symbol, version, name).file
+
+    def register(
+        self,
+        bundle: Bundle,
+        *,
+        record: TrainingRecord | Mapping[str, Any],
+        by: str,
+        now: datetime,
+        parent: str | None = None,
+        supersedes_reason: str = "",
+    ) -> str:
+        """Save a bundle as the next version, a candidate, and return the version.
+
+        UnfitBundle where it may not be used as it is, StoreFailure where the disk refuses.
+        """
+        from lockstep.models.bundle import bundle_bytes
+        from lockstep.models.entries import entry_of
+
+        checked = record if isinstance(record, TrainingRecord) else _training_record(record)
+        content = bundle_bytes(bundle)
+        act = Act(symbol=bundle.symbol, name=bundle.name, by=by, now=now, reason=supersedes_reason)
+        with locked(self.folder):
+            manifest = self.manifest()
+            model = manifest.instruments.get(bundle.symbol, {}).get(bundle.name, ModelEntry())
+            version = next_version(self.folder, bundle.symbol, bundle.name, list(model.versions))
+            if parent is not None:
+                parent = manifest.resolve(bundle.symbol, parent, bundle.name)
+            entry = entry_of(
+                bundle, content, file=bundle_file(bundle.symbol, bundle.name, version), record=checked,
+                parent=parent, supersedes=model.production, supersedes_reason=supersedes_reason,
+            )  # fmt: skip
+            self._add(manifest, act, version, entry, content, "register")
+        return version
+
+    def fetch(
+        self, source: ModelStore, symbol: str, version: str, *, name: str = VETO, by: str, now: datetime
+    ) -> str:
+        """Copy a version with evidence and reports from another store, as a candidate; return the version.
+
+        It keeps its number; what is there already, with the same hash, is left as it is. VerbRefused where
+        the number is taken by another bundle, a BundleRefused where the file is not the registered one.
+        """
+        theirs = source.manifest()
+        version = theirs.resolve(symbol, version, name)
+        entry = theirs.entry(symbol, version, name)
+        content = source.content(entry)
+        fresh = entry.model_copy(update={"status": "candidate", "use": UseStatistics()})
+        act = Act(symbol=symbol, name=name, by=by, now=now)
+        with locked(self.folder):
+            manifest = self.manifest()
+            known = manifest.instruments.get(symbol, {}).get(name, ModelEntry()).versions.get(version)
+            if known is not None and known.sha256 != entry.sha256:
+                raise VerbRefused(
+                    f"{symbol} {name} {version}: bundle {known.sha256[:12]}… here, {entry.sha256[:12]}… in "
+                    f"{source.folder}; register it there under another number"
+                )
+            copy_reports(source.folder, self.folder, entry.evidence)
+            if known is None:
+                self._add(manifest, act, version, fresh, content, "fetch")
+            elif not (self.folder / known.file).exists():
+                replace_file(self.folder / known.file, content)
+        return version
+
+    def _add(
+        self, manifest: Manifest, act: Act, version: str, entry: VersionEntry, content: bytes, action: Action
+    ) -> None:
+        """Write bundle and manifest; where the second fails, the first is taken back."""
+        path = self.folder / entry.file
+        if path.exists():
+            raise VerbRefused(f"{path}: is there, but not in the manifest; move it away")
+        done = verbs.registered(manifest, act, version, entry, action)
+        replace_file(path, content)
+        try:
+            write_manifest(self.folder, done)
+        except StoreFailure:
+            path.unlink(missing_ok=True)
+            raise
+
+    def content(self, entry: VersionEntry) -> bytes:
+        """Return the bytes of a version's file; a BundleRefused where it is not the registered one."""
+        return verified_content(
+            self.folder / entry.file, expected_sha256=entry.sha256, expected_size=entry.size
+        )
+
+    def attach(
+        self, symbol: str, version: str, evidence: Evidence, *, by: str, now: datetime, name: str = VETO
+    ) -> None:
+        """Add evidence to a version; VerbRefused where it is about another bundle."""
+        act = Act(symbol=symbol, name=name, by=by, now=now)
+        with locked(self.folder):
+            done = verbs.attached(self.manifest(), act, version, evidence, self.policy())
+            write_manifest(self.folder, done)
+
+    def promote(
+        self, symbol: str, version: str, *, by: str, now: datetime, reason: str = "", force: bool = False,
+        name: str = VETO,
+    ) -> Change:  # fmt: skip
+        """Make a version the one in production, and say what changed.
+
+        EvidenceMissing where the policy asks for more: `force`, with a reason, sets it aside and is recorded.
+        """
+        act = Act(symbol=symbol, name=name, by=by, now=now, reason=reason)
+        with locked(self.folder):
+            done, change = verbs.promoted(self.manifest(), act, version, self.policy(), force=force)
+            self.content(done.entry(symbol, change.version, name))
+            write_manifest(self.folder, done)
+        return change
+
+    def rollback(
+        self, symbol: str, *, to: str | None = None, by: str, now: datetime, reason: str, name: str = VETO
+    ) -> Change:
+        """Go back to `to`, by default to what was in production before, and say what changed."""
+        act = Act(symbol=symbol, name=name, by=by, now=now, reason=reason)
+        with locked(self.folder):
+            done, change = verbs.rolled_back(self.manifest(), act, self.policy(), to=to)
+            self.content(done.entry(symbol, change.version, name))
+            write_manifest(self.folder, done)
+        return change
+
+    def retire(
+        self, symbol: str, version: str, *, by: str, now: datetime, reason: str, name: str = VETO
+    ) -> Change:
+        """Withdraw a version that is not in production, for good; its file stays."""
+        act = Act(symbol=symbol, name=name, by=by, now=now, reason=reason)
+        with locked(self.folder):
+            done, change = verbs.retired(self.manifest(), act, version)
+            write_manifest(self.folder, done)
+        return change
+
+    def used(self, symbol: str, version: str = PRODUCTION, *, now: datetime, name: str = VETO) -> None:
+        """Count that a version was taken into use."""
+        act = Act(symbol=symbol, name=name, by="", now=now)
+        with locked(self.folder):
+            write_manifest(self.folder, verbs.used(self.manifest(), act, version))
+
+
+def load_bundle(
+    symbol: str,
+    version: str = PRODUCTION,
+    *,
+    store: ModelStore | None = None,
+    name: str = VETO,
+    registry: FeatureRegistry | None = None,
+) -> Bundle:
+    """Return a bundle of the store (None: the default one) that can be used as it is, here and now.
+
+    Checked in this order: the manifest's entry, a Git LFS pointer, size, SHA-256, a bundle of a known schema,
+    its symbol, the libraries, the pipeline, the features' definitions, the golden vectors. A feature whose
+    source has changed but not its values sets `needs_certificate`.
+
+    Raises: UnknownModel, ManifestError, or a BundleRefused that says what to do.
+    """
+    from lockstep.models.bundle import bundle_of
+    from lockstep.models.definitions import changed_features
+    from lockstep.models.golden import verify_golden
+
+    store = store or ModelStore()
+    manifest = store.manifest()
+    resolved = manifest.resolve(symbol, version, name)
+    entry = manifest.entry(symbol, resolved, name)
+    bundle = bundle_of(store.content(entry), entry.file, symbol=symbol)
+    changed = changed_features(bundle, entry.file, registry=registry)
+    verify_golden(bundle.golden, bundle.feature_ids, bundle.pipeline, registry=registry)
+    return replace(bundle, version=resolved, changed_features=changed)
+
+
+def _training_record(values: Mapping[str, Any]) -> TrainingRecord:
+    return validated(TrainingRecord, values, where="training record")

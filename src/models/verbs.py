@@ -1,0 +1,186 @@
+"""What can be done to a manifest, as pure functions: manifest in, manifest and what changed out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+
+from lockstep.models.chain import Act, recorded
+from lockstep.models.changes import Change, differences
+from lockstep.models.errors import EvidenceMissing, VerbRefused
+from lockstep.models.manifest import (
+    Action,
+    Evidence,
+    HistoryEntry,
+    Manifest,
+    ModelEntry,
+    Status,
+    UseStatistics,
+    VersionEntry,
+)
+from lockstep.models.policy import Policy
+
+
+def registered(manifest: Manifest, act: Act, version: str, entry: VersionEntry, action: Action) -> Manifest:
+    """Return the manifest with a further version, which changes nothing in production."""
+    model = manifest.instruments.get(act.symbol, {}).get(act.name, ModelEntry())
+    wider = manifest.with_model(act.symbol, act.name, model.with_versions({version: entry}))
+    return recorded(wider, act, action, version, before=model.production)
+
+
+def attached(manifest: Manifest, act: Act, version: str, evidence: Evidence, policy: Policy) -> Manifest:
+    """Return the manifest with evidence on a version; VerbRefused where it is about another bundle."""
+    version, entry, what = _meant(manifest, act, version)
+    if evidence.bundle_sha256 != entry.sha256:
+        raise VerbRefused(
+            f"{what}: the {evidence.kind} is about bundle {evidence.bundle_sha256[:12]}…, this is "
+            f"{entry.sha256[:12]}…; judge this bundle"
+        )
+    richer = entry.model_copy(update={"evidence": (*entry.evidence, evidence)})
+    if entry.status in ("candidate", "validated"):
+        richer = _with_status(richer, _judged(richer, policy, act.now))
+    verdict = f"{evidence.kind} {'passed' if evidence.passed else 'not passed'}"
+    model = manifest.model(act.symbol, act.name)
+    done = manifest.with_model(act.symbol, act.name, model.with_versions({version: richer}))
+    return recorded(done, replace(act, reason=verdict), "attach", version, before=model.production)
+
+
+def promoted(
+    manifest: Manifest, act: Act, version: str, policy: Policy, *, force: bool = False
+) -> tuple[Manifest, Change]:
+    """Make a version the one in production.
+
+    Raises:
+        EvidenceMissing: the policy asks for more, and `force` is not given
+        VerbRefused: it is in production already, or retired, or force has no reason
+    """
+    version, entry, what = _meant(manifest, act, version)
+    if entry.status == "production":
+        raise VerbRefused(f"{what}: is in production already; nothing to do")
+    _require_not_retired(entry, what)
+    if force and not act.reason:
+        raise VerbRefused(f"{what}: force needs a reason; say why the evidence does not matter")
+    faults = policy.missing(entry, act.now)
+    if faults and not force:
+        raise EvidenceMissing(
+            f"{what}: cannot be promoted: {'; '.join(faults)}; provide it, or force with a reason"
+        )
+    return _moved(manifest, act, "promote", version, policy, overruled=faults)
+
+
+def rolled_back(
+    manifest: Manifest, act: Act, policy: Policy, *, to: str | None = None
+) -> tuple[Manifest, Change]:
+    """Go back to `to`, by default the version that was in production before the present one.
+
+    VerbRefused without a reason, where there was none before, or where it is retired.
+    """
+    production = manifest.model(act.symbol, act.name).production
+    if not act.reason:
+        raise VerbRefused(f"{act.symbol} {act.name}: a rollback needs a reason; say what was wrong")
+    wanted = to if to is not None else _earlier(manifest, act)
+    if wanted is None:
+        raise VerbRefused(
+            f"{act.symbol} {act.name}: nothing was in production before {production}; name a version"
+        )
+    version, entry, what = _meant(manifest, act, wanted)
+    if version == production:
+        raise VerbRefused(f"{what}: is in production; name the version to go back to")
+    _require_not_retired(entry, what)
+    return _moved(manifest, act, "rollback", version, policy)
+
+
+def retired(manifest: Manifest, act: Act, version: str) -> tuple[Manifest, Change]:
+    """Withdraw a version for good; VerbRefused for the one in production, or without a reason."""
+    version, entry, what = _meant(manifest, act, version)
+    if entry.status == "production":
+        raise VerbRefused(f"{what}: is in production; promote another version or roll back first")
+    _require_not_retired(entry, what)
+    if not act.reason:
+        raise VerbRefused(f"{what}: a retirement needs a reason; say why it must not be used again")
+    model = manifest.model(act.symbol, act.name)
+    withdrawn = model.with_versions({version: _with_status(entry, "retired")})
+    done = manifest.with_model(act.symbol, act.name, withdrawn)
+    done = recorded(done, act, "retire", version, before=model.production)
+    return done, _change(done.history[-1])
+
+
+def used(manifest: Manifest, act: Act, version: str) -> Manifest:
+    """Count that a version was taken into use; statistics are no action and leave no history."""
+    version, entry, _ = _meant(manifest, act, version)
+    use = UseStatistics(count=entry.use.count + 1, first=entry.use.first or act.now, last=act.now)
+    model = manifest.model(act.symbol, act.name)
+    counted = model.with_versions({version: entry.model_copy(update={"use": use})})
+    return manifest.with_model(act.symbol, act.name, counted)
+
+
+def _meant(manifest: Manifest, act: Act, version: str) -> tuple[str, VersionEntry, str]:
+    """Return the version that is meant, its entry, and its name for messages."""
+    resolved = manifest.resolve(act.symbol, version, act.name)
+    entry = manifest.entry(act.symbol, resolved, act.name)
+    return resolved, entry, f"{act.symbol} {act.name} {resolved}"
+
+
+def _moved(
+    manifest: Manifest,
+    act: Act,
+    action: Action,
+    version: str,
+    policy: Policy,
+    *,
+    overruled: tuple[str, ...] = (),
+) -> tuple[Manifest, Change]:
+    """Move the production pointer; what was there becomes what its evidence says."""
+    model = manifest.model(act.symbol, act.name)
+    new = model.versions[version]
+    changed = {version: _with_status(new, "production")}
+    old = None
+    if model.production is not None:
+        old = model.versions[model.production]
+        changed[model.production] = _with_status(old, _judged(old, policy, act.now))
+    moved = model.with_versions(changed).model_copy(update={"production": version})
+    done = manifest.with_model(act.symbol, act.name, moved)
+    done = recorded(done, act, action, version, before=model.production, overruled=overruled)
+    return done, _change(done.history[-1]).model_copy(update={"differences": differences(old, new)})
+
+
+def _change(entry: HistoryEntry) -> Change:
+    return Change(
+        action=entry.action,
+        symbol=entry.symbol,
+        name=entry.name,
+        version=entry.version,
+        before=entry.before,
+        after=entry.after,
+        reason=entry.reason,
+        overruled=entry.overruled,
+    )
+
+
+def _earlier(manifest: Manifest, act: Act) -> str | None:
+    """Return what was in production before the present version, rollbacks taken back."""
+    stack: list[str] = []
+    for entry in manifest.history:
+        if (entry.symbol, entry.name) == (act.symbol, act.name):
+            _follow(stack, entry)
+    return stack[-2] if len(stack) > 1 else None
+
+
+def _follow(stack: list[str], entry: HistoryEntry) -> None:
+    if entry.action == "rollback" and entry.version in stack:
+        del stack[len(stack) - stack[::-1].index(entry.version) :]
+    elif entry.action in ("promote", "rollback"):
+        stack.append(entry.version)
+
+
+def _judged(entry: VersionEntry, policy: Policy, now: datetime) -> Status:
+    return "candidate" if policy.missing(entry, now) else "validated"
+
+
+def _require_not_retired(entry: VersionEntry, what: str) -> None:
+    if entry.status == "retired":
+        raise VerbRefused(f"{what}: is retired; register it anew, or choose another version")
+
+
+def _with_status(entry: VersionEntry, status: Status) -> VersionEntry:
+    return entry.model_copy(update={"status": status})

@@ -1,0 +1,122 @@
+"""Alerts to people: rate-limited, sent by a thread of their own, never blocking, never fatal."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol
+
+from lockstep.monitoring.errors import AlertFailed
+from lockstep.monitoring.throttle import Alert, AlertRate, Kind, Throttle
+
+__all__ = ["Alert", "AlertRate", "Alerts", "Kind", "LogSink", "Sink"]
+
+_LOGGER = logging.getLogger("lockstep.alerts")
+_LONGEST_WAIT = 30.0
+_URGENT: frozenset[Kind] = frozenset({"mismatch", "unknown_order", "stale_feed", "stop"})
+
+
+class Sink(Protocol):
+    """Where alerts go."""
+
+    name: str
+
+    def send(self, alert: Alert) -> None:
+        """Deliver one alert within some seconds; AlertFailed where it cannot."""
+
+
+class LogSink:
+    """Writes alerts to the log."""
+
+    name = "log"
+
+    def send(self, alert: Alert) -> None:
+        """Write one alert."""
+        level = logging.WARNING if alert.kind in _URGENT else logging.INFO
+        _LOGGER.log(level, alert.text, extra={"kind": alert.kind})
+
+
+class Alerts:
+    """Takes alerts without waiting and hands them to every sink.
+
+    Alerts are dropped and counted when `capacity` of them wait. A sink that fails costs a count.
+    """
+
+    def __init__(self, sinks: Sequence[Sink], rate: AlertRate | None = None, *, capacity: int = 256) -> None:
+        self._sinks = tuple(sinks)
+        self._throttle = Throttle(rate or AlertRate())
+        self._capacity = capacity
+        self._queue: deque[Alert] = deque()
+        self._changed = threading.Condition()
+        self._closed = True
+        self._hurry = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="alerts", daemon=True)
+        self._counts = {"sent": 0, "failed": 0, "dropped": 0}
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """Return how many were `sent`, `failed` (both per sink) and `dropped`."""
+        return dict(self._counts)
+
+    def start(self) -> None:
+        """Begin sending."""
+        self._closed = False
+        self._thread.start()
+
+    def post(self, alert: Alert) -> None:
+        """Send an alert soon, unless its kind has spoken too often."""
+        admitted = self._throttle.admit(alert)
+        self._enqueue([admitted] if admitted else [])
+
+    def tick(self, now: int) -> None:
+        """Send what was held back and may go at `now` (UTC ns); call it now and then."""
+        self._enqueue(self._throttle.overdue(now))
+
+    def stop(self, timeout: float) -> None:
+        """Send what waits, for at most `timeout` seconds; what is left is counted as dropped."""
+        self._enqueue(self._throttle.rest())
+        with self._changed:
+            was_running, self._closed = not self._closed, True
+            self._changed.notify()
+        if was_running:
+            self._thread.join(timeout)
+        self._hurry.set()
+        with self._changed:
+            self._counts["dropped"] += len(self._queue)
+            self._queue.clear()
+
+    def _enqueue(self, alerts: Iterable[Alert]) -> None:
+        with self._changed:
+            for alert in alerts:
+                if self._closed or len(self._queue) >= self._capacity:
+                    self._counts["dropped"] += 1
+                else:
+                    self._queue.append(alert)
+            self._changed.notify()
+
+    def _run(self) -> None:
+        while (alert := self._next()) is not None:
+            for sink in self._sinks:
+                self._deliver(sink, alert)
+
+    def _next(self) -> Alert | None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._queue or self._closed)
+            return self._queue.popleft() if self._queue else None
+
+    def _deliver(self, sink: Sink, alert: Alert) -> None:
+        """Hand an alert to a sink; once more after the time that it asked for."""
+        try:
+            try:
+                sink.send(alert)
+            except AlertFailed as failure:
+                if failure.retry_after is None or self._hurry.wait(min(failure.retry_after, _LONGEST_WAIT)):
+                    raise
+                sink.send(alert)
+        except AlertFailed as failure:
+            self._counts["failed"] += 1
+            _LOGGER.warning("alert not delivered by %s: %s", sink.name, failure)
+        else:
+            self._counts["sent"] += 1
