@@ -16,17 +16,16 @@ import numpy as np
 from certify.certificate import Certificate, Part, expiry
 from certify.live_run import LiveRun, Replay, run_live
 from certify.sweep_side import compare_with_sweep
-from lockstep.compiled import source_digest
 from lockstep.errors import ParityError
 from lockstep.live.bars import settled_bars
 from lockstep.live.config import HistorySettings
 from lockstep.live.desk import Model
-from lockstep.live.hashes import lock_hash
 from lockstep.market.bars import Bars
 from lockstep.market.config import InstrumentBook, load_instruments
 from lockstep.market.history import History, SeriesKey
 from lockstep.models.bundle import Bundle
 from lockstep.models.golden import arithmetic
+from lockstep.models.present import present_hashes
 from lockstep.models.store import ModelStore, load_bundle
 from lockstep.monitoring.parity import compare
 from research.backtest import Span, run_backtest
@@ -189,10 +188,9 @@ def _certificate(
         parts=(Part.of((RESEARCH, SWEEP), swept), Part.of((RESEARCH, LIVE), lived)),
         killed_after=live.killed_after,
         hashes={
-            "code": source_digest(),
+            **present_hashes(),
             "bundle": bundle.sha256,
             "config": model.config.config_hash,
-            "lock": lock_hash(),
             **{f"data {key}": value for key, value in told["data_hashes"].items()},
             **{f"feature {key}": value for key, value in told["feature_fingerprints"].items()},
         },

@@ -15,7 +15,7 @@ import platform
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -55,8 +55,18 @@ def source_files() -> list[Path]:
 @functools.cache
 def source_digest() -> str:
     """Return the SHA-256 (hex) of all source files, by relative name and content."""
+    return _digest(source_files())
+
+
+@functools.cache
+def package_digest() -> str:
+    """Return the same of `lockstep` alone, which is all that trades."""
+    return _digest(path for path in source_files() if path.is_relative_to(_PACKAGE))
+
+
+def _digest(paths: Iterable[Path]) -> str:
     digest = hashlib.sha256()
-    for path in source_files():
+    for path in paths:
         digest.update(path.relative_to(_PACKAGE.parent).as_posix().encode())
         digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()

@@ -17,7 +17,16 @@ from lockstep.live.gateway import Gateway
 from lockstep.live.handover import Handover, Policy, swap_event
 from lockstep.live.inner_broker import GatedBroker, ReportedBroker
 from lockstep.live.market_hours import next_open
-from lockstep.live.messages import Epoch, Event, OrderIntent, Refusal, Release, SendResult, SetRecord
+from lockstep.live.messages import (
+    Epoch,
+    Event,
+    Irregularity,
+    OrderIntent,
+    Refusal,
+    Release,
+    SendResult,
+    SetRecord,
+)
 from lockstep.live.operator import reported_fill
 from lockstep.live.outbox import Outbox
 from lockstep.live.ports import Journal, Observer, Outside, Source
@@ -283,6 +292,9 @@ class Engine:
         setup = self._setup
         setup.observer.beat(now=self._now())
         self._take_results()
+        for each in setup.source.reports():
+            self._record_event(_irregular(each))
+        setup.source.settle()
         commands = setup.outside.commands()
         for command in commands:
             self._carry_out(self._record_event(command))
@@ -393,6 +405,11 @@ class Engine:
 
 
 _OF_ORDERS = frozenset(("send", "acknowledged", "rejected", "unknown"))
+
+
+def _irregular(found: Irregularity) -> Event:
+    content = {**found._asdict(), "key": str(found.key)}
+    return Event(kind="irregularity", symbol=found.key.symbol, content=content)
 
 
 def _symbol_of(order_id: str) -> str:

@@ -36,9 +36,10 @@ class Arrival(NamedTuple):
 class Irregularity(NamedTuple):
     """A bar that was recorded and not traded on, or one that never came.
 
-    kind   `duplicate` (same values again), `corrected` (other values for a stamp that was released),
-           `late` (its set was released without it), `out_of_order`, `missing` (not there when the grace
-           ended), `gap` (the session calendar expected bars before this one)
+    kind   `bad` (breaks a rule of bars), `duplicate` (same values again), `corrected` (other values for a
+           stamp that was released), `late` (its set was released without it), `out_of_order`, `missing`
+           (not there when the grace ended), `gap` (the session calendar expected bars before this one)
+    end    of the bar; 0 where its stamp could not be read
     """
 
     kind: str

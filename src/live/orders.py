@@ -49,8 +49,10 @@ class OrderName(NamedTuple):
 
 
 class OrderStep(NamedTuple):
-    """Where a market order stands: `send`, `acknowledged`, `unknown`, `rejected`, `placed`, `not placed` or
-    `filled`, since when (UTC ns), and what was said about it."""
+    """Where a market order stands, since when (UTC ns), and what was said about it.
+
+    state   `send`, `acknowledged`, `unknown`, `rejected`, `placed`, `not placed` or `filled`
+    """
 
     state: str
     since: int
@@ -90,7 +92,8 @@ def require_unknown(steps: Mapping[str, OrderStep], order_id: str) -> None:
     state = steps[order_id].state
     if state == "send":
         raise LiveError(
-            f"order {order_id}: is being sent; a running engine waits for its answer, a restart makes it UNKNOWN"
+            f"order {order_id}: is being sent; a running engine waits for its answer, "
+            "a restart makes it UNKNOWN"
         )
     if state != UNKNOWN:
         raise LiveError(f"order {order_id}: is not UNKNOWN but {state}; there is nothing to resolve")
@@ -167,9 +170,10 @@ class Standing:
     def _protected(self, fill: FillCommand) -> Standing:
         name = OrderName.parse(fill.order_id)
         if fill.order not in self.protective or (name.intent, name.decision) != ("entry", self.entry):
+            by = " and ".join(sorted(self.protective)) or "nothing"
             raise LiveError(
                 f"order {fill.order_id}: no {fill.order} of it is at work: {self.symbol} holds "
-                f"{self.position:+g} contracts, protected by {', '.join(sorted(self.protective)) or 'nothing'}"
+                f"{self.position:+g} contracts, protected by {by}"
             )
         if fill.quantity != -self.position:
             raise LiveError(

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
 from lockstep.live.desk import Model
-from lockstep.live.messages import Event, Release, SetRecord, Values
+from lockstep.live.messages import Event, Irregularity, Release, SetRecord, Values
 from lockstep.market.history import SeriesKey
 
 
@@ -32,6 +32,12 @@ class Source(Protocol):
 
     def next(self, until: int | None) -> Release | None:
         """Block until a set is there, the moment `until` (UTC ns) has come, or somebody called `wake`."""
+
+    def reports(self) -> Sequence[Irregularity]:
+        """Return what was irregular since the last set and will not come with another one."""
+
+    def settle(self) -> None:
+        """Answer whoever delivered bars, now that all sets and reports are journaled."""
 
     def wake(self) -> None:
         """Make `next` return; may be called from any thread and from a signal handler."""

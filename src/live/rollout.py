@@ -11,7 +11,7 @@ from typing import Annotated, Literal, NamedTuple, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from lockstep.errors import LiveError
-from lockstep.live.messages import Mode, OrderIntent, Refusal
+from lockstep.live.messages import Event, Mode, OrderIntent, Refusal
 from lockstep.market.schedule import DAY
 
 _WHOLE = 1e-9
@@ -58,6 +58,12 @@ class Step(NamedTuple):
     stage: int
     comparison: str
     reason: str
+
+    @classmethod
+    def of(cls, event: Event) -> Step:
+        """Return the step that an event of kind `rollout` recorded."""
+        told = event.content
+        return cls(event.time, int(told["stage"]), str(told["comparison"]), str(told["reason"]))
 
 
 class Comparison(NamedTuple):

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from lockstep.errors import LiveError
 from lockstep.live.feeds.inbox import Inbox, Item
 from lockstep.live.feeds.protocol import LiveFeed
-from lockstep.live.messages import Arrival, Release, Values
+from lockstep.live.messages import Arrival, Irregularity, Release, Values
 from lockstep.live.synchroniser import END_OF_TIME, Synchroniser
 from lockstep.market.history import SeriesKey
 
@@ -62,7 +62,6 @@ class InboxSource:
     def next(self, until: int | None) -> Release | None:
         """Return the next released set; None at `until`, after a second without one, or when woken."""
         synchroniser = self._running()
-        self.inbox.settle(synchroniser.outcome)
         ended = all(feed.finished for feed in self._feeds) and not len(self.inbox) and not self._items
         release = synchroniser.release(END_OF_TIME if ended else self.now())
         if release is not None or ended:
@@ -95,9 +94,17 @@ class InboxSource:
                 self._event_time = max(self._event_time, item.received)
             self._running().offer(item)
 
+    def reports(self) -> tuple[Irregularity, ...]:
+        """Return what was irregular since the last set; of a replay it comes with the next one."""
+        return self._running().take_reports() if self._clock else ()
+
+    def settle(self) -> None:
+        """Answer whoever delivered what is journaled by now."""
+        self.inbox.settle(self._running().outcome)
+
     def wake(self) -> None:
         """Make `next` return."""
-        self.inbox.put(())
+        self.inbox.wake()
 
     def close(self) -> None:
         """End all feeds."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 from lockstep.errors import ModelError
@@ -54,6 +55,7 @@ class World:
         if sha256 not in self._models:
             version = version_with(self._store.manifest(), symbol, sha256)
             self._models[sha256] = Model.of(load_bundle(symbol, version, store=self._store))
+            self._store.used(symbol, version, now=datetime.now(UTC))
         return self._models[sha256]
 
     def commands(self) -> Sequence[Event]:

@@ -39,7 +39,3 @@ class Faults:
     def rows(self) -> list[tuple[int, str, str]]:
         """Return (row, column, rule) of every broken row, in order."""
         return [(int(row), *self._rules[self._code[row]]) for row in np.flatnonzero(self._code)]
-
-    def count(self, prefix: str) -> int:
-        """Return how many rows break a rule that begins with `prefix`."""
-        return sum(rule.startswith(prefix) for _, _, rule in self.rows())

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -40,6 +40,14 @@ class Loaded(Generic[Data]):
     rejected_path: Path | None = None
 
 
+class Rows(NamedTuple):
+    """The rows of a table: ends or stamps (n,) and columns (n,) of the good ones, and the bad ones."""
+
+    stamps: Stamps
+    columns: Columns
+    rejected: tuple[Fault, ...]
+
+
 def read_bars(
     path: Path, *, symbol: str, source: Source, session: Session, quarantine: bool = False
 ) -> Loaded[Bars]:
@@ -52,17 +60,8 @@ def read_bars(
     """
     timeframe = source.timeframe
     assert timeframe is not None, "tick files are read by read_ticks"
-
-    def check(stamps: Stamps, columns: Columns, faults: Faults) -> Stamps:
-        for broken, column, rule in value_violations(columns):
-            faults.add(broken, column, rule)
-        end = _bar_ends(stamps, timeframe, source, session, faults)
-        faults.add(_not_rising(end, faults.good, strictly=True), COLUMN, NOT_RISING)
-        return end
-
     table = read_table(path)
-    names = {name: (name,) for name in BAR_COLUMNS}
-    end, columns, rejected = _checked(table, source, names, check, quarantine)
+    end, columns, rejected = _accepted(table, bar_rows(table, source, session), quarantine)
     _require_spacing(table, end, timeframe, session)
     written = _write_rejected(path, table, rejected)
     bars = Bars(
@@ -83,16 +82,8 @@ def read_ticks(path: Path, *, symbol: str, source: Source, quarantine: bool = Fa
 
     Several trades may have the same stamp.
     """
-
-    def check(stamps: Stamps, columns: Columns, faults: Faults) -> Stamps:
-        for name, values in columns.items():
-            faults.add(~np.isfinite(values), name, "must be a finite number")
-        faults.add(columns["volume"] < 0, "volume", "volume must be >= 0")
-        faults.add(_not_rising(stamps, faults.good, strictly=False), COLUMN, "stamps must not fall")
-        return stamps
-
     table = read_table(path)
-    stamps, columns, rejected = _checked(table, source, TICK_COLUMNS, check, quarantine)
+    stamps, columns, rejected = _accepted(table, tick_rows(table, source), quarantine)
     written = _write_rejected(path, table, rejected)
     ticks = Ticks(symbol=symbol, stamp=stamps, source=str(path), **columns)
     return Loaded(
@@ -100,26 +91,61 @@ def read_ticks(path: Path, *, symbol: str, source: Source, quarantine: bool = Fa
     )
 
 
+def bar_rows(table: Table, source: Source, session: Session, *, in_order: bool = True) -> Rows:
+    """Return the rows of bars as `read_bars` checks them; `in_order`: falling stamps are faults."""
+    timeframe = source.timeframe
+    assert timeframe is not None, "rows of ticks are checked by tick_rows"
+
+    def check(stamps: Stamps, columns: Columns, faults: Faults) -> Stamps:
+        for broken, column, rule in value_violations(columns):
+            faults.add(broken, column, rule)
+        end = _bar_ends(stamps, timeframe, source, session, faults)
+        if in_order:
+            faults.add(_not_rising(end, faults.good, strictly=True), COLUMN, NOT_RISING)
+        return end
+
+    return _checked(table, source, {name: (name,) for name in BAR_COLUMNS}, check)
+
+
+def tick_rows(table: Table, source: Source, *, in_order: bool = True) -> Rows:
+    """Return the rows of trades as `read_ticks` checks them; `in_order`: falling stamps are faults."""
+
+    def check(stamps: Stamps, columns: Columns, faults: Faults) -> Stamps:
+        for name, values in columns.items():
+            faults.add(~np.isfinite(values), name, "must be a finite number")
+        faults.add(columns["volume"] < 0, "volume", "volume must be >= 0")
+        if in_order:
+            faults.add(_not_rising(stamps, faults.good, strictly=False), COLUMN, "stamps must not fall")
+        return stamps
+
+    return _checked(table, source, TICK_COLUMNS, check)
+
+
 def _checked(
     table: Table,
     source: Source,
     names: Mapping[str, tuple[str, ...]],
     check: Callable[[Stamps, Columns, Faults], Stamps],
-    quarantine: bool,
-) -> tuple[Stamps, Columns, tuple[Fault, ...]]:
-    """Return stamps and columns of the good rows, and the bad ones; BadBars unless `quarantine`."""
+) -> Rows:
+    """Return stamps and columns of the good rows, and the bad ones."""
     raw: dict[str, Any] = {COLUMN: table.column(*STAMP_NAMES)}
     raw |= {name: table.column(*spellings) for name, spellings in names.items()}
     faults = Faults(table.lines.size)
     columns = {name: _numbers(raw[name], name, faults) for name in names}
     stamps = check(utc_stamps(raw[COLUMN], source, faults), columns, faults)
-    rejected = _rejected(table, raw, faults)
-    mismatched = faults.count(MISMATCH) * 2 > table.lines.size
-    if rejected and (not quarantine or mismatched or not faults.good.any()):
-        wrong = [fault for fault in rejected if fault.rule.startswith(MISMATCH)] if mismatched else rejected
-        raise table.problem(*wrong[0])
     good = faults.good
-    return stamps[good], {name: values[good] for name, values in columns.items()}, rejected
+    kept = {name: values[good] for name, values in columns.items()}
+    return Rows(stamps[good], kept, _rejected(table, raw, faults))
+
+
+def _accepted(table: Table, rows: Rows, quarantine: bool) -> Rows:
+    """Return the rows; BadBars for bad ones unless `quarantine`, and for a file of another timeframe."""
+    rejected = rows.rejected
+    wrong = [fault for fault in rejected if fault.rule.startswith(MISMATCH)]
+    mismatched = len(wrong) * 2 > table.lines.size
+    if rejected and (not quarantine or mismatched or not rows.stamps.size):
+        raise table.problem(*(wrong if mismatched else rejected)[0])
+    return rows
 
 
 def _numbers(column: Any, name: str, faults: Faults) -> Floats:

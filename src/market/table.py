@@ -69,7 +69,7 @@ def read_table(path: Path) -> Table:
         data = _unzipped(path, data)
     if not data.strip():
         raise BadBars(source=str(path), line=1, value="empty file", rule="expected a header and rows")
-    table = _parquet(path, data) if path.suffix == ".parquet" else _csv(path, data)
+    table = _parquet(path, data) if path.suffix == ".parquet" else csv_table(path, data)
     if not table.lines.size and not table.ragged:
         raise table.problem(1, "header only", "expected rows below the header")
     return table
@@ -105,7 +105,8 @@ def _unzipped(path: Path, data: bytes) -> bytes:
         raise BadBars(source=str(path), line=None, value=str(error), rule=rule) from error
 
 
-def _csv(path: Path, data: bytes) -> Table:
+def csv_table(path: Path, data: bytes) -> Table:
+    """Return the rows of CSV text, header first; BadBars, naming `path`, where it is not UTF-8."""
     import pyarrow as pa
     import pyarrow.compute as pc
     import pyarrow.csv as csv

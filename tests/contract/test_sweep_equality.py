@@ -26,6 +26,7 @@ from lockstep.strategy.records import STOP, TARGET
 from research import sweep_kernels as k
 from research.backtest import context_keys, run_backtest
 from research.sweep import require_expressible, sweep, trace
+from research.sweep_account import BLOCKS, SKETCH
 from research.utils.data_loader import load_history
 
 BOOK = load_instruments()
@@ -235,15 +236,15 @@ def test_block_sums_and_sketch_are_those_of_the_session_returns() -> None:
             for config in configs
         ]
     )
-    block = np.arange(returns.shape[1]) * k.BLOCKS // returns.shape[1]
-    for number in range(k.BLOCKS):
+    block = np.arange(returns.shape[1]) * BLOCKS // returns.shape[1]
+    for number in range(BLOCKS):
         part = returns[:, block == number]
         assert swept.blocks[:, number, 0] == pytest.approx(part.sum(axis=1), abs=1e-12)
         assert swept.blocks[:, number, 1] == pytest.approx((part**2).sum(axis=1), abs=1e-12)
         assert (swept.blocks[:, number, 2] == part.shape[1]).all()
     lengths = np.linalg.norm(returns, axis=1)
     error = (swept.sketch @ swept.sketch.T - returns @ returns.T) / np.outer(lengths, lengths)
-    assert np.abs(error).max() < 4 * np.sqrt(2 / k.SKETCH)
+    assert np.abs(error).max() < 4 * np.sqrt(2 / SKETCH)
 
 
 def test_what_the_sweep_cannot_express_is_refused_by_name() -> None:

@@ -96,14 +96,16 @@ def epoch_rows(number: int, first: int, epoch: Epoch) -> EpochRows:
     """Return the rows of an epoch that has `number` and whose first entry will be `first`."""
     hashes = text_of(dict(epoch.hashes), "hashes of the epoch")
     bundles = text_of(dict(epoch.bundles), "bundles of the epoch")
-    series = text_of([list(_series(key)) for key in sorted(epoch.warmup)], "series of the epoch")
+    series = text_of([list(_series(key)) for key in epoch.warmup], "series of the epoch")
+    warmup = [
+        (number, *_series(key), end, *_numbers(values))
+        for key, bars in epoch.warmup.items()
+        for end, values in bars
+    ]
     return EpochRows(
         head=(number, epoch.mode, epoch.reason, epoch.started, first, hashes, bundles, series),
-        warmup=[
-            (number, *_series(key), end, *_numbers(values))
-            for key, bars in sorted(epoch.warmup.items())
-            for end, values in bars
-        ],
+        # In the order of the primary key, in which they are read and hashed.
+        warmup=sorted(warmup, key=lambda row: row[:4]),
         states=[(number, symbol, *_state_row(state)) for symbol, state in sorted(epoch.states.items())],
     )
 

@@ -16,7 +16,7 @@ def findings(connection: sqlite3.Connection) -> list[str]:
         pages = [row[0] for row in connection.execute("PRAGMA integrity_check") if row[0] != "ok"]
         return pages or [*_references(connection), *_order(connection)] or chain(connection)
     except sqlite3.DatabaseError as error:
-        return [f"a page cannot be read: {error}"]
+        return [f"it cannot be read: {error}"]
 
 
 def structure(connection: sqlite3.Connection) -> list[str]:

@@ -1,0 +1,232 @@
+"""A recorded journal against settled data: every vector and decision again, and what real fills cost."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+from rich.console import Console
+
+from certify.again import Decided, Judge, spelled
+from certify.real_fills import FillAuditor
+from certify.recorded_table import print_recorded
+from certify.skew import CODE, BarTally, FeatureSkew, FeatureTally, SeriesSkew, kind_of, unequal
+from certify.tape import Frame, Tape, models_of
+from lockstep.errors import ParityError
+from lockstep.features.batch import BatchFeatures
+from lockstep.live.bars import settled_bars
+from lockstep.live.config import HistorySettings
+from lockstep.live.desk import Model
+from lockstep.live.journal import Journal
+from lockstep.live.journal.report import iso
+from lockstep.market.config import load_instruments
+from lockstep.market.history import History
+from lockstep.models.store import ModelStore
+from research.paper.residuals import Residual, ResidualSummary, summaries
+
+SCHEMA = 1
+_COUNTS = ("compared", "unsettled", "code", "data")
+
+
+class DecisionSkew(BaseModel):
+    """The decisions of one instrument, taken again on the recorded account.
+
+    code   differ on the recorded vector already: other rules, or another model
+    data   differ on the settled vector only: what was recorded was right for the bars that had come
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    symbol: str
+    compared: int
+    unsettled: int
+    code: int
+    data: int
+    first: str
+
+
+class RecordedReport(BaseModel):
+    """What a journal recorded, held against settled data and today's code.
+
+    fills   of mode live only; residuals   their summaries: what they cost beyond the cost model
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    schema_version: int = SCHEMA
+    journal: str
+    modes: tuple[str, ...]
+    epochs: int
+    first: str
+    last: str
+    vectors: int
+    values: int
+    features: tuple[FeatureSkew, ...]
+    series: tuple[SeriesSkew, ...]
+    decisions: tuple[DecisionSkew, ...]
+    residuals: tuple[ResidualSummary, ...]
+    fills: tuple[Residual, ...]
+
+    @property
+    def different(self) -> int:
+        """How many values and decisions differ, and on how many bars decisions have no settled bar."""
+        values = sum(each.different for each in self.features)
+        return values + sum(each.code + each.data + each.unsettled for each in self.decisions)
+
+    @property
+    def passed(self) -> bool:
+        """Whether every recorded value and decision comes out again; residuals of fills are no difference."""
+        return self.different == 0
+
+    def show(self, console: Console) -> None:
+        """Print it as tables."""
+        print_recorded(console, self)
+
+
+def check_recorded(
+    journal: Path, *, store: ModelStore, data_dir: Path | None = None, source: str | None = None
+) -> RecordedReport:
+    """Take every decision of a journal again, from settled bars and from those that had come.
+
+    store   holds the bundles that traded; data_dir, source   of the settled files, as for a backtest
+
+    Raises: JournalError, ModelError for a bundle that is gone, DataError for bars, ParityError where the
+    journal decided nothing or the settled bars are of other dates.
+    """
+    with Journal.open(journal, readonly=True) as opened:
+        models = models_of(opened, store)
+        settled = settled_history(models, data_dir, source)
+        check = _Check(models, settled)
+        for frame in Tape(opened, models, settled.markets).frames():
+            check.take(frame)
+        epochs = opened.epochs()
+        return check.report(journal.name, tuple(dict.fromkeys(each.mode for each in epochs)), len(epochs))
+
+
+def settled_history(models: Mapping[str, Model], data_dir: Path | None, source: str | None) -> History:
+    """Return the settled bars of every series that the models read."""
+    book = load_instruments()
+    keys = sorted({key for model in models.values() for key in model.needs(book.markets)})
+    return settled_bars(keys, HistorySettings(data_dir=data_dir, source=source), book)
+
+
+class _Check:
+    """Counts, while frames come in."""
+
+    def __init__(self, models: Mapping[str, Model], settled: History) -> None:
+        self._settled = settled
+        self._batch = {
+            sha: BatchFeatures(model.plan, settled, max_age=model.config.max_age.limits)
+            for sha, model in models.items()
+        }
+        self._ends = {sha: set(batch.end.tolist()) for sha, batch in self._batch.items()}
+        self._judges = {
+            sha: Judge(model, settled.markets[model.key.symbol], self._batch[sha])
+            for sha, model in models.items()
+        }
+        self._bars = BarTally(settled)
+        self._features: dict[str, FeatureTally] = {}
+        self._decisions: dict[str, dict[str, int]] = {}
+        self._firsts: dict[str, str] = {}
+        self._auditors: dict[str, FillAuditor] = {}
+        self._fills: list[Residual] = []
+        self._stamps: list[int] = []
+        self._release = -1
+        self._vectors = 0
+
+    def take(self, frame: Frame) -> None:
+        """Take one recorded decision."""
+        if frame.row.sequence != self._release:
+            self._release = frame.row.sequence
+            self._bars.take(frame.row.release)
+        self._stamps.append(frame.stamp)
+        self._fills += self._auditor(frame).take(frame)
+        sha, symbol = frame.model.bundle.sha256, frame.record.symbol
+        counts = self._decisions.setdefault(
+            symbol, dict.fromkeys(("compared", "unsettled", "code", "data"), 0)
+        )
+        recorded = np.frombuffer(frame.record.vector, dtype="<f8").astype(np.float64)
+        if frame.stamp not in self._ends[sha]:
+            counts["unsettled"] += 1
+            return
+        counts["compared"] += 1
+        settled = self._batch[sha].vector(frame.stamp)
+        self._compare_values(frame, recorded, settled)
+        self._compare_decisions(frame, recorded, settled, counts)
+
+    def _auditor(self, frame: Frame) -> FillAuditor:
+        symbol = frame.record.symbol
+        if symbol not in self._auditors:
+            judge = self._judges[frame.model.bundle.sha256]
+            self._auditors[symbol] = FillAuditor(
+                instrument=self._settled.markets[symbol].instrument,
+                bars=self._settled.series(frame.model.key),
+                clock=judge.clock,
+            )
+        return self._auditors[symbol]
+
+    def _compare_values(self, frame: Frame, recorded: np.ndarray, settled: np.ndarray) -> None:
+        ids, own = frame.model.plan.ids, frame.windows.vector(frame.stamp)
+        if recorded.size != len(ids):
+            raise ParityError(
+                f"{frame.record.symbol} {iso(frame.stamp)}: {recorded.size} values recorded, the bundle has "
+                f"{len(ids)} ids; verify the journal"
+            )
+        self._vectors += 1
+        for name in ids:
+            self._features.setdefault(name, FeatureTally()).compared += 1
+        for column in unequal(recorded, settled):
+            value = float(recorded[column])
+            kind = kind_of(frame, column, value, float(own[column]), self._settled)
+            self._features[ids[column]].add(kind, frame.stamp, value, float(settled[column]))
+
+    def _compare_decisions(
+        self, frame: Frame, recorded: np.ndarray, settled: np.ndarray, counts: dict[str, int]
+    ) -> None:
+        judge = self._judges[frame.model.bundle.sha256]
+        told = Decided(frame.record.code, frame.record.probability)
+        again = judge.again(frame, recorded)
+        if not _same(told, again):
+            counts[CODE] += 1
+            self._first(frame, told, again, CODE)
+        elif unequal(recorded, settled) and (now := judge.again(frame, settled)).code != told.code:
+            counts["data"] += 1
+            self._first(frame, told, now, "data")
+
+    def _first(self, frame: Frame, told: Decided, again: Decided, kind: str) -> None:
+        text = f"{iso(frame.stamp)}: {frame.record.reason} ({told.probability:.6g}) recorded, "
+        text += f"{spelled(again.code, frame.model)} ({again.probability:.6g}) now ({kind})"
+        self._firsts.setdefault(frame.record.symbol, text)
+
+    def report(self, journal: str, modes: tuple[str, ...], epochs: int) -> RecordedReport:
+        """Return what was counted; ParityError where nothing was."""
+        if not self._vectors:
+            raise ParityError(
+                f"journal {journal}: none of its decisions has a settled bar; give the data of its dates"
+            )
+        features = tuple(tally.skew(name) for name, tally in self._features.items())
+        return RecordedReport(
+            journal=journal,
+            modes=modes,
+            epochs=epochs,
+            first=iso(min(self._stamps)),
+            last=iso(max(self._stamps)),
+            vectors=self._vectors,
+            values=sum(each.compared for each in features),
+            features=features,
+            series=self._bars.skews(),
+            decisions=tuple(
+                DecisionSkew(symbol=symbol, first=self._firsts.get(symbol, ""), **counts)
+                for symbol, counts in sorted(self._decisions.items())
+            ),
+            residuals=summaries(self._fills),
+            fills=tuple(self._fills),
+        )
+
+
+def _same(one: Decided, other: Decided) -> bool:
+    both_silent = math.isnan(one.probability) and math.isnan(other.probability)
+    return one.code == other.code and (both_silent or one.probability == other.probability)

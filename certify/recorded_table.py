@@ -1,0 +1,74 @@
+"""A recorded journal against settled data, as tables for the terminal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from research.report.numbers import count, ratio, usd
+
+if TYPE_CHECKING:
+    from certify.recorded import RecordedReport
+
+
+def print_recorded(console: Console, report: RecordedReport) -> None:
+    """Print the verdict, then what differs: features, bars, decisions; then what the fills cost."""
+    verdict = "as recorded" if report.passed else f"{count(report.different)} DIFFERENCES"
+    head = f"{report.journal} ({', '.join(report.modes)}), {report.first} to {report.last}: {verdict}"
+    console.print(head, style="bold", soft_wrap=True, highlight=False, markup=False)
+    console.print(f"  {count(report.vectors)} vectors, {count(report.values)} values", highlight=False)
+    console.print(_features(report), _series(report), _decisions(report))
+    if report.residuals:
+        console.print(_fills(report))
+    for each in (*report.features, *report.decisions):
+        if each.first:
+            name = getattr(each, "feature", "") or getattr(each, "symbol", "")
+            console.print(f"  {name} {each.first}", soft_wrap=True, highlight=False, markup=False)
+
+
+def _table(title: str, first: str, *others: str) -> Table:
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1))
+    table.add_column(first, no_wrap=True)
+    for name in others:
+        table.add_column(name, justify="right")
+    return table
+
+
+def _features(report: RecordedReport) -> Table:
+    table = _table("features against settled bars", "feature", "compared", "different", "largest", "kinds")
+    for each in report.features:
+        kinds = ", ".join(f"{kind} {count(number)}" for kind, number in each.kinds.items())
+        table.add_row(each.feature, count(each.compared), count(each.different), f"{each.largest:.6g}", kinds)
+    return table
+
+
+def _series(report: RecordedReport) -> Table:
+    table = _table("bars", "series", "came", "late", "corrected since", "never came", "not settled", "first")
+    for each in report.series:
+        numbers = (each.bars, each.late, each.corrected, each.missing, each.unsettled)
+        table.add_row(each.series, *map(count, numbers), each.first)
+    return table
+
+
+def _decisions(report: RecordedReport) -> Table:
+    table = _table("decisions", "symbol", "compared", "other by code", "other by data", "not settled")
+    for each in report.decisions:
+        table.add_row(each.symbol, *map(count, (each.compared, each.code, each.data, each.unsettled)))
+    return table
+
+
+def _fills(report: RecordedReport) -> Table:
+    table = _table(
+        "fills beyond the cost model, positive against us", "order", "fills", "mean ticks", "median",
+        "worst", "USD", "commission", "bar did not reach",
+    )  # fmt: skip
+    for each in report.residuals:
+        table.add_row(
+            f"{each.symbol} {each.order}", count(each.fills), ratio(each.mean_ticks),
+            ratio(each.median_ticks), ratio(each.worst_ticks), usd(each.usd, 2), usd(each.commission, 2),
+            count(each.untouched),
+        )  # fmt: skip
+    return table

@@ -1,0 +1,161 @@
+"""Recorded vectors and bars beside settled ones: what differs, by how much, and of what kind it is."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from certify.tape import Frame
+from lockstep.features.columns import pair_key
+from lockstep.features.plan import FeaturePlan
+from lockstep.live.journal.report import iso
+from lockstep.live.messages import Release, Values
+from lockstep.market.bars import Bars, Floats
+from lockstep.market.history import History, SeriesKey
+from lockstep.monitoring.parity import WARM_UP
+
+CORRECTED, LATE, CODE = "corrected bar", "late or missing bar", "code"
+
+
+class FeatureSkew(BaseModel):
+    """One feature, recorded against settled.
+
+    kinds     how many of the differences are of which kind; largest   absolute difference, 0 where one is NaN
+    first     the earliest difference in words
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    feature: str
+    compared: int
+    different: int
+    kinds: dict[str, int]
+    largest: float
+    first: str
+
+
+class SeriesSkew(BaseModel):
+    """One series of bars: how many came, came late, were corrected since, never came, or are not settled."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    series: str
+    bars: int
+    late: int
+    corrected: int
+    missing: int
+    unsettled: int
+    first: str
+
+
+@dataclass
+class FeatureTally:
+    """Counts of one feature while a journal is read."""
+
+    compared: int = 0
+    kinds: Counter[str] = field(default_factory=Counter)
+    largest: float = 0.0
+    first: str = ""
+
+    def add(self, kind: str, stamp: int, recorded: float, settled: float) -> None:
+        """Count a difference."""
+        self.kinds[kind] += 1
+        apart = abs(recorded - settled)
+        self.largest = max(self.largest, 0.0 if math.isnan(apart) else apart)
+        self.first = self.first or f"{iso(stamp)}: {recorded!r} recorded, {settled!r} settled ({kind})"
+
+    def skew(self, feature: str) -> FeatureSkew:
+        """Return the counts."""
+        different = sum(self.kinds.values())
+        return FeatureSkew(
+            feature=feature, compared=self.compared, different=different,
+            kinds=dict(sorted(self.kinds.items())), largest=self.largest, first=self.first,
+        )  # fmt: skip
+
+
+def unequal(recorded: Floats, settled: Floats) -> list[int]:
+    """Return the columns whose bits differ; NaN equals NaN."""
+    same = (recorded.view(np.int64) == settled.view(np.int64)) | (np.isnan(recorded) & np.isnan(settled))
+    return [int(column) for column in np.flatnonzero(~same)]
+
+
+def kind_of(frame: Frame, column: int, recorded: float, own: float, settled: History) -> str:
+    """Return why a recorded value is not the settled one.
+
+    own   the value that today's code makes of the bars as they were recorded
+    """
+    if unequal(np.array([recorded]), np.array([own])):
+        return CODE
+    plan = frame.model.plan
+    kinds = {_window_kind(frame, key, bars, settled) for key, bars in _reads(plan, column, settled)}
+    for kind in (WARM_UP, LATE, CORRECTED):
+        if kind in kinds:
+            return kind
+    # The windows agree by now: a bar came after the set that needed it, and its place stays empty.
+    return LATE
+
+
+def _reads(plan: FeaturePlan, column: int, settled: History) -> Iterator[tuple[SeriesKey, int]]:
+    """Yield the series behind an id with the bars that it looks back."""
+    for position in plan.factors[column]:
+        key, term = plan.series(position), plan.terms[position]
+        yield key, term.lookback
+        if term.feature.needs_pair:
+            yield pair_key(settled.markets, key), term.lookback
+
+
+def _window_kind(frame: Frame, key: SeriesKey, bars: int, settled: History) -> str:
+    ours = sorted(frame.memory.bars.get(key, ()))[-bars:]
+    theirs = _newest(settled.series(key), frame.stamp, bars)
+    if [end for end, _ in ours] == [end for end, _ in theirs]:
+        return "" if ours == theirs else CORRECTED
+    first = ours[0][0] if ours else frame.stamp
+    later = [end for end, _ in theirs if end >= first]
+    return WARM_UP if later == [end for end, _ in ours] and len(ours) < bars else LATE
+
+
+def _newest(bars: Bars, stamp: int, count: int) -> list[tuple[int, Values]]:
+    last = int(np.searchsorted(bars.end, stamp, side="right"))
+    part = bars.rows(max(last - count, 0), last)
+    rows = zip(*(column.tolist() for column in part.columns().values()), strict=True)
+    return list(zip(part.end.tolist(), rows, strict=True))
+
+
+class BarTally:
+    """Recorded bars beside settled ones, series by series."""
+
+    def __init__(self, settled: History) -> None:
+        self._settled = {key: dict(_newest(bars, 2**62, len(bars))) for key, bars in settled.bars.items()}
+        self._seen: dict[SeriesKey, dict[int, Values]] = {key: {} for key in settled.bars}
+        self._late: Counter[SeriesKey] = Counter()
+        self._span: tuple[int, int] | None = None
+
+    def take(self, release: Release) -> None:
+        """Take the bars of a set."""
+        self._span = (self._span[0] if self._span else release.stamp, release.stamp)
+        for key, values in release.bars.items():
+            self._seen.setdefault(key, {})[release.stamp] = values
+        for late in release.late:
+            self._seen.setdefault(late.key, {})[late.end] = late.values
+            self._late[late.key] += 1
+
+    def skews(self) -> tuple[SeriesSkew, ...]:
+        """Return one row per series that has recorded or settled bars between the first set and the last."""
+        return tuple(self._skew(key, seen) for key, seen in sorted(self._seen.items()))
+
+    def _skew(self, key: SeriesKey, seen: Mapping[int, Values]) -> SeriesSkew:
+        settled = self._settled.get(key, {})
+        first, last = self._span or (0, -1)
+        corrected = [end for end, values in seen.items() if end in settled and settled[end] != values]
+        missing = [end for end in settled if first <= end <= last and end not in seen]
+        unsettled = [end for end in seen if end not in settled]
+        odd = min((*corrected, *missing, *unsettled), default=None)
+        return SeriesSkew(
+            series=str(key), bars=len(seen), late=self._late[key], corrected=len(corrected),
+            missing=len(missing), unsettled=len(unsettled), first="" if odd is None else iso(odd),
+        )  # fmt: skip

@@ -1,0 +1,9 @@
+"""Orders of the live engine: `list`, `resolve` an UNKNOWN one, report a `fill`: `orders.py --help`."""
+
+from __future__ import annotations
+
+from lockstep.console import run
+from lockstep.live.orders_cli import app
+
+if __name__ == "__main__":
+    run(app)

@@ -1,0 +1,46 @@
+"""Evidence as a JSON file that carries the hash of its content: an edited one is noticed.
+
+It is no signature: whoever can write the file can seal it anew. It tells what was found from what somebody
+changed by hand, and names a report for good.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lockstep.errors import ParityError
+
+DIGEST = "digest"
+
+
+def digest_of(content: Mapping[str, Any]) -> str:
+    """Return the SHA-256 (hex) of plain JSON without its digest; NaN is refused (ValueError)."""
+    rest = {name: value for name, value in content.items() if name != DIGEST}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True, allow_nan=False).encode()).hexdigest()
+
+
+def sealed(content: Mapping[str, Any]) -> str:
+    """Return plain JSON as text, with its digest."""
+    return json.dumps({**content, DIGEST: digest_of(content)}, indent=2, allow_nan=False) + "\n"
+
+
+def read_sealed(path: Path, *, kind: str, schema: int) -> dict[str, Any]:
+    """Return the content of a sealed file.
+
+    ParityError where it cannot be read, is of another `kind` or `schema`, or was changed since it was sealed.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ParityError(f"{path}: {error.strerror}; give the JSON file of the report") from error
+    except ValueError as error:
+        raise ParityError(f"{path}: is no JSON; give the JSON file of the report") from error
+    if not isinstance(content, dict) or (content.get("kind"), content.get("schema")) != (kind, schema):
+        raise ParityError(f"{path}: is no {kind} of schema {schema}; make it again with this Lockstep")
+    if content.get(DIGEST) != digest_of(content):
+        raise ParityError(f"{path}: was changed since it was written; make it again")
+    return content

@@ -1,0 +1,235 @@
+"""Every check on a model has a control: a model that was built to fail exactly that check does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from sklearn.dummy import DummyClassifier
+
+from lockstep.compiled import kernel
+from lockstep.features.catalogue import catalogue
+from lockstep.features.feature import feature
+from lockstep.features.feature_registry import FeatureRegistry
+from lockstep.features.inputs import Window
+from lockstep.market.config import load_instruments
+from lockstep.market.history import History, SeriesKey
+from lockstep.market.timeframe import DAILY
+from research.validation.model.case import Case, Champion
+from research.validation.model.checks import CHECKS, judge_model
+from support.validation_models import (
+    KEY,
+    HoldOutFound,
+    changed,
+    fitted,
+    planted_case,
+    with_acceptance,
+    with_answers,
+)
+
+NAMES = tuple(each.name for each in CHECKS)
+
+
+@kernel
+def _coin() -> float:
+    return np.random.random()  # noqa: NPY002 - a compiled kernel has no other
+
+
+@feature(lookback=1, range=(0, 1), family="test")
+def coin(close: Window) -> float:
+    """Another number at every call: what no feature may be. Range [0, 1]. Never NaN. Source: none."""
+    return _coin() + 0.0 * close[-1]
+
+
+def foreign_feature() -> Case:
+    """Record a feature of an instrument that live does not deliver for this one."""
+    case = planted_case()
+    own, other = case.history.series(KEY), SeriesKey("GC", DAILY)
+    history = History(
+        bars={KEY: own, other: replace(own, symbol="GC")},
+        markets={**case.history.markets, "GC": load_instruments().market("GC")},
+    )
+    return replace(recording(case, "rsi_2@GC"), history=history)
+
+
+def drawn_feature() -> Case:
+    """Record a feature that is not a function of its window."""
+    case = recording(planted_case(), "coin")
+    return replace(case, registry=FeatureRegistry((*catalogue(), coin)))
+
+
+def recording(case: Case, feature_id: str) -> Case:
+    """Return the case of a strategy that records one more feature with each decision."""
+    strategy = case.outcome.config.strategy.replaced(features=(feature_id,))
+    config = case.outcome.config.model_copy(update={"strategy": strategy})
+    return changed(case, outcome=replace(case.outcome, config=config))
+
+
+def other_probabilities() -> Case:
+    """Record golden probabilities that the pipeline does not give."""
+    case = planted_case()
+    golden = replace(case.bundle.golden, probabilities=case.bundle.golden.probabilities + 1e-6)
+    return changed(case, bundle=replace(case.bundle, golden=golden))
+
+
+def few_trades() -> Case:
+    return with_acceptance(planted_case(), min_trades=planted_case().filtered.pnl.size + 1)
+
+
+def low_sharpe() -> Case:
+    return with_acceptance(planted_case(), min_sharpe=planted_case().filtered.sharpe + 0.01)
+
+
+def low_profit_factor() -> Case:
+    return with_acceptance(planted_case(), min_profit_factor=10.0)
+
+
+def deep_drawdown() -> Case:
+    return with_acceptance(planted_case(), max_drawdown=0.01)
+
+
+def learned_by_heart() -> Case:
+    """Put a model in the bundle that knows its training samples by heart; the walk-forward is as it was."""
+    case = planted_case()
+    data, config = case.outcome.dataset, case.outcome.config
+    model = fitted(config, data, case.outcome.development, leaf=1)
+    return changed(case, outcome=replace(case.outcome, pipeline=model))
+
+
+def many_trials() -> Case:
+    return replace(planted_case(), trials=10**13)
+
+
+def overfitted_search() -> Case:
+    """Let each step win in one stretch of history and lose in the next; the chosen one draws lots."""
+    case = planted_case()
+    pnl = case.outcome.dataset.net_pnl[case.outcome.development]
+    stretches = np.array_split(np.arange(pnl.size), 16)
+    steps = []
+    for number, (lucky, unlucky) in enumerate(zip(stretches, (*stretches[1:], stretches[0]), strict=True)):
+        chance = np.zeros(pnl.size)
+        chance[lucky], chance[unlucky] = pnl[lucky] > 0, pnl[unlucky] < 0
+        steps.append(replace(case.outcome.steps[0], number=number, probabilities=chance, score=-1.0))
+    lots = np.random.default_rng(0).uniform(0.1, 0.9, pnl.size)
+    chosen = replace(case.outcome.best, number=16, probabilities=lots)
+    return changed(case, outcome=replace(case.outcome, steps=(*steps, chosen)))
+
+
+def one_feature() -> Case:
+    """Fit the bundle on one column; the others are there and read by nobody."""
+    case = planted_case()
+    return changed(case, outcome=replace(case.outcome, pipeline=only(case, "volume_pctile_20")))
+
+
+def calendar() -> Case:
+    """Fit the bundle on labels that are largely a matter of the weekday."""
+    case = with_acceptance(planted_case(), max_importance_share=1.0)
+    data = case.outcome.dataset
+    weekday = data.features[:, data.feature_ids.index("day_of_week")]
+    dated = replace(data, target=np.where(weekday < 2, 1, data.target))
+    model = fitted(case.outcome.config, dated, case.outcome.development, leaf=30)
+    return changed(case, outcome=replace(case.outcome, pipeline=model))
+
+
+def only(case: Case, name: str) -> object:
+    data = case.outcome.dataset
+    features = np.zeros_like(data.features)
+    column = data.feature_ids.index(name)
+    features[:, column] = data.features[:, column]
+    return fitted(case.outcome.config, replace(data, features=features), case.outcome.development, leaf=30)
+
+
+def seen_test() -> Case:
+    """Train every window on its own test samples too: the walls between the folds have a hole."""
+    case = planted_case()
+    leaking = tuple(
+        replace(each, train=each.test, parameters={"n_estimators": 20, "min_samples_leaf": 1})
+        for each in case.outcome.windows
+    )
+    return changed(case, outcome=replace(case.outcome, windows=leaking))
+
+
+def decided() -> Case:
+    """Answer 0 or 1 and nothing between."""
+    case = planted_case()
+    return with_answers(case, [np.round(each.probabilities) for each in case.outcome.windows])
+
+
+def constant_model() -> Case:
+    """Put a bundle beside the walk-forward that gives every trade the same chance."""
+    case = planted_case()
+    data = case.outcome.dataset
+    model = DummyClassifier(strategy="prior").fit(data.features, data.target)
+    return changed(case, outcome=replace(case.outcome, pipeline=model))
+
+
+def shifted_share() -> Case:
+    """Let nearly nothing pass in training, while most passes out of sample."""
+    case = planted_case()
+    best = case.outcome.best
+    rare = np.where(best.probabilities < np.quantile(best.probabilities, 0.9), 0.4, best.probabilities)
+    steps = tuple(replace(best, probabilities=rare) if each is best else each for each in case.outcome.steps)
+    return changed(case, outcome=replace(case.outcome, steps=steps))
+
+
+def overconfident() -> Case:
+    """Push every answer away from one half: the same order, the same trades, wrong chances."""
+    case = planted_case()
+    pushed = [np.clip(0.5 + 4.0 * (each.probabilities - 0.5), 0.01, 0.99) for each in case.outcome.windows]
+    return with_answers(case, pushed)
+
+
+def better_champion() -> Case:
+    """Keep something in production that earns more on every session."""
+    case = planted_case()
+    ours = case.filtered
+    better = replace(ours, equity=ours.equity + 120.0 * np.arange(1, ours.equity.size + 1))
+    return replace(case, champion=Champion(version="v0", account=better, how="its own outer walk-forward"))
+
+
+def losing_hold_out() -> Case:
+    return replace(planted_case(), hold_out=lambda _: HoldOutFound(sharpe=-0.5))
+
+
+# What each control builds, and which other checks cannot but fail with it: they measure the same thing.
+CONTROLS: dict[str, tuple[Callable[[], Case], frozenset[str]]] = {
+    "live feeds": (foreign_feature, frozenset()),
+    "streaming equals batch": (drawn_feature, frozenset()),
+    "golden vectors": (other_probabilities, frozenset()),
+    "trades": (few_trades, frozenset()),
+    "Sharpe ratio": (low_sharpe, frozenset()),
+    "profit factor": (low_profit_factor, frozenset()),
+    "drawdown": (deep_drawdown, frozenset()),
+    "Sharpe ratio kept": (learned_by_heart, frozenset()),
+    "deflated Sharpe": (many_trials, frozenset()),
+    "overfitting": (overfitted_search, frozenset()),
+    "no single feature": (one_feature, frozenset()),
+    "no calendar artefact": (calendar, frozenset()),
+    "shuffled labels": (seen_test, frozenset()),
+    "undecided probabilities": (decided, frozenset(("calibration",))),
+    "spread of probabilities": (constant_model, frozenset(("no single feature",))),
+    "share above threshold": (shifted_share, frozenset()),
+    "calibration": (overconfident, frozenset()),
+    "challenger": (better_champion, frozenset()),
+    "hold-out": (losing_hold_out, frozenset()),
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_control_fails_its_check_and_no_other(name: str) -> None:
+    build, related = CONTROLS[name]
+    refused = {each.name for each in judge_model(build()).refusals}
+    # A model that is refused anyway leaves the hold-out sealed.
+    assert refused == {name, "hold-out"} | related
+
+
+def test_every_check_has_a_control() -> None:
+    assert tuple(CONTROLS) == NAMES
+
+
+def test_a_deserving_model_passes_every_check() -> None:
+    verdict = judge_model(planted_case())
+    assert verdict.passed, str(verdict)
+    assert tuple(each.name for each in verdict.checks) == NAMES

@@ -1,0 +1,112 @@
+"""Small models on invented bars, ready to be bundled, registered and spoilt."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from typing import Any
+
+import numpy as np
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.pipeline import Pipeline
+
+from lockstep.features.batch import BatchFeatures
+from lockstep.features.feature_registry import FeatureRegistry, default_registry
+from lockstep.market.asof import MaxAge
+from lockstep.market.history import History, SeriesKey
+from lockstep.market.timeframe import DAILY
+from lockstep.models.bundle import Bundle
+from lockstep.models.columns import ColumnSelector
+from lockstep.models.estimators import library_versions
+from lockstep.models.golden import golden_vectors
+from lockstep.models.manifest import Evidence, TrainingRecord
+from lockstep.models.store import ModelStore
+from support.scenarios import daily_bars, history_of
+
+NOW = datetime(2024, 3, 1, 12, tzinfo=UTC)
+BASE = SeriesKey("ES", DAILY)
+IDS = ("ibs", "rsi_2", "ret_5", "day_of_week")
+RECORD = TrainingRecord(
+    code_revision="0" * 40, code_hash="1" * 64, config={"symbol": "ES"}, config_path="ES.yml",
+    data_hashes={"ES:1d": "2" * 64}, seed=7, lock_hash="3" * 64, python="3.11.7", versions={"numpy": "2"},
+)  # fmt: skip
+
+
+@cache
+def history(symbol: str = "ES", bars: int = 700) -> History:
+    """Return daily bars of a random walk on a quarter's tick."""
+    draw = np.random.default_rng(11)
+    close = 4000 + np.cumsum(draw.integers(-40, 41, bars)) * 0.25
+    open_ = close + draw.integers(-20, 21, bars) * 0.25
+    high = np.maximum(open_, close) + draw.integers(0, 20, bars) * 0.25
+    low = np.minimum(open_, close) - draw.integers(0, 20, bars) * 0.25
+    rows = np.stack((open_, high, low, close), axis=1).tolist()
+    return history_of(daily_bars(rows, symbol=symbol))
+
+
+@cache
+def samples(symbol: str = "ES") -> tuple[Any, Any, Any]:
+    """Return stamps, features and a target that depends on the first two features."""
+    batch = BatchFeatures(default_registry().plan(IDS, SeriesKey(symbol, DAILY)), history(symbol))
+    complete = np.isfinite(batch.matrix).all(axis=1)
+    features = batch.matrix[complete]
+    noise = np.random.default_rng(3).normal(size=len(features))
+    target = (features[:, 0] + features[:, 1] / 100 + 0.3 * noise < 1).astype(np.int64)
+    return batch.end[complete], features, target
+
+
+def forest(trees: int = 12, seed: int = 5, **settings: Any) -> Pipeline:
+    """Return a fitted forest behind a choice of columns."""
+    model = RandomForestClassifier(trees, min_samples_leaf=10, random_state=seed, n_jobs=1, **settings)
+    pipeline = Pipeline([("select", ColumnSelector((2, 0, 1))), ("model", model)])
+    _, features, target = samples()
+    return pipeline.fit(features, target)
+
+
+def make_bundle(
+    *,
+    symbol: str = "ES",
+    pipeline: Any = None,
+    threshold: float = 0.55,
+    registry: FeatureRegistry | None = None,
+    stamps: Sequence[int] | None = None,
+    **changes: Any,
+) -> Bundle:
+    """Return a bundle of `pipeline`, a small forest by default."""
+    fitted = forest() if pipeline is None else pipeline
+    known = registry or default_registry()
+    base = SeriesKey(symbol, DAILY)
+    chosen = samples(symbol)[0][[5, 80, 81, 300]] if stamps is None else stamps
+    golden = golden_vectors(history(symbol), base, IDS, fitted, chosen, MaxAge(), registry=known)
+    values: dict[str, Any] = {
+        "symbol": symbol,
+        "pipeline": fitted,
+        "feature_ids": IDS,
+        "fingerprints": {each: known.fingerprint(each) for each in IDS},
+        "strategy": {"family": "IbsConfig", "config": {"entry": [0.0, 0.2]}, "config_hash": "4" * 64},
+        "threshold": threshold,
+        "training": {
+            "range": ("2024-01-08", "2026-01-08"),
+            "seed": 7,
+            "versions": library_versions(fitted),
+        },
+        "metrics": {"roc_auc": 0.61, "profit_factor": float("inf")},
+        "golden": golden,
+    }
+    return Bundle(**{**values, **changes})
+
+
+def asking_for_validation(store: ModelStore) -> ModelStore:
+    """Return the store with a policy that asks for a validation and for nothing else."""
+    store.folder.mkdir(parents=True, exist_ok=True)
+    (store.folder / "policy.json").write_text('{"promotion": ["validation"]}')
+    return store
+
+
+def evidence(
+    sha256: str, *, kind: str = "validation", passed: bool = True, days: float | None = None
+) -> Evidence:
+    """Return a judgement on a bundle; it expires `days` after NOW."""
+    expires = None if days is None else NOW + timedelta(days=days)
+    return Evidence(kind=kind, passed=passed, bundle_sha256=sha256, expires=expires)

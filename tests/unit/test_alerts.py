@@ -1,0 +1,239 @@
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import SecretStr
+
+from lockstep.errors import ConfigError
+from lockstep.monitoring import alerts as module
+from lockstep.monitoring.alerts import Alert, AlertRate, Alerts, LogSink
+from lockstep.monitoring.discord import DiscordSink
+from lockstep.monitoring.errors import AlertFailed
+from lockstep.monitoring.throttle import Throttle
+from support.http_faults import FaultServer, answer, drop, garbage, hang
+
+SECOND = 1_000_000_000
+MINUTE = 60 * SECOND
+RATE = AlertRate(burst=2, per_minute=1.0)
+
+
+def alert(text: str = "ES +1", time: int = 0, kind: module.Kind = "entry") -> Alert:
+    return Alert(kind, text, time)
+
+
+# --- the rate -----------------------------------------------------------------------------------------
+
+
+def test_a_burst_passes_and_the_next_one_says_how_many_were_held_back() -> None:
+    throttle = Throttle(RATE)
+    seen = [throttle.admit(alert(str(i), i)) for i in range(17)]
+    assert [each and each.text for each in seen] == ["0", "1", *[None] * 15]
+    later = throttle.admit(alert("17", MINUTE + 16))
+    assert later is not None
+    assert later.text == "17 (and 15 more)"
+    assert throttle.admit(alert("18", MINUTE + 17)) is None
+
+
+def test_kinds_do_not_starve_each_other() -> None:
+    throttle = Throttle(RATE)
+    for i in range(9):
+        throttle.admit(alert(time=i, kind="refusal"))
+    assert throttle.admit(alert(time=9, kind="unknown_order")) is not None
+
+
+def test_what_was_held_back_comes_when_its_time_has_come() -> None:
+    throttle = Throttle(RATE)
+    for i in range(5):
+        throttle.admit(alert(str(i), i))
+    assert throttle.overdue(MINUTE // 2) == []
+    assert [each.text for each in throttle.overdue(MINUTE + 5)] == ["4 (and 2 more)"]
+    assert throttle.overdue(5 * MINUTE) == []
+    assert throttle.rest() == []
+
+
+def test_the_end_tells_what_is_left() -> None:
+    throttle = Throttle(RATE)
+    for i in range(3):
+        throttle.admit(alert(str(i), 0))
+    assert [each.text for each in throttle.rest()] == ["2"]
+
+
+@given(st.lists(st.integers(-5, 90).map(lambda seconds: seconds * SECOND), max_size=60))
+def test_never_faster_than_the_rate_and_nothing_uncounted(steps: list[int]) -> None:
+    throttle, now, told, forward = Throttle(RATE), 0, 0, 0
+    admitted = 0
+    for step in steps:
+        now, forward = now + step, forward + max(step, 0)
+        passed = throttle.admit(alert("x", now))
+        if passed:
+            admitted += 1
+            told += 1 + int(passed.text.partition("(and ")[2].partition(" ")[0] or 0)
+    assert admitted <= RATE.burst + RATE.per_minute * forward / MINUTE
+    told += sum(1 + int(each.text.partition("(and ")[2].partition(" ")[0] or 0) for each in throttle.rest())
+    assert told == len(steps)
+
+
+# --- the thread ---------------------------------------------------------------------------------------
+
+
+class ListSink:
+    name = "list"
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    def send(self, alert: Alert) -> None:
+        self.texts.append(alert.text)
+
+
+class StuckSink(ListSink):
+    """Takes an alert and does not come back until it is let go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.entered, self.let_go = threading.Event(), threading.Event()
+
+    def send(self, alert: Alert) -> None:
+        self.entered.set()
+        self.let_go.wait()
+        super().send(alert)
+
+
+@pytest.fixture
+def stuck() -> Iterator[StuckSink]:
+    sink = StuckSink()
+    yield sink
+    sink.let_go.set()
+
+
+def test_every_sink_gets_every_alert_and_stop_flushes() -> None:
+    one, other = ListSink(), ListSink()
+    alerts = Alerts([one, other], RATE)
+    alerts.start()
+    for i in range(5):
+        alerts.post(alert(str(i), i))
+    alerts.tick(MINUTE + 5)
+    alerts.post(alert("last", MINUTE + 6))
+    alerts.stop(5.0)
+    assert one.texts == other.texts == ["0", "1", "4 (and 2 more)", "last"]
+    assert alerts.counts == {"sent": 8, "failed": 0, "dropped": 0}
+
+
+def test_a_stuck_sink_blocks_nobody_and_what_is_too_much_is_counted(stuck: StuckSink) -> None:
+    alerts = Alerts([stuck], AlertRate(burst=100), capacity=2)
+    alerts.start()
+    alerts.post(alert())
+    stuck.entered.wait()
+    for _ in range(5):
+        alerts.post(alert())
+    assert alerts.counts["dropped"] == 3
+    alerts.stop(0.01)
+    alerts.post(alert())
+    assert alerts.counts == {"sent": 0, "failed": 0, "dropped": 6}
+
+
+def test_alerts_that_were_never_started_are_counted() -> None:
+    alerts = Alerts([ListSink()])
+    alerts.post(alert())
+    alerts.stop(1.0)
+    assert alerts.counts == {"sent": 0, "failed": 0, "dropped": 1}
+
+
+def test_the_log_shouts_when_somebody_has_to_act(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    LogSink().send(alert("bought"))
+    LogSink().send(alert("what became of it?", kind="unknown_order"))
+    assert [(each.levelname, each.kind) for each in caplog.records] == [  # type: ignore[attr-defined]
+        ("INFO", "entry"),
+        ("WARNING", "unknown_order"),
+    ]
+
+
+# --- discord ------------------------------------------------------------------------------------------
+
+
+def sent_to(server: FaultServer, *texts: str, timeout: float = 5.0) -> dict[str, int]:
+    alerts = Alerts([DiscordSink(SecretStr(server.url), timeout_seconds=timeout)], AlertRate(burst=9))
+    alerts.start()
+    for text in texts:
+        alerts.post(alert(text, kind="stale_feed"))
+    alerts.stop(10.0)
+    return dict(alerts.counts)
+
+
+def test_discord_gets_the_text_and_mentions_nobody() -> None:
+    with FaultServer(answer(200, {"id": "1"})) as server:
+        assert sent_to(server, "ES @everyone " + "x" * 3000)["sent"] == 1
+        path, body = server.requests[0]
+    assert path.startswith("/hook/s3cr3t-passw0rd")
+    assert body["content"].startswith("**stale feed** ES @everyone xxx")
+    assert len(body["content"]) <= 2000
+    assert body["allowed_mentions"] == {"parse": []}
+
+
+def test_an_empty_answer_is_a_success() -> None:
+    with FaultServer(answer(204, b"")) as server:
+        assert sent_to(server, "a")["sent"] == 1
+
+
+def test_a_429_is_waited_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = answer(429, {}, {"Retry-After": "0.01"})
+    with FaultServer(asked, answer(200, {}), asked, asked, answer(200, {})) as server:
+        assert sent_to(server, "a", "b", "c") == {"sent": 2, "failed": 1, "dropped": 0}
+        assert [body["content"][-1] for _, body in server.requests] == ["a", "a", "b", "b", "c"]
+
+
+def test_a_wait_ends_when_the_engine_stops() -> None:
+    with FaultServer(answer(429, {}, {"Retry-After": "1000"})) as server:
+        alerts = Alerts([DiscordSink(SecretStr(server.url))])
+        alerts.start()
+        alerts.post(alert())
+        server.wait_for(1)
+        alerts.stop(0.05)
+        alerts._thread.join(5.0)
+        assert alerts.counts["failed"] == 1
+        assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize(
+    "behaviour",
+    [answer(500), answer(404), drop, garbage, hang],
+    ids=["500", "404", "drop", "garbage", "hang"],
+)
+def test_a_dead_webhook_costs_a_count_and_no_secret(
+    behaviour: object, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    with FaultServer(behaviour) as server:  # type: ignore[arg-type]
+        counts = sent_to(server, "a", "b", timeout=0.05)
+    assert counts == {"sent": 0, "failed": 2, "dropped": 0}
+    assert "alert not delivered by discord" in caplog.text
+    assert "s3cr3t" not in caplog.text
+
+
+def test_a_refused_connection_is_a_failure() -> None:
+    with FaultServer(listening=False) as server:
+        sink = DiscordSink(SecretStr(server.url))
+        with pytest.raises(AlertFailed, match=r"^ConnectionError$") as failure:
+            sink.send(alert())
+    assert failure.value.__suppress_context__
+    assert "s3cr3t" not in repr(vars(sink))
+
+
+@pytest.mark.parametrize(("value", "wait"), [("2", 2.0), ("-3", 0.0), ("soon", 1.0), (None, 1.0)])
+def test_how_long_a_429_wants_us_to_wait(value: str | None, wait: float) -> None:
+    with FaultServer(answer(429, {}, {"Retry-After": value} if value else {})) as server:
+        with pytest.raises(AlertFailed) as failure:
+            DiscordSink(SecretStr(server.url)).send(alert())
+    assert failure.value.retry_after == wait
+
+
+def test_plain_http_is_refused_without_showing_the_address() -> None:
+    with pytest.raises(ConfigError, match="must begin with https") as refused:
+        DiscordSink(SecretStr("http://example.com/s3cr3t"))
+    assert "s3cr3t" not in str(refused.value)

@@ -1,0 +1,170 @@
+"""The commands `show`, `verify`, `backup`, `new-epoch`."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from lockstep.errors import ConfigError, JournalError
+from lockstep.live.hashes import live_hashes
+from lockstep.live.journal import Journal
+from lockstep.live.journal.cli import app
+from lockstep.live.journal.report import iso
+from lockstep.live.messages import Event
+from support import journals as make
+from support.journals import START, tampered
+
+
+def run(*words: object) -> Result:
+    """Run a command; what it raises on purpose is raised here."""
+    result = CliRunner().invoke(app, [str(word) for word in words])
+    if isinstance(result.exception, JournalError | ConfigError):
+        raise result.exception
+    return result
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    path = tmp_path / "live.db"
+    with Journal.open(path) as journal:
+        journal.begin_epoch(make.epoch())
+        for number in range(8, 12):
+            journal.append_set(make.bar_set(number))
+        journal.append(Event(kind="alert", symbol="ES", time=START, content={"text": "stale feed"}))
+    return path
+
+
+class TestShow:
+    def test_json(self, path: Path) -> None:
+        told = json.loads(run("show", "--journal", path, "--json", "--last", 2).stdout)
+        assert told["epoch"]["number"] == 1
+        assert told["epoch"]["started"] == "2023-11-14T22:20:00Z"
+        assert (told["counts"]["sets"], told["counts"]["decisions"], told["counts"]["orders"]) == (4, 16, 4)
+        assert told["events"] == {"alert": 1}
+        assert told["last_bars"]["ES:1h"] == "2023-11-15T09:20:00Z"
+        assert [row["symbol"] for row in told["newest"]["decisions"]] == ["ES", "NQ"]
+        assert told["newest"]["decisions"][0]["sequence"] == 4
+        assert told["newest"]["orders"][0]["price"] is None
+        assert told["newest"]["events"][0]["content"] == {"text": "stale feed"}
+
+    def test_tables(self, path: Path) -> None:
+        text = run("show", "--journal", path).stdout
+        for part in (
+            "epoch 1 (paper)",
+            "sets 4",
+            "ES:1h 2023-11-15T09:20:00Z",
+            "newest orders",
+            "stale feed",
+        ):
+            assert part in text
+
+    def test_an_empty_journal(self, tmp_path: Path) -> None:
+        Journal.open(tmp_path / "live.db").close()
+        assert json.loads(run("show", "--journal", tmp_path / "live.db", "--json").stdout)["epoch"] is None
+        assert "no epoch yet" in run("show", "--journal", tmp_path / "live.db").stdout
+
+    def test_while_a_writer_is_active(self, path: Path) -> None:
+        with Journal.open(path):
+            assert run("show", "--journal", path).exit_code == 0
+            assert run("verify", "--journal", path).exit_code == 0
+
+
+class TestVerify:
+    def test_whole(self, path: Path) -> None:
+        result = run("verify", "--journal", path)
+        assert (result.exit_code, result.stdout) == (0, f"{path}: whole\n")
+
+    def test_findings_are_told_and_fail(self, path: Path) -> None:
+        tampered(path, "UPDATE bars SET close = 1 WHERE sequence = 2")
+        result = run("verify", "--journal", path)
+        assert result.exit_code == 1
+        assert "entry 2: its hash" in result.stdout
+
+
+def test_looking_leaves_nothing_beside_a_copy(path: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copies" / "copy.db"
+    copy.parent.mkdir()
+    for words in (
+        ("backup", "--journal", path, "--to", copy),
+        ("verify", "--journal", copy),
+        ("show", "--journal", copy),
+    ):
+        assert run(*words).exit_code == 0
+    assert list(copy.parent.iterdir()) == [copy]
+
+
+def test_moments_are_told_exactly() -> None:
+    assert iso(START) == "2023-11-14T22:20:00Z"
+    assert iso(START + 1) == "2023-11-14T22:20:00.000000001Z"
+
+
+def test_backup(path: Path, tmp_path: Path) -> None:
+    assert run("backup", "--journal", path, "--to", tmp_path / "copy.db").exit_code == 0
+    assert run("verify", "--journal", tmp_path / "copy.db").exit_code == 0
+    with pytest.raises(JournalError, match="there already"):
+        run("backup", "--journal", path, "--to", tmp_path / "copy.db")
+
+
+def test_the_script_refuses_in_one_line(tmp_path: Path) -> None:
+    script = Path(__file__).resolve().parents[2] / "scripts" / "journal.py"
+    command = [sys.executable, str(script), "verify", "--journal", str(tmp_path / "live.db")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"error: journal {tmp_path}/live.db: there is none")
+    assert len(done.stderr.splitlines()) == 1
+
+
+class TestNewEpoch:
+    @pytest.fixture
+    def config(self, tmp_path: Path) -> Path:
+        config = tmp_path / "live.yml"
+        config.write_text("mode: paper\n")
+        return config
+
+    def test_goes_on_with_other_hashes(self, path: Path, config: Path) -> None:
+        assert (
+            run("new-epoch", "--journal", path, "--reason", "RSI mended", "--config", config).exit_code == 0
+        )
+        with Journal.open(path, readonly=True) as journal:
+            epoch = journal.newest_epoch()
+        assert epoch is not None
+        assert (epoch.number, epoch.reason, epoch.hashes) == (2, "RSI mended", live_hashes(config))
+        assert epoch.started > START
+        assert epoch.states["ES"].bars_held == 3
+
+    def test_not_while_a_writer_is_active(self, path: Path, config: Path) -> None:
+        with Journal.open(path), pytest.raises(JournalError, match="is writing it"):
+            run("new-epoch", "--journal", path, "--reason", "x", "--config", config)
+
+    def test_a_refusal_begins_nothing(self, path: Path, tmp_path: Path) -> None:
+        with pytest.raises(ConfigError):
+            run("new-epoch", "--journal", path, "--reason", "x", "--config", tmp_path / "none.yml")
+        with Journal.open(path, readonly=True) as journal:
+            assert len(journal.epochs()) == 1
+
+
+class TestHashes:
+    def test_content_counts_layout_does_not(self, tmp_path: Path) -> None:
+        config = tmp_path / "live.yml"
+        config.write_text("mode: paper\ngrace: 5\n")
+        first = live_hashes(config)
+        config.write_text("# a comment\ngrace:   5\nmode: paper\n")
+        assert live_hashes(config) == first
+        config.write_text("mode: paper\ngrace: 6\n")
+        assert live_hashes(config)["config"] != first["config"]
+        assert {len(each) for each in first.values()} == {64}
+
+    def test_a_lock_file_counts_where_there_is_one(self, tmp_path: Path) -> None:
+        config, lock = tmp_path / "live.yml", tmp_path / "requirements.lock"
+        config.write_text("{}")
+        assert set(live_hashes(config, lock=lock)) == {"code", "config"}
+        lock.write_text("numpy==2")
+        before = live_hashes(config, lock=lock)
+        lock.write_text("numpy==3")
+        after = live_hashes(config, lock=lock)
+        assert (before["code"], before["lock"] != after["lock"]) == (after["code"], True)

@@ -1,0 +1,326 @@
+"""A bundle is used as it was saved, or not at all; each refusal says what to do."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+import pytest
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.pipeline import Pipeline
+
+from lockstep.features.catalogue import catalogue
+from lockstep.features.feature import Feature, feature
+from lockstep.features.feature_registry import FeatureRegistry
+from lockstep.models import bundle as bundles
+from lockstep.models import errors, estimators, golden
+from lockstep.models.bundle import Bundle, read_bundle, save_bundle
+from lockstep.models.content import sha256_of
+from lockstep.models.forest import Forest
+from lockstep.models.pickling import pickled, unpickled
+from lockstep.models.store import ModelStore, load_bundle
+from support.models import BASE, IDS, NOW, RECORD, forest, history, make_bundle, samples
+
+
+@pytest.fixture(scope="module")
+def bundle() -> Bundle:
+    return make_bundle()
+
+
+@pytest.fixture
+def store(tmp_path: Path, bundle: Bundle) -> ModelStore:
+    found = ModelStore(tmp_path)
+    found.register(bundle, record=RECORD, by="me", now=NOW)
+    return found
+
+
+def rewritten(store: ModelStore, content: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put `content` into the place of ES v1, as if it had been registered."""
+    store.path("ES", "v1").write_bytes(content)
+    manifest = store.manifest()
+    entry = manifest.entry("ES", "v1").model_copy(update={"sha256": sha256_of(content), "size": len(content)})
+    model = manifest.model("ES").model_copy(update={"versions": {"v1": entry}})
+    changed = manifest.with_model("ES", "ibs_veto", model)
+    monkeypatch.setattr(ModelStore, "manifest", lambda _: changed)
+
+
+def edited(content: bytes, **changes: Any) -> bytes:
+    return pickled({**unpickled(content, "x", plain=True), **changes})
+
+
+def test_a_bundle_comes_back_as_it_was_saved(tmp_path: Path, bundle: Bundle) -> None:
+    path = tmp_path / "ES_v1.joblib"
+    sha256 = save_bundle(bundle, path)
+    found = read_bundle(path, expected_sha256=sha256, symbol="ES")
+    assert found.sha256 == sha256 == sha256_of(path.read_bytes())
+    assert (found.feature_ids, found.threshold, found.target) == (IDS, 0.55, "trade_wins")
+    assert found.metrics["profit_factor"] == float("inf")
+    assert found.strategy == bundle.strategy
+    _, features, _ = samples()
+    expected = bundle.pipeline.predict_proba(features)
+    assert found.pipeline.predict_proba(features).tobytes() == expected.tobytes()
+    assert save_bundle(found, tmp_path / "again.joblib") == sha256
+    assert joblib.load(path)["format"] == "lockstep bundle"
+
+
+def test_a_loaded_bundle_is_checked_and_says_which_it_is(store: ModelStore) -> None:
+    found = load_bundle("ES", "v1", store=store)
+    assert (found.version, found.sha256) == ("v1", store.manifest().entry("ES", "v1").sha256)
+    assert not found.needs_certificate
+    with pytest.raises(errors.UnknownModel, match="no version is in production; promote one of v1"):
+        load_bundle("ES", store=store)
+    with pytest.raises(errors.UnknownModel, match="'v9': not in the manifest"):
+        load_bundle("ES", "v9", store=store)
+    with pytest.raises(errors.UnknownModel, match="'EZ': not in the manifest; known are ES"):
+        load_bundle("EZ", store=store)
+    with pytest.raises(errors.UnknownModel, match="did you mean 'ibs_veto'"):
+        load_bundle("ES", store=store, name="ibs_vetoes")
+
+
+def test_the_excerpt_is_small_and_gives_the_same_vectors(bundle: Bundle) -> None:
+    whole, small = history().series(BASE), bundle.golden.history.series(BASE)
+    assert len(small) < len(whole)
+    assert small.source == "golden vectors"
+    assert bundle.golden.vectors.shape == (4, 4)
+
+
+def damage(content: bytes, how: str) -> bytes | None:
+    middle = len(content) // 2
+    return {
+        "missing": None,
+        "lfs": b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12\n",
+        "truncated": content[:-1],
+        "empty": b"",
+        "flipped": content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :],
+    }[how]
+
+
+@pytest.mark.parametrize(
+    ("how", "refusal", "message"),
+    [
+        ("missing", errors.BundleMissing, "fetch the bundle, or rebuild it"),
+        ("lfs", errors.LfsPointer, "run `git lfs pull`"),
+        ("truncated", errors.TruncatedBundle, r"\d+ bytes, expected \d+; fetch"),
+        ("empty", errors.TruncatedBundle, "0 bytes"),
+        ("flipped", errors.HashMismatch, "not the registered file; fetch it again"),
+    ],
+)
+def test_a_damaged_file_is_refused_before_it_is_read(
+    store: ModelStore, how: str, refusal: type[Exception], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = store.path("ES", "v1")
+    content = damage(path.read_bytes(), how)
+    path.unlink()
+    if content is not None:
+        path.write_bytes(content)
+
+    def forbidden(*_: object, **__: object) -> None:
+        raise AssertionError("interpreted before it was checked")
+
+    monkeypatch.setattr(bundles, "unpickled", forbidden)
+    with pytest.raises(refusal, match=message):
+        load_bundle("ES", "v1", store=store)
+
+
+def test_the_check_before_reading_would_notice(store: ModelStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The control of the test above: an undamaged file does reach the unpickler.
+    monkeypatch.setattr(bundles, "unpickled", lambda *_, **__: None)
+    with pytest.raises(errors.ForeignPickle):
+        load_bundle("ES", "v1", store=store)
+
+
+SPOILT: dict[str, tuple[Callable[[bytes], bytes], type[Exception], str]] = {
+    "a pickle of something else": (
+        lambda _: pickled({"weights": [1.0]}),
+        errors.ForeignPickle,
+        "no bundle of Lockstep; train the model",
+    ),
+    "a pipeline alone": (lambda _: pickled(forest()), errors.ForeignPickle, "which no bundle may hold"),
+    "a newer schema": (lambda c: edited(c, schema=2), errors.NewerSchema, "reads up to 1; update Lockstep"),
+    "another symbol": (lambda c: edited(c, symbol="NQ"), errors.WrongSymbol, "for NQ, not for ES"),
+    "an older scikit-learn": (
+        lambda c: edited(c, libraries={"scikit-learn": "1.2.0"}),
+        errors.LibraryMismatch,
+        r"fitted with scikit-learn 1\.2\.0, here is scikit-learn .*; install scikit-learn 1\.2",
+    ),
+    "a library that is not here": (
+        lambda c: edited(c, libraries={"catboost": "1.0"}),
+        errors.LibraryMismatch,
+        "catboost is not installed",
+    ),
+    "a field less": (
+        lambda c: pickled({k: v for k, v in unpickled(c, "x", plain=True).items() if k != "golden"}),
+        errors.ForeignPickle,
+        "'golden' is missing",
+    ),
+    "a renamed id": (
+        lambda c: edited(c, feature_ids=["ibs", "rsi_two", *IDS[2:]]),
+        errors.FeaturesChanged,
+        "no feature 'rsi_two'",
+    ),
+    "two ids exchanged": (
+        lambda c: edited(c, feature_ids=["rsi_2", "ibs", *IDS[2:]]),
+        errors.GoldenMismatch,
+        r"golden vectors: rsi_2 at 20.*Z is .*, recorded",
+    ),
+}
+
+
+@pytest.mark.parametrize("how", SPOILT)
+def test_a_bundle_that_cannot_be_used_is_refused(
+    store: ModelStore, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spoil, refusal, message = SPOILT[how]
+    rewritten(store, spoil(store.path("ES", "v1").read_bytes()), monkeypatch)
+    with pytest.raises(refusal, match=message):
+        load_bundle("ES", "v1", store=store)
+
+
+def test_a_rewritten_but_unspoilt_bundle_is_accepted(
+    store: ModelStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rewritten(store, edited(store.path("ES", "v1").read_bytes()), monkeypatch)
+    assert load_bundle("ES", "v1", store=store).symbol == "ES"
+
+
+def ibs_with(factor: float) -> Feature:
+    if factor == 1.0:
+
+        @feature(family="price_bar", lookback=1, range=(0, 1), shift_invariant=True, scale_invariant=True)
+        def ibs(high, low, close):  # type: ignore[no-untyped-def]
+            """Where the close sits in the bar's range, spelled differently. 0.5 when high == low."""
+            if high[-1] == low[-1]:
+                return 0.5
+            return (close[-1] - low[-1]) / (high[-1] - low[-1])
+
+        return ibs
+
+    @feature(family="price_bar", lookback=1, range=(0, 1), shift_invariant=True, scale_invariant=True)
+    def ibs(high, low, close):  # type: ignore[no-untyped-def]
+        """Another definition under the same name. 0.25 when high == low."""
+        return 0.25 if high[-1] == low[-1] else (close[-1] - low[-1]) / (high[-1] - low[-1])
+
+    return ibs
+
+
+def registry_with(other: Feature) -> FeatureRegistry:
+    return FeatureRegistry([other if each.name == other.name else each for each in catalogue()])
+
+
+def test_another_source_with_the_same_values_asks_for_a_certificate(store: ModelStore) -> None:
+    found = load_bundle("ES", "v1", store=store, registry=registry_with(ibs_with(1.0)))
+    assert found.changed_features == ("ibs",)
+    assert found.needs_certificate
+
+
+def test_a_changed_constant_in_a_feature_is_refused(store: ModelStore) -> None:
+    with pytest.raises(errors.FeaturesChanged, match=r"feature ibs has other values .* train again"):
+        load_bundle("ES", "v1", store=store, registry=registry_with(ibs_with(0.25)))
+
+
+def test_a_feature_that_was_removed_is_refused(store: ModelStore) -> None:
+    without = FeatureRegistry([each for each in catalogue() if each.name != "ret"])
+    with pytest.raises(errors.FeaturesChanged, match="no feature 'ret'"):
+        load_bundle("ES", "v1", store=store, registry=without)
+
+
+def nudged(bundle: Bundle, what: str, by: float) -> Bundle:
+    values = getattr(bundle.golden, what).copy()
+    values.flat[0] = np.nextafter(values.flat[0], 2.0) if by == 0 else values.flat[0] + by
+    return replace(bundle, golden=replace(bundle.golden, **{what: values}))
+
+
+@pytest.mark.parametrize("what", ["vectors", "probabilities"])
+def test_golden_values_are_compared_bit_for_bit_here(bundle: Bundle, what: str) -> None:
+    spoilt = nudged(bundle, what, 0)
+    with pytest.raises(errors.GoldenMismatch, match="use the code and libraries that trained it"):
+        golden.verify_golden(spoilt.golden, IDS, bundle.pipeline)
+
+
+@pytest.mark.parametrize("what", ["vectors", "probabilities"])
+def test_golden_values_are_compared_to_1e_12_elsewhere(
+    bundle: Bundle, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(golden, "arithmetic", lambda _: "another processor")
+    golden.verify_golden(nudged(bundle, what, 0).golden, IDS, bundle.pipeline)
+    with pytest.raises(errors.GoldenMismatch, match="golden vectors"):
+        golden.verify_golden(nudged(bundle, what, 1e-9).golden, IDS, bundle.pipeline)
+
+
+def test_a_fast_path_with_other_answers_is_caught(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    honest = Forest.chances
+    monkeypatch.setattr(Forest, "chances", lambda forest, rows: honest(forest, rows)[:, ::-1])
+    with pytest.raises(errors.GoldenMismatch, match="the probability at"):
+        golden.verify_golden(bundle.golden, IDS, bundle.pipeline)
+
+
+def test_golden_bars_without_a_feature_are_refused(bundle: Bundle) -> None:
+    with pytest.raises(errors.GoldenMismatch, match="no feature 'nothing'"):
+        golden.verify_golden(bundle.golden, ("nothing_3",), bundle.pipeline)
+
+
+def test_golden_vectors_need_complete_decisions() -> None:
+    with pytest.raises(errors.UnfitBundle, match="no stamp"):
+        make_bundle(stamps=[])
+    first = int(history().series(BASE).end[0])
+    with pytest.raises(errors.UnfitBundle, match="a value is missing"):
+        make_bundle(stamps=[first])
+
+
+def test_a_model_of_several_threads_is_not_saved(tmp_path: Path, bundle: Bundle) -> None:
+    path = tmp_path / "x.joblib"
+    two = forest().set_params(model__n_jobs=2)
+    with pytest.raises(errors.UnfitBundle, match="RandomForestClassifier: n_jobs=2"):
+        save_bundle(replace(bundle, pipeline=two), path)
+    _, features, target = samples()
+    inner = CalibratedClassifierCV(RandomForestClassifier(3, n_jobs=1), cv=2).fit(features, target)
+    for each in inner.calibrated_classifiers_:
+        each.estimator.n_jobs = 2
+    with pytest.raises(errors.UnfitBundle, match="n_jobs=2"):
+        save_bundle(replace(bundle, pipeline=Pipeline([("model", inner)])), path)
+    assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"threshold": 1.2}, "must be a probability"),
+        ({"strategy": {"family": "IbsConfig"}}, "strategy has no config, config_hash"),
+        ({"fingerprints": {"ibs": "0"}}, "must be those of the 4 feature ids"),
+        (
+            {"feature_ids": IDS[:3], "fingerprints": dict.fromkeys(IDS[:3], "0")},
+            "golden vectors of 4 columns",
+        ),
+    ],
+)
+def test_an_unfit_bundle_is_not_saved(
+    tmp_path: Path, bundle: Bundle, changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(errors.UnfitBundle, match=message):
+        save_bundle(replace(bundle, **changes), tmp_path / "x.joblib")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("step", ["write", "fsync", "replace"])
+def test_a_full_disk_leaves_nothing_behind(
+    tmp_path: Path, bundle: Bundle, step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, step, full)
+    with pytest.raises(errors.StoreFailure, match="No space left on device; nothing was changed"):
+        save_bundle(bundle, tmp_path / "x.joblib")
+    monkeypatch.undo()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_libraries_are_those_that_a_prediction_runs() -> None:
+    assert set(estimators.library_versions(forest())) == {"numpy", "scikit-learn"}
+    estimators.require_libraries(estimators.library_versions(forest()), "x")

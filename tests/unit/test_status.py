@@ -1,0 +1,313 @@
+"""Status file, command, HTTP, watchdog and logs: what the engine shows of itself."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import logging
+import re
+import socket
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+from rich.console import Console
+
+from lockstep.errors import DataError, LiveError
+from lockstep.live.health import HealthServer
+from lockstep.live.logs import configure_logs
+from lockstep.live.status import Status, Window, beat, heartbeat_file, read_status, to_json, write_status
+from lockstep.live.status_table import status_table
+from lockstep.live.systemd import ALIVE, READY, notify, watchdog_seconds
+
+SECOND = 1_000_000_000
+NOW = 1_709_737_200 * SECOND
+STATUS = Status(
+    mode="live",
+    state="running",
+    epoch=3,
+    started=NOW - 3600 * SECOND,
+    heartbeat=NOW - 2 * SECOND,
+    rollout="live 10 %",
+    versions={"ES": "v3"},
+    pending_swaps={"ES": "v4: restart needed"},
+    positions={"ES": -2.0},
+    profit_today={"ES": -1250.5},
+    cold_windows=(Window("ES", "rsi_14", 10, 90),),
+    last_bars={"ES:1h": NOW},
+    queues={"orders": 1},
+    kill_switch="KILL: bad fills",
+    unknown_orders=("3-live-ES-1-entry-1",),
+    alerts={"sent": 4, "dropped": 1},
+    counters={"refused kill_switch": 2},
+)
+
+
+def changed(**changes: Any) -> Status:
+    return dataclasses.replace(STATUS, **changes)
+
+
+def test_what_is_written_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "status.json"
+    write_status(path, STATUS)
+    assert read_status(path) == STATUS
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["status.heartbeat", "status.json"]
+
+
+def test_the_newest_heartbeat_counts(tmp_path: Path) -> None:
+    path = tmp_path / "status.json"
+    write_status(path, STATUS)
+    beat(path, NOW + 5)
+    assert read_status(path).heartbeat == NOW + 5
+    for content in ("", "soon"):
+        heartbeat_file(path).write_text(content, encoding="utf-8")
+        assert read_status(path).heartbeat == STATUS.heartbeat
+    heartbeat_file(path).unlink()
+    assert read_status(path).heartbeat == STATUS.heartbeat
+
+
+def test_a_reader_sees_the_old_or_the_new_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "status.json"
+    write_status(path, STATUS)
+
+    def full(*args: object, **kwargs: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_text", full)
+        with pytest.raises(DataError, match="No space left"):
+            write_status(path, changed(epoch=4))
+    assert read_status(path) == STATUS
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "is the engine started"),
+        ("{", "is no status file"),
+        ("[]", "not a status of schema 1"),
+        ('{"schema": 2}', "not a status of schema 1"),
+        ('{"schema": 1, "mode": "live"}', "is no status file"),
+        (to_json(STATUS).replace('"epoch"', '"epoche"'), "is no status file"),
+    ],
+    ids=["absent", "broken", "list", "newer", "incomplete", "misspelled"],
+)
+def test_what_is_no_status_is_refused(content: str | None, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "status.json"
+    if content is not None:
+        path.write_text(content, encoding="utf-8")
+    with pytest.raises(LiveError, match=message):
+        read_status(path)
+
+
+@pytest.mark.parametrize(
+    ("status", "trouble"),
+    [
+        (STATUS, None),
+        (changed(state="starting"), None),
+        (changed(state="replaying"), None),
+        (changed(heartbeat=NOW - 60 * SECOND), None),
+        (changed(heartbeat=NOW - 61 * SECOND), "stale: last heartbeat 61 s ago"),
+        (changed(heartbeat=NOW + 61 * SECOND), "stale: last heartbeat -61 s ago"),
+        (changed(state="stopped"), "stopped"),
+        (changed(state="mismatch", detail="ES decision"), "mismatch: ES decision"),
+    ],
+)
+def test_when_somebody_should_look(status: Status, trouble: str | None) -> None:
+    assert status.trouble(NOW, stale_seconds=60.0) == trouble
+
+
+def shown(status: Status) -> str:
+    screen = io.StringIO()
+    Console(width=120, file=screen).print(status_table(status, NOW, stale_seconds=60.0))
+    return screen.getvalue()
+
+
+def test_the_table_shows_everything_that_matters() -> None:
+    text = shown(STATUS)
+    for part in (
+        "fine", "live, running, epoch 3", "2.0 s ago", "KILL: bad fills", "3-live-ES-1-entry-1", "ES v3",
+        "restart needed", "ES -2", "-1,250.50 USD", "rsi_14: 10 of 90 bars", "2024-03-06 15:00:00 UTC",
+        "orders 1", "sent 4", "refused kill_switch 2", "live 10 %",
+    ):  # fmt: skip
+        assert part in text
+    assert re.search(r"HALT +off", text)
+
+
+def test_the_table_leaves_out_what_there_is_not() -> None:
+    text = shown(changed(state="stopped", unknown_orders=(), positions={}))
+    assert "unknown orders" not in text
+    assert re.search(r"positions +flat", text)
+    assert re.search(r"verdict +stopped", text)
+
+
+# --- over HTTP ----------------------------------------------------------------------------------------
+
+
+class Shown:
+    def __init__(self) -> None:
+        self.status = STATUS
+
+
+@pytest.fixture
+def look() -> Shown:
+    return Shown()
+
+
+@pytest.fixture
+def server(look: Shown) -> Iterator[HealthServer]:
+    server = HealthServer(0, lambda: look.status, lambda: NOW, stale_seconds=60.0)
+    server.start()
+    yield server
+    server.stop()
+
+
+def get(server: HealthServer, path: str) -> tuple[int, str]:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{server.port}{path}", timeout=10) as response:
+            return response.status, response.read().decode()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read().decode()
+
+
+def test_health_is_200_or_503_with_the_reason(server: HealthServer, look: Shown) -> None:
+    assert get(server, "/health") == (200, '{"healthy": true, "trouble": null}')
+    look.status = changed(state="mismatch", detail="ES order")
+    assert get(server, "/health") == (503, '{"healthy": false, "trouble": "mismatch: ES order"}')
+    assert get(server, "/orders")[0] == 404
+
+
+def test_metrics_follow_the_status(server: HealthServer, look: Shown) -> None:
+    code, text = get(server, "/metrics")
+    assert code == 200
+    for line in (
+        "lockstep_up 1.0", "lockstep_heartbeat_age_seconds 2.0", "lockstep_kill_switch 1.0",
+        "lockstep_halt 0.0", "lockstep_unknown_orders 1.0", "lockstep_cold_windows 1.0",
+        'lockstep_position_contracts{symbol="ES"} -2.0', 'lockstep_profit_today_usd{symbol="ES"} -1250.5',
+        'lockstep_queue_length{queue="orders"} 1.0', 'lockstep_alerts_total{fate="sent"} 4.0',
+        'lockstep_events_total{name="refused kill_switch"} 2.0',
+    ):  # fmt: skip
+        assert line in text.splitlines()
+    assert "python_info" not in text
+    look.status = changed(state="stopped", positions={"NQ": 1.0})
+    text = get(server, "/metrics")[1]
+    assert "lockstep_up 0.0" in text
+    assert 'lockstep_position_contracts{symbol="NQ"} 1.0' in text
+
+
+def test_a_taken_port_is_one_clear_line(server: HealthServer) -> None:
+    with pytest.raises(LiveError, match=f"port {server.port}: Address already in use"):
+        HealthServer(server.port, lambda: STATUS, lambda: NOW, stale_seconds=60.0)
+
+
+def test_it_listens_on_this_machine_only(server: HealthServer) -> None:
+    assert server._server.server_address[0] == "127.0.0.1"
+
+
+def test_a_server_that_was_not_started_can_be_stopped() -> None:
+    HealthServer(0, lambda: STATUS, lambda: NOW, stale_seconds=60.0).stop()
+
+
+# --- systemd ------------------------------------------------------------------------------------------
+
+
+def test_systemd_hears_of_it(tmp_path: Path) -> None:
+    path = str(tmp_path / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(path)
+        assert notify(READY, {"NOTIFY_SOCKET": path})
+        assert manager.recv(100) == b"READY=1"
+
+
+def test_an_abstract_address_begins_with_an_at_sign() -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind("")  # the kernel picks an abstract address
+        address = manager.getsockname().decode()
+        assert notify(ALIVE, {"NOTIFY_SOCKET": "@" + address[1:]})
+        assert manager.recv(100) == b"WATCHDOG=1"
+
+
+def test_without_systemd_nothing_happens(tmp_path: Path) -> None:
+    assert not notify(READY, {})
+    assert not notify(READY, {"NOTIFY_SOCKET": str(tmp_path / "nobody")})
+
+
+@pytest.mark.parametrize(("value", "seconds"), [("30000000", 15.0), ("", None), ("x", None)])
+def test_how_often_the_watchdog_is_fed(value: str, seconds: float | None) -> None:
+    assert watchdog_seconds({"WATCHDOG_USEC": value}) == seconds
+    assert watchdog_seconds({}) is None
+
+
+# --- logs ---------------------------------------------------------------------------------------------
+
+URL = 'https://example.com/trading/webhook/4f1c/pass"w0rd'
+
+
+@pytest.fixture
+def log_file(tmp_path: Path) -> Iterator[Path]:
+    root = logging.getLogger()
+    before = root.handlers[:], root.level
+    root.handlers[:] = []
+    path = tmp_path / "engine.log"
+    handler = configure_logs(path, secrets=[SecretStr(URL), SecretStr("tok")])
+    yield path
+    handler.close()
+    root.handlers[:], level = before
+    root.setLevel(level)
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def test_each_line_is_an_object(log_file: Path) -> None:
+    logger = logging.getLogger("lockstep.live")
+    logger.info("set %d\nreleased", 7, extra={"symbol": "ES", "path": Path("a")})
+    logger.debug("too much")
+    first, *rest = lines(log_file)
+    assert rest == []
+    assert first.pop("time").endswith("+00:00")
+    assert first == {
+        "level": "info",
+        "logger": "lockstep.live",
+        "message": "set 7\nreleased",
+        "symbol": "ES",
+        "path": "a",
+    }
+
+
+def test_secrets_are_cut_out_of_messages_fields_and_tracebacks(log_file: Path) -> None:
+    try:
+        raise LiveError(f"post to {URL} failed")
+    except LiveError:
+        logging.getLogger("x").exception('POST /trading/webhook/4f1c/pass"w0rd', extra={"url": URL})
+    text = log_file.read_text(encoding="utf-8")
+    assert "w0rd" not in text
+    (line,) = lines(log_file)
+    assert line["url"] == "[secret]"
+    assert "post to [secret] failed" in line["exception"]
+
+
+def test_words_as_short_as_a_short_secret_are_left_alone(log_file: Path) -> None:
+    logging.getLogger("x").info("took 3 tokens")
+    assert lines(log_file)[0]["message"] == "took 3 tokens"
+
+
+def test_a_rotated_file_is_opened_again(log_file: Path) -> None:
+    logger = logging.getLogger("x")
+    logger.info("before")
+    log_file.rename(log_file.with_suffix(".1"))
+    logger.info("after")
+    assert [line["message"] for line in lines(log_file)] == ["after"]
+
+
+def test_without_a_file_stderr_is_written(log_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logs()
+    logging.getLogger("x").warning("hello")
+    assert json.loads(capsys.readouterr().err)["message"] == "hello"
