@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from lockstep.live.messages import LaneState, Release, Values
 from lockstep.live.recorder import LaneRecorder
 from lockstep.live.stage import Stage, stage_feed
 from lockstep.market.history import BarSet, Market, SeriesKey
+from lockstep.market.sessions import Session
+from lockstep.market.timeframe import Timeframe
 from lockstep.models.bundle import Bundle
 from lockstep.strategy.bundled import config_of, veto_of
 from lockstep.strategy.clock import SessionClock
@@ -53,6 +56,12 @@ class Model:
             key: self.plan.lookback(key) if key in self.plan.keys else paired
             for key in source_keys(self.plan, markets)
         }
+
+
+@functools.cache
+def _clock(session: Session, timeframe: Timeframe, auto_close: str | None) -> SessionClock:
+    """Return the clock that all instruments of a session read, once per stamp."""
+    return SessionClock(session, timeframe, auto_close)
 
 
 class Memory:
@@ -105,7 +114,7 @@ class Seat:
             market=market,
             config=model.config,
             source=self.windows,
-            clock=SessionClock(market.session, model.config.bars, model.config.auto_close),
+            clock=_clock(market.session, model.config.bars, model.config.auto_close),
             recorder=self.recorder,
             veto=model.veto,
             state=state,

@@ -20,4 +20,3 @@ def live_hashes(config: Path, *, lock: Path | None = None) -> dict[str, str]:
     content = json.dumps(read_yaml(config), sort_keys=True, default=str)
     hashes = {"code": package_digest(), "config": hashlib.sha256(content.encode()).hexdigest()}
     return hashes | ({"lock": found} if (found := lock_hash(lock) if lock else lock_hash()) else {})
-

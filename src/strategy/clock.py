@@ -18,6 +18,7 @@ class SessionClock:
         self._timeframe = timeframe
         self._auto_close = auto_close
         self._readings: dict[int, Clock] = {}
+        self._latest: tuple[int, Clock] = (-1, (0.0, 0.0, 0.0))
 
     def readings(self, ends: Stamps) -> Floats:
         """Return the readings at `ends` (int64, n): float64 (n, 3), the columns of `Clock`."""
@@ -36,6 +37,10 @@ class SessionClock:
 
     def at(self, stamp: int) -> Clock:
         """Return (in session, minute of the session, past the auto-close) at the bar ending at `stamp`."""
-        if stamp not in self._readings:
-            self.prepare(np.array([stamp], dtype=np.int64))
-        return self._readings[stamp]
+        known = self._readings.get(stamp)
+        if known is not None:
+            return known
+        if self._latest[0] != stamp:
+            row = self.readings(np.array([stamp], dtype=np.int64))[0].tolist()
+            self._latest = (stamp, (row[0], row[1], row[2]))
+        return self._latest[1]

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import asdict
 from typing import Any, ClassVar
 
 import backtrader as bt
@@ -93,7 +92,7 @@ class ParityStrategy(bt.Strategy):
         return LaneState(
             account=account,
             waiting=self.broker.waiting(self._feed),
-            trade=asdict(self._trade) if self._trade else None,
+            trade=self._trade.fields if self._trade else None,
             bars_held=self._seen - self._entry_bar + 1 if account[POSITION] != FLAT else 0,
         )
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Protocol
+from dataclasses import dataclass, field, fields
+from typing import Any, Protocol
 
 from lockstep.market.bars import Floats
 
@@ -48,6 +48,14 @@ class TradeRecord:
     exit_price: float = float("nan")
     exit_reason: str = ""
     bars_held: int = 0
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """Every field by name; `TradeRecord(**fields)` makes the same record."""
+        return {name: getattr(self, name) for name in _TRADE_FIELDS}
+
+
+_TRADE_FIELDS = tuple(field.name for field in fields(TradeRecord))
 
 
 class Recorder(Protocol):
