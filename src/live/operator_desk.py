@@ -1,0 +1,104 @@
+"""What an operator's command has to know: configuration, newest epoch, mailbox, whether an engine runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lockstep.errors import LiveError
+from lockstep.live.config import LiveConfig
+from lockstep.live.journal import Journal
+from lockstep.live.journal.continuation import Position, positions_of
+from lockstep.live.journal.lock import held
+from lockstep.live.messages import Epoch, Event
+from lockstep.live.operator import Command, FillCommand, Mailbox, waiting
+from lockstep.live.orders import OrderStep, Standing, last_steps
+
+ConfigPath = Annotated[
+    Path, typer.Option("--config", envvar="LOCKSTEP_CONFIG", help="The engine's configuration.")
+]
+DEFAULT_CONFIG = Path("configs/live.yml")
+
+
+@dataclass(frozen=True, kw_only=True)
+class OperatorDesk:
+    """A desk as its files show it; it is only read.
+
+    events      of the newest epoch, oldest first; rollout   `rollout` events of all epochs
+    positions   by symbol, where each stands at its newest decision
+    posted      commands that the engine has not taken yet, with their names
+    running     whether a process writes the journal
+    """
+
+    config: LiveConfig
+    epochs: tuple[Epoch, ...]
+    events: tuple[Event, ...]
+    rollout: tuple[Event, ...]
+    positions: Mapping[str, Position]
+    posted: tuple[tuple[str, Command], ...]
+    running: bool
+
+    @classmethod
+    def read(cls, path: Path) -> OperatorDesk:
+        """Read the desk of a configuration; JournalError or ConfigError where there is none."""
+        config = LiveConfig.load(path)
+        with Journal.open(config.journal, readonly=True) as journal:
+            epochs = journal.epochs()
+            if not epochs:
+                raise LiveError(f"journal {config.journal}: it has no epoch yet; start the engine first")
+            first = journal.first_entry(epochs[-1].number)
+            positions = positions_of(journal, epochs[-1], first)
+            events = tuple(journal.events())
+        return cls(
+            config=config,
+            epochs=epochs,
+            events=tuple(event for event in events if event.sequence >= first),
+            rollout=tuple(event for event in events if event.kind == "rollout"),
+            positions=positions,
+            posted=tuple(waiting(config.mailbox)),
+            running=held(config.journal),
+        )
+
+    @property
+    def epoch(self) -> Epoch:
+        """The newest epoch."""
+        return self.epochs[-1]
+
+    @property
+    def orders(self) -> dict[str, OrderStep]:
+        """Where each order of the epoch stands that left the house."""
+        return last_steps(self.events)
+
+    def standing(self, symbol: str) -> Standing:
+        """Return what an account expects, reports in the mailbox included; LiveError for a foreign symbol."""
+        traded = [each.symbol for each in self.config.instruments]
+        if symbol not in traded:
+            raise LiveError(f"symbol {symbol}: is not traded by this desk; it trades {', '.join(traded)}")
+        standing = Standing(symbol=symbol)
+        if symbol in self.positions:
+            _, _, state = at = self.positions[symbol]
+            since = [event for event in self.events if event.sequence > at.sequence]
+            standing = Standing.of(symbol, state, since)
+        for fill in self.posted_fills(symbol):
+            standing = standing.after(fill)
+        return standing
+
+    def posted_fills(self, symbol: str) -> list[FillCommand]:
+        """Return the reported fills of a symbol that the engine has not taken yet."""
+        commands = (command for _, command in self.posted)
+        return [each for each in commands if isinstance(each, FillCommand) and each.symbol == symbol]
+
+    def post(self, command: Command, name: str) -> None:
+        """Leave a command for the engine."""
+        Mailbox(self.config.mailbox).post(command, name=name)
+
+    @property
+    def taken(self) -> str:
+        """The sentence that says when a posted command is carried out."""
+        if self.running:
+            return "an engine is running and takes it within seconds, at the latest after the present bar"
+        return "NO ENGINE IS RUNNING: it waits in the mailbox for the next start"
