@@ -1,0 +1,257 @@
+"""The parity certificate: it holds on the real engine, and every planted fault is caught and named.
+
+Faults are planted in a copy of the sources that only the live engine's process imports; research runs on the
+true ones. Row numbers are those of `docs/parity.md`.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from certify.certificate import Certificate, write_certificate
+from certify.command import keep
+from certify.live_run import Replay, run_live
+from certify.page import certificate_html
+from certify.run import Request, certify
+from lockstep.errors import ParityError
+from lockstep.market.timeframe import DAILY
+from lockstep.models.errors import EvidenceMissing
+from lockstep.models.manifest import TrainingRecord
+from lockstep.models.store import ModelStore, load_bundle
+from lockstep.monitoring import parity
+from lockstep.monitoring.parity import Comparison, compare
+from research.backtest import Span, run_backtest
+from research.steps import steps_of
+from research.utils.data_loader import load_history
+from support import desks
+
+ROOT = Path(__file__).resolve().parents[2]
+START, END = "2016-01-04", "2016-12-30"
+NOW = datetime(2026, 1, 5, tzinfo=UTC)
+RECORD = TrainingRecord(code_hash="0", config={}, data_hashes={}, seed=0, python="3", versions={})
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> ModelStore:
+    """Two versions of COMP and one of SPX, none of them in production."""
+    found = ModelStore(tmp_path_factory.mktemp("store"))
+    for symbol, seed in (("COMP", 0), ("COMP", 5), ("SPX", 1)):
+        bundle = desks.bundle(symbol, seed=seed, threshold=0.45)
+        found.register(bundle, record=RECORD, by="test", now=NOW)
+    return found
+
+
+@pytest.fixture(scope="module")
+def issued(store: ModelStore) -> list[Certificate]:
+    request = Request(
+        versions={"COMP": "v1", "SPX": "v1"}, store=store, start=START, end=END, restarts=2, seed=3
+    )
+    return certify(request, now=NOW)
+
+
+def test_research_sweep_and_a_killed_live_engine_agree(issued: list[Certificate]) -> None:
+    for certificate in issued:
+        assert certificate.first == ""
+        assert certificate.passed
+        assert len(certificate.killed_after) == 2
+        swept, lived = certificate.parts
+        assert (lived.bars, swept.bars) == (252, 252)
+        assert lived.values == 252 * 4
+        assert min(lived.probabilities, lived.fills, lived.orders) > 50
+        assert certificate.sentence.endswith("0 differences")
+
+
+def test_a_certificate_is_written_shown_and_attached(
+    issued: list[Certificate], store: ModelStore, tmp_path: Path
+) -> None:
+    certificate = issued[0]
+    page = keep(certificate, tmp_path, store, by="test", now=NOW)
+    assert "Parity holds" in page.read_text()
+    assert write_certificate(certificate, tmp_path).name == f"{certificate.name}.json"
+    with pytest.raises(EvidenceMissing, match=r"validation: there is none; provide") as refusal:
+        store.promote("COMP", "v1", by="test", now=NOW)
+    assert "certificate" not in str(refusal.value)
+    with pytest.raises(EvidenceMissing, match="certificate: expired"):
+        store.promote("COMP", "v1", by="test", now=certificate.expires)
+
+
+def test_a_certificate_of_other_code_does_not_count(
+    issued: list[Certificate], store: ModelStore, tmp_path: Path
+) -> None:
+    other = issued[1].model_copy(update={"hashes": {**issued[1].hashes, "code": "f" * 64}})
+    keep(other, tmp_path, store, by="test", now=NOW)
+    with pytest.raises(EvidenceMissing, match="certificate: was gathered with another code"):
+        store.promote("SPX", "v1", by="test", now=NOW)
+
+
+def test_the_hash_does_not_depend_on_the_date(issued: list[Certificate]) -> None:
+    later = issued[0].model_copy(update={"issued": NOW.replace(year=2027)})
+    assert later.digest == issued[0].digest
+    assert certificate_html(later) != certificate_html(issued[0])
+
+
+def test_nothing_compared_is_nothing_certified(issued: list[Certificate]) -> None:
+    empty = issued[0].parts[1].model_copy(update={"fills": 0})
+    assert not issued[0].model_copy(update={"parts": (issued[0].parts[0], empty)}).passed
+    assert not issued[0].model_copy(update={"parts": ()}).passed
+
+
+def test_the_first_difference_is_shown(issued: list[Certificate]) -> None:
+    part = issued[0].parts[1].model_copy(update={"different": 3, "kind": parity.COST, "first": "fill <b>"})
+    failed = issued[0].model_copy(update={"parts": (issued[0].parts[0], part)})
+    assert not failed.passed
+    assert failed.first == "fill <b>"
+    page = certificate_html(failed)
+    assert "Parity does not hold" in page
+    assert "fill &lt;b&gt;" in page
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fault:
+    """`old` becomes `new` in `file` of the live engine; `kind` is what the comparison must call it."""
+
+    row: str
+    file: str
+    old: str
+    new: str
+    kind: str
+
+
+FAULTS = [
+    Fault(
+        row="1 the vector is that of the bar before",
+        file="src/features/streaming.py",
+        old="        self._vector = self.plan.multiply(terms)\n",
+        new="        fresh = self.plan.multiply(terms)\n"
+        "        self._vector, self._late = getattr(self, '_late', fresh).copy(), fresh\n",
+        kind=parity.FEATURE_CODE,
+    ),
+    Fault(
+        row="4 values are rounded live",
+        file="src/features/streaming.py",
+        old="        self._vector = self.plan.multiply(terms)\n",
+        new="        self._vector = np.round(self.plan.multiply(terms), 12)\n",
+        kind=parity.FEATURE_CODE,
+    ),
+    Fault(
+        row="9 a bar is rounded on its way",
+        file="src/live/feeds/replay.py",
+        old="yield Arrival(key, bar_set.stamp, values, bar_set.stamp, origin)",
+        new="yield Arrival(key, bar_set.stamp, tuple(round(v, 1) for v in values), bar_set.stamp, origin)",
+        kind=parity.BAR,
+    ),
+    Fault(
+        row="13 slippage on one side only",
+        file="src/strategy/matching.py",
+        old="else reference - costs[SLIPPAGE]",
+        new="else reference",
+        kind=parity.COST,
+    ),
+    Fault(
+        row="15 the veto is ignored",
+        file="src/strategy/ibs_decision.py",
+        old="if not probability >= rules[THRESHOLD]:",
+        new="if probability > 1.0:",
+        kind=parity.DECISION_CODE,
+    ),
+    Fault(
+        row="24 windows lack a bar at the start",
+        file="src/live/bars.py",
+        old="found = warm_up(kept, settled.bars, {}, until=until)",
+        new="found = warm_up(dict.fromkeys(kept, 9), settled.bars, {}, until=until)",
+        kind=parity.WARM_UP,
+    ),
+    Fault(
+        row="34 a probability differs in its last bit",
+        file="src/strategy/veto.py",
+        old="return float(answer[0, 1])",
+        new="return float(answer[0, 1]) * (1.0 - 2.0**-52)",
+        kind=parity.BUNDLE,
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the package that can be imported in place of the installed one."""
+    root = tmp_path_factory.mktemp("faulty")
+    for folder in ("src", "configs"):
+        shutil.copytree(ROOT / folder, root / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    (root / "packages").mkdir()
+    (root / "packages" / "lockstep").symlink_to(root / "src", target_is_directory=True)
+    return root
+
+
+def live_steps(store: ModelStore, folder: Path, environment: dict[str, str] | None) -> list[parity.Step]:
+    bundle = load_bundle("COMP", "v1", store=store)
+    ready = ModelStore(folder / "store")
+    ready.fetch(store, "COMP", "v1", by="test", now=NOW)
+    ready.promote("COMP", "v1", by="test", now=NOW, reason="test", force=True)
+    replay = Replay(start=START, end=END)
+    run = run_live({"COMP": bundle}, replay, folder, store=ready.folder, environment=environment)
+    return run.steps("COMP", "1d")
+
+
+@pytest.fixture(scope="module")
+def research(store: ModelStore) -> list[parity.Step]:
+    model = desks.Model.of(load_bundle("COMP", "v1", store=store))
+    history = load_history("COMP", timeframe=DAILY, context=tuple(model.needs(desks.load_markets())))
+    return steps_of(
+        run_backtest(model.config, history, "COMP", span=Span(start=START, end=END), veto=model.veto)
+    )
+
+
+def compared(store: ModelStore, research: list[parity.Step], folder: Path, copy: Path | None) -> Comparison:
+    folder.mkdir(exist_ok=True)
+    environment = None
+    if copy is not None:
+        environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("COV_")},
+            "PYTHONPATH": str(copy / "packages"),
+        }
+    ids = desks.Model.of(load_bundle("COMP", "v1", store=store)).plan.ids
+    return compare(research, live_steps(store, folder, environment), ids)
+
+
+def test_without_a_fault_the_copy_agrees(
+    store: ModelStore, research: list[parity.Step], copy: Path, tmp_path: Path
+) -> None:
+    assert compared(store, research, tmp_path, copy).different == 0
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.row)
+def test_a_fault_in_the_live_engine_is_caught_and_named(
+    store: ModelStore, research: list[parity.Step], copy: Path, tmp_path: Path, fault: Fault
+) -> None:
+    path = copy / fault.file
+    text = path.read_text(encoding="utf-8")
+    assert text.count(fault.old) == 1
+    path.write_text(text.replace(fault.old, fault.new), encoding="utf-8")
+    try:
+        found = compared(store, research, tmp_path, copy)
+    finally:
+        path.write_text(text, encoding="utf-8")
+    assert found.first is not None
+    assert found.first.kind == fault.kind, found.first
+
+
+def test_an_engine_that_refuses_is_no_certificate(
+    store: ModelStore, research: list[parity.Step], copy: Path, tmp_path: Path
+) -> None:
+    """Row 4, an earlier guard: a feature with another constant is refused when the bundle is loaded."""
+    path = copy / "src/features/recursions.py"
+    text = path.read_text(encoding="utf-8")
+    changed = text.replace("100.0", "101.0", 1)
+    assert changed != text
+    path.write_text(changed, encoding="utf-8")
+    try:
+        with pytest.raises(ParityError, match="feature rsi_2 has other values"):
+            compared(store, research, tmp_path, copy)
+    finally:
+        path.write_text(text, encoding="utf-8")
