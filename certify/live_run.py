@@ -89,11 +89,29 @@ def run_live(
     """
     settings = folder / "live.yml"
     settings.write_text(yaml.safe_dump(_settings(bundles, replay, folder, store)), encoding="utf-8")
+    killed = run_killed(settings, folder / "live.db", folder, kill_after, environment)
+    with Journal.open(folder / "live.db", readonly=True) as journal:
+        sets = tuple(row for row in journal.entries(1) if isinstance(row, SetRecord))
+    return LiveRun(sets=sets, killed_after=killed)
+
+
+def run_killed(
+    settings: Path,
+    journal: Path,
+    folder: Path,
+    kill_after: Sequence[int],
+    environment: Mapping[str, str] | None = None,
+) -> tuple[int, ...]:
+    """Run `run_live.py` on a configuration, SIGKILL it after so many bar sets each, and let it end.
+
+    Returns after how many sets it was killed: some more than asked, since it does not wait for that. Logs go
+    to `folder`. ParityError where the engine ends with an error.
+    """
     killed = []
     for count in (*kill_after, None):
         process = _start(settings, folder, environment)
         try:
-            reached = _kill_at(process, folder / "live.db", count)
+            reached = _kill_at(process, journal, count)
         finally:
             process.kill()
             process.wait()
@@ -101,9 +119,7 @@ def run_live(
             _require_success(process, folder)
             break
         killed.append(reached)
-    with Journal.open(folder / "live.db", readonly=True) as journal:
-        sets = tuple(row for row in journal.entries(1) if isinstance(row, SetRecord))
-    return LiveRun(sets=sets, killed_after=tuple(killed))
+    return tuple(killed)
 
 
 def _settings(bundles: Mapping[str, Bundle], replay: Replay, folder: Path, store: Path) -> dict[str, object]:

@@ -23,10 +23,11 @@ def print_recorded(console: Console, report: RecordedReport) -> None:
     console.print(_features(report), _series(report), _decisions(report))
     if report.residuals:
         console.print(_fills(report))
-    for each in (*report.features, *report.decisions):
-        if each.first:
-            name = getattr(each, "feature", "") or getattr(each, "symbol", "")
-            console.print(f"  {name} {each.first}", soft_wrap=True, highlight=False, markup=False)
+    firsts = {each.feature: each.first for each in report.features}
+    firsts |= {each.symbol: each.first for each in report.decisions}
+    for name, first in firsts.items():
+        if first:
+            console.print(f"  {name} {first}", soft_wrap=True, highlight=False, markup=False)
 
 
 def _table(title: str, first: str, *others: str) -> Table:

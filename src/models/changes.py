@@ -36,14 +36,15 @@ class Change(BaseModel):
     differences: tuple[Difference, ...] = ()
 
     def lines(self) -> Iterator[str]:
-        """Yield the change as text: what was done, then each difference."""
+        """Yield the change as text: what was done, then each difference to what was in production."""
         done = {"promote": "promoted", "rollback": "rolled back", "retire": "retired"}
         yield (
             f"{self.symbol} {self.name}: {done.get(self.action, self.action)} {self.version}; production "
             f"{self.before or 'none'} -> {self.after or 'none'}"
         )
         yield from (f"  forced, although {fault}" for fault in self.overruled)
-        yield from (f"  {each.what}: {each.before} -> {each.after}" for each in self.differences)
+        if self.before is not None:
+            yield from (f"  {each.what}: {each.before} -> {each.after}" for each in self.differences)
 
 
 def differences(before: VersionEntry | None, after: VersionEntry | None) -> tuple[Difference, ...]:

@@ -16,14 +16,30 @@ TUTORIAL = NOTEBOOKS / "01_from_bars_to_backtest.ipynb"
 TIMEOUT = 300
 
 
-@pytest.fixture(scope="module")
-def executed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Path]:
-    """Return the tutorial after a run, and the folder it ran in."""
-    folder = tmp_path_factory.mktemp("notebook")
-    notebook = nbformat.read(TUTORIAL, as_version=4)
+def run(path: Path, folder: Path) -> tuple[Any, Path]:
+    """Return a notebook after a run in `folder`."""
+    notebook = nbformat.read(path, as_version=4)
     resources = {"metadata": {"path": str(folder)}}
     nbclient.NotebookClient(notebook, timeout=TIMEOUT, kernel_name="python3", resources=resources).execute()
     return notebook, folder
+
+
+@pytest.fixture(scope="module")
+def executed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Path]:
+    """Return the tutorial after a run, and the folder it ran in."""
+    return run(TUTORIAL, tmp_path_factory.mktemp("notebook"))
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Path]:
+    """Return the notebook about training after a run."""
+    return run(NOTEBOOKS / "02_train_and_promote.ipynb", tmp_path_factory.mktemp("trained"))
+
+
+@pytest.fixture(scope="module")
+def lived(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Path]:
+    """Return the notebook about the live engine after a run."""
+    return run(NOTEBOOKS / "03_live_and_parity.ipynb", tmp_path_factory.mktemp("lived"))
 
 
 def outputs(executed: tuple[Any, Path], source: str) -> list[Any]:
@@ -89,3 +105,26 @@ def test_the_run_folder_is_there_and_looked_not_ahead(executed: tuple[Any, Path]
     assert run.name.startswith("COMP-tutorial-")
     assert (run / "tearsheet.html").stat().st_size > 1_000_000
     assert set(text(executed, "folder.iterdir").split()) >= {path.name for path in run.iterdir()}
+
+
+def test_a_model_is_trained_judged_promoted_and_rolled_back(trained: tuple[Any, Path]) -> None:
+    assert "1007 samples, 639 of them taken" in text(trained, "build_dataset(config")
+    assert "golden vectors come out again" in text(trained, "store.register(trained")
+    assert "not the registered file" in text(trained, "content[-1] ^ 1")
+    assert "deflated Sharpe   False" in text(trained, "validate_version(").replace("\n", " ")
+    refused = text(trained, 'reason="notebook"')
+    assert "cannot be promoted: validation: was not passed; certificate: there is none" in refused
+    history = text(trained, "store.rollback")
+    assert "rolled back v1; production v2 -> v1" in history
+    assert history.count("promote ") >= 2
+
+
+def test_the_live_engine_is_killed_and_agrees_with_research(lived: tuple[Any, Path]) -> None:
+    assert "252 bar sets, killed after" in text(lived, "live = run_live")
+    assert "2 starts; the last one replayed" in text(lived, "journal.verify()")
+    assert "findings: []" in text(lived, "journal.verify()")
+    assert "0 differences" in text(lived, "research = run_backtest")
+    assert "rsi_2" in text(lived, "np.nextafter")
+    certified = text(lived, "certify(")
+    assert "0 differences" in certified
+    assert "passed | killed after" in certified

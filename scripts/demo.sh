@@ -1,0 +1,42 @@
+#!/bin/sh
+# The main job on real bars, from backtest to a live engine that is killed, in a store of the demo's own:
+# backtest, train, validate, certify, promote, trade on paper. Verdicts are printed as they are.
+set -eu
+cd "$(dirname "$0")/.."
+python=.venv/bin/python
+out=results/demo
+rm -rf "$out"
+mkdir -p "$out"
+LOCKSTEP_DB="sqlite:///$PWD/$out/experiments.db"
+LOCKSTEP_MODEL_STORE="$PWD/$out/store"
+export LOCKSTEP_DB LOCKSTEP_MODEL_STORE
+
+say() { printf '\n== %s\n' "$*"; }
+
+say "Backtest the IBS strategy"
+"$python" -m research.backtest_runner --symbol COMP --out "$out"
+"$python" -m research.backtest_runner --symbol SPX --start 2008-01-02 --out "$out"
+
+for symbol in COMP SPX; do
+    say "Train a veto for $symbol (a small search)"
+    "$python" scripts/train_model.py --config "configs/demo/$symbol.yml" --out "$out/training" --by demo
+    say "Validate it"
+    "$python" scripts/validate_model.py "$symbol" --version v1 --run-dir "$(echo "$out"/training/"$symbol"-*)" ||
+        echo "The verdict stands: this model does not pass."
+done
+
+say "Certify parity: research, sweep and a live engine that is killed on the way"
+"$python" scripts/check_parity.py --symbol COMP,SPX --version v1 --start 2016-01-04 --restarts 1 --by demo
+
+for symbol in COMP SPX; do
+    say "Promote $symbol v1"
+    "$python" scripts/promote_model.py "$symbol" v1 --by demo || {
+        echo "Refused, as it should be. The demo goes on in a store of its own, by force, which is recorded:"
+        "$python" scripts/promote_model.py "$symbol" v1 --by demo --force --reason demo
+    }
+done
+
+say "Trade the promoted models on paper: 2018, bar by bar, killed after half of it and started again"
+"$python" -m certify.paper_demo configs/demo/live.yml "$out/live" --kill-after 120
+"$python" scripts/status.py --file "$out/live/status.json" || true
+"$python" scripts/check_parity.py --journal "$out/live/paper.db"
