@@ -15,9 +15,8 @@ help:  ## say what there is
 	PYTHON=$(PYTHON) scripts/environment.sh requirements-dev.lock
 	@touch $@
 
-demo: .venv/.core  ## backtest the IBS strategy on real daily bars and leave a tear sheet
-	$(BIN)/python -m research.backtest_runner --symbol COMP --out results/demo
-	$(BIN)/python -m research.backtest_runner --symbol SPX --start 2008-01-02 --out results/demo
+demo: .venv/.core  ## backtest, train, validate, certify, promote and trade on paper, on real daily bars
+	scripts/demo.sh
 
 test: .venv/.dev  ## run every test, with branch coverage
 	PATH="$(CURDIR)/$(BIN):$$PATH" scripts/run_tests.sh
@@ -27,7 +26,7 @@ check: .venv/.dev lint test  ## what CI runs
 lint: .venv/.dev  ## style, types and the import ladder
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy -p lockstep -p research
+	$(BIN)/mypy -p lockstep -p research -p certify
 	$(BIN)/lint-imports
 
 bench: .venv/.dev  ## measure speed and memory, as ratios in one run

@@ -31,10 +31,8 @@ def rebuild(
     console = Console(soft_wrap=True, highlight=False)
     for sentence in (*found.differences, *found.remarks):
         console.print(sentence)
-    same = found.sha256 == entry.sha256
-    verdict = "the same" if same else "another one" if found.sha256 else "cannot be the same, not trained"
-    console.print(f"{symbol} {version}: {entry.sha256} was registered; {verdict} {found.sha256}".rstrip())
-    raise typer.Exit(0 if same else 1)
+    console.print(f"{symbol} {version}: {found.verdict(entry.sha256)}")
+    raise typer.Exit(0 if found.sha256 == entry.sha256 else 1)
 
 
 if __name__ == "__main__":

@@ -64,6 +64,7 @@ class TrainingOutcome:
     steps          the final search over `development`; the best has `parameters` and `threshold`
     pipeline       fitted on all of `development` with `parameters`
     selected       ids that its feature selection kept; all of them still enter the pipeline, in dataset order
+    failed         how many search steps failed for numerical reasons, outer windows included
     """
 
     config: TrainingConfig
@@ -77,6 +78,7 @@ class TrainingOutcome:
     selected: tuple[str, ...]
     pipeline: Any
     seed: int
+    failed: int = 0
 
     @property
     def best(self) -> SearchStep:

@@ -80,9 +80,9 @@ class OperatorDesk:
             raise LiveError(f"symbol {symbol}: is not traded by this desk; it trades {', '.join(traded)}")
         standing = Standing(symbol=symbol)
         if symbol in self.positions:
-            _, _, state = at = self.positions[symbol]
-            since = [event for event in self.events if event.sequence > at.sequence]
-            standing = Standing.of(symbol, state, since)
+            newest = self.positions[symbol]
+            since = [event for event in self.events if event.sequence > newest.sequence]
+            standing = Standing.of(symbol, newest.state, since)
         for fill in self.posted_fills(symbol):
             standing = standing.after(fill)
         return standing

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json as json_
 import time as clock
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -14,7 +15,7 @@ from lockstep.errors import LiveError
 from lockstep.live.journal.report import iso
 from lockstep.live.operator import FillCommand, ResolveCommand
 from lockstep.live.operator_desk import DEFAULT_CONFIG, ConfigPath, OperatorDesk
-from lockstep.live.orders import UNKNOWN, OrderName, require_unknown
+from lockstep.live.orders import UNKNOWN, OrderName, OrderStep, Standing, require_unknown
 from lockstep.live.statement import utc_nanoseconds
 from lockstep.market.validation import validated
 from lockstep.strategy.matching import QUANTITY
@@ -54,7 +55,8 @@ def show(
     for order in told["orders"]:
         typer.echo(f"{order['state']:<13} {order['order_id']}  {order['detail']}".rstrip())
     for each in told["positions"]:
-        typer.echo(f"{'position':<13} {each['symbol']} {each['position']:+g} {each['protected']}".rstrip())
+        held = "" if each["position"] is None else f"{each['position']:+g}"
+        typer.echo(f"{'position':<13} {each['symbol']} {held} {each['note']}".rstrip())
     for name in told["posted"]:
         typer.echo(f"{'in mailbox':<13} {name}")
     if not told["orders"]:
@@ -72,9 +74,7 @@ def resolve(
     desk = OperatorDesk.read(config)
     require_unknown(desk.orders, order_id)
     if not reason.strip():
-        raise LiveError(
-            f"order {order_id}: a reason is missing; say where its outcome was seen, and who looked"
-        )
+        raise LiveError(f"order {order_id}: no reason; say where its outcome was seen, and who looked")
     name = f"resolve-{order_id}"
     if name in dict(desk.posted):
         raise LiveError(f"order {order_id}: its resolution is in the mailbox already; {desk.taken}")
@@ -142,35 +142,39 @@ def _known(desk: OperatorDesk, fill: FillCommand) -> bool:
 
 def listing(desk: OperatorDesk, *, every: bool) -> dict[str, Any]:
     """Return the orders, positions and posted commands of a desk as plain JSON, UNKNOWN orders first."""
-    steps, standings = desk.orders, [desk.standing(each.symbol) for each in desk.config.instruments]
-    orders = [
+    steps = desk.orders
+    orders: list[dict[str, str]] = [
         {"order_id": order_id, "state": _spelled(step.state), "since": iso(step.since), "detail": step.detail}
         for order_id, step in steps.items()
         if every or step.state not in _SETTLED
     ]
-    for each in standings:
-        if each.waiting is not None and each.waiting.order_id not in steps:
-            detail = f"{each.waiting.terms[QUANTITY]:+g} contracts, has not left yet"
-            since = iso(each.waiting.decision)
-            orders.append(
-                {"order_id": each.waiting.order_id, "state": "waiting", "since": since, "detail": detail}
-            )
+    positions: list[dict[str, Any]] = []
+    for symbol in (each.symbol for each in desk.config.instruments):
+        try:
+            standing = desk.standing(symbol)
+        except LiveError as error:
+            positions.append({"symbol": symbol, "position": None, "note": f"unclear: {error}"})
+            continue
+        orders += _waiting(standing, steps)
+        if standing.position:
+            note = " and ".join(sorted(standing.protective))
+            positions.append({"symbol": symbol, "position": standing.position, "note": note})
     return {
         "epoch": desk.epoch.number,
         "mode": desk.epoch.mode,
         "engine": "is running" if desk.running else "is not running",
         "orders": sorted(orders, key=lambda order: order["state"] != UNKNOWN.upper()),
-        "positions": [
-            {
-                "symbol": each.symbol,
-                "position": each.position,
-                "protected": " and ".join(sorted(each.protective)),
-            }
-            for each in standings
-            if each.position
-        ],
+        "positions": positions,
         "posted": [name for name, _ in desk.posted],
     }
+
+
+def _waiting(standing: Standing, steps: Mapping[str, OrderStep]) -> list[dict[str, str]]:
+    order = standing.waiting
+    if order is None or order.order_id in steps:
+        return []
+    detail = f"{order.terms[QUANTITY]:+g} contracts, has not left yet"
+    return [{"order_id": order.order_id, "state": "waiting", "since": iso(order.decision), "detail": detail}]
 
 
 def _spelled(state: str) -> str:

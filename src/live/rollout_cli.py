@@ -45,9 +45,8 @@ def show(
     for name in ("stage", "day", "next", "watch"):
         typer.echo(f"{name:<6} {told[name]}")
     for step in told["steps"]:
-        typer.echo(
-            f"step   {step['time']} to stage {step['stage']}: {step['reason']} {step['comparison'][:12]}"
-        )
+        evidence = step["comparison"][:12] or "no comparison"
+        typer.echo(f"step   {step['time']} to stage {step['stage']}: {step['reason']} ({evidence})")
 
 
 @app.command()
@@ -86,9 +85,8 @@ def post(desk: OperatorDesk, step: Step) -> None:
     if any(isinstance(command, RolloutCommand) for _, command in desk.posted):
         raise LiveError("roll-out: a step waits in the mailbox already; start the engine, or wait for it")
     stages = desk.config.rollout.stages
-    present, target = (
-        stages[each] for each in (rollout.stage(desk.config.rollout, steps_of(desk))[0], step.stage)
-    )
+    _, present = rollout.stage(desk.config.rollout, steps_of(desk))
+    target = stages[step.stage]
     # A running engine in mode live takes the fraction at once and the mode at its next start: a step back to
     # shadow must not send the whole size until then.
     fraction = min(target.fraction, present.fraction) if target.mode == "shadow" else target.fraction

@@ -19,6 +19,7 @@ from lockstep.live.operator import FillCommand
 from lockstep.market.validation import validated
 
 _EPOCH, _MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
+_LATEST = 2**63 - 1
 COLUMNS = ("fill_id", "order_id", "symbol", "order", "quantity", "price", "commission", "time")
 
 
@@ -73,7 +74,10 @@ def utc_nanoseconds(time: str, where: str) -> int:
         raise LiveError(f"{where}: time {time!r}: {error}; write it like 2026-03-06T14:10:03Z") from error
     if moment.tzinfo is None:
         raise LiveError(f"{where}: time {time}: has no offset; write it like +00:00")
-    return (moment - _EPOCH) // _MICROSECOND * 1_000
+    found = (moment - _EPOCH) // _MICROSECOND * 1_000
+    if abs(found) > _LATEST:
+        raise LiveError(f"{where}: time {time}: is centuries away; check the year")
+    return found
 
 
 def reported_ids(events: Iterable[Event]) -> set[str]:

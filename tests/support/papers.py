@@ -4,16 +4,28 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import yaml
 
-from lockstep.models.store import ModelStore
+from lockstep.live.desk import Model
+from lockstep.live.journal import Journal
+from lockstep.live.messages import SetRecord, Values
+from lockstep.market.bars import BAR_COLUMNS
+from lockstep.market.history import History, SeriesKey
+from lockstep.market.timeframe import DAILY
+from lockstep.models.store import ModelStore, load_bundle
 from support import desks
 from support.models import RECORD
 
 ROOT = Path(__file__).resolve().parents[2]
+WARM, SETS = 400, 120
+COMP, SPX = SeriesKey("COMP", DAILY), SeriesKey("SPX", DAILY)
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 START, END = "2016-01-04", "2016-03-31"
 
@@ -59,3 +71,72 @@ def run(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run a script of the project."""
     command = [sys.executable, str(ROOT / "scripts" / script), *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+
+
+def models(found: ModelStore) -> list[Model]:
+    """Return every version of COMP in a store, ready to trade."""
+    versions = found.manifest().model("COMP").versions
+    return [Model.of(load_bundle("COMP", version, store=found)) for version in versions]
+
+
+def traded(
+    folder: Path,
+    model: Model,
+    bars: History | None = None,
+    *,
+    name: str = "paper.db",
+    mode: str = "paper",
+    outside: Callable[[Journal], desks.FakeOutside] | None = None,
+    others: Sequence[Model] = (),
+    **setup: Any,
+) -> Path:
+    """Run a desk of COMP over `bars` (the embedded ones by default) into a journal, or go on with it.
+
+    others   models of further instruments of the same desk
+    """
+    given, desk = bars or desks.history(WARM + SETS), {each.bundle.symbol: each for each in (model, *others)}
+    path = folder / name
+    with Journal.open(path) as journal:
+        epoch = journal.newest_epoch()
+        if epoch is None:
+            epoch = desks.first_epoch(desk, given, WARM, mode=mode)
+            journal.begin_epoch(epoch)
+        world = outside(journal) if outside else None
+        desks.engine(folder, desk, journal, given, warm=WARM, epoch=epoch, outside=world, **setup).run()
+    return path
+
+
+def altered(key: SeriesKey, row: int, change: Callable[[Values], Values] | None) -> History:
+    """Return the bars of the desk with one bar of a series changed, or never delivered."""
+    bars = desks.history(WARM + SETS)
+    series = bars.bars[key]
+    rows = [values for _, values in desks.kept(bars, key)]
+    ends = series.end.tolist()
+    if change is None:
+        del rows[row], ends[row]
+    else:
+        rows[row] = change(rows[row])
+    columns = {
+        name: np.array(values) for name, values in zip(BAR_COLUMNS, zip(*rows, strict=True), strict=True)
+    }
+    spoilt = replace(series, end=np.array(ends, dtype=np.int64), **columns)
+    return replace(bars, bars={**bars.bars, key: spoilt})
+
+
+def rewritten(path: Path, target: Path, change: Callable[[SetRecord], SetRecord]) -> Path:
+    """Write a journal of one epoch anew, every bar set changed by `change`: what a faulty engine leaves."""
+    with Journal.open(path, readonly=True) as found, Journal.open(target) as journal:
+        (epoch,) = found.epochs()
+        journal.begin_epoch(epoch)
+        for entry in found.entries(epoch.number):
+            if isinstance(entry, SetRecord):
+                journal.append_set(change(entry))
+            else:
+                journal.append(entry)
+    return target
+
+
+def with_lane(record: SetRecord, **changes: Any) -> SetRecord:
+    """Return a bar set whose one lane is changed."""
+    (lane,) = record.lanes
+    return replace(record, lanes=(replace(lane, **changes),))

@@ -14,6 +14,7 @@ from lockstep.live.hashes import live_hashes
 from lockstep.live.journal.continuation import continued
 from lockstep.live.journal.journal import Journal
 from lockstep.live.journal.report import print_summary, summary
+from lockstep.live.messages import Mode
 
 DAMAGED = 1
 
@@ -64,9 +65,11 @@ def new_epoch(
     journal: At,
     reason: Annotated[str, typer.Option(help="What was changed, and why.")],
     config: Annotated[Path, typer.Option(help="The engine's configuration.")] = Path("configs/live.yml"),
+    mode: Annotated[Mode | None, typer.Option(help="Another mode, from flat; none: the same.")] = None,
 ) -> None:
     """Go on with changed code or configuration from the recorded accounts, orders and windows."""
     with Journal.open(journal) as opened:
-        epoch = continued(opened, reason=reason, now=time.time_ns(), hashes=live_hashes(config))
+        hashes = live_hashes(config)
+        epoch = continued(opened, reason=reason, now=time.time_ns(), hashes=hashes, mode=mode)
         number = opened.begin_epoch(epoch)
     typer.echo(f"epoch {number}: {reason}")

@@ -9,7 +9,8 @@ from lockstep.errors import JournalError
 from lockstep.live.journal.reader import JournalReader
 from lockstep.live.journal.rows import read_state
 from lockstep.live.journal.schema import COLUMNS
-from lockstep.live.messages import Epoch, Event, LaneState
+from lockstep.live.messages import Epoch, Event, LaneState, Mode
+from lockstep.strategy.matching import POSITION
 
 _SETTLED = ("acknowledged", "rejected", "resolved")
 _MOVES_AN_ACCOUNT = ("fill", "rejected", "resolved")
@@ -23,8 +24,12 @@ class Position(NamedTuple):
     state: LaneState
 
 
-def continued(journal: JournalReader, *, reason: str, now: int, hashes: Mapping[str, str]) -> Epoch:
+def continued(
+    journal: JournalReader, *, reason: str, now: int, hashes: Mapping[str, str], mode: Mode | None = None
+) -> Epoch:
     """Return an epoch that goes on from the newest recorded states of the newest one.
+
+    mode   of the new epoch, None for the same; another one begins flat: simulated positions are not real
 
     Windows are warmed by as many bars as they were at its start, the newest in the journal. JournalError
     where there is no epoch or no reason, and where what is recorded is not settled: an order that may or may
@@ -40,11 +45,13 @@ def continued(journal: JournalReader, *, reason: str, now: int, hashes: Mapping[
     found = next(
         _unsettled(newest, positions, _events(journal, first, *_SETTLED, "send", "unknown", "fill")), ""
     )
+    if mode not in (None, newest.mode):
+        found = found or next(_not_flat(positions, f"mode {newest.mode} to {mode}"), "")
     if found:
         raise JournalError(f"journal {journal.path}: {found}")
     return Epoch(
         number=newest.number + 1,
-        mode=newest.mode,
+        mode=mode or newest.mode,
         reason=reason,
         started=now,
         hashes=dict(hashes),
@@ -79,6 +86,13 @@ def _bundles(newest: Epoch, positions: Mapping[str, Position], swaps: Sequence[E
         if at is None or swap.sequence > at.sequence:
             bundles[swap.symbol] = swap.content["to_sha256"]
     return bundles
+
+
+def _not_flat(positions: Mapping[str, Position], change: str) -> Iterator[str]:
+    """Yield what forbids to change the mode."""
+    for symbol, each in positions.items():
+        if each.state.account[POSITION] or each.state.waiting is not None:
+            yield f"{change}: {symbol} has a position or an order waiting, begin flat: use HALT with flatten"
 
 
 def _unsettled(newest: Epoch, positions: Mapping[str, Position], events: Sequence[Event]) -> Iterator[str]:

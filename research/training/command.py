@@ -1,0 +1,70 @@
+"""What `train_model.py` does once its options are read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+from rich.console import Console
+
+from lockstep.models.store import ModelStore
+from research.experiments.database import Database
+from research.experiments.ledger import Ledger
+from research.training.counting import dates_of
+from research.training.report import write_training_report
+from research.training.run import Task, Trained, run_training, user, utc_now
+from research.training.screen import on_screen, window_table
+
+_INTERRUPTED = 130
+
+
+def train_and_register(task: Task, folder: Path | None, console: Console, *, by: str | None) -> str:
+    """Train, write the report, register the bundle as a candidate; show it and return the version.
+
+    folder   of the model store; None: the default one
+    by       who; None: the user that runs this
+
+    Interrupted, it exits with 130, and everything that was finished is kept.
+    """
+    store, ledger = ModelStore(folder), Ledger(Database.open())
+    trained = _trained(task, ledger, console)
+    page = write_training_report(
+        trained.outcome, trained.history, trained.folder, trials=trials_so_far(trained, ledger)
+    )
+    version = store.register(trained.bundle, record=trained.record, by=by or user(), now=utc_now())
+    console.print(window_table(trained.outcome, trained.history))
+    _say(console, trained, store, version, page)
+    return version
+
+
+def _trained(task: Task, ledger: Ledger, console: Console) -> Trained:
+    try:
+        with on_screen(console, task.config.symbol) as listener:
+            return run_training(task, ledger, now=utc_now, listener=listener)
+    except KeyboardInterrupt:
+        console.print("interrupted; finished steps are kept: the same command with --resume does the rest")
+        raise typer.Exit(_INTERRUPTED) from None
+
+
+def trials_so_far(trained: Trained, ledger: Ledger) -> int:
+    """Return how many trials the ledger counts on the family over the days before the hold-out."""
+    outcome = trained.outcome
+    dates = dates_of(outcome.dataset, outcome.development)
+    return ledger.count(trained.family, dates.start, dates.end)
+
+
+def _say(console: Console, trained: Trained, store: ModelStore, version: str, page: Path) -> None:
+    outcome, symbol = trained.outcome, trained.bundle.symbol
+    if outcome.failed:
+        console.print(f"{outcome.failed} search steps failed for numerical reasons; they are counted")
+    if outcome.dataset.unfinished:
+        console.print(f"{outcome.dataset.unfinished} signals left out: open at the last bar")
+    for what, where in (
+        ("run folder", trained.folder),
+        ("report", page),
+        ("bundle", store.path(symbol, version)),
+    ):
+        console.print(f"{what}: {where}", soft_wrap=True, highlight=False)
+    console.print(
+        f"{symbol} {version} is a candidate; scripts/validate_model.py {symbol} --version {version} judges it"
+    )

@@ -1,0 +1,280 @@
+"""`TrainingConfig`: one YAML file per instrument, `configs/training/<SYMBOL>.yml`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+
+from lockstep.errors import ConfigError
+from lockstep.market.config import load_instruments
+from lockstep.market.validation import read_yaml, suggestion, validated
+from lockstep.metrics import Floats
+from lockstep.strategy.ibs_decision import IbsConfig
+from research.training.space import DEFAULT_SPACES, Dimension, Space
+from research.validation.walk_forward import WalkForward
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Family = Literal["random_forest", "lightgbm", "xgboost", "hist_gradient_boosting", "logistic"]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class DataRange(_Part):
+    """Where bars come from: first and last session date to trade, and the source in instruments.yml."""
+
+    start: date | None = None
+    end: date | None = None
+    source: str | None = None
+
+    @model_validator(mode="after")
+    def _rises(self) -> Self:
+        if self.start and self.end and self.start >= self.end:
+            raise ValueError(f"{self.start} to {self.end}: start must lie before end")
+        return self
+
+
+class Features(_Part):
+    """What the model reads: whole families, then single ids; see `vector.py` for what they stand for."""
+
+    families: tuple[str, ...] = ()
+    ids: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _something(self) -> Self:
+        if not self.families and not self.ids:
+            raise ValueError("no feature: give families, ids or both")
+        return self
+
+
+class Selection(_Part):
+    """How a fold chooses among the features: `mdi`, `clustered_permutation` or none; `keep` of them stay."""
+
+    kind: Literal["none", "mdi", "clustered_permutation"] = "none"
+    keep: Annotated[int, Field(ge=1)] = 15
+
+
+class Model(_Part):
+    """The estimator and what may be varied of it; `space` overrides single dimensions of the family's own."""
+
+    family: Family = "random_forest"
+    space: dict[str, Dimension] = Field(default_factory=dict)
+    calibration: Literal["none", "isotonic", "sigmoid"] = "none"
+    calibration_folds: Annotated[int, Field(ge=2, le=10)] = 3
+    feature_selection: Selection = Selection()
+
+    @model_validator(mode="after")
+    def _known_dimensions(self) -> Self:
+        known = DEFAULT_SPACES[self.family]
+        for name in self.space:
+            if name not in known:
+                raise ValueError(f"space of {self.family}: unknown key {name!r}{suggestion(name, known)}")
+        return self
+
+    @property
+    def searched(self) -> Space:
+        """Every dimension of the search, in the order of the family's default space."""
+        return {name: self.space.get(name, each) for name, each in DEFAULT_SPACES[self.family].items()}
+
+
+class Search(_Part):
+    """Bayesian optimisation: `initial` random points, then what the surrogate proposes, `trials` in all.
+
+    window_trials   steps per outer window; the same as `trials` where it is not given
+    objective       weighted mean over the splits; log loss with its sign turned, so that larger is better
+    """
+
+    trials: Annotated[int, Field(ge=1)] = 60
+    window_trials: Annotated[int, Field(ge=1)] | None = None
+    initial: Annotated[int, Field(ge=1)] = 15
+    objective: Literal["log_loss", "roc_auc", "average_precision"] = "log_loss"
+    surrogate: Literal["gp", "forest"] = "gp"
+
+
+class Validation(_Part):
+    """Inner purged combinations of `groups`, `test_groups` at a time; outer walk-forward train/test/step."""
+
+    groups: Annotated[int, Field(ge=3, le=20)] = 6
+    test_groups: Annotated[int, Field(ge=1)] = 2
+    embargo_days: Annotated[float, Field(ge=0)] = 5.0
+    walk_forward: str = "4y/1y/1y"
+    anchored: bool = False
+
+    @field_validator("walk_forward")
+    @classmethod
+    def _spelled(cls, text: str) -> str:
+        try:
+            parsed = WalkForward.parse(text)
+        except ConfigError as error:
+            raise ValueError(str(error)) from error
+        if parsed.train.in_bars or parsed.step.in_bars:
+            raise ValueError("windows of samples are calendar spans; use y, m or d")
+        return text
+
+    @model_validator(mode="after")
+    def _some_train(self) -> Self:
+        if self.test_groups >= self.groups:
+            raise ValueError(f"test_groups {self.test_groups}: must be below the {self.groups} groups")
+        return self
+
+    @property
+    def outer(self) -> WalkForward:
+        """The walk-forward, not yet bound to samples."""
+        return WalkForward.parse(self.walk_forward, anchored=self.anchored)
+
+
+class HoldOut(_Part):
+    """The sealed end of the data: from a date on, or the last `share` of the days."""
+
+    share: Annotated[float, Field(gt=0, lt=1)] | None = None
+    start: date | None = None
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> Self:
+        if (self.share is None) == (self.start is None):
+            raise ValueError("give either share or start")
+        return self
+
+
+class Threshold(_Part):
+    """Probabilities tried as the veto's threshold, and how one of them is chosen.
+
+    Accepting all (0) is always tried. `keep` is the least share of the unfiltered trades that must stay.
+    criterion   of the trades that would really be taken, out of fold: `sharpe` (mean over deviation of the
+                trades' returns, times the square root of their number), `net_pnl` or `profit_factor`
+    """
+
+    low: Share = 0.35
+    high: Share = 0.75
+    step: Annotated[float, Field(gt=0, le=0.5)] = 0.01
+    criterion: Literal["sharpe", "net_pnl", "profit_factor"] = "sharpe"
+    keep: Share = 0.3
+
+    @model_validator(mode="after")
+    def _rises(self) -> Self:
+        if not self.low < self.high:
+            raise ValueError(f"low {self.low}: must be below high {self.high}")
+        return self
+
+    @property
+    def grid(self) -> Floats:
+        """The thresholds, rising, 0 first."""
+        count = int(np.floor((self.high - self.low) / self.step + 1e-9)) + 1
+        return np.unique(np.concatenate(([0.0], np.round(self.low + self.step * np.arange(count), 6))))
+
+
+class Acceptance(_Part):
+    """Limits that a model must keep to; what each is about, and on which data, stands with its check.
+
+    min_trades, min_sharpe, min_profit_factor   of the filtered strategy over the outer windows
+    max_drawdown            largest loss from a peak, share of the configured capital
+    min_sharpe_ratio        Sharpe ratio out of sample over the one in sample
+    min_dsr, max_pbo        deflated Sharpe ratio (probability), probability of backtest overfitting
+    min_hold_out_sharpe     of the filtered strategy on the hold-out
+    max_importance_share    of one feature in the sum of positive importances
+    max_shuffled_auc        area under the ROC curve after training on shuffled labels
+    min_probability_spread  between the 5 % and the 95 % quantile of the probabilities
+    max_share_shift         share of probabilities above the threshold, out of sample against in training
+    max_calibration_error   expected calibration error
+    min_challenger_edge     lower end of the bootstrap interval of the gain over production, Sharpe units
+    """
+
+    min_trades: Annotated[int, Field(ge=1)] = 50
+    min_sharpe: float = 0.3
+    min_profit_factor: float = 1.1
+    max_drawdown: Share = 0.25
+    min_sharpe_ratio: float = 0.7
+    min_dsr: Share = 0.95
+    max_pbo: Share = 0.5
+    min_hold_out_sharpe: float = 0.0
+    max_importance_share: Share = 0.4
+    max_shuffled_auc: Share = 0.6
+    min_probability_spread: Share = 0.02
+    max_share_shift: Share = 0.25
+    max_calibration_error: Share = 0.1
+    min_challenger_edge: float = -0.1
+
+
+class TrainingConfig(_Part):
+    """Everything that a training run is told; with data, seed and code it fixes the bundle bit for bit.
+
+    strategy                inline, or the path of its YAML, taken from the folder of this file
+    label                   `net_pnl`: 1 where the trade's net P&L is positive
+    sample_weight           `uniqueness`: average uniqueness of the label (see `uniqueness.py`)
+    allow_shift_sensitive   the reason why features and exits that move with a constant shift of all prices
+                            may be trained on difference-adjusted data
+    """
+
+    symbol: str
+    data: DataRange = DataRange()
+    strategy: IbsConfig
+    features: Features
+    label: Literal["net_pnl"] = "net_pnl"
+    sample_weight: Literal["uniform", "uniqueness"] = "uniqueness"
+    model: Model = Model()
+    search: Search = Search()
+    validation: Validation = Validation()
+    hold_out: HoldOut = HoldOut(share=0.2)
+    threshold: Threshold = Threshold()
+    acceptance: Acceptance = Acceptance()
+    allow_shift_sensitive: Annotated[str, Field(min_length=10)] | None = None
+
+    @field_validator("strategy")
+    @classmethod
+    def _tradable(cls, strategy: IbsConfig) -> IbsConfig:
+        if strategy.execution != "next_open":
+            raise ValueError(f"execution {strategy.execution}: cannot be traded; train on next_open")
+        return strategy
+
+    @field_validator("hold_out")
+    @classmethod
+    def _sealed_after_the_start(cls, hold_out: HoldOut, known: ValidationInfo) -> HoldOut:
+        start = known.data["data"].start if "data" in known.data else None
+        if start and hold_out.start and hold_out.start <= start:
+            raise ValueError(f"overlaps all of the training, which starts on {start}; let it start later")
+        return hold_out
+
+    @property
+    def config_hash(self) -> str:
+        """SHA-256 (hex) of every value but the strategy's name."""
+        content = self.model_dump(mode="json", exclude={"strategy": {"name"}})
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    def replaced(self, **changes: Any) -> Self:
+        """Return a validated copy with other values; ConfigError as for a file."""
+        return validated(type(self), {**self.model_dump(), **changes}, where=f"training of {self.symbol}")
+
+    def with_trials(self, trials: int | None) -> Self:
+        """Return the configuration with this many search steps, in the outer windows too."""
+        if trials is None:
+            return self
+        return self.replaced(search={**self.search.model_dump(), "trials": trials, "window_trials": None})
+
+
+def load_training(path: Path | str) -> TrainingConfig:
+    """Read a training file; ConfigError naming file, key, value and rule, with the nearest key.
+
+    A file that is named for one instrument and trains another is refused.
+    """
+    where = Path(path)
+    content = read_yaml(where)
+    if isinstance(content, dict) and isinstance(content.get("strategy"), str):
+        strategy = IbsConfig.load(where.parent / content["strategy"])
+        content = {**content, "strategy": strategy.model_dump()}
+    config = validated(TrainingConfig, content, where=str(where))
+    known = load_instruments().instruments
+    if config.symbol not in known:
+        raise ConfigError(f"{where}: symbol {config.symbol!r}{suggestion(config.symbol, known)}")
+    if where.stem in known and where.stem != config.symbol:
+        raise ConfigError(
+            f"{where}: symbol {config.symbol!r}: the file is named for {where.stem}; "
+            "rename it, or mend the symbol"
+        )
+    return config

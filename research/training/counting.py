@@ -1,0 +1,83 @@
+"""Search steps as trials: each enters the ledger, failures and outer windows too."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from datetime import datetime
+
+import numpy as np
+
+from lockstep.metrics import Integers
+from research.experiments.ledger import Ledger, Trials
+from research.experiments.models import FAILED, OK
+from research.experiments.split import DateRange
+from research.training.config import TrainingConfig
+from research.training.dataset import Dataset
+from research.training.scheme import divide
+from research.training.search import Attempt
+from research.training.steps import Count
+from research.training.train import FINAL, window_name
+
+KIND = "training"
+_DIGITS = 32
+
+
+def trial_counter(
+    ledger: Ledger,
+    family: str,
+    config: TrainingConfig,
+    dataset: Dataset,
+    *,
+    seed: int,
+    now: Callable[[], datetime],
+) -> Count:
+    """Return what enters an attempt of a search into the ledger, as a trial on the family.
+
+    The same parameters, samples, code, split and seed are the same trial, however often they are run.
+    """
+    dates = searched_dates(config, dataset)
+
+    def count(search: str, attempt: Attempt) -> None:
+        trial = evaluation_id(config, dataset, search, attempt, seed)
+        trials = Trials(
+            family=family,
+            symbol=dataset.symbol,
+            dates=dates[search],
+            kind=KIND,
+            evaluations={trial: FAILED if attempt.step is None else OK},
+        )
+        ledger.record(trials, now=now())
+
+    return count
+
+
+def evaluation_id(config: TrainingConfig, dataset: Dataset, search: str, attempt: Attempt, seed: int) -> str:
+    """Return the name of an evaluation: a hash of everything that it depends on."""
+    content = {
+        "hashes": dict(dataset.hashes),
+        "model": config.model.model_dump(mode="json", exclude={"space"}),
+        "objective": config.search.objective,
+        "validation": config.validation.model_dump(mode="json"),
+        "hold_out": config.hold_out.model_dump(mode="json"),
+        "threshold": config.threshold.model_dump(mode="json"),
+        "search": search,
+        "parameters": attempt.parameters,
+        "seed": seed,
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:_DIGITS]
+
+
+def searched_dates(config: TrainingConfig, dataset: Dataset) -> Mapping[str, DateRange]:
+    """Return the days that each search looks at, by its name."""
+    scheme = divide(config, dataset)
+    found = {window_name(number): train for number, (train, _) in enumerate(scheme.windows)}
+    return {name: dates_of(dataset, rows) for name, rows in (found | {FINAL: scheme.development}).items()}
+
+
+def dates_of(dataset: Dataset, rows: Integers) -> DateRange:
+    """Return the days (UTC) from the first decision to the last exit of some samples."""
+    ends = np.array([dataset.decision[rows[0]], dataset.exit[rows].max()])
+    first, last = ends.astype("datetime64[ns]").astype("datetime64[D]").tolist()
+    return DateRange(start=first, end=last)

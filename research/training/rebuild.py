@@ -1,0 +1,156 @@
+"""Train a historical version again, from its record, and compare the SHA-256.
+
+Run as a module it does so in the checkout that it lies in: record (JSON) on standard input, findings (JSON)
+on standard output. `rebuild_model.py` starts it in a worktree of the recorded commit where the code of this
+checkout is another one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from lockstep.errors import LockstepError, TrainingError
+from lockstep.market.validation import validated
+from lockstep.models.bundle import bundle_bytes
+from lockstep.models.content import sha256_of
+from lockstep.models.manifest import TrainingRecord
+from research.training.bundling import data_hashes, make_bundle
+from research.training.checkout import checkout_root, library_versions, lock_hash
+from research.training.code import training_digest
+from research.training.config import TrainingConfig
+from research.training.dataset import build_dataset
+from research.training.run import load_training_history
+from research.training.train import train
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rebuilt:
+    """What came out.
+
+    sha256        of the bundle, or "" where it was not trained, since some input makes it another one
+    differences   one sentence per input that is not the recorded one
+    remarks       what differs and is no part of the bundle
+    """
+
+    sha256: str
+    differences: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
+
+    def verdict(self, registered: str) -> str:
+        """Return in words how this compares with the SHA-256 that was registered."""
+        if self.sha256 == registered:
+            return f"the same, {registered}"
+        if self.sha256:
+            return f"another one: {registered} was registered, {self.sha256} came out"
+        return f"cannot be {registered}, since its inputs differ; not trained"
+
+
+def rebuild(record: TrainingRecord, data_dir: Path | None = None, *, jobs: int = -1) -> Rebuilt:
+    """Train again from a record, with the code and the libraries of this process.
+
+    data_dir   folder of the bars; None: the recorded one
+
+    Nothing is registered and no trial is counted: the recorded steps were.
+    """
+    config = validated(TrainingConfig, record.config, where="training record")
+    history = load_training_history(config, data_dir or record.data_dir)
+    differences = (
+        *_differing("code", {"sources": record.code_hash}, {"sources": training_digest()}),
+        *_differing("bars", record.data_hashes, data_hashes(history)),
+        *_differing("library", record.versions, library_versions()),
+    )
+    here = lock_hash(checkout_root())
+    remarks = _differing("lock file", {"content": record.lock_hash}, {"content": here})
+    if differences:
+        return Rebuilt(sha256="", differences=differences, remarks=remarks)
+    outcome = train(config, build_dataset(config, history), seed=record.seed, jobs=jobs)
+    return Rebuilt(sha256=sha256_of(bundle_bytes(make_bundle(outcome, history))), remarks=remarks)
+
+
+def rebuild_anywhere(record: TrainingRecord, data_dir: Path | None = None, *, jobs: int = -1) -> Rebuilt:
+    """Train again with the recorded code: here where it is the same, else in a worktree of its commit.
+
+    TrainingError where git cannot make the worktree, or its code has no rebuild.
+    """
+    root = checkout_root()
+    if record.code_hash == training_digest() or not record.code_revision or root is None:
+        return rebuild(record, data_dir, jobs=jobs)
+    with _worktree(root, record.code_revision) as tree:
+        return _in(tree, record, data_dir, jobs)
+
+
+def _differing(what: str, then: dict[str, str], now: dict[str, str]) -> tuple[str, ...]:
+    return tuple(
+        f"{what} {name}: {_short(then.get(name))} was recorded, {_short(now.get(name))} is here"
+        for name in sorted(then.keys() | now.keys())
+        if then.get(name) != now.get(name)
+    )
+
+
+def _short(value: str | None) -> str:
+    return value[:16] if value else "nothing"
+
+
+@contextmanager
+def _worktree(root: Path, revision: str) -> Iterator[Path]:
+    """Yield a folder with the commit checked out, removed afterwards."""
+    with tempfile.TemporaryDirectory(prefix="lockstep-rebuild-") as folder:
+        tree = Path(folder) / "tree"
+        made = _git(root, "worktree", "add", "--detach", str(tree), revision)
+        if made.returncode != 0:
+            reason = made.stderr.strip().splitlines()[-1] if made.stderr.strip() else "git failed"
+            raise TrainingError(
+                f"commit {revision[:12]}: cannot be checked out beside this one: {reason}; fetch it first"
+            )
+        try:
+            yield tree
+        finally:
+            _git(root, "worktree", "remove", "--force", str(tree))
+
+
+def _git(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=False)
+
+
+def _in(tree: Path, record: TrainingRecord, data_dir: Path | None, jobs: int) -> Rebuilt:
+    """Run this module in a checkout, with the environment of this process."""
+    folder = data_dir or (None if record.data_dir is None else Path(record.data_dir))
+    where = "" if folder is None else str(folder.resolve())
+    done = subprocess.run(
+        [sys.executable, "-m", "research.training.rebuild", where, str(jobs)],
+        cwd=tree,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join((str(tree / ".typing"), str(tree)))},
+        input=record.model_dump_json(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        reason = done.stderr.strip().splitlines()[-1] if done.stderr.strip() else "no reason given"
+        raise TrainingError(f"commit {record.code_revision[:12]}: cannot rebuild: {reason}")
+    found = json.loads(done.stdout.splitlines()[-1])
+    return Rebuilt(
+        sha256=found["sha256"], differences=tuple(found["differences"]), remarks=tuple(found["remarks"])
+    )
+
+
+def main(where: str, jobs: str) -> None:
+    """Rebuild the record on standard input; see the module."""
+    record = TrainingRecord.model_validate_json(sys.stdin.read())
+    found = rebuild(record, Path(where) if where else None, jobs=int(jobs))
+    print(json.dumps(asdict(found)))
+
+
+if __name__ == "__main__":
+    try:
+        main(*sys.argv[1:])
+    except LockstepError as error:
+        sys.exit(" ".join(str(error).split()))

@@ -1,0 +1,123 @@
+"""Everything that a training report shows, measured once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from lockstep.market.history import History
+from lockstep.metrics import Floats, Integers
+from research.training.outcome import OuterWindow, TrainingOutcome
+from research.training.report_shap import Attribution, attribution
+from research.validation.model.account import Account
+from research.validation.model.importance import Importance, importance
+from research.validation.model.out_of_sample import OutOfSample, Runs, traced_runs, window_dates
+from research.validation.model.overfitting import Deflation, deflation, search_overfitting
+from research.validation.model.probabilities import (
+    Calibration,
+    Curve,
+    calibration,
+    precision_recall,
+    roc,
+)
+from research.validation.model.refit import refitting
+from research.validation.model.thresholds import ThresholdCurve, threshold_curve
+from research.validation.pbo import Overfitting
+
+_GROUPS = 10
+_LEAST_PER_GROUP = 25
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class WindowResult:
+    """One outer window: its model, its session dates, both accounts over them."""
+
+    window: OuterWindow
+    first: np.datetime64
+    last: np.datetime64
+    filtered: Account
+    unfiltered: Account
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ReportData:
+    """One training run, measured; out of sample unless it says otherwise.
+
+    answers          the outer windows' answers, each sample once
+    runs, windows    the strategy with and without the veto, as a whole and by window
+    thresholds       on the final search's out-of-fold probabilities, where the threshold was chosen
+    attribution      SHAP values of the final model in sample, or the sentence why there are none
+    deflation, overfitting   see `research.validation.model.overfitting`
+    won_by_year      year -> (samples, winners), all samples before the hold-out
+    """
+
+    outcome: TrainingOutcome
+    answers: OutOfSample
+    runs: Runs
+    windows: tuple[WindowResult, ...]
+    calibration: Calibration
+    roc: Curve | None
+    precision_recall: Curve | None
+    thresholds: ThresholdCurve
+    importance: Importance
+    attribution: Attribution | str
+    deflation: Deflation
+    overfitting: Overfitting | None
+    won_by_year: dict[int, tuple[int, int]]
+
+    @property
+    def base_rate(self) -> float:
+        """Share of winners among the out-of-sample samples."""
+        return float(self.answers.target.mean())
+
+    @property
+    def development_pnl(self) -> Floats:
+        """Net P&L of the samples before the hold-out, float64 (n,), USD."""
+        return self.outcome.dataset.net_pnl[self.outcome.development]
+
+
+def report_data(outcome: TrainingOutcome, history: History, *, trials: int) -> ReportData:
+    """Measure a training run. Nothing is read of the hold-out.
+
+    trials   evaluations that the ledger counts on the family over these dates
+    """
+    answers, runs = OutOfSample.of(outcome), traced_runs(outcome, history)
+    known = outcome.dataset.subset(outcome.development)
+    groups = max(1, min(_GROUPS, answers.sample.size // _LEAST_PER_GROUP))
+    return ReportData(
+        outcome=outcome,
+        answers=answers,
+        runs=runs,
+        windows=tuple(_windows(outcome, history, runs)),
+        calibration=calibration(answers.probability, answers.target, groups),
+        roc=roc(answers.probability, answers.target),
+        precision_recall=precision_recall(answers.probability, answers.target),
+        thresholds=threshold_curve(known, outcome.best.probabilities),
+        importance=importance(outcome, refitting(outcome)),
+        attribution=attribution(outcome),
+        deflation=deflation(outcome, runs.filtered, trials=trials),
+        overfitting=search_overfitting(outcome),
+        won_by_year=_won_by_year(known.decision, known.target),
+    )
+
+
+def _windows(outcome: TrainingOutcome, history: History, runs: Runs) -> list[WindowResult]:
+    dates = window_dates(outcome, history)
+    return [
+        WindowResult(
+            window=window,
+            first=first,
+            last=last,
+            filtered=runs.filtered.between(first, last),
+            unfiltered=runs.unfiltered.between(first, last),
+        )
+        for window, (first, last) in zip(outcome.windows, dates, strict=True)
+    ]
+
+
+def _won_by_year(decision: Integers, target: Integers) -> dict[int, tuple[int, int]]:
+    years = decision.astype("datetime64[ns]").astype("datetime64[Y]").astype(np.int64) + 1970
+    return {
+        int(year): (int((years == year).sum()), int(target[years == year].sum())) for year in np.unique(years)
+    }

@@ -1,0 +1,127 @@
+"""The training report for machines: the numbers behind every figure, with a schema version."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import numpy as np
+
+from research.training.report_data import ReportData, WindowResult
+from research.training.report_sections import provenance_of
+from research.training.report_shap import Attribution
+
+SCHEMA = 1
+
+
+def report_json(data: ReportData) -> str:
+    """Return the report as JSON, null where a number is not defined; no time, host or path is in it."""
+    return json.dumps(_plain(_content(data)), indent=1, allow_nan=False) + "\n"
+
+
+def _content(data: ReportData) -> dict[str, Any]:
+    outcome, curve = data.outcome, data.thresholds
+    return {
+        "schema_version": SCHEMA,
+        "symbol": outcome.dataset.symbol,
+        "config": outcome.config.model_dump(mode="json"),
+        "provenance": provenance_of(outcome),
+        "samples": {
+            "all": len(outcome.dataset),
+            "development": outcome.development.size,
+            "hold_out": outcome.hold_out.size,
+            "taken": int(outcome.dataset.taken.sum()),
+            "unfinished": outcome.dataset.unfinished,
+            "won_by_year": {str(year): list(found) for year, found in data.won_by_year.items()},
+        },
+        "out_of_sample": {
+            "with_veto": data.runs.filtered.measures,
+            "without_veto": data.runs.unfiltered.measures,
+            "windows": [_window(each) for each in data.windows],
+        },
+        "calibration": {
+            "error": data.calibration.error,
+            "predicted": data.calibration.predicted,
+            "observed": data.calibration.observed,
+            "low": data.calibration.low,
+            "high": data.calibration.high,
+            "count": data.calibration.count,
+        },
+        "roc_area": None if data.roc is None else data.roc.area,
+        "average_precision": None if data.precision_recall is None else data.precision_recall.area,
+        "base_rate": data.base_rate,
+        "threshold": {
+            "chosen": outcome.threshold,
+            "threshold": curve.threshold,
+            "trades": curve.trades,
+            "net_pnl": curve.net_pnl,
+        },
+        "importance": [
+            {"feature": name, "mean": mean, "low": low, "high": high}
+            for name, mean, low, high in zip(
+                data.importance.ids,
+                data.importance.mean,
+                data.importance.low,
+                data.importance.high,
+                strict=True,
+            )
+        ],
+        "shap": _attribution(data.attribution),
+        "search": {
+            "parameters": dict(outcome.parameters),
+            "failed": outcome.failed,
+            "steps": [
+                {
+                    "number": each.number,
+                    "score": each.score,
+                    "threshold": each.threshold,
+                    "parameters": dict(each.parameters),
+                }
+                for each in outcome.steps
+            ],
+        },
+        "luck": {
+            "trials": data.deflation.trials,
+            "independent": data.deflation.independent,
+            "best_of_noise": data.deflation.chance,
+            "deflated_sharpe": data.deflation.dsr,
+            "pbo": None if data.overfitting is None else data.overfitting.probability,
+        },
+    }
+
+
+def _window(found: WindowResult) -> dict[str, Any]:
+    return {
+        "number": found.window.number,
+        "first": str(found.first),
+        "last": str(found.last),
+        "train_samples": found.window.train.size,
+        "test_samples": found.window.test.size,
+        "threshold": found.window.threshold,
+        "parameters": dict(found.window.parameters),
+        "with_veto": found.filtered.measures,
+        "without_veto": found.unfiltered.measures,
+    }
+
+
+def _attribution(found: Attribution | str) -> Any:
+    if isinstance(found, str):
+        return found
+    return [
+        {"feature": name, "mean": mean, "direction": slope}
+        for name, mean, slope in zip(found.ids, found.mean, found.slope, strict=True)
+    ]
+
+
+def _plain(value: Any) -> Any:
+    """Return the value in JSON's own types; nan and infinities become null."""
+    if isinstance(value, dict):
+        return {name: _plain(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    if isinstance(value, np.ndarray | np.generic):
+        return _plain(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

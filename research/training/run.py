@@ -1,0 +1,212 @@
+"""A training run from files to files: bars in, run folder and registered bundle out."""
+
+from __future__ import annotations
+
+import getpass
+import hashlib
+import io
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import joblib
+
+from lockstep.errors import TrainingError
+from lockstep.features.columns import source_keys
+from lockstep.features.feature_registry import default_registry
+from lockstep.market.config import InstrumentBook, load_instruments
+from lockstep.market.history import History, SeriesKey
+from lockstep.models.atomic import replace_file
+from lockstep.models.bundle import Bundle
+from lockstep.models.manifest import TrainingRecord
+from research.experiments.families import load_families
+from research.experiments.ledger import Ledger
+from research.training.bundling import data_hashes, make_bundle
+from research.training.checkout import checkout_root, code_revision, library_versions, lock_hash
+from research.training.config import TrainingConfig
+from research.training.counting import trial_counter
+from research.training.dataset import Dataset, build_dataset
+from research.training.dataset_file import save_dataset
+from research.training.outcome import TrainingOutcome
+from research.training.search import Listener
+from research.training.steps import StepFolder
+from research.training.train import train
+from research.utils.data_loader import load_history
+
+OUTCOME, DATASET, SUMMARY, STEPS = "outcome.joblib", "dataset.parquet", "training.json", "steps"
+SCHEMA = 1
+# How far the first and the last bar may lie inside the range that the configuration asks for: holidays.
+_SLACK_DAYS = 10
+_NAME_DIGITS = 12
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """What is to be trained, and where things lie; `data_dir` None means the embedded bars.
+
+    config_path   where the configuration came from, for the record
+    resume        go on from the steps that an interrupted run of the same training left in `out`
+    """
+
+    config: TrainingConfig
+    config_path: str = ""
+    data_dir: Path | None = None
+    seed: int = 0
+    jobs: int = -1
+    resume: bool = False
+    out: Path = Path("results/training")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Trained:
+    """A finished run: its folder, what the bundle is made of, and the record that rebuilds it."""
+
+    folder: Path
+    outcome: TrainingOutcome
+    history: History
+    bundle: Bundle
+    record: TrainingRecord
+    family: str
+
+
+def run_training(
+    task: Task, ledger: Ledger, *, now: Callable[[], datetime], listener: Listener | None = None
+) -> Trained:
+    """Train, count every step, and leave outcome, dataset and summary in the run's folder.
+
+    Raises: what `load_history`, `build_dataset` and `train` raise; StoreFailure where the disk refuses.
+    """
+    book = load_instruments()
+    config = task.config
+    history = load_training_history(config, task.data_dir, book=book)
+    dataset = build_dataset(config, history)
+    folder = task.out / run_name(config, dataset, task.seed)
+    family = load_families().of(book.instrument(config.symbol))
+    count = trial_counter(ledger, family, config, dataset, seed=task.seed, now=now)
+    steps = StepFolder(_made(folder / STEPS), count)
+    if not task.resume:
+        steps.forget()
+    outcome = train(config, dataset, seed=task.seed, jobs=task.jobs, diary=steps, listener=listener)
+    bundle = make_bundle(outcome, history)
+    record = training_record(task, history, dataset)
+    _write(folder, outcome, bundle, record)
+    return Trained(
+        folder=folder, outcome=outcome, history=history, bundle=bundle, record=record, family=family
+    )
+
+
+def load_training_history(
+    config: TrainingConfig, data_dir: Path | str | None = None, *, book: InstrumentBook | None = None
+) -> History:
+    """Return the bars of every series that strategy and features read, none after the configured end.
+
+    NoBars and DataError where bars are missing; TrainingError where they cover less than the range.
+    """
+    book = book or load_instruments()
+    registry = default_registry()
+    members = [each for family in config.features.families for each in registry.list(family)]
+    ids = dict.fromkeys((*config.strategy.feature_ids, *members, *config.features.ids))
+    key = SeriesKey(config.symbol, config.strategy.bars)
+    history = load_history(
+        config.symbol,
+        data_dir,
+        timeframe=key.timeframe,
+        context=source_keys(registry.plan(ids, key), book.markets),
+        end=config.data.end,
+        book=book,
+        source=config.data.source,
+    )
+    _require_range(config, history)
+    return history
+
+
+def run_name(config: TrainingConfig, dataset: Dataset, seed: int) -> str:
+    """Return the name of a run's folder: the symbol and a hash of everything that decides the result."""
+    content = [config.config_hash, dict(dataset.hashes), seed, library_versions()]
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    return f"{config.symbol}-{digest[:_NAME_DIGITS]}"
+
+
+def training_record(task: Task, history: History, dataset: Dataset) -> TrainingRecord:
+    """Return what `rebuild_model.py` needs."""
+    root = checkout_root()
+    versions = library_versions()
+    return TrainingRecord(
+        code_revision=code_revision(root),
+        code_hash=dataset.hashes["code"],
+        config=task.config.model_dump(mode="json"),
+        config_path=task.config_path,
+        data_hashes=data_hashes(history),
+        data_dir=None if task.data_dir is None else str(task.data_dir),
+        seed=task.seed,
+        lock_hash=lock_hash(root),
+        python=versions["python"],
+        versions=versions,
+    )
+
+
+def load_outcome(folder: Path) -> TrainingOutcome:
+    """Return the outcome that a run left in its folder; TrainingError where there is none."""
+    path = folder / OUTCOME
+    if not path.is_file():
+        raise TrainingError(f"{path}: is not there; train the model, or name the folder of its run")
+    outcome: TrainingOutcome = joblib.load(path)
+    return outcome
+
+
+def utc_now() -> datetime:
+    """Return the present moment."""
+    return datetime.now(UTC)
+
+
+def user() -> str:
+    """Return the name of whoever runs this, for records that ask who."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "unknown"
+
+
+def _require_range(config: TrainingConfig, history: History) -> None:
+    key = SeriesKey(config.symbol, config.strategy.bars)
+    bars = history.series(key)
+    dates = history.markets[config.symbol].session.dates(bars.end[[0, -1]], bars.timeframe)
+    first, last = (day.item() for day in dates)
+    wanted, until = config.data.start or first, config.data.end or last
+    if (first - wanted).days > _SLACK_DAYS or (until - last).days > _SLACK_DAYS:
+        raise TrainingError(
+            f"{config.symbol}: the configuration asks for {_spelled(wanted, until)}, {bars.source} holds "
+            f"{_spelled(first, last)}; give the missing bars, or mend data.start and data.end"
+        )
+
+
+def _spelled(first: date, last: date) -> str:
+    return f"{first} to {last}"
+
+
+def _made(folder: Path) -> Path:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise TrainingError(f"{folder}: cannot be made: {error.strerror}; choose another --out") from error
+    return folder
+
+
+def _write(folder: Path, outcome: TrainingOutcome, bundle: Bundle, record: TrainingRecord) -> None:
+    """Write outcome, dataset and summary, each in one step."""
+    stream = io.BytesIO()
+    joblib.dump(outcome, stream, compress=3)
+    replace_file(folder / OUTCOME, stream.getvalue())
+    save_dataset(outcome.dataset, folder / DATASET)
+    summary = {
+        "schema": SCHEMA,
+        "symbol": bundle.symbol,
+        "threshold": bundle.threshold,
+        "metrics": dict(bundle.metrics),
+        "training": dict(bundle.training),
+        "record": record.model_dump(mode="json"),
+    }
+    text = json.dumps(summary, indent=2, sort_keys=True, allow_nan=False) + "\n"
+    replace_file(folder / SUMMARY, text.encode())

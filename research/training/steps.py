@@ -1,0 +1,62 @@
+"""Finished search steps on disk, so that a training that was killed goes on where it was."""
+
+from __future__ import annotations
+
+import io
+import pickle
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import joblib
+
+from lockstep.errors import TrainingError
+from lockstep.models.atomic import replace_file
+from research.training.search import Attempt, Diary
+
+Count = Callable[[str, Attempt], None]
+
+
+@dataclass(frozen=True)
+class StepFolder(Diary):
+    """One file per finished step, complete or not there.
+
+    count   enters an attempt into the trial ledger, before it is stored: what was tried stays counted
+    """
+
+    folder: Path
+    count: Count
+
+    def recall(self, search: str, number: int) -> Attempt | None:
+        """Return an attempt that an earlier process stored; TrainingError where its file is damaged."""
+        path = self._path(search, number)
+        if not path.exists():
+            return None
+        try:
+            attempt: Attempt = joblib.load(path)
+        except (OSError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
+            raise TrainingError(
+                f"{path}: damaged ({error}); delete the file: its step is done again"
+            ) from error
+        return attempt
+
+    def keep(self, search: str, number: int, attempt: Attempt) -> None:
+        """Count an attempt, then store it; StoreFailure where the disk refuses."""
+        self.count(search, attempt)
+        stream = io.BytesIO()
+        joblib.dump(attempt, stream)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        replace_file(self._path(search, number), stream.getvalue())
+
+    @property
+    def finished(self) -> int:
+        """How many steps are stored."""
+        return len(list(self.folder.glob("*.joblib")))
+
+    def forget(self) -> None:
+        """Remove what an earlier run of the same training left; its trials stay counted."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _path(self, search: str, number: int) -> Path:
+        return self.folder / f"{search}-{number:04d}.joblib"

@@ -1,0 +1,72 @@
+"""What `validate_model.py` does with its options, and what it prints."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from lockstep.models import ModelStore
+from lockstep.models.manifest import VETO
+from research.experiments.database import Database
+from research.experiments.ledger import Ledger
+from research.validation.model.gathering import Request, newest
+from research.validation.model.report import ValidationReport, validation_json
+from research.validation.model.validate import validate
+
+REPORTS = "reports"
+
+
+def validate_version(
+    symbol: str,
+    version: str,
+    *,
+    by: str,
+    store: Path | None = None,
+    out: Path | None = None,
+    data_dir: Path | None = None,
+    run: Path | None = None,
+    name: str = VETO,
+) -> tuple[ValidationReport, Path]:
+    """Validate a version, the newest where none is named; reports go to `reports` in the store or to `out`.
+
+    `LOCKSTEP_DB` names the trial ledger. Returns the report and the path of its page.
+    """
+    models = ModelStore(store)
+    manifest = models.manifest()
+    meant = manifest.resolve(symbol, version, name) if version else newest(models, symbol, name)
+    request = Request(
+        symbol=symbol,
+        version=meant,
+        store=models,
+        reports=out or models.folder / REPORTS,
+        data_dir=data_dir,
+        run=run,
+        name=name,
+    )
+    return validate(request, Ledger(Database.open()), by=by, now=datetime.now(UTC))
+
+
+def show(report: ValidationReport, page: Path, console: Console, *, as_json: bool) -> None:
+    """Print every check and the verdict, or the report's JSON."""
+    if as_json:
+        content = {**json.loads(validation_json(report)), "report": str(page)}
+        print(json.dumps(content, indent=2))
+        return
+    console.print(verdict_table(report))
+    bundle, refusals = report.case.bundle, report.verdict.refusals
+    told = f"failed {len(refusals)} of {len(report.verdict.checks)} checks" if refusals else "passed"
+    console.print(f"{bundle.symbol} {bundle.version}: {told}", style="bold", highlight=False)
+    console.print(f"report: {page}", highlight=False, soft_wrap=True)
+
+
+def verdict_table(report: ValidationReport) -> Table:
+    """Return one row per check."""
+    table = Table("", "check", "what was found", box=None, pad_edge=False)
+    for found in report.verdict.checks:
+        mark = "[green]passed[/]" if found.passed else "[red]failed[/]"
+        table.add_row(mark, found.name, found.sentence)
+    return table

@@ -1,0 +1,191 @@
+"""The validation report: every check with its verdict, as a page and as JSON."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+
+from research.report.numbers import UNDEFINED, count, percent, ratio
+from research.report.page import card, escaped, figure_block, table
+from research.report.theme import ACCENT, BAR, GAIN, MUTED, axis, figure, time_axis, titled
+from research.training.report import page_html, replace_text
+from research.training.report_sections import kpis, notes, provenance, provenance_of
+from research.validation.gate import Check, Verdict
+from research.validation.model.account import Account
+from research.validation.model.case import Case
+from research.validation.model.checks import CHECKS
+
+SCHEMA = 1
+_DIGITS = 4
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ValidationReport:
+    """A judged model."""
+
+    case: Case
+    verdict: Verdict
+
+    @property
+    def name(self) -> str:
+        """Symbol and version: names the files."""
+        return f"{self.case.bundle.symbol}_{self.case.bundle.version}-validation"
+
+
+def write_validation(report: ValidationReport, folder: Path) -> tuple[Path, Path]:
+    """Write the page and the JSON into `folder`, made where missing; return both paths."""
+    folder.mkdir(parents=True, exist_ok=True)
+    numbers = replace_text(folder / f"{report.name}.json", validation_json(report))
+    return replace_text(folder / f"{report.name}.html", validation_html(report)), numbers
+
+
+def validation_json(report: ValidationReport) -> str:
+    """Return the verdict as JSON; null where a value was not measured. No time, host or path is in it."""
+    bundle = report.case.bundle
+    content = {
+        "schema_version": SCHEMA,
+        "symbol": bundle.symbol,
+        "version": bundle.version,
+        "bundle_sha256": bundle.sha256,
+        "passed": report.verdict.passed,
+        "checks": [_check(each) for each in report.verdict.checks],
+        "champion": None if report.case.champion is None else report.case.champion.version,
+        "trials": report.case.trials,
+        "provenance": provenance_of(report.case.outcome),
+    }
+    return json.dumps(content, indent=1, allow_nan=False) + "\n"
+
+
+def _check(found: Check) -> dict[str, Any]:
+    return {
+        "name": found.name,
+        "passed": found.passed,
+        "value": _number(found.value),
+        "limit": _number(found.limit),
+        "sentence": found.sentence,
+    }
+
+
+def _number(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None
+
+
+def validation_html(report: ValidationReport) -> str:
+    """Return the page."""
+    case = report.case
+    title = f"{case.bundle.symbol} {case.bundle.version} · validation"
+    cards = [
+        card("Checks", _checks(report.verdict), caption=_caption(report.verdict), classes="wide"),
+        card(
+            "Same dates, other knowledge",
+            figure_block("accounts", _accounts(case), empty=""),
+            caption="Out of sample: models of the outer windows, which had not seen these dates. In sample: "
+            "the bundle itself, which was fitted on them.",
+            classes="wide",
+        ),
+        card("Notes", notes(_notes(case)), classes="wide"),
+        card("Provenance", provenance(_origin(case)), caption="What was judged.", classes="wide"),
+    ]
+    return page_html(title, f'{_header(report)}{_key_figures(case)}<div class="grid">{"".join(cards)}</div>')
+
+
+def _header(report: ValidationReport) -> str:
+    bundle, verdict = report.case.bundle, report.verdict
+    failed = len(verdict.refusals)
+    told = "passed every check" if verdict.passed else f"refused by {failed} of {len(verdict.checks)} checks"
+    span = report.case.span
+    return (
+        f"<header><h1>{escaped(bundle.symbol)} {escaped(bundle.version)}<small>validation</small></h1>"
+        f'<p class="facts"><span>bundle {escaped(bundle.sha256[:12])}</span>'
+        f"<span>out of sample {span.start} to {span.end}</span>"
+        f"<span>threshold {ratio(bundle.threshold)}</span>"
+        f'<span class="proxy">{escaped(told)}</span></p></header>'
+    )
+
+
+def _key_figures(case: Case) -> str:
+    out, inside = case.filtered.measures, case.in_sample.measures
+    tiles = [
+        ("Sharpe out of sample", ratio(out["sharpe"]), f"in sample {ratio(inside['sharpe'])}"),
+        ("Trades", count(out["trades"]), f"in sample {count(inside['trades'])}"),
+        ("Profit factor", ratio(out["profit_factor"]), f"in sample {ratio(inside['profit_factor'])}"),
+        ("Max drawdown", percent(out["max_drawdown"]), "of the capital"),
+        ("Deflated Sharpe", percent(case.deflation.dsr), f"after {count(case.trials)} trials"),
+    ]
+    return kpis(tiles)
+
+
+def _checks(verdict: Verdict) -> str:
+    asked = {each.name: each.asks for each in CHECKS}
+    rows = [
+        (
+            f"<b>{escaped(found.name)}</b><br><small>{escaped(asked[found.name])}</small>",
+            f'<div style="white-space:normal;text-align:left">{escaped(found.sentence)}</div>',
+            _value(found.value),
+            _value(found.limit),
+            "passed" if found.passed else '<b class="loss">failed</b>',
+        )
+        for found in verdict.checks
+    ]
+    found = '<div style="text-align:left">what was found</div>'
+    return table(("check", found, "measured", "limit", "outcome"), rows)
+
+
+def _value(value: float) -> str:
+    if math.isinf(value):
+        return "∞"
+    return UNDEFINED if math.isnan(value) else f"{value:.4g}".replace("-", "\N{MINUS SIGN}")
+
+
+def _caption(verdict: Verdict) -> str:
+    passed = sum(found.passed for found in verdict.checks)
+    return f"{passed} of {len(verdict.checks)} passed. What was not measured has not passed."
+
+
+def _accounts(case: Case) -> go.Figure:
+    drawn = figure(380, hovermode="x unified")
+    shown: list[tuple[str, Account, str]] = [
+        ("in sample", case.in_sample, BAR),
+        ("out of sample", case.filtered, GAIN),
+    ]
+    if case.champion is not None:
+        shown.append((f"production, {case.champion.version}", case.champion.account, ACCENT))
+    for name, account, colour in shown:
+        drawn.add_scatter(
+            x=np.datetime_as_string(account.sessions).tolist(),
+            y=(account.session_equity - account.capital).round(2).tolist(),
+            name=escaped(name),
+            line={"color": colour, "width": 1.6},
+            hovertemplate="$%{y:,.0f}",
+        )
+    drawn.update_layout(
+        xaxis=time_axis(),
+        yaxis=axis(tickformat="$~s", title=titled("P&L"), zeroline=True, zerolinecolor=MUTED),
+        showlegend=True,
+    )
+    return drawn
+
+
+def _notes(case: Case) -> list[str]:
+    sentences = [
+        "The estimate is that of the outer windows. The bundle is another model, fitted on all samples "
+        "before the hold-out with the same procedure; only the hold-out has never been seen by it.",
+    ]
+    if case.champion is not None:
+        sentences.append(f"Production is {case.champion.version}, judged by {case.champion.how}.")
+    if case.bundle.needs_certificate:
+        sentences.append(
+            f"The source of {', '.join(case.bundle.changed_features)} has changed since training, its values "
+            "have not: trade it after a fresh parity certificate only."
+        )
+    return sentences
+
+
+def _origin(case: Case) -> dict[str, str]:
+    return {"bundle": case.bundle.sha256, **provenance_of(case.outcome)}

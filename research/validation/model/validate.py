@@ -1,0 +1,50 @@
+"""Validation from end to end: gather, judge, write the report, attach the verdict to the manifest."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+
+from lockstep.models.content import sha256_of
+from lockstep.models.manifest import Evidence
+from lockstep.models.present import present_hashes
+from research.experiments.ledger import Ledger
+from research.validation.model.checks import judge_model
+from research.validation.model.gathering import Request, gather
+from research.validation.model.report import ValidationReport, write_validation
+
+KIND = "validation"
+
+
+def validate(request: Request, ledger: Ledger, *, by: str, now: datetime) -> tuple[ValidationReport, Path]:
+    """Judge a version, write its report, and attach the verdict; return both the report and its page.
+
+    Raises: what `gather` raises; nothing is written or attached then.
+    """
+    request.reports.mkdir(parents=True, exist_ok=True)
+    case = gather(request, ledger, now=now)
+    report = ValidationReport(case=case, verdict=judge_model(case))
+    page, numbers = write_validation(report, request.reports)
+    request.store.attach(
+        request.symbol, request.version, evidence_of(report, numbers, request.store.folder), by=by, now=now,
+        name=request.name,
+    )  # fmt: skip
+    return report, page
+
+
+def evidence_of(report: ValidationReport, numbers: Path, store: Path) -> Evidence:
+    """Return the evidence: the verdict on exactly this bundle, and the hash of the report's JSON."""
+    inside = numbers.resolve().is_relative_to(store.resolve())
+    outcome = report.case.outcome
+    return Evidence(
+        kind=KIND,
+        passed=report.verdict.passed,
+        bundle_sha256=report.case.bundle.sha256,
+        file=numbers.resolve().relative_to(store.resolve()).as_posix() if inside else str(numbers),
+        file_sha256=sha256_of(numbers.read_bytes()),
+        hashes={
+            **{f"dataset {name}": value for name, value in outcome.dataset.hashes.items()},
+            "training_config": outcome.config.config_hash,
+            **present_hashes(),
+        },
+    )

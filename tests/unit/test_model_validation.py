@@ -1,0 +1,433 @@
+"""Validation from the store to the manifest: gathering, the hold-out's door, the report, the checklist."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+import pytest
+from rich.console import Console
+from typer.testing import CliRunner
+
+from lockstep.console import run
+from lockstep.errors import DataError, ModelError, TrainingError
+from lockstep.features.batch import BatchFeatures
+from lockstep.features.feature_registry import default_registry
+from lockstep.features.streaming import WindowFeatures
+from lockstep.market.config import load_instruments
+from lockstep.market.history import History, SeriesKey
+from lockstep.market.timeframe import DAILY
+from lockstep.models import ModelStore
+from lockstep.models.errors import UnknownModel
+from research.experiments.database import Database
+from research.experiments.ledger import Ledger
+from research.training.bundling import make_bundle
+from research.training.config import TrainingConfig
+from research.training.dataset import build_dataset
+from research.training.hold_out import open_hold_out
+from research.training.outcome import TrainingOutcome
+from research.training.run import OUTCOME, Task, load_training_history, run_name, training_record
+from research.validation.model.case import Case
+from research.validation.model.check import Finding, ModelCheck, at_least
+from research.validation.model.checklist import checklist
+from research.validation.model.checks import CHECKS, judge_model
+from research.validation.model.checks_inputs import streamed
+from research.validation.model.checks_luck import choice_is_not_luck, hold_out_agrees, sealed
+from research.validation.model.checks_model import share_is_like_in_training
+from research.validation.model.command import show, validate_version
+from research.validation.model.gathering import Request, gather, newest
+from research.validation.model.hold_out import HoldOutDoor, HoldOutRecord
+from research.validation.model.report import (
+    ValidationReport,
+    validation_html,
+    validation_json,
+    write_validation,
+)
+from research.validation.model.validate import evidence_of
+from support.validation_models import (
+    KEY,
+    HoldOutFound,
+    bundle_of,
+    changed,
+    outcome_of,
+    planted,
+    planted_case,
+    training_config,
+    with_acceptance,
+    with_answers,
+)
+
+ROOT = Path(__file__).resolve().parents[2]
+NOW = datetime(2026, 1, 2, 12, tzinfo=UTC)
+FAMILY = "SP500"
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Ledger:
+    return Ledger(Database.open(f"sqlite:///{tmp_path / 'trials.db'}"))
+
+
+def door(tmp_path: Path, ledger: Ledger) -> HoldOutDoor:
+    history, outcome = planted()
+    bundle = replace(bundle_of(outcome, history), sha256="ab" * 32)
+    return HoldOutDoor(bundle, outcome, history, ledger=ledger, family=FAMILY, folder=tmp_path, now=NOW)
+
+
+def test_the_hold_out_is_opened_once_and_repeated_afterwards(tmp_path: Path, ledger: Ledger) -> None:
+    ask = door(tmp_path, ledger)
+    assert ask(False) is None
+    first, second, third = ask(True), ask(True), ask(False)
+    assert isinstance(first, HoldOutRecord)
+    assert first == second == third
+    assert first.looks == 1
+    assert first.sharpe > 0
+    assert len(ledger.looks(FAMILY, first.dates)) == 1
+    assert first.dates.start >= np.datetime64("2016-01-01").item()
+
+
+def test_a_look_whose_result_is_lost_is_not_taken_again(tmp_path: Path, ledger: Ledger) -> None:
+    ask = door(tmp_path, ledger)
+    ask(True)
+    (path,) = tmp_path.glob("hold_out-*.json")
+    path.unlink()
+    with pytest.raises(TrainingError, match="was opened before"):
+        ask(True)
+
+
+def test_every_version_counts_a_look(tmp_path: Path, ledger: Ledger) -> None:
+    history, outcome = planted()
+    open_hold_out(outcome, history, ledger, family=FAMILY, version="another", now=NOW)
+    found = door(tmp_path, ledger)(True)
+    assert found is not None
+    assert found.looks == 2
+
+
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [
+        (lambda text: text.replace("ab" * 32, "cd" * 32), "is about bundle cdcdcdcdcdcd"),
+        (lambda text: text[:20], "cannot be read"),
+    ],
+    ids=["another bundle", "truncated"],
+)
+def test_a_result_that_cannot_be_trusted_is_refused(
+    tmp_path: Path, ledger: Ledger, spoil: Callable[[str], str], told: str
+) -> None:
+    ask = door(tmp_path, ledger)
+    ask(True)
+    (path,) = tmp_path.glob("hold_out-*.json")
+    path.write_text(spoil(path.read_text()))
+    with pytest.raises(ModelError, match=told):
+        ask(True)
+
+
+def test_an_undefined_hold_out_does_not_pass() -> None:
+    dates = {"start": "2016-01-04", "end": "2016-12-30"}
+    found = HoldOutRecord.model_validate(
+        {"bundle_sha256": "ab", "looks": 1, "dates": dates, "metrics": {"sharpe": None}, "unfiltered": {}}
+    )
+    assert not hold_out_agrees(replace(planted_case(), hold_out=lambda _: found)).passed
+
+
+def test_a_refused_model_leaves_the_hold_out_sealed() -> None:
+    asked: list[bool] = []
+
+    def ask(may_open: bool) -> None:
+        asked.append(may_open)
+
+    case = replace(with_acceptance(planted_case(), min_sharpe=99.0), hold_out=ask)
+    last = judge_model(case).checks[-1]
+    assert asked == [False]
+    assert not last.passed
+    assert "stays sealed: 1 other check refuses" in last.sentence
+
+
+def test_an_opened_hold_out_is_repeated_for_a_refused_model() -> None:
+    case = replace(planted_case(), hold_out=lambda _: HoldOutFound(sharpe=0.7))
+    found = sealed(case, failed=3)
+    assert found.passed
+    assert found.value == 0.7
+    never = sealed(replace(case, hold_out=lambda _: None), failed=3)
+    assert never.sentence == "stays sealed: 3 other checks refuse the model already"
+
+
+def test_a_model_without_a_hold_out_does_not_pass() -> None:
+    last = hold_out_agrees(replace(planted_case(), hold_out=lambda _: None))
+    assert (last.passed, last.sentence) == (False, "there is no hold-out to open")
+
+
+def test_what_cannot_be_measured_has_not_passed() -> None:
+    def refuse(_: Case) -> Finding:
+        raise DataError("no bars here")
+
+    made = [
+        ModelCheck(name="x", asks="?", limit="", judge=judge)
+        for judge in (refuse, lambda _: Finding(value=float("nan"), limit=0.0, passed=True, sentence="?"))
+    ]
+    found = [each(planted_case()) for each in made]
+    assert [each.passed for each in found] == [False, False]
+    assert found[0].sentence == "not measured: no bars here"
+
+
+@pytest.mark.parametrize("broken", ["threshold", "features", "symbol", "strategy"])
+def test_a_bundle_of_another_run_is_refused(broken: str) -> None:
+    case = planted_case()
+    changes: dict[str, Any] = {
+        "threshold": {"threshold": 0.61},
+        "features": {"feature_ids": case.bundle.feature_ids[::-1]},
+        "symbol": {"symbol": "COMP"},
+        "strategy": {"strategy": {**case.bundle.strategy, "config_hash": "0" * 64}},
+    }[broken]
+    with pytest.raises(ModelError, match=f"its .*{broken}.* are not those of the training run"):
+        replace(case, bundle=replace(case.bundle, **changes))
+
+
+def test_a_bundle_with_another_pipeline_is_refused() -> None:
+    case = planted_case()
+    other = replace(case.outcome, pipeline=case.refit(case.outcome.windows[0], case.outcome.dataset.target))
+    with pytest.raises(ModelError, match="answers"):
+        replace(case, outcome=other)
+
+
+@functools.cache
+def report() -> ValidationReport:
+    return ValidationReport(case=planted_case(), verdict=judge_model(planted_case()))
+
+
+@functools.cache
+def refused() -> ValidationReport:
+    case = replace(with_acceptance(planted_case(), min_sharpe=99.0), hold_out=lambda _: None)
+    return ValidationReport(case=case, verdict=judge_model(case))
+
+
+def test_equal_models_give_equal_reports(tmp_path: Path) -> None:
+    made = [write_validation(report(), tmp_path / name) for name in ("one", "two")]
+    assert made[0][0].read_bytes() == made[1][0].read_bytes()
+    assert made[0][1].read_bytes() == made[1][1].read_bytes()
+    assert made[0][0].name == "SPX_v1-validation.html"
+
+
+def test_the_report_says_what_was_found() -> None:
+    found = json.loads(validation_json(report()))
+    assert found["passed"]
+    assert [each["name"] for each in found["checks"]] == [each.name for each in CHECKS]
+    page = validation_html(report())
+    assert "passed every check" in page
+    for each in CHECKS:
+        assert each.asks.replace("'", "&#x27;") in page
+
+
+def test_the_report_says_what_was_refused() -> None:
+    made = refused()
+    bundle = replace(made.case.bundle, changed_features=("ret_5",))
+    page = validation_html(replace(made, case=replace(made.case, bundle=bundle)))
+    assert "refused by 2 of 19 checks" in page
+    assert "fresh parity certificate" in page
+    assert json.loads(validation_json(made))["checks"][-1]["value"] is None
+
+
+def test_the_checklist_is_up_to_date() -> None:
+    assert (ROOT / "deploy/CHECKLIST.md").read_text(encoding="utf-8") == checklist()
+
+
+def test_limits_of_the_checklist_are_keys_of_the_configuration() -> None:
+    known = set(type(training_config().acceptance).model_fields)
+    named = {each.limit for each in CHECKS if each.limit}
+    assert named == known
+
+
+def test_one_step_leaves_no_choice() -> None:
+    case = planted_case()
+    alone = replace(case.outcome, steps=(case.outcome.best,))
+    assert choice_is_not_luck(changed(case, outcome=alone)).sentence.startswith("one step")
+
+
+def test_a_veto_that_lets_everything_through_is_none() -> None:
+    case = planted_case()
+    everything = with_answers(case, [np.full(each.test.size, 0.9) for each in case.outcome.windows])
+    found = share_is_like_in_training(everything)
+    assert not found.passed
+    assert found.sentence.endswith("the veto decides nothing")
+
+
+def test_vectors_are_streamed_at_the_bars_of_the_traded_series() -> None:
+    case = planted_case()
+    own = case.history.series(KEY)
+    pair = replace(own, symbol="COMP", end=own.end - 60_000_000_000)
+    history = History(
+        bars={KEY: own, SeriesKey("COMP", DAILY): pair},
+        markets={each: load_instruments().market(each) for each in ("SPX", "COMP")},
+    )
+    plan = default_registry().plan(("pair_ret_1", "ibs"), KEY)
+    found = streamed(history, WindowFeatures(plan, history.markets), KEY)
+    assert found.tobytes() == BatchFeatures(plan, history).matrix.tobytes()
+
+
+def test_at_least_refuses_nan() -> None:
+    assert not at_least(float("nan"), 0.0, "").passed
+
+
+@pytest.fixture(scope="module")
+def trained() -> tuple[TrainingConfig, TrainingOutcome, Any]:
+    """Return a training run on the embedded bars, put together with small forests."""
+    config = training_config(data={"end": "2016-12-30"})
+    history = load_training_history(config)
+    return config, outcome_of(config, build_dataset(config, history)), history
+
+
+@pytest.fixture
+def desk(
+    tmp_path: Path, trained: tuple[TrainingConfig, TrainingOutcome, Any], monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    """Return a folder with a store that holds v1, and the training run beside it."""
+    config, outcome, history = trained
+    run = tmp_path / "runs" / run_name(config, outcome.dataset, outcome.seed)
+    run.mkdir(parents=True)
+    joblib.dump(outcome, run / OUTCOME)
+    record = training_record(Task(config=config, seed=outcome.seed), history, outcome.dataset)
+    ModelStore(tmp_path / "store").register(make_bundle(outcome, history), record=record, by="a", now=NOW)
+    monkeypatch.setenv("LOCKSTEP_DB", f"sqlite:///{tmp_path / 'trials.db'}")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def request(desk: Path, version: str = "v1", **changes: Any) -> Request:
+    return Request(
+        symbol="SPX",
+        version=version,
+        store=ModelStore(desk / "store"),
+        reports=desk / "store" / "reports",
+        runs=desk / "runs",
+        **changes,
+    )
+
+
+def ledger_of(desk: Path) -> Ledger:
+    return Ledger(Database.open(f"sqlite:///{desk / 'trials.db'}"))
+
+
+def test_a_version_is_gathered_from_its_record(desk: Path) -> None:
+    case = gather(request(desk), ledger_of(desk), now=NOW)
+    assert (case.bundle.version, case.trials, case.champion) == ("v1", 1, None)
+    assert len(case.outcome.dataset) == len(case.outcome.development) + len(case.outcome.hold_out)
+
+
+def test_a_verdict_is_attached_and_written(desk: Path) -> None:
+    made, page = validate_version("SPX", "", by="a", store=desk / "store", run=next(desk.glob("runs/*")))
+    (evidence,) = ModelStore(desk / "store").manifest().entry("SPX", "v1").evidence
+    assert evidence.kind == "validation"
+    assert evidence.passed == made.verdict.passed
+    assert evidence.file == "reports/SPX_v1-validation.json"
+    assert page == desk / "store" / "reports" / "SPX_v1-validation.html"
+    elsewhere = evidence_of(made, write_validation(made, desk / "out")[1], desk / "store")
+    assert elsewhere.file == str(desk / "out" / "SPX_v1-validation.json")
+
+
+def test_a_missing_run_is_refused_and_nothing_is_attached(desk: Path) -> None:
+    shutil.rmtree(desk / "runs")
+    with pytest.raises(TrainingError, match="train the model, or name the folder"):
+        validate_version("SPX", "v1", by="a", store=desk / "store")
+    assert not ModelStore(desk / "store").manifest().entry("SPX", "v1").evidence
+
+
+def test_other_bars_are_refused(desk: Path) -> None:
+    store = ModelStore(desk / "store")
+    entry = store.manifest().entry("SPX", "v1")
+    config = {**entry.record.config, "data": {"start": None, "end": "2017-06-30", "source": None}}
+    record = entry.record.model_copy(update={"config": config})
+    case = gather(request(desk), ledger_of(desk), now=NOW)
+    store.register(case.bundle, record=record, by="a", now=NOW)
+    with pytest.raises(ModelError, match="are not those that it was trained on"):
+        gather(request(desk, "v2", run=next(desk.glob("runs/*"))), ledger_of(desk), now=NOW)
+
+
+def test_production_is_the_champion(desk: Path) -> None:
+    store = ModelStore(desk / "store")
+    case = gather(request(desk), ledger_of(desk), now=NOW)
+    store.promote("SPX", "v1", by="a", now=NOW, force=True, reason="test")
+    record = store.manifest().entry("SPX", "v1").record
+    store.register(case.bundle, record=record, by="a", now=NOW)
+    champion = gather(request(desk, "v2"), ledger_of(desk), now=NOW).champion
+    assert champion is not None
+    assert (champion.version, champion.how) == ("v1", "its own outer walk-forward")
+    assert champion.account.equity.tobytes() == case.filtered.equity.tobytes()
+    (run,) = desk.glob("runs/*")
+    final = gather(
+        replace(request(desk, "v2"), runs=desk / "elsewhere", run=run), ledger_of(desk), now=NOW
+    ).champion
+    assert final is not None
+    assert final.how.startswith("its final model, fitted on 20")
+    assert final.account.equity.tobytes() == case.in_sample.equity.tobytes()
+    assert gather(request(desk), ledger_of(desk), now=NOW).champion is None
+    page = validation_html(replace(report(), case=replace(case, champion=final)))
+    assert "production, v1" in page
+
+
+def test_the_newest_version_is_meant(desk: Path) -> None:
+    store = ModelStore(desk / "store")
+    assert newest(store, "SPX") == "v1"
+    store.retire("SPX", "v1", by="a", now=NOW, reason="test")
+    with pytest.raises(UnknownModel, match="every version is retired"):
+        newest(store, "SPX")
+
+
+def test_the_screen_shows_every_check(capsys: pytest.CaptureFixture[str]) -> None:
+    show(refused(), Path("x.html"), Console(width=200), as_json=False)
+    told = capsys.readouterr().out
+    assert "SPX v1: failed 2 of 19 checks" in told
+    assert all(each.name in told for each in CHECKS)
+    show(report(), Path("x.html"), Console(width=200), as_json=True)
+    assert json.loads(capsys.readouterr().out)["report"] == "x.html"
+    show(report(), Path("x.html"), Console(width=200), as_json=False)
+    assert "SPX v1: passed" in capsys.readouterr().out
+
+
+def script() -> Any:
+    spec = importlib.util.spec_from_file_location("validate_model", ROOT / "scripts/validate_model.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_exit_code_is_the_verdict(desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = script()
+    folder = str(next(desk.glob("runs/*")))
+    options = [
+        "SPX",
+        "--version",
+        "v1",
+        "--store",
+        str(desk / "store"),
+        "--run-dir",
+        folder,
+        "--by",
+        "me",
+        "--json",
+    ]
+    found = CliRunner().invoke(module.app, options)
+    assert found.exit_code == 1, found.output
+    assert not json.loads(found.output)["passed"]
+    monkeypatch.setattr(module, "validate_version", lambda *_, **__: (report(), Path("x.html")))
+    assert CliRunner().invoke(module.app, options).exit_code == 0
+
+
+def test_a_refusal_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    module = script()
+    monkeypatch.setattr("sys.argv", ["validate_model.py", "ES", "--store", str(tmp_path)])
+    with pytest.raises(SystemExit) as stopped:
+        run(module.app)
+    assert stopped.value.code == 2
+    assert "'ES': not in the manifest" in capsys.readouterr().err
