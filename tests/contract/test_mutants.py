@@ -77,6 +77,34 @@ MUTANTS = [
         killer="tests/e2e/test_backtest_runner.py::test_same_inputs_give_identical_bytes",
     ),
     Mutant(
+        row="9 and 29 bar sets are released on a timer",
+        file="src/live/synchroniser.py",
+        old="if not over and not self._is_complete(stamp):",
+        new="if False:",
+        killer="tests/property/test_synchroniser.py::test_any_order_within_the_grace_gives_the_same_sets",
+    ),
+    Mutant(
+        row="29 a late bar of the traded series is delivered",
+        file="src/live/synchroniser.py",
+        old="if key in self._traded or end",
+        new="if end",
+        killer="tests/property/test_synchroniser.py::test_a_late_traded_bar_is_never_delivered",
+    ),
+    Mutant(
+        row="24 a window that lacks a bar counts as full",
+        file="src/live/feeds/warmup.py",
+        old="if len(bars[key]) < needed:",
+        new="if len(bars[key]) < needed - 1:",
+        killer="tests/unit/test_feeds_warmup.py::test_a_window_that_lacks_one_bar_is_named",
+    ),
+    Mutant(
+        row="19 the kill switch is read once",
+        file="src/live/switches.py",
+        old="def _reason(path: Path) -> str | None:",
+        new="import functools\n\n\n@functools.cache\ndef _reason(path: Path) -> str | None:",
+        killer="tests/unit/test_switches.py",
+    ),
+    Mutant(
         row="28 stops are silently not placed",
         file="src/strategy/simulated_broker.py",
         old="            if level == level\n",
@@ -104,7 +132,7 @@ MUTANTS = [
 def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the sources and tests, importable in place of the installed package."""
     root = tmp_path_factory.mktemp("mutant")
-    for folder in ("src", "research", "configs", "tests", "scripts", "notebooks"):
+    for folder in ("src", "research", "configs", "tests", "scripts", "notebooks", "certify", "deploy"):
         shutil.copytree(ROOT / folder, root / folder, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "setup.cfg", root)
     (root / "packages").mkdir()

@@ -80,7 +80,9 @@ def test_who_acts_is_named_or_the_user() -> None:
 def test_evidence_that_came_with_another_bundle_does_not_count(store: ModelStore) -> None:
     entry = store.manifest().entry("ES", "v1")
     foreign = entry.model_copy(update={"evidence": (evidence("a" * 64),)})
-    assert Policy(promotion=("validation",)).missing(foreign, NOW) == ("validation: is about another bundle, aaaaaaaaaaaa…",)
+    assert Policy(promotion=("validation",)).missing(foreign, NOW) == (
+        "validation: is about another bundle, aaaaaaaaaaaa…",
+    )
 
 
 def test_other_models_do_not_count_in_a_rollback(store: ModelStore) -> None:
