@@ -2,31 +2,29 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
 
 import numpy as np
 
 from certify.recorded import settled_history
-from certify.tape import Frame, Tape, models_of
+from certify.segments import Cut, OpenSegment
+from certify.tape import Tape, models_of
 from lockstep.compiled import source_digest
 from lockstep.errors import ParityError
 from lockstep.live.desk import Model
 from lockstep.live.journal import Journal
 from lockstep.live.journal.report import iso
 from lockstep.live.messages import Epoch
-from lockstep.live.rerun import step_of
 from lockstep.market.bars import Bars
 from lockstep.market.history import History, Market
 from lockstep.models.store import ModelStore
-from lockstep.monitoring.parity import Step
-from lockstep.strategy.matching import CASH, POSITION
 from research.backtest import Span, run_backtest
-from research.paper.compare import Case, Curves, PaperComparison, Segment, compare_instrument
+from research.paper.compare import Case, Curves, Segment, compare_instrument
 from research.paper.sessions import Stretch
+from research.paper.verdict import PaperComparison
 from research.steps import steps_of
 from research.utils.data_loader import as_day
 
@@ -80,9 +78,9 @@ def compare_paper(request: Request, *, now: int) -> tuple[PaperComparison, dict[
         models = models_of(journal, request.store)
         history = settled_history(models, request.data_dir, request.source)
         tape = Tape(journal, models, history.markets)
-        cuts: dict[str, _Cut] = {}
+        cuts: dict[str, Cut] = {}
         for frame in tape.frames(request.epoch):
-            cuts.setdefault(frame.record.symbol, _Cut()).take(frame)
+            cuts.setdefault(frame.record.symbol, Cut()).take(frame)
     found, curves = [], {}
     for symbol, cut in sorted(cuts.items()):
         case = _case(symbol, cut, models, history, request)
@@ -124,59 +122,7 @@ def _epochs(epochs: Sequence[Epoch], request: Request) -> list[Epoch]:
     return chosen
 
 
-@dataclass
-class _Open:
-    """A segment that still grows."""
-
-    model: Model
-    opening: float
-    steps: list[Step] = field(default_factory=list)
-    uncompared: set[int] = field(default_factory=set)
-
-
-@dataclass
-class _Cut:
-    """The recorded decisions of one instrument, cut where a backtest has to begin anew.
-
-    A backtest begins flat, knows one bundle, no gateway and no operator. So a segment ends with a swap, with
-    a required exit (handover, HALT) and with an order that the gateway refused; the next one begins at the
-    first bar that found the account flat and no order waiting. Bars in between are left out, and counted.
-    """
-
-    segments: list[_Open] = field(default_factory=list)
-    left_out: int = 0
-    refused: Counter[str] = field(default_factory=Counter)
-    bundles: list[str] = field(default_factory=list)
-    _now: _Open | None = None
-
-    def take(self, frame: Frame) -> None:
-        """Take one decision."""
-        sha = frame.record.bundle
-        if not self.bundles or self.bundles[-1] != sha:
-            self.bundles.append(sha)
-        if frame.forced is not None or (self._now and self._now.model.bundle.sha256 != sha):
-            self._now = None
-        if self._now is None and frame.forced is None:
-            self._now = self._begun(frame)
-        if self._now is None:
-            self.left_out += 1
-            return
-        self._now.steps.append(step_of(frame.record, frame.stamp, frame.bar))
-        if frame.refused:
-            self.refused[frame.refused] += 1
-            self._now.uncompared.add(frame.stamp)
-            self._now = None
-
-    def _begun(self, frame: Frame) -> _Open | None:
-        before = frame.before
-        if before.account[POSITION] or before.waiting is not None:
-            return None
-        begun = _Open(model=frame.model, opening=before.account[CASH])
-        self.segments.append(begun)
-        return begun
-
-
-def _case(symbol: str, cut: _Cut, models: Mapping[str, Model], history: History, request: Request) -> Case:
+def _case(symbol: str, cut: Cut, models: Mapping[str, Model], history: History, request: Request) -> Case:
     newest = models[cut.bundles[-1]]
     market, config = history.markets[symbol], newest.config
     first = min(each.steps[0].stamp for each in cut.segments) if cut.segments else 0
@@ -196,7 +142,7 @@ def _case(symbol: str, cut: _Cut, models: Mapping[str, Model], history: History,
     )
 
 
-def _segment(part: _Open, history: History) -> Segment:
+def _segment(part: OpenSegment, history: History) -> Segment:
     model, steps = part.model, part.steps
     bars = history.series(model.key)
     if not len(bars) or bars.end[-1] < steps[-1].stamp:

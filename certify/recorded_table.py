@@ -11,7 +11,7 @@ from rich.table import Table
 from research.report.numbers import count, ratio, usd
 
 if TYPE_CHECKING:
-    from certify.recorded import RecordedReport
+    from certify.recorded_report import RecordedReport
 
 
 def print_recorded(console: Console, report: RecordedReport) -> None:

@@ -27,7 +27,8 @@ from lockstep.live.messages import (
     SendResult,
     SetRecord,
 )
-from lockstep.live.operator import reported_fill
+from lockstep.live.operator import FillCommand, reported_fill
+from lockstep.live.orders import Standing
 from lockstep.live.outbox import Outbox
 from lockstep.live.ports import Journal, Observer, Outside, Source
 from lockstep.live.rerun import require_same
@@ -94,6 +95,7 @@ class Engine:
         self._expected: SetRecord | None = None
         self._intents: list[OrderIntent] = []
         self._stopping = ""
+        self._reported: list[Event] = []
         self.fraction = setup.fraction
         self.live = False
         self.sets = 0
@@ -227,6 +229,7 @@ class Engine:
         """Commit what the present set led to, or compare it with the journal; then let its effects out."""
         if self._release is None:
             return
+        self._reported.clear()
         record, expected = self._record(self._release), self._expected
         self._release, self._expected = None, None
         for lane in record.lanes:
@@ -297,10 +300,31 @@ class Engine:
         setup.source.settle()
         commands = setup.outside.commands()
         for command in commands:
-            self._carry_out(self._record_event(command))
+            self._carry_out(self._record_event(self._credible(command)))
         setup.outside.done(commands)
         self._consider_versions()
         self._consider_halt()
+
+    def _credible(self, command: Event) -> Event:
+        """Return a command as it is; a fill that cannot have happened becomes a bad command."""
+        if command.kind != "fill":
+            return command
+        try:
+            if self._setup.epoch.mode != "live":
+                raise LiveError(f"mode {self._setup.epoch.mode} simulates its fills")
+            self._require_open(command)
+        except LiveError as error:
+            content = {**command.content, "error": str(error)}
+            return Event(kind="bad_command", symbol=command.symbol, content=content)
+        self._reported.append(command)
+        return command
+
+    def _require_open(self, command: Event) -> None:
+        if command.symbol not in self.seats:
+            raise LiveError(f"{command.symbol}: is not traded here")
+        told = {name: value for name, value in command.content.items() if name != "command"}
+        state = self.strategies[command.symbol].state
+        Standing.of(command.symbol, state, self._reported).after(FillCommand.model_validate(told))
 
     def _take_results(self) -> None:
         for result in self._outbox.results() if self._outbox else ():
@@ -359,9 +383,8 @@ class Engine:
 
     def _report(self, event: Event) -> None:
         fill = reported_fill(event)
-        if not isinstance(self._broker, ReportedBroker):
-            raise LiveError(f"fill {fill.fill_id}: mode {self._setup.epoch.mode} simulates its fills")
-        self._broker.report(self.seats[fill.symbol].lane.feed, fill)
+        if isinstance(self._broker, ReportedBroker):
+            self._broker.report(self.seats[fill.symbol].lane.feed, fill)
 
     def _swap(self, event: Event) -> None:
         seat = self.seats[event.symbol]

@@ -49,13 +49,13 @@ class ResolveCommand(BaseModel):
 
 
 class RolloutCommand(BaseModel):
-    """A recorded step of the roll-out: to `stage`, at `fraction` of the size; see `rollout.py`."""
+    """A recorded step of the roll-out: to `stage`, at `fraction` of the size; 0 where nothing is sent."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["rollout"] = "rollout"
     stage: int = Field(ge=0)
-    fraction: float = Field(gt=0, le=1)
+    fraction: float = Field(ge=0, le=1)
     comparison: str
     reason: str = Field(min_length=1)
 

@@ -87,9 +87,8 @@ def post(desk: OperatorDesk, step: Step) -> None:
     stages = desk.config.rollout.stages
     _, present = rollout.stage(desk.config.rollout, steps_of(desk))
     target = stages[step.stage]
-    # A running engine in mode live takes the fraction at once and the mode at its next start: a step back to
-    # shadow must not send the whole size until then.
-    fraction = min(target.fraction, present.fraction) if target.mode == "shadow" else target.fraction
+    # A running engine takes the fraction at once, the mode at its next start: until then nothing may leave.
+    fraction = 0.0 if target.mode == "shadow" else target.fraction
     command = RolloutCommand(
         stage=step.stage, fraction=fraction, comparison=step.comparison, reason=step.reason
     )
@@ -98,7 +97,7 @@ def post(desk: OperatorDesk, step: Step) -> None:
     if target.mode != present.mode:
         typer.echo(
             f"the mode changes to {target.mode} at a restart only, which needs a new epoch"
-            + ("; until then make the KILL file, so that no entry leaves" if target.mode == "shadow" else "")
+            + ("; until then every entry is refused" if target.mode == "shadow" else "")
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -116,8 +116,8 @@ class Service:
 
     def _join(self, wanted: Mode, stop_after: int | None) -> Engine:
         config = self.config
-        steps = [_step(event) for event in self.journal.events("rollout")]
-        present, now_stage = stage(config.rollout, steps)
+        rollout_events = list(self.journal.events("rollout"))
+        present, now_stage = stage(config.rollout, [Step.of(event) for event in rollout_events])
         mode: Mode = "shadow" if wanted == "live" and now_stage.mode == "shadow" else wanted
         self._world = self._make_world()
         epoch = self._epoch(mode)
@@ -163,7 +163,7 @@ class Service:
                 policies=config.policies,
                 memory=max([config.memory_bars, *needs.values()]),
                 flatten=config.switches.flatten,
-                fraction=now_stage.fraction if mode == "live" else 1.0,
+                fraction=self._fraction(epoch, rollout_events),
                 expire=int(config.expire * _SECOND),
                 stop_after=stop_after,
             )
@@ -171,6 +171,12 @@ class Service:
         label = f"stage {present + 1} of {len(config.rollout.stages)}" if wanted == "live" else ""
         self._watcher.watch(lambda: {"rollout": label, **_known(engine)})
         return engine
+
+    def _fraction(self, epoch: Epoch, events: Sequence[Event]) -> float:
+        """Return the fraction of the size with which the epoch began; its own steps are replayed."""
+        first = self.journal.first_entry(epoch.number)
+        _, then = stage(self.config.rollout, [Step.of(event) for event in events if event.sequence < first])
+        return then.fraction
 
     def _make_world(self) -> World:
         config, events = self.config, list(self.journal.events("fill", "resolved", "rollout", "bad_command"))
@@ -309,8 +315,3 @@ def _require_same(epoch: Epoch, hashes: Mapping[str, str], mode: Mode) -> None:
             f"epoch {epoch.number} of the journal was begun with another {' and '.join(changed)}; if that is "
             "meant, begin a new one: scripts/journal.py new-epoch --reason ..."
         )
-
-
-def _step(event: Event) -> Step:
-    told = event.content
-    return Step(event.time, int(told["stage"]), str(told["comparison"]), str(told["reason"]))

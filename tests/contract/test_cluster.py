@@ -5,16 +5,23 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
+from typer.testing import CliRunner
 
 from lockstep.errors import ConfigError
 from lockstep.market.history import History
 from lockstep.market.timeframe import DAILY
 from lockstep.strategy.ibs_decision import IbsConfig
+from research.experiments.cli import app
+from research.experiments.database import Database
+from research.experiments.store import Store
 from research.sweep import SweepResult, sweep
 from research.utils.data_loader import load_history
+from support.experiments import BASELINE
 
 distributed = pytest.importorskip("distributed", reason="Dask is an extra: pip install 'lockstep[cluster]'")
 
@@ -24,6 +31,13 @@ GRID = [
     for high in np.linspace(0.5, 0.9, 10).round(3).tolist()
     for longest in (3, 5, 8, 13)
 ]
+
+
+SEARCH = """
+symbols: [COMP]
+parameters: {entry.high: [0.1, 0.2, 0.3], exit.low: [0.6, 0.8], stop.percent: [null, 3.0]}
+split: {train: [2012-01-03, 2012-12-31], validation: [2013-01-02, 2013-12-31]}
+"""
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +76,33 @@ def test_a_worker_that_dies_costs_nothing_but_time(history: History, cluster: ob
     assert len(killed) == 1
     assert sorted(counted) == list(range(len(GRID)))
     assert_same(result, sweep(GRID, history, "COMP"))
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_an_experiment_on_a_cluster_is_the_one_made_here(
+    cluster: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grid = tmp_path / "grid.yaml"
+    grid.write_text(SEARCH)
+    address = cluster.scheduler_address  # type: ignore[attr-defined]
+    found = []
+    for name, more in (("here", ()), ("there", ("--cluster", address))):
+        url = f"sqlite:///{tmp_path / name}.db"
+        monkeypatch.setenv("LOCKSTEP_DB", url)
+        command = (
+            "grid-search",
+            "--name",
+            "same",
+            "--strategy-path",
+            str(BASELINE),
+            "--grid-path",
+            str(grid),
+        )
+        done = CliRunner().invoke(app, [*command, *more])
+        assert done.exit_code == 0, done.output
+        found.append(Store(Database.open(url)).runs(1))
+    pd.testing.assert_frame_equal(*found, check_exact=True)
+    assert len(found[0]) == 12
 
 
 def test_an_address_where_nobody_listens_is_refused(history: History) -> None:

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from lockstep.errors import LiveError
 from lockstep.live.brokers.protocol import Message, OnResult
 from lockstep.live.messages import Event, OrderIntent, SendResult, SetRecord
 from lockstep.live.rerun import ReplayMismatch
@@ -188,16 +187,16 @@ def test_the_operator_resolves_an_unknown_order(tmp_path: Path, outcome: str) ->
     journal = desks.MemoryJournal()
     broker = FakeBroker(answers=lambda order_id: SendResult(order_id, "unknown", "timed out", 1))
     engine(tmp_path, journal, broker, stop_after=40).run()
-    ((order_id, _),) = broker.sent
+    ((order_id, message),) = broker.sent
     resolve = {"command": "r", "order_id": order_id, "outcome": outcome, "reason": "asked the broker"}
     outside = desks.FakeOutside(queue=[Event(kind="resolved", content=resolve)])
     if outcome == "placed":
-        outside.queue.append(fill(order_id, 1.0))
+        outside.queue.append(fill(order_id, message["quantity"]))
     second = FakeBroker()
     restarted = engine(tmp_path, journal, second, outside, stop_after=30)
     restarted.run()
     assert restarted._outbox is not None
-    assert (1.0 in positions(journal)) == (outcome == "placed")
+    assert (message["quantity"] in positions(journal)) == (outcome == "placed")
     if outcome == "not_placed":
         assert len(second.sent) == 1, "the strategy may enter again"
 
@@ -238,10 +237,36 @@ def test_the_kill_switch_stops_an_order_that_waits_for_the_open(tmp_path: Path) 
     assert "kill_switch" in next(e for e in journal.events if e.kind == "rejected").content["detail"]
 
 
-def test_a_fill_that_nobody_expects_stops_the_engine(tmp_path: Path) -> None:
-    outside = desks.FakeOutside(queue=[fill("x", 1.0)])
-    with pytest.raises(LiveError, match="expects no such fill"):
-        engine(tmp_path, desks.MemoryJournal(), FakeBroker(), outside).run()
+def test_a_step_back_to_shadow_refuses_entries_from_the_next_set_on(tmp_path: Path) -> None:
+    journal, broker = desks.MemoryJournal(), FakeBroker()
+    step = {"command": "s", "stage": 0, "fraction": 0.0, "comparison": "", "reason": "fills are worse"}
+    outside = desks.FakeOutside(queue=[Event(kind="rollout", content=step)])
+    engine(tmp_path, journal, broker, outside, stop_after=40).run()
+    restarted = engine(tmp_path, journal, broker, stop_after=20)
+    restarted.run()
+    assert restarted.fraction == 0.0
+    assert broker.sent == []
+    assert {event.content["rule"] for row in journal.sets for event in row.events} == {"rollout"}
+
+
+@pytest.mark.parametrize("quantity", [1.0, 0.0])
+def test_a_fill_that_nobody_expects_is_not_booked(tmp_path: Path, quantity: float) -> None:
+    """A wrong row of a statement must neither move the account nor stop the engine for ever."""
+    journal = desks.MemoryJournal()
+    outside = desks.FakeOutside(queue=[fill("1-live-COMP-5-entry-1", quantity)])
+    engine(tmp_path, journal, FakeBroker(), outside, stop_after=20).run()
+    engine(tmp_path, journal, FakeBroker(), stop_after=20).run()
+    (refused,) = (event for event in journal.events if event.kind == "bad_command")
+    assert "no order waits" in refused.content["error"] or "quantity 0" in refused.content["error"]
+    assert set(positions(journal)) == {0.0}
+
+
+def test_a_fill_on_paper_is_refused(tmp_path: Path) -> None:
+    journal = desks.MemoryJournal()
+    outside = desks.FakeOutside(queue=[fill("1-paper-COMP-5-entry-1", 1.0)])
+    bars, models = desks.history(WARM + 20), {"COMP": MODEL}
+    desks.engine(tmp_path, models, journal, bars, warm=WARM, outside=outside).run()
+    assert "simulates" in next(e for e in journal.events if e.kind == "bad_command").content["error"]
 
 
 def test_a_tenth_of_the_size_is_refused_where_that_is_no_contract(tmp_path: Path) -> None:

@@ -88,7 +88,7 @@ MUTANTS = [
         file="src/live/synchroniser.py",
         old="if key in self._traded or end",
         new="if end",
-        killer="tests/property/test_synchroniser.py::test_a_late_traded_bar_is_never_delivered",
+        killer="tests/unit/test_synchroniser.py::test_a_late_traded_bar_is_never_delivered",
     ),
     Mutant(
         row="24 a window that lacks a bar counts as full",

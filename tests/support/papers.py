@@ -13,9 +13,11 @@ from typing import Any
 import numpy as np
 import yaml
 
+from lockstep.live.brokers.protocol import Message, OnResult
 from lockstep.live.desk import Model
 from lockstep.live.journal import Journal
-from lockstep.live.messages import SetRecord, Values
+from lockstep.live.messages import Event, OrderIntent, SendResult, SetRecord, Values
+from lockstep.live.operator import Mailbox
 from lockstep.market.bars import BAR_COLUMNS
 from lockstep.market.history import History, SeriesKey
 from lockstep.market.timeframe import DAILY
@@ -140,3 +142,36 @@ def with_lane(record: SetRecord, **changes: Any) -> SetRecord:
     """Return a bar set whose one lane is changed."""
     (lane,) = record.lanes
     return replace(record, lanes=(replace(lane, **changes),))
+
+
+class Broker:
+    """Acknowledges everything."""
+
+    name, reports_fills = "fake", False
+
+    def check(self, protected: Any) -> None: ...
+
+    def message(self, intent: OrderIntent) -> Message:
+        return {"quantity": intent.quantity}
+
+    def start(self, on_result: OnResult) -> None:
+        self.on_result = on_result
+
+    def submit(self, order_id: str, message: Message) -> None:
+        self.on_result(SendResult(order_id, "acknowledged", "", 1))
+
+    def stop(self, timeout: float) -> None: ...
+
+
+class Posted(desks.FakeOutside):
+    """An outside that hears what the operator's scripts post."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self._mailbox = Mailbox(folder)
+
+    def commands(self) -> Sequence[Event]:
+        return self._mailbox.read()
+
+    def done(self, events: Sequence[Event]) -> None:
+        self._mailbox.done(events)

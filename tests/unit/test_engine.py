@@ -21,8 +21,8 @@ from lockstep.strategy.engine import build_cerebro
 from lockstep.strategy.feed import BarsFeed, bars_feed
 from lockstep.strategy.ibs_decision import IbsConfig
 from lockstep.strategy.ibs_strategy import IbsStrategy
-from lockstep.strategy.matching import NO_ORDER
 from lockstep.strategy.lane import Lane, vector_ids
+from lockstep.strategy.matching import NO_ORDER
 from lockstep.strategy.records import MemoryRecorder
 from lockstep.strategy.simulated_broker import SimulatedBroker
 from support.scenarios import CME, ES, daily_bars, history_of

@@ -13,11 +13,12 @@ import pandas as pd
 import pytest
 
 from lockstep.errors import NoBars
-from research.experiments import execution
+from research.experiments import search
 from research.experiments.database import Database
 from research.experiments.errors import EngineMismatch, ExperimentError
 from research.experiments.evaluation import code_digest
-from research.experiments.execution import Lab, Listener
+from research.experiments.execution import Lab
+from research.experiments.listener import Listener
 from research.experiments.models import FINISHED, MISMATCH, RUNNING, UNSUCCESSFUL
 from research.experiments.plan import Plan
 from research.experiments.selection import chosen_by_window, ranking
@@ -31,7 +32,7 @@ SEARCHED = (SPLIT.train.start, SPLIT.validation.end)
 
 @pytest.fixture(autouse=True)
 def small_batches(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(execution, "_BATCH", (2, 2))
+    monkeypatch.setattr(search, "_BATCH", (2, 2))
     monkeypatch.setenv("LOCKSTEP_CACHE_DIR", str(tmp_path / "cache"))
 
 

@@ -235,12 +235,11 @@ class TestVariants:
         one, other = (self.SPACE.variant(number) for number in (0, 1))
         assert one.config is not None
         assert other.config is not None
-        name = evaluation_id(one, one.config.config_hash, "base", "code data")
-        assert name == evaluation_id(one, one.config.config_hash, "other base", "code data")
-        assert name != evaluation_id(one, one.config.config_hash, "base", "code data2")
-        assert name != evaluation_id(other, other.config.config_hash, "base", "code data")
-        broken = evaluation_id(one, None, "base", "code data")
-        assert broken not in (name, evaluation_id(one, None, "base2", "code data"))
+        name = evaluation_id("code data", one.config.config_hash)
+        assert name == evaluation_id("code data", one.config.config_hash)
+        assert name != evaluation_id("code data2", one.config.config_hash)
+        assert name != evaluation_id("code data", other.config.config_hash)
+        assert len(name) == 32
 
     def test_pieces(self) -> None:
         assert [list(each) for each in pieces(range(5), 2)] == [[0, 1], [2, 3], [4]]

@@ -132,3 +132,14 @@ class TestUnsettled:
         self.tell(journal, "send", "unknown")
         journal.begin_epoch(make.epoch(mode="shadow"))
         assert next_epoch(journal).number == 3
+
+
+def test_another_mode_begins_flat(journal: Journal) -> None:
+    journal.begin_epoch(make.epoch())
+    found = continued(journal, reason="roll-out", now=NOW, hashes=HASHES, mode="shadow")
+    assert found.mode == "shadow"
+    held = dataclasses.replace(FLAT, account=(1.0, 5_000.0, *FLAT.account[2:]))
+    journal.begin_epoch(make.epoch(states={"ES": held}))
+    with pytest.raises(JournalError, match="mode paper to live: ES has a position or an order waiting"):
+        continued(journal, reason="roll-out", now=NOW, hashes=HASHES, mode="live")
+    assert continued(journal, reason="upgrade", now=NOW, hashes=HASHES, mode="paper").mode == "paper"

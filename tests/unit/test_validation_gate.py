@@ -19,7 +19,9 @@ from research.validation.pbo import overfitting
 from research.validation.sharpe import SharpeSample, deflated_sharpe
 from research.validation.trials import effective_trials_of_returns
 
-GOOD: dict[str, Any] = {"train_sharpe": 1.5, "test_sharpe": 1.2, "trials": 100, "pbo": 0.1, "dsr": 0.97}
+GOOD: dict[str, Any] = {
+    "train_sharpe": 1.5, "test_sharpe": 1.2, "trials": 1_100, "variants": 100, "pbo": 0.1, "dsr": 0.97,
+}  # fmt: skip
 YEAR = 252.0
 
 
@@ -54,7 +56,7 @@ def test_good_evidence_passes_every_check() -> None:
         ({"dsr": 0.95}, []),
         ({"dsr": 0.9499}, ["deflated Sharpe"]),
         ({"pbo": None}, ["PBO"]),
-        ({"pbo": None, "trials": 1}, []),
+        ({"pbo": None, "variants": 1}, []),
         ({"pbo": math.nan}, ["PBO"]),
         ({"dsr": math.nan}, ["deflated Sharpe"]),
         ({"train_sharpe": math.nan}, ["Sharpe gap", "Sharpe ratio kept"]),
@@ -81,7 +83,7 @@ def test_other_limits_are_used() -> None:
 def test_a_refusal_says_why() -> None:
     verdict = judge(Evidence(**(GOOD | {"pbo": 0.62, "dsr": math.nan})))
     assert str(verdict) == (
-        "choosing the best of 100 trials fails out of sample with a probability of 62%; "
+        "choosing the best of 100 variants fails out of sample with a probability of 62%; "
         "it must be below 50%; deflated Sharpe was not measured"
     )
 
@@ -92,8 +94,10 @@ def test_a_verdict_without_checks_has_not_passed() -> None:
 
 
 def test_wrong_evidence_and_limits_are_refused() -> None:
-    with pytest.raises(ConfigError, match="trials 0"):
-        Evidence(**(GOOD | {"trials": 0}))
+    with pytest.raises(ConfigError, match="trials 99: not even the 100 judged"):
+        Evidence(**(GOOD | {"trials": 99}))
+    with pytest.raises(ConfigError, match="variants 0"):
+        Evidence(**(GOOD | {"variants": 0}))
     with pytest.raises(ConfigError, match=r"pbo 1\.5"):
         Evidence(**(GOOD | {"pbo": 1.5}))
     with pytest.raises(ConfigError, match=r"dsr -0\.1"):
@@ -128,6 +132,7 @@ def search(returns: Floats, train: int) -> Search:
         train_sharpe=sharpe(inside[:, best], YEAR),
         test_sharpe=sharpe(outside[:, best], YEAR),
         trials=returns.shape[1],
+        variants=returns.shape[1],
         pbo=overfitting(BlockMoments.of(inside, 8)).probability if several else None,
         dsr=found.deflated(sample, ratios),
     )
