@@ -74,6 +74,9 @@ class Service:
         self._switches = self.config.switches.forced_by(environment)
         wanted = mode or self.config.mode
         self.config.require_mode(wanted)
+        # Below the working folder it is a trial; an absolute folder that is absent may be a disk that is.
+        if not self.config.journal.is_absolute():
+            self.config.journal.parent.mkdir(parents=True, exist_ok=True)
         with ExitStack() as undo:
             self.journal = undo.enter_context(Journal.open(self.config.journal))
             self.engine = self._join(wanted, stop_after)
