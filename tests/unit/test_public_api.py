@@ -16,8 +16,8 @@ EXPORTED = {
     },
     "lockstep.models": {
         "Bundle", "Change", "Evidence", "GoldenVectors", "Manifest", "ModelStore", "Policy", "Portfolio",
-        "TrainingRecord", "golden_vectors", "library_versions", "load_bundle", "load_portfolio", "read_bundle",
-        "save_bundle",
+        "TrainingRecord", "golden_vectors", "library_versions", "load_bundle", "load_portfolio",
+        "read_bundle", "save_bundle",
     },
     "lockstep.strategy": {
         "IbsConfig", "IbsStrategy", "Lane", "ParityStrategy", "SimulatedBroker", "StrategyConfig", "Veto",
