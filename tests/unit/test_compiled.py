@@ -72,8 +72,8 @@ def test_after_an_edit_of_a_helper_a_warm_rerun_uses_the_new_code(checkout: Path
 
 def test_a_cache_that_ignores_the_helpers_goes_on_with_the_old_code(checkout: Path) -> None:
     """The negative control: with the digest frozen, the edit above has no effect."""
-    frozen = "    return 'frozen'\n    digest = hashlib.sha256()\n    for path in source_files():"
-    plain = "    digest = hashlib.sha256()\n    for path in source_files():"
+    frozen = "    return 'frozen'\n    digest = hashlib.sha256()\n    for path in paths:"
+    plain = "    digest = hashlib.sha256()\n    for path in paths:"
     edit(checkout / "src" / "compiled.py", plain, frozen)
     assert run(checkout) == (1.414214, 0)
     edit(checkout / "src" / "features" / "windows.py", RULE, EDITED)
