@@ -8,9 +8,14 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.engine import memory, overhead
+from benchmarks.experiments import wide_grid
 from benchmarks.features import batch, cold, streaming
+from benchmarks.live import live
+from benchmarks.models import one_row, rolling_back
+from benchmarks.peers.environment import PeersMissing
 from benchmarks.startup import importing
-from benchmarks.sweep import throughput
+from benchmarks.sweep import growth, peers, throughput
+from benchmarks.training import search
 
 
 def main() -> None:
@@ -18,8 +23,9 @@ def main() -> None:
     table = Table(title="100,000 hourly bars", show_edge=False)
     for title in ("measured", "value", "promise", "of promise", ""):
         table.add_column(title, justify="left" if title in ("measured", "") else "right")
-    single = (importing, cold, batch, streaming, overhead, memory)
-    for result in chain((measurement() for measurement in single), throughput()):
+    single = (importing, cold, batch, streaming, overhead, memory, growth, one_row, rolling_back)
+    several = (throughput(), wide_grid(), live(), search())
+    for result in chain((measurement() for measurement in single), *several):
         share = f"{result.value / result.promise:.0%}{'' if result.kept else '  missed'}"
         value = (
             f"{result.value:,.3g} {result.unit}"
@@ -27,7 +33,12 @@ def main() -> None:
             else f"{result.value:,.0f} {result.unit}"
         )
         table.add_row(result.what, value, f"{result.promise:g} {result.unit}", share, result.note)
-    Console(width=140).print(table)
+    console = Console(width=140)
+    console.print(table)
+    try:
+        console.print(peers())
+    except PeersMissing as missing:
+        console.print(f"no other engines to compare with: {missing}")
 
 
 if __name__ == "__main__":

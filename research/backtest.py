@@ -13,6 +13,7 @@ from lockstep.features.columns import source_keys
 from lockstep.features.feature_registry import FeatureRegistry, default_registry
 from lockstep.market.bars import Bars
 from lockstep.market.history import History, Market, SeriesKey
+from lockstep.market.sessions import Dates
 from lockstep.strategy.clock import SessionClock
 from lockstep.strategy.config import StrategyConfig
 from lockstep.strategy.engine import build_cerebro
@@ -39,14 +40,17 @@ class Span:
 
     def select(self, bars: Bars, market: Market) -> slice:
         """Return the rows of `bars` within the span; NoBars where there is none."""
-        dates = market.session.dates(bars.end, bars.timeframe)
+        return self.rows(market.session.dates(bars.end, bars.timeframe), bars.source)
+
+    def rows(self, dates: Dates, source: str) -> slice:
+        """Return the rows of bars with these session dates, datetime64[D] (n,), likewise."""
         start, end = as_day("start", self.start), as_day("end", self.end)
         first = np.searchsorted(dates, np.datetime64(start)) if start else 0
         last = np.searchsorted(dates, np.datetime64(end), side="right") if end else dates.size
         if first >= last:
             there = f"{dates[0]} to {dates[-1]}" if dates.size else "no bars at all"
             raise NoBars(
-                f"{bars.source}: nothing from {self.start or 'the start'} to {self.end or 'the end'}: "
+                f"{source}: nothing from {self.start or 'the start'} to {self.end or 'the end'}: "
                 f"it holds {there}"
             )
         return slice(int(first), int(last))

@@ -1,8 +1,10 @@
-"""The compiled twin of the engine: one variant over all bars, by the same `decide` and `match`.
+"""The compiled twin of the engine: where a variant enters, and what becomes of an entry.
 
-Nothing here is a rule of trading. `walk` is the order of events that `ParityStrategy` and
-`SimulatedBroker` have in Backtrader: fill, decide, send, mark. While a variant is flat with no order
-waiting, neither fills nor equity can change, so that only `decide` is asked until it enters.
+Nothing here is a rule of trading. `hold` is the order of events that `ParityStrategy` and `SimulatedBroker`
+have in Backtrader: send, fill, decide, mark. What `decide` says while flat depends on the entry rules alone,
+and what becomes of an entry on the exit rules alone, so that variants which share the one or the other share
+the work. Each stage is handed NaN in place of the numbers that belong to the other one: a `decide` that
+read them would trade differently from Backtrader, and the equality tests would say so.
 """
 
 from __future__ import annotations
@@ -20,20 +22,17 @@ from lockstep.strategy.decision import (
     EXIT_MAX_BARS,
     EXIT_SESSION,
     EXIT_SIGNAL,
-    HOLD,
     IN_SESSION,
     PASS,
     Clock,
 )
 from lockstep.strategy.ibs_decision import decide
 from lockstep.strategy.matching import (
+    CASH,
     CLOSE,
-    COMMISSION,
-    ENTRY_PRICE,
     MULTIPLIER,
     NO_FILL,
-    POSITION,
-    QUANTITY,
+    NO_ORDER,
     Account,
     Bar,
     Costs,
@@ -45,71 +44,16 @@ from lockstep.strategy.matching import (
 )
 from lockstep.strategy.sizing import Exits, Sizing, contracts, entry_order
 
-(
-    TRADES,
-    WINS,
-    GAINS,
-    LOSSES,
-    SUM_1,
-    SUM_2,
-    SUM_3,
-    SUM_4,
-    DOWNSIDE,
-    DRAWDOWN,
-    DRAWDOWN_FRACTION,
-    BARS_IN_POSITION,
-    EQUITY,
-) = range(13)
-MEASURES = 13
+# What became of an entry: signed contracts (0: nothing was traded), fill prices, the marks until it is flat
+# (highest and lowest, USD against the cash before it; deepest fall), bars of the entry and of the exit fill.
+SIZE, ENTRY, EXIT, HIGH, LOW, FALL, OPENED, CLOSED = range(8)
+OUTCOME = 8
 
 FILL_BAR, FILL_KIND, FILL_QUANTITY, FILL_PRICE, FILL_DECISION, FILL_CODE = range(6)
 FILL_COLUMNS = 6
 
-BLOCKS = 16
-SKETCH = 64
-
-
-@kernel
-def add_session(
-    session: int,
-    change: float,
-    block: Stamps,
-    bucket: Stamps,
-    sign: Floats,
-    measures: Floats,
-    blocks: Floats,
-    sketch: Floats,
-) -> None:
-    """Add the return of one session to the sums of a variant; sessions that return 0 need no call."""
-    square = change * change
-    measures[SUM_1] += change
-    measures[SUM_2] += square
-    measures[SUM_3] += square * change
-    measures[SUM_4] += square * square
-    if change < 0.0:
-        measures[DOWNSIDE] += square
-    number = block[session]
-    blocks[number, 0] += change
-    blocks[number, 1] += square
-    sketch[bucket[session]] += sign[session] * change
-
-
-@kernel
-def add_trade(profit: float, measures: Floats) -> None:
-    """Add a closed trade's net result, USD."""
-    measures[TRADES] += 1.0
-    if profit > 0.0:
-        measures[WINS] += 1.0
-        measures[GAINS] += profit
-    else:
-        measures[LOSSES] -= profit
-
-
-@kernel
-def net_result(account: Account, price: float, costs: Costs) -> float:
-    """Return what the open trade of `account` earns when closed at `price`, USD, both fees deducted."""
-    move = (price - account[ENTRY_PRICE]) * account[POSITION] * costs[MULTIPLIER]
-    return move - 2.0 * costs[COMMISSION] * abs(account[POSITION])
+# What passes every value; compiled code cannot index an empty tuple.
+NO_FILTER = (0.0, -math.inf, math.inf, 0.0)
 
 
 @kernel
@@ -133,123 +77,151 @@ def clock_at(clock: Floats, row: int) -> Clock:
     return (clock[number, 0], clock[number, 1], clock[number, 2])
 
 
-def walk(
+@kernel
+def bar_at(bars: Floats, i: int) -> Bar:
+    """Return open, high, low, close of a bar."""
+    return (bars[i, 0], bars[i, 1], bars[i, 2], bars[i, 3])
+
+
+@kernel
+def market_order(quantity: float) -> Order:
+    """Return an order without stop and target."""
+    return (quantity, math.nan, math.nan, math.nan, math.nan)
+
+
+def find_entries(
+    row: Callable[[Floats, int], Any],
+    always_open: bool,
+    values: Floats,
+    probability: Floats,
+    clock: Floats,
+    rules: Floats,
+    filters: Floats,
+    entries: Stamps,
+) -> None:
+    """Write, for every bar, the first entry that `decide` orders from there on while flat.
+
+    entries   int32 (n + 1,): its bar, plus n for a short one; 2 n where none follows, and at the end
+    """
+    n = values.shape[0]
+    found = 2 * n
+    entries[n] = found
+    for i in range(n - 1, -1, -1):
+        time = (1.0, 0.0, 0.0) if always_open else clock_at(clock, i)
+        chance = probability[i] if probability.size > 1 else PASS
+        code = decide(row(values, i), chance, time, (0.0, 0.0), rules, filters)
+        if code == ENTER_LONG:
+            found = i
+        elif code == ENTER_SHORT:
+            found = i + n
+        entries[i] = found
+
+
+@kernel
+def next_open_bar(always_open: bool, clock: Floats, i: int, n: int) -> int:
+    """Return the first bar from `i` on that is in session; n where there is none."""
+    while not always_open and i < n and clock_at(clock, i)[IN_SESSION] == 0.0:
+        i += 1
+    return i
+
+
+@kernel
+def mark(account: Account, bars: Floats, first: int, stop: int, unit: float) -> tuple[float, float, float]:
+    """Return highest and lowest equity at the closes of first <= bar < stop, and the deepest fall in between.
+
+    unit   USD per point
+    """
+    high, low, fall = -math.inf, math.inf, 0.0
+    for i in range(first, stop):
+        now = equity(account, bars[i, CLOSE], unit)
+        high = max(high, now)
+        low = min(low, now)
+        fall = max(fall, high - now)
+    return high, low, fall
+
+
+def hold(
     row: Callable[[Floats, int], Any],
     record: bool,
     at_close: bool,
     always_open: bool,
     values: Floats,
-    probability: Floats,
     clock: Floats,
     bars: Floats,
-    session: Stamps,
-    block: Stamps,
-    bucket: Stamps,
-    sign: Floats,
     costs: Costs,
-    capital: float,
     rules: Floats,
     filters: Floats,
     sizing: Sizing,
     exits: Exits,
-    measures: Floats,
-    blocks: Floats,
-    sketch: Floats,
+    entry: int,
+    outcomes: Floats,
+    count: int,
     fills: Floats,
-    curve: Floats,
-) -> int:
-    """Trade one variant over n bars and return the number of fills.
+) -> tuple[int, int]:
+    """Carry out an entry until the variant is flat again: (bar that decides next, fills so far).
 
     row           gives the vector of a bar as a tuple, which stays in registers
-    record        also write every fill and the equity at every bar
+    record        also write every fill
     at_close      orders fill at the close of the bar that decided them
     always_open   every bar is in session, and no rule reads the clock
-    values        (n, ids) decision vectors; probability (n,) of the model, or (1,) without one
-    clock         (n, 3) readings; bars (n, 4): open, high, low, close
-    session       (n,) ordinal of each bar's session; block, bucket, sign: per session, see `sweep.py`
-    measures, blocks, sketch   outputs, zeroed by the caller; fills (<= 2n, 6), curve (n,)
+    entry         as in `find_entries`
+    outcomes      float64 (2 n, 8): row `entry` is written; exit price NaN, bar n where the bars end before
     """
-    count = 0
-    account: Account = (0.0, math.nan, math.nan, math.nan, capital)
-    order: Order = (0.0, math.nan, math.nan, math.nan, math.nan)
-    decided, sent, entry_bar = 0, 0, 0
-    now, before, running = capital, capital, -1
-    peak, drawdown, fraction, in_position = capital, 0.0, 0.0, 0
-    i, n = 0, bars.shape[0]
-    while i < n:
-        if account[POSITION] == 0.0 and order[QUANTITY] == 0.0:
-            code = CLEAR
-            while i < n:
-                time = (1.0, 0.0, 0.0) if always_open else clock_at(clock, i)
-                chance = probability[i] if probability.size > 1 else PASS
-                code = decide(row(values, i), chance, time, (0.0, 0.0), rules, filters)
-                if code == ENTER_LONG or code == ENTER_SHORT:
-                    break
-                if record:
-                    curve[i] = now
-                i += 1
-            if i == n:
-                break
-            bar: Bar = (bars[i, 0], bars[i, 1], bars[i, 2], bars[i, 3])
-        else:
+    n = bars.shape[0]
+    i = entry if entry < n else entry - n
+    side = 1.0 if entry < n else -1.0
+    outcomes[entry, SIZE] = 0.0
+    quantity = side * contracts(row(values, i), bars[i, CLOSE], sizing)
+    if quantity == 0.0:
+        return i + 1, count
+    order: Order = entry_order(quantity, row(values, i), exits)
+    flat: Account = (0.0, math.nan, math.nan, math.nan, 0.0)
+    decided, code = i, ENTER_LONG if entry < n else ENTER_SHORT
+    kind, sold = NO_FILL, math.nan
+    if at_close:
+        bought = market_price(quantity, bars[i, CLOSE], costs)
+        account = execute(flat, order, bought, costs)
+        closed = account
+    else:
+        i = next_open_bar(always_open, clock, i + 1, n)
+        if i == n:
+            return n, count
+        account, bought, closed, kind, sold = match(flat, order, bar_at(bars, i), costs)
+    opened = i
+    if record:
+        count = add_fill(fills, count, i, NO_FILL, quantity, bought, decided, code)
+    first = opened + 1 if at_close else opened
+    leaves = False
+    while kind == NO_FILL:
+        if i >= first:
             time = (1.0, 0.0, 0.0) if always_open else clock_at(clock, i)
-            chance = probability[i] if probability.size > 1 else PASS
-            bar = (bars[i, 0], bars[i, 1], bars[i, 2], bars[i, 3])
-            if always_open or time[IN_SESSION] != 0.0:
-                was = account
-                opened, market, account, kind, price = match(account, order, bar, costs)
-                if order[QUANTITY] != 0.0:
-                    if was[POSITION] == 0.0:
-                        entry_bar = i
-                    else:
-                        add_trade(net_result(was, market, costs), measures)
-                    if record:
-                        count = add_fill(fills, count, i, NO_FILL, order[QUANTITY], market, decided, sent)
-                    order = (0.0, math.nan, math.nan, math.nan, math.nan)
-                if kind != NO_FILL:
-                    add_trade(net_result(opened, price, costs), measures)
-                    if record:
-                        count = add_fill(fills, count, i, kind, -opened[POSITION], price, decided, 0)
-            side = 0.0 if account[POSITION] == 0.0 else math.copysign(1.0, account[POSITION])
-            held = float(i - entry_bar + 1) if side != 0.0 else 0.0
-            code = decide(row(values, i), chance, time, (side, held), rules, filters)
-        if code == HOLD:
-            pass
-        elif code == ENTER_LONG or code == ENTER_SHORT:
-            quantity = contracts(row(values, i), bar[CLOSE], sizing)
-            if quantity != 0.0:
-                order = entry_order(quantity if code == ENTER_LONG else -quantity, row(values, i), exits)
-                decided, sent = i, code
-        elif code == EXIT_SIGNAL or code == EXIT_SESSION or code == EXIT_MAX_BARS:
-            order = (-account[POSITION], math.nan, math.nan, math.nan, math.nan)
-            decided, sent = i, code
-        if at_close and order[QUANTITY] != 0.0:
-            market = market_price(order[QUANTITY], bar[CLOSE], costs)
-            if account[POSITION] == 0.0:
-                entry_bar = i + 1
-            else:
-                add_trade(net_result(account, market, costs), measures)
-            account = execute(account, order, market, costs)
-            if record:
-                count = add_fill(fills, count, i, NO_FILL, order[QUANTITY], market, decided, sent)
-            order = (0.0, math.nan, math.nan, math.nan, math.nan)
-        if session[i] != running:
-            if now != before:
-                add_session(running, (now - before) / capital, block, bucket, sign, measures, blocks, sketch)
-            before, running = now, session[i]
-        now = equity(account, bar[CLOSE], costs[MULTIPLIER])
-        in_position += account[POSITION] != 0.0
-        peak = max(peak, now)
-        drawdown = max(drawdown, peak - now)
-        if peak - now > fraction * peak:
-            fraction = (peak - now) / peak
-        if record:
-            curve[i] = now
-        i += 1
-    if now != before:
-        add_session(running, (now - before) / capital, block, bucket, sign, measures, blocks, sketch)
-    measures[EQUITY] = now
-    measures[DRAWDOWN] = drawdown
-    measures[DRAWDOWN_FRACTION] = fraction
-    measures[BARS_IN_POSITION] = in_position
-    return count
+            code = decide(row(values, i), PASS, time, (side, float(i - first + 1)), rules, filters)
+            leaves = code == EXIT_SIGNAL or code == EXIT_SESSION or code == EXIT_MAX_BARS
+            if leaves:
+                break
+        i = next_open_bar(always_open, clock, i + 1, n)
+        if i == n:
+            break
+        _, _, closed, kind, sold = match(account, NO_ORDER, bar_at(bars, i), costs)
+    following = i
+    if leaves:
+        decided = i
+        order = market_order(-quantity)
+        if at_close:
+            sold = market_price(-quantity, bars[i, CLOSE], costs)
+            closed = execute(account, order, sold, costs)
+            following = i + 1
+        else:
+            i = next_open_bar(always_open, clock, i + 1, n)
+            following = i
+            if i < n:
+                _, sold, closed, _, _ = match(account, order, bar_at(bars, i), costs)
+    if record and sold == sold:
+        count = add_fill(fills, count, i, kind, -quantity, sold, decided, code if leaves else CLEAR)
+    high, low, fall = mark(account, bars, opened, i, costs[MULTIPLIER])
+    if opened == i:
+        high, low = closed[CASH], closed[CASH]
+    outcomes[entry, SIZE], outcomes[entry, ENTRY], outcomes[entry, EXIT] = quantity, bought, sold
+    outcomes[entry, HIGH], outcomes[entry, LOW], outcomes[entry, FALL] = high, low, fall
+    outcomes[entry, OPENED], outcomes[entry, CLOSED] = float(opened), float(i)
+    return following, count

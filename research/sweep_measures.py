@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from lockstep.market.bars import Floats
-from research.sweep_kernels import (
+from research.sweep_account import (
     BARS_IN_POSITION,
     DOWNSIDE,
     DRAWDOWN,

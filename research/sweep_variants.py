@@ -1,4 +1,4 @@
-"""Variants of a strategy as arrays: those of one shape side by side, what they do not use left out.
+"""Variants of a strategy as arrays: what they share once, those of one shape side by side.
 
 The shape of a configuration is what its rules read: the ids of its vector, whether there is a stop, a
 target, a window, a longest hold, and so on. Slots that are absent in all variants of a shape become
@@ -9,36 +9,58 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, islice
+from typing import Self
 
 import numpy as np
 
 from lockstep.market.bars import Floats
 from lockstep.market.history import Market
 from lockstep.strategy.config import ACCEPT_ALL, StrategyConfig
+from lockstep.strategy.decision import MAX_BARS
+from lockstep.strategy.ibs_decision import (
+    LONG_EXIT_HIGH,
+    LONG_EXIT_LOW,
+    SHORT_EXIT_HIGH,
+    SHORT_EXIT_LOW,
+    IbsConfig,
+)
+from research.sweep_configs import Integers, Variants
+from research.sweep_kernels import NO_FILTER
 
 Parts = tuple[tuple[float, ...], ...]
+Slots = tuple[tuple[str | None, ...], ...]
 
-# What passes every value; compiled code cannot index an empty tuple.
-_NO_FILTER = (0.0, -math.inf, math.inf, 0.0)
+# How absent numbers are spelled in the generated loop.
+_LITERALS = (None, "NAN", "INF", "-INF")
+
+# Slots of the rules that `decide` reads with a position; without one it reads all others.
+_EXIT_SLOTS = (MAX_BARS, LONG_EXIT_LOW, LONG_EXIT_HIGH, SHORT_EXIT_LOW, SHORT_EXIT_HIGH)
+
+# Fields on which the loop depends, and those on which the numbers of either stage depend within one loop.
+LAYOUT_FIELDS = (
+    "signal", "filters", "features", "stop", "target", "size", "window", "auto_close", "execution",
+    "capital", "max_age",
+)  # fmt: skip
+ENTRY_FIELDS = ("direction", "entry", "short_entry", "window", "filters")
+EXIT_FIELDS = ("exit", "short_exit", "max_bars", "stop", "target", "size", "capital")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Shape:
     """What the generated loop for a group of variants depends on.
 
-    width      ids of the vector
-    slots      per number of rules, filters, sizing and exits: a literal, or None where it varies
-    lengths    how many of the slots are rules, filters, sizing, exits
+    width         ids of the vector
+    entry, exit   per number of `entry_parts` and `exit_parts`: a literal, or None where it varies
     """
 
     width: int
     at_close: bool
     always_open: bool
-    slots: tuple[str | None, ...]
-    lengths: tuple[int, ...]
+    entry: Slots
+    exit: Slots
 
     @property
     def name(self) -> str:
@@ -48,71 +70,117 @@ class Shape:
 
 @dataclass(frozen=True, kw_only=True)
 class VariantGroup:
-    """Variants that share ids, clock and shape.
+    """Variants that share ids, clock and shape, those of equal exit rules beside each other.
 
-    positions    (V,) where the variants stand in the list that was asked for
-    parameters   float64 (V, slots): rules, filters, sizing and exits of each
+    config             any one of them
+    positions          int64 (V,): where the variants stand in the list that was asked for
+    entry_parameters   float64 (E, a): different entry rules; entry_of: int64 (V,), which one a variant has
+    exit_parameters    float64 (X, b): different exit rules; exit_of: int64 (V,), rising
     """
 
     config: StrategyConfig
     shape: Shape
-    positions: tuple[int, ...]
-    parameters: Floats
+    positions: Integers
+    entry_parameters: Floats
+    entry_of: Integers
+    exit_parameters: Floats
+    exit_of: Integers
 
 
-def parameters_of(config: StrategyConfig, market: Market, threshold: float) -> Parts:
-    """Return what `decide`, `contracts` and `entry_order` read: rules, filters, sizing, exits."""
-    return (
-        tuple(config.rules(market.session, threshold).tolist()),
-        tuple(config.filter_rules().tolist()) or _NO_FILTER,
-        config.sizing_rules(market.instrument),
-        config.exit_rules(),
-    )
+def entry_parts(config: StrategyConfig, market: Market, threshold: float) -> Parts:
+    """Return what `decide` reads while flat: rules with NaN for those of exits, and filters."""
+    rules = config.rules(market.session, threshold)
+    rules[[*_EXIT_SLOTS]] = math.nan
+    return tuple(rules.tolist()), tuple(config.filter_rules().tolist()) or NO_FILTER
 
 
-def literal(value: float) -> str | None:
-    """Return how an absent number is spelled in the generated loop; None for any other."""
-    if math.isnan(value):
-        return "NAN"
-    return {math.inf: "INF", -math.inf: "-INF"}.get(value)
+def exit_parts(config: StrategyConfig, market: Market) -> Parts:
+    """Return what `hold` reads: rules with NaN for those of entries, sizing, stop and target."""
+    rules = config.rules(market.session)
+    masked = np.full(rules.size, math.nan)
+    masked[[*_EXIT_SLOTS]] = rules[[*_EXIT_SLOTS]]
+    return tuple(masked.tolist()), config.sizing_rules(market.instrument), config.exit_rules()
 
 
 def group_variants(
-    configs: Sequence[StrategyConfig], market: Market, *, always_open: bool, threshold: float = ACCEPT_ALL
+    configs: Sequence[IbsConfig], market: Market, *, always_open: bool, threshold: float = ACCEPT_ALL
 ) -> list[VariantGroup]:
-    """Return the variants in groups of one shape, in order of first appearance.
+    """Return the variants in groups of one shape.
 
     always_open   every bar is in session; then only a window or an auto-close reads the clock
     """
-    grouped: dict[object, list[tuple[int, Parts]]] = {}
-    for position, config in enumerate(configs):
-        parts = parameters_of(config, market, threshold)
-        absent = tuple(
-            [None if -math.inf < number < math.inf else literal(number) for part in parts for number in part]
-        )
-        key = (
-            config.feature_ids, config.auto_close, config.window is None, config.execution, config.capital,
-            config.max_age, len(config.filters), config.size.kind, absent,
-        )  # fmt: skip
-        grouped.setdefault(key, []).append((position, parts))
-    return [_group(configs, members, always_open) for members in grouped.values()]
+    variants = Variants.of(configs)
+    found = []
+    for rows in _by_layout(variants):
+        some = variants.take(rows)
+        entry_of, entry_rows = some.different(ENTRY_FIELDS)
+        exit_of, exit_rows = some.different(EXIT_FIELDS)
+        entries = _Stage.of([entry_parts(some[row], market, threshold) for row in entry_rows.tolist()])
+        exits = _Stage.of([exit_parts(some[row], market) for row in exit_rows.tolist()])
+        kind = entries.kind[entry_of] * len(exits.slots) + exits.kind[exit_of]
+        for number in np.unique(kind).tolist():
+            members = np.flatnonzero(kind == number)
+            order = members[np.lexsort((entry_of[members], exit_of[members]))]
+            first, second = divmod(number, len(exits.slots))
+            config = some[int(order[0])]
+            shape = Shape(
+                width=len(config.feature_ids),
+                at_close=config.execution == "close",
+                always_open=always_open and config.window is None and config.auto_close is None,
+                entry=entries.slots[first],
+                exit=exits.slots[second],
+            )
+            entry_there, entry_places = np.unique(entry_of[order], return_inverse=True)
+            exit_there, exit_places = np.unique(exit_of[order], return_inverse=True)
+            found.append(
+                VariantGroup(
+                    config=config,
+                    shape=shape,
+                    positions=rows[order],
+                    entry_parameters=entries.numbers[entry_there],
+                    entry_of=entry_places,
+                    exit_parameters=exits.numbers[exit_there],
+                    exit_of=exit_places,
+                )
+            )
+    return found
 
 
-def _group(
-    configs: Sequence[StrategyConfig], members: list[tuple[int, Parts]], always_open: bool
-) -> VariantGroup:
-    config = configs[members[0][0]]
-    parts = members[0][1]
-    shape = Shape(
-        width=len(config.feature_ids),
-        at_close=config.execution == "close",
-        always_open=always_open and config.window is None and config.auto_close is None,
-        slots=tuple(literal(number) for part in parts for number in part),
-        lengths=tuple(map(len, parts)),
-    )
-    return VariantGroup(
-        config=config,
-        shape=shape,
-        positions=tuple(position for position, _ in members),
-        parameters=np.array([list(chain(*each)) for _, each in members], dtype=np.float64),
-    )
+def _by_layout(variants: Variants) -> Iterator[Integers]:
+    """Yield the rows of variants that read the same columns and clock, sized in the same way."""
+    place, rows = variants.different(LAYOUT_FIELDS)
+    numbers: dict[object, int] = {}
+    layout = [numbers.setdefault(_layout(variants[row]), len(numbers)) for row in rows.tolist()]
+    of_variant = np.array(layout)[place]
+    for number in numbers.values():
+        yield np.flatnonzero(of_variant == number)
+
+
+def _layout(config: StrategyConfig) -> object:
+    return (
+        config.feature_ids, config.auto_close, config.window is None, config.execution, config.capital,
+        repr(config.max_age), len(config.filters), config.size.kind,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Stage:
+    """Different rules of one stage: numbers, float64 (n, slots), and of which kind of `slots` each is."""
+
+    numbers: Floats
+    kind: Integers
+    slots: list[Slots]
+
+    @classmethod
+    def of(cls, parts: list[Parts]) -> Self:
+        numbers = np.array([[*chain.from_iterable(each)] for each in parts], dtype=np.float64)
+        absent = np.isnan(numbers) + 2 * np.isposinf(numbers) + 3 * np.isneginf(numbers)
+        kinds, kind = np.unique(absent, axis=0, return_inverse=True)
+        lengths = [len(part) for part in parts[0]]
+        slots = [_cut([_LITERALS[code] for code in codes], lengths) for codes in kinds.tolist()]
+        return cls(numbers=numbers, kind=kind.ravel(), slots=slots)
+
+
+def _cut(slots: list[str | None], lengths: list[int]) -> Slots:
+    each = iter(slots)
+    return tuple(tuple(islice(each, length)) for length in lengths)

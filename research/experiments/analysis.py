@@ -23,6 +23,7 @@ from research.experiments.selection import Ranked
 from research.experiments.split import consecutive
 from research.experiments.store import KeptReturns, Record, Store
 from research.validation.block_moments import BlockMoments
+from research.validation.distinct import distinct_rows
 from research.validation.gate import Evidence, Verdict, judge
 from research.validation.pbo import Overfitting, overfitting
 from research.validation.sharpe import SharpeSample, expected_maximum
@@ -93,11 +94,13 @@ def judgement(
         _symbol_evidence(store, ledger, record, winner, symbol, families[symbol], sessions_per_year[symbol])
         for symbol in record.plan.symbols
     )
+    variants = len(record.plan.numbers)
     probabilities = [each.overfitting.probability for each in found if each.overfitting is not None]
     evidence = Evidence(
         train_sharpe=_number(winner.train["sharpe"]),
         test_sharpe=_number(winner.test["sharpe"]),
-        trials=max(1, *(each.counted for each in found)),
+        trials=max(variants, *(each.counted for each in found)),
+        variants=variants,
         pbo=max(probabilities) if len(probabilities) == len(found) else None,
         dsr=min(each.dsr for each in found),
     )
@@ -145,10 +148,9 @@ def _counted(sketches: bytes, width: int) -> EffectiveTrials:
 
     Remembered: a search needs it at its end for the ledger, and then for its verdict.
     """
-    rows = np.frombuffer(sketches, np.dtype((np.void, width * np.dtype(np.float16).itemsize)))
-    _, first, place = np.unique(rows, return_index=True, return_inverse=True)
-    different = np.frombuffer(sketches, np.float16).reshape(-1, width)[first]
-    found = effective_trials(different.astype(np.float64))
+    rows = np.frombuffer(sketches, np.float16).reshape(-1, width)
+    first, place = distinct_rows(rows.view(np.int64))
+    found = effective_trials(rows[first].astype(np.float64))
     return replace(found, labels=found.labels[place])
 
 

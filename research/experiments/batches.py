@@ -2,58 +2,59 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lockstep.market.bars import Floats
+from research.experiments.drawn import Drawn, config_hashes, evaluation_ids
 from research.experiments.evaluation import Outcome
 from research.experiments.models import PARTS
 from research.experiments.store import Batch, Head
-from research.experiments.variants import Variant, evaluation_id
+from research.sweep_configs import Integers
 
 _BLOCKS = 16
 _SKETCHES = 128
 
 
 def batch_of(
-    symbol: str,
-    window: int,
-    variants: Sequence[Variant],
-    rows: Sequence[int],
-    outcomes: Sequence[Outcome],
-    where: str,
-    base_hash: str,
+    symbol: str, window: int, drawn: Drawn, outcomes: Sequence[Outcome], where: str, base_hash: str
 ) -> Batch:
-    """Return a batch of `variants`, of which `rows` have a configuration and an outcome per range.
+    """Return a batch of the combinations drawn, with an outcome of the valid ones per range.
 
     where       code, data and dates, see `variants.evaluation_id`
     base_hash   hash of the base configuration
     """
-    errors = {row: variants[row].error for row in range(len(variants)) if variants[row].config is None}
+    errors = dict(drawn.errors)
     for outcome in outcomes:
         for place, reason in outcome.errors.items():
-            errors.setdefault(rows[place], reason)
+            errors.setdefault(int(drawn.rows[place]), reason)
+    count = drawn.numbers.size
     return Batch(
         symbol=symbol,
         window=window,
-        heads=[_head(each, base_hash, where, errors.get(row)) for row, each in enumerate(variants)],
-        metrics=_metrics(len(variants), rows, outcomes, list(errors)),
-        blocks=_blocks(len(variants), rows, outcomes),
+        heads=_heads(drawn, errors, where, base_hash),
+        metrics=_metrics(count, drawn.rows, outcomes, list(errors)),
+        blocks=_blocks(count, drawn.rows, outcomes),
         sessions=_sessions(outcomes),
-        sketch=_sketches(len(variants), rows, outcomes),
+        sketch=_sketches(count, drawn.rows, outcomes),
     )
 
 
-def _head(variant: Variant, base_hash: str, where: str, error: str | None) -> Head:
-    config_hash = variant.config.config_hash if variant.config is not None else None
-    evaluation = evaluation_id(variant, config_hash, base_hash, where)
-    return Head(variant.number, variant.parameters, config_hash, evaluation, error)
+def _heads(drawn: Drawn, errors: Mapping[int, str], where: str, base_hash: str) -> list[Head]:
+    hashes: NDArray[np.object_] = np.full(drawn.numbers.size, None, dtype=object)
+    hashes[drawn.rows] = config_hashes(drawn.configs)
+    contents = base_hash + drawn.parameters
+    contents[drawn.rows] = hashes[drawn.rows]
+    evaluations = evaluation_ids(where, contents.tolist())
+    reasons = map(errors.get, range(drawn.numbers.size))
+    columns = (drawn.numbers.tolist(), drawn.parameters.tolist(), hashes.tolist(), evaluations, reasons)
+    return list(map(Head, *columns))
 
 
 def _metrics(
-    count: int, rows: Sequence[int], outcomes: Sequence[Outcome], failed: Sequence[int]
+    count: int, rows: Integers, outcomes: Sequence[Outcome], failed: Sequence[int]
 ) -> dict[str, Floats]:
     found: dict[str, Floats] = {}
     for part, outcome in zip(PARTS, outcomes, strict=False):
@@ -65,7 +66,7 @@ def _metrics(
     return found
 
 
-def _blocks(count: int, rows: Sequence[int], outcomes: Sequence[Outcome]) -> NDArray[np.float32]:
+def _blocks(count: int, rows: Integers, outcomes: Sequence[Outcome]) -> NDArray[np.float32]:
     blocks = np.zeros((count, len(PARTS), _BLOCKS, 2), dtype=np.float32)
     for number, outcome in enumerate(outcomes):
         blocks[rows, number] = outcome.blocks[:, :, :2]
@@ -80,7 +81,7 @@ def _sessions(outcomes: Sequence[Outcome]) -> Floats:
     return sessions
 
 
-def _sketches(count: int, rows: Sequence[int], outcomes: Sequence[Outcome]) -> NDArray[np.float16]:
+def _sketches(count: int, rows: Integers, outcomes: Sequence[Outcome]) -> NDArray[np.float16]:
     """Return both ranges' sketches side by side, scaled to length 1: only their directions are compared."""
     sketch = np.zeros((count, _SKETCHES), dtype=np.float16)
     if outcomes:

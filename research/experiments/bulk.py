@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -42,13 +43,9 @@ def _known(connection: Connection, table: Table, column: str, values: list[Any])
         connection.exec_driver_sql(f"LOCK TABLE {table.name} IN SHARE ROW EXCLUSIVE MODE")
         statement = f"SELECT {column} FROM {table.name} WHERE {column} = ANY(%s)"
         return {row[0] for row in connection.exec_driver_sql(statement, (values,))}
-    connection.exec_driver_sql("CREATE TEMP TABLE IF NOT EXISTS wanted (value PRIMARY KEY) WITHOUT ROWID")
-    connection.exec_driver_sql("DELETE FROM wanted")
-    _execute_many(connection, "INSERT INTO wanted (value)", 1, [(value,) for value in values])
-    found = connection.exec_driver_sql(
-        f"SELECT {column} FROM {table.name} WHERE {column} IN (SELECT value FROM wanted)"
-    )
-    return {row[0] for row in found}
+    wanted = "SELECT value FROM json_each(?)"
+    statement = f"SELECT {column} FROM {table.name} WHERE {column} IN ({wanted})"
+    return {row[0] for row in connection.exec_driver_sql(statement, (json.dumps(values),))}
 
 
 def _execute_many(connection: Connection, statement: str, width: int, rows: list[Row]) -> None:

@@ -11,7 +11,8 @@ from rich.console import Console
 
 from research.experiments.database import Database
 from research.experiments.evaluation import on_cluster
-from research.experiments.execution import Lab, Listener
+from research.experiments.execution import Lab
+from research.experiments.listener import Listener
 from research.experiments.plan import Plan
 from research.experiments.planning import (
     Choices,

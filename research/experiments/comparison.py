@@ -18,7 +18,7 @@ from research.experiments.execution import Lab
 from research.experiments.ledger import Trials
 from research.experiments.models import OK
 from research.experiments.split import DateRange
-from research.experiments.variants import Variant, evaluation_id
+from research.experiments.variants import evaluation_id
 from research.utils.data_loader import Day, load_history
 from research.validation.bootstrap import Interval, confidence_interval
 
@@ -79,8 +79,7 @@ def _count(lab: Lab, result: BacktestResult, data: str) -> None:
     days: Sequence[date] = [each.date() for each in result.equity["session_date"].iloc[[0, -1]]]
     dates = DateRange(start=days[0], end=days[-1])
     where = "\n".join((code_digest(), result.symbol, data, str(dates)))
-    config_hash = result.config.config_hash
-    evaluation = evaluation_id(Variant(0, "{}", None), config_hash, config_hash, where)
+    evaluation = evaluation_id(where, result.config.config_hash)
     lab.ledger.record(
         Trials(
             family=lab.family(result.symbol),

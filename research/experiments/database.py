@@ -17,6 +17,8 @@ from research.experiments.errors import ExperimentError
 from research.experiments.models import SCHEMA, Base, SchemaRow
 
 _BUSY_SECONDS = 60
+# A whole batch, so that none of it goes to the disk twice.
+_CACHE_KIBIBYTES = 65_536
 _CREATION_LOCK = 7_265_118
 
 
@@ -115,6 +117,7 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
         "journal_mode = WAL",
         "synchronous = FULL",
         "foreign_keys = ON",
+        f"cache_size = -{_CACHE_KIBIBYTES}",
     ):
         connection.execute(f"PRAGMA {pragma}")
 

@@ -13,7 +13,7 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from research.experiments.execution import Listener
+from research.experiments.listener import Listener
 from research.experiments.plan import Plan
 from research.experiments.store import Batch
 

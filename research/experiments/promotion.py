@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import insert, select
-
 from lockstep.strategy.ibs_decision import IbsConfig
 from research.experiments.analysis import Judgement
 from research.experiments.errors import ExperimentError, PromotionRefused
-from research.experiments.evaluation import code_digest, load_data
+from research.experiments.evaluation import code_digest
 from research.experiments.execution import Lab
-from research.experiments.models import Genealogy
+from research.experiments.genealogy import parent_of, remember
+from research.experiments.holdout import holdout_refusals, look_refusals, open_holdout
 from research.experiments.paths import value_at
 from research.experiments.selection import Ranked
 from research.experiments.service import finished, judged, verified_ranking
@@ -70,14 +68,14 @@ def promote(lab: Lab, request: Request) -> Promotion:
     config, parent = _configs(record, winner, request)
     judgement = judged(lab, record, winner)
     refusals = [*_code_refusals(record), *(check.sentence for check in judgement.verdict.refusals)]
-    refusals += _look_refusals(lab, record)
+    refusals += look_refusals(lab, record)
     _refuse(record, winner, refusals, request)
-    holdout = _open_holdout(lab, record, config, request.name)
-    late = _holdout_refusals(record, holdout)
+    holdout = open_holdout(lab, record, config, request.name)
+    late = holdout_refusals(record, holdout)
     _refuse(record, winner, late, request)
     entry = _entry(lab, record, request, config, parent, judgement, holdout, (*refusals, *late))
     _replace(path, written(config, entry))
-    _remember(lab, record, request, config, parent, entry)
+    remember(lab, entry)
     append_entry(request.log, entry)
     return Promotion(path=path, refusals=(*refusals, *late), entry=entry)
 
@@ -128,53 +126,6 @@ def _code_refusals(record: Record) -> list[str]:
     return [f"the code changed since the experiment ({record.code_hash[:10]} then, {code_digest()[:10]} now)"]
 
 
-def _look_refusals(lab: Lab, record: Record) -> list[str]:
-    dates = record.plan.split.holdout
-    if dates is None:
-        return []
-    found = []
-    for family in sorted({lab.family(symbol) for symbol in record.plan.symbols}):
-        looks = lab.ledger.looks(family, dates)
-        if looks:
-            found.append(
-                f"the hold-out {dates} of {family} was opened {len(looks)} times before, last for "
-                f"{looks[-1].purpose}: it is no longer unseen"
-            )
-        if count := lab.ledger.count(family, dates.start, dates.end):
-            found.append(
-                f"{count:,} trials were made on {family} within the hold-out {dates}: it is no longer unseen"
-            )
-    return found
-
-
-def _open_holdout(lab: Lab, record: Record, config: IbsConfig, name: str) -> dict[str, Mapping[str, float]]:
-    """Count the look, then run the winner on the hold-out; measures by symbol, empty without a hold-out."""
-    plan, dates = record.plan, record.plan.split.holdout
-    if dates is None:
-        return {}
-    for family, symbol in _once_per_family(lab, plan.symbols):
-        purpose = f"promotion of {name}"
-        lab.ledger.look(family, symbol, dates, purpose=purpose, now=lab.now(), experiment_id=record.id)
-    found = {}
-    for symbol in plan.symbols:
-        data = load_data(plan, lab.book, lab.family(symbol), symbol, dates)
-        found[symbol] = lab.backtest(config, data, dates.span)
-    return found
-
-
-def _once_per_family(lab: Lab, symbols: Sequence[str]) -> list[tuple[str, str]]:
-    return list({lab.family(symbol): symbol for symbol in reversed(symbols)}.items())
-
-
-def _holdout_refusals(record: Record, holdout: Mapping[str, Mapping[str, float]]) -> list[str]:
-    least = record.plan.limits.min_test_sharpe
-    return [
-        f"the hold-out Sharpe ratio on {symbol} is {measures['sharpe']:.2f}; it must be above {least:g}"
-        for symbol, measures in holdout.items()
-        if not measures["sharpe"] > least
-    ]
-
-
 def _refuse(record: Record, winner: Ranked, refusals: Sequence[str], request: Request) -> None:
     if refusals and not request.force:
         raise PromotionRefused(
@@ -205,7 +156,7 @@ def _entry(
         config_hash=config.config_hash,
         parent=parent.name,
         parent_hash=parent.config_hash,
-        grandparent=_parent_of(lab, parent),
+        grandparent=parent_of(lab, parent),
         experiment=record.id,
         experiment_name=record.name,
         code_hash=record.code_hash,
@@ -225,32 +176,6 @@ def _ranges(record: Record) -> dict[str, DateRange]:
     split = record.plan.split
     named = {"train": split.train, "test": split.validation, "hold-out": split.holdout}
     return {name: dates for name, dates in named.items() if dates is not None}
-
-
-def _parent_of(lab: Lab, parent: IbsConfig) -> str | None:
-    query = select(Genealogy.parent).where(Genealogy.config_hash == parent.config_hash)
-    with lab.database.read() as connection:
-        found: str | None = connection.scalar(query.order_by(Genealogy.id.desc()).limit(1))
-    return found
-
-
-def _remember(
-    lab: Lab, record: Record, request: Request, config: IbsConfig, parent: IbsConfig, entry: Entry
-) -> None:
-    with lab.database.write() as connection:
-        connection.execute(
-            insert(Genealogy).values(
-                strategy=request.name,
-                config_hash=config.config_hash,
-                parent=parent.name,
-                parent_hash=parent.config_hash,
-                grandparent=entry.grandparent,
-                experiment_id=record.id,
-                changes=json.dumps(entry.changes),
-                forced=entry.reason or None,
-                promoted=lab.now().isoformat(timespec="seconds"),
-            )
-        )
 
 
 def _replace(path: Path, text: str) -> None:

@@ -46,14 +46,27 @@ def ranking(
     chosen_symbols = symbols or record.plan.symbols
     chosen_windows = windows or range(len(record.plan.windows))
     score: ColumnElement[Any] = Run.__table__.c[f"{part}_{by or record.plan.select_by}"]
-    query = (
-        _means()
-        .where(Run.experiment_id == record.id)
-        .where(Run.symbol.in_(chosen_symbols), Run.window_number.in_(chosen_windows))
+    meant = (
+        Run.experiment_id == record.id,
+        Run.symbol.in_(chosen_symbols),
+        Run.window_number.in_(chosen_windows),
+    )
+    best = (
+        select(Run.variant, func.avg(score).label("score"))
+        .where(*meant)
         .group_by(Run.variant)
         .having(func.count(score) == len(chosen_symbols) * len(chosen_windows))
         .order_by(func.avg(score).desc(), Run.variant)
         .limit(limit)
+        .subquery()
+    )
+    # The other measures of these few only: a search has very many rows, and each of them thirty.
+    query = (
+        _means()
+        .join(best, best.c.variant == Run.variant)
+        .where(*meant)
+        .group_by(Run.variant, best.c.score)
+        .order_by(best.c.score.desc(), Run.variant)
     )
     with store.database.read() as connection:
         rows = connection.execute(query).all()

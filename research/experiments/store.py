@@ -213,11 +213,15 @@ class Store:
         variants = np.concatenate([np.frombuffer(row.variants, np.int64) for row in rows])
         blocks = np.concatenate([np.frombuffer(row.blocks, np.float32) for row in rows])
         sketch = np.concatenate([np.frombuffer(row.sketch, np.float16) for row in rows])
-        order = np.argsort(variants, kind="stable")
+        sessions = np.frombuffer(rows[0].sessions, np.float64)
+        del rows
+        order: Any = slice(None)
+        if (np.diff(variants) < 0).any():
+            order = np.argsort(variants, kind="stable")
         return KeptReturns(
             variants=variants[order],
             blocks=blocks.reshape(variants.size, len(PARTS), -1, 2)[order],
-            sessions=np.frombuffer(rows[0].sessions, np.float64).reshape(len(PARTS), -1),
+            sessions=sessions.reshape(len(PARTS), -1),
             sketch=sketch.reshape(variants.size, -1)[order],
         )
 

@@ -17,7 +17,7 @@ from lockstep.strategy.ibs_decision import IbsConfig
 from research.experiments.paths import Content, placed
 
 Parameters = dict[str, Any]
-_EVALUATION_DIGITS = 32
+EVALUATION_DIGITS = 32
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,8 @@ class VariantSpace:
         return self.base.model_dump()
 
     @functools.cached_property
-    def _paths_by_field(self) -> dict[str, tuple[str, ...]]:
+    def paths_by_field(self) -> dict[str, tuple[str, ...]]:
+        """The paths that lead into each field that varies."""
         fields = dict.fromkeys(path.partition(".")[0] for path in self.values)
         return {
             field: tuple(path for path in self.values if path.partition(".")[0] == field) for field in fields
@@ -61,7 +62,8 @@ class VariantSpace:
         return {}
 
     @functools.cached_property
-    def _spelled(self) -> dict[str, tuple[str, ...]]:
+    def spelled(self) -> dict[str, tuple[str, ...]]:
+        """By path, each of its values with it as JSON."""
         return {
             path: tuple(f"{json.dumps(path)}: {json.dumps(value)}" for value in values)
             for path, values in self.values.items()
@@ -83,16 +85,26 @@ class VariantSpace:
     def variant(self, number: int) -> Variant:
         """Return a combination with its configuration, or with the rule that it breaks."""
         places = self.places(number)
-        content = {**self._content, **{field: self._field(field, places) for field in self._paths_by_field}}
-        spelled = ", ".join(self._spelled[path][place] for path, place in places.items())
+        spelled = ", ".join(self.spelled[path][place] for path, place in places.items())
         try:
-            config = validated(type(self.base), content, where=f"variant {number}")
+            config = validated(type(self.base), self._placed(places), where=f"variant {number}")
         except ConfigError as error:
             return Variant(number, f"{{{spelled}}}", None, str(error))
         return Variant(number, f"{{{spelled}}}", config)
 
+    def config(self, places: Mapping[str, int]) -> IbsConfig | None:
+        """Return the base with the values at these places, or None where a rule forbids them."""
+        try:
+            return validated(type(self.base), self._placed(places), where="variant")
+        except ConfigError:
+            return None
+
+    def _placed(self, places: Mapping[str, int]) -> Content:
+        fields = (field for field, paths in self.paths_by_field.items() if paths[0] in places)
+        return {**self._content, **{field: self._field(field, places) for field in fields}}
+
     def _field(self, field: str, places: Mapping[str, int]) -> Any:
-        paths = self._paths_by_field[field]
+        paths = self.paths_by_field[field]
         key = field + "".join(f" {places[path]}" for path in paths)
         if key not in self._known_fields:
             values = {path: self.values[path][places[path]] for path in paths}
@@ -124,15 +136,13 @@ def _all_numbers(values: Sequence[Any]) -> bool:
     return all(isinstance(each, int | float) and not isinstance(each, bool) for each in values)
 
 
-def evaluation_id(variant: Variant, config_hash: str | None, base_hash: str, where: str) -> str:
+def evaluation_id(where: str, content: str) -> str:
     """Return the name of one evaluation, 32 hex digits: equal for equal code, configuration and data.
 
-    where         names code, data and dates
-    config_hash   of the variant's configuration; where there is no valid one, the hash of the base
-                  configuration and the parameters name it
+    where     names code, data and dates
+    content   hash of the configuration; where there is no valid one, that of the base and the parameters
     """
-    content = config_hash if config_hash is not None else base_hash + variant.parameters
-    return hashlib.sha256(f"{where}\n{content}".encode()).hexdigest()[:_EVALUATION_DIGITS]
+    return hashlib.sha256(f"{where}\n{content}".encode()).hexdigest()[:EVALUATION_DIGITS]
 
 
 def pieces(numbers: Sequence[int], size: int) -> Iterator[Sequence[int]]:

@@ -2,17 +2,36 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
 
+from lockstep.compiled import kernel
 from lockstep.errors import ConfigError, DataError
 from lockstep.metrics import Floats
 from research.validation.arrays import finite
 
 # Sums of squares lose digits against the squared mean; spreads below this part of it are rounding.
 _ROUNDING = 1e-12
+
+
+@kernel
+def sums_to_ratios(sums: Floats, squares: Floats, counts: Floats) -> None:
+    """Turn sums of returns, float64 (c, n), into Sharpe ratios in place; see `BlockMoments.sharpe`.
+
+    squares   float64 (c, n): sums of their squares; counts: float64 (c,), how many they are
+    """
+    for row in range(sums.shape[0]):
+        count, line, square = counts[row], sums[row], squares[row]
+        for trial in range(line.size):
+            mean = line[trial] / count
+            about_zero = square[trial] / count
+            variance = about_zero - mean * mean
+            flat = variance <= _ROUNDING * about_zero
+            deviation = math.sqrt(1.0 if flat else variance * (count / (count - 1.0)))
+            line[trial] = 0.0 if flat else mean / deviation
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -78,15 +97,6 @@ class BlockMoments:
         Standard deviation with ddof 1. A trial without variance, such as one that did not trade in those
         blocks, has the ratio 0: it must rank somewhere, and it gained nothing.
         """
-        count = (chosen @ self.counts)[:, None]
-        mean = chosen @ self.sums
-        mean /= count
-        square = chosen @ self.squares
-        square /= count
-        variance = square - mean**2
-        flat = variance <= _ROUNDING * square
-        variance *= count / (count - 1.0)
-        variance[flat] = 1.0
-        mean[flat] = 0.0
-        mean /= np.sqrt(variance, out=variance)
-        return mean
+        sums = chosen @ self.sums
+        sums_to_ratios(sums, chosen @ self.squares, chosen @ self.counts)
+        return sums

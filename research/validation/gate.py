@@ -38,7 +38,8 @@ class Evidence:
     """What was measured of a winner.
 
     train_sharpe, test_sharpe   annual, in sample and out of sample
-    trials                      number of trials that the ledger counts for this search, >= 1
+    trials                      number of trials that the ledger counts on the family and dates, >= 1
+    variants                    those of this search, among which the winner was chosen, >= 1
     pbo                         [0, 1]; None where there was one trial only and hence no choice
     dsr                         deflated Sharpe ratio, [0, 1], from the effective number of trials
     """
@@ -46,12 +47,15 @@ class Evidence:
     train_sharpe: float
     test_sharpe: float
     trials: int
+    variants: int
     pbo: float | None
     dsr: float
 
     def __post_init__(self) -> None:
-        if self.trials < 1:
-            raise ConfigError(f"trials {self.trials}: at least the one that is judged; read the ledger")
+        if self.variants < 1:
+            raise ConfigError(f"variants {self.variants}: at least the one that is judged")
+        if self.trials < self.variants:
+            raise ConfigError(f"trials {self.trials}: not even the {self.variants} judged; read the ledger")
         for name, value in (("pbo", self.pbo), ("dsr", self.dsr)):
             if value is not None and (value < 0 or value > 1):
                 raise ConfigError(f"{name} {value}: is a probability; must lie in [0, 1]")
@@ -138,11 +142,11 @@ def _test(evidence: Evidence, limit: float) -> Check:
 
 
 def _pbo(evidence: Evidence, limit: float) -> Check:
-    if evidence.pbo is None and evidence.trials == 1:
-        return _check("PBO", 0.0, limit, True, "one trial was made: no choice that could overfit")
+    if evidence.pbo is None and evidence.variants == 1:
+        return _check("PBO", 0.0, limit, True, "one variant was tried: no choice that could overfit")
     value = math.nan if evidence.pbo is None else evidence.pbo
     sentence = (
-        f"choosing the best of {evidence.trials} trials fails out of sample with a probability of "
+        f"choosing the best of {evidence.variants:,} variants fails out of sample with a probability of "
         f"{value:.0%}; it must be below {limit:.0%}"
     )
     return _check("PBO", value, limit, value < limit, sentence)
@@ -151,7 +155,7 @@ def _pbo(evidence: Evidence, limit: float) -> Check:
 def _dsr(evidence: Evidence, limit: float) -> Check:
     value = evidence.dsr
     sentence = (
-        f"after {evidence.trials} trials the probability of skill is {value:.1%}; "
+        f"after {evidence.trials:,} trials the probability of skill is {value:.1%}; "
         f"at least {limit:.1%} is needed"
     )
     return _check("deflated Sharpe", value, limit, value >= limit, sentence)

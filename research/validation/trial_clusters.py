@@ -87,9 +87,20 @@ def _heights(merges: Floats, highest: float) -> Iterator[float]:
 
 
 def _mean_silhouette(distance: Floats, labels: Integers) -> float:
-    """Mean silhouette of a cut, [-1, 1]; `_NO_STRUCTURE` for one cluster, which has none of its own."""
-    from sklearn.metrics import silhouette_score
+    """Mean silhouette of a cut, [-1, 1]; `_NO_STRUCTURE` for one cluster, which has none of its own.
 
+    Rousseeuw (1987), Silhouettes, J. Computational and Applied Mathematics 20, 53-65: (b - a) / max(a, b), a
+    and b the mean distances to one's own and to the nearest other cluster; 0 for a cluster of one.
+    """
     if labels.max() == 0:
         return _NO_STRUCTURE
-    return float(silhouette_score(distance, labels, metric="precomputed"))
+    sizes, row = np.bincount(labels), np.arange(labels.size)
+    first = np.cumsum(sizes) - sizes
+    sums = np.add.reduceat(distance[:, np.argsort(labels, kind="stable")], first, axis=1)
+    own = sums[row, labels] / np.maximum(sizes[labels] - 1, 1)
+    mean = sums / sizes
+    mean[row, labels] = np.inf
+    nearest = mean.min(axis=1)
+    greater = np.maximum(own, nearest)
+    defined = (sizes[labels] > 1) & (greater > 0)
+    return float(np.divide(nearest - own, greater, where=defined, out=np.zeros_like(own)).mean())

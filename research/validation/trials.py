@@ -36,10 +36,12 @@ import numpy as np
 from lockstep.errors import ConfigError, DataError
 from lockstep.metrics import Floats, Integers
 from research.validation.arrays import finite
+from research.validation.distinct import distinct_rows
 from research.validation.sharpe import SharpeSample, deflated_sharpe, implied_trials
 from research.validation.trial_clusters import BATCH, cluster
 
 _DRAWS = 512
+_NINE_DIGITS = 1e9
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -121,12 +123,15 @@ def effective_trials(sketches: Any, *, least: float = 0.5) -> EffectiveTrials:
     if not 0 < least < 1:
         raise ConfigError(f"least correlation {least}: must be above 0 and below 1, such as 0.5")
     vectors = finite(sketches, "sketches", dimensions=2)
-    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    norms = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))[:, None]
     units = np.divide(vectors, norms, where=norms > 0, out=np.zeros_like(vectors))
+    del sketches, vectors
     # Copies may come from another order of summation, so they are equal to nine digits, not bit for bit.
-    different, place = np.unique(np.round(units, 9), axis=0, return_inverse=True)
+    rows, place = distinct_rows(units, lambda some: np.rint(some * _NINE_DIGITS).astype(np.int64))
+    different = units[rows]
+    del units
     labels, silhouette = cluster(different, least)
-    labels = labels[place.ravel()]
+    labels = labels[place]
     return EffectiveTrials(
         labels=labels,
         clusters=int(labels.max()) + 1,

@@ -38,8 +38,8 @@ limits: {max_sharpe_gap: 99, min_sharpe_ratio: 0, min_test_sharpe: -99, max_pbo:
 # Ends the process, without a word, at a chosen call of a chosen step of a search.
 DYING = """
 import os, runpy, signal, sys
-from research.experiments import bulk, execution, store, verification
-execution._BATCH = (4, 4)
+from research.experiments import execution, search, verification
+search._BATCH = (4, 4)
 step, call = sys.argv[1], int(sys.argv[2])
 
 def dying(function):
@@ -52,12 +52,12 @@ def dying(function):
     return wrapped
 
 if step == "evaluate":
-    execution.evaluate = dying(execution.evaluate)
+    search.evaluate = dying(search.evaluate)
 elif step == "transaction":
     from research.experiments import ledger
     ledger.insert_new = dying(ledger.insert_new)
 elif step == "stored":
-    execution.Lab._do_batch = dying(execution.Lab._do_batch)
+    search.Search._do_batch = dying(search.Search._do_batch)
 elif step == "verify":
     verification._compare = dying(verification._compare)
 elif step == "close":
