@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
+
+from certify.actual import of_journal
 from lockstep.console import run
 from research.experiments.cli import app
 
 if __name__ == "__main__":
-    run(app)
+    run(partial(app, obj=of_journal))

@@ -52,12 +52,13 @@ def promote_winner(
 
 
 def actual(
+    context: typer.Context,
     name: Annotated[str, typer.Argument(help="A promoted strategy.")],
-    journal: Annotated[Path, typer.Option(help="Run folder of the backtest runner.")],
+    journal: Annotated[Path, typer.Option(help="Journal of the live engine, or a run folder.")],
     log: Log = Path("STRATEGY_LOG.md"),
 ) -> None:
     """Write what a promoted strategy really did into the log."""
-    measured = record_actual(Lab(database=Database.open()), name, journal, log)
+    measured = record_actual(Lab(database=Database.open()), name, journal, log, read=context.obj)
     Console().print(f"{name}: {measured}", highlight=False, soft_wrap=True)
 
 
