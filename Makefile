@@ -36,5 +36,5 @@ lock: .venv/.dev  ## resolve the lock files anew
 	scripts/lock.sh
 
 clean:  ## remove the environment, caches and results
-	rm -rf .venv results .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage* \
+	rm -rf .venv .venv-peers results .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage* \
 		htmlcov build dist *.egg-info
