@@ -431,7 +431,8 @@ _OF_ORDERS = frozenset(("send", "acknowledged", "rejected", "unknown"))
 
 
 def _irregular(found: Irregularity) -> Event:
-    content = {**found._asdict(), "key": str(found.key)}
+    values = None if found.values is None else list(found.values)
+    content = {**found._asdict(), "key": str(found.key), "values": values}
     return Event(kind="irregularity", symbol=found.key.symbol, content=content)
 
 

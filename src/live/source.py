@@ -86,9 +86,9 @@ class InboxSource:
         return True
 
     def _offer_moment(self) -> None:
-        """Hand over what was received at one moment; a replay's time never runs ahead of what was decided."""
-        first = self._items[0]
-        while self._items and _moment(self._items[0]) in (None, _moment(first)):
+        """Hand over what has come; of a replay one moment: its time never runs ahead of what was decided."""
+        first = _moment(self._items[0])
+        while self._items and (self._clock or _moment(self._items[0]) in (None, first)):
             item = self._items.popleft()
             if isinstance(item, Arrival):
                 self._event_time = max(self._event_time, item.received)
