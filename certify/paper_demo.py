@@ -32,7 +32,9 @@ def main(
         starts = list(journal.events("start"))
     after = ", ".join(map(str, killed)) or "never"
     replayed = starts[-1].content["replayed"] if starts else 0
-    print(f"{sets} bar sets; killed by SIGKILL after {after}, restarted {len(starts) - 1} times;")
+    restarts = len(starts) - 1
+    times = "once" if restarts == 1 else f"{restarts} times"
+    print(f"{sets} bar sets; killed by SIGKILL after {after}, restarted {times};")
     print(f"the last start replayed {replayed} sets, compared them with the journal, and went on.")
 
 

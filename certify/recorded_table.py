@@ -40,9 +40,14 @@ def _table(title: str, first: str, *others: str) -> Table:
 
 def _features(report: RecordedReport) -> Table:
     table = _table("features against settled bars", "feature", "compared", "different", "largest", "kinds")
-    for each in report.features:
+    different = [each for each in report.features if each.different]
+    for each in different:
         kinds = ", ".join(f"{kind} {count(number)}" for kind, number in each.kinds.items())
         table.add_row(each.feature, count(each.compared), count(each.different), f"{each.largest:.6g}", kinds)
+    alike = [each for each in report.features if not each.different]
+    if alike:
+        what = f"the other {len(alike)}" if different else f"all {len(alike)}"
+        table.add_row(what, count(sum(each.compared for each in alike)), "0", "0", "")
     return table
 
 
