@@ -97,6 +97,7 @@ class LiveConfig(_Part):
     store         model store; None: the default one
     journal       SQLite file; status   file that says what the engine is doing
     mailbox       folder of the operator's commands; statement   CSV of fills that the broker writes
+    fills_by_hand   the operator reports fills with scripts/orders.py; mode live needs this or a statement
     grace         how long a bar set waits for its last bar
     memory_bars   bars per series that are kept to warm up a version that takes over
     expire        an order that could not leave for so long is not sent any more
@@ -109,6 +110,7 @@ class LiveConfig(_Part):
     status: Path
     mailbox: Path
     statement: Path | None = None
+    fills_by_hand: bool = False
     instruments: Annotated[tuple[InstrumentSettings, ...], Field(min_length=1)]
     history: HistorySettings = HistorySettings()
     feeds: Annotated[tuple[Feed, ...], Field(min_length=1)]
@@ -154,5 +156,8 @@ class LiveConfig(_Part):
             raise ConfigError(f"mode {mode}: no broker is configured; add the section traderspost")
         if mode == "live" and self.replay is not None:
             raise ConfigError("mode live: the feed is a replay of history; give a feed of live bars")
-        if mode == "live" and self.statement is None and not self.mailbox:
-            raise ConfigError("mode live: no source of fills; give `statement`, or report them by hand")
+        if mode == "live" and self.statement is None and not self.fills_by_hand:
+            raise ConfigError(
+                "mode live: no source of fills; give `statement`, or say `fills_by_hand: true` and report "
+                "them with scripts/orders.py fill"
+            )

@@ -1,0 +1,65 @@
+"""What `live.yml` may say, and which modes can be run with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from lockstep.errors import ConfigError
+from lockstep.live.config import LiveConfig
+from lockstep.market.config import shipped_config
+
+BROKER = {"tickers": {"COMP": "NQZ2026", "SPX": "ESZ2026"}}
+TAIL = [{"kind": "tail", "symbol": "COMP", "path": "COMP.csv", "source": "futures_daily"}]
+
+
+def config(tmp_path: Path, **changes: Any) -> LiveConfig:
+    content = yaml.safe_load(shipped_config("live.yml").read_text(encoding="utf-8"))
+    path = tmp_path / "live.yml"
+    path.write_text(yaml.safe_dump({**content, **changes}), encoding="utf-8")
+    return LiveConfig.load(path)
+
+
+def test_the_shipped_file_runs_on_paper(tmp_path: Path) -> None:
+    shipped = config(tmp_path)
+    shipped.require_mode("paper")
+    assert shipped.policies == {"COMP": "manage_out", "SPX": "manage_out"}
+    assert shipped.replay is not None
+    assert config(tmp_path, feeds=TAIL).replay is None
+
+
+@pytest.mark.parametrize(
+    ("mode", "changes", "message"),
+    [
+        ("shadow", {}, "no broker is configured"),
+        ("live", {"traderspost": BROKER}, "the feed is a replay"),
+        ("live", {"traderspost": BROKER, "feeds": TAIL}, "no source of fills"),
+    ],
+)
+def test_a_mode_that_cannot_be_run_is_refused(
+    tmp_path: Path, mode: Any, changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        config(tmp_path, **changes).require_mode(mode)
+
+
+@pytest.mark.parametrize("source", [{"fills_by_hand": True}, {"statement": "fills.csv"}])
+def test_live_runs_with_a_source_of_fills(tmp_path: Path, source: dict[str, Any]) -> None:
+    config(tmp_path, traderspost=BROKER, feeds=TAIL, **source).require_mode("live")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"instruments": [{"symbol": "COMP"}, {"symbol": "COMP"}]}, "COMP stands there twice"),
+        ({"feeds": [*TAIL, {"kind": "replay", "start": "2016-01-04"}]}, "a replay is the only feed"),
+        ({"gracee": 5}, "did you mean 'grace'"),
+        ({"instruments": []}, "instruments"),
+    ],
+)
+def test_contradictions_are_refused(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        config(tmp_path, **changes)
