@@ -1,0 +1,127 @@
+"""What the first version wrote must be read, replayed and continued by every later one."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import pytest
+import yaml
+
+from certify.certificate import Certificate
+from certify.recorded import check_recorded
+from lockstep.errors import ModelError
+from lockstep.live.journal import Journal
+from lockstep.live.journal.continuation import continued
+from lockstep.live.service import Service
+from lockstep.models.store import ModelStore, load_bundle
+from research.experiments.database import Database
+from research.experiments.ledger import Ledger
+from research.experiments.store import Store
+
+FIRST = Path(__file__).resolve().parents[1] / "fixtures" / "v0"
+SETS, WHOLE_YEAR = 96, 251
+
+
+@pytest.fixture
+def first(tmp_path: Path) -> Path:
+    """A copy that may be written to."""
+    return Path(shutil.copytree(FIRST, tmp_path / "v0"))
+
+
+def desk(folder: Path) -> Path:
+    """Write the desk's configuration with the paths of the copy, and return its file."""
+    content = yaml.safe_load((folder / "live.yml").read_text())
+    content |= {name: str(folder / Path(content[name]).name) for name in ("journal", "status", "mailbox")}
+    content["switches"] = {name: str(folder / name) for name in ("kill_file", "halt_file")}
+    content["store"] = str(folder / "store")
+    content["feeds"][0].pop("speed")
+    path = folder / "desk.yml"
+    path.write_text(yaml.safe_dump(content))
+    return path
+
+
+def count(journal: Journal, table: str) -> int:
+    return int(next(iter(journal.select(f"SELECT count(*) FROM {table}")))[0])
+
+
+@pytest.mark.parametrize("version", ["v1", "v2"])
+def test_its_bundles_load_and_answer_as_they_did(first: Path, version: str) -> None:
+    bundle = load_bundle("COMP", version, store=ModelStore(first / "store"))
+    again = bundle.pipeline.predict_proba(bundle.golden.vectors)[:, 1]
+    assert again.tobytes() == bundle.golden.probabilities.tobytes()
+
+
+def test_a_changed_bundle_is_refused(first: Path) -> None:
+    path = first / "store" / "COMP_v1.joblib"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ModelError, match="SHA-256"):
+        load_bundle("COMP", "v1", store=ModelStore(first / "store"))
+
+
+def test_its_manifest_rolls_back(first: Path) -> None:
+    store = ModelStore(first / "store")
+    change = store.rollback("COMP", by="test", now=datetime.now(UTC), reason="works still")
+    assert (change.version, store.manifest().resolve("COMP", "production", "ibs_veto")) == ("v1", "v1")
+
+
+def test_its_certificate_is_read(first: Path) -> None:
+    entry = ModelStore(first / "store").manifest().entry("COMP", "v1")
+    (evidence,) = (each for each in entry.evidence if each.kind == "certificate")
+    content = json.loads((first / "store" / evidence.file).read_text())
+    passed = content.pop("passed")
+    certificate = Certificate.model_validate(content)
+    assert certificate.passed is passed is True
+    assert certificate.bundle_sha256 == entry.sha256
+
+
+def test_its_journal_is_whole_and_decides_the_same_again(first: Path) -> None:
+    with Journal.open(first / "paper.db", readonly=True) as journal:
+        assert journal.verify() == []
+        assert count(journal, "sets") == SETS
+    report = check_recorded(first / "paper.db", store=ModelStore(first / "store"))
+    (decisions,) = report.decisions
+    assert (decisions.compared, decisions.code, decisions.data, decisions.unsettled) == (SETS, 0, 0, 0)
+    assert not any(feature.different for feature in report.features)
+
+
+def test_its_journal_is_replayed_by_the_engine_and_continued(
+    first: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Journal.open(first / "paper.db") as journal:
+        epoch = journal.newest_epoch()
+        assert epoch is not None
+    # The code that wrote it is gone: as if its hashes were ours, every set is compared with what is recorded.
+    monkeypatch.setattr("lockstep.live.service.live_hashes", lambda _: epoch.hashes)
+    with Service(desk(first), mode=None, environment={}) as service:
+        service.run()
+        assert service.engine.replayed == SETS
+    with Journal.open(first / "paper.db", readonly=True) as journal:
+        assert count(journal, "sets") == WHOLE_YEAR
+        assert journal.verify() == []
+
+
+def test_a_new_epoch_begins_where_it_ended(first: Path) -> None:
+    from lockstep.live.hashes import live_hashes
+
+    config = desk(first)
+    with Journal.open(first / "paper.db") as journal:
+        reason, now = "a later version", 1_900_000_000_000_000_000
+        journal.begin_epoch(continued(journal, reason=reason, now=now, hashes=live_hashes(config), mode=None))
+    with Service(config, mode=None, environment={}) as service:
+        service.run()
+        assert service.engine.replayed == 0
+    with Journal.open(first / "paper.db", readonly=True) as journal:
+        assert count(journal, "sets") == WHOLE_YEAR
+
+
+def test_its_experiments_are_listed_and_its_trials_counted(first: Path) -> None:
+    database = Database.open(f"sqlite:///{first / 'experiments.db'}")
+    (record,) = Store(database).records()
+    assert (record.name, record.done) == ("first", 6)
+    assert len(Store(database).runs(1)) == 6
+    assert Ledger(database).count("NASDAQ100", date(1999, 1, 1), date(2018, 12, 31)) == 18
