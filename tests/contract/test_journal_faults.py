@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ import pytest
 
 from lockstep.errors import JournalError
 from lockstep.live.journal import Journal, opening, wal
+from lockstep.live.journal.salvage import salvage
+from lockstep.live.journal.verification import Sound
 from lockstep.live.messages import Event
 from support import journal_faults
 from support import journals as make
@@ -192,6 +195,74 @@ class TestDamagedFile:
         assert noticed > 30
 
 
+class TestSalvage:
+    """The way out of every damage is what the refusal names: `journal.py salvage`."""
+
+    def salvaged(self, damaged: Path) -> Sound:
+        return salvage(damaged, damaged.with_name("saved.db"))
+
+    def test_every_page_destroyed_in_turn(self, tmp_path: Path) -> None:
+        path, saved = tmp_path / "live.db", tmp_path / "saved.db"
+        written(path, sets=16)
+        raw, before = path.read_bytes(), content(path)
+        pages, lost, nothing = len(raw) // _PAGE, 0, list[str]()
+        for page in range(pages):
+            damaged = bytearray(raw)
+            damaged[page * _PAGE : (page + 1) * _PAGE] = random.Random(page).randbytes(_PAGE)
+            path.write_bytes(damaged)
+            with pytest.raises(JournalError, match=r"journal\.py salvage"):
+                Journal.open(path)
+            try:
+                found = self.salvaged(path)
+            except JournalError as error:
+                nothing.append(str(error))
+                continue
+            again = content(saved)
+            assert again == before[: len(again)]
+            assert (len(again) < len(before)) <= bool(found.fault)
+            lost += bool(found.fault)
+            with Journal.open(saved) as journal:
+                assert journal.verify() == []
+                journal.append_set(make.bar_set(99))
+            saved.unlink()
+        # The first page and those of the first rows leave nothing, those of indexes cost nothing.
+        assert lost > pages // 3
+        assert 0 < len(nothing) < pages // 2
+        assert all(text.endswith("restore the newest backup") for text in nothing)
+        assert not list(tmp_path.glob(".s*"))
+
+    def test_a_changed_value_ends_it_before_its_bar_set(self, tmp_path: Path) -> None:
+        path = tmp_path / "live.db"
+        written(path, sets=9)
+        make.tampered(path, "UPDATE decisions SET code = code + 1 WHERE sequence = 5")
+        assert self.salvaged(path)[1:] == (
+            4,
+            "entry 5: its hash does not follow from its rows and the entry before it",
+        )
+
+    def test_a_bar_set_is_saved_with_its_events_or_not(self, tmp_path: Path) -> None:
+        path = tmp_path / "live.db"
+        with Journal.open(path) as journal:
+            journal.begin_epoch(make.epoch())
+            events = (Event(kind="refusal", content={"rule": "halt"}), Event(kind="refusal", content={}))
+            for number in range(3):
+                journal.append_set(replace(make.bar_set(number), events=events))
+        make.tampered(path, "UPDATE events SET symbol = 'XX' WHERE sequence = 6")
+        assert self.salvaged(path).sequence == 3
+
+    def test_a_whole_journal_is_saved_whole(self, tmp_path: Path) -> None:
+        path = tmp_path / "live.db"
+        written(path, sets=9)
+        assert self.salvaged(path)[1:] == (9, "")
+
+    def test_no_room_leaves_nothing(self, tmp_path: Path) -> None:
+        path = tmp_path / "live.db"
+        written(path, sets=60)
+        with pytest.raises(JournalError):
+            journal_faults.in_little_room(lambda: self.salvaged(path))
+        assert not list(tmp_path.glob("*saved*"))
+
+
 class TestDamagedLog:
     @pytest.fixture
     def image(self, tmp_path: Path) -> Path:
@@ -244,7 +315,7 @@ class TestDamagedLog:
         assert "live.db-wal" in finding
         assert log.read_bytes() == raw
 
-    def test_what_can_be_read_is_saved_by_a_backup(self, image: Path) -> None:
+    def test_what_can_be_read_of_it_is_backed_up(self, image: Path) -> None:
         self.change(image, Path(f"{image}-wal").stat().st_size - 3 * _FRAME + 100)
         saved = image.with_name("saved.db")
         with Journal.open(image, readonly=True) as reader:

@@ -85,8 +85,8 @@ def _full(path: Path) -> None:
             _appending(journal, 99),
             lambda: journal.append(Event(kind="alert", content={"text": "x" * 100_000})),
             lambda: journal.begin_epoch(make.epoch(warm=999)),
-            lambda: _in_little_room(lambda: journal.backup(path.with_name("copy.db"))),
-            lambda: _in_little_room(lambda: Journal.open(path.with_name("other.db")).close()),
+            lambda: in_little_room(lambda: journal.backup(path.with_name("copy.db"))),
+            lambda: in_little_room(lambda: Journal.open(path.with_name("other.db")).close()),
         )
         failures = [_refusal(action) for action in actions]
         resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
@@ -103,7 +103,7 @@ def _appending(journal: Journal, number: int) -> Callable[[], object]:
     return lambda: journal.append_set(make.bar_set(number))
 
 
-def _in_little_room(action: Callable[[], object]) -> None:
+def in_little_room(action: Callable[[], object]) -> None:
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (6 * _KIBIBYTE, before[1]))
     try:

@@ -110,6 +110,18 @@ def test_backup(path: Path, tmp_path: Path) -> None:
         run("backup", "--journal", path, "--to", tmp_path / "copy.db")
 
 
+def test_salvage(path: Path, tmp_path: Path) -> None:
+    tampered(path, "UPDATE bars SET close = 1 WHERE sequence = 2")
+    result = run("salvage", "--journal", path, "--to", tmp_path / "saved.db")
+    assert result.exit_code == 1
+    assert (
+        result.stdout.splitlines()[0] == f"saved: epochs 1-1, entries 1-1, verified: {tmp_path / 'saved.db'}"
+    )
+    assert "lost, from there on: entry 2" in result.stdout
+    assert run("verify", "--journal", tmp_path / "saved.db").exit_code == 0
+    assert run("salvage", "--journal", tmp_path / "saved.db", "--to", tmp_path / "again.db").exit_code == 0
+
+
 def test_the_script_refuses_in_one_line(tmp_path: Path) -> None:
     script = Path(__file__).resolve().parents[2] / "scripts" / "journal.py"
     command = [sys.executable, str(script), "verify", "--journal", str(tmp_path / "live.db")]

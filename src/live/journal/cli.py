@@ -1,4 +1,4 @@
-"""Commands on a journal: `show`, `verify`, `backup`, `new-epoch`."""
+"""Commands on a journal: `show`, `verify`, `backup`, `salvage`, `new-epoch`."""
 
 from __future__ import annotations
 
@@ -14,12 +14,14 @@ from lockstep.live.hashes import live_hashes
 from lockstep.live.journal.continuation import continued
 from lockstep.live.journal.journal import Journal
 from lockstep.live.journal.report import print_summary, summary
+from lockstep.live.journal.salvage import salvage
 from lockstep.live.messages import Mode
 
 DAMAGED = 1
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
 
+Copy = Annotated[Path, typer.Option("--to", help="The file to write; it must not exist yet.")]
 At = Annotated[Path, typer.Option("--journal", help="The journal file.")]
 
 
@@ -51,13 +53,21 @@ def verify(journal: At) -> None:
 
 
 @app.command()
-def backup(
-    journal: At, to: Annotated[Path, typer.Option(help="The file to write; it must not be there yet.")]
-) -> None:
+def backup(journal: At, to: Copy) -> None:
     """Copy the journal into one verified file, also while the engine writes."""
     with Journal.open(journal, readonly=True) as opened:
         opened.backup(to)
     typer.echo(f"backup: {to}")
+
+
+@app.command("salvage")
+def save_what_can_be_read(journal: At, to: Copy) -> None:
+    """Save what a damaged journal holds before its first fault; exit code 1 where something is lost."""
+    found = salvage(journal, to)
+    typer.echo(f"saved: epochs 1-{found.epoch}, entries 1-{found.sequence}, verified: {to}")
+    if found.fault:
+        typer.echo(f"lost, from there on: {found.fault}")
+        raise typer.Exit(DAMAGED)
 
 
 @app.command()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lockstep.errors import ConfigError, JournalError
 
-RESTORE = "keep the file, save what can be read with `journal.py backup`, restore as docs/journal.md says"
+RESTORE = "keep the file, save what can be read with `journal.py salvage`, restore as docs/journal.md says"
 
 _WAYS_OUT = {
     sqlite3.SQLITE_FULL: "no space is left; nothing of this was written: free space, then start again",

@@ -27,7 +27,7 @@ _LEDGERS = {
 COLUMNS = {table: tuple(names.split()) for table, names in _LEDGERS.items()}
 """Columns by table, in the order in which rows are written, read and hashed."""
 
-_TABLES = """
+TABLES = """
 CREATE TABLE epochs (
     number INTEGER PRIMARY KEY,
     mode TEXT NOT NULL, reason TEXT NOT NULL, started INTEGER NOT NULL, first INTEGER NOT NULL,
@@ -92,7 +92,7 @@ def _version_1() -> str:
     guards = (
         _APPEND_ONLY.format(table=table, verb=verb) for table in COLUMNS for verb in ("UPDATE", "DELETE")
     )
-    return "".join((_TABLES, *guards, f"PRAGMA application_id = {APPLICATION_ID};"))
+    return "".join((TABLES, *guards, f"PRAGMA application_id = {APPLICATION_ID};"))
 
 
 MIGRATIONS = (_version_1(),)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from lockstep.live.journal import reading
 from lockstep.live.journal.chain import ORIGIN, link
@@ -69,22 +70,76 @@ def chain(connection: sqlite3.Connection, *, newest: int | None = None) -> list[
     (last,) = connection.execute("SELECT coalesce(max(sequence), 0) FROM entries").fetchone()
     since = 0 if newest is None else max(0, last - newest)
     previous = None if since else ORIGIN
-    for name, rows, stored in _links(connection, since, last):
-        if previous is not None and link(previous, rows) != stored:
-            return [f"{name}: its hash does not follow from its rows and the entry before it"]
-        previous = stored
+    for step in _steps(connection, since, last):
+        for name, rows, stored in step.links:
+            if previous is not None and link(previous, rows) != stored:
+                return [f"{name}: {_BROKEN}"]
+            previous = stored
     return []
 
 
-def _links(connection: sqlite3.Connection, since: int, last: int) -> Iterator[tuple[str, object, bytes]]:
-    """Yield (name, rows, stored hash) of epochs and entries in the order in which they were written."""
+def sound(connection: sqlite3.Connection, fault: str = "") -> Sound:
+    """Return up to where every hash follows, in whole transactions.
+
+    fault   why rows may be missing at the end of the tables, empty where all were read. A bar set counts only
+            where what follows it is known: otherwise its events may be what is missing.
+    """
+    done = sure = Sound(0, 0, "")
+    previous = ORIGIN
+    (last,) = connection.execute("SELECT coalesce(max(sequence), 0) FROM entries").fetchone()
+    try:
+        for step in _steps(connection, 0, last):
+            if step.known:
+                sure = done
+            for name, rows, stored in step.links:
+                if link(previous, rows) != stored:
+                    return sure._replace(fault=fault or f"{name}: {_BROKEN}")
+                previous = stored
+            done = Sound(step.epoch, step.sequence, "")
+            sure = sure if step.is_set else done
+    except (sqlite3.DatabaseError, KeyError, ValueError) as error:
+        return sure._replace(fault=fault or f"what follows entry {done.sequence} cannot be read: {error}")
+    return sure._replace(fault=fault) if fault else done
+
+
+_BROKEN = "its hash does not follow from its rows and the entry before it"
+
+
+class Sound(NamedTuple):
+    """Newest epoch and entry of an unbroken chain; `fault` says what ends it, empty for the end."""
+
+    epoch: int
+    sequence: int
+    fault: str
+
+
+class _Step(NamedTuple):
+    """What one transaction wrote: its newest epoch and entry, and (name, rows, stored hash) of each part."""
+
+    epoch: int
+    sequence: int
+    links: list[tuple[str, object, bytes]]
+    is_set: bool = False
+    known: bool = True
+
+
+def _steps(connection: sqlite3.Connection, since: int, last: int) -> Iterator[_Step]:
+    """Yield epochs and entries in the order in which they were written."""
     starts = list(reading.epochs(connection))
     ends = [rows.head[FIRST] - 1 for rows, _ in starts[1:]] + [last]
     for (rows, stored), end in zip(starts, ends, strict=False):
         number, first = rows.head[0], rows.head[FIRST]
         if first >= since:
-            yield f"epoch {number}", rows, stored
+            yield _Step(number, first - 1, [(f"epoch {number}", rows, stored)])
         for found in reading.entries(connection, max(first, since), end):
             parts: list[object] = [*([found.set] if found.set else []), *found.events] or [None]
-            for part, (sequence, each) in zip(parts, found.entries, strict=True):
-                yield f"entry {sequence}", part, each
+            yield _Step(
+                number,
+                found.entries[-1][0],
+                [
+                    (f"entry {sequence}", part, each)
+                    for part, (sequence, each) in zip(parts, found.entries, strict=True)
+                ],
+                is_set=found.set is not None,
+                known=bool(found.set or found.events),
+            )
