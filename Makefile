@@ -26,7 +26,7 @@ check: .venv/.dev lint test  ## what CI runs
 lint: .venv/.dev  ## style, types and the import ladder
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy -p lockstep -p research -p certify
+	$(BIN)/mypy -p lockstep -p research -p certify -p operations
 	$(BIN)/lint-imports
 
 bench: .venv/.dev  ## measure speed and memory, as ratios in one run

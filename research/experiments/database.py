@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from sqlalchemy import Connection, Engine, create_engine, event, insert, make_url, select, text
+from sqlalchemy import Connection, Engine, Table, create_engine, event, func, insert, make_url, select, text
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
+from research.experiments.bulk import insert_rows
 from research.experiments.errors import ExperimentError
 from research.experiments.models import SCHEMA, Base, SchemaRow
 
@@ -20,6 +21,7 @@ _BUSY_SECONDS = 60
 # A whole batch, so that none of it goes to the disk twice.
 _CACHE_KIBIBYTES = 65_536
 _CREATION_LOCK = 7_265_118
+_PIECE = 5_000
 
 
 def default_url() -> str:
@@ -57,8 +59,12 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """Yield a connection in a transaction that sees one state of the database."""
-        with self._failing_in_one_line(), self.engine.connect() as connection, connection.begin():
-            yield connection
+        with self._failing_in_one_line(), self.engine.connect() as plain:
+            connection = plain
+            if self.is_postgresql:
+                connection = plain.execution_options(isolation_level="REPEATABLE READ")
+            with connection.begin():
+                yield connection
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
@@ -137,3 +143,32 @@ def _without_password(url: str) -> str:
 
 def _first_line(error: BaseException) -> str:
     return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+
+
+def row_counts(database: Database) -> dict[str, int]:
+    """Return the rows by table, all of one moment."""
+    with database.read() as connection:
+        return {
+            table.name: connection.scalar(select(func.count()).select_from(table)) or 0 for table in _tables()
+        }
+
+
+def copy_tables(source: Database, target: Database) -> None:
+    """Copy all rows of one moment into an empty database, all or none; the kinds may differ."""
+    with source.read() as reading, target.write() as writing:
+        for table in _tables():
+            columns = [column.name for column in table.columns]
+            rows = reading.execution_options(stream_results=True).execute(select(table))
+            for piece in rows.partitions(_PIECE):
+                insert_rows(writing, table, columns, piece)
+            if target.is_postgresql and "id" in columns:
+                # Rows that came with their numbers do not move the sequence that gives the next one.
+                last = writing.scalar(select(func.max(table.c.id)))
+                if last is not None:
+                    name = func.pg_get_serial_sequence(table.name, "id")
+                    writing.execute(select(func.setval(name, last)))
+
+
+def _tables() -> list[Table]:
+    """Return the tables that hold rows of users, those that others refer to first."""
+    return [table for table in Base.metadata.sorted_tables if table.name != SchemaRow.__tablename__]

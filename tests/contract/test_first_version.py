@@ -8,7 +8,6 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
-import yaml
 
 from certify.certificate import Certificate
 from certify.recorded import check_recorded
@@ -20,27 +19,13 @@ from lockstep.models.store import ModelStore, load_bundle
 from research.experiments.database import Database
 from research.experiments.ledger import Ledger
 from research.experiments.store import Store
-
-FIRST = Path(__file__).resolve().parents[1] / "fixtures" / "v0"
-SETS, WHOLE_YEAR = 96, 251
+from support.first_version import FIRST, SETS, WHOLE_YEAR, desk
 
 
 @pytest.fixture
 def first(tmp_path: Path) -> Path:
     """A copy that may be written to."""
     return Path(shutil.copytree(FIRST, tmp_path / "v0"))
-
-
-def desk(folder: Path) -> Path:
-    """Write the desk's configuration with the paths of the copy, and return its file."""
-    content = yaml.safe_load((folder / "live.yml").read_text())
-    content |= {name: str(folder / Path(content[name]).name) for name in ("journal", "status", "mailbox")}
-    content["switches"] = {name: str(folder / name) for name in ("kill_file", "halt_file")}
-    content["store"] = str(folder / "store")
-    content["feeds"][0].pop("speed")
-    path = folder / "desk.yml"
-    path.write_text(yaml.safe_dump(content))
-    return path
 
 
 def count(journal: Journal, table: str) -> int:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+
+from operations.backup import sets, verify
+from support.first_version import FIRST
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 PAGES = sorted([DEPLOY / "README.md", *DEPLOY.glob("runbooks/*.md")])
@@ -60,48 +65,56 @@ def test_links_lead_somewhere(page: Path) -> None:
         assert (page.parent / link).exists(), f"{page.name}: {link}"
 
 
-def backed_up(tmp_path: Path, *, works: bool) -> subprocess.CompletedProcess[str]:
-    """Run the backup script in an installation whose Python only notes what it is asked."""
+@pytest.fixture
+def installation(tmp_path: Path) -> Path:
+    """An installation's scripts with this Python, and a desk of the first version."""
     root = tmp_path / "opt"
-    (root / "deploy").mkdir(parents=True)
     (root / ".venv" / "bin").mkdir(parents=True)
-    script = shutil.copy(DEPLOY / "backup.sh", root / "deploy" / "backup.sh")
+    (root / "deploy").mkdir()
+    shutil.copy(DEPLOY / "backup.sh", root / "deploy")
+    shutil.copytree(DEPLOY.parent / "scripts", root / "scripts")
     python = root / ".venv" / "bin" / "python"
     python.write_text(
-        "#!/bin/sh\n"
-        f'echo "$2" >> "{tmp_path}/asked"\n'
-        f"[ {int(works)} = 1 ] || exit 2\n"
-        'if [ "$2" = backup ]; then touch "$6"; fi\n',
-        encoding="utf-8",
+        f'#!/bin/sh\nPYTHONPATH="{DEPLOY.parent}" exec "{sys.executable}" "$@"\n', encoding="utf-8"
     )
     python.chmod(0o755)
+    shutil.copytree(FIRST, root / "desk")
+    return root
+
+
+def backed_up(root: Path, **changes: str) -> subprocess.CompletedProcess[str]:
     environment = {
         "PATH": "/usr/bin:/bin",
-        "LOCKSTEP_JOURNAL": "live.db",
-        "LOCKSTEP_BACKUPS": str(tmp_path / "copies"),
-        "LOCKSTEP_BACKUPS_KEPT": "2",
+        "HOME": str(root),
+        "LOCKSTEP_CACHE_DIR": os.environ.get("LOCKSTEP_CACHE_DIR", str(root / "cache")),
+        "LOCKSTEP_JOURNAL": str(root / "desk" / "paper.db"),
+        "LOCKSTEP_MODEL_STORE": str(root / "desk" / "store"),
+        "LOCKSTEP_BACKUPS": str(root / "sets"),
+        "LOCKSTEP_BACKUPS_KEPT": "1",
+        **changes,
     }
+    script = root / "deploy" / "backup.sh"
     return subprocess.run([script], capture_output=True, text=True, check=False, env=environment)
 
 
-@pytest.fixture
-def copies(tmp_path: Path) -> Path:
-    folder = tmp_path / "copies"
-    folder.mkdir()
-    for name in ("journal-20200101T000000Z.db", "journal-20200102T000000Z.db", "before-upgrade.db"):
-        (folder / name).touch()
-    return folder
-
-
-def test_a_backup_is_verified_and_the_newest_are_kept(tmp_path: Path, copies: Path) -> None:
-    result = backed_up(tmp_path, works=True)
+def test_a_backup_is_verified_and_the_newest_are_kept(installation: Path) -> None:
+    older = installation / "sets" / "set-20200101T000000Z"
+    for folder in (older, installation / "sets" / "before-upgrade"):
+        folder.mkdir(parents=True)
+        (folder / "set.json").touch()
+    result = backed_up(installation)
     assert result.returncode == 0, result.stderr
-    assert (tmp_path / "asked").read_text(encoding="utf-8").split() == ["backup", "verify"]
-    kept = sorted(each.name for each in copies.iterdir())
-    assert kept[:2] == ["before-upgrade.db", "journal-20200102T000000Z.db"]
-    assert len(kept) == 3
+    (made,) = sets(installation / "sets")
+    assert made != older
+    assert verify(made) == []
+    assert (installation / "sets" / "before-upgrade").is_dir()
 
 
-def test_a_failed_backup_removes_nothing(tmp_path: Path, copies: Path) -> None:
-    assert backed_up(tmp_path, works=False).returncode != 0
-    assert len(list(copies.iterdir())) == 3
+def test_a_failed_backup_removes_nothing(installation: Path) -> None:
+    older = installation / "sets" / "set-20200101T000000Z"
+    older.mkdir(parents=True)
+    (older / "set.json").touch()
+    result = backed_up(installation, LOCKSTEP_JOURNAL=str(installation / "nowhere.db"))
+    assert (result.returncode, result.stdout) == (2, "")
+    assert "there is none" in result.stderr
+    assert list((installation / "sets").iterdir()) == [older]

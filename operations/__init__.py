@@ -1,0 +1,1 @@
+"""What needs both sides, the desk's journal and research: backups as one set."""

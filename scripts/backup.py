@@ -1,0 +1,9 @@
+"""Back up journal, model store and trial ledger as one set, verify it, restore it: `backup.py --help`."""
+
+from __future__ import annotations
+
+from lockstep.console import run
+from operations.backup_cli import app
+
+if __name__ == "__main__":
+    run(app)
