@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import threading
 from collections.abc import Callable, Iterable
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http import HTTPStatus
 from typing import Any
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -15,10 +14,10 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.registry import Collector
 
 from lockstep.errors import LiveError
+from lockstep.live.loopback import LoopbackHandler, LoopbackServer
 from lockstep.live.status import Status
 
-_LOOPBACK = "127.0.0.1"
-_POLL = 0.1  # seconds that a stop may take
+_LAST_ANSWERS = 1.0  # seconds that answers may take at a stop
 
 Look = Callable[[], Status]
 Clock = Callable[[], int]
@@ -79,16 +78,15 @@ class HealthServer:
             "registry": registry,
         })  # fmt: skip
         try:
-            self._server = ThreadingHTTPServer((_LOOPBACK, port), handler)
+            self._server = LoopbackServer(port, handler)
         except OSError as error:
             raise LiveError(f"health: port {port}: {error.strerror}; choose another in live.yml") from error
-        serve = functools.partial(self._server.serve_forever, poll_interval=_POLL)
-        self._thread = threading.Thread(target=serve, name="health", daemon=True)
+        self._thread = threading.Thread(target=self._server.serve, name="health", daemon=True)
 
     @property
     def port(self) -> int:
         """The port that it listens on."""
-        return int(self._server.server_address[1])
+        return self._server.port
 
     def start(self) -> None:
         """Begin to answer."""
@@ -96,33 +94,21 @@ class HealthServer:
 
     def stop(self) -> None:
         """Close the port."""
-        if self._thread.is_alive():
-            self._server.shutdown()
-        self._server.server_close()
+        self._server.close(_LAST_ANSWERS, serving=self._thread.is_alive())
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(LoopbackHandler):
     trouble: Callable[[], str | None]
     registry: CollectorRegistry
-    timeout = 5
-    server_version = "lockstep"
 
     def do_GET(self) -> None:
+        self.server.received(self.connection)
         if self.path == "/metrics":
-            self._answer(200, generate_latest(self.registry), CONTENT_TYPE_PLAIN_0_0_4)
+            self.send(HTTPStatus.OK, generate_latest(self.registry), CONTENT_TYPE_PLAIN_0_0_4)
         elif self.path == "/health":
             trouble = self.trouble()
             body = json.dumps({"healthy": trouble is None, "trouble": trouble}).encode()
-            self._answer(200 if trouble is None else 503, body, "application/json")
+            status = HTTPStatus.OK if trouble is None else HTTPStatus.SERVICE_UNAVAILABLE
+            self.send(status, body, "application/json")
         else:
-            self._answer(404, b"there are /health and /metrics\n", "text/plain")
-
-    def _answer(self, status: int, body: bytes, kind: str) -> None:
-        self.send_response(status)
-        self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Stay silent: a scrape every few seconds is no news."""
+            self.send(HTTPStatus.NOT_FOUND, b"there are /health and /metrics\n", "text/plain")

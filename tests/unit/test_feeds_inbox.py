@@ -114,7 +114,7 @@ def test_a_worker_that_dies_is_a_failure() -> None:
     worker = Worker("dead", die)
     worker.start()
     worker.stop()
-    assert worker.failure == "its thread died; see the log"
+    assert worker.failure == "an unexpected ZeroDivisionError ended its thread; see the log"
 
 
 def test_a_worker_that_does_not_stop_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,10 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lockstep.errors import ConfigError
 from lockstep.live.feeds.errors import FeedError
-from lockstep.live.feeds.growing_file import GrowingFile
+from lockstep.live.feeds.growing_file import LONGEST_LINE, GrowingFile
 from lockstep.live.feeds.inbox import Inbox, Item
 from lockstep.live.feeds.stream import Stream
 from lockstep.live.feeds.tail import TailFeed
@@ -243,6 +245,44 @@ def test_long_files_come_in_pieces(path: Path) -> None:
     assert found == [str(i).encode() for i in range(100_000)]
     assert all(first)
     assert len(first) > 1
+
+
+@pytest.mark.parametrize("pieces", [1, 40])
+def test_a_line_of_three_megabytes_is_reported_and_the_others_come(
+    feed: TailFeed, path: Path, pieces: int
+) -> None:
+    append(path, HEADER + line(9))
+    items = polled(feed)
+    for _ in range(pieces):
+        append(path, b"7" * (3_000_000 // pieces))
+        items += polled(feed)
+        assert len(feed._file._partial) <= LONGEST_LINE
+    append(path, "\n" + line(10) + "oops\n")
+    items += polled(feed)
+    assert ends(items) == [end_of(9), end_of(10)]
+    assert [each.detail.split(":")[1] for each in reports(items)] == ["3", "5"]
+    assert "longer than" in reports(items)[0].detail
+
+
+def test_a_first_line_without_end_is_no_header(feed: TailFeed, path: Path) -> None:
+    append(path, b"x" * 100_000 + b"\n")
+    with pytest.raises(FeedError, match="first line has more than"):
+        polled(feed)
+
+
+@given(
+    lines=st.lists(st.binary(max_size=60) | st.sampled_from([line(9).encode()[:-1], b'"', b"\x00", b"\r"]))
+)
+def test_no_bytes_end_the_feed(tmp_path_factory: pytest.TempPathFactory, lines: list[bytes]) -> None:
+    path = tmp_path_factory.mktemp("fuzz") / "SPY_bt.csv"
+    feed = TailFeed(path, SPY, HOURS, clock=ManualClock(end_of(15)))
+    append(path, HEADER)
+    for each in lines:
+        append(path, each + b"\n")
+        polled(feed)
+    append(path, "\n" + line(14))
+    assert end_of(14) in ends(polled(feed)) or any(b"14:00" in each for each in lines)
+    feed.stop()
 
 
 def test_growing_file_survives_being_read_only_in_part(path: Path) -> None:

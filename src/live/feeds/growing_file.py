@@ -10,6 +10,7 @@ from lockstep.live.feeds.errors import FeedError
 
 _CHUNK = 1 << 18
 _MARK = 64
+LONGEST_LINE = 1 << 14
 
 
 class Chunk(NamedTuple):
@@ -19,18 +20,21 @@ class Chunk(NamedTuple):
     first_line   1-based number of the first of them in the file
     restarted    whether these are the first lines of a file that took the place of another
     abandoned    line number of an unfinished line that will never be finished, or None
+    too_long     numbers of lines longer than LONGEST_LINE bytes; each is blank in `text`
     """
 
     text: bytes
     first_line: int
     restarted: bool
     abandoned: int | None = None
+    too_long: tuple[int, ...] = ()
 
 
 class GrowingFile:
     """Reads a file with a header as it grows.
 
-    The file need not be there yet. An unfinished last line waits for its newline. A file that was replaced
+    The file need not exist yet. An unfinished last line waits for its newline; one that grows beyond
+    LONGEST_LINE is dropped, so that a file without newlines costs no memory. A file that was replaced
     (another inode) is read to its end first; one that was truncated or rewritten is read from its start.
     """
 
@@ -59,6 +63,7 @@ class GrowingFile:
         self._position = 0
         self._mark = b""
         self._partial = b""
+        self._overflown = False
         self._header: bytes | None = None
         self._lines = 0
 
@@ -68,12 +73,14 @@ class GrowingFile:
         assert self._handle is not None
         if self._was_rewritten(self._handle):
             self._start_over()
-        added = self._take(self._handle)
-        if not added and self._was_replaced(self._handle):
+        while added := self._take(self._handle):
+            if (chunk := self._chunk(added)) is not None:
+                return chunk
+        if self._was_replaced(self._handle):
             self.close()
             self._start_over()
             return self._read()
-        return self._chunk(added)
+        return self._chunk(b"")
 
     def _open(self) -> bool:
         try:
@@ -109,8 +116,14 @@ class GrowingFile:
 
     def _chunk(self, added: bytes) -> Chunk | None:
         lines, newline, self._partial = (self._partial + added).rpartition(b"\n")
-        text = (lines + newline).decode(errors="replace").encode()
+        if len(self._partial) > LONGEST_LINE:
+            self._partial, self._overflown = self._partial[:1], True
+        kept, numbers = self._without_long_lines(lines + newline)
+        text = kept.decode(errors="replace").encode()
         if self._header is None and text:
+            if 1 in numbers:
+                rule = f"its first line has more than {LONGEST_LINE} bytes; expected a header"
+                raise FeedError(f"{self._path}: {rule}")
             header, _, text = text.partition(b"\n")
             self._header = header + b"\n"
             self._lines = 1
@@ -120,4 +133,16 @@ class GrowingFile:
         first_line, restarted = self._lines + 1, self._restarted
         self._lines += len(text.splitlines())
         self._restarted, self._abandoned = False, None
-        return Chunk((self._header or b"") + text, first_line, restarted, abandoned)
+        return Chunk((self._header or b"") + text, first_line, restarted, abandoned, numbers)
+
+    def _without_long_lines(self, text: bytes) -> tuple[bytes, tuple[int, ...]]:
+        """Return complete lines with those that are too long made blank, and the numbers of these."""
+        if not text or (len(text) <= LONGEST_LINE and not self._overflown):
+            return text, ()
+        lines = text.split(b"\n")[:-1]
+        too_long = [place for place, line in enumerate(lines) if len(line) > LONGEST_LINE]
+        if self._overflown:
+            too_long, self._overflown = [0, *(place for place in too_long if place)], False
+        for place in too_long:
+            lines[place] = b""
+        return b"\n".join(lines) + b"\n", tuple(self._lines + 1 + place for place in too_long)

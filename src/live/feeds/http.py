@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
 
 import numpy as np
 
@@ -21,12 +18,11 @@ from lockstep.live.feeds.posts import PostedBar, PostedTick, parse_posts
 from lockstep.live.feeds.stream import Stream
 from lockstep.live.feeds.token import authorised
 from lockstep.live.feeds.worker import Worker
+from lockstep.live.loopback import LOOPBACK, RECEIVE_SECONDS, LoopbackHandler, LoopbackServer
 from lockstep.market.history import SeriesKey
 
-LOOPBACK = "127.0.0.1"
 RETRY_AFTER_SECONDS = 1
-_SOCKET_SECONDS = 10.0
-_LOG = logging.getLogger(__name__)
+_LAST_ANSWERS = 2.0  # seconds that answers may take when the feed ends
 
 
 class HttpFeed:
@@ -82,13 +78,13 @@ class HttpFeed:
     def address(self) -> tuple[str, int]:
         """Host and port that are listened on; FeedError before the start."""
         server = self._listening()
-        return LOOPBACK, int(server.server_address[1])
+        return LOOPBACK, server.port
 
     def start(self, inbox: Inbox, after: Mapping[SeriesKey, int]) -> None:
         """See `LiveFeed`; FeedError where the port cannot be had."""
         intake = Intake(self._streams, inbox, after, clock=self._clock, patience=self._patience)
         try:
-            self._server = _Server(self._port, intake, self._token, self._limit)
+            self._server = _Server(self._port, intake, self._token, self._limit, self._patience)
         except OSError as error:
             rule = "choose another port or end what listens there"
             raise FeedError(f"feed http: port {self._port}: {error.strerror}: {rule}") from error
@@ -96,11 +92,10 @@ class HttpFeed:
         self._ticking.start()
 
     def stop(self) -> None:
-        """See `LiveFeed`; requests that are being answered are answered first."""
+        """See `LiveFeed`; whole requests are answered first, others are dropped."""
         self._ticking.stop()
         if self._server is not None:
-            self._server.shutdown()
-            self._server.server_close()
+            self._server.close(_LAST_ANSWERS)
         self._serving.stop()
 
     def _listening(self) -> _Server:
@@ -109,7 +104,7 @@ class HttpFeed:
         return self._server
 
     def _serve(self) -> None:
-        self._listening().serve_forever(poll_interval=0.05)
+        self._listening().serve()
 
     def _watch_clock(self) -> None:
         intake = self._listening().intake
@@ -117,27 +112,18 @@ class HttpFeed:
             intake.advance()
 
 
-class _Server(ThreadingHTTPServer):
-    """Threads are waited for at the end, so that no answer is lost."""
+class _Server(LoopbackServer):
+    """The port of one feed."""
 
-    daemon_threads = False
-    allow_reuse_address = True
-
-    def __init__(self, port: int, intake: Intake, token: str, limit: int) -> None:
+    def __init__(self, port: int, intake: Intake, token: str, limit: int, patience: float) -> None:
         self.intake = intake
         self.token = token
         self.limit = limit
-        super().__init__((LOOPBACK, port), _Handler)
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        _LOG.exception("feed http: a request from %s failed", client_address)
+        super().__init__(port, _Handler, answer_seconds=patience + RECEIVE_SECONDS)
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(LoopbackHandler):
     server: _Server
-    timeout = _SOCKET_SECONDS
-    server_version = "lockstep"
-    sys_version = ""
 
     def do_POST(self) -> None:
         takes = {"/bars": self._take_bars, "/ticks": self._take_ticks}
@@ -146,9 +132,11 @@ class _Handler(BaseHTTPRequestHandler):
         if self.path not in takes:
             self._refuse(HTTPStatus.NOT_FOUND, f"{self.path}: post to /bars or /ticks")
             return
-        body = self._body()
-        if body is None:
+        body = self.body(self.server.limit)
+        if not isinstance(body, bytes):
+            self._refuse(*body)
             return
+        self.server.received(self.connection)
         try:
             answer = takes[self.path](body)
         except LockstepError as error:
@@ -174,26 +162,13 @@ class _Handler(BaseHTTPRequestHandler):
     def _admitted(self) -> bool:
         if authorised(self.headers.get("Authorization"), self.server.token):
             return True
-        self._send(HTTPStatus.UNAUTHORIZED, {"error": "a token is needed"}, {"WWW-Authenticate": "Bearer"})
+        self._send(HTTPStatus.UNAUTHORIZED, {"error": "a token is needed"}, (("WWW-Authenticate", "Bearer"),))
         return False
-
-    def _body(self) -> bytes | None:
-        length = self.headers.get("Content-Length", "")
-        if not length.isascii() or not length.isdigit():
-            self._refuse(HTTPStatus.LENGTH_REQUIRED, "Content-Length is missing")
-            return None
-        if int(length) > self.server.limit:
-            self._refuse(
-                HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-                f"{length} bytes: at most {self.server.limit}; post fewer at once",
-            )
-            return None
-        return self.rfile.read(int(length))
 
     def _answer(self, answer: Answer) -> None:
         if not answer.journaled:
             text = "the engine has not answered: post the same again"
-            retry = {"Retry-After": str(RETRY_AFTER_SECONDS)}
+            retry = (("Retry-After", str(RETRY_AFTER_SECONDS)),)
             self._send(HTTPStatus.SERVICE_UNAVAILABLE, {"error": text}, retry)
             return
         self._send(HTTPStatus.ACCEPTED if answer.counts["held"] else HTTPStatus.OK, answer.counts)
@@ -202,18 +177,9 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(status, {"error": " ".join(text.split())})
 
     def _send(
-        self, status: HTTPStatus, content: Mapping[str, object], headers: Mapping[str, str] | None = None
+        self, status: HTTPStatus, content: Mapping[str, object], headers: tuple[tuple[str, str], ...] = ()
     ) -> None:
-        body = json.dumps(content).encode() + b"\n"
-        self.send_response(status)
-        for name, value in {"Content-Type": "application/json", **(headers or {})}.items():
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, format: str, *args: Any) -> None:
-        _LOG.info("feed http: " + format, *args)
+        self.send(status, json.dumps(content).encode() + b"\n", "application/json", headers)
 
 
 def _iso(end: int) -> str:

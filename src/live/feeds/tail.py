@@ -11,7 +11,7 @@ import numpy as np
 from lockstep.errors import ConfigError
 from lockstep.live.feeds.bar_maker import BarMaker
 from lockstep.live.feeds.clock import Clock
-from lockstep.live.feeds.growing_file import Chunk, GrowingFile
+from lockstep.live.feeds.growing_file import LONGEST_LINE, Chunk, GrowingFile
 from lockstep.live.feeds.inbox import Inbox, Item
 from lockstep.live.feeds.stream import Stream
 from lockstep.live.feeds.worker import Worker
@@ -102,10 +102,13 @@ class TailFeed:
         if not chunk.text:
             return items
         table = self._table(chunk)
+        rule = f"longer than {LONGEST_LINE} bytes; its row is left out"
+        too_long = [Fault(line, "a line", rule) for line in chunk.too_long]
         if not table.lines.size and not table.ragged:
-            return items
+            return [*items, *map(self._bad, too_long)]
         rows = self._checked(table)
-        items += [self._bad(fault) for fault in rows.rejected if fault.line > self._old_line(table, rows)]
+        old = self._old_line(table, rows)
+        items += [self._bad(fault) for fault in (*too_long, *rows.rejected) if fault.line > old]
         return items + self._maker.push(rows.stamps, rows.columns, now).items
 
     def _table(self, chunk: Chunk) -> Table:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
 
@@ -9,6 +10,7 @@ from lockstep.errors import LockstepError
 from lockstep.live.feeds.errors import FeedError, InboxClosed
 
 _PATIENCE = 10.0
+_LOG = logging.getLogger(__name__)
 
 
 class Worker:
@@ -19,7 +21,6 @@ class Worker:
         self._name = name
         self._loop = loop
         self._refusal: str | None = None
-        self._returned = False
         self._thread = threading.Thread(target=self._run, name=f"feed {name}", daemon=True)
 
     def start(self) -> None:
@@ -40,16 +41,15 @@ class Worker:
     @property
     def failure(self) -> str | None:
         """Why the thread ended unasked, or None."""
-        if self._refusal is not None:
-            return self._refusal
-        died = self._thread.ident is not None and not self._thread.is_alive() and not self._returned
-        return "its thread died; see the log" if died else None
+        return self._refusal
 
     def _run(self) -> None:
         try:
             self._loop()
-            self._returned = True
         except InboxClosed:
-            self._returned = True
+            pass
         except LockstepError as error:
             self._refusal = str(error)
+        except Exception as error:
+            _LOG.exception("feed %s: an unexpected error", self._name)
+            self._refusal = f"an unexpected {type(error).__name__} ended its thread; see the log"
