@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from lockstep.market.validation import SchemaVersion
 from lockstep.monitoring.parity import Comparison, Difference
 
 SCHEMA = 1
@@ -66,7 +67,7 @@ class Certificate(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    schema_version: int = SCHEMA
+    schema_version: SchemaVersion = SCHEMA
     symbol: str
     version: str
     bundle_sha256: str

@@ -7,6 +7,7 @@ from rich.console import Console
 
 from certify.recorded_table import print_recorded
 from certify.skew import FeatureSkew, SeriesSkew
+from lockstep.market.validation import SchemaVersion
 from research.paper.residuals import Residual, ResidualSummary
 
 SCHEMA = 1
@@ -37,7 +38,7 @@ class RecordedReport(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    schema_version: int = SCHEMA
+    schema_version: SchemaVersion = SCHEMA
     journal: str
     modes: tuple[str, ...]
     epochs: int

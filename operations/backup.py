@@ -18,11 +18,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict
 from sqlalchemy import make_url
 
-from lockstep.errors import LiveError, LockstepError
+from lockstep.errors import ConfigError, LiveError, LockstepError
 from lockstep.live.journal import Journal
+from lockstep.market.validation import SchemaVersion, read_json, validated
 from lockstep.models.manifest import Manifest
 from lockstep.models.manifest_file import LOCK, MANIFEST, locked
 from lockstep.models.policy import POLICY
@@ -60,7 +61,7 @@ class BackupSet(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    schema_version: int = SCHEMA
+    schema_version: SchemaVersion = SCHEMA
     made: AwareDatetime
     files: dict[str, str]
     epoch: int | None = None
@@ -125,12 +126,9 @@ def prune(folder: Path, *, keep: int) -> list[Path]:
 def read(folder: Path) -> BackupSet:
     """Return the list of a set; BackupError where it is none."""
     try:
-        return BackupSet.model_validate_json((folder / LIST).read_bytes())
-    except FileNotFoundError as error:
-        raise BackupError(f"backup {folder}: no {LIST} in it; name the folder of a set") from error
-    except (OSError, ValidationError) as error:
-        first = str(error).splitlines()[0]
-        raise BackupError(f"backup {folder}: {LIST} cannot be read: {first}; take another set") from error
+        return validated(BackupSet, read_json(folder / LIST), where=str(folder / LIST))
+    except ConfigError as error:
+        raise BackupError(f"backup: {error}; name the folder of a set, or take another") from error
 
 
 def verify(folder: Path) -> list[str]:

@@ -7,7 +7,6 @@ the file. A command that was journaled before a crash is known by its id and not
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -18,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from lockstep.errors import LiveError, LockstepError
 from lockstep.live.messages import Event, ReportedFill
-from lockstep.market.validation import validated
+from lockstep.market.validation import read_json, validated
 
 
 class FillCommand(BaseModel):
@@ -112,7 +111,7 @@ def waiting(folder: Path) -> list[tuple[str, Command]]:
 
 
 def _command(path: Path) -> Command:
-    content = json.loads(path.read_text(encoding="utf-8"))
+    content = read_json(path)
     kind = str(content.get("kind")) if isinstance(content, dict) else ""
     if kind not in _KINDS:
         raise LiveError(f"kind {kind!r}: known are {', '.join(_KINDS)}")
@@ -124,7 +123,8 @@ def _event(path: Path) -> Event:
     try:
         command = _command(path)
     except (ValueError, LockstepError) as error:
-        path.rename(path.with_suffix(".rejected"))
+        with suppress(FileNotFoundError):
+            path.rename(path.with_suffix(".rejected"))
         return Event(kind="bad_command", content={"command": path.stem, "error": str(error)})
     told = command.model_dump(mode="json")
     return Event(

@@ -11,9 +11,10 @@ from typing import Any, Literal, NamedTuple
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from lockstep.errors import LiveError
+from lockstep.errors import ConfigError, LiveError
 from lockstep.live.messages import Mode
 from lockstep.market.files import write_atomically
+from lockstep.market.validation import parse_json
 
 SCHEMA = 1
 SECOND = 1_000_000_000
@@ -110,15 +111,20 @@ def heartbeat_file(path: Path) -> Path:
 def read_status(path: Path) -> Status:
     """Return what the engine last wrote, with its newest heartbeat; LiveError where there is nothing."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(content, dict) or content.get("schema") != SCHEMA:
+        content = parse_json(path.read_bytes())
+        if not isinstance(content, dict) or _schema(content) != SCHEMA:
             raise LiveError(f"{path}: not a status of schema {SCHEMA}; use the version that runs")
         status = _STATUS.validate_python(content)
     except OSError as error:
         raise LiveError(f"{path}: {error.strerror}: no status; is the engine started?") from error
-    except (ValueError, ValidationError) as error:
+    except (ConfigError, ValidationError) as error:
         raise LiveError(f"{path}: is no status file; give the one that the engine writes") from error
     return dataclasses.replace(status, heartbeat=max(status.heartbeat, _heartbeat(path)))
+
+
+def _schema(content: Mapping[str, Any]) -> int:
+    written = content.get("schema")
+    return written if type(written) is int else 0
 
 
 def _heartbeat(path: Path) -> int:

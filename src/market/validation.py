@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import difflib
+import json
+import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Annotated, Any, NoReturn, TypeVar, get_args
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 
 from lockstep.errors import ConfigError
 
@@ -24,12 +26,101 @@ def suggestion(name: str, known: Iterable[str]) -> str:
 
 
 def read_yaml(path: Path) -> Any:
-    """Return the content of a YAML file; ConfigError where it cannot be read as one."""
+    """Return the content of a YAML file; ConfigError where it cannot be read, or gives a key twice."""
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
-        raise ConfigError(f"{path}: cannot be read as YAML: {reason}") from error
+        return yaml.load(path.read_text(encoding="utf-8"), _StrictLoader)
+    except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
+        raise ConfigError(f"{path}: cannot be read as YAML: {_reason(error)}") from error
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """Refuses a key that is given twice: the first value would silently be lost."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        for key in keys:
+            if keys.count(key) > 1 and key != "<<":
+                raise ValueError(f"line {node.start_mark.line + 1}: key {key!r} occurs twice; give it once")
+        return super().construct_mapping(node, deep)
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Return what a JSON text says.
+
+    ConfigError, without a place, for what JSON does not know or two readers could take differently: a key
+    that occurs twice, NaN, infinite numbers, numbers of thousands of digits, deeper nesting than ours.
+    """
+    try:
+        found = json.loads(text, parse_constant=_no_number, parse_float=_finite, object_pairs_hook=_keys_once)
+        _require_flat(found)
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"is no JSON that can be used: {_reason(error)}") from error
+    return found
+
+
+def read_json(path: Path) -> Any:
+    """Return the content of a JSON file; ConfigError where it cannot be read, see `parse_json`."""
+    try:
+        return parse_json(path.read_bytes())
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
+
+
+_DEEPEST = 40
+
+
+def _require_flat(value: Any) -> None:
+    """ValueError where containers are nested too deeply; what validates or prints them would recurse."""
+    level = [value]
+    for _ in range(_DEEPEST):
+        level = [
+            inner
+            for each in level
+            if isinstance(each, list | dict)
+            for inner in (each.values() if isinstance(each, dict) else each)
+        ]
+    if level:
+        raise ValueError(f"more than {_DEEPEST} levels of lists and objects")
+
+
+def _keys_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"key {twice[:60]!r} occurs twice")
+    return found
+
+
+def _no_number(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no number")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError(f"{text[:20]} is no finite number")
+    return number
+
+
+def _reason(error: BaseException) -> str:
+    """Return one line, and no digits by the thousand."""
+    text = " ".join(str(error).split())
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    return "a number has thousands of digits" if "integer string conversion" in text else text
+
+
+def _version(value: object) -> object:
+    if type(value) is not int:
+        raise ValueError("must be a whole number")
+    return value
+
+
+SchemaVersion = Annotated[int, BeforeValidator(_version), Field(ge=1)]
+"""The version of a file's schema: a whole number, and not `true`, which equals 1."""
 
 
 def validated(model: type[Model], values: object, *, where: str) -> Model:

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from lockstep.market.validation import suggestion
+from lockstep.market.validation import SchemaVersion, suggestion
 from lockstep.models.errors import UnknownModel
 
 SCHEMA = 1
@@ -157,7 +157,7 @@ class HistoryEntry(_Part):
 class Manifest(_Part):
     """The whole file."""
 
-    schema_version: int = SCHEMA
+    schema_version: SchemaVersion = SCHEMA
     instruments: dict[Symbol, dict[ModelName, ModelEntry]] = {}
     history: tuple[HistoryEntry, ...] = ()
 

@@ -11,7 +11,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from lockstep.errors import ConfigError
-from lockstep.market.validation import validated
+from lockstep.market.validation import read_json, validated
 from lockstep.models import chain
 from lockstep.models.atomic import remove_leftovers, replace_file
 from lockstep.models.errors import ManifestError, StoreFailure
@@ -30,11 +30,11 @@ def read_manifest(folder: Path) -> Manifest:
         ManifestEdited: history or instruments are not what the verbs wrote
     """
     path = folder / MANIFEST
-    content = read_json(path)
+    content = store_json(path)
     if content is None:
         return Manifest()
     written = content.get("schema_version") if isinstance(content, dict) else None
-    if isinstance(written, int) and written > SCHEMA:
+    if type(written) is int and written > SCHEMA:
         raise ManifestError(f"{path}: schema {written}, this Lockstep reads up to {SCHEMA}; update Lockstep")
     try:
         manifest = validated(Manifest, content, where=str(path))
@@ -44,14 +44,14 @@ def read_manifest(folder: Path) -> Manifest:
     return manifest
 
 
-def read_json(path: Path) -> Any:
-    """Return the content of a JSON file, None where it is not there; ManifestError where it is no JSON."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+def store_json(path: Path) -> Any:
+    """Return the content of a store's JSON file, None without one; ManifestError where it is wrong."""
+    if not path.exists():
         return None
-    except (OSError, ValueError) as error:
-        raise ManifestError(f"{path}: cannot be read as JSON: {error}; restore it from a backup") from error
+    try:
+        return read_json(path)
+    except ConfigError as error:
+        raise ManifestError(f"{error}; restore it from a backup") from error
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:

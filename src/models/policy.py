@@ -12,7 +12,7 @@ from lockstep.errors import ConfigError
 from lockstep.market.validation import validated
 from lockstep.models.errors import ManifestError
 from lockstep.models.manifest import Evidence, VersionEntry
-from lockstep.models.manifest_file import read_json
+from lockstep.models.manifest_file import store_json
 from lockstep.models.present import present_hashes
 
 POLICY = "policy.json"
@@ -64,7 +64,7 @@ def _faults(
 def read_policy(folder: Path) -> Policy:
     """Return the policy of a store, the default where it has no file; ManifestError where that is wrong."""
     path = folder / POLICY
-    content = read_json(path)
+    content = store_json(path)
     if content is None:
         return Policy()
     try:

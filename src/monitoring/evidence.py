@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lockstep.errors import ParityError
+from lockstep.errors import ConfigError, ParityError
+from lockstep.market.validation import read_json
 
 DIGEST = "digest"
 
@@ -33,13 +34,13 @@ def read_sealed(path: Path, *, kind: str, schema: int) -> dict[str, Any]:
 
     ParityError where it cannot be read, is of another `kind` or `schema`, or was changed since it was sealed.
     """
+    content: dict[str, Any]
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ParityError(f"{path}: {error.strerror}; give the JSON file of the report") from error
-    except ValueError as error:
-        raise ParityError(f"{path}: is no JSON; give the JSON file of the report") from error
-    if not isinstance(content, dict) or (content.get("kind"), content.get("schema")) != (kind, schema):
+        content = read_json(path)
+    except ConfigError as error:
+        raise ParityError(f"{error}; give the JSON file of the report") from error
+    written = content.get("schema") if isinstance(content, dict) else None
+    if type(written) is not int or (content.get("kind"), written) != (kind, schema):
         raise ParityError(f"{path}: is no {kind} of schema {schema}; make it again with this Lockstep")
     if content.get(DIGEST) != digest_of(content):
         raise ParityError(f"{path}: was changed since it was written; make it again")

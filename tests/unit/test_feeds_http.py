@@ -174,11 +174,15 @@ def test_without_the_token_nothing_is_taken(desk: Desk) -> None:
 
 
 WRONG = {
-    "not JSON": (b"{nonsense", "must be JSON"),
-    "not text": (b"\xff\xfe", "must be JSON"),
-    "deep": (b"[" * 100_000, "must be JSON"),
+    "not JSON": (b"{nonsense", "is no JSON that can be used"),
+    "not text": (b"\xff\xfe", "is no JSON that can be used"),
+    "deep": (b"[" * 100_000, "is no JSON that can be used"),
     "NaN": (b'{"open": NaN}', "NaN is no number"),
     "infinite": (bar(high=10**400), "entry 1: high"),
+    "overflowing": (b'{"open": 1e999}', "1e999 is no finite number"),
+    "5,000 digits": (b'{"open": ' + b"7" * 5_000 + b"}", "thousands of digits"),
+    "a key twice": (b'{"open": 1, "open": 2}', "key 'open' occurs twice"),
+    "deeper than ours": (b"[" * 50 + b"]" * 50, "levels of lists"),
     "empty": ([], "an empty list"),
     "a number": (7, "entry 1: 7: expected a mapping"),
     "unknown field": (bar(colour="red"), "entry 1: unknown key 'colour'"),

@@ -327,7 +327,7 @@ def test_an_untouched_copy_is_accepted(store: ModelStore) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", "cannot be read as JSON"),
+        ("{", "is no JSON that can be used"),
         ("[]", "expected a mapping"),
         ('{"schema_version": 2}', "schema 2, this Lockstep reads up to 1; update Lockstep"),
         ('{"instrument": {}}', "unknown key 'instrument'; did you mean 'instruments'"),

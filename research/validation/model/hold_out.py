@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from datetime import datetime
@@ -11,9 +10,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from lockstep.errors import ModelError
+from lockstep.errors import ConfigError, ModelError
 from lockstep.market.history import History
-from lockstep.market.validation import validated
+from lockstep.market.validation import read_json, validated
 from lockstep.models.atomic import replace_file
 from lockstep.models.bundle import Bundle
 from research.experiments.ledger import Ledger
@@ -76,9 +75,9 @@ class HoldOutDoor:
 
     def _known(self) -> HoldOutRecord:
         try:
-            content = json.loads(self._path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise ModelError(f"{self._path}: cannot be read: {error}; restore it from a backup") from error
+            content = read_json(self._path)
+        except ConfigError as error:
+            raise ModelError(f"{error}; restore it from a backup") from error
         found = validated(HoldOutRecord, content, where=str(self._path))
         if found.bundle_sha256 != self._bundle.sha256:
             raise ModelError(

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, NoReturn, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import numpy as np
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 
 from lockstep.errors import ConfigError
 from lockstep.market.bars import BAR_COLUMNS, Floats, Stamps
-from lockstep.market.validation import validated
+from lockstep.market.validation import parse_json, validated
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -71,17 +70,13 @@ Posted = TypeVar("Posted", PostedBar, PostedTick)
 def parse_posts(model: type[Posted], body: bytes) -> list[Posted]:
     """Return one or a list of posts; ConfigError, one line, for the first that is not as declared."""
     try:
-        content = json.loads(body, parse_constant=_no_constant)
-    except (ValueError, RecursionError) as error:
-        raise ConfigError(f"body: {' '.join(str(error).split())}: must be JSON") from error
+        content = parse_json(body)
+    except ConfigError as error:
+        raise ConfigError(f"body: {error}") from error
     entries = content if isinstance(content, list) else [content]
     if not entries:
         raise ConfigError("body: an empty list: post at least one")
     return [validated(model, entry, where=f"entry {number}") for number, entry in enumerate(entries, 1)]
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no number")
 
 
 def nanoseconds(moment: datetime) -> int:
