@@ -8,9 +8,11 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -128,6 +130,39 @@ def test_posted_bars_are_journaled_before_the_answer_and_known_after_a_restart(
     assert all(row.lanes[0].symbol == "COMP" for row in found)
     with Journal.open(tmp_path / "live.db", readonly=True) as journal:
         assert list(journal.events("start"))[-1].content == {"replayed": 1}
+
+
+def test_clients_that_drip_do_not_hold_up_the_end(
+    tmp_path: Path, start: Callable[..., subprocess.Popen[str]]
+) -> None:
+    port, health = free_port(), free_port()
+    feeds = [{"kind": "http", "port": port, "base": {"COMP": "1d", "SPX": "1d"}}]
+    process = start(feeds=feeds, health_port=health, grace=2)
+    until(lambda: is_running(tmp_path), process)
+    dripping, over = [], threading.Event()
+    for each in (port, health) * 20:
+        client = socket.create_connection(("127.0.0.1", each), timeout=10)
+        client.sendall(b"POST /bars HTTP/1.1\r\nX: ")
+        dripping.append(client)
+
+    def drip() -> None:
+        while not over.wait(0.2):
+            for client in dripping:
+                with suppress(OSError):
+                    client.sendall(b"a")
+
+    thread = threading.Thread(target=drip)
+    thread.start()
+    try:
+        assert post(port, *bars_at(ENDS[0]))[0] == 200
+        began = time.monotonic()
+        ended(process)
+        assert time.monotonic() - began < 10
+    finally:
+        over.set()
+        thread.join()
+        for client in dripping:
+            client.close()
 
 
 def test_lines_that_are_appended_are_traded(
