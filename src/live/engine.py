@@ -26,6 +26,7 @@ from lockstep.live.messages import (
     Release,
     SendResult,
     SetRecord,
+    Wanted,
 )
 from lockstep.live.operator import FillCommand, reported_fill
 from lockstep.live.orders import Standing
@@ -396,10 +397,11 @@ class Engine:
         self.handover.candidates.pop(event.symbol, None)
 
     def _consider_versions(self) -> None:
-        productions = self._setup.outside.productions()
+        wanted = self._setup.outside.wanted()
         for symbol, seat in self.seats.items():
-            if symbol in productions:
-                news = self.handover.consider(seat, *productions[symbol])
+            version, sha256, absence = wanted.get(symbol, Wanted(absence="nothing is known"))
+            if not absence:
+                news = self.handover.consider(seat, version, sha256)
                 if news is not None:
                     self._record_event(news)
             if symbol in self.handover.candidates:

@@ -16,7 +16,7 @@ from lockstep.strategy.records import OrderRecord
 
 __all__ = [
     "Arrival", "Epoch", "Event", "Irregularity", "LaneRecord", "LaneState", "Mode", "OrderIntent", "Refusal",
-    "Release", "ReportedFill", "SendResult", "SetRecord", "Values",
+    "Release", "ReportedFill", "SendResult", "SetRecord", "Values", "Wanted",
 ]  # fmt: skip
 
 Values = tuple[float, ...]
@@ -123,6 +123,14 @@ class SendResult(NamedTuple):
     outcome: Literal["acknowledged", "rejected", "unknown"]
     detail: str
     attempts: int
+
+
+class Wanted(NamedTuple):
+    """The version that a desk is to trade; `absence` says why there is none, and is empty otherwise."""
+
+    version: str = ""
+    sha256: str = ""
+    absence: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

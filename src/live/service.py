@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from lockstep.errors import JournalError, LiveError, LockstepError
+from lockstep.errors import JournalError, LockstepError
 from lockstep.live.bars import feeds_of, first_windows, settled_bars
 from lockstep.live.brokers.protocol import OutboundBroker
 from lockstep.live.brokers.shadow import ShadowBroker
@@ -36,7 +36,7 @@ from lockstep.live.synchroniser import Synchroniser
 from lockstep.live.systemd import ALIVE, READY, STOPPING, notify
 from lockstep.live.timetable import Timetable
 from lockstep.live.watcher import Watcher
-from lockstep.live.world import World, production_versions
+from lockstep.live.world import World, require_wanted
 from lockstep.market.config import InstrumentBook, load_instruments
 from lockstep.market.history import History, SeriesKey
 from lockstep.models.store import ModelStore
@@ -172,7 +172,7 @@ class Service:
             )
         )
         label = f"stage {present + 1} of {len(config.rollout.stages)}" if wanted == "live" else ""
-        self._watcher.watch(lambda: {"rollout": label, **_known(engine)})
+        self._watcher.watch(lambda: {"rollout": label, "pinned": self._world.pinned, **_known(engine)})
         return engine
 
     def _fraction(self, epoch: Epoch, events: Sequence[Event]) -> float:
@@ -185,30 +185,24 @@ class Service:
         config, events = self.config, list(self.journal.events("fill", "resolved", "rollout", "bad_command"))
         seen = {str(event.content.get("command", "")) for event in events}
         statement = StatementFile(config.statement, reported_ids(events)) if config.statement else None
-        symbols = [each.symbol for each in config.instruments]
-        return World(self._store, symbols, Mailbox(config.mailbox, seen), self._switches, statement)
+        mailbox = Mailbox(config.mailbox, seen)
+        return World(self._store, config.versions, mailbox, self._switches, statement)
 
     def _epoch(self, mode: Mode) -> Epoch:
         """Return the newest epoch if it is of this code, configuration and mode; else one numbered 0."""
         newest = self.journal.newest_epoch()
-        symbols = [each.symbol for each in self.config.instruments]
         if newest is not None:
             _require_same(newest, self._hashes, mode)
+            require_wanted(self._store.manifest(), self.config.pins, self._store.folder)
             return newest
-        productions = production_versions(self._store.manifest(), symbols)
-        for symbol in symbols:
-            if symbol not in productions:
-                raise LiveError(
-                    f"{symbol}: no version is in production in {self._store.folder}; promote one with "
-                    "scripts/promote_model.py"
-                )
+        wanted = require_wanted(self._store.manifest(), self.config.versions, self._store.folder)
         return Epoch(
             number=0,
             mode=mode,
             reason="first start",
             started=self._clock(),
             hashes=self._hashes,
-            bundles={symbol: sha for symbol, (_, sha) in productions.items()},
+            bundles={symbol: each.sha256 for symbol, each in wanted.items()},
             warmup={},
             states={},
         )

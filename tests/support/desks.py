@@ -19,7 +19,7 @@ from lockstep.live.engine import Engine, Setup
 from lockstep.live.feeds.replay import ReplayFeed
 from lockstep.live.gateway import Gateway
 from lockstep.live.limits import Collar, Limits
-from lockstep.live.messages import Epoch, Event, LaneState, SetRecord, Values
+from lockstep.live.messages import Epoch, Event, LaneState, SetRecord, Values, Wanted
 from lockstep.live.source import InboxSource, Known
 from lockstep.live.switches import Switches
 from lockstep.live.synchroniser import Synchroniser
@@ -141,9 +141,9 @@ class FakeOutside:
     halt: str | None = None
     on_look: Callable[[], None] = lambda: None
 
-    def productions(self) -> Mapping[str, tuple[str, str]]:
+    def wanted(self) -> Mapping[str, Wanted]:
         self.on_look()
-        return self.production
+        return {symbol: Wanted(*each) for symbol, each in self.production.items()}
 
     def model(self, symbol: str, sha256: str) -> Model:
         if sha256 not in self.models:
