@@ -137,8 +137,10 @@ class Wanted(NamedTuple):
 class Event:
     """Anything beside bars and decisions that the journal keeps: `content` is plain JSON.
 
-    kind   `send`, `acknowledged`, `rejected`, `unknown`, `resolved`, `fill`, `refusal`, `irregularity`,
-           `alert`, `swap`, `swap_pending`, `operator`, `start`, `stop`, `mismatch`
+    kind   of orders: `send`, `acknowledged`, `rejected`, `unknown`, `resolved`, `fill`, `refusal`,
+           `suppressed`, `withdrawn` (taken back before it left, since its model was superseded);
+           of models: `swap`, `swap_pending`, `swap_withdrawn`, `must_leave`; of the desk: `start`, `stop`,
+           `rollout`, `irregularity`, `bad_command`
     """
 
     kind: str

@@ -284,10 +284,7 @@ def _known(engine: Engine) -> dict[str, Any]:
     ]
     return {
         "versions": {symbol: seat.model.bundle.version for symbol, seat in seats},
-        "pending_swaps": {
-            symbol: candidate.obstacle or f"{candidate.version} waits for a flat position"
-            for symbol, candidate in engine.handover.candidates.items()
-        },
+        "pending_swaps": engine.handover.superseded,
         "cold_windows": tuple(cold),
         "profit_today": engine.profits(),
         "unknown_orders": engine.unknown_orders,

@@ -34,7 +34,7 @@ def _rows(status: Status, now: int, stale_seconds: float) -> Iterator[tuple[str,
     yield "unknown orders", "\n".join(status.unknown_orders), True
     yield "versions", _pairs(status.versions), False
     yield "pinned", _pairs(status.pinned, "\n"), False
-    yield "pending swaps", _pairs(status.pending_swaps), True
+    yield "pending swaps", _pairs(status.pending_swaps, "\n"), True
     yield (
         "positions",
         _pairs({name: f"{value:+g}" for name, value in status.positions.items()}) or "flat",
