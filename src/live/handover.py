@@ -15,6 +15,7 @@ from lockstep.strategy.matching import POSITION
 Policy = Literal["adopt", "manage_out", "flatten"]
 
 _RETRY = 60_000_000_000
+_NEW_EPOCH = "once it is flat, stop the engine and begin a new epoch: scripts/journal.py new-epoch"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,12 +110,15 @@ class Handover:
         self.candidates[seat.symbol] = self.candidate(seat, Wanted(found.version, found.sha256))
 
     def _obstacle(self, seat: Seat, model: Model) -> str:
+        """Return why a version cannot take over now, empty where it can."""
         if model.key != seat.model.key:
-            return f"restart needed: it decides on {model.key}, the desk on {seat.model.key}"
+            return f"it decides on {model.key}, the desk on {seat.model.key}; {_NEW_EPOCH}"
         for key, needed in model.needs(self._markets).items():
             there = self._memory.count(key)
+            if there == 0 or needed > self._memory.size:
+                return f"its windows need {needed} bars of {key}, which the desk does not keep; {_NEW_EPOCH}"
             if there < needed:
-                return f"restart needed: {key} has {there} of {needed} bars that its windows need"
+                return f"waits for bars of {key}: there are {there} of {needed} that its windows need"
         return ""
 
     def ready(self, seat: Seat, position: float, *, waiting: bool) -> Candidate | None:

@@ -112,7 +112,7 @@ def test_a_version_whose_windows_are_not_there_is_pending(tmp_path: Path) -> Non
     outside = world(OLD, NEW)
     outside.on_look = lambda: promoted(outside)
     engine = run(tmp_path, "adopt", journal, outside, memory=15)
-    assert "restart needed" in engine.handover.candidates["COMP"].obstacle
+    assert "begin a new epoch" in engine.handover.candidates["COMP"].obstacle
     assert set(versions(journal)) == {OLD.bundle.sha256}
     assert kinds(journal).count("swap_pending") == 1
 
