@@ -27,8 +27,9 @@ class Cut:
     """The recorded decisions of one instrument, cut where a backtest has to begin anew.
 
     A backtest begins flat, knows one bundle, no gateway and no operator. So a segment ends with a swap, with
-    a required exit (handover, HALT) and with an order that the gateway refused; the next one begins at the
-    first bar that found the account flat and no order waiting. Bars in between are left out, and counted.
+    a required exit (handover, HALT), with an order that the gateway refused and before the bar at which a
+    waiting entry was withdrawn; the next one begins at the first bar that found the account flat and no order
+    waiting. Bars in between are left out, and counted.
     """
 
     segments: list[OpenSegment] = field(default_factory=list)
@@ -42,7 +43,11 @@ class Cut:
         sha = frame.record.bundle
         if not self.bundles or self.bundles[-1] != sha:
             self.bundles.append(sha)
-        if frame.forced is not None or (self._now and self._now.model.bundle.sha256 != sha):
+        if (
+            frame.forced is not None
+            or frame.withdrawn
+            or (self._now and self._now.model.bundle.sha256 != sha)
+        ):
             self._now = None
         if self._now is None and frame.forced is None:
             self._now = self._begun(frame)

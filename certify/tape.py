@@ -15,6 +15,7 @@ from lockstep.live.world import version_with
 from lockstep.market.history import Market
 from lockstep.models.store import ModelStore, load_bundle
 from lockstep.strategy.matching import POSITION, opening_account
+from lockstep.strategy.records import ENTRY
 
 _KEPT = 1_000
 _SETTLED = ("completed", "canceled")
@@ -56,6 +57,13 @@ class Frame:
         order = self.before.waiting
         done = {each.decision for each in self.record.orders if each.status in _SETTLED}
         return order is not None and order.decision not in done
+
+    @property
+    def withdrawn(self) -> bool:
+        """Whether the entry that waited was taken back before this bar: its model was superseded."""
+        order = self.before.waiting
+        gone = {each.decision for each in self.record.orders if each.status == "canceled"}
+        return order is not None and order.intent == ENTRY and order.decision in gone
 
     @property
     def refused(self) -> str:

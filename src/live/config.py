@@ -16,6 +16,7 @@ from lockstep.live.messages import Mode
 from lockstep.live.rollout import Rollout
 from lockstep.live.switches import Switches
 from lockstep.market.validation import read_yaml, validated
+from lockstep.models.manifest import PRODUCTION, Version
 from lockstep.monitoring.alerts import AlertRate
 
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -29,10 +30,12 @@ class _Part(BaseModel):
 class InstrumentSettings(_Part):
     """One traded instrument.
 
+    version    `production`, or a pinned one such as v3, which trades in paper and shadow whatever is promoted
     handover   what happens to an open position when another version takes over
     """
 
     symbol: str
+    version: Literal["production"] | Version = "production"
     handover: Policy = "manage_out"
 
 
@@ -141,6 +144,16 @@ class LiveConfig(_Part):
         return first if isinstance(first, ReplayFeedSettings) else None
 
     @property
+    def versions(self) -> dict[str, str]:
+        """The version to trade by symbol: `production`, or the pinned one."""
+        return {each.symbol: each.version for each in self.instruments}
+
+    @property
+    def pins(self) -> dict[str, str]:
+        """The pinned versions by symbol."""
+        return {symbol: version for symbol, version in self.versions.items() if version != PRODUCTION}
+
+    @property
     def policies(self) -> dict[str, Policy]:
         """The handover policy by symbol."""
         return {each.symbol: each.handover for each in self.instruments}
@@ -156,8 +169,18 @@ class LiveConfig(_Part):
             raise ConfigError(f"mode {mode}: no broker is configured; add the section traderspost")
         if mode == "live" and self.replay is not None:
             raise ConfigError("mode live: the feed is a replay of history; give a feed of live bars")
+        if mode == "live":
+            self.require_no_pin()
         if mode == "live" and self.statement is None and not self.fills_by_hand:
             raise ConfigError(
                 "mode live: no source of fills; give `statement`, or say `fills_by_hand: true` and report "
                 "them with scripts/orders.py fill"
+            )
+
+    def require_no_pin(self) -> None:
+        """Raise ConfigError where a version is pinned: only what is in production trades real money."""
+        for symbol, version in self.pins.items():
+            raise ConfigError(
+                f"mode live: {symbol} is pinned to {version}, which trades in paper and shadow only; promote "
+                "it, remove `version` from live.yml and begin a new epoch"
             )

@@ -18,6 +18,7 @@ class Context:
     last_bars      (end, values) of the newest bar of each traded instrument
     orders_today   orders let through in the instrument's session day; profit_today   USD, see `SessionDays`
     unknown        symbols with an order of which nobody knows what became
+    superseded     symbols whose model is to be replaced, with what is known about it
     reviewed       ids of all orders that were let through before
     """
 
@@ -29,6 +30,7 @@ class Context:
     orders_today: Mapping[str, int] = field(default_factory=dict)
     profit_today: Mapping[str, float] = field(default_factory=dict)
     unknown: Set[str] = frozenset()
+    superseded: Mapping[str, str] = field(default_factory=dict)
     reviewed: Set[str] = frozenset()
 
     def exposure(self, symbol: str) -> float:

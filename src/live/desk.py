@@ -68,12 +68,12 @@ class Memory:
     """The newest `size` bars of every series: what warms up a model that takes over."""
 
     def __init__(self, size: int) -> None:
-        self._size = size
+        self.size = size
         self._bars: dict[SeriesKey, deque[tuple[int, Values]]] = {}
 
     def add(self, key: SeriesKey, end: int, values: Values) -> None:
         """Keep one bar."""
-        self._bars.setdefault(key, deque(maxlen=self._size)).append((end, values))
+        self._bars.setdefault(key, deque(maxlen=self.size)).append((end, values))
 
     def take(self, release: Release) -> None:
         """Keep the bars of a set, the late ones before it."""

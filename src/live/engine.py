@@ -14,7 +14,7 @@ from lockstep.live.brokers.protocol import OutboundBroker
 from lockstep.live.desk import Memory, Model, Seat, push, warm
 from lockstep.live.gate import DeskGate
 from lockstep.live.gateway import Gateway
-from lockstep.live.handover import Handover, Policy, swap_event
+from lockstep.live.handover import Handover, Policy, swap_event, wanted_by
 from lockstep.live.inner_broker import GatedBroker, ReportedBroker
 from lockstep.live.market_hours import next_open
 from lockstep.live.messages import (
@@ -40,6 +40,7 @@ from lockstep.strategy.engine import build_cerebro
 from lockstep.strategy.ibs_strategy import IbsStrategy
 from lockstep.strategy.matching import CASH, POSITION, QUANTITY
 from lockstep.strategy.parity_strategy import ParityStrategy
+from lockstep.strategy.records import ENTRY
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,6 +138,7 @@ class Engine:
             equity={symbol: self._opening_equity(symbol) for symbol in self.seats},
             exposure=self._exposure,
             unknown=lambda: self._outbox.unknown if self._outbox else frozenset(),
+            superseded=lambda: self.handover.superseded,
             now=self._now,
         )
 
@@ -286,6 +288,8 @@ class Engine:
                     self._settle(late)
             release = setup.source.next(self._outbox.next_due if self._outbox else None)
             if release is not None:
+                # What was promoted while it waited counts for this set, and for an entry that it would fill.
+                self._consider_versions()
                 return self._begin(release, None)
             if setup.source.finished:
                 self._record_event(Event(kind="stop", content={"why": "the source has ended"}))
@@ -316,7 +320,6 @@ class Engine:
         except LiveError as error:
             content = {**command.content, "error": str(error)}
             return Event(kind="bad_command", symbol=command.symbol, content=content)
-        self._reported.append(command)
         return command
 
     def _require_open(self, command: Event) -> None:
@@ -363,7 +366,7 @@ class Engine:
             if event.kind == "rejected" and intent is not None:
                 self._withdraw(intent)
         if event.kind in ("swap_pending", "swap_withdrawn"):
-            self.handover.consider(self.seats[event.symbol], event.content["to"], event.content["to_sha256"])
+            self.handover.consider(self.seats[event.symbol], wanted_by(event))
         self._carry_out(event)
         self._setup.observer.happened(event, replayed=True)
 
@@ -374,6 +377,8 @@ class Engine:
             self.strategies[event.symbol].require_exit(int(event.content["code"]))
         elif event.kind == "fill":
             self._report(event)
+        elif event.kind == "withdrawn":
+            self._withdraw_unsent(event)
         elif event.kind == "rollout":
             self.fraction = float(event.content["fraction"])
         elif event.kind == "resolved" and self._outbox is not None:
@@ -383,6 +388,7 @@ class Engine:
 
     def _report(self, event: Event) -> None:
         fill = reported_fill(event)
+        self._reported.append(event)
         if isinstance(self._broker, ReportedBroker):
             self._broker.report(self.seats[fill.symbol].lane.feed, fill)
 
@@ -396,16 +402,40 @@ class Engine:
         self.handover.candidates.pop(event.symbol, None)
 
     def _consider_versions(self) -> None:
-        productions = self._setup.outside.productions()
+        wanted = self._setup.outside.wanted()
         for symbol, seat in self.seats.items():
-            if symbol in productions:
-                news = self.handover.consider(seat, *productions[symbol])
+            if symbol in wanted:
+                news = self.handover.consider(seat, wanted[symbol])
                 if news is not None:
                     self._record_event(news)
             if symbol in self.handover.candidates:
+                self._take_back_entry(seat)
                 self._hand_over(seat)
 
+    def _take_back_entry(self, seat: Seat) -> None:
+        """Withdraw an entry of a superseded model that waits for the next open.
+
+        In mode live one that has begun to leave is at the broker or may be: that risk was taken before, and
+        the position that it leads to is handed over like any other.
+        """
+        waiting = self._broker.waiting(seat.lane.feed)
+        if waiting is None or waiting.intent != ENTRY:
+            return
+        live = self._setup.epoch.mode == "live"
+        if live and not (self._outbox is not None and self._outbox.waits(waiting.order_id)):
+            return
+        detail = self.handover.superseded[seat.symbol]
+        content = {"order_id": waiting.order_id, "rule": "superseded", "detail": detail}
+        self._carry_out(self._record_event(Event(kind="withdrawn", symbol=seat.symbol, content=content)))
+
+    def _withdraw_unsent(self, event: Event) -> None:
+        order_id = event.content["order_id"]
+        if self._outbox is not None:
+            self._outbox.withdraw(order_id)
+        self._broker.withdraw(self.seats[event.symbol].lane.feed, order_id)
+
     def _hand_over(self, seat: Seat) -> None:
+        self.handover.try_again(seat, self._now())
         state = self.strategies[seat.symbol].state
         ready = self.handover.ready(seat, state.account[POSITION], waiting=state.waiting is not None)
         if ready is not None:

@@ -21,6 +21,7 @@ class DeskGate:
     exposure    asked for the signed contracts held, and those of entries on the way, by symbol
     now         the moment of a review, UTC ns
     unknown     asked for symbols with an order of which nobody knows what became
+    superseded  asked for symbols whose model may only leave, and why
     """
 
     def __init__(
@@ -32,6 +33,7 @@ class DeskGate:
         equity: Mapping[str, float],
         exposure: Callable[[], tuple[Mapping[str, float], Mapping[str, float]]],
         unknown: Callable[[], frozenset[str]],
+        superseded: Callable[[], Mapping[str, str]],
         now: Callable[[], int],
     ) -> None:
         self._gateway = gateway
@@ -40,6 +42,7 @@ class DeskGate:
         self._traded = frozenset(traded)
         self._exposure = exposure
         self._unknown = unknown
+        self._superseded = superseded
         self._now = now
         self._recorded: dict[str, Refusal] | None = None
         self._reviewed: set[str] = set()
@@ -97,6 +100,7 @@ class DeskGate:
             orders_today={symbol: self._days.orders(symbol, due) for symbol in self._markets},
             profit_today=self.profits(due),
             unknown=self._unknown(),
+            superseded=self._superseded(),
             reviewed=self._reviewed,
         )
 

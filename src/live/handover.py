@@ -8,25 +8,43 @@ from typing import Literal
 
 from lockstep.errors import LockstepError
 from lockstep.live.desk import Memory, Model, Seat
-from lockstep.live.messages import Event
+from lockstep.live.messages import Event, Wanted
 from lockstep.market.history import Market
 from lockstep.strategy.matching import POSITION
 
 Policy = Literal["adopt", "manage_out", "flatten"]
 
+_RETRY = 60_000_000_000
+_NEW_EPOCH = "once it is flat, stop the engine and begin a new epoch: scripts/journal.py new-epoch"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
-    """A version that is to take over; `obstacle` says why it cannot without a restart."""
+    """A version that is to take over from `present`; `obstacle` says why it cannot in the running desk.
 
+    A version of no name and no bundle stands for none: nothing is to be traded, the present one leaves.
+    """
+
+    present: str
     model: Model | None
     version: str
     sha256: str
     obstacle: str = ""
 
+    @property
+    def words(self) -> str:
+        """What is going on, for people."""
+        only = f"{self.present} opens nothing more, it may only leave"
+        if self.obstacle:
+            return f"{self.version}: {self.obstacle}; {only}" if self.version else f"{self.obstacle}; {only}"
+        return f"{self.version} takes over once {self.present} is out; {only}"
+
 
 class Handover:
     """Decides when a version takes over. It changes nothing itself: it says what is to be journaled.
+
+    While a candidate is noted for a symbol, whatever keeps it waiting, the present version is superseded: it
+    may leave its position and open nothing.
 
     policy   by symbol: `adopt` lets the new version manage an open position, `manage_out` waits until the
              old one has left it, `flatten` makes it leave at the next bar
@@ -44,36 +62,63 @@ class Handover:
         self._load = load
         self._markets = markets
         self._memory = memory
+        self._tried: dict[str, int] = {}
         self.candidates: dict[str, Candidate] = {}
 
-    def consider(self, seat: Seat, version: str, sha256: str) -> Event | None:
-        """Take note of what the manifest calls production; returns an event where that is news."""
+    @property
+    def superseded(self) -> dict[str, str]:
+        """Symbols whose present version may only leave, and why in words."""
+        return {symbol: candidate.words for symbol, candidate in self.candidates.items()}
+
+    def consider(self, seat: Seat, wanted: Wanted) -> Event | None:
+        """Take note of the version that is to be traded; returns an event where that is news."""
         present = self.candidates.get(seat.symbol)
-        if sha256 == seat.model.bundle.sha256:
+        if wanted.sha256 == seat.model.bundle.sha256:
             if self.candidates.pop(seat.symbol, None) is None:
                 return None
-            return _event("swap_withdrawn", seat, version, sha256, "")
-        if present is not None and present.sha256 == sha256:
-            return None
-        candidate = self.candidate(seat, version, sha256)
+            return _event("swap_withdrawn", seat, wanted.version, wanted.sha256, "")
+        if present is not None and present.sha256 == wanted.sha256:
+            if wanted.sha256 or present.obstacle == wanted.absence:
+                return None
+        candidate = self.candidate(seat, wanted)
         self.candidates[seat.symbol] = candidate
-        return _event("swap_pending", seat, version, sha256, candidate.obstacle)
+        return _event("swap_pending", seat, candidate.version, candidate.sha256, candidate.obstacle)
 
-    def candidate(self, seat: Seat, version: str, sha256: str) -> Candidate:
+    def candidate(self, seat: Seat, wanted: Wanted) -> Candidate:
         """Load a version and find out whether it can take over in the running desk."""
-        try:
-            model = self._load(seat.symbol, sha256)
-        except LockstepError as error:
-            return Candidate(model=None, version=version, sha256=sha256, obstacle=str(error))
-        return Candidate(model=model, version=version, sha256=sha256, obstacle=self._obstacle(seat, model))
+        model, obstacle = None, wanted.absence
+        if not obstacle:
+            try:
+                model = self._load(seat.symbol, wanted.sha256)
+                obstacle = self._obstacle(seat, model)
+            except LockstepError as error:
+                obstacle = str(error)
+        return Candidate(
+            present=seat.model.bundle.version,
+            model=model,
+            version=wanted.version,
+            sha256=wanted.sha256,
+            obstacle=obstacle,
+        )
+
+    def try_again(self, seat: Seat, now: int) -> None:
+        """Look at an obstacle again, once a minute: a bundle that was restored, a window that has filled."""
+        found = self.candidates[seat.symbol]
+        if not found.obstacle or not found.sha256 or now - self._tried.get(seat.symbol, 0) < _RETRY:
+            return
+        self._tried[seat.symbol] = now
+        self.candidates[seat.symbol] = self.candidate(seat, Wanted(found.version, found.sha256))
 
     def _obstacle(self, seat: Seat, model: Model) -> str:
+        """Return why a version cannot take over now, empty where it can."""
         if model.key != seat.model.key:
-            return f"restart needed: it decides on {model.key}, the desk on {seat.model.key}"
+            return f"it decides on {model.key}, the desk on {seat.model.key}; {_NEW_EPOCH}"
         for key, needed in model.needs(self._markets).items():
             there = self._memory.count(key)
+            if there == 0 or needed > self._memory.size:
+                return f"its windows need {needed} bars of {key}, which the desk does not keep; {_NEW_EPOCH}"
             if there < needed:
-                return f"restart needed: {key} has {there} of {needed} bars that its windows need"
+                return f"waits for bars of {key}: there are {there} of {needed} that its windows need"
         return ""
 
     def ready(self, seat: Seat, position: float, *, waiting: bool) -> Candidate | None:
@@ -112,3 +157,10 @@ def _event(kind: str, seat: Seat, version: str, sha256: str, obstacle: str) -> E
         "obstacle": obstacle,
     }
     return Event(kind=kind, symbol=seat.symbol, content=content)
+
+
+def wanted_by(event: Event) -> Wanted:
+    """Return the version that a `swap_pending` or `swap_withdrawn` event names."""
+    told = event.content
+    absence = "" if told["to_sha256"] else str(told["obstacle"])
+    return Wanted(str(told["to"]), str(told["to_sha256"]), absence)

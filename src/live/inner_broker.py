@@ -65,6 +65,12 @@ class GatedBroker(SimulatedBroker):
         self._passed(wanted)
         return order
 
+    def withdraw(self, feed: Any, order_id: str) -> None:
+        """Take back a market order that has not filled and will not: it never left, or was not placed."""
+        working = self._books[feed].working
+        if working is not None and working.info.order_id == order_id:
+            self.cancel(working)
+
     def _intent(
         self,
         data: Any,
@@ -148,12 +154,6 @@ class ReportedBroker(GatedBroker):
                 self._protective_filled(book, kind, fill.price, after)
         finally:
             book.costs = usual
-
-    def withdraw(self, feed: Any, order_id: str) -> None:
-        """Forget a working order that the real broker does not have."""
-        working = self._books[feed].working
-        if working is not None and working.info.order_id == order_id:
-            self.cancel(working)
 
     def _resized(self, book: Book, quantity: float) -> Any:
         info = book.working.info

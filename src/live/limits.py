@@ -68,6 +68,11 @@ class Limits(_Part):
 Rule = Callable[[OrderIntent, Context, Limits, Markets], str | None]
 
 
+def superseded(intent: OrderIntent, context: Context, limits: Limits, markets: Markets) -> str | None:
+    """Refuse while another version is to trade the instrument, or none: the present one may only leave."""
+    return context.superseded.get(intent.symbol)
+
+
 def unknown_order(intent: OrderIntent, context: Context, limits: Limits, markets: Markets) -> str | None:
     """Refuse while an order of this instrument is UNKNOWN: it may stand at the broker."""
     if intent.symbol in context.unknown:
@@ -176,6 +181,7 @@ def _worth(symbol: str, contracts: float, context: Context, markets: Markets) ->
 # In this order; the first that refuses is the reason. `price_collar` needs the bar that `stale_data` saw.
 # Conditions may change while an order waits for the open; room was taken when it was let through.
 CONDITIONS: tuple[tuple[str, Rule], ...] = (
+    ("superseded", superseded),
     ("unknown_order", unknown_order),
     ("market_hours", market_hours),
     ("stale_data", stale_data),

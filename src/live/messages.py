@@ -16,7 +16,7 @@ from lockstep.strategy.records import OrderRecord
 
 __all__ = [
     "Arrival", "Epoch", "Event", "Irregularity", "LaneRecord", "LaneState", "Mode", "OrderIntent", "Refusal",
-    "Release", "ReportedFill", "SendResult", "SetRecord", "Values",
+    "Release", "ReportedFill", "SendResult", "SetRecord", "Values", "Wanted",
 ]  # fmt: skip
 
 Values = tuple[float, ...]
@@ -125,12 +125,22 @@ class SendResult(NamedTuple):
     attempts: int
 
 
+class Wanted(NamedTuple):
+    """The version that a desk is to trade; `absence` says why there is none, and is empty otherwise."""
+
+    version: str = ""
+    sha256: str = ""
+    absence: str = ""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Event:
     """Anything beside bars and decisions that the journal keeps: `content` is plain JSON.
 
-    kind   `send`, `acknowledged`, `rejected`, `unknown`, `resolved`, `fill`, `refusal`, `irregularity`,
-           `alert`, `swap`, `swap_pending`, `operator`, `start`, `stop`, `mismatch`
+    kind   of orders: `send`, `acknowledged`, `rejected`, `unknown`, `resolved`, `fill`, `refusal`,
+           `suppressed`, `withdrawn` (taken back before it left, since its model was superseded);
+           of models: `swap`, `swap_pending`, `swap_withdrawn`, `must_leave`; of the desk: `start`, `stop`,
+           `rollout`, `irregularity`, `bad_command`
     """
 
     kind: str

@@ -27,8 +27,8 @@ from lockstep.strategy.matching import (
 )
 
 UNKNOWN = "unknown"
-WITHDRAWN = frozenset(("rejected", "not placed"))
-_STEPS = frozenset(("send", "acknowledged", "rejected", "unknown", "resolved", "fill"))
+WITHDRAWN = frozenset(("rejected", "not placed", "withdrawn"))
+_STEPS = frozenset(("send", "acknowledged", "rejected", "unknown", "resolved", "fill", "withdrawn"))
 _FLAT = 0.0
 
 
@@ -51,7 +51,7 @@ class OrderName(NamedTuple):
 class OrderStep(NamedTuple):
     """Where a market order stands, since when (UTC ns), and what was said about it.
 
-    state   `send`, `acknowledged`, `unknown`, `rejected`, `placed`, `not placed` or `filled`
+    state   `send`, `acknowledged`, `unknown`, `rejected`, `withdrawn`, `placed`, `not placed` or `filled`
     """
 
     state: str
@@ -132,7 +132,7 @@ class Standing:
         if event.kind == "fill" and event.symbol == self.symbol:
             told = {name: value for name, value in event.content.items() if name != "command"}
             return self.after(FillCommand.model_validate(told))
-        gone = event.kind in ("rejected", "resolved") and _state(event) in WITHDRAWN
+        gone = event.kind in ("rejected", "resolved", "withdrawn") and _state(event) in WITHDRAWN
         if gone and self.waiting is not None and event.content["order_id"] == self.waiting.order_id:
             return replace(self, waiting=None)
         return self

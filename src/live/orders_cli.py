@@ -22,7 +22,7 @@ from lockstep.strategy.matching import QUANTITY
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
 
-_SETTLED = frozenset(("rejected", "not placed", "filled"))
+_SETTLED = frozenset(("rejected", "not placed", "withdrawn", "filled"))
 
 
 class Outcome(StrEnum):

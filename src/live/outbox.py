@@ -136,6 +136,16 @@ class Outbox:
         self._close(letter)
         return letter.intent
 
+    def waits(self, order_id: str) -> bool:
+        """Whether an order has not begun to leave."""
+        letter = self._letters.get(order_id)
+        return letter is not None and letter.status == WAITING
+
+    def withdraw(self, order_id: str) -> None:
+        """Forget an order that has not begun to leave; any other one stays what it is."""
+        if self.waits(order_id):
+            self._close(self._letters[order_id])
+
     def intent(self, order_id: str) -> OrderIntent | None:
         """Return an order that has not been settled."""
         letter = self._letters.get(order_id)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
 from lockstep.live.desk import Model
-from lockstep.live.messages import Event, Irregularity, Release, SetRecord, Values
+from lockstep.live.messages import Event, Irregularity, Release, SetRecord, Values, Wanted
 from lockstep.market.history import SeriesKey
 
 
@@ -49,8 +49,8 @@ class Source(Protocol):
 class Outside(Protocol):
     """What happens outside and is looked at between two sets: manifest, operator, fills, switches."""
 
-    def productions(self) -> Mapping[str, tuple[str, str]]:
-        """Return (version, SHA-256) that the manifest calls production, by symbol."""
+    def wanted(self) -> Mapping[str, Wanted]:
+        """Return the version to trade by symbol; a symbol of which nothing is known is absent."""
 
     def model(self, symbol: str, sha256: str) -> Model:
         """Load the version with this SHA-256; a ModelError says why it cannot be used."""

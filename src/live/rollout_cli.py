@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json as json_
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,10 +13,11 @@ import typer
 from lockstep.errors import LiveError
 from lockstep.live import rollout
 from lockstep.live.journal.report import iso
+from lockstep.live.messages import Wanted
 from lockstep.live.operator import RolloutCommand
 from lockstep.live.operator_desk import DEFAULT_CONFIG, ConfigPath, OperatorDesk
 from lockstep.live.rollout import Comparison, Step
-from lockstep.live.world import production_versions
+from lockstep.live.world import wanted_versions
 from lockstep.market.schedule import DAY
 from lockstep.models.command_line import Store
 from lockstep.models.manifest import VETO, Manifest
@@ -59,7 +60,8 @@ def advance(
     """Go to the next stage, on a paper comparison of this stage that passed, once its day has come."""
     desk, now = OperatorDesk.read(config), time.time_ns()
     manifest = manifest_of(desk, store)
-    found = comparison_of(comparison, production_versions(manifest, symbols_of(desk)))
+    desk.config.require_no_pin()
+    found = comparison_of(comparison, wanted_versions(manifest, desk.config.versions))
     step = rollout.advance(
         desk.config.rollout,
         steps_of(desk),
@@ -101,10 +103,12 @@ def post(desk: OperatorDesk, step: Step) -> None:
         )
 
 
-def comparison_of(path: Path, productions: dict[str, tuple[str, str]]) -> Comparison:
+def comparison_of(path: Path, productions: Mapping[str, Wanted]) -> Comparison:
     """Read the verdict of a paper comparison; LiveError where it is about other bundles than production's."""
     content = read_sealed(path, kind=COMPARISON, schema=SCHEMA)
-    for symbol, (version, sha256) in productions.items():
+    for symbol, (version, sha256, absence) in productions.items():
+        if absence:
+            raise LiveError(f"{symbol}: {absence}")
         if content["bundles"].get(symbol, [""])[-1] != sha256:
             raise LiveError(f"{path}: is not about {symbol} {version}, which is in production; compare again")
     return Comparison(str(content[DIGEST]), int(content["time"]), bool(content["passed"]))

@@ -11,14 +11,15 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from lockstep.errors import JournalError, LiveError, LockstepError
-from lockstep.live.bars import feeds_of, first_windows, settled_bars
+from lockstep.errors import LockstepError
+from lockstep.live.bars import feeds_of, settled_bars
 from lockstep.live.brokers.protocol import OutboundBroker
 from lockstep.live.brokers.shadow import ShadowBroker
 from lockstep.live.brokers.traderspost import TradersPost
 from lockstep.live.config import LiveConfig
 from lockstep.live.desk import Model
 from lockstep.live.engine import Engine, Setup
+from lockstep.live.epochs import first_epoch, needs_of, require_same, warmed
 from lockstep.live.feeds.clock import SteadyClock
 from lockstep.live.gateway import Gateway
 from lockstep.live.hashes import live_hashes
@@ -36,8 +37,8 @@ from lockstep.live.synchroniser import Synchroniser
 from lockstep.live.systemd import ALIVE, READY, STOPPING, notify
 from lockstep.live.timetable import Timetable
 from lockstep.live.watcher import Watcher
-from lockstep.live.world import World, production_versions
-from lockstep.market.config import InstrumentBook, load_instruments
+from lockstep.live.world import World, require_wanted
+from lockstep.market.config import load_instruments
 from lockstep.market.history import History, SeriesKey
 from lockstep.models.store import ModelStore
 from lockstep.monitoring.alerts import Alert, Alerts, LogSink, Sink
@@ -125,11 +126,11 @@ class Service:
         self._world = self._make_world()
         epoch = self._epoch(mode)
         models = {symbol: self._world.model(symbol, sha) for symbol, sha in epoch.bundles.items()}
-        needs = _needs(models, self._book)
+        needs = needs_of(models, self._book)
         wanted_bars = needs if config.replay or not epoch.number else {}
         settled = settled_bars(sorted(wanted_bars), config.history, self._book)
         if not epoch.number:
-            epoch = self._first_epoch(epoch, models, needs, settled)
+            epoch = self._begun(epoch, models, needs, settled)
         feeds = feeds_of(config, needs, settled, self._book, self._clock)
         sessions = {key: self._book.session(key.symbol) for key in needs}
         traded = frozenset(model.key for model in models.values())
@@ -172,7 +173,7 @@ class Service:
             )
         )
         label = f"stage {present + 1} of {len(config.rollout.stages)}" if wanted == "live" else ""
-        self._watcher.watch(lambda: {"rollout": label, **_known(engine)})
+        self._watcher.watch(lambda: {"rollout": label, "pinned": self._world.pinned, **_known(engine)})
         return engine
 
     def _fraction(self, epoch: Epoch, events: Sequence[Event]) -> float:
@@ -185,47 +186,26 @@ class Service:
         config, events = self.config, list(self.journal.events("fill", "resolved", "rollout", "bad_command"))
         seen = {str(event.content.get("command", "")) for event in events}
         statement = StatementFile(config.statement, reported_ids(events)) if config.statement else None
-        symbols = [each.symbol for each in config.instruments]
-        return World(self._store, symbols, Mailbox(config.mailbox, seen), self._switches, statement)
+        mailbox = Mailbox(config.mailbox, seen)
+        return World(self._store, config.versions, mailbox, self._switches, statement)
 
     def _epoch(self, mode: Mode) -> Epoch:
         """Return the newest epoch if it is of this code, configuration and mode; else one numbered 0."""
         newest = self.journal.newest_epoch()
-        symbols = [each.symbol for each in self.config.instruments]
-        if newest is not None:
-            _require_same(newest, self._hashes, mode)
-            return newest
-        productions = production_versions(self._store.manifest(), symbols)
-        for symbol in symbols:
-            if symbol not in productions:
-                raise LiveError(
-                    f"{symbol}: no version is in production in {self._store.folder}; promote one with "
-                    "scripts/promote_model.py"
-                )
-        return Epoch(
-            number=0,
-            mode=mode,
-            reason="first start",
-            started=self._clock(),
-            hashes=self._hashes,
-            bundles={symbol: sha for symbol, (_, sha) in productions.items()},
-            warmup={},
-            states={},
-        )
+        if newest is None:
+            return first_epoch(self.config, self._store, mode=mode, hashes=self._hashes, now=self._clock())
+        require_same(newest, self._hashes, mode)
+        require_wanted(self._store.manifest(), self.config.pins, self._store.folder)
+        return newest
 
-    def _first_epoch(
-        self,
-        epoch: Epoch,
-        models: Mapping[str, Model],
-        needs: Mapping[SeriesKey, int],
-        settled: History,
+    def _begun(
+        self, epoch: Epoch, models: Mapping[str, Model], needs: Mapping[SeriesKey, int], settled: History
     ) -> Epoch:
-        traded = [model.key for model in models.values()]
-        windows = first_windows(needs, settled, self.config, traded)
-        if windows.short:
-            _LOGGER.warning("windows are not full: %s; no trade until they are", windows.sentence)
-        begun = replace(epoch, warmup=windows.bars)
-        return replace(begun, number=self.journal.begin_epoch(begun))
+        """Begin the first epoch of the journal, its windows filled."""
+        filled, short = warmed(epoch, models, needs, settled, self.config)
+        if short:
+            _LOGGER.warning("windows are not full: %s; no trade until they are", short)
+        return replace(filled, number=self.journal.begin_epoch(filled))
 
     def _broker(self, mode: Mode, models: Mapping[str, Model]) -> OutboundBroker | None:
         settings = self.config.traderspost
@@ -290,31 +270,8 @@ def _known(engine: Engine) -> dict[str, Any]:
     ]
     return {
         "versions": {symbol: seat.model.bundle.version for symbol, seat in seats},
-        "pending_swaps": {
-            symbol: candidate.obstacle or f"{candidate.version} waits for a flat position"
-            for symbol, candidate in engine.handover.candidates.items()
-        },
+        "pending_swaps": engine.handover.superseded,
         "cold_windows": tuple(cold),
         "profit_today": engine.profits(),
         "unknown_orders": engine.unknown_orders,
     }
-
-
-def _needs(models: Mapping[str, Model], book: InstrumentBook) -> dict[SeriesKey, int]:
-    """Return, per series that any model reads, the longest window."""
-    needs: dict[SeriesKey, int] = {}
-    for model in models.values():
-        for key, bars in model.needs(book.markets).items():
-            needs[key] = max(bars, needs.get(key, 0))
-    return needs
-
-
-def _require_same(epoch: Epoch, hashes: Mapping[str, str], mode: Mode) -> None:
-    changed = [name for name in hashes if epoch.hashes.get(name) != hashes[name]]
-    if epoch.mode != mode:
-        changed.append("mode")
-    if changed:
-        raise JournalError(
-            f"epoch {epoch.number} of the journal was begun with another {' and '.join(changed)}; if that is "
-            "meant, begin a new one: scripts/journal.py new-epoch --reason ..."
-        )

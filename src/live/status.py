@@ -36,7 +36,8 @@ class Status:
     """The engine at one moment; stamps UTC ns, USD, signed contracts, symbols or series as keys.
 
     detail          what the state is about: the first difference of a mismatch, why it stopped
-    versions        production version of the model; pending_swaps   why a newer one waits
+    versions        of the models that trade; pinned   those that live.yml pins, and what is in production
+    pending_swaps   why another version waits
     cold_windows    windows that are not full; last_bars   end of the newest bar by series
     kill_switch, halt   the reason while on, else None
     alerts          counts of `Alerts`; counters   sets, orders, refusals by rule and what else is counted
@@ -52,6 +53,7 @@ class Status:
     detail: str = ""
     rollout: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)
+    pinned: Mapping[str, str] = field(default_factory=dict)
     pending_swaps: Mapping[str, str] = field(default_factory=dict)
     positions: Mapping[str, float] = field(default_factory=dict)
     profit_today: Mapping[str, float] = field(default_factory=dict)

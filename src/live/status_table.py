@@ -33,7 +33,8 @@ def _rows(status: Status, now: int, stale_seconds: float) -> Iterator[tuple[str,
     yield "HALT", status.halt or "off", status.halt is not None
     yield "unknown orders", "\n".join(status.unknown_orders), True
     yield "versions", _pairs(status.versions), False
-    yield "pending swaps", _pairs(status.pending_swaps), True
+    yield "pinned", _pairs(status.pinned, "\n"), False
+    yield "pending swaps", _pairs(status.pending_swaps, "\n"), True
     yield (
         "positions",
         _pairs({name: f"{value:+g}" for name, value in status.positions.items()}) or "flat",

@@ -24,6 +24,7 @@ _KINDS: Mapping[str, Kind] = {
     "stop": "stop",
     "unknown": "unknown_order",
     "rejected": "refusal",
+    "withdrawn": "refusal",
     "bad_command": "refusal",
     "swap": "swap",
     "swap_pending": "swap",

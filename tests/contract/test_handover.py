@@ -8,8 +8,11 @@ from pathlib import Path
 import pytest
 
 from lockstep.live.desk import Model
-from lockstep.live.messages import SetRecord
+from lockstep.live.engine import Engine
+from lockstep.live.handover import Handover
+from lockstep.live.messages import SetRecord, Wanted
 from lockstep.live.switches import Switches
+from lockstep.strategy.records import OrderRecord
 from support import desks
 
 WARM = 400
@@ -109,7 +112,7 @@ def test_a_version_whose_windows_are_not_there_is_pending(tmp_path: Path) -> Non
     outside = world(OLD, NEW)
     outside.on_look = lambda: promoted(outside)
     engine = run(tmp_path, "adopt", journal, outside, memory=15)
-    assert "restart needed" in engine.handover.candidates["COMP"].obstacle
+    assert "begin a new epoch" in engine.handover.candidates["COMP"].obstacle
     assert set(versions(journal)) == {OLD.bundle.sha256}
     assert kinds(journal).count("swap_pending") == 1
 
@@ -128,6 +131,118 @@ def test_a_version_that_cannot_be_loaded_is_pending_until_the_manifest_changes(t
     assert [each for each in kinds(journal) if each.startswith("swap")] == ["swap_pending", "swap_withdrawn"]
 
 
+def until_an_entry_waits(folder: Path, **setup: object) -> desks.MemoryJournal:
+    """Return a journal whose last set decided an entry that waits for the next open."""
+    whole = desks.MemoryJournal()
+    run(folder, "manage_out", whole, world(), **setup)
+    entered = (n for n, row in enumerate(whole.sets, 1) if row.lanes[0].reason.startswith("enter"))
+    journal = desks.MemoryJournal()
+    run(folder, "manage_out", journal, world(), stop_after=next(entered), **setup)
+    return journal
+
+
+def entries(rows: list[SetRecord], status: str, model: Model = OLD) -> list[OrderRecord]:
+    """Return entries of a version's decisions that reached a state."""
+    decided = {row.release.stamp for row in rows if row.lanes[0].bundle == model.bundle.sha256}
+    orders = (order for row in rows for order in row.lanes[0].orders)
+    return [o for o in orders if (o.intent, o.status) == ("entry", status) and o.decision in decided]
+
+
+@pytest.mark.parametrize("policy", ["adopt", "manage_out", "flatten"])
+def test_an_entry_that_waits_for_the_open_is_withdrawn(tmp_path: Path, policy: str) -> None:
+    journal = until_an_entry_waits(tmp_path)
+    decided, outside = len(journal.sets), world(OLD, NEW)
+    promoted(outside)
+    run(tmp_path, policy, journal, outside)
+    assert kinds(journal)[-5:-1] == ["start", "swap_pending", "withdrawn", "swap"]
+    assert [o.status for o in journal.sets[decided].lanes[0].orders][:1] == ["canceled"]
+    assert not in_position(journal.sets[decided])
+    assert set(versions(journal)[decided:]) == {NEW.bundle.sha256}
+
+
+def test_the_old_model_opens_nothing_while_the_new_one_waits_for_it_to_leave(tmp_path: Path) -> None:
+    """PARITY 36. Its windows would let it: it entered six times over eleven sessions once."""
+    journal = until_in_position(tmp_path, "manage_out")
+    decided, outside = len(journal.sets), world(OLD, NEW)
+    promoted(outside)
+    run(tmp_path, "manage_out", journal, outside)
+    swapped = versions(journal).index(NEW.bundle.sha256)
+    assert entries(journal.sets[decided:swapped], "accepted") == []
+    assert entries(journal.sets[decided:], "completed", NEW)
+
+
+@pytest.mark.parametrize(
+    ("production", "words"),
+    [
+        (Wanted("v9", "9" * 64), "v9: COMP 999"),
+        (Wanted(absence="no version is in production"), "no version is in production; v1 opens nothing more"),
+    ],
+    ids=["not loadable", "none"],
+)
+def test_an_obstacle_does_not_let_the_old_model_in_again(
+    tmp_path: Path, production: Wanted, words: str
+) -> None:
+    journal, outside = until_an_entry_waits(tmp_path), world(OLD)
+    decided = len(journal.sets)
+    outside.production = {"COMP": production}
+    engine = run(tmp_path, "manage_out", journal, outside)
+    after = journal.sets[decided:]
+    assert engine.handover.superseded["COMP"].startswith(words)
+    assert entries(after, "accepted") == entries(after, "completed") == []
+    refused = {event.content["rule"] for row in after for event in row.events}
+    assert refused == {"superseded"}
+    assert kinds(journal).count("withdrawn") == 1
+    again = desks.MemoryJournal(list(journal.rows))
+    run(tmp_path, "manage_out", again, outside, stop_after=0)
+    assert kinds(again)[-2:] == ["start", "stop"], "a restart repeats the refusals, and finds nothing new"
+    outside.production = {"COMP": (OLD.bundle.version, OLD.bundle.sha256)}
+    assert run(tmp_path, "manage_out", again, outside).handover.superseded == {}
+
+
+def test_a_bundle_that_comes_back_takes_over(tmp_path: Path) -> None:
+    """The obstacle is looked at again, without a change of the manifest."""
+    journal, outside = desks.MemoryJournal(), world(OLD)
+    outside.on_look = lambda: promoted(outside)
+    run(tmp_path, "manage_out", journal, outside, stop_after=10)
+    outside.models[NEW.bundle.sha256] = NEW
+    run(tmp_path, "manage_out", journal, outside, stop_after=10)
+    assert versions(journal)[-1] == NEW.bundle.sha256
+    assert kinds(journal).count("swap_pending") == 1
+
+
+def test_an_order_restored_by_a_new_epoch_is_withdrawn_before_the_first_bar(tmp_path: Path) -> None:
+    journal, outside = until_an_entry_waits(tmp_path), world(OLD, NEW)
+    states = {"COMP": journal.sets[-1].lanes[0].state}
+    bars, fresh, count = desks.history(WARM + 150), desks.MemoryJournal(), WARM + len(journal.sets)
+    epoch = desks.first_epoch({"COMP": OLD}, bars, count, states=states)
+    promoted(outside)
+    run(tmp_path, "manage_out", fresh, outside, epoch=epoch, stop_after=3)
+    assert kinds(fresh)[:4] == ["start", "swap_pending", "withdrawn", "swap"]
+    assert not any(in_position(row) for row in fresh.sets[:1])
+
+
+class OldRules:
+    """The engine of before: a candidate stops neither the entries of the old model nor those that wait."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        patch.setattr(Handover, "superseded", property(lambda self: {}))
+        patch.setattr(Engine, "_take_back_entry", lambda self, seat: None)
+
+
+def test_a_journal_of_before_is_replayed_and_obeys_from_then_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal, outside = desks.MemoryJournal(), world(OLD)
+    outside.production = {"COMP": ("v9", "9" * 64)}
+    with monkeypatch.context() as patch:
+        OldRules(patch)
+        run(tmp_path, "manage_out", journal, outside, stop_after=60)
+    assert len(entries(journal.sets, "completed")) > 3
+    engine = run(tmp_path, "manage_out", journal, outside)
+    assert engine.replayed == 60
+    assert entries(journal.sets[60:], "accepted") == []
+
+
 def test_rollback_is_a_swap_too(tmp_path: Path) -> None:
     journal = desks.MemoryJournal()
     outside = world(OLD, NEW)
@@ -137,10 +252,9 @@ def test_rollback_is_a_swap_too(tmp_path: Path) -> None:
     run(tmp_path, "adopt", journal, outside, stop_after=10)
     found = versions(journal)
     back = found.index(OLD.bundle.sha256)
-    waited = [row.lanes[0].state.waiting is not None for row in journal.sets[9:back]]
     assert set(found[:back]) == {NEW.bundle.sha256}
     assert set(found[back:]) == {OLD.bundle.sha256}
-    assert waited[:-1] == [True] * (back - 10), "an order on its way is waited for, and nothing else"
+    assert back == 10, "a position is adopted, and an entry that waited is withdrawn"
 
 
 @pytest.mark.parametrize("flatten", [True, False])

@@ -237,6 +237,63 @@ def test_the_kill_switch_stops_an_order_that_waits_for_the_open(tmp_path: Path) 
     assert "kill_switch" in next(e for e in journal.events if e.kind == "rejected").content["detail"]
 
 
+NEXT = desks.model(seed=3, threshold=0.0, version="v2")
+
+
+def promoting(journal: desks.MemoryJournal, kind: str) -> Filling:
+    """Return an outside in which v2 is promoted as soon as the journal holds an entry of `kind`."""
+    outside = Filling(journal)
+    outside.models[NEXT.bundle.sha256] = NEXT
+
+    def look() -> None:
+        if any(row.lanes[0].reason.startswith("enter") for row in journal.sets) and kind in kinds(journal):
+            outside.production = {"COMP": ("v2", NEXT.bundle.sha256)}
+
+    outside.on_look = look
+    return outside
+
+
+def test_an_entry_of_a_superseded_model_is_not_sent(tmp_path: Path) -> None:
+    """PARITY 36: it was decided after the close and waits for the open when another version is promoted."""
+    journal, broker = desks.MemoryJournal(), FakeBroker()
+    engine(tmp_path, journal, broker, promoting(journal, "start"), stop_after=40).run()
+    withdrawn = next(e for e in journal.events if e.kind == "withdrawn").content["order_id"]
+    assert withdrawn not in [order_id for order_id, _ in broker.sent]
+    assert kinds(journal)[:4] == ["start", "swap_pending", "withdrawn", "swap"]
+    assert {row.lanes[0].bundle for row in journal.sets if row.lanes[0].state.account[0]} == {
+        NEXT.bundle.sha256
+    }
+
+
+def test_an_entry_that_was_sent_is_risk_that_was_taken_before(tmp_path: Path) -> None:
+    journal, broker = desks.MemoryJournal(), FakeBroker()
+    engine(tmp_path, journal, broker, promoting(journal, "send"), stop_after=40).run()
+    first = broker.sent[0][0]
+    assert "withdrawn" not in kinds(journal)
+    assert next(e.content["order_id"] for e in journal.events if e.kind == "fill") == first
+    held = [row.lanes[0].bundle for row in journal.sets if row.lanes[0].state.account[0]]
+    assert held[0] == MODEL.bundle.sha256
+    swap = next(e for e in journal.events if e.kind == "swap")
+    assert swap.content["position"] == 0.0, "manage_out: it left by its own rules"
+    sent = [order_id for order_id, _ in broker.sent]
+    assert [each.split("-")[-2] for each in sent[:2]] == ["entry", "exit"]
+
+
+def test_a_second_report_of_a_fill_after_a_restart_is_not_booked(tmp_path: Path) -> None:
+    """A restart between a fill and the next bar: the account does not show it yet, the journal does."""
+    journal = desks.MemoryJournal()
+    engine(tmp_path, journal, FakeBroker(), Filling(journal), stop_after=40).run()
+    order_id = next(e for e in journal.events if e.kind == "fill").content["order_id"]
+    cut = next(n for n, row in enumerate(journal.rows) if isinstance(row, Event) and row.kind == "fill")
+    quantity = journal.rows[cut].content["quantity"]
+    short = desks.MemoryJournal(journal.rows[: cut + 1])
+    twice = fill(order_id, quantity)
+    twice = replace(twice, content={**twice.content, "command": "again", "fill_id": "again"})
+    engine(tmp_path, short, FakeBroker(), desks.FakeOutside(queue=[twice]), stop_after=5).run()
+    assert "no order waits" in next(e for e in short.events if e.kind == "bad_command").content["error"]
+    engine(tmp_path, short, FakeBroker(), stop_after=5).run()
+
+
 def test_a_step_back_to_shadow_refuses_entries_from_the_next_set_on(tmp_path: Path) -> None:
     journal, broker = desks.MemoryJournal(), FakeBroker()
     step = {"command": "s", "stage": 0, "fraction": 0.0, "comparison": "", "reason": "fills are worse"}

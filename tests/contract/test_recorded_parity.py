@@ -380,6 +380,33 @@ def test_swaps_are_followed(tmp_path: Path, store: ModelStore, policy: str) -> N
     assert report.passed, report.decisions
 
 
+@pytest.mark.parametrize("version", ["v2", "v9"])
+def test_a_withdrawn_entry_ends_what_is_compared(tmp_path: Path, store: ModelStore, version: str) -> None:
+    """A backtest would fill it. With v9, which cannot be loaded, v1 stays and every entry is refused."""
+    old, new = papers.models(store)
+    sha256 = new.bundle.sha256 if version == "v2" else "9" * 64
+
+    def promoted(_: Journal) -> desks.FakeOutside:
+        outside = desks.FakeOutside(models={each.bundle.sha256: each for each in (old, new)})
+        outside.production = {"COMP": (version, sha256)}
+        return outside
+
+    whole = papers.traded(tmp_path, old, name="whole.db")
+    with Journal.open(whole, readonly=True) as journal:
+        rows = [row for row in journal.entries(1) if isinstance(row, SetRecord)]
+    entered = next(n for n, row in enumerate(rows, 1) if n > 20 and row.lanes[0].reason.startswith("enter"))
+    path = papers.traded(tmp_path, old, stop_after=entered)
+    papers.traded(tmp_path, old, outside=promoted)
+    with Journal.open(path, readonly=True) as journal:
+        assert len(list(journal.events("withdrawn"))) == 1
+    (found,) = compared(path, store).instruments
+    assert found.equality.different == 0, found.equality.first
+    assert found.left_out == 1
+    assert found.refused.keys() == (set() if version == "v2" else {"superseded"})
+    report = checked(path, store)
+    assert report.passed, report.decisions
+
+
 def held(folder: Path, model: Any) -> int:
     """Return after how many sets a position is open and no order waits, so that a handover has to act."""
     whole = papers.traded(folder, model, name="whole.db")

@@ -19,7 +19,7 @@ from lockstep.live.engine import Engine, Setup
 from lockstep.live.feeds.replay import ReplayFeed
 from lockstep.live.gateway import Gateway
 from lockstep.live.limits import Collar, Limits
-from lockstep.live.messages import Epoch, Event, LaneState, SetRecord, Values
+from lockstep.live.messages import Epoch, Event, LaneState, SetRecord, Values, Wanted
 from lockstep.live.source import InboxSource, Known
 from lockstep.live.switches import Switches
 from lockstep.live.synchroniser import Synchroniser
@@ -72,10 +72,13 @@ def load_markets() -> Any:
 
 
 @functools.cache
-def bundle(symbol: str = "COMP", *, seed: int = 0, threshold: float = 0.5, version: str = "v1") -> Bundle:
+def bundle(
+    symbol: str = "COMP", *, seed: int = 0, threshold: float = 0.5, version: str = "v1",
+    ids: tuple[str, ...] = MODEL_IDS,
+) -> Bundle:  # fmt: skip
     """Return a bundle whose forest of eight trees knows nothing; its SHA-256 is made of its arguments."""
     random = np.random.default_rng(seed)
-    features, target = random.normal(size=(200, len(MODEL_IDS))), random.integers(0, 2, 200)
+    features, target = random.normal(size=(200, len(ids))), random.integers(0, 2, 200)
     forest = RandomForestClassifier(n_estimators=8, max_depth=4, random_state=seed, n_jobs=1)
     pipeline = Pipeline([("model", forest)]).fit(features, target)
     registry = default_registry()
@@ -84,8 +87,8 @@ def bundle(symbol: str = "COMP", *, seed: int = 0, threshold: float = 0.5, versi
     return Bundle(
         symbol=symbol,
         pipeline=pipeline,
-        feature_ids=MODEL_IDS,
-        fingerprints={each: registry.fingerprint(each) for each in MODEL_IDS},
+        feature_ids=ids,
+        fingerprints={each: registry.fingerprint(each) for each in ids},
         strategy={
             "family": "IbsConfig",
             "config": CONFIG.model_dump(mode="json"),
@@ -94,7 +97,7 @@ def bundle(symbol: str = "COMP", *, seed: int = 0, threshold: float = 0.5, versi
         threshold=threshold,
         training={},
         metrics={},
-        golden=golden_vectors(history(), base, MODEL_IDS, pipeline, stamps, CONFIG.max_age.limits),
+        golden=golden_vectors(history(), base, ids, pipeline, stamps, CONFIG.max_age.limits),
         sha256=f"{symbol}-{seed}-{threshold}-{version}",
         version=version,
     )
@@ -141,9 +144,9 @@ class FakeOutside:
     halt: str | None = None
     on_look: Callable[[], None] = lambda: None
 
-    def productions(self) -> Mapping[str, tuple[str, str]]:
+    def wanted(self) -> Mapping[str, Wanted]:
         self.on_look()
-        return self.production
+        return {symbol: Wanted(*each) for symbol, each in self.production.items()}
 
     def model(self, symbol: str, sha256: str) -> Model:
         if sha256 not in self.models:

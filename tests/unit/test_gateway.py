@@ -50,6 +50,11 @@ CASES: dict[str, tuple[dict[str, Any], tuple[OrderIntent, Context], tuple[OrderI
         (intent(), context(reviewed={intent().order_id})),
         (intent(), context(reviewed={intent("NQ").order_id})),
     ),
+    "superseded": (
+        {},
+        (intent(), context(superseded={"ES": "v4 takes over once v3 is out"})),
+        (intent(), context(superseded={"NQ": "v4 takes over once v3 is out"})),
+    ),
     "unknown_order": (
         {},
         (intent(), context(unknown={"ES"})),
@@ -157,7 +162,7 @@ def test_halt_stops_everything_but_exits_that_flatten(mode: Mode, flatten: bool,
 def test_an_order_that_waited_meets_conditions_again_but_not_itself(rule: str, tmp_path: Path) -> None:
     limits, (order, seen), (passing, quiet) = CASES[rule]
     gateway = gateway_in(tmp_path, **limits)
-    conditions = {"unknown_order", "market_hours", "stale_data", "price_collar", "daily_loss"}
+    conditions = {"superseded", "unknown_order", "market_hours", "stale_data", "price_collar", "daily_loss"}
     refusal = gateway.release(order, seen)
     assert (refusal and refusal.rule) == (rule if rule in conditions else None)
     assert gateway.release(passing, quiet) is None

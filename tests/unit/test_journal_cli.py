@@ -10,20 +10,24 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from lockstep.errors import ConfigError, JournalError
+from lockstep.errors import ConfigError, JournalError, LiveError
 from lockstep.live.hashes import live_hashes
 from lockstep.live.journal import Journal
 from lockstep.live.journal.cli import app
 from lockstep.live.journal.report import iso
-from lockstep.live.messages import Event
+from lockstep.live.messages import Epoch, Event
+from lockstep.live.service import Service
+from lockstep.models.store import ModelStore
+from support import desks, papers
 from support import journals as make
 from support.journals import START, tampered
+from support.models import RECORD
 
 
 def run(*words: object) -> Result:
     """Run a command; what it raises on purpose is raised here."""
     result = CliRunner().invoke(app, [str(word) for word in words])
-    if isinstance(result.exception, JournalError | ConfigError):
+    if isinstance(result.exception, LiveError | ConfigError):
         raise result.exception
     return result
 
@@ -131,27 +135,93 @@ def test_the_script_refuses_in_one_line(tmp_path: Path) -> None:
     assert len(done.stderr.splitlines()) == 1
 
 
+def traded(folder: Path, **changes: object) -> Service:
+    """Run a desk for three bar sets."""
+    with Service(papers.config(folder, **changes), mode=None, environment={}, stop_after=3) as service:
+        service.run()
+    return service
+
+
 class TestNewEpoch:
     @pytest.fixture
-    def config(self, tmp_path: Path) -> Path:
-        config = tmp_path / "live.yml"
-        config.write_text("mode: paper\n")
-        return config
+    def store(self, tmp_path: Path) -> ModelStore:
+        return papers.store(tmp_path / "store")
 
-    def test_goes_on_with_other_hashes(self, path: Path, config: Path) -> None:
-        assert (
-            run("new-epoch", "--journal", path, "--reason", "RSI mended", "--config", config).exit_code == 0
+    def begin(self, folder: Path, **changes: object) -> Result:
+        config = papers.config(folder, **changes)
+        return run("new-epoch", "--journal", folder / "live.db", "--reason", "meant", "--config", config)
+
+    def epochs(self, folder: Path) -> tuple[Epoch, ...]:
+        with Journal.open(folder / "live.db", readonly=True) as journal:
+            return journal.epochs()
+
+    def test_goes_on_with_other_hashes(self, tmp_path: Path, store: ModelStore) -> None:
+        traded(tmp_path)
+        told = self.begin(tmp_path, grace=7)
+        assert (told.exit_code, told.stdout) == (0, "epoch 2: meant\n")
+        first, second = self.epochs(tmp_path)
+        with Journal.open(tmp_path / "live.db", readonly=True) as journal:
+            last = journal.last_set()
+        assert last is not None
+        assert (second.number, second.reason, second.hashes) == (
+            2, "meant", live_hashes(tmp_path / "live.yml")
+        )  # fmt: skip
+        assert second.bundles == first.bundles
+        assert second.states == {"COMP": last.lanes[0].state}
+        ends = {key: bars[-1][0] for key, bars in second.warmup.items()}
+        assert ends == dict.fromkeys(first.warmup, last.release.stamp)
+
+    def test_seats_a_version_that_the_running_desk_cannot_take(
+        self, tmp_path: Path, store: ModelStore
+    ) -> None:
+        """Its windows are longer than what the desk keeps: a restart does not help, a new epoch does."""
+        store.register(
+            desks.bundle(ids=("ibs", "rsi_2", "zscore_100")), record=RECORD, by="me", now=papers.NOW
         )
-        with Journal.open(path, readonly=True) as journal:
-            epoch = journal.newest_epoch()
-        assert epoch is not None
-        assert (epoch.number, epoch.reason, epoch.hashes) == (2, "RSI mended", live_hashes(config))
-        assert epoch.started > START
-        assert epoch.states["ES"].bars_held == 3
+        traded(tmp_path, memory_bars=30)
+        store.promote("COMP", "v2", by="me", now=papers.NOW, reason="test", force=True)
+        (words,) = traded(tmp_path, memory_bars=30).engine.handover.superseded.values()
+        assert words.startswith("v2: its windows need 100 bars of COMP:1d, which the desk does not keep")
+        assert "scripts/journal.py new-epoch" in words
+        assert self.begin(tmp_path, memory_bars=30).exit_code == 0
+        service = traded(tmp_path, memory_bars=30)
+        assert service.engine.seats["COMP"].model.bundle.version == "v2"
+        assert service.engine.seats["COMP"].windows.filling() == {}
+        assert service.engine.handover.superseded == {}
 
-    def test_not_while_a_writer_is_active(self, path: Path, config: Path) -> None:
-        with Journal.open(path), pytest.raises(JournalError, match="is writing it"):
-            run("new-epoch", "--journal", path, "--reason", "x", "--config", config)
+    def test_follows_the_instruments_of_the_configuration(self, tmp_path: Path, store: ModelStore) -> None:
+        spx = store.register(desks.bundle("SPX", seed=1), record=RECORD, by="me", now=papers.NOW)
+        traded(tmp_path)
+        both = [{"symbol": "COMP"}, {"symbol": "SPX"}]
+        with pytest.raises(LiveError, match="SPX: no version is in production"):
+            self.begin(tmp_path, instruments=both)
+        assert len(self.epochs(tmp_path)) == 1
+        store.promote("SPX", spx, by="me", now=papers.NOW, reason="test", force=True)
+        self.begin(tmp_path, instruments=both)
+        assert set(traded(tmp_path, instruments=both).engine.seats) == {"COMP", "SPX"}
+        self.begin(tmp_path, instruments=both[1:])
+        assert set(traded(tmp_path, instruments=both[1:]).engine.seats) == {"SPX"}
+
+    def test_an_instrument_with_a_position_stays_and_keeps_its_version(
+        self, tmp_path: Path, store: ModelStore
+    ) -> None:
+        store.register(desks.bundle(seed=2), record=RECORD, by="me", now=papers.NOW)
+        while True:
+            service = traded(tmp_path)
+            state = service.engine.strategies["COMP"].state
+            if state.account[0]:
+                break
+        store.promote("COMP", "v2", by="me", now=papers.NOW, reason="test", force=True)
+        self.begin(tmp_path)
+        first, second = self.epochs(tmp_path)
+        assert second.bundles == first.bundles
+        with pytest.raises(LiveError, match="COMP: has a position or an order waiting and is not in"):
+            self.begin(tmp_path, instruments=[{"symbol": "SPX"}])
+
+    def test_not_while_a_writer_is_active(self, tmp_path: Path, store: ModelStore) -> None:
+        traded(tmp_path)
+        with Journal.open(tmp_path / "live.db"), pytest.raises(JournalError, match="is writing it"):
+            self.begin(tmp_path)
 
     def test_a_refusal_begins_nothing(self, path: Path, tmp_path: Path) -> None:
         with pytest.raises(ConfigError):

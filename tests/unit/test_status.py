@@ -35,7 +35,7 @@ STATUS = Status(
     heartbeat=NOW - 2 * SECOND,
     rollout="live 10 %",
     versions={"ES": "v3"},
-    pending_swaps={"ES": "v4: restart needed"},
+    pending_swaps={"ES": "v4: waits for bars"},
     positions={"ES": -2.0},
     profit_today={"ES": -1250.5},
     cold_windows=(Window("ES", "rsi_14", 10, 90),),
@@ -132,7 +132,7 @@ def test_the_table_shows_everything_that_matters() -> None:
     text = shown(STATUS)
     for part in (
         "fine", "live, running, epoch 3", "2.0 s ago", "KILL: bad fills", "3-live-ES-1-entry-1", "ES v3",
-        "restart needed", "ES -2", "-1,250.50 USD", "rsi_14: 10 of 90 bars", "2024-03-06 15:00:00 UTC",
+        "waits for bars", "ES -2", "-1,250.50 USD", "rsi_14: 10 of 90 bars", "2024-03-06 15:00:00 UTC",
         "orders 1", "sent 4", "refused kill_switch 2", "live 10 %",
     ):  # fmt: skip
         assert part in text

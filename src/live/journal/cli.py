@@ -11,7 +11,6 @@ import typer
 from rich.console import Console
 
 from lockstep.live.hashes import live_hashes
-from lockstep.live.journal.continuation import continued
 from lockstep.live.journal.journal import Journal
 from lockstep.live.journal.report import print_summary, summary
 from lockstep.live.journal.salvage import salvage
@@ -77,9 +76,17 @@ def new_epoch(
     config: Annotated[Path, typer.Option(help="The engine's configuration.")] = Path("configs/live.yml"),
     mode: Annotated[Mode | None, typer.Option(help="Another mode, from flat; none: the same.")] = None,
 ) -> None:
-    """Go on with changed code or configuration from the recorded accounts, orders and windows."""
+    """Go on with changed code, configuration or models from the recorded accounts, orders and windows."""
+    # The other commands look at a file; they need not load models and engines.
+    from lockstep.live.config import LiveConfig
+    from lockstep.live.epochs import successor
+
     with Journal.open(journal) as opened:
-        hashes = live_hashes(config)
-        epoch = continued(opened, reason=reason, now=time.time_ns(), hashes=hashes, mode=mode)
+        epoch, short = successor(
+            opened, LiveConfig.load(config), reason=reason, now=time.time_ns(), hashes=live_hashes(config),
+            mode=mode,
+        )  # fmt: skip
         number = opened.begin_epoch(epoch)
     typer.echo(f"epoch {number}: {reason}")
+    if short:
+        typer.echo(f"windows are not full: {short}; no trade until they are")

@@ -12,8 +12,8 @@ from lockstep.live.journal.schema import COLUMNS
 from lockstep.live.messages import Epoch, Event, LaneState, Mode
 from lockstep.strategy.matching import POSITION
 
-_SETTLED = ("acknowledged", "rejected", "resolved")
-_MOVES_AN_ACCOUNT = ("fill", "rejected", "resolved")
+_SETTLED = ("acknowledged", "rejected", "resolved", "withdrawn")
+_MOVES_AN_ACCOUNT = ("fill", "rejected", "resolved", "withdrawn")
 
 
 class Position(NamedTuple):

@@ -1,0 +1,135 @@
+"""How an epoch begins: the first of a journal, and the one after a deliberate change."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from lockstep.errors import JournalError, LiveError
+from lockstep.live.bars import first_windows, settled_bars
+from lockstep.live.config import LiveConfig
+from lockstep.live.desk import Model
+from lockstep.live.feeds.warmup import WarmUp, warm_up
+from lockstep.live.journal import Journal
+from lockstep.live.journal.continuation import continued
+from lockstep.live.messages import Epoch, LaneState, Mode
+from lockstep.live.world import require_wanted, version_with, wanted_versions
+from lockstep.market.config import InstrumentBook, load_instruments
+from lockstep.market.history import History, SeriesKey
+from lockstep.models.store import ModelStore, load_bundle
+from lockstep.strategy.matching import POSITION
+
+
+def needs_of(models: Mapping[str, Model], book: InstrumentBook) -> dict[SeriesKey, int]:
+    """Return, per series that any model reads, the longest window in bars."""
+    needs: dict[SeriesKey, int] = {}
+    for model in models.values():
+        for key, bars in model.needs(book.markets).items():
+            needs[key] = max(bars, needs.get(key, 0))
+    return needs
+
+
+def require_same(epoch: Epoch, hashes: Mapping[str, str], mode: Mode) -> None:
+    """Raise JournalError where an epoch was begun with other code, configuration or lock file, or mode."""
+    changed = [name for name in hashes if epoch.hashes.get(name) != hashes[name]]
+    if epoch.mode != mode:
+        changed.append("mode")
+    if changed:
+        raise JournalError(
+            f"epoch {epoch.number} of the journal was begun with another {' and '.join(changed)}; if that is "
+            "meant, begin a new one: scripts/journal.py new-epoch --reason ..."
+        )
+
+
+def first_epoch(
+    config: LiveConfig, store: ModelStore, *, mode: Mode, hashes: Mapping[str, str], now: int
+) -> Epoch:
+    """Return the first epoch, numbered 0 and with empty windows; LiveError where a version is missing."""
+    wanted = require_wanted(store.manifest(), config.versions, store.folder)
+    return Epoch(
+        number=0,
+        mode=mode,
+        reason="first start",
+        started=now,
+        hashes=hashes,
+        bundles={symbol: each.sha256 for symbol, each in wanted.items()},
+        warmup={},
+        states={},
+    )
+
+
+def warmed(
+    epoch: Epoch, models: Mapping[str, Model], needs: Mapping[SeriesKey, int], settled: History,
+    config: LiveConfig,
+) -> tuple[Epoch, str]:  # fmt: skip
+    """Return a first epoch with its windows filled from settled files, and which of them are not full."""
+    windows = first_windows(needs, settled, config, [model.key for model in models.values()])
+    return replace(epoch, warmup=windows.bars), windows.sentence
+
+
+def successor(
+    journal: Journal, config: LiveConfig, *, hashes: Mapping[str, str], reason: str, now: int,
+    mode: Mode | None = None,
+) -> tuple[Epoch, str]:  # fmt: skip
+    """Return the epoch that goes on from the newest one, and which of its windows are not full.
+
+    It trades the instruments of `live.yml`. One that is flat, with no order waiting, begins with the version
+    that is wanted now, whatever series that one reads; one in a position keeps its version, which a running
+    engine hands over. Windows hold the journal's bars; those of a series that it lacks come from the files.
+
+    Raises: what `continued` does; LiveError for an instrument that left live.yml with a position, or that has
+    no version; ModelError for a bundle that is gone.
+    """
+    epoch = continued(journal, reason=reason, now=now, hashes=hashes, mode=mode)
+    config.require_mode(epoch.mode)
+    store = ModelStore(config.store)
+    _require_flat(epoch, config)
+    bundles = _bundles(epoch, config, store)
+    manifest = store.manifest()
+    models = {
+        symbol: Model.of(load_bundle(symbol, version_with(manifest, symbol, sha), store=store))
+        for symbol, sha in bundles.items()
+    }
+    windows = _windows(journal, epoch, models, config)
+    states = {symbol: state for symbol, state in epoch.states.items() if symbol in bundles}
+    return replace(epoch, bundles=bundles, states=states, warmup=windows.bars), windows.sentence
+
+
+def _is_flat(state: LaneState | None) -> bool:
+    return state is None or (state.account[POSITION] == 0.0 and state.waiting is None)
+
+
+def _require_flat(epoch: Epoch, config: LiveConfig) -> None:
+    for symbol in epoch.bundles.keys() - config.versions.keys():
+        if not _is_flat(epoch.states.get(symbol)):
+            raise LiveError(
+                f"{symbol}: has a position or an order waiting and is not in live.yml any more; keep it "
+                "there until it is flat"
+            )
+
+
+def _bundles(epoch: Epoch, config: LiveConfig, store: ModelStore) -> dict[str, str]:
+    """Return the bundle of each instrument of the configuration."""
+    manifest = store.manifest()
+    fresh = {symbol: version for symbol, version in config.versions.items() if symbol not in epoch.bundles}
+    require_wanted(manifest, {**config.pins, **fresh}, store.folder)
+    found = {}
+    for symbol, wanted in wanted_versions(manifest, config.versions).items():
+        free = not wanted.absence and _is_flat(epoch.states.get(symbol))
+        found[symbol] = wanted.sha256 if free else epoch.bundles[symbol]
+    return found
+
+
+def _windows(journal: Journal, epoch: Epoch, models: Mapping[str, Model], config: LiveConfig) -> WarmUp:
+    """Return the bars of every series that is read: as many as before, or as the new models need."""
+    book = load_instruments()
+    needs = needs_of(models, book)
+    counts = {key: max(needed, len(epoch.warmup.get(key, ()))) for key, needed in needs.items()}
+    counts |= {key: max(counts[key], config.memory_bars) for key in needs if key not in epoch.warmup}
+    journaled = {key: journal.bars(key, limit=count) for key, count in counts.items()}
+    lacking = sorted(key for key, needed in needs.items() if len(journaled[key]) < needed)
+    settled = settled_bars(lacking, config.history, book) if lacking else History(bars={}, markets={})
+    until = max(journal.last_stamps().values(), default=0)
+    found = warm_up(counts, settled.bars, journaled, until=until)
+    short = {key: (len(found.bars[key]), needs[key]) for key in needs if len(found.bars[key]) < needs[key]}
+    return WarmUp(bars=found.bars, differences=found.differences, short=short)
