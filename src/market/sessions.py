@@ -11,6 +11,7 @@ from lockstep.errors import ConfigError
 from lockstep.market.bars import Flags, Floats, Stamps
 from lockstep.market.schedule import (
     CLOSE,
+    DATE,
     DAY,
     MINUTE,
     NOMINAL_CLOSE,
@@ -92,9 +93,13 @@ class Session:
         return out
 
     def in_session(self, end: Stamps, timeframe: Timeframe) -> Flags:
-        """Return whether scheduled open < end <= scheduled close, bool (n,); session bars always are."""
+        """Return whether scheduled open < end <= scheduled close, bool (n,).
+
+        Session bars (`timeframe` 1d) are in session where the calendar has a session on their date.
+        """
         if timeframe.is_session:
-            return np.ones(end.size, dtype=np.bool_)
+            dates = self.dates(end, timeframe).astype(np.int64)
+            return np.isin(dates, self._covering(end).table[DATE])
         return np.asarray((self.scheduled_open(end) < end) & (end <= self.scheduled_close(end)))
 
     def scheduled_open(self, end: Stamps) -> Stamps:

@@ -1,0 +1,233 @@
+"""Bars that no session of the calendar has: loaded, counted, never decided on, in research, sweep and live."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.pipeline import Pipeline
+
+from lockstep.features.feature_registry import default_registry
+from lockstep.live.desk import Model
+from lockstep.live.messages import SetRecord
+from lockstep.live.rerun import step_of
+from lockstep.market.aggregator import aggregate
+from lockstep.market.bars import BAR_COLUMNS, Bars
+from lockstep.market.history import History, SeriesKey
+from lockstep.market.sessions import Session
+from lockstep.market.timeframe import DAILY
+from lockstep.models.bundle import Bundle, golden_vectors
+from lockstep.monitoring.parity import Comparison, compare
+from lockstep.strategy.clock import SessionClock
+from lockstep.strategy.decision import IN_SESSION, OUTSIDE_SESSION
+from lockstep.strategy.ibs_decision import IbsConfig
+from research.backtest import run_backtest
+from research.backtest_result import BacktestResult
+from research.steps import steps_of
+from research.sweep import trace
+from support import desks
+from support.markets import HOURLY, NEW_YORK, NYSE, stamps
+
+COMP, SPX = SeriesKey("COMP", DAILY), SeriesKey("SPX", DAILY)
+HOUR, DAY = SeriesKey("SPY", HOURLY), SeriesKey("SPY", DAILY)
+WARM = 400
+HOURLY_WARM = 147
+HOURLY_CONFIG = IbsConfig.model_validate(
+    {
+        "name": "hours",
+        "timeframe": "1h",
+        "direction": "both",
+        "entry": [0.0, 0.4],
+        "exit": [0.6, 1.0],
+        "short_entry": [0.6, 1.0],
+        "short_exit": [0.0, 0.4],
+        "stop": {"percent": 0.5},
+        "auto_close": "16:00",
+        "filters": [{"feature": "ibs@1d", "min": -1.0, "max": 2.0}],
+    }
+)
+
+
+def at_its_low(bars: Bars, row: int, end: int) -> Bars:
+    """Return one bar after `row` that closes at its low: a signal for whoever decides on it."""
+    close = float(bars.close[row])
+    values = dict(zip(BAR_COLUMNS, (close, close * 1.004, close * 0.996, close * 0.9961, 5.0), strict=True))
+    columns = {name: np.array([value]) for name, value in values.items()}
+    return replace(bars, end=np.array([end], dtype=np.int64), **columns)
+
+
+def with_bars_at(bars: Bars, ends: Sequence[int]) -> Bars:
+    rows = np.searchsorted(bars.end, ends) - 1
+    parts = [bars, *(at_its_low(bars, int(row), int(end)) for row, end in zip(rows, ends, strict=True))]
+    order = np.argsort(np.concatenate([part.end for part in parts]))
+    names = ("end", *BAR_COLUMNS)
+    return replace(
+        bars, **{name: np.concatenate([getattr(part, name) for part in parts])[order] for name in names}
+    )
+
+
+def unscheduled_days(session: Session, bars: Bars) -> list[int]:
+    """Return the nominal closes of every fourth day without a session: weekends and holidays."""
+    first, last = session.dates(bars.end[[WARM + 1, -1]], DAILY)
+    closed = np.setdiff1d(np.arange(first, last), session.scheduled_dates(first, last))
+    holidays = closed[np.is_busday(closed)]
+    return session.nominal_close(np.unique(np.concatenate([closed[::4], holidays]))).tolist()
+
+
+def daily() -> History:
+    """COMP beside SPX with weekend and holiday bars, most of them in both."""
+    history = desks.history(WARM + 300)
+    added = unscheduled_days(NYSE, history.bars[COMP])
+    assert len(added) > 30
+    series = {COMP: added, SPX: added[::2]}
+    return replace(
+        history, bars={key: with_bars_at(bars, series[key]) for key, bars in history.bars.items()}
+    )
+
+
+def hourly() -> History:
+    """SPY around Christmas with prints after early closes, on holidays and Saturdays, and its days."""
+    days = np.arange(np.datetime64("2018-10-15"), np.datetime64("2019-01-12"))
+    days = days[np.is_busday(days) | (days.astype(np.int64) % 7 == 2)]
+    ends = stamps([f"{day} {hour}:00" for day in days for hour in range(10, 17)], NEW_YORK)
+    draw = np.random.default_rng(11)
+    close = 250 + np.cumsum(draw.normal(scale=0.4, size=ends.size))
+    open_ = close + draw.normal(scale=0.2, size=ends.size)
+    high, low = np.maximum(open_, close) + 0.1, np.minimum(open_, close) - 0.1
+    columns = dict(zip(BAR_COLUMNS, (open_, high, low, close, np.full(ends.size, 9.0)), strict=True))
+    hours = Bars(symbol="SPY", timeframe=HOURLY, end=ends, **columns)
+    outside = ~NYSE.in_session(ends, HOURLY)
+    assert 3 * 7 < outside.sum() < ends.size / 3
+    return History(
+        bars={HOUR: hours, DAY: aggregate(hours, DAILY, NYSE)}, markets={"SPY": desks.load_markets()["SPY"]}
+    )
+
+
+def hourly_model(history: History) -> Model:
+    """A forest that knows nothing, on hours of SPY."""
+    ids = ("ibs", "rsi_2")
+    draw = np.random.default_rng(3)
+    forest = RandomForestClassifier(n_estimators=8, max_depth=4, random_state=3, n_jobs=1)
+    pipeline = Pipeline([("model", forest)]).fit(draw.normal(size=(200, 2)), draw.integers(0, 2, 200))
+    registry = default_registry()
+    stamps_ = history.bars[HOUR].end[[200, 210]]
+    golden = golden_vectors(history, HOUR, ids, pipeline, stamps_, HOURLY_CONFIG.max_age.limits)
+    strategy: dict[str, Any] = {
+        "family": "IbsConfig",
+        "config": HOURLY_CONFIG.model_dump(mode="json"),
+        "config_hash": HOURLY_CONFIG.config_hash,
+    }
+    return Model.of(
+        Bundle(
+            symbol="SPY", pipeline=pipeline, feature_ids=ids, strategy=strategy, threshold=0.3, training={},
+            fingerprints={each: registry.fingerprint(each) for each in ids}, metrics={}, golden=golden,
+            sha256="hours", version="v1",
+        )
+    )  # fmt: skip
+
+
+def live(folder: Path, model: Model, history: History, warm: int) -> list[SetRecord]:
+    """Trade a history live; every series is warmed by what completed up to the traded one's `warm`-th bar."""
+    until = int(history.bars[model.key].end[warm - 1])
+    known = {
+        key: tuple(row for row in desks.kept(history, key) if row[0] <= until) for key in history.bars
+    }
+    epoch = replace(desks.first_epoch({model.bundle.symbol: model}, history, 0), warmup=known)
+    journal = desks.MemoryJournal()
+    desks.engine(folder, {model.bundle.symbol: model}, journal, history, epoch=epoch).run()
+    return journal.sets
+
+
+def research(model: Model, history: History, warm: int) -> BacktestResult:
+    span = desks.span_after(history, model.key, warm)
+    return run_backtest(model.config, history, model.bundle.symbol, span=span, veto=model.veto)
+
+
+def compared(result: BacktestResult, sets: Sequence[SetRecord], model: Model) -> Comparison:
+    rows = [
+        step_of(lane, row.release.stamp, row.release.bars[model.key]) for row in sets for lane in row.lanes
+    ]
+    return compare(steps_of(result), rows, model.plan.ids)
+
+
+def outside(result: BacktestResult) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    session = desks.load_markets()[result.symbol].session
+    return np.asarray(~session.in_session(result.bars.end, result.bars.timeframe))
+
+
+CASES = {
+    "days": (desks.model, daily, WARM),
+    "hours": (lambda: hourly_model(hourly()), hourly, HOURLY_WARM),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_live_equals_research_and_decides_nothing_outside_the_calendar(case: str, tmp_path: Path) -> None:
+    make, history_of, warm = CASES[case]
+    model, history = make(), history_of()
+    result, sets = research(model, history, warm), live(tmp_path, model, history, warm)
+    found = compared(result, sets, model)
+    assert found.first is None, found.first
+    assert found.bars == len(result.bars)
+    assert found.fills > 20
+    closed = outside(result)
+    assert closed.sum() > 15
+    codes = np.array(result.records.codes)
+    assert (codes[closed] == OUTSIDE_SESSION).all()
+    assert (codes[~closed] != OUTSIDE_SESSION).all()
+    ends = set(result.bars.end[closed].tolist())
+    assert not any(order.stamp in ends for order in result.records.orders), "an order on such a bar"
+    assert any(order.decision in ends for order in result.records.orders) is False
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_such_bars_are_in_the_windows_and_are_reported(case: str, tmp_path: Path) -> None:
+    make, history_of, warm = CASES[case]
+    model, history = make(), history_of()
+    result, sets = research(model, history, warm), live(tmp_path, model, history, warm)
+    reported = [
+        each.end
+        for row in sets
+        for each in row.release.irregularities
+        if each.kind == "outside" and each.key == model.key
+    ]
+    assert reported == result.bars.end[outside(result)].tolist()
+    assert not [
+        each.kind for row in sets for each in row.release.irregularities if each.kind not in ("outside", "gap")
+    ]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_sweep_trades_the_same(case: str) -> None:
+    make, history_of, _ = CASES[case]
+    model, history = make(), history_of()
+    config = model.config
+    assert isinstance(config, IbsConfig)
+    result = run_backtest(config, history, model.bundle.symbol)
+    traced = trace(config, history, model.bundle.symbol)
+    assert traced.equity.tolist() == [mark[-1] for mark in result.records.marks]
+    assert outside(result).sum() > 15
+
+
+def test_mutant_a_daily_bar_of_a_closed_day_that_counts_as_a_session_is_caught(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The fault that was here: a session bar counted whatever its date, and a Saturday's bar was traded."""
+    readings = SessionClock.readings
+
+    def always(self: SessionClock, ends: Any) -> Any:
+        table = readings(self, ends)
+        table[:, IN_SESSION] = 1.0
+        return table
+
+    model, history = desks.model(), daily()
+    wanted = research(model, history, WARM)
+    monkeypatch.setattr(SessionClock, "readings", always)
+    found = compared(wanted, live(tmp_path, model, history, WARM), model)
+    assert found.first is not None
+    assert found.first.stamp in set(wanted.bars.end[outside(wanted)].tolist())
