@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
+
 from lockstep.market.history import SeriesKey
 from lockstep.strategy.lane import LaneState
 from lockstep.strategy.matching import Order
@@ -16,7 +18,7 @@ from lockstep.strategy.records import OrderRecord
 
 __all__ = [
     "Arrival", "Epoch", "Event", "Irregularity", "LaneRecord", "LaneState", "Mode", "OrderIntent", "Refusal",
-    "Release", "ReportedFill", "SendResult", "SetRecord", "Values", "Wanted",
+    "Release", "ReportedFill", "SendResult", "SetRecord", "Values", "Wanted", "iso",
 ]  # fmt: skip
 
 Values = tuple[float, ...]
@@ -36,9 +38,10 @@ class Arrival(NamedTuple):
 class Irregularity(NamedTuple):
     """A bar that was recorded and not traded on, or one that never came.
 
-    kind   `bad` (breaks a rule of bars), `duplicate` (same values again), `corrected` (other values for a
-           stamp that was released), `late` (its set was released without it), `out_of_order`, `missing`
-           (not there when the grace ended), `gap` (the session calendar expected bars before this one)
+    kind   `bad` (breaks a rule of bars), `implausible` (quarantined: outside of the band), `duplicate` (same
+           values again), `corrected` (other values for a stamp that was released), `late` (its set was
+           released without it), `out_of_order`, `missing` (not there when the grace ended), `gap` (the session
+           calendar expected bars before this one), `outside` (delivered; no session of the calendar has it)
     end    of the bar; 0 where its stamp could not be read
     """
 
@@ -54,7 +57,8 @@ class Release:
     """A whole bar set as the synchroniser let it through.
 
     bars   what completed at `stamp`; late   bars of context series with earlier stamps that came after
-           their set: they enter the windows before this set, so that a hole is not for ever
+           their set, and quarantined bars of any series that the operator accepted after it: they enter
+           the windows before this set, so that a hole is not for ever
     """
 
     stamp: int
@@ -140,7 +144,7 @@ class Event:
     kind   of orders: `send`, `acknowledged`, `rejected`, `unknown`, `resolved`, `fill`, `refusal`,
            `suppressed`, `withdrawn` (taken back before it left, since its model was superseded);
            of models: `swap`, `swap_pending`, `swap_withdrawn`, `must_leave`; of the desk: `start`, `stop`,
-           `rollout`, `irregularity`, `bad_command`
+           `rollout`, `irregularity`, `quarantine` (decided by the operator), `bad_command`
     """
 
     kind: str
@@ -192,3 +196,9 @@ class Epoch:
     bundles: Mapping[str, str]
     warmup: Mapping[SeriesKey, tuple[tuple[int, Values], ...]]
     states: Mapping[str, LaneState]
+
+
+def iso(moment: int) -> str:
+    """Return UTC nanoseconds as ISO 8601, with fractions of a second only where there are some."""
+    exact = np.datetime64(moment, "ns")
+    return f"{exact if moment % 1_000_000_000 else exact.astype('datetime64[s]')}Z"

@@ -9,12 +9,16 @@ from typing import Any
 from lockstep.errors import ConfigError
 from lockstep.live.bar_rules import AHEAD_NS, broken_rule
 from lockstep.live.messages import Arrival, Irregularity, Release, Values
+from lockstep.live.plausible import AGREE, Bands, Reference
+from lockstep.live.quarantine import ACCEPT, REJECT, Quarantine, QuarantinedBar
 from lockstep.live.timetable import Timetable
 from lockstep.market.history import SeriesKey
 
 SECOND = 1_000_000_000
 REMEMBERED = 1_000
 END_OF_TIME = 2**63 - 1
+OUTSIDE = "no session of the calendar has it: it enters the windows and triggers no decision"
+_CLOSE = 3
 
 Known = Mapping[SeriesKey, Sequence[tuple[int, Values]]]
 
@@ -25,7 +29,8 @@ class Synchroniser:
     A set is released when all bars that the calendar schedules at its stamp are there and no earlier one is
     outstanding; else when `grace_ns` have run since the first bar of its stamp, or of a later one, came.
     Then the absent scheduled bars are `missing`. A bar outside the schedule holds nobody up; alone it waits
-    for the grace.
+    for the grace. A bar outside of the band is quarantined: the set goes as if it had not come, unless a
+    plausible one of its stamp comes in time, or the operator accepts it.
 
     What is released depends on the arrivals and on `now` alone. All stamps come from one clock that does not
     go back; in a replay that clock is `Arrival.received` of the newest arrival, and bars received at one
@@ -37,6 +42,7 @@ class Synchroniser:
     known       bars that the windows hold already, by series, oldest first: nothing before the newest of
                 all is released, and a repeated bar among them is told from a corrected one
     ahead_ns    how far a bar may end after it was received, nanoseconds, >= 0; see AHEAD_NS
+    bands       what is plausible; None accepts everything
     """
 
     def __init__(
@@ -47,6 +53,7 @@ class Synchroniser:
         traded: frozenset[SeriesKey],
         known: Known | None = None,
         ahead_ns: int = AHEAD_NS,
+        bands: Bands | None = None,
     ) -> None:
         if grace_ns < 0 or ahead_ns < 0:
             raise ConfigError(f"grace {grace_ns} ns, ahead {ahead_ns} ns: must not be negative")
@@ -71,6 +78,12 @@ class Synchroniser:
         self._newest = {key: max(bars) for key, bars in held.items()}
         self._accounted = dict(self._newest)
         self._released: int | None = max(self._newest.values(), default=None)
+        self._bands = bands or Bands()
+        for key, bars in held.items():
+            for end, values in bars.items():
+                self._bands.take(key, end, values)
+        self._quarantine = Quarantine()
+        self._accepted: set[tuple[SeriesKey, int]] = set()
 
     def offer(self, item: Arrival | Irregularity) -> None:
         """Take a bar, or what a feed has to report; every bar ends in one release or in one irregularity."""
@@ -82,16 +95,37 @@ class Synchroniser:
             self._close_sets()
         arrival = item._replace(values=tuple(value + 0.0 for value in item.values))
         kind, detail = self._refusal(arrival)
+        if kind in ("", "late"):
+            self._quarantine.settle(arrival.key, arrival.end)
         if not kind:
-            self._waiting.setdefault(arrival.end, {})[arrival.key] = arrival.values
-            self._first_seen.setdefault(arrival.end, self._now)
+            self._wait(arrival)
             return
         self._note(Irregularity(kind, arrival.key, arrival.end, arrival.values, detail))
         if kind == "late":
             self._late[arrival.key, arrival.end] = arrival
         else:
-            self._refused[arrival.key, arrival.end] = None
-            _forget(self._refused)
+            self._refuse(arrival.key, arrival.end)
+
+    def restore(self, quarantine: Quarantine) -> None:
+        """Take over what was quarantined before a restart, and deliver what the operator had accepted."""
+        for bar in quarantine:
+            self._quarantine.add(bar)
+        for bar in quarantine:
+            if bar.state == ACCEPT:
+                self._deliver(bar)
+
+    def decide(self, key: SeriesKey, end: int, decision: str) -> None:
+        """Take the operator's decision about a bar that waits in the quarantine.
+
+        An accepted one, and those after it that follow from it, join their set, or, where that is gone, the
+        windows with the next release: traded series too.
+        """
+        bar = self._quarantine.get(key, end)
+        if bar is None:
+            return  # a plausible one has taken its place
+        self._quarantine.decide(key, end, decision)
+        if decision == ACCEPT:
+            self._deliver(bar)
 
     def due(self, now: int) -> int | None:
         """Return when `release` has to be called next, at the latest: `now` where a set is ready."""
@@ -117,18 +151,40 @@ class Synchroniser:
         `refused` that it was reported and will not go. None also for a bar that was not offered.
         """
         key, end = arrival.key, arrival.end
-        if self._held(arrival) is not None or any(_carries(release, arrival) for release in self._ready):
+        if self._held(key, end) is not None or any(_carries(release, arrival) for release in self._ready):
             return None
         known = self._memory.get(key, {}).get(end)
         if known is None:
             return "refused" if (key, end) in self._refused else None
         return "released" if known == arrival.values else "corrected"
 
-    def _held(self, arrival: Arrival) -> Values | None:
+    def _held(self, key: SeriesKey, end: int) -> Values | None:
         """Return the values of the bar of this series and stamp that waits for a release, or None."""
-        key, end = arrival.key, arrival.end
         late = self._late.get((key, end))
         return late.values if late is not None else self._waiting.get(end, {}).get(key)
+
+    def _wait(self, arrival: Arrival) -> None:
+        self._waiting.setdefault(arrival.end, {})[arrival.key] = arrival.values
+        self._first_seen.setdefault(arrival.end, self._now)
+
+    def _refuse(self, key: SeriesKey, end: int) -> None:
+        self._refused[key, end] = None
+        _forget(self._refused)
+
+    def _deliver(self, bar: QuarantinedBar) -> None:
+        """Let an accepted bar go, and those after it, as long as each is plausible after the one before."""
+        since: Reference | None = None
+        for each in self._quarantine.of(bar.key):
+            follows = since and not self._bands.fault(each.key, each.end, each.values, after=since)
+            if each.state == REJECT or (each.end != bar.end and not (each.end > bar.end and follows)):
+                continue
+            since = (each.end, each.values[_CLOSE])
+            self._accepted.add((each.key, each.end))
+            arrival = Arrival(each.key, each.end, each.values, self._now, "operator")
+            if self._released is None or each.end > self._released:
+                self._wait(arrival)
+            else:
+                self._late[each.key, each.end] = arrival
 
     def _refusal(self, arrival: Arrival) -> tuple[str, str]:
         """Return (kind, detail) of what is irregular about a bar, or ("", "")."""
@@ -136,15 +192,57 @@ class Synchroniser:
         rule = self._rule_broken(arrival)
         if rule:
             return "bad", f"{arrival.origin}: {rule}"
-        known = self._held(arrival) or self._memory[key].get(end)
+        known = self._held(key, end) or self._memory[key].get(end)
         if known is not None:
             same = known == arrival.values
             return ("duplicate", "the same values again") if same else ("corrected", f"known are {known}")
+        quarantined = self._quarantine.get(key, end)
+        if quarantined is not None and quarantined.values == arrival.values:
+            return "duplicate", "the same values again, which are quarantined"
+        too_late = self._lateness(key, end)
+        # Another version of a quarantined bar stays there if it is no better: the operator may accept it.
+        judged = too_late != "out_of_order" or quarantined is not None
+        if judged and (fault := self._fault(key, end, arrival.values, self._reference(key, end))):
+            return "implausible", f"{fault}{self._agreement(key, end, arrival.values)}"
+        comes = {"late": "comes with the next one", "out_of_order": "not delivered"}
+        return too_late, f"sets up to {self._released} were released; {comes[too_late]}" if too_late else ""
+
+    def _lateness(self, key: SeriesKey, end: int) -> str:
+        """Return `late` or `out_of_order` where the set of a bar is gone, else ""."""
         if self._released is None or end > self._released:
-            return "", ""
-        if key in self._traded or end <= self._newest.get(key, -END_OF_TIME):
-            return "out_of_order", f"sets up to {self._released} were released; not delivered"
-        return "late", f"sets up to {self._released} were released; comes with the next one"
+            return ""
+        never = key in self._traded or end <= self._newest.get(key, -END_OF_TIME)
+        return "out_of_order" if never else "late"
+
+    def _fault(self, key: SeriesKey, end: int, values: Values, after: Reference | None) -> str:
+        """Return why a bar is outside of the band around `after`, or "".
+
+        While bars come and are quarantined there is no gap in which the market could have moved unseen: the
+        band is that of the first of them.
+        """
+        first = self._quarantine.first(key)
+        return self._bands.fault(key, end if first is None else min(first, end), values, after=after)
+
+    def _reference(self, key: SeriesKey, end: int) -> Reference | None:
+        """Return (end, close) of the newest bar before `end` that was released or waits for it."""
+        if self._bands.settings is None:
+            return None
+        there = [(stamp, bars[key]) for stamp, bars in self._waiting.items() if key in bars and stamp < end]
+        there += [(late.end, late.values) for late in self._late.values() if late.key == key and late.end < end]
+        if not there:
+            return self._bands.reference(key)
+        stamp, values = max(there)
+        return stamp, values[_CLOSE]
+
+    def _agreement(self, key: SeriesKey, end: int, values: Values) -> str:
+        """Return a clause for the operator where quarantined bars in a row agree with each other."""
+        run, agree = 1, self._bands.agree
+        others = [each for each in self._quarantine.of(key) if each.end < end and each.state != REJECT]
+        for before in reversed(others):
+            if run == agree or self._bands.fault(key, end, values, after=(before.end, before.values[_CLOSE])):
+                break
+            run, end, values = run + 1, before.end, before.values
+        return f"; {run} bars in a row {AGREE}" if run >= agree else ""
 
     def _rule_broken(self, arrival: Arrival) -> str:
         if arrival.key not in self._timetable.keys:
@@ -171,22 +269,40 @@ class Synchroniser:
         return not self._timetable.any_between(self._released, stamp)
 
     def _close(self, stamp: int) -> Release:
-        bars = dict(sorted(self._waiting.pop(stamp).items()))
+        waiting = sorted(self._waiting.pop(stamp).items())
         del self._first_seen[stamp]
-        late = tuple(sorted(self._late.values(), key=lambda each: (each.end, each.key)))
+        candidates = sorted(self._late.values(), key=lambda each: (each.end, each.key))
         self._late.clear()
+        late = tuple(each for each in candidates if self._passes(each.key, each.end, each.values))
+        bars = {key: values for key, values in waiting if self._passes(key, stamp, values)}
+        scheduled = self._timetable.scheduled(stamp)
+        missing = sorted(scheduled - bars.keys())
         for arrival in late:
             self._account(arrival.key, arrival.end)
-            self._remember(arrival.key, arrival.end, arrival.values)
-        missing = sorted(self._timetable.scheduled(stamp) - bars.keys())
         for key in sorted([*bars, *missing]):
             self._account(key, stamp)
         for key in missing:
             self._note(Irregularity("missing", key, stamp, None, "not there when the set was released"))
-        for key, values in bars.items():
-            self._remember(key, stamp, values)
+        for key in sorted(bars.keys() - scheduled):
+            self._note(Irregularity("outside", key, stamp, bars[key], OUTSIDE))
         self._released = stamp
         return Release(stamp=stamp, bars=bars, late=late, irregularities=self.take_reports())
+
+    def _passes(self, key: SeriesKey, end: int, values: Values) -> bool:
+        """Return whether a bar may be released, and remember it.
+
+        It was judged when it came; a bar before it that came later may have changed what it follows.
+        """
+        accepted = (key, end) in self._accepted
+        self._accepted.discard((key, end))
+        if not accepted and (fault := self._fault(key, end, values, None)):
+            self._note(Irregularity("implausible", key, end, values, fault))
+            self._refuse(key, end)
+            return False
+        self._bands.take(key, end, values)
+        self._quarantine.delivered(key, end)
+        self._remember(key, end, values)
+        return True
 
     def _account(self, key: SeriesKey, stamp: int) -> None:
         """Report scheduled bars of `key` before `stamp` that neither came nor were reported missing."""
@@ -203,6 +319,7 @@ class Synchroniser:
 
     def _note(self, irregularity: Irregularity) -> None:
         self.counts[irregularity.kind] += 1
+        self._quarantine.note(irregularity)
         self._reports.append(irregularity)
 
 

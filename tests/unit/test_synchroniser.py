@@ -252,7 +252,7 @@ def test_a_bar_of_an_unscheduled_day_is_released_after_the_grace() -> None:
     synchroniser.offer(arrival(COMP, sunday))
     assert drained(synchroniser, sunday) == []
     (release,) = drained(synchroniser, sunday + GRACE)
-    assert release.irregularities == ()
+    assert [(each.kind, each.key) for each in release.irregularities] == [("outside", COMP)]
 
 
 def test_memory_of_released_bars_is_bounded() -> None:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from rich.console import Console
 from rich.table import Table
 
 from lockstep.live.journal.plain import value_of
 from lockstep.live.journal.reader import JournalReader
 from lockstep.live.messages import Epoch
+from lockstep.live.messages import iso as iso
 
 SCHEMA = 1
-_SECOND = 1_000_000_000
 
 _COUNTED = ("epochs", "sets", "bars", "irregularities", "decisions", "orders", "events")
 _NEWEST = {
@@ -59,12 +58,6 @@ def print_summary(console: Console, told: dict[str, Any]) -> None:
     for name, rows in told["newest"].items():
         if rows:
             console.print(_table(name, rows))
-
-
-def iso(moment: int) -> str:
-    """Return UTC nanoseconds as ISO 8601, with fractions of a second only where there are some."""
-    exact = np.datetime64(moment, "ns")
-    return f"{exact if moment % _SECOND else exact.astype('datetime64[s]')}Z"
 
 
 def _epoch(epoch: Epoch) -> dict[str, Any]:
