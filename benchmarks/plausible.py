@@ -131,7 +131,9 @@ def measured(bars: Bars, decimals: int, count: int) -> dict[str, object]:
     random = np.random.default_rng(SEED)
     settings = Plausibility()
     bands = Bands(settings)
-    chosen = set(random.choice(np.arange(settings.bars, len(rows)), min(count, len(rows) // 2), False).tolist())
+    chosen = set(
+        random.choice(np.arange(settings.bars, len(rows)), min(count, len(rows) // 2), False).tolist()
+    )
     false: list[str] = []
     tried: Counter[str] = Counter()
     caught: Counter[str] = Counter()

@@ -64,7 +64,8 @@ class WindowFeatures:
         if key not in self._pairs:
             return ()
         end, values = self._latest.get(self._pairs[key], (_NEVER, _NO_PAIR))
-        return values if stamp - end <= self._max_age.nanoseconds(key.timeframe) else _NO_PAIR
+        # A bar that comes late must not see what its pair did after it.
+        return values if 0 <= stamp - end <= self._max_age.nanoseconds(key.timeframe) else _NO_PAIR
 
     def _freeze(self, stamp: int) -> None:
         """Join the terms as of `stamp` into a vector that nothing changes afterwards."""

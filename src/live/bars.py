@@ -42,7 +42,7 @@ def settled_bars(keys: Sequence[SeriesKey], history: HistorySettings, book: Inst
 
 def first_windows(needs: Keys, settled: History, config: LiveConfig, traded: Sequence[SeriesKey]) -> WarmUp:
     """Return what fills the windows of a first epoch: for a replay, the bars before its first session."""
-    kept = {key: max(needed, config.memory_bars) for key, needed in needs.items()}
+    kept = {key: max(needed, config.kept_bars) for key, needed in needs.items()}
     until = _until(settled, config.replay, traded) if config.replay else _newest(settled)
     found = warm_up(kept, settled.bars, {}, until=until)
     short = {

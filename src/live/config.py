@@ -13,6 +13,7 @@ from lockstep.live.brokers.traderspost import TradersPostConfig
 from lockstep.live.handover import Policy
 from lockstep.live.limits import Limits
 from lockstep.live.messages import Mode
+from lockstep.live.plausible import Plausibility
 from lockstep.live.rollout import Rollout
 from lockstep.live.switches import Switches
 from lockstep.market.validation import read_yaml, validated
@@ -84,12 +85,16 @@ Feed = Annotated[ReplayFeedSettings | TailFeedSettings | HttpFeedSettings, Field
 
 
 class AlertSettings(_Part):
-    """Where alerts go: the log, and Discord, whose webhook stands in a file or an environment variable."""
+    """Where alerts go: the log, and Discord, whose webhook stands in a file or an environment variable.
+
+    bars_every   seconds within which irregular bars of one kind and series make one alert
+    """
 
     discord_url_file: Path | None = None
     discord_url_variable: str = "DISCORD_WEBHOOK_URL"
     discord: bool = False
     rate: AlertRate = AlertRate()
+    bars_every: Seconds = 300.0
 
 
 class LiveConfig(_Part):
@@ -102,6 +107,7 @@ class LiveConfig(_Part):
     mailbox       folder of the operator's commands; statement   CSV of fills that the broker writes
     fills_by_hand   the operator reports fills with scripts/orders.py; mode live needs this or a statement
     grace         how long a bar set waits for its last bar
+    plausible     the band outside of which a live bar is quarantined; see `plausible.py`
     memory_bars   bars per series that are kept to warm up a version that takes over
     expire        an order that could not leave for so long is not sent any more
     health_port   of `/health` and `/metrics` on the loopback address; None for none
@@ -118,6 +124,7 @@ class LiveConfig(_Part):
     history: HistorySettings = HistorySettings()
     feeds: Annotated[tuple[Feed, ...], Field(min_length=1)]
     grace: Seconds = 5.0
+    plausible: Plausibility = Plausibility()
     memory_bars: Annotated[int, Field(ge=1)] = 1_000
     expire: Seconds = 3_600.0
     limits: Limits
@@ -136,6 +143,16 @@ class LiveConfig(_Part):
         if sum(feed.kind == "replay" for feed in self.feeds) and len(self.feeds) > 1:
             raise ValueError("feeds: a replay is the only feed, since its time is that of its bars")
         return self
+
+    @property
+    def bands(self) -> Plausibility | None:
+        """The band, None where it is off: a replay is of files, which research reads as they are."""
+        return self.plausible if self.plausible.enabled and self.replay is None else None
+
+    @property
+    def kept_bars(self) -> int:
+        """How many bars per series are kept at least; the band must be the same after a restart."""
+        return max(self.memory_bars, self.plausible.bars + 1)
 
     @property
     def replay(self) -> ReplayFeedSettings | None:

@@ -6,10 +6,10 @@ Cerebro runs and pulls bars; everything else happens between two bar sets, in `_
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from lockstep.errors import LiveError
+from lockstep.errors import LiveError, LockstepError
 from lockstep.live.brokers.protocol import OutboundBroker
 from lockstep.live.desk import Memory, Model, Seat, push, warm
 from lockstep.live.gate import DeskGate
@@ -31,6 +31,7 @@ from lockstep.live.operator import FillCommand, reported_fill
 from lockstep.live.orders import Standing
 from lockstep.live.outbox import Outbox
 from lockstep.live.ports import Journal, Observer, Outside, Source
+from lockstep.live.quarantine import Quarantine, decision_of
 from lockstep.live.rerun import require_same
 from lockstep.live.rollout import scaled
 from lockstep.live.stage import Stage
@@ -97,6 +98,7 @@ class Engine:
         self._intents: list[OrderIntent] = []
         self._stopping = ""
         self._reported: list[Event] = []
+        self.quarantine = Quarantine()
         self.fraction = setup.fraction
         self.live = False
         self.sets = 0
@@ -221,6 +223,7 @@ class Engine:
 
     def _begin(self, release: Release, recorded: tuple[Event, ...] | None) -> Release:
         self._memory.take(release)
+        self.quarantine.released(release)
         for seat in self.seats.values():
             push(seat.windows, release)
         self._gate.begin(release, recorded)
@@ -267,7 +270,7 @@ class Engine:
     def _go_live(self) -> None:
         """The journal is reproduced: open the gateway, and doubt what was being sent when it ended."""
         self.live = True
-        self._setup.source.resume(self._memory.bars)
+        self._setup.source.resume(self._memory.bars, self.quarantine)
         self._record_event(Event(kind="start", content={"replayed": self.replayed}))
         if self._outbox is not None:
             self._outbox.open(self._setup.source.wake)
@@ -299,8 +302,7 @@ class Engine:
         setup = self._setup
         setup.observer.beat(now=self._now())
         self._take_results()
-        for each in setup.source.reports():
-            self._record_event(_irregular(each))
+        self._record_events([_irregular(each) for each in setup.source.reports()])
         setup.source.settle()
         commands = setup.outside.commands()
         for command in commands:
@@ -310,19 +312,21 @@ class Engine:
         self._consider_halt()
 
     def _credible(self, command: Event) -> Event:
-        """Return a command as it is; a fill that cannot have happened becomes a bad command."""
-        if command.kind != "fill":
-            return command
+        """Return a command as it is; one about what is not there becomes a bad command."""
         try:
-            if self._setup.epoch.mode != "live":
-                raise LiveError(f"mode {self._setup.epoch.mode} simulates its fills")
-            self._require_open(command)
-        except LiveError as error:
+            if command.kind == "fill":
+                self._require_open(command)
+                self._reported.append(command)
+            elif command.kind == "quarantine":
+                self.quarantine.require_waiting(*decision_of(command)[:3])
+        except LockstepError as error:
             content = {**command.content, "error": str(error)}
             return Event(kind="bad_command", symbol=command.symbol, content=content)
         return command
 
     def _require_open(self, command: Event) -> None:
+        if self._setup.epoch.mode != "live":
+            raise LiveError(f"mode {self._setup.epoch.mode} simulates its fills")
         if command.symbol not in self.seats:
             raise LiveError(f"{command.symbol}: is not traded here")
         told = {name: value for name, value in command.content.items() if name != "command"}
@@ -350,9 +354,17 @@ class Engine:
     # Events: journaled first, then carried out; a replay carries them out again
 
     def _record_event(self, event: Event) -> Event:
-        stamped = replace(event, time=self._now())
-        self._commit(stamped)
-        self._setup.observer.happened(stamped, replayed=False)
+        return self._record_events([event])[0]
+
+    def _record_events(self, events: Sequence[Event]) -> list[Event]:
+        """Journal events, all of them in one transaction."""
+        now = self._now()
+        stamped = [replace(event, time=now) for event in events]
+        if stamped:
+            self._setup.journal.append(*stamped)
+        for event in stamped:
+            self.quarantine.happened(event)
+            self._setup.observer.happened(event, replayed=False)
         return stamped
 
     def _commit(self, event: Event) -> None:
@@ -360,6 +372,7 @@ class Engine:
 
     def _again(self, event: Event) -> None:
         """Carry out an event of the journal in a replay."""
+        self.quarantine.happened(event)
         if self._outbox is not None and event.kind in _OF_ORDERS:
             intent = self._outbox.intent(event.content.get("order_id", ""))
             self._outbox.replay(event)
@@ -379,6 +392,9 @@ class Engine:
             self._report(event)
         elif event.kind == "withdrawn":
             self._withdraw_unsent(event)
+        elif event.kind == "quarantine" and self.live:
+            key, end, _, decision = decision_of(event)
+            self._setup.source.decide(key, end, decision)
         elif event.kind == "rollout":
             self.fraction = float(event.content["fraction"])
         elif event.kind == "resolved" and self._outbox is not None:

@@ -40,6 +40,7 @@ class StatusCollector(Collector):
         yield _gauge("kill_switch", "1 while on", float(status.kill_switch is not None))
         yield _gauge("halt", "1 while on", float(status.halt is not None))
         yield _gauge("unknown_orders", "Orders to be resolved", float(len(status.unknown_orders)))
+        yield _gauge("quarantined_bars", "Bars to be decided about", float(len(status.quarantined)))
         yield _gauge("cold_windows", "Windows that are not full", float(len(status.cold_windows)))
         yield _gauges("position_contracts", "Signed contracts", "symbol", status.positions)
         yield _gauges("profit_today_usd", "Since the last session close", "symbol", status.profit_today)

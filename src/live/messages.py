@@ -40,7 +40,7 @@ class Irregularity(NamedTuple):
 
     kind   `bad` (breaks a rule of bars), `implausible` (quarantined: outside of the band), `duplicate` (same
            values again), `corrected` (other values for a stamp that was released), `late` (its set was
-           released without it), `out_of_order`, `missing` (not there when the grace ended), `gap` (the session
+           released without it), `out_of_order`, `missing` (not there when the grace ended), `gap` (the
            calendar expected bars before this one), `outside` (delivered; no session of the calendar has it)
     end    of the bar; 0 where its stamp could not be read
     """

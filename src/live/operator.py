@@ -59,12 +59,33 @@ class RolloutCommand(BaseModel):
     reason: str = Field(min_length=1)
 
 
-Command = FillCommand | ResolveCommand | RolloutCommand
+class BarCommand(BaseModel):
+    """What to do with a quarantined bar: the market was there (`accept`), or it was not (`reject`).
+
+    key      series, like ES:1h; end   of the bar, UTC ns
+    values   (open, high, low, close, volume) that the operator saw: another bar may take its place
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["quarantine"] = "quarantine"
+    symbol: str
+    key: str
+    end: int
+    values: tuple[float, ...]
+    decision: Literal["accept", "reject"]
+    reason: str = Field(min_length=1)
+
+
+Command = FillCommand | ResolveCommand | RolloutCommand | BarCommand
 _KINDS: Mapping[str, type[Command]] = {
     "fill": FillCommand,
     "resolved": ResolveCommand,
     "rollout": RolloutCommand,
+    "quarantine": BarCommand,
 }
+COMMANDS = tuple(_KINDS)
+"""The kinds of commands, and of the events that they become."""
 
 
 class Mailbox:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -14,9 +14,12 @@ from lockstep.live.config import LiveConfig
 from lockstep.live.journal import Journal
 from lockstep.live.journal.continuation import Position, positions_of
 from lockstep.live.journal.lock import held
-from lockstep.live.messages import Epoch, Event
-from lockstep.live.operator import Command, FillCommand, Mailbox, waiting
+from lockstep.live.journal.plain import value_of
+from lockstep.live.journal.rows import series_key
+from lockstep.live.messages import Epoch, Event, Irregularity
+from lockstep.live.operator import BarCommand, Command, FillCommand, Mailbox, waiting
 from lockstep.live.orders import OrderStep, Standing, last_steps
+from lockstep.live.quarantine import Quarantine
 
 ConfigPath = Annotated[
     Path, typer.Option("--config", envvar="LOCKSTEP_CONFIG", help="The engine's configuration.")
@@ -30,6 +33,7 @@ class OperatorDesk:
 
     events      of the newest epoch, oldest first; rollout   `rollout` events of all epochs
     positions   by symbol, where each stands at its newest decision
+    quarantine  implausible bars, as far as the journal goes
     posted      commands that the engine has not taken yet, with their names
     running     whether a process writes the journal
     """
@@ -39,6 +43,7 @@ class OperatorDesk:
     events: tuple[Event, ...]
     rollout: tuple[Event, ...]
     positions: Mapping[str, Position]
+    quarantine: Quarantine
     posted: tuple[tuple[str, Command], ...]
     running: bool
 
@@ -53,12 +58,15 @@ class OperatorDesk:
             first = journal.first_entry(epochs[-1].number)
             positions = positions_of(journal, epochs[-1], first)
             events = tuple(journal.events())
+            present = tuple(event for event in events if event.sequence >= first)
+            quarantine = _quarantine(journal, first, present)
         return cls(
             config=config,
             epochs=epochs,
-            events=tuple(event for event in events if event.sequence >= first),
+            events=present,
             rollout=tuple(event for event in events if event.kind == "rollout"),
             positions=positions,
+            quarantine=quarantine,
             posted=tuple(waiting(config.mailbox)),
             running=held(config.journal),
         )
@@ -92,6 +100,10 @@ class OperatorDesk:
         commands = (command for _, command in self.posted)
         return [each for each in commands if isinstance(each, FillCommand) and each.symbol == symbol]
 
+    def posted_decisions(self) -> list[BarCommand]:
+        """Return the decisions about quarantined bars that the engine has not taken yet."""
+        return [command for _, command in self.posted if isinstance(command, BarCommand)]
+
     def post(self, command: Command, name: str) -> None:
         """Leave a command for the engine."""
         Mailbox(self.config.mailbox).post(command, name=name)
@@ -102,3 +114,25 @@ class OperatorDesk:
         if self.running:
             return "an engine is running and takes it within seconds, at the latest after the present bar"
         return "NO ENGINE IS RUNNING: it waits in the mailbox for the next start"
+
+
+def _quarantine(journal: Journal, first: int, events: Iterable[Event]) -> Quarantine:
+    """Return the quarantine of the epoch that begins with entry `first`."""
+    rows = journal.select(
+        "SELECT sequence, kind, symbol, timeframe, end, bar, detail FROM irregularities"
+        " WHERE sequence >= ? AND kind IN ('implausible', 'out_of_order')",
+        first,
+    )
+    told: list[tuple[int, Irregularity | Event]] = [(event.sequence, event) for event in events]
+    for sequence, kind, symbol, timeframe, end, bar, detail in rows:
+        values = None if bar is None else tuple(value_of(bar))
+        told.append((sequence, Irregularity(kind, series_key(symbol, timeframe), end, values, detail)))
+    found = Quarantine()
+    for _, each in sorted(told, key=lambda entry: entry[0]):
+        if isinstance(each, Event):
+            found.happened(each)
+        else:
+            found.note(each)
+    for key, end in journal.last_stamps().items():
+        found.delivered(key, end)
+    return found

@@ -34,7 +34,7 @@ class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Band(NamedTuple):
+class PlausibleBand(NamedTuple):
     """The band of one series; see `Plausibility`."""
 
     percent: float
@@ -71,9 +71,9 @@ class Plausibility(_Part):
     agree: Annotated[int, Field(ge=2)] = 3
     by_symbol: Mapping[str, BandChange] = {}
 
-    def band(self, key: SeriesKey) -> Band:
+    def band(self, key: SeriesKey) -> PlausibleBand:
         """Return the band of a series."""
-        band = Band(self.percent, self.atr, self.volume)
+        band = PlausibleBand(self.percent, self.atr, self.volume)
         for name in (key.symbol, str(key)):
             if name in self.by_symbol:
                 band = band._replace(**self.by_symbol[name].model_dump(exclude_none=True))
@@ -108,7 +108,7 @@ class Bands:
 
     settings: Plausibility | None = None
     _past: dict[SeriesKey, _Past] = field(default_factory=dict)
-    _bands: dict[SeriesKey, Band] = field(default_factory=dict)
+    _bands: dict[SeriesKey, PlausibleBand] = field(default_factory=dict)
 
     @property
     def agree(self) -> int:
@@ -160,7 +160,7 @@ class Bands:
         timeframe: Timeframe,
         end: int,
         values: Values,
-        band: Band,
+        band: PlausibleBand,
     ) -> str:
         since, close = reference
         by_percent = band.percent / 100.0 * max(abs(close), *(past.closes if past else ()))
@@ -197,7 +197,7 @@ def _farthest(values: Values, reference: float) -> tuple[str, float]:
     return max(prices.items(), key=lambda each: abs(each[1] - reference))
 
 
-def _against_its_open(values: Values, band: Band) -> str:
+def _against_its_open(values: Values, band: PlausibleBand) -> str:
     """Hold the first bar of a series against its own open."""
     open_ = values[0]
     width = band.percent / 100.0 * abs(open_)
@@ -205,15 +205,14 @@ def _against_its_open(values: Values, band: Band) -> str:
     if abs(value - open_) <= width:
         return ""
     return (
-        f"{name} {value:.10g} is {abs(value - open_):.6g} from the open {open_:.10g}; the first bar of a series "
-        f"may span {band.percent:g} %, {width:.6g}"
+        f"{name} {value:.10g} is {abs(value - open_):.6g} from the open {open_:.10g}; the first bar of a "
+        f"series may span {band.percent:g} %, {width:.6g}"
     )
 
 
-def _too_much(volume: float, past: _Past | None, band: Band) -> str:
+def _too_much(volume: float, past: _Past | None, band: PlausibleBand) -> str:
     largest = max(1.0, *past.volumes) if past else 1.0
     most = band.volume * largest
     if volume <= most:
         return ""
     return f"volume {volume:.10g} is more than {most:.6g}, {band.volume:g} times the largest before"
-

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from lockstep.live.desk import Model
 from lockstep.live.messages import Event, Irregularity, Release, SetRecord, Values, Wanted
+from lockstep.live.quarantine import Quarantine
 from lockstep.market.history import SeriesKey
 
 
@@ -42,8 +43,14 @@ class Source(Protocol):
     def wake(self) -> None:
         """Make `next` return; may be called from any thread and from a signal handler."""
 
-    def resume(self, known: Mapping[SeriesKey, Sequence[tuple[int, Values]]]) -> None:
-        """Begin to deliver what comes after the bars that the windows hold, oldest first by series."""
+    def resume(self, known: Mapping[SeriesKey, Sequence[tuple[int, Values]]], quarantine: Quarantine) -> None:
+        """Begin to deliver what comes after the bars that the windows hold, oldest first by series.
+
+        quarantine   implausible bars that the journal tells of, with what was decided about them
+        """
+
+    def decide(self, key: SeriesKey, end: int, decision: str) -> None:
+        """Carry out what the operator decided about a quarantined bar: `accept` or `reject`."""
 
 
 class Outside(Protocol):

@@ -6,8 +6,9 @@ engine, the synchroniser and the operator's commands each have one, and after a 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any, Literal, NamedTuple
+import functools
+from collections.abc import Iterator
+from typing import NamedTuple
 
 from lockstep.errors import LiveError
 from lockstep.live.messages import Event, Irregularity, Release, Values, iso
@@ -16,7 +17,6 @@ from lockstep.market.timeframe import Timeframe
 
 REMEMBERED = 1_000
 ACCEPT, REJECT = "accept", "reject"
-Decision = Literal["accept", "reject"]
 
 
 class QuarantinedBar(NamedTuple):
@@ -61,12 +61,11 @@ class Quarantine:
 
     def happened(self, event: Event) -> None:
         """Take an event of the journal."""
-        told = event.content
-        if event.kind == "irregularity" and told["kind"] in ("implausible", "out_of_order"):
-            values = None if told["values"] is None else tuple(told["values"])
-            self.note(Irregularity(told["kind"], series_key(told["key"]), told["end"], values, told["detail"]))
+        if event.kind == "irregularity":
+            self.note(irregularity_of(event))
         elif event.kind == "quarantine":
-            self.decide(series_key(told["key"]), told["end"], told["decision"])
+            key, end, _, decision = decision_of(event)
+            self.decide(key, end, decision)
 
     def released(self, release: Release) -> None:
         """Take a released set."""
@@ -123,11 +122,20 @@ class Quarantine:
         return bar
 
 
-def decision_event(content: Mapping[str, Any]) -> tuple[SeriesKey, int, Values]:
-    """Return (series, end, values) of a `quarantine` event's content."""
-    return series_key(content["key"]), int(content["end"]), tuple(content["values"])
+def irregularity_of(event: Event) -> Irregularity:
+    """Return the irregularity that an event of this kind tells of."""
+    told = event.content
+    values = None if told["values"] is None else tuple(told["values"])
+    return Irregularity(told["kind"], series_key(told["key"]), told["end"], values, told["detail"])
 
 
+def decision_of(event: Event) -> tuple[SeriesKey, int, Values, str]:
+    """Return (series, end, values, decision) of a `quarantine` event."""
+    told = event.content
+    return series_key(told["key"]), int(told["end"]), tuple(told["values"]), str(told["decision"])
+
+
+@functools.cache
 def series_key(text: str) -> SeriesKey:
     """Return the series that `str(key)` names."""
     symbol, _, timeframe = text.rpartition(":")

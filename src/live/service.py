@@ -26,7 +26,8 @@ from lockstep.live.hashes import live_hashes
 from lockstep.live.health import HealthServer
 from lockstep.live.journal import Journal
 from lockstep.live.messages import Epoch, Event, Mode
-from lockstep.live.operator import Mailbox
+from lockstep.live.operator import COMMANDS, Mailbox
+from lockstep.live.plausible import Bands
 from lockstep.live.rerun import ReplayMismatch
 from lockstep.live.rollout import Step, stage
 from lockstep.live.secret import read_secret
@@ -127,6 +128,7 @@ class Service:
         epoch = self._epoch(mode)
         models = {symbol: self._world.model(symbol, sha) for symbol, sha in epoch.bundles.items()}
         needs = needs_of(models, self._book)
+        config.plausible.require_known(sorted(needs))
         wanted_bars = needs if config.replay or not epoch.number else {}
         settled = settled_bars(sorted(wanted_bars), config.history, self._book)
         if not epoch.number:
@@ -136,8 +138,13 @@ class Service:
         traded = frozenset(model.key for model in models.values())
 
         def synchronise(known: Known) -> Synchroniser:
-            grace = int(config.grace * _SECOND)
-            return Synchroniser(Timetable(sessions), grace_ns=grace, traded=traded, known=known)
+            return Synchroniser(
+                Timetable(sessions),
+                grace_ns=int(config.grace * _SECOND),
+                traded=traded,
+                known=known,
+                bands=Bands(config.bands),
+            )
 
         self._source = InboxSource(feeds, synchronise, clock=None if config.replay else self._clock)
         self._alerts = Alerts(self._sinks(), config.alerts.rate)
@@ -148,6 +155,7 @@ class Service:
             started=self._clock(),
             alerts=self._alerts,
             switches=self._switches,
+            bars_every=int(config.alerts.bars_every * _SECOND),
         )
         traded_markets = {symbol: self._book.market(symbol) for symbol in models}
         engine = Engine(
@@ -165,7 +173,7 @@ class Service:
                 now=self._source.now,
                 broker=self._broker(mode, models),
                 policies=config.policies,
-                memory=max([config.memory_bars, *needs.values()]),
+                memory=max([config.kept_bars, *needs.values()]),
                 flatten=config.switches.flatten,
                 fraction=self._fraction(epoch, rollout_events),
                 expire=int(config.expire * _SECOND),
@@ -183,7 +191,7 @@ class Service:
         return then.fraction
 
     def _make_world(self) -> World:
-        config, events = self.config, list(self.journal.events("fill", "resolved", "rollout", "bad_command"))
+        config, events = self.config, list(self.journal.events(*COMMANDS, "bad_command"))
         seen = {str(event.content.get("command", "")) for event in events}
         statement = StatementFile(config.statement, reported_ids(events)) if config.statement else None
         mailbox = Mailbox(config.mailbox, seen)
@@ -272,6 +280,7 @@ def _known(engine: Engine) -> dict[str, Any]:
         "versions": {symbol: seat.model.bundle.version for symbol, seat in seats},
         "pending_swaps": engine.handover.superseded,
         "cold_windows": tuple(cold),
+        "quarantined": tuple(map(str, engine.quarantine.waiting)),
         "profit_today": engine.profits(),
         "unknown_orders": engine.unknown_orders,
     }

@@ -9,6 +9,7 @@ from lockstep.errors import LiveError
 from lockstep.live.feeds.inbox import Inbox, Item
 from lockstep.live.feeds.protocol import LiveFeed
 from lockstep.live.messages import Arrival, Irregularity, Release, Values
+from lockstep.live.quarantine import Quarantine
 from lockstep.live.synchroniser import END_OF_TIME, Synchroniser
 from lockstep.market.history import SeriesKey
 
@@ -42,9 +43,10 @@ class InboxSource:
         self._items: deque[Item] = deque()
         self._drained = False
 
-    def resume(self, known: Known) -> None:
-        """Begin to deliver what comes after the bars that the windows hold."""
+    def resume(self, known: Known, quarantine: Quarantine | None = None) -> None:
+        """Begin to deliver what comes after the bars that the windows hold; see `Source`."""
         self._synchroniser = self._synchronise(known)
+        self._synchroniser.restore(quarantine or Quarantine())
         after = {key: bars[-1][0] for key, bars in known.items() if bars}
         self._event_time = max(after.values(), default=0)
         for feed in self._feeds:
@@ -97,6 +99,10 @@ class InboxSource:
     def reports(self) -> tuple[Irregularity, ...]:
         """Return what was irregular since the last set; of a replay it comes with the next one."""
         return self._running().take_reports() if self._clock else ()
+
+    def decide(self, key: SeriesKey, end: int, decision: str) -> None:
+        """Carry out what the operator decided about a quarantined bar."""
+        self._running().decide(key, end, decision)
 
     def settle(self) -> None:
         """Answer whoever delivered what is journaled by now."""

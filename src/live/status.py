@@ -39,6 +39,7 @@ class Status:
     versions        of the models that trade; pinned   those that live.yml pins, and what is in production
     pending_swaps   why another version waits
     cold_windows    windows that are not full; last_bars   end of the newest bar by series
+    quarantined     implausible bars that wait for the operator, series and stamp
     kill_switch, halt   the reason while on, else None
     alerts          counts of `Alerts`; counters   sets, orders, refusals by rule and what else is counted
     """
@@ -59,6 +60,7 @@ class Status:
     profit_today: Mapping[str, float] = field(default_factory=dict)
     cold_windows: tuple[Window, ...] = ()
     last_bars: Mapping[str, int] = field(default_factory=dict)
+    quarantined: tuple[str, ...] = ()
     queues: Mapping[str, int] = field(default_factory=dict)
     kill_switch: str | None = None
     halt: str | None = None

@@ -50,6 +50,7 @@ def _rows(status: Status, now: int, stale_seconds: float) -> Iterator[tuple[str,
         "\n".join(f"{w.symbol} {w.feature}: {w.seen} of {w.needed} bars" for w in status.cold_windows),
         True,
     )
+    yield "quarantined", "\n".join(status.quarantined), True
     yield "last bars", _pairs({name: _moment(end) for name, end in status.last_bars.items()}, "\n"), False
     yield "queues", _pairs(status.queues), False
     yield "alerts", _pairs(status.alerts), False

@@ -194,8 +194,9 @@ class Synchroniser:
             return "bad", f"{arrival.origin}: {rule}"
         known = self._held(key, end) or self._memory[key].get(end)
         if known is not None:
-            same = known == arrival.values
-            return ("duplicate", "the same values again") if same else ("corrected", f"known are {known}")
+            if known == arrival.values:
+                return "duplicate", "the same values again"
+            return "corrected", f"was {known}, now {arrival.values}; the first values stand"
         quarantined = self._quarantine.get(key, end)
         if quarantined is not None and quarantined.values == arrival.values:
             return "duplicate", "the same values again, which are quarantined"
@@ -228,7 +229,9 @@ class Synchroniser:
         if self._bands.settings is None:
             return None
         there = [(stamp, bars[key]) for stamp, bars in self._waiting.items() if key in bars and stamp < end]
-        there += [(late.end, late.values) for late in self._late.values() if late.key == key and late.end < end]
+        there += [
+            (late.end, late.values) for late in self._late.values() if late.key == key and late.end < end
+        ]
         if not there:
             return self._bands.reference(key)
         stamp, values = max(there)

@@ -10,10 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from lockstep.errors import DataError
-from lockstep.live.messages import Event, LaneRecord, Mode, SetRecord
+from lockstep.live.messages import Event, Irregularity, LaneRecord, Mode, SetRecord, iso
+from lockstep.live.plausible import AGREE
+from lockstep.live.quarantine import irregularity_of
 from lockstep.live.status import SECOND, State, Status, write_status
 from lockstep.live.switches import Switches
 from lockstep.monitoring.alerts import Alert, Alerts, Kind
+from lockstep.monitoring.throttle import Coalescer
 from lockstep.strategy.decision import kind_of
 from lockstep.strategy.records import STOP
 
@@ -29,6 +32,13 @@ _KINDS: Mapping[str, Kind] = {
     "swap": "swap",
     "swap_pending": "swap",
     "mismatch": "mismatch",
+    "quarantine": "implausible",
+}
+_IRREGULAR: Mapping[str, Kind] = {
+    "implausible": "implausible",
+    "missing": "stale_feed",
+    "gap": "stale_feed",
+    "late": "stale_feed",
 }
 
 Look = Callable[[], Mapping[str, Any]]
@@ -37,11 +47,20 @@ Look = Callable[[], Mapping[str, Any]]
 class Watcher:
     """Keeps the status of a running desk. It only writes files and posts alerts, which never block.
 
-    path   of the status file; look   returns fields of `Status` that the engine knows at that moment
+    path         of the status file; look   returns fields of `Status` that the engine knows at that moment
+    bars_every   ns within which irregular bars of one kind and series make one alert
     """
 
     def __init__(
-        self, path: Path, *, mode: Mode, epoch: int, started: int, alerts: Alerts, switches: Switches
+        self,
+        path: Path,
+        *,
+        mode: Mode,
+        epoch: int,
+        started: int,
+        alerts: Alerts,
+        switches: Switches,
+        bars_every: int = 300 * SECOND,
     ) -> None:
         self._path = path
         self._alerts = alerts
@@ -54,6 +73,8 @@ class Watcher:
         self._evening: dict[str, float] = {}
         self._day = 0
         self._written = 0
+        self._now = started
+        self._irregular_bars = Coalescer(bars_every)
         self.status = Status(mode=mode, state="starting", epoch=epoch, started=started, heartbeat=started)
 
     def watch(self, look: Look) -> None:
@@ -65,15 +86,22 @@ class Watcher:
         self._last_bars |= {str(key): record.release.stamp for key in record.release.bars}
         self._counters["sets replayed" if replayed else "sets"] += 1
         for each in record.release.irregularities:
-            self._counters[each.kind] += 1
-            if not replayed:
-                _LOGGER.warning("%s bar of %s: %s", each.kind, each.key, each.detail)
-                if each.kind in ("missing", "gap", "bad"):
-                    self._alert("stale_feed", f"{each.kind} {each.key}: {each.detail}", record.release.stamp)
+            self._irregular(each, replayed=replayed)
         for lane in record.lanes:
             self._lane(lane, record.release.stamp, replayed=replayed)
         for event in record.events:
             self.happened(replace(event, time=record.release.stamp), replayed=replayed)
+
+    def _irregular(self, found: Irregularity, *, replayed: bool) -> None:
+        """Count a bar, and alert unless one of its kind and series was told of just now."""
+        self._counters[found.kind] += 1
+        if replayed:
+            return
+        group = f"{found.kind} {found.key}{AGREE if AGREE in found.detail else ''}"
+        alert = Alert(_IRREGULAR.get(found.kind, "bars"), irregular_text(found), self._now)
+        passed = self._irregular_bars.add(group, alert, where=_moment(found))
+        if passed is not None:
+            self._alerts.post(passed)
 
     def _lane(self, lane: LaneRecord, stamp: int, *, replayed: bool) -> None:
         self._positions[lane.symbol] = lane.mark[1]
@@ -103,6 +131,9 @@ class Watcher:
     def happened(self, event: Event, *, replayed: bool) -> None:
         """Take a committed event."""
         self._counters[event.kind] += 1
+        if event.kind == "irregularity":
+            self._irregular(irregularity_of(event), replayed=replayed)
+            return
         if replayed:
             return
         _LOGGER.info("%s %s", event.kind, event.symbol, extra={"content": dict(event.content)})
@@ -114,7 +145,10 @@ class Watcher:
             self._alert(kind, f"{event.kind} {event.symbol} {told}".strip(), event.time)
 
     def beat(self, *, now: int) -> None:
-        """Write the status when the last one is a second old."""
+        """Write the status when the last one is a second old; send what was held back and may go."""
+        self._now = now
+        for alert in self._irregular_bars.due(now):
+            self._alerts.post(alert)
         if now - self._written >= SECOND or self.status.state != "running":
             self._write(now)
         self._alerts.tick(now)
@@ -124,7 +158,9 @@ class Watcher:
         self.status = replace(self.status, state=state, detail=detail)
 
     def end(self, state: State, detail: str, now: int) -> None:
-        """Write the last status."""
+        """Write the last status, and send the alerts that were held back."""
+        for alert in self._irregular_bars.rest():
+            self._alerts.post(alert)
         self.change(state, detail)
         self._write(now)
 
@@ -149,3 +185,18 @@ class Watcher:
 
     def _alert(self, kind: Kind, text: str, time: int) -> None:
         self._alerts.post(Alert(kind, text, time))
+
+
+def irregular_text(found: Irregularity) -> str:
+    """Return what an operator is told about an irregular bar."""
+    told = f"{found.kind} bar {found.key} {_moment(found)}".rstrip()
+    if found.kind != "implausible":
+        return f"{told}: {found.detail}"
+    return (
+        f"{told}: {found.detail}. It is quarantined, and nothing is decided on it. If the market is there: "
+        f"scripts/bars.py accept {found.key} {_moment(found)}; if not: reject, or send the right bar"
+    )
+
+
+def _moment(found: Irregularity) -> str:
+    return iso(found.end) if found.end else ""

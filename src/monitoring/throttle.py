@@ -1,4 +1,4 @@
-"""Rate limit of alerts: one token bucket per kind, and a count of what was held back."""
+"""Rate limits of alerts: one token bucket per kind, and repeats joined by group; what is held is counted."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from typing import Annotated, Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field
 
 _MINUTE = 60_000_000_000
+_MOST_GROUPS = 1_000
+_OTHERS = "others"
 
 Kind = Literal[
     "entry", "exit", "stop", "refusal", "stale_feed", "restart", "mismatch", "daily_summary",
-    "unknown_order", "swap",
+    "unknown_order", "swap", "implausible", "bars",
 ]  # fmt: skip
 
 
@@ -76,3 +78,63 @@ class Throttle:
     def _spend(bucket: _Bucket, alert: Alert, more: int) -> Alert:
         bucket.tokens, bucket.held, bucket.count = bucket.tokens - 1.0, None, 0
         return alert._replace(text=f"{alert.text} (and {more} more)") if more else alert
+
+
+@dataclass(slots=True)
+class _Group:
+    opened: int
+    held: Alert | None = None
+    count: int = 0
+    first: str = ""
+    last: str = ""
+
+
+class Coalescer:
+    """Joins alerts that repeat: the first of a group goes at once, those of the next `interval` ns as one.
+
+    Pure: time comes with the calls; it may jump backwards. Groups beyond a thousand count as one.
+    """
+
+    def __init__(self, interval: int) -> None:
+        self._interval = interval
+        self._groups: dict[str, _Group] = {}
+
+    def add(self, group: str, alert: Alert, *, where: str = "") -> Alert | None:
+        """Return the alert if it may go; None holds it back. `where` names its subject, for the count."""
+        if group not in self._groups and len(self._groups) >= _MOST_GROUPS:
+            group = _OTHERS
+        known = self._groups.get(group)
+        if known is None:
+            self._groups[group] = _Group(alert.time)
+            return alert
+        known.held, known.count = alert, known.count + 1
+        known.first, known.last = known.first or where, where
+        return None
+
+    def due(self, now: int) -> list[Alert]:
+        """Return what was held back by groups whose interval is over; silent groups are forgotten."""
+        over = [name for name, each in self._groups.items() if self._is_over(each, now)]
+        found = [_joined(self._groups[name]) for name in over]
+        for name, alert in zip(over, found, strict=True):
+            if alert is None:
+                del self._groups[name]
+            else:
+                self._groups[name] = _Group(now)
+        return [alert for alert in found if alert is not None]
+
+    def rest(self) -> list[Alert]:
+        """Return what is held back, for the end."""
+        found = [_joined(each) for each in self._groups.values()]
+        self._groups.clear()
+        return [alert for alert in found if alert is not None]
+
+    def _is_over(self, group: _Group, now: int) -> bool:
+        return not group.opened <= now < group.opened + self._interval
+
+
+def _joined(group: _Group) -> Alert | None:
+    """Return the newest alert of a group, with how many more there were, and the first and last of them."""
+    if group.held is None or group.count == 1:
+        return group.held
+    span = f", {group.first} to {group.last}" if group.first else ""
+    return group.held._replace(text=f"{group.held.text} (and {group.count - 1} more{span})")

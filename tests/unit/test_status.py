@@ -40,6 +40,7 @@ STATUS = Status(
     profit_today={"ES": -1250.5},
     cold_windows=(Window("ES", "rsi_14", 10, 90),),
     last_bars={"ES:1h": NOW},
+    quarantined=("ES:1h 2024-03-06T15:00:00Z",),
     queues={"orders": 1},
     kill_switch="KILL: bad fills",
     unknown_orders=("3-live-ES-1-entry-1",),
@@ -133,7 +134,7 @@ def test_the_table_shows_everything_that_matters() -> None:
     for part in (
         "fine", "live, running, epoch 3", "2.0 s ago", "KILL: bad fills", "3-live-ES-1-entry-1", "ES v3",
         "waits for bars", "ES -2", "-1,250.50 USD", "rsi_14: 10 of 90 bars", "2024-03-06 15:00:00 UTC",
-        "orders 1", "sent 4", "refused kill_switch 2", "live 10 %",
+        "ES:1h 2024-03-06T15:00:00Z", "orders 1", "sent 4", "refused kill_switch 2", "live 10 %",
     ):  # fmt: skip
         assert part in text
     assert re.search(r"HALT +off", text)
@@ -189,6 +190,7 @@ def test_metrics_follow_the_status(server: HealthServer, look: Shown) -> None:
     for line in (
         "lockstep_up 1.0", "lockstep_heartbeat_age_seconds 2.0", "lockstep_kill_switch 1.0",
         "lockstep_halt 0.0", "lockstep_unknown_orders 1.0", "lockstep_cold_windows 1.0",
+        "lockstep_quarantined_bars 1.0",
         'lockstep_position_contracts{symbol="ES"} -2.0', 'lockstep_profit_today_usd{symbol="ES"} -1250.5',
         'lockstep_queue_length{queue="orders"} 1.0', 'lockstep_alerts_total{fate="sent"} 4.0',
         'lockstep_events_total{name="refused kill_switch"} 2.0',

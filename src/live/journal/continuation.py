@@ -42,9 +42,8 @@ def continued(
         raise JournalError(f"journal {journal.path}: it has no epoch yet; the engine begins the first one")
     first = journal.first_entry(newest.number)
     positions = positions_of(journal, newest, first)
-    found = next(
-        _unsettled(newest, positions, _events(journal, first, *_SETTLED, "send", "unknown", "fill")), ""
-    )
+    events = _events(journal, first, *_SETTLED, "send", "unknown", "fill", "quarantine")
+    found = next(_unsettled(newest, positions, events), "")
     if mode not in (None, newest.mode):
         found = found or next(_not_flat(positions, f"mode {newest.mode} to {mode}"), "")
     if found:
@@ -107,8 +106,10 @@ def _unsettled(newest: Epoch, positions: Mapping[str, Position], events: Sequenc
             yield f"order {waiting.order_id} of {symbol} has not left yet: run the engine until it has"
     last = max((each.sequence for each in positions.values()), default=0)
     for event in events:
-        if event.kind in _MOVES_AN_ACCOUNT and event.sequence > last:
+        accepted = event.kind == "quarantine" and event.content["decision"] == "accept"
+        if (accepted or event.kind in _MOVES_AN_ACCOUNT) and event.sequence > last:
             yield (
-                f"entry {event.sequence} ({event.kind}) came after the last bar set, whose accounts do not"
-                " hold it yet: run the engine until the next bar set"
+                f"entry {event.sequence} ({event.kind}) came after the last bar set, whose"
+                f" {'windows' if accepted else 'accounts'} do not hold it yet: run the engine until the next"
+                " bar set"
             )
