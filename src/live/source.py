@@ -46,9 +46,9 @@ class InboxSource:
     def resume(self, known: Known, quarantine: Quarantine | None = None) -> None:
         """Begin to deliver what comes after the bars that the windows hold; see `Source`."""
         self._synchroniser = self._synchronise(known)
-        self._synchroniser.restore(quarantine or Quarantine())
         after = {key: bars[-1][0] for key, bars in known.items() if bars}
         self._event_time = max(after.values(), default=0)
+        self._synchroniser.restore(quarantine or Quarantine(), self.now())
         for feed in self._feeds:
             feed.start(self.inbox, {key: after[key] for key in feed.keys if key in after})
 

@@ -106,8 +106,9 @@ class Synchroniser:
         else:
             self._refuse(arrival.key, arrival.end)
 
-    def restore(self, quarantine: Quarantine) -> None:
+    def restore(self, quarantine: Quarantine, now: int) -> None:
         """Take over what was quarantined before a restart, and deliver what the operator had accepted."""
+        self._now = max(self._now, now)
         for bar in quarantine:
             self._quarantine.add(bar)
         for bar in quarantine:
