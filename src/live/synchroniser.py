@@ -69,6 +69,7 @@ class Synchroniser:
         self._waiting: dict[int, dict[SeriesKey, Values]] = {}
         self._first_seen: dict[int, int] = {}
         self._late: dict[tuple[SeriesKey, int], Arrival] = {}
+        self._carried: list[Arrival] = []
         self._refused: dict[tuple[SeriesKey, int], None] = {}
         self._reports: list[Irregularity] = []
         self._ready: deque[Release] = deque()
@@ -152,7 +153,8 @@ class Synchroniser:
         `refused` that it was reported and will not go. None also for a bar that was not offered.
         """
         key, end = arrival.key, arrival.end
-        if self._held(key, end) is not None or any(_carries(release, arrival) for release in self._ready):
+        carried = any((each.key, each.end) == (key, end) for each in self._carried)
+        if carried or self._held(key, end) or any(_carries(release, arrival) for release in self._ready):
             return None
         known = self._memory.get(key, {}).get(end)
         if known is None:
@@ -263,7 +265,8 @@ class Synchroniser:
             over = min(self._first_seen.values()) + self._grace <= self._now
             if not over and not self._is_complete(stamp):
                 return
-            self._ready.append(self._close(stamp))
+            if (release := self._close(stamp)) is not None:
+                self._ready.append(release)
 
     def _is_complete(self, stamp: int) -> bool:
         """Return whether nothing is outstanding at or before `stamp`, as far as the calendar knows."""
@@ -272,13 +275,17 @@ class Synchroniser:
             return False
         return not self._timetable.any_between(self._released, stamp)
 
-    def _close(self, stamp: int) -> Release:
+    def _close(self, stamp: int) -> Release | None:
+        """Return the set of a stamp; None where all of it went into the quarantine, as if it had not come."""
         waiting = sorted(self._waiting.pop(stamp).items())
         del self._first_seen[stamp]
-        candidates = sorted(self._late.values(), key=lambda each: (each.end, each.key))
+        candidates = sorted(self._late.values(), key=_by_end)
         self._late.clear()
-        late = tuple(each for each in candidates if self._passes(each.key, each.end, each.values))
+        self._carried += [each for each in candidates if self._passes(each.key, each.end, each.values)]
         bars = {key: values for key, values in waiting if self._passes(key, stamp, values)}
+        if not bars:
+            return None
+        late, self._carried = tuple(sorted(self._carried, key=_by_end)), []
         scheduled = self._timetable.scheduled(stamp)
         missing = sorted(scheduled - bars.keys())
         for arrival in late:
@@ -331,6 +338,10 @@ def _forget(memory: dict[Any, Any]) -> None:
     """Drop what was remembered first, beyond REMEMBERED."""
     if len(memory) > REMEMBERED:
         del memory[next(iter(memory))]
+
+
+def _by_end(arrival: Arrival) -> tuple[int, SeriesKey]:
+    return arrival.end, arrival.key
 
 
 def _carries(release: Release, arrival: Arrival) -> bool:

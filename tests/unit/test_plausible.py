@@ -185,10 +185,19 @@ def test_the_band_is_on_by_default_and_off_for_a_replay(tmp_path: Path) -> None:
 
 
 CAUGHT = (
-    "high 1e308", "low 0.0", "all prices 0.0", "bar times 10", "bar divided by 10", "bar times 100", "sign lost",
-    "one price by a factor 10", "bar without decimal point", "one price without decimal point", "volume 1e300",
+    "high 1e308",
+    "low 0.0",
+    "all prices 0.0",
+    "bar times 10",
+    "bar divided by 10",
+    "bar times 100",
+    "sign lost",
+    "one price by a factor 10",
+    "bar without decimal point",
+    "one price without decimal point",
+    "volume 1e300",
     "volume negative",
-)  # fmt: skip
+)
 
 
 def test_twenty_years_of_two_indices_pass_and_planted_errors_do_not() -> None:

@@ -192,10 +192,10 @@ def test_a_rejected_bar_does_nothing_and_its_repeat_is_known() -> None:
 def test_a_bar_in_between_that_comes_later_changes_what_is_plausible() -> None:
     """Wednesday follows from Monday and not from Tuesday, which comes within the grace."""
     made = pair(grace_ns=5 * 86_400 * SECOND)
-    for item in (
-        arrival(COMP, WEDNESDAY, price=81.5), arrival(SPX, WEDNESDAY),
-        arrival(COMP, TUESDAY, price=118.5, delay=WEDNESDAY - TUESDAY), arrival(SPX, TUESDAY, delay=WEDNESDAY - TUESDAY),
-    ):  # fmt: skip
+    delay = WEDNESDAY - TUESDAY
+    wednesday = arrival(COMP, WEDNESDAY, price=81.5), arrival(SPX, WEDNESDAY)
+    tuesday = arrival(COMP, TUESDAY, price=118.5, delay=delay), arrival(SPX, TUESDAY, delay=delay)
+    for item in (*wednesday, *tuesday):
         made.offer(item)
     found = drained(made)
     assert [dict(each.bars) for each in found] == [{COMP: flat(118.5), SPX: flat()}, {SPX: flat()}]
