@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Mapping
 
 import numpy as np
@@ -20,6 +21,7 @@ from lockstep.market.sessions import CALENDAR_COLUMNS
 
 _NO_PAIR = (math.nan,) * len(PAIR_COLUMNS)
 _NEVER = -(2**62)
+_REMEMBERED = 500
 
 
 class WindowFeatures:
@@ -37,7 +39,11 @@ class WindowFeatures:
         self._windows = {key: _SeriesWindow(plan, key, markets) for key in plan.keys}
         self._pairs = {key: pair_key(markets, key) for key in plan.pair_keys}
         self._keys = source_keys(plan, markets)
-        self._latest: dict[SeriesKey, tuple[int, tuple[float, ...]]] = {}
+        self._newest: dict[SeriesKey, int] = {}
+        # A bar that comes late is paired with what its pair was then, not with what it became.
+        self._recent: dict[SeriesKey, deque[tuple[int, tuple[float, ...]]]] = {
+            pair: deque(maxlen=_REMEMBERED) for pair in self._pairs.values()
+        }
         self._terms = np.full(len(plan.terms), np.nan)
         self._vector = np.full(len(plan.ids), np.nan)
 
@@ -49,10 +55,12 @@ class WindowFeatures:
     def push(self, bar_set: BarSet) -> None:
         """Take the bars that completed at `bar_set.stamp`; FeatureError on a stamp that is not later."""
         for key, values in bar_set.bars.items():
-            before = self._latest.get(key)
-            if before is not None and before[0] >= bar_set.stamp:
-                raise FeatureError(f"bars of {key}: stamp {bar_set.stamp} does not follow {before[0]}")
-            self._latest[key] = (bar_set.stamp, values)
+            before = self._newest.get(key, _NEVER)
+            if before >= bar_set.stamp:
+                raise FeatureError(f"bars of {key}: stamp {bar_set.stamp} does not follow {before}")
+            self._newest[key] = bar_set.stamp
+            if key in self._recent:
+                self._recent[key].append((bar_set.stamp, values))
         for key, values in bar_set.bars.items():
             if key in self._windows:
                 pair = self._pair_values(key, bar_set.stamp)
@@ -63,9 +71,10 @@ class WindowFeatures:
     def _pair_values(self, key: SeriesKey, stamp: int) -> tuple[float, ...]:
         if key not in self._pairs:
             return ()
-        end, values = self._latest.get(self._pairs[key], (_NEVER, _NO_PAIR))
-        # A bar that comes late must not see what its pair did after it.
-        return values if 0 <= stamp - end <= self._max_age.nanoseconds(key.timeframe) else _NO_PAIR
+        for end, values in reversed(self._recent[self._pairs[key]]):
+            if end <= stamp:
+                return values if stamp - end <= self._max_age.nanoseconds(key.timeframe) else _NO_PAIR
+        return _NO_PAIR
 
     def _freeze(self, stamp: int) -> None:
         """Join the terms as of `stamp` into a vector that nothing changes afterwards."""

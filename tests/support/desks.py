@@ -19,7 +19,8 @@ from lockstep.live.engine import Engine, Setup
 from lockstep.live.feeds.replay import ReplayFeed
 from lockstep.live.gateway import Gateway
 from lockstep.live.limits import Collar, Limits
-from lockstep.live.messages import Epoch, Event, LaneState, SetRecord, Values, Wanted
+from lockstep.live.messages import Arrival, Epoch, Event, LaneState, SetRecord, Values, Wanted
+from lockstep.live.plausible import Bands, Plausibility
 from lockstep.live.source import InboxSource, Known
 from lockstep.live.switches import Switches
 from lockstep.live.synchroniser import Synchroniser
@@ -211,14 +212,21 @@ class Undisturbed(InboxSource):
         """Do nothing."""
 
 
-def source(bars: History, traded: frozenset[SeriesKey]) -> InboxSource:
-    """Return the bars of a history as a live source at full speed."""
+def source(
+    bars: History,
+    traded: frozenset[SeriesKey],
+    *,
+    arrivals: Sequence[Arrival] | None = None,
+    band: Plausibility | None = None,
+) -> InboxSource:
+    """Return the bars of a history, or other arrivals of its series, as a live source at full speed."""
     timetable = Timetable({key: bars.markets[key.symbol].session for key in bars.bars})
 
     def synchronise(known: Known) -> Synchroniser:
-        return Synchroniser(timetable, grace_ns=0, traded=traded, known=known)
+        return Synchroniser(timetable, grace_ns=0, traded=traded, known=known, bands=Bands(band))
 
-    return Undisturbed([ReplayFeed.of(bars)], synchronise)
+    feed = ReplayFeed.of(bars) if arrivals is None else ReplayFeed(arrivals, bars.bars)
+    return Undisturbed([feed], synchronise)
 
 
 def switches(folder: Path) -> Switches:
@@ -236,13 +244,16 @@ def engine(
     outside: FakeOutside | None = None,
     listener: Listener | None = None,
     limits: Limits = OPEN_LIMITS,
+    arrivals: Sequence[Arrival] | None = None,
+    band: Plausibility | None = None,
     **setup: Any,
 ) -> Engine:
     """Return an engine over a journal and the bars of a history."""
     epoch = setup.pop("epoch", None) or first_epoch(models, bars, warm)
     world = outside or FakeOutside()
     world.models |= {each.bundle.sha256: each for each in models.values()}
-    feeds = source(bars, frozenset(each.key for each in models.values()))
+    traded = frozenset(each.key for each in models.values())
+    feeds = source(bars, traded, arrivals=arrivals, band=band)
     markets = {symbol: bars.markets[symbol] for symbol in models}
     return Engine(
         Setup(
