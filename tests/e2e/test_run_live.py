@@ -28,9 +28,12 @@ from support import papers
 
 ROOT = Path(__file__).resolve().parents[2]
 TOKEN = "0123456789abcdef0123"
-# Two sessions after the embedded bars end.
-ENDS = ("2019-01-02T21:00:00+00:00", "2019-01-03T21:00:00+00:00")
-BAR = {"open": 6650.0, "high": 6700.0, "low": 6600.0, "close": 6610.0, "volume": 1.0e9}
+# Sessions after the embedded bars end, and prices near the last ones.
+ENDS = ("2019-01-02T21:00:00+00:00", "2019-01-03T21:00:00+00:00", "2019-01-04T21:00:00+00:00")
+BARS = {
+    "COMP": {"open": 6650.0, "high": 6700.0, "low": 6600.0, "close": 6610.0, "volume": 1.0e9},
+    "SPX": {"open": 2500.0, "high": 2520.0, "low": 2490.0, "close": 2510.0, "volume": 1.0e9},
+}
 
 
 def free_port() -> int:
@@ -88,8 +91,12 @@ def post(port: int, *bars: dict[str, object]) -> tuple[int, dict[str, Any]]:
         return answer.status, json.loads(answer.read())
 
 
+def bar_at(end: str, symbol: str, **changes: float) -> dict[str, object]:
+    return {"symbol": symbol, "timeframe": "1d", "end": end, **BARS[symbol], **changes}
+
+
 def bars_at(end: str) -> list[dict[str, object]]:
-    return [{"symbol": symbol, "timeframe": "1d", "end": end, **BAR} for symbol in ("COMP", "SPX")]
+    return [bar_at(end, symbol) for symbol in BARS]
 
 
 def ended(process: subprocess.Popen[str]) -> None:
@@ -178,14 +185,64 @@ def test_lines_that_are_appended_are_traded(
     process = start(feeds=feeds, grace=5)
     until(lambda: is_running(tmp_path), process)
     for day in ("2019-01-02", "2019-01-03"):
-        for path in files.values():
+        for symbol, path in files.items():
             with path.open("a") as stream:
-                stream.write(f"{day},6650,6700,6600,6610,1000000\n")
+                stream.write(f"{day},{','.join(map(str, BARS[symbol].values()))}\n")
     until(lambda: len(sets(tmp_path)) == 2, process)
     ended(process)
     assert [len(row.release.bars) for row in sets(tmp_path)] == [2, 2]
     key = SeriesKey("COMP", DAILY)
     assert [row.release.bars[key][3] for row in sets(tmp_path)] == [6610.0, 6610.0]
+
+
+def operate(tmp_path: Path, *arguments: str) -> str:
+    """Run the operator's command on bars; what it said."""
+    config = str(tmp_path / "live.yml")
+    done = papers.run("bars.py", *arguments, "--config", config)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_an_absurd_bar_is_quarantined_corrected_or_accepted(
+    tmp_path: Path, start: Callable[..., subprocess.Popen[str]]
+) -> None:
+    """PARITY 39: its correction takes the place of an absurd bar; a market that moved comes back by decision."""
+    port = free_port()
+    feeds = [{"kind": "http", "port": port, "base": {"COMP": "1d", "SPX": "1d"}}]
+    first = start(feeds=feeds, grace=1)
+    until(lambda: is_running(tmp_path), first)
+    status, counts = post(port, bar_at(ENDS[0], "COMP", high=1e308))
+    assert (status, counts["refused"]) == (200, 1)
+    until(lambda: read_status(tmp_path / "status.json").quarantined, first)
+    assert operate(tmp_path, "list").split()[:3] == ["waits", "COMP:1d", "2019-01-02T21:00:00Z"]
+    status, counts = post(port, *bars_at(ENDS[0]))
+    assert (status, counts["accepted"]) == (200, 2)
+    moved = {"open": 9_000.0, "high": 9_050.0, "low": 8_990.0, "close": 9_010.0}
+    status, counts = post(port, bar_at(ENDS[1], "COMP", **moved), bar_at(ENDS[1], "SPX"))
+    assert (counts["refused"], counts["accepted"]) == (1, 1)
+    first.send_signal(signal.SIGTERM)
+    _, said = first.communicate(timeout=30)
+    assert first.returncode == 0, said
+    assert "scripts/bars.py accept COMP:1d 2019-01-03T21:00:00Z" in said, "the alert in the log"
+
+    second = start(feeds=feeds, grace=1)
+    until(lambda: is_running(tmp_path), second)
+    assert "engine is running" in operate(
+        tmp_path, "accept", "COMP", "2019-01-03T21:00:00Z", "--reason", "the exchange shows it"
+    )
+    until(lambda: not read_status(tmp_path / "status.json").quarantined, second)
+    status, counts = post(port, bar_at(ENDS[2], "COMP", **moved), bar_at(ENDS[2], "SPX"))
+    assert (status, counts["accepted"]) == (200, 2)
+    ended(second)
+    found = [row.release for row in sets(tmp_path)]
+    key = SeriesKey("COMP", DAILY)
+    assert [(key in each.bars, len(each.late)) for each in found] == [(True, 0), (False, 0), (True, 1)]
+    assert found[0].bars[key][1] == BARS["COMP"]["high"]
+    assert found[2].late[0].values[3] == moved["close"]
+    with Journal.open(tmp_path / "live.db", readonly=True) as journal:
+        (decision,) = journal.events("quarantine")
+        assert decision.content["reason"] == "the exchange shows it"
+        assert journal.verify() == []
 
 
 def test_a_second_engine_on_the_same_journal_is_refused(

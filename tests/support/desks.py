@@ -242,7 +242,7 @@ def engine(
     *,
     warm: int = 400,
     outside: FakeOutside | None = None,
-    listener: Listener | None = None,
+    listener: Any = None,
     limits: Limits = OPEN_LIMITS,
     arrivals: Sequence[Arrival] | None = None,
     band: Plausibility | None = None,
@@ -253,7 +253,7 @@ def engine(
     world = outside or FakeOutside()
     world.models |= {each.bundle.sha256: each for each in models.values()}
     traded = frozenset(each.key for each in models.values())
-    feeds = source(bars, traded, arrivals=arrivals, band=band)
+    feeds = setup.pop("feeds", None) or source(bars, traded, arrivals=arrivals, band=band)
     markets = {symbol: bars.markets[symbol] for symbol in models}
     return Engine(
         Setup(
