@@ -206,7 +206,7 @@ def operate(tmp_path: Path, *arguments: str) -> str:
 def test_an_absurd_bar_is_quarantined_corrected_or_accepted(
     tmp_path: Path, start: Callable[..., subprocess.Popen[str]]
 ) -> None:
-    """PARITY 39: its correction takes the place of an absurd bar; a market that moved comes back by decision."""
+    """PARITY 39: a correction takes the place of an absurd bar, a decision brings a market that moved."""
     port = free_port()
     feeds = [{"kind": "http", "port": port, "base": {"COMP": "1d", "SPX": "1d"}}]
     first = start(feeds=feeds, grace=1)
