@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from lockstep.errors import ParityError
 from lockstep.features.streaming import WindowFeatures
@@ -11,6 +11,7 @@ from lockstep.live.desk import Memory, Model, push, warm
 from lockstep.live.journal import Journal
 from lockstep.live.messages import Epoch, Event, LaneRecord, LaneState, ReportedFill, SetRecord
 from lockstep.live.operator import reported_fill
+from lockstep.live.orders import demanded_exit
 from lockstep.live.world import version_with
 from lockstep.market.history import Market
 from lockstep.models.store import ModelStore, load_bundle
@@ -152,6 +153,8 @@ class Tape:
             seat.windows, seat.forced = self._windows(seat.model, memory), None
         elif event.kind == "must_leave":
             seat.forced = int(event.content["code"])
+        elif event.kind == "leave_now":
+            seat.state = replace(seat.state, waiting=demanded_exit(event))
         elif event.kind == "fill":
             seat.fills.append(reported_fill(event))
 

@@ -26,6 +26,7 @@ from lockstep.live.messages import (
     Release,
     SendResult,
     SetRecord,
+    symbol_of,
 )
 from lockstep.live.operator import FillCommand, reported_fill
 from lockstep.live.orders import Standing
@@ -41,7 +42,7 @@ from lockstep.strategy.engine import build_cerebro
 from lockstep.strategy.ibs_strategy import IbsStrategy
 from lockstep.strategy.matching import CASH, POSITION, QUANTITY
 from lockstep.strategy.parity_strategy import ParityStrategy
-from lockstep.strategy.records import ENTRY
+from lockstep.strategy.records import ENTRY, EXIT
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +100,7 @@ class Engine:
         self._stopping = ""
         self._reported: list[Event] = []
         self.quarantine = Quarantine()
+        self._left: dict[str, int] = {}
         self.fraction = setup.fraction
         self.live = False
         self.sets = 0
@@ -166,13 +168,15 @@ class Engine:
         return kind(
             stage,
             self._gate,
-            order_id=lambda symbol, decision, intent: (
-                f"{epoch.number}-{epoch.mode}-{symbol}-{decision}-{intent}-1"
-            ),
+            order_id=self._order_id,
             version=lambda symbol: self.seats[symbol].model.bundle.version,
             passed=self._passed,
             sized=self._sized,
         )
+
+    def _order_id(self, symbol: str, decision: int, intent: str) -> str:
+        epoch = self._setup.epoch
+        return f"{epoch.number}-{epoch.mode}-{symbol}-{decision}-{intent}-1"
 
     def _passed(self, intent: OrderIntent) -> None:
         self._intents.append(intent)
@@ -245,20 +249,24 @@ class Engine:
         else:
             record = replace(record, sequence=self._setup.journal.append_set(record))
             self.sets += 1
+        self._place()
+        self._setup.observer.decided(record, replayed=expected is not None)
+
+    def _place(self) -> None:
+        """Hand over the orders whose reason is committed."""
         intents, self._intents = self._intents, []
         if self._outbox is not None:
             self._outbox.place(intents)
-        self._setup.observer.decided(record, replayed=expected is not None)
 
     def _record(self, release: Release) -> SetRecord:
         strategies = self.strategies
         lanes = (seat.recorder.take(strategies[symbol].state) for symbol, seat in self.seats.items())
         refusals = tuple(
-            Event(kind="refusal", symbol=_symbol_of(refusal.order_id), content=refusal._asdict())
+            Event(kind="refusal", symbol=symbol_of(refusal.order_id), content=refusal._asdict())
             for refusal in self._gate.refusals
         )
         suppressed = tuple(
-            Event(kind="suppressed", symbol=_symbol_of(each.order_id), content=each._asdict())
+            Event(kind="suppressed", symbol=symbol_of(each.order_id), content=each._asdict())
             for each in self._gate.suppressed
         )
         return SetRecord(
@@ -388,6 +396,10 @@ class Engine:
             self._swap(event)
         elif event.kind == "must_leave":
             self.strategies[event.symbol].require_exit(int(event.content["code"]))
+        elif event.kind == "leave_now":
+            self._left[event.symbol] = int(event.content["decision"])
+            self.strategies[event.symbol].leave_now(int(event.content["code"]), self._left[event.symbol])
+            self._place()
         elif event.kind == "fill":
             self._report(event)
         elif event.kind == "withdrawn":
@@ -464,6 +476,7 @@ class Engine:
         if self._setup.flatten and self._setup.outside.halted():
             for symbol in self.seats:
                 self._make_leave(symbol, EXIT_HALT)
+                self._leave_blindly(symbol)
 
     def _make_leave(self, symbol: str, code: int) -> None:
         strategy = self.strategies[symbol]
@@ -471,6 +484,22 @@ class Engine:
             self._carry_out(
                 self._record_event(Event(kind="must_leave", symbol=symbol, content={"code": code}))
             )
+
+    def _leave_blindly(self, symbol: str) -> None:
+        """Send the exit that HALT demands at once where the newest bars are quarantined: none may come.
+
+        A rejected one is sent again when another bar was quarantined.
+        """
+        state, newest = self.strategies[symbol].state, self.quarantine.newest(self.seats[symbol].model.key)
+        if newest is None or not state.account[POSITION] or state.waiting or self._left.get(symbol) == newest:
+            return
+        content = {
+            "code": EXIT_HALT,
+            "decision": newest,
+            "order_id": self._order_id(symbol, newest, EXIT),
+            "quantity": -state.account[POSITION],
+        }
+        self._carry_out(self._record_event(Event(kind="leave_now", symbol=symbol, content=content)))
 
 
 _OF_ORDERS = frozenset(("send", "acknowledged", "rejected", "unknown"))
@@ -480,8 +509,3 @@ def _irregular(found: Irregularity) -> Event:
     values = None if found.values is None else list(found.values)
     content = {**found._asdict(), "key": str(found.key), "values": values}
     return Event(kind="irregularity", symbol=found.key.symbol, content=content)
-
-
-def _symbol_of(order_id: str) -> str:
-    """Return the symbol in an order id; symbols may hold dashes themselves (BTC-USD)."""
-    return "-".join(order_id.split("-")[2:-3])

@@ -19,6 +19,7 @@ from lockstep.strategy.records import OrderRecord
 __all__ = [
     "Arrival", "Epoch", "Event", "Irregularity", "LaneRecord", "LaneState", "Mode", "OrderIntent", "Refusal",
     "Release", "ReportedFill", "SendResult", "SetRecord", "Values", "Wanted", "iso",
+    "symbol_of",
 ]  # fmt: skip
 
 Values = tuple[float, ...]
@@ -143,7 +144,8 @@ class Event:
 
     kind   of orders: `send`, `acknowledged`, `rejected`, `unknown`, `resolved`, `fill`, `refusal`,
            `suppressed`, `withdrawn` (taken back before it left, since its model was superseded);
-           of models: `swap`, `swap_pending`, `swap_withdrawn`, `must_leave`; of the desk: `start`, `stop`,
+           of models: `swap`, `swap_pending`, `swap_withdrawn`, `must_leave`, `leave_now` (an exit
+           without a bar, while its bars are quarantined); of the desk: `start`, `stop`,
            `rollout`, `irregularity`, `quarantine` (decided by the operator), `bad_command`
     """
 
@@ -202,3 +204,8 @@ def iso(moment: int) -> str:
     """Return UTC nanoseconds as ISO 8601, with fractions of a second only where there are some."""
     exact = np.datetime64(moment, "ns")
     return f"{exact if moment % 1_000_000_000 else exact.astype('datetime64[s]')}Z"
+
+
+def symbol_of(order_id: str) -> str:
+    """Return the symbol in an order id; symbols may hold dashes themselves (BTC-USD)."""
+    return "-".join(order_id.split("-")[2:-3])

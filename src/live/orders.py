@@ -14,8 +14,10 @@ from typing import NamedTuple
 from lockstep.errors import LiveError
 from lockstep.live.messages import Event, LaneState
 from lockstep.live.operator import FillCommand
+from lockstep.strategy.decision import NAMES
 from lockstep.strategy.lane import WaitingOrder
 from lockstep.strategy.matching import (
+    NO_ORDER,
     POSITION,
     QUANTITY,
     STOP,
@@ -25,6 +27,7 @@ from lockstep.strategy.matching import (
     TARGET_FRACTION,
     TARGET_POINTS,
 )
+from lockstep.strategy.records import EXIT
 
 UNKNOWN = "unknown"
 WITHDRAWN = frozenset(("rejected", "not placed", "withdrawn"))
@@ -129,6 +132,8 @@ class Standing:
         return standing
 
     def _heard(self, event: Event) -> Standing:
+        if event.kind == "leave_now" and event.symbol == self.symbol:
+            return replace(self, waiting=demanded_exit(event))
         if event.kind == "fill" and event.symbol == self.symbol:
             told = {name: value for name, value in event.content.items() if name != "command"}
             return self.after(FillCommand.model_validate(told))
@@ -181,6 +186,19 @@ class Standing:
                 f"{self.position:+g}: it must close all of it; report the sum of its parts, signed"
             )
         return replace(self, position=_FLAT, entry=0, protective=frozenset())
+
+
+def demanded_exit(event: Event) -> WaitingOrder:
+    """Return the order of a `leave_now` event: an exit that was sent without a bar."""
+    told = event.content
+    return WaitingOrder(
+        terms=(float(told["quantity"]), *NO_ORDER[1:]),
+        decision=int(told["decision"]),
+        intent=EXIT,
+        reason=NAMES[int(told["code"])],
+        probability=math.nan,
+        order_id=str(told["order_id"]),
+    )
 
 
 def _protection(entry: WaitingOrder) -> frozenset[str]:

@@ -105,6 +105,10 @@ class Quarantine:
         """Return the end of the oldest bar of a series, None where there is none."""
         return min(self._bars[key]) if key in self._bars else None
 
+    def newest(self, key: SeriesKey) -> int | None:
+        """Return the end of the newest bar of a series; None where the newest one that came was delivered."""
+        return max(self._bars[key]) if key in self._bars else None
+
     @property
     def waiting(self) -> tuple[QuarantinedBar, ...]:
         """The bars about which nothing is decided."""

@@ -39,11 +39,14 @@ class LaneRecorder:
         self._mark = (price, position, cash, equity)
 
     def take(self, state: LaneState) -> LaneRecord | None:
-        """Return what was reported since the last call, None where the lane had no bar."""
-        if self._decision is None and self._mark is None and not self._orders:
+        """Return what was reported since the lane's last bar, None where it had no bar now.
+
+        What became of orders meanwhile, a reported fill or a withdrawal, goes with its next bar.
+        """
+        if self._decision is None and self._mark is None:
             return None
         if self._decision is None or self._mark is None:
-            raise LiveError(f"{self.symbol}: orders without a decision; stop and read the journal")
+            raise LiveError(f"{self.symbol}: a mark without a decision; stop and read the journal")
         vector, probability, code, reason = self._decision
         taken = LaneRecord(
             symbol=self.symbol,

@@ -61,6 +61,15 @@ class ParityStrategy(bt.Strategy):
         """Leave the open position at the next bar of a session, for `code`, whatever the rules say."""
         self._required = code
 
+    def leave_now(self, code: int, decision: int) -> None:
+        """Send the exit of the open position, for `code`, without a bar: decided at `decision`, UTC ns.
+
+        Nothing where there is no position, or an order waits.
+        """
+        account = self.broker.account(self._feed)
+        if account[POSITION] != FLAT and self.broker.waiting(self._feed) is None:
+            self._exit(decision, code, account)
+
     @property
     def required_exit(self) -> int:
         """The code of the exit that was required, HOLD for none; it ends with the position."""

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from lockstep.live.engine import Engine
 from lockstep.live.feeds.replay import arrivals_of
-from lockstep.live.messages import Arrival, Event, SetRecord, Values
+from lockstep.live.messages import Arrival, Event, LaneRecord, SetRecord, Values, symbol_of
+from lockstep.live.orders import Standing
 from lockstep.live.plausible import Plausibility
 from lockstep.live.quarantine import ACCEPT, REJECT
 from lockstep.live.synchroniser import Synchroniser
@@ -21,10 +23,10 @@ from lockstep.market.timeframe import DAILY
 from lockstep.strategy.matching import POSITION
 from research.backtest import run_backtest
 from research.steps import steps_of
-from support import desks
+from support import desks, papers
 
 COMP, SPX = SeriesKey("COMP", DAILY), SeriesKey("SPX", DAILY)
-WARM, SETS = 400, 60
+WARM, SETS = 400, 45
 BAND = Plausibility()
 ABSURD: dict[str, Callable[[Values], Values]] = {
     "high 1e308": lambda v: (v[0], 1e308, *v[2:]),
@@ -189,7 +191,7 @@ def test_rejected_bars_stay_out(tmp_path: Path) -> None:
 def test_restarted_at_every_bar_the_quarantine_and_the_reference_are_the_same(
     tmp_path: Path, patience: int
 ) -> None:
-    history = moved(desks.history(WARM + 40), JUMP, 1.5)
+    history = moved(desks.history(WARM + 30), JUMP, 1.5)
     whole, _, _ = operated(tmp_path, history, ACCEPT, patience=patience)
     pieces = desks.MemoryJournal()
     while len(pieces.sets) < len(whole.sets):
@@ -239,33 +241,195 @@ def test_a_decision_about_what_does_not_wait_is_a_bad_command(
 # ---- positions
 
 
-def test_an_exit_that_was_demanded_comes_with_the_first_bar_that_passes(tmp_path: Path) -> None:
-    """HALT with flatten while bars are quarantined: the position is left when there is a price again."""
+def held_and_blind(folder: Path) -> tuple[History, int, list[Arrival]]:
+    """Return bars, a row at whose close COMP is held without an order, and arrivals, absurd after it."""
     history = desks.history(WARM + SETS)
-    plain = run(tmp_path, history, None)
-    states = [lane.state for row in plain.sets for lane in row.lanes if lane.symbol == "COMP"]
-    held = 1 + next(n for n, state in enumerate(states) if state.account[POSITION] and not state.waiting)
-    blind = (held, held + 1, held + 2)
-    arrivals = spoilt(history, COMP, blind, ABSURD["factor 10"])
-    journal, outside = desks.MemoryJournal(), desks.FakeOutside()
-    outside.on_look = lambda: setattr(outside, "halt", "test" if len(journal.sets) > held else None)
+    states = [
+        lane.state for row in run(folder, history, None).sets for lane in row.lanes if lane.symbol == "COMP"
+    ]
+    held = next(n for n, state in enumerate(states) if state.account[POSITION] and not state.waiting)
+    blind = range(held + 1, held + 4)
+    return history, held, spoilt(history, COMP, blind, ABSURD["factor 10"])
+
+
+def of_comp(sets: Sequence[SetRecord]) -> dict[int, LaneRecord]:
+    return {n: lane for n, row in enumerate(sets) for lane in row.lanes if lane.symbol == "COMP"}
+
+
+class Halting(desks.FakeOutside):
+    """HALT is on from a set on; before that one reports the fills of whatever was acknowledged."""
+
+    def __init__(self, journal: desks.MemoryJournal, since: int) -> None:
+        super().__init__()
+        self._journal, self._since = journal, since
+
+    def halted(self) -> str | None:
+        return "test" if len(self._journal.sets) > self._since else None
+
+
+def halted(
+    folder: Path,
+    journal: desks.MemoryJournal,
+    held: int,
+    history: History,
+    arrivals: list[Arrival],
+    **setup: object,
+) -> None:
     models = {"COMP": desks.model(), "SPX": desks.model("SPX", seed=1)}
     desks.engine(
-        tmp_path,
-        models,
-        journal,
-        history,
-        warm=WARM,
-        arrivals=arrivals,
-        band=BAND,
-        outside=outside,
-        flatten=True,
-    ).run()
-    comp = {n: lane for n, row in enumerate(journal.sets) for lane in row.lanes if lane.symbol == "COMP"}
-    assert not comp.keys() & set(blind)
-    assert comp[held - 1].state.account[POSITION] != 0
-    assert comp[held + 3].reason == "halt"
-    assert comp[held + 4].state.account[POSITION] == 0
+        folder, models, journal, history, warm=WARM, arrivals=arrivals, band=BAND, flatten=True,
+        outside=Halting(journal, held + 1), **setup,
+    ).run()  # fmt: skip
+
+
+def test_a_halt_that_flattens_does_not_wait_for_a_plausible_bar(tmp_path: Path) -> None:
+    """Its exit is sent while bars are quarantined, and on paper filled by the first one that passes."""
+    history, held, arrivals = held_and_blind(tmp_path)
+    whole = desks.MemoryJournal()
+    halted(tmp_path, whole, held, history, arrivals)
+    comp = of_comp(whole.sets)
+    assert sorted(comp)[held : held + 2] == [held, held + 4]
+    (left,) = [event for event in whole.events if event.kind == "leave_now"]
+    first = comp[held + 4]
+    (exit_order,) = [order for order in first.orders if order.status == "completed"]
+    assert (exit_order.intent, exit_order.reason) == ("exit", "halt")
+    assert exit_order.decision == left.content["decision"] == history.bars[COMP].end[WARM + held + 1]
+    assert exit_order.quantity == left.content["quantity"]
+    assert first.state.account[POSITION] == 0
+    at = next(n for n, row in enumerate(whole.rows) if row is whole.sets[held])
+    pieces = desks.MemoryJournal(rows=list(whole.rows[:at]))
+    while len(pieces.sets) < held + 7:
+        halted(tmp_path, pieces, held, history, arrivals, stop_after=1)
+    assert lanes(pieces.sets) == lanes(whole.sets[: held + 7])
+    assert [event.content for event in pieces.events if event.kind == "leave_now"] == [left.content]
+
+
+class Sent(papers.Broker):
+    """Acknowledges everything and keeps the ids."""
+
+    def __init__(self) -> None:
+        self.sent: list[str] = []
+
+    def submit(self, order_id: str, message: Any) -> None:
+        self.sent.append(order_id)
+        super().submit(order_id, message)
+
+
+class Reporting(desks.FakeOutside):
+    """Reports each fill of COMP; with `stop` sets in the journal, that the stop at the broker filled."""
+
+    def __init__(self, journal: desks.MemoryJournal, stop: int = 10**9, halt: int = 10**9) -> None:
+        super().__init__()
+        self._journal, self._stop, self._halt = journal, stop, halt
+        self._seen = {event.content["fill_id"] for event in journal.events if event.kind == "fill"}
+
+    def halted(self) -> str | None:
+        return "test" if len(self._journal.sets) >= self._halt else None
+
+    def commands(self) -> list[Event]:
+        events = [event for event in self._journal.events if event.symbol == "COMP"]
+        sends = {
+            event.content["order_id"]: event.content["message"] for event in events if event.kind == "send"
+        }
+        taken = [event.content["order_id"] for event in events if event.kind == "acknowledged"]
+        found = [self._fill(each, each, "market", sends[each]["quantity"]) for each in taken]
+        if len(self._journal.sets) >= self._stop:
+            fills = [event for event in events if event.kind == "fill"]
+            entry = [event for event in fills if "-entry-" in event.content["order_id"]][-1]
+            found.append(self._fill("stop", entry.content["order_id"], "stop", -entry.content["quantity"]))
+        found = [event for event in found if event.content["fill_id"] not in self._seen]
+        self._seen |= {event.content["fill_id"] for event in found}
+        return found
+
+    def _fill(self, fill_id: str, order_id: str, order: str, quantity: float) -> Event:
+        content = {
+            "command": fill_id, "fill_id": fill_id, "order_id": order_id, "symbol": "COMP", "order": order,
+            "quantity": quantity, "price": 2_000.0, "commission": 2.5, "stamp": 0,
+        }  # fmt: skip
+        return Event(kind="fill", symbol="COMP", content=content)
+
+
+def live(
+    folder: Path,
+    journal: desks.MemoryJournal,
+    broker: Sent,
+    blind: Sequence[int],
+    outside: Reporting,
+    **setup: Any,
+) -> None:
+    """Run a desk of two instruments in mode live, on bars some of which are absurd."""
+    history = desks.history(WARM + 40)
+    models = {"COMP": desks.model(threshold=0.0), "SPX": desks.model("SPX", seed=1, threshold=0.0)}
+    arrivals = spoilt(history, COMP, blind, ABSURD["factor 10"])
+    epoch = desks.first_epoch(models, history, WARM, mode="live")
+    desks.engine(
+        folder, models, journal, history, warm=WARM, arrivals=arrivals, band=BAND, epoch=epoch, broker=broker,
+        outside=outside, expire=10**18, **setup,
+    ).run()  # fmt: skip
+
+
+def completed(sets: Sequence[SetRecord]) -> list[tuple[int, str]]:
+    return [
+        (n, order.intent)
+        for n, lane in of_comp(sets).items()
+        for order in lane.orders
+        if order.status == "completed"
+    ]
+
+
+def first_held(folder: Path) -> tuple[int, int]:
+    """Return the sets in which an entry was filled, and at whose close it is held without an order."""
+    journal = desks.MemoryJournal()
+    live(folder, journal, Sent(), (), Reporting(journal))
+    held = next(
+        n
+        for n, lane in of_comp(journal.sets).items()
+        if lane.state.account[POSITION] and not lane.state.waiting
+    )
+    return next(n for n, intent in completed(journal.sets) if intent == "entry"), held
+
+
+@pytest.mark.parametrize("order", ["entry", "stop"])
+def test_a_fill_that_is_reported_while_bars_are_quarantined_is_booked(tmp_path: Path, order: str) -> None:
+    """The engine stopped: the other instrument's bar came, and an order had no decision to go with.
+
+    A stop that rests at the broker fills whether or not we see a bar.
+    """
+    entered, held = first_held(tmp_path)
+    first = entered if order == "entry" else held + 1
+    blind, journal = range(first, first + 3), desks.MemoryJournal()
+    stop = held + 2 if order == "stop" else 10**9
+    live(tmp_path, journal, Sent(), blind, Reporting(journal, stop), stop_after=first + 4)
+    comp = of_comp(journal.sets)
+    assert sorted(comp)[first : first + 1] == [first + 3]
+    assert (first + 3, order) in completed(journal.sets)
+    assert bool(comp[first + 3].state.account[POSITION]) == (order == "entry")
+    before = lanes(journal.sets)
+    live(tmp_path, journal, Sent(), blind, Reporting(journal, stop), stop_after=1)
+    assert lanes(journal.sets)[: len(before)] == before, "a restart replays it"
+
+
+def test_in_mode_live_the_exit_leaves_once_and_its_fill_can_be_reported(tmp_path: Path) -> None:
+    """The exit leaves at the next open, when no bar has passed; a restart sends nothing again."""
+    _, held = first_held(tmp_path)
+    blind, journal, broker = range(held + 1, held + 4), desks.MemoryJournal(), Sent()
+    live(
+        tmp_path, journal, broker, blind, Reporting(journal, halt=held + 2), flatten=True, stop_after=held + 4
+    )
+    sent = [order_id for order_id in broker.sent if symbol_of(order_id) == "COMP"]
+    assert sent[-1].split("-")[-2] == "exit"
+    comp = of_comp(journal.sets)
+    assert max(comp) == held, "no bar has passed since"
+    at = next(n for n, row in enumerate(journal.rows) if row is journal.sets[held])
+    since = [event for event in journal.rows[at:] if isinstance(event, Event)]
+    assert [event.content["quantity"] for event in since if event.kind == "fill"] == [
+        -comp[held].state.account[POSITION]
+    ]
+    assert Standing.of("COMP", comp[held].state, since).position == 0, "as the operator's commands see it"
+    again = Sent()
+    live(tmp_path, journal, again, blind, Reporting(journal, halt=held + 2), flatten=True, stop_after=2)
+    assert sent[-1] not in again.sent
+    assert (held + 4, "exit") in completed(journal.sets)
 
 
 class Unjudged(Synchroniser):

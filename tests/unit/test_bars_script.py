@@ -174,5 +174,5 @@ def test_an_epoch_does_not_begin_before_an_accepted_bar_is_in_the_windows(
         if decision == "reject":
             assert continued(journal, reason="test", now=START, hashes={}).number == 2
             return
-        with pytest.raises(JournalError, match="whose windows do not hold it yet: run the engine"):
+        with pytest.raises(JournalError, match="whose windows do not hold the bar yet: run the engine"):
             continued(journal, reason="test", now=START, hashes={})

@@ -122,7 +122,7 @@ class TestUnsettled:
     def test_what_no_recorded_account_holds_yet(self, journal: Journal, kind: str) -> None:
         self.begin(journal, mode="live")
         self.tell(journal, "send", "acknowledged", kind)
-        with pytest.raises(JournalError, match=rf"entry 4 \({kind}\) came after the last bar set"):
+        with pytest.raises(JournalError, match=rf"entry 4 \({kind}\) came after the last bar of its instr"):
             next_epoch(journal)
         journal.append_set(make.bar_set(9, symbols=("ES",)))
         assert next_epoch(journal).number == 2

@@ -9,11 +9,11 @@ from lockstep.errors import JournalError
 from lockstep.live.journal.reader import JournalReader
 from lockstep.live.journal.rows import read_state
 from lockstep.live.journal.schema import COLUMNS
-from lockstep.live.messages import Epoch, Event, LaneState, Mode
+from lockstep.live.messages import Epoch, Event, LaneState, Mode, symbol_of
 from lockstep.strategy.matching import POSITION
 
-_SETTLED = ("acknowledged", "rejected", "resolved", "withdrawn")
-_MOVES_AN_ACCOUNT = ("fill", "rejected", "resolved", "withdrawn")
+_SETTLED = ("acknowledged", "rejected", "resolved", "withdrawn", "leave_now")
+_MOVES_AN_ACCOUNT = ("fill", "rejected", "resolved", "withdrawn", "leave_now")
 
 
 class Position(NamedTuple):
@@ -106,10 +106,15 @@ def _unsettled(newest: Epoch, positions: Mapping[str, Position], events: Sequenc
             yield f"order {waiting.order_id} of {symbol} has not left yet: run the engine until it has"
     last = max((each.sequence for each in positions.values()), default=0)
     for event in events:
-        accepted = event.kind == "quarantine" and event.content["decision"] == "accept"
-        if (accepted or event.kind in _MOVES_AN_ACCOUNT) and event.sequence > last:
+        if event.kind in _MOVES_AN_ACCOUNT:
+            at = positions.get(event.symbol or symbol_of(event.content["order_id"]))
+            if at is None or event.sequence > at.sequence:
+                yield (
+                    f"entry {event.sequence} ({event.kind}) came after the last bar of its instrument, whose"
+                    " account does not hold it yet: run the engine until the next one"
+                )
+        elif event.kind == "quarantine" and event.content["decision"] == "accept" and event.sequence > last:
             yield (
-                f"entry {event.sequence} ({event.kind}) came after the last bar set, whose"
-                f" {'windows' if accepted else 'accounts'} do not hold it yet: run the engine until the next"
-                " bar set"
+                f"entry {event.sequence} (quarantine) came after the last bar set, whose windows do not hold"
+                " the bar yet: run the engine until the next bar set"
             )
