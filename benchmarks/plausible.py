@@ -1,6 +1,6 @@
 """How often the plausibility band quarantines real bars, and which planted errors it catches.
 
-    LOCKSTEP_SHARED_DATA=... python benchmarks/plausible.py [--bars 2000]
+    LOCKSTEP_SHARED_DATA=... python -m benchmarks.plausible [--bars 2000]
 
 Every series is judged as the live engine judges it, with the default band: each bar against the bars before
 it. Then errors of each kind are planted into `bars` random bars per series, one at a time; caught means that

@@ -33,6 +33,7 @@ _KINDS: Mapping[str, Kind] = {
     "swap_pending": "swap",
     "mismatch": "mismatch",
     "quarantine": "implausible",
+    "leave_now": "exit",
 }
 _IRREGULAR: Mapping[str, Kind] = {
     "implausible": "implausible",
