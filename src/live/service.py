@@ -144,6 +144,7 @@ class Service:
                 traded=traded,
                 known=known,
                 bands=Bands(config.bands),
+                calendar=config.replay is None,
             )
 
         self._source = InboxSource(feeds, synchronise, clock=None if config.replay else self._clock)

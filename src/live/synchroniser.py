@@ -17,7 +17,7 @@ from lockstep.market.history import SeriesKey
 SECOND = 1_000_000_000
 REMEMBERED = 1_000
 END_OF_TIME = 2**63 - 1
-OUTSIDE = "no session of the calendar has it: it enters the windows and triggers no decision"
+OUTSIDE = "no session of the calendar has it"
 _CLOSE = 3
 
 Known = Mapping[SeriesKey, Sequence[tuple[int, Values]]]
@@ -43,6 +43,8 @@ class Synchroniser:
                 all is released, and a repeated bar among them is told from a corrected one
     ahead_ns    how far a bar may end after it was received, nanoseconds, >= 0; see AHEAD_NS
     bands       what is plausible; None accepts everything
+    calendar    whether a session bar of a traded series is quarantined on a day without a session. Settled
+                bars are taken as they are: there the data decide which sessions took place
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class Synchroniser:
         known: Known | None = None,
         ahead_ns: int = AHEAD_NS,
         bands: Bands | None = None,
+        calendar: bool = False,
     ) -> None:
         if grace_ns < 0 or ahead_ns < 0:
             raise ConfigError(f"grace {grace_ns} ns, ahead {ahead_ns} ns: must not be negative")
@@ -79,6 +82,7 @@ class Synchroniser:
         self._newest = {key: max(bars) for key, bars in held.items()}
         self._accounted = dict(self._newest)
         self._released: int | None = max(self._newest.values(), default=None)
+        self._calendar = calendar
         self._bands = bands or Bands()
         for key, bars in held.items():
             for end, values in bars.items():
@@ -208,6 +212,8 @@ class Synchroniser:
         judged = too_late != "out_of_order" or quarantined is not None
         if judged and (fault := self._fault(key, end, arrival.values, self._reference(key, end))):
             return "implausible", f"{fault}{self._agreement(key, end, arrival.values)}"
+        if judged and not self._has_session(key, end):
+            return "implausible", f"{OUTSIDE}: accept it if the market did open"
         comes = {"late": "comes with the next one", "out_of_order": "not delivered"}
         return too_late, f"sets up to {self._released} were released; {comes[too_late]}" if too_late else ""
 
@@ -226,6 +232,11 @@ class Synchroniser:
         """
         first = self._quarantine.first(key)
         return self._bands.fault(key, end if first is None else min(first, end), values, after=after)
+
+    def _has_session(self, key: SeriesKey, end: int) -> bool:
+        """Whether a bar may trigger a decision as far as the calendar goes; intraday bars are the clock's."""
+        watched = self._calendar and key in self._traded and key.timeframe.is_session
+        return not watched or key in self._timetable.scheduled(end)
 
     def _reference(self, key: SeriesKey, end: int) -> Reference | None:
         """Return (end, close) of the newest bar before `end` that was released or waits for it."""

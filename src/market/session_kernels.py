@@ -99,7 +99,7 @@ def fill_columns(
         if session_bars and table[DATE, row] != day:
             out[6, i] = nominal_length / MINUTE
             out[7, i] = nominal_length / MINUTE
-            out[8, i] = 0.0
+            out[8, i] = 1.0
         else:
             until = table[NOMINAL_CLOSE, row] if session_bars else end[i]
             out[6, i] = (until - table[OPEN, row]) / MINUTE

@@ -11,7 +11,6 @@ from lockstep.errors import ConfigError
 from lockstep.market.bars import Flags, Floats, Stamps
 from lockstep.market.schedule import (
     CLOSE,
-    DATE,
     DAY,
     MINUTE,
     NOMINAL_CLOSE,
@@ -93,13 +92,13 @@ class Session:
         return out
 
     def in_session(self, end: Stamps, timeframe: Timeframe) -> Flags:
-        """Return whether scheduled open < end <= scheduled close, bool (n,).
+        """Return whether scheduled open < end <= scheduled close, bool (n,); session bars always are.
 
-        Session bars (`timeframe` 1d) are in session where the calendar has a session on their date.
+        Which session bars exist is decided by the data: calendars lack days on which a market did open. A
+        live one of a day without a session waits for the operator, see `lockstep.live.synchroniser`.
         """
         if timeframe.is_session:
-            dates = self.dates(end, timeframe).astype(np.int64)
-            return np.isin(dates, self._covering(end).table[DATE])
+            return np.ones(end.size, dtype=np.bool_)
         return np.asarray((self.scheduled_open(end) < end) & (end <= self.scheduled_close(end)))
 
     def scheduled_open(self, end: Stamps) -> Stamps:

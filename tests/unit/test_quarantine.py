@@ -271,3 +271,41 @@ def test_memory_of_quarantined_bars_is_bounded() -> None:
     assert told.first(COMP) == 4_000
     told.delivered(COMP, 4_999)
     assert (list(told), told.first(COMP)) == ([], None)
+
+
+class TestDaysWithoutASession:
+    """A daily bar of a Saturday: a vendor's mistake, or a market that opened all the same."""
+
+    saturday = closes("2018-12-15")[0]
+    spx_and_comp = (SPX, COMP)
+
+    def offered(self, **changes: object) -> tuple[Synchroniser, list[Release]]:
+        made = pair(**{"calendar": True, **changes})
+        for key in self.spx_and_comp:
+            made.offer(arrival(key, self.saturday))
+        return made, drained(made, self.saturday + GRACE)
+
+    def test_it_is_quarantined_and_another_series_goes_on(self) -> None:
+        made, (release,) = self.offered()
+        assert dict(release.bars) == {SPX: flat()}
+        (report,) = reports([release], "implausible")
+        assert report.key == COMP
+        assert "no session of the calendar has it" in report.detail
+        assert waiting(made) == [(COMP, self.saturday)]
+
+    def test_accepted_in_time_it_is_released_like_any_other(self) -> None:
+        made = pair(calendar=True, traded=frozenset({COMP}))
+        made.offer(arrival(COMP, self.saturday))
+        made.decide(COMP, self.saturday, ACCEPT)
+        (release,) = drained(made, self.saturday + GRACE)
+        assert dict(release.bars) == {COMP: flat()}
+
+    def test_settled_bars_are_taken_as_they_are(self) -> None:
+        _, (release,) = self.offered(calendar=False)
+        assert set(release.bars) == {COMP, SPX}
+
+    def test_the_bars_of_the_calendar_pass(self) -> None:
+        made = pair(calendar=True)
+        for key in self.spx_and_comp:
+            made.offer(arrival(key, TUESDAY))
+        assert [set(each.bars) for each in drained(made, TUESDAY)] == [{COMP, SPX}]
