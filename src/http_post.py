@@ -6,6 +6,7 @@ returns within `connect_seconds + answer_seconds`. It goes straight to the host:
 
 from __future__ import annotations
 
+import errno
 import io
 import re
 import socket
@@ -260,7 +261,7 @@ LOOKUPS = Lookups()
 def _connected(to: Endpoint, deadline: Deadline, lookups: Lookups) -> socket.socket:
     """Return a connection to the first address that answers; each gets a fair part of the time left."""
     addresses = lookups.addresses(to.host, to.port, deadline)
-    refusal: OSError = ConnectionError("no address")
+    refusal: OSError = ConnectionError(errno.EADDRNOTAVAIL, "the name has no address")
     for number, (family, _, _, _, address) in enumerate(addresses):
         plain = socket.socket(family, socket.SOCK_STREAM)
         try:

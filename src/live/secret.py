@@ -17,7 +17,7 @@ from urllib.parse import unquote, urlsplit
 
 from pydantic import SecretStr
 
-from lockstep.errors import ConfigError, LiveError
+from lockstep.errors import LiveError
 
 if TYPE_CHECKING:
     from lockstep.live.messages import Event, SetRecord
@@ -60,8 +60,8 @@ class Secrets:
     def read(self, purpose: str, *, variable: str | None, file: Path | None) -> SecretStr:
         """Return the secret in `file`, or else in the environment variable, without white space around it.
 
-        LiveError or ConfigError, naming the place and never the value, where it is absent, other users can
-        read the file, or it is not one line of at least `SHORTEST` printable characters.
+        LiveError, naming the place and never the value, where it is absent, other users can read the file,
+        or it is not one line of printable characters, enough of them; see `add`.
         """
         where = f"environment variable {variable}" if file is None else str(file)
         text = self._environment.get(variable or "", "") if file is None else _text_of(purpose, file)
@@ -77,13 +77,13 @@ class Secrets:
         return SecretStr(value)
 
     def add(self, purpose: str, secret: SecretStr) -> None:
-        """Know a secret; ConfigError where its secret part is too short to be told from ordinary words.
+        """Know a secret; LiveError where its secret part is too short to be told from ordinary words.
 
         Of a URL the secret part is whatever in path and query does not look like a word, and the last part.
         """
         parts = {form for part in _secret_parts(secret.get_secret_value()) for form in (part, unquote(part))}
         if not any(len(part) >= SHORTEST for part in parts):
-            raise ConfigError(
+            raise LiveError(
                 f"{purpose}: its secret part has fewer than {SHORTEST} characters, too few to be kept out of "
                 "logs; make a longer one"
             )
