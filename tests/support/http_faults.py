@@ -136,6 +136,7 @@ class FaultServer:
     """Behaves for the n-th request as the n-th of `behaviours` says, and as the last one from then on.
 
     greeting   what it does with a connection before it reads the request
+    choose     picks the behaviour for a request instead
     tls        wraps each connection; a handshake that fails ends it
     requests   (path, decoded JSON body) of every request that was read completely
     """
@@ -145,10 +146,12 @@ class FaultServer:
         *behaviours: Behaviour,
         listening: bool = True,
         greeting: Behaviour | None = None,
+        choose: Callable[[tuple[str, Any]], Behaviour] | None = None,
         tls: ssl.SSLContext | None = None,
     ) -> None:
         self._behaviours = behaviours
         self._greeting = greeting
+        self._choose = choose
         self._tls = tls
         self._socket = socket.create_server(("127.0.0.1", 0)) if listening else _bound()
         self._released = threading.Event()
@@ -219,13 +222,18 @@ class FaultServer:
             if request is None:
                 return
             with self._arrived:
-                behaviour = self._behaviours[min(len(self.requests), len(self._behaviours) - 1)]
+                behaviour = self._behaviour(request)
                 self.requests.append(request)
                 self._arrived.notify_all()
             try:
                 behaviour(connection, self._released)
             except OSError:
                 return
+
+    def _behaviour(self, request: tuple[str, Any]) -> Behaviour:
+        if self._choose is not None:
+            return self._choose(request)
+        return self._behaviours[min(len(self.requests), len(self._behaviours) - 1)]
 
 
 def _bound() -> socket.socket:

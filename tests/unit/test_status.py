@@ -21,10 +21,14 @@ from rich.console import Console
 from lockstep.errors import DataError, LiveError
 from lockstep.live.health import HealthServer
 from lockstep.live.logs import configure_logs
+from lockstep.live.messages import Event
 from lockstep.live.secret import Secrets
 from lockstep.live.status import Status, Window, beat, heartbeat_file, read_status, to_json, write_status
 from lockstep.live.status_table import status_table
+from lockstep.live.switches import Switches
 from lockstep.live.systemd import ALIVE, READY, notify, watchdog_seconds
+from lockstep.live.watcher import Watcher
+from lockstep.monitoring.alerts import Alert, Alerts
 
 SECOND = 1_000_000_000
 NOW = 1_709_737_200 * SECOND
@@ -245,6 +249,52 @@ def test_without_systemd_nothing_happens(tmp_path: Path) -> None:
 def test_how_often_the_watchdog_is_fed(value: str, seconds: float | None) -> None:
     assert watchdog_seconds({"WATCHDOG_USEC": value}) == seconds
     assert watchdog_seconds({}) is None
+
+
+# --- the watcher --------------------------------------------------------------------------------------
+
+
+def test_the_watcher_tells_of_faults_once_and_writes_no_secret(tmp_path: Path) -> None:
+    """A thread that survived an unexpected error is counted, and somebody hears of it."""
+    secrets, heard = Secrets({}), ListSink()
+    secrets.add("hook", SecretStr(URL))
+    alerts = Alerts([heard], scrub=secrets.scrub)
+    watcher = Watcher(
+        tmp_path / "status.json",
+        mode="live",
+        epoch=1,
+        started=NOW,
+        alerts=alerts,
+        switches=Switches(kill_file=tmp_path / "KILL", halt_file=tmp_path / "HALT"),
+        scrubbed=secrets.scrubbed,
+    )
+    faults = {"sender": 0}
+    watcher.watch(lambda: {"faults": dict(faults), "pending_swaps": {"ES": f"see {URL}"}})
+    (tmp_path / "HALT").write_text(URL)
+    alerts.start()
+    for count in (0, 2, 2):
+        faults["sender"] = count
+        watcher.beat(now=NOW)
+    watcher.happened(Event(kind="unknown", symbol="ES", content={"detail": URL}), replayed=False)
+    watcher.end("stopped", f"it said {URL}", NOW)
+    alerts.stop(5.0)
+    assert [each.kind for each in heard.alerts] == ["fault", "unknown_order"]
+    assert heard.alerts[0].text == "sender: 2 unexpected errors so far, see the log"
+    status = read_status(tmp_path / "status.json")
+    assert status.faults == {"sender": 2}
+    written = (tmp_path / "status.json").read_text() + repr(heard.alerts) + repr(watcher.status)
+    assert "w0rd" not in written
+    assert written.count("[secret]") > 4
+
+
+class ListSink:
+    name = "list"
+
+    def __init__(self) -> None:
+        self.alerts: list[Alert] = []
+
+    def send(self, alert: Alert) -> None:
+        self.alerts.append(alert)
 
 
 # --- logs ---------------------------------------------------------------------------------------------
