@@ -144,6 +144,8 @@ class ScrubbedJournal:
 
     def append_set(self, record: SetRecord) -> int:
         """Commit a set; its irregularities and events hold texts from outside."""
+        if not (record.release.irregularities or record.events):
+            return self._journal.append_set(record)
         irregularities = tuple(
             each._replace(detail=self._secrets.scrub(each.detail)) for each in record.release.irregularities
         )

@@ -4,7 +4,7 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from hypothesis import given
@@ -156,6 +156,13 @@ def test_the_log_shouts_when_somebody_has_to_act(caplog: pytest.LogCaptureFixtur
     ]
 
 
+def wait_until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 5.0
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.001)
+
+
 class BrokenSink(ListSink):
     """Raises what no sink may raise."""
 
@@ -180,12 +187,10 @@ def test_the_thread_survives_a_broken_sink_and_tells_the_others_once(
     alerts.start()
     for text in "ab":
         alerts.post(alert(text))
-    while alerts.counts["sent"] < 3:
-        time.sleep(0.001)
+    wait_until(lambda: alerts.counts["sent"] == 3)
     broken.error = None
     alerts.post(alert("c"))
-    while alerts.counts["sent"] < 5:
-        time.sleep(0.001)
+    wait_until(lambda: alerts.counts["sent"] == 5)
     broken.error = error
     alerts.post(alert("d"))
     alerts.stop(5.0)
