@@ -60,6 +60,17 @@ def test_an_answer_that_never_ends_is_cut(what: str) -> None:
     assert len(server.requests) == 1, "a byte left, and so it must say"
 
 
+@pytest.mark.parametrize("what", [each for each in ENDLESS if "without end" in each or "gigabyte" in each])
+def test_an_answer_that_is_too_long_does_not_take_until_the_deadline(what: str) -> None:
+    """Or it would keep a core busy, and fill the memory, for as long as it may last."""
+    behaviour, kind = ENDLESS[what]
+    began = time.monotonic()
+    with FaultServer(behaviour) as server:
+        attempt = post(to(server), b"{}", {}, connect_seconds=5.0, answer_seconds=20.0)
+    assert attempt.kind == kind
+    assert time.monotonic() - began < 10.0
+
+
 def test_a_plain_timeout_per_read_would_wait_for_ever() -> None:
     """Negative control: with a second per `recv` and no total, the drip goes on."""
     with FaultServer(drip(b"HTTP/1.1 200 OK", pause=0.05)) as server:
