@@ -269,19 +269,19 @@ def test_orders_of_an_instrument_arrive_in_their_order_and_submitting_never_wait
     assert (broker.waiting, broker.faults) == (0, 0)
 
 
-@pytest.mark.parametrize("what", ["no answer", "drip in the status line", "100 Continue without end"])
+@pytest.mark.parametrize("what", ["no answer", "drip in the status line", "100 Continue a byte at a time"])
 def test_an_exit_does_not_wait_for_another_instrument(what: str) -> None:
     """An exit was stuck behind an answer that dripped for 40 s."""
     stuck, _ = ENDLESS[what]
     with FaultServer(stuck, answer()) as server:
-        broker, results = broker_at(server, answer_seconds=1.0), Results()
+        broker, results = broker_at(server, answer_seconds=1.5), Results()
         broker.start(results)
         submit(broker, "slow", "NQ")
         server.wait_for(1)
         began = time.monotonic()
         submit(broker, "exit", "ES", opens=False)
         assert results.wait_for(1)[0].order_id == "exit"
-        assert time.monotonic() - began < 0.5
+        assert time.monotonic() - began < 1.0
         broker.stop(5.0)
     assert {result.order_id: result.outcome for result in results.all} == {
         "exit": "acknowledged",
