@@ -11,7 +11,8 @@ import typer
 
 from lockstep.console import run
 from lockstep.errors import ConfigError
-from lockstep.live.secret import read_secret
+from lockstep.live.logs import guard_process
+from lockstep.live.secret import Secrets
 from lockstep.market.validation import suggestion
 from lockstep.monitoring.alerts import Alert, Kind
 from lockstep.monitoring.discord import DiscordSink
@@ -30,10 +31,10 @@ def alert(
     """Post `text` to the Discord webhook; exit code 2 when it cannot be delivered."""
     if kind not in get_args(Kind):
         raise ConfigError(f"kind {kind!r}{suggestion(kind, get_args(Kind))}")
-    url = read_secret(
-        "Discord webhook", variable="DISCORD_WEBHOOK_URL", file=url_file, environment=os.environ
-    )
-    DiscordSink(url).send(Alert(kind, text, time.time_ns()))  # type: ignore[arg-type]
+    secrets = Secrets(os.environ)
+    guard_process(secrets)
+    url = secrets.read("Discord webhook", variable="DISCORD_WEBHOOK_URL", file=url_file)
+    DiscordSink(url).send(Alert(kind, secrets.scrub(text), time.time_ns()))  # type: ignore[arg-type]
 
 
 if __name__ == "__main__":

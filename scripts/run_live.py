@@ -10,8 +10,9 @@ from typing import Annotated
 import typer
 
 from lockstep.console import run
-from lockstep.live.logs import configure_logs
+from lockstep.live.logs import configure_logs, guard_process
 from lockstep.live.messages import Mode
+from lockstep.live.secret import Secrets
 from lockstep.live.service import Service
 
 app = typer.Typer(add_completion=False)
@@ -25,9 +26,13 @@ def main(
     stop_after: Annotated[int | None, typer.Option(min=1, help="Stop after so many bar sets.")] = None,
 ) -> None:
     """Trade until SIGTERM or SIGINT; the present bar set is finished and journaled first."""
-    handler = configure_logs(log)
+    secrets = Secrets(os.environ)
+    guard_process(secrets)
+    handler = configure_logs(secrets, log)
     try:
-        with Service(config, mode=mode, environment=os.environ, stop_after=stop_after) as service:
+        with Service(
+            config, mode=mode, environment=os.environ, stop_after=stop_after, secrets=secrets
+        ) as service:
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, lambda received, _: service.stop(signal.Signals(received).name))
             service.run()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -22,6 +21,7 @@ from lockstep.live.feeds.stream import Stream
 from lockstep.live.feeds.tail import TailFeed
 from lockstep.live.feeds.token import read_token
 from lockstep.live.feeds.warmup import WarmUp, read_series, warm_up
+from lockstep.live.secret import Secrets
 from lockstep.market.bars import Bars
 from lockstep.market.config import InstrumentBook
 from lockstep.market.history import History, SeriesKey
@@ -73,7 +73,12 @@ def _newest(settled: History) -> int:
 
 
 def feeds_of(
-    config: LiveConfig, needs: Keys, settled: History, book: InstrumentBook, clock: Callable[[], int]
+    config: LiveConfig,
+    needs: Keys,
+    settled: History,
+    book: InstrumentBook,
+    clock: Callable[[], int],
+    secrets: Secrets,
 ) -> tuple[LiveFeed, ...]:
     """Return the feeds of the configuration; LiveError where a series that is needed comes from none."""
     feeds: list[LiveFeed] = []
@@ -83,7 +88,7 @@ def feeds_of(
         elif isinstance(feed, TailFeedSettings):
             feeds.append(_tail(feed, needs, book, clock))
         else:
-            feeds.append(_http(feed, needs, book, clock))
+            feeds.append(_http(feed, needs, book, clock, secrets))
     delivered = frozenset().union(*(feed.keys for feed in feeds))
     absent = sorted(str(key) for key in needs if key not in delivered)
     if absent:
@@ -115,7 +120,9 @@ def _tail(feed: TailFeedSettings, needs: Keys, book: InstrumentBook, clock: Call
     return TailFeed(feed.path, stream, source, clock=clock, interval=feed.interval)
 
 
-def _http(feed: HttpFeedSettings, needs: Keys, book: InstrumentBook, clock: Callable[[], int]) -> HttpFeed:
+def _http(
+    feed: HttpFeedSettings, needs: Keys, book: InstrumentBook, clock: Callable[[], int], secrets: Secrets
+) -> HttpFeed:
     streams = [
         Stream(
             symbol=symbol,
@@ -126,7 +133,7 @@ def _http(feed: HttpFeedSettings, needs: Keys, book: InstrumentBook, clock: Call
         )
         for symbol, base in feed.base.items()
     ]
-    token = read_token(feed.token_file, os.environ)
+    token = read_token(feed.token_file, secrets)
     return HttpFeed(streams, token=token, clock=clock, port=feed.port, patience=feed.patience_seconds)
 
 

@@ -20,7 +20,8 @@ from lockstep.market.validation import read_yaml, validated
 from lockstep.models.manifest import PRODUCTION, Version
 from lockstep.monitoring.alerts import AlertRate
 
-Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Seconds = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
+Pause = Annotated[float, Field(gt=0, le=3_600, allow_inf_nan=False)]
 Port = Annotated[int, Field(ge=0, le=65_535)]
 
 
@@ -66,7 +67,7 @@ class TailFeedSettings(_Part):
     symbol: str
     path: Path
     source: str
-    interval: Annotated[float, Field(gt=0)] = 1.0
+    interval: Pause = 1.0
     settle_seconds: Seconds | None = None
 
 
@@ -77,7 +78,7 @@ class HttpFeedSettings(_Part):
     port: Port = 8_750
     base: dict[str, str]
     token_file: Path | None = None
-    patience_seconds: Annotated[float, Field(gt=0)] = 10.0
+    patience_seconds: Pause = 10.0
     settle_seconds: Seconds | None = None
 
 

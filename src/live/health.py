@@ -47,6 +47,7 @@ class StatusCollector(Collector):
         yield _gauges("queue_length", "What waits", "queue", status.queues)
         yield _counters("alerts", "Alerts by fate", "fate", status.alerts)
         yield _counters("events", "What the engine counts", "name", status.counters)
+        yield _counters("faults", "Unexpected errors that a thread survived", "thread", status.faults)
 
 
 def _gauge(name: str, text: str, value: float) -> Metric:

@@ -83,30 +83,53 @@ class Outbox:
         ]
 
     def send(self, now: int) -> list[SendResult]:
-        """Send what is due; returns a result for each order that is too late or may not go any more."""
+        """Send what is due, exits before entries; returns a result for each that may not go any more."""
         late = []
-        for order_id, letter in self._letters.items():
-            if letter.status != WAITING or letter.due > now:
+        for letter in self._due_letters(now):
+            intent = letter.intent
+            why = self._obstacle(letter, now)
+            if why is not None:
+                late.append(SendResult(intent.order_id, "rejected", why, 0))
                 continue
-            if now - letter.due > self._expire:
-                late.append(SendResult(order_id, "rejected", "not sent in time: expired here", 0))
-                continue
-            refusal = self._review(letter.intent)
-            if refusal is not None:
-                late.append(SendResult(order_id, "rejected", f"{refusal.rule}: {refusal.detail}", 0))
-                continue
-            message = self._broker.message(letter.intent)
+            message = self._broker.message(intent)
             self._commit(
                 Event(
                     kind="send",
-                    symbol=letter.intent.symbol,
+                    symbol=intent.symbol,
                     time=now,
-                    content={"order_id": order_id, "broker": self._broker.name, "message": dict(message)},
+                    content={
+                        "order_id": intent.order_id,
+                        "broker": self._broker.name,
+                        "message": dict(message),
+                    },
                 )
             )
             letter.status = SENT
-            self._broker.submit(order_id, message)
+            self._broker.submit(intent, message)
         return late
+
+    def _due_letters(self, now: int) -> list[Letter]:
+        """Return what is due, the exits first; of each kind in the order in which they were placed."""
+        due = [each for each in self._letters.values() if each.status == WAITING and each.due <= now]
+        return sorted(due, key=lambda each: each.intent.opens)
+
+    def _obstacle(self, letter: Letter, now: int) -> str | None:
+        """Return why an order that is due must not leave, or None."""
+        if now - letter.due > self._expire:
+            return "not sent in time: expired here"
+        if letter.intent.opens and self._closed_after(letter.intent):
+            return "withdrawn: an exit of the instrument was decided after it, and it had not left"
+        refusal = self._review(letter.intent)
+        return None if refusal is None else f"{refusal.rule}: {refusal.detail}"
+
+    def _closed_after(self, entry: OrderIntent) -> bool:
+        """Whether an exit of its instrument was decided later; see rule 3 of the send queue."""
+        return any(
+            not each.intent.opens
+            and each.intent.symbol == entry.symbol
+            and each.intent.decision > entry.decision
+            for each in self._letters.values()
+        )
 
     def results(self) -> list[SendResult]:
         """Return what came back since the last call."""

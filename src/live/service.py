@@ -30,7 +30,7 @@ from lockstep.live.operator import COMMANDS, Mailbox
 from lockstep.live.plausible import Bands
 from lockstep.live.rerun import ReplayMismatch
 from lockstep.live.rollout import Step, stage
-from lockstep.live.secret import read_secret
+from lockstep.live.secret import ScrubbedJournal, Secrets
 from lockstep.live.source import InboxSource, Known
 from lockstep.live.statement import StatementFile, reported_ids
 from lockstep.live.status import Window
@@ -54,8 +54,9 @@ class Service:
     """One process of the live engine. Everything it opens is closed when the `with` block ends.
 
     config_path   of live.yml; mode   replaces the mode there
-    environment   for secrets, the kill switch and the service manager
+    environment   for the kill switch and the service manager
     stop_after    sets after which it ends by itself, None for never
+    secrets       reads them, and keeps them out of everything that is written; None: from `environment`
     """
 
     def __init__(
@@ -65,7 +66,9 @@ class Service:
         mode: Mode | None,
         environment: Mapping[str, str],
         stop_after: int | None = None,
+        secrets: Secrets | None = None,
     ) -> None:
+        self._secrets = secrets or Secrets(environment)
         self.config = LiveConfig.load(config_path)
         self._environment = environment
         self._hashes = live_hashes(config_path)
@@ -133,7 +136,7 @@ class Service:
         settled = settled_bars(sorted(wanted_bars), config.history, self._book)
         if not epoch.number:
             epoch = self._begun(epoch, models, needs, settled)
-        feeds = feeds_of(config, needs, settled, self._book, self._clock)
+        feeds = feeds_of(config, needs, settled, self._book, self._clock, self._secrets)
         sessions = {key: self._book.session(key.symbol) for key in needs}
         traded = frozenset(model.key for model in models.values())
 
@@ -148,7 +151,7 @@ class Service:
             )
 
         self._source = InboxSource(feeds, synchronise, clock=None if config.replay else self._clock)
-        self._alerts = Alerts(self._sinks(), config.alerts.rate)
+        self._alerts = Alerts(self._sinks(), config.alerts.rate, scrub=self._secrets.scrub)
         self._watcher = Watcher(
             config.status,
             mode=mode,
@@ -157,14 +160,16 @@ class Service:
             alerts=self._alerts,
             switches=self._switches,
             bars_every=int(config.alerts.bars_every * _SECOND),
+            scrubbed=self._secrets.scrubbed,
         )
+        broker = self._broker(mode, models)
         traded_markets = {symbol: self._book.market(symbol) for symbol in models}
         engine = Engine(
             Setup(
                 epoch=epoch,
                 models=models,
                 markets=self._book.markets,
-                journal=self.journal,
+                journal=ScrubbedJournal(self.journal, self._secrets),
                 source=self._source,
                 gateway=Gateway(
                     limits=config.limits, switches=self._switches, mode=mode, markets=traded_markets
@@ -172,7 +177,7 @@ class Service:
                 outside=self._world,
                 observer=_Beating(self._watcher, self._environment, self._clock),
                 now=self._source.now,
-                broker=self._broker(mode, models),
+                broker=broker,
                 policies=config.policies,
                 memory=max([config.kept_bars, *needs.values()]),
                 flatten=config.switches.flatten,
@@ -182,7 +187,14 @@ class Service:
             )
         )
         label = f"stage {present + 1} of {len(config.rollout.stages)}" if wanted == "live" else ""
-        self._watcher.watch(lambda: {"rollout": label, "pinned": self._world.pinned, **_known(engine)})
+        self._watcher.watch(
+            lambda: {
+                "rollout": label,
+                "pinned": self._world.pinned,
+                **_known(engine),
+                **_sending(broker),
+            }
+        )
         return engine
 
     def _fraction(self, epoch: Epoch, events: Sequence[Event]) -> float:
@@ -222,16 +234,11 @@ class Service:
             return None
         markets = {symbol: self._book.market(symbol) for symbol in models}
         url = (
-            read_secret(
-                "TradersPost webhook",
-                variable=settings.url_variable,
-                file=settings.url_file,
-                environment=self._environment,
-            )
+            self._secrets.read("TradersPost webhook", variable=settings.url_variable, file=settings.url_file)
             if mode == "live"
-            else SecretStr("https://localhost/shadow")
+            else SecretStr("http://localhost/shadow")
         )
-        broker = TradersPost(settings, url, markets)
+        broker = TradersPost(settings, url, markets, scrub=self._secrets.scrub)
         broker.check({symbol: model.config.stop is not None for symbol, model in models.items()})
         return broker if mode == "live" else ShadowBroker(broker)
 
@@ -239,11 +246,8 @@ class Service:
         settings = self.config.alerts
         if not settings.discord:
             return [LogSink()]
-        url = read_secret(
-            "Discord webhook",
-            variable=settings.discord_url_variable,
-            file=settings.discord_url_file,
-            environment=self._environment,
+        url = self._secrets.read(
+            "Discord webhook", variable=settings.discord_url_variable, file=settings.discord_url_file
         )
         return [LogSink(), DiscordSink(url)]
 
@@ -285,3 +289,10 @@ def _known(engine: Engine) -> dict[str, Any]:
         "profit_today": engine.profits(),
         "unknown_orders": engine.unknown_orders,
     }
+
+
+def _sending(broker: OutboundBroker | None) -> dict[str, Any]:
+    """Return the fields of the status that only the broker knows."""
+    if broker is None:
+        return {}
+    return {"queues": {"orders": broker.waiting}, "faults": {"sender": broker.faults}}

@@ -42,6 +42,7 @@ class Status:
     quarantined     implausible bars that wait for the operator, series and stamp
     kill_switch, halt   the reason while on, else None
     alerts          counts of `Alerts`; counters   sets, orders, refusals by rule and what else is counted
+    queues          what waits, by queue; faults   unexpected errors that a thread survived, by thread
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid")
@@ -67,6 +68,7 @@ class Status:
     unknown_orders: tuple[str, ...] = ()
     alerts: Mapping[str, int] = field(default_factory=dict)
     counters: Mapping[str, int] = field(default_factory=dict)
+    faults: Mapping[str, int] = field(default_factory=dict)
     schema: int = SCHEMA
 
     def age(self, now: int) -> float:

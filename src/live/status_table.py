@@ -54,6 +54,7 @@ def _rows(status: Status, now: int, stale_seconds: float) -> Iterator[tuple[str,
     yield "last bars", _pairs({name: _moment(end) for name, end in status.last_bars.items()}, "\n"), False
     yield "queues", _pairs(status.queues), False
     yield "alerts", _pairs(status.alerts), False
+    yield "faults", _pairs({name: count for name, count in status.faults.items() if count}), True
     yield "counters", _pairs(status.counters), False
 
 

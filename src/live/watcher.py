@@ -50,6 +50,7 @@ class Watcher:
 
     path         of the status file; look   returns fields of `Status` that the engine knows at that moment
     bars_every   ns within which irregular bars of one kind and series make one alert
+    scrubbed     returns plain JSON, or tuples of it, without secrets
     """
 
     def __init__(
@@ -62,8 +63,10 @@ class Watcher:
         alerts: Alerts,
         switches: Switches,
         bars_every: int = 300 * SECOND,
+        scrubbed: Callable[[Any], Any] = lambda value: value,
     ) -> None:
         self._path = path
+        self._scrubbed = scrubbed
         self._alerts = alerts
         self._switches = switches
         self._look: Look = dict
@@ -156,7 +159,7 @@ class Watcher:
 
     def change(self, state: State, detail: str) -> None:
         """Note what the engine is doing now."""
-        self.status = replace(self.status, state=state, detail=detail)
+        self.status = replace(self.status, state=state, detail=self._scrubbed(detail))
 
     def end(self, state: State, detail: str, now: int) -> None:
         """Write the last status, and send the alerts that were held back."""
@@ -167,22 +170,28 @@ class Watcher:
 
     def _write(self, now: int) -> None:
         self._written = now
-        self.status = replace(
-            self.status,
-            heartbeat=now,
-            positions=dict(self._positions),
-            last_bars=dict(self._last_bars),
-            kill_switch=self._switches.kill_switch(),
-            halt=self._switches.halt(),
-            alerts=self._alerts.counts,
-            counters=dict(self._counters),
+        fields = {
+            "positions": dict(self._positions),
+            "last_bars": dict(self._last_bars),
+            "kill_switch": self._switches.kill_switch(),
+            "halt": self._switches.halt(),
+            "alerts": self._alerts.counts,
+            "counters": dict(self._counters),
             **self._look(),
-        )
+        }
+        self._tell_faults(fields.get("faults", {}), now)
+        self.status = replace(self.status, heartbeat=now, **self._scrubbed(fields))
         try:
             write_status(self._path, self.status)
         except DataError as error:
             self._counters["status not written"] += 1
             _LOGGER.error("status: %s", error)
+
+    def _tell_faults(self, faults: Mapping[str, int], now: int) -> None:
+        """Raise an alert where a thread has survived an unexpected error since the last status."""
+        for thread, count in faults.items():
+            if count > self.status.faults.get(thread, 0):
+                self._alert("fault", f"{thread}: {count} unexpected errors so far, see the log", now)
 
     def _alert(self, kind: Kind, text: str, time: int) -> None:
         self._alerts.post(Alert(kind, text, time))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from lockstep.monitoring.errors import AlertFailed
@@ -16,7 +16,7 @@ __all__ = ["Alert", "AlertRate", "Alerts", "Kind", "LogSink", "Sink"]
 _LOGGER = logging.getLogger("lockstep.alerts")
 _LONGEST_WAIT = 30.0
 _URGENT: frozenset[Kind] = frozenset(
-    {"mismatch", "unknown_order", "stale_feed", "stop", "implausible", "bars"}
+    {"mismatch", "unknown_order", "stale_feed", "stop", "implausible", "bars", "fault"}
 )
 
 
@@ -41,13 +41,26 @@ class LogSink:
 
 
 class Alerts:
-    """Takes alerts without waiting and hands them to every sink.
+    """Takes alerts without waiting and hands them to every sink, scrubbed.
 
-    Alerts are dropped and counted when `capacity` of them wait. A sink that fails costs a count.
+    Alerts are dropped and counted when `capacity` of them wait. A sink that fails costs a count. One that
+    raises what it must not is broken: that is counted, logged, and told to the other sinks once, until it
+    works again. The thread survives either.
+
+    scrub   cuts secrets out of a text
     """
 
-    def __init__(self, sinks: Sequence[Sink], rate: AlertRate | None = None, *, capacity: int = 256) -> None:
+    def __init__(
+        self,
+        sinks: Sequence[Sink],
+        rate: AlertRate | None = None,
+        *,
+        capacity: int = 256,
+        scrub: Callable[[str], str] = str,
+    ) -> None:
         self._sinks = tuple(sinks)
+        self._scrub = scrub
+        self._broken: set[str] = set()
         self._throttle = Throttle(rate or AlertRate())
         self._capacity = capacity
         self._queue: deque[Alert] = deque()
@@ -55,11 +68,11 @@ class Alerts:
         self._closed = True
         self._hurry = threading.Event()
         self._thread = threading.Thread(target=self._run, name="alerts", daemon=True)
-        self._counts = {"sent": 0, "failed": 0, "dropped": 0}
+        self._counts = {"sent": 0, "failed": 0, "broken": 0, "dropped": 0}
 
     @property
     def counts(self) -> Mapping[str, int]:
-        """Return how many were `sent`, `failed` (both per sink) and `dropped`."""
+        """Return how many were `sent`, `failed`, `broken` (these per sink) and `dropped`."""
         return dict(self._counts)
 
     def start(self) -> None:
@@ -69,7 +82,7 @@ class Alerts:
 
     def post(self, alert: Alert) -> None:
         """Send an alert soon, unless its kind has spoken too often."""
-        admitted = self._throttle.admit(alert)
+        admitted = self._throttle.admit(alert._replace(text=self._scrub(alert.text)))
         self._enqueue([admitted] if admitted else [])
 
     def tick(self, now: int) -> None:
@@ -109,16 +122,33 @@ class Alerts:
             return self._queue.popleft() if self._queue else None
 
     def _deliver(self, sink: Sink, alert: Alert) -> None:
-        """Hand an alert to a sink; once more after the time that it asked for."""
         try:
-            try:
-                sink.send(alert)
-            except AlertFailed as failure:
-                if failure.retry_after is None or self._hurry.wait(min(failure.retry_after, _LONGEST_WAIT)):
-                    raise
-                sink.send(alert)
+            self._send(sink, alert)
         except AlertFailed as failure:
             self._counts["failed"] += 1
             _LOGGER.warning("alert not delivered by %s: %s", sink.name, failure)
+        except BaseException as error:
+            self._counts["broken"] += 1
+            _LOGGER.exception("sink %s is broken", sink.name)
+            self._tell_others(sink, error, alert.time)
         else:
             self._counts["sent"] += 1
+            self._broken.discard(sink.name)
+
+    def _send(self, sink: Sink, alert: Alert) -> None:
+        """Hand an alert to a sink; once more after the time that it asked for."""
+        try:
+            sink.send(alert)
+        except AlertFailed as failure:
+            if failure.retry_after is None or self._hurry.wait(min(failure.retry_after, _LONGEST_WAIT)):
+                raise
+            sink.send(alert)
+
+    def _tell_others(self, broken: Sink, error: BaseException, time: int) -> None:
+        if broken.name in self._broken:
+            return
+        self._broken.add(broken.name)
+        text = f"alerts: sink {broken.name} is broken ({type(error).__name__}); its alerts are lost"
+        for sink in self._sinks:
+            if sink.name not in self._broken:
+                self._deliver(sink, Alert("fault", text, time))

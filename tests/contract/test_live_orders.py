@@ -28,6 +28,8 @@ class FakeBroker:
     answers: Callable[[str], SendResult | None] = lambda order_id: SendResult(order_id, "acknowledged", "", 1)
     name: str = "fake"
     reports_fills: bool = False
+    waiting: int = 0
+    faults: int = 0
     sent: list[tuple[str, Message]] = field(default_factory=list)
     on_result: OnResult = lambda result: None
 
@@ -40,9 +42,9 @@ class FakeBroker:
     def start(self, on_result: OnResult) -> None:
         self.on_result = on_result
 
-    def submit(self, order_id: str, message: Message) -> None:
-        self.sent.append((order_id, message))
-        result = self.answers(order_id)
+    def submit(self, intent: OrderIntent, message: Message) -> None:
+        self.sent.append((intent.order_id, message))
+        result = self.answers(intent.order_id)
         if result is not None:
             self.on_result(result)
 

@@ -49,6 +49,12 @@ def test_a_misspelled_setting_is_noticed(tmp_path: Path) -> None:
     assert "ProtectHoem" in verified(tmp_path).stderr
 
 
+@pytest.mark.parametrize("unit", [each for each in UNITS if each.suffix == ".service"], ids=lambda u: u.name)
+def test_no_service_dumps_its_memory(unit: Path) -> None:
+    """A process that reads secrets must not leave them on the disk when it crashes."""
+    assert "LimitCORE=0" in unit.read_text(encoding="utf-8").splitlines()
+
+
 def test_settings_that_are_used_are_in_the_template() -> None:
     template = (DEPLOY / "lockstep.env.example").read_text(encoding="utf-8")
     declared = set(re.findall(r"^#?([A-Z_]+)=", template, flags=re.MULTILINE))

@@ -118,9 +118,9 @@ class Broker(papers.Broker):
     def message(self, intent: OrderIntent) -> dict[str, Any]:
         return {"quantity": intent.quantity, "version": intent.version, "intent": intent.intent}
 
-    def submit(self, order_id: str, message: Any) -> None:
+    def submit(self, intent: OrderIntent, message: Any) -> None:
         outcome = "acknowledged" if self.draw.random() < 0.8 else "rejected"
-        self.on_result(SendResult(order_id, outcome, "", 1))  # type: ignore[arg-type]
+        self.on_result(SendResult(intent.order_id, outcome, "", 1))  # type: ignore[arg-type]
 
 
 def live_through(folder: Path, policy: str, mode: Any, seed: int) -> tuple[Dying, Life]:

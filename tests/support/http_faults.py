@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Mapping
 from types import TracebackType
@@ -57,6 +59,74 @@ def garbage(connection: socket.socket, released: threading.Event) -> None:
     connection.sendall(b"\x00\xff no such protocol\r\n\r\n")
 
 
+def drip(whole: bytes, *, after: bytes = b"", pause: float = 0.02) -> Behaviour:
+    """Send `after` at once, then a byte at a time for ever: `whole`, and its last byte again and again."""
+
+    def behave(connection: socket.socket, released: threading.Event) -> None:
+        connection.sendall(after)
+        for each in itertools.chain(whole, itertools.repeat(whole[-1])):
+            if released.wait(pause):
+                return
+            connection.sendall(bytes([each]))
+
+    return behave
+
+
+def flood(first: bytes, again: bytes) -> Behaviour:
+    """Send `first`, then `again` as fast and as long as anybody reads it."""
+
+    def behave(connection: socket.socket, released: threading.Event) -> None:
+        connection.sendall(first)
+        piece = again * max(1, 65_536 // len(again))
+        while not released.is_set():
+            connection.sendall(piece)
+
+    return behave
+
+
+def raw(whole: bytes) -> Behaviour:
+    """Send bytes and close."""
+
+    def behave(connection: socket.socket, released: threading.Event) -> None:
+        connection.sendall(whole)
+
+    return behave
+
+
+OK_HEAD = b"HTTP/1.1 200 OK\r\n"
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+# What a server can do so that an answer never ends, each with what the sender learns: nothing, or a status.
+ENDLESS: dict[str, tuple[Behaviour, str]] = {
+    "no answer": (hang, "unanswered"),
+    "drip in the status line": (drip(OK_HEAD[:-2]), "unanswered"),
+    "drip in a header": (drip(b"X-A: b", after=OK_HEAD), "unanswered"),
+    "drip in the body": (drip(b" ", after=OK_HEAD + b"Content-Length: 1000\r\n\r\n"), "answered"),
+    "drip in a body without length": (drip(b" ", after=OK_HEAD + b"\r\n"), "answered"),
+    "drip in a chunk": (drip(b" ", after=OK_HEAD + b"Transfer-Encoding: chunked\r\n\r\nfff\r\n"), "answered"),
+    "100 Continue a byte at a time": (drip(CONTINUE * 1000), "unanswered"),
+    "100 Continue without end": (flood(b"", CONTINUE), "unanswered"),
+    "103 Early Hints without end": (flood(b"", b"HTTP/1.1 103 Early Hints\r\nA: b\r\n\r\n"), "unanswered"),
+    "a status line without end": (flood(b"HTTP/1.1 200 ", b"O"), "unanswered"),
+    "a header without end": (flood(OK_HEAD + b"X-A: ", b"b"), "unanswered"),
+    "headers without end": (flood(OK_HEAD, b"X-A: b\r\n"), "unanswered"),
+    "a body of a gigabyte": (flood(OK_HEAD + b"Content-Length: 1073741824\r\n\r\n", b"x"), "answered"),
+    "a body without end": (flood(OK_HEAD + b"\r\n", b"x"), "answered"),
+    "chunks without end": (
+        flood(OK_HEAD + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n"),
+        "answered",
+    ),
+    "a chunk's extension without end": (
+        flood(OK_HEAD + b"Transfer-Encoding: chunked\r\n\r\n1;a=", b"x"),
+        "answered",
+    ),
+    "trailers without end": (
+        flood(OK_HEAD + b"Transfer-Encoding: chunked\r\n\r\n0\r\n", b"X-A: b\r\n"),
+        "answered",
+    ),
+}
+
+
 def _head(status: int, length: int, headers: Mapping[str, str]) -> bytes:
     lines = [f"HTTP/1.1 {status} Told So", f"Content-Length: {length}", "Connection: close"]
     return "\r\n".join([*lines, *(f"{name}: {value}" for name, value in headers.items()), "", ""]).encode()
@@ -65,11 +135,24 @@ def _head(status: int, length: int, headers: Mapping[str, str]) -> bytes:
 class FaultServer:
     """Behaves for the n-th request as the n-th of `behaviours` says, and as the last one from then on.
 
+    greeting   what it does with a connection before it reads the request
+    choose     picks the behaviour for a request instead
+    tls        wraps each connection; a handshake that fails ends it
     requests   (path, decoded JSON body) of every request that was read completely
     """
 
-    def __init__(self, *behaviours: Behaviour, listening: bool = True) -> None:
+    def __init__(
+        self,
+        *behaviours: Behaviour,
+        listening: bool = True,
+        greeting: Behaviour | None = None,
+        choose: Callable[[tuple[str, Any]], Behaviour] | None = None,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self._behaviours = behaviours
+        self._greeting = greeting
+        self._choose = choose
+        self._tls = tls
         self._socket = socket.create_server(("127.0.0.1", 0)) if listening else _bound()
         self._released = threading.Event()
         self._arrived = threading.Condition()
@@ -81,7 +164,12 @@ class FaultServer:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._socket.getsockname()[1]}/hook/s3cr3t-passw0rd"
+        scheme = "https" if self._tls else "http"
+        return f"{scheme}://127.0.0.1:{self.port}/hook/s3cr3t-passw0rd"
+
+    @property
+    def port(self) -> int:
+        return int(self._socket.getsockname()[1])
 
     def listen(self) -> None:
         """Begin to take connections, which were refused so far."""
@@ -118,6 +206,14 @@ class FaultServer:
             worker.start()
 
     def _handle(self, connection: socket.socket) -> None:
+        try:
+            if self._greeting is not None:
+                self._greeting(connection, self._released)
+            if self._tls is not None:
+                connection = self._tls.wrap_socket(connection, server_side=True)
+        except OSError:
+            connection.close()
+            return
         with connection:
             try:
                 request = _read(connection)
@@ -126,13 +222,18 @@ class FaultServer:
             if request is None:
                 return
             with self._arrived:
-                behaviour = self._behaviours[min(len(self.requests), len(self._behaviours) - 1)]
+                behaviour = self._behaviour(request)
                 self.requests.append(request)
                 self._arrived.notify_all()
             try:
                 behaviour(connection, self._released)
             except OSError:
                 return
+
+    def _behaviour(self, request: tuple[str, Any]) -> Behaviour:
+        if self._choose is not None:
+            return self._choose(request)
+        return self._behaviours[min(len(self.requests), len(self._behaviours) - 1)]
 
 
 def _bound() -> socket.socket:
@@ -153,5 +254,8 @@ def _read(connection: socket.socket) -> tuple[str, Any] | None:
     head, body = data.split(b"\r\n\r\n", 1)
     fields = dict(line.split(": ", 1) for line in head.decode().splitlines()[1:])
     while len(body) < int(fields["Content-Length"]):
-        body += connection.recv(65_536)
+        chunk = connection.recv(65_536)
+        if not chunk:
+            return None
+        body += chunk
     return head.decode().split(" ", 2)[1], json.loads(body)

@@ -147,7 +147,7 @@ def with_lane(record: SetRecord, **changes: Any) -> SetRecord:
 class Broker:
     """Acknowledges everything."""
 
-    name, reports_fills = "fake", False
+    name, reports_fills, waiting, faults = "fake", False, 0, 0
 
     def check(self, protected: Any) -> None: ...
 
@@ -157,8 +157,8 @@ class Broker:
     def start(self, on_result: OnResult) -> None:
         self.on_result = on_result
 
-    def submit(self, order_id: str, message: Message) -> None:
-        self.on_result(SendResult(order_id, "acknowledged", "", 1))
+    def submit(self, intent: OrderIntent, message: Message) -> None:
+        self.on_result(SendResult(intent.order_id, "acknowledged", "", 1))
 
     def stop(self, timeout: float) -> None: ...
 

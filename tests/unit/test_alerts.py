@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 
 import pytest
 from hypothesis import given
@@ -15,7 +17,7 @@ from lockstep.monitoring.alerts import Alert, AlertRate, Alerts, LogSink
 from lockstep.monitoring.discord import DiscordSink
 from lockstep.monitoring.errors import AlertFailed
 from lockstep.monitoring.throttle import Throttle
-from support.http_faults import FaultServer, answer, drop, garbage, hang
+from support.http_faults import ENDLESS, FaultServer, answer, drop, garbage, hang
 
 SECOND = 1_000_000_000
 MINUTE = 60 * SECOND
@@ -121,7 +123,7 @@ def test_every_sink_gets_every_alert_and_stop_flushes() -> None:
     alerts.post(alert("last", MINUTE + 6))
     alerts.stop(5.0)
     assert one.texts == other.texts == ["0", "1", "4 (and 2 more)", "last"]
-    assert alerts.counts == {"sent": 8, "failed": 0, "dropped": 0}
+    assert alerts.counts == {"sent": 8, "failed": 0, "broken": 0, "dropped": 0}
 
 
 def test_a_stuck_sink_blocks_nobody_and_what_is_too_much_is_counted(stuck: StuckSink) -> None:
@@ -134,14 +136,14 @@ def test_a_stuck_sink_blocks_nobody_and_what_is_too_much_is_counted(stuck: Stuck
     assert alerts.counts["dropped"] == 3
     alerts.stop(0.01)
     alerts.post(alert())
-    assert alerts.counts == {"sent": 0, "failed": 0, "dropped": 6}
+    assert alerts.counts == {"sent": 0, "failed": 0, "broken": 0, "dropped": 6}
 
 
 def test_alerts_that_were_never_started_are_counted() -> None:
     alerts = Alerts([ListSink()])
     alerts.post(alert())
     alerts.stop(1.0)
-    assert alerts.counts == {"sent": 0, "failed": 0, "dropped": 1}
+    assert alerts.counts == {"sent": 0, "failed": 0, "broken": 0, "dropped": 1}
 
 
 def test_the_log_shouts_when_somebody_has_to_act(caplog: pytest.LogCaptureFixture) -> None:
@@ -154,11 +156,73 @@ def test_the_log_shouts_when_somebody_has_to_act(caplog: pytest.LogCaptureFixtur
     ]
 
 
+def wait_until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 5.0
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.001)
+
+
+class BrokenSink(ListSink):
+    """Raises what no sink may raise."""
+
+    name = "broken"
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__()
+        self.error: BaseException | None = error
+
+    def send(self, alert: Alert) -> None:
+        if self.error is not None:
+            raise self.error
+        super().send(alert)
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError(), UnicodeError("ü"), SystemExit(1)])
+def test_the_thread_survives_a_broken_sink_and_tells_the_others_once(
+    error: BaseException, caplog: pytest.LogCaptureFixture
+) -> None:
+    broken, healthy = BrokenSink(error), ListSink()
+    alerts = Alerts([broken, healthy], AlertRate(burst=9))
+    alerts.start()
+    for text in "ab":
+        alerts.post(alert(text))
+    wait_until(lambda: alerts.counts["sent"] == 3)
+    broken.error = None
+    alerts.post(alert("c"))
+    wait_until(lambda: alerts.counts["sent"] == 5)
+    broken.error = error
+    alerts.post(alert("d"))
+    alerts.stop(5.0)
+    told = f"alerts: sink broken is broken ({type(error).__name__}); its alerts are lost"
+    assert healthy.texts == [told, "a", "b", "c", told, "d"]
+    assert broken.texts == ["c"]
+    assert alerts.counts == {"sent": 7, "failed": 0, "broken": 3, "dropped": 0}
+    assert [each.levelname for each in caplog.records] == ["ERROR"] * 3
+
+
+def test_two_broken_sinks_do_not_tell_each_other() -> None:
+    alerts = Alerts([BrokenSink(ZeroDivisionError()), BrokenSink(KeyError())])
+    alerts.start()
+    alerts.post(alert())
+    alerts.stop(5.0)
+    assert alerts.counts == {"sent": 0, "failed": 0, "broken": 2, "dropped": 0}
+
+
+def test_an_alert_is_scrubbed_before_any_sink_sees_it() -> None:
+    sink = ListSink()
+    alerts = Alerts([sink], scrub=lambda text: text.replace("s3cr3t", "*"))
+    alerts.start()
+    alerts.post(alert("it said s3cr3t"))
+    alerts.stop(5.0)
+    assert sink.texts == ["it said *"]
+
+
 # --- discord ------------------------------------------------------------------------------------------
 
 
-def sent_to(server: FaultServer, *texts: str, timeout: float = 5.0) -> dict[str, int]:
-    alerts = Alerts([DiscordSink(SecretStr(server.url), timeout_seconds=timeout)], AlertRate(burst=9))
+def sent_to(server: FaultServer, *texts: str, timeout: float = 10.0) -> dict[str, int]:
+    alerts = Alerts([DiscordSink(SecretStr(server.url), seconds=timeout)], AlertRate(burst=9))
     alerts.start()
     for text in texts:
         alerts.post(alert(text, kind="stale_feed"))
@@ -184,7 +248,7 @@ def test_an_empty_answer_is_a_success() -> None:
 def test_a_429_is_waited_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = answer(429, {}, {"Retry-After": "0.01"})
     with FaultServer(asked, answer(200, {}), asked, asked, answer(200, {})) as server:
-        assert sent_to(server, "a", "b", "c") == {"sent": 2, "failed": 1, "dropped": 0}
+        assert sent_to(server, "a", "b", "c") == {"sent": 2, "failed": 1, "broken": 0, "dropped": 0}
         assert [body["content"][-1] for _, body in server.requests] == ["a", "a", "b", "b", "c"]
 
 
@@ -210,27 +274,90 @@ def test_a_dead_webhook_costs_a_count_and_no_secret(
 ) -> None:
     caplog.set_level(logging.INFO)
     with FaultServer(behaviour) as server:  # type: ignore[arg-type]
-        counts = sent_to(server, "a", "b", timeout=0.05)
-    assert counts == {"sent": 0, "failed": 2, "dropped": 0}
+        counts = sent_to(server, "a", "b", timeout=0.1)
+    assert counts == {"sent": 0, "failed": 2, "broken": 0, "dropped": 0}
     assert "alert not delivered by discord" in caplog.text
     assert "s3cr3t" not in caplog.text
+
+
+@pytest.mark.parametrize("what", list(ENDLESS))
+def test_an_answer_without_end_holds_up_nobody(what: str) -> None:
+    """Requests counted seconds between two bytes: a drip kept the thread for ever."""
+    behaviour, kind = ENDLESS[what]
+    began = time.monotonic()
+    with FaultServer(behaviour) as server:
+        counts = sent_to(server, "a", timeout=0.2)
+    assert time.monotonic() - began < 0.7
+    assert counts["sent" if kind == "answered" else "failed"] == 1
 
 
 def test_a_refused_connection_is_a_failure() -> None:
     with FaultServer(listening=False) as server:
         sink = DiscordSink(SecretStr(server.url))
-        with pytest.raises(AlertFailed, match=r"^ConnectionError$") as failure:
+        with pytest.raises(AlertFailed, match=r"^no connection: ConnectionRefusedError") as failure:
             sink.send(alert())
-    assert failure.value.__suppress_context__
-    assert "s3cr3t" not in repr(vars(sink))
+    assert failure.value.retry_after is None
+    assert "s3cr3t" not in repr(vars(sink)) + str(failure.value)
 
 
-@pytest.mark.parametrize(("value", "wait"), [("2", 2.0), ("-3", 0.0), ("soon", 1.0), (None, 1.0)])
+def test_a_text_that_is_cut_says_so() -> None:
+    with FaultServer(answer(204, b"")) as server:
+        for length in (3000, 1800):
+            DiscordSink(SecretStr(server.url)).send(alert("x" * length))
+        cut, whole = (body["content"] for _, body in server.requests)
+    assert len(cut) == 1900
+    assert cut.endswith("x … [cut]")
+    assert whole.endswith("x")
+
+
+@pytest.mark.parametrize(
+    ("value", "wait"),
+    [("2", 2.0), ("0.5", 0.5), ("-3", 1.0), ("nan", 1.0), ("soon", 1.0), (None, 1.0), ("9" * 400, math.inf)],
+)
 def test_how_long_a_429_wants_us_to_wait(value: str | None, wait: float) -> None:
     with FaultServer(answer(429, {}, {"Retry-After": value} if value else {})) as server:
         with pytest.raises(AlertFailed) as failure:
             DiscordSink(SecretStr(server.url)).send(alert())
     assert failure.value.retry_after == wait
+
+
+class _Impatient(threading.Event):
+    """An event on which waiting takes no time; keeps how long it was asked to wait."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waits: list[float | None] = []
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.waits.append(timeout)
+        return False
+
+
+@pytest.mark.parametrize("value", ["86400", "9" * 400])
+def test_a_429_costs_a_known_time_whatever_it_asks_for(value: str) -> None:
+    with FaultServer(answer(429, {}, {"Retry-After": value})) as server:
+        alerts = Alerts([DiscordSink(SecretStr(server.url))])
+        alerts._hurry = impatient = _Impatient()
+        alerts.start()
+        alerts.post(alert())
+        alerts.stop(10.0)
+    assert impatient.waits == [30.0]
+    assert (len(server.requests), alerts.counts["failed"]) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    ("url", "fault"),
+    [
+        ("https://example.com/hook/s3cr3t-passw0rdü", "outside ASCII"),
+        ("https://example.com/hook/s3cr3t passw0rd", "a space"),
+        ("https://example.com:99999/hook/s3cr3t-passw0rd", "cannot be read"),
+        ("http://localhost:/hook#s3cr3t-passw0rd", "fragment"),
+    ],
+)
+def test_an_address_that_would_kill_the_thread_is_refused_at_the_start(url: str, fault: str) -> None:
+    with pytest.raises(ConfigError, match=rf"^Discord webhook: its URL .*{fault}") as refused:
+        DiscordSink(SecretStr(url))
+    assert "s3cr3t" not in str(refused.value)
 
 
 def test_plain_http_is_refused_without_showing_the_address() -> None:

@@ -18,6 +18,7 @@ from lockstep.live.feeds.posts import PostedBar, PostedTick, parse_posts
 from lockstep.live.feeds.stream import Stream
 from lockstep.live.feeds.token import VARIABLE, authorised, read_token
 from lockstep.live.messages import Arrival
+from lockstep.live.secret import Secrets
 from lockstep.live.synchroniser import SECOND
 from lockstep.market.history import SeriesKey
 from lockstep.market.timeframe import DAILY
@@ -335,12 +336,17 @@ def test_a_token_comes_from_a_file_or_the_environment(tmp_path: Path) -> None:
     file = tmp_path / "token"
     file.write_text(TOKEN + "\n")
     file.chmod(0o600)
-    assert read_token(file, {}) == read_token(None, {VARIABLE: TOKEN}) == TOKEN
+    known = Secrets({VARIABLE: TOKEN})
+    assert read_token(file, Secrets({})) == read_token(None, known) == TOKEN
+    assert known.scrub(f"Bearer {TOKEN}") == "Bearer [secret]"
     with pytest.raises(LiveError, match=VARIABLE):
-        read_token(None, {})
-    for weak in ("short", "fifteen-letters", "with a blank in its middle", "ümlaute-sind-hier-nicht"):
+        read_token(None, Secrets({}))
+    for weak in ("fifteen-letters", "ümlaute-sind-hier-nicht"):
         with pytest.raises(FeedError, match="16 visible ASCII characters"):
-            read_token(None, {VARIABLE: weak})
+            read_token(None, Secrets({VARIABLE: weak}))
+    for weak in ("short", "with a blank in its middle"):
+        with pytest.raises(LiveError, match=r"^token of the http feed: "):
+            read_token(None, Secrets({VARIABLE: weak}))
 
 
 def test_only_the_exact_token_is_let_in() -> None:

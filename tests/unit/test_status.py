@@ -11,6 +11,7 @@ import socket
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from logging.handlers import WatchedFileHandler
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,14 @@ from rich.console import Console
 from lockstep.errors import DataError, LiveError
 from lockstep.live.health import HealthServer
 from lockstep.live.logs import configure_logs
+from lockstep.live.messages import Event
+from lockstep.live.secret import Secrets
 from lockstep.live.status import Status, Window, beat, heartbeat_file, read_status, to_json, write_status
 from lockstep.live.status_table import status_table
+from lockstep.live.switches import Switches
 from lockstep.live.systemd import ALIVE, READY, notify, watchdog_seconds
+from lockstep.live.watcher import Watcher
+from lockstep.monitoring.alerts import Alert, Alerts
 
 SECOND = 1_000_000_000
 NOW = 1_709_737_200 * SECOND
@@ -246,9 +252,55 @@ def test_how_often_the_watchdog_is_fed(value: str, seconds: float | None) -> Non
     assert watchdog_seconds({}) is None
 
 
+# --- the watcher --------------------------------------------------------------------------------------
+
+
+def test_the_watcher_tells_of_faults_once_and_writes_no_secret(tmp_path: Path) -> None:
+    """A thread that survived an unexpected error is counted, and somebody hears of it."""
+    secrets, heard = Secrets({}), ListSink()
+    secrets.add("hook", SecretStr(URL))
+    alerts = Alerts([heard], scrub=secrets.scrub)
+    watcher = Watcher(
+        tmp_path / "status.json",
+        mode="live",
+        epoch=1,
+        started=NOW,
+        alerts=alerts,
+        switches=Switches(kill_file=tmp_path / "KILL", halt_file=tmp_path / "HALT"),
+        scrubbed=secrets.scrubbed,
+    )
+    faults = {"sender": 0}
+    watcher.watch(lambda: {"faults": dict(faults), "pending_swaps": {"ES": f"see {URL}"}})
+    (tmp_path / "HALT").write_text(URL)
+    alerts.start()
+    for count in (0, 2, 2):
+        faults["sender"] = count
+        watcher.beat(now=NOW)
+    watcher.happened(Event(kind="unknown", symbol="ES", content={"detail": URL}), replayed=False)
+    watcher.end("stopped", f"it said {URL}", NOW)
+    alerts.stop(5.0)
+    assert [each.kind for each in heard.alerts] == ["fault", "unknown_order"]
+    assert heard.alerts[0].text == "sender: 2 unexpected errors so far, see the log"
+    status = read_status(tmp_path / "status.json")
+    assert status.faults == {"sender": 2}
+    written = (tmp_path / "status.json").read_text() + repr(heard.alerts) + repr(watcher.status)
+    assert "w0rd" not in written
+    assert written.count("[secret]") > 4
+
+
+class ListSink:
+    name = "list"
+
+    def __init__(self) -> None:
+        self.alerts: list[Alert] = []
+
+    def send(self, alert: Alert) -> None:
+        self.alerts.append(alert)
+
+
 # --- logs ---------------------------------------------------------------------------------------------
 
-URL = 'https://example.com/trading/webhook/4f1c/pass"w0rd'
+URL = 'https://example.com/trading/webhook/4f1c/pass"w0rd-1234'
 
 
 @pytest.fixture
@@ -257,7 +309,9 @@ def log_file(tmp_path: Path) -> Iterator[Path]:
     before = root.handlers[:], root.level
     root.handlers[:] = []
     path = tmp_path / "engine.log"
-    handler = configure_logs(path, secrets=[SecretStr(URL), SecretStr("tok")])
+    secrets = Secrets({})
+    secrets.add("hook", SecretStr(URL))
+    handler = configure_logs(secrets, path)
     yield path
     handler.close()
     root.handlers[:], level = before
@@ -285,20 +339,28 @@ def test_each_line_is_an_object(log_file: Path) -> None:
 
 
 def test_secrets_are_cut_out_of_messages_fields_and_tracebacks(log_file: Path) -> None:
+    class Shown:
+        def __str__(self) -> str:
+            return URL
+
     try:
         raise LiveError(f"post to {URL} failed")
     except LiveError:
-        logging.getLogger("x").exception('POST /trading/webhook/4f1c/pass"w0rd', extra={"url": URL})
+        extra = {"url": URL, "nested": {"list": [URL, 7]}, "shown": Shown()}
+        logging.getLogger("x").exception('POST /trading/webhook/4f1c/pass"w0rd-1234', extra=extra)
     text = log_file.read_text(encoding="utf-8")
     assert "w0rd" not in text
     (line,) = lines(log_file)
-    assert line["url"] == "[secret]"
-    assert "post to [secret] failed" in line["exception"]
+    hidden = "https://example.com/trading/webhook/4f1c/[secret]"
+    assert line["url"] == line["shown"] == hidden
+    assert line["nested"] == {"list": [hidden, 7]}
+    assert f"post to {hidden} failed" in line["exception"]
 
 
-def test_words_as_short_as_a_short_secret_are_left_alone(log_file: Path) -> None:
-    logging.getLogger("x").info("took 3 tokens")
-    assert lines(log_file)[0]["message"] == "took 3 tokens"
+def test_what_utf8_cannot_hold_is_written_as_an_escape(log_file: Path) -> None:
+    (handler,) = (each for each in logging.getLogger().handlers if isinstance(each, WatchedFileHandler))
+    handler.handle(logging.makeLogRecord({"msg": "a \ud800 b", "levelno": logging.INFO}))
+    assert "ud800" in log_file.read_text(encoding="utf-8")
 
 
 def test_a_rotated_file_is_opened_again(log_file: Path) -> None:
@@ -310,6 +372,6 @@ def test_a_rotated_file_is_opened_again(log_file: Path) -> None:
 
 
 def test_without_a_file_stderr_is_written(log_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    configure_logs()
+    configure_logs(Secrets({}))
     logging.getLogger("x").warning("hello")
     assert json.loads(capsys.readouterr().err)["message"] == "hello"

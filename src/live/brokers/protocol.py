@@ -16,6 +16,8 @@ class OutboundBroker(Protocol):
 
     name            for journal and status
     reports_fills   whether fills come back by themselves; else live trading needs a source of fills
+    waiting         how many messages wait or are on their way
+    faults          unexpected errors that its threads survived; none is the only good number
     """
 
     @property
@@ -26,6 +28,14 @@ class OutboundBroker(Protocol):
     def reports_fills(self) -> bool:
         """Whether it reports fills."""
 
+    @property
+    def waiting(self) -> int:
+        """How many messages have no result yet."""
+
+    @property
+    def faults(self) -> int:
+        """How many unexpected errors there were."""
+
     def check(self, protected: Mapping[str, bool]) -> None:
         """Refuse (LiveError) symbols that it cannot trade; the value says whether entries carry a stop."""
 
@@ -35,8 +45,11 @@ class OutboundBroker(Protocol):
     def start(self, on_result: OnResult) -> None:
         """Begin; `on_result` is called from any thread, must be quick, and must not block."""
 
-    def submit(self, order_id: str, message: Message) -> None:
-        """Take a message without waiting. LiveError for an id that was submitted before."""
+    def submit(self, intent: OrderIntent, message: Message) -> None:
+        """Take the message of an order without waiting. LiveError for an id that was submitted before.
+
+        Exits leave before entries, and no instrument waits for another: see `send_queue.py`.
+        """
 
     def stop(self, timeout: float) -> None:
         """Send what is queued, for at most `timeout` seconds; afterwards every id has had its result."""

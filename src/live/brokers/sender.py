@@ -1,63 +1,66 @@
-"""`Sender`: a thread of its own that takes messages to a broker, so that the engine never waits."""
+"""`Sender`: threads that take messages to a broker, so that the engine never waits."""
 
 from __future__ import annotations
 
+import logging
 import threading
-from collections import deque
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable
 
 from lockstep.errors import LiveError
 from lockstep.live.brokers.protocol import Message, OnResult
-from lockstep.live.messages import SendResult
+from lockstep.live.brokers.send_queue import Outgoing, SendQueue
+from lockstep.live.messages import OrderIntent, SendResult
+
+_LOGGER = logging.getLogger("lockstep.live")
+_BREATH = 0.1  # seconds after an error between two messages
 
 Deliver = Callable[[str, Message, threading.Event], SendResult]
 
 
 class Sender:
-    """Delivers messages one after the other. Every submitted id gets one result, and only one.
+    """Carries out a `SendQueue`. Every submitted id gets one result, and only one.
 
     `deliver(order_id, message, stopping)` sends and returns the result; once `stopping` is set it tries
-    no message a second time.
+    no message a second time. Whatever it raises makes the result `unknown`, and the thread goes on.
     """
 
-    def __init__(self, deliver: Deliver, *, name: str, capacity: int) -> None:
-        """Hold at most `capacity` messages that are not yet on their way."""
+    def __init__(self, deliver: Deliver, queue: SendQueue, *, name: str, workers: int) -> None:
+        """Send by `workers` threads. One per instrument: then none ever waits for another's."""
         self._deliver = deliver
-        self._capacity = capacity
-        self._thread = threading.Thread(target=self._run, name=f"{name}-sender", daemon=True)
+        self._queue = queue
+        self._threads = [
+            threading.Thread(target=self._run, name=f"{name}-sender-{number}", daemon=True)
+            for number in range(workers)
+        ]
         self._changed = threading.Condition()
         self._stopping = threading.Event()
-        self._queue: deque[tuple[str, Message]] = deque()
-        self._open: set[str] = set()
-        self._seen: set[str] = set()
-        self._closed = True
-        self._on_result: OnResult = _nobody
+        self._on_result: OnResult | None = None
+        self.faults = 0
 
     def start(self, on_result: OnResult) -> None:
-        """Begin delivering; results go to `on_result`, from the sender's thread or the caller's."""
-        self._on_result, self._closed = on_result, False
-        self._thread.start()
+        """Begin delivering; results go to `on_result`, from a thread of the sender or the caller's."""
+        self._on_result = on_result
+        for thread in self._threads:
+            thread.start()
 
     def __len__(self) -> int:
         """Return how many messages wait or are on their way."""
-        return len(self._open)
+        with self._changed:
+            return len(self._queue)
 
-    def submit(self, order_id: str, message: Message) -> None:
+    def submit(self, intent: OrderIntent, message: Message) -> None:
         """Queue a message; where it cannot be taken, its result is `rejected`: nothing was sent.
 
-        LiveError for an id that was submitted before.
+        LiveError for an id that was submitted before, and before `start`.
         """
+        if self._on_result is None:
+            raise LiveError(f"order {intent.order_id}: the sender was not started")
         with self._changed:
-            if order_id in self._seen:
-                raise LiveError(f"order {order_id}: was submitted before; an order is sent at most once")
-            self._seen.add(order_id)
-            self._open.add(order_id)
-            refusal = self._cannot_take()
-            if refusal is None:
-                self._queue.append((order_id, message))
-                self._changed.notify()
-        if refusal is not None:
-            self._finish(SendResult(order_id, "rejected", refusal, 0))
+            self._queue.offer(intent, message, time.monotonic())
+            results = self._queue.results()
+            self._changed.notify()
+        self._tell(results)
 
     def stop(self, timeout: float) -> None:
         """Go on for at most `timeout` seconds, then give the rest its results; safe to call twice.
@@ -65,49 +68,67 @@ class Sender:
         What is queued is still tried once. What never left is `rejected`; what is on its way without an
         answer is `unknown`.
         """
-        self._stopping.set()
+        end = time.monotonic() + timeout
         with self._changed:
-            never_started, self._closed = self._closed, True
-            self._changed.notify()
-        if never_started:
-            return
-        self._thread.join(timeout)
+            self._stopping.set()
+            self._changed.notify_all()
+        for thread in self._threads:
+            if thread.ident is not None:
+                thread.join(max(0.0, end - time.monotonic()))
         with self._changed:
-            waiting = [order_id for order_id, _ in self._queue]
-            sending = sorted(self._open.difference(waiting))
-            self._queue.clear()
-        for order_id in waiting:
-            self._finish(SendResult(order_id, "rejected", "stopped before it was sent", 0))
-        for order_id in sending:
-            self._finish(SendResult(order_id, "unknown", "stopped before the broker answered", 1))
-
-    def _cannot_take(self) -> str | None:
-        if self._closed or not self._thread.is_alive():
-            return "the sender is not running"
-        if len(self._queue) >= self._capacity:
-            return f"{self._capacity} orders wait already"
-        return None
+            self._queue.close()
+            results = self._queue.results()
+        self._tell(results)
 
     def _run(self) -> None:
-        while (job := self._next()) is not None:
-            result = SendResult(job[0], "unknown", "the sender broke down while sending", 1)
+        """Work until stopped: an error of any kind costs a message, never the thread."""
+        while True:
             try:
-                result = self._deliver(*job, self._stopping)
-            finally:
-                self._finish(result)
+                task = self._take()
+                if task is None:
+                    return
+                outgoing, results = task
+                self._tell(results)
+                if outgoing is not None:
+                    self._send(outgoing)
+            except BaseException:
+                self._fault("between two messages")
+                self._stopping.wait(_BREATH)
 
-    def _next(self) -> tuple[str, Message] | None:
+    def _take(self) -> tuple[Outgoing | None, list[SendResult]] | None:
+        """Wait for a message to send or results to pass on; None when stopping and nothing waits."""
         with self._changed:
-            self._changed.wait_for(lambda: self._queue or self._closed)
-            return self._queue.popleft() if self._queue else None
+            while True:
+                outgoing, results = self._queue.next(time.monotonic()), self._queue.results()
+                if outgoing is not None or results:
+                    return outgoing, results
+                if self._stopping.is_set() and not self._queue.waiting:
+                    return None
+                self._changed.wait()
 
-    def _finish(self, result: SendResult) -> None:
+    def _send(self, outgoing: Outgoing) -> None:
+        order_id = outgoing.intent.order_id
+        try:
+            result = self._deliver(order_id, outgoing.message, self._stopping)._replace(order_id=order_id)
+        except BaseException as error:
+            self._fault(f"sending {order_id}")
+            why = f"the sender broke down while sending: {type(error).__name__}"
+            result = SendResult(order_id, "unknown", why, 1)
         with self._changed:
-            if result.order_id not in self._open:
-                return
-            self._open.remove(result.order_id)
-        self._on_result(result)
+            self._queue.done(result)
+            results = self._queue.results()
+            self._changed.notify_all()
+        self._tell(results)
 
+    def _tell(self, results: Iterable[SendResult]) -> None:
+        for result in results:
+            try:
+                if self._on_result is not None:
+                    self._on_result(result)
+            except BaseException:
+                self._fault(f"passing on the result of {result.order_id}")
 
-def _nobody(result: SendResult) -> None:
-    raise LiveError(f"order {result.order_id}: the sender was not started")
+    def _fault(self, where: str) -> None:
+        with self._changed:
+            self.faults += 1
+        _LOGGER.exception("sender: unexpected error, %s", where)

@@ -20,6 +20,8 @@ class ShadowBroker:
 
     name = "shadow"
     reports_fills = False
+    waiting = 0
+    faults = 0
 
     def __init__(self, of: OutboundBroker) -> None:
         self._of = of
@@ -38,12 +40,12 @@ class ShadowBroker:
         """Begin."""
         self._on_result = on_result
 
-    def submit(self, order_id: str, message: Message) -> None:
+    def submit(self, intent: OrderIntent, message: Message) -> None:
         """Keep the message and acknowledge it."""
         if self._on_result is None:
-            raise LiveError(f"order {order_id}: the shadow broker was not started")
-        self.sent.append((order_id, message))
-        self._on_result(SendResult(order_id, "acknowledged", "shadow: nothing was sent", 0))
+            raise LiveError(f"order {intent.order_id}: the shadow broker was not started")
+        self.sent.append((intent.order_id, message))
+        self._on_result(SendResult(intent.order_id, "acknowledged", "shadow: nothing was sent", 0))
 
     def stop(self, timeout: float) -> None:
         """Nothing is on its way."""

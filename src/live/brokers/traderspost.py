@@ -6,26 +6,27 @@ order type, time in force, stop loss and take profit; otherwise it ignores them.
 
 from __future__ import annotations
 
-import functools
 import json
 import math
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints, model_validator
 
 from lockstep.errors import LiveError
+from lockstep.http_post import Attempt, Post, endpoint, post
 from lockstep.live.brokers.delivery import Patience, deliver
-from lockstep.live.brokers.http_post import endpoint, post
 from lockstep.live.brokers.protocol import Message, OnResult
+from lockstep.live.brokers.send_queue import SendQueue
 from lockstep.live.brokers.sender import Sender
 from lockstep.live.messages import OrderIntent, SendResult
 from lockstep.market.history import Market
 from lockstep.strategy.matching import STOP_FRACTION, STOP_POINTS, TARGET_FRACTION, TARGET_POINTS, on_grid
 
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Seconds = Annotated[float, Field(gt=0, le=3_600, allow_inf_nan=False)]
+Ticker = Annotated[str, StringConstraints(pattern=r"^[!-~]{1,64}$")]
 Reason = Annotated[str, StringConstraints(strip_whitespace=True, min_length=8)]
 TimeInForce = Literal["day", "gtc", "gtd", "opg", "cls", "ioc", "fok"]
 
@@ -37,23 +38,34 @@ class TradersPostConfig(BaseModel):
     url_variable        environment variable with the webhook's URL; url_file   a file with it, preferred
     time_in_force       `gtc`: the stop that is attached to an entry must outlive the day
     allow_unprotected   reason why entries without a stop may be sent, or None: they are refused
-    connect_seconds, answer_seconds   patience with the network; attempts, patience_seconds   with retries,
-                        which only happen when nothing was sent, or after a 429
-    capacity            messages that may wait
+    connect_seconds     for name lookup, connection and TLS handshake of an attempt, all together
+    answer_seconds      for sending a message and reading the whole answer
+    attempts, patience_seconds   of a message, all together: it is tried again only when nothing was sent, or
+                        after a 429
+    entry_seconds       an entry that could not leave for so long, because its instrument's last message is on
+                        its way, is not sent any more; capacity   entries that may wait
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    tickers: Mapping[str, Annotated[str, StringConstraints(min_length=1)]]
+    tickers: Mapping[str, Ticker]
     url_variable: str = "TRADERSPOST_WEBHOOK_URL"
     url_file: Path | None = None
     time_in_force: TimeInForce = "gtc"
     allow_unprotected: Reason | None = None
-    connect_seconds: Positive = 5.0
-    answer_seconds: Positive = 15.0
+    connect_seconds: Seconds = 5.0
+    answer_seconds: Seconds = 15.0
     attempts: Annotated[int, Field(ge=1, le=20)] = 5
-    patience_seconds: Positive = 30.0
+    patience_seconds: Seconds = 30.0
+    entry_seconds: Seconds = 30.0
     capacity: Annotated[int, Field(ge=1)] = 64
+
+    @model_validator(mode="after")
+    def _patient_enough(self) -> Self:
+        once = self.connect_seconds + self.answer_seconds
+        if self.patience_seconds < once:
+            raise ValueError(f"is less than one attempt may take ({once:g} s); give at least that")
+        return self
 
 
 class TradersPost:
@@ -62,12 +74,27 @@ class TradersPost:
     name = "traderspost"
     reports_fills = False
 
-    def __init__(self, config: TradersPostConfig, url: SecretStr, markets: Mapping[str, Market]) -> None:
-        """Take the webhook's URL apart; LiveError where it is not https (plain http to this machine only)."""
+    def __init__(
+        self,
+        config: TradersPostConfig,
+        url: SecretStr,
+        markets: Mapping[str, Market],
+        *,
+        scrub: Callable[[str], str],
+        post: Post = post,
+    ) -> None:
+        """Take the webhook's URL apart; ConfigError where it is no https URL (http to this machine only).
+
+        markets   of the traded instruments: each gets a thread of its own
+        scrub     cuts secrets out of what the server says
+        """
         self._config = config
+        self._scrub = scrub
+        self._post = post
         self._endpoint = endpoint(url, purpose="TradersPost webhook")
         self._ticks = {symbol: market.instrument.tick_size for symbol, market in markets.items()}
-        self._sender = Sender(self._deliver, name=self.name, capacity=config.capacity)
+        queue = SendQueue(capacity=config.capacity, entry_seconds=config.entry_seconds)
+        self._sender = Sender(self._deliver, queue, name=self.name, workers=len(markets))
 
     def check(self, protected: Mapping[str, bool]) -> None:
         """Refuse symbols without a ticker or, unless it is allowed, entries without a stop."""
@@ -99,9 +126,9 @@ class TradersPost:
         """Begin sending."""
         self._sender.start(on_result)
 
-    def submit(self, order_id: str, message: Message) -> None:
-        """Queue a message for the sender's thread."""
-        self._sender.submit(order_id, message)
+    def submit(self, intent: OrderIntent, message: Message) -> None:
+        """Queue the message of an order for the sender's threads."""
+        self._sender.submit(intent, message)
 
     def stop(self, timeout: float) -> None:
         """Send what is queued, for at most `timeout` seconds."""
@@ -111,6 +138,11 @@ class TradersPost:
     def waiting(self) -> int:
         """How many messages wait or are on their way."""
         return len(self._sender)
+
+    @property
+    def faults(self) -> int:
+        """How many unexpected errors the sender survived."""
+        return self._sender.faults
 
     def _require_stop(self, symbol: str, has_stop: bool) -> None:
         if not has_stop and self._config.allow_unprotected is None:
@@ -128,16 +160,21 @@ class TradersPost:
 
     def _deliver(self, order_id: str, message: Message, stopping: threading.Event) -> SendResult:
         config = self._config
-        post_once = functools.partial(
-            post,
-            self._endpoint,
-            json.dumps(message, allow_nan=False).encode(),
-            {"Content-Type": "application/json"},
-            connect_seconds=config.connect_seconds,
-            answer_seconds=config.answer_seconds,
+        body = json.dumps(message, allow_nan=False).encode()
+
+        def post_once(connect_seconds: float) -> Attempt:
+            return self._post(
+                self._endpoint,
+                body,
+                {"Content-Type": "application/json"},
+                connect_seconds=connect_seconds,
+                answer_seconds=config.answer_seconds,
+            )
+
+        patience = Patience(
+            config.attempts, config.patience_seconds, config.connect_seconds, config.answer_seconds
         )
-        patience = Patience(config.attempts, config.patience_seconds)
-        return deliver(post_once, order_id, patience=patience, stopping=stopping)
+        return deliver(post_once, order_id, patience=patience, stopping=stopping, scrub=self._scrub)
 
 
 def _action(intent: OrderIntent) -> str:

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Mapping
 from pathlib import Path
 
 from lockstep.live.feeds.errors import FeedError
-from lockstep.live.secret import read_secret
+from lockstep.live.secret import Secrets
 
 VARIABLE = "LOCKSTEP_FEED_TOKEN"
 _SHORTEST = 16
 
 
-def read_token(path: Path | None, environment: Mapping[str, str]) -> str:
-    """Return the token from a file, else from LOCKSTEP_FEED_TOKEN.
+def read_token(path: Path | None, secrets: Secrets) -> str:
+    """Return the token from a file, else from LOCKSTEP_FEED_TOKEN; `secrets` knows it from then on.
 
     LiveError where it is absent or others can read the file, FeedError where it is too short or would not
     pass through a header.
     """
     purpose = "token of the http feed"
-    secret = read_secret(purpose, variable=VARIABLE, file=path, environment=environment)
+    secret = secrets.read(purpose, variable=VARIABLE, file=path)
     token = secret.get_secret_value()
     if len(token) < _SHORTEST or not token.isascii() or not token.isprintable() or " " in token:
         raise FeedError(f"{purpose}: must be at least {_SHORTEST} visible ASCII characters; make a new one")
