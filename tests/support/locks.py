@@ -79,7 +79,9 @@ class Locked:
 
 def read_lock(text: str) -> tuple[Locked, ...]:
     """Return the entries of a lock file."""
-    found = re.findall(r"^([\w.-]+)(?:\[[^]]*\])?==([^\s;]+)(?: ; ([^\\\n]+?))? *\\?$", text, flags=re.MULTILINE)
+    found = re.findall(
+        r"^([\w.-]+)(?:\[[^]]*\])?==([^\s;]+)(?: ; ([^\\\n]+?))? *\\?$", text, flags=re.MULTILINE
+    )
     return tuple(
         Locked(name=canonicalize_name(name), version=version, marker=Marker(marker) if marker else None)
         for name, version, marker in found
@@ -212,12 +214,23 @@ def _asked_from_index(entry: Locked) -> tuple[str, ...]:
     environment = next(each for each in ENVIRONMENTS if entry.counts_in(each))
     machine = environment["platform_machine"]
     tags = {
-        "linux": [f"manylinux_2_{minor}_{machine}" for minor in range(34, 11, -1)] + [f"manylinux2014_{machine}"],
+        "linux": [f"manylinux_2_{minor}_{machine}" for minor in range(34, 11, -1)]
+        + [f"manylinux2014_{machine}"],
         "darwin": [f"macosx_{major}_0_{machine}" for major in range(26, 9, -1)],
         "win32": ["win_amd64"],
     }[environment["sys_platform"]]
     command = [sys.executable, "-m", "pip", "install", "-qq", "--disable-pip-version-check", "--dry-run"]
-    command += ["--ignore-installed", "--ignore-requires-python", "--no-deps", "--only-binary", ":all:", "--report", "-", "--target", "build"]
+    command += [
+        "--ignore-installed",
+        "--ignore-requires-python",
+        "--no-deps",
+        "--only-binary",
+        ":all:",
+        "--report",
+        "-",
+        "--target",
+        "build",
+    ]
     command += ["--python-version", environment["python_version"], entry.key]
     command += [part for tag in tags for part in ("--platform", tag)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

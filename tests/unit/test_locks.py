@@ -27,7 +27,9 @@ def text(lock: str) -> str:
 
 
 def test_every_lock_file_is_judged() -> None:
-    found = {str(path.relative_to(ROOT)) for path in ROOT.glob("**/requirements*.lock") if ".venv" not in str(path)}
+    found = {
+        str(path.relative_to(ROOT)) for path in ROOT.glob("**/requirements*.lock") if ".venv" not in str(path)
+    }
     assert found == set(LOCKS)
 
 
@@ -39,12 +41,24 @@ def test_every_requirement_is_met_inside_the_lock(lock: str) -> None:
 @pytest.mark.parametrize(
     ("lock", "key", "expected"),
     [
-        ("requirements-dev.lock", "coverage==", r"pytest-cov requires coverage\[toml\]>=.*, which is not locked"),
-        ("requirements-dev.lock", "psycopg-binary==", r"psycopg\[binary\] requires psycopg-binary==.* not locked"),
+        (
+            "requirements-dev.lock",
+            "coverage==",
+            r"pytest-cov requires coverage\[toml\]>=.*, which is not locked",
+        ),
+        (
+            "requirements-dev.lock",
+            "psycopg-binary==",
+            r"psycopg\[binary\] requires psycopg-binary==.* not locked",
+        ),
         ("requirements.lock", "joblib==", r"the project requires joblib.*, which is not locked"),
         ("requirements.lock", "patsy==", r"statsmodels requires patsy.*, which is not locked"),
         ("requirements.lock", "numpy==2.5", r"numba requires numpy.* not locked, Python 3.12, linux x86_64"),
-        ("requirements-notebooks.lock", "appnope==", r"ipykernel requires appnope.*not locked, .*darwin arm64"),
+        (
+            "requirements-notebooks.lock",
+            "appnope==",
+            r"ipykernel requires appnope.*not locked, .*darwin arm64",
+        ),
     ],
 )
 def test_a_missing_entry_is_named(lock: str, key: str, expected: str) -> None:
@@ -57,7 +71,9 @@ def test_a_missing_entry_is_named(lock: str, key: str, expected: str) -> None:
 def small(**requirements: tuple[str, ...]) -> list[str]:
     """Judge a lock of `name: version` pairs that the project asks `a[x]` of."""
     known = {key.replace("_", "=="): lines for key, lines in requirements.items()}
-    entries = [Locked(name=name, version=version, marker=None) for name, version in (k.split("==") for k in known)]
+    entries = [
+        Locked(name=name, version=version, marker=None) for name, version in (k.split("==") for k in known)
+    ]
     return problems(entries, ["a[x]"], known)
 
 
