@@ -142,7 +142,10 @@ def test_a_missing_extra_is_said(monkeypatch: pytest.MonkeyPatch, data: ReportDa
     with monkeypatch.context() as patch:
         patch.setattr(importlib, "import_module", absent)
         told = attribution(outcome)
-    assert told == "SHAP values need the extra: pip install 'lockstep[shap]'."
+    assert (
+        told
+        == "SHAP values need a library that is not installed; run scripts/environment.sh requirements-dev.lock."
+    )
     assert "lockstep[shap]" in report_html(replace(data, attribution=told))
 
 
