@@ -102,7 +102,7 @@ def test_a_missing_library_names_the_locked_way_to_it(family: str, monkeypatch: 
         raise ImportError(f"No module named {name!r}")
 
     monkeypatch.setattr("research.training.estimators.importlib.import_module", without)
-    with pytest.raises(TrainingError, match="run scripts/environment.sh requirements-dev.lock"):
+    with pytest.raises(TrainingError, match=r"run scripts/environment\.sh requirements-dev\.lock"):
         fitted(family)
 
 
