@@ -1,7 +1,7 @@
 """The commands of README, run in their order in a clone, each against the exit code and duration it states.
 
-`PYTHONPATH=tests python -m support.readme` does it as on a fresh machine: no uv, an environment built from the
-lock files, kernels compiled anew, `make` and all. It prints JSON and takes a quarter of an hour.
+`PYTHONPATH=tests python -m support.readme` does it as on a fresh machine: no uv, an environment built from
+the lock files, kernels compiled anew, `make` and all. It prints JSON and takes a quarter of an hour.
 """
 
 from __future__ import annotations
@@ -300,13 +300,15 @@ def fresh_machine(clone: Clone) -> Iterator[Ran]:
             url = f"http://127.0.0.1:{port}/api/contents/01_from_bars_to_backtest.ipynb?content=0"
             yield clone.serve(command, url, settings={"ARGS": jupyter_arguments(port)})
         elif command.text == "make test":
-            yield clone.run(command, settings={"ARGS": "tests/unit/test_decision.py tests/unit/test_locks.py"})
+            yield clone.run(
+                command, settings={"ARGS": "tests/unit/test_decision.py tests/unit/test_locks.py"}
+            )
         else:
             yield clone.run(command)
 
 
 def main() -> None:
-    """Walk README on a fresh machine and print what came of it; exit code 1 when something is not as stated."""
+    """Walk README on a fresh machine and print what came of it; exit code 1 when it is not as stated."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--folder", type=Path, help="where the clone goes, and stays; none: a temporary one")
     declared = parser.parse_args().folder
