@@ -19,7 +19,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -51,10 +51,6 @@ class Command:
     @property
     def limit(self) -> float:
         return self.seconds * _PATIENCE + _ALLOWANCE
-
-    @property
-    def is_make(self) -> bool:
-        return self.text.startswith("make ")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,10 +95,10 @@ def _snippet(body: str) -> Iterator[Command]:
 
 def _shell(body: str) -> Iterator[Command]:
     for line in body.replace("\\\n", " ").splitlines():
-        text, _, comment = line.partition(" # ")
+        text, *comments = line.rsplit(" # ", 1)
         if not text.strip() or text.startswith("#"):
             continue
-        stated = _STATED.fullmatch(comment.strip())
+        stated = _STATED.fullmatch("".join(comments).strip())
         if stated is None:
             raise UnstatedCommand(
                 f"{' '.join(text.split())}: README must say how long it takes: # 20 s, or # 20 s, exits 1"
@@ -142,6 +138,11 @@ class Clone:
         borrowed = [path for path in sys.path if path.endswith("site-packages")]
         (packages / "borrowed.pth").write_text("\n".join(borrowed) + "\n", encoding="utf-8")
         (packages / "sitecustomize.py").write_text(_MAPPING.format(root=str(self.folder)), encoding="utf-8")
+        # `make notebooks` finds its packages installed, and a program to start.
+        jupyter = self.folder / ".venv/bin/jupyter"
+        jupyter.write_text('#!/bin/sh\nexec "${0%jupyter}python" -m jupyter "$@"\n', encoding="utf-8")
+        jupyter.chmod(0o755)
+        (self.folder / ".venv/.notebooks").touch()
 
     def run(self, command: Command, *, settings: Mapping[str, str] | None = None) -> Ran:
         """Run one command; what it exports stays for the next."""
@@ -271,24 +272,29 @@ def clean_environment() -> dict[str, str]:
 
 
 def walk(clone: Clone) -> Iterator[Ran]:
-    """Run all but `make`, whose targets are only looked up: they build environments and take minutes."""
+    """Run everything in a borrowed environment; what `make` would run for minutes is only looked up."""
+    clone.borrow()
     put_bars(clone.folder / "my_bars", clone.readme)
     for command in read_commands(clone.readme):
-        if command.is_make:
-            target = command.text.removeprefix("make ")
-            command = Command(text=f"make --dry-run {target}", seconds=command.seconds)
-        yield clone.run(command)
+        if command.serves:
+            yield serve_notebooks(clone, command)
+        elif command.text.startswith("make "):
+            yield clone.run(replace(command, text=command.text.replace("make ", "make --dry-run ", 1)))
+        else:
+            yield clone.run(command)
 
 
-def free_port() -> int:
+def serve_notebooks(clone: Clone, command: Command) -> Ran:
+    """Start Jupyter without browser and login, as root where need be, and ask it for the first notebook."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def jupyter_arguments(port: int) -> str:
-    """Return what lets Jupyter serve a test: no browser, no login, root as on a build server."""
-    return f"--no-browser --allow-root --port {port} --ServerApp.port_retries=0 --IdentityProvider.token=''"
+        port = probe.getsockname()[1]
+    arguments = (
+        f"--no-browser --allow-root --port {port} --ServerApp.port_retries=0 --IdentityProvider.token=''"
+    )
+    kept = {f"JUPYTER_{name}_DIR": str(clone.folder / ".jupyter") for name in ("CONFIG", "DATA", "RUNTIME")}
+    url = f"http://127.0.0.1:{port}/api/contents/01_from_bars_to_backtest.ipynb?content=0"
+    return clone.serve(command, url, settings={"ARGS": arguments, **kept})
 
 
 def fresh_machine(clone: Clone) -> Iterator[Ran]:
@@ -296,9 +302,7 @@ def fresh_machine(clone: Clone) -> Iterator[Ran]:
     put_bars(clone.folder / "my_bars", clone.readme)
     for command in read_commands(clone.readme):
         if command.serves:
-            port = free_port()
-            url = f"http://127.0.0.1:{port}/api/contents/01_from_bars_to_backtest.ipynb?content=0"
-            yield clone.serve(command, url, settings={"ARGS": jupyter_arguments(port)})
+            yield serve_notebooks(clone, command)
         elif command.text == "make test":
             yield clone.run(
                 command, settings={"ARGS": "tests/unit/test_decision.py tests/unit/test_locks.py"}
