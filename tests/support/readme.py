@@ -19,6 +19,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -191,11 +192,12 @@ class Clone:
                 answered = _answers(url, process, began + command.limit)
                 seconds = time.monotonic() - began
             finally:
-                os.killpg(process.pid, signal.SIGTERM)
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGTERM)
                 process.wait(timeout=30)
         return Ran(
             command=command,
-            code=0 if answered else process.returncode or 1,
+            code=command.code if answered else process.returncode,
             seconds=seconds,
             output=log.read_text(encoding="utf-8"),
         )
