@@ -40,7 +40,7 @@ bench: .venv/.dev  ## measure speed and memory, as ratios in one run
 	$(BIN)/python -m benchmarks
 
 notebooks: .venv/.notebooks  ## open the notebooks in Jupyter
-	$(BIN)/jupyter lab --notebook-dir notebooks $(ARGS)
+	$(BIN)/jupyter-lab --notebook-dir notebooks $(ARGS)
 
 lock: .venv/.dev  ## resolve the lock files after a change of setup.cfg; ARGS=--upgrade for newer releases
 	scripts/lock.sh $(ARGS)

@@ -140,8 +140,8 @@ class Clone:
         (packages / "borrowed.pth").write_text("\n".join(borrowed) + "\n", encoding="utf-8")
         (packages / "sitecustomize.py").write_text(_MAPPING.format(root=str(self.folder)), encoding="utf-8")
         # `make notebooks` finds its packages installed, and a program to start.
-        jupyter = self.folder / ".venv/bin/jupyter"
-        jupyter.write_text('#!/bin/sh\nexec "${0%jupyter}python" -m jupyter "$@"\n', encoding="utf-8")
+        jupyter = self.folder / ".venv/bin/jupyter-lab"
+        jupyter.write_text('#!/bin/sh\nexec "${0%jupyter-lab}python" -m jupyterlab "$@"\n', encoding="utf-8")
         jupyter.chmod(0o755)
         (self.folder / ".venv/.notebooks").touch()
 
