@@ -30,7 +30,7 @@ sys.exit(sys.version_info < (3, 11))' 2>/dev/null) ||
 if uv --version >/dev/null 2>&1; then
     create() { uv venv --quiet --python "$python" "$folder"; }
     prepare() { :; }
-    add() { uv pip install --quiet --python "$folder/bin/python" --no-deps "$@"; }
+    add() { uv pip install --quiet --python "$folder/bin/python" --compile-bytecode --no-deps "$@"; }
     check() { uv pip check --python "$folder/bin/python"; }
 else
     pip() { "$folder/bin/python" -m pip --disable-pip-version-check "$@"; }

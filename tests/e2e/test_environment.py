@@ -188,7 +188,7 @@ def test_uv_is_asked_for_the_same(tmp_path: Path, check: str, code: int) -> None
     assert (tmp_path / "asked").read_text(encoding="utf-8").splitlines() == [
         "--version",
         f"venv --quiet --python {sys.executable} env",
-        "pip install --quiet --python env/bin/python --no-deps"
+        "pip install --quiet --python env/bin/python --compile-bytecode --no-deps"
         " --require-hashes --only-binary :all: -r small.lock",
         "pip check --python env/bin/python",
     ]
