@@ -2,24 +2,31 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo test check lint bench lock clean
+.PHONY: help demo test check lint bench notebooks lock clean
 
 help:  ## say what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/'
 
-.venv/.core: requirements.lock setup.cfg pyproject.toml scripts/environment.sh
-	PYTHON=$(PYTHON) scripts/environment.sh requirements.lock
+BUILD := setup.cfg pyproject.toml scripts/environment.sh requirements-build.lock
+
+.venv/.core: requirements.lock $(BUILD)
+	PYTHON=$(PYTHON) scripts/environment.sh $<
 	@touch $@
 
-.venv/.dev: .venv/.core requirements-dev.lock
-	PYTHON=$(PYTHON) scripts/environment.sh requirements-dev.lock
-	@touch $@
+# The locks of tests and notebooks hold the core's.
+.venv/.dev: requirements-dev.lock requirements.lock $(BUILD)
+	PYTHON=$(PYTHON) scripts/environment.sh $<
+	@touch .venv/.core $@
+
+.venv/.notebooks: requirements-notebooks.lock requirements.lock $(BUILD)
+	PYTHON=$(PYTHON) scripts/environment.sh $<
+	@touch .venv/.core $@
 
 demo: .venv/.core  ## backtest, train, validate, certify, promote and trade on paper, on real daily bars
 	scripts/demo.sh
 
 test: .venv/.dev  ## run every test, with branch coverage
-	PATH="$(CURDIR)/$(BIN):$$PATH" scripts/run_tests.sh
+	PATH="$(CURDIR)/$(BIN):$$PATH" scripts/run_tests.sh $(ARGS)
 
 check: .venv/.dev lint test  ## what CI runs
 
@@ -32,8 +39,11 @@ lint: .venv/.dev  ## style, types and the import ladder
 bench: .venv/.dev  ## measure speed and memory, as ratios in one run
 	$(BIN)/python -m benchmarks
 
-lock: .venv/.dev  ## resolve the lock files anew
-	scripts/lock.sh
+notebooks: .venv/.notebooks  ## open the notebooks in Jupyter
+	$(BIN)/jupyter-lab --notebook-dir notebooks $(ARGS)
+
+lock: .venv/.dev  ## resolve the lock files after a change of setup.cfg; ARGS=--upgrade for newer releases
+	scripts/lock.sh $(ARGS)
 
 clean:  ## remove the environment, caches and results
 	rm -rf .venv .venv-peers results .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage* \

@@ -53,7 +53,7 @@ def _client(cluster: str) -> Any:
         import distributed
     except ImportError as error:
         raise ConfigError(
-            f"cluster {cluster}: Dask is not installed; pip install 'lockstep[cluster]'"
+            f"cluster {cluster}: Dask is not installed; run scripts/environment.sh requirements-dev.lock"
         ) from error
     try:
         connect: Any = distributed.Client

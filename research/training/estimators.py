@@ -45,7 +45,8 @@ def _boosting(name: str) -> ModuleType:
         return importlib.import_module(name)
     except ImportError as error:
         raise TrainingError(
-            f"model family {name}: it is not installed; pip install 'lockstep[boosting]', or choose another"
+            f"model family {name}: it is not installed; run scripts/environment.sh requirements-dev.lock, "
+            "or choose another"
         ) from error
 
 

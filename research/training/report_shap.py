@@ -41,7 +41,7 @@ def attribution(outcome: TrainingOutcome) -> Attribution | str:
     try:
         shap: Any = importlib.import_module("shap")
     except ImportError:
-        return "SHAP values need the extra: pip install 'lockstep[shap]'."
+        return "SHAP values need the package shap; run scripts/environment.sh requirements-dev.lock."
     rows = outcome.development
     chosen = rows[np.unique(np.linspace(0, rows.size - 1, min(_MOST_SAMPLES, rows.size)).astype(np.int64))]
     *before, (_, estimator) = outcome.pipeline.steps

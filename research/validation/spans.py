@@ -55,8 +55,8 @@ class Span:
 def _plus_months(stamp: int, months: int) -> int:
     start = _month_start(stamp)
     days, time_of_day = divmod(stamp - _nanoseconds(start), DAY)
-    target = start + months
-    last_day = (_nanoseconds(target + 1) - _nanoseconds(target)) // DAY - 1
+    target = start + np.timedelta64(months, "M")
+    last_day = (_nanoseconds(target + np.timedelta64(1, "M")) - _nanoseconds(target)) // DAY - 1
     return _nanoseconds(target) + min(days, last_day) * DAY + time_of_day
 
 

@@ -98,13 +98,19 @@ def normalised_source(function: Callable[..., Any]) -> str:
 
     FeatureError where the source cannot be read, as for functions typed into a bare interpreter.
     """
-    try:
-        tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
-    except OSError as error:
-        raise FeatureError(f"{function.__qualname__}: its source cannot be read; put it in a file") from error
-    definition = tree.body[0]
-    if not isinstance(definition, ast.FunctionDef):
+    name, unreadable = (
+        function.__name__,
+        f"{function.__qualname__}: its source cannot be read; put it in a file",
+    )
+    if name == "<lambda>":
         raise FeatureError(f"{function.__qualname__}: features are written with def, not lambda")
+    try:
+        definition = ast.parse(textwrap.dedent(inspect.getsource(function))).body[0]
+    except OSError as error:
+        raise FeatureError(unreadable) from error
+    # From Python 3.13 on, what was typed may come with the text of `python -c` as its source.
+    if not isinstance(definition, ast.FunctionDef) or definition.name != name:
+        raise FeatureError(unreadable)
     definition.decorator_list = []
     definition.returns = None
     for argument in ast.walk(definition.args):

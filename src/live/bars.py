@@ -99,7 +99,7 @@ def feeds_of(
 def _until_end(settled: History, feed: ReplayFeedSettings) -> History:
     if feed.end is None:
         return settled
-    after = np.datetime64(feed.end) + 1
+    after = np.datetime64(feed.end) + np.timedelta64(1, "D")
     bars: dict[SeriesKey, Bars] = {
         key: each.rows(0, _row(settled, key, after)) for key, each in settled.bars.items()
     }

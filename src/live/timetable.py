@@ -99,11 +99,10 @@ class _Grid:
         """Return the scheduled ends in (after, until], int64 (n,), rising."""
         if until <= after:
             return _NONE
-        days = [
-            np.datetime64(after, "ns").astype("M8[D]") - 2,
-            np.datetime64(until, "ns").astype("M8[D]") + 2,
-        ]
-        closes = self._session.nominal_close(self._session.scheduled_dates(days[0], days[1]))
+        margin = np.timedelta64(2, "D")
+        first = np.datetime64(after, "ns").astype("M8[D]") - margin
+        last = np.datetime64(until, "ns").astype("M8[D]") + margin
+        closes = self._session.nominal_close(self._session.scheduled_dates(first, last))
         ends = closes if self._timeframe.is_session else self._intraday(closes)
         return np.asarray(ends[(ends > after) & (ends <= until)])
 

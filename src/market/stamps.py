@@ -18,6 +18,7 @@ MISMATCH = "wrong timeframe"
 _ISO = r"^\d{4}-\d{2}-\d{2}([T ]|$)"
 _OFFSET = r"[T ].*(Z|[+-]\d{2}(:?\d{2})?)$"
 _FIRST, _LAST = np.datetime64("1700", "us"), np.datetime64("2250", "us")
+_NEVER = np.datetime64("NaT", "ns")
 _NAT = np.iinfo(np.int64).min
 
 
@@ -49,9 +50,9 @@ def _parsed(column: Any, source: Source, faults: Faults) -> tuple[Stamps, Flags]
         stamps = _as_written(column.to_pandas(), None)
     else:
         stamps, aware = _from_text(column.cast(pa.string()), source.stamp_format)
-    bad = np.isnat(stamps) | (stamps < _FIRST) | (stamps >= _LAST)
+    bad = np.isnat(stamps)
     faults.add(bad, COLUMN, f"must be a stamp in the form {form}, from 1700 to 2249")
-    return np.where(bad, np.datetime64(0, "ns"), stamps).astype("M8[ns]").astype(np.int64), aware
+    return np.where(bad, np.datetime64(0, "ns"), stamps).astype(np.int64), aware
 
 
 def _from_text(text: Any, form: str | None) -> tuple[Dates, Flags]:
@@ -66,18 +67,22 @@ def _from_text(text: Any, form: str | None) -> tuple[Dates, Flags]:
     if aware.all() or not aware.any():
         return _as_written(series, "ISO8601"), aware
     # One call does not take stamps with and without an offset.
-    stamps = np.full(aware.size, np.datetime64("NaT"), dtype="M8[ns]")
+    stamps = np.full(aware.size, _NEVER)
     stamps[aware] = _as_written(series[aware], "ISO8601")
     stamps[~aware] = _as_written(series[~aware], "ISO8601")
     return stamps, aware
 
 
 def _as_written(series: Any, form: str | None) -> Dates:
-    """Return datetime64 (n,): the wall clock of naive stamps, UTC of the others, NaT for unreadable ones."""
+    """Return datetime64[ns] (n,): the wall clock of naive stamps, UTC of others; NaT for unusable ones."""
     import pandas as pd
 
-    stamps = pd.to_datetime(series, format=form, errors="coerce", utc=True)
-    return np.asarray(stamps.dt.tz_localize(None).to_numpy())
+    stamps = pd.to_datetime(series, format=form, errors="coerce", utc=True).dt.tz_localize(None).to_numpy()
+    # Nanoseconds do not reach as far as the unit that they are read in.
+    usable = (stamps >= _FIRST) & (stamps < _LAST)
+    found = np.full(stamps.size, _NEVER)
+    found[usable] = stamps[usable]
+    return found
 
 
 def _localised(wall: Stamps, rows: Flags, timezone: str, faults: Faults) -> Stamps:

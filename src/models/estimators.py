@@ -70,7 +70,7 @@ def _installed(names: tuple[str, ...]) -> tuple[str, str]:
             return name, importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue
-    raise LibraryMismatch(f"{names[0]} is not installed; install it, for example with lockstep[boosting]")
+    raise LibraryMismatch(f"{names[0]} is not installed; run scripts/environment.sh requirements-dev.lock")
 
 
 def require_libraries(versions: Mapping[str, str], what: str) -> None:

@@ -23,7 +23,7 @@ from research.sweep import SweepResult, sweep
 from research.utils.data_loader import load_history
 from support.experiments import BASELINE
 
-distributed = pytest.importorskip("distributed", reason="Dask is an extra: pip install 'lockstep[cluster]'")
+distributed = pytest.importorskip("distributed", reason="Dask is not installed")
 
 GRID = [
     IbsConfig(name="grid", entry=(0.0, low), exit=(high, 1.0), max_bars=longest)

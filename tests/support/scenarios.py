@@ -51,7 +51,7 @@ def make_bars(
 def daily_bars(rows: Sequence[Row], *, first: str = "2024-01-08", symbol: str = "ES") -> Bars:
     """Return daily bars on consecutive CME sessions from `first`."""
     start = np.datetime64(first, "D")
-    dates = CME.scheduled_dates(start, start + 3 * len(rows) + 10)[: len(rows)]
+    dates = CME.scheduled_dates(start, start + np.timedelta64(3 * len(rows) + 10, "D"))[: len(rows)]
     return make_bars(rows, CME.nominal_close(dates).view("M8[ns]"), symbol=symbol)
 
 

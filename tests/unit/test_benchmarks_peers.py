@@ -1,4 +1,4 @@
-"""The environment of other engines: built once, and a failure in one line."""
+"""The environment of other engines: built once, from its lock file, and a failure in one line."""
 
 from __future__ import annotations
 
@@ -24,32 +24,40 @@ def environment() -> ModuleType:
 
 
 @pytest.fixture
-def folder(environment: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(environment, "FOLDER", tmp_path)
-    wanted = tmp_path / "wanted.txt"
-    wanted.write_text("engine==1\n")
-    monkeypatch.setattr(environment, "_REQUIREMENTS", wanted)
-    return tmp_path
+def lock(environment: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A lock file of one engine; what would install it creates the interpreter and notes that it ran."""
+    path = tmp_path / "engines.lock"
+    path.write_text("engine==1\n")
+    monkeypatch.setattr(environment, "_LOCK", path)
+    monkeypatch.setattr(environment, "FOLDER", tmp_path / "peers")
+    return path
 
 
 def test_it_is_built_when_it_is_missing_or_other_versions_are_wanted(
-    environment: ModuleType, folder: Path, monkeypatch: pytest.MonkeyPatch
+    environment: ModuleType, lock: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     commands: list[tuple[str, ...]] = []
-    monkeypatch.setattr(environment, "_run", lambda *command: commands.append(command))
-    (folder / "bin").mkdir()
-    (folder / "bin" / "python").touch()
-    assert environment.python() == folder / "bin" / "python"
-    assert [command[2] for command in commands] == ["venv", "pip"]
+
+    def install(*command: str) -> None:
+        commands.append(command)
+        assert not Path(command[-1]).exists()
+        (Path(command[-1]) / "bin").mkdir(parents=True)
+        (Path(command[-1]) / "bin" / "python").touch()
+
+    monkeypatch.setattr(environment, "_run", install)
+    assert environment.python() == lock.parent / "peers" / "bin" / "python"
+    environment.python()
+    script = str(FILE.parents[2] / "scripts" / "environment.sh")
+    assert commands == [(script, "--bare", str(lock), str(lock.parent / "peers"))]
+    lock.write_text("engine==2\n")
+    environment.python()
     environment.python()
     assert len(commands) == 2
-    (folder / "wanted.txt").write_text("engine==2\n")
-    environment.python()
-    assert len(commands) == 4
 
 
-def test_a_failure_says_what_was_tried_and_why_it_failed(environment: ModuleType) -> None:
-    with pytest.raises(environment.PeersMissing, match=r"-c import sys; sys\.exit\('no wheel'\): no wheel"):
-        environment._run(sys.executable, "-c", "import sys; sys.exit('no wheel')")
+def test_a_failure_says_why(environment: ModuleType) -> None:
+    code = "import sys; sys.exit('no wheel\\nengines.lock was not installed')"
+    with pytest.raises(environment.PeersMissing, match=r"^no wheel engines\.lock was not installed$"):
+        environment._run(sys.executable, "-c", code)
     with pytest.raises(environment.PeersMissing, match="no message"):
         environment._run(sys.executable, "-c", "raise SystemExit(3)")

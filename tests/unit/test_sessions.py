@@ -50,7 +50,7 @@ def test_session_bars_are_always_in_session() -> None:
 @pytest.mark.parametrize("change", ["2024-03-10", "2024-11-03"])
 def test_wall_clock_stays_over_both_changes_of_daylight_saving(session: Session, change: str) -> None:
     day = np.datetime64(change)
-    dates = session.scheduled_dates(day - 4, day + 4)
+    dates = session.scheduled_dates(day - np.timedelta64(4, "D"), day + np.timedelta64(4, "D"))
     close = session.nominal_close(dates)
     zone, template = session.template.timezone, session.template
     closes_at = "00:00" if template.close == "24:00" else template.close
@@ -280,10 +280,12 @@ def test_a_clock_time_outside_the_session_is_refused(session: Session, clock: st
 
 def test_civil_dates_agree_with_numpy() -> None:
     civil_date = python_source(session_kernels.civil_date)
-    days = np.arange(np.datetime64("1896-01-01"), np.datetime64("2105-01-01"), 3)
+    days = np.arange("1896-01-01", "2105-01-01", np.timedelta64(3, "D"), dtype="M8[D]")
     for day in days[::7]:
         month_start = day.astype("M8[M]")
-        length = int(((month_start + 1).astype("M8[D]") - month_start.astype("M8[D]")).astype(int))
+        length = int(
+            ((month_start + np.timedelta64(1, "M")).astype("M8[D]") - month_start.astype("M8[D]")).astype(int)
+        )
         expected = (
             int(month_start.astype(int)) % 12 + 1,
             int((day - month_start.astype("M8[D]")).astype(int)) + 1,

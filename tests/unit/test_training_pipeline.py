@@ -97,12 +97,12 @@ def test_column_selector_follows_scikit_learn() -> None:
 
 
 @pytest.mark.parametrize("family", ["lightgbm", "xgboost"])
-def test_a_missing_library_names_the_extra(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_library_names_the_locked_way_to_it(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def without(name: str) -> Any:
         raise ImportError(f"No module named {name!r}")
 
     monkeypatch.setattr("research.training.estimators.importlib.import_module", without)
-    with pytest.raises(TrainingError, match=r"pip install 'lockstep\[boosting\]'"):
+    with pytest.raises(TrainingError, match=r"run scripts/environment\.sh requirements-dev\.lock"):
         fitted(family)
 
 

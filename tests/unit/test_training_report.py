@@ -142,8 +142,8 @@ def test_a_missing_extra_is_said(monkeypatch: pytest.MonkeyPatch, data: ReportDa
     with monkeypatch.context() as patch:
         patch.setattr(importlib, "import_module", absent)
         told = attribution(outcome)
-    assert told == "SHAP values need the extra: pip install 'lockstep[shap]'."
-    assert "lockstep[shap]" in report_html(replace(data, attribution=told))
+    assert told == "SHAP values need the package shap; run scripts/environment.sh requirements-dev.lock."
+    assert "requirements-dev.lock" in report_html(replace(data, attribution=told))
 
 
 def test_other_families_have_no_shap_values() -> None:

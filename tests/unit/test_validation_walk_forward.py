@@ -13,7 +13,7 @@ from research.validation.walk_forward import WalkForward
 
 def days(first: str, last: str) -> Integers:
     """Stamps at 21:00 UTC of every weekday."""
-    every = np.arange(first, np.datetime64(last) + 1, dtype="datetime64[D]")
+    every = np.arange(first, np.datetime64(last) + np.timedelta64(1, "D"), dtype="datetime64[D]")
     weekday = every[np.is_busday(every)]
     return (weekday.astype("datetime64[ns]") + np.timedelta64(21, "h")).astype(np.int64)
 
