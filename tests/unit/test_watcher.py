@@ -29,7 +29,8 @@ from support.markets import NYSE
 
 NOW = 1_709_737_200 * SECOND
 MINUTE = 60 * SECOND
-KINDS = ("bad", "implausible", "duplicate", "corrected", "out_of_order", "late", "missing", "gap", "outside")
+STALE = ("late", "missing", "gap", "silent")
+KINDS = ("bad", "implausible", "duplicate", "corrected", "out_of_order", "outside", *STALE)
 
 
 class Told(Alerts):
@@ -76,13 +77,8 @@ def test_every_kind_is_alerted_wherever_it_was_reported(tmp_path: Path, kind: st
     (alert,) = alerts.told
     assert kind in alert.text
     assert "COMP:1d 2024-03-06T15:00:00Z" in alert.text
-    urgent: dict[str, Kind] = {
-        "implausible": "implausible",
-        "missing": "stale_feed",
-        "gap": "stale_feed",
-        "late": "stale_feed",
-    }
-    assert alert.kind == urgent.get(kind, "bars")
+    wanted: dict[str, Kind] = {"implausible": "implausible"} | dict.fromkeys(STALE, "stale_feed")
+    assert alert.kind == wanted.get(kind, "bars")
 
 
 def test_what_is_replayed_is_counted_and_not_told_again(tmp_path: Path) -> None:
