@@ -89,6 +89,7 @@ class AlertSettings(_Part):
     """Where alerts go: the log, and Discord, whose webhook stands in a file or an environment variable.
 
     bars_every   seconds within which irregular bars of one kind and series make one alert
+    silent_after   seconds after which a scheduled bar that has not come is an alert; see `silence.py`
     """
 
     discord_url_file: Path | None = None
@@ -96,6 +97,7 @@ class AlertSettings(_Part):
     discord: bool = False
     rate: AlertRate = AlertRate()
     bars_every: Seconds = 300.0
+    silent_after: Seconds = 900.0
 
 
 class LiveConfig(_Part):

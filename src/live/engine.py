@@ -486,11 +486,12 @@ class Engine:
             )
 
     def _leave_blindly(self, symbol: str) -> None:
-        """Send the exit that HALT demands at once where the newest bars are quarantined: none may come.
+        """Send the exit that HALT demands at once where bars are quarantined or overdue: none may come.
 
         A rejected one is sent again when another bar was quarantined.
         """
-        state, newest = self.strategies[symbol].state, self.quarantine.newest(self.seats[symbol].model.key)
+        state = self.strategies[symbol].state
+        newest = self.quarantine.undelivered(self.seats[symbol].model.key)
         if newest is None or not state.account[POSITION] or state.waiting or self._left.get(symbol) == newest:
             return
         content = {

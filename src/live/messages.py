@@ -42,7 +42,8 @@ class Irregularity(NamedTuple):
     kind   `bad` (breaks a rule of bars), `implausible` (quarantined: outside of the band), `duplicate` (same
            values again), `corrected` (other values for a stamp that was released), `late` (its set was
            released without it), `out_of_order`, `missing` (not there when the grace ended), `gap` (the
-           calendar expected bars before this one), `outside` (delivered; no session of the calendar has it)
+           calendar expected bars before this one), `outside` (delivered; no session of the calendar has it),
+           `silent` (a scheduled bar has not come, and none after it)
     end    of the bar; 0 where its stamp could not be read
     """
 
@@ -145,7 +146,7 @@ class Event:
     kind   of orders: `send`, `acknowledged`, `rejected`, `unknown`, `resolved`, `fill`, `refusal`,
            `suppressed`, `withdrawn` (taken back before it left, since its model was superseded);
            of models: `swap`, `swap_pending`, `swap_withdrawn`, `must_leave`, `leave_now` (an exit
-           without a bar, while its bars are quarantined); of the desk: `start`, `stop`,
+           without a bar, while its bars are quarantined or overdue); of the desk: `start`, `stop`,
            `rollout`, `irregularity`, `quarantine` (decided by the operator), `bad_command`
     """
 

@@ -39,13 +39,17 @@ class Quarantine:
 
     def __init__(self) -> None:
         self._bars: dict[SeriesKey, dict[int, QuarantinedBar]] = {}
+        self._silent: dict[SeriesKey, int] = {}
 
     def add(self, bar: QuarantinedBar) -> None:
         """Take a bar as another quarantine had it."""
         self._bars.setdefault(bar.key, {})[bar.end] = bar
 
     def note(self, found: Irregularity) -> None:
-        """Take an irregularity: an implausible bar waits, one that was corrected too late does no more."""
+        """Take an irregularity: an implausible bar waits, one that was corrected too late does no more.
+
+        A series that fell silent counts as one whose newest bar was not delivered.
+        """
         if found.kind == "implausible" and found.values is not None:
             bars = self._bars.setdefault(found.key, {})
             bars.pop(found.end, None)
@@ -54,6 +58,8 @@ class Quarantine:
                 del bars[min(bars)]
         elif found.kind == "out_of_order":
             self.settle(found.key, found.end)
+        elif found.kind == "silent":
+            self._silent[found.key] = found.end
 
     def decide(self, key: SeriesKey, end: int, decision: str) -> None:
         """Take what the operator decided about a bar that waits."""
@@ -78,6 +84,7 @@ class Quarantine:
 
     def delivered(self, key: SeriesKey, end: int) -> None:
         """Settle the bars of a series up to one that was delivered."""
+        self._silent.pop(key, None)
         for each in [each for each in self._bars.get(key, ()) if each <= end]:
             self.settle(key, each)
 
@@ -105,9 +112,10 @@ class Quarantine:
         """Return the end of the oldest bar of a series, None where there is none."""
         return min(self._bars[key]) if key in self._bars else None
 
-    def newest(self, key: SeriesKey) -> int | None:
-        """Return the end of the newest bar of a series; None where the newest one that came was delivered."""
-        return max(self._bars[key]) if key in self._bars else None
+    def undelivered(self, key: SeriesKey) -> int | None:
+        """Return the end of the newest bar of a series that is quarantined or overdue, None for neither."""
+        ends = [*self._bars.get(key, ()), *([self._silent[key]] if key in self._silent else [])]
+        return max(ends, default=None)
 
     @property
     def waiting(self) -> tuple[QuarantinedBar, ...]:

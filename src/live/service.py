@@ -31,6 +31,7 @@ from lockstep.live.plausible import Bands
 from lockstep.live.rerun import ReplayMismatch
 from lockstep.live.rollout import Step, stage
 from lockstep.live.secret import ScrubbedJournal, Secrets
+from lockstep.live.silence import Silence
 from lockstep.live.source import InboxSource, Known
 from lockstep.live.statement import StatementFile, reported_ids
 from lockstep.live.status import Window
@@ -140,9 +141,11 @@ class Service:
         sessions = {key: self._book.session(key.symbol) for key in needs}
         traded = frozenset(model.key for model in models.values())
 
+        timetable = Timetable(sessions)
+
         def synchronise(known: Known) -> Synchroniser:
             return Synchroniser(
-                Timetable(sessions),
+                timetable,
                 grace_ns=int(config.grace * _SECOND),
                 traded=traded,
                 known=known,
@@ -150,7 +153,9 @@ class Service:
                 calendar=config.replay is None,
             )
 
-        self._source = InboxSource(feeds, synchronise, clock=None if config.replay else self._clock)
+        silence = Silence(timetable, allowed_ns=int(config.alerts.silent_after * _SECOND))
+        clock = None if config.replay else self._clock
+        self._source = InboxSource(feeds, synchronise, clock=clock, silence=silence)
         self._alerts = Alerts(self._sinks(), config.alerts.rate, scrub=self._secrets.scrub)
         self._watcher = Watcher(
             config.status,

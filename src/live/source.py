@@ -10,6 +10,7 @@ from lockstep.live.feeds.inbox import Inbox, Item
 from lockstep.live.feeds.protocol import LiveFeed
 from lockstep.live.messages import Arrival, Irregularity, Release, Values
 from lockstep.live.quarantine import Quarantine
+from lockstep.live.silence import Silence
 from lockstep.live.synchroniser import END_OF_TIME, Synchroniser
 from lockstep.market.history import SeriesKey
 
@@ -24,6 +25,7 @@ class InboxSource:
 
     synchronise   makes the synchroniser, from the bars that the windows hold
     clock         wall time, UTC ns; None for replays, whose time is that of their newest bar
+    silence       notices live series that fall silent
     """
 
     def __init__(
@@ -33,11 +35,13 @@ class InboxSource:
         *,
         inbox: Inbox | None = None,
         clock: Callable[[], int] | None = None,
+        silence: Silence | None = None,
     ) -> None:
         self.inbox = inbox or Inbox()
         self._feeds = feeds
         self._synchronise = synchronise
         self._clock = clock
+        self._silence = silence
         self._synchroniser: Synchroniser | None = None
         self._event_time = 0
         self._items: deque[Item] = deque()
@@ -49,6 +53,8 @@ class InboxSource:
         after = {key: bars[-1][0] for key, bars in known.items() if bars}
         self._event_time = max(after.values(), default=0)
         self._synchroniser.restore(quarantine or Quarantine(), self.now())
+        if self._silence is not None:
+            self._silence.resume(after, self.now())
         for feed in self._feeds:
             feed.start(self.inbox, {key: after[key] for key in feed.keys if key in after})
 
@@ -94,11 +100,16 @@ class InboxSource:
             item = self._items.popleft()
             if isinstance(item, Arrival):
                 self._event_time = max(self._event_time, item.received)
+                if self._silence is not None:
+                    self._silence.heard(item)
             self._running().offer(item)
 
     def reports(self) -> tuple[Irregularity, ...]:
         """Return what was irregular since the last set; of a replay it comes with the next one."""
-        return self._running().take_reports() if self._clock else ()
+        if not self._clock:
+            return ()
+        silent = self._silence.overdue(self._clock()) if self._silence is not None else ()
+        return (*self._running().take_reports(), *silent)
 
     def decide(self, key: SeriesKey, end: int, decision: str) -> None:
         """Carry out what the operator decided about a quarantined bar."""

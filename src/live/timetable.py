@@ -55,6 +55,10 @@ class Timetable:
         """Return how many bars of `key` are scheduled to end in the open interval (after, before)."""
         return self._grid_of[key].between(after, before)
 
+    def latest(self, key: SeriesKey, moment: int) -> int:
+        """Return the end of the newest bar of `key` that is scheduled to be complete at `moment`."""
+        return self._grid_of[key].latest(moment)
+
     def any_between(self, after: int, before: int) -> bool:
         """Return whether a bar of any series is scheduled to end in the open interval (after, before)."""
         return any(grid.between(after, before) for grid in self._grids.values())
@@ -83,6 +87,11 @@ class _Grid:
             return 0
         ends = self._covering(after, before)
         return int(ends.searchsorted(before)) - int(ends.searchsorted(after, side="right"))
+
+    def latest(self, moment: int) -> int:
+        # No market is closed for a month.
+        ends = self._covering(moment - 31 * DAY, moment)
+        return int(ends[int(ends.searchsorted(moment, side="right")) - 1])
 
     def _covering(self, first: int, last: int) -> Stamps:
         """Return the ends, having added what is missing of [first, last] and a year around it."""

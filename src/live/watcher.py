@@ -40,6 +40,7 @@ _IRREGULAR: Mapping[str, Kind] = {
     "missing": "stale_feed",
     "gap": "stale_feed",
     "late": "stale_feed",
+    "silent": "stale_feed",
 }
 
 Look = Callable[[], Mapping[str, Any]]

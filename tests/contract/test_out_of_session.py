@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -170,11 +170,25 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_live_equals_research(case: str, tmp_path: Path) -> None:
-    make, history_of, warm = CASES[case]
+class Both(NamedTuple):
+    """What research and live made of the same history."""
+
+    case: str
+    model: Model
+    result: BacktestResult
+    sets: list[SetRecord]
+
+
+@pytest.fixture(scope="module", params=CASES)
+def both(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Both:
+    make, history_of, warm = CASES[request.param]
     model, history = make(), history_of()
-    result, sets = research(model, history, warm), live(tmp_path, model, history, warm)
+    sets = live(tmp_path_factory.mktemp("desk"), model, history, warm)
+    return Both(request.param, model, research(model, history, warm), sets)
+
+
+def test_live_equals_research(both: Both) -> None:
+    case, model, result, sets = both
     found = compared(result, sets, model)
     assert found.first is None, found.first
     assert found.bars == len(result.bars)
@@ -188,19 +202,15 @@ def test_live_equals_research(case: str, tmp_path: Path) -> None:
     assert bool(on_such_bars) == (case == "days")
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_such_bars_are_in_the_windows_and_are_reported(case: str, tmp_path: Path) -> None:
-    make, history_of, warm = CASES[case]
-    model, history = make(), history_of()
-    result, sets = research(model, history, warm), live(tmp_path, model, history, warm)
+def test_such_bars_are_in_the_windows_and_are_reported(both: Both) -> None:
     reported = [
         each.end
-        for row in sets
+        for row in both.sets
         for each in row.release.irregularities
-        if each.kind == "outside" and each.key == model.key
+        if each.kind == "outside" and each.key == both.model.key
     ]
-    assert reported == result.bars.end[outside(result)].tolist()
-    assert {each.kind for row in sets for each in row.release.irregularities} <= {"outside", "gap"}
+    assert reported == both.result.bars.end[outside(both.result)].tolist()
+    assert {each.kind for row in both.sets for each in row.release.irregularities} <= {"outside", "gap"}
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -218,6 +228,7 @@ def test_the_sweep_trades_the_same(case: str) -> None:
 def test_mutant_a_print_after_an_early_close_that_counts_as_in_session_is_caught(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The clock of the live desk alone says that the market is open."""
     readings = SessionClock.readings
 
     def always(self: SessionClock, ends: Any) -> Any:

@@ -11,12 +11,23 @@ import numpy as np
 import pytest
 
 from lockstep.live.engine import Engine
-from lockstep.live.feeds.replay import arrivals_of
-from lockstep.live.messages import Arrival, Event, LaneRecord, SetRecord, Values, symbol_of
+from lockstep.live.feeds.replay import ReplayFeed, arrivals_of
+from lockstep.live.messages import (
+    Arrival,
+    Event,
+    Irregularity,
+    LaneRecord,
+    OrderIntent,
+    SetRecord,
+    Values,
+    symbol_of,
+)
 from lockstep.live.orders import Standing
 from lockstep.live.plausible import Plausibility
 from lockstep.live.quarantine import ACCEPT, REJECT
+from lockstep.live.source import Known
 from lockstep.live.synchroniser import Synchroniser
+from lockstep.live.timetable import Timetable
 from lockstep.market.bars import PRICE_COLUMNS
 from lockstep.market.history import History, SeriesKey
 from lockstep.market.timeframe import DAILY
@@ -304,15 +315,45 @@ def test_a_halt_that_flattens_does_not_wait_for_a_plausible_bar(tmp_path: Path) 
     assert [event.content for event in pieces.events if event.kind == "leave_now"] == [left.content]
 
 
+class Dead(desks.Undisturbed):
+    """A live source whose feed of COMP is found dead after some sets."""
+
+    def __init__(self, journal: desks.MemoryJournal, since: int, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._journal, self._dead_since = journal, since
+
+    def reports(self) -> tuple[Irregularity, ...]:
+        if len(self._journal.sets) != self._dead_since:
+            return super().reports()
+        self._dead_since = -1
+        end = self._journal.sets[-1].release.stamp
+        return (Irregularity("silent", COMP, end, None, "no bar since"),)
+
+
+def test_a_halt_that_flattens_does_not_wait_for_a_dead_feed(tmp_path: Path) -> None:
+    history, held, _ = held_and_blind(tmp_path)
+    journal, rows = desks.MemoryJournal(), range(held + 1, SETS)
+    table = Timetable({key: history.markets[key.symbol].session for key in history.bars})
+
+    def synchronise(known: Known) -> Synchroniser:
+        return Synchroniser(table, grace_ns=0, traded=frozenset({COMP, SPX}), known=known)
+
+    feed = ReplayFeed(spoilt(history, COMP, rows, None), history.bars)
+    halted(tmp_path, journal, held, history, [], feeds=Dead(journal, held + 3, [feed], synchronise))
+    (left,) = [event for event in journal.events if event.kind == "leave_now"]
+    assert left.content["decision"] == journal.sets[held + 2].release.stamp
+    assert max(of_comp(journal.sets)) == held
+
+
 class Sent(papers.Broker):
     """Acknowledges everything and keeps the ids."""
 
     def __init__(self) -> None:
         self.sent: list[str] = []
 
-    def submit(self, order_id: str, message: Any) -> None:
-        self.sent.append(order_id)
-        super().submit(order_id, message)
+    def submit(self, intent: OrderIntent, message: Any) -> None:
+        self.sent.append(intent.order_id)
+        super().submit(intent, message)
 
 
 class Reporting(desks.FakeOutside):
