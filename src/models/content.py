@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
+import stat
 from collections.abc import Iterable
 from pathlib import Path
 
 from lockstep.models.atomic import replace_file
 from lockstep.models.errors import BundleMissing, HashMismatch, LfsPointer, TruncatedBundle
 from lockstep.models.manifest import Evidence
+from lockstep.models.pickle_machine import MOST_BYTES
 
 _LFS = b"version https://git-lfs"
 
@@ -18,13 +22,34 @@ def sha256_of(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
+def file_content(path: Path, *, most: int = MOST_BYTES) -> bytes:
+    """Return the content of a regular file of at most `most` bytes.
+
+    OSError where it is a symbolic link, which may lead out of the folder, or a pipe or device, which may not
+    end, or is larger: `strerror` says so.
+    """
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise OSError(errno.ELOOP, "is a symbolic link; put the file itself there", str(path)) from error
+        raise
+    with os.fdopen(handle, "rb") as stream:
+        found = os.fstat(handle)
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError(errno.EINVAL, "is no regular file", str(path))
+        if found.st_size > most:
+            raise OSError(errno.EFBIG, f"{found.st_size} bytes, at most {most} are read", str(path))
+        return stream.read(most)
+
+
 def verified_content(path: Path, *, expected_sha256: str | None, expected_size: int | None = None) -> bytes:
     """Return the content of a bundle's file.
 
     Raises: BundleMissing, LfsPointer, TruncatedBundle or HashMismatch, checked in this order.
     """
     try:
-        content = path.read_bytes()
+        content = file_content(path)
     except OSError as error:
         reason = error.strerror or "cannot be read"
         raise BundleMissing(f"{path}: {reason}; fetch the bundle, or rebuild it from its record") from error
