@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-MOST_BYTES = 256 << 20
+from lockstep.models.content import MOST_BYTES
+
 MOST_LEVELS = 64
 NUMERIC_KINDS = "biuf"
 WRAPPER = ("joblib.numpy_pickle", "NumpyArrayWrapper")

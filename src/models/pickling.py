@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from lockstep.models.content import MOST_BYTES
 from lockstep.models.errors import ForeignPickle, UnfitBundle
 from lockstep.models.pickle_machine import (
     ARRAYS,
-    MOST_BYTES,
     MOST_INTEGER,
     MOST_LEVELS,
     NUMERIC_KINDS,
