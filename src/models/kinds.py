@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from lockstep.models.pickle_machine import Pickled
 from lockstep.models.pickled_values import (
     Pair,
     class_of,
@@ -36,6 +37,10 @@ CLASSES = (2,)
 FEATURES = "n_features_in_"
 
 _TREE = ("sklearn.tree._tree", "Tree")
+_DECISION_TREES = tuple(
+    ("sklearn.tree._classes", name) for name in ("DecisionTreeClassifier", "ExtraTreeClassifier")
+)
+_REGRESSION_TREE = ("sklearn.tree._classes", "DecisionTreeRegressor")
 _MOST_COLUMNS = 100_000
 
 
@@ -157,33 +162,27 @@ _SCORES = ("f_classif", "chi2")
 _SCORE = _function("sklearn.feature_selection._univariate_selection", *_SCORES)
 
 
-def _tree_states(estimators: list[Any], *classes: Pair) -> list[dict[str, Any]]:
-    """Return nodes and values of the trees of some fitted decision trees."""
+def _trees_of(estimators: list[State]) -> dict[str, Any]:
+    """Return the document of the trees of some fitted decision trees."""
     found = []
     for each in estimators:
-        tree = state_of(each, *classes)["tree_"]
+        tree = each["tree_"]
         if class_of(tree) != _TREE:
             raise NodeFault(f"holds {'.'.join(class_of(tree))}, which no bundle may hold")
-        state = getattr(tree, "state", None) or tree.__getstate__()
-        found.append(
-            {"nodes": records_of(state["nodes"], node_record()), "values": value_of(state["values"])}
-        )
-    return found
+        state = tree.state if isinstance(tree, Pickled) else tree.__getstate__()
+        nodes = records_of(state["nodes"], node_record())
+        found.append({"nodes": nodes, "values": value_of(state["values"])})
+    return trees_written(found)
 
 
 def _write_forest(state: State, _: NodeOf) -> dict[str, Any]:
     if "estimators_" not in state:
         return {}
-    trees = items_of(state["estimators_"])
-    seeds = [value_of(state_of(each)["random_state"]) for each in trees]
-    allowed = (
-        ("sklearn.tree._classes", "DecisionTreeClassifier"),
-        ("sklearn.tree._classes", "ExtraTreeClassifier"),
-    )
+    trees = [state_of(each, *_DECISION_TREES) for each in items_of(state["estimators_"])]
     return {
-        "max_features": value_of(state_of(trees[0])["max_features_"]) if trees else 1,
-        "random_state": np.array(seeds, dtype=np.int64),
-        "trees": trees_written(_tree_states(trees, *allowed)),
+        "trees": _trees_of(trees),
+        "random_state": np.array([value_of(each["random_state"]) for each in trees], dtype=np.int64),
+        "max_features": value_of(trees[0]["max_features_"]),
     }
 
 
@@ -327,11 +326,6 @@ def _read_curve(curve: Any, content: Mapping[str, Any], _: EstimatorOf) -> None:
 
 
 _FITTED = {FEATURES: SCALAR, "classes_": CLASSES}
-_TREES = (
-    _TREE,
-    ("sklearn.tree._classes", "DecisionTreeClassifier"),
-    ("sklearn.tree._classes", "ExtraTreeClassifier"),
-)
 _RANDOM = (
     ("numpy.random._mt19937", "MT19937"),
     ("numpy.random._pcg64", "PCG64"),
@@ -409,7 +403,7 @@ SKLEARN = (
             fitted=_FITTED,
             write=_write_forest,
             read=_read_forest,
-            pickled_with=_TREES,
+            pickled_with=(_TREE, *_DECISION_TREES),
         )
         for name in ("RandomForestClassifier", "ExtraTreesClassifier")
     ),
@@ -420,7 +414,7 @@ SKLEARN = (
         write=_write_boosting,
         read=_read_boosting,
         pickled_with=(
-            _TREE, ("sklearn.tree._classes", "DecisionTreeRegressor"), ("sklearn.dummy", "DummyClassifier"),
+            _TREE, _REGRESSION_TREE, ("sklearn.dummy", "DummyClassifier"),
             *_LOSSES, *_RANDOM,
         ),
     ),
