@@ -22,6 +22,7 @@ from lockstep.models.estimators import library_versions, require_libraries, requ
 from lockstep.models.golden import MOST_GOLDEN, GoldenVectors, golden_vectors
 from lockstep.models.manifest import MODEL_NAME, SYMBOL, VETO
 from lockstep.models.nodes import node_of_pickle, pipeline_node, pipeline_of
+from lockstep.models.pickle_machine import shown
 from lockstep.models.pickling import pickled, unpickled
 
 __all__ = ["SCHEMA", "Bundle", "GoldenVectors", "golden_vectors", "read_bundle", "save_bundle"]
@@ -29,6 +30,7 @@ __all__ = ["SCHEMA", "Bundle", "GoldenVectors", "golden_vectors", "read_bundle",
 SCHEMA = 2
 _PICKLED = 1
 _MOST_FEATURES = 4096
+_LIBRARY = r"[A-Za-z0-9][A-Za-z0-9._+!-]{0,60}"
 _STRATEGY_KEYS = ("family", "config", "config_hash")
 
 
@@ -135,19 +137,19 @@ def _require_readable(document: Any, what: str, symbol: str | None) -> None:
         raise ForeignPickle(f"{what}: no bundle of Lockstep; train the model with Lockstep")
     schema, libraries = document.get("schema"), document.get("libraries")
     if type(schema) is not int or schema < 1:
-        raise ForeignPickle(
-            f"{what}: no bundle of Lockstep: schema {str(schema)[:40]}; train the model again"
-        )
+        raise ForeignPickle(f"{what}: no bundle of Lockstep: schema {shown(schema)}; train the model again")
     if schema > SCHEMA:
         raise NewerSchema(
             f"{what}: bundle schema {schema}, this Lockstep reads up to {SCHEMA}; update Lockstep"
         )
     if symbol is not None and document.get("symbol") != symbol:
         raise WrongSymbol(
-            f"{what}: a bundle for {str(document.get('symbol'))[:40]}, not for {symbol}; fetch the right one"
+            f"{what}: a bundle for {shown(document.get('symbol'))}, not for {symbol}; fetch the right one"
         )
-    texts = isinstance(libraries, Mapping) and all(type(each) is str for each in libraries.values())
-    if not texts:
+    named = isinstance(libraries, Mapping) and all(
+        type(each) is str and re.fullmatch(_LIBRARY, each) for each in (*libraries, *libraries.values())
+    )
+    if not named:
         raise ForeignPickle(f"{what}: no bundle of Lockstep: it does not name its libraries; train it again")
 
 

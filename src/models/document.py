@@ -136,7 +136,9 @@ def _spelled(key: SeriesKey) -> list[str]:
 
 def _key(spelled: Any) -> SeriesKey:
     symbol, timeframe = _list(spelled)
-    return SeriesKey(str(symbol), Timeframe.parse(str(timeframe)))
+    if type(symbol) is not str or type(timeframe) is not str or not symbol.isprintable():
+        raise ValueError("a series must be named by symbol and timeframe")
+    return SeriesKey(symbol, Timeframe.parse(timeframe))
 
 
 def _bars_document(bars: Bars) -> dict[str, Any]:

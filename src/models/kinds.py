@@ -209,8 +209,8 @@ def _read_forest(forest: Any, content: Mapping[str, Any], _: EstimatorOf) -> Non
 def _write_boosting(state: State, _: NodeOf) -> dict[str, Any]:
     if "estimators_" not in state:
         return {}
-    trees = items_of(state["estimators_"])
-    found = {"trees": trees_written(_tree_states(trees, ("sklearn.tree._classes", "DecisionTreeRegressor")))}
+    trees = [state_of(each, _REGRESSION_TREE) for each in items_of(state["estimators_"])]
+    found = {"trees": _trees_of(trees)}
     if state["init_"] == "zero":
         return found
     prior = state_of(state["init_"], ("sklearn.dummy", "DummyClassifier"))

@@ -195,7 +195,7 @@ class Machine:
     def _global(self) -> None:
         name, module = self._stack.pop(), self._stack.pop()
         if type(name) is not str or type(module) is not str or (module, name) not in self._allowed:
-            raise PickleFault(f"holds {_shown(module)}.{_shown(name)}, which no file of Lockstep may hold")
+            raise PickleFault(f"holds {shown(module)}.{shown(name)}, which no file of Lockstep may hold")
         self._stack.append(Named(module, name))
 
     def _call(self) -> None:
@@ -227,7 +227,7 @@ class Machine:
             raise PickleFault(f"no file of Lockstep: an array of shape {shape} is longer than the file")
         data = self._take(count * dtype.itemsize)
         if order not in ("C", "F"):
-            raise PickleFault(f"no file of Lockstep: an array in order {_shown(order)}")
+            raise PickleFault(f"no file of Lockstep: an array in order {shown(order)}")
         if dtype.kind == "b" and data.translate(None, b"\x00\x01"):
             raise PickleFault("no file of Lockstep: an array of truth values holds other bytes")
         return (
@@ -240,7 +240,7 @@ def plain_dtype(described: Any) -> np.dtype[Any]:
     fits = type(described) is Pickled and described.named == _DTYPE and len(described.arguments) == 3
     name = described.arguments[0] if fits else None
     if type(name) is not str or name not in _DTYPES:
-        raise PickleFault(f"holds an array of {_shown(name)}, which no file of Lockstep may hold")
+        raise PickleFault(f"holds an array of {shown(name)}, which no file of Lockstep may hold")
     state = described.state
     order = state[1] if type(state) is tuple and len(state) > 1 else "|"
     if order not in ("<", ">", "|", "="):
@@ -252,7 +252,7 @@ def _count(shape: Any, most: int) -> int:
     """Return how many values an array of `shape` has; no dimension may be longer than the file."""
     fits = type(shape) is tuple and len(shape) <= _MOST_DIMENSIONS
     if not fits or not all(type(each) is int and 0 <= each <= most for each in shape):
-        raise PickleFault(f"no file of Lockstep: an array of shape {_shown(shape)}")
+        raise PickleFault(f"no file of Lockstep: an array of shape {shown(shape)}")
     return prod(shape)
 
 
@@ -288,7 +288,8 @@ def _inside(value: Any) -> Collection[Any]:
     return value if type(value) is list else ()
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """Return something foreign for a message: short, and on one line."""
     text = (
         value if type(value) is str else repr(value) if type(value) in (int, tuple) else type(value).__name__
     )
