@@ -132,15 +132,17 @@ def _read_lightgbm(model: Any, content: Mapping[str, Any], _: EstimatorOf) -> No
         raise NodeFault("a model must have two classes")
     library: Any = importlib.import_module("lightgbm")
     whole, features = lightgbm_text(text)
-    try:
-        model._Booster = library.Booster(model_str=whole)
-    except library.basic.LightGBMError as error:
-        raise NodeFault(f"LightGBM cannot read the model: {error}") from error
     model._le = LabelEncoder().fit(classes)
     model._classes, model._n_classes, model._class_map = classes, len(classes), None
     model._n_features = model._n_features_in = features
     model._objective, model._class_weight, model.fitted_ = "binary", None, True
     model._best_iteration, model._best_score, model._evals_result = 0, {}, {}
+    try:
+        model._Booster = library.Booster(model_str=whole)
+        # It looks at its arguments when it is asked, and its errors are of no kind that is caught elsewhere.
+        model.predict_proba(np.zeros((1, features)))
+    except library.basic.LightGBMError as error:
+        raise NodeFault(f"LightGBM refuses the model: {error}") from error
 
 
 def _read_others(others: Any, _: EstimatorOf) -> dict[str, Any]:
@@ -155,8 +157,8 @@ def _write_others(others: Any, estimator_of: NodeOf) -> dict[str, Any]:
 
 def _lightgbm(cls: Any, arguments: dict[str, Any]) -> Any:
     others = arguments.pop("_other_params", {})
-    if arguments.get("objective") not in (None, "binary"):
-        raise NodeFault("objective must be binary")
+    if arguments.get("objective") not in (None, "binary") or arguments.get("n_jobs") not in (None, 1):
+        raise NodeFault("objective must be binary, n_jobs 1")
     return cls(**arguments, **others)
 
 

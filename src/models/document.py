@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -25,6 +26,7 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
 }  # fmt: skip
 _BARS = frozenset(("series", "adjustment", "end", *BAR_COLUMNS))
 _ADJUSTMENTS = get_args(Adjustment)
+_ZONE = r"[A-Za-z0-9_+-]{1,30}(/[A-Za-z0-9_+-]{1,30}){0,2}"
 
 
 def bundle_document(
@@ -169,6 +171,9 @@ def _market_document(market: Market) -> dict[str, Any]:
 
 
 def _market_of(document: Mapping[str, Any]) -> Market:
+    # A zone that is not among the system's is looked for as a module.
+    if not re.fullmatch(_ZONE, str(document["session"].get("timezone"))):
+        raise ValueError("a session's time zone must be a name like America/New_York")
     return Market(
         instrument=Instrument.model_validate(document["instrument"]),
         session=Session(SessionTemplate.model_validate(document["session"])),

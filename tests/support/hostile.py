@@ -158,9 +158,7 @@ ACTING: dict[str, bytes] = {
         call(call(named("builtins", "getattr"), _OS, text("system")), COMMAND)
     ),
     "a file that is written": program(call(named("builtins", "open"), text("/dev/null"), text("w"))),
-    "a file that is read": program(call(named("numpy", "fromfile"), text("/dev/null"))),
     "a pickle inside": program(call(named("pickle", "loads"), raw(program(SYSTEM)))),
-    "a pickle inside, through joblib": program(call(named("joblib", "load"), text("/dev/null"))),
     "code of marshal": program(call(named("marshal", "loads"), raw(b"N"))),
     "a library": program(call(named("ctypes", "CDLL"), b"N")),
     "a socket": program(call(named("socket", "socket"))),
@@ -168,9 +166,6 @@ ACTING: dict[str, bytes] = {
     "a method by name": program(call(call(named("operator", "methodcaller"), text("system"), COMMAND), _OS)),
     "an old instance": START + b"(" + COMMAND + b"ios\nsystem\n.",
     "an old object": START + b"(" + named("os", "system") + COMMAND + b"o.",
-    "a new object with named arguments": (
-        START + named("subprocess", "Popen") + row(text("/bin/true")) + b"}\x92."
-    ),
     "a loader of data sets": program(call(named("sklearn.datasets", "load_iris"))),
     "a command in an array of objects": program(
         array(row(b"K\x01"), dtype(text("O8")), program(b"]", SYSTEM, b"a"))
@@ -182,6 +177,11 @@ ACTING: dict[str, bytes] = {
 
 # Programs that mislead, exhaust or crash a reader.
 MISLEADING: dict[str, bytes] = {
+    "a file that is read": program(call(named("numpy", "fromfile"), text("/dev/null"))),
+    "a pickle inside, through joblib": program(call(named("joblib", "load"), text("/dev/null"))),
+    "a new object with named arguments": (
+        START + named("subprocess", "Popen") + row(text("/bin/true")) + b"}\x92."
+    ),
     "an extension": START + b"\x82\x01.",
     "a longer extension": START + b"\x83\x01\x00.",
     "the longest extension": START + b"\x84\x01\x00\x00\x00.",

@@ -25,6 +25,7 @@ from lockstep.models.content import sha256_of
 from lockstep.models.forest import Forest
 from lockstep.models.pickling import pickled, unpickled
 from lockstep.models.store import ModelStore, load_bundle
+from support.first_pickles import first_pickle
 from support.models import BASE, IDS, NOW, RECORD, forest, history, make_bundle, samples
 
 
@@ -51,7 +52,7 @@ def rewritten(store: ModelStore, content: bytes, monkeypatch: pytest.MonkeyPatch
 
 
 def edited(content: bytes, **changes: Any) -> bytes:
-    return pickled({**unpickled(content, "x", plain=True), **changes})
+    return pickled({**unpickled(content, "x"), **changes})
 
 
 def test_a_bundle_comes_back_as_it_was_saved(tmp_path: Path, bundle: Bundle) -> None:
@@ -141,8 +142,17 @@ SPOILT: dict[str, tuple[Callable[[bytes], bytes], type[Exception], str]] = {
         errors.ForeignPickle,
         "no bundle of Lockstep; train the model",
     ),
-    "a pipeline alone": (lambda _: pickled(forest()), errors.ForeignPickle, "which no bundle may hold"),
-    "a newer schema": (lambda c: edited(c, schema=2), errors.NewerSchema, "reads up to 1; update Lockstep"),
+    "a pipeline alone": (
+        lambda _: first_pickle(forest()),
+        errors.ForeignPickle,
+        r"holds sklearn\.pipeline\.Pipeline, which no file of Lockstep may hold",
+    ),
+    "a newer schema": (lambda c: edited(c, schema=3), errors.NewerSchema, "reads up to 2; update Lockstep"),
+    "a schema of true": (
+        lambda c: edited(c, schema=True),
+        errors.ForeignPickle,
+        "schema bool; train it again",
+    ),
     "another symbol": (lambda c: edited(c, symbol="NQ"), errors.WrongSymbol, "for NQ, not for ES"),
     "an older scikit-learn": (
         lambda c: edited(c, libraries={"scikit-learn": "1.2.0"}),
@@ -155,7 +165,7 @@ SPOILT: dict[str, tuple[Callable[[bytes], bytes], type[Exception], str]] = {
         "catboost is not installed",
     ),
     "a field less": (
-        lambda c: pickled({k: v for k, v in unpickled(c, "x", plain=True).items() if k != "golden"}),
+        lambda c: pickled({k: v for k, v in unpickled(c, "x").items() if k != "golden"}),
         errors.ForeignPickle,
         "'golden' is missing",
     ),
