@@ -123,6 +123,11 @@ def _estimator(value: Any, node_of: NodeOf) -> Any:
 ESTIMATOR = Form(_estimator, lambda node, estimator_of: None if node is None else estimator_of(node))
 
 
+def _nothing(value: Any, _: Any) -> None:
+    if value is not None:
+        raise NodeFault("memory must be nothing: a bundle writes no files")
+
+
 def _write_steps(steps: Any, node_of: NodeOf) -> list[Any]:
     return [
         [name, each if each in (None, "passthrough") else node_of(each)] for name, each in map(tuple, steps)
@@ -349,7 +354,7 @@ SKLEARN = (
     Kind(
         module="sklearn.pipeline",
         name="Pipeline",
-        params={"steps": Form(_write_steps, _read_steps)},
+        params={"memory": Form(_nothing, _nothing), "steps": Form(_write_steps, _read_steps)},
     ),
     Kind(
         module="lockstep.models.columns",
