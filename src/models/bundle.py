@@ -29,7 +29,7 @@ __all__ = ["SCHEMA", "Bundle", "GoldenVectors", "golden_vectors", "read_bundle",
 
 SCHEMA = 2
 _PICKLED = 1
-_MOST_FEATURES = 4096
+_MOST_FEATURES = 1024
 _LIBRARY = r"[A-Za-z0-9][A-Za-z0-9._+!-]{0,60}"
 _STRATEGY_KEYS = ("family", "config", "config_hash")
 
