@@ -148,7 +148,15 @@ class ModelStore:
         if sha256 is not None:
             return source.manifest(), "pinned by SHA-256"
         manifest, key = signed_manifest(source.folder, self.folder)
-        return manifest, f"signed with the key of {key}"
+        signed, number = f"signed with the key of {key} at entry ", len(manifest.history)
+        told = [each.reason for each in self.manifest().history if each.action == "fetch"]
+        newest = max((int(each.removeprefix(signed)) for each in told if each.startswith(signed)), default=0)
+        if number < newest:
+            raise VerbRefused(
+                f"{source.folder}: its history ends with entry {number}, and entry {newest} was seen before: an "
+                "older manifest; if it was restored from a backup, pin the bundle with --sha256"
+            )
+        return manifest, f"{signed}{number}"
 
     def _add(
         self, manifest: Manifest, act: Act, version: str, entry: VersionEntry, content: bytes, action: Action

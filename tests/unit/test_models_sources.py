@@ -90,7 +90,7 @@ def test_a_signed_store_vouches_for_bundle_evidence_and_reports(desk: ModelStore
     assert (entry.status, entry.sha256) == ("candidate", desk.manifest().entry("ES", "v2").sha256)
     assert [each.kind for each in entry.evidence] == ["validation"]
     last = engine.manifest().history[-1]
-    assert (last.action, last.reason) == ("fetch", "signed with the key of desk")
+    assert (last.action, last.reason) == ("fetch", "signed with the key of desk at entry 3")
     check = unchanged(engine)
     fetch(engine, desk)
     check()
@@ -132,6 +132,20 @@ def test_a_change_after_signing_needs_a_new_signature(desk: ModelStore, engine: 
     with pytest.raises(errors.VerbRefused, match=r"is not what key [0-9a-f]{16} signed.*sign it again"):
         fetch(engine, desk)
     assert fetch(engine, vouched(desk, engine)) == "v2"
+
+
+def test_an_older_manifest_is_not_fetched_again(desk: ModelStore, engine: ModelStore, tmp_path: Path) -> None:
+    vouched(desk, engine)
+    old = ModelStore(Path(shutil.copytree(desk.folder, tmp_path / "old")))
+    desk.retire("ES", "v1", by="ann", now=NOW, reason="leaks")
+    with pytest.raises(errors.VerbRefused, match="v1: is retired"):
+        fetch(engine, vouched(desk, engine), "v1")
+    assert fetch(engine, desk) == "v2"
+    # Genuine, and of yesterday: v1 was not retired then.
+    with pytest.raises(
+        errors.VerbRefused, match="ends with entry 3, and entry 4 was seen before: an older man"
+    ):
+        fetch(engine, old, "v1")
 
 
 def test_a_key_that_the_store_does_not_trust_vouches_for_nothing(
