@@ -161,7 +161,7 @@ def _production_store(bundles: Mapping[str, Bundle], store: ModelStore, folder: 
     folder.mkdir(parents=True, exist_ok=True)
     target, now = ModelStore(folder), datetime.now(UTC)
     for symbol, bundle in bundles.items():
-        target.fetch(store, symbol, bundle.version, by="certify", now=now)
+        target.fetch(store, symbol, bundle.version, sha256=bundle.sha256, by="certify", now=now)
         target.promote(symbol, bundle.version, by="certify", now=now, reason="to be certified", force=True)
     return folder
 

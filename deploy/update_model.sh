@@ -7,10 +7,12 @@ set -eu
 usage() {
     cat >&2 <<'USAGE'
 usage: update_model.sh SYMBOL VERSION (--from FOLDER | --git URL [--ref REF] [--path FOLDER])
-                       [--store FOLDER] [--status FILE] [--timeout SECONDS] [--by NAME] [--reason TEXT]
+                       [--sha256 HEX] [--store FOLDER] [--status FILE] [--timeout SECONDS] [--by NAME] [--reason TEXT]
 
 --from     store folder with manifest.json, the bundle and its reports
 --git      repository that holds such a folder at --path (default src/models), at --ref (default: its HEAD)
+--sha256   hash of the bundle, told by another channel than that folder or repository; without it the store
+           there must be signed by a key that the engine's store trusts (scripts/model_keys.py)
 --store    store of the engine (default: LOCKSTEP_MODEL_STORE, or that of this checkout)
 --status   status file of the running engine: JSON with {"versions": {SYMBOL: version}}; none: do not wait
 --timeout  seconds that the engine has to take the version (default 120)
@@ -35,7 +37,7 @@ certify=${LOCKSTEP_CERTIFY:-"$python $root/scripts/check_parity.py"}
 [ $# -ge 2 ] || usage
 symbol=$1 version=$2
 shift 2
-from='' git='' ref='' path=src/models store='' status='' timeout=120 by='' reason=''
+from='' git='' ref='' path=src/models sha256='' store='' status='' timeout=120 by='' reason=''
 while [ $# -gt 0 ]; do
     [ $# -ge 2 ] || usage
     case $1 in
@@ -43,6 +45,7 @@ while [ $# -gt 0 ]; do
         --git) git=$2 ;;
         --ref) ref=$2 ;;
         --path) path=$2 ;;
+        --sha256) sha256=$2 ;;
         --store) store=$2 ;;
         --status) status=$2 ;;
         --timeout) timeout=$2 ;;
@@ -89,8 +92,8 @@ if [ -n "$git" ]; then
 fi
 [ -d "$from" ] || fail 2 "$from: not a folder; it must hold manifest.json and the bundle"
 
-"$python" "$root/scripts/fetch_model.py" "$symbol" "$version" --from "$from" ${by:+--by "$by"} ||
-    fail 2 "fetching failed; production is unchanged"
+"$python" "$root/scripts/fetch_model.py" "$symbol" "$version" --from "$from" ${sha256:+--sha256 "$sha256"} \
+    ${by:+--by "$by"} || fail 2 "fetching failed; production is unchanged"
 before=$(production) || fail 2 "the store cannot be read; production is unchanged"
 if [ "$before" = "$version" ]; then
     say "$symbol $version is in production already"

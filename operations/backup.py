@@ -27,6 +27,7 @@ from lockstep.market.validation import SchemaVersion, read_json, validated
 from lockstep.models.manifest import Manifest
 from lockstep.models.manifest_file import LOCK, MANIFEST, locked
 from lockstep.models.policy import POLICY
+from lockstep.models.sources import SIGNATURE, SOURCES
 from lockstep.models.store import ModelStore
 from research.experiments.database import Database, copy_tables, row_counts
 
@@ -298,7 +299,7 @@ def _copy_store(source: Path, target: Path) -> tuple[str, ...]:
         registered = dict.fromkeys(_files_of(manifest))
         absent = tuple(name for name in registered if not (source / name).is_file())
         pages = (str(Path(name).with_suffix(".html")) for name in registered if name.endswith(".json"))
-        optional = [name for name in (POLICY, *pages) if (source / name).is_file()]
+        optional = [name for name in (POLICY, SOURCES, SIGNATURE, *pages) if (source / name).is_file()]
         for name in (MANIFEST, *registered, *optional):
             if name not in absent:
                 (target / name).parent.mkdir(parents=True, exist_ok=True)

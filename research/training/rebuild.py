@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -29,6 +30,9 @@ from research.training.config import TrainingConfig
 from research.training.dataset import build_dataset
 from research.training.run import load_training_history
 from research.training.train import train
+
+# A record may come from another store: what git would take for an option is none.
+_COMMIT = re.compile(r"[0-9a-f]{7,64}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,6 +106,10 @@ def _short(value: str | None) -> str:
 @contextmanager
 def _worktree(root: Path, revision: str) -> Iterator[Path]:
     """Yield a folder with the commit checked out, removed afterwards."""
+    if not _COMMIT.fullmatch(revision):
+        raise TrainingError(
+            f"commit {revision[:40]!r}: no commit of git; the record was not written by Lockstep"
+        )
     with tempfile.TemporaryDirectory(prefix="lockstep-rebuild-") as folder:
         tree = Path(folder) / "tree"
         made = _git(root, "worktree", "add", "--detach", str(tree), revision)

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import getpass
 import hashlib
-import io
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
-
-import joblib
 
 from lockstep.errors import TrainingError
 from lockstep.features.columns import source_keys
@@ -20,6 +17,7 @@ from lockstep.market.config import InstrumentBook, load_instruments
 from lockstep.market.history import History, SeriesKey
 from lockstep.models.atomic import replace_file
 from lockstep.models.bundle import Bundle
+from lockstep.models.content import file_content
 from lockstep.models.manifest import TrainingRecord
 from research.experiments.families import load_families
 from research.experiments.ledger import Ledger
@@ -30,6 +28,7 @@ from research.training.counting import trial_counter
 from research.training.dataset import Dataset, build_dataset
 from research.training.dataset_file import save_dataset
 from research.training.outcome import TrainingOutcome
+from research.training.outcome_file import outcome_bytes, outcome_of
 from research.training.search import Listener
 from research.training.steps import StepFolder
 from research.training.train import train
@@ -148,12 +147,16 @@ def training_record(task: Task, history: History, dataset: Dataset) -> TrainingR
 
 
 def load_outcome(folder: Path) -> TrainingOutcome:
-    """Return the outcome that a run left in its folder; TrainingError where there is none."""
+    """Return the outcome that a run left in its folder; TrainingError where none can be read."""
     path = folder / OUTCOME
     if not path.is_file():
         raise TrainingError(f"{path}: is not there; train the model, or name the folder of its run")
-    outcome: TrainingOutcome = joblib.load(path)
-    return outcome
+    try:
+        return outcome_of(file_content(path), str(path))
+    except OSError as error:
+        raise TrainingError(f"{path}: {error.strerror}; train the model again") from error
+    except TrainingError as error:
+        raise TrainingError(f"{error}; train the model again") from error
 
 
 def utc_now() -> datetime:
@@ -196,9 +199,7 @@ def _made(folder: Path) -> Path:
 
 def _write(folder: Path, outcome: TrainingOutcome, bundle: Bundle, record: TrainingRecord) -> None:
     """Write outcome, dataset and summary, each in one step."""
-    stream = io.BytesIO()
-    joblib.dump(outcome, stream, compress=3)
-    replace_file(folder / OUTCOME, stream.getvalue())
+    replace_file(folder / OUTCOME, outcome_bytes(outcome))
     save_dataset(outcome.dataset, folder / DATASET)
     summary = {
         "schema": SCHEMA,

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import io
-import pickle
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import joblib
-
 from lockstep.errors import TrainingError
 from lockstep.models.atomic import replace_file
+from lockstep.models.content import file_content
+from research.training.outcome_file import attempt_bytes, attempt_of
 from research.training.search import Attempt, Diary
 
 Count = Callable[[str, Attempt], None]
@@ -34,20 +32,17 @@ class StepFolder(Diary):
         if not path.exists():
             return None
         try:
-            attempt: Attempt = joblib.load(path)
-        except (OSError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
-            raise TrainingError(
-                f"{path}: damaged ({error}); delete the file: its step is done again"
-            ) from error
-        return attempt
+            return attempt_of(file_content(path), str(path))
+        except OSError as error:
+            raise TrainingError(f"{path}: {error.strerror}; delete it: its step is done again") from error
+        except TrainingError as error:
+            raise TrainingError(f"{error}; delete the file: its step is done again") from error
 
     def keep(self, search: str, number: int, attempt: Attempt) -> None:
         """Count an attempt, then store it; StoreFailure where the disk refuses."""
         self.count(search, attempt)
-        stream = io.BytesIO()
-        joblib.dump(attempt, stream)
         self.folder.mkdir(parents=True, exist_ok=True)
-        replace_file(self._path(search, number), stream.getvalue())
+        replace_file(self._path(search, number), attempt_bytes(attempt))
 
     @property
     def finished(self) -> int:

@@ -1,29 +1,36 @@
 """`Bundle`: everything that a prediction needs, in one immutable file.
 
-The file is a joblib pickle of plain values and arrays, in which the pipeline is a pickle of its own: what
-makes a bundle unusable here is told before scikit-learn's objects are touched.
+The file is a joblib file of plain values and arrays, the pipeline included. It is read as data, and what
+makes a bundle unusable here is told before an object of scikit-learn is made. In schema 1 the pipeline is a
+pickle, which is read as data too.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lockstep.errors import ConfigError, DataError
 from lockstep.models.atomic import replace_file
 from lockstep.models.content import sha256_of, verified_content
-from lockstep.models.document import FORMAT, PLAIN_FIELDS, bundle_document, golden_of
+from lockstep.models.document import FORMAT, bundle_document, fields_of
 from lockstep.models.errors import ForeignPickle, NewerSchema, UnfitBundle, WrongSymbol
 from lockstep.models.estimators import library_versions, require_libraries, require_single_threaded
-from lockstep.models.golden import GoldenVectors, golden_vectors
+from lockstep.models.golden import MOST_GOLDEN, GoldenVectors, golden_vectors
 from lockstep.models.manifest import MODEL_NAME, SYMBOL, VETO
+from lockstep.models.nodes import node_of_pickle, pipeline_node, pipeline_of
+from lockstep.models.pickle_machine import shown
 from lockstep.models.pickling import pickled, unpickled
 
 __all__ = ["SCHEMA", "Bundle", "GoldenVectors", "golden_vectors", "read_bundle", "save_bundle"]
 
-SCHEMA = 1
+SCHEMA = 2
+_PICKLED = 1
+_MOST_FEATURES = 1024
+_LIBRARY = r"[A-Za-z0-9][A-Za-z0-9._+!-]{0,60}"
 _STRATEGY_KEYS = ("family", "config", "config_hash")
 
 
@@ -80,10 +87,11 @@ def save_bundle(bundle: Bundle, path: Path) -> str:
 def bundle_bytes(bundle: Bundle) -> bytes:
     """Return the content of the bundle's file; UnfitBundle where it may not be used as it is."""
     _require_fit(bundle)
-    pipeline = pickled(bundle.pipeline)
+    what = f"pipeline of {bundle.symbol}"
+    node = pipeline_node(bundle.pipeline)
     # A pipeline that could not be read again is better refused today.
-    unpickled(pipeline, f"pipeline of {bundle.symbol}")
-    return pickled(bundle_document(bundle, pipeline, library_versions(bundle.pipeline)))
+    pipeline_of(node, what)
+    return pickled(bundle_document(bundle, SCHEMA, node, library_versions(bundle.pipeline)))
 
 
 def read_bundle(
@@ -103,33 +111,46 @@ def read_bundle(
 
 def bundle_of(content: bytes, what: str, *, symbol: str | None = None) -> Bundle:
     """Return the bundle in the bytes of its file; a BundleRefused where it cannot be used here."""
-    document = unpickled(content, what, plain=True)
+    document = unpickled(content, what)
     _require_readable(document, what, symbol)
     require_libraries(document["libraries"], what)
-    return replace(_bundle_from(document, what), sha256=sha256_of(content))
-
-
-def _bundle_from(document: Mapping[str, Any], what: str) -> Bundle:
     try:
-        return Bundle(
-            **{name: document[name] for name in PLAIN_FIELDS},
-            feature_ids=tuple(document["feature_ids"]),
-            pipeline=unpickled(document["pipeline"], what),
-            golden=golden_of(document["golden"]),
-        )
-    except (KeyError, TypeError) as error:
-        raise ForeignPickle(f"{what}: no bundle of Lockstep: {error} is missing or wrong") from error
+        found = Bundle(**fields_of(document), pipeline=_pipeline(document, what), sha256=sha256_of(content))
+        _require_fit(found)
+    except KeyError as error:
+        raise ForeignPickle(f"{what}: no bundle of Lockstep: {error} is missing") from error
+    except (AttributeError, LookupError, TypeError, ValueError, DataError, ConfigError, UnfitBundle) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise ForeignPickle(
+            f"{what}: no bundle of Lockstep: {reason}; train the model with Lockstep"
+        ) from error
+    return found
+
+
+def _pipeline(document: Mapping[str, Any], what: str) -> Any:
+    node = document["pipeline"]
+    return pipeline_of(node_of_pickle(node, what) if document["schema"] == _PICKLED else node, what)
 
 
 def _require_readable(document: Any, what: str, symbol: str | None) -> None:
     if not isinstance(document, Mapping) or document.get("format") != FORMAT:
-        raise ForeignPickle(f"{what}: a pickle, but no bundle of Lockstep; train the model with Lockstep")
-    if document["schema"] > SCHEMA:
+        raise ForeignPickle(f"{what}: no bundle of Lockstep; train the model with Lockstep")
+    schema, libraries = document.get("schema"), document.get("libraries")
+    if type(schema) is not int or schema < 1:
+        raise ForeignPickle(f"{what}: no bundle of Lockstep: schema {shown(schema)}; train the model again")
+    if schema > SCHEMA:
         raise NewerSchema(
-            f"{what}: bundle schema {document['schema']}, this Lockstep reads up to {SCHEMA}; update Lockstep"
+            f"{what}: bundle schema {schema}, this Lockstep reads up to {SCHEMA}; update Lockstep"
         )
-    if symbol is not None and document["symbol"] != symbol:
-        raise WrongSymbol(f"{what}: a bundle for {document['symbol']}, not for {symbol}; fetch the right one")
+    if symbol is not None and document.get("symbol") != symbol:
+        raise WrongSymbol(
+            f"{what}: a bundle for {shown(document.get('symbol'))}, not for {symbol}; fetch the right one"
+        )
+    named = isinstance(libraries, Mapping) and all(
+        type(each) is str and re.fullmatch(_LIBRARY, each) for each in (*libraries, *libraries.values())
+    )
+    if not named:
+        raise ForeignPickle(f"{what}: no bundle of Lockstep: it does not name its libraries; train it again")
 
 
 def _require_fit(bundle: Bundle) -> None:
@@ -146,6 +167,8 @@ def _require_fit(bundle: Bundle) -> None:
         raise UnfitBundle(f"{what}: fingerprints must be those of the {len(bundle.feature_ids)} feature ids")
     if not 0.0 <= bundle.threshold <= 1.0:
         raise UnfitBundle(f"{what}: threshold {bundle.threshold}: must be a probability, 0 to 1")
+    if len(bundle.feature_ids) > _MOST_FEATURES or len(bundle.golden.stamps) > MOST_GOLDEN:
+        raise UnfitBundle(f"{what}: at most {_MOST_FEATURES} features and {MOST_GOLDEN} golden vectors")
     if bundle.golden.vectors.shape[1] != len(bundle.feature_ids):
         raise UnfitBundle(
             f"{what}: golden vectors of {bundle.golden.vectors.shape[1]} columns; record them again"

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
-from collections.abc import Iterable
-from pathlib import Path
+import os
+import stat
+from collections.abc import Iterable, Mapping
+from pathlib import Path, PurePosixPath
 
 from lockstep.models.atomic import replace_file
-from lockstep.models.errors import BundleMissing, HashMismatch, LfsPointer, TruncatedBundle
+from lockstep.models.errors import BundleMissing, HashMismatch, LfsPointer, TruncatedBundle, VerbRefused
 from lockstep.models.manifest import Evidence
 
+MOST_BYTES = 256 << 20
+REPORTS = "reports"
 _LFS = b"version https://git-lfs"
 
 
@@ -18,13 +23,34 @@ def sha256_of(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
+def file_content(path: Path, *, most: int = MOST_BYTES) -> bytes:
+    """Return the content of a regular file of at most `most` bytes.
+
+    OSError where it is a symbolic link, which may lead out of the folder, or a pipe or device, which may not
+    end, or is larger: `strerror` says so.
+    """
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise OSError(errno.ELOOP, "is a symbolic link; put the file itself there", str(path)) from error
+        raise
+    with os.fdopen(handle, "rb") as stream:
+        found = os.fstat(handle)
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError(errno.EINVAL, "is no regular file", str(path))
+        if found.st_size > most:
+            raise OSError(errno.EFBIG, f"{found.st_size} bytes, at most {most} are read", str(path))
+        return stream.read(most)
+
+
 def verified_content(path: Path, *, expected_sha256: str | None, expected_size: int | None = None) -> bytes:
     """Return the content of a bundle's file.
 
     Raises: BundleMissing, LfsPointer, TruncatedBundle or HashMismatch, checked in this order.
     """
     try:
-        content = path.read_bytes()
+        content = file_content(path)
     except OSError as error:
         reason = error.strerror or "cannot be read"
         raise BundleMissing(f"{path}: {reason}; fetch the bundle, or rebuild it from its record") from error
@@ -43,13 +69,41 @@ def verified_content(path: Path, *, expected_sha256: str | None, expected_size: 
     return content
 
 
-def copy_reports(source: Path, target: Path, evidence: Iterable[Evidence]) -> None:
-    """Copy the reports of `evidence` that lie in the store `source`; HashMismatch where one was changed."""
+def verified_reports(source: Path, target: Path, evidence: Iterable[Evidence]) -> dict[Path, bytes]:
+    """Return the reports of `evidence` that lie in the store `source`, by their places in `target`.
+
+    Those that are there already with the same content are left out, and so is what lies outside `reports/`:
+    no report may take the place of another file of the store.
+
+    Raises: HashMismatch where a report was changed or has no hash, VerbRefused where its path leads out of
+    the folder or another one is in its place.
+    """
+    found = {}
     for each in evidence:
-        relative = Path(each.file)
-        outside = relative.is_absolute() or ".." in relative.parts
-        if outside or not (source / relative).is_file():
+        relative = PurePosixPath(each.file)
+        if ".." in relative.parts:
+            raise VerbRefused(
+                f"{source}: report {each.file!r}: leads out of the store; attach it again there"
+            )
+        if relative.parts[:1] != (REPORTS,) or not (source / relative).is_file():
             continue
-        content = verified_content(source / relative, expected_sha256=each.file_sha256 or None)
-        (target / relative).parent.mkdir(parents=True, exist_ok=True)
-        replace_file(target / relative, content)
+        if any((source / part).is_symlink() for part in (relative, *relative.parents)):
+            raise VerbRefused(
+                f"{source / relative}: is reached by a symbolic link; put the file itself there"
+            )
+        if not each.file_sha256:
+            raise HashMismatch(f"{source / relative}: the manifest has no hash of it; attach it again there")
+        content = verified_content(source / relative, expected_sha256=each.file_sha256)
+        place = target / relative
+        if not place.exists():
+            found[place] = content
+        elif sha256_of(place.read_bytes()) != each.file_sha256:
+            raise VerbRefused(f"{place}: is there with another content; move it away")
+    return found
+
+
+def write_reports(reports: Mapping[Path, bytes]) -> None:
+    """Write reports to their places; StoreFailure where the disk refuses."""
+    for place, content in reports.items():
+        place.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(place, content)

@@ -21,7 +21,8 @@ def changed_features(
     changed = tuple(each for each in bundle.feature_ids if _is_redefined(bundle, each, what, registry))
     exact = bool(changed) and bundle.golden.arithmetic == arithmetic(bundle.pipeline)
     for each in changed:
-        if not same_values(bundle.golden.canonical[each], canonical_values(each, registry), exact=exact):
+        recorded = bundle.golden.canonical.get(each)
+        if recorded is None or not same_values(recorded, canonical_values(each, registry), exact=exact):
             raise FeaturesChanged(
                 f"{what}: feature {each} has other values than the model was trained on; use the code that "
                 "trained it, or train again"

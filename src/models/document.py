@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
 from lockstep.market.asof import MaxAge
-from lockstep.market.bars import Bars
+from lockstep.market.bars import BAR_COLUMNS, Adjustment, Bars
 from lockstep.market.history import History, Market, SeriesKey
 from lockstep.market.instrument import Instrument
 from lockstep.market.sessions import Session, SessionTemplate
@@ -19,20 +20,48 @@ if TYPE_CHECKING:
     from lockstep.models.bundle import Bundle
 
 FORMAT = "lockstep bundle"
-PLAIN_FIELDS = (
-    "schema", "symbol", "name", "target", "fingerprints", "strategy", "threshold", "training", "metrics",
-)  # fmt: skip
+_TYPES: Mapping[str, tuple[type, ...]] = {
+    "symbol": (str,), "name": (str,), "target": (str,), "fingerprints": (dict,), "strategy": (dict,),
+    "threshold": (int, float), "training": (dict,), "metrics": (dict,),
+}  # fmt: skip
+_BARS = frozenset(("series", "adjustment", "end", *BAR_COLUMNS))
+_ADJUSTMENTS = get_args(Adjustment)
+_ZONE = r"[A-Za-z0-9_+-]{1,30}(/[A-Za-z0-9_+-]{1,30}){0,2}"
 
 
-def bundle_document(bundle: Bundle, pipeline: bytes, libraries: Mapping[str, str]) -> dict[str, Any]:
+def bundle_document(
+    bundle: Bundle, schema: int, pipeline: Mapping[str, Any], libraries: Mapping[str, str]
+) -> dict[str, Any]:
     """Return what is written to the file; mappings are sorted, so that their order does not matter."""
     return {
         "format": FORMAT,
-        **{name: plain(getattr(bundle, name)) for name in PLAIN_FIELDS},
+        "schema": schema,
+        **{name: plain(getattr(bundle, name)) for name in _TYPES},
         "libraries": plain(libraries),
         "feature_ids": list(bundle.feature_ids),
         "golden": golden_document(bundle.golden),
         "pipeline": pipeline,
+    }
+
+
+def fields_of(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a bundle, but for its pipeline.
+
+    Raises: KeyError where one is missing, ValueError where one is of another type or shape, and what bars,
+    instruments and sessions raise on wrong values.
+    """
+    for name, types in _TYPES.items():
+        if type(document[name]) not in types:
+            raise ValueError(f"{name} is a {type(document[name]).__name__}")
+    ids = document["feature_ids"]
+    texts = [*_list(ids), *document["fingerprints"].values()]
+    if not all(type(each) is str for each in texts):
+        raise ValueError("ids and fingerprints must be text")
+    return {
+        **{name: document[name] for name in _TYPES},
+        "schema": document["schema"],
+        "feature_ids": tuple(ids),
+        "golden": golden_of(document["golden"]),
     }
 
 
@@ -53,10 +82,17 @@ def golden_document(golden: GoldenVectors) -> dict[str, Any]:
 
 
 def golden_of(document: Mapping[str, Any]) -> GoldenVectors:
-    """Return golden vectors from their document."""
-    series = [_bars_of(each) for each in document["bars"]]
-    markets = [_market_of(each) for each in document["markets"]]
-    bars, days = document["max_age"]
+    """Return golden vectors from their document; raises as `fields_of` does."""
+    series = [_bars_of(each) for each in _list(document["bars"])]
+    markets = [_market_of(each) for each in _list(document["markets"])]
+    bars, days = _list(document["max_age"])
+    if type(bars) is not int or type(days) is not int or type(document["arithmetic"]) is not str:
+        raise ValueError("max_age and arithmetic of the golden vectors are of other types")
+    stamps = _array(document, "stamps", np.int64, 1)
+    vectors = _array(document, "vectors", np.float64, 2)
+    probabilities = _array(document, "probabilities", np.float64, 1)
+    if not stamps.size or not len(stamps) == len(vectors) == len(probabilities):
+        raise ValueError(f"{len(stamps)} golden stamps, {len(vectors)} vectors, {len(probabilities)} answers")
     return GoldenVectors(
         base=_key(document["base"]),
         max_age=MaxAge(bars=bars, days=days),
@@ -64,10 +100,27 @@ def golden_of(document: Mapping[str, Any]) -> GoldenVectors:
             bars={SeriesKey(each.symbol, each.timeframe): each for each in series},
             markets={each.instrument.symbol: each for each in markets},
         ),
-        **{
-            name: document[name] for name in ("stamps", "vectors", "probabilities", "canonical", "arithmetic")
+        stamps=stamps,
+        vectors=vectors,
+        probabilities=probabilities,
+        canonical={
+            each: _array(document["canonical"], each, np.float64, 1) for each in document["canonical"]
         },
+        arithmetic=document["arithmetic"],
     )
+
+
+def _array(document: Mapping[str, Any], name: str, dtype: type[np.generic], dimensions: int) -> Any:
+    found = document[name]
+    if not isinstance(found, np.ndarray) or found.dtype != dtype or found.ndim != dimensions:
+        raise ValueError(f"{name} must be an array of {np.dtype(dtype)}, {dimensions}-D")
+    return found
+
+
+def _list(value: Any) -> list[Any]:
+    if type(value) is not list:
+        raise ValueError(f"a {type(value).__name__} where a list should be")
+    return value
 
 
 def plain(value: Any) -> Any:
@@ -83,8 +136,11 @@ def _spelled(key: SeriesKey) -> list[str]:
     return [key.symbol, str(key.timeframe)]
 
 
-def _key(spelled: list[str]) -> SeriesKey:
-    return SeriesKey(spelled[0], Timeframe.parse(spelled[1]))
+def _key(spelled: Any) -> SeriesKey:
+    symbol, timeframe = _list(spelled)
+    if type(symbol) is not str or type(timeframe) is not str or not symbol.isprintable():
+        raise ValueError("a series must be named by symbol and timeframe")
+    return SeriesKey(symbol, Timeframe.parse(timeframe))
 
 
 def _bars_document(bars: Bars) -> dict[str, Any]:
@@ -93,9 +149,18 @@ def _bars_document(bars: Bars) -> dict[str, Any]:
 
 
 def _bars_of(document: Mapping[str, Any]) -> Bars:
-    values = {name: value for name, value in document.items() if name != "series"}
+    if set(document) != _BARS or document["adjustment"] not in _ADJUSTMENTS:
+        raise ValueError(f"golden bars must have {', '.join(sorted(_BARS))}")
     key = _key(document["series"])
-    return Bars(symbol=key.symbol, timeframe=key.timeframe, source="golden vectors", **values)
+    columns = {name: _array(document, name, np.float64, 1) for name in BAR_COLUMNS}
+    return Bars(
+        symbol=key.symbol,
+        timeframe=key.timeframe,
+        adjustment=document["adjustment"],
+        end=_array(document, "end", np.int64, 1),
+        source="golden vectors",
+        **columns,
+    )
 
 
 def _market_document(market: Market) -> dict[str, Any]:
@@ -106,6 +171,9 @@ def _market_document(market: Market) -> dict[str, Any]:
 
 
 def _market_of(document: Mapping[str, Any]) -> Market:
+    # A zone that is not among the system's is looked for as a module.
+    if not re.fullmatch(_ZONE, str(document["session"].get("timezone"))):
+        raise ValueError("a session's time zone must be a name like America/New_York")
     return Market(
         instrument=Instrument.model_validate(document["instrument"]),
         session=Session(SessionTemplate.model_validate(document["session"])),

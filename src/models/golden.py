@@ -18,7 +18,7 @@ import llvmlite.binding
 import numba
 import numpy as np
 
-from lockstep.errors import FeatureError
+from lockstep.errors import LockstepError
 from lockstep.features.batch import BatchFeatures
 from lockstep.features.canonical import canonical_values
 from lockstep.features.feature_registry import FeatureRegistry, default_registry
@@ -31,6 +31,9 @@ from lockstep.models.excerpt import excerpt
 from lockstep.models.predictor import Classifier, predictor
 
 TOLERANCE = 1e-12
+MOST_GOLDEN = 1024
+# What scikit-learn and numpy raise where a pipeline's parts do not fit together, or bars no feature.
+_UNFIT = (LockstepError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -109,12 +112,23 @@ def verify_golden(
     known, base, age = registry or default_registry(), golden.base, golden.max_age
     try:
         vectors = _vectors(golden.history, base, feature_ids, golden.stamps, age, known)
-    except FeatureError as error:
-        raise GoldenMismatch(f"golden vectors of {golden.base}: {error}; rebuild the model") from error
+    except _UNFIT as error:
+        raise GoldenMismatch(
+            f"golden vectors of {golden.base}: {_reason(error)}; rebuild the model"
+        ) from error
     for column, feature_id in enumerate(feature_ids):
         _require_equal(feature_id, golden.vectors[:, column], vectors[:, column], golden.stamps, exact)
-    answers = _probabilities(predictor(pipeline), golden.vectors)
+    try:
+        answers = _probabilities(predictor(pipeline), golden.vectors)
+    except _UNFIT as error:
+        raise GoldenMismatch(
+            f"golden vectors of {golden.base}: the model has no answer: {_reason(error)}; rebuild the model"
+        ) from error
     _require_equal("the probability", golden.probabilities, answers, golden.stamps, exact)
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]
 
 
 def same_values(one: Floats, other: Floats, *, exact: bool) -> bool:

@@ -11,15 +11,17 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from lockstep.errors import ConfigError
-from lockstep.market.validation import read_json, validated
+from lockstep.market.validation import parse_json, validated
 from lockstep.models import chain
 from lockstep.models.atomic import remove_leftovers, replace_file
+from lockstep.models.content import file_content
 from lockstep.models.errors import ManifestError, StoreFailure
 from lockstep.models.manifest import SCHEMA, Manifest
 
 MANIFEST = "manifest.json"
 LOCK = "manifest.json.lock"
 _LOCK_SECONDS = 60
+_MOST_BYTES = 64 << 20
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -29,29 +31,49 @@ def read_manifest(folder: Path) -> Manifest:
         ManifestError: it is no manifest, or of a newer schema
         ManifestEdited: history or instruments are not what the verbs wrote
     """
-    path = folder / MANIFEST
-    content = store_json(path)
-    if content is None:
-        return Manifest()
-    written = content.get("schema_version") if isinstance(content, dict) else None
+    content = manifest_content(folder)
+    return Manifest() if content is None else manifest_of(content, str(folder / MANIFEST))
+
+
+def manifest_content(folder: Path) -> bytes | None:
+    """Return the bytes of a store's manifest, None where there is none yet; ManifestError as for reading."""
+    return _content(folder / MANIFEST)
+
+
+def manifest_of(content: bytes, where: str) -> Manifest:
+    """Return the manifest in the bytes of its file; raises as `read_manifest` does."""
+    found = _json(content, where)
+    written = found.get("schema_version") if isinstance(found, dict) else None
     if type(written) is int and written > SCHEMA:
-        raise ManifestError(f"{path}: schema {written}, this Lockstep reads up to {SCHEMA}; update Lockstep")
+        raise ManifestError(f"{where}: schema {written}, this Lockstep reads up to {SCHEMA}; update Lockstep")
     try:
-        manifest = validated(Manifest, content, where=str(path))
+        manifest = validated(Manifest, found, where=where)
     except ConfigError as error:
         raise ManifestError(f"{error}; restore the file from version control or a backup") from error
-    chain.verify(manifest, str(path))
+    chain.verify(manifest, where)
     return manifest
 
 
 def store_json(path: Path) -> Any:
     """Return the content of a store's JSON file, None without one; ManifestError where it is wrong."""
-    if not path.exists():
-        return None
+    content = _content(path)
+    return None if content is None else _json(content, str(path))
+
+
+def _content(path: Path) -> bytes | None:
     try:
-        return read_json(path)
+        return file_content(path, most=_MOST_BYTES)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise ManifestError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def _json(content: bytes, where: str) -> Any:
+    try:
+        return parse_json(content)
     except ConfigError as error:
-        raise ManifestError(f"{error}; restore it from a backup") from error
+        raise ManifestError(f"{where}: {error}; restore it from a backup") from error
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:

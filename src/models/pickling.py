@@ -1,141 +1,127 @@
-"""Pickles of bundles: the same content gives the same bytes, and nothing foreign is run when read.
+"""Plain values and arrays as joblib files: the same content gives the same bytes, and nothing in them is run.
 
-A plain pickle depends on which equal objects happen to be one object: a string that came back from a worker
-process is another object than the constant it equals. Here strings, bytes, plain tuples and dtypes are
-told apart by value, sets are written in order, and padding in records is zero.
+A pickle is a program, and whoever reads it with `pickle` runs what a stranger wrote. Here the writer emits
+the few instructions that plain values and arrays need, without references, so that the bytes depend on values
+only; `joblib.load` reads them. The reader (`pickle_machine.py`) takes them as data.
 """
 
 from __future__ import annotations
 
-import io
-import pickle
-import warnings
-from collections.abc import Callable
+import struct
 from typing import Any
 
 import numpy as np
-from joblib.numpy_pickle import NumpyPickler, NumpyUnpickler
 
+from lockstep.models.content import MOST_BYTES
 from lockstep.models.errors import ForeignPickle, UnfitBundle
+from lockstep.models.pickle_machine import (
+    ARRAYS,
+    MOST_INTEGER,
+    MOST_LEVELS,
+    NUMERIC_KINDS,
+    WRAPPER,
+    Machine,
+    PickleFault,
+)
 
-_PROTOCOL = 4
-_SCALARS = (str, bytes, int, float, bool, type(None))
-
-# Everything that a pipeline may be made of. Types of the packages, and these functions; nothing that runs
-# commands, opens files or imports.
-_PACKAGES = ("sklearn.", "lightgbm.", "xgboost.", "lockstep.models.")
-_PLAIN = {
-    "_codecs": {"encode"},
-    "builtins": {"bytearray", "complex", "frozenset", "object", "range", "set", "slice"},
-    "collections": {"OrderedDict", "defaultdict", "deque"},
-    "copyreg": {"_reconstructor"},
-    "joblib.numpy_pickle": {"NumpyArrayWrapper"},
-    "numpy": {"dtype", "ndarray"},
-    "numpy._core.multiarray": {"_reconstruct", "scalar"},
-    "numpy.random._mt19937": {"MT19937"},
-    "numpy.random._pcg64": {"PCG64"},
-    "numpy.random._pickle": {"__bit_generator_ctor", "__generator_ctor", "__randomstate_ctor"},
-    "numpy.random.bit_generator": {"SeedSequence", "__pyx_unpickle_SeedSequence"},
-}
+_ALIGNMENT = 16
 
 
-def pickled(value: Any) -> bytes:
-    """Return `value` in joblib's format; equal content gives equal bytes, in any process.
+def pickled(document: Any) -> bytes:
+    """Return None, bools, ints, floats, text, bytes, lists, mappings and numeric arrays as a joblib file.
 
-    UnfitBundle where it holds what cannot be pickled.
+    Keys are text. UnfitBundle where something else is in it, or the file would be too large to be read.
     """
-    stream = io.BytesIO()
+    out = bytearray(b"\x80\x04")
     try:
-        _CanonicalPickler(stream, protocol=_PROTOCOL).dump(value)
-    except (pickle.PicklingError, AttributeError, TypeError) as error:
-        raise UnfitBundle(f"{type(value).__name__}: {error}; use functions and classes of modules") from error
-    return stream.getvalue()
+        _write(out, document, 0)
+    except (UnicodeEncodeError, OverflowError, struct.error) as error:
+        raise UnfitBundle(f"a text or number that no bundle may hold: {error}; write plain values") from error
+    out += b"."
+    if len(out) > MOST_BYTES:
+        raise UnfitBundle(f"{len(out)} bytes: the largest file is {MOST_BYTES}; train a smaller model")
+    return bytes(out)
 
 
-def unpickled(content: bytes, what: str, *, plain: bool = False) -> Any:
-    """Return the value behind `content`; ForeignPickle where it is no pickle or holds what it may not.
+def unpickled(content: bytes, what: str) -> Any:
+    """Return the document in the bytes of a joblib file; its arrays are copies and may be written to.
 
-    `plain` allows numbers, text, containers and arrays only.
+    ForeignPickle where there is anything but plain values and numeric arrays, or the file is damaged.
     """
-    from sklearn.exceptions import InconsistentVersionWarning
-
-    stream = io.BytesIO(content)
     try:
-        with warnings.catch_warnings():
-            # Major and minor versions are checked by the caller; a patch release is the same format.
-            warnings.simplefilter("ignore", InconsistentVersionWarning)
-            return _RestrictedUnpickler(what, stream, plain=plain).load()
-    except ForeignPickle:
-        raise
-    except (pickle.UnpicklingError, ArithmeticError, AttributeError, EOFError, ImportError, LookupError,
-            MemoryError, RecursionError, TypeError, ValueError) as error:  # fmt: skip
-        raise ForeignPickle(f"{what}: no bundle of Lockstep: {type(error).__name__} while reading") from error
+        found = Machine(content, allowed=ARRAYS).run()
+    except PickleFault as fault:
+        raise ForeignPickle(f"{what}: {fault}; train the model with Lockstep") from fault
+    return found
 
 
-class _CanonicalPickler(NumpyPickler):
-    """Writes equal values as one object."""
-
-    def __init__(self, stream: io.BytesIO, protocol: int) -> None:
-        super().__init__(stream, protocol=protocol)
-        self._known: dict[tuple[type, Any], Any] = {}
-
-    def save(self, value: Any, *_: object) -> None:
-        if type(value) is np.ndarray and (value.dtype.hasobject or value.dtype.names):
-            # joblib would give objects to a plain pickler, and write whatever is in the padding of records.
-            super(NumpyPickler, self).save(_without_padding(value))
-        elif type(value) in (set, frozenset):
-            self._save_ordered(value)
-        else:
-            super().save(self._one_of_equal(value))
-
-    def _one_of_equal(self, value: Any) -> Any:
-        if isinstance(value, np.dtype):
-            return self._known.setdefault((np.dtype, repr(value)), value)
-        if type(value) in (str, bytes):
-            return self._known.setdefault((type(value), value), value)
-        if type(value) is tuple and _is_plain(value):
-            return self._known.setdefault((tuple, repr(value)), value)
-        return value
-
-    def _save_ordered(self, value: set[Any] | frozenset[Any]) -> None:
-        items = sorted(value, key=lambda item: (type(item).__name__, repr(item)))
-        self.save_reduce(type(value), (items,))
+def _write(out: bytearray, value: Any, level: int) -> None:
+    kind = type(value)
+    if level > MOST_LEVELS:
+        raise UnfitBundle(f"nested deeper than {MOST_LEVELS} levels; write plain values")
+    if kind is dict:
+        out += b"}("
+        for key, each in value.items():
+            if type(key) is not str:
+                raise UnfitBundle(f"key {key!r}: must be text")
+            _write(out, key, level + 1)
+            _write(out, each, level + 1)
+        out += b"u"
+    elif kind is list:
+        out += b"]("
+        for each in value:
+            _write(out, each, level + 1)
+        out += b"e"
+    elif kind is np.ndarray:
+        _write_array(out, value)
+    else:
+        out += _scalar(value)
 
 
-def _is_plain(value: tuple[Any, ...]) -> bool:
-    return all(type(item) in _SCALARS or (type(item) is tuple and _is_plain(item)) for item in value)
+def _scalar(value: object) -> bytes:
+    if value is None:
+        return b"N"
+    if type(value) is bool:
+        return b"\x88" if value else b"\x89"
+    if type(value) is int:
+        if -(2**31) <= value < 2**31:
+            return b"J" + struct.pack("<i", value)
+        return b"\x8a\x20" + value.to_bytes(MOST_INTEGER, "little", signed=True)
+    if type(value) is float:
+        return b"G" + struct.pack(">d", value)
+    if type(value) is str:
+        encoded = value.encode()
+        return b"X" + struct.pack("<I", len(encoded)) + encoded
+    if type(value) is bytes:
+        return b"B" + struct.pack("<I", len(value)) + value
+    kind = type(value).__name__
+    raise UnfitBundle(f"a {kind} is no plain value; a bundle holds numbers, text, lists and arrays")
 
 
-def _without_padding(records: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    if not records.dtype.names:
-        return records
-    # Not zeros_like, which sets fields only.
-    clean = np.zeros(records.shape, records.dtype)
-    for name in records.dtype.names:
-        clean[name] = records[name]
-    return clean
+def _write_array(out: bytearray, array: np.ndarray[Any, Any]) -> None:
+    """Write what joblib writes for an array: its wrapper, padding to 16 bytes, the values in C order."""
+    dtype = array.dtype
+    if dtype.kind not in NUMERIC_KINDS:
+        raise UnfitBundle(f"array of {dtype}: a bundle holds arrays of numbers only")
+    byte_order = "|" if dtype.itemsize == 1 else "<"
+    plain = np.ascontiguousarray(array, dtype=dtype.newbyteorder("<")).reshape(array.shape)
+    state = (
+        b"\x8c\x08subclass" + _named("numpy", "ndarray"),
+        b"\x8c\x05shape(" + b"".join(map(_scalar, plain.shape)) + b"t",
+        b"\x8c\x05order\x8c\x01C",
+        b"\x8c\x05dtype"
+        + _named("numpy", "dtype")
+        + _scalar(f"{dtype.kind}{dtype.itemsize}")
+        + b"\x89\x88\x87R",
+        b"(K\x03" + _scalar(byte_order) + b"NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb",
+        b"\x8c\x0aallow_mmap\x89",
+        b"\x8c\x1bnumpy_array_alignment_bytesK\x10",
+    )
+    out += _named(*WRAPPER) + b")\x81}(" + b"".join(state) + b"ub"
+    padding = _ALIGNMENT - (len(out) + 1) % _ALIGNMENT
+    out += bytes([padding]) + b"\xff" * padding
+    out += plain.tobytes()
 
 
-class _RestrictedUnpickler(NumpyUnpickler):
-    """Reads what a bundle may hold, and refuses the rest before it is run."""
-
-    def __init__(self, what: str, stream: io.BytesIO, *, plain: bool) -> None:
-        super().__init__("", stream, ensure_native_byte_order=False)
-        self._what = what
-        self._plain = plain
-
-    def find_class(self, module: str, name: str) -> Any:
-        if name in _PLAIN.get(module, ()):
-            return super().find_class(module, name)
-        if not self._plain and f"{module}.".startswith(_PACKAGES):
-            found = super().find_class(module, name)
-            if isinstance(found, type) or _restores(found, name):
-                return found
-        raise ForeignPickle(
-            f"{self._what}: holds {module}.{name}, which no bundle may hold; train the model with Lockstep"
-        )
-
-
-def _restores(found: Callable[..., Any], name: str) -> bool:
-    """Whether this is a compiled class's own function for being unpickled."""
-    return callable(found) and "." not in name and name.startswith("__pyx_unpickle_")
+def _named(module: str, name: str) -> bytes:
+    return b"".join(b"\x8c" + bytes([len(each)]) + each.encode() for each in (module, name)) + b"\x93"

@@ -103,4 +103,5 @@ def _columns_of_forest(pipeline: Any) -> NDArray[np.int64] | None:
     for step in selections:
         numbers = np.asarray(step.transform(numbers))
     columns: NDArray[np.int64] = numbers[0].astype(np.int64)
-    return columns
+    # The compiled walk does not look at bounds; scikit-learn says what is wrong.
+    return columns if columns.size == model.n_features_in_ else None

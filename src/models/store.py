@@ -13,8 +13,8 @@ from lockstep.models import verbs
 from lockstep.models.atomic import replace_file
 from lockstep.models.chain import Act
 from lockstep.models.changes import Change
-from lockstep.models.content import copy_reports, verified_content
-from lockstep.models.errors import StoreFailure, VerbRefused
+from lockstep.models.content import verified_content, verified_reports, write_reports
+from lockstep.models.errors import HashMismatch, StoreFailure, VerbRefused
 from lockstep.models.location import bundle_file, default_folder, next_version
 from lockstep.models.manifest import (
     PRODUCTION,
@@ -29,6 +29,7 @@ from lockstep.models.manifest import (
 )
 from lockstep.models.manifest_file import locked, read_manifest, write_manifest
 from lockstep.models.policy import Policy, read_policy
+from lockstep.models.sources import signed_manifest
 
 if TYPE_CHECKING:
     from lockstep.features.feature_registry import FeatureRegistry
@@ -91,19 +92,41 @@ class ModelStore:
         return version
 
     def fetch(
-        self, source: ModelStore, symbol: str, version: str, *, name: str = VETO, by: str, now: datetime
+        self,
+        source: ModelStore,
+        symbol: str,
+        version: str,
+        *,
+        sha256: str | None = None,
+        name: str = VETO,
+        by: str,
+        now: datetime,
     ) -> str:
-        """Copy a version with evidence and reports from another store, as a candidate; return the version.
+        """Copy a version from another store, as a candidate, and return the version.
 
-        It keeps its number; what is there already, with the same hash, is left as it is. VerbRefused where
-        the number is taken by another bundle, a BundleRefused where the file is not the registered one.
+        sha256   of the bundle, known from elsewhere than that store; None: its manifest must be signed by a
+                 key that this store trusts (`sources.py`)
+
+        A signed manifest vouches for its evidence, which comes along with its reports; one that is not is
+        believed nothing but what the bundle says as well. The version keeps its number; what is there
+        already, with the same hash, is left as it is.
+
+        Raises: VerbRefused where nothing pins the bundle, the version is retired there, the manifest tells
+        something else than the bundle, or the number is taken by another one; a BundleRefused where the file
+        is not the pinned one, or no bundle that can be used here.
         """
-        theirs = source.manifest()
+        theirs, pinned = self._pinned(source, sha256)
         version = theirs.resolve(symbol, version, name)
         entry = theirs.entry(symbol, version, name)
-        content = source.content(entry)
-        fresh = entry.model_copy(update={"status": "candidate", "use": UseStatistics()})
-        act = Act(symbol=symbol, name=name, by=by, now=now)
+        act = Act(symbol=symbol, name=name, by=by, now=now, reason=pinned)
+        content = _fetchable(source, act, version, entry, sha256)
+        fresh = entry.model_copy(
+            update={
+                "status": "candidate",
+                "use": UseStatistics(),
+                "evidence": entry.evidence if sha256 is None else (),
+            }
+        )
         with locked(self.folder):
             manifest = self.manifest()
             known = manifest.instruments.get(symbol, {}).get(name, ModelEntry()).versions.get(version)
@@ -112,12 +135,28 @@ class ModelStore:
                     f"{symbol} {name} {version}: bundle {known.sha256[:12]}… here, {entry.sha256[:12]}… in "
                     f"{source.folder}; register it there under another number"
                 )
-            copy_reports(source.folder, self.folder, entry.evidence)
+            reports = verified_reports(source.folder, self.folder, (known or fresh).evidence)
             if known is None:
                 self._add(manifest, act, version, fresh, content, "fetch")
             elif not (self.folder / known.file).exists():
                 replace_file(self.folder / known.file, content)
+            write_reports(reports)
         return version
+
+    def _pinned(self, source: ModelStore, sha256: str | None) -> tuple[Manifest, str]:
+        """Return the manifest of another store, and by what its bundles are pinned, for the history."""
+        if sha256 is not None:
+            return source.manifest(), "pinned by SHA-256"
+        manifest, key = signed_manifest(source.folder, self.folder)
+        signed, number = f"signed with the key of {key} at entry ", len(manifest.history)
+        told = [each.reason for each in self.manifest().history if each.action == "fetch"]
+        newest = max((int(each.removeprefix(signed)) for each in told if each.startswith(signed)), default=0)
+        if number < newest:
+            raise VerbRefused(
+                f"{source.folder}: its history ends with entry {number}, and entry {newest} was seen before: an "
+                "older manifest; if it was restored from a backup, pin the bundle with --sha256"
+            )
+        return manifest, f"{signed}{number}"
 
     def _add(
         self, manifest: Manifest, act: Act, version: str, entry: VersionEntry, content: bytes, action: Action
@@ -190,6 +229,43 @@ class ModelStore:
         act = Act(symbol=symbol, name=name, by="", now=now)
         with locked(self.folder):
             write_manifest(self.folder, verbs.used(self.manifest(), act, version))
+
+
+# What the manifest repeats of a bundle; a foreign one could say something else.
+_REPEATED = ("target", "feature_ids", "fingerprints", "strategy", "threshold", "training_range", "metrics")
+_RECORDED = ("code_hash", "config", "data_hashes", "seed")
+
+
+def _fetchable(source: ModelStore, act: Act, version: str, entry: VersionEntry, sha256: str | None) -> bytes:
+    """Return the content of a bundle of another store that is what its entry, and the caller, say it is."""
+    from lockstep.models.bundle import bundle_of
+    from lockstep.models.entries import entry_of
+
+    what = f"{act.symbol} {act.name} {version}"
+    if sha256 not in (None, entry.sha256):
+        raise HashMismatch(
+            f"{what}: SHA-256 {entry.sha256[:12]}… in {source.folder}, pinned is {str(sha256)[:12]}…; find "
+            "out which bundle is meant"
+        )
+    if entry.status == "retired":
+        raise VerbRefused(f"{what}: is retired in {source.folder}; fetch another version")
+    if entry.file != bundle_file(act.symbol, act.name, version):
+        raise VerbRefused(f"{what}: file {entry.file!r} in {source.folder}: is another version's name")
+    content = source.content(entry)
+    bundle = bundle_of(content, entry.file, symbol=act.symbol)
+    told = entry_of(
+        bundle, content, file=entry.file, record=entry.record, parent=None, supersedes=None,
+        supersedes_reason="",
+    )  # fmt: skip
+    recorded = entry.record.model_dump(mode="json").get
+    differing = [each for each in _REPEATED if getattr(entry, each) != getattr(told, each)]
+    differing += [each for each in _RECORDED if bundle.training.get(each, recorded(each)) != recorded(each)]
+    if differing or bundle.name != act.name:
+        raise VerbRefused(
+            f"{what}: {', '.join(differing or ['name'])}: the manifest of {source.folder} says other than "
+            "the bundle; register it again there"
+        )
+    return content
 
 
 def load_bundle(

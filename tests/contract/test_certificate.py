@@ -191,7 +191,7 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def live_steps(store: ModelStore, folder: Path, environment: dict[str, str] | None) -> list[parity.Step]:
     bundle = load_bundle("COMP", "v1", store=store)
     ready = ModelStore(folder / "store")
-    ready.fetch(store, "COMP", "v1", by="test", now=NOW)
+    ready.fetch(store, "COMP", "v1", sha256=bundle.sha256, by="test", now=NOW)
     ready.promote("COMP", "v1", by="test", now=NOW, reason="test", force=True)
     replay = Replay(start=START, end=END)
     run = run_live({"COMP": bundle}, replay, folder, store=ready.folder, environment=environment)

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from lockstep.models.store import ModelStore
-from support.models import NOW, RECORD, asking_for_validation, evidence, make_bundle
+from support.models import NOW, RECORD, asking_for_validation, evidence, make_bundle, vouched
 
 ROOT = Path(__file__).resolve().parents[2]
 GIT = {
@@ -87,7 +87,10 @@ def test_refusals_are_one_line_and_change_nothing(store: ModelStore) -> None:
         (("retire_model", "ES", "v1", "--reason", "x"), "is in production"),
         (("list_models", "--symbol", "EZ"), "not in the manifest"),
         (("list_models", "--portfolio", "nothing.yml"), "nothing.yml: cannot be read"),
-        (("fetch_model", "ES", "v1", "--from", "nowhere"), "instrument 'ES': not in the manifest"),
+        (("fetch_model", "ES", "v1", "--from", "nowhere"), "nowhere: has no manifest.json"),
+        (("fetch_model", "ES", "v1", "--from", store.folder), "has no manifest.sig"),
+        (("fetch_model", "ES", "v9", "--from", store.folder, "--sha256", "0" * 64), "'v9': not in the man"),
+        (("model_keys", "sign", "nowhere.key"), "nowhere.key: no key"),
     ):
         done = script(*arguments, *place)
         assert done.returncode == 2, (arguments, done.stdout)
@@ -112,14 +115,23 @@ def test_the_portfolio_shows_the_versions_that_it_means(tmp_path: Path, store: M
     assert "max daily loss" in done.stdout
 
 
+ATTACH = """
+import sys
+from pathlib import Path
+from support.models import NOW, evidence
+from lockstep.models.store import ModelStore
+ModelStore(Path(sys.argv[1])).attach("ES", "v2", evidence(sys.argv[2]), by="eve", now=NOW)
+"""
+
+
 class Deployment:
-    """A desk that trained v2, and an engine that trades v1."""
+    """A desk that trained v2, signed with a key that the engine trusts, and an engine that trades v1."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.desk = filled(folder / "desk")
         self.engine = asking_for_validation(ModelStore(folder / "engine"))
-        self.engine.fetch(self.desk, "ES", "v1", by="ann", now=NOW)
+        self.engine.fetch(vouched(self.desk, self.engine), "ES", "v1", by="ann", now=NOW)
         self.engine.promote("ES", "v1", by="ann", now=NOW, reason="first", force=True)
         self.status = folder / "status.json"
         self.says("v1")
@@ -195,6 +207,41 @@ def test_a_version_that_does_not_pass_is_not_promoted(deployment: Deployment) ->
     assert result.returncode == 1
     assert "validation did not pass; production is still v1" in result.stderr
     assert deployment.production == "v1"
+
+
+def test_a_store_without_a_signature_needs_the_hash(deployment: Deployment) -> None:
+    (deployment.desk.folder / "manifest.sig").unlink()
+    result = deployment.run()
+    assert result.returncode == 2
+    assert "pin the bundle with --sha256, or sign that store and trust its key here" in result.stderr
+    assert "fetching failed; production is unchanged" in result.stderr
+    result = deployment.run("--sha256", "0" * 64)
+    assert result.returncode == 2
+    assert "pinned is 000000000000" in result.stderr
+    # The desk's evidence is not believed: what the policy asks for is gathered here, or nothing is promoted.
+    sha256 = deployment.desk.manifest().entry("ES", "v2").sha256
+    result = deployment.run("--sha256", sha256)
+    assert result.returncode == 1
+    assert "validation: there is none" in result.stderr
+    assert "promotion was refused; production is still v1" in result.stderr
+    judge = deployment.folder / "judge.py"
+    judge.write_text(ATTACH)
+    command = f"{sys.executable} {judge} {deployment.engine.folder} {sha256}"
+    settings = {"LOCKSTEP_VALIDATE": command, "PYTHONPATH": str(ROOT / "tests")}
+    result = deployment.run("--sha256", sha256, **settings)
+    assert result.returncode == 0, result.stderr
+    assert deployment.production == "v2"
+
+
+def test_keys_are_made_used_and_trusted(tmp_path: Path, store: ModelStore) -> None:
+    key, engine = tmp_path / "desk.key", tmp_path / "engine"
+    assert "keep it secret" in script("model_keys", "new", key).stdout
+    assert "signed with key" in script("model_keys", "sign", key, "--store", store.folder).stdout
+    assert "trusts what desk signs" in script("model_keys", "trust", "desk", key, "--store", engine).stdout
+    done = script("fetch_model", "ES", "v2", "--from", store.folder, "--store", engine)
+    assert done.returncode == 0, done.stderr
+    assert "ES ibs_veto: fetched v2, candidate, SHA-256" in done.stdout
+    assert "signed with the key of desk" in (engine / "manifest.json").read_text()
 
 
 def spoil_bundle(deployment: Deployment) -> tuple[Any, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
@@ -21,6 +21,7 @@ from lockstep.models.columns import ColumnSelector
 from lockstep.models.estimators import library_versions
 from lockstep.models.golden import golden_vectors
 from lockstep.models.manifest import Evidence, TrainingRecord
+from lockstep.models.sources import new_key, read_key, sign, trust
 from lockstep.models.store import ModelStore
 from support.scenarios import daily_bars, history_of
 
@@ -102,6 +103,30 @@ def asking_for_validation(store: ModelStore) -> ModelStore:
     store.folder.mkdir(parents=True, exist_ok=True)
     (store.folder / "policy.json").write_text('{"promotion": ["validation"]}')
     return store
+
+
+def unchanged(store: ModelStore) -> Callable[[], None]:
+    """Return a check that the store's files are those of now."""
+
+    def content() -> dict[str, bytes]:
+        files = (path for path in store.folder.rglob("*") if path.is_file() and path.suffix != ".lock")
+        return {str(path): path.read_bytes() for path in files}
+
+    before = content()
+
+    def check() -> None:
+        assert content() == before
+
+    return check
+
+
+def vouched(source: ModelStore, target: ModelStore) -> ModelStore:
+    """Return `source`, signed as it is now with a key that `target` trusts."""
+    path = target.folder.parent / f"{source.folder.name}.key"
+    key = read_key(path) if path.exists() else new_key(path)
+    sign(source.folder, key)
+    trust(target.folder, source.folder.name, path)
+    return source
 
 
 def evidence(

@@ -8,11 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.pipeline import Pipeline
 
 from lockstep.market.history import History
 from lockstep.market.validation import validated
+from lockstep.models.columns import ColumnSelector
 from research.training.config import TrainingConfig
 from research.training.dataset import Dataset, build_dataset
+from research.training.outcome import OuterWindow, SearchStep, TrainingOutcome
 from research.training.run import load_training_history
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -96,3 +100,33 @@ def invented_config(**changes: Any) -> TrainingConfig:
     """Return a configuration that fits `invented`: 240 samples, five days apart."""
     scheme = {"groups": 4, "test_groups": 2, "embargo_days": 3, "walk_forward": "1y/6m/6m"}
     return config(**{"validation": scheme, "hold_out": {"start": "2012-10-01"}, **changes})
+
+
+def small_outcome() -> TrainingOutcome:
+    """Return an outcome that was put together without a search: one window, two steps, a small forest."""
+    data, settings = invented(), invented_config()
+    rows = np.arange(len(data))
+
+    def step(number: int) -> SearchStep:
+        return SearchStep(
+            number=number,
+            parameters={"n_estimators": 5, "max_depth": None, "max_samples": 0.7},
+            score=-0.7 + number / 100,
+            split_scores=np.array([-0.7, -0.6]),
+            threshold=0.5,
+            probabilities=np.linspace(0.2, 0.8, 150),
+            seconds=0.1,
+        )
+
+    steps = (step(0), step(1))
+    window = OuterWindow(
+        number=0, train=rows[:100], test=rows[100:150], steps=steps, parameters=steps[1].parameters,
+        threshold=0.5, selected=data.feature_ids[:2], probabilities=np.linspace(0.3, 0.7, 50),
+    )  # fmt: skip
+    model = RandomForestClassifier(5, random_state=0, n_jobs=1, max_depth=3)
+    pipeline = Pipeline([("select", ColumnSelector((0, 1))), ("model", model)])
+    return TrainingOutcome(
+        config=settings, dataset=data, development=rows[:150], hold_out=rows[160:], windows=(window,),
+        steps=steps, parameters=steps[1].parameters, threshold=0.5, selected=data.feature_ids[:2],
+        pipeline=pipeline.fit(data.features[:150], data.target[:150]), seed=4,
+    )  # fmt: skip

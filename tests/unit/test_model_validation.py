@@ -12,7 +12,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import joblib
 import numpy as np
 import pytest
 from rich.console import Console
@@ -35,6 +34,7 @@ from research.training.config import TrainingConfig
 from research.training.dataset import build_dataset
 from research.training.hold_out import open_hold_out
 from research.training.outcome import TrainingOutcome
+from research.training.outcome_file import outcome_bytes
 from research.training.run import OUTCOME, Task, load_training_history, run_name, training_record
 from research.validation.model.case import Case
 from research.validation.model.check import Finding, ModelCheck, at_least
@@ -292,7 +292,7 @@ def desk(
     config, outcome, history = trained
     run = tmp_path / "runs" / run_name(config, outcome.dataset, outcome.seed)
     run.mkdir(parents=True)
-    joblib.dump(outcome, run / OUTCOME)
+    (run / OUTCOME).write_bytes(outcome_bytes(outcome))
     record = training_record(Task(config=config, seed=outcome.seed), history, outcome.dataset)
     ModelStore(tmp_path / "store").register(make_bundle(outcome, history), record=record, by="a", now=NOW)
     monkeypatch.setenv("LOCKSTEP_DB", f"sqlite:///{tmp_path / 'trials.db'}")

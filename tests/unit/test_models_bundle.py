@@ -19,12 +19,15 @@ from lockstep.features.catalogue import catalogue
 from lockstep.features.feature import Feature, feature
 from lockstep.features.feature_registry import FeatureRegistry
 from lockstep.models import bundle as bundles
-from lockstep.models import errors, estimators, golden
+from lockstep.models import errors, estimators
+from lockstep.models import golden as golden_vectors
 from lockstep.models.bundle import Bundle, read_bundle, save_bundle
 from lockstep.models.content import sha256_of
 from lockstep.models.forest import Forest
 from lockstep.models.pickling import pickled, unpickled
+from lockstep.models.predictor import predictor
 from lockstep.models.store import ModelStore, load_bundle
+from support.first_pickles import first_bundle, first_pickle
 from support.models import BASE, IDS, NOW, RECORD, forest, history, make_bundle, samples
 
 
@@ -51,7 +54,72 @@ def rewritten(store: ModelStore, content: bytes, monkeypatch: pytest.MonkeyPatch
 
 
 def edited(content: bytes, **changes: Any) -> bytes:
-    return pickled({**unpickled(content, "x", plain=True), **changes})
+    return pickled({**unpickled(content, "x"), **changes})
+
+
+def golden(**changes: Any) -> Callable[[bytes], bytes]:
+    return lambda content: edited(content, golden={**unpickled(content, "x")["golden"], **changes})
+
+
+def bars(**changes: Any) -> Callable[[bytes], bytes]:
+    """Return what changes the first series of the golden bars."""
+
+    def spoil(content: bytes) -> bytes:
+        found = unpickled(content, "x")["golden"]
+        for name, value in changes.items():
+            found["bars"][0][name] = value(found["bars"][0][name]) if callable(value) else value
+        return edited(content, golden=found)
+
+    return spoil
+
+
+def zone(name: str) -> Callable[[bytes], bytes]:
+    def spoil(content: bytes) -> bytes:
+        found = unpickled(content, "x")["golden"]
+        found["markets"][0]["session"]["timezone"] = name
+        return edited(content, golden=found)
+
+    return spoil
+
+
+def model(node: Any) -> Callable[[bytes], bytes]:
+    return lambda content: edited(content, pipeline=node)
+
+
+def renamed(old: str, new: str) -> Callable[[bytes], bytes]:
+    def spoil(content: bytes) -> bytes:
+        document = unpickled(content, "x")
+        ids = [new if each == old else each for each in document["feature_ids"]]
+        prints = {new if name == old else name: value for name, value in document["fingerprints"].items()}
+        golden = document["golden"]
+        canonical = {new if name == old else name: value for name, value in golden["canonical"].items()}
+        return edited(
+            content, feature_ids=ids, fingerprints=prints, golden={**golden, "canonical": canonical}
+        )
+
+    return spoil
+
+
+def narrow(node: dict[str, Any]) -> dict[str, Any]:
+    """Return a pipeline that hands its forest one column."""
+    node["params"]["steps"][0][1]["params"]["columns"] = [0]
+    return node
+
+
+def test_a_bundle_of_the_first_schema_is_the_same_bundle(tmp_path: Path, bundle: Bundle) -> None:
+    path = tmp_path / "first.joblib"
+    path.write_bytes(first_bundle(bundle))
+    found = read_bundle(path, expected_sha256=None, symbol="ES")
+    assert (found.schema, found.threshold, found.feature_ids) == (1, 0.55, IDS)
+    _, features, _ = samples()
+    for one, other in (
+        (found.pipeline, bundle.pipeline),
+        (predictor(found.pipeline), predictor(bundle.pipeline)),
+    ):
+        assert one.predict_proba(features).tobytes() == other.predict_proba(features).tobytes()
+    golden_vectors.verify_golden(found.golden, IDS, found.pipeline)
+    # Saved again it is a bundle of this schema, with the bytes that it would have had from the beginning.
+    assert save_bundle(found, tmp_path / "again.joblib") == save_bundle(bundle, tmp_path / "now.joblib")
 
 
 def test_a_bundle_comes_back_as_it_was_saved(tmp_path: Path, bundle: Bundle) -> None:
@@ -141,8 +209,17 @@ SPOILT: dict[str, tuple[Callable[[bytes], bytes], type[Exception], str]] = {
         errors.ForeignPickle,
         "no bundle of Lockstep; train the model",
     ),
-    "a pipeline alone": (lambda _: pickled(forest()), errors.ForeignPickle, "which no bundle may hold"),
-    "a newer schema": (lambda c: edited(c, schema=2), errors.NewerSchema, "reads up to 1; update Lockstep"),
+    "a pipeline alone": (
+        lambda _: first_pickle(forest()),
+        errors.ForeignPickle,
+        r"holds sklearn\.pipeline\.Pipeline, which no file of Lockstep may hold",
+    ),
+    "a newer schema": (lambda c: edited(c, schema=3), errors.NewerSchema, "reads up to 2; update Lockstep"),
+    "a schema of true": (
+        lambda c: edited(c, schema=True),
+        errors.ForeignPickle,
+        "schema bool; train the model",
+    ),
     "another symbol": (lambda c: edited(c, symbol="NQ"), errors.WrongSymbol, "for NQ, not for ES"),
     "an older scikit-learn": (
         lambda c: edited(c, libraries={"scikit-learn": "1.2.0"}),
@@ -155,12 +232,83 @@ SPOILT: dict[str, tuple[Callable[[bytes], bytes], type[Exception], str]] = {
         "catboost is not installed",
     ),
     "a field less": (
-        lambda c: pickled({k: v for k, v in unpickled(c, "x", plain=True).items() if k != "golden"}),
+        lambda c: pickled({k: v for k, v in unpickled(c, "x").items() if k != "golden"}),
         errors.ForeignPickle,
         "'golden' is missing",
     ),
+    "a threshold in text": (lambda c: edited(c, threshold="0.5"), errors.ForeignPickle, "threshold is a str"),
+    "a threshold beyond 1": (
+        lambda c: edited(c, threshold=1.5),
+        errors.ForeignPickle,
+        "must be a probability",
+    ),
+    "a library of two lines": (
+        lambda c: edited(c, libraries={"numpy\n": "2.0"}),
+        errors.ForeignPickle,
+        "does not name its libraries",
+    ),
+    "no libraries": (lambda c: edited(c, libraries=[]), errors.ForeignPickle, "does not name its libraries"),
+    "fewer answers": (
+        golden(probabilities=np.zeros(3)),
+        errors.ForeignPickle,
+        "4 golden stamps, 4 vectors, 3 answers",
+    ),
+    "answers of another type": (
+        golden(probabilities=np.zeros(4, dtype="f4")),
+        errors.ForeignPickle,
+        "must be an array of",
+    ),
+    "golden vectors without end": (
+        golden(stamps=np.arange(2000), vectors=np.zeros((2000, 4)), probabilities=np.zeros(2000)),
+        errors.ForeignPickle,
+        "at most 1024 features and 1024 golden vectors",
+    ),
+    "bars of other lengths": (
+        bars(close=np.zeros(1)),
+        errors.ForeignPickle,
+        "columns are 1-D and of one length",
+    ),
+    "bars that fall": (
+        bars(end=lambda values: values[::-1].copy()),
+        errors.ForeignPickle,
+        "stamps must rise strictly",
+    ),
+    "bars of another adjustment": (bars(adjustment="all"), errors.ForeignPickle, "golden bars must have"),
+    "a series of two lines": (
+        golden(base=["ES\n", "1d"]),
+        errors.ForeignPickle,
+        "must be named by symbol and timeframe",
+    ),
+    "a time zone that is a module": (
+        zone("..os/path"),
+        errors.ForeignPickle,
+        "time zone must be a name like America/New_York",
+    ),
+    "a window of a billion bars": (
+        renamed("ret_5", "ret_900000000"),
+        errors.FeaturesChanged,
+        "lookback 900000001: must be 1 to 20000 bars",
+    ),
+    "a pipeline without answers": (
+        model({"class": "VarianceThreshold", "params": {}, "fitted": {}}),
+        errors.GoldenMismatch,
+        "the model has no answer",
+    ),
+    "a pipeline of other columns": (
+        lambda c: model(narrow(unpickled(c, "x")["pipeline"]))(c),
+        errors.GoldenMismatch,
+        "the model has no answer: X has 1 features",
+    ),
+    "no value of a feature that was redefined": (
+        lambda c: golden(canonical={})(edited(c, fingerprints=dict.fromkeys(IDS, "0"))),
+        errors.FeaturesChanged,
+        "feature ibs has other values",
+    ),
+    "no pipeline": (model(None), errors.ForeignPickle, "no pipeline of Lockstep"),
+    "a pickle of schema 2": (model(b"N."), errors.ForeignPickle, "no pipeline of Lockstep"),
+    "a node of schema 1": (lambda c: edited(c, schema=1), errors.ForeignPickle, "no pickle"),
     "a renamed id": (
-        lambda c: edited(c, feature_ids=["ibs", "rsi_two", *IDS[2:]]),
+        renamed("rsi_2", "rsi_two"),
         errors.FeaturesChanged,
         "no feature 'rsi_two'",
     ),
@@ -240,29 +388,29 @@ def nudged(bundle: Bundle, what: str, by: float) -> Bundle:
 def test_golden_values_are_compared_bit_for_bit_here(bundle: Bundle, what: str) -> None:
     spoilt = nudged(bundle, what, 0)
     with pytest.raises(errors.GoldenMismatch, match="use the code and libraries that trained it"):
-        golden.verify_golden(spoilt.golden, IDS, bundle.pipeline)
+        golden_vectors.verify_golden(spoilt.golden, IDS, bundle.pipeline)
 
 
 @pytest.mark.parametrize("what", ["vectors", "probabilities"])
 def test_golden_values_are_compared_to_1e_12_elsewhere(
     bundle: Bundle, what: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(golden, "arithmetic", lambda _: "another processor")
-    golden.verify_golden(nudged(bundle, what, 0).golden, IDS, bundle.pipeline)
+    monkeypatch.setattr(golden_vectors, "arithmetic", lambda _: "another processor")
+    golden_vectors.verify_golden(nudged(bundle, what, 0).golden, IDS, bundle.pipeline)
     with pytest.raises(errors.GoldenMismatch, match="golden vectors"):
-        golden.verify_golden(nudged(bundle, what, 1e-9).golden, IDS, bundle.pipeline)
+        golden_vectors.verify_golden(nudged(bundle, what, 1e-9).golden, IDS, bundle.pipeline)
 
 
 def test_a_fast_path_with_other_answers_is_caught(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     honest = Forest.chances
     monkeypatch.setattr(Forest, "chances", lambda forest, rows: honest(forest, rows)[:, ::-1])
     with pytest.raises(errors.GoldenMismatch, match="the probability at"):
-        golden.verify_golden(bundle.golden, IDS, bundle.pipeline)
+        golden_vectors.verify_golden(bundle.golden, IDS, bundle.pipeline)
 
 
 def test_golden_bars_without_a_feature_are_refused(bundle: Bundle) -> None:
     with pytest.raises(errors.GoldenMismatch, match="no feature 'nothing'"):
-        golden.verify_golden(bundle.golden, ("nothing_3",), bundle.pipeline)
+        golden_vectors.verify_golden(bundle.golden, ("nothing_3",), bundle.pipeline)
 
 
 def test_golden_vectors_need_complete_decisions() -> None:

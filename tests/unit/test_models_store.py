@@ -20,7 +20,7 @@ from lockstep.models.bundle import Bundle
 from lockstep.models.changes import Change
 from lockstep.models.manifest import Manifest
 from lockstep.models.store import ModelStore
-from support.models import NOW, RECORD, asking_for_validation, evidence, forest, make_bundle
+from support.models import NOW, RECORD, asking_for_validation, evidence, forest, make_bundle, unchanged
 
 
 @pytest.fixture(scope="module")
@@ -51,21 +51,6 @@ def promote(store: ModelStore, version: str, **settings: Any) -> Change:
 
 def statuses(store: ModelStore) -> list[str]:
     return [entry.status for entry in store.manifest().model("ES").versions.values()]
-
-
-def unchanged(store: ModelStore) -> Callable[[], None]:
-    """Return a check that the store's files are those of now."""
-
-    def content() -> dict[str, bytes]:
-        files = (path for path in store.folder.rglob("*") if path.is_file() and path.suffix != ".lock")
-        return {str(path): path.read_bytes() for path in files}
-
-    before = content()
-
-    def check() -> None:
-        assert content() == before
-
-    return check
 
 
 def test_a_registered_bundle_is_a_candidate(store: ModelStore) -> None:
@@ -406,44 +391,6 @@ def test_a_lock_that_is_never_released_is_named(store: ModelStore, monkeypatch: 
     done.set()
     holder.join()
     store.used("ES", "v1", now=NOW)
-
-
-def test_fetch_copies_a_version_with_its_reports(store: ModelStore, tmp_path: Path) -> None:
-    report = store.folder / "reports" / "ES_v2.html"
-    report.parent.mkdir()
-    report.write_text("<p>passed</p>")
-    found = evidence(store.manifest().entry("ES", "v2").sha256)
-    store.attach("ES", "v2", found.model_copy(update={"file": "reports/ES_v2.html"}), by="ann", now=NOW)
-    store.attach("ES", "v2", found.model_copy(update={"file": "../outside.html"}), by="ann", now=NOW)
-    target = ModelStore(tmp_path / "engine")
-    assert target.fetch(store, "ES", "v2", by="bob", now=NOW) == "v2"
-    assert (target.folder / "reports" / "ES_v2.html").read_text() == "<p>passed</p>"
-    entry = target.manifest().entry("ES", "v2")
-    assert (entry.status, entry.sha256) == ("candidate", store.manifest().entry("ES", "v2").sha256)
-    assert target.manifest().history[-1].action == "fetch"
-    before = unchanged(target)
-    target.fetch(store, "ES", "v2", by="bob", now=NOW)
-    before()
-    target.path("ES", "v2").unlink()
-    target.fetch(store, "ES", "v2", by="bob", now=NOW)
-    before()
-
-
-def test_fetch_refuses_what_does_not_fit(
-    store: ModelStore, tmp_path: Path, bundles: tuple[Bundle, ...]
-) -> None:
-    target = ModelStore(tmp_path / "engine")
-    target.register(bundles[2], record=RECORD, by="bob", now=NOW)
-    check = unchanged(target)
-    with pytest.raises(errors.VerbRefused, match=r"v1: bundle .* here, .* under another number"):
-        target.fetch(store, "ES", "v1", by="bob", now=NOW)
-    store.path("ES", "v3").write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
-    with pytest.raises(errors.LfsPointer):
-        target.fetch(store, "ES", "v3", by="bob", now=NOW)
-    check()
-    (target.folder / "ES_v2.joblib").write_bytes(b"mine")
-    with pytest.raises(errors.VerbRefused, match="is there, but not in the manifest"):
-        target.fetch(store, "ES", "v2", by="bob", now=NOW)
 
 
 def test_where_the_store_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -102,6 +102,18 @@ def test_a_commit_that_cannot_rebuild_says_why(monkeypatch: pytest.MonkeyPatch) 
         rebuild.rebuild_anywhere(asked)
 
 
+@pytest.mark.parametrize("revision", ["--force", "HEAD", "main; true", "0" * 6, "g" * 40])
+def test_a_revision_that_is_no_commit_never_reaches_git(
+    monkeypatch: pytest.MonkeyPatch, revision: str
+) -> None:
+    def never(*_: Any) -> None:
+        raise AssertionError("git was asked")
+
+    monkeypatch.setattr(rebuild, "_git", never)
+    with pytest.raises(TrainingError, match="no commit of git; the record was not written by Lockstep"):
+        rebuild.rebuild_anywhere(record(code_hash="c" * 64, code_revision=revision))
+
+
 def test_the_same_code_is_used_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rebuild, "rebuild", lambda *_, **__: rebuild.Rebuilt(sha256="a"))
     assert rebuild.rebuild_anywhere(record()).sha256 == "a"

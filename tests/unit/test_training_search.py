@@ -93,7 +93,7 @@ def test_a_damaged_step_is_named(tmp_path: Path) -> None:
     searched(trials=1, diary=folder)
     (path,) = tmp_path.glob("*.joblib")
     path.write_bytes(path.read_bytes()[:20])
-    with pytest.raises(TrainingError, match=r"toy-0000.joblib: damaged .*delete the file"):
+    with pytest.raises(TrainingError, match=r"toy-0000.joblib: damaged, .*delete the file"):
         searched(trials=1, diary=folder)
 
 
