@@ -11,13 +11,13 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from lockstep.errors import LockstepError
+from lockstep.errors import ConfigError, LockstepError
 from lockstep.live.bars import feeds_of, settled_bars
 from lockstep.live.brokers.protocol import OutboundBroker
 from lockstep.live.brokers.shadow import ShadowBroker
 from lockstep.live.brokers.traderspost import TradersPost
 from lockstep.live.config import LiveConfig
-from lockstep.live.desk import Model
+from lockstep.live.desk import Model, usual_trades
 from lockstep.live.engine import Engine, Setup
 from lockstep.live.epochs import first_epoch, needs_of, require_same, warmed
 from lockstep.live.feeds.clock import SteadyClock
@@ -29,7 +29,7 @@ from lockstep.live.messages import Epoch, Event, Mode
 from lockstep.live.operator import COMMANDS, Mailbox
 from lockstep.live.plausible import Bands
 from lockstep.live.rerun import ReplayMismatch
-from lockstep.live.rollout import Step, stage
+from lockstep.live.rollout import Step, require_sizes, stage
 from lockstep.live.secret import ScrubbedJournal, Secrets
 from lockstep.live.source import InboxSource, Known
 from lockstep.live.statement import StatementFile, reported_ids
@@ -125,7 +125,8 @@ class Service:
     def _join(self, wanted: Mode, stop_after: int | None) -> Engine:
         config = self.config
         rollout_events = list(self.journal.events("rollout"))
-        present, now_stage = stage(config.rollout, [Step.of(event) for event in rollout_events])
+        self._wanted_mode = wanted
+        self._stage, now_stage = stage(config.rollout, [Step.of(event) for event in rollout_events])
         mode: Mode = "shadow" if wanted == "live" and now_stage.mode == "shadow" else wanted
         self._world = self._make_world()
         epoch = self._epoch(mode)
@@ -136,6 +137,8 @@ class Service:
         settled = settled_bars(sorted(wanted_bars), config.history, self._book)
         if not epoch.number:
             epoch = self._begun(epoch, models, needs, settled)
+        elif self.journal.last_set(epoch.number) is None:
+            self._require_sizes(epoch, models)
         feeds = feeds_of(config, needs, settled, self._book, self._clock, self._secrets)
         sessions = {key: self._book.session(key.symbol) for key in needs}
         traded = frozenset(model.key for model in models.values())
@@ -186,7 +189,7 @@ class Service:
                 stop_after=stop_after,
             )
         )
-        label = f"stage {present + 1} of {len(config.rollout.stages)}" if wanted == "live" else ""
+        label = f"stage {self._stage + 1} of {len(config.rollout.stages)}" if wanted == "live" else ""
         self._watcher.watch(
             lambda: {
                 "rollout": label,
@@ -226,7 +229,25 @@ class Service:
         filled, short = warmed(epoch, models, needs, settled, self.config)
         if short:
             _LOGGER.warning("windows are not full: %s; no trade until they are", short)
+        self._require_sizes(filled, models)
         return replace(filled, number=self.journal.begin_epoch(filled))
+
+    def _require_sizes(self, epoch: Epoch, models: Mapping[str, Model]) -> None:
+        """Refuse, at the start of an epoch in mode live, a stage of the roll-out that would send nothing.
+
+        Not later in an epoch: sizes follow the market, and a desk in a position must be able to start again.
+        """
+        if self._wanted_mode == "paper":
+            return
+        trades = usual_trades(models.values(), self._book.markets, epoch.warmup)
+        try:
+            require_sizes(self.config.rollout, self._stage, trades)
+        except ConfigError as error:
+            if self._wanted_mode == "live":
+                raise
+            _LOGGER.warning("%s; this holds before mode live can start", error)
+        for symbol in models.keys() - trades.keys():
+            _LOGGER.warning("%s: windows are not full; the sizes of the roll-out are not checked", symbol)
 
     def _broker(self, mode: Mode, models: Mapping[str, Model]) -> OutboundBroker | None:
         settings = self.config.traderspost

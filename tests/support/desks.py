@@ -28,6 +28,7 @@ from lockstep.live.timetable import Timetable
 from lockstep.market.history import History, SeriesKey
 from lockstep.market.timeframe import DAILY
 from lockstep.models.bundle import Bundle, golden_vectors
+from lockstep.strategy.config import FixedSize, RiskSize
 from lockstep.strategy.ibs_decision import IbsConfig
 from lockstep.strategy.veto import Veto
 from research.backtest import Span, context_keys
@@ -75,7 +76,7 @@ def load_markets() -> Any:
 @functools.cache
 def bundle(
     symbol: str = "COMP", *, seed: int = 0, threshold: float = 0.5, version: str = "v1",
-    ids: tuple[str, ...] = MODEL_IDS,
+    ids: tuple[str, ...] = MODEL_IDS, size: FixedSize | RiskSize = CONFIG.size,
 ) -> Bundle:  # fmt: skip
     """Return a bundle whose forest of eight trees knows nothing; its SHA-256 is made of its arguments."""
     random = np.random.default_rng(seed)
@@ -85,6 +86,7 @@ def bundle(
     registry = default_registry()
     base = SeriesKey(symbol, CONFIG.bars)
     stamps = history().bars[SeriesKey("COMP", DAILY)].end[[300, 400]]
+    config = CONFIG.model_copy(update={"size": size})
     return Bundle(
         symbol=symbol,
         pipeline=pipeline,
@@ -92,8 +94,8 @@ def bundle(
         fingerprints={each: registry.fingerprint(each) for each in ids},
         strategy={
             "family": "IbsConfig",
-            "config": CONFIG.model_dump(mode="json"),
-            "config_hash": CONFIG.config_hash,
+            "config": config.model_dump(mode="json"),
+            "config_hash": config.config_hash,
         },
         threshold=threshold,
         training={},
