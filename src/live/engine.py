@@ -217,6 +217,8 @@ class Engine:
         """Finish the present set and return the next one: the journal's first, then live; None at the end."""
         self._finish()
         for entry in self._script:
+            if self._stopping:
+                return None
             if isinstance(entry, SetRecord):
                 self._expected = entry
                 return self._begin(entry.release, entry.events)

@@ -25,13 +25,14 @@ from lockstep.live.gateway import Gateway
 from lockstep.live.hashes import live_hashes
 from lockstep.live.health import HealthServer
 from lockstep.live.journal import Journal
-from lockstep.live.messages import Epoch, Event, Mode
+from lockstep.live.messages import Epoch, Event, Mode, SetRecord
 from lockstep.live.operator import COMMANDS, Mailbox
 from lockstep.live.plausible import Bands
 from lockstep.live.rerun import ReplayMismatch
 from lockstep.live.rollout import Step, require_sizes, stage
 from lockstep.live.secret import ScrubbedJournal, Secrets
 from lockstep.live.source import InboxSource, Known
+from lockstep.live.starting import reason_of
 from lockstep.live.statement import StatementFile, reported_ids
 from lockstep.live.status import Window
 from lockstep.live.synchroniser import Synchroniser
@@ -57,6 +58,7 @@ class Service:
     environment   for the kill switch and the service manager
     stop_after    sets after which it ends by itself, None for never
     secrets       reads them, and keeps them out of everything that is written; None: from `environment`
+    told          hears what is being done until the engine runs
     """
 
     def __init__(
@@ -67,8 +69,10 @@ class Service:
         environment: Mapping[str, str],
         stop_after: int | None = None,
         secrets: Secrets | None = None,
+        told: Callable[[str], None] = lambda doing: None,
     ) -> None:
         self._secrets = secrets or Secrets(environment)
+        self._told = told
         self.config = LiveConfig.load(config_path)
         self._environment = environment
         self._hashes = live_hashes(config_path)
@@ -82,6 +86,7 @@ class Service:
         # Below the working folder it is a trial; an absolute folder that is absent may be a disk that is.
         if not self.config.journal.is_absolute():
             self.config.journal.parent.mkdir(parents=True, exist_ok=True)
+        told("opening the journal")
         with ExitStack() as undo:
             self.journal = undo.enter_context(Journal.open(self.config.journal))
             self.engine = self._join(wanted, stop_after)
@@ -108,13 +113,15 @@ class Service:
             )
             health.start()
             self._opened.callback(health.stop)
-        self._watcher.change("replaying", "")
+        self._watcher.replaying(self._recorded, self._clock())
         try:
             self.engine.run()
-        except LockstepError as error:
-            differs = isinstance(error, ReplayMismatch)
-            self._watcher.end("mismatch" if differs else "stopped", str(error), self._clock())
-            self._alerts.post(Alert("mismatch" if differs else "stop", str(error), self._clock()))
+        except BaseException as error:
+            differs, why = isinstance(error, ReplayMismatch), reason_of(error)
+            self._watcher.end("mismatch" if differs else "stopped", why, self._clock())
+            self._alerts.post(Alert("mismatch" if differs else "stop", why, self._clock()))
+            if not isinstance(error, LockstepError):
+                _LOGGER.exception("an unexpected error")
             raise
         finally:
             notify(STOPPING, self._environment)
@@ -129,10 +136,12 @@ class Service:
         self._stage, now_stage = stage(config.rollout, [Step.of(event) for event in rollout_events])
         mode: Mode = "shadow" if wanted == "live" and now_stage.mode == "shadow" else wanted
         self._world = self._make_world()
+        self._told("loading models from the store")
         epoch = self._epoch(mode)
         models = {symbol: self._world.model(symbol, sha) for symbol, sha in epoch.bundles.items()}
         needs = needs_of(models, self._book)
         config.plausible.require_known(sorted(needs))
+        self._told("reading history and filling windows")
         wanted_bars = needs if config.replay or not epoch.number else {}
         settled = settled_bars(sorted(wanted_bars), config.history, self._book)
         if not epoch.number:
@@ -166,6 +175,7 @@ class Service:
             scrubbed=self._secrets.scrubbed,
         )
         broker = self._broker(mode, models)
+        self._recorded = self.journal.count_sets(epoch.number)
         traded_markets = {symbol: self._book.market(symbol) for symbol in models}
         engine = Engine(
             Setup(
@@ -280,7 +290,12 @@ class _Beating:
         self._watcher = watcher
         self._environment = environment
         self._clock = clock
-        self.decided = watcher.decided
+
+    def decided(self, record: SetRecord, *, replayed: bool) -> None:
+        """Pass it on; a replay shows how far it is."""
+        self._watcher.decided(record, replayed=replayed)
+        if replayed:
+            self._watcher.replayed(self._clock)
 
     def happened(self, event: Event, *, replayed: bool) -> None:
         """Pass it on; a start that is no replay means that the engine is ready."""

@@ -62,6 +62,11 @@ class JournalReader:
         assert isinstance(found, SetRecord)
         return found
 
+    def count_sets(self, epoch: int) -> int:
+        """Return how many bar sets an epoch has."""
+        first, last = self._range(epoch)
+        return int(self._one("SELECT count(*) FROM sets WHERE sequence BETWEEN ? AND ?", first, last))
+
     def events(self, *kinds: str, symbol: str = "", since: int = 0) -> Iterator[Event]:
         """Yield events of all epochs in their order, those of bar sets too.
 
