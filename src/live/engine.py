@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 
 from lockstep.errors import LiveError, LockstepError
 from lockstep.live.brokers.protocol import OutboundBroker
+from lockstep.live.clock_check import Verdict
+from lockstep.live.conditions import Conditions, Doubts
 from lockstep.live.desk import Memory, Model, Seat, push, warm
 from lockstep.live.gate import DeskGate
 from lockstep.live.gateway import Gateway
@@ -33,6 +35,7 @@ from lockstep.live.orders import Standing
 from lockstep.live.outbox import Outbox
 from lockstep.live.ports import Journal, Observer, Outside, Source
 from lockstep.live.quarantine import Quarantine, decision_of
+from lockstep.live.reconciliation import Account, Holding, Reconciliation, position_at
 from lockstep.live.rerun import require_same
 from lockstep.live.rollout import scaled
 from lockstep.live.stage import Stage
@@ -56,6 +59,7 @@ class Setup:
     fraction   of the decided size that mode live sends, as the epoch began; see `rollout.py`
     expire     ns after which an order that never left is not sent any more
     stop_after number of sets after which the engine stops by itself; None for never
+    reconciliation, clock   what has to be settled before mode live opens anything; None elsewhere
     """
 
     epoch: Epoch
@@ -74,6 +78,8 @@ class Setup:
     fraction: float = 1.0
     expire: int = 3_600_000_000_000
     stop_after: int | None = None
+    reconciliation: Reconciliation | None = None
+    clock: Callable[[int], Verdict] | None = None
 
 
 class Engine:
@@ -88,6 +94,12 @@ class Engine:
             symbol: Seat(model, stage, setup.markets, setup.epoch.states.get(symbol))
             for symbol, model in setup.models.items()
         }
+        self._conditions = Conditions(
+            unknown=lambda: self._outbox.unknown if self._outbox else frozenset(),
+            superseded=lambda: self.handover.superseded,
+            reconciliation=setup.reconciliation,
+            clock=setup.clock,
+        )
         self._gate = self._make_gate()
         self._outbox = self._make_outbox()
         self._broker = self._make_broker(stage)
@@ -101,6 +113,7 @@ class Engine:
         self._reported: list[Event] = []
         self.quarantine = Quarantine()
         self._left: dict[str, int] = {}
+        self._fills: dict[str, list[tuple[int, float]]] = {}
         self.fraction = setup.fraction
         self.live = False
         self.sets = 0
@@ -131,6 +144,11 @@ class Engine:
         """Ids of orders of which nobody knows what became."""
         return self._outbox.unknown_orders if self._outbox else ()
 
+    @property
+    def doubts(self) -> Doubts:
+        """What stands against opening risk now."""
+        return self._conditions.at(self._now())
+
     # What the engine is joined of
 
     def _make_gate(self) -> DeskGate:
@@ -141,8 +159,7 @@ class Engine:
             traded=[seat.model.key for seat in self.seats.values()],
             equity={symbol: self._opening_equity(symbol) for symbol in self.seats},
             exposure=self._exposure,
-            unknown=lambda: self._outbox.unknown if self._outbox else frozenset(),
-            superseded=lambda: self.handover.superseded,
+            doubts=self._conditions.at,
             now=self._now,
         )
 
@@ -318,15 +335,18 @@ class Engine:
         for command in commands:
             self._carry_out(self._record_event(self._credible(command)))
         setup.outside.done(commands)
+        for event in self._conditions.news(self._now(), self._account):
+            self._record_event(event)
         self._consider_versions()
         self._consider_halt()
 
     def _credible(self, command: Event) -> Event:
-        """Return a command as it is; one about what is not there becomes a bad command."""
+        """Return a command as it is; one about what cannot be, or is not there, becomes a bad command."""
         try:
+            if command.kind in ("fill", "reconcile"):
+                self._require_real(command)
             if command.kind == "fill":
                 self._require_open(command)
-                self._reported.append(command)
             elif command.kind == "quarantine":
                 self.quarantine.require_waiting(*decision_of(command)[:3])
         except LockstepError as error:
@@ -334,14 +354,27 @@ class Engine:
             return Event(kind="bad_command", symbol=command.symbol, content=content)
         return command
 
-    def _require_open(self, command: Event) -> None:
+    def _require_real(self, command: Event) -> None:
         if self._setup.epoch.mode != "live":
-            raise LiveError(f"mode {self._setup.epoch.mode} simulates its fills")
+            raise LiveError(f"mode {self._setup.epoch.mode} simulates its fills and positions")
         if command.symbol not in self.seats:
             raise LiveError(f"{command.symbol}: is not traded here")
+
+    def _require_open(self, command: Event) -> None:
         told = {name: value for name, value in command.content.items() if name != "command"}
-        state = self.strategies[command.symbol].state
-        Standing.of(command.symbol, state, self._reported).after(FillCommand.model_validate(told))
+        self._standing(command.symbol).after(FillCommand.model_validate(told))
+
+    def _standing(self, symbol: str) -> Standing:
+        """Return what an account holds, fills included that are booked with the next bar."""
+        return Standing.of(symbol, self.strategies[symbol].state, self._reported)
+
+    def _account(self, symbol: str, moment: int) -> Account:
+        """Return what an account held at a moment (UTC ns), and what its waiting order would add."""
+        standing = self._standing(symbol)
+        return Account(
+            position=position_at(standing.position, self._fills.get(symbol, ()), moment),
+            waiting=standing.waiting.terms[QUANTITY] if standing.waiting else 0.0,
+        )
 
     def _take_results(self) -> None:
         for result in self._outbox.results() if self._outbox else ():
@@ -409,6 +442,10 @@ class Engine:
         elif event.kind == "quarantine" and self.live:
             key, end, _, decision = decision_of(event)
             self._setup.source.decide(key, end, decision)
+        elif event.kind == "reconcile" and self._setup.reconciliation is not None:
+            told = event.content
+            holding = Holding(float(told["position"]), int(told["stamp"]), "the operator")
+            self._setup.reconciliation.hear(event.symbol, holding)
         elif event.kind == "rollout":
             self.fraction = float(event.content["fraction"])
         elif event.kind == "resolved" and self._outbox is not None:
@@ -419,6 +456,7 @@ class Engine:
     def _report(self, event: Event) -> None:
         fill = reported_fill(event)
         self._reported.append(event)
+        self._fills.setdefault(fill.symbol, []).append((fill.stamp, fill.quantity))
         if isinstance(self._broker, ReportedBroker):
             self._broker.report(self.seats[fill.symbol].lane.feed, fill)
 

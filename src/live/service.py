@@ -16,6 +16,7 @@ from lockstep.live.bars import feeds_of, settled_bars
 from lockstep.live.brokers.protocol import OutboundBroker
 from lockstep.live.brokers.shadow import ShadowBroker
 from lockstep.live.brokers.traderspost import TradersPost
+from lockstep.live.clock_check import ClockCheck
 from lockstep.live.config import LiveConfig
 from lockstep.live.desk import Model, usual_trades
 from lockstep.live.engine import Engine, Setup
@@ -28,12 +29,13 @@ from lockstep.live.journal import Journal
 from lockstep.live.messages import Epoch, Event, Mode, SetRecord
 from lockstep.live.operator import COMMANDS, Mailbox
 from lockstep.live.plausible import Bands
+from lockstep.live.reconciliation import Holdings, Reconciliation
 from lockstep.live.rerun import ReplayMismatch
 from lockstep.live.rollout import Step, require_sizes, stage
 from lockstep.live.secret import ScrubbedJournal, Secrets
 from lockstep.live.source import InboxSource, Known
 from lockstep.live.starting import reason_of
-from lockstep.live.statement import StatementFile, reported_ids
+from lockstep.live.statement import FillPositions, PositionsFile, StatementFile, reported_ids
 from lockstep.live.status import Window
 from lockstep.live.synchroniser import Synchroniser
 from lockstep.live.systemd import ALIVE, READY, STOPPING, notify
@@ -113,6 +115,9 @@ class Service:
             )
             health.start()
             self._opened.callback(health.stop)
+        if self._clock_check is not None:
+            self._clock_check.start()
+            self._opened.callback(self._clock_check.stop)
         self._watcher.replaying(self._recorded, self._clock())
         try:
             self.engine.run()
@@ -176,6 +181,8 @@ class Service:
         )
         broker = self._broker(mode, models)
         self._recorded = self.journal.count_sets(epoch.number)
+        live = mode == "live" and config.clock is not None
+        self._clock_check = ClockCheck(config.clock, self._clock) if live and config.clock else None
         traded_markets = {symbol: self._book.market(symbol) for symbol in models}
         engine = Engine(
             Setup(
@@ -197,6 +204,8 @@ class Service:
                 fraction=self._fraction(epoch, rollout_events),
                 expire=int(config.expire * _SECOND),
                 stop_after=stop_after,
+                reconciliation=self._reconciliation(mode, models),
+                clock=self._clock_check.verdict if self._clock_check else None,
             )
         )
         label = f"stage {self._stage + 1} of {len(config.rollout.stages)}" if wanted == "live" else ""
@@ -220,6 +229,7 @@ class Service:
         config, events = self.config, list(self.journal.events(*COMMANDS, "bad_command"))
         seen = {str(event.content.get("command", "")) for event in events}
         statement = StatementFile(config.statement, reported_ids(events)) if config.statement else None
+        self._statement = statement
         mailbox = Mailbox(config.mailbox, seen)
         return World(self._store, config.versions, mailbox, self._switches, statement)
 
@@ -258,6 +268,18 @@ class Service:
             _LOGGER.warning("%s; this holds before mode live can start", error)
         for symbol in models.keys() - trades.keys():
             _LOGGER.warning("%s: windows are not full; the sizes of the roll-out are not checked", symbol)
+
+    def _reconciliation(self, mode: Mode, models: Mapping[str, Model]) -> Reconciliation | None:
+        """Return what compares positions with the broker's, None where they are simulated."""
+        if mode != "live":
+            return None
+        source: Holdings | None = None
+        if self.config.positions is not None:
+            source = PositionsFile(self.config.positions)
+        elif self._statement is not None:
+            source = FillPositions(self._statement, models)
+        sessions = {symbol: self._book.session(symbol) for symbol in models}
+        return Reconciliation(sessions, started=self._clock(), source=source)
 
     def _broker(self, mode: Mode, models: Mapping[str, Model]) -> OutboundBroker | None:
         settings = self.config.traderspost
@@ -324,6 +346,8 @@ def _known(engine: Engine) -> dict[str, Any]:
         "quarantined": tuple(map(str, engine.quarantine.waiting)),
         "profit_today": engine.profits(),
         "unknown_orders": engine.unknown_orders,
+        "unreconciled": engine.doubts["unreconciled"],
+        "clock": engine.doubts["clock"],
     }
 
 

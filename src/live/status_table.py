@@ -32,6 +32,8 @@ def _rows(status: Status, now: int, stale_seconds: float) -> Iterator[tuple[str,
     yield "kill switch", status.kill_switch or "off", status.kill_switch is not None
     yield "HALT", status.halt or "off", status.halt is not None
     yield "unknown orders", "\n".join(status.unknown_orders), True
+    yield "unreconciled", _pairs(status.unreconciled, "\n"), True
+    yield "clock", status.clock, True
     yield "versions", _pairs(status.versions), False
     yield "pinned", _pairs(status.pinned, "\n"), False
     yield "pending swaps", _pairs(status.pending_swaps, "\n"), True

@@ -35,6 +35,7 @@ _KINDS: Mapping[str, Kind] = {
     "mismatch": "mismatch",
     "quarantine": "implausible",
     "leave_now": "exit",
+    "unreconciled": "reconciliation",
 }
 _IRREGULAR: Mapping[str, Kind] = {
     "implausible": "implausible",
@@ -146,6 +147,8 @@ class Watcher:
         if event.kind == "start":
             self.change("running", "")
         kind: Kind | None = "refusal" if event.kind == "refusal" else _KINDS.get(event.kind)
+        if event.kind == "clock" and not event.content["good"]:
+            kind = "clock"
         if kind is not None:
             told = ", ".join(f"{name} {value}" for name, value in event.content.items())
             self._alert(kind, f"{event.kind} {event.symbol} {told}".strip(), event.time)

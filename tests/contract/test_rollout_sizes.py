@@ -23,6 +23,7 @@ from support import desks, papers
 LIVE = {
     "traderspost": {"tickers": {"COMP": "NQZ2026"}},
     "fills_by_hand": True,
+    "clock": {"unchecked": "not in a test"},
     "feeds": [
         {"kind": "http", "port": 0, "base": {"COMP": "1d", "SPX": "1d"}},
     ],

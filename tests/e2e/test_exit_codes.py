@@ -25,6 +25,7 @@ ENDS = {
     "sigterm": (STOPPED, "stopped", ""),
     "sigterm_early": (STOPPED, "stopped", ""),
     "second": (REFUSED, "running", "is writing it: stop that one first"),
+    "money": (STOPPED, "stopped", ""),
 }
 
 
@@ -79,6 +80,11 @@ def test_an_engine_that_is_refused_leaves_the_status_of_the_other_one(
 ) -> None:
     assert {each.split(":")[0] for each in ended["second"]["seen"]} == {"running"}
     assert ended["second"]["first"] == STOPPED
+
+
+def test_mode_live_starts_with_a_comparison_of_positions(ended: dict[str, dict[str, Any]]) -> None:
+    assert "positions.csv is not there; or confirm" in ended["money"]["waits"]
+    assert ended["money"]["kinds"] == ["unreconciled", "unreconciled", "reconciled"]
 
 
 def test_systemd_restarts_faults_and_leaves_refusals_down() -> None:

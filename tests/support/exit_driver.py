@@ -16,12 +16,14 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from lockstep.errors import LockstepError
 from lockstep.live import service
 from lockstep.live.engine import Engine
+from lockstep.live.journal import Journal
 from lockstep.live.messages import SetRecord
 from lockstep.live.status import Status, read_status
 from support import papers
@@ -65,10 +67,10 @@ class Child:
             self.seen.append(told)
         return found
 
-    def until(self, state: str) -> None:
+    def until(self, state: str, also: Callable[[Status], bool] = lambda status: True) -> None:
         """Wait until the status has a state."""
         deadline = time.monotonic() + PATIENCE
-        while (found := self.status()) is None or found.state != state:
+        while (found := self.status()) is None or found.state != state or not also(found):
             assert time.monotonic() < deadline, self.seen
             assert os.waitpid(self.pid, os.WNOHANG) == (0, 0), (self.folder / "stderr").read_text()
             time.sleep(0.01)
@@ -223,9 +225,47 @@ def second(folder: Path) -> dict[str, Any]:
     return {**refused, "first": first.ended()["code"]}
 
 
+def money(folder: Path) -> dict[str, Any]:
+    """Mode live: the position is reconciled with the broker's export as soon as there is one."""
+    papers.store(folder / "store")
+    positions = folder / "positions.csv"
+    papers.config(
+        folder, mode="live", feeds=_tails(folder), fills_by_hand=True, positions=str(positions),
+        clock={"unchecked": "not in a test"}, rollout={"stages": [{"from_day": 1, "mode": "live"}]},
+        traderspost={"tickers": {"COMP": "NQZ2026"}},
+    )  # fmt: skip
+    os.environ["TRADERSPOST_WEBHOOK_URL"] = "http://localhost/hook"
+    child = Child(folder)
+    child.until("running", lambda status: bool(status.unreconciled))
+    waits = read_status(folder / "status.json").unreconciled["COMP"]
+    for quantity in (2, 0):
+        now = datetime.now(UTC).isoformat()
+        positions.write_text(f"symbol,quantity,as_of\nCOMP,{quantity},{now}\n")
+        child.until(
+            "running", lambda status, held=quantity: ("+2" in str(status.unreconciled)) == (held == 2)
+        )
+    child.until("running", lambda status: not status.unreconciled)
+    os.kill(child.pid, signal.SIGTERM)
+    with Journal.open(folder / "live.db", readonly=True) as journal:
+        kinds = [event.kind for event in journal.events("reconciled", "unreconciled")]
+    return {**child.ended(), "waits": waits, "kinds": kinds}
+
+
 SCENARIOS = {
     each.__name__: each
-    for each in (refusal, unreadable, mismatch, disk, feed, lock, uncaught, sigterm, sigterm_early, second)
+    for each in (
+        refusal,
+        unreadable,
+        mismatch,
+        disk,
+        feed,
+        lock,
+        uncaught,
+        sigterm,
+        sigterm_early,
+        second,
+        money,
+    )
 }
 
 

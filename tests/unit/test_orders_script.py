@@ -341,6 +341,51 @@ def test_the_mailbox_is_emptied_once_and_sets_nonsense_aside(tmp_path: Path) -> 
     assert mailbox.read() == []
 
 
+# Positions
+
+
+def reconcile(config: Path, position: float, reason: str = "the broker's screen, AB") -> tuple[int, str]:
+    return call(
+        orders,
+        "reconcile",
+        "--symbol",
+        "COMP",
+        "--position",
+        position,
+        "--reason",
+        reason,
+        "--config",
+        config,
+    )
+
+
+def test_a_position_is_confirmed_to_a_running_engine(tmp_path: Path) -> None:
+    config = live_desk(tmp_path, mode="live")
+    code, said = reconcile(config, 0)
+    assert (code, "no engine is running; confirm its position after the start" in said) == (2, True)
+    lock = WriterLock(tmp_path / "live.db")
+    try:
+        before = time.time_ns()
+        code, said = reconcile(config, 0)
+        assert (code, "the broker holds +0, the engine +0, which agrees" in said) == (0, True)
+        code, said = reconcile(config, -2)
+        assert (code, "and nothing is opened until both agree" in said) == (0, True)
+        assert reconcile(config, 0, reason=" ")[1].startswith("COMP: no reason")
+    finally:
+        lock.release()
+    commands = [command for _, command in waiting(tmp_path / "mailbox")]
+    assert [(each.kind, each.symbol, each.position) for each in commands] == [
+        ("reconcile", "COMP", 0.0),
+        ("reconcile", "COMP", -2.0),
+    ]
+    assert all(before <= each.stamp <= time.time_ns() for each in commands)
+
+
+def test_a_simulated_position_has_no_other_side(tmp_path: Path) -> None:
+    code, said = reconcile(live_desk(tmp_path), 0)
+    assert (code, "mode shadow simulates its positions" in said) == (2, True)
+
+
 # The roll-out
 
 
