@@ -73,9 +73,12 @@ def _clock(session: Session, timeframe: Timeframe, auto_close: str | None) -> Se
 class Memory:
     """The newest `size` bars of every series: what warms up a model that takes over."""
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, bars: Kept | None = None) -> None:
         self.size = size
         self._bars: dict[SeriesKey, deque[tuple[int, Values]]] = {}
+        for key, kept in (bars or {}).items():
+            for end, values in kept:
+                self.add(key, end, values)
 
     def add(self, key: SeriesKey, end: int, values: Values) -> None:
         """Keep one bar."""

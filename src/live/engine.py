@@ -6,80 +6,35 @@ Cerebro runs and pulls bars; everything else happens between two bar sets, in `_
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 
 from lockstep.errors import LiveError, LockstepError
-from lockstep.live.brokers.protocol import OutboundBroker
-from lockstep.live.clock_check import Verdict
 from lockstep.live.conditions import Conditions, Doubts
-from lockstep.live.desk import Memory, Model, Seat, push, warm
-from lockstep.live.gate import DeskGate
-from lockstep.live.gateway import Gateway
-from lockstep.live.handover import Handover, Policy, swap_event, wanted_by
-from lockstep.live.inner_broker import GatedBroker, ReportedBroker
-from lockstep.live.market_hours import next_open
+from lockstep.live.desk import Memory, Seat, push, warm
+from lockstep.live.handover import Handover, swap_event, wanted_by
+from lockstep.live.inner_broker import ReportedBroker
 from lockstep.live.messages import (
-    Epoch,
     Event,
-    Irregularity,
     OrderIntent,
     Refusal,
     Release,
     SendResult,
     SetRecord,
-    symbol_of,
 )
-from lockstep.live.operator import FillCommand, reported_fill
-from lockstep.live.orders import Standing
-from lockstep.live.outbox import Outbox
-from lockstep.live.ports import Journal, Observer, Outside, Source
-from lockstep.live.quarantine import Quarantine, decision_of
-from lockstep.live.reconciliation import Account, Holding, Reconciliation, position_at
+from lockstep.live.operator import reported_fill
+from lockstep.live.orders import Reports
+from lockstep.live.quarantine import Quarantine, decision_of, irregular
+from lockstep.live.reconciliation import Account, Holding
 from lockstep.live.rerun import require_same
-from lockstep.live.rollout import scaled
+from lockstep.live.setup import Setup
 from lockstep.live.stage import Stage
-from lockstep.market.history import Market
 from lockstep.strategy.decision import EXIT_HALT, EXIT_HANDOVER, HOLD
 from lockstep.strategy.engine import build_cerebro
 from lockstep.strategy.ibs_strategy import IbsStrategy
-from lockstep.strategy.matching import CASH, POSITION, QUANTITY
+from lockstep.strategy.matching import POSITION, QUANTITY
 from lockstep.strategy.parity_strategy import ParityStrategy
 from lockstep.strategy.records import ENTRY, EXIT
-
-
-@dataclass(frozen=True, kw_only=True)
-class Setup:
-    """Everything that an engine is joined of.
-
-    models     by symbol, as the epoch began; markets   of all symbols that are traded or read
-    broker     takes orders that leave the house; None in mode paper
-    policies   how an open position is handed over, by symbol
-    flatten    whether HALT closes what is open
-    fraction   of the decided size that mode live sends, as the epoch began; see `rollout.py`
-    expire     ns after which an order that never left is not sent any more
-    stop_after number of sets after which the engine stops by itself; None for never
-    reconciliation, clock   what has to be settled before mode live opens anything; None elsewhere
-    """
-
-    epoch: Epoch
-    models: Mapping[str, Model]
-    markets: Mapping[str, Market]
-    journal: Journal
-    source: Source
-    gateway: Gateway
-    outside: Outside
-    observer: Observer
-    now: Callable[[], int]
-    broker: OutboundBroker | None = None
-    policies: Mapping[str, Policy]
-    memory: int
-    flatten: bool = False
-    fraction: float = 1.0
-    expire: int = 3_600_000_000_000
-    stop_after: int | None = None
-    reconciliation: Reconciliation | None = None
-    clock: Callable[[int], Verdict] | None = None
 
 
 class Engine:
@@ -88,7 +43,7 @@ class Engine:
     def __init__(self, setup: Setup) -> None:
         self._setup = setup
         self._now = setup.now
-        self._memory = Memory(setup.memory)
+        self._memory = Memory(setup.memory, setup.epoch.warmup)
         stage = Stage(self._advance)
         self.seats = {
             symbol: Seat(model, stage, setup.markets, setup.epoch.states.get(symbol))
@@ -100,9 +55,15 @@ class Engine:
             reconciliation=setup.reconciliation,
             clock=setup.clock,
         )
-        self._gate = self._make_gate()
-        self._outbox = self._make_outbox()
-        self._broker = self._make_broker(stage)
+        self._gate = setup.gate(self.seats, exposure=self._exposure, doubts=self._conditions.at)
+        self._outbox = setup.outbox(setup.journal.append, self._gate.release)
+        self._broker = setup.inner_broker(
+            stage,
+            self._gate,
+            version=lambda symbol: self.seats[symbol].model.bundle.version,
+            passed=self._passed,
+            sized=self._sized,
+        )
         lanes = [seat.lane for seat in self.seats.values()]
         self._cerebro = build_cerebro(lanes, IbsStrategy, live=True, broker=self._broker)
         self._script = setup.journal.entries(setup.epoch.number)
@@ -110,16 +71,16 @@ class Engine:
         self._expected: SetRecord | None = None
         self._intents: list[OrderIntent] = []
         self._stopping = ""
-        self._reported: list[Event] = []
+        self._reports = Reports()
         self.quarantine = Quarantine()
         self._left: dict[str, int] = {}
-        self._fills: dict[str, list[tuple[int, float]]] = {}
         self.fraction = setup.fraction
         self.live = False
         self.sets = 0
         self.replayed = 0
         self.handover = Handover(setup.policies, setup.outside.model, setup.markets, self._memory)
-        self._fill_windows()
+        for seat in self.seats.values():
+            warm(seat.windows, setup.epoch.warmup)
 
     def run(self) -> None:
         """Run until the source has ended or `stop` was asked for; LockstepError where it must not go on."""
@@ -149,70 +110,16 @@ class Engine:
         """What stands against opening risk now."""
         return self._conditions.at(self._now())
 
-    # What the engine is joined of
-
-    def _make_gate(self) -> DeskGate:
-        setup = self._setup
-        return DeskGate(
-            setup.gateway,
-            {symbol: setup.markets[symbol] for symbol in self.seats},
-            traded=[seat.model.key for seat in self.seats.values()],
-            equity={symbol: self._opening_equity(symbol) for symbol in self.seats},
-            exposure=self._exposure,
-            doubts=self._conditions.at,
-            now=self._now,
-        )
-
-    def _opening_equity(self, symbol: str) -> float:
-        state = self._setup.epoch.states.get(symbol)
-        return state.account[CASH] if state else self.seats[symbol].model.config.capital
-
-    def _make_outbox(self) -> Outbox | None:
-        setup = self._setup
-        if setup.broker is None:
-            return None
-        return Outbox(
-            setup.broker,
-            self._commit,
-            due=lambda symbol, moment: next_open(setup.markets[symbol].session, moment),
-            review=self._gate.release,
-            expire=setup.expire,
-        )
-
-    def _make_broker(self, stage: Stage) -> GatedBroker:
-        epoch = self._setup.epoch
-        kind = ReportedBroker if epoch.mode == "live" else GatedBroker
-        return kind(
-            stage,
-            self._gate,
-            order_id=self._order_id,
-            version=lambda symbol: self.seats[symbol].model.bundle.version,
-            passed=self._passed,
-            sized=self._sized,
-        )
-
-    def _order_id(self, symbol: str, decision: int, intent: str) -> str:
-        epoch = self._setup.epoch
-        return f"{epoch.number}-{epoch.mode}-{symbol}-{decision}-{intent}-1"
+    # What its parts ask of it
 
     def _passed(self, intent: OrderIntent) -> None:
         self._intents.append(intent)
 
     def _sized(self, intent: OrderIntent) -> OrderIntent | Refusal:
-        if self._setup.epoch.mode != "live" or self.fraction == 1.0:
-            return intent
-        step = self._setup.markets[intent.symbol].instrument.size_step
-        wanted = scaled(intent, self.fraction, step)
+        wanted = self._setup.sized(intent, self.fraction)
         if isinstance(wanted, Refusal):
             self._gate.refusals.append(wanted)
         return wanted
-
-    def _fill_windows(self) -> None:
-        for key, kept in self._setup.epoch.warmup.items():
-            for end, values in kept:
-                self._memory.add(key, end, values)
-        for seat in self.seats.values():
-            warm(seat.windows, self._setup.epoch.warmup)
 
     def _exposure(self) -> tuple[dict[str, float], dict[str, float]]:
         positions, pending = {}, {}
@@ -257,7 +164,7 @@ class Engine:
         """Commit what the present set led to, or compare it with the journal; then let its effects out."""
         if self._release is None:
             return
-        self._reported.clear()
+        self._reports.booked()
         record, expected = self._record(self._release), self._expected
         self._release, self._expected = None, None
         for lane in record.lanes:
@@ -280,18 +187,10 @@ class Engine:
     def _record(self, release: Release) -> SetRecord:
         strategies = self.strategies
         lanes = (seat.recorder.take(strategies[symbol].state) for symbol, seat in self.seats.items())
-        refusals = tuple(
-            Event(kind="refusal", symbol=symbol_of(refusal.order_id), content=refusal._asdict())
-            for refusal in self._gate.refusals
-        )
-        suppressed = tuple(
-            Event(kind="suppressed", symbol=symbol_of(each.order_id), content=each._asdict())
-            for each in self._gate.suppressed
-        )
         return SetRecord(
             release=release,
             lanes=tuple(lane for lane in lanes if lane is not None),
-            events=(*refusals, *suppressed),
+            events=self._gate.events,
         )
 
     def _go_live(self) -> None:
@@ -329,7 +228,7 @@ class Engine:
         setup = self._setup
         setup.observer.beat(now=self._now())
         self._take_results()
-        self._record_events([_irregular(each) for each in setup.source.reports()])
+        self._record_events([irregular(each) for each in setup.source.reports()])
         setup.source.settle()
         commands = setup.outside.commands()
         for command in commands:
@@ -346,7 +245,7 @@ class Engine:
             if command.kind in ("fill", "reconcile"):
                 self._require_real(command)
             if command.kind == "fill":
-                self._require_open(command)
+                self._reports.require_open(command, self.strategies[command.symbol].state)
             elif command.kind == "quarantine":
                 self.quarantine.require_waiting(*decision_of(command)[:3])
         except LockstepError as error:
@@ -360,21 +259,8 @@ class Engine:
         if command.symbol not in self.seats:
             raise LiveError(f"{command.symbol}: is not traded here")
 
-    def _require_open(self, command: Event) -> None:
-        told = {name: value for name, value in command.content.items() if name != "command"}
-        self._standing(command.symbol).after(FillCommand.model_validate(told))
-
-    def _standing(self, symbol: str) -> Standing:
-        """Return what an account holds, fills included that are booked with the next bar."""
-        return Standing.of(symbol, self.strategies[symbol].state, self._reported)
-
     def _account(self, symbol: str, moment: int) -> Account:
-        """Return what an account held at a moment (UTC ns), and what its waiting order would add."""
-        standing = self._standing(symbol)
-        return Account(
-            position=position_at(standing.position, self._fills.get(symbol, ()), moment),
-            waiting=standing.waiting.terms[QUANTITY] if standing.waiting else 0.0,
-        )
+        return self._reports.account(symbol, self.strategies[symbol].state, moment)
 
     def _take_results(self) -> None:
         for result in self._outbox.results() if self._outbox else ():
@@ -409,9 +295,6 @@ class Engine:
             self.quarantine.happened(event)
             self._setup.observer.happened(event, replayed=False)
         return stamped
-
-    def _commit(self, event: Event) -> None:
-        self._setup.journal.append(event)
 
     def _again(self, event: Event) -> None:
         """Carry out an event of the journal in a replay."""
@@ -455,8 +338,7 @@ class Engine:
 
     def _report(self, event: Event) -> None:
         fill = reported_fill(event)
-        self._reported.append(event)
-        self._fills.setdefault(fill.symbol, []).append((fill.stamp, fill.quantity))
+        self._reports.add(event)
         if isinstance(self._broker, ReportedBroker):
             self._broker.report(self.seats[fill.symbol].lane.feed, fill)
 
@@ -521,9 +403,8 @@ class Engine:
     def _make_leave(self, symbol: str, code: int) -> None:
         strategy = self.strategies[symbol]
         if strategy.required_exit == HOLD and strategy.state.account[POSITION]:
-            self._carry_out(
-                self._record_event(Event(kind="must_leave", symbol=symbol, content={"code": code}))
-            )
+            leave = Event(kind="must_leave", symbol=symbol, content={"code": code})
+            self._carry_out(self._record_event(leave))
 
     def _leave_blindly(self, symbol: str) -> None:
         """Send the exit that HALT demands at once where the newest bars are quarantined: none may come.
@@ -536,16 +417,10 @@ class Engine:
         content = {
             "code": EXIT_HALT,
             "decision": newest,
-            "order_id": self._order_id(symbol, newest, EXIT),
+            "order_id": self._setup.order_id(symbol, newest, EXIT),
             "quantity": -state.account[POSITION],
         }
         self._carry_out(self._record_event(Event(kind="leave_now", symbol=symbol, content=content)))
 
 
 _OF_ORDERS = frozenset(("send", "acknowledged", "rejected", "unknown"))
-
-
-def _irregular(found: Irregularity) -> Event:
-    values = None if found.values is None else list(found.values)
-    content = {**found._asdict(), "key": str(found.key), "values": values}
-    return Event(kind="irregularity", symbol=found.key.symbol, content=content)

@@ -8,7 +8,7 @@ from lockstep.live.conditions import Doubts
 from lockstep.live.context import Context
 from lockstep.live.gateway import Gateway
 from lockstep.live.market_hours import next_open
-from lockstep.live.messages import Event, OrderIntent, Refusal, Release, Values
+from lockstep.live.messages import Event, OrderIntent, Refusal, Release, Values, symbol_of
 from lockstep.live.session_day import SessionDays
 from lockstep.market.history import Market, SeriesKey
 
@@ -55,6 +55,15 @@ class DeskGate:
             key.symbol: (release.stamp, values) for key, values in release.bars.items() if key in self._traded
         }
         self._recorded = None if recorded is None else _refusals(recorded)
+
+    @property
+    def events(self) -> tuple[Event, ...]:
+        """The refusals of the present set, and what was suppressed, as it journals them."""
+        found = [("refusal", each) for each in self.refusals]
+        found += [("suppressed", each) for each in self.suppressed]
+        return tuple(
+            Event(kind=kind, symbol=symbol_of(each.order_id), content=each._asdict()) for kind, each in found
+        )
 
     def marked(self, symbol: str, stamp: int, equity: float) -> None:
         """Take an account's equity, USD, at the close of a bar."""

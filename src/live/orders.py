@@ -14,6 +14,7 @@ from typing import NamedTuple
 from lockstep.errors import LiveError
 from lockstep.live.messages import Event, LaneState
 from lockstep.live.operator import FillCommand
+from lockstep.live.reconciliation import Account
 from lockstep.strategy.decision import NAMES
 from lockstep.strategy.lane import WaitingOrder
 from lockstep.strategy.matching import (
@@ -135,8 +136,7 @@ class Standing:
         if event.kind == "leave_now" and event.symbol == self.symbol:
             return replace(self, waiting=demanded_exit(event))
         if event.kind == "fill" and event.symbol == self.symbol:
-            told = {name: value for name, value in event.content.items() if name != "command"}
-            return self.after(FillCommand.model_validate(told))
+            return self.after(_fill_of(event))
         gone = event.kind in ("rejected", "resolved", "withdrawn") and _state(event) in WITHDRAWN
         if gone and self.waiting is not None and event.content["order_id"] == self.waiting.order_id:
             return replace(self, waiting=None)
@@ -198,6 +198,43 @@ def demanded_exit(event: Event) -> WaitingOrder:
         reason=NAMES[int(told["code"])],
         probability=math.nan,
         order_id=str(told["order_id"]),
+    )
+
+
+class Reports:
+    """The fills that a source of fills reported, as the engine hears of them."""
+
+    def __init__(self) -> None:
+        self._since: list[Event] = []
+        self._fills: dict[str, list[tuple[int, float]]] = {}
+
+    def add(self, event: Event) -> None:
+        """Take a fill that is journaled; the account has it with the next bar."""
+        self._since.append(event)
+        fill = (int(event.content["stamp"]), float(event.content["quantity"]))
+        self._fills.setdefault(event.symbol, []).append(fill)
+
+    def booked(self) -> None:
+        """Note that the accounts hold all fills so far."""
+        self._since.clear()
+
+    def require_open(self, event: Event, state: LaneState) -> None:
+        """Raise LiveError where no order is open that a reported fill could belong to."""
+        Standing.of(event.symbol, state, self._since).after(_fill_of(event))
+
+    def account(self, symbol: str, state: LaneState, moment: int) -> Account:
+        """Return what an account held at a moment (UTC ns), and what its waiting order would add."""
+        standing = Standing.of(symbol, state, self._since)
+        later = (quantity for stamp, quantity in self._fills.get(symbol, ()) if stamp > moment)
+        return Account(
+            position=standing.position - math.fsum(later),
+            waiting=standing.waiting.terms[QUANTITY] if standing.waiting else _FLAT,
+        )
+
+
+def _fill_of(event: Event) -> FillCommand:
+    return FillCommand.model_validate(
+        {name: value for name, value in event.content.items() if name != "command"}
     )
 
 

@@ -7,13 +7,12 @@ nothing is opened there; exits go on.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from lockstep.live.journal.report import iso
-from lockstep.live.messages import Event
+from lockstep.live.messages import Event, iso
 from lockstep.market.sessions import Session
 
 _SAME = 1e-9
@@ -150,8 +149,3 @@ def _difference(symbol: str, ours: Account, holding: Holding) -> str:
         f"broker's side right and confirm it: scripts/orders.py reconcile --symbol {symbol} --position "
         f"{ours.position:g}"
     )
-
-
-def position_at(position: float, fills: Iterable[tuple[int, float]], moment: int) -> float:
-    """Return the contracts held at `moment`: those held now without the fills (stamp, quantity) after it."""
-    return position - math.fsum(quantity for stamp, quantity in fills if stamp > moment)

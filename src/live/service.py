@@ -19,7 +19,7 @@ from lockstep.live.brokers.traderspost import TradersPost
 from lockstep.live.clock_check import ClockCheck
 from lockstep.live.config import LiveConfig
 from lockstep.live.desk import Model, usual_trades
-from lockstep.live.engine import Engine, Setup
+from lockstep.live.engine import Engine
 from lockstep.live.epochs import first_epoch, needs_of, require_same, warmed
 from lockstep.live.feeds.clock import SteadyClock
 from lockstep.live.gateway import Gateway
@@ -33,6 +33,7 @@ from lockstep.live.reconciliation import Holdings, Reconciliation
 from lockstep.live.rerun import ReplayMismatch
 from lockstep.live.rollout import Step, require_sizes, stage
 from lockstep.live.secret import ScrubbedJournal, Secrets
+from lockstep.live.setup import Setup
 from lockstep.live.source import InboxSource, Known
 from lockstep.live.starting import reason_of
 from lockstep.live.statement import FillPositions, PositionsFile, StatementFile, reported_ids

@@ -26,7 +26,7 @@ _URGENT: frozenset[Kind] = frozenset(
         "fault",
         "reconciliation",
         "clock",
-    )  # fmt: skip
+    )
 )
 
 

@@ -15,12 +15,13 @@ from sklearn.pipeline import Pipeline
 from lockstep.errors import ModelError
 from lockstep.features.feature_registry import default_registry
 from lockstep.live.desk import Model
-from lockstep.live.engine import Engine, Setup
+from lockstep.live.engine import Engine
 from lockstep.live.feeds.replay import ReplayFeed
 from lockstep.live.gateway import Gateway
 from lockstep.live.limits import Collar, Limits
 from lockstep.live.messages import Arrival, Epoch, Event, LaneState, SetRecord, Values, Wanted
 from lockstep.live.plausible import Bands, Plausibility
+from lockstep.live.setup import Setup
 from lockstep.live.source import InboxSource, Known
 from lockstep.live.switches import Switches
 from lockstep.live.synchroniser import Synchroniser

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lockstep.live.messages import Event
-from lockstep.live.reconciliation import Account, Holding, Reconciliation, position_at
+from lockstep.live.messages import Event, LaneState
+from lockstep.live.orders import Reports
+from lockstep.live.reconciliation import Account, Holding, Reconciliation
 from lockstep.live.statement import COLUMNS, FillPositions, PositionsFile, StatementFile
 from lockstep.market.config import load_instruments
 from support.orders import DAY, HOUR, NOON, SECOND
@@ -129,9 +130,20 @@ def test_a_source_that_cannot_be_read_is_told_once() -> None:
 def test_the_position_of_a_moment_is_that_of_the_fills_until_then(
     fills: list[tuple[int, float]], moment: int
 ) -> None:
+    reports = Reports()
+    for number, (stamp, quantity) in enumerate(fills):
+        reports.add(
+            Event(
+                kind="fill",
+                symbol="ES",
+                content={"fill_id": f"{number}", "stamp": stamp, "quantity": quantity},
+            )
+        )
+    reports.booked()
     now = sum(quantity for _, quantity in fills)
     then = sum(quantity for stamp, quantity in fills if stamp <= moment)
-    assert position_at(now, fills, moment) == pytest.approx(then)
+    state = LaneState(account=(now, 1.0, 1.0, 1.0, 1.0))
+    assert reports.account("ES", state, moment) == Account(pytest.approx(then), 0.0)
 
 
 # Files
