@@ -114,6 +114,11 @@ class JournalReader:
         newest = {end: numbers(values) for _, end, *values in sorted(written, key=itemgetter(0))}
         return tuple(sorted(newest.items())[max(0, len(newest) - limit) :])
 
+    def newest_hash(self) -> str:
+        """Return the hash (hex) of the newest entry, which covers all before it; empty without an entry."""
+        rows = self.select("SELECT hash FROM entries ORDER BY sequence DESC LIMIT 1")
+        return bytes(rows[0][0]).hex() if rows else ""
+
     def open_bundles(self) -> frozenset[str]:
         """Return the SHA-256 of the bundles that a replay of the newest epoch needs; they must stay."""
         epoch = self.newest_epoch()
