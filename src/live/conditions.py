@@ -10,7 +10,7 @@ from typing import TypedDict
 
 from lockstep.live.clock_check import Verdict
 from lockstep.live.messages import Event
-from lockstep.live.reconciliation import Account, Reconciliation
+from lockstep.live.reconciliation import Account, Holding, Reconciliation
 
 
 class Doubts(TypedDict):
@@ -52,6 +52,13 @@ class Conditions:
             unreconciled=self._reconciliation.unreconciled if self._reconciliation else {},
             clock="" if verdict is None or verdict.good else verdict.detail,
         )
+
+    def hear(self, event: Event) -> None:
+        """Take a `reconcile` event: what the operator saw at the broker."""
+        if self._reconciliation is not None:
+            told = event.content
+            holding = Holding(float(told["position"]), int(told["stamp"]), "the operator")
+            self._reconciliation.hear(event.symbol, holding)
 
     def news(self, now: int, account: Callable[[str, int], Account]) -> Iterator[Event]:
         """Yield events to be journaled: positions that agree or do not, a clock that became good or bad."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from lockstep.errors import LiveError, LockstepError
 from lockstep.live.conditions import Conditions, Doubts
 from lockstep.live.desk import Memory, Seat, push, warm
 from lockstep.live.handover import Handover, swap_event, wanted_by
@@ -23,9 +22,9 @@ from lockstep.live.messages import (
     SetRecord,
 )
 from lockstep.live.operator import reported_fill
-from lockstep.live.orders import Reports
+from lockstep.live.orders import Reports, credible, demand
 from lockstep.live.quarantine import Quarantine, decision_of, irregular
-from lockstep.live.reconciliation import Account, Holding
+from lockstep.live.reconciliation import Account
 from lockstep.live.rerun import require_same
 from lockstep.live.setup import Setup
 from lockstep.live.stage import Stage
@@ -76,8 +75,7 @@ class Engine:
         self._left: dict[str, int] = {}
         self.fraction = setup.fraction
         self.live = False
-        self.sets = 0
-        self.replayed = 0
+        self.sets = self.replayed = 0
         self.handover = Handover(setup.policies, setup.outside.model, setup.markets, self._memory)
         for seat in self.seats.values():
             warm(seat.windows, setup.epoch.warmup)
@@ -240,24 +238,10 @@ class Engine:
         self._consider_halt()
 
     def _credible(self, command: Event) -> Event:
-        """Return a command as it is; one about what cannot be, or is not there, becomes a bad command."""
-        try:
-            if command.kind in ("fill", "reconcile"):
-                self._require_real(command)
-            if command.kind == "fill":
-                self._reports.require_open(command, self.strategies[command.symbol].state)
-            elif command.kind == "quarantine":
-                self.quarantine.require_waiting(*decision_of(command)[:3])
-        except LockstepError as error:
-            content = {**command.content, "error": str(error)}
-            return Event(kind="bad_command", symbol=command.symbol, content=content)
-        return command
-
-    def _require_real(self, command: Event) -> None:
-        if self._setup.epoch.mode != "live":
-            raise LiveError(f"mode {self._setup.epoch.mode} simulates its fills and positions")
-        if command.symbol not in self.seats:
-            raise LiveError(f"{command.symbol}: is not traded here")
+        states = {symbol: strategy.state for symbol, strategy in self.strategies.items()}
+        return credible(
+            command, mode=self._setup.epoch.mode, states=states, reports=self._reports, bars=self.quarantine
+        )
 
     def _account(self, symbol: str, moment: int) -> Account:
         return self._reports.account(symbol, self.strategies[symbol].state, moment)
@@ -315,8 +299,8 @@ class Engine:
         elif event.kind == "must_leave":
             self.strategies[event.symbol].require_exit(int(event.content["code"]))
         elif event.kind == "leave_now":
-            self._left[event.symbol] = int(event.content["decision"])
-            self.strategies[event.symbol].leave_now(int(event.content["code"]), self._left[event.symbol])
+            code, self._left[event.symbol] = int(event.content["code"]), int(event.content["decision"])
+            self.strategies[event.symbol].leave_now(code, self._left[event.symbol])
             self._place()
         elif event.kind == "fill":
             self._report(event)
@@ -325,10 +309,8 @@ class Engine:
         elif event.kind == "quarantine" and self.live:
             key, end, _, decision = decision_of(event)
             self._setup.source.decide(key, end, decision)
-        elif event.kind == "reconcile" and self._setup.reconciliation is not None:
-            told = event.content
-            holding = Holding(float(told["position"]), int(told["stamp"]), "the operator")
-            self._setup.reconciliation.hear(event.symbol, holding)
+        elif event.kind == "reconcile":
+            self._conditions.hear(event)
         elif event.kind == "rollout":
             self.fraction = float(event.content["fraction"])
         elif event.kind == "resolved" and self._outbox is not None:
@@ -337,17 +319,15 @@ class Engine:
                 self._withdraw(intent)
 
     def _report(self, event: Event) -> None:
-        fill = reported_fill(event)
         self._reports.add(event)
         if isinstance(self._broker, ReportedBroker):
-            self._broker.report(self.seats[fill.symbol].lane.feed, fill)
+            self._broker.report(self.seats[event.symbol].lane.feed, reported_fill(event))
 
     def _swap(self, event: Event) -> None:
         seat = self.seats[event.symbol]
         model = self._setup.outside.model(event.symbol, event.content["to_sha256"])
-        lane = seat.change(model, self._memory.bars)
         strategy = self.strategies[event.symbol]
-        strategy.change(lane)
+        strategy.change(seat.change(model, self._memory.bars))
         strategy.require_exit(HOLD)
         self.handover.candidates.pop(event.symbol, None)
 
@@ -371,8 +351,7 @@ class Engine:
         waiting = self._broker.waiting(seat.lane.feed)
         if waiting is None or waiting.intent != ENTRY:
             return
-        live = self._setup.epoch.mode == "live"
-        if live and not (self._outbox is not None and self._outbox.waits(waiting.order_id)):
+        if self._setup.epoch.mode == "live" and not (self._outbox and self._outbox.waits(waiting.order_id)):
             return
         detail = self.handover.superseded[seat.symbol]
         content = {"order_id": waiting.order_id, "rule": "superseded", "detail": detail}
@@ -389,8 +368,8 @@ class Engine:
         state = self.strategies[seat.symbol].state
         ready = self.handover.ready(seat, state.account[POSITION], waiting=state.waiting is not None)
         if ready is not None:
-            policy = self.handover.policy(seat.symbol)
-            self._carry_out(self._record_event(swap_event(seat, ready, policy, state.account)))
+            swap = swap_event(seat, ready, self.handover.policy(seat.symbol), state.account)
+            self._carry_out(self._record_event(swap))
         elif self.handover.must_leave(seat.symbol):
             self._make_leave(seat.symbol, EXIT_HANDOVER)
 
@@ -414,13 +393,8 @@ class Engine:
         state, newest = self.strategies[symbol].state, self.quarantine.newest(self.seats[symbol].model.key)
         if newest is None or not state.account[POSITION] or state.waiting or self._left.get(symbol) == newest:
             return
-        content = {
-            "code": EXIT_HALT,
-            "decision": newest,
-            "order_id": self._setup.order_id(symbol, newest, EXIT),
-            "quantity": -state.account[POSITION],
-        }
-        self._carry_out(self._record_event(Event(kind="leave_now", symbol=symbol, content=content)))
+        order_id = self._setup.order_id(symbol, newest, EXIT)
+        self._carry_out(self._record_event(demand(symbol, order_id, EXIT_HALT, newest, state)))
 
 
 _OF_ORDERS = frozenset(("send", "acknowledged", "rejected", "unknown"))

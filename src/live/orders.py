@@ -11,9 +11,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from lockstep.errors import LiveError
-from lockstep.live.messages import Event, LaneState
+from lockstep.errors import LiveError, LockstepError
+from lockstep.live.messages import Event, LaneState, Mode
 from lockstep.live.operator import FillCommand
+from lockstep.live.quarantine import Quarantine, decision_of
 from lockstep.live.reconciliation import Account
 from lockstep.strategy.decision import NAMES
 from lockstep.strategy.lane import WaitingOrder
@@ -188,6 +189,12 @@ class Standing:
         return replace(self, position=_FLAT, entry=0, protective=frozenset())
 
 
+def demand(symbol: str, order_id: str, code: int, decision: int, state: LaneState) -> Event:
+    """Return the event that sends an exit without a bar; `demanded_exit` is the order that it makes."""
+    content = {"code": code, "decision": decision, "order_id": order_id, "quantity": -state.account[POSITION]}
+    return Event(kind="leave_now", symbol=symbol, content=content)
+
+
 def demanded_exit(event: Event) -> WaitingOrder:
     """Return the order of a `leave_now` event: an exit that was sent without a bar."""
     told = event.content
@@ -230,6 +237,25 @@ class Reports:
             position=standing.position - math.fsum(later),
             waiting=standing.waiting.terms[QUANTITY] if standing.waiting else _FLAT,
         )
+
+
+def credible(
+    command: Event, *, mode: Mode, states: Mapping[str, LaneState], reports: Reports, bars: Quarantine
+) -> Event:
+    """Return a command as it is; one about what cannot be, or is not there, becomes a bad command."""
+    try:
+        if command.kind in ("fill", "reconcile") and mode != "live":
+            raise LiveError(f"mode {mode} simulates its fills and positions")
+        if command.kind in ("fill", "reconcile") and command.symbol not in states:
+            raise LiveError(f"{command.symbol}: is not traded here")
+        if command.kind == "fill":
+            reports.require_open(command, states[command.symbol])
+        elif command.kind == "quarantine":
+            bars.require_waiting(*decision_of(command)[:3])
+    except LockstepError as error:
+        content = {**command.content, "error": str(error)}
+        return Event(kind="bad_command", symbol=command.symbol, content=content)
+    return command
 
 
 def _fill_of(event: Event) -> FillCommand:
