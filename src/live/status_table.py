@@ -26,6 +26,7 @@ def _rows(status: Status, now: int, stale_seconds: float) -> Iterator[tuple[str,
     trouble = status.trouble(now, stale_seconds=stale_seconds)
     yield "verdict", trouble or "fine", trouble is not None
     yield "mode", f"{status.mode}, {status.state}, epoch {status.epoch}", False
+    yield "doing", status.detail if status.state in ("starting", "replaying") else "", False
     yield "roll-out", status.rollout, False
     yield "heartbeat", f"{status.age(now):.1f} s ago", trouble is not None
     yield "started", _moment(status.started), False
