@@ -81,6 +81,7 @@ def compare_paper(request: Request, *, now: int) -> tuple[PaperComparison, dict[
         cuts: dict[str, Cut] = {}
         for frame in tape.frames(request.epoch):
             cuts.setdefault(frame.record.symbol, Cut()).take(frame)
+        newest = journal.newest_hash()
     found, curves = [], {}
     for symbol, cut in sorted(cuts.items()):
         case = _case(symbol, cut, models, history, request)
@@ -92,9 +93,11 @@ def compare_paper(request: Request, *, now: int) -> tuple[PaperComparison, dict[
         raise ParityError(f"journal {request.journal}: it has no decision yet; let the engine run")
     comparison = PaperComparison(
         journal=request.journal.name,
+        journal_hash=newest,
         mode=epochs[0].mode,
         epochs=tuple(each.number for each in epochs),
         bundles={symbol: tuple(cut.bundles) for symbol, cut in sorted(cuts.items())},
+        data={str(key): bars.content_hash for key, bars in sorted(history.bars.items())},
         level=request.level,
         resamples=request.resamples,
         seed=request.seed,

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import os
-import signal
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from lockstep.console import run
-from lockstep.live.logs import configure_logs, guard_process
+from lockstep.live.main import trade
 from lockstep.live.messages import Mode
-from lockstep.live.secret import Secrets
-from lockstep.live.service import Service
 
 app = typer.Typer(add_completion=False)
 
@@ -26,18 +23,7 @@ def main(
     stop_after: Annotated[int | None, typer.Option(min=1, help="Stop after so many bar sets.")] = None,
 ) -> None:
     """Trade until SIGTERM or SIGINT; the present bar set is finished and journaled first."""
-    secrets = Secrets(os.environ)
-    guard_process(secrets)
-    handler = configure_logs(secrets, log)
-    try:
-        with Service(
-            config, mode=mode, environment=os.environ, stop_after=stop_after, secrets=secrets
-        ) as service:
-            for number in (signal.SIGTERM, signal.SIGINT):
-                signal.signal(number, lambda received, _: service.stop(signal.Signals(received).name))
-            service.run()
-    finally:
-        handler.close()
+    trade(config, mode=mode, log=log, stop_after=stop_after, environment=os.environ)
 
 
 if __name__ == "__main__":

@@ -1,19 +1,22 @@
-"""What every command line shares: refusals are one line and exit code 2."""
+"""What every command line shares: refusals and faults are one line each, with exit codes of their own."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable
 
-from lockstep.errors import LockstepError
+from lockstep.errors import EngineFault, LockstepError
 
-REFUSED = 2
+REFUSED, FAULT = 2, 3
 
 
 def run(app: Callable[[], object]) -> None:
-    """Run a command-line app; a LockstepError becomes one line on stderr and exit code 2."""
+    """Run a command-line app; a LockstepError becomes one line on stderr.
+
+    The exit code is 3 for an EngineFault, which may be over a moment later, and 2 for every other refusal.
+    """
     try:
         app()
     except LockstepError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        sys.exit(REFUSED)
+        sys.exit(FAULT if isinstance(error, EngineFault) else REFUSED)

@@ -14,11 +14,14 @@
     ├── TrainingError        a model cannot be trained as configured
     ├── ModelError           a bundle, the manifest or a verb on them is refused
     ├── LiveError            the live engine refuses to start or to go on
+    │   ├── EngineFault      something that it works with failed: a disk, a feed, a thread
     │   └── JournalError     the journal cannot be read, written or replayed
+    │       └── JournalFault   (also an EngineFault) the disk refused, or another program is in the way
     └── ParityError          research and live came apart, or cannot be compared
 
 A message names the thing, the value, the rule and what to do next, on one line: the command line
-prints it as it is and exits with code 2.
+prints it as it is and exits with code 2: doing the same again would be refused again. An EngineFault
+exits with code 3: the same may well work a moment later.
 """
 
 from __future__ import annotations
@@ -92,8 +95,16 @@ class LiveError(LockstepError):
     """The live engine refuses to start or to go on."""
 
 
+class EngineFault(LiveError):
+    """Something that the live engine works with failed; a restart may help."""
+
+
 class JournalError(LiveError):
     """The journal cannot be read, written or replayed."""
+
+
+class JournalFault(JournalError, EngineFault):
+    """The disk refused the journal, or another program is in the way."""
 
 
 class ParityError(LockstepError):

@@ -72,15 +72,18 @@ class InstrumentComparison(_Part):
 class PaperComparison(_Part):
     """The verdict over all instruments of a desk.
 
-    journal   its file name; bundles   symbol -> SHA-256 of what traded, in order
+    journal   its file name; journal_hash   hash of its newest entry
+    bundles   symbol -> SHA-256 of what traded, in order; data   series -> hash of the settled bars
     level     with which a desk that works as validated stays inside all bands at once
     code      hash of the sources; time   when it was made, UTC ns
     """
 
     journal: str
+    journal_hash: str
     mode: str
     epochs: tuple[int, ...]
     bundles: dict[str, tuple[str, ...]]
+    data: dict[str, str]
     level: float
     resamples: int
     seed: int

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from lockstep.errors import ConfigError
 from lockstep.live.brokers.traderspost import TradersPostConfig
+from lockstep.live.clock_check import ClockSettings
 from lockstep.live.handover import Policy
 from lockstep.live.limits import Limits
 from lockstep.live.messages import Mode
@@ -108,6 +109,8 @@ class LiveConfig(_Part):
     store         model store; None: the default one
     journal       SQLite file; status   file that says what the engine is doing
     mailbox       folder of the operator's commands; statement   CSV of fills that the broker writes
+    positions     CSV of positions that the broker's export replaces: what positions are reconciled with
+    clock         how the clock is checked in mode live; see `clock_check.py`
     fills_by_hand   the operator reports fills with scripts/orders.py; mode live needs this or a statement
     grace         how long a bar set waits for its last bar
     plausible     the band outside of which a live bar is quarantined; see `plausible.py`
@@ -122,6 +125,8 @@ class LiveConfig(_Part):
     status: Path
     mailbox: Path
     statement: Path | None = None
+    positions: Path | None = None
+    clock: ClockSettings | None = None
     fills_by_hand: bool = False
     instruments: Annotated[tuple[InstrumentSettings, ...], Field(min_length=1)]
     history: HistorySettings = HistorySettings()
@@ -195,6 +200,11 @@ class LiveConfig(_Part):
             raise ConfigError(
                 "mode live: no source of fills; give `statement`, or say `fills_by_hand: true` and report "
                 "them with scripts/orders.py fill"
+            )
+        if mode == "live" and self.clock is None:
+            raise ConfigError(
+                "mode live: it is not said how the clock is checked; give `clock: {ntp: SERVER}`, "
+                "`clock: {system: true}`, or `clock: {unchecked: REASON}`"
             )
 
     def require_no_pin(self) -> None:

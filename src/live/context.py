@@ -19,6 +19,8 @@ class Context:
     orders_today   orders let through in the instrument's session day; profit_today   USD, see `SessionDays`
     unknown        symbols with an order of which nobody knows what became
     superseded     symbols whose model is to be replaced, with what is known about it
+    unreconciled   symbols whose position is not known to be the broker's, with what is known about it
+    clock          why the clock is not to be trusted, empty where it is
     reviewed       ids of all orders that were let through before
     """
 
@@ -31,6 +33,8 @@ class Context:
     profit_today: Mapping[str, float] = field(default_factory=dict)
     unknown: Set[str] = frozenset()
     superseded: Mapping[str, str] = field(default_factory=dict)
+    unreconciled: Mapping[str, str] = field(default_factory=dict)
+    clock: str = ""
     reviewed: Set[str] = frozenset()
 
     def exposure(self, symbol: str) -> float:

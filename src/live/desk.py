@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+
+import numpy as np
 
 from lockstep.features.columns import source_keys
 from lockstep.features.feature_registry import FeatureRegistry, default_registry
@@ -13,6 +16,7 @@ from lockstep.features.plan import FeaturePlan
 from lockstep.features.streaming import WindowFeatures
 from lockstep.live.messages import LaneState, Release, Values
 from lockstep.live.recorder import LaneRecorder
+from lockstep.live.rollout import Trades
 from lockstep.live.stage import Stage, stage_feed
 from lockstep.market.history import BarSet, Market, SeriesKey
 from lockstep.market.sessions import Session
@@ -22,6 +26,8 @@ from lockstep.strategy.bundled import config_of, veto_of
 from lockstep.strategy.clock import SessionClock
 from lockstep.strategy.ibs_decision import IbsConfig
 from lockstep.strategy.lane import Lane, vector_ids
+from lockstep.strategy.matching import CLOSE
+from lockstep.strategy.sizing import COLUMN, FIXED, MODE, contracts
 from lockstep.strategy.veto import Veto
 
 Kept = Mapping[SeriesKey, tuple[tuple[int, Values], ...]]
@@ -67,9 +73,12 @@ def _clock(session: Session, timeframe: Timeframe, auto_close: str | None) -> Se
 class Memory:
     """The newest `size` bars of every series: what warms up a model that takes over."""
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, bars: Kept | None = None) -> None:
         self.size = size
         self._bars: dict[SeriesKey, deque[tuple[int, Values]]] = {}
+        for key, kept in (bars or {}).items():
+            for end, values in kept:
+                self.add(key, end, values)
 
     def add(self, key: SeriesKey, end: int, values: Values) -> None:
         """Keep one bar."""
@@ -125,6 +134,34 @@ class Seat:
         self._sit(model, None)
         warm(self.windows, bars)
         return self.lane
+
+
+def usual_trades(models: Iterable[Model], markets: Mapping[str, Market], bars: Kept) -> dict[str, Trades]:
+    """Return what each model would trade on the newest of `bars`, by symbol.
+
+    A fixed size is that size whatever the bars are. A model whose windows they do not fill is left out.
+    """
+    found = {}
+    for model in models:
+        size = _usual_size(model, markets, bars)
+        if size is not None:
+            symbol = model.bundle.symbol
+            found[symbol] = Trades(size, markets[symbol].instrument.size_step)
+    return found
+
+
+def _usual_size(model: Model, markets: Mapping[str, Market], bars: Kept) -> float | None:
+    sizing = model.config.sizing_rules(markets[model.bundle.symbol].instrument)
+    if sizing[MODE] == FIXED:
+        return float(contracts(np.empty(0), 0.0, sizing))
+    windows = WindowFeatures(model.plan, markets, max_age=model.config.max_age.limits)
+    warm(windows, bars)
+    if not bars.get(model.key):
+        return None
+    stamp, newest = bars[model.key][-1]
+    values = windows.vector(stamp)
+    known = not math.isnan(values[int(sizing[COLUMN])])
+    return float(contracts(values, newest[CLOSE], sizing)) if known else None
 
 
 def bar_sets(bars: Kept) -> Iterable[BarSet]:

@@ -6,74 +6,34 @@ Cerebro runs and pulls bars; everything else happens between two bar sets, in `_
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 
-from lockstep.errors import LiveError, LockstepError
-from lockstep.live.brokers.protocol import OutboundBroker
-from lockstep.live.desk import Memory, Model, Seat, push, warm
-from lockstep.live.gate import DeskGate
-from lockstep.live.gateway import Gateway
-from lockstep.live.handover import Handover, Policy, swap_event, wanted_by
-from lockstep.live.inner_broker import GatedBroker, ReportedBroker
-from lockstep.live.market_hours import next_open
+from lockstep.live.conditions import Conditions, Doubts
+from lockstep.live.desk import Memory, Seat, push, warm
+from lockstep.live.handover import Handover, swap_event, wanted_by
+from lockstep.live.inner_broker import ReportedBroker
 from lockstep.live.messages import (
-    Epoch,
     Event,
-    Irregularity,
     OrderIntent,
     Refusal,
     Release,
     SendResult,
     SetRecord,
-    symbol_of,
 )
-from lockstep.live.operator import FillCommand, reported_fill
-from lockstep.live.orders import Standing
-from lockstep.live.outbox import Outbox
-from lockstep.live.ports import Journal, Observer, Outside, Source
-from lockstep.live.quarantine import Quarantine, decision_of
+from lockstep.live.operator import reported_fill
+from lockstep.live.orders import Reports, credible, demand
+from lockstep.live.quarantine import Quarantine, decision_of, irregular
+from lockstep.live.reconciliation import Account
 from lockstep.live.rerun import require_same
-from lockstep.live.rollout import scaled
+from lockstep.live.setup import Setup
 from lockstep.live.stage import Stage
-from lockstep.market.history import Market
 from lockstep.strategy.decision import EXIT_HALT, EXIT_HANDOVER, HOLD
 from lockstep.strategy.engine import build_cerebro
 from lockstep.strategy.ibs_strategy import IbsStrategy
-from lockstep.strategy.matching import CASH, POSITION, QUANTITY
+from lockstep.strategy.matching import POSITION, QUANTITY
 from lockstep.strategy.parity_strategy import ParityStrategy
 from lockstep.strategy.records import ENTRY, EXIT
-
-
-@dataclass(frozen=True, kw_only=True)
-class Setup:
-    """Everything that an engine is joined of.
-
-    models     by symbol, as the epoch began; markets   of all symbols that are traded or read
-    broker     takes orders that leave the house; None in mode paper
-    policies   how an open position is handed over, by symbol
-    flatten    whether HALT closes what is open
-    fraction   of the decided size that mode live sends, as the epoch began; see `rollout.py`
-    expire     ns after which an order that never left is not sent any more
-    stop_after number of sets after which the engine stops by itself; None for never
-    """
-
-    epoch: Epoch
-    models: Mapping[str, Model]
-    markets: Mapping[str, Market]
-    journal: Journal
-    source: Source
-    gateway: Gateway
-    outside: Outside
-    observer: Observer
-    now: Callable[[], int]
-    broker: OutboundBroker | None = None
-    policies: Mapping[str, Policy]
-    memory: int
-    flatten: bool = False
-    fraction: float = 1.0
-    expire: int = 3_600_000_000_000
-    stop_after: int | None = None
 
 
 class Engine:
@@ -82,15 +42,27 @@ class Engine:
     def __init__(self, setup: Setup) -> None:
         self._setup = setup
         self._now = setup.now
-        self._memory = Memory(setup.memory)
+        self._memory = Memory(setup.memory, setup.epoch.warmup)
         stage = Stage(self._advance)
         self.seats = {
             symbol: Seat(model, stage, setup.markets, setup.epoch.states.get(symbol))
             for symbol, model in setup.models.items()
         }
-        self._gate = self._make_gate()
-        self._outbox = self._make_outbox()
-        self._broker = self._make_broker(stage)
+        self._conditions = Conditions(
+            unknown=lambda: self._outbox.unknown if self._outbox else frozenset(),
+            superseded=lambda: self.handover.superseded,
+            reconciliation=setup.reconciliation,
+            clock=setup.clock,
+        )
+        self._gate = setup.gate(self.seats, exposure=self._exposure, doubts=self._conditions.at)
+        self._outbox = setup.outbox(setup.journal.append, self._gate.release)
+        self._broker = setup.inner_broker(
+            stage,
+            self._gate,
+            version=lambda symbol: self.seats[symbol].model.bundle.version,
+            passed=self._passed,
+            sized=self._sized,
+        )
         lanes = [seat.lane for seat in self.seats.values()]
         self._cerebro = build_cerebro(lanes, IbsStrategy, live=True, broker=self._broker)
         self._script = setup.journal.entries(setup.epoch.number)
@@ -98,15 +70,15 @@ class Engine:
         self._expected: SetRecord | None = None
         self._intents: list[OrderIntent] = []
         self._stopping = ""
-        self._reported: list[Event] = []
+        self._reports = Reports()
         self.quarantine = Quarantine()
         self._left: dict[str, int] = {}
         self.fraction = setup.fraction
         self.live = False
-        self.sets = 0
-        self.replayed = 0
+        self.sets = self.replayed = 0
         self.handover = Handover(setup.policies, setup.outside.model, setup.markets, self._memory)
-        self._fill_windows()
+        for seat in self.seats.values():
+            warm(seat.windows, setup.epoch.warmup)
 
     def run(self) -> None:
         """Run until the source has ended or `stop` was asked for; LockstepError where it must not go on."""
@@ -131,71 +103,21 @@ class Engine:
         """Ids of orders of which nobody knows what became."""
         return self._outbox.unknown_orders if self._outbox else ()
 
-    # What the engine is joined of
+    @property
+    def doubts(self) -> Doubts:
+        """What stands against opening risk now."""
+        return self._conditions.at(self._now())
 
-    def _make_gate(self) -> DeskGate:
-        setup = self._setup
-        return DeskGate(
-            setup.gateway,
-            {symbol: setup.markets[symbol] for symbol in self.seats},
-            traded=[seat.model.key for seat in self.seats.values()],
-            equity={symbol: self._opening_equity(symbol) for symbol in self.seats},
-            exposure=self._exposure,
-            unknown=lambda: self._outbox.unknown if self._outbox else frozenset(),
-            superseded=lambda: self.handover.superseded,
-            now=self._now,
-        )
-
-    def _opening_equity(self, symbol: str) -> float:
-        state = self._setup.epoch.states.get(symbol)
-        return state.account[CASH] if state else self.seats[symbol].model.config.capital
-
-    def _make_outbox(self) -> Outbox | None:
-        setup = self._setup
-        if setup.broker is None:
-            return None
-        return Outbox(
-            setup.broker,
-            self._commit,
-            due=lambda symbol, moment: next_open(setup.markets[symbol].session, moment),
-            review=self._gate.release,
-            expire=setup.expire,
-        )
-
-    def _make_broker(self, stage: Stage) -> GatedBroker:
-        epoch = self._setup.epoch
-        kind = ReportedBroker if epoch.mode == "live" else GatedBroker
-        return kind(
-            stage,
-            self._gate,
-            order_id=self._order_id,
-            version=lambda symbol: self.seats[symbol].model.bundle.version,
-            passed=self._passed,
-            sized=self._sized,
-        )
-
-    def _order_id(self, symbol: str, decision: int, intent: str) -> str:
-        epoch = self._setup.epoch
-        return f"{epoch.number}-{epoch.mode}-{symbol}-{decision}-{intent}-1"
+    # What its parts ask of it
 
     def _passed(self, intent: OrderIntent) -> None:
         self._intents.append(intent)
 
     def _sized(self, intent: OrderIntent) -> OrderIntent | Refusal:
-        if self._setup.epoch.mode != "live" or self.fraction == 1.0:
-            return intent
-        step = self._setup.markets[intent.symbol].instrument.size_step
-        wanted = scaled(intent, self.fraction, step)
+        wanted = self._setup.sized(intent, self.fraction)
         if isinstance(wanted, Refusal):
             self._gate.refusals.append(wanted)
         return wanted
-
-    def _fill_windows(self) -> None:
-        for key, kept in self._setup.epoch.warmup.items():
-            for end, values in kept:
-                self._memory.add(key, end, values)
-        for seat in self.seats.values():
-            warm(seat.windows, self._setup.epoch.warmup)
 
     def _exposure(self) -> tuple[dict[str, float], dict[str, float]]:
         positions, pending = {}, {}
@@ -217,6 +139,8 @@ class Engine:
         """Finish the present set and return the next one: the journal's first, then live; None at the end."""
         self._finish()
         for entry in self._script:
+            if self._stopping:
+                return None
             if isinstance(entry, SetRecord):
                 self._expected = entry
                 return self._begin(entry.release, entry.events)
@@ -238,7 +162,7 @@ class Engine:
         """Commit what the present set led to, or compare it with the journal; then let its effects out."""
         if self._release is None:
             return
-        self._reported.clear()
+        self._reports.booked()
         record, expected = self._record(self._release), self._expected
         self._release, self._expected = None, None
         for lane in record.lanes:
@@ -261,18 +185,10 @@ class Engine:
     def _record(self, release: Release) -> SetRecord:
         strategies = self.strategies
         lanes = (seat.recorder.take(strategies[symbol].state) for symbol, seat in self.seats.items())
-        refusals = tuple(
-            Event(kind="refusal", symbol=symbol_of(refusal.order_id), content=refusal._asdict())
-            for refusal in self._gate.refusals
-        )
-        suppressed = tuple(
-            Event(kind="suppressed", symbol=symbol_of(each.order_id), content=each._asdict())
-            for each in self._gate.suppressed
-        )
         return SetRecord(
             release=release,
             lanes=tuple(lane for lane in lanes if lane is not None),
-            events=(*refusals, *suppressed),
+            events=self._gate.events,
         )
 
     def _go_live(self) -> None:
@@ -310,36 +226,25 @@ class Engine:
         setup = self._setup
         setup.observer.beat(now=self._now())
         self._take_results()
-        self._record_events([_irregular(each) for each in setup.source.reports()])
+        self._record_events([irregular(each) for each in setup.source.reports()])
         setup.source.settle()
         commands = setup.outside.commands()
         for command in commands:
             self._carry_out(self._record_event(self._credible(command)))
         setup.outside.done(commands)
+        for event in self._conditions.news(self._now(), self._account):
+            self._record_event(event)
         self._consider_versions()
         self._consider_halt()
 
     def _credible(self, command: Event) -> Event:
-        """Return a command as it is; one about what is not there becomes a bad command."""
-        try:
-            if command.kind == "fill":
-                self._require_open(command)
-                self._reported.append(command)
-            elif command.kind == "quarantine":
-                self.quarantine.require_waiting(*decision_of(command)[:3])
-        except LockstepError as error:
-            content = {**command.content, "error": str(error)}
-            return Event(kind="bad_command", symbol=command.symbol, content=content)
-        return command
+        states = {symbol: strategy.state for symbol, strategy in self.strategies.items()}
+        return credible(
+            command, mode=self._setup.epoch.mode, states=states, reports=self._reports, bars=self.quarantine
+        )
 
-    def _require_open(self, command: Event) -> None:
-        if self._setup.epoch.mode != "live":
-            raise LiveError(f"mode {self._setup.epoch.mode} simulates its fills")
-        if command.symbol not in self.seats:
-            raise LiveError(f"{command.symbol}: is not traded here")
-        told = {name: value for name, value in command.content.items() if name != "command"}
-        state = self.strategies[command.symbol].state
-        Standing.of(command.symbol, state, self._reported).after(FillCommand.model_validate(told))
+    def _account(self, symbol: str, moment: int) -> Account:
+        return self._reports.account(symbol, self.strategies[symbol].state, moment)
 
     def _take_results(self) -> None:
         for result in self._outbox.results() if self._outbox else ():
@@ -375,9 +280,6 @@ class Engine:
             self._setup.observer.happened(event, replayed=False)
         return stamped
 
-    def _commit(self, event: Event) -> None:
-        self._setup.journal.append(event)
-
     def _again(self, event: Event) -> None:
         """Carry out an event of the journal in a replay."""
         self.quarantine.happened(event)
@@ -397,8 +299,8 @@ class Engine:
         elif event.kind == "must_leave":
             self.strategies[event.symbol].require_exit(int(event.content["code"]))
         elif event.kind == "leave_now":
-            self._left[event.symbol] = int(event.content["decision"])
-            self.strategies[event.symbol].leave_now(int(event.content["code"]), self._left[event.symbol])
+            code, self._left[event.symbol] = int(event.content["code"]), int(event.content["decision"])
+            self.strategies[event.symbol].leave_now(code, self._left[event.symbol])
             self._place()
         elif event.kind == "fill":
             self._report(event)
@@ -407,6 +309,8 @@ class Engine:
         elif event.kind == "quarantine" and self.live:
             key, end, _, decision = decision_of(event)
             self._setup.source.decide(key, end, decision)
+        elif event.kind == "reconcile":
+            self._conditions.hear(event)
         elif event.kind == "rollout":
             self.fraction = float(event.content["fraction"])
         elif event.kind == "resolved" and self._outbox is not None:
@@ -415,17 +319,15 @@ class Engine:
                 self._withdraw(intent)
 
     def _report(self, event: Event) -> None:
-        fill = reported_fill(event)
-        self._reported.append(event)
+        self._reports.add(event)
         if isinstance(self._broker, ReportedBroker):
-            self._broker.report(self.seats[fill.symbol].lane.feed, fill)
+            self._broker.report(self.seats[event.symbol].lane.feed, reported_fill(event))
 
     def _swap(self, event: Event) -> None:
         seat = self.seats[event.symbol]
         model = self._setup.outside.model(event.symbol, event.content["to_sha256"])
-        lane = seat.change(model, self._memory.bars)
         strategy = self.strategies[event.symbol]
-        strategy.change(lane)
+        strategy.change(seat.change(model, self._memory.bars))
         strategy.require_exit(HOLD)
         self.handover.candidates.pop(event.symbol, None)
 
@@ -449,8 +351,7 @@ class Engine:
         waiting = self._broker.waiting(seat.lane.feed)
         if waiting is None or waiting.intent != ENTRY:
             return
-        live = self._setup.epoch.mode == "live"
-        if live and not (self._outbox is not None and self._outbox.waits(waiting.order_id)):
+        if self._setup.epoch.mode == "live" and not (self._outbox and self._outbox.waits(waiting.order_id)):
             return
         detail = self.handover.superseded[seat.symbol]
         content = {"order_id": waiting.order_id, "rule": "superseded", "detail": detail}
@@ -467,8 +368,8 @@ class Engine:
         state = self.strategies[seat.symbol].state
         ready = self.handover.ready(seat, state.account[POSITION], waiting=state.waiting is not None)
         if ready is not None:
-            policy = self.handover.policy(seat.symbol)
-            self._carry_out(self._record_event(swap_event(seat, ready, policy, state.account)))
+            swap = swap_event(seat, ready, self.handover.policy(seat.symbol), state.account)
+            self._carry_out(self._record_event(swap))
         elif self.handover.must_leave(seat.symbol):
             self._make_leave(seat.symbol, EXIT_HANDOVER)
 
@@ -481,9 +382,8 @@ class Engine:
     def _make_leave(self, symbol: str, code: int) -> None:
         strategy = self.strategies[symbol]
         if strategy.required_exit == HOLD and strategy.state.account[POSITION]:
-            self._carry_out(
-                self._record_event(Event(kind="must_leave", symbol=symbol, content={"code": code}))
-            )
+            leave = Event(kind="must_leave", symbol=symbol, content={"code": code})
+            self._carry_out(self._record_event(leave))
 
     def _leave_blindly(self, symbol: str) -> None:
         """Send the exit that HALT demands at once where bars are quarantined or overdue: none may come.
@@ -494,19 +394,8 @@ class Engine:
         newest = self.quarantine.undelivered(self.seats[symbol].model.key)
         if newest is None or not state.account[POSITION] or state.waiting or self._left.get(symbol) == newest:
             return
-        content = {
-            "code": EXIT_HALT,
-            "decision": newest,
-            "order_id": self._order_id(symbol, newest, EXIT),
-            "quantity": -state.account[POSITION],
-        }
-        self._carry_out(self._record_event(Event(kind="leave_now", symbol=symbol, content=content)))
+        order_id = self._setup.order_id(symbol, newest, EXIT)
+        self._carry_out(self._record_event(demand(symbol, order_id, EXIT_HALT, newest, state)))
 
 
 _OF_ORDERS = frozenset(("send", "acknowledged", "rejected", "unknown"))
-
-
-def _irregular(found: Irregularity) -> Event:
-    values = None if found.values is None else list(found.values)
-    content = {**found._asdict(), "key": str(found.key), "values": values}
-    return Event(kind="irregularity", symbol=found.key.symbol, content=content)

@@ -8,11 +8,12 @@ from dataclasses import replace
 from lockstep.errors import JournalError, LiveError
 from lockstep.live.bars import first_windows, settled_bars
 from lockstep.live.config import LiveConfig
-from lockstep.live.desk import Model
+from lockstep.live.desk import Model, usual_trades
 from lockstep.live.feeds.warmup import WarmUp, warm_up
 from lockstep.live.journal import Journal
 from lockstep.live.journal.continuation import continued
 from lockstep.live.messages import Epoch, LaneState, Mode
+from lockstep.live.rollout import Step, require_sizes, stage
 from lockstep.live.world import require_wanted, version_with, wanted_versions
 from lockstep.market.config import InstrumentBook, load_instruments
 from lockstep.market.history import History, SeriesKey
@@ -91,6 +92,11 @@ def successor(
         for symbol, sha in bundles.items()
     }
     windows = _windows(journal, epoch, models, config)
+    if epoch.mode == "live":
+        index, _ = stage(config.rollout, [Step.of(event) for event in journal.events("rollout")])
+        require_sizes(
+            config.rollout, index, usual_trades(models.values(), load_instruments().markets, windows.bars)
+        )
     states = {symbol: state for symbol, state in epoch.states.items() if symbol in bundles}
     return replace(epoch, bundles=bundles, states=states, warmup=windows.bars), windows.sentence
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
+from lockstep.live.conditions import Doubts
 from lockstep.live.context import Context
 from lockstep.live.gateway import Gateway
 from lockstep.live.market_hours import next_open
-from lockstep.live.messages import Event, OrderIntent, Refusal, Release, Values
+from lockstep.live.messages import Event, OrderIntent, Refusal, Release, Values, symbol_of
 from lockstep.live.session_day import SessionDays
 from lockstep.market.history import Market, SeriesKey
 
@@ -20,8 +21,7 @@ class DeskGate:
     traded      the traded series; markets   of their symbols; equity   their accounts at the start, USD
     exposure    asked for the signed contracts held, and those of entries on the way, by symbol
     now         the moment of a review, UTC ns
-    unknown     asked for symbols with an order of which nobody knows what became
-    superseded  asked for symbols whose model may only leave, and why
+    doubts      asked what stands against opening risk at a moment
     """
 
     def __init__(
@@ -32,8 +32,7 @@ class DeskGate:
         traded: Iterable[SeriesKey],
         equity: Mapping[str, float],
         exposure: Callable[[], tuple[Mapping[str, float], Mapping[str, float]]],
-        unknown: Callable[[], frozenset[str]],
-        superseded: Callable[[], Mapping[str, str]],
+        doubts: Callable[[int], Doubts],
         now: Callable[[], int],
     ) -> None:
         self._gateway = gateway
@@ -41,8 +40,7 @@ class DeskGate:
         self._days = SessionDays({name: each.session for name, each in markets.items()}, equity=equity)
         self._traded = frozenset(traded)
         self._exposure = exposure
-        self._unknown = unknown
-        self._superseded = superseded
+        self._doubts = doubts
         self._now = now
         self._recorded: dict[str, Refusal] | None = None
         self._reviewed: set[str] = set()
@@ -57,6 +55,15 @@ class DeskGate:
             key.symbol: (release.stamp, values) for key, values in release.bars.items() if key in self._traded
         }
         self._recorded = None if recorded is None else _refusals(recorded)
+
+    @property
+    def events(self) -> tuple[Event, ...]:
+        """The refusals of the present set, and what was suppressed, as it journals them."""
+        found = [("refusal", each) for each in self.refusals]
+        found += [("suppressed", each) for each in self.suppressed]
+        return tuple(
+            Event(kind=kind, symbol=symbol_of(each.order_id), content=each._asdict()) for kind, each in found
+        )
 
     def marked(self, symbol: str, stamp: int, equity: float) -> None:
         """Take an account's equity, USD, at the close of a bar."""
@@ -99,9 +106,8 @@ class DeskGate:
             last_bars=self._bars,
             orders_today={symbol: self._days.orders(symbol, due) for symbol in self._markets},
             profit_today=self.profits(due),
-            unknown=self._unknown(),
-            superseded=self._superseded(),
             reviewed=self._reviewed,
+            **self._doubts(now),
         )
 
     def profits(self, moment: int) -> dict[str, float]:

@@ -73,6 +73,17 @@ def superseded(intent: OrderIntent, context: Context, limits: Limits, markets: M
     return context.superseded.get(intent.symbol)
 
 
+def unreconciled(intent: OrderIntent, context: Context, limits: Limits, markets: Markets) -> str | None:
+    """Refuse while the position of this instrument was not found to be the broker's: mode live."""
+    doubt = context.unreconciled.get(intent.symbol)
+    return f"position of {intent.symbol}: {doubt}" if doubt else None
+
+
+def clock(intent: OrderIntent, context: Context, limits: Limits, markets: Markets) -> str | None:
+    """Refuse while the clock is not known to be right: mode live."""
+    return f"the clock {context.clock}" if context.clock else None
+
+
 def unknown_order(intent: OrderIntent, context: Context, limits: Limits, markets: Markets) -> str | None:
     """Refuse while an order of this instrument is UNKNOWN: it may stand at the broker."""
     if intent.symbol in context.unknown:
@@ -183,6 +194,8 @@ def _worth(symbol: str, contracts: float, context: Context, markets: Markets) ->
 CONDITIONS: tuple[tuple[str, Rule], ...] = (
     ("superseded", superseded),
     ("unknown_order", unknown_order),
+    ("unreconciled", unreconciled),
+    ("clock", clock),
     ("market_hours", market_hours),
     ("stale_data", stale_data),
     ("price_collar", price_collar),

@@ -147,7 +147,8 @@ class Event:
            `suppressed`, `withdrawn` (taken back before it left, since its model was superseded);
            of models: `swap`, `swap_pending`, `swap_withdrawn`, `must_leave`, `leave_now` (an exit
            without a bar, while its bars are quarantined or overdue); of the desk: `start`, `stop`,
-           `rollout`, `irregularity`, `quarantine` (decided by the operator), `bad_command`
+           `rollout`, `irregularity`, `quarantine` (decided by the operator), `bad_command`,
+           `reconcile` (the operator's word), `reconciled`, `unreconciled`, `clock`
     """
 
     kind: str

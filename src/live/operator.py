@@ -77,12 +77,25 @@ class BarCommand(BaseModel):
     reason: str = Field(min_length=1)
 
 
-Command = FillCommand | ResolveCommand | RolloutCommand | BarCommand
+class ReconcileCommand(BaseModel):
+    """What the broker shows: signed contracts of a symbol, as of `stamp` (UTC ns)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["reconcile"] = "reconcile"
+    symbol: str = Field(min_length=1)
+    position: float = Field(allow_inf_nan=False)
+    stamp: int
+    reason: str = Field(min_length=1)
+
+
+Command = FillCommand | ResolveCommand | RolloutCommand | BarCommand | ReconcileCommand
 _KINDS: Mapping[str, type[Command]] = {
     "fill": FillCommand,
     "resolved": ResolveCommand,
     "rollout": RolloutCommand,
     "quarantine": BarCommand,
+    "reconcile": ReconcileCommand,
 }
 COMMANDS = tuple(_KINDS)
 """The kinds of commands, and of the events that they become."""

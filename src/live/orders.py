@@ -11,9 +11,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from lockstep.errors import LiveError
-from lockstep.live.messages import Event, LaneState
+from lockstep.errors import LiveError, LockstepError
+from lockstep.live.messages import Event, LaneState, Mode
 from lockstep.live.operator import FillCommand
+from lockstep.live.quarantine import Quarantine, decision_of
+from lockstep.live.reconciliation import Account
 from lockstep.strategy.decision import NAMES
 from lockstep.strategy.lane import WaitingOrder
 from lockstep.strategy.matching import (
@@ -135,8 +137,7 @@ class Standing:
         if event.kind == "leave_now" and event.symbol == self.symbol:
             return replace(self, waiting=demanded_exit(event))
         if event.kind == "fill" and event.symbol == self.symbol:
-            told = {name: value for name, value in event.content.items() if name != "command"}
-            return self.after(FillCommand.model_validate(told))
+            return self.after(_fill_of(event))
         gone = event.kind in ("rejected", "resolved", "withdrawn") and _state(event) in WITHDRAWN
         if gone and self.waiting is not None and event.content["order_id"] == self.waiting.order_id:
             return replace(self, waiting=None)
@@ -188,6 +189,12 @@ class Standing:
         return replace(self, position=_FLAT, entry=0, protective=frozenset())
 
 
+def demand(symbol: str, order_id: str, code: int, decision: int, state: LaneState) -> Event:
+    """Return the event that sends an exit without a bar; `demanded_exit` is the order that it makes."""
+    content = {"code": code, "decision": decision, "order_id": order_id, "quantity": -state.account[POSITION]}
+    return Event(kind="leave_now", symbol=symbol, content=content)
+
+
 def demanded_exit(event: Event) -> WaitingOrder:
     """Return the order of a `leave_now` event: an exit that was sent without a bar."""
     told = event.content
@@ -198,6 +205,62 @@ def demanded_exit(event: Event) -> WaitingOrder:
         reason=NAMES[int(told["code"])],
         probability=math.nan,
         order_id=str(told["order_id"]),
+    )
+
+
+class Reports:
+    """The fills that a source of fills reported, as the engine hears of them."""
+
+    def __init__(self) -> None:
+        self._since: list[Event] = []
+        self._fills: dict[str, list[tuple[int, float]]] = {}
+
+    def add(self, event: Event) -> None:
+        """Take a fill that is journaled; the account has it with the next bar."""
+        self._since.append(event)
+        fill = (int(event.content["stamp"]), float(event.content["quantity"]))
+        self._fills.setdefault(event.symbol, []).append(fill)
+
+    def booked(self) -> None:
+        """Note that the accounts hold all fills so far."""
+        self._since.clear()
+
+    def require_open(self, event: Event, state: LaneState) -> None:
+        """Raise LiveError where no order is open that a reported fill could belong to."""
+        Standing.of(event.symbol, state, self._since).after(_fill_of(event))
+
+    def account(self, symbol: str, state: LaneState, moment: int) -> Account:
+        """Return what an account held at a moment (UTC ns), and what its waiting order would add."""
+        standing = Standing.of(symbol, state, self._since)
+        later = (quantity for stamp, quantity in self._fills.get(symbol, ()) if stamp > moment)
+        return Account(
+            position=standing.position - math.fsum(later),
+            waiting=standing.waiting.terms[QUANTITY] if standing.waiting else _FLAT,
+        )
+
+
+def credible(
+    command: Event, *, mode: Mode, states: Mapping[str, LaneState], reports: Reports, bars: Quarantine
+) -> Event:
+    """Return a command as it is; one about what cannot be, or is not there, becomes a bad command."""
+    try:
+        if command.kind in ("fill", "reconcile") and mode != "live":
+            raise LiveError(f"mode {mode} simulates its fills and positions")
+        if command.kind in ("fill", "reconcile") and command.symbol not in states:
+            raise LiveError(f"{command.symbol}: is not traded here")
+        if command.kind == "fill":
+            reports.require_open(command, states[command.symbol])
+        elif command.kind == "quarantine":
+            bars.require_waiting(*decision_of(command)[:3])
+    except LockstepError as error:
+        content = {**command.content, "error": str(error)}
+        return Event(kind="bad_command", symbol=command.symbol, content=content)
+    return command
+
+
+def _fill_of(event: Event) -> FillCommand:
+    return FillCommand.model_validate(
+        {name: value for name, value in event.content.items() if name != "command"}
     )
 
 

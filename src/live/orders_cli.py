@@ -13,7 +13,7 @@ import typer
 
 from lockstep.errors import LiveError
 from lockstep.live.journal.report import iso
-from lockstep.live.operator import FillCommand, ResolveCommand
+from lockstep.live.operator import FillCommand, ReconcileCommand, ResolveCommand
 from lockstep.live.operator_desk import DEFAULT_CONFIG, ConfigPath, OperatorDesk
 from lockstep.live.orders import UNKNOWN, OrderName, OrderStep, Standing, require_unknown
 from lockstep.live.statement import utc_nanoseconds
@@ -112,6 +112,30 @@ def fill(
     rank = 0 if order is Kind.market else 1
     desk.post(command, f"fill-{stamp:020d}-{rank}-{digest}")
     typer.echo(f"{order_id}: fill of {quantity:+g} {symbol} at {price:.10g} reported; {desk.taken}")
+
+
+@app.command()
+def reconcile(
+    symbol: Annotated[str, typer.Option(help="Instrument, for example ES.")],
+    position: Annotated[float, typer.Option(help="Contracts that the broker shows, signed; 0 for flat.")],
+    reason: Annotated[str, typer.Option(help="Where that was seen, and who looked.")],
+    config: ConfigPath = DEFAULT_CONFIG,
+) -> None:
+    """Say what the broker holds now (mode live); where it agrees with the engine, entries may go again."""
+    desk, now = OperatorDesk.read(config), clock.time_ns()
+    if desk.epoch.mode != "live":
+        raise LiveError(
+            f"{symbol}: mode {desk.epoch.mode} simulates its positions; there is no broker's side"
+        )
+    if not reason.strip():
+        raise LiveError(f"{symbol}: no reason; say where the position was seen, and who looked")
+    held = desk.standing(symbol).position
+    if not desk.running:
+        raise LiveError(f"{symbol}: no engine is running; confirm its position after the start")
+    command = ReconcileCommand(symbol=symbol, position=position, stamp=now, reason=reason)
+    desk.post(command, f"reconcile-{symbol}-{now}")
+    agrees = "which agrees" if held == position else "and nothing is opened until both agree"
+    typer.echo(f"{symbol}: the broker holds {position:+g}, the engine {held:+g}, {agrees}; {desk.taken}")
 
 
 def require_expected(desk: OperatorDesk, fill: FillCommand, *, now: int) -> None:

@@ -134,6 +134,13 @@ class Quarantine:
         return bar
 
 
+def irregular(found: Irregularity) -> Event:
+    """Return an irregularity as the journal keeps it."""
+    values = None if found.values is None else list(found.values)
+    content = {**found._asdict(), "key": str(found.key), "values": values}
+    return Event(kind="irregularity", symbol=found.key.symbol, content=content)
+
+
 def irregularity_of(event: Event) -> Irregularity:
     """Return the irregularity that an event of this kind tells of."""
     told = event.content

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated, Literal, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from lockstep.errors import LiveError
+from lockstep.errors import ConfigError, LiveError
 from lockstep.live.messages import Event, Mode, OrderIntent, Refusal
 from lockstep.market.schedule import DAY
 
@@ -142,6 +142,31 @@ def watching(rollout: Rollout, promotions: Sequence[int], now: int) -> bool:
     return bool(promotions) and now - max(promotions) < rollout.watch_days * DAY
 
 
+class Trades(NamedTuple):
+    """What an instrument usually trades: contracts, and the step in which they can be traded."""
+
+    size: float
+    step: float
+
+
+def require_sizes(rollout: Rollout, index: int, trades: Mapping[str, Trades]) -> None:
+    """Refuse (ConfigError) a live stage, from stage `index` on, that would send nothing of an instrument.
+
+    trades   by symbol; one whose size is not known yet is left out
+    """
+    for number, each in enumerate(rollout.stages[index:], start=index + 1):
+        for symbol, (size, step) in trades.items() if each.mode == "live" else ():
+            if _whole_steps(size, each.fraction, step):
+                continue
+            needed = math.ceil(1 / each.fraction - _WHOLE) * step
+            raise ConfigError(
+                f"roll-out: stage {number} is live with {each.fraction:.0%} of the size; {symbol} usually "
+                f"trades {size:g} contracts, and that share is less than its step of {step:g}: nothing would "
+                f"be sent. Raise the stage's fraction, trade at least {needed:g} contracts, or trade a "
+                "smaller one, such as the micro"
+            )
+
+
 def scaled(intent: OrderIntent, fraction: float, step: float) -> OrderIntent | Refusal:
     """Return an entry at `fraction` of its size, rounded down to `step` contracts; exits as they are.
 
@@ -149,9 +174,14 @@ def scaled(intent: OrderIntent, fraction: float, step: float) -> OrderIntent | R
     """
     if not intent.opens or fraction == 1.0:
         return intent
-    steps = math.floor(abs(intent.quantity) * fraction / step + _WHOLE)
+    steps = _whole_steps(intent.quantity, fraction, step)
     if steps == 0:
         detail = f"{fraction:.0%} of {abs(intent.quantity):g} contracts is less than {step:g}"
         return Refusal(intent.order_id, "rollout", detail)
     quantity = math.copysign(steps * step, intent.quantity)
     return replace(intent, quantity=quantity, terms=(quantity, *intent.terms[1:]))
+
+
+def _whole_steps(quantity: float, fraction: float, step: float) -> int:
+    """Return the steps that are left of a quantity, rounded down."""
+    return math.floor(abs(quantity) * fraction / step + _WHOLE)

@@ -12,16 +12,20 @@ import typer
 
 from lockstep.errors import LiveError
 from lockstep.live import rollout
+from lockstep.live.desk import Model, usual_trades
+from lockstep.live.epochs import needs_of
+from lockstep.live.journal import Journal
 from lockstep.live.journal.report import iso
 from lockstep.live.messages import Wanted
 from lockstep.live.operator import RolloutCommand
 from lockstep.live.operator_desk import DEFAULT_CONFIG, ConfigPath, OperatorDesk
-from lockstep.live.rollout import Comparison, Step
+from lockstep.live.rollout import Comparison, Step, Trades
 from lockstep.live.world import wanted_versions
+from lockstep.market.config import load_instruments
 from lockstep.market.schedule import DAY
 from lockstep.models.command_line import Store
 from lockstep.models.manifest import VETO, Manifest
-from lockstep.models.store import ModelStore
+from lockstep.models.store import ModelStore, load_bundle
 from lockstep.monitoring.evidence import DIGEST, read_sealed
 
 COMPARISON, SCHEMA = "paper comparison", 1
@@ -71,6 +75,7 @@ def advance(
         now=now,
         reason=required(reason),
     )
+    rollout.require_sizes(desk.config.rollout, step.stage, trades_of(desk, store))
     post(desk, step)
 
 
@@ -112,6 +117,24 @@ def comparison_of(path: Path, productions: Mapping[str, Wanted]) -> Comparison:
         if content["bundles"].get(symbol, [""])[-1] != sha256:
             raise LiveError(f"{path}: is not about {symbol} {version}, which is in production; compare again")
     return Comparison(str(content[DIGEST]), int(content["time"]), bool(content["passed"]))
+
+
+def trades_of(desk: OperatorDesk, store: Path | None) -> dict[str, Trades]:
+    """Return what the models to be traded would trade on the newest bars of the journal.
+
+    LiveError where the journal has too few bars to tell.
+    """
+    folder = ModelStore(store or desk.config.store)
+    wanted = wanted_versions(folder.manifest(), desk.config.versions)
+    loaded = [load_bundle(symbol, each.version, store=folder) for symbol, each in wanted.items()]
+    models = {bundle.symbol: Model.of(bundle) for bundle in loaded}
+    book = load_instruments()
+    with Journal.open(desk.config.journal, readonly=True) as journal:
+        bars = {key: journal.bars(key, limit=count) for key, count in needs_of(models, book).items()}
+    found = usual_trades(models.values(), book.markets, bars)
+    for symbol in models.keys() - found.keys():
+        raise LiveError(f"roll-out: {symbol}: too few bars to know its size; let the desk run on")
+    return found
 
 
 def steps_of(desk: OperatorDesk) -> list[Step]:

@@ -11,29 +11,33 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from lockstep.errors import LockstepError
+from lockstep.errors import ConfigError, LockstepError
 from lockstep.live.bars import feeds_of, settled_bars
 from lockstep.live.brokers.protocol import OutboundBroker
 from lockstep.live.brokers.shadow import ShadowBroker
 from lockstep.live.brokers.traderspost import TradersPost
+from lockstep.live.clock_check import ClockCheck
 from lockstep.live.config import LiveConfig
-from lockstep.live.desk import Model
-from lockstep.live.engine import Engine, Setup
+from lockstep.live.desk import Model, usual_trades
+from lockstep.live.engine import Engine
 from lockstep.live.epochs import first_epoch, needs_of, require_same, warmed
 from lockstep.live.feeds.clock import SteadyClock
 from lockstep.live.gateway import Gateway
 from lockstep.live.hashes import live_hashes
 from lockstep.live.health import HealthServer
 from lockstep.live.journal import Journal
-from lockstep.live.messages import Epoch, Event, Mode
+from lockstep.live.messages import Epoch, Event, Mode, SetRecord
 from lockstep.live.operator import COMMANDS, Mailbox
 from lockstep.live.plausible import Bands
+from lockstep.live.reconciliation import Holdings, Reconciliation
 from lockstep.live.rerun import ReplayMismatch
-from lockstep.live.rollout import Step, stage
+from lockstep.live.rollout import Step, require_sizes, stage
 from lockstep.live.secret import ScrubbedJournal, Secrets
+from lockstep.live.setup import Setup
 from lockstep.live.silence import Silence
 from lockstep.live.source import InboxSource, Known
-from lockstep.live.statement import StatementFile, reported_ids
+from lockstep.live.starting import reason_of
+from lockstep.live.statement import FillPositions, PositionsFile, StatementFile, reported_ids
 from lockstep.live.status import Window
 from lockstep.live.synchroniser import Synchroniser
 from lockstep.live.systemd import ALIVE, READY, STOPPING, notify
@@ -58,6 +62,7 @@ class Service:
     environment   for the kill switch and the service manager
     stop_after    sets after which it ends by itself, None for never
     secrets       reads them, and keeps them out of everything that is written; None: from `environment`
+    told          hears what is being done until the engine runs
     """
 
     def __init__(
@@ -68,8 +73,10 @@ class Service:
         environment: Mapping[str, str],
         stop_after: int | None = None,
         secrets: Secrets | None = None,
+        told: Callable[[str], None] = lambda doing: None,
     ) -> None:
         self._secrets = secrets or Secrets(environment)
+        self._told = told
         self.config = LiveConfig.load(config_path)
         self._environment = environment
         self._hashes = live_hashes(config_path)
@@ -83,6 +90,7 @@ class Service:
         # Below the working folder it is a trial; an absolute folder that is absent may be a disk that is.
         if not self.config.journal.is_absolute():
             self.config.journal.parent.mkdir(parents=True, exist_ok=True)
+        told("opening the journal")
         with ExitStack() as undo:
             self.journal = undo.enter_context(Journal.open(self.config.journal))
             self.engine = self._join(wanted, stop_after)
@@ -109,13 +117,18 @@ class Service:
             )
             health.start()
             self._opened.callback(health.stop)
-        self._watcher.change("replaying", "")
+        if self._clock_check is not None:
+            self._clock_check.start()
+            self._opened.callback(self._clock_check.stop)
+        self._watcher.replaying(self._recorded, self._clock())
         try:
             self.engine.run()
-        except LockstepError as error:
-            differs = isinstance(error, ReplayMismatch)
-            self._watcher.end("mismatch" if differs else "stopped", str(error), self._clock())
-            self._alerts.post(Alert("mismatch" if differs else "stop", str(error), self._clock()))
+        except BaseException as error:
+            differs, why = isinstance(error, ReplayMismatch), reason_of(error)
+            self._watcher.end("mismatch" if differs else "stopped", why, self._clock())
+            self._alerts.post(Alert("mismatch" if differs else "stop", why, self._clock()))
+            if not isinstance(error, LockstepError):
+                _LOGGER.exception("an unexpected error")
             raise
         finally:
             notify(STOPPING, self._environment)
@@ -126,17 +139,22 @@ class Service:
     def _join(self, wanted: Mode, stop_after: int | None) -> Engine:
         config = self.config
         rollout_events = list(self.journal.events("rollout"))
-        present, now_stage = stage(config.rollout, [Step.of(event) for event in rollout_events])
+        self._wanted_mode = wanted
+        self._stage, now_stage = stage(config.rollout, [Step.of(event) for event in rollout_events])
         mode: Mode = "shadow" if wanted == "live" and now_stage.mode == "shadow" else wanted
         self._world = self._make_world()
+        self._told("loading models from the store")
         epoch = self._epoch(mode)
         models = {symbol: self._world.model(symbol, sha) for symbol, sha in epoch.bundles.items()}
         needs = needs_of(models, self._book)
         config.plausible.require_known(sorted(needs))
+        self._told("reading history and filling windows")
         wanted_bars = needs if config.replay or not epoch.number else {}
         settled = settled_bars(sorted(wanted_bars), config.history, self._book)
         if not epoch.number:
             epoch = self._begun(epoch, models, needs, settled)
+        elif self.journal.last_set(epoch.number) is None:
+            self._require_sizes(epoch, models)
         feeds = feeds_of(config, needs, settled, self._book, self._clock, self._secrets)
         sessions = {key: self._book.session(key.symbol) for key in needs}
         traded = frozenset(model.key for model in models.values())
@@ -168,6 +186,9 @@ class Service:
             scrubbed=self._secrets.scrubbed,
         )
         broker = self._broker(mode, models)
+        self._recorded = self.journal.count_sets(epoch.number)
+        live = mode == "live" and config.clock is not None
+        self._clock_check = ClockCheck(config.clock, self._clock) if live and config.clock else None
         traded_markets = {symbol: self._book.market(symbol) for symbol in models}
         engine = Engine(
             Setup(
@@ -189,9 +210,11 @@ class Service:
                 fraction=self._fraction(epoch, rollout_events),
                 expire=int(config.expire * _SECOND),
                 stop_after=stop_after,
+                reconciliation=self._reconciliation(mode, models),
+                clock=self._clock_check.verdict if self._clock_check else None,
             )
         )
-        label = f"stage {present + 1} of {len(config.rollout.stages)}" if wanted == "live" else ""
+        label = f"stage {self._stage + 1} of {len(config.rollout.stages)}" if wanted == "live" else ""
         self._watcher.watch(
             lambda: {
                 "rollout": label,
@@ -212,6 +235,7 @@ class Service:
         config, events = self.config, list(self.journal.events(*COMMANDS, "bad_command"))
         seen = {str(event.content.get("command", "")) for event in events}
         statement = StatementFile(config.statement, reported_ids(events)) if config.statement else None
+        self._statement = statement
         mailbox = Mailbox(config.mailbox, seen)
         return World(self._store, config.versions, mailbox, self._switches, statement)
 
@@ -231,7 +255,37 @@ class Service:
         filled, short = warmed(epoch, models, needs, settled, self.config)
         if short:
             _LOGGER.warning("windows are not full: %s; no trade until they are", short)
+        self._require_sizes(filled, models)
         return replace(filled, number=self.journal.begin_epoch(filled))
+
+    def _require_sizes(self, epoch: Epoch, models: Mapping[str, Model]) -> None:
+        """Refuse, at the start of an epoch in mode live, a stage of the roll-out that would send nothing.
+
+        Not later in an epoch: sizes follow the market, and a desk in a position must be able to start again.
+        """
+        if self._wanted_mode == "paper":
+            return
+        trades = usual_trades(models.values(), self._book.markets, epoch.warmup)
+        try:
+            require_sizes(self.config.rollout, self._stage, trades)
+        except ConfigError as error:
+            if self._wanted_mode == "live":
+                raise
+            _LOGGER.warning("%s; this holds before mode live can start", error)
+        for symbol in models.keys() - trades.keys():
+            _LOGGER.warning("%s: windows are not full; the sizes of the roll-out are not checked", symbol)
+
+    def _reconciliation(self, mode: Mode, models: Mapping[str, Model]) -> Reconciliation | None:
+        """Return what compares positions with the broker's, None where they are simulated."""
+        if mode != "live":
+            return None
+        source: Holdings | None = None
+        if self.config.positions is not None:
+            source = PositionsFile(self.config.positions)
+        elif self._statement is not None:
+            source = FillPositions(self._statement, models)
+        sessions = {symbol: self._book.session(symbol) for symbol in models}
+        return Reconciliation(sessions, started=self._clock(), source=source)
 
     def _broker(self, mode: Mode, models: Mapping[str, Model]) -> OutboundBroker | None:
         settings = self.config.traderspost
@@ -264,7 +318,12 @@ class _Beating:
         self._watcher = watcher
         self._environment = environment
         self._clock = clock
-        self.decided = watcher.decided
+
+    def decided(self, record: SetRecord, *, replayed: bool) -> None:
+        """Pass it on; a replay shows how far it is."""
+        self._watcher.decided(record, replayed=replayed)
+        if replayed:
+            self._watcher.replayed(self._clock)
 
     def happened(self, event: Event, *, replayed: bool) -> None:
         """Pass it on; a start that is no replay means that the engine is ready."""
@@ -293,6 +352,8 @@ def _known(engine: Engine) -> dict[str, Any]:
         "quarantined": tuple(map(str, engine.quarantine.waiting)),
         "profit_today": engine.profits(),
         "unknown_orders": engine.unknown_orders,
+        "unreconciled": engine.doubts["unreconciled"],
+        "clock": engine.doubts["clock"],
     }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 
-from lockstep.errors import LiveError
+from lockstep.errors import EngineFault, LiveError
 from lockstep.live.feeds.inbox import Inbox, Item
 from lockstep.live.feeds.protocol import LiveFeed
 from lockstep.live.messages import Arrival, Irregularity, Release, Values
@@ -144,7 +144,7 @@ class InboxSource:
     def _require_health(self) -> None:
         for feed in self._feeds:
             if feed.failure:
-                raise LiveError(f"feed {feed.name}: {feed.failure}")
+                raise EngineFault(f"feed {feed.name}: {feed.failure}")
 
 
 def _moment(item: Item) -> int | None:

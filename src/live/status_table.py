@@ -26,12 +26,15 @@ def _rows(status: Status, now: int, stale_seconds: float) -> Iterator[tuple[str,
     trouble = status.trouble(now, stale_seconds=stale_seconds)
     yield "verdict", trouble or "fine", trouble is not None
     yield "mode", f"{status.mode}, {status.state}, epoch {status.epoch}", False
+    yield "doing", status.detail if status.state in ("starting", "replaying") else "", False
     yield "roll-out", status.rollout, False
     yield "heartbeat", f"{status.age(now):.1f} s ago", trouble is not None
     yield "started", _moment(status.started), False
     yield "kill switch", status.kill_switch or "off", status.kill_switch is not None
     yield "HALT", status.halt or "off", status.halt is not None
     yield "unknown orders", "\n".join(status.unknown_orders), True
+    yield "unreconciled", _pairs(status.unreconciled, "\n"), True
+    yield "clock", status.clock, True
     yield "versions", _pairs(status.versions), False
     yield "pinned", _pairs(status.pinned, "\n"), False
     yield "pending swaps", _pairs(status.pending_swaps, "\n"), True

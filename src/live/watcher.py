@@ -22,6 +22,7 @@ from lockstep.strategy.records import STOP
 
 _LOGGER = logging.getLogger("lockstep.live")
 _DAY = 86_400 * SECOND
+_LOOK = 50  # bar sets of a replay between two looks at the clock
 _KINDS: Mapping[str, Kind] = {
     "start": "restart",
     "stop": "stop",
@@ -34,6 +35,7 @@ _KINDS: Mapping[str, Kind] = {
     "mismatch": "mismatch",
     "quarantine": "implausible",
     "leave_now": "exit",
+    "unreconciled": "reconciliation",
 }
 _IRREGULAR: Mapping[str, Kind] = {
     "implausible": "implausible",
@@ -80,6 +82,7 @@ class Watcher:
         self._written = 0
         self._now = started
         self._irregular_bars = Coalescer(bars_every)
+        self._recorded = self._replayed = 0
         self.status = Status(mode=mode, state="starting", epoch=epoch, started=started, heartbeat=started)
 
     def watch(self, look: Look) -> None:
@@ -145,6 +148,8 @@ class Watcher:
         if event.kind == "start":
             self.change("running", "")
         kind: Kind | None = "refusal" if event.kind == "refusal" else _KINDS.get(event.kind)
+        if event.kind == "clock" and not event.content["good"]:
+            kind = "clock"
         if kind is not None:
             told = ", ".join(f"{name} {value}" for name, value in event.content.items())
             self._alert(kind, f"{event.kind} {event.symbol} {told}".strip(), event.time)
@@ -157,6 +162,19 @@ class Watcher:
         if now - self._written >= SECOND or self.status.state != "running":
             self._write(now)
         self._alerts.tick(now)
+
+    def replaying(self, sets: int, now: int) -> None:
+        """Note that a journal of so many bar sets is being replayed."""
+        self._recorded, self._replayed = sets, 0
+        self.change("replaying", f"bar set 0 of {sets:,}")
+        self._write(now)
+
+    def replayed(self, clock: Callable[[], int]) -> None:
+        """Count a bar set of the replay, and write about once a second how far it is."""
+        self._replayed += 1
+        if self._replayed % _LOOK == 0 and clock() - self._written >= SECOND:
+            self.change("replaying", f"bar set {self._replayed:,} of {self._recorded:,}")
+            self._write(clock())
 
     def change(self, state: State, detail: str) -> None:
         """Note what the engine is doing now."""

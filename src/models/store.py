@@ -153,8 +153,8 @@ class ModelStore:
         newest = max((int(each.removeprefix(signed)) for each in told if each.startswith(signed)), default=0)
         if number < newest:
             raise VerbRefused(
-                f"{source.folder}: its history ends with entry {number}, and entry {newest} was seen before: an "
-                "older manifest; if it was restored from a backup, pin the bundle with --sha256"
+                f"{source.folder}: its history ends with entry {number}, and entry {newest} was seen before: "
+                "an older manifest; if it was restored from a backup, pin the bundle with --sha256"
             )
         return manifest, f"{signed}{number}"
 

@@ -16,7 +16,17 @@ __all__ = ["Alert", "AlertRate", "Alerts", "Kind", "LogSink", "Sink"]
 _LOGGER = logging.getLogger("lockstep.alerts")
 _LONGEST_WAIT = 30.0
 _URGENT: frozenset[Kind] = frozenset(
-    {"mismatch", "unknown_order", "stale_feed", "stop", "implausible", "bars", "fault"}
+    (
+        "mismatch",
+        "unknown_order",
+        "stale_feed",
+        "stop",
+        "implausible",
+        "bars",
+        "fault",
+        "reconciliation",
+        "clock",
+    )
 )
 
 

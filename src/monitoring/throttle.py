@@ -13,7 +13,7 @@ _OTHERS = "others"
 
 Kind = Literal[
     "entry", "exit", "stop", "refusal", "stale_feed", "restart", "mismatch", "daily_summary",
-    "unknown_order", "swap", "implausible", "bars", "fault",
+    "unknown_order", "swap", "implausible", "bars", "fault", "reconciliation", "clock",
 ]  # fmt: skip
 
 

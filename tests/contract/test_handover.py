@@ -160,14 +160,29 @@ def test_an_entry_that_waits_for_the_open_is_withdrawn(tmp_path: Path, policy: s
     assert set(versions(journal)[decided:]) == {NEW.bundle.sha256}
 
 
+def until_before_a_reentry(folder: Path) -> desks.MemoryJournal:
+    """Return a journal that ends in a position whose exit fills on a bar that decides the next entry."""
+    whole = desks.MemoryJournal()
+    run(folder, "manage_out", whole, world())
+    for number, row in enumerate(whole.sets):
+        states = {(order.intent, order.status) for order in row.lanes[0].orders}
+        if {("exit", "completed"), ("entry", "accepted")} <= states and in_position(whole.sets[number - 2]):
+            break
+    journal = desks.MemoryJournal()
+    run(folder, "manage_out", journal, world(), stop_after=number - 1)
+    return journal
+
+
 def test_the_old_model_opens_nothing_while_the_new_one_waits_for_it_to_leave(tmp_path: Path) -> None:
-    """PARITY 36. Its windows would let it: it entered six times over eleven sessions once."""
-    journal = until_in_position(tmp_path, "manage_out")
+    """PARITY 36. It entered six times over eleven sessions: on the bar of its exit it had the next order."""
+    journal = until_before_a_reentry(tmp_path)
     decided, outside = len(journal.sets), world(OLD, NEW)
     promoted(outside)
     run(tmp_path, "manage_out", journal, outside)
     swapped = versions(journal).index(NEW.bundle.sha256)
+    assert swapped == decided + 2
     assert entries(journal.sets[decided:swapped], "accepted") == []
+    assert [event.content["rule"] for event in journal.sets[swapped - 1].events] == ["superseded"]
     assert entries(journal.sets[decided:], "completed", NEW)
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from lockstep.errors import JournalError
+from lockstep.errors import JournalError, JournalFault
 from lockstep.live.journal import Journal, opening, wal
 from lockstep.live.journal.salvage import salvage
 from lockstep.live.journal.verification import Sound
@@ -79,7 +79,7 @@ class TestFullDisk:
             ((pages,),) = journal.select("PRAGMA page_count")
             journal.select(f"PRAGMA max_page_count = {pages}")
             text = "x" * 4 * _PAGE
-            with pytest.raises(JournalError, match="no space is left; nothing of this was written"):
+            with pytest.raises(JournalFault, match="no space is left; nothing of this was written"):
                 journal.append(Event(kind="alert", content={"text": text}))
             journal.select(f"PRAGMA max_page_count = {pages + 99}")
             assert len(list(journal.entries(1))) == 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -69,7 +68,7 @@ class Life(desks.FakeOutside):
         self.log = [(0, STATES[0])]
 
     def change(self) -> None:
-        if self.draw.random() < 0.12:
+        if self.draw.random() < 0.05:
             self.log.append((len(self.journal.rows), self.draw.choice(STATES)))
 
     def wanted(self) -> dict[str, Wanted]:
@@ -180,18 +179,18 @@ def faults(journal: Dying, life: Life, mode: str) -> list[tuple[int, str, str]]:
     ]
 
 
-SEEDS = 3
-KINDS = list(itertools.product(["adopt", "manage_out", "flatten"], ["paper", "shadow", "live"]))
+SEEDS = 2
+POLICIES = ("adopt", "manage_out", "flatten")
 
 
-@pytest.mark.parametrize(("policy", "mode"), KINDS)
-def test_no_superseded_model_opens_risk(tmp_path: Path, policy: str, mode: str) -> None:
+@pytest.mark.parametrize("mode", ["paper", "shadow", "live"])
+def test_no_superseded_model_opens_risk(tmp_path: Path, mode: str) -> None:
     entered: set[str] = set()
-    for seed in range(SEEDS):
-        journal, life = live_through(tmp_path, policy, mode, seed)
-        assert faults(journal, life, mode) == [], f"seed {seed}"
+    for number, policy in enumerate(POLICIES * SEEDS):
+        journal, life = live_through(tmp_path, policy, mode, number)
+        assert faults(journal, life, mode) == [], f"{policy}, seed {number}"
         entered |= {version for _, version in opened(journal, mode)}
-    assert len(entered) > 1, "the version that was wanted traded"
+    assert len(entered) == 3, "every version that can trade did, when it was wanted"
 
 
 def _not_refused(patch: pytest.MonkeyPatch) -> None:
@@ -208,4 +207,4 @@ def test_a_superseded_model_that_goes_on_is_noticed(
 ) -> None:
     """PARITY 36, the mutants: the old model's entries are let through, or those that wait are kept."""
     planted(monkeypatch)
-    assert any(faults(*live_through(tmp_path, "manage_out", "paper", seed), "paper") for seed in range(SEEDS))
+    assert any(faults(*live_through(tmp_path, "manage_out", "paper", seed), "paper") for seed in range(6))

@@ -15,12 +15,13 @@ from sklearn.pipeline import Pipeline
 from lockstep.errors import ModelError
 from lockstep.features.feature_registry import default_registry
 from lockstep.live.desk import Model
-from lockstep.live.engine import Engine, Setup
+from lockstep.live.engine import Engine
 from lockstep.live.feeds.replay import ReplayFeed
 from lockstep.live.gateway import Gateway
 from lockstep.live.limits import Collar, Limits
 from lockstep.live.messages import Arrival, Epoch, Event, LaneState, SetRecord, Values, Wanted
 from lockstep.live.plausible import Bands, Plausibility
+from lockstep.live.setup import Setup
 from lockstep.live.source import InboxSource, Known
 from lockstep.live.switches import Switches
 from lockstep.live.synchroniser import Synchroniser
@@ -28,6 +29,7 @@ from lockstep.live.timetable import Timetable
 from lockstep.market.history import History, SeriesKey
 from lockstep.market.timeframe import DAILY
 from lockstep.models.bundle import Bundle, golden_vectors
+from lockstep.strategy.config import FixedSize, RiskSize
 from lockstep.strategy.ibs_decision import IbsConfig
 from lockstep.strategy.veto import Veto
 from research.backtest import Span, context_keys
@@ -75,7 +77,7 @@ def load_markets() -> Any:
 @functools.cache
 def bundle(
     symbol: str = "COMP", *, seed: int = 0, threshold: float = 0.5, version: str = "v1",
-    ids: tuple[str, ...] = MODEL_IDS,
+    ids: tuple[str, ...] = MODEL_IDS, size: FixedSize | RiskSize = CONFIG.size,
 ) -> Bundle:  # fmt: skip
     """Return a bundle whose forest of eight trees knows nothing; its SHA-256 is made of its arguments."""
     random = np.random.default_rng(seed)
@@ -85,6 +87,7 @@ def bundle(
     registry = default_registry()
     base = SeriesKey(symbol, CONFIG.bars)
     stamps = history().bars[SeriesKey("COMP", DAILY)].end[[300, 400]]
+    config = CONFIG.model_copy(update={"size": size})
     return Bundle(
         symbol=symbol,
         pipeline=pipeline,
@@ -92,8 +95,8 @@ def bundle(
         fingerprints={each: registry.fingerprint(each) for each in ids},
         strategy={
             "family": "IbsConfig",
-            "config": CONFIG.model_dump(mode="json"),
-            "config_hash": CONFIG.config_hash,
+            "config": config.model_dump(mode="json"),
+            "config_hash": config.config_hash,
         },
         threshold=threshold,
         training={},

@@ -32,12 +32,12 @@ NOW = datetime(2026, 1, 2, tzinfo=UTC)
 START, END = "2016-01-04", "2016-03-31"
 
 
-def store(folder: Path, *seeds: int) -> ModelStore:
+def store(folder: Path, *seeds: int, **model: Any) -> ModelStore:
     """Return a store with a version of COMP per seed, the first of them in production."""
     folder.mkdir(parents=True, exist_ok=True)
     found = ModelStore(folder)
     for seed in seeds or (0,):
-        found.register(desks.bundle("COMP", seed=seed), record=RECORD, by="me", now=NOW)
+        found.register(desks.bundle("COMP", seed=seed, **model), record=RECORD, by="me", now=NOW)
     found.promote("COMP", "v1", by="me", now=NOW, reason="test", force=True)
     return found
 

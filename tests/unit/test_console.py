@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from lockstep.console import run
-from lockstep.errors import ConfigError
+from lockstep.errors import ConfigError, EngineFault, JournalFault
 
 
 def test_a_refusal_is_one_line_and_exit_code_2(capsys: pytest.CaptureFixture[str]) -> None:
@@ -14,6 +14,19 @@ def test_a_refusal_is_one_line_and_exit_code_2(capsys: pytest.CaptureFixture[str
         run(app)
     assert stopped.value.code == 2
     assert capsys.readouterr().err == "error: first second\n"
+
+
+@pytest.mark.parametrize("kind", [EngineFault, JournalFault])
+def test_a_fault_may_be_over_a_moment_later(
+    kind: type[Exception], capsys: pytest.CaptureFixture[str]
+) -> None:
+    def app() -> None:
+        raise kind("the disk refused")
+
+    with pytest.raises(SystemExit) as stopped:
+        run(app)
+    assert stopped.value.code == 3
+    assert capsys.readouterr().err == "error: the disk refused\n"
 
 
 def test_a_mistake_of_the_program_keeps_its_traceback() -> None:

@@ -60,6 +60,16 @@ CASES: dict[str, tuple[dict[str, Any], tuple[OrderIntent, Context], tuple[OrderI
         (intent(), context(unknown={"ES"})),
         (intent(), context(unknown={"NQ"})),
     ),
+    "unreconciled": (
+        {},
+        (intent(), context(unreconciled={"ES": "the engine holds +1, the broker +2"})),
+        (intent(), context(unreconciled={"NQ": "the engine holds +1, the broker +2"})),
+    ),
+    "clock": (
+        {},
+        (intent(), context(clock="is 3.000 s behind")),
+        (intent(), context(clock="")),
+    ),
     "market_hours": (
         {},
         (intent(), context(due=NOON + 3 * DAY)),  # Saturday
@@ -162,7 +172,16 @@ def test_halt_stops_everything_but_exits_that_flatten(mode: Mode, flatten: bool,
 def test_an_order_that_waited_meets_conditions_again_but_not_itself(rule: str, tmp_path: Path) -> None:
     limits, (order, seen), (passing, quiet) = CASES[rule]
     gateway = gateway_in(tmp_path, **limits)
-    conditions = {"superseded", "unknown_order", "market_hours", "stale_data", "price_collar", "daily_loss"}
+    conditions = {
+        "superseded",
+        "unknown_order",
+        "unreconciled",
+        "clock",
+        "market_hours",
+        "stale_data",
+        "price_collar",
+        "daily_loss",
+    }
     refusal = gateway.release(order, seen)
     assert (refusal and refusal.rule) == (rule if rule in conditions else None)
     assert gateway.release(passing, quiet) is None

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lockstep.errors import JournalError
+from lockstep.errors import JournalError, JournalFault
 from lockstep.live.journal import Journal
 from lockstep.live.messages import Event, SetRecord
 from lockstep.market.timeframe import DAILY, Timeframe
@@ -309,6 +309,17 @@ class TestOneWriter:
         for _ in range(2):
             with pytest.raises(JournalError, match="not a journal"):
                 Journal.open(path)
+
+    @pytest.mark.parametrize("replaced", [False, True])
+    def test_a_lock_that_is_lost_ends_the_writing(self, journal: Journal, replaced: bool) -> None:
+        lock = journal.path.with_name("live.db.lock")
+        lock.unlink()
+        if replaced:
+            lock.touch()
+        before = journal.select("SELECT count(*) FROM entries")
+        with pytest.raises(JournalFault, match="was removed or replaced, another process may be writing"):
+            journal.append(Event(kind="start"))
+        assert journal.select("SELECT count(*) FROM entries") == before
 
     def test_a_lock_that_cannot_be_made(self, tmp_path: Path) -> None:
         (tmp_path / "live.db.lock").mkdir()

@@ -118,7 +118,7 @@ class TestUnsettled:
         self.tell(journal, "send", "acknowledged")
         assert next_epoch(journal).states["ES"].waiting is not None
 
-    @pytest.mark.parametrize("kind", ["fill", "rejected", "resolved"])
+    @pytest.mark.parametrize("kind", ["fill", "rejected", "resolved", "withdrawn"])
     def test_what_no_recorded_account_holds_yet(self, journal: Journal, kind: str) -> None:
         self.begin(journal, mode="live")
         self.tell(journal, "send", "acknowledged", kind)

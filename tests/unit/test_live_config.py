@@ -37,6 +37,7 @@ def test_the_shipped_file_runs_on_paper(tmp_path: Path) -> None:
         ("shadow", {}, "no broker is configured"),
         ("live", {"traderspost": BROKER}, "the feed is a replay"),
         ("live", {"traderspost": BROKER, "feeds": TAIL}, "no source of fills"),
+        ("live", {"traderspost": BROKER, "feeds": TAIL, "fills_by_hand": True}, "how the clock is checked"),
     ],
 )
 def test_a_mode_that_cannot_be_run_is_refused(
@@ -48,7 +49,8 @@ def test_a_mode_that_cannot_be_run_is_refused(
 
 @pytest.mark.parametrize("source", [{"fills_by_hand": True}, {"statement": "fills.csv"}])
 def test_live_runs_with_a_source_of_fills(tmp_path: Path, source: dict[str, Any]) -> None:
-    config(tmp_path, traderspost=BROKER, feeds=TAIL, **source).require_mode("live")
+    for clock in ({"ntp": "time.example.org"}, {"system": True}, {"unchecked": "PTP of the house, AB"}):
+        config(tmp_path, traderspost=BROKER, feeds=TAIL, clock=clock, **source).require_mode("live")
 
 
 @pytest.mark.parametrize(
@@ -58,6 +60,10 @@ def test_live_runs_with_a_source_of_fills(tmp_path: Path, source: dict[str, Any]
         ({"feeds": [*TAIL, {"kind": "replay", "start": "2016-01-04"}]}, "a replay is the only feed"),
         ({"gracee": 5}, "did you mean 'grace'"),
         ({"instruments": []}, "instruments"),
+        ({"clock": {}}, "give one of ntp"),
+        ({"clock": {"ntp": "a", "system": True}}, "give one of ntp"),
+        ({"clock": {"ntp": "http://a"}}, "clock"),
+        ({"clock": {"unchecked": "later"}}, "clock"),
     ],
 )
 def test_contradictions_are_refused(tmp_path: Path, changes: dict[str, Any], message: str) -> None:

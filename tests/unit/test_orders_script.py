@@ -24,6 +24,7 @@ from lockstep.live.orders_cli import app as orders
 from lockstep.live.rollout_cli import app as rollout
 from lockstep.models.store import ModelStore
 from lockstep.monitoring.evidence import sealed
+from lockstep.strategy.config import FixedSize, RiskSize
 from lockstep.strategy.lane import WaitingOrder
 from support import desks, journals, papers
 from support.journals import START
@@ -33,6 +34,7 @@ DECIDED = START
 ENTRY = f"1-live-ES-{DECIDED}-entry-1"
 EXIT = f"1-live-ES-{DECIDED}-exit-1"
 DAY = 86_400_000_000_000
+TEN = FixedSize(contracts=10)
 WAITING = WaitingOrder(
     terms=(2.0, 0.01, 0.0, math.nan, math.nan), decision=DECIDED, intent="entry", reason="enter long",
     probability=0.6, order_id=ENTRY,
@@ -339,12 +341,57 @@ def test_the_mailbox_is_emptied_once_and_sets_nonsense_aside(tmp_path: Path) -> 
     assert mailbox.read() == []
 
 
+# Positions
+
+
+def reconcile(config: Path, position: float, reason: str = "the broker's screen, AB") -> tuple[int, str]:
+    return call(
+        orders,
+        "reconcile",
+        "--symbol",
+        "COMP",
+        "--position",
+        position,
+        "--reason",
+        reason,
+        "--config",
+        config,
+    )
+
+
+def test_a_position_is_confirmed_to_a_running_engine(tmp_path: Path) -> None:
+    config = live_desk(tmp_path, mode="live")
+    code, said = reconcile(config, 0)
+    assert (code, "no engine is running; confirm its position after the start" in said) == (2, True)
+    lock = WriterLock(tmp_path / "live.db")
+    try:
+        before = time.time_ns()
+        code, said = reconcile(config, 0)
+        assert (code, "the broker holds +0, the engine +0, which agrees" in said) == (0, True)
+        code, said = reconcile(config, -2)
+        assert (code, "and nothing is opened until both agree" in said) == (0, True)
+        assert reconcile(config, 0, reason=" ")[1].startswith("COMP: no reason")
+    finally:
+        lock.release()
+    commands = [command for _, command in waiting(tmp_path / "mailbox")]
+    assert [(each.kind, each.symbol, each.position) for each in commands] == [
+        ("reconcile", "COMP", 0.0),
+        ("reconcile", "COMP", -2.0),
+    ]
+    assert all(before <= each.stamp <= time.time_ns() for each in commands)
+
+
+def test_a_simulated_position_has_no_other_side(tmp_path: Path) -> None:
+    code, said = reconcile(live_desk(tmp_path), 0)
+    assert (code, "mode shadow simulates its positions" in said) == (2, True)
+
+
 # The roll-out
 
 
-def live_desk(folder: Path, *steps: Event, days: int = 40, mode: str = "shadow") -> Path:
+def live_desk(folder: Path, *steps: Event, days: int = 40, mode: str = "shadow", size: Any = TEN) -> Path:
     """Return a desk whose roll-out began so many days ago, and a store with a version in production."""
-    papers.store(folder / "store")
+    papers.store(folder / "store", size=size)
     config = papers.config(folder)
     begun = time.time_ns() - days * DAY
     with Journal.open(folder / "live.db") as journal:
@@ -409,6 +456,24 @@ def test_what_stops_an_advance(
     assert waiting(tmp_path / "mailbox") == []
 
 
+@pytest.mark.parametrize(
+    ("size", "message"),
+    [
+        (
+            FixedSize(contracts=9),
+            "stage 2 is live with 10% of the size; COMP usually trades 9 contracts, and that share is less "
+            "than its step of 1",
+        ),
+        (RiskSize(kind="risk", risk=0.01), "COMP: too few bars to know its size"),
+    ],
+)
+def test_a_stage_that_would_send_nothing_is_not_advanced_to(tmp_path: Path, size: Any, message: str) -> None:
+    config = live_desk(tmp_path, size=size)
+    code, said = advance(config, comparison(tmp_path))
+    assert (code, message in said) == (2, True), said
+    assert waiting(tmp_path / "mailbox") == []
+
+
 def test_an_edited_comparison_is_refused(tmp_path: Path) -> None:
     config, path = live_desk(tmp_path), comparison(tmp_path, passed=False)
     path.write_text(path.read_text().replace('"passed": false', '"passed": true'))
@@ -422,7 +487,7 @@ def test_a_promotion_is_watched_first_and_a_reason_is_asked_for(tmp_path: Path) 
     config, path = live_desk(tmp_path), comparison(tmp_path)
     assert advance(config, path, reason=" ")[1].startswith("roll-out: no reason")
     store, now = ModelStore(tmp_path / "store"), datetime.now(UTC)
-    store.register(desks.bundle("COMP", seed=1), record=RECORD, by="me", now=now)
+    store.register(desks.bundle("COMP", seed=1, size=TEN), record=RECORD, by="me", now=now)
     store.promote("COMP", "v2", by="me", now=now, reason="better", force=True)
     assert "is not about COMP v2" in advance(config, path)[1]
     found = store.manifest().entry("COMP", "v2").sha256

@@ -11,9 +11,12 @@ from lockstep.live.messages import OrderIntent, Refusal
 from lockstep.live.rollout import (
     Comparison,
     Rollout,
+    Stage,
     Step,
+    Trades,
     advance,
     require_mode,
+    require_sizes,
     scaled,
     stage,
     step_back,
@@ -140,6 +143,41 @@ def test_size_is_rounded_down_to_the_step(
 def test_nothing_left_is_a_counted_refusal() -> None:
     refusal = scaled(intent(quantity=9.0), 0.1, 1.0)
     assert refusal == Refusal(intent().order_id, "rollout", "10% of 9 contracts is less than 1")
+
+
+@pytest.mark.parametrize(
+    ("index", "trades", "refused"),
+    [
+        (0, Trades(9, 1), "stage 2 is live with 10%"),
+        (2, Trades(1, 1), "stage 3 is live with 50%"),
+        (3, Trades(1, 1), None),
+        (0, Trades(10, 1), None),
+        (0, Trades(0.001, 0.0001), None),
+        (0, Trades(0.0009, 0.0001), "trade at least 0.001"),
+        (3, Trades(0, 1), "stage 4 is live with 100% of the size; ES usually trades 0 contracts"),
+    ],
+)
+def test_a_stage_that_would_send_nothing_is_refused(index: int, trades: Trades, refused: str | None) -> None:
+    """From the present stage on: a share of one contract is none, and the desk would advance all the same."""
+    quiet = {"NQ": Trades(100, 1)}
+    if refused is None:
+        require_sizes(ROLLOUT, index, {**quiet, "ES": trades})
+        return
+    with pytest.raises(ConfigError, match=refused) as error:
+        require_sizes(ROLLOUT, index, {**quiet, "ES": trades})
+    assert "the micro" in str(error.value)
+
+
+@given(st.integers(1, 500), st.sampled_from([1.0, 0.1, 0.0001]), st.floats(0.01, 1.0))
+def test_what_a_stage_may_send_is_what_it_sends(steps: int, step: float, fraction: float) -> None:
+    plan = Rollout(stages=(Stage(from_day=1, mode="live", fraction=fraction),))
+    nothing = isinstance(scaled(intent(quantity=steps * step), fraction, step), Refusal)
+    try:
+        require_sizes(plan, 0, {"ES": Trades(steps * step, step)})
+    except ConfigError:
+        assert nothing
+    else:
+        assert not nothing
 
 
 def test_exits_are_never_scaled() -> None:

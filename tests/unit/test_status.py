@@ -153,6 +153,44 @@ def test_the_table_leaves_out_what_there_is_not() -> None:
     assert re.search(r"verdict +stopped", text)
 
 
+@pytest.mark.parametrize(
+    ("state", "detail"), [("starting", "opening the journal"), ("replaying", "bar set 50 of 10,000")]
+)
+def test_the_table_says_what_a_start_is_doing(state: Any, detail: str) -> None:
+    assert re.search(rf"doing +{detail}", shown(changed(state=state, detail=detail)))
+    assert "doing" not in shown(changed(detail=detail))
+
+
+def test_what_keeps_entries_out_is_shown() -> None:
+    text = shown(changed(unreconciled={"ES": "the engine holds +1, the broker +2"}, clock="is 4.0 s behind"))
+    assert re.search(r"unreconciled +ES the engine holds \+1, the broker \+2", text)
+    assert re.search(r"clock +is 4\.0 s behind", text)
+    assert "unreconciled" not in shown(STATUS)
+
+
+def test_a_replay_shows_how_far_it_is(tmp_path: Path) -> None:
+    """Once a second at most; a clock that is asked at every bar set would cost more than it tells."""
+    path = tmp_path / "status.json"
+    switches = Switches(kill_file=tmp_path / "KILL", halt_file=tmp_path / "HALT")
+    watcher = Watcher(path, mode="paper", epoch=1, started=NOW, alerts=Alerts([]), switches=switches)
+    asked = 0
+
+    def clock() -> int:
+        nonlocal asked
+        asked += 1
+        return NOW + asked * SECOND // 3
+
+    watcher.replaying(1_234, NOW)
+    assert (read_status(path).state, read_status(path).detail) == ("replaying", "bar set 0 of 1,234")
+    seen = set()
+    for _ in range(1_234):
+        watcher.replayed(clock)
+        seen.add(read_status(path).detail)
+    assert len(seen) > 3
+    assert all(re.fullmatch(r"bar set [\d,]+ of 1,234", each) for each in seen)
+    assert asked < 60
+
+
 # --- over HTTP ----------------------------------------------------------------------------------------
 
 

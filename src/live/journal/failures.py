@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from lockstep.errors import ConfigError, JournalError
+from lockstep.errors import ConfigError, JournalError, JournalFault
 
 RESTORE = "keep the file, save what can be read with `journal.py salvage`, restore as docs/journal.md says"
 
@@ -22,12 +22,17 @@ _WAYS_OUT = {
     sqlite3.SQLITE_CANTOPEN: "it cannot be opened: check its folder and the permissions",
     sqlite3.SQLITE_READONLY: "it cannot be written to: check the permissions of the file and its folder",
 }
+# What may be over a moment later; everything else is refused again.
+_FAULTS = frozenset((sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_BUSY))
 _PRIMARY_CODE = 0xFF
 
 
 @contextmanager
 def explained(path: Path) -> Iterator[None]:
-    """Turn a failure that SQLite reports into a JournalError; mistakes of the program stay what they are."""
+    """Turn a failure that SQLite reports into a JournalError; mistakes of the program stay what they are.
+
+    It is a JournalFault where the disk or another program refuses.
+    """
     try:
         yield
     except sqlite3.Error as error:
@@ -37,7 +42,8 @@ def explained(path: Path) -> Iterator[None]:
         if code is None:
             raise
         way_out = _WAYS_OUT.get(code & _PRIMARY_CODE, "nothing of this was written")
-        raise JournalError(f"journal {path}: {error}: {way_out}") from error
+        kind = JournalFault if code & _PRIMARY_CODE in _FAULTS else JournalError
+        raise kind(f"journal {path}: {error}: {way_out}") from error
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple
 
-from lockstep.errors import JournalError
+from lockstep.errors import JournalError, JournalFault
 from lockstep.live.journal import opening, wal
 from lockstep.live.journal.chain import ORIGIN, link
 from lockstep.live.journal.failures import explained
@@ -150,6 +150,11 @@ class Journal(JournalReader):
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         if self._lock is None:
             raise JournalError(f"journal {self.path}: it was opened for reading only")
+        if self._lock.lost:
+            raise JournalFault(
+                f"journal {self.path}: its lock file was removed or replaced, another process may be "
+                "writing; nothing more is written here: look for that process, then start again"
+            )
         with explained(self.path), self._connection as connection:
             connection.execute("BEGIN IMMEDIATE")
             yield connection

@@ -31,7 +31,13 @@ class WriterLock:
             raise JournalError(
                 f"journal {journal}: cannot be locked for writing: {error.strerror}"
             ) from error
+        self._identity = _identity(_beside(journal, ".lock"))
         self._owner.write_text(f"{os.getpid()}\n", encoding="ascii")
+
+    @property
+    def lost(self) -> bool:
+        """Whether the lock file was removed or replaced: another process could take the lock too."""
+        return _identity(Path(self._lock.lock_file)) != self._identity
 
     def release(self) -> None:
         """Let the next writer in."""
@@ -59,3 +65,11 @@ def _named(owner: Path) -> str:
 
 def _beside(journal: Path, suffix: str) -> Path:
     return journal.with_name(journal.name + suffix)
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino

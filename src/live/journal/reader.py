@@ -62,6 +62,11 @@ class JournalReader:
         assert isinstance(found, SetRecord)
         return found
 
+    def count_sets(self, epoch: int) -> int:
+        """Return how many bar sets an epoch has."""
+        first, last = self._range(epoch)
+        return int(self._one("SELECT count(*) FROM sets WHERE sequence BETWEEN ? AND ?", first, last))
+
     def events(self, *kinds: str, symbol: str = "", since: int = 0) -> Iterator[Event]:
         """Yield events of all epochs in their order, those of bar sets too.
 
@@ -108,6 +113,11 @@ class JournalReader:
         written = self.select(live, *names, limit) + self.select(settled, *names)
         newest = {end: numbers(values) for _, end, *values in sorted(written, key=itemgetter(0))}
         return tuple(sorted(newest.items())[max(0, len(newest) - limit) :])
+
+    def newest_hash(self) -> str:
+        """Return the hash (hex) of the newest entry, which covers all before it; empty without an entry."""
+        rows = self.select("SELECT hash FROM entries ORDER BY sequence DESC LIMIT 1")
+        return bytes(rows[0][0]).hex() if rows else ""
 
     def open_bundles(self) -> frozenset[str]:
         """Return the SHA-256 of the bundles that a replay of the newest epoch needs; they must stay."""

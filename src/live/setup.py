@@ -1,0 +1,115 @@
+"""`Setup`: what an engine is joined of, and how its own parts are made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from lockstep.live.brokers.protocol import OutboundBroker
+from lockstep.live.clock_check import Verdict
+from lockstep.live.conditions import Doubts
+from lockstep.live.desk import Model, Seat
+from lockstep.live.gate import DeskGate
+from lockstep.live.gateway import Gateway
+from lockstep.live.handover import Policy
+from lockstep.live.inner_broker import GatedBroker, ReportedBroker
+from lockstep.live.market_hours import next_open
+from lockstep.live.messages import Epoch, Event, OrderIntent, Refusal
+from lockstep.live.outbox import Outbox
+from lockstep.live.ports import Journal, Observer, Outside, Source
+from lockstep.live.reconciliation import Reconciliation
+from lockstep.live.rollout import scaled
+from lockstep.live.stage import Stage
+from lockstep.market.history import Market
+from lockstep.strategy.matching import CASH
+
+Exposure = Callable[[], tuple[Mapping[str, float], Mapping[str, float]]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setup:
+    """Everything that an engine is joined of.
+
+    models     by symbol, as the epoch began; markets   of all symbols that are traded or read
+    broker     takes orders that leave the house; None in mode paper
+    policies   how an open position is handed over, by symbol
+    flatten    whether HALT closes what is open
+    fraction   of the decided size that mode live sends, as the epoch began; see `rollout.py`
+    expire     ns after which an order that never left is not sent any more
+    stop_after number of sets after which the engine stops by itself; None for never
+    reconciliation, clock   what has to be settled before mode live opens anything; None elsewhere
+    """
+
+    epoch: Epoch
+    models: Mapping[str, Model]
+    markets: Mapping[str, Market]
+    journal: Journal
+    source: Source
+    gateway: Gateway
+    outside: Outside
+    observer: Observer
+    now: Callable[[], int]
+    broker: OutboundBroker | None = None
+    policies: Mapping[str, Policy]
+    memory: int
+    flatten: bool = False
+    fraction: float = 1.0
+    expire: int = 3_600_000_000_000
+    stop_after: int | None = None
+    reconciliation: Reconciliation | None = None
+    clock: Callable[[int], Verdict] | None = None
+
+    def gate(
+        self, seats: Mapping[str, Seat], *, exposure: Exposure, doubts: Callable[[int], Doubts]
+    ) -> DeskGate:
+        """Return the gate that every order passes; arguments as of `DeskGate`."""
+        return DeskGate(
+            self.gateway,
+            {symbol: self.markets[symbol] for symbol in seats},
+            traded=[seat.model.key for seat in seats.values()],
+            equity={symbol: self._opening_equity(symbol) for symbol in seats},
+            exposure=exposure,
+            doubts=doubts,
+            now=self.now,
+        )
+
+    def outbox(
+        self, commit: Callable[[Event], object], review: Callable[[OrderIntent], Refusal | None]
+    ) -> Outbox | None:
+        """Return what lets orders leave, None in mode paper; arguments as of `Outbox`."""
+        if self.broker is None:
+            return None
+        return Outbox(
+            self.broker,
+            commit,
+            due=lambda symbol, moment: next_open(self.markets[symbol].session, moment),
+            review=review,
+            expire=self.expire,
+        )
+
+    def inner_broker(
+        self,
+        stage: Stage,
+        gate: DeskGate,
+        *,
+        version: Callable[[str], str],
+        passed: Callable[[OrderIntent], None],
+        sized: Callable[[OrderIntent], OrderIntent | Refusal],
+    ) -> GatedBroker:
+        """Return the broker inside Cerebro: fills are reported in mode live, else simulated."""
+        kind = ReportedBroker if self.epoch.mode == "live" else GatedBroker
+        return kind(stage, gate, order_id=self.order_id, version=version, passed=passed, sized=sized)
+
+    def sized(self, intent: OrderIntent, fraction: float) -> OrderIntent | Refusal:
+        """Return an order at a fraction of its size in mode live, or why nothing is left of it."""
+        if self.epoch.mode != "live" or fraction == 1.0:
+            return intent
+        return scaled(intent, fraction, self.markets[intent.symbol].instrument.size_step)
+
+    def order_id(self, symbol: str, decision: int, intent: str) -> str:
+        """Return the id of an order, which is the same after every restart."""
+        return f"{self.epoch.number}-{self.epoch.mode}-{symbol}-{decision}-{intent}-1"
+
+    def _opening_equity(self, symbol: str) -> float:
+        state = self.epoch.states.get(symbol)
+        return state.account[CASH] if state else self.models[symbol].config.capital

@@ -1,0 +1,107 @@
+"""A stage of the roll-out whose share of the usual size is no contract: the engine does not start with it."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lockstep.errors import ConfigError
+from lockstep.live.config import LiveConfig
+from lockstep.live.desk import Model, usual_trades
+from lockstep.live.epochs import successor
+from lockstep.live.journal import Journal
+from lockstep.live.rollout import Trades
+from lockstep.live.service import Service
+from lockstep.strategy.config import FixedSize, RiskSize
+from research.backtest import Span, run_backtest
+from support import desks, papers
+
+LIVE = {
+    "traderspost": {"tickers": {"COMP": "NQZ2026"}},
+    "fills_by_hand": True,
+    "clock": {"unchecked": "not in a test"},
+    "feeds": [
+        {"kind": "http", "port": 0, "base": {"COMP": "1d", "SPX": "1d"}},
+    ],
+}
+TOKEN = "0123456789abcdef0123"
+ENVIRONMENT = {"TRADERSPOST_WEBHOOK_URL": "http://localhost/hook"}
+ALL = {"stages": [{"from_day": 1, "mode": "shadow"}, {"from_day": 2, "mode": "live"}]}
+
+
+@pytest.fixture(autouse=True)
+def token(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOCKSTEP_FEED_TOKEN", TOKEN)
+
+
+def begin(folder: Path, mode: Any, **changes: object) -> None:
+    """Put an engine together, which begins the first epoch, and close it."""
+    config = papers.config(folder, **{**LIVE, **changes})
+    with Service(config, mode=mode, environment=ENVIRONMENT):
+        pass
+
+
+def epochs(folder: Path) -> int:
+    with Journal.open(folder / "live.db", readonly=True) as journal:
+        return len(journal.epochs())
+
+
+def test_mode_live_does_not_start(tmp_path: Path) -> None:
+    papers.store(tmp_path / "store")
+    with pytest.raises(ConfigError, match="stage 2 is live with 10% of the size; COMP usually trades 1 "):
+        begin(tmp_path, "live")
+    assert epochs(tmp_path) == 0
+    begin(tmp_path, "live", rollout=ALL)
+    assert epochs(tmp_path) == 1
+
+
+def test_the_size_of_today_counts_where_it_follows_the_market(tmp_path: Path) -> None:
+    papers.store(tmp_path / "store", size=RiskSize(kind="risk", risk=0.05))
+    with pytest.raises(ConfigError, match=r"10% of the size; COMP usually trades \d+ contr"):
+        begin(tmp_path, "live")
+
+
+def test_shadow_and_paper_start_and_shadow_says_so(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    papers.store(tmp_path / "store")
+    with caplog.at_level(logging.WARNING, "lockstep.live"):
+        begin(tmp_path, "paper")
+        assert caplog.text == ""
+    (tmp_path / "live.db").unlink()
+    with caplog.at_level(logging.WARNING, "lockstep.live"):
+        begin(tmp_path, "shadow")
+    assert "nothing would be sent" in caplog.text
+
+
+def test_no_epoch_of_mode_live_begins(tmp_path: Path) -> None:
+    papers.store(tmp_path / "store")
+    begin(tmp_path, "shadow")
+    for changes, refused in (({}, True), ({"rollout": ALL}, False)):
+        config = LiveConfig.load(papers.config(tmp_path, **{**LIVE, **changes}))
+        with Journal.open(tmp_path / "live.db", readonly=True) as journal:
+            refusal = (
+                pytest.raises(ConfigError, match="stage 2 is live with 10%") if refused else nullcontext()
+            )
+            with refusal:
+                successor(journal, config, hashes={}, reason="go live", now=1, mode="live")
+
+
+def test_a_size_is_that_of_an_entry_on_the_newest_bar() -> None:
+    """The same contracts that the strategy enters with there; a window that is not full tells nothing."""
+    model = Model.of(desks.bundle(size=RiskSize(kind="risk", risk=0.02), threshold=0.0))
+    bars = desks.history(600)
+    result = run_backtest(model.config, bars, "COMP", span=Span(), veto=model.veto)
+    entries = [o for o in result.records.orders if o.intent == "entry" and o.status == "accepted"]
+    end = bars.bars[model.key].end.tolist()
+    for order in entries[-20:]:
+        row = end.index(order.decision) + 1
+        kept = {key: desks.kept(bars, key)[:row] for key in bars.bars}
+        found = usual_trades([model], bars.markets, kept)
+        assert found == {"COMP": Trades(abs(order.quantity), 1.0)}
+    assert len({abs(order.quantity) for order in entries}) > 3
+    assert usual_trades([model], bars.markets, {key: desks.kept(bars, key)[:5] for key in bars.bars}) == {}
+    fixed = Model.of(desks.bundle(size=FixedSize(contracts=7)))
+    assert usual_trades([fixed], bars.markets, {}) == {"COMP": Trades(7.0, 1.0)}
