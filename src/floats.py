@@ -1,8 +1,8 @@
 """The floating-point mode of the running thread: every bit depends on it, and no hash covers it.
 
-A library that was compiled with -ffast-math makes the processor flush denormals to zero (FTZ) and read them as
-zero (DAZ) as soon as it is imported, in the importing thread and in all that it starts. The mode is found by
-doing arithmetic in Python, in numpy and in a compiled kernel, since decisions are made of exactly these.
+A library that was compiled with -ffast-math makes the processor flush denormals to zero (FTZ) and read them
+as zero (DAZ) as soon as it is imported, in the importing thread and in all that it starts. The mode is found
+by doing arithmetic in Python, in numpy and in a compiled kernel, since decisions are made of exactly these.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from lockstep.compiled import kernel
 from lockstep.errors import FloatModeError
 
 EXACT = "round to nearest, denormals kept"
+FIELD = "floats"  # under which the mode is recorded
 
 _LOCK = Path(__file__).resolve().parents[1] / "requirements.lock"
 _LANES = 16  # enough elements for numpy's vectorised loops
@@ -56,13 +57,14 @@ def require_exact() -> str:
     loaded = ", ".join(_suspects())
     known = f" (native packages that are not in {_LOCK.name}: {loaded})" if loaded else ""
     raise FloatModeError(
-        f"floating-point mode of thread {threading.current_thread().name}: {mode}; required: {EXACT}. A library "
-        f"compiled with -ffast-math changes it when it is imported{known}; remove or rebuild it and start again"
+        f"floating-point mode of thread {threading.current_thread().name}: {mode}; required: {EXACT}. A "
+        f"library compiled with -ffast-math changes it when it is imported{known}; remove or rebuild it, and "
+        "start again"
     )
 
 
 def require_still_exact() -> None:
-    """Look again in less than a microsecond, by Python's arithmetic alone; FloatModeError as `require_exact`."""
+    """Look again by Python's arithmetic alone, in a microsecond; FloatModeError as `require_exact`."""
     if _flaws(_in_python()):
         require_exact()
 

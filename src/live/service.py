@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import SecretStr
 
 from lockstep.errors import LockstepError
+from lockstep.floats import require_exact
 from lockstep.live.bars import feeds_of, settled_bars
 from lockstep.live.brokers.protocol import OutboundBroker
 from lockstep.live.brokers.shadow import ShadowBroker
@@ -19,7 +20,7 @@ from lockstep.live.brokers.traderspost import TradersPost
 from lockstep.live.config import LiveConfig
 from lockstep.live.desk import Model
 from lockstep.live.engine import Engine, Setup
-from lockstep.live.epochs import first_epoch, needs_of, require_same, warmed
+from lockstep.live.epochs import bound, first_epoch, needs_of, require_same, warmed
 from lockstep.live.feeds.clock import SteadyClock
 from lockstep.live.gateway import Gateway
 from lockstep.live.hashes import live_hashes
@@ -68,6 +69,7 @@ class Service:
         stop_after: int | None = None,
         secrets: Secrets | None = None,
     ) -> None:
+        require_exact()
         self._secrets = secrets or Secrets(environment)
         self.config = LiveConfig.load(config_path)
         self._environment = environment
@@ -131,6 +133,7 @@ class Service:
         epoch = self._epoch(mode)
         models = {symbol: self._world.model(symbol, sha) for symbol, sha in epoch.bundles.items()}
         needs = needs_of(models, self._book)
+        epoch = bound(epoch, needs, config, self._book)
         config.plausible.require_known(sorted(needs))
         wanted_bars = needs if config.replay or not epoch.number else {}
         settled = settled_bars(sorted(wanted_bars), config.history, self._book)

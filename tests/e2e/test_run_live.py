@@ -266,5 +266,5 @@ def test_a_changed_configuration_asks_for_a_new_epoch(
     again = start(grace=7)
     _, said = again.communicate(timeout=60)
     assert again.returncode == 2
-    assert "was begun with another config" in said
+    assert "config changed since epoch 1 of the journal was begun" in said
     assert yaml.safe_load((tmp_path / "live.yml").read_text())["grace"] == 7

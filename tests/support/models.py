@@ -21,6 +21,7 @@ from lockstep.models.columns import ColumnSelector
 from lockstep.models.estimators import library_versions
 from lockstep.models.golden import golden_vectors
 from lockstep.models.manifest import Evidence, TrainingRecord
+from lockstep.models.present import present_hashes
 from lockstep.models.store import ModelStore
 from support.scenarios import daily_bars, history_of
 
@@ -105,8 +106,19 @@ def asking_for_validation(store: ModelStore) -> ModelStore:
 
 
 def evidence(
-    sha256: str, *, kind: str = "validation", passed: bool = True, days: float | None = None
+    sha256: str, *, kind: str = "validation", passed: bool = True, days: float | None = None, **changes: Any
 ) -> Evidence:
-    """Return a judgement on a bundle; it expires `days` after NOW."""
-    expires = None if days is None else NOW + timedelta(days=days)
-    return Evidence(kind=kind, passed=passed, bundle_sha256=sha256, expires=expires)
+    """Return a judgement on a bundle of ES, gathered with all that is in use; it expires `days` after NOW."""
+    values: dict[str, Any] = {
+        "kind": kind,
+        "passed": passed,
+        "bundle_sha256": sha256,
+        "expires": None if days is None else NOW + timedelta(days=days),
+        "hashes": present_hashes(("ES", "NQ"), ("futures_daily",)),
+        "symbols": ("ES", "NQ"),
+        "sources": ("futures_daily",),
+        "issued": NOW,
+        "newest_bar": NOW,
+        "counts": {"bars": 250, "sessions": 250, "trades": 20, "restarts": 1},
+    }
+    return Evidence(**{**values, **changes})
