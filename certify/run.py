@@ -228,7 +228,7 @@ def _certificate(
         killed_after=live.killed_after,
         restarts=live.restarts,
         hashes={
-            **_hashes(symbols, sources, book),
+            **gathered_with(symbols, sources, book),
             "bundle": bundle.sha256,
             "config": run.model.config.config_hash,
             **{f"data {key}": value for key, value in told["data_hashes"].items()},
@@ -245,8 +245,8 @@ def _certificate(
     )
 
 
-def _hashes(symbols: tuple[str, ...], sources: tuple[str, ...], book: InstrumentBook) -> dict[str, str]:
-    """Return the hashes of what was used; ParityError where instruments.yml is another one by now."""
+def gathered_with(symbols: tuple[str, ...], sources: tuple[str, ...], book: InstrumentBook) -> dict[str, str]:
+    """Return the hashes that bind evidence to what was used; ParityError where `book` has changed since."""
     used = present_hashes(symbols, sources, book=book)
     if used != present_hashes(symbols, sources):
         raise ParityError(
