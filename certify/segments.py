@@ -63,10 +63,10 @@ class Cut:
             self._now = None
 
     def _context(self, frame: Frame, *, begun: bool) -> Context:
-        """Return what came since the step before; for the first step of a segment, all that windows hold."""
+        """Return what came since the step before; for the first step of a segment, what windows hold."""
         if not begun:
             return frame.context
-        return Arrived(frame.labels, frame.model.key, frame.memory.bars).at(frame.stamp)
+        return Arrived(frame.labels, frame.model.key, frame.held).at(frame.stamp)
 
     def _begun(self, frame: Frame) -> OpenSegment | None:
         before = frame.before

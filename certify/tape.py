@@ -30,7 +30,7 @@ class Frame:
     """One recorded decision.
 
     model     that decided; before   the state that the bar found; record   what was written down
-    labels    of the series that the model reads, see `series.labels_of`
+    labels    of the series that the model reads, see `series.labels_of`; needs   how many bars of each
     memory    the bars that had come, this set included; windows   of the model, filled with them
     context   of these bars, what came since the decision before, see `parity.Step`
     waiting   whether a market order was still waiting when the decision was taken
@@ -43,6 +43,7 @@ class Frame:
     record: LaneRecord
     before: LaneState
     labels: Mapping[SeriesKey, str]
+    needs: Mapping[SeriesKey, int]
     memory: Memory
     windows: WindowFeatures
     context: Context
@@ -58,6 +59,11 @@ class Frame:
     def bar(self) -> tuple[float, ...]:
         """The bar that was decided on, as it came."""
         return self.row.release.bars[self.model.key]
+
+    @property
+    def held(self) -> Kept:
+        """The bars that the windows hold, by series, oldest first."""
+        return {key: kept[-self.needs[key] :] for key, kept in self.memory.bars.items() if key in self.needs}
 
     @property
     def waiting(self) -> bool:
@@ -98,6 +104,7 @@ def models_of(journal: Journal, store: ModelStore) -> dict[str, Model]:
 class _Seat:
     model: Model
     labels: Mapping[SeriesKey, str]
+    needs: Mapping[SeriesKey, int]
     windows: WindowFeatures
     arrived: Arrived
     state: LaneState
@@ -176,6 +183,7 @@ class Tape:
         return _Seat(
             model=model,
             labels=labels,
+            needs=model.needs(self._markets),
             windows=windows,
             arrived=Arrived(labels, model.key, new),
             state=state or LaneState(account=opening_account(model.config.capital)),
@@ -208,9 +216,9 @@ class Tape:
         if record.state.account[POSITION] == 0.0:
             seat.forced = None
         frame = Frame(
-            model=seat.model, row=row, record=record, before=seat.state, labels=seat.labels, memory=memory,
-            windows=seat.windows, context=seat.arrived.at(row.release.stamp), forced=seat.forced,
-            fills=tuple(seat.fills),
+            model=seat.model, row=row, record=record, before=seat.state, labels=seat.labels, needs=seat.needs,
+            memory=memory, windows=seat.windows, context=seat.arrived.at(row.release.stamp),
+            forced=seat.forced, fills=tuple(seat.fills),
         )  # fmt: skip
         seat.state, seat.fills = record.state, []
         self._decided[record.symbol] = frame.stamp

@@ -14,7 +14,7 @@ from lockstep.models import errors, present, verbs
 from lockstep.models.chain import Act
 from lockstep.models.manifest import Evidence, Manifest, VersionEntry
 from lockstep.models.policy import CertificateMinimum, Policy, read_policy
-from support.models import NOW, RECORD, evidence
+from support.evidence import NOW, RECORD, evidence
 
 SHA = "a" * 64
 UNRECORDED = "does not record with which {} it was gathered; gather it again"
