@@ -15,6 +15,7 @@ from certify.skew import CODE, BarTally, FeatureTally, cause_of, unequal
 from certify.tape import Frame, Tape, models_of
 from lockstep.errors import ParityError
 from lockstep.features.batch import BatchFeatures
+from lockstep.floats import require_exact
 from lockstep.live.bars import settled_bars
 from lockstep.live.config import HistorySettings
 from lockstep.live.desk import Model
@@ -36,8 +37,10 @@ def check_recorded(
     store   holds the bundles that traded; data_dir, source   of the settled files, as for a backtest
 
     Raises: JournalError, ModelError for a bundle that is gone, DataError for bars, ParityError where the
-    journal decided nothing or the settled bars are of other dates.
+    journal decided nothing or the settled bars are of other dates, FloatModeError where this process computes
+    as no engine may.
     """
+    require_exact()
     with Journal.open(journal, readonly=True) as opened:
         models = models_of(opened, store)
         settled = settled_history(models, data_dir, source)
