@@ -103,13 +103,13 @@ class Policy(_Section):
 
 
 def _gathered_otherwise(evidence: Evidence) -> Iterator[str]:
-    for name, value in present_hashes(evidence.symbols, evidence.sources).items():
-        recorded = evidence.hashes.get(name)
-        if recorded is None:
-            if evidence.kind in _COMPUTED:
-                yield f"does not record with which {name} it was gathered; gather it again"
-        elif recorded != value:
-            yield f"was gathered with {_OTHER[name]}; gather it again"
+    present = present_hashes(evidence.symbols, evidence.sources)
+    for name, other in _OTHER.items():
+        recorded = evidence.hashes.get(name) if name in present else None
+        if recorded is None and evidence.kind in _COMPUTED:
+            yield f"does not record with which {name} it was gathered; gather it again"
+        elif recorded is not None and recorded != present[name]:
+            yield f"was gathered with {other}; gather it again"
 
 
 def _too_old(what: str, moment: datetime | None, days: int, now: datetime) -> Iterator[str]:

@@ -19,17 +19,16 @@ def lock_hash(lock: Path = _LOCK) -> str:
 
 
 def present_hashes(
-    symbols: Collection[str], sources: Collection[str], *, book: InstrumentBook | None = None
+    symbols: Collection[str] = (), sources: Collection[str] = (), *, book: InstrumentBook | None = None
 ) -> dict[str, str]:
-    """Return `code`, the hash of all source files, `lock`, and `instruments`.
+    """Return `code`, the hash of all source files, `lock`, and where symbols are named `instruments`.
 
     instruments   of what `book`, by default instruments.yml as it is now, declares of these symbols and data
                   sources (`InstrumentBook.digest`); empty where one of them is not declared any more
     """
+    hashes = {"code": source_digest(), "lock": lock_hash()}
+    if not symbols:
+        return hashes
     book = book or load_instruments()
     declared = book.instruments.keys() >= set(symbols) and book.sources.keys() >= set(sources)
-    return {
-        "code": source_digest(),
-        "lock": lock_hash(),
-        "instruments": book.digest(symbols, sources) if declared else "",
-    }
+    return {**hashes, "instruments": book.digest(symbols, sources) if declared else ""}

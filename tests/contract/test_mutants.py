@@ -127,10 +127,10 @@ MUTANTS = [
         killer=f"{TEN_BARS}::test_long_from_signal_to_signal",
     ),
     Mutant(
-        row="37 no hash covers what instruments.yml declares",
-        file="src/models/present.py",
-        old='        "instruments": book.digest(symbols, sources) if declared else "",\n',
-        new="",
+        row="37 other instruments void no evidence",
+        file="src/models/policy.py",
+        old=', "instruments": "other instruments"}',
+        new="}",
         killer=f"{POLICY}::test_a_change_between_certificate_and_promotion_is_noticed",
     ),
     Mutant(

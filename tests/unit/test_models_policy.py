@@ -130,8 +130,7 @@ def test_a_policy_is_read_from_its_file(tmp_path: Path) -> None:
 
 def old(kind: str) -> Evidence:
     """Return evidence as the first version wrote it."""
-    hashes = {name: value for name, value in present.present_hashes((), ()).items() if name != "instruments"}
-    return Evidence(kind=kind, passed=True, bundle_sha256=SHA, hashes=hashes)
+    return Evidence(kind=kind, passed=True, bundle_sha256=SHA, hashes=present.present_hashes())
 
 
 def test_evidence_of_the_first_version_does_not_count_and_says_why() -> None:
@@ -164,6 +163,13 @@ def test_computed_evidence_names_everything_that_decides(kind: str, name: str) -
     assert missing(without) == (f"{kind}: {UNRECORDED.format(name)}",)
     (said,) = missing({**found.hashes, name: "f" * 64})
     assert said.startswith(f"{kind}: was gathered with ")
+
+
+def test_a_hash_of_no_instruments_covers_nothing() -> None:
+    unnamed = evidence(SHA).model_copy(update={"symbols": (), "sources": ()})
+    assert Policy(promotion=("validation",)).missing(with_evidence(unnamed), NOW) == (
+        f"validation: {UNRECORDED.format('instruments')}",
+    )
 
 
 def test_a_persons_judgement_needs_no_hashes() -> None:
