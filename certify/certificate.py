@@ -8,19 +8,26 @@ import os
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AwareDatetime, ConfigDict, Field
 
-from lockstep.market.validation import SchemaVersion
+from lockstep.market.validation import Grown, SchemaVersion
 from lockstep.monitoring.parity import Comparison, Difference
 
 SCHEMA = 1
 VALID_DAYS = 90
 
 
-class Part(BaseModel):
-    """One comparison: the two engines, counts, and the first difference with its kind."""
+class Part(Grown):
+    """One comparison: the two engines, counts, and the first difference with its kind.
+
+    trades   entries that filled
+    series   bars compared of each series that the features read, by `SPX:1d (pair)`; of the traded one those
+             that filled the windows, since `bars` counts the others
+    """
+
+    LATER: ClassVar[frozenset[str]] = frozenset({"trades", "series"})
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -33,6 +40,8 @@ class Part(BaseModel):
     orders: int
     fills: int
     marks: int
+    trades: int = 0
+    series: dict[str, int] = Field(default_factory=dict)
     different: int
     kind: str = ""
     first: str = ""
@@ -51,19 +60,29 @@ class Part(BaseModel):
             orders=found.orders,
             fills=found.fills,
             marks=found.marks,
+            trades=found.trades,
+            series=dict(sorted(found.series.items())),
             different=found.different,
             kind=first.kind if first else "",
             first=str(first) if first else "",
         )
 
 
-class Certificate(BaseModel):
+class Certificate(Grown):
     """Parity of one bundle on one stretch of bars.
 
-    hashes    `code`, `data: SERIES`, `config`, `bundle`, `features`, `lock`
+    hashes    `code`, `lock`, `instruments`, `bundle`, `config`, `data SERIES`, `feature ID`
+    symbols, sources   names in instruments.yml that the hash `instruments` covers
     processor   as the compiler names it; machine   hash of processor and libraries that bits depend on
-    killed_after   bar sets after which the live engine was killed and restarted
+    floats    floating-point mode of the deciding threads, see `lockstep.floats`
+    killed_after   bar sets after which the live engine was killed
+    restarts  kills at different points after which it went on
+    sessions  session dates that the compared bars belong to; newest_bar   end of the last of these bars
     """
+
+    LATER: ClassVar[frozenset[str]] = frozenset(
+        {"symbols", "sources", "floats", "restarts", "sessions", "newest_bar"}
+    )
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -74,19 +93,34 @@ class Certificate(BaseModel):
     start: str
     end: str
     parts: tuple[Part, ...]
+    sessions: int = 0
+    newest_bar: AwareDatetime | None = None
     killed_after: tuple[int, ...]
+    restarts: int = 0
     hashes: dict[str, str]
+    symbols: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
     processor: str
     machine: str
+    floats: str = ""
     versions: dict[str, str]
     issued: datetime
     expires: datetime
 
     @property
     def passed(self) -> bool:
-        """Whether something was compared in each part, and nothing differed."""
+        """Whether something was compared in each part and of each series, and nothing differed."""
         compared = all(part.bars and part.marks and part.fills for part in self.parts)
-        return bool(self.parts) and compared and not any(part.different for part in self.parts)
+        read = all(count for part in self.parts for count in part.series.values())
+        return bool(self.parts) and compared and read and not any(part.different for part in self.parts)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How much it rests on, as a policy asks: counted over the comparison with the live engine."""
+        live = self.parts[-1]
+        return {
+            "bars": live.bars, "sessions": self.sessions, "trades": live.trades, "restarts": self.restarts
+        }  # fmt: skip
 
     @property
     def digest(self) -> str:
@@ -105,7 +139,8 @@ class Certificate(BaseModel):
         live = self.parts[-1]
         counts = (
             f"{live.bars:,} bars, {live.vectors:,} vectors, {live.probabilities:,} probabilities, "
-            f"{live.decisions:,} decisions, {live.orders:,} orders, {live.fills:,} fills compared"
+            f"{live.decisions:,} decisions, {live.orders:,} orders, {live.fills:,} fills of {live.trades:,} "
+            f"trades, {sum(live.series.values()):,} further bars of {len(live.series):,} series compared"
         )
         different = sum(part.different for part in self.parts)
         return f"{counts}, {different:,} difference{'' if different == 1 else 's'}"

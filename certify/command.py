@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -17,10 +18,10 @@ from certify.run import Request, certify
 from lockstep.errors import ConfigError
 from lockstep.market.files import write_atomically
 from lockstep.models.manifest import Evidence
+from lockstep.models.policy import CERTIFICATE, CertificateMinimum
 from lockstep.models.store import ModelStore
 
-NOT_EQUAL = 1
-KIND = "certificate"
+NOT_EQUAL, TOO_LITTLE = 1, 3
 
 app = typer.Typer(add_completion=False)
 
@@ -41,7 +42,10 @@ def main(
     as_json: Annotated[bool, typer.Option("--json", help="Print the certificates as JSON lines.")] = False,
     journal: Annotated[Path | None, typer.Option(help="Check what a journal recorded instead.")] = None,
 ) -> None:
-    """Compare research, sweep and a killed and restarted live engine; exit 1 where they differ."""
+    """Compare research, sweep and a killed and restarted live engine.
+
+    Exit code 1: they differ. 3: they agree, on less than the store's policy asks for.
+    """
     if journal is not None:
         sys.exit(_recorded(journal, store, data_dir, source, as_json=as_json))
     symbols = [each.strip() for each in symbol.split(",") if each.strip()]
@@ -60,6 +64,7 @@ def main(
         seed=seed,
     )
     now = datetime.now(UTC)
+    minimum = models.policy().certificate
     issued = certify(request, now=now, tell=lambda text: console.print(text, style="dim"))
     folder = out or models.folder / "reports"
     for certificate in issued:
@@ -68,7 +73,23 @@ def main(
             print(certificate.model_dump_json())
         else:
             say(console, certificate, path)
-    sys.exit(0 if all(each.passed for each in issued) else NOT_EQUAL)
+        for lack in lacks(certificate, minimum, now):
+            console.print(
+                f"{certificate.symbol} {certificate.version}: {lack}", soft_wrap=True, highlight=False
+            )
+    sys.exit(exit_code(issued, minimum, now))
+
+
+def lacks(certificate: Certificate, minimum: CertificateMinimum, now: datetime) -> tuple[str, ...]:
+    """Return in what a certificate falls short of a policy's minimum, as a promotion would say it."""
+    return tuple(f"the certificate {each}" for each in minimum.lacking(evidence_of(certificate), now))
+
+
+def exit_code(issued: Sequence[Certificate], minimum: CertificateMinimum, now: datetime) -> int:
+    """Return 0 where every certificate may count for a promotion, else why not; a difference comes first."""
+    if not all(each.passed for each in issued):
+        return NOT_EQUAL
+    return TOO_LITTLE if any(lacks(each, minimum, now) for each in issued) else 0
 
 
 def keep(certificate: Certificate, folder: Path, store: ModelStore, *, by: str, now: datetime) -> Path:
@@ -76,17 +97,29 @@ def keep(certificate: Certificate, folder: Path, store: ModelStore, *, by: str, 
     path = write_certificate(certificate, folder)
     page = path.with_suffix(".html")
     write_atomically(page, certificate_html(certificate))
-    evidence = Evidence(
-        kind=KIND,
-        passed=certificate.passed,
-        bundle_sha256=certificate.bundle_sha256,
-        file=str(path.relative_to(store.folder)) if path.is_relative_to(store.folder) else path.name,
-        file_sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
-        expires=certificate.expires,
-        hashes=certificate.hashes,
-    )
+    named = {
+        "file": str(path.relative_to(store.folder)) if path.is_relative_to(store.folder) else path.name,
+        "file_sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+    }
+    evidence = evidence_of(certificate).model_copy(update=named)
     store.attach(certificate.symbol, certificate.version, evidence, by=by, now=now)
     return page
+
+
+def evidence_of(certificate: Certificate) -> Evidence:
+    """Return what a manifest keeps of a certificate, without the file."""
+    return Evidence(
+        kind=CERTIFICATE,
+        passed=certificate.passed,
+        bundle_sha256=certificate.bundle_sha256,
+        expires=certificate.expires,
+        hashes=certificate.hashes,
+        symbols=certificate.symbols,
+        sources=certificate.sources,
+        issued=certificate.issued,
+        newest_bar=certificate.newest_bar,
+        counts=certificate.counts,
+    )
 
 
 def say(console: Console, certificate: Certificate, page: Path) -> None:

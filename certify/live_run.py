@@ -10,18 +10,20 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import yaml
 
+from certify.series import Arrived
 from lockstep.errors import ParityError
+from lockstep.floats import FIELD
+from lockstep.live.desk import Kept
 from lockstep.live.journal import Journal
-from lockstep.live.messages import SetRecord
+from lockstep.live.messages import Event, SetRecord
 from lockstep.live.rerun import step_of
 from lockstep.models.bundle import Bundle
 from lockstep.monitoring.parity import Step
-from lockstep.strategy.bundled import config_of
 
 _RUN = "from lockstep.console import run; from scripts.run_live import app; run(app)"
 _WITHOUT_LIMITS = {
@@ -47,19 +49,35 @@ class Replay:
 
 @dataclass(frozen=True, kw_only=True)
 class LiveRun:
-    """What the live engine did: its bar sets, and after how many of them it was killed."""
+    """What the live engine did.
+
+    sets           its bar sets; warmup   the bars that filled its windows before the first
+    killed_after   number of sets after which it was killed, once per kill
+    modes          floating-point mode of its deciding thread, once per start
+    """
 
     sets: tuple[SetRecord, ...]
+    warmup: Kept
     killed_after: tuple[int, ...]
+    modes: tuple[str, ...]
 
-    def steps(self, symbol: str, timeframe: str) -> list[Step]:
-        """Return what it did with one instrument."""
-        return [
-            step_of(lane, row.release.stamp, _bar(row, symbol, timeframe))
-            for row in self.sets
-            for lane in row.lanes
-            if lane.symbol == symbol
-        ]
+    @property
+    def restarts(self) -> int:
+        """How many different kills it went on after; one after the last set leaves nothing to go on with."""
+        return len({count for count in self.killed_after if count < len(self.sets)})
+
+    def steps(self, symbol: str, timeframe: str, arrived: Arrived | None = None) -> list[Step]:
+        """Return what it did with one instrument; with `arrived`, also the bars that its features read."""
+        found = []
+        for row in self.sets:
+            if arrived is not None:
+                arrived.hear(row.release)
+            for lane in row.lanes:
+                if lane.symbol == symbol:
+                    stamp = row.release.stamp
+                    step = step_of(lane, stamp, _bar(row, symbol, timeframe))
+                    found.append(replace(step, context=arrived.at(stamp)) if arrived else step)
+        return found
 
 
 def _bar(row: SetRecord, symbol: str, timeframe: str) -> tuple[float, ...]:
@@ -91,8 +109,16 @@ def run_live(
     settings.write_text(yaml.safe_dump(_settings(bundles, replay, folder, store)), encoding="utf-8")
     killed = run_killed(settings, folder / "live.db", folder, kill_after, environment)
     with Journal.open(folder / "live.db", readonly=True) as journal:
-        sets = tuple(row for row in journal.entries(1) if isinstance(row, SetRecord))
-    return LiveRun(sets=sets, killed_after=killed)
+        rows = list(journal.entries(1))
+        (epoch,) = journal.epochs()
+    return LiveRun(
+        sets=tuple(row for row in rows if isinstance(row, SetRecord)),
+        warmup=epoch.warmup,
+        killed_after=killed,
+        modes=tuple(
+            str(row.content.get(FIELD, "")) for row in rows if isinstance(row, Event) and row.kind == "start"
+        ),
+    )
 
 
 def run_killed(
@@ -184,8 +210,3 @@ def _require_success(process: subprocess.Popen[bytes], folder: Path) -> None:
     if process.returncode:
         said = (folder / "engine.err").read_text(encoding="utf-8").strip().splitlines()
         raise ParityError(f"live engine: exit code {process.returncode}: {said[-1] if said else 'no word'}")
-
-
-def timeframe_of(bundle: Bundle) -> str:
-    """Return the timeframe that a bundle's strategy decides on."""
-    return config_of(bundle).timeframe

@@ -6,7 +6,7 @@ from certify.certificate import Certificate, Part
 from research.report.page import card, escaped, table
 from research.report.style import STYLE
 
-_COUNTED = ("bars", "vectors", "values", "probabilities", "decisions", "orders", "fills", "marks")
+_COUNTED = ("bars", "vectors", "values", "probabilities", "decisions", "orders", "fills", "trades", "marks")
 _SIDES = {
     "research": "Backtrader research run",
     "sweep": "compiled sweep",
@@ -22,7 +22,8 @@ def certificate_html(certificate: Certificate) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{escaped(title)}</title><style>{STYLE}</style></head>\n<body><main>"
         f"{_header(certificate)}{_figures(certificate)}"
-        f'<div class="grid">{_compared(certificate)}{_differences(certificate)}{_for_what(certificate)}</div>'
+        f'<div class="grid">{_compared(certificate)}{_differences(certificate)}{_read(certificate)}'
+        f"{_for_what(certificate)}</div>"
         "</main></body></html>\n"
     )
 
@@ -48,7 +49,7 @@ def _figures(certificate: Certificate) -> str:
         ("Feature values", live.values),
         ("Probabilities", live.probabilities),
         ("Decisions", live.decisions),
-        ("Fills", live.fills),
+        ("Trades", live.trades),
     ]
     cells = "".join(
         f'<div class="kpi"><span>{name}</span><b>{count:,}</b><span>compared bit for bit</span></div>'
@@ -89,12 +90,23 @@ def _differences(certificate: Certificate) -> str:
     return card("First difference", body, classes="wide")
 
 
+def _read(certificate: Certificate) -> str:
+    rows = [(escaped(name), f"{count:,}") for name, count in certificate.parts[-1].series.items()]
+    caption = (
+        "Compared bar by bar between research's history and what came to the live engine, so that a bar that "
+        "differs is named before the features that it changes. Of the traded series, these are the bars that "
+        "filled the windows."
+    )
+    return card("Bars that features read", table(("series", "bars"), rows), caption=caption)
+
+
 def _for_what(certificate: Certificate) -> str:
     rows = [
         ("certificate", certificate.digest),
         *certificate.hashes.items(),
         ("processor", certificate.processor),
         ("machine", certificate.machine),
+        ("floating point", certificate.floats or "not recorded"),
         *(f"{name} {value}".rsplit(" ", 1) for name, value in certificate.versions.items()),
     ]
     body = table(("", ""), [(escaped(name), escaped(value)) for name, value in rows], classes="provenance")

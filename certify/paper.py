@@ -11,6 +11,7 @@ import numpy as np
 
 from certify.recorded import settled_history
 from certify.segments import Cut, OpenSegment
+from certify.series import with_settled
 from certify.tape import Tape, models_of
 from lockstep.compiled import source_digest
 from lockstep.errors import ParityError
@@ -160,7 +161,9 @@ def _segment(part: OpenSegment, history: History) -> Segment:
         version=model.bundle.version,
         ids=model.plan.ids,
         paper=Stretch(steps=steps, opening=part.opening),
-        backtest=Stretch(steps=steps_of(result), opening=model.config.capital),
+        backtest=Stretch(
+            steps=with_settled(steps_of(result), steps, history, model.plan), opening=model.config.capital
+        ),
         uncompared=frozenset(part.uncompared),
     )
 

@@ -11,10 +11,11 @@ import numpy as np
 from certify.again import Decided, Judge, spelled
 from certify.real_fills import FillAuditor
 from certify.recorded_report import DecisionSkew, RecordedReport
-from certify.skew import CODE, BarTally, FeatureTally, kind_of, unequal
+from certify.skew import CODE, BarTally, FeatureTally, cause_of, unequal
 from certify.tape import Frame, Tape, models_of
 from lockstep.errors import ParityError
 from lockstep.features.batch import BatchFeatures
+from lockstep.floats import require_exact
 from lockstep.live.bars import settled_bars
 from lockstep.live.config import HistorySettings
 from lockstep.live.desk import Model
@@ -36,13 +37,15 @@ def check_recorded(
     store   holds the bundles that traded; data_dir, source   of the settled files, as for a backtest
 
     Raises: JournalError, ModelError for a bundle that is gone, DataError for bars, ParityError where the
-    journal decided nothing or the settled bars are of other dates.
+    journal decided nothing or the settled bars are of other dates, FloatModeError where this process computes
+    as no engine may.
     """
+    require_exact()
     with Journal.open(journal, readonly=True) as opened:
         models = models_of(opened, store)
         settled = settled_history(models, data_dir, source)
         check = _Check(models, settled)
-        for frame in Tape(opened, models, settled.markets).frames():
+        for frame in Tape(opened, models, settled.markets, check.bars).frames():
             check.take(frame)
         epochs = opened.epochs()
         return check.report(journal.name, tuple(dict.fromkeys(each.mode for each in epochs)), len(epochs))
@@ -69,21 +72,17 @@ class _Check:
             sha: Judge(model, settled.markets[model.key.symbol], self._batch[sha])
             for sha, model in models.items()
         }
-        self._bars = BarTally(settled)
+        self.bars = BarTally(settled)
         self._features: dict[str, FeatureTally] = {}
         self._decisions: dict[str, dict[str, int]] = {}
         self._firsts: dict[str, str] = {}
         self._auditors: dict[str, FillAuditor] = {}
         self._fills: list[Residual] = []
         self._stamps: list[int] = []
-        self._release = -1
         self._vectors = 0
 
     def take(self, frame: Frame) -> None:
         """Take one recorded decision."""
-        if frame.row.sequence != self._release:
-            self._release = frame.row.sequence
-            self._bars.take(frame.row.release)
         self._stamps.append(frame.stamp)
         self._fills += self._auditor(frame).take(frame)
         sha, symbol = frame.model.bundle.sha256, frame.record.symbol
@@ -122,8 +121,8 @@ class _Check:
             self._features.setdefault(name, FeatureTally()).compared += 1
         for column in unequal(recorded, settled):
             value = float(recorded[column])
-            kind = kind_of(frame, column, value, float(own[column]), self._settled)
-            self._features[ids[column]].add(kind, frame.stamp, value, float(settled[column]))
+            cause = cause_of(frame, column, value, float(own[column]), self._settled)
+            self._features[ids[column]].add(cause, frame.stamp, value, float(settled[column]))
 
     def _compare_decisions(
         self, frame: Frame, recorded: np.ndarray, settled: np.ndarray, counts: dict[str, int]
@@ -159,7 +158,7 @@ class _Check:
             vectors=self._vectors,
             values=sum(each.compared for each in features),
             features=features,
-            series=self._bars.skews(),
+            series=self.bars.skews(),
             decisions=tuple(
                 DecisionSkew(symbol=symbol, first=self._firsts.get(symbol, ""), **counts)
                 for symbol, counts in sorted(self._decisions.items())

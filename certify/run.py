@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import llvmlite.binding
@@ -15,8 +15,10 @@ import numpy as np
 
 from certify.certificate import Certificate, Part, expiry
 from certify.live_run import LiveRun, Replay, run_live
+from certify.series import Arrived, labels_of, with_settled
 from certify.sweep_side import compare_with_sweep
 from lockstep.errors import ParityError
+from lockstep.floats import require_exact
 from lockstep.live.bars import settled_bars
 from lockstep.live.config import HistorySettings
 from lockstep.live.desk import Model
@@ -33,6 +35,7 @@ from research.backtest_result import BacktestResult
 from research.steps import steps_of
 
 RESEARCH, SWEEP, LIVE = "research", "sweep", "live"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 Tell = Callable[[str], None]
 
 
@@ -41,7 +44,7 @@ class Request:
     """What to certify: versions by symbol (`v3` or `production`), and over which sessions (ISO dates).
 
     start      None: the first session before which every window is full
-    restarts   how often the live engine is killed and started again, at random bar sets
+    restarts   how often the live engine is killed and started again, after random bar sets
     folder     where the live engine leaves its journal; None: a temporary one
     """
 
@@ -60,8 +63,10 @@ def certify(request: Request, *, now: datetime, tell: Tell = lambda text: None) 
     """Return one certificate per symbol, passed or not; nothing is written.
 
     All symbols run in one live engine. ModelError where a bundle cannot be used, ParityError where the live
-    engine ended with an error or nothing could be compared.
+    engine ended with an error, nothing could be compared or instruments.yml changed meanwhile, FloatModeError
+    where this process drops denormals.
     """
+    floats = require_exact()
     book = load_instruments()
     bundles = {
         symbol: load_bundle(symbol, version, store=request.store)
@@ -77,10 +82,16 @@ def certify(request: Request, *, now: datetime, tell: Tell = lambda text: None) 
     }
     tell(f"live engine, to be killed {request.restarts} times")
     live = _live(bundles, request, history, span, results)
+    for mode in live.modes:
+        if mode != floats:
+            raise ParityError(f"live engine: floating-point mode {mode or 'unknown'}, here {floats}")
     return [
-        _certificate(model, results[symbol], history, span, live, request, now)
+        _certificate(
+            _Researched(model=model, result=results[symbol], history=history, span=span),
+            live, request, book, now,
+        )
         for symbol, model in models.items()
-    ]
+    ]  # fmt: skip
 
 
 def _history(models: Mapping[str, Model], request: Request, book: InstrumentBook) -> History:
@@ -137,7 +148,9 @@ def _live(
     results: Mapping[str, BacktestResult],
 ) -> LiveRun:
     sets = len({int(end) for result in results.values() for end in result.bars.end})
-    chosen = random.Random(request.seed).sample(range(1, max(sets - 1, 2)), k=min(request.restarts, sets - 2))
+    # None in the last tenth: a kill comes some sets late, and must leave the engine something to go on with.
+    moments = range(1, max(sets * 9 // 10, 2))
+    chosen = random.Random(request.seed).sample(moments, k=min(request.restarts, len(moments)))
     replay = Replay(
         start=str(span.start), end=str(span.end), data_dir=request.data_dir, source=request.source
     )
@@ -166,37 +179,80 @@ def _production_store(bundles: Mapping[str, Bundle], store: ModelStore, folder: 
     return folder
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Researched:
+    """A model with what research did on a span of sessions."""
+
+    model: Model
+    result: BacktestResult
+    history: History
+    span: Span
+
+    @property
+    def ends(self) -> np.ndarray:
+        """Ends of the traded bars, int64 (n,), UTC ns."""
+        return self.result.bars.end
+
+    @property
+    def sessions(self) -> int:
+        """How many session dates the traded bars belong to."""
+        market = self.history.markets[self.model.key.symbol]
+        return int(np.unique(market.session.dates(self.ends, self.model.key.timeframe)).size)
+
+    def parts(self, live: LiveRun) -> tuple[Part, Part]:
+        """Compare with the sweep, then with the live engine."""
+        model, symbol, history = self.model, self.model.key.symbol, self.history
+        swept = compare_with_sweep(
+            self.result, model.config, history, symbol, span=self.span, veto=model.veto
+        )
+        arrived = Arrived(labels_of(model.plan, history.markets), model.key, live.warmup)
+        traded = live.steps(symbol, model.config.timeframe, arrived)
+        researched = with_settled(steps_of(self.result), traded, history, model.plan)
+        lived = compare(researched, traded, model.plan.ids)
+        return Part.of((RESEARCH, SWEEP), swept), Part.of((RESEARCH, LIVE), lived)
+
+
 def _certificate(
-    model: Model,
-    result: BacktestResult,
-    history: History,
-    span: Span,
-    live: LiveRun,
-    request: Request,
-    now: datetime,
+    run: _Researched, live: LiveRun, request: Request, book: InstrumentBook, now: datetime
 ) -> Certificate:
-    bundle = model.bundle
-    swept = compare_with_sweep(result, model.config, history, bundle.symbol, span=span, veto=model.veto)
-    lived = compare(steps_of(result), live.steps(bundle.symbol, model.config.timeframe), model.plan.ids)
-    told = result.provenance
+    bundle, told = run.model.bundle, run.result.provenance
+    symbols = tuple(sorted({key.symbol for key in run.model.needs(book.markets)}))
+    sources = book.sources_of(symbols, request.data_dir, request.source)
     return Certificate(
         symbol=bundle.symbol,
         version=bundle.version,
         bundle_sha256=bundle.sha256,
-        start=str(span.start),
-        end=str(span.end),
-        parts=(Part.of((RESEARCH, SWEEP), swept), Part.of((RESEARCH, LIVE), lived)),
+        start=str(run.span.start),
+        end=str(run.span.end),
+        parts=run.parts(live),
+        sessions=run.sessions,
+        newest_bar=_EPOCH + timedelta(microseconds=int(run.ends[-1]) // 1_000),
         killed_after=live.killed_after,
+        restarts=live.restarts,
         hashes={
-            **present_hashes(),
+            **gathered_with(symbols, sources, book),
             "bundle": bundle.sha256,
-            "config": model.config.config_hash,
+            "config": run.model.config.config_hash,
             **{f"data {key}": value for key, value in told["data_hashes"].items()},
             **{f"feature {key}": value for key, value in told["feature_fingerprints"].items()},
         },
+        symbols=symbols,
+        sources=sources,
         processor=llvmlite.binding.get_host_cpu_name(),
         machine=arithmetic(bundle.pipeline),
+        floats=live.modes[-1],
         versions=dict(told["versions"]),
         issued=now,
         expires=expiry(now),
     )
+
+
+def gathered_with(symbols: tuple[str, ...], sources: tuple[str, ...], book: InstrumentBook) -> dict[str, str]:
+    """Return the hashes that bind evidence to what was used; ParityError where `book` has changed since."""
+    used = present_hashes(symbols, sources, book=book)
+    if used != present_hashes(symbols, sources):
+        raise ParityError(
+            f"instruments.yml: what it declares of {', '.join(symbols)} changed during the certification, "
+            "and the live engine may have read either version; certify again"
+        )
+    return used

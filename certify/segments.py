@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from certify.series import Arrived
 from certify.tape import Frame
 from lockstep.live.desk import Model
 from lockstep.live.rerun import step_of
-from lockstep.monitoring.parity import Step
+from lockstep.monitoring.parity import Context, Step
 from lockstep.strategy.matching import CASH, POSITION
 
 
@@ -54,11 +55,18 @@ class Cut:
         if self._now is None:
             self.left_out += 1
             return
-        self._now.steps.append(step_of(frame.record, frame.stamp, frame.bar))
+        step = step_of(frame.record, frame.stamp, frame.bar)
+        self._now.steps.append(replace(step, context=self._context(frame, begun=not self._now.steps)))
         if frame.refused:
             self.refused[frame.refused] += 1
             self._now.uncompared.add(frame.stamp)
             self._now = None
+
+    def _context(self, frame: Frame, *, begun: bool) -> Context:
+        """Return what came since the step before; for the first step of a segment, what windows hold."""
+        if not begun:
+            return frame.context
+        return Arrived(frame.labels, frame.model.key, frame.held).at(frame.stamp)
 
     def _begun(self, frame: Frame) -> OpenSegment | None:
         before = frame.before

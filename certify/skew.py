@@ -6,20 +6,33 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
+from certify.series import settled_rows
 from certify.tape import Frame
 from lockstep.features.columns import pair_key
 from lockstep.features.plan import FeaturePlan
 from lockstep.live.journal.report import iso
-from lockstep.live.messages import Release, Values
-from lockstep.market.bars import Bars, Floats
+from lockstep.live.messages import Epoch, Release, Values
+from lockstep.market.bars import Floats
 from lockstep.market.history import History, SeriesKey
 from lockstep.monitoring.parity import WARM_UP
 
+_FOREVER = 2**62
 CORRECTED, LATE, CODE = "corrected bar", "late or missing bar", "code"
+
+
+class Cause(NamedTuple):
+    """Why a value differs: the kind, and the bar behind it as `SPX:1d (pair) at 2009-07-23T20:00:00Z`."""
+
+    kind: str
+    bar: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.bar}" if self.bar else self.kind
 
 
 class FeatureSkew(BaseModel):
@@ -40,7 +53,11 @@ class FeatureSkew(BaseModel):
 
 
 class SeriesSkew(BaseModel):
-    """One series of bars: how many came, came late, were corrected since, never came, or are not settled."""
+    """One series of bars: how many came, came late, were corrected since, never came, or are not settled.
+
+    corrected   includes bars that filled the windows before the first set
+    first       the earliest bar that was corrected, never came, or is not settled
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -62,12 +79,12 @@ class FeatureTally:
     largest: float = 0.0
     first: str = ""
 
-    def add(self, kind: str, stamp: int, recorded: float, settled: float) -> None:
+    def add(self, cause: Cause, stamp: int, recorded: float, settled: float) -> None:
         """Count a difference."""
-        self.kinds[kind] += 1
+        self.kinds[cause.kind] += 1
         apart = abs(recorded - settled)
         self.largest = max(self.largest, 0.0 if math.isnan(apart) else apart)
-        self.first = self.first or f"{iso(stamp)}: {recorded!r} recorded, {settled!r} settled ({kind})"
+        self.first = self.first or f"{iso(stamp)}: {recorded!r} recorded, {settled!r} settled ({cause})"
 
     def skew(self, feature: str) -> FeatureSkew:
         """Return the counts."""
@@ -84,20 +101,21 @@ def unequal(recorded: Floats, settled: Floats) -> list[int]:
     return [int(column) for column in np.flatnonzero(~same)]
 
 
-def kind_of(frame: Frame, column: int, recorded: float, own: float, settled: History) -> str:
+def cause_of(frame: Frame, column: int, recorded: float, own: float, settled: History) -> Cause:
     """Return why a recorded value is not the settled one.
 
     own   the value that today's code makes of the bars as they were recorded
     """
     if unequal(np.array([recorded]), np.array([own])):
-        return CODE
-    plan = frame.model.plan
-    kinds = {_window_kind(frame, key, bars, settled) for key, bars in _reads(plan, column, settled)}
+        return Cause(CODE)
+    windows = _reads(frame.model.plan, column, settled)
+    causes = [_window_cause(frame, key, bars, settled) for key, bars in windows]
     for kind in (WARM_UP, LATE, CORRECTED):
-        if kind in kinds:
-            return kind
+        for cause in causes:
+            if cause is not None and cause.kind == kind:
+                return cause
     # The windows agree by now: a bar came after the set that needed it, and its place stays empty.
-    return LATE
+    return Cause(LATE)
 
 
 def _reads(plan: FeaturePlan, column: int, settled: History) -> Iterator[tuple[SeriesKey, int]]:
@@ -109,31 +127,33 @@ def _reads(plan: FeaturePlan, column: int, settled: History) -> Iterator[tuple[S
             yield pair_key(settled.markets, key), term.lookback
 
 
-def _window_kind(frame: Frame, key: SeriesKey, bars: int, settled: History) -> str:
-    ours = sorted(frame.memory.bars.get(key, ()))[-bars:]
-    theirs = _newest(settled.series(key), frame.stamp, bars)
-    if [end for end, _ in ours] == [end for end, _ in theirs]:
-        return "" if ours == theirs else CORRECTED
-    first = ours[0][0] if ours else frame.stamp
-    later = [end for end, _ in theirs if end >= first]
-    return WARM_UP if later == [end for end, _ in ours] and len(ours) < bars else LATE
-
-
-def _newest(bars: Bars, stamp: int, count: int) -> list[tuple[int, Values]]:
-    last = int(np.searchsorted(bars.end, stamp, side="right"))
-    part = bars.rows(max(last - count, 0), last)
-    rows = zip(*(column.tolist() for column in part.columns().values()), strict=True)
-    return list(zip(part.end.tolist(), rows, strict=True))
+def _window_cause(frame: Frame, key: SeriesKey, bars: int, settled: History) -> Cause | None:
+    ours = dict(sorted(frame.memory.bars.get(key, ()))[-bars:])
+    theirs = dict(settled_rows(settled, key, 0, frame.stamp)[-bars:])
+    if ours.keys() == theirs.keys():
+        corrected = [end for end, values in ours.items() if theirs[end] != values]
+        return Cause(CORRECTED, f"{frame.labels[key]} at {iso(min(corrected))}") if corrected else None
+    first = min(ours, default=frame.stamp)
+    if len(ours) < bars and {end for end in theirs if end >= first} == ours.keys():
+        return Cause(WARM_UP)
+    absent = {end for end in ours.keys() ^ theirs.keys() if end >= max(first, min(theirs, default=first))}
+    return Cause(LATE, f"{frame.labels[key]} at {iso(min(absent))}" if absent else "")
 
 
 class BarTally:
     """Recorded bars beside settled ones, series by series."""
 
     def __init__(self, settled: History) -> None:
-        self._settled = {key: dict(_newest(bars, 2**62, len(bars))) for key, bars in settled.bars.items()}
+        self._settled = {key: dict(settled_rows(settled, key, 0, _FOREVER)) for key in settled.bars}
+        self._warm: dict[SeriesKey, dict[int, Values]] = {}
         self._seen: dict[SeriesKey, dict[int, Values]] = {key: {} for key in settled.bars}
         self._late: Counter[SeriesKey] = Counter()
         self._span: tuple[int, int] | None = None
+
+    def begin(self, epoch: Epoch) -> None:
+        """Take the bars that filled the windows of an epoch."""
+        for key, kept in epoch.warmup.items():
+            self._warm.setdefault(key, {}).update(kept)
 
     def take(self, release: Release) -> None:
         """Take the bars of a set."""
@@ -151,8 +171,9 @@ class BarTally:
     def _skew(self, key: SeriesKey, seen: Mapping[int, Values]) -> SeriesSkew:
         settled = self._settled.get(key, {})
         first, last = self._span or (0, -1)
-        corrected = [end for end, values in seen.items() if end in settled and settled[end] != values]
-        missing = [end for end in settled if first <= end <= last and end not in seen]
+        came = {**self._warm.get(key, {}), **seen}
+        corrected = [end for end, values in came.items() if end in settled and settled[end] != values]
+        missing = [end for end in settled if first <= end <= last and end not in came]
         unsettled = [end for end in seen if end not in settled]
         odd = min((*corrected, *missing, *unsettled), default=None)
         return SeriesSkew(

@@ -101,7 +101,7 @@ else
     say "validating $symbol $version"
     $validate "$symbol" --version "$version" || fail 1 "validation did not pass; production is still ${before:-none}"
     say "certifying parity of $symbol $version"
-    $certify --symbol "$symbol" --version "$version" || fail 1 "parity does not hold; production is still ${before:-none}"
+    $certify --symbol "$symbol" --version "$version" || fail 1 "parity is not certified; production is still ${before:-none}"
     "$python" "$root/scripts/promote_model.py" "$symbol" "$version" --reason "${reason:-update_model.sh}" \
         ${by:+--by "$by"} || fail 1 "promotion was refused; production is still ${before:-none}"
 fi

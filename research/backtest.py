@@ -11,6 +11,7 @@ from lockstep.errors import NoBars
 from lockstep.features.batch import BatchFeatures
 from lockstep.features.columns import source_keys
 from lockstep.features.feature_registry import FeatureRegistry, default_registry
+from lockstep.floats import require_exact, require_still_exact
 from lockstep.market.bars import Bars
 from lockstep.market.history import History, Market, SeriesKey
 from lockstep.market.sessions import Dates
@@ -85,8 +86,10 @@ def run_backtest(
     """Trade `config` on `symbol` and return what happened.
 
     `history` holds the bars of the traded series and of every series its features read; `seed` is
-    recorded for procedures that draw random numbers (the engine draws none).
+    recorded for procedures that draw random numbers (the engine draws none). FloatModeError where the
+    processor does not compute as every other run does.
     """
+    require_exact()
     registry = registry or default_registry()
     key = SeriesKey(symbol, config.bars)
     market = history.markets[symbol]
@@ -108,6 +111,7 @@ def run_backtest(
         on_bar=on_bar,
     )
     build_cerebro([lane], strategy).run()
+    require_still_exact()
     return BacktestResult(
         config=config,
         market=market,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lockstep.floats import require_exact
 from lockstep.market.bars import Floats
 from research.sweep_account import BLOCKS, MEASURES, SKETCH
 from research.sweep_configs import Integers
@@ -57,6 +58,7 @@ def _piece(group: VariantGroup, rows: slice) -> Piece:
 
 def evaluate(piece: Piece, inputs: Inputs) -> tuple[Floats, Floats, Floats]:
     """Run the variants of a piece; returns measures (V, 13), block sums (V, 16, 2) and sketches (V, 64)."""
+    require_exact()
     compiled = loops(piece.shape)
     bars, count = len(inputs.bars), piece.positions.size
     outputs = (np.zeros((count, MEASURES)), np.zeros((count, BLOCKS, 2)), np.zeros((count, SKETCH)))

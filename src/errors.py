@@ -7,6 +7,7 @@
     │   ├── NoBars           there is no bar in the range that was asked for
     │   ├── SourceChanged    a file changed while it was read
     │   └── CalendarError    the trading calendar does not cover what was asked
+    ├── FloatModeError       the processor does not compute as every other run does
     ├── FeatureError         a feature declaration or its use is wrong
     │   └── UnknownFeature   an id that no registered feature answers to
     ├── StrategyError        an engine was assembled or used against its rules
@@ -65,6 +66,10 @@ class SourceChanged(DataError):
 
 class CalendarError(DataError):
     """The trading calendar does not cover what was asked."""
+
+
+class FloatModeError(LockstepError):
+    """The processor does not compute as every other run does: denormals are dropped, or rounding differs."""
 
 
 class FeatureError(LockstepError):

@@ -12,6 +12,7 @@ from sklearn.pipeline import Pipeline
 from threadpoolctl import threadpool_limits
 
 from lockstep.errors import TrainingError
+from lockstep.floats import require_still_exact
 from lockstep.metrics import Floats, Integers
 from lockstep.models.columns import ColumnSelector
 from research.training.config import Model
@@ -71,7 +72,8 @@ def fit_pipeline(
     columns   positions of the features that the selection kept
     embargo   nanoseconds, between the folds of the calibration
 
-    TrainingError where the samples, or those of a calibration fold, are of one class.
+    TrainingError where the samples, or those of a calibration fold, are of one class; FloatModeError where a
+    library of the estimator has changed how the processor computes.
     """
     require_both_classes(samples.target, "training samples")
     estimator = make_estimator(model.family, parameters, seed)
@@ -88,6 +90,7 @@ def fit_pipeline(
     )
     with threadpool_limits(1):
         pipeline.fit(samples.features, samples.target, model__sample_weight=samples.weight)
+    require_still_exact()
     if model.calibration != "none":
         # The folds are arrays as long as the training data; a bundle has no use for them.
         estimator.cv = None

@@ -13,6 +13,7 @@ from pathlib import Path
 from lockstep.errors import TrainingError
 from lockstep.features.columns import source_keys
 from lockstep.features.feature_registry import default_registry
+from lockstep.floats import require_exact
 from lockstep.market.config import InstrumentBook, load_instruments
 from lockstep.market.history import History, SeriesKey
 from lockstep.models.atomic import replace_file
@@ -77,6 +78,7 @@ def run_training(
 
     Raises: what `load_history`, `build_dataset` and `train` raise; StoreFailure where the disk refuses.
     """
+    require_exact()
     book = load_instruments()
     config = task.config
     history = load_training_history(config, task.data_dir, book=book)

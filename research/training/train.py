@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from lockstep.floats import require_exact
 from lockstep.metrics import Integers
 from research.training.config import TrainingConfig
 from research.training.dataset import Dataset
@@ -38,8 +39,10 @@ def train(
     seed   of everything that draws; the same inputs and seed give the same outcome bit for bit (but for the
            seconds of the steps), whatever `jobs`, the number of processes
 
-    TrainingError where there are too few samples, one class only, or every step of a search fails.
+    TrainingError where there are too few samples, one class only, or every step of a search fails;
+    FloatModeError where the processor does not compute as every other run does.
     """
+    require_exact()
     scheme = divide(config, dataset)
     counting = _Counting(listener or Listener())
     steps = config.search.window_trials or config.search.trials

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from lockstep.floats import FIELD, require_exact, require_still_exact
 from lockstep.live.conditions import Conditions, Doubts
 from lockstep.live.desk import Memory, Seat, push, warm
 from lockstep.live.handover import Handover, swap_event, wanted_by
@@ -82,6 +83,7 @@ class Engine:
 
     def run(self) -> None:
         """Run until the source has ended or `stop` was asked for; LockstepError where it must not go on."""
+        require_exact()
         try:
             self._cerebro.run()
         finally:
@@ -150,6 +152,8 @@ class Engine:
         return self._wait()
 
     def _begin(self, release: Release, recorded: tuple[Event, ...] | None) -> Release:
+        # A library that a new version imports may change the mode of this thread at any time.
+        require_still_exact()
         self._memory.take(release)
         self.quarantine.released(release)
         for seat in self.seats.values():
@@ -195,7 +199,8 @@ class Engine:
         """The journal is reproduced: open the gateway, and doubt what was being sent when it ended."""
         self.live = True
         self._setup.source.resume(self._memory.bars, self.quarantine)
-        self._record_event(Event(kind="start", content={"replayed": self.replayed}))
+        content = {"replayed": self.replayed, FIELD: require_exact()}
+        self._record_event(Event(kind="start", content=content))
         if self._outbox is not None:
             self._outbox.open(self._setup.source.wake)
             for result in self._outbox.doubtful():

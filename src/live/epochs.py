@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from lockstep.errors import JournalError, LiveError
 from lockstep.live.bars import first_windows, settled_bars
-from lockstep.live.config import LiveConfig
+from lockstep.live.config import LiveConfig, TailFeedSettings
 from lockstep.live.desk import Model, usual_trades
 from lockstep.live.feeds.warmup import WarmUp, warm_up
 from lockstep.live.journal import Journal
@@ -31,15 +31,41 @@ def needs_of(models: Mapping[str, Model], book: InstrumentBook) -> dict[SeriesKe
 
 
 def require_same(epoch: Epoch, hashes: Mapping[str, str], mode: Mode) -> None:
-    """Raise JournalError where an epoch was begun with other code, configuration or lock file, or mode."""
+    """Raise JournalError where an epoch was begun in another mode, or with another of these hashes."""
     changed = [name for name in hashes if epoch.hashes.get(name) != hashes[name]]
     if epoch.mode != mode:
         changed.append("mode")
     if changed:
         raise JournalError(
-            f"epoch {epoch.number} of the journal was begun with another {' and '.join(changed)}; if that is "
-            "meant, begin a new one: scripts/journal.py new-epoch --reason ..."
+            f"{' and '.join(changed)} changed since epoch {epoch.number} of the journal was begun; if that "
+            "is meant, begin a new one: scripts/journal.py new-epoch --reason ..."
         )
+
+
+def declared_hashes(keys: Iterable[SeriesKey], config: LiveConfig, book: InstrumentBook) -> dict[str, str]:
+    """Return `instruments`: the hash of what is declared of everything that a desk trades and reads.
+
+    keys   series that its models read. Of the sources count those of tailed files and, for a replay, those of
+           its history: other feeds deliver bars, and what warmed up an epoch is in the journal
+    """
+    symbols = sorted({key.symbol for key in keys})
+    sources = {feed.source for feed in config.feeds if isinstance(feed, TailFeedSettings)}
+    if config.replay is not None:
+        sources |= set(book.sources_of(symbols, config.history.data_dir, config.history.source))
+    return {"instruments": book.digest(symbols, sources)}
+
+
+def bound(epoch: Epoch, needs: Mapping[SeriesKey, int], config: LiveConfig, book: InstrumentBook) -> Epoch:
+    """Return an epoch with the hash of its instruments; JournalError where it was begun with others.
+
+    An epoch that an earlier version began does not record them: then there is nothing to compare.
+    """
+    declared = declared_hashes(needs, config, book)
+    if not epoch.number:
+        return replace(epoch, hashes={**epoch.hashes, **declared})
+    if declared.keys() <= epoch.hashes.keys():
+        require_same(epoch, declared, epoch.mode)
+    return epoch
 
 
 def first_epoch(
@@ -91,14 +117,16 @@ def successor(
         symbol: Model.of(load_bundle(symbol, version_with(manifest, symbol, sha), store=store))
         for symbol, sha in bundles.items()
     }
-    windows = _windows(journal, epoch, models, config)
+    book = load_instruments()
+    needs = needs_of(models, book)
+    windows = _windows(journal, epoch, needs, config, book)
     if epoch.mode == "live":
         index, _ = stage(config.rollout, [Step.of(event) for event in journal.events("rollout")])
-        require_sizes(
-            config.rollout, index, usual_trades(models.values(), load_instruments().markets, windows.bars)
-        )
+        require_sizes(config.rollout, index, usual_trades(models.values(), book.markets, windows.bars))
     states = {symbol: state for symbol, state in epoch.states.items() if symbol in bundles}
-    return replace(epoch, bundles=bundles, states=states, warmup=windows.bars), windows.sentence
+    bindings = {**hashes, **declared_hashes(needs, config, book)}
+    begun = replace(epoch, hashes=bindings, bundles=bundles, states=states, warmup=windows.bars)
+    return begun, windows.sentence
 
 
 def _is_flat(state: LaneState | None) -> bool:
@@ -126,10 +154,10 @@ def _bundles(epoch: Epoch, config: LiveConfig, store: ModelStore) -> dict[str, s
     return found
 
 
-def _windows(journal: Journal, epoch: Epoch, models: Mapping[str, Model], config: LiveConfig) -> WarmUp:
+def _windows(
+    journal: Journal, epoch: Epoch, needs: Mapping[SeriesKey, int], config: LiveConfig, book: InstrumentBook
+) -> WarmUp:
     """Return the bars of every series that is read: as many as before, or as the new models need."""
-    book = load_instruments()
-    needs = needs_of(models, book)
     counts = {key: max(needed, len(epoch.warmup.get(key, ()))) for key, needed in needs.items()}
     counts |= {key: max(counts[key], config.memory_bars) for key in needs if key not in epoch.warmup}
     journaled = {key: journal.bars(key, limit=count) for key, count in counts.items()}

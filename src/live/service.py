@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import SecretStr
 
 from lockstep.errors import ConfigError, LockstepError
+from lockstep.floats import require_exact
 from lockstep.live.bars import feeds_of, settled_bars
 from lockstep.live.brokers.protocol import OutboundBroker
 from lockstep.live.brokers.shadow import ShadowBroker
@@ -20,7 +21,7 @@ from lockstep.live.clock_check import ClockCheck
 from lockstep.live.config import LiveConfig
 from lockstep.live.desk import Model, usual_trades
 from lockstep.live.engine import Engine
-from lockstep.live.epochs import first_epoch, needs_of, require_same, warmed
+from lockstep.live.epochs import bound, first_epoch, needs_of, require_same, warmed
 from lockstep.live.feeds.clock import SteadyClock
 from lockstep.live.gateway import Gateway
 from lockstep.live.hashes import live_hashes
@@ -75,6 +76,7 @@ class Service:
         secrets: Secrets | None = None,
         told: Callable[[str], None] = lambda doing: None,
     ) -> None:
+        require_exact()
         self._secrets = secrets or Secrets(environment)
         self._told = told
         self.config = LiveConfig.load(config_path)
@@ -147,6 +149,7 @@ class Service:
         epoch = self._epoch(mode)
         models = {symbol: self._world.model(symbol, sha) for symbol, sha in epoch.bundles.items()}
         needs = needs_of(models, self._book)
+        epoch = bound(epoch, needs, config, self._book)
         config.plausible.require_known(sorted(needs))
         self._told("reading history and filling windows")
         wanted_bars = needs if config.replay or not epoch.number else {}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import hashlib
+import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -62,6 +64,38 @@ class InstrumentBook(BaseModel):
         """The market of every declared symbol."""
         return {symbol: self.market(symbol) for symbol in self.instruments}
 
+    def digest(self, symbols: Iterable[str], sources: Iterable[str]) -> str:
+        """Return the SHA-256 (hex) of all that is declared of these symbols and sources and their sessions.
+
+        Values count, not how the file writes them, nor what else it declares, nor display names.
+        ConfigError where one of them is not declared.
+        """
+        instruments = [self.instrument(symbol) for symbol in sorted(set(symbols))]
+        read = [self.source_named(name) for name in sorted(set(sources))]
+        sessions = sorted({*(each.session for each in instruments), *(each.session for each in read)})
+        content = {
+            "instruments": [each.model_dump(mode="json", exclude={"name"}) for each in instruments],
+            "sources": [each.model_dump(mode="json") for each in read],
+            "sessions": [self.session_named(name).template.model_dump(mode="json") for name in sessions],
+        }
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    def sources_of(
+        self, symbols: Iterable[str], folder: Path | None, name: str | None = None
+    ) -> tuple[str, ...]:
+        """Return the names of the sources that bars of the symbols in `folder` may come from, sorted.
+
+        folder, name   as in `source`; whether the files are there does not matter
+        """
+        found = {each.name for symbol in symbols for each in self._declared(symbol, folder, name)}
+        return tuple(sorted(found))
+
+    def source_named(self, name: str) -> Source:
+        """Return a source; ConfigError with the nearest name where there is none."""
+        if name not in self.sources:
+            raise ConfigError(f"source {name!r}: not in instruments.yml{suggestion(name, self.sources)}")
+        return self.sources[name]
+
     def source(
         self,
         symbol: str,
@@ -91,10 +125,8 @@ class InstrumentBook(BaseModel):
         return max(usable, key=lambda pair: _coarseness(pair[0].timeframe))
 
     def _declared(self, symbol: str, folder: Path | None, name: str | None) -> list[Source]:
-        if name is not None and name not in self.sources:
-            raise ConfigError(f"source {name!r}: not in instruments.yml{suggestion(name, self.sources)}")
         if name is not None:
-            return [self.sources[name]]
+            return [self.source_named(name)]
         matching = [source for source in self.sources.values() if source.matches(folder)]
         declared = [source for source in matching if source.holds(symbol)]
         if not declared:

@@ -7,14 +7,42 @@ import json
 import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, TypeVar, get_args
+from typing import Annotated, Any, ClassVar, NoReturn, TypeVar, get_args
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+)
 
 from lockstep.errors import ConfigError
 
 Model = TypeVar("Model", bound=BaseModel)
+
+
+class Grown(BaseModel):
+    """A model of which hashes and files of earlier versions exist.
+
+    Fields in `LATER` came afterwards. While one holds its default it is not written, so that what an earlier
+    version wrote still has the same content and the same hash.
+    """
+
+    LATER: ClassVar[frozenset[str]] = frozenset()
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        content: dict[str, Any] = write(self)
+        fields = type(self).model_fields
+        same = {
+            name
+            for name in self.LATER
+            if getattr(self, name) == fields[name].get_default(call_default_factory=True)
+        }
+        return {name: value for name, value in content.items() if name not in same}
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:

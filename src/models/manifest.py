@@ -9,11 +9,11 @@ A frozen value; `verbs.py` makes the next one of it, `manifest_file.py` reads an
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from lockstep.market.validation import SchemaVersion, suggestion
+from lockstep.market.validation import Grown, SchemaVersion, suggestion
 from lockstep.models.errors import UnknownModel
 
 SCHEMA = 1
@@ -57,14 +57,19 @@ class TrainingRecord(_Part):
     versions: dict[str, str]
 
 
-class Evidence(_Part):
+class Evidence(_Part, Grown):
     """A judgement on exactly one bundle.
 
     kind      `validation`, `certificate`: what a policy asks for
     file      name of the report, and file_sha256 its hash, or ""
     expires   from then on it counts no longer; None: never
-    hashes    of what else it rests on: data, configuration, code
+    hashes    of what else it rests on: data, configuration, code, instruments
+    symbols, sources   names in instruments.yml that the hash `instruments` covers
+    issued    when it was gathered; newest_bar   end of the newest bar that it rests on
+    counts    how much it rests on: a certificate has `bars`, `sessions`, `trades`, `restarts`
     """
+
+    LATER: ClassVar[frozenset[str]] = frozenset({"symbols", "sources", "issued", "newest_bar", "counts"})
 
     kind: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
     passed: bool
@@ -73,6 +78,11 @@ class Evidence(_Part):
     file_sha256: str = ""
     expires: AwareDatetime | None = None
     hashes: dict[str, str] = {}
+    symbols: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
+    issued: AwareDatetime | None = None
+    newest_bar: AwareDatetime | None = None
+    counts: dict[str, int] = {}
 
 
 class UseStatistics(_Part):

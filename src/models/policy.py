@@ -1,12 +1,13 @@
-"""`Policy`: the kinds of evidence that a promotion asks for, from `policy.json` in the store."""
+"""`Policy`: the evidence that a promotion asks for, and how much of it, from `policy.json` in the store."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from datetime import datetime
+from collections.abc import Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from lockstep.errors import ConfigError
 from lockstep.market.validation import validated
@@ -16,49 +17,110 @@ from lockstep.models.manifest_file import store_json
 from lockstep.models.present import present_hashes
 
 POLICY = "policy.json"
+CERTIFICATE = "certificate"
+
+# Evidence of these kinds was computed from bars by our code: it must say by which code, and of which markets.
+_COMPUTED = ("validation", CERTIFICATE, "paper")
+_OTHER = {"code": "other code", "lock": "another lock file", "instruments": "other instruments"}
+
+Count = Annotated[int, Field(ge=0, strict=True)]
+Days = Annotated[int, Field(ge=1, strict=True)]
 
 
-class Policy(BaseModel):
-    """`promotion`: kinds of evidence, each about exactly the bundle's SHA-256, passed, not expired.
-
-    Evidence that names the code or the lock file it was gathered with counts with exactly these only.
-    """
-
+class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    promotion: tuple[str, ...] = ("validation", "certificate")
 
-    def missing(
-        self, entry: VersionEntry, now: datetime, present: Mapping[str, str] | None = None
-    ) -> tuple[str, ...]:
-        """Return what speaks against a promotion, one sentence each; the newest evidence of a kind counts.
+class CertificateMinimum(_Section):
+    """What a parity certificate must rest on at least: a year of daily bars, or a month of hourly ones.
 
-        present   hashes by name that evidence must agree with; None: those of this code and lock file
-        """
-        here = present_hashes() if present is None else present
+    bars       of the traded series on which research and the live engine were compared
+    sessions   that these bars belong to: 250 bars of a minute are no evidence about a week
+    trades     entries that filled
+    restarts   kills, each after another bar set, after which the live engine went on
+    max_age_days      days since it was issued, at the promotion
+    newest_bar_days   days since its newest bar, at the promotion; None: history may end at any time
+    """
+
+    bars: Count = 250
+    sessions: Count = 20
+    trades: Count = 20
+    restarts: Count = 1
+    max_age_days: Days = 90
+    newest_bar_days: Days | None = None
+
+    def lacking(self, evidence: Evidence, now: datetime) -> Iterator[str]:
+        """Yield what the evidence of a certificate lacks, one sentence each."""
+        if evidence.issued is None and not evidence.counts:
+            yield "was issued by an older version, which did not record how much it rests on; certify again"
+            return
+        asked = {name: getattr(self, name) for name in ("bars", "sessions", "trades", "restarts")}
+        short = [
+            f"{evidence.counts.get(name, 0):,} of at least {count:,} {name}"
+            for name, count in asked.items()
+            if evidence.counts.get(name, 0) < count
+        ]
+        if short:
+            yield f"rests on too little: {_listed(short)}; certify a longer stretch, with restarts"
+        yield from _too_old("was issued on", evidence.issued, self.max_age_days, now)
+        if self.newest_bar_days is not None:
+            yield from _too_old("ends with a bar of", evidence.newest_bar, self.newest_bar_days, now)
+
+
+class Policy(_Section):
+    """What a promotion asks for.
+
+    promotion     kinds of evidence: each about exactly the bundle's SHA-256, passed, not expired, gathered
+                  with the code, the lock file and the instruments of now
+    certificate   how much a parity certificate must rest on
+    """
+
+    promotion: tuple[str, ...] = ("validation", CERTIFICATE)
+    certificate: CertificateMinimum = CertificateMinimum()
+
+    def missing(self, entry: VersionEntry, now: datetime) -> tuple[str, ...]:
+        """Return what speaks against a promotion, one sentence each; the newest evidence of a kind counts."""
         newest = {each.kind: each for each in entry.evidence}
         return tuple(
             f"{kind}: {fault}"
             for kind in self.promotion
-            for fault in _faults(newest.get(kind), entry.sha256, now, here)
+            for fault in self._faults(newest.get(kind), entry.sha256, now)
         )
 
+    def _faults(self, evidence: Evidence | None, sha256: str, now: datetime) -> Iterator[str]:
+        if evidence is None:
+            yield "there is none"
+            return
+        if evidence.bundle_sha256 != sha256:
+            yield f"is about another bundle, {evidence.bundle_sha256[:12]}…"
+        if not evidence.passed:
+            yield "was not passed"
+        yield from _gathered_otherwise(evidence)
+        if evidence.expires is not None and evidence.expires <= now:
+            yield f"expired on {evidence.expires:%Y-%m-%d %H:%M}"
+        if evidence.kind == CERTIFICATE:
+            yield from self.certificate.lacking(evidence, now)
 
-def _faults(
-    evidence: Evidence | None, sha256: str, now: datetime, present: Mapping[str, str]
-) -> Iterator[str]:
-    if evidence is None:
-        yield "there is none"
-        return
-    if evidence.bundle_sha256 != sha256:
-        yield f"is about another bundle, {evidence.bundle_sha256[:12]}…"
-    if not evidence.passed:
-        yield "was not passed"
-    for name, value in present.items():
-        if evidence.hashes.get(name, value) != value:
-            yield f"was gathered with another {name}; gather it again"
-    if evidence.expires is not None and evidence.expires <= now:
-        yield f"expired on {evidence.expires:%Y-%m-%d %H:%M}"
+
+def _gathered_otherwise(evidence: Evidence) -> Iterator[str]:
+    present = present_hashes(evidence.symbols, evidence.sources)
+    for name, other in _OTHER.items():
+        recorded = evidence.hashes.get(name) if name in present else None
+        if recorded is None and evidence.kind in _COMPUTED:
+            yield f"does not record with which {name} it was gathered; gather it again"
+        elif recorded is not None and recorded != present[name]:
+            yield f"was gathered with {other}; gather it again"
+
+
+def _too_old(what: str, moment: datetime | None, days: int, now: datetime) -> Iterator[str]:
+    if moment is None:
+        yield f"{what} an unknown day; certify again"
+    elif now - moment > timedelta(days=days):
+        yield f"{what} {moment:%Y-%m-%d}, more than {days} days ago; certify again"
+
+
+def _listed(words: list[str]) -> str:
+    return " and ".join(filter(None, (", ".join(words[:-1]), words[-1])))
 
 
 def read_policy(folder: Path) -> Policy:

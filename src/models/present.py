@@ -1,12 +1,14 @@
-"""What evidence has to have been gathered with to count here and now: this code, these libraries."""
+"""What evidence must have been gathered with to count now: this code, lock file and instruments."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection
 from pathlib import Path
 
 import lockstep
 from lockstep.compiled import source_digest
+from lockstep.market.config import InstrumentBook, load_instruments
 
 _LOCK = Path(lockstep.__file__).resolve().parents[1] / "requirements.lock"
 
@@ -16,6 +18,17 @@ def lock_hash(lock: Path = _LOCK) -> str:
     return hashlib.sha256(lock.read_bytes()).hexdigest() if lock.is_file() else ""
 
 
-def present_hashes() -> dict[str, str]:
-    """Return `code`, the hash of all sources, and `lock`."""
-    return {"code": source_digest(), "lock": lock_hash()}
+def present_hashes(
+    symbols: Collection[str] = (), sources: Collection[str] = (), *, book: InstrumentBook | None = None
+) -> dict[str, str]:
+    """Return `code`, the hash of all source files, `lock`, and where symbols are named `instruments`.
+
+    instruments   of what `book`, by default instruments.yml as it is now, declares of these symbols and data
+                  sources (`InstrumentBook.digest`); empty where one of them is not declared any more
+    """
+    hashes = {"code": source_digest(), "lock": lock_hash()}
+    if not symbols:
+        return hashes
+    book = book or load_instruments()
+    declared = book.instruments.keys() >= set(symbols) and book.sources.keys() >= set(sources)
+    return {**hashes, "instruments": book.digest(symbols, sources) if declared else ""}

@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Iterator, Sequence
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from lockstep.errors import ParityError
 from lockstep.market.bars import Floats
-from lockstep.strategy.records import OrderRecord
+from lockstep.strategy.records import ENTRY, OrderRecord
 
 COMPLETED = "completed"
 COLD = "cold"
+NO_BAR = "no bar"
 
 BAR = "bar differs"
 WARM_UP = "warm-up"
@@ -31,6 +33,8 @@ ORDER = "order"
 COST = "cost"
 ACCOUNT = "account"
 
+Context = Mapping[str, Mapping[int, tuple[float, ...]]]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
@@ -38,6 +42,8 @@ class Step:
 
     stamp         end of the bar, UTC ns
     bar           (open, high, low, close, volume), points and contracts
+    context       the other bars that features read and that came since the step before, by series (as
+                  `SPX:1d (pair)`) and end; the first step has all that its windows may hold
     vector        float64 (k,) as frozen at the decision, raw little-endian bytes
     probability   of the model, NaN where it was not asked
     code, reason  the decision, see `strategy.decision`
@@ -48,6 +54,7 @@ class Step:
     symbol: str
     stamp: int
     bar: tuple[float, ...] | None = None
+    context: Context | None = None
     vector: bytes | None = None
     probability: float | None = None
     code: int | None = None
@@ -61,7 +68,8 @@ class Difference:
     """The first thing in which two steps differ.
 
     kind    what kind of fault it is: `bar differs`, `warm-up`, `session`, `code: feature`, `bundle`, …
-    where   the feature id, `probability`, `decision`, `order`, `fill`, `equity` …
+    stamp   end of the bar at which it shows; of a bar of another series, its own end
+    where   `bar`, `bar of SPX:1d (pair)`, the feature id, `probability`, `decision`, `order`, `equity` …
     """
 
     kind: str
@@ -78,7 +86,11 @@ class Difference:
 
 @dataclass
 class Comparison:
-    """How much was compared, and what differed; `limit` differences are kept, all are counted."""
+    """How much was compared, and what differed; `limit` differences are kept, all are counted.
+
+    trades   entries that filled
+    series   bars of each series in the steps' contexts
+    """
 
     bars: int = 0
     vectors: int = 0
@@ -87,8 +99,10 @@ class Comparison:
     decisions: int = 0
     orders: int = 0
     fills: int = 0
+    trades: int = 0
     marks: int = 0
     different: int = 0
+    series: dict[str, int] = field(default_factory=dict)
     differences: list[Difference] = field(default_factory=list)
 
     @property
@@ -101,9 +115,13 @@ class Comparison:
         counts = {
             name: getattr(self, name) + getattr(other, name)
             for name in self.__dataclass_fields__
-            if name != "differences"
+            if name not in ("differences", "series")
         }
-        return Comparison(**counts, differences=[*self.differences, *other.differences])
+        series = {
+            name: self.series.get(name, 0) + other.series.get(name, 0)
+            for name in sorted(self.series.keys() | other.series.keys())
+        }
+        return Comparison(**counts, series=series, differences=[*self.differences, *other.differences])
 
 
 def compare(
@@ -129,6 +147,21 @@ def compare(
     return found
 
 
+def with_context(steps: Sequence[Step], bars: Context) -> list[Step]:
+    """Return the steps, each with the bars by series and end that came since the step before.
+
+    The first step has every bar up to its own; bars that end after the last step belong to none.
+    """
+    stamps = [step.stamp for step in steps]
+    contexts: list[dict[str, dict[int, tuple[float, ...]]]] = [{name: {} for name in bars} for _ in steps]
+    for name, found in bars.items():
+        for end, values in found.items():
+            row = bisect_left(stamps, end)
+            if row < len(steps):
+                contexts[row][name][end] = values
+    return [replace(step, context=context) for step, context in zip(steps, contexts, strict=True)]
+
+
 def step_differences(first: Step, second: Step, ids: Sequence[str]) -> Iterator[Difference]:
     """Yield what differs in two steps at one stamp, causes before consequences."""
 
@@ -137,6 +170,8 @@ def step_differences(first: Step, second: Step, ids: Sequence[str]) -> Iterator[
             kind=kind, symbol=first.symbol, stamp=first.stamp, where=where, first=str(one), second=str(other)
         )
 
+    if first.context is not None and second.context is not None:
+        yield from _context_differences(first.symbol, first.context, second.context)
     if _both(first.bar, second.bar) and _bits(first.bar) != _bits(second.bar):
         yield differ(BAR, "bar", first.bar, second.bar)
     if _both(first.vector, second.vector) and first.vector != second.vector:
@@ -158,6 +193,18 @@ def step_differences(first: Step, second: Step, ids: Sequence[str]) -> Iterator[
         yield differ(ACCOUNT, "equity", first.mark, second.mark)
 
 
+def _context_differences(symbol: str, first: Context, second: Context) -> Iterator[Difference]:
+    """Yield the bars in which two contexts differ, the earliest first."""
+    places = {(end, name) for each in (first, second) for name, bars in each.items() for end in bars}
+    for end, name in sorted(places):
+        one, other = (each.get(name, {}).get(end) for each in (first, second))
+        if _bits(one) != _bits(other):
+            left, right = (NO_BAR if bar is None else str(bar) for bar in (one, other))
+            yield Difference(
+                kind=BAR, symbol=symbol, stamp=end, where=f"bar of {name}", first=left, second=right
+            )
+
+
 def _both(one: object, other: object) -> bool:
     return one is not None and other is not None
 
@@ -169,7 +216,7 @@ def _bits(values: tuple[float, ...] | None) -> bytes:
 def _absent(stamp: int, one: Step | None, other: Step | None) -> Difference:
     there = one or other
     symbol = there.symbol if there else ""
-    said = ("a decision", "no bar")
+    said = ("a decision", NO_BAR)
     first, second = said if one else said[::-1]
     return Difference(kind=BAR, symbol=symbol, stamp=stamp, where="bar", first=first, second=second)
 
@@ -184,7 +231,13 @@ def _count(found: Comparison, one: Step, other: Step) -> None:
     found.decisions += _both(one.code, other.code)
     if one.orders is not None and other.orders is not None:
         found.orders += len(one.orders)
-        found.fills += sum(order.status == COMPLETED for order in one.orders)
+        completed = [order for order in one.orders if order.status == COMPLETED]
+        found.fills += len(completed)
+        found.trades += sum(order.intent == ENTRY for order in completed)
+    if one.context is not None and other.context is not None:
+        for name, bars in one.context.items():
+            shared = bars.keys() & other.context.get(name, {}).keys()
+            found.series[name] = found.series.get(name, 0) + len(shared)
     found.marks += _both(one.mark, other.mark)
 
 

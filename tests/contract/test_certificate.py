@@ -13,13 +13,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner, Result
 
 from certify.certificate import Certificate, write_certificate
-from certify.command import keep
-from certify.live_run import Replay, run_live
+from certify.command import app, keep
+from certify.live_run import LiveRun, Replay, run_live
 from certify.page import certificate_html
-from certify.run import Request, certify
+from certify.run import Request, certify, gathered_with
 from lockstep.errors import ParityError
+from lockstep.floats import EXACT
+from lockstep.market.config import load_instruments
 from lockstep.market.timeframe import DAILY
 from lockstep.models.errors import EvidenceMissing
 from lockstep.models.manifest import TrainingRecord
@@ -65,6 +68,18 @@ def test_research_sweep_and_a_killed_live_engine_agree(issued: list[Certificate]
         assert lived.values == 252 * 4
         assert min(lived.probabilities, lived.fills, lived.orders) > 50
         assert certificate.sentence.endswith("0 differences")
+        pair = {"COMP": "SPX", "SPX": "COMP"}[certificate.symbol]
+        series = {f"{certificate.symbol}:1d (traded)", f"{pair}:1d (pair)"}
+        assert set(lived.series) == series
+        assert min(lived.series.values()) > 252
+        assert certificate.counts == {"bars": 252, "sessions": 252, "trades": lived.trades, "restarts": 2}
+        assert lived.trades > 30
+        assert (certificate.symbols, certificate.sources) == (
+            ("COMP", "SPX"),
+            ("embedded_comp", "embedded_spx"),
+        )
+        assert (certificate.floats, str(certificate.newest_bar)) == (EXACT, "2016-12-30 21:00:00+00:00")
+        assert certificate_html(certificate).count(f"{pair}:1d (pair)") == 1
 
 
 def test_a_certificate_is_written_shown_and_attached(
@@ -79,6 +94,9 @@ def test_a_certificate_is_written_shown_and_attached(
     assert "certificate" not in str(refusal.value)
     with pytest.raises(EvidenceMissing, match="certificate: expired"):
         store.promote("COMP", "v1", by="test", now=certificate.expires)
+    evidence = store.manifest().entry("COMP", "v1").evidence[-1]
+    assert (evidence.counts, evidence.issued) == (certificate.counts, NOW)
+    assert evidence.newest_bar == certificate.newest_bar
 
 
 def test_a_certificate_of_other_code_does_not_count(
@@ -86,7 +104,7 @@ def test_a_certificate_of_other_code_does_not_count(
 ) -> None:
     other = issued[1].model_copy(update={"hashes": {**issued[1].hashes, "code": "f" * 64}})
     keep(other, tmp_path, store, by="test", now=NOW)
-    with pytest.raises(EvidenceMissing, match="certificate: was gathered with another code"):
+    with pytest.raises(EvidenceMissing, match="certificate: was gathered with other code"):
         store.promote("SPX", "v1", by="test", now=NOW)
 
 
@@ -96,10 +114,64 @@ def test_the_hash_does_not_depend_on_the_date(issued: list[Certificate]) -> None
     assert certificate_html(later) != certificate_html(issued[0])
 
 
-def test_nothing_compared_is_nothing_certified(issued: list[Certificate]) -> None:
-    empty = issued[0].parts[1].model_copy(update={"fills": 0})
+@pytest.mark.parametrize("lost", [{"fills": 0}, {"series": {"COMP:1d (traded)": 652, "SPX:1d (pair)": 0}}])
+def test_nothing_compared_is_nothing_certified(issued: list[Certificate], lost: dict[str, object]) -> None:
+    empty = issued[0].parts[1].model_copy(update=lost)
     assert not issued[0].model_copy(update={"parts": (issued[0].parts[0], empty)}).passed
     assert not issued[0].model_copy(update={"parts": ()}).passed
+
+
+def test_too_little_is_said_at_once_and_in_the_exit_code(
+    issued: list[Certificate], store: ModelStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PARITY 44: ten bars agree, and are no evidence."""
+    few = issued[0].parts[1].model_copy(update={"bars": 10, "trades": 0})
+    small = issued[0].model_copy(
+        update={
+            "parts": (issued[0].parts[0], few),
+            "sessions": 10,
+            "restarts": 0,
+            "issued": datetime.now(UTC),
+        }
+    )
+    other = few.model_copy(update={"different": 1, "first": "bar"})
+    unequal = small.model_copy(update={"parts": (small.parts[0], other)})
+    enough = issued[0].model_copy(update={"issued": datetime.now(UTC)})
+
+    def run(*certificates: Certificate) -> Result:
+        monkeypatch.setattr("certify.command.certify", lambda *_, **__: list(certificates))
+        arguments = ["--symbol", "COMP", "--store", str(store.folder), "--out", str(tmp_path)]
+        return CliRunner().invoke(app, arguments)
+
+    done = run(enough, small)
+    assert done.exit_code == 3
+    assert "COMP v1: parity holds" in done.stdout
+    assert (
+        "COMP v1: the certificate rests on too little: 10 of at least 250 bars, 10 of at least 20 sessions, "
+        "0 of at least 20 trades and 0 of at least 1 restarts; certify a longer stretch, with restarts\n"
+    ) in done.stdout
+    assert store.manifest().entry("COMP", "v1").evidence[-1].counts["bars"] == 10
+    assert run(enough).exit_code == 0
+    assert "rests on" not in run(enough).stdout
+    assert run(unequal, enough).exit_code == 1
+
+
+def test_instruments_that_change_meanwhile_are_not_certified(monkeypatch: pytest.MonkeyPatch) -> None:
+    book = load_instruments()
+    changed = book.instrument("COMP").model_copy(update={"tick_size": 0.5})
+    now = book.model_copy(update={"instruments": {**book.instruments, "COMP": changed}})
+    monkeypatch.setattr("lockstep.models.present.load_instruments", lambda: now)
+    with pytest.raises(ParityError, match="declares of COMP, SPX changed during the certification"):
+        gathered_with(("COMP", "SPX"), ("embedded_comp",), book)
+    assert gathered_with(("SPX",), (), book)["instruments"] == now.digest(["SPX"], [])
+
+
+@pytest.mark.parametrize(
+    ("killed", "restarts"), [((3, 7), 2), ((7, 7), 1), ((3, 10), 1), ((10,), 0), ((), 0)]
+)
+def test_only_a_restart_that_went_on_counts(killed: tuple[int, ...], restarts: int) -> None:
+    run = LiveRun(sets=(None,) * 10, warmup={}, killed_after=killed, modes=())  # type: ignore[arg-type]
+    assert run.restarts == restarts
 
 
 def test_the_first_difference_is_shown(issued: list[Certificate]) -> None:

@@ -32,6 +32,7 @@ class Mutant:
 
 TEN_BARS = "tests/golden/test_ten_bars.py"
 ENGINE = "tests/unit/test_engine.py"
+POLICY = "tests/unit/test_models_policy.py"
 
 MUTANTS = [
     Mutant(
@@ -124,6 +125,20 @@ MUTANTS = [
         old='at_close=lane.config.execution == "close"',
         new="at_close=True",
         killer=f"{TEN_BARS}::test_long_from_signal_to_signal",
+    ),
+    Mutant(
+        row="37 other instruments void no evidence",
+        file="src/models/policy.py",
+        old=', "instruments": "other instruments"}',
+        new="}",
+        killer=f"{POLICY}::test_a_change_between_certificate_and_promotion_is_noticed",
+    ),
+    Mutant(
+        row="44 ten bars without a restart are evidence",
+        file="src/models/policy.py",
+        old="            yield from self.certificate.lacking(evidence, now)\n",
+        new="            yield from ()\n",
+        killer=f"{POLICY}::test_ten_bars_without_a_restart_are_no_evidence",
     ),
 ]
 

@@ -91,7 +91,7 @@ def test_a_version_that_was_retired_does_not_start_again(tmp_path: Path, store: 
 
 def test_another_pin_asks_for_a_new_epoch(tmp_path: Path, store: ModelStore) -> None:
     run(tmp_path, sets=2)
-    with pytest.raises(JournalError, match="begun with another config"):
+    with pytest.raises(JournalError, match="config changed since epoch 1"):
         run(tmp_path, sets=1, instruments=[{"symbol": "COMP", "version": "v3"}])
 
 

@@ -20,9 +20,10 @@ from lockstep.errors import LockstepError, ModelError, ParityError
 from lockstep.live.desk import Model
 from lockstep.live.journal import Journal
 from lockstep.live.journal.continuation import continued
+from lockstep.live.journal.report import iso
 from lockstep.live.limits import Limits
 from lockstep.live.messages import Arrival, Event, SetRecord, Values
-from lockstep.market.history import History
+from lockstep.market.history import History, SeriesKey
 from lockstep.models.store import ModelStore, load_bundle
 from lockstep.monitoring.evidence import read_sealed
 from lockstep.monitoring.parity import BAR, WARM_UP
@@ -102,6 +103,49 @@ def test_a_bar_that_never_came(tmp_path: Path, store: ModelStore) -> None:
     assert set(found) == {"pair_zscore_20"}
     assert set(found["pair_zscore_20"]) == {LATE}
     assert {each.series: each.missing for each in report.series} == {"COMP:1d": 0, "SPX:1d": 1}
+    first = {each.feature: each.first for each in report.features}["pair_zscore_20"]
+    assert first.endswith(f"(late or missing bar: SPX:1d (pair) at {moment(SPX, WARM + 40)})")
+
+
+def moment(key: SeriesKey, row: int) -> str:
+    return iso(desks.kept(desks.history(WARM + SETS), key)[row][0])
+
+
+@pytest.mark.parametrize("row", [WARM + 40, WARM - 5], ids=["while it traded", "in the warm-up"])
+def test_a_pairs_bar_that_was_corrected_later_is_named(tmp_path: Path, store: ModelStore, row: int) -> None:
+    spoilt = papers.altered(SPX, row, lambda values: (*values[:3], values[2], values[4]))
+    report = checked(papers.traded(tmp_path, papers.models(store)[0], spoilt), store)
+    assert {each.series: (each.bars, each.corrected, each.first) for each in report.series} == {
+        "COMP:1d": (SETS, 0, ""),
+        "SPX:1d": (SETS, 1, moment(SPX, row)),
+    }
+    assert set(kinds(report)) == {"pair_zscore_20"}
+    first = {each.feature: each.first for each in report.features}["pair_zscore_20"]
+    assert first.endswith(f"(corrected bar: SPX:1d (pair) at {moment(SPX, row)})")
+
+
+def test_bars_that_no_decision_followed_are_heard(paper: Path, tmp_path: Path, store: ModelStore) -> None:
+    """A context series may have stamps of its own, as an hourly one beside a daily."""
+    path, extra = tmp_path / "x.db", 0
+    with Journal.open(paper, readonly=True) as found, Journal.open(path) as journal:
+        (epoch,) = found.epochs()
+        journal.begin_epoch(epoch)
+        for entry in found.entries(epoch.number):
+            if not isinstance(entry, SetRecord):
+                journal.append(entry)
+                continue
+            if extra == 40:
+                release = replace(
+                    entry.release, stamp=entry.release.stamp - 1, bars={SPX: entry.release.bars[SPX]}
+                )
+                journal.append_set(SetRecord(release=release, lanes=()))
+            extra += 1
+            journal.append_set(entry)
+    report = checked(path, store)
+    assert {each.series: (each.bars, each.unsettled) for each in report.series} == {
+        "COMP:1d": (SETS, 0),
+        "SPX:1d": (SETS + 1, 1),
+    }
 
 
 def test_a_bar_that_came_late(tmp_path: Path, store: ModelStore) -> None:
@@ -344,6 +388,26 @@ def test_a_corrected_bar_does_not_pass(tmp_path: Path, store: ModelStore) -> Non
     spoilt = papers.altered(COMP, WARM + 40, lambda values: (*values[:4], values[4] + 1.0))
     comparison = compared(papers.traded(tmp_path, papers.models(store)[0], spoilt), store)
     assert comparison.instruments[0].equality.kind == BAR
+
+
+@pytest.mark.parametrize("row", [WARM + 40, WARM - 5], ids=["while it traded", "in the warm-up"])
+def test_a_corrected_bar_of_the_pair_is_named(tmp_path: Path, store: ModelStore, row: int) -> None:
+    spoilt = papers.altered(SPX, row, lambda values: (*values[:3], values[2], values[4]))
+    equality = (
+        compared(papers.traded(tmp_path, papers.models(store)[0], spoilt), store).instruments[0].equality
+    )
+    assert equality.kind == BAR
+    assert equality.first.startswith(f"COMP {moment(SPX, row)} bar of SPX:1d (pair): (")
+
+
+def test_a_correction_that_no_window_holds_any_more_changes_nothing(
+    tmp_path: Path, store: ModelStore
+) -> None:
+    spoilt = papers.altered(SPX, WARM - 60, lambda values: (*values[:3], values[2], values[4]))
+    equality = (
+        compared(papers.traded(tmp_path, papers.models(store)[0], spoilt), store).instruments[0].equality
+    )
+    assert equality.different == 0, equality.first
 
 
 def lucky(record: SetRecord) -> SetRecord:

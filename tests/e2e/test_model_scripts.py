@@ -260,7 +260,7 @@ def git_remote(deployment: Deployment) -> tuple[Any, ...]:
 def test_without_parity_nothing_is_promoted(deployment: Deployment) -> None:
     result = deployment.run(parity=False)
     assert result.returncode == 1
-    assert "parity does not hold; production is still v1" in result.stderr
+    assert "parity is not certified; production is still v1" in result.stderr
     assert deployment.engine.manifest().model("ES", "ibs_veto").production == "v1"
 
 

@@ -136,7 +136,7 @@ def test_posted_bars_are_journaled_before_the_answer_and_known_after_a_restart(
     assert [len(row.release.bars) for row in found] == [2, 2]
     assert all(row.lanes[0].symbol == "COMP" for row in found)
     with Journal.open(tmp_path / "live.db", readonly=True) as journal:
-        assert list(journal.events("start"))[-1].content == {"replayed": 1}
+        assert list(journal.events("start"))[-1].content["replayed"] == 1
 
 
 def test_clients_that_drip_do_not_hold_up_the_end(
@@ -266,5 +266,5 @@ def test_a_changed_configuration_asks_for_a_new_epoch(
     again = start(grace=7)
     _, said = again.communicate(timeout=60)
     assert again.returncode == 2
-    assert "was begun with another config" in said
+    assert "config changed since epoch 1 of the journal was begun" in said
     assert yaml.safe_load((tmp_path / "live.yml").read_text())["grace"] == 7

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
 
@@ -20,18 +19,26 @@ from lockstep.models.bundle import Bundle
 from lockstep.models.columns import ColumnSelector
 from lockstep.models.estimators import library_versions
 from lockstep.models.golden import golden_vectors
-from lockstep.models.manifest import Evidence, TrainingRecord
 from lockstep.models.sources import new_key, read_key, sign, trust
 from lockstep.models.store import ModelStore
+from support.evidence import NOW, RECORD, evidence
 from support.scenarios import daily_bars, history_of
 
-NOW = datetime(2024, 3, 1, 12, tzinfo=UTC)
+__all__ = [
+    "NOW",
+    "RECORD",
+    "asking_for_validation",
+    "evidence",
+    "forest",
+    "history",
+    "make_bundle",
+    "samples",
+    "unchanged",
+    "vouched",
+]
+
 BASE = SeriesKey("ES", DAILY)
 IDS = ("ibs", "rsi_2", "ret_5", "day_of_week")
-RECORD = TrainingRecord(
-    code_revision="0" * 40, code_hash="1" * 64, config={"symbol": "ES"}, config_path="ES.yml",
-    data_hashes={"ES:1d": "2" * 64}, seed=7, lock_hash="3" * 64, python="3.11.7", versions={"numpy": "2"},
-)  # fmt: skip
 
 
 @cache
@@ -127,11 +134,3 @@ def vouched(source: ModelStore, target: ModelStore) -> ModelStore:
     sign(source.folder, key)
     trust(target.folder, source.folder.name, path)
     return source
-
-
-def evidence(
-    sha256: str, *, kind: str = "validation", passed: bool = True, days: float | None = None
-) -> Evidence:
-    """Return a judgement on a bundle; it expires `days` after NOW."""
-    expires = None if days is None else NOW + timedelta(days=days)
-    return Evidence(kind=kind, passed=passed, bundle_sha256=sha256, expires=expires)

@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-LATER = {25}  # drift is watched by later work
+# What is not built yet. The table must say so, and a row that has its test must leave this list.
+LATER = {25, 38, 40, 41, 42, 43, 45, 46, 47}
+ROWS = range(1, 48)
+TESTS = re.compile(r"`((?:unit|property|golden|contract|e2e)/\w+\.py)`")
 
 
 def rows() -> dict[int, str]:
@@ -22,15 +25,21 @@ def rows() -> dict[int, str]:
 
 
 def test_every_row_of_the_parity_table_is_there() -> None:
-    assert set(rows()) == set(range(1, 36)) - LATER
+    assert set(rows()) == set(ROWS)
 
 
-@pytest.mark.parametrize("number", sorted(set(range(1, 36)) - LATER))
+@pytest.mark.parametrize("number", sorted(set(ROWS) - LATER))
 def test_a_row_names_tests_that_exist(number: int) -> None:
-    named = re.findall(r"`((?:unit|property|golden|contract|e2e)/\w+\.py)`", rows()[number])
+    named = TESTS.findall(rows()[number])
     assert named
     for name in named:
         assert (ROOT / "tests" / name).is_file(), name
+
+
+@pytest.mark.parametrize("number", sorted(LATER))
+def test_a_row_of_later_work_says_so_and_claims_no_test(number: int) -> None:
+    assert rows()[number].split(" | ")[-1].startswith("later, with ")
+    assert not TESTS.findall(rows()[number])
 
 
 def documents() -> list[Path]:

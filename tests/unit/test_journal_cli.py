@@ -17,6 +17,7 @@ from lockstep.live.journal.cli import app
 from lockstep.live.journal.report import iso
 from lockstep.live.messages import Epoch, Event
 from lockstep.live.service import Service
+from lockstep.market.config import load_instruments
 from lockstep.models.store import ModelStore
 from support import desks, papers
 from support import journals as make
@@ -163,9 +164,10 @@ class TestNewEpoch:
         with Journal.open(tmp_path / "live.db", readonly=True) as journal:
             last = journal.last_set()
         assert last is not None
-        assert (second.number, second.reason, second.hashes) == (
-            2, "meant", live_hashes(tmp_path / "live.yml")
-        )  # fmt: skip
+        assert (second.number, second.reason) == (2, "meant")
+        declared = load_instruments().digest(["COMP", "SPX"], ["embedded_comp", "embedded_spx"])
+        assert second.hashes == {**live_hashes(tmp_path / "live.yml"), "instruments": declared}
+        assert first.hashes["instruments"] == declared
         assert second.bundles == first.bundles
         assert second.states == {"COMP": last.lanes[0].state}
         ends = {key: bars[-1][0] for key, bars in second.warmup.items()}

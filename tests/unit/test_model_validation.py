@@ -328,7 +328,12 @@ def test_a_verdict_is_attached_and_written(desk: Path) -> None:
     assert evidence.passed == made.verdict.passed
     assert evidence.file == "reports/SPX_v1-validation.json"
     assert page == desk / "store" / "reports" / "SPX_v1-validation.html"
-    elsewhere = evidence_of(made, write_validation(made, desk / "out")[1], desk / "store")
+    book = load_instruments()
+    assert (evidence.symbols, evidence.sources) == (("SPX",), ("embedded_spx",))
+    assert evidence.hashes["instruments"] == book.digest(["SPX"], ["embedded_spx"])
+    assert evidence.issued is not None
+    numbers = write_validation(made, desk / "out")[1]
+    elsewhere = evidence_of(made, numbers, request(desk), book, now=NOW)
     assert elsewhere.file == str(desk / "out" / "SPX_v1-validation.json")
 
 

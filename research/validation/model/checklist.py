@@ -22,6 +22,8 @@ measured has not passed. The hold-out is opened only for a model that passed eve
 _TAIL = """
 ## Asked by whoever promotes
 
+- [ ] Was the parity certificate issued on the host that will trade, over bars like those that the model will
+      meet? The least that it must rest on stands in `policy.json`.
 - [ ] Was the training report looked at, and is each window's result one that you would have borne?
 - [ ] Does the reason of the promotion say what is expected to get better, and when that will be judged?
 - [ ] Is the version to roll back to known, and does its file match the manifest (`list_models.py`)?

@@ -1,0 +1,237 @@
+"""What a promotion asks for: how much a certificate rests on, and with which code and markets it was made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lockstep.market.config import load_instruments, shipped_config
+from lockstep.models import errors, present, verbs
+from lockstep.models.chain import Act
+from lockstep.models.manifest import Evidence, Manifest, VersionEntry
+from lockstep.models.policy import CertificateMinimum, Policy, read_policy
+from support.evidence import NOW, RECORD, evidence
+
+SHA = "a" * 64
+UNRECORDED = "does not record with which {} it was gathered; gather it again"
+ENOUGH = {"bars": 250, "sessions": 250, "trades": 20, "restarts": 1}
+TEN_BARS = {"bars": 10, "sessions": 10, "trades": 0, "restarts": 0}
+ALONE = Policy(promotion=("certificate",))
+ENTRY = VersionEntry(
+    file="ES_v1.joblib", sha256=SHA, size=1, target="wins", feature_ids=(), fingerprints={}, strategy={},
+    threshold=0.5, record=RECORD,
+)  # fmt: skip
+
+
+def act(now: datetime = NOW, reason: str = "") -> Act:
+    return Act(symbol="ES", by="ann", now=now, reason=reason)
+
+
+def certified(policy: Policy = ALONE, **changes: Any) -> tuple[Manifest, Callable[..., Manifest]]:
+    """Return a manifest whose only version has a certificate, and the promotion that rests on it."""
+    registered = verbs.registered(Manifest(), act(), "v1", ENTRY, "register")
+    found = evidence(SHA, kind="certificate", **changes)
+    manifest = verbs.attached(registered, act(), "v1", found, policy)
+
+    def promote(*, now: datetime = NOW, reason: str = "", force: bool = False) -> Manifest:
+        return verbs.promoted(manifest, act(now, reason), "v1", policy, force=force)[0]
+
+    return manifest, promote
+
+
+def with_evidence(*judged: Evidence) -> VersionEntry:
+    return ENTRY.model_copy(update={"evidence": judged})
+
+
+def test_a_certificate_over_enough_counts() -> None:
+    manifest, promote = certified(counts=ENOUGH)
+    assert manifest.entry("ES", "v1").status == "validated"
+    assert promote().resolve("ES") == "v1"
+
+
+def test_ten_bars_without_a_restart_are_no_evidence() -> None:
+    """PARITY 44."""
+    manifest, promote = certified(counts=TEN_BARS)
+    assert manifest.entry("ES", "v1").status == "candidate"
+    with pytest.raises(errors.EvidenceMissing) as refusal:
+        promote()
+    assert (
+        "certificate: rests on too little: 10 of at least 250 bars, 10 of at least 20 sessions, 0 of at "
+        "least 20 trades and 0 of at least 1 restarts; certify a longer stretch, with restarts"
+    ) in str(refusal.value)
+    forced = promote(force=True, reason="demo")
+    assert "rests on too little" in forced.history[-1].overruled[0]
+
+
+@pytest.mark.parametrize("name", ENOUGH)
+def test_each_count_is_asked_for(name: str) -> None:
+    asked = getattr(CertificateMinimum(), name)
+    _, promote = certified(counts={**ENOUGH, name: asked - 1})
+    with pytest.raises(errors.EvidenceMissing, match=f"too little: {asked - 1} of at least {asked} {name};"):
+        promote()
+
+
+def test_an_old_certificate_does_not_count() -> None:
+    _, promote = certified(counts=ENOUGH)
+    with pytest.raises(errors.EvidenceMissing, match="issued on 2024-03-01, more than 90 days ago; certify"):
+        promote(now=NOW + timedelta(days=90, seconds=1))
+    promote(now=NOW + timedelta(days=90))
+
+
+def test_a_policy_may_ask_for_recent_bars() -> None:
+    policy = Policy(promotion=("certificate",), certificate=CertificateMinimum(newest_bar_days=10))
+
+    def promoting(newest_bar: datetime | None) -> Callable[..., Manifest]:
+        return certified(policy, newest_bar=newest_bar)[1]
+
+    with pytest.raises(errors.EvidenceMissing, match="ends with a bar of 2024-02-19, more than 10 days ago"):
+        promoting(NOW - timedelta(days=11))()
+    with pytest.raises(errors.EvidenceMissing, match="ends with a bar of an unknown day; certify again"):
+        promoting(None)()
+    promoting(NOW - timedelta(days=10))()
+
+
+def test_a_policy_may_ask_for_less() -> None:
+    _, promote = certified(
+        Policy(
+            promotion=("certificate",),
+            certificate=CertificateMinimum(bars=10, sessions=0, trades=0, restarts=0),
+        ),
+        counts=TEN_BARS,
+    )
+    promote()
+
+
+@pytest.mark.parametrize(
+    ("section", "message"),
+    [
+        ('{"bar": 3}', "unknown key 'certificate.bar'; did you mean 'bars'"),
+        ('{"bars": -1}', "certificate.bars -1: Input should be greater than or equal to 0"),
+        ('{"bars": true}', "certificate.bars True: Input should be a valid integer"),
+        ('{"bars": 2.0}', "certificate.bars 2.0: Input should be a valid integer"),
+        ('{"max_age_days": 0}', "certificate.max_age_days 0: Input should be greater than or equal to 1"),
+    ],
+)
+def test_a_wrong_minimum_is_refused(tmp_path: Path, section: str, message: str) -> None:
+    (tmp_path / "policy.json").write_text(f'{{"certificate": {section}}}')
+    with pytest.raises(errors.ManifestError, match=message):
+        read_policy(tmp_path)
+
+
+def test_a_policy_is_read_from_its_file(tmp_path: Path) -> None:
+    assert read_policy(tmp_path) == Policy()
+    (tmp_path / "policy.json").write_text('{"certificate": {"bars": 1000, "restarts": 3}}')
+    assert read_policy(tmp_path).certificate == CertificateMinimum(bars=1000, restarts=3)
+
+
+def old(kind: str) -> Evidence:
+    """Return evidence as the first version wrote it."""
+    return Evidence(kind=kind, passed=True, bundle_sha256=SHA, hashes=present.present_hashes())
+
+
+def test_evidence_of_the_first_version_does_not_count_and_says_why() -> None:
+    assert Policy().missing(with_evidence(old("validation"), old("certificate")), NOW) == (
+        f"validation: {UNRECORDED.format('instruments')}",
+        f"certificate: {UNRECORDED.format('instruments')}",
+        "certificate: was issued by an older version, which did not record how much it rests on; "
+        "certify again",
+    )
+
+
+def test_evidence_is_written_as_before_while_it_records_no_more() -> None:
+    """The chain of an old manifest is over what was written then."""
+    assert set(old("validation").model_dump()) == {
+        "kind", "passed", "bundle_sha256", "file", "file_sha256", "expires", "hashes",
+    }  # fmt: skip
+    assert set(evidence(SHA).model_dump()) == set(Evidence.model_fields)
+
+
+@pytest.mark.parametrize("name", ["code", "lock", "instruments"])
+@pytest.mark.parametrize("kind", ["validation", "certificate", "paper"])
+def test_computed_evidence_names_everything_that_decides(kind: str, name: str) -> None:
+    found, policy = evidence(SHA, kind=kind), Policy(promotion=(kind,))
+
+    def missing(hashes: dict[str, str]) -> tuple[str, ...]:
+        return policy.missing(with_evidence(found.model_copy(update={"hashes": hashes})), NOW)
+
+    assert missing(found.hashes) == ()
+    without = {each: value for each, value in found.hashes.items() if each != name}
+    assert missing(without) == (f"{kind}: {UNRECORDED.format(name)}",)
+    (said,) = missing({**found.hashes, name: "f" * 64})
+    assert said.startswith(f"{kind}: was gathered with ")
+
+
+def test_a_hash_of_no_instruments_covers_nothing() -> None:
+    unnamed = evidence(SHA).model_copy(update={"symbols": (), "sources": ()})
+    assert Policy(promotion=("validation",)).missing(with_evidence(unnamed), NOW) == (
+        f"validation: {UNRECORDED.format('instruments')}",
+    )
+
+
+def test_a_persons_judgement_needs_no_hashes() -> None:
+    signed = Evidence(kind="review", passed=True, bundle_sha256=SHA)
+    assert Policy(promotion=("review",)).missing(with_evidence(signed), NOW) == ()
+
+
+# What instruments.yml declares
+
+
+def declaring(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: str, after: str) -> None:
+    """Let instruments.yml read as if it had been edited."""
+    text = shipped_config("instruments.yml").read_text()
+    assert text.count(before) == 1
+    path = tmp_path / "instruments.yml"
+    path.write_text(text.replace(before, after))
+    monkeypatch.setattr(present, "load_instruments", lambda: load_instruments(path))
+
+
+NQ = "NQ:  {name: E-mini Nasdaq-100, session: CME, multiplier: 20, tick_size: 0.25, pair: ES}"
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("multiplier: 50, tick_size: 0.25, pair: NQ}", "multiplier: 50, tick_size: 0.5, pair: NQ}"),
+        (NQ, NQ.replace("pair: ES", "pair: ES, commission: 2")),
+        ('open: "18:00", close: "17:00"', 'open: "18:00", close: "16:00"'),
+        ("    timezone: America/New_York\n    session: CME\n", "    timezone: UTC\n    session: CME\n"),
+        (NQ, ""),
+    ],
+    ids=["tick size", "the pair's commission", "session", "the source's time zone", "not declared any more"],
+)
+def test_a_change_between_certificate_and_promotion_is_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: str, after: str
+) -> None:
+    """PARITY 37."""
+    _, promote = certified()
+    if not after:
+        before, after = f"  {before}\n", ""
+        monkeypatch.setattr("lockstep.market.config._require_known_names", lambda *_: None)
+    declaring(tmp_path, monkeypatch, before, after)
+    with pytest.raises(errors.EvidenceMissing, match="was gathered with other instruments; gather it again"):
+        promote()
+    monkeypatch.undo()
+    promote()
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("# equity indices", "# equity index futures"),
+        ("tick_size: 0.25, pair: NQ}", "tick_size: 0.250, pair: NQ}"),
+        ("name: E-mini S&P 500,", "name: S&P 500 E-mini,"),
+        ("name: Gold, session: CME, multiplier: 100", "name: Gold, session: CME, multiplier: 10"),
+        ("    timezone: UTC\n    session: CME\n", "    timezone: America/New_York\n    session: CME\n"),
+    ],
+    ids=["comment", "spelling", "display name", "another symbol", "another source"],
+)
+def test_what_decides_nothing_voids_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: str, after: str
+) -> None:
+    _, promote = certified()
+    declaring(tmp_path, monkeypatch, before, after)
+    promote()
