@@ -226,7 +226,7 @@ MISLEADING: dict[str, bytes] = {
     "lists of lists of lists": (
         START + b"](]\x94" + b"".join(b"](h%ch%ce\x94" % (n, n) for n in range(60)) + b"e."
     ),
-    "a hundred thousand lists": START + b"]" * 100_000 + b"a" * 99_999 + STOP,
+    "twenty thousand lists": START + b"]" * 20_000 + b"a" * 19_999 + STOP,
     "a text of 2**63 letters": START + b"\x8d" + struct.pack("<Q", 2**63) + b"x.",
     "bytes of 2**63": START + b"\x8e" + struct.pack("<Q", 2**63) + b"x.",
     "an integer of 2**31 bytes": START + b"\x8b" + struct.pack("<i", 2**31 - 1) + b"x.",

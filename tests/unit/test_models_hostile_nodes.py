@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -20,6 +21,7 @@ LIGHTGBM, XGBOOST = "lightgbm", "xgboost"
 Spoil = Callable[[dict[str, Any]], object]
 
 
+@functools.cache
 def fitted(family: str) -> Any:
     _, features, target = samples()
     return FAMILIES[family]().fit(features, target)
