@@ -20,6 +20,7 @@ from lockstep.live.journal import Journal
 from lockstep.live.journal.report import iso
 from lockstep.live.messages import Epoch
 from lockstep.market.bars import Bars
+from lockstep.market.config import load_instruments
 from lockstep.market.history import History, Market
 from lockstep.models.store import ModelStore
 from research.backtest import Span, run_backtest
@@ -92,6 +93,7 @@ def compare_paper(request: Request, *, now: int) -> tuple[PaperComparison, dict[
         found.append(compared)
     if not found:
         raise ParityError(f"journal {request.journal}: it has no decision yet; let the engine run")
+    book, reads = load_instruments(), _reads(models)
     comparison = PaperComparison(
         journal=request.journal.name,
         journal_hash=newest,
@@ -99,6 +101,11 @@ def compare_paper(request: Request, *, now: int) -> tuple[PaperComparison, dict[
         epochs=tuple(each.number for each in epochs),
         bundles={symbol: tuple(cut.bundles) for symbol, cut in sorted(cuts.items())},
         data={str(key): bars.content_hash for key, bars in sorted(history.bars.items())},
+        reads=reads,
+        sources={
+            symbol: book.sources_of(read, request.data_dir, request.source) for symbol, read in reads.items()
+        },
+        newest={symbol: cut.segments[-1].steps[-1].stamp for symbol, cut in sorted(cuts.items())},
         level=request.level,
         resamples=request.resamples,
         seed=request.seed,
@@ -107,6 +114,15 @@ def compare_paper(request: Request, *, now: int) -> tuple[PaperComparison, dict[
         instruments=tuple(found),
     )
     return comparison, curves
+
+
+def _reads(models: Mapping[str, Model]) -> dict[str, tuple[str, ...]]:
+    """Return, by traded symbol, the symbols whose bars its models read."""
+    markets = load_instruments().markets
+    found: dict[str, set[str]] = {}
+    for model in models.values():
+        found.setdefault(model.key.symbol, set()).update(key.symbol for key in model.needs(markets))
+    return {symbol: tuple(sorted(read)) for symbol, read in sorted(found.items())}
 
 
 def _epochs(epochs: Sequence[Epoch], request: Request) -> list[Epoch]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from lockstep.errors import ParityError
@@ -10,21 +10,21 @@ from lockstep.live.world import version_with
 from lockstep.models.atomic import replace_file
 from lockstep.models.content import sha256_of
 from lockstep.models.manifest import VETO, Evidence
+from lockstep.models.policy import PAPER
 from lockstep.models.present import present_hashes
 from lockstep.models.store import ModelStore
 from research.paper.report import PAGE
 from research.paper.verdict import InstrumentComparison, PaperComparison
 
-KIND = "paper"
-LEAST_SESSIONS = 10
 REPORTS = "reports"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def versions_of(comparison: PaperComparison, store: ModelStore) -> dict[str, str]:
     """Return the one version that traded each instrument.
 
-    ParityError where an instrument was traded by several bundles, by a retired one, or in fewer than ten
-    sessions that could be compared.
+    ParityError where an instrument was traded by several bundles, by a retired one, or in fewer sessions that
+    could be compared than the store's policy asks for, ten at least.
     """
     return {each.symbol: _version(each, comparison, store) for each in comparison.instruments}
 
@@ -58,10 +58,11 @@ def _version(each: InstrumentComparison, comparison: PaperComparison, store: Mod
     version = version_with(manifest, each.symbol, bundles[0])
     if manifest.entry(each.symbol, version, VETO).status == "retired":
         raise ParityError(f"{each.symbol} {version}: is retired; nothing promotes it any more")
-    if each.sessions < LEAST_SESSIONS:
+    least = store.policy().paper.sessions
+    if each.sessions < least:
         raise ParityError(
             f"{each.symbol} {version}: {each.sessions} sessions compared, evidence rests on at least "
-            f"{LEAST_SESSIONS}; let it run longer"
+            f"{least}; let it run longer"
         )
     return version
 
@@ -80,15 +81,28 @@ def evidence_of(
     comparison: PaperComparison, each: InstrumentComparison, file: Path, store: ModelStore
 ) -> Evidence:
     """Return the evidence about the one bundle that traded an instrument."""
+    symbols, sources = comparison.reads[each.symbol], comparison.sources[each.symbol]
+    series = {name: value for name, value in comparison.data.items() if name.rpartition(":")[0] in symbols}
     return Evidence(
-        kind=KIND,
+        kind=PAPER,
         passed=each.passed,
         bundle_sha256=comparison.bundles[each.symbol][0],
         file=file.relative_to(store.folder).as_posix(),
         file_sha256=sha256_of(file.read_bytes()),
         hashes={
-            **present_hashes(),
+            **present_hashes(symbols, sources),
             "journal": comparison.journal_hash,
-            **{f"data {series}": value for series, value in comparison.data.items()},
+            **{f"data {name}": value for name, value in series.items()},
         },
-    )
+        symbols=symbols,
+        sources=sources,
+        issued=_moment(comparison.time),
+        newest_bar=_moment(comparison.newest[each.symbol]),
+        counts={
+            "bars": each.equality.bars, "sessions": each.sessions, "trades": each.paper_trades
+        },
+    )  # fmt: skip
+
+
+def _moment(nanoseconds: int) -> datetime:
+    return _EPOCH + timedelta(microseconds=nanoseconds // 1_000)

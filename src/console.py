@@ -7,13 +7,14 @@ from collections.abc import Callable
 
 from lockstep.errors import EngineFault, LockstepError
 
-REFUSED, FAULT = 2, 3
+REFUSED = 2
+FAULT = 75  # EX_TEMPFAIL of sysexits.h
 
 
 def run(app: Callable[[], object]) -> None:
     """Run a command-line app; a LockstepError becomes one line on stderr.
 
-    The exit code is 3 for an EngineFault, which may be over a moment later, and 2 for every other refusal.
+    The exit code is 75 for an EngineFault, which may be over a moment later, and 2 for every other refusal.
     """
     try:
         app()

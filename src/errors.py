@@ -22,7 +22,7 @@
 
 A message names the thing, the value, the rule and what to do next, on one line: the command line
 prints it as it is and exits with code 2: doing the same again would be refused again. An EngineFault
-exits with code 3: the same may well work a moment later.
+exits with code 75: the same may well work a moment later.
 """
 
 from __future__ import annotations

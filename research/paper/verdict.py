@@ -74,6 +74,8 @@ class PaperComparison(_Part):
 
     journal   its file name; journal_hash   hash of its newest entry
     bundles   symbol -> SHA-256 of what traded, in order; data   series -> hash of the settled bars
+    reads     symbol -> symbols whose bars its models read; sources   names of the sources of each of these
+    newest    symbol -> end of the last bar that was compared, UTC ns
     level     with which a desk that works as validated stays inside all bands at once
     code      hash of the sources; time   when it was made, UTC ns
     """
@@ -84,6 +86,9 @@ class PaperComparison(_Part):
     epochs: tuple[int, ...]
     bundles: dict[str, tuple[str, ...]]
     data: dict[str, str]
+    reads: dict[str, tuple[str, ...]]
+    sources: dict[str, tuple[str, ...]]
+    newest: dict[str, int]
     level: float
     resamples: int
     seed: int

@@ -159,11 +159,12 @@ def require_sizes(rollout: Rollout, index: int, trades: Mapping[str, Trades]) ->
             if _whole_steps(size, each.fraction, step):
                 continue
             needed = math.ceil(1 / each.fraction - _WHOLE) * step
+            usual = f"{size:g} contract{'' if size == 1 else 's'}"
             raise ConfigError(
                 f"roll-out: stage {number} is live with {each.fraction:.0%} of the size; {symbol} usually "
-                f"trades {size:g} contracts, and that share is less than its step of {step:g}: nothing would "
-                f"be sent. Raise the stage's fraction, trade at least {needed:g} contracts, or trade a "
-                "smaller one, such as the micro"
+                f"trades {usual}, and that share is less than its step of {step:g}: nothing would be sent. "
+                f"Raise the stage's fraction, trade at least {needed:g} contracts, or trade a smaller one, "
+                "such as the micro"
             )
 
 

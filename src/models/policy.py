@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated
@@ -18,9 +18,10 @@ from lockstep.models.present import present_hashes
 
 POLICY = "policy.json"
 CERTIFICATE = "certificate"
+PAPER = "paper"
 
 # Evidence of these kinds was computed from bars by our code: it must say by which code, and of which markets.
-_COMPUTED = ("validation", CERTIFICATE, "paper")
+_COMPUTED = ("validation", CERTIFICATE, PAPER)
 _OTHER = {"code": "other code", "lock": "another lock file", "instruments": "other instruments"}
 
 Count = Annotated[int, Field(ge=0, strict=True)]
@@ -54,17 +55,30 @@ class CertificateMinimum(_Section):
         if evidence.issued is None and not evidence.counts:
             yield "was issued by an older version, which did not record how much it rests on; certify again"
             return
-        asked = {name: getattr(self, name) for name in ("bars", "sessions", "trades", "restarts")}
-        short = [
-            f"{evidence.counts.get(name, 0):,} of at least {count:,} {name}"
-            for name, count in asked.items()
-            if evidence.counts.get(name, 0) < count
-        ]
+        short = _short(evidence, self, ("bars", "sessions", "trades", "restarts"))
         if short:
-            yield f"rests on too little: {_listed(short)}; certify a longer stretch, with restarts"
-        yield from _too_old("was issued on", evidence.issued, self.max_age_days, now)
-        if self.newest_bar_days is not None:
-            yield from _too_old("ends with a bar of", evidence.newest_bar, self.newest_bar_days, now)
+            yield f"rests on too little: {short}; certify a longer stretch, with restarts"
+        yield from _aged(evidence, self, now, "certify again")
+
+
+class PaperMinimum(_Section):
+    """What a comparison of paper and backtest must rest on at least.
+
+    sessions   that could be compared; trades   closed in them
+    max_age_days, newest_bar_days   as of a certificate
+    """
+
+    sessions: Annotated[int, Field(ge=10, strict=True)] = 10
+    trades: Count = 0
+    max_age_days: Days = 90
+    newest_bar_days: Days | None = None
+
+    def lacking(self, evidence: Evidence, now: datetime) -> Iterator[str]:
+        """Yield what the evidence of a comparison lacks, one sentence each."""
+        short = _short(evidence, self, ("sessions", "trades"))
+        if short:
+            yield f"rests on too little: {short}; let it run longer, then compare again"
+        yield from _aged(evidence, self, now, "compare again")
 
 
 class Policy(_Section):
@@ -72,11 +86,12 @@ class Policy(_Section):
 
     promotion     kinds of evidence: each about exactly the bundle's SHA-256, passed, not expired, gathered
                   with the code, the lock file and the instruments of now
-    certificate   how much a parity certificate must rest on
+    certificate   how much a parity certificate must rest on; paper   how much a comparison on paper
     """
 
     promotion: tuple[str, ...] = ("validation", CERTIFICATE)
     certificate: CertificateMinimum = CertificateMinimum()
+    paper: PaperMinimum = PaperMinimum()
 
     def missing(self, entry: VersionEntry, now: datetime) -> tuple[str, ...]:
         """Return what speaks against a promotion, one sentence each; the newest evidence of a kind counts."""
@@ -100,6 +115,8 @@ class Policy(_Section):
             yield f"expired on {evidence.expires:%Y-%m-%d %H:%M}"
         if evidence.kind == CERTIFICATE:
             yield from self.certificate.lacking(evidence, now)
+        if evidence.kind == PAPER:
+            yield from self.paper.lacking(evidence, now)
 
 
 def _gathered_otherwise(evidence: Evidence) -> Iterator[str]:
@@ -112,15 +129,33 @@ def _gathered_otherwise(evidence: Evidence) -> Iterator[str]:
             yield f"was gathered with {other}; gather it again"
 
 
-def _too_old(what: str, moment: datetime | None, days: int, now: datetime) -> Iterator[str]:
+def _short(evidence: Evidence, minimum: CertificateMinimum | PaperMinimum, names: Sequence[str]) -> str:
+    """Return which counts of an evidence are below the minimum, empty where none is."""
+    asked = {name: getattr(minimum, name) for name in names}
+    return _listed([
+        f"{evidence.counts.get(name, 0):,} of at least {count:,} {name}"
+        for name, count in asked.items()
+        if evidence.counts.get(name, 0) < count
+    ])  # fmt: skip
+
+
+def _aged(
+    evidence: Evidence, minimum: CertificateMinimum | PaperMinimum, now: datetime, todo: str
+) -> Iterator[str]:
+    yield from _too_old("was issued on", evidence.issued, minimum.max_age_days, now, todo)
+    if minimum.newest_bar_days is not None:
+        yield from _too_old("ends with a bar of", evidence.newest_bar, minimum.newest_bar_days, now, todo)
+
+
+def _too_old(what: str, moment: datetime | None, days: int, now: datetime, todo: str) -> Iterator[str]:
     if moment is None:
-        yield f"{what} an unknown day; certify again"
+        yield f"{what} an unknown day; {todo}"
     elif now - moment > timedelta(days=days):
-        yield f"{what} {moment:%Y-%m-%d}, more than {days} days ago; certify again"
+        yield f"{what} {moment:%Y-%m-%d}, more than {days} days ago; {todo}"
 
 
 def _listed(words: list[str]) -> str:
-    return " and ".join(filter(None, (", ".join(words[:-1]), words[-1])))
+    return " and ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))
 
 
 def read_policy(folder: Path) -> Policy:

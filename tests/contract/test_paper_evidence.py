@@ -14,7 +14,7 @@ from lockstep.errors import ParityError
 from lockstep.live.messages import SetRecord
 from lockstep.live.service import Service
 from lockstep.models.content import sha256_of
-from lockstep.models.errors import EvidenceMissing
+from lockstep.models.errors import EvidenceMissing, ManifestError
 from lockstep.models.manifest import Evidence
 from lockstep.models.store import ModelStore
 from research.paper.report import write_comparison
@@ -70,7 +70,11 @@ def test_twelve_sessions_on_paper_and_then_promoted(tmp_path: Path, store: Model
     assert found.file_sha256 == sha256_of(kept.read_bytes())
     assert json.loads(kept.read_text())["instruments"][0]["sessions"] == 12
     assert kept.with_suffix(".html").is_file()
-    assert {"code", "lock", "journal", "data COMP:1d", "data SPX:1d"} <= found.hashes.keys()
+    assert {"code", "lock", "instruments", "journal", "data COMP:1d", "data SPX:1d"} == found.hashes.keys()
+    assert found.symbols == ("COMP", "SPX")
+    assert found.counts["sessions"] == found.counts["bars"] == 12
+    assert found.newest_bar is not None
+    assert found.newest_bar.date().isoformat() == "2016-01-20"
     assert store.manifest().history[-1].by == "AB"
     promote(store)
     assert store.manifest().model("COMP").production == "v2"
@@ -83,6 +87,25 @@ def test_nine_sessions_are_too_few(tmp_path: Path, store: ModelStore) -> None:
     assert evidence(store) == ()
     assert not (store.folder / "reports").exists()
     with pytest.raises(EvidenceMissing):
+        promote(store)
+
+
+def test_the_policy_may_ask_for_more(tmp_path: Path, store: ModelStore) -> None:
+    comparison, written = compared(traded(tmp_path, 12), store)
+    attach(comparison, written, store, by="me", now=NOW)
+    policy = store.folder / "policy.json"
+    policy.write_text('{"promotion": ["paper"], "paper": {"sessions": 15}}')
+    with pytest.raises(EvidenceMissing, match="rests on too little: 12 of at least 15 sessions; let it run"):
+        promote(store)
+    with pytest.raises(ParityError, match="12 sessions compared, evidence rests on at least 15"):
+        attach(comparison, written, store, by="me", now=NOW)
+    policy.write_text('{"promotion": ["paper"], "paper": {"max_age_days": 90}}')
+    with pytest.raises(
+        EvidenceMissing, match="was issued on 1970-01-01, more than 90 days ago; compare again"
+    ):
+        promote(store)
+    policy.write_text('{"promotion": ["paper"], "paper": {"sessions": 9}}')
+    with pytest.raises(ManifestError, match="sessions"):
         promote(store)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-STOPPED, UNEXPECTED, REFUSED, FAULT = 0, 1, 2, 3
+STOPPED, UNEXPECTED, REFUSED, FAULT = 0, 1, 2, 75
 ENDS = {
     "refusal": (REFUSED, "stopped", "SPX: no version is in production"),
     "unreadable": (REFUSED, "stopped", "live.yml"),

@@ -234,7 +234,7 @@ def money(folder: Path) -> dict[str, Any]:
         clock={"unchecked": "not in a test"}, rollout={"stages": [{"from_day": 1, "mode": "live"}]},
         traderspost={"tickers": {"COMP": "NQZ2026"}},
     )  # fmt: skip
-    os.environ["TRADERSPOST_WEBHOOK_URL"] = "http://localhost/hook"
+    os.environ["TRADERSPOST_WEBHOOK_URL"] = "http://localhost/trading/webhook/4f1c9a0b7d3e"
     child = Child(folder)
     child.until("running", lambda status: bool(status.unreconciled))
     waits = read_status(folder / "status.json").unreconciled["COMP"]

@@ -25,7 +25,7 @@ def test_a_fault_may_be_over_a_moment_later(
 
     with pytest.raises(SystemExit) as stopped:
         run(app)
-    assert stopped.value.code == 3
+    assert stopped.value.code == 75
     assert capsys.readouterr().err == "error: the disk refused\n"
 
 
