@@ -20,12 +20,13 @@ from lockstep.live.journal import Journal
 from lockstep.live.journal.report import iso
 from lockstep.live.messages import Epoch
 from lockstep.market.bars import Bars
+from lockstep.market.config import InstrumentBook, load_instruments
 from lockstep.market.history import History, Market
 from lockstep.models.store import ModelStore
 from research.backtest import Span, run_backtest
 from research.paper.compare import Case, Curves, Segment, compare_instrument
 from research.paper.sessions import Stretch
-from research.paper.verdict import PaperComparison
+from research.paper.verdict import Declared, PaperComparison
 from research.steps import steps_of
 from research.utils.data_loader import as_day
 
@@ -74,10 +75,11 @@ def compare_paper(request: Request, *, now: int) -> tuple[PaperComparison, dict[
     Raises: JournalError, ModelError for a bundle that is gone, DataError for bars, ParityError for mode live,
     mixed modes, bars that are not settled yet, or too few sessions.
     """
+    book = load_instruments()
     with Journal.open(request.journal, readonly=True) as journal:
         epochs = _epochs(journal.epochs(), request)
         models = models_of(journal, request.store)
-        history = settled_history(models, request.data_dir, request.source)
+        history = settled_history(models, request.data_dir, request.source, book)
         tape = Tape(journal, models, history.markets)
         cuts: dict[str, Cut] = {}
         for frame in tape.frames(request.epoch):
@@ -99,6 +101,9 @@ def compare_paper(request: Request, *, now: int) -> tuple[PaperComparison, dict[
         epochs=tuple(each.number for each in epochs),
         bundles={symbol: tuple(cut.bundles) for symbol, cut in sorted(cuts.items())},
         data={str(key): bars.content_hash for key, bars in sorted(history.bars.items())},
+        declared={
+            symbol: _declared(models[cut.bundles[-1]], request, book) for symbol, cut in sorted(cuts.items())
+        },
         level=request.level,
         resamples=request.resamples,
         seed=request.seed,
@@ -107,6 +112,12 @@ def compare_paper(request: Request, *, now: int) -> tuple[PaperComparison, dict[
         instruments=tuple(found),
     )
     return comparison, curves
+
+
+def _declared(model: Model, request: Request, book: InstrumentBook) -> Declared:
+    symbols = tuple(sorted({key.symbol for key in model.needs(book.markets)}))
+    sources = book.sources_of(symbols, request.data_dir, request.source)
+    return Declared(symbols=symbols, sources=sources, digest=book.digest(symbols, sources))
 
 
 def _epochs(epochs: Sequence[Epoch], request: Request) -> list[Epoch]:

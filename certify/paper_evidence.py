@@ -40,7 +40,9 @@ def attach(
     """
     versions = versions_of(comparison, store)
     file = _kept(written, store)
-    found = {each.symbol: evidence_of(comparison, each, file, store) for each in comparison.instruments}
+    found = {
+        each.symbol: evidence_of(comparison, each, file, store, now=now) for each in comparison.instruments
+    }
     for symbol, evidence in found.items():
         store.attach(symbol, versions[symbol], evidence, by=by, now=now)
     return found
@@ -77,9 +79,10 @@ def _kept(written: Path, store: ModelStore) -> Path:
 
 
 def evidence_of(
-    comparison: PaperComparison, each: InstrumentComparison, file: Path, store: ModelStore
+    comparison: PaperComparison, each: InstrumentComparison, file: Path, store: ModelStore, *, now: datetime
 ) -> Evidence:
     """Return the evidence about the one bundle that traded an instrument."""
+    declared = comparison.declared[each.symbol]
     return Evidence(
         kind=KIND,
         passed=each.passed,
@@ -88,7 +91,12 @@ def evidence_of(
         file_sha256=sha256_of(file.read_bytes()),
         hashes={
             **present_hashes(),
+            "instruments": declared.digest,
             "journal": comparison.journal_hash,
             **{f"data {series}": value for series, value in comparison.data.items()},
         },
+        symbols=declared.symbols,
+        sources=declared.sources,
+        issued=now,
+        counts={"bars": each.equality.bars, "sessions": each.sessions, "trades": each.paper_trades},
     )

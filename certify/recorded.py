@@ -21,7 +21,7 @@ from lockstep.live.config import HistorySettings
 from lockstep.live.desk import Model
 from lockstep.live.journal import Journal
 from lockstep.live.journal.report import iso
-from lockstep.market.config import load_instruments
+from lockstep.market.config import InstrumentBook, load_instruments
 from lockstep.market.history import History
 from lockstep.models.store import ModelStore
 from research.paper.residuals import Residual, summaries
@@ -43,7 +43,7 @@ def check_recorded(
     require_exact()
     with Journal.open(journal, readonly=True) as opened:
         models = models_of(opened, store)
-        settled = settled_history(models, data_dir, source)
+        settled = settled_history(models, data_dir, source, load_instruments())
         check = _Check(models, settled)
         for frame in Tape(opened, models, settled.markets, check.bars).frames():
             check.take(frame)
@@ -51,9 +51,10 @@ def check_recorded(
         return check.report(journal.name, tuple(dict.fromkeys(each.mode for each in epochs)), len(epochs))
 
 
-def settled_history(models: Mapping[str, Model], data_dir: Path | None, source: str | None) -> History:
+def settled_history(
+    models: Mapping[str, Model], data_dir: Path | None, source: str | None, book: InstrumentBook
+) -> History:
     """Return the settled bars of every series that the models read."""
-    book = load_instruments()
     keys = sorted({key for model in models.values() for key in model.needs(book.markets)})
     return settled_bars(keys, HistorySettings(data_dir=data_dir, source=source), book)
 

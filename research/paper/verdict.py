@@ -69,11 +69,23 @@ class InstrumentComparison(_Part):
         return not self.equality.different and all(each.inside for each in self.bands)
 
 
+class Declared(_Part):
+    """What instruments.yml declared of everything that an instrument's model trades and reads.
+
+    symbols, sources   names there; digest   of their values, see `InstrumentBook.digest`
+    """
+
+    symbols: tuple[str, ...]
+    sources: tuple[str, ...]
+    digest: str
+
+
 class PaperComparison(_Part):
     """The verdict over all instruments of a desk.
 
     journal   its file name; journal_hash   hash of its newest entry
     bundles   symbol -> SHA-256 of what traded, in order; data   series -> hash of the settled bars
+    declared  symbol -> what was declared when the comparison was made
     level     with which a desk that works as validated stays inside all bands at once
     code      hash of the sources; time   when it was made, UTC ns
     """
@@ -84,6 +96,7 @@ class PaperComparison(_Part):
     epochs: tuple[int, ...]
     bundles: dict[str, tuple[str, ...]]
     data: dict[str, str]
+    declared: dict[str, Declared]
     level: float
     resamples: int
     seed: int

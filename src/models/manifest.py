@@ -66,7 +66,7 @@ class Evidence(_Part, Grown):
     hashes    of what else it rests on: data, configuration, code, instruments
     symbols, sources   names in instruments.yml that the hash `instruments` covers
     issued    when it was gathered; newest_bar   end of the newest bar that it rests on
-    counts    how much it rests on: a certificate has `bars`, `sessions`, `trades`, `restarts`
+    counts    how much it rests on: `bars`, `sessions`, `trades`; a certificate has `restarts` too
     """
 
     LATER: ClassVar[frozenset[str]] = frozenset({"symbols", "sources", "issued", "newest_bar", "counts"})

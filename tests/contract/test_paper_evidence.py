@@ -13,6 +13,7 @@ from certify.paper_evidence import attach
 from lockstep.errors import ParityError
 from lockstep.live.messages import SetRecord
 from lockstep.live.service import Service
+from lockstep.market.config import load_instruments
 from lockstep.models.content import sha256_of
 from lockstep.models.errors import EvidenceMissing
 from lockstep.models.manifest import Evidence
@@ -71,6 +72,9 @@ def test_twelve_sessions_on_paper_and_then_promoted(tmp_path: Path, store: Model
     assert json.loads(kept.read_text())["instruments"][0]["sessions"] == 12
     assert kept.with_suffix(".html").is_file()
     assert {"code", "lock", "journal", "data COMP:1d", "data SPX:1d"} <= found.hashes.keys()
+    assert (found.symbols, found.sources) == (("COMP", "SPX"), ("embedded_comp", "embedded_spx"))
+    assert found.hashes["instruments"] == load_instruments().digest(found.symbols, found.sources)
+    assert found.counts["sessions"] == 12
     assert store.manifest().history[-1].by == "AB"
     promote(store)
     assert store.manifest().model("COMP").production == "v2"
