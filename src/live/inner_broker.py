@@ -155,6 +155,11 @@ class ReportedBroker(GatedBroker):
         finally:
             book.costs = usual
 
+    def withdraw(self, feed: Any, order_id: str) -> None:
+        """Take an order back as elsewhere; one whose fill was reported has left, whatever is said of it."""
+        if all(fill.order_id != order_id for _, fill in self._reported):
+            super().withdraw(feed, order_id)
+
     def _resized(self, book: Book, quantity: float) -> Any:
         info = book.working.info
         return self._working_order(
