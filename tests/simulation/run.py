@@ -1,0 +1,206 @@
+"""One process of the engine in the simulation: from its start to its end, its death or its failure."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from lockstep.live.brokers.protocol import OutboundBroker
+from lockstep.live.brokers.shadow import ShadowBroker
+from lockstep.live.desk import Model
+from lockstep.live.engine import Engine, Setup
+from lockstep.live.feeds.clock import SteadyClock
+from lockstep.live.gateway import Gateway
+from lockstep.live.journal import Journal
+from lockstep.live.limits import Limits
+from lockstep.live.messages import Epoch, Event, SetRecord
+from lockstep.live.operator import Mailbox
+from lockstep.live.source import InboxSource, Known
+from lockstep.live.statement import StatementFile, reported_ids
+from lockstep.live.switches import Switches
+from lockstep.live.synchroniser import Synchroniser
+from lockstep.live.watcher import Watcher
+from lockstep.market.history import SeriesKey
+from simulation.broker import SimBroker
+from simulation.ports import (
+    FOREVER,
+    Lifeline,
+    MortalBroker,
+    MortalJournal,
+    MortalWatcher,
+    PromptAlerts,
+    SimInbox,
+    SimOutside,
+)
+from simulation.venues import markets, timetable
+
+if TYPE_CHECKING:
+    from simulation.world import World
+
+_COMMANDS = ("fill", "resolved", "rollout", "bad_command")
+
+
+class Run:
+    """One process. `live` is whether it has replayed its journal; `error` why it ended by itself, if so.
+
+    The parts are joined as `Service` joins them; what differs is what the simulation stands for: files of
+    bars, the model store, sockets, threads and the clock.
+    """
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.clock = SteadyClock(world.clock.wall, world.clock.monotonic)
+        self.line = Lifeline(world.passed)
+        self.live = False
+        self.error: Exception | None = None
+        self.journal: Journal | None = None
+        self.engine: Engine | None = None
+        self.epoch: Epoch | None = None
+
+    def go(self) -> None:
+        """Run until the engine ends; Killed where the process dies."""
+        world = self.world
+        try:
+            self.journal = Journal.open(world.journal_path)
+            world.opened(self.journal)
+            self.epoch = self.journal.newest_epoch() or self._first_epoch(self.journal)
+            world.audit.begun(self)
+            self.engine = self._join(self.journal, self.epoch)
+            if world.over:
+                self.engine.stop("the life is over")
+            self.engine.run()
+        except Exception as error:
+            self.error = error
+
+    def close(self) -> None:
+        """Let go of the files, as the operating system does."""
+        self.world.feed.detach()
+        if self.journal is not None:
+            self.journal.close()
+        self.journal = self.engine = None
+
+    def committed(self, entry: SetRecord | Event) -> None:
+        """Take an entry that is on disk."""
+        if isinstance(entry, Event) and entry.kind == "start":
+            self.live = True
+        self.world.committed(entry)
+
+    def _first_epoch(self, journal: Journal) -> Epoch:
+        world = self.world
+        epoch = Epoch(
+            number=0,
+            mode=world.life.desk.mode,
+            reason="first start",
+            started=self.clock(),
+            hashes={"code": "simulated", "config": str(world.life.seed)},
+            bundles={symbol: sha256 for symbol, (_, sha256) in world.store.productions.items()},
+            warmup=world.warmup,
+            states={},
+        )
+        self.line.reach("epoch", "before")
+        begun = replace(epoch, number=journal.begin_epoch(epoch))
+        self.line.reach("epoch", "after")
+        return begun
+
+    def _join(self, journal: Journal, epoch: Epoch) -> Engine:
+        world, desk = self.world, self.world.life.desk
+        models = {symbol: world.store.load(symbol, sha256) for symbol, sha256 in epoch.bundles.items()}
+        needs = _needs(models)
+        traded = frozenset(model.key for model in models.values())
+        switches = Switches(kill_file=world.kill_file, halt_file=world.halt_file, flatten=desk.flatten)
+        source = InboxSource(
+            [world.feed.attach(self.clock, world.audit.offered)],
+            functools.partial(_synchroniser, frozenset(world.feed.keys), traded, int(desk.grace * 1e9)),
+            inbox=SimInbox(self.line, world.wait),
+            clock=self.clock,
+            beat=FOREVER,
+        )
+        self.source = source
+        engine = Engine(
+            Setup(
+                epoch=epoch,
+                models=models,
+                markets=markets(),
+                journal=MortalJournal(journal, self.line, self.committed),
+                source=source,
+                gateway=Gateway(
+                    limits=limits_of(desk.limits),
+                    switches=switches,
+                    mode=epoch.mode,
+                    markets={symbol: markets()[symbol] for symbol in models},
+                ),
+                outside=self._outside(journal, switches),
+                observer=self._watcher(epoch, switches),
+                now=source.now,
+                broker=self._broker(),
+                policies={each.symbol: each.handover for each in world.life.traders},
+                memory=max([desk.memory, *needs.values()]),
+                flatten=desk.flatten,
+                fraction=self._fraction(journal, epoch),
+                expire=int(desk.expire * 1e9),
+            )
+        )
+        return engine
+
+    def _outside(self, journal: Journal, switches: Switches) -> SimOutside:
+        world, events = self.world, list(journal.events(*_COMMANDS))
+        seen = {str(event.content.get("command", "")) for event in events}
+        by_statement = world.life.desk.reports == "statement"
+        statement = StatementFile(world.statement_file, reported_ids(events)) if by_statement else None
+        mailbox = Mailbox(world.mailbox, seen)
+        return SimOutside(world.store, mailbox, statement, switches, self.line, world.audit.looked)
+
+    def _watcher(self, epoch: Epoch, switches: Switches) -> MortalWatcher:
+        world = self.world
+        alerts = PromptAlerts(world.audit.alert_posted, world.audit.alert_sent)
+        watcher = Watcher(
+            world.status_file,
+            mode=epoch.mode,
+            epoch=epoch.number,
+            started=self.clock(),
+            alerts=alerts,
+            switches=switches,
+        )
+        return MortalWatcher(watcher, self.line, alerts, beats=world.life.desk.status)
+
+    def _broker(self) -> OutboundBroker | None:
+        world = self.world
+        if world.life.desk.mode == "paper":
+            return None
+        symbols = [each.symbol for each in world.life.traders]
+        real = SimBroker(
+            {symbol: markets()[symbol] for symbol in symbols},
+            world.conduct,
+            world.place,
+            world.agenda.after,
+            world.wait_for,
+        )
+        broker: OutboundBroker = real if world.life.desk.mode == "live" else ShadowBroker(real)
+        return MortalBroker(broker, self.line, world.audit.submitted, world.audit.answered)
+
+    def _fraction(self, journal: Journal, epoch: Epoch) -> float:
+        """Return the fraction of the size with which the epoch began; its own steps are replayed."""
+        first = journal.first_entry(epoch.number)
+        before = [event for event in journal.events("rollout") if event.sequence < first]
+        return float(before[-1].content["fraction"]) if before else self.world.life.desk.fraction
+
+
+def _synchroniser(
+    keys: frozenset[SeriesKey], traded: frozenset[SeriesKey], grace: int, known: Known
+) -> Synchroniser:
+    return Synchroniser(timetable(keys), grace_ns=grace, traded=traded, known=known)
+
+
+def _needs(models: Mapping[str, Model]) -> dict[SeriesKey, int]:
+    needs: dict[SeriesKey, int] = {}
+    for model in models.values():
+        for key, bars in model.needs(markets()).items():
+            needs[key] = max(bars, needs.get(key, 0))
+    return needs
+
+
+def limits_of(told: Mapping[str, object]) -> Limits:
+    """Return the limits of a desk."""
+    return Limits.model_validate(told)
