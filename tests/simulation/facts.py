@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from lockstep.live.brokers.protocol import Message
-from lockstep.live.messages import Arrival, Event, LaneRecord, LaneState, SendResult, SetRecord, Values
+from lockstep.live.messages import Event, LaneRecord, LaneState, SetRecord, Wanted
 from lockstep.market.history import SeriesKey
 from lockstep.strategy.matching import POSITION, QUANTITY
 from simulation.life import Life
@@ -59,27 +59,28 @@ class Order:
 class Facts:
     """The state of the desk as an auditor writes it down. Moments are UTC ns.
 
-    sets     how many bar sets are journaled; states   newest recorded state by symbol
-    orders   by order id; decided   those that were not refused; fresh   those of the newest set, in order
-    known    (version, SHA-256) in production, as the engine last saw it
-    closes   (end, close) of the newest bar of each traded symbol
+    sets       how many bar sets are journaled; states   newest recorded state by symbol
+    held       signed contracts by symbol; waiting   the order that may still fill, by symbol
+    shown      whether the newest record of a symbol shows all of its fills
+    orders     by order id; decided   those that were not refused; fresh   those of the newest set, in order
+    known      the version to trade by symbol, as the engine last saw it
+    closes     (end, close) of the newest bar of each traded symbol
+    unbooked   fills that are journaled and that the next set books, mode live
     """
 
     life: Life
     run: Run | None = None
     sets: int = 0
-    events: list[Event] = field(default_factory=list)
-    history: list[SetRecord] = field(default_factory=list)
     states: dict[str, LaneState] = field(default_factory=dict)
-    lanes: dict[str, LaneRecord] = field(default_factory=dict)
+    held: dict[str, float] = field(default_factory=dict)
+    waiting: dict[str, Order] = field(default_factory=dict)
+    shown: dict[str, bool] = field(default_factory=dict)
     orders: dict[str, Order] = field(default_factory=dict)
     fresh: list[Order] = field(default_factory=list)
     decided: list[Order] = field(default_factory=list)
-    known: dict[str, tuple[str, str]] = field(default_factory=dict)
-    bundles: dict[str, str] = field(default_factory=dict)
+    known: dict[str, Wanted] = field(default_factory=dict)
     closes: dict[str, tuple[int, float]] = field(default_factory=dict)
-    booked: dict[str, float] = field(default_factory=dict)
-    unbooked: dict[str, list[Event]] = field(default_factory=dict)
+    unbooked: list[Event] = field(default_factory=list)
     fraction: float = 1.0
     halted: bool = False
     killed: bool = False
@@ -109,21 +110,29 @@ class Facts:
         if isinstance(entry, SetRecord):
             self._set(entry)
         else:
-            self.events.append(entry)
             self._event(entry)
 
     def _set(self, record: SetRecord) -> None:
         self.sets += 1
-        self.history.append(record)
         stamp = record.release.stamp
         refusals = {each.content["order_id"]: each for each in record.events if each.kind == "refusal"}
         for symbol, key in self.series.items():
             if key in record.release.bars:
                 self.closes[symbol] = (stamp, record.release.bars[key][3])
+        self._book()
         self.fresh = [order for lane in record.lanes for order in self._orders_of(lane, stamp, refusals)]
         self.decided += [order for order in self.fresh if not order.refused]
         for lane in record.lanes:
             self._lane(lane)
+
+    def _book(self) -> None:
+        """Book what was reported since the last set, whether it has a bar of the instrument or not."""
+        for fill in self.unbooked:
+            self.held[fill.symbol] = self.held.get(fill.symbol, 0.0) + fill.content["quantity"]
+            self.shown[fill.symbol] = False
+            if fill.content["order"] == "market":
+                self.waiting.pop(fill.symbol, None)
+        self.unbooked.clear()
 
     def _orders_of(self, lane: LaneRecord, stamp: int, refusals: Mapping[str, Event]) -> list[Order]:
         """Return the order that a lane decided in this set, refused ones too."""
@@ -155,10 +164,15 @@ class Facts:
         return refused
 
     def _lane(self, lane: LaneRecord) -> None:
-        self.lanes[lane.symbol], self.states[lane.symbol] = lane, lane.state
-        for order in lane.orders:
-            if order.status == "completed" and order.intent in (ENTRY, EXIT):
-                self._filled(lane.symbol, order.decision, order.intent)
+        symbol, state = lane.symbol, lane.state
+        self.states[symbol], self.shown[symbol] = state, True
+        for each in lane.orders:
+            if each.status == "completed" and each.intent in (ENTRY, EXIT):
+                self._filled(symbol, each.decision, each.intent)
+        self.held[symbol] = state.account[POSITION]
+        self.waiting.pop(symbol, None)
+        if state.waiting is not None:
+            self.waiting[symbol] = self.orders[state.waiting.order_id]
 
     def _filled(self, symbol: str, decision: int, intent: str) -> None:
         for order in reversed(self.decided):
@@ -167,29 +181,56 @@ class Facts:
                 return
 
     def _event(self, event: Event) -> None:
-        order = self.orders.get(str(event.content.get("order_id", "")))
-        kind = event.kind
-        if kind == "fill":
-            self.booked[event.symbol] = self.booked.get(event.symbol, 0.0) + event.content["quantity"]
-        elif kind == "rollout":
-            self.fraction = float(event.content["fraction"])
-        elif kind == "swap":
-            self.bundles[event.symbol] = event.content["to_sha256"]
-        if order is None:
-            return
+        told = event.content
+        if event.kind == "fill":
+            self.unbooked.append(event)
+        elif event.kind == "rollout":
+            self.fraction = float(told["fraction"])
+        elif event.kind == "leave_now":
+            self._leaves(event)
+        order = self.orders.get(str(told.get("order_id", "")))
+        if order is not None:
+            self._step(order, event)
+
+    def _leaves(self, event: Event) -> None:
+        """Take an exit that no bar decided: HALT asks for it while the bars are quarantined."""
+        told = event.content
+        order = Order(
+            symbol=event.symbol,
+            intent=EXIT,
+            quantity=told["quantity"],
+            decision=told["decision"],
+            bundle="",
+            reference=0.0,
+            order_id=told["order_id"],
+        )
+        self.orders[order.order_id] = self.waiting[event.symbol] = order
+        self.decided.append(order)
+
+    def _step(self, order: Order, event: Event) -> None:
+        kind, told = event.kind, event.content
         if kind == "send":
             order.noted = True
         elif kind in ("acknowledged", "rejected", "unknown"):
             order.result = kind
             if kind == "rejected":
-                order.ended = str(event.content.get("detail", "")) or kind
+                self._give_up(order, str(told["detail"]) or kind)
         elif kind == "resolved":
-            order.result = "resolved"
-            order.ended = "" if event.content["outcome"] == "placed" else "not placed"
-        elif kind == "fill" and event.content["order"] == "market":
+            if order.result == "unknown":
+                order.result = "resolved"
+                if told["outcome"] == "not_placed":
+                    self._give_up(order, "not placed")
+        elif kind == "fill" and told["order"] == "market":
             order.filled = True
         elif kind == "withdrawn":
-            order.ended = str(event.content.get("reason", kind))
+            self._give_up(order, f"{told['rule']}: {told['detail']}")
+
+    def _give_up(self, order: Order, why: str) -> None:
+        """Expect nothing more of an order, unless its fill was reported already."""
+        if not order.filled:
+            order.ended = why
+            if self.waiting.get(order.symbol) is order:
+                del self.waiting[order.symbol]
 
     # What the world says
 
@@ -200,39 +241,15 @@ class Facts:
             order.sent += 1
             order.message = message
 
-    def answered(self, result: SendResult) -> None:
-        """Take a broker's result, before the engine has it."""
-
-    def looked(self, productions: Mapping[str, tuple[str, str]]) -> None:
+    def looked(self, wanted: Mapping[str, Wanted]) -> None:
         """Take what the engine saw in the manifest."""
-        self.known = dict(productions)
-
-    def offered(self, arrival: Arrival) -> None:
-        """Take a bar that was brought to the engine."""
+        self.known = dict(wanted)
 
     # What follows from it
 
-    def exposure(self, symbol: str) -> float:
-        """Return signed contracts that are held, or that an entry on its way may add."""
-        state = self.states.get(symbol)
-        if state is None:
-            return 0.0
-        return state.account[POSITION] + self.pending(symbol, state)
-
-    def pending(self, symbol: str, state: LaneState) -> float:
-        """Return signed contracts of the entry that a state waits for, unless it was given up since."""
-        waiting = state.waiting
-        if waiting is None or waiting.intent != ENTRY or self.orders[waiting.order_id].ended:
-            return 0.0
-        return waiting.terms[QUANTITY]
-
-    def capital(self, symbol: str) -> float:
-        """Return the USD that the account of a symbol begins with."""
-        return CAPITAL
-
-    def unknown(self) -> set[str]:
-        """Return the symbols with an order that may or may not be at the broker."""
-        return {order.symbol for order in self.orders.values() if order.result == "unknown"}
+    def superseded(self, symbol: str, bundle: str) -> bool:
+        """Return whether the engine knows that another version than `bundle`, or none, is to be traded."""
+        return symbol in self.known and self.known[symbol].sha256 != bundle
 
     def decider(self, symbol: str, decision: int) -> str:
         """Return the bundle that decided the entry of a symbol at a stamp."""
@@ -241,7 +258,10 @@ class Facts:
                 return order.bundle
         return ""
 
-    def values_of(self, key: SeriesKey, end: int) -> Values | None:
-        """Return the true bar of a series, or None where there was none."""
-        found = self.life.bars.get(str(key), {}).get(end)
-        return None if found is None else (*found, 100.0)
+    def capital(self, symbol: str) -> float:
+        """Return the USD that the account of a symbol begins with."""
+        return CAPITAL
+
+    def unknown(self) -> set[str]:
+        """Return the symbols with an order that may or may not be at the broker."""
+        return {order.symbol for order in self.orders.values() if order.result == "unknown"}

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from lockstep.live.messages import Values
+from lockstep.live.messages import Values, Wanted
 from simulation import models
 from simulation.broker import Conduct
 from simulation.life import Incident, stamp
@@ -102,7 +102,11 @@ def _foreign(world: World, incident: Incident) -> None:
 def _production(world: World, incident: Incident) -> None:
     symbol, version = incident.told["symbol"], incident.told["to"]
     trader = next(each for each in world.life.traders if each.symbol == symbol)
-    world.store.productions[symbol] = (version, models.digest(symbol, trader.timeframe, version))
+    world.store.wanted[symbol] = Wanted(version, models.digest(symbol, trader.timeframe, version))
+
+
+def _nothing(world: World, incident: Incident) -> None:
+    world.store.wanted[incident.told["symbol"]] = Wanted(absence="its version is retired; choose another one")
 
 
 def _retired(world: World, incident: Incident) -> None:
@@ -110,7 +114,7 @@ def _retired(world: World, incident: Incident) -> None:
     symbol, version = incident.told["symbol"], incident.told["version"]
     trader = next(each for each in world.life.traders if each.symbol == symbol)
     sha256 = models.digest(symbol, trader.timeframe, version)
-    needed = world.open_bundles() | {found for _, found in world.store.productions.values()}
+    needed = world.open_bundles() | {wanted.sha256 for wanted in world.store.wanted.values()}
     if sha256 not in needed:
         world.store.remove(sha256)
 
@@ -124,6 +128,10 @@ def _switch(name: str, *, on: bool) -> Callable[[World, Incident], None]:
 
 def _rollout(world: World, incident: Incident) -> None:
     world.operator.roll_out(incident.told["stage"], incident.told["fraction"])
+
+
+def _judge(world: World, incident: Incident) -> None:
+    world.operator.judge(incident.told["decision"])
 
 
 def _garbage(world: World, incident: Incident) -> None:
@@ -204,6 +212,7 @@ KINDS: dict[str, Kind] = {
     ),
     "promotion": Kind(sentence="{symbol} {to} is promoted", happens=_production),
     "rollback": Kind(sentence="{symbol} is rolled back to {to}", happens=_production),
+    "nothing wanted": Kind(sentence="no version of {symbol} is to be traded any more", happens=_nothing),
     "retirement": Kind(sentence="{symbol} {version} is retired and its file deleted", happens=_retired),
     "HALT": Kind(sentence="the HALT file is made", happens=_switch("halt", on=True)),
     "HALT ends": Kind(sentence="the HALT file is removed", happens=_switch("halt", on=False)),
@@ -212,6 +221,7 @@ KINDS: dict[str, Kind] = {
     "roll-out": Kind(
         sentence="the roll-out goes to stage {stage}: {fraction:.0%} of the size", happens=_rollout
     ),
+    "judgement": Kind(sentence="the operator decides on every quarantined bar: {decision}", happens=_judge),
     "garbage": Kind(sentence="the mailbox gets {text!r}", happens=_garbage),
     "stray fill": Kind(
         sentence="a fill is reported that nobody asked for: {kind} {quantity:+g} {symbol} of {order!r}",

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 from lockstep.live.brokers.protocol import Message
-from lockstep.live.messages import Arrival, Event, SendResult, SetRecord
+from lockstep.live.messages import Arrival, Event, SendResult, SetRecord, Wanted
 from lockstep.monitoring.alerts import Alert
 from simulation.facts import Facts
 from simulation.life import Life, iso
@@ -55,8 +55,8 @@ class Invariant:
     def answered(self, result: SendResult) -> None:
         """The broker has a result for the engine."""
 
-    def looked(self, productions: Mapping[str, tuple[str, str]]) -> None:
-        """The engine saw what is in production."""
+    def looked(self, wanted: Mapping[str, Wanted]) -> None:
+        """The engine saw which versions it is to trade."""
 
     def offered(self, arrival: Arrival) -> None:
         """A bar was brought to the engine."""
@@ -153,14 +153,13 @@ class Audit:
         self.note(f"broker: {result.order_id} {result.outcome} {result.detail}")
         self._ask("answered", result)
 
-    def looked(self, productions: Mapping[str, tuple[str, str]]) -> None:
+    def looked(self, wanted: Mapping[str, Wanted]) -> None:
         """Take a look at the manifest."""
-        if productions != self.facts.known:
-            self.note(
-                f"manifest: {', '.join(f'{name} {version}' for name, (version, _) in productions.items())}"
-            )
-        self.facts.looked(productions)
-        self._ask("looked", productions)
+        if wanted != self.facts.known:
+            versions = (f"{symbol} {each.version or each.absence}" for symbol, each in wanted.items())
+            self.note(f"manifest: {', '.join(versions)}")
+        self.facts.looked(wanted)
+        self._ask("looked", wanted)
 
     def offered(self, arrival: Arrival) -> None:
         """Take a bar that comes."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
-from lockstep.live.messages import Event
-from lockstep.live.operator import Command, FillCommand, Mailbox, ResolveCommand, RolloutCommand
+from lockstep.live.messages import Event, Irregularity
+from lockstep.live.operator import BarCommand, Command, FillCommand, Mailbox, ResolveCommand, RolloutCommand
 from lockstep.live.statement import COLUMNS
 from simulation.exchange import Fill
 from simulation.life import iso
@@ -31,9 +32,12 @@ class Operator:
         self.lies: list[str] = []
         self.reporting: list[tuple[str, str, float]] = []
         self._attention = world.life.desk.attention
+        self._quarantined: list[Mapping[str, Any]] = []
 
     def heard(self, event: Event) -> None:
         """Take note of an entry of the journal: somebody is told of an UNKNOWN order."""
+        if event.kind == "irregularity" and event.content["kind"] == "implausible":
+            self._quarantined.append(event.content)
         if event.kind == "unknown":
             order_id, symbol = str(event.content["order_id"]), event.symbol
             self._world.agenda.after(self._attention, lambda: self._resolve(order_id, symbol))
@@ -72,6 +76,26 @@ class Operator:
         self._post(
             RolloutCommand(stage=stage, fraction=fraction, comparison="", reason="as planned"), "rollout"
         )
+
+    def judge(self, decision: str) -> None:
+        """Decide on every bar that the journal calls implausible and that was not decided on."""
+        for told in self._quarantined:
+            content = {
+                "symbol": told["key"].rpartition(":")[0],
+                "decision": decision,
+                "reason": "looked it up",
+            }
+            command = BarCommand.model_validate(
+                {**content, "key": told["key"], "end": told["end"], "values": tuple(told["values"])}
+            )
+            self._post(command, "bar")
+        self._quarantined.clear()
+
+    def saw(self, irregular: Iterable[Irregularity]) -> None:
+        """Take note of irregular bars: somebody is told of those that are quarantined."""
+        for each in irregular:
+            if each.kind == "implausible":
+                self._quarantined.append({"key": str(each.key), "end": each.end, "values": each.values})
 
     def leave(self, name: str, text: str) -> None:
         """Leave whatever it is in the mailbox."""

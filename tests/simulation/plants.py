@@ -23,7 +23,6 @@ from lockstep.live.outbox import WAITING, Outbox
 from lockstep.live.statement import StatementFile
 from lockstep.live.switches import Switches
 
-
 Install = Callable[[], AbstractContextManager[Any]]
 
 

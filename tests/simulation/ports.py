@@ -10,7 +10,7 @@ from lockstep.live.brokers.protocol import Message, OnResult, OutboundBroker
 from lockstep.live.desk import Model
 from lockstep.live.feeds.inbox import Inbox, Item, Receipt
 from lockstep.live.journal import Journal
-from lockstep.live.messages import Arrival, Event, OrderIntent, SendResult, SetRecord
+from lockstep.live.messages import Arrival, Event, OrderIntent, SendResult, SetRecord, Wanted
 from lockstep.live.operator import Mailbox
 from lockstep.live.statement import StatementFile
 from lockstep.live.switches import Switches
@@ -133,7 +133,7 @@ class SimOutside:
         statement: StatementFile | None,
         switches: Switches,
         line: Lifeline,
-        looked: Callable[[Mapping[str, tuple[str, str]]], None],
+        looked: Callable[[Mapping[str, Wanted]], None],
     ) -> None:
         self._store = store
         self._mailbox = mailbox
@@ -142,8 +142,8 @@ class SimOutside:
         self._line = line
         self._looked = looked
 
-    def productions(self) -> Mapping[str, tuple[str, str]]:
-        found = dict(self._store.productions)
+    def wanted(self) -> Mapping[str, Wanted]:
+        found = dict(self._store.wanted)
         self._looked(found)
         return found
 
@@ -169,10 +169,10 @@ class SimOutside:
 
 
 class Store:
-    """A model store: which version is in production, and which can be loaded."""
+    """A model store: which version is wanted, and which can be loaded."""
 
     def __init__(self) -> None:
-        self.productions: dict[str, tuple[str, str]] = {}
+        self.wanted: dict[str, Wanted] = {}
         self._models: dict[str, Callable[[], Model]] = {}
 
     def register(self, sha256: str, make: Callable[[], Model]) -> None:

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 
 from lockstep.live.brokers.protocol import Message
 from lockstep.live.messages import Event, SetRecord
-from lockstep.strategy.matching import POSITION
 from simulation.facts import Facts, Order
 from simulation.invariants import Invariant
 from simulation.venues import SECOND
@@ -31,6 +30,10 @@ class Obeyed(Invariant):
                 self._marked(lane.symbol, entry.release.stamp, lane.mark[3])
         elif entry.kind == "rejected":
             self._turned_back(entry)
+        elif entry.kind == "withdrawn":
+            self._withdrawn(entry)
+        elif entry.kind == "leave_now":
+            self._leaves(entry)
 
     def submitted(self, order_id: str, message: Message) -> None:
         order = self.facts.orders.get(order_id)
@@ -70,6 +73,22 @@ class Obeyed(Invariant):
         broken = [*self._switches(order), *(self._conditions(order, self.facts.now) if order.opens else ())]
         self._require_reason(order, rule, detail, broken)
 
+    def _withdrawn(self, event: Event) -> None:
+        """Judge why an order that waited was taken back."""
+        order = self.facts.orders.get(event.content["order_id"])
+        if order is None:
+            self.fail(f"{event.content['order_id']} is withdrawn, and nobody decided it")
+        elif not order.opens or not self.facts.superseded(order.symbol, order.bundle):
+            self.fail(f"{order.order_id} is withdrawn, and its model is not superseded")
+
+    def _leaves(self, event: Event) -> None:
+        """An exit without a bar needs HALT with flatten, and closes what is held."""
+        held = self.facts.held.get(event.symbol, 0.0)
+        if not (self.facts.halted and self.facts.life.desk.flatten):
+            self.fail(f"{event.symbol} leaves without a bar, and HALT does not ask for it")
+        if event.content["quantity"] != -held:
+            self.fail(f"{event.symbol} leaves with {event.content['quantity']:+g}, it holds {held:+g}")
+
     def _broken(self, order: Order, taken: Mapping[str, float]) -> list[str]:
         found = list(self._switches(order))
         if self._rolled_out(order) is not None:
@@ -103,6 +122,8 @@ class Obeyed(Invariant):
     def _conditions(self, order: Order, due: int) -> Iterator[str]:
         """Yield what forbids an entry whenever it is asked: now, for a moment at which it would be sent."""
         venue, now = self.facts.venues[order.symbol], max(self.facts.now, order.decision)
+        if self.facts.superseded(order.symbol, order.bundle):
+            yield "superseded"
         if order.symbol in self.facts.unknown():
             yield "unknown_order"
         if not venue.is_open(due):
@@ -159,11 +180,9 @@ class Obeyed(Invariant):
 
     def _held(self, symbol: str, decision: int) -> float:
         """Return contracts that are held or were on their way before the set that ended at `decision`."""
-        state = self.facts.states.get(symbol)
-        if state is None:
-            return 0.0
-        older = state.waiting is not None and state.waiting.decision < decision
-        return state.account[POSITION] + (self.facts.pending(symbol, state) if older else 0.0)
+        waiting = self.facts.waiting.get(symbol)
+        older = waiting is not None and waiting.opens and waiting.decision < decision
+        return self.facts.held.get(symbol, 0.0) + (waiting.quantity if older and waiting else 0.0)
 
     def _worth(self, symbol: str, contracts: float) -> float:
         if contracts == 0.0:
@@ -175,6 +194,15 @@ class Obeyed(Invariant):
 
 
 _RULES = frozenset(
-    ("halt", "kill_switch", "unknown_order", "market_hours", "stale_data", "price_collar", "daily_loss")
+    (
+        "halt",
+        "kill_switch",
+        "superseded",
+        "unknown_order",
+        "market_hours",
+        "stale_data",
+        "price_collar",
+        "daily_loss",
+    )
 )
 RULES: Mapping[str, type[Invariant]] = {Obeyed.name: Obeyed}

@@ -126,9 +126,9 @@ class Superseded(Invariant):
             self._require(order.symbol, order.bundle, f"sends {order_id}")
 
     def _require(self, symbol: str, bundle: str, does: str) -> None:
-        version, sha256 = self.facts.known.get(symbol, ("", bundle))
-        if sha256 != bundle:
-            self.fail(f"{symbol}: {bundle} {does}, and the engine knows that {version} is in production")
+        if self.facts.superseded(symbol, bundle):
+            wanted = self.facts.known[symbol]
+            self.fail(f"{symbol}: {bundle} {does}, and what is wanted is {wanted.version or wanted.absence}")
 
 
 class Handed(Invariant):
@@ -156,15 +156,14 @@ class Handed(Invariant):
 
     def _swapped(self, event: Event) -> None:
         symbol = event.symbol
-        state = self.facts.states.get(symbol)
-        held = state.account[POSITION] if state else 0.0
+        held = self.facts.held.get(symbol, 0.0)
         if held and self._policies[symbol] != "adopt":
             self.fail(
                 f"{symbol}: swapped by policy {self._policies[symbol]} while {held:+g} contracts are held"
             )
         known = self.facts.known.get(symbol)
-        if known is not None and known[1] != event.content["to_sha256"]:
-            self.fail(f"{symbol}: {event.content['to']} takes over, and {known[0]} is in production")
+        if known is not None and known.sha256 != event.content["to_sha256"]:
+            self.fail(f"{symbol}: {event.content['to']} takes over, and {known.version} is wanted")
         self._present[symbol] = event.content["to_sha256"]
 
 

@@ -10,9 +10,8 @@ from pathlib import Path
 
 from lockstep.errors import JournalError
 from lockstep.live.journal import Journal
-from lockstep.live.messages import Arrival, Event, LaneRecord, SetRecord, Values
+from lockstep.live.messages import Arrival, Event, LaneRecord, Release, SetRecord, Values
 from lockstep.live.rerun import ReplayMismatch
-from lockstep.market.history import SeriesKey
 from lockstep.monitoring.alerts import Alert
 from lockstep.strategy.matching import POSITION
 from lockstep.strategy.records import OrderRecord
@@ -25,7 +24,7 @@ from simulation.run import Run
 from simulation.venues import SECOND
 
 _ACCOUNTED_WITHIN = 120 * SECOND
-Brought = tuple[SeriesKey, int, Values]
+Brought = tuple[str, int, Values]
 
 
 class Positions(Invariant):
@@ -144,8 +143,11 @@ class Replays(Invariant):
                 continue
             before = (recorded.account, recorded.trade, recorded.bars_held)
             after = (state.account, state.trade, state.bars_held)
-            if repr(before) != repr(after):
+            if self.facts.shown[symbol] and repr(before) != repr(after):
                 self.fail(f"{symbol} stands at {after} after a restart, journaled is {before}")
+            if state.account[POSITION] != self.facts.held[symbol]:
+                held = self.facts.held[symbol]
+                self.fail(f"{symbol} holds {state.account[POSITION]:+g} after a restart, not {held:+g}")
 
     def ended(self, run: Run, how: str) -> None:
         self._fresh = False
@@ -181,13 +183,15 @@ def _place(error: Exception) -> str:
 
 class BarsAccounted(Invariant):
     name = "every bar accounted for"
-    sentence = "every bar that is brought ends in exactly one release or irregularity, a late one in both"
+    sentence = "every bar ends in one release or one irregularity; late and accepted ones in both"
 
     def __init__(self, facts: Facts) -> None:
         super().__init__(facts)
         self._open: Counter[Brought] = Counter()
         self._since: dict[Brought, int] = {}
         self._late: Counter[Brought] = Counter()
+        self._quarantined: dict[Brought, None] = {}
+        self._accepted: dict[str, int] = {}
 
     def begun(self, run: Run) -> None:
         self._open.clear()
@@ -195,43 +199,61 @@ class BarsAccounted(Invariant):
         self._late.clear()
 
     def offered(self, arrival: Arrival) -> None:
-        what = (arrival.key, arrival.end, arrival.values)
+        what = (str(arrival.key), arrival.end, arrival.values)
         self._open[what] += 1
         self._since[what] = self.facts.now
 
     def committed(self, entry: SetRecord | Event) -> None:
         if isinstance(entry, SetRecord):
-            release = entry.release
-            for each in release.irregularities:
-                if each.values is not None:
-                    self._ends(each.kind, (each.key, each.end, each.values))
-            for key, values in release.bars.items():
-                self._ends("released", (key, release.stamp, values))
-            for late in release.late:
-                what = (late.key, late.end, late.values)
-                self._late[what] -= 1
-                if self._late[what] < 0:
-                    self.fail(f"the late bar {late.key} {iso(late.end)} comes with a second set")
+            self._released(entry.release)
         elif entry.kind == "irregularity" and entry.content["values"] is not None:
             told = entry.content
-            key = next(key for key, _, _ in self._open if str(key) == told["key"])
-            self._ends(told["kind"], (key, told["end"], tuple(told["values"])))
+            self._ends(told["kind"], (told["key"], told["end"], tuple(told["values"])))
+        elif entry.kind == "quarantine" and entry.content["decision"] == "accept":
+            series, end = entry.content["key"], entry.content["end"]
+            self._accepted[series] = min(end, self._accepted.get(series, end))
+
+    def _released(self, release: Release) -> None:
+        for each in release.irregularities:
+            if each.values is not None:
+                self._ends(each.kind, (str(each.key), each.end, each.values))
+        for late in release.late:
+            what = (str(late.key), late.end, late.values)
+            if self._late[what]:
+                self._late[what] -= 1
+            else:
+                self._by_decision("comes late", what)
+        for key, values in release.bars.items():
+            what = (str(key), release.stamp, values)
+            if self._open[what]:
+                self._ends("released", what)
+            else:
+                self._by_decision("is released", what)
+
+    def _by_decision(self, how: str, what: Brought) -> None:
+        """A bar that comes without having been brought was quarantined, and the operator accepted it."""
+        series, end, values = what
+        if what not in self._quarantined or end < self._accepted.get(series, end + 1):
+            self.fail(f"the bar {series} {iso(end)} {values} {how} once more than it came")
+        del self._quarantined[what]
 
     def _ends(self, how: str, what: Brought) -> None:
+        if how == "outside":
+            return
         self._open[what] -= 1
         if self._open[what] < 0:
-            key, end, values = what
-            self.fail(
-                f"the bar {key} {iso(end)} {values} is {how}, and was accounted for already or never came"
-            )
+            series, end, values = what
+            self.fail(f"the bar {series} {iso(end)} {values} is {how} once more than it came")
         if how == "late":
             self._late[what] += 1
+        elif how == "implausible":
+            self._quarantined[what] = None
 
     def idle(self) -> None:
         now, patience = self.facts.now, _ACCOUNTED_WITHIN + 3 * int(self.facts.life.desk.grace * SECOND)
-        for (key, end, values), count in self._open.items():
-            if count and now - self._since[key, end, values] > patience:
-                self.fail(f"the bar {key} {iso(end)} {values} came, and is neither released nor reported")
+        for (series, end, values), count in self._open.items():
+            if count and now - self._since[series, end, values] > patience:
+                self.fail(f"the bar {series} {iso(end)} {values} came, and is neither released nor reported")
 
 
 class OnCalendar(Invariant):

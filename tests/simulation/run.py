@@ -16,7 +16,8 @@ from lockstep.live.gateway import Gateway
 from lockstep.live.journal import Journal
 from lockstep.live.limits import Limits
 from lockstep.live.messages import Epoch, Event, SetRecord
-from lockstep.live.operator import Mailbox
+from lockstep.live.operator import COMMANDS, Mailbox
+from lockstep.live.plausible import Bands, Plausibility
 from lockstep.live.source import InboxSource, Known
 from lockstep.live.statement import StatementFile, reported_ids
 from lockstep.live.switches import Switches
@@ -36,10 +37,10 @@ from simulation.ports import (
 )
 from simulation.venues import markets, timetable
 
+_PLAUSIBLE = Plausibility()
+
 if TYPE_CHECKING:
     from simulation.world import World
-
-_COMMANDS = ("fill", "resolved", "rollout", "bad_command")
 
 
 class Run:
@@ -95,7 +96,7 @@ class Run:
             reason="first start",
             started=self.clock(),
             hashes={"code": "simulated", "config": str(world.life.seed)},
-            bundles={symbol: sha256 for symbol, (_, sha256) in world.store.productions.items()},
+            bundles={symbol: wanted.sha256 for symbol, wanted in world.store.wanted.items()},
             warmup=world.warmup,
             states={},
         )
@@ -136,7 +137,7 @@ class Run:
                 now=source.now,
                 broker=self._broker(),
                 policies={each.symbol: each.handover for each in world.life.traders},
-                memory=max([desk.memory, *needs.values()]),
+                memory=max([desk.memory, _PLAUSIBLE.bars + 1, *needs.values()]),
                 flatten=desk.flatten,
                 fraction=self._fraction(journal, epoch),
                 expire=int(desk.expire * 1e9),
@@ -145,7 +146,7 @@ class Run:
         return engine
 
     def _outside(self, journal: Journal, switches: Switches) -> SimOutside:
-        world, events = self.world, list(journal.events(*_COMMANDS))
+        world, events = self.world, list(journal.events(*COMMANDS, "bad_command"))
         seen = {str(event.content.get("command", "")) for event in events}
         by_statement = world.life.desk.reports == "statement"
         statement = StatementFile(world.statement_file, reported_ids(events)) if by_statement else None
@@ -190,7 +191,8 @@ class Run:
 def _synchroniser(
     keys: frozenset[SeriesKey], traded: frozenset[SeriesKey], grace: int, known: Known
 ) -> Synchroniser:
-    return Synchroniser(timetable(keys), grace_ns=grace, traded=traded, known=known)
+    bands = Bands(_PLAUSIBLE)
+    return Synchroniser(timetable(keys), grace_ns=grace, traded=traded, known=known, bands=bands)
 
 
 def _needs(models: Mapping[str, Model]) -> dict[SeriesKey, int]:

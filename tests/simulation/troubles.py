@@ -154,6 +154,20 @@ def _promotion(stretch: Stretch, moment: int) -> list[Incident]:
     return found
 
 
+def _nothing(stretch: Stretch, moment: int) -> list[Incident]:
+    """No version for a while: the pinned one was retired."""
+    trader = stretch.trader()
+    later = moment + int(stretch.seconds(10_000.0, 250_000.0) * 1e9)
+    return [
+        Incident(moment, "nothing wanted", {"symbol": trader.symbol}),
+        Incident(later, "promotion", {"symbol": trader.symbol, "to": trader.model}),
+    ]
+
+
+def _judge(stretch: Stretch, moment: int) -> list[Incident]:
+    return [Incident(moment, "judgement", {"decision": stretch.random.choice(("accept", "reject"))})]
+
+
 def _switch(kind: str) -> Draw:
     def draw(stretch: Stretch, moment: int) -> list[Incident]:
         ends = moment + int(stretch.seconds(60.0, 40_000.0, 200_000.0) * 1e9)
@@ -273,6 +287,8 @@ TROUBLES: tuple[Trouble, ...] = (
     Trouble(draw=_broken, share=0.2, per_day=0.08),
     Trouble(draw=_foreign, share=0.3, per_day=0.08),
     Trouble(draw=_promotion, share=0.5, per_day=0.1),
+    Trouble(draw=_nothing, share=0.1, per_day=0.04),
+    Trouble(draw=_judge, share=0.3, per_day=0.15),
     Trouble(draw=_switch("HALT"), share=0.2, per_day=0.05),
     Trouble(draw=_switch("KILL"), share=0.2, per_day=0.05),
     Trouble(draw=_roll_out, share=0.3, per_day=0.06, modes=LIVE),

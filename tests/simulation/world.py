@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lockstep.live.brokers.protocol import Message
 from lockstep.live.journal import Journal
-from lockstep.live.messages import Event, SetRecord, Values
+from lockstep.live.messages import Event, SetRecord, Values, Wanted
 from lockstep.market.history import SeriesKey
 from simulation import models
 from simulation.broker import Conduct
@@ -186,6 +186,8 @@ class World:
         self.audit.committed(entry)
         if isinstance(entry, Event):
             self.operator.heard(entry)
+        else:
+            self.operator.saw(entry.release.irregularities)
 
     def switch(self, name: str, *, on: bool) -> None:
         """Make or remove the file of a switch."""
@@ -272,7 +274,8 @@ def _store(life: Life) -> Store:
         for name in models.RECIPES:
             sha256 = models.digest(each.symbol, each.timeframe, name)
             store.register(sha256, functools.partial(models.model, each.symbol, each.timeframe, name))
-        store.productions[each.symbol] = (each.model, models.digest(each.symbol, each.timeframe, each.model))
+        sha256 = models.digest(each.symbol, each.timeframe, each.model)
+        store.wanted[each.symbol] = Wanted(each.model, sha256)
     return store
 
 
