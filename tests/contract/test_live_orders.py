@@ -418,3 +418,49 @@ def test_orders_of_days_before_a_restart_do_not_count_as_those_of_today(tmp_path
     restarted.run()
     rules = {event.content["rule"] for row in journal.sets for event in row.events}
     assert "orders_per_day" not in rules
+
+
+def until_an_exit_waits(folder: Path, journal: desks.MemoryJournal) -> tuple[str, str, float]:
+    """Run until an exit was decided; return the ids of entry and exit, and the contracts of the exit."""
+    whole = desks.MemoryJournal()
+    engine(folder, whole, FakeBroker(), Filling(whole)).run()
+    waiting = [row.lanes[0].state.waiting for row in whole.sets]
+    number, order = next((n, each) for n, each in enumerate(waiting, 1) if each and each.intent == "exit")
+    entry = next(each.order_id for each in waiting if each)
+    engine(folder, journal, FakeBroker(), Filling(journal), stop_after=number).run()
+    return entry, order.order_id, order.terms[0]
+
+
+def stopped_out(entry: str, quantity: float) -> Event:
+    event = fill(entry, quantity, 1_900.0)
+    content = {**event.content, "command": "stop", "fill_id": "stop", "order": "stop"}
+    return replace(event, content=content)
+
+
+@pytest.mark.parametrize("both", [False, True])
+def test_an_exit_is_not_waited_for_when_a_stop_has_closed_its_position(tmp_path: Path, both: bool) -> None:
+    """PARITY 27: the exit was sent, the stop fills first; a fill of the exit is not ours to book."""
+    journal = desks.MemoryJournal()
+    entry, leaving, quantity = until_an_exit_waits(tmp_path, journal)
+    engine(tmp_path, journal, FakeBroker(), stop_after=1).run()
+    assert leaving in [event.content["order_id"] for event in journal.events if event.kind == "acknowledged"]
+    queue = [stopped_out(entry, quantity), *([fill(leaving, quantity)] if both else [])]
+    before = len(journal.sets)
+    engine(tmp_path, journal, FakeBroker(), desks.FakeOutside(queue=queue), stop_after=10).run()
+    after = journal.sets[before:]
+    assert {row.lanes[0].state.account[0] for row in after} == {0.0}
+    assert all(not each or each.intent == "entry" for each in (row.lanes[0].state.waiting for row in after))
+    assert any(row.lanes[0].reason.startswith("enter") for row in after)
+    assert kinds(journal).count("bad_command") == both
+
+
+def test_an_exit_that_waits_for_the_open_is_withdrawn_when_a_stop_has_closed_its_position(
+    tmp_path: Path,
+) -> None:
+    journal, broker = desks.MemoryJournal(), FakeBroker()
+    entry, leaving, quantity = until_an_exit_waits(tmp_path, journal)
+    outside = desks.FakeOutside(queue=[stopped_out(entry, quantity)])
+    engine(tmp_path, journal, broker, outside, stop_after=1).run()
+    (withdrawn,) = (event for event in journal.events if event.kind == "withdrawn")
+    assert withdrawn.content["order_id"] == leaving
+    assert leaving not in [order_id for order_id, _ in broker.sent]
