@@ -32,13 +32,17 @@ class Fill(NamedTuple):
 
 @dataclass
 class Holding:
-    """One symbol's account at the broker: signed contracts, and the protective orders at work."""
+    """One symbol's account at the broker: signed contracts, and the protective orders at work.
+
+    closed   what the last fill that closed it bought or sold
+    """
 
     quantity: float = 0.0
     entry: str = ""
     since: int = 0
     stop: float = math.nan
     target: float = math.nan
+    closed: float = 0.0
     fills: int = 0
 
 
@@ -58,15 +62,18 @@ class Exchange:
     holdings: dict[str, Holding] = field(default_factory=dict)
     placed: list[str] = field(default_factory=list)
 
-    def place(self, symbol: str, message: Mapping[str, Any], *, share: float = 1.0) -> None:
+    def place(
+        self, symbol: str, message: Mapping[str, Any], *, share: float = 1.0, turns: bool = False
+    ) -> None:
         """Take an order as the broker's message words it; it fills when the market trades.
 
         share   of its quantity that will be filled; the rest is cancelled
+        turns   whether an exit fills although nothing is held any more
         """
         order_id = message["extras"]["orderId"]
         self.placed.append(order_id)
         moment = self.venues[symbol].next_open(self.now()) + _FILL_TAKES
-        self.at(moment, lambda: self._fill(symbol, order_id, message, share))
+        self.at(moment, lambda: self._fill(symbol, order_id, message, share, turns=turns))
 
     def bar(self, symbol: str, end: int, values: Values) -> None:
         """Let a true bar trade through the protective orders of a symbol."""
@@ -77,17 +84,25 @@ class Exchange:
         if kind:
             self._close(symbol, holding, kind, price, end - _BEFORE_THE_END)
 
-    def _fill(self, symbol: str, order_id: str, message: Mapping[str, Any], share: float) -> object:
-        self._trade(symbol, order_id, message, share)
+    def _fill(
+        self, symbol: str, order_id: str, message: Mapping[str, Any], share: float, *, turns: bool
+    ) -> object:
+        if message["action"] == "exit":
+            self._exit(symbol, order_id, turns=turns)
+        else:
+            self._enter(symbol, order_id, message, share)
         return QUIET
 
-    def _trade(self, symbol: str, order_id: str, message: Mapping[str, Any], share: float) -> None:
-        holding = self.holdings.setdefault(symbol, Holding())
-        price = self._price(symbol)
-        if message["action"] == "exit":
-            if holding.quantity:
-                self._close(symbol, holding, "market", price, self.now(), order_id)
-            return
+    def _exit(self, symbol: str, order_id: str, *, turns: bool) -> None:
+        holding, price = self.holdings.setdefault(symbol, Holding()), self._price(symbol)
+        if holding.quantity:
+            self._close(symbol, holding, "market", price, self.now(), order_id)
+        elif turns and holding.closed:
+            holding.quantity = holding.closed
+            self._tell(symbol, holding, order_id, "market", holding.closed, price, self.now())
+
+    def _enter(self, symbol: str, order_id: str, message: Mapping[str, Any], share: float) -> None:
+        holding, price = self.holdings.setdefault(symbol, Holding()), self._price(symbol)
         side = 1.0 if message["action"] == "buy" else -1.0
         step = self.venues[symbol].market.instrument.size_step
         quantity = max(round(float(message["quantity"]) * share / step), 1) * step
@@ -101,7 +116,7 @@ class Exchange:
     def _close(
         self, symbol: str, holding: Holding, kind: str, price: float, stamp: int, order_id: str = ""
     ) -> None:
-        quantity = -holding.quantity
+        quantity = holding.closed = -holding.quantity
         order_id = order_id or holding.entry
         holding.quantity, holding.stop, holding.target = 0.0, math.nan, math.nan
         self._tell(symbol, holding, order_id, kind, quantity, price, stamp)

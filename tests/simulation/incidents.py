@@ -238,7 +238,7 @@ KINDS: dict[str, Kind] = {
     "clock": Kind(sentence="the wall clock jumps by {by:+g} s", happens=_clock),
     "conduct": Kind(
         sentence="the broker answers the next order of {symbol} with {answer!r} after {after:g} s; "
-        "placed {placed}, filled {share:.0%}, echoes {echo}",
+        "placed {placed}, filled {share:.0%}, echoes {echo}, turns {turns}",
         happens=_conduct,
     ),
     "report": Kind(sentence="the next fill of {symbol} is reported {how} ({by:g} s)", happens=_report),

@@ -52,6 +52,9 @@ class Invariant:
     def submitted(self, order_id: str, message: Message) -> None:
         """An order was handed to the broker."""
 
+    def left(self, order_id: str) -> None:
+        """A message of an order begins to leave the house."""
+
     def answered(self, result: SendResult) -> None:
         """The broker has a result for the engine."""
 
@@ -75,7 +78,7 @@ class Invariant:
 
 
 _HOOKS = (
-    "begun", "committed", "submitted", "answered", "looked", "offered", "alert_posted", "idle", "ended",
+    "begun", "committed", "submitted", "left", "answered", "looked", "offered", "alert_posted", "idle", "ended",
     "finished",
 )  # fmt: skip
 
@@ -147,6 +150,11 @@ class Audit:
         self.note(f"broker is handed {order_id}")
         self.facts.submitted(order_id, message)
         self._ask("submitted", order_id, message)
+
+    def left(self, order_id: str) -> None:
+        """Take a message that begins to leave."""
+        self.note(f"{order_id} leaves")
+        self._ask("left", order_id)
 
     def answered(self, result: SendResult) -> None:
         """Take a result."""

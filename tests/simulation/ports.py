@@ -113,10 +113,18 @@ class MortalBroker:
 
         self._broker.start(told)
 
-    def submit(self, order_id: str, message: Message) -> None:
+    @property
+    def waiting(self) -> int:
+        return self._broker.waiting
+
+    @property
+    def faults(self) -> int:
+        return self._broker.faults
+
+    def submit(self, intent: OrderIntent, message: Message) -> None:
         self._line.reach("submit", "before")
-        self._submitted(order_id, message)
-        self._broker.submit(order_id, message)
+        self._submitted(intent.order_id, message)
+        self._broker.submit(intent, message)
         self._line.reach("submit", "after")
 
     def stop(self, timeout: float) -> None:
@@ -211,8 +219,13 @@ class MortalWatcher:
 class PromptAlerts(Alerts):
     """The real alerts with their throttle, without the thread: what may go is told at once."""
 
-    def __init__(self, told: Callable[[Alert], None], sent: Callable[[Alert], None]) -> None:
-        super().__init__(())
+    def __init__(
+        self,
+        told: Callable[[Alert], None],
+        sent: Callable[[Alert], None],
+        scrub: Callable[[str], str],
+    ) -> None:
+        super().__init__((), scrub=scrub)
         self._told = told
         self._sent = sent
 

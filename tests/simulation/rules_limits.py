@@ -78,8 +78,14 @@ class Obeyed(Invariant):
         order = self.facts.orders.get(event.content["order_id"])
         if order is None:
             self.fail(f"{event.content['order_id']} is withdrawn, and nobody decided it")
-        elif not order.opens or not self.facts.superseded(order.symbol, order.bundle):
+        elif order.opens and not self.facts.superseded(order.symbol, order.bundle):
             self.fail(f"{order.order_id} is withdrawn, and its model is not superseded")
+        elif not order.opens and not self._closed_meanwhile(order.symbol):
+            self.fail(f"{order.order_id} is withdrawn, and its position is open")
+
+    def _closed_meanwhile(self, symbol: str) -> bool:
+        fills = (each.content["order"] for each in self.facts.unbooked if each.symbol == symbol)
+        return any(order != "market" for order in fills)
 
     def _leaves(self, event: Event) -> None:
         """An exit without a bar needs HALT with flatten, and closes what is held."""

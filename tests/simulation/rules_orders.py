@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from lockstep.live.brokers.protocol import Message
-from lockstep.live.messages import Event, SetRecord
+from lockstep.live.messages import Event, SendResult, SetRecord
 from lockstep.strategy.matching import POSITION
 from simulation.facts import EXIT, Facts, Order
 from simulation.invariants import Invariant
@@ -14,6 +14,7 @@ from simulation.run import Run
 from simulation.venues import SECOND
 
 _ANSWERED_WITHIN = 900 * SECOND
+_THREADS_WAKE = SECOND // 100
 
 
 class SentOnce(Invariant):
@@ -167,6 +168,45 @@ class Handed(Invariant):
         self._present[symbol] = event.content["to_sha256"]
 
 
+class ExitsGoFirst(Invariant):
+    name = "exits go first"
+    sentence = "an exit waits for no other instrument and for no entry that has not left"
+
+    def __init__(self, facts: Facts) -> None:
+        super().__init__(facts)
+        self._waiting: dict[str, Order] = {}
+        self._leaving: dict[str, Order] = {}
+        self._newest = 0
+
+    def begun(self, run: Run) -> None:
+        self._waiting.clear()
+        self._leaving.clear()
+
+    def submitted(self, order_id: str, message: Message) -> None:
+        if self.facts.mode == "live":
+            self._waiting[order_id], self._newest = self.facts.orders[order_id], self.facts.now
+
+    def left(self, order_id: str) -> None:
+        order = self._waiting.pop(order_id)
+        if order.opens:
+            self._require_no_exit(f"{order_id} leaves")
+        self._leaving[order_id] = order
+
+    def answered(self, result: SendResult) -> None:
+        self._waiting.pop(result.order_id, None)
+        self._leaving.pop(result.order_id, None)
+
+    def idle(self) -> None:
+        if self._waiting and self.facts.now - self._newest > _THREADS_WAKE:
+            self._require_no_exit("nothing leaves")
+
+    def _require_no_exit(self, meanwhile: str) -> None:
+        busy = {order.symbol for order in self._leaving.values()}
+        for order_id, order in self._waiting.items():
+            if not order.opens and order.symbol not in busy:
+                self.fail(f"{meanwhile}, and {order_id} waits while nothing of {order.symbol} is on its way")
+
+
 class FlatWaitsForNoExit(Invariant):
     name = "a flat account waits for no exit"
     sentence = "an exit whose position is gone, by a stop or a target, is given up with it"
@@ -180,5 +220,6 @@ class FlatWaitsForNoExit(Invariant):
 
 
 RULES: Mapping[str, type[Invariant]] = {
-    each.name: each for each in (SentOnce, JournaledFirst, NoneLost, FlatWaitsForNoExit, Superseded, Handed)
+    each.name: each
+    for each in (SentOnce, JournaledFirst, NoneLost, ExitsGoFirst, FlatWaitsForNoExit, Superseded, Handed)
 }

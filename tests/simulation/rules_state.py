@@ -16,10 +16,11 @@ from lockstep.monitoring.alerts import Alert
 from lockstep.strategy.matching import POSITION
 from lockstep.strategy.records import OrderRecord
 from simulation.broker import SECRET
-from simulation.facts import Facts
+from simulation.facts import Facts, Order
+from simulation.incidents import VOLUME
 from simulation.invariants import Invariant
 from simulation.ledger import Books, differs
-from simulation.life import iso
+from simulation.life import iso, stamp
 from simulation.run import Run
 from simulation.venues import SECOND
 
@@ -258,15 +259,69 @@ class BarsAccounted(Invariant):
 
 class OnCalendar(Invariant):
     name = "decides on scheduled bars"
-    sentence = "a bar that the calendar does not have triggers no order"
+    sentence = "a bar that the calendar does not have triggers no order, unless the operator says that it was"
+
+    def __init__(self, facts: Facts) -> None:
+        super().__init__(facts)
+        self._accepted: dict[str, int] = {}
 
     def committed(self, entry: SetRecord | Event) -> None:
-        if not isinstance(entry, SetRecord):
-            return
-        for order in self.facts.fresh:
-            timeframe = self.facts.series[order.symbol].timeframe
-            if not self.facts.venues[order.symbol].scheduled(timeframe, order.decision):
-                self.fail(f"{order.symbol} {order.intent} is decided on a bar of {iso(order.decision)}")
+        if isinstance(entry, SetRecord):
+            for order in self.facts.fresh:
+                self._require(order)
+        elif entry.kind == "quarantine" and entry.content["decision"] == "accept":
+            series, end = entry.content["key"], entry.content["end"]
+            self._accepted[series] = min(end, self._accepted.get(series, end))
+
+    def _require(self, order: Order) -> None:
+        key, end = self.facts.series[order.symbol], order.decision
+        accepted = end >= self._accepted.get(str(key), end + 1)
+        if not accepted and not self.facts.venues[order.symbol].scheduled(key.timeframe, end):
+            self.fail(f"{order.symbol} {order.intent} is decided on a bar of {iso(end)}")
+
+
+class OnlyPlausible(Invariant):
+    name = "only plausible bars"
+    sentence = (
+        "an absurd bar is not traded on until the operator accepts it, and the right one is taken in time"
+    )
+
+    def __init__(self, facts: Facts) -> None:
+        super().__init__(facts)
+        self._absurd: dict[Brought, Values] = {}
+        self._accepted: dict[str, int] = {}
+        for each in facts.life.incidents:
+            if each.kind == "absurd bar":
+                series, end = each.told["series"], stamp(each.told["end"])
+                true = facts.life.bars.get(series, {}).get(end)
+                if true is not None and end > facts.life.begins:
+                    self._absurd[series, end, (*each.told["values"], VOLUME)] = (*true, VOLUME)
+
+    def committed(self, entry: SetRecord | Event) -> None:
+        if isinstance(entry, SetRecord):
+            for key, values in entry.release.bars.items():
+                self._require(str(key), entry.release.stamp, values)
+            for each in entry.release.irregularities:
+                self._refused(each.kind, (str(each.key), each.end, each.values or ()), each.detail)
+        elif entry.kind == "irregularity":
+            told = entry.content
+            self._refused(
+                told["kind"], (told["key"], told["end"], tuple(told["values"] or ())), told["detail"]
+            )
+        elif entry.kind == "quarantine" and entry.content["decision"] == "accept":
+            series, end = entry.content["key"], entry.content["end"]
+            self._accepted[series] = min(end, self._accepted.get(series, end))
+
+    def _require(self, series: str, end: int, values: Values) -> None:
+        if (series, end, values) in self._absurd and end < self._accepted.get(series, end + 1):
+            self.fail(f"the bar {series} {iso(end)} {values} is traded on")
+
+    def _refused(self, kind: str, what: Brought, detail: str) -> None:
+        """The right bar behind an absurd one is no correction of it."""
+        series, end, values = what
+        rights = [right for (name, stamp, _), right in self._absurd.items() if (name, stamp) == (series, end)]
+        if kind == "corrected" and values in rights and end < self._accepted.get(series, end + 1):
+            self.fail(f"the right bar {series} {iso(end)} is refused behind an absurd one: {detail}")
 
 
 class NoSecrets(Invariant):
@@ -290,5 +345,6 @@ class NoSecrets(Invariant):
 
 
 RULES: Mapping[str, type[Invariant]] = {
-    each.name: each for each in (Positions, Equity, Replays, GoesOn, BarsAccounted, OnCalendar, NoSecrets)
+    each.name: each
+    for each in (Positions, Equity, Replays, GoesOn, BarsAccounted, OnCalendar, OnlyPlausible, NoSecrets)
 }

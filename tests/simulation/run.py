@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from pydantic import SecretStr
+
 from lockstep.live.brokers.protocol import OutboundBroker
 from lockstep.live.brokers.shadow import ShadowBroker
 from lockstep.live.desk import Model
@@ -18,13 +20,14 @@ from lockstep.live.limits import Limits
 from lockstep.live.messages import Epoch, Event, SetRecord
 from lockstep.live.operator import COMMANDS, Mailbox
 from lockstep.live.plausible import Bands, Plausibility
+from lockstep.live.secret import ScrubbedJournal, Secrets
 from lockstep.live.source import InboxSource, Known
 from lockstep.live.statement import StatementFile, reported_ids
 from lockstep.live.switches import Switches
 from lockstep.live.synchroniser import Synchroniser
 from lockstep.live.watcher import Watcher
 from lockstep.market.history import SeriesKey
-from simulation.broker import SimBroker
+from simulation.broker import URL, SimBroker
 from simulation.ports import (
     FOREVER,
     Lifeline,
@@ -54,6 +57,9 @@ class Run:
         self.world = world
         self.clock = SteadyClock(world.clock.wall, world.clock.monotonic)
         self.line = Lifeline(world.passed)
+        self.secrets = Secrets({})
+        if world.echoes:
+            self.secrets.add("TradersPost webhook", SecretStr(URL))
         self.live = False
         self.error: Exception | None = None
         self.journal: Journal | None = None
@@ -124,7 +130,7 @@ class Run:
                 epoch=epoch,
                 models=models,
                 markets=markets(),
-                journal=MortalJournal(journal, self.line, self.committed),
+                journal=self._scrubbed(MortalJournal(journal, self.line, self.committed)),
                 source=source,
                 gateway=Gateway(
                     limits=limits_of(desk.limits),
@@ -145,6 +151,10 @@ class Run:
         )
         return engine
 
+    def _scrubbed(self, journal: MortalJournal) -> ScrubbedJournal | MortalJournal:
+        """Return the journal that no secret enters, where there is a secret that could."""
+        return ScrubbedJournal(journal, self.secrets) if self.world.echoes else journal
+
     def _outside(self, journal: Journal, switches: Switches) -> SimOutside:
         world, events = self.world, list(journal.events(*COMMANDS, "bad_command"))
         seen = {str(event.content.get("command", "")) for event in events}
@@ -155,7 +165,7 @@ class Run:
 
     def _watcher(self, epoch: Epoch, switches: Switches) -> MortalWatcher:
         world = self.world
-        alerts = PromptAlerts(world.audit.alert_posted, world.audit.alert_sent)
+        alerts = PromptAlerts(world.audit.alert_posted, world.audit.alert_sent, self.secrets.scrub)
         watcher = Watcher(
             world.status_file,
             mode=epoch.mode,
@@ -163,6 +173,7 @@ class Run:
             started=self.clock(),
             alerts=alerts,
             switches=switches,
+            scrubbed=self.secrets.scrubbed,
         )
         return MortalWatcher(watcher, self.line, alerts, beats=world.life.desk.status)
 
@@ -173,10 +184,13 @@ class Run:
         symbols = [each.symbol for each in world.life.traders]
         real = SimBroker(
             {symbol: markets()[symbol] for symbol in symbols},
-            world.conduct,
-            world.place,
-            world.agenda.after,
-            world.wait_for,
+            scrub=self.secrets.scrub,
+            conduct=world.conduct,
+            place=world.place,
+            left=world.audit.left,
+            now=world.clock.monotonic,
+            after=world.agenda.after,
+            wait=world.wait_for,
         )
         broker: OutboundBroker = real if world.life.desk.mode == "live" else ShadowBroker(real)
         return MortalBroker(broker, self.line, world.audit.submitted, world.audit.answered)
@@ -191,8 +205,14 @@ class Run:
 def _synchroniser(
     keys: frozenset[SeriesKey], traded: frozenset[SeriesKey], grace: int, known: Known
 ) -> Synchroniser:
-    bands = Bands(_PLAUSIBLE)
-    return Synchroniser(timetable(keys), grace_ns=grace, traded=traded, known=known, bands=bands)
+    return Synchroniser(
+        timetable(keys),
+        grace_ns=grace,
+        traded=traded,
+        known=known,
+        bands=Bands(_PLAUSIBLE),
+        calendar=True,
+    )
 
 
 def _needs(models: Mapping[str, Model]) -> dict[SeriesKey, int]:

@@ -264,6 +264,7 @@ def _conduct(stretch: Stretch, moment: int) -> list[Incident]:
         "placed": honest if random.random() < 0.85 else not honest,
         "share": random.choice((1.0, 1.0, 0.5)),
         "echo": random.random() < 0.2,
+        "turns": random.random() < 0.3,
     }
     return [Incident(moment, "conduct", told)]
 

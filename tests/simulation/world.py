@@ -53,6 +53,7 @@ class World:
         self.armed: list[Trap] = []
         self.conducts: list[tuple[str, Conduct]] = []
         self.store = _store(life)
+        self.echoes = any(each.told.get("echo") for each in life.incidents)
         keys = frozenset(map(key_of, life.bars))
         self.feed = SimFeed(keys, rereads=life.desk.rereads)
         self.warmup = {key: _warmup(life, key) for key in sorted(keys)}
@@ -215,12 +216,12 @@ class World:
                 return conduct
         return Conduct()
 
-    def place(self, symbol: str, message: Message, share: float) -> None:
+    def place(self, symbol: str, message: Message, conduct: Conduct) -> None:
         """Bring an order to the exchange, a moment after it was sent."""
-        self.agenda.after(0.1, lambda: self._place(symbol, message, share))
+        self.agenda.after(0.1, lambda: self._place(symbol, message, conduct))
 
-    def _place(self, symbol: str, message: Message, share: float) -> object:
-        self.exchange.place(symbol, message, share=share)
+    def _place(self, symbol: str, message: Message, conduct: Conduct) -> object:
+        self.exchange.place(symbol, message, share=conduct.share, turns=conduct.turns)
         return QUIET
 
     def _filled(self, fill: Fill) -> None:
