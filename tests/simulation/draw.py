@@ -84,19 +84,28 @@ def _desk(random: Random, traders: tuple[Trader, ...]) -> Desk:
     }
     if random.random() < 0.3:
         limits["max_notional"] = random.choice((150_000.0, 1e6))
+    reports = random.choice(("statement", "hand"))
     return Desk(
         mode=random.choice(_MODES),
         limits=limits,
         grace=random.choice((1.0, 5.0, 30.0)),
         expire=random.choice((600.0, 3_600.0)),
         flatten=random.random() < 0.5,
-        fraction=random.choice((1.0, 1.0, 1.0, 0.5, 0.1)),
-        reports=random.choice(("statement", "hand")),
+        fraction=_fraction(random, traders),
+        reports=reports,
+        positions=random.choice(("file", "file", "fills" if reports == "statement" else "hand", "hand")),
         attention=random.choice((30.0, 900.0, 20_000.0)),
         memory=random.choice((12, 20)),
         status=random.random() < 0.1,
         rereads=random.random() < 0.5,
     )
+
+
+def _fraction(random: Random, traders: tuple[Trader, ...]) -> float:
+    """Return a stage's fraction; one that would send nothing is rare, since such a desk does not start."""
+    if all(each.model == "ten" for each in traders) or random.random() < 0.02:
+        return random.choice((1.0, 0.5, 0.1))
+    return 1.0
 
 
 def _series(traders: tuple[Trader, ...]) -> list[str]:

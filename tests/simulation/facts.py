@@ -7,17 +7,20 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from lockstep.live.brokers.protocol import Message
+from lockstep.live.clock_check import Measured
 from lockstep.live.messages import Event, LaneRecord, LaneState, SetRecord, Wanted
 from lockstep.market.history import SeriesKey
 from lockstep.strategy.matching import POSITION, QUANTITY
 from simulation.life import Life
-from simulation.venues import Venue, key_of, venue
+from simulation.venues import HOUR, Venue, key_of, venue
 
 if TYPE_CHECKING:
     from simulation.run import Run
 
 ENTRY, EXIT = "entry", "exit"
 CAPITAL = 100_000.0
+_CLOCK_COUNTS = 12 * HOUR
+_CLOCK_MAY_BE_OFF = 1.0
 
 
 @dataclass(kw_only=True)
@@ -66,6 +69,9 @@ class Facts:
     known      the version to trade by symbol, as the engine last saw it
     closes     (end, close) of the newest bar of each traded symbol
     unbooked   fills that are journaled and that the next set books, mode live
+    agreed     by symbol, the session date in which this run found its position to be the broker's
+    clock      (moment, seconds ahead) of the newest measurement of this run
+    seen       when the engine last looked outside
     """
 
     life: Life
@@ -81,6 +87,9 @@ class Facts:
     known: dict[str, Wanted] = field(default_factory=dict)
     closes: dict[str, tuple[int, float]] = field(default_factory=dict)
     unbooked: list[Event] = field(default_factory=list)
+    agreed: dict[str, int] = field(default_factory=dict)
+    clock: tuple[int, float] | None = None
+    seen: int = 0
     fraction: float = 1.0
     halted: bool = False
     killed: bool = False
@@ -188,6 +197,10 @@ class Facts:
             self.fraction = float(told["fraction"])
         elif event.kind == "leave_now":
             self._leaves(event)
+        elif event.kind == "reconciled":
+            self.agreed[event.symbol] = self.venues[event.symbol].date(event.time)
+        elif event.kind == "unreconciled":
+            self.agreed.pop(event.symbol, None)
         order = self.orders.get(str(told.get("order_id", "")))
         if order is not None:
             self._step(order, event)
@@ -241,15 +254,37 @@ class Facts:
             order.sent += 1
             order.message = message
 
+    def begun(self, run: Run) -> None:
+        """Take a process that begins: what the one before knew of clock and broker is forgotten."""
+        self.run, self.clock = run, None
+        self.agreed.clear()
+
     def looked(self, wanted: Mapping[str, Wanted]) -> None:
         """Take what the engine saw in the manifest."""
         self.known = dict(wanted)
+
+    def measured(self, measured: Measured) -> None:
+        """Take what a time server said of the clock."""
+        self.clock = (self.now, abs(measured.ahead) + measured.error)
 
     # What follows from it
 
     def superseded(self, symbol: str, bundle: str) -> bool:
         """Return whether the engine knows that another version than `bundle`, or none, is to be traded."""
         return symbol in self.known and self.known[symbol].sha256 != bundle
+
+    def unreconciled(self, symbol: str, moment: int) -> bool:
+        """Return whether the position is not known to be the broker's in the session day of a moment."""
+        return self.mode == "live" and self.agreed.get(symbol) != self.venues[symbol].date(moment)
+
+    def clock_in_doubt(self) -> bool:
+        """Return whether the clock was not found right by this run, within twelve hours."""
+        if self.mode != "live":
+            return False
+        if self.clock is None:
+            return True
+        moment, off = self.clock
+        return self.now - moment > _CLOCK_COUNTS or off > _CLOCK_MAY_BE_OFF
 
     def decider(self, symbol: str, decision: int) -> str:
         """Return the bundle that decided the entry of a symbol at a stamp."""

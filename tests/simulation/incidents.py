@@ -175,6 +175,13 @@ def _disk_free(world: World, incident: Incident) -> None:
     world.limit_disk()
 
 
+def _time_server(*, on: bool) -> Callable[[World, Incident], None]:
+    def happens(world: World, incident: Incident) -> None:
+        world.time_server = on
+
+    return happens
+
+
 def _clock(world: World, incident: Incident) -> None:
     world.clock.offset += int(incident.told["by"] * 1e9)
 
@@ -235,6 +242,8 @@ KINDS: dict[str, Kind] = {
     "stop": Kind(sentence="SIGTERM; down for {down:g} s", happens=_stop),
     "disk full": Kind(sentence="the disk has room for {pages} pages", happens=_disk_full),
     "disk free": Kind(sentence="the disk has room again", happens=_disk_free),
+    "no time": Kind(sentence="the time server does not answer", happens=_time_server(on=False)),
+    "no time ends": Kind(sentence="the time server answers again", happens=_time_server(on=True)),
     "clock": Kind(sentence="the wall clock jumps by {by:+g} s", happens=_clock),
     "conduct": Kind(
         sentence="the broker answers the next order of {symbol} with {answer!r} after {after:g} s; "

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 from lockstep.live.brokers.protocol import Message
+from lockstep.live.clock_check import Measured
 from lockstep.live.messages import Arrival, Event, SendResult, SetRecord, Wanted
 from lockstep.monitoring.alerts import Alert
 from simulation.facts import Facts
@@ -64,6 +65,9 @@ class Invariant:
     def offered(self, arrival: Arrival) -> None:
         """A bar was brought to the engine."""
 
+    def measured(self, measured: Measured) -> None:
+        """The time server said how far the engine's clock is ahead."""
+
     def alert_posted(self, alert: Alert) -> None:
         """The engine wants people to know something."""
 
@@ -78,8 +82,8 @@ class Invariant:
 
 
 _HOOKS = (
-    "begun", "committed", "submitted", "left", "answered", "looked", "offered", "alert_posted", "idle", "ended",
-    "finished",
+    "begun", "committed", "submitted", "left", "answered", "looked", "offered", "measured",
+    "alert_posted", "idle", "ended", "finished",
 )  # fmt: skip
 
 
@@ -135,7 +139,7 @@ class Audit:
 
     def begun(self, run: Run) -> None:
         """Take a process that begins."""
-        self.facts.run = run
+        self.facts.begun(run)
         self.note("engine started")
         self._ask("begun", run)
 
@@ -161,6 +165,10 @@ class Audit:
         self.note(f"broker: {result.order_id} {result.outcome} {result.detail}")
         self._ask("answered", result)
 
+    def looks(self) -> None:
+        """Take that the engine begins to look outside."""
+        self.facts.seen = self.facts.now
+
     def looked(self, wanted: Mapping[str, Wanted]) -> None:
         """Take a look at the manifest."""
         if wanted != self.facts.known:
@@ -173,6 +181,12 @@ class Audit:
         """Take a bar that comes."""
         self.note(f"bar {arrival.key} {iso(arrival.end)} {arrival.values}")
         self._ask("offered", arrival)
+
+    def measured(self, measured: Measured) -> None:
+        """Take what a time server said."""
+        self.note(f"the clock is {measured.ahead:+.3f} s ahead")
+        self.facts.measured(measured)
+        self._ask("measured", measured)
 
     def alert_posted(self, alert: Alert) -> None:
         """Take an alert before the throttle."""

@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from lockstep.live.messages import Event, Irregularity
-from lockstep.live.operator import BarCommand, Command, FillCommand, Mailbox, ResolveCommand, RolloutCommand
-from lockstep.live.statement import COLUMNS
-from simulation.exchange import Fill
+from lockstep.live.operator import (
+    BarCommand,
+    Command,
+    FillCommand,
+    Mailbox,
+    ReconcileCommand,
+    ResolveCommand,
+    RolloutCommand,
+)
+from lockstep.live.statement import COLUMNS, POSITION_COLUMNS
+from simulation.clock import QUIET
+from simulation.exchange import Fill, Holding
 from simulation.life import iso
+from simulation.venues import DAY, SECOND, venue
 
 if TYPE_CHECKING:
     from simulation.world import World
 
 _STATEMENT_DELAY = 20.0
+_EXPORT_DELAY = 30.0
+_AFTER_THE_ROLL = 240 * SECOND
+_REPORTS_TAKE = 7_200.0
 
 
 class Operator:
@@ -36,11 +50,23 @@ class Operator:
 
     def heard(self, event: Event) -> None:
         """Take note of an entry of the journal: somebody is told of an UNKNOWN order."""
+        if event.kind == "unreconciled" and "quantity" in event.content:
+            self._mend(event)
         if event.kind == "irregularity" and event.content["kind"] == "implausible":
             self._quarantined.append(event.content)
         if event.kind == "unknown":
             order_id, symbol = str(event.content["order_id"]), event.symbol
             self._world.agenda.after(self._attention, lambda: self._resolve(order_id, symbol))
+
+    def _mend(self, event: Event) -> None:
+        """Look at positions that differ, and put the broker's side right where no report is on its way."""
+        symbol, position = event.symbol, float(event.content["position"])
+
+        def mend() -> None:
+            if self._world.audit.facts.held.get(symbol, 0.0) == position:
+                self._put_right(symbol, position)
+
+        self._world.agenda.after(max(self._attention, _REPORTS_TAKE), mend)
 
     def filled(self, fill: Fill) -> None:
         """Report a fill, as it was drawn."""
@@ -76,6 +102,63 @@ class Operator:
         self._post(
             RolloutCommand(stage=stage, fraction=fraction, comparison="", reason="as planned"), "rollout"
         )
+
+    # Positions
+
+    def started(self) -> None:
+        """An engine starts: it wants the positions of this start."""
+        if self._world.life.desk.mode == "live":
+            self._world.agenda.after(_EXPORT_DELAY, self._confirm)
+
+    def confirm_daily(self) -> None:
+        """Confirm positions after the beginning of every session day of every instrument."""
+        life = self._world.life
+        if life.desk.mode != "live":
+            return
+        rolls = {
+            roll
+            for each in life.traders
+            for roll in venue(each.symbol).rolls
+            if life.begins - DAY < roll < life.ends
+        }
+        for roll in sorted(rolls):
+            self._world.agenda.at(roll + _AFTER_THE_ROLL, self._confirm)
+
+    def _confirm(self) -> object:
+        """Say what the broker shows: by its export, or by hand."""
+        how = self._world.life.desk.positions
+        if how == "file":
+            self._export()
+            return QUIET
+        if how == "hand":
+            for each in self._world.life.traders:
+                self._reconcile(each.symbol)
+        return None
+
+    def _held(self, symbol: str) -> float:
+        holding = self._world.exchange.holdings.get(symbol)
+        return holding.quantity if holding else 0.0
+
+    def _export(self) -> None:
+        now = iso(self._world.clock.true)
+        symbols = (each.symbol for each in self._world.life.traders)
+        rows = [f"{symbol},{self._held(symbol):.10g},{now}" for symbol in symbols]
+        path = self._world.positions_file
+        path.write_text("\n".join((",".join(POSITION_COLUMNS), *rows, "")), encoding="utf-8")
+
+    def _reconcile(self, symbol: str) -> None:
+        command = ReconcileCommand(
+            symbol=symbol, position=self._held(symbol), stamp=self._world.clock.true, reason="by the terminal"
+        )
+        self._post(command, f"reconcile-{symbol}")
+
+    def _put_right(self, symbol: str, position: float) -> None:
+        """Trade the broker's side to what the engine holds, by hand, and confirm it."""
+        holding = self._world.exchange.holdings.setdefault(symbol, Holding())
+        holding.quantity = position
+        if not position:
+            holding.stop = holding.target = math.nan
+        self._reconcile(symbol)
 
     def judge(self, decision: str) -> None:
         """Decide on every bar that the journal calls implausible and that was not decided on."""

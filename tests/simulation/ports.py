@@ -198,13 +198,20 @@ class Store:
         return self._models[sha256]()
 
 
-class MortalWatcher:
-    """The real watcher. Without `beats` it writes no status file, and tells only what alerts wait."""
+class QuietWatcher(Watcher):
+    """The real watcher without its status file."""
 
-    def __init__(self, watcher: Watcher, line: Lifeline, alerts: Alerts, *, beats: bool) -> None:
+    def _write(self, now: int) -> None:
+        self._written = now
+
+
+class MortalWatcher:
+    """A watcher at whose writes the process may die; `looks` is told when the engine looks outside."""
+
+    def __init__(self, watcher: Watcher, line: Lifeline, looks: Callable[[], None]) -> None:
         self._watcher = watcher
         self._line = line
-        self._beat = watcher.beat if beats else lambda *, now: alerts.tick(now)
+        self._looks = looks
 
     def decided(self, record: SetRecord, *, replayed: bool) -> None:
         self._line.effect("observe", lambda: self._watcher.decided(record, replayed=replayed))
@@ -213,7 +220,8 @@ class MortalWatcher:
         self._line.effect("observe", lambda: self._watcher.happened(event, replayed=replayed))
 
     def beat(self, *, now: int) -> None:
-        self._line.effect("status", lambda: self._beat(now=now))
+        self._looks()
+        self._line.effect("status", lambda: self._watcher.beat(now=now))
 
 
 class PromptAlerts(Alerts):

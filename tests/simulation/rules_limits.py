@@ -8,6 +8,7 @@ from lockstep.live.brokers.protocol import Message
 from lockstep.live.messages import Event, SetRecord
 from simulation.facts import Facts, Order
 from simulation.invariants import Invariant
+from simulation.models import RECIPES
 from simulation.venues import SECOND
 
 _GRAIN = 1e-9
@@ -132,6 +133,10 @@ class Obeyed(Invariant):
             yield "superseded"
         if order.symbol in self.facts.unknown():
             yield "unknown_order"
+        if self.facts.unreconciled(order.symbol, self.facts.seen):
+            yield "unreconciled"
+        if self.facts.clock_in_doubt():
+            yield "clock"
         if not venue.is_open(due):
             yield "market_hours"
         end, close = self.facts.closes[order.symbol]
@@ -201,14 +206,31 @@ class Obeyed(Invariant):
 
 _RULES = frozenset(
     (
-        "halt",
-        "kill_switch",
-        "superseded",
-        "unknown_order",
-        "market_hours",
-        "stale_data",
-        "price_collar",
-        "daily_loss",
+        "halt", "kill_switch", "superseded", "unknown_order", "unreconciled", "clock", "market_hours",
+        "stale_data", "price_collar", "daily_loss",
     )
-)
-RULES: Mapping[str, type[Invariant]] = {Obeyed.name: Obeyed}
+)  # fmt: skip
+
+
+class SendsSomething(Invariant):
+    name = "a stage sends something"
+    sentence = (
+        "a desk does not start in a stage of the roll-out whose share of a fixed size is less than a unit"
+    )
+
+    def __init__(self, facts: Facts) -> None:
+        super().__init__(facts)
+        self._moved = False
+        self._fixed = {each.symbol for each in facts.life.traders if "size" not in RECIPES[each.model].rules}
+
+    def committed(self, entry: SetRecord | Event) -> None:
+        if not isinstance(entry, SetRecord):
+            self._moved = self._moved or entry.kind in ("rollout", "swap")
+            return
+        for order in self.facts.fresh:
+            if not self._moved and order.symbol in self._fixed and order.refused is not None:
+                if order.refused[0] == "rollout":
+                    self.fail(f"{order.symbol}: {order.refused[1]}, and the desk has started in this stage")
+
+
+RULES: Mapping[str, type[Invariant]] = {each.name: each for each in (Obeyed, SendsSomething)}

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
-from lockstep.errors import JournalError
+from lockstep.errors import ConfigError, JournalError
 from lockstep.live.journal import Journal
 from lockstep.live.messages import Arrival, Event, LaneRecord, Release, SetRecord, Values
 from lockstep.live.rerun import ReplayMismatch
@@ -25,6 +25,8 @@ from simulation.run import Run
 from simulation.venues import SECOND
 
 _ACCOUNTED_WITHIN = 120 * SECOND
+_TOLD_WITHIN = 301 * SECOND
+_TOLD = frozenset(("unknown", "rejected", "withdrawn", "bad_command", "swap_pending", "unreconciled"))
 Brought = tuple[str, int, Values]
 
 
@@ -157,7 +159,8 @@ class Replays(Invariant):
 
     def finished(self) -> None:
         run = self.facts.run
-        assert run is not None
+        if run is None:
+            return
         with Journal.open(run.world.journal_path, readonly=True) as journal:
             found = journal.verify()
         if found:
@@ -172,7 +175,8 @@ class GoesOn(Invariant):
         if run.error is None or isinstance(run.error, ReplayMismatch):
             return
         full = isinstance(run.error, JournalError) and run.world.disk is not None
-        if not full:
+        unsent = isinstance(run.error, ConfigError) and str(run.error).startswith("roll-out: stage 1 ")
+        if not full and not unsent:
             self.fail(f"{type(run.error).__name__} in {_place(run.error)}: {run.error}")
 
 
@@ -296,6 +300,18 @@ class OnlyPlausible(Invariant):
                 true = facts.life.bars.get(series, {}).get(end)
                 if true is not None and end > facts.life.begins:
                     self._absurd[series, end, (*each.told["values"], VOLUME)] = (*true, VOLUME)
+        self._others: set[tuple[str, int]] = set()
+
+    def offered(self, arrival: Arrival) -> None:
+        what = (str(arrival.key), arrival.end, arrival.values)
+        if what not in self._absurd and arrival.values != self._right(what[0], what[1]):
+            self._others.add(what[:2])
+
+    def _right(self, series: str, end: int) -> Values | None:
+        for (name, moment, _), right in self._absurd.items():
+            if (name, moment) == (series, end):
+                return right
+        return None
 
     def committed(self, entry: SetRecord | Event) -> None:
         if isinstance(entry, SetRecord):
@@ -317,10 +333,10 @@ class OnlyPlausible(Invariant):
             self.fail(f"the bar {series} {iso(end)} {values} is traded on")
 
     def _refused(self, kind: str, what: Brought, detail: str) -> None:
-        """The right bar behind an absurd one is no correction of it."""
+        """The right bar behind an absurd one is no correction, unless a third version stands between them."""
         series, end, values = what
-        rights = [right for (name, stamp, _), right in self._absurd.items() if (name, stamp) == (series, end)]
-        if kind == "corrected" and values in rights and end < self._accepted.get(series, end + 1):
+        right = kind == "corrected" and values == self._right(series, end)
+        if right and (series, end) not in self._others and end < self._accepted.get(series, end + 1):
             self.fail(f"the right bar {series} {iso(end)} is refused behind an absurd one: {detail}")
 
 
@@ -338,13 +354,61 @@ class NoSecrets(Invariant):
 
     def finished(self) -> None:
         run = self.facts.run
-        assert run is not None
+        if run is None:
+            return
         for path in sorted(run.world.folder.glob("*")):
             if path.is_file() and SECRET.encode() in path.read_bytes():
                 self.fail(f"{path.name} holds the webhook's token")
 
 
+class Alerted(Invariant):
+    name = "people are told"
+    sentence = (
+        "what is irregular about bars, orders and positions becomes an alert, joined with others or not"
+    )
+
+    def __init__(self, facts: Facts) -> None:
+        super().__init__(facts)
+        self._bars: dict[str, int] = {}
+        self._rest: dict[str, int] = {}
+
+    def committed(self, entry: SetRecord | Event) -> None:
+        if isinstance(entry, SetRecord):
+            for each in entry.release.irregularities:
+                self._bars.setdefault(f"{each.kind} bar {each.key}", self.facts.now)
+        elif entry.kind == "irregularity":
+            self._bars.setdefault(f"{entry.content['kind']} bar {entry.content['key']}", self.facts.now)
+        elif entry.kind in _TOLD:
+            self._rest.setdefault(f"{entry.kind} {entry.symbol}".strip(), self.facts.now)
+
+    def alert_posted(self, alert: Alert) -> None:
+        for waiting in (self._bars, self._rest):
+            for text in [text for text in waiting if alert.text.startswith(text)]:
+                del waiting[text]
+
+    def idle(self) -> None:
+        for text in self._rest:
+            self.fail(f"nobody is told: {text}")
+        for text, since in self._bars.items():
+            if self.facts.seen - since > _TOLD_WITHIN:
+                self.fail(f"nobody is told: {text}")
+
+    def ended(self, run: Run, how: str) -> None:
+        self._bars.clear()
+        self._rest.clear()
+
+
 RULES: Mapping[str, type[Invariant]] = {
     each.name: each
-    for each in (Positions, Equity, Replays, GoesOn, BarsAccounted, OnCalendar, OnlyPlausible, NoSecrets)
+    for each in (
+        Positions,
+        Equity,
+        Replays,
+        GoesOn,
+        BarsAccounted,
+        OnCalendar,
+        OnlyPlausible,
+        NoSecrets,
+        Alerted,
+    )
 }

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
 
+from lockstep.live import rollout
 from lockstep.live.brokers.protocol import OutboundBroker
 from lockstep.live.brokers.shadow import ShadowBroker
-from lockstep.live.desk import Model
-from lockstep.live.engine import Engine, Setup
+from lockstep.live.clock_check import ClockCheck, ClockSettings, Verdict
+from lockstep.live.desk import Model, usual_trades
+from lockstep.live.engine import Engine
 from lockstep.live.feeds.clock import SteadyClock
 from lockstep.live.gateway import Gateway
 from lockstep.live.journal import Journal
@@ -20,9 +22,12 @@ from lockstep.live.limits import Limits
 from lockstep.live.messages import Epoch, Event, SetRecord
 from lockstep.live.operator import COMMANDS, Mailbox
 from lockstep.live.plausible import Bands, Plausibility
+from lockstep.live.reconciliation import Holdings, Reconciliation
 from lockstep.live.secret import ScrubbedJournal, Secrets
+from lockstep.live.setup import Setup
+from lockstep.live.silence import Silence
 from lockstep.live.source import InboxSource, Known
-from lockstep.live.statement import StatementFile, reported_ids
+from lockstep.live.statement import FillPositions, PositionsFile, StatementFile, reported_ids
 from lockstep.live.switches import Switches
 from lockstep.live.synchroniser import Synchroniser
 from lockstep.live.watcher import Watcher
@@ -35,12 +40,14 @@ from simulation.ports import (
     MortalJournal,
     MortalWatcher,
     PromptAlerts,
+    QuietWatcher,
     SimInbox,
     SimOutside,
 )
-from simulation.venues import markets, timetable
+from simulation.venues import SECOND, markets, timetable
 
 _PLAUSIBLE = Plausibility()
+_SILENT_AFTER = 900 * SECOND
 
 if TYPE_CHECKING:
     from simulation.world import World
@@ -75,8 +82,6 @@ class Run:
             self.epoch = self.journal.newest_epoch() or self._first_epoch(self.journal)
             world.audit.begun(self)
             self.engine = self._join(self.journal, self.epoch)
-            if world.over:
-                self.engine.stop("the life is over")
             self.engine.run()
         except Exception as error:
             self.error = error
@@ -92,6 +97,8 @@ class Run:
         """Take an entry that is on disk."""
         if isinstance(entry, Event) and entry.kind == "start":
             self.live = True
+            if self.world.over and self.engine is not None:
+                self.engine.stop("the life is over")
         self.world.committed(entry)
 
     def _first_epoch(self, journal: Journal) -> Epoch:
@@ -106,25 +113,39 @@ class Run:
             warmup=world.warmup,
             states={},
         )
+        self._require_sizes(epoch)
         self.line.reach("epoch", "before")
         begun = replace(epoch, number=journal.begin_epoch(epoch))
         self.line.reach("epoch", "after")
         return begun
 
+    def _require_sizes(self, epoch: Epoch) -> None:
+        """Refuse a stage of the roll-out that would send nothing, as `Service` does."""
+        desk = self.world.life.desk
+        if desk.mode == "live":
+            models = self._models(epoch).values()
+            stages = (rollout.Stage(from_day=1, mode="live", fraction=desk.fraction),)
+            trades = usual_trades(models, markets(), epoch.warmup)
+            rollout.require_sizes(rollout.Rollout(stages=stages), 0, trades)
+
+    def _models(self, epoch: Epoch) -> dict[str, Model]:
+        return {symbol: self.world.store.load(symbol, sha256) for symbol, sha256 in epoch.bundles.items()}
+
     def _join(self, journal: Journal, epoch: Epoch) -> Engine:
         world, desk = self.world, self.world.life.desk
-        models = {symbol: world.store.load(symbol, sha256) for symbol, sha256 in epoch.bundles.items()}
+        models = self._models(epoch)
         needs = _needs(models)
         traded = frozenset(model.key for model in models.values())
         switches = Switches(kill_file=world.kill_file, halt_file=world.halt_file, flatten=desk.flatten)
+        statement = self._statement(journal)
         source = InboxSource(
             [world.feed.attach(self.clock, world.audit.offered)],
             functools.partial(_synchroniser, frozenset(world.feed.keys), traded, int(desk.grace * 1e9)),
             inbox=SimInbox(self.line, world.wait),
             clock=self.clock,
+            silence=Silence(timetable(frozenset(world.feed.keys)), allowed_ns=_SILENT_AFTER),
             beat=FOREVER,
         )
-        self.source = source
         engine = Engine(
             Setup(
                 epoch=epoch,
@@ -138,7 +159,7 @@ class Run:
                     mode=epoch.mode,
                     markets={symbol: markets()[symbol] for symbol in models},
                 ),
-                outside=self._outside(journal, switches),
+                outside=self._outside(journal, switches, statement),
                 observer=self._watcher(epoch, switches),
                 now=source.now,
                 broker=self._broker(),
@@ -147,26 +168,61 @@ class Run:
                 flatten=desk.flatten,
                 fraction=self._fraction(journal, epoch),
                 expire=int(desk.expire * 1e9),
+                reconciliation=self._reconciliation(statement),
+                clock=self._checked_clock(),
             )
         )
         return engine
+
+    def _reconciliation(self, statement: StatementFile | None) -> Reconciliation | None:
+        """Return what compares positions with the broker's, as `Service` makes it."""
+        world, desk = self.world, self.world.life.desk
+        if desk.mode != "live":
+            return None
+        sessions = {each.symbol: markets()[each.symbol].session for each in world.life.traders}
+        source: Holdings | None = None
+        if desk.positions == "file":
+            source = PositionsFile(world.positions_file)
+        elif desk.positions == "fills" and statement is not None:
+            source = FillPositions(statement, sessions)
+        return Reconciliation(sessions, started=self.clock(), source=source)
+
+    def _checked_clock(self) -> Callable[[int], Verdict] | None:
+        """Return the verdict on the clock, measured in simulated time instead of by a thread."""
+        if self.world.life.desk.mode != "live":
+            return None
+        settings = ClockSettings(ntp="time.example.com")
+        check = ClockCheck(settings, self.clock, lambda: self.world.measure(self.clock))
+
+        def measure() -> None:
+            if self.line.alive and self.world.run is self:
+                seconds = settings.every_hours * 3_600.0 if check.check() else 60.0
+                self.world.agenda.after(seconds, measure)
+
+        self.world.agenda.after(1.0, measure)
+        return check.verdict
 
     def _scrubbed(self, journal: MortalJournal) -> ScrubbedJournal | MortalJournal:
         """Return the journal that no secret enters, where there is a secret that could."""
         return ScrubbedJournal(journal, self.secrets) if self.world.echoes else journal
 
-    def _outside(self, journal: Journal, switches: Switches) -> SimOutside:
-        world, events = self.world, list(journal.events(*COMMANDS, "bad_command"))
+    def _statement(self, journal: Journal) -> StatementFile | None:
+        if self.world.life.desk.reports != "statement":
+            return None
+        return StatementFile(self.world.statement_file, reported_ids(journal.events("fill")))
+
+    def _outside(self, journal: Journal, switches: Switches, statement: StatementFile | None) -> SimOutside:
+        world = self.world
+        events = journal.events(*COMMANDS, "bad_command")
         seen = {str(event.content.get("command", "")) for event in events}
-        by_statement = world.life.desk.reports == "statement"
-        statement = StatementFile(world.statement_file, reported_ids(events)) if by_statement else None
         mailbox = Mailbox(world.mailbox, seen)
         return SimOutside(world.store, mailbox, statement, switches, self.line, world.audit.looked)
 
     def _watcher(self, epoch: Epoch, switches: Switches) -> MortalWatcher:
         world = self.world
         alerts = PromptAlerts(world.audit.alert_posted, world.audit.alert_sent, self.secrets.scrub)
-        watcher = Watcher(
+        make = Watcher if world.life.desk.status else QuietWatcher
+        watcher = make(
             world.status_file,
             mode=epoch.mode,
             epoch=epoch.number,
@@ -175,7 +231,7 @@ class Run:
             switches=switches,
             scrubbed=self.secrets.scrubbed,
         )
-        return MortalWatcher(watcher, self.line, alerts, beats=world.life.desk.status)
+        return MortalWatcher(watcher, self.line, world.audit.looks)
 
     def _broker(self) -> OutboundBroker | None:
         world = self.world

@@ -95,7 +95,8 @@ def _folder() -> Iterator[Path]:
 
 def _chain(world: World) -> str:
     with Journal.open(world.journal_path, readonly=True) as journal:
-        return str(journal.select("SELECT hex(hash) FROM entries ORDER BY sequence DESC LIMIT 1")[0][0])
+        rows = journal.select("SELECT hex(hash) FROM entries ORDER BY sequence DESC LIMIT 1")
+    return str(rows[0][0]) if rows else ""
 
 
 def settle() -> None:

@@ -300,6 +300,7 @@ TROUBLES: tuple[Trouble, ...] = (
     Trouble(draw=_kill, share=0.4, per_day=0.06),
     Trouble(draw=_stop, share=0.3, per_day=0.05),
     Trouble(draw=_disk, share=0.12, per_day=0.05),
+    Trouble(draw=_switch("no time"), share=0.15, per_day=0.05, modes=LIVE),
     Trouble(draw=_clock, share=0.2, per_day=0.06),
     Trouble(draw=_conduct, share=0.6, per_day=0.25, modes=LIVE),
     Trouble(draw=_report, share=0.5, per_day=0.2, modes=LIVE),

@@ -7,7 +7,9 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from lockstep.errors import ConfigError, LiveError
 from lockstep.live.brokers.protocol import Message
+from lockstep.live.clock_check import Measured
 from lockstep.live.journal import Journal
 from lockstep.live.messages import Event, SetRecord, Values, Wanted
 from lockstep.market.history import SeriesKey
@@ -25,6 +27,7 @@ from simulation.venues import key_of, venue
 
 _RESTART_AFTER = 5.0
 _FAILED_RESTART_AFTER = 3_600.0
+_FOR_GOOD = 1e8
 _AT_ONCE = 20_000
 
 
@@ -48,7 +51,9 @@ class World:
         self.disk: int | None = None
         self.kill_file, self.halt_file = folder / "KILL", folder / "HALT"
         self.mailbox, self.statement_file = folder / "mailbox", folder / "statement.csv"
+        self.positions_file = folder / "positions.csv"
         self.status_file = folder / "status.json"
+        self.time_server = True
         self.journal_path = folder / "journal-0.db"
         self.armed: list[Trap] = []
         self.conducts: list[tuple[str, Conduct]] = []
@@ -93,10 +98,13 @@ class World:
         self.runs += 1
         self.down = _RESTART_AFTER
         how = "stopped"
+        self.operator.started()
         try:
             run.go()
             if run.error is not None:
                 how, self.down = "failed", _FAILED_RESTART_AFTER
+                if isinstance(run.error, ConfigError):
+                    self.down = _FOR_GOOD
         except Killed:
             how = "killed"
         if self.audit.broken is not None:
@@ -206,6 +214,14 @@ class World:
         with Journal.open(self.journal_path, readonly=True) as journal:
             return journal.open_bundles()
 
+    def measure(self, clock: Callable[[], int]) -> Measured:
+        """Ask the time server how far a clock is ahead."""
+        if not self.time_server:
+            raise LiveError("NTP server time.example.com: timed out; check the network")
+        measured = Measured((clock() - self.clock.true) / 1e9, 0.01)
+        self.audit.measured(measured)
+        return measured
+
     # The broker
 
     def conduct(self, symbol: str) -> Conduct:
@@ -251,6 +267,7 @@ class World:
                     self._deliver(key, end, told, delay)
                 if series in traded:
                     self._trade(traded[series], end, values)
+        self.operator.confirm_daily()
         self.agenda.at(life.ends, self.end)
 
     def _happen(self, happens: Callable[[World, Incident], None], incident: Incident) -> None:
