@@ -237,6 +237,7 @@ class Engine:
         for command in commands:
             self._carry_out(self._record_event(self._credible(command)))
         setup.outside.done(commands)
+        self._take_back_exits()
         for event in self._conditions.news(self._now(), self._account):
             self._record_event(event)
         self._consider_versions()
@@ -361,6 +362,17 @@ class Engine:
         detail = self.handover.superseded[seat.symbol]
         content = {"order_id": waiting.order_id, "rule": "superseded", "detail": detail}
         self._carry_out(self._record_event(Event(kind="withdrawn", symbol=seat.symbol, content=content)))
+
+    def _take_back_exits(self) -> None:
+        """Withdraw an exit that waits for the open, and whose position a stop or target has closed."""
+        for symbol, seat in self.seats.items():
+            waiting = self._broker.waiting(seat.lane.feed)
+            if waiting is None or waiting.intent != EXIT or not self._broker.leaves(seat.lane.feed):
+                continue
+            if self._outbox is not None and self._outbox.waits(waiting.order_id):
+                detail = "a stop or target at the broker has closed the position"
+                content = {"order_id": waiting.order_id, "rule": "position closed", "detail": detail}
+                self._carry_out(self._record_event(Event(kind="withdrawn", symbol=symbol, content=content)))
 
     def _withdraw_unsent(self, event: Event) -> None:
         order_id = event.content["order_id"]

@@ -81,7 +81,8 @@ class DeskGate:
         if refusal is not None:
             self.refusals.append(refusal)
             return refusal
-        self._days.ordered(intent.symbol, due)
+        # By the decision and not by the clock, which is another one when a restart asks again.
+        self._days.ordered(intent.symbol, next_open(self._markets[intent.symbol].session, intent.decision))
         self._reviewed.add(intent.order_id)
         return None
 

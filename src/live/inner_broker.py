@@ -65,6 +65,10 @@ class GatedBroker(SimulatedBroker):
         self._passed(wanted)
         return order
 
+    def leaves(self, feed: Any) -> bool:
+        """Return whether a stop or target that was reported will close the position with the next set."""
+        return False
+
     def withdraw(self, feed: Any, order_id: str) -> None:
         """Take back a market order that has not filled and will not: it never left, or was not placed."""
         working = self._books[feed].working
@@ -131,11 +135,16 @@ class ReportedBroker(GatedBroker):
         for feed, fill in reported:
             self._booked(self._books[feed], fill)
 
+    def leaves(self, feed: Any) -> bool:
+        """Return whether a stop or target that was reported will close the position with the next set."""
+        return any(each is feed and fill.kind != "market" for each, fill in self._reported)
+
     def _booked(self, book: Book, fill: ReportedFill) -> None:
         """Book a fill; LiveError where no order is open that it could belong to.
 
         An entry may fill for less than was asked: the account then holds what was filled. An exit, stop or
-        target must close the position.
+        target must close the position. An exit that is still expected when a stop or target has closed it
+        finds nothing to close: nobody waits for it any more.
         """
         kind = _KINDS[fill.kind]
         if kind == 0 and book.working is not None and not book.account[POSITION]:
@@ -152,8 +161,15 @@ class ReportedBroker(GatedBroker):
                 self._market_filled(book, fill.price, after)
             else:
                 self._protective_filled(book, kind, fill.price, after)
+                if book.working is not None:
+                    self.cancel(book.working)
         finally:
             book.costs = usual
+
+    def withdraw(self, feed: Any, order_id: str) -> None:
+        """Take an order back as elsewhere; one whose fill was reported has left, whatever is said of it."""
+        if all(fill.order_id != order_id for _, fill in self._reported):
+            super().withdraw(feed, order_id)
 
     def _resized(self, book: Book, quantity: float) -> Any:
         info = book.working.info

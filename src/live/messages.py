@@ -144,7 +144,8 @@ class Event:
     """Anything beside bars and decisions that the journal keeps: `content` is plain JSON.
 
     kind   of orders: `send`, `acknowledged`, `rejected`, `unknown`, `resolved`, `fill`, `refusal`,
-           `suppressed`, `withdrawn` (taken back before it left, since its model was superseded);
+           `suppressed`, `withdrawn` (taken back before it left: an entry whose model was superseded,
+           an exit whose position a stop or target has closed);
            of models: `swap`, `swap_pending`, `swap_withdrawn`, `must_leave`, `leave_now` (an exit
            without a bar, while its bars are quarantined or overdue); of the desk: `start`, `stop`,
            `rollout`, `irregularity`, `quarantine` (decided by the operator), `bad_command`,

@@ -186,7 +186,8 @@ class Standing:
                 f"order {fill.order_id}: a {fill.order} of {fill.quantity:+g}, the position is "
                 f"{self.position:+g}: it must close all of it; report the sum of its parts, signed"
             )
-        return replace(self, position=_FLAT, entry=0, protective=frozenset())
+        # An exit that is on its way finds nothing to close; should it fill, it is not ours to book.
+        return Standing(symbol=self.symbol)
 
 
 def demand(symbol: str, order_id: str, code: int, decision: int, state: LaneState) -> Event:

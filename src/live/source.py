@@ -15,7 +15,6 @@ from lockstep.live.synchroniser import END_OF_TIME, Synchroniser
 from lockstep.market.history import SeriesKey
 
 SECOND = 1_000_000_000
-_BEAT = 1.0
 
 Known = Mapping[SeriesKey, Sequence[tuple[int, Values]]]
 
@@ -26,6 +25,7 @@ class InboxSource:
     synchronise   makes the synchroniser, from the bars that the windows hold
     clock         wall time, UTC ns; None for replays, whose time is that of their newest bar
     silence       notices live series that fall silent
+    beat          seconds after which `next` returns, at the latest, so that the engine looks outside
     """
 
     def __init__(
@@ -36,12 +36,14 @@ class InboxSource:
         inbox: Inbox | None = None,
         clock: Callable[[], int] | None = None,
         silence: Silence | None = None,
+        beat: float = 1.0,
     ) -> None:
-        self.inbox = inbox or Inbox()
+        self.inbox = Inbox() if inbox is None else inbox
         self._feeds = feeds
         self._synchronise = synchronise
         self._clock = clock
         self._silence = silence
+        self._beat = beat
         self._synchroniser: Synchroniser | None = None
         self._event_time = 0
         self._items: deque[Item] = deque()
@@ -68,7 +70,7 @@ class InboxSource:
         return self._clock() if self._clock else self._event_time
 
     def next(self, until: int | None) -> Release | None:
-        """Return the next released set; None at `until`, after a second without one, or when woken."""
+        """Return the next released set; None at `until`, after a beat without one, or when woken."""
         synchroniser = self._running()
         ended = all(feed.finished for feed in self._feeds) and not len(self.inbox) and not self._items
         release = synchroniser.release(END_OF_TIME if ended else self.now())
@@ -138,8 +140,8 @@ class InboxSource:
         """Return for how many seconds to wait: the source of a replay is quick, a live one beats."""
         moments = [each for each in (self._running().due(self.now()), until) if each is not None]
         if self._clock is None or not moments:
-            return _BEAT
-        return min(max(min(moments) - self.now(), 0) / SECOND, _BEAT)
+            return self._beat
+        return min(max(min(moments) - self.now(), 0) / SECOND, self._beat)
 
     def _require_health(self) -> None:
         for feed in self._feeds:

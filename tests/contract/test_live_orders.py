@@ -7,10 +7,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from lockstep.live.brokers.protocol import Message, OnResult
 from lockstep.live.messages import Event, OrderIntent, SendResult, SetRecord
+from lockstep.live.orders import OrderName
 from lockstep.live.rerun import ReplayMismatch
 from support import desks
 
@@ -76,11 +78,12 @@ class Filling(desks.FakeOutside):
 
 
 def fill(order_id: str, quantity: float, price: float = 2_000.0) -> Event:
+    symbol = OrderName.parse(order_id).symbol
     content = {
-        "command": f"fill-{order_id}", "fill_id": order_id, "order_id": order_id, "symbol": "COMP",
+        "command": f"fill-{order_id}", "fill_id": order_id, "order_id": order_id, "symbol": symbol,
         "order": "market", "quantity": quantity, "price": price, "commission": 2.5, "stamp": 0,
     }  # fmt: skip
-    return Event(kind="fill", symbol="COMP", content=content)
+    return Event(kind="fill", symbol=symbol, content=content)
 
 
 def engine(folder: Path, journal: Any, broker: FakeBroker, outside: Any = None, **setup: Any) -> desks.Engine:
@@ -333,3 +336,131 @@ def test_a_tenth_of_the_size_is_refused_where_that_is_no_contract(tmp_path: Path
     engine(tmp_path, journal, broker, fraction=0.1).run()
     assert broker.sent == []
     assert {event.content["rule"] for row in journal.sets for event in row.events} == {"rollout"}
+
+
+SPX = desks.model("SPX", seed=1, threshold=0.0)
+
+
+def thinned(bars: int) -> desks.History:
+    """Return a history in which SPX has only every third bar after the warm-up."""
+    history = desks.history(WARM + bars)
+    key = SPX.key
+    kept = history.bars[key]
+    rows = np.r_[0:WARM, WARM : len(kept) : 3]
+    columns = {name: column[rows] for name, column in kept.columns().items()}
+    return replace(history, bars={**history.bars, key: replace(kept, end=kept.end[rows], **columns)})
+
+
+def two_instruments(
+    folder: Path, journal: desks.MemoryJournal, broker: FakeBroker, outside: Any = None, **setup: Any
+) -> desks.Engine:
+    bars, models = thinned(60), {"COMP": MODEL, "SPX": SPX}
+    epoch = desks.first_epoch(models, bars, WARM, mode="live")
+    named = {"expire": WEEK, "broker": broker, "outside": outside, "epoch": epoch, **setup}
+    return desks.engine(folder, models, journal, bars, warm=WARM, **named)
+
+
+def test_a_fill_between_two_bars_of_its_instrument_is_shown_with_the_next(tmp_path: Path) -> None:
+    """Bars of another instrument come between; the desk goes on, and a restart reproduces it."""
+    journal = desks.MemoryJournal()
+    two_instruments(tmp_path, journal, FakeBroker(), Filling(journal)).run()
+    held = {0.0}
+    for row in journal.sets:
+        for lane in row.lanes:
+            filled = [order.quantity for order in lane.orders if order.status == "completed"]
+            if lane.symbol == "SPX":
+                held.add(lane.state.account[0])
+                assert len(filled) <= 1
+    fills = [event for event in journal.events if event.kind == "fill" and event.symbol == "SPX"]
+    assert len(fills) > 2
+    assert len(held) > 1
+    again = desks.MemoryJournal(list(journal.rows))
+    restarted = two_instruments(tmp_path, again, FakeBroker(), Filling(again), stop_after=0)
+    restarted.run()
+    assert restarted.replayed == len(journal.sets)
+
+
+def test_an_order_that_is_withdrawn_between_two_bars_is_part_of_the_next(tmp_path: Path) -> None:
+    journal = desks.MemoryJournal()
+    broker = FakeBroker(answers=lambda order_id: SendResult(order_id, "rejected", "no margin", 1))
+    two_instruments(tmp_path, journal, broker).run()
+    mine = [lane for row in journal.sets for lane in row.lanes if lane.symbol == "SPX"]
+    states = [order.status for lane in mine for order in lane.orders]
+    rejected = [e for e in journal.events if e.kind == "rejected" and e.symbol == "SPX"]
+    assert len(rejected) > 2
+    assert states.count("canceled") >= len(rejected) - 1
+    assert all(lane.state.waiting is None or lane.state.waiting.decision for lane in mine)
+
+
+def test_an_order_that_filled_is_not_withdrawn_any_more(tmp_path: Path) -> None:
+    """A fill is reported, and then somebody says that the order was not placed: the fill is booked."""
+    journal, broker = desks.MemoryJournal(), FakeBroker(answers=lambda order_id: None)
+    engine(tmp_path, journal, broker, stop_after=40).run()
+    ((order_id, message),) = broker.sent
+    resolve = {"command": "r", "order_id": order_id, "outcome": "not_placed", "reason": "misread"}
+    queue = [fill(order_id, message["quantity"]), Event(kind="resolved", content=resolve)]
+    engine(tmp_path, journal, FakeBroker(), desks.FakeOutside(queue=queue), stop_after=10).run()
+    assert [kind for kind in kinds(journal) if kind in ("fill", "resolved")] == ["fill", "resolved"]
+    assert message["quantity"] in positions(journal)
+
+
+def test_orders_of_days_before_a_restart_do_not_count_as_those_of_today(tmp_path: Path) -> None:
+    """The clock of a replay is that of the restart; what was ordered last week was ordered last week."""
+    limits = desks.OPEN_LIMITS.model_copy(update={"max_orders_per_day": 1})
+    whole, journal = desks.MemoryJournal(), desks.MemoryJournal()
+    engine(tmp_path, whole, FakeBroker(), Filling(whole), limits=limits).run()
+    decided = [row.lanes[0].reason.startswith("enter") for row in whole.sets]
+    last = max(number for number, entered in enumerate(decided) if entered)
+    assert sum(decided[:last]) > 3
+    engine(tmp_path, journal, FakeBroker(), Filling(journal), limits=limits, stop_after=last).run()
+    restarted = engine(tmp_path, journal, FakeBroker(), Filling(journal), limits=limits)
+    restarted._gate._now = lambda: whole.sets[last].release.stamp
+    restarted.run()
+    rules = {event.content["rule"] for row in journal.sets for event in row.events}
+    assert "orders_per_day" not in rules
+
+
+def until_an_exit_waits(folder: Path, journal: desks.MemoryJournal) -> tuple[str, str, float]:
+    """Run until an exit was decided; return the ids of entry and exit, and the contracts of the exit."""
+    whole = desks.MemoryJournal()
+    engine(folder, whole, FakeBroker(), Filling(whole)).run()
+    waiting = [row.lanes[0].state.waiting for row in whole.sets]
+    number, order = next((n, each) for n, each in enumerate(waiting, 1) if each and each.intent == "exit")
+    entry = next(each.order_id for each in waiting if each)
+    engine(folder, journal, FakeBroker(), Filling(journal), stop_after=number).run()
+    return entry, order.order_id, order.terms[0]
+
+
+def stopped_out(entry: str, quantity: float) -> Event:
+    event = fill(entry, quantity, 1_900.0)
+    content = {**event.content, "command": "stop", "fill_id": "stop", "order": "stop"}
+    return replace(event, content=content)
+
+
+@pytest.mark.parametrize("both", [False, True])
+def test_an_exit_is_not_waited_for_when_a_stop_has_closed_its_position(tmp_path: Path, both: bool) -> None:
+    """PARITY 27: the exit was sent, the stop fills first; a fill of the exit is not ours to book."""
+    journal = desks.MemoryJournal()
+    entry, leaving, quantity = until_an_exit_waits(tmp_path, journal)
+    engine(tmp_path, journal, FakeBroker(), stop_after=1).run()
+    assert leaving in [event.content["order_id"] for event in journal.events if event.kind == "acknowledged"]
+    queue = [stopped_out(entry, quantity), *([fill(leaving, quantity)] if both else [])]
+    before = len(journal.sets)
+    engine(tmp_path, journal, FakeBroker(), desks.FakeOutside(queue=queue), stop_after=10).run()
+    after = journal.sets[before:]
+    assert {row.lanes[0].state.account[0] for row in after} == {0.0}
+    assert all(not each or each.intent == "entry" for each in (row.lanes[0].state.waiting for row in after))
+    assert any(row.lanes[0].reason.startswith("enter") for row in after)
+    assert kinds(journal).count("bad_command") == both
+
+
+def test_an_exit_that_waits_for_the_open_is_withdrawn_when_a_stop_has_closed_its_position(
+    tmp_path: Path,
+) -> None:
+    journal, broker = desks.MemoryJournal(), FakeBroker()
+    entry, leaving, quantity = until_an_exit_waits(tmp_path, journal)
+    outside = desks.FakeOutside(queue=[stopped_out(entry, quantity)])
+    engine(tmp_path, journal, broker, outside, stop_after=1).run()
+    (withdrawn,) = (event for event in journal.events if event.kind == "withdrawn")
+    assert withdrawn.content["order_id"] == leaving
+    assert leaving not in [order_id for order_id, _ in broker.sent]

@@ -9,9 +9,13 @@ import pytest
 from lockstep.errors import DataError
 from lockstep.live.feeds.clock import SteadyClock
 from lockstep.live.feeds.errors import FeedError, InboxClosed, InboxFull
-from lockstep.live.feeds.inbox import Inbox
+from lockstep.live.feeds.inbox import Inbox, Item
+from lockstep.live.feeds.replay import ReplayFeed
 from lockstep.live.feeds.worker import Worker
 from lockstep.live.messages import Irregularity
+from lockstep.live.source import InboxSource
+from lockstep.live.synchroniser import Synchroniser
+from lockstep.live.timetable import Timetable
 from support.feeds import COMP, SPX, ManualClock, arrival, closes
 
 (END,) = closes("2018-12-11")
@@ -139,3 +143,31 @@ def test_the_steady_clock_follows_forward_and_never_goes_back() -> None:
     assert clock() == 9_000
     wall.now, monotonic.now = 1_040, 90
     assert clock() == 9_010
+
+
+class Waiting(Inbox):
+    """An inbox into which nothing comes; it notes how long somebody wanted to wait."""
+
+    waited: float | None = None
+
+    def get(self, timeout: float | None) -> list[Item]:
+        self.waited = timeout
+        return []
+
+
+def test_a_source_reads_the_inbox_that_it_was_given_once_a_beat() -> None:
+    """Also one that is empty, as an inbox is at the start."""
+    inbox = Waiting()
+    quiet = ReplayFeed((), ())
+    source = InboxSource(
+        [quiet],
+        lambda known: Synchroniser(Timetable({}), grace_ns=0, traded=frozenset()),
+        inbox=inbox,
+        clock=lambda: 5,
+        beat=0.25,
+    )
+    source.resume({})
+    quiet.stop()
+    quiet.finished = False
+    assert source.next(10**12) is None
+    assert inbox.waited == 0.25

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import random
+import struct
 from pathlib import Path
 
 import pytest
 
 from lockstep.errors import JournalError
-from lockstep.live.journal import Journal, opening
+from lockstep.live.journal import Journal, opening, wal
 from lockstep.live.messages import Event
 from support import journals as make
 from support.journals import tampered
@@ -86,3 +88,22 @@ class TestVerify:
         tampered(path, "UPDATE events SET content = '{}' WHERE sequence = 5")
         with pytest.raises(JournalError, match=r"damaged: entry 5.*restore"):
             Journal.open(path)
+
+
+def _word_by_word(content: bytes, sums: tuple[int, int], order: str) -> tuple[int, int]:
+    """The checksum of the log as SQLite's description says it."""
+    first, second = sums
+    words = struct.unpack(f"{order}{len(content) // 4}I", content)
+    for one, other in zip(words[::2], words[1::2], strict=True):
+        first = (first + one + second) % 2**32
+        second = (second + other + first) % 2**32
+    return first, second
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("length", [0, 8, 24, 4_104])
+def test_the_checksum_of_the_log_is_that_of_its_description(length: int, order: str) -> None:
+    draw = random.Random(f"{length} {order}")
+    for _ in range(20):
+        content, sums = draw.randbytes(length), (draw.getrandbits(32), draw.getrandbits(32))
+        assert wal._checksum(content, sums, order) == _word_by_word(content, sums, order)
