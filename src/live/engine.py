@@ -11,11 +11,12 @@ from dataclasses import dataclass, replace
 
 from lockstep.errors import LiveError, LockstepError
 from lockstep.live.brokers.protocol import OutboundBroker
-from lockstep.live.desk import Memory, Model, Seat, push, warm
+from lockstep.live.desk import Memory, Model, Seat, released_sets, warm
 from lockstep.live.gate import DeskGate
 from lockstep.live.gateway import Gateway
 from lockstep.live.handover import Handover, Policy, swap_event, wanted_by
 from lockstep.live.inner_broker import GatedBroker, ReportedBroker
+from lockstep.live.journal.rows import StoredSet
 from lockstep.live.market_hours import next_open
 from lockstep.live.messages import (
     Epoch,
@@ -33,10 +34,10 @@ from lockstep.live.orders import Standing
 from lockstep.live.outbox import Outbox
 from lockstep.live.ports import Journal, Observer, Outside, Source
 from lockstep.live.quarantine import Quarantine, decision_of
-from lockstep.live.rerun import require_same
+from lockstep.live.rerun import rehearsed, require_same
 from lockstep.live.rollout import scaled
 from lockstep.live.stage import Stage
-from lockstep.market.history import Market
+from lockstep.market.history import BarSet, Market
 from lockstep.strategy.decision import EXIT_HALT, EXIT_HANDOVER, HOLD
 from lockstep.strategy.engine import build_cerebro
 from lockstep.strategy.ibs_strategy import IbsStrategy
@@ -93,9 +94,9 @@ class Engine:
         self._broker = self._make_broker(stage)
         lanes = [seat.lane for seat in self.seats.values()]
         self._cerebro = build_cerebro(lanes, IbsStrategy, live=True, broker=self._broker)
-        self._script = setup.journal.entries(setup.epoch.number)
+        self._script = rehearsed(setup.journal.recorded(setup.epoch.number), self.seats)
         self._release: Release | None = None
-        self._expected: SetRecord | None = None
+        self._expected: StoredSet | None = None
         self._intents: list[OrderIntent] = []
         self._stopping = ""
         self._reported: list[Event] = []
@@ -216,20 +217,23 @@ class Engine:
     def _advance(self) -> Release | None:
         """Finish the present set and return the next one: the journal's first, then live; None at the end."""
         self._finish()
-        for entry in self._script:
-            if isinstance(entry, SetRecord):
+        for entry, bar_sets in self._script:
+            if isinstance(entry, StoredSet):
                 self._expected = entry
-                return self._begin(entry.release, entry.events)
+                return self._begin(entry.release, bar_sets, entry.events)
             self._again(entry)
         if not self.live:
             self._go_live()
         return self._wait()
 
-    def _begin(self, release: Release, recorded: tuple[Event, ...] | None) -> Release:
+    def _begin(
+        self, release: Release, bar_sets: tuple[BarSet, ...], recorded: tuple[Event, ...] | None
+    ) -> Release:
         self._memory.take(release)
         self.quarantine.released(release)
         for seat in self.seats.values():
-            push(seat.windows, release)
+            for bar_set in bar_sets:
+                seat.windows.push(bar_set)
         self._gate.begin(release, recorded)
         self._release = release
         return release
@@ -301,7 +305,7 @@ class Engine:
             if release is not None:
                 # What was promoted while it waited counts for this set, and for an entry that it would fill.
                 self._consider_versions()
-                return self._begin(release, None)
+                return self._begin(release, released_sets(release), None)
             if setup.source.finished:
                 self._record_event(Event(kind="stop", content={"why": "the source has ended"}))
                 return None
