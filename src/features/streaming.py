@@ -132,9 +132,9 @@ class WindowFeatures:
         self._ahead = _Ahead(block=block, vectors=vectors, rows=rows.tolist())
 
     def _paired(self, key: SeriesKey, block: BarBlock) -> Floats:
-        """Return the pair bars as of the bars of `key`, float64 (n, 5), NaN where missing; (n, 0) without pair.
+        """Return what `_pair_values` finds at the bars of `key`: float64 (n, 5), or (n, 0) without a pair.
 
-        As `_pair_values` finds them: the newest of the last bars that had come which is not after the bar.
+        That is, of the last bars of the pair that had come, the newest that is not after the bar.
         """
         places, ends, _ = block.bars(key)
         if key not in self._pairs:
