@@ -99,7 +99,7 @@ class TimedJournal:
         self._source = source
         self.decided: list[float] = []
         self.committed: list[float] = []
-        self.entries = journal.entries
+        self.recorded = journal.recorded
         self.append = journal.append
 
     def append_set(self, record: SetRecord) -> int:

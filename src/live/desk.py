@@ -164,28 +164,27 @@ def _usual_size(model: Model, markets: Mapping[str, Market], bars: Kept) -> floa
     return float(contracts(values, newest[CLOSE], sizing)) if known else None
 
 
-def bar_sets(bars: Kept) -> Iterable[BarSet]:
-    """Yield kept bars as sets, in the order of their stamps."""
+def bar_sets(bars: Kept) -> list[BarSet]:
+    """Return kept bars as sets, in the order of their stamps."""
     by_stamp: dict[int, dict[SeriesKey, Values]] = {}
     for key, kept in bars.items():
         for end, values in kept:
             by_stamp.setdefault(end, {})[key] = values
-    for stamp in sorted(by_stamp):
-        yield BarSet(stamp, by_stamp[stamp])
+    return [BarSet(stamp, by_stamp[stamp]) for stamp in sorted(by_stamp)]
 
 
 def warm(windows: WindowFeatures, bars: Kept) -> None:
     """Push kept bars of the series that the windows read."""
-    wanted = {key: bars[key] for key in windows.keys if key in bars}
-    for bar_set in bar_sets(wanted):
-        windows.push(bar_set)
+    windows.push_all(bar_sets({key: bars[key] for key in windows.keys if key in bars}))
+
+
+def released_sets(release: Release) -> tuple[BarSet, ...]:
+    """Return a released set as windows take it: the late bars before it, each at its own stamp."""
+    late = (BarSet(each.end, {each.key: each.values}) for each in release.late)
+    return (*late, BarSet(release.stamp, release.bars))
 
 
 def push(windows: WindowFeatures, release: Release) -> None:
     """Push a released set, the late bars before it."""
-    for late in release.late:
-        if late.key in windows.keys:
-            windows.push(BarSet(late.end, {late.key: late.values}))
-    present = {key: values for key, values in release.bars.items() if key in windows.keys}
-    if present:
-        windows.push(BarSet(release.stamp, present))
+    for bar_set in released_sets(release):
+        windows.push(bar_set)

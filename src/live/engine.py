@@ -11,9 +11,10 @@ from dataclasses import replace
 
 from lockstep.floats import FIELD, require_exact, require_still_exact
 from lockstep.live.conditions import Conditions, Doubts
-from lockstep.live.desk import Memory, Seat, push, warm
+from lockstep.live.desk import Memory, Seat, released_sets, warm
 from lockstep.live.handover import Handover, swap_event, wanted_by
 from lockstep.live.inner_broker import ReportedBroker
+from lockstep.live.journal.rows import StoredSet
 from lockstep.live.messages import (
     Event,
     OrderIntent,
@@ -26,9 +27,10 @@ from lockstep.live.operator import reported_fill
 from lockstep.live.orders import Reports, credible, demand
 from lockstep.live.quarantine import Quarantine, decision_of, irregular
 from lockstep.live.reconciliation import Account
-from lockstep.live.rerun import require_same
+from lockstep.live.rerun import rehearsed, require_same
 from lockstep.live.setup import Setup
 from lockstep.live.stage import Stage
+from lockstep.market.history import BarSet
 from lockstep.strategy.decision import EXIT_HALT, EXIT_HANDOVER, HOLD
 from lockstep.strategy.engine import build_cerebro
 from lockstep.strategy.ibs_strategy import IbsStrategy
@@ -66,9 +68,9 @@ class Engine:
         )
         lanes = [seat.lane for seat in self.seats.values()]
         self._cerebro = build_cerebro(lanes, IbsStrategy, live=True, broker=self._broker)
-        self._script = setup.journal.entries(setup.epoch.number)
+        self._script = rehearsed(setup.journal.recorded(setup.epoch.number), self.seats)
         self._release: Release | None = None
-        self._expected: SetRecord | None = None
+        self._expected: StoredSet | None = None
         self._intents: list[OrderIntent] = []
         self._stopping = ""
         self._reports = Reports()
@@ -140,24 +142,27 @@ class Engine:
     def _advance(self) -> Release | None:
         """Finish the present set and return the next one: the journal's first, then live; None at the end."""
         self._finish()
-        for entry in self._script:
+        for entry, bar_sets in self._script:
             if self._stopping:
                 return None
-            if isinstance(entry, SetRecord):
+            if isinstance(entry, StoredSet):
                 self._expected = entry
-                return self._begin(entry.release, entry.events)
+                return self._begin(entry.release, bar_sets, entry.events)
             self._again(entry)
         if not self.live:
             self._go_live()
         return self._wait()
 
-    def _begin(self, release: Release, recorded: tuple[Event, ...] | None) -> Release:
+    def _begin(
+        self, release: Release, bar_sets: tuple[BarSet, ...], recorded: tuple[Event, ...] | None
+    ) -> Release:
         # A library that a new version imports may change the mode of this thread at any time.
         require_still_exact()
         self._memory.take(release)
         self.quarantine.released(release)
         for seat in self.seats.values():
-            push(seat.windows, release)
+            for bar_set in bar_sets:
+                seat.windows.push(bar_set)
         self._gate.begin(release, recorded)
         self._release = release
         return release
@@ -222,7 +227,7 @@ class Engine:
             if release is not None:
                 # What was promoted while it waited counts for this set, and for an entry that it would fill.
                 self._consider_versions()
-                return self._begin(release, None)
+                return self._begin(release, released_sets(release), None)
             if setup.source.finished:
                 self._record_event(Event(kind="stop", content={"why": "the source has ended"}))
                 return None

@@ -71,7 +71,8 @@ class DeskGate:
 
     def review(self, intent: OrderIntent) -> Refusal | None:
         """Return why the order must not go, or None; a recorded answer is given again, not found anew."""
-        now = max(self._now(), intent.decision)
+        replayed = self._recorded is not None
+        now = intent.decision if replayed else max(self._now(), intent.decision)
         due = next_open(self._markets[intent.symbol].session, now)
         if self._recorded is not None:
             refusal = self._recorded.get(intent.order_id)

@@ -112,8 +112,7 @@ class GatedBroker(SimulatedBroker):
             reason=f"refused: {refusal.rule}",
             probability=info["probability"],
         )
-        order.cancel()
-        self._notify(order)
+        self._cancelled(order)
         return order
 
 

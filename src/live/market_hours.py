@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import numpy as np
-
 from lockstep.errors import CalendarError
 from lockstep.market.sessions import Session
 
@@ -50,7 +48,5 @@ def _sessions_from(session: Session, moment: int) -> Iterator[tuple[int, int]]:
 def _session_at(session: Session, moment: int) -> tuple[int, int, int]:
     """Return (open, close, nominal close) of the first session whose nominal close is after `moment`."""
     # The session of a bar that ends one nanosecond later: bars on a boundary belong to what ends there.
-    after = np.array([moment + 1], dtype=np.int64)
-    nominal_close = session.nominal_close(session.dates(after))
-    opens, closes = session.scheduled_open(after), session.scheduled_close(after)
-    return int(opens[0]), int(closes[0]), int(nominal_close[0])
+    day = session.day(moment + 1)
+    return day.open, day.close, day.nominal_close

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
 from lockstep.live.desk import Model
+from lockstep.live.journal.rows import StoredSet
 from lockstep.live.messages import Event, Irregularity, Release, SetRecord, Values, Wanted
 from lockstep.live.quarantine import Quarantine
 from lockstep.market.history import SeriesKey
@@ -20,8 +21,8 @@ class Journal(Protocol):
     def append(self, *events: Event) -> tuple[int, ...]:
         """Commit events."""
 
-    def entries(self, epoch: int, *, after: int = 0) -> Iterator[SetRecord | Event]:
-        """Yield what was committed, in its order."""
+    def recorded(self, epoch: int) -> Iterator[StoredSet | Event]:
+        """Yield what was committed in an epoch, in its order."""
 
 
 class Source(Protocol):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -29,7 +29,21 @@ class LaneRecorder:
 
     def order(self, record: OrderRecord) -> None:
         """Keep an order state; Backtrader's running numbers differ between processes and are left out."""
-        self._orders.append(replace(record, reference=0))
+        self._orders.append(
+            OrderRecord(
+                symbol=record.symbol,
+                reference=0,
+                decision=record.decision,
+                intent=record.intent,
+                reason=record.reason,
+                status=record.status,
+                stamp=record.stamp,
+                quantity=record.quantity,
+                price=record.price,
+                commission=record.commission,
+                slippage=record.slippage,
+            )
+        )
 
     def trade(self, record: TradeRecord) -> None:
         """Nothing to keep: the open trade is part of the lane's state."""

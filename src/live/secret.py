@@ -140,7 +140,7 @@ class ScrubbedJournal:
     def __init__(self, journal: Journal, secrets: Secrets) -> None:
         self._journal = journal
         self._secrets = secrets
-        self.entries = journal.entries
+        self.recorded = journal.recorded
 
     def append_set(self, record: SetRecord) -> int:
         """Commit a set; its irregularities and events hold texts from outside."""

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import numpy as np
-
 from lockstep.market.sessions import Session
 
 
@@ -20,7 +18,6 @@ class SessionDays:
         """Begin with the equity in USD of every instrument's account before its first mark."""
         self._sessions = dict(sessions)
         self._orders: dict[str, tuple[int, int]] = {}
-        self._known: tuple[Session | None, int, int] = (None, 0, 0)
         self._marks = {symbol: (-1, value, value) for symbol, value in equity.items()}
 
     def ordered(self, symbol: str, moment: int) -> None:
@@ -44,9 +41,5 @@ class SessionDays:
         return latest - baseline if date == self._date(symbol, moment) else 0.0
 
     def _date(self, symbol: str, moment: int) -> int:
-        session = self._sessions[symbol]
-        if self._known[:2] != (session, moment):
-            # A moment on the close belongs to the session that it ends, as a bar's end does.
-            date = session.dates(np.array([moment], dtype=np.int64)).astype(np.int64)
-            self._known = (session, moment, int(date[0]))
-        return self._known[2]
+        # A moment on the close belongs to the session that it ends, as a bar's end does.
+        return self._sessions[symbol].day(moment).date

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import backtrader as bt
-
 from lockstep.live.messages import Release
 from lockstep.market.history import SeriesKey
-from lockstep.strategy.feed import backtrader_days, backtrader_timeframe
+from lockstep.strategy.feed import StampedFeed, backtrader_timeframe
 from lockstep.strategy.matching import Bar
 
 
@@ -25,39 +23,31 @@ class Stage:
         self._present: Release | None = None
         self._ended = False
         self._in_round = False
-        self._handed: set[SeriesKey] = set()
 
-    def bar(self, key: SeriesKey) -> tuple[int, tuple[float, ...]] | None:
-        """Return (stamp, values) of a series in the present set, once; None where it has no bar there."""
+    def present(self) -> Release | None:
+        """Return the set of this round; None where no set will come any more."""
         if not self._in_round and not self._ended:
             self._present = self._advance()
             self._ended = self._present is None
-            self._handed.clear()
             self._in_round = True
-        if self._present is None or key in self._handed or key not in self._present.bars:
-            return None
-        self._handed.add(key)
-        return self._present.stamp, self._present.bars[key]
-
-    @property
-    def ended(self) -> bool:
-        """Whether no set will come any more."""
-        return self._ended
+        return self._present
 
     def close_round(self) -> None:
         """Say that all feeds were asked: the broker runs, then the strategies."""
         self._in_round = False
 
 
-class StageFeed(bt.feed.DataBase):
-    """The feed of one traded series; like `BarsFeed`, it knows the exact stamp of its bar."""
+class StageFeed(StampedFeed):
+    """The feed of one traded series."""
 
     params = (("stage", None), ("key", None))
+    in_step = True
 
     def __init__(self) -> None:
         super().__init__()
         self._stage: Stage = self.p.stage
         self._key: SeriesKey = self.p.key
+        self._taken: Release | None = None
         self._stamp = 0
         self._prices: Bar = (0.0, 0.0, 0.0, 0.0)
 
@@ -73,17 +63,21 @@ class StageFeed(bt.feed.DataBase):
         """Tell Backtrader not to preload."""
         return True
 
-    def _load(self) -> bool | None:
-        bar = self._stage.bar(self._key)
-        if bar is None:
-            return False if self._stage.ended else None
-        self._stamp, values = bar
+    def next(self, datamaster: Any = None, ticks: bool = True) -> bool | None:
+        """Step to the bar of the present set, once; None where it has none, False at the end."""
+        return self.load()
+
+    def load(self) -> bool | None:
+        """Do what `next` does: no bar of a set is ever too early, and none is loaded before its time."""
+        release = self._stage.present()
+        if release is None:
+            return False
+        values = None if release is self._taken else release.bars.get(self._key)
+        if values is None:
+            return None
+        self._taken, self._stamp = release, release.stamp
         self._prices = (values[0], values[1], values[2], values[3])
-        lines = self.lines
-        lines.datetime[0] = backtrader_days(self._stamp)
-        lines.open[0], lines.high[0], lines.low[0], lines.close[0] = self._prices
-        lines.volume[0] = values[4]
-        lines.openinterest[0] = 0.0
+        self._write(self._stamp, self._prices, values[4])
         return True
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,7 @@ from lockstep.errors import ConfigError
 from lockstep.market.bars import Flags, Floats, Stamps
 from lockstep.market.schedule import (
     CLOSE,
+    DATE,
     DAY,
     MINUTE,
     NOMINAL_CLOSE,
@@ -23,7 +24,7 @@ from lockstep.market.session_kernels import fill_auto_close, fill_bucket_end, fi
 from lockstep.market.session_template import MINUTES_PER_DAY, SessionTemplate, clock_minute
 from lockstep.market.timeframe import Timeframe
 
-__all__ = ["CALENDAR_COLUMNS", "Dates", "Session", "SessionTemplate"]
+__all__ = ["CALENDAR_COLUMNS", "Dates", "Session", "SessionDay", "SessionTemplate"]
 
 Dates = NDArray[np.datetime64]
 
@@ -42,6 +43,20 @@ CALENDAR_COLUMNS: tuple[str, ...] = (
 _ANY_STAMP = 946_684_800_000_000_000  # 2000; which schedule answers for no stamps does not matter
 
 
+class SessionDay(NamedTuple):
+    """One session of a calendar.
+
+    date   days since 1970; open, close   as scheduled; after, nominal_close   bars that end after the one, at
+           the latest at the other, belong to it (UTC ns)
+    """
+
+    date: int
+    open: int
+    close: int
+    after: int
+    nominal_close: int
+
+
 class Session:
     """A session template with its calendar; stamps are int64 (n,), UTC nanoseconds, unless said otherwise.
 
@@ -55,6 +70,7 @@ class Session:
         self._length = (template.close_minute - template.open_minute) * MINUTE
         self._schedule: Schedule | None = None
         self._asked: tuple[int, int] | None = None
+        self._day = SessionDay(0, 0, 0, 0, 0)
 
     def __repr__(self) -> str:
         return f"Session({self.template.name})"
@@ -108,6 +124,20 @@ class Session:
     def scheduled_close(self, end: Stamps) -> Stamps:
         """Return the scheduled close of the session that each bar belongs to, early closes respected."""
         return self._lookup(end, CLOSE)
+
+    def day(self, end: int) -> SessionDay:
+        """Return the session that a bar which ends at `end` belongs to: what `dates` and the rest say of it.
+
+        The newest answer is kept, since one moment after the other falls into the same session.
+        """
+        day = self._day
+        if not day.after < end <= day.nominal_close:
+            table = self._covering(np.array([end], dtype=np.int64)).table
+            row = int(np.searchsorted(table[NOMINAL_CLOSE], end, side="left"))
+            date, opens, closes, nominal_close = table[[DATE, OPEN, CLOSE, NOMINAL_CLOSE], row].tolist()
+            after = int(table[NOMINAL_CLOSE, row - 1])
+            self._day = day = SessionDay(date, opens, closes, after, nominal_close)
+        return day
 
     def _lookup(self, end: Stamps, row: int) -> Stamps:
         table = self._covering(end).table

@@ -32,8 +32,8 @@ class SessionClock:
         return table
 
     def prepare(self, ends: Stamps) -> None:
-        """Compute the readings at `ends` before they are asked for one by one."""
-        self._readings.update(zip(ends.tolist(), map(tuple, self.readings(ends).tolist()), strict=True))
+        """Compute the readings at `ends`, which will be asked for one by one, and drop earlier ones."""
+        self._readings = dict(zip(ends.tolist(), map(tuple, self.readings(ends).tolist()), strict=True))
 
     def at(self, stamp: int) -> Clock:
         """Return (in session, minute of the session, past the auto-close) at the bar ending at `stamp`."""

@@ -7,10 +7,29 @@ from collections.abc import Sequence
 import backtrader as bt
 
 from lockstep.errors import StrategyError
-from lockstep.strategy.feed import backtrader_timeframe
+from lockstep.strategy.feed import StampedFeed, backtrader_timeframe
 from lockstep.strategy.lane import Lane
 from lockstep.strategy.parity_strategy import ParityStrategy
 from lockstep.strategy.simulated_broker import SimulatedBroker
+
+
+class Stepper(bt.Cerebro):
+    """Cerebro that does not merge by time what comes as whole bar sets."""
+
+    def _runnext(self, runstrats: Sequence[ParityStrategy]) -> None:
+        """Step the feeds, then the broker, then the strategies, as Backtrader does, until the feeds end."""
+        whole_sets = all(isinstance(feed, StampedFeed) and feed.in_step for feed in self.datas)
+        if not whole_sets or self._timers or self._timerscheat or self.runwriters:
+            super()._runnext(runstrats)
+            return
+        while not self._event_stop:
+            stepped = [feed.next() for feed in self.datas]
+            if None not in stepped and True not in stepped:
+                return
+            self._brokernotify()
+            if True in stepped:
+                for strategy in runstrats:
+                    strategy._next()
 
 
 def build_cerebro(
@@ -28,7 +47,7 @@ def build_cerebro(
     """
     _check(lanes, live)
     broker = broker or SimulatedBroker()
-    cerebro = bt.Cerebro(
+    cerebro = Stepper(
         stdstats=False, preload=not live, runonce=not live, live=live, exactbars=False, cheat_on_open=False
     )
     cerebro.setbroker(broker)

@@ -27,8 +27,51 @@ def backtrader_timeframe(timeframe: Timeframe) -> tuple[int, int]:
     return (bt.TimeFrame.Days, 1) if timeframe.is_session else (bt.TimeFrame.Minutes, timeframe.minutes)
 
 
-class BarsFeed(bt.feed.DataBase):
-    """Feeds `bars` and knows the exact stamp of the bar that the engine stands on."""
+class StampedFeed(bt.feed.DataBase):
+    """A feed that knows the exact stamp (UTC ns) and the prices of the bar that the engine stands on.
+
+    It writes its lines itself and leaves out what Backtrader does beside: filters, time zones and date
+    ranges, which no feed here has, and attributes for the tick, which only Backtrader's own broker reads.
+    """
+
+    in_step = False
+    """Whether all feeds of a run step together: each has the bar of the same stamp, or none."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        lines = self.lines
+        self._clock_line = lines[0]
+        self._columns = (
+            lines.datetime, lines.open, lines.high, lines.low, lines.close, lines.volume, lines.openinterest,
+        )  # fmt: skip
+
+    def __len__(self) -> int:
+        return int(self._clock_line.lencount)
+
+    def stamp(self) -> int:
+        """Return the end (UTC ns) of the present bar."""
+        raise NotImplementedError
+
+    def prices(self) -> Bar:
+        """Return (open, high, low, close) of the present bar."""
+        raise NotImplementedError
+
+    def _write(self, end: int, prices: Bar, volume: float) -> None:
+        """Lengthen the lines by one bar, and step to it."""
+        for line, value in zip(self._columns, (backtrader_days(end), *prices, volume, 0.0), strict=True):
+            line.array.append(value)
+            line._idx += 1
+            line.lencount += 1
+
+    def _tick_fill(self, force: bool = False) -> None:
+        """Do nothing: nothing here reads ticks."""
+
+    def _tick_nullify(self) -> None:
+        """Do nothing: nothing here reads ticks."""
+
+
+class BarsFeed(StampedFeed):
+    """Feeds `bars`."""
 
     params = (("bars", None),)
 
@@ -49,14 +92,12 @@ class BarsFeed(bt.feed.DataBase):
         """Return (open, high, low, close) of the present bar."""
         return self._prices[len(self) - 1]
 
-    def _load(self) -> bool:
-        if self._loaded == len(self._ends):
+    def load(self) -> bool:
+        """Step to the next bar; False where there is none."""
+        row = self._loaded
+        if row == len(self._ends):
             return False
-        lines = self.lines
-        lines.datetime[0] = backtrader_days(self._ends[self._loaded])
-        lines.open[0], lines.high[0], lines.low[0], lines.close[0] = self._prices[self._loaded]
-        lines.volume[0] = self._volumes[self._loaded]
-        lines.openinterest[0] = 0.0
+        self._write(self._ends[row], self._prices[row], self._volumes[row])
         self._loaded += 1
         return True
 

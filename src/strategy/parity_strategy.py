@@ -48,6 +48,8 @@ class ParityStrategy(bt.Strategy):
         self._entry_bar = 0
         self._trade: records.TradeRecord | None = None
         self._required = HOLD
+        self._watched = True
+        self.clear()
         self.change(self.p.lane)
 
     def change(self, lane: Lane) -> None:
@@ -77,6 +79,7 @@ class ParityStrategy(bt.Strategy):
 
     def start(self) -> None:
         """Take over what an earlier engine left."""
+        self._watched = self._is_watched()
         state = self._lane.state
         if state is None:
             return
@@ -214,6 +217,41 @@ class ParityStrategy(bt.Strategy):
             self._opened(record, order.info.probability)
         elif filled:
             self._closed(record)
+
+    # What Backtrader does around a bar. It keeps books of its own for indicators, observers, analyzers and
+    # trades, which cost more than the decision; where there is nothing to keep them for, they are left out.
+
+    def _is_watched(self) -> bool:
+        """Return whether anything is there that reads Backtrader's own books."""
+        attached = (
+            *self._lineiterators.values(),
+            self.analyzers,
+            self._slave_analyzers,
+            self.cerebro.runwriters,
+        )
+        return any(map(len, attached)) or any(
+            getattr(type(self), name) is not getattr(bt.Strategy, name)
+            for name in ("notify_trade", "notify_cashvalue", "notify_fund")
+        )
+
+    def _next(self) -> None:
+        super()._next() if self._watched else self._step()
+
+    def _oncepost(self, dt: float) -> None:
+        super()._oncepost(dt) if self._watched else self._step()
+
+    def _step(self) -> None:
+        pending = self._orderspending
+        self.clear()
+        for order in pending:
+            self.notify_order(order)
+        self.next()
+
+    def _addnotification(self, order: Any, quicknotify: bool = False) -> None:
+        if self._watched:
+            super()._addnotification(order, quicknotify)
+        else:
+            self._orderspending.append(order)
 
     def clear(self) -> None:
         """Forget what was handed out; Backtrader would keep a copy of every state of every order."""

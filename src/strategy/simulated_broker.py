@@ -197,8 +197,7 @@ class SimulatedBroker(bt.BrokerBase):
         if book.working is None or book.working.ref != order.ref:
             raise StrategyError(f"order {order.ref}: not a waiting market order, cannot be cancelled")
         book.working, book.terms = None, NO_ORDER
-        order.cancel()
-        self._notify(order)
+        self._cancelled(order)
 
     def next(self) -> None:
         """Run the new bar of each feed through its book."""
@@ -256,9 +255,15 @@ class SimulatedBroker(bt.BrokerBase):
 
     def _cancel_protective(self, book: Book) -> None:
         for order in book.protective.values():
-            order.cancel()
-            self._notify(order)
+            self._cancelled(order)
         book.protective = {}
+
+    def _cancelled(self, order: Any) -> None:
+        # Backtrader reads the time of the feed's bar, and the feed may stand before its first one.
+        order.p.simulated = not len(order.data)
+        order.cancel()
+        order.p.simulated = False
+        self._notify(order)
 
     def _working_order(
         self,

@@ -84,6 +84,25 @@ def test_restarted_at_every_bar_equals_the_uninterrupted_run(tmp_path: Path) -> 
     assert any(lane.state.account[0] for row in whole.sets for lane in row.lanes)
 
 
+def test_a_replay_counts_orders_on_the_days_of_their_decisions(tmp_path: Path) -> None:
+    """After a restart the wall clock says today; the orders of the whole journal were not sent today."""
+    bars, models = desks.history(WARM + 120), {"COMP": desks.model()}
+    whole, journal = desks.MemoryJournal(), desks.MemoryJournal()
+    desks.engine(tmp_path, models, whole, bars, warm=WARM).run()
+    entered = [row for row in whole.sets if row.lanes[0].reason.startswith("enter")]
+    last = entered[-1].release.stamp
+    before = sum(row.release.stamp < last for row in whole.sets)
+    desks.engine(tmp_path, models, journal, bars, warm=WARM, stop_after=before).run()
+    feeds = desks.source(bars, frozenset({COMP}))
+    feeds.now = lambda: last  # type: ignore[method-assign]
+    limits = desks.OPEN_LIMITS.model_copy(update={"max_orders_per_day": 2})
+    desks.engine(tmp_path, models, journal, bars, warm=WARM, feeds=feeds, limits=limits, stop_after=1).run()
+    assert len(entered) > 5
+    assert journal.sets[-1].release.stamp == last
+    assert journal.sets[-1].events == ()
+    assert same(whole.sets[: before + 1], journal.sets)
+
+
 @pytest.mark.parametrize("fault", ["skipped", "probability", "bar", "fill"])
 def test_a_replay_that_differs_trades_nothing(tmp_path: Path, fault: str) -> None:
     """PARITY 17, the mutant: a row of the journal is missing, or is another."""

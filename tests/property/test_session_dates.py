@@ -33,6 +33,22 @@ def test_the_date_is_that_of_the_first_nominal_close_not_before_the_end(session:
 
 
 @settings(max_examples=150, deadline=None)
+@given(SESSIONS, st.lists(st.tuples(STAMPS, st.sampled_from(["", "close", "after close"])), min_size=2))
+def test_the_remembered_session_is_the_one_that_a_bar_belongs_to(
+    session: Session, asked: list[tuple[int, str]]
+) -> None:
+    """Whatever was asked before, on the nominal close and a nanosecond after it too."""
+    for stamp, where in asked:
+        boundary = int(session.nominal_close(session.dates(np.array([stamp])))[0])
+        end = {"": stamp, "close": boundary, "after close": boundary + 1}[where]
+        at, day = np.array([end]), session.day(end)
+        assert np.datetime64(day.date, "D") == session.dates(at)[0]
+        assert (day.open, day.close) == (session.scheduled_open(at)[0], session.scheduled_close(at)[0])
+        assert day.nominal_close == session.nominal_close(session.dates(at))[0]
+        assert session.dates(np.array([day.after]))[0] < session.dates(at)[0]
+
+
+@settings(max_examples=150, deadline=None)
 @given(SESSIONS, STAMPS, FRAMES, st.sampled_from(["left", "right"]))
 def test_a_stamp_lies_in_its_bucket(session: Session, stamp: int, timeframe: Timeframe, closed: str) -> None:
     at = np.array([stamp])

@@ -382,7 +382,7 @@ PLANTS: Mapping[str, Plant] = {
         install=_patched(Engine, "_again", _forgets_replayed_fills),
     ),
     "exit waits for ever": Plant(
-        sentence="A stop closed a position whose exit was on its way, and the desk waited for that exit for ever.",
+        sentence="A stop closed a position whose exit was on its way, and the desk waited for it for ever.",
         noticed_by=("a flat account waits for no exit",),
         install=_together(
             _patched(ReportedBroker, "_booked", _keeps_the_exit),

@@ -18,6 +18,7 @@ from lockstep.live.desk import Model
 from lockstep.live.engine import Engine
 from lockstep.live.feeds.replay import ReplayFeed
 from lockstep.live.gateway import Gateway
+from lockstep.live.journal.rows import StoredSet, stored_set
 from lockstep.live.limits import Collar, Limits
 from lockstep.live.messages import Arrival, Epoch, Event, LaneState, SetRecord, Values, Wanted
 from lockstep.live.plausible import Bands, Plausibility
@@ -126,8 +127,9 @@ class MemoryJournal:
         self.rows += events
         return tuple(range(len(self.rows) - len(events), len(self.rows)))
 
-    def entries(self, epoch: int, *, after: int = 0) -> Iterator[SetRecord | Event]:
-        yield from tuple(self.rows[after:])
+    def recorded(self, epoch: int) -> Iterator[StoredSet | Event]:
+        for row in tuple(self.rows):
+            yield stored_set(row) if isinstance(row, SetRecord) else row
 
     @property
     def sets(self) -> list[SetRecord]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from lockstep.features.batch import BatchFeatures
+from lockstep.features.blocks import BarBlock
 from lockstep.features.feature_registry import FeatureRegistry
 from lockstep.features.streaming import WindowFeatures
 from lockstep.market.asof import MaxAge, asof_rows
@@ -33,6 +34,22 @@ def streamed(
     return np.array(rows)
 
 
+def prepared(
+    registry: FeatureRegistry, ids: tuple[str, ...], history: History, size: int, base: SeriesKey = BASE
+) -> Floats:
+    """Return the same, computed in blocks of `size` bar sets before they are pushed."""
+    source = WindowFeatures(registry.plan(ids, base), history.markets)
+    sets, rows = list(history.bar_sets()), []
+    for first in range(0, len(sets), size):
+        block = sets[first : first + size]
+        source.prepare(BarBlock.of(block))
+        for bar_set in block:
+            source.push(bar_set)
+            if base in bar_set.bars:
+                rows.append(source.vector(bar_set.stamp))
+    return np.array(rows)
+
+
 def assert_same_bits(what: str, ids: tuple[str, ...], one: Floats, other: Floats) -> None:
     """Compare bit for bit, except that one NaN is as good as another."""
     assert one.shape == other.shape, what
@@ -49,6 +66,8 @@ def check_batch_equals_streaming(
 ) -> None:
     one, other = batch(registry, ids, history, base), streamed(registry, ids, history, base)
     assert_same_bits("batch and streaming differ", ids, one, other)
+    blocks = prepared(registry, ids, history, len(one) // 3 + 1, base)
+    assert_same_bits("batch and prepared blocks differ", ids, one, blocks)
 
 
 def check_blind_to_future(

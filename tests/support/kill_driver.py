@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from lockstep.live.journal import Journal
+from lockstep.live.journal.rows import StoredSet
 from lockstep.live.messages import Event, SetRecord
 from support import desks
 
@@ -37,8 +38,8 @@ class Dying:
     def append(self, *events: Event) -> tuple[int, ...]:
         return tuple(self._around("event", lambda: self._journal.append(*events)))
 
-    def entries(self, epoch: int, *, after: int = 0) -> Iterator[SetRecord | Event]:
-        return self._journal.entries(epoch, after=after)
+    def recorded(self, epoch: int) -> Iterator[StoredSet | Event]:
+        return self._journal.recorded(epoch)
 
     def _around(self, kind: str, write: Callable[[], Any]) -> Any:
         fate = self._when(kind)

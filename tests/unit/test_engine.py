@@ -127,6 +127,27 @@ def test_backtrader_trades_agree_with_the_records() -> None:
     assert len(ours) > 20
 
 
+@pytest.mark.parametrize("live", [False, True])
+def test_backtraders_own_books_are_kept_where_something_reads_them(live: bool) -> None:
+    """An analyzer, or a hook of a subclass; what Lockstep records is the same with and without them."""
+
+    class Hooked(IbsStrategy):
+        def notify_cashvalue(self, cash: float, value: float) -> None:
+            told.append(value)
+
+    told: list[float] = []
+    plain, analysed, hooked = (lane(walk(7), ES) for _ in range(3))
+    build_cerebro([plain], IbsStrategy, live=live).run()
+    cerebro = build_cerebro([analysed], IbsStrategy, live=live)
+    cerebro.addanalyzer(bt.analyzers.TradeAnalyzer, _name="trades")
+    (strategy,) = cerebro.run()
+    build_cerebro([hooked], Hooked, live=live).run()
+    assert outcome(analysed) == outcome(hooked) == outcome(plain)
+    closed = [trade for trade in outcome(plain)[2] if trade.exit_stamp]
+    assert strategy.analyzers.trades.get_analysis().total.closed == len(closed) > 20
+    assert len(told) == len(outcome(plain)[0])
+
+
 def test_every_order_ends_completed_or_cancelled_but_those_of_the_last_bar() -> None:
     each = lane(walk(8), ES)
     build_cerebro([each], IbsStrategy).run()

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from lockstep.errors import FeatureError
+from lockstep.features.blocks import BarBlock
 from lockstep.features.canonical import CANONICAL_SYMBOL, canonical_bars, canonical_market
 from lockstep.features.feature_registry import FeatureRegistry
 from lockstep.features.source import COLD, MISSING
@@ -13,7 +16,7 @@ from lockstep.features.streaming import WindowFeatures
 from lockstep.market.history import BarSet, History, Market, SeriesKey
 from lockstep.market.sessions import Session, SessionTemplate
 from lockstep.market.timeframe import DAILY, Timeframe
-from support.feature_checks import check_batch_equals_streaming
+from support.feature_checks import assert_same_bits, check_batch_equals_streaming
 
 REGISTRY = FeatureRegistry()
 HOURLY = Timeframe(60)
@@ -131,3 +134,131 @@ def test_with_a_real_session_across_a_change_of_the_clock() -> None:
     )
     history = History(bars={BASE: moved}, markets={CANONICAL_SYMBOL: market})
     check_batch_equals_streaming(REGISTRY, REGISTRY.list(family="calendar"), history)
+
+
+MIXED = (
+    "ibs", "rsi_2", "zscore_3", "efficiency_ratio_10", "pair_ibs", "pair_zscore_20", "ibs@PAIR",
+    "rsi_2@PAIR", "ibs@1d", "ibs*rsi_2", "hour", "month_end_1",
+)  # fmt: skip
+DAY_OF_BASE = SeriesKey(CANONICAL_SYMBOL, DAILY)
+
+
+@st.composite
+def released(draw: st.DrawFn) -> list[BarSet]:
+    """Draw bar sets as a live engine releases them: series miss bars, which come late or never."""
+    random = np.random.default_rng(draw(st.integers(0, 2**20)))
+    sets: list[BarSet] = []
+    newest = dict.fromkeys((BASE, PAIR, DAY_OF_BASE), 0)
+    held: list[BarSet] = []
+
+    def add(stamp: int, keys: list[SeriesKey]) -> None:
+        bars = {}
+        for key in keys:
+            middle = 100.0 + int(random.integers(-8, 9)) / 4
+            bars[key] = (middle, middle + 1.0, middle - 1.0, middle + int(random.integers(-4, 5)) / 4, 5.0)
+            newest[key] = stamp
+        sets.append(BarSet(stamp, bars))
+
+    for hour in range(1, draw(st.integers(20, 140))):
+        due = [BASE, *([PAIR] if hour % 30 < 24 else []), *([DAY_OF_BASE] if hour % 24 == 0 else [])]
+        missing = [key for key in due if random.uniform() < 0.2]
+        for late in [each for each in held if random.uniform() < 0.5]:
+            held.remove(late)
+            (key,) = late.bars
+            if newest[key] < late.stamp:
+                add(late.stamp, [key])
+        add(hour * HOUR, [key for key in due if key not in missing])
+        held += [BarSet(hour * HOUR, {key: BAR}) for key in missing if random.uniform() < 0.7]
+    return sets
+
+
+class TestPrepared:
+    """Computed ahead, in blocks of any size: the bits, and the reasons for gaps, of one by one."""
+
+    @settings(max_examples=60, deadline=None)
+    @given(released(), st.lists(st.integers(1, 40), min_size=1, max_size=4))
+    def test_equals_one_by_one(self, sets: list[BarSet], sizes: list[int]) -> None:
+        one, ahead = windows(*MIXED), windows(*MIXED)
+        vectors: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
+        place = number = 0
+        while place < len(sets):
+            block = sets[place : place + sizes[number % len(sizes)]]
+            # Every second stretch is pushed one by one: either way goes on where the other stood.
+            if number % 2 == 0:
+                ahead.prepare(BarBlock.of(block))
+            for bar_set in block:
+                for source, found in zip((one, ahead), vectors, strict=True):
+                    source.push(bar_set)
+                    if BASE in bar_set.bars:
+                        found.append(source.vector(bar_set.stamp))
+                assert ahead.filling() == one.filling()
+                for column in range(len(MIXED)):
+                    assert ahead.absence(column, 0) == one.absence(column, 0)
+            place, number = place + len(block), number + 1
+        assert_same_bits("prepared and pushed differ", MIXED, np.array(vectors[0]), np.array(vectors[1]))
+
+    def test_a_buffer_that_is_full_is_moved_within_a_block(self) -> None:
+        """Far more bars than a window keeps, in one block and in single pushes."""
+        one, ahead = windows("zscore_3", "hour"), windows("zscore_3", "hour")
+        sets = [
+            BarSet(hour * HOUR, {BASE: (9.0, 10.0, 8.0, 8.5 + hour % 7 / 4, 1.0)}) for hour in range(1, 2_000)
+        ]
+        ahead.push_all(sets[:-3])
+        for bar_set in sets[:-3]:
+            one.push(bar_set)
+        for bar_set in sets[-3:]:
+            one.push(bar_set)
+            ahead.push(bar_set)
+            np.testing.assert_array_equal(one.vector(bar_set.stamp), ahead.vector(bar_set.stamp))
+
+    def test_a_vector_is_frozen(self) -> None:
+        source = windows("ibs")
+        source.push_all([BarSet(HOUR, {BASE: BAR})])
+        with pytest.raises(ValueError, match="read-only"):
+            source.vector(HOUR)[0] = 9.0
+
+    def test_nothing_is_known_before_it_is_pushed(self) -> None:
+        source = windows("ibs")
+        sets = [BarSet(hour * HOUR, {BASE: BAR}) for hour in (1, 2)]
+        source.prepare(BarBlock.of(sets))
+        with pytest.raises(FeatureError, match="newest bar ended at"):
+            source.vector(HOUR)
+        source.push(sets[0])
+        assert source.vector(HOUR)[0] == 2.0 / 3.0
+        with pytest.raises(FeatureError, match="newest bar ended at"):
+            source.vector(2 * HOUR)
+
+    def test_what_is_pushed_must_be_what_was_prepared(self) -> None:
+        source = windows("ibs")
+        sets = [BarSet(hour * HOUR, {BASE: BAR}) for hour in (1, 2)]
+        source.prepare(BarBlock.of(sets))
+        with pytest.raises(FeatureError, match="push what was prepared before"):
+            source.prepare(BarBlock.of(sets))
+        with pytest.raises(
+            FeatureError, match=r"bars at 7200.* were pushed where those at 3600.* were prepared"
+        ):
+            source.push(sets[1])
+        with pytest.raises(FeatureError, match="were pushed where"):
+            source.push(BarSet(HOUR, {BASE: BAR}))
+
+    def test_stamps_must_rise(self) -> None:
+        source = windows("ibs")
+        push(source, 2)
+        for hours in ((2,), (3, 5, 4)):
+            with pytest.raises(FeatureError, match=r"bars of BASE:1h: stamp .* does not follow"):
+                source.prepare(BarBlock.of([BarSet(hour * HOUR, {BASE: BAR}) for hour in hours]))
+
+    def test_a_pair_is_looked_for_among_the_newest_bars_only(self) -> None:
+        """A bar that comes very late finds no pair, in a block as one by one."""
+        for in_blocks in (False, True):
+            source = windows("pair_ibs")
+            sets = [BarSet(hour * HOUR, {PAIR: BAR}) for hour in range(1, 602)]
+            late = [BarSet(hour * HOUR, {BASE: BAR}) for hour in (100, 101, 102, 103)]
+            found = []
+            if in_blocks:
+                source.prepare(BarBlock.of([*sets, *late]))
+            for bar_set in (*sets, *late):
+                source.push(bar_set)
+                if BASE in bar_set.bars:
+                    found.append(bool(np.isfinite(source.vector(bar_set.stamp)[0])))
+            assert found == [False, False, True, True]

@@ -14,7 +14,7 @@ from lockstep.live.journal.backup import copy
 from lockstep.live.journal.chain import Row
 from lockstep.live.journal.failures import explained, legible
 from lockstep.live.journal.reading import Found
-from lockstep.live.journal.rows import numbers, read_epoch, read_event, read_set, series_key
+from lockstep.live.journal.rows import StoredSet, numbers, read_epoch, read_event, read_set, series_key
 from lockstep.live.journal.schema import select
 from lockstep.live.messages import Epoch, Event, SetRecord, Values
 from lockstep.market.history import SeriesKey
@@ -51,6 +51,12 @@ class JournalReader:
             for found in reading.entries(self._connection, max(first, after + 1), last):
                 yield self._decoded(found)
 
+    def recorded(self, epoch: int) -> Iterator[StoredSet | Event]:
+        """Yield the entries of an epoch as `entries` does, lanes as they are stored: for a replay."""
+        with explained(self.path):
+            for found in reading.entries(self._connection, *self._range(epoch)):
+                yield self._stored(found)
+
     def last_set(self, epoch: int | None = None) -> SetRecord | None:
         """Return the newest bar set of an epoch, by default of all; None where there is none."""
         first, last = self._range(epoch) if epoch is not None else (1, self._last())
@@ -58,9 +64,7 @@ class JournalReader:
         if newest is None:
             return None
         with explained(self.path):
-            found = self._decoded(next(reading.entries(self._connection, newest, last)))
-        assert isinstance(found, SetRecord)
-        return found
+            return self._decoded_set(next(reading.entries(self._connection, newest, last)))
 
     def count_sets(self, epoch: int) -> int:
         """Return how many bar sets an epoch has."""
@@ -169,6 +173,17 @@ class JournalReader:
     def _decoded(self, found: Found) -> SetRecord | Event:
         with legible(self.path, f"entry {found.sequence}"):
             return read_set(found.set, found.events) if found.set else read_event(*found.events)
+
+    def _stored(self, found: Found) -> StoredSet | Event:
+        with legible(self.path, f"entry {found.sequence}"):
+            if found.set is None:
+                return read_event(*found.events)
+            return StoredSet(found.set, found.events, lambda: self._decoded_set(found))
+
+    def _decoded_set(self, found: Found) -> SetRecord:
+        decoded = self._decoded(found)
+        assert isinstance(decoded, SetRecord)
+        return decoded
 
     def _last(self) -> int:
         return int(self._one("SELECT coalesce(max(sequence), 0) FROM entries"))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import functools
+import marshal
 import math
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple, cast
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple, cast
 
 from lockstep.live.journal.chain import Row
 from lockstep.live.journal.plain import text_of, value_of
@@ -48,6 +49,77 @@ class EpochRows(NamedTuple):
     states: Sequence[Row]
 
 
+_PLAIN = slice(2, -3)
+"""Columns of a decision that are stored as they are: all but places, waiting order, open trade, bars held."""
+_BY_VALUE = 2
+"""The newest version of marshal that does not spell which objects are shared."""
+
+
+class StoredSet:
+    """A bar set as it is stored: its bars and events are read, its lanes only where they are asked for.
+
+    decode   returns the whole set; JournalError where its rows cannot be understood
+    """
+
+    def __init__(self, rows: SetRows, events: Iterable[Row], decode: Callable[[], SetRecord]) -> None:
+        self._rows = rows
+        self._decode = decode
+        self.release = _release(rows)
+        self.events = tuple(map(read_event, events))
+
+    def tells(self, lanes: Sequence[LaneRecord]) -> bool:
+        """Return whether the stored lanes are these, in every field and every bit.
+
+        False may also mean that the same is spelled in another way, for example by an older version.
+        """
+        try:
+            stored = (
+                [(row[_PLAIN], _said(row[-3]), _said(row[-2]), row[-1]) for row in self._rows.decisions],
+                [row[1:] for row in self._rows.orders],
+            )
+        except ValueError:
+            return False
+        told = (
+            list(map(_told, lanes)),
+            [
+                (number, place, *_order_row(order))
+                for number, lane in enumerate(lanes)
+                for place, order in enumerate(lane.orders)
+            ],
+        )
+        # Equal bytes mean equal values: floats are spelled bit by bit and apart from whole numbers.
+        return marshal.dumps(stored, _BY_VALUE) == marshal.dumps(told, _BY_VALUE)
+
+    @property
+    def record(self) -> SetRecord:
+        """The whole set."""
+        return self._decode()
+
+
+def stored_set(record: SetRecord) -> StoredSet:
+    """Return a bar set as a journal would store it."""
+    sequence = record.sequence
+    events = [event_row(number, sequence, each) for number, each in enumerate(record.events, sequence + 1)]
+    return StoredSet(set_rows(sequence, record), events, lambda: record)
+
+
+def _told(lane: LaneRecord) -> Row:
+    """Return what a row says of a lane, the texts of its state not yet written."""
+    waiting, trade = lane.state.waiting, lane.state.trade
+    return (
+        _plain_row(lane),
+        None if waiting is None else _waiting_fields(waiting),
+        None if trade is None else dict(trade),
+        lane.state.bars_held,
+    )
+
+
+@functools.lru_cache(maxsize=64)
+def _said(text: str | None) -> Any:
+    """Return what a text of a state spells; a bar mostly repeats the open trade of the one before."""
+    return None if text is None else value_of(text)
+
+
 def set_rows(sequence: int, record: SetRecord) -> SetRows:
     """Return the rows of a bar set."""
     release = record.release
@@ -68,15 +140,14 @@ def set_rows(sequence: int, record: SetRecord) -> SetRows:
 
 def read_set(rows: SetRows, events: Iterable[Row]) -> SetRecord:
     """Return the bar set that `set_rows` and `event_row` were given, with its sequence."""
-    sequence, stamp = rows.head
     orders: dict[int, list[OrderRecord]] = {}
     for row in rows.orders:
         orders.setdefault(row[1], []).append(_order(row[3:]))
     return SetRecord(
-        release=_release(stamp, rows),
+        release=_release(rows),
         lanes=tuple(_lane(row[2:], orders.get(row[1], ())) for row in rows.decisions),
         events=tuple(read_event(row) for row in events),
-        sequence=sequence,
+        sequence=rows.head[0],
     )
 
 
@@ -148,7 +219,7 @@ def _number(value: float) -> float | None:
 
 
 def _numbers(values: Iterable[float]) -> list[float | None]:
-    return [_number(value) for value in values]
+    return [float(value) if value == value else None for value in values]
 
 
 def _bar_rows(sequence: int, release: Release) -> list[Row]:
@@ -162,17 +233,17 @@ def _bar_rows(sequence: int, release: Release) -> list[Row]:
     return rows
 
 
-def _release(stamp: int, rows: SetRows) -> Release:
+def _release(rows: SetRows) -> Release:
     bars: dict[SeriesKey, Values] = {}
     late = []
-    for _, _, symbol, timeframe, end, opened, high, low, close, volume, received, origin in rows.bars:
-        key, values = series_key(symbol, timeframe), numbers((opened, high, low, close, volume))
+    for row in rows.bars:
+        key, end, values, received, origin = series_key(row[2], row[3]), row[4], numbers(row[5:10]), *row[10:]
         if received is None:
             bars[key] = values
         else:
             late.append(Arrival(key, end, values, received, origin))
     return Release(
-        stamp=stamp,
+        stamp=rows.head[1],
         bars=bars,
         late=tuple(late),
         irregularities=tuple(_irregularity(row[2:]) for row in rows.irregularities),
@@ -191,6 +262,10 @@ def _irregularity(row: Row) -> Irregularity:
 
 
 def _lane_row(lane: LaneRecord) -> Row:
+    return (*_plain_row(lane), *_texts(lane.state), lane.state.bars_held)
+
+
+def _plain_row(lane: LaneRecord) -> Row:
     return (
         lane.symbol,
         lane.bundle,
@@ -198,8 +273,7 @@ def _lane_row(lane: LaneRecord) -> Row:
         _number(lane.probability),
         lane.code,
         lane.reason,
-        *_numbers(lane.mark),
-        *_state_row(lane.state),
+        *_numbers((*lane.mark, *lane.state.account)),
     )
 
 
@@ -219,12 +293,20 @@ def _lane(row: Row, orders: Iterable[OrderRecord]) -> LaneRecord:
 
 
 def _state_row(state: LaneState) -> Row:
-    waiting = None
-    if state.waiting is not None:
-        fields = {**vars(state.waiting), "terms": list(state.waiting.terms)}
-        waiting = text_of(fields, "waiting order")
-    trade = None if state.trade is None else text_of(dict(state.trade), "open trade")
-    return (*_numbers(state.account), waiting, trade, state.bars_held)
+    return (*_numbers(state.account), *_texts(state), state.bars_held)
+
+
+def _texts(state: LaneState) -> tuple[str | None, str | None]:
+    """Return the waiting order and the open trade as text."""
+    waiting, trade = state.waiting, state.trade
+    return (
+        None if waiting is None else text_of(_waiting_fields(waiting), "waiting order"),
+        None if trade is None else text_of(dict(trade), "open trade"),
+    )
+
+
+def _waiting_fields(waiting: WaitingOrder) -> dict[str, Any]:
+    return {**vars(waiting), "terms": list(waiting.terms)}
 
 
 def read_state(row: Row) -> LaneState:
