@@ -32,9 +32,9 @@ class Sending(Broker):
     def message(self, intent: OrderIntent) -> Message:
         return {"quantity": intent.quantity, "intent": intent.intent}
 
-    def submit(self, order_id: str, message: Message) -> None:
+    def submit(self, intent: OrderIntent, message: Message) -> None:
         self.sent.append(str(message["intent"]))
-        self.on_result(SendResult(order_id, "acknowledged", "", 1))
+        self.on_result(SendResult(intent.order_id, "acknowledged", "", 1))
 
 
 class Exchange(desks.FakeOutside):
