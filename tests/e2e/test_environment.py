@@ -233,3 +233,20 @@ def test_an_environment_without_pip_gets_one(
     done = machine.install(wheel(machine.index, "alpha", "1.0"))
     assert (done.returncode, done.stderr) == (0, "")
     assert machine.version("alpha") == "1.0"
+
+
+def test_the_smoke_test_says_that_it_is_skipped(tmp_path: Path) -> None:
+    machine = Machine(tmp_path, uv=None)
+    machine.program("python3.13", "#!/bin/sh\necho 'python3.13: command not found' >&2\nexit 127\n")
+    nowhere = {"PYENV_ROOT": str(tmp_path), "HOME": str(tmp_path)}
+    done = subprocess.run(
+        [ROOT / ".ci" / "smoke", tmp_path / "smoke"],
+        cwd=ROOT,
+        env={**os.environ, **nowhere, "PATH": f"{machine.programs}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "smoke test SKIPPED: no working Python 3.13 on this machine\n"
+    assert not (tmp_path / "smoke").exists()

@@ -299,12 +299,17 @@ def serve_notebooks(clone: Clone, command: Command) -> Ran:
     return clone.serve(command, url, settings={"ARGS": arguments, **kept})
 
 
-def fresh_machine(clone: Clone) -> Iterator[Ran]:
-    """Run everything as README has it; `make test` with a selection, since it would come back here."""
+def fresh_machine(clone: Clone, other: Clone) -> Iterator[Ran]:
+    """Run everything as README has it: `make test` with a selection, since it would come back here.
+
+    other   for what serves, so that its environment is that of its own lock file; one notebook is run there
+    """
     put_bars(clone.folder / "my_bars", clone.readme)
     for command in read_commands(clone.readme):
         if command.serves:
-            yield serve_notebooks(clone, command)
+            yield serve_notebooks(other, command)
+            notebook = "notebooks/01_from_bars_to_backtest.ipynb"
+            yield other.run(Command(text=f".venv/bin/jupyter execute {notebook}", seconds=60.0))
         elif command.text == "make test":
             yield clone.run(
                 command, settings={"ARGS": "tests/unit/test_decision.py tests/unit/test_locks.py"}
@@ -329,7 +334,8 @@ def main() -> None:
         "LOCKSTEP_CACHE_DIR": str(folder / "cache"),
     }
     results = []
-    for ran in fresh_machine(Clone(folder / "lockstep", environment=environment)):
+    clones = [Clone(folder / name, environment=environment) for name in ("lockstep", "notebooks")]
+    for ran in fresh_machine(*clones):
         print(f"{ran.seconds:6.1f} s  {ran.fault or ran.command.text}", file=sys.stderr)
         results.append(asdict(ran) | {"fault": ran.fault})
     if declared is None:
