@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lockstep.errors import ConfigError
@@ -270,6 +270,7 @@ def test_a_first_line_without_end_is_no_header(feed: TailFeed, path: Path) -> No
         polled(feed)
 
 
+@settings(max_examples=40, deadline=None)
 @given(
     lines=st.lists(st.binary(max_size=60) | st.sampled_from([line(9).encode()[:-1], b'"', b"\x00", b"\r"]))
 )

@@ -115,7 +115,7 @@ def test_every_version_counts_a_look(tmp_path: Path, ledger: Ledger) -> None:
     ("spoil", "told"),
     [
         (lambda text: text.replace("ab" * 32, "cd" * 32), "is about bundle cdcdcdcdcdcd"),
-        (lambda text: text[:20], "cannot be read"),
+        (lambda text: text[:20], "is no JSON that can be used"),
     ],
     ids=["another bundle", "truncated"],
 )
