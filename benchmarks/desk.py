@@ -19,7 +19,7 @@ from lockstep.live.feeds.replay import ReplayFeed
 from lockstep.live.gateway import Gateway
 from lockstep.live.journal import Journal
 from lockstep.live.limits import Collar, Limits
-from lockstep.live.messages import Epoch, Event, SetRecord
+from lockstep.live.messages import Epoch, Event, SetRecord, Wanted
 from lockstep.live.source import InboxSource, Known
 from lockstep.live.switches import Switches
 from lockstep.live.synchroniser import Synchroniser
@@ -114,7 +114,7 @@ class TimedJournal:
 class Nothing:
     """An outside world in which nothing happens, and an observer that does not look."""
 
-    def productions(self) -> Mapping[str, tuple[str, str]]:
+    def wanted(self) -> Mapping[str, Wanted]:
         """Return no versions."""
         return {}
 
