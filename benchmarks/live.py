@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -30,25 +31,29 @@ def live() -> Iterator[Measured]:
             elapsed = once(engine.run)
         size = (folder / "live.db").stat().st_size
         with Journal.open(folder / "live.db") as journal:
+            began = time.process_time()
             again, _ = desk_engine(folder, models, history, journal)
-            restarted = once(again.run)
+            again.run()
+            restarted = time.process_time() - began
     decided, committed = (np.array(each) * _MILLISECONDS for each in (timed.decided, timed.committed))
     what = f"decision, {len(SYMBOLS)} instruments x 40 features x 200 trees"
     commit = f"commit with its disk sync apart: p50 {_at(committed, 50):.2f}, p99 {_at(committed, 99):.2f} ms"
     yield Measured(what=f"{what}, p50", value=_at(decided, 50), unit="ms", promise=2.0, note=commit)
     yield Measured(what=f"{what}, p99", value=_at(decided, 99), unit="ms", promise=10.0)
     bars = SETS * len(SYMBOLS)
-    plain = bars / once(lambda: _research(history, models))
+    began = time.process_time()
+    _research(history, models)
+    plain = bars / (time.process_time() - began)
     yield Measured(
-        what="replay through the live engine / research run of the same desk, bars/s",
+        what="replay through the live engine / research run of the same desk, bars per second of CPU",
         value=bars / restarted / plain,
         unit="x",
-        promise=0.5,
+        promise=0.6,
         more_is_better=True,
         note=f"{bars / restarted:,.0f} against {plain:,.0f} bars/s; with commits {bars / elapsed:,.0f}",
     )
     yield Measured(
-        what=f"start with a journal of {bars:,} bars, per 10,000",
+        what=f"start with a journal of {bars:,} bars, per 10,000, CPU",
         value=restarted * SETS / bars,
         unit="s",
         promise=5.0,

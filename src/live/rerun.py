@@ -13,8 +13,8 @@ from lockstep.live.messages import Event, LaneRecord, SetRecord
 from lockstep.market.history import BarSet
 from lockstep.monitoring.parity import Difference, Step, step_differences
 
-STRETCH = 256
-"""Entries of the journal that are read, and computed for, at once; at least one."""
+STRETCH = 64
+"""Entries of the journal that are computed for at once, at least one: few enough for objects to die young."""
 
 Entry = tuple[StoredSet | Event, tuple[BarSet, ...]]
 

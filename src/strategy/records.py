@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
+from operator import attrgetter
 from typing import Any, Protocol
 
 from lockstep.market.bars import Floats
@@ -52,10 +53,11 @@ class TradeRecord:
     @property
     def fields(self) -> dict[str, Any]:
         """Every field by name; `TradeRecord(**fields)` makes the same record."""
-        return {name: getattr(self, name) for name in _TRADE_FIELDS}
+        return dict(zip(_TRADE_FIELDS, _trade_values(self), strict=True))
 
 
 _TRADE_FIELDS = tuple(field.name for field in fields(TradeRecord))
+_trade_values = attrgetter(*_TRADE_FIELDS)
 
 
 class Recorder(Protocol):

@@ -10,6 +10,7 @@ from lockstep.live.brokers.protocol import Message, OnResult, OutboundBroker
 from lockstep.live.desk import Model
 from lockstep.live.feeds.inbox import Inbox, Item, Receipt
 from lockstep.live.journal import Journal
+from lockstep.live.journal.rows import StoredSet
 from lockstep.live.messages import Arrival, Event, OrderIntent, SendResult, SetRecord, Wanted
 from lockstep.live.operator import Mailbox
 from lockstep.live.statement import StatementFile
@@ -73,8 +74,8 @@ class MortalJournal:
         self._line.reach("journal event", "after")
         return sequences
 
-    def entries(self, epoch: int, *, after: int = 0) -> Iterator[SetRecord | Event]:
-        for entry in self._journal.entries(epoch, after=after):
+    def recorded(self, epoch: int) -> Iterator[StoredSet | Event]:
+        for entry in self._journal.recorded(epoch):
             self._line.reach("replay", "before")
             yield entry
 

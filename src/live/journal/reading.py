@@ -11,7 +11,7 @@ from lockstep.live.journal.chain import Row
 from lockstep.live.journal.rows import EpochRows, SetRows
 from lockstep.live.journal.schema import select
 
-_PIECE = 256
+_PIECE = 64
 
 
 class Found(NamedTuple):

@@ -72,13 +72,6 @@ class StoredSet:
 
         False may also mean that the same is spelled in another way, for example by an older version.
         """
-        try:
-            stored = (
-                [(row[_PLAIN], _said(row[-3]), _said(row[-2]), row[-1]) for row in self._rows.decisions],
-                [row[1:] for row in self._rows.orders],
-            )
-        except ValueError:
-            return False
         told = (
             list(map(_told, lanes)),
             [
@@ -87,8 +80,15 @@ class StoredSet:
                 for place, order in enumerate(lane.orders)
             ],
         )
-        # Equal bytes mean equal values: floats are spelled bit by bit and apart from whole numbers.
-        return marshal.dumps(stored, _BY_VALUE) == marshal.dumps(told, _BY_VALUE)
+        try:
+            stored = (
+                [(row[_PLAIN], _said(row[-3]), _said(row[-2]), row[-1]) for row in self._rows.decisions],
+                [row[1:] for row in self._rows.orders],
+            )
+            # Equal bytes mean equal values: floats are spelled bit by bit and apart from whole numbers.
+            return marshal.dumps(stored, _BY_VALUE) == marshal.dumps(told, _BY_VALUE)
+        except ValueError:
+            return False
 
     @property
     def record(self) -> SetRecord:
@@ -109,7 +109,7 @@ def _told(lane: LaneRecord) -> Row:
     return (
         _plain_row(lane),
         None if waiting is None else _waiting_fields(waiting),
-        None if trade is None else dict(trade),
+        trade,
         lane.state.bars_held,
     )
 
