@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo test check lint bench notebooks lock clean
+.PHONY: help demo test check lint bench soak notebooks lock clean
 
 help:  ## say what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/'
@@ -38,6 +38,9 @@ lint: .venv/.dev  ## style, types and the import ladder
 
 bench: .venv/.dev  ## measure speed and memory, as ratios in one run
 	$(BIN)/python -m benchmarks
+
+soak: .venv/.dev  ## hours: a million desk-days, fuzz of bundles, storms of orders, a long replay; ARGS="simulator --count 10000"
+	$(BIN)/python -m benchmarks.soak $(ARGS)
 
 notebooks: .venv/.notebooks  ## open the notebooks in Jupyter
 	$(BIN)/jupyter-lab --notebook-dir notebooks $(ARGS)

@@ -1,68 +1,130 @@
-"""Soak: a long replay of four instruments, memory and journal watched: `python -m benchmarks.soak`."""
+"""What takes too long for every change: `make soak`, or `python -m benchmarks.soak NAME [--count N]`.
+
+Each soak has a size, may have a seed, and leaves `benchmarks/results/NAME.json` with both and a hash of the
+code that ran. Equal seeds and code give equal results, times apart. Exit code 1 where something was found.
+"""
 
 from __future__ import annotations
 
 import argparse
-import resource
+import importlib
+import json
+import os
+import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from benchmarks.desk import SYMBOLS, WARM, desk_engine, desk_history, desk_model
-from lockstep.live.desk import Model
-from lockstep.live.journal import Journal
-from lockstep.live.messages import SetRecord
-from lockstep.market.history import History
+from benchmarks.long_replay import long_replay
+from lockstep.compiled import source_digest
 
-_PAGE = resource.getpagesize()
-_MEBI = 1 << 20
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
 
 
-def resident() -> int:
-    """Return the resident memory of this process, bytes."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE
+@dataclass(frozen=True, kw_only=True)
+class Soak:
+    """One soak. run   (count, seed) -> what was measured, and whether it is as it should be."""
+
+    sentence: str
+    count: int
+    run: Callable[[int, int], tuple[dict[str, Any], bool]]
 
 
-def soak(sets: int, folder: Path) -> dict[str, float]:
-    """Run `sets` bar sets and return what was measured; growth counts from the end of the first tenth."""
-    history = desk_history(WARM + sets)
-    models: Mapping[str, Model] = {symbol: desk_model(symbol, history) for symbol in SYMBOLS}
-    return _run(history, models, sets, folder)
+def _support(name: str) -> Any:
+    """Return a module of the tests, which are no package of the product."""
+    folder = str(ROOT / "tests")
+    if folder not in sys.path:
+        sys.path.append(folder)
+    return importlib.import_module(name)
 
 
-def _run(history: History, models: Mapping[str, Model], sets: int, folder: Path) -> dict[str, float]:
-    samples: list[int] = []
-    with Journal.open(folder / "soak.db") as journal:
-        engine, timed = desk_engine(folder, models, history, journal)
-        append = timed.append_set
+def _replay(count: int, seed: int) -> tuple[dict[str, Any], bool]:
+    with tempfile.TemporaryDirectory(dir=".") as folder:
+        found = long_replay(count, Path(folder))
+    return found, found["growth to the end"] < 0.05
 
-        def sampled(record: SetRecord) -> int:
-            if engine.sets % max(sets // 100, 1) == 0:
-                samples.append(resident())
-                timed.decided.clear()
-                timed.committed.clear()
-            return append(record)
 
-        timed.append_set = sampled  # type: ignore[method-assign]
-        began = time.perf_counter()
-        engine.run()
-        elapsed = time.perf_counter() - began
-    settled = samples[len(samples) // 10 :]
-    return {
-        "sets": engine.sets,
-        "bars/s": engine.sets * len(SYMBOLS) / elapsed,
-        "memory after a tenth, MiB": settled[0] / _MEBI,
-        "memory at the end, MiB": settled[-1] / _MEBI,
-        "growth to the end": settled[-1] / settled[0] - 1.0,
-        "growth to the peak": max(settled) / settled[0] - 1.0,
-        "journal, MB": (folder / "soak.db").stat().st_size / 1e6,
+def _simulator(count: int, seed: int) -> tuple[dict[str, Any], bool]:
+    block = _support("simulation.block")
+    tally, days = block.Tally(), 0
+    while days < count:
+        for outcome in block.block(seed + tally.lives, 200, workers=os.cpu_count() or 1):
+            tally.add(outcome)
+            if not outcome.holds:
+                print(f"seed {outcome.seed}: {outcome.invariant}: {outcome.text}", flush=True)
+        days = tally.days
+    found = {
+        "first seed": seed,
+        "lives": tally.lives,
+        "desk-days": tally.days,
+        "desk-days a minute and core": round(tally.days / tally.seconds * 60.0),
+        "broken": {str(each.seed): f"{each.invariant}: {each.text}" for each in tally.broken},
+        "counts": dict(sorted(tally.counts.items())),
+        "hash": tally.hash,
     }
+    return found, not tally.broken
+
+
+def _bundles(count: int, seed: int) -> tuple[dict[str, Any], bool]:
+    found = _support("support.fuzzing").fuzz(count, seed)
+    return found, not found.get("violations") and not found.get("deaths")
+
+
+def _orders(count: int, seed: int) -> tuple[dict[str, Any], bool]:
+    storm = _support("support.order_storm").storm(seed, count)
+    return storm.summary(), not storm.wrong
+
+
+def _readme(count: int, seed: int) -> tuple[dict[str, Any], bool]:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "tests")}
+    command = [sys.executable, "-m", "support.readme"]
+    done = subprocess.run(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, check=False)
+    return {"commands": json.loads(done.stdout or "[]")}, done.returncode == 0
+
+
+SOAKS = {
+    "simulator": Soak(
+        sentence="lives of a desk, in desk-days: every invariant after every step",
+        count=1_000_000,
+        run=_simulator,
+    ),
+    "bundles": Soak(sentence="damaged bundles and run folders, in files", count=10_000, run=_bundles),
+    "orders": Soak(sentence="orders against a broker that fails in every way", count=6_000, run=_orders),
+    "readme": Soak(sentence="README's commands on a fresh machine", count=1, run=_readme),
+    "replay": Soak(sentence="a long replay, in bar sets: memory stays flat", count=100_000, run=_replay),
+}
+
+
+def main() -> int:
+    """Run one soak, or all of them."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.soak", description=__doc__)
+    parser.add_argument(
+        "name", nargs="?", choices=SOAKS, help="; ".join(f"{n}: {s.sentence}" for n, s in SOAKS.items())
+    )
+    parser.add_argument("--count", type=int, help="size; none: the whole soak")
+    parser.add_argument("--seed", type=int, default=1)
+    asked = parser.parse_args()
+    good = True
+    for name in [asked.name] if asked.name else SOAKS:
+        good &= _one(name, asked.count or SOAKS[name].count, asked.seed)
+    return 0 if good else 1
+
+
+def _one(name: str, count: int, seed: int) -> bool:
+    print(f"{name}: {count:,}: {SOAKS[name].sentence}", flush=True)
+    began = time.perf_counter()
+    found, good = SOAKS[name].run(count, seed)
+    told = {"soak": name, "count": count, "seed": seed, "code": source_digest(), "passed": good, **found}
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / f"{name}.json").write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+    print(f"{json.dumps(told, indent=1)}\n{time.perf_counter() - began:,.0f} s", flush=True)
+    return good
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--sets", type=int, default=100_000)
-    with tempfile.TemporaryDirectory(dir=".") as name:
-        for what, value in soak(parser.parse_args().sets, Path(name)).items():
-            print(f"{what:>30} {value:,.3f}")
+    sys.exit(main())

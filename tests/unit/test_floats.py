@@ -144,4 +144,4 @@ def test_every_command_that_decides_refuses(tmp_path: Path) -> None:
     assert len(refused) == 4
     for line in refused:
         assert line.startswith(f"2 error: floating-point mode of thread MainThread: {FLUSHED}"), line
-    assert left == "['live.yml', 'log', 'store', 'trials.db']", "nothing was begun"
+    assert left == str(["live.yml", "log", "status.heartbeat", "status.json", "store", "trials.db"])
