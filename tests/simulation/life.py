@@ -50,7 +50,7 @@ class Desk:
     limits     as in live.yml; grace, expire   seconds; fraction   of the size that mode live sends
     reports    how fills are told in mode live: by a `statement`, or by `hand`
     attention  seconds until the operator looks at an order that is UNKNOWN, or reports a fill by hand
-    positions  how positions are confirmed in mode live: by a `file`, the `fills` of the statement, or by `hand`
+    positions  how positions are confirmed in mode live: by a `file`, by the `fills` told, by `hand`
     memory     bars per series that are kept; status   whether the status file is written for real
     rereads    whether a restart reads all bars again that are not journaled, as of a file; else they are
                posted until they are answered

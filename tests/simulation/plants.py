@@ -101,9 +101,8 @@ def _one_at_a_time(self: SendQueue, now: float) -> Outgoing | None:
     return None if self._sending else _next(self, now)
 
 
-def _entries_first(self: SendQueue, now: float) -> Outgoing | None:
-    """First come, first served, whatever it is, and an exit waits for the entries before it."""
-    if not self._waiting:
+def _first_come_first_served(self: SendQueue, now: float) -> Outgoing | None:
+    if self._sending or not self._waiting:
         return None
     first = next(iter(self._waiting.values()))
     self._sending[first.intent.order_id] = self._waiting.pop(first.intent.order_id).intent
@@ -159,7 +158,7 @@ _init_gated = GatedBroker.__init__
 
 def _random_ids(self: GatedBroker, stage: Any, gate: Any, *, order_id: Any, **named: Any) -> None:
     """Return another id in every process; what differs here is its clock."""
-    process = gate._now() % 1_000
+    process = gate._now() // 1_000 % 997
 
     def anew(symbol: str, decision: int, intent: str) -> str:
         return f"{order_id(symbol, decision, intent)[:-1]}{process + 2}"
@@ -238,7 +237,8 @@ def _remembered(name: str) -> Install:
     """Return a plant that reads a switch once in a process."""
 
     def install() -> AbstractContextManager[Any]:
-        ask, known = getattr(Switches, name), {}
+        ask = getattr(Switches, name)
+        known: dict[int, Any] = {}
 
         def remembering(self: Switches) -> Any:
             if id(self) not in known:
@@ -268,14 +268,14 @@ PLANTS: Mapping[str, Plant] = {
     "superseded model opens": Plant(
         sentence="manage_out keeps the replaced or rolled-back model opening positions.",
         noticed_by=("no superseded model opens", "limits and switches"),
-        install=_patched(gateway, "CONDITIONS", _without(gateway.CONDITIONS, "superseded")),
+        install=_patched(gateway, "CONDITIONS", _without(limits.CONDITIONS, "superseded")),
     ),
     "waiting entry of a replaced model": Plant(
         sentence="An entry of the old model that waited for the open was filled after it was replaced.",
         noticed_by=("no superseded model opens",),
         install=_together(
             _patched(Engine, "_take_back_entry", lambda self, seat: None),
-            _patched(gateway, "CONDITIONS", _without(gateway.CONDITIONS, "superseded")),
+            _patched(gateway, "CONDITIONS", _without(limits.CONDITIONS, "superseded")),
         ),
     ),
     "absurd bar traded": Plant(
@@ -301,7 +301,7 @@ PLANTS: Mapping[str, Plant] = {
     "exit behind entries": Plant(
         sentence="An exit was stuck behind entries.",
         noticed_by=("exits go first",),
-        install=_patched(SendQueue, "next", _entries_first),
+        install=_patched(SendQueue, "next", _first_come_first_served),
     ),
     "dead worker": Plant(
         sentence="The sender's thread died of an answer, and the message never had a result.",
@@ -382,7 +382,7 @@ PLANTS: Mapping[str, Plant] = {
         install=_patched(Engine, "_again", _forgets_replayed_fills),
     ),
     "exit waits for ever": Plant(
-        sentence="A stop closed a position whose exit was on its way, and the desk waited for that exit for ever.",
+        sentence="A stop closed a position, and the desk waited for the exit that was on its way for ever.",
         noticed_by=("a flat account waits for no exit",),
         install=_together(
             _patched(ReportedBroker, "_booked", _keeps_the_exit),

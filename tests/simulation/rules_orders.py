@@ -170,13 +170,13 @@ class Handed(Invariant):
 
 class ExitsGoFirst(Invariant):
     name = "exits go first"
-    sentence = "an exit waits for no other instrument and for no entry that has not left"
+    sentence = "an exit leaves as soon as nothing of its own instrument is on its way"
 
     def __init__(self, facts: Facts) -> None:
         super().__init__(facts)
         self._waiting: dict[str, Order] = {}
         self._leaving: dict[str, Order] = {}
-        self._newest = 0
+        self._free: dict[str, int] = {}
 
     def begun(self, run: Run) -> None:
         self._waiting.clear()
@@ -184,27 +184,30 @@ class ExitsGoFirst(Invariant):
 
     def submitted(self, order_id: str, message: Message) -> None:
         if self.facts.mode == "live":
-            self._waiting[order_id], self._newest = self.facts.orders[order_id], self.facts.now
+            order = self._waiting[order_id] = self.facts.orders[order_id]
+            self._free.setdefault(order.symbol, self.facts.now)
+            self._free[order.symbol] = max(self._free[order.symbol], self.facts.now)
 
     def left(self, order_id: str) -> None:
         order = self._waiting.pop(order_id)
-        if order.opens:
-            self._require_no_exit(f"{order_id} leaves")
+        if not order.opens:
+            self._require_prompt(order_id, order)
         self._leaving[order_id] = order
 
     def answered(self, result: SendResult) -> None:
         self._waiting.pop(result.order_id, None)
-        self._leaving.pop(result.order_id, None)
+        order = self._leaving.pop(result.order_id, None)
+        if order is not None:
+            self._free[order.symbol] = self.facts.now
+        for order_id, other in self._waiting.items():
+            if not other.opens:
+                self._require_prompt(order_id, other)
 
-    def idle(self) -> None:
-        if self._waiting and self.facts.now - self._newest > _THREADS_WAKE:
-            self._require_no_exit("nothing leaves")
-
-    def _require_no_exit(self, meanwhile: str) -> None:
-        busy = {order.symbol for order in self._leaving.values()}
-        for order_id, order in self._waiting.items():
-            if not order.opens and order.symbol not in busy:
-                self.fail(f"{meanwhile}, and {order_id} waits while nothing of {order.symbol} is on its way")
+    def _require_prompt(self, order_id: str, order: Order) -> None:
+        busy = any(each.symbol == order.symbol for each in self._leaving.values())
+        waited = self.facts.now - self._free[order.symbol]
+        if not busy and waited > _THREADS_WAKE:
+            self.fail(f"{order_id} could have left {waited / SECOND:.3f} s ago")
 
 
 class FlatWaitsForNoExit(Invariant):
