@@ -49,7 +49,7 @@ class SimBroker:
     """TradersPost's messages, taken out of the real queue in simulated time: a sender per instrument.
 
     scrub     cuts secrets out of what the server says
-    conduct   how to deal with the next order of a symbol; place   brings an order to the exchange
+    conduct   how to deal with the next order, by symbol and intent; place   brings it to the exchange
     left      is told of a message that begins to leave
     after     lets something happen some seconds later; wait   lets time pass until a condition holds
     """
@@ -63,7 +63,7 @@ class SimBroker:
         markets: Mapping[str, Market],
         *,
         scrub: Callable[[str], str],
-        conduct: Callable[[str], Conduct],
+        conduct: Callable[[str, str], Conduct],
         place: Callable[[str, Message, Conduct], None],
         left: Callable[[str], None],
         now: Callable[[], int],
@@ -119,7 +119,7 @@ class SimBroker:
         order_id, message = outgoing.intent.order_id, outgoing.message
         symbol = outgoing.intent.symbol
         self._left(order_id)
-        conduct = self._conduct(symbol)
+        conduct = self._conduct(symbol, outgoing.intent.intent)
         if conduct.placed:
             self._place(symbol, message, conduct)
         self._after(conduct.after, lambda: self._answered(order_id, conduct))

@@ -103,7 +103,7 @@ def _desk(random: Random, traders: tuple[Trader, ...]) -> Desk:
 
 def _fraction(random: Random, traders: tuple[Trader, ...]) -> float:
     """Return a stage's fraction; one that would send nothing is rare, since such a desk does not start."""
-    if all(each.model == "ten" for each in traders) or random.random() < 0.02:
+    if all(each.model == "ten" for each in traders) or random.random() < 0.05:
         return random.choice((1.0, 0.5, 0.1))
     return 1.0
 

@@ -191,13 +191,13 @@ def _clock(world: World, incident: Incident) -> None:
 
 def _conduct(world: World, incident: Incident) -> None:
     told = incident.told
-    fields = {name: value for name, value in told.items() if name != "symbol"}
-    world.conducts.append((told["symbol"], Conduct(**fields)))
+    fields = {name: value for name, value in told.items() if name not in ("symbol", "of")}
+    world.conducts.append((told["symbol"], told["of"], Conduct(**fields)))
 
 
 def _report(world: World, incident: Incident) -> None:
     told = incident.told
-    world.operator.reporting.append((told["symbol"], told["how"], told["by"]))
+    world.operator.reporting.append((told["symbol"], told["of"], told["how"], told["by"]))
 
 
 KINDS: dict[str, Kind] = {
@@ -246,11 +246,11 @@ KINDS: dict[str, Kind] = {
     "no time ends": Kind(sentence="the time server answers again", happens=_time_server(on=True)),
     "clock": Kind(sentence="the wall clock jumps by {by:+g} s", happens=_clock),
     "conduct": Kind(
-        sentence="the broker answers the next order of {symbol} with {answer!r} after {after:g} s; "
+        sentence="the broker answers the next order ({of}) of {symbol} with {answer!r} after {after:g} s; "
         "placed {placed}, filled {share:.0%}, echoes {echo}, turns {turns}",
         happens=_conduct,
     ),
-    "report": Kind(sentence="the next fill of {symbol} is reported {how} ({by:g} s)", happens=_report),
+    "report": Kind(sentence="the next fill ({of}) of {symbol} is reported {how} ({by:g} s)", happens=_report),
 }
 """Every kind of incident by its name."""
 

@@ -35,7 +35,8 @@ class Operator:
     """Hears what the journal says of orders and what the exchange filled; acts after a while.
 
     lies        symbols whose next resolution will be wrong
-    reporting   (symbol, how, seconds) of next reports: `late`, `twice`, `again`, `parts`, `turned`, `lost`
+    reporting   (symbol, kind of fill, how, seconds) of next reports; how: `late`, `twice`, `again`, `parts`,
+                `turned`, `lost`
     """
 
     def __init__(self, world: World) -> None:
@@ -44,7 +45,7 @@ class Operator:
         self._by_hand = world.life.desk.reports == "hand"
         self._number = 0
         self.lies: list[str] = []
-        self.reporting: list[tuple[str, str, float]] = []
+        self.reporting: list[tuple[str, str, str, float]] = []
         self._attention = world.life.desk.attention
         self._quarantined: list[Mapping[str, Any]] = []
 
@@ -70,7 +71,7 @@ class Operator:
 
     def filled(self, fill: Fill) -> None:
         """Report a fill, as it was drawn."""
-        how, by = self._how(fill.symbol)
+        how, by = self._how(fill.symbol, fill.kind)
         usual = self._attention if self._by_hand else _STATEMENT_DELAY
         delay = by if how == "late" else usual
         if how == "lost":
@@ -184,9 +185,9 @@ class Operator:
         """Leave whatever it is in the mailbox."""
         (self._world.mailbox / f"{name}.json").write_text(text, encoding="utf-8")
 
-    def _how(self, symbol: str) -> tuple[str, float]:
-        for place, (wanted, how, by) in enumerate(self.reporting):
-            if wanted == symbol:
+    def _how(self, symbol: str, kind: str) -> tuple[str, float]:
+        for place, (wanted, of, how, by) in enumerate(self.reporting):
+            if wanted == symbol and of in ("any", kind):
                 del self.reporting[place]
                 return how, by
         return "usual", 0.0

@@ -158,7 +158,7 @@ _init_gated = GatedBroker.__init__
 
 def _random_ids(self: GatedBroker, stage: Any, gate: Any, *, order_id: Any, **named: Any) -> None:
     """Return another id in every process; what differs here is its clock."""
-    process = gate._now() % 1_000
+    process = gate._now() // 1_000 % 997
 
     def anew(symbol: str, decision: int, intent: str) -> str:
         return f"{order_id(symbol, decision, intent)[:-1]}{process + 2}"

@@ -67,11 +67,14 @@ class MortalJournal:
         return sequence
 
     def append(self, *events: Event) -> tuple[int, ...]:
-        self._line.reach("journal event", "before")
+        effects = ["journal event", *(f"journal {event.kind}" for event in events)]
+        for effect in effects:
+            self._line.reach(effect, "before")
         sequences = self._journal.append(*events)
         for event in events:
             self._committed(event)
-        self._line.reach("journal event", "after")
+        for effect in effects:
+            self._line.reach(effect, "after")
         return sequences
 
     def recorded(self, epoch: int) -> Iterator[StoredSet | Event]:

@@ -13,18 +13,9 @@ from simulation.life import Desk, Incident, Prices, Trader, iso
 from simulation.venues import DAY, SECOND, key_of, markets, venue
 
 _EFFECTS = (
-    "any",
-    "any",
-    "any",
-    "journal set",
-    "journal event",
-    "submit",
-    "done",
-    "observe",
-    "status",
-    "replay",
-    "load",
-)
+    "any", "any", "any", "journal set", "journal event", "journal send", "journal fill", "journal start",
+    "submit", "submit", "done", "observe", "status", "replay", "load",
+)  # fmt: skip
 _DOWNS = (5.0, 5.0, 60.0, 1_200.0, 30_000.0, 200_000.0)
 LIVE = frozenset({"live"})
 
@@ -259,12 +250,13 @@ def _conduct(stretch: Stretch, moment: int) -> list[Incident]:
     honest = {"yes": True, "no": False, "unreachable": False}.get(answer, random.random() < 0.5)
     told = {
         "symbol": stretch.trader().symbol,
+        "of": "any",
         "answer": answer,
         "after": stretch.seconds(0.3, 5.0, 60.0),
         "placed": honest if random.random() < 0.85 else not honest,
         "share": random.choice((1.0, 1.0, 0.5)),
         "echo": random.random() < 0.2,
-        "turns": random.random() < 0.3,
+        "turns": False,
     }
     return [Incident(moment, "conduct", told)]
 
@@ -273,10 +265,50 @@ def _report(stretch: Stretch, moment: int) -> list[Incident]:
     how = stretch.random.choice(("late", "late", "twice", "again", "parts", "turned", "lost"))
     told = {
         "symbol": stretch.trader().symbol,
+        "of": "any",
         "how": how,
         "by": stretch.seconds(0.001, 30.0, 4_000.0, 100_000.0),
     }
     return [Incident(moment, "report", told)]
+
+
+def _contrary(stretch: Stretch, moment: int) -> list[Incident]:
+    """An order that is placed and filled, and that the broker says it did not take."""
+    told = {
+        "symbol": stretch.trader().symbol,
+        "of": "any",
+        "answer": stretch.random.choice(("no", "unreachable")),
+        "after": stretch.seconds(60.0, 2_000.0),
+        "placed": True,
+        "share": 1.0,
+        "echo": False,
+        "turns": False,
+    }
+    return [Incident(moment, "conduct", told)]
+
+
+def _both(stretch: Stretch, moment: int) -> list[Incident]:
+    """A stop that is reported late, while the exit that was sent meanwhile fills as well."""
+    symbol = stretch.trader().symbol
+    late = {"symbol": symbol, "of": "stop", "how": "late", "by": stretch.seconds(8_000.0, 70_000.0)}
+    turns = {
+        "symbol": symbol,
+        "of": "exit",
+        "answer": "yes",
+        "after": 0.3,
+        "placed": True,
+        "share": 1.0,
+        "echo": False,
+        "turns": True,
+    }
+    return [Incident(moment, "report", late), Incident(moment, "conduct", turns)]
+
+
+def _again(stretch: Stretch, moment: int) -> list[Incident]:
+    """A fill that is reported, then a crash, then the same fill under another id."""
+    report = {"symbol": stretch.trader().symbol, "of": "any", "how": "again", "by": stretch.seconds(200.0)}
+    trap = {"effect": "journal fill", "when": "after", "skip": 0, "down": 60.0}
+    return [Incident(moment, "report", report), Incident(moment, "trap", trap)]
 
 
 TROUBLES: tuple[Trouble, ...] = (
@@ -301,8 +333,11 @@ TROUBLES: tuple[Trouble, ...] = (
     Trouble(draw=_stop, share=0.3, per_day=0.05),
     Trouble(draw=_disk, share=0.12, per_day=0.05),
     Trouble(draw=_switch("no time"), share=0.15, per_day=0.05, modes=LIVE),
-    Trouble(draw=_clock, share=0.2, per_day=0.06),
+    Trouble(draw=_clock, share=0.3, per_day=0.08),
     Trouble(draw=_conduct, share=0.6, per_day=0.25, modes=LIVE),
     Trouble(draw=_report, share=0.5, per_day=0.2, modes=LIVE),
+    Trouble(draw=_contrary, share=0.2, per_day=0.08, modes=LIVE),
+    Trouble(draw=_both, share=0.3, per_day=0.15, modes=LIVE),
+    Trouble(draw=_again, share=0.2, per_day=0.1, modes=LIVE),
 )
 """Every kind of trouble. Rates are for a life that is neither calm nor busy."""

@@ -56,7 +56,7 @@ class World:
         self.time_server = True
         self.journal_path = folder / "journal-0.db"
         self.armed: list[Trap] = []
-        self.conducts: list[tuple[str, Conduct]] = []
+        self.conducts: list[tuple[str, str, Conduct]] = []
         self.store = _store(life)
         self.echoes = any(each.told.get("echo") for each in life.incidents)
         keys = frozenset(map(key_of, life.bars))
@@ -224,10 +224,10 @@ class World:
 
     # The broker
 
-    def conduct(self, symbol: str) -> Conduct:
-        """Return how the broker deals with the next order of a symbol."""
-        for place, (wanted, conduct) in enumerate(self.conducts):
-            if wanted == symbol:
+    def conduct(self, symbol: str, intent: str) -> Conduct:
+        """Return how the broker deals with the next order of a symbol, an `entry` or an `exit`."""
+        for place, (wanted, of, conduct) in enumerate(self.conducts):
+            if wanted == symbol and of in ("any", intent):
                 del self.conducts[place]
                 return conduct
         return Conduct()
