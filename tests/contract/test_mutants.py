@@ -127,11 +127,27 @@ MUTANTS = [
         killer=f"{TEN_BARS}::test_long_from_signal_to_signal",
     ),
     Mutant(
+        row="36 a superseded model opens positions",
+        file="src/live/limits.py",
+        old="return context.superseded.get(intent.symbol)",
+        new="return None",
+        killer="tests/contract/test_handover.py"
+        "::test_the_old_model_opens_nothing_while_the_new_one_waits_for_it_to_leave",
+    ),
+    Mutant(
         row="37 other instruments void no evidence",
         file="src/models/policy.py",
         old=', "instruments": "other instruments"}',
         new="}",
         killer=f"{POLICY}::test_a_change_between_certificate_and_promotion_is_noticed",
+    ),
+    Mutant(
+        row="39 an absurd bar is traded",
+        file="src/live/synchroniser.py",
+        old="return self._bands.fault(key, end if first is None else min(first, end), values, after=after)",
+        new='return ""',
+        killer="tests/unit/test_quarantine.py"
+        "::test_a_set_goes_without_a_quarantined_bar_when_its_grace_is_over",
     ),
     Mutant(
         row="44 ten bars without a restart are evidence",
