@@ -236,11 +236,14 @@ class Facts:
         elif kind == "fill" and told["order"] == "market":
             order.filled = True
         elif kind == "withdrawn":
-            self._give_up(order, f"{told['rule']}: {told['detail']}")
+            self._give_up(order, f"{told['rule']}: {told['detail']}", everywhere=True)
 
-    def _give_up(self, order: Order, why: str) -> None:
-        """Expect nothing more of an order, unless its fill was reported already."""
-        if not order.filled:
+    def _give_up(self, order: Order, why: str, *, everywhere: bool = False) -> None:
+        """Expect nothing more of an order, unless its fill was reported already.
+
+        everywhere   also where fills are simulated, whatever became of the message
+        """
+        if not order.filled and (everywhere or self.mode == "live"):
             order.ended = why
             if self.waiting.get(order.symbol) is order:
                 del self.waiting[order.symbol]

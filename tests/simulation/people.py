@@ -71,7 +71,7 @@ class Operator:
 
     def filled(self, fill: Fill) -> None:
         """Report a fill, as it was drawn."""
-        how, by = self._how(fill.symbol, fill.kind)
+        how, by = self._how(fill)
         usual = self._attention if self._by_hand else _STATEMENT_DELAY
         delay = by if how == "late" else usual
         if how == "lost":
@@ -185,9 +185,10 @@ class Operator:
         """Leave whatever it is in the mailbox."""
         (self._world.mailbox / f"{name}.json").write_text(text, encoding="utf-8")
 
-    def _how(self, symbol: str, kind: str) -> tuple[str, float]:
+    def _how(self, fill: Fill) -> tuple[str, float]:
+        kinds = {"any", fill.kind, "exit" if "-exit-" in fill.order_id else "entry"}
         for place, (wanted, of, how, by) in enumerate(self.reporting):
-            if wanted == symbol and of in ("any", kind):
+            if wanted == fill.symbol and of in kinds:
                 del self.reporting[place]
                 return how, by
         return "usual", 0.0

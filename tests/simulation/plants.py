@@ -14,11 +14,12 @@ from unittest.mock import patch
 
 from lockstep.errors import LiveError
 from lockstep.live import engine as engines
-from lockstep.live import gateway, limits, rollout
+from lockstep.live import gateway, inner_broker, limits, rollout
 from lockstep.live.brokers.send_queue import Outgoing, SendQueue
 from lockstep.live.conditions import Conditions, Doubts
 from lockstep.live.engine import Engine
 from lockstep.live.gate import DeskGate
+from lockstep.live.handover import Handover
 from lockstep.live.inner_broker import GatedBroker, ReportedBroker
 from lockstep.live.journal import Journal
 from lockstep.live.market_hours import next_open
@@ -33,6 +34,7 @@ from lockstep.live.switches import Switches
 from lockstep.live.synchroniser import Synchroniser
 from lockstep.live.watcher import Watcher
 from lockstep.strategy.lane import LaneState
+from lockstep.strategy.matching import execute
 
 Install = Callable[[], AbstractContextManager[Any]]
 
@@ -80,6 +82,13 @@ def _trusting(field: str, nothing: object) -> Any:
     return at
 
 
+def _swaps_in_position(self: Handover, seat: Any, position: float, *, waiting: bool) -> Any:
+    return _ready(self, seat, 0.0, waiting=waiting)
+
+
+_ready = Handover.ready
+
+
 # Bars
 
 _refusal = Synchroniser._refusal
@@ -90,6 +99,14 @@ def _corrects_the_quarantine(self: Synchroniser, arrival: Any) -> tuple[str, str
     if found is not None and found.values != arrival.values:
         return "corrected", f"was {found.values}, now {arrival.values}; the first values stand"
     return _refusal(self, arrival)
+
+
+_note = Synchroniser._note
+
+
+def _drops_repeats(self: Synchroniser, irregularity: Any) -> None:
+    if irregularity.kind != "duplicate":
+        _note(self, irregularity)
 
 
 # What leaves
@@ -221,6 +238,11 @@ def _expects_the_exit(self: Standing, fill: Any) -> Standing:
     return replace(_protected(self, fill), waiting=self.waiting)
 
 
+def _rounds_against_nobody(account: Any, order: Any, price: float, costs: Any) -> Any:
+    *rest, cash = execute(account, order, price, costs)
+    return (*rest, cash + 0.02)
+
+
 # Limits and switches
 
 
@@ -278,6 +300,11 @@ PLANTS: Mapping[str, Plant] = {
             _patched(gateway, "CONDITIONS", _without(limits.CONDITIONS, "superseded")),
         ),
     ),
+    "swap in a position": Plant(
+        sentence="Another version took over a position that its predecessor was to leave.",
+        noticed_by=("handed over",),
+        install=_patched(Handover, "ready", _swaps_in_position),
+    ),
     "absurd bar traded": Plant(
         sentence="A live bar with high 1e308 was traded.",
         noticed_by=("only plausible bars",),
@@ -292,6 +319,11 @@ PLANTS: Mapping[str, Plant] = {
         sentence="A bar outside the calendar triggered a decision.",
         noticed_by=("decides on scheduled bars",),
         install=_patched(Synchroniser, "_has_session", lambda self, key, end: True),
+    ),
+    "repeated bars dropped": Plant(
+        sentence="A bar that came again was dropped without a word.",
+        noticed_by=("every bar accounted for",),
+        install=_patched(Synchroniser, "_note", _drops_repeats),
     ),
     "one order at a time": Plant(
         sentence="The sender waited for one instrument's answer before it sent another one's exit.",
@@ -393,6 +425,11 @@ PLANTS: Mapping[str, Plant] = {
         sentence="A stop and a signal exit both filled, and the second fill was believed.",
         noticed_by=("goes on", "position is booked fills"),
         install=_patched(Standing, "_protected", _expects_the_exit),
+    ),
+    "two cents too many": Plant(
+        sentence="A fill was booked with two cents more than it brought.",
+        noticed_by=("equity to the cent",),
+        install=_patched(inner_broker, "execute", _rounds_against_nobody),
     ),
     "limit off by one": Plant(
         sentence="A position was one contract above its limit.",

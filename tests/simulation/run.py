@@ -121,9 +121,8 @@ class Run:
 
     def _require_sizes(self, epoch: Epoch) -> None:
         """Refuse a stage of the roll-out that would send nothing, as `Service` does."""
-        desk = self.world.life.desk
+        desk, models = self.world.life.desk, self._models(epoch).values()
         if desk.mode == "live":
-            models = self._models(epoch).values()
             stages = (rollout.Stage(from_day=1, mode="live", fraction=desk.fraction),)
             trades = usual_trades(models, markets(), epoch.warmup)
             rollout.require_sizes(rollout.Rollout(stages=stages), 0, trades)

@@ -17,6 +17,9 @@ _EFFECTS = (
     "submit", "submit", "done", "observe", "status", "replay", "load",
 )  # fmt: skip
 _DOWNS = (5.0, 5.0, 60.0, 1_200.0, 30_000.0, 200_000.0)
+_OVERNIGHT = {"CMES": 3_600.0, "XNYS": 63_000.0, "24/7": 0.0}
+"""Seconds from the close of a daily bar to the open at which its orders leave."""
+
 LIVE = frozenset({"live"})
 
 
@@ -278,7 +281,7 @@ def _contrary(stretch: Stretch, moment: int) -> list[Incident]:
         "symbol": stretch.trader().symbol,
         "of": "any",
         "answer": stretch.random.choice(("no", "unreachable")),
-        "after": stretch.seconds(60.0, 2_000.0),
+        "after": stretch.seconds(50.0),
         "placed": True,
         "share": 1.0,
         "echo": False,
@@ -290,7 +293,9 @@ def _contrary(stretch: Stretch, moment: int) -> list[Incident]:
 def _both(stretch: Stretch, moment: int) -> list[Incident]:
     """A stop that is reported late, while the exit that was sent meanwhile fills as well."""
     symbol = stretch.trader().symbol
-    late = {"symbol": symbol, "of": "stop", "how": "late", "by": stretch.seconds(8_000.0, 70_000.0)}
+    overnight = _OVERNIGHT[markets()[symbol].session.template.calendar]
+    stop = {"symbol": symbol, "of": "stop", "how": "late", "by": overnight + stretch.seconds(300.0)}
+    leaves = {"symbol": symbol, "of": "exit", "how": "late", "by": stretch.seconds(2_000.0)}
     turns = {
         "symbol": symbol,
         "of": "exit",
@@ -301,7 +306,11 @@ def _both(stretch: Stretch, moment: int) -> list[Incident]:
         "echo": False,
         "turns": True,
     }
-    return [Incident(moment, "report", late), Incident(moment, "conduct", turns)]
+    return [
+        Incident(moment, "report", stop),
+        Incident(moment, "report", leaves),
+        Incident(moment, "conduct", turns),
+    ]
 
 
 def _again(stretch: Stretch, moment: int) -> list[Incident]:
