@@ -87,8 +87,8 @@ MUTANTS = [
     Mutant(
         row="29 a late bar of the traded series is delivered",
         file="src/live/synchroniser.py",
-        old="if key in self._traded or end",
-        new="if end",
+        old="never = key in self._traded or end",
+        new="never = end",
         killer="tests/unit/test_synchroniser.py::test_a_late_traded_bar_is_never_delivered",
     ),
     Mutant(
