@@ -73,6 +73,10 @@ ANSWERS = (
 )
 
 
+# Within this many seconds the engine has looked outside: at the positions that its broker exports.
+_LOOK = 1.2
+
+
 class Desk:
     """An engine in mode live with a clock of its own, its two servers, and all that it writes."""
 
@@ -86,6 +90,8 @@ class Desk:
             folder,
             mode="live",
             fills_by_hand=True,
+            positions=str(folder / "positions.csv"),
+            clock={"unchecked": "not in a test"},
             expire=1e9,
             grace=1,
             health_port=self.health,
@@ -110,9 +116,13 @@ class Desk:
 
     def set_clock(self, moment: str) -> None:
         stamp = int(datetime.fromisoformat(moment).timestamp()) * 1_000_000_000
-        new = self.folder / "clock.new"
-        new.write_text(str(stamp))
-        new.replace(self.folder / "clock")
+        for name, content in {
+            "positions.csv": f"symbol,quantity,as_of\nCOMP,0,{moment}\n",
+            "clock": str(stamp),
+        }.items():
+            new = self.folder / f"{name}.new"
+            new.write_text(content)
+            new.replace(self.folder / name)
 
     def until(self, condition: Callable[[], Any]) -> None:
         deadline = time.monotonic() + 60
@@ -141,6 +151,7 @@ class Desk:
         before = len(self.results())
         end = f"{day}T21:00:00+00:00"
         self.set_clock(f"{day}T21:00:01+00:00")
+        time.sleep(_LOOK)
         self.post([{"symbol": symbol, "timeframe": "1d", "end": end, **bar} for symbol, bar in BARS.items()])
         self.set_clock(f"{following}T14:31:00+00:00")
         self.until(lambda: len(self.results()) > before)

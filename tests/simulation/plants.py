@@ -22,8 +22,9 @@ from lockstep.live.gate import DeskGate
 from lockstep.live.handover import Handover
 from lockstep.live.inner_broker import GatedBroker, ReportedBroker
 from lockstep.live.journal import Journal
+from lockstep.live.journal.rows import StoredSet
 from lockstep.live.market_hours import next_open
-from lockstep.live.messages import Event, SetRecord
+from lockstep.live.messages import Event
 from lockstep.live.orders import Standing
 from lockstep.live.outbox import WAITING, Outbox
 from lockstep.live.plausible import Bands
@@ -185,12 +186,12 @@ def _random_ids(self: GatedBroker, stage: Any, gate: Any, *, order_id: Any, **na
 
 # The journal
 
-_entries = Journal.entries
+_recorded = Journal.recorded
 
 
-def _skips_the_last_set(self: Journal, epoch: int, *, after: int = 0) -> Iterator[SetRecord | Event]:
-    rows = list(_entries(self, epoch, after=after))
-    sets = [number for number, row in enumerate(rows) if isinstance(row, SetRecord)]
+def _skips_the_last_set(self: Journal, epoch: int) -> Iterator[StoredSet | Event]:
+    rows = list(_recorded(self, epoch))
+    sets = [number for number, row in enumerate(rows) if isinstance(row, StoredSet)]
     yield from (row for number, row in enumerate(rows) if number != (sets[-1] if sets else -1))
 
 
@@ -388,7 +389,7 @@ PLANTS: Mapping[str, Plant] = {
     "journal row skipped": Plant(
         sentence="A restart left out one row of the journal.",
         noticed_by=("what is journaled replays", "goes on", "none lost"),
-        install=_patched(Journal, "entries", _skips_the_last_set),
+        install=_patched(Journal, "recorded", _skips_the_last_set),
     ),
     "fill booked twice": Plant(
         sentence="A fill that was journaled before a crash was booked again after it.",

@@ -6,7 +6,7 @@ import gc
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -87,10 +87,13 @@ def simulate(life: Life, *, keep: bool = False, rules: Mapping[str, type[Invaria
 
 @contextmanager
 def _folder() -> Iterator[Path]:
-    """Yield a folder in memory where there is one: a kill is that of a process, not of the machine."""
+    """Yield the working folder, a new one in memory where that is possible: no path is in what is journaled.
+
+    A kill is that of a process, not of the machine.
+    """
     where = _MEMORY if _MEMORY.is_dir() else None
-    with tempfile.TemporaryDirectory(prefix="lockstep-", dir=where) as folder:
-        yield Path(folder)
+    with tempfile.TemporaryDirectory(prefix="lockstep-", dir=where) as folder, chdir(folder):
+        yield Path()
 
 
 def _chain(world: World) -> str:
