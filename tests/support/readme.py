@@ -137,8 +137,12 @@ class Clone:
         subprocess.run([sys.executable, "-m", "venv", "--without-pip", self.folder / ".venv"], check=True)
         (packages,) = (self.folder / ".venv" / "lib").glob("python*/site-packages")
         borrowed = [path for path in sys.path if path.endswith("site-packages")]
-        (packages / "borrowed.pth").write_text("\n".join(borrowed) + "\n", encoding="utf-8")
-        (packages / "sitecustomize.py").write_text(_MAPPING.format(root=str(self.folder)), encoding="utf-8")
+        # Not as sitecustomize: a distribution's Python may have one of its own, which comes first.
+        (packages / "sources_of_the_clone.py").write_text(
+            _MAPPING.format(root=str(self.folder)), encoding="utf-8"
+        )
+        lines = [*borrowed, "import sources_of_the_clone"]
+        (packages / "borrowed.pth").write_text("\n".join(lines) + "\n", encoding="utf-8")
         # `make notebooks` finds its packages installed, and a program to start.
         jupyter = self.folder / ".venv/bin/jupyter-lab"
         jupyter.write_text('#!/bin/sh\nexec "${0%jupyter-lab}python" -m jupyterlab "$@"\n', encoding="utf-8")
