@@ -138,6 +138,10 @@ def test_a_failing_life_is_shortened_stored_and_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", HISTORIES, ids=lambda path: path.stem)
-def test_a_history_that_once_failed_holds(path: Path) -> None:
-    outcome = simulate(Life.load(path))
+def test_a_history_that_once_failed_holds_and_finds_its_fault(path: Path) -> None:
+    life = Life.load(path)
+    outcome = simulate(life)
     assert outcome.holds, f"{outcome.invariant}: {outcome.text}"
+    for name in life.finds:
+        with PLANTS[name].install():
+            assert simulate(life).invariant in PLANTS[name].noticed_by
