@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,18 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real bars at {folder}; set LOCKSTEP_SHARED_DATA to their folder")
     return folder
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _logs_as_they_were() -> Iterator[None]:
+    """Fail a module that leaves the engine's logger quieter or louder for the modules after it."""
+    logger = logging.getLogger("lockstep")
+    before = logger.level, logger.disabled, logger.propagate
+    yield
+    after = logger.level, logger.disabled, logger.propagate
+    logger.setLevel(before[0])
+    _, logger.disabled, logger.propagate = before
+    assert after == before, f"logger lockstep is left changed: {after}, was {before}"
 
 
 def pytest_configure(config: pytest.Config) -> None:

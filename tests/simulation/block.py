@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import logging
 import multiprocessing
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -49,8 +48,7 @@ class Tally:
 
 
 def prepare() -> None:
-    """Load calendars and models once in a process, and be silent: lives are full of warnings."""
-    logging.getLogger("lockstep").setLevel(logging.CRITICAL)
+    """Load calendars and models once in a process."""
     for symbol in LEVELS:
         venue(symbol)
         models.model(symbol, "1d", "both")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -60,7 +61,7 @@ def simulate(life: Life, *, keep: bool = False, rules: Mapping[str, type[Invaria
     clock = SimClock(life.begins)
     audit = Audit(life, tuple(rules.values()), keep=keep, now=lambda: clock.true)
     began = time.process_time()
-    with _folder() as folder:
+    with _silence(), _folder() as folder:
         world = World(life, folder, audit, clock)
         broken: Broken | None = None
         try:
@@ -83,6 +84,18 @@ def simulate(life: Life, *, keep: bool = False, rules: Mapping[str, type[Invaria
         counts=world.counts(),
         seconds=time.process_time() - began,
     )
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Let the engine log nothing: lives are full of warnings."""
+    logger = logging.getLogger("lockstep")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 @contextmanager
