@@ -142,7 +142,8 @@ class WindowFeatures:
         pair_places, pair_ends, pair_values = block.bars(self._pairs[key])
         recent = self._recent[self._pairs[key]]
         known_ends = np.array([*(end for end, _ in recent), *pair_ends.tolist()], dtype=np.int64)
-        known = np.vstack((_NO_PAIR, *(values for _, values in recent), pair_values))
+        earlier = np.array([_NO_PAIR, *(values for _, values in recent)])
+        known = np.concatenate((earlier, pair_values))
         came = len(recent) + np.searchsorted(pair_places, places, side="right")
         count = np.minimum(came, np.searchsorted(known_ends, ends, side="right"))
         found = known[count]
