@@ -25,13 +25,16 @@ OTHER: dict[str, dict[str, Any]] = {
     "sources.futures_daily": {
         "folder": "elsewhere", "file": "{symbol}", "symbols": ("ES",), "timezone": "UTC",
         "stamp_format": "%Y", "session": "NYSE", "adjustment": "none", "usable_from": "2001-01-01",
+        "suffix": ".txt", "epoch": "s", "columns": {"close": "Last"}, "volume": "none", "header": False,
+        "separator": ";", "decimal": ",", "thousands": "'", "scale": 0.01, "encoding": "cp1252",
+        "order": "any", "select": {"symbol": "ESH4"}, "ignore": ("symbol",), "max_rejected": 0.5,
     },
 }  # fmt: skip
-# Keys, display names, the one currency that there is, and what a daily file fixes.
+# Keys, display names, the one currency that there is, what a daily file fixes, and a preset (its keys count).
 FIXED = {
     "instruments.ES": {"symbol", "name", "currency"},
     "sessions.CME": {"name"},
-    "sources.futures_daily": {"name", "package", "timeframe", "stamp"},
+    "sources.futures_daily": {"name", "package", "timeframe", "stamp", "like"},
 }
 MODELS: dict[str, type[BaseModel]] = {
     "instruments.ES": Instrument,
