@@ -5,7 +5,6 @@ from __future__ import annotations
 from itertools import chain
 
 from rich.console import Console
-from rich.table import Table
 
 from benchmarks.engine import memory, overhead
 from benchmarks.experiments import wide_grid
@@ -16,13 +15,13 @@ from benchmarks.peers.environment import PeersMissing
 from benchmarks.startup import importing
 from benchmarks.sweep import growth, peers, throughput
 from benchmarks.training import search
+from lockstep.tables import TextTable, number, prose
 
 
 def main() -> None:
     """Run every measurement; a promise that is not kept is shown, and is no failure of this command."""
-    table = Table(title="100,000 hourly bars", show_edge=False)
-    for title in ("measured", "value", "promise", "of promise", ""):
-        table.add_column(title, justify="left" if title in ("measured", "") else "right")
+    numbers = map(number, ("value", "promise", "of promise"))
+    table = TextTable("measured", *numbers, prose("note"), title="100,000 hourly bars")
     single = (importing, cold, batch, streaming, overhead, memory, growth, one_row, rolling_back)
     several = (throughput(), wide_grid(), live(), search())
     for result in chain((measurement() for measurement in single), *several):

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from itertools import product
 
 import numpy as np
-from rich.table import Table
 
 from benchmarks.measure import Measured, once
 from benchmarks.peers.compare import rates
@@ -14,6 +13,7 @@ from benchmarks.workload import BARS, history, hourly_bars
 from lockstep.features.feature_registry import default_registry
 from lockstep.market.bars import Bars
 from lockstep.strategy.ibs_decision import IbsConfig
+from lockstep.tables import TextTable, number
 from research.backtest import Span
 from research.sweep import sweep
 from research.sweep_inputs import Prepared
@@ -89,15 +89,15 @@ def growth() -> Measured:
     )
 
 
-def peers() -> Table:
+def peers() -> TextTable:
     """Run other engines over the same bars and thresholds, and return how many times faster the sweep is."""
     bars = hourly_bars()
     variants = grid(THRESHOLDS)
     trades = sweep(variants, history(bars), "ES").metrics["trades"]
     ours = {base.name: rate(grid(base), bars) for base in (GENERAL, THRESHOLDS)}
-    table = Table(title="10 x 10 thresholds over the same 100,000 hourly bars", show_edge=False)
-    for title in ("engine", "M bar-variants/s", "thresholds alone", "general rules", "trades of the first"):
-        table.add_column(title, justify="left" if title == "engine" else "right")
+    numbers = ("M bar-variants/s", "thresholds alone", "general rules", "trades of the first")
+    title = "10 x 10 thresholds over the same 100,000 hourly bars"
+    table = TextTable("engine", *map(number, numbers), title=title)
     for name, cells in ours.items():
         table.add_row(f"Lockstep, {name}", f"{cells / _MILLION:,.0f}", "", "", f"{trades[0]:,.0f}")
     for each in rates(bars, PAIRS):

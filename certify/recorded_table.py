@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rich import box
 from rich.console import Console
-from rich.table import Table
 
+from lockstep.tables import TextTable, number, prose
 from research.report.numbers import count, ratio, usd
 
 if TYPE_CHECKING:
@@ -30,16 +29,16 @@ def print_recorded(console: Console, report: RecordedReport) -> None:
             console.print(f"  {name} {first}", soft_wrap=True, highlight=False, markup=False)
 
 
-def _table(title: str, first: str, *others: str) -> Table:
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1))
-    table.add_column(first, no_wrap=True)
-    for name in others:
-        table.add_column(name, justify="right")
-    return table
+def _table(title: str, first: str, *others: str, last: str = "") -> TextTable:
+    """Return an empty table: a name, numbers, and `last`, a column of text, where there is one."""
+    texts = [prose(last)] if last else []
+    return TextTable(first, *map(number, others), *texts, title=title)
 
 
-def _features(report: RecordedReport) -> Table:
-    table = _table("features against settled bars", "feature", "compared", "different", "largest", "kinds")
+def _features(report: RecordedReport) -> TextTable:
+    table = _table(
+        "features against settled bars", "feature", "compared", "different", "largest", last="kinds"
+    )
     different = [each for each in report.features if each.different]
     for each in different:
         kinds = ", ".join(f"{kind} {count(number)}" for kind, number in each.kinds.items())
@@ -51,22 +50,24 @@ def _features(report: RecordedReport) -> Table:
     return table
 
 
-def _series(report: RecordedReport) -> Table:
-    table = _table("bars", "series", "came", "late", "corrected since", "never came", "not settled", "first")
+def _series(report: RecordedReport) -> TextTable:
+    table = _table(
+        "bars", "series", "came", "late", "corrected since", "never came", "not settled", last="first"
+    )
     for each in report.series:
         numbers = (each.bars, each.late, each.corrected, each.missing, each.unsettled)
         table.add_row(each.series, *map(count, numbers), each.first)
     return table
 
 
-def _decisions(report: RecordedReport) -> Table:
+def _decisions(report: RecordedReport) -> TextTable:
     table = _table("decisions", "symbol", "compared", "other by code", "other by data", "not settled")
     for each in report.decisions:
         table.add_row(each.symbol, *map(count, (each.compared, each.code, each.data, each.unsettled)))
     return table
 
 
-def _fills(report: RecordedReport) -> Table:
+def _fills(report: RecordedReport) -> TextTable:
     table = _table(
         "fills beyond the cost model, positive against us", "order", "fills", "mean ticks", "median",
         "worst", "USD", "commission", "bar did not reach",

@@ -5,9 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from rich import box
-from rich.table import Table
-
+from lockstep.tables import TextTable, number
 from research.backtest_result import BacktestResult
 
 _COLUMNS = (
@@ -22,15 +20,12 @@ _COLUMNS = (
 )
 
 
-def result_table(results: Sequence[BacktestResult]) -> Table:
+def result_table(results: Sequence[BacktestResult]) -> TextTable:
     """Return one row per run: symbol, years, the main measures and the costs paid, amounts in USD."""
-    table = Table(
-        title=results[0].config.name if results else None, box=box.SIMPLE_HEAD, padding=(0, 0), pad_edge=False
+    titles = (*(title for title, _, _ in _COLUMNS), "costs")
+    table = TextTable(
+        "symbol", "years", *map(number, titles), title=results[0].config.name if results else ""
     )
-    for title in ("symbol", "years"):
-        table.add_column(title, no_wrap=True)
-    for title in (*(title for title, _, _ in _COLUMNS), "costs"):
-        table.add_column(title, justify="right", no_wrap=True)
     for result in results:
         dates = result.equity["session_date"]
         costs = result.trades["commission"].sum() + result.trades["slippage_cost"].sum()

@@ -11,8 +11,8 @@ import numpy as np
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
+from lockstep.tables import TextTable, number, prose
 from research.experiments.listener import Listener
 from research.experiments.plan import Plan
 from research.experiments.store import Batch
@@ -76,11 +76,9 @@ class ScreenListener(Listener):
     def __rich__(self) -> Group:
         return Group(self._bar, *([self._table()] if self._best else []))
 
-    def _table(self) -> Table:
-        table = Table(box=None, title="best so far, not yet checked in Backtrader", title_justify="left")
-        table.add_column(self._by, justify="right")
-        table.add_column("symbol")
-        table.add_column("parameters")
+    def _table(self) -> TextTable:
+        title = "best so far, not yet checked in Backtrader"
+        table = TextTable(number(self._by), "symbol", prose("parameters"), title=title)
         for score, _, symbol, parameters in self._best:
             table.add_row(f"{score:.3f}", symbol, parameters.strip("{}"))
         return table

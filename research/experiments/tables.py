@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich import box
 from rich.console import Console
-from rich.table import Table
 
+from lockstep.tables import TextTable, number, prose
 from research.experiments.analysis import Judgement, SymbolEvidence
 from research.experiments.comparison import MEASURES, Comparison
 from research.experiments.models import FAILED
@@ -23,24 +22,18 @@ _FORMS = {
 }  # fmt: skip
 
 
-def _table(*columns: str, left: Sequence[str] = ()) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
-    for column in columns:
-        table.add_column(column, justify="left" if column in left else "right", no_wrap=column not in left)
-    return table
-
-
 def print_list(console: Console, records: Sequence[Record]) -> None:
     """Print one line per experiment."""
-    table = _table(
-        "id", "name", "kind", "status", "runs", "symbols", "searched", "took", left=("name", "kind", "status")
-    )
+    table = TextTable(
+        number("id"), prose("name"), "status", number("runs"), prose("symbols"), "searched", number("took"),
+        "begun",
+    )  # fmt: skip
     for each in records:
         runs = count(each.runs) if each.done == each.runs else f"{count(each.done)} of {count(each.runs)}"
         searched = each.plan.split.searched
         table.add_row(
-            str(each.id), each.name, each.kind, each.status, runs, ", ".join(each.plan.symbols),
-            f"{searched.start} – {searched.end}", spoken(each.seconds),
+            str(each.id), each.name, each.status, runs, ", ".join(each.plan.symbols),
+            f"{searched.start} – {searched.end}", spoken(each.seconds), each.started[:10],
         )  # fmt: skip
     console.print(table if records else "no experiment yet")
 
@@ -67,10 +60,11 @@ def print_summary(console: Console, store: Store, record: Record) -> None:
 
 def print_top(console: Console, ranked: Sequence[Ranked], by: str) -> None:
     """Print the best variants, each the same in Backtrader."""
-    table = _table("#", "parameters", "train", f"test {by}", "trades", "P&L", "DD", "PF", left=["parameters"])
-    for number, each in enumerate(ranked, start=1):
+    numbers = ("train", f"test {by}", "trades", "P&L", "DD", "PF")
+    table = TextTable(number("#"), prose("parameters"), *map(number, numbers))
+    for place, each in enumerate(ranked, start=1):
         table.add_row(
-            str(number),
+            str(place),
             ", ".join(f"{path} {spelled(value)}" for path, value in each.parameters.items()),
             _measure(by, each.train[by]),
             _measure(by, each.test[by]),
@@ -112,7 +106,7 @@ def _measure(name: str, value: float | None) -> str:
 def print_comparison(console: Console, found: Comparison) -> None:
     """Print the measures of two strategies side by side, and how sure their difference is."""
     names = (found.first.config.name, found.second.config.name)
-    table = _table(found.symbol, *names, "difference", left=(found.symbol,))
+    table = TextTable(found.symbol, *map(number, names), number("difference"))
     for name in MEASURES:
         one, other = found.first.metrics[name], found.second.metrics[name]
         form = _FORMS.get(name, ratio)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from rich import box
 from rich.console import Console
-from rich.table import Table
 
+from lockstep.tables import TextTable, number
 from research.paper.bands import Band
 from research.paper.verdict import InstrumentComparison, PaperComparison
 from research.report.numbers import count, percent, ratio, usd
@@ -40,16 +39,12 @@ def _summary(each: InstrumentComparison) -> str:
     )
 
 
-def _bands_table(each: InstrumentComparison) -> Table:
+def _bands_table(each: InstrumentComparison) -> TextTable:
     origin = each.reference
     seen = ", perhaps seen in training" if origin.seen_in_training else ""
-    shown = Table(
-        title=f"bands from {origin.start} to {origin.end}, {origin.sessions} sessions{seen}",
-        title_justify="left", box=box.SIMPLE_HEAD,
-    )  # fmt: skip
-    shown.add_column("statistic", no_wrap=True)
-    for name in ("paper", "backtest", "low", "middle", "high", "verdict"):
-        shown.add_column(name, justify="right", no_wrap=True)
+    names = ("paper", "backtest", "low", "middle", "high", "verdict")
+    title = f"bands from {origin.start} to {origin.end}, {origin.sessions} sessions{seen}"
+    shown = TextTable("statistic", *map(number, names), title=title)
     for band in each.bands:
         values = (band.paper, band.backtest, band.low, band.middle, band.high)
         verdict = "not judged" if not band.judged else "inside" if band.inside else "OUTSIDE"

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
 from lockstep.market.history import History
+from lockstep.tables import TextTable, number
 from research.training.outcome import TrainingOutcome
 from research.training.search import Attempt, Listener
 from research.validation.model.out_of_sample import traced_runs, window_dates
@@ -48,21 +48,11 @@ def on_screen(console: Console, symbol: str) -> Iterator[Listener]:
         yield ScreenListener(progress, progress.add_task(symbol, total=None, best=""))
 
 
-def window_table(outcome: TrainingOutcome, history: History) -> Table:
+def window_table(outcome: TrainingOutcome, history: History) -> TextTable:
     """Return what the veto did in each outer window, out of sample."""
-    table = Table(title=f"{outcome.dataset.symbol}: outer windows, out of sample", box=None)
-    for title in (
-        "window",
-        "samples",
-        "trades",
-        "kept",
-        "Sharpe",
-        "filtered",
-        "net P&L",
-        "filtered",
-        "at",
-    ):
-        table.add_column(title, justify="left" if title == "window" else "right")
+    numbers = ("samples", "trades", "kept", "Sharpe", "filtered Sharpe", "net P&L", "filtered P&L", "at")
+    title = f"{outcome.dataset.symbol}: outer windows, out of sample"
+    table = TextTable("window", *map(number, numbers), title=title)
     runs = traced_runs(outcome, history)
     for window, (first, last) in zip(outcome.windows, window_dates(outcome, history), strict=True):
         before, after = (run.between(first, last) for run in (runs.unfiltered, runs.filtered))

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rich.table import Table
-
 from lockstep.market.bars import Bars
 from lockstep.market.config import load_instruments
 from lockstep.market.files import Loaded
 from lockstep.market.quality import QualityReport, assess
 from lockstep.market.ticks import Ticks
 from lockstep.market.timeframe import Timeframe
+from lockstep.tables import TextTable, number, prose
 from research.utils.data_loader import in_timeframe, load_file
 
 
@@ -30,10 +29,10 @@ def check_file(
     return loaded, assess(in_timeframe(loaded, timeframe, session), session)
 
 
-def rows_table(loaded: Loaded[Bars] | Loaded[Ticks]) -> Table:
+def rows_table(loaded: Loaded[Bars] | Loaded[Ticks]) -> TextTable:
     """Return the counts of a file's rows, and what is declared about it."""
     source = loaded.source
-    table = Table(title=loaded.data.source, show_header=False)
+    table = TextTable("", prose(""), title=loaded.data.source, head=False)
     table.add_row("source", f"{source.name}: {source.spelled_timeframe}, stamps mean {source.stamp}")
     table.add_row("session, adjustment", f"{source.session}, {source.adjustment}")
     table.add_row("rows", f"{loaded.rows:,}")
@@ -44,10 +43,10 @@ def rows_table(loaded: Loaded[Bars] | Loaded[Ticks]) -> Table:
     return table
 
 
-def quality_table(report: QualityReport) -> Table:
+def quality_table(report: QualityReport) -> TextTable:
     """Return the findings of a report, or that there are none."""
     title = f"{report.symbol} {report.timeframe}: {report.bars:,} bars, {report.first} to {report.last}"
-    table = Table("finding", "where", "count", "what it is", title=title)
+    table = TextTable("finding", prose("where"), number("count"), prose("what it is"), title=title)
     for finding in report.findings:
         table.add_row(finding.kind, finding.where, f"{finding.count:,}", finding.sentence)
     if not report.findings:

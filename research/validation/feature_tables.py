@@ -5,27 +5,22 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from rich import box
 from rich.console import Console
-from rich.table import Table
 
 from lockstep.market.bars import BAR_COLUMNS
+from lockstep.tables import TextTable, number
 from research.report.numbers import UNDEFINED, count, ratio
 from research.validation.feature_comparison import FeatureComparison
 
 LISTED = 45
 _DIGITS = 4
-_WIDTH = 7
 NOT_EQUAL = "\N{NOT EQUAL TO}"
 
 
-def values_table(check: FeatureComparison) -> Table:
+def values_table(check: FeatureComparison) -> TextTable:
     """Return the bars of the month with our values; `≠` and the other value where they do not agree."""
-    table = _table(f"{check.market.instrument.symbol} {check.timeframe}, {check.month}", "bar")
-    for name in BAR_COLUMNS:
-        table.add_column(name, justify="right", no_wrap=True)
-    for name in check.ids:
-        table.add_column(name, justify="right", overflow="fold", min_width=_WIDTH)
+    title = f"{check.market.instrument.symbol} {check.timeframe}, {check.month}"
+    table = TextTable("bar", *map(number, (*BAR_COLUMNS, *check.ids)), title=title, bands=True)
     bars = check.bars[list(BAR_COLUMNS)].to_numpy()
     for row in range(min(LISTED, len(check.labels))):
         *prices, volume = bars[row].tolist()
@@ -37,12 +32,6 @@ def values_table(check: FeatureComparison) -> Table:
         )
     if len(check.labels) > LISTED:
         table.caption = f"the first {LISTED} of {len(check.labels):,} bars; the plot has all"
-    return table
-
-
-def _table(title: str, first: str) -> Table:
-    table = Table(title=title, box=box.SIMPLE_HEAD, padding=0, pad_edge=False)
-    table.add_column(first, no_wrap=True)
     return table
 
 
@@ -63,22 +52,19 @@ def spelled(check: FeatureComparison, row: int, column: int) -> str:
     return ratio(ours, _DIGITS)
 
 
-def counts_table(check: FeatureComparison) -> Table:
+def counts_table(check: FeatureComparison) -> TextTable:
     """Return, per feature, how many bars were compared, are out of tolerance, or miss a value."""
-    table = _table(f"against {check.against}", "feature")
-    for name in ("bars", "compared", "out of tolerance", "missing here", "missing there"):
-        table.add_column(name, justify="right")
+    names = ("bars", "compared", "out of tolerance", "missing here", "missing there")
+    table = TextTable("feature", *map(number, names), title=f"against {check.against}")
     for feature, counts in check.counts.iterrows():
         table.add_row(str(feature), *(count(int(value)) for value in counts))
     return table
 
 
-def outside_table(check: FeatureComparison) -> Table:
+def outside_table(check: FeatureComparison) -> TextTable:
     """Return the values that do not agree."""
-    table = _table("out of tolerance", "bar")
-    table.add_column("feature", no_wrap=True)
-    for name in check.outside.columns[2:]:
-        table.add_column(str(name), justify="right", no_wrap=True)
+    names = map(str, check.outside.columns[2:])
+    table = TextTable("bar", "feature", *map(number, names), title="out of tolerance")
     for bar, feature, *values in check.outside.head(LISTED).itertuples(index=False):
         table.add_row(bar, feature, *(ratio(value, _DIGITS) for value in values))
     if len(check.outside) > LISTED:

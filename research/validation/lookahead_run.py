@@ -9,10 +9,10 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-from rich.table import Table
 
 from lockstep.market.config import load_instruments
 from lockstep.strategy.ibs_decision import IbsConfig
+from lockstep.tables import TextTable, prose
 from research.backtest import Span, context_keys
 from research.utils.data_loader import load_history
 from research.validation.lookahead import check_lookahead
@@ -72,11 +72,11 @@ def _progress(console: Console, steps: int) -> Iterator[Callable[[], None]]:
         yield lambda: progress.advance(task)
 
 
-def lookahead_table(report: LookaheadReport) -> Table:
+def lookahead_table(report: LookaheadReport) -> TextTable:
     """Return what was checked and every finding, the first one on top."""
     title = f"look-ahead check of {report.traded}"
     scope = f"{report.bars:,} bars, features: {len(report.ids)}, cuts: {len(report.cuts)}, seed {report.seed}"
-    table = Table("what", "bar", "cause", "cut at", title=title, caption=scope)
+    table = TextTable("what", "bar", prose("cause"), "cut at", title=title, caption=scope)
     for found in report.findings:
         table.add_row(
             found.what, clock(found.stamp), found.cause, "" if found.cut is None else clock(found.cut)

@@ -5,20 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 
-from rich.table import Table
 from rich.text import Text
 
 from lockstep.live.status import SECOND, Status
+from lockstep.tables import TextTable, prose
 
 
-def status_table(status: Status, now: int, *, stale_seconds: float) -> Table:
+def status_table(status: Status, now: int, *, stale_seconds: float) -> TextTable:
     """Return the status at `now` (UTC ns): trouble first, then state, positions and counts."""
-    table = Table(show_header=False, box=None, pad_edge=False)
-    table.add_column(style="bold")
-    table.add_column()
+    table = TextTable("", prose(""), head=False)
     for name, value, alarming in _rows(status, now, stale_seconds):
         if value:
-            table.add_row(name, Text(value, style="red" if alarming else ""))
+            table.add_row(Text(name, style="bold"), Text(value, style="red" if alarming else ""))
     return table
 
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from rich.table import Table
-
 from lockstep.market.validation import suggestion
 from lockstep.models.errors import UnknownModel
 from lockstep.models.manifest import Manifest, VersionEntry
 from lockstep.models.portfolio_file import Portfolio
+from lockstep.tables import TextTable, number, prose
 
 _METRICS_SHOWN = 3
 _MISSING = "missing"
@@ -26,12 +25,12 @@ def chosen_instruments(manifest: Manifest, symbol: str | None) -> Manifest:
     return manifest.model_copy(update={"instruments": {symbol: manifest.instruments[symbol]}})
 
 
-def versions_table(manifest: Manifest) -> Table:
+def versions_table(manifest: Manifest) -> TextTable:
     """Return one row per version."""
-    table = Table(show_edge=False)
-    for column in ("symbol", "model", "version", "status", "trained on", "threshold", "metrics", "evidence"):
-        table.add_column(column)
-    table.add_column("used", justify="right")
+    table = TextTable(
+        "symbol", "model", "version", "status", "trained on", number("threshold"), prose("metrics"),
+        prose("evidence"), number("used"),
+    )  # fmt: skip
     for symbol, name, version, entry in _versions(manifest):
         table.add_row(symbol, name, version, entry.status, *_cells(entry))
     return table
@@ -70,17 +69,13 @@ def _resolved(manifest: Manifest, symbol: str, version: str) -> tuple[str | None
         return None, _MISSING
 
 
-def portfolio_tables(content: dict[str, Any]) -> tuple[Table, Table]:
+def portfolio_tables(content: dict[str, Any]) -> tuple[TextTable, TextTable]:
     """Return the instruments and the limits of `portfolio_content`."""
-    instruments = Table(show_edge=False)
-    for column in ("symbol", "version", "is now", "status", "largest weight"):
-        instruments.add_column(column)
+    instruments = TextTable("symbol", "version", "is now", "status", number("largest weight"))
     for symbol, each in content["instruments"].items():
         now = each["resolved"] or "none"
         instruments.add_row(symbol, each["version"], now, each["status"], f"{each['weight_cap']:.0%}")
-    limits = Table(show_edge=False)
-    limits.add_column("limit")
-    limits.add_column("value", justify="right")
+    limits = TextTable("limit", number("value"))
     limits.add_row("cash, USD", f"{content['cash']:,.0f}")
     for section in ("correlation", "risk"):
         for name, value in content[section].items():

@@ -85,7 +85,7 @@ def walk() -> Bars:
 
 def test_a_table_without_trades_shows_dashes() -> None:
     table = result_table([backtest(walk(), entry=(0.0, 0.0))])
-    cells = [next(iter(column.cells)) for column in table.columns]
+    cells = [cell.plain for cell in table.rows[0]]
     assert cells[:3] == ["ES", "2024-2024", "0"]
     assert "–" in cells
 

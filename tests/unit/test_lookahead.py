@@ -424,8 +424,8 @@ class TestFiles:
         console = Console(record=True, width=100, file=StringIO())
         console.print(lookahead_table(report))
         lines = console.export_text().splitlines()
-        (first,) = [number for number, line in enumerate(lines) if " ibs " in line]
-        (second,) = [number for number, line in enumerate(lines) if " NQ:1d " in line]
+        (first,) = [number for number, line in enumerate(lines) if line.startswith("ibs ")]
+        (second,) = [number for number, line in enumerate(lines) if line.startswith("NQ:1d ")]
         assert first < second
         assert lines[first].count("2024-01-08 22:00Z") == 2
         assert lines[second].count("2024-01-08 22:00Z") == 1

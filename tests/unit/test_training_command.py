@@ -110,12 +110,12 @@ def test_without_resume_a_run_begins_anew(tmp_path: Path) -> None:
 def test_the_table_adds_up(tmp_path: Path) -> None:
     trained = run_training(task(tmp_path), Ledger(Database.open()), now=noon)
     table = window_table(trained.outcome, trained.history)
-    trades = [int(cell) for cell in table.columns[2].cells]
-    kept = [int(cell) for cell in table.columns[3].cells]
+    trades = [int(cell) for cell in table.cells("trades")]
+    kept = [int(cell) for cell in table.cells("kept")]
     runs = traced_runs(trained.outcome, trained.history)
     assert sum(trades) == runs.unfiltered.pnl.size
     assert sum(kept) == runs.filtered.pnl.size
-    assert table.row_count == len(trained.outcome.windows)
+    assert len(table.rows) == len(trained.outcome.windows)
 
 
 def test_what_was_left_out_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,10 +7,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
+from rich.text import Text
 
 from lockstep.models import ModelStore
 from lockstep.models.manifest import VETO
+from lockstep.tables import TextTable, prose
 from research.experiments.database import Database
 from research.experiments.ledger import Ledger
 from research.validation.model.gathering import Request, newest
@@ -63,10 +64,10 @@ def show(report: ValidationReport, page: Path, console: Console, *, as_json: boo
     console.print(f"report: {page}", highlight=False, soft_wrap=True)
 
 
-def verdict_table(report: ValidationReport) -> Table:
+def verdict_table(report: ValidationReport) -> TextTable:
     """Return one row per check."""
-    table = Table("", "check", "what was found", box=None, pad_edge=False)
+    table = TextTable("", "check", prose("what was found"))
     for found in report.verdict.checks:
-        mark = "[green]passed[/]" if found.passed else "[red]failed[/]"
+        mark = Text("passed", style="green") if found.passed else Text("failed", style="red")
         table.add_row(mark, found.name, found.sentence)
     return table

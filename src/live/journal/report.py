@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
 from lockstep.live.journal.plain import value_of
 from lockstep.live.journal.reader import JournalReader
 from lockstep.live.messages import Epoch
 from lockstep.live.messages import iso as iso
+from lockstep.tables import Column, TextTable, number, prose
 
 SCHEMA = 1
 
@@ -26,6 +26,7 @@ _NEWEST = {
     "events": "SELECT sequence, time, kind, symbol, content FROM events ORDER BY sequence DESC LIMIT ?",
 }
 _TIMES = ("stamp", "time")
+_PROSE = ("content", "reason")
 
 
 def summary(journal: JournalReader, *, last: int) -> dict[str, Any]:
@@ -81,13 +82,18 @@ def _newest(journal: JournalReader, query: str, last: int) -> list[dict[str, Any
     return rows
 
 
-def _table(title: str, rows: list[dict[str, Any]]) -> Table:
-    table = Table(title=f"newest {title}", title_justify="left", show_edge=False)
-    for name in rows[0]:
-        table.add_column(name)
+def _table(title: str, rows: list[dict[str, Any]]) -> TextTable:
+    columns = [_column(name, [row[name] for row in rows]) for name in rows[0]]
+    table = TextTable(*columns, title=f"newest {title}")
     for row in rows:
         table.add_row(*(_cell(value) for value in row.values()))
     return table
+
+
+def _column(name: str, values: list[Any]) -> Column:
+    if name in _PROSE:
+        return prose(name)
+    return number(name) if any(isinstance(value, float) for value in values) else Column(name)
 
 
 def _cell(value: object) -> str:

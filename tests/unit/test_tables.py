@@ -1,0 +1,354 @@
+"""Tables fit the width at hand and never cut a number or a name: the layout, and every table in the tree."""
+
+from __future__ import annotations
+
+import ast
+import io
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.cells import cell_len
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from certify import recorded_table
+from certify.recorded_report import DecisionSkew, RecordedReport
+from certify.skew import FeatureSkew, SeriesSkew
+from lockstep.live import status_table
+from lockstep.live.journal import report as journal_report
+from lockstep.live.status import Status, Window
+from lockstep.market.quality import Finding, QualityReport
+from lockstep.models import listing
+from lockstep.tables import TextTable, number, prose
+from research import result_table
+from research.experiments import progress, tables
+from research.paper import report_table
+from research.paper.bands import Band
+from research.paper.residuals import ResidualSummary
+from research.paper.verdict import Equality, InstrumentComparison, Reference
+from research.training import screen
+from research.utils import data_report
+from research.validation import feature_tables, lookahead_run
+from research.validation.model import command
+from support.experiments import plan
+
+ROOT = Path(__file__).resolve().parents[2]
+LONG = "CONTINUOUS_CONTRACT_[0]_BACK-ADJUSTED"
+BIG = 987_654_321_012.34
+HUGE = 123_456_789_012
+STAMP = 1_709_737_200 * 10**9
+
+
+def printed(console_prints: Callable[[Console], object], width: int = 80) -> str:
+    stream = io.StringIO()
+    console_prints(Console(file=stream, width=width))
+    return stream.getvalue()
+
+
+def require_whole(text: str, *tokens: str, width: int = 80) -> None:
+    """Every token is there in one piece, no line is wider than the console, and nothing was left out."""
+    assert "…" not in text
+    assert max(map(cell_len, text.splitlines())) <= width
+    found = text.split()
+    missing = [token for token in tokens if token not in found]
+    assert not missing, f"{missing} not whole in\n{text}"
+
+
+class TestLayout:
+    def test_a_row_is_a_line_where_it_fits(self) -> None:
+        table = TextTable("symbol", number("trades"), title="results", caption="all costs paid")
+        table.add_row("ES", "1,234")
+        lines = [line.rstrip() for line in printed(lambda console: console.print(table)).splitlines()]
+        assert lines == [
+            "results",
+            "symbol  trades",
+            "──────────────",
+            "ES       1,234",
+            "all costs paid",
+        ]
+
+    def test_prose_wraps_and_heads_do(self) -> None:
+        table = TextTable("symbol", number("out of tolerance"), prose("found"))
+        table.add_row("ES", "12", "jumps of 1,234.5 points at 2,345 bars " * 4)
+        text = printed(lambda console: console.print(table), 40)
+        require_whole(text, "tolerance", "1,234.5", "2,345", width=40)
+
+    def test_a_row_that_is_too_wide_becomes_a_block(self) -> None:
+        table = TextTable("symbol", *map(number, "abcdefgh"), prose("remark"))
+        table.add_row("ES", *["1,234,567,890"] * 8, "as it was")
+        table.add_row("NQ", *["5"] * 8, "")
+        text = printed(lambda console: console.print(table), 60)
+        assert text.startswith("ES\n  a 1,234,567,890   b 1,234,567,890")
+        assert "remark as it was\nNQ\n  a             5   b" in text
+
+    def test_bands_repeat_the_first_column(self) -> None:
+        table = TextTable("bar", *map(number, "abcdef"), bands=True)
+        table.add_row("2024-01-02", *["1,234,567,890"] * 6)
+        text = printed(lambda console: console.print(table), 60)
+        assert text.count("2024-01-02") == 2
+        require_whole(text, "1,234,567,890", width=60)
+
+    def test_bands_that_do_not_help_are_blocks(self) -> None:
+        table = TextTable("bar", number("a"), number("b"), bands=True)
+        table.add_row("x" * 50, "1", "2" * 20)
+        require_whole(printed(lambda console: console.print(table), 60), "x" * 50, "2" * 20, width=60)
+
+    def test_cells_are_plain_text_unless_they_are_styled(self) -> None:
+        table = TextTable("a", "b", head=False)
+        table.add_row("[red]x[/]", Text("y", style="red"))
+        assert printed(lambda console: console.print(table)).split() == ["[red]x[/]", "y"]
+
+    def test_every_column_has_its_cell(self) -> None:
+        with pytest.raises(ValueError, match="1 cells in a table of 2 columns"):
+            TextTable("a", "b").add_row("1")
+
+    @given(
+        st.lists(
+            st.lists(
+                st.text("0123456789.,-%ab", min_size=1, max_size=34).map(str.strip), min_size=5, max_size=5
+            ),
+            min_size=1,
+            max_size=4,
+        ),
+        st.integers(40, 160),
+        st.booleans(),
+    )
+    def test_no_token_is_ever_cut(self, rows: list[list[str]], width: int, bands: bool) -> None:
+        table = TextTable("name", number("one"), prose("two"), number("some other"), "last", bands=bands)
+        for row in rows:
+            table.add_row(*row)
+        text = printed(lambda console: console.print(table), width)
+        require_whole(text, *(cell for row in rows for cell in row), width=width)
+
+    def test_control_the_library_s_own_table_cuts(self) -> None:
+        table = Table("a", "b", "c", "d", "e", "f")
+        table.add_row(*[f"{HUGE:,}"] * 6)
+        with pytest.raises(AssertionError):
+            require_whole(printed(lambda console: console.print(table)), f"{HUGE:,}")
+
+
+def results(console: Console) -> None:
+    measures = {
+        "trades": HUGE, "net_profit": -BIG, "cagr": 12.345, "sharpe": -123.45, "win_rate": 1.0,
+        "max_drawdown_fraction": 23.65, "profit_factor": 1234.56, "exposure": 1.0,
+    }  # fmt: skip
+    run = SimpleNamespace(
+        config=SimpleNamespace(name="a_strategy_with_a_long_name_" * 2),
+        equity=pd.DataFrame({"session_date": pd.to_datetime(["1999-01-04", "2025-12-31"])}),
+        trades=pd.DataFrame({"commission": [BIG], "slippage_cost": [BIG]}),
+        symbol=LONG,
+        metrics=measures,
+    )
+    console.print(result_table.result_table([run, run]))  # type: ignore[list-item]
+
+
+def models(console: Console) -> None:
+    entry = SimpleNamespace(
+        status="production",
+        training_range=("1999-01-04", "2025-12-31"),
+        threshold=0.123,
+        metrics={"roc_auc": 0.612, "profit_factor_of_the_test": 12.3, "trades": 1.23e9},
+        evidence=[SimpleNamespace(kind="paper comparison", passed=False)] * 3,
+        use=SimpleNamespace(count=HUGE),
+    )
+    model = SimpleNamespace(versions={"v1234567": entry})
+    found = SimpleNamespace(instruments={LONG: {"a_model_with_a_long_name": model}})
+    console.print(listing.versions_table(found))  # type: ignore[arg-type]
+    position = {"version": "production", "resolved": "v1234567", "status": "missing", "weight_cap": 0.25}
+    limits = {"max_portfolio_volatility_of_all_instruments_together": BIG}
+    content = {"cash": BIG, "instruments": {LONG: position}, "correlation": limits, "risk": {}}
+    console.print(*listing.portfolio_tables(content))
+
+
+def journal(console: Console) -> None:
+    decision = {
+        "sequence": HUGE, "stamp": "2024-03-06T15:00:00.123456Z", "symbol": LONG, "reason": "no_signal " * 5,
+        "probability": 0.5, "close": BIG, "position": -12345.0, "equity": BIG,
+    }  # fmt: skip
+    event = {"sequence": HUGE, "kind": "reconciliation_failed", "content": {"quantity": HUGE, "at": LONG}}
+    told = {
+        "journal": "/somewhere/paper.db", "bytes": HUGE, "counts": {"sets": HUGE}, "events": {},
+        "last_bars": {},
+        "epoch": {"number": 1, "mode": "paper", "started": "2024-03-06", "reason": "first"},
+        "newest": {"decisions": [decision], "events": [event], "orders": []},
+    }  # fmt: skip
+    journal_report.print_summary(console, told)
+
+
+def status(console: Console) -> None:
+    shown = Status(
+        mode="live", state="running", epoch=3, started=STAMP, heartbeat=STAMP, rollout="live 10 %",
+        positions={LONG: -123456.0, "ES": 2.0}, profit_today={LONG: -BIG, "ES": BIG},
+        cold_windows=(Window(LONG, "a_feature_of_a_very_long_name_252", 10, HUGE),),
+        last_bars={f"{LONG}:1h": STAMP}, counters={f"refused because of {each}": HUGE for each in "abc"},
+    )  # fmt: skip
+    console.print(status_table.status_table(shown, STAMP, stale_seconds=60.0))
+
+
+def training(console: Console) -> None:
+    outcome: Any = SimpleNamespace(
+        dataset=SimpleNamespace(symbol=LONG),
+        windows=[SimpleNamespace(test=np.zeros(1_234_567, np.int8), threshold=0.55)],
+    )
+    run = SimpleNamespace(pnl=np.array([BIG]), sharpe=-123.45)
+    runs = SimpleNamespace(unfiltered=SimpleNamespace(between=lambda *_: run))
+    runs.filtered = runs.unfiltered
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(screen, "traced_runs", lambda *_: runs)
+        patched.setattr(screen, "window_dates", lambda *_: [(date(2010, 1, 4), date(2012, 12, 31))])
+        console.print(screen.window_table(outcome, None))  # type: ignore[arg-type]
+
+
+def paper(console: Console) -> None:
+    counts = dict.fromkeys(Equality.model_fields, HUGE) | {"kind": "", "first": ""}
+    band = Band(
+        statistic="trades_per_month", paper=BIG, backtest=BIG, low=-BIG, middle=BIG, high=BIG, judged=True,
+        inside=False,
+    )  # fmt: skip
+    found = InstrumentComparison.model_construct(
+        symbol=LONG, start="2024-01-02", end="2024-12-31", left_out=HUGE, equality=Equality(**counts),
+        paper_pnl=BIG, backtest_pnl=BIG, bands=(band, band.model_copy(update={"statistic": "return"})),
+        reference=Reference(
+            start="1999-01-04", end="2023-12-29", sessions=HUGE, block=9, seen_in_training=True
+        ),
+    )  # fmt: skip
+    console.print(report_table._bands_table(found))
+
+
+def validation(console: Console) -> None:
+    check = SimpleNamespace(
+        passed=False, name="probability of backtest overfitting", sentence=f"is {BIG:,.2f} for {LONG}, " * 3
+    )
+    report: Any = SimpleNamespace(verdict=SimpleNamespace(checks=[check]))
+    console.print(command.verdict_table(report))
+
+
+def lookahead(console: Console) -> None:
+    finding = SimpleNamespace(what=LONG, stamp=STAMP, cut=STAMP, cause=f"moves from {BIG:,.2f} to {HUGE:,}")
+    report: Any = SimpleNamespace(
+        traded=f"{LONG}:1h", bars=HUGE, ids=("ibs",), cuts=(1,), seed=0, findings=[finding], passed=False
+    )
+    console.print(lookahead_run.lookahead_table(report))
+
+
+def features(console: Console) -> None:
+    ids = [f"a_feature_of_a_long_name_{each}" for each in range(12)]
+    values = pd.DataFrame(np.full((3, 12), BIG), columns=ids)
+    outside = {name: [BIG] for name in ("ours", "theirs", "difference", "allowed")}
+    check: Any = SimpleNamespace(
+        market=SimpleNamespace(instrument=SimpleNamespace(symbol=LONG)), timeframe="1h", month="2024-01",
+        ids=tuple(ids), labels=[f"2024-01-0{day} 15:00Z" for day in (2, 3, 4)], against="theirs.csv",
+        bars=pd.DataFrame(np.full((3, 5), HUGE), columns=["open", "high", "low", "close", "volume"]),
+        ours=values, theirs=values, is_outside=values > 0, compared=values > 0, verdict="12 values differ",
+        counts=pd.DataFrame(np.full((12, 5), HUGE), index=ids),
+        outside=pd.DataFrame({"bar": ["2024-01-02 15:00Z"], "feature": ids[:1], **outside}),
+    )  # fmt: skip
+    feature_tables.print_check(console, check, Path("check.html"))
+
+
+def recorded(console: Console) -> None:
+    report = RecordedReport(
+        journal="paper.db", modes=("live",), epochs=1, first="2024-01-02", last="2024-12-31", vectors=HUGE,
+        values=HUGE, fills=(),
+        features=(
+            FeatureSkew(
+                feature="a_feature_of_a_very_long_name_252", compared=HUGE, different=HUGE, largest=BIG,
+                kinds={"corrected bar": HUGE, "late or missing bar": HUGE}, first="",
+            ),
+        ),
+        series=(
+            SeriesSkew(
+                series=f"{LONG}:1h", bars=HUGE, late=HUGE, corrected=HUGE, missing=HUGE, unsettled=HUGE,
+                first="2024-01-02T15:00:00Z",
+            ),
+        ),
+        decisions=(DecisionSkew(symbol=LONG, compared=HUGE, unsettled=HUGE, code=HUGE, data=HUGE, first=""),),
+        residuals=(
+            ResidualSummary(
+                symbol=LONG, order="market", fills=HUGE, mean_ticks=BIG, median_ticks=BIG, worst_ticks=BIG,
+                usd=BIG, commission=BIG, untouched=HUGE,
+            ),
+        ),
+    )  # fmt: skip
+    report.show(console)
+
+
+def data_file(console: Console) -> None:
+    source = SimpleNamespace(
+        name="a_source", spelled_timeframe="1h", stamp="end", session="CME_EQUITY", adjustment="none"
+    )
+    data = type("Data", (), {"source": f"{LONG}.csv", "__len__": lambda _: HUGE})()
+    loaded: Any = SimpleNamespace(source=source, rows=HUGE, data=data, rejected=(), rejected_path=None)
+    console.print(data_report.rows_table(loaded))
+    finding = Finding(
+        kind="price_jump", where="2010-05-06, 2015-08-24", count=HUGE, sentence=f"by {BIG:,.2f}"
+    )
+    console.print(
+        data_report.quality_table(
+            QualityReport(
+                symbol=LONG, timeframe="1h", bars=HUGE, first="1999-01-04", last="2025-12-31",
+                stale_open_share=0.0, findings=(finding,),
+            )
+        )
+    )  # fmt: skip
+
+
+def experiment_list(console: Console) -> None:
+    record: Any = SimpleNamespace(
+        id=1234, name="a search with a long name, " * 3, kind="random", status="unsuccessful", runs=HUGE,
+        done=HUGE - 1, plan=plan(symbols=(LONG, "ES", "NQ")), seconds=1e9,
+        started="2026-01-02T12:00:00+00:00",
+    )  # fmt: skip
+    tables.print_list(console, [record])
+
+
+def best_so_far(console: Console) -> None:
+    listener = progress.ScreenListener(plan())
+    listener._best = [(BIG, -1, LONG, '{"entry.high": 0.1, "stop.percent": 123456.789}')]
+    console.print(listener)
+
+
+# Every module that prints tables, its table, and numbers and names that must come out whole.
+TABLES: dict[Any, tuple[Callable[[Console], None], tuple[str, ...]]] = {
+    result_table: (results, (LONG, f"{-BIG:,.0f}", f"{HUGE:,}", "1234.56")),
+    listing: (models, (LONG, "a_model_with_a_long_name", str(HUGE), f"{BIG:,.0f}")),
+    journal_report: (journal, (LONG, f"{BIG:,.2f}", str(HUGE), "2024-03-06T15:00:00.123456Z")),
+    status_table: (status, (LONG, f"{-BIG:+,.2f}", str(HUGE))),
+    screen: (training, (f"{BIG:,.0f}", "1234567", "-123.45")),
+    report_table: (paper, (f"{BIG:,.2f}", f"{BIG * 100:,.2f}%")),
+    command: (validation, (LONG + ",", f"{BIG:,.2f}")),
+    lookahead_run: (lookahead, (LONG, f"{BIG:,.2f}", f"{HUGE:,}", "15:00Z")),
+    feature_tables: (features, ("a_feature_of_a_long_name_11", f"{BIG:,.4f}", f"{HUGE:,}")),
+    recorded_table: (recorded, (f"{LONG}:1h", f"{HUGE:,}", f"{BIG:,.2f}", f"${BIG:,.2f}")),
+    data_report: (data_file, (f"{HUGE:,}", f"{BIG:,.2f}", "2015-08-24")),
+    tables: (experiment_list, (LONG + ",", f"{HUGE:,}", "1234", "2026-01-02", "2010-01-04", "2012-12-31")),
+    progress: (best_so_far, (LONG, f"{BIG:.3f}", "123456.789")),
+}
+
+
+@pytest.mark.parametrize("module", TABLES, ids=lambda module: module.__name__)
+def test_every_table_fits_80_columns_with_all_its_numbers(module: Any) -> None:
+    prints, tokens = TABLES[module]
+    require_whole(printed(prints), *tokens)
+
+
+def test_no_table_escapes() -> None:
+    """Whoever prints a table uses the one layout, and has a case above."""
+    users, others = set(), set()
+    for folder in ("src", "research", "certify", "operations", "scripts", "benchmarks"):
+        for path in (ROOT / folder).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.ImportFrom) and node.module in ("rich.table", "lockstep.tables"):
+                    (others if node.module == "rich.table" else users).add(path)
+    assert others == {ROOT / "src" / "tables.py"}
+    tested = {Path(module.__file__) for module in TABLES}
+    assert {path for path in users if path.parent.name != "benchmarks"} <= tested
