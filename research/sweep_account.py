@@ -14,7 +14,6 @@ from lockstep.market.bars import Floats, Stamps
 from lockstep.strategy.matching import (
     CASH,
     CLOSE,
-    COMMISSION,
     ENTRY_PRICE,
     MULTIPLIER,
     POSITION,
@@ -22,6 +21,7 @@ from lockstep.strategy.matching import (
     Costs,
     equity,
     execute,
+    fee,
 )
 from research.sweep_kernels import CLOSED, ENTRY, EXIT, FALL, HIGH, LOW, OPENED, SIZE, market_order
 
@@ -50,7 +50,8 @@ SKETCH = 64
 def net_result(account: Account, price: float, costs: Costs) -> float:
     """Return what the open trade of `account` earns when closed at `price`, USD, both fees deducted."""
     move = (price - account[ENTRY_PRICE]) * account[POSITION] * costs[MULTIPLIER]
-    return move - 2.0 * costs[COMMISSION] * abs(account[POSITION])
+    entered = fee(account[POSITION], account[ENTRY_PRICE], costs)
+    return move - (entered + fee(account[POSITION], price, costs))
 
 
 @kernel

@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+# No instruments file of whoever runs the tests: neither here nor in the processes that tests start.
+os.environ["LOCKSTEP_INSTRUMENTS"] = ""
+
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:

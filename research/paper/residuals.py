@@ -10,13 +10,13 @@ from pydantic import BaseModel, ConfigDict
 
 from lockstep.market.instrument import Instrument
 from lockstep.strategy.matching import (
-    COMMISSION,
     NO_FILL,
     NO_ORDER,
     STOP_FILL,
     TARGET_FILL,
     Account,
     Bar,
+    fee,
     market_price,
     match,
     opening_account,
@@ -99,7 +99,7 @@ def residual(
 ) -> Residual:
     """Return the residual of one fill; commission is what was paid, USD."""
     worse = math.copysign(1.0, quantity) * (price - model)
-    usual = instrument.costs[COMMISSION] * abs(quantity)
+    usual = fee(quantity, model, instrument.costs)
     return Residual(
         symbol=instrument.symbol,
         stamp=stamp,

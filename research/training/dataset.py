@@ -151,7 +151,7 @@ def _assembled(
 ) -> Dataset:
     end = history.series(SeriesKey(config.symbol, config.strategy.bars)).end
     instrument = history.markets[config.symbol].instrument
-    net_pnl = trades.net_pnl(instrument.multiplier, instrument.commission)
+    net_pnl = trades.net_pnl(instrument.costs)
     weighted = config.sample_weight == "uniqueness"
     return Dataset(
         symbol=config.symbol,

@@ -14,6 +14,7 @@ import numpy as np
 from lockstep.market.history import History
 from lockstep.metrics import Floats, Integers
 from lockstep.strategy.ibs_decision import IbsConfig
+from lockstep.strategy.matching import MULTIPLIER, Costs, fees
 from research.backtest import Span
 from research.sweep import trace
 from research.sweep_kernels import FILL_BAR, FILL_DECISION, FILL_PRICE, FILL_QUANTITY
@@ -43,11 +44,11 @@ class RoundTrips:
     taken: Mask
     unfinished: int
 
-    def net_pnl(self, multiplier: float, commission: float) -> Floats:
+    def net_pnl(self, costs: Costs) -> Floats:
         """Return the result of each trade, USD, both fees deducted; slippage is in the prices."""
-        gross = (self.exit_price - self.entry_price) * self.quantity * multiplier
-        fee = commission * np.abs(self.quantity)
-        return gross - (fee + fee)
+        gross = (self.exit_price - self.entry_price) * self.quantity * costs[MULTIPLIER]
+        entered = fees(self.quantity, self.entry_price, costs)
+        return gross - (entered + fees(self.quantity, self.exit_price, costs))
 
 
 def round_trips(

@@ -153,7 +153,7 @@ class ReportedBroker(GatedBroker):
         self._require(book, fill, kind)
         order = book.terms if kind == 0 else (fill.quantity, *NO_ORDER[1:])
         usual = book.costs
-        book.costs = (*usual[:3], fill.commission / abs(fill.quantity))
+        book.costs = (*usual[:3], fill.commission / abs(fill.quantity), 0.0, 0.0)
         try:
             after = execute(book.account, order, fill.price, book.costs)
             if kind == 0:

@@ -1,19 +1,26 @@
-"""`InstrumentBook`: instruments, sessions and sources, read from `instruments.yml`."""
+"""`InstrumentBook`: instruments, sessions and sources, shipped (`instruments.yml`) and the user's own.
+
+The user's file has the same sections. Its entries come on top of the shipped ones; one that has a shipped
+entry's name replaces it, which is said once.
+"""
 
 from __future__ import annotations
 
 import functools
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+import logging
+import multiprocessing
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
 from lockstep.errors import ConfigError, DataError
 from lockstep.market.history import Market
-from lockstep.market.instrument import Instrument
+from lockstep.market.instrument import COMMISSION_EXAMPLES, Instrument
 from lockstep.market.session_template import SessionTemplate
 from lockstep.market.sessions import Session
 from lockstep.market.source import Source
@@ -26,6 +33,38 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 # Inside the package when installed from a wheel, beside it in a checkout.
 _PLACES = (_PACKAGE / "configs", _PACKAGE.parent / "configs")
 _SECTIONS = ("sessions", "sources", "instruments")
+# Read by `research.experiments.families`.
+_ALSO = ("families",)
+
+USER_FILE_VARIABLE = "LOCKSTEP_INSTRUMENTS"
+"""Environment variable: the user's instruments file; empty: none."""
+
+# Calendars of futures exchanges, by each name that exchange_calendars knows.
+_FUTURES_CALENDARS = frozenset(
+    "CMES CME CBOT COMEX NYMEX IEPA ICE ICEUS NYFE XEUR EUREX XCBF CFE us_futures".split()
+)
+# What digests always contain. A field that came later counts once it differs from its default, so that a new
+# version of the program does not void evidence on instruments that declare nothing new.
+_FIRST_FIELDS: Mapping[type[BaseModel], frozenset[str]] = {
+    Instrument: frozenset(
+        "symbol multiplier tick_size size_step currency commission slippage_ticks session pair"
+        " proxy_of".split()
+    ),
+    SessionTemplate: frozenset("name calendar timezone open close grid".split()),
+    Source: frozenset(
+        "name folder package file symbols timeframe stamp timezone stamp_format session adjustment"
+        " usable_from".split()
+    ),
+}
+_LOGGER = logging.getLogger("lockstep.instruments")
+_said: set[str] = set()
+
+
+class _Declared(NamedTuple):
+    """An entry as a file gives it."""
+
+    file: Path
+    values: object
 
 
 class InstrumentBook(BaseModel):
@@ -74,9 +113,9 @@ class InstrumentBook(BaseModel):
         read = [self.source_named(name) for name in sorted(set(sources))]
         sessions = sorted({*(each.session for each in instruments), *(each.session for each in read)})
         content = {
-            "instruments": [each.model_dump(mode="json", exclude={"name"}) for each in instruments],
-            "sources": [each.model_dump(mode="json") for each in read],
-            "sessions": [self.session_named(name).template.model_dump(mode="json") for name in sessions],
+            "instruments": [_content(each, Instrument, exclude={"name"}) for each in instruments],
+            "sources": [_content(each, Source) for each in read],
+            "sessions": [_content(self.session_named(name).template, SessionTemplate) for name in sessions],
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
@@ -177,36 +216,98 @@ def shipped_config(name: str) -> Path:
     raise ConfigError(f"{name}: not found in {' or '.join(map(str, _PLACES))}; give its path")
 
 
-def load_instruments(path: Path | None = None) -> InstrumentBook:
-    """Read `instruments.yml` (default: the one of this checkout or installation).
+def default_user_file() -> Path:
+    """Return where the user's instruments file is looked for: `~/.config/lockstep/instruments.yml`.
 
-    ConfigError names the entry that is wrong; an unknown key is answered with the nearest known one.
+    XDG_CONFIG_HOME, where it is set, replaces `~/.config`.
     """
-    where = path or shipped_config("instruments.yml")
-    content = read_yaml(where)
-    if not isinstance(content, Mapping):
-        raise ConfigError(f"{where}: expected a mapping with {', '.join(_SECTIONS)}")
-    for key in content:
-        if key not in _SECTIONS:
-            raise ConfigError(f"{where}: unknown key {key!r}{suggestion(str(key), _SECTIONS)}")
+    base = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
+    return Path(base) / "lockstep" / "instruments.yml"
+
+
+def user_file() -> Path | None:
+    """Return the user's instruments file: that of LOCKSTEP_INSTRUMENTS, else the default one where it exists.
+
+    ConfigError where LOCKSTEP_INSTRUMENTS names no file; set but empty, it means none.
+    """
+    named = os.environ.get(USER_FILE_VARIABLE)
+    if named is None:
+        return path if (path := default_user_file()).is_file() else None
+    if named and not Path(named).expanduser().is_file():
+        raise ConfigError(f"{USER_FILE_VARIABLE} {named}: no such file; correct the path, or unset it")
+    return Path(named).expanduser() if named else None
+
+
+def load_instruments(path: Path | None = None) -> InstrumentBook:
+    """Read what is declared: the shipped `instruments.yml` with the user's file (`user_file`) on top of it.
+
+    path   read this file alone; it must declare all that its entries name
+
+    ConfigError names the file and the entry that is wrong; an unknown key is answered with the nearest one.
+    """
+    files = [path] if path is not None else [shipped_config("instruments.yml"), user_file()]
+    merged = _merged([each for each in files if each is not None], complete=path is not None)
     book = InstrumentBook(
-        sessions=_entries(where, content, "sessions", SessionTemplate, "name"),
-        sources=_entries(where, content, "sources", Source, "name"),
-        instruments=_entries(where, content, "instruments", Instrument, "symbol"),
+        sessions=_entries(merged, "sessions", SessionTemplate, "name"),
+        sources=_entries(merged, "sources", Source, "name"),
+        instruments=_entries(merged, "instruments", Instrument, "symbol"),
     )
-    _require_known_names(where, book)
+    _require_known_names(merged, book)
     return book
 
 
+def _merged(files: Sequence[Path], *, complete: bool) -> dict[str, dict[str, _Declared]]:
+    """Return the entries of each section by name, those of later files on top.
+
+    complete   every section must be there
+    """
+    merged: dict[str, dict[str, _Declared]] = {section: {} for section in _SECTIONS}
+    for file in files:
+        content = instruments_content(file, complete=complete)
+        for section in _SECTIONS:
+            found = content.get(section)
+            if found is None and not complete:
+                continue
+            if not isinstance(found, Mapping):
+                fault = " is missing; add it, with" if section not in content else ": expected"
+                raise ConfigError(f"{file}: section {section}{fault} entries by name")
+            for name, values in found.items():
+                before = merged[section].get(str(name))
+                if before is not None and before.values != values:
+                    _say_once(f"{file}: {section}.{name} replaces that of {before.file}")
+                merged[section][str(name)] = _Declared(file, values)
+    return merged
+
+
+def instruments_content(file: Path, *, complete: bool = False) -> Mapping[str, Any]:
+    """Return what an instruments file holds, by section; ConfigError for any key that is no section.
+
+    complete   an empty file is refused, too
+    """
+    content = read_yaml(file)
+    if content is None and not complete:
+        return {}
+    if not isinstance(content, Mapping):
+        raise ConfigError(f"{file}: expected a mapping with {', '.join(_SECTIONS)}")
+    for key in content:
+        if key not in (*_SECTIONS, *_ALSO):
+            raise ConfigError(f"{file}: unknown key {key!r}{suggestion(str(key), (*_SECTIONS, *_ALSO))}")
+    return content
+
+
+def _say_once(line: str) -> None:
+    """Log a line, once, and by the process that the user started: its workers read the same files."""
+    if line not in _said and multiprocessing.parent_process() is None:
+        _LOGGER.warning(line)
+    _said.add(line)
+
+
 def _entries(
-    where: Path, content: Mapping[str, Any], section: str, model: type[Entry], key: str
+    merged: Mapping[str, Mapping[str, _Declared]], section: str, model: type[Entry], key: str
 ) -> dict[str, Entry]:
-    found = content.get(section)
-    if not isinstance(found, Mapping):
-        raise ConfigError(f"{where}: section {section} is missing; add it, with entries by name")
     return {
-        str(name): validated(model, _named(values, key, str(name)), where=f"{where}: {section}.{name}")
-        for name, values in found.items()
+        name: validated(model, _named(values, key, name), where=f"{file}: {section}.{name}")
+        for name, (file, values) in merged[section].items()
     }
 
 
@@ -214,17 +315,38 @@ def _named(values: object, key: str, name: str) -> object:
     return {key: name, **values} if isinstance(values, Mapping) else values
 
 
-def _require_known_names(where: Path, book: InstrumentBook) -> None:
-    """Raise ConfigError where an entry names another one that is not there."""
+def _require_known_names(merged: Mapping[str, Mapping[str, _Declared]], book: InstrumentBook) -> None:
+    """Raise ConfigError where an entry names another one that is not there, or leaves its costs open."""
     for symbol, instrument in book.instruments.items():
-        place = f"{where}: instruments.{symbol}"
+        place = f"{merged['instruments'][symbol].file}: instruments.{symbol}"
         _require_known(f"{place}.session", instrument.session, book.sessions)
         _require_known(f"{place}.pair", instrument.pair, book.instruments)
         _require_known(f"{place}.proxy_of", instrument.proxy_of, book.instruments)
+        _require_commission(place, instrument, book.sessions[instrument.session])
     for name, source in book.sources.items():
-        _require_known(f"{where}: sources.{name}.session", source.session, book.sessions)
+        place = f"{merged['sources'][name].file}: sources.{name}"
+        _require_known(f"{place}.session", source.session, book.sessions)
 
 
 def _require_known(place: str, name: str | None, known: Mapping[str, object]) -> None:
     if name is not None and name not in known:
         raise ConfigError(f"{place} {name!r}: not declared{suggestion(name, known)}")
+
+
+def _require_commission(place: str, instrument: Instrument, session: SessionTemplate) -> None:
+    """Raise ConfigError where what an order costs is left to a default that is one of futures."""
+    if "commission" not in instrument.model_fields_set and session.calendar not in _FUTURES_CALENDARS:
+        raise ConfigError(
+            f"{place}: commission is missing, and only futures have a default (calendar {session.calendar} "
+            f"is no futures exchange's); write commission: {COMMISSION_EXAMPLES}"
+        )
+
+
+def _content(entry: BaseModel, model: type[BaseModel], exclude: set[str] | None = None) -> dict[str, Any]:
+    """Return the values of an entry that digests contain, see `_FIRST_FIELDS`."""
+    changed = entry.model_dump(mode="json", exclude_defaults=True)
+    return {
+        name: value
+        for name, value in entry.model_dump(mode="json", exclude=exclude).items()
+        if name in _FIRST_FIELDS[model] or name in changed
+    }

@@ -56,6 +56,8 @@ def build_schedule(
     midnight = dates * DAY
     nominal_open = to_utc(midnight + open_minute * MINUTE, offsets)
     nominal_close = to_utc(midnight + close_minute * MINUTE, offsets)
+    # A calendar whose sessions are whole days (24/5) only says which days there are.
+    opens = np.where(closes - opens == DAY, np.minimum(opens, nominal_open), opens)
     table = np.stack([
         dates,
         np.maximum(opens, nominal_open),

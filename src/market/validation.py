@@ -170,7 +170,9 @@ def _first_problem(model: type[BaseModel], error: ValidationError) -> str:
         return f"unknown key {place!r}{suggestion(str(first['loc'][-1]), _field_names(model))}"
     if first["type"] == "missing":
         return f"key {place!r} is missing; add it"
-    return f"{place} {first['input']!r}: {first['msg'].removeprefix('Value error, ')}"
+    message = str(first["msg"]).removeprefix("Value error, ")
+    # A rule about several keys names their values itself; the whole entry would be printed as Python.
+    return f"{place} {first['input']!r}: {message}" if first["loc"] else message
 
 
 def _field_names(model: type[BaseModel]) -> set[str]:

@@ -7,8 +7,9 @@ All state is passed as flat tuples of floats, so that a compiled loop keeps it i
               the distances of its protective orders from the fill, fraction of |fill| plus points, NaN
               for none
     bar       (open, high, low, close) in points
-    costs     (multiplier, tick size, slippage points, commission): USD per point and contract; points;
-              points per market or stop fill; USD per contract and side
+    costs     (multiplier, tick size, slippage points, commission, rate, minimum): USD per point and
+              contract; points; points per market or stop fill; USD per contract and side; fraction of the
+              traded value; USD per order. A contract is also one share or one coin
 
 Rules, in the order in which they apply within a bar:
 
@@ -22,17 +23,20 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from lockstep.compiled import kernel
+from lockstep.market.bars import Floats
 
 Account = tuple[float, float, float, float, float]
 Order = tuple[float, float, float, float, float]
 Bar = tuple[float, float, float, float]
-Costs = tuple[float, float, float, float]
+Costs = tuple[float, float, float, float, float, float]
 
 POSITION, ENTRY_PRICE, STOP, TARGET, CASH = range(5)
 QUANTITY, STOP_FRACTION, STOP_POINTS, TARGET_FRACTION, TARGET_POINTS = range(5)
 OPEN, HIGH, LOW, CLOSE = range(4)
-MULTIPLIER, TICK, SLIPPAGE, COMMISSION = range(4)
+MULTIPLIER, TICK, SLIPPAGE, COMMISSION, RATE, MINIMUM = range(6)
 
 NO_FILL, STOP_FILL, TARGET_FILL = 0, 1, 2
 
@@ -70,15 +74,36 @@ def market_price(quantity: float, reference: float, costs: Costs) -> float:
 
 
 @kernel
+def fee(quantity: float, price: float, costs: Costs) -> float:
+    """Return the commission, USD >= 0, of filling `quantity` contracts (signed, not 0) at `price` points."""
+    size = abs(quantity)
+    value = abs(price) * costs[MULTIPLIER] * size
+    return max(costs[MINIMUM], costs[COMMISSION] * size + costs[RATE] * value)
+
+
+def fees(quantities: Floats, prices: Floats, costs: Costs) -> Floats:
+    """Return `fee` of each of n fills, float64 (n,)."""
+    return _fees(np.ascontiguousarray(quantities), np.ascontiguousarray(prices), costs)
+
+
+@kernel
+def _fees(quantities: Floats, prices: Floats, costs: Costs) -> Floats:
+    found = np.empty(quantities.size)
+    for i in range(quantities.size):
+        found[i] = fee(quantities[i], prices[i], costs)
+    return found
+
+
+@kernel
 def execute(account: Account, order: Order, price: float, costs: Costs) -> Account:
     """Return the account after `order` filled at `price`: flat becomes open, open becomes flat.
 
     The caller sends whole round trips: an order for an open position closes all of it.
     """
-    fee = costs[COMMISSION] * abs(order[QUANTITY])
+    paid = fee(order[QUANTITY], price, costs)
     if account[POSITION] != 0.0:
         profit = (price - account[ENTRY_PRICE]) * account[POSITION] * costs[MULTIPLIER]
-        return (0.0, math.nan, math.nan, math.nan, account[CASH] + profit - fee)
+        return (0.0, math.nan, math.nan, math.nan, account[CASH] + profit - paid)
     side = 1.0 if order[QUANTITY] > 0.0 else -1.0
     stop = price - side * (order[STOP_FRACTION] * abs(price) + order[STOP_POINTS])
     target = price + side * (order[TARGET_FRACTION] * abs(price) + order[TARGET_POINTS])
@@ -87,7 +112,7 @@ def execute(account: Account, order: Order, price: float, costs: Costs) -> Accou
         price,
         on_grid(stop, costs[TICK], -side) if stop == stop else math.nan,
         on_grid(target, costs[TICK], side) if target == target else math.nan,
-        account[CASH] - fee,
+        account[CASH] - paid,
     )
 
 

@@ -17,7 +17,6 @@ from lockstep.strategy.lane import WaitingOrder
 from lockstep.strategy.matching import (
     CASH,
     CLOSE,
-    COMMISSION,
     ENTRY_PRICE,
     MULTIPLIER,
     NO_FILL,
@@ -34,6 +33,7 @@ from lockstep.strategy.matching import (
     Order,
     equity,
     execute,
+    fee,
     market_price,
     match,
     opening_account,
@@ -292,21 +292,21 @@ class SimulatedBroker(bt.BrokerBase):
         """Book a whole fill on Backtrader's order, as its trades and analyzers expect it."""
         before, book.account = book.account, after
         multiplier, quantity = book.costs[MULTIPLIER], order.size
-        fee = book.costs[COMMISSION] * abs(quantity)
+        paid = fee(quantity, price, book.costs)
         closes = before[POSITION] != 0.0
         profit = (price - before[ENTRY_PRICE]) * before[POSITION] * multiplier if closes else 0.0
         # Backtrader averages an order's price over its fills, which loses the last bit.
         order.addinfo(
             stamp=book.feed.stamp(),
             price=price,
-            commission=fee,
+            commission=paid,
             slippage=slippage * multiplier * abs(quantity),
         )
         order.execute(
             book.feed.datetime[0],
             quantity,
             price,
-            *((quantity, 0.0, fee, 0.0, 0.0, 0.0) if closes else (0.0, 0.0, 0.0, quantity, 0.0, fee)),
+            *((quantity, 0.0, paid, 0.0, 0.0, 0.0) if closes else (0.0, 0.0, 0.0, quantity, 0.0, paid)),
             0.0,
             profit,
             after[POSITION],

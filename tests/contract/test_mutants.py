@@ -52,7 +52,7 @@ MUTANTS = [
     Mutant(
         row="13 commission once per trade",
         file="src/strategy/matching.py",
-        old="account[CASH] + profit - fee",
+        old="account[CASH] + profit - paid",
         new="account[CASH] + profit",
         killer=f"{TEN_BARS}::test_long_from_signal_to_signal",
     ),

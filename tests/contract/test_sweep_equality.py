@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from lockstep.errors import ConfigError
 from lockstep.market.bars import Bars
 from lockstep.market.config import load_instruments
 from lockstep.market.history import History
+from lockstep.market.instrument import Instrument
 from lockstep.market.timeframe import DAILY, Timeframe
 from lockstep.strategy.config import StrategyConfig
 from lockstep.strategy.decision import NAMES
@@ -187,6 +189,53 @@ def test_hourly_spy_with_daily_context(shared_data: Path, config: IbsConfig) -> 
 @given(config=configs([*DAILY_SHAPES, PAIR_SHAPE]))
 def test_embedded_index(config: IbsConfig) -> None:
     assert_equal(config, history_of("SPX", ""), "SPX")
+
+
+# Each model alone, those that brokers combine, and one in which some orders pay the minimum and some do not.
+COMMISSIONS: dict[str, Any] = {
+    "none": 0,
+    "per contract": {"per_contract": 0.85},
+    "per share with a minimum": {"per_share": 0.5, "minimum": 1.2},
+    "basis points": {"basis_points": 7.3},
+    "basis points with a minimum": {"basis_points": 0.2, "minimum": 3.0},
+    "all": {"per_share": 0.35, "basis_points": 1.1, "minimum": 2.5},
+}
+
+
+def with_commission(history: History, symbol: str, commission: Any) -> History:
+    market = history.markets[symbol]
+    declared = dict(market.instrument) | {"commission": commission}
+    charged = replace(market, instrument=Instrument.model_validate(declared))
+    return replace(history, markets={**history.markets, symbol: charged})
+
+
+@pytest.mark.uncompiled
+@pytest.mark.parametrize("model", COMMISSIONS)
+@settings(parent=relaxed, max_examples=max(2, EXAMPLES // 4))
+@given(config=configs(DAILY_SHAPES[-3:]))
+def test_every_commission_model(model: str, config: IbsConfig) -> None:
+    assert_equal(config, with_commission(history_of("SPX", ""), "SPX", COMMISSIONS[model]), "SPX")
+
+
+@pytest.mark.parametrize("model", COMMISSIONS)
+def test_a_commission_is_what_its_words_say(model: str) -> None:
+    """Each fill again, in exact fractions from the declared words; reports show the sum."""
+    history = with_commission(history_of("SPX", ""), "SPX", COMMISSIONS[model])
+    result = run_backtest(IbsConfig(name="x", size=SIZES["volatility"]), history, "SPX")
+    declared = COMMISSIONS[model] or {}
+    per_unit = Fraction(str(declared.get("per_share", declared.get("per_contract", 0))))
+    share = Fraction(str(declared.get("basis_points", 0))) / 10_000
+    least, total = Fraction(str(declared.get("minimum", 0))), Fraction(0)
+    minimum_paid = set()
+    for order in (each for each in result.records.orders if each.status == "completed"):
+        size, price = abs(Fraction(order.quantity)), abs(Fraction(order.price))
+        usual = per_unit * size + share * price * size * 50
+        minimum_paid.add(usual < least)
+        total += max(usual, least)
+        assert order.commission == pytest.approx(float(max(usual, least)), rel=1e-12)
+    assert minimum_paid == ({True, False} if "minimum" in model else {False})
+    if result.trades["status"].iloc[-1] == "closed":
+        assert result.trades["commission"].sum() == pytest.approx(float(total), rel=1e-9)
 
 
 def test_the_comparison_can_fail() -> None:

@@ -22,7 +22,9 @@ SPAN = Span(start="2000-01-01", end="2020-10-31")
 def test_spy_2000_to_2020(shared_data: Path, execution: str, mean: float, winners: float) -> None:
     history = load_history("SPY", shared_data / "equity_hourly", timeframe=DAILY)
     market = history.markets["SPY"]
-    free = market.instrument.model_copy(update={"commission": 0.0, "slippage_ticks": 0.0})
+    free = market.instrument.model_copy(
+        update={"commission": 0.0, "commission_minimum": 0.0, "slippage_ticks": 0.0}
+    )
     history = replace(history, markets={**history.markets, "SPY": replace(market, instrument=free)})
     result = run_backtest(IbsConfig.load(CONFIG).replaced(execution=execution), history, "SPY", span=SPAN)
     trades = result.trades[result.trades["status"] == "closed"]

@@ -100,7 +100,10 @@ class Equity(Invariant):
         """Return what the fill costs by the instrument's terms, or as it was reported."""
         if self.facts.mode == "live":
             return order.commission
-        return self.facts.venues[symbol].market.instrument.commission * abs(order.quantity)
+        terms = self.facts.venues[symbol].market.instrument
+        value = abs(order.quantity * order.price) * terms.multiplier
+        usual = terms.commission * abs(order.quantity) + terms.commission_basis_points / 10_000 * value
+        return max(usual, terms.commission_minimum)
 
     def _require_price(self, order: OrderRecord, record: SetRecord) -> None:
         """In a simulation a market order pays the open and the slippage; no other fill is outside the bar."""

@@ -18,6 +18,7 @@ OTHER: dict[str, dict[str, Any]] = {
     "instruments.ES": {
         "multiplier": 51, "tick_size": 0.5, "size_step": 2.0, "commission": 9.0, "slippage_ticks": 3.0,
         "session": "NYSE", "pair": "GC", "proxy_of": "NQ",
+        "commission_basis_points": 5.0, "commission_minimum": 1.0,
     },
     "sessions.CME": {
         "calendar": "XNYS", "timezone": "UTC", "open": "17:00", "close": "16:00", "grid": "clock",
@@ -72,6 +73,22 @@ def test_no_declared_field_was_forgotten() -> None:
     for place, model in MODELS.items():
         assert set(OTHER[place]) | FIXED[place] == set(model.model_fields)
     assert set(InstrumentBook.model_fields) == {place.split(".")[0] for place in MODELS}
+
+
+class Grown(Source):
+    """A source as a later version may know it."""
+
+    spread: float = 0.0
+
+
+def test_a_field_that_came_later_counts_once_it_differs_from_its_default(book: InstrumentBook) -> None:
+    declared = dict(book.sources["futures_daily"])
+
+    def with_spread(value: float) -> str:
+        grown = Grown.model_validate({**declared, "spread": value})
+        return digest(book.model_copy(update={"sources": {**book.sources, "futures_daily": grown}}))
+
+    assert with_spread(0.0) == digest(book) != with_spread(0.5)
 
 
 def test_nothing_else_counts(book: InstrumentBook) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
@@ -9,20 +10,47 @@ from lockstep.errors import ConfigError, DataError
 from lockstep.market import config
 from lockstep.market.config import load_instruments, shipped_config
 from lockstep.market.timeframe import DAILY, Timeframe
+from lockstep.strategy.matching import on_grid
 from support.markets import BOOK, CME, DAILY_ROWS, FIFTEEN, HOURLY, write_daily
 
 # Contract terms as the exchanges publish them: USD per point, smallest price step.
 TERMS = {
-    "ES": (50, 0.25), "NQ": (20, 0.25), "RTY": (50, 0.1), "YM": (5, 1), "GC": (100, 0.1),
-    "SI": (5000, 0.005), "PL": (50, 0.1), "HG": (25000, 0.0005), "CL": (1000, 0.01), "NG": (10000, 0.001),
-    "6A": (100000, 0.00005), "6B": (62500, 0.0001), "6C": (100000, 0.00005), "6E": (125000, 0.00005),
-    "6J": (12500000, 0.0000005), "6M": (500000, 0.00001), "6N": (100000, 0.00005), "6S": (125000, 0.00005),
-    "ZC": (50, 0.25), "SPY": (1, 0.01), "BTC-USD": (1, 0.01), "SPX": (50, 0.25), "COMP": (20, 0.25),
+    "ES": (50, 0.25), "NQ": (20, 0.25), "RTY": (50, 0.1), "YM": (5, 1), "EMD": (100, 0.1), "NKD": (5, 5),
+    "MES": (5, 0.25), "MNQ": (2, 0.25), "M2K": (5, 0.1), "MYM": (0.5, 1), "GC": (100, 0.1),
+    "SI": (5000, 0.005), "PL": (50, 0.1), "HG": (25000, 0.0005), "MGC": (10, 0.1), "SIL": (1000, 0.005),
+    "MHG": (2500, 0.0005), "CL": (1000, 0.01), "NG": (10000, 0.001), "RB": (42000, 0.0001),
+    "HO": (42000, 0.0001), "BZ": (1000, 0.01), "QM": (500, 0.025), "QG": (2500, 0.005), "MCL": (100, 0.01),
+    "MNG": (1000, 0.001), "ZT": (2000, 1 / 256), "ZF": (1000, 1 / 128), "ZN": (1000, 1 / 64),
+    "TN": (1000, 1 / 64), "ZB": (1000, 1 / 32), "UB": (1000, 1 / 32), "6A": (100000, 0.00005),
+    "6B": (62500, 0.0001), "6C": (100000, 0.00005), "6E": (125000, 0.00005), "6J": (12500000, 0.0000005),
+    "6M": (500000, 0.00001), "6N": (100000, 0.00005), "6S": (125000, 0.00005), "M6A": (10000, 0.0001),
+    "M6B": (6250, 0.0001), "M6E": (12500, 0.0001), "MCD": (10000, 0.0001), "MJY": (1250000, 0.000001),
+    "MSF": (12500, 0.0001), "ZC": (50, 0.25), "ZW": (50, 0.25), "ZS": (50, 0.25), "KE": (50, 0.25),
+    "ZO": (50, 0.25), "ZL": (600, 0.01), "ZM": (100, 0.1), "XC": (10, 0.125), "XW": (10, 0.125),
+    "XK": (10, 0.125), "BTC": (5, 5), "MBT": (0.1, 5), "BTC-USD": (1, 0.01), "SPY": (1, 0.01),
+    "EURUSD": (100000, 0.00001), "GBPUSD": (100000, 0.00001), "AUDUSD": (100000, 0.00001),
+    "NZDUSD": (100000, 0.00001), "SPX": (50, 0.25), "COMP": (20, 0.25),
+}  # fmt: skip
+# What one tick of a contract is worth, USD, as the exchanges print it: it checks the two numbers above.
+TICK_VALUES = {
+    "ES": 12.5, "NQ": 5, "RTY": 5, "YM": 5, "EMD": 10, "NKD": 25, "MES": 1.25, "MNQ": 0.5, "M2K": 0.5,
+    "MYM": 0.5, "GC": 10, "SI": 25, "PL": 5, "HG": 12.5, "MGC": 1, "SIL": 5, "MHG": 1.25, "CL": 10,
+    "NG": 10, "RB": 4.2, "HO": 4.2, "BZ": 10, "QM": 12.5, "QG": 12.5, "MCL": 1, "MNG": 1, "ZT": 7.8125,
+    "ZF": 7.8125, "ZN": 15.625, "TN": 15.625, "ZB": 31.25, "UB": 31.25, "6A": 5, "6B": 6.25, "6C": 5,
+    "6E": 6.25, "6J": 6.25, "6M": 5, "6N": 5, "6S": 6.25, "M6A": 1, "M6B": 0.625, "M6E": 1.25, "MCD": 1,
+    "MJY": 1.25, "MSF": 1.25, "ZC": 12.5, "ZW": 12.5, "ZS": 12.5, "KE": 12.5, "ZO": 12.5, "ZL": 6,
+    "ZM": 10, "XC": 1.25, "XW": 1.25, "XK": 1.25, "BTC": 25, "MBT": 0.5,
 }  # fmt: skip
 PAIRS = {
     "ES": "NQ", "NQ": "ES", "RTY": "YM", "YM": "RTY", "GC": "SI", "SI": "GC", "CL": "NG", "NG": "CL",
-    "6A": "6E", "6E": "6A", "HG": "SI", "6B": "6E", "SPX": "COMP", "COMP": "SPX",
+    "6A": "6E", "6E": "6A", "HG": "SI", "6B": "6E", "SPX": "COMP", "COMP": "SPX", "EMD": "ES", "NKD": "ES",
+    "MES": "MNQ", "MNQ": "MES", "M2K": "MYM", "MYM": "M2K", "MGC": "SIL", "SIL": "MGC", "MHG": "SIL",
+    "RB": "CL", "HO": "CL", "BZ": "CL", "QM": "QG", "QG": "QM", "MCL": "MNG", "MNG": "MCL", "ZT": "ZF",
+    "ZF": "ZN", "ZN": "ZB", "TN": "ZN", "ZB": "ZN", "UB": "ZB", "M6A": "M6E", "M6B": "M6E", "M6E": "M6A",
+    "ZW": "ZC", "ZS": "ZC", "KE": "ZW", "ZO": "ZC", "ZL": "ZS", "ZM": "ZS", "XW": "XC", "XK": "XC",
+    "EURUSD": "GBPUSD", "GBPUSD": "EURUSD", "AUDUSD": "NZDUSD", "NZDUSD": "AUDUSD",
 }  # fmt: skip
+CURRENCIES = {"EURUSD", "GBPUSD", "AUDUSD", "NZDUSD"}
 
 
 def test_every_instrument_has_its_contract_terms() -> None:
@@ -31,11 +59,31 @@ def test_every_instrument_has_its_contract_terms() -> None:
     assert {symbol: one.pair for symbol, one in BOOK.instruments.items() if one.pair} == PAIRS
 
 
-def test_defaults_of_costs_and_sizes() -> None:
-    for symbol, one in BOOK.instruments.items():
-        assert (one.commission, one.slippage_ticks, one.currency) == (1.25, 1.0, "USD"), symbol
-        assert one.size_step == (0.0001 if symbol == "BTC-USD" else 1.0), symbol
-    assert BOOK.instrument("ES").costs == (50.0, 0.25, 0.25, 1.25)
+@pytest.mark.parametrize("symbol", TICK_VALUES)
+def test_a_tick_is_worth_what_the_exchange_says(symbol: str) -> None:
+    one = BOOK.instrument(symbol)
+    assert one.multiplier * one.tick_size == pytest.approx(TICK_VALUES[symbol], rel=1e-12)
+    ticks = np.arange(1, 5_000) * one.tick_size
+    assert [on_grid(price, one.tick_size, 0.0) for price in ticks] == pytest.approx(ticks, rel=1e-12)
+
+
+def test_costs_and_sizes_of_futures_have_defaults() -> None:
+    for symbol in TICK_VALUES:
+        one = BOOK.instrument(symbol)
+        assert (one.commission, one.slippage_ticks, one.currency, one.size_step) == (1.25, 1.0, "USD", 1.0)
+        assert one.costs[-2:] == (0.0, 0.0)
+    assert BOOK.instrument("ES").costs == (50.0, 0.25, 0.25, 1.25, 0.0, 0.0)
+    assert {*TERMS} - {*TICK_VALUES} == {"BTC-USD", "SPY", *CURRENCIES, "SPX", "COMP"}
+
+
+def test_whoever_is_no_future_declares_what_an_order_costs() -> None:
+    costs = {
+        symbol: BOOK.instrument(symbol).costs[3:] for symbol in ("SPY", "BTC-USD", "EURUSD", "SPX", "COMP")
+    }
+    assert costs == {
+        "SPY": (0.005, 0.0, 1.0), "BTC-USD": (0.0, 0.001, 0.0), "EURUSD": (0.0, 0.00002, 2.0),
+        "SPX": (1.25, 0.0, 0.0), "COMP": (1.25, 0.0, 0.0),
+    }  # fmt: skip
 
 
 def test_the_indices_say_what_they_stand_in_for() -> None:
@@ -148,6 +196,7 @@ def broken(tmp_path: Path, section: str, name: str, values: object) -> Path:
 
 
 ES = {"session": "CME", "multiplier": 50, "tick_size": 0.25}
+SHARE = {"session": "NYSE", "multiplier": 1, "tick_size": 0.01}
 
 
 @pytest.mark.parametrize(
@@ -171,6 +220,22 @@ ES = {"session": "CME", "multiplier": 50, "tick_size": 0.25}
         ),
         ("instruments", "ES", ES | {"proxy_of": "XX"}, "ES.proxy_of 'XX'"),
         ("instruments", "ES", None, "instruments.ES: None: expected a mapping"),
+        ("instruments", "KO", SHARE, r"KO: commission is missing, and only futures.*XNYS.*per_share: 0.005"),
+        (
+            "instruments",
+            "KO",
+            SHARE | {"commission": {"minimum": 1}},
+            "KO: commission: say what an order costs",
+        ),
+        ("instruments", "KO", SHARE | {"commission": {"per_shares": 1}}, "did you mean 'per_share'"),
+        (
+            "instruments",
+            "KO",
+            SHARE | {"commission": {"per_share": 1, "per_contract": 1}},
+            "give one of them",
+        ),
+        ("instruments", "KO", SHARE | {"commission": {"per_share": -1}}, "KO: commission -1"),
+        ("instruments", "KO", SHARE | {"commission": "free"}, "KO: commission 'free'"),
         ("sessions", "CME", {"open": 1080}, "sessions.CME"),
         ("sources", "futures_daily", {"folder": "x", "stamps": "close"}, "sources.futures_daily"),
         ("sources", "x", {"folder": "x", "timeframe": "2d"}, "sources.x: timeframe '2d'"),

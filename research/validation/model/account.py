@@ -17,6 +17,7 @@ from lockstep.market.history import History, Market
 from lockstep.market.sessions import Dates
 from lockstep.models.bundle import Bundle
 from lockstep.strategy.bundled import config_of, veto_of
+from lockstep.strategy.matching import fees
 from research.backtest import Span, run_backtest
 from research.backtest_result import BacktestResult
 from research.sweep import Trace
@@ -47,11 +48,13 @@ class Account:
         closed = len(trace.fills) // 2
         entries, exits = trace.fills[: 2 * closed : 2], trace.fills[1 : 2 * closed : 2]
         size, instrument = entries[:, FILL_QUANTITY], market.instrument
-        gross = (exits[:, FILL_PRICE] - entries[:, FILL_PRICE]) * size * instrument.multiplier
+        bought, sold = entries[:, FILL_PRICE], exits[:, FILL_PRICE]
+        gross = (sold - bought) * size * instrument.multiplier
+        paid = fees(size, bought, instrument.costs) + fees(size, sold, instrument.costs)
         return cls(
             date=date,
             equity=trace.equity,
-            pnl=gross - 2.0 * instrument.commission * np.abs(size),
+            pnl=gross - paid,
             ended=date[exits[:, FILL_BAR].astype(np.int64)],
             capital=capital,
             sessions_per_year=market.session.template.sessions_per_year,
