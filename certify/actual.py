@@ -60,7 +60,7 @@ def _measured(lanes: Rows, market: Market, capital: float) -> dict[str, float | 
     trades = [profit for _, profit in closed_trades(steps, multiplier)]
     measured = summary(
         equity=np.ascontiguousarray(marks[:, 3]),
-        session=market.session.dates(ends).astype(np.int64),
+        session=market.session.dates(ends),
         trade_pnl=np.array(trades, dtype=np.float64),
         trade_bars_held=np.zeros(len(trades)),
         position=np.ascontiguousarray(marks[:, 1]),

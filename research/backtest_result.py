@@ -84,7 +84,7 @@ class BacktestResult:
         closed = self.trades[self.trades["status"] == "closed"]
         return summary(
             equity=self.equity["equity"].to_numpy(),
-            session=self.equity["session_date"].to_numpy().astype("datetime64[D]").astype(np.int64),
+            session=self.equity["session_date"].to_numpy().astype("datetime64[D]"),
             trade_pnl=closed["net_pnl"].to_numpy(dtype=np.float64),
             trade_bars_held=closed["bars_held"].to_numpy(dtype=np.float64),
             position=self.equity["position"].to_numpy(),

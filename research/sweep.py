@@ -153,10 +153,9 @@ def _result(
     counts = np.broadcast_to(prepared.block_counts[:, None], (len(blocks), BLOCKS, 1))
     metrics = measures_of(
         measures,
-        sessions=prepared.sessions,
+        scale=prepared.scale,
         bars=prepared.bars,
         capital=piece.capital,
-        sessions_per_year=prepared.sessions_per_year,
     )
     return SweepResult(metrics=metrics, blocks=np.concatenate((blocks, counts), axis=2), sketch=sketch)
 

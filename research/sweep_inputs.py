@@ -11,6 +11,7 @@ from lockstep.features.batch import BatchFeatures
 from lockstep.features.feature_registry import FeatureRegistry
 from lockstep.market.bars import Floats, Stamps
 from lockstep.market.history import History, SeriesKey
+from lockstep.metrics import time_scale
 from lockstep.strategy.config import ACCEPT_ALL, StrategyConfig
 from lockstep.strategy.decision import IN_SESSION
 from lockstep.strategy.ibs_decision import IbsConfig
@@ -62,7 +63,7 @@ class Inputs:
 class Prepared:
     """Bars, sessions and features of one sweep over the rows of `span`.
 
-    sessions, sessions_per_year   how many there are, and how many a year has
+    sessions       how many there are; scale: their years, and what annualises
     block_counts   float64 (16,): sessions in each time block
     """
 
@@ -85,7 +86,8 @@ class Prepared:
         self._marks = self._prices[np.append(np.flatnonzero(begins), len(dates) - 1), CLOSE]
         self.bars = len(dates)
         self.sessions = self._marks.size
-        self.sessions_per_year = float(self._market.session.template.sessions_per_year)
+        per_year = float(self._market.session.template.sessions_per_year)
+        self.scale = time_scale(dates, self.sessions, per_year)
         random = np.random.default_rng(_SKETCH_SEED)
         self._bucket = random.integers(0, SKETCH, self.sessions)
         self._sign = random.choice((-1.0, 1.0), self.sessions)

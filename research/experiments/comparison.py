@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lockstep.metrics import curve_from, period_returns, session_equity
+from lockstep.metrics import calendar_years, correlation, curve_from, period_returns, session_equity
 from lockstep.strategy.ibs_decision import IbsConfig
 from research.backtest import Span, context_keys, run_backtest
 from research.backtest_result import BacktestResult
@@ -103,12 +103,11 @@ def _difference(first: BacktestResult, second: BacktestResult) -> Interval | Non
     one, other = _returns(first), _returns(second)
     if one.size != other.size or one.size < 8 or not np.ptp(other - one):
         return None
-    per_year = first.sessions_per_year
+    sessions = first.equity["session_date"].to_numpy().astype("datetime64[D]")
+    per_year = one.size / calendar_years(sessions, first.sessions_per_year)
     return confidence_interval(other - one, lambda values: float(values.mean()) * per_year)
 
 
 def _correlation(first: BacktestResult, second: BacktestResult) -> float:
     one, other = _returns(first), _returns(second)
-    if one.size != other.size or not np.ptp(one) or not np.ptp(other):
-        return float("nan")
-    return float(np.corrcoef(one, other)[0, 1])
+    return correlation(one, other) if one.size == other.size else float("nan")

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict
 
 from lockstep.errors import ConfigError, DataError
 from lockstep.metrics import Floats, Integers
+from lockstep.metrics.arrays import RESIDUE
 from research.paper.sessions import MONTHS, Sessions
 from research.validation.resampling import block_length, require_draws
 
@@ -86,7 +87,7 @@ def statistics(sessions: Sessions, rows: Draws | None = None) -> dict[str, Float
     closed, won = sessions.closed[chosen].sum(axis=1), sessions.won[chosen].sum(axis=1)
     months = chosen.shape[1] / (sessions.per_year / MONTHS)
     spread = returns.std(axis=1, ddof=1) if chosen.shape[1] > 1 else np.zeros(len(chosen))
-    moves = np.ptp(returns, axis=1) > 0
+    moves = spread > RESIDUE * np.sqrt((returns**2).mean(axis=1))
     with np.errstate(divide="ignore", invalid="ignore"):
         sharpe = np.where(moves, returns.mean(axis=1) / spread, math.nan) * math.sqrt(sessions.per_year)
         win_rate = np.where(closed > 0, won / closed, math.nan)

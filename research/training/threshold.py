@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lockstep.metrics import Floats
+from lockstep.metrics import Floats, sharpe
 from research.training.config import Threshold
 from research.training.dataset import Dataset
 from research.validation.labels import Mask
@@ -37,8 +37,8 @@ def criterion(name: str, net_return: Floats) -> float:
     if name == "profit_factor":
         lost = -float(net_return[net_return < 0].sum())
         return float(net_return[net_return > 0].sum()) / lost if lost else np.inf
-    deviation = float(net_return.std(ddof=1)) if net_return.size > 1 else 0.0
-    return float(net_return.mean()) / deviation * net_return.size**0.5 if deviation else -np.inf
+    found = sharpe(net_return, net_return.size)
+    return found if np.isfinite(found) else -np.inf
 
 
 def choose_threshold(settings: Threshold, dataset: Dataset, probability: Floats) -> float:

@@ -15,6 +15,7 @@ import numpy as np
 
 from lockstep.errors import ConfigError
 from lockstep.metrics import Floats
+from lockstep.metrics.arrays import spread
 from research.validation.arrays import finite
 
 _CHUNK = 250
@@ -29,7 +30,7 @@ def block_length(returns: Any) -> int:
 
     values = np.asarray(returns, dtype=np.float64)
     series = finite(values.reshape(values.shape[0], -1), "returns", dimensions=2, least=8)
-    moving = series[:, np.ptp(series, axis=0) > 0]
+    moving = series[:, [spread(column) > 0 for column in series.T]]
     if not moving.shape[1]:
         return 1
     lengths = optimal_block_length(moving)["stationary"].to_numpy(dtype=np.float64)

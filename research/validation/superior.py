@@ -24,6 +24,7 @@ import numpy as np
 
 from lockstep.errors import ConfigError, DataError
 from lockstep.metrics import Floats
+from lockstep.metrics.arrays import RESIDUE
 from research.validation.arrays import finite
 from research.validation.resampling import block_length, resampled_means
 
@@ -119,7 +120,7 @@ def _draws(
     mean = excess.mean(axis=0)
     centred = (means - mean) * math.sqrt(periods)
     spread = np.sqrt((centred**2).mean(axis=0))
-    spread[spread == 0] = math.inf
+    spread[spread <= RESIDUE * np.sqrt(periods * (excess**2).mean(axis=0))] = math.inf
     scale = spread if studentised else np.ones_like(spread)
     bound = -math.sqrt(2.0 * math.log(math.log(periods))) * (1.0 if studentised else spread)
     return _Draws(

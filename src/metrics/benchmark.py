@@ -1,0 +1,94 @@
+"""Measures of returns against those of a benchmark over the same periods.
+
+Both are float64 (n,), the same periods in the same order; DataError where their lengths differ. The nan rule
+is that of `lockstep.metrics`; nan too where the benchmark does not vary. No risk-free rate is subtracted.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from lockstep.errors import DataError
+from lockstep.metrics.arrays import Floats, mean, ratio, spread, usable
+from lockstep.metrics.returns import windows_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class Relative:
+    """What a strategy is beside its benchmark; see the functions of the same names.
+
+    alpha and tracking_error are annualised fractions, information_ratio is annualised.
+    """
+
+    beta: float
+    alpha: float
+    correlation: float
+    tracking_error: float
+    information_ratio: float
+
+
+def _pair(returns: Floats, benchmark: Floats) -> bool:
+    if returns.shape != benchmark.shape:
+        raise DataError(f"{returns.size} returns, {benchmark.size} of the benchmark: need the same periods")
+    return usable(returns, 2) and usable(benchmark, 2)
+
+
+def _covariance(returns: Floats, benchmark: Floats) -> float:
+    centred = (returns - returns.mean()) * (benchmark - benchmark.mean())
+    return float(centred.sum()) / (returns.size - 1)
+
+
+def beta(returns: Floats, benchmark: Floats) -> float:
+    """Covariance with the benchmark / variance of the benchmark: the slope of the least-squares line."""
+    if not _pair(returns, benchmark):
+        return math.nan
+    deviation = spread(benchmark)
+    return ratio(_covariance(returns, benchmark), deviation**2)
+
+
+def correlation(returns: Floats, benchmark: Floats) -> float:
+    """Pearson's correlation with the benchmark, [-1, 1]."""
+    if not _pair(returns, benchmark):
+        return math.nan
+    return ratio(_covariance(returns, benchmark), spread(returns) * spread(benchmark))
+
+
+def information_ratio(returns: Floats, benchmark: Floats, periods_per_year: float = 1.0) -> float:
+    """Mean of the excess over the benchmark / its standard deviation (ddof 1) x sqrt(periods_per_year).
+
+    Grinold and Kahn (2000), Active Portfolio Management, 2nd ed., chapter 5, with a beta of one.
+    """
+    if not _pair(returns, benchmark):
+        return math.nan
+    excess = returns - benchmark
+    return ratio(mean(excess) * math.sqrt(periods_per_year), spread(excess))
+
+
+def relative(returns: Floats, benchmark: Floats, periods_per_year: float = 1.0) -> Relative:
+    """Return all measures against the benchmark.
+
+    alpha = (mean return - beta x mean of the benchmark) x periods_per_year, additive: Jensen (1968), The
+    Performance of Mutual Funds in the Period 1945-1964, Journal of Finance 23, without a risk-free rate.
+    """
+    slope = beta(returns, benchmark)
+    excess = returns - benchmark
+    return Relative(
+        beta=slope,
+        alpha=(mean(returns) - slope * mean(benchmark)) * periods_per_year,
+        correlation=correlation(returns, benchmark),
+        tracking_error=spread(excess) * math.sqrt(periods_per_year) if usable(excess, 2) else math.nan,
+        information_ratio=information_ratio(returns, benchmark, periods_per_year),
+    )
+
+
+def rolling_beta(returns: Floats, benchmark: Floats, window: int) -> Floats:
+    """Return `beta` over the last `window` periods at every period, float64 (n,); nan before the first."""
+    _pair(returns, benchmark)
+    out = np.full(returns.size, math.nan)
+    pairs = zip(windows_of(returns, window), windows_of(benchmark, window), strict=True)
+    values = [beta(one, other) for one, other in pairs]
+    out[out.size - len(values) :] = values
+    return out

@@ -1,0 +1,217 @@
+"""All measures of one run, as research, live and monitoring show them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from lockstep.errors import DataError
+from lockstep.metrics.arrays import LEAST_FRACTION, Dates, Floats, Integers, mean, ratio
+from lockstep.metrics.curves import (
+    cagr,
+    curve_from,
+    drawdown_fractions,
+    longest_drawdown,
+    max_drawdown,
+    period_returns,
+    resolution,
+    session_equity,
+    session_ordinals,
+)
+from lockstep.metrics.returns import (
+    expected_shortfall,
+    kurtosis,
+    sharpe,
+    skew,
+    sortino,
+    value_at_risk,
+    volatility,
+)
+from lockstep.metrics.trades import (
+    average_loss,
+    average_win,
+    expectancy,
+    exposure,
+    payoff_ratio,
+    profit_factor,
+    win_rate,
+)
+from lockstep.metrics.years import SESSIONS_PER_YEAR, Annual, annual, calendar_years
+
+
+@dataclass(frozen=True, kw_only=True)
+class Performance:
+    """All measures of one run. Amounts are USD, returns are fractions of capital per session.
+
+    bars, sessions, trades     counts; `trades` are closed trades
+    net_profit                 last equity - capital
+    total_return               net_profit / capital
+    annual_return              total return / years (additive)
+    cagr                       see `cagr`
+    volatility                 standard deviation (ddof 1) of session returns x sqrt(sessions per year)
+    sharpe_session, sharpe     per session, and annualised; see `sharpe`
+    sortino                    annualised, target 0; see `sortino`
+    calmar                     cagr / max_drawdown_fraction
+    max_drawdown               USD, >= 0, deepest decline, seen at every bar
+    max_drawdown_fraction      greatest decline relative to its own peak; may be another episode
+    max_drawdown_sessions      sessions from the deepest decline's peak to its recovery, or to the end
+    longest_drawdown_sessions  longest time below a former high
+    var_95 ... cvar_99         historical, per session, positive for a loss; see `value_at_risk`
+    skew, kurtosis             of session returns; see the functions
+    best_session, worst_session   greatest and smallest session return
+    win_rate ... payoff_ratio  over closed trades; see the functions
+    average_bars_held          mean over closed trades
+    exposure                   see `exposure`
+    turnover                   traded notional of both sides / capital, per year
+    """
+
+    bars: int
+    sessions: int
+    trades: int
+    net_profit: float
+    total_return: float
+    annual_return: float
+    cagr: float
+    volatility: float
+    sharpe_session: float
+    sharpe: float
+    sortino: float
+    calmar: float
+    max_drawdown: float
+    max_drawdown_fraction: float
+    max_drawdown_sessions: int
+    longest_drawdown_sessions: int
+    var_95: float
+    cvar_95: float
+    var_99: float
+    cvar_99: float
+    skew: float
+    kurtosis: float
+    best_session: float
+    worst_session: float
+    win_rate: float
+    profit_factor: float
+    expectancy: float
+    average_win: float
+    average_loss: float
+    payoff_ratio: float
+    average_bars_held: float
+    exposure: float
+    turnover: float
+
+
+def performance(
+    *,
+    equity: Floats,
+    session: Integers | Dates,
+    trade_pnl: Floats,
+    trade_bars_held: Floats,
+    position: Floats,
+    traded_notional: float,
+    capital: float,
+    sessions_per_year: float = SESSIONS_PER_YEAR,
+) -> Performance:
+    """Return all measures of a run of n bars and k closed trades.
+
+    equity            float64 (n,): capital + profit and loss so far, USD, marked at each bar's close
+    session           datetime64[D] (n,): session dates that never fall; or int64 ids, which leave the years
+                      to the number of sessions
+    trade_pnl         float64 (k,): USD, net of costs
+    trade_bars_held   (k,): bars from entry to exit
+    position          float64 (n,): contracts after each bar, signed
+    traded_notional   USD >= 0: sum over fills of |quantity| x price x multiplier, both sides
+    capital           USD > 0: the notional capital that sizes are computed from
+
+    DataError where capital is not positive, equity is not finite, or lengths differ. nan: see the module.
+    """
+    if not capital > 0:
+        raise DataError(f"capital {capital}: must be positive: state the notional capital of the run")
+    sizes = {"equity": equity.size, "session": session.size, "position": position.size}
+    if len(set(sizes.values())) != 1:
+        raise DataError(f"{sizes}: need one value per bar")
+    curve = curve_from(capital, session_equity(equity, session))
+    returns = period_returns(curve, capital)
+    scale = time_scale(session, returns.size, sessions_per_year)
+    per_year, rounding = scale.periods_per_year, resolution(curve, capital)
+    growth = cagr(curve, sessions_per_year, years=scale.years)
+    decline = _drawdown_measures(curve_from(capital, equity), session)
+    return Performance(
+        bars=equity.size,
+        sessions=returns.size,
+        trades=trade_pnl.size,
+        net_profit=float(curve[-1] - capital),
+        total_return=float(curve[-1] - capital) / capital,
+        annual_return=ratio(float(curve[-1] - capital) / capital, scale.years),
+        cagr=growth,
+        volatility=volatility(returns, per_year),
+        sharpe_session=sharpe(returns, 1.0, rounding),
+        sharpe=sharpe(returns, per_year, rounding),
+        sortino=sortino(returns, per_year, resolution=rounding),
+        calmar=ratio(growth, decline[1], LEAST_FRACTION),
+        max_drawdown=decline[0],
+        max_drawdown_fraction=decline[1],
+        max_drawdown_sessions=decline[2],
+        longest_drawdown_sessions=decline[3],
+        var_95=value_at_risk(returns, 0.05),
+        cvar_95=expected_shortfall(returns, 0.05),
+        var_99=value_at_risk(returns, 0.01),
+        cvar_99=expected_shortfall(returns, 0.01),
+        skew=skew(returns, rounding),
+        kurtosis=kurtosis(returns, rounding),
+        best_session=float(returns.max()) if returns.size else math.nan,
+        worst_session=float(returns.min()) if returns.size else math.nan,
+        win_rate=win_rate(trade_pnl),
+        profit_factor=profit_factor(trade_pnl),
+        expectancy=expectancy(trade_pnl),
+        average_win=average_win(trade_pnl),
+        average_loss=average_loss(trade_pnl),
+        payoff_ratio=payoff_ratio(trade_pnl),
+        average_bars_held=mean(np.asarray(trade_bars_held, dtype=np.float64)),
+        exposure=exposure(position),
+        turnover=ratio(traded_notional / capital, scale.years),
+    )
+
+
+def time_scale(session: Integers | Dates, periods: int, sessions_per_year: float) -> Annual:
+    """Return the time scale of `periods` sessions: of the calendar where `session` holds dates."""
+    years = None
+    if session.dtype.kind == "M":
+        years = calendar_years(session.astype("datetime64[D]"), sessions_per_year)
+    return annual(periods, sessions_per_year, years=years)
+
+
+def _drawdown_measures(curve: Floats, session: Integers | Dates) -> tuple[float, float, int, int]:
+    """Return (depth in USD, greatest fraction, its sessions, longest in sessions) of a curve of bars."""
+    deepest = max_drawdown(curve)
+    if deepest is None:
+        return (0.0, 0.0, 0, 0)
+    clock = np.concatenate((np.zeros(1, np.int64), session_ordinals(session) + 1))
+    sessions = int(clock[deepest.peak + deepest.length] - clock[deepest.peak])
+    return (deepest.depth, float(drawdown_fractions(curve).max()), sessions, longest_drawdown(curve, clock))
+
+
+def summary(
+    *,
+    equity: Floats,
+    session: Integers | Dates,
+    trade_pnl: Floats,
+    trade_bars_held: Floats,
+    position: Floats,
+    traded_notional: float,
+    capital: float,
+    sessions_per_year: float = SESSIONS_PER_YEAR,
+) -> dict[str, float | int]:
+    """Return `performance` as a plain dict, in the order of `Performance`; the arguments are the same."""
+    measured = performance(
+        equity=equity,
+        session=session,
+        trade_pnl=trade_pnl,
+        trade_bars_held=trade_bars_held,
+        position=position,
+        traded_notional=traded_notional,
+        capital=capital,
+        sessions_per_year=sessions_per_year,
+    )
+    return asdict(measured)
