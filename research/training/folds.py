@@ -14,7 +14,7 @@ from lockstep.errors import TrainingError
 from lockstep.metrics import Floats, Integers
 from research.training.config import Model, Selection
 from research.training.pipeline import Samples, fit_pipeline, probabilities
-from research.training.quick_forest import agrees_with_scikit_learn, forest_answers
+from research.training.quick_forest import can_answer, forest_answers
 from research.training.scoring import SCORES
 from research.training.selection import selected_columns
 from research.training.space import Parameters
@@ -116,7 +116,7 @@ def _answers(
     seed: int,
     embargo: int,
 ) -> Floats:
-    if model.family == "random_forest" and model.calibration == "none" and agrees_with_scikit_learn():
+    if model.family == "random_forest" and model.calibration == "none" and can_answer(parameters):
         kept = list(columns)
         return forest_answers(
             parameters, train.features[:, kept], train.target, train.weight, tested[:, kept], seed=seed

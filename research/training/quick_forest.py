@@ -1,25 +1,57 @@
-"""A random forest that only answers: the bits of scikit-learn's, at two thirds of its time.
+"""A random forest that only answers: the bits of scikit-learn's, at a quarter to two thirds of its time.
 
-On a few hundred samples scikit-learn spends as long around a tree (cloning, signatures, settings) as in it. A
-search step throws its forests away, so here the same trees are grown from the same draws, one after the
-other, by scikit-learn's public tree. Whether the installed scikit-learn gives the same bits is found out once
-per process; where it does not, nobody uses this.
+On a few hundred samples scikit-learn spends longer around a tree (cloning, signatures, validation) than in
+it. A search step throws its forests away, so here the same trees are grown from the same draws, one after the
+other, by the builder inside scikit-learn's tree. Its names are private to scikit-learn and may change:
+whether the installed version gives the same bits is found out once per process, and where it does not, nobody
+uses this.
 """
 
 from __future__ import annotations
 
 import functools
+import importlib
+from typing import Any
 
 import numpy as np
-from sklearn import config_context
 from sklearn.ensemble import RandomForestClassifier
-from sklearn.tree import DecisionTreeClassifier
 
 from lockstep.metrics import Floats, Integers
 from research.training.space import Parameters
 
 _MOST = np.iinfo(np.int32).max
-_OF_THE_FOREST = ("n_estimators", "max_samples", "class_weight")
+# How a changed interior of scikit-learn shows.
+_CHANGED = (ImportError, AttributeError, TypeError, ValueError)
+_CHECKED: tuple[Parameters, ...] = tuple(
+    {
+        "n_estimators": 7,
+        "max_depth": depth,
+        "min_samples_leaf": 3,
+        "max_features": features,
+        "max_samples": 0.7,
+        "class_weight": class_weight,
+    }
+    for depth, features, class_weight in (
+        (4, "sqrt", None),
+        (None, "log2", "balanced_subsample"),
+        (3, 0.5, "balanced_subsample"),
+    )
+)
+
+
+def can_answer(parameters: Parameters) -> bool:
+    """Whether `forest_answers` takes these parameters as scikit-learn would, with the installed version.
+
+    What a user's space may hold besides is left to scikit-learn: counts where the default space has shares,
+    shares where it has counts, other weights of the classes.
+    """
+    return (
+        type(parameters["min_samples_leaf"]) is int
+        and type(parameters["max_samples"]) is float
+        and (type(parameters["max_features"]) is float or parameters["max_features"] in ("sqrt", "log2"))
+        and parameters["class_weight"] in (None, "balanced_subsample")
+        and agrees_with_scikit_learn()
+    )
 
 
 def forest_answers(
@@ -27,27 +59,51 @@ def forest_answers(
 ) -> Floats:
     """Return the chance of class 1 for each row of `tested`, float64 (m,).
 
-    parameters   `n_estimators`, `max_samples` (a share), `class_weight` (None or `balanced_subsample`), and
-                 what the trees take
+    parameters   `n_estimators`, `max_samples` (a share), `class_weight` (None or `balanced_subsample`),
+                 `max_depth`, `min_samples_leaf` and `max_features` (a share, `sqrt` or `log2`)
     features     float64 (n, k); target int64 (n,), 0 or 1, both there; weight float64 (n,), above 0
     """
     rows, queries = (np.ascontiguousarray(each, dtype=np.float32) for each in (features, tested))
-    of_tree = {name: value for name, value in parameters.items() if name not in _OF_THE_FOREST}
+    labels = np.ascontiguousarray(target.reshape(-1, 1), dtype=np.float64)
     balanced = parameters["class_weight"] is not None
-    labels = target.astype(np.float64)
     drawn, chance = max(int(parameters["max_samples"] * weight.sum()), 1), weight / np.sum(weight)
-    random = np.random.RandomState(seed)
-    total = np.zeros((len(queries), 2))
-    with config_context(skip_parameter_validation=True, assume_finite=True):
-        for _ in range(parameters["n_estimators"]):
-            tree = DecisionTreeClassifier(**of_tree, random_state=random.randint(_MOST))
-            own = np.random.RandomState(tree.random_state)
-            counts = _counts(target, own.choice(target.size, drawn, replace=True, p=chance), balanced)
-            tree.fit(rows, labels, sample_weight=counts, check_input=False)
-            total += tree.predict_proba(queries, check_input=False)
-    total /= parameters["n_estimators"]
-    answers: Floats = np.ascontiguousarray(total[:, 1])
+    # What `RandomState.choice` computes anew in every call.
+    cumulated = chance.cumsum()
+    cumulated /= cumulated[-1]
+    random, own = np.random.RandomState(seed), np.random.RandomState(0)
+    classes = np.array([2], dtype=np.intp)
+    tree_of, builder = _builder(parameters, rows.shape[1], classes, own)
+    total = np.zeros(len(queries))
+    for _ in range(parameters["n_estimators"]):
+        of_tree = random.randint(_MOST)
+        own.seed(of_tree)
+        picked = cumulated.searchsorted(own.random_sample(drawn), side="right")
+        counts = _counts(target, picked, balanced)
+        own.seed(of_tree)
+        tree = tree_of(rows.shape[1], classes, 1)
+        builder.build(tree, rows, labels, counts)
+        total += tree.predict(queries)[:, 1]
+    answers: Floats = total / parameters["n_estimators"]
     return answers
+
+
+def _builder(parameters: Parameters, width: int, classes: Any, own: np.random.RandomState) -> tuple[Any, Any]:
+    """Return scikit-learn's class of trees and a builder that draws from `own` when it begins a tree."""
+    criterion, splitter, tree = (
+        importlib.import_module(f"sklearn.tree.{each}") for each in ("_criterion", "_splitter", "_tree")
+    )
+    leaf, depth = parameters["min_samples_leaf"], parameters["max_depth"]
+    tried = _tried_features(parameters["max_features"], width)
+    best = splitter.BestSplitter(criterion.Gini(1, classes), tried, leaf, 0.0, own, None)
+    deepest = _MOST if depth is None else depth
+    return tree.Tree, tree.DepthFirstTreeBuilder(best, max(2, 2 * leaf), leaf, 0.0, deepest, 0.0)
+
+
+def _tried_features(asked: float | str, width: int) -> int:
+    """Return how many features a split tries."""
+    if isinstance(asked, str):
+        return max(1, int({"sqrt": np.sqrt, "log2": np.log2}[asked](width)))
+    return max(1, int(asked * width))
 
 
 def _counts(target: Integers, picked: Integers, balanced: bool) -> Floats:
@@ -67,18 +123,13 @@ def agrees_with_scikit_learn() -> bool:
     random = np.random.default_rng(0)
     features, weight = random.normal(size=(60, 4)), random.uniform(0.5, 1.5, 60)
     target = (features[:, 0] + random.normal(size=60) > 0).astype(np.int64)
-    return all(_same(each, features, target, weight) for each in (None, "balanced_subsample"))
+    try:
+        return all(_same(each, features, target, weight) for each in _CHECKED)
+    except _CHANGED:
+        return False
 
 
-def _same(class_weight: str | None, features: Floats, target: Integers, weight: Floats) -> bool:
-    parameters = {
-        "n_estimators": 7,
-        "max_depth": 4,
-        "min_samples_leaf": 3,
-        "max_features": "sqrt",
-        "max_samples": 0.7,
-        "class_weight": class_weight,
-    }
+def _same(parameters: Parameters, features: Floats, target: Integers, weight: Floats) -> bool:
     forest = RandomForestClassifier(**parameters, n_jobs=1, random_state=5)
     known = forest.fit(features, target, sample_weight=weight).predict_proba(features)[:, 1]
     found = forest_answers(parameters, features, target, weight, features, seed=5)

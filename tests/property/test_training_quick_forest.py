@@ -43,13 +43,13 @@ def test_the_bits_are_those_of_scikit_learn(
     assert forest_answers(drawn, features, target, weight, tested, seed=seed).tobytes() == known.tobytes()
 
 
-def scored() -> bytes:
+def scored(**changes: Any) -> bytes:
     samples = invented(120).samples
     rows = np.arange(120)
     model = Model()
     point = {
         "n_estimators": 9, "max_depth": 3, "min_samples_leaf": 5, "max_features": "sqrt",
-        "max_samples": 0.8, "class_weight": None,
+        "max_samples": 0.8, "class_weight": None, **changes,
     }  # fmt: skip
     halves = ((rows[:60], rows[60:]), (rows[60:], rows[:60]))
     both = [Fold(train=train, test=test, columns=(0, 2)) for train, test in halves]
@@ -58,10 +58,26 @@ def scored() -> bytes:
     return found.probabilities.tobytes()
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"max_features": 2}, {"max_features": None}, {"min_samples_leaf": 0.1}, {"max_samples": 30},
+        {"max_samples": None}, {"class_weight": "balanced"},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_other_kinds_of_parameters_are_left_to_scikit_learn(
+    monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any]
+) -> None:
+    found = scored(**changes)
+    monkeypatch.setattr(folds, "can_answer", lambda parameters: False)
+    assert scored(**changes) == found
+
+
 def test_without_agreement_the_pipeline_is_fitted(monkeypatch: pytest.MonkeyPatch) -> None:
     assert agrees_with_scikit_learn()
     quick = scored()
-    monkeypatch.setattr(folds, "agrees_with_scikit_learn", lambda: False)
+    monkeypatch.setattr(quick_forest, "agrees_with_scikit_learn", lambda: False)
     monkeypatch.setattr(folds, "forest_answers", None)
     assert scored() == quick
 
@@ -73,4 +89,12 @@ def test_other_trees_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
         return np.minimum(counts(*arguments), 1.0)
 
     monkeypatch.setattr(quick_forest, "_counts", without_weights)
+    assert not agrees_with_scikit_learn.__wrapped__()
+
+
+def test_a_changed_interior_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone(*arguments: Any) -> Any:
+        raise AttributeError("module 'sklearn.tree._tree' has no attribute 'DepthFirstTreeBuilder'")
+
+    monkeypatch.setattr(quick_forest, "_builder", gone)
     assert not agrees_with_scikit_learn.__wrapped__()
