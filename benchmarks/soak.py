@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.long_replay import long_replay
+from benchmarks.training import stopping
 from lockstep.compiled import source_digest
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -95,6 +96,11 @@ SOAKS = {
     ),
     "bundles": Soak(sentence="damaged bundles and run folders, in files", count=10_000, run=_bundles),
     "orders": Soak(sentence="orders against a broker that fails in every way", count=6_000, run=_orders),
+    "search": Soak(
+        sentence="searches with and without the median rule, in histories: the same choice within its error",
+        count=3,
+        run=stopping,
+    ),
     "readme": Soak(sentence="README's commands on a fresh machine", count=1, run=_readme),
     "replay": Soak(sentence="a long replay, in bar sets: memory stays flat", count=100_000, run=_replay),
 }

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from benchmarks.measure import Measured
 from research.training.config import Model, Search
-from research.training.folds import Fold, Run, cross_validate, fold_workers
+from research.training.folds import Fold, Run, cross_validate, evaluation_order, fold_workers
 from research.training.outcome import SearchStep
 from research.training.pipeline import Samples
-from research.training.search import Diary, Listener, bayesian_search
+from research.training.search import Attempt, Diary, Listener, bayesian_search
 from research.training.space import Parameters
+from research.training.stopping import Hopeless, MedianRule, Stopped
+from research.training.train import best_of
 from research.validation.labels import Labels
 from research.validation.purged import CombinatorialPurgedCV
 
@@ -21,9 +25,9 @@ _SAMPLES, _FEATURES, _STEPS, _JOBS = 600, 40, 60, 2
 _DAY = 86_400_000_000_000
 
 
-def samples() -> Samples:
+def samples(seed: int = 1) -> Samples:
     """Return one signal every five days, held for three, of which one feature says a little."""
-    random = np.random.default_rng(1)
+    random = np.random.default_rng(seed)
     features = random.normal(size=(_SAMPLES, _FEATURES))
     start = _DAY * 5 * np.arange(_SAMPLES, dtype=np.int64)
     return Samples(
@@ -34,18 +38,47 @@ def samples() -> Samples:
     )
 
 
-def search() -> Iterator[Measured]:
-    """Measure a whole search with the default space of the random forest on two processes."""
-    known, model = samples(), Model()
-    splits = CombinatorialPurgedCV(6, 2, start=known.labels.start, end=known.labels.end, embargo=5 * _DAY)
-    columns = tuple(range(_FEATURES))
-    folds = [Fold(train=train, test=test, columns=columns) for train, test in splits.split()]
-    in_folds: list[float] = []
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Searched:
+    """A whole search: its completed steps, how many were stopped, seconds in all and in forests."""
 
-    def trial(run: Run, number: int, parameters: Parameters) -> SearchStep:
+    steps: Sequence[SearchStep]
+    stopped: int
+    seconds: float
+    in_folds: float
+
+    @property
+    def best(self) -> SearchStep:
+        """The step that won."""
+        return best_of(self.steps)
+
+
+class _Tally(Listener):
+    def __init__(self) -> None:
+        self.stopped = 0
+
+    def stepped(self, search: str, attempt: Attempt, best: float) -> None:
+        self.stopped += attempt.stopped is not None
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """Evaluates one step and notes how long it took."""
+
+    known: Samples
+    folds: Sequence[Fold]
+    run: Run
+    took: list[float]
+
+    def __call__(self, number: int, parameters: Parameters, hopeless: Hopeless) -> SearchStep | Stopped:
         begun = time.perf_counter()
-        scored = cross_validate(model, parameters, "log_loss", known, folds, run, seed=1, embargo=0)
-        in_folds.append(time.perf_counter() - begun)
+        scored = cross_validate(
+            Model(), parameters, "log_loss", self.known, self.folds, self.run, seed=1, embargo=0,
+            hopeless=hopeless,
+        )  # fmt: skip
+        self.took.append(time.perf_counter() - begun)
+        if isinstance(scored, Stopped):
+            return scored
         return SearchStep(
             number=number,
             parameters=parameters,
@@ -53,32 +86,68 @@ def search() -> Iterator[Measured]:
             split_scores=scored.split_scores,
             threshold=0.5,
             probabilities=scored.probabilities,
-            seconds=in_folds[-1],
+            seconds=self.took[-1],
         )
 
+
+def searched(seed: int, *, stop: bool, trials: int = _STEPS) -> Searched:
+    """Run a search with the default space of the random forest on two processes."""
+    known, settings = samples(seed), Search()
+    splits = CombinatorialPurgedCV(6, 2, start=known.labels.start, end=known.labels.end, embargo=5 * _DAY)
+    columns = tuple(range(_FEATURES))
+    folds = [Fold(train=train, test=test, columns=columns) for train, test in splits.split()]
+    tally = _Tally()
+    took: list[float] = []
     begun = time.perf_counter()
     with fold_workers(_JOBS) as run:
-        bayesian_search(
-            "benchmark",
-            model.searched,
-            Search(),
-            lambda number, parameters: trial(run, number, parameters),
-            trials=_STEPS,
-            seed=1,
-            diary=Diary(),
-            listener=Listener(),
-        )
-    total = time.perf_counter() - begun
-    fitting = sum(in_folds)
-    yield Measured(
-        what="training search, 60 steps x 15 splits",
-        value=total,
-        unit="s",
-        promise=300.0,
-        note=f"{total / _STEPS:.2f} s a step, {fitting / total:.0%} in forests, the rest in the surrogate",
+        steps = bayesian_search(
+            "benchmark", Model().searched, settings, _Trial(known, folds, run, took), trials=trials,
+            seed=seed, diary=Diary(), listener=tally,
+            rule=MedianRule(evaluation_order(folds, len(known))) if stop else None,
+        )  # fmt: skip
+    return Searched(
+        steps=steps, stopped=tally.stopped, seconds=time.perf_counter() - begun, in_folds=sum(took)
     )
 
 
+def search() -> Iterator[Measured]:
+    """Measure a whole search, hopeless steps stopped."""
+    found = searched(1, stop=True)
+    yield Measured(
+        what="training search, 60 steps x 15 splits",
+        value=found.seconds,
+        unit="s",
+        promise=150.0,
+        note=f"{found.stopped} steps stopped, {found.in_folds / found.seconds:.0%} in forests, the rest in "
+        "the surrogate",
+    )
+
+
+def stopping(count: int, seed: int) -> tuple[dict[str, Any], bool]:
+    """Search `count` histories with and without the median rule; return what was found, and whether it holds.
+
+    It holds where the score of the step that the rule's search chose is within one standard error (of the
+    splits) of the full search's.
+    """
+    found: dict[str, Any] = {}
+    good = True
+    for each in range(seed, seed + count):
+        full, ruled = (searched(each, stop=stop) for stop in (False, True))
+        error = float(full.best.split_scores.std(ddof=1) / full.best.split_scores.size**0.5)
+        behind = (full.best.score - ruled.best.score) / error
+        good &= behind <= 1.0
+        found[f"seed {each}"] = {
+            "full": round(full.best.score, 5),
+            "with the rule": round(ruled.best.score, 5),
+            "behind, in standard errors": round(behind, 3),
+            "stopped": ruled.stopped,
+            "seconds full": round(full.seconds, 1),
+            "seconds with the rule": round(ruled.seconds, 1),
+        }
+        print(found[f"seed {each}"], flush=True)
+    return found, good
+
+
 if __name__ == "__main__":
-    for found in search():
-        print(f"{found.what}: {found.value:.0f} {found.unit} of {found.promise:.0f}; {found.note}")
+    for measured in search():
+        print(f"{measured.what}: {measured.value:.0f} s of {measured.promise:.0f}; {measured.note}")

@@ -88,6 +88,8 @@ class Search(_Part):
     """Bayesian optimisation: `initial` random points, then what the surrogate proposes, `trials` in all.
 
     window_trials   steps per outer window; the same as `trials` where it is not given
+    stop            `median`: steps that are hopeless after a third of the splits stop (see `stopping.py`);
+                    `none`: every step sees every split
     objective       weighted mean over the splits; log loss with its sign turned, so that larger is better
     """
 
@@ -96,6 +98,7 @@ class Search(_Part):
     initial: Annotated[int, Field(ge=1)] = 15
     objective: Literal["log_loss", "roc_auc", "average_precision"] = "log_loss"
     surrogate: Literal["gp", "forest"] = "gp"
+    stop: Literal["median", "none"] = "median"
 
 
 class Validation(_Part):

@@ -46,7 +46,7 @@ def trial_counter(
             symbol=dataset.symbol,
             dates=dates[search],
             kind=KIND,
-            evaluations={trial: FAILED if attempt.step is None else OK},
+            evaluations={trial: FAILED if attempt.failed else OK},
         )
         ledger.record(trials, now=now())
 

@@ -18,8 +18,19 @@ from research.training.quick_forest import can_answer, forest_answers
 from research.training.scoring import SCORES
 from research.training.selection import selected_columns
 from research.training.space import Parameters
+from research.training.stopping import Hopeless, Stopped, first_check, never, spread
 
-Run = Callable[[Iterable[Any]], Sequence[Any]]
+
+@dataclass(frozen=True)
+class Run:
+    """Runs joblib's delayed calls, in order, `workers` at a time."""
+
+    parallel: Callable[[Iterable[Any]], Sequence[Any]]
+    workers: int = 1
+
+    def __call__(self, calls: Iterable[Any]) -> Sequence[Any]:
+        """Return what the calls return."""
+        return self.parallel(calls)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -49,8 +60,8 @@ def fold_workers(jobs: int) -> Iterator[Run]:
         raise TrainingError(f"jobs {jobs}: give the number of processes, or -1 for one per core")
     with joblib.Parallel(
         n_jobs=jobs, backend="loky", batch_size=1, pre_dispatch="all", max_nbytes=None
-    ) as run:
-        yield run
+    ) as parallel:
+        yield Run(parallel, joblib.effective_n_jobs(jobs))
 
 
 def with_columns(
@@ -83,28 +94,51 @@ def cross_validate(
     *,
     seed: int,
     embargo: int,
-) -> Scored:
-    """Fit on every fold, answer its test samples, and score them."""
-    tasks = (
-        joblib.delayed(_answers)(
-            model,
-            parameters,
-            samples.rows(fold.train),
-            samples.features[fold.test],
-            fold.columns,
-            seed,
-            embargo,
-        )
-        for fold in folds
-    )
-    answers = run(tasks)
-    score = SCORES[objective]
-    scores, total, count = np.empty(len(folds)), np.zeros(len(samples)), np.zeros(len(samples))
-    for number, (fold, answer) in enumerate(zip(folds, answers, strict=True)):
-        scores[number] = score(samples.target[fold.test], answer, samples.weight[fold.test])
-        total[fold.test] += answer
+    hopeless: Hopeless = never,
+) -> Scored | Stopped:
+    """Fit on every fold, answer its test samples, and score them.
+
+    hopeless   is asked after each fold, in the order of `evaluation_order`; what it stops does not depend on
+               the number of workers, and folds that they evaluated beyond that are dropped
+    """
+    answers: dict[int, Floats] = {}
+    scores: list[float] = []
+    for part in _parts(evaluation_order(folds, len(samples)), hopeless, run.workers):
+        tasks = (
+            joblib.delayed(_answers)(
+                model, parameters, samples.rows(folds[each].train), samples.features[folds[each].test],
+                folds[each].columns, seed, embargo,
+            )
+            for each in part
+        )  # fmt: skip
+        for number, answer in zip(part, run(tasks), strict=True):
+            test = folds[number].test
+            answers[number] = answer
+            scores.append(SCORES[objective](samples.target[test], answer, samples.weight[test]))
+            if hopeless(np.array(scores)):
+                return Stopped(scores=np.array(scores))
+    split_scores, total, count = np.empty(len(folds)), np.zeros(len(samples)), np.zeros(len(samples))
+    split_scores[list(answers)] = scores
+    for number, fold in enumerate(folds):
+        total[fold.test] += answers[number]
         count[fold.test] += 1
-    return Scored(split_scores=scores, probabilities=total / count)
+    return Scored(split_scores=split_scores, probabilities=total / count)
+
+
+def evaluation_order(folds: Sequence[Fold], samples: int) -> list[int]:
+    """Return the order in which `cross_validate` evaluates folds."""
+    return spread([fold.test for fold in folds], samples)
+
+
+def _parts(order: Sequence[int], hopeless: Hopeless, workers: int) -> Iterator[Sequence[int]]:
+    """Yield which folds run side by side: at first as many as a step has at least, then one per worker."""
+    if hopeless is never:
+        yield order
+        return
+    first = -(-first_check(len(order)) // workers) * workers
+    yield order[:first]
+    for start in range(first, len(order), workers):
+        yield order[start : start + workers]
 
 
 def _answers(

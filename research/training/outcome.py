@@ -65,6 +65,8 @@ class TrainingOutcome:
     pipeline       fitted on all of `development` with `parameters`
     selected       ids that its feature selection kept; all of them still enter the pipeline, in dataset order
     failed         how many search steps failed for numerical reasons, outer windows included
+    stopped        how many were stopped since they were hopeless, outer windows included; like failed ones
+                   they are counted as trials and are not among `steps`
     """
 
     config: TrainingConfig
@@ -79,6 +81,7 @@ class TrainingOutcome:
     pipeline: Any
     seed: int
     failed: int = 0
+    stopped: int = 0
 
     @property
     def best(self) -> SearchStep:

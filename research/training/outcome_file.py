@@ -21,6 +21,7 @@ from research.training.config import TrainingConfig
 from research.training.dataset import Dataset
 from research.training.outcome import OuterWindow, SearchStep, TrainingOutcome
 from research.training.search import Attempt
+from research.training.stopping import Stopped
 
 SCHEMA = 2
 _ATTEMPT, _OUTCOME = "lockstep search step", "lockstep training outcome"
@@ -43,13 +44,21 @@ _RUN: Mapping[str, Any] = {
     "development": "i8", "hold_out": "i8", "parameters": dict, "threshold": _NUMBER, "seed": int,
     "failed": int,
 }  # fmt: skip
+# Fields that outcomes of earlier versions do not have.
+_LATER: Mapping[str, Any] = {"stopped": int}
+_LATER_DEFAULTS: Mapping[str, Any] = {"stopped": 0}
 Read = TypeVar("Read")
 
 
 def attempt_bytes(attempt: Attempt) -> bytes:
     """Return the content of a step's file."""
-    step = None if attempt.step is None else _fields(attempt.step)
-    found = {"parameters": plain(attempt.parameters), "error": attempt.error, "step": step}
+    step, stopped = (None if each is None else _fields(each) for each in (attempt.step, attempt.stopped))
+    found = {
+        "parameters": plain(attempt.parameters),
+        "error": attempt.error,
+        "step": step,
+        "stopped": stopped,
+    }
     return pickled({"format": _ATTEMPT, "schema": SCHEMA, **found})
 
 
@@ -57,8 +66,13 @@ def attempt_of(content: bytes, what: str) -> Attempt:
     """Return the attempt in the bytes of its file; TrainingError where it is damaged or of another schema."""
 
     def read(document: Mapping[str, Any]) -> Attempt:
-        step, own = document["step"], _typed(document, {"parameters": dict, "error": str})
-        return Attempt(**own, step=None if step is None else SearchStep(**_typed(step, _STEP)))
+        own = _typed(document, {"parameters": dict, "error": str})
+        step, stopped = document["step"], document.get("stopped")
+        return Attempt(
+            **own,
+            step=None if step is None else SearchStep(**_typed(step, _STEP)),
+            stopped=None if stopped is None else Stopped(**_typed(stopped, {"scores": "f8"})),
+        )
 
     return _read(content, what, _ATTEMPT, read)
 
@@ -75,7 +89,7 @@ def outcome_bytes(outcome: TrainingOutcome) -> bytes:
         "steps": list(map(_fields, outcome.steps)),
         "selected": list(outcome.selected),
         "pipeline": pipeline_node(outcome.pipeline),
-        **{name: plain(getattr(outcome, name)) for name in _RUN},
+        **{name: plain(getattr(outcome, name)) for name in (*_RUN, *_LATER)},
     })  # fmt: skip
 
 
@@ -86,6 +100,7 @@ def outcome_of(content: bytes, what: str) -> TrainingOutcome:
         dataset = _dataset_of(document["dataset"])
         found = TrainingOutcome(
             **_typed(document, _RUN),
+            **_typed({**_LATER_DEFAULTS, **document}, _LATER),
             config=validated(TrainingConfig, document["config"], where="config"),
             dataset=dataset,
             windows=tuple(map(_window_of, document["windows"])),

@@ -15,9 +15,11 @@ from skopt import Optimizer
 from threadpoolctl import threadpool_limits
 
 from lockstep.errors import TrainingError
+from lockstep.market.validation import shown
 from research.training.config import Search
 from research.training.outcome import SearchStep
 from research.training.space import Parameters, Space, decoded, rounded
+from research.training.stopping import Hopeless, MedianRule, Stopped, never
 
 _SURROGATES = {"gp": "GP", "forest": "ET"}
 # What a failed step is worth to the surrogate while nothing has succeeded: a log loss worse than chance.
@@ -28,11 +30,17 @@ _TROUBLE = (ValueError, FloatingPointError, np.linalg.LinAlgError)
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Attempt:
-    """One step as it is kept: what was tried, and either the step or why it failed."""
+    """One step as it is kept: what was tried, and either the step, where it was stopped, or why it failed."""
 
     parameters: Parameters
     step: SearchStep | None
     error: str = ""
+    stopped: Stopped | None = None
+
+    @property
+    def failed(self) -> bool:
+        """Whether it ended in numerical trouble."""
+        return self.step is None and self.stopped is None
 
 
 class Diary:
@@ -56,7 +64,7 @@ class Listener:
         """Hear of a finished step, and of the best score of its search so far."""
 
 
-Trial = Callable[[int, Parameters], SearchStep]
+Trial = Callable[[int, Parameters, Hopeless], SearchStep | Stopped]
 
 
 def bayesian_search(
@@ -69,11 +77,13 @@ def bayesian_search(
     seed: int,
     diary: Diary,
     listener: Listener,
+    rule: MedianRule | None = None,
 ) -> tuple[SearchStep, ...]:
-    """Return the successful steps of a search, in order.
+    """Return the completed steps of a search, in order.
 
     name    of the search, for the diary
-    trial   evaluates one set of parameters; it must depend on its arguments only
+    trial   evaluates one set of parameters, unless it is hopeless; it must depend on its arguments only
+    rule    says what is hopeless; None: every step is carried to its end
 
     Points that the diary knows are not evaluated again, and the surrogate is told of them all the same: a
     resumed search goes on exactly where it was. A step that fails for numerical reasons is kept as failed.
@@ -85,14 +95,12 @@ def bayesian_search(
     for number in range(trials):
         with _known_noise():
             point = rounded(space, optimizer.ask())
-        attempt = _attempt(name, number, decoded(space, point), trial, diary)
-        if attempt.step is None:
-            error = error or attempt.error
-            cost = worst
-        else:
+        attempt = _attempt(name, number, decoded(space, point), trial, rule, diary)
+        if attempt.step is not None:
             steps.append(attempt.step)
-            cost = -attempt.step.score
-            worst = max(worst, cost)
+        error = error or attempt.error
+        cost = _cost(attempt, rule, worst)
+        worst = max(worst, cost)
         listener.stepped(name, attempt, max((step.score for step in steps), default=-math.inf))
         if number + 1 < trials:
             with _known_noise():
@@ -115,17 +123,34 @@ def _optimizer(space: Space, settings: Search, trials: int, seed: int) -> Any:
     )
 
 
-def _attempt(name: str, number: int, parameters: Parameters, trial: Trial, diary: Diary) -> Attempt:
+def _cost(attempt: Attempt, rule: MedianRule | None, worst: float) -> float:
+    """Return what the surrogate is told of an attempt, and tell the rule of a completed step."""
+    if attempt.step is not None:
+        if rule is not None:
+            rule.complete(attempt.step.split_scores)
+        return -attempt.step.score
+    if attempt.stopped is not None and rule is not None:
+        return -rule.estimate(attempt.stopped)
+    return worst
+
+
+def _attempt(
+    name: str, number: int, parameters: Parameters, trial: Trial, rule: MedianRule | None, diary: Diary
+) -> Attempt:
     known = diary.recall(name, number)
     if known is not None:
         if known.parameters != parameters:
             raise TrainingError(
-                f"search {name}, step {number}: was {known.parameters}, would be {parameters}; the stored "
-                "steps are of another run: train without --resume"
+                f"search {name}, step {number}: was {shown(known.parameters)}, would be {shown(parameters)}; "
+                "the stored steps are of another run: train without --resume"
             )
         return known
     try:
-        attempt = Attempt(parameters=parameters, step=trial(number, parameters))
+        found = trial(number, parameters, never if rule is None else rule.hopeless)
+        if isinstance(found, Stopped):
+            attempt = Attempt(parameters=parameters, step=None, stopped=found)
+        else:
+            attempt = Attempt(parameters=parameters, step=found)
     except _TROUBLE as error:
         reason = " ".join(str(error).split())
         attempt = Attempt(parameters=parameters, step=None, error=f"{type(error).__name__}: {reason}")

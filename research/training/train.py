@@ -13,13 +13,21 @@ from lockstep.floats import require_exact
 from lockstep.metrics import Integers
 from research.training.config import TrainingConfig
 from research.training.dataset import Dataset
-from research.training.folds import Fold, Run, cross_validate, fold_workers, with_columns
+from research.training.folds import (
+    Fold,
+    Run,
+    cross_validate,
+    evaluation_order,
+    fold_workers,
+    with_columns,
+)
 from research.training.outcome import OuterWindow, SearchStep, TrainingOutcome
 from research.training.pipeline import fit_pipeline, probabilities
 from research.training.scheme import divide, embargo_of, inner_splits
 from research.training.search import Attempt, Diary, Listener, bayesian_search
 from research.training.selection import selected_columns
 from research.training.space import Parameters
+from research.training.stopping import Hopeless, MedianRule, Stopped
 from research.training.threshold import choose_threshold
 
 FINAL = "final"
@@ -66,6 +74,7 @@ def train(
         pipeline=final.pipeline,
         seed=seed,
         failed=counting.failed,
+        stopped=counting.stopped,
     )
 
 
@@ -80,17 +89,19 @@ def search_seed(seed: int, number: int) -> int:
 
 
 class _Counting(Listener):
-    """Passes on what it hears and counts failed steps."""
+    """Passes on what it hears and counts steps that failed or were stopped."""
 
     def __init__(self, listener: Listener) -> None:
         self._listener = listener
         self.failed = 0
+        self.stopped = 0
 
     def begin(self, steps: int) -> None:
         self._listener.begin(steps)
 
     def stepped(self, search: str, attempt: Attempt, best: float) -> None:
-        self.failed += attempt.step is None
+        self.failed += attempt.failed
+        self.stopped += attempt.stopped is not None
         self._listener.stepped(search, attempt, best)
 
 
@@ -139,11 +150,12 @@ class _Trainer:
             name,
             config.model.searched,
             config.search,
-            lambda step, parameters: self._step(step, parameters, known, folds),
+            lambda step, parameters, hopeless: self._step(step, parameters, known, folds, hopeless),
             trials=trials,
             seed=search_seed(self.seed, number),
             diary=self.diary,
             listener=self.listener,
+            rule=self._rule(folds, len(known)),
         )
         best = best_of(steps)
         columns = selected_columns(
@@ -166,7 +178,18 @@ class _Trainer:
             embargo=embargo_of(config),
         )
 
-    def _step(self, number: int, parameters: Parameters, known: Dataset, folds: Sequence[Fold]) -> SearchStep:
+    def _rule(self, folds: Sequence[Fold], samples: int) -> MedianRule | None:
+        stops = self.config.search.stop == "median"
+        return MedianRule(evaluation_order(folds, samples)) if stops else None
+
+    def _step(
+        self,
+        number: int,
+        parameters: Parameters,
+        known: Dataset,
+        folds: Sequence[Fold],
+        hopeless: Hopeless,
+    ) -> SearchStep | Stopped:
         begun = time.perf_counter()
         config = self.config
         scored = cross_validate(
@@ -178,7 +201,10 @@ class _Trainer:
             self.run,
             seed=self.seed,
             embargo=embargo_of(config),
+            hopeless=hopeless,
         )
+        if isinstance(scored, Stopped):
+            return scored
         return SearchStep(
             number=number,
             parameters=parameters,

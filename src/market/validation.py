@@ -6,9 +6,11 @@ import difflib
 import json
 import math
 from collections.abc import Iterable, Mapping
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, NoReturn, TypeVar, get_args
 
+import numpy as np
 import yaml
 from pydantic import (
     BaseModel,
@@ -151,10 +153,31 @@ SchemaVersion = Annotated[int, BeforeValidator(_version), Field(ge=1)]
 """The version of a file's schema: a whole number, and not `true`, which equals 1."""
 
 
+def shown(value: object) -> str:
+    """Return a value as YAML would write it on one line, for a message: ISO dates, no Python."""
+    if isinstance(value, np.generic | np.ndarray):
+        value = value.tolist()
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, str):
+        return repr(value)
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, BaseModel):
+        value = {name: getattr(value, name) for name in type(value).model_fields}
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(f'{name}: {shown(each)}' for name, each in value.items())}}}"
+    if isinstance(value, Iterable):
+        return f"[{', '.join(map(shown, value))}]"
+    return value.__name__ if isinstance(value, type) else str(value)
+
+
 def validated(model: type[Model], values: object, *, where: str) -> Model:
     """Return `values` as a model; ConfigError naming the first wrong entry, and the nearest known key."""
     if not isinstance(values, Mapping):
-        raise ConfigError(f"{where}: {values!r}: expected a mapping with {', '.join(model.model_fields)}")
+        raise ConfigError(
+            f"{where}: {shown(values)}: expected a mapping with {', '.join(model.model_fields)}"
+        )
     try:
         return model.model_validate(dict(values))
     except ValidationError as error:
@@ -170,9 +193,21 @@ def _first_problem(model: type[BaseModel], error: ValidationError) -> str:
         return f"unknown key {place!r}{suggestion(str(first['loc'][-1]), _field_names(model))}"
     if first["type"] == "missing":
         return f"key {place!r} is missing; add it"
-    message = str(first["msg"]).removeprefix("Value error, ")
-    # A rule about several keys names their values itself; the whole entry would be printed as Python.
-    return f"{place} {first['input']!r}: {message}" if first["loc"] else message
+    given, rule = first["input"], first["msg"].removeprefix("Value error, ")
+    if isinstance(given, Mapping | BaseModel) and (first["type"] == "value_error" or not first["loc"]):
+        # The rule is about entries of it, and names them.
+        return f"{place}: {rule}" if first["loc"] else rule
+    return f"{place} {shown(given)}: {_EXPECTED.get(first['type'], rule)}"
+
+
+# Where pydantic speaks of Python's types.
+_EXPECTED = {
+    "model_type": "expected a mapping",
+    "model_attributes_type": "expected a mapping",
+    "dict_type": "expected a mapping",
+    "tuple_type": "expected a list",
+    "list_type": "expected a list",
+}
 
 
 def _field_names(model: type[BaseModel]) -> set[str]:

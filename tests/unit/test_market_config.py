@@ -219,7 +219,7 @@ SHARE = {"session": "NYSE", "multiplier": 1, "tick_size": 0.01}
             r"ES.session 'CMEX': not declared; did you mean 'CME'",
         ),
         ("instruments", "ES", ES | {"proxy_of": "XX"}, "ES.proxy_of 'XX'"),
-        ("instruments", "ES", None, "instruments.ES: None: expected a mapping"),
+        ("instruments", "ES", None, "instruments.ES: null: expected a mapping"),
         ("instruments", "KO", SHARE, r"KO: commission is missing, and only futures.*XNYS.*per_share: 0.005"),
         (
             "instruments",

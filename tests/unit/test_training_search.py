@@ -15,11 +15,12 @@ from research.training.outcome import SearchStep
 from research.training.search import Attempt, Diary, Listener, bayesian_search
 from research.training.space import Dimension, Parameters
 from research.training.steps import StepFolder
+from research.training.stopping import Hopeless, never
 
 SPACE = {"x": Dimension(real=(-2.0, 2.0)), "kind": Dimension(choice=("good", "bad"))}
 
 
-def step(number: int, parameters: Parameters) -> SearchStep:
+def step(number: int, parameters: Parameters, hopeless: Hopeless = never) -> SearchStep:
     """Score a hill at x = 0.7 on the good side."""
     score = -((parameters["x"] - 0.7) ** 2) - (parameters["kind"] == "bad")
     return SearchStep(
@@ -61,7 +62,7 @@ def test_it_goes_on_where_it_was(tmp_path: Path) -> None:
     counted: list[str] = []
     folder = StepFolder(tmp_path / "steps", lambda search, attempt: counted.append(search))
 
-    def killed(number: int, parameters: Parameters) -> SearchStep:
+    def killed(number: int, parameters: Parameters, hopeless: Hopeless) -> SearchStep:
         if number == 7:
             raise KeyboardInterrupt
         return step(number, parameters)
@@ -71,7 +72,7 @@ def test_it_goes_on_where_it_was(tmp_path: Path) -> None:
     assert folder.finished == len(counted) == 7
     fresh: list[int] = []
 
-    def remembered(number: int, parameters: Parameters) -> SearchStep:
+    def remembered(number: int, parameters: Parameters, hopeless: Hopeless) -> SearchStep:
         fresh.append(number)
         return step(number, parameters)
 
@@ -116,7 +117,7 @@ def test_numerical_trouble_is_a_failed_step_that_counts(tmp_path: Path) -> None:
     kept: list[Attempt] = []
     folder = StepFolder(tmp_path, lambda search, attempt: kept.append(attempt))
 
-    def fragile(number: int, parameters: Parameters) -> SearchStep:
+    def fragile(number: int, parameters: Parameters, hopeless: Hopeless) -> SearchStep:
         if number in (1, 5):
             raise ValueError("Input contains\n infinity")
         return step(number, parameters)
@@ -128,7 +129,7 @@ def test_numerical_trouble_is_a_failed_step_that_counts(tmp_path: Path) -> None:
 
 
 def test_mistakes_of_the_program_are_not_failed_steps() -> None:
-    def mistaken(number: int, parameters: Parameters) -> SearchStep:
+    def mistaken(number: int, parameters: Parameters, hopeless: Hopeless) -> SearchStep:
         raise KeyError("typo")
 
     with pytest.raises(KeyError):
@@ -136,10 +137,10 @@ def test_mistakes_of_the_program_are_not_failed_steps() -> None:
 
 
 def test_where_all_fail_the_first_reason_is_told() -> None:
-    def hopeless(number: int, parameters: Parameters) -> SearchStep:
+    def overflowing(number: int, parameters: Parameters, hopeless: Hopeless) -> SearchStep:
         raise FloatingPointError(f"overflow {number}")
 
     with pytest.raises(
         TrainingError, match="all 3 steps failed, the first with: FloatingPointError: overflow 0"
     ):
-        searched(hopeless, trials=3)
+        searched(overflowing, trials=3)
