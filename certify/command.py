@@ -16,19 +16,21 @@ from certify.certificate import Certificate, write_certificate
 from certify.page import certificate_html
 from certify.run import Request, certify
 from lockstep.errors import ConfigError
+from lockstep.market.command_line import ALL, App, Symbols, named_symbols
 from lockstep.market.files import write_atomically
+from lockstep.models.errors import UnknownModel
 from lockstep.models.manifest import Evidence
 from lockstep.models.policy import CERTIFICATE, CertificateMinimum
 from lockstep.models.store import ModelStore
 
 NOT_EQUAL, TOO_LITTLE = 1, 3
 
-app = typer.Typer(add_completion=False)
+app = App()
 
 
 @app.command()
 def main(
-    symbol: Annotated[str, typer.Option(help="Symbol, or several in one engine: COMP,SPX.")] = "",
+    symbol: Symbols = "",
     version: Annotated[str, typer.Option(help="Version of each: v3, or production.")] = "production",
     store: Annotated[Path | None, typer.Option(help="Model store; none: the default one.")] = None,
     data_dir: Annotated[Path | None, typer.Option(help="Folder of the files; none: embedded data.")] = None,
@@ -48,11 +50,9 @@ def main(
     """
     if journal is not None:
         sys.exit(_recorded(journal, store, data_dir, source, as_json=as_json))
-    symbols = [each.strip() for each in symbol.split(",") if each.strip()]
-    if not symbols:
-        raise ConfigError("no symbol: give --symbol COMP, or --journal for a recorded one")
     models = ModelStore(store)
     console = Console(stderr=as_json)
+    symbols = _chosen(symbol, version, models, console)
     request = Request(
         versions=dict.fromkeys(symbols, version),
         store=models,
@@ -78,6 +78,24 @@ def main(
                 f"{certificate.symbol} {certificate.version}: {lack}", soft_wrap=True, highlight=False
             )
     sys.exit(exit_code(issued, minimum, now))
+
+
+def _chosen(symbol: str, version: str, models: ModelStore, console: Console) -> tuple[str, ...]:
+    """Return the symbols that are named, or of `all` those that have the version; says who has not."""
+    if not symbol:
+        raise ConfigError("no symbol: give --symbol COMP, or --journal for a recorded one")
+    if symbol != ALL:
+        return named_symbols(symbol)
+    manifest, found = models.manifest(), []
+    for each in manifest.instruments:
+        try:
+            manifest.entry(each, version)
+            found.append(each)
+        except UnknownModel as error:
+            console.print(f"{each} is skipped: {error}", soft_wrap=True, highlight=False, markup=False)
+    if not found:
+        raise ConfigError(f"--symbol all: no symbol of {models.folder} has version {version}")
+    return tuple(found)
 
 
 def lacks(certificate: Certificate, minimum: CertificateMinimum, now: datetime) -> tuple[str, ...]:

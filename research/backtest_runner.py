@@ -12,9 +12,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from lockstep.console import run
-from lockstep.errors import ConfigError, DataError
+from lockstep.errors import DataError, FeatureError
 from lockstep.market.bars import Bars
-from lockstep.market.config import InstrumentBook, load_instruments, shipped_config
+from lockstep.market.command_line import ALL, App, Symbols, chosen_symbols
+from lockstep.market.config import load_instruments, shipped_config
 from lockstep.market.files import Loaded
 from lockstep.market.history import SeriesKey
 from lockstep.market.ticks import Ticks
@@ -26,13 +27,12 @@ from research.utils.data_loader import load_history
 
 _BARS_PER_UPDATE = 1000
 
-app = typer.Typer(add_completion=False)
+app = App()
 
 
 @app.command()
 def main(
-    symbol: Annotated[str, typer.Option(help="Symbol to trade, or several: ES,NQ.")] = "",
-    symbols: Annotated[str, typer.Option(help="`all`: every symbol that the data folder holds.")] = "",
+    symbol: Symbols = "",
     data_dir: Annotated[Path | None, typer.Option(help="Folder of the files; none: embedded data.")] = None,
     source: Annotated[str | None, typer.Option(help="Name of a source; none: by folder name.")] = None,
     start: Annotated[str | None, typer.Option(help="First session date to trade, YYYY-MM-DD.")] = None,
@@ -49,22 +49,32 @@ def main(
         settings = settings.replaced(timeframe=timeframe)
     book = load_instruments()
     console = Console()
-    results = []
-    for each in chosen_symbols(symbol or symbols, settings, data_dir, source, book):
-        history = load_history(
-            each,
-            data_dir,
-            timeframe=settings.bars,
-            context=context_keys(settings, book.markets, each),
-            end=end,
-            quarantine=quarantine,
-            book=book,
-            source=source,
-            on_loaded=lambda loaded: say_rejected(console, loaded),
-        )
-        with _progress(console, each, len(history.series(SeriesKey(each, settings.bars)))) as on_bar:
-            span = Span(start=start, end=end)
-            results.append(run_backtest(settings, history, each, span=span, seed=seed, on_bar=on_bar))
+    chosen = chosen_symbols(symbol, book, data_dir, timeframe=settings.bars, source=source)
+    results, skipped = [], list(chosen.skipped)
+    for each in chosen.symbols:
+        try:
+            history = load_history(
+                each,
+                data_dir,
+                timeframe=settings.bars,
+                context=context_keys(settings, book.markets, each),
+                end=end,
+                quarantine=quarantine,
+                book=book,
+                source=source,
+                on_loaded=lambda loaded: say_rejected(console, loaded),
+            )
+            with _progress(console, each, len(history.series(SeriesKey(each, settings.bars)))) as on_bar:
+                span = Span(start=start, end=end)
+                results.append(run_backtest(settings, history, each, span=span, seed=seed, on_bar=on_bar))
+        except (DataError, FeatureError) as error:
+            if symbol != ALL or len(chosen.symbols) == 1:
+                raise
+            skipped.append(f"{each} is skipped: {error}")
+    for line in skipped:
+        console.print(line, soft_wrap=True, highlight=False, markup=False)
+    if not results:
+        raise DataError(f"--symbol all: every symbol is skipped; first {skipped[0]}")
     report(console, results, [result.save(out) for result in results])
 
 
@@ -73,31 +83,6 @@ def say_rejected(console: Console, loaded: Loaded[Bars] | Loaded[Ticks]) -> None
     if loaded.rejected:
         counts = f"{len(loaded.rejected):,} of {loaded.rows:,} rows rejected"
         console.print(f"{loaded.data.source}: {counts}, see {loaded.rejected_path}", soft_wrap=True)
-
-
-def chosen_symbols(
-    wanted: str, config: IbsConfig, data_dir: Path | None, source: str | None, book: InstrumentBook
-) -> list[str]:
-    """Return the symbols of `ES`, `ES,NQ` or `all`; ConfigError where nothing is named or found."""
-    if wanted != "all":
-        named = [part.strip() for part in wanted.split(",") if part.strip()]
-        if not named:
-            raise ConfigError("no symbol: give --symbol ES, --symbol ES,NQ or --symbols all")
-        return named
-    found = [each for each in book.instruments if _has_bars(each, config, data_dir, source, book)]
-    if not found:
-        raise ConfigError(f"--symbols all: no file of a known symbol in {data_dir or 'the embedded data'}")
-    return found
-
-
-def _has_bars(
-    symbol: str, config: IbsConfig, data_dir: Path | None, source: str | None, book: InstrumentBook
-) -> bool:
-    try:
-        book.source(symbol, data_dir, timeframe=config.bars, name=source)
-    except (ConfigError, DataError):
-        return False
-    return True
 
 
 @contextmanager

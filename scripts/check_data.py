@@ -9,15 +9,16 @@ import typer
 from rich.console import Console
 
 from lockstep.console import run
+from lockstep.market.command_line import App, OneSymbol
 from lockstep.market.timeframe import Timeframe
 from research.utils.data_report import check_file, quality_table, rows_table
 
-app = typer.Typer(add_completion=False)
+app = App()
 
 
 @app.command()
 def check(
-    symbol: Annotated[str, typer.Option(help="Symbol in instruments.yml, for example ES.")],
+    symbol: OneSymbol,
     data_dir: Annotated[Path | None, typer.Option(help="Folder of the file; none: embedded data.")] = None,
     timeframe: Annotated[str | None, typer.Option(help="1min, 1h, 1d …; none: that of the file.")] = None,
     source: Annotated[str | None, typer.Option(help="Name of a source; none: by folder name.")] = None,

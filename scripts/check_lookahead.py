@@ -9,15 +9,16 @@ import typer
 from rich.console import Console
 
 from lockstep.console import run
+from lockstep.market.command_line import App, OneSymbol
 from research.validation.lookahead_run import Files, check_files, lookahead_table
 
-app = typer.Typer(add_completion=False)
+app = App()
 
 
 @app.command()
 def check(
     config: Annotated[Path, typer.Option(help="Strategy YAML.")],
-    symbol: Annotated[str, typer.Option(help="Symbol in instruments.yml, for example ES.")],
+    symbol: OneSymbol,
     data_dir: Annotated[Path | None, typer.Option(help="Folder of the files; none: embedded data.")] = None,
     cuts: Annotated[int, typer.Option(help="How many bars to cut the history at.")] = 20,
     seed: Annotated[int, typer.Option(help="Seed of the cuts and of what is put behind them.")] = 0,

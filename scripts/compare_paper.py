@@ -14,12 +14,13 @@ from certify.paper import Request, compare_paper
 from certify.paper_evidence import attach as attach_evidence
 from certify.paper_evidence import versions_of
 from lockstep.console import run
+from lockstep.market.command_line import App
 from lockstep.models.command_line import By, Json, Store, actor
 from lockstep.models.store import ModelStore
 from research.paper.report import write_comparison
 from research.paper.report_table import print_comparison
 
-app = typer.Typer(add_completion=False)
+app = App()
 
 
 @app.command()

@@ -9,18 +9,19 @@ import typer
 from rich.console import Console
 
 from lockstep.console import run
+from lockstep.market.command_line import SYMBOL_FLAGS, App
 from lockstep.market.config import load_instruments
 from lockstep.models import ModelStore, load_portfolio
 from lockstep.models import listing as shown
 from lockstep.models.command_line import Json, Store, print_json
 
-app = typer.Typer(add_completion=False)
+app = App()
 
 
 @app.command()
 def list_models(
     path: Annotated[Path | None, typer.Argument(help="Portfolio file, with --portfolio.")] = None,
-    symbol: Annotated[str | None, typer.Option(help="This instrument only.")] = None,
+    symbol: Annotated[str | None, typer.Option(*SYMBOL_FLAGS, help="This instrument only.")] = None,
     portfolio: Annotated[bool, typer.Option("--portfolio", help="Show the portfolio file.")] = False,
     store: Store = None,
     json: Json = False,

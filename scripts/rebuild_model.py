@@ -9,10 +9,11 @@ import typer
 from rich.console import Console
 
 from lockstep.console import run
+from lockstep.market.command_line import App
 from lockstep.models.store import ModelStore
 from research.training.rebuild import rebuild_anywhere
 
-app = typer.Typer(add_completion=False)
+app = App()
 
 
 @app.command()

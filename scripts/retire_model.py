@@ -8,11 +8,12 @@ from typing import Annotated
 import typer
 
 from lockstep.console import run
+from lockstep.market.command_line import App
 from lockstep.models import ModelStore
 from lockstep.models.command_line import By, Json, Name, Store, Symbol, Version, actor, show_change
 from lockstep.models.manifest import VETO
 
-app = typer.Typer(add_completion=False)
+app = App()
 
 
 @app.command()

@@ -11,8 +11,9 @@ import typer
 from lockstep.console import run
 from lockstep.live.main import trade
 from lockstep.live.messages import Mode
+from lockstep.market.command_line import App
 
-app = typer.Typer(add_completion=False)
+app = App()
 
 
 @app.command()

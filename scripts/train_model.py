@@ -9,11 +9,12 @@ import typer
 from rich.console import Console
 
 from lockstep.console import run
+from lockstep.market.command_line import App
 from research.training.command import train_and_register
 from research.training.config import load_training
 from research.training.run import Task
 
-app = typer.Typer(add_completion=False)
+app = App()
 
 
 @app.command()

@@ -9,17 +9,18 @@ import typer
 from rich.console import Console
 
 from lockstep.console import run
+from lockstep.market.command_line import App, OneSymbol
 from lockstep.market.timeframe import Timeframe
 from research.validation.feature_check import DEFAULT_IDS, check_features
 from research.validation.feature_page import write_page
 from research.validation.feature_tables import print_check
 
-app = typer.Typer(add_completion=False)
+app = App()
 
 
 @app.command()
 def check(
-    symbol: Annotated[str, typer.Option(help="Symbol in instruments.yml, for example ES.")],
+    symbol: OneSymbol,
     month: Annotated[str, typer.Option(help="Month of session dates, YYYY-MM.")],
     data_dir: Annotated[Path | None, typer.Option(help="Folder of the files; none: embedded data.")] = None,
     against: Annotated[Path | None, typer.Option(help="File of bars or of values by id.")] = None,

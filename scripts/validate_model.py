@@ -9,11 +9,12 @@ import typer
 from rich.console import Console
 
 from lockstep.console import run
+from lockstep.market.command_line import App
 from lockstep.models.command_line import By, Json, Name, Store, Symbol, actor
 from lockstep.models.manifest import VETO
 from research.validation.model.command import show, validate_version
 
-app = typer.Typer(add_completion=False)
+app = App()
 
 
 @app.command()

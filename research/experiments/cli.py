@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import typer
-
+from lockstep.market.command_line import App
 from research.experiments import cli_promotion, cli_results, cli_search
 
-app = typer.Typer(
-    add_completion=False, no_args_is_help=True, help="Search parameters; every trial is counted."
-)
+app = App(no_args_is_help=True, help="Search parameters; every trial is counted.")
 
 app.command("grid-search")(cli_search.grid_search)
 app.command("resume")(cli_search.resume)

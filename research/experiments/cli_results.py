@@ -9,6 +9,9 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from lockstep.market.command_line import ALL, OneSymbol, Symbols, chosen_symbols
+from lockstep.market.config import load_instruments
+from lockstep.strategy.ibs_decision import IbsConfig
 from research.experiments.comparison import compare
 from research.experiments.database import Database
 from research.experiments.errors import ExperimentError
@@ -60,7 +63,7 @@ def list_all() -> None:
 
 
 def trials(
-    symbol: Annotated[str, typer.Option(help="Any symbol of the family.")],
+    symbol: OneSymbol,
     start: Annotated[str, typer.Option(help="First date.")] = "1900-01-01",
     end: Annotated[str, typer.Option(help="Last date.")] = "2999-12-31",
 ) -> None:
@@ -76,7 +79,7 @@ def trials(
 def compare_two(
     first: Annotated[Path, typer.Argument(metavar="A.yaml")],
     second: Annotated[Path, typer.Argument(metavar="B.yaml")],
-    symbol: Annotated[str, typer.Option(help="Symbol, or several: ES,NQ.")] = "COMP",
+    symbol: Symbols = "COMP",
     start: Annotated[str | None, typer.Option(help="First session date.")] = None,
     end: Annotated[str | None, typer.Option(help="Last session date.")] = None,
     data_dir: Annotated[Path | None, typer.Option(help="Folder of the files; none: embedded data.")] = None,
@@ -84,11 +87,18 @@ def compare_two(
 ) -> None:
     """Run two strategies over the same bars in Backtrader and compare them."""
     console, lab = Console(), Lab(database=Database.open())
-    for each in symbol.split(","):
-        found = compare(
-            lab, (first, second), each.strip(), start=start, end=end, data_dir=data_dir, source=source
-        )
+    for each in symbols_of(symbol, first, data_dir, source):
+        found = compare(lab, (first, second), each, start=start, end=end, data_dir=data_dir, source=source)
         print_comparison(console, found)
+
+
+def symbols_of(text: str, strategy: Path, data_dir: Path | None, source: str | None) -> tuple[str, ...]:
+    """Return the symbols of `ES`, `ES,NQ` or `all` with bars for a strategy; prints what `all` leaves out."""
+    bars = IbsConfig.load(strategy).bars if text == ALL else None
+    chosen = chosen_symbols(text, load_instruments(), data_dir, timeframe=bars, source=source)
+    for line in chosen.skipped:
+        Console().print(line, soft_wrap=True, highlight=False, markup=False)
+    return chosen.symbols
 
 
 def export_runs(

@@ -9,6 +9,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from lockstep.market.command_line import Symbols
+from research.experiments.cli_results import symbols_of
 from research.experiments.database import Database
 from research.experiments.evaluation import on_cluster
 from research.experiments.execution import Lab
@@ -44,7 +46,7 @@ def grid_search(
     test_end: Date = None,
     holdout_start: Date = None,
     holdout_end: Date = None,
-    symbols: Annotated[str, typer.Option(help="ES or ES,NQ; none: the grid file's.")] = "",
+    symbols: Symbols = "",
     random: Annotated[int | None, typer.Option(help="Draw so many combinations instead of all.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the draw.")] = 0,
     walk_forward: Annotated[
@@ -68,7 +70,7 @@ def grid_search(
     }  # fmt: skip
     choices = Choices(
         name=name,
-        symbols=tuple(each.strip() for each in symbols.split(",") if each.strip()),
+        symbols=symbols_of(symbols, strategy_path, data_dir, source) if symbols else (),
         dates={flag: value for flag, value in dates.items() if value is not None},
         sample=random,
         seed=seed,

@@ -60,7 +60,7 @@ def make_plan(strategy_path: Path, grid_path: Path, choices: Choices) -> Plan:
         raise ExperimentError(f"--random {choices.sample}: need a positive number of combinations")
     symbols = choices.symbols or grid.symbols
     if not symbols:
-        raise ExperimentError(f"no symbol: give --symbols COMP, or symbols: [COMP] in {grid_path}")
+        raise ExperimentError(f"no symbol: give --symbol COMP, or symbols: [COMP] in {grid_path}")
     content = {
         **choices.model_dump(exclude={"dates", "select_by"}),
         "symbols": tuple(dict.fromkeys(symbols)),

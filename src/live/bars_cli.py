@@ -15,9 +15,10 @@ from lockstep.live.operator_desk import DEFAULT_CONFIG, ConfigPath, OperatorDesk
 from lockstep.live.quarantine import ACCEPT, REJECT, QuarantinedBar
 from lockstep.live.statement import utc_nanoseconds
 from lockstep.market.bars import BAR_COLUMNS
+from lockstep.market.command_line import App
 from lockstep.market.validation import validated
 
-app = typer.Typer(add_completion=False, no_args_is_help=True)
+app = App(no_args_is_help=True)
 
 Series = Annotated[str, typer.Argument(help="Series as the alert names it, ES:1h; ES if one of it waits.")]
 Stamp = Annotated[str, typer.Argument(help="End of the bar, ISO with offset: 2026-03-06T14:00:00Z.")]

@@ -17,10 +17,11 @@ from lockstep.live.operator import FillCommand, ReconcileCommand, ResolveCommand
 from lockstep.live.operator_desk import DEFAULT_CONFIG, ConfigPath, OperatorDesk
 from lockstep.live.orders import UNKNOWN, OrderName, OrderStep, Standing, require_unknown
 from lockstep.live.statement import utc_nanoseconds
+from lockstep.market.command_line import App, OneSymbol
 from lockstep.market.validation import validated
 from lockstep.strategy.matching import QUANTITY
 
-app = typer.Typer(add_completion=False, no_args_is_help=True)
+app = App(no_args_is_help=True)
 
 _SETTLED = frozenset(("rejected", "not placed", "withdrawn", "filled"))
 
@@ -87,7 +88,7 @@ def resolve(
 @app.command()
 def fill(
     order_id: Annotated[str, typer.Option(help="The order; for a stop or target: that of its entry.")],
-    symbol: Annotated[str, typer.Option(help="Instrument, for example ES.")],
+    symbol: OneSymbol,
     quantity: Annotated[float, typer.Option(help="Contracts, signed: bought is positive.")],
     price: Annotated[float, typer.Option(help="Mean price of the fill in points, by the statement.")],
     commission: Annotated[float, typer.Option(min=0, help="USD, of the whole fill.")],
@@ -116,7 +117,7 @@ def fill(
 
 @app.command()
 def reconcile(
-    symbol: Annotated[str, typer.Option(help="Instrument, for example ES.")],
+    symbol: OneSymbol,
     position: Annotated[float, typer.Option(help="Contracts that the broker shows, signed; 0 for flat.")],
     reason: Annotated[str, typer.Option(help="Where that was seen, and who looked.")],
     config: ConfigPath = DEFAULT_CONFIG,

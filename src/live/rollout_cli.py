@@ -21,6 +21,7 @@ from lockstep.live.operator import RolloutCommand
 from lockstep.live.operator_desk import DEFAULT_CONFIG, ConfigPath, OperatorDesk
 from lockstep.live.rollout import Comparison, Step, Trades
 from lockstep.live.world import wanted_versions
+from lockstep.market.command_line import App
 from lockstep.market.config import load_instruments
 from lockstep.market.schedule import DAY
 from lockstep.models.command_line import Store
@@ -32,7 +33,7 @@ COMPARISON, SCHEMA = "paper comparison", 1
 _MOVES = frozenset(("promote", "rollback"))
 Why = Annotated[str, typer.Option(help="Why, and who decided; it goes into the journal.")]
 
-app = typer.Typer(add_completion=False, no_args_is_help=True)
+app = App(no_args_is_help=True)
 
 
 @app.command()

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from lockstep.errors import LockstepError
+from lockstep.errors import DataError, LockstepError
 from lockstep.market.bars import Bars
 from research.backtest_runner import app
 from research.result_table import result_table
+from support.markets import DAILY_ROWS, write_daily
 from support.scenarios import CME, backtest, daily_bars
 
 COMP = ("--symbol", "COMP", "--start", "2017-01-01", "--end", "2017-06-30")
@@ -54,7 +55,7 @@ def test_only_registry_ids_are_features(tmp_path: Path, feature: str, message: s
         (("--symbol", "COMP", "--timeframe", "60min"), "spelled 1h"),
         (("--symbol", "COMP", "--config", "none.yaml"), "none.yaml"),
         (("--symbol", "COMP", "--data-dir", "nowhere"), "nowhere"),
-        (("--symbols", "all", "--data-dir", "docs"), "--symbols all: no file"),
+        (("--symbols", "all", "--data-dir", "docs"), "--symbol all: no file"),
     ],
 )
 def test_refusals(tmp_path: Path, arguments: tuple[str, ...], message: str) -> None:
@@ -70,6 +71,21 @@ def test_all_symbols_and_the_printed_result(tmp_path: Path) -> None:
     text = " ".join(result.output.split())
     assert "COMP is an index, priced with the costs of NQ" in text
     assert "tear sheet:" in text
+
+
+def test_all_symbols_go_on_without_the_file_that_is_refused(tmp_path: Path) -> None:
+    folder = write_daily(tmp_path, *DAILY_ROWS).parent
+    (folder / "CL_bt.csv").write_text((folder / "ES_bt.csv").read_text().replace("2018-12-06", "6 December"))
+    out = tmp_path / "out"
+    arguments = ["--symbol", "all", "--data-dir", str(folder), "--out", str(out)]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    assert "CL is skipped: " in result.output
+    assert [path.name.partition("-")[0] for path in out.iterdir()] == ["ES"]
+    (folder / "ES_bt.csv").write_text((folder / "CL_bt.csv").read_text())
+    refused = CliRunner().invoke(app, arguments).exception
+    assert isinstance(refused, DataError)
+    assert "every symbol is skipped" in str(refused)
 
 
 def test_a_second_run_replaces_the_folder(tmp_path: Path) -> None:

@@ -15,10 +15,11 @@ from lockstep.live.journal.journal import Journal
 from lockstep.live.journal.report import print_summary, summary
 from lockstep.live.journal.salvage import salvage
 from lockstep.live.messages import Mode
+from lockstep.market.command_line import App
 
 DAMAGED = 1
 
-app = typer.Typer(add_completion=False, no_args_is_help=True)
+app = App(no_args_is_help=True)
 
 Copy = Annotated[Path, typer.Option("--to", help="The file to write; it must not exist yet.")]
 At = Annotated[Path, typer.Option("--journal", help="The journal file.")]

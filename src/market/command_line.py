@@ -1,0 +1,195 @@
+"""What the commands on market data share: `--instruments`, and one way to name symbols."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import os
+import re
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple, TypeVar
+
+import typer
+
+from lockstep.errors import ConfigError, DataError
+from lockstep.market.config import USER_FILE_VARIABLE, InstrumentBook
+from lockstep.market.source import Source
+from lockstep.market.timeframe import Timeframe
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+ALL = "all"
+SYMBOL_FLAGS = ("--symbol", "--symbols")
+
+
+def _only_one(value: str) -> str:
+    if "," in value or value == ALL:
+        raise ConfigError(f"--symbol {value}: this command takes one symbol; run it once for each")
+    return value
+
+
+OneSymbol = Annotated[
+    str,
+    typer.Option(*SYMBOL_FLAGS, callback=_only_one, help="One symbol of instruments.yml, for example ES."),
+]
+Symbols = Annotated[str, typer.Option(*SYMBOL_FLAGS, help="ES, several as ES,NQ, or `all` that have a file.")]
+
+
+Instruments = Annotated[
+    str | None,
+    typer.Option(
+        "--instruments",
+        metavar="FILE",
+        help=f"Your instruments, on top of the shipped ones; none: ${USER_FILE_VARIABLE}, or "
+        "~/.config/lockstep/instruments.yml where it exists.",
+    ),
+]
+
+
+class App(typer.Typer):
+    """A command line whose commands take `--instruments FILE`: the user's file, for this command."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**{"add_completion": False, **settings})
+
+    def command(self, *arguments: Any, **settings: Any) -> Callable[[Function], Function]:
+        """Register a command as Typer does, with `--instruments` after its own options."""
+        register = super().command(*arguments, **settings)
+
+        def registered(function: Function) -> Function:
+            register(_with_instruments(function))
+            return function
+
+        return registered
+
+
+def _with_instruments(function: Callable[..., Any]) -> Callable[..., Any]:
+    signature = inspect.signature(function, eval_str=True)
+    own = inspect.Parameter(
+        "instruments", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Instruments
+    )
+
+    @functools.wraps(function)
+    def command(*, instruments: str | None = None, **given: Any) -> Any:
+        with _reading(instruments):
+            return function(**given)
+
+    parameters = (*signature.parameters.values(), own)
+    command.__annotations__ = {each.name: each.annotation for each in parameters}
+    command.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    return command
+
+
+@contextmanager
+def _reading(file: str | None) -> Iterator[None]:
+    """Let all that is loaded within, by workers too, read the user's instruments from `file`."""
+    if file is None:
+        yield
+        return
+    path = Path(file).expanduser().resolve()
+    if not path.is_file():
+        raise ConfigError(f"--instruments {file}: no such file; correct the path")
+    before = os.environ.get(USER_FILE_VARIABLE)
+    os.environ[USER_FILE_VARIABLE] = str(path)
+    try:
+        yield
+    finally:
+        del os.environ[USER_FILE_VARIABLE]
+        if before is not None:
+            os.environ[USER_FILE_VARIABLE] = before
+
+
+class Chosen(NamedTuple):
+    """The symbols that a command works on, and in a sentence each what `all` left out and why."""
+
+    symbols: tuple[str, ...]
+    skipped: tuple[str, ...] = ()
+
+
+def named_symbols(text: str) -> tuple[str, ...]:
+    """Return the symbols of `ES` or `ES,NQ`, each once; ConfigError where none is named.
+
+    >>> named_symbols("ES, NQ")
+    ('ES', 'NQ')
+    """
+    named = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+    if not named:
+        raise ConfigError("no symbol: give --symbol ES, --symbol ES,NQ or --symbol all")
+    return named
+
+
+def chosen_symbols(
+    text: str,
+    book: InstrumentBook,
+    folder: Path | None,
+    *,
+    timeframe: Timeframe | None = None,
+    source: str | None = None,
+) -> Chosen:
+    """Return the symbols of `ES`, `ES,NQ`, or `all` that have bars in a folder.
+
+    folder      None: the bars that come with Lockstep
+    timeframe, source   as in `InstrumentBook.source`
+
+    ConfigError where none is named or found, or the folder is none.
+    """
+    if text != ALL:
+        return Chosen(named_symbols(text))
+    if folder is not None and not folder.is_dir():
+        raise DataError(f"data folder {folder}: not a folder; check the path")
+    sources = [book.source_named(source)] if source else [
+        each for each in book.sources.values() if each.matches(folder)
+    ]  # fmt: skip
+    found, skipped = [], []
+    for symbol in book.instruments:
+        if any(each.holds(symbol) and _has_file(each, symbol, folder) for each in sources):
+            try:
+                book.source(symbol, folder, timeframe=timeframe, name=source)
+                found.append(symbol)
+            except (ConfigError, DataError) as error:
+                skipped.append(f"{symbol} is skipped: {error}")
+    skipped.extend(_not_declared(folder, sources, book.instruments))
+    if not found:
+        reasons = f"; {'; '.join(skipped)}" if skipped else ""
+        place = folder or "the embedded data"
+        raise ConfigError(f"--symbol all: no file of a known symbol that can be used in {place}{reasons}")
+    return Chosen(tuple(found), tuple(skipped))
+
+
+def _has_file(source: Source, symbol: str, folder: Path | None) -> bool:
+    try:
+        return source.find(symbol, folder) is not None
+    except DataError:  # There are several.
+        return True
+
+
+def _not_declared(folder: Path | None, sources: list[Source], known: Collection[str]) -> Iterator[str]:
+    """Yield a sentence for each data file in a folder that belongs to no declared symbol."""
+    endings = sorted({end for each in sources for end in each.suffixes}, key=len, reverse=True)
+    symbols = {symbol.upper(): symbol for symbol in known}
+    for path in sorted(folder.iterdir()) if folder is not None else ():
+        end = next((each for each in endings if path.name.lower().endswith(each)), None)
+        if end is None or ".rejected." in path.name:
+            continue
+        stem = path.name[: -len(end)]
+        named = [(each, found) for each in sources if (found := _symbol_in(stem, each))]
+        if not named:
+            patterns = ", ".join(dict.fromkeys(each.file for each in sources)) or "none"
+            reason = f"the sources of this folder read files named {patterns}"
+        elif not any(found.upper() in symbols for _, found in named):
+            reason = f"{named[0][1]} is not declared; add it under instruments in your own file"
+        elif not any(each.holds(symbols.get(found.upper(), found)) for each, found in named):
+            source, found = named[0]
+            reason = f"source {source.name} holds {', '.join(source.symbols)}, not {found}"
+        else:
+            continue
+        yield f"{path.name} is skipped: {reason}"
+
+
+def _symbol_in(stem: str, source: Source) -> str | None:
+    """Return the symbol of a file by the name that the source gives its files."""
+    before, _, after = source.file.partition("{symbol}")
+    match = re.fullmatch(f"{re.escape(before)}(.+){re.escape(after)}", stem, re.IGNORECASE)
+    return match[1] if match else None
