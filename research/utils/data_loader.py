@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from datetime import date
 from pathlib import Path
 
@@ -18,6 +18,8 @@ from lockstep.market.history import History, SeriesKey
 from lockstep.market.sessions import Session
 from lockstep.market.ticks import Ticks
 from lockstep.market.timeframe import Timeframe
+
+_LOG = logging.getLogger(__name__)
 
 Day = str | date | None
 OnLoaded = Callable[[Loaded[Bars] | Loaded[Ticks]], None]
@@ -89,9 +91,9 @@ def load_history(
 ) -> History:
     """Return the traded series with its pair and every context series.
 
-    `start` cuts the traded series only: the others answer what was known before its first bar. The pair
-    is left out where there is no file of it, or no bar until `end`, and whoever needs it is told; a context
-    series must be there.
+    `start` cuts the traded series only: the others answer what was known before its first bar. A context
+    series must be there. A pair that is not among the context is left out where there is no file of it, no
+    bar until `end`, or a file that is refused, which is logged in one line; whoever needs it then is told.
     """
     book = book or load_instruments()
 
@@ -108,11 +110,15 @@ def load_history(
         if other != key:
             bars[other] = load(other.symbol, other.timeframe, None)
     pair = book.instrument(symbol).pair
-    if pair is not None and _has(pair, data_dir, book, source):
-        paired = SeriesKey(pair, traded.timeframe)
-        if paired not in bars:
-            with suppress(NoBars):
-                bars[paired] = load(pair, traded.timeframe, None)
+    paired = None if pair is None else SeriesKey(pair, traded.timeframe)
+    if paired is not None and paired not in bars:
+        try:
+            if _has(paired.symbol, data_dir, book, source):
+                bars[paired] = load(paired.symbol, traded.timeframe, None)
+        except NoBars:
+            pass
+        except DataError as error:
+            _LOG.warning("%s, the pair of %s, is left out: %s", paired, symbol, error)
     return History(bars=bars, markets={one.symbol: book.market(one.symbol) for one in bars})
 
 
@@ -120,6 +126,8 @@ def cut(bars: Bars, session: Session, start: date | None, end: date | None) -> B
     """Return the bars whose session date is in [start, end]; NoBars where none is left."""
     if len(bars) == 0:
         raise NoBars(f"{bars.source}: no complete {bars.timeframe} bar; give more data")
+    if start is None and end is None:
+        return bars
     dates = session.dates(bars.end, bars.timeframe)
     first = 0 if start is None else int(np.searchsorted(dates, np.datetime64(start)))
     last = dates.size if end is None else int(np.searchsorted(dates, np.datetime64(end), side="right"))

@@ -10,14 +10,16 @@ import pandas as pd
 from lockstep.errors import ConfigError
 from lockstep.features.feature_registry import FeatureRegistry
 from lockstep.market.bars import NOT_RISING, PRICE_COLUMNS, Bars, Stamps
+from lockstep.market.columns import STAMP_NAMES
 from lockstep.market.faults import Faults
-from lockstep.market.files import STAMP_NAMES, read_bars
+from lockstep.market.files import read_bars
 from lockstep.market.frames import labelled_frame
 from lockstep.market.history import History
+from lockstep.market.numbers import numbers
 from lockstep.market.sessions import Session
-from lockstep.market.source import Source
-from lockstep.market.stamps import COLUMN, utc_stamps
-from lockstep.market.table import Table, numbers, read_table
+from lockstep.market.source import STAMP, Source
+from lockstep.market.stamps import utc_stamps
+from lockstep.market.table import Table, read_table
 from research.utils.data_loader import in_timeframe
 
 
@@ -76,10 +78,10 @@ def _ends(table: Table, bars: Bars, source: Source, session: Session) -> Stamps:
     source = source.model_copy(update={"stamp": meaning, "stamp_format": None})
     faults = Faults(table.lines.size)
     stamps = utc_stamps(table.column(*STAMP_NAMES), source, faults)
-    faults.add(np.diff(stamps, prepend=np.iinfo(np.int64).min // 2) <= 0, COLUMN, NOT_RISING)
+    faults.add(np.diff(stamps, prepend=np.iinfo(np.int64).min // 2) <= 0, STAMP, NOT_RISING)
     for row, _, rule in faults.rows()[:1]:
         stamp = table.column(*STAMP_NAMES)[row].as_py()
-        raise table.problem(int(table.lines[row]), f"{COLUMN} {stamp!r}", rule)
+        raise table.problem(int(table.lines[row]), f"{STAMP} {stamp!r}", rule)
     for line, found in table.ragged[:1]:
         raise table.problem(
             line, f"{found} columns", f"expected {len(table.names)} columns, as in the header"

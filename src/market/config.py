@@ -151,6 +151,8 @@ class InstrumentBook(BaseModel):
         that of exactly this timeframe, else the coarsest that it can be made of.
         """
         self.instrument(symbol)
+        if name is not None:
+            self.source_named(name).require_for(symbol, folder)
         declared = self._declared(symbol, folder, name)
         found = [(source, path) for source in declared if (path := source.find(symbol, folder))]
         if not found:

@@ -206,6 +206,17 @@ class Source(Grown):
         """Whether files of `symbol` may belong to this source."""
         return any(fnmatchcase(symbol, pattern) for pattern in self.symbols)
 
+    def require_for(self, symbol: str, folder: Path | None) -> None:
+        """Raise ConfigError unless bars of `symbol` in `folder` (None: in packages) may be of this source."""
+        if not self.holds(symbol):
+            held = ", ".join(self.symbols)
+            raise ConfigError(f"source {self.name}: holds {held}, not {symbol}; name a source that holds it")
+        if self.package is not None and folder is not None:
+            rule = f"it comes with the package {self.package} and reads no folder; leave out one of the two"
+            raise ConfigError(f"source {self.name} and data folder {folder}: {rule}")
+        if self.package is None and folder is None:
+            raise ConfigError(f"source {self.name}: reads files of a folder; give the data folder")
+
     def matches(self, folder: Path | None) -> bool:
         """Whether the source describes files in `folder`; None means installed packages."""
         if folder is None or self.folder is None:

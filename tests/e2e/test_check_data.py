@@ -59,11 +59,27 @@ REFUSED = {
     ),
     "text in a number": (DAILY_HEADER, ("2018-12-10,abc,1,1,1,1,0",), ":2: open 'abc': must be a number"),
     "NaN": (DAILY_HEADER, ("2018-12-10,nan,1,1,1,1,0",), ":2: open 'nan': must be a finite number"),
-    "high < low": (DAILY_HEADER, ("2018-12-10,1,1,2,1,1,0",), ":2: high '1': high must be >= low"),
-    "close outside": (DAILY_HEADER, ("2018-12-10,1,2,1,3,1,0",), ":2: close '3': close must be <= high"),
+    "high < low": (
+        DAILY_HEADER,
+        ("2018-12-10,1,1,2,1,1,0",),
+        ":2: high '1' and low '2': high must be >= low",
+    ),
+    "close outside": (
+        DAILY_HEADER,
+        ("2018-12-10,1,2,1,3,1,0",),
+        ":2: close '3' and high '2': close must be <= high",
+    ),
     "negative volume": (DAILY_HEADER, ("2018-12-10,1,1,1,1,-5,0",), ":2: volume '-5': volume must be >= 0"),
-    "duplicate": (DAILY_HEADER, (DAILY_ROWS[0], DAILY_ROWS[0]), ":3: datetime '2018-12-03': .*duplicate"),
-    "falling": (DAILY_HEADER, (DAILY_ROWS[1], DAILY_ROWS[0]), ":3: datetime '2018-12-03': .*falling"),
+    "duplicate": (
+        DAILY_HEADER,
+        (DAILY_ROWS[0], DAILY_ROWS[0]),
+        ":3: datetime '2018-12-03' after '2018-12-03': .*duplicate",
+    ),
+    "falling": (
+        DAILY_HEADER,
+        (DAILY_ROWS[1], DAILY_ROWS[0]),
+        ":3: datetime '2018-12-03' after '2018-12-04': .*falling",
+    ),
     "hourly": (
         DAILY_HEADER,
         ("2018-12-10 10:00,1,1,1,1,1,0",),

@@ -11,7 +11,8 @@ import pytest
 
 from lockstep.errors import BadBars, DataError, SourceChanged
 from lockstep.market import table as tables
-from lockstep.market.table import numbers, read_table, shown
+from lockstep.market.numbers import numbers
+from lockstep.market.table import read_table, shown
 
 
 def written(folder: Path, content: bytes, name: str = "X.csv") -> Path:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-
-import numpy as np
+from typing import Any
 
 from lockstep.errors import ConfigError
 from lockstep.live.feeds.bar_maker import BarMaker
@@ -20,7 +19,7 @@ from lockstep.market.faults import Fault
 from lockstep.market.files import Rows, bar_rows, tick_rows
 from lockstep.market.history import SeriesKey
 from lockstep.market.source import Source
-from lockstep.market.table import Table, csv_table
+from lockstep.market.table import Layout, Table, csv_table
 
 _NEVER = -(2**63) + 1
 
@@ -42,6 +41,9 @@ class TailFeed:
         if source.timeframe != stream.base:
             declared = f"source {source.name} holds {source.spelled_timeframe}"
             raise ConfigError(f"feed of {path}: {declared}, and the stream is {stream}; declare the same")
+        if not source.header or source.encoding != "utf-8":
+            rule = "a file that is followed needs a header and UTF-8; have it written so"
+            raise ConfigError(f"feed of {path}: source {source.name} declares neither: {rule}")
         self.name = f"tail {path.name}"
         self.keys = stream.keys
         self.finished = False
@@ -55,6 +57,7 @@ class TailFeed:
         self._seen: dict[SeriesKey, int] = {}
         self._maker = BarMaker(stream, self.name, self._after)
         self._inbox = Inbox()
+        self._kinds: dict[str, Any] = {}
         self._worker = Worker(self.name, self._run)
 
     @property
@@ -107,25 +110,25 @@ class TailFeed:
         if not table.lines.size and not table.ragged:
             return [*items, *map(self._bad, too_long)]
         rows = self._checked(table)
-        old = self._old_line(table, rows)
+        old = self._old_line(rows)
         items += [self._bad(fault) for fault in (*too_long, *rows.rejected) if fault.line > old]
         return items + self._maker.push(rows.stamps, rows.columns, now).items
 
     def _table(self, chunk: Chunk) -> Table:
-        table = csv_table(self._path, chunk.text)
+        table = csv_table(self._path, chunk.text, Layout.of(self._source))
         shift = chunk.first_line - 2
         ragged = tuple((line + shift, found) for line, found in table.ragged)
         return replace(table, lines=table.lines + shift, ragged=ragged)
 
     def _checked(self, table: Table) -> Rows:
         if self._stream.base is None:
-            return tick_rows(table, self._source, in_order=False)
-        return bar_rows(table, self._source, self._stream.session, in_order=False)
+            return tick_rows(table, self._source, piece_of=self._kinds)
+        return bar_rows(table, self._source, self._stream.session, piece_of=self._kinds)
 
-    def _old_line(self, table: Table, rows: Rows) -> int:
+    def _old_line(self, rows: Rows) -> int:
         """Return the last line that was journaled before the start: faults above it were reported then."""
-        good = np.setdiff1d(table.lines, [fault.line for fault in rows.rejected])
-        return int(good[rows.stamps <= self._maker.done].max(initial=0))
+        assert rows.lines is not None, "rows of text have lines"
+        return int(rows.lines[rows.stamps <= self._maker.done].max(initial=0))
 
     def _bad(self, fault: Fault) -> Irregularity:
         key = SeriesKey(self._stream.symbol, self._stream.base or self._stream.longer[0])
