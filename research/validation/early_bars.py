@@ -40,7 +40,9 @@ def _off_the_close(key: SeriesKey, bars: Bars, session: Session) -> Iterator[Fin
     if not key.timeframe.is_session or not len(bars):
         return
     closes = session.nominal_close(session.dates(bars.end, key.timeframe))
-    off = np.flatnonzero(bars.end != closes)
+    # Made of intraday bars of a time with longer hours, a session bar ends with those.
+    longer = session.bucket_end(bars.end, key.timeframe, closed="right") == bars.end
+    off = np.flatnonzero((bars.end != closes) & ~longer)
     if off.size:
         row = int(off[0])
         cause = (

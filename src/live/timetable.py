@@ -9,7 +9,7 @@ import numpy as np
 from lockstep.market.bars import Stamps
 from lockstep.market.history import SeriesKey
 from lockstep.market.schedule import DAY
-from lockstep.market.sessions import Session
+from lockstep.market.sessions import Dates, Session
 from lockstep.market.timeframe import Timeframe
 
 _YEAR = 366 * DAY
@@ -111,17 +111,17 @@ class _Grid:
         margin = np.timedelta64(2, "D")
         first = np.datetime64(after, "ns").astype("M8[D]") - margin
         last = np.datetime64(until, "ns").astype("M8[D]") + margin
-        closes = self._session.nominal_close(self._session.scheduled_dates(first, last))
-        ends = closes if self._timeframe.is_session else self._intraday(closes)
+        dates = self._session.scheduled_dates(first, last)
+        ends = self._session.nominal_close(dates) if self._timeframe.is_session else self._intraday(dates)
         return np.asarray(ends[(ends > after) & (ends <= until)])
 
-    def _intraday(self, closes: Stamps) -> Stamps:
-        """Return the ends of all buckets that overlap the sessions with these nominal closes."""
-        opened, closed = self._session.scheduled_open(closes), self._session.scheduled_close(closes)
+    def _intraday(self, dates: Dates) -> Stamps:
+        """Return the ends of all buckets that overlap the trading hours of these dates."""
         step = self._timeframe.nanoseconds
         inside = [
             np.append(np.arange(first, last, step, dtype=np.int64), last - 1)
-            for first, last in zip(opened.tolist(), closed.tolist(), strict=True)
+            for day in self._session.days(dates)
+            for first, last in day.spans
         ]
         moments = np.concatenate([_NONE, *inside])
         return np.unique(self._session.bucket_end(moments, self._timeframe, closed="left"))

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple, TypeVar
 from pydantic import BaseModel, ConfigDict
 
 from lockstep.errors import ConfigError, DataError
+from lockstep.market.exception_lists import with_listed
 from lockstep.market.history import Market
 from lockstep.market.instrument import COMMISSION_EXAMPLES, Instrument
 from lockstep.market.session_template import SessionTemplate
@@ -249,6 +250,7 @@ def load_instruments(path: Path | None = None) -> InstrumentBook:
     """
     files = [path] if path is not None else [shipped_config("instruments.yml"), user_file()]
     merged = _merged([each for each in files if each is not None], complete=path is not None)
+    merged["sessions"] = _with_exceptions(merged["sessions"])
     book = InstrumentBook(
         sessions=_entries(merged, "sessions", SessionTemplate, "name"),
         sources=_entries(merged, "sources", Source, "name"),
@@ -302,6 +304,15 @@ def _say_once(line: str) -> None:
     if line not in _said and multiprocessing.parent_process() is None:
         _LOGGER.warning(line)
     _said.add(line)
+
+
+def _with_exceptions(sessions: Mapping[str, _Declared]) -> dict[str, _Declared]:
+    """Return the declared sessions with the lists of exceptions that they name."""
+    lists = shipped_config("exceptions.csv")
+    return {
+        name: _Declared(file, with_listed(values, lists, f"{file}: sessions.{name}"))
+        for name, (file, values) in sessions.items()
+    }
 
 
 def _entries(

@@ -12,16 +12,31 @@ from numpy.typing import NDArray
 
 from lockstep.errors import CalendarError
 from lockstep.market.bars import Stamps
+from lockstep.market.session_template import EarlierHours, SessionTemplate
 
 DAY = 86_400_000_000_000
 MINUTE = 60_000_000_000
 _SECOND = 1_000_000_000
 
 # Rows of Schedule.table, one column per session.
-DATE, OPEN, CLOSE, NOMINAL_OPEN, NOMINAL_CLOSE = range(5)
+(
+    DATE,
+    OPEN,
+    CLOSE,
+    NOMINAL_OPEN,
+    NOMINAL_CLOSE,
+    PAUSE_START,
+    PAUSE_END,
+    REGULAR_OPEN,
+    REGULAR_CLOSE,
+) = range(9)
+# Start and end of the pause of a session that has none: no stamp lies in it.
+NO_PAUSE = np.iinfo(np.int64).min
 # Rows of Schedule.offsets, one column per change of the offset from UTC.
 SINCE, OFFSET = range(2)
 
+_EPOCH = date(1970, 1, 1)
+_REGULAR = np.iinfo(np.int64).max  # an open or close that is the one of the hours in force
 _EARLIEST, _LATEST = 1680, 2260  # int64 nanoseconds, and a margin of a year on either side
 
 
@@ -29,8 +44,11 @@ _EARLIEST, _LATEST = 1680, 2260  # int64 nanoseconds, and a margin of a year on 
 class Schedule:
     """Sessions of whole calendar years, so that every month in it is counted in full.
 
-    table     int64 (5, m), rows DATE (days since 1970), OPEN, CLOSE (scheduled: special opens and early
-              closes included), NOMINAL_OPEN and NOMINAL_CLOSE (the template's wall clock); UTC nanoseconds
+    table     int64 (9, m), UTC nanoseconds but for the first row:
+              DATE (days since 1970); OPEN and CLOSE as scheduled, early closes, late opens and exceptions
+              included; NOMINAL_OPEN, where buckets are counted from, and NOMINAL_CLOSE, until when bars
+              belong to the date: the hours of that time; PAUSE_START and PAUSE_END (NO_PAUSE: none);
+              REGULAR_OPEN and REGULAR_CLOSE: the hours of today at that date
     offsets   int64 (2, k), rows SINCE (UTC nanoseconds, rising) and OFFSET (local time minus UTC)
     first, last   stamps between these have their session, and its whole month, in the table
     """
@@ -41,36 +59,80 @@ class Schedule:
     last: int
 
 
-def build_schedule(
-    calendar: str, timezone: str, open_minute: int, close_minute: int, stamps: tuple[int, int]
-) -> Schedule:
+def build_schedule(template: SessionTemplate, stamps: tuple[int, int]) -> Schedule:
     """Return the schedule of the years around `stamps` (first, last; UTC nanoseconds).
 
-    open_minute and close_minute count from local midnight of the session date (negative: the day
-    before). CalendarError where the calendar is unknown or does not reach that far.
+    CalendarError where the calendar is unknown or does not reach that far.
     """
     first_year, last_year = (_year(stamp) for stamp in stamps)
     start, stop = date(first_year - 1, 1, 1), date(last_year + 1, 12, 31)
-    dates, opens, closes = _calendar_sessions(calendar, start, stop)
-    offsets = utc_offsets(timezone, start - timedelta(days=2), stop + timedelta(days=2))
-    midnight = dates * DAY
-    nominal_open = to_utc(midnight + open_minute * MINUTE, offsets)
-    nominal_close = to_utc(midnight + close_minute * MINUTE, offsets)
+    offsets = utc_offsets(template.timezone, start - timedelta(days=2), stop + timedelta(days=2))
+    found = _calendar_sessions(template.calendar, start, stop)
+    dates, opens, closes = _with_exceptions(found, template, start, stop, offsets)
+    hours = _hours(template, dates, offsets)
     # A calendar whose sessions are whole days (24/5) only says which days there are.
-    opens = np.where(closes - opens == DAY, np.minimum(opens, nominal_open), opens)
-    table = np.stack([
-        dates,
-        np.maximum(opens, nominal_open),
-        np.minimum(closes, nominal_close),
-        nominal_open,
-        nominal_close,
-    ])  # fmt: skip
+    regular = (opens == _REGULAR) | (closes - opens == DAY)
+    opens = np.where(regular, hours[NOMINAL_OPEN], np.maximum(opens, hours[NOMINAL_OPEN]))
+    closes = np.where(closes == _REGULAR, hours[CLOSE], np.minimum(closes, hours[CLOSE]))
+    inside = (opens < hours[PAUSE_START]) & (hours[PAUSE_END] < closes)
+    hours[[DATE, OPEN, CLOSE]] = dates, opens, closes
+    hours[PAUSE_START:REGULAR_OPEN, ~inside] = NO_PAUSE
     return Schedule(
-        table=table,
+        table=hours,
         offsets=offsets,
         first=_nanoseconds(start + timedelta(days=31)),
         last=_nanoseconds(stop - timedelta(days=31)),
     )
+
+
+def _with_exceptions(
+    found: tuple[Stamps, Stamps, Stamps], template: SessionTemplate, start: date, stop: date, offsets: Stamps
+) -> tuple[Stamps, Stamps, Stamps]:
+    """Return dates, opens and closes of the calendar as the template corrects them; _REGULAR: as usual."""
+    if not template.exceptions:
+        return found
+    days = {int(day): (int(opens), int(closes)) for day, opens, closes in zip(*found, strict=True)}
+    for each in template.exceptions:
+        if not start <= each.date <= stop:
+            continue
+        day = (each.date - _EPOCH).days
+        if each.closed:
+            days.pop(day, None)
+            continue
+        declared = EarlierHours(until=each.date, open=each.open, close=each.close)
+        given = np.array(template.hours(declared), dtype=np.int64)
+        opens, closes = to_utc(day * DAY + given * MINUTE, offsets).tolist()
+        days[day] = (opens if each.open else _REGULAR, closes if each.close else _REGULAR)
+    table = np.array([(day, *days[day]) for day in sorted(days)], dtype=np.int64).reshape(-1, 3)
+    return table[:, 0].copy(), table[:, 1].copy(), table[:, 2].copy()
+
+
+def _hours(template: SessionTemplate, dates: Stamps, offsets: Stamps) -> Stamps:
+    """Return the table of regular sessions: CLOSE is that of the hours in force; DATE and OPEN are left 0."""
+    table = np.zeros((REGULAR_CLOSE + 1, dates.size), dtype=np.int64)
+    midnight = dates * DAY
+
+    def utc(minute: int, days: NDArray[np.int64]) -> Stamps:
+        return to_utc(days + minute * MINUTE, offsets)
+
+    table[REGULAR_OPEN] = utc(template.open_minute, midnight)
+    table[REGULAR_CLOSE] = utc(template.close_minute, midnight)
+    rolls = utc(template.roll_minute, midnight)
+    past = np.array([(each.until - _EPOCH).days for each in template.earlier], dtype=np.int64)
+    # A session takes the first hours whose last date it does not exceed, else those of today.
+    which = np.searchsorted(past, dates, side="left")
+    for index, hours in enumerate((*template.earlier, template.today)):
+        rows = np.flatnonzero(which == index)
+        opened, closed = template.hours(hours)
+        pause = template.pause_minutes(hours)
+        table[NOMINAL_OPEN, rows] = utc(opened, midnight[rows])
+        table[CLOSE, rows] = utc(closed, midnight[rows])
+        table[NOMINAL_CLOSE, rows] = np.maximum(rolls[rows], table[CLOSE, rows])
+        for row, minute in zip((PAUSE_START, PAUSE_END), pause or (), strict=False):
+            table[row, rows] = utc(minute, midnight[rows])
+        if pause is None:
+            table[PAUSE_START:REGULAR_OPEN, rows] = NO_PAUSE
+    return table
 
 
 def _year(stamp: int) -> int:
@@ -81,7 +143,7 @@ def _year(stamp: int) -> int:
 
 
 def _nanoseconds(day: date) -> int:
-    return (day - date(1970, 1, 1)).days * DAY
+    return (day - _EPOCH).days * DAY
 
 
 def _calendar_sessions(name: str, start: date, stop: date) -> tuple[Stamps, Stamps, Stamps]:

@@ -18,6 +18,10 @@ from lockstep.market.schedule import (
     NOMINAL_OPEN,
     OFFSET,
     OPEN,
+    PAUSE_END,
+    PAUSE_START,
+    REGULAR_CLOSE,
+    REGULAR_OPEN,
     SINCE,
 )
 
@@ -79,14 +83,46 @@ def fill_dates(table: Stamps, offsets: Stamps, end: Stamps, session_bars: bool, 
 
 
 @kernel
-def fill_columns(
-    table: Stamps, offsets: Stamps, end: Stamps, session_bars: bool, nominal_length: int, out: Floats
-) -> None:
-    """Write CALENDAR_COLUMNS, in their order, to out (9, n)."""
+def is_inside(table: Stamps, row: int, end: int, step: int) -> bool:
+    """Return whether a bar of the session `row` that ends at `end` holds trading of scheduled hours.
+
+    One that ends in the pause does where it began before it: an hour from 07:00 with a pause from 07:45.
+    """
+    if not (table[OPEN, row] < end and end <= table[CLOSE, row]):
+        return False
+    start = table[PAUSE_START, row]
+    return not (start < end and end <= table[PAUSE_END, row] and start <= end - step)
+
+
+@kernel
+def fill_in_session(table: Stamps, end: Stamps, step: int, out: Flags) -> None:
+    """Write whether bars lie inside the scheduled session; `step`: their length."""
     for i in range(end.size):
-        row = session_of_end(table, end[i])
+        out[i] = is_inside(table, session_of_end(table, end[i]), end[i], step)
+
+
+@kernel
+def fill_columns(
+    table: Stamps,
+    offsets: Stamps,
+    end: Stamps,
+    session_bars: bool,
+    nominal_length: int,
+    step: int,
+    out: Floats,
+) -> None:
+    """Write CALENDAR_COLUMNS, in their order, to out (9, n).
+
+    Session bars are measured by the hours of today, which are those that their ends follow.
+    """
+    for i in range(end.size):
         local = local_time(offsets, end[i])
-        day = (local - 1) // DAY if session_bars else table[DATE, row]
+        if session_bars:
+            day = (local - 1) // DAY
+            row = int(np.searchsorted(table[DATE], day, side="left"))
+        else:
+            row = session_of_end(table, end[i])
+            day = table[DATE, row]
         month, day_of_month, month_length = civil_date(day)
         first = day - day_of_month + 1
         so_far = np.searchsorted(table[DATE], day, side="right")
@@ -96,16 +132,32 @@ def fill_columns(
         out[3, i] = so_far - np.searchsorted(table[DATE], first, side="left")
         out[4, i] = np.searchsorted(table[DATE], first + month_length, side="left") - so_far
         out[5, i] = local % DAY // HOUR
-        if session_bars and table[DATE, row] != day:
+        if not session_bars:
+            out[6, i] = (end[i] - table[OPEN, row]) / MINUTE
+            out[7, i] = (table[CLOSE, row] - table[OPEN, row]) / MINUTE
+            out[8, i] = 1.0 if is_inside(table, row, end[i], step) else 0.0
+        elif row == table.shape[1] or table[DATE, row] != day:
             out[6, i] = nominal_length / MINUTE
             out[7, i] = nominal_length / MINUTE
             out[8, i] = 1.0
         else:
-            until = table[NOMINAL_CLOSE, row] if session_bars else end[i]
-            out[6, i] = (until - table[OPEN, row]) / MINUTE
-            out[7, i] = (table[CLOSE, row] - table[OPEN, row]) / MINUTE
-            inside = table[OPEN, row] < end[i] and end[i] <= table[CLOSE, row]
-            out[8, i] = 1.0 if session_bars or inside else 0.0
+            close = min(table[CLOSE, row], table[REGULAR_CLOSE, row])
+            out[6, i] = (table[REGULAR_CLOSE, row] - table[OPEN, row]) / MINUTE
+            out[7, i] = (close - table[OPEN, row]) / MINUTE
+            out[8, i] = 1.0
+
+
+@kernel
+def fill_clock_minutes(table: Stamps, end: Stamps, out: Floats) -> None:
+    """Write the minutes from the regular open to the end of bars: what a wall-clock time is compared with."""
+    for i in range(end.size):
+        out[i] = (end[i] - table[REGULAR_OPEN, session_of_end(table, end[i])]) / MINUTE
+
+
+@kernel
+def before(stamp: int, boundary: int, closed_right: bool) -> bool:
+    """Return whether what is stamped `stamp` lies before a boundary, with bars that end on it."""
+    return stamp <= boundary if closed_right else stamp < boundary
 
 
 @kernel
@@ -113,14 +165,18 @@ def grid_end(table: Stamps, row: int, stamp: int, step: int, phase: int, closed_
     """Return the end of the bucket around `stamp` in the session `row`.
 
     Buckets are `step` long and counted from the nominal open less `phase`; the scheduled and the nominal
-    close cut the ones that reach beyond them. A stamp on a boundary is in the bucket that ends there
-    (closed right) or begins there.
+    close cut the ones that reach beyond them, and a pause those that would end within it. A stamp on a
+    boundary is in the bucket that ends there (closed right) or begins there.
     """
     anchor, close = table[NOMINAL_OPEN, row] - phase, table[CLOSE, row]
     steps = -((anchor - stamp) // step) if closed_right else (stamp - anchor) // step + 1
     end = min(anchor + steps * step, table[NOMINAL_CLOSE, row])
-    before_close = stamp <= close if closed_right else stamp < close
-    return int(min(end, close) if before_close else end)
+    if before(stamp, close, closed_right):
+        end = min(end, close)
+    pause = table[PAUSE_START, row]
+    if before(stamp, pause, closed_right) and pause < end and end <= table[PAUSE_END, row]:
+        end = pause
+    return int(end)
 
 
 @kernel
@@ -140,11 +196,15 @@ def fill_bucket_end(
 def fill_auto_close(table: Stamps, end: Stamps, step: int, phase: int, cut_off: int, out: Flags) -> None:
     """Write whether a bar is the decision bar of its session or a later one.
 
-    cut_off counts from the nominal open. The decision bar is the last one of the grid that ends at or
-    before it and before the scheduled close.
+    cut_off counts from the regular open. The decision bar is the last one of the grid that ends at or
+    before it and before the scheduled close: where that would lie in the pause, the bar which the pause ends.
     """
     for i in range(end.size):
         row = session_of_end(table, end[i])
-        limit = min(table[NOMINAL_OPEN, row] + cut_off, table[CLOSE, row] - 1)
+        limit = min(table[REGULAR_OPEN, row] + cut_off, table[CLOSE, row] - 1)
         anchor = table[NOMINAL_OPEN, row] - phase
-        out[i] = end[i] >= anchor + (limit - anchor) // step * step
+        decision = anchor + (limit - anchor) // step * step
+        pause = table[PAUSE_START, row]
+        if pause <= limit and decision <= table[PAUSE_END, row]:
+            decision = pause
+        out[i] = end[i] >= decision

@@ -14,13 +14,23 @@ from lockstep.market.schedule import (
     DATE,
     DAY,
     MINUTE,
+    NO_PAUSE,
     NOMINAL_CLOSE,
     OPEN,
+    PAUSE_END,
+    PAUSE_START,
     Schedule,
     build_schedule,
     to_utc,
 )
-from lockstep.market.session_kernels import fill_auto_close, fill_bucket_end, fill_columns, fill_dates
+from lockstep.market.session_kernels import (
+    fill_auto_close,
+    fill_bucket_end,
+    fill_clock_minutes,
+    fill_columns,
+    fill_dates,
+    fill_in_session,
+)
 from lockstep.market.session_template import MINUTES_PER_DAY, SessionTemplate, clock_minute
 from lockstep.market.timeframe import Timeframe
 
@@ -47,7 +57,8 @@ class SessionDay(NamedTuple):
     """One session of a calendar.
 
     date   days since 1970; open, close   as scheduled; after, nominal_close   bars that end after the one, at
-           the latest at the other, belong to it (UTC ns)
+           the latest at the other, belong to it; pause   its start and end, both before 1700 where there is
+           none (UTC ns)
     """
 
     date: int
@@ -55,13 +66,24 @@ class SessionDay(NamedTuple):
     close: int
     after: int
     nominal_close: int
+    pause: tuple[int, int] = (NO_PAUSE, NO_PAUSE)
+
+    @property
+    def spans(self) -> tuple[tuple[int, int], ...]:
+        """When the market trades: (from, to), one pair or two."""
+        start, end = self.pause
+        if start == NO_PAUSE:
+            return ((self.open, self.close),)
+        return ((self.open, start), (end, self.close))
 
 
 class Session:
     """A session template with its calendar; stamps are int64 (n,), UTC nanoseconds, unless said otherwise.
 
     The session date rolls at the nominal close, half-days included: a bar that ends in (nominal close of
-    the previous session, nominal close of this one] belongs to this one. The calendar is loaded on first
+    the previous session, nominal close of this one] belongs to this one. Where the hours of that time were
+    longer than those of today (ES until 18 September 2015: to 17:15), so is the session that intraday bars
+    belong to; session bars end at the nominal close of today in every year. The calendar is loaded on first
     use and grows by itself; CalendarError where it does not reach.
     """
 
@@ -92,8 +114,8 @@ class Session:
         trading_days_left_in_month    scheduled sessions of that month after the date; 0 on the last
         hour                          wall-clock hour of the bar's end, 0 … 23
         minute_of_session             minutes from the scheduled open to the bar's end (session bars: to
-                                      the nominal close); negative before the open
-        session_minutes               scheduled length, early closes and late opens respected
+                                      the regular close), a pause included; negative before the open
+        session_minutes               scheduled length, early closes and late opens respected, pause included
         in_session                    1 or 0, see `in_session`
         """
         return dict(zip(CALENDAR_COLUMNS, self._matrix(end, timeframe), strict=True))
@@ -104,18 +126,31 @@ class Session:
 
     def _matrix(self, end: Stamps, timeframe: Timeframe) -> Floats:
         schedule, out = self._covering(end), np.empty((len(CALENDAR_COLUMNS), end.size))
-        fill_columns(schedule.table, schedule.offsets, _own(end), timeframe.is_session, self._length, out)
+        steps = (self._length, timeframe.nanoseconds)
+        fill_columns(schedule.table, schedule.offsets, _own(end), timeframe.is_session, *steps, out)
         return out
 
     def in_session(self, end: Stamps, timeframe: Timeframe) -> Flags:
         """Return whether scheduled open < end <= scheduled close, bool (n,); session bars always are.
 
+        Bars within a pause are not. One that ends in a pause and began before it is.
         Which session bars exist is decided by the data: calendars lack days on which a market did open. A
         live one of a day without a session waits for the operator, see `lockstep.live.synchroniser`.
         """
         if timeframe.is_session:
             return np.ones(end.size, dtype=np.bool_)
-        return np.asarray((self.scheduled_open(end) < end) & (end <= self.scheduled_close(end)))
+        schedule, out = self._covering(end), np.empty(end.size, dtype=np.bool_)
+        fill_in_session(schedule.table, _own(end), timeframe.nanoseconds, out)
+        return out
+
+    def clock_minutes(self, end: Stamps) -> Floats:
+        """Return minutes from the regular open to each bar's end, float64 (n,): comparable with `minute_of`.
+
+        Other than `minute_of_session` on days that open late.
+        """
+        schedule, out = self._covering(end), np.empty(end.size)
+        fill_clock_minutes(schedule.table, _own(end), out)
+        return out
 
     def scheduled_open(self, end: Stamps) -> Stamps:
         """Return the scheduled open of the session that each bar belongs to."""
@@ -134,19 +169,28 @@ class Session:
         if not day.after < end <= day.nominal_close:
             table = self._covering(np.array([end], dtype=np.int64)).table
             row = int(np.searchsorted(table[NOMINAL_CLOSE], end, side="left"))
-            date, opens, closes, nominal_close = table[[DATE, OPEN, CLOSE, NOMINAL_CLOSE], row].tolist()
             after = int(table[NOMINAL_CLOSE, row - 1])
-            self._day = day = SessionDay(date, opens, closes, after, nominal_close)
+            self._day = day = _session_day(table[:, row], after)
         return day
 
     def _lookup(self, end: Stamps, row: int) -> Stamps:
         table = self._covering(end).table
         return np.asarray(table[row, np.searchsorted(table[NOMINAL_CLOSE], end, side="left")])
 
+    def days(self, dates: Dates) -> list[SessionDay]:
+        """Return the sessions of these dates (datetime64[D]) that the calendar has."""
+        days = dates.astype("M8[D]").astype(np.int64)
+        table = self._covering(days * DAY).table
+        rows = np.flatnonzero(np.isin(table[DATE], days))
+        return [_session_day(table[:, row], int(table[NOMINAL_CLOSE, row - 1])) for row in rows]
+
     def nominal_close(self, dates: Dates) -> Stamps:
-        """Return the template's close at each date (datetime64[D]), a session of the calendar or not."""
+        """Return when session bars of dates (datetime64[D]) are complete, also on days without a session.
+
+        The template's close, or where it says so the later moment at which the date rolls.
+        """
         midnight = dates.astype("M8[D]").astype(np.int64) * DAY
-        return to_utc(midnight + self.template.close_minute * MINUTE, self._covering(midnight).offsets)
+        return to_utc(midnight + self.template.roll_minute * MINUTE, self._covering(midnight).offsets)
 
     def scheduled_dates(self, first: np.datetime64, last: np.datetime64) -> Dates:
         """Return all session dates of the calendar from `first` to `last`, both included."""
@@ -216,9 +260,14 @@ class Session:
         return schedule
 
     def _build(self, first: int, last: int) -> Schedule:
-        template = self.template
-        minutes = (template.open_minute, template.close_minute)
-        return build_schedule(template.calendar, template.timezone, *minutes, (first, last))
+        return build_schedule(self.template, (first, last))
+
+
+def _session_day(row: Stamps, after: int) -> SessionDay:
+    date, opens, closes, nominal_close, start, end = row[
+        [DATE, OPEN, CLOSE, NOMINAL_CLOSE, PAUSE_START, PAUSE_END]
+    ].tolist()
+    return SessionDay(date, opens, closes, after, nominal_close, (start, end))
 
 
 def _is_session(timeframe: Timeframe | None) -> bool:

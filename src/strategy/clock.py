@@ -26,7 +26,9 @@ class SessionClock:
         if ends.size:
             columns = self._session.columns(ends, self._timeframe)
             table[:, IN_SESSION] = columns["in_session"]
-            table[:, MINUTE] = columns["minute_of_session"]
+            # Windows are wall-clock times: they do not move on a day that opens late.
+            daily = self._timeframe.is_session
+            table[:, MINUTE] = columns["minute_of_session"] if daily else self._session.clock_minutes(ends)
             if self._auto_close:
                 table[:, PAST_AUTO_CLOSE] = self._session.auto_close(ends, self._timeframe, self._auto_close)
         return table

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 
@@ -74,7 +76,8 @@ def test_open_time_is_counted_up_to_a_year() -> None:
 
 
 def test_a_calendar_without_sessions_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(market_hours, "_session_at", lambda session, moment: (0, 0, moment + 1))
+    empty = partial(SessionDay, 0, 0, 0, 0)
+    monkeypatch.setattr(market_hours, "_session_at", lambda session, moment: empty(moment + 1))
     with pytest.raises(CalendarError, match="no open after stamp 5"):
         next_open(NYSE, 5)
 

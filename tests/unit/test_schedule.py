@@ -19,14 +19,19 @@ from lockstep.market.schedule import (
     to_utc,
     utc_offsets,
 )
+from lockstep.market.session_template import SessionTemplate
 from support.markets import NEW_YORK, utc
 
-CME_MINUTES = (-6 * 60, 17 * 60)
+CME = SessionTemplate(name="CME", calendar="CMES", timezone=NEW_YORK, open="18:00", close="17:00")
+
+
+def equity(calendar: str) -> SessionTemplate:
+    return SessionTemplate(name="X", calendar=calendar, timezone=NEW_YORK, open="09:30", close="16:00")
 
 
 def test_the_calendar_is_cut_to_the_template_and_early_closes_stay() -> None:
     stamp = utc("2018-11-22 10:00")
-    schedule = build_schedule("CMES", NEW_YORK, *CME_MINUTES, (stamp, stamp))
+    schedule = build_schedule(CME, (stamp, stamp))
     days = schedule.table[DATE].astype("M8[D]").astype(str).tolist()
     row = schedule.table[:, days.index("2018-11-22")]
     assert row[OPEN] == row[NOMINAL_OPEN] == utc("2018-11-21 18:00", NEW_YORK)
@@ -38,7 +43,7 @@ def test_the_calendar_is_cut_to_the_template_and_early_closes_stay() -> None:
 
 def test_it_reaches_back_further_than_the_default_of_the_calendar_library() -> None:
     stamp = utc("1998-01-02 15:00")
-    schedule = build_schedule("XNYS", NEW_YORK, 570, 960, (stamp, stamp))
+    schedule = build_schedule(equity("XNYS"), (stamp, stamp))
     assert str(schedule.table[DATE][0].astype("M8[D]")) == "1997-01-02"
 
 
@@ -48,7 +53,7 @@ def test_it_reaches_back_further_than_the_default_of_the_calendar_library() -> N
 )
 def test_what_the_calendar_cannot_supply_is_a_calendar_error(calendar: str, stamp: int) -> None:
     with pytest.raises(CalendarError):
-        build_schedule(calendar, NEW_YORK, 570, 960, (stamp, stamp))
+        build_schedule(equity(calendar), (stamp, stamp))
 
 
 def test_offsets_change_at_the_second_of_the_change() -> None:
