@@ -1,4 +1,4 @@
-"""When a market is open: moments and spans of time in the schedule of a session, with half-days and pauses."""
+"""When a market is open: moments and spans of time in the schedule of a session, half-days included."""
 
 from __future__ import annotations
 

@@ -112,7 +112,8 @@ class InstrumentBook(BaseModel):
         """
         instruments = [self.instrument(symbol) for symbol in sorted(set(symbols))]
         read = [self.source_named(name) for name in sorted(set(sources))]
-        sessions = sorted({*(each.session for each in instruments), *(each.session for each in read)})
+        named = {*(each.session for each in instruments), *(each.session for each in read)}
+        sessions = sorted(named - {""})
         content = {
             "instruments": [_content(each, Instrument, exclude={"name"}) for each in instruments],
             "sources": [_content(each, Source) for each in read],
@@ -149,13 +150,15 @@ class InstrumentBook(BaseModel):
         Candidates are the sources, in the order of the file, whose `folder` pattern matches the name of
         `folder` (None: those that come with an installed package), that hold the symbol, and whose file is
         there; `name` picks one of any folder name. Without a timeframe the first one is taken; with one,
-        that of exactly this timeframe, else the coarsest that it can be made of.
+        that of exactly this timeframe, else the coarsest that it can be made of. A source that names no
+        session has the instrument's.
         """
-        self.instrument(symbol)
+        own = {"session": self.instrument(symbol).session}
         if name is not None:
             self.source_named(name).require_for(symbol, folder)
         declared = self._declared(symbol, folder, name)
-        found = [(source, path) for source in declared if (path := source.find(symbol, folder))]
+        read = [source if source.session else source.model_copy(update=own) for source in declared]
+        found = [(source, path) for source in read if (path := source.find(symbol, folder))]
         if not found:
             raise DataError(_no_file(symbol, folder, declared))
         usable = [pair for pair in found if timeframe is None or _makes(pair[0].timeframe, timeframe)]
@@ -338,7 +341,7 @@ def _require_known_names(merged: Mapping[str, Mapping[str, _Declared]], book: In
         _require_commission(place, instrument, book.sessions[instrument.session])
     for name, source in book.sources.items():
         place = f"{merged['sources'][name].file}: sources.{name}"
-        _require_known(f"{place}.session", source.session, book.sessions)
+        _require_known(f"{place}.session", source.session or None, book.sessions)
 
 
 def _require_known(place: str, name: str | None, known: Mapping[str, object]) -> None:

@@ -20,8 +20,8 @@ _COLUMNS = ["list", "date", "open", "close", "why"]
 def with_listed(session: object, path: Path, where: str) -> object:
     """Return the entry of a session with the list that its `exceptions` name written out.
 
-    `exceptions: grains` takes the list `grains` of the CSV at `path`; a mapping takes it under the key `from`,
-    and its own dates replace those of the list. ConfigError where there is no such list.
+    `exceptions: grains` takes the list `grains` of the CSV at `path`; a mapping takes it under the key
+    `from`, and its own dates replace those of the list. ConfigError where there is no such list.
     """
     if not isinstance(session, Mapping) or "exceptions" not in session:
         return session
@@ -61,7 +61,8 @@ def _exception(path: Path, row: list[str]) -> tuple[str, date, dict[str, Any]]:
         name, day, opens, closes, _ = row
         moment = date.fromisoformat(day)
     except ValueError as error:
-        raise ConfigError(f"{path}: {','.join(row)}: {error}; write list,YYYY-MM-DD,open,close,why") from error
+        rule = "write list,YYYY-MM-DD,open,close,why"
+        raise ConfigError(f"{path}: {','.join(row)}: {error}; {rule}") from error
     if closes == CLOSED:
         return name, moment, {"closed": True}
     hours = {"open": opens, "close": closes}

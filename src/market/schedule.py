@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -146,6 +147,8 @@ def _nanoseconds(day: date) -> int:
     return (day - _EPOCH).days * DAY
 
 
+# Several templates share a calendar, and the library takes long.
+@functools.lru_cache(maxsize=32)
 def _calendar_sessions(name: str, start: date, stop: date) -> tuple[Stamps, Stamps, Stamps]:
     """Return dates (days since 1970), scheduled opens and closes (UTC nanoseconds)."""
     from exchange_calendars import errors, get_calendar

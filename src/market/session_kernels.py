@@ -204,7 +204,9 @@ def fill_auto_close(table: Stamps, end: Stamps, step: int, phase: int, cut_off: 
         limit = min(table[REGULAR_OPEN, row] + cut_off, table[CLOSE, row] - 1)
         anchor = table[NOMINAL_OPEN, row] - phase
         decision = anchor + (limit - anchor) // step * step
-        pause = table[PAUSE_START, row]
-        if pause <= limit and decision <= table[PAUSE_END, row]:
+        pause, resumed = table[PAUSE_START, row], table[PAUSE_END, row]
+        within = pause < decision <= resumed
+        cut = decision <= pause and decision + step <= resumed
+        if pause <= limit and (within or cut):
             decision = pause
         out[i] = end[i] >= decision

@@ -163,12 +163,12 @@ class SessionTemplate(_Part):
         opened, closed = self.hours(hours)
         pause = self.pause_minutes(hours)
         points = [opened, *(pause or ()), closed]
-        # Bars that end after the date rolled would belong to the next session.
-        if points != sorted(points) or opened == closed or (pause and pause[0] == pause[1]):
+        overlaps = closed > self.open_minute + MINUTES_PER_DAY
+        if points != sorted(points) or opened == closed or overlaps or (pause and pause[0] == pause[1]):
             shown = f"{hours.open or self.open} to {hours.close or self.close}"
             raise ValueError(
                 f"hours {shown}{f', pause {list(hours.pause)}' if hours.pause else ''}: "
-                "a session opens before it closes, with a pause in between"
+                "a session opens, pauses and closes in this order, before the next one opens"
             )
 
     @property

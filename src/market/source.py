@@ -59,7 +59,7 @@ class Source(Grown):
     timezone     of stamps without an offset; without it such stamps are refused
     stamp_format strptime format of stamps that are not ISO 8601
     epoch        stamps are numbers: seconds (s), ms, us or ns since 1970 UTC
-    session      name of the session template
+    session      name of the session template; empty: that of each instrument
     adjustment   how rolls and dividends were taken out: `none`, by `difference` or by `ratio`
     usable_from  bars before it are left out unless they are asked for
 
@@ -104,7 +104,7 @@ class Source(Grown):
     timezone: str | None = None
     stamp_format: str | None = None
     epoch: Literal["s", "ms", "us", "ns"] | None = None
-    session: str
+    session: str = ""
     adjustment: Adjustment
     usable_from: date | None = None
     columns: Mapping[str, Names] = Field(default_factory=dict)

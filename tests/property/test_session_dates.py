@@ -10,16 +10,16 @@ from hypothesis import strategies as st
 from lockstep.errors import ConfigError
 from lockstep.market.sessions import Session
 from lockstep.market.timeframe import Timeframe
-from support.markets import CME, CRYPTO, HOURLY, MINUTE, NYSE, local
+from support.markets import CME, CRYPTO, GRAINS, HOURLY, MINUTE, NYSE, local
 
-SESSIONS = st.sampled_from([CME, NYSE, CRYPTO])
+SESSIONS = st.sampled_from([CME, NYSE, CRYPTO, GRAINS])
 # 2016 to 2021 in minutes, and how far a bucket may be counted.
 STAMPS = st.integers(24_192_000, 27_000_000).map(lambda minute: minute * MINUTE)
 FRAMES = st.sampled_from([Timeframe.parse(text) for text in ("1min", "15min", "1h", "4h", "1d")])
 
 DATES = {
     session: session.scheduled_dates(np.datetime64("2015-06-01"), np.datetime64("2022-06-01"))
-    for session in (CME, NYSE, CRYPTO)
+    for session in (CME, NYSE, CRYPTO, GRAINS)
 }
 
 
@@ -87,10 +87,10 @@ def test_auto_close_leaves_a_bar_to_fill_in(
         limit = session.minute_of(cut_off)
     except ConfigError:
         reject()
-    nominal = int(session.nominal_close(session.dates(at))[0])
-    length = session.template.close_minute - session.template.open_minute
-    moment = nominal - length * MINUTE + int(limit) * MINUTE
+    midnight = int(session.nominal_close(session.dates(at))[0]) - session.template.roll_minute * MINUTE
+    moment = midnight + (session.template.open_minute + int(limit)) * MINUTE
     inside = np.arange(opens + MINUTE, closes + 1, MINUTE)
+    inside = inside[session.in_session(inside, Timeframe.parse("1min"))]
     scheduled = np.unique(session.bucket_end(inside, timeframe, closed="right"))
     decisions = [end for end in scheduled[:-1].tolist() if end <= moment]
     due = session.auto_close(scheduled, timeframe, cut_off)

@@ -19,6 +19,7 @@ from lockstep.market.timeframe import Timeframe
 BOOK = load_instruments()
 CME: Session = BOOK.session_named("CME")
 NYSE: Session = BOOK.session_named("NYSE")
+GRAINS: Session = BOOK.session_named("GRAINS")
 CRYPTO: Session = BOOK.session_named("CRYPTO")
 
 MINUTE = 60_000_000_000

@@ -21,7 +21,8 @@ OTHER: dict[str, dict[str, Any]] = {
         "commission_basis_points": 5.0, "commission_minimum": 1.0,
     },
     "sessions.CME": {
-        "calendar": "XNYS", "timezone": "UTC", "open": "17:00", "close": "16:00", "grid": "clock",
+        "calendar": "XNYS", "timezone": "UTC", "open": "17:30", "close": "16:45", "grid": "clock",
+        "pause": ("12:00", "12:30"), "rolls": "17:30", "earlier": (), "exceptions": (),
     },
     "sources.futures_daily": {
         "folder": "elsewhere", "file": "{symbol}", "symbols": ("ES",), "timezone": "UTC",

@@ -10,6 +10,7 @@ from lockstep.live import market_hours
 from lockstep.live.market_hours import is_open, next_open, open_time
 from lockstep.live.session_day import SessionDays
 from lockstep.market.config import load_instruments
+from lockstep.market.sessions import SessionDay
 from support.orders import HOUR
 
 BOOK = load_instruments()
