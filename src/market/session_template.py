@@ -219,7 +219,7 @@ def _dated(day: object, entry: object) -> object:
     if isinstance(day, datetime | date) and isinstance(entry, Mapping):
         return {"date": day, **entry}
     raise ValueError(
-        f"exceptions: {day!r}: {entry!r}: write a date and its hours, 2025-01-09: {{close: \"09:30\"}}"
+        f'exceptions: {day!r}: {entry!r}: write a date and its hours, 2025-01-09: {{close: "09:30"}}'
     )
 
 

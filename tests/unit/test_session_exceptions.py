@@ -37,8 +37,9 @@ from support.markets import (
 
 THIRTY = Timeframe.parse("30min")
 SYMBOLS = {
-    "CME": ("ES", "NQ"), "METALS": ("GC", "SI"), "ENERGY": ("CL", "NG"), "CURRENCIES": ("6E", "6J"),
-    "GRAINS": ("ZC",),
+    "CME": ("ES", "NQ", "MES"), "METALS": ("GC", "SI", "MGC"), "ENERGY": ("CL", "NG", "MCL"),
+    "CURRENCIES": ("6E", "6J", "M6E"), "TREASURIES": ("ZN", "ZB"), "GRAINS": ("ZC", "ZW"),
+    "MINI_GRAINS": ("XC",), "BITCOIN": ("MBT",),
 }  # fmt: skip
 
 
@@ -118,7 +119,7 @@ def test_all_futures_complete_a_daily_bar_at_one_moment() -> None:
     days = np.arange("2010-01-01", "2028-01-01", dtype="M8[D]")
     expected = CME.nominal_close(days)
     assert {text[-5:] for text in local(expected[::50])} == {"17:00"}
-    for name in ("METALS", "ENERGY", "CURRENCIES", "TREASURIES", "GRAINS"):
+    for name in ("METALS", "ENERGY", "CURRENCIES", "TREASURIES", "GRAINS", "MINI_GRAINS", "BITCOIN"):
         assert (session_of(name).nominal_close(days) == expected).all(), name
 
 
@@ -302,12 +303,13 @@ def test_every_date_of_the_lists_is_one_on_which_the_calendar_is_wrong() -> None
     """A row that says what the calendar says would hide what the list is for."""
     lists = read_lists(shipped_config("exceptions.csv"))
     used = {"CME": "equity_index", "METALS": "metals_energy", "ENERGY": "metals_energy",
-            "CURRENCIES": "currencies", "TREASURIES": "treasuries", "GRAINS": "grains"}  # fmt: skip
+            "CURRENCIES": "currencies", "TREASURIES": "treasuries", "GRAINS": "grains",
+            "MINI_GRAINS": "grains", "BITCOIN": "bitcoin"}  # fmt: skip
     assert set(used.values()) == set(lists)
     for name, listed in used.items():
         bare = Session(BOOK.sessions[name].model_copy(update={"exceptions": ()}))
         days = np.array(sorted(lists[listed]), dtype="M8[D]")
-        assert str(days[0])[:4] in ("2010", "2015")
+        assert str(days[0])[:4] in ("2010", "2015", "2018")
         assert str(days[-1])[:4] == "2027"
         corrected, plain = (
             {each.date: each[:3] for each in session.days(days)} for session in (session_of(name), bare)
