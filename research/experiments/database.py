@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,10 +14,12 @@ from sqlalchemy import Connection, Engine, Table, create_engine, event, func, in
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
+from lockstep.drives import drive_of
 from research.experiments.bulk import insert_rows
 from research.experiments.errors import ExperimentError
 from research.experiments.models import SCHEMA, Base, SchemaRow
 
+_LOGGER = logging.getLogger("lockstep.experiments")
 _BUSY_SECONDS = 60
 # A whole batch, so that none of it goes to the disk twice.
 _CACHE_KIBIBYTES = 65_536
@@ -46,6 +49,7 @@ class Database:
         try:
             parsed = make_url(spelled)
             if parsed.get_backend_name() == "sqlite" and parsed.database:
+                _require_local(Path(parsed.database))
                 Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
             database = cls(_engine(spelled))
         except (ArgumentError, NoSuchModuleError, ImportError, OSError) as error:
@@ -113,6 +117,18 @@ def _engine(url: str) -> Engine:
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+def _require_local(path: Path) -> None:
+    """ExperimentError for a network drive; a folder shared with the host is warned of."""
+    drive = drive_of(path)
+    if drive is None or drive.doubt is None:
+        return
+    if drive.is_network:
+        raise ExperimentError(
+            f"database {path}: {drive.doubt}; set LOCKSTEP_DB to a disk of this machine or to PostgreSQL"
+        )
+    _LOGGER.warning("database %s: %s; better keep it on a disk of this machine", path, drive.doubt)
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:

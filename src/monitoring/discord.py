@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Iterator
 
 from discord_webhook import DiscordWebhook
 from pydantic import SecretStr
@@ -11,8 +13,14 @@ from lockstep.http_post import Post, endpoint, post
 from lockstep.monitoring.errors import AlertFailed
 from lockstep.monitoring.throttle import Alert
 
-_LONGEST = 1900  # Discord takes 2,000 characters
+_LONGEST = 1900  # Discord takes 2,000 characters, and does not say of what kind
 _CUT = " … [cut]"
+# What throttle and coalescer say of alerts that they held back; the end of a text, and its most telling part.
+_HELD_BACK = re.compile(r"(?: \(and [\d,]+ more[^()]{0,200}\))+$")
+# Discord reads these as markup anywhere, and the second kind where a line begins.
+_MARKUP = frozenset("\\*_~`|<>[]")
+_OPENING = re.compile(r"[ \t]*(?:[#+-]|\d+(?=[.)]))")
+_INVISIBLE = "\u200b"
 _TOO_MANY = 429
 
 
@@ -35,9 +43,8 @@ class DiscordSink:
 
     def send(self, alert: Alert) -> None:
         """Post one alert; AlertFailed on any status but 2xx, with the wait that a 429 asks for."""
-        text = f"**{alert.kind.replace('_', ' ')}** {alert.text}"
-        if len(text) > _LONGEST:
-            text = text[: _LONGEST - len(_CUT)] + _CUT
+        head = f"**{alert.kind.replace('_', ' ')}** "
+        text = head + _shortened(alert.text, _LONGEST - len(head))
         # It only writes the message. Its own ways to post know no deadline, and log what the server said.
         message = DiscordWebhook(url="", content=text, allowed_mentions={"parse": []}).json
         attempt = self._post(
@@ -52,3 +59,46 @@ class DiscordSink:
             if attempt.status == _TOO_MANY:
                 wait = 1.0 if attempt.retry_after is None else attempt.retry_after
             raise AlertFailed(attempt.detail, retry_after=wait)
+
+
+def _shortened(text: str, most: int) -> str:
+    """Return a text as Discord shows it unchanged, in at most so many UTF-16 units, marked where it was cut.
+
+    The count of alerts that were held back stays.
+    """
+    whole = "".join(_escaped(text))
+    if _units(whole) <= most:
+        return whole
+    found = _HELD_BACK.search(text)
+    end = "".join(_escaped(found[0])) if found else ""
+    left, kept = most - _units(_CUT + end), []
+    for part in _escaped(text):
+        left -= _units(part)
+        if left < 0:
+            break
+        kept.append(part)
+    return "".join(kept) + _CUT + end
+
+
+def _escaped(text: str) -> Iterator[str]:
+    """Yield each character of a text so that it is no markup, link or mention, none of them torn apart."""
+    openings = {match.end() - 1 for match in _OPENING.finditer(text) if _begins_line(text, match.start())}
+    for place, character in enumerate(text):
+        if character == "@":
+            yield character + _INVISIBLE
+        elif character == ":" and text.startswith("//", place + 1):
+            yield ":\\"
+        elif character.isdigit() and place in openings:
+            yield character + "\\"
+        elif character in _MARKUP or place in openings:
+            yield "\\" + character
+        else:
+            yield character
+
+
+def _begins_line(text: str, place: int) -> bool:
+    return place == 0 or text[place - 1] == "\n"
+
+
+def _units(text: str) -> int:
+    return len(text.encode("utf-16-le", "surrogatepass")) // 2

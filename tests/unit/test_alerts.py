@@ -235,7 +235,7 @@ def test_discord_gets_the_text_and_mentions_nobody() -> None:
         assert sent_to(server, "ES @everyone " + "x" * 3000)["sent"] == 1
         path, body = server.requests[0]
     assert path.startswith("/hook/s3cr3t-passw0rd")
-    assert body["content"].startswith("**stale feed** ES @everyone xxx")
+    assert body["content"].startswith("**stale feed** ES @\u200beveryone xxx")
     assert len(body["content"]) <= 2000
     assert body["allowed_mentions"] == {"parse": []}
 
@@ -308,6 +308,54 @@ def test_a_text_that_is_cut_says_so() -> None:
     assert len(cut) == 1900
     assert cut.endswith("x … [cut]")
     assert whole.endswith("x")
+
+
+def posted(text: str) -> str:
+    with FaultServer(answer(204, b"")) as server:
+        DiscordSink(SecretStr(server.url)).send(alert(text, kind="bars"))
+        return str(server.requests[0][1]["content"]).removeprefix("**bars** ")
+
+
+@pytest.mark.parametrize(
+    "tail", [" (and 14 more)", " (and 3 more, ES 1h to NQ 1h)", " (and 3 more, a to b) (and 1,014 more)"]
+)
+def test_the_count_of_what_was_held_back_survives_the_cut(tail: str) -> None:
+    cut = posted("first difference at ES " + "x" * 5000 + tail)
+    assert cut.startswith("first difference at ES xxx")
+    assert cut.endswith(f"x … [cut]{tail}")
+    assert len(cut) <= 1900
+    assert posted(f"no bar of ES{tail}") == f"no bar of ES{tail}"
+
+
+def test_what_only_looks_like_a_count_is_cut_like_any_text() -> None:
+    assert posted("x" * 1900 + " (and 2 more) or fewer").endswith("x … [cut]")
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("6E_bt *and* ~x~ `y` ||z||", r"6E\_bt \*and\* \~x\~ \`y\` \|\|z\|\|"),
+        ("[gains](https://evil.example)", "\\[gains\\](https:\\//evil.example)"),
+        ("see http://evil.example now", "see http:\\//evil.example now"),
+        ("@everyone and <@123> <#7>", "@\u200beveryone and \\<@\u200b123\\> \\<#7\\>"),
+        ("# title\n- one\n12. two\n> three", "\\# title\n\\- one\n12\\. two\n\\> three"),
+        ("low -1.5, high +2 at 09:30", "low -1.5, high +2 at 09:30"),
+        ("C:\\data", "C:\\\\data"),
+    ],
+)  # fmt: skip
+def test_a_text_is_shown_as_it_is(text: str, shown: str) -> None:
+    assert posted(text) == shown
+
+
+def test_no_escape_and_no_character_is_torn_apart() -> None:
+    """Discord may count units of UTF-16; a backslash alone at the end would escape the mark of the cut."""
+    for first in range(4):
+        cut = posted("y" * first + "*" * 3000)
+        body = cut.removesuffix(" … [cut]")
+        assert set(body[first:].replace("\\*", "")) == set()
+        faces = posted("y" * first + "😀" * 3000)
+        assert len(faces.encode("utf-16-le")) // 2 <= 1900
+        assert set(faces.removesuffix(" … [cut]")) <= {"y", "😀"}
 
 
 @pytest.mark.parametrize(

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 from contextlib import ExitStack, closing
 from pathlib import Path
 
+from lockstep.drives import drive_of
 from lockstep.errors import JournalError
 from lockstep.live.journal import schema, verification, wal
 from lockstep.live.journal.backup import copy
 from lockstep.live.journal.failures import RESTORE, explained
 
+_LOGGER = logging.getLogger("lockstep.journal")
 _BUSY_SECONDS = 5.0
 _TAIL = 1000
 
@@ -30,11 +33,21 @@ def for_reading(path: Path) -> sqlite3.Connection:
 
 
 def require_place(path: Path) -> None:
-    """JournalError where there can be no file of this name."""
+    """JournalError where no journal of this name can be written: no folder, or one on a network drive."""
     if not path.parent.is_dir():
         raise JournalError(f"journal {path}: the folder {path.parent} does not exist: create it")
     if path.is_dir():
         raise JournalError(f"journal {path}: this is a folder: name a file in it")
+    _require_local(path)
+
+
+def _require_local(path: Path) -> None:
+    """JournalError for a network drive; a folder shared with the host is warned of."""
+    drive = drive_of(path)
+    if drive is not None and drive.is_network:
+        raise JournalError(f"journal {path}: {drive.doubt}: keep it on a disk of this machine")
+    if drive is not None and drive.is_shared:
+        _LOGGER.warning("journal %s: %s; better keep it on a disk of this machine", path, drive.doubt)
 
 
 def for_writing(path: Path) -> sqlite3.Connection:
