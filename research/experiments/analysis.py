@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lockstep.market.bars import Floats
+from research.experiments.accounts import Account
 from research.experiments.kept_returns import (
     block_sums,
     common_variants,
@@ -63,9 +64,14 @@ class SymbolEvidence:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Judgement:
-    """A winner, the evidence by symbol, and the verdict: the worst symbol decides."""
+    """A winner, the evidence by symbol, and the verdict: the worst symbol decides.
+
+    walk_forward   by symbol, the account in which each window trades what its training range chose; empty for
+                   one split, and where an earlier version kept none
+    """
 
     winner: Ranked
+    walk_forward: Mapping[str, Account]
     symbols: tuple[SymbolEvidence, ...]
     evidence: Evidence
     verdict: Verdict
@@ -86,6 +92,7 @@ def judgement(
     record: Record,
     winner: Ranked,
     *,
+    walk_forward: Mapping[str, Account],
     families: Mapping[str, str],
     sessions_per_year: Mapping[str, float],
 ) -> Judgement:
@@ -98,14 +105,18 @@ def judgement(
     probabilities = [each.overfitting.probability for each in found if each.overfitting is not None]
     evidence = Evidence(
         train_sharpe=_number(winner.train["sharpe"]),
-        test_sharpe=_number(winner.test["sharpe"]),
+        test_sharpe=winner.figure("sharpe"),
+        train_of=_train_of(record),
+        test_of=_test_of(winner),
         trials=max(variants, *(each.counted for each in found)),
         variants=variants,
         pbo=max(probabilities) if len(probabilities) == len(found) else None,
         dsr=min(each.dsr for each in found),
     )
     verdict = judge(evidence, record.plan.limits)
-    return Judgement(winner=winner, symbols=found, evidence=evidence, verdict=verdict)
+    return Judgement(
+        winner=winner, walk_forward=walk_forward, symbols=found, evidence=evidence, verdict=verdict
+    )
 
 
 def _symbol_evidence(
@@ -172,6 +183,18 @@ def _overfitting(
     )
     least, most = _DIVISIONS
     return overfitting(moments, most=max(least, min(most, _PBO_CELLS // variants.size)))
+
+
+def _train_of(record: Record) -> str:
+    """Return what the training measure is of: a range of dates, or the training ranges of a walk-forward."""
+    first, last = record.plan.windows[0].train, record.plan.windows[-1].train
+    count = len(record.plan.windows)
+    return str(first) if count == 1 else f"mean of {count} windows, {first.start} to {last.end}"
+
+
+def _test_of(winner: Ranked) -> str:
+    """Return the dates of the test accounts."""
+    return "; ".join(dict.fromkeys(each.dates for each in winner.accounts.values()))
 
 
 def _number(value: float | None) -> float:

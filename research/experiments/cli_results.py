@@ -53,8 +53,8 @@ def show(
         return
     print_summary(console, lab.store, record)
     ranked = verified_ranking(lab, record, by=select_by, top=top)
-    print_top(console, ranked, select_by or record.plan.select_by)
-    print_judgement(console, judged(lab, record, ranked[0]))
+    print_top(console, record, ranked, select_by or record.plan.select_by)
+    print_judgement(console, judged(lab, record, ranked[0], select_by))
 
 
 def list_all() -> None:
@@ -103,10 +103,11 @@ def symbols_of(text: str, strategy: Path, data_dir: Path | None, source: str | N
 
 def export_runs(
     number: Number,
-    format: Annotated[str, typer.Option(help="csv or parquet.")] = "csv",
+    format: Annotated[str, typer.Option(help="csv, parquet or json.")] = "csv",
     out: Out = Path("results"),
 ) -> None:
-    """Write all runs of an experiment, failed ones included, into one file."""
+    """Write all runs of an experiment, failed ones included, and its accounts."""
     store = Lab(database=Database.open()).store
-    path = export(store, store.record(number), format, out)
-    Console().print(f"runs: {path}", soft_wrap=True, highlight=False)
+    for path in export(store, store.record(number), format, out):
+        what = "accounts" if path.stem.endswith("-accounts") else "runs"
+        Console().print(f"{what}: {path}", soft_wrap=True, highlight=False)

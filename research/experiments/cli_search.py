@@ -116,7 +116,7 @@ def _carry_out(console: Console, lab: Lab, plan: Plan, run: Callable[[Listener],
         raise typer.Exit(_INTERRUPTED) from None
     print_summary(console, lab.store, record)
     ranked = verified_ranking(lab, record)
-    print_top(console, ranked, plan.select_by)
+    print_top(console, record, ranked, plan.select_by)
     print_judgement(console, judged(lab, record, ranked[0]))
     console.print(
         f"`show {record.id} --export html` draws it, `promote {record.id} --output-name NAME` promotes it"

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from lockstep.market.config import InstrumentBook, load_instruments
-from research.experiments import analysis
+from research.experiments import accounts, analysis
+from research.experiments.accounts import Engine, backtrader_course
 from research.experiments.database import Database
 from research.experiments.errors import EngineMismatch, ExperimentError
 from research.experiments.evaluation import DEFAULT_EVALUATOR, Data, Evaluator, code_digest, load_data
@@ -21,7 +22,7 @@ from research.experiments.plan import Plan
 from research.experiments.reasons import why_alike, why_nothing
 from research.experiments.search import Search
 from research.experiments.store import Record, Store
-from research.experiments.verification import Backtest, backtrader, verify, winners
+from research.experiments.verification import Backtest, backtrader, shown_accounts, verify, winners
 
 
 def _utc_now() -> datetime:
@@ -30,11 +31,12 @@ def _utc_now() -> datetime:
 
 @dataclass(frozen=True, kw_only=True)
 class Lab:
-    """Where experiments are made: a database, the two engines, a clock, what is declared about markets."""
+    """Where experiments are made: a database, the engines, a clock, what is declared about markets."""
 
     database: Database
     evaluator: Evaluator = DEFAULT_EVALUATOR
     backtest: Backtest = backtrader
+    engine: Engine = backtrader_course
     now: Callable[[], datetime] = _utc_now
     book: InstrumentBook = field(default_factory=load_instruments)
     families: Families = field(default_factory=load_families)
@@ -123,6 +125,8 @@ class Lab:
         except EngineMismatch:
             self._close(record, MISMATCH)
             raise
+        shown = shown_accounts(self.store, record)
+        accounts.keep(self.store, record, shown, data.__getitem__, self.engine)
         self._close(record, FINISHED)
         return self.store.record(record.id)
 

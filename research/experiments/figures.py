@@ -2,22 +2,80 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
 from lockstep.market.bars import Floats
+from research.experiments.accounts import Account
 from research.experiments.sensitivity import Importance, Scores
+from research.experiments.split import Window
 from research.report.page import plain
-from research.report.theme import ACCENT, BAR, GAIN, GAIN_SOFT, LOSS, MUTED, axis, figure, titled
+from research.report.series import thin
+from research.report.theme import (
+    ACCENT,
+    BAR,
+    GAIN,
+    GAIN_SOFT,
+    LOSS,
+    MUTED,
+    axis,
+    figure,
+    level,
+    time_axis,
+    titled,
+)
 from research.validation.pbo import Overfitting
 
 _POINTS = 2_000
 _BINS = 40
 _ROW_PIXELS = 26
 _DIGITS = 4
-# Diverging, white at zero: a reader sees at once which corner loses.
-_SCALE = [[0.0, LOSS], [0.5, "#ffffff"], [1.0, GAIN]]
+# Columns of a heat map that have room for a number each.
+_NUMBERED = 12
+# Diverging, pale at zero: a reader sees at once which corner loses.
+_SCALE = [[0.0, LOSS], [0.5, "#f4f3ef"], [1.0, GAIN]]
+
+
+def equity(
+    train: Account, test: Account, forward: Account | None, windows: Sequence[Window], points: int
+) -> go.Figure:
+    """Return the winner's equity over its training range and all test windows, as one line of profit.
+
+    Test ranges are shaded in turn, the training range in grey; `forward`, where each window trades its own
+    choice, is dotted. At most about `points` points per line, no extreme lost.
+    """
+    drawn = figure(340, hovermode="x unified")
+    start = float(train.equity[-1]) - train.capital if train.equity.size else 0.0
+    lines: list[tuple[str, Account, float, str, str | None]]
+    lines = [("winner, training", train, 0.0, MUTED, None), ("winner, test", test, start, GAIN, None)]
+    if forward is not None:
+        lines.append(("each window's own choice", forward, start, ACCENT, "dot"))
+    for name, account, before, colour, dash in lines:
+        kept = thin(account.equity, points)
+        drawn.add_scatter(
+            x=np.datetime_as_string(account.days[kept]).tolist(),
+            y=(account.equity[kept] + before).round().tolist(),
+            mode="lines",
+            line={"color": colour, "width": 1.5, "dash": dash},
+            name=name,
+            hovertemplate="%{y:$,.0f}",
+        )
+    ranges = [(train.stretches, MUTED, 0.10)]
+    ranges.append(([each.test for each in windows[::2]], GAIN, 0.07))
+    for dates, colour, opacity in ranges:
+        for each in dates:
+            drawn.add_vrect(
+                x0=str(each.start), x1=str(each.end), fillcolor=colour, opacity=opacity, line_width=0,
+                layer="below",
+            )  # fmt: skip
+    level(drawn, train.capital)
+    drawn.update_layout(
+        xaxis=time_axis(), yaxis=axis(tickformat="$~s", title=titled("Equity")), showlegend=True
+    )
+    return drawn
 
 
 def importance_bars(found: Importance) -> go.Figure:
@@ -83,8 +141,11 @@ def by_value_lines(frame: pd.DataFrame, winner: str, measure: str) -> go.Figure:
 
 
 def heat_map(table: pd.DataFrame, measure: str) -> go.Figure:
-    """Return the mean measure per pair of values, white at zero; empty where no run was made."""
-    drawn = figure(max(240, 90 + 22 * len(table)))
+    """Return the mean measure per pair of values, pale at zero, with its number in each cell.
+
+    Empty where no run was made; numbers are left out where cells would be too small for them.
+    """
+    drawn = figure(max(240, 90 + 26 * len(table)))
     values = table.to_numpy(dtype=np.float64)
     reach = float(np.nanmax(np.abs(values))) or 1.0
     drawn.add_heatmap(
@@ -97,6 +158,8 @@ def heat_map(table: pd.DataFrame, measure: str) -> go.Figure:
         xgap=1,
         ygap=1,
         colorbar={"title": {"text": measure, "font": {"size": 11}}, "thickness": 10, "outlinewidth": 0},
+        texttemplate="%{z:.2f}" if table.shape[1] <= _NUMBERED else None,
+        textfont={"size": 11},
         hovertemplate="%{y}, %{x}: %{z:.3f}<extra></extra>",
     )
     drawn.update_layout(

@@ -124,6 +124,28 @@ class Returns(Base):
     sketch: Mapped[bytes] = mapped_column(LargeBinary)
 
 
+class AccountRow(Base):
+    """What one account did, see `accounts.py`: a variant's, or that of a walk-forward.
+
+    label    `train 12`, `test 12`: of variant 12; `chosen by sharpe`: each window's own choice
+    legs     JSON: (variant, first date, last date) each; metrics   JSON, null where undefined
+    days     int64 (sessions,) since 1970-01-01; equity   float64 (sessions,) USD after each
+    """
+
+    __tablename__ = "account"
+
+    experiment_id: Mapped[int] = mapped_column(
+        ForeignKey("experiment.id", ondelete="CASCADE"), primary_key=True
+    )
+    symbol: Mapped[str] = mapped_column(String(32), primary_key=True)
+    label: Mapped[str] = mapped_column(String(32), primary_key=True)
+    legs: Mapped[str] = mapped_column(Text)
+    metrics: Mapped[str] = mapped_column(Text)
+    capital: Mapped[float] = mapped_column(Double)
+    days: Mapped[bytes] = mapped_column(LargeBinary)
+    equity: Mapped[bytes] = mapped_column(LargeBinary)
+
+
 class LedgerRow(Base):
     """One trial: an evaluation that was made, whatever came of it; see `ledger.py`. Append-only.
 

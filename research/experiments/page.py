@@ -5,15 +5,18 @@ from __future__ import annotations
 import itertools
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from plotly.offline import get_plotlyjs
 
-from research.experiments import figures
+from research.experiments import accounts, figures
+from research.experiments.accounts import CHOSEN, Account, figures_of
 from research.experiments.analysis import Judgement
 from research.experiments.execution import Lab
 from research.experiments.page_sections import (
+    by_symbol,
     checks,
     header,
     key_figures,
@@ -34,13 +37,14 @@ from research.experiments.sensitivity import (
 )
 from research.experiments.service import judged, verified_ranking
 from research.experiments.store import Record
-from research.experiments.tables import evidence_line
+from research.experiments.tables import averaged, evidence_line
 from research.experiments.variants import spelled
 from research.report.page import card, escaped, figure_block
 from research.report.style import SCRIPT, STYLE
 
 _HEAT_MAPS = 4
-_SHOWN = 20
+# Points of all equity lines together; each symbol gets its share.
+_POINTS, _LEAST_POINTS = 6_000, 300
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -54,6 +58,7 @@ class PageData:
     scores: Scores
     importance: Importance | None
     chosen: list[Ranked | None]
+    train: Mapping[str, Account]
 
     @property
     def winner(self) -> Ranked:
@@ -70,10 +75,11 @@ def page_data(lab: Lab, record: Record, by: str | None = None) -> PageData:
         record=record,
         by=measure,
         ranked=ranked,
-        judgement=judged(lab, record, ranked[0]),
+        judgement=judged(lab, record, ranked[0], measure),
         scores=found,
         importance=importance(record.plan, found),
         chosen=chosen_by_window(lab.store, record, by=measure) if len(record.plan.windows) > 1 else [],
+        train=accounts.of_variant(lab.store, record, ranked[0].variant, "train"),
     )
 
 
@@ -91,7 +97,13 @@ def write_page(data: PageData, folder: Path) -> Path:
 def page_html(data: PageData) -> str:
     """Return the page; it holds no time, host or path."""
     cards = "".join(
-        (*_result_cards(data), *_overfitting_cards(data), *_parameter_cards(data), *_record_cards(data))
+        (
+            *_equity_cards(data),
+            *_result_cards(data),
+            *_overfitting_cards(data),
+            *_parameter_cards(data),
+            *_record_cards(data),
+        )
     )
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
@@ -102,6 +114,28 @@ def page_html(data: PageData) -> str:
         "<noscript>The charts need JavaScript; the tables do not.</noscript></main>\n"
         f"<script>{get_plotlyjs()}</script>\n<script>{SCRIPT}</script></body></html>\n"
     )
+
+
+def _equity_cards(data: PageData) -> list[str]:
+    """Return the winner's equity on each symbol; nothing where an earlier version kept no curve."""
+    cards, windows = [], data.record.plan.windows
+    points = max(_LEAST_POINTS, _POINTS // len(data.record.plan.symbols))
+    for number, (symbol, test) in enumerate(data.winner.accounts.items()):
+        train, forward = data.train.get(symbol), data.judgement.walk_forward.get(symbol)
+        if train is None or not train.days.size or not test.days.size:
+            continue
+        drawn = figures.equity(train, test, forward, windows, points)
+        own = "" if forward is None else f" Dotted, {CHOSEN}: {figures_of(forward.metrics)}."
+        cards.append(
+            card(
+                f"Equity of the winner on {symbol}",
+                figure_block(f"equity{number}", drawn, empty=""),
+                caption=f"Training {train.dates} in grey, then test {test.dates} as one account: "
+                f"{figures_of(test.metrics)}. Every other test window is shaded.{own}",
+                classes="wide",
+            )
+        )
+    return cards
 
 
 def _result_cards(data: PageData) -> list[str]:
@@ -116,9 +150,14 @@ def _result_cards(data: PageData) -> list[str]:
         ),
         card(
             "Top runs",
-            top_runs(data.ranked, data.by),
-            caption=f"Best by {data.by} on the test range, mean over symbols and windows. Each was run again "
-            "in Backtrader, with the same trades and the same profit to the last bit.",
+            top_runs(data.record, data.ranked, data.by),
+            caption=_top_caption(data),
+            classes="wide",
+        ),
+        card(
+            "By symbol",
+            by_symbol(data.judgement, data.train),
+            caption="The winner on each symbol, an account of its own each.",
             classes="wide",
         ),
     ]
@@ -126,12 +165,22 @@ def _result_cards(data: PageData) -> list[str]:
         cards.append(
             card(
                 "Walk-forward",
-                windows(data.record, data.chosen, data.by),
-                caption="Per window the variant that was best on its training range, and what it did next.",
+                windows(data.record, data.chosen, data.judgement, data.by),
+                caption="Per window the variant that was best on its training range, and what it did next in "
+                "a run of its own. The last lines are one account over all windows: where the variant "
+                "changes, the old one manages its position out before the new one starts.",
                 classes="wide",
             )
         )
     return cards
+
+
+def _top_caption(data: PageData) -> str:
+    means = averaged(data.record)
+    order = f"Best by {data.by} on the test range"
+    if means:
+        order += f", its mean over {means}; the other figures are those of accounts, all test windows as one"
+    return f"{order}. Each was run again in Backtrader: same trades, same profit to the last bit."
 
 
 def _overfitting_cards(data: PageData) -> list[str]:
@@ -144,7 +193,8 @@ def _overfitting_cards(data: PageData) -> list[str]:
             figure_block(
                 "gap", figures.train_against_test(data.scores, data.winner.variant, data.by), empty=""
             ),
-            caption="One point per variant, 2,000 at most. On the dotted line nothing is lost out of sample.",
+            caption="One point per variant, 2,000 at most. On the dotted line nothing is lost out of sample."
+            + (f" Scores are means over {averaged(data.record)}." if averaged(data.record) else ""),
             classes=wide,
         ),
         card(
@@ -215,7 +265,7 @@ def _parameter_cards(data: PageData) -> list[str]:
             card(
                 f"{first} and {second}",
                 figure_block(f"heat{number}", figures.heat_map(table, data.by), empty=""),
-                caption=f"Mean test {data.by} over all other parameters; white is zero.",
+                caption=f"Mean test {data.by} over all other parameters; pale is zero.",
             )
         )
     return cards

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from research.experiments.accounts import Account
 from research.experiments.analysis import Judgement
 from research.experiments.selection import Ranked
 from research.experiments.sensitivity import Neighbourhood
 from research.experiments.store import Record
+from research.experiments.tables import averaged
 from research.experiments.variants import spelled
 from research.report.numbers import UNDEFINED, count, percent, ratio, usd
 from research.report.page import escaped, table
@@ -18,11 +20,13 @@ def header(record: Record, found: Judgement) -> str:
     """Return name, ranges and the verdict in a word."""
     plan = record.plan
     how = f"{len(plan.windows)} windows of {plan.walk_forward}" if plan.walk_forward else "one split"
+    tested = found.evidence.test_of or str(plan.split.validation)
     proof = "passed the gate" if found.verdict.passed else "refused by the gate"
     return (
         f"<header><h1>{escaped(record.name)}<small>experiment {record.id}, {record.kind} search</small></h1>"
-        f'<p class="facts"><b>{escaped(", ".join(plan.symbols))}</b><span>train {plan.split.train}</span>'
-        f"<span>test {plan.split.validation}</span><span>{escaped(how)}</span>"
+        f'<p class="facts"><b>{escaped(", ".join(plan.symbols))}</b>'
+        f"<span>train {plan.windows[0].train.start} to {plan.windows[-1].train.end}</span>"
+        f"<span>test {escaped(tested)}</span><span>{escaped(how)}</span>"
         f"<span>{escaped(plan.strategy.timeframe)} bars</span>"
         f'<span class="proxy">Winner {proof}</span></p></header>'
     )
@@ -30,17 +34,25 @@ def header(record: Record, found: Judgement) -> str:
 
 def key_figures(record: Record, found: Judgement) -> str:
     """Return the strip of ten key figures of the winner."""
-    train, test, evidence = found.winner.train, found.winner.test, found.evidence
+    winner, evidence = found.winner, found.evidence
+    train = winner.train
+    means = averaged(record)
+    one = "training" if not means else "mean training"
+    several = f", mean of {len(winner.accounts)} symbols" if len(winner.accounts) > 1 else ""
     tiles = [
-        ("Test Sharpe", ratio(test["sharpe"]), f"training {ratio(train['sharpe'])}"),
-        ("Test CAGR", percent(test["cagr"]), f"training {percent(train['cagr'])}"),
-        ("Test P&L", usd(test["net_profit"]), f"{count(test['trades'])} trades"),
+        ("Test Sharpe", ratio(winner.figure("sharpe")), f"{one} {ratio(train['sharpe'])}{several}"),
+        ("Test CAGR", percent(winner.figure("cagr")), f"{one} {percent(train['cagr'])}{several}"),
+        ("Test P&L", usd(winner.figure("net_profit")), f"{count(winner.figure('trades'))} trades{several}"),
         (
             "Test drawdown",
-            percent(test["max_drawdown_fraction"]),
-            f"training {percent(train['max_drawdown_fraction'])}",
+            percent(winner.figure("max_drawdown_fraction")),
+            f"{one} {percent(train['max_drawdown_fraction'])}{several}",
         ),
-        ("Profit factor", ratio(test["profit_factor"]), f"wins {percent(test['win_rate'])}"),
+        (
+            "Profit factor",
+            ratio(winner.figure("profit_factor")),
+            f"wins {percent(winner.figure('win_rate'))}{several}",
+        ),
         ("Deflated Sharpe", percent(evidence.dsr), f"needs {percent(record.plan.limits.min_dsr)}"),
         ("PBO", percent(evidence.pbo), f"must be below {percent(record.plan.limits.max_pbo)}"),
         ("Best of noise", ratio(max(each.chance for each in found.symbols)), "annual Sharpe, expected"),
@@ -71,56 +83,99 @@ def checks(found: Judgement) -> str:
     return f'<div class="scroll">{table(("check", "outcome"), rows)}</div>'
 
 
-def top_runs(ranked: Sequence[Ranked], by: str) -> str:
-    """Return the best variants with their parameters."""
-    paths = list(ranked[0].parameters)
-    head = (
-        "#",
-        *map(escaped, paths),
-        f"train {by}",
-        f"test {by}",
-        "trades",
-        "P&amp;L",
-        "drawdown",
-        "PF",
-        "wins",
-    )
-    rows = [
-        (
-            str(number),
-            *(escaped(spelled(value)) for value in each.parameters.values()),
-            _measure(by, each.train[by]),
-            _measure(by, each.test[by]),
-            count(each.test["trades"]),
-            usd(each.test["net_profit"]),
-            percent(each.test["max_drawdown_fraction"]),
-            ratio(each.test["profit_factor"]),
-            percent(each.test["win_rate"]),
-        )
-        for number, each in enumerate(ranked, start=1)
-    ]
+def top_runs(record: Record, ranked: Sequence[Ranked], by: str) -> str:
+    """Return the best variants with their parameters and their test accounts, one row per symbol."""
+    paths, symbols, means = list(ranked[0].parameters), record.plan.symbols, averaged(record)
+    scores = [f"mean train {by}", f"mean test {by}"] if means else [f"train {by}"]
+    head = ["#", *map(escaped, paths), *scores, *(["account"] if len(symbols) > 1 else [])]
+    head += [by if means else f"test {by}", "trades", "P&amp;L", "drawdown", "PF", "wins"]
+    rows = []
+    for number, each in enumerate(ranked, start=1):
+        named = [escaped(spelled(value)) for value in each.parameters.values()]
+        named += [_measure(by, each.train[by]), *([_measure(by, each.test[by])] if means else [])]
+        for line, symbol in enumerate(symbols):
+            first = ["", *("" for _ in named)] if line else [str(number), *named]
+            own = [escaped(symbol)] if len(symbols) > 1 else []
+            rows.append((*first, *own, *_figures(by, each.accounts.get(symbol))))
     return f'<div class="scroll">{table(head, rows)}</div>'
 
 
-def windows(record: Record, chosen: Sequence[Ranked | None], by: str) -> str:
-    """Return what each window of a walk-forward chose, and the mean of what came of it."""
-    rows, tests = [], []
+def _figures(by: str, account: Account | None) -> list[str]:
+    if account is None:
+        return [UNDEFINED] * 6
+    found = account.metrics
+    return [
+        _measure(by, found[by]),
+        count(found["trades"]),
+        usd(found["net_profit"]),
+        percent(found["max_drawdown_fraction"]),
+        ratio(found["profit_factor"]),
+        percent(found["win_rate"]),
+    ]
+
+
+def by_symbol(found: Judgement, train: Mapping[str, Account]) -> str:
+    """Return the winner's accounts and the evidence, a row per symbol and part."""
+    head = ("symbol", "dates", "Sharpe", "CAGR", "trades", "P&amp;L", "drawdown", "PF", "wins", "held")
+    rows = []
+    parts = [("train", train), ("test", found.winner.accounts), ("own choice", found.walk_forward)]
+    for symbol in (each.symbol for each in found.symbols):
+        for part, accounts in parts:
+            if symbol in accounts:
+                account = accounts[symbol]
+                measures = account.metrics
+                figures = _figures("sharpe", account)
+                rows.append(
+                    (
+                        f"{escaped(symbol)}, {part}",
+                        escaped(account.dates),
+                        figures[0],
+                        percent(measures["cagr"]),
+                        *figures[1:],
+                        percent(measures["exposure"]),
+                    )
+                )
+    return f'<div class="scroll">{table(head, rows)}</div>'
+
+
+def windows(record: Record, chosen: Sequence[Ranked | None], found: Judgement, by: str) -> str:
+    """Return what each window of a walk-forward chose and did, and the one account of all of them."""
+    rows, scores = [], []
     for window, each in zip(record.plan.windows, chosen, strict=True):
         parameters = UNDEFINED if each is None else _spelled_all(each)
-        inside, outside = (None, None) if each is None else (each.train[by], each.test[by])
-        tests.append(math.nan if outside is None else outside)
-        rows.append((f"{window.test}", _measure(by, inside), _measure(by, outside), escaped(parameters)))
-    known = [value for value in tests if not math.isnan(value)]
+        train, test = (each.train, each.test) if each is not None else ({}, {})
+        scores.append(test.get(by))
+        rows.append(
+            (
+                f"{window.train}",
+                f"{window.test}",
+                _measure(by, train.get(by)),
+                _measure(by, test.get(by)),
+                count(test.get("trades")),
+                usd(test.get("net_profit")),
+                escaped(parameters),
+            )
+        )
+    for symbol, account in found.walk_forward.items():
+        measures = account.metrics
+        rows.append(
+            (
+                f"<b>one account, {escaped(symbol)}</b>",
+                f"<b>{escaped(account.dates)}</b>",
+                "",
+                f"<b>{_measure(by, measures[by])}</b>",
+                f"<b>{count(measures['trades'])}</b>",
+                f"<b>{usd(measures['net_profit'])}</b>",
+                f"drawdown {percent(measures['max_drawdown_fraction'])}, profit factor "
+                f"{ratio(measures['profit_factor'])}",
+            )
+        )
+    known = [value for value in scores if value is not None]
     mean = sum(known) / len(known) if known else None
-    foot = (
-        "mean",
-        "",
-        _measure(by, mean),
-        f"{sum(value > 0 for value in known)} of {len(tests)} windows above zero",
-    )
-    return (
-        f'<div class="scroll">{table(("test", f"train {by}", f"test {by}", "chosen"), rows, foot=foot)}</div>'
-    )
+    above = f"{sum(value > 0 for value in known)} of {len(scores)} windows above zero"
+    foot = ("mean of the windows", "", "", _measure(by, mean), "", "", above)
+    head = ("train", "test", f"train {by}", f"test {by}", "trades", "P&amp;L", "chosen")
+    return f'<div class="scroll">{table(head, rows, foot=foot)}</div>'
 
 
 def neighbours(found: Neighbourhood, by: str) -> str:

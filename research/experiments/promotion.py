@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lockstep.strategy.ibs_decision import IbsConfig
+from research.experiments import accounts
+from research.experiments.accounts import Account
 from research.experiments.analysis import Judgement
 from research.experiments.errors import ExperimentError, PromotionRefused
 from research.experiments.evaluation import code_digest
@@ -18,7 +20,6 @@ from research.experiments.holdout import holdout_refusals, look_refusals, open_h
 from research.experiments.paths import value_at
 from research.experiments.selection import Ranked
 from research.experiments.service import finished, judged, verified_ranking
-from research.experiments.split import DateRange
 from research.experiments.store import Record
 from research.experiments.strategy_log import Entry, append_entry
 from research.experiments.strategy_log import strategy_yaml as written
@@ -66,7 +67,7 @@ def promote(lab: Lab, request: Request) -> Promotion:
     path = _target(request)
     winner = _winner(lab, record, request.select_by)
     config, parent = _configs(record, winner, request)
-    judgement = judged(lab, record, winner)
+    judgement = judged(lab, record, winner, request.select_by)
     refusals = [*_code_refusals(record), *(check.sentence for check in judgement.verdict.refusals)]
     refusals += look_refusals(lab, record)
     _refuse(record, winner, refusals, request)
@@ -162,20 +163,34 @@ def _entry(
         code_hash=record.code_hash,
         data_hashes=record.data_hashes,
         symbols=record.plan.symbols,
-        ranges=_ranges(record),
+        searched=_searched(record),
         changes=changes,
         judgement=judgement,
+        train=_train(lab, record, judgement.winner),
         holdout=dict(holdout),
+        holdout_dates=record.plan.split.holdout,
         refusals=tuple(refusals),
         reason=request.reason.strip() if refusals else "",
         expected_impact=request.expected_impact.strip(),
     )
 
 
-def _ranges(record: Record) -> dict[str, DateRange]:
-    split = record.plan.split
-    named = {"train": split.train, "test": split.validation, "hold-out": split.holdout}
-    return {name: dates for name, dates in named.items() if dates is not None}
+def _searched(record: Record) -> str:
+    plan = record.plan
+    named = {"train": plan.split.train, "test": plan.split.validation}
+    if plan.walk_forward:
+        anchored = " anchored" if plan.anchored else ""
+        how = f"{len(plan.windows)} windows of {plan.walk_forward}{anchored} from"
+        named = {how: plan.split.searched}
+    if plan.split.holdout:
+        named["hold-out"] = plan.split.holdout
+    return ", ".join(f"{name} {dates}" for name, dates in named.items())
+
+
+def _train(lab: Lab, record: Record, winner: Ranked) -> dict[str, Account]:
+    if len(record.plan.windows) > 1:
+        return {}
+    return accounts.of_variant(lab.store, record, winner.variant, "train")
 
 
 def _replace(path: Path, text: str) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, func, select
 
+from research.experiments.accounts import Account
 from research.experiments.models import METRICS, PARTS, Run
 from research.experiments.store import METRIC_COLUMNS, Record, Store
 from research.experiments.variants import Parameters
@@ -16,9 +18,12 @@ from research.experiments.variants import Parameters
 
 @dataclass(frozen=True, kw_only=True)
 class Ranked:
-    """A variant with the means of its measures over symbols and windows; None where one is undefined.
+    """A variant with its score and its accounts.
 
-    verified says that Backtrader gave the same in every run that the means are of.
+    train, test   means of its measures over symbols and windows, None where one is undefined: variants are
+                  ranked by them, and of a walk-forward they are nobody's account
+    verified      whether Backtrader gave the same in every run that the means are of
+    accounts      by symbol, all test windows as one account; empty where an earlier version kept none
     """
 
     variant: int
@@ -26,6 +31,12 @@ class Ranked:
     train: dict[str, float | None]
     test: dict[str, float | None]
     verified: bool
+    accounts: Mapping[str, Account] = field(default_factory=dict)
+
+    def figure(self, name: str) -> float:
+        """Return a measure of the test account, the mean over those of several symbols; nan without."""
+        found = [each.metrics[name] for each in self.accounts.values()]
+        return sum(found) / len(found) if found else math.nan
 
 
 def ranking(

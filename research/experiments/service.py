@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
 from functools import cache
 
+from research.experiments import accounts
 from research.experiments.analysis import Judgement, judgement
 from research.experiments.errors import ExperimentError
 from research.experiments.evaluation import Data, code_digest
@@ -12,7 +15,7 @@ from research.experiments.execution import Lab
 from research.experiments.models import FINISHED
 from research.experiments.selection import Ranked, ranking
 from research.experiments.store import Record
-from research.experiments.verification import verify, winners
+from research.experiments.verification import shown_accounts, verify, winners
 
 
 def finished(lab: Lab, number: int) -> Record:
@@ -31,15 +34,22 @@ def finished(lab: Lab, number: int) -> Record:
 def verified_ranking(
     lab: Lab, record: Record, *, by: str | None = None, top: int | None = None
 ) -> list[Ranked]:
-    """Return the best variants, all of them run in Backtrader: those that were not are run now.
+    """Return the best variants with their accounts, all run in Backtrader: those that were not are run now.
 
     ExperimentError where code or data changed meanwhile, so that this cannot be done; EngineMismatch.
+    Accounts that an earlier version did not keep are traded too, or left out where code or data changed.
     """
     limit = top or record.plan.top
-    if not all(each.verified for each in ranking(lab.store, record, by=by, limit=limit)):
+    ranked = ranking(lab.store, record, by=by, limit=limit)
+    if not all(each.verified for each in ranked):
         keys = winners(lab.store, record, by=by, top=limit)
         verify(lab.store, record, keys, same_data(lab, record), backtest=lab.backtest)
-    return ranking(lab.store, record, by=by, limit=limit)
+        ranked = ranking(lab.store, record, by=by, limit=limit)
+    shown = shown_accounts(lab.store, record, by=by, top=limit)
+    if accounts.missing(lab.store, record, shown) and record.code_hash == code_digest():
+        with suppress(ExperimentError):
+            accounts.keep(lab.store, record, shown, same_data(lab, record), lab.engine)
+    return [replace(each, accounts=accounts.of_variant(lab.store, record, each.variant)) for each in ranked]
 
 
 def same_data(lab: Lab, record: Record) -> Callable[[str], Data]:
@@ -62,14 +72,18 @@ def same_data(lab: Lab, record: Record) -> Callable[[str], Data]:
     return load
 
 
-def judged(lab: Lab, record: Record, winner: Ranked) -> Judgement:
-    """Return the judgement of a variant by the limits of its experiment and by the ledger as it is now."""
+def judged(lab: Lab, record: Record, winner: Ranked, by: str | None = None) -> Judgement:
+    """Return the judgement of a variant by the limits of its experiment and by the ledger as it is now.
+
+    by   measure by which the windows of a walk-forward chose; the experiment's where it is None
+    """
     symbols = record.plan.symbols
     return judgement(
         lab.store,
         lab.ledger,
         record,
         winner,
+        walk_forward=accounts.of_walk_forward(lab.store, record, by or record.plan.select_by),
         families={symbol: lab.family(symbol) for symbol in symbols},
         sessions_per_year={
             symbol: float(lab.book.session(symbol).template.sessions_per_year) for symbol in symbols

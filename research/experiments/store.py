@@ -16,7 +16,7 @@ from lockstep.market.bars import Floats
 from research.experiments.bulk import insert_rows
 from research.experiments.database import Database
 from research.experiments.errors import ExperimentError
-from research.experiments.models import FAILED, METRICS, OK, PARTS, Experiment, Returns, Run
+from research.experiments.models import FAILED, METRICS, OK, PARTS, AccountRow, Experiment, Returns, Run
 from research.experiments.plan import Plan
 
 _FIXED = (
@@ -106,7 +106,7 @@ class Store:
     def delete(self, number: int) -> None:
         """Delete an experiment with its runs; what it tried stays counted."""
         with self.database.write() as connection:
-            for model in (Run, Returns):
+            for model in (Run, Returns, AccountRow):
                 connection.execute(delete(model).where(model.experiment_id == number))
             done = connection.execute(delete(Experiment).where(Experiment.id == number))
         if not done.rowcount:

@@ -12,6 +12,7 @@ from typing import Any
 from filelock import FileLock
 
 from lockstep.strategy.ibs_decision import IbsConfig
+from research.experiments.accounts import CHOSEN, Account, figures_of
 from research.experiments.analysis import Judgement
 from research.experiments.errors import ExperimentError
 from research.experiments.split import DateRange
@@ -24,7 +25,14 @@ _ACTUAL = "- actual impact"
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """One promotion; `changes` are path -> (before, after), `holdout` measures by symbol."""
+    """One promotion.
+
+    searched   the ranges of the search by name, or the windows of a walk-forward
+    changes    path -> (before, after)
+    train      by symbol, the account on the training range; empty for a walk-forward, whose training windows
+               overlap
+    holdout    measures by symbol on `holdout_dates`; empty and None without a hold-out
+    """
 
     name: str
     day: date
@@ -37,10 +45,12 @@ class Entry:
     code_hash: str
     data_hashes: Mapping[str, str]
     symbols: tuple[str, ...]
-    ranges: Mapping[str, DateRange]
+    searched: str
     changes: Mapping[str, tuple[Any, Any]]
     judgement: Judgement
+    train: Mapping[str, Account]
     holdout: Mapping[str, Mapping[str, float]]
+    holdout_dates: DateRange | None
     refusals: tuple[str, ...]
     reason: str
     expected_impact: str
@@ -48,16 +58,16 @@ class Entry:
     def lines(self) -> list[str]:
         """Return the entry's statements, one per line."""
         above = f", grandparent {self.grandparent}" if self.grandparent else ""
-        ranges = ", ".join(f"{name} {dates}" for name, dates in self.ranges.items())
         changes = ", ".join(
             f"{path} {spelled(old)} → {spelled(new)}" for path, (old, new) in self.changes.items()
         )
         evidence = self.judgement.evidence
         pbo = "not measured" if evidence.pbo is None else f"{evidence.pbo:.0%}"
         gate = f"forced: {self.reason}" if self.refusals else "passed"
+        what = f"{self.experiment} {self.experiment_name}, {', '.join(self.symbols)}"
         return [
             f"parent: {self.parent} ({self.parent_hash[:10]}){above}",
-            f"experiment: {self.experiment} {self.experiment_name}, {', '.join(self.symbols)}, {ranges}",
+            f"experiment: {what}, {self.searched}",
             f"changes: {changes or 'none'}",
             *self._measures(),
             f"evidence: {evidence.trials:,} trials counted, PBO {pbo}, deflated Sharpe {evidence.dsr:.1%}",
@@ -67,23 +77,19 @@ class Entry:
         ]
 
     def _measures(self) -> list[str]:
-        winner = self.judgement.winner
-        ranges = {"train": winner.train, "test": winner.test}
-        ranges |= {f"hold-out {symbol}": dict(found) for symbol, found in self.holdout.items()}
-        found = [f"{name}: {_measured(measures)}" for name, measures in ranges.items()]
+        """Return the figures of every account, each with the dates that `compare` finds it on."""
+        evidence, accounts = self.judgement.evidence, self.judgement.winner.accounts
+        found = [f"train {account}" for account in self.train.values()]
+        found = found or [f"train: Sharpe {evidence.train_sharpe:.2f}, {evidence.train_of}"]
+        found += [f"test {account}" for account in accounts.values()]
+        if not accounts:
+            found.append("test: no account was kept by the earlier version that searched; search anew")
+        found += [f"{CHOSEN}: {account}" for account in self.judgement.walk_forward.values()]
+        found += [
+            f"hold-out {symbol} {self.holdout_dates}: {figures_of(measures)}"
+            for symbol, measures in self.holdout.items()
+        ]
         return found if self.holdout else [*found, "hold-out: none was sealed"]
-
-
-def _measured(found: Mapping[str, float | None]) -> str:
-    def number(name: str, form: str) -> str:
-        value = found.get(name)
-        return "undefined" if value is None else format(value, form)
-
-    return (
-        f"Sharpe {number('sharpe', '.2f')}, CAGR {number('cagr', '.1%')}, drawdown "
-        f"{number('max_drawdown_fraction', '.1%')}, {number('trades', ',.0f')} trades, "
-        f"P&L {number('net_profit', ',.0f')} USD"
-    )
 
 
 def strategy_yaml(config: IbsConfig, entry: Entry) -> str:

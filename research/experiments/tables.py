@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rich.console import Console
 
-from lockstep.tables import TextTable, number, prose
+from lockstep.tables import Column, TextTable, number, prose
+from research.experiments.accounts import CHOSEN
 from research.experiments.analysis import Judgement, SymbolEvidence
 from research.experiments.comparison import MEASURES, Comparison
 from research.experiments.models import FAILED
@@ -14,7 +15,7 @@ from research.experiments.planning import spoken
 from research.experiments.selection import Ranked
 from research.experiments.store import Record, Store
 from research.experiments.variants import spelled
-from research.report.numbers import count, percent, ratio, usd
+from research.report.numbers import UNDEFINED, count, percent, ratio, usd
 
 _FORMS = {
     "trades": count, "net_profit": usd, "cagr": percent, "max_drawdown_fraction": percent,
@@ -58,29 +59,51 @@ def print_summary(console: Console, store: Store, record: Record) -> None:
     console.print(f"{', '.join(plan.symbols)}: {where}{sealed}", highlight=False)
 
 
-def print_top(console: Console, ranked: Sequence[Ranked], by: str) -> None:
-    """Print the best variants, each the same in Backtrader."""
-    numbers = ("train", f"test {by}", "trades", "P&L", "DD", "PF")
-    table = TextTable(number("#"), prose("parameters"), *map(number, numbers))
+def print_top(console: Console, record: Record, ranked: Sequence[Ranked], by: str) -> None:
+    """Print the best variants with their test accounts, each the same in Backtrader."""
+    symbols, means = record.plan.symbols, averaged(record)
+    columns = [number("#"), prose("parameters"), number(f"{'mean ' if means else ''}train {by}")]
+    columns += [number(f"mean test {by}")] if means else []
+    columns += [Column("account")] if len(symbols) > 1 else []
+    numbers = (by if means else f"test {by}", "trades", "P&L", "DD", "PF")
+    dates = next((each.dates for each in ranked[0].accounts.values()), "not kept by the earlier version")
+    table = TextTable(*columns, *map(number, numbers), title=f"test account: {dates}")
     for place, each in enumerate(ranked, start=1):
-        table.add_row(
-            str(place),
-            ", ".join(f"{path} {spelled(value)}" for path, value in each.parameters.items()),
-            _measure(by, each.train[by]),
-            _measure(by, each.test[by]),
-            count(each.test["trades"]),
-            usd(each.test["net_profit"]),
-            percent(each.test["max_drawdown_fraction"]),
-            ratio(each.test["profit_factor"]),
-        )
+        named = ", ".join(f"{path} {spelled(value)}" for path, value in each.parameters.items())
+        scores = [_measure(by, each.train[by]), *([_measure(by, each.test[by])] if means else [])]
+        for line, symbol in enumerate(symbols):
+            first = ["", "", *("" for _ in scores)] if line else [str(place), named, *scores]
+            account = each.accounts.get(symbol)
+            figures = [UNDEFINED] * len(numbers) if account is None else _figures(by, account.metrics)
+            table.add_row(*first, *([symbol] if len(symbols) > 1 else []), *figures)
     console.print(table)
     console.print(
-        "Each of these runs was made again in Backtrader, with the same trades and profit.", style="dim"
+        "Each of these runs was made again in Backtrader, with the same trades and profit."
+        + (f" They are ranked by the mean over {means}." if means else ""),
+        style="dim",
     )
+
+
+def averaged(record: Record) -> str:
+    """Return what a score is a mean over: `16 windows`, `2 symbols x 16 windows`; '' for one run."""
+    symbols, windows = len(record.plan.symbols), len(record.plan.windows)
+    return " x ".join([f"{symbols} symbols"] * (symbols > 1) + [f"{windows} windows"] * (windows > 1))
+
+
+def _figures(by: str, metrics: Mapping[str, float]) -> list[str]:
+    return [
+        _measure(by, metrics[by]),
+        count(metrics["trades"]),
+        usd(metrics["net_profit"]),
+        percent(metrics["max_drawdown_fraction"]),
+        ratio(metrics["profit_factor"]),
+    ]
 
 
 def print_judgement(console: Console, found: Judgement) -> None:
     """Print the evidence about the winner and every check of the gate."""
+    for account in found.walk_forward.values():
+        console.print(f"{CHOSEN}: {account}", highlight=False, soft_wrap=True)
     for each in found.symbols:
         console.print(evidence_line(each), highlight=False, soft_wrap=True)
     for check in found.verdict.checks:
@@ -106,7 +129,9 @@ def _measure(name: str, value: float | None) -> str:
 def print_comparison(console: Console, found: Comparison) -> None:
     """Print the measures of two strategies side by side, and how sure their difference is."""
     names = (found.first.config.name, found.second.config.name)
-    table = TextTable(found.symbol, *map(number, names), number("difference"))
+    days = found.first.equity["session_date"]
+    title = f"{found.symbol}, {days.iloc[0]:%Y-%m-%d} to {days.iloc[-1]:%Y-%m-%d}"
+    table = TextTable("", *map(number, names), number("difference"), title=title)
     for name in MEASURES:
         one, other = found.first.metrics[name], found.second.metrics[name]
         form = _FORMS.get(name, ratio)

@@ -9,6 +9,7 @@ from sqlalchemy import select
 
 from lockstep.strategy.ibs_decision import IbsConfig
 from research.backtest import Span, run_backtest
+from research.experiments.accounts import Leg, wanted
 from research.experiments.errors import EngineMismatch, ExperimentError
 from research.experiments.evaluation import Data
 from research.experiments.models import PARTS, Run
@@ -53,6 +54,17 @@ def winners(store: Store, record: Record, *, by: str | None = None, top: int | N
             for symbol in plan.symbols
         ]
     return list(dict.fromkeys(found))
+
+
+def shown_accounts(
+    store: Store, record: Record, *, by: str | None = None, top: int | None = None
+) -> dict[str, list[Leg]]:
+    """Return the accounts that a result shows: of the best variants, and of a walk-forward's own choices."""
+    plan = record.plan
+    best = [each.variant for each in ranking(store, record, by=by, limit=top or plan.top)]
+    chosen = chosen_by_window(store, record, by=by) if len(plan.windows) > 1 else []
+    variants = [None if each is None else each.variant for each in chosen]
+    return wanted(record, best, variants, by or plan.select_by)
 
 
 def verify(

@@ -42,6 +42,7 @@ class Evidence:
     variants                    those of this search, among which the winner was chosen, >= 1
     pbo                         [0, 1]; None where there was one trial only and hence no choice
     dsr                         deflated Sharpe ratio, [0, 1], from the effective number of trials
+    train_of, test_of           what the Sharpe ratios are of, in words: the dates, said in the sentences
     """
 
     train_sharpe: float
@@ -50,6 +51,8 @@ class Evidence:
     variants: int
     pbo: float | None
     dsr: float
+    train_of: str = ""
+    test_of: str = ""
 
     def __post_init__(self) -> None:
         if self.variants < 1:
@@ -114,11 +117,16 @@ def _check(name: str, value: float, limit: float, passed: bool, sentence: str) -
     return Check(name=name, value=value, limit=limit, passed=passed, sentence=sentence)
 
 
+def _dated(what: str) -> str:
+    return f", {what}" if what else ""
+
+
 def _gap(evidence: Evidence, limit: float) -> Check:
     value = evidence.train_sharpe - evidence.test_sharpe
     sentence = (
-        f"the Sharpe ratio falls by {value:.2f} from training ({evidence.train_sharpe:.2f}) to test "
-        f"({evidence.test_sharpe:.2f}); at most {limit:g} is admitted"
+        f"the Sharpe ratio falls by {value:.2f} from training ({evidence.train_sharpe:.2f}"
+        f"{_dated(evidence.train_of)}) to test ({evidence.test_sharpe:.2f}{_dated(evidence.test_of)}); "
+        f"at most {limit:g} is admitted"
     )
     return _check("Sharpe gap", value, limit, value <= limit, sentence)
 
@@ -137,7 +145,7 @@ def _ratio(evidence: Evidence, limit: float) -> Check:
 
 def _test(evidence: Evidence, limit: float) -> Check:
     value = evidence.test_sharpe
-    sentence = f"the test Sharpe ratio is {value:.2f}; it must be above {limit:g}"
+    sentence = f"the test Sharpe ratio is {value:.2f}{_dated(evidence.test_of)}; it must be above {limit:g}"
     return _check("test Sharpe", value, limit, value > limit, sentence)
 
 

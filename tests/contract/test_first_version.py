@@ -17,7 +17,11 @@ from lockstep.live.journal.continuation import continued
 from lockstep.live.service import Service
 from lockstep.models.store import ModelStore, load_bundle
 from research.experiments.database import Database
+from research.experiments.execution import Lab
+from research.experiments.export import export
 from research.experiments.ledger import Ledger
+from research.experiments.page import page_data, page_html
+from research.experiments.service import verified_ranking
 from research.experiments.store import Store
 from support.first_version import FIRST, SETS, WHOLE_YEAR, desk
 
@@ -110,3 +114,13 @@ def test_its_experiments_are_listed_and_its_trials_counted(first: Path) -> None:
     assert (record.name, record.done) == ("first", 6)
     assert len(Store(database).runs(1)) == 6
     assert Ledger(database).count("NASDAQ100", date(1999, 1, 1), date(2018, 12, 31)) == 18
+
+
+def test_its_experiment_is_shown_with_the_accounts_that_its_runs_are(first: Path, tmp_path: Path) -> None:
+    lab = Lab(database=Database.open(f"sqlite:///{first / 'experiments.db'}"))
+    record = lab.store.record(1)
+    best = verified_ranking(lab, record)[0]
+    assert best.accounts["COMP"].metrics["sharpe"] == best.test["sharpe"]
+    assert best.accounts["COMP"].dates == "2011-01-01 to 2014-12-31"
+    assert "Training against test" in page_html(page_data(lab, record))
+    assert len(export(lab.store, record, "json", tmp_path)) == 1

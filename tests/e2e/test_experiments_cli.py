@@ -144,6 +144,44 @@ def test_from_search_to_promotion(url: str, grid: Path, tmp_path: Path) -> None:
     assert call("trials", "--symbol", "COMP", "--end", "2013-12-31").output == "NASDAQ100: 12 trials\n"
 
 
+def figures_in(log: str, name: str) -> list[tuple[str, str, dict[str, str]]]:
+    """Return (first date, last date, figures) of every line of a log or strategy file that begins so."""
+    lines = re.findall(rf"^[-#] {name} COMP ([0-9-]+) to ([0-9-]+): Sharpe (.*)$", log, re.MULTILINE)
+    found = []
+    for first, last, rest in lines:
+        sharpe, cagr, drawdown, factor, trades, profit = rest.removesuffix(" USD").split(", ")
+        words = {"cagr": cagr, "max drawdown fraction": drawdown, "profit factor": factor}
+        figures = {"sharpe": sharpe, "trades": trades.removesuffix(" trades")}
+        figures |= {measure: text.rpartition(" ")[2] for measure, text in words.items()}
+        found.append((first, last, {**figures, "net profit": profit.removeprefix("P&L ")}))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("more", "test"),
+    [((), "2013-01-02 to 2013-12-31"), (("--walk-forward", "9m/4m/4m"), "2012-10-03 to 2013-12-31")],
+)
+def test_compare_finds_the_promoted_figures_on_their_dates(
+    sqlite_url: str, grid: Path, tmp_path: Path, more: tuple[str, ...], test: str
+) -> None:
+    assert call(*search(grid, *more)).exit_code == 0
+    places = ("--out", tmp_path / "strategies", "--log", tmp_path / "LOG.md")
+    assert call("promote", 1, "--output-name", "baseline_v2", *places).exit_code == 0
+    log, strategy = (tmp_path / "LOG.md").read_text(), tmp_path / "strategies" / "baseline_v2.yaml"
+    parts = ("train", "test", "hold-out") if not more else ("test", "hold-out")
+    said = [each for part in parts for each in figures_in(log, part)]
+    assert said == [each for part in parts for each in figures_in(strategy.read_text(), part)]
+    assert len(said) == len(parts)
+    assert test in [f"{first} to {last}" for first, last, _ in said]
+    for first, last, figures in said:
+        done = call("compare", strategy, STRATEGY, "--start", first, "--end", last)
+        assert f"COMP, {first}" in done.output
+        for measure, text in figures.items():
+            (row,) = [line for line in done.output.splitlines() if line.startswith(f"{measure} ")]
+            own = row.removeprefix(measure).split()[0]
+            assert own.replace("−", "-").replace("$", "").replace("–", "nan") == text, measure
+
+
 def test_a_run_folder_fills_in_the_actual_impact(sqlite_url: str, grid: Path, tmp_path: Path) -> None:
     places = ("--out", tmp_path / "strategies", "--log", tmp_path / "LOG.md")
     assert call(*search(grid)).exit_code == 0

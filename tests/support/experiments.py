@@ -16,6 +16,7 @@ from lockstep.market.history import History, SeriesKey
 from lockstep.metrics import summary
 from lockstep.strategy.ibs_decision import IbsConfig
 from research.backtest import Span, run_backtest
+from research.experiments.accounts import Course
 from research.experiments.database import Database
 from research.experiments.evaluation import Data
 from research.experiments.execution import Lab
@@ -117,6 +118,25 @@ def toy_backtest(config: IbsConfig, data: Data, span: Span) -> Mapping[str, floa
     return toy_measures(config, data.history, data.symbol, span)
 
 
+def toy_course(config: IbsConfig, data: Data, span: Span) -> Course:
+    """An engine that agrees with `toy_sweep`, bar by bar: it is flat after every bar."""
+    bars, market = data.history.series(SeriesKey(data.symbol, config.bars)), data.history.markets[data.symbol]
+    end = bars.end[span.select(bars, market)]
+    returns = toy_returns(config, data.symbol, span, end.size)
+    return Course(
+        capital=config.capital,
+        metrics=toy_measures(config, data.history, data.symbol, span),
+        end=end,
+        day=market.session.dates(end, config.bars),
+        equity=config.capital * (1.0 + np.cumsum(returns)),
+        position=np.zeros(end.size),
+        entry=end[::5],
+        exit=end[::5],
+        pnl=returns[::5] * config.capital,
+        held=np.ones(returns[::5].size),
+    )
+
+
 def slow_sweep(
     configs: Sequence[IbsConfig],
     history: History,
@@ -151,5 +171,12 @@ def _sketch(returns: NDArray[np.float64]) -> NDArray[np.float64]:
 def toy_lab(database: Database, **changes: Any) -> Lab:
     """Return a lab over invented returns, where it is always noon."""
     return Lab(
-        **{"database": database, "evaluator": toy_sweep, "backtest": toy_backtest, "now": noon, **changes}
+        **{
+            "database": database,
+            "evaluator": toy_sweep,
+            "backtest": toy_backtest,
+            "engine": toy_course,
+            "now": noon,
+            **changes,
+        }
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from io import StringIO
 from pathlib import Path
@@ -11,16 +12,20 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from plotly.offline import get_plotlyjs
 from rich.console import Console
+from sqlalchemy import delete
 
 from lockstep.errors import ConfigError
 from research.experiments import tables
+from research.experiments.accounts import figures_of
 from research.experiments.comparison import compare
 from research.experiments.database import Database
 from research.experiments.errors import ExperimentError
 from research.experiments.execution import Lab
 from research.experiments.export import export
 from research.experiments.kept_returns import even_groups, pooled_sample, sample_of_moments
+from research.experiments.models import AccountRow
 from research.experiments.page import page_data, page_html, write_page
 from research.experiments.planning import (
     Choices,
@@ -36,6 +41,7 @@ from research.experiments.selection import ranking
 from research.experiments.sensitivity import by_pair, by_value, importance, neighbourhood, scores
 from research.experiments.service import judged, verified_ranking
 from research.experiments.store import Record
+from research.report.numbers import usd
 from research.validation.sharpe import SharpeSample
 from support.experiments import BASELINE, GRID, SPLIT, plan, toy_lab, toy_returns
 
@@ -184,12 +190,14 @@ class TestPage:
         first, second = (page_html(page_data(lab, record)) for _ in range(2))
         assert first == second
         for title in (
-            "Verdict", "Top runs", "Training against test", "Neighbourhood of the winner",
+            "Equity of the winner on COMP", "Verdict", "Top runs", "By symbol", "Training against test",
+            "Neighbourhood of the winner",
             "All trials on COMP", "Choosing the best on COMP", "Parameter importance",
             "sharpe by exit.low", "Provenance",
         ):  # fmt: skip
             assert f"<h2>{title}</h2>" in first
         assert first.count("<h2>sharpe by ") == 3
+        assert '"texttemplate":"%{z:.2f}"' in first
         assert str(tmp_path) not in first
 
     def test_walk_forward_and_names_that_are_no_file_names(
@@ -200,6 +208,13 @@ class TestPage:
         text = path.read_text()
         assert "<h2>Walk-forward</h2>" in text
         assert "windows above zero" in text
+        assert "mean of the windows" in text
+        best = verified_ranking(lab, forward, by="cagr")[0]
+        assert best.accounts.keys() == {"COMP", "SPX"}
+        for symbol, account in best.accounts.items():
+            assert f"<h2>Equity of the winner on {symbol}</h2>" in text
+            assert f"{figures_of(account.metrics)}".replace("&", "&amp;") in text
+        assert len(text) - len(get_plotlyjs()) < 1_500_000
         assert "Too few runs" in text
         assert list(tmp_path.iterdir()) == [path]
 
@@ -215,8 +230,10 @@ class TestTables:
     def test_summary_top_and_judgement(self, lab: Lab, record: Record) -> None:
         assert "40 of 40 runs succeeded (100.0%)" in printed(tables.print_summary, lab.store, record)
         ranked = verified_ranking(lab, record)
-        text = printed(tables.print_top, ranked, "sharpe")
+        text = printed(tables.print_top, record, ranked, "sharpe")
         assert "entry.high" in text
+        assert f"test account: {SPLIT.validation}" in text
+        assert "mean" not in text
         text = printed(tables.print_judgement, judged(lab, record, ranked[0]))
         assert "PBO" in text
         assert "deflated Sharpe" in text
@@ -227,6 +244,43 @@ class TestTables:
 
     def test_walk_forward_summary(self, lab: Lab, forward: Record) -> None:
         assert "4 windows of 1y/6m/6m" in printed(tables.print_summary, lab.store, forward)
+
+    def test_a_mean_over_windows_is_called_one(self, lab: Lab, forward: Record) -> None:
+        best = verified_ranking(lab, forward)[0]
+        text = printed(tables.print_top, forward, [best], "sharpe")
+        assert "ranked by the mean over 2 symbols x 4 windows" in text
+        assert "test account: 2011-01-04 to 2012-12-31" in text
+        assert "mean test sharpe" in " ".join(text.split())
+        for account in best.accounts.values():
+            assert f"{account.metrics['profit_factor']:.2f}" in text
+            assert f"{100 * account.metrics['max_drawdown_fraction']:.1f}%" in text
+            assert usd(account.metrics["net_profit"]) in text
+        assert usd(best.test["net_profit"]) not in text
+
+    def test_figures_that_an_earlier_version_did_not_keep_are_left_open(self, tmp_path: Path) -> None:
+        lab = toy_lab(Database.open(f"sqlite:///{tmp_path / 'experiments.db'}"))
+        record = lab.run(plan(walk_forward="1y/6m/6m"))
+        with lab.database.write() as connection:
+            connection.execute(delete(AccountRow))
+        lab.store.update(record.id, code_hash="0" * 64)
+        earlier = lab.store.record(record.id)
+        ranked = verified_ranking(lab, earlier)
+        text = printed(tables.print_top, earlier, ranked, "sharpe")
+        assert "test account: not kept by the earlier version" in text
+        found = judged(lab, earlier, ranked[0])
+        assert "test Sharpe was not measured" in str(found.verdict)
+        assert not found.verdict.passed
+        assert "mean training" in page_html(page_data(lab, earlier))
+
+    def test_missing_accounts_are_traded_where_the_code_is_the_same(self, tmp_path: Path) -> None:
+        lab = toy_lab(Database.open(f"sqlite:///{tmp_path / 'experiments.db'}"))
+        record = lab.run(plan(walk_forward="1y/6m/6m"))
+        before = verified_ranking(lab, record)[0].accounts["COMP"]
+        with lab.database.write() as connection:
+            connection.execute(delete(AccountRow))
+        after = verified_ranking(lab, record)[0].accounts["COMP"]
+        assert after.metrics == before.metrics
+        assert after.equity.tobytes() == before.equity.tobytes()
 
 
 class TestProgress:
@@ -253,22 +307,41 @@ class TestProgress:
 class TestExport:
     @pytest.mark.parametrize("form", ["csv", "parquet"])
     def test_all_runs_with_all_digits(self, lab: Lab, record: Record, tmp_path: Path, form: str) -> None:
-        path = export(lab.store, record, form, tmp_path)
+        path, other = export(lab.store, record, form, tmp_path)
         found = pd.read_csv(path) if form == "csv" else pd.read_parquet(path)
         runs = lab.store.runs(record.id)
         assert found["test_sharpe"].tolist() == runs["test_sharpe"].tolist()
         assert found["p.exit.low"].tolist()[:3] == [0.5, 0.5, 0.6]
         assert found["p.stop.percent"].isna().sum() == 20
-        assert list(tmp_path.iterdir()) == [path]
+        assert found["test_start"].unique().tolist() == [str(SPLIT.validation.start)]
+        assert sorted(tmp_path.iterdir()) == sorted([path, other])
+
+    def test_every_run_has_the_dates_of_its_window(self, lab: Lab, forward: Record, tmp_path: Path) -> None:
+        (path,) = export(lab.store, forward, "json", tmp_path)
+        content = json.loads(path.read_text())
+        windows = forward.plan.windows
+        assert content["schema"] == 1
+        assert len(content["runs"]) == forward.runs
+        for run in content["runs"]:
+            window = windows[run["window_number"]]
+            assert [run["train_start"], run["train_end"]] == window.train.model_dump()
+            assert [run["test_start"], run["test_end"]] == window.test.model_dump()
+        best = verified_ranking(lab, forward)[0]
+        rows = {(each["account"], each["symbol"]): each for each in content["accounts"]}
+        for symbol, account in best.accounts.items():
+            row = rows[f"test {best.variant}", symbol]
+            assert row["sharpe"] == account.metrics["sharpe"]
+            assert (row["start"], row["end"]) == ("2011-01-04", "2012-12-31")
+        assert {label for label, _ in rows} >= {"chosen by sharpe", f"train {best.variant}"}
 
     def test_parameters_that_are_no_numbers(self, lab: Lab, tmp_path: Path) -> None:
         mixed = lab.run(plan(parameters={"stop": (None, {"percent": 2.0}), "direction": ("long", "short")}))
-        found = pd.read_parquet(export(lab.store, mixed, "parquet", tmp_path))
+        found = pd.read_parquet(export(lab.store, mixed, "parquet", tmp_path)[0])
         assert found["p.stop"].tolist() == ["none", "none", '{"percent": 2.0}', '{"percent": 2.0}']
         assert found["p.direction"].tolist() == ["long", "short"] * 2
 
     def test_unknown_format(self, lab: Lab, record: Record, tmp_path: Path) -> None:
-        with pytest.raises(ExperimentError, match="choose one of csv, parquet"):
+        with pytest.raises(ExperimentError, match="choose one of csv, parquet, json"):
             export(lab.store, record, "xlsx", tmp_path)
 
 

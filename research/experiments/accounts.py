@@ -1,0 +1,413 @@
+"""Test windows strung together: the one account that a walk-forward would have had, and a fixed variant's.
+
+A mean over windows is no account: no drawdown spans two windows in it, and a window with one trade weighs
+as much as a window with fifty. What is shown as a result is therefore traded as one account, leg after leg,
+by the engine that trades live:
+
+- Where the next window keeps the variant, nothing rolls over: the position is carried, as in one run.
+- Where the variant changes, the old one enters nothing more and manages its open position out by its own
+  rules; the new one starts flat on the session after that exit. So does a live desk: a changed
+  configuration begins a new epoch once it is flat.
+- Test windows that overlap are traded up to the start of the next one, whose choice is newer.
+
+Sizes follow constant capital, so that the legs' profits add up.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import delete, func, insert, select
+
+from lockstep.errors import NoBars
+from lockstep.market.bars import Floats, Stamps
+from lockstep.market.history import SeriesKey
+from lockstep.market.sessions import Dates
+from lockstep.metrics import session_equity, summary
+from lockstep.strategy.ibs_decision import IbsConfig
+from research.backtest import Span, run_backtest
+from research.experiments.evaluation import Data
+from research.experiments.models import METRICS, AccountRow
+from research.experiments.split import DateRange, Window
+from research.experiments.store import Record, Store
+
+# What the account is called in which no window knows more than its own training range.
+CHOSEN = "walk-forward, each window with the best variant of its training range"
+
+_DAY = timedelta(days=1)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Course:
+    """One run of an engine, bar by bar.
+
+    end, day      (n,): the bars' ends, UTC ns, and their session dates
+    equity        (n,) USD, `capital` before the first bar; position (n,) after each bar, signed
+    entry, exit   (k,): UTC ns of each trade's bars, exit 0 while it is open; pnl (k,) USD net, held (k,) bars
+    metrics       measures of `lockstep.metrics`; empty where the course is a part of its run
+    """
+
+    capital: float
+    metrics: Mapping[str, float]
+    end: Stamps
+    day: Dates
+    equity: Floats
+    position: Floats
+    entry: Stamps
+    exit: Stamps
+    pnl: Floats
+    held: Floats
+
+
+def figures_of(metrics: Mapping[str, float | None]) -> str:
+    """Return the main measures of an account in words."""
+
+    def written(name: str, form: str) -> str:
+        value = metrics.get(name)
+        return "undefined" if value is None or math.isnan(value) else format(value, form)
+
+    return (
+        f"Sharpe {written('sharpe', '.2f')}, CAGR {written('cagr', '.1%')}, drawdown "
+        f"{written('max_drawdown_fraction', '.1%')}, profit factor {written('profit_factor', '.2f')}, "
+        f"{written('trades', ',.0f')} trades, P&L {written('net_profit', ',.0f')} USD"
+    )
+
+
+Engine = Callable[[IbsConfig, Data, Span], Course]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Leg:
+    """A variant and the session dates on which it trades; None trades nothing."""
+
+    variant: int | None
+    dates: DateRange
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Account:
+    """What one account did on a symbol.
+
+    legs      what traded when; a leg that managed its position out ends with that exit
+    metrics   the measures of `models.METRICS`, nan where undefined
+    days      datetime64[D] (sessions,); equity (sessions,) USD after each session: both empty where only the
+              measures were kept, by an earlier version
+    """
+
+    symbol: str
+    legs: tuple[Leg, ...]
+    metrics: Mapping[str, float]
+    capital: float
+    days: Dates
+    equity: Floats
+
+    def __str__(self) -> str:
+        return f"{self.symbol} {self.dates}: {figures_of(self.metrics)}"
+
+    @property
+    def stretches(self) -> list[DateRange]:
+        """The dates of the account: legs that follow each other make one stretch."""
+        found: list[DateRange] = []
+        for leg in self.legs:
+            if found and leg.dates.start <= found[-1].end + _DAY:
+                found[-1] = DateRange(start=found[-1].start, end=leg.dates.end)
+            else:
+                found.append(leg.dates)
+        return found
+
+    @property
+    def dates(self) -> str:
+        """The dates in words: `2003-06-02 to 2018-12-31`."""
+        return ", ".join(map(str, self.stretches))
+
+
+def backtrader_course(config: IbsConfig, data: Data, span: Span) -> Course:
+    """Run a configuration in Backtrader."""
+    result = run_backtest(config, data.history, data.symbol, span=span)
+    trades, equity, recorded = result.trades, result.equity, result.records.trades
+    return Course(
+        capital=config.capital,
+        metrics=result.metrics,
+        end=result.bars.end,
+        day=equity["session_date"].to_numpy().astype("datetime64[D]"),
+        equity=equity["equity"].to_numpy(dtype=np.float64),
+        position=equity["position"].to_numpy(dtype=np.float64),
+        entry=np.array([each.entry_stamp for each in recorded], dtype=np.int64),
+        exit=np.array([each.exit_stamp for each in recorded], dtype=np.int64),
+        pnl=trades["net_pnl"].to_numpy(dtype=np.float64),
+        held=trades["bars_held"].to_numpy(dtype=np.float64),
+    )
+
+
+def legs_of(windows: Sequence[Window], variants: Sequence[int | None]) -> list[Leg]:
+    """Return the legs of a walk-forward in which `variants` trade the windows; neighbours alike are one."""
+    legs: list[Leg] = []
+    following = [*(each.test.start - _DAY for each in windows[1:]), date.max]
+    for window, variant, last in zip(windows, variants, following, strict=True):
+        dates = DateRange(start=window.test.start, end=min(window.test.end, last))
+        if legs and legs[-1].variant == variant and legs[-1].dates.end + _DAY >= dates.start:
+            dates = DateRange(start=legs[-1].dates.start, end=dates.end)
+            legs.pop()
+        legs.append(Leg(variant=variant, dates=dates))
+    return legs
+
+
+def trade(
+    legs: Sequence[Leg], config_of: Callable[[int | None], IbsConfig], data: Data, engine: Engine
+) -> Account:
+    """Trade the legs one after the other as one account of the first configuration's capital."""
+    traded: list[tuple[Leg, Course]] = []
+    free = legs[0].dates.start
+    for leg, following in itertools.zip_longest(legs, legs[1:]):
+        start = max(free, leg.dates.start)
+        if start > leg.dates.end:
+            continue
+        dates = DateRange(start=start, end=leg.dates.end)
+        try:
+            course = _run(leg, dates, data, config_of, engine)
+        except NoBars:
+            # The sessions that an exit left of the window hold no bar.
+            continue
+        if following is not None and course.position[-1]:
+            longer = DateRange(start=start, end=legs[-1].dates.end)
+            course = _managed_out(_run(leg, longer, data, config_of, engine), int(course.end[-1]))
+            left: date = course.day[-1].item()
+            free, dates = left + _DAY, DateRange(start=start, end=max(left, dates.end))
+        traded.append((replace(leg, dates=dates), course))
+    return _account(traded, data)
+
+
+def _run(
+    leg: Leg, dates: DateRange, data: Data, config_of: Callable[[int | None], IbsConfig], engine: Engine
+) -> Course:
+    if leg.variant is not None:
+        return engine(config_of(leg.variant), data, dates.span)
+    return _idle(config_of(None), data, dates)
+
+
+def _idle(config: IbsConfig, data: Data, dates: DateRange) -> Course:
+    """Return the course of an account that trades nothing."""
+    market, bars = data.history.markets[data.symbol], data.history.series(SeriesKey(data.symbol, config.bars))
+    rows = dates.span.select(bars, market)
+    end = bars.end[rows]
+    none, nothing = np.empty(0, np.int64), np.empty(0)
+    return Course(
+        capital=config.capital, metrics={}, end=end, day=market.session.dates(end, bars.timeframe),
+        equity=np.full(end.size, float(config.capital)), position=np.zeros(end.size),
+        entry=none, exit=none, pnl=nothing, held=nothing,
+    )  # fmt: skip
+
+
+def _managed_out(longer: Course, boundary: int) -> Course:
+    """Return a course up to the session in which the position open at `boundary` (UTC ns) is closed."""
+    mine = longer.entry <= boundary
+    exits = longer.exit[mine]
+    open_still = not exits.size or not exits[-1]
+    size = longer.end.size if open_still else int(np.searchsorted(longer.end, exits[-1], side="right"))
+    last = int(np.searchsorted(longer.day, longer.day[size - 1], side="right"))
+    # It may have entered again in the same session; that trade belongs to nobody.
+    equity, position = longer.equity[:last].copy(), longer.position[:last].copy()
+    equity[size:], position[size:] = equity[size - 1], 0.0
+    return replace(
+        longer, metrics={},
+        end=longer.end[:last], day=longer.day[:last], equity=equity, position=position,
+        entry=longer.entry[mine], exit=exits, pnl=longer.pnl[mine], held=longer.held[mine],
+    )  # fmt: skip
+
+
+def _account(traded: Sequence[tuple[Leg, Course]], data: Data) -> Account:
+    legs, courses = [leg for leg, _ in traded], [course for _, course in traded]
+    capital = courses[0].capital
+    before = list(itertools.accumulate((_profit(each)[-1] for each in courses), initial=0.0))
+    equity = np.concatenate(
+        [capital + start + _profit(each) for start, each in zip(before, courses, strict=False)]
+    )
+    day = np.concatenate([each.day for each in courses])
+    session: NDArray[np.int64] = day.astype("datetime64[D]").astype(np.int64)
+    if len(courses) == 1 and courses[0].metrics:
+        metrics, equity = courses[0].metrics, courses[0].equity
+    else:
+        metrics = _measures(courses, equity, session, data)
+    return Account(
+        symbol=data.symbol,
+        legs=tuple(legs),
+        metrics={name: float(metrics.get(name, math.nan)) for name in METRICS},
+        capital=capital,
+        days=np.unique(day),
+        equity=session_equity(equity, session),
+    )
+
+
+def _profit(course: Course) -> Floats:
+    profit: Floats = course.equity - course.capital
+    return profit
+
+
+def _measures(
+    courses: Sequence[Course], equity: Floats, session: NDArray[np.int64], data: Data
+) -> Mapping[str, float]:
+    closed = [each.exit > 0 for each in courses]
+    return summary(
+        equity=equity,
+        session=session,
+        trade_pnl=np.concatenate([each.pnl[mask] for each, mask in zip(courses, closed, strict=True)]),
+        trade_bars_held=np.concatenate([each.held[mask] for each, mask in zip(courses, closed, strict=True)]),
+        position=np.concatenate([each.position for each in courses]),
+        traded_notional=math.nan,
+        capital=courses[0].capital,
+        sessions_per_year=float(data.history.markets[data.symbol].session.template.sessions_per_year),
+    )
+
+
+def wanted(
+    record: Record, ranked: Sequence[int], chosen: Sequence[int | None], by: str
+) -> dict[str, list[Leg]]:
+    """Return the legs of the accounts that a result shows, by their label.
+
+    ranked   variants, best first; of one split the winner's only, since its runs are accounts already
+    chosen   per window of a walk-forward, what its training range chose
+    """
+    windows = record.plan.windows
+    forward = len(windows) > 1
+    found = {}
+    for variant in ranked[:1]:
+        found[_label("train", variant)] = [Leg(variant=variant, dates=windows[0].train)]
+    for variant in ranked if forward else ranked[:1]:
+        found[_label("test", variant)] = legs_of(windows, [variant] * len(windows))
+    if forward:
+        found[_chosen(by)] = legs_of(windows, chosen)
+    return found
+
+
+def missing(store: Store, record: Record, labels: Iterable[str]) -> list[str]:
+    """Return the labels of accounts that are not kept for every symbol."""
+    query = select(AccountRow.label, func.count()).where(AccountRow.experiment_id == record.id)
+    with store.database.read() as connection:
+        there = {row[0]: row[1] for row in connection.execute(query.group_by(AccountRow.label))}
+    return [label for label in labels if there.get(label, 0) < len(record.plan.symbols)]
+
+
+def keep(
+    store: Store,
+    record: Record,
+    accounts: Mapping[str, list[Leg]],
+    data: Callable[[str], Data],
+    engine: Engine,
+) -> None:
+    """Trade and keep those of `accounts` (legs by label) that are missing."""
+
+    def config_of(variant: int | None) -> IbsConfig:
+        if variant is None:
+            return record.plan.strategy
+        config = record.plan.space.variant(variant).config
+        assert config is not None
+        return config
+
+    for label in missing(store, record, accounts):
+        found = [trade(accounts[label], config_of, data(symbol), engine) for symbol in record.plan.symbols]
+        with store.database.write() as connection:
+            this = (AccountRow.experiment_id == record.id, AccountRow.label == label)
+            connection.execute(delete(AccountRow).where(*this))
+            for each in found:
+                connection.execute(insert(AccountRow).values(**_row(record, label, each)))
+
+
+def of_variant(store: Store, record: Record, variant: int, part: str = "test") -> dict[str, Account]:
+    """Return a variant's account by symbol: the test windows as one, or for `train` the first training range.
+
+    Empty where a walk-forward was made by an earlier version that kept none.
+    """
+    found = _read(store, record, _label(part, variant))
+    if found or (part == "test" and len(record.plan.windows) > 1):
+        return found
+    return _of_runs(store, record, variant, part)
+
+
+def of_walk_forward(store: Store, record: Record, by: str) -> dict[str, Account]:
+    """Return, by symbol, the account in which every window trades what its training range chose."""
+    return _read(store, record, _chosen(by))
+
+
+def kept(store: Store, record: Record) -> list[tuple[str, Account]]:
+    """Return every account that is kept, with its label, in order of label and symbol."""
+    query = select(AccountRow.__table__).where(AccountRow.experiment_id == record.id)
+    with store.database.read() as connection:
+        rows = connection.execute(query.order_by(AccountRow.label, AccountRow.symbol)).all()
+    return [(row.label, _account_of(row)) for row in rows]
+
+
+def _label(part: str, variant: int) -> str:
+    return f"{part} {variant}"
+
+
+def _chosen(by: str) -> str:
+    return f"chosen by {by}"
+
+
+def _row(record: Record, label: str, account: Account) -> dict[str, Any]:
+    legs = [[each.variant, each.dates.start.isoformat(), each.dates.end.isoformat()] for each in account.legs]
+    metrics = {name: None if math.isnan(value) else value for name, value in account.metrics.items()}
+    return {
+        "experiment_id": record.id,
+        "symbol": account.symbol,
+        "label": label,
+        "legs": json.dumps(legs),
+        "metrics": json.dumps(metrics),
+        "capital": account.capital,
+        "days": account.days.astype("datetime64[D]").astype(np.int64).tobytes(),
+        "equity": account.equity.tobytes(),
+    }
+
+
+def _read(store: Store, record: Record, label: str) -> dict[str, Account]:
+    query = select(AccountRow.__table__).where(
+        AccountRow.experiment_id == record.id, AccountRow.label == label
+    )
+    with store.database.read() as connection:
+        rows = {row.symbol: row for row in connection.execute(query)}
+    return {symbol: _account_of(rows[symbol]) for symbol in record.plan.symbols if symbol in rows}
+
+
+def _account_of(row: Any) -> Account:
+    legs = [
+        Leg(variant=variant, dates=DateRange.model_validate([start, end]))
+        for variant, start, end in json.loads(row.legs)
+    ]
+    metrics = json.loads(row.metrics)
+    return Account(
+        symbol=row.symbol,
+        legs=tuple(legs),
+        metrics={name: math.nan if value is None else value for name, value in metrics.items()},
+        capital=row.capital,
+        days=np.frombuffer(row.days, np.int64).astype("datetime64[D]"),
+        equity=np.frombuffer(row.equity, np.float64),
+    )
+
+
+def _of_runs(store: Store, record: Record, variant: int, part: str) -> dict[str, Account]:
+    """Return the accounts of the first window's runs: their measures are kept, their curves are not."""
+    columns = [f"{part}_{name}" for name in METRICS]
+    runs = store.runs(record.id, "symbol", "window_number", *columns, variant=variant)
+    window = record.plan.windows[0]
+    leg = Leg(variant=variant, dates=window.train if part == "train" else window.test)
+    mine = runs[runs["window_number"] == 0].set_index("symbol")
+    return {
+        symbol: Account(
+            symbol=symbol,
+            legs=(leg,),
+            metrics=dict(zip(METRICS, map(float, mine.loc[symbol, columns]), strict=True)),
+            capital=record.plan.strategy.capital,
+            days=np.empty(0, "datetime64[D]"),
+            equity=np.empty(0),
+        )
+        for symbol in record.plan.symbols
+        if symbol in mine.index
+    }
