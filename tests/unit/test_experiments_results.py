@@ -359,7 +359,7 @@ class TestPlanning:
         ("text", "choices", "message"),
         [
             ("parameters: {entry.hihg: [0.1]}", {}, "did you mean 'entry.high'"),
-            ("parameters: {max_bars: [1]}", {"symbols": ()}, "no symbol: give --symbols"),
+            ("parameters: {max_bars: [1]}", {"symbols": ()}, "no symbol: give --symbol"),
             ("parameters: {max_bars: [1]}", {}, "no complete train range: give --train-start"),
             (
                 "parameters: {max_bars: [1]}",
