@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import typer
@@ -33,7 +34,7 @@ def train_and_register(task: Task, folder: Path | None, console: Console, *, by:
     )
     version = store.register(trained.bundle, record=trained.record, by=by or user(), now=utc_now())
     console.print(window_table(trained.outcome, trained.history))
-    _say(console, trained, store, version, page)
+    _say(console, task, trained, folder, version, page)
     return version
 
 
@@ -53,18 +54,33 @@ def trials_so_far(trained: Trained, ledger: Ledger) -> int:
     return ledger.count(trained.family, dates.start, dates.end)
 
 
-def _say(console: Console, trained: Trained, store: ModelStore, version: str, page: Path) -> None:
+def _say(
+    console: Console, task: Task, trained: Trained, folder: Path | None, version: str, page: Path
+) -> None:
     outcome, symbol = trained.outcome, trained.bundle.symbol
     if outcome.failed:
         console.print(f"{outcome.failed} search steps failed for numerical reasons; they are counted")
+    if outcome.stopped:
+        console.print(f"{outcome.stopped} hopeless search steps were stopped early; they are counted")
     if outcome.dataset.unfinished:
         console.print(f"{outcome.dataset.unfinished} signals left out: open at the last bar")
+    for sentence in outcome.idle:
+        console.print(sentence, highlight=False)
     for what, where in (
         ("run folder", trained.folder),
         ("report", page),
-        ("bundle", store.path(symbol, version)),
+        ("bundle", ModelStore(folder).path(symbol, version)),
     ):
         console.print(f"{what}: {where}", soft_wrap=True, highlight=False)
-    console.print(
-        f"{symbol} {version} is a candidate; scripts/validate_model.py {symbol} --version {version} judges it"
-    )
+    console.print(f"{symbol} {version} is a candidate; this judges it:", highlight=False)
+    console.print(f"  {judging(task, trained, folder, version)}", soft_wrap=True, highlight=False)
+
+
+def judging(task: Task, trained: Trained, folder: Path | None, version: str) -> str:
+    """Return the command that validates a version, with the folders in which its parts are."""
+    parts = ["python", "scripts/validate_model.py", trained.bundle.symbol, "--version", version]
+    if folder is not None:
+        parts += ["--store", str(folder)]
+    if task.out != Task.out:
+        parts += ["--run-dir", str(trained.folder)]
+    return shlex.join(parts)

@@ -87,3 +87,22 @@ class TrainingOutcome:
     def best(self) -> SearchStep:
         """The step that won the final search: the highest score, the earliest of equals."""
         return max(self.steps, key=lambda step: (step.score, -step.number))
+
+    @property
+    def idle(self) -> tuple[str, ...]:
+        """Where the veto lets everything through, a sentence each."""
+        found, probability = [], self.best.probabilities
+        if (probability >= self.threshold).all():
+            found.append(
+                f"The final threshold, {self.threshold:.2f}, vetoes nothing: all {probability.size} "
+                "out-of-fold probabilities of the winning step reach it, the lowest is "
+                f"{probability.min():.2f}."
+            )
+        passed = [each for each in self.windows if (each.probabilities >= each.threshold).all()]
+        if passed:
+            numbers = ", ".join(str(each.number + 1) for each in passed)
+            found.append(
+                f"In {len(passed)} of {len(self.windows)} outer windows the veto let every signal through: "
+                f"number {numbers}. What is shown of them with the veto is the strategy without it."
+            )
+        return tuple(found)

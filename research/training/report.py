@@ -83,7 +83,8 @@ def _account_cards(data: ReportData) -> list[str]:
             "Outer windows",
             sections.windows(data),
             caption="Without veto → with veto. Samples are signals, also those during an open trade; a "
-            "trade counts where it ended. Drawdown in percent of the capital.",
+            "trade counts where it ended. The last row is one account over all windows in order, not their "
+            "mean. Drawdown in percent of the capital.",
             classes="wide",
         ),
     ]
@@ -156,6 +157,8 @@ def _search_cards(data: ReportData) -> list[str]:
     outcome = data.outcome
     pbo = None if data.overfitting is None else logits(data.overfitting)
     failed = f" {outcome.failed} steps failed and are counted." if outcome.failed else ""
+    if outcome.stopped:
+        failed += f" {outcome.stopped} hopeless steps of all searches were stopped early, and are counted."
     return [
         card(
             "Search",
@@ -211,6 +214,7 @@ def _search_cards(data: ReportData) -> list[str]:
 def _record_cards(data: ReportData) -> list[str]:
     spelled = json.dumps(data.outcome.config.model_dump(mode="json", exclude_defaults=True), indent=1)
     notes = [
+        *data.outcome.idle,
         "Out of sample are the outer windows alone. The final model was fitted on all samples before the "
         "hold-out: what it does on those dates is in sample.",
         f"The hold-out, {data.outcome.hold_out.size} samples, is sealed; nothing on this page has seen it.",

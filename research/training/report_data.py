@@ -45,7 +45,8 @@ class ReportData:
     """One training run, measured; out of sample unless it says otherwise.
 
     answers          the outer windows' answers, each sample once
-    runs, windows    the strategy with and without the veto, as a whole and by window
+    runs, windows    the strategy with and without the veto: one account over all windows in order, and the
+                     stretch of it in each window
     thresholds       on the final search's out-of-fold probabilities, where the threshold was chosen
     attribution      SHAP values of the final model in sample, or the sentence why there are none
     deflation, overfitting   see `research.validation.model.overfitting`
@@ -65,6 +66,11 @@ class ReportData:
     deflation: Deflation
     overfitting: Overfitting | None
     won_by_year: dict[int, tuple[int, int]]
+
+    @property
+    def dates(self) -> str:
+        """First and last session date of the outer walk-forward, which all figures out of sample are of."""
+        return f"{self.windows[0].first} to {self.windows[-1].last}"
 
     @property
     def base_rate(self) -> float:
@@ -89,7 +95,7 @@ def report_data(outcome: TrainingOutcome, history: History, *, trials: int) -> R
         outcome=outcome,
         answers=answers,
         runs=runs,
-        windows=tuple(_windows(outcome, history, runs)),
+        windows=window_results(outcome, history, runs),
         calibration=calibration(answers.probability, answers.target, groups),
         roc=roc(answers.probability, answers.target),
         precision_recall=precision_recall(answers.probability, answers.target),
@@ -102,9 +108,10 @@ def report_data(outcome: TrainingOutcome, history: History, *, trials: int) -> R
     )
 
 
-def _windows(outcome: TrainingOutcome, history: History, runs: Runs) -> list[WindowResult]:
+def window_results(outcome: TrainingOutcome, history: History, runs: Runs) -> tuple[WindowResult, ...]:
+    """Return what both accounts of `runs` did in each outer window."""
     dates = window_dates(outcome, history)
-    return [
+    return tuple(
         WindowResult(
             window=window,
             first=first,
@@ -113,7 +120,7 @@ def _windows(outcome: TrainingOutcome, history: History, runs: Runs) -> list[Win
             unfiltered=runs.unfiltered.between(first, last),
         )
         for window, (first, last) in zip(outcome.windows, dates, strict=True)
-    ]
+    )
 
 
 def _won_by_year(decision: Integers, target: Integers) -> dict[int, tuple[int, int]]:

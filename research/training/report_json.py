@@ -36,6 +36,8 @@ def _content(data: ReportData) -> dict[str, Any]:
             "won_by_year": {str(year): list(found) for year, found in data.won_by_year.items()},
         },
         "out_of_sample": {
+            "first": str(data.windows[0].first),
+            "last": str(data.windows[-1].last),
             "with_veto": data.runs.filtered.measures,
             "without_veto": data.runs.unfiltered.measures,
             "windows": [_window(each) for each in data.windows],
@@ -53,6 +55,7 @@ def _content(data: ReportData) -> dict[str, Any]:
         "base_rate": data.base_rate,
         "threshold": {
             "chosen": outcome.threshold,
+            "vetoes_nothing": list(outcome.idle),
             "threshold": curve.threshold,
             "trades": curve.trades,
             "net_pnl": curve.net_pnl,
@@ -71,6 +74,7 @@ def _content(data: ReportData) -> dict[str, Any]:
         "search": {
             "parameters": dict(outcome.parameters),
             "failed": outcome.failed,
+            "stopped": outcome.stopped,
             "steps": [
                 {
                     "number": each.number,

@@ -38,21 +38,31 @@ def header(data: ReportData, proxy_of: str | None) -> str:
         f"<span>samples {first} to {last}</span><span>{escaped(config.strategy.timeframe)} bars</span>"
         f"<span>{len(outcome.dataset.feature_ids)} features</span>"
         f"<span>{len(data.windows)} outer windows of {escaped(config.validation.walk_forward)}</span>"
+        f"<span>out of sample {data.dates}</span>"
         f"<span>seed {outcome.seed}</span>{proxy}</p></header>"
     )
 
 
 def key_figures(data: ReportData) -> str:
-    """Return the strip of ten key figures, out of sample, with those of the strategy without a veto."""
+    """Return the strip of ten key figures, out of sample, with those of the strategy without a veto.
+
+    Those of the account are of one account over all windows, and name its dates.
+    """
     with_, without = data.runs.filtered.measures, data.runs.unfiltered.measures
     pbo = None if data.overfitting is None else data.overfitting.probability
     area = None if data.roc is None else data.roc.area
+    accounts = (
+        ("Sharpe with veto", ratio, "sharpe"),
+        ("Net P&L with veto", usd, "net_profit"),
+        ("Trades with veto", count, "trades"),
+        ("Profit factor with veto", ratio, "profit_factor"),
+        ("Max drawdown with veto", percent, "max_drawdown"),
+    )
     tiles = [
-        ("Sharpe with veto", ratio(with_["sharpe"]), f"without {ratio(without['sharpe'])}"),
-        ("Net P&L with veto", usd(with_["net_profit"]), f"without {usd(without['net_profit'])}"),
-        ("Trades with veto", count(with_["trades"]), f"without {count(without['trades'])}"),
-        ("Profit factor", ratio(with_["profit_factor"]), f"without {ratio(without['profit_factor'])}"),
-        ("Max drawdown", percent(with_["max_drawdown"]), f"without {percent(without['max_drawdown'])}"),
+        *(
+            (title, written(with_[name]), f"without {written(without[name])}; {data.dates}")
+            for title, written, name in accounts
+        ),
         ("ROC area", ratio(area, 3), "0.5 is chance"),
         ("Calibration error", percent(data.calibration.error), f"base rate {percent(data.base_rate)}"),
         ("Deflated Sharpe", percent(data.deflation.dsr), f"best of noise {ratio(data.deflation.chance)}"),
@@ -77,14 +87,14 @@ def kpis(tiles: Sequence[tuple[str, str, str]]) -> str:
 
 
 def windows(data: ReportData) -> str:
-    """Return one row per outer window, with and without the veto, and their total."""
+    """Return one row per outer window, with and without the veto, and the whole account."""
     head = (
         "#", "test", "train", "test", "threshold", "trades", "net P&amp;L", "Sharpe", "profit factor",
         "drawdown", "wins",
     )  # fmt: skip
     foot = (
         "all",
-        "",
+        f"{data.windows[0].first} {EN_DASH} {data.windows[-1].last}",
         "",
         count(data.answers.sample.size),
         "",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -85,6 +86,18 @@ def test_it_registers_a_candidate_and_leaves_a_run_folder(desk: Desk) -> None:
     summary = json.loads((folder / "training.json").read_text())
     assert summary["record"]["seed"] == 0
     assert "SPX v1 is a candidate" in desk.said
+    assert "training SPX: 12 of 12 steps; final, best -0." in desk.said
+
+
+def test_the_printed_command_judges_the_version(desk: Desk) -> None:
+    (line,) = (each for each in desk.said.splitlines() if "scripts/validate_model.py" in each)
+    python, *arguments = shlex.split(line)
+    assert python == "python"
+    done = desk.run([sys.executable, *arguments])
+    assert done.returncode in (0, 1), done.stderr
+    assert "checks" in done.stdout
+    entry = ModelStore(desk.store).manifest().entry("SPX", "v1")
+    assert [each.kind for each in entry.evidence] == ["validation"]
 
 
 def test_killed_in_the_middle_and_resumed_it_gives_the_same_bundle(desk: Desk) -> None:

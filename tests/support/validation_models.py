@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass, replace
+from datetime import date
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from lockstep.metrics import Floats, Integers
 from lockstep.models.bundle import Bundle
 from lockstep.models.golden import GoldenVectors, golden_vectors
 from lockstep.strategy.ibs_decision import IbsConfig
+from research.experiments.split import DateRange
 from research.training.config import TrainingConfig
 from research.training.dataset import Dataset, build_dataset
 from research.training.outcome import OuterWindow, SearchStep, TrainingOutcome
@@ -37,6 +39,7 @@ IDS = ("volume_pctile_20", "range_atr_14", "ibs_prev", "day_of_week", "ret_5")
 DAY = 86_400_000_000_000
 TREES = 25
 SEED = 3
+HOLD_OUT_DATES = DateRange(start=date(2016, 1, 4), end=date(2016, 12, 30))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +48,7 @@ class HoldOutFound:
 
     sharpe: float = 1.0
     looks: int = 1
+    dates: DateRange = HOLD_OUT_DATES
 
 
 def planted_history(edge: float = 0.02, seed: int = 2, bars: int = 2_600) -> History:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import io
+import json
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import typer
 from rich.console import Console
@@ -16,13 +19,16 @@ from lockstep.errors import LockstepError, TrainingError
 from lockstep.models.store import ModelStore
 from research.experiments.database import Database
 from research.experiments.ledger import Ledger
+from research.report.numbers import usd
 from research.training import command
 from research.training.dataset_file import load_dataset
+from research.training.report import write_training_report
 from research.training.run import DATASET, Task, load_outcome, run_training, user, utc_now
 from research.training.screen import ScreenListener, on_screen, window_table
 from research.training.search import Attempt
+from research.training.stopping import Stopped
 from research.validation.model.out_of_sample import traced_runs
-from support.training import NOON, config, noon
+from support.training import NOON, config, noon, small_outcome
 
 
 @pytest.fixture(autouse=True)
@@ -107,15 +113,47 @@ def test_without_resume_a_run_begins_anew(tmp_path: Path) -> None:
     assert command.trials_so_far(again, ledger) == 9
 
 
-def test_the_table_adds_up(tmp_path: Path) -> None:
+FORMS = {"net_profit": ",.0f", "sharpe": ".2f", "profit_factor": ".2f", "max_drawdown": ".1%"}
+
+
+def written(value: float, form: str) -> str:
+    return format(value, form) if math.isfinite(value) else "–"
+
+
+def test_the_console_shows_the_figures_of_the_report(tmp_path: Path) -> None:
     trained = run_training(task(tmp_path), Ledger(Database.open()), now=noon)
+    write_training_report(trained.outcome, trained.history, trained.folder, trials=9)
+    found = json.loads((trained.folder / "report.json").read_text())["out_of_sample"]
     table = window_table(trained.outcome, trained.history)
-    trades = [int(cell) for cell in table.cells("trades")]
-    kept = [int(cell) for cell in table.cells("kept")]
+    whole = {"first": found["first"], "last": found["last"], **found}
+    expected = [
+        (
+            f"{part['first']} to {part['last']}", veto, f"{measures['trades']:,.0f}",
+            *(
+                written(math.nan if measures[name] is None else measures[name], form)
+                for name, form in FORMS.items()
+            ),
+        )
+        for part in (*found["windows"], whole)
+        for veto, measures in (("no", part["without_veto"]), ("yes", part["with_veto"]))
+    ]  # fmt: skip
+    assert [tuple(cell.plain for cell in row[1:-1]) for row in table.rows] == expected
+    page = (trained.folder / "report.html").read_text()
+    for part in (*found["windows"], whole):
+        one, other = (part[name]["net_profit"] for name in ("without_veto", "with_veto"))
+        assert f"<td>{usd(one)} → <b>{usd(other)}</b></td>" in page
+    # Not the sum of closed trades: what is open at a window's end is marked.
     runs = traced_runs(trained.outcome, trained.history)
-    assert sum(trades) == runs.unfiltered.pnl.size
-    assert sum(kept) == runs.filtered.pnl.size
-    assert len(table.rows) == len(trained.outcome.windows)
+    assert found["with_veto"]["net_profit"] == pytest.approx(runs.filtered.equity[-1] - 100_000.0)
+
+
+def test_the_table_fits_eighty_columns(tmp_path: Path) -> None:
+    trained = run_training(task(tmp_path), Ledger(Database.open()), now=noon)
+    console = Console(file=io.StringIO(), width=80)
+    console.print(window_table(trained.outcome, trained.history))
+    lines = shown(console).splitlines()
+    assert sum(line.startswith(("1 ", "2 ", "all ")) for line in lines) == 2 * 3
+    assert max(map(len, lines)) <= 80
 
 
 def test_what_was_left_out_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,11 +161,45 @@ def test_what_was_left_out_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     store = ModelStore(tmp_path / "store")
     version = store.register(trained.bundle, record=trained.record, by="me", now=NOON)
     outcome = trained.outcome
-    troubled = replace(outcome, failed=2, dataset=replace(outcome.dataset, unfinished=3))
+    idle = tuple(replace(each, threshold=0.0) for each in outcome.windows)
+    troubled = replace(
+        outcome, failed=2, stopped=5, threshold=0.0, windows=idle,
+        dataset=replace(outcome.dataset, unfinished=3),
+    )  # fmt: skip
     console = silent()
-    command._say(console, replace(trained, outcome=troubled), store, version, tmp_path)
-    assert "2 search steps failed" in shown(console)
-    assert "3 signals left out" in shown(console)
+    own = task(tmp_path)
+    command._say(console, own, replace(trained, outcome=troubled), tmp_path / "store", version, tmp_path)
+    text = " ".join(shown(console).split())
+    assert "2 search steps failed" in text
+    assert "5 hopeless search steps were stopped early" in text
+    assert "3 signals left out" in text
+    assert "The final threshold, 0.00, vetoes nothing: all" in text
+    assert "In 2 of 2 outer windows the veto let every signal through: number 1, 2." in text
+
+
+def test_a_veto_that_acts_is_not_called_idle() -> None:
+    outcome = small_outcome()
+    assert outcome.idle == ()
+    (window,) = outcome.windows
+    lenient = replace(outcome, threshold=0.2, windows=(replace(window, threshold=0.31),))
+    assert len(lenient.idle) == 1
+    assert "vetoes nothing: all 150 out-of-fold probabilities" in lenient.idle[0]
+
+
+def test_off_a_terminal_a_run_prints_lines(tmp_path: Path) -> None:
+    console = silent()
+    with on_screen(console, "SPX") as listener:
+        listener.begin(60)
+        for number in range(60):
+            stopped = Stopped(scores=np.zeros(5)) if number >= 50 else None
+            attempt = Attempt(parameters={}, step=None, stopped=stopped)
+            listener.stepped("window-0", attempt, -0.6931)
+    lines = shown(console).splitlines()
+    assert lines[:2] == [
+        "training SPX: 60 search steps", "training SPX: 3 of 60 steps; window-0, best -0.6931",
+    ]  # fmt: skip
+    assert lines[-1] == "training SPX: 60 of 60 steps, 10 of them stopped early; window-0, best -0.6931"
+    assert len(lines) == 21
 
 
 def test_the_bar_moves_and_tells_the_best_score() -> None:

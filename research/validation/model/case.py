@@ -19,6 +19,7 @@ from lockstep.strategy.bundled import veto_of
 from lockstep.strategy.lane import vector_ids
 from lockstep.strategy.veto import Veto
 from research.backtest import Span
+from research.experiments.split import DateRange
 from research.training.outcome import TrainingOutcome
 from research.validation.model.account import Account, bundle_account
 from research.validation.model.importance import Refit, chances, reliance
@@ -36,6 +37,10 @@ class HoldOut(Protocol):
     @property
     def looks(self) -> int:
         """Looks at the hold-out days of the family, this one included."""
+
+    @property
+    def dates(self) -> DateRange:
+        """First decision to last exit."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

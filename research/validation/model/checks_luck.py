@@ -57,8 +57,8 @@ def hold_out_agrees(case: Case) -> Finding:
     return at_least(
         found.sharpe,
         limit,
-        f"Sharpe ratio {found.sharpe:.2f} on the hold-out, at least {limit:g} is needed; it was look "
-        f"{found.looks} of the family at these days",
+        f"Sharpe ratio {found.sharpe:.2f} on the hold-out, {found.dates}; at least {limit:g} is needed; it "
+        f"was look {found.looks} of the family at these days",
     )
 
 

@@ -17,21 +17,24 @@ from research.validation.model.case import Case
 from research.validation.model.check import Finding, at_least, at_most, model_check
 from research.validation.resampling import block_length
 
-_SEEN = "over the outer walk-forward, in Backtrader"
+
+def _seen(case: Case) -> str:
+    """Say what the figures are of: one account over all outer windows in order, not a mean over them."""
+    return f"over the outer walk-forward, {case.span.start} to {case.span.end}, in Backtrader"
 
 
 @model_check("trades", asks="Were there enough trades out of sample to say anything?", limit="min_trades")
 def enough_trades(case: Case) -> Finding:
     """Count closed trades."""
     limit, count = case.outcome.config.acceptance.min_trades, case.filtered.pnl.size
-    return at_least(count, limit, f"{count} trades {_SEEN}; at least {limit} are needed")
+    return at_least(count, limit, f"{count} trades {_seen(case)}; at least {limit} are needed")
 
 
 @model_check("Sharpe ratio", asks="Is the Sharpe ratio out of sample high enough?", limit="min_sharpe")
 def sharpe_is_enough(case: Case) -> Finding:
     """Compare the annual Sharpe ratio of session returns."""
     limit, value = case.outcome.config.acceptance.min_sharpe, case.filtered.sharpe
-    return at_least(value, limit, f"Sharpe ratio {value:.2f} {_SEEN}; at least {limit:g} is needed")
+    return at_least(value, limit, f"Sharpe ratio {value:.2f} {_seen(case)}; at least {limit:g} is needed")
 
 
 @model_check(
@@ -42,7 +45,7 @@ def profit_factor_is_enough(case: Case) -> Finding:
     limit, pnl = case.outcome.config.acceptance.min_profit_factor, case.filtered.pnl
     measured = case.filtered.measures["profit_factor"]
     value = math.inf if math.isnan(measured) and pnl.sum() > 0 else measured
-    return at_least(value, limit, f"profit factor {value:.2f} {_SEEN}; at least {limit:g} is needed")
+    return at_least(value, limit, f"profit factor {value:.2f} {_seen(case)}; at least {limit:g} is needed")
 
 
 @model_check("drawdown", asks="Did the account stay near enough to its peak?", limit="max_drawdown")
@@ -50,7 +53,7 @@ def drawdown_is_bearable(case: Case) -> Finding:
     """Compare the deepest decline, seen at every bar, with the configured capital."""
     limit, value = case.outcome.config.acceptance.max_drawdown, case.filtered.measures["max_drawdown"]
     return at_most(
-        value, limit, f"drawdown {value:.1%} of the capital {_SEEN}; at most {limit:.1%} is admitted"
+        value, limit, f"drawdown {value:.1%} of the capital {_seen(case)}; at most {limit:.1%} is admitted"
     )
 
 
@@ -63,15 +66,18 @@ def sharpe_is_kept(case: Case) -> Finding:
     """Compare models that had not seen the dates with the bundle, which was fitted on them."""
     limit = case.outcome.config.acceptance.min_sharpe_ratio
     inside, outside = case.in_sample.sharpe, case.filtered.sharpe
+    dates = f"{case.span.start} to {case.span.end}"
     if inside <= 0:
         return at_least(
-            outside - inside, 0, f"in sample the Sharpe ratio is {inside:.2f}, out of sample {outside:.2f}"
+            outside - inside,
+            0,
+            f"in sample the Sharpe ratio is {inside:.2f}, out of sample {outside:.2f}, {dates}",
         )
     return at_least(
         outside / inside,
         limit,
-        f"out of sample {outside:.2f}, in sample {inside:.2f} on the same dates: {outside / inside:.0%} "
-        f"kept; at least {limit:.0%} is needed",
+        f"out of sample {outside:.2f}, in sample {inside:.2f}, both {dates}: {outside / inside:.0%} kept; "
+        f"at least {limit:.0%} is needed",
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,9 +58,19 @@ def validation_json(report: ValidationReport) -> str:
         "checks": [_check(each) for each in report.verdict.checks],
         "champion": None if report.case.champion is None else report.case.champion.version,
         "trials": report.case.trials,
+        "out_of_sample": {**_dates(report.case), **_finite(report.case.filtered.measures)},
+        "in_sample": {**_dates(report.case), **_finite(report.case.in_sample.measures)},
         "provenance": provenance_of(report.case.outcome),
     }
     return json.dumps(content, indent=1, allow_nan=False) + "\n"
+
+
+def _dates(case: Case) -> dict[str, str]:
+    return {"first": str(case.span.start), "last": str(case.span.end)}
+
+
+def _finite(measures: Mapping[str, float]) -> dict[str, float | None]:
+    return {name: _number(value) for name, value in measures.items()}
 
 
 def _check(found: Check) -> dict[str, Any]:
@@ -111,11 +122,18 @@ def _header(report: ValidationReport) -> str:
 
 def _key_figures(case: Case) -> str:
     out, inside = case.filtered.measures, case.in_sample.measures
+    dates = f"{case.span.start} to {case.span.end}"
+    shown = (
+        ("Sharpe out of sample", ratio, "sharpe"),
+        ("Trades out of sample", count, "trades"),
+        ("Profit factor out of sample", ratio, "profit_factor"),
+        ("Max drawdown out of sample", percent, "max_drawdown"),
+    )
     tiles = [
-        ("Sharpe out of sample", ratio(out["sharpe"]), f"in sample {ratio(inside['sharpe'])}"),
-        ("Trades", count(out["trades"]), f"in sample {count(inside['trades'])}"),
-        ("Profit factor", ratio(out["profit_factor"]), f"in sample {ratio(inside['profit_factor'])}"),
-        ("Max drawdown", percent(out["max_drawdown"]), "of the capital"),
+        *(
+            (title, written(out[name]), f"in sample {written(inside[name])}; {dates}")
+            for title, written, name in shown
+        ),
         ("Deflated Sharpe", percent(case.deflation.dsr), f"after {count(case.trials)} trials"),
     ]
     return kpis(tiles)
@@ -174,8 +192,10 @@ def _accounts(case: Case) -> go.Figure:
 
 def _notes(case: Case) -> list[str]:
     sentences = [
-        "The estimate is that of the outer windows. The bundle is another model, fitted on all samples "
-        "before the hold-out with the same procedure; only the hold-out has never been seen by it.",
+        *case.outcome.idle,
+        "The estimate is that of the outer windows, as one account over all of them in order. The bundle is "
+        "another model, fitted on all samples before the hold-out with the same procedure; only the hold-out "
+        "has never been seen by it.",
     ]
     if case.champion is not None:
         sentences.append(f"Production is {case.champion.version}, judged by {case.champion.how}.")
