@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -33,8 +33,8 @@ def main(
     symbol: Symbols = "",
     version: Annotated[str, typer.Option(help="Version of each: v3, or production.")] = "production",
     store: Annotated[Path | None, typer.Option(help="Model store; none: the default one.")] = None,
-    data_dir: Annotated[Path | None, typer.Option(help="Folder of the files; none: embedded data.")] = None,
-    source: Annotated[str | None, typer.Option(help="Name of a source; none: by folder name.")] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Folder of the files; none: the training's.")] = None,
+    source: Annotated[str | None, typer.Option(help="Name of a source; none: the training's.")] = None,
     start: Annotated[str | None, typer.Option(help="First session, YYYY-MM-DD.")] = None,
     end: Annotated[str | None, typer.Option(help="Last session, YYYY-MM-DD.")] = None,
     restarts: Annotated[int, typer.Option(min=0, help="How often the live engine is killed.")] = 5,
@@ -53,11 +53,16 @@ def main(
     models = ModelStore(store)
     console = Console(stderr=as_json)
     symbols = _chosen(symbol, version, models, console)
+    versions = dict.fromkeys(symbols, version)
+    bars = bars_of_training(models, versions, data_dir, source)
+    if bars != (data_dir, source):
+        told = f"bars of the training: {_bars(None if bars[0] is None else str(bars[0]), bars[1])}"
+        console.print(told, style="dim", soft_wrap=True, highlight=False)
     request = Request(
-        versions=dict.fromkeys(symbols, version),
+        versions=versions,
         store=models,
-        data_dir=data_dir,
-        source=source,
+        data_dir=bars[0],
+        source=bars[1],
         start=start,
         end=end,
         restarts=restarts,
@@ -96,6 +101,36 @@ def _chosen(symbol: str, version: str, models: ModelStore, console: Console) -> 
     if not found:
         raise ConfigError(f"--symbol all: no symbol of {models.folder} has version {version}")
     return tuple(found)
+
+
+def bars_of_training(
+    store: ModelStore, versions: Mapping[str, str], data_dir: Path | None, source: str | None
+) -> tuple[Path | None, str | None]:
+    """Return folder and source of the bars: what is given, else what the versions were trained on.
+
+    A recorded folder is taken only together with the recorded source, and a folder that is given with the
+    recorded source. ConfigError where the versions were trained on different ones.
+    """
+    if source is not None:
+        return data_dir, source
+    manifest = store.manifest()
+    trained: dict[str, tuple[str | None, str | None]] = {}
+    for symbol, version in versions.items():
+        record = manifest.entry(symbol, version).record
+        folder = record.data_dir if data_dir is None else str(data_dir)
+        trained[symbol] = folder, (record.config.get("data") or {}).get("source")
+    (first, found), *others = trained.items()
+    for symbol, other in others:
+        if other != found:
+            raise ConfigError(
+                f"{first} was trained on {_bars(*found)}, {symbol} on {_bars(*other)}: one certificate run "
+                "reads one; certify them one at a time, or give --data-dir and --source"
+            )
+    return None if found[0] is None else Path(found[0]), found[1]
+
+
+def _bars(folder: str | None, source: str | None) -> str:
+    return f"{folder or 'embedded data'}{f' (source {source})' if source else ''}"
 
 
 def lacks(certificate: Certificate, minimum: CertificateMinimum, now: datetime) -> tuple[str, ...]:
