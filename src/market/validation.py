@@ -194,10 +194,11 @@ def _first_problem(model: type[BaseModel], error: ValidationError) -> str:
     if first["type"] == "missing":
         return f"key {place!r} is missing; add it"
     given, rule = first["input"], first["msg"].removeprefix("Value error, ")
+    rule = _EXPECTED.get(first["type"], "{rule}").format(rule=rule, **first.get("ctx", {}))
     if isinstance(given, Mapping | BaseModel) and (first["type"] == "value_error" or not first["loc"]):
         # The rule is about entries of it, and names them.
         return f"{place}: {rule}" if first["loc"] else rule
-    return f"{place} {shown(given)}: {_EXPECTED.get(first['type'], rule)}"
+    return f"{place} {shown(given)}: {rule}"
 
 
 # Where pydantic speaks of Python's types.
@@ -207,6 +208,8 @@ _EXPECTED = {
     "dict_type": "expected a mapping",
     "tuple_type": "expected a list",
     "list_type": "expected a list",
+    "union_tag_invalid": "the value of {discriminator} must be one of {expected_tags}",
+    "union_tag_not_found": "needs a key {discriminator}",
 }
 
 

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import copy
+import re
+from collections.abc import Iterator
+from datetime import date, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
+import numpy as np
 import pytest
 import yaml
+from pydantic import BaseModel
 
 from lockstep.errors import ConfigError
-from research.training.config import TrainingConfig, load_training
+from lockstep.market.validation import shown, validated
+from research.training.config import DataRange, TrainingConfig, load_training
 from support.training import ROOT, config
 
 CONTENT: dict[str, Any] = {
@@ -94,3 +101,69 @@ def test_a_file_of_another_symbol_is_refused(tmp_path: Path) -> None:
 def test_the_grid_begins_with_accepting_all() -> None:
     grid = config(threshold={"low": 0.4, "high": 0.5, "step": 0.05}).threshold.grid
     assert grid.tolist() == [0.0, 0.4, 0.45, 0.5]
+
+
+PYTHON = re.compile(
+    r"datetime\.|DateRange|IbsConfig|\{'|\('|<class|np\.|\bNone\b|\bTrue\b|\bFalse\b|tuple|dictionary"
+    r"|instance of|Traceback|\n"
+)
+WRONG: tuple[Any, ...] = (
+    None, True, -1, 0, 1e9, 0.5, float("nan"), "x", "", [], [1], [3, 1], [[1], {}], {}, {"x": 1},
+    {"x": {"y": []}}, date(2015, 1, 1), datetime(2015, 1, 1, 12), [date(2015, 1, 1)],
+    {"start": date(2015, 1, 1)},
+)  # fmt: skip
+
+
+def keys(model: type[BaseModel], path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Yield the path of every key that a training file may hold."""
+    for name, info in model.model_fields.items():
+        yield (*path, name)
+        nested = [each for each in (info.annotation, *get_args(info.annotation)) if isinstance(each, type)]
+        for each in nested:
+            if issubclass(each, BaseModel):
+                yield from keys(each, (*path, name))
+
+
+def changed(path: tuple[str, ...], value: Any) -> dict[str, Any]:
+    """Return a valid file with another value at a path."""
+    content: dict[str, Any] = copy.deepcopy(CONTENT)
+    place = content
+    for name in path[:-1]:
+        place = place.setdefault(name, {})
+    place[path[-1]] = value
+    return content
+
+
+def refusal(content: dict[str, Any]) -> str:
+    """Return why a file is refused, or nothing."""
+    try:
+        validated(TrainingConfig, content, where="SPX.yml")
+    except ConfigError as error:
+        return str(error)
+    return ""
+
+
+@pytest.mark.parametrize("path", list(keys(TrainingConfig)), ids=".".join)
+def test_no_refusal_speaks_python(path: tuple[str, ...]) -> None:
+    refusals = [found for value in WRONG if (found := refusal(changed(path, value)))]
+    assert len(refusals) >= 3
+    for found in refusals:
+        assert not PYTHON.search(found), found
+        assert found.startswith("SPX.yml: ")
+
+
+def test_a_rule_about_several_entries_names_them_with_iso_dates() -> None:
+    content = changed(("data",), {"start": date(2016, 1, 4), "end": date(2015, 1, 5)})
+    with pytest.raises(ConfigError) as refused:
+        validated(TrainingConfig, content, where="SPX.yml")
+    assert str(refused.value) == "SPX.yml: data: 2016-01-04 to 2015-01-05: start must lie before end"
+
+
+def test_values_are_shown_as_yaml_writes_them() -> None:
+    known = {"day": date(2016, 1, 4), "list": (1, np.float64(0.5), None), "on": True, "text": "a b"}
+    assert shown(known) == "{day: 2016-01-04, list: [1, 0.5, null], on: true, text: 'a b'}"
+    assert shown(DataRange(start=date(2016, 1, 4))) == "{start: 2016-01-04, end: null, source: null}"
+    assert shown(np.array([1.5, 2.0])) == "[1.5, 2.0]"
+    # What this test guards against.
+    assert PYTHON.search(str(known))
+    assert PYTHON.search(repr(DataRange(start=date(2016, 1, 4))))
