@@ -146,6 +146,7 @@ class BacktestResult:
             provenance=_flat({name: value for name, value in self.provenance.items() if name != "config"}),
             config_yaml=self.config.to_yaml(defaults=True),
             notes=self.notes,
+            multiplier=instrument.multiplier,
         )
 
     def save(self, folder: Path) -> Path:

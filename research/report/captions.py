@@ -1,12 +1,13 @@
-"""Captions that carry numbers: what the dotted lines of a figure are."""
+"""Captions that carry numbers or depend on what the report is."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from research.report.data import ReportData, floats
-from research.report.figures_trades import FIRST_VIEW_BARS
-from research.report.numbers import percent, ratio, usd
+from research.report import trade_tables
+from research.report.data import COSTS, TRADES, ReportData, floats
+from research.report.figures_trades import FIRST_VIEW_BARS, doubtful, shown_trades
+from research.report.numbers import TIMES, percent, ratio, usd
 from research.report.series import thinning_note
 from research.report.tables import ibs_deciles
 
@@ -27,12 +28,78 @@ def trades(report: ReportData) -> str:
     bars = len(report.equity)
     clock = "Session dates." if report.is_daily else "Bar ends in UTC."
     view = f"First view: each of the last {FIRST_VIEW_BARS} bars. " if bars > FIRST_VIEW_BARS else ""
-    return f"{clock} {view}Drag to zoom, double-click for all. {thinning_note(bars)}".rstrip()
+    shown = len(shown_trades(report))
+    left_out = (
+        f" {shown:,} of {len(report.trades):,} trades are drawn: the best, the worst, the latest and a "
+    )
+    left_out = f"{left_out}sample." if shown < len(report.trades) else ""
+    ringed = " Ringed: trades across a hole or a jump." if doubtful(report.trades).any() else ""
+    text = f"{clock} {view}Drag to zoom, double-click for all. {thinning_note(bars)}".rstrip()
+    return f"{text}{left_out}{ringed}"
 
 
-def rolling(report: ReportData) -> str:
-    """Return the Sharpe ratio of the whole run."""
-    return f"Annualised, from session returns. Whole run {ratio(report.metrics.get('sharpe'))} (dotted)."
+def equity(report: ReportData) -> str:
+    """Return what the curve is, and whether points were left out."""
+    if report.compounded:
+        text = f"Growth of {usd(report.capital)} (dotted), returns compounded."
+    else:
+        text = "Profit and loss on constant notional capital (dotted), marked at every bar's close."
+        text += " Costs included." if COSTS in report.known else ""
+    if report.beside is not None:
+        text += f" Beside it {report.beside.name}, from the same capital: unlevered and without costs."
+    return f"{text} {thinning_note(len(report.equity))}".rstrip()
+
+
+def months(report: ReportData) -> str:
+    """Return how months become years."""
+    if report.compounded:
+        return "Compounded within months and years."
+    return "Percent of capital. Sizes follow constant capital, so months add up to years."
+
+
+def years(report: ReportData) -> str:
+    """Return what a row refers to."""
+    text = "Change of equity on the equity before." if report.compounded else "Change of equity on capital."
+    if TRADES in report.known:
+        text += " Trades are counted in the year they end."
+    if report.beside is not None:
+        text += f" Benchmark: {report.beside.name}."
+    return text
+
+
+def benchmark(report: ReportData) -> str:
+    """Return what the benchmark is."""
+    if report.beside is None:
+        return "Give a benchmark with --benchmark FILE."
+    return f"{report.beside.name}: simple returns between the same dates, no interest subtracted."
+
+
+def leverage(report: ReportData) -> str:
+    """Return mean and greatest notional over capital."""
+    values = trade_tables.leverage(report)
+    if values is None or not values.any():
+        return "Notional of the position at the close over capital."
+    size = np.abs(values)
+    return (
+        f"Notional of the position at the close over capital; {ratio(float(size[size > 0].mean()))} {TIMES} "
+        f"on average while in the market, {ratio(float(size.max()))} {TIMES} at most "
+        f"({usd(float(size.max()) * report.capital)})."
+    )
+
+
+def excursions(report: ReportData) -> str:
+    """Return the medians of winners and losers."""
+    closed = report.closed
+    if closed.empty:
+        return "Largest moves against and for each trade."
+    pnl, against = floats(closed, "net_pnl"), floats(closed, "mae")
+    won, lost = against[pnl > 0], against[pnl <= 0]
+    parts = [
+        f"{usd(float(np.median(part)))} for {name}"
+        for name, part in (("winners", won), ("losers", lost))
+        if part.size
+    ]
+    return f"From the highs and lows of a trade's bars. Median move against it: {', '.join(parts)}."
 
 
 def deciles(report: ReportData) -> str:

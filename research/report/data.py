@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from lockstep import metrics
 from lockstep.errors import DataError
-from lockstep.metrics import SESSIONS_PER_YEAR
+from lockstep.metrics import SESSIONS_PER_YEAR, Annual, Dates
 
 Floats = NDArray[np.float64]
 
@@ -35,6 +37,36 @@ TRADE_COLUMNS = (
 REASON_COLUMNS = ("reason", "kind", "count")
 FEATURE_COLUMNS = ("ibs",)
 
+BARS, TRADES, PRICES, COSTS, RECORD = "bars", "trades", "prices", "costs", "record"
+EVERYTHING = frozenset((BARS, TRADES, PRICES, COSTS, RECORD))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Benchmark:
+    """What a strategy is compared with: a level, such as a price or an index, at session dates.
+
+    name    for the reader
+    dates   datetime64[D] (m,), rising; level   float64 (m,), > 0
+
+    DataError where dates do not rise or a level is not positive.
+    """
+
+    name: str
+    dates: Dates
+    level: Floats
+
+    def __post_init__(self) -> None:
+        if not self.dates.size or (np.diff(self.dates.astype(np.int64)) <= 0).any():
+            raise DataError(f"benchmark {self.name}: dates must rise and there must be some")
+        if not (np.isfinite(self.level) & (self.level > 0)).all():
+            raise DataError(f"benchmark {self.name}: a level is not positive: needed is a price or an index")
+
+    def at(self, dates: Dates) -> Floats:
+        """Return the last level on or before each of `dates` (n,); NaN outside of the benchmark's own."""
+        place = np.searchsorted(self.dates, dates, side="right") - 1
+        known = (place >= 0) & (dates <= self.dates[-1])
+        return np.where(known, self.level[np.maximum(place, 0)], np.nan)
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ReportData:
@@ -52,8 +84,18 @@ class ReportData:
     metrics      measures by the names of `lockstep.metrics.Performance`; None or NaN where undefined
     provenance   label -> hash, version or seed
     config_yaml  the strategy's config
-    notes        sentences for the reader, in order
-    sessions_per_year   the factor `metrics` were annualised with: 252, or 365 for markets that never close
+    notes        sentences for the reader, in order; the page shows them first
+    sessions_per_year   of this market: 252, or 365 for markets that never close
+    multiplier   USD per point of one contract; None where it is not known
+    benchmark    what the run is compared with; None: the instrument itself, bought and held
+    out_of_sample   (first, last) session dates that the strategy was not chosen on
+    trials       how many variants the strategy was chosen from, >= 1; None where it is not known
+    compounded   whether each period's return is on the equity before it, and not on `capital`
+    period       what a return covers: `session`, `day`, `week`, `month` ...
+    known        which parts the report has: BARS (close and position per bar), TRADES, PRICES (of trades),
+                 COSTS, RECORD (reasons, features, config); what is not known is left off the page
+
+    `trades` may have a column `spans`: what a trade lay across, such as `hole`, or an empty text.
 
     DataError where a column is missing, there are no bars, the index holds no UTC stamps, or capital is not
     positive.
@@ -74,9 +116,16 @@ class ReportData:
     config_yaml: str
     notes: Sequence[str]
     sessions_per_year: float = SESSIONS_PER_YEAR
+    multiplier: float | None = None
+    benchmark: Benchmark | None = None
+    out_of_sample: Sequence[tuple[np.datetime64, np.datetime64]] = ()
+    trials: float | None = None
+    compounded: bool = False
+    period: str = "session"
+    known: frozenset[str] = EVERYTHING
 
     def __post_init__(self) -> None:
-        _require("equity", self.equity, EQUITY_COLUMNS)
+        _require("equity", self.equity, EQUITY_COLUMNS if BARS in self.known else ("session_date", "equity"))
         _require("trades", self.trades, TRADE_COLUMNS)
         _require("reasons", self.reasons, REASON_COLUMNS)
         _require("features", self.features, FEATURE_COLUMNS)
@@ -96,6 +145,37 @@ class ReportData:
     def session_dates(self) -> NDArray[np.datetime64]:
         """Session date of each bar, datetime64[D] (bars,)."""
         return np.asarray(self.equity["session_date"].to_numpy(), dtype="datetime64[D]")
+
+    @cached_property
+    def sessions(self) -> pd.DataFrame:
+        """One row per session: date, equity after it, return (see `compounded`)."""
+        dates = self.session_dates
+        equity = metrics.session_equity(floats(self.equity, "equity"), dates)
+        curve = metrics.curve_from(self.capital, equity)
+        is_last = np.append(np.diff(dates.astype(np.int64)) > 0, True)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            returns = np.diff(curve) / (curve[:-1] if self.compounded else self.capital)
+        return pd.DataFrame({"date": dates[is_last], "equity": equity, "return": returns})
+
+    @property
+    def dates(self) -> Dates:
+        """Session dates, datetime64[D] (sessions,), rising."""
+        return np.asarray(self.sessions["date"].to_numpy(), dtype="datetime64[D]")
+
+    @cached_property
+    def scale(self) -> Annual:
+        """How long the run is, and what annualises its ratios."""
+        return metrics.time_scale(self.dates, len(self.sessions), self.sessions_per_year)
+
+    @cached_property
+    def beside(self) -> Benchmark | None:
+        """The benchmark: the one that was given, or the instrument; None where its price is not positive."""
+        if self.benchmark is not None or BARS not in self.known:
+            return self.benchmark
+        close = metrics.session_equity(floats(self.equity, "close"), self.session_dates)
+        if not (np.isfinite(close) & (close > 0)).all():
+            return None
+        return Benchmark(name=f"{self.symbol} bought and held", dates=self.dates, level=close)
 
     @property
     def closed(self) -> pd.DataFrame:

@@ -1,16 +1,16 @@
-"""Figures about the account: equity with drawdown, rolling Sharpe ratio, costs paid."""
+"""Figures about the account: equity with drawdown, exposure, turnover, costs paid."""
 
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 import plotly.graph_objects as go
 
 from lockstep import metrics
+from research.report import trade_tables
 from research.report.data import Floats, ReportData, floats
 from research.report.numbers import percent, usd
-from research.report.series import bar_texts, thin, times_of
-from research.report.tables import session_table
+from research.report.page import plain
+from research.report.series import NARROW_LIMIT, bar_texts, shown_dates, thin
 from research.report.theme import (
     ACCENT,
     BAR,
@@ -26,19 +26,19 @@ from research.report.theme import (
     titled,
 )
 
-ROLLING_SESSIONS = 126
 _CENTS = 2
 
 
 def equity_and_drawdown(report: ReportData) -> go.Figure:
-    """Return equity over drawdown, one time axis, every bar; the deepest drawdown is shaded."""
-    times, equity = bar_texts(report), floats(report.equity, "equity")
+    """Return equity beside the benchmark, over drawdown; shaded: the deepest drawdown, out of sample."""
+    equity = floats(report.equity, "equity")
     curve = metrics.curve_from(report.capital, equity)
     under, share = -metrics.drawdowns(curve)[1:], -metrics.drawdown_fractions(curve)[1:]
     drawn = figure(470, hovermode="x unified")
+    _add_benchmark(drawn, report)
     keep = thin(equity)
     drawn.add_scatter(
-        x=times[keep].tolist(),
+        x=bar_texts(report, keep).tolist(),
         y=equity[keep].round(_CENTS).tolist(),
         name="Equity",
         line={"color": GAIN, "width": 1.6},
@@ -46,7 +46,7 @@ def equity_and_drawdown(report: ReportData) -> go.Figure:
     )
     keep = thin(under)
     drawn.add_scatter(
-        x=times[keep].tolist(),
+        x=bar_texts(report, keep).tolist(),
         y=under[keep].round(_CENTS).tolist(),
         customdata=(100 * share[keep]).round(_CENTS).tolist(),
         name="Drawdown",
@@ -60,11 +60,41 @@ def equity_and_drawdown(report: ReportData) -> go.Figure:
         xaxis=time_axis(anchor="y2"),
         yaxis=axis(domain=[0.34, 1.0], tickformat="$~s", title=titled("Equity")),
         yaxis2=axis(domain=[0.0, 0.27], tickformat="$~s", nticks=4, title=titled("Drawdown")),
+        showlegend=report.beside is not None,
     )
     _widen_if_flat(drawn, report.capital, equity, under)
     level(drawn, report.capital)
-    _shade_deepest(drawn, report, times)
+    _shade_deepest(drawn, report)
+    _shade_out_of_sample(drawn, report)
     return drawn
+
+
+def _add_benchmark(drawn: go.Figure, report: ReportData) -> None:
+    """The capital in the benchmark at its first shared date: held, unlevered, without costs."""
+    if report.beside is None:
+        return
+    level = report.beside.at(report.dates)
+    known = np.flatnonzero(np.isfinite(level))
+    if not known.size:
+        return
+    worth = level[known] / level[known[0]] * report.capital
+    keep = thin(worth, NARROW_LIMIT)
+    drawn.add_scatter(
+        x=shown_dates(report.dates[known[keep]]),
+        y=worth[keep].round(_CENTS).tolist(),
+        name=plain(report.beside.name),
+        line={"color": BAR, "width": 1.0},
+        hovertemplate="$%{y:,.0f}",
+    )
+
+
+def _shade_out_of_sample(drawn: go.Figure, report: ReportData) -> None:
+    for first, last in report.out_of_sample:
+        drawn.add_vrect(
+            x0=str(first), x1=str(last), fillcolor=GAIN, opacity=0.08, line_width=0, layer="below",
+            annotation={"text": "out of sample", "font": {"size": 10, "color": GAIN}},
+            annotation_position="bottom left",
+        )  # fmt: skip
 
 
 def _widen_if_flat(drawn: go.Figure, capital: float, equity: Floats, under: Floats) -> None:
@@ -75,16 +105,17 @@ def _widen_if_flat(drawn: go.Figure, capital: float, equity: Floats, under: Floa
         drawn.update_layout(yaxis2={"range": [-capital / 100, 0.0]})
 
 
-def _shade_deepest(drawn: go.Figure, report: ReportData, times: np.ndarray) -> None:
+def _shade_deepest(drawn: go.Figure, report: ReportData) -> None:
     deepest = metrics.max_drawdown(metrics.curve_from(report.capital, floats(report.equity, "equity")))
     if deepest is None:
         return
     # Position 0 of the curve is the capital, before the first bar.
-    start, stop = (times[max(at - 1, 0)] for at in (deepest.peak, deepest.peak + deepest.length))
+    ends = np.maximum(np.array([deepest.peak, deepest.peak + deepest.length]) - 1, 0)
+    start, stop = bar_texts(report, ends)
     drawn.add_vrect(x0=start, x1=stop, fillcolor=LOSS, opacity=0.06, line_width=0, layer="below")
     state = "" if deepest.recovery is not None else ", not recovered"
     # Text that runs past the last bar would widen the time axis.
-    is_late = deepest.peak > len(times) / 2
+    is_late = deepest.peak > len(report.equity) / 2
     drawn.add_annotation(
         x=start,
         y=1.0,
@@ -97,27 +128,50 @@ def _shade_deepest(drawn: go.Figure, report: ReportData, times: np.ndarray) -> N
     )
 
 
-def rolling_sharpe(report: ReportData) -> go.Figure | None:
-    """Return the annualised Sharpe ratio of the last 126 sessions; None where it is nowhere defined."""
-    sessions = session_table(report)
-    returns = floats(sessions, "return")
-    rolled = metrics.rolling_sharpe(returns, ROLLING_SESSIONS, report.sessions_per_year)
-    if not np.isfinite(rolled).any():
+def leverage(report: ReportData) -> go.Figure | None:
+    """Return notional over capital after each bar, long above and short below zero; None where unknown."""
+    values = trade_tables.leverage(report)
+    if values is None or not values.any():
         return None
-    keep = thin(rolled)
-    dates = np.datetime_as_string(sessions["date"].to_numpy().astype("datetime64[D]"))
-    drawn = figure(300)
-    drawn.add_scatter(
-        x=dates[keep].tolist(),
-        y=rolled[keep].round(4).tolist(),
-        line={"color": GAIN, "width": 1.4},
-        fill="tozeroy",
-        fillcolor=GAIN_SOFT,
-        hovertemplate="%{x|%Y-%m-%d}: %{y:.2f}<extra></extra>",
+    drawn = figure(260, hovermode="x unified")
+    for name, colour, soft, mine in (
+        ("Long", GAIN, GAIN_SOFT, np.maximum(values, 0.0)),
+        ("Short", LOSS, LOSS_SOFT, np.minimum(values, 0.0)),
+    ):
+        if not mine.any():
+            continue
+        keep = thin(mine, NARROW_LIMIT)
+        drawn.add_scatter(
+            x=bar_texts(report, keep).tolist(),
+            y=mine[keep].round(3).tolist(),
+            name=name,
+            line={"color": colour, "width": 0.8, "shape": "hv"},
+            fill="tozeroy",
+            fillcolor=soft,
+            hovertemplate="%{y:.2f} × capital",
+        )
+    drawn.update_layout(
+        xaxis=time_axis(),
+        yaxis=axis(ticksuffix=" ×", zeroline=True, zerolinecolor=MUTED, rangemode="tozero"),
+        showlegend=len(drawn.data) > 1,
     )
-    drawn.update_layout(xaxis=time_axis(), yaxis=axis(tickformat=".1f", zeroline=True, zerolinecolor=MUTED))
-    overall = metrics.sharpe(returns, report.sessions_per_year)
-    level(drawn, overall)
+    return drawn
+
+
+def turnover(report: ReportData) -> go.Figure | None:
+    """Return notional traded per calendar year over capital, both sides; None where unknown."""
+    found = trade_tables.yearly_turnover(report)
+    if found is None:
+        return None
+    years, values = found
+    drawn = figure(260)
+    drawn.add_bar(
+        x=np.datetime_as_string(years, unit="Y").tolist(),
+        y=values.round(2).tolist(),
+        marker={"color": BAR},
+        hovertemplate="%{x}: %{y:,.1f} × capital<extra></extra>",
+    )
+    drawn.update_layout(xaxis=axis(type="category", showgrid=False), yaxis=axis(ticksuffix=" ×"))
     return drawn
 
 
@@ -125,14 +179,18 @@ def costs_paid(report: ReportData) -> go.Figure | None:
     """Return commission and slippage paid so far, stacked, by the end of each trade; None without trades."""
     if report.trades.empty:
         return None
-    trades = report.trades.assign(at=_booked_at(report)).sort_values(["at", "trade_id"], kind="stable")
-    times = [*bar_texts(report)[:1], *times_of(report, trades["at"]), *bar_texts(report)[-1:]]
+    booked = trade_tables.booking_bars(report)
+    order = np.lexsort((report.trades["trade_id"].astype(str).to_numpy(), booked))
+    bars = np.concatenate(([0], booked[order], [len(report.equity) - 1]))
     drawn = figure(300, hovermode="x unified")
+    both = floats(report.trades, "commission") + floats(report.trades, "slippage_cost")
+    keep = thin(np.cumsum(np.concatenate(([0.0], both[order], [0.0]))), NARROW_LIMIT)
+    times = bar_texts(report, bars[keep]).tolist()
     for column, name, colour in (("commission", "Commission", BAR), ("slippage_cost", "Slippage", ACCENT)):
-        paid = np.cumsum(floats(trades, column))
+        paid = np.cumsum(np.concatenate(([0.0], floats(report.trades, column)[order], [0.0])))
         drawn.add_scatter(
             x=times,
-            y=[0.0, *paid.round(_CENTS).tolist(), round(float(paid[-1]), _CENTS)],
+            y=paid[keep].round(_CENTS).tolist(),
             name=name,
             line={"color": colour, "width": 1, "shape": "hv"},
             stackgroup="costs",
@@ -140,8 +198,3 @@ def costs_paid(report: ReportData) -> go.Figure | None:
         )
     drawn.update_layout(xaxis=time_axis(), yaxis=axis(tickformat="$~s", rangemode="tozero"), showlegend=True)
     return drawn
-
-
-def _booked_at(report: ReportData) -> pd.Series:
-    """Where a trade's costs are booked: its exit, or the last bar while it is open."""
-    return pd.to_datetime(report.trades["exit_end"], utc=True).fillna(report.equity.index[-1])

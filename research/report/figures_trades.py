@@ -1,21 +1,39 @@
-"""Figures about trades: the distribution of their results, and where they lie on the price."""
+"""Figures about trades: their results, their excursions, and where they lie on the price."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
+from numpy.typing import NDArray
 
 from research.report.data import Floats, ReportData, floats
 from research.report.numbers import price, usd
 from research.report.page import plain
 from research.report.series import bar_texts, thin, times_of
-from research.report.tables import readable
-from research.report.theme import GAIN, INK, LOSS, MUTED, PRICE, axis, figure, time_axis, titled
+from research.report.tables import grouped_returns, readable
+from research.report.theme import (
+    ACCENT,
+    BUTTON,
+    GAIN,
+    INK,
+    LOSS,
+    MUTED,
+    PAPER,
+    PRESSED,
+    PRICE,
+    axis,
+    figure,
+    time_axis,
+    titled,
+)
 
 FIRST_VIEW_BARS = 250
+TRADE_LIMIT = 1_000
 _MOST_BINS = 60
 _FEW = 6
 _PADDING = 0.06
@@ -26,8 +44,18 @@ def pnl_distribution(report: ReportData) -> go.Figure | None:
     pnl = floats(report.closed, "net_pnl")
     if not pnl.size:
         return None
-    width, edges = histogram_edges(pnl)
-    counts = np.histogram(pnl, edges)[0]
+    drawn = _histogram(pnl, lambda left, width: f"{usd(left)} to {usd(left + width)}", "trades")
+    drawn.update_layout(xaxis={"tickformat": "$~s", "title": titled("Net result of a trade")})
+    drawn.update_yaxes(title=titled("Trades"))
+    drawn.add_vline(x=float(pnl.mean()), line={"color": INK, "width": 1.2, "dash": "dot"})
+    drawn.add_vline(x=float(np.median(pnl)), line={"color": MUTED, "width": 1.2, "dash": "dash"})
+    return drawn
+
+
+def _histogram(values: Floats, text: Callable[[float, float], str], unit: str) -> go.Figure:
+    """Bars of the counts, losses and gains in their colours; `text` names a bin by left edge and width."""
+    width, edges = histogram_edges(values)
+    counts = np.histogram(values, edges)[0]
     middles = edges[:-1] + width / 2
     drawn = figure(300)
     for name, colour, mine in (("Loss", LOSS, middles < 0), ("Gain", GAIN, middles > 0)):
@@ -36,22 +64,27 @@ def pnl_distribution(report: ReportData) -> go.Figure | None:
             y=counts[mine].tolist(),
             width=width,
             name=name,
-            marker={"color": colour, "line": {"color": "#ffffff", "width": 1}},
-            customdata=[f"{usd(left)} to {usd(left + width)}" for left in edges[:-1][mine]],
-            hovertemplate="%{customdata}: %{y} trades<extra></extra>",
+            marker={"color": colour, "line": {"color": PAPER, "width": 1}},
+            customdata=[text(float(left), width) for left in edges[:-1][mine]],
+            hovertemplate=f"%{{customdata}}: %{{y}} {unit}<extra></extra>",
         )
     drawn.update_layout(
         barmode="overlay",
-        xaxis=axis(
-            tickformat="$~s",
-            showgrid=False,
-            title=titled("Net result of a trade"),
-            range=[edges[0] - 2 * width, edges[-1] + 2 * width],
-        ),
-        yaxis=axis(title=titled("Trades"), rangemode="tozero", dtick=1 if counts.max() < _FEW else None),
+        xaxis=axis(showgrid=False, range=[edges[0] - 2 * width, edges[-1] + 2 * width]),
+        yaxis=axis(rangemode="tozero", dtick=1 if counts.max() < _FEW else None),
     )
-    drawn.add_vline(x=float(pnl.mean()), line={"color": INK, "width": 1.2, "dash": "dot"})
-    drawn.add_vline(x=float(np.median(pnl)), line={"color": MUTED, "width": 1.2, "dash": "dash"})
+    return drawn
+
+
+def monthly_distribution(report: ReportData) -> go.Figure | None:
+    """Return the histogram of monthly returns in percent, split at zero; None with fewer than 3 months."""
+    months = 100.0 * grouped_returns(report, "M")[1]
+    if months.size < 3 or not months.any():
+        return None
+    drawn = _histogram(months, lambda left, width: f"{left:g}% to {left + width:g}%", "months")
+    drawn.update_layout(xaxis={"ticksuffix": "%", "title": titled("Return of a month")})
+    drawn.update_yaxes(title=titled("Months"))
+    drawn.add_vline(x=float(months.mean()), line={"color": INK, "width": 1.2, "dash": "dot"})
     return drawn
 
 
@@ -72,28 +105,84 @@ def trades_on_price(report: ReportData) -> go.Figure:
 
     The first view shows the last 250 bars, each of them; the page refits the price axis when the view moves.
     """
-    times, close = bar_texts(report), floats(report.equity, "close")
+    close = floats(report.equity, "close")
     # The first view shows few bars of a long history; thinned, it would be a handful of straight lines.
     keep = np.union1d(thin(close), np.arange(max(close.size - FIRST_VIEW_BARS, 0), close.size))
     drawn = figure(470, hovermode="closest")
     drawn.add_scatter(
-        x=times[keep].tolist(),
+        x=bar_texts(report, keep).tolist(),
         y=close[keep].tolist(),
         name="Close",
         line={"color": PRICE, "width": 1.2},
         hovertemplate="%{x}: %{y}<extra></extra>",
     )
     if not report.trades.empty:
-        _add_paths(drawn, report)
-        _add_entries(drawn, report, 1, "Long entry", "triangle-up")
-        _add_entries(drawn, report, -1, "Short entry", "triangle-down")
-        _add_exits(drawn, report, "Exit with gain", GAIN, "circle", floats(report.closed, "net_pnl") > 0)
-        _add_exits(drawn, report, "Exit with loss", LOSS, "x", floats(report.closed, "net_pnl") <= 0)
+        shown = replace(report, trades=shown_trades(report))
+        _add_paths(drawn, shown)
+        _add_entries(drawn, shown, 1, "Long entry", "triangle-up")
+        _add_entries(drawn, shown, -1, "Short entry", "triangle-down")
+        _add_exits(drawn, shown, "Exit with gain", GAIN, "circle", floats(shown.closed, "net_pnl") > 0)
+        _add_exits(drawn, shown, "Exit with loss", LOSS, "x", floats(shown.closed, "net_pnl") <= 0)
+        _add_doubtful(drawn, shown)
     drawn.update_layout(
-        xaxis=time_axis(range=_first_view(times), rangeselector=_view_buttons()),
+        xaxis=time_axis(range=_first_view(report), rangeselector=_view_buttons()),
         yaxis=axis(range=_price_range(report), tickformat=",~f"),
         showlegend=True,
         legend={"y": -0.08, "yanchor": "top"},
+    )
+    return drawn
+
+
+def doubtful(trades: pd.DataFrame) -> NDArray[np.bool_]:
+    """Return which trades lie across a hole, a jump or the like: column `spans` is there and not empty."""
+    if "spans" not in trades:
+        return np.zeros(len(trades), dtype=np.bool_)
+    return np.array([bool(str(each).strip()) for each in trades["spans"].fillna("")], dtype=np.bool_)
+
+
+def shown_trades(report: ReportData, limit: int = TRADE_LIMIT) -> pd.DataFrame:
+    """Return at most `limit` trades, in order: the doubtful, the best and worst, the latest, and a sample."""
+    trades = report.trades
+    if len(trades) <= limit:
+        return trades
+    part = limit // 5
+    by_result = np.argsort(np.nan_to_num(floats(trades, "net_pnl")), kind="stable")
+    kept = np.unique(
+        np.concatenate(
+            (
+                np.flatnonzero(doubtful(trades))[:part],
+                by_result[:part],
+                by_result[-part:],
+                np.arange(len(trades) - part, len(trades)),
+                np.linspace(0, len(trades) - 1, part).astype(np.intp),
+            )
+        )
+    )
+    return trades.iloc[kept]
+
+
+def excursions(report: ReportData) -> go.Figure | None:
+    """Return each closed trade's largest move against it and for it, by result; None where not known."""
+    shown = replace(report, trades=shown_trades(report)).closed
+    if shown.empty or "mae" not in shown or not np.isfinite(floats(shown, "mae")).any():
+        return None
+    pnl = floats(shown, "net_pnl")
+    drawn = figure(300)
+    for name, colour, symbol, mine in (("Gain", GAIN, "circle", pnl > 0), ("Loss", LOSS, "x", pnl <= 0)):
+        part = shown[mine]
+        drawn.add_scatter(
+            x=floats(part, "mae").round(2).tolist(),
+            y=floats(part, "mfe").round(2).tolist(),
+            mode="markers",
+            name=name,
+            marker={"color": colour, "symbol": symbol, "size": 5, "opacity": 0.65},
+            customdata=floats(part, "net_pnl").round(2).tolist(),
+            hovertemplate="against $%{x:,.0f}, for $%{y:,.0f}<br>net $%{customdata:,.2f}<extra></extra>",
+        )
+    drawn.update_layout(
+        xaxis=axis(tickformat="$~s", rangemode="tozero", title=titled("Largest move against the trade")),
+        yaxis=axis(tickformat="$~s", rangemode="tozero", title=titled("For the trade")),
+        showlegend=True,
     )
     return drawn
 
@@ -124,7 +213,7 @@ def _add_entries(drawn: go.Figure, report: ReportData, side: int, name: str, sym
         times_of(report, part["entry_end"]),
         part["entry_price"],
         name,
-        {"symbol": symbol, "size": 10, "color": INK, "line": {"color": "#ffffff", "width": 1}},
+        {"symbol": symbol, "size": 10, "color": INK, "line": {"color": PAPER, "width": 1}},
         [
             f"{name} {quantity:g} @ {price(level)}<br>trade {plain(trade)}"
             for quantity, level, trade in zip(
@@ -143,7 +232,7 @@ def _add_exits(drawn: go.Figure, report: ReportData, name: str, colour: str, sym
         times_of(report, part["exit_end"]),
         part["exit_price"],
         name,
-        {"symbol": symbol, "size": 8, "color": colour, "line": {"color": "#ffffff", "width": 1}},
+        {"symbol": symbol, "size": 8, "color": colour, "line": {"color": PAPER, "width": 1}},
         [
             f"Exit @ {price(level)}: {plain(readable(str(reason)))}<br>"
             f"net {usd(net, 2)} after {bars:g} bars<br>trade {plain(trade)}"
@@ -156,6 +245,21 @@ def _add_exits(drawn: go.Figure, report: ReportData, name: str, colour: str, sym
                 strict=True,
             )
         ],
+    )
+
+
+def _add_doubtful(drawn: go.Figure, report: ReportData) -> None:
+    """A ring around the exit of each trade that lies across a hole or a jump of the data."""
+    part = report.closed[doubtful(report.closed)]
+    if part.empty:
+        return
+    _add_markers(
+        drawn,
+        times_of(report, part["exit_end"]),
+        part["exit_price"],
+        "Across a hole or a jump",
+        {"symbol": "circle-open", "size": 15, "color": ACCENT, "line": {"color": ACCENT, "width": 2}},
+        [f"the data have a {plain(what)} within this trade" for what in part["spans"]],
     )
 
 
@@ -178,8 +282,12 @@ def _add_markers(
     )
 
 
-def _first_view(times: Any) -> list[str] | None:
-    return [times[-FIRST_VIEW_BARS], times[-1]] if len(times) > FIRST_VIEW_BARS else None
+def _first_view(report: ReportData) -> list[str] | None:
+    bars = len(report.equity)
+    if bars <= FIRST_VIEW_BARS:
+        return None
+    first, last = bar_texts(report, np.array([bars - FIRST_VIEW_BARS, bars - 1]))
+    return [str(first), str(last)]
 
 
 def _price_range(report: ReportData) -> list[float] | None:
@@ -199,7 +307,7 @@ def _view_buttons() -> dict[str, Any]:
         "x": 0,
         "y": 1.02,
         "yanchor": "bottom",
-        "bgcolor": "#f2f4f7",
-        "activecolor": "#dbe4ec",
+        "bgcolor": BUTTON,
+        "activecolor": PRESSED,
         "font": {"size": 11, "color": INK},
     }

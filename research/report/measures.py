@@ -34,13 +34,15 @@ GROUPS: tuple[tuple[str, tuple[Measure, ...]], ...] = (
         (
             Measure("net_profit", "Net profit", usd, "after commission and slippage"),
             Measure("total_return", "Total return", percent, "net profit / capital"),
-            Measure("annual_return", "Annual return", percent, "mean session return, per year"),
-            Measure("cagr", "CAGR", percent, "growth of the account per year"),
+            Measure("annual_return", "Annual return", percent, "total return / calendar years"),
+            Measure("cagr", "CAGR", percent, "growth of the account per calendar year"),
             Measure("volatility", "Volatility", percent, "session returns, ddof 1, annualised"),
             Measure("best_session", "Best session", _fine_percent, "of capital"),
             Measure("worst_session", "Worst session", _fine_percent, "of capital"),
             Measure("skew", "Skew", ratio, "population, session returns"),
             Measure("kurtosis", "Kurtosis", ratio, "population; normal = 3"),
+            Measure("tail_ratio", "Tail ratio", ratio, "95% quantile / loss at the 5% quantile"),
+            Measure("omega", "Omega", ratio, "sum of gains / sum of losses, session returns"),
         ),
     ),
     (
@@ -60,6 +62,8 @@ GROUPS: tuple[tuple[str, tuple[Measure, ...]], ...] = (
             Measure(
                 "longest_drawdown_sessions", "Longest under water", count, "sessions below a former high"
             ),
+            Measure("ulcer_index", "Ulcer index", percent, "root mean square drawdown, of peak"),
+            Measure("recovery_factor", "Recovery factor", ratio, "net profit / max drawdown"),
             Measure("var_95", "VaR 95", _fine_percent, "historical, per session, loss > 0"),
             Measure("cvar_95", "CVaR 95", _fine_percent, "mean of the worst 5%"),
             Measure("var_99", "VaR 99", _fine_percent, "historical, per session, loss > 0"),
@@ -81,6 +85,7 @@ GROUPS: tuple[tuple[str, tuple[Measure, ...]], ...] = (
             Measure(
                 "turnover", "Turnover", lambda value: ratio(value, 1), f"{TIMES} capital per year, both sides"
             ),
+            Measure("years", "Years", ratio, "first to last date, of 365.25 days"),
             Measure("sessions", "Sessions", count, ""),
             Measure("bars", "Bars", count, ""),
         ),

@@ -1,12 +1,62 @@
-"""Pieces of HTML: escaped text, tables, figures, cards."""
+"""The page kit: the frame of a self-contained page, and its pieces: escaped text, tables, figures, cards."""
 
 from __future__ import annotations
 
 import html
+import os
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import plotly.graph_objects as go
 import plotly.io as pio
+from plotly.offline import get_plotlyjs, get_plotlyjs_version
+
+from research.report.style import SCRIPT, STYLE
+
+
+def document(title: str, body: str, *, library: str | None = None) -> str:
+    """Return a page that needs nothing else: `body` is HTML, `title` is escaped here.
+
+    library   where the plotting library is, relative to the page; None: within the page (4.8 MB)
+    """
+    plotly = f"<script>{get_plotlyjs()}</script>"
+    if library is not None:
+        plotly = f'<script src="{escaped(library)}"></script>'
+    return (
+        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{escaped(title)}</title><style>{STYLE}</style></head>\n<body><main>{body}"
+        "<noscript>The charts need JavaScript; the tables do not.</noscript></main>\n"
+        f"{plotly}\n<script>{SCRIPT}</script></body></html>\n"
+    )
+
+
+def write_page(path: Path, title: str, body: str, *, shared_js: Path | None = None) -> Path:
+    """Write a page to `path` in a single step and return `path`; its folder is made where missing.
+
+    shared_js   folder that gets the plotting library once, for this page and all others that name the folder;
+                None: the page holds it. The page then needs that file where it lies, seen from the page.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    library = None if shared_js is None else share_library(shared_js, beside=path.parent)
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(document(title, body, library=library), encoding="utf-8", newline="\n")
+    os.replace(partial, path)
+    return path
+
+
+def share_library(folder: Path, *, beside: Path) -> str:
+    """Write the plotting library into `folder` unless it is there; return its place, seen from `beside`.
+
+    The file's name holds its version, so that pages written by another release keep theirs.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    library = folder / f"plotly-{get_plotlyjs_version()}.min.js"
+    if not library.is_file():
+        partial = library.with_name(f"{library.name}.{os.getpid()}.partial")
+        partial.write_text(get_plotlyjs(), encoding="utf-8", newline="\n")
+        os.replace(partial, library)
+    return Path(os.path.relpath(library.resolve(), beside.resolve())).as_posix()
 
 
 def escaped(text: object) -> str:

@@ -7,11 +7,14 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from research.report.data import ReportData, floats
+from research.report.data import BARS, COSTS, TRADES, ReportData, floats
 from research.report.measures import GROUPS, Measure, Value, unnamed
 from research.report.numbers import TIMES, UNDEFINED, count, percent, ratio, usd
 from research.report.page import escaped, table
 from research.report.tables import exits, monthly_returns, readable, yearly
+from research.report.track_record import evidence, runs, trailing
+
+Tile = tuple[str, Value, Callable[[Value], str], str]
 
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _GAIN_RGB = (42, 111, 158)
@@ -22,6 +25,10 @@ _STRONGEST_SHADE = 0.85
 def header(report: ReportData) -> str:
     """Return symbol, strategy, dates, and the warning of a proxy."""
     dates = np.datetime_as_string(report.session_dates[[0, -1]])
+    what = (
+        f"{report.timeframe} bars" if BARS in report.known else f"{len(report.sessions):,} {report.period}s"
+    )
+    capital = "at the start, compounded" if report.compounded else "notional capital"
     proxy = (
         f'<span class="proxy">Index proxy for {escaped(report.proxy_of)}: not tradable as is</span>'
         if report.proxy_of
@@ -30,30 +37,78 @@ def header(report: ReportData) -> str:
     return (
         f"<header><h1>{escaped(report.symbol)}<small>{escaped(report.instrument_name)}</small></h1>"
         f'<p class="facts"><b>{escaped(report.title)}</b><span>{dates[0]} to {dates[1]}</span>'
-        f"<span>{escaped(report.timeframe)} bars</span><span>{usd(report.capital)} notional capital</span>"
+        f"<span>{escaped(what)}</span><span>{usd(report.capital)} {capital}</span>"
         f"{proxy}</p></header>"
     )
 
 
+def caveats(report: ReportData) -> str:
+    """Return what a reader must know before believing the numbers, or nothing where there is nothing."""
+    found = [*_time_caveats(report), *report.notes]
+    if not found:
+        return ""
+    items = "".join(f"<li>{escaped(each)}</li>" for each in found)
+    title = "<h2>Before you read the numbers</h2>"
+    return f'<section class="caveats">{title}<ul class="notes">{items}</ul></section>'
+
+
+def _time_caveats(report: ReportData) -> list[str]:
+    scale = report.scale
+    if scale.is_regular:
+        return []
+    kind = "fewer" if scale.periods < scale.expected else "more"
+    return [
+        f"{scale.periods:,} {report.period}s in {scale.years:.1f} years, {kind} than the "
+        f"{scale.expected:,.0f} of a whole record at {scale.nominal:g} a year: growth is by the calendar, "
+        f"and ratios are annualised by {scale.periods_per_year:.0f} a year."
+    ]
+
+
 def key_figures(report: ReportData) -> str:
-    """Return the strip of ten key figures."""
+    """Return the strip of ten key figures, or of those that are known."""
     known = report.metrics
-    commission, slippage = (
-        float(floats(report.trades, name).sum()) for name in ("commission", "slippage_cost")
-    )
-    still_open = f", {report.open_trades} open" if report.open_trades else ""
     depth, length = known.get("max_drawdown"), count(known.get("max_drawdown_sessions"))
-    tiles: list[tuple[str, Value, Callable[[Value], str], str]] = [
+    tiles: list[Tile] = [
         ("Net P&L", known.get("net_profit"), usd, f"{percent(known.get('total_return'))} of capital"),
         ("CAGR", known.get("cagr"), percent, f"{percent(known.get('annual_return'))} a year, additive"),
-        ("Sharpe", known.get("sharpe"), ratio, f"volatility {percent(known.get('volatility'))}"),
+        ("Sharpe", known.get("sharpe"), ratio, _interval(report)),
         ("Sortino", known.get("sortino"), ratio, f"Calmar {ratio(known.get('calmar'))}"),
         (
             "Max drawdown",
             None if depth is None else -depth,
             usd,
-            f"{length} sessions; {percent(known.get('max_drawdown_fraction'))} of a peak at worst",
+            f"{length} {report.period}s; {percent(known.get('max_drawdown_fraction'))} of a peak at worst",
         ),
+    ]
+    if report.compounded:
+        fraction = known.get("max_drawdown_fraction")
+        tiles[0] = (
+            "Total return",
+            known.get("total_return"),
+            percent,
+            f"{usd(known.get('net_profit'))} gained",
+        )
+        tiles[4] = (
+            "Max drawdown",
+            None if fraction is None else -fraction,
+            percent,
+            f"{length} {report.period}s",
+        )
+        tiles[1] = ("CAGR", known.get("cagr"), percent, f"{ratio(known.get('years'), 1)} years")
+    tiles += _trade_tiles(report) if TRADES in report.known else _period_tiles(report)
+    return '<div class="kpis">' + "".join(_tile(*tile) for tile in tiles) + "</div>"
+
+
+def _interval(report: ReportData) -> str:
+    found = evidence(report)
+    volatility = f"volatility {percent(report.metrics.get('volatility'))}"
+    return volatility if found is None else f"95%: {ratio(found.low)} to {ratio(found.high)}; {volatility}"
+
+
+def _trade_tiles(report: ReportData) -> list[Tile]:
+    known = report.metrics
+    still_open = f", {report.open_trades} open" if report.open_trades else ""
+    tiles: list[Tile] = [
         (
             "Trades",
             known.get("trades"),
@@ -62,15 +117,28 @@ def key_figures(report: ReportData) -> str:
         ),
         ("Win rate", known.get("win_rate"), percent, f"payoff {ratio(known.get('payoff_ratio'))}"),
         ("Profit factor", known.get("profit_factor"), ratio, f"{usd(known.get('expectancy'))} per trade"),
-        (
-            "Exposure",
-            known.get("exposure"),
-            percent,
-            f"turnover {ratio(known.get('turnover'), 1)} {TIMES} capital a year",
-        ),
-        ("Costs paid", commission + slippage, usd, f"commission {usd(commission)}, slippage {usd(slippage)}"),
     ]
-    return '<div class="kpis">' + "".join(_tile(*tile) for tile in tiles) + "</div>"
+    if BARS in report.known:
+        under = f"turnover {ratio(known.get('turnover'), 1)} {TIMES} capital a year"
+        tiles.append(("Exposure", known.get("exposure"), percent, under))
+    if COSTS in report.known:
+        columns = ("commission", "slippage_cost")
+        commission, slippage = (float(np.nansum(floats(report.trades, name))) for name in columns)
+        under = f"commission {usd(commission)}, slippage {usd(slippage)}"
+        tiles.append(("Costs paid", commission + slippage, usd, under))
+    return tiles
+
+
+def _period_tiles(report: ReportData) -> list[Tile]:
+    known, months, periods = report.metrics, *runs(report)[:2]
+    unit = report.period
+    return [
+        ("Volatility", known.get("volatility"), percent, "annualised"),
+        ("Winning months", months.won, percent, f"of {months.count}"),
+        (f"Winning {unit}s", periods.won, percent, f"longest run lost {periods.longest_lost}"),
+        (f"Worst {unit}", known.get("worst_session"), percent, f"best {percent(known.get('best_session'))}"),
+        ("CVaR 95", known.get("cvar_95"), percent, f"mean of the worst 5% of {unit}s"),
+    ]
 
 
 def _tile(label: str, value: Value, write: Callable[[Value], str], under: str) -> str:
@@ -92,13 +160,17 @@ def months(report: ReportData) -> str:
     head = "".join(f'<th scope="col">{name}</th>' for name in ("", *_MONTHS, "Year"))
     body = "".join(
         f'<tr><th scope="row">{year}</th>{"".join(_shaded(value, strongest) for value in row)}'
-        f"<td>{_points(float(np.nansum(row)))}</td></tr>"
+        f"<td>{_points(_year_of(report, row))}</td></tr>"
         for year, row in zip(grid.index, values, strict=True)
     )
     return (
         f'<div class="scroll"><table class="months"><thead><tr>{head}</tr></thead>'
         f"<tbody>{body}</tbody></table></div>"
     )
+
+
+def _year_of(report: ReportData, row: np.ndarray) -> float:
+    return float(np.nanprod(1.0 + row) - 1.0 if report.compounded else np.nansum(row))
 
 
 def _points(value: float) -> str:
@@ -115,32 +187,34 @@ def _shaded(value: float, strongest: float) -> str:
 
 
 def years(report: ReportData) -> str:
-    """Return the table of calendar years."""
-    rows = yearly(report)
-    head = ("Year", "Net P&amp;L", "Return", "Max drawdown", "Sharpe", "Trades", "Win rate")
+    """Return the table of calendar years, the benchmark's beside them where there is one."""
+    rows, has_trades = yearly(report), TRADES in report.known
+    beside = report.beside is not None
+    head = ["Year", "Net P&amp;L", "Return"]
+    head += ["Benchmark"] * beside + ["Max drawdown", "Sharpe"] + ["Trades", "Win rate"] * has_trades
     cells = [
-        (
+        [
             str(row.year),
             _coloured(row.net_profit),
             percent(row.annual_return),
+            *([percent(row.benchmark)] * beside),
             usd(-row.max_drawdown),
             ratio(row.sharpe),
-            count(row.trades),
-            percent(row.win_rate),
-        )
+            *([count(row.trades), percent(row.win_rate)] if has_trades else []),
+        ]
         for row in rows
     ]
     total = sum(row.net_profit for row in rows)
-    known = report.metrics
-    foot = (
+    known, whole = report.metrics, trailing(report)[-1]
+    foot = [
         "All",
         usd(total),
         percent(total / report.capital),
+        *([percent(whole.benchmark)] * beside),
         usd(-(known.get("max_drawdown") or 0.0)),
         ratio(known.get("sharpe")),
-        count(sum(row.trades for row in rows)),
-        percent(known.get("win_rate")),
-    )
+        *([count(sum(row.trades for row in rows)), percent(known.get("win_rate"))] if has_trades else []),
+    ]
     return f'<div class="scroll">{table(head, cells, foot=foot, classes="even")}</div>'
 
 
@@ -193,8 +267,3 @@ def provenance(report: ReportData) -> str:
         for name, value in report.provenance.items()
     )
     return f'<table class="provenance"><tbody>{rows}</tbody></table>'
-
-
-def notes(report: ReportData) -> str:
-    """Return the notes as a list."""
-    return '<ul class="notes">' + "".join(f"<li>{escaped(note)}</li>" for note in report.notes) + "</ul>"

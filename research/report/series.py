@@ -8,9 +8,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from lockstep.metrics import Dates
 from research.report.data import Floats, ReportData
 
-POINT_LIMIT = 8_000
+POINT_LIMIT = 4_000  # of a figure as wide as the page: three values to a pixel
+NARROW_LIMIT = 1_000  # of one that is half as wide, or a line among several
 _KEPT_PER_BUCKET = 4
 
 
@@ -22,22 +24,27 @@ def stamp_texts(stamps: pd.DatetimeIndex) -> NDArray[np.object_]:
     return np.char.replace(texts.astype(str), "T", " ").astype(object) if texts.size else texts
 
 
-def bar_texts(report: ReportData) -> NDArray[np.object_]:
-    """Return the time of each bar: its session date for daily bars, else its end in UTC."""
+def bar_texts(report: ReportData, at: NDArray[np.intp] | slice = slice(None)) -> NDArray[np.object_]:
+    """Return the time of the bars `at` some positions: session date of daily bars, else the end in UTC."""
     if report.is_daily:
-        return np.datetime_as_string(report.session_dates).astype(object)
-    return stamp_texts(pd.DatetimeIndex(report.equity.index))
+        return np.datetime_as_string(report.session_dates[at]).astype(object)
+    return stamp_texts(pd.DatetimeIndex(report.equity.index[at]))
+
+
+def shown_dates(dates: Dates) -> list[str]:
+    """Return dates as `2012-03-04`."""
+    texts: list[str] = np.datetime_as_string(dates.astype("datetime64[D]")).tolist()
+    return texts
 
 
 def times_of(report: ReportData, stamps: pd.Series) -> list[str | None]:
     """Return the time of the bars that end at `stamps`, as `bar_texts` writes it; None for NaT."""
     wanted = pd.DatetimeIndex(pd.to_datetime(stamps, utc=True))
-    position = pd.DatetimeIndex(report.equity.index).get_indexer(wanted)
-    known = bar_texts(report)
-    own = stamp_texts(wanted)
+    position = np.asarray(pd.DatetimeIndex(report.equity.index).get_indexer(wanted), dtype=np.intp)
+    known, own = bar_texts(report, np.maximum(position, 0)), stamp_texts(wanted)
     return [
-        None if missing else (known[at] if at >= 0 else text)
-        for at, text, missing in zip(position, own, wanted.isna(), strict=True)
+        None if missing else (bar if at >= 0 else text)
+        for at, bar, text, missing in zip(position, known, own, wanted.isna(), strict=True)
     ]
 
 

@@ -2,46 +2,73 @@
 
 from __future__ import annotations
 
-from research.report.theme import ACCENT, FONT, INK, LOSS, MUTED, RULE
+import json
+
+from research.report import theme
+from research.report.theme import FONT
+
+_VARIABLES = {
+    "ink": theme.INK,
+    "muted": theme.MUTED,
+    "rule": theme.RULE,
+    "gain": theme.GAIN,
+    "loss": theme.LOSS,
+    "accent": theme.ACCENT,
+    "paper": theme.PAPER,
+    "ground": theme.GROUND,
+    "well": theme.WELL,
+    "faint": theme.FAINT,
+    "caveat": theme.CAVEAT,
+}
+LIGHT = {colour: colour for colour in _VARIABLES.values()}
+DARK = theme.DARK
+
+
+def _variables(colours: dict[str, str]) -> str:
+    """Return CSS variables with the counterparts in `colours` of the light colours."""
+    return " ".join(f"--{name}: {colours[colour]};" for name, colour in _VARIABLES.items())
+
 
 STYLE = f"""
-:root {{ color-scheme: light; }}
+:root {{ color-scheme: light dark; {_variables(LIGHT)} }}
+@media screen and (prefers-color-scheme: dark) {{ :root {{ {_variables(DARK)} }} }}
 * {{ box-sizing: border-box; }}
-body {{ margin: 0; background: #f4f6f8; color: {INK}; font: 14px/1.5 {FONT};
+body {{ margin: 0; background: var(--ground); color: var(--ink); font: 14px/1.5 {FONT};
   -webkit-font-smoothing: antialiased; }}
 main {{ max-width: 1220px; margin: 0 auto; padding: 36px 24px 48px; }}
-header {{ border-top: 3px solid {INK}; padding: 18px 0 20px; }}
+header {{ border-top: 3px solid var(--ink); padding: 18px 0 20px; }}
 h1 {{ font-size: 27px; line-height: 1.2; font-weight: 650; letter-spacing: -0.01em; margin: 0; }}
-h1 small {{ font-size: 17px; font-weight: 400; color: {MUTED}; letter-spacing: 0; margin-left: 10px; }}
-.facts {{ margin: 8px 0 0; color: {MUTED}; display: flex; flex-wrap: wrap; gap: 4px 20px;
+h1 small {{ font-size: 17px; font-weight: 400; color: var(--muted); letter-spacing: 0; margin-left: 10px; }}
+.facts {{ margin: 8px 0 0; color: var(--muted); display: flex; flex-wrap: wrap; gap: 4px 20px;
   align-items: center; }}
-.facts b {{ color: {INK}; font-weight: 600; }}
-.proxy {{ color: {ACCENT}; border: 1px solid {ACCENT}; border-radius: 3px; padding: 1px 8px; font-size: 12px;
-  font-weight: 600; background: #fdf8ea; }}
+.facts b {{ color: var(--ink); font-weight: 600; }}
+.proxy {{ color: var(--accent); border: 1px solid var(--accent); border-radius: 3px; padding: 1px 8px;
+  font-size: 12px; font-weight: 600; background: var(--caveat); }}
 h2 {{ font-size: 14px; font-weight: 650; margin: 0 0 2px; }}
-h3 {{ font-size: 11px; font-weight: 650; letter-spacing: 0.07em; text-transform: uppercase; color: {MUTED};
-  margin: 0 0 4px; }}
-.caption {{ margin: 0 0 8px; font-size: 12px; line-height: 1.45; color: {MUTED}; }}
+h3 {{ font-size: 11px; font-weight: 650; letter-spacing: 0.07em; text-transform: uppercase;
+  color: var(--muted); margin: 0 0 4px; }}
+.caption {{ margin: 0 0 8px; font-size: 12px; line-height: 1.45; color: var(--muted); }}
 .grid {{ display: grid; grid-template-columns: repeat(2, minmax(0, 1fr)); gap: 16px; }}
-.card {{ background: #fff; border: 1px solid {RULE}; border-radius: 6px; padding: 16px 18px; min-width: 0; }}
+.card {{ background: var(--paper); border: 1px solid var(--rule); border-radius: 6px;
+  padding: 16px 18px; min-width: 0; }}
 .card {{ display: flex; flex-direction: column; }}
 .card > h2:not(:has(+ .caption)) {{ margin-bottom: 10px; }}
 .wide {{ grid-column: 1 / -1; }}
-.kpis {{ display: grid; grid-template-columns: repeat(5, minmax(0, 1fr)); background: {RULE}; gap: 1px;
-  border: 1px solid {RULE}; border-radius: 6px; overflow: hidden; margin-bottom: 16px; }}
-.kpi {{ background: #fff; padding: 13px 18px 12px; min-width: 0; }}
-.kpi span {{ display: block; font-size: 12px; line-height: 1.35; color: {MUTED}; }}
+.kpis {{ display: grid; grid-template-columns: repeat(5, minmax(0, 1fr)); background: var(--rule); gap: 1px;
+  border: 1px solid var(--rule); border-radius: 6px; overflow: hidden; margin-bottom: 16px; }}
+.kpi {{ background: var(--paper); padding: 13px 18px 12px; min-width: 0; }}
+.kpi span {{ display: block; font-size: 12px; line-height: 1.35; color: var(--muted); }}
 .kpi b {{ display: block; font-size: 22px; line-height: 1.3; font-weight: 620; letter-spacing: -0.01em;
   font-variant-numeric: tabular-nums; white-space: nowrap; }}
-.loss {{ color: {LOSS}; }}
+.loss {{ color: var(--loss); }}
 table {{ border-collapse: collapse; width: 100%; font-size: 12.5px; font-variant-numeric: tabular-nums; }}
 .scroll {{ overflow-x: auto; }}
-th, td {{ padding: 4px 8px; text-align: right; white-space: nowrap; border-bottom: 1px solid #eef1f4; }}
+th, td {{ padding: 4px 8px; text-align: right; white-space: nowrap; border-bottom: 1px solid var(--faint); }}
 th:first-child, td:first-child {{ text-align: left; padding-left: 0; }}
 th:last-child, td:last-child {{ padding-right: 0; }}
-thead th {{ font-weight: 500; color: {MUTED}; font-size: 11.5px; border-bottom-color: {RULE}; }}
+thead th {{ font-weight: 500; color: var(--muted); font-size: 11.5px; border-bottom-color: var(--rule); }}
 tbody th {{ font-weight: 400; }}
-tfoot th, tfoot td {{ font-weight: 600; border-bottom: 0; border-top: 1px solid {RULE}; }}
+tfoot th, tfoot td {{ font-weight: 600; border-bottom: 0; border-top: 1px solid var(--rule); }}
 tbody tr:last-child > * {{ border-bottom: 0; }}
 .even {{ table-layout: fixed; min-width: 560px; }}
 .months {{ border-collapse: separate; border-spacing: 2px; }}
@@ -50,19 +77,27 @@ tbody tr:last-child > * {{ border-bottom: 0; }}
 .months th:first-child {{ text-align: left; padding-left: 0; }}
 .months td:last-child {{ font-weight: 600; }}
 .columns {{ display: grid; grid-template-columns: repeat(3, minmax(0, 1fr)); gap: 8px 36px; }}
-.columns small {{ display: block; font-size: 11px; line-height: 1.3; color: {MUTED}; white-space: normal; }}
+.columns small, .facts-table small {{ display: block; font-size: 11px; line-height: 1.3; color: var(--muted);
+  white-space: normal; }}
 .columns tbody td {{ font-weight: 560; vertical-align: top; }}
 .figure {{ width: 100%; }}
 .empty {{ margin: 0; padding: 44px 12px; flex: 1; display: grid; place-items: center;
-  text-align: center; color: {MUTED}; background: #f8f9fb;
+  text-align: center; color: var(--muted); background: var(--well);
   border-radius: 4px; }}
 .provenance th {{ width: 30%; padding-right: 12px; vertical-align: top; white-space: normal; }}
 .provenance td {{ text-align: left; white-space: normal; overflow-wrap: anywhere; }}
 .provenance td, pre {{ font-family: ui-monospace, "SF Mono", Menlo, Consolas, "Liberation Mono", monospace;
   font-size: 11.5px; }}
-pre {{ margin: 0; padding: 12px 14px; background: #f8f9fb; border-radius: 4px; line-height: 1.5;
+pre {{ margin: 0; padding: 12px 14px; background: var(--well); border-radius: 4px; line-height: 1.5;
   white-space: pre-wrap; overflow-wrap: anywhere; }}
 .notes {{ margin: 0; padding-left: 18px; }}
+.caveats {{ background: var(--caveat); border: 1px solid var(--accent); border-radius: 6px;
+  padding: 11px 18px 12px; margin-bottom: 16px; }}
+.caveats h2 {{ color: var(--accent); }}
+.caveats li {{ padding: 1px 0; }}
+.part {{ grid-column: 1 / -1; font-size: 12px; font-weight: 650; letter-spacing: 0.07em; margin: 14px 0 -6px;
+  text-transform: uppercase; color: var(--muted); }}
+.good {{ color: var(--gain); }}
 @media (max-width: 900px) {{
   main {{ padding: 20px 14px 32px; }}
   .grid {{ grid-template-columns: minmax(0, 1fr); }}
@@ -77,7 +112,7 @@ pre {{ margin: 0; padding: 12px 14px; background: #f8f9fb; border-radius: 4px; l
 }}
 @page {{ size: A4; margin: 10mm; }}
 @media print {{
-  body {{ background: #fff; }}
+  body {{ background: var(--paper); }}
   .card, .kpis {{ break-inside: avoid; }}
   * {{ print-color-adjust: exact; -webkit-print-color-adjust: exact; }}
 }}
@@ -93,6 +128,8 @@ pre {{ margin: 0; padding: 12px 14px; background: #f8f9fb; border-radius: 4px; l
 
 SCRIPT = """
 "use strict";
+const dark = window.matchMedia("(prefers-color-scheme: dark)");
+const darkColours = DARK_COLOURS;
 const figures = [...document.querySelectorAll(".figure")];
 const config = {
   responsive: true, displayModeBar: false,
@@ -118,22 +155,38 @@ function fit(element) {
   return Plotly.relayout(element, changes);
 }
 
+// Figures are written in light colours; a dark page draws each in its counterpart.
+function draw(element, isDark) {
+  let text = document.getElementById(element.id + "-data").textContent;
+  if (isDark) for (const [light, other] of Object.entries(darkColours)) text = text.replaceAll(light, other);
+  const spec = JSON.parse(text);
+  return Plotly.react(element, spec.data, spec.layout, config);
+}
+
+if (!window.Plotly) {
+  for (const element of figures) {
+    element.textContent = "This chart needs the plotting library, a file that belongs beside this page.";
+    element.className = "empty";
+  }
+  figures.length = 0;
+}
 for (const element of figures) {
-  const spec = JSON.parse(document.getElementById(element.id + "-data").textContent);
-  Plotly.newPlot(element, spec.data, spec.layout, config);
+  draw(element, dark.matches);
   if (!element.hasAttribute("data-fit")) continue;
   element.on("plotly_relayout", (change) => {
     if (Object.keys(change).some((key) => key.startsWith("xaxis"))) fit(element);
   });
 }
+dark.addEventListener("change", () => figures.forEach((element) => draw(element, dark.matches)));
 
 // Plotly's own resizing waits a tenth of a second, by when the page has been printed.
 function setPrinting(on) {
   document.body.classList.toggle("printing", on);
   for (const element of figures) {
+    if (dark.matches) draw(element, !on);
     Plotly.relayout(element, on ? { width: element.clientWidth } : { width: null, autosize: true });
   }
 }
 window.addEventListener("beforeprint", () => setPrinting(true));
 window.addEventListener("afterprint", () => setPrinting(false));
-"""
+""".replace("DARK_COLOURS", json.dumps(theme.DARK))

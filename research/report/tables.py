@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 
 from lockstep import metrics
-from research.report.data import Floats, ReportData, floats
+from lockstep.metrics import Dates
+from research.report.data import Benchmark, Floats, ReportData, floats
 
 IBS_BINS = 10
 _CODE = re.compile(r"[^\s:]+")
@@ -19,12 +20,16 @@ _NORMAL_95 = 1.959963984540054
 
 @dataclass(frozen=True, kw_only=True)
 class Year:
-    """One calendar year; profit is the change of equity, trades are counted where they end."""
+    """One calendar year; profit is the change of equity, trades are counted where they end.
+
+    benchmark   change of its level from the last date of the year before, or its first; NaN where not known
+    """
 
     year: int
     trades: int
     net_profit: float
     annual_return: float
+    benchmark: float
     max_drawdown: float
     sharpe: float
     win_rate: float
@@ -59,26 +64,29 @@ class Deciles:
     in_percent: bool
 
 
-def session_table(report: ReportData) -> pd.DataFrame:
-    """Return one row per session: date, equity after it, return on capital."""
-    dates = report.session_dates
-    ids = dates.astype(np.int64)
-    equity = metrics.session_equity(floats(report.equity, "equity"), ids)
-    curve = metrics.curve_from(report.capital, equity)
-    is_last = np.append(np.diff(ids) > 0, True)
-    return pd.DataFrame(
-        {"date": dates[is_last], "equity": equity, "return": metrics.period_returns(curve, report.capital)}
-    )
-
-
 def monthly_returns(report: ReportData) -> pd.DataFrame:
-    """Return years x months 1 to 12: sums of session returns on capital, NaN where there was no session."""
-    sessions = session_table(report)
-    dates = pd.DatetimeIndex(sessions["date"])
-    cells = sessions.assign(year=dates.year, month=dates.month)
-    sums = cells.pivot_table(index="year", columns="month", values="return", aggfunc="sum")
-    years = range(int(dates.year[0]), int(dates.year[-1]) + 1)
-    return sums.reindex(index=years, columns=range(1, 13))
+    """Return years x months 1 to 12: the month's return, NaN where there was no session."""
+    months, returns = grouped_returns(report, "M")
+    stamps = pd.DatetimeIndex(months)
+    cells = pd.DataFrame({"year": stamps.year, "month": stamps.month, "return": returns})
+    years = range(int(stamps.year[0]), int(stamps.year[-1]) + 1)
+    grid = cells.pivot_table(index="year", columns="month", values="return", aggfunc="sum")
+    return grid.reindex(index=years, columns=range(1, 13))
+
+
+def grouped_returns(report: ReportData, unit: str) -> tuple[Dates, Floats]:
+    """Return the first dates of the calendar periods with a session, and the return of each.
+
+    unit   `D`, `W` (Monday to Sunday), `M`, `Q` or `Y`. Returns on capital add up, compounded ones multiply.
+    """
+    periods = pd.PeriodIndex(pd.DatetimeIndex(report.dates), freq=unit)
+    returns = pd.Series(floats(report.sessions, "return"))
+    if report.compounded:
+        grouped = (1.0 + returns).groupby(periods).prod() - 1.0
+    else:
+        grouped = returns.groupby(periods).sum()
+    starts = pd.PeriodIndex(grouped.index).start_time.to_numpy().astype("datetime64[D]")
+    return np.asarray(starts), np.asarray(grouped.to_numpy(), dtype=np.float64)
 
 
 def exit_years(report: ReportData) -> Floats:
@@ -91,7 +99,7 @@ def exit_years(report: ReportData) -> Floats:
 
 def yearly(report: ReportData) -> list[Year]:
     """Return one row per calendar year with a session."""
-    sessions, bars = session_table(report), floats(report.equity, "equity")
+    sessions, bars = report.sessions, floats(report.equity, "equity")
     session_year = pd.DatetimeIndex(sessions["date"]).year.to_numpy()
     bar_year = pd.DatetimeIndex(report.session_dates).year.to_numpy()
     trade_year, pnl = exit_years(report), floats(report.closed, "net_pnl")
@@ -105,14 +113,24 @@ def yearly(report: ReportData) -> list[Year]:
                 year=int(year),
                 trades=mine.size,
                 net_profit=float(curve[-1] - before),
-                annual_return=float(curve[-1] - before) / report.capital,
+                annual_return=float(curve[-1] - before) / (before if report.compounded else report.capital),
+                benchmark=_change(report.beside, year),
                 max_drawdown=float(metrics.drawdowns(curve).max()),
-                sharpe=metrics.sharpe(returns, report.sessions_per_year),
+                sharpe=metrics.sharpe(returns, report.scale.periods_per_year),
                 win_rate=metrics.win_rate(mine),
             )
         )
         before = float(curve[-1])
     return rows
+
+
+def _change(benchmark: Benchmark | None, year: int) -> float:
+    if benchmark is None:
+        return float("nan")
+    ends = np.array([f"{year - 1}-12-31", f"{year}-12-31"], dtype="datetime64[D]")
+    start, stop = benchmark.at(np.clip(ends, benchmark.dates[0], benchmark.dates[-1]))
+    is_covered = benchmark.dates[0] <= ends[1] and benchmark.dates[-1] > ends[0]
+    return float(stop / start - 1.0) if is_covered else float("nan")
 
 
 def exits(report: ReportData) -> list[Exit]:

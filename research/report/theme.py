@@ -1,7 +1,8 @@
 """Colours, type and the layout that all figures share.
 
 Blue and vermilion stay apart for readers with any of the common colour deficiencies; nothing is told by
-colour alone.
+colour alone. Figures are written in the light colours; where the reader's system is dark, the page's script
+replaces each by its counterpart in DARK before it draws.
 """
 
 from __future__ import annotations
@@ -20,6 +21,34 @@ LOSS_SOFT = "rgba(200,81,43,0.16)"
 ACCENT = "#8a6d1f"
 BAR = "#8ea3b7"
 PRICE = "#7b8794"
+
+PAPER = "#ffffff"
+GROUND = "#f4f6f8"
+WELL = "#f8f9fb"
+FAINT = "#eef1f4"
+BUTTON = "#f2f4f7"
+PRESSED = "#dbe4ec"
+CAVEAT = "#fdf8ea"
+
+DARK = {
+    INK: "#e4e9ee",
+    MUTED: "#9aa6b2",
+    RULE: "#313b46",
+    GAIN: "#5fa8dc",
+    LOSS: "#ee855c",
+    "rgba(42,111,158,": "rgba(95,168,220,",
+    "rgba(200,81,43,": "rgba(238,133,92,",
+    ACCENT: "#d9b95c",
+    BAR: "#7f95aa",
+    PRICE: "#94a1ae",
+    PAPER: "#1a2129",
+    GROUND: "#12171d",
+    WELL: "#212a33",
+    FAINT: "#28313b",
+    BUTTON: "#262f39",
+    PRESSED: "#3a4653",
+    CAVEAT: "#2b2617",
+}
 
 FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", "Liberation Sans", Arial, sans-serif'
 
@@ -59,7 +88,7 @@ def figure(height: int, **layout: Any) -> go.Figure:
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
         margin={"l": 8, "r": 12, "t": 8, "b": 8},
-        hoverlabel={"bgcolor": "#ffffff", "bordercolor": RULE, "font": {"size": 12, "color": INK}},
+        hoverlabel={"bgcolor": PAPER, "bordercolor": RULE, "font": {"size": 12, "color": INK}},
         showlegend=False,
         legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "font": {"size": 11}},
         bargap=0.18,

@@ -62,8 +62,11 @@ def session_equity(equity: Floats, session: Integers | Dates) -> Floats:
     return equity[is_last]
 
 
-def period_returns(curve: Floats, capital: float) -> Floats:
-    """Return each period's change of equity / `capital`, float64 (n,); they sum to total_return."""
+def period_returns(curve: Floats, capital: float | Floats) -> Floats:
+    """Return each period's change of equity / `capital`, float64 (n,); they sum to total_return.
+
+    `capital` float64 (n,), such as `curve[:-1]`, gives the returns of an account that compounds.
+    """
     return np.diff(curve) / capital
 
 

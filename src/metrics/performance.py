@@ -16,16 +16,20 @@ from lockstep.metrics.curves import (
     longest_drawdown,
     max_drawdown,
     period_returns,
+    recovery_factor,
     resolution,
     session_equity,
     session_ordinals,
+    ulcer_index,
 )
 from lockstep.metrics.returns import (
     expected_shortfall,
     kurtosis,
+    omega,
     sharpe,
     skew,
     sortino,
+    tail_ratio,
     value_at_risk,
     volatility,
 )
@@ -65,6 +69,10 @@ class Performance:
     average_bars_held          mean over closed trades
     exposure                   see `exposure`
     turnover                   traded notional of both sides / capital, per year
+    years                      of the calendar, see `years.calendar_years`
+    omega, tail_ratio          of session returns; see the functions
+    ulcer_index                of session equity; see the function
+    recovery_factor            net profit / max_drawdown
     """
 
     bars: int
@@ -100,6 +108,11 @@ class Performance:
     average_bars_held: float
     exposure: float
     turnover: float
+    years: float
+    omega: float
+    tail_ratio: float
+    ulcer_index: float
+    recovery_factor: float
 
 
 def performance(
@@ -112,6 +125,7 @@ def performance(
     traded_notional: float,
     capital: float,
     sessions_per_year: float = SESSIONS_PER_YEAR,
+    compounded: bool = False,
 ) -> Performance:
     """Return all measures of a run of n bars and k closed trades.
 
@@ -123,6 +137,7 @@ def performance(
     position          float64 (n,): contracts after each bar, signed
     traded_notional   USD >= 0: sum over fills of |quantity| x price x multiplier, both sides
     capital           USD > 0: the notional capital that sizes are computed from
+    compounded        whether returns are on the equity before each session; for accounts of others
 
     DataError where capital is not positive, equity is not finite, or lengths differ. nan: see the module.
     """
@@ -132,18 +147,20 @@ def performance(
     if len(set(sizes.values())) != 1:
         raise DataError(f"{sizes}: need one value per bar")
     curve = curve_from(capital, session_equity(equity, session))
-    returns = period_returns(curve, capital)
+    returns = period_returns(curve, curve[:-1] if compounded else capital)
     scale = time_scale(session, returns.size, sessions_per_year)
+    unit = 1.0 if compounded else capital
     per_year, rounding = scale.periods_per_year, resolution(curve, capital)
     growth = cagr(curve, sessions_per_year, years=scale.years)
-    decline = _drawdown_measures(curve_from(capital, equity), session)
+    bar_curve = curve_from(capital, equity)
+    decline = _drawdown_measures(bar_curve, session)
     return Performance(
         bars=equity.size,
         sessions=returns.size,
         trades=trade_pnl.size,
         net_profit=float(curve[-1] - capital),
         total_return=float(curve[-1] - capital) / capital,
-        annual_return=ratio(float(curve[-1] - capital) / capital, scale.years),
+        annual_return=ratio(float(returns.sum() if compounded else curve[-1] - capital), scale.years * unit),
         cagr=growth,
         volatility=volatility(returns, per_year),
         sharpe_session=sharpe(returns, 1.0, rounding),
@@ -171,6 +188,11 @@ def performance(
         average_bars_held=mean(np.asarray(trade_bars_held, dtype=np.float64)),
         exposure=exposure(position),
         turnover=ratio(traded_notional / capital, scale.years),
+        years=scale.years,
+        omega=omega(returns),
+        tail_ratio=tail_ratio(returns),
+        ulcer_index=ulcer_index(curve),
+        recovery_factor=recovery_factor(bar_curve),
     )
 
 
@@ -202,6 +224,7 @@ def summary(
     traded_notional: float,
     capital: float,
     sessions_per_year: float = SESSIONS_PER_YEAR,
+    compounded: bool = False,
 ) -> dict[str, float | int]:
     """Return `performance` as a plain dict, in the order of `Performance`; the arguments are the same."""
     measured = performance(
@@ -213,5 +236,6 @@ def summary(
         traded_notional=traded_notional,
         capital=capital,
         sessions_per_year=sessions_per_year,
+        compounded=compounded,
     )
     return asdict(measured)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import replace
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from research.report import (
     ReportData,
     captions,
     figures_account,
+    figures_rolling,
     figures_signal,
     figures_trades,
     sections,
@@ -28,66 +28,12 @@ from research.report import (
     write_tearsheet,
 )
 from research.report import numbers as written
-from research.report.data import TRADE_COLUMNS, floats
+from research.report.data import floats
 from research.report.measures import GROUPS
 from research.report.series import bar_texts, thin, thinning_note, times_of
+from support.reports import CAPITAL, Page, full, page, report
 
-CAPITAL = 100_000.0
 HOSTILE = """</script><script>alert("x")</script><img src='http://evil.example/x'>&"""
-
-
-def report(
-    bars: int = 300, closed: int = 20, *, timeframe: str = "1d", per_session: int = 1, **changes: Any
-) -> ReportData:
-    """Return a report with a known equity curve; trade k runs from bar 5k + 1 to 5k + 3."""
-    random = np.random.default_rng(7)
-    days = np.datetime64("2019-11-01") + np.arange(bars) // per_session
-    step = pd.Timedelta(hours=1) if per_session > 1 else pd.Timedelta(days=1)
-    end = pd.date_range("2019-11-01 21:00", periods=bars, freq=step, tz="UTC")
-    close = 3000.0 + np.cumsum(random.normal(0, 10, bars))
-    equity = CAPITAL + np.cumsum(random.normal(20, 400, bars)) if closed else np.full(bars, CAPITAL)
-    rows = [trade(k, end, close) for k in range(closed)]
-    booked = pd.DataFrame(rows, columns=list(TRADE_COLUMNS))
-    values: dict[str, Any] = {
-        "title": "IBS baseline",
-        "symbol": "COMP",
-        "instrument_name": "NASDAQ Composite",
-        "proxy_of": "NQ",
-        "timeframe": timeframe,
-        "capital": CAPITAL,
-        "equity": pd.DataFrame(
-            {"session_date": days, "close": close, "equity": equity, "position": 0.0, "cash": equity},
-            index=end,
-        ),
-        "trades": booked,
-        "reasons": pd.DataFrame(
-            [("cold_window", "no_trade", 252), ("filter:rsi_2", "no_trade", 40), ("entry", "entry", 20)],
-            columns=["reason", "kind", "count"],
-        ),
-        "features": pd.DataFrame({"ibs": np.linspace(0, 1, bars)}, index=end),
-        "metrics": metrics.summary(
-            equity=equity,
-            session=days.astype(np.int64),
-            trade_pnl=floats(booked, "net_pnl"),
-            trade_bars_held=floats(booked, "bars_held"),
-            position=np.zeros(bars),
-            traded_notional=1e6,
-            capital=CAPITAL,
-        ),
-        "provenance": {"code": "c0de" * 16, "seed": "7"},
-        "config_yaml": "direction: long\nentry: {min: 0.0, max: 0.2}\n",
-        "notes": ["An index cannot be traded."],
-    }
-    return ReportData(**{**values, **changes})
-
-
-def trade(k: int, end: pd.DatetimeIndex, close: Any) -> tuple[Any, ...]:
-    side, entry, last = 1 if k % 3 else -1, 5 * k + 1, 5 * k + 3
-    net = 137.25 * (k - 8)
-    return (
-        f"COMP-{k}", side, 1.0, end[entry - 1], end[entry], close[entry], end[last], close[last],
-        ("exit_ibs", "stop", "time_exit")[k % 3], 2, net + 2.5, 2.5, 10.0, net, "closed",
-    )  # fmt: skip
 
 
 def with_open_trade(data: ReportData) -> ReportData:
@@ -105,38 +51,6 @@ def measure(data: ReportData, name: str) -> float:
     value = data.metrics[name]
     assert value is not None
     return float(value)
-
-
-class Page(HTMLParser):
-    """Collects what a browser would load or run, and the figures' data."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.loads: list[tuple[str, str]] = []
-        self.tags: list[str] = []
-        self.figures: dict[str, Any] = {}
-        self.text = ""
-        self._inside: str | None = None
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        values = dict(attributes)
-        self.tags.append(tag)
-        self.loads += [(tag, value or "") for key, value in attributes if key in ("src", "href", "action")]
-        self._inside = values.get("id") if values.get("type") == "application/json" else f"<{tag}>"
-
-    def handle_endtag(self, tag: str) -> None:
-        self._inside = None
-
-    def handle_data(self, data: str) -> None:
-        if self._inside and self._inside.endswith("-data"):
-            self.figures[self._inside.removesuffix("-data")] = json.loads(data)
-        elif self._inside not in ("<script>", "<style>"):
-            self.text += data
-
-
-def page(data: ReportData) -> Page:
-    return Page(tearsheet.tearsheet_html(data))
 
 
 def test_same_report_gives_the_same_bytes(tmp_path: Path) -> None:
@@ -171,8 +85,11 @@ def test_loader_of_outside_files_would_be_noticed() -> None:
 
 
 def test_all_figures_are_there_with_fixed_names() -> None:
-    names = ["equity", "distribution", "rolling", "trades", "deciles", "costs", "reasons"]
-    assert list(page(report()).figures) == names
+    names = [
+        "equity", "months", "rolling", "sortino", "volatility", "beta", "leverage", "turnover", "costs",
+        "distribution", "excursions", "trades", "deciles", "reasons",
+    ]  # fmt: skip
+    assert list(page(full()).figures) == names
 
 
 def test_header_and_key_figures() -> None:
@@ -221,7 +138,10 @@ def test_hostile_texts_are_inert() -> None:
 
 def test_equity_figure_holds_the_curve_and_its_drawdown() -> None:
     data = report()
-    equity, under = figures_account.equity_and_drawdown(data).data
+    beside, equity, under = figures_account.equity_and_drawdown(data).data
+    assert beside.name == "COMP bought and held"
+    close = floats(data.equity, "close")
+    assert list(beside.y) == pytest.approx(CAPITAL * close / close[0], abs=0.006)
     values = floats(data.equity, "equity")
     assert list(equity.y) == values.round(2).tolist()
     assert list(equity.x) == [str(day) for day in data.session_dates]
@@ -296,14 +216,16 @@ def test_costs_add_up_and_wait_for_the_exit() -> None:
 
 def test_rolling_sharpe_ends_with_the_last_half_year() -> None:
     data = report()
-    returns = floats(tables.session_table(data), "return")
-    drawn = figures_account.rolling_sharpe(data)
+    returns = floats(data.sessions, "return")
+    drawn = figures_rolling.rolling_sharpe(data)
     assert drawn is not None
-    assert drawn.data[0].y[-1] == pytest.approx(metrics.sharpe(returns[-126:], 252), abs=1e-4)
-    assert figures_account.rolling_sharpe(report(bars=125)) is None
-    never_closed = figures_account.rolling_sharpe(report(sessions_per_year=365.0))
-    assert never_closed is not None
-    assert never_closed.data[0].y[-1] == pytest.approx(metrics.sharpe(returns[-126:], 365), abs=1e-4)
+    assert figures_rolling.windows(data) == (182, 364)
+    assert [trace.name for trace in drawn.data] == ["6 months"]
+    assert drawn.data[0].y[-1] == pytest.approx(metrics.sharpe(returns[-182:], 365), abs=1e-4)
+    assert figures_rolling.rolling_sharpe(report(bars=181)) is None
+    whole = figures_rolling.rolling_sharpe(report(bars=800))
+    assert whole is not None
+    assert [trace.name for trace in whole.data] == ["6 months", "12 months"]
 
 
 def test_months_add_up_to_years_and_to_the_total() -> None:
@@ -412,9 +334,9 @@ def test_report_without_trades(timeframe: str) -> None:
     data = report(closed=0, timeframe=timeframe, reasons=report().reasons.iloc[:0], notes=[])
     seen = page(data)
     assert list(seen.figures) == ["equity", "trades", "deciles"]
+    assert "Before you read the numbers" not in seen.text
     for sentence in ("No trade was closed in this run.", "No trade, no costs.", "No bar was turned down."):
         assert sentence in seen.text
-    assert "Notes" not in seen.text
 
 
 @pytest.mark.parametrize("bars", [1, 2, 6])
@@ -433,17 +355,18 @@ def test_intraday_bars_are_thinned_without_losing_the_deepest_point() -> None:
     data = report(bars=20_000, closed=3_000, timeframe="1h", per_session=7)
     text = tearsheet.tearsheet_html(data)
     seen = Page(text)
-    equity, under = seen.figures["equity"]["data"]
-    assert len(equity["y"]) <= 8_000
+    _, equity, under = seen.figures["equity"]["data"]
+    assert len(equity["y"]) <= 4_000
     assert min(under["y"]) == pytest.approx(-measure(data, "max_drawdown"), abs=0.005)
     assert equity["y"][-1] == pytest.approx(data.equity["equity"].iloc[-1], abs=0.005)
     assert equity["x"][0] == "2019-11-01 21:00"
     close = seen.figures["trades"]["data"][0]["y"]
-    assert len(close) <= 8_250
+    assert len(close) <= 4_250
     assert close[-250:] == data.equity["close"].tolist()[-250:]
-    assert "Drawn from 20,000 bars in 2,000 stretches" in seen.text
+    assert "Drawn from 20,000 bars in 1,000 stretches" in seen.text
+    assert "of 3,000 trades are drawn" in seen.text
     assert "Next-bar return by IBS decile" in seen.text
-    assert len(text) < 7_000_000
+    assert len(text.replace(get_plotlyjs(), "")) < 1_500_000
 
 
 def test_thinning_keeps_ends_and_extremes_and_says_so() -> None:

@@ -1,0 +1,260 @@
+"""Tables of the track record, from the trust in its Sharpe ratio to what dearer trading would leave."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from lockstep import metrics
+from research.report import track_record, trade_tables
+from research.report.data import ReportData
+from research.report.numbers import TIMES, count, percent, ratio, usd
+from research.report.page import escaped, table
+
+_LONG = 100.0  # years; a longer track record is as good as none
+
+
+def _scrolled(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    return f'<div class="scroll">{table(head, rows)}</div>'
+
+
+def _empty(sentence: str) -> str:
+    return f'<p class="empty">{escaped(sentence)}</p>'
+
+
+def signed(value: float, decimals: int = 1) -> str:
+    """Return a fraction as a percentage, losses in their colour."""
+    text = percent(value, decimals)
+    return f'<span class="loss">{text}</span>' if value < 0 else text
+
+
+def _facts(rows: Sequence[tuple[str, str, str]]) -> str:
+    """Return rows of label, explanation and value, as the measures have them."""
+    body = "".join(
+        f'<tr><th scope="row">{escaped(label)}<small>{escaped(note)}</small></th><td>{value}</td></tr>'
+        for label, note, value in rows
+    )
+    return f'<table class="facts-table"><tbody>{body}</tbody></table>'
+
+
+def trust(report: ReportData) -> str:
+    """Return interval, probability, track record and deflation of the Sharpe ratio."""
+    found = track_record.evidence(report)
+    if found is None:
+        return _empty("The Sharpe ratio is not defined: returns do not vary, or there are too few.")
+    years = f"{ratio(found.track_record, 1)} years"
+    if found.track_record > _LONG:
+        years = "never" if math.isinf(found.track_record) else f"over {_LONG:.0f} years"
+    rows = [
+        ("Sharpe ratio", "annualised", ratio(found.sharpe)),
+        ("95% interval", "with skew and kurtosis", f"{ratio(found.low)} to {ratio(found.high)}"),
+        ("Probability that it is above zero", "probabilistic Sharpe ratio", percent(found.above_zero)),
+        (
+            "Minimum track record",
+            f"for 95% confidence that it is above zero; this one has {ratio(found.years, 1)}",
+            years,
+        ),
+    ]
+    if found.trials is not None and found.deflated is not None and found.chance is not None:
+        tried = f"{ratio(found.trials, 0)} variants"
+        rows += [
+            ("Chance alone", f"expected best of {tried} without skill", ratio(found.chance)),
+            ("Deflated Sharpe ratio", f"probability of skill, given {tried}", percent(found.deflated)),
+        ]
+    return _facts(rows)
+
+
+def benchmark(report: ReportData) -> str:
+    """Return beta, alpha, correlation and information ratio, and the same ratios of the benchmark."""
+    pair = track_record.against(report)
+    if pair is None:
+        return _empty("No benchmark shares three dates with this report.")
+    per_year = report.scale.periods_per_year
+    found = metrics.relative(pair.returns, pair.benchmark, per_year)
+    level = np.concatenate(([1.0], np.cumprod(1.0 + pair.benchmark)))
+    years = metrics.calendar_years(pair.dates, report.scale.nominal)
+    return _facts(
+        [
+            ("Beta", f"slope of {report.period} returns on the benchmark's", ratio(found.beta)),
+            ("Alpha", "per year, what beta does not explain", signed(found.alpha)),
+            ("Correlation", "", ratio(found.correlation)),
+            (
+                "Information ratio",
+                f"mean excess / its deviation, {percent(found.tracking_error)} a year",
+                ratio(found.information_ratio),
+            ),
+            (
+                "Benchmark's CAGR",
+                f"volatility {percent(metrics.volatility(pair.benchmark, per_year))}",
+                signed(metrics.cagr(level, per_year, years=years)),
+            ),
+            (
+                "Benchmark's Sharpe",
+                f"deepest drawdown {percent(float(metrics.drawdown_fractions(level).max()))}",
+                ratio(metrics.sharpe(pair.benchmark, per_year)),
+            ),
+        ]
+    )
+
+
+def trailing(report: ReportData) -> str:
+    """Return month, quarter and year to date, and the last years."""
+    rows = track_record.trailing(report)
+    has_benchmark = any(math.isfinite(row.benchmark) for row in rows)
+    beside = ("Benchmark",) if has_benchmark else ()
+    head = (
+        "Period",
+        "From",
+        "Return",
+        "Per year",
+        "Max drawdown",
+        *beside,
+    )
+    cells = [
+        (
+            escaped(row.name),
+            str(row.first + np.timedelta64(1, "D")),
+            signed(row.total),
+            signed(row.yearly),
+            percent(row.drawdown),
+            *((signed(row.benchmark),) if has_benchmark else ()),
+        )
+        for row in rows
+    ]
+    return _scrolled(head, cells)
+
+
+def crises(report: ReportData) -> str:
+    """Return the known crises within the report."""
+    rows = track_record.episodes(report)
+    if not rows:
+        return _empty("None of the listed episodes lies within these dates.")
+    has_benchmark = any(math.isfinite(row.benchmark) for row in rows)
+    beside = ("Benchmark",) if has_benchmark else ()
+    head = ("Episode", "From", "To", "Return", "Max drawdown", *beside)
+    cells = [
+        (
+            escaped(row.name),
+            str(row.first),
+            str(row.last),
+            signed(row.total),
+            percent(row.drawdown),
+            *((signed(row.benchmark),) if has_benchmark else ()),
+        )
+        for row in rows
+    ]
+    return _scrolled(head, cells)
+
+
+def declines(report: ReportData) -> str:
+    """Return the ten deepest drawdowns with their dates."""
+    rows = track_record.declines(report)
+    if not rows:
+        return _empty("Equity never fell below a former high.")
+    head = ("Depth", "Of peak", "Peak", "Trough", "Recovered", "Days down", "Days in all")
+    cells = [
+        (
+            usd(-row.depth),
+            percent(row.fraction),
+            str(row.peak),
+            str(row.trough),
+            "not yet" if row.recovered is None else str(row.recovered),
+            count(row.days_down),
+            count(row.days),
+        )
+        for row in rows
+    ]
+    return _scrolled(head, cells)
+
+
+def quantiles(report: ReportData) -> str:
+    """Return the distribution of returns by day, week, month, quarter and year."""
+    head = ("", "Worst", "5%", "25%", "Median", "75%", "95%", "Best", "Above zero")
+    cells = [
+        (
+            f"{escaped(row.name)} <small>{count(row.count)}</small>",
+            *(signed(value) for value in row.values),
+            percent(row.positive, 0),
+        )
+        for row in track_record.quantiles(report)
+    ]
+    return _scrolled(head, cells)
+
+
+def runs(report: ReportData) -> str:
+    """Return winning months, sessions and trades, and their longest runs."""
+    head = ("", "Won", "Average gain", "Average loss", "Longest run won", "Lost")
+    cells = [
+        (
+            f"{escaped(row.name)} <small>{count(row.count)}</small>",
+            percent(row.won),
+            signed(row.average_gain, 2),
+            signed(row.average_loss, 2),
+            count(row.longest_won),
+            count(row.longest_lost),
+        )
+        for row in track_record.runs(report)
+    ]
+    return _scrolled(head, cells)
+
+
+def samples(report: ReportData) -> str:
+    """Return in-sample beside out-of-sample."""
+    head = ("", "Sessions", "Return", "Sharpe", "Volatility", "Max drawdown")
+    cells = [
+        (
+            row.name,
+            count(row.sessions),
+            signed(row.total),
+            ratio(row.sharpe),
+            percent(row.volatility),
+            percent(row.drawdown),
+        )
+        for row in track_record.samples(report)
+    ]
+    return _scrolled(head, cells)
+
+
+def sides(report: ReportData) -> str:
+    """Return long beside short."""
+    rows = trade_tables.sides(report)
+    if not rows:
+        return _empty("No trade was closed in this run.")
+    head = ("", "Trades", "Net P&amp;L", "Win rate", "Profit factor", "Per trade", "Bars held", "Exposure")
+    cells = [
+        (
+            row.name,
+            count(row.trades),
+            f'<span class="loss">{usd(row.net_profit)}</span>' if row.net_profit < 0 else usd(row.net_profit),
+            percent(row.win_rate),
+            ratio(row.profit_factor),
+            usd(row.expectancy),
+            ratio(row.average_bars, 1),
+            percent(row.exposure),
+        )
+        for row in rows
+    ]
+    return _scrolled(head, cells)
+
+
+def dearer(report: ReportData) -> str:
+    """Return the result at other costs."""
+    rows = trade_tables.dearer(report)
+    if not rows:
+        return _empty("No costs were paid.")
+    head = ("Costs", "Paid", "Net P&amp;L", "Per year", "Sharpe", "Profit factor", "Max drawdown")
+    cells = [
+        (
+            f"{row.factor:g} {TIMES}" if row.factor else "none",
+            usd(row.paid),
+            f'<span class="loss">{usd(row.net_profit)}</span>' if row.net_profit < 0 else usd(row.net_profit),
+            signed(row.annual_return),
+            ratio(row.sharpe),
+            ratio(row.profit_factor),
+            usd(-row.max_drawdown),
+        )
+        for row in rows
+    ]
+    return _scrolled(head, cells)
