@@ -12,7 +12,7 @@ FAULT = 75  # EX_TEMPFAIL of sysexits.h
 
 
 def run(app: Callable[[], object]) -> None:
-    """Run a command-line app; a LockstepError becomes one line on stderr.
+    """Run a command-line app; a LockstepError becomes one line on stderr, its hint follows as it is.
 
     The exit code is 75 for an EngineFault, which may be over a moment later, and 2 for every other refusal.
     """
@@ -20,4 +20,6 @@ def run(app: Callable[[], object]) -> None:
         app()
     except LockstepError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        if error.hint:
+            print(f"\n{error.hint.rstrip()}", file=sys.stderr)
         sys.exit(FAULT if isinstance(error, EngineFault) else REFUSED)

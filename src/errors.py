@@ -29,7 +29,13 @@ from __future__ import annotations
 
 
 class LockstepError(Exception):
-    """Root of the tree; catching it catches every refusal and no programming mistake."""
+    """Root of the tree; catching it catches every refusal and no programming mistake.
+
+    `hint` is a text of several lines, such as a file that would be right; the command line prints it as it is
+    below the line of the error.
+    """
+
+    hint: str = ""
 
 
 class ConfigError(LockstepError):

@@ -3,7 +3,8 @@
 LockstepError
 └── ExperimentError        an experiment cannot be run, found or shown as it was asked for
     ├── EngineMismatch     sweep and Backtrader disagree about a winner
-    └── PromotionRefused   a winner does not keep to the limits
+    ├── PromotionRefused   a winner does not keep to the limits
+    └── ForeignGrid        a grid file is written as another tool wants it (in `foreign.py`)
 """
 
 from __future__ import annotations

@@ -9,7 +9,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from lockstep.market.validation import read_yaml, validated
+from lockstep.market.validation import read_yaml, shown, validated
+from research.experiments.foreign import require_native
 from research.experiments.split import DateRange
 from research.validation.gate import Limits
 
@@ -54,7 +55,7 @@ def _different(values: tuple[Any, ...]) -> tuple[Any, ...]:
         raise ValueError("no value: give at least one")
     for number, value in enumerate(values):
         if value in values[:number]:
-            raise ValueError(f"value {value!r} stands there twice; drop one")
+            raise ValueError(f"value {shown(value)} occurs twice; drop one")
     return values
 
 
@@ -104,5 +105,10 @@ class Grid(BaseModel):
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """Read a YAML file; ConfigError names the entry that is wrong and the nearest known key."""
-        return validated(cls, read_yaml(path), where=str(path))
+        """Read a YAML file; ConfigError names the entry that is wrong and the nearest known key.
+
+        ForeignGrid, with the translated block as its hint, where it is written as other tools want it.
+        """
+        content = read_yaml(path)
+        require_native(content, str(path))
+        return validated(cls, content, where=str(path))

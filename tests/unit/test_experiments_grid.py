@@ -62,7 +62,7 @@ class TestGrid:
             ("parameter: {max_bars: [1]}", "unknown key 'parameter'; did you mean 'parameters'?"),
             ("parameters: {}", "parameters is empty"),
             ("parameters: {max_bars: []}", "no value"),
-            ("parameters: {max_bars: [3, 3]}", "value 3 stands there twice"),
+            ("parameters: {max_bars: [3, 3]}", "value 3 occurs twice"),
             ("parameters: {max_bars: {start: 5, stop: 1, step: 1}}", "must rise"),
             ("parameters: {max_bars: {start: 1, stop: 5, stp: 1}}", "stp"),
             ("parameters: {max_bars: [1]}\nlimits: {max_pob: 0.5}", "did you mean 'max_pbo'"),
