@@ -16,12 +16,12 @@ from certify.certificate import Certificate, write_certificate
 from certify.page import certificate_html
 from certify.run import Request, certify
 from lockstep.errors import ConfigError
-from lockstep.market.command_line import ALL, App, Symbols, named_symbols
+from lockstep.market.command_line import App, Symbols
 from lockstep.market.files import write_atomically
-from lockstep.models.errors import UnknownModel
 from lockstep.models.manifest import Evidence
 from lockstep.models.policy import CERTIFICATE, CertificateMinimum
 from lockstep.models.store import ModelStore
+from research.versions import symbols_with
 
 NOT_EQUAL, TOO_LITTLE = 1, 3
 
@@ -52,12 +52,15 @@ def main(
         sys.exit(_recorded(journal, store, data_dir, source, as_json=as_json))
     models = ModelStore(store)
     console = Console(stderr=as_json)
-    symbols = _chosen(symbol, version, models, console)
-    versions = dict.fromkeys(symbols, version)
+    if not symbol:
+        raise ConfigError("no symbol: give --symbol COMP, or --journal for a recorded one")
+    chosen = symbols_with(symbol, version, models)
+    for line in chosen.skipped:
+        console.print(line, soft_wrap=True, highlight=False, markup=False)
+    versions = dict.fromkeys(chosen.symbols, version)
     bars = bars_of_training(models, versions, data_dir, source)
     if bars != (data_dir, source):
-        told = f"bars of the training: {_bars(None if bars[0] is None else str(bars[0]), bars[1])}"
-        console.print(told, style="dim", soft_wrap=True, highlight=False)
+        console.print(f"bars of the training: {_bars(*bars)}", style="dim", soft_wrap=True, highlight=False)
     request = Request(
         versions=versions,
         store=models,
@@ -85,40 +88,18 @@ def main(
     sys.exit(exit_code(issued, minimum, now))
 
 
-def _chosen(symbol: str, version: str, models: ModelStore, console: Console) -> tuple[str, ...]:
-    """Return the symbols that are named, or of `all` those that have the version; says who has not."""
-    if not symbol:
-        raise ConfigError("no symbol: give --symbol COMP, or --journal for a recorded one")
-    if symbol != ALL:
-        return named_symbols(symbol)
-    manifest, found = models.manifest(), []
-    for each in manifest.instruments:
-        try:
-            manifest.entry(each, version)
-            found.append(each)
-        except UnknownModel as error:
-            console.print(f"{each} is skipped: {error}", soft_wrap=True, highlight=False, markup=False)
-    if not found:
-        raise ConfigError(f"--symbol all: no symbol of {models.folder} has version {version}")
-    return tuple(found)
-
-
 def bars_of_training(
     store: ModelStore, versions: Mapping[str, str], data_dir: Path | None, source: str | None
 ) -> tuple[Path | None, str | None]:
     """Return folder and source of the bars: what is given, else what the versions were trained on.
 
-    A recorded folder is taken only together with the recorded source, and a folder that is given with the
-    recorded source. ConfigError where the versions were trained on different ones.
+    ConfigError where the versions were trained on different ones.
     """
-    if source is not None:
-        return data_dir, source
     manifest = store.manifest()
-    trained: dict[str, tuple[str | None, str | None]] = {}
-    for symbol, version in versions.items():
-        record = manifest.entry(symbol, version).record
-        folder = record.data_dir if data_dir is None else str(data_dir)
-        trained[symbol] = folder, (record.config.get("data") or {}).get("source")
+    trained = {
+        symbol: manifest.entry(symbol, version).record.bars(data_dir, source)
+        for symbol, version in versions.items()
+    }
     (first, found), *others = trained.items()
     for symbol, other in others:
         if other != found:
@@ -126,10 +107,10 @@ def bars_of_training(
                 f"{first} was trained on {_bars(*found)}, {symbol} on {_bars(*other)}: one certificate run "
                 "reads one; certify them one at a time, or give --data-dir and --source"
             )
-    return None if found[0] is None else Path(found[0]), found[1]
+    return found
 
 
-def _bars(folder: str | None, source: str | None) -> str:
+def _bars(folder: Path | None, source: str | None) -> str:
     return f"{folder or 'embedded data'}{f' (source {source})' if source else ''}"
 
 

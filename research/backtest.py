@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -82,12 +83,13 @@ def run_backtest(
     registry: FeatureRegistry | None = None,
     seed: int = 0,
     on_bar: Callable[[int], None] | None = None,
+    model: Mapping[str, Any] | None = None,
 ) -> BacktestResult:
     """Trade `config` on `symbol` and return what happened.
 
     `history` holds the bars of the traded series and of every series its features read; `seed` is
-    recorded for procedures that draw random numbers (the engine draws none). FloatModeError where the
-    processor does not compute as every other run does.
+    recorded for procedures that draw random numbers (the engine draws none); `model` names the bundle of
+    `veto` in the provenance. FloatModeError where the processor does not compute as every other run does.
     """
     require_exact()
     registry = registry or default_registry()
@@ -125,5 +127,6 @@ def run_backtest(
             fingerprints={each: registry.fingerprint(each) for each in plan.ids},
             traded=traded,
             seed=seed,
+            model=model,
         ),
     )

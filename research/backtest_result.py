@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -38,9 +39,20 @@ class BacktestResult:
         return self.market.instrument.symbol
 
     @property
+    def model(self) -> Mapping[str, Any] | None:
+        """The bundle whose veto was asked, as the provenance names it; None where there was none."""
+        return self.provenance.get("model")
+
+    @property
+    def label(self) -> str:
+        """The symbol, and the version whose veto was asked: `ES`, `ES v3`."""
+        return self.symbol if self.model is None else f"{self.symbol} {self.model['version']}"
+
+    @property
     def name(self) -> str:
-        """Symbol, config name and the first digits of the run hash: names the run's folder."""
-        return f"{self.symbol}-{self.config.name}-{self.provenance['run_hash'][:10]}"
+        """Symbol, config name, version and the first digits of the run hash: names the run's folder."""
+        version = [] if self.model is None else [self.model["version"]]
+        return "-".join((self.symbol, self.config.name, *version, self.provenance["run_hash"][:10]))
 
     @cached_property
     def equity(self) -> pd.DataFrame:
@@ -101,7 +113,7 @@ class BacktestResult:
     @cached_property
     def notes(self) -> list[str]:
         """What a reader must know before believing the numbers."""
-        notes = []
+        notes = [] if self.model is None else list(_model_notes(self.symbol, self.model))
         if self.config.execution == "close":
             notes.append(
                 "Fills at the close of the signal bar: for comparison with the literature, cannot be traded."
@@ -131,7 +143,7 @@ class BacktestResult:
         """Return what the tear sheet shows."""
         instrument = self.market.instrument
         return ReportData(
-            title=self.config.name,
+            title=self.config.name if self.model is None else f"{self.config.name} · {self.model['version']}",
             symbol=self.symbol,
             instrument_name=instrument.name or instrument.symbol,
             proxy_of=instrument.proxy_of,
@@ -159,6 +171,20 @@ class BacktestResult:
             "reasons": self.decisions,
         }
         return write_run(folder / self.name, frames, self.metrics, self.provenance, self.report_data())
+
+
+def _model_notes(symbol: str, model: Mapping[str, Any]) -> Iterator[str]:
+    yield (
+        f"Entries pass the veto of {symbol} {model['version']}: a probability of at least "
+        f"{model['threshold']:.2f}."
+    )
+    if model["fitted_on"]:
+        yield (
+            f"{symbol} {model['version']} was fitted on {' to '.join(model['fitted_on'])}: what it does "
+            "there is in sample and says nothing about its worth."
+        )
+    if model["hold_out"]:
+        yield f"The hold-out of {symbol} {model['version']} is {' to '.join(model['hold_out'])}."
 
 
 def _flat(content: dict[str, Any]) -> dict[str, str]:

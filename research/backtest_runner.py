@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -12,18 +15,22 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from lockstep.console import run
-from lockstep.errors import DataError, FeatureError
+from lockstep.errors import ConfigError, DataError, FeatureError, ModelError
 from lockstep.market.bars import Bars
 from lockstep.market.command_line import ALL, App, Symbols, chosen_symbols
-from lockstep.market.config import load_instruments, shipped_config
+from lockstep.market.config import InstrumentBook, load_instruments, shipped_config
 from lockstep.market.files import Loaded
-from lockstep.market.history import SeriesKey
+from lockstep.market.history import History, SeriesKey
 from lockstep.market.ticks import Ticks
+from lockstep.models.store import ModelStore
 from lockstep.strategy.ibs_decision import IbsConfig
 from research.backtest import Span, context_keys, run_backtest
 from research.backtest_result import BacktestResult
+from research.experiments.database import Database
+from research.experiments.ledger import Ledger
 from research.result_table import result_table
 from research.utils.data_loader import load_history
+from research.versions import TradedVersion, symbols_with
 
 _BARS_PER_UPDATE = 1000
 
@@ -39,43 +46,117 @@ def main(
     end: Annotated[str | None, typer.Option(help="Last session date to trade, YYYY-MM-DD.")] = None,
     config: Annotated[Path | None, typer.Option(help="Strategy YAML; none: ibs_baseline.")] = None,
     timeframe: Annotated[str | None, typer.Option(help="15min, 1h, 1d …; none: the config's.")] = None,
+    model: Annotated[str, typer.Option(help="v3 or production: that version, beside no veto.")] = "",
+    store: Annotated[Path | None, typer.Option(help="Store of --model; none: the default one.")] = None,
     out: Annotated[Path, typer.Option(help="Where run folders go.")] = Path("results"),
     quarantine: Annotated[bool, typer.Option(help="Reject bad rows to a file and keep the others.")] = False,
     seed: Annotated[int, typer.Option(help="Recorded in the provenance.")] = 0,
 ) -> None:
-    """Backtest a strategy on one or more instruments, one account each."""
-    settings = IbsConfig.load(config or shipped_config("strategies/ibs_baseline.yaml"))
-    if timeframe is not None:
-        settings = settings.replaced(timeframe=timeframe)
-    book = load_instruments()
-    console = Console()
-    chosen = chosen_symbols(symbol, book, data_dir, timeframe=settings.bars, source=source)
+    """Backtest a strategy on one or more instruments, one account each.
+
+    With --model the strategy, the veto and its threshold are those of a version of the model store, as the
+    live engine trades them; the same strategy without the veto is run beside it, each in a folder of its own.
+    Bars are those of the training unless others are named.
+    """
+    runner = _Runner(
+        data_dir=data_dir, source=source, span=Span(start=start, end=end), quarantine=quarantine, seed=seed,
+    )  # fmt: skip
+    if model:
+        _require_alone(model, config, timeframe)
+        chosen = symbols_with(symbol, model, ModelStore(store))
+        make = partial(runner.version, version=model, store=ModelStore(store))
+    else:
+        if store is not None:
+            raise ConfigError(f"--store {store}: goes with --model; name a version, for example --model v3")
+        settings = IbsConfig.load(config or shipped_config("strategies/ibs_baseline.yaml"))
+        if timeframe is not None:
+            settings = settings.replaced(timeframe=timeframe)
+        chosen = chosen_symbols(symbol, runner.book, data_dir, timeframe=settings.bars, source=source)
+        make = partial(runner.strategy, settings=settings)
     results, skipped = [], list(chosen.skipped)
     for each in chosen.symbols:
         try:
-            history = load_history(
-                each,
-                data_dir,
-                timeframe=settings.bars,
-                context=context_keys(settings, book.markets, each),
-                end=end,
-                quarantine=quarantine,
-                book=book,
-                source=source,
-                on_loaded=lambda loaded: say_rejected(console, loaded),
-            )
-            with _progress(console, each, len(history.series(SeriesKey(each, settings.bars)))) as on_bar:
-                span = Span(start=start, end=end)
-                results.append(run_backtest(settings, history, each, span=span, seed=seed, on_bar=on_bar))
-        except (DataError, FeatureError) as error:
+            results += make(each)
+        except (DataError, FeatureError, ModelError) as error:
             if symbol != ALL or len(chosen.symbols) == 1:
                 raise
             skipped.append(f"{each} is skipped: {error}")
     for line in skipped:
-        console.print(line, soft_wrap=True, highlight=False, markup=False)
+        runner.console.print(line, soft_wrap=True, highlight=False, markup=False)
     if not results:
         raise DataError(f"--symbol all: every symbol is skipped; first {skipped[0]}")
-    report(console, results, [result.save(out) for result in results])
+    report(runner.console, results, [result.save(out) for result in results])
+
+
+def _require_alone(model: str, config: Path | None, timeframe: str | None) -> None:
+    """Raise ConfigError where something is given that the version brings itself."""
+    for option, value in (("--config", config), ("--timeframe", timeframe)):
+        if value is not None:
+            raise ConfigError(f"{option} {value}: --model {model} brings its own; drop one of them")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Runner:
+    """Loads and runs, one symbol after the other."""
+
+    data_dir: Path | None
+    source: str | None
+    span: Span
+    quarantine: bool
+    seed: int
+    book: InstrumentBook = field(default_factory=load_instruments)
+    console: Console = field(default_factory=Console)
+
+    def strategy(self, symbol: str, *, settings: IbsConfig) -> list[BacktestResult]:
+        """Run a strategy."""
+        history = self._history(symbol, settings, None, self.data_dir, self.source)
+        return [self._run(symbol, settings, history)]
+
+    def version(self, symbol: str, *, version: str, store: ModelStore) -> list[BacktestResult]:
+        """Run the strategy of a version without its veto, then with it."""
+        traded = TradedVersion.load(symbol, version, store)
+        folder, source = traded.record.bars(self.data_dir, self.source)
+        history = self._history(symbol, traded.config, traded, folder, source)
+        if look := traded.count_look(history, self.span, Ledger(Database.open()), now=datetime.now(UTC)):
+            self.console.print(look, soft_wrap=True, highlight=False, markup=False)
+        return [self._run(symbol, traded.config, history, each) for each in (None, traded)]
+
+    def _history(
+        self,
+        symbol: str,
+        settings: IbsConfig,
+        version: TradedVersion | None,
+        folder: Path | None,
+        source: str | None,
+    ) -> History:
+        veto = None if version is None else version.veto
+        return load_history(
+            symbol,
+            folder,
+            timeframe=settings.bars,
+            context=context_keys(settings, self.book.markets, symbol, veto=veto),
+            end=self.span.end,
+            quarantine=self.quarantine,
+            book=self.book,
+            source=source,
+            on_loaded=lambda loaded: say_rejected(self.console, loaded),
+        )
+
+    def _run(
+        self, symbol: str, settings: IbsConfig, history: History, version: TradedVersion | None = None
+    ) -> BacktestResult:
+        bars = len(history.series(SeriesKey(symbol, settings.bars)))
+        with _progress(self.console, symbol, bars) as on_bar:
+            return run_backtest(
+                settings,
+                history,
+                symbol,
+                span=self.span,
+                veto=None if version is None else version.veto,
+                model=None if version is None else version.origin,
+                seed=self.seed,
+                on_bar=on_bar,
+            )
 
 
 def say_rejected(console: Console, loaded: Loaded[Bars] | Loaded[Ticks]) -> None:

@@ -30,8 +30,11 @@ def provenance(
     fingerprints: Mapping[str, str],
     traded: Bars,
     seed: int,
+    model: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return what the result of a run depends on, ready for JSON.
+
+    model   names the bundle whose veto was asked; None: there was none
 
     `run_hash` is the SHA-256 of all the rest: equal hashes mean equal artefacts.
     """
@@ -56,6 +59,8 @@ def provenance(
             **{name: version(name) for name in _LIBRARIES},
         },
     }
+    if model is not None:
+        content["model"] = dict(model)
     content["run_hash"] = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
     return content
 

@@ -30,7 +30,7 @@ def result_table(results: Sequence[BacktestResult]) -> TextTable:
         dates = result.equity["session_date"]
         costs = result.trades["commission"].sum() + result.trades["slippage_cost"].sum()
         table.add_row(
-            result.symbol,
+            result.label,
             f"{dates.iloc[0]:%Y}-{dates.iloc[-1]:%Y}",
             *(_spelled(form, result.metrics[name]) for _, name, form in _COLUMNS),
             f"{costs:,.0f}",

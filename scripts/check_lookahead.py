@@ -9,16 +9,20 @@ import typer
 from rich.console import Console
 
 from lockstep.console import run
+from lockstep.errors import ConfigError
 from lockstep.market.command_line import App, OneSymbol
 from research.validation.lookahead_run import Files, check_files, lookahead_table
+from research.versions import VersionName
 
 app = App()
 
 
 @app.command()
 def check(
-    config: Annotated[Path, typer.Option(help="Strategy YAML.")],
     symbol: OneSymbol,
+    config: Annotated[Path | None, typer.Option(help="Strategy YAML; or give --model.")] = None,
+    model: Annotated[str, typer.Option(help="v3 or production: strategy and veto of that version.")] = "",
+    store: Annotated[Path | None, typer.Option(help="Store of --model; none: the default one.")] = None,
     data_dir: Annotated[Path | None, typer.Option(help="Folder of the files; none: embedded data.")] = None,
     cuts: Annotated[int, typer.Option(help="How many bars to cut the history at.")] = 20,
     seed: Annotated[int, typer.Option(help="Seed of the cuts and of what is put behind them.")] = 0,
@@ -31,7 +35,12 @@ def check(
     """Change what follows random bars and name the first value before them that moves."""
     files = Files(symbol=symbol, data_dir=data_dir, timeframe=timeframe, source=source, start=start, end=end)
     console = Console()
-    report = check_files(config, files, cuts=cuts, seed=seed, catalogue=catalogue, console=console)
+    if config is not None and model:
+        raise ConfigError(f"--config {config} and --model {model}: check one of them at a time")
+    checked = VersionName(version=model, store=store) if model else config
+    if checked is None:
+        raise ConfigError("nothing to check: give --config, or --model v3")
+    report = check_files(checked, files, cuts=cuts, seed=seed, catalogue=catalogue, console=console)
     console.print(lookahead_table(report))
     console.print(report.verdict, style="bold", soft_wrap=True, highlight=False)
     raise typer.Exit(0 if report.passed else 1)

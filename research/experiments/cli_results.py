@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 from typing import Annotated
@@ -11,6 +12,7 @@ from rich.console import Console
 
 from lockstep.market.command_line import ALL, OneSymbol, Symbols, chosen_symbols
 from lockstep.market.config import load_instruments
+from lockstep.models.store import ModelStore
 from lockstep.strategy.ibs_decision import IbsConfig
 from research.experiments.comparison import compare
 from research.experiments.database import Database
@@ -28,6 +30,7 @@ from research.experiments.tables import (
     print_top,
 )
 from research.utils.data_loader import as_day
+from research.versions import VersionName, named_strategy, symbols_with
 
 Number = Annotated[int, typer.Argument(metavar="ID", help="Number of the experiment.")]
 By = Annotated[str | None, typer.Option(help="sharpe, cagr, sortino or calmar; none: the experiment's.")]
@@ -77,25 +80,42 @@ def trials(
 
 
 def compare_two(
-    first: Annotated[Path, typer.Argument(metavar="A.yaml")],
-    second: Annotated[Path, typer.Argument(metavar="B.yaml")],
+    first: Annotated[str, typer.Argument(metavar="A", help="Strategy YAML, or a version: v3, production.")],
+    second: Annotated[str, typer.Argument(metavar="B", help="The other.")],
     symbol: Symbols = "COMP",
+    store: Annotated[Path | None, typer.Option(help="Store of versions; none: the default one.")] = None,
     start: Annotated[str | None, typer.Option(help="First session date.")] = None,
     end: Annotated[str | None, typer.Option(help="Last session date.")] = None,
     data_dir: Annotated[Path | None, typer.Option(help="Folder of the files; none: embedded data.")] = None,
     source: Annotated[str | None, typer.Option(help="Name of a source; none: by folder name.")] = None,
 ) -> None:
-    """Run two strategies over the same bars in Backtrader and compare them."""
+    """Run two strategies over the same bars in Backtrader and compare them.
+
+    A version is its strategy with its veto; its bars are those of its training unless others are named.
+    """
     console, lab = Console(), Lab(database=Database.open())
-    for each in symbols_of(symbol, first, data_dir, source):
-        found = compare(lab, (first, second), each, start=start, end=end, data_dir=data_dir, source=source)
+    strategies = (named_strategy(first, store), named_strategy(second, store))
+    for each in symbols_of(symbol, strategies, data_dir, source):
+        found = compare(lab, strategies, each, start=start, end=end, data_dir=data_dir, source=source)
         print_comparison(console, found)
 
 
-def symbols_of(text: str, strategy: Path, data_dir: Path | None, source: str | None) -> tuple[str, ...]:
-    """Return the symbols of `ES`, `ES,NQ` or `all` with bars for a strategy; prints what `all` leaves out."""
-    bars = IbsConfig.load(strategy).bars if text == ALL else None
-    chosen = chosen_symbols(text, load_instruments(), data_dir, timeframe=bars, source=source)
+def symbols_of(
+    text: str,
+    strategies: Sequence[Path | VersionName],
+    data_dir: Path | None,
+    source: str | None,
+) -> tuple[str, ...]:
+    """Return the symbols of `ES`, `ES,NQ` or `all`; prints what `all` leaves out.
+
+    `all` are those with bars for the first strategy, or with the version.
+    """
+    first = next((each for each in strategies if isinstance(each, VersionName)), strategies[0])
+    if isinstance(first, VersionName):
+        chosen = symbols_with(text, first.version, ModelStore(first.store))
+    else:
+        bars = IbsConfig.load(first).bars if text == ALL else None
+        chosen = chosen_symbols(text, load_instruments(), data_dir, timeframe=bars, source=source)
     for line in chosen.skipped:
         Console().print(line, soft_wrap=True, highlight=False, markup=False)
     return chosen.symbols

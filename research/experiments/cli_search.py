@@ -70,7 +70,7 @@ def grid_search(
     }  # fmt: skip
     choices = Choices(
         name=name,
-        symbols=symbols_of(symbols, strategy_path, data_dir, source) if symbols else (),
+        symbols=symbols_of(symbols, (strategy_path,), data_dir, source) if symbols else (),
         dates={flag: value for flag, value in dates.items() if value is not None},
         sample=random,
         seed=seed,

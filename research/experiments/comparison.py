@@ -21,6 +21,7 @@ from research.experiments.split import DateRange
 from research.experiments.variants import evaluation_id
 from research.utils.data_loader import Day, load_history
 from research.validation.bootstrap import Interval, confidence_interval
+from research.versions import VersionName
 
 MEASURES = (
     "trades", "net_profit", "cagr", "sharpe", "sortino", "calmar", "max_drawdown_fraction", "win_rate",
@@ -46,7 +47,7 @@ class Comparison:
 
 def compare(
     lab: Lab,
-    paths: tuple[Path, Path],
+    strategies: tuple[Path | VersionName, Path | VersionName],
     symbol: str,
     *,
     start: Day,
@@ -54,15 +55,27 @@ def compare(
     data_dir: Path | None,
     source: str | None,
 ) -> Comparison:
-    """Run both strategies, count both trials, and measure their difference."""
-    results = []
-    for path in paths:
-        config = IbsConfig.load(path)
+    """Run both strategies, count both trials, and measure their difference.
+
+    strategies   YAML files or versions; a version is its strategy with its veto. Where there is one, bars are
+                 those of its training unless others are named. A look at its hold-out is counted
+    """
+    span, results = Span(start=start, end=end), []
+    versions = {each: each.load(symbol) for each in strategies if isinstance(each, VersionName)}
+    for traded in versions.values():
+        data_dir, source = traded.record.bars(data_dir, source)
+    for each in strategies:
+        version = versions[each] if isinstance(each, VersionName) else None
+        config = IbsConfig.load(each) if isinstance(each, Path) else versions[each].config
+        veto = None if version is None else version.veto
         history = load_history(
             symbol, data_dir, timeframe=config.bars, end=end, book=lab.book, source=source,
-            context=context_keys(config, lab.book.markets, symbol),
+            context=context_keys(config, lab.book.markets, symbol, veto=veto),
         )  # fmt: skip
-        result = run_backtest(config, history, symbol, span=Span(start=start, end=end))
+        if version is not None:
+            version.count_look(history, span, lab.ledger, now=lab.now())
+        model = None if version is None else version.origin
+        result = run_backtest(config, history, symbol, span=span, veto=veto, model=model)
         _count(lab, result, data_hash(history, symbol))
         results.append(result)
     first, second = results
@@ -79,6 +92,8 @@ def _count(lab: Lab, result: BacktestResult, data: str) -> None:
     days: Sequence[date] = [each.date() for each in result.equity["session_date"].iloc[[0, -1]]]
     dates = DateRange(start=days[0], end=days[-1])
     where = "\n".join((code_digest(), result.symbol, data, str(dates)))
+    if result.model is not None:
+        where += f"\n{result.model['sha256']}"
     evaluation = evaluation_id(where, result.config.config_hash)
     lab.ledger.record(
         Trials(

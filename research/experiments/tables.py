@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from rich.console import Console
 
 from lockstep.tables import Column, TextTable, number, prose
+from research.backtest_result import BacktestResult
 from research.experiments.accounts import CHOSEN
 from research.experiments.analysis import Judgement, SymbolEvidence
 from research.experiments.comparison import MEASURES, Comparison
@@ -126,9 +127,14 @@ def _measure(name: str, value: float | None) -> str:
     return percent(value) if name == "cagr" else ratio(value)
 
 
+def _strategy(result: BacktestResult) -> str:
+    """Return the name of a strategy, with the version whose veto it asks."""
+    return result.config.name if result.model is None else f"{result.config.name} {result.model['version']}"
+
+
 def print_comparison(console: Console, found: Comparison) -> None:
     """Print the measures of two strategies side by side, and how sure their difference is."""
-    names = (found.first.config.name, found.second.config.name)
+    names = (_strategy(found.first), _strategy(found.second))
     days = found.first.equity["session_date"]
     title = f"{found.symbol}, {days.iloc[0]:%Y-%m-%d} to {days.iloc[-1]:%Y-%m-%d}"
     table = TextTable("", *map(number, names), number("difference"), title=title)

@@ -10,13 +10,16 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+from lockstep.errors import ConfigError
 from lockstep.market.config import load_instruments
 from lockstep.strategy.ibs_decision import IbsConfig
+from lockstep.strategy.veto import Veto
 from lockstep.tables import TextTable, prose
 from research.backtest import Span, context_keys
 from research.utils.data_loader import load_history
 from research.validation.lookahead import check_lookahead
 from research.validation.verdicts import LookaheadReport, clock
+from research.versions import VersionName
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +35,7 @@ class Files:
 
 
 def check_files(
-    config: Path,
+    config: Path | VersionName,
     files: Files,
     *,
     cuts: int = 20,
@@ -42,26 +45,44 @@ def check_files(
 ) -> LookaheadReport:
     """Load what a backtest of `config` on `files` would load and check it; see `check_lookahead`.
 
-    `console` shows progress where it is a terminal.
+    config    strategy YAML, or a version: its strategy with its veto, on the bars of its training unless
+              `files` names others
+    console   shows progress where it is a terminal
+
+    ConfigError where a version is to be checked in another timeframe than its own.
     """
-    settings = IbsConfig.load(config)
-    if files.timeframe is not None:
-        settings = settings.replaced(timeframe=files.timeframe)
+    settings, veto, folder, source = _strategy(config, files)
     book, symbol = load_instruments(), files.symbol
     history = load_history(
         symbol,
-        files.data_dir,
+        folder,
         timeframe=settings.bars,
-        context=context_keys(settings, book.markets, symbol),
+        context=context_keys(settings, book.markets, symbol, veto=veto),
         end=files.end,
         book=book,
-        source=files.source,
+        source=source,
     )
     span = Span(start=files.start, end=files.end)
     with _progress(console or Console(quiet=True), 2 * cuts) as on_cut:
         return check_lookahead(
-            settings, history, symbol, cuts=cuts, seed=seed, catalogue=catalogue, span=span, on_cut=on_cut
-        )
+            settings, history, symbol, cuts=cuts, seed=seed, catalogue=catalogue, span=span, veto=veto,
+            on_cut=on_cut,
+        )  # fmt: skip
+
+
+def _strategy(
+    config: Path | VersionName, files: Files
+) -> tuple[IbsConfig, Veto | None, Path | None, str | None]:
+    """Return the strategy, its veto, and folder and source of the bars."""
+    if isinstance(config, VersionName):
+        if files.timeframe is not None:
+            raise ConfigError(f"--timeframe {files.timeframe}: the version brings its own; drop it")
+        traded = config.load(files.symbol)
+        return traded.config, traded.veto, *traded.record.bars(files.data_dir, files.source)
+    settings = IbsConfig.load(config)
+    if files.timeframe is not None:
+        settings = settings.replaced(timeframe=files.timeframe)
+    return settings, None, files.data_dir, files.source
 
 
 @contextmanager

@@ -9,6 +9,7 @@ A frozen value; `verbs.py` makes the next one of it, `manifest_file.py` reads an
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
@@ -55,6 +56,16 @@ class TrainingRecord(_Part):
     lock_hash: str = ""
     python: str
     versions: dict[str, str]
+
+    def bars(self, data_dir: Path | None, source: str | None) -> tuple[Path | None, str | None]:
+        """Return folder and source of the bars: what is given, else those of the training.
+
+        The recorded folder is taken with the recorded source only; a folder that is given goes with it too.
+        """
+        if source is not None:
+            return data_dir, source
+        recorded = None if self.data_dir is None else Path(self.data_dir)
+        return data_dir or recorded, (self.config.get("data") or {}).get("source")
 
 
 class Evidence(_Part, Grown):
