@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -22,7 +24,16 @@ from lockstep.market.sessions import Session
 from lockstep.market.source import STAMP as COLUMN
 from lockstep.market.source import Source
 from lockstep.market.stamps import MALFORMED, MISMATCH, newest_first, utc_stamps
-from lockstep.market.table import Layout, Table, read_unchanged, scanned, shown, table_of, unchanged
+from lockstep.market.table import (
+    Layout,
+    Table,
+    head_of,
+    read_unchanged,
+    scanned,
+    shown,
+    table_of,
+    unchanged,
+)
 from lockstep.market.ticks import Ticks
 from lockstep.market.timeframe import Timeframe
 from lockstep.market.typed_table import typed_table
@@ -157,8 +168,8 @@ def _read(
     judge(table, rows)
     findings = _findings(table.cut_off)
     if len(data) >= parsed_cache.WORTH and not rows.rejected and not findings:
-        key = parsed_cache.key(hashlib.sha256(data).hexdigest(), source, session)
-        parsed_cache.keep(key, {COLUMN: rows.stamps, **rows.columns})
+        digest = hashlib.sha256(data).hexdigest()
+        parsed_cache.keep(parsed_cache.key(head_of(io.BytesIO(data)), digest, source, session), _arrays(rows))
     return _Read(rows, findings, _write_rejected(path, table, rows.rejected, source.separator))
 
 
@@ -173,20 +184,30 @@ def _quick(
     """Return the rows of a large file without a fault, or None."""
     if not path.is_file() or path.stat().st_size < parsed_cache.WORTH:
         return None
+    # pyarrow reads 0x10 as a whole number; we do not.
+    marks = b"" if source.epoch is None else b"xX"
     with unchanged(path) as handle:
-        # pyarrow reads 0x10 as a whole number; we do not.
-        scan = scanned(handle, marks=b"" if source.epoch is None else b"xX")
-        key = parsed_cache.key(scan.digest, source, session)
-        kept = parsed_cache.load(key)
-        if kept is not None:
-            return _Read(Rows(kept.pop(COLUMN), kept), ())
-        rows = _clean(typed_table(path, scan, source, names), rows_of, judge)
+        head = head_of(handle)
+        if parsed_cache.may_hold(head):
+            kept = parsed_cache.load(parsed_cache.key(head, scanned(handle).digest, source, session))
+            if kept is not None:
+                return _Read(Rows(kept.pop(COLUMN), kept), ())
+            handle.seek(0)
+        with ThreadPoolExecutor(1) as beside:
+            scanning = beside.submit(scanned, handle, marks=marks)
+            table = typed_table(path, head, source, names)
+            scan = scanning.result()
+        rows = _clean(table, rows_of, judge) if scan.plain else None
     if rows is None:
         return None
     findings = _findings(scan.cut_off)
     if not findings:
-        parsed_cache.keep(key, {COLUMN: rows.stamps, **rows.columns})
+        parsed_cache.keep(parsed_cache.key(head, scan.digest, source, session), _arrays(rows))
     return _Read(rows, findings)
+
+
+def _arrays(rows: Rows) -> dict[str, NDArray[Any]]:
+    return {COLUMN: rows.stamps, **rows.columns}
 
 
 def _clean(

@@ -37,10 +37,11 @@ _LIBRARIES = ("exchange_calendars", "numpy", "pandas", "pyarrow", "tzdata")
 Arrays = dict[str, NDArray[Any]]
 
 
-def key(digest: str, source: Source, session: Session | None) -> str:
+def key(head: bytes, digest: str, source: Source, session: Session | None) -> str:
     """Return the name of an entry.
 
-    digest    SHA-256 (hex) of the file
+    head      the first bytes of the file
+    digest    SHA-256 (hex) of all of them
     session   that bars are counted in; None for ticks
     """
     content = {
@@ -49,7 +50,16 @@ def key(digest: str, source: Source, session: Session | None) -> str:
         "session": None if session is None else session.template.model_dump(mode="json"),
         "code": _code(),
     }
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    return f"{_prefix(head)}-{hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()}"
+
+
+def _prefix(head: bytes) -> str:
+    return hashlib.sha256(head).hexdigest()[:16]
+
+
+def may_hold(head: bytes) -> bool:
+    """Whether there is an entry of a file with these first bytes; without one its digest can wait."""
+    return next(folder().glob(f"{_prefix(head)}-*{_SUFFIX}"), None) is not None
 
 
 @functools.cache

@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lockstep.market.bars import Flags, Stamps
 from lockstep.market.faults import Faults
@@ -25,6 +26,7 @@ _MIDNIGHT = re.compile(r"(?<=[T \t,])24(?=:00(:00([.,]0+)?)?(?![\d:])|00(00)?(?!
 _FIRST, _LAST = np.datetime64("1700", "us"), np.datetime64("2250", "us")
 _NEVER = np.datetime64("NaT", "ns")
 _NAT = np.iinfo(np.int64).min
+Half = tuple[list[str], NDArray[np.integer[Any]]]
 _UNITS = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
 # Below this many rows, splitting stamps into dates and times of day costs more than it saves.
 _WORTH_SPLITTING = 4096
@@ -210,8 +212,7 @@ def _split_form(text: Any, form: str) -> Dates | None:
 
     A format of a date, one blank and a time without an offset reads the two independently.
     """
-    import pyarrow as pa
-    import pyarrow.compute as pc
+    import pandas as pd
 
     day, blank, time = form.partition(" ")
     of_time = set(re.findall(r"%(.)", time))
@@ -222,23 +223,46 @@ def _split_form(text: Any, form: str) -> Dates | None:
         or set(re.findall(r"%(.)", day)) & set("HMSfIp")
     ):
         return None
-    if not pc.all(pc.equal(pc.count_substring(text, " "), 1)).as_py():
+    halves = _halves(text)
+    if halves is None:
         return None
-    # Stamps are cut at the blank; all of one length are cut by position, which is much faster.
-    parts = pc.split_pattern(text, " ").combine_chunks()
-    flat = parts.flatten()
-    days = flat.take(pa.array(np.arange(0, len(flat), 2))).dictionary_encode()
-    times = flat.take(pa.array(np.arange(1, len(flat), 2))).dictionary_encode()
-    if len(days.dictionary) + len(times.dictionary) > len(text):
+    (days, day_of), (times, time_of) = halves
+    dates = _as_written(pd.Series([f"{each} {times[0]}" for each in days]), form)
+    clocks = _as_written(pd.Series([f"{days[0]} {each}" for each in times]), form)
+    if np.isnat(dates[0]):
         return None
-    some_day, some_time = days.dictionary[0].as_py(), times.dictionary[0].as_py()
-    dates = _as_written((days.dictionary.to_pandas() + " " + some_time), form)
-    clocks = _as_written((some_day + " " + times.dictionary.to_pandas()), form)
-    if np.isnat(dates[0]) or np.isnat(clocks[0]):
-        return None
-    since = clocks - dates[0]
-    stamps: Dates = dates[days.indices.to_numpy()] + since[times.indices.to_numpy()]
+    stamps: Dates = dates[day_of] + (clocks - dates[0])[time_of]
     return stamps
+
+
+def _halves(text: Any) -> tuple[Half, Half] | None:
+    """Return what is before and after the one blank of stamps of one length; None for any others."""
+    import pyarrow as pa
+
+    whole = text.combine_chunks()
+    if whole.null_count or not len(whole) or not isinstance(whole, pa.StringArray):
+        return None
+    _, offsets, values = whole.buffers()
+    ends = np.frombuffer(offsets, dtype=np.int32)[whole.offset : whole.offset + len(whole) + 1]
+    width = int(ends[1] - ends[0])
+    if not width or not (np.diff(ends) == width).all():
+        return None
+    cells = np.frombuffer(values, dtype=np.uint8)[ends[0] : ends[-1]].reshape(-1, width)
+    blanks = cells == ord(" ")
+    at = int(blanks[0].argmax())
+    if not 0 < at < width - 1 or not blanks[:, at].all() or np.count_nonzero(blanks) != len(whole):
+        return None
+    return _encoded(cells[:, :at]), _encoded(cells[:, at + 1 :])
+
+
+def _encoded(cells: NDArray[np.uint8]) -> Half:
+    """Return the texts that occur among rows of characters (n, width), and which one each row is."""
+    import pyarrow as pa
+
+    kind = pa.binary(cells.shape[1])
+    fixed = pa.FixedSizeBinaryArray.from_buffers(kind, len(cells), [None, pa.py_buffer(cells.tobytes())])
+    found = fixed.dictionary_encode()
+    return [each.decode() for each in found.dictionary.to_pylist()], found.indices.to_numpy()
 
 
 def _as_written(series: Any, form: str | None) -> Dates:
@@ -261,8 +285,11 @@ def _localised(wall: Stamps, rows: Flags, source: Source, faults: Faults) -> Sta
     timezone = source.timezone
     assert timezone is not None, "stamps without a zone are refused before"
     naive = pd.DatetimeIndex(np.where(rows, wall, 0).view("M8[ns]"))
-    early = _to_utc(naive, timezone, first=True)
-    late = _to_utc(naive, timezone, first=False)
+    early = np.array(naive.tz_localize(timezone, ambiguous="NaT", nonexistent="NaT").asi8)
+    late = early.copy()
+    odd = np.flatnonzero(early == _NAT)
+    early[odd] = _to_utc(naive[odd], timezone, first=True)
+    late[odd] = _to_utc(naive[odd], timezone, first=False)
     skipped, twice = rows & (early == _NAT), rows & (early != late)
     faults.add(skipped, COLUMN, f"does not exist in {timezone}: daylight saving skips it")
     second, unknown = _second_occurrence(wall, twice, in_order=source.order == "rising")

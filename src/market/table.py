@@ -157,14 +157,19 @@ class Scan(NamedTuple):
 
     digest    SHA-256 (hex) of all of them
     plain     whether they are ASCII without quotes or other marks that were asked for
-    head      the first ones
     cut_off   the last line, where it has no end, or None
     """
 
     digest: str
     plain: bool
-    head: bytes
     cut_off: str | None
+
+
+def head_of(handle: BinaryIO) -> bytes:
+    """Return the first bytes of an open file, in which its header ends; the file is at its start again."""
+    head = handle.read(_TOP)
+    handle.seek(0)
+    return head
 
 
 def scanned(handle: BinaryIO, *, marks: bytes = b"") -> Scan:
@@ -174,14 +179,14 @@ def scanned(handle: BinaryIO, *, marks: bytes = b"") -> Scan:
     """
     digest = hashlib.sha256()
     odd = [bytes([each]) for each in b'"\0' + marks]
-    plain, head, tail = True, b"", b""
+    plain, tail = True, b""
     while chunk := handle.read(_CHUNK):
         digest.update(chunk)
         plain = plain and chunk.isascii()
-        below = chunk if head else chunk.partition(b"\n")[2]
+        below = chunk if tail else chunk.partition(b"\n")[2]
         plain = plain and not any(mark in below for mark in odd)
-        head, tail = head or chunk[:_TOP], (tail + chunk)[-_TAIL:]
-    return Scan(digest.hexdigest(), plain and b'"' not in head, head, _unended(tail))
+        tail = (tail + chunk)[-_TAIL:]
+    return Scan(digest.hexdigest(), plain, _unended(tail))
 
 
 def _unended(tail: bytes) -> str | None:

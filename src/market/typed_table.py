@@ -16,25 +16,30 @@ from lockstep.errors import BadBars
 from lockstep.market.columns import chosen, telling
 from lockstep.market.source import STAMP, Source
 from lockstep.market.stamps import has_offset
-from lockstep.market.table import Layout, Scan, Table, cleaned, column_names
+from lockstep.market.table import Layout, Table, cleaned, column_names
 
 
-def typed_table(path: Path, scan: Scan, source: Source, usual: Mapping[str, tuple[str, ...]]) -> Table | None:
+def typed_table(
+    path: Path, head: bytes, source: Source, usual: Mapping[str, tuple[str, ...]]
+) -> Table | None:
     """Return the columns of a CSV file that a source uses, typed, or None where anything is odd.
 
+    head    the first bytes of the file
     usual   our names, and the names that are taken for each where the source declares none
 
-    Rows are counted from the first below the header: lines of the table are no lines of the file.
+    The caller sees to it that the file is plain (`Scan.plain`). Rows are counted from the first below the
+    header: lines of the table are no lines of the file.
     """
     import pyarrow as pa
     import pyarrow.csv as csv
 
     odd = path.suffix.lower() in (".gz", ".parquet") or source.encoding not in ("utf-8", "ascii")
-    if odd or not scan.plain or source.thousands is not None:
+    if odd or source.thousands is not None:
         return None
     try:
-        names, below = column_names(path, _lines(scan.head)[:3], Layout.of(source))
-        types = _types(path, names, below, scan, source, usual)
+        lines = [line.decode() for line in head.splitlines()[:4]]
+        names, below = column_names(path, lines[:3], Layout.of(source))
+        types = _types(path, names, lines[below], source, usual)
         slots = [f"column {i}" for i in range(len(names))]
         wanted = [i for i, name in enumerate(names) if name in types]
         read = csv.read_csv(
@@ -49,30 +54,27 @@ def typed_table(path: Path, scan: Scan, source: Source, usual: Mapping[str, tupl
                 decimal_point=source.decimal,
             ),
         )
-    except (BadBars, pa.ArrowException, IndexError):
+    except (BadBars, pa.ArrowException, OSError, UnicodeDecodeError, IndexError):
         return None
+    count, columns = read.num_rows, list(read.columns)
+    del read
     return Table(
         source=str(path),
         names=tuple(names[i] for i in wanted),
-        columns=_whole(list(read.columns)),
-        lines=np.arange(below + 1, below + 1 + read.num_rows),
+        columns=_whole(columns),
+        lines=np.arange(below + 1, below + 1 + count),
         header=source.header,
     )
-
-
-def _lines(head: bytes) -> list[str]:
-    return [line.decode() for line in head.splitlines()]
 
 
 def _types(
     path: Path,
     names: tuple[str, ...],
-    below: int,
-    scan: Scan,
+    first: str,
     source: Source,
     usual: Mapping[str, tuple[str, ...]],
 ) -> dict[str, Any]:
-    """Return the type of each column that is needed, by name."""
+    """Return the type of each column that is needed, by name; `first` is the first row."""
     import pyarrow as pa
 
     header = Table(source=str(path), names=names, columns=names, lines=np.arange(0))
@@ -87,18 +89,23 @@ def _types(
         return types | dict.fromkeys(stamps, pa.string())
     if source.epoch is not None:
         return types | {stamps[0]: pa.int64()}
-    first = _lines(scan.head)[below].split(source.separator)[names.index(stamps[0])].strip()
-    return types | {stamps[0]: pa.timestamp("ns", "UTC" if has_offset(first) else None)}
+    stamp = first.split(source.separator)[names.index(stamps[0])].strip()
+    return types | {stamps[0]: pa.timestamp("ns", "UTC" if has_offset(stamp) else None)}
 
 
 def _whole(columns: list[Any]) -> tuple[Any, ...]:
     """Return each column in one piece; the pieces are let go one column at a time."""
     import pyarrow as pa
 
-    for i, column in enumerate(columns):
-        if pa.types.is_string(column.type):
-            columns[i] = cleaned(column, None)
-        elif column.num_chunks != 1:
-            columns[i] = pa.chunked_array([column.combine_chunks()])
-        column = None
+    for i in range(len(columns)):
+        kind = columns[i].type
+        if pa.types.is_string(kind):
+            columns[i] = cleaned(columns[i], None)
+        else:
+            values = columns[i].to_numpy()
+            columns[i] = None
+            buffers = [None, pa.py_buffer(values.view(np.uint8))]
+            columns[i] = pa.chunked_array([pa.Array.from_buffers(kind, values.size, buffers)])
+        # The pieces would stay with the pool, beside what they were copied to.
+        pa.default_memory_pool().release_unused()
     return tuple(columns)
