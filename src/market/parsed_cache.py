@@ -89,7 +89,7 @@ def load(name: str) -> Arrays | None:
         with pa.memory_map(str(path)) as mapped:
             table = pa.ipc.open_file(mapped).read_all()
         arrays = {each: table.column(each).chunk(0).to_numpy() for each in table.column_names}
-        sound = (table.schema.metadata or {}).get(_CHECKSUM) == _checksum(arrays)
+        sound = (table.schema.metadata or {}).get(_CHECKSUM) == _checksum(name, arrays)
     except (OSError, pa.ArrowException, IndexError, ValueError):
         return None
     if not sound:
@@ -104,7 +104,7 @@ def keep(name: str, arrays: Mapping[str, NDArray[Any]]) -> None:
     import pyarrow as pa
 
     table = pa.table({each: pa.array(values) for each, values in arrays.items()})
-    table = table.replace_schema_metadata({_CHECKSUM: _checksum(arrays)})
+    table = table.replace_schema_metadata({_CHECKSUM: _checksum(name, arrays)})
     temporary: str | None = None
     try:
         folder().mkdir(parents=True, exist_ok=True)
@@ -121,18 +121,18 @@ def keep(name: str, arrays: Mapping[str, NDArray[Any]]) -> None:
             Path(temporary).unlink(missing_ok=True)
 
 
-def _checksum(arrays: Mapping[str, NDArray[Any]]) -> bytes:
-    """Return what shows damage: names, types, lengths, and sum and parity of each column's 64-bit words.
+def _checksum(name: str, arrays: Mapping[str, NDArray[Any]]) -> bytes:
+    """Return what shows damage: the entry's name, and of each column type, length, sum and parity.
 
     Files of the user's own cache are damaged by disks and crashes, not by forgers, and this takes a tenth of
     the time of a cryptographic digest.
     """
-    words = {name: values.view(np.uint64) for name, values in arrays.items()}
+    words = {each: values.view(np.uint64) for each, values in arrays.items()}
     sums = (
-        f"{name} {arrays[name].dtype} {each.size} {np.add.reduce(each)} {np.bitwise_xor.reduce(each)}"
-        for name, each in words.items()
+        f"{each} {arrays[each].dtype} {them.size} {np.add.reduce(them)} {np.bitwise_xor.reduce(them)}"
+        for each, them in words.items()
     )
-    return "; ".join(sums).encode()
+    return "; ".join((name, *sums)).encode()
 
 
 def _drop_oldest() -> None:

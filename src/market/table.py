@@ -242,7 +242,7 @@ def column_names(path: Path, top: list[str], layout: Layout) -> tuple[tuple[str,
         return tuple(str(number) for number in range(1, len(rows[0]) + 1)), 0
     if len(rows) < 3 or rows[1][0] != "ticker" or len(rows[1]) != len(rows[0]) or any(rows[2][1:]):
         return tuple(rows[0]), 1
-    tickers = sorted(set(rows[1][1:]))
+    tickers = sorted({cell.strip() for cell in top[1].split(layout.separator)[1:]})
     if len(tickers) > 1:
         rule = "a file holds one symbol; download them one by one"
         raise BadBars(source=str(path), line=2, value=f"tickers {', '.join(tickers)}", rule=rule)

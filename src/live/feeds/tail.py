@@ -16,8 +16,8 @@ from lockstep.live.feeds.stream import Stream
 from lockstep.live.feeds.worker import Worker
 from lockstep.live.messages import Irregularity
 from lockstep.market.faults import Fault
-from lockstep.market.files import Rows, bar_rows, tick_rows
 from lockstep.market.history import SeriesKey
+from lockstep.market.rows import Rows, bar_rows, tick_rows
 from lockstep.market.source import Source
 from lockstep.market.table import Layout, Table, csv_table
 
