@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from research.report import trade_tables
-from research.report.data import COSTS, TRADES, ReportData, floats
+from research.report.data import BARS, TRADES, ReportData, floats
 from research.report.figures_trades import FIRST_VIEW_BARS, doubtful, shown_trades
 from research.report.numbers import TIMES, percent, ratio, usd
 from research.report.series import thinning_note
@@ -43,8 +43,8 @@ def equity(report: ReportData) -> str:
     if report.compounded:
         text = f"Growth of {usd(report.capital)} (dotted), returns compounded."
     else:
-        text = "Profit and loss on constant notional capital (dotted), marked at every bar's close."
-        text += " Costs included." if COSTS in report.known else ""
+        text = "Profit and loss on constant notional capital (dotted)"
+        text += ", costs included, marked at every bar's close." if BARS in report.known else "."
     if report.beside is not None:
         text += f" Beside it {report.beside.name}, from the same capital: unlevered and without costs."
     return f"{text} {thinning_note(len(report.equity))}".rstrip()

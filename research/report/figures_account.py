@@ -33,7 +33,6 @@ def equity_and_drawdown(report: ReportData) -> go.Figure:
     """Return equity beside the benchmark, over drawdown; shaded: the deepest drawdown, out of sample."""
     equity = floats(report.equity, "equity")
     curve = metrics.curve_from(report.capital, equity)
-    under, share = -metrics.drawdowns(curve)[1:], -metrics.drawdown_fractions(curve)[1:]
     drawn = figure(470, hovermode="x unified")
     _add_benchmark(drawn, report)
     keep = thin(equity)
@@ -44,22 +43,16 @@ def equity_and_drawdown(report: ReportData) -> go.Figure:
         line={"color": GAIN, "width": 1.6},
         hovertemplate="$%{y:,.0f}",
     )
-    keep = thin(under)
-    drawn.add_scatter(
-        x=bar_texts(report, keep).tolist(),
-        y=under[keep].round(_CENTS).tolist(),
-        customdata=(100 * share[keep]).round(_CENTS).tolist(),
-        name="Drawdown",
-        line={"color": LOSS, "width": 1.0},
-        fill="tozeroy",
-        fillcolor=LOSS_SOFT,
-        yaxis="y2",
-        hovertemplate="$%{y:,.0f} (%{customdata}% of peak)",
-    )
+    under = _add_drawdown(drawn, report, curve)
     drawn.update_layout(
         xaxis=time_axis(anchor="y2"),
         yaxis=axis(domain=[0.34, 1.0], tickformat="$~s", title=titled("Equity")),
-        yaxis2=axis(domain=[0.0, 0.27], tickformat="$~s", nticks=4, title=titled("Drawdown")),
+        yaxis2=axis(
+            domain=[0.0, 0.27],
+            tickformat=".0%" if report.compounded else "$,.0f",
+            nticks=4,
+            title=titled("Drawdown"),
+        ),
         showlegend=report.beside is not None,
     )
     _widen_if_flat(drawn, report.capital, equity, under)
@@ -67,6 +60,28 @@ def equity_and_drawdown(report: ReportData) -> go.Figure:
     _shade_deepest(drawn, report)
     _shade_out_of_sample(drawn, report)
     return drawn
+
+
+def _add_drawdown(drawn: go.Figure, report: ReportData, curve: Floats) -> Floats:
+    """Draw the drawdown below the equity and return it, <= 0: in USD, or of the peak where it compounds."""
+    amount, share = -metrics.drawdowns(curve)[1:], -metrics.drawdown_fractions(curve)[1:]
+    # What compounds is judged by what part of it was lost: a thousand was more in the first year.
+    under, other = (share, amount) if report.compounded else (amount, 100 * share)
+    hover = "%{y:.1%} ($%{customdata:,.0f})" if report.compounded else "$%{y:,.0f} (%{customdata}% of peak)"
+    digits = 5 if report.compounded else _CENTS
+    keep = thin(under)
+    drawn.add_scatter(
+        x=bar_texts(report, keep).tolist(),
+        y=under[keep].round(digits).tolist(),
+        customdata=other[keep].round(_CENTS).tolist(),
+        name="Drawdown",
+        line={"color": LOSS, "width": 1.0},
+        fill="tozeroy",
+        fillcolor=LOSS_SOFT,
+        yaxis="y2",
+        hovertemplate=hover,
+    )
+    return under
 
 
 def _add_benchmark(drawn: go.Figure, report: ReportData) -> None:
@@ -106,9 +121,11 @@ def _widen_if_flat(drawn: go.Figure, capital: float, equity: Floats, under: Floa
 
 
 def _shade_deepest(drawn: go.Figure, report: ReportData) -> None:
-    deepest = metrics.max_drawdown(metrics.curve_from(report.capital, floats(report.equity, "equity")))
-    if deepest is None:
+    curve = metrics.curve_from(report.capital, floats(report.equity, "equity"))
+    found = metrics.deepest_drawdowns(curve, 1, by_fraction=report.compounded)
+    if not found:
         return
+    deepest = found[0]
     # Position 0 of the curve is the capital, before the first bar.
     ends = np.maximum(np.array([deepest.peak, deepest.peak + deepest.length]) - 1, 0)
     start, stop = bar_texts(report, ends)
@@ -123,9 +140,15 @@ def _shade_deepest(drawn: go.Figure, report: ReportData) -> None:
         xanchor="right" if is_late else "left",
         yanchor="top",
         showarrow=False,
-        text=f"deepest {usd(-deepest.depth)} ({percent(deepest.fraction)} of peak{state})",
+        text=f"deepest {_depth(report, deepest)}{state}",
         font={"size": 10, "color": LOSS},
     )
+
+
+def _depth(report: ReportData, deepest: metrics.Drawdown) -> str:
+    if report.compounded:
+        return percent(-deepest.fraction)
+    return f"{usd(-deepest.depth)} ({percent(deepest.fraction)} of peak)"
 
 
 def leverage(report: ReportData) -> go.Figure | None:
@@ -183,11 +206,12 @@ def costs_paid(report: ReportData) -> go.Figure | None:
     order = np.lexsort((report.trades["trade_id"].astype(str).to_numpy(), booked))
     bars = np.concatenate(([0], booked[order], [len(report.equity) - 1]))
     drawn = figure(300, hovermode="x unified")
-    both = floats(report.trades, "commission") + floats(report.trades, "slippage_cost")
+    paid_for = {name: np.nan_to_num(floats(report.trades, name)) for name in ("commission", "slippage_cost")}
+    both = paid_for["commission"] + paid_for["slippage_cost"]
     keep = thin(np.cumsum(np.concatenate(([0.0], both[order], [0.0]))), NARROW_LIMIT)
     times = bar_texts(report, bars[keep]).tolist()
     for column, name, colour in (("commission", "Commission", BAR), ("slippage_cost", "Slippage", ACCENT)):
-        paid = np.cumsum(np.concatenate(([0.0], floats(report.trades, column)[order], [0.0])))
+        paid = np.cumsum(np.concatenate(([0.0], paid_for[column][order], [0.0])))
         drawn.add_scatter(
             x=times,
             y=paid[keep].round(_CENTS).tolist(),

@@ -11,7 +11,7 @@ from research.report.data import BARS, COSTS, TRADES, ReportData, floats
 from research.report.measures import GROUPS, Measure, Value, unnamed
 from research.report.numbers import TIMES, UNDEFINED, count, percent, ratio, usd
 from research.report.page import escaped, table
-from research.report.tables import exits, monthly_returns, readable, yearly
+from research.report.tables import Year, exits, monthly_returns, readable, yearly
 from research.report.track_record import evidence, runs, trailing
 
 Tile = tuple[str, Value, Callable[[Value], str], str]
@@ -113,7 +113,7 @@ def _trade_tiles(report: ReportData) -> list[Tile]:
             "Trades",
             known.get("trades"),
             count,
-            f"{ratio(known.get('average_bars_held'), 1)} bars held{still_open}",
+            f"{ratio(known.get('average_bars_held'), 1)} {held_unit(report)} held{still_open}",
         ),
         ("Win rate", known.get("win_rate"), percent, f"payoff {ratio(known.get('payoff_ratio'))}"),
         ("Profit factor", known.get("profit_factor"), ratio, f"{usd(known.get('expectancy'))} per trade"),
@@ -125,8 +125,15 @@ def _trade_tiles(report: ReportData) -> list[Tile]:
         columns = ("commission", "slippage_cost")
         commission, slippage = (float(np.nansum(floats(report.trades, name))) for name in columns)
         under = f"commission {usd(commission)}, slippage {usd(slippage)}"
+        if report.trades["slippage_cost"].isna().all() and len(report.trades):
+            under = "fees; slippage is not known"
         tiles.append(("Costs paid", commission + slippage, usd, under))
     return tiles
+
+
+def held_unit(report: ReportData) -> str:
+    """Return what holding times are counted in: bars, or days where bars are not known."""
+    return "bars" if BARS in report.known else "days"
 
 
 def _period_tiles(report: ReportData) -> list[Tile]:
@@ -188,34 +195,38 @@ def _shaded(value: float, strongest: float) -> str:
 
 def years(report: ReportData) -> str:
     """Return the table of calendar years, the benchmark's beside them where there is one."""
-    rows, has_trades = yearly(report), TRADES in report.known
-    beside = report.beside is not None
-    head = ["Year", "Net P&amp;L", "Return"]
-    head += ["Benchmark"] * beside + ["Max drawdown", "Sharpe"] + ["Trades", "Win rate"] * has_trades
-    cells = [
-        [
-            str(row.year),
-            _coloured(row.net_profit),
-            percent(row.annual_return),
-            *([percent(row.benchmark)] * beside),
-            usd(-row.max_drawdown),
-            ratio(row.sharpe),
-            *([count(row.trades), percent(row.win_rate)] if has_trades else []),
-        ]
-        for row in rows
-    ]
-    total = sum(row.net_profit for row in rows)
+    rows = yearly(report)
     known, whole = report.metrics, trailing(report)[-1]
-    foot = [
-        "All",
-        usd(total),
-        percent(total / report.capital),
-        *([percent(whole.benchmark)] * beside),
-        usd(-(known.get("max_drawdown") or 0.0)),
-        ratio(known.get("sharpe")),
-        *([count(sum(row.trades for row in rows)), percent(known.get("win_rate"))] if has_trades else []),
-    ]
-    return f'<div class="scroll">{table(head, cells, foot=foot, classes="even")}</div>'
+    cells = []
+    for row in rows:
+        own = (row.net_profit, row.annual_return, row.benchmark, _fall(report, row))
+        rest = (ratio(row.sharpe), count(row.trades), percent(row.win_rate))
+        cells.append([*_year_cells(report, str(row.year), *own), *rest])
+    total = sum(row.net_profit for row in rows)
+    deepest = percent(known.get("max_drawdown_fraction"))
+    if not report.compounded:
+        deepest = usd(-(known.get("max_drawdown") or 0.0))
+    foot = _year_cells(report, "All", total, total / report.capital, whole.benchmark, deepest)
+    trades = count(sum(row.trades for row in rows))
+    foot += [ratio(known.get("sharpe")), trades, percent(known.get("win_rate"))]
+    head = ["Year"] + ["Net P&amp;L"] * (not report.compounded) + ["Return"]
+    head += ["Benchmark"] * (report.beside is not None) + ["Max drawdown", "Sharpe", "Trades", "Win rate"]
+    width = len(head) if TRADES in report.known else len(head) - 2
+    body = table(head[:width], [row[:width] for row in cells], foot=foot[:width], classes="even")
+    return f'<div class="scroll">{body}</div>'
+
+
+def _year_cells(
+    report: ReportData, name: str, profit: float, change: float, benchmark: float, fall: str
+) -> list[str]:
+    """The cells that a year and the whole run have in common; amounts say little where returns compound."""
+    amount = [] if report.compounded else [_coloured(profit)]
+    beside = [] if report.beside is None else [percent(benchmark)]
+    return [name, *amount, percent(change), *beside, fall]
+
+
+def _fall(report: ReportData, row: Year) -> str:
+    return percent(row.max_drawdown_fraction) if report.compounded else usd(-row.max_drawdown)
 
 
 def _coloured(amount: float) -> str:
@@ -252,12 +263,25 @@ def measures(report: ReportData) -> str:
 
 
 def _measure_table(report: ReportData, group: Iterable[Measure]) -> str:
+    shown = [each for each in group if BARS in report.known or _is_known(report.metrics.get(each.key))]
     rows = "".join(
-        f'<tr><th scope="row">{escaped(measure.label)}<small>{escaped(measure.note)}</small></th>'
+        f'<tr><th scope="row">{escaped(_worded(measure.label, report))}'
+        f"<small>{escaped(_worded(measure.note, report))}</small></th>"
         f"<td>{measure.write(report.metrics.get(measure.key))}</td></tr>"
-        for measure in group
+        for measure in shown
+        if BARS in report.known or measure.key not in ("bars", "exposure")
     )
     return f"<table><tbody>{rows}</tbody></table>"
+
+
+def _is_known(value: Value) -> bool:
+    return value is not None and math.isfinite(value)
+
+
+def _worded(text: str, report: ReportData) -> str:
+    """Sessions are called what the report's periods are; holding times are days where there are no bars."""
+    text = text.replace("session", report.period).replace("Session", report.period.capitalize())
+    return "days" if text == "bars" and BARS not in report.known else text
 
 
 def provenance(report: ReportData) -> str:

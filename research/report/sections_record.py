@@ -12,6 +12,7 @@ from research.report import track_record, trade_tables
 from research.report.data import ReportData
 from research.report.numbers import TIMES, count, percent, ratio, usd
 from research.report.page import escaped, table
+from research.report.sections import held_unit
 
 _LONG = 100.0  # years; a longer track record is as good as none
 
@@ -77,7 +78,7 @@ def benchmark(report: ReportData) -> str:
     years = metrics.calendar_years(pair.dates, report.scale.nominal)
     return _facts(
         [
-            ("Beta", f"slope of {report.period} returns on the benchmark's", ratio(found.beta)),
+            ("Beta", "slope of the returns on the benchmark's", ratio(found.beta)),
             ("Alpha", "per year, what beta does not explain", signed(found.alpha)),
             ("Correlation", "", ratio(found.correlation)),
             (
@@ -153,11 +154,13 @@ def declines(report: ReportData) -> str:
     rows = track_record.declines(report)
     if not rows:
         return _empty("Equity never fell below a former high.")
-    head = ("Depth", "Of peak", "Peak", "Trough", "Recovered", "Days down", "Days in all")
+    head = ["Depth", "Of peak", "Peak", "Trough", "Recovered", "Days down", "Days in all"]
+    if report.compounded:
+        head = ["Depth", *head[2:]]
     cells = [
         (
-            usd(-row.depth),
-            percent(row.fraction),
+            *([] if report.compounded else [usd(-row.depth)]),
+            percent(-row.fraction if report.compounded else row.fraction),
             str(row.peak),
             str(row.trough),
             "not yet" if row.recovered is None else str(row.recovered),
@@ -222,7 +225,7 @@ def sides(report: ReportData) -> str:
     rows = trade_tables.sides(report)
     if not rows:
         return _empty("No trade was closed in this run.")
-    head = ("", "Trades", "Net P&amp;L", "Win rate", "Profit factor", "Per trade", "Bars held", "Exposure")
+    head = ("", "Trades", "Net P&amp;L", "Win rate", "Profit factor", "Per trade", "Held", "Exposure")
     cells = [
         (
             row.name,
@@ -231,7 +234,7 @@ def sides(report: ReportData) -> str:
             percent(row.win_rate),
             ratio(row.profit_factor),
             usd(row.expectancy),
-            ratio(row.average_bars, 1),
+            f"{ratio(row.average_bars, 1)} {held_unit(report)}",
             percent(row.exposure),
         )
         for row in rows

@@ -56,6 +56,8 @@ h3 {{ font-size: 11px; font-weight: 650; letter-spacing: 0.07em; text-transform:
 .wide {{ grid-column: 1 / -1; }}
 .kpis {{ display: grid; grid-template-columns: repeat(5, minmax(0, 1fr)); background: var(--rule); gap: 1px;
   border: 1px solid var(--rule); border-radius: 6px; overflow: hidden; margin-bottom: 16px; }}
+.kpi:last-child:nth-child(5n+4) {{ grid-column: span 2; }}
+.kpi:last-child:nth-child(5n+3) {{ grid-column: span 3; }}
 .kpi {{ background: var(--paper); padding: 13px 18px 12px; min-width: 0; }}
 .kpi span {{ display: block; font-size: 12px; line-height: 1.35; color: var(--muted); }}
 .kpi b {{ display: block; font-size: 22px; line-height: 1.3; font-weight: 620; letter-spacing: -0.01em;
@@ -108,6 +110,8 @@ pre {{ margin: 0; padding: 12px 14px; background: var(--well); border-radius: 4p
 }}
 @media (max-width: 620px) {{
   .kpis {{ grid-template-columns: repeat(2, minmax(0, 1fr)); }}
+  .kpi:last-child:nth-child(n) {{ grid-column: auto; }}
+  .kpi:last-child:nth-child(odd) {{ grid-column: 1 / -1; }}
   .columns {{ grid-template-columns: minmax(0, 1fr); }}
 }}
 @page {{ size: A4; margin: 10mm; }}

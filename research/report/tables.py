@@ -31,6 +31,7 @@ class Year:
     annual_return: float
     benchmark: float
     max_drawdown: float
+    max_drawdown_fraction: float
     sharpe: float
     win_rate: float
 
@@ -116,6 +117,7 @@ def yearly(report: ReportData) -> list[Year]:
                 annual_return=float(curve[-1] - before) / (before if report.compounded else report.capital),
                 benchmark=_change(report.beside, year),
                 max_drawdown=float(metrics.drawdowns(curve).max()),
+                max_drawdown_fraction=float(metrics.drawdown_fractions(curve).max()),
                 sharpe=metrics.sharpe(returns, report.scale.periods_per_year),
                 win_rate=metrics.win_rate(mine),
             )

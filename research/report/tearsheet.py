@@ -185,8 +185,10 @@ def _exposure_cards(report: ReportData) -> list[str]:
 def _trade_cards(report: ReportData) -> list[str]:
     if TRADES not in report.known:
         return []
-    cards = [
-        card("Long and short", sections_record.sides(report), classes="wide"),
+    cards = []
+    if report.trades["side"].notna().any() or BARS in report.known:
+        cards.append(card("Long and short", sections_record.sides(report), classes="wide"))
+    cards += [
         card(
             "Result per trade",
             figure_block("distribution", pnl_distribution(report), empty="No trade was closed in this run."),
@@ -210,12 +212,10 @@ def _trade_cards(report: ReportData) -> list[str]:
                 classes="wide",
             )
         )
-    cards.append(
-        card("Exits", sections.exit_table(report), caption="Closed trades by the reason they ended.")
-        if RECORD in report.known
-        else ""
-    )
-    return [each for each in cards if each]
+    if RECORD in report.known:
+        under = "Closed trades by the reason they ended."
+        cards.append(card("Exits", sections.exit_table(report), caption=under, classes="wide"))
+    return cards
 
 
 def _record_cards(report: ReportData) -> list[str]:

@@ -165,7 +165,7 @@ def stretch(report: ReportData, name: str, after: np.datetime64, last: np.dateti
         first=after,
         last=last,
         total=float(total),
-        yearly=float(yearly) if years > 0.99 else float("nan"),
+        yearly=float(yearly) if years > 0.999 else float("nan"),
         drawdown=float(fall.max()),
         benchmark=_benchmark_change(report, after, last),
     )

@@ -75,7 +75,8 @@ def booking_bars(report: ReportData) -> np.ndarray:
 
 def dearer(report: ReportData, factors: Sequence[float] = COST_FACTORS) -> list[Costs]:
     """Return what would be left if every trade had cost `factors` times as much; empty without costs."""
-    costs = np.nan_to_num(floats(report.trades, "commission")) + floats(report.trades, "slippage_cost")
+    columns = (floats(report.trades, name) for name in ("commission", "slippage_cost"))
+    costs = np.add(*(np.nan_to_num(each) for each in columns))
     if not costs.size or not costs.sum() > 0:
         return []
     paid = np.bincount(booking_bars(report), weights=costs, minlength=len(report.equity))

@@ -12,6 +12,7 @@ from lockstep.metrics.arrays import LEAST_FRACTION, Dates, Floats, Integers, mea
 from lockstep.metrics.curves import (
     cagr,
     curve_from,
+    deepest_drawdowns,
     drawdown_fractions,
     longest_drawdown,
     max_drawdown,
@@ -153,7 +154,7 @@ def performance(
     per_year, rounding = scale.periods_per_year, resolution(curve, capital)
     growth = cagr(curve, sessions_per_year, years=scale.years)
     bar_curve = curve_from(capital, equity)
-    decline = _drawdown_measures(bar_curve, session)
+    decline = _drawdown_measures(bar_curve, session, by_fraction=compounded)
     return Performance(
         bars=equity.size,
         sessions=returns.size,
@@ -204,9 +205,13 @@ def time_scale(session: Integers | Dates, periods: int, sessions_per_year: float
     return annual(periods, sessions_per_year, years=years)
 
 
-def _drawdown_measures(curve: Floats, session: Integers | Dates) -> tuple[float, float, int, int]:
-    """Return (depth in USD, greatest fraction, its sessions, longest in sessions) of a curve of bars."""
+def _drawdown_measures(
+    curve: Floats, session: Integers | Dates, *, by_fraction: bool
+) -> tuple[float, float, int, int]:
+    """Return (depth in USD, greatest fraction, sessions of the deepest, longest in sessions), by bars."""
     deepest = max_drawdown(curve)
+    if by_fraction:
+        deepest = next(iter(deepest_drawdowns(curve, 1, by_fraction=True)), None)
     if deepest is None:
         return (0.0, 0.0, 0, 0)
     clock = np.concatenate((np.zeros(1, np.int64), session_ordinals(session) + 1))
