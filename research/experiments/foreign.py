@@ -117,9 +117,9 @@ class Translation:
             if isinstance(value, Mapping):
                 for part, dates in value.items():
                     self._date(f"split.{part}", dates)
-        elif key in _NATIVE:
+        elif key in _NATIVE and not (key == "symbols" and isinstance(value, str)):
             self._lines[key] = [f"{key}: {_flow(value)}"]
-        elif name in map(_plain, _SYMBOLS):
+        elif key == "symbols" or name in map(_plain, _SYMBOLS):
             self._foreign(key)
             symbols = value.replace(",", " ").split() if isinstance(value, str) else value
             self._lines["symbols"] = [f"symbols: {_flow(symbols)}"]
@@ -226,7 +226,10 @@ class Translation:
     # Parameters
 
     def _parameters(self, content: Any, key: str) -> Iterator[str]:
-        self._foreign(f"{key} as a list", isinstance(content, list))
+        self._foreign(
+            f"{key} as a list",
+            isinstance(content, list) and any(isinstance(each, Mapping) for each in content),
+        )
         for name, value in self._flat(content):
             path = self._path(name)
             values, note = translated(value)

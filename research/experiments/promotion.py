@@ -100,7 +100,8 @@ def _winner(lab: Lab, record: Record, by: str | None) -> Ranked:
     ranked = verified_ranking(lab, record, by=by, top=1)
     if not ranked:
         raise ExperimentError(
-            f"experiment {record.id}: {by} is undefined for every variant; select by another"
+            f"experiment {record.id}: {by or record.plan.select_by} is undefined for every variant; "
+            "select by another"
         )
     return ranked[0]
 

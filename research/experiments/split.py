@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 from typing import Any, Self
 
@@ -30,6 +30,8 @@ class DateRange(_Part):
     def _from_pair(cls, value: Any) -> Any:
         if isinstance(value, list | tuple) and len(value) == 2:
             return {"start": value[0], "end": value[1]}
+        if not isinstance(value, Mapping | DateRange):
+            raise ValueError("need the first and the last date, such as [2010-01-01, 2014-12-31]")
         return value
 
     @model_validator(mode="after")

@@ -56,6 +56,8 @@ def print_summary(console: Console, store: Store, record: Record) -> None:
     where = f"train {plan.split.train}, test {plan.split.validation}"
     if plan.walk_forward:
         where = f"{len(plan.windows)} windows of {plan.walk_forward} from {plan.split.searched}"
+    finished = f", finished {record.finished[:10]}" if record.finished else ""
+    console.print(f"begun {record.started[:10]}{finished}", highlight=False)
     sealed = f", hold-out {plan.split.holdout} sealed" if plan.split.holdout else ""
     console.print(f"{', '.join(plan.symbols)}: {where}{sealed}", highlight=False)
 

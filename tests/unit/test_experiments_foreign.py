@@ -135,6 +135,11 @@ def test_a_measure_or_a_call_that_nobody_can_translate_is_said(tmp_path: Path) -
         assert f"# {note}" in caught.value.hint
 
 
+def test_symbols_are_a_list(tmp_path: Path) -> None:
+    _, grid = refused("symbols: COMP\nparameters: {max_bars: [3]}", tmp_path)
+    assert grid.symbols == ("COMP",)
+
+
 @pytest.mark.parametrize(
     "text",
     [

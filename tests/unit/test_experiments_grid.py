@@ -67,6 +67,8 @@ class TestGrid:
             ("parameters: {max_bars: {start: 1, stop: 5, stp: 1}}", "stp"),
             ("parameters: {max_bars: [1]}\nlimits: {max_pob: 0.5}", "did you mean 'max_pbo'"),
             ("parameters: {max_bars: [1]}\nsplit: {train: [2012-01-01, 2011-01-01]}", "starts after it ends"),
+            ("parameters: {max_bars: [1]}\nsplit: {train: [2012-01-01]}", "need the first and the last date"),
+            ("parameters: {max_bars: [1]}\nsplit: {train: 2012}", "such as [2010-01-01, 2014-12-31]"),
         ],
     )
     def test_refusals(self, tmp_path: Path, text: str, message: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from io import StringIO
 from pathlib import Path
 
@@ -243,7 +244,9 @@ class TestTables:
         assert "no experiment yet" in printed(tables.print_list, [])
 
     def test_walk_forward_summary(self, lab: Lab, forward: Record) -> None:
-        assert "4 windows of 1y/6m/6m" in printed(tables.print_summary, lab.store, forward)
+        text = printed(tables.print_summary, lab.store, forward)
+        assert "4 windows of 1y/6m/6m from 2010-01-04 to 2012-12-31" in text
+        assert "begun 2026-01-02, finished 2026-01-02" in text
 
     def test_a_mean_over_windows_is_called_one(self, lab: Lab, forward: Record) -> None:
         best = verified_ranking(lab, forward)[0]
@@ -343,6 +346,61 @@ class TestExport:
     def test_unknown_format(self, lab: Lab, record: Record, tmp_path: Path) -> None:
         with pytest.raises(ExperimentError, match="choose one of csv, parquet, json"):
             export(lab.store, record, "xlsx", tmp_path)
+
+
+WHOLE = """
+symbols: [COMP]
+parameters: {max_bars: [1, 2]}
+split: {train: [2010-01-04, 2011-06-30], validation: [2011-07-01, 2012-01-01]}
+"""
+PYTHON = re.compile(r"datetime\.|[A-Z]\w+\(|\{'|<class|np\.|\bNone\b|\bTrue\b|\bFalse\b|Path\(|\w+=")
+
+
+class TestMessages:
+    @pytest.mark.parametrize(
+        ("old", "new"),
+        [
+            ("[1, 2]", "[]"), ("[1, 2]", "[null, null]"), ("[1, 2]", "[{a: true}, {a: true}]"),
+            ("[1, 2]", "{start: 3, stop: 1, step: 1}"), ("[1, 2]", "{start: a, stop: 1, step: 1}"),
+            ("[1, 2]", "{start: 1, stop: 9}"), ("{max_bars: [1, 2]}", "3"), ("max_bars", "3"),
+            ("max_bars", "nome"), ("max_bars", "timeframe"), ("[COMP]", "{a: 1}"), ("[COMP]", "[3]"),
+            ("2011-07-01", "2011-01-01"), ("2011-07-01", "yesterday"), ("2011-07-01", "null"),
+            ("2012-01-01", "2011-01-01"), ("[2010-01-04, 2011-06-30]", "[2010-01-04]"),
+            ("[2010-01-04, 2011-06-30]", "2010-01-04"), ("[2010-01-04, 2011-06-30]", "{start: 2010-01-04}"),
+            ("\nsplit", "\nlimits: {max_pbo: two}\nsplit"), ("\nsplit", "\nlimits: [1]\nsplit"),
+            ("\nsplit", "\ntop: 1000\nsplit"), ("\nsplit", "\nselect_by: beauty\nsplit"), (WHOLE, ""),
+            (WHOLE, "- 2010-01-04"), ("2010-01-04", "2030-01-04"), ("train", "holdout"),
+        ],
+    )  # fmt: skip
+    def test_no_message_is_written_in_python(self, tmp_path: Path, old: str, new: str) -> None:
+        grid = tmp_path / "grid.yaml"
+        grid.write_text(WHOLE.replace(old, new))
+        with pytest.raises((ConfigError, ExperimentError)) as caught:
+            make_plan(BASELINE, grid, Choices(name="bad"))
+        message = str(caught.value).replace(str(tmp_path), "")
+        assert not PYTHON.search(message), message
+        assert "\n" not in message
+
+    @pytest.mark.parametrize(
+        "choices",
+        [
+            {"walk_forward": "9y/1y/1y"}, {"walk_forward": "5b/5b"}, {"walk_forward": "often"},
+            {"sample": -1},
+            {"dates": {"train_start": "2012-13-01"}}, {"dates": {"train_start": "2019-01-01"}},
+            {"dates": {"holdout_start": "2011-12-01", "holdout_end": "2013-01-01"}},
+            {"dates": {"holdout_start": "2013-12-01"}},
+        ],
+    )  # fmt: skip
+    def test_nor_one_about_an_option(self, tmp_path: Path, choices: dict[str, object]) -> None:
+        grid = tmp_path / "grid.yaml"
+        grid.write_text(WHOLE)
+        with pytest.raises((ConfigError, ExperimentError)) as caught:
+            make_plan(BASELINE, grid, Choices(name="bad", **choices))  # type: ignore[arg-type]
+        assert not PYTHON.search(str(caught.value).replace(str(tmp_path), "")), caught.value
+
+    def test_control_what_python_looks_like(self) -> None:
+        for text in ("entry {'train': 1}", "DateRange(start=1)", "datetime.date", "is None", "<class 'int'>"):
+            assert PYTHON.search(text)
 
 
 class TestPlanning:
