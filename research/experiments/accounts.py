@@ -67,6 +67,16 @@ class Course:
     held: Floats
 
 
+def _stretches(legs: Sequence[Leg]) -> list[DateRange]:
+    found: list[DateRange] = []
+    for leg in legs:
+        if found and leg.dates.start <= found[-1].end + _DAY:
+            found[-1] = DateRange(start=found[-1].start, end=leg.dates.end)
+        else:
+            found.append(leg.dates)
+    return found
+
+
 def figures_of(metrics: Mapping[str, float | None]) -> str:
     """Return the main measures of an account in words."""
 
@@ -115,13 +125,7 @@ class Account:
     @property
     def stretches(self) -> list[DateRange]:
         """The dates of the account: legs that follow each other make one stretch."""
-        found: list[DateRange] = []
-        for leg in self.legs:
-            if found and leg.dates.start <= found[-1].end + _DAY:
-                found[-1] = DateRange(start=found[-1].start, end=leg.dates.end)
-            else:
-                found.append(leg.dates)
-        return found
+        return _stretches(self.legs)
 
     @property
     def dates(self) -> str:
@@ -230,8 +234,10 @@ def _account(traded: Sequence[tuple[Leg, Course]], data: Data) -> Account:
     equity = np.concatenate(
         [capital + start + _profit(each) for start, each in zip(before, courses, strict=False)]
     )
-    day = np.concatenate([each.day for each in courses])
-    session: NDArray[np.int64] = day.astype("datetime64[D]").astype(np.int64)
+    day = np.concatenate([each.day for each in courses]).astype("datetime64[D]")
+    apart = len(_stretches(legs)) > 1
+    # What lies between two stretches is no time of the account: its years are then its sessions.
+    session = day.astype(np.int64) if apart else day
     if len(courses) == 1 and courses[0].metrics:
         metrics, equity = courses[0].metrics, courses[0].equity
     else:
@@ -252,7 +258,7 @@ def _profit(course: Course) -> Floats:
 
 
 def _measures(
-    courses: Sequence[Course], equity: Floats, session: NDArray[np.int64], data: Data
+    courses: Sequence[Course], equity: Floats, session: Dates | NDArray[np.int64], data: Data
 ) -> Mapping[str, float]:
     closed = [each.exit > 0 for each in courses]
     return summary(

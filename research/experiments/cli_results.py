@@ -19,7 +19,7 @@ from research.experiments.database import Database
 from research.experiments.errors import ExperimentError
 from research.experiments.execution import Lab
 from research.experiments.export import export
-from research.experiments.page import page_data, write_page
+from research.experiments.page import page_data, write_experiment
 from research.experiments.planning import require_selectable
 from research.experiments.service import finished, judged, verified_ranking
 from research.experiments.tables import (
@@ -34,6 +34,9 @@ from research.versions import VersionName, named_strategy, symbols_with
 
 Number = Annotated[int, typer.Argument(metavar="ID", help="Number of the experiment.")]
 By = Annotated[str | None, typer.Option(help="sharpe, cagr, sortino or calmar; none: the experiment's.")]
+SharedJs = Annotated[
+    Path | None, typer.Option(help="Folder that holds the plotting library once, for many pages.")
+]
 Out = Annotated[Path, typer.Option(help="Folder for the file.")]
 
 
@@ -43,6 +46,7 @@ def show(
     select_by: By = None,
     top: Annotated[int | None, typer.Option(help="How many of the best; none: the experiment's.")] = None,
     out: Out = Path("results"),
+    shared_js: SharedJs = None,
 ) -> None:
     """Show a finished experiment: the best, how far they can be believed, and what the gate says."""
     require_selectable(select_by)
@@ -51,7 +55,7 @@ def show(
     console, lab = Console(), Lab(database=Database.open())
     record = finished(lab, number)
     if export:
-        path = write_page(page_data(lab, record, select_by), out)
+        path = write_experiment(page_data(lab, record, select_by), out, shared_js=shared_js)
         console.print(f"page: {path}", soft_wrap=True, highlight=False)
         return
     print_summary(console, lab.store, record)

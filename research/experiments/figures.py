@@ -17,6 +17,7 @@ from research.report.series import thin
 from research.report.theme import (
     ACCENT,
     BAR,
+    FAINT,
     GAIN,
     GAIN_SOFT,
     LOSS,
@@ -36,7 +37,7 @@ _DIGITS = 4
 # Columns of a heat map that have room for a number each.
 _NUMBERED = 12
 # Diverging, pale at zero: a reader sees at once which corner loses.
-_SCALE = [[0.0, LOSS], [0.5, "#f4f3ef"], [1.0, GAIN]]
+_SCALE = [[0.0, LOSS], [0.5, FAINT], [1.0, GAIN]]
 
 
 def equity(

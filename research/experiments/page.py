@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-
-from plotly.offline import get_plotlyjs
 
 from research.experiments import accounts, figures
 from research.experiments.accounts import CHOSEN, Account, figures_of
@@ -39,8 +36,7 @@ from research.experiments.service import judged, verified_ranking
 from research.experiments.store import Record
 from research.experiments.tables import averaged, evidence_line
 from research.experiments.variants import spelled
-from research.report.page import card, escaped, figure_block
-from research.report.style import SCRIPT, STYLE
+from research.report.page import card, document, escaped, figure_block, write_page
 
 _HEAT_MAPS = 4
 # Points of all equity lines together; each symbol gets its share.
@@ -83,36 +79,30 @@ def page_data(lab: Lab, record: Record, by: str | None = None) -> PageData:
     )
 
 
-def write_page(data: PageData, folder: Path) -> Path:
-    """Write the page into `folder` in a single step and return its path."""
-    folder.mkdir(parents=True, exist_ok=True)
+def write_experiment(data: PageData, folder: Path, *, shared_js: Path | None = None) -> Path:
+    """Write the page into `folder` in a single step and return its path; `shared_js` see `write_page`."""
     slug = "".join(each if each.isalnum() or each in "-_" else "-" for each in data.record.name)
     path = folder / f"experiment-{data.record.id}-{slug}.html"
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(page_html(data), encoding="utf-8", newline="\n")
-    os.replace(partial, path)
-    return path
+    return write_page(path, _title(data), _body(data), shared_js=shared_js)
 
 
 def page_html(data: PageData) -> str:
     """Return the page; it holds no time, host or path."""
-    cards = "".join(
-        (
-            *_equity_cards(data),
-            *_result_cards(data),
-            *_overfitting_cards(data),
-            *_parameter_cards(data),
-            *_record_cards(data),
-        )
-    )
+    return document(_title(data), _body(data))
+
+
+def _title(data: PageData) -> str:
+    return f"Experiment {data.record.name}"
+
+
+def _body(data: PageData) -> str:
+    cards = (
+        *_equity_cards(data), *_result_cards(data), *_overfitting_cards(data), *_parameter_cards(data),
+        *_record_cards(data),
+    )  # fmt: skip
     return (
-        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>Experiment {escaped(data.record.name)}</title><style>{STYLE}</style></head>\n<body><main>"
         f"{header(data.record, data.judgement)}{key_figures(data.record, data.judgement)}"
-        f'<div class="grid">{cards}</div>'
-        "<noscript>The charts need JavaScript; the tables do not.</noscript></main>\n"
-        f"<script>{get_plotlyjs()}</script>\n<script>{SCRIPT}</script></body></html>\n"
+        f'<div class="grid">{"".join(cards)}</div>'
     )
 
 

@@ -160,6 +160,16 @@ class TestEngine:
         assert account.metrics == {name: once.metrics[name] for name in account.metrics}
         assert account.equity[-1] == once.equity["equity"].iloc[-1]
 
+    def test_the_time_between_two_stretches_is_not_the_account_s(self, data: Data) -> None:
+        config = plan().strategy
+        apart = trade(legs_of([HALVES[0], HALVES[2]], [0, 0]), lambda _: config, data, backtrader_course)
+        assert len(apart.stretches) == 2
+        growth = apart.equity[-1] / apart.capital
+        per_year = data.history.markets["COMP"].session.template.sessions_per_year
+        expected = growth ** (per_year / apart.metrics["sessions"]) - 1
+        assert apart.metrics["cagr"] == pytest.approx(expected)
+        assert apart.metrics["sessions"] == apart.days.size
+
     def test_changing_variants_make_one_account_without_overlaps(self, data: Data) -> None:
         """The account's measures once more, from its own equity and from the trades of plain runs."""
         wide, narrow = (plan().strategy.replaced(entry=(0.0, high), max_bars=20) for high in (0.6, 0.15))
@@ -171,7 +181,8 @@ class TestEngine:
             return courses[-1]
 
         account = trade(legs_of(HALVES, [0, 1, 0]), lambda number: configs[number or 0], data, engine)
-        returns = metrics.period_returns(metrics.curve_from(account.capital, account.equity), account.capital)
+        curve = metrics.curve_from(account.capital, account.equity)
+        returns = metrics.period_returns(curve, account.capital)
         per_year = data.history.markets["COMP"].session.template.sessions_per_year
         assert account.metrics["sharpe"] == pytest.approx(metrics.sharpe(returns, per_year))
         assert account.metrics["net_profit"] == pytest.approx(account.equity[-1] - account.capital)

@@ -27,7 +27,7 @@ from research.experiments.execution import Lab
 from research.experiments.export import export
 from research.experiments.kept_returns import even_groups, pooled_sample, sample_of_moments
 from research.experiments.models import AccountRow
-from research.experiments.page import page_data, page_html, write_page
+from research.experiments.page import page_data, page_html, write_experiment
 from research.experiments.planning import (
     Choices,
     Estimate,
@@ -204,7 +204,7 @@ class TestPage:
     def test_walk_forward_and_names_that_are_no_file_names(
         self, lab: Lab, forward: Record, tmp_path: Path
     ) -> None:
-        path = write_page(page_data(lab, forward, "cagr"), tmp_path)
+        path = write_experiment(page_data(lab, forward, "cagr"), tmp_path)
         assert path.name == f"experiment-{forward.id}-for-ward.html"
         text = path.read_text()
         assert "<h2>Walk-forward</h2>" in text
@@ -218,6 +218,10 @@ class TestPage:
         assert len(text) - len(get_plotlyjs()) < 1_500_000
         assert "Too few runs" in text
         assert list(tmp_path.iterdir()) == [path]
+        small = write_experiment(page_data(lab, forward, "cagr"), tmp_path, shared_js=tmp_path / "js")
+        (library,) = (tmp_path / "js").iterdir()
+        assert f'src="js/{library.name}"' in small.read_text()
+        assert small.stat().st_size < 1_500_000
 
     def test_a_single_variant(self, lab: Lab) -> None:
         single = lab.run(plan(name="<one>", parameters={"max_bars": (4,)}))
