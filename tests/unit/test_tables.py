@@ -145,7 +145,7 @@ def results(console: Console) -> None:
         config=SimpleNamespace(name="a_strategy_with_a_long_name_" * 2),
         equity=pd.DataFrame({"session_date": pd.to_datetime(["1999-01-04", "2025-12-31"])}),
         trades=pd.DataFrame({"commission": [BIG], "slippage_cost": [BIG]}),
-        symbol=LONG,
+        label=LONG,
         metrics=measures,
     )
     console.print(result_table.result_table([run, run]))  # type: ignore[list-item]
@@ -195,16 +195,19 @@ def status(console: Console) -> None:
 
 
 def training(console: Console) -> None:
-    outcome: Any = SimpleNamespace(
-        dataset=SimpleNamespace(symbol=LONG),
-        windows=[SimpleNamespace(test=np.zeros(1_234_567, np.int8), threshold=0.55)],
-    )
-    run = SimpleNamespace(pnl=np.array([BIG]), sharpe=-123.45)
-    runs = SimpleNamespace(unfiltered=SimpleNamespace(between=lambda *_: run))
-    runs.filtered = runs.unfiltered
+    account = SimpleNamespace(
+        measures={"trades": HUGE, "net_profit": -BIG, "sharpe": -123.45, "profit_factor": 1234.56,
+                  "max_drawdown": 23.65}
+    )  # fmt: skip
+    runs = SimpleNamespace(unfiltered=account, filtered=account)
+    window = SimpleNamespace(
+        window=SimpleNamespace(number=12, threshold=0.55), first=date(2010, 1, 4), last=date(2012, 12, 31),
+        unfiltered=account, filtered=account,
+    )  # fmt: skip
+    outcome: Any = SimpleNamespace(dataset=SimpleNamespace(symbol=LONG))
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(screen, "traced_runs", lambda *_: runs)
-        patched.setattr(screen, "window_dates", lambda *_: [(date(2010, 1, 4), date(2012, 12, 31))])
+        patched.setattr(screen, "window_results", lambda *_: [window])
         console.print(screen.window_table(outcome, None))  # type: ignore[arg-type]
 
 
@@ -323,7 +326,7 @@ TABLES: dict[Any, tuple[Callable[[Console], None], tuple[str, ...]]] = {
     listing: (models, (LONG, "a_model_with_a_long_name", str(HUGE), f"{BIG:,.0f}")),
     journal_report: (journal, (LONG, f"{BIG:,.2f}", str(HUGE), "2024-03-06T15:00:00.123456Z")),
     status_table: (status, (LONG, f"{-BIG:+,.2f}", str(HUGE))),
-    screen: (training, (f"{BIG:,.0f}", "1234567", "-123.45")),
+    screen: (training, (f"{-BIG:,.0f}", f"{HUGE:,}", "-123.45", "1234.56", "2012-12-31")),
     report_table: (paper, (f"{BIG:,.2f}", f"{BIG * 100:,.2f}%")),
     command: (validation, (LONG + ",", f"{BIG:,.2f}")),
     lookahead_run: (lookahead, (LONG, f"{BIG:,.2f}", f"{HUGE:,}", "15:00Z")),
