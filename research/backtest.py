@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,7 +26,7 @@ from lockstep.strategy.parity_strategy import ParityStrategy
 from lockstep.strategy.records import MemoryRecorder
 from lockstep.strategy.veto import Veto
 from research.backtest_result import BacktestResult
-from research.provenance import provenance
+from research.provenance import ReadFile, provenance
 from research.utils.data_loader import Day, as_day
 
 
@@ -84,12 +84,14 @@ def run_backtest(
     seed: int = 0,
     on_bar: Callable[[int], None] | None = None,
     model: Mapping[str, Any] | None = None,
+    files: Sequence[ReadFile] = (),
 ) -> BacktestResult:
     """Trade `config` on `symbol` and return what happened.
 
     `history` holds the bars of the traded series and of every series its features read; `seed` is
     recorded for procedures that draw random numbers (the engine draws none); `model` names the bundle of
-    `veto` in the provenance. FloatModeError where the processor does not compute as every other run does.
+    `veto` in the provenance; `files` are those that the bars were read from, for what the result says of
+    them. FloatModeError where the processor does not compute as every other run does.
     """
     require_exact()
     registry = registry or default_registry()
@@ -120,6 +122,7 @@ def run_backtest(
         bars=traded,
         records=recorder,
         vector_ids=plan.ids,
+        files=tuple(files),
         provenance=provenance(
             config=config,
             instrument=market.instrument,

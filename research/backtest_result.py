@@ -13,13 +13,22 @@ import pandas as pd
 
 from lockstep.market.bars import Bars
 from lockstep.market.history import Market
-from lockstep.market.quality import assess
+from lockstep.market.quality import QualityReport, assess
 from lockstep.metrics import summary
 from lockstep.strategy.config import StrategyConfig
 from lockstep.strategy.records import MemoryRecorder
 from research import record_frames
+from research.provenance import ReadFile, with_quality
 from research.report.data import ReportData
 from research.run_folder import write_run
+
+# What trades are marked with, and the findings that it stands for.
+_MARKS = {
+    "hole": ("missing_session", "hole", "early_end", "late_start"),
+    "jump": ("jump", "spike"),
+}
+# Every trade that ends after the ruin, however late it began.
+_RUIN, _FOREVER = "ruin", int(np.iinfo(np.int64).max)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +41,7 @@ class BacktestResult:
     records: MemoryRecorder
     vector_ids: tuple[str, ...]
     provenance: dict[str, Any]
+    files: tuple[ReadFile, ...] = ()
 
     @property
     def symbol(self) -> str:
@@ -83,7 +93,25 @@ class BacktestResult:
     @cached_property
     def trades(self) -> pd.DataFrame:
         """Per trade: prices, reasons, results, costs, excursions."""
-        return record_frames.trades_frame(self.records, self.bars, self.market.instrument.multiplier)
+        multiplier = self.market.instrument.multiplier
+        marks = {
+            name: [span for each in self.quality.findings if each.kind in kinds for span in each.spans]
+            for name, kinds in _MARKS.items()
+        }
+        if self.ruined_at is not None:
+            marks[_RUIN] = [(_FOREVER, self.ruined_at)]
+        return record_frames.trades_frame(self.records, self.bars, multiplier, marks)
+
+    @cached_property
+    def quality(self) -> QualityReport:
+        """What is suspicious in the traded bars."""
+        return assess(self.bars, self.market.session)
+
+    @cached_property
+    def ruined_at(self) -> int | None:
+        """The end of the first bar at which the account held nothing or less (UTC ns), or None."""
+        gone = np.flatnonzero(self.equity["equity"].to_numpy() <= 0.0)
+        return int(self.bars.end[gone[0]]) if gone.size else None
 
     @property
     def sessions_per_year(self) -> float:
@@ -114,6 +142,8 @@ class BacktestResult:
     def notes(self) -> list[str]:
         """What a reader must know before believing the numbers."""
         notes = [] if self.model is None else list(_model_notes(self.symbol, self.model))
+        if self.ruined_at is not None:
+            notes.insert(0, self._ruin(self.ruined_at))
         if self.config.execution == "close":
             notes.append(
                 "Fills at the close of the signal bar: for comparison with the literature, cannot be traded."
@@ -128,16 +158,37 @@ class BacktestResult:
                 f"Prices of {self.symbol} are adjusted by {self.bars.adjustment}: levels differ from what "
                 "was quoted, and so does whatever is in percent of them, like stops and returns."
             )
-        stale = [
-            each for each in assess(self.bars, self.market.session).findings if each.kind == "stale_open"
-        ]
+        return [*notes, *self._quality_notes()]
+
+    def _ruin(self, stamp: int) -> str:
+        row = int(np.searchsorted(self.bars.end, stamp))
+        date, equity = self.equity["session_date"].iloc[row], self.equity["equity"].iloc[row]
+        return (
+            f"The account is ruined on {date:%Y-%m-%d}: its equity is {equity:,.0f} USD, of "
+            f"{self.config.capital:,.0f} at the start. Nothing that is shown after that day could have been "
+            "traded."
+        )
+
+    def _quality_notes(self) -> Iterator[str]:
+        stale = self.quality.of_kind("stale_open")
         if stale:
             where = ", ".join(f"{each.where} ({each.count})" for each in stale)
-            notes.append(
+            yield (
                 f"Many opens of {self.symbol} equal the previous close, and a fill at the open is then a "
                 f"fill at the close: {where}."
             )
-        return notes
+        others = [each for each in self.quality.findings if each.kind != "stale_open"]
+        for each in sorted(others, key=lambda each: each.severity == "note"):
+            yield f"{self.symbol} {self.bars.timeframe}: {each.sentence}."
+        marks = self.trades["spans"]
+        over = [bool({*mark.split(", ")} & {*_MARKS}) for mark in marks]
+        marked = self.trades[np.array(over, dtype=bool)]
+        if len(marked):
+            trades = f"{len(marked)} of {len(self.trades)} trades"
+            made = f"{marked['net_pnl'].sum():,.0f} USD"
+            yield f"{trades} last over a hole or a jump; together they made {made}."
+        for file in self.files:
+            yield from file.sentences
 
     def report_data(self) -> ReportData:
         """Return what the tear sheet shows."""
@@ -170,7 +221,8 @@ class BacktestResult:
             "features": self.features,
             "reasons": self.decisions,
         }
-        return write_run(folder / self.name, frames, self.metrics, self.provenance, self.report_data())
+        recorded = with_quality(self.provenance, self.quality.findings, self.files)
+        return write_run(folder / self.name, frames, self.metrics, recorded, self.report_data())
 
 
 def _model_notes(symbol: str, model: Mapping[str, Any]) -> Iterator[str]:

@@ -28,8 +28,9 @@ from research.backtest import Span, context_keys, run_backtest
 from research.backtest_result import BacktestResult
 from research.experiments.database import Database
 from research.experiments.ledger import Ledger
+from research.provenance import ReadFile
 from research.result_table import result_table
-from research.utils.data_loader import load_history
+from research.utils.data_loader import OnLoaded, load_history
 from research.versions import TradedVersion, symbols_with
 
 _BARS_PER_UPDATE = 1000
@@ -97,7 +98,7 @@ def _require_alone(model: str, config: Path | None, timeframe: str | None) -> No
 
 @dataclass(frozen=True, kw_only=True)
 class _Runner:
-    """Loads and runs, one symbol after the other."""
+    """Loads and runs, one symbol after the other; `files` are those of the newest history."""
 
     data_dir: Path | None
     source: str | None
@@ -106,6 +107,7 @@ class _Runner:
     seed: int
     book: InstrumentBook = field(default_factory=load_instruments)
     console: Console = field(default_factory=Console)
+    files: list[ReadFile] = field(default_factory=list)
 
     def strategy(self, symbol: str, *, settings: IbsConfig) -> list[BacktestResult]:
         """Run a strategy."""
@@ -130,6 +132,7 @@ class _Runner:
         source: str | None,
     ) -> History:
         veto = None if version is None else version.veto
+        self.files.clear()
         return load_history(
             symbol,
             folder,
@@ -139,7 +142,7 @@ class _Runner:
             quarantine=self.quarantine,
             book=self.book,
             source=source,
-            on_loaded=lambda loaded: say_rejected(self.console, loaded),
+            on_loaded=noting(self.console, self.files),
         )
 
     def _run(
@@ -156,7 +159,18 @@ class _Runner:
                 model=None if version is None else version.origin,
                 seed=self.seed,
                 on_bar=on_bar,
+                files=tuple(dict.fromkeys(self.files)),
             )
+
+
+def noting(console: Console, read: list[ReadFile]) -> OnLoaded:
+    """Return what takes note of every file that is loaded, for the result, and prints its rejected rows."""
+
+    def on_loaded(loaded: Loaded[Bars] | Loaded[Ticks]) -> None:
+        say_rejected(console, loaded)
+        read.append(ReadFile.of(loaded))
+
+    return on_loaded
 
 
 def say_rejected(console: Console, loaded: Loaded[Bars] | Loaded[Ticks]) -> None:
@@ -189,7 +203,7 @@ def report(console: Console, results: Sequence[BacktestResult], folders: Sequenc
     """Print the result table and where the tear sheets are."""
     console.print(result_table(results))
     for note in dict.fromkeys(note for result in results for note in result.notes):
-        console.print(note, style="dim")
+        console.print(note, soft_wrap=True, highlight=False, markup=False)
     for folder in folders:
         console.print(f"tear sheet: {folder / 'tearsheet.html'}", soft_wrap=True, highlight=False)
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,11 +16,56 @@ import numpy as np
 import lockstep
 from lockstep.compiled import source_digest
 from lockstep.market.bars import Bars
+from lockstep.market.files import Loaded
+from lockstep.market.finding import Finding
 from lockstep.market.history import SeriesKey
 from lockstep.market.instrument import Instrument
+from lockstep.market.ticks import Ticks
 from lockstep.strategy.config import StrategyConfig
 
 SCHEMA = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadFile:
+    """A file that a run was fed from: its name, the rows in it, those rejected, and findings about it."""
+
+    name: str
+    rows: int
+    rejected: int = 0
+    findings: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, loaded: Loaded[Bars] | Loaded[Ticks]) -> ReadFile:
+        """Return the record of a file that was loaded."""
+        name, rejected = Path(loaded.data.source).name, len(loaded.rejected)
+        return cls(name=name, rows=loaded.rows, rejected=rejected, findings=loaded.findings)
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """What a reader of the result must know about the file."""
+        counts = (
+            f"{self.name}: {self.rejected:,} of {self.rows:,} rows were rejected; the result is without them."
+        )
+        about = tuple(f"{self.name}: {finding}" for finding in self.findings)
+        return ((counts,) if self.rejected else ()) + about
+
+
+def with_quality(
+    content: Mapping[str, Any], findings: Iterable[Finding], files: Iterable[ReadFile]
+) -> dict[str, Any]:
+    """Return a provenance with what was found in the traded bars and in the files that were read.
+
+    `run_hash` stays what it was: the findings follow from the bars that are in it.
+    """
+    found = [
+        {"kind": each.kind, "severity": each.severity, "where": each.where, "count": each.count,
+         "sentence": each.sentence}
+        for each in findings
+    ]  # fmt: skip
+    return {**content, "findings": found, "files": [asdict(each) for each in files]}
+
+
 _LIBRARIES = ("backtrader", "exchange-calendars", "numba", "numpy", "pandas", "pyarrow", "pydantic")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, fields
 from typing import Any
 
@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from lockstep.market.bars import Bars, Floats
+from lockstep.market.finding import Span
 from lockstep.strategy.decision import kind_of
 from lockstep.strategy.records import MemoryRecorder, OrderRecord, TradeRecord
 
@@ -56,14 +57,19 @@ def orders_frame(records: MemoryRecorder) -> pd.DataFrame:
     return pd.DataFrame(columns | {name: _times(columns[name]) for name in ("decision", "stamp")})
 
 
-def trades_frame(records: MemoryRecorder, bars: Bars, multiplier: float) -> pd.DataFrame:
+def trades_frame(
+    records: MemoryRecorder, bars: Bars, multiplier: float, marks: Mapping[str, Sequence[Span]] | None = None
+) -> pd.DataFrame:
     """Return one row per trade, from flat to flat, in order of entry.
+
+    marks               places by name (`hole`, `jump`): pairs of UTC nanoseconds
 
     trade_id            symbol and decision stamp
     gross_pnl, net_pnl  before and after commission; slippage is in the prices, slippage_cost says how much
     return_fraction     price move in the trade's favour over |entry price|
     mae, mfe            largest move against and for the trade, from the extremes of its bars, both >= 0
     status              `closed`, or `open` at the last bar
+    spans               names of the marks that a trade lasts over, from decision to exit: "hole, jump"
     """
     trade = _columns(records.trades, TradeRecord)
     side, exits = np.sign(trade["quantity"]), trade["exit_stamp"].astype(np.int64)
@@ -97,8 +103,24 @@ def trades_frame(records: MemoryRecorder, bars: Bars, multiplier: float) -> pd.D
             "mae": against * scale,
             "mfe": favour * scale,
             "status": np.where(exits > 0, "closed", "open").astype(object),
+            "spans": _spanned(trade["decision"].astype(np.int64), exits, marks or {}),
         }
     )
+
+
+def _spanned(
+    decisions: NDArray[np.int64], exits: NDArray[np.int64], marks: Mapping[str, Sequence[Span]]
+) -> NDArray[Any]:
+    """Return which marks each trade lasts over, named in order, as text (n,); open trades last for ever."""
+    until = np.where(exits > 0, exits, np.iinfo(np.int64).max)
+    named = np.full(decisions.size, "", dtype=object)
+    for name, spans in sorted(marks.items()):
+        over = np.zeros(decisions.size, dtype=np.bool_)
+        for start, end in spans:
+            over |= (decisions <= start) & (until >= end)
+        for row in np.flatnonzero(over):
+            named[row] = f"{named[row]}, {name}" if named[row] else name
+    return named
 
 
 def _columns(rows: Sequence[Any], kind: type) -> dict[str, NDArray[Any]]:

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import json
+import math
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from lockstep.market.bars import Bars
 from lockstep.market.config import load_instruments
-from lockstep.market.files import Loaded
+from lockstep.market.files import Loaded, write_atomically
+from lockstep.market.finding import Finding
 from lockstep.market.quality import QualityReport, assess
 from lockstep.market.ticks import Ticks
 from lockstep.market.timeframe import Timeframe
 from lockstep.tables import TextTable, number, prose
 from research.utils.data_loader import in_timeframe, load_file
+
+SCHEMA = 1
 
 
 def check_file(
@@ -40,15 +49,50 @@ def rows_table(loaded: Loaded[Bars] | Loaded[Ticks]) -> TextTable:
     table.add_row("rejected", f"{len(loaded.rejected):,}")
     if loaded.rejected_path is not None:
         table.add_row("written to", str(loaded.rejected_path))
+    for finding in loaded.findings:
+        table.add_row("the file", finding)
     return table
+
+
+def warnings_of(loaded: Loaded[Bars] | Loaded[Ticks], report: QualityReport) -> int:
+    """Return how many things may make results wrong: rejected rows, findings of the file and in the bars."""
+    grave = sum(each.severity == "warning" for each in report.findings)
+    return grave + len(loaded.findings) + bool(loaded.rejected)
+
+
+def write_report(path: Path, loaded: Loaded[Bars] | Loaded[Ticks], report: QualityReport) -> None:
+    """Write the report as JSON, whole or not at all; DataError where it cannot be written."""
+    content = {
+        "schema": SCHEMA,
+        "symbol": report.symbol,
+        "timeframe": report.timeframe,
+        "file": Path(loaded.data.source).name,
+        "source": loaded.source.name,
+        "session": loaded.source.session,
+        "rows": loaded.rows,
+        "rejected": len(loaded.rejected),
+        "bars": report.bars,
+        "first": report.first,
+        "last": report.last,
+        "stale_open_share": None if math.isnan(report.stale_open_share) else report.stale_open_share,
+        "warnings": warnings_of(loaded, report),
+        "file_findings": list(loaded.findings),
+        "findings": [_entry(each) for each in report.findings],
+    }
+    write_atomically(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
+
+
+def _entry(finding: Finding) -> dict[str, Any]:
+    spans = [[f"{np.datetime64(stamp, 'ns').astype('M8[s]')}Z" for stamp in span] for span in finding.spans]
+    return asdict(finding) | {"spans": spans}
 
 
 def quality_table(report: QualityReport) -> TextTable:
     """Return the findings of a report, or that there are none."""
     title = f"{report.symbol} {report.timeframe}: {report.bars:,} bars, {report.first} to {report.last}"
-    table = TextTable("finding", prose("where"), number("count"), prose("what it is"), title=title)
+    table = TextTable("finding", "", number("count"), prose("what it is"), title=title)
     for finding in report.findings:
-        table.add_row(finding.kind, finding.where, f"{finding.count:,}", finding.sentence)
+        table.add_row(finding.kind, finding.severity, f"{finding.count:,}", finding.sentence)
     if not report.findings:
         table.add_row("none", "", "", "nothing suspicious")
     return table

@@ -6,28 +6,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lockstep.market.bars import Bars, Flags, Floats, Stamps
+from lockstep.market.bars import Bars, Floats, Stamps
+from lockstep.market.finding import Finding
+from lockstep.market.quality_prices import price_findings
+from lockstep.market.quality_schedule import schedule_findings
+from lockstep.market.session_kernels import HOUR
 from lockstep.market.sessions import Dates, Session
 
 STALE_OPEN_SHARE = 0.20
 FLAT_BARS = 5
+_ROUNDING = 1e-4
+_ENOUGH = 50  # session opens, to judge a share of them
 ZERO_VOLUME_SHARE = 0.05
-JUMP_SIGMAS = 20.0
-
-# The median absolute deviation of a normal distribution is this part of its standard deviation.
-_MAD_OF_NORMAL = 0.6745
-_LISTED = 5
+FLAT_NS = 2 * HOUR  # of intraday bars, whose prices often stand still for minutes
 _STALE_MEANS = "a fill at the next open is a fill at the close"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Finding:
-    """One kind of suspicious thing: where it is, how often, and a sentence that says so."""
-
-    kind: str
-    where: str
-    count: int
-    sentence: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,15 +43,15 @@ class QualityReport:
 
 
 def assess(bars: Bars, session: Session) -> QualityReport:
-    """Look for stale opens, flat stretches, gaps against the calendar, missing volume and price jumps."""
+    """Look for stale opens, flat stretches, missing volume, departures from the calendar, spikes, jumps."""
     dates = session.dates(bars.end, bars.timeframe)
-    stale, years = stale_opens(bars, dates)
+    gaps, years = opening_gaps(bars, dates)
     findings = [
-        *_stale_findings(stale, years),
+        *_stale_findings(gaps, years),
         *_flat(bars, dates),
-        *_gaps(bars, dates, session),
         *_no_volume(bars),
-        *_jumps(bars, dates),
+        *schedule_findings(bars, dates, session),
+        *price_findings(bars, dates, session),
     ]
     return QualityReport(
         symbol=bars.symbol,
@@ -67,69 +59,64 @@ def assess(bars: Bars, session: Session) -> QualityReport:
         bars=len(bars),
         first=str(dates[0]) if dates.size else "",
         last=str(dates[-1]) if dates.size else "",
-        stale_open_share=float(stale.mean()) if stale.size else float("nan"),
+        stale_open_share=float((gaps == 0).mean()) if gaps.size else float("nan"),
         findings=tuple(findings),
     )
 
 
-def stale_opens(bars: Bars, dates: Dates) -> tuple[Flags, Stamps]:
-    """Return, for every session but the first, whether it opens at the previous close, and its year.
+def opening_gaps(bars: Bars, dates: Dates) -> tuple[Floats, Stamps]:
+    """Return, for every session but the first, its open less the previous close (points), and its year.
 
     Only the first bar of a session is looked at: within one, an open at the last close is normal.
     """
     opening = np.flatnonzero(np.diff(dates).astype(np.int64) != 0) + 1
     years = dates[opening].astype("M8[Y]").astype(np.int64) + 1970
-    return np.asarray(bars.open[opening] == bars.close[opening - 1]), years
+    return bars.open[opening] - bars.close[opening - 1], years
 
 
-def _stale_findings(stale: Flags, years: Stamps) -> list[Finding]:
+def by_chance(gaps: Floats, tick: float) -> float:
+    """Return how many gaps of 0 chance explains: as many as there are of one tick, up or down.
+
+    Corn in steps of a quarter cent opens at its previous close on a fifth of the days, and one step beside
+    it as often.
+    """
+    return float(np.isclose(np.abs(gaps), tick, rtol=0.1, atol=0).sum()) / 2 if tick else 0.0
+
+
+def _stale_findings(gaps: Floats, years: Stamps) -> list[Finding]:
+    moved = np.abs(gaps[gaps != 0])
+    # Sums of adjustments leave differences in the last digits, which are no ticks.
+    real = moved[moved > _ROUNDING * np.median(moved)] if moved.size else moved
+    tick = float(real.min()) if real.size else 0.0
     flagged = []
-    for year in np.unique(years):
-        share, count = float(stale[years == year].mean()), int(stale[years == year].sum())
-        if share > STALE_OPEN_SHARE:
-            sentence = f"{share:.0%} of the opens of {year} equal the previous close: {_STALE_MEANS}"
-            flagged.append(Finding(kind="stale_open", where=str(year), count=count, sentence=sentence))
-    if stale.size and stale.mean() > STALE_OPEN_SHARE:
-        sentence = f"{stale.mean():.0%} of all opens equal the previous close: {_STALE_MEANS}"
-        flagged.insert(0, Finding(kind="stale_open", where="all", count=int(stale.sum()), sentence=sentence))
+    for where in ("all", *np.unique(years).tolist()):
+        chosen = gaps if where == "all" else gaps[years == where]
+        count = int((chosen == 0).sum())
+        excess = count - by_chance(chosen, tick)
+        if chosen.size >= _ENOUGH and excess > STALE_OPEN_SHARE * chosen.size:
+            of = "all opens" if where == "all" else f"the opens of {where}"
+            sentence = f"{count / chosen.size:.0%} of {of} equal the previous close: {_STALE_MEANS}"
+            flagged.append(Finding(kind="stale_open", where=str(where), count=count, sentence=sentence))
     return flagged
 
 
 def _flat(bars: Bars, dates: Dates) -> list[Finding]:
     starts = np.flatnonzero(np.concatenate([[True], np.diff(bars.close) != 0]))
     lengths = np.diff(np.append(starts, len(bars)))
-    long = lengths >= FLAT_BARS
+    least = FLAT_BARS if bars.timeframe.is_session else max(FLAT_BARS, FLAT_NS // bars.timeframe.nanoseconds)
+    long = lengths >= least
     if not long.any():
         return []
-    where, longest = str(dates[starts[long][0]]), int(lengths.max())
-    sentence = f"{int(long.sum())} stretches of {FLAT_BARS} or more equal closes, the longest {longest} bars"
-    return [Finding(kind="flat", where=where, count=int(long.sum()), sentence=sentence)]
-
-
-def _gaps(bars: Bars, dates: Dates, session: Session) -> list[Finding]:
-    if not dates.size:
-        return []
-    scheduled, present = session.scheduled_dates(dates[0], dates[-1]), np.unique(dates)
-    missing, unknown = np.setdiff1d(scheduled, present), np.setdiff1d(present, scheduled)
-    outside = ~session.in_session(bars.end, bars.timeframe)
-    name = session.template.calendar
-    found = [
-        _dated("missing_session", missing, f"scheduled sessions of {name} have no bar"),
-        _dated("unknown_session", unknown, f"days with bars are no sessions of {name}"),
-    ]
-    if outside.any():
-        sentence = f"{int(outside.sum())} bars lie outside the session: they never trigger a decision"
-        where = str(dates[outside][0])
-        found.append([Finding(kind="outside", where=where, count=int(outside.sum()), sentence=sentence)])
-    return [finding for group in found for finding in group]
-
-
-def _dated(kind: str, days: Dates, sentence: str) -> list[Finding]:
-    if not days.size:
-        return []
-    listed = ", ".join(map(str, days[:_LISTED])) + (" …" if days.size > _LISTED else "")
-    text = f"{days.size} {sentence}: {listed}"
-    return [Finding(kind=kind, where=str(days[0]), count=int(days.size), sentence=text)]
+    longest = int(lengths.argmax())
+    sentence = (
+        f"{int(long.sum()):,} stretches of {least} or more equal closes, the longest "
+        f"{int(lengths[longest]):,} bars from {dates[starts[longest]]}"
+    )
+    spans = tuple(
+        (int(bars.end[a]), int(bars.end[a + n - 1])) for a, n in zip(starts[long], lengths[long], strict=True)
+    )
+    where = str(dates[starts[long][0]])
+    return [Finding(kind="flat", where=where, count=int(long.sum()), sentence=sentence, spans=spans)]
 
 
 def _no_volume(bars: Bars) -> list[Finding]:
@@ -138,22 +125,3 @@ def _no_volume(bars: Bars) -> list[Finding]:
         return []
     sentence = f"{count / len(bars):.0%} of the bars have no volume: volume features say little"
     return [Finding(kind="no_volume", where="all", count=count, sentence=sentence)]
-
-
-def _jumps(bars: Bars, dates: Dates) -> list[Finding]:
-    changes = np.diff(bars.close)
-    sigma = robust_sigma(changes)
-    jumps = np.flatnonzero(np.abs(changes) > JUMP_SIGMAS * sigma) + 1 if sigma > 0 else np.empty(0, np.int64)
-    if not jumps.size:
-        return []
-    days = np.unique(dates[jumps])
-    return _dated("jump", days, f"days with a change of the close beyond {JUMP_SIGMAS:g} robust sigmas")
-
-
-def robust_sigma(changes: Floats) -> float:
-    """Return the standard deviation that the median size of the changes other than 0 stands for; 0 if none.
-
-    Rousseeuw and Croux (1993), Alternatives to the median absolute deviation: 1.4826 times the median.
-    """
-    moved = np.abs(changes[changes != 0])
-    return float(np.median(moved)) / _MAD_OF_NORMAL if moved.size else 0.0

@@ -16,9 +16,11 @@ from lockstep.market.schedule import (
     MINUTE,
     NO_PAUSE,
     NOMINAL_CLOSE,
+    OFFSET,
     OPEN,
     PAUSE_END,
     PAUSE_START,
+    SINCE,
     Schedule,
     build_schedule,
     to_utc,
@@ -191,6 +193,18 @@ class Session:
         """
         midnight = dates.astype("M8[D]").astype(np.int64) * DAY
         return to_utc(midnight + self.template.roll_minute * MINUTE, self._covering(midnight).offsets)
+
+    def regular_close(self, dates: Dates) -> Stamps:
+        """Return the close of today's hours at each date (datetime64[D]), without early closes."""
+        midnight = dates.astype("M8[D]").astype(np.int64) * DAY
+        return to_utc(midnight + self.template.close_minute * MINUTE, self._covering(midnight).offsets)
+
+    def wall_clock(self, stamps: Stamps) -> list[str]:
+        """Return moments as "2024-03-06 16:15" in the time zone of the session."""
+        offsets = self._covering(stamps).offsets
+        rows = np.searchsorted(offsets[SINCE], stamps, side="right") - 1
+        local = stamps + offsets[OFFSET, np.maximum(rows, 0)]
+        return [str(each).replace("T", " ") for each in local.view("M8[ns]").astype("M8[m]")]
 
     def scheduled_dates(self, first: np.datetime64, last: np.datetime64) -> Dates:
         """Return all session dates of the calendar from `first` to `last`, both included."""

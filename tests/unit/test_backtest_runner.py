@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -141,10 +142,15 @@ def test_quarantine_says_what_was_rejected_and_trades_the_rest(tmp_path: Path) -
     result = CliRunner().invoke(app, [*arguments, "--quarantine"])
     assert result.exit_code == 0, result.output
     assert "1 of 3 rows rejected" in result.output
+    assert "ES_bt.csv: 1 of 3 rows were rejected" in result.output
     assert (data / "ES_bt.csv.rejected.csv").exists()
+    (folder,) = (tmp_path / "out").iterdir()
+    recorded = json.loads((folder / "provenance.json").read_text())
+    assert recorded["files"] == [{"name": "ES_bt.csv", "rows": 3, "rejected": 1, "findings": []}]
+    assert "1 of 3 rows were rejected" in (folder / "tearsheet.html").read_text()
 
 
 def test_stale_opens_are_noted() -> None:
-    rows = [(100.0, 104.0, 100.0, 100.0)] * 40
+    rows = [(100.0 + (i - 1) % 2, 104.0, 100.0, 100.0 + i % 2) for i in range(60)]
     (note,) = backtest(daily_bars(rows)).notes
     assert "equal the previous close" in note

@@ -26,7 +26,8 @@ from certify.skew import FeatureSkew, SeriesSkew
 from lockstep.live import status_table
 from lockstep.live.journal import report as journal_report
 from lockstep.live.status import Status, Window
-from lockstep.market.quality import Finding, QualityReport
+from lockstep.market.finding import Finding
+from lockstep.market.quality import QualityReport
 from lockstep.models import listing
 from lockstep.tables import TextTable, number, prose
 from research import result_table
@@ -290,11 +291,11 @@ def data_file(console: Console) -> None:
         name="a_source", spelled_timeframe="1h", stamp="end", session="CME_EQUITY", adjustment="none"
     )
     data = type("Data", (), {"source": f"{LONG}.csv", "__len__": lambda _: HUGE})()
-    loaded: Any = SimpleNamespace(source=source, rows=HUGE, data=data, rejected=(), rejected_path=None)
-    console.print(data_report.rows_table(loaded))
-    finding = Finding(
-        kind="price_jump", where="2010-05-06, 2015-08-24", count=HUGE, sentence=f"by {BIG:,.2f}"
+    loaded: Any = SimpleNamespace(
+        source=source, rows=HUGE, data=data, rejected=(), rejected_path=None, findings=()
     )
+    console.print(data_report.rows_table(loaded))
+    finding = Finding(kind="price_jump", where="2010-05-06", count=HUGE, sentence=f"2015-08-24 by {BIG:,.2f}")
     console.print(
         data_report.quality_table(
             QualityReport(
