@@ -14,7 +14,7 @@ from typing import Annotated, Any, NamedTuple, TypeVar
 import typer
 
 from lockstep.errors import ConfigError, DataError
-from lockstep.market.config import USER_FILE_VARIABLE, InstrumentBook
+from lockstep.market.config import USER_FILE_VARIABLE, InstrumentBook, default_user_file
 from lockstep.market.source import Source
 from lockstep.market.timeframe import Timeframe
 
@@ -73,7 +73,7 @@ def _with_instruments(function: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(function)
     def command(*, instruments: str | None = None, **given: Any) -> Any:
-        with _reading(instruments):
+        with reading_instruments(instruments):
             return function(**given)
 
     parameters = (*signature.parameters.values(), own)
@@ -82,17 +82,25 @@ def _with_instruments(function: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+def target_file(file: Path | None) -> Path:
+    """Return the user's instruments file that is to be written: `file`, or the one that is usually read."""
+    named = os.environ.get(USER_FILE_VARIABLE)
+    return file or (Path(named).expanduser() if named else default_user_file())
+
+
 @contextmanager
-def _reading(file: str | None) -> Iterator[None]:
-    """Let all that is loaded within, by workers too, read the user's instruments from `file`."""
+def reading_instruments(file: str | None) -> Iterator[None]:
+    """Let all that is loaded within, by workers too, read the user's instruments from `file`.
+
+    file   None: as elsewhere; empty: from none
+    """
     if file is None:
         yield
         return
-    path = Path(file).expanduser().resolve()
-    if not path.is_file():
+    if file and not Path(file).expanduser().is_file():
         raise ConfigError(f"--instruments {file}: no such file; correct the path")
     before = os.environ.get(USER_FILE_VARIABLE)
-    os.environ[USER_FILE_VARIABLE] = str(path)
+    os.environ[USER_FILE_VARIABLE] = str(Path(file).expanduser().resolve()) if file else ""
     try:
         yield
     finally:
