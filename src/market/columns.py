@@ -16,8 +16,8 @@ from lockstep.market.source import STAMP, Source
 from lockstep.market.table import Table
 
 STAMP_NAMES = (STAMP, "timestamp", "date")
-# What pandas calls an index without a name in a parquet file.
-UNNAMED_INDEX = "__index_level_0__"
+# What pandas calls an index without a name, in a parquet file, in a text and in one that was written again.
+_UNNAMED_INDEX = ("__index_level_0__", "", "unnamed: 0")
 BAR_NAMES: Mapping[str, tuple[str, ...]] = {STAMP: STAMP_NAMES, **{name: (name,) for name in BAR_COLUMNS}}
 TICK_NAMES: Mapping[str, tuple[str, ...]] = {
     STAMP: STAMP_NAMES, "price": ("price", "last"), "volume": ("volume", "size"),
@@ -42,7 +42,7 @@ def chosen(table: Table, source: Source, usual: Mapping[str, tuple[str, ...]]) -
         declared = source.theirs(name)
         if declared is None:
             spelled = next((each for each in spellings if each in table.names), None)
-            declared = (spelled or _index(table, name) or name,)
+            declared = (_index(table, name) if spelled is None else spelled,)
         for each in declared:
             if each not in table.names:
                 raise _missing(table, source, name, each)
@@ -51,12 +51,12 @@ def chosen(table: Table, source: Source, usual: Mapping[str, tuple[str, ...]]) -
     return found
 
 
-def _index(table: Table, name: str) -> str | None:
-    """Return the column that pandas wrote its index to, where it is the stamps."""
+def _index(table: Table, name: str) -> str:
+    """Return the column that pandas wrote its index to, where it may be the stamps; else the name itself."""
     if name != STAMP:
-        return None
-    index = table.index or UNNAMED_INDEX
-    return index if index in table.names else None
+        return name
+    written = (table.index, *_UNNAMED_INDEX)
+    return next((each for each in written if each is not None and each in table.names), name)
 
 
 def _missing(table: Table, source: Source, name: str, theirs: str) -> BadBars:
@@ -127,10 +127,22 @@ def telling(table: Table, source: Source, used: Mapping[str, tuple[str, ...]]) -
 def mark_mixed(table: Table, names: list[str], faults: Faults, firsts: dict[str, Any]) -> None:
     """Mark the rows whose value in a telling column is not the first one, which `firsts` holds or gets."""
     for name in names:
-        column = table.columns[table.names.index(name)]
+        column = _comparable(table.columns[table.names.index(name)])
         if len(column):
             first = firsts.setdefault(name, column[0])
             faults.add(_differing(column, first), name, _mixed_rule(table, name, first.as_py()))
+
+
+def _comparable(column: Any) -> Any:
+    """Return a column in which equal values are equal: categories as what they stand for, NaN as null."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    if pa.types.is_floating(column.type):
+        column = pc.if_else(pc.is_nan(column), pa.scalar(None, column.type), column)
+    return column
 
 
 def _differing(column: Any, first: Any) -> Flags:

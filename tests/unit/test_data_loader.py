@@ -178,3 +178,40 @@ def test_a_pair_without_bars_in_the_range_is_left_out() -> None:
     assert set(history.bars) == {SeriesKey("COMP", DAILY)}
     with pytest.raises(DataError, match="no bars of SPX:1d: loaded are COMP:1d"):
         history.series(SeriesKey("SPX", DAILY))
+
+
+# ---- what would be read instead
+
+
+def test_a_named_source_serves_its_own_symbols_and_place_only(tmp_path: Path) -> None:
+    folder = write_daily(tmp_path, *DAILY_ROWS).parent
+    for symbol, data_dir, source, message in (
+        ("ES", None, "embedded_comp", "source embedded_comp: holds COMP, not ES"),
+        ("ES", folder, "embedded_comp", "holds COMP, not ES"),
+        ("COMP", folder, "embedded_comp", "it comes with the package arch and reads no folder"),
+        ("ES", None, "futures_daily", "source futures_daily: reads files of a folder; give the data folder"),
+        ("ES", folder, "equity_hourly", "holds SPY, not ES"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            load_bars(symbol, data_dir, source=source)
+    assert len(load_bars("COMP", source="embedded_comp")) == 5_031
+
+
+def test_a_dirty_pair_that_nobody_reads_is_left_out_in_one_line(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = write_daily(tmp_path, *DAILY_ROWS).parent
+    write_daily(tmp_path, *DAILY_ROWS, "2018-12-10,1,0,2,1,1,0", symbol="NQ")
+    history = load_history("ES", folder)
+    assert set(history.bars) == {SeriesKey("ES", DAILY)}
+    (record,) = caplog.records
+    assert record.getMessage().startswith("NQ:1d, the pair of ES, is left out: ")
+    assert ":6: high '0' and low '2': high must be >= low" in record.getMessage()
+    with pytest.raises(DataError, match="NQ:1d"):
+        history.series(SeriesKey("NQ", DAILY))
+    with pytest.raises(DataError, match="high must be >= low"):
+        load_history("ES", folder, context=[SeriesKey("NQ", DAILY)])
+    caplog.clear()
+    write_daily(tmp_path, *DAILY_ROWS, symbol="NQ")
+    assert set(load_history("ES", folder).bars) == {SeriesKey("ES", DAILY), SeriesKey("NQ", DAILY)}
+    assert caplog.records == []

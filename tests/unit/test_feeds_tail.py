@@ -297,3 +297,37 @@ def test_growing_file_survives_being_read_only_in_part(path: Path) -> None:
     assert replaced is not None
     assert replaced.abandoned == 3
     growing.close()
+
+
+def test_a_declared_layout_is_followed(path: Path) -> None:
+    source = Source.model_validate(
+        dict(HOURS)
+        | {"separator": ";", "decimal": ",", "columns": {"close": "Last"}, "select": {"venue": "N"}}
+    )
+    made = TailFeed(path, SPY, source, clock=ManualClock(end_of(15)))
+    append(path, "datetime;open;high;low;last;volume;venue\n")
+    append(path, "2018-12-11 10:00;100,5;101;100;100,5;7;X\n")
+    assert reports(polled(made)) == [], "a piece without a selected row"
+    append(path, "2018-12-11 11:00;100,5;101;100;100,5;7;X\n2018-12-11 11:00;100,25;101;100;100,5;7;N\n")
+    items = polled(made)
+    assert ends(items) == [end_of(11)]
+    assert next(item for item in items if isinstance(item, Arrival)).values[0] == 100.25
+    append(path, "2018-12-11 12:00;x;101;100;100,5;7;N\n")
+    assert [item.detail.partition(": ")[0] for item in reports(polled(made))] == [f"{path}:5"]
+    made.stop()
+
+
+def test_a_second_contract_in_a_later_piece_is_reported(feed: TailFeed, path: Path) -> None:
+    append(path, HEADER.replace("\n", ",symbol\n") + line(10).replace("\n", ",SPY\n"))
+    assert ends(polled(feed)) == [end_of(10)]
+    append(path, line(11).replace("\n", ",SPYX\n") + line(12).replace("\n", ",SPY\n"))
+    items = polled(feed)
+    assert ends(items) == [end_of(12)]
+    (report,) = reports(items)
+    assert "symbol 'SPYX': rows of several kinds: the first row has 'SPY'" in str(report.detail)
+
+
+@pytest.mark.parametrize("changes", [{"header": False}, {"encoding": "cp1252"}])
+def test_a_layout_that_cannot_be_followed_is_refused(path: Path, changes: dict[str, object]) -> None:
+    with pytest.raises(ConfigError, match="needs a header and UTF-8"):
+        TailFeed(path, SPY, Source.model_validate(dict(HOURS) | changes), clock=ManualClock(0))

@@ -401,3 +401,24 @@ def test_an_unknown_preset_and_contradictions_are_refused() -> None:
     ):
         with pytest.raises(ValidationError, match=message):
             minutes(**declared)
+
+
+def test_a_data_frame_that_was_written_without_a_name_for_its_index(tmp_path: Path) -> None:
+    values = dict(zip(("open", "high", "low", "close", "volume"), zip(*ROWS, strict=True), strict=True))
+    frame = pd.DataFrame(values, index=pd.DatetimeIndex(ENDS))
+    assert_holds(written(tmp_path, frame.to_csv()), minutes(stamp="close"))
+    assert_holds(
+        written(tmp_path, frame.to_csv().replace(",open", "Unnamed: 0,open", 1)), minutes(stamp="close")
+    )
+
+
+def test_categories_and_nan_of_parquet_tell_rows_apart_only_where_they_vary(tmp_path: Path) -> None:
+    values = dict(zip(("open", "high", "low", "close", "volume"), zip(*ROWS, strict=True), strict=True))
+    frame = pd.DataFrame({"datetime": pd.DatetimeIndex(ENDS), **values})
+    path = tmp_path / "ES_bt.parquet"
+    frame.assign(symbol=pd.Categorical(["ESH4"] * 3), expiry=float("nan")).to_parquet(path)
+    assert_holds(path, minutes(stamp="close"))
+    frame.assign(symbol=pd.Categorical(["ESH4", "ESH4", "ESM4"])).to_parquet(path)
+    with pytest.raises(BadBars, match=r":3: symbol 'ESM4': rows of several kinds"):
+        loaded(path, minutes(stamp="close"), quarantine=True)
+    assert len(loaded(path, minutes(stamp="close", select={"symbol": "ESH4"})).data) == 2

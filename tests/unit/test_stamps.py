@@ -4,6 +4,7 @@ from datetime import date
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 
@@ -142,3 +143,76 @@ def test_every_autumn_is_looked_at_by_itself() -> None:
 
 def test_the_timeframe_is_parsed() -> None:
     assert source(timeframe="15min").timeframe == Timeframe(15)
+
+
+# ---- formats, epochs and orders
+
+
+def test_an_offset_that_the_format_reads_counts_once() -> None:
+    declared = source(stamp_format="%d.%m.%Y %H:%M GMT%z")
+    texts = ["02.01.2024 09:30 GMT-0500", "02.07.2024 09:30 GMT-0400", "02.01.2024 09:30 GMT+0000"]
+    stamps, faults = read(texts, declared)
+    assert faults == []
+    assert stamps == [utc("2024-01-02 14:30"), utc("2024-07-02 13:30"), utc("2024-01-02 09:30")]
+    literal = source(None, stamp_format="%d.%m.%Y %H:%M %%z")
+    assert [row for row, _ in read(["02.01.2024 09:30 %z"], literal)[1]] == [0], "a percent sign is no offset"
+
+
+@pytest.mark.parametrize("form", ["%d.%m.%Y %H:%M:%S", "%Y%m%d %H%M%S", "%m/%d/%y %H:%M:%S"])
+def test_long_columns_are_read_as_short_ones(form: str) -> None:
+    """Dates and times of day are read once each where there are many: the same, stamp by stamp."""
+    moments = pd.date_range("2024-02-27 22:00", periods=5_000, freq="7min")
+    texts = [*moments.strftime(form), "31.02.2024 10:00:00", "x", ""]
+    declared = source("UTC", stamp_format=form)
+    long, long_faults = read(texts, declared)
+    odd_width, odd_faults = read([*texts, "1" * 40], declared)
+    pieces = [read(texts[i : i + 500], declared) for i in range(0, len(texts), 500)]
+    assert long == [stamp for stamps, _ in pieces for stamp in stamps]
+    assert odd_width[:-1] == long
+    assert [row for row, _ in long_faults] == [row for row, _ in odd_faults][:-1] == [5_000, 5_001, 5_002]
+    plain, faults = read(list(moments.strftime(form)), declared)
+    assert (plain, faults) == (long[:5_000], [])
+
+
+def test_counts_since_1970_are_exact() -> None:
+    moment = utc("2024-01-02 14:30")
+    for unit, factor in (("s", 10**9), ("ms", 10**6), ("us", 10**3), ("ns", 1)):
+        whole = [str(moment // factor), str(-moment // factor)]
+        assert read(whole, source(None, epoch=unit)) == ([moment, -moment], [])
+        assert read(pa.array([moment // factor]), source(None, epoch=unit)) == ([moment], [])
+    assert read(["1704205800.123456789", "-0.000000001"], source(None, epoch="s"))[0] == [
+        moment + 123_456_789,
+        -1,
+    ]
+    assert read(["1704205800000.5"], source(None, epoch="ms"))[0] == [moment + 500_000]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "x", "0x65941", "1e9", "9" * 19, "99999999999", "1 704", "-99999999999", "1."]
+)
+def test_what_is_no_count_since_1970_is_refused(text: str) -> None:
+    _, faults = read(["1704205800", text], source(None, epoch="s"))
+    assert [row for row, _ in faults] == [1]
+    assert "s since 1970" in faults[0][1]
+
+
+def test_dates_with_an_offset_are_midnight_in_the_declared_zone() -> None:
+    declared = source(timeframe="1d", stamp="session_date")
+    texts = ["2024-01-02 00:00:00-05:00", "2024-07-02T04:00:00Z", "2024-07-03", "2024-01-04 00:00:00-04:00"]
+    stamps, faults = read(texts, declared)
+    assert stamps[:3] == [utc("2024-01-02"), utc("2024-07-02"), utc("2024-07-03")]
+    assert [(row, "not midnight in America/New_York" in rule) for row, rule in faults] == [(3, True)]
+    _, unknown = read(texts[:1], source(None, timeframe="1d", stamp="session_date"))
+    assert "declare what the stamps mean" in unknown[0][1]
+
+
+def test_a_file_that_falls_has_its_second_hour_first() -> None:
+    texts = ["02:00", "01:30", "01:00", "01:30", "01:00", "00:30"]
+    stamps, faults = read([f"2024-11-03 {text}" for text in texts], source(order="any"))
+    assert faults == []
+    assert stamps == [
+        utc(f"2024-11-03 {text}") for text in ("07:00", "06:30", "06:00", "05:30", "05:00", "04:30")
+    ]
+    mixed = ["01:00", "00:30", "01:30", "01:00", "02:00", "01:30"]
+    _, faults = read([f"2024-11-03 {text}" for text in mixed], source(order="any"))
+    assert {row for row, rule in faults if "occurs twice" in rule} == {0, 2, 3, 5}

@@ -43,7 +43,7 @@ class TailFeed:
             raise ConfigError(f"feed of {path}: {declared}, and the stream is {stream}; declare the same")
         if not source.header or source.encoding != "utf-8":
             rule = "a file that is followed needs a header and UTF-8; have it written so"
-            raise ConfigError(f"feed of {path}: source {source.name} declares neither: {rule}")
+            raise ConfigError(f"feed of {path}: source {source.name} declares another layout: {rule}")
         self.name = f"tail {path.name}"
         self.keys = stream.keys
         self.finished = False
