@@ -10,6 +10,7 @@ from benchmarks.engine import memory, overhead
 from benchmarks.experiments import wide_grid
 from benchmarks.features import batch, cold, streaming
 from benchmarks.live import live
+from benchmarks.loading import loading
 from benchmarks.models import one_row, rolling_back
 from benchmarks.peers.environment import PeersMissing
 from benchmarks.startup import importing
@@ -23,7 +24,7 @@ def main() -> None:
     numbers = map(number, ("value", "promise", "of promise"))
     table = TextTable("measured", *numbers, prose("note"), title="100,000 hourly bars")
     single = (importing, cold, batch, streaming, overhead, memory, growth, one_row, rolling_back)
-    several = (throughput(), wide_grid(), live(), search())
+    several = (throughput(), wide_grid(), live(), search(), loading())
     for result in chain((measurement() for measurement in single), *several):
         share = f"{result.value / result.promise:.0%}{'' if result.kept else '  missed'}"
         value = (
