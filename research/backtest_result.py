@@ -210,10 +210,15 @@ class BacktestResult:
             config_yaml=self.config.to_yaml(defaults=True),
             notes=self.notes,
             multiplier=instrument.multiplier,
+            out_of_sample=_out_of_sample(self.model, self.equity["session_date"]),
         )
 
-    def save(self, folder: Path) -> Path:
-        """Write the run folder below `folder` and return it; see `run_folder.py`."""
+    def save(self, folder: Path, report: ReportData | None = None, *, shared_js: Path | None = None) -> Path:
+        """Write the run folder below `folder` and return it; see `run_folder.py`.
+
+        report      what the tear sheet shows; None: `report_data()`, without a benchmark of one's own
+        shared_js   folder of the plotting library for many pages; None: the page holds it
+        """
         frames = {
             "trades": self.trades,
             "orders": self.orders,
@@ -222,7 +227,19 @@ class BacktestResult:
             "reasons": self.decisions,
         }
         recorded = with_quality(self.provenance, self.quality.findings, self.files)
-        return write_run(folder / self.name, frames, self.metrics, recorded, self.report_data())
+        shown = self.report_data() if report is None else report
+        return write_run(folder / self.name, frames, self.metrics, recorded, shown, shared_js=shared_js)
+
+
+def _out_of_sample(
+    model: Mapping[str, Any] | None, dates: pd.Series
+) -> list[tuple[np.datetime64, np.datetime64]]:
+    """Return the sessions after those that the model was fitted on: the tear sheet shades them."""
+    if model is None or not model["fitted_on"]:
+        return []
+    sessions = dates.to_numpy().astype("datetime64[D]")
+    later = sessions[sessions > np.datetime64(model["fitted_on"][1], "D")]
+    return [(later[0], later[-1])] if later.size else []
 
 
 def _model_notes(symbol: str, model: Mapping[str, Any]) -> Iterator[str]:

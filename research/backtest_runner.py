@@ -29,6 +29,7 @@ from research.backtest_result import BacktestResult
 from research.experiments.database import Database
 from research.experiments.ledger import Ledger
 from research.provenance import ReadFile
+from research.report.external import report_of
 from research.result_table import result_table
 from research.utils.data_loader import OnLoaded, load_history
 from research.versions import TradedVersion, symbols_with
@@ -52,6 +53,14 @@ def main(
     out: Annotated[Path, typer.Option(help="Where run folders go.")] = Path("results"),
     quarantine: Annotated[bool, typer.Option(help="Reject bad rows to a file and keep the others.")] = False,
     seed: Annotated[int, typer.Option(help="Recorded in the provenance.")] = 0,
+    benchmark: Annotated[Path | None, typer.Option(help="CSV to compare with; none: the symbol.")] = None,
+    trials: Annotated[
+        float | None, typer.Option(help="Variants that were tried; deflates the Sharpe.")
+    ] = None,
+    out_of_sample: Annotated[str | None, typer.Option(help="First date not chosen on, YYYY-MM-DD.")] = None,
+    shared_js: Annotated[
+        bool, typer.Option("--shared-js", help="The plotting library once in --out, not in every page.")
+    ] = False,
 ) -> None:
     """Backtest a strategy on one or more instruments, one account each.
 
@@ -86,7 +95,14 @@ def main(
         runner.console.print(line, soft_wrap=True, highlight=False, markup=False)
     if not results:
         raise DataError(f"--symbol all: every symbol is skipped; first {skipped[0]}")
-    report(runner.console, results, [result.save(out) for result in results])
+    # Before the first folder is written: a wrong benchmark or date leaves nothing behind.
+    shown = [
+        report_of(result, benchmark=benchmark, trials=trials, out_of_sample=out_of_sample)
+        for result in results
+    ]
+    library = out if shared_js else None
+    folders = [result.save(out, each, shared_js=library) for result, each in zip(results, shown, strict=True)]
+    report(runner.console, results, folders)
 
 
 def _require_alone(model: str, config: Path | None, timeframe: str | None) -> None:

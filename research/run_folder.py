@@ -25,11 +25,13 @@ def write_run(
     metrics: Mapping[str, float],
     provenance: Mapping[str, Any],
     report: ReportData,
+    *,
+    shared_js: Path | None = None,
 ) -> Path:
     """Write `<name>.parquet` per frame, metrics.json, provenance.json and tearsheet.html into `final`.
 
     Equal inputs give byte-identical files. The folder appears complete or not at all, and replaces an
-    earlier one of the same name.
+    earlier one of the same name. `shared_js` is a folder of the plotting library; see `write_page`.
     """
     final.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=final.parent, prefix=".writing-"))
@@ -38,7 +40,7 @@ def write_run(
             frame.to_parquet(temporary / f"{name}.parquet")
         _write_json(temporary / "metrics.json", {name: _finite(value) for name, value in metrics.items()})
         _write_json(temporary / "provenance.json", provenance)
-        write_tearsheet(report, temporary / "tearsheet.html")
+        write_tearsheet(report, temporary / "tearsheet.html", shared_js=shared_js)
         temporary.chmod(_READABLE)
         if final.exists():
             shutil.rmtree(final)

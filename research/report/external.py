@@ -29,6 +29,10 @@ from research.report.results_file import Kind, Results, Unit, results_of
 from research.report.tearsheet import write_tearsheet
 
 START = 100_000.0
+_UNDEFLATED = (
+    "How many variants this one was chosen from is not known, so the Sharpe ratio is not deflated: the best "
+    "of many looks good by chance."
+)
 _WEEKDAYS_PER_YEAR = 365.25 * 5 / 7
 # Days from one value to the next -> what the period is called, and how many a year has.
 _PERIODS = (
@@ -120,19 +124,14 @@ def report_of(
     else:
         found = results_of(results, kind=kind, unit=unit, date_format=date_format, column=column)
         report = _report(found, capital, constant_size, title, _digest(results))
-    notes = [*report.notes]
-    if trials is None:
-        notes.append(
-            "How many variants this one was chosen from is not known, so the Sharpe ratio is not deflated: "
-            "the best of many looks good by chance."
-        )
-    return replace(
-        report,
-        notes=notes,
-        trials=trials,
-        benchmark=None if benchmark is None else benchmark_of(benchmark, date_format),
-        out_of_sample=_out_of_sample(report, out_of_sample),
-    )
+        if trials is None:
+            report = replace(report, notes=[*report.notes, _UNDEFLATED])
+    if benchmark is not None:
+        beside = benchmark_of(benchmark, date_format)
+        origin = {"benchmark": f"{beside.name} {_digest(benchmark)}".strip()}
+        report = replace(report, benchmark=beside, provenance={**report.provenance, **origin})
+    shaded = _out_of_sample(report, out_of_sample)
+    return replace(report, trials=trials or report.trials, out_of_sample=shaded)
 
 
 def benchmark_of(given: Any, date_format: str | None = None) -> Benchmark:

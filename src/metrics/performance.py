@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 
@@ -147,54 +148,65 @@ def performance(
     sizes = {"equity": equity.size, "session": session.size, "position": position.size}
     if len(set(sizes.values())) != 1:
         raise DataError(f"{sizes}: need one value per bar")
-    curve = curve_from(capital, session_equity(equity, session))
+    curve, bar_curve = curve_from(capital, session_equity(equity, session)), curve_from(capital, equity)
     returns = period_returns(curve, curve[:-1] if compounded else capital)
     scale = time_scale(session, returns.size, sessions_per_year)
-    unit = 1.0 if compounded else capital
-    per_year, rounding = scale.periods_per_year, resolution(curve, capital)
     growth = cagr(curve, sessions_per_year, years=scale.years)
-    bar_curve = curve_from(capital, equity)
     decline = _drawdown_measures(bar_curve, session, by_fraction=compounded)
+    gained = float(curve[-1] - capital)
     return Performance(
         bars=equity.size,
         sessions=returns.size,
-        trades=trade_pnl.size,
-        net_profit=float(curve[-1] - capital),
-        total_return=float(curve[-1] - capital) / capital,
-        annual_return=ratio(float(returns.sum() if compounded else curve[-1] - capital), scale.years * unit),
+        net_profit=gained,
+        total_return=gained / capital,
+        annual_return=ratio(float(returns.sum()) if compounded else gained / capital, scale.years),
         cagr=growth,
-        volatility=volatility(returns, per_year),
-        sharpe_session=sharpe(returns, 1.0, rounding),
-        sharpe=sharpe(returns, per_year, rounding),
-        sortino=sortino(returns, per_year, resolution=rounding),
         calmar=ratio(growth, decline[1], LEAST_FRACTION),
         max_drawdown=decline[0],
         max_drawdown_fraction=decline[1],
         max_drawdown_sessions=decline[2],
         longest_drawdown_sessions=decline[3],
-        var_95=value_at_risk(returns, 0.05),
-        cvar_95=expected_shortfall(returns, 0.05),
-        var_99=value_at_risk(returns, 0.01),
-        cvar_99=expected_shortfall(returns, 0.01),
-        skew=skew(returns, rounding),
-        kurtosis=kurtosis(returns, rounding),
-        best_session=float(returns.max()) if returns.size else math.nan,
-        worst_session=float(returns.min()) if returns.size else math.nan,
-        win_rate=win_rate(trade_pnl),
-        profit_factor=profit_factor(trade_pnl),
-        expectancy=expectancy(trade_pnl),
-        average_win=average_win(trade_pnl),
-        average_loss=average_loss(trade_pnl),
-        payoff_ratio=payoff_ratio(trade_pnl),
-        average_bars_held=mean(np.asarray(trade_bars_held, dtype=np.float64)),
         exposure=exposure(position),
         turnover=ratio(traded_notional / capital, scale.years),
         years=scale.years,
-        omega=omega(returns),
-        tail_ratio=tail_ratio(returns),
         ulcer_index=ulcer_index(curve),
         recovery_factor=recovery_factor(bar_curve),
+        **_return_measures(returns, scale.periods_per_year, resolution(curve, capital)),
+        **_trade_measures(trade_pnl, trade_bars_held),
     )
+
+
+def _return_measures(returns: Floats, per_year: float, rounding: float) -> dict[str, Any]:
+    """Measures of session returns; `rounding` is that of one return, see `curves.resolution`."""
+    return {
+        "volatility": volatility(returns, per_year),
+        "sharpe_session": sharpe(returns, 1.0, rounding),
+        "sharpe": sharpe(returns, per_year, rounding),
+        "sortino": sortino(returns, per_year, resolution=rounding),
+        "var_95": value_at_risk(returns, 0.05),
+        "cvar_95": expected_shortfall(returns, 0.05),
+        "var_99": value_at_risk(returns, 0.01),
+        "cvar_99": expected_shortfall(returns, 0.01),
+        "skew": skew(returns, rounding),
+        "kurtosis": kurtosis(returns, rounding),
+        "best_session": float(returns.max()) if returns.size else math.nan,
+        "worst_session": float(returns.min()) if returns.size else math.nan,
+        "omega": omega(returns),
+        "tail_ratio": tail_ratio(returns),
+    }
+
+
+def _trade_measures(pnl: Floats, bars_held: Floats) -> dict[str, Any]:
+    return {
+        "trades": pnl.size,
+        "win_rate": win_rate(pnl),
+        "profit_factor": profit_factor(pnl),
+        "expectancy": expectancy(pnl),
+        "average_win": average_win(pnl),
+        "average_loss": average_loss(pnl),
+        "payoff_ratio": payoff_ratio(pnl),
+        "average_bars_held": mean(np.asarray(bars_held, dtype=np.float64)),
+    }
 
 
 def time_scale(session: Integers | Dates, periods: int, sessions_per_year: float) -> Annual:

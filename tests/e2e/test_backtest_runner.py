@@ -55,6 +55,39 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return folders
 
 
+def test_pages_share_the_library_and_a_wrong_date_leaves_nothing(tmp_path: Path) -> None:
+    dates = (
+        "--symbol",
+        "COMP",
+        "--start",
+        "2015-01-01",
+        "--end",
+        "2016-12-31",
+        "--out",
+        str(tmp_path / "out"),
+    )
+    refused = call(*dates, "--out-of-sample", "2031-01-01")
+    assert refused.returncode == 2
+    assert "not within the results, 2015-01-02 to 2016-12-30" in refused.stderr
+    assert not (tmp_path / "out").exists()
+    index = tmp_path / "index.csv"
+    months = [
+        f"{year}-{month:02}-01,{year + month}\n" for year in (2015, 2016, 2017) for month in range(1, 13)
+    ]
+    index.write_text("date,close\n" + "".join(months))
+    done = call(
+        *dates, "--shared-js", "--trials", "30", "--out-of-sample", "2016-01-04", "--benchmark", str(index)
+    )
+    assert done.returncode == 0, done.stderr
+    (library,) = (tmp_path / "out").glob("plotly-*.min.js")
+    (page,) = (tmp_path / "out").glob("*/tearsheet.html")
+    text = page.read_text()
+    assert f'src="../{library.name}"' in text
+    assert len(text) < 1_000_000
+    for words in ("given 30 variants", "Out of sample", "index, from the same capital"):
+        assert words in text
+
+
 def test_same_inputs_give_identical_bytes(runs: list[Path]) -> None:
     """PARITY 26."""
     first, second = runs

@@ -14,6 +14,7 @@ import pytest
 
 from lockstep import metrics
 from lockstep.errors import DataError
+from research.backtest_result import _out_of_sample
 from research.report import (
     captions,
     sections,
@@ -310,3 +311,11 @@ def test_shared_library_is_written_once_beside_many_pages(tmp_path: Path) -> Non
     stamp = libraries[0].stat().st_mtime_ns
     write_tearsheet(report(), tmp_path / "c.html", shared_js=tmp_path)
     assert libraries[0].stat().st_mtime_ns == stamp
+
+
+def test_sessions_after_the_fit_of_a_model_are_out_of_sample() -> None:
+    dates = pd.Series(pd.DatetimeIndex(days(10, "2020-01-01")))
+    model = {"fitted_on": ("2015-01-02", "2020-01-07")}
+    assert _out_of_sample(model, dates) == [(np.datetime64("2020-01-08"), np.datetime64("2020-01-14"))]
+    assert _out_of_sample({"fitted_on": ("2015-01-02", "2020-01-31")}, dates) == []
+    assert _out_of_sample(None, dates) == _out_of_sample({"fitted_on": None}, dates) == []
