@@ -33,7 +33,7 @@ def trades(report: ReportData) -> str:
         f" {shown:,} of {len(report.trades):,} trades are drawn: the best, the worst, the latest and a "
     )
     left_out = f"{left_out}sample." if shown < len(report.trades) else ""
-    ringed = " Ringed: trades across a hole or a jump." if doubtful(report.trades).any() else ""
+    ringed = " Ringed: trades across a hole, a jump or a ruin." if doubtful(report.trades).any() else ""
     text = f"{clock} {view}Drag to zoom, double-click for all. {thinning_note(bars)}".rstrip()
     return f"{text}{left_out}{ringed}"
 

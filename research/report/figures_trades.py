@@ -134,7 +134,7 @@ def trades_on_price(report: ReportData) -> go.Figure:
 
 
 def doubtful(trades: pd.DataFrame) -> NDArray[np.bool_]:
-    """Return which trades lie across a hole, a jump or the like: column `spans` is there and not empty."""
+    """Return which trades lie across a hole, a jump or a ruin: column `spans` is there and not empty."""
     if "spans" not in trades:
         return np.zeros(len(trades), dtype=np.bool_)
     return np.array([bool(str(each).strip()) for each in trades["spans"].fillna("")], dtype=np.bool_)
@@ -249,7 +249,7 @@ def _add_exits(drawn: go.Figure, report: ReportData, name: str, colour: str, sym
 
 
 def _add_doubtful(drawn: go.Figure, report: ReportData) -> None:
-    """A ring around the exit of each trade that lies across a hole or a jump of the data."""
+    """A ring around the exit of each trade that lies across a hole, a jump or the ruin of the account."""
     part = report.closed[doubtful(report.closed)]
     if part.empty:
         return
@@ -257,9 +257,9 @@ def _add_doubtful(drawn: go.Figure, report: ReportData) -> None:
         drawn,
         times_of(report, part["exit_end"]),
         part["exit_price"],
-        "Across a hole or a jump",
+        "Doubtful",
         {"symbol": "circle-open", "size": 15, "color": ACCENT, "line": {"color": ACCENT, "width": 2}},
-        [f"the data have a {plain(what)} within this trade" for what in part["spans"]],
+        [f"within this trade: {plain(what)}" for what in part["spans"]],
     )
 
 

@@ -280,12 +280,12 @@ def test_leverage_is_the_notional_over_the_capital() -> None:
 def test_trades_across_a_hole_are_ringed() -> None:
     data = report()
     marked = replace(data, trades=data.trades.assign(spans=["hole" if k == 4 else "" for k in range(20)]))
-    ring = next(trace for trace in trades_on_price(marked).data if "hole" in (trace.name or ""))
+    ring = next(trace for trace in trades_on_price(marked).data if trace.name == "Doubtful")
     assert list(ring.y) == [data.trades["exit_price"].iloc[4]]
-    assert "have a hole within" in ring.customdata[0]
+    assert ring.customdata[0] == "within this trade: hole"
     assert "Ringed" in captions.trades(marked)
     for unmarked in (data, replace(data, trades=data.trades.assign(spans=""))):
-        assert all("hole" not in (trace.name or "") for trace in trades_on_price(unmarked).data)
+        assert all(trace.name != "Doubtful" for trace in trades_on_price(unmarked).data)
 
 
 def test_many_trades_keep_the_best_the_worst_and_the_doubtful() -> None:
