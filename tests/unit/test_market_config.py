@@ -11,7 +11,7 @@ from lockstep.market import config
 from lockstep.market.config import load_instruments, shipped_config
 from lockstep.market.timeframe import DAILY, Timeframe
 from lockstep.strategy.matching import on_grid
-from support.markets import BOOK, CME, DAILY_ROWS, FIFTEEN, HOURLY, write_daily
+from support.markets import BOOK, CME, DAILY_ROWS, FIFTEEN, HOURLY, NEW_YORK, stamps, utc, write_daily
 
 # Contract terms as the exchanges publish them: USD per point, smallest price step.
 TERMS = {
@@ -276,3 +276,23 @@ def test_without_a_file_it_is_said_where_it_was_looked_for(
     monkeypatch.setattr(config, "_PLACES", (tmp_path,))
     with pytest.raises(ConfigError, match="not found in"):
         load_instruments()
+
+
+def test_currency_pairs_trade_from_sunday_to_friday_at_five_in_new_york() -> None:
+    """In winter and in summer; closed on Christmas and New Year's Day, open on American holidays."""
+    session = BOOK.session("EURUSD")
+    bars = {  # end of an hour in New York: (session date, traded)
+        "2024-03-08 17:00": ("2024-03-08", True), "2024-03-08 18:00": ("2024-03-11", False),
+        "2024-03-10 17:00": ("2024-03-11", False), "2024-03-10 18:00": ("2024-03-11", True),
+        "2024-07-08 17:00": ("2024-07-08", True), "2024-07-08 18:00": ("2024-07-09", True),
+        "2024-11-28 12:00": ("2024-11-28", True), "2024-12-24 17:00": ("2024-12-24", True),
+        "2024-12-25 12:00": ("2024-12-26", False), "2024-12-25 18:00": ("2024-12-26", True),
+        "2026-01-01 03:00": ("2026-01-02", False),
+    }  # fmt: skip
+    end = stamps(list(bars))
+    dates = [str(each) for each in session.dates(end, HOURLY)]
+    traded = session.in_session(end, HOURLY).tolist()
+    assert dict(zip(bars, zip(dates, traded, strict=True), strict=True)) == bars
+    assert session.nominal_close(np.array(["2024-07-08"], dtype="M8[D]"))[0] == utc(
+        "2024-07-08 17:00", NEW_YORK
+    )

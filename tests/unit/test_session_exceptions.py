@@ -304,7 +304,7 @@ def test_every_date_of_the_lists_is_one_on_which_the_calendar_is_wrong() -> None
     lists = read_lists(shipped_config("exceptions.csv"))
     used = {"CME": "equity_index", "METALS": "metals_energy", "ENERGY": "metals_energy",
             "CURRENCIES": "currencies", "TREASURIES": "treasuries", "GRAINS": "grains",
-            "MINI_GRAINS": "grains", "BITCOIN": "bitcoin"}  # fmt: skip
+            "MINI_GRAINS": "grains", "BITCOIN": "bitcoin", "FX": "fx"}  # fmt: skip
     assert set(used.values()) == set(lists)
     for name, listed in used.items():
         bare = Session(BOOK.sessions[name].model_copy(update={"exceptions": ()}))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import yaml
 from lockstep.errors import ConfigError
 from lockstep.market import config
 from lockstep.market.config import load_instruments, shipped_config, user_file
+from lockstep.market.instrument import Instrument
 from research.experiments.families import load_families
 
 QQQ = """
@@ -125,12 +127,13 @@ def test_a_shipped_entry_that_the_users_file_breaks_is_named_with_its_own_file(m
     """Negative control of the last test."""
     content = yaml.safe_load(shipped_config("instruments.yml").read_text())
     content["instruments"]["ES"]["pair"] = "NQQ"
-    broken = mine.with_name("shipped.yml")
-    broken.write_text(yaml.safe_dump(content))
+    folder = mine.parent / "configs"
+    folder.mkdir()
+    (folder / "instruments.yml").write_text(yaml.safe_dump(content))
+    shutil.copy(shipped_config("exceptions.csv"), folder)
     mine.write_text(QQQ)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(config, "_PLACES", (broken.parent,))
-        broken.rename(broken.with_name("instruments.yml"))
+        patch.setattr(config, "_PLACES", (folder,))
         with pytest.raises(ConfigError, match=r"instruments\.yml: instruments\.ES\.pair 'NQQ'"):
             load_instruments()
 
@@ -147,3 +150,20 @@ def test_families_grow_and_lose_nothing(mine: Path) -> None:
     mine.write_text("families: {MY_OWN: SPY}")
     with pytest.raises(ConfigError, match=r"mine\.yml: families"):
         load_families()
+
+
+def test_the_example_of_the_documentation_loads(mine: Path) -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "data.md").read_text()
+    mine.write_text(page.partition("### Your own file")[2].partition("```yaml\n")[2].partition("```")[0])
+    book = load_instruments()
+    assert book.instrument("QQQ").costs == (1.0, 0.01, 0.01, 0.005, 0.0, 1.0)
+    assert book.sources["funds"].file == "{symbol}"
+    assert load_families().listed("QQQM") == "NASDAQ100"
+    for line in (
+        page.partition("### What an order costs")[2]
+        .partition("```yaml\n")[2]
+        .partition("```")[0]
+        .splitlines()
+    ):
+        declared = yaml.safe_load(line) | {"symbol": "X", "multiplier": 1, "tick_size": 1, "session": "CME"}
+        assert max(Instrument.model_validate(declared).costs[3:]) > 0.0
