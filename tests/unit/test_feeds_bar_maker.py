@@ -17,10 +17,11 @@ from lockstep.live.synchroniser import SECOND
 from lockstep.market.aggregator import aggregate
 from lockstep.market.bars import Bars
 from lockstep.market.history import SeriesKey
+from lockstep.market.sessions import Session
 from lockstep.market.ticks import Ticks
 from lockstep.market.timeframe import DAILY, Timeframe
 from support.feeds import DAY_SPY, HOUR_SPY, QUARTER_6E, minute_ends, rows_of, series
-from support.markets import CME, FIFTEEN, HOURLY, MINUTE, NEW_YORK, NYSE, ONE_MINUTE, utc
+from support.markets import CME, FIFTEEN, GRAINS, HOURLY, MINUTE, NEW_YORK, NYSE, ONE_MINUTE, utc
 
 MINUTES_6E = SeriesKey("6E", ONE_MINUTE)
 BEGIN = minute_ends("2018-12-11 10:01", 1)[0]
@@ -187,3 +188,22 @@ def test_streams_that_cannot_be_are_refused() -> None:
         stream(settle=-1)
     assert (str(stream()), str(stream(None))) == ("6E:1min", "6E:tick")
     assert stream(ONE_MINUTE, DAILY, HOURLY, ONE_MINUTE).longer == (HOURLY, DAILY)
+
+
+@pytest.mark.parametrize(
+    ("session", "first", "frame", "whole"),
+    [
+        (GRAINS, "2024-03-06 09:31", HOURLY, True),  # the hour to 10:00 begins after the pause
+        (GRAINS, "2024-03-06 09:32", HOURLY, False),
+        (CME, "2019-03-06 16:31", HOURLY, False),  # the hour to 17:00 began before the halt
+    ],
+)
+def test_a_bar_that_begins_with_the_end_of_a_pause_is_whole(
+    session: Session, first: str, frame: Timeframe, whole: bool
+) -> None:
+    key = SeriesKey("ZC", ONE_MINUTE)
+    into = BarMaker(Stream(symbol="ZC", base=ONE_MINUTE, timeframes=(frame,), session=session), "test", {})
+    stop = utc("2024-03-06 10:00" if session is GRAINS else "2019-03-06 17:00", NEW_YORK)
+    end = np.arange(utc(first, NEW_YORK), stop + 1, MINUTE)
+    made = into.push(end, series(key, end.tolist()).columns(), int(end[-1]))
+    assert (ends(made.items), kinds(made.items)) == (([stop], []) if whole else ([], ["bad"]))

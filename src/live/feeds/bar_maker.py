@@ -178,9 +178,11 @@ class _Line:
         base, session = self._stream.base, self._stream.session
         if base is None:
             return False
-        begin = stamp - base.nanoseconds
-        crosses = self.buckets(begin)[0] != self.buckets(stamp)[0]
-        return bool(crosses or begin[0] <= session.scheduled_open(stamp)[0])
+        begin, bucket = stamp - base.nanoseconds, self.buckets(stamp)[0]
+        paused, resumed = session.day(int(stamp[0])).pause
+        if paused < begin[0] <= resumed and self.buckets(np.array([paused]))[0] != bucket:
+            return True
+        return bool(self.buckets(begin)[0] != bucket or begin[0] <= session.scheduled_open(stamp)[0])
 
 
 def _rows(stamps: Stamps, columns: Columns, which: Flags | slice) -> Iterator[tuple[int, Values]]:
