@@ -183,6 +183,10 @@ def _report(
             f"{found.source}: results in money: say --capital, the account that they were made on"
         )
     days, values = _by_day(found.dates, found.values, found.kind)
+    if found.trades is None and days.size < 3:
+        raise DataError(
+            f"{found.source}: {found.values.size} values on {days.size} dates: needed are 3 dates"
+        )
     name, per_year = period_of(days) if found.trades is None else ("day", _WEEKDAYS_PER_YEAR)
     start = capital or START
     if found.trades is not None:

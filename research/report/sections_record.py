@@ -28,7 +28,7 @@ def _empty(sentence: str) -> str:
 def signed(value: float, decimals: int = 1) -> str:
     """Return a fraction as a percentage, losses in their colour."""
     text = percent(value, decimals)
-    return f'<span class="loss">{text}</span>' if value < 0 else text
+    return f'<span class="loss">{text}</span>' if text.startswith("\N{MINUS SIGN}") else text
 
 
 def _facts(rows: Sequence[tuple[str, str, str]]) -> str:

@@ -29,6 +29,7 @@ FAINT = "#eef1f4"
 BUTTON = "#f2f4f7"
 PRESSED = "#dbe4ec"
 CAVEAT = "#fdf8ea"
+PALE = "#d5dde5"
 
 DARK = {
     INK: "#e4e9ee",
@@ -39,6 +40,8 @@ DARK = {
     "rgba(42,111,158,": "rgba(95,168,220,",
     "rgba(200,81,43,": "rgba(238,133,92,",
     ACCENT: "#d9b95c",
+    "rgba(138,109,31,": "rgba(217,185,92,",
+    PALE: "#3a4653",
     BAR: "#7f95aa",
     PRICE: "#94a1ae",
     PAPER: "#1a2129",
@@ -81,7 +84,7 @@ def titled(text: str) -> dict[str, Any]:
 def figure(height: int, **layout: Any) -> go.Figure:
     """Return an empty figure in the house style, `height` in pixels."""
     # plotly's default template would add seven kilobytes to each figure and a look that is not ours.
-    drawn = go.Figure(layout={"template": None})
+    drawn = go.Figure(layout={"template": {}})
     drawn.update_layout(
         height=height,
         font={"family": FONT, "size": 12, "color": INK},

@@ -156,7 +156,9 @@ def stretch(report: ReportData, name: str, after: np.datetime64, last: np.dateti
     curve = metrics.curve_from(before, equity[start:stop])
     total = (curve[-1] - before) / (before if report.compounded else report.capital)
     years = float((last - after).astype("timedelta64[D]").astype(int)) / 365.25
-    yearly = max(1 + total, 0.0) ** (1 / years) - 1 if report.compounded else total / years
+    yearly = float("nan")
+    if years > 0.999:
+        yearly = max(1 + total, 0.0) ** (1 / years) - 1 if report.compounded else total / years
     fall = metrics.drawdown_fractions(curve)
     if not report.compounded:
         fall = metrics.drawdowns(curve) / report.capital
@@ -165,7 +167,7 @@ def stretch(report: ReportData, name: str, after: np.datetime64, last: np.dateti
         first=after,
         last=last,
         total=float(total),
-        yearly=float(yearly) if years > 0.999 else float("nan"),
+        yearly=float(yearly),
         drawdown=float(fall.max()),
         benchmark=_benchmark_change(report, after, last),
     )

@@ -312,3 +312,24 @@ def test_what_the_sweep_cannot_express_is_refused_by_name() -> None:
         require_expressible([Other(name="other")])
     with pytest.raises(ConfigError, match="hourly: timeframe 1h beside 1d"):
         require_expressible([IbsConfig(name="daily"), IbsConfig(name="hourly", timeframe="1h")])
+
+
+def test_years_without_sessions_are_the_same_time_in_both() -> None:
+    """Growth by the calendar and ratios by the observed frequency: the sweep's are those of the run."""
+    history = history_of("SPX", "")
+    (key,) = (each for each in history.bars if each.symbol == "SPX")
+    bars = history.bars[key]
+    years = bars.end.astype("datetime64[ns]").astype("datetime64[Y]").astype(int) + 1970
+    kept = (years < 2010) | (years > 2011)
+    holed = replace(
+        bars,
+        **{name: getattr(bars, name)[kept] for name in ("end", "open", "high", "low", "close", "volume")},
+    )
+    whole, config = replace(history, bars={**history.bars, key: holed}), IbsConfig(name="holed")
+    measured = run_backtest(config, whole, "SPX").metrics
+    swept = sweep([config], whole, "SPX", jobs=1).metrics
+    by_rows = len(np.unique(holed.end)) / 252
+    assert measured["years"] > by_rows + 1.5
+    for name in ("cagr", "calmar", "sharpe", "sharpe_session", "sortino"):
+        assert swept[name][0] == pytest.approx(measured[name], rel=1e-7), name
+    assert measured["sharpe"] < measured["sharpe_session"] * 252**0.5 * 0.9

@@ -25,6 +25,7 @@ from research.report import (
     sections,
     tables,
     tearsheet,
+    theme,
     write_tearsheet,
 )
 from research.report import numbers as written
@@ -117,6 +118,17 @@ def test_every_measure_is_printed_with_a_name() -> None:
     extra = page(report(metrics={"deflated_sharpe": 0.91, "sharpe": None}))
     assert "deflated sharpe" in extra.text
     assert "0.9100" in extra.text
+
+
+def test_every_colour_has_a_dark_counterpart() -> None:
+    text = tearsheet.tearsheet_html(full())
+    figures = "".join(re.findall(r'<script type="application/json".*?</script>', text, flags=re.S))
+    for colour in set(re.findall(r"#[0-9a-f]{6}\b", figures)):
+        assert colour in theme.DARK, colour
+    for colour in set(re.findall(r"rgba\(\d+,\d+,\d+,", figures)) - {"rgba(0,0,0,"}:
+        assert colour in theme.DARK, colour
+    assert "#123456" not in theme.DARK
+    assert "prefers-color-scheme: dark" in text
 
 
 def test_hostile_texts_are_inert() -> None:

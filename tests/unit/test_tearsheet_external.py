@@ -19,6 +19,7 @@ from research.report import sections_record, track_record
 from research.report.data import COSTS, TRADES, floats
 from research.report.external import benchmark_of, period_of, report_of
 from research.report.results_file import results_of
+from research.report.tearsheet import tearsheet_html
 from support.reports import Page
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -136,6 +137,33 @@ def test_period_and_factor_follow_from_the_dates(freq: str, name: str, per_year:
     report = report_of(returns, unit="fraction")
     assert report.metrics["sharpe"] == pytest.approx(returns.mean() / returns.std() * per_year**0.5)
     assert report.period == name
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("freq", ["B", "D", "W-FRI", "ME", "YE", "3D", "h"])
+@pytest.mark.parametrize("kind", ["normal", "flat", "equal", "rounding", "lost", "sparse"])
+def test_strange_records_make_a_page_or_are_refused(freq: str, kind: str) -> None:
+    random = np.random.default_rng(9)
+    for count in (3, 40):
+        values = {
+            "normal": random.normal(0, 0.01, count),
+            "flat": np.zeros(count),
+            "equal": np.full(count, 0.001),
+            "rounding": random.normal(0, 1e-16, count),
+            "lost": np.append(random.normal(0, 0.01, count - 1), -1.0),
+            "sparse": np.where(np.arange(count) == 1, 0.01, 0.0),
+        }[kind]
+        dates = pd.date_range("2001-01-05", periods=count, freq=freq)
+        series = pd.Series(values, index=dates, name="returns")
+        if freq == "h":
+            with pytest.raises(DataError, match="needed are 3 dates"):
+                report_of(series, unit="fraction")
+            continue
+        report = report_of(series, unit="fraction", trials=5)
+        text = re.sub(r"<script.*?</script>", "", tearsheet_html(report), flags=re.S)
+        assert not re.search(r"(nan|inf)[%<]", text)
+        if kind in ("flat", "equal", "rounding"):
+            assert np.isnan(report.metrics["sharpe"])
 
 
 def test_intraday_values_become_days() -> None:
@@ -258,6 +286,7 @@ GOOD = "2020-01-02,0.01\n2020-01-03,-0.01\n2020-01-06,0.02\n"
         ("date,return\n" + GOOD, {"out_of_sample": "soon"}, "not a date like"),
         ("date,return\n" + GOOD, {"out_of_sample": "2031-01-01"}, "not within the results"),
         (TRADES_CSV, {}, "say --capital"),
+        ("time,ret\n" + "".join(f"2020-01-02 0{h}:00,0.01\n" for h in range(5)), {}, "5 values on 1 dates"),
         (TRADES_CSV.replace("40,4", "x,4"), {"capital": 1e4}, "row 4: pnl 'x': not a number"),
         (TRADES_CSV.replace("2020-01-10", "2020-01-01"), {"capital": 1e4}, "row 3: exit before its entry"),
         ("date,return\n" + GOOD, {"kind": "trades"}, "no column exit time"),

@@ -31,7 +31,8 @@ class Account:
     date                datetime64[D] (n,): session date of each bar, never falling
     equity              float64 (n,): marked at each bar's close
     pnl                 float64 (k,): net of costs; `ended` datetime64[D] (k,): session date of the exit fill
-    capital             > 0; sessions_per_year annualises
+    capital             > 0; sessions_per_year annualises: the market's, or as many as there were if many are
+                        missing
     """
 
     date: Dates
@@ -57,7 +58,7 @@ class Account:
             pnl=gross - paid,
             ended=date[exits[:, FILL_BAR].astype(np.int64)],
             capital=capital,
-            sessions_per_year=market.session.template.sessions_per_year,
+            sessions_per_year=_observed(date, market.session.template.sessions_per_year),
         )
 
     @classmethod
@@ -72,7 +73,7 @@ class Account:
             pnl=closed["net_pnl"].to_numpy(dtype=np.float64),
             ended=date[np.searchsorted(result.bars.end, exits)],
             capital=result.config.capital,
-            sessions_per_year=result.sessions_per_year,
+            sessions_per_year=_observed(date, result.sessions_per_year),
         )
 
     def between(self, first: np.datetime64, last: np.datetime64) -> Self:
@@ -125,6 +126,11 @@ class Account:
         """Annual Sharpe ratio of session returns; 0 where the account never moved, as nothing was earned."""
         value = self.measures["sharpe"]
         return 0.0 if math.isnan(value) else value
+
+
+def _observed(date: Dates, nominal: float) -> float:
+    """Sessions of a year: `nominal`, unless the dates lack many of them; as `metrics.performance` has it."""
+    return metrics.time_scale(date, np.unique(date).size, nominal).periods_per_year
 
 
 def bundle_account(
