@@ -158,13 +158,15 @@ class TextTable:
 
     def _blocks(self, width: int) -> Iterator[Text | Padding]:
         room = width - _INDENT
-        slots = [
+        pairs = [
             cell_len(f"{column.title} {cell.plain}")
             for row in self.rows
             for column, cell in zip(self.columns[1:], row[1:], strict=True)
             if column.kind != "prose" and "\n" not in cell.plain
         ]
-        slot = min(max(slots, default=room), room)
+        # What leaves no room for another beside it stands alone, and does not widen the others.
+        half = (room - len(_BETWEEN)) // 2
+        slot = max((each for each in pairs if each <= half), default=0)
         for first, *others in self.rows:
             yield Text.assemble(first, style="bold", overflow="fold")
             pairs = zip(self.columns[1:], others, strict=True)

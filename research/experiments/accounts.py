@@ -43,6 +43,8 @@ from research.experiments.store import Record, Store
 CHOSEN = "walk-forward, each window with the best variant of its training range"
 
 _DAY = timedelta(days=1)
+# How many days past a leg's end its exit is looked for first.
+_FIRST_LOOK = 40
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -168,6 +170,10 @@ def trade(
     legs: Sequence[Leg], config_of: Callable[[int | None], IbsConfig], data: Data, engine: Engine
 ) -> Account:
     """Trade the legs one after the other as one account of the first configuration's capital."""
+
+    def run(leg: Leg, dates: DateRange) -> Course:
+        return _run(leg, dates, data, config_of, engine)
+
     traded: list[tuple[Leg, Course]] = []
     free = legs[0].dates.start
     for leg, following in itertools.zip_longest(legs, legs[1:]):
@@ -176,17 +182,31 @@ def trade(
             continue
         dates = DateRange(start=start, end=leg.dates.end)
         try:
-            course = _run(leg, dates, data, config_of, engine)
+            course = run(leg, dates)
         except NoBars:
             # The sessions that an exit left of the window hold no bar.
             continue
         if following is not None and course.position[-1]:
-            longer = DateRange(start=start, end=legs[-1].dates.end)
-            course = _managed_out(_run(leg, longer, data, config_of, engine), int(course.end[-1]))
+            boundary = int(course.end[-1])
+            course = _managed_out(_until_out(leg, dates, legs[-1].dates.end, boundary, run), boundary)
             left: date = course.day[-1].item()
             free, dates = left + _DAY, DateRange(start=start, end=max(left, dates.end))
         traded.append((replace(leg, dates=dates), course))
     return _account(traded, data)
+
+
+def _until_out(
+    leg: Leg, dates: DateRange, last: date, boundary: int, run: Callable[[Leg, DateRange], Course]
+) -> Course:
+    """Return a run that lasts until the position open at `boundary` is closed, or to the `last` day."""
+    days = _FIRST_LOOK
+    while True:
+        end = min(dates.end + timedelta(days=days), last)
+        course = run(leg, DateRange(start=dates.start, end=end))
+        open_then = course.exit[course.entry <= boundary]
+        if end == last or (open_then.size and open_then[-1]):
+            return course
+        days *= 4
 
 
 def _run(
@@ -307,8 +327,9 @@ def keep(
     accounts: Mapping[str, list[Leg]],
     data: Callable[[str], Data],
     engine: Engine,
+    advance: Callable[[], None] = lambda: None,
 ) -> None:
-    """Trade and keep those of `accounts` (legs by label) that are missing."""
+    """Trade and keep those of `accounts` (legs by label) that are missing; `advance` hears of each."""
 
     def config_of(variant: int | None) -> IbsConfig:
         if variant is None:
@@ -324,6 +345,7 @@ def keep(
             connection.execute(delete(AccountRow).where(*this))
             for each in found:
                 connection.execute(insert(AccountRow).values(**_row(record, label, each)))
+        advance()
 
 
 def of_variant(store: Store, record: Record, variant: int, part: str = "test") -> dict[str, Account]:

@@ -117,7 +117,8 @@ class Lab:
             self._close(record, UNSUCCESSFUL)
             raise ExperimentError(why_alike(self.store, record) if keys else why_nothing(self.store, record))
         analysis.settle(self.store, self.ledger, record)
-        listener.checking(len(keys))
+        shown = shown_accounts(self.store, record)
+        listener.checking(len(keys) + len(shown))
         try:
             verify(
                 self.store, record, keys, data.__getitem__, backtest=self.backtest, advance=listener.checked
@@ -125,8 +126,7 @@ class Lab:
         except EngineMismatch:
             self._close(record, MISMATCH)
             raise
-        shown = shown_accounts(self.store, record)
-        accounts.keep(self.store, record, shown, data.__getitem__, self.engine)
+        accounts.keep(self.store, record, shown, data.__getitem__, self.engine, listener.checked)
         self._close(record, FINISHED)
         return self.store.record(record.id)
 

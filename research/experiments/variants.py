@@ -156,4 +156,4 @@ def spelled(value: object) -> str:
         return "none"
     if isinstance(value, str):
         return value
-    return f"{value:g}" if isinstance(value, float) else json.dumps(value)
+    return f"{value:.10g}" if isinstance(value, float) else json.dumps(value)

@@ -48,10 +48,15 @@ def _cells(entry: VersionEntry) -> tuple[str, ...]:
     return (
         " to ".join(entry.training_range) if entry.training_range else "",
         f"{entry.threshold:.3g}",
-        ", ".join(f"{name} {value:.3g}" for name, value in known[:_METRICS_SHOWN]),
+        ", ".join(f"{name} {_measure(value)}" for name, value in known[:_METRICS_SHOWN]),
         ", ".join(f"{each.kind} {'passed' if each.passed else 'failed'}" for each in entry.evidence),
-        str(entry.use.count),
+        f"{entry.use.count:,}",
     )
+
+
+def _measure(value: float) -> str:
+    """Return three digits, or every digit before the point: a count of 1,234 is not 1.23e+03."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
 def portfolio_content(portfolio: Portfolio, manifest: Manifest) -> dict[str, Any]:
@@ -79,5 +84,5 @@ def portfolio_tables(content: dict[str, Any]) -> tuple[TextTable, TextTable]:
     limits.add_row("cash, USD", f"{content['cash']:,.0f}")
     for section in ("correlation", "risk"):
         for name, value in content[section].items():
-            limits.add_row(f"{section}: {name.replace('_', ' ')}", f"{value:g}")
+            limits.add_row(f"{section}: {name.replace('_', ' ')}", f"{value:,.15g}")
     return instruments, limits

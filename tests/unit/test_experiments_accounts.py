@@ -137,6 +137,15 @@ class TestRollOver:
         assert account.metrics["trades"] == 0
         assert account.dates == "2010-01-01 to 2010-01-20"
 
+    def test_its_exit_is_looked_for_step_by_step(self, data: Data) -> None:
+        engine = Scripted({100.0: [(15, 240)], 101.0: [(290, 292)]})
+        base = plan().strategy
+        legs = [self.LEGS[0], Leg(variant=1, dates=dates("2010-01-11", "2010-12-30"))]
+        account = trade(legs, lambda number: base.replaced(capital=100.0 + (number or 0)), data, engine)
+        assert [end for _, _, end in engine.asked] == ["2010-01-10", "2010-02-19", "2010-06-19", "2010-12-30"]
+        assert account.metrics["net_profit"] == 225 + 2
+        assert account.legs[0].dates.end == date(2010, 5, 1)
+
     def test_flat_at_the_boundary_nothing_is_carried(self, data: Data) -> None:
         account = scripted(list(self.LEGS), {100.0: [(2, 5)], 101.0: [(25, 30)]}, data)
         assert [each.dates for each in account.legs] == [each.dates for each in self.LEGS]

@@ -32,6 +32,7 @@ from lockstep.models import listing
 from lockstep.tables import TextTable, number, prose
 from research import result_table
 from research.experiments import progress, tables
+from research.experiments.comparison import MEASURES
 from research.paper import report_table
 from research.paper.bands import Band
 from research.paper.residuals import ResidualSummary
@@ -306,13 +307,33 @@ def data_file(console: Console) -> None:
     )  # fmt: skip
 
 
-def experiment_list(console: Console) -> None:
+def experiment_tables(console: Console) -> None:
     record: Any = SimpleNamespace(
         id=1234, name="a search with a long name, " * 3, kind="random", status="unsuccessful", runs=HUGE,
         done=HUGE - 1, plan=plan(symbols=(LONG, "ES", "NQ")), seconds=1e9,
         started="2026-01-02T12:00:00+00:00",
     )  # fmt: skip
     tables.print_list(console, [record])
+    metrics = {"sharpe": -123.45, "trades": HUGE, "net_profit": -BIG, "max_drawdown_fraction": 23.65,
+               "profit_factor": 1234.56}  # fmt: skip
+    account = SimpleNamespace(metrics=metrics, dates="2010-01-04 to 2012-12-31")
+    ranked: Any = SimpleNamespace(
+        parameters={"a.path.with.a.long.name": 123456.789, "entry.high": 0.123456}, train=metrics,
+        test=metrics, accounts={LONG: account, "ES": account},
+    )  # fmt: skip
+    forward: Any = SimpleNamespace(plan=plan(symbols=(LONG, "ES", "NQ"), walk_forward="1y/6m/6m"))
+    tables.print_top(console, forward, [ranked, ranked], "sharpe")
+    runs = [
+        SimpleNamespace(
+            config=SimpleNamespace(name=f"a_strategy_with_quite_a_long_name_{each}"),
+            model=None,
+            equity=pd.DataFrame({"session_date": pd.to_datetime(["1999-01-04", "2025-12-31"])}),
+            metrics=dict.fromkeys(MEASURES, BIG),
+        )
+        for each in "ab"
+    ]
+    compared: Any = SimpleNamespace(symbol=LONG, first=runs[0], second=runs[1], difference=None)
+    tables.print_comparison(console, compared)
 
 
 def best_so_far(console: Console) -> None:
@@ -324,7 +345,10 @@ def best_so_far(console: Console) -> None:
 # Every module that prints tables, its table, and numbers and names that must come out whole.
 TABLES: dict[Any, tuple[Callable[[Console], None], tuple[str, ...]]] = {
     result_table: (results, (LONG, f"{-BIG:,.0f}", f"{HUGE:,}", "1234.56")),
-    listing: (models, (LONG, "a_model_with_a_long_name", str(HUGE), f"{BIG:,.0f}")),
+    listing: (
+        models,
+        (LONG, "a_model_with_a_long_name", f"{HUGE:,}", f"{BIG:,.0f}", f"{BIG:,.2f}", "1,230,000,000"),
+    ),
     journal_report: (journal, (LONG, f"{BIG:,.2f}", str(HUGE), "2024-03-06T15:00:00.123456Z")),
     status_table: (status, (LONG, f"{-BIG:+,.2f}", str(HUGE))),
     screen: (training, (f"{-BIG:,.0f}", f"{HUGE:,}", "-123.45", "1234.56", "2012-12-31")),
@@ -334,7 +358,25 @@ TABLES: dict[Any, tuple[Callable[[Console], None], tuple[str, ...]]] = {
     feature_tables: (features, ("a_feature_of_a_long_name_11", f"{BIG:,.4f}", f"{HUGE:,}")),
     recorded_table: (recorded, (f"{LONG}:1h", f"{HUGE:,}", f"{BIG:,.2f}", f"${BIG:,.2f}")),
     data_report: (data_file, (f"{HUGE:,}", f"{BIG:,.2f}", "2015-08-24")),
-    tables: (experiment_list, (LONG + ",", f"{HUGE:,}", "1234", "2026-01-02", "2010-01-04", "2012-12-31")),
+    tables: (
+        experiment_tables,
+        (
+            LONG + ",",
+            LONG,
+            f"{HUGE:,}",
+            "1234",
+            "2026-01-02",
+            "2010-01-04",
+            "2012-12-31",
+            "−123.45",
+            "1,234.56",
+            "2,365.0%",
+            f"−${BIG:,.0f}",
+            "123456.789,",
+            f"{BIG:,.2f}",
+            "a_strategy_with_quite_a_long_name_b",
+        ),
+    ),
     progress: (best_so_far, (LONG, f"{BIG:.3f}", "123456.789")),
 }
 
