@@ -133,7 +133,9 @@ class TextTable:
         for gap in _GAPS:
             room = width - gap * (len(places) - 1)
             if sum(least) <= room:
-                return _shared(wanted, least, room), gap
+                prose_first = sorted(places, key=lambda place: self.columns[place].kind != "prose")
+                order = [list(places).index(place) for place in prose_first]
+                return _shared(wanted, least, room, order), gap
         return None
 
     def _grid(self, places: Sequence[int], widths: Sequence[int], gap: int) -> Table:
@@ -158,7 +160,7 @@ class TextTable:
 
     def _blocks(self, width: int) -> Iterator[Text | Padding]:
         room = width - _INDENT
-        pairs = [
+        lengths = [
             cell_len(f"{column.title} {cell.plain}")
             for row in self.rows
             for column, cell in zip(self.columns[1:], row[1:], strict=True)
@@ -166,7 +168,7 @@ class TextTable:
         ]
         # What leaves no room for another beside it stands alone, and does not widen the others.
         half = (room - len(_BETWEEN)) // 2
-        slot = max((each for each in pairs if each <= half), default=0)
+        slot = max((each for each in lengths if each <= half), default=0)
         for first, *others in self.rows:
             yield Text.assemble(first, style="bold", overflow="fold")
             pairs = zip(self.columns[1:], others, strict=True)
@@ -184,15 +186,11 @@ def _widest(texts: Sequence[str]) -> int:
     return max(map(cell_len, texts), default=0)
 
 
-def _shared(wanted: Sequence[int], least: Sequence[int], room: int) -> list[int]:
-    """Return widths between `least` and `wanted`: what is left goes evenly to those that want more."""
+def _shared(wanted: Sequence[int], least: Sequence[int], room: int, order: Sequence[int]) -> list[int]:
+    """Return widths between `least` and `wanted`; what is left goes to the columns in `order`."""
     widths = list(least)
-    left = room - sum(widths)
-    for place in sorted(range(len(widths)), key=lambda place: wanted[place] - least[place]):
-        hungry = sum(1 for other, width in enumerate(widths) if width < wanted[other])
-        more = min(wanted[place] - widths[place], left // hungry if hungry else 0)
-        widths[place] += more
-        left -= more
+    for place in order:
+        widths[place] += min(wanted[place] - least[place], room - sum(widths))
     return widths
 
 

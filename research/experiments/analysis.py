@@ -193,8 +193,9 @@ def _train_of(record: Record) -> str:
 
 
 def _test_of(winner: Ranked) -> str:
-    """Return the dates of the test accounts."""
-    return "; ".join(dict.fromkeys(each.dates for each in winner.accounts.values()))
+    """Return what the test measure is of: the dates of an account, or of the accounts of several symbols."""
+    dates = "; ".join(dict.fromkeys(each.dates for each in winner.accounts.values()))
+    return dates if len(winner.accounts) < 2 else f"mean of {len(winner.accounts)} accounts, {dates}"
 
 
 def _number(value: float | None) -> float:

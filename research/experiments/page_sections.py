@@ -20,7 +20,8 @@ def header(record: Record, found: Judgement) -> str:
     """Return name, ranges and the verdict in a word."""
     plan = record.plan
     how = f"{len(plan.windows)} windows of {plan.walk_forward}" if plan.walk_forward else "one split"
-    tested = found.evidence.test_of or str(plan.split.validation)
+    dates = dict.fromkeys(each.dates for each in found.winner.accounts.values())
+    tested = "; ".join(dates) or str(plan.split.validation)
     proof = "passed the gate" if found.verdict.passed else "refused by the gate"
     return (
         f"<header><h1>{escaped(record.name)}<small>experiment {record.id}, {record.kind} search</small></h1>"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from rich.console import Console
 
-from lockstep.tables import Column, TextTable, number, prose
+from lockstep.tables import TextTable, number, prose
 from research.backtest_result import BacktestResult
-from research.experiments.accounts import CHOSEN
+from research.experiments.accounts import CHOSEN, Account
 from research.experiments.analysis import Judgement, SymbolEvidence
 from research.experiments.comparison import MEASURES, Comparison
 from research.experiments.models import FAILED
@@ -64,22 +64,27 @@ def print_summary(console: Console, store: Store, record: Record) -> None:
 
 def print_top(console: Console, record: Record, ranked: Sequence[Ranked], by: str) -> None:
     """Print the best variants with their test accounts, each the same in Backtrader."""
-    symbols, means = record.plan.symbols, averaged(record)
-    columns = [number("#"), prose("parameters"), number(f"{'mean ' if means else ''}train {by}")]
-    columns += [number(f"mean test {by}")] if means else []
-    columns += [Column("account")] if len(symbols) > 1 else []
-    numbers = (by if means else f"test {by}", "trades", "P&L", "DD", "PF")
+    means, single = averaged(record), len(record.plan.symbols) == 1
+    scores = [
+        number(f"{'mean ' if means else ''}train {by}"),
+        *([number(f"mean test {by}")] if means else []),
+    ]
+    figures = [*map(number, (by if means else f"test {by}", "trades", "P&L", "DD", "PF"))]
     dates = next((each.dates for each in ranked[0].accounts.values()), "not kept by the earlier version")
-    table = TextTable(*columns, *map(number, numbers), title=f"test account: {dates}")
+    title = f"test account: {dates}"
+    best = TextTable(number("#"), prose("parameters"), *scores, *(figures if single else []), title=title)
+    apart = TextTable(number("#"), "account", *figures)
     for place, each in enumerate(ranked, start=1):
         named = ", ".join(f"{path} {spelled(value)}" for path, value in each.parameters.items())
-        scores = [_measure(by, each.train[by]), *([_measure(by, each.test[by])] if means else [])]
-        for line, symbol in enumerate(symbols):
-            first = ["", "", *("" for _ in scores)] if line else [str(place), named, *scores]
-            account = each.accounts.get(symbol)
-            figures = [UNDEFINED] * len(numbers) if account is None else _figures(by, account.metrics)
-            table.add_row(*first, *([symbol] if len(symbols) > 1 else []), *figures)
-    console.print(table)
+        first = [str(place), named, _measure(by, each.train[by])]
+        first += [_measure(by, each.test[by])] if means else []
+        rows = {symbol: _figures(by, each.accounts.get(symbol)) for symbol in record.plan.symbols}
+        best.add_row(*first, *(rows[record.plan.symbols[0]] if single else []))
+        for symbol, found in rows.items():
+            apart.add_row(str(place), symbol, *found)
+    console.print(best)
+    if not single:
+        console.print(apart)
     console.print(
         "Each of these runs was made again in Backtrader, with the same trades and profit."
         + (f" They are ranked by the mean over {means}." if means else ""),
@@ -93,7 +98,10 @@ def averaged(record: Record) -> str:
     return " x ".join([f"{symbols} symbols"] * (symbols > 1) + [f"{windows} windows"] * (windows > 1))
 
 
-def _figures(by: str, metrics: Mapping[str, float]) -> list[str]:
+def _figures(by: str, account: Account | None) -> list[str]:
+    if account is None:
+        return [UNDEFINED] * 5
+    metrics = account.metrics
     return [
         _measure(by, metrics[by]),
         count(metrics["trades"]),

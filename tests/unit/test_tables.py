@@ -38,7 +38,7 @@ from research.paper.bands import Band
 from research.paper.residuals import ResidualSummary
 from research.paper.verdict import Equality, InstrumentComparison, Reference
 from research.training import screen
-from research.utils import data_report
+from research.utils import add_source, data_report
 from research.validation import feature_tables, lookahead_run
 from research.validation.model import command
 from support.experiments import plan
@@ -307,6 +307,18 @@ def data_file(console: Console) -> None:
     )  # fmt: skip
 
 
+def new_source(console: Console) -> None:
+    columns = dict.fromkeys(("open", "high", "low", "close", "volume"), np.full(12, BIG))
+    data = SimpleNamespace(end=STAMP + 3600 * 10**9 * np.arange(12), columns=lambda: columns)
+    session = SimpleNamespace(template=SimpleNamespace(timezone="America/Argentina/ComodRivadavia"))
+    book: Any = SimpleNamespace(session_named=lambda _: session)
+    timeframe = SimpleNamespace(is_session=True)
+    source: Any = SimpleNamespace(session="X", timeframe=timeframe, spelled_timeframe="1d")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(add_source, "read_bars", lambda *_, **__: SimpleNamespace(data=data, findings=()))
+        add_source._show(console, book, LONG, source, Path("x.csv"))
+
+
 def experiment_tables(console: Console) -> None:
     record: Any = SimpleNamespace(
         id=1234, name="a search with a long name, " * 3, kind="random", status="unsuccessful", runs=HUGE,
@@ -358,6 +370,7 @@ TABLES: dict[Any, tuple[Callable[[Console], None], tuple[str, ...]]] = {
     feature_tables: (features, ("a_feature_of_a_long_name_11", f"{BIG:,.4f}", f"{HUGE:,}")),
     recorded_table: (recorded, (f"{LONG}:1h", f"{HUGE:,}", f"{BIG:,.2f}", f"${BIG:,.2f}")),
     data_report: (data_file, (f"{HUGE:,}", f"{BIG:,.2f}", "2015-08-24")),
+    add_source: (new_source, (f"{BIG:.10g}", "(America/Argentina/ComodRivadavia)")),
     tables: (
         experiment_tables,
         (
