@@ -30,7 +30,7 @@ from lockstep.market.finding import Finding
 from lockstep.market.quality import QualityReport
 from lockstep.models import listing
 from lockstep.tables import TextTable, number, prose
-from research import result_table
+from research import result_table, trade_comparison
 from research.experiments import progress, tables
 from research.experiments.comparison import MEASURES
 from research.paper import report_table
@@ -319,6 +319,15 @@ def new_source(console: Console) -> None:
         add_source._show(console, book, LONG, source, Path("x.csv"))
 
 
+def compared_trades(console: Console) -> None:
+    difference = SimpleNamespace(
+        when="2010-05-06 18:45Z", what="exit price", cause="session", run=f"{BIG:,.2f}", mine=f"{-BIG:,.2f}",
+        sentence=f"the session of {LONG} ends at 17:00, after bar {HUGE:,}",
+    )  # fmt: skip
+    found: Any = SimpleNamespace(differences=(difference,))
+    console.print(trade_comparison.comparison_table(found, 5))
+
+
 def experiment_tables(console: Console) -> None:
     record: Any = SimpleNamespace(
         id=1234, name="a search with a long name, " * 3, kind="random", status="unsuccessful", runs=HUGE,
@@ -371,6 +380,7 @@ TABLES: dict[Any, tuple[Callable[[Console], None], tuple[str, ...]]] = {
     recorded_table: (recorded, (f"{LONG}:1h", f"{HUGE:,}", f"{BIG:,.2f}", f"${BIG:,.2f}")),
     data_report: (data_file, (f"{HUGE:,}", f"{BIG:,.2f}", "2015-08-24")),
     add_source: (new_source, (f"{BIG:.10g}", "(America/Argentina/ComodRivadavia)")),
+    trade_comparison: (compared_trades, (LONG, f"{BIG:,.2f}", f"{-BIG:,.2f}", f"{HUGE:,}")),
     tables: (
         experiment_tables,
         (
