@@ -13,11 +13,12 @@ import yaml
 from lockstep.errors import ConfigError
 from lockstep.live.market_hours import is_open, next_open, open_time
 from lockstep.live.timetable import Timetable
-from lockstep.market.aggregator import aggregate
+from lockstep.market.aggregator import Aggregator, aggregate
+from lockstep.market.bars import Stamps
 from lockstep.market.config import load_instruments, shipped_config
 from lockstep.market.exception_lists import read_lists
 from lockstep.market.history import SeriesKey
-from lockstep.market.sessions import Session, SessionTemplate
+from lockstep.market.sessions import Session, SessionDay, SessionTemplate
 from lockstep.market.timeframe import DAILY, Timeframe
 from lockstep.strategy.clock import SessionClock
 from lockstep.strategy.decision import MINUTE as CLOCK_MINUTE
@@ -142,6 +143,21 @@ def test_an_early_close_moves_the_auto_close_and_ends_buckets() -> None:
     assert CME.auto_close(usual, HOURLY, "16:00").tolist() == [False]
 
 
+@pytest.mark.parametrize("name", ["CME", "METALS", "CURRENCIES", "TREASURIES", "GRAINS", "BITCOIN"])
+@pytest.mark.parametrize("timeframe", [FIFTEEN, HOURLY], ids=str)
+def test_nobody_holds_over_the_night_of_an_exception(name: str, timeframe: Timeframe) -> None:
+    """On every listed date the auto-close is decided while a scheduled bar is left to fill it in."""
+    session = session_of(name)
+    dates = np.array([each.date for each in session.template.exceptions if not each.closed], dtype="M8[D]")
+    for day in session.days(dates[dates >= np.datetime64("2015-01-01")]):
+        minutes = np.concatenate([np.arange(a + MINUTE, b + 1, MINUTE) for a, b in day.spans])
+        end = np.unique(session.bucket_end(minutes, timeframe, closed="right"))
+        due = session.auto_close(end, timeframe, "14:15" if name == "GRAINS" else "16:45")
+        assert end[-1] == day.close
+        assert int(due.argmax()) == end.size - 2 or day.close > at(f"{np.datetime64(day.date, 'D')} 14:00")
+        assert due[-2:].all()
+
+
 def test_a_corrected_close_may_be_later_than_the_calendars() -> None:
     """Currencies traded through Martin Luther King Day 2024, as the bars of that day show."""
     end = stamps(["2024-01-15 16:45"])
@@ -243,6 +259,39 @@ def test_daily_bars_of_the_older_hours_keep_their_end_and_measures() -> None:
     end = CME.nominal_close(np.array(["2014-03-05", "2024-03-06"], dtype="M8[D]"))
     columns = CME.columns(end, DAILY)
     assert columns["session_minutes"].tolist() == columns["minute_of_session"].tolist() == [1380.0] * 2
+
+
+@pytest.mark.parametrize(
+    ("session", "first", "last"),
+    [
+        (GRAINS, "2019-11-26", "2019-12-02"),
+        (CME, "2015-09-16", "2015-09-22"),
+        (CME, "2023-06-16", "2023-06-21"),
+    ],
+    ids=["grains", "older hours", "Juneteenth"],
+)
+def test_minutes_one_by_one_make_the_bars_of_the_file(session: Session, first: str, last: str) -> None:
+    """Over a pause, a late open, other hours and an early close: live and research see the same bars."""
+    days = session.days(session.scheduled_dates(np.datetime64(first), np.datetime64(last)))
+    end = np.concatenate([np.arange(a + MINUTE, b + 1, MINUTE) for day in days for a, b in day.spans])
+    bars = random_bars(end, Timeframe.parse("1min"))
+    for timeframe in (FIFTEEN, THIRTY, HOURLY, DAILY):
+        whole, maker = aggregate(bars, timeframe, session), Aggregator("ES", timeframe, session)
+        pushed = [made for i in range(0, len(bars), 7) if len(made := maker.push(bars.rows(i, i + 7)))]
+        for name in ("end", "open", "high", "low", "close", "volume"):
+            one_by_one = np.concatenate([getattr(made, name) for made in pushed])
+            assert one_by_one.tobytes() == getattr(whole, name).tobytes(), f"{timeframe} {name}"
+        assert session.dates(whole.end, timeframe).tolist() == session.dates(whole.end).tolist()
+        if timeframe != DAILY:
+            assert session.in_session(whole.end, timeframe).all()
+            assert np.isin(whole.end, ends_of(session, timeframe, days)).all()
+
+
+def ends_of(session: Session, timeframe: Timeframe, days: list[SessionDay]) -> Stamps:
+    """Return the scheduled ends that the live engine waits for."""
+    key = SeriesKey("ES", timeframe)
+    table, around = Timetable({key: session}), range(days[0].open, days[-1].close + 1, MINUTE)
+    return np.array([moment for moment in around if key in table.scheduled(moment)])
 
 
 # ---- late opens

@@ -8,7 +8,7 @@ from lockstep.errors import CalendarError, ConfigError
 from lockstep.market import session_kernels
 from lockstep.market.sessions import CALENDAR_COLUMNS, Session, SessionTemplate
 from lockstep.market.timeframe import DAILY, Timeframe
-from support.markets import CME, CRYPTO, FIFTEEN, HOURLY, MINUTE, NEW_YORK, NYSE, local, stamps, utc
+from support.markets import CME, CRYPTO, FIFTEEN, GRAINS, HOURLY, MINUTE, NEW_YORK, NYSE, local, stamps, utc
 
 pytestmark = pytest.mark.uncompiled
 
@@ -129,9 +129,18 @@ def test_the_trading_days_of_every_month_count_up_to_zero_left() -> None:
         assert columns["trading_days_left_in_month"][inside].tolist() == list(range(count - 1, -1, -1))
 
 
-@pytest.mark.parametrize("session", [CME, NYSE, CRYPTO], ids=repr)
+@pytest.mark.parametrize("session", [CME, NYSE, CRYPTO, GRAINS], ids=repr)
 def test_one_bar_has_the_bits_of_the_whole_file(session: Session) -> None:
-    end = stamps(["2019-12-31 11:00", "2020-02-28 17:00", "2020-02-29 12:00", "2020-03-08 19:00"])
+    end = stamps(
+        [
+            "2015-09-18 17:15",
+            "2019-11-29 09:30",
+            "2019-12-31 11:00",
+            "2020-02-28 17:00",
+            "2020-02-29 12:00",
+            "2020-03-08 19:00",
+        ]
+    )
     for timeframe in (HOURLY, DAILY):
         matrix = np.stack(list(session.columns(end, timeframe).values()))
         for i, stamp in enumerate(end):
