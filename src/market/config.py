@@ -26,7 +26,7 @@ from lockstep.market.session_template import SessionTemplate
 from lockstep.market.sessions import Session
 from lockstep.market.source import Source
 from lockstep.market.timeframe import Timeframe
-from lockstep.market.validation import read_yaml, suggestion, validated
+from lockstep.market.validation import parse_yaml, read_bytes, suggestion, validated
 
 Entry = TypeVar("Entry", SessionTemplate, Source, Instrument)
 
@@ -252,8 +252,18 @@ def load_instruments(path: Path | None = None) -> InstrumentBook:
     ConfigError names the file and the entry that is wrong; an unknown key is answered with the nearest one.
     """
     files = [path] if path is not None else [shipped_config("instruments.yml"), user_file()]
-    merged = _merged([each for each in files if each is not None], complete=path is not None)
-    merged["sessions"] = _with_exceptions(merged["sessions"])
+    contents = tuple((each, read_bytes(each)) for each in files if each is not None)
+    return _book(contents, shipped_config("exceptions.csv"), complete=path is not None)
+
+
+@functools.lru_cache(maxsize=8)
+def _book(files: tuple[tuple[Path, bytes], ...], lists: Path, *, complete: bool) -> InstrumentBook:
+    """Return the book of these files with these contents: YAML and rules take a quarter of a second.
+
+    lists   the shipped lists of exceptions
+    """
+    merged = _merged(files, complete=complete)
+    merged["sessions"] = _with_exceptions(merged["sessions"], lists)
     book = InstrumentBook(
         sessions=_entries(merged, "sessions", SessionTemplate, "name"),
         sources=_entries(merged, "sources", Source, "name"),
@@ -263,14 +273,14 @@ def load_instruments(path: Path | None = None) -> InstrumentBook:
     return book
 
 
-def _merged(files: Sequence[Path], *, complete: bool) -> dict[str, dict[str, _Declared]]:
+def _merged(files: Sequence[tuple[Path, bytes]], *, complete: bool) -> dict[str, dict[str, _Declared]]:
     """Return the entries of each section by name, those of later files on top.
 
     complete   every section must be there
     """
     merged: dict[str, dict[str, _Declared]] = {section: {} for section in _SECTIONS}
-    for file in files:
-        content = instruments_content(file, complete=complete)
+    for file, text in files:
+        content = _sections(file, text, complete=complete)
         for section in _SECTIONS:
             found = content.get(section)
             if found is None and not complete:
@@ -286,12 +296,13 @@ def _merged(files: Sequence[Path], *, complete: bool) -> dict[str, dict[str, _De
     return merged
 
 
-def instruments_content(file: Path, *, complete: bool = False) -> Mapping[str, Any]:
-    """Return what an instruments file holds, by section; ConfigError for any key that is no section.
+def instruments_content(file: Path) -> Mapping[str, Any]:
+    """Return what an instruments file holds, by section; ConfigError for any key that is no section."""
+    return _sections(file, read_bytes(file), complete=False)
 
-    complete   an empty file is refused, too
-    """
-    content = read_yaml(file)
+
+def _sections(file: Path, text: bytes, *, complete: bool) -> Mapping[str, Any]:
+    content = parse_yaml(text, file)
     if content is None and not complete:
         return {}
     if not isinstance(content, Mapping):
@@ -309,9 +320,8 @@ def _say_once(line: str) -> None:
     _said.add(line)
 
 
-def _with_exceptions(sessions: Mapping[str, _Declared]) -> dict[str, _Declared]:
+def _with_exceptions(sessions: Mapping[str, _Declared], lists: Path) -> dict[str, _Declared]:
     """Return the declared sessions with the lists of exceptions that they name."""
-    lists = shipped_config("exceptions.csv")
     return {
         name: _Declared(file, with_listed(values, lists, f"{file}: sessions.{name}"))
         for name, (file, values) in sessions.items()

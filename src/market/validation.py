@@ -57,9 +57,22 @@ def suggestion(name: str, known: Iterable[str]) -> str:
 
 def read_yaml(path: Path) -> Any:
     """Return the content of a YAML file; ConfigError where it cannot be read, or gives a key twice."""
+    return parse_yaml(read_bytes(path), path)
+
+
+def read_bytes(path: Path) -> bytes:
+    """Return the bytes of a file of YAML; ConfigError where it cannot be read."""
     try:
-        return yaml.load(path.read_text(encoding="utf-8"), _StrictLoader)
-    except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read as YAML: {_reason(error)}") from error
+
+
+def parse_yaml(content: bytes, path: Path) -> Any:
+    """Return what the bytes of a YAML file say; ConfigError, naming `path`, as `read_yaml` raises it."""
+    try:
+        return yaml.load(content.decode(), _StrictLoader)
+    except (ValueError, yaml.YAMLError, RecursionError) as error:
         raise ConfigError(f"{path}: cannot be read as YAML: {_reason(error)}") from error
 
 

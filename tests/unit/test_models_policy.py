@@ -111,7 +111,7 @@ def test_a_policy_may_ask_for_less() -> None:
     [
         ('{"bar": 3}', "unknown key 'certificate.bar'; did you mean 'bars'"),
         ('{"bars": -1}', "certificate.bars -1: Input should be greater than or equal to 0"),
-        ('{"bars": true}', "certificate.bars True: Input should be a valid integer"),
+        ('{"bars": true}', "certificate.bars true: Input should be a valid integer"),
         ('{"bars": 2.0}', "certificate.bars 2.0: Input should be a valid integer"),
         ('{"max_age_days": 0}', "certificate.max_age_days 0: Input should be greater than or equal to 1"),
     ],
@@ -189,6 +189,9 @@ def declaring(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: str, afte
     monkeypatch.setattr(present, "load_instruments", lambda: load_instruments(path))
 
 
+DAILY = (
+    "    folder: futures_daily\n    timeframe: 1d\n    stamp: session_date\n    timezone: America/New_York\n"
+)
 NQ = "NQ:  {name: E-mini Nasdaq-100, session: CME, multiplier: 20, tick_size: 0.25, pair: ES}"
 
 
@@ -197,8 +200,11 @@ NQ = "NQ:  {name: E-mini Nasdaq-100, session: CME, multiplier: 20, tick_size: 0.
     [
         ("multiplier: 50, tick_size: 0.25, pair: NQ}", "multiplier: 50, tick_size: 0.5, pair: NQ}"),
         (NQ, NQ.replace("pair: ES", "pair: ES, commission: 2")),
-        ('open: "18:00", close: "17:00"', 'open: "18:00", close: "16:00"'),
-        ("    timezone: America/New_York\n    session: CME\n", "    timezone: UTC\n    session: CME\n"),
+        (
+            '"17:00", grid: session,\n     exceptions: equity_index',
+            '"16:50", grid: session, exceptions: equity_index',
+        ),
+        (DAILY, DAILY.replace("America/New_York", "UTC")),
         (NQ, ""),
     ],
     ids=["tick size", "the pair's commission", "session", "the source's time zone", "not declared any more"],
@@ -224,8 +230,8 @@ def test_a_change_between_certificate_and_promotion_is_noticed(
         ("# equity indices", "# equity index futures"),
         ("tick_size: 0.25, pair: NQ}", "tick_size: 0.250, pair: NQ}"),
         ("name: E-mini S&P 500,", "name: S&P 500 E-mini,"),
-        ("name: Gold, session: CME, multiplier: 100", "name: Gold, session: CME, multiplier: 10"),
-        ("    timezone: UTC\n    session: CME\n", "    timezone: America/New_York\n    session: CME\n"),
+        ("name: Gold, session: METALS, multiplier: 100", "name: Gold, session: METALS, multiplier: 10"),
+        ("    stamp: close\n    timezone: UTC\n", "    stamp: close\n    timezone: America/New_York\n"),
     ],
     ids=["comment", "spelling", "display name", "another symbol", "another source"],
 )

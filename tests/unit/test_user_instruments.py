@@ -167,3 +167,15 @@ def test_the_example_of_the_documentation_loads(mine: Path) -> None:
     ):
         declared = yaml.safe_load(line) | {"symbol": "X", "multiplier": 1, "tick_size": 1, "session": "CME"}
         assert max(Instrument.model_validate(declared).costs[3:]) > 0.0
+
+
+def test_a_file_that_changes_is_read_again(mine: Path) -> None:
+    """Books are kept by content: neither the file's time nor its length tells."""
+    mine.write_text(DEARER_ES)
+    before = load_instruments()
+    assert load_instruments() is before
+    mine.write_text(DEARER_ES.replace("2.1", "2.2"))
+    assert load_instruments().instrument("ES").commission == 2.2
+    mine.unlink()
+    with pytest.raises(ConfigError, match="no such file"):
+        load_instruments()
