@@ -43,7 +43,8 @@ def load_bars(
     start, end  first and last session date, inclusive; ISO strings or dates
     quarantine  reject bad rows to `<file>.rejected.csv` and keep the good ones, instead of BadBars
     source      name of a source in instruments.yml; None: found by folder name, see InstrumentBook.source
-    on_loaded   called with the file as it was read: its rows, and the rejected ones
+    on_loaded   called with the file as it was read: its rows, the rejected ones, and what was found about it;
+                without it, findings are logged
 
     SPX and COMP are price indices, proxies of ES and NQ: `Instrument.proxy_of` says so. SPX starts in 2008
     unless `start` asks for earlier bars, whose opens are the previous closes.
@@ -52,6 +53,9 @@ def load_bars(
     loaded = load_file(symbol, data_dir, timeframe=timeframe, quarantine=quarantine, book=book, source=source)
     if on_loaded is not None:
         on_loaded(loaded)
+    else:
+        for finding in loaded.findings:
+            _LOG.warning("%s: %s", loaded.data.source, finding)
     session = book.session_named(loaded.source.session)
     bars = in_timeframe(loaded, timeframe, session)
     return cut(bars, session, as_day("start", start) or loaded.source.usable_from, as_day("end", end))

@@ -214,6 +214,8 @@ def csv_table(path: Path, data: bytes, layout: Layout | None = None) -> Table:
     text = _as_utf8(path, data, layout.encoding)
     shielded = _shielded(text, layout.separator) if b'"' in text else text
     top = [line.decode(errors="replace") for line in shielded[:_TOP].splitlines()[:4]]
+    if not top:
+        raise BadBars(source=str(path), line=1, value="empty file", rule="expected a header and rows")
     names, below = column_names(path, top[:3], layout)
     if len(top) <= below and len(text) <= _TOP:
         return Table(source=str(path), names=names, columns=(), lines=np.arange(0), text=text)

@@ -69,6 +69,8 @@ def test_gzip_and_parquet(tmp_path: Path) -> None:
     [
         ("X.csv", b"", "X.csv:1: empty file"),
         ("X.csv", b" \n\n", "X.csv:1: empty file"),
+        ("X.csv", b"\xef\xbb\xbf", "X.csv:1: empty file"),
+        ("X.csv", b"\xff\xfe", "X.csv:1: empty file"),
         ("X.csv", b"a,b\n", "X.csv:1: header only"),
         ("X.csv", b"a,b\n\n", "X.csv:1: header only"),
         ("X.csv", b"a,b\n1,2\n\xff,3\n", "X.csv:3: byte 0xff: must be UTF-8"),
