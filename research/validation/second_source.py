@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from lockstep.errors import ConfigError
+from lockstep.errors import BadBars, ConfigError
 from lockstep.features.feature_registry import FeatureRegistry
 from lockstep.market.bars import NOT_RISING, PRICE_COLUMNS, Bars, Stamps
-from lockstep.market.columns import STAMP_NAMES
+from lockstep.market.columns import BAR_NAMES, STAMP_NAMES, chosen
 from lockstep.market.faults import Faults
 from lockstep.market.files import read_bars
 from lockstep.market.frames import labelled_frame
@@ -19,7 +19,7 @@ from lockstep.market.numbers import numbers
 from lockstep.market.sessions import Session
 from lockstep.market.source import STAMP, Source
 from lockstep.market.stamps import utc_stamps
-from lockstep.market.table import Table, read_table
+from lockstep.market.table import Layout, Table, read_table
 from research.utils.data_loader import in_timeframe
 
 
@@ -41,7 +41,7 @@ def values_from(
     """
     table = read_table(path)
     session = history.markets[bars.symbol].session
-    if set(PRICE_COLUMNS) <= set(table.names):
+    if set(PRICE_COLUMNS) <= set(table.names) or _is_laid_out_as(path, source):
         return _computed(path, ids, bars, history=history, source=source, registry=registry)
     missing = [each for each in ids if each.lower() not in table.names]
     if missing:
@@ -52,6 +52,15 @@ def values_from(
     end = _ends(table, bars, source, session)
     columns = [_values(table, each) for each in ids]
     return labelled_frame(end, ids, np.column_stack(columns))
+
+
+def _is_laid_out_as(path: Path, source: Source) -> bool:
+    """Whether a file has the columns of bars under the names that the source declares."""
+    try:
+        chosen(read_table(path, Layout.of(source)), source, BAR_NAMES)
+    except BadBars:
+        return False
+    return True
 
 
 def _computed(

@@ -129,28 +129,35 @@ def mark_mixed(table: Table, names: list[str], faults: Faults, firsts: dict[str,
     for name in names:
         column = _comparable(table.columns[table.names.index(name)])
         if len(column):
-            first = firsts.setdefault(name, column[0])
-            faults.add(_differing(column, first), name, _mixed_rule(table, name, first.as_py()))
+            first = firsts.setdefault(name, column[0].as_py())
+            faults.add(_differing(column, first), name, _mixed_rule(table, name, first))
 
 
 def _comparable(column: Any) -> Any:
-    """Return a column in which equal values are equal: categories as what they stand for, NaN as null."""
+    """Return a column in which equal values are equal: NaN as null."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    if pa.types.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
     if pa.types.is_floating(column.type):
         column = pc.if_else(pc.is_nan(column), pa.scalar(None, column.type), column)
     return column
 
 
-def _differing(column: Any, first: Any) -> Flags:
+def _differing(column: Any, first: object) -> Flags:
+    import pyarrow as pa
     import pyarrow.compute as pc
 
-    if not first.is_valid:
+    if pa.types.is_dictionary(column.type):
+        return np.concatenate([_differing_categories(piece, first) for piece in column.chunks])
+    if first is None:
         return np.asarray(column.is_valid())
-    return ~np.asarray(pc.fill_null(pc.equal(column, first), False))
+    return ~np.asarray(pc.fill_null(pc.equal(column, pa.scalar(first, column.type)), False))
+
+
+def _differing_categories(piece: Any, first: object) -> Flags:
+    same = np.array([*(value == first for value in piece.dictionary.to_pylist()), first is None])
+    differing: Flags = ~same[piece.indices.fill_null(same.size - 1).to_numpy()]
+    return differing
 
 
 def _mixed_rule(table: Table, name: str, first: object) -> str:

@@ -109,6 +109,10 @@ def _stamp_column(table: Table, theirs: tuple[str, ...]) -> Any:
     parts = [table.column(name) for name in theirs]
     if len(parts) == 1:
         return parts[0]
+    if len(parts) == 2 and all(pa.types.is_dictionary(part.type) and part.num_chunks == 1 for part in parts):
+        # Read apart, without joining them row by row.
+        pair = pa.StructArray.from_arrays([part.chunk(0) for part in parts], names=["date", "time"])
+        return pa.chunked_array([pair])
     day = parts[0]
     if pa.types.is_timestamp(day.type):
         parts[0] = day.cast(pa.date32())

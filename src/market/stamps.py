@@ -89,8 +89,10 @@ def _parsed(column: Any, source: Source, faults: Faults) -> tuple[Stamps, Flags]
     elif pa.types.is_timestamp(column.type) or pa.types.is_date(column.type):
         aware = np.full(len(column), getattr(column.type, "tz", None) is not None)
         stamps = _from_typed(column)
+    elif pa.types.is_struct(column.type):
+        stamps, aware = _from_pair(column, source.stamp_format)
     else:
-        stamps, aware = _from_text(column.cast(pa.string()), source.stamp_format)
+        stamps, aware = _from_text(column, source.stamp_format)
     bad = np.isnat(stamps)
     if bad.any():
         faults.add(bad, COLUMN, f"{MALFORMED} {form}, from 1700 to 2249")
@@ -153,12 +155,45 @@ def _within_int64(digits: Any) -> Any:
     return pc.if_else(pc.match_substring_regex(digits, r"^-?[1-8]"), digits, pa.scalar(None, pa.string()))
 
 
-def _from_text(text: Any, form: str | None) -> tuple[Dates, Flags]:
+def _from_pair(column: Any, form: str | None) -> tuple[Dates, Flags]:
+    """Return what `_from_text` returns for dates and times (two columns of categories) joined by a blank."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    day, time = (column.chunk(0).field(i) for i in range(2))
+    halves = [
+        (each.dictionary.to_pylist(), each.indices.to_numpy(zero_copy_only=False)) for each in (day, time)
+    ]
+    apart = _reads_apart(form) if form is not None else _is_iso(halves[0][0], halves[1][0])
+    if apart and not day.null_count and not time.null_count and not any(" " in each for each in halves[0][0]):
+        stamps = _combined(halves[0], halves[1], form or "ISO8601")
+        if not np.isnat(stamps).any():
+            return stamps, np.zeros(stamps.size, dtype=np.bool_)
+    joined = pc.binary_join_element_wise(day.cast(pa.string()), time.cast(pa.string()), " ")
+    return _from_text(pa.chunked_array([joined]), form)
+
+
+def _is_iso(days: list[str], times: list[str]) -> bool:
+    """Whether all dates and all times of day are those of ISO 8601, without an offset."""
+    dates = all(re.fullmatch(r"\d{4}-\d{2}-\d{2}", each) for each in days)
+    return dates and all(re.fullmatch(r"\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?", each) for each in times)
+
+
+def _from_text(column: Any, form: str | None) -> tuple[Dates, Flags]:
+    """Return stamps of text, or of characters in equal numbers, see `_parsed`."""
+    import pyarrow as pa
+
+    if form is not None and _reads_apart(form) and len(column) >= _WORTH_SPLITTING:
+        halves = _halves(column)
+        stamps = None if halves is None else _combined(*halves, form)
+        if stamps is not None and not np.isnat(stamps).any():
+            return stamps, np.zeros(stamps.size, dtype=np.bool_)
+    if pa.types.is_fixed_size_binary(column.type):
+        column = column.cast(pa.binary())
+    text = column.cast(pa.string())
     stamps, aware = _read_text(text, form)
     late = _late(text, np.isnat(stamps))
     if late:
-        import pyarrow as pa
-
         rows = np.fromiter(late, dtype=np.int64)
         again, with_offset = _read_text(pa.chunked_array([list(late.values())]), form)
         stamps[rows] = again + np.timedelta64(1, "D")
@@ -198,61 +233,64 @@ def _read_text(text: Any, form: str | None) -> tuple[Dates, Flags]:
 
 def _in_form(text: Any, form: str) -> Dates:
     """Return datetime64[ns] (n,) of stamps in a strptime format; seconds may have a fraction."""
-    stamps = _split_form(text, form) if len(text) >= _WORTH_SPLITTING else None
-    if stamps is None:
-        stamps = _as_written(text.to_pandas(), form)
+    stamps = _as_written(text.to_pandas(), form)
     unread = np.isnat(stamps)
     if form.endswith("%S") and unread.any():
         stamps[unread] = _as_written(text.to_pandas()[unread], f"{form}.%f")
     return stamps
 
 
-def _split_form(text: Any, form: str) -> Dates | None:
-    """Return what `_as_written` returns, from each date and each time of day read once; None where it cannot.
+def _reads_apart(form: str) -> bool:
+    """Whether a format is a date, one blank and a time without an offset: each reads without the other."""
+    day, blank, time = form.partition(" ")
+    of_day, of_time = (set(re.findall(r"%(.)", part)) for part in (day, time))
+    return bool(blank) and " " not in time and of_time <= set("HMSf") and not of_day & set("HMSfIpzZ")
 
-    A format of a date, one blank and a time without an offset reads the two independently.
-    """
+
+def _combined(days: Half, times: Half, form: str) -> Dates:
+    """Return what `_as_written` returns for each date with its time; each date and time is read once."""
     import pandas as pd
 
-    day, blank, time = form.partition(" ")
-    of_time = set(re.findall(r"%(.)", time))
-    if (
-        not blank
-        or " " in time
-        or not of_time <= set("HMSf")
-        or set(re.findall(r"%(.)", day)) & set("HMSfIp")
-    ):
-        return None
-    halves = _halves(text)
-    if halves is None:
-        return None
-    (days, day_of), (times, time_of) = halves
-    dates = _as_written(pd.Series([f"{each} {times[0]}" for each in days]), form)
-    clocks = _as_written(pd.Series([f"{days[0]} {each}" for each in times]), form)
-    if np.isnat(dates[0]):
-        return None
-    stamps: Dates = dates[day_of] + (clocks - dates[0])[time_of]
+    dates = _as_written(pd.Series([f"{each} {times[0][0]}" for each in days[0]]), form)
+    clocks = _as_written(pd.Series([f"{days[0][0]} {each}" for each in times[0]]), form)
+    stamps: Dates = dates[days[1]]
+    stamps += (clocks - dates[0])[times[1]]
     return stamps
 
 
-def _halves(text: Any) -> tuple[Half, Half] | None:
+def _halves(column: Any) -> tuple[Half, Half] | None:
     """Return what is before and after the one blank of stamps of one length; None for any others."""
+    whole = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+    cells = None if whole.null_count or not len(whole) else _cells(whole)
+    if cells is None:
+        return None
+    blanks = np.flatnonzero(cells[0] == ord(" "))
+    if blanks.size != 1 or not 0 < blanks[0] < cells.shape[1] - 1:
+        return None
+    at = int(blanks[0])
+    if any((cells[:, i] == ord(" ")).any() != (i == at) for i in range(cells.shape[1])):
+        return None
+    if not (cells[:, at] == ord(" ")).all():
+        return None
+    return _encoded(cells[:, :at]), _encoded(cells[:, at + 1 :])
+
+
+def _cells(whole: Any) -> NDArray[np.uint8] | None:
+    """Return the characters (n, width) of texts of one length without copying them, or None."""
     import pyarrow as pa
 
-    whole = text.combine_chunks()
-    if whole.null_count or not len(whole) or not isinstance(whole, pa.StringArray):
+    if pa.types.is_fixed_size_binary(whole.type):
+        width, begin = whole.type.byte_width, whole.offset
+        characters = np.frombuffer(whole.buffers()[1], dtype=np.uint8)
+        return characters[begin * width : (begin + len(whole)) * width].reshape(-1, width)
+    if not isinstance(whole, pa.StringArray):
         return None
     _, offsets, values = whole.buffers()
     ends = np.frombuffer(offsets, dtype=np.int32)[whole.offset : whole.offset + len(whole) + 1]
     width = int(ends[1] - ends[0])
     if not width or not (np.diff(ends) == width).all():
         return None
-    cells = np.frombuffer(values, dtype=np.uint8)[ends[0] : ends[-1]].reshape(-1, width)
-    blanks = cells == ord(" ")
-    at = int(blanks[0].argmax())
-    if not 0 < at < width - 1 or not blanks[:, at].all() or np.count_nonzero(blanks) != len(whole):
-        return None
-    return _encoded(cells[:, :at]), _encoded(cells[:, at + 1 :])
+    return np.frombuffer(values, dtype=np.uint8)[ends[0] : ends[-1]].reshape(-1, width)
 
 
 def _encoded(cells: NDArray[np.uint8]) -> Half:

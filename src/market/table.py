@@ -367,5 +367,7 @@ def _index_names(written: Iterable[object]) -> Iterator[str]:
 def shown(column: Any, row: int) -> str:
     """Return the value in a row for a message."""
     value = column[row].as_py()
+    if isinstance(value, dict):
+        value = " ".join(map(str, value.values()))
     text = repr(value) if isinstance(value, str) else str(value)
     return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"

@@ -31,7 +31,6 @@ def typed_table(
     header: lines of the table are no lines of the file.
     """
     import pyarrow as pa
-    import pyarrow.csv as csv
 
     odd = path.suffix.lower() in (".gz", ".parquet") or source.encoding not in ("utf-8", "ascii")
     if odd or source.thousands is not None:
@@ -40,31 +39,50 @@ def typed_table(
         lines = [line.decode() for line in head.splitlines()[:4]]
         names, below = column_names(path, lines[:3], Layout.of(source))
         types = _types(path, names, lines[below], source, usual)
-        slots = [f"column {i}" for i in range(len(names))]
-        wanted = [i for i, name in enumerate(names) if name in types]
-        read = csv.read_csv(
-            path,
-            read_options=csv.ReadOptions(column_names=slots, skip_rows=below),
-            parse_options=csv.ParseOptions(delimiter=source.separator, quote_char=False),
-            convert_options=csv.ConvertOptions(
-                include_columns=[slots[i] for i in wanted],
-                column_types={slots[i]: types[names[i]] for i in wanted},
-                null_values=[],
-                strings_can_be_null=False,
-                decimal_point=source.decimal,
-            ),
-        )
-    except (BadBars, pa.ArrowException, OSError, UnicodeDecodeError, IndexError):
+    except (BadBars, UnicodeDecodeError, IndexError):
+        return None
+    read = _read(path, names, below, types, source)
+    if read is None and any(pa.types.is_fixed_size_binary(each) for each in types.values()):
+        # Stamps of several lengths, such as 1/4/1999 and 12/31/2018.
+        types = {
+            name: pa.string() if pa.types.is_fixed_size_binary(each) else each for name, each in types.items()
+        }
+        read = _read(path, names, below, types, source)
+    if read is None:
         return None
     count, columns = read.num_rows, list(read.columns)
     del read
     return Table(
         source=str(path),
-        names=tuple(names[i] for i in wanted),
+        names=tuple(name for name in names if name in types),
         columns=_whole(columns),
         lines=np.arange(below + 1, below + 1 + count),
         header=source.header,
     )
+
+
+def _read(path: Path, names: tuple[str, ...], below: int, types: Mapping[str, Any], source: Source) -> Any:
+    """Return the typed columns of a file, a pyarrow table, or None where a cell is not of its type."""
+    import pyarrow as pa
+    import pyarrow.csv as csv
+
+    slots = [f"column {i}" for i in range(len(names))]
+    wanted = {slots[i]: types[name] for i, name in enumerate(names) if name in types}
+    try:
+        return csv.read_csv(
+            path,
+            read_options=csv.ReadOptions(column_names=slots, skip_rows=below),
+            parse_options=csv.ParseOptions(delimiter=source.separator, quote_char=False),
+            convert_options=csv.ConvertOptions(
+                include_columns=list(wanted),
+                column_types=wanted,
+                null_values=[],
+                strings_can_be_null=False,
+                decimal_point=source.decimal,
+            ),
+        )
+    except (pa.ArrowException, OSError):
+        return None
 
 
 def _types(
@@ -79,17 +97,22 @@ def _types(
 
     header = Table(source=str(path), names=names, columns=names, lines=np.arange(0))
     used = chosen(header, source, usual)
-    types: dict[str, Any] = dict.fromkeys((*telling(header, source, used), *map(str.lower, source.select)))
-    types = dict.fromkeys(types, pa.string())
+    # Few values in many rows: each is kept once.
+    repeated = pa.dictionary(pa.int32(), pa.string())
+    types: dict[str, Any] = dict.fromkeys(
+        (*telling(header, source, used), *map(str.lower, source.select)), repeated
+    )
     for name, theirs in used.items():
         if name != STAMP:
             types |= dict.fromkeys(theirs, pa.float64())
     stamps = used[STAMP]
-    if len(stamps) > 1 or source.stamp_format is not None:
-        return types | dict.fromkeys(stamps, pa.string())
+    if len(stamps) > 1:
+        return types | dict.fromkeys(stamps, repeated)
     if source.epoch is not None:
         return types | {stamps[0]: pa.int64()}
     stamp = first.split(source.separator)[names.index(stamps[0])].strip()
+    if source.stamp_format is not None:
+        return types | {stamps[0]: pa.binary(len(stamp)) if stamp else pa.string()}
     return types | {stamps[0]: pa.timestamp("ns", "UTC" if has_offset(stamp) else None)}
 
 
@@ -101,6 +124,12 @@ def _whole(columns: list[Any]) -> tuple[Any, ...]:
         kind = columns[i].type
         if pa.types.is_string(kind):
             columns[i] = cleaned(columns[i], None)
+        elif pa.types.is_dictionary(kind):
+            whole = columns[i].unify_dictionaries().combine_chunks()
+            texts = cleaned(whole.dictionary, None)
+            columns[i] = pa.chunked_array([pa.DictionaryArray.from_arrays(whole.indices, texts)])
+        elif pa.types.is_fixed_size_binary(kind):
+            columns[i] = pa.chunked_array([columns[i].combine_chunks()])
         else:
             values = columns[i].to_numpy()
             columns[i] = None

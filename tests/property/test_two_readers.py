@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lockstep.errors import BadBars
-from lockstep.market import files, parsed_cache
+from lockstep.market import files, parsed_cache, stamps
 from lockstep.market.source import Source
 from support.vendor_files import loaded, minutes
 
@@ -23,6 +23,11 @@ FORMS: dict[str, tuple[str, dict[str, Any]]] = {
     "offsets": ("%Y-%m-%dT%H:%M:%S%z", {"timezone": None}),
     "a format": ("%d.%m.%Y %H:%M", {"stamp_format": "%d.%m.%Y %H:%M"}),
     "a date and a time": ("%Y-%m-%d,%H:%M", {"columns": {"datetime": ["datetime", "clock"]}}),
+    "both in a format": (
+        "%d.%m.%y,%H%M",
+        {"columns": {"datetime": ["datetime", "clock"]}, "stamp_format": "%d.%m.%y %H%M"},
+    ),
+    "no leading zeros": ("%-m/%-d/%Y %-H:%M", {"stamp_format": "%m/%d/%Y %H:%M"}),
     "epoch": ("%s", {"epoch": "s"}),
     "any order": ("%Y-%m-%d %H:%M", {"order": "any", "timezone": "America/New_York"}),
     "a selection": ("%Y-%m-%d %H:%M", {"select": {"symbol": "ESH4"}}),
@@ -44,6 +49,7 @@ LINES = ("", "   ", "a,b", "1,2,3,4,5,6,7,8,9", ",,,,,", '"')
 @pytest.fixture(autouse=True)
 def _every_file_is_worth_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(parsed_cache, "WORTH", 1)
+    monkeypatch.setattr(stamps, "_WORTH_SPLITTING", 1)
     monkeypatch.setenv("LOCKSTEP_CACHE_DIR", str(tmp_path / "cache"))
 
 
@@ -61,10 +67,10 @@ def written_files(draw: st.DrawFn) -> tuple[str, Source]:
     count = draw(st.integers(1, 40))
     random = np.random.default_rng(draw(st.integers(0, 2**32)))
     close = np.round(100 + random.normal(size=count), draw(st.integers(0, 15))).tolist()
-    stamps = moments(draw(st.sampled_from(FIRST)), count, source)
+    when = moments(draw(st.sampled_from(FIRST)), count, source)
     rows = [
         [*stamp.strftime(form).split(","), *map(repr, (c, c + 1, c - 1, c)), str(random.integers(0, 9))]
-        for stamp, c in zip(stamps, close, strict=True)
+        for stamp, c in zip(when, close, strict=True)
     ]
     names = ["datetime", *(["clock"] if "," in form else []), "open", "high", "low", "close", "volume"]
     if source.order == "any" and draw(st.booleans()):
@@ -105,6 +111,7 @@ def test_both_readers_and_the_cache_agree(
     path.write_bytes(text.encode())
     with monkeypatch.context() as slowly:
         slowly.setattr(files, "_quick", lambda *_: None)
+        slowly.setattr(stamps, "_WORTH_SPLITTING", 10**9)
         slowly.setattr(parsed_cache, "keep", lambda *_: None)
         expected = outcome(path, source, quarantine=quarantine)
     assert outcome(path, source, quarantine=quarantine) == expected
@@ -118,9 +125,9 @@ def test_a_file_without_a_fault_is_read_typed(
     """Negative control: the property compares two readers, and not one with itself."""
     stamp, declared = FORMS[form]
     source = minutes(**declared)
-    stamps = moments("2024-01-08 15:00", 20, source).strftime(stamp)
+    when = moments("2024-01-08 15:00", 20, source).strftime(stamp)
     names = ["datetime", *(["clock"] if "," in stamp else []), "open,high,low,close,volume,symbol"]
-    text = "\n".join([",".join(names), *(f"{each},1,1,1,1,5,ESH4" for each in stamps), ""])
+    text = "\n".join([",".join(names), *(f"{each},1,1,1,1,5,ESH4" for each in when), ""])
     path = tmp_path / "ES_bt.csv"
     path.write_text(text.replace(",", source.separator))
     monkeypatch.setattr(files, "table_of", lambda *_: pytest.fail("read as text"))
