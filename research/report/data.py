@@ -177,6 +177,13 @@ class ReportData:
             return None
         return Benchmark(name=f"{self.symbol} bought and held", dates=self.dates, level=close)
 
+    def bars_at(self, stamps: pd.Series) -> NDArray[np.intp]:
+        """Return the bar in which each of `stamps` lies, (n,): it ends then or next; NaT: the last bar."""
+        ends = pd.DatetimeIndex(self.equity.index).as_unit("ns").asi8
+        wanted = pd.DatetimeIndex(pd.to_datetime(stamps, utc=True)).as_unit("ns")
+        place = np.searchsorted(ends, wanted.asi8)
+        return np.where(wanted.isna(), len(ends) - 1, np.minimum(place, len(ends) - 1)).astype(np.intp)
+
     @property
     def closed(self) -> pd.DataFrame:
         """Trades that have ended."""

@@ -202,7 +202,7 @@ def costs_paid(report: ReportData) -> go.Figure | None:
     """Return commission and slippage paid so far, stacked, by the end of each trade; None without trades."""
     if report.trades.empty:
         return None
-    booked = trade_tables.booking_bars(report)
+    booked = report.bars_at(report.trades["exit_end"])
     order = np.lexsort((report.trades["trade_id"].astype(str).to_numpy(), booked))
     bars = np.concatenate(([0], booked[order], [len(report.equity) - 1]))
     drawn = figure(300, hovermode="x unified")

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from lockstep.metrics import Dates
 from research.report.data import Floats, ReportData
 
-POINT_LIMIT = 4_000  # of a figure as wide as the page: three values to a pixel
+POINT_LIMIT = 6_000  # of a figure as wide as the page: twenty years of days, five values to a pixel
 NARROW_LIMIT = 1_000  # of one that is half as wide, or a line among several
 _KEPT_PER_BUCKET = 4
 

@@ -92,9 +92,7 @@ def grouped_returns(report: ReportData, unit: str) -> tuple[Dates, Floats]:
 
 def exit_years(report: ReportData) -> Floats:
     """Return the year of the session in which each closed trade ended, (closed,)."""
-    ends = pd.DatetimeIndex(pd.to_datetime(report.closed["exit_end"], utc=True))
-    at = np.searchsorted(report.equity.index.to_numpy(), ends.to_numpy())
-    dates = report.session_dates[np.minimum(at, len(report.equity) - 1)]
+    dates = report.session_dates[report.bars_at(report.closed["exit_end"])]
     return np.asarray(dates.astype("datetime64[Y]").astype(np.float64) + 1970.0, dtype=np.float64)
 
 

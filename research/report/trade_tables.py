@@ -66,20 +66,13 @@ class Costs:
     profit_factor: float
 
 
-def booking_bars(report: ReportData) -> np.ndarray:
-    """Return the bar at which each trade's costs are booked: its exit, or the last bar while it is open."""
-    ends = pd.to_datetime(report.trades["exit_end"], utc=True).fillna(report.equity.index[-1])
-    at = np.searchsorted(report.equity.index.to_numpy(), pd.DatetimeIndex(ends).to_numpy())
-    return np.minimum(at, len(report.equity) - 1)
-
-
 def dearer(report: ReportData, factors: Sequence[float] = COST_FACTORS) -> list[Costs]:
     """Return what would be left if every trade had cost `factors` times as much; empty without costs."""
     columns = (floats(report.trades, name) for name in ("commission", "slippage_cost"))
     costs = np.add(*(np.nan_to_num(each) for each in columns))
     if not costs.size or not costs.sum() > 0:
         return []
-    paid = np.bincount(booking_bars(report), weights=costs, minlength=len(report.equity))
+    paid = np.bincount(report.bars_at(report.trades["exit_end"]), weights=costs, minlength=len(report.equity))
     booked = np.cumsum(paid.astype(np.float64))
     is_closed = (report.trades["status"] == "closed").to_numpy()
     return [_costs(report, factor, costs, booked, costs[is_closed]) for factor in factors]

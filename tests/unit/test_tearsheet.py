@@ -368,14 +368,14 @@ def test_intraday_bars_are_thinned_without_losing_the_deepest_point() -> None:
     text = tearsheet.tearsheet_html(data)
     seen = Page(text)
     _, equity, under = seen.figures["equity"]["data"]
-    assert len(equity["y"]) <= 4_000
+    assert len(equity["y"]) <= 6_000
     assert min(under["y"]) == pytest.approx(-measure(data, "max_drawdown"), abs=0.005)
     assert equity["y"][-1] == pytest.approx(data.equity["equity"].iloc[-1], abs=0.005)
     assert equity["x"][0] == "2019-11-01 21:00"
     close = seen.figures["trades"]["data"][0]["y"]
-    assert len(close) <= 4_250
+    assert len(close) <= 6_250
     assert close[-250:] == data.equity["close"].tolist()[-250:]
-    assert "Drawn from 20,000 bars in 1,000 stretches" in seen.text
+    assert "Drawn from 20,000 bars in 1,500 stretches" in seen.text
     assert "of 3,000 trades are drawn" in seen.text
     assert "Next-bar return by IBS decile" in seen.text
     assert len(text.replace(get_plotlyjs(), "")) < 1_500_000
