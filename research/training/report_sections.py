@@ -60,7 +60,7 @@ def key_figures(data: ReportData) -> str:
     )
     tiles = [
         *(
-            (title, written(with_[name]), f"without {written(without[name])}; {data.dates}")
+            (title, written(with_[name]), f"without {written(without[name])}; {unbroken(data.dates)}")
             for title, written, name in accounts
         ),
         ("ROC area", ratio(area, 3), "0.5 is chance"),
@@ -74,6 +74,11 @@ def key_figures(data: ReportData) -> str:
         ),
     ]
     return kpis(tiles)
+
+
+def unbroken(text: str) -> str:
+    """Return a text that stays on one line where it can."""
+    return text.replace(" ", "\N{NO-BREAK SPACE}")
 
 
 def kpis(tiles: Sequence[tuple[str, str, str]]) -> str:

@@ -9,6 +9,8 @@ from typing import Any, Self
 from pydantic import BaseModel, ConfigDict, model_validator
 from skopt.space import Categorical, Integer, Real
 
+from lockstep.market.validation import shown
+
 Parameters = Mapping[str, Any]
 Scalar = bool | int | float | str | None
 
@@ -35,12 +37,12 @@ class Dimension(BaseModel):
         if sum(each is not None for each in (self.integer, self.real, self.choice)) != 1:
             raise ValueError("give one of integer, real and choice")
         if self.choice is not None and len(set(map(repr, self.choice))) != len(self.choice):
-            raise ValueError(f"choice {list(self.choice)}: a value is listed twice")
+            raise ValueError(f"choice {shown(self.choice)}: a value is listed twice")
         if self.choice is not None and not self.choice:
             raise ValueError("choice: list at least one value")
         bounds = self.integer or self.real
         if bounds is not None and not bounds[0] < bounds[1]:
-            raise ValueError(f"bounds {list(bounds)}: the first must be < the second; fix it with a choice")
+            raise ValueError(f"bounds {shown(bounds)}: the first must be < the second; fix it with a choice")
         if self.log and (bounds is None or bounds[0] <= 0):
             raise ValueError("log needs bounds above 0")
         if self.or_none and self.integer is None:

@@ -16,7 +16,7 @@ from research.report.numbers import UNDEFINED, count, percent, ratio
 from research.report.page import card, escaped, figure_block, table
 from research.report.theme import ACCENT, BAR, GAIN, MUTED, axis, figure, time_axis, titled
 from research.training.report import page_html, replace_text
-from research.training.report_sections import kpis, notes, provenance, provenance_of
+from research.training.report_sections import kpis, notes, provenance, provenance_of, unbroken
 from research.validation.gate import Check, Verdict
 from research.validation.model.account import Account
 from research.validation.model.case import Case
@@ -131,7 +131,7 @@ def _key_figures(case: Case) -> str:
     )
     tiles = [
         *(
-            (title, written(out[name]), f"in sample {written(inside[name])}; {dates}")
+            (title, written(out[name]), f"in sample {written(inside[name])}; {unbroken(dates)}")
             for title, written, name in shown
         ),
         ("Deflated Sharpe", percent(case.deflation.dsr), f"after {count(case.trials)} trials"),
