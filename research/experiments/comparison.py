@@ -36,6 +36,7 @@ class Comparison:
     difference   yearly return of the second over the first, fraction of capital, with a 95 % interval by the
                  stationary bootstrap of paired sessions; None for fewer than 8 sessions
     correlation  of their session returns, nan where one does not vary
+    looks        a sentence for each look at the hold-out of a version
     """
 
     symbol: str
@@ -43,6 +44,7 @@ class Comparison:
     second: BacktestResult
     difference: Interval | None
     correlation: float
+    looks: tuple[str, ...] = ()
 
 
 def compare(
@@ -60,7 +62,7 @@ def compare(
     strategies   YAML files or versions; a version is its strategy with its veto. Where there is one, bars are
                  those of its training unless others are named. A look at its hold-out is counted
     """
-    span, results = Span(start=start, end=end), []
+    span, results, looks = Span(start=start, end=end), [], []
     versions = {each: each.load(symbol) for each in strategies if isinstance(each, VersionName)}
     for traded in versions.values():
         data_dir, source = traded.record.bars(data_dir, source)
@@ -73,7 +75,7 @@ def compare(
             context=context_keys(config, lab.book.markets, symbol, veto=veto),
         )  # fmt: skip
         if version is not None:
-            version.count_look(history, span, lab.ledger, now=lab.now())
+            looks.append(version.count_look(history, span, lab.ledger, now=lab.now()))
         model = None if version is None else version.origin
         result = run_backtest(config, history, symbol, span=span, veto=veto, model=model)
         _count(lab, result, data_hash(history, symbol))
@@ -85,6 +87,7 @@ def compare(
         second=second,
         difference=_difference(first, second),
         correlation=_correlation(first, second),
+        looks=tuple(each for each in looks if each),
     )
 
 

@@ -153,6 +153,8 @@ def print_comparison(console: Console, found: Comparison) -> None:
         form = _FORMS.get(name, ratio)
         table.add_row(name.replace("_", " "), form(one), form(other), form(other - one))
     console.print(table)
+    for look in found.looks:
+        console.print(look, style="dim", highlight=False, soft_wrap=True, markup=False)
     if found.difference is None:
         console.print("The two returned the same, or there are too few sessions to tell.", style="dim")
         return

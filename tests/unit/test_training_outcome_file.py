@@ -19,6 +19,7 @@ from research.training.outcome_file import attempt_bytes, attempt_of, outcome_by
 from research.training.run import OUTCOME, load_outcome
 from research.training.search import Attempt
 from research.training.steps import StepFolder
+from research.training.stopping import Stopped
 from support.hostile import CRAFTED
 from support.training import small_outcome
 
@@ -51,10 +52,28 @@ def test_a_step_comes_back_whether_it_failed_or_not() -> None:
     for attempt in (
         Attempt(parameters=step.parameters, step=step),
         Attempt(parameters={"x": 0.25, "kind": None}, step=None, error="ValueError: Input contains infinity"),
+        Attempt(parameters={"x": 0.25}, step=None, stopped=Stopped(scores=np.array([-0.7, -0.71]))),
     ):
         found = attempt_of(attempt_bytes(attempt), "step")
         assert same(attempt, found)
         assert attempt_bytes(found) == attempt_bytes(attempt)
+
+
+def test_files_of_a_version_that_stopped_no_step_are_read() -> None:
+    outcome = small_outcome()
+    for content, read, expected in (
+        (attempt_bytes(Attempt(parameters={}, step=outcome.steps[0])), attempt_of, None),
+        (outcome_bytes(replace(outcome, stopped=7)), outcome_of, 0),
+    ):
+        document = unpickled(content, "file")
+        assert isinstance(document, dict)
+        del document["stopped"]
+        assert read(pickled(document), "file").stopped == expected  # type: ignore[operator]
+
+
+def test_stopped_steps_are_no_failed_ones() -> None:
+    assert Attempt(parameters={}, step=None).failed
+    assert not Attempt(parameters={}, step=None, stopped=Stopped(scores=np.zeros(5))).failed
 
 
 def test_what_no_bundle_could_hold_is_not_kept() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from collections.abc import Mapping
 from dataclasses import replace
@@ -29,6 +30,7 @@ from research.validation.lookahead_run import Files, check_files
 from research.versions import VersionName, named_strategy
 from support import desks
 
+ROOT = Path(__file__).resolve().parents[2]
 NOW = datetime(2026, 1, 5, tzinfo=UTC)
 START, END = "2016-01-04", "2016-06-30"
 SEALED = ["2016-03-01", "2016-12-30"]
@@ -172,6 +174,21 @@ class TestLookahead:
         with pytest.raises(ConfigError, match="brings its own"):
             check_files(VersionName(version="v1", store=store.folder), files)
 
+    def test_the_script_takes_a_strategy_or_a_version(self, store: ModelStore) -> None:
+        spec = importlib.util.spec_from_file_location("script", ROOT / "scripts/check_lookahead.py")
+        assert spec is not None
+        assert spec.loader is not None
+        script = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(script)
+        of_version = ["--symbol", "COMP", "--model", "v1", "--store", str(store.folder)]
+        done = CliRunner().invoke(script.app, [*of_version, "--cuts", "1", "--start", START, "--end", END])
+        assert done.exit_code == 0, done.output
+        for given, message in (
+            (["--symbol", "COMP"], "nothing to check: give --config, or --model v3"),
+            ([*of_version, "--config", "x.yaml"], "check one of them at a time"),
+        ):
+            assert message in str(CliRunner().invoke(script.app, given).exception)
+
 
 class TestComparison:
     def test_versions_are_compared_with_each_other_and_with_a_file(
@@ -179,18 +196,19 @@ class TestComparison:
     ) -> None:
         (tmp_path / "plain.yaml").write_text(desks.CONFIG.to_yaml())
         dates = ["--start", START, "--end", END, "--store", str(store.folder)]
-        for first, second, title in (
-            ("v1", "v2", "desk v2"),
-            (str(tmp_path / "plain.yaml"), "v1", "desk v1"),
+        for first, second, title, looks in (
+            ("v3", "v2", "desk v2", 1),
+            (str(tmp_path / "plain.yaml"), "v1", "desk v1", 0),
         ):
             done = CliRunner().invoke(experiments, ["compare", first, second, *dates], catch_exceptions=False)
             assert done.exit_code == 0
             assert title in done.output
+            assert done.output.count("this run shows the hold-out") == looks
         expected = len(traded(store, "v1"))
         (line,) = (each for each in done.output.splitlines() if each.startswith("trades"))
         assert line.split()[1:3] == [str(len(traded(store, "v1", with_veto=False))), str(expected)]
-        # v1, v2 and the strategy without a veto: three trials.
-        assert Ledger(Database.open()).count("NASDAQ100", date(2016, 1, 4), date(2016, 6, 30)) == 3
+        # Three versions and the strategy without a veto are four trials.
+        assert Ledger(Database.open()).count("NASDAQ100", date(2016, 1, 4), date(2016, 6, 30)) == 4
 
     def test_names(self) -> None:
         assert named_strategy("v12", None) == VersionName(version="v12")
