@@ -35,7 +35,7 @@ def measures_of(raw: Floats, *, scale: Annual, bars: int, capital: float) -> dic
     """
     sessions = scale.periods
     column = raw.T
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         mean = column[SUM_1] / sessions
         central_2 = np.maximum(column[SUM_2] / sessions - mean**2, 0.0)
         central_3 = column[SUM_3] / sessions - 3 * mean * column[SUM_2] / sessions + 2 * mean**3
@@ -55,7 +55,7 @@ def measures_of(raw: Floats, *, scale: Annual, bars: int, capital: float) -> dic
         downside = np.sqrt(column[DOWNSIDE] / sessions)
         downside[downside <= np.maximum(RESIDUE * np.sqrt(about_zero), resolution)] = np.nan
         left = np.maximum(column[EQUITY] / capital, 0.0)
-        growth = left ** (1.0 / scale.years) - 1.0
+        growth = _defined(left ** (1.0 / scale.years) - 1.0)
         fall, lost = column[DRAWDOWN_FRACTION], column[LOSSES]
         return {
             "trades": column[TRADES],

@@ -124,6 +124,12 @@ def test_a_small_true_spread_is_kept() -> None:
         assert swept(equity)["sharpe_session"] == pytest.approx(expected, rel=1e-3)
 
 
+def test_growth_of_a_session_or_two_may_be_more_than_a_float_holds() -> None:
+    equity = np.array([1e8])
+    assert math.isnan(measured(equity)["cagr"])
+    assert math.isnan(swept(equity)["cagr"])
+
+
 def test_losses_that_are_rounding_give_no_profit_factor() -> None:
     pnl = np.array([100.0, 250.0, -3e-12])
     assert math.isnan(metrics.profit_factor(pnl))
