@@ -11,6 +11,7 @@ import pandas as pd
 from typer.testing import CliRunner
 
 from lockstep.market.bars import Bars
+from research import record_frames
 from research.backtest_result import BacktestResult
 from research.backtest_runner import app
 from research.provenance import ReadFile
@@ -75,6 +76,13 @@ def test_trades_over_missing_sessions_are_marked_and_those_beside_are_not() -> N
     assert expected.count("hole") == 1
     (said,) = [note for note in result.notes if "scheduled sessions" in note]
     assert said.startswith("ES 1d: 40 scheduled sessions of CMES without a bar: from ")
+
+
+def test_trades_that_end_before_a_hole_or_begin_after_it_do_not_last_over_it() -> None:
+    decisions, exits = np.array([1, 5, 4, 10, 4]), np.array([5, 10, 0, 20, 9])
+    marks = {"jump": [(9, 10)], "hole": [(5, 10)]}
+    expected = ["", "hole, jump", "hole, jump", "", ""]
+    assert record_frames._spanned(decisions, exits, marks).tolist() == expected
 
 
 def test_an_open_trade_lasts_over_all_that_follows() -> None:
