@@ -42,6 +42,11 @@ def _listed(value: object) -> object:
     return (value,) if isinstance(value, str | int) else value
 
 
+def _named_character(value: object) -> object:
+    """Return the character that YAML cannot show, or shows as two between single quotes."""
+    return {"tab": "\t", "\\t": "\t", "space": " "}.get(value, value) if isinstance(value, str) else value
+
+
 Names = Annotated[tuple[str | int, ...], BeforeValidator(_listed), Field(min_length=1)]
 Character = Annotated[str, Field(min_length=1, max_length=1)]
 
@@ -70,7 +75,7 @@ class Source(Grown):
                  header, columns are numbered from 1
     volume       `none`: the file has no volume, and it is 0
     header       whether the first line names the columns
-    separator    one character between columns; default: comma
+    separator    one character between columns, or `tab` or `space`; default: comma
     decimal      what separates decimals; default: point
     thousands    what groups digits, if anything does
     scale        factor that makes prices of the file's numbers: 0.01 where they are cents
@@ -110,14 +115,14 @@ class Source(Grown):
     columns: Mapping[str, Names] = Field(default_factory=dict)
     volume: Literal["none"] | None = None
     header: bool = True
-    separator: Character = ","
+    separator: Annotated[Character, BeforeValidator(_named_character)] = ","
     decimal: Literal[".", ","] = "."
-    thousands: Character | None = None
+    thousands: Annotated[Character | None, BeforeValidator(_named_character)] = None
     scale: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
     encoding: str = "utf-8"
     order: Literal["rising", "any"] = "rising"
     select: Mapping[str, str] = Field(default_factory=dict)
-    ignore: tuple[str, ...] = ()
+    ignore: Annotated[tuple[str, ...], BeforeValidator(_listed)] = ()
     max_rejected: Annotated[float, Field(ge=0, le=1)] | None = None
 
     @model_validator(mode="before")

@@ -45,6 +45,24 @@ def test_a_source_that_cannot_be_meant_is_refused(changes: dict[str, Any], messa
         source(**changes)
 
 
+def test_keys_as_people_write_them() -> None:
+    assert [source(separator=each).separator for each in ("tab", "\\t", "\t", "space", ";")] == [
+        "\t",
+        "\t",
+        "\t",
+        " ",
+        ";",
+    ]
+    assert source(ignore="openinterest").ignore == ("openinterest",)
+    assert source(columns={"close": "Last", "datetime": ["Date", "Time"]}).theirs("datetime") == (
+        "date",
+        "time",
+    )
+    assert source(select={"rtype": 33}).select == {"rtype": "33"}
+    assert source(header=False).theirs("close") == ("5",)
+    assert source(header=False, timeframe="tick", stamp="trade").theirs("price") == ("2",)
+
+
 def test_timeframes_as_configuration_files_spell_them() -> None:
     assert source().spelled_timeframe == "1min"
     assert source(timeframe="tick", stamp="trade").spelled_timeframe == "tick"
