@@ -422,3 +422,17 @@ def test_categories_and_nan_of_parquet_tell_rows_apart_only_where_they_vary(tmp_
     with pytest.raises(BadBars, match=r":3: symbol 'ESM4': rows of several kinds"):
         loaded(path, minutes(stamp="close"), quarantine=True)
     assert len(loaded(path, minutes(stamp="close", select={"symbol": "ESH4"})).data) == 2
+
+
+@pytest.mark.parametrize(("scale", "digits"), [(1e-9, 9), (0.01, 2), (1e-4, 4)])
+def test_scaled_prices_are_the_nearest_doubles(tmp_path: Path, scale: float, digits: int) -> None:
+    """As if the file had written them with a decimal point; multiplied, one in three is off by a bit."""
+    prices = [round(4780 + 0.01 * i, 2) for i in range(60)]
+    stamps = pd.date_range("2024-01-02 14:30", periods=60, freq="1min").strftime("%Y-%m-%d %H:%M")
+    rows = [
+        f"{stamp},{','.join([str(round(price * 10**digits))] * 4)},1"
+        for stamp, price in zip(stamps, prices, strict=True)
+    ]
+    bars = loaded(written(tmp_path, lines(HEADER, *rows)), minutes(scale=scale)).data
+    assert bars.close.tolist() == prices
+    assert [round(price * 10**digits) * scale for price in prices] != prices, "negative control"
