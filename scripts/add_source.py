@@ -55,6 +55,7 @@ def add(
     target = target_file(instruments)
     request = Request(
         file=file, target=target, symbol=symbol, name=name, adjustment=adjustment, yes=yes,
+        usual=instruments is None,
         known={key: value for key, value in given.items() if value},
     )  # fmt: skip
     with reading_instruments(str(target) if target.is_file() else ""):

@@ -44,6 +44,7 @@ class Request:
     symbol   "": by the file's name, or asked
     name     of the source; "": by folder and timeframe
     known    what is known of the file, see `guess`
+    usual    whether commands read the target without being told
     yes      ask nothing: what is open is refused, and the entry is written
     """
 
@@ -53,6 +54,7 @@ class Request:
     name: str = ""
     adjustment: str = ""
     known: Mapping[str, str]
+    usual: bool = True
     yes: bool = False
 
 
@@ -248,8 +250,8 @@ def _show(console: Console, book: InstrumentBook, symbol: str, source: Source, f
     if source.timeframe is not None and not source.timeframe.is_session:
         outside = int(count - np.count_nonzero(session.in_session(moments, source.timeframe)))
         if outside > _MANY_OUTSIDE * count:
-            line = f"{outside:,} of {count:,} bars are outside the session {session.template.name}"
-            console.print(f"{line}: are time zone and stamp right?", soft_wrap=True, highlight=False)
+            line = f"outside the session {session.template.name}: {outside:,} of {count:,} bars"
+            console.print(f"{line}; are time zone and stamp right?", soft_wrap=True, highlight=False)
 
 
 def _utc(moment: np.datetime64) -> str:
@@ -268,8 +270,10 @@ def _say_next(console: Console, request: Request, name: str, symbol: str, file: 
     frame = book.sources[name].timeframe
     first = book.source(symbol, file.parent, timeframe=frame)[0].name if frame is not None else name
     named = "" if first == name else f" --source {name}"
+    if not request.usual:
+        named += f" --instruments {shlex.quote(str(request.target))}"
     console.print(f"written to {request.target}", soft_wrap=True, highlight=False)
-    if named:
+    if first != name:
         console.print(f"source {first} comes first in this folder, so name yours:", highlight=False)
     folder = shlex.quote(str(file.parent))
     line = f"python -m research.backtest_runner --symbol {symbol} --data-dir {folder}{named}"

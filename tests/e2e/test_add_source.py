@@ -143,6 +143,7 @@ def test_a_file_is_read_as_it_is_meant(name: str, folder: Path, monkeypatch: pyt
     ((source, values),) = written(mine).items()
     assert case.keys.items() <= values.items(), values
     assert values["folder"] == "vendor"
+    assert done.output.rstrip().endswith(f" --instruments {mine}")
     expected = [(end, *bar) for end, bar in zip(case.ends, BARS, strict=True)]
     if "volume" in case.keys:
         expected = [(*each[:-1], 0.0) for each in expected]
@@ -347,4 +348,4 @@ def test_bars_outside_the_session_are_said(folder: Path) -> None:
     assert right.exit_code == 0, right.output
     assert "outside the session" not in right.output
     wrong = CliRunner().invoke(app, [*asked, "--timezone", "Europe/Berlin"])
-    assert "of 14 bars are outside the session NYSE: are time zone and stamp right?" in wrong.output
+    assert "outside the session NYSE: 12 of 14 bars; are time zone and stamp right?" in wrong.output
