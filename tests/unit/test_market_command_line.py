@@ -20,8 +20,8 @@ from lockstep.market.timeframe import DAILY, Timeframe
 from support.markets import BOOK, DAILY_ROWS, HOURLY, write_daily
 
 ROOT = Path(__file__).resolve().parents[2]
-# They send, sign, copy or export what is there; no instrument is looked up.
-WITHOUT = {"alert", "backup", "export", "fetch_model", "model_keys", "status"}
+# They send, sign, copy, export or compare what is there; no instrument is looked up.
+WITHOUT = {"alert", "backup", "compare_trades", "export", "fetch_model", "model_keys", "status"}
 KO = "instruments: {KO: {session: NYSE, multiplier: 1, tick_size: 0.01, commission: 0}}\n"
 
 
