@@ -20,8 +20,11 @@ from lockstep.market.bars import Bars
 from lockstep.market.command_line import ALL, App, Symbols, chosen_symbols
 from lockstep.market.config import InstrumentBook, load_instruments, shipped_config
 from lockstep.market.files import Loaded
+from lockstep.market.finding import Finding
 from lockstep.market.history import History, SeriesKey
+from lockstep.market.quality import assess
 from lockstep.market.ticks import Ticks
+from lockstep.market.timeframe import Timeframe
 from lockstep.models.store import ModelStore
 from lockstep.strategy.ibs_decision import IbsConfig
 from research.backtest import Span, context_keys, run_backtest
@@ -158,7 +161,7 @@ class _Runner:
             quarantine=self.quarantine,
             book=self.book,
             source=source,
-            on_loaded=noting(self.console, self.files),
+            on_loaded=noting(self.console, self.files, self.book, settings.bars),
         )
 
     def _run(
@@ -179,12 +182,19 @@ class _Runner:
             )
 
 
-def noting(console: Console, read: list[ReadFile]) -> OnLoaded:
-    """Return what takes note of every file that is loaded, for the result, and prints its rejected rows."""
+def noting(console: Console, read: list[ReadFile], book: InstrumentBook, traded: Timeframe) -> OnLoaded:
+    """Return what takes note of every file that is loaded, for the result, and prints its rejected rows.
+
+    Bars of another timeframe than the `traded` one are assessed as they are: longer ones that are made of
+    them hide their holes.
+    """
 
     def on_loaded(loaded: Loaded[Bars] | Loaded[Ticks]) -> None:
         say_rejected(console, loaded)
-        read.append(ReadFile.of(loaded))
+        found: tuple[Finding, ...] = ()
+        if isinstance(loaded.data, Bars) and loaded.data.timeframe != traded:
+            found = assess(loaded.data, book.session_named(loaded.source.session)).findings
+        read.append(ReadFile.of(loaded, found))
 
     return on_loaded
 

@@ -36,10 +36,15 @@ class ReadFile:
     findings: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, loaded: Loaded[Bars] | Loaded[Ticks]) -> ReadFile:
-        """Return the record of a file that was loaded."""
-        name, rejected = Path(loaded.data.source).name, len(loaded.rejected)
-        return cls(name=name, rows=loaded.rows, rejected=rejected, findings=loaded.findings)
+    def of(cls, loaded: Loaded[Bars] | Loaded[Ticks], found: Iterable[Finding] = ()) -> ReadFile:
+        """Return the record of a loaded file, with the warnings among what was `found` in its bars."""
+        warnings = tuple(f"{each.sentence}." for each in found if each.severity == "warning")
+        return cls(
+            name=Path(loaded.data.source).name,
+            rows=loaded.rows,
+            rejected=len(loaded.rejected),
+            findings=loaded.findings + warnings,
+        )
 
     @property
     def sentences(self) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from research import record_frames
 from research.backtest_result import BacktestResult
 from research.backtest_runner import app
 from research.provenance import ReadFile
-from support.markets import DAILY_HEADER, write_daily
+from support.markets import DAILY_HEADER, NEW_YORK, ONE_MINUTE, random_bars, utc, write_daily
 from support.scenarios import CME, backtest, daily_bars
 
 # Entry after a close at the low, exit after a close at the high, one trade in every four bars.
@@ -150,3 +150,37 @@ def test_the_runner_prints_what_it_found(tmp_path: Path) -> None:
     said = " ".join(result.output.split())
     assert "ES 1d: 20 scheduled sessions of CMES without a bar: from" in said
     assert "1 bar with a price that is impossible beside its neighbours" in said
+
+
+def test_a_hole_in_the_minutes_is_noted_though_the_hours_made_of_them_are_whole(tmp_path: Path) -> None:
+    folder = tmp_path / "futures_1min"
+    folder.mkdir()
+    days = CME.days(CME.scheduled_dates(np.datetime64("2024-03-04"), np.datetime64("2024-03-08")))
+    step = ONE_MINUTE.nanoseconds
+    end = np.concatenate([np.arange(day.open + step, day.close + 1, step) for day in days])
+    hole = (end > utc("2024-03-06 10:10", NEW_YORK)) & (end <= utc("2024-03-06 10:50", NEW_YORK))
+    bars = random_bars(end[~hole], ONE_MINUTE)
+    rows = ["datetime,open,high,low,close,volume"]
+    rows += [
+        f"{stamp}Z,{o + 900!r},{h + 900!r},{low + 900!r},{c + 900!r},1"
+        for stamp, o, h, low, c in zip(
+            bars.end.view("M8[ns]").astype("M8[s]"),
+            *(getattr(bars, name).tolist() for name in PRICES),
+            strict=True,
+        )
+    ]
+    (folder / "ES_bt.csv").write_text("\n".join(rows) + "\n")
+    arguments = [
+        "--symbol",
+        "ES",
+        "--data-dir",
+        str(folder),
+        "--timeframe",
+        "1h",
+        "--out",
+        str(tmp_path / "out"),
+    ]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    said = " ".join(result.output.split())
+    assert "ES_bt.csv: 1 hole within sessions, 40 bars in all: 2024-03-06 10:10 to 10:51" in said
