@@ -27,7 +27,8 @@ class ScreenListener(Listener):
         self.evaluated = 0.0
         self.seconds = 0.0
         self._by = plan.select_by
-        self._best: list[tuple[float, int, str, str]] = []
+        self._windows = plan.windows
+        self._best: list[tuple[float, int, str, int, str]] = []
         self._begun = time.perf_counter()
         self._bar = Progress(
             TextColumn("{task.description}"),
@@ -59,7 +60,7 @@ class ScreenListener(Listener):
         rows = known[np.argsort(-scores[known], kind="stable")[:_SHOWN]]
         heads = [batch.heads[row] for row in rows]
         new = [
-            (float(scores[row]), -head.variant, batch.symbol, head.parameters)
+            (float(scores[row]), -head.variant, batch.symbol, batch.window, head.parameters)
             for row, head in zip(rows, heads, strict=True)
         ]
         self._best = heapq.nlargest(_SHOWN, self._best + new)
@@ -78,9 +79,10 @@ class ScreenListener(Listener):
 
     def _table(self) -> TextTable:
         title = "best so far, not yet checked in Backtrader"
-        table = TextTable(number(self._by), "symbol", prose("parameters"), title=title)
-        for score, _, symbol, parameters in self._best:
-            table.add_row(f"{score:.3f}", symbol, parameters.strip("{}"))
+        table = TextTable(number(self._by), "symbol", "test", prose("parameters"), title=title)
+        for score, _, symbol, window, parameters in self._best:
+            dates = str(self._windows[window].test)
+            table.add_row(f"{score:.3f}", symbol, dates, parameters.strip("{}"))
         return table
 
 

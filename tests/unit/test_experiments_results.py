@@ -210,6 +210,9 @@ class TestPage:
         assert "<h2>Walk-forward</h2>" in text
         assert "windows above zero" in text
         assert "mean of the windows" in text
+        for window in forward.plan.windows[::2]:
+            assert f'"x0":"{window.test.start}","x1":"{window.test.end}"' in text
+        assert f'"x0":"{forward.plan.windows[0].train.start}"' in text
         best = verified_ranking(lab, forward, by="cagr")[0]
         assert best.accounts.keys() == {"COMP", "SPX"}
         for symbol, account in best.accounts.items():

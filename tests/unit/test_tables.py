@@ -359,7 +359,7 @@ def experiment_tables(console: Console) -> None:
 
 def best_so_far(console: Console) -> None:
     listener = progress.ScreenListener(plan())
-    listener._best = [(BIG, -1, LONG, '{"entry.high": 0.1, "stop.percent": 123456.789}')]
+    listener._best = [(BIG, -1, LONG, 0, '{"entry.high": 0.1, "stop.percent": 123456.789}')]
     console.print(listener)
 
 
@@ -400,7 +400,7 @@ TABLES: dict[Any, tuple[Callable[[Console], None], tuple[str, ...]]] = {
             "a_strategy_with_quite_a_long_name_b",
         ),
     ),
-    progress: (best_so_far, (LONG, f"{BIG:.3f}", "123456.789")),
+    progress: (best_so_far, (LONG, f"{BIG:.3f}", "123456.789", "2012-12-31")),
 }
 
 
