@@ -353,7 +353,7 @@ def experiment_tables(console: Console) -> None:
         )
         for each in "ab"
     ]
-    compared: Any = SimpleNamespace(symbol=LONG, first=runs[0], second=runs[1], difference=None)
+    compared: Any = SimpleNamespace(symbol=LONG, first=runs[0], second=runs[1], difference=None, looks=())
     tables.print_comparison(console, compared)
 
 
