@@ -77,7 +77,7 @@ def read_series(key: SeriesKey, source: Source, path: Path, book: InstrumentBook
 
     `source` and `path` are those of `InstrumentBook.source`. BadBars for the first bad row.
     """
-    session = book.session_named(source.session)
+    session = book.session_named(source.session or book.instrument(key.symbol).session)
     loaded: Loaded[Bars] | Loaded[Ticks]
     if source.timeframe is None:
         loaded = read_ticks(path, symbol=key.symbol, source=source)
