@@ -190,7 +190,7 @@ WRONG = {
     "misspelled": ({**bar(), "hihg": 1}, "did you mean 'high'?"),
     "missing field": ([bar(), {"symbol": "COMP"}], "entry 2: key 'timeframe' is missing"),
     "text for a number": (bar(open="100"), "entry 1: open '100'"),
-    "a truth for a number": (bar(open=True), "entry 1: open True"),
+    "a truth for a number": (bar(open=True), "entry 1: open true"),
     "naive stamp": (bar(end="2018-12-11T16:00:00"), "entry 1: end"),
     "number for a stamp": (bar(end=1_544_562_000), "write it as text"),
     "far stamp": (bar(end="9999-12-31T16:00:00Z"), "from 2000 to 2249"),

@@ -87,7 +87,9 @@ def test_longer_bars_are_made_as_in_research(shared_data: Path) -> None:
 def test_a_tick_file_is_read(tmp_path: Path) -> None:
     path = tmp_path / "6E_bt.csv"
     path.write_text("datetime,price,volume\n2018-12-11 15:00:10,1,1\n2018-12-11 15:01:10,2,1\n")
-    source = BOOK.sources["futures_1min"].model_copy(update={"timeframe": None, "stamp": "trade"})
+    source = BOOK.sources["futures_1min"].model_copy(
+        update={"timeframe": None, "stamp": "trade", "session": "CME"}
+    )
     bars = read_series(SeriesKey("6E", Timeframe.parse("1min")), source, path, BOOK)
     assert bars.close.tolist() == [1.0]
 
