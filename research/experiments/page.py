@@ -255,7 +255,7 @@ def _parameter_cards(data: PageData) -> list[str]:
             card(
                 f"{first} and {second}",
                 figure_block(f"heat{number}", figures.heat_map(table, data.by), empty=""),
-                caption=f"Mean test {data.by} over all other parameters; pale is zero.",
+                caption=f"Mean test {data.by} over all other parameters: blue above zero, red below.",
             )
         )
     return cards

@@ -76,7 +76,9 @@ def checks(found: Judgement) -> str:
     """Return every check of the gate."""
     rows = [
         (
-            f"<b>{escaped(check.name)}</b>: {escaped(check.sentence)}",
+            # Wrapped, so that no sentence pushes its outcome off the page.
+            f'<span style="white-space:normal"><b>{escaped(check.name)}</b>: '
+            f"{escaped(check.sentence)}</span>",
             "passed" if check.passed else '<b class="loss">failed</b>',
         )
         for check in found.verdict.checks
