@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from lockstep.market.config import InstrumentBook, load_instruments
-from research.experiments import accounts, analysis
+from research.experiments import account_store, analysis
 from research.experiments.accounts import Engine, backtrader_course
 from research.experiments.database import Database
 from research.experiments.errors import EngineMismatch, ExperimentError
@@ -126,7 +126,7 @@ class Lab:
         except EngineMismatch:
             self._close(record, MISMATCH)
             raise
-        accounts.keep(self.store, record, shown, data.__getitem__, self.engine, listener.checked)
+        account_store.keep(self.store, record, shown, data.__getitem__, self.engine, listener.checked)
         self._close(record, FINISHED)
         return self.store.record(record.id)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from research.experiments import accounts
+from research.experiments import account_store
 from research.experiments.errors import ExperimentError
 from research.experiments.store import Record, Store
 from research.experiments.variants import spelled
@@ -25,8 +25,9 @@ def export(store: Store, record: Record, form: str, folder: Path) -> list[Path]:
 
     A run is one combination on one symbol in one window: parameters in columns `p.<path>`, and the first and
     last dates on which its measures were taken. An account is what all test windows gave together, see
-    `accounts.py`; `legs` lists what traded when. CSV and Parquet are a file for each, JSON holds both, null
-    where a measure is undefined. Numbers keep all their digits; each file appears complete or not at all.
+    `accounts.py`; `legs` lists what traded when: variant, first and last date. CSV and Parquet are a file for
+    each, JSON holds both, null where a measure is undefined. Numbers keep all their digits; each file appears
+    complete or not at all.
     """
     if form not in FORMATS:
         raise ExperimentError(f"--format {form}: choose one of {', '.join(FORMATS)}")
@@ -40,7 +41,7 @@ def export(store: Store, record: Record, form: str, folder: Path) -> list[Path]:
             "experiment": record.id,
             "name": record.name,
             "plan": record.plan.model_dump(mode="json"),
-            "accounts": _rows(found),
+            "accounts": [{**each, "legs": json.loads(each["legs"])} for each in _rows(found)],
             "runs": _rows(runs),
         }
         _replace(path, json.dumps(content, allow_nan=False, indent=1).encode())
@@ -74,7 +75,7 @@ def _rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
 def _accounts(store: Store, record: Record) -> pd.DataFrame:
     """Return one row per account that is kept: label, symbol, dates, legs as JSON, measures."""
     rows = []
-    for label, account in accounts.kept(store, record):
+    for label, account in account_store.kept(store, record):
         stretches = account.stretches
         legs = [[each.variant, str(each.dates.start), str(each.dates.end)] for each in account.legs]
         dates = {"start": str(stretches[0].start), "end": str(stretches[-1].end)}

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from research.experiments import accounts, figures
+from research.experiments import account_store, figures
 from research.experiments.accounts import CHOSEN, Account, figures_of
 from research.experiments.analysis import Judgement
 from research.experiments.execution import Lab
@@ -75,7 +75,7 @@ def page_data(lab: Lab, record: Record, by: str | None = None) -> PageData:
         scores=found,
         importance=importance(record.plan, found),
         chosen=chosen_by_window(lab.store, record, by=measure) if len(record.plan.windows) > 1 else [],
-        train=accounts.of_variant(lab.store, record, ranked[0].variant, "train"),
+        train=account_store.of_variant(lab.store, record, ranked[0].variant, "train"),
     )
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lockstep.strategy.ibs_decision import IbsConfig
-from research.experiments import accounts
+from research.experiments import account_store
 from research.experiments.accounts import Account
 from research.experiments.analysis import Judgement
 from research.experiments.errors import ExperimentError, PromotionRefused
@@ -191,7 +191,7 @@ def _searched(record: Record) -> str:
 def _train(lab: Lab, record: Record, winner: Ranked) -> dict[str, Account]:
     if len(record.plan.windows) > 1:
         return {}
-    return accounts.of_variant(lab.store, record, winner.variant, "train")
+    return account_store.of_variant(lab.store, record, winner.variant, "train")
 
 
 def _replace(path: Path, text: str) -> None:

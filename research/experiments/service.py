@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import cache
 
-from research.experiments import accounts
+from research.experiments import account_store
 from research.experiments.analysis import Judgement, judgement
 from research.experiments.errors import ExperimentError
 from research.experiments.evaluation import Data, code_digest
@@ -46,10 +46,12 @@ def verified_ranking(
         verify(lab.store, record, keys, same_data(lab, record), backtest=lab.backtest)
         ranked = ranking(lab.store, record, by=by, limit=limit)
     shown = shown_accounts(lab.store, record, by=by, top=limit)
-    if accounts.missing(lab.store, record, shown) and record.code_hash == code_digest():
+    if account_store.missing(lab.store, record, shown) and record.code_hash == code_digest():
         with suppress(ExperimentError):
-            accounts.keep(lab.store, record, shown, same_data(lab, record), lab.engine)
-    return [replace(each, accounts=accounts.of_variant(lab.store, record, each.variant)) for each in ranked]
+            account_store.keep(lab.store, record, shown, same_data(lab, record), lab.engine)
+    return [
+        replace(each, accounts=account_store.of_variant(lab.store, record, each.variant)) for each in ranked
+    ]
 
 
 def same_data(lab: Lab, record: Record) -> Callable[[str], Data]:
@@ -83,7 +85,7 @@ def judged(lab: Lab, record: Record, winner: Ranked, by: str | None = None) -> J
         lab.ledger,
         record,
         winner,
-        walk_forward=accounts.of_walk_forward(lab.store, record, by or record.plan.select_by),
+        walk_forward=account_store.of_walk_forward(lab.store, record, by or record.plan.select_by),
         families={symbol: lab.family(symbol) for symbol in symbols},
         sessions_per_year={
             symbol: float(lab.book.session(symbol).template.sessions_per_year) for symbol in symbols

@@ -9,7 +9,8 @@ from sqlalchemy import select
 
 from lockstep.strategy.ibs_decision import IbsConfig
 from research.backtest import Span, run_backtest
-from research.experiments.accounts import Leg, wanted
+from research.experiments.account_store import wanted
+from research.experiments.accounts import Leg
 from research.experiments.errors import EngineMismatch, ExperimentError
 from research.experiments.evaluation import Data
 from research.experiments.models import PARTS, Run

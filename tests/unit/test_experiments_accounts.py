@@ -217,7 +217,7 @@ class TestEngine:
 
 
 def test_accounts_go_with_their_experiment(tmp_path: Path) -> None:
-    from research.experiments.accounts import kept
+    from research.experiments.account_store import kept
 
     lab = toy_lab(Database.open(f"sqlite:///{tmp_path / 'x.db'}"))
     record = lab.run(plan(walk_forward="1y/6m/6m", top=2))

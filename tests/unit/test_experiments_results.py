@@ -342,6 +342,7 @@ class TestExport:
             row = rows[f"test {best.variant}", symbol]
             assert row["sharpe"] == account.metrics["sharpe"]
             assert (row["start"], row["end"]) == ("2011-01-04", "2012-12-31")
+            assert row["legs"] == [[best.variant, "2011-01-04", "2012-12-31"]]
         assert {label for label, _ in rows} >= {"chosen by sharpe", f"train {best.variant}"}
 
     def test_parameters_that_are_no_numbers(self, lab: Lab, tmp_path: Path) -> None:
