@@ -140,7 +140,9 @@ def test_too_little_is_said_at_once_and_in_the_exit_code(
 
     def run(*certificates: Certificate) -> Result:
         monkeypatch.setattr("certify.command.certify", lambda *_, **__: list(certificates))
-        arguments = ["--symbol", "COMP", "--store", str(store.folder), "--out", str(tmp_path)]
+        arguments = [
+            "--symbol", "COMP", "--version", "v1", "--store", str(store.folder), "--out", str(tmp_path)
+        ]  # fmt: skip
         return CliRunner().invoke(app, arguments)
 
     done = run(enough, small)
