@@ -33,6 +33,7 @@ class Mutant:
 TEN_BARS = "tests/golden/test_ten_bars.py"
 ENGINE = "tests/unit/test_engine.py"
 POLICY = "tests/unit/test_models_policy.py"
+YEARS = "tests/unit/test_metrics_residue_and_years.py"
 
 MUTANTS = [
     Mutant(
@@ -155,6 +156,48 @@ MUTANTS = [
         old="            yield from self.certificate.lacking(evidence, now)\n",
         new="            yield from ()\n",
         killer=f"{POLICY}::test_ten_bars_without_a_restart_are_no_evidence",
+    ),
+    Mutant(
+        row="40 a closed day is not closed",
+        file="src/market/schedule.py",
+        old="        if each.closed:\n",
+        new="        if False:\n",
+        killer="tests/unit/test_session_exceptions.py::test_the_close_of_every_market",
+    ),
+    Mutant(
+        row="41 an offset that a format reads is taken for none",
+        file="src/market/stamps.py",
+        old='aware = np.full(len(text), "%z" in form.replace("%%", "") or "%Z" in form.replace("%%", ""))',
+        new="aware = np.zeros(len(text), dtype=np.bool_)",
+        killer="tests/unit/test_stamps.py::test_an_offset_that_the_format_reads_counts_once",
+    ),
+    Mutant(
+        row="41 two contracts are one series",
+        file="src/market/refusals.py",
+        old="    if mixed:\n",
+        new="    if mixed and not quarantine:\n",
+        killer="tests/unit/test_refusals.py::test_what_would_mix_or_shift_bars_is_refused_whatever_is_quarantined",
+    ),
+    Mutant(
+        row="13 the minimum of a commission is forgotten",
+        file="src/strategy/matching.py",
+        old="return max(costs[MINIMUM], costs[COMMISSION] * size + costs[RATE] * value)",
+        new="return costs[COMMISSION] * size + costs[RATE] * value",
+        killer="tests/contract/test_sweep_equality.py::test_a_commission_is_what_its_words_say",
+    ),
+    Mutant(
+        row="rounding is variance",
+        file="src/metrics/arrays.py",
+        old="return deviation if deviation > rounding(returns, resolution) else 0.0",
+        new="return deviation",
+        killer=f"{YEARS}::test_equal_gains_through_an_equity_curve_have_no_spread",
+    ),
+    Mutant(
+        row="years without bars are no time",
+        file="src/metrics/years.py",
+        old="nominal if is_regular or not years else periods / years",
+        new="nominal",
+        killer=f"{YEARS}::test_two_missing_years_are_time_that_passed",
     ),
 ]
 
