@@ -32,7 +32,10 @@ def check(
     source: Annotated[str | None, typer.Option(help="Name of a source; none: by folder name.")] = None,
     timeframe: Annotated[str | None, typer.Option(help="15min, 1h, 1d …; none: the config's.")] = None,
 ) -> None:
-    """Change what follows random bars and name the first value before them that moves."""
+    """Change what follows random bars and name the first value before them that moves.
+
+    With --model the strategy is checked with its veto, and beside it without.
+    """
     files = Files(symbol=symbol, data_dir=data_dir, timeframe=timeframe, source=source, start=start, end=end)
     console = Console()
     if config is not None and model:
@@ -40,10 +43,16 @@ def check(
     checked = VersionName(version=model, store=store) if model else config
     if checked is None:
         raise ConfigError("nothing to check: give --config, or --model v3")
-    report = check_files(checked, files, cuts=cuts, seed=seed, catalogue=catalogue, console=console)
-    console.print(lookahead_table(report))
-    console.print(report.verdict, style="bold", soft_wrap=True, highlight=False)
-    raise typer.Exit(0 if report.passed else 1)
+    strategies = {f"with the veto of {model}": True, "without a veto": False} if model else {"": True}
+    passed = True
+    for strategy, with_veto in strategies.items():
+        report = check_files(
+            checked, files, cuts=cuts, seed=seed, catalogue=catalogue, with_veto=with_veto, console=console
+        )
+        console.print(lookahead_table(report, strategy))
+        console.print(report.verdict, style="bold", soft_wrap=True, highlight=False)
+        passed &= report.passed
+    raise typer.Exit(0 if passed else 1)
 
 
 if __name__ == "__main__":

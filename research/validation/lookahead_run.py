@@ -41,17 +41,19 @@ def check_files(
     cuts: int = 20,
     seed: int = 0,
     catalogue: bool = False,
+    with_veto: bool = True,
     console: Console | None = None,
 ) -> LookaheadReport:
     """Load what a backtest of `config` on `files` would load and check it; see `check_lookahead`.
 
-    config    strategy YAML, or a version: its strategy with its veto, on the bars of its training unless
-              `files` names others
+    config    strategy YAML, or a version, on the bars of its training unless `files` names others
+    with_veto whether a version's strategy is checked with its veto, or as it is without
     console   shows progress where it is a terminal
 
     ConfigError where a version is to be checked in another timeframe than its own.
     """
     settings, veto, folder, source = _strategy(config, files)
+    veto = veto if with_veto else None
     book, symbol = load_instruments(), files.symbol
     history = load_history(
         symbol,
@@ -93,9 +95,9 @@ def _progress(console: Console, steps: int) -> Iterator[Callable[[], None]]:
         yield lambda: progress.advance(task)
 
 
-def lookahead_table(report: LookaheadReport) -> TextTable:
-    """Return what was checked and every finding, the first one on top."""
-    title = f"look-ahead check of {report.traded}"
+def lookahead_table(report: LookaheadReport, strategy: str = "") -> TextTable:
+    """Return what was checked and every finding, the first one on top; `strategy` is said in the title."""
+    title = f"look-ahead check of {report.traded}{strategy and f', {strategy}'}"
     scope = f"{report.bars:,} bars, features: {len(report.ids)}, cuts: {len(report.cuts)}, seed {report.seed}"
     table = TextTable("what", "bar", prose("cause"), "cut at", title=title, caption=scope)
     for found in report.findings:

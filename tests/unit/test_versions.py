@@ -168,6 +168,11 @@ class TestLookahead:
         report = check_files(VersionName(version="v1", store=store.folder), files, cuts=2)
         assert report.passed
         assert set(desks.MODEL_IDS) < set(report.ids)
+        without = check_files(
+            VersionName(version="v1", store=store.folder), files, cuts=1, with_veto=False
+        )  # fmt: skip
+        assert without.passed
+        assert not set(desks.MODEL_IDS) <= set(without.ids)
 
     def test_another_timeframe_is_refused(self, store: ModelStore) -> None:
         files = Files(symbol="COMP", timeframe="1d")
@@ -183,6 +188,8 @@ class TestLookahead:
         of_version = ["--symbol", "COMP", "--model", "v1", "--store", str(store.folder)]
         done = CliRunner().invoke(script.app, [*of_version, "--cuts", "1", "--start", START, "--end", END])
         assert done.exit_code == 0, done.output
+        assert done.output.count("no look-ahead:") == 2
+        assert done.output.index("with the veto of v1") < done.output.index("without a veto")
         for given, message in (
             (["--symbol", "COMP"], "nothing to check: give --config, or --model v3"),
             ([*of_version, "--config", "x.yaml"], "check one of them at a time"),
