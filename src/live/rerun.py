@@ -13,7 +13,7 @@ from lockstep.live.messages import Event, LaneRecord, SetRecord
 from lockstep.market.history import BarSet
 from lockstep.monitoring.parity import Difference, Step, step_differences
 
-STRETCH = 64
+STRETCH = 256
 """Entries of the journal that are computed for at once, at least one: few enough for objects to die young."""
 
 Entry = tuple[StoredSet | Event, tuple[BarSet, ...]]
