@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import sys
 from pathlib import Path
 
 import typer
@@ -78,9 +79,15 @@ def _say(
 
 def judging(task: Task, trained: Trained, folder: Path | None, version: str) -> str:
     """Return the command that validates a version, with the folders in which its parts are."""
-    parts = ["python", "scripts/validate_model.py", trained.bundle.symbol, "--version", version]
+    parts = [_interpreter(), "scripts/validate_model.py", trained.bundle.symbol, "--version", version]
     if folder is not None:
         parts += ["--store", str(folder)]
     if task.out != Task.out:
         parts += ["--run-dir", str(trained.folder)]
     return shlex.join(parts)
+
+
+def _interpreter() -> str:
+    """Return this interpreter as it is called from the working folder: `.venv/bin/python` in a checkout."""
+    running, here = Path(sys.executable), Path.cwd()
+    return str(running.relative_to(here) if running.is_relative_to(here) else running)

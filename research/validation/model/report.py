@@ -143,7 +143,8 @@ def _checks(verdict: Verdict) -> str:
     asked = {each.name: each.asks for each in CHECKS}
     rows = [
         (
-            f"<b>{escaped(found.name)}</b><br><small>{escaped(asked[found.name])}</small>",
+            f"<b>{escaped(found.name)}</b><br>"
+            f'<small style="white-space:normal">{escaped(asked[found.name])}</small>',
             f'<div style="white-space:normal;text-align:left">{escaped(found.sentence)}</div>',
             _value(found.value),
             _value(found.limit),
