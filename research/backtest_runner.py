@@ -17,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from lockstep.console import run
 from lockstep.errors import ConfigError, DataError, FeatureError, ModelError
 from lockstep.market.bars import Bars
-from lockstep.market.command_line import ALL, App, Symbols, chosen_symbols
+from lockstep.market.command_line import ALL, App, Chosen, Symbols, chosen_symbols
 from lockstep.market.config import InstrumentBook, load_instruments, shipped_config
 from lockstep.market.files import Loaded
 from lockstep.market.finding import Finding
@@ -86,18 +86,7 @@ def main(
             settings = settings.replaced(timeframe=timeframe)
         chosen = chosen_symbols(symbol, runner.book, data_dir, timeframe=settings.bars, source=source)
         make = partial(runner.strategy, settings=settings)
-    results, skipped = [], list(chosen.skipped)
-    for each in chosen.symbols:
-        try:
-            results += make(each)
-        except (DataError, FeatureError, ModelError) as error:
-            if symbol != ALL or len(chosen.symbols) == 1:
-                raise
-            skipped.append(f"{each} is skipped: {error}")
-    for line in skipped:
-        runner.console.print(line, soft_wrap=True, highlight=False, markup=False)
-    if not results:
-        raise DataError(f"--symbol all: every symbol is skipped; first {skipped[0]}")
+    results = _run_each(chosen, make, runner.console, may_skip=symbol == ALL and len(chosen.symbols) > 1)
     # Before the first folder is written: a wrong benchmark or date leaves nothing behind.
     shown = [
         report_of(result, benchmark=benchmark, trials=trials, out_of_sample=out_of_sample)
@@ -106,6 +95,26 @@ def main(
     library = out if shared_js else None
     folders = [result.save(out, each, shared_js=library) for result, each in zip(results, shown, strict=True)]
     report(runner.console, results, folders)
+
+
+def _run_each(
+    chosen: Chosen, make: Callable[[str], Sequence[BacktestResult]], console: Console, *, may_skip: bool
+) -> list[BacktestResult]:
+    """Return the results of every symbol, and say which were skipped; DataError where all were."""
+    results: list[BacktestResult] = []
+    skipped = list(chosen.skipped)
+    for each in chosen.symbols:
+        try:
+            results += make(each)
+        except (DataError, FeatureError, ModelError) as error:
+            if not may_skip:
+                raise
+            skipped.append(f"{each} is skipped: {error}")
+    for line in skipped:
+        console.print(line, soft_wrap=True, highlight=False, markup=False)
+    if not results:
+        raise DataError(f"--symbol all: every symbol is skipped; first {skipped[0]}")
+    return results
 
 
 def _require_alone(model: str, config: Path | None, timeframe: str | None) -> None:

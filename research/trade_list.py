@@ -14,6 +14,7 @@ import pandas as pd
 from lockstep.errors import DataError
 from lockstep.market.validation import suggestion
 from lockstep.metrics import Floats
+from research.utils.text_cells import read_cells
 
 # What each role is called by Backtrader's and backtesting.py's users, vectorbt, zipline, MetaTrader and
 # NinjaTrader, by our own run folders, and in notebooks; without case, spaces and signs.
@@ -82,7 +83,7 @@ def read_trades(
     DataError, one line, where the file cannot be read, a role or column is unknown, the entry is missing or a
     cell is no date or number.
     """
-    frame = _read(path)
+    frame = read_cells(path)
     used = _used(path, frame, columns or {})
     stamps = {role: _stamps(path, frame, used.get(role), timezone) for role in ("entry", "exit")}
     numbers = {
@@ -102,24 +103,6 @@ def read_trades(
         clock=timezone is not None or _named_zone(frame[used["entry"]]),
         used=used,
     )
-
-
-def _read(path: Path) -> pd.DataFrame:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}; check the path") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: is no UTF-8 text; export it as CSV in UTF-8") from error
-    separator = max(",;\t|", key=text.partition("\n")[0].count)
-    try:
-        frame = pd.read_csv(
-            path, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig", skipinitialspace=True
-        )
-    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        reason = " ".join(str(error).split())
-        raise DataError(f"{path}: {reason}; every row needs as many cells as the header") from error
-    return frame
 
 
 def _used(path: Path, frame: pd.DataFrame, declared: Mapping[str, str]) -> dict[str, str]:

@@ -20,6 +20,7 @@ from lockstep.errors import DataError
 from lockstep.metrics import Dates
 from research.report.data import Floats
 from research.report.results_cells import dates_of, numbers_of
+from research.utils.text_cells import read_cells
 
 Kind = Literal["returns", "equity", "pnl", "trades"]
 Unit = Literal["fraction", "percent"]
@@ -125,24 +126,13 @@ def _with_index(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _read(path: Path) -> pd.DataFrame:
-    """Return a CSV file as text cells; the separator is the one that the first line has most of."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path.name}: not UTF-8 text: export it as CSV, UTF-8") from error
-    first = text.split("\n", 1)[0]
-    separator = max(",;\t|", key=first.count)
-    rows = [line.split(separator) for line in text.splitlines() if line.strip()]
-    if not rows or separator not in first:
+    """Return the cells of a CSV file, two columns or more."""
+    frame = read_cells(path)
+    if frame.shape[1] < 2:
         raise DataError(
             f"{path.name}: one column or none: needed are a date and a value, separated by commas"
         )
-    try:
-        return pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise DataError(f"{path.name}: {error}: every row needs as many cells as the header") from error
+    return frame
 
 
 def _has_trades(names: dict[str, str]) -> bool:
