@@ -59,16 +59,17 @@ def _figures(certificate: Certificate) -> str:
 
 
 def _compared(certificate: Certificate) -> str:
-    head = ("", *(name.replace("marks", "equity marks") for name in _COUNTED), "differences")
+    head = ("", "differences", *(name.replace("marks", "equity marks") for name in _COUNTED))
     rows = [
-        (_between(part), *(_count(part, name) for name in _COUNTED), f"{part.different:,}")
+        (_between(part), f"{part.different:,}", *(_count(part, name) for name in _COUNTED))
         for part in certificate.parts
     ]
     caption = (
         "Every engine ran on the same bars with the same bundle. A sweep keeps fills and equity only; the "
         "rest is compared between research and the live engine."
     )
-    return card("What was compared", table(head, rows), caption=caption, classes="wide")
+    body = f'<div class="scroll">{table(head, rows)}</div>'
+    return card("What was compared", body, caption=caption, classes="wide")
 
 
 def _between(part: Part) -> str:

@@ -153,7 +153,8 @@ def _checks(verdict: Verdict) -> str:
         for found in verdict.checks
     ]
     found = '<div style="text-align:left">what was found</div>'
-    return table(("check", found, "measured", "limit", "outcome"), rows)
+    checks = table(("check", found, "measured", "limit", "outcome"), rows)
+    return f'<div class="scroll">{checks}</div>'
 
 
 def _value(value: float) -> str:
