@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,7 +37,7 @@ def pieces(group: VariantGroup, chunk: int, *, bars: int, workers: int = 1) -> l
 
     Pieces share nothing, so that few large ones are better; very many bars make them smaller.
     """
-    size = max(1, min(chunk, _ENTRY_CELLS // bars, math.ceil(group.positions.size / workers)))
+    size = max(1, min(chunk, _ENTRY_CELLS // bars, group.positions.size // workers))
     return [_piece(group, slice(first, first + size)) for first in range(0, group.positions.size, size)]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from lockstep.market.config import load_instruments
@@ -105,6 +105,7 @@ def test_the_stages_see_every_rule_once() -> None:
 
 
 @settings(max_examples=40, deadline=None)
+@example(drawn=[IbsConfig(name="x")] * 4, chunk=5, workers=3)
 @given(drawn=configs, chunk=st.integers(1, 5), workers=st.integers(1, 3))
 def test_pieces_hold_every_variant_once(drawn: list[IbsConfig], chunk: int, workers: int) -> None:
     for group in group_variants(drawn, MARKET, always_open=False):
