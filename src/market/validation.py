@@ -194,10 +194,11 @@ def validated(model: type[Model], values: object, *, where: str) -> Model:
     try:
         return model.model_validate(dict(values))
     except ValidationError as error:
-        raise ConfigError(f"{where}: {_first_problem(model, error)}") from error
+        raise ConfigError(f"{where}: {first_problem(model, error)}") from error
 
 
-def _first_problem(model: type[BaseModel], error: ValidationError) -> str:
+def first_problem(model: type[BaseModel], error: ValidationError) -> str:
+    """Return the first wrong entry in one sentence: its place, its value, the rule, the nearest known key."""
     problems = error.errors(include_url=False)
     # A misspelled key often shows as a missing one too; the misspelling is what to mend.
     first = next((each for each in problems if each["type"] == "extra_forbidden"), problems[0])
