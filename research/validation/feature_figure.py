@@ -13,7 +13,7 @@ from research.validation.feature_comparison import FeatureComparison
 
 _PRICE, _VOLUME, _FEATURE, _SPACE = 280, 80, 130, 34
 _MOST_TICKS = 8
-_DIGITS = 6
+_FIGURE_DIGITS = 6
 
 
 def comparison_figure(check: FeatureComparison) -> go.Figure:
@@ -129,4 +129,4 @@ def _add_feature(
 
 def _listed(values: pd.Series) -> list[float | None]:
     """Return rounded values for the page, None where missing."""
-    return [None if np.isnan(value) else round(float(value), _DIGITS) for value in values]
+    return [None if np.isnan(value) else round(float(value), _FIGURE_DIGITS) for value in values]

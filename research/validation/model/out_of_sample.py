@@ -13,10 +13,10 @@ from typing import Any, Self
 import numpy as np
 
 from lockstep.features.feature_registry import FeatureRegistry
-from lockstep.market.bars import Bars, Floats
+from lockstep.market.bars import Bars
 from lockstep.market.history import History, SeriesKey
 from lockstep.market.sessions import Dates
-from lockstep.metrics import Integers
+from lockstep.metrics import Floats, Integers
 from lockstep.strategy.veto import Veto
 from research.backtest import Span, run_backtest
 from research.backtest_result import BacktestResult

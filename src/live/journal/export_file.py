@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.csv as pc
+import pyarrow.csv
 import pyarrow.parquet as pq
 
 from lockstep.errors import JournalError
@@ -53,7 +53,7 @@ def _write_parquet(table: pa.Table, path: Path, kind: str, compressed: bool) -> 
 def _write_csv(table: pa.Table, path: Path, kind: str, compressed: bool) -> None:
     spelled = pa.table({name: _spelled(table[name]) for name in table.column_names})
     content = pa.BufferOutputStream()
-    pc.write_csv(spelled, content, pc.WriteOptions(quoting_style="needed"))
+    pyarrow.csv.write_csv(spelled, content, pyarrow.csv.WriteOptions(quoting_style="needed"))
     raw = content.getvalue().to_pybytes()
     # A time stamp in the gzip header would make equal tables differ.
     path.write_bytes(gzip.compress(raw, mtime=0) if compressed else raw)
