@@ -33,10 +33,10 @@ def comparison_figure(check: FeatureComparison) -> go.Figure:
         yaxis=axis(domain=domains[0], title=titled("price")),
         yaxis2=axis(domain=domains[1], title=titled("volume"), tickformat="~s", nticks=3),
     )
-    for number, feature_id in enumerate(check.ids):
-        _add_feature(drawn, check, feature_id, f"y{number + 3}", is_first=number == 0)
-        settings = axis(domain=domains[number + 2], title=titled(feature_id), nticks=5)
-        drawn.update_layout({f"yaxis{number + 3}": settings})
+    for panel, feature_id in enumerate(check.ids):
+        _add_feature(drawn, check, feature_id, f"y{panel + 3}", is_first=panel == 0)
+        settings = axis(domain=domains[panel + 2], title=titled(feature_id), nticks=5)
+        drawn.update_layout({f"yaxis{panel + 3}": settings})
     return drawn
 
 

@@ -46,7 +46,7 @@ def _short(volume: float) -> str:
 def spelled(check: FeatureComparison, row: int, column: int) -> str:
     """Return our value, and the other one where it is out of tolerance or the only one."""
     ours, theirs = (float(frame.to_numpy()[row, column]) for frame in (check.ours, check.theirs))
-    if check.is_outside.iat[row, column] or not check.compared.iat[row, column]:
+    if check.is_outside.iloc[row, column] or not check.compared.iloc[row, column]:
         text = f"{ratio(ours, _DIGITS)} {NOT_EQUAL} {ratio(theirs, _DIGITS)}"
         return UNDEFINED if text == f"{UNDEFINED} {NOT_EQUAL} {UNDEFINED}" else text
     return ratio(ours, _DIGITS)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
-from lockstep.live.messages import Values
 from lockstep.market.bars import BAR_COLUMNS, first_violation
 
 # How far a bar may end after it was received, since clocks differ; beyond it was not complete.
@@ -15,7 +15,7 @@ AHEAD_NS = 5_000_000_000
 _INFINITE = math.inf
 
 
-def broken_rule(values: Values) -> str:
+def broken_rule(values: Sequence[float]) -> str:
     """Return the first rule of `Bars` that (open, high, low, close, volume) breaks, with the value, or ""."""
     if len(values) != len(BAR_COLUMNS):
         return f"{len(values)} values: a bar has {', '.join(BAR_COLUMNS)}"

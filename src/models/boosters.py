@@ -299,7 +299,7 @@ def _xgboost_names(cls: Any) -> Sequence[str]:
     return tuple(cls().get_params(deep=False))
 
 
-BOOSTERS = (
+BOOSTERS: tuple[Kind, ...] = (
     Kind(
         module="lightgbm.sklearn",
         name="LGBMClassifier",

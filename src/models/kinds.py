@@ -350,7 +350,7 @@ _LOSSES = (
     ("sklearn._loss.loss", "HalfBinomialLoss"),
 )
 
-SKLEARN = (
+SKLEARN: tuple[Kind, ...] = (
     Kind(
         module="sklearn.pipeline",
         name="Pipeline",

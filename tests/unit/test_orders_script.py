@@ -1,4 +1,4 @@
-"""What the operator may say about orders: `lockstep.live.orders`, `orders_cli`, `rollout_cli`."""
+"""What the operator says of orders: `lockstep.live.orders`, `orders_cli`, `rollout_cli`."""
 
 from __future__ import annotations
 
