@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo test check lint bench soak notebooks lock clean
+.PHONY: help demo test check lint docs bench soak notebooks lock clean
 
 help:  ## say what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/'
@@ -28,13 +28,17 @@ demo: .venv/.core  ## backtest, train, validate, certify, promote and trade on p
 test: .venv/.dev  ## run every test, with branch coverage
 	PATH="$(CURDIR)/$(BIN):$$PATH" scripts/run_tests.sh $(ARGS)
 
-check: .venv/.dev lint test  ## what CI runs
+check: .venv/.dev lint docs test  ## what CI runs
 
 lint: .venv/.dev  ## style, types and the import ladder
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy -p lockstep -p research -p certify -p operations
 	$(BIN)/lint-imports
+
+docs: .venv/.dev  ## build the documentation and API reference into build/docs; a broken link fails
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	@echo "build/docs/index.html"
 
 bench: .venv/.dev  ## measure speed and memory, as ratios in one run
 	$(BIN)/python -m benchmarks

@@ -45,7 +45,7 @@ def test_a_row_of_later_work_says_so_and_claims_no_test(number: int) -> None:
 def documents() -> list[Path]:
     return sorted(
         [
-            ROOT / "README.md",
+            *ROOT.glob("*.md"),
             *ROOT.glob("docs/**/*.md"),
             *ROOT.glob("deploy/**/*.md"),
             *ROOT.glob("deploy/**/*.sh"),
