@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from research.report import captions, sections, sections_record
@@ -21,8 +22,13 @@ from research.report.figures_trades import (
     pnl_distribution,
     trades_on_price,
 )
-from research.report.page import card, document, escaped, figure_block, write_page
+from research.report.page import document, escaped, write_page
+from research.report.section import Sections, cards
 from research.report.track_record import DEEPEST
+
+RESULT, RISK, EXPOSURE, TRADING, RECORDED = "Result", "Risk", "Exposure and costs", "Trades", "Record"
+SECTIONS: Sections[ReportData] = Sections("the tear sheet")
+"""Every card of the tear sheet, in the order of the page. To add one: a file, an import, and a line below."""
 
 
 def write_tearsheet(report: ReportData, path: Path, *, shared_js: Path | None = None) -> Path:
@@ -44,200 +50,213 @@ def _title(report: ReportData) -> str:
 
 
 def _body(report: ReportData) -> str:
-    parts = (
-        ("Result", _result_cards(report)),
-        ("Risk", _risk_cards(report)),
-        ("Exposure and costs", _exposure_cards(report)),
-        ("Trades", _trade_cards(report)),
-        ("Record", _record_cards(report)),
-    )
-    cards = "".join(_part(name, inside) for name, inside in parts if inside)
-    return (
-        f"{sections.header(report)}{sections.caveats(report)}{sections.key_figures(report)}"
-        f'<div class="grid">{cards}</div>'
-    )
+    top = f"{sections.header(report)}{sections.caveats(report)}{sections.key_figures(report)}"
+    return f"{top}{cards(SECTIONS, report)}"
 
 
-def _part(name: str, cards: list[str]) -> str:
-    return f'<h2 class="part">{escaped(name)}</h2>{"".join(cards)}'
+def _knows(*known: str) -> Callable[[ReportData], bool]:
+    return lambda report: set(known) <= set(report.known)
 
 
-def _result_cards(report: ReportData) -> list[str]:
-    cards = [
-        card(
-            "Equity and drawdown",
-            figure_block("equity", equity_and_drawdown(report), empty="", fit=True),
-            caption=captions.equity(report),
-            classes="wide",
-        ),
-        card("Monthly returns", sections.months(report), caption=captions.months(report), classes="wide"),
-        card("Years", sections.years(report), caption=captions.years(report), classes="wide"),
-        card(
-            "How far the Sharpe ratio can be trusted",
-            sections_record.trust(report),
-            caption="For returns that are not autocorrelated. Bailey and López de Prado (2012, 2014).",
-        ),
-        card(
-            "Against the benchmark",
-            sections_record.benchmark(report),
-            caption=captions.benchmark(report),
-        ),
-        card(
-            "Trailing returns",
-            sections_record.trailing(report),
-            caption=f"Up to {report.dates[-1]}; stretches that begin before the first date are left out.",
-        ),
-        card(
-            "Distribution of monthly returns",
-            figure_block(
-                "months", monthly_distribution(report), empty="Needs three months in which equity moves."
-            ),
-            caption="Mean dotted. The first and the last month may be partial.",
-        ),
-    ]
-    if report.out_of_sample:
-        cards.append(
-            card(
-                "In and out of sample",
-                sections_record.samples(report),
-                caption="Out of sample are the shaded dates, which the strategy was not chosen on.",
-                classes="wide",
-            )
-        )
-    return cards
+def _too_short(report: ReportData) -> str:
+    half, _ = windows(report)
+    return f"Needs {half} {report.period}s in which equity moves; this run has {len(report.sessions)}."
 
 
-def _risk_cards(report: ReportData) -> list[str]:
-    periods = len(report.sessions)
+def _rolled_over(report: ReportData) -> str:
     half, year = windows(report)
-    short = f"Needs {half} {report.period}s in which equity moves; this run has {periods}."
-    under = f"{half} and {year} {report.period}s; whole run dotted."
-    figures = [
-        ("Rolling Sharpe ratio", "rolling", rolling_sharpe(report)),
-        ("Rolling Sortino ratio", "sortino", rolling_sortino(report)),
-        ("Rolling volatility", "volatility", rolling_volatility(report)),
-        ("Rolling beta", "beta", rolling_beta(report)),
-    ]
-    return [
-        card(
-            f"The {DEEPEST} deepest drawdowns",
-            sections_record.declines(report),
-            caption="From a high of equity to the first return to it, in calendar days.",
-            classes="wide",
-        ),
-        *(
-            card(title, figure_block(name, drawn, empty=short), caption=under)
-            for title, name, drawn in figures
-            if name != "beta" or report.beside is not None
-        ),
-        card(
-            "Returns by period",
-            sections_record.quantiles(report),
-            caption="Quantiles of the returns of calendar periods, and the share above zero.",
-            classes="wide",
-        ),
-        card(
-            "Winning periods and runs",
-            sections_record.runs(report),
-            caption="Gains and losses in percent of capital; runs of periods that follow each other.",
-            classes="wide",
-        ),
-        card(
-            "Episodes of stress",
-            sections_record.crises(report),
-            caption="From close to close, those that lie within these dates.",
-            classes="wide",
-        ),
-    ]
+    return f"{half} and {year} {report.period}s; whole run dotted."
 
 
-def _exposure_cards(report: ReportData) -> list[str]:
-    cards = []
-    if BARS in report.known and report.multiplier is not None:
-        cards += [
-            card(
-                "Leverage",
-                figure_block("leverage", leverage(report), empty="No position was held at a close."),
-                caption=captions.leverage(report),
-            ),
-            card(
-                "Turnover",
-                figure_block("turnover", turnover(report), empty="No trade."),
-                caption="Notional traded in a calendar year, both sides, in multiples of capital.",
-            ),
-        ]
-    if COSTS in report.known:
-        cards += [
-            card(
-                "What dearer trading would leave",
-                sections_record.dearer(report),
-                caption="Commission and slippage of every trade times a factor; sizes and fills stay.",
-            ),
-            card(
-                "Costs paid",
-                figure_block("costs", costs_paid(report), empty="No trade, no costs."),
-                caption="Cumulative, booked when a trade ends. Slippage is already in the fill prices.",
-            ),
-        ]
-    return cards
+def _has_leverage(report: ReportData) -> bool:
+    return BARS in report.known and report.multiplier is not None
 
 
-def _trade_cards(report: ReportData) -> list[str]:
-    if TRADES not in report.known:
-        return []
-    cards = []
-    if report.trades["side"].notna().any() or BARS in report.known:
-        cards.append(card("Long and short", sections_record.sides(report), classes="wide"))
-    cards += [
-        card(
-            "Result per trade",
-            figure_block("distribution", pnl_distribution(report), empty="No trade was closed in this run."),
-            caption=captions.distribution(report),
-        ),
-    ]
-    if "mae" in report.trades:
-        cards.append(
-            card(
-                "Excursions",
-                figure_block("excursions", excursions(report), empty="No trade was closed in this run."),
-                caption=captions.excursions(report),
-            )
-        )
-    if BARS in report.known and PRICES in report.known:
-        cards.append(
-            card(
-                "Trades on price",
-                figure_block("trades", trades_on_price(report), empty="", fit=True),
-                caption=captions.trades(report),
-                classes="wide",
-            )
-        )
-    if RECORD in report.known:
-        under = "Closed trades by the reason they ended."
-        cards.append(card("Exits", sections.exit_table(report), caption=under, classes="wide"))
-    return cards
+def _has_sides(report: ReportData) -> bool:
+    return TRADES in report.known and bool(report.trades["side"].notna().any() or BARS in report.known)
 
 
-def _record_cards(report: ReportData) -> list[str]:
-    following = "session" if report.is_daily else "bar"
-    cards = []
-    if RECORD in report.known:
-        cards += [
-            card(
-                f"Next-{following} return by IBS decile",
-                figure_block("deciles", next_move_by_ibs(report), empty="IBS is not known for any bar."),
-                caption=captions.deciles(report),
-            ),
-            card(
-                "Why there was no trade",
-                figure_block("reasons", reasons_for_no_trade(report), empty="No bar was turned down."),
-                caption="Bars that led to no entry, by their recorded reason.",
-            ),
-        ]
-    cards += [
-        card("All measures", sections.measures(report), classes="wide"),
-        card("Provenance", sections.provenance(report), caption="What this page was computed from."),
-    ]
-    if RECORD in report.known:
-        cards.append(card("Strategy config", f"<pre>{escaped(report.config_yaml)}</pre>"))
-    return cards
+SECTIONS.figure(
+    RESULT, "Equity and drawdown", "equity", equity_and_drawdown, fit=True, caption=captions.equity, wide=True
+)
+SECTIONS.add(RESULT, "Monthly returns", sections.months, caption=captions.months, wide=True)
+SECTIONS.add(RESULT, "Years", sections.years, caption=captions.years, wide=True)
+SECTIONS.add(
+    RESULT,
+    "How far the Sharpe ratio can be trusted",
+    sections_record.trust,
+    caption="For returns that are not autocorrelated. Bailey and López de Prado (2012, 2014).",
+)
+SECTIONS.add(RESULT, "Against the benchmark", sections_record.benchmark, caption=captions.benchmark)
+SECTIONS.add(
+    RESULT,
+    "Trailing returns",
+    sections_record.trailing,
+    caption=lambda report: (
+        f"Up to {report.dates[-1]}; stretches that begin before the first date are left out."
+    ),
+)
+SECTIONS.figure(
+    RESULT,
+    "Distribution of monthly returns",
+    "months",
+    monthly_distribution,
+    empty="Needs three months in which equity moves.",
+    caption="Mean dotted. The first and the last month may be partial.",
+)
+SECTIONS.add(
+    RESULT,
+    "In and out of sample",
+    sections_record.samples,
+    shown=lambda report: bool(report.out_of_sample),
+    caption="Out of sample are the shaded dates, which the strategy was not chosen on.",
+    wide=True,
+)
+
+SECTIONS.add(
+    RISK,
+    f"The {DEEPEST} deepest drawdowns",
+    sections_record.declines,
+    caption="From a high of equity to the first return to it, in calendar days.",
+    wide=True,
+)
+SECTIONS.figure(
+    RISK, "Rolling Sharpe ratio", "rolling", rolling_sharpe, empty=_too_short, caption=_rolled_over
+)
+SECTIONS.figure(
+    RISK, "Rolling Sortino ratio", "sortino", rolling_sortino, empty=_too_short, caption=_rolled_over
+)
+SECTIONS.figure(
+    RISK, "Rolling volatility", "volatility", rolling_volatility, empty=_too_short, caption=_rolled_over
+)
+SECTIONS.figure(
+    RISK,
+    "Rolling beta",
+    "beta",
+    rolling_beta,
+    empty=_too_short,
+    caption=_rolled_over,
+    shown=lambda report: report.beside is not None,
+)
+SECTIONS.add(
+    RISK,
+    "Returns by period",
+    sections_record.quantiles,
+    caption="Quantiles of the returns of calendar periods, and the share above zero.",
+    wide=True,
+)
+SECTIONS.add(
+    RISK,
+    "Winning periods and runs",
+    sections_record.runs,
+    caption="Gains and losses in percent of capital; runs of periods that follow each other.",
+    wide=True,
+)
+SECTIONS.add(
+    RISK,
+    "Episodes of stress",
+    sections_record.crises,
+    caption="From close to close, those that lie within these dates.",
+    wide=True,
+)
+
+SECTIONS.figure(
+    EXPOSURE,
+    "Leverage",
+    "leverage",
+    leverage,
+    empty="No position was held at a close.",
+    caption=captions.leverage,
+    shown=_has_leverage,
+)
+SECTIONS.figure(
+    EXPOSURE,
+    "Turnover",
+    "turnover",
+    turnover,
+    empty="No trade.",
+    caption="Notional traded in a calendar year, both sides, in multiples of capital.",
+    shown=_has_leverage,
+)
+SECTIONS.add(
+    EXPOSURE,
+    "What dearer trading would leave",
+    sections_record.dearer,
+    caption="Commission and slippage of every trade times a factor; sizes and fills stay.",
+    shown=_knows(COSTS),
+)
+SECTIONS.figure(
+    EXPOSURE,
+    "Costs paid",
+    "costs",
+    costs_paid,
+    empty="No trade, no costs.",
+    caption="Cumulative, booked when a trade ends. Slippage is already in the fill prices.",
+    shown=_knows(COSTS),
+)
+
+SECTIONS.add(TRADING, "Long and short", sections_record.sides, shown=_has_sides, wide=True)
+SECTIONS.figure(
+    TRADING,
+    "Result per trade",
+    "distribution",
+    pnl_distribution,
+    empty="No trade was closed in this run.",
+    caption=captions.distribution,
+    shown=_knows(TRADES),
+)
+SECTIONS.figure(
+    TRADING,
+    "Excursions",
+    "excursions",
+    excursions,
+    empty="No trade was closed in this run.",
+    caption=captions.excursions,
+    shown=lambda report: TRADES in report.known and "mae" in report.trades,
+)
+SECTIONS.figure(
+    TRADING,
+    "Trades on price",
+    "trades",
+    trades_on_price,
+    fit=True,
+    caption=captions.trades,
+    shown=_knows(TRADES, BARS, PRICES),
+    wide=True,
+)
+SECTIONS.add(
+    TRADING,
+    "Exits",
+    sections.exit_table,
+    caption="Closed trades by the reason they ended.",
+    shown=_knows(TRADES, RECORD),
+    wide=True,
+)
+
+SECTIONS.figure(
+    RECORDED,
+    "Next move by IBS decile",
+    "deciles",
+    next_move_by_ibs,
+    title=lambda report: f"Next-{'session' if report.is_daily else 'bar'} return by IBS decile",
+    empty="IBS is not known for any bar.",
+    caption=captions.deciles,
+    shown=_knows(RECORD),
+)
+SECTIONS.figure(
+    RECORDED,
+    "Why there was no trade",
+    "reasons",
+    reasons_for_no_trade,
+    empty="No bar was turned down.",
+    caption="Bars that led to no entry, by their recorded reason.",
+    shown=_knows(RECORD),
+)
+SECTIONS.add(RECORDED, "All measures", sections.measures, wide=True)
+SECTIONS.add(RECORDED, "Provenance", sections.provenance, caption="What this page was computed from.")
+SECTIONS.add(
+    RECORDED,
+    "Strategy config",
+    lambda report: f"<pre>{escaped(report.config_yaml)}</pre>",
+    shown=_knows(RECORD),
+)

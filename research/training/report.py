@@ -8,12 +8,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
 from lockstep.market.history import History
 from lockstep.models.atomic import replace_file
 from research.experiments.figures import logits
-from research.report.page import card, escaped, figure_block
+from research.report.page import escaped
+from research.report.section import Sections, cards
 from research.report.style import SCRIPT, STYLE
 from research.training import report_figures as figures
 from research.training import report_search_figures as search_figures
@@ -24,6 +26,8 @@ from research.training.report_json import report_json
 from research.training.report_shap import Attribution
 
 PAGE, NUMBERS = "report.html", "report.json"
+SECTIONS: Sections[ReportData] = Sections("the training report")
+"""Every card of the training report, in the order of the page."""
 
 
 def write_training_report(outcome: TrainingOutcome, history: History, folder: Path, *, trials: int) -> Path:
@@ -42,13 +46,9 @@ def write_training_report(outcome: TrainingOutcome, history: History, folder: Pa
 
 def report_html(data: ReportData, proxy_of: str | None = None) -> str:
     """Return the page; it holds no time, host or path."""
-    cards = "".join(
-        (*_account_cards(data), *_probability_cards(data), *_model_cards(data), *_search_cards(data))
-    )
     return page_html(
         f"{data.outcome.dataset.symbol} · training",
-        f'{sections.header(data, proxy_of)}{sections.key_figures(data)}<div class="grid">{cards}'
-        f"{''.join(_record_cards(data))}</div>",
+        f"{sections.header(data, proxy_of)}{sections.key_figures(data)}{cards(SECTIONS, data)}",
     )
 
 
@@ -69,163 +69,195 @@ def replace_text(path: Path, text: str) -> Path:
     return path
 
 
-def _account_cards(data: ReportData) -> list[str]:
-    return [
-        card(
-            "Out of sample: the strategy with and without the veto",
-            figure_block("equity", figures.equity(data), empty=""),
-            caption="Outer walk-forward: each window is answered by a model that was searched and fitted on "
-            "what came before it, with its own threshold. One continuous run, costs included; below, what "
-            "the veto added.",
-            classes="wide",
-        ),
-        card(
-            "Outer windows",
-            sections.windows(data),
-            caption="Without veto → with veto. Samples are signals, also those during an open trade; a "
-            "trade counts where it ended. The last row is one account over all windows in order, not their "
-            "mean. Drawdown in percent of the capital.",
-            classes="wide",
-        ),
-    ]
+def _roc_caption(data: ReportData) -> str:
+    return "" if data.roc is None else f"Out of sample. Area {data.roc.area:.3f}; 0.5 is chance (dotted)."
 
 
-def _probability_cards(data: ReportData) -> list[str]:
-    one_class = "All samples are of one class."
-    roc, curve = data.roc, data.precision_recall
-    return [
-        card(
-            "Calibration",
-            figure_block("calibration", figures.calibration(data), empty=""),
-            caption=f"Out of sample, in {data.calibration.count.size} groups of equal size with 95 % "
-            f"intervals; on the dotted line probabilities are right. Mean distance "
-            f"{data.calibration.error:.1%}.",
-        ),
-        card(
-            "Threshold",
-            figure_block("thresholds", figures.thresholds(data), empty=""),
-            caption="Out-of-fold probabilities of the final search's best step, on which the threshold "
-            "(dotted) was chosen: in sample as far as that choice goes. Level line: no veto.",
-        ),
-        card(
-            "ROC",
-            figure_block("roc", None if roc is None else figures.roc(roc), empty=one_class),
-            caption="" if roc is None else f"Out of sample. Area {roc.area:.3f}; 0.5 is chance (dotted).",
-        ),
-        card(
-            "Precision and recall",
-            figure_block(
-                "precision",
-                None if curve is None else figures.precision_recall(curve, data.base_rate),
-                empty=one_class,
-            ),
-            caption=""
-            if curve is None
-            else f"Out of sample. Average precision {curve.area:.3f}; share of winners "
-            f"{data.base_rate:.3f} (dotted).",
-        ),
-    ]
+def _precision_caption(data: ReportData) -> str:
+    curve = data.precision_recall
+    if curve is None:
+        return ""
+    return (
+        f"Out of sample. Average precision {curve.area:.3f}; share of winners {data.base_rate:.3f} (dotted)."
+    )
 
 
-def _model_cards(data: ReportData) -> list[str]:
+def _roc(data: ReportData) -> go.Figure | None:
+    return None if data.roc is None else figures.roc(data.roc)
+
+
+def _precision(data: ReportData) -> go.Figure | None:
+    curve = data.precision_recall
+    return None if curve is None else figures.precision_recall(curve, data.base_rate)
+
+
+def _attribution(data: ReportData) -> go.Figure | None:
     found = data.attribution
-    drawn = figures.attribution(found) if isinstance(found, Attribution) else None
-    return [
-        card(
-            "Permutation importance",
-            figure_block("importance", figures.importance(data.importance), empty=""),
-            caption="Outer test windows, each with its own model: what shuffling one feature costs on "
-            "samples that the model had not seen. 95 % intervals by block bootstrap; blue where above zero.",
-        ),
-        card(
-            "SHAP values",
-            figure_block("shap", drawn, empty=found if isinstance(found, str) else ""),
-            caption="Final model, in sample: mean size of each feature's part in a probability. Blue: a "
-            "larger value speaks for the trade; vermilion: against it.",
-        ),
-        card(
-            "Features of winners and losers",
-            figure_block("distributions", search_figures.distributions(data), empty=""),
-            caption="Samples before the hold-out; the nine most important features. Shares within each "
-            "class; ends hold what lies beyond the 0.5 % and 99.5 % quantiles.",
-            classes="wide",
-        ),
-    ]
+    return figures.attribution(found) if isinstance(found, Attribution) else None
 
 
-def _search_cards(data: ReportData) -> list[str]:
+def _no_attribution(data: ReportData) -> str:
+    return data.attribution if isinstance(data.attribution, str) else ""
+
+
+def _convergence(data: ReportData) -> go.Figure | None:
     outcome = data.outcome
-    pbo = None if data.overfitting is None else logits(data.overfitting)
+    return search_figures.convergence(outcome.steps, outcome.config.search.objective)
+
+
+def _search_caption(data: ReportData) -> str:
+    outcome = data.outcome
     failed = f" {outcome.failed} steps failed and are counted." if outcome.failed else ""
     if outcome.stopped:
         failed += f" {outcome.stopped} hopeless steps of all searches were stopped early, and are counted."
-    return [
-        card(
-            "Search",
-            figure_block(
-                "convergence",
-                search_figures.convergence(outcome.steps, outcome.config.search.objective),
-                empty="",
-            ),
-            caption="Final search: mean score over the inner purged splits with its standard error, and the "
-            f"best so far. Larger is better.{failed}",
-        ),
-        card(
-            "Choosing the best step",
-            figure_block("pbo", pbo, empty="One step, or too few samples: nothing to divide."),
-            caption="History divided into halves in every way: rank of the best step of one half in the "
-            "other. Left of zero it fell below the median; the share of those is the PBO.",
-        ),
-        card(
-            "Parameters",
-            figure_block(
-                "dependence",
-                search_figures.dependence(outcome.steps, outcome.best),
-                empty="No parameter was varied.",
-            ),
-            caption="Score of every step by each parameter; the diamond is the winner.",
-            classes="wide",
-        ),
-        card("Best steps", sections.steps(outcome), classes="wide"),
-        card(
-            "How much is luck",
-            sections.luck(data),
-            caption="The out-of-sample Sharpe ratio against what the best of all counted trials would "
-            "reach by chance.",
-        ),
-        card(
-            "Labels by year",
-            figure_block("labels", search_figures.labels(data.won_by_year), empty=""),
-            caption="Samples before the hold-out, and how many of them won after costs.",
-        ),
-        card(
-            "Result per sample",
-            figure_block("results", search_figures.results(data.development_pnl), empty=""),
-            caption="Every signal before the hold-out followed to its own exit, costs included.",
-        ),
-        card(
-            "Provenance",
-            sections.provenance(sections.provenance_of(outcome)),
-            caption="What this run was computed from.",
-        ),
-    ]
+    return (
+        "Final search: mean score over the inner purged splits with its standard error, and the "
+        f"best so far. Larger is better.{failed}"
+    )
 
 
-def _record_cards(data: ReportData) -> list[str]:
-    spelled = json.dumps(data.outcome.config.model_dump(mode="json", exclude_defaults=True), indent=1)
-    notes = [
-        *data.outcome.idle,
+def _logits(data: ReportData) -> go.Figure | None:
+    return None if data.overfitting is None else logits(data.overfitting)
+
+
+def _dependence(data: ReportData) -> go.Figure | None:
+    return search_figures.dependence(data.outcome.steps, data.outcome.best)
+
+
+def _notes(data: ReportData) -> str:
+    outcome = data.outcome
+    sentences = [
+        *outcome.idle,
         "Out of sample are the outer windows alone. The final model was fitted on all samples before the "
         "hold-out: what it does on those dates is in sample.",
-        f"The hold-out, {data.outcome.hold_out.size} samples, is sealed; nothing on this page has seen it.",
-        f"{data.outcome.dataset.unfinished} signals had an open trade at the last bar and are no samples.",
+        f"The hold-out, {outcome.hold_out.size} samples, is sealed; nothing on this page has seen it.",
+        f"{outcome.dataset.unfinished} signals had an open trade at the last bar and are no samples.",
     ]
-    return [
-        card("Features", sections.features(data), classes="wide"),
-        card("Notes", sections.notes(notes), classes="wide"),
-        card(
-            "Configuration",
-            f"<pre>{escaped(spelled)}</pre>",
-            classes="wide",
-        ),
-    ]
+    return sections.notes(sentences)
+
+
+def _configuration(data: ReportData) -> str:
+    spelled = json.dumps(data.outcome.config.model_dump(mode="json", exclude_defaults=True), indent=1)
+    return f"<pre>{escaped(spelled)}</pre>"
+
+
+_ONE_CLASS = "All samples are of one class."
+
+SECTIONS.figure(
+    "",
+    "Out of sample: the strategy with and without the veto",
+    "equity",
+    figures.equity,
+    caption="Outer walk-forward: each window is answered by a model that was searched and fitted on "
+    "what came before it, with its own threshold. One continuous run, costs included; below, what "
+    "the veto added.",
+    wide=True,
+)
+SECTIONS.add(
+    "",
+    "Outer windows",
+    sections.windows,
+    caption="Without veto → with veto. Samples are signals, also those during an open trade; a "
+    "trade counts where it ended. The last row is one account over all windows in order, not their "
+    "mean. Drawdown in percent of the capital.",
+    wide=True,
+)
+SECTIONS.figure(
+    "",
+    "Calibration",
+    "calibration",
+    figures.calibration,
+    caption=lambda data: (
+        f"Out of sample, in {data.calibration.count.size} groups of equal size with 95 % "
+        f"intervals; on the dotted line probabilities are right. Mean distance "
+        f"{data.calibration.error:.1%}."
+    ),
+)
+SECTIONS.figure(
+    "",
+    "Threshold",
+    "thresholds",
+    figures.thresholds,
+    caption="Out-of-fold probabilities of the final search's best step, on which the threshold "
+    "(dotted) was chosen: in sample as far as that choice goes. Level line: no veto.",
+)
+SECTIONS.figure("", "ROC", "roc", _roc, empty=_ONE_CLASS, caption=_roc_caption)
+SECTIONS.figure(
+    "", "Precision and recall", "precision", _precision, empty=_ONE_CLASS, caption=_precision_caption
+)
+SECTIONS.figure(
+    "",
+    "Permutation importance",
+    "importance",
+    lambda data: figures.importance(data.importance),
+    caption="Outer test windows, each with its own model: what shuffling one feature costs on "
+    "samples that the model had not seen. 95 % intervals by block bootstrap; blue where above zero.",
+)
+SECTIONS.figure(
+    "",
+    "SHAP values",
+    "shap",
+    _attribution,
+    empty=_no_attribution,
+    caption="Final model, in sample: mean size of each feature's part in a probability. Blue: a "
+    "larger value speaks for the trade; vermilion: against it.",
+)
+SECTIONS.figure(
+    "",
+    "Features of winners and losers",
+    "distributions",
+    search_figures.distributions,
+    caption="Samples before the hold-out; the nine most important features. Shares within each "
+    "class; ends hold what lies beyond the 0.5 % and 99.5 % quantiles.",
+    wide=True,
+)
+SECTIONS.figure("", "Search", "convergence", _convergence, caption=_search_caption)
+SECTIONS.figure(
+    "",
+    "Choosing the best step",
+    "pbo",
+    _logits,
+    empty="One step, or too few samples: nothing to divide.",
+    caption="History divided into halves in every way: rank of the best step of one half in the "
+    "other. Left of zero it fell below the median; the share of those is the PBO.",
+)
+SECTIONS.figure(
+    "",
+    "Parameters",
+    "dependence",
+    _dependence,
+    empty="No parameter was varied.",
+    caption="Score of every step by each parameter; the diamond is the winner.",
+    wide=True,
+)
+SECTIONS.add("", "Best steps", lambda data: sections.steps(data.outcome), wide=True)
+SECTIONS.add(
+    "",
+    "How much is luck",
+    sections.luck,
+    caption="The out-of-sample Sharpe ratio against what the best of all counted trials would "
+    "reach by chance.",
+)
+SECTIONS.figure(
+    "",
+    "Labels by year",
+    "labels",
+    lambda data: search_figures.labels(data.won_by_year),
+    caption="Samples before the hold-out, and how many of them won after costs.",
+)
+SECTIONS.figure(
+    "",
+    "Result per sample",
+    "results",
+    lambda data: search_figures.results(data.development_pnl),
+    caption="Every signal before the hold-out followed to its own exit, costs included.",
+)
+SECTIONS.add(
+    "",
+    "Provenance",
+    lambda data: sections.provenance(sections.provenance_of(data.outcome)),
+    caption="What this run was computed from.",
+)
+SECTIONS.add("", "Features", sections.features, wide=True)
+SECTIONS.add("", "Notes", _notes, wide=True)
+SECTIONS.add("", "Configuration", _configuration, wide=True)

@@ -13,7 +13,8 @@ import numpy as np
 import plotly.graph_objects as go
 
 from research.report.numbers import UNDEFINED, count, percent, ratio
-from research.report.page import card, escaped, figure_block, table
+from research.report.page import escaped, table
+from research.report.section import Sections, cards
 from research.report.theme import ACCENT, BAR, GAIN, MUTED, axis, figure, time_axis, titled
 from research.training.report import page_html, replace_text
 from research.training.report_sections import kpis, notes, provenance, provenance_of, unbroken
@@ -91,19 +92,7 @@ def validation_html(report: ValidationReport) -> str:
     """Return the page."""
     case = report.case
     title = f"{case.bundle.symbol} {case.bundle.version} · validation"
-    cards = [
-        card("Checks", _checks(report.verdict), caption=_caption(report.verdict), classes="wide"),
-        card(
-            "Same dates, other knowledge",
-            figure_block("accounts", _accounts(case), empty=""),
-            caption="Out of sample: models of the outer windows, which had not seen these dates. In sample: "
-            "the bundle itself, which was fitted on them.",
-            classes="wide",
-        ),
-        card("Notes", notes(_notes(case)), classes="wide"),
-        card("Provenance", provenance(_origin(case)), caption="What was judged.", classes="wide"),
-    ]
-    return page_html(title, f'{_header(report)}{_key_figures(case)}<div class="grid">{"".join(cards)}</div>')
+    return page_html(title, f"{_header(report)}{_key_figures(case)}{cards(SECTIONS, report)}")
 
 
 def _header(report: ValidationReport) -> str:
@@ -211,3 +200,31 @@ def _notes(case: Case) -> list[str]:
 
 def _origin(case: Case) -> dict[str, str]:
     return {"bundle": case.bundle.sha256, **provenance_of(case.outcome)}
+
+
+SECTIONS: Sections[ValidationReport] = Sections("the validation report")
+"""Every card of the validation report, in the order of the page."""
+SECTIONS.add(
+    "",
+    "Checks",
+    lambda report: _checks(report.verdict),
+    caption=lambda report: _caption(report.verdict),
+    wide=True,
+)
+SECTIONS.figure(
+    "",
+    "Same dates, other knowledge",
+    "accounts",
+    lambda report: _accounts(report.case),
+    caption="Out of sample: models of the outer windows, which had not seen these dates. In sample: "
+    "the bundle itself, which was fitted on them.",
+    wide=True,
+)
+SECTIONS.add("", "Notes", lambda report: notes(_notes(report.case)), wide=True)
+SECTIONS.add(
+    "",
+    "Provenance",
+    lambda report: provenance(_origin(report.case)),
+    caption="What was judged.",
+    wide=True,
+)
