@@ -25,7 +25,8 @@ from lockstep.live.rerun import step_of
 from lockstep.models.bundle import Bundle
 from lockstep.monitoring.parity import Step
 
-_RUN = "from lockstep.console import run; from scripts.run_live import app; run(app)"
+# -P: the working folder is not a place of modules.
+_ENGINE = (sys.executable, "-P", "-m", "lockstep.live.main")
 _WITHOUT_LIMITS = {
     "max_contracts": 1e6,
     "max_total_contracts": 1e9,
@@ -168,11 +169,9 @@ def _settings(bundles: Mapping[str, Bundle], replay: Replay, folder: Path, store
 
 
 def _start(settings: Path, folder: Path, environment: Mapping[str, str] | None) -> subprocess.Popen[bytes]:
-    root = Path(__file__).resolve().parents[1]
     with (folder / "engine.err").open("ab") as log:
         return subprocess.Popen(
-            [sys.executable, "-c", _RUN, "--config", str(settings), "--log", str(folder / "engine.jsonl")],
-            cwd=root,
+            [*_ENGINE, "--config", str(settings), "--log", str(folder / "engine.jsonl")],
             stderr=log,
             env=dict(os.environ if environment is None else environment),
         )

@@ -2,81 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
-
-import typer
-from rich.console import Console
-
 from lockstep.console import run
-from lockstep.errors import ConfigError
-from lockstep.market.command_line import SYMBOL_FLAGS, reading_instruments, target_file
-from lockstep.market.guess import COLUMN, SELECT
-from lockstep.market.layouts import PRESETS
-from lockstep.market.validation import suggestion
-from research.utils.add_source import Request, add_source
-
-_MARKS = {"point": ".", "comma": ","}
-
-app = typer.Typer(add_completion=False)
-Text = Annotated[str, typer.Option()]
-
-
-@app.command()
-def add(
-    file: Annotated[Path, typer.Argument(help="The data file: CSV, text or parquet, also gzipped.")],
-    symbol: Annotated[str, typer.Option(*SYMBOL_FLAGS, help="What is in it; none: by its name.")] = "",
-    name: Annotated[str, typer.Option(help="Name of the source; none: folder and timeframe.")] = "",
-    like: Annotated[str, typer.Option(help="Vendor: mt5, kibot, firstrate …; none: by the columns.")] = "",
-    timezone: Annotated[str, typer.Option(help="Of the stamps, such as America/New_York.")] = "",
-    stamp: Annotated[str, typer.Option(help="open or close: what a stamp says of its bar.")] = "",
-    stamp_format: Annotated[str, typer.Option(help="strptime format, such as %d/%m/%Y %H:%M.")] = "",
-    timeframe: Annotated[str, typer.Option(help="1min, 1h, 1d …; none: by the stamps.")] = "",
-    separator: Annotated[str, typer.Option(help="Between columns.")] = "",
-    decimal: Annotated[str, typer.Option(help="Of prices: point or comma.")] = "",
-    thousands: Annotated[str, typer.Option(help="What groups digits.")] = "",
-    column: Annotated[list[str] | None, typer.Option(help="Ours to theirs: open=First, several: +.")] = None,
-    select: Annotated[list[str] | None, typer.Option(help="Rows of a series: contract=ESH4.")] = None,
-    adjustment: Annotated[str, typer.Option(help="none, difference or ratio.")] = "",
-    instruments: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Your instruments file; none: the usual one.")
-    ] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Ask nothing; refuse what is open.")] = False,
-) -> None:
-    """Guess how a file is laid out, show its bars, ask what it leaves open, and write the source."""
-    given = {
-        "like": like, "timezone": timezone, "stamp": stamp, "stamp_format": stamp_format,
-        "timeframe": timeframe, "separator": "\t" if separator == "tab" else separator,
-        "decimal": _MARKS.get(decimal, decimal), "thousands": thousands,
-        **_pairs("--column", COLUMN, column), **_pairs("--select", SELECT, select),
-    }  # fmt: skip
-    if like and like not in PRESETS:
-        raise ConfigError(f"--like {like}: no such vendor{suggestion(like, PRESETS)}")
-    target = target_file(instruments)
-    request = Request(
-        file=file, target=target, symbol=symbol, name=name, adjustment=adjustment, yes=yes,
-        usual=instruments is None,
-        known={key: value for key, value in given.items() if value},
-    )  # fmt: skip
-    with reading_instruments(str(target) if target.is_file() else ""):
-        add_source(request, Console(), _ask)
-
-
-def _pairs(option: str, prefix: str, given: list[str] | None) -> dict[str, str]:
-    for each in given or ():
-        if "=" not in each:
-            raise ConfigError(f"{option} {each}: write it as NAME=VALUE")
-    return {
-        f"{prefix}{name.strip()}": value for name, _, value in (each.partition("=") for each in given or ())
-    }
-
-
-def _ask(text: str, likely: str) -> str:
-    *above, question = text.splitlines() if "\n" not in text else (text, "Answer")
-    for line in above:
-        typer.echo(line)
-    return str(typer.prompt(question, default=likely or None, prompt_suffix=" "))
-
+from research.utils.cli import add_app as app
 
 if __name__ == "__main__":
     run(app)

@@ -2,58 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
-
-import typer
-from rich.console import Console
-
 from lockstep.console import run
-from lockstep.errors import ConfigError
-from lockstep.market.command_line import App, OneSymbol
-from research.validation.lookahead_run import Files, check_files, lookahead_table
-from research.versions import VersionName
-
-app = App()
-
-
-@app.command()
-def check(
-    symbol: OneSymbol,
-    config: Annotated[Path | None, typer.Option(help="Strategy YAML; or give --model.")] = None,
-    model: Annotated[str, typer.Option(help="v3 or production: strategy and veto of that version.")] = "",
-    store: Annotated[Path | None, typer.Option(help="Store of --model; none: the default one.")] = None,
-    data_dir: Annotated[Path | None, typer.Option(help="Folder of the files; none: embedded data.")] = None,
-    cuts: Annotated[int, typer.Option(help="How many bars to cut the history at.")] = 20,
-    seed: Annotated[int, typer.Option(help="Seed of the cuts and of what is put behind them.")] = 0,
-    catalogue: Annotated[bool, typer.Option(help="Check all features that the data can serve.")] = False,
-    start: Annotated[str | None, typer.Option(help="First session date to trade, YYYY-MM-DD.")] = None,
-    end: Annotated[str | None, typer.Option(help="Last session date to load, YYYY-MM-DD.")] = None,
-    source: Annotated[str | None, typer.Option(help="Name of a source; none: by folder name.")] = None,
-    timeframe: Annotated[str | None, typer.Option(help="15min, 1h, 1d …; none: the config's.")] = None,
-) -> None:
-    """Change what follows random bars and name the first value before them that moves.
-
-    With --model the strategy is checked with its veto, and beside it without.
-    """
-    files = Files(symbol=symbol, data_dir=data_dir, timeframe=timeframe, source=source, start=start, end=end)
-    console = Console()
-    if config is not None and model:
-        raise ConfigError(f"--config {config} and --model {model}: check one of them at a time")
-    checked = VersionName(version=model, store=store) if model else config
-    if checked is None:
-        raise ConfigError("nothing to check: give --config, or --model v3")
-    strategies = {f"with the veto of {model}": True, "without a veto": False} if model else {"": True}
-    passed = True
-    for strategy, with_veto in strategies.items():
-        report = check_files(
-            checked, files, cuts=cuts, seed=seed, catalogue=catalogue, with_veto=with_veto, console=console
-        )
-        console.print(lookahead_table(report, strategy))
-        console.print(report.verdict, style="bold", soft_wrap=True, highlight=False)
-        passed &= report.passed
-    raise typer.Exit(0 if passed else 1)
-
+from research.checks.cli import lookahead_app as app
 
 if __name__ == "__main__":
     run(app)

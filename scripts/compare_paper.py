@@ -2,63 +2,8 @@
 
 from __future__ import annotations
 
-import time
-from datetime import UTC, datetime
-from pathlib import Path
-from typing import Annotated
-
-import typer
-from rich.console import Console
-
-from certify.paper import Request, compare_paper
-from certify.paper_evidence import attach as attach_evidence
-from certify.paper_evidence import versions_of
+from certify.paper_cli import app
 from lockstep.console import run
-from lockstep.market.command_line import App
-from lockstep.models.command_line import By, Json, Store, actor
-from lockstep.models.store import ModelStore
-from research.paper.report import write_comparison
-from research.paper.report_table import print_comparison
-
-app = App()
-
-
-@app.command()
-def main(
-    journal: Annotated[Path, typer.Option(help="Journal of a desk in mode paper or shadow.")],
-    store: Store = None,
-    data_dir: Annotated[Path | None, typer.Option(help="Folder of the files; none: embedded data.")] = None,
-    source: Annotated[str | None, typer.Option(help="Name of a source; none: by folder name.")] = None,
-    report: Annotated[Path, typer.Option(help="Where page and JSON go.")] = Path("results/paper"),
-    epoch: Annotated[int | None, typer.Option(help="One epoch of the journal; none: all.")] = None,
-    since: Annotated[str | None, typer.Option(help="First session of the validation backtest.")] = None,
-    level: Annotated[float, typer.Option(help="With which all bands together hold.")] = 0.95,
-    resamples: Annotated[int, typer.Option(help="Runs that are drawn.")] = 4_000,
-    seed: Annotated[int, typer.Option(help="Of the draws.")] = 0,
-    attach: Annotated[bool, typer.Option("--attach", help="Attach the verdict to the manifest.")] = False,
-    by: By = "",
-    json: Json = False,
-) -> None:
-    """Run the journal's bundles over its bars in research, and judge its results by validation's bands."""
-    models = ModelStore(store)
-    request = Request(
-        journal=journal, store=models, data_dir=data_dir, source=source, epoch=epoch, since=since,
-        level=level, resamples=resamples, seed=seed,
-    )  # fmt: skip
-    comparison, curves = compare_paper(request, now=time.time_ns())
-    versions = versions_of(comparison, models) if attach else {}
-    written = write_comparison(comparison, curves, report)
-    if attach:
-        attach_evidence(comparison, written, models, by=actor(by), now=datetime.now(UTC))
-    if json:
-        print(comparison.text, end="")
-    else:
-        print_comparison(Console(), comparison)
-        print(f"report: {written.with_suffix('.html')}\nfor rollout.py advance: {written}")
-        for symbol, version in versions.items():
-            print(f"attached to {symbol} {version} as evidence of kind paper")
-    raise typer.Exit(0 if comparison.passed else 1)
-
 
 if __name__ == "__main__":
     run(app)

@@ -2,36 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
-
-import typer
-
 from lockstep.console import run
-from lockstep.live.journal.export import Range, export
-from lockstep.live.journal.export_file import require_format, write
-
-app = typer.Typer(add_completion=False)
-
-
-@app.command()
-def main(
-    kind: Annotated[str, typer.Argument(help="fills, orders, positions, decisions or backtests.")],
-    out: Annotated[Path, typer.Option(help="The file to write.")],
-    journal: Annotated[Path | None, typer.Option(help="The journal file.")] = None,
-    runs: Annotated[Path, typer.Option(help="Folder of run folders, for backtests.")] = Path("results"),
-    table: Annotated[str, typer.Option(help="Of a backtest: trades or equity.")] = "trades",
-    first: Annotated[str | None, typer.Option("--from", help="First day (UTC), YYYY-MM-DD.")] = None,
-    last: Annotated[str | None, typer.Option("--to", help="Last day (UTC), included.")] = None,
-    form: Annotated[str, typer.Option("--format", help="csv or parquet.")] = "csv",
-    compressed: Annotated[bool, typer.Option("--gzip", help="Compress with gzip.")] = False,
-) -> None:
-    """Write what a journal or the backtests recorded into one file."""
-    require_format(form)
-    rows = export(kind, Range.parse(first, last), journal=journal, runs=runs, table=table)
-    write(rows, out, form, kind=kind, compressed=compressed)
-    typer.echo(f"{rows.num_rows:,} rows of {kind}: {out}")
-
+from lockstep.live.journal.export_cli import app
 
 if __name__ == "__main__":
     run(app)

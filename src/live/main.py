@@ -1,27 +1,46 @@
 """A process of the live engine from its first second to its exit code.
 
 Little is imported before the first status is written: the engine itself takes seconds to load.
+`python -m lockstep.live.main --config live.yml` runs it.
 """
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import get_args
+from typing import Annotated, get_args
 
+import typer
+
+from lockstep.console import run
 from lockstep.errors import LockstepError
 from lockstep.live.journal.lock import held
 from lockstep.live.logs import configure_logs, guard_process
 from lockstep.live.messages import Mode
 from lockstep.live.secret import Secrets
 from lockstep.live.starting import Interrupted, Starting
+from lockstep.market.command_line import App
 from lockstep.market.validation import read_yaml
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 STATUS = "LOCKSTEP_STATUS"
+
+app = App()
+
+
+@app.command()
+def main(
+    config: Annotated[Path, typer.Option(help="What to trade, and how.")] = Path("configs/live.yml"),
+    mode: Annotated[Mode | None, typer.Option(help="None: the file's.")] = None,
+    log: Annotated[Path | None, typer.Option(help="Log file of JSON lines; none: stderr.")] = None,
+    stop_after: Annotated[int | None, typer.Option(min=1, help="Stop after so many bar sets.")] = None,
+) -> None:
+    """Trade until SIGTERM or SIGINT; the current bar set is finished and journaled first."""
+    trade(config, mode=mode, log=log, stop_after=stop_after, environment=os.environ)
 
 
 def trade(
@@ -93,3 +112,7 @@ def _signals(handler: Callable[[int, FrameType | None], object]) -> Iterator[Non
     finally:
         for number, old in before.items():
             signal.signal(number, old)
+
+
+if __name__ == "__main__":
+    run(app)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import importlib.util
 import json
 import shutil
 from collections.abc import Callable
@@ -36,6 +35,7 @@ from research.training.hold_out import open_hold_out
 from research.training.outcome import TrainingOutcome
 from research.training.outcome_file import outcome_bytes
 from research.training.run import OUTCOME, Task, load_training_history, run_name, training_record
+from research.validation.model import command
 from research.validation.model.case import Case
 from research.validation.model.check import Finding, ModelCheck, at_least
 from research.validation.model.checklist import checklist
@@ -396,17 +396,7 @@ def test_the_screen_shows_every_check(capsys: pytest.CaptureFixture[str]) -> Non
     assert "SPX v1: passed" in capsys.readouterr().out
 
 
-def script() -> Any:
-    spec = importlib.util.spec_from_file_location("validate_model", ROOT / "scripts/validate_model.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def test_the_exit_code_is_the_verdict(desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    module = script()
     folder = str(next(desk.glob("runs/*")))
     options = [
         "SPX",
@@ -420,19 +410,18 @@ def test_the_exit_code_is_the_verdict(desk: Path, monkeypatch: pytest.MonkeyPatc
         "me",
         "--json",
     ]
-    found = CliRunner().invoke(module.app, options)
+    found = CliRunner().invoke(command.app, options)
     assert found.exit_code == 1, found.output
     assert not json.loads(found.output)["passed"]
-    monkeypatch.setattr(module, "validate_version", lambda *_, **__: (report(), Path("x.html")))
-    assert CliRunner().invoke(module.app, options).exit_code == 0
+    monkeypatch.setattr(command, "validate_version", lambda *_, **__: (report(), Path("x.html")))
+    assert CliRunner().invoke(command.app, options).exit_code == 0
 
 
 def test_a_refusal_is_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    module = script()
     monkeypatch.setattr("sys.argv", ["validate_model.py", "ES", "--store", str(tmp_path)])
     with pytest.raises(SystemExit) as stopped:
-        run(module.app)
+        run(command.app)
     assert stopped.value.code == 2
     assert "'ES': not in the manifest" in capsys.readouterr().err

@@ -1,15 +1,19 @@
-"""What `validate_model.py` does with its options, and what it prints."""
+"""The command that validates a version of a model."""
 
 from __future__ import annotations
 
-import json
+import json as json_
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Annotated
 
+import typer
 from rich.console import Console
 from rich.text import Text
 
+from lockstep.market.command_line import App
 from lockstep.models import ModelStore
+from lockstep.models.command_line import By, Json, Name, Store, Symbol, actor
 from lockstep.models.manifest import VETO
 from lockstep.tables import TextTable, prose
 from research.experiments.database import Database
@@ -19,6 +23,28 @@ from research.validation.model.report import ValidationReport, validation_json
 from research.validation.model.validate import validate
 
 REPORTS = "reports"
+
+app = App()
+
+
+@app.command()
+def main(
+    symbol: Symbol,
+    version: Annotated[str, typer.Option(help="Version, for example v3; none: the newest.")] = "",
+    store: Store = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Folder of the bars; none: the training's.")] = None,
+    run_dir: Annotated[Path | None, typer.Option(help="Folder of the training run; none: by record.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Where reports go; none: `reports` in the store.")] = None,
+    by: By = "",
+    name: Name = VETO,
+    json: Json = False,
+) -> None:
+    """Ask every check of a version, write the report, and say what passed."""
+    report, page = validate_version(
+        symbol, version, by=actor(by), store=store, out=out, data_dir=data_dir, run=run_dir, name=name
+    )
+    show(report, page, Console(), as_json=json)
+    raise typer.Exit(0 if report.verdict.passed else 1)
 
 
 def validate_version(
@@ -54,8 +80,8 @@ def validate_version(
 def show(report: ValidationReport, page: Path, console: Console, *, as_json: bool) -> None:
     """Print every check and the verdict, or the report's JSON."""
     if as_json:
-        content = {**json.loads(validation_json(report)), "report": str(page)}
-        print(json.dumps(content, indent=2))
+        content = {**json_.loads(validation_json(report)), "report": str(page)}
+        print(json_.dumps(content, indent=2))
         return
     console.print(verdict_table(report))
     bundle, refusals = report.case.bundle, report.verdict.refusals

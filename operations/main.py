@@ -1,0 +1,296 @@
+"""`lockstep`: every command of the system under one name, each the app of the thin file in `scripts/`.
+
+Nothing but the names and a line of help for each is loaded until a command is called.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Annotated, Any
+
+import typer
+
+from lockstep import __version__
+from lockstep.console import run
+from operations.lazy_commands import Contents, LazyGroup
+
+RESEARCH, MODELS, LIVE = "Research", "Models", "Live trading"
+DATA, HOUSE = "Data", "Installation"
+COMMANDS = "Commands"
+
+contents = Contents()
+
+
+class Root(LazyGroup):
+    """The group of all commands."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(entries=contents.entries, **settings)
+
+
+app = typer.Typer(cls=Root, no_args_is_help=True, add_completion=True)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"lockstep {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def lockstep(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Lockstep: what you backtest is exactly what trades live.
+
+    Each command explains itself: lockstep backtest --help.
+    """
+
+
+@contents.add("backtest", "Run a strategy over history.", panel=RESEARCH, script="")
+def _backtest() -> typer.Typer:
+    from research.backtest_runner import app
+
+    return app
+
+
+def _journal_reader() -> Callable[..., Any]:
+    from certify.actual import of_journal
+
+    return of_journal
+
+
+@contents.add(
+    "experiments",
+    "Search parameters; every trial is counted.",
+    panel=RESEARCH,
+    script="experiments",
+    context=_journal_reader,
+)
+def _experiments() -> typer.Typer:
+    from research.experiments.cli import app
+
+    return app
+
+
+@contents.add("tearsheet", "Write a tear sheet from anybody's results.", panel=RESEARCH, script="tearsheet")
+def _tearsheet() -> typer.Typer:
+    from research.report.cli import app
+
+    return app
+
+
+check = contents.group("check", "Check a strategy for look-ahead, or its features.", panel=RESEARCH)
+
+
+@check.add("lookahead", "Check a strategy for look-ahead.", panel=COMMANDS, script="check_lookahead")
+def _check_lookahead() -> typer.Typer:
+    from research.checks.cli import lookahead_app
+
+    return lookahead_app
+
+
+@check.add(
+    "features",
+    "Compare features of a month with a second source.",
+    panel=COMMANDS,
+    script="validate_features",
+)
+def _check_features() -> typer.Typer:
+    from research.checks.cli import features_app
+
+    return features_app
+
+
+compare = contents.group("compare", "Compare trades or a paper desk with a backtest.", panel=RESEARCH)
+
+
+@compare.add("trades", "Compare your own trade list with a run.", panel=COMMANDS, script="compare_trades")
+def _compare_trades() -> typer.Typer:
+    from research.trade_cli import app
+
+    return app
+
+
+@compare.add("paper", "Compare a paper desk's journal with research.", panel=COMMANDS, script="compare_paper")
+def _compare_paper() -> typer.Typer:
+    from certify.paper_cli import app
+
+    return app
+
+
+@contents.add("train", "Train a model and register it as a candidate.", panel=MODELS, script="train_model")
+def _train() -> typer.Typer:
+    from research.training.cli import train_app
+
+    return train_app
+
+
+@contents.add("validate", "Ask every check of a model.", panel=MODELS, script="validate_model")
+def _validate() -> typer.Typer:
+    from research.validation.model.command import app
+
+    return app
+
+
+@contents.add(
+    "certify",
+    "Prove that research, sweep and live engine agree.",
+    panel=MODELS,
+    script="check_parity",
+)
+def _certify() -> typer.Typer:
+    from certify.command import app
+
+    return app
+
+
+@contents.add("promote", "Put a version into production.", panel=MODELS, script="promote_model")
+def _promote() -> typer.Typer:
+    from lockstep.models.cli import promote_app
+
+    return promote_app
+
+
+@contents.add("rollback", "Go back to the version before.", panel=MODELS, script="rollback_model")
+def _rollback() -> typer.Typer:
+    from lockstep.models.cli import rollback_app
+
+    return rollback_app
+
+
+models = contents.group("models", "List, fetch, retire, rebuild; keys of stores.", panel=MODELS)
+
+
+@models.add("list", "List versions, or the portfolio.", panel=COMMANDS, script="list_models")
+def _models_list() -> typer.Typer:
+    from lockstep.models.cli import list_app
+
+    return list_app
+
+
+@models.add("retire", "Withdraw a version for good.", panel=COMMANDS, script="retire_model")
+def _models_retire() -> typer.Typer:
+    from lockstep.models.cli import retire_app
+
+    return retire_app
+
+
+@models.add("fetch", "Copy a version from another store.", panel=COMMANDS, script="fetch_model")
+def _models_fetch() -> typer.Typer:
+    from lockstep.models.cli import fetch_app
+
+    return fetch_app
+
+
+@models.add("rebuild", "Train a historical version again.", panel=COMMANDS, script="rebuild_model")
+def _models_rebuild() -> typer.Typer:
+    from research.training.cli import rebuild_app
+
+    return rebuild_app
+
+
+@models.add("keys", "Make, use and trust signing keys.", panel=COMMANDS, script="model_keys")
+def _models_keys() -> typer.Typer:
+    from lockstep.models.cli import keys_app
+
+    return keys_app
+
+
+@contents.add("live", "Run the live engine.", panel=LIVE, script="run_live")
+def _live() -> typer.Typer:
+    from lockstep.live.main import app
+
+    return app
+
+
+@contents.add("rehearse", "Run a desk on paper, killing it on the way.", panel=LIVE)
+def _rehearse() -> typer.Typer:
+    from certify.paper_demo import app
+
+    return app
+
+
+@contents.add("status", "Show what the engine is doing.", panel=LIVE, script="status")
+def _status() -> typer.Typer:
+    from lockstep.live.cli import status_app
+
+    return status_app
+
+
+@contents.add("orders", "List, resolve, fill and reconcile orders.", panel=LIVE, script="orders")
+def _orders() -> typer.Typer:
+    from lockstep.live.orders_cli import app
+
+    return app
+
+
+@contents.add("rollout", "Show, advance and step back the roll-out.", panel=LIVE, script="rollout")
+def _rollout() -> typer.Typer:
+    from lockstep.live.rollout_cli import app
+
+    return app
+
+
+@contents.add("journal", "Look at the journal, verify it, back it up.", panel=LIVE, script="journal")
+def _journal() -> typer.Typer:
+    from lockstep.live.journal.cli import app
+
+    return app
+
+
+@contents.add("alert", "Send one alert from outside the engine.", panel=LIVE, script="alert")
+def _alert() -> typer.Typer:
+    from lockstep.live.cli import alert_app
+
+    return alert_app
+
+
+@contents.add("backup", "Back up journal, store and ledger as one set.", panel=LIVE, script="backup")
+def _backup() -> typer.Typer:
+    from operations.backup_cli import app
+
+    return app
+
+
+data = contents.group("data", "Check data files, declare and export them.", panel=DATA)
+
+
+@data.add("check", "Check a data file.", panel=COMMANDS, script="check_data")
+def _data_check() -> typer.Typer:
+    from research.utils.cli import check_app
+
+    return check_app
+
+
+@data.add("add-source", "Declare a data file.", panel=COMMANDS, script="add_source")
+def _data_add_source() -> typer.Typer:
+    from research.utils.cli import add_app
+
+    return add_app
+
+
+@data.add("bars", "List, accept and reject the engine's quarantined bars.", panel=COMMANDS, script="bars")
+def _data_bars() -> typer.Typer:
+    from lockstep.live.bars_cli import app
+
+    return app
+
+
+@data.add("export", "Export fills, orders, decisions, backtests.", panel=COMMANDS, script="export")
+def _data_export() -> typer.Typer:
+    from lockstep.live.journal.export_cli import app
+
+    return app
+
+
+def main() -> None:
+    """Run `lockstep`; refusals are one line and an exit code, as in every script."""
+    run(partial(app, prog_name="lockstep"))
+
+
+if __name__ == "__main__":
+    main()

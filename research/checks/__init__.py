@@ -1,0 +1,1 @@
+"""Checks of strategies, features and data."""

@@ -1,0 +1,61 @@
+"""Commands that train a model, and train a historical version again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from lockstep.market.command_line import App
+from lockstep.models.store import ModelStore
+from research.training.command import train_and_register
+from research.training.config import load_training
+from research.training.rebuild import rebuild_anywhere
+from research.training.run import Task
+
+train_app = App()
+
+
+@train_app.command()
+def train(
+    config: Annotated[Path, typer.Option(help="Training YAML, such as configs/training/COMP.yml.")],
+    data_dir: Annotated[Path | None, typer.Option(help="Folder of the files; none: embedded data.")] = None,
+    trials: Annotated[int | None, typer.Option(help="Search steps; none: the config's.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of search and estimators.")] = 0,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where a run was interrupted.")] = False,
+    jobs: Annotated[int, typer.Option(help="Processes; -1: one per core. Changes no result.")] = -1,
+    store: Annotated[Path | None, typer.Option(help="Model store; none: the default one.")] = None,
+    by: Annotated[str | None, typer.Option(help="Who; none: the user that runs this.")] = None,
+    out: Annotated[Path, typer.Option(help="Where run folders go.")] = Path("results/training"),
+) -> None:
+    """Search, fit and evaluate; every step is counted as a trial and stored for --resume."""
+    task = Task(
+        config=load_training(config).with_trials(trials), config_path=str(config), data_dir=data_dir,
+        seed=seed, jobs=jobs, resume=resume, out=out,
+    )  # fmt: skip
+    train_and_register(task, store, Console(), by=by)
+
+
+rebuild_app = App()
+
+
+@rebuild_app.command()
+def rebuild(
+    symbol: Annotated[str, typer.Argument(help="Symbol, for example ES.")],
+    version: Annotated[str, typer.Argument(help="Version, for example v2, or production.")],
+    data_dir: Annotated[
+        Path | None, typer.Option(help="Folder of the files; none: the recorded one.")
+    ] = None,
+    store: Annotated[Path | None, typer.Option(help="Model store; none: the default one.")] = None,
+    jobs: Annotated[int, typer.Option(help="Processes; -1: one per core. Changes no result.")] = -1,
+) -> None:
+    """Use the recorded code, configuration, bars and seed, and say whether the bundle comes out the same."""
+    entry = ModelStore(store).manifest().entry(symbol, version)
+    found = rebuild_anywhere(entry.record, data_dir, jobs=jobs)
+    console = Console(soft_wrap=True, highlight=False)
+    for sentence in (*found.differences, *found.remarks):
+        console.print(sentence)
+    console.print(f"{symbol} {version}: {found.verdict(entry.sha256)}")
+    raise typer.Exit(0 if found.sha256 == entry.sha256 else 1)

@@ -1,0 +1,105 @@
+"""Commands on data files: check one, declare one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from lockstep.errors import ConfigError
+from lockstep.market.command_line import SYMBOL_FLAGS, App, OneSymbol, reading_instruments, target_file
+from lockstep.market.guess import COLUMN, SELECT
+from lockstep.market.layouts import PRESETS
+from lockstep.market.timeframe import Timeframe
+from lockstep.market.validation import suggestion
+from research.utils.add_source import Request, add_source
+from research.utils.data_report import check_file, quality_table, rows_table, warnings_of, write_report
+
+check_app = App()
+WARNED = 1
+
+
+@check_app.command()
+def check(
+    symbol: OneSymbol,
+    data_dir: Annotated[Path | None, typer.Option(help="Folder of the file; none: embedded data.")] = None,
+    timeframe: Annotated[str | None, typer.Option(help="1min, 1h, 1d …; none: that of the file.")] = None,
+    source: Annotated[str | None, typer.Option(help="Name of a source; none: by folder name.")] = None,
+    quarantine: Annotated[bool, typer.Option(help="Reject bad rows to a file and keep the others.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit code 1 if there is any warning.")] = False,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the report here, too.")] = None,
+) -> None:
+    """Print the counts of a data file and what is suspicious in it, against the schedule of its market."""
+    frame = None if timeframe is None else Timeframe.parse(timeframe)
+    loaded, report = check_file(symbol, data_dir, timeframe=frame, source=source, quarantine=quarantine)
+    console = Console()
+    console.print(rows_table(loaded))
+    console.print(quality_table(report))
+    if json_file is not None:
+        write_report(json_file, loaded, report)
+    if strict and (count := warnings_of(loaded, report)):
+        console.print(f"--strict: {count} of these may make results wrong")
+        raise typer.Exit(WARNED)
+
+
+_MARKS = {"point": ".", "comma": ","}
+
+add_app = typer.Typer(add_completion=False)
+
+
+@add_app.command()
+def add(
+    file: Annotated[Path, typer.Argument(help="The data file: CSV, text or parquet, also gzipped.")],
+    symbol: Annotated[str, typer.Option(*SYMBOL_FLAGS, help="What is in it; none: by its name.")] = "",
+    name: Annotated[str, typer.Option(help="Name of the source; none: folder and timeframe.")] = "",
+    like: Annotated[str, typer.Option(help="Vendor: mt5, kibot, firstrate …; none: by the columns.")] = "",
+    timezone: Annotated[str, typer.Option(help="Of the stamps, such as America/New_York.")] = "",
+    stamp: Annotated[str, typer.Option(help="open or close: what a stamp says of its bar.")] = "",
+    stamp_format: Annotated[str, typer.Option(help="strptime format, such as %d/%m/%Y %H:%M.")] = "",
+    timeframe: Annotated[str, typer.Option(help="1min, 1h, 1d …; none: by the stamps.")] = "",
+    separator: Annotated[str, typer.Option(help="Between columns.")] = "",
+    decimal: Annotated[str, typer.Option(help="Of prices: point or comma.")] = "",
+    thousands: Annotated[str, typer.Option(help="What groups digits.")] = "",
+    column: Annotated[list[str] | None, typer.Option(help="Ours to theirs: open=First, several: +.")] = None,
+    select: Annotated[list[str] | None, typer.Option(help="Rows of a series: contract=ESH4.")] = None,
+    adjustment: Annotated[str, typer.Option(help="none, difference or ratio.")] = "",
+    instruments: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Your instruments file; none: the usual one.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Ask nothing; refuse what is open.")] = False,
+) -> None:
+    """Guess how a file is laid out, show its bars, ask what it leaves open, and write the source."""
+    given = {
+        "like": like, "timezone": timezone, "stamp": stamp, "stamp_format": stamp_format,
+        "timeframe": timeframe, "separator": "\t" if separator == "tab" else separator,
+        "decimal": _MARKS.get(decimal, decimal), "thousands": thousands,
+        **_pairs("--column", COLUMN, column), **_pairs("--select", SELECT, select),
+    }  # fmt: skip
+    if like and like not in PRESETS:
+        raise ConfigError(f"--like {like}: no such vendor{suggestion(like, PRESETS)}")
+    target = target_file(instruments)
+    request = Request(
+        file=file, target=target, symbol=symbol, name=name, adjustment=adjustment, yes=yes,
+        usual=instruments is None,
+        known={key: value for key, value in given.items() if value},
+    )  # fmt: skip
+    with reading_instruments(str(target) if target.is_file() else ""):
+        add_source(request, Console(), _ask)
+
+
+def _pairs(option: str, prefix: str, given: list[str] | None) -> dict[str, str]:
+    for each in given or ():
+        if "=" not in each:
+            raise ConfigError(f"{option} {each}: write it as NAME=VALUE")
+    return {
+        f"{prefix}{name.strip()}": value for name, _, value in (each.partition("=") for each in given or ())
+    }
+
+
+def _ask(text: str, likely: str) -> str:
+    *above, question = text.splitlines() if "\n" not in text else (text, "Answer")
+    for line in above:
+        typer.echo(line)
+    return str(typer.prompt(question, default=likely or None, prompt_suffix=" "))

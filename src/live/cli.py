@@ -1,0 +1,62 @@
+"""Commands around a running engine: its status, and an alert from outside."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, get_args
+
+import typer
+from rich.console import Console
+
+from lockstep.errors import ConfigError
+from lockstep.live.logs import guard_process
+from lockstep.live.secret import Secrets
+from lockstep.live.status import read_status, to_json
+from lockstep.live.status_table import status_table
+from lockstep.market.validation import suggestion
+from lockstep.monitoring.alerts import Alert, Kind
+from lockstep.monitoring.discord import DiscordSink
+
+status_app = typer.Typer(add_completion=False)
+
+
+@status_app.command()
+def show(
+    file: Annotated[Path, typer.Option(envvar="LOCKSTEP_STATUS", help="The engine's status file.")] = Path(
+        "live/status.json"
+    ),
+    json: Annotated[bool, typer.Option("--json", help="Print the file's JSON instead of a table.")] = False,
+    stale: Annotated[
+        float, typer.Option(min=0, help="Seconds without a heartbeat that are too many.")
+    ] = 60.0,
+) -> None:
+    """Print the status; exit 1 when the engine is stopped, stale, or found a mismatch."""
+    status, now = read_status(file), time.time_ns()
+    if json:
+        print(to_json(status), end="")
+    else:
+        Console().print(status_table(status, now, stale_seconds=stale))
+    sys.exit(1 if status.trouble(now, stale_seconds=stale) else 0)
+
+
+alert_app = typer.Typer(add_completion=False)
+
+
+@alert_app.command()
+def alert(
+    text: Annotated[str, typer.Argument(help="What happened.")],
+    kind: Annotated[str, typer.Option(help="One of the kinds of alerts.")] = "stop",
+    url_file: Annotated[
+        Path | None, typer.Option(help="File with the webhook; none: DISCORD_WEBHOOK_URL.")
+    ] = None,
+) -> None:
+    """Post `text` to the Discord webhook; exit code 2 when it cannot be delivered."""
+    if kind not in get_args(Kind):
+        raise ConfigError(f"kind {kind!r}{suggestion(kind, get_args(Kind))}")
+    secrets = Secrets(os.environ)
+    guard_process(secrets)
+    url = secrets.read("Discord webhook", variable="DISCORD_WEBHOOK_URL", file=url_file)
+    DiscordSink(url).send(Alert(kind, secrets.scrub(text), time.time_ns()))  # type: ignore[arg-type]

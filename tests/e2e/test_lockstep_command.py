@@ -1,0 +1,157 @@
+"""`lockstep`: its table of contents, its commands and the scripts, its speed, its refusals."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import re
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from operations.lazy_commands import walk
+from operations.main import app, contents
+
+ROOT = Path(__file__).resolve().parents[2]
+HEAVY = {
+    "backtrader", "exchange_calendars", "numba", "numpy", "pandas", "plotly", "pyarrow", "pydantic",
+    "sklearn", "sqlalchemy",
+}  # fmt: skip
+MODULE = (sys.executable, "-m", "operations.main")
+
+
+ENTRIES = dict(walk(contents.entries))
+LEAVES = {path: each for path, each in ENTRIES.items() if each.load is not None}
+SCRIPTS = {path.stem for path in (ROOT / "scripts").glob("*.py")}
+
+
+def lockstep(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    settings = {**os.environ, "COLUMNS": "120", **environment}
+    return subprocess.run(
+        [*MODULE, *arguments], cwd=ROOT, env=settings, capture_output=True, text=True, check=False
+    )
+
+
+def test_help_is_a_table_of_contents() -> None:
+    shown = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "120"}).output
+    for entry in contents.entries:
+        assert re.search(rf"^│ {entry.name} +{re.escape(entry.help)}", shown, re.MULTILINE), entry.name
+    panels = dict.fromkeys(each.panel for each in contents.entries)
+    places = [shown.index(f"─ {panel} ─") for panel in panels]
+    assert places == sorted(places)
+    assert len(panels) >= 4
+
+
+@pytest.mark.parametrize("path", ENTRIES, ids=" ".join)
+def test_a_line_of_help_is_one_short_sentence(path: tuple[str, ...]) -> None:
+    text = ENTRIES[path].help
+    assert text.endswith(".")
+    assert text[0].isupper()
+    assert len(text) <= 60
+
+
+@pytest.mark.parametrize("path", LEAVES, ids=" ".join)
+def test_every_command_explains_itself(path: tuple[str, ...]) -> None:
+    done = CliRunner().invoke(app, [*path, "--help"], prog_name="lockstep")
+    assert done.exit_code == 0, done.output
+    assert f"Usage: lockstep {' '.join(path)}" in done.output
+
+
+def test_scripts_and_commands_are_the_same_apps() -> None:
+    """Each script is a thin door to the app of one command."""
+    behind = {each.script: each for each in LEAVES.values() if each.script}
+    assert set(behind) == SCRIPTS
+    for name, entry in behind.items():
+        assert entry.load is not None
+        assert importlib.import_module(f"scripts.{name}").app is entry.load(), name
+        assert len((ROOT / "scripts" / f"{name}.py").read_text().splitlines()) <= 40, name
+
+
+def test_help_costs_no_more_than_its_library() -> None:
+    """What a help page of Typer itself costs is the floor; the commands' libraries are not loaded."""
+    trivial = "import typer; app = typer.Typer(); app.command()(lambda: None); app()"
+    floor, cost = cpu_seconds([sys.executable, "-c", trivial, "--help"]), cpu_seconds([*MODULE, "--help"])
+    assert cost < floor + 0.15, f"{cost:.2f} s of CPU, Typer alone {floor:.2f} s"
+    code = (
+        "import sys; from typer.testing import CliRunner; from operations.main import app; "
+        "CliRunner().invoke(app, ['--help']); print(*sys.modules)"
+    )
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert HEAVY.isdisjoint(loaded.stdout.split())
+
+
+def cpu_seconds(command: list[str]) -> float:
+    def one() -> float:
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run(command, cwd=ROOT, capture_output=True, check=True)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+    return min(one() for _ in range(3))
+
+
+@pytest.mark.parametrize(
+    ("typed", "nearest"),
+    [
+        (["backtset"], "backtest"),
+        (["models", "lst"], "list"),
+        (["models", "keys", "sing"], "sign"),
+        (["train_model"], "train"),
+        (["check_parity"], "certify"),
+    ],
+)
+def test_a_misspelled_command_names_the_nearest(typed: list[str], nearest: str) -> None:
+    done = lockstep(*typed)
+    assert done.returncode == 2
+    assert f"Did you mean '{nearest}'?" in " ".join(done.stderr.split())
+
+
+def test_a_word_that_is_near_nothing_is_only_refused() -> None:
+    done = lockstep("quux")
+    assert done.returncode == 2
+    assert "No such command 'quux'." in done.stderr
+    assert "Did you mean" not in done.stderr
+
+
+def test_a_refusal_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
+    done = lockstep("promote", "ES", "v1", "--store", str(tmp_path))
+    assert done.returncode == 2
+    assert done.stderr == "error: instrument 'ES': not in the manifest; known are none\n"
+    assert not (tmp_path / "manifest.json").exists()
+
+
+def test_an_exit_code_goes_through(tmp_path: Path) -> None:
+    done = lockstep("status", "--file", str(tmp_path / "none.json"))
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ")
+    assert lockstep("--version").stdout.startswith("lockstep ")
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("lockstep exp", "experiments"),
+        ("lockstep models re", "rebuild"),
+        ("lockstep train --conf", "--config"),
+    ],
+)
+def test_the_shell_completes(words: str, expected: str) -> None:
+    done = lockstep(
+        _LOCKSTEP_COMPLETE="complete_bash", COMP_WORDS=words, COMP_CWORD=str(len(words.split()) - 1)
+    )
+    assert expected in done.stdout.split(), (done.stdout, done.stderr)
+
+
+def test_context_reaches_a_command_that_may_not_import_it() -> None:
+    """`experiments actual` reads journals by what certify brings; research may not import that."""
+    entry = ENTRIES[("experiments",)]
+    assert entry.context is not None
+    assert entry.context().__module__.startswith("certify")
+    assert isinstance(app, typer.Typer)
