@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -19,8 +19,9 @@ from lockstep.strategy.config import StrategyConfig
 from lockstep.strategy.records import MemoryRecorder
 from research import record_frames
 from research.provenance import ReadFile, with_quality
-from research.report.data import ReportData
-from research.run_folder import write_run
+
+if TYPE_CHECKING:
+    from research.report.data import ReportData
 
 # What trades are marked with, and the findings that it stands for.
 _MARKS = {
@@ -192,6 +193,8 @@ class BacktestResult:
 
     def report_data(self) -> ReportData:
         """Return what the tear sheet shows."""
+        from research.report.data import ReportData
+
         instrument = self.market.instrument
         return ReportData(
             title=self.config.name if self.model is None else f"{self.config.name} · {self.model['version']}",
@@ -219,6 +222,8 @@ class BacktestResult:
         report      what the tear sheet shows; None: `report_data()`, without a benchmark of one's own
         shared_js   folder of the plotting library for many pages; None: the page holds it
         """
+        from research.run_folder import write_run
+
         frames = {
             "trades": self.trades,
             "orders": self.orders,

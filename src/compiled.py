@@ -27,6 +27,8 @@ import numba
 import numpy as np
 from numba.core import config
 
+from lockstep.identity import cache_root
+
 _numba: Any = config
 
 P = ParamSpec("P")
@@ -70,14 +72,6 @@ def _digest(paths: Iterable[Path]) -> str:
         digest.update(path.relative_to(_PACKAGE.parent).as_posix().encode())
         digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()
-
-
-def cache_root() -> Path:
-    """Return the folder of all caches: `LOCKSTEP_CACHE_DIR`, or the user's cache folder."""
-    declared = os.environ.get("LOCKSTEP_CACHE_DIR")
-    if declared:
-        return Path(declared)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lockstep"
 
 
 @functools.cache

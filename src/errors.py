@@ -7,6 +7,7 @@
     │   ├── NoBars           there is no bar in the range that was asked for
     │   ├── SourceChanged    a file changed while it was read
     │   └── CalendarError    the trading calendar does not cover what was asked
+    ├── CodeError            which code this is cannot be told
     ├── FloatModeError       the processor does not compute as every other run does
     ├── FeatureError         a feature declaration or its use is wrong
     │   └── UnknownFeature   an id that no registered feature answers to
@@ -72,6 +73,10 @@ class SourceChanged(DataError):
 
 class CalendarError(DataError):
     """The trading calendar does not cover what was asked."""
+
+
+class CodeError(LockstepError):
+    """Which code this is cannot be told: a module is missing, or a name in it cannot be resolved."""
 
 
 class FloatModeError(LockstepError):

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from filelock import FileLock, Timeout
 
-from lockstep.compiled import cache_root
+from lockstep.identity import cache_root
 from research.experiments.database import Database
 from research.experiments.errors import ExperimentError
 

@@ -14,14 +14,13 @@ import os
 import tempfile
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lockstep.compiled import cache_root, package_digest
+from lockstep.identity import READING, cache_root, code_hash, library_versions
 from lockstep.market.sessions import Session
 from lockstep.market.source import Source
 
@@ -65,14 +64,8 @@ def may_hold(head: bytes) -> bool:
 @functools.cache
 def _code() -> str:
     """Return which code and which libraries these are."""
-    return " ".join((package_digest(), *(f"{name} {_version(name)}" for name in _LIBRARIES)))
-
-
-def _version(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return "none"
+    libraries = library_versions(_LIBRARIES).items()
+    return " ".join((code_hash(READING), *(f"{name} {version}" for name, version in libraries)))
 
 
 def folder() -> Path:

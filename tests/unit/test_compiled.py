@@ -87,16 +87,6 @@ def test_the_digest_covers_every_source_of_the_package() -> None:
     assert {"compiled.py", "features/windows.py", "features/catalogue/trend.py", "market/bars.py"} <= names
 
 
-def test_the_cache_folder_may_be_moved(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("LOCKSTEP_CACHE_DIR", str(tmp_path / "declared"))
-    assert compiled.cache_root() == tmp_path / "declared"
-    monkeypatch.delenv("LOCKSTEP_CACHE_DIR")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    assert compiled.cache_root() == tmp_path / "xdg" / "lockstep"
-    monkeypatch.delenv("XDG_CACHE_HOME")
-    assert compiled.cache_root() == Path.home() / ".cache" / "lockstep"
-
-
 def test_old_digests_are_dropped(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The eight newest folders stay, the one in use among them."""
     monkeypatch.setenv("LOCKSTEP_CACHE_DIR", str(tmp_path))
@@ -129,7 +119,7 @@ def test_functions_outside_the_sources_are_not_kept_on_disk() -> None:
         return value
 
     assert not compiled.is_cached_on_disk(here)
-    assert compiled.is_cached_on_disk(compiled.cache_root)
+    assert compiled.is_cached_on_disk(compiled.is_cached_on_disk)
 
 
 def test_the_python_source_of_a_kernel() -> None:

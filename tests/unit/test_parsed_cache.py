@@ -91,10 +91,10 @@ def test_whatever_decides_the_bars_is_in_the_key(changed: dict[str, Any]) -> Non
 def test_other_code_and_other_libraries_have_entries_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
     before = key(minutes())
     parsed_cache._code.cache_clear()
-    monkeypatch.setattr(parsed_cache, "_version", lambda name: "9" if name == "exchange_calendars" else "1")
+    monkeypatch.setattr(parsed_cache, "library_versions", lambda names: dict.fromkeys(names, "9"))
     other = key(minutes())
     parsed_cache._code.cache_clear()
-    monkeypatch.setattr(parsed_cache, "package_digest", lambda: "edited")
+    monkeypatch.setattr(parsed_cache, "code_hash", lambda root: f"edited {root}")
     assert len({before, other, key(minutes())}) == 3
     parsed_cache._code.cache_clear()
 
