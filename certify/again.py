@@ -58,7 +58,7 @@ class Judge:
         code, probability = decide(values, PASS, clock, holding, rules, filters), math.nan
         if frame.forced is not None and position and code != OUTSIDE_SESSION:
             code = frame.forced
-        elif code in ENTRIES:
+        elif code in ENTRIES and self._veto is not None:
             probability = self._veto.probability(values[list(self._terms.model_columns)])
             code = decide(values, probability, clock, holding, rules, filters)
         return Decided(self._placed(code, frame, values), probability)

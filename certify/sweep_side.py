@@ -20,10 +20,10 @@ _NOT_KEPT = 0.0
 
 
 def compare_with_sweep(
-    result: BacktestResult, config: IbsConfig, history: History, symbol: str, *, span: Span, veto: Veto
+    result: BacktestResult, config: IbsConfig, history: History, symbol: str, *, span: Span, veto: Veto | None
 ) -> Comparison:
     """Compare the fills and the equity at every bar; what a sweep does not keep is not compared."""
-    chances = Chances.of(veto, config, history, symbol)
+    chances = None if veto is None else Chances.of(veto, config, history, symbol)
     traced = trace(config, history, symbol, span=span, chances=chances)
     research = [_reduced(step) for step in steps_of(result)]
     return compare(research, _sweep_steps(result, traced), ())

@@ -148,11 +148,16 @@ def _certify() -> typer.Typer:
     return app
 
 
-@contents.add("promote", "Put a version into production.", panel=MODELS, script="promote_model")
+@contents.add(
+    "promote",
+    "Put a version, or a strategy without a model, into production.",
+    panel=MODELS,
+    script="promote_model",
+)
 def _promote() -> typer.Typer:
-    from lockstep.models.cli import promote_app
+    from operations.promote_cli import app
 
-    return promote_app
+    return app
 
 
 @contents.add("rollback", "Go back to the version before.", panel=MODELS, script="rollback_model")

@@ -248,10 +248,13 @@ def _out_of_sample(
 
 
 def _model_notes(symbol: str, model: Mapping[str, Any]) -> Iterator[str]:
-    yield (
-        f"Entries pass the veto of {symbol} {model['version']}: a probability of at least "
-        f"{model['threshold']:.2f}."
-    )
+    if model["threshold"] is None:
+        yield f"{symbol} {model['version']} has no model: every entry of its strategy is sent."
+    else:
+        yield (
+            f"Entries pass the veto of {symbol} {model['version']}: a probability of at least "
+            f"{model['threshold']:.2f}."
+        )
     if model["fitted_on"]:
         yield (
             f"{symbol} {model['version']} was fitted on {' to '.join(model['fitted_on'])}: what it does "

@@ -143,13 +143,14 @@ class _Runner:
         return [self._run(symbol, settings, history)]
 
     def version(self, symbol: str, *, version: str, store: ModelStore) -> list[BacktestResult]:
-        """Run the strategy of a version without its veto, then with it."""
+        """Run the strategy of a version without its veto, then with it; one without a model runs once."""
         traded = TradedVersion.load(symbol, version, store)
         folder, source = traded.record.bars(self.data_dir, self.source)
         history = self._history(symbol, traded.config, traded, folder, source)
         if look := traded.count_look(history, self.span, Ledger(Database.open()), now=datetime.now(UTC)):
             self.console.print(look, soft_wrap=True, highlight=False, markup=False)
-        return [self._run(symbol, traded.config, history, each) for each in (None, traded)]
+        beside = (None, traded) if traded.veto is not None else (traded,)
+        return [self._run(symbol, traded.config, history, each) for each in beside]
 
     def _history(
         self,

@@ -1,4 +1,4 @@
-"""A version of the model store as research runs it: the strategy and the veto that the live engine trades."""
+"""A version of the model store as research runs it: the strategy, and its veto, as the live engine trades."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class TradedVersion:
     bundle: Bundle
     record: TrainingRecord
     config: IbsConfig
-    veto: Veto
+    veto: Veto | None
 
     @classmethod
     def load(cls, symbol: str, version: str, store: ModelStore) -> Self:
@@ -49,12 +49,12 @@ class TradedVersion:
 
     @property
     def origin(self) -> dict[str, Any]:
-        """What the provenance of a run names: the bundle, the dates it was fitted on, and the sealed ones."""
+        """What the provenance of a run names: bundle, dates that a model was fitted on, sealed dates."""
         return {
             "version": self.bundle.version,
             "sha256": self.bundle.sha256,
             "threshold": self.bundle.threshold,
-            "fitted_on": self.bundle.training.get("range"),
+            "fitted_on": self.bundle.training.get("range") if self.bundle.has_model else None,
             "hold_out": self.bundle.training.get("hold_out"),
         }
 

@@ -1,4 +1,7 @@
-"""`TrainingConfig`: one YAML file per instrument, `configs/training/<SYMBOL>.yml`."""
+"""`TrainingConfig`: one YAML file per instrument, `configs/training/<SYMBOL>.yml`.
+
+`StrategyRelease` is its smaller sister: a strategy that is to trade without a model.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,7 @@ from lockstep.errors import ConfigError
 from lockstep.market.config import load_instruments
 from lockstep.market.validation import read_yaml, suggestion, validated
 from lockstep.metrics import Floats
+from lockstep.models.manifest import TrainingRecord
 from lockstep.strategy.ibs_decision import IbsConfig
 from research.training.space import DEFAULT_SPACES, Dimension, Space
 from research.validation.walk_forward import WalkForward
@@ -259,6 +263,103 @@ class TrainingConfig(_Part):
         if trials is None:
             return self
         return self.replaced(search={**self.search.model_dump(), "trials": trials, "window_trials": None})
+
+
+class StrategyAcceptance(_Part):
+    """Limits that a strategy without a model must keep to, on the dates before the hold-out.
+
+    min_trades, min_sharpe, min_profit_factor, max_drawdown   as of `Acceptance`
+    min_half_sharpe         of the worse half of the sessions
+    min_costly_sharpe       with twice the commission and twice the slippage
+    min_dsr                 deflated Sharpe ratio (probability)
+    min_challenger_edge     lower end of the bootstrap interval of the gain over production, Sharpe units
+    min_hold_out_sharpe     on the hold-out
+    """
+
+    min_trades: Annotated[int, Field(ge=1)] = 50
+    min_sharpe: float = 0.3
+    min_profit_factor: float = 1.1
+    max_drawdown: Share = 0.25
+    min_half_sharpe: float = 0.0
+    min_costly_sharpe: float = 0.0
+    min_dsr: Share = 0.95
+    min_challenger_edge: float = -0.1
+    min_hold_out_sharpe: float = 0.0
+
+
+class StrategyRelease(_Part):
+    """A strategy that is to trade as it is, without a model, and what it is judged by.
+
+    A file of it is a training file without features and model; a strategy's own file gets the defaults.
+    """
+
+    symbol: str
+    data: DataRange = DataRange()
+    strategy: IbsConfig
+    hold_out: HoldOut = HoldOut(share=0.2)
+    acceptance: StrategyAcceptance = StrategyAcceptance()
+    allow_shift_sensitive: Annotated[str, Field(min_length=10)] | None = None
+
+    @field_validator("strategy")
+    @classmethod
+    def _tradable(cls, strategy: IbsConfig) -> IbsConfig:
+        if strategy.execution != "next_open":
+            raise ValueError(f"execution {strategy.execution}: cannot be traded; release it on next_open")
+        return strategy
+
+    @property
+    def config_hash(self) -> str:
+        """SHA-256 (hex) of every value but the strategy's name."""
+        content = self.model_dump(mode="json", exclude={"strategy": {"name"}})
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+# Keys that only a training file has beside `strategy`; a strategy's own `features` are another matter.
+_OF_TRAINING = frozenset(TrainingConfig.model_fields) - frozenset(StrategyRelease.model_fields)
+
+
+def load_release(path: Path | str, symbol: str = "", *, source: str | None = None) -> StrategyRelease:
+    """Read a strategy that is to trade without a model: the file of a `StrategyRelease`, or of a strategy.
+
+    symbol   to trade; "": the one that the file names
+    source   in instruments.yml, in place of the file's
+
+    ConfigError naming file, key, value and rule: for a training file, for one that names no symbol where none
+    is given, and for one that names another.
+    """
+    where = Path(path)
+    content = read_yaml(where)
+    if not isinstance(content, dict):
+        raise ConfigError(f"{where}: holds no keys; give the YAML file of a strategy")
+    if "strategy" not in content:
+        content = {"strategy": IbsConfig.load(where).model_dump()}
+    elif training := sorted(_OF_TRAINING & content.keys()):
+        raise ConfigError(
+            f"{where}: is a training file, with {', '.join(training)}: train it with train_model.py, or give "
+            "the file of its strategy alone"
+        )
+    elif isinstance(content["strategy"], str):
+        strategy = IbsConfig.load(where.parent / content["strategy"])
+        content = {**content, "strategy": strategy.model_dump()}
+    named = content.get("symbol") or symbol
+    if not named:
+        raise ConfigError(f"{where}: names no symbol; say which instrument it trades, such as ES")
+    if symbol and named != symbol:
+        raise ConfigError(f"{where}: is for {named}, not for {symbol}; give the file of {symbol}")
+    if source is not None:
+        content = {**content, "data": {**(content.get("data") or {}), "source": source}}
+    release = validated(StrategyRelease, {**content, "symbol": named}, where=str(where))
+    known = load_instruments().instruments
+    if release.symbol not in known:
+        raise ConfigError(f"{where}: symbol {release.symbol!r}{suggestion(release.symbol, known)}")
+    return release
+
+
+def recorded_config(record: TrainingRecord) -> TrainingConfig | StrategyRelease:
+    """Return the configuration of a version's record: a release's where it was made without a model."""
+    if "features" in record.config:
+        return validated(TrainingConfig, record.config, where="training record")
+    return validated(StrategyRelease, record.config, where="record of the release")
 
 
 def load_training(path: Path | str) -> TrainingConfig:

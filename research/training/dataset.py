@@ -108,7 +108,7 @@ def build_dataset(
         raise TrainingError(
             f"training of {config.symbol}: the bars are of {loaded}; load those of the config"
         )
-    adjustment = _adjustment(config, history)
+    adjustment = adjustment_of(history, SeriesKey(config.symbol, config.strategy.bars))
     require_invariant_rules(config, registry, adjustment)
     ids = model_ids(config, registry, adjustment)
     strategy = widened(config.strategy, ids)
@@ -134,11 +134,11 @@ def build_dataset(
     return _assembled(config, history, ids, features, trades, registry)
 
 
-def _adjustment(config: TrainingConfig, history: History) -> Adjustment:
+def adjustment_of(history: History, traded: SeriesKey) -> Adjustment:
     """Return `difference` where any series of the history is adjusted so, else that of the traded one."""
     if any(bars.adjustment == "difference" for bars in history.bars.values()):
         return "difference"
-    return history.series(SeriesKey(config.symbol, config.strategy.bars)).adjustment
+    return history.series(traded).adjustment
 
 
 def _assembled(

@@ -1,4 +1,4 @@
-"""Train a historical version again, from its record, and compare the SHA-256.
+"""Make a historical version again, from its record, and compare the SHA-256.
 
 Run as a module it does so in the checkout that it lies in: record (JSON) on standard input, findings (JSON)
 on standard output. `rebuild_model.py` starts it in a worktree of the recorded commit where the code of this
@@ -19,16 +19,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from lockstep.errors import LockstepError, TrainingError
-from lockstep.market.validation import validated
-from lockstep.models.bundle import bundle_bytes
+from lockstep.market.history import History
+from lockstep.models.bundle import Bundle, bundle_bytes
 from lockstep.models.content import sha256_of
 from lockstep.models.manifest import TrainingRecord
 from research.training.bundling import data_hashes, make_bundle
 from research.training.checkout import checkout_root, library_versions, lock_hash
 from research.training.code import training_digest
-from research.training.config import TrainingConfig
+from research.training.config import StrategyRelease, TrainingConfig, recorded_config
 from research.training.dataset import build_dataset
-from research.training.run import load_training_history
+from research.training.release import ReleasedStrategy
+from research.training.run import load_training_history, read_history
 from research.training.train import train
 
 # A record may come from another store: what git would take for an option is none.
@@ -64,8 +65,8 @@ def rebuild(record: TrainingRecord, data_dir: Path | None = None, *, jobs: int =
 
     Nothing is registered and no trial is counted: the recorded steps were.
     """
-    config = validated(TrainingConfig, record.config, where="training record")
-    history = load_training_history(config, data_dir or record.data_dir)
+    config = recorded_config(record)
+    history = _history(config, data_dir or record.data_dir)
     differences = (
         *_differing("code", {"sources": record.code_hash}, {"sources": training_digest()}),
         *_differing("bars", record.data_hashes, data_hashes(history)),
@@ -75,8 +76,21 @@ def rebuild(record: TrainingRecord, data_dir: Path | None = None, *, jobs: int =
     remarks = _differing("lock file", {"content": record.lock_hash}, {"content": here})
     if differences:
         return Rebuilt(sha256="", differences=differences, remarks=remarks)
-    outcome = train(config, build_dataset(config, history), seed=record.seed, jobs=jobs)
-    return Rebuilt(sha256=sha256_of(bundle_bytes(make_bundle(outcome, history))), remarks=remarks)
+    bundle = _made(config, history, record.seed, jobs)
+    return Rebuilt(sha256=sha256_of(bundle_bytes(bundle)), remarks=remarks)
+
+
+def _history(config: TrainingConfig | StrategyRelease, data_dir: Path | str | None) -> History:
+    if isinstance(config, StrategyRelease):
+        return read_history(config, data_dir=data_dir)
+    return load_training_history(config, data_dir)
+
+
+def _made(config: TrainingConfig | StrategyRelease, history: History, seed: int, jobs: int) -> Bundle:
+    if isinstance(config, StrategyRelease):
+        return ReleasedStrategy.of(config, history).bundle
+    outcome = train(config, build_dataset(config, history), seed=seed, jobs=jobs)
+    return make_bundle(outcome, history)
 
 
 def rebuild_anywhere(record: TrainingRecord, data_dir: Path | None = None, *, jobs: int = -1) -> Rebuilt:

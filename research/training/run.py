@@ -5,7 +5,7 @@ from __future__ import annotations
 import getpass
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -24,7 +24,7 @@ from research.experiments.families import load_families
 from research.experiments.ledger import Ledger
 from research.training.bundling import data_hashes, make_bundle
 from research.training.checkout import checkout_root, code_revision, library_versions, lock_hash
-from research.training.config import TrainingConfig
+from research.training.config import StrategyRelease, TrainingConfig
 from research.training.counting import trial_counter
 from research.training.dataset import Dataset, build_dataset
 from research.training.dataset_file import save_dataset
@@ -105,16 +105,27 @@ def load_training_history(
 
     NoBars and DataError where bars are missing; TrainingError where they cover less than the range.
     """
-    book = book or load_instruments()
     registry = default_registry()
     members = [each for family in config.features.families for each in registry.list(family)]
-    ids = dict.fromkeys((*config.strategy.feature_ids, *members, *config.features.ids))
+    return read_history(config, (*members, *config.features.ids), data_dir, book=book)
+
+
+def read_history(
+    config: TrainingConfig | StrategyRelease,
+    ids: Iterable[str] = (),
+    data_dir: Path | str | None = None,
+    *,
+    book: InstrumentBook | None = None,
+) -> History:
+    """Return the bars of every series that the strategy and the features `ids` read; see above."""
+    book = book or load_instruments()
     key = SeriesKey(config.symbol, config.strategy.bars)
+    wanted = dict.fromkeys((*config.strategy.feature_ids, *ids))
     history = load_history(
         config.symbol,
         data_dir,
         timeframe=key.timeframe,
-        context=source_keys(registry.plan(ids, key), book.markets),
+        context=source_keys(default_registry().plan(tuple(wanted), key), book.markets),
         end=config.data.end,
         book=book,
         source=config.data.source,
@@ -174,7 +185,7 @@ def user() -> str:
         return "unknown"
 
 
-def _require_range(config: TrainingConfig, history: History) -> None:
+def _require_range(config: TrainingConfig | StrategyRelease, history: History) -> None:
     key = SeriesKey(config.symbol, config.strategy.bars)
     bars = history.series(key)
     dates = history.markets[config.symbol].session.dates(bars.end[[0, -1]], bars.timeframe)

@@ -8,7 +8,7 @@ from lockstep.features.invariance import price_levels, shift_sensitive
 from lockstep.market.bars import Adjustment
 from lockstep.market.history import SeriesKey
 from lockstep.strategy.ibs_decision import IbsConfig
-from research.training.config import TrainingConfig
+from research.training.config import StrategyRelease, TrainingConfig
 
 
 def model_ids(config: TrainingConfig, registry: FeatureRegistry, adjustment: Adjustment) -> tuple[str, ...]:
@@ -37,7 +37,7 @@ def model_ids(config: TrainingConfig, registry: FeatureRegistry, adjustment: Adj
 
 
 def require_invariant_rules(
-    config: TrainingConfig, registry: FeatureRegistry, adjustment: Adjustment
+    config: TrainingConfig | StrategyRelease, registry: FeatureRegistry, adjustment: Adjustment
 ) -> None:
     """Raise TrainingError where the strategy's own rules move with the rolls of difference-adjusted data."""
     if not _must_not_move(config, adjustment):
@@ -61,7 +61,7 @@ def _ids_of_rules(strategy: IbsConfig) -> tuple[str, ...]:
     return strategy.replaced(features=()).feature_ids
 
 
-def _must_not_move(config: TrainingConfig, adjustment: Adjustment) -> bool:
+def _must_not_move(config: TrainingConfig | StrategyRelease, adjustment: Adjustment) -> bool:
     return adjustment == "difference" and config.allow_shift_sensitive is None
 
 

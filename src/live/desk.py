@@ -35,11 +35,11 @@ Kept = Mapping[SeriesKey, tuple[tuple[int, Values], ...]]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Model:
-    """A bundle as the desk trades it: with its strategy, its veto and what has to be computed for it."""
+    """A bundle as the desk trades it: its strategy, its veto if it has one, and what to compute for it."""
 
     bundle: Bundle
     config: IbsConfig
-    veto: Veto
+    veto: Veto | None
     plan: FeaturePlan
 
     @classmethod

@@ -2,7 +2,8 @@
 
 The file is a joblib file of plain values and arrays, the pipeline included. It is read as data, and what
 makes a bundle unusable here is told before an object of scikit-learn is made. In schema 1 the pipeline is a
-pickle, which is read as data too.
+pickle, which is read as data too. Schema 3 is a bundle without a model: a strategy that trades as it is. A
+bundle with a model stays at schema 2, so that a rebuild still gives the SHA-256 that was registered.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from lockstep.models.pickling import pickled, unpickled
 __all__ = ["SCHEMA", "Bundle", "GoldenVectors", "golden_vectors", "read_bundle", "save_bundle"]
 
 SCHEMA = 2
+WITHOUT_MODEL = 3
 _PICKLED = 1
 _MOST_FEATURES = 1024
 _LIBRARY = r"[A-Za-z0-9][A-Za-z0-9._+!-]{0,60}"
@@ -36,17 +38,20 @@ _STRATEGY_KEYS = ("family", "config", "config_hash")
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Bundle:
-    """A trained model with all that it depends on.
+    """A strategy with all that its decisions depend on: with a trained model as its veto, or without one.
 
-    name, target   the model's name, and what column 1 of `predict_proba` is the chance of
-    pipeline       the whole fitted scikit-learn Pipeline, calibration included; single-threaded
-    feature_ids    in the order of the pipeline's columns; fingerprints: id -> hash of its definition
-    strategy       `family`, `config` (as JSON) and `config_hash` of the strategy it was trained for
-    threshold      an entry needs at least this probability, 0 to 1
+    name           of its slot in the manifest: the versions under one name replace each other in production
+    target         what column 1 of `predict_proba` is the chance of; "" without a model
+    pipeline       the whole fitted scikit-learn Pipeline, calibration included; single-threaded. None: there
+                   is no model, every entry of the strategy is sent
+    feature_ids    in the order of the pipeline's columns, of the strategy's vector without a model;
+                   fingerprints: id -> hash of its definition
+    strategy       `family`, `config` (as JSON) and `config_hash` of the strategy
+    threshold      an entry needs at least this probability, 0 to 1; None without a model
     training       what the fit depended on, by name: hashes of the data, `range` (first and last day, ISO),
                    configuration, seed, versions; nothing that depends on when, where or by whom
     metrics        measures of the model, by name
-    golden         vectors and probabilities that must come out again wherever the bundle is used
+    golden         vectors, and the model's probabilities, that must come out again wherever it is used
 
     The rest is known of a bundle that was loaded, and is not in the file: its SHA-256, its version in the
     store, and the ids whose source has changed since, but not their values.
@@ -56,17 +61,22 @@ class Bundle:
     symbol: str
     name: str = VETO
     target: str = "trade_wins"
-    pipeline: Any
+    pipeline: Any | None
     feature_ids: tuple[str, ...]
     fingerprints: Mapping[str, str]
     strategy: Mapping[str, Any]
-    threshold: float
+    threshold: float | None
     training: Mapping[str, Any]
     metrics: Mapping[str, float]
     golden: GoldenVectors
     sha256: str = ""
     version: str = ""
     changed_features: tuple[str, ...] = ()
+
+    @property
+    def has_model(self) -> bool:
+        """Whether a model decides which entries are sent."""
+        return self.pipeline is not None
 
     @property
     def needs_certificate(self) -> bool:
@@ -87,11 +97,13 @@ def save_bundle(bundle: Bundle, path: Path) -> str:
 def bundle_bytes(bundle: Bundle) -> bytes:
     """Return the content of the bundle's file; UnfitBundle where it may not be used as it is."""
     _require_fit(bundle)
-    what = f"pipeline of {bundle.symbol}"
+    libraries = library_versions(bundle.pipeline)
+    if not bundle.has_model:
+        return pickled(bundle_document(bundle, WITHOUT_MODEL, None, libraries))
     node = pipeline_node(bundle.pipeline)
     # A pipeline that could not be read again is better refused today.
-    pipeline_of(node, what)
-    return pickled(bundle_document(bundle, SCHEMA, node, library_versions(bundle.pipeline)))
+    pipeline_of(node, f"pipeline of {bundle.symbol}")
+    return pickled(bundle_document(bundle, SCHEMA, node, libraries))
 
 
 def read_bundle(
@@ -128,8 +140,12 @@ def bundle_of(content: bytes, what: str, *, symbol: str | None = None) -> Bundle
 
 
 def _pipeline(document: Mapping[str, Any], what: str) -> Any:
-    node = document["pipeline"]
-    return pipeline_of(node_of_pickle(node, what) if document["schema"] == _PICKLED else node, what)
+    node, schema = document["pipeline"], document["schema"]
+    if (node is None) != (schema == WITHOUT_MODEL):
+        raise ValueError(f"schema {schema} {'without' if node is None else 'with'} a pipeline")
+    if node is None:
+        return None
+    return pipeline_of(node_of_pickle(node, what) if schema == _PICKLED else node, what)
 
 
 def _require_readable(document: Any, what: str, symbol: str | None) -> None:
@@ -138,9 +154,9 @@ def _require_readable(document: Any, what: str, symbol: str | None) -> None:
     schema, libraries = document.get("schema"), document.get("libraries")
     if type(schema) is not int or schema < 1:
         raise ForeignPickle(f"{what}: no bundle of Lockstep: schema {shown(schema)}; train the model again")
-    if schema > SCHEMA:
+    if schema > WITHOUT_MODEL:
         raise NewerSchema(
-            f"{what}: bundle schema {schema}, this Lockstep reads up to {SCHEMA}; update Lockstep"
+            f"{what}: bundle schema {schema}, this Lockstep reads up to {WITHOUT_MODEL}; update Lockstep"
         )
     if symbol is not None and document.get("symbol") != symbol:
         raise WrongSymbol(
@@ -155,7 +171,8 @@ def _require_readable(document: Any, what: str, symbol: str | None) -> None:
 
 def _require_fit(bundle: Bundle) -> None:
     what = f"bundle of {bundle.symbol}"
-    require_single_threaded(bundle.pipeline)
+    if bundle.has_model:
+        require_single_threaded(bundle.pipeline)
     for part, pattern in (("symbol", SYMBOL), ("name", MODEL_NAME)):
         if not re.fullmatch(pattern, getattr(bundle, part)):
             raise UnfitBundle(f"{what}: {part} {getattr(bundle, part)!r}: must match {pattern}")
@@ -165,11 +182,28 @@ def _require_fit(bundle: Bundle) -> None:
         )
     if set(bundle.fingerprints) != set(bundle.feature_ids) or not bundle.feature_ids:
         raise UnfitBundle(f"{what}: fingerprints must be those of the {len(bundle.feature_ids)} feature ids")
-    if not 0.0 <= bundle.threshold <= 1.0:
-        raise UnfitBundle(f"{what}: threshold {bundle.threshold}: must be a probability, 0 to 1")
+    _require_model_or_none(bundle, what)
     if len(bundle.feature_ids) > _MOST_FEATURES or len(bundle.golden.stamps) > MOST_GOLDEN:
         raise UnfitBundle(f"{what}: at most {_MOST_FEATURES} features and {MOST_GOLDEN} golden vectors")
     if bundle.golden.vectors.shape[1] != len(bundle.feature_ids):
         raise UnfitBundle(
             f"{what}: golden vectors of {bundle.golden.vectors.shape[1]} columns; record them again"
+        )
+
+
+def _require_model_or_none(bundle: Bundle, what: str) -> None:
+    """Raise UnfitBundle where a bundle has a part of a model and lacks another."""
+    threshold, answers = bundle.threshold, bundle.golden.probabilities.size
+    if bundle.has_model:
+        if threshold is None or not 0.0 <= threshold <= 1.0:
+            raise UnfitBundle(f"{what}: threshold {threshold}: must be a probability, 0 to 1")
+        if answers != len(bundle.golden.stamps):
+            raise UnfitBundle(
+                f"{what}: {answers} probabilities of {len(bundle.golden.stamps)} golden vectors; "
+                "record them again"
+            )
+    elif threshold is not None or bundle.target or answers:
+        raise UnfitBundle(
+            f"{what}: threshold {threshold}, target {bundle.target!r} and {answers} golden probabilities, "
+            "but no pipeline to give one; leave them out, or give the pipeline"
         )

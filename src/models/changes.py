@@ -63,8 +63,8 @@ def _facts(entry: VersionEntry | None) -> dict[str, Any]:
     features = {f"feature {each}": entry.fingerprints.get(each, "")[:12] for each in entry.feature_ids}
     return {
         "bundle": entry.sha256[:12],
-        "threshold": entry.threshold,
-        "target": entry.target,
+        "threshold": "none, there is no model" if entry.threshold is None else entry.threshold,
+        "target": entry.target or None,
         "training range": " to ".join(entry.training_range) if entry.training_range else None,
         **dict(_flat("strategy", entry.strategy)),
         **features,

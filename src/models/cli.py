@@ -1,4 +1,4 @@
-"""Commands on the model store: list, promote, roll back, retire, fetch, keys."""
+"""Commands on the model store alone: list, roll back, retire, fetch, keys."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from lockstep.models.command_line import (
     By,
     Json,
     Name,
-    Reason,
     Store,
     Symbol,
     Version,
@@ -48,27 +47,6 @@ def list_models(
         content = shown.portfolio_content(load_portfolio(path, book=load_instruments()), manifest)
         tables = shown.portfolio_tables(content)
     print_json(content) if json else Console().print(*tables, sep="\n")
-
-
-promote_app = App()
-
-
-@promote_app.command()
-def promote(
-    symbol: Symbol,
-    version: Version,
-    by: By = "",
-    reason: Reason = "",
-    force: Annotated[bool, typer.Option("--force", help="Without the evidence; needs --reason.")] = False,
-    name: Name = VETO,
-    store: Store = None,
-    json: Json = False,
-) -> None:
-    """Promote a version that has the evidence which the store's policy asks for, and print what changed."""
-    change = ModelStore(store).promote(
-        symbol, version, by=actor(by), now=datetime.now(UTC), reason=reason, force=force, name=name
-    )
-    show_change(change, as_json=json)
 
 
 rollback_app = App()

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 FORMAT = "lockstep bundle"
 _TYPES: Mapping[str, tuple[type, ...]] = {
     "symbol": (str,), "name": (str,), "target": (str,), "fingerprints": (dict,), "strategy": (dict,),
-    "threshold": (int, float), "training": (dict,), "metrics": (dict,),
+    "threshold": (int, float, type(None)), "training": (dict,), "metrics": (dict,),
 }  # fmt: skip
 _BARS = frozenset(("series", "adjustment", "end", *BAR_COLUMNS))
 _ADJUSTMENTS = get_args(Adjustment)
@@ -30,7 +30,7 @@ _ZONE = r"[A-Za-z0-9_+-]{1,30}(/[A-Za-z0-9_+-]{1,30}){0,2}"
 
 
 def bundle_document(
-    bundle: Bundle, schema: int, pipeline: Mapping[str, Any], libraries: Mapping[str, str]
+    bundle: Bundle, schema: int, pipeline: Mapping[str, Any] | None, libraries: Mapping[str, str]
 ) -> dict[str, Any]:
     """Return what is written to the file; mappings are sorted, so that their order does not matter."""
     return {
@@ -91,7 +91,8 @@ def golden_of(document: Mapping[str, Any]) -> GoldenVectors:
     stamps = _array(document, "stamps", np.int64, 1)
     vectors = _array(document, "vectors", np.float64, 2)
     probabilities = _array(document, "probabilities", np.float64, 1)
-    if not stamps.size or not len(stamps) == len(vectors) == len(probabilities):
+    # Without a model there are no answers; whether there must be some is for the bundle to say.
+    if not stamps.size or len(stamps) != len(vectors) or probabilities.size not in (0, stamps.size):
         raise ValueError(f"{len(stamps)} golden stamps, {len(vectors)} vectors, {len(probabilities)} answers")
     return GoldenVectors(
         base=_key(document["base"]),

@@ -33,7 +33,7 @@ def entry_of(
         feature_ids=bundle.feature_ids,
         fingerprints=plain(bundle.fingerprints),
         strategy=plain(bundle.strategy),
-        threshold=float(bundle.threshold),
+        threshold=None if bundle.threshold is None else float(bundle.threshold),
         training_range=_range_of(bundle.training),
         metrics={name: _finite(value) for name, value in sorted(bundle.metrics.items())},
         parent=parent,

@@ -17,7 +17,8 @@ _DISTRIBUTIONS: Mapping[str, tuple[str, ...]] = {
     "sklearn": ("scikit-learn",),
     "xgboost": ("xgboost-cpu", "xgboost"),
 }
-_ALWAYS = frozenset(("numpy", "sklearn"))
+_ALWAYS = frozenset(("numpy",))
+_WITH_A_MODEL = frozenset(("sklearn",))
 _THREADS = ("n_jobs", "nthread", "num_threads")
 _SINGLE = (None, 1)
 
@@ -57,10 +58,12 @@ def require_single_threaded(pipeline: Any) -> None:
 def library_versions(pipeline: Any) -> dict[str, str]:
     """Return the versions of the libraries whose code a prediction of `pipeline` runs, by distribution.
 
+    Without a model (None) only numpy is left: another scikit-learn changes nothing about such a bundle.
     LibraryMismatch where one of them is not installed.
     """
     modules = {type(each).__module__.partition(".")[0] for each in estimators_in(pipeline)}
-    found = (_installed(_DISTRIBUTIONS[module]) for module in _ALWAYS | (modules & set(_DISTRIBUTIONS)))
+    needed = _ALWAYS if pipeline is None else _ALWAYS | _WITH_A_MODEL | (modules & set(_DISTRIBUTIONS))
+    found = (_installed(_DISTRIBUTIONS[module]) for module in needed)
     return dict(sorted(found))
 
 

@@ -1,4 +1,4 @@
-"""Golden vectors: a few bars, and the vectors and probabilities that must come out of them.
+"""Golden vectors: a few bars, and the vectors (and a model's probabilities) that must come out of them.
 
 The bars are an excerpt of the training history with just the windows that the vectors need. A bundle is
 used only where its golden vectors come out as recorded: bit for bit where processor and libraries are the
@@ -44,7 +44,8 @@ class GoldenVectors:
     history         bars of every series of the plan, only those that the vectors depend on
     stamps          int64 (m,): ends of base bars, UTC ns, rising
     vectors         float64 (m, k), no NaN
-    probabilities   float64 (m,): column 1 of scikit-learn's `predict_proba`, one row at a time as live asks
+    probabilities   float64 (m,): column 1 of scikit-learn's `predict_proba`, one row at a time as live asks;
+                    (0,) where there is no model
     canonical       id -> float64 (256,): values on the canonical bars
     arithmetic      names processor and libraries; the same name promises the same bits
     """
@@ -71,6 +72,8 @@ def golden_vectors(
 ) -> GoldenVectors:
     """Record the vectors at `stamps` (ends of base bars, UTC ns; a dozen is plenty) and what is predicted.
 
+    pipeline   the fitted model; None: there is none, and the vectors are all there is to record
+
     UnfitBundle where there is no stamp, or a vector has a missing value.
     """
     registry = registry or default_registry()
@@ -91,7 +94,7 @@ def golden_vectors(
         history=small,
         stamps=chosen,
         vectors=vectors,
-        probabilities=_probabilities(pipeline, vectors),
+        probabilities=np.empty(0) if pipeline is None else _probabilities(pipeline, vectors),
         canonical={each: canonical_values(each, registry) for each in feature_ids},
         arithmetic=arithmetic(pipeline),
     )
@@ -118,6 +121,8 @@ def verify_golden(
         ) from error
     for column, feature_id in enumerate(feature_ids):
         _require_equal(feature_id, golden.vectors[:, column], vectors[:, column], golden.stamps, exact)
+    if pipeline is None:
+        return
     try:
         answers = _probabilities(predictor(pipeline), golden.vectors)
     except _UNFIT as error:

@@ -13,6 +13,7 @@ from lockstep.tables import TextTable, number, prose
 
 _METRICS_SHOWN = 3
 _MISSING = "missing"
+NO_MODEL = "no model"
 
 
 def chosen_instruments(manifest: Manifest, symbol: str | None) -> Manifest:
@@ -47,7 +48,7 @@ def _cells(entry: VersionEntry) -> tuple[str, ...]:
     known = [(name, value) for name, value in entry.metrics.items() if value is not None]
     return (
         " to ".join(entry.training_range) if entry.training_range else "",
-        f"{entry.threshold:.3g}",
+        NO_MODEL if entry.threshold is None else f"{entry.threshold:.3g}",
         ", ".join(f"{name} {_measure(value)}" for name, value in known[:_METRICS_SHOWN]),
         ", ".join(f"{each.kind} {'passed' if each.passed else 'failed'}" for each in entry.evidence),
         f"{entry.use.count:,}",

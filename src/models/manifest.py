@@ -108,7 +108,8 @@ class VersionEntry(_Part):
     """One immutable bundle, and what happened to it.
 
     file, sha256, size   the bundle beside the manifest
-    target               what the probability is the chance of
+    target               what the probability is the chance of; "" without a model
+    threshold            least probability of an entry; None: there is no model, and every entry is sent
     training_range       first and last day of the training data, ISO
     metrics              by name; null where not finite
     parent               version it was derived from; supersedes: production when it was registered, and why
@@ -122,7 +123,7 @@ class VersionEntry(_Part):
     feature_ids: tuple[str, ...]
     fingerprints: dict[str, str]
     strategy: dict[str, Any]
-    threshold: float
+    threshold: float | None
     training_range: tuple[str, str] | None = None
     metrics: dict[str, float | None] = {}
     parent: Version | None = None

@@ -1,4 +1,4 @@
-"""What a model bundle says to a strategy: its configuration and its veto."""
+"""What a bundle says to a strategy: its configuration and, where it holds a model, its veto."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ FAMILIES = {"IbsConfig": IbsConfig}
 
 
 def config_of(bundle: Bundle) -> IbsConfig:
-    """Return the strategy configuration that the model was trained with; StrategyError where it is another.
+    """Return the strategy configuration that the bundle was made with; StrategyError where it is another.
 
     The hash in the bundle must be that of its content: a configuration that was edited is not traded.
     """
@@ -28,8 +28,10 @@ def config_of(bundle: Bundle) -> IbsConfig:
     return config
 
 
-def veto_of(bundle: Bundle) -> Veto:
-    """Return the bundle's model as a veto, with the fast one-row path where there is one."""
+def veto_of(bundle: Bundle) -> Veto | None:
+    """Return the bundle's model as a veto, by its fast one-row path where it has one; None without."""
+    if bundle.threshold is None:
+        return None
     return Veto(
         model=predictor(bundle.pipeline), feature_ids=tuple(bundle.feature_ids), threshold=bundle.threshold
     )

@@ -81,8 +81,8 @@ class Case:
         return self.registry or default_registry()
 
     @property
-    def veto(self) -> Veto:
-        """The bundle as production asks it."""
+    def veto(self) -> Veto | None:
+        """The bundle's model as production asks it, None without one."""
         return veto_of(self.bundle)
 
     @cached_property
