@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -105,6 +106,23 @@ def test_a_crash_in_the_middle_of_a_handover_changes_nothing(tmp_path: Path, pol
     plain = [[repr(replace(row, sequence=0)) for row in each.sets] for each in (whole, pieces)]
     assert plain[0] == plain[1]
     assert kinds(pieces).count("swap") == 1
+
+
+def test_a_version_without_a_model_takes_over_and_a_rollback_takes_it_back(tmp_path: Path) -> None:
+    journal, bare = until_in_position(tmp_path, "manage_out"), desks.bare(version="v2")
+    begun = len(journal.sets)
+    outside = world(OLD, bare)
+    promoted(outside, bare)
+    run(tmp_path, "manage_out", journal, outside, stop_after=60)
+    promoted(outside, OLD)
+    run(tmp_path, "manage_out", journal, outside)
+    order = list(dict.fromkeys(versions(journal)[begun:]))
+    assert order == [OLD.bundle.sha256, bare.bundle.sha256]
+    assert versions(journal)[-1] == OLD.bundle.sha256
+    own = [row.lanes[0] for row in journal.sets if row.lanes[0].bundle == bare.bundle.sha256]
+    assert any(lane.reason.startswith("enter") for lane in own)
+    assert all(math.isnan(lane.probability) for lane in own)
+    assert kinds(journal).count("swap") == 2
 
 
 def test_a_version_whose_windows_are_not_there_is_pending(tmp_path: Path) -> None:

@@ -53,7 +53,8 @@ def same(first: list[SetRecord], second: list[SetRecord]) -> bool:
 
 
 def both_models() -> dict[str, desks.Model]:
-    return {"COMP": desks.model(), "SPX": desks.model("SPX", seed=1)}
+    """One instrument is traded behind a veto, the other by its strategy as it is."""
+    return {"COMP": desks.model(), "SPX": desks.bare("SPX")}
 
 
 def test_two_instruments_at_once(tmp_path: Path) -> None:
@@ -67,6 +68,8 @@ def test_two_instruments_at_once(tmp_path: Path) -> None:
         found = compare(steps_of(result), live_steps(journal.sets, symbol), model.plan.ids)
         assert found.first is None, found.first
         assert found.fills > 20
+        assert (found.probabilities > 20) == (symbol == "COMP")
+        assert found.probabilities == 0 or model.veto is not None
 
 
 def test_restarted_at_every_bar_equals_the_uninterrupted_run(tmp_path: Path) -> None:

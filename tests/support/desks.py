@@ -32,7 +32,6 @@ from lockstep.market.timeframe import DAILY
 from lockstep.models.bundle import Bundle, golden_vectors
 from lockstep.strategy.config import FixedSize, RiskSize
 from lockstep.strategy.ibs_decision import IbsConfig
-from lockstep.strategy.veto import Veto
 from research.backtest import Span, context_keys
 from research.utils.data_loader import load_history
 
@@ -106,6 +105,37 @@ def bundle(
         sha256=f"{symbol}-{seed}-{threshold}-{version}",
         version=version,
     )
+
+
+@functools.cache
+def bare_bundle(symbol: str = "COMP", *, version: str = "v1") -> Bundle:
+    """Return a bundle of the same strategy without a model."""
+    registry, ids = default_registry(), CONFIG.feature_ids
+    stamps = history().bars[SeriesKey("COMP", DAILY)].end[[300, 400]]
+    base = SeriesKey(symbol, CONFIG.bars)
+    return Bundle(
+        symbol=symbol,
+        target="",
+        pipeline=None,
+        feature_ids=ids,
+        fingerprints={each: registry.fingerprint(each) for each in ids},
+        strategy={
+            "family": "IbsConfig",
+            "config": CONFIG.model_dump(mode="json"),
+            "config_hash": CONFIG.config_hash,
+        },
+        threshold=None,
+        training={},
+        metrics={},
+        golden=golden_vectors(history(), base, ids, None, stamps, CONFIG.max_age.limits),
+        sha256=f"{symbol}-bare-{version}",
+        version=version,
+    )
+
+
+def bare(symbol: str = "COMP", **arguments: Any) -> Model:
+    """Return a bundle without a model as the desk trades it."""
+    return Model.of(bare_bundle(symbol, **arguments))
 
 
 def model(symbol: str = "COMP", **arguments: Any) -> Model:
@@ -282,8 +312,3 @@ def span_after(bars: History, key: SeriesKey, warm: int) -> Span:
     """Return the span of sessions that follow the warm-up."""
     dates = bars.markets[key.symbol].session.dates(bars.bars[key].end, key.timeframe)
     return Span(start=str(dates[warm]))
-
-
-def veto_of_model(each: Model) -> Veto:
-    """Return the veto that research runs with."""
-    return each.veto

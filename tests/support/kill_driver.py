@@ -52,8 +52,8 @@ class Dying:
 
 
 def run(path: Path, folder: Path, bars: int, when: Callable[[str], str]) -> None:
-    """Run the desk over the real journal until it dies or the history ends."""
-    models = {"COMP": desks.model(), "SPX": desks.model("SPX", seed=1)}
+    """Run a desk over the real journal until it dies or the history ends; one model vetoes, SPX has none."""
+    models = {"COMP": desks.model(), "SPX": desks.bare("SPX")}
     history = desks.history(WARM + bars)
     with Journal.open(path) as journal:
         epoch = journal.newest_epoch()
@@ -67,7 +67,7 @@ def main(path: Path, folder: Path, bars: int, how: str, seed: int) -> int:
     """Run children until one reaches the end; print how many died."""
     desks.history(WARM + bars)
     desks.model()
-    desks.model("SPX", seed=1)
+    desks.bare("SPX")
     died = 0
     while True:
         child = os.fork()

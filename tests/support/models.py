@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -28,6 +29,7 @@ __all__ = [
     "NOW",
     "RECORD",
     "asking_for_validation",
+    "bare_bundle",
     "evidence",
     "forest",
     "history",
@@ -103,6 +105,14 @@ def make_bundle(
         "golden": golden,
     }
     return Bundle(**{**values, **changes})
+
+
+def bare_bundle(symbol: str = "ES", **changes: Any) -> Bundle:
+    """Return the bundle of a strategy that trades without a model."""
+    stamps = samples(symbol)[0][[5, 80, 81, 300]]
+    golden = golden_vectors(history(symbol), SeriesKey(symbol, DAILY), IDS, None, stamps, MaxAge())
+    without = {"target": "", "threshold": None, "golden": golden, "schema": 3}
+    return replace(make_bundle(symbol=symbol), pipeline=None, **without, **changes)
 
 
 def asking_for_validation(store: ModelStore) -> ModelStore:

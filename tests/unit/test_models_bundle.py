@@ -28,7 +28,7 @@ from lockstep.models.pickling import pickled, unpickled
 from lockstep.models.predictor import predictor
 from lockstep.models.store import ModelStore, load_bundle
 from support.first_pickles import first_bundle, first_pickle
-from support.models import BASE, IDS, NOW, RECORD, forest, history, make_bundle, samples
+from support.models import BASE, IDS, NOW, RECORD, bare_bundle, forest, history, make_bundle, samples
 
 
 @pytest.fixture(scope="module")
@@ -137,6 +137,58 @@ def test_a_bundle_comes_back_as_it_was_saved(tmp_path: Path, bundle: Bundle) -> 
     assert joblib.load(path)["format"] == "lockstep bundle"
 
 
+def test_a_bundle_without_a_model_is_as_immutable_as_one_with(tmp_path: Path) -> None:
+    store = ModelStore(tmp_path)
+    bare = bare_bundle()
+    store.register(bare, record=RECORD, by="me", now=NOW)
+    found = load_bundle("ES", "v1", store=store)
+    assert (found.has_model, found.threshold, found.target, found.schema) == (False, None, "", 3)
+    assert found.golden.probabilities.size == 0
+    assert found.golden.vectors.tobytes() == bare.golden.vectors.tobytes()
+    assert save_bundle(found, tmp_path / "again.joblib") == found.sha256
+    assert store.manifest().entry("ES", "v1").threshold is None
+    # Another scikit-learn changes nothing about a bundle that asks none.
+    assert list(estimators.library_versions(None)) == ["numpy"]
+
+
+def test_a_model_keeps_the_schema_that_earlier_versions_read(tmp_path: Path, bundle: Bundle) -> None:
+    assert unpickled(bundles.bundle_bytes(bundle), "x")["schema"] == 2
+    assert unpickled(bundles.bundle_bytes(bare_bundle()), "x")["schema"] == 3
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"threshold": 0.5},
+        {"target": "trade_wins"},
+        {"golden": make_bundle().golden},
+        {"pipeline": forest()},
+        {"pipeline": forest(), "threshold": 0.5},
+    ],
+    ids=["threshold", "target", "probabilities", "pipeline", "no probabilities"],
+)
+def test_half_a_model_is_no_bundle(changes: dict[str, Any]) -> None:
+    with pytest.raises(errors.UnfitBundle, match=r"no pipeline|must be a probability|0 probabilities"):
+        bundles.bundle_bytes(replace(bare_bundle(), **changes))
+
+
+@pytest.mark.parametrize("content", ["bare as 2", "model as 3"])
+def test_a_schema_and_its_pipeline_belong_together(content: str, bundle: Bundle) -> None:
+    whole = bundles.bundle_bytes(bare_bundle() if content == "bare as 2" else bundle)
+    with pytest.raises(errors.ForeignPickle, match=r"schema \d with(out)? a pipeline"):
+        bundles.bundle_of(edited(whole, schema=int(content[-1])), "x")
+
+
+def test_golden_vectors_without_a_model_are_compared_too(tmp_path: Path, monkeypatch: Any) -> None:
+    store = ModelStore(tmp_path)
+    store.register(bare_bundle(), record=RECORD, by="me", now=NOW)
+    vectors = bare_bundle().golden.vectors.copy()
+    vectors[1, 0] += 1e-9
+    rewritten(store, golden(vectors=vectors)(store.path("ES", "v1").read_bytes()), monkeypatch)
+    with pytest.raises(errors.GoldenMismatch, match="ibs at"):
+        load_bundle("ES", "v1", store=store)
+
+
 def test_a_loaded_bundle_is_checked_and_says_which_it_is(store: ModelStore) -> None:
     found = load_bundle("ES", "v1", store=store)
     assert (found.version, found.sha256) == ("v1", store.manifest().entry("ES", "v1").sha256)
@@ -214,7 +266,7 @@ SPOILT: dict[str, tuple[Callable[[bytes], bytes], type[Exception], str]] = {
         errors.ForeignPickle,
         r"holds sklearn\.pipeline\.Pipeline, which no file of Lockstep may hold",
     ),
-    "a newer schema": (lambda c: edited(c, schema=3), errors.NewerSchema, "reads up to 2; update Lockstep"),
+    "a newer schema": (lambda c: edited(c, schema=4), errors.NewerSchema, "reads up to 3; update Lockstep"),
     "a schema of true": (
         lambda c: edited(c, schema=True),
         errors.ForeignPickle,
@@ -304,7 +356,7 @@ SPOILT: dict[str, tuple[Callable[[bytes], bytes], type[Exception], str]] = {
         errors.FeaturesChanged,
         "feature ibs has other values",
     ),
-    "no pipeline": (model(None), errors.ForeignPickle, "no pipeline of Lockstep"),
+    "no pipeline": (model(None), errors.ForeignPickle, "schema 2 without a pipeline"),
     "a pickle of schema 2": (model(b"N."), errors.ForeignPickle, "no pipeline of Lockstep"),
     "a node of schema 1": (lambda c: edited(c, schema=1), errors.ForeignPickle, "no pickle"),
     "a renamed id": (
