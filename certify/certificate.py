@@ -137,8 +137,9 @@ class Certificate(Grown):
     def sentence(self) -> str:
         """The result in one line, counted over the comparison with the live engine."""
         live = self.parts[-1]
+        answers = f"{live.probabilities:,} probabilities, " if live.probabilities else ""
         counts = (
-            f"{live.bars:,} bars, {live.vectors:,} vectors, {live.probabilities:,} probabilities, "
+            f"{live.bars:,} bars, {live.vectors:,} vectors, {answers}"
             f"{live.decisions:,} decisions, {live.orders:,} orders, {live.fills:,} fills of {live.trades:,} "
             f"trades, {sum(live.series.values()):,} further bars of {len(live.series):,} series compared"
         )

@@ -47,7 +47,7 @@ def _figures(certificate: Certificate) -> str:
     tiles = [
         ("Bars", live.bars),
         ("Feature values", live.values),
-        ("Probabilities", live.probabilities),
+        *((("Probabilities", live.probabilities),) if live.probabilities else ()),
         ("Decisions", live.decisions),
         ("Trades", live.trades),
     ]
