@@ -150,7 +150,7 @@ def _certify() -> typer.Typer:
 
 @contents.add(
     "promote",
-    "Put a version, or a strategy without a model, into production.",
+    "Put a version, or a strategy, into production.",
     panel=MODELS,
     script="promote_model",
 )
