@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Generic, TypeVar
+from pathlib import Path
+from typing import Any, Generic, Protocol, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, SecretStr, ValidationError
 
 from lockstep.errors import ConfigError
 from lockstep.market.validation import first_problem, shown, suggestion
@@ -80,6 +81,13 @@ class Registry(Generic[Plug]):
 
     def __len__(self) -> int:
         return len(self._plugs)
+
+
+class ReadSecret(Protocol):
+    """How a plug gets at a secret: what it reads is kept out of everything that is written from then on."""
+
+    def __call__(self, purpose: str, *, variable: str | None, file: Path | None) -> SecretStr:
+        """Return the secret in `file`, or else in the environment variable; LiveError where there is none."""
 
 
 class PlugSettings(BaseModel):

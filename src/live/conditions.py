@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Set
 from typing import TypedDict
 
+from lockstep.live.brokers.protocol import Holding
 from lockstep.live.clock_check import Verdict
 from lockstep.live.messages import Event
-from lockstep.live.reconciliation import Account, Holding, Reconciliation
+from lockstep.live.reconciliation import Account, Reconciliation
 
 
 class Doubts(TypedDict):

@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
-from datetime import date
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, model_validator
 
 from lockstep.errors import ConfigError
-from lockstep.live.brokers.traderspost import TradersPostConfig
+from lockstep.live.brokers.protocol import BrokerSettings
+from lockstep.live.brokers.registry import BROKERS
 from lockstep.live.clock_check import ClockSettings
+from lockstep.live.feeds.protocol import FeedSettings, Port, Seconds
+from lockstep.live.feeds.registry import FEEDS
+from lockstep.live.feeds.replay import ReplayFeedSettings
 from lockstep.live.handover import Policy
 from lockstep.live.limits import Limits
 from lockstep.live.messages import Mode
 from lockstep.live.plausible import Plausibility
 from lockstep.live.rollout import Rollout
 from lockstep.live.switches import Switches
-from lockstep.market.validation import read_yaml, validated
+from lockstep.market.validation import read_yaml, shown, validated
 from lockstep.models.manifest import PRODUCTION, Version
-from lockstep.monitoring.alerts import AlertRate
-
-Seconds = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
-Pause = Annotated[float, Field(gt=0, le=3_600, allow_inf_nan=False)]
-Port = Annotated[int, Field(ge=0, le=65_535)]
+from lockstep.monitoring.alerts import AlertRate, SinkSettings
+from lockstep.monitoring.registry import SINKS
+from lockstep.plugs import chosen_by_kind
 
 
 class _Part(BaseModel):
@@ -49,56 +51,40 @@ class HistorySettings(_Part):
     source: str | None = None
 
 
-class ReplayFeedSettings(_Part):
-    """History as a live feed, from the session date `start` to `end`; bars before `start` warm up.
-
-    speed   how much faster than real time; None as fast as the engine takes them
-    """
-
-    kind: Literal["replay"] = "replay"
-    start: date
-    end: date | None = None
-    speed: Annotated[float, Field(gt=0)] | None = None
-
-
-class TailFeedSettings(_Part):
-    """A growing CSV file of a declared source of instruments.yml; longer bars are made of its rows."""
-
-    kind: Literal["tail"]
-    symbol: str
-    path: Path
-    source: str
-    interval: Pause = 1.0
-    settle_seconds: Seconds | None = None
-
-
-class HttpFeedSettings(_Part):
-    """Bars or ticks posted to a loopback port; `base` by symbol: the timeframe posted, or `tick`."""
-
-    kind: Literal["http"]
-    port: Port = 8_750
-    base: dict[str, str]
-    token_file: Path | None = None
-    patience_seconds: Pause = 10.0
-    settle_seconds: Seconds | None = None
-
-
-Feed = Annotated[ReplayFeedSettings | TailFeedSettings | HttpFeedSettings, Field(discriminator="kind")]
+Feed = Annotated[SerializeAsAny[FeedSettings], chosen_by_kind(FEEDS)]
+Broker = Annotated[SerializeAsAny[BrokerSettings], chosen_by_kind(BROKERS)]
+Sink = Annotated[SerializeAsAny[SinkSettings], chosen_by_kind(SINKS)]
+_DISCORD = frozenset(("discord", "discord_url_file", "discord_url_variable"))
 
 
 class AlertSettings(_Part):
-    """Where alerts go: the log, and Discord, whose webhook stands in a file or an environment variable.
+    """Where alerts go, how many of them, and when bars are one.
 
+    sinks        beside the log, which always has them; see `monitoring/registry.py` for the kinds
     bars_every   seconds within which irregular bars of one kind and series make one alert
     silent_after   seconds after which a scheduled bar that has not come is an alert; see `silence.py`
     """
 
-    discord_url_file: Path | None = None
-    discord_url_variable: str = "DISCORD_WEBHOOK_URL"
-    discord: bool = False
+    sinks: tuple[Sink, ...] = ()
     rate: AlertRate = AlertRate()
     bars_every: Seconds = 300.0
     silent_after: Seconds = 900.0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_before(cls, content: Any) -> Any:
+        """Read `discord` and the place of its webhook, as earlier versions wrote them, as a sink."""
+        if not isinstance(content, Mapping) or not content.keys() & _DISCORD:
+            return content
+        if "sinks" in content:
+            raise ValueError("discord and sinks: both name sinks; keep sinks")
+        names = {"discord_url_file": "url_file", "discord_url_variable": "url_variable"}
+        places = {new: content[old] for old, new in names.items() if old in content}
+        on = content.get("discord", False)
+        if not isinstance(on, bool):
+            raise ValueError(f"discord {shown(on)}: must be true or false")
+        sinks = [{"kind": "discord", **places}] if on else []
+        return {name: each for name, each in content.items() if name not in _DISCORD} | {"sinks": sinks}
 
 
 class LiveConfig(_Part):
@@ -110,8 +96,10 @@ class LiveConfig(_Part):
     journal       SQLite file; status   file that says what the engine is doing
     mailbox       folder of the operator's commands; statement   CSV of fills that the broker writes
     positions     CSV of positions that the broker's export replaces: what positions are reconciled with
+    broker        where orders go; see `brokers/registry.py` for the kinds
     clock         how the clock is checked in mode live; see `clock_check.py`
-    fills_by_hand   the operator reports fills with scripts/orders.py; mode live needs this or a statement
+    fills_by_hand   the operator reports fills with scripts/orders.py; mode live needs this, a
+                  statement, or a broker that reports its fills
     grace         how long a bar set waits for its last bar
     plausible     the band outside of which a live bar is quarantined; see `plausible.py`
     memory_bars   bars per series that are kept to warm up a version that takes over
@@ -138,9 +126,21 @@ class LiveConfig(_Part):
     limits: Limits
     switches: Switches
     rollout: Rollout = Rollout()
-    traderspost: TradersPostConfig | None = None
+    broker: Broker | None = None
     alerts: AlertSettings = AlertSettings()
     health_port: Port | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_before(cls, content: Any) -> Any:
+        """Read the section `traderspost` of earlier versions as the broker of that kind."""
+        if not isinstance(content, Mapping) or "traderspost" not in content:
+            return content
+        if "broker" in content:
+            raise ValueError("broker and traderspost: both name the broker; keep the section broker")
+        section = content["traderspost"]
+        named = {"kind": "traderspost", **section} if isinstance(section, Mapping) else section
+        return {name: each for name, each in content.items() if name != "traderspost"} | {"broker": named}
 
     @model_validator(mode="after")
     def _each_once(self) -> Self:
@@ -190,13 +190,14 @@ class LiveConfig(_Part):
 
     def require_mode(self, mode: Mode) -> None:
         """Raise ConfigError where the mode cannot be run with this configuration."""
-        if mode != "paper" and self.traderspost is None:
-            raise ConfigError(f"mode {mode}: no broker is configured; add the section traderspost")
+        if mode != "paper" and self.broker is None:
+            raise ConfigError(f"mode {mode}: no broker is configured; add the section broker")
         if mode == "live" and self.replay is not None:
             raise ConfigError("mode live: the feed is a replay of history; give a feed of live bars")
         if mode == "live":
             self.require_no_pin()
-        if mode == "live" and self.statement is None and not self.fills_by_hand:
+        reported = self.broker is not None and self.broker.reports_fills
+        if mode == "live" and self.statement is None and not self.fills_by_hand and not reported:
             raise ConfigError(
                 "mode live: no source of fills; give `statement`, or say `fills_by_hand: true` and report "
                 "them with scripts/orders.py fill"

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from lockstep.errors import JournalError, LiveError
 from lockstep.live.bars import first_windows, settled_bars
-from lockstep.live.config import LiveConfig, TailFeedSettings
+from lockstep.live.config import LiveConfig
 from lockstep.live.desk import Model, usual_trades
 from lockstep.live.feeds.warmup import WarmUp, warm_up
 from lockstep.live.journal import Journal
@@ -45,11 +45,11 @@ def require_same(epoch: Epoch, hashes: Mapping[str, str], mode: Mode) -> None:
 def declared_hashes(keys: Iterable[SeriesKey], config: LiveConfig, book: InstrumentBook) -> dict[str, str]:
     """Return `instruments`: the hash of what is declared of everything that a desk trades and reads.
 
-    keys   series that its models read. Of the sources count those of tailed files and, for a replay, those of
-           its history: other feeds deliver bars, and what warmed up an epoch is in the journal
+    keys   series that its models read. Of the sources count those that feeds read by and, for a replay, those
+           of its history: other feeds deliver bars, and what warmed up an epoch is in the journal
     """
     symbols = sorted({key.symbol for key in keys})
-    sources = {feed.source for feed in config.feeds if isinstance(feed, TailFeedSettings)}
+    sources = {source for feed in config.feeds for source in feed.sources()}
     if config.replay is not None:
         sources |= set(book.sources_of(symbols, config.history.data_dir, config.history.source))
     return {"instruments": book.digest(symbols, sources)}

@@ -89,6 +89,17 @@ class ReconcileCommand(BaseModel):
     reason: str = Field(min_length=1)
 
 
+def fill_event(command: FillCommand, *, by: str) -> Event:
+    """Return a reported fill as an event; `by` says who reported it: `statement` or `broker`."""
+    told = command.model_dump(mode="json", exclude={"kind"})
+    return Event(kind="fill", symbol=command.symbol, content={"command": f"{by}-{command.fill_id}", **told})
+
+
+def unusable(command: str, error: Exception, **more: str) -> Event:
+    """Return the event of a command that cannot be read."""
+    return Event(kind="bad_command", content={"command": command, "error": str(error), **more})
+
+
 Command = FillCommand | ResolveCommand | RolloutCommand | BarCommand | ReconcileCommand
 _KINDS: Mapping[str, type[Command]] = {
     "fill": FillCommand,
@@ -107,6 +118,7 @@ class Mailbox:
     def __init__(self, folder: Path, seen: Iterable[str] = ()) -> None:
         self._folder = folder
         self._seen = set(seen)
+        self._handed: set[str] = set()
         folder.mkdir(parents=True, exist_ok=True)
 
     def post(self, command: Command, *, name: str) -> Path:
@@ -124,13 +136,13 @@ class Mailbox:
             if path.stem in self._seen:
                 path.unlink(missing_ok=True)
             else:
+                self._handed.add(path.stem)
                 events.append(_event(path))
         return events
 
     def done(self, events: Sequence[Event]) -> None:
-        """Remove commands that are journaled."""
-        for event in events:
-            name = str(event.content["command"])
+        """Remove commands that are journaled. Others than those of this folder are not its business."""
+        for name in self._handed & {str(event.content["command"]) for event in events}:
             self._seen.add(name)
             (self._folder / f"{name}.json").unlink(missing_ok=True)
 
@@ -159,7 +171,7 @@ def _event(path: Path) -> Event:
     except (ValueError, LockstepError) as error:
         with suppress(FileNotFoundError):
             path.rename(path.with_suffix(".rejected"))
-        return Event(kind="bad_command", content={"command": path.stem, "error": str(error)})
+        return unusable(path.stem, error)
     told = command.model_dump(mode="json")
     return Event(
         kind=told.pop("kind"), symbol=str(told.get("symbol", "")), content={"command": path.stem, **told}

@@ -8,34 +8,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 
+from lockstep.live.brokers.protocol import Holding, Holdings
 from lockstep.live.messages import Event, iso
 from lockstep.market.sessions import Session
 
 _SAME = 1e-9
 _AHEAD = 60_000_000_000  # ns that a statement may be ahead of our clock
-
-
-class Holding(NamedTuple):
-    """What a source says of the broker's side: signed contracts as of a moment (UTC ns)."""
-
-    quantity: float
-    as_of: int
-    source: str
-
-
-class Holdings(Protocol):
-    """A source of holdings that is read again and again."""
-
-    def read(self, now: int) -> Mapping[str, Holding]:
-        """Return the newest holding by symbol, those that are not known left out."""
-
-    @property
-    def trouble(self) -> str:
-        """Why it could not be read, or empty."""
 
 
 class Account(NamedTuple):

@@ -9,20 +9,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pydantic import SecretStr
-
 from lockstep.errors import ConfigError, LockstepError
 from lockstep.floats import require_exact
 from lockstep.live.bars import feeds_of, settled_bars
-from lockstep.live.brokers.protocol import OutboundBroker
+from lockstep.live.brokers.protocol import BrokerDesk, Connection, Holdings
 from lockstep.live.brokers.shadow import ShadowBroker
-from lockstep.live.brokers.traderspost import TradersPost
 from lockstep.live.clock_check import ClockCheck
 from lockstep.live.config import LiveConfig
 from lockstep.live.desk import Model, usual_trades
 from lockstep.live.engine import Engine
 from lockstep.live.epochs import bound, first_epoch, needs_of, require_same, warmed
 from lockstep.live.feeds.clock import SteadyClock
+from lockstep.live.feeds.protocol import FeedDesk
 from lockstep.live.gateway import Gateway
 from lockstep.live.hashes import live_hashes
 from lockstep.live.health import HealthServer
@@ -30,7 +28,7 @@ from lockstep.live.journal import Journal
 from lockstep.live.messages import Epoch, Event, Mode, SetRecord
 from lockstep.live.operator import COMMANDS, Mailbox
 from lockstep.live.plausible import Bands
-from lockstep.live.reconciliation import Holdings, Reconciliation
+from lockstep.live.reconciliation import Reconciliation
 from lockstep.live.rerun import ReplayMismatch
 from lockstep.live.rollout import Step, require_sizes, stage
 from lockstep.live.secret import ScrubbedJournal, Secrets
@@ -44,12 +42,11 @@ from lockstep.live.synchroniser import Synchroniser
 from lockstep.live.systemd import ALIVE, READY, STOPPING, notify
 from lockstep.live.timetable import Timetable
 from lockstep.live.watcher import Watcher
-from lockstep.live.world import World, require_wanted
+from lockstep.live.world import BrokerFills, World, require_wanted
 from lockstep.market.config import load_instruments
 from lockstep.market.history import History, SeriesKey
 from lockstep.models.store import ModelStore
-from lockstep.monitoring.alerts import Alert, Alerts, LogSink, Sink
-from lockstep.monitoring.discord import DiscordSink
+from lockstep.monitoring.alerts import Alert, Alerts, LogSink, LogSinkSettings, Sink
 
 _LOGGER = logging.getLogger("lockstep.live")
 _SECOND = 1_000_000_000
@@ -122,6 +119,9 @@ class Service:
         if self._clock_check is not None:
             self._clock_check.start()
             self._opened.callback(self._clock_check.stop)
+        if self._broker_fills is not None:
+            self._broker_fills.start(self._source.wake)
+            self._opened.callback(self._broker_fills.stop)
         self._watcher.replaying(self._recorded, self._clock())
         try:
             self.engine.run()
@@ -158,7 +158,10 @@ class Service:
             epoch = self._begun(epoch, models, needs, settled)
         elif self.journal.last_set(epoch.number) is None:
             self._require_sizes(epoch, models)
-        feeds = feeds_of(config, needs, settled, self._book, self._clock, self._secrets)
+        desk = FeedDesk(
+            needs=needs, settled=settled, book=self._book, clock=self._clock, secret=self._secrets.read
+        )
+        feeds = feeds_of(config, desk)
         sessions = {key: self._book.session(key.symbol) for key in needs}
         traded = frozenset(model.key for model in models.values())
 
@@ -188,7 +191,8 @@ class Service:
             bars_every=int(config.alerts.bars_every * _SECOND),
             scrubbed=self._secrets.scrubbed,
         )
-        broker = self._broker(mode, models)
+        connection = self._connection(mode, models)
+        self._broker_fills = self._listening(connection)
         self._recorded = self.journal.count_sets(epoch.number)
         live = mode == "live" and config.clock is not None
         self._clock_check = ClockCheck(config.clock, self._clock) if live and config.clock else None
@@ -206,14 +210,14 @@ class Service:
                 outside=self._world,
                 observer=_Beating(self._watcher, self._environment, self._clock),
                 now=self._source.now,
-                broker=broker,
+                broker=connection.orders if connection else None,
                 policies=config.policies,
                 memory=max([config.kept_bars, *needs.values()]),
                 flatten=config.switches.flatten,
                 fraction=self._fraction(epoch, rollout_events),
                 expire=int(config.expire * _SECOND),
                 stop_after=stop_after,
-                reconciliation=self._reconciliation(mode, models),
+                reconciliation=self._reconciliation(mode, models, connection),
                 clock=self._clock_check.verdict if self._clock_check else None,
             )
         )
@@ -223,7 +227,7 @@ class Service:
                 "rollout": label,
                 "pinned": self._world.pinned,
                 **_known(engine),
-                **_sending(broker),
+                **self._sending(connection),
             }
         )
         return engine
@@ -240,7 +244,8 @@ class Service:
         statement = StatementFile(config.statement, reported_ids(events)) if config.statement else None
         self._statement = statement
         mailbox = Mailbox(config.mailbox, seen)
-        return World(self._store, config.versions, mailbox, self._switches, statement)
+        fills = [statement] if statement else []
+        return World(self._store, config.versions, mailbox, self._switches, fills)
 
     def _epoch(self, mode: Mode) -> Epoch:
         """Return the newest epoch if it is of this code, configuration and mode; else one numbered 0."""
@@ -278,40 +283,64 @@ class Service:
         for symbol in models.keys() - trades.keys():
             _LOGGER.warning("%s: windows are not full; the sizes of the roll-out are not checked", symbol)
 
-    def _reconciliation(self, mode: Mode, models: Mapping[str, Model]) -> Reconciliation | None:
+    def _reconciliation(
+        self, mode: Mode, models: Mapping[str, Model], connection: Connection | None
+    ) -> Reconciliation | None:
         """Return what compares positions with the broker's, None where they are simulated."""
         if mode != "live":
             return None
         source: Holdings | None = None
         if self.config.positions is not None:
             source = PositionsFile(self.config.positions)
+        elif connection is not None and connection.positions is not None:
+            source = connection.positions
         elif self._statement is not None:
             source = FillPositions(self._statement, models)
         sessions = {symbol: self._book.session(symbol) for symbol in models}
         return Reconciliation(sessions, started=self._clock(), source=source)
 
-    def _broker(self, mode: Mode, models: Mapping[str, Model]) -> OutboundBroker | None:
-        settings = self.config.traderspost
+    def _connection(self, mode: Mode, models: Mapping[str, Model]) -> Connection | None:
+        """Return the broker, None in mode paper; in mode shadow it writes messages and does nothing else."""
+        settings = self.config.broker
         if mode == "paper" or settings is None:
             return None
-        markets = {symbol: self._book.market(symbol) for symbol in models}
-        url = (
-            self._secrets.read("TradersPost webhook", variable=settings.url_variable, file=settings.url_file)
-            if mode == "live"
-            else SecretStr("http://localhost/shadow")
+        desk = BrokerDesk(
+            markets={symbol: self._book.market(symbol) for symbol in models},
+            secret=self._secrets.read,
+            scrub=self._secrets.scrub,
+            live=mode == "live",
         )
-        broker = TradersPost(settings, url, markets, scrub=self._secrets.scrub)
-        broker.check({symbol: model.config.stop is not None for symbol, model in models.items()})
-        return broker if mode == "live" else ShadowBroker(broker)
+        connection = settings.connect(desk)
+        connection.orders.check({symbol: model.config.stop is not None for symbol, model in models.items()})
+        return connection if mode == "live" else Connection(ShadowBroker(connection.orders))
+
+    def _listening(self, connection: Connection | None) -> BrokerFills | None:
+        """Return what hears the fills that the broker reports, None where it reports none."""
+        if connection is None or connection.fills is None:
+            return None
+        found = BrokerFills(
+            connection.fills,
+            seen=reported_ids(self.journal.events("fill")),
+            since=min(each.started for each in self.journal.epochs()),
+        )
+        self._world.hear(found)
+        return found
+
+    def _sending(self, connection: Connection | None) -> dict[str, Any]:
+        """Return the fields of the status that only the broker knows."""
+        if connection is None:
+            return {}
+        orders, fills = connection.orders, self._broker_fills
+        return {
+            "queues": {"orders": orders.waiting},
+            "faults": {"sender": orders.faults},
+            "fills": fills.trouble if fills else "",
+        }
 
     def _sinks(self) -> list[Sink]:
-        settings = self.config.alerts
-        if not settings.discord:
-            return [LogSink()]
-        url = self._secrets.read(
-            "Discord webhook", variable=settings.discord_url_variable, file=settings.discord_url_file
-        )
-        return [LogSink(), DiscordSink(url)]
+        """Return the log, and whatever else is configured."""
+        others = (each for each in self.config.alerts.sinks if not isinstance(each, LogSinkSettings))
+        return [LogSink(), *(each.sink(self._secrets.read) for each in others)]
 
 
 class _Beating:
@@ -358,10 +387,3 @@ def _known(engine: Engine) -> dict[str, Any]:
         "unreconciled": engine.doubts["unreconciled"],
         "clock": engine.doubts["clock"],
     }
-
-
-def _sending(broker: OutboundBroker | None) -> dict[str, Any]:
-    """Return the fields of the status that only the broker knows."""
-    if broker is None:
-        return {}
-    return {"queues": {"orders": broker.waiting}, "faults": {"sender": broker.faults}}

@@ -17,9 +17,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from lockstep.errors import LiveError
+from lockstep.live.brokers.protocol import Holding
 from lockstep.live.messages import Event
-from lockstep.live.operator import FillCommand
-from lockstep.live.reconciliation import Holding
+from lockstep.live.operator import FillCommand, fill_event
 from lockstep.market.validation import validated
 
 _EPOCH, _MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
@@ -60,7 +60,7 @@ class StatementFile:
 
     def done(self, events: Sequence[Event]) -> None:
         """Note that fills are journaled."""
-        self._seen |= {str(event.content["fill_id"]) for event in events}
+        self._seen |= reported_ids(events)
 
     def positions(self) -> dict[str, float] | None:
         """Return the signed contracts that all fills read so far lead to, by symbol; None without a file."""
@@ -79,9 +79,7 @@ class StatementFile:
             command = validated(FillCommand, content, where=where)
         except (ValueError, TypeError) as error:
             raise LiveError(f"{where}: {error}") from error
-        told = command.model_dump(mode="json", exclude={"kind"})
-        content = {"command": f"statement-{command.fill_id}", **told}
-        return Event(kind="fill", symbol=command.symbol, content=content)
+        return fill_event(command, by="statement")
 
 
 class PositionsFile:

@@ -41,6 +41,7 @@ class Status:
     cold_windows    windows that are not full; last_bars   end of the newest bar by series
     quarantined     implausible bars that wait for the operator, series and stamp
     unreconciled    positions that were not found to be the broker's; clock   why it is not to be trusted
+    fills           why the broker's fills cannot be heard at the moment
     kill_switch, halt   the reason while on, else None
     alerts          counts of `Alerts`; counters   sets, orders, refusals by rule and what else is counted
     queues          what waits, by queue; faults   unexpected errors that a thread survived, by thread
@@ -69,6 +70,7 @@ class Status:
     unknown_orders: tuple[str, ...] = ()
     unreconciled: Mapping[str, str] = field(default_factory=dict)
     clock: str = ""
+    fills: str = ""
     alerts: Mapping[str, int] = field(default_factory=dict)
     counters: Mapping[str, int] = field(default_factory=dict)
     faults: Mapping[str, int] = field(default_factory=dict)

@@ -33,6 +33,7 @@ def _rows(status: Status, now: int, stale_seconds: float) -> Iterator[tuple[str,
     yield "unknown orders", "\n".join(status.unknown_orders), True
     yield "unreconciled", _pairs(status.unreconciled, "\n"), True
     yield "clock", status.clock, True
+    yield "fills", status.fills, True
     yield "versions", _pairs(status.versions), False
     yield "pinned", _pairs(status.pinned, "\n"), False
     yield "pending swaps", _pairs(status.pending_swaps, "\n"), True

@@ -199,6 +199,8 @@ class Watcher:
             **self._look(),
         }
         self._tell_faults(fields.get("faults", {}), now)
+        if fields.get("fills") and not self.status.fills:
+            self._alert("fault", f"fills: nothing is heard from the broker: {fields['fills']}", now)
         self.status = replace(self.status, heartbeat=now, **self._scrubbed(fields))
         try:
             write_status(self._path, self.status)

@@ -1,19 +1,32 @@
-"""`World`: the manifest, the operator, the statement and the switches, as the engine looks at them."""
+"""`World`: the manifest, the operator, reported fills and the switches, as the engine looks at them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Protocol
 
-from lockstep.errors import LiveError, ModelError
+from lockstep.errors import LiveError, LockstepError, ModelError
+from lockstep.live.brokers.protocol import FillSource
 from lockstep.live.desk import Model
-from lockstep.live.messages import Event, Wanted
-from lockstep.live.operator import Mailbox
-from lockstep.live.statement import StatementFile
+from lockstep.live.messages import Event, ReportedFill, Wanted
+from lockstep.live.operator import FillCommand, Mailbox, fill_event, unusable
 from lockstep.live.switches import Switches
+from lockstep.market.validation import validated
 from lockstep.models.manifest import PRODUCTION, VETO, Manifest, ModelEntry
 from lockstep.models.store import ModelStore, load_bundle
+
+
+class Fills(Protocol):
+    """Fills that are not journaled yet: those of a statement, or of a broker that reports them."""
+
+    def read(self) -> Sequence[Event]:
+        """Return them, the oldest first, until `done` names them."""
+
+    def done(self, events: Sequence[Event]) -> None:
+        """Note that events are journaled; those of others are ignored."""
 
 
 class World:
@@ -28,17 +41,21 @@ class World:
         versions: Mapping[str, str],
         mailbox: Mailbox,
         switches: Switches,
-        statement: StatementFile | None = None,
+        fills: Sequence[Fills] = (),
     ) -> None:
         self._store = store
         self._versions = dict(versions)
         self._mailbox = mailbox
         self._switches = switches
-        self._statement = statement
+        self._fills = list(fills)
         self._stat: tuple[int, int] | None = None
         self._wanted: dict[str, Wanted] = {}
         self._models: dict[str, Model] = {}
         self.pinned: dict[str, str] = {}
+
+    def hear(self, fills: Fills) -> None:
+        """Look at one more source of fills."""
+        self._fills.append(fills)
 
     def wanted(self) -> Mapping[str, Wanted]:
         """Return the version to trade of every symbol; see `Outside`.
@@ -66,18 +83,67 @@ class World:
 
     def commands(self) -> Sequence[Event]:
         """Return commands and fills that are not journaled; see `Outside`."""
-        fills = self._statement.read() if self._statement else []
-        return [*self._mailbox.read(), *fills]
+        return [*self._mailbox.read(), *(event for source in self._fills for event in source.read())]
 
     def done(self, events: Sequence[Event]) -> None:
         """Say that commands are journaled."""
         self._mailbox.done(events)
-        if self._statement:
-            self._statement.done([event for event in events if event.kind == "fill"])
+        for source in self._fills:
+            source.done(events)
 
     def halted(self) -> str | None:
         """Return why HALT is on, or None."""
         return self._switches.halt()
+
+
+class BrokerFills:
+    """Holds what a source reports until the engine has journaled it. One `read` and `done` per look.
+
+    seen    ids of the fills that the journal holds already: they may be reported again and are left out
+    since   from when on the source reports, UTC ns: the start of the journal, so that a fill which happened
+            while no engine ran, or between two epochs, is heard of
+    """
+
+    def __init__(self, source: FillSource, *, seen: Iterable[str], since: int) -> None:
+        self._source = source
+        self._seen = set(seen)
+        self._since = since
+        self._lock = threading.Lock()
+        self._waiting: dict[str, Event] = {}
+
+    @property
+    def trouble(self) -> str:
+        """See `FillSource`."""
+        return self._source.trouble
+
+    def start(self, wake: Callable[[], None]) -> None:
+        """Begin to listen; `wake` is called after each fill that is news, from a thread of the source."""
+
+        def take(fill: ReportedFill) -> None:
+            with self._lock:
+                if fill.fill_id in self._seen or fill.fill_id in self._waiting:
+                    return
+                self._waiting[fill.fill_id] = _reported(fill)
+            wake()
+
+        self._source.start(take, since=self._since)
+
+    def stop(self) -> None:
+        """End; what was not journaled is reported again after the next start."""
+        self._source.stop()
+
+    def read(self) -> list[Event]:
+        """Return what is not journaled yet, in the order in which it was reported."""
+        with self._lock:
+            return list(self._waiting.values())
+
+    def done(self, events: Sequence[Event]) -> None:
+        """Note that events are journaled."""
+        with self._lock:
+            for event in events:
+                fill_id = str(event.content.get("fill_id", ""))
+                if self._waiting.pop(fill_id, None) is not None:
+                    self._seen.add(fill_id)
 
 
 def wanted_versions(manifest: Manifest, versions: Mapping[str, str]) -> dict[str, Wanted]:
@@ -135,3 +201,14 @@ def _stat(path: Path) -> tuple[int, int] | None:
     except FileNotFoundError:
         return None
     return found.st_mtime_ns, found.st_size
+
+
+def _reported(fill: ReportedFill) -> Event:
+    """Return a report as the engine takes it; what cannot be right becomes a bad command that says why."""
+    told = fill._asdict()
+    kind = told.pop("kind")
+    try:
+        command = validated(FillCommand, {**told, "order": kind}, where=f"fill {fill.fill_id} of the broker")
+    except LockstepError as error:
+        return unusable(f"broker-{fill.fill_id}", error, fill_id=fill.fill_id)
+    return fill_event(command, by="broker")

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import logging
 import threading
+from abc import abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Protocol
+from typing import Literal, Protocol
 
 from lockstep.monitoring.errors import AlertFailed
 from lockstep.monitoring.throttle import Alert, AlertRate, Kind, Throttle
+from lockstep.plugs import PlugSettings, ReadSecret
 
-__all__ = ["Alert", "AlertRate", "Alerts", "Kind", "LogSink", "Sink"]
+__all__ = ["Alert", "AlertRate", "Alerts", "Kind", "LogSink", "LogSinkSettings", "Sink", "SinkSettings"]
 
 _LOGGER = logging.getLogger("lockstep.alerts")
 _LONGEST_WAIT = 30.0
@@ -37,6 +39,24 @@ class Sink(Protocol):
 
     def send(self, alert: Alert) -> None:
         """Deliver one alert within some seconds; AlertFailed where it cannot."""
+
+
+class SinkSettings(PlugSettings):
+    """An entry of `alerts.sinks` in live.yml; a subclass fixes `kind` and adds the sink's own keys."""
+
+    @abstractmethod
+    def sink(self, secret: ReadSecret) -> Sink:
+        """Return the sink; ConfigError or LiveError where it cannot be made as declared."""
+
+
+class LogSinkSettings(SinkSettings):
+    """The log of the process. A desk always has it."""
+
+    kind: Literal["log"] = "log"
+
+    def sink(self, secret: ReadSecret) -> LogSink:
+        """See `SinkSettings`."""
+        return LogSink()
 
 
 class LogSink:

@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
 
 from discord_webhook import DiscordWebhook
 from pydantic import SecretStr
 
 from lockstep.http_post import Post, endpoint, post
+from lockstep.monitoring.alerts import SinkSettings
 from lockstep.monitoring.errors import AlertFailed
 from lockstep.monitoring.throttle import Alert
+from lockstep.plugs import ReadSecret
 
 _LONGEST = 1900  # Discord takes 2,000 characters, and does not say of what kind
 _CUT = " … [cut]"
@@ -22,6 +26,18 @@ _MARKUP = frozenset("\\*_~`|<>[]")
 _OPENING = re.compile(r"[ \t]*(?:[#+-]|\d+(?=[.)]))")
 _INVISIBLE = "\u200b"
 _TOO_MANY = 429
+
+
+class DiscordSinkSettings(SinkSettings):
+    """A channel, by its webhook: the URL is in a file, preferred, or in an environment variable."""
+
+    kind: Literal["discord"] = "discord"
+    url_file: Path | None = None
+    url_variable: str = "DISCORD_WEBHOOK_URL"
+
+    def sink(self, secret: ReadSecret) -> DiscordSink:
+        """See `SinkSettings`."""
+        return DiscordSink(secret("Discord webhook", variable=self.url_variable, file=self.url_file))
 
 
 class DiscordSink:

@@ -29,7 +29,6 @@ class FakeBroker:
 
     answers: Callable[[str], SendResult | None] = lambda order_id: SendResult(order_id, "acknowledged", "", 1)
     name: str = "fake"
-    reports_fills: bool = False
     waiting: int = 0
     faults: int = 0
     sent: list[tuple[str, Message]] = field(default_factory=list)

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from lockstep.live.brokers.protocol import Message, OnResult
+from lockstep.live.brokers.protocol import Holding, Message, OnResult
 from lockstep.live.clock_check import Verdict
 from lockstep.live.messages import Event, OrderIntent, SendResult
-from lockstep.live.reconciliation import Holding, Reconciliation
+from lockstep.live.reconciliation import Reconciliation
 from support import desks
 from support.papers import Broker
 

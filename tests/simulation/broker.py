@@ -55,7 +55,6 @@ class SimBroker:
     """
 
     name = "traderspost"
-    reports_fills = False
     faults = 0
 
     def __init__(

@@ -101,7 +101,6 @@ class MortalBroker:
         self._submitted = submitted
         self._answered = answered
         self.name = broker.name
-        self.reports_fills = broker.reports_fills
 
     def check(self, protected: Mapping[str, bool]) -> None:
         self._broker.check(protected)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from pydantic import SecretStr
 
 from lockstep.live import rollout
-from lockstep.live.brokers.protocol import OutboundBroker
+from lockstep.live.brokers.protocol import Holdings, OutboundBroker
 from lockstep.live.brokers.shadow import ShadowBroker
 from lockstep.live.clock_check import ClockCheck, ClockSettings, Verdict
 from lockstep.live.desk import Model, usual_trades
@@ -22,7 +22,7 @@ from lockstep.live.limits import Limits
 from lockstep.live.messages import Epoch, Event, SetRecord
 from lockstep.live.operator import COMMANDS, Mailbox
 from lockstep.live.plausible import Bands, Plausibility
-from lockstep.live.reconciliation import Holdings, Reconciliation
+from lockstep.live.reconciliation import Reconciliation
 from lockstep.live.secret import ScrubbedJournal, Secrets
 from lockstep.live.setup import Setup
 from lockstep.live.silence import Silence

@@ -147,7 +147,7 @@ def with_lane(record: SetRecord, **changes: Any) -> SetRecord:
 class Broker:
     """Acknowledges everything."""
 
-    name, reports_fills, waiting, faults = "fake", False, 0, 0
+    name, waiting, faults = "fake", 0, 0
 
     def check(self, protected: Any) -> None: ...
 

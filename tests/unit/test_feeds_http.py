@@ -337,16 +337,16 @@ def test_a_token_comes_from_a_file_or_the_environment(tmp_path: Path) -> None:
     file.write_text(TOKEN + "\n")
     file.chmod(0o600)
     known = Secrets({VARIABLE: TOKEN})
-    assert read_token(file, Secrets({})) == read_token(None, known) == TOKEN
+    assert read_token(file, Secrets({}).read) == read_token(None, known.read) == TOKEN
     assert known.scrub(f"Bearer {TOKEN}") == "Bearer [secret]"
     with pytest.raises(LiveError, match=VARIABLE):
-        read_token(None, Secrets({}))
+        read_token(None, Secrets({}).read)
     for weak in ("fifteen-letters", "ümlaute-sind-hier-nicht"):
         with pytest.raises(FeedError, match="16 visible ASCII characters"):
-            read_token(None, Secrets({VARIABLE: weak}))
+            read_token(None, Secrets({VARIABLE: weak}).read)
     for weak in ("short", "with a blank in its middle"):
         with pytest.raises(LiveError, match=r"^token of the http feed: "):
-            read_token(None, Secrets({VARIABLE: weak}))
+            read_token(None, Secrets({VARIABLE: weak}).read)
 
 
 def test_only_the_exact_token_is_let_in() -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import yaml
 
 from lockstep.errors import ConfigError
+from lockstep.live.brokers.protocol import BrokerDesk, BrokerSettings, Connection
+from lockstep.live.brokers.registry import BROKERS
 from lockstep.live.config import LiveConfig
 from lockstep.market.config import shipped_config
 
@@ -53,9 +55,43 @@ def test_live_runs_with_a_source_of_fills(tmp_path: Path, source: dict[str, Any]
         config(tmp_path, traderspost=BROKER, feeds=TAIL, clock=clock, **source).require_mode("live")
 
 
+def test_sections_of_earlier_versions_mean_the_same(tmp_path: Path) -> None:
+    """A desk's live.yml from before brokers and sinks had kinds goes on to work."""
+    hook = {"discord_url_file": "hook", "discord_url_variable": "HOOK"}
+    before = config(tmp_path, traderspost=BROKER, alerts={"discord": True, **hook})
+    sink = {"kind": "discord", "url_file": "hook", "url_variable": "HOOK"}
+    now = config(tmp_path, broker={"kind": "traderspost", **BROKER}, alerts={"sinks": [sink]})
+    assert before == now
+    assert config(tmp_path, alerts={"discord": False, **hook}).alerts.sinks == ()
+    assert LiveConfig.model_validate(now.model_dump()) == now
+
+
+def test_a_broker_that_reports_its_fills_is_a_source_of_fills(tmp_path: Path) -> None:
+    class Reporting(BrokerSettings):
+        kind: Literal["reporting"] = "reporting"
+        reports_fills = True
+
+        def connect(self, desk: BrokerDesk) -> Connection:
+            raise NotImplementedError
+
+    with BROKERS.joined(Reporting):
+        found = config(tmp_path, broker={"kind": "reporting"}, feeds=TAIL, clock={"system": True})
+        found.require_mode("live")
+        assert isinstance(found.broker, Reporting)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        ({"broker": {"kind": "traderspots"}}, "did you mean 'traderspost'"),
+        ({"broker": {"kind": "traderspost", "ticker": {}}}, "did you mean 'tickers'"),
+        ({"broker": {"kind": "traderspost", **BROKER}, "traderspost": BROKER}, "both name the broker"),
+        ({"traderspost": "yes"}, "broker"),
+        ({"feeds": [{"kind": "htpp"}]}, "did you mean 'http'"),
+        ({"feeds": [{"kind": "tail", "symbl": "COMP"}]}, "did you mean 'symbol'"),
+        ({"alerts": {"sinks": [{"kind": "discrod"}]}}, "did you mean 'discord'"),
+        ({"alerts": {"discord": True, "sinks": []}}, "both name sinks"),
+        ({"alerts": {"discord": "yes"}}, "must be true or false"),
         ({"instruments": [{"symbol": "COMP"}, {"symbol": "COMP"}]}, "COMP stands there twice"),
         ({"feeds": [*TAIL, {"kind": "replay", "start": "2016-01-04"}]}, "a replay is the only feed"),
         ({"gracee": 5}, "did you mean 'grace'"),

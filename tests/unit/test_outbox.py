@@ -16,7 +16,6 @@ class Recording:
 
     happened: list[str] = field(default_factory=list)
     name: str = "recording"
-    reports_fills: bool = False
     waiting: int = 0
     faults: int = 0
 

@@ -420,7 +420,7 @@ def test_a_symbol_without_a_ticker_is_refused_at_the_start() -> None:
 
 
 def test_it_reports_no_fills() -> None:
-    assert (broker().name, broker().reports_fills) == ("traderspost", False)
+    assert (broker().name, TradersPostConfig.reports_fills) == ("traderspost", False)
 
 
 def test_shadow_writes_what_would_be_sent_and_acknowledges_itself() -> None:

@@ -1,21 +1,25 @@
-"""`OutboundBroker`: what the engine asks of whoever takes its orders."""
+"""What the engine asks of a broker: to take orders, and, where it can, to report fills and positions."""
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple, Protocol
 
-from lockstep.live.messages import OrderIntent, SendResult
+from lockstep.live.messages import OrderIntent, ReportedFill, SendResult
+from lockstep.market.history import Market
+from lockstep.plugs import PlugSettings, ReadSecret
 
 Message = Mapping[str, Any]
 OnResult = Callable[[SendResult], None]
+OnFill = Callable[[ReportedFill], None]
 
 
 class OutboundBroker(Protocol):
     """Takes orders and says what became of the messages. Every submitted id gets exactly one result.
 
     name            for journal and status
-    reports_fills   whether fills come back by themselves; else live trading needs a source of fills
     waiting         how many messages wait or are on their way
     faults          unexpected errors that its threads survived; none is the only good number
     """
@@ -23,10 +27,6 @@ class OutboundBroker(Protocol):
     @property
     def name(self) -> str:
         """The broker's name."""
-
-    @property
-    def reports_fills(self) -> bool:
-        """Whether it reports fills."""
 
     @property
     def waiting(self) -> int:
@@ -53,3 +53,88 @@ class OutboundBroker(Protocol):
 
     def stop(self, timeout: float) -> None:
         """Send what is queued, for at most `timeout` seconds; afterwards every id has had its result."""
+
+
+class FillSource(Protocol):
+    """Reports what happened to our orders at a broker: each fill at least once, under an id that is its own.
+
+    A fill is reported whole, once its order is done: an account books one fill per order. Of executions in
+    parts the source reports the sum; see `Executions`. It keeps nothing on disk: after a restart it reports
+    everything since `since` again, and the engine knows by the id what its journal holds already. So a crash
+    between a report and the journal loses no fill and books none twice.
+
+    trouble   why nothing can be heard at the moment, in words without a secret, or empty. Status and alerts
+              show it; a source that cannot reach its server tries again by itself and never gives up
+    """
+
+    @property
+    def trouble(self) -> str:
+        """Why nothing can be heard at the moment, or empty."""
+
+    def start(self, on_fill: OnFill, *, since: int) -> None:
+        """Report fills since `since` (UTC ns) from a thread of its own, the oldest of a symbol first."""
+
+    def stop(self) -> None:
+        """End; returns when none of its threads is running, within seconds."""
+
+
+class Holding(NamedTuple):
+    """What a source says of the broker's side: signed contracts as of a moment (UTC ns)."""
+
+    quantity: float
+    as_of: int
+    source: str
+
+
+class Holdings(Protocol):
+    """A source of holdings that is read again and again, in the engine's thread: it answers at once."""
+
+    def read(self, now: int) -> Mapping[str, Holding]:
+        """Return the newest holding by symbol, those that are not known left out."""
+
+    @property
+    def trouble(self) -> str:
+        """Why it could not be read, or empty."""
+
+
+class Connection(NamedTuple):
+    """A broker as the engine has it: where orders go, and what it tells by itself.
+
+    fills       None: they come from a statement, or from the operator
+    positions   what positions are reconciled with where no export is configured; None: it tells none
+    """
+
+    orders: OutboundBroker
+    fills: FillSource | None = None
+    positions: Holdings | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class BrokerDesk:
+    """What a connection is made from.
+
+    markets   of the traded instruments
+    scrub     cuts secrets out of what a server says
+    live      False in mode shadow: only messages are asked for, and no secret must be needed
+    """
+
+    markets: Mapping[str, Market]
+    secret: ReadSecret
+    scrub: Callable[[str], str]
+    live: bool
+
+
+class BrokerSettings(PlugSettings):
+    """The section `broker` of live.yml; a subclass fixes `kind` and adds the broker's own keys.
+
+    reports_fills   whether its connections bring a source of fills; else mode live needs another one
+    """
+
+    reports_fills: ClassVar[bool] = False
+
+    @abstractmethod
+    def connect(self, desk: BrokerDesk) -> Connection:
+        """Return the connection; ConfigError or LiveError where it cannot be made as declared.
+
+        Nothing is sent and no thread begins before its parts are started.
+        """

@@ -19,7 +19,6 @@ class ShadowBroker:
     """
 
     name = "shadow"
-    reports_fills = False
     waiting = 0
     faults = 0
 

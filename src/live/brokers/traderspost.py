@@ -13,12 +13,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints, model_validator
+from pydantic import Field, SecretStr, StringConstraints, model_validator
 
 from lockstep.errors import LiveError
 from lockstep.http_post import Attempt, Post, endpoint, post
 from lockstep.live.brokers.delivery import Patience, deliver
-from lockstep.live.brokers.protocol import Message, OnResult
+from lockstep.live.brokers.protocol import BrokerDesk, BrokerSettings, Connection, Message, OnResult
 from lockstep.live.brokers.send_queue import SendQueue
 from lockstep.live.brokers.sender import Sender
 from lockstep.live.messages import OrderIntent, SendResult
@@ -28,10 +28,11 @@ from lockstep.strategy.matching import STOP_FRACTION, STOP_POINTS, TARGET_FRACTI
 Seconds = Annotated[float, Field(gt=0, le=3_600, allow_inf_nan=False)]
 Ticker = Annotated[str, StringConstraints(pattern=r"^[!-~]{1,64}$")]
 Reason = Annotated[str, StringConstraints(strip_whitespace=True, min_length=8)]
+_NOWHERE = SecretStr("http://localhost/shadow")
 TimeInForce = Literal["day", "gtc", "gtd", "opg", "cls", "ioc", "fok"]
 
 
-class TradersPostConfig(BaseModel):
+class TradersPostConfig(BrokerSettings):
     """How to reach TradersPost.
 
     tickers             its ticker of each symbol: the contract that trades, `MESZ2026`, not a root
@@ -46,8 +47,7 @@ class TradersPostConfig(BaseModel):
                         its way, is not sent any more; capacity   entries that may wait
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
+    kind: Literal["traderspost"] = "traderspost"
     tickers: Mapping[str, Ticker]
     url_variable: str = "TRADERSPOST_WEBHOOK_URL"
     url_file: Path | None = None
@@ -67,12 +67,18 @@ class TradersPostConfig(BaseModel):
             raise ValueError(f"is less than one attempt may take ({once:g} s); give at least that")
         return self
 
+    def connect(self, desk: BrokerDesk) -> Connection:
+        """See `BrokerSettings`."""
+        url = _NOWHERE
+        if desk.live:
+            url = desk.secret("TradersPost webhook", variable=self.url_variable, file=self.url_file)
+        return Connection(TradersPost(self, url, desk.markets, scrub=desk.scrub))
+
 
 class TradersPost:
     """Sends orders to one webhook. It reports no fills."""
 
     name = "traderspost"
-    reports_fills = False
 
     def __init__(
         self,

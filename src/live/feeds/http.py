@@ -6,6 +6,8 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from http import HTTPStatus
+from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -15,14 +17,45 @@ from lockstep.live.feeds.errors import FeedError
 from lockstep.live.feeds.inbox import Inbox
 from lockstep.live.feeds.intake import Answer, Intake
 from lockstep.live.feeds.posts import PostedBar, PostedTick, parse_posts
+from lockstep.live.feeds.protocol import FeedDesk, FeedSettings, Pause, Port, Seconds, nanoseconds_of
 from lockstep.live.feeds.stream import Stream
-from lockstep.live.feeds.token import authorised
+from lockstep.live.feeds.token import authorised, read_token
 from lockstep.live.feeds.worker import Worker
 from lockstep.live.loopback import LOOPBACK, RECEIVE_SECONDS, LoopbackHandler, LoopbackServer
 from lockstep.market.history import SeriesKey
+from lockstep.market.source import TICK
+from lockstep.market.timeframe import Timeframe
 
 RETRY_AFTER_SECONDS = 1
 _LAST_ANSWERS = 2.0  # seconds that answers may take when the feed ends
+
+
+class HttpFeedSettings(FeedSettings):
+    """Bars or ticks posted to a loopback port; `base` by symbol: the timeframe posted, or `tick`."""
+
+    kind: Literal["http"] = "http"
+    port: Port = 8_750
+    base: dict[str, str]
+    token_file: Path | None = None
+    patience_seconds: Pause = 10.0
+    settle_seconds: Seconds | None = None
+
+    def feed(self, desk: FeedDesk) -> HttpFeed:
+        """See `FeedSettings`."""
+        streams = [
+            Stream(
+                symbol=symbol,
+                base=None if base == TICK else Timeframe.parse(base),
+                timeframes=desk.timeframes(symbol),
+                session=desk.book.session(symbol),
+                settle_ns=nanoseconds_of(self.settle_seconds),
+            )
+            for symbol, base in self.base.items()
+        ]
+        token = read_token(self.token_file, desk.secret)
+        return HttpFeed(
+            streams, token=token, clock=desk.clock, port=self.port, patience=self.patience_seconds
+        )
 
 
 class HttpFeed:

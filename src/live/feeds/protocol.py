@@ -1,12 +1,26 @@
-"""`LiveFeed`: where bars come from."""
+"""`LiveFeed`: where bars come from; `FeedSettings`: what makes one of a section of live.yml."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Protocol
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Protocol
 
+from pydantic import Field
+
+from lockstep.live.feeds.clock import Clock
 from lockstep.live.feeds.inbox import Inbox
-from lockstep.market.history import SeriesKey
+from lockstep.market.config import InstrumentBook
+from lockstep.market.history import History, SeriesKey
+from lockstep.market.timeframe import Timeframe
+from lockstep.plugs import PlugSettings, ReadSecret
+
+SECOND = 1_000_000_000
+
+Seconds = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
+Pause = Annotated[float, Field(gt=0, le=3_600, allow_inf_nan=False)]
+Port = Annotated[int, Field(ge=0, le=65_535)]
 
 
 class LiveFeed(Protocol):
@@ -36,3 +50,40 @@ class LiveFeed(Protocol):
 
     def stop(self) -> None:
         """End; returns when no thread of the feed is running."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeedDesk:
+    """What a feed is made from.
+
+    needs     the series that the models read, with the longest window of each in bars
+    settled   bars of the history files: only a replay delivers them
+    clock     UTC nanoseconds; the one clock of all feeds and the engine
+    """
+
+    needs: Mapping[SeriesKey, int]
+    settled: History
+    book: InstrumentBook
+    clock: Clock
+    secret: ReadSecret
+
+    def timeframes(self, symbol: str) -> tuple[Timeframe, ...]:
+        """Return the timeframes of a symbol that the models read, shortest first."""
+        return tuple(sorted({key.timeframe for key in self.needs if key.symbol == symbol}))
+
+
+class FeedSettings(PlugSettings):
+    """An entry of `feeds` in live.yml; a subclass fixes `kind` and adds the feed's own keys."""
+
+    @abstractmethod
+    def feed(self, desk: FeedDesk) -> LiveFeed:
+        """Return the feed; ConfigError or LiveError where it cannot be made as declared."""
+
+    def sources(self) -> Sequence[str]:
+        """Return the sources of instruments.yml by which it reads rows: they enter the epoch's hash."""
+        return ()
+
+
+def nanoseconds_of(seconds: float | None) -> int | None:
+    """Return seconds of a configuration as nanoseconds."""
+    return None if seconds is None else int(seconds * SECOND)

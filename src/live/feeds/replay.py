@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import date
 from itertools import groupby
+from typing import Annotated, Literal
+
+import numpy as np
+from pydantic import Field
 
 from lockstep.errors import ConfigError
 from lockstep.live.feeds.inbox import Inbox
+from lockstep.live.feeds.protocol import FeedDesk, FeedSettings
 from lockstep.live.feeds.worker import Worker
 from lockstep.live.messages import Arrival
 from lockstep.market.history import History, SeriesKey
@@ -20,6 +26,36 @@ def arrivals_of(history: History, origin: str = "replay") -> Iterator[Arrival]:
     for bar_set in history.bar_sets():
         for key, values in sorted(bar_set.bars.items()):
             yield Arrival(key, bar_set.stamp, values, bar_set.stamp, origin)
+
+
+class ReplayFeedSettings(FeedSettings):
+    """History as a live feed, from the session date `start` to `end`; bars before `start` warm up.
+
+    speed   how much faster than real time; None as fast as the engine takes them
+    """
+
+    kind: Literal["replay"] = "replay"
+    start: date
+    end: date | None = None
+    speed: Annotated[float, Field(gt=0)] | None = None
+
+    def feed(self, desk: FeedDesk) -> ReplayFeed:
+        """See `FeedSettings`."""
+        return ReplayFeed.of(self._until_end(desk.settled), speed=self.speed)
+
+    def _until_end(self, settled: History) -> History:
+        if self.end is None:
+            return settled
+        after = np.datetime64(self.end) + np.timedelta64(1, "D")
+        bars = {key: each.rows(0, first_row(settled, key, after)) for key, each in settled.bars.items()}
+        return History(bars=bars, markets=settled.markets)
+
+
+def first_row(settled: History, key: SeriesKey, day: np.datetime64) -> int:
+    """Return the first row of a series whose session date is `day` or later."""
+    bars = settled.bars[key]
+    dates = settled.markets[key.symbol].session.dates(bars.end, bars.timeframe)
+    return int(np.searchsorted(dates, day))
 
 
 class ReplayFeed:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from lockstep.errors import ConfigError
 from lockstep.live.feeds.bar_maker import BarMaker
 from lockstep.live.feeds.clock import Clock
 from lockstep.live.feeds.growing_file import LONGEST_LINE, Chunk, GrowingFile
 from lockstep.live.feeds.inbox import Inbox, Item
+from lockstep.live.feeds.protocol import FeedDesk, FeedSettings, Pause, Seconds, nanoseconds_of
 from lockstep.live.feeds.stream import Stream
 from lockstep.live.feeds.worker import Worker
 from lockstep.live.messages import Irregularity
@@ -20,8 +21,41 @@ from lockstep.market.history import SeriesKey
 from lockstep.market.rows import Rows, bar_rows, tick_rows
 from lockstep.market.source import Source
 from lockstep.market.table import Layout, Table, csv_table
+from lockstep.market.validation import suggestion
 
 _NEVER = -(2**63) + 1
+
+
+class TailFeedSettings(FeedSettings):
+    """A growing CSV file of a declared source of instruments.yml; longer bars are made of its rows."""
+
+    kind: Literal["tail"] = "tail"
+    symbol: str
+    path: Path
+    source: str
+    interval: Pause = 1.0
+    settle_seconds: Seconds | None = None
+
+    def feed(self, desk: FeedDesk) -> TailFeed:
+        """See `FeedSettings`."""
+        if self.source not in desk.book.sources:
+            near = suggestion(self.source, desk.book.sources)
+            raise ConfigError(
+                f"feed tail {self.path}: source {self.source!r} is not in instruments.yml{near}"
+            )
+        source = desk.book.sources[self.source]
+        stream = Stream(
+            symbol=self.symbol,
+            base=source.timeframe,
+            timeframes=desk.timeframes(self.symbol),
+            session=desk.book.session(self.symbol),
+            settle_ns=nanoseconds_of(self.settle_seconds),
+        )
+        return TailFeed(self.path, stream, source, clock=desk.clock, interval=self.interval)
+
+    def sources(self) -> Sequence[str]:
+        """See `FeedSettings`."""
+        return (self.source,)
 
 
 class TailFeed:

@@ -6,21 +6,20 @@ import hmac
 from pathlib import Path
 
 from lockstep.live.feeds.errors import FeedError
-from lockstep.live.secret import Secrets
+from lockstep.plugs import ReadSecret
 
 VARIABLE = "LOCKSTEP_FEED_TOKEN"
 _SHORTEST = 16
 
 
-def read_token(path: Path | None, secrets: Secrets) -> str:
-    """Return the token from a file, else from LOCKSTEP_FEED_TOKEN; `secrets` knows it from then on.
+def read_token(path: Path | None, secret: ReadSecret) -> str:
+    """Return the token from a file, else from LOCKSTEP_FEED_TOKEN; it is kept out of what is written.
 
     LiveError where it is absent or others can read the file, FeedError where it is too short or would not
     pass through a header.
     """
     purpose = "token of the http feed"
-    secret = secrets.read(purpose, variable=VARIABLE, file=path)
-    token = secret.get_secret_value()
+    token = secret(purpose, variable=VARIABLE, file=path).get_secret_value()
     if len(token) < _SHORTEST or not token.isascii() or not token.isprintable() or " " in token:
         raise FeedError(f"{purpose}: must be at least {_SHORTEST} visible ASCII characters; make a new one")
     return token
