@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+from markupsafe import Markup
+
 from certify.certificate import Certificate, Part
-from research.report.page import card, escaped, table
-from research.report.style import STYLE
+from research.report.page import (
+    Tile,
+    card,
+    document,
+    empty_block,
+    grid,
+    header,
+    joined,
+    key_figures,
+    provenance,
+    strong,
+    table,
+)
 
 _COUNTED = ("bars", "vectors", "values", "probabilities", "decisions", "orders", "fills", "trades", "marks")
 _SIDES = {
@@ -17,32 +30,27 @@ _SIDES = {
 def certificate_html(certificate: Certificate) -> str:
     """Return the page."""
     title = f"Parity of {certificate.symbol} {certificate.version}"
-    return (
-        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escaped(title)}</title><style>{STYLE}</style></head>\n<body><main>"
-        f"{_header(certificate)}{_figures(certificate)}"
-        f'<div class="grid">{_compared(certificate)}{_differences(certificate)}{_read(certificate)}'
-        f"{_for_what(certificate)}</div>"
-        "</main></body></html>\n"
-    )
+    cards = (_compared(certificate), _differences(certificate), _read(certificate), _for_what(certificate))
+    return document(title, joined(_header(certificate), _figures(certificate), grid(cards)))
 
 
-def _header(certificate: Certificate) -> str:
+def _header(certificate: Certificate) -> Markup:
     verdict = "Parity holds" if certificate.passed else "Parity does not hold"
     kills = ", ".join(f"{count:,}" for count in certificate.killed_after) or "never"
-    return (
-        f"<header><h1>{escaped(certificate.symbol)}<small>parity certificate of "
-        f"{escaped(certificate.version)}</small></h1>"
-        f'<p class="facts"><span>{escaped(certificate.start)} to {escaped(certificate.end)}</span>'
-        f"<span>killed after bar set <b>{escaped(kills)}</b></span>"
-        f"<span>issued {certificate.issued:%Y-%m-%d %H:%M} UTC</span>"
-        f"<span>valid until {certificate.expires:%Y-%m-%d}</span>"
-        f'<span class="proxy">{escaped(verdict)}</span></p></header>'
+    return header(
+        certificate.symbol,
+        f"parity certificate of {certificate.version}",
+        (
+            f"{certificate.start} to {certificate.end}",
+            joined("killed after bar set ", strong(kills)),
+            f"issued {certificate.issued:%Y-%m-%d %H:%M} UTC",
+            f"valid until {certificate.expires:%Y-%m-%d}",
+        ),
+        badge=verdict,
     )
 
 
-def _figures(certificate: Certificate) -> str:
+def _figures(certificate: Certificate) -> Markup:
     live = certificate.parts[-1]
     tiles = [
         ("Bars", live.bars),
@@ -51,14 +59,10 @@ def _figures(certificate: Certificate) -> str:
         ("Decisions", live.decisions),
         ("Trades", live.trades),
     ]
-    cells = "".join(
-        f'<div class="kpi"><span>{name}</span><b>{count:,}</b><span>compared bit for bit</span></div>'
-        for name, count in tiles
-    )
-    return f'<div class="kpis">{cells}</div>'
+    return key_figures(Tile(name, f"{count:,}", "compared bit for bit") for name, count in tiles)
 
 
-def _compared(certificate: Certificate) -> str:
+def _compared(certificate: Certificate) -> Markup:
     head = ("", "differences", *(name.replace("marks", "equity marks") for name in _COUNTED))
     rows = [
         (_between(part), f"{part.different:,}", *(_count(part, name) for name in _COUNTED))
@@ -68,13 +72,12 @@ def _compared(certificate: Certificate) -> str:
         "Every engine ran on the same bars with the same bundle. A sweep keeps fills and equity only; the "
         "rest is compared between research and the live engine."
     )
-    body = f'<div class="scroll">{table(head, rows)}</div>'
-    return card("What was compared", body, caption=caption, classes="wide")
+    return card("What was compared", table(head, rows), caption=caption, classes="wide")
 
 
 def _between(part: Part) -> str:
     first, second = (_SIDES[each] for each in part.between)
-    return escaped(f"{first} — {second}")
+    return f"{first} — {second}"
 
 
 def _count(part: Part, name: str) -> str:
@@ -82,17 +85,17 @@ def _count(part: Part, name: str) -> str:
     return f"{number:,}" if number else "–"
 
 
-def _differences(certificate: Certificate) -> str:
+def _differences(certificate: Certificate) -> Markup:
     found = [part for part in certificate.parts if part.first]
     if not found:
-        return card("First difference", '<p class="empty">There is none.</p>', classes="wide")
-    rows = [(escaped(part.kind), _between(part), escaped(part.first)) for part in found]
+        return card("First difference", empty_block("None."), classes="wide")
+    rows = [(part.kind, _between(part), part.first) for part in found]
     body = table(("kind", "between", "first difference"), rows, classes="provenance")
     return card("First difference", body, classes="wide")
 
 
-def _read(certificate: Certificate) -> str:
-    rows = [(escaped(name), f"{count:,}") for name, count in certificate.parts[-1].series.items()]
+def _read(certificate: Certificate) -> Markup:
+    rows = [(name, f"{count:,}") for name, count in certificate.parts[-1].series.items()]
     caption = (
         "Compared bar by bar between research's history and what came to the live engine, so that a bar that "
         "differs is named before the features that it changes. Of the traded series, these are the bars that "
@@ -101,15 +104,14 @@ def _read(certificate: Certificate) -> str:
     return card("Bars that features read", table(("series", "bars"), rows), caption=caption)
 
 
-def _for_what(certificate: Certificate) -> str:
-    rows = [
-        ("certificate", certificate.digest),
-        *certificate.hashes.items(),
-        ("processor", certificate.processor),
-        ("machine", certificate.machine),
-        ("floating point", certificate.floats or "not recorded"),
-        *(f"{name} {value}".rsplit(" ", 1) for name, value in certificate.versions.items()),
-    ]
-    body = table(("", ""), [(escaped(name), escaped(value)) for name, value in rows], classes="provenance")
+def _for_what(certificate: Certificate) -> Markup:
+    entries = {
+        "certificate": certificate.digest,
+        **certificate.hashes,
+        "processor": certificate.processor,
+        "machine": certificate.machine,
+        "floating point": certificate.floats or "not recorded",
+        **certificate.versions,
+    }
     caption = "It holds for exactly these; where one of them changes, ask for a new one."
-    return card("Holds for", body, caption=caption, classes="wide")
+    return card("Holds for", provenance(entries), caption=caption, classes="wide")

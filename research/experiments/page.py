@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from markupsafe import Markup
+
 from research.experiments import account_store, figures
 from research.experiments.accounts import CHOSEN, Account, figures_of
 from research.experiments.analysis import Judgement
@@ -36,7 +38,7 @@ from research.experiments.service import judged, verified_ranking
 from research.experiments.store import Record
 from research.experiments.tables import averaged, evidence_line
 from research.experiments.variants import spelled
-from research.report.page import card, document, escaped, figure_block, write_page
+from research.report.page import card, document, figure_block, grid, joined, listing, write_page
 
 _HEAT_MAPS = 4
 # Points of all equity lines together; each symbol gets its share.
@@ -95,18 +97,15 @@ def _title(data: PageData) -> str:
     return f"Experiment {data.record.name}"
 
 
-def _body(data: PageData) -> str:
+def _body(data: PageData) -> Markup:
     cards = (
         *_equity_cards(data), *_result_cards(data), *_overfitting_cards(data), *_parameter_cards(data),
         *_record_cards(data),
     )  # fmt: skip
-    return (
-        f"{header(data.record, data.judgement)}{key_figures(data.record, data.judgement)}"
-        f'<div class="grid">{"".join(cards)}</div>'
-    )
+    return joined(header(data.record, data.judgement), key_figures(data.record, data.judgement), grid(cards))
 
 
-def _equity_cards(data: PageData) -> list[str]:
+def _equity_cards(data: PageData) -> list[Markup]:
     """Return the winner's equity on each symbol; nothing where an earlier version kept no curve."""
     cards, windows = [], data.record.plan.windows
     points = max(_LEAST_POINTS, _POINTS // len(data.record.plan.symbols))
@@ -119,7 +118,7 @@ def _equity_cards(data: PageData) -> list[str]:
         cards.append(
             card(
                 f"Equity of the winner on {symbol}",
-                figure_block(f"equity{number}", drawn, empty=""),
+                figure_block(f"equity{number}", drawn),
                 caption=f"Training {train.dates} in grey, then test {test.dates} as one account: "
                 f"{figures_of(test.metrics)}. Every other test window is shaded.{own}",
                 classes="wide",
@@ -128,7 +127,7 @@ def _equity_cards(data: PageData) -> list[str]:
     return cards
 
 
-def _result_cards(data: PageData) -> list[str]:
+def _result_cards(data: PageData) -> list[Markup]:
     cards = [
         card(
             "Verdict",
@@ -173,16 +172,14 @@ def _top_caption(data: PageData) -> str:
     return f"{order}. Each was run again in Backtrader: same trades, same profit to the last bit."
 
 
-def _overfitting_cards(data: PageData) -> list[str]:
+def _overfitting_cards(data: PageData) -> list[Markup]:
     around = neighbourhood(data.record.plan, data.scores, data.winner.variant)
     wide = "wide" if around.nearest else ""
     what = "The nearest runs that were drawn." if around.nearest else "One step of one parameter away."
     cards = [
         card(
             "Training against test",
-            figure_block(
-                "gap", figures.train_against_test(data.scores, data.winner.variant, data.by), empty=""
-            ),
+            figure_block("gap", figures.train_against_test(data.scores, data.winner.variant, data.by)),
             caption="One point per variant, 2,000 at most. On the dotted line nothing is lost out of sample."
             + (f" Scores are means over {averaged(data.record)}." if averaged(data.record) else ""),
             classes=wide,
@@ -200,7 +197,7 @@ def _overfitting_cards(data: PageData) -> list[str]:
         cards.append(
             card(
                 f"All trials on {each.symbol}",
-                figure_block(f"sharpe{number}", figures.sharpe_ratios(annual, each.chance, own), empty=""),
+                figure_block(f"sharpe{number}", figures.sharpe_ratios(annual, each.chance, own)),
                 caption=f"The best of {each.effective.number + each.earlier:,.0f} independent trials without "
                 f"skill is expected at {each.chance:.2f}.",
             )
@@ -219,7 +216,7 @@ def _overfitting_cards(data: PageData) -> list[str]:
     return cards
 
 
-def _parameter_cards(data: PageData) -> list[str]:
+def _parameter_cards(data: PageData) -> list[Markup]:
     found, plan = data.importance, data.record.plan
     drawn = None if found is None else figures.importance_bars(found)
     caption = (
@@ -243,7 +240,7 @@ def _parameter_cards(data: PageData) -> list[str]:
         cards.append(
             card(
                 f"{data.by} by {path}",
-                figure_block(f"value{number}", lines, empty=""),
+                figure_block(f"value{number}", lines),
                 caption="Median (line), quartiles (band) and best (dotted) over all other parameters.",
             )
         )
@@ -254,17 +251,17 @@ def _parameter_cards(data: PageData) -> list[str]:
         cards.append(
             card(
                 f"{first} and {second}",
-                figure_block(f"heat{number}", figures.heat_map(table, data.by), empty=""),
+                figure_block(f"heat{number}", figures.heat_map(table, data.by)),
                 caption=f"Mean test {data.by} over all other parameters: blue above zero, red below.",
             )
         )
     return cards
 
 
-def _record_cards(data: PageData) -> list[str]:
-    values = {path: list(values) for path, values in data.record.plan.parameters.items()}
-    grid = "\n".join(f"{path}: {json.dumps(found)}" for path, found in values.items())
+def _record_cards(data: PageData) -> list[Markup]:
+    searched = data.record.plan.parameters.items()
+    values = "\n".join(f"{path}: {json.dumps(list(found))}" for path, found in searched)
     return [
         card("Provenance", provenance(data.record), caption="What this experiment was computed from."),
-        card("Grid", f"<pre>{escaped(grid)}</pre><pre>{escaped(data.record.plan.strategy.to_yaml())}</pre>"),
+        card("Grid", joined(listing(values), listing(data.record.plan.strategy.to_yaml()))),
     ]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+from markupsafe import Markup
+
 from research.experiments.accounts import Account
 from research.experiments.analysis import Judgement
 from research.experiments.selection import Ranked
@@ -12,28 +14,33 @@ from research.experiments.sensitivity import Neighbourhood
 from research.experiments.store import Record
 from research.experiments.tables import averaged
 from research.experiments.variants import spelled
+from research.report import page
 from research.report.numbers import UNDEFINED, count, percent, ratio, usd
-from research.report.page import escaped, table
+from research.report.page import Tile, failed, joined, prose, strong, table
 
 
-def header(record: Record, found: Judgement) -> str:
+def header(record: Record, found: Judgement) -> Markup:
     """Return name, ranges and the verdict in a word."""
     plan = record.plan
     how = f"{len(plan.windows)} windows of {plan.walk_forward}" if plan.walk_forward else "one split"
     dates = dict.fromkeys(each.dates for each in found.winner.accounts.values())
     tested = "; ".join(dates) or str(plan.split.validation)
     proof = "passed the gate" if found.verdict.passed else "refused by the gate"
-    return (
-        f"<header><h1>{escaped(record.name)}<small>experiment {record.id}, {record.kind} search</small></h1>"
-        f'<p class="facts"><b>{escaped(", ".join(plan.symbols))}</b>'
-        f"<span>train {plan.windows[0].train.start} to {plan.windows[-1].train.end}</span>"
-        f"<span>test {escaped(tested)}</span><span>{escaped(how)}</span>"
-        f"<span>{escaped(plan.strategy.timeframe)} bars</span>"
-        f'<span class="proxy">Winner {proof}</span></p></header>'
+    return page.header(
+        record.name,
+        f"experiment {record.id}, {record.kind} search",
+        (
+            f"train {plan.windows[0].train.start} to {plan.windows[-1].train.end}",
+            f"test {tested}",
+            how,
+            f"{plan.strategy.timeframe} bars",
+        ),
+        lead=", ".join(plan.symbols),
+        badge=f"Winner {proof}",
     )
 
 
-def key_figures(record: Record, found: Judgement) -> str:
+def key_figures(record: Record, found: Judgement) -> Markup:
     """Return the strip of ten key figures of the winner."""
     winner, evidence = found.winner, found.evidence
     train = winner.train
@@ -64,43 +71,37 @@ def key_figures(record: Record, found: Judgement) -> str:
             f"{count(record.runs)} runs here",
         ),
     ]
-    cells = "".join(
-        f'<div class="kpi"><span>{escaped(name)}</span><b>{escaped(value)}</b>'
-        f"<span>{escaped(note)}</span></div>"
-        for name, value, note in tiles
-    )
-    return f'<div class="kpis">{cells}</div>'
+    return page.key_figures(Tile(*tile) for tile in tiles)
 
 
-def checks(found: Judgement) -> str:
+def checks(found: Judgement) -> Markup:
     """Return every check of the gate."""
     rows = [
         (
             # Wrapped, so that no sentence pushes its outcome off the page.
-            f'<span style="white-space:normal"><b>{escaped(check.name)}</b>: '
-            f"{escaped(check.sentence)}</span>",
-            "passed" if check.passed else '<b class="loss">failed</b>',
+            prose(joined(strong(check.name), f": {check.sentence}")),
+            "passed" if check.passed else failed("failed"),
         )
         for check in found.verdict.checks
     ]
-    return f'<div class="scroll">{table(("check", "outcome"), rows)}</div>'
+    return table(("check", "outcome"), rows)
 
 
-def top_runs(record: Record, ranked: Sequence[Ranked], by: str) -> str:
+def top_runs(record: Record, ranked: Sequence[Ranked], by: str) -> Markup:
     """Return the best variants with their parameters and their test accounts, one row per symbol."""
     paths, symbols, means = list(ranked[0].parameters), record.plan.symbols, averaged(record)
     scores = [f"mean train {by}", f"mean test {by}"] if means else [f"train {by}"]
-    head = ["#", *map(escaped, paths), *scores, *(["account"] if len(symbols) > 1 else [])]
-    head += [by if means else f"test {by}", "trades", "P&amp;L", "drawdown", "PF", "wins"]
+    head = ["#", *paths, *scores, *(["account"] if len(symbols) > 1 else [])]
+    head += [by if means else f"test {by}", "trades", "P&L", "drawdown", "PF", "wins"]
     rows = []
     for number, each in enumerate(ranked, start=1):
-        named = [escaped(spelled(value)) for value in each.parameters.values()]
+        named = [spelled(value) for value in each.parameters.values()]
         named += [_measure(by, each.train[by]), *([_measure(by, each.test[by])] if means else [])]
         for line, symbol in enumerate(symbols):
             first = ["", *("" for _ in named)] if line else [str(number), *named]
-            own = [escaped(symbol)] if len(symbols) > 1 else []
+            own = [symbol] if len(symbols) > 1 else []
             rows.append((*first, *own, *_figures(by, each.accounts.get(symbol))))
-    return f'<div class="scroll">{table(head, rows)}</div>'
+    return table(head, rows)
 
 
 def _figures(by: str, account: Account | None) -> list[str]:
@@ -117,9 +118,9 @@ def _figures(by: str, account: Account | None) -> list[str]:
     ]
 
 
-def by_symbol(found: Judgement, train: Mapping[str, Account]) -> str:
+def by_symbol(found: Judgement, train: Mapping[str, Account]) -> Markup:
     """Return the winner's accounts and the evidence, a row per symbol and part."""
-    head = ("symbol", "dates", "Sharpe", "CAGR", "trades", "P&amp;L", "drawdown", "PF", "wins", "held")
+    head = ("symbol", "dates", "Sharpe", "CAGR", "trades", "P&L", "drawdown", "PF", "wins", "held")
     rows = []
     parts = [("train", train), ("test", found.winner.accounts), ("own choice", found.walk_forward)]
     for symbol in (each.symbol for each in found.symbols):
@@ -130,18 +131,18 @@ def by_symbol(found: Judgement, train: Mapping[str, Account]) -> str:
                 figures = _figures("sharpe", account)
                 rows.append(
                     (
-                        f"{escaped(symbol)}, {part}",
-                        escaped(account.dates),
+                        f"{symbol}, {part}",
+                        account.dates,
                         figures[0],
                         percent(measures["cagr"]),
                         *figures[1:],
                         percent(measures["exposure"]),
                     )
                 )
-    return f'<div class="scroll">{table(head, rows)}</div>'
+    return table(head, rows)
 
 
-def windows(record: Record, chosen: Sequence[Ranked | None], found: Judgement, by: str) -> str:
+def windows(record: Record, chosen: Sequence[Ranked | None], found: Judgement, by: str) -> Markup:
     """Return what each window of a walk-forward chose and did, and the one account of all of them."""
     rows, scores = [], []
     for window, each in zip(record.plan.windows, chosen, strict=True):
@@ -156,19 +157,19 @@ def windows(record: Record, chosen: Sequence[Ranked | None], found: Judgement, b
                 _measure(by, test.get(by)),
                 count(test.get("trades")),
                 usd(test.get("net_profit")),
-                escaped(parameters),
+                parameters,
             )
         )
     for symbol, account in found.walk_forward.items():
         measures = account.metrics
         rows.append(
             (
-                f"<b>one account, {escaped(symbol)}</b>",
-                f"<b>{escaped(account.dates)}</b>",
+                strong(f"one account, {symbol}"),
+                strong(account.dates),
                 "",
-                f"<b>{_measure(by, measures[by])}</b>",
-                f"<b>{count(measures['trades'])}</b>",
-                f"<b>{usd(measures['net_profit'])}</b>",
+                strong(_measure(by, measures[by])),
+                strong(count(measures["trades"])),
+                strong(usd(measures["net_profit"])),
                 f"drawdown {percent(measures['max_drawdown_fraction'])}, profit factor "
                 f"{ratio(measures['profit_factor'])}",
             )
@@ -177,22 +178,22 @@ def windows(record: Record, chosen: Sequence[Ranked | None], found: Judgement, b
     mean = sum(known) / len(known) if known else None
     above = f"{sum(value > 0 for value in known)} of {len(scores)} windows above zero"
     foot = ("mean of the windows", "", "", _measure(by, mean), "", "", above)
-    head = ("train", "test", f"train {by}", f"test {by}", "trades", "P&amp;L", "chosen")
-    return f'<div class="scroll">{table(head, rows, foot=foot)}</div>'
+    head = ("train", "test", f"train {by}", f"test {by}", "trades", "P&L", "chosen")
+    return table(head, rows, foot=foot)
 
 
-def neighbours(found: Neighbourhood, by: str) -> str:
+def neighbours(found: Neighbourhood, by: str) -> Markup:
     """Return the scores around the winner."""
     if not found.rows:
-        return '<p class="empty">There is no other run around it.</p>'
-    rows = [(escaped(text), _measure(by, train), _measure(by, test)) for text, train, test in found.rows]
+        return page.empty_block("No other run is around it.")
+    rows = [(text, _measure(by, train), _measure(by, test)) for text, train, test in found.rows]
     kept = "" if math.isnan(found.kept) else f"{percent(found.kept, 0)} kept"
     foot = (f"mean of {len(rows)}, worst {_measure(by, found.worst)}", kept, _measure(by, found.mean))
     what = "nearest runs" if found.nearest else "change"
-    return f'<div class="scroll">{table((what, f"train {by}", f"test {by}"), rows, foot=foot)}</div>'
+    return table((what, f"train {by}", f"test {by}"), rows, foot=foot)
 
 
-def provenance(record: Record) -> str:
+def provenance(record: Record) -> Markup:
     """Return the hashes and the ranges."""
     plan = record.plan
     entries = {
@@ -206,8 +207,7 @@ def provenance(record: Record) -> str:
         "selected by": plan.select_by,
         "limits": plan.limits.model_dump_json(),
     }
-    rows = [(escaped(name), escaped(value)) for name, value in entries.items()]
-    return table(("", ""), rows, classes="provenance")
+    return page.provenance(entries)
 
 
 def _spelled_all(each: Ranked) -> str:

@@ -5,16 +5,29 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from markupsafe import Markup
+
 from research.paper.bands import Band
 from research.paper.compare import Curves
 from research.paper.report_figures import LABELS, pnl, strip
 from research.paper.report_table import spelled
 from research.paper.verdict import InstrumentComparison, PaperComparison
 from research.report.numbers import count, percent, usd
-from research.report.page import card, escaped, figure_block, table
-from research.report.theme import GAIN, LOSS
-from research.training.report import page_html, replace_text
-from research.training.report_sections import kpis, notes, provenance
+from research.report.page import (
+    Tile,
+    card,
+    document,
+    figure_block,
+    grid,
+    header,
+    joined,
+    key_figures,
+    notes,
+    paragraph,
+    provenance,
+    table,
+)
+from research.training.report import replace_text
 
 PAGE, NUMBERS = "comparison.html", "comparison.json"
 
@@ -29,29 +42,30 @@ def write_comparison(comparison: PaperComparison, curves: Mapping[str, Curves], 
 def comparison_html(comparison: PaperComparison, curves: Mapping[str, Curves]) -> str:
     """Return the page."""
     against = card("What stands against it", notes(comparison.sentences or ["Nothing."]), classes="wide")
-    body = [_header(comparison), f'<div class="grid" style="margin-bottom:16px">{against}</div>']
+    body = [_header(comparison), grid([against], "before")]
     for each in comparison.instruments:
-        body += [_tiles(each), f'<div class="grid">{"".join(_cards(each, curves[each.symbol]))}</div>']
-    body.append(f'<div class="grid" style="margin-top:16px">{"".join(_record(comparison))}</div>')
-    return page_html(f"{comparison.journal} · paper against backtest", "".join(body))
+        body += [_tiles(each), grid(_cards(each, curves[each.symbol]))]
+    body.append(grid(_record(comparison), "after"))
+    return document(f"{comparison.journal} · paper against backtest", joined(*body))
 
 
-def _header(comparison: PaperComparison) -> str:
-    verdict = "passed" if comparison.passed else "did not pass"
-    colour = GAIN if comparison.passed else LOSS
-    symbols = ", ".join(each.symbol for each in comparison.instruments)
-    return (
-        f"<header><h1>{escaped(symbols)}<small>paper against backtest</small></h1>"
-        f'<p class="facts"><b style="color:{colour}">{verdict}</b><span>{escaped(comparison.journal)}</span>'
-        f"<span>mode {escaped(comparison.mode)}</span>"
-        f"<span>all bands together hold {percent(comparison.level, 0)}</span></p></header>"
+def _header(comparison: PaperComparison) -> Markup:
+    return header(
+        ", ".join(each.symbol for each in comparison.instruments),
+        "paper against backtest",
+        (
+            comparison.journal,
+            f"mode {comparison.mode}",
+            f"all bands together hold {percent(comparison.level, 0)}",
+        ),
+        lead="passed" if comparison.passed else "did not pass",
+        lead_class="good" if comparison.passed else "loss",
     )
 
 
-def _tiles(each: InstrumentComparison) -> str:
+def _tiles(each: InstrumentComparison) -> Markup:
     equal = each.equality
-    return kpis(
-        [
+    tiles = [
             (f"{each.symbol}, {', '.join(dict.fromkeys(each.versions))}", count(each.sessions),
              f"sessions, {each.start} to {each.end}"),
             ("Different from the backtest", count(equal.different), f"of {count(equal.bars)} bars"),
@@ -59,11 +73,11 @@ def _tiles(each: InstrumentComparison) -> str:
             ("Trades, paper", count(each.paper_trades), f"backtest {count(each.backtest_trades)}"),
             ("Outside their band", count(sum(not band.inside for band in each.bands)),
              f"of {sum(band.judged for band in each.bands)} statistics judged"),
-        ]
-    )  # fmt: skip
+    ]  # fmt: skip
+    return key_figures(Tile(*tile) for tile in tiles)
 
 
-def _cards(each: InstrumentComparison, curves: Curves) -> list[str]:
+def _cards(each: InstrumentComparison, curves: Curves) -> list[Markup]:
     origin = each.reference
     seen = (
         "Training saw some of them, or does not tell: the bands may be too kind. "
@@ -73,7 +87,7 @@ def _cards(each: InstrumentComparison, curves: Curves) -> list[str]:
     return [
         card(
             "P&L of the same sessions",
-            figure_block(f"pnl-{each.symbol}", pnl(curves), empty=""),
+            figure_block(f"pnl-{each.symbol}", pnl(curves)),
             caption="Paper over the backtest. Shaded: 90 % of runs of this length, drawn in blocks of "
             f"{origin.block} sessions on average from the validation backtest of {origin.start} to "
             f"{origin.end} ({count(origin.sessions)} sessions). {seen}".rstrip(),
@@ -84,7 +98,7 @@ def _cards(each: InstrumentComparison, curves: Curves) -> list[str]:
     ]
 
 
-def _band_card(symbol: str, band: Band) -> str:
+def _band_card(symbol: str, band: Band) -> Markup:
     verdict = "not judged: undefined" if not band.judged else "inside" if band.inside else "outside"
     values = ", ".join(
         f"{name} {spelled(band, value)}"
@@ -98,13 +112,13 @@ def _band_card(symbol: str, band: Band) -> str:
     )
 
 
-def _equality(each: InstrumentComparison) -> str:
+def _equality(each: InstrumentComparison) -> Markup:
     found = each.equality
     names = ("bars", "vectors", "probabilities", "decisions", "orders", "fills", "marks")
     rows = [("compared", *(count(getattr(found, name)) for name in names), count(found.different))]
-    head = ("", *names[:-1], "P&amp;L to the cent", "bars that differ")
-    first = f'<p class="loss">First difference: {escaped(found.first)}</p>' if found.first else ""
-    return f'<div class="scroll">{table(head, rows)}</div>{first}'
+    head = ("", *names[:-1], "P&L to the cent", "bars that differ")
+    first = paragraph(f"First difference: {found.first}", "loss") if found.first else ""
+    return joined(table(head, rows), first)
 
 
 def _left_out(each: InstrumentComparison) -> str:
@@ -116,7 +130,7 @@ def _left_out(each: InstrumentComparison) -> str:
     )
 
 
-def _record(comparison: PaperComparison) -> list[str]:
+def _record(comparison: PaperComparison) -> list[Markup]:
     facts = {
         "epochs": ", ".join(map(str, comparison.epochs)),
         **{f"bundle {symbol}": ", ".join(found) for symbol, found in comparison.bundles.items()},

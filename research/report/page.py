@@ -1,41 +1,74 @@
-"""The page kit: the frame of a self-contained page, and its pieces: escaped text, tables, figures, cards."""
+"""The page kit: the frame of a self-contained page, and its pieces, from the header to the notes.
+
+All HTML is in the templates beside this file. Whatever a piece is given is text and is escaped there, unless
+another piece has made it (`Markup`): a page composes pieces and never writes a tag or escapes a name itself.
+"""
 
 from __future__ import annotations
 
 import html
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import plotly.graph_objects as go
 import plotly.io as pio
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 from plotly.offline import get_plotlyjs, get_plotlyjs_version
 
 from research.report.style import SCRIPT, STYLE
 
+_FIGURE = 'class="figure"'
 
-def document(title: str, body: str, *, library: str | None = None) -> str:
-    """Return a page that needs nothing else: `body` is HTML, `title` is escaped here.
 
-    library   where the plotting library is, relative to the page; None: within the page (4.8 MB)
-    """
-    plotly = f"<script>{get_plotlyjs()}</script>"
-    if library is not None:
-        plotly = f'<script src="{escaped(library)}"></script>'
-    return (
-        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escaped(title)}</title><style>{STYLE}</style></head>\n<body><main>{body}"
-        "<noscript>The charts need JavaScript; the tables do not.</noscript></main>\n"
-        f"{plotly}\n<script>{SCRIPT}</script></body></html>\n"
+@cache
+def _templates() -> Environment:
+    return Environment(
+        loader=FileSystemLoader(Path(__file__).with_name("templates")),
+        autoescape=True,
+        undefined=StrictUndefined,
+        keep_trailing_newline=True,
+        trim_blocks=True,
+        auto_reload=False,
     )
 
 
-def write_page(path: Path, title: str, body: str, *, shared_js: Path | None = None) -> Path:
+def _piece(piece: str, /, *values: Any) -> Markup:
+    """Return a macro of `kit.html` with its values filled in."""
+    made: Markup = getattr(_templates().get_template("kit.html").module, piece)(*values)
+    return made
+
+
+def document(title: str, body: Markup, *, library: str | None = None) -> str:
+    """Return a page that needs nothing else; `body` is made of the pieces below.
+
+    library   where the plotting library is, relative to the page; None: within the page (4.8 MB). A page
+              without a figure has none.
+    """
+    has_figures = _FIGURE in body
+    return (
+        _templates()
+        .get_template("page.html")
+        .render(
+            title=title,
+            body=body,
+            style=Markup(STYLE),
+            has_figures=has_figures,
+            library=library,
+            plotly=Markup(get_plotlyjs()) if has_figures and library is None else "",
+            script=Markup(SCRIPT),
+        )
+    )
+
+
+def write_page(path: Path, title: str, body: Markup, *, shared_js: Path | None = None) -> Path:
     """Write a page to `path` in a single step and return `path`; its folder is made where missing.
 
     shared_js   folder that gets the plotting library once, for this page and all others that name the folder;
-                None: the page holds it. The page then needs that file where it lies, seen from the page.
+                None: the page holds it. The page then needs that file where it is, seen from the page.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     library = None if shared_js is None else share_library(shared_js, beside=path.parent)
@@ -59,52 +92,161 @@ def share_library(folder: Path, *, beside: Path) -> str:
     return Path(os.path.relpath(library.resolve(), beside.resolve())).as_posix()
 
 
-def escaped(text: object) -> str:
-    """Return `text` for HTML content and attributes."""
-    return html.escape(str(text), quote=True)
-
-
 def plain(text: object) -> str:
     """Return `text` for a plotly label, which reads a few HTML tags and no quotation entities."""
     return html.escape(str(text), quote=False)
 
 
-def table(
-    head: Sequence[str],
-    rows: Iterable[Sequence[str]],
+class Tile(NamedTuple):
+    """One key figure: what it is, the figure, a word on it, and whether it is drawn as a loss."""
+
+    name: str
+    value: str
+    note: str
+    is_loss: bool = False
+
+
+class Shade(NamedTuple):
+    """A cell of a heat map: its text on a colour, `share` of it from 0 to 1."""
+
+    text: str
+    red: int
+    green: int
+    blue: int
+    share: float
+
+
+def header(
+    title: str,
+    subtitle: str,
+    facts: Iterable[str] = (),
     *,
-    foot: Sequence[str] | None = None,
-    classes: str = "",
-) -> str:
-    """Return a table of ready cells (escape them before); the first column is text, the rest numbers."""
-    top = "".join(f'<th scope="col">{cell}</th>' for cell in head)
-    body = "".join(_row(cells) for cells in rows)
-    bottom = f"<tfoot>{_row(foot)}</tfoot>" if foot else ""
-    return f'<table class="{classes}"><thead><tr>{top}</tr></thead><tbody>{body}</tbody>{bottom}</table>'
+    lead: str = "",
+    lead_class: str = "",
+    badge: str = "",
+    verdict: str = "",
+    is_loss: bool = False,
+) -> Markup:
+    """Return the page's head: a line of facts under the title, the first one (`lead`) in bold.
+
+    badge     the one thing not to overlook, framed
+    verdict   a sentence of its own under the facts, in the colour of losses where `is_loss`
+    """
+    verdict_class = "loss" if is_loss else ""
+    return _piece(
+        "header", title, subtitle, lead, lead_class, list(facts), badge, verdict, verdict_class
+    )  # fmt: skip
 
 
-def _row(cells: Sequence[str]) -> str:
-    first, *rest = cells
-    return f'<tr><th scope="row">{first}</th>{"".join(f"<td>{cell}</td>" for cell in rest)}</tr>'
+def caveats(title: str, sentences: Sequence[str]) -> Markup:
+    """Return what a reader must know first, framed; nothing where there is no sentence."""
+    return _piece("caveats", title, sentences) if sentences else Markup()
 
 
-def figure_block(name: str, drawn: go.Figure | None, *, empty: str, fit: bool = False) -> str:
+def key_figures(tiles: Iterable[Tile]) -> Markup:
+    """Return the strip of key figures."""
+    return _piece("key_figures", list(tiles))
+
+
+def grid(cards: Iterable[Markup], classes: str = "") -> Markup:
+    """Return cards in two columns."""
+    return _piece("grid", list(cards), classes)
+
+
+def part(title: str, cards: Iterable[Markup]) -> Markup:
+    """Return cards of a grid under a heading."""
+    return _piece("part", title, list(cards))
+
+
+def card(title: str, content: str, *, caption: str = "", classes: str = "") -> Markup:
+    """Return a titled card; `classes="wide"` takes both columns."""
+    return _piece("card", title, content, caption, classes)
+
+
+def table(
+    head: Sequence[str], rows: Iterable[Sequence[str]], *, foot: Sequence[str] = (), classes: str = ""
+) -> Markup:
+    """Return a table that scrolls within its card; the first column is text, the rest numbers."""
+    return _piece("table", head, list(rows), foot, classes)
+
+
+def shaded_table(head: Sequence[str], rows: Iterable[tuple[str, Sequence[Shade | None], str]]) -> Markup:
+    """Return a heat map: per row a name, shaded cells (None where empty) and a total."""
+    return _piece("shaded_table", head, list(rows))
+
+
+def facts_table(rows: Iterable[tuple[str, str, str]], classes: str = "facts-table") -> Markup:
+    """Return rows of label, explanation and value."""
+    return _piece("facts_table", list(rows), classes)
+
+
+def columns(blocks: Iterable[tuple[str, Markup]]) -> Markup:
+    """Return blocks side by side, each with a heading."""
+    return _piece("columns", list(blocks))
+
+
+def provenance(entries: Mapping[str, str]) -> Markup:
+    """Return a table of labels with hashes, versions or seeds."""
+    return _piece("provenance", list(entries.items()))
+
+
+def notes(sentences: Iterable[str]) -> Markup:
+    """Return sentences as a list."""
+    return _piece("notes", list(sentences))
+
+
+def figure_block(name: str, drawn: go.Figure | None, *, empty: str = "", fit: bool = False) -> Markup:
     """Return a figure's place and its data, or the sentence `empty` where there is nothing to draw.
 
     `fit` lets the page refit the vertical axes when the reader moves the time axis.
     """
     if drawn is None:
-        return f'<p class="empty">{escaped(empty)}</p>'
-    # The engine is named: another one, picked up when installed, would write other bytes.
+        return empty_block(empty)
+    # The engine is named: another one, picked up when installed, would write other bytes. It escapes `<`.
     spec = pio.to_json(drawn, validate=False, remove_uids=True, engine="json")
-    height = int(drawn.layout.height)
-    return (
-        f'<div class="figure" id="{name}" style="height:{height}px"{" data-fit" if fit else ""}></div>'
-        f'<script type="application/json" id="{name}-data">{spec}</script>'
-    )
+    return _piece("figure", name, int(drawn.layout.height), fit, Markup(spec))
 
 
-def card(title: str, content: str, *, caption: str = "", classes: str = "") -> str:
-    """Return a titled card; `title` and `caption` are escaped here, `content` is HTML."""
-    under = f'<p class="caption">{escaped(caption)}</p>' if caption else ""
-    return f'<section class="card {classes}"><h2>{escaped(title)}</h2>{under}{content}</section>'
+def empty_block(sentence: str) -> Markup:
+    """Return the sentence that stands where there is nothing to show."""
+    return _piece("empty", sentence)
+
+
+def paragraph(text: str, classes: str) -> Markup:
+    """Return a paragraph."""
+    return _piece("paragraph", text, classes)
+
+
+def listing(text: str) -> Markup:
+    """Return text as it is, in a fixed-width font."""
+    return _piece("listing", text)
+
+
+def strong(text: str) -> Markup:
+    """Return text in bold."""
+    return _piece("strong", text, "")
+
+
+def failed(text: str) -> Markup:
+    """Return text in bold and in the colour of losses."""
+    return _piece("strong", text, "loss")
+
+
+def coloured(text: str) -> Markup:
+    """Return a number as text, in the colour of losses where it begins with a minus sign."""
+    return _piece("span", text, "loss") if text.startswith("\N{MINUS SIGN}") else Markup.escape(text)
+
+
+def small(text: str) -> Markup:
+    """Return text in small print."""
+    return _piece("small", text)
+
+
+def prose(text: str) -> Markup:
+    """Return text for a table's cell that wraps and begins at the left."""
+    return _piece("block", text, "prose")
+
+
+def joined(*parts: str) -> Markup:
+    """Return pieces and texts one after the other."""
+    return Markup().join(parts)

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 import plotly.graph_objects as go
+from markupsafe import Markup
 
 from lockstep.plugs import Registry
-from research.report.page import card, escaped, figure_block
+from research.report import page
 
 Report = TypeVar("Report")
 
@@ -21,7 +22,7 @@ class Section(Generic[Report]):
     name      unique on its page
     part      heading under which it is shown; empty on a page without parts
     title     of the card, `name` where it is empty; may depend on the report, as `caption` may
-    content   returns HTML, every text of the report in it escaped
+    content   returns pieces of the page kit, or a text, which is escaped
     shown     whether the report has anything to say here; a section that is not shown is not computed
     """
 
@@ -33,9 +34,9 @@ class Section(Generic[Report]):
     wide: bool = False
     shown: Callable[[Report], bool] = lambda report: True
 
-    def card(self, report: Report) -> str:
-        """Return the card, HTML."""
-        return card(
+    def card(self, report: Report) -> Markup:
+        """Return the card."""
+        return page.card(
             _text(self.title, report) or self.name,
             self.content(report),
             caption=_text(self.caption, report),
@@ -66,24 +67,19 @@ class Sections(Registry[Section[Report]], Generic[Report]):
     ) -> None:
         """Add a section that is one figure; `block`, `empty` and `fit` as in `page.figure_block`."""
 
-        def content(report: Report) -> str:
-            return figure_block(block, drawn(report), empty=_text(empty, report), fit=fit)
+        def content(report: Report) -> Markup:
+            return page.figure_block(block, drawn(report), empty=_text(empty, report), fit=fit)
 
         self.add(part, name, content, **more)
 
 
-def cards(sections: Sections[Report], report: Report) -> str:
-    """Return the grid of all sections that are shown, HTML, each part under its heading."""
-    parts: dict[str, list[str]] = {}
+def cards(sections: Sections[Report], report: Report) -> Markup:
+    """Return the grid of all sections that are shown, each part under its heading."""
+    parts: dict[str, list[Markup]] = {}
     for section in sections.values():
         if section.shown(report):
             parts.setdefault(section.part, []).append(section.card(report))
-    inside = (f"{_heading(part)}{''.join(found)}" for part, found in parts.items())
-    return f'<div class="grid">{"".join(inside)}</div>'
-
-
-def _heading(part: str) -> str:
-    return f'<h2 class="part">{escaped(part)}</h2>' if part else ""
+    return page.grid(page.part(part, found) if part else page.joined(*found) for part, found in parts.items())
 
 
 def _text(text: str | Callable[[Report], str], report: Report) -> str:

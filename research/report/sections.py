@@ -6,15 +6,17 @@ import math
 from collections.abc import Callable, Iterable
 
 import numpy as np
+from markupsafe import Markup
 
+from research.report import page
 from research.report.data import BARS, COSTS, TRADES, ReportData, floats
 from research.report.measures import GROUPS, Measure, Value, unnamed
 from research.report.numbers import TIMES, UNDEFINED, count, percent, ratio, usd
-from research.report.page import escaped, table
+from research.report.page import Shade, Tile, coloured, table
 from research.report.tables import Year, exits, monthly_returns, readable, yearly
 from research.report.track_record import evidence, runs, trailing
 
-Tile = tuple[str, Value, Callable[[Value], str], str]
+Figure = tuple[str, Value, Callable[[Value], str], str]
 
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _GAIN_RGB = (42, 111, 158)
@@ -22,34 +24,30 @@ _LOSS_RGB = (200, 81, 43)
 _STRONGEST_SHADE = 0.85
 
 
-def header(report: ReportData) -> str:
+def header(report: ReportData) -> Markup:
     """Return symbol, strategy, dates, and the warning of a proxy."""
     dates = np.datetime_as_string(report.session_dates[[0, -1]])
     what = (
         f"{report.timeframe} bars" if BARS in report.known else f"{len(report.sessions):,} {report.period}s"
     )
     capital = "at the start, compounded" if report.compounded else "notional capital"
-    proxy = (
-        f'<span class="proxy">Index proxy for {escaped(report.proxy_of)}: not tradable as is</span>'
-        if report.proxy_of
-        else ""
-    )
-    return (
-        f"<header><h1>{escaped(report.symbol)}<small>{escaped(report.instrument_name)}</small></h1>"
-        f'<p class="facts"><b>{escaped(report.title)}</b><span>{dates[0]} to {dates[1]}</span>'
-        f"<span>{escaped(what)}</span><span>{usd(report.capital)} {capital}</span>"
-        f"{proxy}</p></header>"
+    return page.header(
+        report.symbol,
+        report.instrument_name,
+        (f"{dates[0]} to {dates[1]}", what, f"{usd(report.capital)} {capital}"),
+        lead=report.title,
+        badge=proxy(report.proxy_of),
     )
 
 
-def caveats(report: ReportData) -> str:
+def proxy(of: str | None) -> str:
+    """Return the warning that an index stands in for the future `of`; nothing where it does not."""
+    return f"Index proxy for {of}: not tradable as is" if of else ""
+
+
+def caveats(report: ReportData) -> Markup:
     """Return what a reader must know before believing the numbers, or nothing where there is nothing."""
-    found = [*_time_caveats(report), *report.notes]
-    if not found:
-        return ""
-    items = "".join(f"<li>{escaped(each)}</li>" for each in found)
-    title = "<h2>Before you read the numbers</h2>"
-    return f'<section class="caveats">{title}<ul class="notes">{items}</ul></section>'
+    return page.caveats("Before you read the numbers", [*_time_caveats(report), *report.notes])
 
 
 def _time_caveats(report: ReportData) -> list[str]:
@@ -64,11 +62,11 @@ def _time_caveats(report: ReportData) -> list[str]:
     ]
 
 
-def key_figures(report: ReportData) -> str:
+def key_figures(report: ReportData) -> Markup:
     """Return the strip of ten key figures, or of those that are known."""
     known = report.metrics
     depth, length = known.get("max_drawdown"), count(known.get("max_drawdown_sessions"))
-    tiles: list[Tile] = [
+    tiles: list[Figure] = [
         ("Net P&L", known.get("net_profit"), usd, f"{percent(known.get('total_return'))} of capital"),
         ("CAGR", known.get("cagr"), percent, f"{percent(known.get('annual_return'))} a year, additive"),
         ("Sharpe", known.get("sharpe"), ratio, _interval(report)),
@@ -96,7 +94,7 @@ def key_figures(report: ReportData) -> str:
         )
         tiles[1] = ("CAGR", known.get("cagr"), percent, f"{ratio(known.get('years'), 1)} years")
     tiles += _trade_tiles(report) if TRADES in report.known else _period_tiles(report)
-    return '<div class="kpis">' + "".join(_tile(*tile) for tile in tiles) + "</div>"
+    return page.key_figures(_tile(*tile) for tile in tiles)
 
 
 def _interval(report: ReportData) -> str:
@@ -105,10 +103,10 @@ def _interval(report: ReportData) -> str:
     return volatility if found is None else f"95%: {ratio(found.low)} to {ratio(found.high)}; {volatility}"
 
 
-def _trade_tiles(report: ReportData) -> list[Tile]:
+def _trade_tiles(report: ReportData) -> list[Figure]:
     known = report.metrics
     still_open = f", {report.open_trades} open" if report.open_trades else ""
-    tiles: list[Tile] = [
+    tiles: list[Figure] = [
         (
             "Trades",
             known.get("trades"),
@@ -136,7 +134,7 @@ def held_unit(report: ReportData) -> str:
     return "bars" if BARS in report.known else "days"
 
 
-def _period_tiles(report: ReportData) -> list[Tile]:
+def _period_tiles(report: ReportData) -> list[Figure]:
     known, months, periods = report.metrics, *runs(report)[:2]
     unit = report.period
     return [
@@ -148,32 +146,22 @@ def _period_tiles(report: ReportData) -> list[Tile]:
     ]
 
 
-def _tile(label: str, value: Value, write: Callable[[Value], str], under: str) -> str:
-    is_loss = value is not None and value < 0
-    colour = ' class="loss"' if is_loss else ""
-    return (
-        f'<div class="kpi"><span>{escaped(label)}</span><b{colour}>{write(value)}</b>'
-        f"<span>{escaped(under)}</span></div>"
-    )
+def _tile(label: str, value: Value, write: Callable[[Value], str], under: str) -> Tile:
+    return Tile(label, write(value), under, is_loss=value is not None and value < 0)
 
 
-def months(report: ReportData) -> str:
+def months(report: ReportData) -> Markup:
     """Return the heat map of monthly returns with yearly totals."""
     grid = monthly_returns(report)
     values = grid.to_numpy()
     known = np.abs(values[np.isfinite(values)])
     # One extreme month must not bleach all others.
     strongest = float(np.quantile(known, 0.95)) if known.size else 0.0
-    head = "".join(f'<th scope="col">{name}</th>' for name in ("", *_MONTHS, "Year"))
-    body = "".join(
-        f'<tr><th scope="row">{year}</th>{"".join(_shaded(value, strongest) for value in row)}'
-        f"<td>{_points(_year_of(report, row))}</td></tr>"
+    rows = (
+        (str(year), [_shaded(value, strongest) for value in row], _points(_year_of(report, row)))
         for year, row in zip(grid.index, values, strict=True)
     )
-    return (
-        f'<div class="scroll"><table class="months"><thead><tr>{head}</tr></thead>'
-        f"<tbody>{body}</tbody></table></div>"
-    )
+    return page.shaded_table(("", *_MONTHS, "Year"), rows)
 
 
 def _year_of(report: ReportData, row: np.ndarray) -> float:
@@ -184,16 +172,14 @@ def _points(value: float) -> str:
     return ratio(100 * value, 1)
 
 
-def _shaded(value: float, strongest: float) -> str:
+def _shaded(value: float, strongest: float) -> Shade | None:
     if not math.isfinite(value):
-        return "<td></td>"
+        return None
     share = min(abs(value) / strongest, 1.0) * _STRONGEST_SHADE if strongest > 0 else 0.0
-    red, green, blue = _GAIN_RGB if value >= 0 else _LOSS_RGB
-    ink = ";color:#fff" if share > 0.6 else ""
-    return f'<td style="background:rgba({red},{green},{blue},{share:.2f}){ink}">{_points(value)}</td>'
+    return Shade(_points(value), *(_GAIN_RGB if value >= 0 else _LOSS_RGB), share)
 
 
-def years(report: ReportData) -> str:
+def years(report: ReportData) -> Markup:
     """Return the table of calendar years, the benchmark's beside them where there is one."""
     rows = yearly(report)
     known, whole = report.metrics, trailing(report)[-1]
@@ -209,18 +195,17 @@ def years(report: ReportData) -> str:
     foot = _year_cells(report, "All", total, total / report.capital, whole.benchmark, deepest)
     trades = count(sum(row.trades for row in rows))
     foot += [ratio(known.get("sharpe")), trades, percent(known.get("win_rate"))]
-    head = ["Year"] + ["Net P&amp;L"] * (not report.compounded) + ["Return"]
+    head = ["Year"] + ["Net P&L"] * (not report.compounded) + ["Return"]
     head += ["Benchmark"] * (report.beside is not None) + ["Max drawdown", "Sharpe", "Trades", "Win rate"]
     width = len(head) if TRADES in report.known else len(head) - 2
-    body = table(head[:width], [row[:width] for row in cells], foot=foot[:width], classes="even")
-    return f'<div class="scroll">{body}</div>'
+    return table(head[:width], [row[:width] for row in cells], foot=foot[:width], classes="even")
 
 
 def _year_cells(
     report: ReportData, name: str, profit: float, change: float, benchmark: float, fall: str
 ) -> list[str]:
     """The cells that a year and the whole run have in common; amounts say little where returns compound."""
-    amount = [] if report.compounded else [_coloured(profit)]
+    amount = [] if report.compounded else [coloured(usd(profit))]
     beside = [] if report.beside is None else [percent(benchmark)]
     return [name, *amount, percent(change), *beside, fall]
 
@@ -229,49 +214,46 @@ def _fall(report: ReportData, row: Year) -> str:
     return percent(row.max_drawdown_fraction) if report.compounded else usd(-row.max_drawdown)
 
 
-def _coloured(amount: float) -> str:
-    return f'<span class="loss">{usd(amount)}</span>' if amount < 0 else usd(amount)
-
-
-def exit_table(report: ReportData) -> str:
+def exit_table(report: ReportData) -> Markup:
     """Return the table of exit reasons, or a sentence where no trade has ended."""
     rows = exits(report)
     if not rows:
-        return '<p class="empty">No trade was closed in this run.</p>'
-    head = ("Reason", "Trades", "Share", "Win rate", "Mean P&amp;L", "Total P&amp;L")
+        return page.empty_block("No trade was closed in this run.")
+    head = ("Reason", "Trades", "Share", "Win rate", "Mean P&L", "Total P&L")
     cells = [
         (
-            escaped(readable(row.reason)),
+            readable(row.reason),
             count(row.count),
             percent(row.share),
             percent(row.win_rate),
-            _coloured(row.mean_pnl),
-            _coloured(row.total_pnl),
+            coloured(usd(row.mean_pnl)),
+            coloured(usd(row.total_pnl)),
         )
         for row in rows
     ]
-    return f'<div class="scroll">{table(head, cells)}</div>'
+    return table(head, cells)
 
 
-def measures(report: ReportData) -> str:
+def measures(report: ReportData) -> Markup:
     """Return every measure with its convention, in columns."""
     groups = [*GROUPS]
     if extra := unnamed(report.metrics):
         groups.append(("Further", extra))
-    blocks = (f"<div><h3>{name}</h3>{_measure_table(report, group)}</div>" for name, group in groups)
-    return f'<div class="columns">{"".join(blocks)}</div>'
+    return page.columns((name, _measure_table(report, group)) for name, group in groups)
 
 
-def _measure_table(report: ReportData, group: Iterable[Measure]) -> str:
+def _measure_table(report: ReportData, group: Iterable[Measure]) -> Markup:
     shown = [each for each in group if BARS in report.known or _is_known(report.metrics.get(each.key))]
-    rows = "".join(
-        f'<tr><th scope="row">{escaped(_worded(measure.label, report))}'
-        f"<small>{escaped(_worded(measure.note, report))}</small></th>"
-        f"<td>{measure.write(report.metrics.get(measure.key))}</td></tr>"
+    rows = (
+        (
+            _worded(measure.label, report),
+            _worded(measure.note, report),
+            measure.write(report.metrics.get(measure.key)),
+        )
         for measure in shown
         if BARS in report.known or measure.key not in ("bars", "exposure")
     )
-    return f"<table><tbody>{rows}</tbody></table>"
+    return page.facts_table(rows, classes="")
 
 
 def _is_known(value: Value) -> bool:
@@ -284,10 +266,6 @@ def _worded(text: str, report: ReportData) -> str:
     return "days" if text == "bars" and BARS not in report.known else text
 
 
-def provenance(report: ReportData) -> str:
+def provenance(report: ReportData) -> Markup:
     """Return hashes, versions and seed, in the order given."""
-    rows = "".join(
-        f'<tr><th scope="row">{escaped(name)}</th><td>{escaped(value) or UNDEFINED}</td></tr>'
-        for name, value in report.provenance.items()
-    )
-    return f'<table class="provenance"><tbody>{rows}</tbody></table>'
+    return page.provenance({name: value or UNDEFINED for name, value in report.provenance.items()})

@@ -3,48 +3,30 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
+from markupsafe import Markup
 
 from lockstep import metrics
 from research.report import track_record, trade_tables
 from research.report.data import ReportData
 from research.report.numbers import TIMES, count, percent, ratio, usd
-from research.report.page import escaped, table
+from research.report.page import coloured, empty_block, facts_table, joined, small, table
 from research.report.sections import held_unit
 
 _LONG = 100.0  # years; a longer track record is as good as none
 
 
-def _scrolled(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    return f'<div class="scroll">{table(head, rows)}</div>'
-
-
-def _empty(sentence: str) -> str:
-    return f'<p class="empty">{escaped(sentence)}</p>'
-
-
-def signed(value: float, decimals: int = 1) -> str:
+def signed(value: float, decimals: int = 1) -> Markup:
     """Return a fraction as a percentage, losses in their colour."""
-    text = percent(value, decimals)
-    return f'<span class="loss">{text}</span>' if text.startswith("\N{MINUS SIGN}") else text
+    return coloured(percent(value, decimals))
 
 
-def _facts(rows: Sequence[tuple[str, str, str]]) -> str:
-    """Return rows of label, explanation and value, as the measures have them."""
-    body = "".join(
-        f'<tr><th scope="row">{escaped(label)}<small>{escaped(note)}</small></th><td>{value}</td></tr>'
-        for label, note, value in rows
-    )
-    return f'<table class="facts-table"><tbody>{body}</tbody></table>'
-
-
-def trust(report: ReportData) -> str:
+def trust(report: ReportData) -> Markup:
     """Return interval, probability, track record and deflation of the Sharpe ratio."""
     found = track_record.evidence(report)
     if found is None:
-        return _empty("The Sharpe ratio is not defined: returns do not vary, or there are too few.")
+        return empty_block("The Sharpe ratio is not defined: returns do not vary, or there are too few.")
     years = f"{ratio(found.track_record, 1)} years"
     if found.track_record > _LONG:
         years = "never" if math.isinf(found.track_record) else f"over {_LONG:.0f} years"
@@ -64,19 +46,19 @@ def trust(report: ReportData) -> str:
             ("Chance alone", f"expected best of {tried} without skill", ratio(found.chance)),
             ("Deflated Sharpe ratio", f"probability of skill, given {tried}", percent(found.deflated)),
         ]
-    return _facts(rows)
+    return facts_table(rows)
 
 
-def benchmark(report: ReportData) -> str:
+def benchmark(report: ReportData) -> Markup:
     """Return beta, alpha, correlation and information ratio, and the same ratios of the benchmark."""
     pair = track_record.against(report)
     if pair is None:
-        return _empty("No benchmark shares three dates with this report.")
+        return empty_block("No benchmark shares three dates with this report.")
     per_year = report.scale.periods_per_year
     found = metrics.relative(pair.returns, pair.benchmark, per_year)
     level = np.concatenate(([1.0], np.cumprod(1.0 + pair.benchmark)))
     years = metrics.calendar_years(pair.dates, report.scale.nominal)
-    return _facts(
+    return facts_table(
         [
             ("Beta", "slope of the returns on the benchmark's", ratio(found.beta)),
             ("Alpha", "per year, what beta does not explain", signed(found.alpha)),
@@ -100,7 +82,7 @@ def benchmark(report: ReportData) -> str:
     )
 
 
-def trailing(report: ReportData) -> str:
+def trailing(report: ReportData) -> Markup:
     """Return month, quarter and year to date, and the last years."""
     rows = track_record.trailing(report)
     has_benchmark = any(math.isfinite(row.benchmark) for row in rows)
@@ -115,7 +97,7 @@ def trailing(report: ReportData) -> str:
     )
     cells = [
         (
-            escaped(row.name),
+            row.name,
             str(row.first + np.timedelta64(1, "D")),
             signed(row.total),
             signed(row.yearly),
@@ -124,20 +106,20 @@ def trailing(report: ReportData) -> str:
         )
         for row in rows
     ]
-    return _scrolled(head, cells)
+    return table(head, cells)
 
 
-def crises(report: ReportData) -> str:
+def crises(report: ReportData) -> Markup:
     """Return the known crises within the report."""
     rows = track_record.episodes(report)
     if not rows:
-        return _empty("None of the listed episodes lies within these dates.")
+        return empty_block("None of the listed episodes lies within these dates.")
     has_benchmark = any(math.isfinite(row.benchmark) for row in rows)
     beside = ("Benchmark",) if has_benchmark else ()
     head = ("Episode", "From", "To", "Return", "Max drawdown", *beside)
     cells = [
         (
-            escaped(row.name),
+            row.name,
             str(row.first),
             str(row.last),
             signed(row.total),
@@ -146,14 +128,14 @@ def crises(report: ReportData) -> str:
         )
         for row in rows
     ]
-    return _scrolled(head, cells)
+    return table(head, cells)
 
 
-def declines(report: ReportData) -> str:
+def declines(report: ReportData) -> Markup:
     """Return the ten deepest drawdowns with their dates."""
     rows = track_record.declines(report)
     if not rows:
-        return _empty("Equity never fell below a former high.")
+        return empty_block("Equity never fell below a former high.")
     head = ["Depth", "Of peak", "Peak", "Trough", "Recovered", "Days down", "Days in all"]
     if report.compounded:
         head = ["Depth", *head[2:]]
@@ -169,29 +151,29 @@ def declines(report: ReportData) -> str:
         )
         for row in rows
     ]
-    return _scrolled(head, cells)
+    return table(head, cells)
 
 
-def quantiles(report: ReportData) -> str:
+def quantiles(report: ReportData) -> Markup:
     """Return the distribution of returns by day, week, month, quarter and year."""
     head = ("", "Worst", "5%", "25%", "Median", "75%", "95%", "Best", "Above zero")
     cells = [
         (
-            f"{escaped(row.name)} <small>{count(row.count)}</small>",
+            joined(row.name, " ", small(count(row.count))),
             *(signed(value) for value in row.values),
             percent(row.positive, 0),
         )
         for row in track_record.quantiles(report)
     ]
-    return _scrolled(head, cells)
+    return table(head, cells)
 
 
-def runs(report: ReportData) -> str:
+def runs(report: ReportData) -> Markup:
     """Return winning months, sessions and trades, and their longest runs."""
     head = ("", "Won", "Average gain", "Average loss", "Longest run won", "Lost")
     cells = [
         (
-            f"{escaped(row.name)} <small>{count(row.count)}</small>",
+            joined(row.name, " ", small(count(row.count))),
             percent(row.won),
             signed(row.average_gain, 2),
             signed(row.average_loss, 2),
@@ -200,10 +182,10 @@ def runs(report: ReportData) -> str:
         )
         for row in track_record.runs(report)
     ]
-    return _scrolled(head, cells)
+    return table(head, cells)
 
 
-def samples(report: ReportData) -> str:
+def samples(report: ReportData) -> Markup:
     """Return in-sample beside out-of-sample."""
     head = ("", "Sessions", "Return", "Sharpe", "Volatility", "Max drawdown")
     cells = [
@@ -217,20 +199,20 @@ def samples(report: ReportData) -> str:
         )
         for row in track_record.samples(report)
     ]
-    return _scrolled(head, cells)
+    return table(head, cells)
 
 
-def sides(report: ReportData) -> str:
+def sides(report: ReportData) -> Markup:
     """Return long beside short."""
     rows = trade_tables.sides(report)
     if not rows:
-        return _empty("No trade was closed in this run.")
-    head = ("", "Trades", "Net P&amp;L", "Win rate", "Profit factor", "Per trade", "Held", "Exposure")
+        return empty_block("No trade was closed in this run.")
+    head = ("", "Trades", "Net P&L", "Win rate", "Profit factor", "Per trade", "Held", "Exposure")
     cells = [
         (
             row.name,
             count(row.trades),
-            f'<span class="loss">{usd(row.net_profit)}</span>' if row.net_profit < 0 else usd(row.net_profit),
+            coloured(usd(row.net_profit)),
             percent(row.win_rate),
             ratio(row.profit_factor),
             usd(row.expectancy),
@@ -239,20 +221,20 @@ def sides(report: ReportData) -> str:
         )
         for row in rows
     ]
-    return _scrolled(head, cells)
+    return table(head, cells)
 
 
-def dearer(report: ReportData) -> str:
+def dearer(report: ReportData) -> Markup:
     """Return the result at other costs."""
     rows = trade_tables.dearer(report)
     if not rows:
-        return _empty("No costs were paid.")
-    head = ("Costs", "Paid", "Net P&amp;L", "Per year", "Sharpe", "Profit factor", "Max drawdown")
+        return empty_block("No costs were paid.")
+    head = ("Costs", "Paid", "Net P&L", "Per year", "Sharpe", "Profit factor", "Max drawdown")
     cells = [
         (
             f"{row.factor:g} {TIMES}" if row.factor else "none",
             usd(row.paid),
-            f'<span class="loss">{usd(row.net_profit)}</span>' if row.net_profit < 0 else usd(row.net_profit),
+            coloured(usd(row.net_profit)),
             signed(row.annual_return),
             ratio(row.sharpe),
             ratio(row.profit_factor),
@@ -260,4 +242,4 @@ def dearer(report: ReportData) -> str:
         )
         for row in rows
     ]
-    return _scrolled(head, cells)
+    return table(head, cells)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 from research.report import theme
 from research.report.theme import FONT
@@ -24,12 +25,17 @@ LIGHT = {colour: colour for colour in _VARIABLES.values()}
 DARK = theme.DARK
 
 
+def _packed(css: str) -> str:
+    """Return a style sheet without the spaces that only its authors need."""
+    return re.sub(r"\s*([{};,])\s*", r"\1", css).strip()
+
+
 def _variables(colours: dict[str, str]) -> str:
     """Return CSS variables with the counterparts in `colours` of the light colours."""
     return " ".join(f"--{name}: {colours[colour]};" for name, colour in _VARIABLES.items())
 
 
-STYLE = f"""
+STYLE = _packed(f"""
 :root {{ color-scheme: light dark; {_variables(LIGHT)} }}
 @media screen and (prefers-color-scheme: dark) {{ :root {{ {_variables(DARK)} }} }}
 * {{ box-sizing: border-box; }}
@@ -41,7 +47,7 @@ h1 {{ font-size: 27px; line-height: 1.2; font-weight: 650; letter-spacing: -0.01
 h1 small {{ font-size: 17px; font-weight: 400; color: var(--muted); letter-spacing: 0; margin-left: 10px; }}
 .facts {{ margin: 8px 0 0; color: var(--muted); display: flex; flex-wrap: wrap; gap: 4px 20px;
   align-items: center; }}
-.facts b {{ color: var(--ink); font-weight: 600; }}
+.facts b:not([class]) {{ color: var(--ink); font-weight: 600; }}
 .proxy {{ color: var(--accent); border: 1px solid var(--accent); border-radius: 3px; padding: 1px 8px;
   font-size: 12px; font-weight: 600; background: var(--caveat); }}
 h2 {{ font-size: 14px; font-weight: 650; margin: 0 0 2px; }}
@@ -54,6 +60,8 @@ h3 {{ font-size: 11px; font-weight: 650; letter-spacing: 0.07em; text-transform:
 .card {{ display: flex; flex-direction: column; }}
 .card > h2:not(:has(+ .caption)) {{ margin-bottom: 10px; }}
 .wide {{ grid-column: 1 / -1; }}
+.before {{ margin-bottom: 16px; }}
+.after {{ margin-top: 16px; }}
 .kpis {{ display: grid; grid-template-columns: repeat(5, minmax(0, 1fr)); background: var(--rule); gap: 1px;
   border: 1px solid var(--rule); border-radius: 6px; overflow: hidden; margin-bottom: 16px; }}
 .kpi:last-child:nth-child(5n+4) {{ grid-column: span 2; }}
@@ -63,8 +71,10 @@ h3 {{ font-size: 11px; font-weight: 650; letter-spacing: 0.07em; text-transform:
 .kpi b {{ display: block; font-size: 22px; line-height: 1.3; font-weight: 620; letter-spacing: -0.01em;
   font-variant-numeric: tabular-nums; white-space: nowrap; }}
 .loss {{ color: var(--loss); }}
+.good {{ color: var(--gain); }}
 table {{ border-collapse: collapse; width: 100%; font-size: 12.5px; font-variant-numeric: tabular-nums; }}
 .scroll {{ overflow-x: auto; }}
+.prose {{ white-space: normal; text-align: left; }}
 th, td {{ padding: 4px 8px; text-align: right; white-space: nowrap; border-bottom: 1px solid var(--faint); }}
 th:first-child, td:first-child {{ text-align: left; padding-left: 0; }}
 th:last-child, td:last-child {{ padding-right: 0; }}
@@ -79,8 +89,8 @@ tbody tr:last-child > * {{ border-bottom: 0; }}
 .months th:first-child {{ text-align: left; padding-left: 0; }}
 .months td:last-child {{ font-weight: 600; }}
 .columns {{ display: grid; grid-template-columns: repeat(3, minmax(0, 1fr)); gap: 8px 36px; }}
-.columns small, .facts-table small {{ display: block; font-size: 11px; line-height: 1.3; color: var(--muted);
-  white-space: normal; }}
+.columns small, .facts-table small, .explained small {{ display: block; font-size: 11px; line-height: 1.3;
+  color: var(--muted); white-space: normal; }}
 .columns tbody td {{ font-weight: 560; vertical-align: top; }}
 .figure {{ width: 100%; }}
 .empty {{ margin: 0; padding: 44px 12px; flex: 1; display: grid; place-items: center;
@@ -99,7 +109,6 @@ pre {{ margin: 0; padding: 12px 14px; background: var(--well); border-radius: 4p
 .caveats li {{ padding: 1px 0; }}
 .part {{ grid-column: 1 / -1; font-size: 12px; font-weight: 650; letter-spacing: 0.07em; margin: 14px 0 -6px;
   text-transform: uppercase; color: var(--muted); }}
-.good {{ color: var(--gain); }}
 @media (max-width: 900px) {{
   main {{ padding: 20px 14px 32px; }}
   .grid {{ grid-template-columns: minmax(0, 1fr); }}
@@ -128,7 +137,7 @@ pre {{ margin: 0; padding: 12px 14px; background: var(--well); border-radius: 4p
 .printing table {{ font-size: 10px; }}
 .printing th, .printing td {{ padding-left: 4px; padding-right: 4px; }}
 .printing .scroll {{ overflow: visible; }}
-"""
+""")
 
 SCRIPT = """
 "use strict";

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from markupsafe import Markup
+
 from research.report import captions, sections, sections_record
 from research.report.data import BARS, COSTS, PRICES, RECORD, TRADES, ReportData
 from research.report.figures_account import costs_paid, equity_and_drawdown, leverage, turnover
@@ -22,7 +24,7 @@ from research.report.figures_trades import (
     pnl_distribution,
     trades_on_price,
 )
-from research.report.page import document, escaped, write_page
+from research.report.page import document, joined, listing, write_page
 from research.report.section import Sections, cards
 from research.report.track_record import DEEPEST
 
@@ -49,9 +51,13 @@ def _title(report: ReportData) -> str:
     return f"{report.symbol} · {report.title}"
 
 
-def _body(report: ReportData) -> str:
-    top = f"{sections.header(report)}{sections.caveats(report)}{sections.key_figures(report)}"
-    return f"{top}{cards(SECTIONS, report)}"
+def _body(report: ReportData) -> Markup:
+    return joined(
+        sections.header(report),
+        sections.caveats(report),
+        sections.key_figures(report),
+        cards(SECTIONS, report),
+    )
 
 
 def _knows(*known: str) -> Callable[[ReportData], bool]:
@@ -257,6 +263,6 @@ SECTIONS.add(RECORDED, "Provenance", sections.provenance, caption="What this pag
 SECTIONS.add(
     RECORDED,
     "Strategy config",
-    lambda report: f"<pre>{escaped(report.config_yaml)}</pre>",
+    lambda report: listing(report.config_yaml),
     shown=_knows(RECORD),
 )

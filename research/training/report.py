@@ -9,14 +9,14 @@ import json
 from pathlib import Path
 
 import plotly.graph_objects as go
-from plotly.offline import get_plotlyjs
+from markupsafe import Markup
 
 from lockstep.market.history import History
 from lockstep.models.atomic import replace_file
 from research.experiments.figures import logits
-from research.report.page import escaped
+from research.report.page import document, joined, listing, notes, provenance
 from research.report.section import Sections, cards
-from research.report.style import SCRIPT, STYLE
+from research.report.sections import proxy
 from research.training import report_figures as figures
 from research.training import report_search_figures as search_figures
 from research.training import report_sections as sections
@@ -46,21 +46,8 @@ def write_training_report(outcome: TrainingOutcome, history: History, folder: Pa
 
 def report_html(data: ReportData, proxy_of: str | None = None) -> str:
     """Return the page; it holds no time, host or path."""
-    return page_html(
-        f"{data.outcome.dataset.symbol} · training",
-        f"{sections.header(data, proxy_of)}{sections.key_figures(data)}{cards(SECTIONS, data)}",
-    )
-
-
-def page_html(title: str, body: str) -> str:
-    """Return a self-contained page in the house style; `title` is escaped here, `body` is HTML."""
-    return (
-        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escaped(title)}</title><style>{STYLE}</style></head>\n<body><main>{body}"
-        "<noscript>The charts need JavaScript; the tables do not.</noscript></main>\n"
-        f"<script>{get_plotlyjs()}</script>\n<script>{SCRIPT}</script></body></html>\n"
-    )
+    body = joined(sections.header(data, proxy(proxy_of)), sections.key_figures(data), cards(SECTIONS, data))
+    return document(f"{data.outcome.dataset.symbol} · training", body)
 
 
 def replace_text(path: Path, text: str) -> Path:
@@ -124,7 +111,7 @@ def _dependence(data: ReportData) -> go.Figure | None:
     return search_figures.dependence(data.outcome.steps, data.outcome.best)
 
 
-def _notes(data: ReportData) -> str:
+def _notes(data: ReportData) -> Markup:
     outcome = data.outcome
     sentences = [
         *outcome.idle,
@@ -133,12 +120,12 @@ def _notes(data: ReportData) -> str:
         f"The hold-out, {outcome.hold_out.size} samples, is sealed; nothing on this page has seen it.",
         f"{outcome.dataset.unfinished} signals had an open trade at the last bar and are no samples.",
     ]
-    return sections.notes(sentences)
+    return notes(sentences)
 
 
-def _configuration(data: ReportData) -> str:
+def _configuration(data: ReportData) -> Markup:
     spelled = json.dumps(data.outcome.config.model_dump(mode="json", exclude_defaults=True), indent=1)
-    return f"<pre>{escaped(spelled)}</pre>"
+    return listing(spelled)
 
 
 _ONE_CLASS = "All samples are of one class."
@@ -255,7 +242,7 @@ SECTIONS.figure(
 SECTIONS.add(
     "",
     "Provenance",
-    lambda data: sections.provenance(sections.provenance_of(data.outcome)),
+    lambda data: provenance(sections.provenance_of(data.outcome)),
     caption="What this run was computed from.",
 )
 SECTIONS.add("", "Features", sections.features, wide=True)

@@ -8,9 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from research.training.outcome import TrainingOutcome
 from research.training.report_data import ReportData, WindowResult
 from research.training.report_sections import provenance_of
 from research.training.report_shap import Attribution
+from research.validation.model.importance import Importance
+from research.validation.model.probabilities import Calibration
 
 SCHEMA = 1
 
@@ -21,20 +24,13 @@ def report_json(data: ReportData) -> str:
 
 
 def _content(data: ReportData) -> dict[str, Any]:
-    outcome, curve = data.outcome, data.thresholds
+    outcome = data.outcome
     return {
         "schema_version": SCHEMA,
         "symbol": outcome.dataset.symbol,
         "config": outcome.config.model_dump(mode="json"),
         "provenance": provenance_of(outcome),
-        "samples": {
-            "all": len(outcome.dataset),
-            "development": outcome.development.size,
-            "hold_out": outcome.hold_out.size,
-            "taken": int(outcome.dataset.taken.sum()),
-            "unfinished": outcome.dataset.unfinished,
-            "won_by_year": {str(year): list(found) for year, found in data.won_by_year.items()},
-        },
+        "samples": _samples(data),
         "out_of_sample": {
             "first": str(data.windows[0].first),
             "last": str(data.windows[-1].last),
@@ -42,49 +38,14 @@ def _content(data: ReportData) -> dict[str, Any]:
             "without_veto": data.runs.unfiltered.measures,
             "windows": [_window(each) for each in data.windows],
         },
-        "calibration": {
-            "error": data.calibration.error,
-            "predicted": data.calibration.predicted,
-            "observed": data.calibration.observed,
-            "low": data.calibration.low,
-            "high": data.calibration.high,
-            "count": data.calibration.count,
-        },
+        "calibration": _calibration(data.calibration),
         "roc_area": None if data.roc is None else data.roc.area,
         "average_precision": None if data.precision_recall is None else data.precision_recall.area,
         "base_rate": data.base_rate,
-        "threshold": {
-            "chosen": outcome.threshold,
-            "vetoes_nothing": list(outcome.idle),
-            "threshold": curve.threshold,
-            "trades": curve.trades,
-            "net_pnl": curve.net_pnl,
-        },
-        "importance": [
-            {"feature": name, "mean": mean, "low": low, "high": high}
-            for name, mean, low, high in zip(
-                data.importance.ids,
-                data.importance.mean,
-                data.importance.low,
-                data.importance.high,
-                strict=True,
-            )
-        ],
+        "threshold": _threshold(data),
+        "importance": _importance(data.importance),
         "shap": _attribution(data.attribution),
-        "search": {
-            "parameters": dict(outcome.parameters),
-            "failed": outcome.failed,
-            "stopped": outcome.stopped,
-            "steps": [
-                {
-                    "number": each.number,
-                    "score": each.score,
-                    "threshold": each.threshold,
-                    "parameters": dict(each.parameters),
-                }
-                for each in outcome.steps
-            ],
-        },
+        "search": _search(outcome),
         "luck": {
             "trials": data.deflation.trials,
             "independent": data.deflation.independent,
@@ -92,6 +53,62 @@ def _content(data: ReportData) -> dict[str, Any]:
             "deflated_sharpe": data.deflation.dsr,
             "pbo": None if data.overfitting is None else data.overfitting.probability,
         },
+    }
+
+
+def _samples(data: ReportData) -> dict[str, Any]:
+    outcome = data.outcome
+    return {
+        "all": len(outcome.dataset),
+        "development": outcome.development.size,
+        "hold_out": outcome.hold_out.size,
+        "taken": int(outcome.dataset.taken.sum()),
+        "unfinished": outcome.dataset.unfinished,
+        "won_by_year": {str(year): list(found) for year, found in data.won_by_year.items()},
+    }
+
+
+def _calibration(found: Calibration) -> dict[str, Any]:
+    return {
+        "error": found.error,
+        "predicted": found.predicted,
+        "observed": found.observed,
+        "low": found.low,
+        "high": found.high,
+        "count": found.count,
+    }
+
+
+def _threshold(data: ReportData) -> dict[str, Any]:
+    curve = data.thresholds
+    return {
+        "chosen": data.outcome.threshold,
+        "vetoes_nothing": list(data.outcome.idle),
+        "threshold": curve.threshold,
+        "trades": curve.trades,
+        "net_pnl": curve.net_pnl,
+    }
+
+
+def _importance(found: Importance) -> list[dict[str, Any]]:
+    rows = zip(found.ids, found.mean, found.low, found.high, strict=True)
+    return [{"feature": name, "mean": mean, "low": low, "high": high} for name, mean, low, high in rows]
+
+
+def _search(outcome: TrainingOutcome) -> dict[str, Any]:
+    return {
+        "parameters": dict(outcome.parameters),
+        "failed": outcome.failed,
+        "stopped": outcome.stopped,
+        "steps": [
+            {
+                "number": each.number,
+                "score": each.score,
+                "threshold": each.threshold,
+                "parameters": dict(each.parameters),
+            }
+            for each in outcome.steps
+        ],
     }
 
 

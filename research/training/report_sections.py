@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from markupsafe import Markup
 
 import lockstep
+from research.report import page
 from research.report.numbers import EN_DASH, UNDEFINED, count, percent, ratio, usd
-from research.report.page import escaped, table
+from research.report.page import Tile, joined, strong, table
 from research.training.outcome import TrainingOutcome
 from research.training.report_data import ReportData, WindowResult
 from research.validation.model.account import Account
@@ -21,29 +23,29 @@ _DATED = "datetime64[D]"
 _TOP_STEPS = 8
 
 
-def header(data: ReportData, proxy_of: str | None) -> str:
+def header(data: ReportData, badge: str) -> Markup:
     """Return symbol, strategy, dates, model family, and the warning of a proxy."""
     outcome, config = data.outcome, data.outcome.config
     first, last = (
         outcome.dataset.decision[outcome.development[[0, -1]]].astype("datetime64[ns]").astype(_DATED)
     )
-    proxy = (
-        f'<span class="proxy">Index proxy for {escaped(proxy_of)}: not tradable as is</span>'
-        if proxy_of
-        else ""
-    )
-    return (
-        f"<header><h1>{escaped(config.symbol)}<small>veto of {escaped(config.strategy.name)}</small></h1>"
-        f'<p class="facts"><b>{escaped(config.model.family.replace("_", " "))}</b>'
-        f"<span>samples {first} to {last}</span><span>{escaped(config.strategy.timeframe)} bars</span>"
-        f"<span>{len(outcome.dataset.feature_ids)} features</span>"
-        f"<span>{len(data.windows)} outer windows of {escaped(config.validation.walk_forward)}</span>"
-        f"<span>out of sample {data.dates}</span>"
-        f"<span>seed {outcome.seed}</span>{proxy}</p></header>"
+    return page.header(
+        config.symbol,
+        f"veto of {config.strategy.name}",
+        (
+            f"samples {first} to {last}",
+            f"{config.strategy.timeframe} bars",
+            f"{len(outcome.dataset.feature_ids)} features",
+            f"{len(data.windows)} outer windows of {config.validation.walk_forward}",
+            f"out of sample {data.dates}",
+            f"seed {outcome.seed}",
+        ),
+        lead=config.model.family.replace("_", " "),
+        badge=badge,
     )
 
 
-def key_figures(data: ReportData) -> str:
+def key_figures(data: ReportData) -> Markup:
     """Return the strip of ten key figures, out of sample, with those of the strategy without a veto.
 
     Those of the account are of one account over all windows, and name its dates.
@@ -73,7 +75,7 @@ def key_figures(data: ReportData) -> str:
             f"{count(data.deflation.independent)} of them independent",
         ),
     ]
-    return kpis(tiles)
+    return page.key_figures(Tile(*tile) for tile in tiles)
 
 
 def unbroken(text: str) -> str:
@@ -81,20 +83,10 @@ def unbroken(text: str) -> str:
     return text.replace(" ", "\N{NO-BREAK SPACE}")
 
 
-def kpis(tiles: Sequence[tuple[str, str, str]]) -> str:
-    """Return a strip of figures: what it is, the figure, and a word on it; all are escaped here."""
-    cells = "".join(
-        f'<div class="kpi"><span>{escaped(name)}</span><b>{escaped(value)}</b>'
-        f"<span>{escaped(note)}</span></div>"
-        for name, value, note in tiles
-    )
-    return f'<div class="kpis">{cells}</div>'
-
-
-def windows(data: ReportData) -> str:
+def windows(data: ReportData) -> Markup:
     """Return one row per outer window, with and without the veto, and the whole account."""
     head = (
-        "#", "test", "train", "test", "threshold", "trades", "net P&amp;L", "Sharpe", "profit factor",
+        "#", "test", "train", "test", "threshold", "trades", "net P&L", "Sharpe", "profit factor",
         "drawdown", "wins",
     )  # fmt: skip
     foot = (
@@ -106,7 +98,7 @@ def windows(data: ReportData) -> str:
         *_pairs(data.runs.unfiltered, data.runs.filtered),
     )
     rows = [_window_row(each) for each in data.windows]
-    return f'<div class="scroll">{table(head, rows, foot=foot)}</div>'
+    return table(head, rows, foot=foot)
 
 
 def _window_row(found: WindowResult) -> tuple[str, ...]:
@@ -131,25 +123,27 @@ def _pairs(before: Account, after: Account) -> tuple[str, ...]:
         "win_rate": percent,
     }
     one, other = before.measures, after.measures
-    return tuple(f"{write(one[name])} → <b>{write(other[name])}</b>" for name, write in writers.items())
+    return tuple(
+        joined(f"{write(one[name])} → ", strong(write(other[name]))) for name, write in writers.items()
+    )
 
 
-def steps(outcome: TrainingOutcome) -> str:
+def steps(outcome: TrainingOutcome) -> Markup:
     """Return the best steps of the final search with their parameters."""
     best = sorted(outcome.steps, key=lambda each: (-each.score, each.number))[:_TOP_STEPS]
     names = list(best[0].parameters)
-    head = ("step", *map(escaped, names), "threshold", "score", "spread over splits")
+    head = ("step", *names, "threshold", "score", "spread over splits")
     rows = [
         (
             str(each.number + 1),
-            *(escaped(_spelled(each.parameters[name])) for name in names),
+            *(_spelled(each.parameters[name]) for name in names),
             ratio(each.threshold),
             ratio(each.score, 4),
             ratio(float(np.std(each.split_scores)), 4),
         )
         for each in best
     ]
-    return f'<div class="scroll">{table(head, rows)}</div>'
+    return table(head, rows)
 
 
 def _spelled(value: object) -> str:
@@ -158,7 +152,7 @@ def _spelled(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def luck(data: ReportData) -> str:
+def luck(data: ReportData) -> Markup:
     """Return what deflation and CSCV rest on."""
     found, pbo = data.deflation, data.overfitting
     per_year = data.runs.filtered.sessions_per_year**0.5
@@ -170,17 +164,17 @@ def luck(data: ReportData) -> str:
         ("trials that the ledger counts", count(found.trials)),
         ("independent among them", ratio(found.independent, 1)),
         ("best of as many without skill, annual", ratio(found.chance)),
-        ("<b>probability of skill (deflated Sharpe)</b>", f"<b>{percent(found.dsr)}</b>"),
+        (strong("probability of skill (deflated Sharpe)"), strong(percent(found.dsr))),
         (
-            "<b>probability of backtest overfitting</b>",
-            f"<b>{percent(None if pbo is None else pbo.probability)}</b>",
+            strong("probability of backtest overfitting"),
+            strong(percent(None if pbo is None else pbo.probability)),
         ),
         ("the chosen step loses out of sample", percent(None if pbo is None else pbo.probability_of_loss)),
     ]
     return table(("", ""), rows)
 
 
-def features(data: ReportData) -> str:
+def features(data: ReportData) -> Markup:
     """Return quantiles of every feature, and how far winners and losers stand apart."""
     outcome = data.outcome
     known = outcome.dataset.subset(outcome.development)
@@ -191,8 +185,8 @@ def features(data: ReportData) -> str:
         low, middle, high = np.quantile(values, (0.05, 0.5, 0.95))
         apart = _apart(values, known.target)
         kept = "yes" if name in outcome.selected else UNDEFINED
-        rows.append((escaped(name), ratio(low, 3), ratio(middle, 3), ratio(high, 3), ratio(apart), kept))
-    return f'<div class="scroll">{table(head, rows)}</div>'
+        rows.append((name, ratio(low, 3), ratio(middle, 3), ratio(high, 3), ratio(apart), kept))
+    return table(head, rows)
 
 
 def _apart(values: np.ndarray, target: np.ndarray) -> float:
@@ -201,15 +195,6 @@ def _apart(values: np.ndarray, target: np.ndarray) -> float:
     if spread == 0 or np.ptp(target) == 0:
         return float("nan")
     return float(values[target == 1].mean() - values[target == 0].mean()) / spread
-
-
-def provenance(entries: Mapping[str, str]) -> str:
-    """Return a table of labels with hashes, versions or seeds."""
-    rows = "".join(
-        f'<tr><th scope="row">{escaped(name)}</th><td>{escaped(value)}</td></tr>'
-        for name, value in entries.items()
-    )
-    return f'<table class="provenance"><tbody>{rows}</tbody></table>'
 
 
 def provenance_of(outcome: TrainingOutcome) -> dict[str, str]:
@@ -223,8 +208,3 @@ def provenance_of(outcome: TrainingOutcome) -> dict[str, str]:
         "python": platform.python_version(),
         **{name: importlib.metadata.version(name) for name in _LIBRARIES},
     }
-
-
-def notes(sentences: Sequence[str]) -> str:
-    """Return sentences as a list."""
-    return '<ul class="notes">' + "".join(f"<li>{escaped(each)}</li>" for each in sentences) + "</ul>"

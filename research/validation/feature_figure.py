@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from research.report.page import plain
 from research.report.theme import BAR, GAIN, INK, LOSS, MUTED, axis, figure, titled
 from research.validation.feature_comparison import FeatureComparison
 
@@ -35,7 +36,7 @@ def comparison_figure(check: FeatureComparison) -> go.Figure:
     )
     for panel, feature_id in enumerate(check.ids):
         _add_feature(drawn, check, feature_id, f"y{panel + 3}", is_first=panel == 0)
-        settings = axis(domain=domains[panel + 2], title=titled(feature_id), nticks=5)
+        settings = axis(domain=domains[panel + 2], title=titled(plain(feature_id)), nticks=5)
         drawn.update_layout({f"yaxis{panel + 3}": settings})
     return drawn
 
@@ -110,7 +111,7 @@ def _add_feature(
     )
     drawn.add_scatter(
         y=_listed(theirs),
-        name=check.against,
+        name=plain(check.against),
         mode="markers",
         marker={"color": INK, "size": 7, "symbol": "circle-open", "line": {"width": 1.2}},
         legendgroup="theirs",

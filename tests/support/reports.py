@@ -93,6 +93,7 @@ class Page(HTMLParser):
         super().__init__()
         self.loads: list[tuple[str, str]] = []
         self.tags: list[str] = []
+        self.attributes: list[str] = []
         self.figures: dict[str, Any] = {}
         self.text = ""
         self._inside: str | None = None
@@ -101,6 +102,7 @@ class Page(HTMLParser):
     def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
         values = dict(attributes)
         self.tags.append(tag)
+        self.attributes += values
         self.loads += [(tag, value or "") for key, value in attributes if key in ("src", "href", "action")]
         self._inside = values.get("id") if values.get("type") == "application/json" else f"<{tag}>"
 

@@ -45,6 +45,7 @@ from research.experiments.store import Record
 from research.report.numbers import usd
 from research.validation.sharpe import SharpeSample
 from support.experiments import BASELINE, GRID, SPLIT, plan, toy_lab, toy_returns
+from support.pages import assert_escaped
 
 WIDE = {
     "entry.high": (0.1, 0.15, 0.2, 0.25, 0.3),
@@ -226,10 +227,17 @@ class TestPage:
         assert f'src="js/{library.name}"' in small.read_text()
         assert small.stat().st_size < 1_500_000
 
+    def test_hostile_names_stay_text(self, lab: Lab, record: Record) -> None:
+        data = page_data(lab, record)
+        (symbol,) = record.plan.symbols
+        (hashed,) = {*record.data_hashes.values()}
+        paths = list(record.plan.parameters)
+        assert_escaped(page_html, data, record.name, symbol, hashed, record.code_hash, *paths)
+
     def test_a_single_variant(self, lab: Lab) -> None:
         single = lab.run(plan(name="<one>", parameters={"max_bars": (4,)}))
         text = page_html(page_data(lab, single))
-        assert "There is no other run around it." in text
+        assert "No other run is around it." in text
         assert "nothing to divide" in text
         assert "<one>" not in text
 

@@ -24,6 +24,7 @@ from research.validation.feature_page import page, write_page
 from research.validation.feature_tables import LISTED, NOT_EQUAL, print_check, spelled
 from research.validation.slow_features import slow_values
 from support.markets import NYSE, random_bars, stamps
+from support.pages import assert_escaped
 
 MONTH = "2018-12"
 HEADER = "datetime,open,high,low,close,volume"
@@ -351,6 +352,12 @@ class TestOutput:
         blocked.write_text("")
         with pytest.raises(DataError, match="no folder can be made there; check --out"):
             write_page(failing, blocked / "below")
+
+
+def test_hostile_names_stay_text(other: Callable[[pd.DataFrame], Path]) -> None:
+    ids = ("ibs", "rsi_2")
+    check = check_features("COMP", MONTH, ids=ids, against=other(comp_values(ids) * 3 + 1))
+    assert_escaped(page, check, *ids, "COMP", check.against)
 
 
 def test_long_lists_of_differences_are_cut_short(other: Callable[[pd.DataFrame], Path]) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from markupsafe import escape
 from rich.console import Console
 from typer.testing import CliRunner
 
@@ -53,6 +54,7 @@ from research.validation.model.report import (
     write_validation,
 )
 from research.validation.model.validate import evidence_of
+from support.pages import assert_escaped
 from support.validation_models import (
     KEY,
     HoldOutFound,
@@ -223,7 +225,7 @@ def test_the_report_says_what_was_found() -> None:
     page = validation_html(report())
     assert "passed every check" in page
     for each in CHECKS:
-        assert each.asks.replace("'", "&#x27;") in page
+        assert str(escape(each.asks)) in page
 
 
 def test_the_report_says_what_was_refused() -> None:
@@ -233,6 +235,12 @@ def test_the_report_says_what_was_refused() -> None:
     assert "refused by 2 of 19 checks" in page
     assert "fresh parity certificate" in page
     assert json.loads(validation_json(made))["checks"][-1]["value"] is None
+
+
+def test_hostile_names_stay_text() -> None:
+    judged = report()
+    bundle, first = judged.case.bundle, judged.verdict.checks[0]
+    assert_escaped(validation_html, judged, bundle.symbol, bundle.version, first.sentence)
 
 
 def test_the_checklist_is_up_to_date() -> None:

@@ -21,6 +21,7 @@ from research.training.report_json import report_json
 from research.training.report_search_figures import dependence, distributions
 from research.training.report_sections import features
 from research.training.report_shap import Attribution, attribution
+from support.pages import assert_escaped
 from support.validation_models import planted
 
 TRIALS = 60
@@ -171,3 +172,11 @@ def test_direction_and_size_are_in_the_numbers(data: ReportData) -> None:
     made = Attribution(ids=("ibs",), mean=np.array([0.1]), slope=np.array([math.nan]))
     found = json.loads(report_json(replace(data, attribution=made)))
     assert found["shap"] == [{"feature": "ibs", "mean": 0.1, "direction": None}]
+
+
+def test_hostile_names_stay_text(data: ReportData) -> None:
+    config = data.outcome.config
+    assert_escaped(
+        report_html, data, data.outcome.dataset.symbol, config.strategy.name, *data.importance.ids[:2],
+        next(iter(data.outcome.steps[0].parameters)),
+    )  # fmt: skip

@@ -11,13 +11,26 @@ from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
+from markupsafe import Markup
 
+from research.report import page
 from research.report.numbers import UNDEFINED, count, percent, ratio
-from research.report.page import escaped, table
+from research.report.page import (
+    Tile,
+    document,
+    failed,
+    joined,
+    notes,
+    plain,
+    prose,
+    provenance,
+    strong,
+    table,
+)
 from research.report.section import Sections, cards
 from research.report.theme import ACCENT, BAR, GAIN, MUTED, axis, figure, time_axis, titled
-from research.training.report import page_html, replace_text
-from research.training.report_sections import kpis, notes, provenance, provenance_of, unbroken
+from research.training.report import replace_text
+from research.training.report_sections import provenance_of, unbroken
 from research.validation.gate import Check, Verdict
 from research.validation.model.account import Account
 from research.validation.model.case import Case
@@ -92,24 +105,26 @@ def validation_html(report: ValidationReport) -> str:
     """Return the page."""
     case = report.case
     title = f"{case.bundle.symbol} {case.bundle.version} · validation"
-    return page_html(title, f"{_header(report)}{_key_figures(case)}{cards(SECTIONS, report)}")
+    return document(title, joined(_header(report), _key_figures(case), cards(SECTIONS, report)))
 
 
-def _header(report: ValidationReport) -> str:
+def _header(report: ValidationReport) -> Markup:
     bundle, verdict = report.case.bundle, report.verdict
-    failed = len(verdict.refusals)
-    told = "passed every check" if verdict.passed else f"refused by {failed} of {len(verdict.checks)} checks"
+    refused = f"refused by {len(verdict.refusals)} of {len(verdict.checks)} checks"
     span = report.case.span
-    return (
-        f"<header><h1>{escaped(bundle.symbol)} {escaped(bundle.version)}<small>validation</small></h1>"
-        f'<p class="facts"><span>bundle {escaped(bundle.sha256[:12])}</span>'
-        f"<span>out of sample {span.start} to {span.end}</span>"
-        f"<span>threshold {ratio(bundle.threshold)}</span>"
-        f'<span class="proxy">{escaped(told)}</span></p></header>'
+    return page.header(
+        f"{bundle.symbol} {bundle.version}",
+        "validation",
+        (
+            f"bundle {bundle.sha256[:12]}",
+            f"out of sample {span.start} to {span.end}",
+            f"threshold {ratio(bundle.threshold)}",
+        ),
+        badge="passed every check" if verdict.passed else refused,
     )
 
 
-def _key_figures(case: Case) -> str:
+def _key_figures(case: Case) -> Markup:
     out, inside = case.filtered.measures, case.in_sample.measures
     dates = f"{case.span.start} to {case.span.end}"
     shown = (
@@ -125,25 +140,23 @@ def _key_figures(case: Case) -> str:
         ),
         ("Deflated Sharpe", percent(case.deflation.dsr), f"after {count(case.trials)} trials"),
     ]
-    return kpis(tiles)
+    return page.key_figures(Tile(*tile) for tile in tiles)
 
 
-def _checks(verdict: Verdict) -> str:
+def _checks(verdict: Verdict) -> Markup:
     asked = {each.name: each.asks for each in CHECKS}
     rows = [
         (
-            f"<b>{escaped(found.name)}</b><br>"
-            f'<small style="white-space:normal">{escaped(asked[found.name])}</small>',
-            f'<div style="white-space:normal;text-align:left">{escaped(found.sentence)}</div>',
+            joined(strong(found.name), page.small(asked[found.name])),
+            prose(found.sentence),
             _value(found.value),
             _value(found.limit),
-            "passed" if found.passed else '<b class="loss">failed</b>',
+            "passed" if found.passed else failed("failed"),
         )
         for found in verdict.checks
     ]
-    found = '<div style="text-align:left">what was found</div>'
-    checks = table(("check", found, "measured", "limit", "outcome"), rows)
-    return f'<div class="scroll">{checks}</div>'
+    head = ("check", prose("what was found"), "measured", "limit", "outcome")
+    return table(head, rows, classes="explained")
 
 
 def _value(value: float) -> str:
@@ -169,7 +182,7 @@ def _accounts(case: Case) -> go.Figure:
         drawn.add_scatter(
             x=np.datetime_as_string(account.sessions).tolist(),
             y=(account.session_equity - account.capital).round(2).tolist(),
-            name=escaped(name),
+            name=plain(name),
             line={"color": colour, "width": 1.6},
             hovertemplate="$%{y:,.0f}",
         )
