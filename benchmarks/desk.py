@@ -13,19 +13,19 @@ from sklearn.pipeline import Pipeline
 
 from benchmarks.workload import CONFIG, HOURLY, feature_ids, hourly_bars
 from lockstep.features.feature_registry import default_registry
-from lockstep.live.desk import Model
 from lockstep.live.engine import Engine, Setup
 from lockstep.live.feeds.replay import ReplayFeed
-from lockstep.live.gateway import Gateway
+from lockstep.live.feeds.source import InboxSource, Known
+from lockstep.live.feeds.synchroniser import Synchroniser
 from lockstep.live.journal import Journal
-from lockstep.live.limits import Collar, Limits
 from lockstep.live.messages import Epoch, Event, SetRecord, Wanted
-from lockstep.live.source import InboxSource, Known
-from lockstep.live.switches import Switches
-from lockstep.live.synchroniser import Synchroniser
-from lockstep.live.timetable import Timetable
+from lockstep.live.risk.gateway import Gateway
+from lockstep.live.risk.limits import Collar, Limits
+from lockstep.live.risk.switches import Switches
+from lockstep.live.traded import Model
 from lockstep.market.config import load_instruments
 from lockstep.market.history import History, SeriesKey
+from lockstep.market.timetable import Timetable
 from lockstep.models.bundle import Bundle, golden_vectors
 
 SYMBOLS = ("ES", "NQ", "RTY", "YM")

@@ -9,11 +9,11 @@ import backtrader as bt
 from benchmarks.measure import Measured, process, ratio
 from benchmarks.workload import BARS, CONFIG, HOURLY, history, hourly_bars
 from lockstep.market.bars import Bars
+from lockstep.strategy.backtrader.feed import bars_feed
 from lockstep.strategy.decision import ENTER_LONG, ENTER_SHORT
-from lockstep.strategy.feed import bars_feed
 from lockstep.strategy.records import EXIT
-from research.backtest import run_backtest
-from research.backtest_result import BacktestResult
+from research.backtest.result import BacktestResult
+from research.backtest.run import run_backtest
 
 _KIBIBYTES = 1024
 
@@ -75,7 +75,7 @@ def overhead() -> Measured:
 _PEAK = """
 from pathlib import Path
 from benchmarks.workload import CONFIG, history, hourly_bars
-from research.backtest import run_backtest
+from research.backtest.run import run_backtest
 run_backtest(CONFIG, history(hourly_bars()), "ES")
 print(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
 """

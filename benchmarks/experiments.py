@@ -25,11 +25,11 @@ from dataclasses import replace
 from pathlib import Path
 import numpy as np
 from benchmarks.workload import history, hourly_bars
-from lockstep.strategy.ibs_decision import IbsConfig
-from research.experiments.drawn import draw
+from lockstep.strategy.families.ibs import IbsConfig
+from research.experiments.variants import draw
 from research.experiments.grid import Grid
 from research.experiments.variants import VariantSpace
-from research.sweep import sweep
+from research.sweep.run import sweep
 base = IbsConfig(name="wide", timeframe="1h", stop={"percent": 1.0})
 values = Grid.load(Path("configs/grids/baseline_wide.yaml")).parameters
 drawn = draw(VariantSpace(base=base, values=values), range(160_000))

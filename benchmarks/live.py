@@ -11,10 +11,10 @@ import numpy as np
 
 from benchmarks.desk import SYMBOLS, WARM, desk_engine, desk_history, desk_model
 from benchmarks.measure import Measured, once
-from lockstep.live.desk import Model
 from lockstep.live.journal import Journal
+from lockstep.live.traded import Model
 from lockstep.market.history import History
-from research.backtest import Span, run_backtest
+from research.backtest.run import Span, run_backtest
 
 SETS = 10_000
 _MILLISECONDS = 1e3

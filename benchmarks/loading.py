@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.measure import Measured, once, process, ratio
-from lockstep.market import parsed_cache
 from lockstep.market.config import load_instruments
+from lockstep.market.loader import load_bars
+from lockstep.market.reading import parsed_cache
 from lockstep.market.timeframe import Timeframe
-from research.utils.data_loader import load_bars
 
 BARS = 1_000_000
 _MINUTE = 60_000_000_000
@@ -26,7 +26,7 @@ _FOLDER = "futures_1min"
 _PEAK = """
 from pathlib import Path
 from lockstep.market.config import load_instruments
-from research.utils.data_loader import load_bars
+from lockstep.market.loader import load_bars
 book = load_instruments()
 load_bars("NQ", {folder!r}, book=book)
 def kilobytes(name):

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from benchmarks.desk import SYMBOLS, WARM, desk_engine, desk_history, desk_model
-from lockstep.live.desk import Model
 from lockstep.live.journal import Journal
 from lockstep.live.messages import SetRecord
+from lockstep.live.traded import Model
 from lockstep.market.history import History
 
 _PAGE = resource.getpagesize()

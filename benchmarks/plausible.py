@@ -18,15 +18,15 @@ from pathlib import Path
 
 import numpy as np
 
-from lockstep.live.bar_rules import broken_rule
 from lockstep.live.feeds.warmup import read_series
 from lockstep.live.messages import Values, iso
 from lockstep.live.plausible import Bands, Plausibility
+from lockstep.market.bar_rules import broken_rule
 from lockstep.market.bars import Bars
 from lockstep.market.config import InstrumentBook, load_instruments
 from lockstep.market.history import SeriesKey
+from lockstep.market.loader import load_bars
 from lockstep.market.timeframe import DAILY, Timeframe
-from research.utils.data_loader import load_bars
 
 SEED = 20_260_301
 FILES = [("futures_daily", symbol, "1d") for symbol in ("ES", "NQ", "6E", "GC", "CL", "ZC")] + [

@@ -12,12 +12,12 @@ from benchmarks.peers.compare import rates
 from benchmarks.workload import BARS, history, hourly_bars
 from lockstep.features.feature_registry import default_registry
 from lockstep.market.bars import Bars
-from lockstep.strategy.ibs_decision import IbsConfig
+from lockstep.strategy.families.ibs import IbsConfig
 from lockstep.tables import TextTable, number
-from research.backtest import Span
-from research.sweep import sweep
-from research.sweep_inputs import Prepared
-from research.sweep_pieces import evaluate, pieces
+from research.backtest.run import Span
+from research.sweep.inputs import Prepared
+from research.sweep.loops import evaluate, pieces
+from research.sweep.run import sweep
 
 _RUNS = 15
 _MILLION = 1e6

@@ -10,16 +10,16 @@ from typing import Any
 import numpy as np
 
 from benchmarks.measure import Measured
+from research.splits.labels import Labels
+from research.splits.purged import CombinatorialPurgedCV
 from research.training.config import Model, Search
-from research.training.folds import Fold, Run, cross_validate, evaluation_order, fold_workers
+from research.training.estimators import Parameters
 from research.training.outcome import SearchStep
 from research.training.pipeline import Samples
+from research.training.scheme import Fold, Run, cross_validate, evaluation_order, fold_workers
 from research.training.search import Attempt, Diary, Listener, bayesian_search
-from research.training.space import Parameters
 from research.training.stopping import Hopeless, MedianRule, Stopped
 from research.training.train import best_of
-from research.validation.labels import Labels
-from research.validation.purged import CombinatorialPurgedCV
 
 _SAMPLES, _FEATURES, _STEPS, _JOBS = 600, 40, 60, 2
 _DAY = 86_400_000_000_000

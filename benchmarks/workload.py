@@ -11,7 +11,7 @@ from lockstep.market.bars import Bars
 from lockstep.market.config import load_instruments
 from lockstep.market.history import History, SeriesKey
 from lockstep.market.timeframe import Timeframe
-from lockstep.strategy.ibs_decision import IbsConfig
+from lockstep.strategy.families.ibs import IbsConfig
 
 BARS = 100_000
 HOURLY = Timeframe.parse("1h")

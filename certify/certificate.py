@@ -12,8 +12,8 @@ from typing import Any, ClassVar
 
 from pydantic import AwareDatetime, ConfigDict, Field
 
-from lockstep.market.validation import Grown, SchemaVersion
 from lockstep.monitoring.parity import Comparison, Difference
+from lockstep.settings import Grown, SchemaVersion
 
 SCHEMA = 1
 VALID_DAYS = 90

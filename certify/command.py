@@ -17,11 +17,11 @@ from certify.page import certificate_html
 from certify.run import Request, certify
 from lockstep.errors import ConfigError
 from lockstep.market.command_line import App, Symbols
-from lockstep.market.files import write_atomically
+from lockstep.market.reading.files import write_atomically
 from lockstep.models.manifest import Evidence
 from lockstep.models.policy import CERTIFICATE, CertificateMinimum
 from lockstep.models.store import ModelStore
-from research.versions import symbols_with
+from research.backtest.versions import symbols_with
 
 NOT_EQUAL, TOO_LITTLE = 1, 3
 

@@ -18,10 +18,10 @@ import yaml
 from certify.series import Arrived
 from lockstep.errors import ParityError
 from lockstep.floats import FIELD
-from lockstep.live.desk import Kept
 from lockstep.live.journal import Journal
 from lockstep.live.messages import Event, SetRecord
 from lockstep.live.rerun import step_of
+from lockstep.live.traded import Kept
 from lockstep.models.bundle import Bundle
 from lockstep.monitoring.parity import Step
 

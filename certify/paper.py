@@ -1,34 +1,141 @@
-"""Paper against backtest: the journal's bars and bundles run again by research, swaps followed."""
+"""Paper against backtest: the journal's bars and bundles run again by research, swaps followed.
+
+Run a desk on paper, kill it on the way, start it again: `python -m certify.paper live.yml FOLDER`.
+
+The recorded decisions of one instrument, cut into pieces that a backtest can be run beside.
+"""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
+import typer
 
+from certify.live_run import run_killed
 from certify.recorded import settled_history
-from certify.segments import Cut, OpenSegment
-from certify.series import with_settled
-from certify.tape import Tape, models_of
+from certify.recording import Frame, Tape, models_of
+from certify.series import Arrived, with_settled
 from lockstep.compiled import source_digest
+from lockstep.console import run
 from lockstep.errors import ParityError
-from lockstep.live.desk import Model
+from lockstep.live.config import LiveConfig
 from lockstep.live.journal import Journal
-from lockstep.live.journal.report import iso
+from lockstep.live.journal.cli import iso
 from lockstep.live.messages import Epoch
+from lockstep.live.rerun import step_of
+from lockstep.live.traded import Model
 from lockstep.market.bars import Bars
 from lockstep.market.config import load_instruments
 from lockstep.market.history import History, Market
+from lockstep.market.loader import as_day
 from lockstep.models.store import ModelStore
-from research.backtest import Span, run_backtest
+from lockstep.monitoring.parity import Context, Step
+from lockstep.strategy.matching import CASH, POSITION
+from research.backtest.result import steps_of
+from research.backtest.run import Span, run_backtest
+from research.paper.bands import Stretch
 from research.paper.compare import Case, Curves, Segment, compare_instrument
-from research.paper.sessions import Stretch
 from research.paper.verdict import PaperComparison
-from research.steps import steps_of
-from research.utils.data_loader import as_day
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def main(
+    config: Annotated[Path, typer.Argument(help="live.yml of the desk.")],
+    folder: Annotated[Path, typer.Argument(help="Folder of its logs.")],
+    kill_after: Annotated[int, typer.Option(min=1, help="Bar sets before the SIGKILL.")] = 100,
+) -> None:
+    """Let the engine run to the end of its replay, with one SIGKILL on the way."""
+    settings = LiveConfig.load(config)
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in (settings.journal, settings.status):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    killed = run_killed(config, settings.journal, folder, [kill_after])
+    with Journal.open(settings.journal, readonly=True) as journal:
+        sets = sum(1 for _ in journal.select("SELECT 1 FROM sets"))
+        starts = list(journal.events("start"))
+    after = ", ".join(map(str, killed)) or "never"
+    replayed = starts[-1].content["replayed"] if starts else 0
+    restarts = len(starts) - 1
+    times = "once" if restarts == 1 else f"{restarts} times"
+    print(f"{sets} bar sets; killed by SIGKILL after {after}, restarted {times};")
+    print(f"the last start replayed {replayed} sets, compared them with the journal, and went on.")
+
+
+if __name__ == "__main__":
+    run(app)
+
+
+@dataclass
+class OpenSegment:
+    """A segment that still grows."""
+
+    model: Model
+    opening: float
+    steps: list[Step] = field(default_factory=list)
+    uncompared: set[int] = field(default_factory=set)
+
+
+@dataclass
+class Cut:
+    """The recorded decisions of one instrument, cut where a backtest has to begin anew.
+
+    A backtest begins flat, knows one bundle, no gateway and no operator. So a segment ends with a swap, with
+    a required exit (handover, HALT), with an order that the gateway refused and before the bar at which a
+    waiting entry was withdrawn; the next one begins at the first bar that found the account flat and no order
+    waiting. Bars in between are left out, and counted.
+    """
+
+    segments: list[OpenSegment] = field(default_factory=list)
+    left_out: int = 0
+    refused: Counter[str] = field(default_factory=Counter)
+    bundles: list[str] = field(default_factory=list)
+    _now: OpenSegment | None = None
+
+    def take(self, frame: Frame) -> None:
+        """Take one decision."""
+        sha = frame.record.bundle
+        if not self.bundles or self.bundles[-1] != sha:
+            self.bundles.append(sha)
+        if (
+            frame.forced is not None
+            or frame.withdrawn
+            or (self._now and self._now.model.bundle.sha256 != sha)
+        ):
+            self._now = None
+        if self._now is None and frame.forced is None:
+            self._now = self._begun(frame)
+        if self._now is None:
+            self.left_out += 1
+            return
+        step = step_of(frame.record, frame.stamp, frame.bar)
+        self._now.steps.append(replace(step, context=self._context(frame, begun=not self._now.steps)))
+        if frame.refused:
+            self.refused[frame.refused] += 1
+            self._now.uncompared.add(frame.stamp)
+            self._now = None
+
+    def _context(self, frame: Frame, *, begun: bool) -> Context:
+        """Return what came since the step before; for the first step of a segment, what windows hold."""
+        if not begun:
+            return frame.context
+        return Arrived(frame.labels, frame.model.key, frame.held).at(frame.stamp)
+
+    def _begun(self, frame: Frame) -> OpenSegment | None:
+        before = frame.before
+        if before.account[POSITION] or before.waiting is not None:
+            return None
+        begun = OpenSegment(model=frame.model, opening=before.account[CASH])
+        self.segments.append(begun)
+        return begun
+
 
 _SIMULATED = ("paper", "shadow")
 # Fewer unseen sessions than this many runs of the paper's length say little about what is usual.

@@ -16,8 +16,7 @@ from certify.paper_evidence import versions_of
 from lockstep.market.command_line import App
 from lockstep.models.command_line import By, Json, Store, actor
 from lockstep.models.store import ModelStore
-from research.paper.report import write_comparison
-from research.paper.report_table import print_comparison
+from research.paper.report import print_comparison, write_comparison
 
 app = App()
 

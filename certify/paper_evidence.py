@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from lockstep.errors import ParityError
-from lockstep.live.world import version_with
-from lockstep.models.atomic import replace_file
+from lockstep.files import replace_file
+from lockstep.live.outside import version_with
 from lockstep.models.content import sha256_of
 from lockstep.models.manifest import VETO, Evidence
 from lockstep.models.policy import PAPER

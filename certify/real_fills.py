@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from certify.tape import Frame
+from certify.recording import Frame
 from lockstep.live.messages import ReportedFill
 from lockstep.market.bars import Bars
 from lockstep.market.instrument import Instrument

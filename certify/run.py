@@ -19,9 +19,9 @@ from certify.series import Arrived, labels_of, with_settled
 from certify.sweep_side import compare_with_sweep
 from lockstep.errors import ParityError
 from lockstep.floats import require_exact
-from lockstep.live.bars import settled_bars
 from lockstep.live.config import HistorySettings
-from lockstep.live.desk import Model
+from lockstep.live.feeds.warmup import settled_bars
+from lockstep.live.traded import Model
 from lockstep.market.bars import Bars
 from lockstep.market.config import InstrumentBook, load_instruments
 from lockstep.market.history import History, SeriesKey
@@ -30,9 +30,8 @@ from lockstep.models.golden import arithmetic
 from lockstep.models.present import present_hashes
 from lockstep.models.store import ModelStore, load_bundle
 from lockstep.monitoring.parity import compare
-from research.backtest import Span, run_backtest
-from research.backtest_result import BacktestResult
-from research.steps import steps_of
+from research.backtest.result import BacktestResult, steps_of
+from research.backtest.run import Span, run_backtest
 
 RESEARCH, SWEEP, LIVE = "research", "sweep", "live"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -8,8 +8,8 @@ import numpy as np
 
 from lockstep.features.columns import pair_key, source_keys
 from lockstep.features.plan import FeaturePlan
-from lockstep.live.desk import Kept
 from lockstep.live.messages import Release, Values
+from lockstep.live.traded import Kept
 from lockstep.market.history import History, Market, SeriesKey
 from lockstep.monitoring.parity import Context, Step, with_context
 

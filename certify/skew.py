@@ -11,11 +11,11 @@ from typing import NamedTuple
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
+from certify.recording import Frame
 from certify.series import settled_rows
-from certify.tape import Frame
 from lockstep.features.columns import pair_key
 from lockstep.features.plan import FeaturePlan
-from lockstep.live.journal.report import iso
+from lockstep.live.journal.cli import iso
 from lockstep.live.messages import Epoch, Release, Values
 from lockstep.market.bars import Floats
 from lockstep.market.history import History, SeriesKey

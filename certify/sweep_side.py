@@ -5,16 +5,15 @@ from __future__ import annotations
 from lockstep.market.history import History
 from lockstep.monitoring.parity import Comparison, Step, compare
 from lockstep.strategy.decision import NAMES
-from lockstep.strategy.ibs_decision import IbsConfig
+from lockstep.strategy.families.ibs import IbsConfig
 from lockstep.strategy.matching import NO_FILL, STOP_FILL
 from lockstep.strategy.records import STOP, TARGET, OrderRecord
 from lockstep.strategy.veto import Veto
-from research import sweep_kernels as kernels
-from research.backtest import Span
-from research.backtest_result import BacktestResult
-from research.steps import steps_of
-from research.sweep import Trace, trace
-from research.sweep_veto import Chances
+from research.backtest.result import BacktestResult, steps_of
+from research.backtest.run import Span
+from research.sweep import kernels
+from research.sweep.inputs import Chances
+from research.sweep.run import Trace, trace
 
 _NOT_KEPT = 0.0
 

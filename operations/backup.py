@@ -23,13 +23,13 @@ from sqlalchemy import make_url
 
 from lockstep.errors import ConfigError, LiveError, LockstepError
 from lockstep.live.journal import Journal
-from lockstep.market.validation import SchemaVersion, read_json, validated
 from lockstep.models.manifest import Manifest
 from lockstep.models.manifest_file import LOCK, MANIFEST, locked
 from lockstep.models.policy import POLICY
 from lockstep.models.sources import SIGNATURE, SOURCES
 from lockstep.models.store import ModelStore
-from research.experiments.database import Database, copy_tables, row_counts
+from lockstep.settings import SchemaVersion, read_json, validated
+from research.ledger.database import Database, copy_tables, row_counts
 
 SCHEMA = 1
 JOURNAL, STORE, LEDGER, LIST = "journal.db", "store", "ledger.db", "set.json"

@@ -58,7 +58,7 @@ def _backtest() -> typer.Typer:
 
 
 def _journal_reader() -> Callable[..., Any]:
-    from certify.actual import of_journal
+    from certify.realised import of_journal
 
     return of_journal
 
@@ -131,7 +131,7 @@ def _train() -> typer.Typer:
 
 @contents.add("validate", "Ask every check of a model.", panel=MODELS, script="validate_model")
 def _validate() -> typer.Typer:
-    from research.validation.model.command import app
+    from research.model_validation.command import app
 
     return app
 
@@ -214,7 +214,7 @@ def _live() -> typer.Typer:
 
 @contents.add("rehearse", "Run a desk on paper, killing it on the way.", panel=LIVE)
 def _rehearse() -> typer.Typer:
-    from certify.paper_demo import app
+    from certify.paper import app
 
     return app
 
@@ -228,14 +228,14 @@ def _status() -> typer.Typer:
 
 @contents.add("orders", "List, resolve, fill and reconcile orders.", panel=LIVE, script="orders")
 def _orders() -> typer.Typer:
-    from lockstep.live.orders_cli import app
+    from lockstep.live.operator.orders_cli import app
 
     return app
 
 
 @contents.add("rollout", "Show, advance and step back the roll-out.", panel=LIVE, script="rollout")
 def _rollout() -> typer.Typer:
-    from lockstep.live.rollout_cli import app
+    from lockstep.live.operator.rollout_cli import app
 
     return app
 

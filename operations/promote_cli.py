@@ -75,8 +75,8 @@ def _release(
     strategy: Path, symbol: str, store: Path | None, data_dir: Path | None, source: str | None, by: str,
     reason: str, *, force: bool, name: str, json: bool,
 ) -> None:  # fmt: skip
-    from research.experiments.database import Database
-    from research.experiments.ledger import Ledger
+    from research.ledger.database import Database
+    from research.ledger.ledger import Ledger
     from research.training.config import load_release
     from research.training.release import promote_strategy
 

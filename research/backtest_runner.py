@@ -19,23 +19,23 @@ from lockstep.errors import ConfigError, DataError, FeatureError, ModelError
 from lockstep.market.bars import Bars
 from lockstep.market.command_line import ALL, App, Chosen, Symbols, chosen_symbols
 from lockstep.market.config import InstrumentBook, load_instruments, shipped_config
-from lockstep.market.files import Loaded
 from lockstep.market.finding import Finding
 from lockstep.market.history import History, SeriesKey
+from lockstep.market.loader import OnLoaded, load_history
 from lockstep.market.quality import assess
+from lockstep.market.reading.files import Loaded
 from lockstep.market.ticks import Ticks
 from lockstep.market.timeframe import Timeframe
 from lockstep.models.store import ModelStore
-from lockstep.strategy.ibs_decision import IbsConfig
-from research.backtest import Span, context_keys, run_backtest
-from research.backtest_result import BacktestResult
-from research.experiments.database import Database
-from research.experiments.ledger import Ledger
-from research.provenance import ReadFile
+from lockstep.strategy.families.ibs import IbsConfig
+from research.backtest.provenance import ReadFile
+from research.backtest.result import BacktestResult
+from research.backtest.result_table import result_table
+from research.backtest.run import Span, context_keys, run_backtest
+from research.backtest.versions import TradedVersion, symbols_with
+from research.ledger.database import Database
+from research.ledger.ledger import Ledger
 from research.report.external import report_of
-from research.result_table import result_table
-from research.utils.data_loader import OnLoaded, load_history
-from research.versions import TradedVersion, symbols_with
 
 _BARS_PER_UPDATE = 1000
 

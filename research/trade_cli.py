@@ -9,8 +9,8 @@ import typer
 from rich.console import Console
 
 from lockstep.errors import ConfigError
-from research.trade_comparison import RunFolder, compare_trades, comparison_table, summary_lines
-from research.trade_list import read_trades
+from research.backtest.trade_comparison import RunFolder, compare_trades, comparison_table, summary_lines
+from research.backtest.trade_list import read_trades
 
 app = typer.Typer(add_completion=False)
 

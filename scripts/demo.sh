@@ -37,6 +37,6 @@ for symbol in COMP SPX; do
 done
 
 say "Trade the promoted models on paper: 2018, bar by bar, killed after half of it and started again"
-"$python" -m certify.paper_demo configs/demo/live.yml "$out/live" --kill-after 120
+"$python" -m certify.paper configs/demo/live.yml "$out/live" --kill-after 120
 "$python" scripts/status.py --file "$out/live/status.json" || true
 "$python" scripts/check_parity.py --journal "$out/live/paper.db"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from certify.actual import of_journal
+from certify.realised import of_journal
 from lockstep.console import run
 from research.experiments.cli import app
 

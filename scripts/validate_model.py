@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lockstep.console import run
-from research.validation.model.command import app
+from research.model_validation.command import app
 
 if __name__ == "__main__":
     run(app)

@@ -24,6 +24,47 @@
 A message names the thing, the value, the rule and what to do next, on one line: the command line
 prints it as it is and exits with code 2: doing the same again would be refused again. An EngineFault
 exits with code 75: the same may well work a moment later.
+
+What an experiment can refuse, below the one tree of errors.
+
+LockstepError
+└── ExperimentError        an experiment cannot be run, found or shown as it was asked for
+    ├── EngineMismatch     sweep and Backtrader disagree about a winner
+    ├── PromotionRefused   a winner does not keep to the limits
+    └── ForeignGrid        a grid file is written as another tool wants it (in `foreign.py`)
+
+Errors of feeds.
+
+LiveError
+├── FeedError        a feed cannot start or go on
+├── InboxClosed      the engine stopped reading
+└── InboxFull        no room within the time given
+
+Every refusal of the model store, each with a class of its own.
+
+    ModelError
+    ├── UnfitBundle         a bundle that must not be saved
+    ├── StoreFailure        the store could not be written, or is locked by another process
+    ├── ManifestError       the manifest or the policy cannot be read
+    │   └── ManifestEdited  its content is not what the verbs wrote
+    ├── UnknownModel        no such instrument, model name, version or production pointer
+    ├── BundleRefused       a bundle that must not be used
+    │   ├── BundleMissing      the file is not there
+    │   ├── LfsPointer         the file is a Git LFS pointer, not the bundle
+    │   ├── TruncatedBundle    the file is shorter or longer than what was registered
+    │   ├── HashMismatch       the file is not the one that was registered
+    │   ├── ForeignPickle      the file is no bundle, or holds what a bundle may not hold
+    │   ├── NewerSchema        the file was written by a newer Lockstep
+    │   ├── WrongSymbol        the bundle is for another instrument
+    │   ├── LibraryMismatch    the pipeline was fitted with other libraries
+    │   ├── FeaturesChanged    a feature has other values than the model was trained on
+    │   └── GoldenMismatch     golden vectors do not come out as recorded
+    └── VerbRefused         a promotion, rollback or retirement that the rules do not allow
+        └── EvidenceMissing    the policy asks for evidence that is not there
+
+A message names the file or version, what was found and what was expected, and what to do next.
+
+Errors of monitoring.
 """
 
 from __future__ import annotations
@@ -125,3 +166,110 @@ class JournalFault(JournalError, EngineFault):
 
 class ParityError(LockstepError):
     """Research and live came apart, or cannot be compared."""
+
+
+class ExperimentError(LockstepError):
+    """An experiment cannot be run, found or shown as it was asked for."""
+
+
+class EngineMismatch(ExperimentError):
+    """Sweep and Backtrader disagree about a winner; no number of the experiment can be believed."""
+
+
+class PromotionRefused(ExperimentError):
+    """A winner does not keep to the limits of its experiment."""
+
+
+class FeedError(LiveError):
+    """A feed cannot start or go on."""
+
+
+class InboxClosed(LiveError):
+    """The engine stopped reading."""
+
+
+class InboxFull(LiveError):
+    """No room within the time given."""
+
+
+class UnfitBundle(ModelError):
+    """A bundle that must not be saved."""
+
+
+class StoreFailure(ModelError):
+    """The store could not be written, or is locked by another process."""
+
+
+class ManifestError(ModelError):
+    """The manifest or the policy cannot be read."""
+
+
+class ManifestEdited(ManifestError):
+    """The content of the manifest is not what the verbs wrote."""
+
+
+class UnknownModel(ModelError):
+    """No such instrument, model name, version or production pointer."""
+
+
+class BundleRefused(ModelError):
+    """A bundle that must not be used."""
+
+
+class BundleMissing(BundleRefused):
+    """The file is not there."""
+
+
+class LfsPointer(BundleRefused):
+    """The file is a Git LFS pointer, not the bundle."""
+
+
+class TruncatedBundle(BundleRefused):
+    """The file is shorter or longer than what was registered."""
+
+
+class HashMismatch(BundleRefused):
+    """The file is not the one that was registered."""
+
+
+class ForeignPickle(BundleRefused):
+    """The file is no bundle, or holds what a bundle may not hold."""
+
+
+class NewerSchema(BundleRefused):
+    """The file was written by a newer Lockstep."""
+
+
+class WrongSymbol(BundleRefused):
+    """The bundle is for another instrument."""
+
+
+class LibraryMismatch(BundleRefused):
+    """The pipeline was fitted with other libraries."""
+
+
+class FeaturesChanged(BundleRefused):
+    """A feature has other values than the model was trained on."""
+
+
+class GoldenMismatch(BundleRefused):
+    """Golden vectors do not come out as recorded."""
+
+
+class VerbRefused(ModelError):
+    """A promotion, rollback or retirement that the rules do not allow."""
+
+
+class EvidenceMissing(VerbRefused):
+    """The policy asks for evidence that is not there."""
+
+
+class AlertFailed(LockstepError):
+    """A sink could not take an alert.
+
+    `retry_after` is the number of seconds after which one more attempt is welcome, or None.
+    """
+
+    def __init__(self, reason: str, *, retry_after: float | None = None) -> None:
+        self.retry_after = retry_after
+        super().__init__(reason)

@@ -40,11 +40,11 @@ READING, DECIDING, TRIALS, TRAINING, VALIDATING, CERTIFYING, PAPER = (
     "reading", "deciding", "trials", "training", "validating", "certifying", "paper",
 )  # fmt: skip
 ROOTS: Mapping[str, tuple[str, ...]] = {
-    READING: ("lockstep.market.files",),
+    READING: ("lockstep.market.reading.files",),
     DECIDING: ("lockstep.live.service",),
-    TRIALS: ("research.experiments.evaluation", "research.sweep", "research.backtest"),
+    TRIALS: ("research.experiments.evaluation", "research.sweep.run", "research.backtest.run"),
     TRAINING: ("research.training.train", "research.training.bundling"),
-    VALIDATING: ("research.validation.model.checks", "research.validation.model.gathering"),
+    VALIDATING: ("research.model_validation.checks", "research.model_validation.gathering"),
     CERTIFYING: ("certify.run", "lockstep.live.service"),
     PAPER: ("certify.paper", "lockstep.live.service"),
 }
@@ -55,18 +55,18 @@ SHOWS = (
     "lockstep.console",
     "lockstep.identity",
     "lockstep.tables",
-    "lockstep.live.health",
-    "lockstep.live.logs",
+    "lockstep.live.status.health",
+    "lockstep.live.status.logs",
     "lockstep.live.starting",
-    "lockstep.live.status",
-    "lockstep.live.status_table",
-    "lockstep.live.systemd",
-    "lockstep.live.watcher",
+    "lockstep.live.status.status",
+    "lockstep.live.status.status",
+    "lockstep.live.status.systemd",
+    "lockstep.live.status.watcher",
     "lockstep.monitoring.alerts",
     "lockstep.monitoring.discord",
-    "lockstep.monitoring.throttle",
+    "lockstep.monitoring.alerts",
     "research.report",
-    "research.run_folder",
+    "research.backtest.folder",
 )
 
 

@@ -15,7 +15,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from pydantic import BaseModel, BeforeValidator, ConfigDict, SecretStr, ValidationError
 
 from lockstep.errors import ConfigError
-from lockstep.market.validation import first_problem, shown, suggestion
+from lockstep.settings import first_problem, shown, suggestion
 
 Plug = TypeVar("Plug")
 

@@ -11,11 +11,10 @@ from rich.console import Console
 from lockstep.errors import ConfigError
 from lockstep.market.command_line import App, OneSymbol
 from lockstep.market.timeframe import Timeframe
-from research.validation.feature_check import DEFAULT_IDS, check_features
-from research.validation.feature_page import write_page
-from research.validation.feature_tables import print_check
-from research.validation.lookahead_run import Files, check_files, lookahead_table
-from research.versions import VersionName
+from research.backtest.versions import VersionName
+from research.checks.features import DEFAULT_IDS, check_features
+from research.checks.features_report import print_check, write_page
+from research.checks.lookahead import Files, check_files, lookahead_table
 
 lookahead_app = App()
 

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from sqlalchemy import delete, func, insert, select
 
-from lockstep.strategy.ibs_decision import IbsConfig
+from lockstep.strategy.families.ibs import IbsConfig
 from research.experiments.accounts import Account, Engine, Leg, legs_of, trade
 from research.experiments.evaluation import Data
-from research.experiments.models import METRICS, AccountRow
-from research.experiments.split import DateRange
 from research.experiments.store import Record, Store
+from research.ledger.tables import METRICS, AccountRow
+from research.splits.ranges import DateRange
 
 
 def wanted(

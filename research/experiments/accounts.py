@@ -29,11 +29,11 @@ from lockstep.market.bars import Floats, Stamps
 from lockstep.market.history import SeriesKey
 from lockstep.market.sessions import Dates
 from lockstep.metrics import session_equity, summary
-from lockstep.strategy.ibs_decision import IbsConfig
-from research.backtest import Span, run_backtest
+from lockstep.strategy.families.ibs import IbsConfig
+from research.backtest.run import Span, run_backtest
 from research.experiments.evaluation import Data
-from research.experiments.models import METRICS
-from research.experiments.split import DateRange, Window
+from research.ledger.tables import METRICS
+from research.splits.ranges import DateRange, Window
 
 # What the account is called in which no window knows more than its own training range.
 CHOSEN = "walk-forward, each window with the best variant of its training range"

@@ -19,16 +19,14 @@ from research.experiments.kept_returns import (
     pooled_sample,
     sharpe_ratios,
 )
-from research.experiments.ledger import Ledger
 from research.experiments.selection import Ranked
-from research.experiments.split import consecutive
 from research.experiments.store import KeptReturns, Record, Store
-from research.validation.block_moments import BlockMoments
-from research.validation.distinct import distinct_rows
-from research.validation.gate import Evidence, Verdict, judge
-from research.validation.pbo import Overfitting, overfitting
-from research.validation.sharpe import SharpeSample, expected_maximum
-from research.validation.trials import EffectiveTrials, effective_trials
+from research.ledger.ledger import Ledger
+from research.splits.ranges import consecutive
+from research.statistics.gate import Evidence, Verdict, judge
+from research.statistics.pbo import BlockMoments, Overfitting, overfitting
+from research.statistics.sharpe import SharpeSample, expected_maximum
+from research.statistics.trials import EffectiveTrials, distinct_rows, effective_trials
 
 _BLOCKS = 16
 _LEAST_BLOCKS = 4

@@ -1,20 +1,327 @@
-"""The command line of experiments: `python scripts/experiments.py --help`."""
+"""The command line of experiments: `python scripts/experiments.py --help`.
+
+Commands that change records: `promote`, `actual`, `rename`, `delete`.
+
+Commands that look: `show`, `list`, `trials`, `compare`, `export`.
+
+Commands that evaluate: `grid-search`, `resume`.
+"""
 
 from __future__ import annotations
 
-from lockstep.market.command_line import App
-from research.experiments import cli_promotion, cli_results, cli_search
+from collections.abc import Callable, Sequence
+from datetime import date
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from lockstep.errors import ExperimentError
+from lockstep.market.command_line import ALL, App, OneSymbol, Symbols, chosen_symbols
+from lockstep.market.config import load_instruments
+from lockstep.market.loader import as_day
+from lockstep.models.store import ModelStore
+from lockstep.strategy.families.ibs import IbsConfig
+from research.backtest.versions import VersionName, named_strategy, symbols_with
+from research.experiments.comparison import compare
+from research.experiments.evaluation import on_cluster
+from research.experiments.execution import Lab
+from research.experiments.plan import Plan
+from research.experiments.planning import (
+    Choices,
+    estimate,
+    make_plan,
+    require_affordable,
+    require_selectable,
+)
+from research.experiments.progress import Listener, on_screen
+from research.experiments.promotion import Request, promote
+from research.experiments.realised import record_actual
+from research.experiments.report import page_data, write_experiment
+from research.experiments.service import finished, judged, verified_ranking
+from research.experiments.store import Record
+from research.experiments.tables import (
+    export,
+    print_comparison,
+    print_judgement,
+    print_list,
+    print_summary,
+    print_top,
+)
+from research.ledger.database import Database
+
+Number = Annotated[int, typer.Argument(metavar="ID", help="Number of the experiment.")]
+Log = Annotated[Path, typer.Option(help="The strategy log.")]
+
+
+def promote_winner(
+    number: Number,
+    output_name: Annotated[str, typer.Option(help="Name of the new strategy, such as baseline_v2.")],
+    base_strategy: Annotated[
+        Path | None, typer.Option(help="Parent; none: the strategy that was searched.")
+    ] = None,
+    select_by: Annotated[str | None, typer.Option(help="sharpe, cagr, sortino or calmar.")] = None,
+    expected_impact: Annotated[str, typer.Option(help="What it should bring; recorded.")] = "",
+    force: Annotated[bool, typer.Option("--force", help="Promote in spite of refusals.")] = False,
+    reason: Annotated[str, typer.Option(help="Why it is forced; recorded.")] = "",
+    out: Annotated[Path, typer.Option(help="Folder of strategy files.")] = Path("configs/strategies"),
+    log: Log = Path("STRATEGY_LOG.md"),
+) -> None:
+    """Judge the winner, open the hold-out once, and write the strategy file and the log."""
+    require_selectable(select_by)
+    request = Request(
+        experiment=number,
+        name=output_name,
+        base_strategy=base_strategy,
+        select_by=select_by,
+        expected_impact=expected_impact,
+        force=force,
+        reason=reason,
+        folder=out,
+        log=log,
+    )
+    done = promote(Lab(database=Database.open()), request)
+    console = Console()
+    for refusal in done.refusals:
+        console.print(f"overruled: {refusal}", highlight=False, soft_wrap=True)
+    console.print(f"strategy: {done.path}, logged in {log}", highlight=False, soft_wrap=True)
+
+
+def actual(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="A promoted strategy.")],
+    journal: Annotated[Path, typer.Option(help="Journal of the live engine, or a run folder.")],
+    log: Log = Path("STRATEGY_LOG.md"),
+) -> None:
+    """Write what a promoted strategy really did into the log."""
+    measured = record_actual(Lab(database=Database.open()), name, journal, log, read=context.obj)
+    Console().print(f"{name}: {measured}", highlight=False, soft_wrap=True)
+
+
+def rename(number: Number, name: Annotated[str, typer.Argument(help="The new name.")]) -> None:
+    """Give an experiment another name; what it tried stays counted."""
+    Lab(database=Database.open()).store.update(number, name=name)
+
+
+def delete(
+    number: Number,
+    yes: Annotated[bool, typer.Option("--yes", help="Really.", prompt="Delete its runs?")] = False,
+) -> None:
+    """Delete an experiment with its runs; what it tried stays counted."""
+    if yes:
+        Lab(database=Database.open()).store.delete(number)
+
+
+By = Annotated[str | None, typer.Option(help="sharpe, cagr, sortino or calmar; none: the experiment's.")]
+SharedJs = Annotated[
+    Path | None, typer.Option(help="Folder that holds the plotting library once, for many pages.")
+]
+Out = Annotated[Path, typer.Option(help="Folder for the file.")]
+
+
+def show(
+    number: Number,
+    export: Annotated[str | None, typer.Option(help="`html`: write a page instead of printing.")] = None,
+    select_by: By = None,
+    top: Annotated[int | None, typer.Option(help="How many of the best; none: the experiment's.")] = None,
+    out: Out = Path("results"),
+    shared_js: SharedJs = None,
+) -> None:
+    """Show a finished experiment: the best, how far they can be believed, and what the gate says."""
+    require_selectable(select_by)
+    if export not in (None, "html"):
+        raise ExperimentError(f"--export {export}: only html; `export {number} --format csv` writes the runs")
+    console, lab = Console(), Lab(database=Database.open())
+    record = finished(lab, number)
+    if export:
+        path = write_experiment(page_data(lab, record, select_by), out, shared_js=shared_js)
+        console.print(f"page: {path}", soft_wrap=True, highlight=False)
+        return
+    print_summary(console, lab.store, record)
+    ranked = verified_ranking(lab, record, by=select_by, top=top)
+    print_top(console, record, ranked, select_by or record.plan.select_by)
+    print_judgement(console, judged(lab, record, ranked[0], select_by))
+
+
+def list_all() -> None:
+    """List all experiments, oldest first."""
+    print_list(Console(), Lab(database=Database.open()).store.records())
+
+
+def trials(
+    symbol: OneSymbol,
+    start: Annotated[str, typer.Option(help="First date.")] = "1900-01-01",
+    end: Annotated[str, typer.Option(help="Last date.")] = "2999-12-31",
+) -> None:
+    """Say how many trials the ledger counts on a symbol's family over overlapping dates."""
+    lab = Lab(database=Database.open())
+    first, last = as_day("--start", start), as_day("--end", end)
+    assert isinstance(first, date)
+    assert isinstance(last, date)
+    family = lab.family(symbol)
+    typer.echo(f"{family}: {lab.ledger.count(family, first, last):,} trials")
+
+
+def compare_two(
+    first: Annotated[str, typer.Argument(metavar="A", help="Strategy YAML, or a version: v3, production.")],
+    second: Annotated[str, typer.Argument(metavar="B", help="The other.")],
+    symbol: Symbols = "COMP",
+    store: Annotated[Path | None, typer.Option(help="Store of versions; none: the default one.")] = None,
+    start: Annotated[str | None, typer.Option(help="First session date.")] = None,
+    end: Annotated[str | None, typer.Option(help="Last session date.")] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Folder of the files; none: embedded data.")] = None,
+    source: Annotated[str | None, typer.Option(help="Name of a source; none: by folder name.")] = None,
+) -> None:
+    """Run two strategies over the same bars in Backtrader and compare them.
+
+    A version is its strategy with its veto; its bars are those of its training unless others are named.
+    """
+    console, lab = Console(), Lab(database=Database.open())
+    strategies = (named_strategy(first, store), named_strategy(second, store))
+    for each in symbols_of(symbol, strategies, data_dir, source):
+        found = compare(lab, strategies, each, start=start, end=end, data_dir=data_dir, source=source)
+        print_comparison(console, found)
+
+
+def symbols_of(
+    text: str,
+    strategies: Sequence[Path | VersionName],
+    data_dir: Path | None,
+    source: str | None,
+) -> tuple[str, ...]:
+    """Return the symbols of `ES`, `ES,NQ` or `all`; prints what `all` leaves out.
+
+    `all` are those with bars for the first strategy, or with the version.
+    """
+    first = next((each for each in strategies if isinstance(each, VersionName)), strategies[0])
+    if isinstance(first, VersionName):
+        chosen = symbols_with(text, first.version, ModelStore(first.store))
+    else:
+        bars = IbsConfig.load(first).bars if text == ALL else None
+        chosen = chosen_symbols(text, load_instruments(), data_dir, timeframe=bars, source=source)
+    for line in chosen.skipped:
+        Console().print(line, soft_wrap=True, highlight=False, markup=False)
+    return chosen.symbols
+
+
+def export_runs(
+    number: Number,
+    format: Annotated[str, typer.Option(help="csv, parquet or json.")] = "csv",
+    out: Out = Path("results"),
+) -> None:
+    """Write all runs of an experiment, failed ones included, and its accounts."""
+    store = Lab(database=Database.open()).store
+    for path in export(store, store.record(number), format, out):
+        what = "accounts" if path.stem.endswith("-accounts") else "runs"
+        Console().print(f"{what}: {path}", soft_wrap=True, highlight=False)
+
+
+_INTERRUPTED = 130
+
+Cluster = Annotated[str | None, typer.Option(help="Dask scheduler, tcp://host:8786; none: this machine.")]
+Date = Annotated[str | None, typer.Option(help="Session date YYYY-MM-DD; none: the grid file's.")]
+
+
+def grid_search(
+    name: Annotated[str, typer.Option(help="Names the experiment in lists.")],
+    strategy_path: Annotated[
+        Path, typer.Option(help="Strategy YAML whose values hold where the grid says nothing.")
+    ],
+    grid_path: Annotated[Path, typer.Option(help="Grid YAML: parameters, symbols, split.")],
+    train_start: Date = None,
+    train_end: Date = None,
+    test_start: Date = None,
+    test_end: Date = None,
+    holdout_start: Date = None,
+    holdout_end: Date = None,
+    symbols: Symbols = "",
+    random: Annotated[int | None, typer.Option(help="Draw so many combinations instead of all.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the draw.")] = 0,
+    walk_forward: Annotated[
+        str | None, typer.Option(help="train/test/step: 4y/1y/1y, or days 365/90/30.")
+    ] = None,
+    anchored: Annotated[bool, typer.Option(help="Training windows grow instead of rolling.")] = False,
+    select_by: Annotated[
+        str | None, typer.Option(help="sharpe, cagr, sortino or calmar, on the test range.")
+    ] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Folder of the files; none: embedded data.")] = None,
+    source: Annotated[str | None, typer.Option(help="Name of a source; none: by folder name.")] = None,
+    cluster: Cluster = None,
+    budget: Annotated[float, typer.Option(help="Seconds that a search may take without --yes.")] = 600.0,
+    yes: Annotated[bool, typer.Option("--yes", help="Run it however long it takes.")] = False,
+) -> None:
+    """Evaluate every combination of a grid (or a random draw) and show the best, checked in Backtrader."""
+    require_selectable(select_by)
+    dates = {
+        "train_start": train_start, "train_end": train_end, "test_start": test_start, "test_end": test_end,
+        "holdout_start": holdout_start, "holdout_end": holdout_end,
+    }  # fmt: skip
+    choices = Choices(
+        name=name,
+        symbols=symbols_of(symbols, (strategy_path,), data_dir, source) if symbols else (),
+        dates={flag: value for flag, value in dates.items() if value is not None},
+        sample=random,
+        seed=seed,
+        walk_forward=walk_forward,
+        anchored=anchored,
+        select_by=select_by,
+        data_dir=None if data_dir is None else str(data_dir),
+        source=source,
+    )
+    plan = make_plan(strategy_path, grid_path, choices)
+    lab = Lab(database=Database.open(), evaluator=on_cluster(cluster))
+    if not yes:
+        require_affordable(plan, estimate(plan, _bars(lab, plan), lab.store.records()), budget)
+    _carry_out(Console(), lab, plan, lambda listener: lab.run(plan, listener))
+
+
+def resume(
+    number: Annotated[int, typer.Argument(metavar="ID", help="Number of the experiment.")],
+    cluster: Cluster = None,
+) -> None:
+    """Do what is missing of an experiment that was interrupted, at whatever moment."""
+    lab = Lab(database=Database.open(), evaluator=on_cluster(cluster))
+    plan = lab.store.record(number).plan
+    _carry_out(Console(), lab, plan, lambda listener: lab.resume(number, listener))
+
+
+def _bars(lab: Lab, plan: Plan) -> int:
+    """Return the bars that one variant walks over on the first symbol, all windows together."""
+    data = lab.data(plan, plan.symbols[0])
+    return sum(
+        data.bars_in(plan.strategy, dates) for window in plan.windows for dates in (window.train, window.test)
+    )
+
+
+def _carry_out(console: Console, lab: Lab, plan: Plan, run: Callable[[Listener], Record]) -> None:
+    try:
+        with on_screen(console, plan) as listener:
+            record = run(listener)
+    except KeyboardInterrupt:
+        newest = lab.store.records()
+        number = newest[-1].id if newest else 0
+        console.print(f"interrupted; nothing that was stored is lost: `resume {number}` does the rest")
+        raise typer.Exit(_INTERRUPTED) from None
+    print_summary(console, lab.store, record)
+    ranked = verified_ranking(lab, record)
+    print_top(console, record, ranked, plan.select_by)
+    print_judgement(console, judged(lab, record, ranked[0]))
+    console.print(
+        f"`show {record.id} --export html` draws it, `promote {record.id} --output-name NAME` promotes it"
+    )
+
 
 app = App(no_args_is_help=True, help="Search parameters; every trial is counted.")
 
-app.command("grid-search")(cli_search.grid_search)
-app.command("resume")(cli_search.resume)
-app.command("show")(cli_results.show)
-app.command("list")(cli_results.list_all)
-app.command("trials")(cli_results.trials)
-app.command("compare")(cli_results.compare_two)
-app.command("export")(cli_results.export_runs)
-app.command("promote")(cli_promotion.promote_winner)
-app.command("actual")(cli_promotion.actual)
-app.command("rename")(cli_promotion.rename)
-app.command("delete")(cli_promotion.delete)
+app.command("grid-search")(grid_search)
+app.command("resume")(resume)
+app.command("show")(show)
+app.command("list")(list_all)
+app.command("trials")(trials)
+app.command("compare")(compare_two)
+app.command("export")(export_runs)
+app.command("promote")(promote_winner)
+app.command("actual")(actual)
+app.command("rename")(rename)
+app.command("delete")(delete)

@@ -9,19 +9,19 @@ from pathlib import Path
 
 import numpy as np
 
+from lockstep.market.loader import Day, load_history
 from lockstep.metrics import calendar_years, correlation, curve_from, period_returns, session_equity
-from lockstep.strategy.ibs_decision import IbsConfig
-from research.backtest import Span, context_keys, run_backtest
-from research.backtest_result import BacktestResult
+from lockstep.strategy.families.ibs import IbsConfig
+from research.backtest.result import BacktestResult
+from research.backtest.run import Span, context_keys, run_backtest
+from research.backtest.versions import VersionName
 from research.experiments.evaluation import code_digest, data_hash
 from research.experiments.execution import Lab
-from research.experiments.ledger import Trials
-from research.experiments.models import OK
-from research.experiments.split import DateRange
 from research.experiments.variants import evaluation_id
-from research.utils.data_loader import Day, load_history
-from research.validation.bootstrap import Interval, confidence_interval
-from research.versions import VersionName
+from research.ledger.ledger import Trials
+from research.ledger.tables import OK
+from research.splits.ranges import DateRange
+from research.statistics.bootstrap import Interval, confidence_interval
 
 MEASURES = (
     "trades", "net_profit", "cagr", "sharpe", "sortino", "calmar", "max_drawdown_fraction", "win_rate",

@@ -18,18 +18,18 @@ from lockstep.features.feature_registry import default_registry
 from lockstep.market.bars import Floats
 from lockstep.market.config import InstrumentBook
 from lockstep.market.history import History, SeriesKey
-from lockstep.strategy.ibs_decision import IbsConfig
-from research.backtest import Span, context_keys
+from lockstep.market.loader import load_history
+from lockstep.strategy.families.ibs import IbsConfig
+from research.backtest.run import Span, context_keys
 from research.experiments.plan import Plan
-from research.experiments.split import DateRange
-from research.sweep import SweepResult, sweep
-from research.utils.data_loader import load_history
+from research.splits.ranges import DateRange
+from research.sweep.run import SweepResult, sweep
 
 OnDone = Callable[[Any, SweepResult], None]
 
 
 class Evaluator(Protocol):
-    """Runs variants over a history; `research.sweep.sweep` is one."""
+    """Runs variants over a history; `research.sweep.run.sweep` is one."""
 
     def __call__(
         self,
@@ -88,7 +88,7 @@ def code_digest() -> str:
     research_folder = Path(research.__file__).resolve().parent
     digest = hashlib.sha256()
     for path in source_files():
-        if not path.is_relative_to(research_folder) or path.stem.partition("_")[0] == "sweep":
+        if not path.is_relative_to(research_folder) or "sweep" in path.relative_to(research_folder).parts[:1]:
             digest.update(path.relative_to(research_folder.parent).as_posix().encode())
             digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()

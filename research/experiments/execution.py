@@ -1,28 +1,75 @@
-"""Carry out a search from its plan to a verified result; it can be killed at any moment and resumed."""
+"""Carry out a search from its plan to a verified result; it can be killed at any moment and resumed.
+
+One process at a time works on an experiment.
+
+Why a search ended without a result, and what to do about it.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from filelock import FileLock, Timeout
+
+from lockstep.errors import EngineMismatch, ExperimentError
+from lockstep.identity import cache_root
 from lockstep.market.config import InstrumentBook, load_instruments
 from research.experiments import account_store, analysis
 from research.experiments.accounts import Engine, backtrader_course
-from research.experiments.database import Database
-from research.experiments.errors import EngineMismatch, ExperimentError
 from research.experiments.evaluation import DEFAULT_EVALUATOR, Data, Evaluator, code_digest, load_data
-from research.experiments.families import Families, load_families
-from research.experiments.ledger import Ledger
-from research.experiments.listener import Listener
-from research.experiments.locking import only_one
-from research.experiments.models import FINISHED, MISMATCH, RUNNING, UNSUCCESSFUL
 from research.experiments.plan import Plan
-from research.experiments.reasons import why_alike, why_nothing
+from research.experiments.progress import Listener
 from research.experiments.search import Search
 from research.experiments.store import Record, Store
 from research.experiments.verification import Backtest, backtrader, shown_accounts, verify, winners
+from research.ledger.database import Database
+from research.ledger.families import Families, load_families
+from research.ledger.ledger import Ledger
+from research.ledger.tables import FAILED, FINISHED, MISMATCH, RUNNING, UNSUCCESSFUL
+
+
+@contextmanager
+def only_one(database: Database, number: int) -> Iterator[None]:
+    """Hold the experiment's lock on this machine; ExperimentError where another process has it."""
+    folder = cache_root() / "locks"
+    folder.mkdir(parents=True, exist_ok=True)
+    url = database.engine.url.render_as_string(hide_password=True)
+    lock = FileLock(folder / f"{hashlib.sha256(url.encode()).hexdigest()[:16]}-{number}.lock", timeout=0)
+    try:
+        with lock:
+            yield
+    except Timeout as error:
+        raise ExperimentError(
+            f"experiment {number}: another process is working on it; let it finish"
+        ) from error
+
+
+def why_alike(store: Store, record: Record) -> str:
+    """Return what to do about a search whose variants all do the same."""
+    runs = store.runs(record.id, "test_trades", "test_net_profit")
+    trades, profit = runs.iloc[0]
+    return (
+        f"experiment {record.id}: all {len(runs):,} runs are alike ({trades:,.0f} trades, "
+        f"{profit:,.2f} USD on the test range): these parameters change nothing that is traded; widen "
+        "their values or vary others"
+    )
+
+
+def why_nothing(store: Store, record: Record) -> str:
+    """Return what to do about a search in which no variant has a score."""
+    runs = store.runs(record.id, "status", "error", "test_trades")
+    failed = runs[runs["status"] == FAILED]
+    begin = f"experiment {record.id}: no successful run of {len(runs):,}"
+    if len(failed):
+        return f"{begin}: {len(failed):,} failed, the first with: {failed['error'].iloc[0]}"
+    if not runs["test_trades"].any():
+        return f"{begin}: no variant traded on the test range; widen entries or filters, or the dates"
+    return f"{begin}: {record.plan.select_by} is undefined for every variant; select by another measure"
 
 
 def _utc_now() -> datetime:

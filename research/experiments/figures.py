@@ -11,9 +11,8 @@ import plotly.graph_objects as go
 from lockstep.market.bars import Floats
 from research.experiments.accounts import Account
 from research.experiments.sensitivity import Importance, Scores
-from research.experiments.split import Window
 from research.report.page import plain
-from research.report.series import thin
+from research.report.tables import thin
 from research.report.theme import (
     ACCENT,
     BAR,
@@ -28,7 +27,8 @@ from research.report.theme import (
     time_axis,
     titled,
 )
-from research.validation.pbo import Overfitting
+from research.splits.ranges import Window
+from research.statistics.pbo import Overfitting
 
 _POINTS = 2_000
 _BINS = 40

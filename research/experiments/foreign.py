@@ -15,8 +15,8 @@ from typing import Any
 
 import yaml
 
-from lockstep.strategy.ibs_decision import IbsConfig
-from research.experiments.errors import ExperimentError
+from lockstep.errors import ExperimentError
+from lockstep.strategy.families.ibs import IbsConfig
 from research.experiments.foreign_values import DIGITS, first_of, translated
 from research.experiments.paths import known_paths
 

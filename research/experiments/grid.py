@@ -9,10 +9,10 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from lockstep.market.validation import read_yaml, shown, validated
+from lockstep.settings import read_yaml, shown, validated
 from research.experiments.foreign import require_native
-from research.experiments.split import DateRange
-from research.validation.gate import Limits
+from research.splits.ranges import DateRange
+from research.statistics.gate import Limits
 
 SELECTABLE = ("sharpe", "cagr", "sortino", "calmar")
 SelectBy = Literal["sharpe", "cagr", "sortino", "calmar"]

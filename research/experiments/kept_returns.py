@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lockstep.market.bars import Floats
-from research.experiments.models import PARTS
 from research.experiments.store import KeptReturns, Record, Store
-from research.validation.sharpe import SharpeSample
+from research.ledger.tables import PARTS
+from research.statistics.sharpe import SharpeSample
 
 _BLOCKS = 16
 _MOMENTS = ("test_sharpe_session", "test_sessions", "test_skew", "test_kurtosis")

@@ -13,9 +13,9 @@ from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
-from lockstep.market.validation import suggestion
-from lockstep.strategy.ibs_decision import IbsConfig
-from research.experiments.errors import ExperimentError
+from lockstep.errors import ExperimentError
+from lockstep.settings import suggestion
+from lockstep.strategy.families.ibs import IbsConfig
 
 _BOUNDS = ("low", "high")
 # One experiment decides on one timeframe, and a variant is named by its parameters.

@@ -7,11 +7,11 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, SerializeAsAny
 
-from lockstep.strategy.ibs_decision import IbsConfig
+from lockstep.strategy.families.ibs import IbsConfig
 from research.experiments.grid import SelectBy
-from research.experiments.split import Split, Window, windows
 from research.experiments.variants import VariantSpace
-from research.validation.gate import Limits
+from research.splits.ranges import Split, Window, windows
+from research.statistics.gate import Limits
 
 Kind = Literal["grid", "random"]
 

@@ -9,15 +9,15 @@ from statistics import median
 
 from pydantic import BaseModel, ConfigDict
 
-from lockstep.market.validation import validated
-from lockstep.strategy.ibs_decision import IbsConfig
-from research.experiments.errors import ExperimentError
+from lockstep.errors import ExperimentError
+from lockstep.settings import validated
+from lockstep.strategy.families.ibs import IbsConfig
 from research.experiments.grid import SELECTABLE, Grid
-from research.experiments.models import FINISHED
 from research.experiments.paths import require_known
 from research.experiments.plan import Plan
-from research.experiments.split import DateRange, Split
 from research.experiments.store import Record
+from research.ledger.tables import FINISHED
+from research.splits.ranges import DateRange, Split
 
 _FLAGS = {"train": "train", "validation": "test", "holdout": "holdout"}
 _ROUND_SAMPLE = 5_000

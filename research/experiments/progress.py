@@ -1,4 +1,7 @@
-"""A search on the screen: rate, time left, and the five best runs so far."""
+"""A search on the screen: rate, time left, and the five best runs so far.
+
+`Listener`: who wants to know how a search goes on.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +16,28 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from lockstep.tables import TextTable, number, prose
-from research.experiments.listener import Listener
 from research.experiments.plan import Plan
 from research.experiments.store import Batch
+
+
+class Listener:
+    """Hears how a search goes on; this one does not care."""
+
+    def begin(self, total: int, done: int) -> None:
+        """Hear how many runs there are, and how many of them were there before."""
+
+    def advance(self, runs: float) -> None:
+        """Hear that (parts of) runs were evaluated."""
+
+    def stored(self, batch: Batch) -> None:
+        """Hear that a batch is counted and stored."""
+
+    def checking(self, runs: int) -> None:
+        """Hear that all runs are there, and how many winners Backtrader is going to run again."""
+
+    def checked(self) -> None:
+        """Hear that one winner is the same in Backtrader."""
+
 
 _SHOWN = 5
 

@@ -1,22 +1,28 @@
-"""Promotion: the winner of a search becomes a strategy file, or is refused with the reasons."""
+"""Promotion: the winner of a search becomes a strategy file, or is refused with the reasons.
+
+Where promoted strategies come from: one row for each, with what changed.
+
+The hold-out of an experiment: unseen until a promotion opens it, and each look is counted.
+"""
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lockstep.strategy.ibs_decision import IbsConfig
+from sqlalchemy import insert, select
+
+from lockstep.errors import ExperimentError, PromotionRefused
+from lockstep.strategy.families.ibs import IbsConfig
 from research.experiments import account_store
 from research.experiments.accounts import Account
 from research.experiments.analysis import Judgement
-from research.experiments.errors import ExperimentError, PromotionRefused
-from research.experiments.evaluation import code_digest
+from research.experiments.evaluation import code_digest, load_data
 from research.experiments.execution import Lab
-from research.experiments.genealogy import parent_of, remember
-from research.experiments.holdout import holdout_refusals, look_refusals, open_holdout
 from research.experiments.paths import value_at
 from research.experiments.selection import Ranked
 from research.experiments.service import finished, judged, verified_ranking
@@ -24,6 +30,83 @@ from research.experiments.store import Record
 from research.experiments.strategy_log import Entry, append_entry
 from research.experiments.strategy_log import strategy_yaml as written
 from research.experiments.variants import VariantSpace
+from research.ledger.tables import Genealogy
+
+
+def parent_of(lab: Lab, parent: IbsConfig) -> str | None:
+    """Return the name of the strategy that a configuration was promoted from; None where it never was."""
+    query = select(Genealogy.parent).where(Genealogy.config_hash == parent.config_hash)
+    with lab.database.read() as connection:
+        found: str | None = connection.scalar(query.order_by(Genealogy.id.desc()).limit(1))
+    return found
+
+
+def remember(lab: Lab, entry: Entry) -> None:
+    """Write down what was promoted."""
+    with lab.database.write() as connection:
+        connection.execute(
+            insert(Genealogy).values(
+                strategy=entry.name,
+                config_hash=entry.config_hash,
+                parent=entry.parent,
+                parent_hash=entry.parent_hash,
+                grandparent=entry.grandparent,
+                experiment_id=entry.experiment,
+                changes=json.dumps(entry.changes),
+                forced=entry.reason or None,
+                promoted=lab.now().isoformat(timespec="seconds"),
+            )
+        )
+
+
+def look_refusals(lab: Lab, record: Record) -> list[str]:
+    """Return why the hold-out is no longer unseen: looks at it, and trials within its dates."""
+    dates = record.plan.split.holdout
+    if dates is None:
+        return []
+    found = []
+    for family in sorted({lab.family(symbol) for symbol in record.plan.symbols}):
+        looks = lab.ledger.looks(family, dates)
+        if looks:
+            found.append(
+                f"the hold-out {dates} of {family} was opened {len(looks)} times before, last for "
+                f"{looks[-1].purpose}: it is no longer unseen"
+            )
+        if count := lab.ledger.count(family, dates.start, dates.end):
+            found.append(
+                f"{count:,} trials were made on {family} within the hold-out {dates}: it is no longer unseen"
+            )
+    return found
+
+
+def open_holdout(lab: Lab, record: Record, config: IbsConfig, name: str) -> dict[str, Mapping[str, float]]:
+    """Count the look, then run the winner on the hold-out; measures by symbol, empty without a hold-out."""
+    plan, dates = record.plan, record.plan.split.holdout
+    if dates is None:
+        return {}
+    for family, symbol in _once_per_family(lab, plan.symbols):
+        purpose = f"promotion of {name}"
+        lab.ledger.look(family, symbol, dates, purpose=purpose, now=lab.now(), experiment_id=record.id)
+    found = {}
+    for symbol in plan.symbols:
+        data = load_data(plan, lab.book, lab.family(symbol), symbol, dates)
+        found[symbol] = lab.backtest(config, data, dates.span)
+    return found
+
+
+def _once_per_family(lab: Lab, symbols: Sequence[str]) -> list[tuple[str, str]]:
+    return list({lab.family(symbol): symbol for symbol in reversed(symbols)}.items())
+
+
+def holdout_refusals(record: Record, holdout: Mapping[str, Mapping[str, float]]) -> list[str]:
+    """Return on which symbols the hold-out is not what the limits ask for."""
+    least = record.plan.limits.min_test_sharpe
+    return [
+        f"the hold-out Sharpe ratio on {symbol} is {measures['sharpe']:.2f}; it must be above {least:g}"
+        for symbol, measures in holdout.items()
+        if not measures["sharpe"] > least
+    ]
+
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 

@@ -9,16 +9,14 @@ from datetime import datetime
 
 from sqlalchemy import update
 
-from research.experiments.batches import batch_of
-from research.experiments.drawn import draw
 from research.experiments.evaluation import Data, Evaluator, evaluate
-from research.experiments.ledger import Ledger, Trials
-from research.experiments.listener import Listener
-from research.experiments.models import FAILED, OK, PARTS, Experiment
 from research.experiments.plan import Plan
-from research.experiments.split import Window
-from research.experiments.store import Batch, Record, Store
-from research.experiments.variants import pieces
+from research.experiments.progress import Listener
+from research.experiments.store import Batch, Record, Store, batch_of
+from research.experiments.variants import draw, pieces
+from research.ledger.ledger import Ledger, Trials
+from research.ledger.tables import FAILED, OK, PARTS, Experiment
+from research.splits.ranges import Window
 
 _CELLS_PER_BATCH = 300_000_000
 _BATCH = (100, 40_000)

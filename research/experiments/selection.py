@@ -11,9 +11,9 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, func, select
 
 from research.experiments.accounts import Account
-from research.experiments.models import METRICS, PARTS, Run
 from research.experiments.store import METRIC_COLUMNS, Record, Store
 from research.experiments.variants import Parameters
+from research.ledger.tables import METRICS, PARTS, Run
 
 
 @dataclass(frozen=True, kw_only=True)

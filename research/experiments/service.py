@@ -7,15 +7,15 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import cache
 
+from lockstep.errors import ExperimentError
 from research.experiments import account_store
 from research.experiments.analysis import Judgement, judgement
-from research.experiments.errors import ExperimentError
 from research.experiments.evaluation import Data, code_digest
 from research.experiments.execution import Lab
-from research.experiments.models import FINISHED
 from research.experiments.selection import Ranked, ranking
 from research.experiments.store import Record
 from research.experiments.verification import shown_accounts, verify, winners
+from research.ledger.tables import FINISHED
 
 
 def finished(lab: Lab, number: int) -> Record:

@@ -11,12 +11,12 @@ from typing import Any
 
 from filelock import FileLock
 
-from lockstep.strategy.ibs_decision import IbsConfig
+from lockstep.errors import ExperimentError
+from lockstep.strategy.families.ibs import IbsConfig
 from research.experiments.accounts import CHOSEN, Account, figures_of
 from research.experiments.analysis import Judgement
-from research.experiments.errors import ExperimentError
-from research.experiments.split import DateRange
 from research.experiments.variants import spelled
+from research.splits.ranges import DateRange
 
 _TITLE = "# Strategy log\n\nWhat was promoted, why, and what came of it. Written by `experiments.py`.\n"
 _UNKNOWN = "- actual impact: not measured yet"

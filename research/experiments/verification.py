@@ -7,15 +7,15 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import select
 
-from lockstep.strategy.ibs_decision import IbsConfig
-from research.backtest import Span, run_backtest
+from lockstep.errors import EngineMismatch, ExperimentError
+from lockstep.strategy.families.ibs import IbsConfig
+from research.backtest.run import Span, run_backtest
 from research.experiments.account_store import wanted
 from research.experiments.accounts import Leg
-from research.experiments.errors import EngineMismatch, ExperimentError
 from research.experiments.evaluation import Data
-from research.experiments.models import PARTS, Run
 from research.experiments.selection import chosen_by_window, ranking
 from research.experiments.store import Record, Store
+from research.ledger.tables import PARTS, Run
 
 _COMPARED = ("trades", "net_profit")
 

@@ -10,8 +10,7 @@ from lockstep.market.history import Market
 from lockstep.market.sessions import Dates
 from lockstep.metrics import Integers
 from lockstep.monitoring.parity import ACCOUNT, Comparison, Difference, Step, compare
-from research.paper.bands import STATISTICS, Fan, bands, drawn_runs, fan
-from research.paper.sessions import Sessions, Stretch
+from research.paper.bands import STATISTICS, Fan, Sessions, Stretch, bands, drawn_runs, fan
 from research.paper.verdict import Equality, InstrumentComparison, Reference
 
 LEAST_SESSIONS = 5

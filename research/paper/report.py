@@ -1,21 +1,29 @@
-"""The paper comparison as a self-contained HTML page beside its sealed JSON."""
+"""The paper comparison as a self-contained HTML page beside its sealed JSON.
+
+Pictures of a paper comparison: both P&Ls on the fan of resampled runs, and each statistic on its band.
+
+The paper comparison as tables for the terminal.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
+import plotly.graph_objects as go
 from markupsafe import Markup
+from rich.console import Console
 
+from lockstep.metrics import Floats
+from lockstep.tables import TextTable, number
 from research.paper.bands import Band
 from research.paper.compare import Curves
-from research.paper.report_figures import LABELS, pnl, strip
-from research.paper.report_table import spelled
 from research.paper.verdict import InstrumentComparison, PaperComparison
-from research.report.numbers import count, percent, usd
 from research.report.page import (
     Tile,
     card,
+    count,
     document,
     figure_block,
     grid,
@@ -24,10 +32,150 @@ from research.report.page import (
     key_figures,
     notes,
     paragraph,
+    percent,
     provenance,
+    ratio,
     table,
+    usd,
+)
+from research.report.theme import (
+    ACCENT,
+    BAR,
+    GAIN,
+    GAIN_SOFT,
+    INK,
+    LOSS,
+    MUTED,
+    axis,
+    figure,
+    time_axis,
+    titled,
 )
 from research.training.report import replace_text
+
+LABELS = {
+    "return": "return on capital",
+    "sharpe": "Sharpe ratio, annualised",
+    "win_rate": "win rate",
+    "trades_per_month": "trades per month",
+}
+_CENTS = 2
+_OUTSIDE = 0.06
+
+
+def pnl(curves: Curves) -> go.Figure:
+    """Return the P&L of paper and backtest by session, on the fan of resampled validation runs."""
+    dates = np.datetime_as_string(curves.paper.dates).tolist()
+    drawn = figure(380, hovermode="x unified")
+    for values, filled in ((curves.fan.low, None), (curves.fan.high, "tonexty")):
+        drawn.add_scatter(
+            x=dates, y=_rounded(values), mode="lines", line={"width": 0}, fill=filled, fillcolor=GAIN_SOFT,
+            showlegend=filled is not None, name="90 % of validation runs", hoverinfo="skip",
+        )  # fmt: skip
+    drawn.add_scatter(
+        x=dates, y=_rounded(curves.fan.middle), name="middle of validation runs", mode="lines",
+        line={"color": BAR, "width": 1, "dash": "dot"}, hovertemplate="$%{y:,.0f}",
+    )  # fmt: skip
+    drawn.add_scatter(
+        x=np.datetime_as_string(curves.backtest.dates).tolist(), y=_rounded(curves.backtest.pnl.cumsum()),
+        name="backtest", mode="lines", line={"color": ACCENT, "width": 4}, opacity=0.5,
+        hovertemplate="$%{y:,.2f}",
+    )  # fmt: skip
+    drawn.add_scatter(
+        x=dates, y=_rounded(curves.paper.pnl.cumsum()), name="paper", mode="lines",
+        line={"color": GAIN, "width": 1.8}, hovertemplate="$%{y:,.2f}",
+    )  # fmt: skip
+    drawn.update_layout(
+        xaxis=time_axis(),
+        yaxis=axis(tickformat="$~s", title=titled("P&L"), zeroline=True, zerolinecolor=MUTED),
+        showlegend=True,
+    )
+    return drawn
+
+
+def strip(band: Band) -> go.Figure | None:
+    """Return one statistic on its band; None where there is no band."""
+    if band.low is None or band.high is None:
+        return None
+    drawn = figure(96)
+    drawn.update_layout(
+        xaxis=axis(range=_range(band), nticks=6, tickformat=_format(band.statistic)),
+        yaxis=axis(visible=False, range=[-1, 1]),
+    )
+    drawn.add_scatter(
+        x=[band.low, band.high], y=[0, 0], mode="lines", line={"color": BAR, "width": 10}, hoverinfo="skip"
+    )
+    for value, symbol, size, colour, name in (
+        (band.middle, "line-ns", 13, INK, "middle"),
+        (band.backtest, "diamond-open", 18, ACCENT, "backtest"),
+        (band.paper, "circle", 9, GAIN if band.inside else LOSS, "paper"),
+    ):
+        if value is not None:
+            line = {"width": 2, "color": colour}
+            drawn.add_scatter(
+                x=[value], y=[0], mode="markers", name=name,
+                marker={"symbol": symbol, "size": size, "color": colour, "line": line},
+                hovertemplate=f"{name} %{{x:.4g}}<extra></extra>",
+            )  # fmt: skip
+    return drawn
+
+
+def _range(band: Band) -> list[float]:
+    known = [each for each in (band.low, band.high, band.paper, band.backtest) if each is not None]
+    room = _OUTSIDE * (max(known) - min(known)) or 1.0
+    return [min(known) - room, max(known) + room]
+
+
+def _format(statistic: str) -> str:
+    return ".1%" if statistic in ("return", "win_rate") else ".2~f"
+
+
+def _rounded(values: Floats) -> list[float]:
+    rounded: list[float] = values.round(_CENTS).tolist()
+    return rounded
+
+
+def spelled(band: Band, value: float | None) -> str:
+    """Return a value of a band's statistic as text."""
+    return percent(value, 2) if band.statistic in ("return", "win_rate") else ratio(value)
+
+
+def print_comparison(console: Console, comparison: PaperComparison) -> None:
+    """Print the verdict, one table of statistics per instrument, and what stands against it."""
+    verdict = "PASSED" if comparison.passed else "NOT PASSED"
+    console.print(
+        f"{comparison.journal} ({comparison.mode}): {verdict}", style="bold", highlight=False, markup=False
+    )
+    for each in comparison.instruments:
+        console.print(_summary(each), highlight=False, markup=False, soft_wrap=True)
+        console.print(_bands_table(each))
+    for sentence in comparison.sentences:
+        console.print(f"  {sentence}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _summary(each: InstrumentComparison) -> str:
+    found = each.equality
+    names = ("bars", "vectors", "probabilities", "decisions", "orders", "fills")
+    compared = ", ".join(f"{count(getattr(found, name))} {name}" for name in names)
+    return (
+        f"{each.symbol} {each.start} to {each.end}: {compared} compared, {count(found.different)} bars "
+        f"differ, {count(each.left_out)} left out; P&L {usd(each.paper_pnl, 2)}, backtest "
+        f"{usd(each.backtest_pnl, 2)}"
+    )
+
+
+def _bands_table(each: InstrumentComparison) -> TextTable:
+    origin = each.reference
+    seen = ", perhaps seen in training" if origin.seen_in_training else ""
+    names = ("paper", "backtest", "low", "middle", "high", "verdict")
+    title = f"bands from {origin.start} to {origin.end}, {origin.sessions} sessions{seen}"
+    shown = TextTable("statistic", *map(number, names), title=title)
+    for band in each.bands:
+        values = (band.paper, band.backtest, band.low, band.middle, band.high)
+        verdict = "not judged" if not band.judged else "inside" if band.inside else "OUTSIDE"
+        shown.add_row(band.statistic.replace("_", " "), *(spelled(band, value) for value in values), verdict)
+    return shown
+
 
 PAGE, NUMBERS = "comparison.html", "comparison.json"
 

@@ -7,9 +7,8 @@ import numpy as np
 from research.report import trade_tables
 from research.report.data import BARS, TRADES, ReportData, floats
 from research.report.figures_trades import FIRST_VIEW_BARS, doubtful, shown_trades
-from research.report.numbers import TIMES, percent, ratio, usd
-from research.report.series import thinning_note
-from research.report.tables import ibs_deciles
+from research.report.page import TIMES, percent, ratio, usd
+from research.report.tables import ibs_deciles, thinning_note
 
 
 def distribution(report: ReportData) -> str:

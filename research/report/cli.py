@@ -9,7 +9,7 @@ import typer
 
 from lockstep.market.command_line import App
 from research.report.external import report_of
-from research.report.numbers import percent, ratio
+from research.report.page import percent, ratio
 from research.report.tearsheet import write_tearsheet
 
 app = App()

@@ -8,9 +8,8 @@ import plotly.graph_objects as go
 from lockstep import metrics
 from research.report import trade_tables
 from research.report.data import Floats, ReportData, floats
-from research.report.numbers import percent, usd
-from research.report.page import plain
-from research.report.series import NARROW_LIMIT, bar_texts, shown_dates, thin
+from research.report.page import percent, plain, usd
+from research.report.tables import NARROW_LIMIT, bar_texts, shown_dates, thin
 from research.report.theme import (
     ACCENT,
     BAR,

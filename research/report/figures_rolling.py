@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 
 from lockstep import metrics
 from research.report.data import Floats, ReportData, floats
-from research.report.series import NARROW_LIMIT, shown_dates, thin
+from research.report.tables import NARROW_LIMIT, shown_dates, thin
 from research.report.theme import ACCENT, GAIN, MUTED, axis, figure, level, time_axis
 from research.report.track_record import against
 

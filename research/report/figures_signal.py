@@ -6,8 +6,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from research.report.data import ReportData
-from research.report.numbers import EN_DASH, count, percent
-from research.report.page import plain
+from research.report.page import EN_DASH, count, percent, plain
 from research.report.tables import IBS_BINS, ibs_deciles, non_trade_reasons, readable
 from research.report.theme import BAR, GAIN, LOSS, MUTED, axis, figure, level, titled
 

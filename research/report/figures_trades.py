@@ -12,10 +12,8 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from research.report.data import Floats, ReportData, floats
-from research.report.numbers import price, usd
-from research.report.page import plain
-from research.report.series import bar_texts, thin, times_of
-from research.report.tables import grouped_returns, readable
+from research.report.page import plain, price, usd
+from research.report.tables import bar_texts, grouped_returns, readable, thin, times_of
 from research.report.theme import (
     ACCENT,
     BUTTON,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from research.report.numbers import TIMES, count, percent, ratio, usd
+from research.report.page import TIMES, count, percent, ratio, usd
 
 Value = float | int | None
 

@@ -11,8 +11,7 @@ from markupsafe import Markup
 from research.report import page
 from research.report.data import BARS, COSTS, TRADES, ReportData, floats
 from research.report.measures import GROUPS, Measure, Value, unnamed
-from research.report.numbers import TIMES, UNDEFINED, count, percent, ratio, usd
-from research.report.page import Shade, Tile, coloured, table
+from research.report.page import TIMES, UNDEFINED, Shade, Tile, coloured, count, percent, ratio, table, usd
 from research.report.tables import Year, exits, monthly_returns, readable, yearly
 from research.report.track_record import evidence, runs, trailing
 

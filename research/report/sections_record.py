@@ -10,8 +10,19 @@ from markupsafe import Markup
 from lockstep import metrics
 from research.report import track_record, trade_tables
 from research.report.data import ReportData
-from research.report.numbers import TIMES, count, percent, ratio, usd
-from research.report.page import coloured, empty_block, facts_table, joined, small, table
+from research.report.page import (
+    TIMES,
+    coloured,
+    count,
+    empty_block,
+    facts_table,
+    joined,
+    percent,
+    ratio,
+    small,
+    table,
+    usd,
+)
 from research.report.sections import held_unit
 
 _LONG = 100.0  # years; a longer track record is as good as none

@@ -12,7 +12,7 @@ from lockstep import metrics
 from lockstep.metrics import Dates
 from research.report.data import Floats, ReportData, floats
 from research.report.tables import grouped_returns
-from research.validation.sharpe import (
+from research.statistics.sharpe import (
     SharpeSample,
     deflated_sharpe,
     expected_maximum,

@@ -13,8 +13,7 @@ from lockstep.models.golden import golden_vectors
 from research.training.checkout import library_versions
 from research.training.counting import dates_of
 from research.training.outcome import TrainingOutcome
-from research.training.scoring import SCORES
-from research.training.threshold import taken_trades
+from research.training.threshold import SCORES, taken_trades
 
 _GOLDEN = 8
 

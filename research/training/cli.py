@@ -10,10 +10,10 @@ from rich.console import Console
 
 from lockstep.market.command_line import App
 from lockstep.models.store import ModelStore
-from research.training.command import train_and_register
 from research.training.config import load_training
 from research.training.rebuild import rebuild_anywhere
 from research.training.run import Task
+from research.training.screen import train_and_register
 
 train_app = App()
 

@@ -12,7 +12,7 @@ from lockstep.compiled import source_files
 
 # Of the package, what acts on a finished bundle cannot change it; of research, only these parts can.
 _AFTERWARDS = ("live", "monitoring", "portfolio")
-_RESEARCH_FILES = ("sweep", "validation/purged", "validation/walk_forward", "validation/labels")
+_RESEARCH_FILES = ("sweep/", "splits/purged", "splits/walk_forward", "splits/labels")
 _REPORTS = ("training/report", "training/page")
 
 

@@ -16,12 +16,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 
 from lockstep.errors import ConfigError
 from lockstep.market.config import load_instruments
-from lockstep.market.validation import read_yaml, suggestion, validated
 from lockstep.metrics import Floats
 from lockstep.models.manifest import TrainingRecord
-from lockstep.strategy.ibs_decision import IbsConfig
-from research.training.space import DEFAULT_SPACES, Dimension, Space
-from research.validation.walk_forward import WalkForward
+from lockstep.settings import read_yaml, suggestion, validated
+from lockstep.strategy.families.ibs import IbsConfig
+from research.splits.walk_forward import WalkForward
+from research.training.estimators import DEFAULT_SPACES, Dimension, Space
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Family = Literal["random_forest", "lightgbm", "xgboost", "hist_gradient_boosting", "logistic"]

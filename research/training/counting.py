@@ -10,9 +10,9 @@ from datetime import datetime
 import numpy as np
 
 from lockstep.metrics import Integers
-from research.experiments.ledger import Ledger, Trials
-from research.experiments.models import FAILED, OK
-from research.experiments.split import DateRange
+from research.ledger.ledger import Ledger, Trials
+from research.ledger.tables import FAILED, OK
+from research.splits.ranges import DateRange
 from research.training.config import TrainingConfig
 from research.training.dataset import Dataset
 from research.training.scheme import divide

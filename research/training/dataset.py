@@ -1,31 +1,104 @@
-"""The samples that a veto learns from: every bar at which the configured strategy would enter."""
+"""The samples that a veto learns from: every bar at which the configured strategy would enter.
+
+A dataset as parquet: one row per sample, everything else in the file's metadata, with a schema version.
+
+Columns `decision`, `entry`, `exit` (UTC), `row`, `side`, `net_pnl`, `net_return`, `taken`, `target`, `weight`
+say what became of a sample; the features follow under their ids. Equal datasets give equal bytes.
+
+Which features a model may read: registry ids, no price levels, nothing that rolls move.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
-from lockstep.errors import TrainingError
+from lockstep.errors import DataError, TrainingError
 from lockstep.features.batch import BatchFeatures
 from lockstep.features.feature_registry import FeatureRegistry, default_registry
+from lockstep.features.invariance import price_levels, shift_sensitive
+from lockstep.files import replace_file
 from lockstep.market.bars import Adjustment, Stamps
 from lockstep.market.history import History, SeriesKey
 from lockstep.metrics import Floats, Integers
-from lockstep.strategy.ibs_decision import IbsConfig
-from research.backtest import Span
+from lockstep.strategy.families.ibs import IbsConfig
+from research.backtest.run import Span
 from research.experiments.evaluation import data_hash
+from research.splits.labels import Labels, Mask
 from research.training.code import training_digest
-from research.training.config import TrainingConfig
+from research.training.config import StrategyRelease, TrainingConfig
 from research.training.pipeline import Samples
-from research.training.round_trips import RoundTrips, round_trips
-from research.training.uniqueness import uniqueness_weights
-from research.training.vector import model_ids, require_invariant_rules
-from research.validation.labels import Labels, Mask
+from research.training.round_trips import RoundTrips, round_trips, uniqueness_weights
+
+
+def model_ids(config: TrainingConfig, registry: FeatureRegistry, adjustment: Adjustment) -> tuple[str, ...]:
+    """Return the ids that the model reads: those of the families, sorted, then the single ones, each once.
+
+    A family stands for those of its ids that may be trained on. An id that is named by itself and may not
+    is a TrainingError: a price level always; on `difference`-adjusted data whatever moves with a constant
+    shift of all prices, unless the configuration allows it with a reason. The registry refuses what it
+    does not know, outcomes of the trade among it.
+    """
+    named = config.features.ids
+    registry.plan(named, SeriesKey(config.symbol, config.strategy.bars))
+    members = [each for family in config.features.families for each in registry.list(family)]
+    ids = tuple(dict.fromkeys((*members, *named)))
+    unfit = dict.fromkeys(price_levels(ids, registry), "follows the level of prices")
+    if _must_not_move(config, adjustment):
+        moved = "moves when all prices are shifted, as each roll of difference-adjusted data does"
+        unfit |= {each: moved for each in shift_sensitive(ids, registry) if each not in unfit}
+    for each in named:
+        if each in unfit:
+            raise TrainingError(f"{config.symbol}: feature {each!r} {unfit[each]}; {_way_out(unfit[each])}")
+    kept = tuple(each for each in ids if each not in unfit)
+    if not kept:
+        raise TrainingError(f"{config.symbol}: none of {len(ids)} features may be trained on; name others")
+    return kept
+
+
+def require_invariant_rules(
+    config: TrainingConfig | StrategyRelease, registry: FeatureRegistry, adjustment: Adjustment
+) -> None:
+    """Raise TrainingError where the strategy's own rules move with the rolls of difference-adjusted data."""
+    if not _must_not_move(config, adjustment):
+        return
+    strategy = config.strategy
+    moving = [
+        f"{name} percent"
+        for name, distance in (("stop", strategy.stop), ("target", strategy.target))
+        if distance is not None and distance.percent is not None
+    ]
+    moving += shift_sensitive(_ids_of_rules(strategy), registry)
+    if moving:
+        raise TrainingError(
+            f"{config.symbol}: {', '.join(moving)}: moves when all prices are shifted, as each roll of "
+            "difference-adjusted data does; use multiples of an ATR, or allow_shift_sensitive with a reason"
+        )
+
+
+def _ids_of_rules(strategy: IbsConfig) -> tuple[str, ...]:
+    """Return the ids of the strategy's rules; what is only recorded decides nothing."""
+    return strategy.replaced(features=()).feature_ids
+
+
+def _must_not_move(config: TrainingConfig | StrategyRelease, adjustment: Adjustment) -> bool:
+    return adjustment == "difference" and config.allow_shift_sensitive is None
+
+
+def _way_out(why: str) -> str:
+    if why.startswith("moves"):
+        return "drop it, or allow_shift_sensitive with a reason"
+    return "use it relative to an average or an ATR"
+
 
 # What of a training configuration the samples depend on.
 _ASKED = ("symbol", "data", "strategy", "features", "label", "sample_weight", "allow_shift_sensitive")
@@ -186,3 +259,63 @@ def _hashes(
 
 def _sha256(content: object) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+SCHEMA = 1
+_KEY = b"lockstep"
+_STAMPS = ("decision", "entry", "exit")
+_VALUES = ("row", "side", "net_pnl", "net_return", "taken", "target", "weight")
+
+
+def save_dataset(dataset: Dataset, path: Path) -> Path:
+    """Write the file in one step and return its path; StoreFailure where the disk refuses."""
+    stream = io.BytesIO()
+    pq.write_table(_table(dataset), stream)
+    replace_file(path, stream.getvalue())
+    return path
+
+
+def load_dataset(path: Path) -> Dataset:
+    """Read a dataset; DataError where the file is missing, foreign, or of a newer schema."""
+    try:
+        table = pq.read_table(path)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise DataError(f"{path}: cannot be read as parquet: {' '.join(str(error).split())}") from error
+    described = _described(table, path)
+    ids = tuple(described["feature_ids"])
+    columns = {name: table.column(name).to_numpy() for name in (*_STAMPS, *_VALUES)}
+    return Dataset(
+        symbol=described["symbol"],
+        feature_ids=ids,
+        features=np.column_stack([table.column(each).to_numpy() for each in ids]),
+        hashes=described["hashes"],
+        unfinished=described["unfinished"],
+        **{name: values.astype(np.int64) if name in _STAMPS else values for name, values in columns.items()},
+    )
+
+
+def _table(dataset: Dataset) -> pa.Table:
+    stamps = {name: pa.array(getattr(dataset, name), pa.timestamp("ns", tz="UTC")) for name in _STAMPS}
+    values = {name: getattr(dataset, name) for name in _VALUES}
+    features = {each: dataset.features[:, column] for column, each in enumerate(dataset.feature_ids)}
+    described = {
+        "schema": SCHEMA,
+        "symbol": dataset.symbol,
+        "feature_ids": dataset.feature_ids,
+        "hashes": dict(dataset.hashes),
+        "unfinished": dataset.unfinished,
+    }
+    table = pa.table({**stamps, **values, **features})
+    return table.replace_schema_metadata({_KEY: json.dumps(described, sort_keys=True).encode()})
+
+
+def _described(table: pa.Table, path: Path) -> Mapping[str, Any]:
+    metadata = table.schema.metadata or {}
+    if _KEY not in metadata:
+        raise DataError(f"{path}: no dataset of Lockstep: its description is missing; build it again")
+    described: Mapping[str, Any] = json.loads(metadata[_KEY])
+    if described["schema"] > SCHEMA:
+        raise DataError(
+            f"{path}: dataset schema {described['schema']}, this Lockstep reads {SCHEMA}; update Lockstep"
+        )
+    return described

@@ -1,18 +1,142 @@
-"""The estimators behind one name each. All run on one thread, since several give other bits call by call."""
+"""The estimators behind one name each. All run on one thread, since several give other bits call by call.
+
+What a search may vary: named dimensions, their defaults by family, their scikit-optimize form.
+"""
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType
-from typing import Any
+from typing import Any, Self
 
+from pydantic import BaseModel, ConfigDict, model_validator
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
+from skopt.space import Categorical, Integer, Real
 
 from lockstep.errors import TrainingError
-from research.training.space import Parameters
+from lockstep.settings import shown
+
+Parameters = Mapping[str, Any]
+Scalar = bool | int | float | str | None
+
+_DIGITS = 4
+
+
+class Dimension(BaseModel):
+    """One parameter: whole numbers or reals between two bounds, both inclusive, or a choice.
+
+    log       draw evenly on a logarithmic scale; both bounds positive
+    or_none   with `integer`: beyond the upper bound there is one more value, none (no limit)
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    integer: tuple[int, int] | None = None
+    real: tuple[float, float] | None = None
+    choice: tuple[Scalar, ...] | None = None
+    log: bool = False
+    or_none: bool = False
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Self:
+        if sum(each is not None for each in (self.integer, self.real, self.choice)) != 1:
+            raise ValueError("give one of integer, real and choice")
+        if self.choice is not None and len(set(map(repr, self.choice))) != len(self.choice):
+            raise ValueError(f"choice {shown(self.choice)}: a value is listed twice")
+        if self.choice is not None and not self.choice:
+            raise ValueError("choice: list at least one value")
+        bounds = self.integer or self.real
+        if bounds is not None and not bounds[0] < bounds[1]:
+            raise ValueError(f"bounds {shown(bounds)}: the first must be < the second; fix it with a choice")
+        if self.log and (bounds is None or bounds[0] <= 0):
+            raise ValueError("log needs bounds above 0")
+        if self.or_none and self.integer is None:
+            raise ValueError("or_none goes with integer")
+        return self
+
+    def for_search(self) -> Any:
+        """Return the scikit-optimize dimension; see `decoded`."""
+        prior = "log-uniform" if self.log else "uniform"
+        if self.integer is not None:
+            low, high = self.integer
+            return Integer(low, high + self.or_none, prior=prior)
+        if self.real is not None:
+            return Real(*self.real, prior=prior)
+        return Categorical(list(range(len(self.choice or ()))))
+
+    def decoded(self, value: Any) -> Scalar:
+        """Return the parameter that a point of the search stands for."""
+        if self.integer is not None:
+            return None if value > self.integer[1] else int(value)
+        return float(value) if self.real is not None else (self.choice or ())[int(value)]
+
+    def rounded(self, value: Any) -> Any:
+        """Return a point with reals cut to four digits, so that what is printed is what was used."""
+        if self.real is None:
+            return int(value)
+        digits = _DIGITS - 1 - math.floor(math.log10(abs(value))) if value else _DIGITS
+        return min(max(round(float(value), digits), self.real[0]), self.real[1])
+
+
+Space = Mapping[str, Dimension]
+
+
+def rounded(space: Space, point: Sequence[Any]) -> list[Any]:
+    """Return a point of the search as it is used and reported back."""
+    return [each.rounded(value) for each, value in zip(space.values(), point, strict=True)]
+
+
+def decoded(space: Space, point: Sequence[Any]) -> Parameters:
+    """Return the parameters that a point stands for, by name."""
+    return {name: each.decoded(value) for (name, each), value in zip(space.items(), point, strict=True)}
+
+
+def _space(**dimensions: dict[str, Any]) -> dict[str, Dimension]:
+    return {name: Dimension.model_validate(each) for name, each in dimensions.items()}
+
+
+DEFAULT_SPACES: Mapping[str, Space] = {
+    "random_forest": _space(
+        n_estimators={"integer": (200, 1200)},
+        max_depth={"integer": (2, 12), "or_none": True},
+        min_samples_leaf={"integer": (10, 200), "log": True},
+        max_features={"choice": ("sqrt", "log2", 0.3, 0.5)},
+        max_samples={"real": (0.5, 1.0)},
+        class_weight={"choice": (None, "balanced_subsample")},
+    ),
+    "lightgbm": _space(
+        n_estimators={"integer": (50, 600)},
+        learning_rate={"real": (0.005, 0.2), "log": True},
+        num_leaves={"integer": (4, 31)},
+        min_child_samples={"integer": (10, 200), "log": True},
+        colsample_bytree={"real": (0.3, 1.0)},
+        reg_lambda={"real": (0.001, 100.0), "log": True},
+    ),
+    "xgboost": _space(
+        n_estimators={"integer": (50, 600)},
+        learning_rate={"real": (0.005, 0.2), "log": True},
+        max_depth={"integer": (1, 6)},
+        min_child_weight={"real": (1.0, 100.0), "log": True},
+        colsample_bytree={"real": (0.3, 1.0)},
+        reg_lambda={"real": (0.001, 100.0), "log": True},
+    ),
+    "hist_gradient_boosting": _space(
+        max_iter={"integer": (20, 400)},
+        learning_rate={"real": (0.005, 0.2), "log": True},
+        max_leaf_nodes={"integer": (3, 31)},
+        min_samples_leaf={"integer": (10, 200), "log": True},
+        l2_regularization={"real": (0.001, 100.0), "log": True},
+    ),
+    "logistic": _space(
+        C={"real": (0.0001, 10.0), "log": True},
+        class_weight={"choice": (None, "balanced")},
+    ),
+}
+
 
 Make = Callable[[Parameters, int], Any]
 

@@ -13,10 +13,10 @@ from typing import Any, TypeVar
 import numpy as np
 
 from lockstep.errors import LockstepError, TrainingError
-from lockstep.market.validation import validated
 from lockstep.models.document import plain
 from lockstep.models.nodes import pipeline_node, pipeline_of
 from lockstep.models.pickling import pickled, unpickled
+from lockstep.settings import validated
 from research.training.config import TrainingConfig
 from research.training.dataset import Dataset
 from research.training.outcome import OuterWindow, SearchStep, TrainingOutcome

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from lockstep.errors import TrainingError
+from lockstep.errors import EvidenceMissing, TrainingError, VerbRefused
 from lockstep.features.batch import BatchFeatures
 from lockstep.features.feature_registry import FeatureRegistry, default_registry
 from lockstep.floats import require_exact
@@ -26,26 +26,24 @@ from lockstep.market.config import load_instruments
 from lockstep.market.history import History, SeriesKey
 from lockstep.market.sessions import Dates
 from lockstep.models.bundle import WITHOUT_MODEL, Bundle, bundle_bytes
-from lockstep.models.changes import Change
 from lockstep.models.content import sha256_of
-from lockstep.models.errors import EvidenceMissing, VerbRefused
 from lockstep.models.golden import GoldenVectors, golden_vectors
 from lockstep.models.manifest import VETO, TrainingRecord
 from lockstep.models.store import ModelStore
+from lockstep.models.verbs import Change
+from research.backtest.account import Account
 from research.experiments.evaluation import data_hash
-from research.experiments.families import load_families
-from research.experiments.ledger import Ledger, Trials
-from research.experiments.models import OK
-from research.experiments.split import DateRange
-from research.sweep import trace
+from research.ledger.families import load_families
+from research.ledger.ledger import Ledger, Trials
+from research.ledger.tables import OK
+from research.splits.ranges import DateRange
+from research.sweep.run import trace
 from research.training.bundling import data_hashes
 from research.training.checkout import checkout_root, code_revision, library_versions, lock_hash
 from research.training.code import training_digest
 from research.training.config import StrategyRelease
-from research.training.dataset import adjustment_of
+from research.training.dataset import adjustment_of, require_invariant_rules
 from research.training.run import read_history
-from research.training.vector import require_invariant_rules
-from research.validation.model.account import Account
 
 KIND = "strategy"
 _GOLDEN = 8

@@ -11,8 +11,8 @@ from pathlib import Path
 import plotly.graph_objects as go
 from markupsafe import Markup
 
+from lockstep.files import replace_file
 from lockstep.market.history import History
-from lockstep.models.atomic import replace_file
 from research.experiments.figures import logits
 from research.report.page import document, joined, listing, notes, provenance
 from research.report.section import Sections, cards
@@ -20,10 +20,10 @@ from research.report.sections import proxy
 from research.training import report_figures as figures
 from research.training import report_search_figures as search_figures
 from research.training import report_sections as sections
+from research.training.importance import Attribution
 from research.training.outcome import TrainingOutcome
 from research.training.report_data import ReportData, report_data
 from research.training.report_json import report_json
-from research.training.report_shap import Attribution
 
 PAGE, NUMBERS = "report.html", "report.json"
 SECTIONS: Sections[ReportData] = Sections("the training report")

@@ -8,22 +8,15 @@ import numpy as np
 
 from lockstep.market.history import History
 from lockstep.metrics import Floats, Integers
+from research.backtest.account import Account
+from research.statistics.pbo import Overfitting
+from research.training.importance import Attribution, Importance, attribution, importance
+from research.training.out_of_sample import OutOfSample, Runs, traced_runs, window_dates
 from research.training.outcome import OuterWindow, TrainingOutcome
-from research.training.report_shap import Attribution, attribution
-from research.validation.model.account import Account
-from research.validation.model.importance import Importance, importance
-from research.validation.model.out_of_sample import OutOfSample, Runs, traced_runs, window_dates
-from research.validation.model.overfitting import Deflation, deflation, search_overfitting
-from research.validation.model.probabilities import (
-    Calibration,
-    Curve,
-    calibration,
-    precision_recall,
-    roc,
-)
-from research.validation.model.refit import refitting
-from research.validation.model.thresholds import ThresholdCurve, threshold_curve
-from research.validation.pbo import Overfitting
+from research.training.overfitting import Deflation, deflation, search_overfitting
+from research.training.probabilities import Calibration, Curve, calibration, precision_recall, roc
+from research.training.refit import refitting
+from research.training.threshold import ThresholdCurve, threshold_curve
 
 _GROUPS = 10
 _LEAST_PER_GROUP = 25
@@ -49,7 +42,7 @@ class ReportData:
                      stretch of it in each window
     thresholds       on the final search's out-of-fold probabilities, where the threshold was chosen
     attribution      SHAP values of the final model in sample, or the sentence why there are none
-    deflation, overfitting   see `research.validation.model.overfitting`
+    deflation, overfitting   see `research.training.overfitting`
     won_by_year      year -> (samples, winners), all samples before the hold-out
     """
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import plotly.graph_objects as go
 
+from research.backtest.account import Account
 from research.report.page import plain
 from research.report.theme import (
     ACCENT,
@@ -20,11 +21,9 @@ from research.report.theme import (
     time_axis,
     titled,
 )
+from research.training.importance import Attribution, Importance
+from research.training.probabilities import Curve
 from research.training.report_data import ReportData
-from research.training.report_shap import Attribution
-from research.validation.model.account import Account
-from research.validation.model.importance import Importance
-from research.validation.model.probabilities import Curve
 
 _DIGITS = 4
 _ROW_PIXELS = 24

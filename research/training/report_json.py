@@ -8,12 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from research.training.importance import Attribution, Importance
 from research.training.outcome import TrainingOutcome
+from research.training.probabilities import Calibration
 from research.training.report_data import ReportData, WindowResult
 from research.training.report_sections import provenance_of
-from research.training.report_shap import Attribution
-from research.validation.model.importance import Importance
-from research.validation.model.probabilities import Calibration
 
 SCHEMA = 1
 

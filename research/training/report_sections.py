@@ -11,12 +11,11 @@ import numpy as np
 from markupsafe import Markup
 
 import lockstep
+from research.backtest.account import Account
 from research.report import page
-from research.report.numbers import EN_DASH, UNDEFINED, count, percent, ratio, usd
-from research.report.page import Tile, joined, strong, table
+from research.report.page import EN_DASH, UNDEFINED, Tile, count, joined, percent, ratio, strong, table, usd
 from research.training.outcome import TrainingOutcome
 from research.training.report_data import ReportData, WindowResult
-from research.validation.model.account import Account
 
 _LIBRARIES = ("scikit-learn", "scikit-optimize", "numpy", "numba", "joblib", "pandas")
 _DATED = "datetime64[D]"

@@ -13,27 +13,26 @@ from pathlib import Path
 from lockstep.errors import TrainingError
 from lockstep.features.columns import source_keys
 from lockstep.features.feature_registry import default_registry
+from lockstep.files import replace_file
 from lockstep.floats import require_exact
 from lockstep.market.config import InstrumentBook, load_instruments
 from lockstep.market.history import History, SeriesKey
-from lockstep.models.atomic import replace_file
+from lockstep.market.loader import load_history
 from lockstep.models.bundle import Bundle
 from lockstep.models.content import file_content
 from lockstep.models.manifest import TrainingRecord
-from research.experiments.families import load_families
-from research.experiments.ledger import Ledger
+from research.ledger.families import load_families
+from research.ledger.ledger import Ledger
 from research.training.bundling import data_hashes, make_bundle
 from research.training.checkout import checkout_root, code_revision, library_versions, lock_hash
 from research.training.config import StrategyRelease, TrainingConfig
 from research.training.counting import trial_counter
-from research.training.dataset import Dataset, build_dataset
-from research.training.dataset_file import save_dataset
+from research.training.dataset import Dataset, build_dataset, save_dataset
 from research.training.outcome import TrainingOutcome
 from research.training.outcome_file import outcome_bytes, outcome_of
 from research.training.search import Listener
 from research.training.steps import StepFolder
 from research.training.train import train
-from research.utils.data_loader import load_history
 
 OUTCOME, DATASET, SUMMARY, STEPS = "outcome.joblib", "dataset.parquet", "training.json", "steps"
 SCHEMA = 1

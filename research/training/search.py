@@ -15,10 +15,10 @@ from skopt import Optimizer
 from threadpoolctl import threadpool_limits
 
 from lockstep.errors import TrainingError
-from lockstep.market.validation import shown
+from lockstep.settings import shown
 from research.training.config import Search
+from research.training.estimators import Parameters, Space, decoded, rounded
 from research.training.outcome import SearchStep
-from research.training.space import Parameters, Space, decoded, rounded
 from research.training.stopping import Hopeless, MedianRule, Stopped, never
 
 _SURROGATES = {"gp": "GP", "forest": "ET"}

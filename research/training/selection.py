@@ -18,9 +18,9 @@ from sklearn.metrics import log_loss
 from threadpoolctl import threadpool_limits
 
 from lockstep.metrics import Floats, Integers
+from research.splits.purged import PurgedKFold
 from research.training.config import Selection
 from research.training.pipeline import Samples, require_both_classes
-from research.validation.purged import PurgedKFold
 
 _TREES, _LEAF = 200, 10
 _FOLDS, _SHUFFLES = 3, 3

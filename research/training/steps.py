@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lockstep.errors import TrainingError
-from lockstep.models.atomic import replace_file
+from lockstep.files import replace_file
 from lockstep.models.content import file_content
 from research.training.outcome_file import attempt_bytes, attempt_of
 from research.training.search import Attempt, Diary

@@ -1,13 +1,22 @@
-"""The veto's threshold: the trades that stay are those that would really be taken, one position at a time."""
+"""The veto's threshold: the trades that stay are those that would really be taken, one position at a time.
+
+How probabilities are scored: larger is better, whatever the objective.
+
+What every threshold would leave of the strategy: the curve on which one of them was chosen.
+"""
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
-from lockstep.metrics import Floats, sharpe
+import numpy as np
+from sklearn.metrics import average_precision_score, log_loss, roc_auc_score
+
+from lockstep.metrics import Floats, Integers, sharpe
+from research.splits.labels import Mask
 from research.training.config import Threshold
 from research.training.dataset import Dataset
-from research.validation.labels import Mask
 
 
 def taken_trades(dataset: Dataset, accepted: Mask) -> Mask:
@@ -56,3 +65,53 @@ def choose_threshold(settings: Threshold, dataset: Dataset, probability: Floats)
         if value > best_value:
             best, best_value = threshold, value
     return best
+
+
+Score = Callable[[Integers, Floats, Floats], float]
+
+
+def _log_loss(target: Integers, probability: Floats, weight: Floats) -> float:
+    return -float(log_loss(target, probability, sample_weight=weight, labels=[0, 1]))
+
+
+def _roc_auc(target: Integers, probability: Floats, weight: Floats) -> float:
+    return float(roc_auc_score(target, probability, sample_weight=weight))
+
+
+def _average_precision(target: Integers, probability: Floats, weight: Floats) -> float:
+    return float(average_precision_score(target, probability, sample_weight=weight))
+
+
+# (target, probability, weight), each (n,) -> score
+SCORES: Mapping[str, Score] = {
+    "log_loss": _log_loss,
+    "roc_auc": _roc_auc,
+    "average_precision": _average_precision,
+}
+
+
+_POINTS = 121
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ThresholdCurve:
+    """The trades that would really be taken, one position at a time, for m thresholds.
+
+    threshold   float64 (m,), rising; trades float64 (m,): how many; kept: share of those without a veto
+    net_pnl     float64 (m,), USD
+    """
+
+    threshold: Floats
+    trades: Floats
+    kept: Floats
+    net_pnl: Floats
+
+
+def threshold_curve(data: Dataset, probability: Floats) -> ThresholdCurve:
+    """Ask what each of evenly spaced thresholds would leave of n samples with `probability` (n,)."""
+    threshold = np.linspace(float(probability.min()), float(probability.max()), _POINTS)
+    taken = np.array([taken_trades(data, probability >= each) for each in threshold])
+    trades = taken.sum(axis=1).astype(np.float64)
+    return ThresholdCurve(
+        threshold=threshold, trades=trades, kept=trades / trades[0], net_pnl=taken @ data.net_pnl
+    )

@@ -13,20 +13,22 @@ from lockstep.floats import require_exact
 from lockstep.metrics import Integers
 from research.training.config import TrainingConfig
 from research.training.dataset import Dataset
-from research.training.folds import (
+from research.training.estimators import Parameters
+from research.training.outcome import OuterWindow, SearchStep, TrainingOutcome
+from research.training.pipeline import fit_pipeline, probabilities
+from research.training.scheme import (
     Fold,
     Run,
     cross_validate,
+    divide,
+    embargo_of,
     evaluation_order,
     fold_workers,
+    inner_splits,
     with_columns,
 )
-from research.training.outcome import OuterWindow, SearchStep, TrainingOutcome
-from research.training.pipeline import fit_pipeline, probabilities
-from research.training.scheme import divide, embargo_of, inner_splits
 from research.training.search import Attempt, Diary, Listener, bayesian_search
 from research.training.selection import selected_columns
-from research.training.space import Parameters
 from research.training.stopping import Hopeless, MedianRule, Stopped
 from research.training.threshold import choose_threshold
 

@@ -17,14 +17,14 @@ from lockstep.errors import ConfigError, DataError
 from lockstep.market.bars import Bars
 from lockstep.market.command_line import reading_instruments
 from lockstep.market.config import InstrumentBook, instruments_content, load_instruments, shipped_config
-from lockstep.market.files import Loaded, read_bars, read_ticks, write_atomically
-from lockstep.market.guess import SELECT, Guess, guess
-from lockstep.market.guess_stamps import Question
+from lockstep.market.reading.files import Loaded, read_bars, read_ticks, write_atomically
+from lockstep.market.reading.guess import SELECT, Guess, guess
+from lockstep.market.reading.guess_stamps import Question
+from lockstep.market.reading.table import read_unchanged
 from lockstep.market.session_template import known_timezone
 from lockstep.market.source import SUFFIXES, Source
-from lockstep.market.table import read_unchanged
 from lockstep.market.ticks import Ticks
-from lockstep.market.validation import suggestion, validated
+from lockstep.settings import suggestion, validated
 from lockstep.tables import TextTable, number
 
 _SHOWN = 5

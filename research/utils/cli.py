@@ -10,10 +10,10 @@ from rich.console import Console
 
 from lockstep.errors import ConfigError
 from lockstep.market.command_line import SYMBOL_FLAGS, App, OneSymbol, reading_instruments, target_file
-from lockstep.market.guess import COLUMN, SELECT
-from lockstep.market.layouts import PRESETS
+from lockstep.market.reading.guess import COLUMN, SELECT
+from lockstep.market.reading.layouts import PRESETS
 from lockstep.market.timeframe import Timeframe
-from lockstep.market.validation import suggestion
+from lockstep.settings import suggestion
 from research.utils.add_source import Request, add_source
 from research.utils.data_report import check_file, quality_table, rows_table, warnings_of, write_report
 

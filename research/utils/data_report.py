@@ -12,13 +12,13 @@ import numpy as np
 
 from lockstep.market.bars import Bars
 from lockstep.market.config import load_instruments
-from lockstep.market.files import Loaded, write_atomically
 from lockstep.market.finding import Finding
+from lockstep.market.loader import in_timeframe, load_file
 from lockstep.market.quality import QualityReport, assess
+from lockstep.market.reading.files import Loaded, write_atomically
 from lockstep.market.ticks import Ticks
 from lockstep.market.timeframe import Timeframe
 from lockstep.tables import TextTable, number, prose
-from research.utils.data_loader import in_timeframe, load_file
 
 SCHEMA = 1
 

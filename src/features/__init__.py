@@ -3,7 +3,7 @@
 from lockstep.features.batch import BatchFeatures
 from lockstep.features.feature import Feature, feature
 from lockstep.features.feature_registry import FeatureRegistry
-from lockstep.features.source import FeatureSource
+from lockstep.features.plan import FeatureSource
 from lockstep.features.streaming import WindowFeatures
 
 __all__ = ["BatchFeatures", "Feature", "FeatureRegistry", "FeatureSource", "WindowFeatures", "feature"]

@@ -8,8 +8,7 @@ from lockstep.errors import FeatureError
 from lockstep.features.columns import series_columns
 from lockstep.features.driver import driver
 from lockstep.features.feature_id import Term
-from lockstep.features.plan import FeaturePlan
-from lockstep.features.source import COLD, MISSING
+from lockstep.features.plan import COLD, MISSING, FeaturePlan
 from lockstep.market.asof import MaxAge, asof_rows
 from lockstep.market.bars import Floats, Stamps
 from lockstep.market.history import History, SeriesKey

@@ -1,8 +1,12 @@
-"""`FeaturePlan`: what has to be computed, on which series, for a list of ids."""
+"""`FeaturePlan`: what has to be computed, on which series, for a list of ids.
+
+`FeatureSource`: what a strategy sees of features, in research and live.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -101,3 +105,24 @@ def _check_direction(term: Term, base: SeriesKey) -> None:
             f"feature id {str(term)!r}: {term.timeframe} is finer than the traded {base.timeframe}; "
             "trade the finer timeframe instead"
         )
+
+
+COLD = "cold"
+MISSING = "missing"
+
+
+class FeatureSource(Protocol):
+    """Feature vectors by decision stamp."""
+
+    @property
+    def plan(self) -> FeaturePlan:
+        """The ids, in the order of the vector, and what is computed for them."""
+
+    def vector(self, stamp: int) -> Floats:
+        """Return the vector at the base bar that ended at `stamp`: float64 (ids,), read-only.
+
+        NaN where a window is not full or a value is missing. FeatureError where no base bar ended then.
+        """
+
+    def absence(self, column: int, stamp: int) -> str:
+        """Return why the value in `column` is NaN at `stamp`: COLD (window not full yet) or MISSING."""

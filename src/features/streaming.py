@@ -14,8 +14,7 @@ from lockstep.features.blocks import BarBlock
 from lockstep.features.columns import market_of, pair_key, source_keys
 from lockstep.features.driver import driver
 from lockstep.features.inputs import PAIR_COLUMNS
-from lockstep.features.plan import FeaturePlan, needs_calendar, needs_pair
-from lockstep.features.source import COLD, MISSING
+from lockstep.features.plan import COLD, MISSING, FeaturePlan, needs_calendar, needs_pair
 from lockstep.market.asof import MaxAge
 from lockstep.market.bars import BAR_COLUMNS, Floats, Stamps
 from lockstep.market.history import BarSet, Market, SeriesKey

@@ -10,13 +10,13 @@ import typer
 
 from lockstep.errors import LiveError
 from lockstep.live.messages import iso
-from lockstep.live.operator import BarCommand
-from lockstep.live.operator_desk import DEFAULT_CONFIG, ConfigPath, OperatorDesk
+from lockstep.live.operator.commands import BarCommand
+from lockstep.live.operator.desk import DEFAULT_CONFIG, ConfigPath, OperatorDesk
+from lockstep.live.operator.statement import utc_nanoseconds
 from lockstep.live.quarantine import ACCEPT, REJECT, QuarantinedBar
-from lockstep.live.statement import utc_nanoseconds
 from lockstep.market.bars import BAR_COLUMNS
 from lockstep.market.command_line import App
-from lockstep.market.validation import validated
+from lockstep.settings import validated
 
 app = App(no_args_is_help=True)
 

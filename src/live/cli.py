@@ -12,13 +12,12 @@ import typer
 from rich.console import Console
 
 from lockstep.errors import ConfigError
-from lockstep.live.logs import guard_process
 from lockstep.live.secret import Secrets
-from lockstep.live.status import read_status, to_json
-from lockstep.live.status_table import status_table
-from lockstep.market.validation import suggestion
+from lockstep.live.status.logs import guard_process
+from lockstep.live.status.status import read_status, status_table, to_json
 from lockstep.monitoring.alerts import Alert, Kind
 from lockstep.monitoring.discord import DiscordSink
+from lockstep.settings import suggestion
 
 status_app = typer.Typer(add_completion=False)
 

@@ -16,16 +16,16 @@ from lockstep.live.feeds.protocol import FeedSettings, Port, Seconds
 from lockstep.live.feeds.registry import FEEDS
 from lockstep.live.feeds.replay import ReplayFeedSettings
 from lockstep.live.handover import Policy
-from lockstep.live.limits import Limits
 from lockstep.live.messages import Mode
 from lockstep.live.plausible import Plausibility
-from lockstep.live.rollout import Rollout
-from lockstep.live.switches import Switches
-from lockstep.market.validation import read_yaml, shown, validated
+from lockstep.live.risk.limits import Limits
+from lockstep.live.risk.rollout import Rollout
+from lockstep.live.risk.switches import Switches
 from lockstep.models.manifest import PRODUCTION, Version
 from lockstep.monitoring.alerts import AlertRate, SinkSettings
 from lockstep.monitoring.registry import SINKS
 from lockstep.plugs import chosen_by_kind
+from lockstep.settings import read_yaml, shown, validated
 
 
 class _Part(BaseModel):

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from lockstep.floats import FIELD, require_exact, require_still_exact
+from lockstep.live.backtrader.broker import ReportedBroker
+from lockstep.live.backtrader.feed import Stage
 from lockstep.live.conditions import Conditions, Doubts
-from lockstep.live.desk import Memory, Seat, released_sets, warm
 from lockstep.live.handover import Handover, swap_event, wanted_by
-from lockstep.live.inner_broker import ReportedBroker
 from lockstep.live.journal.rows import StoredSet
 from lockstep.live.messages import (
     Event,
@@ -23,19 +23,19 @@ from lockstep.live.messages import (
     SendResult,
     SetRecord,
 )
-from lockstep.live.operator import reported_fill
-from lockstep.live.orders import Reports, credible, demand
+from lockstep.live.operator.commands import reported_fill
+from lockstep.live.operator.open_orders import Reports, credible, demand
 from lockstep.live.quarantine import Quarantine, decision_of, irregular
 from lockstep.live.reconciliation import Account
 from lockstep.live.rerun import rehearsed, require_same
 from lockstep.live.setup import Setup
-from lockstep.live.stage import Stage
+from lockstep.live.traded import Memory, Seat, released_sets, warm
 from lockstep.market.history import BarSet
+from lockstep.strategy.backtrader.cerebro import build_cerebro
+from lockstep.strategy.backtrader.strategy import ParityStrategy
 from lockstep.strategy.decision import EXIT_HALT, EXIT_HANDOVER, HOLD
-from lockstep.strategy.engine import build_cerebro
 from lockstep.strategy.ibs_strategy import IbsStrategy
 from lockstep.strategy.matching import POSITION, QUANTITY
-from lockstep.strategy.parity_strategy import ParityStrategy
 from lockstep.strategy.records import ENTRY, EXIT
 
 

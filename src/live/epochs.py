@@ -6,15 +6,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from lockstep.errors import JournalError, LiveError
-from lockstep.live.bars import first_windows, settled_bars
 from lockstep.live.config import LiveConfig
-from lockstep.live.desk import Model, usual_trades
-from lockstep.live.feeds.warmup import WarmUp, warm_up
+from lockstep.live.feeds.warmup import WarmUp, first_windows, settled_bars, warm_up
 from lockstep.live.journal import Journal
 from lockstep.live.journal.continuation import continued
 from lockstep.live.messages import Epoch, LaneState, Mode
-from lockstep.live.rollout import Step, require_sizes, stage
-from lockstep.live.world import require_wanted, version_with, wanted_versions
+from lockstep.live.outside import require_wanted, version_with, wanted_versions
+from lockstep.live.risk.rollout import Step, require_sizes, stage
+from lockstep.live.traded import Model, usual_trades
 from lockstep.market.config import InstrumentBook, load_instruments
 from lockstep.market.history import History, SeriesKey
 from lockstep.models.store import ModelStore, load_bundle

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from lockstep.errors import LockstepError
-from lockstep.live.desk import Memory, Model, Seat
 from lockstep.live.messages import Event, Wanted
+from lockstep.live.traded import Memory, Model, Seat
 from lockstep.market.history import Market
 from lockstep.strategy.matching import POSITION
 

@@ -7,8 +7,8 @@ import json
 from pathlib import Path
 
 from lockstep.compiled import package_digest
-from lockstep.market.validation import read_yaml
 from lockstep.models.present import lock_hash
+from lockstep.settings import read_yaml
 
 
 def live_hashes(config: Path, *, lock: Path | None = None) -> dict[str, str]:

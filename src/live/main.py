@@ -18,13 +18,13 @@ import typer
 
 from lockstep.console import run
 from lockstep.errors import LockstepError
-from lockstep.live.journal.lock import held
-from lockstep.live.logs import configure_logs, guard_process
+from lockstep.live.journal.opening import held
 from lockstep.live.messages import Mode
 from lockstep.live.secret import Secrets
 from lockstep.live.starting import Interrupted, Starting
+from lockstep.live.status.logs import configure_logs, guard_process
 from lockstep.market.command_line import App
-from lockstep.market.validation import read_yaml
+from lockstep.settings import read_yaml
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 STATUS = "LOCKSTEP_STATUS"

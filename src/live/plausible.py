@@ -20,7 +20,7 @@ from lockstep.market.bars import PRICE_COLUMNS
 from lockstep.market.history import SeriesKey
 from lockstep.market.schedule import DAY
 from lockstep.market.timeframe import Timeframe
-from lockstep.market.validation import suggestion
+from lockstep.settings import suggestion
 
 AGREE = "agree with each other: the market may have moved there"
 

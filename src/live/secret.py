@@ -1,9 +1,13 @@
-"""`Secrets`: read once from the environment or a file, shown nowhere, and cut out of every text."""
+"""`Secrets`: read once from the environment or a file, shown nowhere, and cut out of every text.
+
+The secret that senders of bars must show.
+"""
 
 from __future__ import annotations
 
 import base64
 import ctypes
+import hmac
 import html
 import re
 import resource
@@ -17,11 +21,13 @@ from urllib.parse import unquote, urlsplit
 
 from pydantic import SecretStr
 
-from lockstep.errors import LiveError
+from lockstep.errors import FeedError, LiveError
+from lockstep.plugs import ReadSecret
 
 if TYPE_CHECKING:
     from lockstep.live.messages import Event, SetRecord
-    from lockstep.live.ports import Journal
+    from lockstep.live.outside import Journal
+
 
 HIDDEN = "[secret]"
 SHORTEST = 12  # characters; what is shorter would cut up innocent words
@@ -267,3 +273,26 @@ def _meaning(escape: re.Match[str]) -> str:
         meaning = html.unescape(escape[0])
         return meaning if len(meaning) == 1 else escape[0]
     return " " if text in "nrtfbv0" else text
+
+
+VARIABLE = "LOCKSTEP_FEED_TOKEN"
+_SHORTEST = 16
+
+
+def read_token(path: Path | None, secret: ReadSecret) -> str:
+    """Return the token from a file, else from LOCKSTEP_FEED_TOKEN; it is kept out of what is written.
+
+    LiveError where it is absent or others can read the file, FeedError where it is too short or would not
+    pass through a header.
+    """
+    purpose = "token of the http feed"
+    token = secret(purpose, variable=VARIABLE, file=path).get_secret_value()
+    if len(token) < _SHORTEST or not token.isascii() or not token.isprintable() or " " in token:
+        raise FeedError(f"{purpose}: must be at least {_SHORTEST} visible ASCII characters; make a new one")
+    return token
+
+
+def authorised(header: str | None, token: str) -> bool:
+    """Return whether an Authorization header is `Bearer <token>`, in a time that does not tell the token."""
+    given, expected = (header or "").encode("utf-8", "replace"), f"Bearer {token}".encode()
+    return hmac.compare_digest(given, expected)

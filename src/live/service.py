@@ -11,40 +11,38 @@ from typing import Any
 
 from lockstep.errors import ConfigError, LockstepError
 from lockstep.floats import require_exact
-from lockstep.live.bars import feeds_of, settled_bars
-from lockstep.live.brokers.protocol import BrokerDesk, Connection, Holdings
-from lockstep.live.brokers.shadow import ShadowBroker
+from lockstep.live.brokers.protocol import BrokerDesk, Connection, Holdings, ShadowBroker
 from lockstep.live.clock_check import ClockCheck
 from lockstep.live.config import LiveConfig
-from lockstep.live.desk import Model, usual_trades
 from lockstep.live.engine import Engine
 from lockstep.live.epochs import bound, first_epoch, needs_of, require_same, warmed
-from lockstep.live.feeds.clock import SteadyClock
-from lockstep.live.feeds.protocol import FeedDesk
-from lockstep.live.gateway import Gateway
+from lockstep.live.feeds.protocol import FeedDesk, SteadyClock
+from lockstep.live.feeds.source import InboxSource, Known
+from lockstep.live.feeds.synchroniser import Synchroniser
+from lockstep.live.feeds.warmup import feeds_of, settled_bars
 from lockstep.live.hashes import live_hashes
-from lockstep.live.health import HealthServer
 from lockstep.live.journal import Journal
 from lockstep.live.messages import Epoch, Event, Mode, SetRecord
-from lockstep.live.operator import COMMANDS, Mailbox
+from lockstep.live.operator.commands import COMMANDS, Mailbox
+from lockstep.live.operator.statement import FillPositions, PositionsFile, StatementFile, reported_ids
+from lockstep.live.outside import BrokerFills, World, require_wanted
 from lockstep.live.plausible import Bands
 from lockstep.live.reconciliation import Reconciliation
 from lockstep.live.rerun import ReplayMismatch
-from lockstep.live.rollout import Step, require_sizes, stage
+from lockstep.live.risk.gateway import Gateway
+from lockstep.live.risk.rollout import Step, require_sizes, stage
 from lockstep.live.secret import ScrubbedJournal, Secrets
 from lockstep.live.setup import Setup
 from lockstep.live.silence import Silence
-from lockstep.live.source import InboxSource, Known
 from lockstep.live.starting import reason_of
-from lockstep.live.statement import FillPositions, PositionsFile, StatementFile, reported_ids
-from lockstep.live.status import Window
-from lockstep.live.synchroniser import Synchroniser
-from lockstep.live.systemd import ALIVE, READY, STOPPING, notify
-from lockstep.live.timetable import Timetable
-from lockstep.live.watcher import Watcher
-from lockstep.live.world import BrokerFills, World, require_wanted
+from lockstep.live.status.health import HealthServer
+from lockstep.live.status.status import Window
+from lockstep.live.status.systemd import ALIVE, READY, STOPPING, notify
+from lockstep.live.status.watcher import Watcher
+from lockstep.live.traded import Model, usual_trades
 from lockstep.market.config import load_instruments
 from lockstep.market.history import History, SeriesKey
+from lockstep.market.timetable import Timetable
 from lockstep.models.store import ModelStore
 from lockstep.monitoring.alerts import Alert, Alerts, LogSink, LogSinkSettings, Sink
 

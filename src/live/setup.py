@@ -5,22 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from lockstep.live.backtrader.broker import GatedBroker, ReportedBroker
+from lockstep.live.backtrader.feed import Stage
 from lockstep.live.brokers.protocol import OutboundBroker
 from lockstep.live.clock_check import Verdict
 from lockstep.live.conditions import Doubts
-from lockstep.live.desk import Model, Seat
-from lockstep.live.gate import DeskGate
-from lockstep.live.gateway import Gateway
 from lockstep.live.handover import Policy
-from lockstep.live.inner_broker import GatedBroker, ReportedBroker
-from lockstep.live.market_hours import next_open
 from lockstep.live.messages import Epoch, Event, OrderIntent, Refusal
 from lockstep.live.outbox import Outbox
-from lockstep.live.ports import Journal, Observer, Outside, Source
+from lockstep.live.outside import Journal, Observer, Outside, Source
 from lockstep.live.reconciliation import Reconciliation
-from lockstep.live.rollout import scaled
-from lockstep.live.stage import Stage
+from lockstep.live.risk.gateway import DeskGate, Gateway
+from lockstep.live.risk.rollout import scaled
+from lockstep.live.traded import Model, Seat
 from lockstep.market.history import Market
+from lockstep.market.open_hours import next_open
 from lockstep.strategy.matching import CASH
 
 Exposure = Callable[[], tuple[Mapping[str, float], Mapping[str, float]]]

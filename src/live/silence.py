@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from lockstep.live.messages import Arrival, Irregularity, iso
-from lockstep.live.timetable import Timetable
 from lockstep.market.history import SeriesKey
+from lockstep.market.timetable import Timetable
 
 _DAILY = 12 * 3_600_000_000_000
 _NEVER = -(2**63)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from lockstep.errors import DataError, LockstepError
 from lockstep.live.messages import Mode
-from lockstep.live.status import State, Status, write_status
+from lockstep.live.status.status import State, Status, write_status
 
 _LOGGER = logging.getLogger("lockstep.live")
 

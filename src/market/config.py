@@ -26,7 +26,7 @@ from lockstep.market.session_template import SessionTemplate
 from lockstep.market.sessions import Session
 from lockstep.market.source import Source
 from lockstep.market.timeframe import Timeframe
-from lockstep.market.validation import parse_yaml, read_bytes, suggestion, validated
+from lockstep.settings import parse_yaml, read_bytes, suggestion, validated
 
 Entry = TypeVar("Entry", SessionTemplate, Source, Instrument)
 
@@ -34,7 +34,7 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 # Inside the package when installed from a wheel, beside it in a checkout.
 _PLACES = (_PACKAGE / "configs", _PACKAGE.parent / "configs")
 _SECTIONS = ("sessions", "sources", "instruments")
-# Read by `research.experiments.families`.
+# Read by `research.ledger.families`.
 _ALSO = ("families",)
 
 USER_FILE_VARIABLE = "LOCKSTEP_INSTRUMENTS"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lockstep.errors import ConfigError
-from lockstep.market.validation import suggestion
+from lockstep.settings import suggestion
 
 CLOSED = "closed"
 FROM = "from"

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
-from lockstep.market.validation import Grown
+from lockstep.settings import Grown
 
 _CLOCK = re.compile(r"([01]\d|2[0-4]):([0-5]\d)")
 MINUTES_PER_DAY = 24 * 60

@@ -137,7 +137,7 @@ class Session:
 
         Bars within a pause are not. One that ends in a pause and began before it is.
         Which session bars exist is decided by the data: calendars lack days on which a market did open. A
-        live one of a day without a session waits for the operator, see `lockstep.live.synchroniser`.
+        live one of a day without a session waits for the operator, see `lockstep.live.feeds.synchroniser`.
         """
         if timeframe.is_session:
             return np.ones(end.size, dtype=np.bool_)

@@ -15,10 +15,10 @@ from pydantic import BeforeValidator, ConfigDict, Field, field_validator, model_
 
 from lockstep.errors import ConfigError, DataError
 from lockstep.market.bars import BAR_COLUMNS, Adjustment
-from lockstep.market.layouts import BY_NUMBER, PRESETS, with_preset
+from lockstep.market.reading.layouts import BY_NUMBER, PRESETS, with_preset
 from lockstep.market.session_template import known_timezone
 from lockstep.market.timeframe import Timeframe
-from lockstep.market.validation import Grown, suggestion
+from lockstep.settings import Grown, suggestion
 
 SUFFIXES = (".csv", ".csv.gz", ".parquet")
 TICK = "tick"

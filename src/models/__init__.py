@@ -9,11 +9,11 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from lockstep.models.changes import Change
 from lockstep.models.manifest import Evidence, Manifest, TrainingRecord
 from lockstep.models.policy import Policy
 from lockstep.models.portfolio_file import Portfolio, load_portfolio
 from lockstep.models.store import ModelStore, load_bundle
+from lockstep.models.verbs import Change
 
 if TYPE_CHECKING:
     from lockstep.models.bundle import Bundle, read_bundle, save_bundle

@@ -14,11 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lockstep.errors import ConfigError, DataError
-from lockstep.models.atomic import replace_file
+from lockstep.errors import ConfigError, DataError, ForeignPickle, NewerSchema, UnfitBundle, WrongSymbol
+from lockstep.files import replace_file
 from lockstep.models.content import sha256_of, verified_content
 from lockstep.models.document import FORMAT, bundle_document, fields_of
-from lockstep.models.errors import ForeignPickle, NewerSchema, UnfitBundle, WrongSymbol
 from lockstep.models.estimators import library_versions, require_libraries, require_single_threaded
 from lockstep.models.golden import MOST_GOLDEN, GoldenVectors, golden_vectors
 from lockstep.models.manifest import MODEL_NAME, SYMBOL, VETO

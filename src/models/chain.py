@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from lockstep.models.errors import ManifestEdited
+from lockstep.errors import ManifestEdited
 from lockstep.models.manifest import VETO, Action, HistoryEntry, Manifest
 
 _NO_HASH = ""

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from lockstep.models.changes import Change
+from lockstep.models.verbs import Change
 
 Symbol = Annotated[str, typer.Argument(help="Instrument, for example ES.")]
 Version = Annotated[str, typer.Argument(help="Version, for example v3.")]

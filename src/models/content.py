@@ -9,8 +9,8 @@ import stat
 from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 
-from lockstep.models.atomic import replace_file
-from lockstep.models.errors import BundleMissing, HashMismatch, LfsPointer, TruncatedBundle, VerbRefused
+from lockstep.errors import BundleMissing, HashMismatch, LfsPointer, TruncatedBundle, VerbRefused
+from lockstep.files import replace_file
 from lockstep.models.manifest import Evidence
 
 MOST_BYTES = 256 << 20

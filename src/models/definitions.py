@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from lockstep.errors import FeatureError
+from lockstep.errors import FeatureError, FeaturesChanged
 from lockstep.features.canonical import canonical_values
 from lockstep.features.feature_registry import FeatureRegistry, default_registry
 from lockstep.models.bundle import Bundle
-from lockstep.models.errors import FeaturesChanged
 from lockstep.models.golden import arithmetic, same_values
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from lockstep.models.errors import LibraryMismatch, UnfitBundle
+from lockstep.errors import LibraryMismatch, UnfitBundle
 
 # Distributions that carry a module, the first installed one counts.
 _DISTRIBUTIONS: Mapping[str, tuple[str, ...]] = {

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from lockstep.market.validation import suggestion
-from lockstep.models.errors import UnknownModel
+from lockstep.errors import UnknownModel
 from lockstep.models.manifest import Manifest, VersionEntry
 from lockstep.models.portfolio_file import Portfolio
+from lockstep.settings import suggestion
 from lockstep.tables import TextTable, number, prose
 
 _METRICS_SHOWN = 3

@@ -14,8 +14,8 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from lockstep.market.validation import Grown, SchemaVersion, suggestion
-from lockstep.models.errors import UnknownModel
+from lockstep.errors import UnknownModel
+from lockstep.settings import Grown, SchemaVersion, suggestion
 
 SCHEMA = 1
 VETO = "ibs_veto"

@@ -10,13 +10,12 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from lockstep.errors import ConfigError
-from lockstep.market.validation import parse_json, validated
+from lockstep.errors import ConfigError, ManifestError, StoreFailure
+from lockstep.files import remove_leftovers, replace_file
 from lockstep.models import chain
-from lockstep.models.atomic import remove_leftovers, replace_file
 from lockstep.models.content import file_content
-from lockstep.models.errors import ManifestError, StoreFailure
 from lockstep.models.manifest import SCHEMA, Manifest
+from lockstep.settings import parse_json, validated
 
 MANIFEST = "manifest.json"
 LOCK = "manifest.json.lock"

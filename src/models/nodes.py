@@ -12,8 +12,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from lockstep.errors import ForeignPickle, UnfitBundle
 from lockstep.models.boosters import BOOSTERS
-from lockstep.models.errors import ForeignPickle, UnfitBundle
 from lockstep.models.kinds import SKLEARN, Kind
 from lockstep.models.pickle_machine import ARRAYS, Machine, PickleFault
 from lockstep.models.pickled_values import NUMPY, Pair, class_of, state_of, value_of

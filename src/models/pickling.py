@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from lockstep.errors import ForeignPickle, UnfitBundle
 from lockstep.models.content import MOST_BYTES
-from lockstep.models.errors import ForeignPickle, UnfitBundle
 from lockstep.models.pickle_machine import (
     ARRAYS,
     MOST_INTEGER,

@@ -9,12 +9,11 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from lockstep.errors import ConfigError
-from lockstep.market.validation import validated
-from lockstep.models.errors import ManifestError
+from lockstep.errors import ConfigError, ManifestError
 from lockstep.models.manifest import Evidence, VersionEntry
 from lockstep.models.manifest_file import store_json
 from lockstep.models.present import present_hashes
+from lockstep.settings import validated
 
 POLICY = "policy.json"
 CERTIFICATE = "certificate"

@@ -9,8 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from lockstep.errors import ConfigError
 from lockstep.market.config import InstrumentBook, shipped_config
-from lockstep.market.validation import read_yaml, validated
 from lockstep.models.manifest import PRODUCTION, Symbol
+from lockstep.settings import read_yaml, validated
 
 Fraction = Annotated[float, Field(gt=0, le=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]

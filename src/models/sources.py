@@ -21,13 +21,12 @@ from typing import Annotated, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from lockstep.errors import ConfigError
-from lockstep.market.validation import SchemaVersion, parse_json, validated
-from lockstep.models.atomic import replace_file
+from lockstep.errors import ConfigError, ManifestError, StoreFailure, VerbRefused
+from lockstep.files import replace_file
 from lockstep.models.content import file_content
-from lockstep.models.errors import ManifestError, StoreFailure, VerbRefused
 from lockstep.models.manifest import Manifest, Sha256
 from lockstep.models.manifest_file import MANIFEST, locked, manifest_content, manifest_of, store_json
+from lockstep.settings import SchemaVersion, parse_json, validated
 
 SOURCES, SIGNATURE = "sources.json", "manifest.sig"
 SCHEMA = 1

@@ -1,21 +1,27 @@
-"""`ModelStore`: a folder of bundles with their manifest, and the verbs on it."""
+"""`ModelStore`: a folder of bundles with their manifest, and the verbs on it.
+
+The manifest's record of a bundle.
+
+Where the model store is, and how its files are called.
+"""
 
 from __future__ import annotations
 
+import math
+import os
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lockstep.market.validation import validated
+from lockstep.errors import HashMismatch, StoreFailure, VerbRefused
+from lockstep.files import replace_file
 from lockstep.models import verbs
-from lockstep.models.atomic import replace_file
 from lockstep.models.chain import Act
-from lockstep.models.changes import Change
-from lockstep.models.content import verified_content, verified_reports, write_reports
-from lockstep.models.errors import HashMismatch, StoreFailure, VerbRefused
-from lockstep.models.location import bundle_file, default_folder, next_version
+from lockstep.models.content import sha256_of, verified_content, verified_reports, write_reports
+from lockstep.models.document import plain
 from lockstep.models.manifest import (
     PRODUCTION,
     VETO,
@@ -30,10 +36,81 @@ from lockstep.models.manifest import (
 from lockstep.models.manifest_file import locked, read_manifest, write_manifest
 from lockstep.models.policy import Policy, read_policy
 from lockstep.models.sources import signed_manifest
+from lockstep.models.verbs import Change
+from lockstep.settings import validated
 
 if TYPE_CHECKING:
     from lockstep.features.feature_registry import FeatureRegistry
     from lockstep.models.bundle import Bundle
+
+
+def entry_of(
+    bundle: Bundle,
+    content: bytes,
+    *,
+    file: str,
+    record: TrainingRecord,
+    parent: str | None,
+    supersedes: str | None,
+    supersedes_reason: str,
+) -> VersionEntry:
+    """Return the record of a bundle whose file holds `content`."""
+    return VersionEntry(
+        file=file,
+        sha256=sha256_of(content),
+        size=len(content),
+        target=bundle.target,
+        feature_ids=bundle.feature_ids,
+        fingerprints=plain(bundle.fingerprints),
+        strategy=plain(bundle.strategy),
+        threshold=None if bundle.threshold is None else float(bundle.threshold),
+        training_range=_range_of(bundle.training),
+        metrics={name: _finite(value) for name, value in sorted(bundle.metrics.items())},
+        parent=parent,
+        supersedes=supersedes,
+        supersedes_reason=supersedes_reason,
+        record=record,
+    )
+
+
+def _range_of(training: Mapping[str, Any]) -> tuple[str, str] | None:
+    found = training.get("range")
+    return None if found is None else (str(found[0]), str(found[1]))
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None
+
+
+_PACKAGE = Path(__file__).resolve().parents[1]
+
+
+def default_folder() -> Path:
+    """Return `LOCKSTEP_MODEL_STORE`, else `src/models` of a checkout, else a folder of the user's data."""
+    declared = os.environ.get("LOCKSTEP_MODEL_STORE")
+    if declared:
+        return Path(declared)
+    if (_PACKAGE.parent / "setup.cfg").is_file():
+        return _PACKAGE / "models"
+    root = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
+    return root / "lockstep" / "models"
+
+
+def bundle_file(symbol: str, name: str, version: str) -> str:
+    """Return `ES_v3.joblib`, or `ES_regime_v3.joblib` for a model that is not the IBS strategy's veto."""
+    return f"{_stem(symbol, name)}_{version}.joblib"
+
+
+def next_version(folder: Path, symbol: str, name: str, taken: list[str]) -> str:
+    """Return the version after all that the manifest or the folder holds; a file is never overwritten."""
+    pattern = re.compile(rf"{re.escape(_stem(symbol, name))}_v([1-9]\d*)\.joblib")
+    files = (pattern.fullmatch(path.name) for path in folder.glob("*.joblib"))
+    numbers = [int(version[1:]) for version in taken] + [int(found.group(1)) for found in files if found]
+    return f"v{max(numbers, default=0) + 1}"
+
+
+def _stem(symbol: str, name: str) -> str:
+    return symbol if name == VETO else f"{symbol}_{name}"
 
 
 class ModelStore:
@@ -73,7 +150,6 @@ class ModelStore:
         UnfitBundle where it may not be used as it is, StoreFailure where the disk refuses.
         """
         from lockstep.models.bundle import bundle_bytes
-        from lockstep.models.entries import entry_of
 
         checked = record if isinstance(record, TrainingRecord) else _training_record(record)
         content = bundle_bytes(bundle)
@@ -239,7 +315,6 @@ _RECORDED = ("code_hash", "config", "data_hashes", "seed")
 def _fetchable(source: ModelStore, act: Act, version: str, entry: VersionEntry, sha256: str | None) -> bytes:
     """Return the content of a bundle of another store that is what its entry, and the caller, say it is."""
     from lockstep.models.bundle import bundle_of
-    from lockstep.models.entries import entry_of
 
     what = f"{act.symbol} {act.name} {version}"
     if sha256 not in (None, entry.sha256):

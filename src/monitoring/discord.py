@@ -11,10 +11,9 @@ from typing import Literal
 from discord_webhook import DiscordWebhook
 from pydantic import SecretStr
 
+from lockstep.errors import AlertFailed
 from lockstep.http_post import Post, endpoint, post
-from lockstep.monitoring.alerts import SinkSettings
-from lockstep.monitoring.errors import AlertFailed
-from lockstep.monitoring.throttle import Alert
+from lockstep.monitoring.alerts import Alert, SinkSettings
 from lockstep.plugs import ReadSecret
 
 _LONGEST = 1900  # Discord takes 2,000 characters, and does not say of what kind

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from lockstep.errors import ConfigError, ParityError
-from lockstep.market.validation import read_json
+from lockstep.settings import read_json
 
 DIGEST = "digest"
 

@@ -10,15 +10,15 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from lockstep.strategy.config import StrategyConfig
-from lockstep.strategy.ibs_decision import IbsConfig
+from lockstep.strategy.families.ibs import IbsConfig
 from lockstep.strategy.veto import Veto
 
 if TYPE_CHECKING:
-    from lockstep.strategy.engine import build_cerebro
+    from lockstep.strategy.backtrader.broker import SimulatedBroker
+    from lockstep.strategy.backtrader.cerebro import build_cerebro
+    from lockstep.strategy.backtrader.strategy import ParityStrategy
     from lockstep.strategy.ibs_strategy import IbsStrategy
     from lockstep.strategy.lane import Lane
-    from lockstep.strategy.parity_strategy import ParityStrategy
-    from lockstep.strategy.simulated_broker import SimulatedBroker
 
 __all__ = [
     "IbsConfig",
@@ -34,9 +34,9 @@ __all__ = [
 _WITH_BACKTRADER = {
     "IbsStrategy": "ibs_strategy",
     "Lane": "lane",
-    "ParityStrategy": "parity_strategy",
-    "SimulatedBroker": "simulated_broker",
-    "build_cerebro": "engine",
+    "ParityStrategy": "backtrader.strategy",
+    "SimulatedBroker": "backtrader.broker",
+    "build_cerebro": "backtrader.cerebro",
 }
 
 

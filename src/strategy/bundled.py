@@ -5,7 +5,7 @@ from __future__ import annotations
 from lockstep.errors import StrategyError
 from lockstep.models.bundle import Bundle
 from lockstep.models.predictor import predictor
-from lockstep.strategy.ibs_decision import IbsConfig
+from lockstep.strategy.families.ibs import IbsConfig
 from lockstep.strategy.veto import Veto
 
 FAMILIES = {"IbsConfig": IbsConfig}

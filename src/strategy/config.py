@@ -19,7 +19,7 @@ from lockstep.market.bars import Floats
 from lockstep.market.instrument import Instrument
 from lockstep.market.sessions import Session
 from lockstep.market.timeframe import Timeframe
-from lockstep.market.validation import read_yaml, validated
+from lockstep.settings import read_yaml, validated
 from lockstep.strategy.decision import FAMILY, MAX_BARS, THRESHOLD, WINDOW_END, WINDOW_START
 from lockstep.strategy.sizing import ANNUAL_VOLATILITY, FIXED, POINTS_AT_RISK, Exits, Sizing
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from lockstep.strategy.ibs_decision import decide
-from lockstep.strategy.parity_strategy import ParityStrategy
+from lockstep.strategy.backtrader.strategy import ParityStrategy
+from lockstep.strategy.families.ibs import decide
 
 
 class IbsStrategy(ParityStrategy):

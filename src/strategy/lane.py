@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lockstep.errors import StrategyError
-from lockstep.features.source import FeatureSource
+from lockstep.features.plan import FeatureSource
 from lockstep.market.bars import Floats
 from lockstep.market.history import Market
 from lockstep.strategy.clock import SessionClock

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from certify.actual import SHOWN, of_journal
+from certify.realised import SHOWN, of_journal
 from lockstep.errors import LockstepError
-from research.backtest import run_backtest
+from research.backtest.run import run_backtest
 from support import desks, papers
 
 

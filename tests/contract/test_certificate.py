@@ -20,18 +20,17 @@ from certify.command import app, keep
 from certify.live_run import LiveRun, Replay, run_live
 from certify.page import certificate_html
 from certify.run import Request, certify, gathered_with
-from lockstep.errors import ParityError
+from lockstep.errors import EvidenceMissing, ParityError
 from lockstep.floats import EXACT
 from lockstep.market.config import load_instruments
+from lockstep.market.loader import load_history
 from lockstep.market.timeframe import DAILY
-from lockstep.models.errors import EvidenceMissing
 from lockstep.models.manifest import TrainingRecord
 from lockstep.models.store import ModelStore, load_bundle
 from lockstep.monitoring import parity
 from lockstep.monitoring.parity import Comparison, compare
-from research.backtest import Span, run_backtest
-from research.steps import steps_of
-from research.utils.data_loader import load_history
+from research.backtest.result import steps_of
+from research.backtest.run import Span, run_backtest
 from support import desks
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -229,14 +228,14 @@ FAULTS = [
     ),
     Fault(
         row="15 the veto is ignored",
-        file="src/strategy/ibs_decision.py",
+        file="src/strategy/families/ibs.py",
         old="if not probability >= rules[THRESHOLD]:",
         new="if probability > 1.0:",
         kind=parity.DECISION_CODE,
     ),
     Fault(
         row="24 windows lack a bar at the start",
-        file="src/live/bars.py",
+        file="src/live/feeds/warmup.py",
         old="found = warm_up(kept, settled.bars, {}, until=until)",
         new="found = warm_up(dict.fromkeys(kept, 9), settled.bars, {}, until=until)",
         kind=parity.WARM_UP,

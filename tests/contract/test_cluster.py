@@ -14,13 +14,13 @@ from typer.testing import CliRunner
 
 from lockstep.errors import ConfigError
 from lockstep.market.history import History
+from lockstep.market.loader import load_history
 from lockstep.market.timeframe import DAILY
-from lockstep.strategy.ibs_decision import IbsConfig
+from lockstep.strategy.families.ibs import IbsConfig
 from research.experiments.cli import app
-from research.experiments.database import Database
 from research.experiments.store import Store
-from research.sweep import SweepResult, sweep
-from research.utils.data_loader import load_history
+from research.ledger.database import Database
+from research.sweep.run import SweepResult, sweep
 from support.experiments import BASELINE
 
 distributed = pytest.importorskip("distributed", reason="Dask is not installed")

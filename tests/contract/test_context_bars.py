@@ -13,13 +13,13 @@ import pytest
 from certify.live_run import LiveRun
 from certify.series import Arrived, labels_of, with_settled
 from lockstep.floats import EXACT
-from lockstep.live.desk import Model
 from lockstep.live.messages import Arrival, SetRecord, Values
+from lockstep.live.traded import Model
 from lockstep.market.history import History, SeriesKey
 from lockstep.market.timeframe import DAILY, Timeframe
 from lockstep.monitoring.parity import BAR, FEATURE_CODE, WARM_UP, Comparison, compare
-from research.backtest import run_backtest
-from research.steps import steps_of
+from research.backtest.result import steps_of
+from research.backtest.run import run_backtest
 from support import desks
 from support.papers import COMP, SETS, SPX, WARM, altered
 

@@ -13,16 +13,16 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = """
 from lockstep.market.timeframe import DAILY
-from lockstep.strategy.ibs_decision import IbsConfig
-from research.backtest import run_backtest
-from research.sweep import sweep
-from research.utils.data_loader import load_history
+from lockstep.strategy.families.ibs import IbsConfig
+from research.backtest.run import run_backtest
+from research.sweep.run import sweep
+from lockstep.market.loader import load_history
 history = load_history("COMP", timeframe=DAILY, start="2015-01-01")
 config = IbsConfig(name="x", filters=({"feature": "ret_1", "max": 0.0},))
 swept = sweep([config], history, "COMP", jobs=1).metrics["trades"][0]
 print(len(run_backtest(config, history, "COMP").trades), int(swept))
 """
-DECIDE = ("src/strategy/ibs_decision.py", "if rules[LONG_ENTRY_LOW] <= signal", "if 0.1 <= signal")
+DECIDE = ("src/strategy/families/ibs.py", "if rules[LONG_ENTRY_LOW] <= signal", "if 0.1 <= signal")
 HELPER = ("src/strategy/decision.py", "if applies and not", "if not applies and not")
 
 

@@ -11,19 +11,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lockstep.live.feeds.bar_maker import Stream
 from lockstep.live.feeds.http import HttpFeed
 from lockstep.live.feeds.replay import ReplayFeed
-from lockstep.live.feeds.stream import Stream
+from lockstep.live.feeds.synchroniser import Known, Synchroniser
 from lockstep.live.feeds.tail import TailFeed
 from lockstep.live.messages import Arrival, Release, Values
-from lockstep.live.synchroniser import Known, Synchroniser
-from lockstep.live.timetable import Timetable
 from lockstep.market.bars import Bars
 from lockstep.market.config import load_instruments
 from lockstep.market.history import BarSet, History, SeriesKey
+from lockstep.market.loader import load_bars, load_history
 from lockstep.market.source import Source
 from lockstep.market.timeframe import DAILY, Timeframe
-from research.utils.data_loader import load_bars, load_history
+from lockstep.market.timetable import Timetable
 from support.feeds import (
     COMP,
     DAY_SPY,

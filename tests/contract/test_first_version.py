@@ -16,13 +16,13 @@ from lockstep.live.journal import Journal
 from lockstep.live.journal.continuation import continued
 from lockstep.live.service import Service
 from lockstep.models.store import ModelStore, load_bundle
-from research.experiments.database import Database
 from research.experiments.execution import Lab
-from research.experiments.export import export
-from research.experiments.ledger import Ledger
-from research.experiments.page import page_data, page_html
+from research.experiments.report import page_data, page_html
 from research.experiments.service import verified_ranking
 from research.experiments.store import Store
+from research.experiments.tables import export
+from research.ledger.database import Database
+from research.ledger.ledger import Ledger
 from support.first_version import FIRST, SETS, WHOLE_YEAR, desk
 
 

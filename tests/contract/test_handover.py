@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from lockstep.live.desk import Model
 from lockstep.live.engine import Engine
 from lockstep.live.handover import Handover
 from lockstep.live.messages import SetRecord, Wanted
-from lockstep.live.switches import Switches
+from lockstep.live.risk.switches import Switches
+from lockstep.live.traded import Model
 from lockstep.strategy.records import OrderRecord
 from support import desks
 

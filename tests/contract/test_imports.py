@@ -60,5 +60,5 @@ def test_features_and_sessions_load_without_engine_and_frames(module: str) -> No
 
 
 def test_the_sweep_can_decide_without_backtrader() -> None:
-    modules = "lockstep.strategy.ibs_decision, lockstep.strategy.matching, lockstep.strategy.sizing"
+    modules = "lockstep.strategy.families.ibs, lockstep.strategy.matching, lockstep.strategy.sizing"
     assert "backtrader" not in loaded_by(f"import {modules}")

@@ -18,7 +18,8 @@ from typing import Any
 import pytest
 
 from lockstep.errors import JournalError, JournalFault
-from lockstep.live.journal import Journal, opening, wal
+from lockstep.live.journal import Journal, opening
+from lockstep.live.journal import opening as wal
 from lockstep.live.journal.salvage import salvage
 from lockstep.live.journal.verification import Sound
 from lockstep.live.messages import Event

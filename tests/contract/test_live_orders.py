@@ -12,7 +12,7 @@ import pytest
 
 from lockstep.live.brokers.protocol import Message, OnResult
 from lockstep.live.messages import Event, OrderIntent, SendResult, SetRecord
-from lockstep.live.orders import OrderName
+from lockstep.live.operator.open_orders import OrderName
 from lockstep.live.rerun import ReplayMismatch
 from support import desks
 

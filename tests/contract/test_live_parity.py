@@ -13,8 +13,8 @@ from lockstep.live.rerun import ReplayMismatch, step_of
 from lockstep.market.history import SeriesKey
 from lockstep.market.timeframe import DAILY
 from lockstep.monitoring.parity import Step, compare
-from research.backtest import run_backtest
-from research.steps import steps_of
+from research.backtest.result import steps_of
+from research.backtest.run import run_backtest
 from support import desks
 
 COMP = SeriesKey("COMP", DAILY)

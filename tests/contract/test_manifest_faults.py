@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from lockstep.models.atomic import remove_leftovers, replace_file
+from lockstep.files import remove_leftovers, replace_file
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -38,7 +38,7 @@ YEARS = "tests/unit/test_metrics_residue_and_years.py"
 MUTANTS = [
     Mutant(
         row="12 the first feed is traded whatever its name",
-        file="src/strategy/parity_strategy.py",
+        file="src/strategy/backtrader/strategy.py",
         old="self._feed = self.p.lane.feed",
         new="self._feed = self.datas[0]",
         killer=f"{ENGINE}::test_the_order_of_feeds_does_not_matter",
@@ -59,7 +59,7 @@ MUTANTS = [
     ),
     Mutant(
         row="15 the veto is computed and ignored",
-        file="src/strategy/ibs_decision.py",
+        file="src/strategy/families/ibs.py",
         old="if not probability >= rules[THRESHOLD]:",
         new="if probability > 1.0:",
         killer="tests/unit/test_veto.py::test_a_low_probability_sends_nothing",
@@ -80,14 +80,14 @@ MUTANTS = [
     ),
     Mutant(
         row="9 and 29 bar sets are released on a timer",
-        file="src/live/synchroniser.py",
+        file="src/live/feeds/synchroniser.py",
         old="if not over and not self._is_complete(stamp):",
         new="if False:",
         killer="tests/property/test_synchroniser.py::test_any_order_within_the_grace_gives_the_same_sets",
     ),
     Mutant(
         row="29 a late bar of the traded series is delivered",
-        file="src/live/synchroniser.py",
+        file="src/live/feeds/synchroniser.py",
         old="never = key in self._traded or end",
         new="never = end",
         killer="tests/unit/test_synchroniser.py::test_a_late_traded_bar_is_never_delivered",
@@ -101,14 +101,14 @@ MUTANTS = [
     ),
     Mutant(
         row="19 the kill switch is read once",
-        file="src/live/switches.py",
+        file="src/live/risk/switches.py",
         old="def _reason(path: Path) -> str | None:",
         new="import functools\n\n\n@functools.cache\ndef _reason(path: Path) -> str | None:",
         killer="tests/unit/test_switches.py",
     ),
     Mutant(
         row="28 stops are silently not placed",
-        file="src/strategy/simulated_broker.py",
+        file="src/strategy/backtrader/broker.py",
         old="            if level == level\n",
         new="            if level == level and kind != STOP_FILL\n",
         killer="tests/property/test_engine.py::test_invariants",
@@ -122,14 +122,14 @@ MUTANTS = [
     ),
     Mutant(
         row="35 an order fills in the bar that decided it",
-        file="src/strategy/engine.py",
+        file="src/strategy/backtrader/cerebro.py",
         old='at_close=lane.config.execution == "close"',
         new="at_close=True",
         killer=f"{TEN_BARS}::test_long_from_signal_to_signal",
     ),
     Mutant(
         row="36 a superseded model opens positions",
-        file="src/live/limits.py",
+        file="src/live/risk/limits.py",
         old="return context.superseded.get(intent.symbol)",
         new="return None",
         killer="tests/contract/test_handover.py"
@@ -144,7 +144,7 @@ MUTANTS = [
     ),
     Mutant(
         row="39 an absurd bar is traded",
-        file="src/live/synchroniser.py",
+        file="src/live/feeds/synchroniser.py",
         old="return self._bands.fault(key, end if first is None else min(first, end), values, after=after)",
         new='return ""',
         killer="tests/unit/test_quarantine.py"
@@ -166,14 +166,14 @@ MUTANTS = [
     ),
     Mutant(
         row="41 an offset that a format reads is taken for none",
-        file="src/market/stamps.py",
+        file="src/market/reading/stamps.py",
         old='aware = np.full(len(text), "%z" in form.replace("%%", "") or "%Z" in form.replace("%%", ""))',
         new="aware = np.zeros(len(text), dtype=np.bool_)",
         killer="tests/unit/test_stamps.py::test_an_offset_that_the_format_reads_counts_once",
     ),
     Mutant(
         row="41 two contracts are one series",
-        file="src/market/refusals.py",
+        file="src/market/reading/refusals.py",
         old="    if mixed:\n",
         new="    if mixed and not quarantine:\n",
         killer="tests/unit/test_refusals.py::test_what_would_mix_or_shift_bars_is_refused_whatever_is_quarantined",

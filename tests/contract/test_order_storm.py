@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import pytest
 
-from lockstep.live.brokers import delivery, send_queue
+from lockstep.live.brokers import send_queue
+from lockstep.live.brokers import sender as delivery
 from lockstep.live.messages import SendResult
 from support.order_storm import DOUBTS, OBSTACLES, REFUSALS, storm
 

@@ -18,9 +18,9 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.pipeline import Pipeline
 
 from lockstep.features.feature_registry import default_registry
-from lockstep.live.desk import Model
 from lockstep.live.messages import SetRecord
 from lockstep.live.rerun import step_of
+from lockstep.live.traded import Model
 from lockstep.market.aggregator import aggregate
 from lockstep.market.bars import BAR_COLUMNS, Bars
 from lockstep.market.history import History, SeriesKey
@@ -30,11 +30,10 @@ from lockstep.models.bundle import Bundle, golden_vectors
 from lockstep.monitoring.parity import Comparison, compare
 from lockstep.strategy.clock import SessionClock
 from lockstep.strategy.decision import IN_SESSION, OUTSIDE_SESSION
-from lockstep.strategy.ibs_decision import IbsConfig
-from research.backtest import run_backtest
-from research.backtest_result import BacktestResult
-from research.steps import steps_of
-from research.sweep import trace
+from lockstep.strategy.families.ibs import IbsConfig
+from research.backtest.result import BacktestResult, steps_of
+from research.backtest.run import run_backtest
+from research.sweep.run import trace
 from support import desks
 from support.markets import HOURLY, NEW_YORK, NYSE, stamps
 

@@ -10,11 +10,10 @@ import pytest
 
 from certify.paper import Request, compare_paper
 from certify.paper_evidence import attach
-from lockstep.errors import ParityError
+from lockstep.errors import EvidenceMissing, ManifestError, ParityError
 from lockstep.live.messages import SetRecord
 from lockstep.live.service import Service
 from lockstep.models.content import sha256_of
-from lockstep.models.errors import EvidenceMissing, ManifestError
 from lockstep.models.manifest import Evidence
 from lockstep.models.store import ModelStore
 from research.paper.report import write_comparison

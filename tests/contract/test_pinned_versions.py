@@ -10,9 +10,9 @@ import pytest
 from lockstep.errors import ConfigError, JournalError, LiveError
 from lockstep.live.journal import Journal
 from lockstep.live.messages import SetRecord
-from lockstep.live.rollout_cli import advance
+from lockstep.live.operator.rollout_cli import advance
 from lockstep.live.service import Service
-from lockstep.live.status import read_status
+from lockstep.live.status.status import read_status
 from lockstep.models.store import ModelStore
 from support import papers
 

@@ -12,6 +12,8 @@ import pytest
 
 from lockstep.live.engine import Engine
 from lockstep.live.feeds.replay import ReplayFeed, arrivals_of
+from lockstep.live.feeds.source import Known
+from lockstep.live.feeds.synchroniser import Synchroniser
 from lockstep.live.messages import (
     Arrival,
     Event,
@@ -22,18 +24,16 @@ from lockstep.live.messages import (
     Values,
     symbol_of,
 )
-from lockstep.live.orders import Standing
+from lockstep.live.operator.open_orders import Standing
 from lockstep.live.plausible import Plausibility
 from lockstep.live.quarantine import ACCEPT, REJECT
-from lockstep.live.source import Known
-from lockstep.live.synchroniser import Synchroniser
-from lockstep.live.timetable import Timetable
 from lockstep.market.bars import PRICE_COLUMNS
 from lockstep.market.history import History, SeriesKey
 from lockstep.market.timeframe import DAILY
+from lockstep.market.timetable import Timetable
 from lockstep.strategy.matching import POSITION
-from research.backtest import run_backtest
-from research.steps import steps_of
+from research.backtest.result import steps_of
+from research.backtest.run import run_backtest
 from support import desks, papers
 
 COMP, SPX = SeriesKey("COMP", DAILY), SeriesKey("SPX", DAILY)

@@ -17,18 +17,17 @@ from certify.paper import Request, compare_paper
 from certify.recorded import RecordedReport, check_recorded
 from certify.skew import CODE, CORRECTED, LATE
 from lockstep.errors import LockstepError, ModelError, ParityError
-from lockstep.live.desk import Model
 from lockstep.live.journal import Journal
+from lockstep.live.journal.cli import iso
 from lockstep.live.journal.continuation import continued
-from lockstep.live.journal.report import iso
-from lockstep.live.limits import Limits
 from lockstep.live.messages import Arrival, Event, SetRecord, Values
+from lockstep.live.risk.limits import Limits
+from lockstep.live.traded import Model
 from lockstep.market.history import History, SeriesKey
 from lockstep.models.store import ModelStore, load_bundle
 from lockstep.monitoring.evidence import read_sealed
 from lockstep.monitoring.parity import BAR, WARM_UP
-from research.paper.report import write_comparison
-from research.paper.report_table import print_comparison
+from research.paper.report import print_comparison, write_comparison
 from research.paper.verdict import KIND, SCHEMA, PaperComparison
 from support import desks, papers
 from support.models import RECORD

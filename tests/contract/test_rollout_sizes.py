@@ -11,13 +11,13 @@ import pytest
 
 from lockstep.errors import ConfigError
 from lockstep.live.config import LiveConfig
-from lockstep.live.desk import Model, usual_trades
 from lockstep.live.epochs import successor
 from lockstep.live.journal import Journal
-from lockstep.live.rollout import Trades
+from lockstep.live.risk.rollout import Trades
 from lockstep.live.service import Service
+from lockstep.live.traded import Model, usual_trades
 from lockstep.strategy.config import FixedSize, RiskSize
-from research.backtest import Span, run_backtest
+from research.backtest.run import Span, run_backtest
 from support import desks, papers
 
 LIVE = {

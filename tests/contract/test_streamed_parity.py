@@ -14,22 +14,21 @@ from lockstep.errors import FeatureError
 from lockstep.features.batch import BatchFeatures
 from lockstep.features.columns import source_keys
 from lockstep.features.feature_registry import default_registry
-from lockstep.features.plan import FeaturePlan
-from lockstep.features.source import FeatureSource
+from lockstep.features.plan import FeaturePlan, FeatureSource
 from lockstep.features.streaming import WindowFeatures
 from lockstep.market.bars import Bars, Floats
 from lockstep.market.config import load_instruments
 from lockstep.market.history import History, SeriesKey
+from lockstep.market.loader import load_history
 from lockstep.market.timeframe import DAILY, Timeframe
+from lockstep.strategy.backtrader.cerebro import build_cerebro
+from lockstep.strategy.backtrader.feed import bars_feed
 from lockstep.strategy.clock import SessionClock
-from lockstep.strategy.engine import build_cerebro
-from lockstep.strategy.feed import bars_feed
-from lockstep.strategy.ibs_decision import IbsConfig
+from lockstep.strategy.families.ibs import IbsConfig
 from lockstep.strategy.ibs_strategy import IbsStrategy
 from lockstep.strategy.lane import Lane, vector_ids
 from lockstep.strategy.records import MemoryRecorder
-from research.backtest import context_keys
-from research.utils.data_loader import load_history
+from research.backtest.run import context_keys
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "strategies"
 BOOK = load_instruments()

@@ -19,17 +19,17 @@ from lockstep.market.bars import Bars
 from lockstep.market.config import load_instruments
 from lockstep.market.history import History
 from lockstep.market.instrument import Instrument
+from lockstep.market.loader import load_history
 from lockstep.market.timeframe import DAILY, Timeframe
 from lockstep.strategy.config import StrategyConfig
 from lockstep.strategy.decision import NAMES
-from lockstep.strategy.ibs_decision import IbsConfig
+from lockstep.strategy.families.ibs import IbsConfig
 from lockstep.strategy.matching import NO_FILL, STOP_FILL
 from lockstep.strategy.records import STOP, TARGET
-from research import sweep_kernels as k
-from research.backtest import context_keys, run_backtest
-from research.sweep import require_expressible, sweep, trace
-from research.sweep_account import BLOCKS, SKETCH
-from research.utils.data_loader import load_history
+from research.backtest.run import context_keys, run_backtest
+from research.sweep import kernels as k
+from research.sweep.account import BLOCKS, SKETCH
+from research.sweep.run import require_expressible, sweep, trace
 
 BOOK = load_instruments()
 HOURLY = Timeframe.parse("1h")

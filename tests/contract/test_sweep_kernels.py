@@ -9,10 +9,10 @@ import pytest
 
 from lockstep.market.history import History, SeriesKey
 from lockstep.metrics import Floats
-from lockstep.strategy.ibs_decision import IbsConfig
-from research import sweep_account as account
-from research.backtest import run_backtest
-from research.sweep import sweep, trace
+from lockstep.strategy.families.ibs import IbsConfig
+from research.backtest.run import run_backtest
+from research.sweep import account
+from research.sweep.run import sweep, trace
 from support.interpreted import interpreted
 from support.markets import BOOK, HOURLY, MINUTE, random_bars, utc
 

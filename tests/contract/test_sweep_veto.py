@@ -10,13 +10,13 @@ import pytest
 
 from lockstep.errors import ConfigError
 from lockstep.market.history import History
+from lockstep.market.loader import load_history
 from lockstep.market.timeframe import DAILY
-from lockstep.strategy.ibs_decision import IbsConfig
+from lockstep.strategy.families.ibs import IbsConfig
 from lockstep.strategy.veto import Veto
-from research.backtest import Span, run_backtest
-from research.sweep import trace
-from research.sweep_veto import Chances
-from research.utils.data_loader import load_history
+from research.backtest.run import Span, run_backtest
+from research.sweep.inputs import Chances
+from research.sweep.run import trace
 
 CONFIG = IbsConfig.model_validate(
     {"name": "x", "direction": "both", "stop": {"percent": 1.0}, "filters": [{"feature": "rsi_2", "max": 80}]}

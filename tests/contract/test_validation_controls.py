@@ -17,8 +17,8 @@ from lockstep.features.inputs import Window
 from lockstep.market.config import load_instruments
 from lockstep.market.history import History, SeriesKey
 from lockstep.market.timeframe import DAILY
-from research.validation.model.case import Case, Champion
-from research.validation.model.checks import CHECKS, judge_model
+from research.model_validation.case import Case, Champion
+from research.model_validation.checks import CHECKS, judge_model
 from support.validation_models import (
     KEY,
     HoldOutFound,

@@ -17,8 +17,8 @@ from typer.testing import CliRunner
 
 from lockstep.errors import LockstepError
 from lockstep.market.config import load_instruments, shipped_config
+from lockstep.market.loader import load_bars
 from research.utils.add_source import with_source
-from research.utils.data_loader import load_bars
 from scripts.add_source import app
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -18,8 +18,8 @@ from lockstep.live.service import Service
 from lockstep.models.store import ModelStore
 from operations import backup
 from operations.backup import BackupError, Places, create, prune, restore, sets, verify
-from research.experiments.database import Database, copy_tables, row_counts
 from research.experiments.store import Store
+from research.ledger.database import Database, copy_tables, row_counts
 from support.databases import KINDS, fresh_url
 from support.first_version import FIRST, SETS, WHOLE_YEAR, desk
 from support.journals import tampered

@@ -12,7 +12,7 @@ from typing import BinaryIO
 import pytest
 
 from lockstep.console import run
-from lockstep.market import table
+from lockstep.market.reading import table
 from support.markets import DAILY_HEADER, DAILY_ROWS, write_daily
 
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "check_data.py"

@@ -14,10 +14,10 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner, Result
 
+from lockstep.errors import ExperimentError, PromotionRefused
 from research.experiments.cli import app
-from research.experiments.database import Database
-from research.experiments.errors import ExperimentError, PromotionRefused
 from research.experiments.store import Store
+from research.ledger.database import Database
 from support.databases import KINDS, fresh_url
 
 ROOT = Path(__file__).resolve().parents[2]

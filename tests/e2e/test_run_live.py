@@ -21,7 +21,7 @@ import yaml
 
 from lockstep.live.journal import Journal
 from lockstep.live.messages import SetRecord
-from lockstep.live.status import read_status
+from lockstep.live.status.status import read_status
 from lockstep.market.history import SeriesKey
 from lockstep.market.timeframe import DAILY
 from support import papers

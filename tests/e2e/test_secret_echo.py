@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 
 from lockstep.live.journal import Journal
-from lockstep.live.status import read_status
+from lockstep.live.status.status import read_status
 from lockstep.models.store import ModelStore
 from support import desks, papers
 from support.echoes import FORMS, fragments

@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-from lockstep.live.status import Status, write_status
+from lockstep.live.status.status import Status, write_status
 
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "status.py"
 

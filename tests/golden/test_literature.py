@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from lockstep.market.loader import load_history
 from lockstep.market.timeframe import DAILY
-from lockstep.strategy.ibs_decision import IbsConfig
-from research.backtest import Span, run_backtest
-from research.utils.data_loader import load_history
+from lockstep.strategy.families.ibs import IbsConfig
+from research.backtest.run import Span, run_backtest
 
 CONFIG = Path(__file__).parents[2] / "configs" / "strategies" / "ibs_literature.yaml"
 SPAN = Span(start="2000-01-01", end="2020-10-31")

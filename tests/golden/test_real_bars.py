@@ -10,11 +10,11 @@ import pytest
 
 from lockstep.market.aggregator import Aggregator, aggregate
 from lockstep.market.bars import BAR_COLUMNS, Bars
-from lockstep.market.files import read_bars
+from lockstep.market.loader import load_bars
 from lockstep.market.quality import assess
+from lockstep.market.reading.files import read_bars
 from lockstep.market.source import Source
 from lockstep.market.timeframe import DAILY, Timeframe
-from research.utils.data_loader import load_bars
 from support.markets import BOOK, CME, FIFTEEN, HOURLY, NYSE, ONE_MINUTE
 
 SPY_DAYS = 5_849

@@ -11,7 +11,7 @@ import pytest
 
 from lockstep.market.bars import Bars
 from lockstep.market.timeframe import Timeframe
-from research.backtest_result import BacktestResult
+from research.backtest.result import BacktestResult
 from support.scenarios import NYSE, SPY, backtest, daily_bars, make_bars
 
 pytestmark = pytest.mark.uncompiled

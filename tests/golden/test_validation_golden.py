@@ -7,10 +7,9 @@ import math
 import numpy as np
 import pytest
 
-from research.validation.block_moments import BlockMoments
-from research.validation.pbo import overfitting
-from research.validation.purged import CombinatorialPurgedCV
-from research.validation.sharpe import (
+from research.splits.purged import CombinatorialPurgedCV
+from research.statistics.pbo import BlockMoments, overfitting
+from research.statistics.sharpe import (
     SharpeSample,
     deflated_sharpe,
     expected_maximum,

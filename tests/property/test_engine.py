@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from lockstep.market.bars import Bars
 from lockstep.strategy import matching
-from research.backtest_result import BacktestResult
+from research.backtest.result import BacktestResult
 from support.oracle import Oracle
 from support.scenarios import ES, backtest, daily_bars
 

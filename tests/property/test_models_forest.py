@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
 from sklearn.pipeline import Pipeline
 
-from lockstep.models import forest as forests
+from lockstep.models import predictor as forests
 from lockstep.models.columns import ColumnSelector
 from lockstep.models.predictor import CompiledForest, predictor
 from support.interpreted import interpreted

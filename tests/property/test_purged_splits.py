@@ -11,10 +11,9 @@ from hypothesis import strategies as st
 
 from lockstep.errors import ConfigError, DataError
 from lockstep.metrics import Integers
-from research.validation.labels import Labels, Mask
-from research.validation.purged import CombinatorialPurgedCV, PurgedKFold
-from research.validation.spans import Span
-from research.validation.walk_forward import WalkForward
+from research.splits.labels import Labels, Mask
+from research.splits.purged import CombinatorialPurgedCV, PurgedKFold
+from research.splits.walk_forward import Span, WalkForward
 
 Splitter = PurgedKFold | CombinatorialPurgedCV
 

@@ -13,7 +13,7 @@ import pytest
 from lockstep.live.engine import Engine
 from lockstep.live.handover import Handover
 from lockstep.live.messages import Event, OrderIntent, SendResult, SetRecord, Wanted
-from lockstep.live.orders import last_steps
+from lockstep.live.operator.open_orders import last_steps
 from support import desks, papers
 
 WARM, BARS = 400, 45

@@ -14,14 +14,14 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from lockstep.live.bar_rules import broken_rule
+from lockstep.live.feeds.synchroniser import END_OF_TIME, SECOND, Synchroniser
 from lockstep.live.messages import Arrival, Irregularity, Release, Values
 from lockstep.live.plausible import AGREE, Bands, Plausibility
 from lockstep.live.quarantine import ACCEPT, REJECT, Quarantine
-from lockstep.live.synchroniser import END_OF_TIME, SECOND, Synchroniser
-from lockstep.live.timetable import Timetable
+from lockstep.market.bar_rules import broken_rule
 from lockstep.market.bars import BAR_COLUMNS, value_violations
 from lockstep.market.history import SeriesKey
+from lockstep.market.timetable import Timetable
 from support.feeds import (
     COMP,
     DAY_SPY,

@@ -10,10 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.ensemble import RandomForestClassifier
 
-from research.training import folds, quick_forest
+from research.training import pipeline as quick_forest
+from research.training import scheme as folds
 from research.training.config import Model
-from research.training.folds import Fold, cross_validate, fold_workers
-from research.training.quick_forest import agrees_with_scikit_learn, forest_answers
+from research.training.pipeline import agrees_with_scikit_learn, forest_answers
+from research.training.scheme import Fold, cross_validate, fold_workers
 from support.training import DAY, invented
 
 parameters = st.fixed_dictionaries(

@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 
 from lockstep.market.history import SeriesKey
 from lockstep.market.timeframe import DAILY
-from research.backtest import Span
-from research.sweep import trace
-from research.sweep_kernels import FILL_DECISION
-from research.sweep_veto import Chances
+from research.backtest.run import Span
+from research.sweep.inputs import Chances
+from research.sweep.kernels import FILL_DECISION
+from research.sweep.run import trace
+from research.training.round_trips import average_uniqueness, concurrency, uniqueness_weights
 from research.training.threshold import choose_threshold, criterion, taken_trades
-from research.training.uniqueness import average_uniqueness, concurrency, uniqueness_weights
 from support.training import config, spx_dataset, spx_history
 
 spans = st.lists(st.tuples(st.integers(0, 60), st.integers(0, 15)), min_size=1, max_size=40)

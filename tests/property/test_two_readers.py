@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lockstep.errors import BadBars
-from lockstep.market import files, parsed_cache, stamps
+from lockstep.market.reading import files, parsed_cache, stamps
 from lockstep.market.source import Source
 from support.vendor_files import loaded, minutes
 

@@ -11,9 +11,9 @@ from pydantic import SecretStr
 
 from lockstep.errors import LiveError
 from lockstep.http_post import Attempt
-from lockstep.live.brokers.delivery import Patience, deliver
 from lockstep.live.brokers.protocol import Message, OnResult
 from lockstep.live.brokers.send_queue import Outgoing, SendQueue
+from lockstep.live.brokers.sender import Patience, deliver
 from lockstep.live.brokers.traderspost import TradersPost, TradersPostConfig
 from lockstep.live.messages import OrderIntent, SendResult
 from lockstep.market.history import Market

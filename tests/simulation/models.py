@@ -11,11 +11,11 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.pipeline import Pipeline
 
 from lockstep.features.feature_registry import default_registry
-from lockstep.live.desk import Model
+from lockstep.live.traded import Model
 from lockstep.market.history import History, SeriesKey
 from lockstep.models.bundle import Bundle
 from lockstep.models.golden import GoldenVectors
-from lockstep.strategy.ibs_decision import IbsConfig
+from lockstep.strategy.families.ibs import IbsConfig
 
 BROKEN = "broken"
 """The version that no store can load."""

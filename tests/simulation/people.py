@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from lockstep.live.messages import Event, Irregularity
-from lockstep.live.operator import (
+from lockstep.live.operator.commands import (
     BarCommand,
     Command,
     FillCommand,
@@ -16,7 +16,7 @@ from lockstep.live.operator import (
     ResolveCommand,
     RolloutCommand,
 )
-from lockstep.live.statement import COLUMNS, POSITION_COLUMNS
+from lockstep.live.operator.statement import COLUMNS, POSITION_COLUMNS
 from simulation.clock import QUIET
 from simulation.exchange import Fill, Holding
 from simulation.life import iso

@@ -14,26 +14,27 @@ from unittest.mock import patch
 
 from lockstep.errors import LiveError
 from lockstep.live import engine as engines
-from lockstep.live import gateway, inner_broker, limits, rollout
+from lockstep.live.backtrader import broker as inner_broker
+from lockstep.live.backtrader.broker import GatedBroker, ReportedBroker
+from lockstep.live.backtrader.recorder import LaneRecorder
 from lockstep.live.brokers.send_queue import Outgoing, SendQueue
 from lockstep.live.conditions import Conditions, Doubts
 from lockstep.live.engine import Engine
-from lockstep.live.gate import DeskGate
+from lockstep.live.feeds.synchroniser import Synchroniser
 from lockstep.live.handover import Handover
-from lockstep.live.inner_broker import GatedBroker, ReportedBroker
 from lockstep.live.journal import Journal
 from lockstep.live.journal.rows import StoredSet
-from lockstep.live.market_hours import next_open
 from lockstep.live.messages import Event
-from lockstep.live.orders import Standing
+from lockstep.live.operator.open_orders import Standing
+from lockstep.live.operator.statement import StatementFile
 from lockstep.live.outbox import WAITING, Outbox
 from lockstep.live.plausible import Bands
-from lockstep.live.recorder import LaneRecorder
+from lockstep.live.risk import gateway, limits, rollout
+from lockstep.live.risk.gateway import DeskGate
+from lockstep.live.risk.switches import Switches
 from lockstep.live.secret import Secrets
-from lockstep.live.statement import StatementFile
-from lockstep.live.switches import Switches
-from lockstep.live.synchroniser import Synchroniser
-from lockstep.live.watcher import Watcher
+from lockstep.live.status.watcher import Watcher
+from lockstep.market.open_hours import next_open
 from lockstep.strategy.lane import LaneState
 from lockstep.strategy.matching import execute
 

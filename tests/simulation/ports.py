@@ -7,15 +7,15 @@ from typing import Any, TypeVar
 
 from lockstep.errors import ModelError
 from lockstep.live.brokers.protocol import Message, OnResult, OutboundBroker
-from lockstep.live.desk import Model
 from lockstep.live.feeds.inbox import Inbox, Item, Receipt
 from lockstep.live.journal import Journal
 from lockstep.live.journal.rows import StoredSet
 from lockstep.live.messages import Arrival, Event, OrderIntent, SendResult, SetRecord, Wanted
-from lockstep.live.operator import Mailbox
-from lockstep.live.statement import StatementFile
-from lockstep.live.switches import Switches
-from lockstep.live.watcher import Watcher
+from lockstep.live.operator.commands import Mailbox
+from lockstep.live.operator.statement import StatementFile
+from lockstep.live.risk.switches import Switches
+from lockstep.live.status.watcher import Watcher
+from lockstep.live.traded import Model
 from lockstep.market.history import SeriesKey
 from lockstep.monitoring.alerts import Alert, Alerts
 

@@ -9,28 +9,27 @@ from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
 
-from lockstep.live import rollout
-from lockstep.live.brokers.protocol import Holdings, OutboundBroker
-from lockstep.live.brokers.shadow import ShadowBroker
+from lockstep.live.brokers.protocol import Holdings, OutboundBroker, ShadowBroker
 from lockstep.live.clock_check import ClockCheck, ClockSettings, Verdict
-from lockstep.live.desk import Model, usual_trades
 from lockstep.live.engine import Engine
-from lockstep.live.feeds.clock import SteadyClock
-from lockstep.live.gateway import Gateway
+from lockstep.live.feeds.protocol import SteadyClock
+from lockstep.live.feeds.source import InboxSource, Known
+from lockstep.live.feeds.synchroniser import Synchroniser
 from lockstep.live.journal import Journal
-from lockstep.live.limits import Limits
 from lockstep.live.messages import Epoch, Event, SetRecord
-from lockstep.live.operator import COMMANDS, Mailbox
+from lockstep.live.operator.commands import COMMANDS, Mailbox
+from lockstep.live.operator.statement import FillPositions, PositionsFile, StatementFile, reported_ids
 from lockstep.live.plausible import Bands, Plausibility
 from lockstep.live.reconciliation import Reconciliation
+from lockstep.live.risk import rollout
+from lockstep.live.risk.gateway import Gateway
+from lockstep.live.risk.limits import Limits
+from lockstep.live.risk.switches import Switches
 from lockstep.live.secret import ScrubbedJournal, Secrets
 from lockstep.live.setup import Setup
 from lockstep.live.silence import Silence
-from lockstep.live.source import InboxSource, Known
-from lockstep.live.statement import FillPositions, PositionsFile, StatementFile, reported_ids
-from lockstep.live.switches import Switches
-from lockstep.live.synchroniser import Synchroniser
-from lockstep.live.watcher import Watcher
+from lockstep.live.status.watcher import Watcher
+from lockstep.live.traded import Model, usual_trades
 from lockstep.market.history import SeriesKey
 from simulation.broker import URL, SimBroker
 from simulation.ports import (

@@ -12,10 +12,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from lockstep.live.timetable import Timetable
 from lockstep.market.config import load_instruments
 from lockstep.market.history import Market, SeriesKey
 from lockstep.market.timeframe import Timeframe
+from lockstep.market.timetable import Timetable
 
 SECOND = 1_000_000_000
 HOUR = 3_600 * SECOND

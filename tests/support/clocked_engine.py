@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from lockstep.live import service
-from lockstep.live.feeds.clock import SteadyClock
+from lockstep.live.feeds.protocol import SteadyClock
 from lockstep.live.secret import Secrets
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -14,26 +14,26 @@ from sklearn.pipeline import Pipeline
 
 from lockstep.errors import ModelError
 from lockstep.features.feature_registry import default_registry
-from lockstep.live.desk import Model
 from lockstep.live.engine import Engine
 from lockstep.live.feeds.replay import ReplayFeed
-from lockstep.live.gateway import Gateway
+from lockstep.live.feeds.source import InboxSource, Known
+from lockstep.live.feeds.synchroniser import Synchroniser
 from lockstep.live.journal.rows import StoredSet, stored_set
-from lockstep.live.limits import Collar, Limits
 from lockstep.live.messages import Arrival, Epoch, Event, LaneState, SetRecord, Values, Wanted
 from lockstep.live.plausible import Bands, Plausibility
+from lockstep.live.risk.gateway import Gateway
+from lockstep.live.risk.limits import Collar, Limits
+from lockstep.live.risk.switches import Switches
 from lockstep.live.setup import Setup
-from lockstep.live.source import InboxSource, Known
-from lockstep.live.switches import Switches
-from lockstep.live.synchroniser import Synchroniser
-from lockstep.live.timetable import Timetable
+from lockstep.live.traded import Model
 from lockstep.market.history import History, SeriesKey
+from lockstep.market.loader import load_history
 from lockstep.market.timeframe import DAILY
+from lockstep.market.timetable import Timetable
 from lockstep.models.bundle import Bundle, golden_vectors
 from lockstep.strategy.config import FixedSize, RiskSize
-from lockstep.strategy.ibs_decision import IbsConfig
-from research.backtest import Span, context_keys
-from research.utils.data_loader import load_history
+from lockstep.strategy.families.ibs import IbsConfig
+from research.backtest.run import Span, context_keys
 
 MODEL_IDS = ("ibs", "rsi_2", "zscore_20")
 CONFIG = IbsConfig.model_validate(

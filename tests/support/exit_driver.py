@@ -25,7 +25,7 @@ from lockstep.live import service
 from lockstep.live.engine import Engine
 from lockstep.live.journal import Journal
 from lockstep.live.messages import SetRecord
-from lockstep.live.status import Status, read_status
+from lockstep.live.status.status import Status, read_status
 from support import papers
 
 ROOT = Path(__file__).resolve().parents[2]

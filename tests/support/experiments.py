@@ -14,16 +14,16 @@ from numpy.typing import NDArray
 from lockstep.errors import StrategyError
 from lockstep.market.history import History, SeriesKey
 from lockstep.metrics import summary
-from lockstep.strategy.ibs_decision import IbsConfig
-from research.backtest import Span, run_backtest
+from lockstep.strategy.families.ibs import IbsConfig
+from research.backtest.run import Span, run_backtest
 from research.experiments.accounts import Course
-from research.experiments.database import Database
 from research.experiments.evaluation import Data
 from research.experiments.execution import Lab
-from research.experiments.models import METRICS
 from research.experiments.plan import Plan
-from research.experiments.split import Split
-from research.sweep import SweepResult
+from research.ledger.database import Database
+from research.ledger.tables import METRICS
+from research.splits.ranges import Split
+from research.sweep.run import SweepResult
 
 ROOT = Path(__file__).resolve().parents[2]
 BASELINE = ROOT / "configs/strategies/baseline_v1.yaml"

@@ -12,13 +12,13 @@ import numpy as np
 
 from lockstep.live.feeds.inbox import Inbox, Item
 from lockstep.live.feeds.protocol import LiveFeed
+from lockstep.live.feeds.synchroniser import END_OF_TIME, SECOND, Synchroniser
 from lockstep.live.messages import Arrival, Irregularity, Release, Values
-from lockstep.live.synchroniser import END_OF_TIME, SECOND, Synchroniser
-from lockstep.live.timetable import Timetable
 from lockstep.market.bars import BAR_COLUMNS, Bars
 from lockstep.market.history import BarSet, History, SeriesKey
 from lockstep.market.sessions import Session
 from lockstep.market.timeframe import DAILY, Timeframe
+from lockstep.market.timetable import Timetable
 from support.markets import CME, MINUTE, NEW_YORK, NYSE, utc
 
 GRACE = 10 * SECOND

@@ -33,10 +33,9 @@ import joblib
 import numpy as np
 import tzdata
 
-from lockstep.errors import TrainingError
+from lockstep.errors import BundleRefused, TrainingError, UnfitBundle
 from lockstep.models.bundle import bundle_bytes, bundle_of
 from lockstep.models.definitions import changed_features
-from lockstep.models.errors import BundleRefused, UnfitBundle
 from lockstep.models.golden import verify_golden
 from lockstep.models.pickling import pickled, unpickled
 from research.training.outcome_file import attempt_bytes, attempt_of, outcome_bytes, outcome_of

@@ -147,9 +147,7 @@ ACTING: dict[str, bytes] = {
         call(named("sklearn.utils.fixes", "platform.os.system"), COMMAND)
     ),
     "a command through joblib": program(call(named("joblib.numpy_pickle", "os.system"), COMMAND)),
-    "a command through our own package": program(
-        call(named("lockstep.models.location", "os.system"), COMMAND)
-    ),
+    "a command through our own package": program(call(named("lockstep.models.store", "os.system"), COMMAND)),
     "a process": program(call(named("subprocess", "Popen"), text("/bin/true"))),
     "code": program(call(named("builtins", "eval"), text("__import__('os').system('true')"))),
     "statements": program(call(named("builtins", "exec"), text("import os; os.system('true')"))),

@@ -6,8 +6,8 @@ import math
 from dataclasses import replace
 from typing import Any
 
-from lockstep.live.context import Context
 from lockstep.live.messages import OrderIntent
+from lockstep.live.risk.limits import Context
 from lockstep.market.config import load_instruments
 from lockstep.market.history import Market
 

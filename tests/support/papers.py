@@ -14,10 +14,10 @@ import numpy as np
 import yaml
 
 from lockstep.live.brokers.protocol import Message, OnResult
-from lockstep.live.desk import Model
 from lockstep.live.journal import Journal
 from lockstep.live.messages import Event, OrderIntent, SendResult, SetRecord, Values
-from lockstep.live.operator import Mailbox
+from lockstep.live.operator.commands import Mailbox
+from lockstep.live.traded import Model
 from lockstep.market.bars import BAR_COLUMNS
 from lockstep.market.history import History, SeriesKey
 from lockstep.market.timeframe import DAILY

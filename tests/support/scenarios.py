@@ -12,10 +12,10 @@ from lockstep.market.history import History, Market, SeriesKey
 from lockstep.market.instrument import Instrument
 from lockstep.market.sessions import Session, SessionTemplate
 from lockstep.market.timeframe import DAILY, Timeframe
-from lockstep.strategy.ibs_decision import IbsConfig
+from lockstep.strategy.families.ibs import IbsConfig
 from lockstep.strategy.veto import Veto
-from research.backtest import Span, run_backtest
-from research.backtest_result import BacktestResult
+from research.backtest.result import BacktestResult
+from research.backtest.run import Span, run_backtest
 
 CME = Session(
     SessionTemplate(name="CME", calendar="CMES", timezone="America/New_York", open="18:00", close="17:00")

@@ -12,8 +12,8 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.pipeline import Pipeline
 
 from lockstep.market.history import History
-from lockstep.market.validation import validated
 from lockstep.models.columns import ColumnSelector
+from lockstep.settings import validated
 from research.training.config import TrainingConfig
 from research.training.dataset import Dataset, build_dataset
 from research.training.outcome import OuterWindow, SearchStep, TrainingOutcome

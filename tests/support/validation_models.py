@@ -17,21 +17,21 @@ from sklearn.pipeline import Pipeline
 from lockstep.features.feature_registry import default_registry
 from lockstep.market.bars import Bars
 from lockstep.market.history import History, SeriesKey
+from lockstep.market.loader import load_history
 from lockstep.market.timeframe import DAILY
 from lockstep.metrics import Floats, Integers
 from lockstep.models.bundle import Bundle
 from lockstep.models.golden import GoldenVectors, golden_vectors
-from lockstep.strategy.ibs_decision import IbsConfig
-from research.experiments.split import DateRange
+from lockstep.strategy.families.ibs import IbsConfig
+from research.model_validation.case import Case
+from research.splits.purged import CombinatorialPurgedCV
+from research.splits.ranges import DateRange
 from research.training.config import TrainingConfig
 from research.training.dataset import Dataset, build_dataset
 from research.training.outcome import OuterWindow, SearchStep, TrainingOutcome
 from research.training.pipeline import fit_pipeline
+from research.training.refit import refitting
 from research.training.scheme import embargo_of
-from research.utils.data_loader import load_history
-from research.validation.model.case import Case
-from research.validation.model.refit import refitting
-from research.validation.purged import CombinatorialPurgedCV
 
 SYMBOL = "SPX"
 KEY = SeriesKey(SYMBOL, DAILY)

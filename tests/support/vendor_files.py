@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from lockstep.market.bars import Bars
-from lockstep.market.files import Loaded, read_bars
+from lockstep.market.reading.files import Loaded, read_bars
 from lockstep.market.source import Source
 from support.markets import BOOK, utc
 

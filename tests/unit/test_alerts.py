@@ -11,12 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from lockstep.errors import ConfigError
+from lockstep.errors import AlertFailed, ConfigError
 from lockstep.monitoring import alerts as module
-from lockstep.monitoring.alerts import Alert, AlertRate, Alerts, LogSink
+from lockstep.monitoring.alerts import Alert, AlertRate, Alerts, LogSink, Throttle
 from lockstep.monitoring.discord import DiscordSink
-from lockstep.monitoring.errors import AlertFailed
-from lockstep.monitoring.throttle import Throttle
 from support.http_faults import ENDLESS, FaultServer, answer, drop, garbage, hang
 
 SECOND = 1_000_000_000

@@ -10,8 +10,8 @@ from typer.testing import CliRunner
 
 from lockstep.errors import DataError, LockstepError
 from lockstep.market.bars import Bars
+from research.backtest.result_table import result_table
 from research.backtest_runner import app
-from research.result_table import result_table
 from support.markets import DAILY_ROWS, write_daily
 from support.scenarios import CME, backtest, daily_bars
 

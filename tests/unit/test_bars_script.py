@@ -13,9 +13,9 @@ from lockstep.errors import JournalError, LockstepError
 from lockstep.live.bars_cli import app
 from lockstep.live.journal import Journal
 from lockstep.live.journal.continuation import continued
-from lockstep.live.journal.lock import WriterLock
+from lockstep.live.journal.opening import WriterLock
 from lockstep.live.messages import Event, Irregularity, Release, SetRecord, Values, iso
-from lockstep.live.operator import BarCommand, Mailbox, waiting
+from lockstep.live.operator.commands import BarCommand, Mailbox, waiting
 from lockstep.market.history import SeriesKey
 from lockstep.market.timeframe import DAILY, Timeframe
 from support import journals, papers

@@ -9,7 +9,7 @@ from lockstep.errors import DataError, FeatureError
 from lockstep.features.batch import BatchFeatures
 from lockstep.features.canonical import canonical_bars, canonical_market
 from lockstep.features.feature_registry import FeatureRegistry
-from lockstep.features.source import COLD, MISSING
+from lockstep.features.plan import COLD, MISSING
 from lockstep.market.asof import MaxAge
 from lockstep.market.bars import Bars
 from lockstep.market.history import History, Market, SeriesKey

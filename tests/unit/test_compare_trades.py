@@ -17,12 +17,12 @@ import pytest
 from lockstep.errors import DataError
 from lockstep.market.bars import Bars
 from lockstep.market.history import SeriesKey
+from lockstep.market.loader import load_history
 from lockstep.market.timeframe import DAILY, Timeframe
-from lockstep.strategy.ibs_decision import IbsConfig
-from research.backtest import Span, run_backtest
-from research.trade_comparison import Compared, RunFolder, compare_trades
-from research.trade_list import read_trades
-from research.utils.data_loader import load_history
+from lockstep.strategy.families.ibs import IbsConfig
+from research.backtest.run import Span, run_backtest
+from research.backtest.trade_comparison import Compared, RunFolder, compare_trades
+from research.backtest.trade_list import read_trades
 from support.scenarios import NYSE, SPY, backtest, make_bars
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -10,8 +10,8 @@ import pytest
 from lockstep.errors import ConfigError, DataError
 from lockstep.market.aggregator import aggregate
 from lockstep.market.history import SeriesKey
+from lockstep.market.loader import cut, load_bars, load_file, load_history
 from lockstep.market.timeframe import DAILY, Timeframe
-from research.utils.data_loader import cut, load_bars, load_file, load_history
 from support.markets import (
     BOOK,
     CME,

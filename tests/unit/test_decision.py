@@ -12,7 +12,7 @@ import pytest
 from lockstep.compiled import python_source
 from lockstep.strategy import decision as d
 from lockstep.strategy.config import ACCEPT_ALL
-from lockstep.strategy.ibs_decision import IbsConfig, decide
+from lockstep.strategy.families.ibs import IbsConfig, decide
 from support.scenarios import CME, NYSE
 
 pytestmark = pytest.mark.uncompiled

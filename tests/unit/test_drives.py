@@ -10,10 +10,9 @@ import pytest
 
 from lockstep import drives
 from lockstep.drives import drive_of
-from lockstep.errors import JournalError
+from lockstep.errors import ExperimentError, JournalError
 from lockstep.live.journal import Journal
-from research.experiments.database import Database
-from research.experiments.errors import ExperimentError
+from research.ledger.database import Database
 
 TABLE = r"""/dev/vda / ext4 rw,relatime 0 0
 proc /proc proc rw 0 0

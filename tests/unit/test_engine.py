@@ -16,15 +16,15 @@ from lockstep.market.bars import Bars
 from lockstep.market.history import History, Market, SeriesKey
 from lockstep.market.instrument import Instrument
 from lockstep.market.timeframe import Timeframe
+from lockstep.strategy.backtrader.broker import SimulatedBroker
+from lockstep.strategy.backtrader.cerebro import build_cerebro
+from lockstep.strategy.backtrader.feed import BarsFeed, bars_feed
 from lockstep.strategy.clock import SessionClock
-from lockstep.strategy.engine import build_cerebro
-from lockstep.strategy.feed import BarsFeed, bars_feed
-from lockstep.strategy.ibs_decision import IbsConfig
+from lockstep.strategy.families.ibs import IbsConfig
 from lockstep.strategy.ibs_strategy import IbsStrategy
 from lockstep.strategy.lane import Lane, vector_ids
 from lockstep.strategy.matching import NO_ORDER
 from lockstep.strategy.records import MemoryRecorder
-from lockstep.strategy.simulated_broker import SimulatedBroker
 from support.scenarios import CME, ES, daily_bars, history_of
 
 NQ = Instrument(symbol="NQ", multiplier=20.0, tick_size=0.25, session="CME")

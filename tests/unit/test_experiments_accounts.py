@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from lockstep import metrics
-from lockstep.strategy.ibs_decision import IbsConfig
-from research.backtest import Span, run_backtest
+from lockstep.strategy.families.ibs import IbsConfig
+from research.backtest.run import Span, run_backtest
 from research.experiments.accounts import Account, Course, Leg, backtrader_course, legs_of, trade
-from research.experiments.database import Database
 from research.experiments.evaluation import Data
-from research.experiments.split import DateRange, Window
+from research.ledger.database import Database
+from research.splits.ranges import DateRange, Window
 from support.experiments import plan, toy_lab
 
 DAY = 86_400_000_000_000

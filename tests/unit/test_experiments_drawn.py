@@ -8,9 +8,15 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lockstep.strategy.ibs_decision import IbsConfig
-from research.experiments.drawn import RELATED, config_hashes, draw, evaluation_ids
-from research.experiments.variants import VariantSpace, evaluation_id
+from lockstep.strategy.families.ibs import IbsConfig
+from research.experiments.variants import (
+    RELATED,
+    VariantSpace,
+    config_hashes,
+    draw,
+    evaluation_id,
+    evaluation_ids,
+)
 
 BASE = IbsConfig.model_validate(
     {

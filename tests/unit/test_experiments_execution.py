@@ -12,18 +12,17 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from lockstep.errors import NoBars
+from lockstep.errors import EngineMismatch, ExperimentError, NoBars
 from research.experiments import search
-from research.experiments.database import Database
-from research.experiments.errors import EngineMismatch, ExperimentError
 from research.experiments.evaluation import code_digest
 from research.experiments.execution import Lab
-from research.experiments.listener import Listener
-from research.experiments.models import FINISHED, MISMATCH, RUNNING, UNSUCCESSFUL
 from research.experiments.plan import Plan
+from research.experiments.progress import Listener
 from research.experiments.selection import chosen_by_window, ranking
 from research.experiments.service import finished, judged, same_data, verified_ranking
 from research.experiments.store import Batch
+from research.ledger.database import Database
+from research.ledger.tables import FINISHED, MISMATCH, RUNNING, UNSUCCESSFUL
 from support.databases import KINDS, fresh_url
 from support.experiments import BROKEN, SPLIT, plan, slow_sweep, toy_backtest, toy_lab, toy_sweep
 
@@ -369,7 +368,7 @@ def test_the_code_hash_knows_what_decides_and_nothing_else(
     from research.experiments import evaluation
 
     folder = tmp_path / "research"
-    for name in ("sweep.py", "sweep_kernels.py", "backtest.py", "experiments/page.py"):
+    for name in ("sweep/run.py", "sweep/kernels.py", "backtest/run.py", "experiments/report.py"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text("x = 1")
     (tmp_path / "src").mkdir()
@@ -378,8 +377,8 @@ def test_the_code_hash_knows_what_decides_and_nothing_else(
     monkeypatch.setattr(evaluation, "source_files", lambda: sorted(tmp_path.rglob("*.py")))
     before = code_digest()
     for name, matters in (
-        ("research/experiments/page.py", False), ("research/backtest.py", False),
-        ("research/sweep_kernels.py", True), ("src/decision.py", True),
+        ("research/experiments/report.py", False), ("research/backtest/run.py", False),
+        ("research/sweep/kernels.py", True), ("src/decision.py", True),
     ):  # fmt: skip
         (tmp_path / name).write_text("x = 2")
         assert (code_digest() != before) is matters, name

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from lockstep.console import run
-from lockstep.errors import ConfigError
-from research.experiments.errors import ExperimentError
+from lockstep.errors import ConfigError, ExperimentError
 from research.experiments.foreign import ForeignGrid
 from research.experiments.grid import Grid
 from research.experiments.planning import Choices, make_plan

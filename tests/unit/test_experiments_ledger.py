@@ -9,15 +9,14 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from lockstep.errors import ConfigError
+from lockstep.errors import ConfigError, ExperimentError
 from lockstep.market.config import load_instruments
-from research.experiments.bulk import insert_rows
-from research.experiments.database import Database, default_url
-from research.experiments.errors import ExperimentError
-from research.experiments.families import Families, load_families
-from research.experiments.ledger import Ledger, Trials
-from research.experiments.models import APPEND_ONLY, EffectiveRow, LookRow, SchemaRow
-from research.experiments.split import DateRange
+from research.ledger.bulk import insert_rows
+from research.ledger.database import Database, default_url
+from research.ledger.families import Families, load_families
+from research.ledger.ledger import Ledger, Trials
+from research.ledger.tables import APPEND_ONLY, EffectiveRow, LookRow, SchemaRow
+from research.splits.ranges import DateRange
 from support.databases import KINDS, fresh_url
 from support.experiments import NOON
 

@@ -10,18 +10,18 @@ from typing import Any
 import pytest
 from sqlalchemy import select, text
 
-from lockstep.strategy.ibs_decision import IbsConfig
+from lockstep.errors import ExperimentError, PromotionRefused
+from lockstep.strategy.families.ibs import IbsConfig
 from research.experiments import promotion
-from research.experiments.actual import record_actual
-from research.experiments.database import Database
-from research.experiments.errors import ExperimentError, PromotionRefused
 from research.experiments.execution import Lab
-from research.experiments.ledger import Trials
-from research.experiments.models import Genealogy
 from research.experiments.promotion import Request, promote
+from research.experiments.realised import record_actual
 from research.experiments.selection import ranking
-from research.experiments.split import DateRange
-from research.validation.gate import Limits
+from research.ledger.database import Database
+from research.ledger.ledger import Trials
+from research.ledger.tables import Genealogy
+from research.splits.ranges import DateRange
+from research.statistics.gate import Limits
 from support.experiments import NOON, SPLIT, plan, toy_backtest, toy_lab
 
 LENIENT = Limits(max_sharpe_gap=99, min_sharpe_ratio=0, min_test_sharpe=-99, max_pbo=1, min_dsr=1e-9)

@@ -17,17 +17,12 @@ from plotly.offline import get_plotlyjs
 from rich.console import Console
 from sqlalchemy import delete
 
-from lockstep.errors import ConfigError
+from lockstep.errors import ConfigError, ExperimentError
 from research.experiments import tables
 from research.experiments.accounts import figures_of
 from research.experiments.comparison import compare
-from research.experiments.database import Database
-from research.experiments.errors import ExperimentError
 from research.experiments.execution import Lab
-from research.experiments.export import export
 from research.experiments.kept_returns import even_groups, pooled_sample, sample_of_moments
-from research.experiments.models import AccountRow
-from research.experiments.page import page_data, page_html, write_experiment
 from research.experiments.planning import (
     Choices,
     Estimate,
@@ -38,12 +33,16 @@ from research.experiments.planning import (
     spoken,
 )
 from research.experiments.progress import ScreenListener, on_screen
+from research.experiments.report import page_data, page_html, write_experiment
 from research.experiments.selection import ranking
 from research.experiments.sensitivity import by_pair, by_value, importance, neighbourhood, scores
 from research.experiments.service import judged, verified_ranking
 from research.experiments.store import Record
-from research.report.numbers import usd
-from research.validation.sharpe import SharpeSample
+from research.experiments.tables import export
+from research.ledger.database import Database
+from research.ledger.tables import AccountRow
+from research.report.page import usd
+from research.statistics.sharpe import SharpeSample
 from support.experiments import BASELINE, GRID, SPLIT, plan, toy_lab, toy_returns
 from support.pages import assert_escaped
 

@@ -14,15 +14,20 @@ from rich.console import Console
 from lockstep.errors import BadBars, ConfigError, DataError, UnknownFeature
 from lockstep.features.feature_registry import default_registry
 from lockstep.market.bars import Bars
+from lockstep.market.loader import load_bars
 from lockstep.market.timeframe import DAILY, Timeframe
-from research.report.numbers import UNDEFINED
-from research.utils.data_loader import load_bars
-from research.validation.feature_check import DEFAULT_IDS, check_features
-from research.validation.feature_comparison import FeatureComparison
-from research.validation.feature_figure import comparison_figure
-from research.validation.feature_page import page, write_page
-from research.validation.feature_tables import LISTED, NOT_EQUAL, print_check, spelled
-from research.validation.slow_features import slow_values
+from research.checks.features import DEFAULT_IDS, FeatureComparison, check_features
+from research.checks.features_report import (
+    LISTED,
+    NOT_EQUAL,
+    comparison_figure,
+    page,
+    print_check,
+    spelled,
+    write_page,
+)
+from research.checks.slow_features import slow_values
+from research.report.page import UNDEFINED
 from support.markets import NYSE, random_bars, stamps
 from support.pages import assert_escaped
 
@@ -108,7 +113,7 @@ class TestAgainstSlowFormulas:
         assert check.widths.iloc[0] == pytest.approx(np.nanmax(check.ours.to_numpy()))
 
     def test_a_wrong_kernel_does_not_pass(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        from research.validation import slow_features
+        from research.checks import slow_features
 
         honest = slow_features._FORMULAS["ibs"]
         monkeypatch.setitem(slow_features._FORMULAS, "ibs", lambda bars: honest(bars).shift(1))
@@ -278,7 +283,7 @@ class TestRefusals:
             check_features("COMP", MONTH, ids=("ibs",), against=path)
 
     def test_ticks_need_a_timeframe(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        from research.validation import feature_check
+        from research.checks import features as feature_check
 
         book = feature_check.load_instruments()
         ticks = book.sources["futures_1min"].model_copy(update={"timeframe": None, "stamp": "trade"})

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lockstep.features import pivots
+from lockstep.features import oscillator_kernels as pivots
 from support.interpreted import interpreted
 
 Runner = Callable[[Callable[..., Any]], Callable[..., Any]]

@@ -9,11 +9,10 @@ import pytest
 
 from lockstep.errors import ConfigError
 from lockstep.live.feeds import bar_maker
-from lockstep.live.feeds.bar_maker import BarMaker, Made
+from lockstep.live.feeds.bar_maker import BarMaker, Made, Stream
 from lockstep.live.feeds.inbox import Item
-from lockstep.live.feeds.stream import Stream
+from lockstep.live.feeds.synchroniser import SECOND
 from lockstep.live.messages import Arrival, Irregularity
-from lockstep.live.synchroniser import SECOND
 from lockstep.market.aggregator import aggregate
 from lockstep.market.bars import Bars
 from lockstep.market.history import SeriesKey

@@ -10,16 +10,14 @@ from typing import Any
 
 import pytest
 
-from lockstep.errors import ConfigError, LiveError
-from lockstep.live.feeds.errors import FeedError
+from lockstep.errors import ConfigError, FeedError, LiveError
+from lockstep.live.feeds.bar_maker import Stream
 from lockstep.live.feeds.http import HttpFeed
 from lockstep.live.feeds.inbox import Inbox, Item
-from lockstep.live.feeds.posts import PostedBar, PostedTick, parse_posts
-from lockstep.live.feeds.stream import Stream
-from lockstep.live.feeds.token import VARIABLE, authorised, read_token
+from lockstep.live.feeds.intake import PostedBar, PostedTick, parse_posts
+from lockstep.live.feeds.synchroniser import SECOND
 from lockstep.live.messages import Arrival
-from lockstep.live.secret import Secrets
-from lockstep.live.synchroniser import SECOND
+from lockstep.live.secret import VARIABLE, Secrets, authorised, read_token
 from lockstep.market.history import SeriesKey
 from lockstep.market.timeframe import DAILY
 from support.feeds import (

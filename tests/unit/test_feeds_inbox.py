@@ -6,16 +6,14 @@ import threading
 
 import pytest
 
-from lockstep.errors import DataError
-from lockstep.live.feeds.clock import SteadyClock
-from lockstep.live.feeds.errors import FeedError, InboxClosed, InboxFull
-from lockstep.live.feeds.inbox import Inbox, Item
+from lockstep.errors import DataError, FeedError, InboxClosed, InboxFull
+from lockstep.live.feeds.inbox import Inbox, Item, Worker
+from lockstep.live.feeds.protocol import SteadyClock
 from lockstep.live.feeds.replay import ReplayFeed
-from lockstep.live.feeds.worker import Worker
+from lockstep.live.feeds.source import InboxSource
+from lockstep.live.feeds.synchroniser import Synchroniser
 from lockstep.live.messages import Irregularity
-from lockstep.live.source import InboxSource
-from lockstep.live.synchroniser import Synchroniser
-from lockstep.live.timetable import Timetable
+from lockstep.market.timetable import Timetable
 from support.feeds import COMP, SPX, ManualClock, arrival, closes
 
 (END,) = closes("2018-12-11")
@@ -122,7 +120,7 @@ def test_a_worker_that_dies_is_a_failure() -> None:
 
 
 def test_a_worker_that_does_not_stop_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lockstep.live.feeds.worker._PATIENCE", 0.01)
+    monkeypatch.setattr("lockstep.live.feeds.inbox._PATIENCE", 0.01)
     release = threading.Event()
     worker = Worker("stuck", lambda: bool(release.wait(10)) and None)
     worker.start()

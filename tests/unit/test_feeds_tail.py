@@ -10,14 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lockstep.errors import ConfigError
-from lockstep.live.feeds.errors import FeedError
-from lockstep.live.feeds.growing_file import LONGEST_LINE, GrowingFile
+from lockstep.errors import ConfigError, FeedError
+from lockstep.live.feeds.bar_maker import Stream
 from lockstep.live.feeds.inbox import Inbox, Item
-from lockstep.live.feeds.stream import Stream
-from lockstep.live.feeds.tail import TailFeed
+from lockstep.live.feeds.synchroniser import SECOND
+from lockstep.live.feeds.tail import LONGEST_LINE, GrowingFile, TailFeed
 from lockstep.live.messages import Arrival, Irregularity
-from lockstep.live.synchroniser import SECOND
 from lockstep.market.source import Source
 from lockstep.market.timeframe import DAILY, Timeframe
 from support.feeds import DAY_SPY, HOUR_SPY, QUARTER_6E, ManualClock

@@ -12,8 +12,8 @@ from lockstep.errors import ConfigError
 from lockstep.live.feeds.warmup import read_series, warm_up
 from lockstep.market.config import load_instruments
 from lockstep.market.history import SeriesKey
+from lockstep.market.loader import load_bars
 from lockstep.market.timeframe import DAILY, Timeframe
-from research.utils.data_loader import load_bars
 from support.feeds import COMP, SPX, closes, flat, rows_of, series
 from support.markets import DAILY_ROWS, HOURLY, write_daily
 

@@ -11,7 +11,7 @@ import pytest
 
 from lockstep.errors import BadBars, DataError
 from lockstep.market.bars import Bars
-from lockstep.market.files import Loaded, read_bars, read_ticks, write_atomically
+from lockstep.market.reading.files import Loaded, read_bars, read_ticks, write_atomically
 from lockstep.market.sessions import Session
 from lockstep.market.source import Source
 from support.markets import (

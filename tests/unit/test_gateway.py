@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lockstep.errors import ConfigError, LiveError
-from lockstep.live.gateway import Context, Gateway
-from lockstep.live.limits import Limits
 from lockstep.live.messages import Mode, OrderIntent
-from lockstep.live.switches import Switches
-from lockstep.market.validation import validated
+from lockstep.live.risk.gateway import Context, Gateway
+from lockstep.live.risk.limits import Limits
+from lockstep.live.risk.switches import Switches
+from lockstep.settings import validated
 from support.orders import DAY, HOUR, NOON, SECOND, context, intent, markets
 
 MARKETS = markets("ES", "NQ", "SPY")

@@ -109,8 +109,8 @@ class TestEveryEdit:
     @pytest.mark.parametrize(
         ("module", "old", "new", "roots"),
         [
-            ("research.backtest", 'side="right"', 'side="left"', (TRIALS, TRAINING)),
-            ("research.validation.spans", "count * DAY", "count * DAY // 2", (TRIALS, TRAINING)),
+            ("research.backtest.run", 'side="right"', 'side="left"', (TRIALS, TRAINING)),
+            ("research.splits.walk_forward", "count * DAY", "count * DAY // 2", (TRIALS, TRAINING)),
             ("lockstep.strategy.matching", "<=", "<", (DECIDING, TRIALS, TRAINING, CERTIFYING)),
         ],
         ids=["last session", "a day", "fills"],
@@ -126,8 +126,8 @@ class TestEveryEdit:
 
     @pytest.mark.parametrize(
         "module",
-        ["lockstep.live.status_table", "research.report.theme", "research.report.style", "certify.page",
-         "lockstep.models.listing", "lockstep.monitoring.discord", "research.experiments.page"],
+        ["lockstep.live.status.status", "research.report.theme", "research.report.style", "certify.page",
+         "lockstep.models.listing", "lockstep.monitoring.discord", "research.experiments.report"],
     )  # fmt: skip
     def test_of_a_table_or_a_page_stops_no_desk_and_voids_no_certificate(self, module: str) -> None:
         other = HERE.edited(**{module: HERE.texts[module] + "\n_COLOUR = 'red'\n"})
@@ -287,7 +287,7 @@ class TestHere:
         kept.write_text("damaged")
         identity._hash_here.cache_clear()
         assert code_hash(READING) == first == kept.read_text()
-        other = HERE.edited(**{"lockstep.market.files": "x = 1\n"})
+        other = HERE.edited(**{"lockstep.market.reading.files": "x = 1\n"})
         monkeypatch.setattr(identity, "_installed", lambda: other)
         identity._hash_here.cache_clear()
         assert code_hash(READING) != first
@@ -304,7 +304,7 @@ class TestHere:
 
     def test_research_loads_nothing_that_shows(self) -> None:
         """What is declared to show is not needed by what is counted: it is loaded where somebody looks."""
-        program = "import sys, research.sweep, research.training.train; print(sorted(sys.modules))"
+        program = "import sys, research.sweep.run, research.training.train; print(sorted(sys.modules))"
         done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
         loaded = {name for name in ast.literal_eval(done.stdout) if identity._is_below(name, identity.SHOWS)}
         assert loaded == {"lockstep.identity"}

@@ -13,8 +13,7 @@ from typer.testing import CliRunner, Result
 from lockstep.errors import ConfigError, JournalError, LiveError
 from lockstep.live.hashes import live_hashes
 from lockstep.live.journal import Journal
-from lockstep.live.journal.cli import app
-from lockstep.live.journal.report import iso
+from lockstep.live.journal.cli import app, iso
 from lockstep.live.messages import Epoch, Event
 from lockstep.live.service import Service
 from lockstep.market.config import load_instruments

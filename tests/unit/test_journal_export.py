@@ -22,8 +22,7 @@ import pytest
 
 from lockstep.errors import JournalError
 from lockstep.live.journal import Journal
-from lockstep.live.journal.export import KINDS, Range, export
-from lockstep.live.journal.export_file import require_format, write
+from lockstep.live.journal.export import KINDS, Range, export, require_format, write
 from lockstep.strategy.decision import ENTER_LONG
 from support import journals as make
 from support.journals import HOUR, START

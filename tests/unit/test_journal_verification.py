@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from lockstep.errors import JournalError
-from lockstep.live.journal import Journal, opening, wal
+from lockstep.live.journal import Journal, opening
+from lockstep.live.journal import opening as wal
 from lockstep.live.messages import Event
 from support import journals as make
 from support.journals import tampered

@@ -11,7 +11,7 @@ import pytest
 from pydantic import ValidationError
 
 from lockstep.errors import BadBars
-from lockstep.market.layouts import PRESETS
+from lockstep.market.reading.layouts import PRESETS
 from lockstep.market.source import Source
 from support.markets import utc
 from support.vendor_files import (

@@ -23,17 +23,22 @@ from lockstep.market.asof import asof_rows
 from lockstep.market.bars import BAR_COLUMNS, Bars
 from lockstep.market.history import History, Market, SeriesKey
 from lockstep.market.timeframe import DAILY, Timeframe
-from lockstep.strategy.ibs_decision import IbsConfig
+from lockstep.strategy.families.ibs import IbsConfig
 from lockstep.strategy.sizing import contracts
 from lockstep.strategy.veto import Veto
-from research.backtest import Span
-from research.validation.computations import features_of, servable_ids
-from research.validation.early_bars import early_bars
-from research.validation.later_bars import dropped, perturbed
-from research.validation.lookahead import check_lookahead, draw_cuts, lookahead_findings
-from research.validation.lookahead_run import Files, check_files, lookahead_table
-from research.validation.observations import Observations, moves
-from research.validation.verdicts import Finding, LookaheadReport
+from research.backtest.run import Span
+from research.checks.changed_bars import dropped, early_bars, perturbed
+from research.checks.computations import features_of, servable_ids
+from research.checks.lookahead import (
+    Files,
+    check_files,
+    check_lookahead,
+    draw_cuts,
+    lookahead_findings,
+    lookahead_table,
+)
+from research.checks.verdicts import Finding, LookaheadReport
+from research.statistics.trials import Observations, moves
 from support.scenarios import CME, NYSE, SPY, daily_bars, history_of, make_bars
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -294,8 +299,8 @@ class TestPlantedDecisions:
         self, daily: History, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         last = {"close": 0.0}
-        from lockstep.strategy import parity_strategy
-        from research.validation import computations
+        from lockstep.strategy.backtrader import strategy as parity_strategy
+        from research.checks import computations
 
         honest = computations.run_backtest
 
@@ -319,7 +324,7 @@ class TestParts:
         self, daily: History, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """The planted look-ahead is found by the changes, not by anything else."""
-        from research.validation import lookahead
+        from research.checks import lookahead
 
         registry = plant(monkeypatch, one_bar_ahead)
         monkeypatch.setattr(lookahead, "dropped", lambda history, cut: history)

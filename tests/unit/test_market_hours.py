@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from lockstep.errors import CalendarError
-from lockstep.live import market_hours
-from lockstep.live.market_hours import is_open, next_open, open_time
-from lockstep.live.session_day import SessionDays
+from lockstep.live.risk.session_day import SessionDays
+from lockstep.market import open_hours as market_hours
 from lockstep.market.config import load_instruments
+from lockstep.market.open_hours import is_open, next_open, open_time
 from lockstep.market.sessions import SessionDay
 from support.orders import HOUR
 

@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from lockstep import metrics
 from lockstep.errors import DataError
 from lockstep.metrics.arrays import Floats
+from research.paper.bands import Sessions
 from research.paper.bands import statistics as banded
-from research.paper.sessions import Sessions
-from research.sweep_account import (
+from research.statistics.sharpe import SharpeSample, probabilistic_sharpe
+from research.sweep.account import (
     DOWNSIDE,
     DRAWDOWN,
     EQUITY,
@@ -29,8 +30,7 @@ from research.sweep_account import (
     SUM_3,
     SUM_4,
 )
-from research.sweep_measures import measures_of
-from research.validation.sharpe import SharpeSample, probabilistic_sharpe
+from research.sweep.measures import measures_of
 
 CAPITAL = 100_000.0
 SPREAD_RATIOS = ("sharpe", "sharpe_session", "sortino", "skew", "kurtosis")

@@ -18,7 +18,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from lockstep.console import run
-from lockstep.errors import DataError, ModelError, TrainingError
+from lockstep.errors import DataError, ModelError, TrainingError, UnknownModel
 from lockstep.features.batch import BatchFeatures
 from lockstep.features.feature_registry import default_registry
 from lockstep.features.streaming import WindowFeatures
@@ -26,34 +26,33 @@ from lockstep.market.config import load_instruments
 from lockstep.market.history import History, SeriesKey
 from lockstep.market.timeframe import DAILY
 from lockstep.models import ModelStore
-from lockstep.models.errors import UnknownModel
-from research.experiments.database import Database
-from research.experiments.ledger import Ledger
-from research.training.bundling import make_bundle
-from research.training.config import TrainingConfig
-from research.training.dataset import build_dataset
-from research.training.hold_out import open_hold_out
-from research.training.outcome import TrainingOutcome
-from research.training.outcome_file import outcome_bytes
-from research.training.run import OUTCOME, Task, load_training_history, run_name, training_record
-from research.validation.model import command
-from research.validation.model.case import Case
-from research.validation.model.check import Finding, ModelCheck, at_least
-from research.validation.model.checklist import checklist
-from research.validation.model.checks import CHECKS, judge_model
-from research.validation.model.checks_inputs import streamed
-from research.validation.model.checks_luck import choice_is_not_luck, hold_out_agrees, sealed
-from research.validation.model.checks_model import share_is_like_in_training
-from research.validation.model.command import show, validate_version
-from research.validation.model.gathering import Request, gather, newest
-from research.validation.model.hold_out import HoldOutDoor, HoldOutRecord
-from research.validation.model.report import (
+from research.ledger.database import Database
+from research.ledger.ledger import Ledger
+from research.model_validation import command
+from research.model_validation.case import Case
+from research.model_validation.check import Finding, ModelCheck, at_least
+from research.model_validation.checklist import checklist
+from research.model_validation.checks import CHECKS, judge_model
+from research.model_validation.checks_inputs import streamed
+from research.model_validation.checks_luck import choice_is_not_luck, hold_out_agrees, sealed
+from research.model_validation.checks_model import share_is_like_in_training
+from research.model_validation.command import show, validate_version
+from research.model_validation.gathering import Request, gather, newest
+from research.model_validation.hold_out import HoldOutDoor, HoldOutRecord
+from research.model_validation.report import (
     ValidationReport,
     validation_html,
     validation_json,
     write_validation,
 )
-from research.validation.model.validate import evidence_of
+from research.model_validation.validate import evidence_of
+from research.training.bundling import make_bundle
+from research.training.config import TrainingConfig
+from research.training.dataset import build_dataset
+from research.training.out_of_sample import open_hold_out
+from research.training.outcome import TrainingOutcome
+from research.training.outcome_file import outcome_bytes
+from research.training.run import OUTCOME, Task, load_training_history, run_name, training_record
 from support.pages import assert_escaped
 from support.validation_models import (
     KEY,

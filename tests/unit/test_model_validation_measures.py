@@ -12,13 +12,12 @@ from sklearn.dummy import DummyClassifier
 
 from lockstep.errors import DataError
 from lockstep.strategy.veto import Veto
-from research.backtest import run_backtest
-from research.sweep import trace
-from research.sweep_kernels import FILL_DECISION
-from research.training.threshold import taken_trades
-from research.validation.model.account import Account
-from research.validation.model.importance import importance, log_losses, reliance, shuffled
-from research.validation.model.out_of_sample import (
+from research.backtest.account import Account
+from research.backtest.run import run_backtest
+from research.sweep.kernels import FILL_DECISION
+from research.sweep.run import trace
+from research.training.importance import importance, log_losses, reliance, shuffled
+from research.training.out_of_sample import (
     OutOfSample,
     Replay,
     backtest,
@@ -26,10 +25,10 @@ from research.validation.model.out_of_sample import (
     trading_span,
     window_dates,
 )
-from research.validation.model.overfitting import deflation, search_overfitting, step_returns
-from research.validation.model.probabilities import calibration, precision_recall, roc, wilson
-from research.validation.model.refit import refitting
-from research.validation.model.thresholds import threshold_curve
+from research.training.overfitting import deflation, search_overfitting, step_returns
+from research.training.probabilities import calibration, precision_recall, roc, wilson
+from research.training.refit import refitting
+from research.training.threshold import taken_trades, threshold_curve
 from support.validation_models import KEY, planted, training_config
 
 

@@ -15,17 +15,17 @@ from sklearn.calibration import CalibratedClassifierCV
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.pipeline import Pipeline
 
+from lockstep import errors
 from lockstep.features.catalogue import catalogue
 from lockstep.features.feature import Feature, feature
 from lockstep.features.feature_registry import FeatureRegistry
 from lockstep.models import bundle as bundles
-from lockstep.models import errors, estimators
+from lockstep.models import estimators
 from lockstep.models import golden as golden_vectors
 from lockstep.models.bundle import Bundle, read_bundle, save_bundle
 from lockstep.models.content import sha256_of
-from lockstep.models.forest import Forest
 from lockstep.models.pickling import pickled, unpickled
-from lockstep.models.predictor import predictor
+from lockstep.models.predictor import Forest, predictor
 from lockstep.models.store import ModelStore, load_bundle
 from support.first_pickles import first_bundle, first_pickle
 from support.models import BASE, IDS, NOW, RECORD, bare_bundle, forest, history, make_bundle, samples

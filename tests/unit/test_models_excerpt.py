@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from lockstep.errors import UnfitBundle
 from lockstep.features.batch import BatchFeatures
 from lockstep.features.feature_registry import default_registry
 from lockstep.features.plan import FeaturePlan
@@ -14,10 +15,9 @@ from lockstep.market.asof import MaxAge
 from lockstep.market.bars import Bars
 from lockstep.market.history import History, SeriesKey
 from lockstep.market.timeframe import DAILY
-from lockstep.models import excerpt as excerpts
 from lockstep.models import golden
-from lockstep.models.errors import UnfitBundle
-from lockstep.models.excerpt import excerpt
+from lockstep.models import golden as excerpts
+from lockstep.models.golden import excerpt
 from support.markets import BOOK, CME, HOURLY, random_bars, stamps
 from support.models import make_bundle
 

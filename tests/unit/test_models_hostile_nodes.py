@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lockstep.models.errors import ForeignPickle
+from lockstep.errors import ForeignPickle
 from lockstep.models.nodes import pipeline_node, pipeline_of
 from lockstep.models.pickling import pickled, unpickled
 from support.families import FAMILIES

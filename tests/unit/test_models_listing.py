@@ -9,9 +9,8 @@ import json
 import pytest
 from rich.console import Console
 
-from lockstep.models.changes import Change
+from lockstep.errors import UnknownModel, VerbRefused
 from lockstep.models.command_line import actor, show_change
-from lockstep.models.errors import UnknownModel, VerbRefused
 from lockstep.models.listing import (
     chosen_instruments,
     portfolio_content,
@@ -21,6 +20,7 @@ from lockstep.models.listing import (
 from lockstep.models.policy import Policy
 from lockstep.models.portfolio_file import load_portfolio
 from lockstep.models.store import ModelStore
+from lockstep.models.verbs import Change
 from support.models import NOW, RECORD, evidence, make_bundle
 
 CHANGE = Change(action="promote", symbol="ES", name="ibs_veto", version="v2", before="v1", after="v2")

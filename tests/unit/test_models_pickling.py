@@ -13,11 +13,10 @@ import joblib
 import numpy as np
 import pytest
 
-from lockstep.errors import TrainingError
+from lockstep.errors import BundleRefused, ForeignPickle, TrainingError, UnfitBundle
 from lockstep.models import pickle_machine
 from lockstep.models.bundle import Bundle, bundle_bytes, bundle_of
 from lockstep.models.content import sha256_of
-from lockstep.models.errors import BundleRefused, ForeignPickle, UnfitBundle
 from lockstep.models.pickling import pickled, unpickled
 from research.training.outcome_file import attempt_of, outcome_of
 from support.first_pickles import first_file, first_pickle

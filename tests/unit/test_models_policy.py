@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from lockstep import errors
 from lockstep.market.config import load_instruments, shipped_config
-from lockstep.models import errors, present, verbs
+from lockstep.models import present, verbs
 from lockstep.models.chain import Act
 from lockstep.models.manifest import Evidence, Manifest, VersionEntry
 from lockstep.models.policy import CertificateMinimum, Policy, read_policy

@@ -14,9 +14,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
-from lockstep.models.errors import UnfitBundle
-from lockstep.models.forest import Forest
-from lockstep.models.predictor import CompiledForest, RowByRow, predictor
+from lockstep.errors import UnfitBundle
+from lockstep.models.predictor import CompiledForest, Forest, RowByRow, predictor
 from support.models import forest, samples
 
 PIPELINES: dict[str, tuple[Callable[[], Any], type | None]] = {

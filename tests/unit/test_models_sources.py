@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from lockstep.models import chain, errors, verbs
+from lockstep import errors
+from lockstep.models import chain, verbs
 from lockstep.models.bundle import Bundle
 from lockstep.models.content import sha256_of
 from lockstep.models.manifest import Evidence, Manifest, VersionEntry

@@ -14,12 +14,14 @@ from typing import Any
 import pytest
 from filelock import FileLock
 
+from lockstep import errors
 from lockstep.errors import ConfigError
-from lockstep.models import errors, location, manifest_file
+from lockstep.models import manifest_file
+from lockstep.models import store as location
 from lockstep.models.bundle import Bundle
-from lockstep.models.changes import Change
 from lockstep.models.manifest import Manifest
 from lockstep.models.store import ModelStore
+from lockstep.models.verbs import Change
 from support.models import NOW, RECORD, asking_for_validation, evidence, forest, make_bundle, unchanged
 
 

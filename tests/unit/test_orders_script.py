@@ -1,4 +1,4 @@
-"""What the operator says of orders: `lockstep.live.orders`, `orders_cli`, `rollout_cli`."""
+"""What the operator says of orders: `lockstep.live.operator.open_orders`, `orders_cli`, `rollout_cli`."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from typer.testing import CliRunner
 
 from lockstep.errors import LiveError, LockstepError
 from lockstep.live.journal import Journal
-from lockstep.live.journal.lock import WriterLock
-from lockstep.live.journal.report import iso
+from lockstep.live.journal.cli import iso
+from lockstep.live.journal.opening import WriterLock
 from lockstep.live.messages import Event, LaneState
-from lockstep.live.operator import FillCommand, Mailbox, RolloutCommand, waiting
-from lockstep.live.orders import OrderName, Standing, last_steps, require_unknown
-from lockstep.live.orders_cli import app as orders
-from lockstep.live.rollout_cli import app as rollout
+from lockstep.live.operator.commands import FillCommand, Mailbox, RolloutCommand, waiting
+from lockstep.live.operator.open_orders import OrderName, Standing, last_steps, require_unknown
+from lockstep.live.operator.orders_cli import app as orders
+from lockstep.live.operator.rollout_cli import app as rollout
 from lockstep.models.store import ModelStore
 from lockstep.monitoring.evidence import sealed
 from lockstep.strategy.config import FixedSize, RiskSize

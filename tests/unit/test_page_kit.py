@@ -17,10 +17,9 @@ from markupsafe import Markup
 
 from certify.certificate import Certificate, Part
 from certify.page import certificate_html
-from research.paper.bands import Band, Fan
+from research.paper.bands import Band, Fan, Sessions
 from research.paper.compare import Curves
 from research.paper.report import comparison_html
-from research.paper.sessions import Sessions
 from research.paper.verdict import Equality, InstrumentComparison, PaperComparison, Reference
 from research.report import page
 from research.report.external import report_of

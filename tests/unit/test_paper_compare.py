@@ -16,11 +16,19 @@ from lockstep.monitoring.evidence import digest_of, read_sealed, sealed
 from lockstep.monitoring.parity import Step
 from lockstep.strategy.matching import opening_account
 from lockstep.strategy.records import OrderRecord
-from research.paper.bands import STATISTICS, bands, drawn_runs, fan, statistics
+from research.paper.bands import (
+    STATISTICS,
+    Sessions,
+    Stretch,
+    bands,
+    closed_trades,
+    drawn_runs,
+    fan,
+    statistics,
+)
 from research.paper.compare import Curves
-from research.paper.report_figures import pnl, strip
+from research.paper.report import pnl, strip
 from research.paper.residuals import market_model, protective_model, residual, summaries
-from research.paper.sessions import Sessions, Stretch, closed_trades
 
 DAY = 86_400_000_000_000
 ES = load_instruments().instrument("ES")

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 
 from lockstep.errors import SourceChanged
-from lockstep.market import files, parsed_cache
 from lockstep.market.bars import Bars
+from lockstep.market.reading import files, parsed_cache
 from lockstep.market.sessions import Session
 from lockstep.market.source import Source
 from support.markets import CME, NYSE

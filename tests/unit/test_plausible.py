@@ -10,10 +10,10 @@ import yaml
 
 from benchmarks.plausible import measured, series
 from lockstep.errors import ConfigError
-from lockstep.live.bar_rules import broken_rule
 from lockstep.live.config import LiveConfig
 from lockstep.live.messages import Values
 from lockstep.live.plausible import Bands, Plausibility
+from lockstep.market.bar_rules import broken_rule
 from lockstep.market.config import load_instruments
 from lockstep.market.history import SeriesKey
 from lockstep.market.timeframe import DAILY, Timeframe

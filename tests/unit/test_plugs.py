@@ -8,8 +8,8 @@ import pytest
 from pydantic import BaseModel, Field, SerializeAsAny
 
 from lockstep.errors import ConfigError
-from lockstep.market.validation import validated
 from lockstep.plugs import PlugSettings, Registry, chosen_by_kind, kind_of
+from lockstep.settings import validated
 
 
 class Round(PlugSettings):

@@ -7,12 +7,12 @@ from collections.abc import Iterable
 import pytest
 
 from lockstep.errors import LiveError
+from lockstep.live.feeds.synchroniser import SECOND, Synchroniser
 from lockstep.live.messages import Arrival, Event, Irregularity, Release, Values
 from lockstep.live.plausible import AGREE, Bands, Plausibility
 from lockstep.live.quarantine import ACCEPT, REJECT, Quarantine
-from lockstep.live.synchroniser import SECOND, Synchroniser
-from lockstep.live.timetable import Timetable
 from lockstep.market.history import SeriesKey
+from lockstep.market.timetable import Timetable
 from support.feeds import COMP, GRACE, PAIR, SPX, arrival, bar_sets, closes, drained, flat, kinds, released
 from support.markets import NYSE
 

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from lockstep.live.brokers.protocol import Holding
 from lockstep.live.messages import Event, LaneState
-from lockstep.live.orders import Reports
+from lockstep.live.operator.open_orders import Reports
+from lockstep.live.operator.statement import COLUMNS, FillPositions, PositionsFile, StatementFile
 from lockstep.live.reconciliation import Account, Reconciliation
-from lockstep.live.statement import COLUMNS, FillPositions, PositionsFile, StatementFile
 from lockstep.market.config import load_instruments
 from support.orders import DAY, HOUR, NOON, SECOND
 

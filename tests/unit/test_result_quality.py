@@ -11,10 +11,10 @@ import pandas as pd
 from typer.testing import CliRunner
 
 from lockstep.market.bars import Bars
-from research import record_frames
-from research.backtest_result import BacktestResult
+from research.backtest import frames as record_frames
+from research.backtest.provenance import ReadFile
+from research.backtest.result import BacktestResult
 from research.backtest_runner import app
-from research.provenance import ReadFile
 from support.markets import DAILY_HEADER, NEW_YORK, ONE_MINUTE, random_bars, utc, write_daily
 from support.scenarios import CME, backtest, daily_bars
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from lockstep.errors import ConfigError, LiveError
 from lockstep.live.messages import OrderIntent, Refusal
-from lockstep.live.rollout import (
+from lockstep.live.risk.rollout import (
     Comparison,
     Rollout,
     Stage,
@@ -22,7 +22,7 @@ from lockstep.live.rollout import (
     step_back,
     watching,
 )
-from lockstep.market.validation import validated
+from lockstep.settings import validated
 from support.orders import DAY, intent
 
 START = 1_700_000_000_000_000_000

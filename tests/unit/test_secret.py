@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from lockstep.errors import LiveError
-from lockstep.live.logs import ScrubbedStream
 from lockstep.live.messages import Event, Irregularity, Release, SetRecord
 from lockstep.live.secret import HIDDEN, ScrubbedJournal, Secrets
+from lockstep.live.status.logs import ScrubbedStream
 from lockstep.market.history import SeriesKey
 from lockstep.market.timeframe import DAILY
 from support.desks import MemoryJournal
@@ -205,7 +205,7 @@ def test_a_stream_passes_whole_lines_and_no_secret(tmp_path: Path) -> None:
 
 CRASH = """
 import os, sys, threading, warnings, resource
-from lockstep.live.logs import guard_process
+from lockstep.live.status.logs import guard_process
 from lockstep.live.secret import Secrets
 secrets = Secrets(os.environ)
 if sys.argv[1] == "guarded":

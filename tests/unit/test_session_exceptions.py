@@ -11,15 +11,15 @@ import pytest
 import yaml
 
 from lockstep.errors import ConfigError
-from lockstep.live.market_hours import is_open, next_open, open_time
-from lockstep.live.timetable import Timetable
 from lockstep.market.aggregator import Aggregator, aggregate
 from lockstep.market.bars import Stamps
 from lockstep.market.config import load_instruments, shipped_config
 from lockstep.market.exception_lists import read_lists
 from lockstep.market.history import SeriesKey
+from lockstep.market.open_hours import is_open, next_open, open_time
 from lockstep.market.sessions import Session, SessionDay, SessionTemplate
 from lockstep.market.timeframe import DAILY, Timeframe
+from lockstep.market.timetable import Timetable
 from lockstep.strategy.clock import SessionClock
 from lockstep.strategy.decision import MINUTE as CLOCK_MINUTE
 from support.markets import (

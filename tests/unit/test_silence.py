@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from lockstep.live.feeds.inbox import Inbox
+from lockstep.live.feeds.source import InboxSource, Known
+from lockstep.live.feeds.synchroniser import SECOND, Synchroniser
 from lockstep.live.messages import Irregularity
 from lockstep.live.silence import Silence
-from lockstep.live.source import InboxSource, Known
-from lockstep.live.synchroniser import SECOND, Synchroniser
 from support.feeds import COMP, DAY_SPY, HOUR_SPY, ManualClock, arrival, closes, flat, timetable
 from support.markets import NEW_YORK, utc
 

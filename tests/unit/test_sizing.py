@@ -9,7 +9,7 @@ import pytest
 
 from lockstep.compiled import python_source
 from lockstep.market.instrument import Instrument
-from lockstep.strategy.ibs_decision import IbsConfig
+from lockstep.strategy.families.ibs import IbsConfig
 from lockstep.strategy.sizing import contracts, entry_order
 from support.scenarios import ES, backtest, daily_bars
 

@@ -8,9 +8,9 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from lockstep.market.faults import Faults
+from lockstep.market.reading.faults import Faults
+from lockstep.market.reading.stamps import utc_stamps
 from lockstep.market.source import Source
-from lockstep.market.stamps import utc_stamps
 from lockstep.market.timeframe import DAILY, Timeframe
 from support.markets import NEW_YORK, utc
 

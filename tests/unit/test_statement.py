@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lockstep.errors import LockstepError
-from lockstep.live.statement import COLUMNS, StatementFile, reported_ids, utc_nanoseconds
+from lockstep.live.operator.statement import COLUMNS, StatementFile, reported_ids, utc_nanoseconds
 
 HEAD = ",".join(COLUMNS) + "\n"
 ROW = "7,1-live-ES-1-entry-1,ES,market,1,5000.25,1.25,2026-03-06T09:10:03-05:00\n"

@@ -20,15 +20,23 @@ from pydantic import SecretStr
 from rich.console import Console
 
 from lockstep.errors import DataError, LiveError
-from lockstep.live.health import HealthServer
-from lockstep.live.logs import configure_logs
 from lockstep.live.messages import Event
+from lockstep.live.risk.switches import Switches
 from lockstep.live.secret import Secrets
-from lockstep.live.status import Status, Window, beat, heartbeat_file, read_status, to_json, write_status
-from lockstep.live.status_table import status_table
-from lockstep.live.switches import Switches
-from lockstep.live.systemd import ALIVE, READY, notify, watchdog_seconds
-from lockstep.live.watcher import Watcher
+from lockstep.live.status.health import HealthServer
+from lockstep.live.status.logs import configure_logs
+from lockstep.live.status.status import (
+    Status,
+    Window,
+    beat,
+    heartbeat_file,
+    read_status,
+    status_table,
+    to_json,
+    write_status,
+)
+from lockstep.live.status.systemd import ALIVE, READY, notify, watchdog_seconds
+from lockstep.live.status.watcher import Watcher
 from lockstep.monitoring.alerts import Alert, Alerts
 
 SECOND = 1_000_000_000

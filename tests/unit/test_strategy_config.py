@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from lockstep.errors import ConfigError
 from lockstep.market.asof import MaxAge
-from lockstep.strategy.ibs_decision import IbsConfig
+from lockstep.strategy.families.ibs import IbsConfig
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs" / "strategies").glob("*.yaml"))
 

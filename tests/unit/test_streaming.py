@@ -11,7 +11,7 @@ from lockstep.errors import FeatureError
 from lockstep.features.blocks import BarBlock
 from lockstep.features.canonical import CANONICAL_SYMBOL, canonical_bars, canonical_market
 from lockstep.features.feature_registry import FeatureRegistry
-from lockstep.features.source import COLD, MISSING
+from lockstep.features.plan import COLD, MISSING
 from lockstep.features.streaming import WindowFeatures
 from lockstep.market.history import BarSet, History, Market, SeriesKey
 from lockstep.market.sessions import Session, SessionTemplate

@@ -11,11 +11,11 @@ import pytest
 
 from certify.certificate import Certificate
 from lockstep.errors import ConfigError, LockstepError
-from lockstep.live.operator import Mailbox
-from lockstep.live.status import read_status
-from lockstep.market.validation import parse_json, read_json, read_yaml, validated
+from lockstep.live.operator.commands import Mailbox
+from lockstep.live.status.status import read_status
 from lockstep.models.store import ModelStore
 from lockstep.monitoring.evidence import read_sealed
+from lockstep.settings import parse_json, read_json, read_yaml, validated
 from support.first_version import FIRST
 
 WRONG = {

@@ -11,16 +11,16 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from lockstep.market.config import load_instruments
-from lockstep.strategy.ibs_decision import IbsConfig
-from research.sweep_configs import Variants, combinations
-from research.sweep_desk import desk
-from research.sweep_pieces import pieces
-from research.sweep_variants import (
+from lockstep.strategy.families.ibs import IbsConfig
+from research.sweep.loops import desk, pieces
+from research.sweep.variants import (
     ENTRY_FIELDS,
     EXIT_FIELDS,
     LAYOUT_FIELDS,
     Parts,
     Slots,
+    Variants,
+    combinations,
     entry_parts,
     exit_parts,
     group_variants,

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from lockstep.errors import ConfigError
-from lockstep.live.switches import Switches
-from lockstep.market.validation import validated
+from lockstep.live.risk.switches import Switches
+from lockstep.settings import validated
 
 
 @pytest.fixture

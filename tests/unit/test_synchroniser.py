@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from lockstep.errors import ConfigError
+from lockstep.live.feeds.synchroniser import REMEMBERED, SECOND, Synchroniser
 from lockstep.live.messages import Arrival, Irregularity
-from lockstep.live.synchroniser import REMEMBERED, SECOND, Synchroniser
-from lockstep.live.timetable import Timetable
 from lockstep.market.history import SeriesKey
 from lockstep.market.timeframe import Timeframe
+from lockstep.market.timetable import Timetable
 from support.feeds import (
     COMP,
     DAY_SPY,

@@ -10,9 +10,9 @@ import pyarrow.parquet as parquet
 import pytest
 
 from lockstep.errors import BadBars, DataError, SourceChanged
-from lockstep.market import table as tables
-from lockstep.market.numbers import numbers
-from lockstep.market.table import read_table, shown
+from lockstep.market.reading import table as tables
+from lockstep.market.reading.numbers import numbers
+from lockstep.market.reading.table import read_table, shown
 
 
 def written(folder: Path, content: bytes, name: str = "X.csv") -> Path:

@@ -20,27 +20,28 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from certify import recorded_table
+from certify import recorded_report as recorded_table
 from certify.recorded_report import DecisionSkew, RecordedReport
 from certify.skew import FeatureSkew, SeriesSkew
-from lockstep.live import status_table
-from lockstep.live.journal import report as journal_report
-from lockstep.live.status import Status, Window
+from lockstep.live.journal import cli as journal_report
+from lockstep.live.status import status as status_table
+from lockstep.live.status.status import Status, Window
 from lockstep.market.finding import Finding
 from lockstep.market.quality import QualityReport
 from lockstep.models import listing
 from lockstep.tables import TextTable, number, prose
-from research import result_table, trade_comparison
+from research.backtest import result_table, trade_comparison
+from research.checks import features_report as feature_tables
+from research.checks import lookahead as lookahead_run
 from research.experiments import progress, tables
 from research.experiments.comparison import MEASURES
-from research.paper import report_table
+from research.model_validation import command
+from research.paper import report as report_table
 from research.paper.bands import Band
 from research.paper.residuals import ResidualSummary
 from research.paper.verdict import Equality, InstrumentComparison, Reference
 from research.training import screen
 from research.utils import add_source, data_report
-from research.validation import feature_tables, lookahead_run
-from research.validation.model import command
 from support.experiments import plan
 
 ROOT = Path(__file__).resolve().parents[2]

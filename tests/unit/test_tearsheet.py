@@ -28,10 +28,10 @@ from research.report import (
     theme,
     write_tearsheet,
 )
-from research.report import numbers as written
+from research.report import page as written
 from research.report.data import floats
 from research.report.measures import GROUPS
-from research.report.series import bar_texts, thin, thinning_note, times_of
+from research.report.tables import bar_texts, thin, thinning_note, times_of
 from support.reports import CAPITAL, Page, full, page, report
 
 HOSTILE = """</script><script>alert("x")</script><img src='http://evil.example/x'>&"""

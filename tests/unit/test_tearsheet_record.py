@@ -14,7 +14,7 @@ import pytest
 
 from lockstep import metrics
 from lockstep.errors import DataError
-from research.backtest_result import _out_of_sample
+from research.backtest.result import _out_of_sample
 from research.report import (
     captions,
     sections,

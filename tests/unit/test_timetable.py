@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lockstep.live.timetable import Timetable, on_grid
 from lockstep.market.history import SeriesKey
 from lockstep.market.sessions import Session
 from lockstep.market.timeframe import DAILY, Timeframe
+from lockstep.market.timetable import Timetable, on_grid
 from support.feeds import DAY_SPY, HOUR_SPY, closes
 from support.markets import CME, CRYPTO, FIFTEEN, GRAINS, HOURLY, MINUTE, NEW_YORK, NYSE, ONE_MINUTE, utc
 

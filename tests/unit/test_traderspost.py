@@ -14,12 +14,12 @@ from pydantic import SecretStr
 
 from lockstep.errors import ConfigError, LiveError
 from lockstep.http_post import Attempt, endpoint, post
-from lockstep.live.brokers.delivery import Patience, deliver
-from lockstep.live.brokers.shadow import ShadowBroker
+from lockstep.live.brokers.protocol import ShadowBroker
+from lockstep.live.brokers.sender import Patience, deliver
 from lockstep.live.brokers.traderspost import TradersPost, TradersPostConfig
 from lockstep.live.messages import SendResult
 from lockstep.live.secret import Secrets
-from lockstep.market.validation import validated
+from lockstep.settings import validated
 from lockstep.strategy.matching import execute, opening_account
 from support.http_faults import (
     ENDLESS,

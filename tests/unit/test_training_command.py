@@ -17,17 +17,17 @@ from rich.progress import Progress
 
 from lockstep.errors import LockstepError, TrainingError
 from lockstep.models.store import ModelStore
-from research.experiments.database import Database
-from research.experiments.ledger import Ledger
-from research.report.numbers import usd
-from research.training import command
-from research.training.dataset_file import load_dataset
+from research.ledger.database import Database
+from research.ledger.ledger import Ledger
+from research.report.page import usd
+from research.training import screen as command
+from research.training.dataset import load_dataset
+from research.training.out_of_sample import traced_runs
 from research.training.report import write_training_report
 from research.training.run import DATASET, Task, load_outcome, run_training, user, utc_now
 from research.training.screen import ScreenListener, on_screen, window_table
 from research.training.search import Attempt
 from research.training.stopping import Stopped
-from research.validation.model.out_of_sample import traced_runs
 from support.training import NOON, config, noon, small_outcome
 
 

@@ -15,7 +15,7 @@ import yaml
 from pydantic import BaseModel
 
 from lockstep.errors import ConfigError
-from lockstep.market.validation import shown, validated
+from lockstep.settings import shown, validated
 from research.training.config import DataRange, TrainingConfig, load_training
 from support.training import ROOT, config
 

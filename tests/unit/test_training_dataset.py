@@ -12,20 +12,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from lockstep.errors import DataError, NoBars, TrainingError, UnknownFeature
+from lockstep.errors import DataError, NoBars, StoreFailure, TrainingError, UnknownFeature
 from lockstep.features.batch import BatchFeatures
 from lockstep.features.feature import feature
 from lockstep.features.feature_registry import FeatureRegistry, default_registry
 from lockstep.features.invariance import shifted
 from lockstep.market.history import History, SeriesKey
 from lockstep.market.timeframe import DAILY
-from lockstep.models.errors import StoreFailure
 from lockstep.strategy.decision import ENTRIES, PASS
-from lockstep.strategy.ibs_decision import decide
-from research.backtest import Span, run_backtest
+from lockstep.strategy.families.ibs import decide
+from research.backtest.run import Span, run_backtest
 from research.training.config import TrainingConfig, load_training
-from research.training.dataset import Dataset, build_dataset, widened
-from research.training.dataset_file import load_dataset, save_dataset
+from research.training.dataset import Dataset, build_dataset, load_dataset, save_dataset, widened
 from research.training.run import load_training_history
 from support.training import ROOT, STRATEGY, config, spx_dataset, spx_history
 
@@ -274,7 +272,7 @@ class TestFile:
             load_dataset(path)
 
     def test_a_newer_schema_is_refused(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("research.training.dataset_file.SCHEMA", 2)
+        monkeypatch.setattr("research.training.dataset.SCHEMA", 2)
         path = save_dataset(spx_dataset(), tmp_path / "d.parquet")
         monkeypatch.undo()
         with pytest.raises(DataError, match="schema 2, this Lockstep reads 1"):

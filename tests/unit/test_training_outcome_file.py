@@ -12,8 +12,7 @@ import joblib
 import numpy as np
 import pytest
 
-from lockstep.errors import TrainingError
-from lockstep.models.errors import UnfitBundle
+from lockstep.errors import TrainingError, UnfitBundle
 from lockstep.models.pickling import pickled, unpickled
 from research.training.outcome_file import attempt_bytes, attempt_of, outcome_bytes, outcome_of
 from research.training.run import OUTCOME, load_outcome

@@ -14,10 +14,9 @@ from lockstep.errors import TrainingError
 from lockstep.models.columns import ColumnSelector
 from lockstep.models.estimators import require_single_threaded
 from research.training.config import Model, Selection
-from research.training.estimators import ESTIMATORS
+from research.training.estimators import DEFAULT_SPACES, ESTIMATORS, decoded
 from research.training.pipeline import Samples, fit_pipeline, probabilities
 from research.training.selection import clusters, selected_columns
-from research.training.space import DEFAULT_SPACES, decoded
 from support.training import DAY, invented
 
 SMALL = {"n_estimators": 20, "max_iter": 20}

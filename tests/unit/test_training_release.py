@@ -11,13 +11,13 @@ import pytest
 
 from lockstep.errors import ConfigError, TrainingError
 from lockstep.market.history import History
-from lockstep.market.validation import validated
 from lockstep.models.bundle import bundle_bytes
 from lockstep.models.content import sha256_of
 from lockstep.models.golden import verify_golden
 from lockstep.models.store import ModelStore, load_bundle
-from research.experiments.database import Database
-from research.experiments.ledger import Ledger
+from lockstep.settings import validated
+from research.ledger.database import Database
+from research.ledger.ledger import Ledger
 from research.training import release as releases
 from research.training.config import StrategyRelease, load_release
 from research.training.rebuild import rebuild

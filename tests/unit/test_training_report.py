@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from research.training import report_shap
+from research.training import importance as report_shap
+from research.training.importance import Attribution, attribution
 from research.training.outcome import TrainingOutcome
 from research.training.report import report_html, write_training_report
 from research.training.report_data import ReportData, report_data
@@ -20,7 +21,6 @@ from research.training.report_figures import thresholds
 from research.training.report_json import report_json
 from research.training.report_search_figures import dependence, distributions
 from research.training.report_sections import features
-from research.training.report_shap import Attribution, attribution
 from support.pages import assert_escaped
 from support.validation_models import planted
 

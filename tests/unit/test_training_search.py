@@ -8,12 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lockstep.errors import TrainingError
-from lockstep.models.errors import StoreFailure
+from lockstep.errors import StoreFailure, TrainingError
 from research.training.config import Search
+from research.training.estimators import Dimension, Parameters
 from research.training.outcome import SearchStep
 from research.training.search import Attempt, Diary, Listener, bayesian_search
-from research.training.space import Dimension, Parameters
 from research.training.steps import StepFolder
 from research.training.stopping import Hopeless, never
 

@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 from skopt.space import Space as SkoptSpace
 
-from research.training.space import DEFAULT_SPACES, Dimension, decoded, rounded
+from research.training.estimators import DEFAULT_SPACES, Dimension, decoded, rounded
 
 
 @pytest.mark.parametrize("family", sorted(DEFAULT_SPACES))

@@ -12,19 +12,19 @@ import pytest
 from sqlalchemy import text
 
 from lockstep.metrics import Floats
-from research.experiments.database import Database
-from research.experiments.ledger import Ledger
+from research.ledger.database import Database
+from research.ledger.ledger import Ledger
+from research.splits.purged import CombinatorialPurgedCV
 from research.training import search
 from research.training.config import Model, Search
 from research.training.counting import trial_counter
-from research.training.folds import Fold, Run, Scored, cross_validate, evaluation_order, fold_workers
+from research.training.estimators import Dimension, Parameters
 from research.training.outcome import SearchStep
+from research.training.scheme import Fold, Run, Scored, cross_validate, evaluation_order, fold_workers
 from research.training.search import Attempt, Diary, Listener, bayesian_search
-from research.training.space import Dimension, Parameters
 from research.training.steps import StepFolder
 from research.training.stopping import Hopeless, MedianRule, Stopped, first_check, never, spread
 from research.training.train import best_of, train
-from research.validation.purged import CombinatorialPurgedCV
 from support.training import DAY, invented, invented_config, noon
 
 SPLITS = 15

@@ -14,11 +14,11 @@ from sklearn.ensemble import RandomForestClassifier
 from lockstep.errors import TrainingError
 from lockstep.models.bundle import bundle_bytes, read_bundle, save_bundle
 from lockstep.models.content import sha256_of
-from research.experiments.database import Database
-from research.experiments.ledger import Ledger
+from research.ledger.database import Database
+from research.ledger.ledger import Ledger
 from research.training.bundling import make_bundle, metrics_of
 from research.training.counting import KIND, dates_of, evaluation_id, searched_dates, trial_counter
-from research.training.hold_out import open_hold_out
+from research.training.out_of_sample import open_hold_out
 from research.training.outcome import TrainingOutcome
 from research.training.pipeline import probabilities
 from research.training.search import Attempt, Listener
@@ -240,7 +240,7 @@ class TestHoldOut:
         def killed(*_: object) -> None:
             raise KeyboardInterrupt
 
-        monkeypatch.setattr("research.training.hold_out.probabilities", killed)
+        monkeypatch.setattr("research.training.out_of_sample.probabilities", killed)
         with pytest.raises(KeyboardInterrupt):
             open_hold_out(outcome(), spx_history(), ledger, family="SP500", version="v1", now=NOON)
         assert len(ledger.looks("SP500", dates_of(outcome().dataset, outcome().hold_out))) == 1

@@ -13,7 +13,7 @@ from lockstep.errors import ConfigError
 from lockstep.market import config
 from lockstep.market.config import load_instruments, shipped_config, user_file
 from lockstep.market.instrument import Instrument
-from research.experiments.families import load_families
+from research.ledger.families import load_families
 
 QQQ = """
 instruments:

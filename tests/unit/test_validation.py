@@ -6,7 +6,7 @@ import pytest
 from pydantic import BaseModel, ConfigDict
 
 from lockstep.errors import ConfigError
-from lockstep.market.validation import read_yaml, suggestion, validated
+from lockstep.settings import read_yaml, suggestion, validated
 
 
 class Wall(BaseModel):

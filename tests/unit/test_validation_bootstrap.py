@@ -9,7 +9,7 @@ import pytest
 
 from lockstep.errors import ConfigError, DataError
 from lockstep.metrics import Floats, sharpe
-from research.validation.bootstrap import Interval, confidence_interval
+from research.statistics.bootstrap import Interval, confidence_interval
 
 
 def autocorrelated(random: np.random.Generator, periods: int, mean: float = 0.0) -> Floats:

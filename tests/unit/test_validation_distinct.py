@@ -10,9 +10,9 @@ from hypothesis.extra.numpy import arrays
 from sklearn.metrics import silhouette_score
 
 from lockstep.metrics import Integers
-from research.validation import distinct
-from research.validation.distinct import distinct_rows
-from research.validation.trial_clusters import _mean_silhouette
+from research.statistics import trials as distinct
+from research.statistics.trial_clusters import _mean_silhouette
+from research.statistics.trials import distinct_rows
 
 tables = arrays(np.int64, st.tuples(st.integers(1, 60), st.integers(1, 6)), elements=st.integers(-2, 2))
 

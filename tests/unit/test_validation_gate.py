@@ -13,11 +13,10 @@ from threadpoolctl import threadpool_limits
 
 from lockstep.errors import ConfigError
 from lockstep.metrics import Floats, sharpe
-from research.validation.block_moments import BlockMoments
-from research.validation.gate import Evidence, Limits, Verdict, judge
-from research.validation.pbo import overfitting
-from research.validation.sharpe import SharpeSample, deflated_sharpe
-from research.validation.trials import effective_trials_of_returns
+from research.statistics.gate import Evidence, Limits, Verdict, judge
+from research.statistics.pbo import BlockMoments, overfitting
+from research.statistics.sharpe import SharpeSample, deflated_sharpe
+from research.statistics.trials import effective_trials_of_returns
 
 GOOD: dict[str, Any] = {
     "train_sharpe": 1.5, "test_sharpe": 1.2, "trials": 1_100, "variants": 100, "pbo": 0.1, "dsr": 0.97,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lockstep.errors import ConfigError, DataError
-from research.validation.multiple_testing import Method, adjusted
+from research.statistics.multiple_testing import Method, adjusted
 
 P_VALUES = [0.03, 0.005, 0.01, 0.5]
 

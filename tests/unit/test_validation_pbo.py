@@ -10,9 +10,8 @@ import pytest
 
 from lockstep.errors import ConfigError, DataError
 from lockstep.metrics import Floats, sharpe
-from research.validation import pbo
-from research.validation.block_moments import BlockMoments
-from research.validation.pbo import overfitting
+from research.statistics import pbo
+from research.statistics.pbo import BlockMoments, overfitting
 
 
 def slow_logits(returns: Floats, blocks: int) -> list[float]:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from lockstep.errors import ConfigError, DataError
-from research.validation.purged import CombinatorialPurgedCV, PurgedKFold
+from research.splits.purged import CombinatorialPurgedCV, PurgedKFold
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lockstep.errors import ConfigError, DataError
-from research.validation.sharpe import (
+from research.statistics.sharpe import (
     SharpeSample,
     deflated_sharpe,
     expected_maximum,

@@ -9,8 +9,8 @@ import pytest
 
 from lockstep.errors import ConfigError, DataError
 from lockstep.metrics import Floats
-from research.validation.resampling import block_length, resampled_means
-from research.validation.superior import (
+from research.statistics.bootstrap import block_length, resampled_means
+from research.statistics.superior import (
     reality_check,
     step_down_p_values,
     superior_predictive_ability,

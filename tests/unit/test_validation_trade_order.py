@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from lockstep.errors import ConfigError, DataError
-from research.validation import trade_order
-from research.validation.trade_order import shuffled_trades
+from research.statistics import trade_order
+from research.statistics.trade_order import shuffled_trades
 
 
 def slow_drawdown(trades: tuple[float, ...]) -> float:

@@ -9,9 +9,9 @@ import pytest
 
 from lockstep.errors import ConfigError, DataError
 from lockstep.metrics import Floats
-from research.validation import trial_clusters
-from research.validation.sharpe import SharpeSample, deflated_sharpe, expected_maximum
-from research.validation.trials import effective_trials, effective_trials_of_returns, projection
+from research.statistics import trial_clusters
+from research.statistics.sharpe import SharpeSample, deflated_sharpe, expected_maximum
+from research.statistics.trials import effective_trials, effective_trials_of_returns, projection
 
 
 def families(count: int, each: int, correlation: float, *, periods: int = 1500, seed: int = 0) -> Floats:

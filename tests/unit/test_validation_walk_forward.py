@@ -7,8 +7,7 @@ import pytest
 
 from lockstep.errors import ConfigError, DataError
 from lockstep.metrics import Integers
-from research.validation.spans import DAY, Span
-from research.validation.walk_forward import WalkForward
+from research.splits.walk_forward import DAY, Span, WalkForward
 
 
 def days(first: str, last: str) -> Integers:

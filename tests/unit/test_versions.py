@@ -14,20 +14,19 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from lockstep.errors import ConfigError, LockstepError
-from lockstep.live.desk import Model
-from lockstep.models.errors import UnknownModel
+from lockstep.errors import ConfigError, LockstepError, UnknownModel
+from lockstep.live.traded import Model
+from lockstep.market.loader import load_history
 from lockstep.models.manifest import TrainingRecord
 from lockstep.models.store import ModelStore, load_bundle
-from research.backtest import Span, context_keys, run_backtest
+from research.backtest.run import Span, context_keys, run_backtest
+from research.backtest.versions import VersionName, named_strategy
 from research.backtest_runner import app
+from research.checks.lookahead import Files, check_files
 from research.experiments.cli import app as experiments
-from research.experiments.database import Database
-from research.experiments.ledger import Ledger
-from research.experiments.split import DateRange
-from research.utils.data_loader import load_history
-from research.validation.lookahead_run import Files, check_files
-from research.versions import VersionName, named_strategy
+from research.ledger.database import Database
+from research.ledger.ledger import Ledger
+from research.splits.ranges import DateRange
 from support import desks
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -11,18 +11,17 @@ from typing import Any
 import pytest
 
 from lockstep.live.feeds.inbox import Inbox
+from lockstep.live.feeds.source import InboxSource, Known
+from lockstep.live.feeds.synchroniser import Synchroniser
 from lockstep.live.journal import Journal
 from lockstep.live.messages import Arrival, Event, Irregularity, Release, SetRecord, Values, iso
 from lockstep.live.plausible import AGREE, Bands, Plausibility
-from lockstep.live.source import InboxSource, Known
-from lockstep.live.status import SECOND, read_status
-from lockstep.live.synchroniser import Synchroniser
-from lockstep.live.timetable import Timetable
-from lockstep.live.watcher import Watcher, irregular_text
+from lockstep.live.status.status import SECOND, read_status
+from lockstep.live.status.watcher import Watcher, irregular_text
 from lockstep.market.history import SeriesKey
 from lockstep.market.timeframe import DAILY
-from lockstep.monitoring.alerts import Alert, Alerts, Kind
-from lockstep.monitoring.throttle import Coalescer
+from lockstep.market.timetable import Timetable
+from lockstep.monitoring.alerts import Alert, Alerts, Coalescer, Kind
 from support import desks
 from support.feeds import COMP, SPX, ManualClock, closes, flat
 from support.markets import NYSE

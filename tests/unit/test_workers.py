@@ -8,7 +8,7 @@ import joblib
 import pytest
 
 from lockstep.errors import ConfigError
-from research.workers import workers
+from research.sweep.run import workers
 
 
 def test_results_come_in_order_from_several_threads() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lockstep.features.feature import feature
 from lockstep.features.inputs import Window
-from lockstep.features.pivots import is_pivot_high, is_pivot_low, overhead_supply
+from lockstep.features.oscillator_kernels import is_pivot_high, is_pivot_low, overhead_supply
 from lockstep.features.recursions import atr_bars, ema, ema_bars, in_atr
 from lockstep.features.windows import highest, lowest, mean, position
 

@@ -17,10 +17,9 @@ from pydantic import Field, SecretStr, StringConstraints, model_validator
 
 from lockstep.errors import LiveError
 from lockstep.http_post import Attempt, Post, endpoint, post
-from lockstep.live.brokers.delivery import Patience, deliver
 from lockstep.live.brokers.protocol import BrokerDesk, BrokerSettings, Connection, Message, OnResult
 from lockstep.live.brokers.send_queue import SendQueue
-from lockstep.live.brokers.sender import Sender
+from lockstep.live.brokers.sender import Patience, Sender, deliver
 from lockstep.live.messages import OrderIntent, SendResult
 from lockstep.market.history import Market
 from lockstep.strategy.matching import STOP_FRACTION, STOP_POINTS, TARGET_FRACTION, TARGET_POINTS, on_grid

@@ -11,17 +11,13 @@ from typing import Literal
 
 import numpy as np
 
-from lockstep.errors import ConfigError, LockstepError
-from lockstep.live.feeds.clock import Clock
-from lockstep.live.feeds.errors import FeedError
-from lockstep.live.feeds.inbox import Inbox
-from lockstep.live.feeds.intake import Answer, Intake
-from lockstep.live.feeds.posts import PostedBar, PostedTick, parse_posts
-from lockstep.live.feeds.protocol import FeedDesk, FeedSettings, Pause, Port, Seconds, nanoseconds_of
-from lockstep.live.feeds.stream import Stream
-from lockstep.live.feeds.token import authorised, read_token
-from lockstep.live.feeds.worker import Worker
+from lockstep.errors import ConfigError, FeedError, LockstepError
+from lockstep.live.feeds.bar_maker import Stream
+from lockstep.live.feeds.inbox import Inbox, Worker
+from lockstep.live.feeds.intake import Answer, Intake, PostedBar, PostedTick, parse_posts
+from lockstep.live.feeds.protocol import Clock, FeedDesk, FeedSettings, Pause, Port, Seconds, nanoseconds_of
 from lockstep.live.loopback import LOOPBACK, RECEIVE_SECONDS, LoopbackHandler, LoopbackServer
+from lockstep.live.secret import authorised, read_token
 from lockstep.market.history import SeriesKey
 from lockstep.market.source import TICK
 from lockstep.market.timeframe import Timeframe

@@ -12,9 +12,8 @@ import numpy as np
 from pydantic import Field
 
 from lockstep.errors import ConfigError
-from lockstep.live.feeds.inbox import Inbox
+from lockstep.live.feeds.inbox import Inbox, Worker
 from lockstep.live.feeds.protocol import FeedDesk, FeedSettings
-from lockstep.live.feeds.worker import Worker
 from lockstep.live.messages import Arrival
 from lockstep.market.history import History, SeriesKey
 

@@ -1,21 +1,117 @@
-"""Commands on a journal: `show`, `verify`, `backup`, `salvage`, `new-epoch`."""
+"""Commands on a journal: `show`, `verify`, `backup`, `salvage`, `new-epoch`.
+
+What is in a journal, as plain JSON for machines and as tables for people.
+"""
 
 from __future__ import annotations
 
 import json
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
 from lockstep.live.hashes import live_hashes
 from lockstep.live.journal.journal import Journal
-from lockstep.live.journal.report import print_summary, summary
+from lockstep.live.journal.reader import JournalReader
+from lockstep.live.journal.rows import value_of
 from lockstep.live.journal.salvage import salvage
-from lockstep.live.messages import Mode
+from lockstep.live.messages import Epoch, Mode
+from lockstep.live.messages import iso as iso
 from lockstep.market.command_line import App
+from lockstep.tables import Column, TextTable, number, prose
+
+SCHEMA = 1
+
+_COUNTED = ("epochs", "sets", "bars", "irregularities", "decisions", "orders", "events")
+_NEWEST = {
+    "decisions": """
+        SELECT sequence, stamp, symbol, reason, probability, mark_price AS close,
+               mark_position AS position, mark_equity AS equity
+        FROM decisions JOIN sets USING (sequence) ORDER BY sequence DESC, place LIMIT ?""",
+    "orders": """
+        SELECT sequence, stamp, symbol, intent, status, quantity, price, reason
+        FROM orders ORDER BY sequence DESC, lane, place DESC LIMIT ?""",
+    "events": "SELECT sequence, time, kind, symbol, content FROM events ORDER BY sequence DESC LIMIT ?",
+}
+_TIMES = ("stamp", "time")
+_PROSE = ("content", "reason")
+
+
+def summary(journal: JournalReader, *, last: int) -> dict[str, Any]:
+    """Return the newest epoch, counts, and the `last` decisions, order states and events, newest first."""
+    newest = journal.newest_epoch()
+    return {
+        "schema": SCHEMA,
+        "journal": str(journal.path),
+        "bytes": journal.size(),
+        "epoch": None if newest is None else _epoch(newest),
+        "counts": {table: journal.select(f"SELECT count(*) FROM {table}")[0][0] for table in _COUNTED},
+        "events": dict(journal.select("SELECT kind, count(*) FROM events GROUP BY kind ORDER BY kind")),
+        "last_bars": {str(key): iso(end) for key, end in sorted(journal.last_stamps().items())},
+        "newest": {table: _newest(journal, query, last) for table, query in _NEWEST.items()},
+    }
+
+
+def print_summary(console: Console, told: dict[str, Any]) -> None:
+    """Print a summary as tables."""
+    console.print(f"{told['journal']}  {told['bytes'] / 1e6:,.1f} MB", soft_wrap=True, highlight=False)
+    if told["epoch"] is None:
+        console.print("no epoch yet")
+        return
+    epoch = told["epoch"]
+    begun = f"epoch {epoch['number']} ({epoch['mode']}) since {epoch['started']}: {epoch['reason']}"
+    console.print(begun, soft_wrap=True, highlight=False)
+    for name in ("counts", "events", "last_bars"):
+        pairs = ", ".join(f"{key} {value}" for key, value in told[name].items())
+        console.print(f"{name.replace('_', ' ')}: {pairs or 'none'}", soft_wrap=True, highlight=False)
+    for name, rows in told["newest"].items():
+        if rows:
+            console.print(_table(name, rows))
+
+
+def _epoch(epoch: Epoch) -> dict[str, Any]:
+    return {
+        "number": epoch.number,
+        "mode": epoch.mode,
+        "reason": epoch.reason,
+        "started": iso(epoch.started),
+        "hashes": dict(epoch.hashes),
+        "bundles": dict(epoch.bundles),
+        "warmup": {str(key): len(bars) for key, bars in epoch.warmup.items()},
+    }
+
+
+def _newest(journal: JournalReader, query: str, last: int) -> list[dict[str, Any]]:
+    rows = journal.records(query, last)
+    for row in rows:
+        row |= {name: iso(row[name]) for name in _TIMES if name in row}
+        if "content" in row:
+            row["content"] = value_of(row["content"])
+    return rows
+
+
+def _table(title: str, rows: list[dict[str, Any]]) -> TextTable:
+    columns = [_column(name, [row[name] for row in rows]) for name in rows[0]]
+    table = TextTable(*columns, title=f"newest {title}")
+    for row in rows:
+        table.add_row(*(_cell(value) for value in row.values()))
+    return table
+
+
+def _column(name: str, values: list[Any]) -> Column:
+    if name in _PROSE:
+        return prose(name)
+    return number(name) if any(isinstance(value, float) for value in values) else Column(name)
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return ""
+    return f"{value:,.2f}" if isinstance(value, float) else str(value)
+
 
 DAMAGED = 1
 

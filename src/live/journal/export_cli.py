@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from lockstep.live.journal.export import Range, export
-from lockstep.live.journal.export_file import require_format, write
+from lockstep.live.journal.export import Range, export, require_format, write
 
 app = typer.Typer(add_completion=False)
 

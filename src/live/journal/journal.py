@@ -15,10 +15,11 @@ from types import TracebackType
 from typing import NamedTuple
 
 from lockstep.errors import JournalError, JournalFault
-from lockstep.live.journal import opening, wal
+from lockstep.live.journal import opening
+from lockstep.live.journal import opening as wal
 from lockstep.live.journal.chain import ORIGIN, link
 from lockstep.live.journal.failures import explained
-from lockstep.live.journal.lock import WriterLock, held
+from lockstep.live.journal.opening import WriterLock, held
 from lockstep.live.journal.reader import JournalReader
 from lockstep.live.journal.rows import epoch_rows, event_row, set_rows
 from lockstep.live.journal.schema import insert

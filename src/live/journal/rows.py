@@ -1,15 +1,21 @@
-"""Messages as rows of the journal and back: what is read equals what was written, bit for bit."""
+"""Messages as rows of the journal and back: what is read equals what was written, bit for bit.
+
+Plain JSON as text: what is read back equals what was written, NaN and infinities included.
+
+Those are spelled NaN and Infinity, as Python's json reads them; strict JSON has no word for them.
+"""
 
 from __future__ import annotations
 
 import functools
+import json
 import marshal
 import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, cast
 
+from lockstep.errors import JournalError
 from lockstep.live.journal.chain import Row
-from lockstep.live.journal.plain import text_of, value_of
 from lockstep.live.messages import (
     Arrival,
     Epoch,
@@ -26,6 +32,37 @@ from lockstep.market.timeframe import Timeframe
 from lockstep.strategy.lane import WaitingOrder
 from lockstep.strategy.matching import Account
 from lockstep.strategy.records import OrderRecord
+
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+_LEAVES = (str, int, float, type(None))
+
+
+def text_of(value: object, where: str) -> str:
+    """Return plain JSON as text; JournalError naming the place where a value is not plain JSON."""
+    _require_plain(value, where)
+    return _encode(value)
+
+
+def value_of(text: str) -> Any:
+    """Return what `text_of` was given."""
+    return json.loads(text)
+
+
+def _require_plain(value: object, where: str) -> None:
+    if isinstance(value, dict):
+        for name, each in value.items():
+            if not isinstance(name, str):
+                raise JournalError(f"{where}: the key {name!r} is no text; the journal keeps plain JSON")
+            _require_plain(each, f"{where}.{name}")
+    elif isinstance(value, list):
+        for number, each in enumerate(value):
+            _require_plain(each, f"{where}[{number}]")
+    elif not isinstance(value, _LEAVES):
+        kind = type(value).__name__
+        raise JournalError(
+            f"{where}: {value!r} is a {kind}; the journal keeps plain JSON: dict, list, str, int, float, None"
+        )
+
 
 FIRST = 4
 """Column of an epoch that holds the sequence of its first entry."""

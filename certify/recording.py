@@ -1,0 +1,225 @@
+"""A journal played again: each recorded decision with what the engine held before it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+from certify.series import Arrived, labels_of
+from lockstep.errors import ParityError
+from lockstep.features.streaming import WindowFeatures
+from lockstep.live.journal import Journal
+from lockstep.live.messages import Epoch, Event, LaneRecord, LaneState, Release, ReportedFill, SetRecord
+from lockstep.live.operator.commands import reported_fill
+from lockstep.live.operator.open_orders import demanded_exit
+from lockstep.live.outside import version_with
+from lockstep.live.traded import Kept, Memory, Model, push, warm
+from lockstep.market.history import Market, SeriesKey
+from lockstep.models.store import ModelStore, load_bundle
+from lockstep.monitoring.parity import Context
+from lockstep.strategy.matching import POSITION, opening_account
+from lockstep.strategy.records import ENTRY
+
+_KEPT = 1_000
+_SETTLED = ("completed", "canceled")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Frame:
+    """One recorded decision.
+
+    model     that decided; before   the state that the bar found; record   what was written down
+    labels    of the series that the model reads, see `series.labels_of`; needs   how many bars of each
+    memory    the bars that had come, this set included; windows   of the model, filled with them
+    context   of these bars, what came since the decision before, see `parity.Step`
+    waiting   whether a market order was still waiting when the decision was taken
+    forced    code of the exit that handover or HALT required, None without
+    fills     reported since the decision before, in order (mode live)
+    """
+
+    model: Model
+    row: SetRecord
+    record: LaneRecord
+    before: LaneState
+    labels: Mapping[SeriesKey, str]
+    needs: Mapping[SeriesKey, int]
+    memory: Memory
+    windows: WindowFeatures
+    context: Context
+    forced: int | None
+    fills: tuple[ReportedFill, ...]
+
+    @property
+    def stamp(self) -> int:
+        """End of the bar, UTC ns."""
+        return self.row.release.stamp
+
+    @property
+    def bar(self) -> tuple[float, ...]:
+        """The bar that was decided on, as it came."""
+        return self.row.release.bars[self.model.key]
+
+    @property
+    def held(self) -> Kept:
+        """The bars that the windows hold, by series, oldest first."""
+        return {key: kept[-self.needs[key] :] for key, kept in self.memory.bars.items() if key in self.needs}
+
+    @property
+    def waiting(self) -> bool:
+        """Whether a market order was still waiting when the decision was taken."""
+        order = self.before.waiting
+        done = {each.decision for each in self.record.orders if each.status in _SETTLED}
+        return order is not None and order.decision not in done
+
+    @property
+    def withdrawn(self) -> bool:
+        """Whether the entry that waited was taken back before this bar: its model was superseded."""
+        order = self.before.waiting
+        gone = {each.decision for each in self.record.orders if each.status == "canceled"}
+        return order is not None and order.intent == ENTRY and order.decision in gone
+
+    @property
+    def refused(self) -> str:
+        """The rule by which the gateway refused the order of this decision, or empty."""
+        rules = (str(e.content["rule"]) for e in self.row.events if e.kind == "refusal" and self._mine(e))
+        return next(rules, "")
+
+    def _mine(self, event: Event) -> bool:
+        return event.symbol == self.record.symbol
+
+
+def models_of(journal: Journal, store: ModelStore) -> dict[str, Model]:
+    """Return every bundle that traded, by SHA-256; ModelError where the store lacks one."""
+    begun = [item for epoch in journal.epochs() for item in epoch.bundles.items()]
+    swapped = [(event.symbol, str(event.content["to_sha256"])) for event in journal.events("swap")]
+    manifest = store.manifest()
+    return {
+        sha: Model.of(load_bundle(symbol, version_with(manifest, symbol, sha), store=store))
+        for symbol, sha in sorted({*begun, *swapped})
+    }
+
+
+@dataclass
+class _Seat:
+    model: Model
+    labels: Mapping[SeriesKey, str]
+    needs: Mapping[SeriesKey, int]
+    windows: WindowFeatures
+    arrived: Arrived
+    state: LaneState
+    forced: int | None = None
+    fills: list[ReportedFill] = field(default_factory=list)
+
+
+class Hearer(Protocol):
+    """Hears of every bar that a tape passes, also of those that no decision followed."""
+
+    def begin(self, epoch: Epoch) -> None:
+        """Hear what filled the windows of an epoch."""
+
+    def take(self, release: Release) -> None:
+        """Hear the bars of a set."""
+
+
+class Tape:
+    """The decisions of a journal, in order, over all its epochs or one of them."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        models: Mapping[str, Model],
+        markets: Mapping[str, Market],
+        hearer: Hearer | None = None,
+    ) -> None:
+        self._hearer = hearer
+        self._journal = journal
+        self._decided: dict[str, int] = {}
+        self._models = models
+        self._markets = markets
+        needs = [bars for model in models.values() for bars in model.needs(markets).values()]
+        self._size = max([_KEPT, *needs])
+
+    def frames(self, epoch: int | None = None) -> Iterator[Frame]:
+        """Yield the recorded decisions; ParityError where a bar set has no bar for its decision."""
+        for each in self._journal.epochs():
+            if epoch in (None, each.number):
+                yield from self._epoch(each)
+
+    def _epoch(self, epoch: Epoch) -> Iterator[Frame]:
+        memory = Memory(self._size)
+        for key, kept in epoch.warmup.items():
+            for end, values in kept:
+                memory.add(key, end, values)
+        if self._hearer is not None:
+            self._hearer.begin(epoch)
+        seats = {
+            symbol: self._seat(
+                self._model(sha), memory, epoch.states.get(symbol), self._unheard(symbol, memory)
+            )
+            for symbol, sha in epoch.bundles.items()
+        }
+        for row in self._journal.entries(epoch.number):
+            if isinstance(row, Event):
+                self._happened(row, seats, memory)
+                continue
+            memory.take(row.release)
+            if self._hearer is not None:
+                self._hearer.take(row.release)
+            for seat in seats.values():
+                push(seat.windows, row.release)
+                seat.arrived.hear(row.release)
+            yield from (self._frame(record, row, seats[record.symbol], memory) for record in row.lanes)
+
+    def _unheard(self, symbol: str, memory: Memory) -> Kept:
+        """Return the bars that came after the last decision of an earlier epoch."""
+        last = self._decided.get(symbol, -1)
+        return {key: tuple(bar for bar in kept if bar[0] > last) for key, kept in memory.bars.items()}
+
+    def _seat(self, model: Model, memory: Memory, state: LaneState | None, new: Kept) -> _Seat:
+        windows = WindowFeatures(model.plan, self._markets, max_age=model.config.max_age.limits)
+        warm(windows, memory.bars)
+        labels = labels_of(model.plan, self._markets)
+        return _Seat(
+            model=model,
+            labels=labels,
+            needs=model.needs(self._markets),
+            windows=windows,
+            arrived=Arrived(labels, model.key, new),
+            state=state or LaneState(account=opening_account(model.config.capital)),
+        )
+
+    def _model(self, sha: str) -> Model:
+        if sha not in self._models:
+            raise ParityError(
+                f"journal {self._journal.path}: bundle {sha[:12]}… decided nothing; name an epoch"
+            )
+        return self._models[sha]
+
+    def _happened(self, event: Event, seats: dict[str, _Seat], memory: Memory) -> None:
+        seat = seats.get(event.symbol)
+        if seat is None:
+            return
+        if event.kind == "swap":
+            successor = self._model(str(event.content["to_sha256"]))
+            seats[event.symbol] = replace(
+                self._seat(successor, memory, seat.state, memory.bars), fills=seat.fills
+            )
+        elif event.kind == "must_leave":
+            seat.forced = int(event.content["code"])
+        elif event.kind == "leave_now":
+            seat.state = replace(seat.state, waiting=demanded_exit(event))
+        elif event.kind == "fill":
+            seat.fills.append(reported_fill(event))
+
+    def _frame(self, record: LaneRecord, row: SetRecord, seat: _Seat, memory: Memory) -> Frame:
+        if record.state.account[POSITION] == 0.0:
+            seat.forced = None
+        frame = Frame(
+            model=seat.model, row=row, record=record, before=seat.state, labels=seat.labels, needs=seat.needs,
+            memory=memory, windows=seat.windows, context=seat.arrived.at(row.release.stamp),
+            forced=seat.forced, fills=tuple(seat.fills),
+        )  # fmt: skip
+        seat.state, seat.fills = record.state, []
+        self._decided[record.symbol] = frame.stamp
+        return frame

@@ -1,0 +1,1 @@
+"""One backtest: its run, its result, its folder."""

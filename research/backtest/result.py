@@ -1,0 +1,308 @@
+"""`BacktestResult`: what a backtest did, for notebooks and reports.
+
+A backtest as steps of a parity comparison.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from lockstep.market.bars import Bars
+from lockstep.market.history import Market
+from lockstep.market.quality import QualityReport, assess
+from lockstep.metrics import summary
+from lockstep.monitoring.parity import Step
+from lockstep.strategy.config import StrategyConfig
+from lockstep.strategy.records import MemoryRecorder, OrderRecord
+from research.backtest import frames as record_frames
+from research.backtest.provenance import ReadFile, with_quality
+
+if TYPE_CHECKING:
+    from research.report.data import ReportData
+
+
+# What trades are marked with, and the findings that it stands for.
+_MARKS = {
+    "hole": ("missing_session", "hole", "early_end", "late_start"),
+    "jump": ("jump", "spike"),
+}
+# Every trade that ends after the ruin, however late it began.
+_RUIN, _FOREVER = "ruin", int(np.iinfo(np.int64).max)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BacktestResult:
+    """A finished run on one instrument; the frames are described in `record_frames.py`."""
+
+    config: StrategyConfig
+    market: Market
+    bars: Bars
+    records: MemoryRecorder
+    vector_ids: tuple[str, ...]
+    provenance: dict[str, Any]
+    files: tuple[ReadFile, ...] = ()
+
+    @property
+    def symbol(self) -> str:
+        """The traded symbol."""
+        return self.market.instrument.symbol
+
+    @property
+    def model(self) -> Mapping[str, Any] | None:
+        """The bundle whose veto was asked, as the provenance names it; None where there was none."""
+        return self.provenance.get("model")
+
+    @property
+    def label(self) -> str:
+        """The symbol, and the version whose veto was asked: `ES`, `ES v3`."""
+        return self.symbol if self.model is None else f"{self.symbol} {self.model['version']}"
+
+    @property
+    def name(self) -> str:
+        """Symbol, config name, version and the first digits of the run hash: names the run's folder."""
+        version = [] if self.model is None else [self.model["version"]]
+        return "-".join((self.symbol, self.config.name, *version, self.provenance["run_hash"][:10]))
+
+    @cached_property
+    def equity(self) -> pd.DataFrame:
+        """Per bar: session_date, close, position, cash, equity."""
+        dates = self.market.session.dates(self.bars.end, self.bars.timeframe)
+        return record_frames.equity_frame(self.records, dates)
+
+    @cached_property
+    def decisions(self) -> pd.DataFrame:
+        """Per bar: kind (entry, exit, hold, no_trade), reason, code, probability."""
+        return record_frames.decisions_frame(self.records)
+
+    @cached_property
+    def reasons(self) -> pd.DataFrame:
+        """How often each reason occurred: kind, reason, count."""
+        return record_frames.reasons_frame(self.decisions)
+
+    @cached_property
+    def features(self) -> pd.DataFrame:
+        """The vector frozen at each decision, one column per id."""
+        return record_frames.features_frame(self.records, self.vector_ids)
+
+    @cached_property
+    def orders(self) -> pd.DataFrame:
+        """Every state of every order."""
+        return record_frames.orders_frame(self.records)
+
+    @cached_property
+    def trades(self) -> pd.DataFrame:
+        """Per trade: prices, reasons, results, costs, excursions."""
+        multiplier = self.market.instrument.multiplier
+        marks = {
+            name: [span for each in self.quality.findings if each.kind in kinds for span in each.spans]
+            for name, kinds in _MARKS.items()
+        }
+        if self.ruined_at is not None:
+            marks[_RUIN] = [(_FOREVER, self.ruined_at)]
+        return record_frames.trades_frame(self.records, self.bars, multiplier, marks)
+
+    @cached_property
+    def quality(self) -> QualityReport:
+        """What is suspicious in the traded bars."""
+        return assess(self.bars, self.market.session)
+
+    @cached_property
+    def ruined_at(self) -> int | None:
+        """The end of the first bar at which the account held nothing or less (UTC ns), or None."""
+        gone = np.flatnonzero(self.equity["equity"].to_numpy() <= 0.0)
+        return int(self.bars.end[gone[0]]) if gone.size else None
+
+    @property
+    def sessions_per_year(self) -> float:
+        """How many sessions annualise the measures."""
+        return self.market.session.template.sessions_per_year
+
+    @cached_property
+    def metrics(self) -> dict[str, float | int]:
+        """All measures of `lockstep.metrics.Performance`, on the configured capital."""
+        closed = self.trades[self.trades["status"] == "closed"]
+        return summary(
+            equity=self.equity["equity"].to_numpy(),
+            session=self.equity["session_date"].to_numpy().astype("datetime64[D]"),
+            trade_pnl=closed["net_pnl"].to_numpy(dtype=np.float64),
+            trade_bars_held=closed["bars_held"].to_numpy(dtype=np.float64),
+            position=self.equity["position"].to_numpy(),
+            traded_notional=self._traded_notional(),
+            capital=self.config.capital,
+            sessions_per_year=self.sessions_per_year,
+        )
+
+    def _traded_notional(self) -> float:
+        filled = self.orders[self.orders["status"] == "completed"]
+        notional = (filled["quantity"].abs() * filled["price"].abs()).sum()
+        return float(notional * self.market.instrument.multiplier)
+
+    @cached_property
+    def notes(self) -> list[str]:
+        """What a reader must know before believing the numbers."""
+        notes = [] if self.model is None else list(_model_notes(self.symbol, self.model))
+        if self.ruined_at is not None:
+            notes.insert(0, self._ruin(self.ruined_at))
+        if self.config.execution == "close":
+            notes.append(
+                "Fills at the close of the signal bar: for comparison with the literature, cannot be traded."
+            )
+        if self.market.instrument.proxy_of:
+            notes.append(
+                f"{self.symbol} is an index, priced with the costs of {self.market.instrument.proxy_of}; "
+                "it stands in for a tradable series and is not one."
+            )
+        if self.bars.adjustment != "none":
+            notes.append(
+                f"Prices of {self.symbol} are adjusted by {self.bars.adjustment}: levels differ from what "
+                "was quoted, and so does whatever is in percent of them, like stops and returns."
+            )
+        return [*notes, *self._quality_notes()]
+
+    def _ruin(self, stamp: int) -> str:
+        row = int(np.searchsorted(self.bars.end, stamp))
+        date, equity = self.equity["session_date"].iloc[row], self.equity["equity"].iloc[row]
+        return (
+            f"The account is ruined on {date:%Y-%m-%d}: its equity is {equity:,.0f} USD, of "
+            f"{self.config.capital:,.0f} at the start. Nothing that is shown after that day could have been "
+            "traded."
+        )
+
+    def _quality_notes(self) -> Iterator[str]:
+        stale = self.quality.of_kind("stale_open")
+        if stale:
+            where = ", ".join(f"{each.where} ({each.count})" for each in stale)
+            yield (
+                f"Many opens of {self.symbol} equal the previous close, and a fill at the open is then a "
+                f"fill at the close: {where}."
+            )
+        others = [each for each in self.quality.findings if each.kind != "stale_open"]
+        for each in sorted(others, key=lambda each: each.severity == "note"):
+            yield f"{self.symbol} {self.bars.timeframe}: {each.sentence}."
+        marks = self.trades["spans"]
+        over = [bool({*mark.split(", ")} & {*_MARKS}) for mark in marks]
+        marked = self.trades[np.array(over, dtype=bool)]
+        if len(marked):
+            trades = f"{len(marked)} of {len(self.trades)} trades"
+            made = f"{marked['net_pnl'].sum():,.0f} USD"
+            yield f"{trades} last over a hole or a jump; together they made {made}."
+        for file in self.files:
+            yield from file.sentences
+
+    def report_data(self) -> ReportData:
+        """Return what the tear sheet shows."""
+        from research.report.data import ReportData
+
+        instrument = self.market.instrument
+        return ReportData(
+            title=self.config.name if self.model is None else f"{self.config.name} · {self.model['version']}",
+            symbol=self.symbol,
+            instrument_name=instrument.name or instrument.symbol,
+            proxy_of=instrument.proxy_of,
+            timeframe=self.config.timeframe,
+            capital=self.config.capital,
+            sessions_per_year=self.sessions_per_year,
+            equity=self.equity,
+            trades=self.trades,
+            reasons=self.reasons,
+            features=self.features.iloc[:, :1].set_axis(["ibs"], axis="columns"),
+            metrics=self.metrics,
+            provenance=_flat({name: value for name, value in self.provenance.items() if name != "config"}),
+            config_yaml=self.config.to_yaml(defaults=True),
+            notes=self.notes,
+            multiplier=instrument.multiplier,
+            out_of_sample=_out_of_sample(self.model, self.equity["session_date"]),
+        )
+
+    def save(self, folder: Path, report: ReportData | None = None, *, shared_js: Path | None = None) -> Path:
+        """Write the run folder below `folder` and return it; see `run_folder.py`.
+
+        report      what the tear sheet shows; None: `report_data()`, without a benchmark of one's own
+        shared_js   folder of the plotting library for many pages; None: the page holds it
+        """
+        from research.backtest.folder import write_run
+
+        frames = {
+            "trades": self.trades,
+            "orders": self.orders,
+            "equity": self.equity,
+            "features": self.features,
+            "reasons": self.decisions,
+        }
+        recorded = with_quality(self.provenance, self.quality.findings, self.files)
+        shown = self.report_data() if report is None else report
+        return write_run(folder / self.name, frames, self.metrics, recorded, shown, shared_js=shared_js)
+
+
+def _out_of_sample(
+    model: Mapping[str, Any] | None, dates: pd.Series
+) -> list[tuple[np.datetime64, np.datetime64]]:
+    """Return the sessions after those that the model was fitted on: the tear sheet shades them."""
+    if model is None or not model["fitted_on"]:
+        return []
+    sessions = dates.to_numpy().astype("datetime64[D]")
+    later = sessions[sessions > np.datetime64(model["fitted_on"][1], "D")]
+    return [(later[0], later[-1])] if later.size else []
+
+
+def _model_notes(symbol: str, model: Mapping[str, Any]) -> Iterator[str]:
+    if model["threshold"] is None:
+        yield f"{symbol} {model['version']} has no model: every entry of its strategy is sent."
+    else:
+        yield (
+            f"Entries pass the veto of {symbol} {model['version']}: a probability of at least "
+            f"{model['threshold']:.2f}."
+        )
+    if model["fitted_on"]:
+        yield (
+            f"{symbol} {model['version']} was fitted on {' to '.join(model['fitted_on'])}: what it does "
+            "there is in sample and says nothing about its worth."
+        )
+    if model["hold_out"]:
+        yield f"The hold-out of {symbol} {model['version']} is {' to '.join(model['hold_out'])}."
+
+
+def _flat(content: dict[str, Any]) -> dict[str, str]:
+    """Return nested entries as `outer: inner`."""
+    flat: dict[str, str] = {}
+    for name, value in content.items():
+        if isinstance(value, dict):
+            flat |= {f"{name}: {inner}": text for inner, text in _flat(value).items()}
+        else:
+            flat[name] = str(value)
+    return flat
+
+
+def steps_of(result: BacktestResult) -> list[Step]:
+    """Return one step per traded bar; see `lockstep.monitoring.parity`."""
+    records = result.records
+    orders: dict[int, list[OrderRecord]] = {}
+    for order in records.orders:
+        orders.setdefault(order.stamp, []).append(order)
+    columns = result.bars.columns().values()
+    bars = zip(*(column.tolist() for column in columns), strict=True)
+    rows = zip(
+        records.stamps, bars, records.vectors, records.probabilities, records.codes, records.reasons,
+        records.marks, strict=True,
+    )  # fmt: skip
+    return [
+        Step(
+            symbol=result.symbol,
+            stamp=stamp,
+            bar=bar,
+            vector=np.ascontiguousarray(vector, dtype="<f8").tobytes(),
+            probability=probability,
+            code=code,
+            reason=reason,
+            orders=tuple(orders.get(stamp, ())),
+            mark=mark[1:],
+        )
+        for stamp, bar, vector, probability, code, reason, mark in rows
+    ]

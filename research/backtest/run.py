@@ -1,0 +1,135 @@
+"""Run one strategy over one instrument's history: the research door to `build_cerebro`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from lockstep.errors import NoBars
+from lockstep.features.batch import BatchFeatures
+from lockstep.features.columns import source_keys
+from lockstep.features.feature_registry import FeatureRegistry, default_registry
+from lockstep.floats import require_exact, require_still_exact
+from lockstep.market.bars import Bars
+from lockstep.market.history import History, Market, SeriesKey
+from lockstep.market.loader import Day, as_day
+from lockstep.market.sessions import Dates
+from lockstep.strategy.backtrader.cerebro import build_cerebro
+from lockstep.strategy.backtrader.feed import bars_feed
+from lockstep.strategy.backtrader.strategy import ParityStrategy
+from lockstep.strategy.clock import SessionClock
+from lockstep.strategy.config import StrategyConfig
+from lockstep.strategy.ibs_strategy import IbsStrategy
+from lockstep.strategy.lane import Lane, vector_ids
+from lockstep.strategy.records import MemoryRecorder
+from lockstep.strategy.veto import Veto
+from research.backtest.provenance import ReadFile, provenance
+from research.backtest.result import BacktestResult
+
+
+@dataclass(frozen=True, kw_only=True)
+class Span:
+    """First and last session date to trade, inclusive, ISO strings or dates; None for all there is.
+
+    Bars before `start` fill the feature windows and are not traded.
+    """
+
+    start: Day = None
+    end: Day = None
+
+    def select(self, bars: Bars, market: Market) -> slice:
+        """Return the rows of `bars` within the span; NoBars where there is none."""
+        return self.rows(market.session.dates(bars.end, bars.timeframe), bars.source)
+
+    def rows(self, dates: Dates, source: str) -> slice:
+        """Return the rows of bars with these session dates, datetime64[D] (n,), likewise."""
+        start, end = as_day("start", self.start), as_day("end", self.end)
+        first = np.searchsorted(dates, np.datetime64(start)) if start else 0
+        last = np.searchsorted(dates, np.datetime64(end), side="right") if end else dates.size
+        if first >= last:
+            there = f"{dates[0]} to {dates[-1]}" if dates.size else "no bars at all"
+            raise NoBars(
+                f"{source}: nothing from {self.start or 'the start'} to {self.end or 'the end'}: "
+                f"it holds {there}"
+            )
+        return slice(int(first), int(last))
+
+
+def context_keys(
+    config: StrategyConfig,
+    markets: Mapping[str, Market],
+    symbol: str,
+    *,
+    veto: Veto | None = None,
+    registry: FeatureRegistry | None = None,
+) -> tuple[SeriesKey, ...]:
+    """Return every series that a run of `config` on `symbol` reads, the traded one included."""
+    registry = registry or default_registry()
+    plan = registry.plan(vector_ids(config, veto), SeriesKey(symbol, config.bars))
+    return source_keys(plan, markets)
+
+
+def run_backtest(
+    config: StrategyConfig,
+    history: History,
+    symbol: str,
+    *,
+    span: Span | None = None,
+    veto: Veto | None = None,
+    strategy: type[ParityStrategy] = IbsStrategy,
+    registry: FeatureRegistry | None = None,
+    seed: int = 0,
+    on_bar: Callable[[int], None] | None = None,
+    model: Mapping[str, Any] | None = None,
+    files: Sequence[ReadFile] = (),
+) -> BacktestResult:
+    """Trade `config` on `symbol` and return what happened.
+
+    `history` holds the bars of the traded series and of every series its features read; `seed` is
+    recorded for procedures that draw random numbers (the engine draws none); `model` names the bundle of
+    `veto` in the provenance; `files` are those that the bars were read from, for what the result says of
+    them. FloatModeError where the processor does not compute as every other run does.
+    """
+    require_exact()
+    registry = registry or default_registry()
+    key = SeriesKey(symbol, config.bars)
+    market = history.markets[symbol]
+    plan = registry.plan(vector_ids(config, veto), key)
+    bars = history.series(key)
+    rows = (span or Span()).select(bars, market)
+    traded = bars.rows(rows.start, rows.stop)
+    clock = SessionClock(market.session, config.bars, config.auto_close)
+    clock.prepare(traded.end)
+    recorder = MemoryRecorder()
+    lane = Lane(
+        feed=bars_feed(traded),
+        market=market,
+        config=config,
+        source=BatchFeatures(plan, history, max_age=config.max_age.limits),
+        clock=clock,
+        recorder=recorder,
+        veto=veto,
+        on_bar=on_bar,
+    )
+    build_cerebro([lane], strategy).run()
+    require_still_exact()
+    return BacktestResult(
+        config=config,
+        market=market,
+        bars=traded,
+        records=recorder,
+        vector_ids=plan.ids,
+        files=tuple(files),
+        provenance=provenance(
+            config=config,
+            instrument=market.instrument,
+            inputs={each: history.series(each) for each in source_keys(plan, history.markets)},
+            fingerprints={each: registry.fingerprint(each) for each in plan.ids},
+            traded=traded,
+            seed=seed,
+            model=model,
+        ),
+    )

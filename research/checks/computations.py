@@ -1,0 +1,96 @@
+"""What the look-ahead check computes again and again: all features, and whole backtests."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+import numpy as np
+
+from lockstep.features.batch import BatchFeatures
+from lockstep.features.columns import source_keys
+from lockstep.features.feature_registry import FeatureRegistry
+from lockstep.market.history import History, SeriesKey
+from lockstep.strategy.backtrader.strategy import ParityStrategy
+from lockstep.strategy.config import StrategyConfig
+from lockstep.strategy.ibs_strategy import IbsStrategy
+from lockstep.strategy.records import MemoryRecorder, OrderRecord
+from lockstep.strategy.veto import Veto
+from research.backtest.run import Span, run_backtest
+from research.statistics.trials import Column, Compute, Observations
+
+
+def servable_ids(registry: FeatureRegistry, history: History, traded: SeriesKey) -> tuple[str, ...]:
+    """Return the registry's example ids for which all bars are in `history`."""
+
+    def is_served(feature_id: str) -> bool:
+        parsed = registry.parse(feature_id)
+        if any(term.feature.needs_pair for term in parsed.terms) and not has_pair(history, traded):
+            return False
+        keys = source_keys(registry.plan((feature_id,), traded), history.markets)
+        return all(key in history.bars for key in keys)
+
+    return tuple(feature_id for feature_id in registry.list() if is_served(feature_id))
+
+
+def has_pair(history: History, traded: SeriesKey) -> bool:
+    """Whether the traded instrument declares a pair and `history` has its bars."""
+    pair = history.markets[traded.symbol].instrument.pair
+    return pair is not None and SeriesKey(pair, traded.timeframe) in history.bars
+
+
+def features_of(
+    config: StrategyConfig, registry: FeatureRegistry, ids: tuple[str, ...], traded: SeriesKey
+) -> Compute:
+    """Return the computation of all features, one column per id."""
+    plan = registry.plan(ids, traded)
+
+    def compute(history: History) -> Observations:
+        batch = BatchFeatures(plan, history, max_age=config.max_age.limits)
+        return Observations(end=batch.end, columns=dict(zip(ids, batch.matrix.T, strict=True)))
+
+    return compute
+
+
+def decisions_of(
+    config: StrategyConfig,
+    symbol: str,
+    *,
+    span: Span | None = None,
+    veto: Veto | None = None,
+    strategy: type[ParityStrategy] = IbsStrategy,
+    registry: FeatureRegistry | None = None,
+) -> Compute:
+    """Return the computation of a whole backtest: vectors, decisions, fills and account, bar by bar."""
+
+    def compute(history: History) -> Observations:
+        result = run_backtest(
+            config, history, symbol, span=span, veto=veto, strategy=strategy, registry=registry
+        )
+        return _observed(result.records, result.vector_ids)
+
+    return compute
+
+
+def _observed(records: MemoryRecorder, ids: tuple[str, ...]) -> Observations:
+    vectors = np.array(records.vectors, dtype=np.float64).reshape(len(records.stamps), len(ids))
+    marks = np.array([mark[2:] for mark in records.marks], dtype=np.float64).reshape(-1, 3)
+    columns: dict[str, Column] = {f"decision vector {name}": vectors[:, i] for i, name in enumerate(ids)}
+    columns["decision"] = np.array(records.reasons, dtype=object)
+    columns["probability"] = np.array(records.probabilities, dtype=np.float64)
+    columns["fills"] = np.array(_fills(records), dtype=object)
+    columns |= {name: marks[:, i] for i, name in enumerate(("position", "cash", "equity"))}
+    return Observations(end=np.array(records.stamps, dtype=np.int64), columns=columns)
+
+
+def _fills(records: MemoryRecorder) -> list[str]:
+    """Return, per bar, the orders filled in it, spelled so that every bit shows."""
+    by_stamp: dict[int, list[str]] = defaultdict(list)
+    for order in records.orders:
+        if order.status == "completed":
+            by_stamp[order.stamp].append(_fill(order))
+    return ["; ".join(by_stamp[stamp]) for stamp in records.stamps]
+
+
+def _fill(order: OrderRecord) -> str:
+    costs = order.commission + order.slippage
+    return f"{order.intent} {float(order.quantity)!r} at {float(order.price)!r}, costs {float(costs)!r}"

@@ -1,0 +1,267 @@
+"""An experiment as one self-contained HTML page: the same bytes for the same experiment."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from markupsafe import Markup
+
+from research.experiments import account_store, figures
+from research.experiments.accounts import CHOSEN, Account, figures_of
+from research.experiments.analysis import Judgement
+from research.experiments.execution import Lab
+from research.experiments.report_sections import (
+    by_symbol,
+    checks,
+    header,
+    key_figures,
+    neighbours,
+    provenance,
+    top_runs,
+    windows,
+)
+from research.experiments.selection import Ranked, chosen_by_window
+from research.experiments.sensitivity import (
+    Importance,
+    Scores,
+    by_pair,
+    by_value,
+    importance,
+    neighbourhood,
+    scores,
+)
+from research.experiments.service import judged, verified_ranking
+from research.experiments.store import Record
+from research.experiments.tables import averaged, evidence_line
+from research.experiments.variants import spelled
+from research.report.page import card, document, figure_block, grid, joined, listing, write_page
+
+_HEAT_MAPS = 4
+# Points of all equity lines together; each symbol gets its share.
+_POINTS, _LEAST_POINTS = 6_000, 300
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PageData:
+    """Everything that the page shows."""
+
+    record: Record
+    by: str
+    ranked: list[Ranked]
+    judgement: Judgement
+    scores: Scores
+    importance: Importance | None
+    chosen: list[Ranked | None]
+    train: Mapping[str, Account]
+
+    @property
+    def winner(self) -> Ranked:
+        """The best variant."""
+        return self.ranked[0]
+
+
+def page_data(lab: Lab, record: Record, by: str | None = None) -> PageData:
+    """Measure what the page shows; the winners are verified first. See `service.verified_ranking`."""
+    measure = by or record.plan.select_by
+    ranked = verified_ranking(lab, record, by=measure)
+    found = scores(lab.store, record, measure)
+    return PageData(
+        record=record,
+        by=measure,
+        ranked=ranked,
+        judgement=judged(lab, record, ranked[0], measure),
+        scores=found,
+        importance=importance(record.plan, found),
+        chosen=chosen_by_window(lab.store, record, by=measure) if len(record.plan.windows) > 1 else [],
+        train=account_store.of_variant(lab.store, record, ranked[0].variant, "train"),
+    )
+
+
+def write_experiment(data: PageData, folder: Path, *, shared_js: Path | None = None) -> Path:
+    """Write the page into `folder` in a single step and return its path; `shared_js` see `write_page`."""
+    slug = "".join(each if each.isalnum() or each in "-_" else "-" for each in data.record.name)
+    path = folder / f"experiment-{data.record.id}-{slug}.html"
+    return write_page(path, _title(data), _body(data), shared_js=shared_js)
+
+
+def page_html(data: PageData) -> str:
+    """Return the page; it holds no time, host or path."""
+    return document(_title(data), _body(data))
+
+
+def _title(data: PageData) -> str:
+    return f"Experiment {data.record.name}"
+
+
+def _body(data: PageData) -> Markup:
+    cards = (
+        *_equity_cards(data), *_result_cards(data), *_overfitting_cards(data), *_parameter_cards(data),
+        *_record_cards(data),
+    )  # fmt: skip
+    return joined(header(data.record, data.judgement), key_figures(data.record, data.judgement), grid(cards))
+
+
+def _equity_cards(data: PageData) -> list[Markup]:
+    """Return the winner's equity on each symbol; nothing where an earlier version kept no curve."""
+    cards, windows = [], data.record.plan.windows
+    points = max(_LEAST_POINTS, _POINTS // len(data.record.plan.symbols))
+    for number, (symbol, test) in enumerate(data.winner.accounts.items()):
+        train, forward = data.train.get(symbol), data.judgement.walk_forward.get(symbol)
+        if train is None or not train.days.size or not test.days.size:
+            continue
+        drawn = figures.equity(train, test, forward, windows, points)
+        own = "" if forward is None else f" Dotted, {CHOSEN}: {figures_of(forward.metrics)}."
+        cards.append(
+            card(
+                f"Equity of the winner on {symbol}",
+                figure_block(f"equity{number}", drawn),
+                caption=f"Training {train.dates} in grey, then test {test.dates} as one account: "
+                f"{figures_of(test.metrics)}. Every other test window is shaded.{own}",
+                classes="wide",
+            )
+        )
+    return cards
+
+
+def _result_cards(data: PageData) -> list[Markup]:
+    cards = [
+        card(
+            "Verdict",
+            checks(data.judgement),
+            caption="What promotion asks of the winner. "
+            + ". ".join(map(evidence_line, data.judgement.symbols))
+            + ".",
+            classes="wide",
+        ),
+        card(
+            "Top runs",
+            top_runs(data.record, data.ranked, data.by),
+            caption=_top_caption(data),
+            classes="wide",
+        ),
+        card(
+            "By symbol",
+            by_symbol(data.judgement, data.train),
+            caption="The winner on each symbol, an account of its own each.",
+            classes="wide",
+        ),
+    ]
+    if data.chosen:
+        cards.append(
+            card(
+                "Walk-forward",
+                windows(data.record, data.chosen, data.judgement, data.by),
+                caption="Per window the variant that was best on its training range, and what it did next in "
+                "a run of its own. The last lines are one account over all windows: where the variant "
+                "changes, the old one manages its position out before the new one starts.",
+                classes="wide",
+            )
+        )
+    return cards
+
+
+def _top_caption(data: PageData) -> str:
+    means = averaged(data.record)
+    order = f"Best by {data.by} on the test range"
+    if means:
+        order += f", its mean over {means}; the other figures are those of accounts, all test windows as one"
+    return f"{order}. Each was run again in Backtrader: same trades, same profit to the last bit."
+
+
+def _overfitting_cards(data: PageData) -> list[Markup]:
+    around = neighbourhood(data.record.plan, data.scores, data.winner.variant)
+    wide = "wide" if around.nearest else ""
+    what = "The nearest runs that were drawn." if around.nearest else "One step of one parameter away."
+    cards = [
+        card(
+            "Training against test",
+            figure_block("gap", figures.train_against_test(data.scores, data.winner.variant, data.by)),
+            caption="One point per variant, 2,000 at most. On the dotted line nothing is lost out of sample."
+            + (f" Scores are means over {averaged(data.record)}." if averaged(data.record) else ""),
+            classes=wide,
+        ),
+        card(
+            "Neighbourhood of the winner",
+            neighbours(around, data.by),
+            caption=f"{what} A peak without a hill is luck more often than not.",
+            classes=wide,
+        ),
+    ]
+    for number, each in enumerate(data.judgement.symbols):
+        annual = each.ratios * each.sessions_per_year**0.5
+        own = each.sample.ratio * each.sessions_per_year**0.5
+        cards.append(
+            card(
+                f"All trials on {each.symbol}",
+                figure_block(f"sharpe{number}", figures.sharpe_ratios(annual, each.chance, own)),
+                caption=f"The best of {each.effective.number + each.earlier:,.0f} independent trials without "
+                f"skill is expected at {each.chance:.2f}.",
+            )
+        )
+        drawn = None if each.overfitting is None else figures.logits(each.overfitting)
+        cards.append(
+            card(
+                f"Choosing the best on {each.symbol}",
+                figure_block(
+                    f"pbo{number}", drawn, empty="One trial, or too few sessions: nothing to divide."
+                ),
+                caption="History divided into halves in every way: rank of the best of one half in the "
+                "other. Left of zero it fell below the median; the share of those is the PBO.",
+            )
+        )
+    return cards
+
+
+def _parameter_cards(data: PageData) -> list[Markup]:
+    found, plan = data.importance, data.record.plan
+    drawn = None if found is None else figures.importance_bars(found)
+    caption = (
+        ""
+        if found is None
+        else f"Random forest, which explains {max(0.0, found.explained):.0%} of unseen runs."
+    )
+    cards = [
+        card(
+            "Parameter importance",
+            figure_block("importance", drawn, empty="Too few runs, or nothing that varies."),
+            caption=caption,
+            classes="wide",
+        )
+    ]
+    varying = [path for path, values in plan.parameters.items() if len(values) > 1]
+    ordered = [path for path in (found.drop if found else varying) if path in varying]
+    for number, path in enumerate(ordered):
+        winner = spelled(data.winner.parameters[path])
+        lines = figures.by_value_lines(by_value(plan, data.scores, path), winner, data.by)
+        cards.append(
+            card(
+                f"{data.by} by {path}",
+                figure_block(f"value{number}", lines),
+                caption="Median (line), quartiles (band) and best (dotted) over all other parameters.",
+            )
+        )
+    for number, (first, second) in enumerate(
+        itertools.islice(itertools.combinations(ordered, 2), _HEAT_MAPS)
+    ):
+        table = by_pair(plan, data.scores, first, second)
+        cards.append(
+            card(
+                f"{first} and {second}",
+                figure_block(f"heat{number}", figures.heat_map(table, data.by)),
+                caption=f"Mean test {data.by} over all other parameters: blue above zero, red below.",
+            )
+        )
+    return cards
+
+
+def _record_cards(data: PageData) -> list[Markup]:
+    searched = data.record.plan.parameters.items()
+    values = "\n".join(f"{path}: {json.dumps(list(found))}" for path, found in searched)
+    return [
+        card("Provenance", provenance(data.record), caption="What this experiment was computed from."),
+        card("Grid", joined(listing(values), listing(data.record.plan.strategy.to_yaml()))),
+    ]

@@ -1,0 +1,1 @@
+"""The experiments database and the ledger of every trial."""

@@ -1,0 +1,190 @@
+"""The database of experiments and of the trial ledger: SQLite in the user's data folder, or any other."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from sqlalchemy import Connection, Engine, Table, create_engine, event, func, insert, make_url, select, text
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.pool import NullPool
+
+from lockstep.drives import drive_of
+from lockstep.errors import ExperimentError
+from research.ledger.bulk import insert_rows
+from research.ledger.tables import SCHEMA, Base, SchemaRow
+
+_LOGGER = logging.getLogger("lockstep.experiments")
+_BUSY_SECONDS = 60
+# A whole batch, so that none of it goes to the disk twice.
+_CACHE_KIBIBYTES = 65_536
+_CREATION_LOCK = 7_265_118
+_PIECE = 5_000
+
+
+def default_url() -> str:
+    """Return `LOCKSTEP_DB`, or SQLite in the user's data folder: one ledger for all checkouts."""
+    declared = os.environ.get("LOCKSTEP_DB")
+    if declared:
+        return declared
+    root = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
+    return f"sqlite:///{root / 'lockstep' / 'experiments.db'}"
+
+
+@dataclass(frozen=True)
+class Database:
+    """An open database with all tables. Whatever goes wrong in it is an ExperimentError of one line."""
+
+    engine: Engine
+
+    @classmethod
+    def open(cls, url: str | None = None) -> Self:
+        """Connect, and create what is missing; ExperimentError where that cannot be done."""
+        spelled = url or default_url()
+        try:
+            parsed = make_url(spelled)
+            if parsed.get_backend_name() == "sqlite" and parsed.database:
+                _require_local(Path(parsed.database))
+                Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+            database = cls(_engine(spelled))
+        except (ArgumentError, NoSuchModuleError, ImportError, OSError) as error:
+            raise ExperimentError(
+                f"database {_without_password(spelled)}: {_first_line(error)}; "
+                "set LOCKSTEP_DB to a database URL"
+            ) from error
+        database._create()
+        return database
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """Yield a connection in a transaction that sees one state of the database."""
+        with self._failing_in_one_line(), self.engine.connect() as plain:
+            connection = plain
+            if self.is_postgresql:
+                connection = plain.execution_options(isolation_level="REPEATABLE READ")
+            with connection.begin():
+                yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """Yield a connection in a transaction that is committed at the end, or not at all."""
+        with self._failing_in_one_line(), self.engine.connect() as plain:
+            connection = plain.execution_options(writes=True)
+            with connection.begin():
+                yield connection
+
+    @property
+    def is_postgresql(self) -> bool:
+        """Whether the database speaks PostgreSQL."""
+        return self.engine.dialect.name == "postgresql"
+
+    @contextmanager
+    def _failing_in_one_line(self) -> Iterator[None]:
+        # A COPY goes to the driver past SQLAlchemy, whose errors would be wrapped.
+        driver: type[Exception] = self.engine.dialect.loaded_dbapi.Error
+        try:
+            yield
+        except (SQLAlchemyError, driver) as error:
+            cause = getattr(error, "orig", None) or error
+            url = self.engine.url.render_as_string(hide_password=True)
+            raise ExperimentError(f"database {url}: {_first_line(cause)}") from error
+
+    def _create(self) -> None:
+        with self.write() as connection:
+            if self.is_postgresql:
+                # Two processes that create the same table at once would both fail.
+                connection.execute(text(f"SELECT pg_advisory_xact_lock({_CREATION_LOCK})"))
+            Base.metadata.create_all(connection)
+            found = connection.scalar(select(SchemaRow.version))
+            if found is None:
+                connection.execute(insert(SchemaRow).values(version=SCHEMA))
+        if found not in (None, SCHEMA):
+            raise ExperimentError(
+                f"database {self.engine.url.render_as_string(hide_password=True)}: has schema {found}, this "
+                f"Lockstep reads {SCHEMA}; use the version that wrote it, or another database"
+            )
+
+
+def _engine(url: str) -> Engine:
+    # A search has few transactions: no connection needs to be kept, or closed at the end.
+    engine = create_engine(url, poolclass=NullPool)
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _require_local(path: Path) -> None:
+    """ExperimentError for a network drive; a folder shared with the host is warned of."""
+    drive = drive_of(path)
+    if drive is None or drive.doubt is None:
+        return
+    if drive.is_network:
+        raise ExperimentError(
+            f"database {path}: {drive.doubt}; set LOCKSTEP_DB to a disk of this machine or to PostgreSQL"
+        )
+    _LOGGER.warning("database %s: %s; better keep it on a disk of this machine", path, drive.doubt)
+
+
+def _prepare_sqlite(connection: Any, _record: object) -> None:
+    # Python's driver would begin transactions by itself, and not before a SELECT.
+    connection.isolation_level = None
+    for pragma in (
+        f"busy_timeout = {_BUSY_SECONDS * 1000}",
+        "journal_mode = WAL",
+        "synchronous = FULL",
+        "foreign_keys = ON",
+        f"cache_size = -{_CACHE_KIBIBYTES}",
+    ):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    # A transaction that reads first and writes later could find the database changed under it.
+    writes = connection.get_execution_options().get("writes", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _without_password(url: str) -> str:
+    try:
+        return make_url(url).render_as_string(hide_password=True)
+    except ArgumentError:
+        return "URL"
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+
+
+def row_counts(database: Database) -> dict[str, int]:
+    """Return the rows by table, all of one moment."""
+    with database.read() as connection:
+        return {
+            table.name: connection.scalar(select(func.count()).select_from(table)) or 0 for table in _tables()
+        }
+
+
+def copy_tables(source: Database, target: Database) -> None:
+    """Copy all rows of one moment into an empty database, all or none; the kinds may differ."""
+    with source.read() as reading, target.write() as writing:
+        for table in _tables():
+            columns = [column.name for column in table.columns]
+            rows = reading.execution_options(stream_results=True).execute(select(table))
+            for piece in rows.partitions(_PIECE):
+                insert_rows(writing, table, columns, piece)
+            if target.is_postgresql and "id" in columns:
+                # Rows that came with their numbers do not move the sequence that gives the next one.
+                last = writing.scalar(select(func.max(table.c.id)))
+                if last is not None:
+                    name = func.pg_get_serial_sequence(table.name, "id")
+                    writing.execute(select(func.setval(name, last)))
+
+
+def _tables() -> list[Table]:
+    """Return the tables that hold rows of users, those that others refer to first."""
+    return [table for table in Base.metadata.sorted_tables if table.name != SchemaRow.__tablename__]

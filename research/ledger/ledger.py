@@ -1,0 +1,178 @@
+"""The trial ledger: everything that was ever evaluated, counted, and never forgotten.
+
+A trial is one configuration on one instrument over one range of history, evaluated by one version of the
+code. The same (code, configuration, data) is the same trial however often it is run; a failure is a trial
+too. Trials on instruments of one family over overlapping dates are attempts at the same question, whatever
+the experiments are called that made them, so that they are counted together: a winner is judged against all
+of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+
+from sqlalchemy import ColumnElement, Connection, Table, and_, func, insert, select
+
+from research.ledger.bulk import insert_new
+from research.ledger.database import Database
+from research.ledger.tables import EffectiveRow, LedgerRow, LookRow, Run
+from research.splits.ranges import DateRange
+
+_COLUMNS = (
+    "evaluation", "family", "symbol", "first_date", "last_date", "kind", "status", "experiment_id",
+    "recorded",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trials:
+    """Evaluations of one kind on one instrument over one range.
+
+    evaluations   name of each evaluation (see `variants.evaluation_id`) -> `ok` or `failed`
+    kind          `grid`, `random`, `training`, `compare`, … : who tried
+    """
+
+    family: str
+    symbol: str
+    dates: DateRange
+    kind: str
+    evaluations: Mapping[str, str]
+    experiment_id: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Look:
+    """One look at a hold-out."""
+
+    number: int
+    symbol: str
+    dates: DateRange
+    experiment_id: int | None
+    purpose: str
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """The ledger of one database. Rows can be added and counted; there is nothing else to be done."""
+
+    database: Database
+
+    def record(self, trials: Trials, *, now: datetime, connection: Connection | None = None) -> int:
+        """Count `trials` and return how many of them had not been counted before.
+
+        With a `connection` they are counted when its transaction is committed, together with the results.
+        """
+        if connection is not None:
+            return _record(connection, trials, now)
+        with self.database.write() as own:
+            return _record(own, trials, now)
+
+    def count(self, family: str, start: date, end: date) -> int:
+        """Return how many trials were made on the family over dates that overlap `start` to `end`."""
+        with self.database.read() as connection:
+            return connection.scalar(select(func.count()).where(_within(family, start, end))) or 0
+
+    def earlier(self, family: str, dates: DateRange, *, experiment_id: int, symbol: str) -> float:
+        """Return the effective trials beside those of an experiment on a symbol.
+
+        A trial of another finished search counts by that search's share of independent ones; any other
+        trial counts in full. What the experiment itself evaluated again is not counted twice.
+        """
+        with self.database.read() as connection:
+            own = select(Run.evaluation).where(Run.experiment_id == experiment_id, Run.symbol == symbol)
+            others = connection.execute(
+                select(LedgerRow.experiment_id, LedgerRow.symbol, func.count())
+                .where(_within(family, dates.start, dates.end), LedgerRow.evaluation.not_in(own))
+                .group_by(LedgerRow.experiment_id, LedgerRow.symbol)
+            ).all()
+            known = {
+                (row.experiment_id, row.symbol): min(1.0, row.effective / row.trials)
+                for row in connection.execute(select(EffectiveRow.__table__))
+            }
+        return float(sum(count * known.get((number, of), 1.0) for number, of, count in others))
+
+    def settle(self, experiment_id: int, effective: Mapping[str, tuple[int, float]]) -> None:
+        """Write, once, how many trials a finished experiment made by symbol and how many were independent."""
+        with self.database.write() as connection:
+            there = select(EffectiveRow.symbol).where(EffectiveRow.experiment_id == experiment_id)
+            known = set(connection.scalars(there))
+            for symbol, (trials, number) in effective.items():
+                if symbol not in known:
+                    connection.execute(
+                        insert(EffectiveRow).values(
+                            experiment_id=experiment_id, symbol=symbol, trials=trials, effective=number
+                        )
+                    )
+
+    def look(
+        self,
+        family: str,
+        symbol: str,
+        dates: DateRange,
+        *,
+        purpose: str,
+        now: datetime,
+        experiment_id: int | None = None,
+    ) -> int:
+        """Count a look at a hold-out and return how often the family's hold-outs there were opened by now.
+
+        It is written before the hold-out is read: a look that was interrupted was a look.
+        """
+        row = {
+            "family": family,
+            "symbol": symbol,
+            "first_date": dates.start,
+            "last_date": dates.end,
+            "experiment_id": experiment_id,
+            "purpose": purpose,
+            "recorded": now.isoformat(timespec="seconds"),
+        }
+        with self.database.write() as connection:
+            connection.execute(insert(LookRow).values(row))
+            return connection.scalar(select(func.count()).where(_looked(family, dates))) or 0
+
+    def looks(self, family: str, dates: DateRange) -> list[Look]:
+        """Return the looks at hold-outs of the family that share a day with `dates`, oldest first."""
+        with self.database.read() as connection:
+            rows = connection.execute(
+                select(LookRow.__table__).where(_looked(family, dates)).order_by(LookRow.id)
+            ).all()
+        return [
+            Look(
+                number=number,
+                symbol=row.symbol,
+                dates=DateRange(start=row.first_date, end=row.last_date),
+                experiment_id=row.experiment_id,
+                purpose=row.purpose,
+            )
+            for number, row in enumerate(rows, start=1)
+        ]
+
+
+def _record(connection: Connection, trials: Trials, now: datetime) -> int:
+    moment = now.isoformat(timespec="seconds")
+    start, end = trials.dates.start, trials.dates.end
+    if connection.dialect.name == "sqlite":
+        start, end = start.isoformat(), end.isoformat()  # type: ignore[assignment]
+    same = (trials.family, trials.symbol, start, end, trials.kind)
+    rows = [
+        (evaluation, *same, status, trials.experiment_id, moment)
+        for evaluation, status in trials.evaluations.items()
+    ]
+    return insert_new(connection, _table(LedgerRow), _COLUMNS, rows, unique="evaluation")
+
+
+def _table(model: type[LedgerRow]) -> Table:
+    table = model.__table__
+    assert isinstance(table, Table)
+    return table
+
+
+def _within(family: str, start: date, end: date) -> ColumnElement[bool]:
+    return and_(LedgerRow.family == family, LedgerRow.first_date <= end, LedgerRow.last_date >= start)
+
+
+def _looked(family: str, dates: DateRange) -> ColumnElement[bool]:
+    return and_(LookRow.family == family, LookRow.first_date <= dates.end, LookRow.last_date >= dates.start)

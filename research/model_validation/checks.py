@@ -1,0 +1,69 @@
+"""Every check on a model, in the order in which they are made; the hold-out comes last."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from research.model_validation.case import Case
+from research.model_validation.check import ModelCheck
+from research.model_validation.checks_inputs import (
+    features_are_served,
+    golden_vectors_come_out,
+    streaming_equals_batch,
+)
+from research.model_validation.checks_luck import (
+    choice_is_not_luck,
+    hold_out_agrees,
+    sealed,
+    survives_deflation,
+)
+from research.model_validation.checks_model import (
+    no_calendar_on_top,
+    no_feature_dominates,
+    nothing_in_shuffled_labels,
+    probabilities_are_calibrated,
+    probabilities_are_undecided,
+    probabilities_spread,
+    share_is_like_in_training,
+)
+from research.model_validation.checks_result import (
+    challenger_holds,
+    drawdown_is_bearable,
+    enough_trades,
+    profit_factor_is_enough,
+    sharpe_is_enough,
+    sharpe_is_kept,
+)
+from research.statistics.gate import Check, Verdict
+
+OPEN_CHECKS: tuple[ModelCheck, ...] = (
+    features_are_served,
+    streaming_equals_batch,
+    golden_vectors_come_out,
+    enough_trades,
+    sharpe_is_enough,
+    profit_factor_is_enough,
+    drawdown_is_bearable,
+    sharpe_is_kept,
+    survives_deflation,
+    choice_is_not_luck,
+    no_feature_dominates,
+    no_calendar_on_top,
+    nothing_in_shuffled_labels,
+    probabilities_are_undecided,
+    probabilities_spread,
+    share_is_like_in_training,
+    probabilities_are_calibrated,
+    challenger_holds,
+)
+CHECKS: tuple[ModelCheck, ...] = (*OPEN_CHECKS, hold_out_agrees)
+
+
+def judge_model(case: Case) -> Verdict:
+    """Make every check. The hold-out is opened for a model only that passed all others."""
+    found: list[Check] = [each(case) for each in OPEN_CHECKS]
+    failed = sum(not each.passed for each in found)
+    last = (
+        replace(hold_out_agrees, judge=lambda judged: sealed(judged, failed)) if failed else hold_out_agrees
+    )
+    return Verdict(checks=(*found, last(case)))

@@ -1,0 +1,137 @@
+"""From a store to a `Case`: bundle, training run, bars, ledger and the version in production."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+
+from lockstep.errors import ModelError, TrainingError, UnknownModel
+from lockstep.market.config import load_instruments
+from lockstep.market.history import History
+from lockstep.models import ModelStore, load_bundle
+from lockstep.models.bundle import Bundle, bundle_of
+from lockstep.models.definitions import changed_features
+from lockstep.models.manifest import PRODUCTION, VETO, TrainingRecord
+from lockstep.settings import validated
+from research.backtest.account import Account, bundle_account
+from research.backtest.run import Span
+from research.ledger.families import load_families
+from research.ledger.ledger import Ledger
+from research.model_validation.case import Case, Champion
+from research.model_validation.hold_out import HoldOutDoor
+from research.training.bundling import data_hashes
+from research.training.config import TrainingConfig
+from research.training.counting import dates_of
+from research.training.dataset import build_dataset
+from research.training.out_of_sample import backtest, trading_span
+from research.training.outcome import TrainingOutcome
+from research.training.refit import refitting
+from research.training.run import load_outcome, load_training_history, run_name
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What is to be judged, and where things lie.
+
+    version    `v3`; `data_dir` None means the folder that the training named
+    run        folder of the training run; None: the one in `runs` that the record leads to
+    reports    where the report goes, and the hold-out's result is kept
+    """
+
+    symbol: str
+    version: str
+    store: ModelStore
+    reports: Path
+    data_dir: Path | None = None
+    run: Path | None = None
+    runs: Path = Path("results/training")
+    name: str = VETO
+
+
+def gather(request: Request, ledger: Ledger, *, now: datetime) -> Case:
+    """Return the case of a version.
+
+    Raises: a ModelError where the bundle is refused, the bars are not those of the training, or the run is
+    another one; TrainingError where the training run is not there.
+    """
+    bundle = _bundle(request)
+    record = request.store.manifest().entry(request.symbol, request.version, request.name).record
+    outcome, history = _trained(record, request.data_dir, request.runs, request.run)
+    _require_same_bars(bundle, history)
+    family = load_families().of(load_instruments().instrument(request.symbol))
+    dates = dates_of(outcome.dataset, outcome.development)
+    return Case(
+        bundle=bundle,
+        outcome=outcome,
+        history=history,
+        trials=max(1, ledger.count(family, dates.start, dates.end)),
+        refit=refitting(outcome),
+        hold_out=HoldOutDoor(
+            bundle, outcome, history, ledger=ledger, family=family, folder=request.reports, now=now
+        ),
+        champion=_champion(request, trading_span(outcome, history)),
+    )
+
+
+def newest(store: ModelStore, symbol: str, name: str = VETO) -> str:
+    """Return the newest version that is not retired; UnknownModel where there is none."""
+    versions = store.manifest().model(symbol, name).versions
+    alive = [version for version, entry in versions.items() if entry.status != "retired"]
+    if not alive:
+        raise UnknownModel(f"{symbol} {name}: every version is retired; train a new one")
+    return max(alive, key=lambda version: int(version[1:]))
+
+
+def _bundle(request: Request) -> Bundle:
+    """Return the bundle as it is: whether its golden vectors come out is for a check to say."""
+    entry = request.store.manifest().entry(request.symbol, request.version, request.name)
+    bundle = bundle_of(request.store.content(entry), entry.file, symbol=request.symbol)
+    return replace(bundle, version=request.version, changed_features=changed_features(bundle, entry.file))
+
+
+def _trained(
+    record: TrainingRecord, data_dir: Path | None, runs: Path, run: Path | None
+) -> tuple[TrainingOutcome, History]:
+    config = validated(TrainingConfig, record.config, where="training record")
+    history = load_training_history(config, data_dir or record.data_dir)
+    if run is None:
+        run = runs / run_name(config, build_dataset(config, history), record.seed)
+    return load_outcome(run), history
+
+
+def _require_same_bars(bundle: Bundle, history: History) -> None:
+    known, found = bundle.training["data_hashes"], data_hashes(history)
+    other = [key for key in known if found.get(key) != known[key]]
+    if other:
+        raise ModelError(
+            f"{bundle.symbol} {bundle.version}: the bars of {', '.join(other)} are not those that it was "
+            "trained on; name their folder with --data-dir"
+        )
+
+
+def _champion(request: Request, span: Span) -> Champion | None:
+    """Return the version in production over a span; None where there is none, or it is the one judged."""
+    model = request.store.manifest().model(request.symbol, request.name)
+    version = model.production
+    if version is None or version == request.version:
+        return None
+    record = model.versions[version].record
+    try:
+        outcome, history = _trained(record, request.data_dir, request.runs, None)
+    except TrainingError:
+        return _final_model(request, version, record, span)
+    account = Account.of_backtest(backtest(outcome, history))
+    return Champion(version=version, account=account, how="its own outer walk-forward")
+
+
+def _final_model(request: Request, version: str, record: TrainingRecord, span: Span) -> Champion:
+    """Return production by its bundle itself, where its training run is gone."""
+    bundle = load_bundle(request.symbol, PRODUCTION, store=request.store, name=request.name)
+    config = validated(TrainingConfig, record.config, where="training record")
+    history = load_training_history(config, request.data_dir or record.data_dir)
+    return Champion(
+        version=version,
+        account=bundle_account(bundle, history, span),
+        how=f"its final model, fitted on {' to '.join(bundle.training['range'])}: in sample there",
+    )

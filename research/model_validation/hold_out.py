@@ -1,0 +1,109 @@
+"""The hold-out of one version: opened once, its result kept, and repeated from then on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from lockstep.errors import ConfigError, ModelError
+from lockstep.files import replace_file
+from lockstep.market.history import History
+from lockstep.models.bundle import Bundle
+from lockstep.settings import read_json, validated
+from research.ledger.ledger import Ledger
+from research.splits.ranges import DateRange
+from research.training.out_of_sample import open_hold_out
+from research.training.outcome import TrainingOutcome
+
+
+class HoldOutRecord(BaseModel):
+    """What the hold-out said of one bundle.
+
+    looks                 how often hold-outs of the family over these days had been opened by then, this
+                          time included
+    dates                 first decision to last exit
+    metrics, unfiltered   of the strategy with and without the veto, see `Account`; null: undefined
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    schema_version: Literal[1] = 1
+    bundle_sha256: str
+    looks: int
+    dates: DateRange
+    metrics: dict[str, float | None]
+    unfiltered: dict[str, float | None]
+
+    @property
+    def sharpe(self) -> float:
+        """Annual Sharpe ratio; nan where the account never moved."""
+        value = self.metrics["sharpe"]
+        return math.nan if value is None else value
+
+
+class HoldOutDoor:
+    """Opens the hold-out of a bundle; `folder` keeps the result, beside the training run."""
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        outcome: TrainingOutcome,
+        history: History,
+        *,
+        ledger: Ledger,
+        family: str,
+        folder: Path,
+        now: datetime,
+    ) -> None:
+        self._bundle, self._outcome, self._history = bundle, outcome, history
+        self._ledger, self._family, self._now = ledger, family, now
+        self._path = folder / f"hold_out-{bundle.sha256[:16]}.json"
+
+    def __call__(self, may_open: bool) -> HoldOutRecord | None:
+        """Return what was found, then or now; None where it was never opened and `may_open` is False.
+
+        TrainingError where the ledger knows of a look whose result is lost: it cannot be taken again.
+        """
+        if self._path.exists():
+            return self._known()
+        return self._open() if may_open else None
+
+    def _known(self) -> HoldOutRecord:
+        try:
+            content = read_json(self._path)
+        except ConfigError as error:
+            raise ModelError(f"{error}; restore it from a backup") from error
+        found = validated(HoldOutRecord, content, where=str(self._path))
+        if found.bundle_sha256 != self._bundle.sha256:
+            raise ModelError(
+                f"{self._path}: is about bundle {found.bundle_sha256[:12]}…; put the file of this one there"
+            )
+        return found
+
+    def _open(self) -> HoldOutRecord:
+        opened = open_hold_out(
+            self._outcome,
+            self._history,
+            self._ledger,
+            family=self._family,
+            version=self._bundle.sha256,
+            now=self._now,
+        )
+        found = HoldOutRecord(
+            bundle_sha256=self._bundle.sha256,
+            looks=opened.looks,
+            dates=opened.dates,
+            metrics=_finite(opened.metrics),
+            unfiltered=_finite(opened.unfiltered),
+        )
+        replace_file(self._path, (found.model_dump_json(indent=1) + "\n").encode())
+        return found
+
+
+def _finite(metrics: Mapping[str, float]) -> dict[str, float | None]:
+    return {name: value if math.isfinite(value) else None for name, value in metrics.items()}

@@ -1,0 +1,1 @@
+"""Labels, purged and walk-forward splits, ranges of dates."""

@@ -1,0 +1,137 @@
+"""Ranges of dates: where variants are trained, where one is chosen, and what stays sealed."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from datetime import date, timedelta
+from typing import Any, Self
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, model_serializer, model_validator
+
+from lockstep.errors import ExperimentError
+from research.backtest.run import Span
+from research.splits.walk_forward import WalkForward
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class DateRange(_Part):
+    """First and last session date, both inclusive; written as a pair `[2010-01-01, 2014-12-31]`."""
+
+    start: date
+    end: date
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_pair(cls, value: Any) -> Any:
+        if isinstance(value, list | tuple) and len(value) == 2:
+            return {"start": value[0], "end": value[1]}
+        if not isinstance(value, Mapping | DateRange):
+            raise ValueError("need the first and the last date, such as [2010-01-01, 2014-12-31]")
+        return value
+
+    @model_validator(mode="after")
+    def _rises(self) -> Self:
+        if self.start > self.end:
+            raise ValueError(f"{self}: starts after it ends; turn the dates round")
+        return self
+
+    @model_serializer
+    def _as_pair(self) -> list[str]:
+        return [self.start.isoformat(), self.end.isoformat()]
+
+    def __str__(self) -> str:
+        return f"{self.start} to {self.end}"
+
+    @property
+    def span(self) -> Span:
+        """The same as what a backtest takes."""
+        return Span(start=self.start, end=self.end)
+
+    def overlaps(self, other: DateRange) -> bool:
+        """Whether the two share a day."""
+        return self.start <= other.end and other.start <= self.end
+
+
+class Split(_Part):
+    """Where variants are trained, where one of them is chosen, and the hold-out that promotion opens once.
+
+    The three follow each other and share no day.
+    """
+
+    train: DateRange
+    validation: DateRange
+    holdout: DateRange | None = None
+
+    @model_validator(mode="after")
+    def _apart_and_in_order(self) -> Self:
+        named = [("train", self.train), ("test (validation)", self.validation)]
+        named += [("hold-out", self.holdout)] if self.holdout else []
+        for (first_name, first), (next_name, following) in itertools.pairwise(named):
+            if first.overlaps(following):
+                raise ValueError(
+                    f"{first_name} {first} and {next_name} {following} overlap: what is chosen on seen days "
+                    "proves nothing; let the second start after the first ends"
+                )
+            if following.start < first.start:
+                raise ValueError(f"{next_name} {following} lies before {first_name} {first}: turn them round")
+        return self
+
+    @property
+    def searched(self) -> DateRange:
+        """From the first day of training to the last of validation."""
+        return DateRange(start=self.train.start, end=self.validation.end)
+
+
+class Window(_Part):
+    """One pair of ranges: variants are trained on the one and tested on the other."""
+
+    train: DateRange
+    test: DateRange
+
+
+def windows(split: Split, walk_forward: str | None = None, *, anchored: bool = False) -> tuple[Window, ...]:
+    """Return the one window of a split, or those of a walk-forward from its first to its last searched day.
+
+    `walk_forward` is spelled train/test/step, such as `4y/1y/1y`, or `365/90/30` in days. ExperimentError
+    for spans in bars (a window is a range of dates); ConfigError for another spelling or too few days.
+    """
+    if walk_forward is None:
+        return (Window(train=split.train, test=split.validation),)
+    forward = WalkForward.parse(walk_forward, anchored=anchored)
+    if forward.train.in_bars:
+        raise ExperimentError(f"walk-forward {walk_forward!r}: windows of a search are dates; use y, m or d")
+    searched = split.searched
+    found = forward.windows(_midnight(searched.start), _midnight(searched.end + timedelta(days=1)))
+    return tuple(
+        Window(train=_dates(each.train_start, each.test_start), test=_dates(each.test_start, each.test_end))
+        for each in found
+    )
+
+
+def consecutive(found: Sequence[Window]) -> list[tuple[int, str]]:
+    """Return (window, part) pairs whose ranges follow each other without sharing a day.
+
+    The first training range and every test range after it: the history over which a search chose.
+    """
+    ranges = [(0, "train")]
+    covered = found[0].train.end
+    for number, window in enumerate(found):
+        if window.test.start > covered:
+            ranges.append((number, "test"))
+            covered = window.test.end
+    return ranges
+
+
+def _midnight(day: date) -> int:
+    return int(np.datetime64(day, "ns").astype(np.int64))
+
+
+def _dates(first: int, stop: int) -> DateRange:
+    """Return the dates of [first, stop), UTC nanoseconds."""
+    start, end = np.array([first, stop - 1], dtype="datetime64[ns]").astype("datetime64[D]").tolist()
+    return DateRange(start=start, end=end)

@@ -1,0 +1,1 @@
+"""Statistics of many trials: Sharpe ratios, overfitting, multiple testing, the gate."""

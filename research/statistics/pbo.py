@@ -1,0 +1,212 @@
+"""What a sweep keeps of each trial's returns: count, sum and sum of squares in each block of time.
+
+Probability of backtest overfitting by combinatorially symmetric cross-validation (CSCV).
+
+The blocks of history are divided into halves in every possible way. In each, the trial that is best in one
+half is looked up in the other: if it falls below the median there as often as not, then choosing the best
+says nothing. Bailey, Borwein, López de Prado and Zhu (2017), The Probability of Backtest Overfitting, Journal
+of Computational Finance 20(4), 39-69, section 3; degradation and probability of loss: section 4.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+
+from lockstep.compiled import kernel
+from lockstep.errors import ConfigError, DataError
+from lockstep.metrics import Floats, Integers
+from research.statistics.sharpe import finite
+
+# Sums of squares lose digits against the squared mean; spreads below this part of it are rounding.
+_ROUNDING = 1e-12
+
+
+@kernel
+def sums_to_ratios(sums: Floats, squares: Floats, counts: Floats) -> None:
+    """Turn sums of returns, float64 (c, n), into Sharpe ratios in place; see `BlockMoments.sharpe`.
+
+    squares   float64 (c, n): sums of their squares; counts: float64 (c,), how many they are
+    """
+    for row in range(sums.shape[0]):
+        count, line, square = counts[row], sums[row], squares[row]
+        for trial in range(line.size):
+            mean = line[trial] / count
+            about_zero = square[trial] / count
+            variance = about_zero - mean * mean
+            flat = variance <= _ROUNDING * about_zero
+            deviation = math.sqrt(1.0 if flat else variance * (count / (count - 1.0)))
+            line[trial] = 0.0 if flat else mean / deviation
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class BlockMoments:
+    """Moments of n trials in S blocks of time that follow each other.
+
+    sums      float64 (S, n): sum of returns
+    squares   float64 (S, n): sum of squared returns
+    counts    float64 (S,): number of returns, >= 1, the same for all trials
+
+    S is even and at least 4, n at least 2. DataError otherwise, and for values that are not finite.
+    """
+
+    sums: Floats
+    squares: Floats
+    counts: Floats
+
+    def __post_init__(self) -> None:
+        sums = finite(self.sums, "block sums", dimensions=2)
+        squares = finite(self.squares, "block squares", dimensions=2)
+        counts = finite(self.counts, "block counts")
+        if sums.shape != squares.shape or sums.shape[:1] != counts.shape:
+            raise DataError(
+                f"block sums {sums.shape}, squares {squares.shape}, counts {counts.shape}: "
+                "need (S, n), (S, n) and (S,)"
+            )
+        if sums.shape[0] < 4 or sums.shape[0] % 2:
+            raise DataError(f"{sums.shape[0]} blocks: need an even number, at least 4; 16 is usual")
+        if sums.shape[1] < 2:
+            raise DataError(f"{sums.shape[1]} trials: overfitting is a choice among at least 2")
+        if counts.min() < 1:
+            raise DataError(f"block counts: {counts.min()}: every block needs a return; use fewer blocks")
+        for name, array in (("sums", sums), ("squares", squares), ("counts", counts)):
+            object.__setattr__(self, name, array)
+
+    @classmethod
+    def of(cls, returns: Any, blocks: int = 16) -> Self:
+        """Measure `returns`, float64 (T, n), in `blocks` parts whose lengths differ by one at most."""
+        values = finite(returns, "returns", dimensions=2, least=max(blocks, 1))
+        if blocks < 1:
+            raise ConfigError(f"blocks {blocks}: must be positive; 16 is usual")
+        parts = np.array_split(values, blocks)
+        return cls(
+            sums=np.array([part.sum(axis=0) for part in parts]),
+            squares=np.array([(part**2).sum(axis=0) for part in parts]),
+            counts=np.array([float(part.shape[0]) for part in parts]),
+        )
+
+    @property
+    def blocks(self) -> int:
+        """The number of blocks S."""
+        return int(self.sums.shape[0])
+
+    @property
+    def trials(self) -> int:
+        """The number of trials n."""
+        return int(self.sums.shape[1])
+
+    def sharpe(self, chosen: Floats) -> Floats:
+        """Sharpe ratios per period of all trials over c sets of blocks, float64 (c, n).
+
+        `chosen` is float64 (c, S) of 0 and 1: which blocks belong to each set.
+        Standard deviation with ddof 1. A trial without variance, such as one that did not trade in those
+        blocks, has the ratio 0: it must rank somewhere, and it gained nothing.
+        """
+        sums = chosen @ self.sums
+        sums_to_ratios(sums, chosen @ self.squares, chosen @ self.counts)
+        return sums
+
+
+_CELLS = 1_000_000
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Overfitting:
+    """What CSCV found over c divisions into halves.
+
+    probability           PBO: share of divisions with a logit <= 0, [0, 1]
+    standard_error        of `probability`, from sampling divisions: sqrt(p (1 - p) / c); 0 where all were
+                          visited. It is not the error from having one history: on noise PBO scatters
+                          around 0.5 by about 0.2 from one set of trials to the next
+    logits                float64 (c,): ln(w / (1 - w)), w = rank out of sample / (n + 1); ties share ranks
+    chosen                int64 (c,): the trial that is best in sample, the first of equals
+    in_sample             float64 (c,): its Sharpe ratio there, per period
+    out_of_sample         float64 (c,): its Sharpe ratio in the other half
+    slope, intercept      of out_of_sample on in_sample, least squares; nan if in_sample does not vary
+    r_squared             of that line, [0, 1]; nan likewise
+    probability_of_loss   share of divisions in which the chosen trial has a ratio below 0 out of sample
+    """
+
+    probability: float
+    standard_error: float
+    logits: Floats
+    chosen: Integers
+    in_sample: Floats
+    out_of_sample: Floats
+    slope: float
+    intercept: float
+    r_squared: float
+    probability_of_loss: float
+
+
+def overfitting(moments: BlockMoments, *, most: int = 13_000, seed: int = 0) -> Overfitting:
+    """Run CSCV over `moments`.
+
+    All C(S, S / 2) divisions are visited where they are at most `most` (16 blocks: 12,870), otherwise `most`
+    random ones, drawn with `seed`. ConfigError where `most` is not positive.
+    """
+    if most < 1:
+        raise ConfigError(f"divisions {most}: must be positive; 13000 covers 16 blocks completely")
+    complete = math.comb(moments.blocks, moments.blocks // 2) <= most
+    halves = _all_halves(moments.blocks) if complete else _random_halves(moments.blocks, most, seed)
+    size = max(1, _CELLS // moments.trials)
+    parts = [_judge(moments, halves[low : low + size]) for low in range(0, halves.shape[0], size)]
+    chosen, inside, outside, logits = (np.concatenate(column) for column in zip(*parts, strict=True))
+    probability = float(np.mean(logits <= 0))
+    slope, intercept, r_squared = _line(inside, outside)
+    error = 0.0 if complete else math.sqrt(probability * (1 - probability) / logits.size)
+    return Overfitting(
+        probability=probability,
+        standard_error=error,
+        logits=logits,
+        chosen=chosen,
+        in_sample=inside,
+        out_of_sample=outside,
+        slope=slope,
+        intercept=intercept,
+        r_squared=r_squared,
+        probability_of_loss=float(np.mean(outside < 0)),
+    )
+
+
+def _all_halves(blocks: int) -> Floats:
+    picks = np.array(list(itertools.combinations(range(blocks), blocks // 2)))
+    return _marked(picks, blocks)
+
+
+def _random_halves(blocks: int, number: int, seed: int) -> Floats:
+    keys = np.random.default_rng(seed).random((number, blocks))
+    return _marked(keys.argsort(axis=1)[:, : blocks // 2], blocks)
+
+
+def _marked(picks: Integers, blocks: int) -> Floats:
+    halves = np.zeros((picks.shape[0], blocks))
+    np.put_along_axis(halves, picks, 1.0, axis=1)
+    return halves
+
+
+def _judge(moments: BlockMoments, halves: Floats) -> tuple[Integers, Floats, Floats, Floats]:
+    """Return (chosen, in sample, out of sample, logit), each (c,), for the given divisions."""
+    inside = moments.sharpe(halves)
+    outside = moments.sharpe(1.0 - halves)
+    chosen = inside.argmax(axis=1)
+    row = np.arange(chosen.size)
+    reached = outside[row, chosen]
+    below = np.count_nonzero(outside < reached[:, None], axis=1)
+    not_above = np.count_nonzero(outside <= reached[:, None], axis=1)
+    rank = 0.5 * (below + not_above + 1.0)
+    return chosen, inside[row, chosen], reached, np.log(rank / (moments.trials + 1.0 - rank))
+
+
+def _line(x: Floats, y: Floats) -> tuple[float, float, float]:
+    """Return (slope, intercept, R^2) of y on x; R^2 is 0 for a y that does not vary."""
+    dx, dy = x - x.mean(), y - y.mean()
+    across, along, up = float(dx @ dx), float(dx @ dy), float(dy @ dy)
+    if across == 0:
+        return math.nan, math.nan, math.nan
+    slope = along / across
+    return slope, float(y.mean() - slope * x.mean()), along * slope / up if up > 0 else 0.0

@@ -1,0 +1,1 @@
+"""The compiled twin: one pass over the bars, very many variants."""

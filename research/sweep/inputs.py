@@ -1,0 +1,221 @@
+"""Session dates and clock readings of a history, worked out once however often it is swept.
+
+What all variants of a sweep read: bars, sessions, clock readings and features, computed once.
+
+A model's veto in the sweep: its answers at every bar, computed before the loop.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Self, TypeVar
+
+import numpy as np
+
+from lockstep.errors import ConfigError
+from lockstep.features.batch import BatchFeatures
+from lockstep.features.feature_registry import FeatureRegistry, default_registry
+from lockstep.market.bars import Bars, Floats, Stamps
+from lockstep.market.history import History, SeriesKey
+from lockstep.market.sessions import Dates, Session
+from lockstep.market.timeframe import Timeframe
+from lockstep.metrics import time_scale
+from lockstep.strategy.clock import SessionClock
+from lockstep.strategy.config import ACCEPT_ALL, StrategyConfig
+from lockstep.strategy.decision import IN_SESSION
+from lockstep.strategy.families.ibs import IbsConfig
+from lockstep.strategy.lane import vector_ids
+from lockstep.strategy.matching import CLOSE, Costs
+from lockstep.strategy.veto import Veto
+from research.backtest.run import Span
+from research.sweep.account import BLOCKS, SKETCH
+from research.sweep.variants import VariantGroup, group_variants
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Calendar:
+    """Bars of one series on a session: `dates`, datetime64[D] (n,), are their session dates."""
+
+    ends: Stamps
+    timeframe: Timeframe
+    session: Session
+    dates: Dates
+    _known: dict[str | None, Floats] = field(default_factory=dict)
+
+    def readings(self, auto_close: str | None) -> Floats:
+        """Return the clock readings at every bar, float64 (n, 3), see `SessionClock`."""
+        if auto_close not in self._known:
+            clock = SessionClock(self.session, self.timeframe, auto_close)
+            self._known[auto_close] = clock.readings(self.ends)
+        return self._known[auto_close]
+
+
+# Gone with the bars: nothing here keeps them.
+_calendars: weakref.WeakKeyDictionary[Bars, Calendar] = weakref.WeakKeyDictionary()
+
+
+def calendar_of(bars: Bars, session: Session) -> Calendar:
+    """Return the calendar of `bars` on `session`."""
+    known = _calendars.get(bars)
+    if known is None or known.session is not session:
+        dates = session.dates(bars.end, bars.timeframe)
+        known = Calendar(ends=bars.end, timeframe=bars.timeframe, session=session, dates=dates)
+        _calendars[bars] = known
+    return known
+
+
+Config = TypeVar("Config", bound=StrategyConfig)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chances:
+    """What a model answers at each bar of a history.
+
+    probability   float64 (n,), one per bar of the traded series, the whole history; NaN vetoes
+    threshold     an entry needs at least this
+    feature_ids   what the model reads: a vector in which one of them is missing is not traded
+    """
+
+    probability: Floats
+    threshold: float
+    feature_ids: tuple[str, ...] = ()
+
+    @classmethod
+    def of(
+        cls,
+        veto: Veto,
+        config: StrategyConfig,
+        history: History,
+        symbol: str,
+        registry: FeatureRegistry | None = None,
+    ) -> Self:
+        """Ask the model of `veto` at every bar whose vector is complete; elsewhere NaN."""
+        plan = (registry or default_registry()).plan(vector_ids(config, veto), SeriesKey(symbol, config.bars))
+        matrix = BatchFeatures(plan, history, max_age=config.max_age.limits).matrix
+        complete = ~np.isnan(matrix).any(axis=1)
+        columns = [plan.ids.index(each) for each in veto.feature_ids]
+        probability = np.full(len(matrix), np.nan)
+        if complete.any():
+            read = np.ascontiguousarray(matrix[complete][:, columns])
+            probability[complete] = np.asarray(veto.model.predict_proba(read), dtype=np.float64)[:, 1]
+        return cls(probability=probability, threshold=veto.threshold, feature_ids=veto.feature_ids)
+
+    @classmethod
+    def at(
+        cls, rows: Sequence[int] | np.ndarray, values: Floats, *, bars: int, threshold: float,
+        feature_ids: tuple[str, ...] = (),
+    ) -> Self:  # fmt: skip
+        """Take answers that are known at some `rows` of `bars` bars only, those of a model's test samples."""
+        probability = np.full(bars, np.nan)
+        probability[np.asarray(rows, dtype=np.int64)] = values
+        return cls(probability=probability, threshold=threshold, feature_ids=feature_ids)
+
+    def widened(self, config: Config) -> Config:
+        """Return `config` with a vector that also holds what the model reads, as `ParityStrategy` has it."""
+        return config.replaced(features=tuple(dict.fromkeys((*config.features, *self.feature_ids))))
+
+    def over(self, rows: slice, bars: int) -> Floats:
+        """Return the answers at the traded rows; ConfigError where they are of another history."""
+        if self.probability.shape != (bars,):
+            raise ConfigError(
+                f"probabilities of shape {self.probability.shape} for {bars} bars: one per bar of the history"
+            )
+        return np.ascontiguousarray(self.probability[rows])
+
+
+_SKETCH_SEED = 20_240_101
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inputs:
+    """What the loops read of n bars in S sessions; plain arrays, so that a cluster can be sent them once.
+
+    values        float64 (n, ids): the decision vectors
+    probability   float64 (n,) of a model, or (1,) without one
+    clock         float64 (n, 3): readings, see `SessionClock`
+    bars          float64 (n, 4): open, high, low, close
+    session       int64 (n,): ordinal of each bar's session; marks: float64 (S,), the last close of each
+    edges         int64 (17,): first session of each time block, and S
+    bucket, sign  (S,): place in the sketch and sign there of each session
+    """
+
+    values: Floats
+    probability: Floats
+    clock: Floats
+    bars: Floats
+    session: Stamps
+    marks: Floats
+    edges: Stamps
+    bucket: Stamps
+    sign: Floats
+    costs: Costs
+
+    @property
+    def seen_while_flat(self) -> tuple[Floats, Floats, Floats]:
+        """What the search for entries reads."""
+        return self.values, self.probability, self.clock
+
+    @property
+    def seen_in_position(self) -> tuple[Floats, Floats, Floats, Costs]:
+        """What carrying out an entry reads."""
+        return self.values, self.clock, self.bars, self.costs
+
+
+class Prepared:
+    """Bars, sessions and features of one sweep over the rows of `span`.
+
+    sessions       how many there are; scale: their years, and what annualises
+    block_counts   float64 (16,): sessions in each time block
+    """
+
+    def __init__(
+        self, history: History, symbol: str, config: StrategyConfig, span: Span, registry: FeatureRegistry
+    ) -> None:
+        self._history = history
+        self._registry = registry
+        self._key = SeriesKey(symbol, config.bars)
+        self._market = history.markets[symbol]
+        bars = history.series(self._key)
+        self._calendar = calendar_of(bars, self._market.session)
+        self._rows = span.rows(self._calendar.dates, bars.source)
+        dates = self._calendar.dates[self._rows]
+        begins = dates[1:] != dates[:-1]
+        self._session = np.concatenate(([0], np.cumsum(begins))).astype(np.int64)
+        self._prices = np.column_stack(
+            [each[self._rows] for each in (bars.open, bars.high, bars.low, bars.close)]
+        )
+        self._marks = self._prices[np.append(np.flatnonzero(begins), len(dates) - 1), CLOSE]
+        self.bars = len(dates)
+        self.sessions = self._marks.size
+        per_year = float(self._market.session.template.sessions_per_year)
+        self.scale = time_scale(dates, self.sessions, per_year)
+        random = np.random.default_rng(_SKETCH_SEED)
+        self._bucket = random.integers(0, SKETCH, self.sessions)
+        self._sign = random.choice((-1.0, 1.0), self.sessions)
+        block = np.arange(self.sessions) * BLOCKS // self.sessions
+        self._edges = np.searchsorted(block, np.arange(BLOCKS + 1))
+        self.block_counts = np.diff(self._edges).astype(np.float64)
+
+    def groups(self, configs: Sequence[IbsConfig], threshold: float = ACCEPT_ALL) -> list[VariantGroup]:
+        """Return the variants by the loop that they run in."""
+        always_open = bool(self._calendar.readings(None)[self._rows, IN_SESSION].all())
+        return group_variants(configs, self._market, always_open=always_open, threshold=threshold)
+
+    def inputs(self, config: StrategyConfig, chances: Chances | None = None) -> Inputs:
+        """Return what the variants of a group read, of which `config` is one."""
+        plan = self._registry.plan(config.feature_ids, self._key)
+        features = BatchFeatures(plan, self._history, max_age=config.max_age.limits)
+        return Inputs(
+            values=np.ascontiguousarray(features.matrix[self._rows]),
+            probability=chances.over(self._rows, len(features.end)) if chances else np.ones(1),
+            clock=self._calendar.readings(config.auto_close)[self._rows],
+            bars=self._prices,
+            session=self._session,
+            marks=self._marks,
+            edges=self._edges,
+            bucket=self._bucket,
+            sign=self._sign,
+            costs=self._market.instrument.costs,
+        )

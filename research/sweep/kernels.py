@@ -1,0 +1,227 @@
+"""The compiled twin of the engine: where a variant enters, and what becomes of an entry.
+
+Nothing here is a rule of trading. `hold` is the order of events that `ParityStrategy` and `SimulatedBroker`
+have in Backtrader: send, fill, decide, mark. What `decide` says while flat depends on the entry rules alone,
+and what becomes of an entry on the exit rules alone, so that variants which share the one or the other share
+the work. Each stage is handed NaN in place of the numbers that belong to the other one: a `decide` that
+read them would trade differently from Backtrader, and the equality tests would say so.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from lockstep.compiled import kernel
+from lockstep.market.bars import Floats, Stamps
+from lockstep.strategy.decision import (
+    CLEAR,
+    ENTER_LONG,
+    ENTER_SHORT,
+    EXIT_MAX_BARS,
+    EXIT_SESSION,
+    EXIT_SIGNAL,
+    IN_SESSION,
+    PASS,
+    Clock,
+)
+from lockstep.strategy.families.ibs import decide
+from lockstep.strategy.matching import (
+    CASH,
+    CLOSE,
+    MULTIPLIER,
+    NO_FILL,
+    NO_ORDER,
+    Account,
+    Bar,
+    Costs,
+    Order,
+    equity,
+    execute,
+    market_price,
+    match,
+)
+from lockstep.strategy.sizing import Exits, Sizing, contracts, entry_order
+
+# What became of an entry: signed contracts (0: nothing was traded), fill prices, the marks until it is flat
+# (highest and lowest, USD against the cash before it; deepest fall), bars of the entry and of the exit fill.
+SIZE, ENTRY, EXIT, HIGH, LOW, FALL, OPENED, CLOSED = range(8)
+OUTCOME = 8
+
+FILL_BAR, FILL_KIND, FILL_QUANTITY, FILL_PRICE, FILL_DECISION, FILL_CODE = range(6)
+FILL_COLUMNS = 6
+
+# What passes every value; compiled code cannot index an empty tuple.
+NO_FILTER = (0.0, -math.inf, math.inf, 0.0)
+
+
+@kernel
+def add_fill(
+    fills: Floats, count: int, bar: int, kind: int, quantity: float, price: float, decision: int, code: int
+) -> int:
+    """Write one fill and return how many there are."""
+    fills[count, FILL_BAR] = bar
+    fills[count, FILL_KIND] = kind
+    fills[count, FILL_QUANTITY] = quantity
+    fills[count, FILL_PRICE] = price
+    fills[count, FILL_DECISION] = decision
+    fills[count, FILL_CODE] = code
+    return count + 1
+
+
+@kernel
+def clock_at(clock: Floats, row: int) -> Clock:
+    """Return the clock reading of a bar; an array of one row holds for all bars."""
+    number = row if clock.shape[0] > 1 else 0
+    return (clock[number, 0], clock[number, 1], clock[number, 2])
+
+
+@kernel
+def bar_at(bars: Floats, i: int) -> Bar:
+    """Return open, high, low, close of a bar."""
+    return (bars[i, 0], bars[i, 1], bars[i, 2], bars[i, 3])
+
+
+@kernel
+def market_order(quantity: float) -> Order:
+    """Return an order without stop and target."""
+    return (quantity, math.nan, math.nan, math.nan, math.nan)
+
+
+def find_entries(
+    row: Callable[[Floats, int], Any],
+    always_open: bool,
+    values: Floats,
+    probability: Floats,
+    clock: Floats,
+    rules: Floats,
+    filters: Floats,
+    entries: Stamps,
+) -> None:
+    """Write, for every bar, the first entry that `decide` orders from there on while flat.
+
+    entries   int32 (n + 1,): its bar, plus n for a short one; 2 n where none follows, and at the end
+    """
+    n = values.shape[0]
+    found = 2 * n
+    entries[n] = found
+    for i in range(n - 1, -1, -1):
+        time = (1.0, 0.0, 0.0) if always_open else clock_at(clock, i)
+        chance = probability[i] if probability.size > 1 else PASS
+        code = decide(row(values, i), chance, time, (0.0, 0.0), rules, filters)
+        if code == ENTER_LONG:
+            found = i
+        elif code == ENTER_SHORT:
+            found = i + n
+        entries[i] = found
+
+
+@kernel
+def next_open_bar(always_open: bool, clock: Floats, i: int, n: int) -> int:
+    """Return the first bar from `i` on that is in session; n where there is none."""
+    while not always_open and i < n and clock_at(clock, i)[IN_SESSION] == 0.0:
+        i += 1
+    return i
+
+
+@kernel
+def mark(account: Account, bars: Floats, first: int, stop: int, unit: float) -> tuple[float, float, float]:
+    """Return highest and lowest equity at the closes of first <= bar < stop, and the deepest fall in between.
+
+    unit   USD per point
+    """
+    high, low, fall = -math.inf, math.inf, 0.0
+    for i in range(first, stop):
+        now = equity(account, bars[i, CLOSE], unit)
+        high = max(high, now)
+        low = min(low, now)
+        fall = max(fall, high - now)
+    return high, low, fall
+
+
+def hold(
+    row: Callable[[Floats, int], Any],
+    record: bool,
+    at_close: bool,
+    always_open: bool,
+    values: Floats,
+    clock: Floats,
+    bars: Floats,
+    costs: Costs,
+    rules: Floats,
+    filters: Floats,
+    sizing: Sizing,
+    exits: Exits,
+    entry: int,
+    outcomes: Floats,
+    count: int,
+    fills: Floats,
+) -> tuple[int, int]:
+    """Carry out an entry until the variant is flat again: (bar that decides next, fills so far).
+
+    row           gives the vector of a bar as a tuple, which stays in registers
+    record        also write every fill
+    at_close      orders fill at the close of the bar that decided them
+    always_open   every bar is in session, and no rule reads the clock
+    entry         as in `find_entries`
+    outcomes      float64 (2 n, 8): row `entry` is written; exit price NaN, bar n where the bars end before
+    """
+    n = bars.shape[0]
+    i = entry if entry < n else entry - n
+    side = 1.0 if entry < n else -1.0
+    outcomes[entry, SIZE] = 0.0
+    quantity = side * contracts(row(values, i), bars[i, CLOSE], sizing)
+    if quantity == 0.0:
+        return i + 1, count
+    order: Order = entry_order(quantity, row(values, i), exits)
+    flat: Account = (0.0, math.nan, math.nan, math.nan, 0.0)
+    decided, code = i, ENTER_LONG if entry < n else ENTER_SHORT
+    kind, sold = NO_FILL, math.nan
+    if at_close:
+        bought = market_price(quantity, bars[i, CLOSE], costs)
+        account = execute(flat, order, bought, costs)
+        closed = account
+    else:
+        i = next_open_bar(always_open, clock, i + 1, n)
+        if i == n:
+            return n, count
+        account, bought, closed, kind, sold = match(flat, order, bar_at(bars, i), costs)
+    opened = i
+    if record:
+        count = add_fill(fills, count, i, NO_FILL, quantity, bought, decided, code)
+    first = opened + 1 if at_close else opened
+    leaves = False
+    while kind == NO_FILL:
+        if i >= first:
+            time = (1.0, 0.0, 0.0) if always_open else clock_at(clock, i)
+            code = decide(row(values, i), PASS, time, (side, float(i - first + 1)), rules, filters)
+            leaves = code == EXIT_SIGNAL or code == EXIT_SESSION or code == EXIT_MAX_BARS
+            if leaves:
+                break
+        i = next_open_bar(always_open, clock, i + 1, n)
+        if i == n:
+            break
+        _, _, closed, kind, sold = match(account, NO_ORDER, bar_at(bars, i), costs)
+    following = i
+    if leaves:
+        decided = i
+        order = market_order(-quantity)
+        if at_close:
+            sold = market_price(-quantity, bars[i, CLOSE], costs)
+            closed = execute(account, order, sold, costs)
+            following = i + 1
+        else:
+            i = next_open_bar(always_open, clock, i + 1, n)
+            following = i
+            if i < n:
+                _, sold, closed, _, _ = match(account, order, bar_at(bars, i), costs)
+    if record and sold == sold:
+        count = add_fill(fills, count, i, kind, -quantity, sold, decided, code if leaves else CLEAR)
+    high, low, fall = mark(account, bars, opened, i, costs[MULTIPLIER])
+    if opened == i:
+        high, low = closed[CASH], closed[CASH]
+    outcomes[entry, SIZE], outcomes[entry, ENTRY], outcomes[entry, EXIT] = quantity, bought, sold
+    outcomes[entry, HIGH], outcomes[entry, LOW], outcomes[entry, FALL] = high, low, fall
+    outcomes[entry, OPENED], outcomes[entry, CLOSED] = float(opened), float(i)
+    return following, count

@@ -1,0 +1,221 @@
+"""The compiled twin of the backtest: very many variants of a strategy in one pass.
+
+Features are computed once; then each variant runs through the same `decide` and `match` that Backtrader
+calls bar by bar, in compiled loops that share no rule with anything but those. Trades and equity are equal
+to `run_backtest`, bit for bit (`tests/contract/test_sweep_equality.py`).
+
+Where pieces of work run: threads of this process, or a Dask cluster, both through joblib.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import joblib
+import numpy as np
+
+from lockstep.errors import ConfigError
+from lockstep.features.feature_registry import FeatureRegistry, default_registry
+from lockstep.market.bars import Floats
+from lockstep.market.history import History
+from lockstep.strategy.config import ACCEPT_ALL, StrategyConfig
+from lockstep.strategy.families.ibs import IbsConfig
+from research.backtest.run import Span
+from research.sweep.account import BLOCKS, SKETCH
+from research.sweep.inputs import Chances, Prepared
+from research.sweep.kernels import FILL_COLUMNS
+from research.sweep.loops import Piece, evaluate, loops, pieces
+from research.sweep.measures import measures_of
+from research.sweep.variants import Integers, Variants
+
+Run = Callable[[Iterable[Any]], Iterator[Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workers:
+    """`run` carries out joblib's delayed calls, `count` at a time, and gives back their results in order."""
+
+    run: Run
+    count: int
+
+
+@contextmanager
+def workers(jobs: int, cluster: str | None = None) -> Iterator[Workers]:
+    """Yield workers.
+
+    jobs      threads, -1 for one per core; compiled loops run beside each other in threads
+    cluster   address of a Dask scheduler; ConfigError where Dask is not installed or nobody answers.
+              A piece whose worker dies is run again by another one; each result is given back once
+    """
+    if cluster is None:
+        count = joblib.effective_n_jobs(jobs)
+        # Not joblib's own threads: its generator looks for results every 10 ms, a whole sweep may take 20.
+        with ThreadPoolExecutor(count) as pool:
+            yield Workers(run=lambda tasks: pool.map(_call, tasks), count=count)
+        return
+    with _client(cluster), joblib.parallel_config(backend="dask"):
+        parallel = joblib.Parallel(n_jobs=-1, return_as="generator")
+        yield Workers(run=parallel, count=joblib.effective_n_jobs(-1))
+
+
+def _call(task: Any) -> Any:
+    """Carry out one of joblib's delayed calls."""
+    function, arguments, named = task
+    return function(*arguments, **named)
+
+
+def _client(cluster: str) -> Any:
+    try:
+        import distributed
+    except ImportError as error:
+        raise ConfigError(
+            f"cluster {cluster}: Dask is not installed; run scripts/environment.sh requirements-dev.lock"
+        ) from error
+    try:
+        connect: Any = distributed.Client
+        return connect(cluster, timeout="10s", set_as_default=True)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"cluster {cluster}: no scheduler answers: {error}; check the address") from error
+
+
+CHUNK = 1_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepResult:
+    """What V variants did; row v belongs to the v-th configuration that was asked for.
+
+    metrics   by name, float64 (V,): the measures of `lockstep.metrics` that a sweep keeps
+    blocks    float64 (V, 16, 3): per time block the sum of session returns, of their squares, the sessions
+    sketch    float64 (V, 64): each session's return added to one of 64 sums with a fixed random sign. The
+              scalar product of two sketches estimates that of the two return series without bias; its
+              standard error is at most sqrt(2 / 64) = 18 % of the product of their lengths
+    """
+
+    metrics: dict[str, Floats]
+    blocks: Floats
+    sketch: Floats
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trace:
+    """Every fill and the equity of one variant; see `sweep_kernels` for the columns of a fill."""
+
+    fills: Floats
+    equity: Floats
+
+
+def sweep(
+    configs: Sequence[IbsConfig],
+    history: History,
+    symbol: str,
+    *,
+    span: Span | None = None,
+    jobs: int = -1,
+    on_done: Callable[[Integers, SweepResult], None] | None = None,
+    chunk: int = CHUNK,
+    cluster: str | None = None,
+    registry: FeatureRegistry | None = None,
+) -> SweepResult:
+    """Run every configuration over the history and return its measures.
+
+    configs   a list, or `Variants`, which need no object for each
+    jobs      threads; -1 for one per core
+    cluster   address of a Dask scheduler, `tcp://host:8786`, whose workers take the place of threads
+    on_done   called as pieces of work finish, with the positions of their variants and their results
+    chunk     most variants per piece of work; memory grows with it and not with the number of variants
+
+    All configurations decide on one timeframe. ConfigError where they do not, or where one asks for what
+    the sweep cannot do: nothing is approximated.
+    """
+    require_expressible(configs)
+    variants = Variants.of(configs)
+    prepared = Prepared(history, symbol, variants[0], span or Span(), registry or default_registry())
+    result = _empty(len(variants))
+    with workers(jobs, cluster) as hands:
+        for group in prepared.groups(variants):
+            inputs = prepared.inputs(group.config)
+            work = pieces(group, chunk, bars=prepared.bars, workers=hands.count)
+            tasks = (joblib.delayed(evaluate)(piece, inputs) for piece in work)
+            for piece, sums in zip(work, hands.run(tasks), strict=True):
+                part = _result(prepared, piece, *sums)
+                _put(result, piece.positions, part)
+                if on_done is not None:
+                    on_done(piece.positions, part)
+    return result
+
+
+def trace(
+    config: IbsConfig,
+    history: History,
+    symbol: str,
+    *,
+    span: Span | None = None,
+    chances: Chances | None = None,
+    registry: FeatureRegistry | None = None,
+) -> Trace:
+    """Run one configuration and return all its fills and its equity at every bar.
+
+    chances   the answers of a model whose veto the entries need; see `sweep_veto.py`
+    """
+    require_expressible([config])
+    if chances is not None:
+        config = chances.widened(config)
+    prepared = Prepared(history, symbol, config, span or Span(), registry or default_registry())
+    (group,) = prepared.groups([config], chances.threshold if chances else ACCEPT_ALL)
+    inputs = prepared.inputs(config, chances)
+    compiled = loops(group.shape)
+    entries = np.empty(prepared.bars + 1, dtype=np.int32)
+    fills, curve = np.empty((2 * prepared.bars + 2, FILL_COLUMNS)), np.empty(prepared.bars)
+    compiled.entries(group.entry_parameters[0], *inputs.seen_while_flat, entries)
+    count = compiled.trace(
+        group.exit_parameters[0], entries, *inputs.seen_in_position, config.capital, fills, curve
+    )
+    return Trace(fills=fills[:count], equity=curve)
+
+
+def require_expressible(configs: Sequence[StrategyConfig]) -> None:
+    """Raise ConfigError, naming the configuration, unless the sweep runs each as Backtrader would."""
+    if not configs:
+        raise ConfigError("nothing to sweep: give at least one configuration")
+    if isinstance(configs, Variants):
+        return
+    for config in configs:
+        if not isinstance(config, IbsConfig):
+            raise ConfigError(
+                f"{config.name}: the sweep's loop is compiled for IbsConfig; backtest it instead"
+            )
+        if config.timeframe != configs[0].timeframe:
+            raise ConfigError(
+                f"{config.name}: timeframe {config.timeframe} beside {configs[0].timeframe}; sweep them apart"
+            )
+
+
+def _empty(count: int) -> SweepResult:
+    return SweepResult(metrics={}, blocks=np.zeros((count, BLOCKS, 3)), sketch=np.zeros((count, SKETCH)))
+
+
+def _result(
+    prepared: Prepared, piece: Piece, measures: Floats, blocks: Floats, sketch: Floats
+) -> SweepResult:
+    counts = np.broadcast_to(prepared.block_counts[:, None], (len(blocks), BLOCKS, 1))
+    metrics = measures_of(
+        measures,
+        scale=prepared.scale,
+        bars=prepared.bars,
+        capital=piece.capital,
+    )
+    return SweepResult(metrics=metrics, blocks=np.concatenate((blocks, counts), axis=2), sketch=sketch)
+
+
+def _put(result: SweepResult, rows: Integers, part: SweepResult) -> None:
+    """Write the rows of a piece where its configurations stand in the list that was asked for."""
+    for name, values in part.metrics.items():
+        whole = result.metrics.setdefault(name, np.full(len(result.blocks), np.nan))
+        whole[rows] = values
+    result.blocks[rows] = part.blocks
+    result.sketch[rows] = part.sketch

@@ -1,1 +1,0 @@
-"""Checks that judge features, strategies and models before they are trusted."""

@@ -1,1 +1,0 @@
-"""A trained model: what can be measured of it, and the checks that judge it."""

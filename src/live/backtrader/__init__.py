@@ -1,0 +1,1 @@
+"""The live engine's Backtrader side: its broker, its feed, its recorder."""

@@ -1,0 +1,1 @@
+"""What a person tells a running engine, and what it answers."""

@@ -1,0 +1,193 @@
+"""What an operator tells a running engine: commands in a folder, read at bar boundaries.
+
+The engine is the journal's one writer, so that nobody else writes a fill or a resolution into it. A command
+is a JSON file that appears whole in the mailbox folder; the engine journals it, carries it out and removes
+the file. A command that was journaled before a crash is known by its id and not carried out twice.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from lockstep.errors import LiveError, LockstepError
+from lockstep.live.messages import Event, ReportedFill
+from lockstep.settings import read_json, validated
+
+
+class FillCommand(BaseModel):
+    """A fill at the real broker. quantity signed, contracts; price in points; commission in USD."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["fill"] = "fill"
+    fill_id: str = Field(min_length=1)
+    order_id: str = ""
+    symbol: str
+    order: Literal["market", "stop", "target"] = "market"
+    quantity: float = Field(allow_inf_nan=False)
+    price: float = Field(allow_inf_nan=False)
+    commission: float = Field(ge=0, allow_inf_nan=False)
+    stamp: int
+
+
+class ResolveCommand(BaseModel):
+    """What became of an UNKNOWN order: it was placed (its fill will be reported), or it was not."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["resolved"] = "resolved"
+    order_id: str = Field(min_length=1)
+    outcome: Literal["placed", "not_placed"]
+    reason: str = Field(min_length=1)
+
+
+class RolloutCommand(BaseModel):
+    """A recorded step of the roll-out: to `stage`, at `fraction` of the size; 0 where nothing is sent."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["rollout"] = "rollout"
+    stage: int = Field(ge=0)
+    fraction: float = Field(ge=0, le=1)
+    comparison: str
+    reason: str = Field(min_length=1)
+
+
+class BarCommand(BaseModel):
+    """What to do with a quarantined bar: the market was there (`accept`), or it was not (`reject`).
+
+    key      series, like ES:1h; end   of the bar, UTC ns
+    values   (open, high, low, close, volume) that the operator saw: another bar may take its place
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["quarantine"] = "quarantine"
+    symbol: str
+    key: str
+    end: int
+    values: tuple[float, ...]
+    decision: Literal["accept", "reject"]
+    reason: str = Field(min_length=1)
+
+
+class ReconcileCommand(BaseModel):
+    """What the broker shows: signed contracts of a symbol, as of `stamp` (UTC ns)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["reconcile"] = "reconcile"
+    symbol: str = Field(min_length=1)
+    position: float = Field(allow_inf_nan=False)
+    stamp: int
+    reason: str = Field(min_length=1)
+
+
+def fill_event(command: FillCommand, *, by: str) -> Event:
+    """Return a reported fill as an event; `by` says who reported it: `statement` or `broker`."""
+    told = command.model_dump(mode="json", exclude={"kind"})
+    return Event(kind="fill", symbol=command.symbol, content={"command": f"{by}-{command.fill_id}", **told})
+
+
+def unusable(command: str, error: Exception, **more: str) -> Event:
+    """Return the event of a command that cannot be read."""
+    return Event(kind="bad_command", content={"command": command, "error": str(error), **more})
+
+
+Command = FillCommand | ResolveCommand | RolloutCommand | BarCommand | ReconcileCommand
+_KINDS: Mapping[str, type[Command]] = {
+    "fill": FillCommand,
+    "resolved": ResolveCommand,
+    "rollout": RolloutCommand,
+    "quarantine": BarCommand,
+    "reconcile": ReconcileCommand,
+}
+COMMANDS = tuple(_KINDS)
+"""The kinds of commands, and of the events that they become."""
+
+
+class Mailbox:
+    """A folder of commands. `seen` are the ids of commands that the journal holds already."""
+
+    def __init__(self, folder: Path, seen: Iterable[str] = ()) -> None:
+        self._folder = folder
+        self._seen = set(seen)
+        self._handed: set[str] = set()
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def post(self, command: Command, *, name: str) -> Path:
+        """Leave a command under a name that orders it among others; it appears whole or not at all."""
+        final = self._folder / f"{name}.json"
+        temporary = final.with_suffix(".writing")
+        temporary.write_text(command.model_dump_json(indent=2), encoding="utf-8")
+        os.replace(temporary, final)
+        return final
+
+    def read(self) -> list[Event]:
+        """Return the commands that are there, in the order of their names; LiveError names a bad one."""
+        events = []
+        for path in sorted(self._folder.glob("*.json")):
+            if path.stem in self._seen:
+                path.unlink(missing_ok=True)
+            else:
+                self._handed.add(path.stem)
+                events.append(_event(path))
+        return events
+
+    def done(self, events: Sequence[Event]) -> None:
+        """Remove commands that are journaled. Others than those of this folder are not its business."""
+        for name in self._handed & {str(event.content["command"]) for event in events}:
+            self._seen.add(name)
+            (self._folder / f"{name}.json").unlink(missing_ok=True)
+
+
+def waiting(folder: Path) -> list[tuple[str, Command]]:
+    """Return (name, command) of what was posted and not yet taken, in the order in which it will be."""
+    found = []
+    for path in sorted(folder.glob("*.json")):
+        with suppress(FileNotFoundError, ValueError, LockstepError):
+            found.append((path.stem, _command(path)))
+    return found
+
+
+def _command(path: Path) -> Command:
+    content = read_json(path)
+    kind = str(content.get("kind")) if isinstance(content, dict) else ""
+    if kind not in _KINDS:
+        raise LiveError(f"kind {kind!r}: known are {', '.join(_KINDS)}")
+    return validated(_KINDS[kind], content, where=path.name)
+
+
+def _event(path: Path) -> Event:
+    """Return a command as an event; one that cannot be read is set aside and becomes an event too."""
+    try:
+        command = _command(path)
+    except (ValueError, LockstepError) as error:
+        with suppress(FileNotFoundError):
+            path.rename(path.with_suffix(".rejected"))
+        return unusable(path.stem, error)
+    told = command.model_dump(mode="json")
+    return Event(
+        kind=told.pop("kind"), symbol=str(told.get("symbol", "")), content={"command": path.stem, **told}
+    )
+
+
+def reported_fill(event: Event) -> ReportedFill:
+    """Return the fill that an event reports."""
+    told: Mapping[str, Any] = event.content
+    return ReportedFill(
+        fill_id=told["fill_id"],
+        order_id=told["order_id"],
+        symbol=told["symbol"],
+        kind=told["order"],
+        quantity=told["quantity"],
+        price=told["price"],
+        commission=told["commission"],
+        stamp=told["stamp"],
+    )

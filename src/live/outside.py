@@ -1,0 +1,294 @@
+"""What the engine asks of the world, as small protocols.
+
+`World`: the manifest, the operator, reported fills and the switches, as the engine looks at them.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Protocol
+
+from lockstep.errors import LiveError, LockstepError, ModelError
+from lockstep.live.brokers.protocol import FillSource
+from lockstep.live.journal.rows import StoredSet
+from lockstep.live.messages import Event, Irregularity, Release, ReportedFill, SetRecord, Values, Wanted
+from lockstep.live.operator.commands import FillCommand, Mailbox, fill_event, unusable
+from lockstep.live.quarantine import Quarantine
+from lockstep.live.risk.switches import Switches
+from lockstep.live.traded import Model
+from lockstep.market.history import SeriesKey
+from lockstep.models.manifest import PRODUCTION, VETO, Manifest, ModelEntry
+from lockstep.models.store import ModelStore, load_bundle
+from lockstep.settings import validated
+
+
+class Journal(Protocol):
+    """Where everything is committed before its effect; see `journal/`."""
+
+    def append_set(self, record: SetRecord) -> int:
+        """Commit one set with all that followed from it."""
+
+    def append(self, *events: Event) -> tuple[int, ...]:
+        """Commit events."""
+
+    def recorded(self, epoch: int) -> Iterator[StoredSet | Event]:
+        """Yield what was committed in an epoch, in its order."""
+
+
+class Source(Protocol):
+    """Where released bar sets come from."""
+
+    @property
+    def finished(self) -> bool:
+        """Whether no set will come any more."""
+
+    def next(self, until: int | None) -> Release | None:
+        """Block until a set is there, the moment `until` (UTC ns) has come, or somebody called `wake`."""
+
+    def reports(self) -> Sequence[Irregularity]:
+        """Return what was irregular since the last set and will not come with another one."""
+
+    def settle(self) -> None:
+        """Answer whoever delivered bars, now that all sets and reports are journaled."""
+
+    def wake(self) -> None:
+        """Make `next` return; may be called from any thread and from a signal handler."""
+
+    def resume(self, known: Mapping[SeriesKey, Sequence[tuple[int, Values]]], quarantine: Quarantine) -> None:
+        """Begin to deliver what comes after the bars that the windows hold, oldest first by series.
+
+        quarantine   implausible bars that the journal tells of, with what was decided about them
+        """
+
+    def decide(self, key: SeriesKey, end: int, decision: str) -> None:
+        """Carry out what the operator decided about a quarantined bar: `accept` or `reject`."""
+
+
+class Outside(Protocol):
+    """What happens outside and is looked at between two sets: manifest, operator, fills, switches."""
+
+    def wanted(self) -> Mapping[str, Wanted]:
+        """Return the version to trade by symbol; a symbol of which nothing is known is absent."""
+
+    def model(self, symbol: str, sha256: str) -> Model:
+        """Load the version with this SHA-256; a ModelError says why it cannot be used."""
+
+    def commands(self) -> Sequence[Event]:
+        """Return the operator's commands and reported fills, oldest first, until `done` names them."""
+
+    def done(self, events: Sequence[Event]) -> None:
+        """Say that commands are journaled."""
+
+    def halted(self) -> str | None:
+        """Return why HALT is on, or None."""
+
+
+class Observer(Protocol):
+    """Told of everything after it was committed: status, alerts, logs. It must not block nor fail."""
+
+    def decided(self, record: SetRecord, *, replayed: bool) -> None:
+        """Take a set."""
+
+    def happened(self, event: Event, *, replayed: bool) -> None:
+        """Take an event."""
+
+    def beat(self, *, now: int) -> None:
+        """Note that the engine is alive."""
+
+
+class Fills(Protocol):
+    """Fills that are not journaled yet: those of a statement, or of a broker that reports them."""
+
+    def read(self) -> Sequence[Event]:
+        """Return them, the oldest first, until `done` names them."""
+
+    def done(self, events: Sequence[Event]) -> None:
+        """Note that events are journaled; those of others are ignored."""
+
+
+class World:
+    """Looks outside between two sets. What has not changed on the disk is not read again.
+
+    versions   by traded symbol, as live.yml says: `production` or a pinned one
+    """
+
+    def __init__(
+        self,
+        store: ModelStore,
+        versions: Mapping[str, str],
+        mailbox: Mailbox,
+        switches: Switches,
+        fills: Sequence[Fills] = (),
+    ) -> None:
+        self._store = store
+        self._versions = dict(versions)
+        self._mailbox = mailbox
+        self._switches = switches
+        self._fills = list(fills)
+        self._stat: tuple[int, int] | None = None
+        self._wanted: dict[str, Wanted] = {}
+        self._models: dict[str, Model] = {}
+        self.pinned: dict[str, str] = {}
+
+    def hear(self, fills: Fills) -> None:
+        """Look at one more source of fills."""
+        self._fills.append(fills)
+
+    def wanted(self) -> Mapping[str, Wanted]:
+        """Return the version to trade of every symbol; see `Outside`.
+
+        A manifest that cannot be read leaves the last one standing: what trades goes on as it is.
+        """
+        stat = _stat(self._store.folder / "manifest.json")
+        if stat != self._stat:
+            try:
+                manifest = self._store.manifest()
+            except ModelError:
+                return self._wanted
+            self._wanted = wanted_versions(manifest, self._versions)
+            self.pinned = pinned_versions(manifest, self._versions)
+            self._stat = stat
+        return self._wanted
+
+    def model(self, symbol: str, sha256: str) -> Model:
+        """Load the version with this SHA-256; a ModelError says why it cannot be used."""
+        if sha256 not in self._models:
+            version = version_with(self._store.manifest(), symbol, sha256)
+            self._models[sha256] = Model.of(load_bundle(symbol, version, store=self._store))
+            self._store.used(symbol, version, now=datetime.now(UTC))
+        return self._models[sha256]
+
+    def commands(self) -> Sequence[Event]:
+        """Return commands and fills that are not journaled; see `Outside`."""
+        return [*self._mailbox.read(), *(event for source in self._fills for event in source.read())]
+
+    def done(self, events: Sequence[Event]) -> None:
+        """Say that commands are journaled."""
+        self._mailbox.done(events)
+        for source in self._fills:
+            source.done(events)
+
+    def halted(self) -> str | None:
+        """Return why HALT is on, or None."""
+        return self._switches.halt()
+
+
+class BrokerFills:
+    """Holds what a source reports until the engine has journaled it. One `read` and `done` per look.
+
+    seen    ids of the fills that the journal holds already: they may be reported again and are left out
+    since   from when on the source reports, UTC ns: the start of the journal, so that a fill which happened
+            while no engine ran, or between two epochs, is heard of
+    """
+
+    def __init__(self, source: FillSource, *, seen: Iterable[str], since: int) -> None:
+        self._source = source
+        self._seen = set(seen)
+        self._since = since
+        self._lock = threading.Lock()
+        self._waiting: dict[str, Event] = {}
+
+    @property
+    def trouble(self) -> str:
+        """See `FillSource`."""
+        return self._source.trouble
+
+    def start(self, wake: Callable[[], None]) -> None:
+        """Begin to listen; `wake` is called after each fill that is news, from a thread of the source."""
+
+        def take(fill: ReportedFill) -> None:
+            with self._lock:
+                if fill.fill_id in self._seen or fill.fill_id in self._waiting:
+                    return
+                self._waiting[fill.fill_id] = _reported(fill)
+            wake()
+
+        self._source.start(take, since=self._since)
+
+    def stop(self) -> None:
+        """End; what was not journaled is reported again after the next start."""
+        self._source.stop()
+
+    def read(self) -> list[Event]:
+        """Return what is not journaled yet, in the order in which it was reported."""
+        with self._lock:
+            return list(self._waiting.values())
+
+    def done(self, events: Sequence[Event]) -> None:
+        """Note that events are journaled."""
+        with self._lock:
+            for event in events:
+                fill_id = str(event.content.get("fill_id", ""))
+                if self._waiting.pop(fill_id, None) is not None:
+                    self._seen.add(fill_id)
+
+
+def wanted_versions(manifest: Manifest, versions: Mapping[str, str]) -> dict[str, Wanted]:
+    """Return what `versions`, by symbol, mean in a manifest: the version in production, or the pinned one."""
+    return {symbol: _wanted(manifest, symbol, version) for symbol, version in versions.items()}
+
+
+def require_wanted(manifest: Manifest, versions: Mapping[str, str], folder: Path) -> dict[str, Wanted]:
+    """Return `wanted_versions`; LiveError, with the store's folder, where there is none for a symbol."""
+    found = wanted_versions(manifest, versions)
+    for symbol, each in found.items():
+        if each.absence:
+            raise LiveError(f"{symbol}: {each.absence} (store {folder})")
+    return found
+
+
+def _wanted(manifest: Manifest, symbol: str, version: str) -> Wanted:
+    model = manifest.instruments.get(symbol, {}).get(VETO, ModelEntry())
+    meant = model.production if version == PRODUCTION else version
+    if meant is None:
+        return Wanted(absence="no version is in production; promote one with scripts/promote_model.py")
+    if meant not in model.versions:
+        there = ", ".join(model.versions) or "none"
+        return Wanted(absence=f"version {meant} is not in the manifest; it has {there}")
+    if model.versions[meant].status == "retired":
+        return Wanted(absence=f"version {meant} is retired; choose another one")
+    return Wanted(meant, model.versions[meant].sha256)
+
+
+def pinned_versions(manifest: Manifest, versions: Mapping[str, str]) -> dict[str, str]:
+    """Return, for each pinned symbol, its version and the one in production, in words."""
+    found = {}
+    for symbol, version in versions.items():
+        if version != PRODUCTION:
+            production = manifest.instruments.get(symbol, {}).get(VETO, ModelEntry()).production
+            there = f"production is {production}" if production else "no version is in production"
+            found[symbol] = f"{version} ({'also in production' if production == version else there})"
+    return found
+
+
+def version_with(manifest: Manifest, symbol: str, sha256: str) -> str:
+    """Return the version of a symbol whose bundle has this SHA-256; ModelError where none has."""
+    entry = manifest.instruments.get(symbol, {}).get(VETO)
+    for version, each in (entry.versions if entry else {}).items():
+        if each.sha256 == sha256:
+            return version
+    raise ModelError(
+        f"{symbol}: no version of the store is the bundle {sha256[:12]}…; restore it, or begin a new epoch"
+    )
+
+
+def _stat(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_mtime_ns, found.st_size
+
+
+def _reported(fill: ReportedFill) -> Event:
+    """Return a report as the engine takes it; what cannot be right becomes a bad command that says why."""
+    told = fill._asdict()
+    kind = told.pop("kind")
+    try:
+        command = validated(FillCommand, {**told, "order": kind}, where=f"fill {fill.fill_id} of the broker")
+    except LockstepError as error:
+        return unusable(f"broker-{fill.fill_id}", error, fill_id=fill.fill_id)
+    return fill_event(command, by="broker")

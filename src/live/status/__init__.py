@@ -1,0 +1,1 @@
+"""What a running engine says about itself: status, health, logs, watcher."""

@@ -1,0 +1,116 @@
+"""`/health` and `/metrics` over HTTP, to this machine only."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterable
+from http import HTTPStatus
+from typing import Any
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from prometheus_client.registry import Collector
+
+from lockstep.errors import LiveError
+from lockstep.live.loopback import LoopbackHandler, LoopbackServer
+from lockstep.live.status.status import Status
+
+_LAST_ANSWERS = 1.0  # seconds that answers may take at a stop
+
+Look = Callable[[], Status]
+Clock = Callable[[], int]
+
+
+class StatusCollector(Collector):
+    """The status as Prometheus metrics, taken anew at every scrape."""
+
+    def __init__(self, look: Look, clock: Clock, *, stale_seconds: float) -> None:
+        self._look = look
+        self._clock = clock
+        self._stale_seconds = stale_seconds
+
+    def collect(self) -> Iterable[Metric]:
+        """Yield one family per number."""
+        status, now = self._look(), self._clock()
+        healthy = status.trouble(now, stale_seconds=self._stale_seconds) is None
+        yield _gauge("up", "1 while running with a fresh heartbeat", float(healthy))
+        yield _gauge("heartbeat_age_seconds", "Seconds since the heartbeat", status.age(now))
+        yield _gauge("kill_switch", "1 while on", float(status.kill_switch is not None))
+        yield _gauge("halt", "1 while on", float(status.halt is not None))
+        yield _gauge("unknown_orders", "Orders to be resolved", float(len(status.unknown_orders)))
+        yield _gauge("quarantined_bars", "Bars to be decided about", float(len(status.quarantined)))
+        yield _gauge("cold_windows", "Windows that are not full", float(len(status.cold_windows)))
+        yield _gauges("position_contracts", "Signed contracts", "symbol", status.positions)
+        yield _gauges("profit_today_usd", "Since the last session close", "symbol", status.profit_today)
+        yield _gauges("queue_length", "What waits", "queue", status.queues)
+        yield _counters("alerts", "Alerts by fate", "fate", status.alerts)
+        yield _counters("events", "What the engine counts", "name", status.counters)
+        yield _counters("faults", "Unexpected errors that a thread survived", "thread", status.faults)
+
+
+def _gauge(name: str, text: str, value: float) -> Metric:
+    return GaugeMetricFamily(f"lockstep_{name}", text, value=value)
+
+
+def _gauges(name: str, text: str, label: str, values: Any) -> Metric:
+    return _labelled(GaugeMetricFamily(f"lockstep_{name}", text, labels=[label]), values)
+
+
+def _counters(name: str, text: str, label: str, values: Any) -> Metric:
+    return _labelled(CounterMetricFamily(f"lockstep_{name}", text, labels=[label]), values)
+
+
+def _labelled(family: Any, values: Any) -> Metric:
+    for name, value in values.items():
+        family.add_metric([name], value)
+    return family  # type: ignore[no-any-return]
+
+
+class HealthServer:
+    """Answers `/health` (200, or 503 with the reason) and `/metrics` on the loopback address."""
+
+    def __init__(self, port: int, look: Look, clock: Clock, *, stale_seconds: float) -> None:
+        """Bind `port` (0: any free one, see `port`); LiveError where it is taken."""
+        registry = CollectorRegistry(auto_describe=False)
+        registry.register(StatusCollector(look, clock, stale_seconds=stale_seconds))
+        handler = type("Handler", (_Handler,), {
+            "trouble": staticmethod(lambda: look().trouble(clock(), stale_seconds=stale_seconds)),
+            "registry": registry,
+        })  # fmt: skip
+        try:
+            self._server = LoopbackServer(port, handler)
+        except OSError as error:
+            raise LiveError(f"health: port {port}: {error.strerror}; choose another in live.yml") from error
+        self._thread = threading.Thread(target=self._server.serve, name="health", daemon=True)
+
+    @property
+    def port(self) -> int:
+        """The port that it listens on."""
+        return self._server.port
+
+    def start(self) -> None:
+        """Begin to answer."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Close the port."""
+        self._server.close(_LAST_ANSWERS, serving=self._thread.is_alive())
+
+
+class _Handler(LoopbackHandler):
+    trouble: Callable[[], str | None]
+    registry: CollectorRegistry
+
+    def do_GET(self) -> None:
+        self.server.received(self.connection)
+        if self.path == "/metrics":
+            self.send(HTTPStatus.OK, generate_latest(self.registry), CONTENT_TYPE_PLAIN_0_0_4)
+        elif self.path == "/health":
+            trouble = self.trouble()
+            body = json.dumps({"healthy": trouble is None, "trouble": trouble}).encode()
+            status = HTTPStatus.OK if trouble is None else HTTPStatus.SERVICE_UNAVAILABLE
+            self.send(status, body, "application/json")
+        else:
+            self.send(HTTPStatus.NOT_FOUND, b"there are /health and /metrics\n", "text/plain")

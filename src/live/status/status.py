@@ -1,0 +1,208 @@
+"""`Status`: what the engine is doing, in a file that anybody may read.
+
+The status as a table for people.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from rich.text import Text
+
+from lockstep.errors import ConfigError, LiveError
+from lockstep.live.messages import Mode
+from lockstep.market.reading.files import write_atomically
+from lockstep.settings import parse_json
+from lockstep.tables import TextTable, prose
+
+SCHEMA = 1
+SECOND = 1_000_000_000
+
+State = Literal["starting", "replaying", "running", "stopped", "mismatch"]
+
+
+class Window(NamedTuple):
+    """A feature window that is not full: no trade of `symbol` until `seen` is `needed` (bars)."""
+
+    symbol: str
+    feature: str
+    seen: int
+    needed: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Status:
+    """The engine at one moment; stamps UTC ns, USD, signed contracts, symbols or series as keys.
+
+    detail          what the state is about: the first difference of a mismatch, why it stopped
+    versions        of the models that trade; pinned   those that live.yml pins, and what is in production
+    pending_swaps   why another version waits
+    cold_windows    windows that are not full; last_bars   end of the newest bar by series
+    quarantined     implausible bars that wait for the operator, series and stamp
+    unreconciled    positions that were not found to be the broker's; clock   why it is not to be trusted
+    fills           why the broker's fills cannot be heard at the moment
+    kill_switch, halt   the reason while on, else None
+    alerts          counts of `Alerts`; counters   sets, orders, refusals by rule and what else is counted
+    queues          what waits, by queue; faults   unexpected errors that a thread survived, by thread
+    """
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    mode: Mode
+    state: State
+    epoch: int
+    started: int
+    heartbeat: int
+    detail: str = ""
+    rollout: str = ""
+    versions: Mapping[str, str] = field(default_factory=dict)
+    pinned: Mapping[str, str] = field(default_factory=dict)
+    pending_swaps: Mapping[str, str] = field(default_factory=dict)
+    positions: Mapping[str, float] = field(default_factory=dict)
+    profit_today: Mapping[str, float] = field(default_factory=dict)
+    cold_windows: tuple[Window, ...] = ()
+    last_bars: Mapping[str, int] = field(default_factory=dict)
+    quarantined: tuple[str, ...] = ()
+    queues: Mapping[str, int] = field(default_factory=dict)
+    kill_switch: str | None = None
+    halt: str | None = None
+    unknown_orders: tuple[str, ...] = ()
+    unreconciled: Mapping[str, str] = field(default_factory=dict)
+    clock: str = ""
+    fills: str = ""
+    alerts: Mapping[str, int] = field(default_factory=dict)
+    counters: Mapping[str, int] = field(default_factory=dict)
+    faults: Mapping[str, int] = field(default_factory=dict)
+    schema: int = SCHEMA
+
+    def age(self, now: int) -> float:
+        """Return the seconds since the heartbeat; negative when the clock fell back."""
+        return (now - self.heartbeat) / SECOND
+
+    def trouble(self, now: int, *, stale_seconds: float) -> str | None:
+        """Return why somebody should look, or None: not running, or no heartbeat for `stale_seconds`."""
+        if self.state in ("stopped", "mismatch"):
+            return f"{self.state}: {self.detail}" if self.detail else self.state
+        if abs(self.age(now)) > stale_seconds:
+            return f"stale: last heartbeat {self.age(now):.0f} s ago"
+        return None
+
+
+_STATUS = TypeAdapter(Status)
+
+
+def to_json(status: Status) -> str:
+    """Return the status as one JSON object."""
+    return json.dumps(_plain(status), indent=2) + "\n"
+
+
+def _plain(status: Status) -> dict[str, Any]:
+    values = {each.name: getattr(status, each.name) for each in dataclasses.fields(status)}
+    windows = [window._asdict() for window in status.cold_windows]
+    return {**values, "cold_windows": windows}
+
+
+def write_status(path: Path, status: Status) -> None:
+    """Replace the status file at once, and beat; DataError where it cannot be written."""
+    write_atomically(path, to_json(status))
+    beat(path, status.heartbeat)
+
+
+def beat(path: Path, now: int) -> None:
+    """Write the heartbeat beside the status file: cheap enough for every second."""
+    write_atomically(heartbeat_file(path), f"{now}\n")
+
+
+def heartbeat_file(path: Path) -> Path:
+    """Return where the heartbeat of a status file is."""
+    return path.with_suffix(".heartbeat")
+
+
+def read_status(path: Path) -> Status:
+    """Return what the engine last wrote, with its newest heartbeat; LiveError where there is nothing."""
+    try:
+        content = parse_json(path.read_bytes())
+        if not isinstance(content, dict) or _schema(content) != SCHEMA:
+            raise LiveError(f"{path}: not a status of schema {SCHEMA}; use the version that runs")
+        status = _STATUS.validate_python(content)
+    except OSError as error:
+        raise LiveError(f"{path}: {error.strerror}: no status; is the engine started?") from error
+    except (ConfigError, ValidationError) as error:
+        raise LiveError(f"{path}: is no status file; give the one that the engine writes") from error
+    return dataclasses.replace(status, heartbeat=max(status.heartbeat, _heartbeat(path)))
+
+
+def _schema(content: Mapping[str, Any]) -> int:
+    written = content.get("schema")
+    return written if type(written) is int else 0
+
+
+def _heartbeat(path: Path) -> int:
+    try:
+        return int(heartbeat_file(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return 0
+
+
+def status_table(status: Status, now: int, *, stale_seconds: float) -> TextTable:
+    """Return the status at `now` (UTC ns): trouble first, then state, positions and counts."""
+    table = TextTable("", prose(""), head=False)
+    for name, value, alarming in _rows(status, now, stale_seconds):
+        if value:
+            table.add_row(Text(name, style="bold"), Text(value, style="red" if alarming else ""))
+    return table
+
+
+def _rows(status: Status, now: int, stale_seconds: float) -> Iterator[tuple[str, str, bool]]:
+    trouble = status.trouble(now, stale_seconds=stale_seconds)
+    yield "verdict", trouble or "fine", trouble is not None
+    yield "mode", f"{status.mode}, {status.state}, epoch {status.epoch}", False
+    yield "doing", status.detail if status.state in ("starting", "replaying") else "", False
+    yield "roll-out", status.rollout, False
+    yield "heartbeat", f"{status.age(now):.1f} s ago", trouble is not None
+    yield "started", _moment(status.started), False
+    yield "kill switch", status.kill_switch or "off", status.kill_switch is not None
+    yield "HALT", status.halt or "off", status.halt is not None
+    yield "unknown orders", "\n".join(status.unknown_orders), True
+    yield "unreconciled", _pairs(status.unreconciled, "\n"), True
+    yield "clock", status.clock, True
+    yield "fills", status.fills, True
+    yield "versions", _pairs(status.versions), False
+    yield "pinned", _pairs(status.pinned, "\n"), False
+    yield "pending swaps", _pairs(status.pending_swaps, "\n"), True
+    yield (
+        "positions",
+        _pairs({name: f"{value:+g}" for name, value in status.positions.items()}) or "flat",
+        False,
+    )
+    yield (
+        "profit today",
+        _pairs({name: f"{value:+,.2f} USD" for name, value in status.profit_today.items()}),
+        False,
+    )
+    yield (
+        "cold windows",
+        "\n".join(f"{w.symbol} {w.feature}: {w.seen} of {w.needed} bars" for w in status.cold_windows),
+        True,
+    )
+    yield "quarantined", "\n".join(status.quarantined), True
+    yield "last bars", _pairs({name: _moment(end) for name, end in status.last_bars.items()}, "\n"), False
+    yield "queues", _pairs(status.queues), False
+    yield "alerts", _pairs(status.alerts), False
+    yield "faults", _pairs({name: count for name, count in status.faults.items() if count}), True
+    yield "counters", _pairs(status.counters), False
+
+
+def _pairs(values: Mapping[str, object], separator: str = ", ") -> str:
+    return separator.join(f"{name} {value}" for name, value in values.items())
+
+
+def _moment(stamp: int) -> str:
+    return datetime.fromtimestamp(stamp / SECOND, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
