@@ -33,7 +33,7 @@ _TAIL = """
 
 def checklist() -> str:
     """Return the page, Markdown."""
-    return _HEAD + "\n".join(_line(each) for each in CHECKS) + "\n" + _TAIL
+    return _HEAD + "\n".join(_line(each) for each in CHECKS.values()) + "\n" + _TAIL
 
 
 def _line(check: ModelCheck) -> str:

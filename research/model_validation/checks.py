@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from lockstep.plugs import Registry
 from research.model_validation.case import Case
 from research.model_validation.check import ModelCheck
 from research.model_validation.checks_inputs import (
@@ -36,32 +37,37 @@ from research.model_validation.checks_result import (
 )
 from research.statistics.gate import Check, Verdict
 
-OPEN_CHECKS: tuple[ModelCheck, ...] = (
-    features_are_served,
-    streaming_equals_batch,
-    golden_vectors_come_out,
-    enough_trades,
-    sharpe_is_enough,
-    profit_factor_is_enough,
-    drawdown_is_bearable,
-    sharpe_is_kept,
-    survives_deflation,
-    choice_is_not_luck,
-    no_feature_dominates,
-    no_calendar_on_top,
-    nothing_in_shuffled_labels,
-    probabilities_are_undecided,
-    probabilities_spread,
-    share_is_like_in_training,
-    probabilities_are_calibrated,
-    challenger_holds,
+CHECKS: Registry[ModelCheck] = Registry(
+    "model check",
+    (
+        features_are_served,
+        streaming_equals_batch,
+        golden_vectors_come_out,
+        enough_trades,
+        sharpe_is_enough,
+        profit_factor_is_enough,
+        drawdown_is_bearable,
+        sharpe_is_kept,
+        survives_deflation,
+        choice_is_not_luck,
+        no_feature_dominates,
+        no_calendar_on_top,
+        nothing_in_shuffled_labels,
+        probabilities_are_undecided,
+        probabilities_spread,
+        share_is_like_in_training,
+        probabilities_are_calibrated,
+        challenger_holds,
+        hold_out_agrees,
+    ),
+    name=lambda check: check.name,
 )
-CHECKS: tuple[ModelCheck, ...] = (*OPEN_CHECKS, hold_out_agrees)
+"""To add one: a file that declares it with `model_check`, an import, and a line above."""
 
 
 def judge_model(case: Case) -> Verdict:
     """Make every check. The hold-out is opened for a model only that passed all others."""
-    found: list[Check] = [each(case) for each in OPEN_CHECKS]
+    found: list[Check] = [each(case) for each in CHECKS.values() if each is not hold_out_agrees]
     failed = sum(not each.passed for each in found)
     last = (
         replace(hold_out_agrees, judge=lambda judged: sealed(judged, failed)) if failed else hold_out_agrees

@@ -147,7 +147,7 @@ def _key_figures(case: Case) -> Markup:
 
 
 def _checks(verdict: Verdict) -> Markup:
-    asked = {each.name: each.asks for each in CHECKS}
+    asked = {each.name: each.asks for each in CHECKS.values()}
     rows = [
         (
             joined(strong(found.name), page.small(asked[found.name])),

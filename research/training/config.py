@@ -21,10 +21,9 @@ from lockstep.models.manifest import TrainingRecord
 from lockstep.settings import read_yaml, suggestion, validated
 from lockstep.strategy.families.ibs import IbsConfig
 from research.splits.walk_forward import WalkForward
-from research.training.estimators import DEFAULT_SPACES, Dimension, Space
+from research.training.estimators import ESTIMATORS, Dimension, Space
 
 Share = Annotated[float, Field(ge=0, le=1)]
-Family = Literal["random_forest", "lightgbm", "xgboost", "hist_gradient_boosting", "logistic"]
 
 
 class _Part(BaseModel):
@@ -68,15 +67,22 @@ class Selection(_Part):
 class Model(_Part):
     """The estimator and what may be varied of it; `space` overrides single dimensions of the family's own."""
 
-    family: Family = "random_forest"
+    family: str = "random_forest"
     space: dict[str, Dimension] = Field(default_factory=dict)
     calibration: Literal["none", "isotonic", "sigmoid"] = "none"
     calibration_folds: Annotated[int, Field(ge=2, le=10)] = 3
     feature_selection: Selection = Selection()
 
+    @field_validator("family")
+    @classmethod
+    def _known_family(cls, family: str) -> str:
+        if family not in ESTIMATORS:
+            raise ValueError(f"there is no such model family{suggestion(family, ESTIMATORS)}")
+        return family
+
     @model_validator(mode="after")
     def _known_dimensions(self) -> Self:
-        known = DEFAULT_SPACES[self.family]
+        known = ESTIMATORS[self.family].space
         for name in self.space:
             if name not in known:
                 raise ValueError(f"space of {self.family}: unknown key {name!r}{suggestion(name, known)}")
@@ -85,7 +91,7 @@ class Model(_Part):
     @property
     def searched(self) -> Space:
         """Every dimension of the search, in the order of the family's default space."""
-        return {name: self.space.get(name, each) for name, each in DEFAULT_SPACES[self.family].items()}
+        return {name: self.space.get(name, each) for name, each in ESTIMATORS[self.family].space.items()}
 
 
 class Search(_Part):

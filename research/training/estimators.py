@@ -1,6 +1,8 @@
-"""The estimators behind one name each. All run on one thread, since several give other bits call by call.
+"""Every estimator that can be trained. To add one: a file with its `Estimator`, an import, and a line below.
 
-What a search may vary: named dimensions, their defaults by family, their scikit-optimize form.
+All run on one thread, since several give other bits call by call.
+
+What a search may vary: named dimensions and their scikit-optimize form.
 """
 
 from __future__ import annotations
@@ -8,6 +10,7 @@ from __future__ import annotations
 import importlib
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, Self
 
@@ -18,6 +21,7 @@ from sklearn.preprocessing import StandardScaler
 from skopt.space import Categorical, Integer, Real
 
 from lockstep.errors import TrainingError
+from lockstep.plugs import Registry
 from lockstep.settings import shown
 
 Parameters = Mapping[str, Any]
@@ -95,50 +99,29 @@ def decoded(space: Space, point: Sequence[Any]) -> Parameters:
     return {name: each.decoded(value) for (name, each), value in zip(space.items(), point, strict=True)}
 
 
-def _space(**dimensions: dict[str, Any]) -> dict[str, Dimension]:
+def space_of(**dimensions: dict[str, Any]) -> Space:
+    """Return a space from the contents of its dimensions."""
     return {name: Dimension.model_validate(each) for name, each in dimensions.items()}
 
 
-DEFAULT_SPACES: Mapping[str, Space] = {
-    "random_forest": _space(
-        n_estimators={"integer": (200, 1200)},
-        max_depth={"integer": (2, 12), "or_none": True},
-        min_samples_leaf={"integer": (10, 200), "log": True},
-        max_features={"choice": ("sqrt", "log2", 0.3, 0.5)},
-        max_samples={"real": (0.5, 1.0)},
-        class_weight={"choice": (None, "balanced_subsample")},
-    ),
-    "lightgbm": _space(
-        n_estimators={"integer": (50, 600)},
-        learning_rate={"real": (0.005, 0.2), "log": True},
-        num_leaves={"integer": (4, 31)},
-        min_child_samples={"integer": (10, 200), "log": True},
-        colsample_bytree={"real": (0.3, 1.0)},
-        reg_lambda={"real": (0.001, 100.0), "log": True},
-    ),
-    "xgboost": _space(
-        n_estimators={"integer": (50, 600)},
-        learning_rate={"real": (0.005, 0.2), "log": True},
-        max_depth={"integer": (1, 6)},
-        min_child_weight={"real": (1.0, 100.0), "log": True},
-        colsample_bytree={"real": (0.3, 1.0)},
-        reg_lambda={"real": (0.001, 100.0), "log": True},
-    ),
-    "hist_gradient_boosting": _space(
-        max_iter={"integer": (20, 400)},
-        learning_rate={"real": (0.005, 0.2), "log": True},
-        max_leaf_nodes={"integer": (3, 31)},
-        min_samples_leaf={"integer": (10, 200), "log": True},
-        l2_regularization={"real": (0.001, 100.0), "log": True},
-    ),
-    "logistic": _space(
-        C={"real": (0.0001, 10.0), "log": True},
-        class_weight={"choice": (None, "balanced")},
-    ),
-}
-
-
 Make = Callable[[Parameters, int], Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimator:
+    """A family of models that can be trained: `model.family` in a training configuration.
+
+    make     returns an unfitted classifier from (parameters, seed): on one thread, and the same bits for the
+             same seed. `fit` takes `sample_weight`; a bundle must be able to hold its class, see
+             `models/kinds.py`
+    space    what a search varies by default; the names are the classifier's own
+    scaled   whether its answer depends on the scale of a column: then a scaler comes before it
+    """
+
+    name: str
+    make: Make
+    space: Space
+    scaled: bool = False
 
 
 def _random_forest(parameters: Parameters, seed: int) -> Any:
@@ -174,22 +157,75 @@ def _boosting(name: str) -> ModuleType:
         ) from error
 
 
-ESTIMATORS: Mapping[str, Make] = {
-    "random_forest": _random_forest,
-    "lightgbm": _lightgbm,
-    "xgboost": _xgboost,
-    "hist_gradient_boosting": _hist_gradient_boosting,
-    "logistic": _logistic,
-}
-# Families whose answer depends on the scale of a column.
-_SCALED = frozenset(("logistic",))
+ESTIMATORS: Registry[Estimator] = Registry(
+    "model family",
+    (
+        Estimator(
+            name="random_forest",
+            make=_random_forest,
+            space=space_of(
+                n_estimators={"integer": (200, 1200)},
+                max_depth={"integer": (2, 12), "or_none": True},
+                min_samples_leaf={"integer": (10, 200), "log": True},
+                max_features={"choice": ("sqrt", "log2", 0.3, 0.5)},
+                max_samples={"real": (0.5, 1.0)},
+                class_weight={"choice": (None, "balanced_subsample")},
+            ),
+        ),
+        Estimator(
+            name="lightgbm",
+            make=_lightgbm,
+            space=space_of(
+                n_estimators={"integer": (50, 600)},
+                learning_rate={"real": (0.005, 0.2), "log": True},
+                num_leaves={"integer": (4, 31)},
+                min_child_samples={"integer": (10, 200), "log": True},
+                colsample_bytree={"real": (0.3, 1.0)},
+                reg_lambda={"real": (0.001, 100.0), "log": True},
+            ),
+        ),
+        Estimator(
+            name="xgboost",
+            make=_xgboost,
+            space=space_of(
+                n_estimators={"integer": (50, 600)},
+                learning_rate={"real": (0.005, 0.2), "log": True},
+                max_depth={"integer": (1, 6)},
+                min_child_weight={"real": (1.0, 100.0), "log": True},
+                colsample_bytree={"real": (0.3, 1.0)},
+                reg_lambda={"real": (0.001, 100.0), "log": True},
+            ),
+        ),
+        Estimator(
+            name="hist_gradient_boosting",
+            make=_hist_gradient_boosting,
+            space=space_of(
+                max_iter={"integer": (20, 400)},
+                learning_rate={"real": (0.005, 0.2), "log": True},
+                max_leaf_nodes={"integer": (3, 31)},
+                min_samples_leaf={"integer": (10, 200), "log": True},
+                l2_regularization={"real": (0.001, 100.0), "log": True},
+            ),
+        ),
+        Estimator(
+            name="logistic",
+            make=_logistic,
+            scaled=True,
+            space=space_of(
+                C={"real": (0.0001, 10.0), "log": True},
+                class_weight={"choice": (None, "balanced")},
+            ),
+        ),
+    ),
+    name=lambda estimator: estimator.name,
+)
 
 
 def make_estimator(family: str, parameters: Parameters, seed: int) -> Any:
     """Return an unfitted classifier; TrainingError, naming the extra, where its library is missing."""
-    return ESTIMATORS[family](parameters, seed)
+    return ESTIMATORS[family].make(parameters, seed)
 
 
 def preparation(family: str) -> list[tuple[str, Any]]:
     """Return the steps that come before the estimator and learn from the training samples."""
-    return [("scale", StandardScaler())] if family in _SCALED else []
+    return [("scale", StandardScaler())] if ESTIMATORS[family].scaled else []

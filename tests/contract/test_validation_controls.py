@@ -29,7 +29,7 @@ from support.validation_models import (
     with_answers,
 )
 
-NAMES = tuple(each.name for each in CHECKS)
+NAMES = tuple(CHECKS)
 
 
 @kernel

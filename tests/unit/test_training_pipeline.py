@@ -14,7 +14,7 @@ from lockstep.errors import TrainingError
 from lockstep.models.columns import ColumnSelector
 from lockstep.models.estimators import require_single_threaded
 from research.training.config import Model, Selection
-from research.training.estimators import DEFAULT_SPACES, ESTIMATORS, decoded
+from research.training.estimators import ESTIMATORS, decoded
 from research.training.pipeline import Samples, fit_pipeline, probabilities
 from research.training.selection import clusters, selected_columns
 from support.training import DAY, invented
@@ -24,7 +24,7 @@ SMALL = {"n_estimators": 20, "max_iter": 20}
 
 def parameters_of(family: str) -> dict[str, Any]:
     """Return a point near the lower end of the family's space."""
-    space = DEFAULT_SPACES[family]
+    space = ESTIMATORS[family].space
     point = [0 if each.choice else (each.integer or each.real or (0,))[0] for each in space.values()]
     found = decoded(space, point)
     return {**found, **{name: value for name, value in SMALL.items() if name in found}}

@@ -8,12 +8,12 @@ import pytest
 from pydantic import ValidationError
 from skopt.space import Space as SkoptSpace
 
-from research.training.estimators import DEFAULT_SPACES, Dimension, decoded, rounded
+from research.training.estimators import ESTIMATORS, Dimension, decoded, rounded
 
 
-@pytest.mark.parametrize("family", sorted(DEFAULT_SPACES))
+@pytest.mark.parametrize("family", sorted(ESTIMATORS))
 def test_every_point_of_a_default_space_is_decoded(family: str) -> None:
-    space = DEFAULT_SPACES[family]
+    space = ESTIMATORS[family].space
     points = SkoptSpace([each.for_search() for each in space.values()]).rvs(200, random_state=1)
     for point in points:
         used = rounded(space, point)
