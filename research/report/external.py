@@ -79,7 +79,9 @@ def tearsheet(
     >>> import pandas as pd
     >>> days = pd.bdate_range("2020-01-01", periods=300)
     >>> returns = pd.Series([0.01, -0.008, 0.002] * 100, index=days, name="returns")
-    >>> tearsheet(returns, tmp / "page.html", trials=20).name
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     tearsheet(returns, Path(folder) / "page.html", trials=20).name
     'page.html'
     """
     report = report_of(

@@ -19,6 +19,15 @@ class BatchFeatures:
 
     end      int64 (n,): ends of the base bars
     matrix   float64 (n, ids), read-only: row i is the vector at end[i]
+
+    >>> from lockstep.features import FeatureRegistry
+    >>> from lockstep.market import DAILY, SeriesKey
+    >>> from lockstep.market.loader import load_history
+    >>> key = SeriesKey("COMP", DAILY)
+    >>> history = load_history("COMP", start="2018-01-02")
+    >>> batch = BatchFeatures(FeatureRegistry().plan(["ibs", "rsi_2"], key), history)
+    >>> batch.matrix.shape
+    (251, 2)
     """
 
     def __init__(self, plan: FeaturePlan, history: History, *, max_age: MaxAge | None = None) -> None:

@@ -28,6 +28,11 @@ class Feature:
     shift_invariant   adding a constant to all prices leaves the value as it is
     scale_invariant   multiplying all prices by a positive constant leaves the value as it is
     examples     one or more ids' parameter tuples, used by tests, documents and fingerprints
+
+    >>> from lockstep.features import FeatureRegistry
+    >>> rsi = next(each for each in FeatureRegistry() if each.name == "rsi")
+    >>> rsi.lookback((2,)), rsi.low, rsi.high
+    (41, 0, 100)
     """
 
     name: str

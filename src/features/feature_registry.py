@@ -26,6 +26,13 @@ class FeatureRegistry:
     """The features that ids are resolved against.
 
     `FeatureRegistry()` holds the catalogue; `register` adds one more, for example from a notebook.
+
+    >>> from lockstep.market.loader import load_bars
+    >>> registry = FeatureRegistry()
+    >>> registry.matrix(["ibs", "rsi_2"], load_bars("COMP", start="2018-12-27")).round(3).ibs.iloc[-1] <= 1
+    np.True_
+    >>> "Internal bar strength" in registry.describe("ibs")
+    True
     """
 
     def __init__(self, features: Iterable[Feature] | None = None) -> None:

@@ -112,7 +112,12 @@ MISSING = "missing"
 
 
 class FeatureSource(Protocol):
-    """Feature vectors by decision stamp."""
+    """Feature vectors by decision stamp.
+
+    >>> from lockstep.features import BatchFeatures, WindowFeatures
+    >>> all(hasattr(kind, "vector") and hasattr(kind, "absence") for kind in (BatchFeatures, WindowFeatures))
+    True
+    """
 
     @property
     def plan(self) -> FeaturePlan:

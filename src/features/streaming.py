@@ -50,6 +50,18 @@ class WindowFeatures:
 
     `push` takes all bars that completed at one stamp; `vector(stamp)` then gives the same bits that
     `BatchFeatures` gives for that stamp. Sets that are known before they are pushed can be prepared.
+
+    >>> from lockstep.features import BatchFeatures, FeatureRegistry
+    >>> from lockstep.market import DAILY, SeriesKey
+    >>> from lockstep.market.loader import load_history
+    >>> key = SeriesKey("COMP", DAILY)
+    >>> history = load_history("COMP", start="2018-01-02")
+    >>> plan = FeatureRegistry().plan(["ibs", "rsi_2"], key)
+    >>> windows = WindowFeatures(plan, history.markets)
+    >>> windows.push_all(list(history.bar_sets()))
+    >>> stamp = int(history.series(key).end[-1])
+    >>> windows.vector(stamp).tobytes() == BatchFeatures(plan, history).vector(stamp).tobytes()
+    True
     """
 
     def __init__(

@@ -37,6 +37,16 @@ class Bars:
     adjustment   how rolls and dividends were taken out of the prices: `none`, by `difference` or `ratio`
 
     The arrays are contiguous and read-only. A row that breaks a rule raises BadBars.
+
+    >>> import numpy as np
+    >>> from lockstep.market import DAILY
+    >>> end = np.array(["2024-03-07T21:00", "2024-03-08T21:00"], dtype="M8[ns]").astype(np.int64)
+    >>> bars = Bars(symbol="ES", timeframe=DAILY, end=end, open=[10, 11], high=[12, 12], low=[9, 10],
+    ...             close=[11, 10.5], volume=[5, 7])
+    >>> bars.close
+    array([11. , 10.5])
+    >>> bars.to_frame().high.max()
+    np.float64(12.0)
     """
 
     symbol: str

@@ -69,7 +69,13 @@ class _Declared(NamedTuple):
 
 
 class InstrumentBook(BaseModel):
-    """Everything that is declared about markets, by name."""
+    """Everything that is declared about markets, by name.
+
+    >>> from lockstep.market import load_instruments
+    >>> book = load_instruments()
+    >>> book.instrument("ES").tick_size, book.instrument("ES").session
+    (0.25, 'CME')
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -14,7 +14,12 @@ from lockstep.market.timeframe import Timeframe
 
 
 class SeriesKey(NamedTuple):
-    """Names one series of bars."""
+    """Names one series of bars.
+
+    >>> from lockstep.market import Timeframe
+    >>> str(SeriesKey("ES", Timeframe.parse("1h")))
+    'ES:1h'
+    """
 
     symbol: str
     timeframe: Timeframe
@@ -25,7 +30,13 @@ class SeriesKey(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Market:
-    """An instrument and the session it trades in."""
+    """An instrument and the session it trades in.
+
+    >>> from lockstep.market import load_instruments
+    >>> market = load_instruments().market("ES")
+    >>> market.instrument.multiplier, market.instrument.session
+    (50.0, 'CME')
+    """
 
     instrument: Instrument
     session: Session
@@ -35,6 +46,11 @@ class BarSet(NamedTuple):
     """All bars that completed at one moment.
 
     bars maps a series to (open, high, low, close, volume).
+
+    >>> from lockstep.market import DAILY
+    >>> bar_set = BarSet(1_709_931_600_000_000_000, {SeriesKey("ES", DAILY): (10.0, 12.0, 9.0, 11.0, 5.0)})
+    >>> [str(key) for key in bar_set.bars]
+    ['ES:1d']
     """
 
     stamp: int
@@ -43,7 +59,17 @@ class BarSet(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class History:
-    """Bars by series, and the market of every symbol that occurs in them."""
+    """Bars by series, and the market of every symbol that occurs in them.
+
+    >>> from lockstep.market import DAILY, load_instruments
+    >>> from lockstep.market.loader import load_bars
+    >>> key = SeriesKey("COMP", DAILY)
+    >>> history = History(bars={key: load_bars("COMP")}, markets=load_instruments().markets)
+    >>> history.series(key).close.size > 5000
+    True
+    >>> next(history.bar_sets()).bars[key][3] == history.series(key).close[0]
+    np.True_
+    """
 
     bars: Mapping[SeriesKey, Bars]
     markets: Mapping[str, Market]

@@ -87,6 +87,13 @@ class Session:
     longer than those of today (ES until 18 September 2015: to 17:15), so is the session that intraday bars
     belong to; session bars end at the nominal close of today in every year. The calendar is loaded on first
     use and grows by itself; CalendarError where it does not reach.
+
+    >>> import numpy as np
+    >>> from lockstep.market import load_instruments
+    >>> session = load_instruments().session_named("CME")
+    >>> closes = session.nominal_close(np.array(["2024-03-08", "2024-03-11"], dtype="M8[D]"))
+    >>> closes.astype("M8[ns]").astype("M8[m]")
+    array(['2024-03-08T22:00', '2024-03-11T21:00'], dtype='datetime64[m]')
     """
 
     def __init__(self, template: SessionTemplate) -> None:

@@ -18,6 +18,11 @@ class Timeframe:
 
     `minutes` is the length in minutes, or 0 for one whole session (`1d`). A session is not a number
     of minutes: half-days and daylight saving change it.
+
+    >>> Timeframe.parse("15min").minutes
+    15
+    >>> Timeframe.parse("1d").is_session
+    True
     """
 
     minutes: int

@@ -21,6 +21,12 @@ class Relative:
     """What a strategy is beside its benchmark; see the functions of the same names.
 
     alpha and tracking_error are annualised fractions, information_ratio is annualised.
+
+    >>> import numpy as np
+    >>> from lockstep.metrics import relative
+    >>> market = np.array([0.01, -0.02, 0.015, 0.0])
+    >>> round(relative(2 * market, market).beta, 10)
+    2.0
     """
 
     beta: float

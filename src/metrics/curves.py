@@ -21,6 +21,12 @@ class Drawdown:
     depth      USD, >= 0: equity at the peak - equity at the trough
     fraction   depth / equity at the peak
     length     periods, >= 0: from the peak to the recovery, or to the end of the curve
+
+    >>> import numpy as np
+    >>> from lockstep.metrics import max_drawdown
+    >>> deepest = max_drawdown(np.array([100.0, 120.0, 90.0, 110.0, 125.0]))
+    >>> deepest.depth, deepest.fraction, deepest.length
+    (30.0, 0.25, 3)
     """
 
     peak: int

@@ -75,6 +75,15 @@ class Performance:
     omega, tail_ratio          of session returns; see the functions
     ulcer_index                of session equity; see the function
     recovery_factor            net profit / max_drawdown
+
+    >>> import numpy as np
+    >>> from lockstep.metrics import performance
+    >>> measured = performance(
+    ...     equity=np.array([1010.0, 1005.0, 1030.0]), session=np.array([0, 1, 2]),
+    ...     trade_pnl=np.array([30.0]), trade_bars_held=np.array([3.0]), position=np.ones(3),
+    ...     traded_notional=2000.0, capital=1000.0)
+    >>> measured.net_profit, measured.max_drawdown, measured.trades
+    (30.0, 5.0, 1)
     """
 
     bars: int

@@ -27,6 +27,12 @@ class Annual:
     nominal            periods that a year of this market has
     periods_per_year   what ratios and volatility are scaled by: `nominal`, or periods / years where the run
                        has more or fewer periods than its years should have
+
+    >>> from lockstep.metrics import annual
+    >>> annual(504, years=2.0).periods_per_year
+    252.0
+    >>> annual(251, years=2.0).periods_per_year  # half of the sessions are missing
+    125.5
     """
 
     periods: int

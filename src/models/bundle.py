@@ -54,6 +54,25 @@ class Bundle:
 
     The rest is known of a bundle that was loaded, and is not in the file: its SHA-256, its version in the
     store, and the ids whose source has changed since, but not their values.
+
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from sklearn.pipeline import Pipeline
+    >>> from lockstep.features import FeatureRegistry
+    >>> from lockstep.market import DAILY, SeriesKey
+    >>> from lockstep.models import golden_vectors
+    >>> from lockstep.strategy import IbsConfig
+    >>> from lockstep.market.loader import load_history
+    >>> history = load_history("COMP", start="2018-01-02")
+    >>> key, config = SeriesKey("COMP", DAILY), IbsConfig(name="ibs")
+    >>> model = Pipeline([("model", LogisticRegression())]).fit([[0.1], [0.9]], [1, 0])
+    >>> stamps = history.series(key).end[-3:]
+    >>> bundle = Bundle(
+    ...     symbol="COMP", pipeline=model, feature_ids=("ibs",), threshold=0.5, training={}, metrics={},
+    ...     fingerprints={"ibs": FeatureRegistry().fingerprint("ibs")},
+    ...     strategy={"family": "ibs", "config": config.model_dump(mode="json"), "config_hash": ""},
+    ...     golden=golden_vectors(history, key, ["ibs"], model, stamps, config.max_age.limits))
+    >>> bundle.pipeline.predict_proba(bundle.golden.vectors).shape
+    (3, 2)
     """
 
     schema: int = SCHEMA

@@ -91,6 +91,20 @@ class GoldenVectors:
                     (0,) where there is no model
     canonical       id -> float64 (256,): values on the canonical bars
     arithmetic      names processor and libraries; the same name promises the same bits
+
+    >>> import numpy as np
+    >>> from sklearn.pipeline import Pipeline
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from lockstep.market import DAILY, SeriesKey
+    >>> from lockstep.market.asof import MaxAge
+    >>> from lockstep.models import golden_vectors
+    >>> from lockstep.market.loader import load_history
+    >>> key = SeriesKey("COMP", DAILY)
+    >>> history = load_history("COMP", start="2018-01-02")
+    >>> model = Pipeline([("model", LogisticRegression())]).fit([[0.1], [0.9]], [1, 0])
+    >>> golden = golden_vectors(history, key, ["ibs"], model, history.series(key).end[-3:], MaxAge())
+    >>> golden.vectors.shape, bool(np.all(golden.probabilities < 1))
+    ((3, 1), True)
     """
 
     base: SeriesKey

@@ -44,6 +44,11 @@ class TrainingRecord(_Part):
     config          the training configuration, and config_path where it was read from
     data_hashes     series -> hash of its bars; data_dir: the folder that was named, None: embedded data
     lock_hash       hash of the file that pins the libraries; versions: of those that matter, and of python
+
+    >>> record = TrainingRecord(
+    ...     code_hash="", config={"symbol": "ES"}, data_hashes={}, seed=7, python="3.11", versions={})
+    >>> record.seed
+    7
     """
 
     code_revision: str = ""
@@ -78,6 +83,9 @@ class Evidence(_Part, Grown):
     symbols, sources   names in instruments.yml that the hash `instruments` covers
     issued    when it was gathered; newest_bar   end of the newest bar that it rests on
     counts    how much it rests on: a certificate has `bars`, `sessions`, `trades`, `restarts`
+
+    >>> Evidence(kind="validation", passed=False, bundle_sha256="0" * 64).passed
+    False
     """
 
     LATER: ClassVar[frozenset[str]] = frozenset({"symbols", "sources", "issued", "newest_bar", "counts"})
@@ -177,7 +185,11 @@ class HistoryEntry(_Part):
 
 
 class Manifest(_Part):
-    """The whole file."""
+    """The whole file.
+
+    >>> Manifest().instruments
+    {}
+    """
 
     schema_version: SchemaVersion = SCHEMA
     instruments: dict[Symbol, dict[ModelName, ModelEntry]] = {}

@@ -86,6 +86,9 @@ class Policy(_Section):
     promotion     kinds of evidence: each about exactly the bundle's SHA-256, passed, not expired, gathered
                   with the code, the lock file and the instruments of now
     certificate   how much a parity certificate must rest on; paper   how much a comparison on paper
+
+    >>> Policy(promotion=("certificate",)).certificate.bars
+    250
     """
 
     promotion: tuple[str, ...] = ("validation", CERTIFICATE)

@@ -49,7 +49,14 @@ class RiskLimits(_Part):
 
 
 class Portfolio(_Part):
-    """The file: `cash` in USD, instruments by symbol, limits."""
+    """The file: `cash` in USD, instruments by symbol, limits.
+
+    >>> from lockstep.market.config import shipped_config
+    >>> from lockstep.models import load_portfolio
+    >>> portfolio = load_portfolio(shipped_config("training/portfolio.yml"))
+    >>> portfolio.cash, sorted(portfolio.instruments)
+    (200000.0, ['COMP', 'SPX'])
+    """
 
     cash: Positive
     instruments: Annotated[dict[Symbol, Position], Field(min_length=1)]

@@ -118,6 +118,13 @@ class ModelStore:
 
     Every verb is one step under a lock: it is done and recorded, or nothing has changed. `now` is aware;
     `version` is spelled `v2`, or `production` where one is read.
+
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     store = ModelStore(Path(folder))
+    ...     store.manifest().instruments, store.policy().promotion
+    ({}, ('validation', 'certificate'))
     """
 
     def __init__(self, folder: Path | None = None) -> None:

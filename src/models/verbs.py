@@ -38,7 +38,11 @@ class Difference(BaseModel):
 
 
 class Change(BaseModel):
-    """What a verb did. `before` and `after` are the production versions."""
+    """What a verb did. `before` and `after` are the production versions.
+
+    >>> Change(action="promote", symbol="ES", name="ibs_veto", version="v3", before="v2", after="v3").after
+    'v3'
+    """
 
     model_config = ConfigDict(frozen=True)
 

@@ -44,3 +44,7 @@ def __getattr__(name: str) -> Any:
     if name not in _WITH_BACKTRADER:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module(f"{__name__}.{_WITH_BACKTRADER[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -143,6 +143,11 @@ class StrategyConfig(_Part):
     stop, target   protective orders that rest at the broker from the fill on
     execution   `next_open`; `close` fills at the signal bar's close, for comparison with the literature only
     max_age     how old values of other series may be
+
+    >>> from lockstep.strategy import IbsConfig
+    >>> config = IbsConfig(name="mine", timeframe="1h", stop={"percent": 1.0})
+    >>> isinstance(config, StrategyConfig), config.bars.minutes, config.stop.percent
+    (True, 60, 1.0)
     """
 
     name: str

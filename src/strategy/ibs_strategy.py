@@ -7,6 +7,15 @@ from lockstep.strategy.families.ibs import decide
 
 
 class IbsStrategy(ParityStrategy):
-    """Trades internal bar strength mean reversion by `IbsConfig`."""
+    """Trades internal bar strength mean reversion by `IbsConfig`.
+
+    >>> from lockstep.strategy import IbsConfig
+    >>> from research.backtest.run import run_backtest
+    >>> from lockstep.market.loader import load_history
+    >>> history = load_history("COMP", start="2018-01-02")
+    >>> result = run_backtest(IbsConfig(name="ibs"), history, "COMP", strategy=IbsStrategy)
+    >>> len(result.records.trades) > 10
+    True
+    """
 
     decide = staticmethod(decide)

@@ -59,6 +59,23 @@ class Lane:
     veto      the model, or None
     state     what an earlier engine left; None begins flat with the configured capital
     on_bar    called with the number of bars seen, for progress displays
+
+    >>> from lockstep.features import BatchFeatures, FeatureRegistry
+    >>> from lockstep.market import DAILY, SeriesKey
+    >>> from lockstep.strategy import IbsConfig, IbsStrategy, build_cerebro
+    >>> from lockstep.strategy.clock import SessionClock
+    >>> from lockstep.strategy.backtrader.feed import bars_feed
+    >>> from lockstep.strategy.records import MemoryRecorder
+    >>> from lockstep.market.loader import load_history
+    >>> history = load_history("COMP", start="2018-01-02")
+    >>> key, config = SeriesKey("COMP", DAILY), IbsConfig(name="ibs")
+    >>> bars, market, recorder = history.series(key), history.markets["COMP"], MemoryRecorder()
+    >>> lane = Lane(
+    ...     feed=bars_feed(bars), market=market, config=config, clock=SessionClock(market.session, DAILY),
+    ...     source=BatchFeatures(FeatureRegistry().plan(config.feature_ids, key), history), recorder=recorder)
+    >>> _ = build_cerebro([lane], IbsStrategy).run()
+    >>> len(recorder.stamps) == bars.end.size
+    True
     """
 
     feed: Any

@@ -20,7 +20,15 @@ class Classifier(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Veto:
-    """A model, the ids it reads in the order it reads them, and its threshold, 0 to 1."""
+    """A model, the ids it reads in the order it reads them, and its threshold, 0 to 1.
+
+    >>> import numpy as np
+    >>> class Half:
+    ...     def predict_proba(self, features):
+    ...         return np.full((len(features), 2), 0.5)
+    >>> Veto(model=Half(), feature_ids=("ibs",), threshold=0.55).probability(np.array([0.1]))
+    0.5
+    """
 
     model: Classifier
     feature_ids: tuple[str, ...]

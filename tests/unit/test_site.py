@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -77,3 +78,35 @@ def test_a_broken_site_is_refused(tmp_path: Path, page: str, text: str, said: st
     run = build(tmp_path, **{page: text})
     assert run.returncode != 0
     assert said in run.stderr
+
+
+def test_docstrings_keep_their_layout() -> None:
+    spec = importlib.util.spec_from_file_location("names", ROOT / "docs/names.py")
+    assert spec is not None
+    assert spec.loader is not None
+    names = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(names)
+    text = """Do it.
+
+start, end   first and last
+             day
+x    price
+
+>>> 1 + 1
+2
+
+Prose."""
+    assert (
+        names.as_markdown(text)
+        == """Do it.
+
+- `start`, `end`: first and last day
+- `x`: price
+
+```pycon
+>>> 1 + 1
+2
+```
+
+Prose."""
+    )

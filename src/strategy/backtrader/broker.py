@@ -59,7 +59,12 @@ class Book:
 
 
 class SimulatedBroker(bt.BrokerBase):
-    """Fills orders by `matching.py`; margin is not simulated and cancelling works at once."""
+    """Fills orders by `matching.py`; margin is not simulated and cancelling works at once.
+
+    >>> broker = SimulatedBroker()  # `build_cerebro` makes one and opens an account per lane
+    >>> broker.getcash()
+    0
+    """
 
     def __init__(self) -> None:
         super().__init__()

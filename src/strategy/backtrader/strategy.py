@@ -35,7 +35,12 @@ FLAT = 0.0
 
 
 class ParityStrategy(bt.Strategy):
-    """Trades one lane: one decision per completed bar of its own feed."""
+    """Trades one lane: one decision per completed bar of its own feed.
+
+    >>> from lockstep.strategy import IbsStrategy
+    >>> issubclass(IbsStrategy, ParityStrategy)
+    True
+    """
 
     params = (("lane", None),)
     decide: ClassVar[Callable[..., int]]

@@ -54,6 +54,10 @@ class IbsConfig(StrategyConfig):
     direction      sides that may be entered
     entry, exit    inclusive bounds of the signal at a long entry and a long exit
     short_entry, short_exit   the same for shorts
+
+    >>> config = IbsConfig(name="ibs", entry=(0.0, 0.15), exit=(0.7, 1.0))
+    >>> config.feature_ids, config.execution
+    (('ibs',), 'next_open')
     """
 
     signal: str = "ibs"
