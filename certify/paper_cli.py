@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +14,7 @@ from rich.console import Console
 from certify.paper import Request, compare_paper
 from certify.paper_evidence import attach as attach_evidence
 from certify.paper_evidence import versions_of
+from lockstep.desk import results_folder
 from lockstep.market.command_line import App
 from lockstep.models.command_line import By, Json, Store, actor
 from lockstep.models.store import ModelStore
@@ -24,10 +26,17 @@ app = App()
 @app.command()
 def main(
     journal: Annotated[Path, typer.Option(help="Journal of a desk in mode paper or shadow.")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            help="Where page and JSON go.",
+            default_factory=partial(results_folder, "paper"),
+            show_default="results/paper",
+        ),
+    ],
     store: Store = None,
     data_dir: Annotated[Path | None, typer.Option(help="Folder of the files; none: embedded data.")] = None,
     source: Annotated[str | None, typer.Option(help="Name of a source; none: by folder name.")] = None,
-    report: Annotated[Path, typer.Option(help="Where page and JSON go.")] = Path("results/paper"),
     epoch: Annotated[int | None, typer.Option(help="One epoch of the journal; none: all.")] = None,
     since: Annotated[str | None, typer.Option(help="First session of the validation backtest.")] = None,
     level: Annotated[float, typer.Option(help="With which all bands together hold.")] = 0.95,
@@ -45,7 +54,7 @@ def main(
     )  # fmt: skip
     comparison, curves = compare_paper(request, now=time.time_ns())
     versions = versions_of(comparison, models) if attach else {}
-    written = write_comparison(comparison, curves, report)
+    written = write_comparison(comparison, curves, out)
     if attach:
         attach_evidence(comparison, written, models, by=actor(by), now=datetime.now(UTC))
     if json:

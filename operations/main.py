@@ -15,8 +15,8 @@ from lockstep import __version__
 from lockstep.console import run
 from operations.lazy_commands import Contents, LazyGroup
 
+START, DATA = "Start here", "Data"
 RESEARCH, MODELS, LIVE = "Research", "Models", "Live trading"
-DATA, HOUSE = "Data", "Installation"
 COMMANDS = "Commands"
 
 contents = Contents()
@@ -48,6 +48,13 @@ def lockstep(
 
     Each command explains itself: lockstep backtest --help.
     """
+
+
+@contents.add("init", "Make a desk: a folder with everything to begin.", panel=START)
+def _init() -> typer.Typer:
+    from operations.init import app
+
+    return app
 
 
 @contents.add("backtest", "Run a strategy over history.", panel=RESEARCH, script="")

@@ -15,9 +15,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from lockstep.console import run
+from lockstep.desk import desk_folder
 from lockstep.errors import ConfigError, DataError, FeatureError, ModelError
 from lockstep.market.bars import Bars
-from lockstep.market.command_line import ALL, App, Chosen, Symbols, chosen_symbols
+from lockstep.market.command_line import ALL, App, Chosen, Results, Symbols, chosen_symbols
 from lockstep.market.config import InstrumentBook, load_instruments, shipped_config
 from lockstep.market.finding import Finding
 from lockstep.market.history import History, SeriesKey
@@ -44,16 +45,18 @@ app = App()
 
 @app.command()
 def main(
+    out: Results,
     symbol: Symbols = "",
     data_dir: Annotated[Path | None, typer.Option(help="Folder of the files; none: embedded data.")] = None,
     source: Annotated[str | None, typer.Option(help="Name of a source; none: by folder name.")] = None,
     start: Annotated[str | None, typer.Option(help="First session date to trade, YYYY-MM-DD.")] = None,
     end: Annotated[str | None, typer.Option(help="Last session date to trade, YYYY-MM-DD.")] = None,
-    config: Annotated[Path | None, typer.Option(help="Strategy YAML; none: ibs_baseline.")] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="Strategy YAML; none: the desk's, or ibs_baseline.")
+    ] = None,
     timeframe: Annotated[str | None, typer.Option(help="15min, 1h, 1d …; none: the config's.")] = None,
     model: Annotated[str, typer.Option(help="v3 or production: that version, beside no veto.")] = "",
     store: Annotated[Path | None, typer.Option(help="Store of --model; none: the default one.")] = None,
-    out: Annotated[Path, typer.Option(help="Where run folders go.")] = Path("results"),
     quarantine: Annotated[bool, typer.Option(help="Reject bad rows to a file and keep the others.")] = False,
     seed: Annotated[int, typer.Option(help="Recorded in the provenance.")] = 0,
     benchmark: Annotated[Path | None, typer.Option(help="CSV to compare with; none: the symbol.")] = None,
@@ -81,7 +84,7 @@ def main(
     else:
         if store is not None:
             raise ConfigError(f"--store {store}: goes with --model; name a version, for example --model v3")
-        settings = IbsConfig.load(config or shipped_config("strategies/ibs_baseline.yaml"))
+        settings = IbsConfig.load(config or default_strategy())
         if timeframe is not None:
             settings = settings.replaced(timeframe=timeframe)
         chosen = chosen_symbols(symbol, runner.book, data_dir, timeframe=settings.bars, source=source)
@@ -95,6 +98,12 @@ def main(
     library = out if shared_js else None
     folders = [result.save(out, each, shared_js=library) for result, each in zip(results, shown, strict=True)]
     report(runner.console, results, folders)
+
+
+def default_strategy() -> Path:
+    """Return the strategy of the desk folder, elsewhere the baseline that comes with Lockstep."""
+    desk = desk_folder()
+    return shipped_config("strategies/ibs_baseline.yaml") if desk is None else desk.strategy
 
 
 def _run_each(

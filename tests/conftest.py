@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-# No instruments file of whoever runs the tests: neither here nor in the processes that tests start.
+# No instruments file and no desk of whoever runs the tests: neither here nor in processes that tests start.
 os.environ["LOCKSTEP_INSTRUMENTS"] = ""
+os.environ["LOCKSTEP_HOME"] = ""
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from lockstep.errors import ConfigError
-from lockstep.market.command_line import App, OneSymbol
+from lockstep.market.command_line import App, OneSymbol, Results
 from lockstep.market.timeframe import Timeframe
 from research.backtest.versions import VersionName
 from research.checks.features import DEFAULT_IDS, check_features
@@ -64,12 +64,12 @@ features_app = App()
 def validate_features(
     symbol: OneSymbol,
     month: Annotated[str, typer.Option(help="Month of session dates, YYYY-MM.")],
+    out: Results,
     data_dir: Annotated[Path | None, typer.Option(help="Folder of the files; none: embedded data.")] = None,
     against: Annotated[Path | None, typer.Option(help="File of bars or of values by id.")] = None,
     features: Annotated[str, typer.Option(help="Ids, separated by commas.")] = ",".join(DEFAULT_IDS),
     timeframe: Annotated[str | None, typer.Option(help="1min, 1h, 1d …; none: that of the file.")] = None,
     source: Annotated[str | None, typer.Option(help="Name of a source; none: by folder name.")] = None,
-    out: Annotated[Path, typer.Option(help="Where the page goes.")] = Path("results"),
 ) -> None:
     """Print the features of a month, plot them, and compare them with a second source."""
     ids = tuple(each.strip() for each in features.split(",") if each.strip())

@@ -11,14 +11,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
+from lockstep.desk import desk_file
 from lockstep.errors import ExperimentError
-from lockstep.market.command_line import ALL, App, OneSymbol, Symbols, chosen_symbols
+from lockstep.market.command_line import ALL, App, OneSymbol, Results, Symbols, chosen_symbols
 from lockstep.market.config import load_instruments
 from lockstep.market.loader import as_day
 from lockstep.models.store import ModelStore
@@ -58,6 +60,14 @@ Log = Annotated[Path, typer.Option(help="The strategy log.")]
 def promote_winner(
     number: Number,
     output_name: Annotated[str, typer.Option(help="Name of the new strategy, such as baseline_v2.")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            help="Folder of strategy files.",
+            default_factory=partial(desk_file, "strategies", "configs/strategies"),
+            show_default="configs/strategies",
+        ),
+    ],
     base_strategy: Annotated[
         Path | None, typer.Option(help="Parent; none: the strategy that was searched.")
     ] = None,
@@ -65,7 +75,6 @@ def promote_winner(
     expected_impact: Annotated[str, typer.Option(help="What it should bring; recorded.")] = "",
     force: Annotated[bool, typer.Option("--force", help="Promote in spite of refusals.")] = False,
     reason: Annotated[str, typer.Option(help="Why it is forced; recorded.")] = "",
-    out: Annotated[Path, typer.Option(help="Folder of strategy files.")] = Path("configs/strategies"),
     log: Log = Path("STRATEGY_LOG.md"),
 ) -> None:
     """Judge the winner, open the hold-out once, and write the strategy file and the log."""
@@ -117,15 +126,14 @@ By = Annotated[str | None, typer.Option(help="sharpe, cagr, sortino or calmar; n
 SharedJs = Annotated[
     Path | None, typer.Option(help="Folder that holds the plotting library once, for many pages.")
 ]
-Out = Annotated[Path, typer.Option(help="Folder for the file.")]
 
 
 def show(
     number: Number,
+    out: Results,
     export: Annotated[str | None, typer.Option(help="`html`: write a page instead of printing.")] = None,
     select_by: By = None,
     top: Annotated[int | None, typer.Option(help="How many of the best; none: the experiment's.")] = None,
-    out: Out = Path("results"),
     shared_js: SharedJs = None,
 ) -> None:
     """Show a finished experiment: the best, how far they can be believed, and what the gate says."""
@@ -207,8 +215,8 @@ def symbols_of(
 
 def export_runs(
     number: Number,
+    out: Results,
     format: Annotated[str, typer.Option(help="csv, parquet or json.")] = "csv",
-    out: Out = Path("results"),
 ) -> None:
     """Write all runs of an experiment, failed ones included, and its accounts."""
     store = Lab(database=Database.open()).store

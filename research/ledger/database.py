@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Engine, Table, create_engine, event, func, in
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
+from lockstep.desk import desk_folder
 from lockstep.drives import drive_of
 from lockstep.errors import ExperimentError
 from research.ledger.bulk import insert_rows
@@ -28,10 +29,12 @@ _PIECE = 5_000
 
 
 def default_url() -> str:
-    """Return `LOCKSTEP_DB`, or SQLite in the user's data folder: one ledger for all checkouts."""
+    """Return `LOCKSTEP_DB`, else the desk folder's, else SQLite in the user's data: one for all checkouts."""
     declared = os.environ.get("LOCKSTEP_DB")
     if declared:
         return declared
+    if (desk := desk_folder()) is not None:
+        return desk.database
     root = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
     return f"sqlite:///{root / 'lockstep' / 'experiments.db'}"
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
+from lockstep.desk import results_folder
 from lockstep.errors import ModelError, TrainingError, UnknownModel
 from lockstep.market.config import load_instruments
 from lockstep.market.history import History
@@ -45,7 +47,7 @@ class Request:
     reports: Path
     data_dir: Path | None = None
     run: Path | None = None
-    runs: Path = Path("results/training")
+    runs: Path = field(default_factory=partial(results_folder, "training"))
     name: str = VETO
 
 

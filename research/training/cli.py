@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
+from lockstep.desk import results_folder
 from lockstep.market.command_line import App
 from lockstep.models.store import ModelStore
 from research.training.config import load_training
@@ -21,6 +23,14 @@ train_app = App()
 @train_app.command()
 def train(
     config: Annotated[Path, typer.Option(help="Training YAML, such as configs/training/COMP.yml.")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            help="Where run folders go.",
+            default_factory=partial(results_folder, "training"),
+            show_default="results/training",
+        ),
+    ],
     data_dir: Annotated[Path | None, typer.Option(help="Folder of the files; none: embedded data.")] = None,
     trials: Annotated[int | None, typer.Option(help="Search steps; none: the config's.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of search and estimators.")] = 0,
@@ -28,7 +38,6 @@ def train(
     jobs: Annotated[int, typer.Option(help="Processes; -1: one per core. Changes no result.")] = -1,
     store: Annotated[Path | None, typer.Option(help="Model store; none: the default one.")] = None,
     by: Annotated[str | None, typer.Option(help="Who; none: the user that runs this.")] = None,
-    out: Annotated[Path, typer.Option(help="Where run folders go.")] = Path("results/training"),
 ) -> None:
     """Search, fit and evaluate; every step is counted as a trial and stored for --resume."""
     task = Task(

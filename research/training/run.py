@@ -6,10 +6,12 @@ import getpass
 import hashlib
 import json
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
+from functools import partial
 from pathlib import Path
 
+from lockstep.desk import results_folder
 from lockstep.errors import TrainingError
 from lockstep.features.columns import source_keys
 from lockstep.features.feature_registry import default_registry
@@ -55,7 +57,7 @@ class Task:
     seed: int = 0
     jobs: int = -1
     resume: bool = False
-    out: Path = Path("results/training")
+    out: Path = field(default_factory=partial(results_folder, "training"))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -1,13 +1,11 @@
 """A training run on the screen: step, best score and time left; then what each outer window found.
 
-What `train_model.py` does once its options are read.
+What `lockstep train` does once its options are read.
 """
 
 from __future__ import annotations
 
 import math
-import shlex
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +14,8 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from lockstep.console import own_command
+from lockstep.desk import results_folder
 from lockstep.market.history import History
 from lockstep.models.store import ModelStore
 from lockstep.tables import TextTable, number
@@ -197,15 +197,9 @@ def _say(
 
 def judging(task: Task, trained: Trained, folder: Path | None, version: str) -> str:
     """Return the command that validates a version, with the folders in which its parts are."""
-    parts = [_interpreter(), "scripts/validate_model.py", trained.bundle.symbol, "--version", version]
+    parts = ["validate", trained.bundle.symbol, "--version", version]
     if folder is not None:
         parts += ["--store", str(folder)]
-    if task.out != Task.out:
+    if task.out != results_folder("training"):
         parts += ["--run-dir", str(trained.folder)]
-    return shlex.join(parts)
-
-
-def _interpreter() -> str:
-    """Return this interpreter as it is called from the working folder: `.venv/bin/python` in a checkout."""
-    running, here = Path(sys.executable), Path.cwd()
-    return str(running.relative_to(here) if running.is_relative_to(here) else running)
+    return own_command(*parts)

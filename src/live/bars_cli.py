@@ -11,11 +11,11 @@ import typer
 from lockstep.errors import LiveError
 from lockstep.live.messages import iso
 from lockstep.live.operator.commands import BarCommand
-from lockstep.live.operator.desk import DEFAULT_CONFIG, ConfigPath, OperatorDesk
+from lockstep.live.operator.desk import OperatorDesk
 from lockstep.live.operator.statement import utc_nanoseconds
 from lockstep.live.quarantine import ACCEPT, REJECT, QuarantinedBar
 from lockstep.market.bars import BAR_COLUMNS
-from lockstep.market.command_line import App
+from lockstep.market.command_line import App, LiveFile
 from lockstep.settings import validated
 
 app = App(no_args_is_help=True)
@@ -27,7 +27,7 @@ Reason = Annotated[str, typer.Option(help="Where the price was looked up, and wh
 
 @app.command("list")
 def show(
-    config: ConfigPath = DEFAULT_CONFIG,
+    config: LiveFile,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show the bars that are quarantined and not yet overtaken by a later bar of their series."""
@@ -43,7 +43,7 @@ def show(
 
 
 @app.command()
-def accept(series: Series, end: Stamp, reason: Reason, config: ConfigPath = DEFAULT_CONFIG) -> None:
+def accept(series: Series, end: Stamp, reason: Reason, config: LiveFile) -> None:
     """Say that the market was there. The bar joins its set, or the windows where its set is gone.
 
     Its close is the new reference: later bars that follow from it pass, those in the quarantine too.
@@ -52,7 +52,7 @@ def accept(series: Series, end: Stamp, reason: Reason, config: ConfigPath = DEFA
 
 
 @app.command()
-def reject(series: Series, end: Stamp, reason: Reason, config: ConfigPath = DEFAULT_CONFIG) -> None:
+def reject(series: Series, end: Stamp, reason: Reason, config: LiveFile) -> None:
     """Say that the bar is wrong. It stays recorded, and nothing is computed from it."""
     _decide(OperatorDesk.read(config), series, end, REJECT, reason)
 

@@ -11,6 +11,7 @@ from typing import Annotated, get_args
 import typer
 from rich.console import Console
 
+from lockstep.desk import desk_folder
 from lockstep.errors import ConfigError
 from lockstep.live.secret import Secrets
 from lockstep.live.status.logs import guard_process
@@ -22,11 +23,22 @@ from lockstep.settings import suggestion
 status_app = typer.Typer(add_completion=False)
 
 
+def _status_file() -> Path:
+    desk = desk_folder()
+    return Path("live/status.json") if desk is None else desk.live_path("status")
+
+
 @status_app.command()
 def show(
-    file: Annotated[Path, typer.Option(envvar="LOCKSTEP_STATUS", help="The engine's status file.")] = Path(
-        "live/status.json"
-    ),
+    file: Annotated[
+        Path,
+        typer.Option(
+            envvar="LOCKSTEP_STATUS",
+            help="The engine's status file.",
+            default_factory=_status_file,
+            show_default="live/status.json",
+        ),
+    ],
     json: Annotated[bool, typer.Option("--json", help="Print the file's JSON instead of a table.")] = False,
     stale: Annotated[
         float, typer.Option(min=0, help="Seconds without a heartbeat that are too many.")

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, model_validator
 
+from lockstep.desk import anchored, desk_folder
 from lockstep.errors import ConfigError
 from lockstep.live.brokers.protocol import BrokerSettings
 from lockstep.live.brokers.registry import BROKERS
@@ -88,7 +89,7 @@ class AlertSettings(_Part):
 
 
 class LiveConfig(_Part):
-    """Everything about a running desk; times in seconds, paths relative to the working folder.
+    """Everything about a running desk; times in seconds, paths relative to the working or the desk folder.
 
     mode          paper: fills are simulated; shadow: so they are, and what would be sent is recorded;
                   live: orders leave, fills are reported
@@ -185,8 +186,13 @@ class LiveConfig(_Part):
 
     @classmethod
     def load(cls, path: Path) -> LiveConfig:
-        """Read a YAML file; ConfigError naming file, field, value and rule."""
-        return validated(cls, read_yaml(path), where=str(path))
+        """Read a YAML file; ConfigError naming file, field, value and rule.
+
+        Relative paths in a file of a desk folder are relative to that folder.
+        """
+        settings = validated(cls, read_yaml(path), where=str(path))
+        desk = desk_folder(path.parent)
+        return settings if desk is None else anchored(settings, desk.root)
 
     def require_mode(self, mode: Mode) -> None:
         """Raise ConfigError where the mode cannot be run with this configuration."""

@@ -17,13 +17,14 @@ from typing import Annotated, get_args
 import typer
 
 from lockstep.console import run
+from lockstep.desk import desk_folder
 from lockstep.errors import LockstepError
 from lockstep.live.journal.opening import held
 from lockstep.live.messages import Mode
 from lockstep.live.secret import Secrets
 from lockstep.live.starting import Interrupted, Starting
 from lockstep.live.status.logs import configure_logs, guard_process
-from lockstep.market.command_line import App
+from lockstep.market.command_line import App, LiveFile
 from lockstep.settings import read_yaml
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -34,7 +35,7 @@ app = App()
 
 @app.command()
 def main(
-    config: Annotated[Path, typer.Option(help="What to trade, and how.")] = Path("configs/live.yml"),
+    config: LiveFile,
     mode: Annotated[Mode | None, typer.Option(help="None: the file's.")] = None,
     log: Annotated[Path | None, typer.Option(help="Log file of JSON lines; none: stderr.")] = None,
     stop_after: Annotated[int | None, typer.Option(min=1, help="Stop after so many bar sets.")] = None,
@@ -91,12 +92,13 @@ def _starting(config: Path, mode: Mode | None, environment: Mapping[str, str], s
         told = content if isinstance(content, Mapping) else {}
     except LockstepError:
         told = {}
+    root = Path() if (desk := desk_folder(config.parent)) is None else desk.root
     named = told.get("status") or environment.get(STATUS)
     journal = told.get("journal")
-    if not isinstance(named, str) or (isinstance(journal, str) and held(Path(journal))):
+    if not isinstance(named, str) or (isinstance(journal, str) and held(root / journal)):
         return Starting(None, "paper", secrets.scrub)
     declared: Mode = next((each for each in get_args(Mode) if each == told.get("mode")), "paper")
-    return Starting(Path(named), mode or declared, secrets.scrub)
+    return Starting(root / named, mode or declared, secrets.scrub)
 
 
 def _interrupt(number: int, _: FrameType | None) -> None:

@@ -13,6 +13,7 @@ from typing import Annotated, Any, NamedTuple, TypeVar
 
 import typer
 
+from lockstep.desk import desk_folder, results_folder
 from lockstep.errors import ConfigError, DataError
 from lockstep.market.config import USER_FILE_VARIABLE, InstrumentBook, default_user_file
 from lockstep.market.source import Source
@@ -37,13 +38,40 @@ OneSymbol = Annotated[
 Symbols = Annotated[str, typer.Option(*SYMBOL_FLAGS, help="ES, several as ES,NQ, or `all` that have a file.")]
 
 
+def live_file() -> Path:
+    """Return `live.yml` of the desk folder, else `configs/live.yml` of the working folder."""
+    desk = desk_folder()
+    return Path("configs/live.yml") if desk is None else desk.live
+
+
+Results = Annotated[
+    Path,
+    typer.Option(
+        "--out",
+        help="Folder of run folders and pages.",
+        default_factory=results_folder,
+        show_default="results",
+    ),
+]
+LiveFile = Annotated[
+    Path,
+    typer.Option(
+        "--config",
+        envvar="LOCKSTEP_CONFIG",
+        help="Configuration of the live engine; none: live.yml of the desk folder.",
+        default_factory=live_file,
+        show_default="configs/live.yml",
+    ),
+]
+
+
 Instruments = Annotated[
     str | None,
     typer.Option(
         "--instruments",
         metavar="FILE",
-        help=f"Your instruments, on top of the shipped ones; none: ${USER_FILE_VARIABLE}, or "
-        "~/.config/lockstep/instruments.yml where it exists.",
+        help=f"Your instruments, on top of the shipped ones; none: ${USER_FILE_VARIABLE}, or those of the "
+        "desk folder, or ~/.config/lockstep/instruments.yml where it exists.",
     ),
 ]
 

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
+from lockstep.desk import desk_folder
 from lockstep.errors import ConfigError, DataError
 from lockstep.market.exception_lists import with_listed
 from lockstep.market.history import Market
@@ -229,10 +230,13 @@ def shipped_config(name: str) -> Path:
 
 
 def default_user_file() -> Path:
-    """Return where the user's instruments file is looked for: `~/.config/lockstep/instruments.yml`.
+    """Return where the user's instruments file is looked for.
 
-    XDG_CONFIG_HOME, where it is set, replaces `~/.config`.
+    `instruments.yml` of the desk folder that the working folder is in; elsewhere it is
+    `~/.config/lockstep/instruments.yml`, where XDG_CONFIG_HOME, if set, replaces `~/.config`.
     """
+    if (desk := desk_folder()) is not None:
+        return desk.instruments
     base = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
     return Path(base) / "lockstep" / "instruments.yml"
 

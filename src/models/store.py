@@ -16,6 +16,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lockstep.desk import desk_folder
 from lockstep.errors import HashMismatch, StoreFailure, VerbRefused
 from lockstep.files import replace_file
 from lockstep.models import verbs
@@ -86,10 +87,15 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def default_folder() -> Path:
-    """Return `LOCKSTEP_MODEL_STORE`, else `src/models` of a checkout, else a folder of the user's data."""
+    """Return `LOCKSTEP_MODEL_STORE`, else the store of the desk folder that the working folder is in.
+
+    Where there is neither: `src/models` of a checkout, or a folder of the user's data.
+    """
     declared = os.environ.get("LOCKSTEP_MODEL_STORE")
     if declared:
         return Path(declared)
+    if (desk := desk_folder()) is not None:
+        return desk.store
     if (_PACKAGE.parent / "setup.cfg").is_file():
         return _PACKAGE / "models"
     root = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")

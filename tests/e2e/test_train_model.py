@@ -90,7 +90,7 @@ def test_it_registers_a_candidate_and_leaves_a_run_folder(desk: Desk) -> None:
 
 
 def test_the_printed_command_judges_the_version(desk: Desk) -> None:
-    (line,) = (each for each in desk.said.splitlines() if "scripts/validate_model.py" in each)
+    (line,) = (each for each in desk.said.splitlines() if " validate SPX " in each)
     done = desk.run(shlex.split(line))
     assert done.returncode in (0, 1), done.stderr
     assert "checks" in done.stdout

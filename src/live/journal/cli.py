@@ -13,6 +13,8 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from lockstep.desk import desk_folder
+from lockstep.errors import ConfigError
 from lockstep.live.hashes import live_hashes
 from lockstep.live.journal.journal import Journal
 from lockstep.live.journal.reader import JournalReader
@@ -20,7 +22,7 @@ from lockstep.live.journal.rows import value_of
 from lockstep.live.journal.salvage import salvage
 from lockstep.live.messages import Epoch, Mode
 from lockstep.live.messages import iso as iso
-from lockstep.market.command_line import App
+from lockstep.market.command_line import App, LiveFile
 from lockstep.tables import Column, TextTable, number, prose
 
 SCHEMA = 1
@@ -118,7 +120,25 @@ DAMAGED = 1
 app = App(no_args_is_help=True)
 
 Copy = Annotated[Path, typer.Option("--to", help="The file to write; it must not exist yet.")]
-At = Annotated[Path, typer.Option("--journal", help="The journal file.")]
+
+
+def _journal_file() -> Path:
+    desk = desk_folder()
+    if desk is None:
+        raise ConfigError("no journal: name its file with --journal, or run in a desk folder")
+    return desk.live_path("journal")
+
+
+At = Annotated[
+    Path,
+    typer.Option(
+        "--journal",
+        envvar="LOCKSTEP_JOURNAL",
+        help="The journal file; none: that of the desk folder.",
+        default_factory=_journal_file,
+        show_default=False,
+    ),
+]
 
 
 @app.command()
@@ -170,7 +190,7 @@ def save_what_can_be_read(journal: At, to: Copy) -> None:
 def new_epoch(
     journal: At,
     reason: Annotated[str, typer.Option(help="What was changed, and why.")],
-    config: Annotated[Path, typer.Option(help="The engine's configuration.")] = Path("configs/live.yml"),
+    config: LiveFile,
     mode: Annotated[Mode | None, typer.Option(help="Another mode, from flat; none: the same.")] = None,
 ) -> None:
     """Go on with changed code, configuration or models from the recorded accounts, orders and windows."""

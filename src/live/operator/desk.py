@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
-
-import typer
 
 from lockstep.errors import LiveError
 from lockstep.live.config import LiveConfig
@@ -19,11 +16,6 @@ from lockstep.live.messages import Epoch, Event, Irregularity
 from lockstep.live.operator.commands import BarCommand, Command, FillCommand, Mailbox, waiting
 from lockstep.live.operator.open_orders import OrderStep, Standing, last_steps
 from lockstep.live.quarantine import Quarantine
-
-ConfigPath = Annotated[
-    Path, typer.Option("--config", envvar="LOCKSTEP_CONFIG", help="The engine's configuration.")
-]
-DEFAULT_CONFIG = Path("configs/live.yml")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,10 +14,10 @@ import typer
 from lockstep.errors import LiveError
 from lockstep.live.journal.cli import iso
 from lockstep.live.operator.commands import FillCommand, ReconcileCommand, ResolveCommand
-from lockstep.live.operator.desk import DEFAULT_CONFIG, ConfigPath, OperatorDesk
+from lockstep.live.operator.desk import OperatorDesk
 from lockstep.live.operator.open_orders import UNKNOWN, OrderName, OrderStep, Standing, require_unknown
 from lockstep.live.operator.statement import utc_nanoseconds
-from lockstep.market.command_line import App, OneSymbol
+from lockstep.market.command_line import App, LiveFile, OneSymbol
 from lockstep.settings import validated
 from lockstep.strategy.matching import QUANTITY
 
@@ -43,7 +43,7 @@ class Kind(StrEnum):
 
 @app.command("list")
 def show(
-    config: ConfigPath = DEFAULT_CONFIG,
+    config: LiveFile,
     every: Annotated[bool, typer.Option("--all", help="Settled orders of the epoch too.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -69,7 +69,8 @@ def resolve(
     order_id: Annotated[str, typer.Argument(help="An UNKNOWN order, as `list` shows it.")],
     outcome: Annotated[Outcome, typer.Option(help="What the broker's side shows.")],
     reason: Annotated[str, typer.Option(help="Where that was seen, and who looked.")],
-    config: ConfigPath = DEFAULT_CONFIG,
+    *,
+    config: LiveFile,
 ) -> None:
     """Say what became of an UNKNOWN order; entries of its instrument may come again."""
     desk = OperatorDesk.read(config)
@@ -95,7 +96,8 @@ def fill(
     time: Annotated[str, typer.Option(help="When it filled, ISO with offset: 2026-03-06T14:10:03Z.")],
     order: Annotated[Kind, typer.Option(help="market, stop or target.")] = Kind.market,
     fill_id: Annotated[str, typer.Option(help="The statement's id; none: made of what is reported.")] = "",
-    config: ConfigPath = DEFAULT_CONFIG,
+    *,
+    config: LiveFile,
 ) -> None:
     """Report a fill at the real broker, the whole of it at once; the same report twice changes nothing."""
     desk = OperatorDesk.read(config)
@@ -120,7 +122,8 @@ def reconcile(
     symbol: OneSymbol,
     position: Annotated[float, typer.Option(help="Contracts that the broker shows, signed; 0 for flat.")],
     reason: Annotated[str, typer.Option(help="Where that was seen, and who looked.")],
-    config: ConfigPath = DEFAULT_CONFIG,
+    *,
+    config: LiveFile,
 ) -> None:
     """Say what the broker holds now (mode live); where it agrees with the engine, entries may go again."""
     desk, now = OperatorDesk.read(config), clock.time_ns()

@@ -16,12 +16,12 @@ from lockstep.live.journal import Journal
 from lockstep.live.journal.cli import iso
 from lockstep.live.messages import Wanted
 from lockstep.live.operator.commands import RolloutCommand
-from lockstep.live.operator.desk import DEFAULT_CONFIG, ConfigPath, OperatorDesk
+from lockstep.live.operator.desk import OperatorDesk
 from lockstep.live.outside import wanted_versions
 from lockstep.live.risk import rollout
 from lockstep.live.risk.rollout import Comparison, Step, Trades
 from lockstep.live.traded import Model, usual_trades
-from lockstep.market.command_line import App
+from lockstep.market.command_line import App, LiveFile
 from lockstep.market.config import load_instruments
 from lockstep.market.schedule import DAY
 from lockstep.models.command_line import Store
@@ -38,7 +38,7 @@ app = App(no_args_is_help=True)
 
 @app.command()
 def show(
-    config: ConfigPath = DEFAULT_CONFIG,
+    config: LiveFile,
     store: Store = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -59,7 +59,8 @@ def show(
 def advance(
     comparison: Annotated[Path, typer.Option(help="JSON of scripts/compare_paper.py, of this stage.")],
     reason: Why,
-    config: ConfigPath = DEFAULT_CONFIG,
+    *,
+    config: LiveFile,
     store: Store = None,
 ) -> None:
     """Go to the next stage, on a paper comparison of this stage that passed, once its day has come."""
@@ -81,7 +82,7 @@ def advance(
 
 
 @app.command()
-def step_back(reason: Why, config: ConfigPath = DEFAULT_CONFIG) -> None:
+def step_back(reason: Why, config: LiveFile) -> None:
     """Go back to the stage before; it needs no evidence."""
     desk = OperatorDesk.read(config)
     step = rollout.step_back(desk.config.rollout, steps_of(desk), now=time.time_ns(), reason=required(reason))
