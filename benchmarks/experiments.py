@@ -16,8 +16,8 @@ _KIBIBYTES = 1024
 _RUNS = 3
 _COMMAND = (
     "scripts/experiments.py", "grid-search", "--name", "wide", "--yes",
-    "--strategy-path", "configs/strategies/baseline_v1.yaml",
-    "--grid-path", "configs/grids/baseline_wide.yaml",
+    "--strategy", "configs/strategies/baseline_v1.yaml",
+    "--grid", "configs/grids/baseline_wide.yaml",
 )  # fmt: skip
 
 _PEAK = """

@@ -15,7 +15,7 @@ from certify.paper import Request, compare_paper
 from certify.paper_evidence import attach as attach_evidence
 from certify.paper_evidence import versions_of
 from lockstep.desk import results_folder
-from lockstep.market.command_line import App
+from lockstep.market.command_line import App, renamed
 from lockstep.models.command_line import By, Json, Store, actor
 from lockstep.models.store import ModelStore
 from research.paper.report import print_comparison, write_comparison
@@ -23,7 +23,7 @@ from research.paper.report import print_comparison, write_comparison
 app = App()
 
 
-@app.command()
+@app.command(cls=renamed({"--report": "--out", "--since": "--start"}))
 def main(
     journal: Annotated[Path, typer.Option(help="Journal of a desk in mode paper or shadow.")],
     out: Annotated[
@@ -38,7 +38,9 @@ def main(
     data_dir: Annotated[Path | None, typer.Option(help="Folder of the files; none: embedded data.")] = None,
     source: Annotated[str | None, typer.Option(help="Name of a source; none: by folder name.")] = None,
     epoch: Annotated[int | None, typer.Option(help="One epoch of the journal; none: all.")] = None,
-    since: Annotated[str | None, typer.Option(help="First session of the validation backtest.")] = None,
+    since: Annotated[
+        str | None, typer.Option("--start", help="First session of the validation backtest, YYYY-MM-DD.")
+    ] = None,
     level: Annotated[float, typer.Option(help="With which all bands together hold.")] = 0.95,
     resamples: Annotated[int, typer.Option(help="Runs that are drawn.")] = 4_000,
     seed: Annotated[int, typer.Option(help="Of the draws.")] = 0,

@@ -116,7 +116,7 @@ while [ "$(running)" != "$version" ]; do
     if [ "$waited" -ge "$timeout" ]; then
         [ "$before" != "$version" ] || fail 1 "the engine trades '$(running)', not $version; restart or look at it"
         [ -n "$before" ] || fail 3 "the engine did not take $version, and there is no version to go back to"
-        "$python" "$root/scripts/rollback_model.py" "$symbol" --to "$before" ${by:+--by "$by"} \
+        "$python" "$root/scripts/rollback_model.py" "$symbol" --version "$before" ${by:+--by "$by"} \
             --reason "the engine did not take $version within $timeout s" ||
             fail 3 "the engine did not take $version, AND THE ROLLBACK FAILED: production is $version"
         fail 1 "the engine did not take $version within $timeout s; production is $before again"

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from lockstep.market.command_line import renamed
 from operations.backup import Places, create, prune, read, restore, sets, verify
 
 DAMAGED = 1
@@ -15,7 +16,7 @@ DAMAGED = 1
 app = typer.Typer(add_completion=False, no_args_is_help=True)
 
 Set = Annotated[Path, typer.Argument(help="Folder of one set.")]
-Sets = Annotated[Path, typer.Option("--to", envvar="LOCKSTEP_BACKUPS", help="Folder of all sets.")]
+Sets = Annotated[Path, typer.Option("--out", envvar="LOCKSTEP_BACKUPS", help="Folder of all sets.")]
 AJournal = Annotated[Path | None, typer.Option("--journal", envvar="LOCKSTEP_JOURNAL", help="Journal file.")]
 AStore = Annotated[Path | None, typer.Option("--store", envvar="LOCKSTEP_MODEL_STORE", help="Model store.")]
 ALedger = Annotated[
@@ -23,7 +24,7 @@ ALedger = Annotated[
 ]
 
 
-@app.command("create")
+@app.command("create", cls=renamed({"--to": "--out"}))
 def make(
     to: Sets,
     journal: AJournal = None,
@@ -41,7 +42,7 @@ def make(
         typer.echo(f"removed: {gone.name}")
 
 
-@app.command("list")
+@app.command("list", cls=renamed({"--to": "--out"}))
 def show(to: Sets) -> None:
     """List the sets, oldest first."""
     for each in sets(to):

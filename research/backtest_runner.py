@@ -18,7 +18,7 @@ from lockstep.console import run
 from lockstep.desk import desk_folder
 from lockstep.errors import ConfigError, DataError, FeatureError, ModelError
 from lockstep.market.bars import Bars
-from lockstep.market.command_line import ALL, App, Chosen, Results, Symbols, chosen_symbols
+from lockstep.market.command_line import ALL, App, Chosen, Results, Symbols, chosen_symbols, renamed
 from lockstep.market.config import InstrumentBook, load_instruments, shipped_config
 from lockstep.market.finding import Finding
 from lockstep.market.history import History, SeriesKey
@@ -43,7 +43,7 @@ _BARS_PER_UPDATE = 1000
 app = App()
 
 
-@app.command()
+@app.command(cls=renamed({"--config": "--strategy", "--model": "--version"}))
 def main(
     out: Results,
     symbol: Symbols = "",
@@ -52,11 +52,13 @@ def main(
     start: Annotated[str | None, typer.Option(help="First session date to trade, YYYY-MM-DD.")] = None,
     end: Annotated[str | None, typer.Option(help="Last session date to trade, YYYY-MM-DD.")] = None,
     config: Annotated[
-        Path | None, typer.Option(help="Strategy YAML; none: the desk's, or ibs_baseline.")
+        Path | None, typer.Option("--strategy", help="Strategy YAML; none: the desk's, or ibs_baseline.")
     ] = None,
     timeframe: Annotated[str | None, typer.Option(help="15min, 1h, 1d …; none: the config's.")] = None,
-    model: Annotated[str, typer.Option(help="v3 or production: that version, beside no veto.")] = "",
-    store: Annotated[Path | None, typer.Option(help="Store of --model; none: the default one.")] = None,
+    model: Annotated[
+        str, typer.Option("--version", help="v3 or production: that version, beside no veto.")
+    ] = "",
+    store: Annotated[Path | None, typer.Option(help="Store of --version; none: the default one.")] = None,
     quarantine: Annotated[bool, typer.Option(help="Reject bad rows to a file and keep the others.")] = False,
     seed: Annotated[int, typer.Option(help="Recorded in the provenance.")] = 0,
     benchmark: Annotated[Path | None, typer.Option(help="CSV to compare with; none: the symbol.")] = None,
@@ -70,7 +72,7 @@ def main(
 ) -> None:
     """Backtest a strategy on one or more instruments, one account each.
 
-    With --model the strategy, the veto and its threshold are those of a version of the model store, as the
+    With --version the strategy, the veto and its threshold are those of a version of the model store, as the
     live engine trades them; the same strategy without the veto is run beside it, each in a folder of its own.
     Bars are those of the training unless others are named.
     """
@@ -83,7 +85,7 @@ def main(
         make = partial(runner.version, version=model, store=ModelStore(store))
     else:
         if store is not None:
-            raise ConfigError(f"--store {store}: goes with --model; name a version, for example --model v3")
+            raise ConfigError(f"--store {store}: goes with --version; name one, for example --version v3")
         settings = IbsConfig.load(config or default_strategy())
         if timeframe is not None:
             settings = settings.replaced(timeframe=timeframe)
@@ -128,9 +130,9 @@ def _run_each(
 
 def _require_alone(model: str, config: Path | None, timeframe: str | None) -> None:
     """Raise ConfigError where something is given that the version brings itself."""
-    for option, value in (("--config", config), ("--timeframe", timeframe)):
+    for option, value in (("--strategy", config), ("--timeframe", timeframe)):
         if value is not None:
-            raise ConfigError(f"{option} {value}: --model {model} brings its own; drop one of them")
+            raise ConfigError(f"{option} {value}: --version {model} brings its own; drop one of them")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -110,9 +110,7 @@ def desk_folder(start: Path | None = None) -> DeskFolder | None:
     if named is not None and start is None:
         root = Path(named).expanduser().absolute()
         if named and not (root / MARKER).is_file():
-            raise ConfigError(
-                f"{HOME} {named}: no {MARKER} in it; name a desk, or make one with `lockstep init`"
-            )
+            raise ConfigError(f"{HOME} {named}: no {MARKER} in it; name a desk, or make one: `lockstep init`")
         return DeskFolder.read(root) if named else None
     here = (start or Path.cwd()).absolute()
     for folder in (here, *here.parents):

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from lockstep.errors import ConfigError
-from lockstep.market.command_line import App, OneSymbol, Results
+from lockstep.market.command_line import App, OneSymbol, Results, renamed
 from lockstep.market.timeframe import Timeframe
 from research.backtest.versions import VersionName
 from research.checks.features import DEFAULT_IDS, check_features
@@ -19,12 +19,16 @@ from research.checks.lookahead import Files, check_files, lookahead_table
 lookahead_app = App()
 
 
-@lookahead_app.command()
+@lookahead_app.command(cls=renamed({"--config": "--strategy", "--model": "--version"}))
 def check_lookahead(
     symbol: OneSymbol,
-    config: Annotated[Path | None, typer.Option(help="Strategy YAML; or give --model.")] = None,
-    model: Annotated[str, typer.Option(help="v3 or production: strategy and veto of that version.")] = "",
-    store: Annotated[Path | None, typer.Option(help="Store of --model; none: the default one.")] = None,
+    config: Annotated[
+        Path | None, typer.Option("--strategy", help="Strategy YAML; or give --version.")
+    ] = None,
+    model: Annotated[
+        str, typer.Option("--version", help="v3 or production: strategy and veto of that version.")
+    ] = "",
+    store: Annotated[Path | None, typer.Option(help="Store of --version; none: the default one.")] = None,
     data_dir: Annotated[Path | None, typer.Option(help="Folder of the files; none: embedded data.")] = None,
     cuts: Annotated[int, typer.Option(help="How many bars to cut the history at.")] = 20,
     seed: Annotated[int, typer.Option(help="Seed of the cuts and of what is put behind them.")] = 0,
@@ -36,15 +40,15 @@ def check_lookahead(
 ) -> None:
     """Change what follows random bars and name the first value before them that moves.
 
-    With --model the strategy is checked with its veto, and beside it without.
+    With --version the strategy is checked with its veto, and beside it without.
     """
     files = Files(symbol=symbol, data_dir=data_dir, timeframe=timeframe, source=source, start=start, end=end)
     console = Console()
     if config is not None and model:
-        raise ConfigError(f"--config {config} and --model {model}: check one of them at a time")
+        raise ConfigError(f"--strategy {config} and --version {model}: check one of them at a time")
     checked = VersionName(version=model, store=store) if model else config
     if checked is None:
-        raise ConfigError("nothing to check: give --config, or --model v3")
+        raise ConfigError("nothing to check: give --strategy, or --version v3")
     strategies = {f"with the veto of {model}": True, "without a veto": False} if model else {"": True}
     passed = True
     for strategy, with_veto in strategies.items():

@@ -20,7 +20,7 @@ from rich.console import Console
 
 from lockstep.desk import desk_file
 from lockstep.errors import ExperimentError
-from lockstep.market.command_line import ALL, App, OneSymbol, Results, Symbols, chosen_symbols
+from lockstep.market.command_line import ALL, App, OneSymbol, Results, Symbols, chosen_symbols, renamed
 from lockstep.market.config import load_instruments
 from lockstep.market.loader import as_day
 from lockstep.models.store import ModelStore
@@ -69,7 +69,7 @@ def promote_winner(
         ),
     ],
     base_strategy: Annotated[
-        Path | None, typer.Option(help="Parent; none: the strategy that was searched.")
+        Path | None, typer.Option("--strategy", help="Its parent; none: the strategy that was searched.")
     ] = None,
     select_by: Annotated[str | None, typer.Option(help="sharpe, cagr, sortino or calmar.")] = None,
     expected_impact: Annotated[str, typer.Option(help="What it should bring; recorded.")] = "",
@@ -234,9 +234,9 @@ Date = Annotated[str | None, typer.Option(help="Session date YYYY-MM-DD; none: t
 def grid_search(
     name: Annotated[str, typer.Option(help="Names the experiment in lists.")],
     strategy_path: Annotated[
-        Path, typer.Option(help="Strategy YAML whose values hold where the grid says nothing.")
+        Path, typer.Option("--strategy", help="Strategy YAML; its values hold where the grid says nothing.")
     ],
-    grid_path: Annotated[Path, typer.Option(help="Grid YAML: parameters, symbols, split.")],
+    grid_path: Annotated[Path, typer.Option("--grid", help="Grid YAML: parameters, symbols, split.")],
     train_start: Date = None,
     train_end: Date = None,
     test_start: Date = None,
@@ -322,14 +322,16 @@ def _carry_out(console: Console, lab: Lab, plan: Plan, run: Callable[[Listener],
 
 app = App(no_args_is_help=True, help="Search parameters; every trial is counted.")
 
-app.command("grid-search")(grid_search)
+app.command("grid-search", cls=renamed({"--strategy-path": "--strategy", "--grid-path": "--grid"}))(
+    grid_search
+)
 app.command("resume")(resume)
 app.command("show")(show)
 app.command("list")(list_all)
 app.command("trials")(trials)
 app.command("compare")(compare_two)
 app.command("export")(export_runs)
-app.command("promote")(promote_winner)
+app.command("promote", cls=renamed({"--base-strategy": "--strategy"}))(promote_winner)
 app.command("actual")(actual)
 app.command("rename")(rename)
 app.command("delete")(delete)

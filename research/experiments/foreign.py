@@ -152,7 +152,7 @@ class Translation:
             return
         self._foreign(key)
         if option is None:
-            self.notes.append(f"{key}: belongs in the strategy file (--strategy-path) or the instrument")
+            self.notes.append(f"{key}: belongs in the strategy file (--strategy) or the instrument")
         elif option:
             self.notes.append(f"{key}: is an option of the command, {option.format(value)}")
         else:

@@ -154,7 +154,7 @@ def drawn_runs(reference: Sessions, length: int, *, resamples: int, seed: int) -
     if len(reference) < max(length, 8):
         raise DataError(
             f"validation backtest of {len(reference)} sessions: the run has {length}, and 8 are the least; "
-            "begin it earlier (--since)"
+            "begin it earlier (--start)"
         )
     block = block_length(reference.pnl)
     require_draws(resamples, block)

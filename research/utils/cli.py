@@ -9,7 +9,14 @@ import typer
 from rich.console import Console
 
 from lockstep.errors import ConfigError
-from lockstep.market.command_line import SYMBOL_FLAGS, App, OneSymbol, reading_instruments, target_file
+from lockstep.market.command_line import (
+    SYMBOL_FLAGS,
+    App,
+    OneSymbol,
+    reading_instruments,
+    renamed,
+    target_file,
+)
 from lockstep.market.reading.guess import COLUMN, SELECT
 from lockstep.market.reading.layouts import PRESETS
 from lockstep.market.timeframe import Timeframe
@@ -21,7 +28,7 @@ check_app = App()
 WARNED = 1
 
 
-@check_app.command()
+@check_app.command(cls=renamed({"--json": "--out"}))
 def check(
     symbol: OneSymbol,
     data_dir: Annotated[Path | None, typer.Option(help="Folder of the file; none: embedded data.")] = None,
@@ -29,7 +36,9 @@ def check(
     source: Annotated[str | None, typer.Option(help="Name of a source; none: by folder name.")] = None,
     quarantine: Annotated[bool, typer.Option(help="Reject bad rows to a file and keep the others.")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Exit code 1 if there is any warning.")] = False,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write the report here, too.")] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--out", help="Write the report (JSON) here, too.")
+    ] = None,
 ) -> None:
     """Print the counts of a data file and what is suspicious in it, against the schedule of its market."""
     frame = None if timeframe is None else Timeframe.parse(timeframe)

@@ -6,12 +6,14 @@ import functools
 import inspect
 import os
 import re
-from collections.abc import Callable, Collection, Iterator
+import sys
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, TypeVar
 
 import typer
+from typer.core import TyperCommand
 
 from lockstep.desk import desk_folder, results_folder
 from lockstep.errors import ConfigError, DataError
@@ -91,6 +93,32 @@ class App(typer.Typer):
             return function
 
         return registered
+
+
+def renamed(spellings: Mapping[str, str]) -> type[TyperCommand]:
+    """Return a class of commands that still take old spellings of options, with a line of warning for each.
+
+    spellings   new spelling by old one, such as {"--strategy-path": "--strategy"}
+    """
+
+    class Command(TyperCommand):
+        def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+            return super().parse_args(ctx, list(_respelled(args, spellings, quiet=ctx.resilient_parsing)))
+
+    return Command
+
+
+def _respelled(args: Sequence[str], spellings: Mapping[str, str], *, quiet: bool) -> Iterator[str]:
+    options = True
+    for word in args:
+        options &= word != "--"
+        old, equals, value = word.partition("=")
+        if not options or old not in spellings:
+            yield word
+            continue
+        if not quiet:
+            print(f"warning: {old} is now {spellings[old]}; the old name will go", file=sys.stderr)
+        yield f"{spellings[old]}{equals}{value}"
 
 
 def _with_instruments(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from lockstep.market.command_line import SYMBOL_FLAGS, App
+from lockstep.market.command_line import SYMBOL_FLAGS, App, renamed
 from lockstep.market.config import load_instruments
 from lockstep.models import ModelStore, load_portfolio
 from lockstep.models import listing as shown
@@ -52,11 +52,11 @@ def list_models(
 rollback_app = App()
 
 
-@rollback_app.command()
+@rollback_app.command(cls=renamed({"--to": "--version"}))
 def rollback(
     symbol: Symbol,
     reason: Annotated[str, typer.Option(help="What was wrong; it goes into the history.")],
-    to: Annotated[str | None, typer.Option(help="Version; none: the one before.")] = None,
+    to: Annotated[str | None, typer.Option("--version", help="Version; none: the one before.")] = None,
     by: By = "",
     name: Name = VETO,
     store: Store = None,

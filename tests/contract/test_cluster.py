@@ -93,9 +93,9 @@ def test_an_experiment_on_a_cluster_is_the_one_made_here(
             "grid-search",
             "--name",
             "same",
-            "--strategy-path",
+            "--strategy",
             str(BASELINE),
-            "--grid-path",
+            "--grid",
             str(grid),
         )
         done = CliRunner().invoke(app, [*command, *more])

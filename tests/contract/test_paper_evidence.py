@@ -59,7 +59,7 @@ def test_twelve_sessions_on_paper_and_then_promoted(tmp_path: Path, store: Model
         promote(store)
     done = papers.run(
         "compare_paper.py", "--journal", str(journal), "--store", str(store.folder), "--attach", "--by", "AB",
-        "--report", str(tmp_path / "results"), "--resamples", "200",
+        "--out", str(tmp_path / "results"), "--resamples", "200",
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     assert "attached to COMP v2 as evidence of kind paper" in done.stdout

@@ -93,9 +93,9 @@ def search(grid: Path, *more: str) -> tuple[str, ...]:
         "grid-search",
         "--name",
         "small",
-        "--strategy-path",
+        "--strategy",
         str(STRATEGY),
-        "--grid-path",
+        "--grid",
         str(grid),
         *more,
     )
@@ -189,7 +189,7 @@ def test_a_run_folder_fills_in_the_actual_impact(sqlite_url: str, grid: Path, tm
     config = tmp_path / "strategies" / "baseline_v2.yaml"
     ran = subprocess.run(
         [sys.executable, "-m", "research.backtest_runner", "--symbol", "COMP", "--start", "2015-01-02",
-         "--end", "2015-06-30", "--config", str(config), "--out", str(tmp_path / "runs")],
+         "--end", "2015-06-30", "--strategy", str(config), "--out", str(tmp_path / "runs")],
         cwd=ROOT, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert ran.returncode == 0, ran.stderr

@@ -8,12 +8,16 @@ import re
 import resource
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
 from typer.testing import CliRunner
 
+from lockstep.errors import LockstepError
+from lockstep.market.command_line import _respelled
 from operations.lazy_commands import walk
 from operations.main import app, contents
 
@@ -147,6 +151,90 @@ def test_the_shell_completes(words: str, expected: str) -> None:
         _LOCKSTEP_COMPLETE="complete_bash", COMP_WORDS=words, COMP_CWORD=str(len(words.split()) - 1)
     )
     assert expected in done.stdout.split(), (done.stdout, done.stderr)
+
+
+# Where an option means something else than its usual word says, and why that is right.
+PINNED = {
+    ("--config", "train"): "of the training",
+    ("--shared-js", "backtest"): "the folder is --out",
+}
+# What users of other commands would type, and how it is spelled here.
+ONE_SPELLING = {
+    "--strategy": {"--strategy-path", "--strategy-file", "--base-strategy"},
+    "--start": {"--from-date", "--since", "--first", "--begin", "--start-date"},
+    "--end": {"--until", "--to", "--last-date", "--end-date"},
+    "--symbols": {"--ticker", "--instrument"},
+    "--out": {"--report", "--output", "--out-dir", "--to", "--into"},
+    "--version": {"--model", "--model-version"},
+    "--grid": {"--grid-path", "--grid-file"},
+}
+OF_THE_ENGINE = ("live", "orders", "rollout", "journal", "data bars")
+
+
+def options() -> Iterator[tuple[str, Any]]:
+    """Yield every option of every command, hidden ones too."""
+
+    def of(command: Any, path: str) -> Iterator[tuple[str, Any]]:
+        for name, inside in getattr(command, "commands", {}).items():
+            yield from of(inside, f"{path} {name}")
+        for each in command.params:
+            if each.param_type_name == "option" and each.name != "help":
+                yield path, each
+
+    for path, entry in LEAVES.items():
+        yield from of(entry.command(), " ".join(path))
+
+
+def test_one_thing_has_one_spelling_everywhere() -> None:
+    seen: dict[str, dict[bool, list[str]]] = {}
+    for path, option in options():
+        assert option.help, f"{path} {option.opts}: no help"
+        for spelling in option.opts:
+            for canonical, others in ONE_SPELLING.items():
+                assert spelling not in others, f"{path} {spelling}: write {canonical}"
+            if (spelling, path) not in PINNED:
+                seen.setdefault(spelling, {}).setdefault(option.is_flag, []).append(path)
+        if set(option.opts) & {"--symbol", "--symbols"}:
+            assert set(option.opts) == {"--symbol", "--symbols"}, path
+        if "--config" in option.opts and ("--config", path) not in PINNED:
+            assert path.startswith(OF_THE_ENGINE), f"{path}: --config is the engine's"
+            assert option.envvar == "LOCKSTEP_CONFIG", path
+    for spelling, kinds in seen.items():
+        assert len(kinds) == 1, f"{spelling} is a flag in some commands and takes a value in others: {kinds}"
+
+
+@pytest.mark.parametrize(
+    ("words", "warning"),
+    [
+        ("backtest --symbol COMP --config none.yaml", "--config is now --strategy"),
+        ("backtest --symbol COMP --config=none.yaml", "--config is now --strategy"),
+        ("backtest --symbol COMP --model v1 --timeframe 1d", "--model is now --version"),
+        ("check lookahead --symbol COMP --model v1 --strategy x", "--model is now --version"),
+        ("experiments grid-search --name x --strategy-path x --grid-path y", "--grid-path is now --grid"),
+        ("data export fills --out x --from 1", "--from is now --start"),
+        ("journal backup --journal none.db --to x", "--to is now --out"),
+        ("rollback ES --reason x --to v1 --store nowhere", "--to is now --version"),
+    ],
+)
+def test_old_spellings_work_with_a_line_of_warning(
+    words: str,
+    warning: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(LockstepError):
+        app(words.split(), prog_name="lockstep", standalone_mode=False)
+    (line,) = (each for each in capsys.readouterr().err.splitlines() if warning in each)
+    assert line.startswith("warning: ")
+
+
+def test_only_options_are_respelled() -> None:
+    old = {"--config": "--strategy"}
+    words = ["--strategy", "x", "--", "--config"]
+    assert list(_respelled(words, old, quiet=False)) == words
+    assert list(_respelled(["--config=a"], old, quiet=True)) == ["--strategy=a"]
 
 
 def test_context_reaches_a_command_that_may_not_import_it() -> None:

@@ -28,7 +28,7 @@ def test_paper_against_backtest(desk: Path, tmp_path: Path) -> None:
         str(desk / "live.db"),
         "--store",
         str(desk / "store"),
-        "--report",
+        "--out",
         str(tmp_path),
     )
     done = papers.run("compare_paper.py", *arguments, "--resamples", "300")

@@ -31,7 +31,7 @@ def run(*arguments: object) -> subprocess.CompletedProcess[str]:
 
 
 def lookahead(*arguments: object) -> subprocess.CompletedProcess[str]:
-    return run("scripts/check_lookahead.py", "--config", BASELINE, *arguments)
+    return run("scripts/check_lookahead.py", "--strategy", BASELINE, *arguments)
 
 
 def features(*arguments: object) -> subprocess.CompletedProcess[str]:
@@ -60,7 +60,7 @@ class TestCheckLookahead:
 
     def test_a_leak_is_a_verdict(self) -> None:
         done = run(
-            "-c", LEAKING, "scripts/check_lookahead.py", "--config", BASELINE, "--symbol", "COMP",
+            "-c", LEAKING, "scripts/check_lookahead.py", "--strategy", BASELINE, "--symbol", "COMP",
             "--cuts", 2, "--start", "2016-01-04", "--seed", 5,
         )  # fmt: skip
         assert done.returncode == 1, done.stderr
@@ -82,7 +82,7 @@ class TestCheckLookahead:
     def test_daily_context_on_real_hours(self, shared_data: Path) -> None:
         hours = ("--symbol", "SPY", "--data-dir", shared_data / "equity_hourly", "--end", "2001-12-31")
         hourly = "configs/strategies/ibs_hourly.yaml"
-        done = run("scripts/check_lookahead.py", "--config", hourly, *hours, "--cuts", 2)
+        done = run("scripts/check_lookahead.py", "--strategy", hourly, *hours, "--cuts", 2)
         assert done.returncode == 0, done.stdout + done.stderr
 
 

@@ -39,7 +39,7 @@ def test_only_registry_ids_are_features(tmp_path: Path, feature: str, message: s
     """PARITY 3 and 5."""
     config = tmp_path / "config.yaml"
     config.write_text(f"name: x\nfeatures: ['{feature}']\n")
-    assert message in refusal("--symbol", "COMP", "--config", str(config), "--out", str(tmp_path / "out"))
+    assert message in refusal("--symbol", "COMP", "--strategy", str(config), "--out", str(tmp_path / "out"))
     assert not (tmp_path / "out").exists()
 
 
@@ -54,7 +54,7 @@ def test_only_registry_ids_are_features(tmp_path: Path, feature: str, message: s
         (("--symbol", "COMP", "--start", "Monday"), "start 'Monday'"),
         (("--symbol", "COMP", "--timeframe", "1h"), "cannot be made of"),
         (("--symbol", "COMP", "--timeframe", "60min"), "spelled 1h"),
-        (("--symbol", "COMP", "--config", "none.yaml"), "none.yaml"),
+        (("--symbol", "COMP", "--strategy", "none.yaml"), "none.yaml"),
         (("--symbol", "COMP", "--data-dir", "nowhere"), "nowhere"),
         (("--symbols", "all", "--data-dir", "docs"), "--symbol all: no file"),
     ],

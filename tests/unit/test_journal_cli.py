@@ -94,7 +94,7 @@ def test_looking_leaves_nothing_beside_a_copy(path: Path, tmp_path: Path) -> Non
     copy = tmp_path / "copies" / "copy.db"
     copy.parent.mkdir()
     for words in (
-        ("backup", "--journal", path, "--to", copy),
+        ("backup", "--journal", path, "--out", copy),
         ("verify", "--journal", copy),
         ("show", "--journal", copy),
     ):
@@ -108,22 +108,22 @@ def test_moments_are_told_exactly() -> None:
 
 
 def test_backup(path: Path, tmp_path: Path) -> None:
-    assert run("backup", "--journal", path, "--to", tmp_path / "copy.db").exit_code == 0
+    assert run("backup", "--journal", path, "--out", tmp_path / "copy.db").exit_code == 0
     assert run("verify", "--journal", tmp_path / "copy.db").exit_code == 0
     with pytest.raises(JournalError, match="there already"):
-        run("backup", "--journal", path, "--to", tmp_path / "copy.db")
+        run("backup", "--journal", path, "--out", tmp_path / "copy.db")
 
 
 def test_salvage(path: Path, tmp_path: Path) -> None:
     tampered(path, "UPDATE bars SET close = 1 WHERE sequence = 2")
-    result = run("salvage", "--journal", path, "--to", tmp_path / "saved.db")
+    result = run("salvage", "--journal", path, "--out", tmp_path / "saved.db")
     assert result.exit_code == 1
     assert (
         result.stdout.splitlines()[0] == f"saved: epochs 1-1, entries 1-1, verified: {tmp_path / 'saved.db'}"
     )
     assert "lost, from there on: entry 2" in result.stdout
     assert run("verify", "--journal", tmp_path / "saved.db").exit_code == 0
-    assert run("salvage", "--journal", tmp_path / "saved.db", "--to", tmp_path / "again.db").exit_code == 0
+    assert run("salvage", "--journal", tmp_path / "saved.db", "--out", tmp_path / "again.db").exit_code == 0
 
 
 def test_the_script_refuses_in_one_line(tmp_path: Path) -> None:

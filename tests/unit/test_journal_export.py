@@ -124,7 +124,7 @@ class TestRange:
 
     @pytest.mark.parametrize(
         ("first", "last", "message"),
-        [("2024-02-01", "2024-01-01", "ends before it begins"), ("1.2.2024", None, "--from '1.2.2024'")],
+        [("2024-02-01", "2024-01-01", "ends before it begins"), ("1.2.2024", None, "--start '1.2.2024'")],
     )
     def test_no_range(self, first: str, last: str | None, message: str) -> None:
         with pytest.raises(JournalError, match=message):
@@ -241,7 +241,7 @@ class TestCommand:
 
     def test_it_writes_and_counts(self, path: Path, tmp_path: Path) -> None:
         out = tmp_path / "positions.csv.gz"
-        done = self.call("positions", "--journal", path, "--from", "2023-11-15", "--gzip", "--out", out)
+        done = self.call("positions", "--journal", path, "--start", "2023-11-15", "--gzip", "--out", out)
         assert (done.returncode, done.stdout) == (0, f"29 rows of positions: {out}\n")
         assert len(gzip.decompress(out.read_bytes()).splitlines()) == 30
 

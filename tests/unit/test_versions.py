@@ -138,12 +138,12 @@ class TestBacktest:
     @pytest.mark.parametrize(
         ("others", "message"),
         [
-            ({"config": "x.yaml"}, "--config x.yaml: --model v1 brings its own"),
-            ({"timeframe": "1d"}, "--timeframe 1d: --model v1 brings its own"),
+            ({"config": "x.yaml"}, "--strategy x.yaml: --version v1 brings its own"),
+            ({"timeframe": "1d"}, "--timeframe 1d: --version v1 brings its own"),
             ({"model": "v9"}, "version 'v9': not in the manifest"),
             ({"symbol": "GC"}, "instrument 'GC': not in the manifest"),
             ({"symbol": "SPX"}, "gone"),
-            ({"model": ""}, "goes with --model"),
+            ({"model": ""}, "goes with --version"),
         ],
     )
     def test_refusals(
@@ -184,14 +184,14 @@ class TestLookahead:
         assert spec.loader is not None
         script = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(script)
-        of_version = ["--symbol", "COMP", "--model", "v1", "--store", str(store.folder)]
+        of_version = ["--symbol", "COMP", "--version", "v1", "--store", str(store.folder)]
         done = CliRunner().invoke(script.app, [*of_version, "--cuts", "1", "--start", START, "--end", END])
         assert done.exit_code == 0, done.output
         assert done.output.count("no look-ahead:") == 2
         assert done.output.index("with the veto of v1") < done.output.index("without a veto")
         for given, message in (
-            (["--symbol", "COMP"], "nothing to check: give --config, or --model v3"),
-            ([*of_version, "--config", "x.yaml"], "check one of them at a time"),
+            (["--symbol", "COMP"], "nothing to check: give --strategy, or --version v3"),
+            ([*of_version, "--strategy", "x.yaml"], "check one of them at a time"),
         ):
             assert message in str(CliRunner().invoke(script.app, given).exception)
 

@@ -22,7 +22,7 @@ from lockstep.live.journal.rows import value_of
 from lockstep.live.journal.salvage import salvage
 from lockstep.live.messages import Epoch, Mode
 from lockstep.live.messages import iso as iso
-from lockstep.market.command_line import App, LiveFile
+from lockstep.market.command_line import App, LiveFile, renamed
 from lockstep.tables import Column, TextTable, number, prose
 
 SCHEMA = 1
@@ -119,7 +119,7 @@ DAMAGED = 1
 
 app = App(no_args_is_help=True)
 
-Copy = Annotated[Path, typer.Option("--to", help="The file to write; it must not exist yet.")]
+Copy = Annotated[Path, typer.Option("--out", help="The file to write; it must not exist yet.")]
 
 
 def _journal_file() -> Path:
@@ -168,7 +168,7 @@ def verify(journal: At) -> None:
     typer.echo(f"{journal}: whole")
 
 
-@app.command()
+@app.command(cls=renamed({"--to": "--out"}))
 def backup(journal: At, to: Copy) -> None:
     """Copy the journal into one verified file, also while the engine writes."""
     with Journal.open(journal, readonly=True) as opened:
@@ -176,7 +176,7 @@ def backup(journal: At, to: Copy) -> None:
     typer.echo(f"backup: {to}")
 
 
-@app.command("salvage")
+@app.command("salvage", cls=renamed({"--to": "--out"}))
 def save_what_can_be_read(journal: At, to: Copy) -> None:
     """Save what a damaged journal holds before its first fault; exit code 1 where something is lost."""
     found = salvage(journal, to)

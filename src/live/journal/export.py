@@ -73,9 +73,9 @@ class Range(NamedTuple):
     @classmethod
     def parse(cls, first: str | None, last: str | None) -> Range:
         """Return the range of two ISO dates; JournalError where one is no date, or they are reversed."""
-        days = cls(_day("--from", first), _day("--to", last))
+        days = cls(_day("--start", first), _day("--end", last))
         if days.first and days.last and days.last < days.first:
-            raise JournalError(f"--from {days.first} --to {days.last}: the range ends before it begins")
+            raise JournalError(f"--start {days.first} --end {days.last}: the range ends before it begins")
         return days
 
     @property

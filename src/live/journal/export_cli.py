@@ -8,19 +8,20 @@ from typing import Annotated
 import typer
 
 from lockstep.live.journal.export import Range, export, require_format, write
+from lockstep.market.command_line import renamed
 
 app = typer.Typer(add_completion=False)
 
 
-@app.command()
+@app.command(cls=renamed({"--from": "--start", "--to": "--end"}))
 def main(
     kind: Annotated[str, typer.Argument(help="fills, orders, positions, decisions or backtests.")],
     out: Annotated[Path, typer.Option(help="The file to write.")],
     journal: Annotated[Path | None, typer.Option(help="The journal file.")] = None,
     runs: Annotated[Path, typer.Option(help="Folder of run folders, for backtests.")] = Path("results"),
     table: Annotated[str, typer.Option(help="Of a backtest: trades or equity.")] = "trades",
-    first: Annotated[str | None, typer.Option("--from", help="First day (UTC), YYYY-MM-DD.")] = None,
-    last: Annotated[str | None, typer.Option("--to", help="Last day (UTC), included.")] = None,
+    first: Annotated[str | None, typer.Option("--start", help="First day (UTC), YYYY-MM-DD.")] = None,
+    last: Annotated[str | None, typer.Option("--end", help="Last day (UTC), included, YYYY-MM-DD.")] = None,
     form: Annotated[str, typer.Option("--format", help="csv or parquet.")] = "csv",
     compressed: Annotated[bool, typer.Option("--gzip", help="Compress with gzip.")] = False,
 ) -> None:
