@@ -8,13 +8,13 @@ of a checkout or of the user.
 
 from __future__ import annotations
 
-import difflib
 import os
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
 from lockstep.errors import ConfigError
+from lockstep.settings import read_yaml, suggestion
 
 MARKER = "lockstep.yml"
 HOME = "LOCKSTEP_HOME"
@@ -62,8 +62,7 @@ class DeskFolder:
         content = _mapping(file)
         for name, value in content.items():
             if name not in _LAYOUT:
-                near = difflib.get_close_matches(str(name), _LAYOUT, n=1) or [", ".join(_LAYOUT)]
-                raise ConfigError(f"{file}: {name}: no such place of a desk; did you mean {near[0]}?")
+                raise ConfigError(f"{file}: {name}: no such place of a desk{suggestion(str(name), _LAYOUT)}")
             if not isinstance(value, str) or not value:
                 raise ConfigError(f"{file}: {name}: {value!r}: expected a path")
         return cls.under(root, **content)
@@ -77,12 +76,7 @@ class DeskFolder:
 
 
 def _mapping(file: Path) -> dict[str, Any]:
-    import yaml  # Only where there is a desk.
-
-    try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise ConfigError(f"{file}: cannot be read as YAML: {' '.join(str(error).split())}") from error
+    content = read_yaml(file) or {}
     if not isinstance(content, dict):
         raise ConfigError(f"{file}: expected values by name, such as `store: store`")
     return content

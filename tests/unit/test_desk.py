@@ -10,7 +10,8 @@ from typer.testing import CliRunner
 
 from lockstep.desk import DeskFolder, anchored, desk_file, desk_folder, results_folder
 from lockstep.errors import ConfigError
-from lockstep.live.config import LiveConfig, TailFeedSettings
+from lockstep.live.config import LiveConfig
+from lockstep.live.feeds.tail import TailFeedSettings
 from lockstep.live.main import _starting
 from lockstep.live.secret import Secrets
 from lockstep.market.command_line import live_file, target_file
@@ -100,7 +101,7 @@ def test_places_can_be_moved(desk: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("stor: x\n", r"lockstep.yml: stor: no such place of a desk; did you mean store\?"),
+        ("stor: x\n", r"lockstep.yml: stor: no such place of a desk; did you mean 'store'\?"),
         ("store: 3\n", r"lockstep.yml: store: 3: expected a path"),
         ("- store\n", r"lockstep.yml: expected values by name"),
         ("store: [\n", r"lockstep.yml: cannot be read as YAML"),
