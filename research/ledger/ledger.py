@@ -74,6 +74,14 @@ class Ledger:
         with self.database.read() as connection:
             return connection.scalar(select(func.count()).where(_within(family, start, end))) or 0
 
+    def effective(self, family: str, dates: DateRange) -> float:
+        """Return the effective number of all trials on the family over dates that overlap these.
+
+        A trial of a finished search counts by that search's share of independent ones, any other in full.
+        """
+        with self.database.read() as connection:
+            return _effective(connection, _within(family, dates.start, dates.end))
+
     def earlier(self, family: str, dates: DateRange, *, experiment_id: int, symbol: str) -> float:
         """Return the effective trials beside those of an experiment on a symbol.
 
@@ -82,16 +90,8 @@ class Ledger:
         """
         with self.database.read() as connection:
             own = select(Run.evaluation).where(Run.experiment_id == experiment_id, Run.symbol == symbol)
-            others = connection.execute(
-                select(LedgerRow.experiment_id, LedgerRow.symbol, func.count())
-                .where(_within(family, dates.start, dates.end), LedgerRow.evaluation.not_in(own))
-                .group_by(LedgerRow.experiment_id, LedgerRow.symbol)
-            ).all()
-            known = {
-                (row.experiment_id, row.symbol): min(1.0, row.effective / row.trials)
-                for row in connection.execute(select(EffectiveRow.__table__))
-            }
-        return float(sum(count * known.get((number, of), 1.0) for number, of, count in others))
+            others = and_(_within(family, dates.start, dates.end), LedgerRow.evaluation.not_in(own))
+            return _effective(connection, others)
 
     def settle(self, experiment_id: int, effective: Mapping[str, tuple[int, float]]) -> None:
         """Write, once, how many trials a finished experiment made by symbol and how many were independent."""
@@ -149,6 +149,19 @@ class Ledger:
             )
             for number, row in enumerate(rows, start=1)
         ]
+
+
+def _effective(connection: Connection, which: ColumnElement[bool]) -> float:
+    counted = connection.execute(
+        select(LedgerRow.experiment_id, LedgerRow.symbol, func.count())
+        .where(which)
+        .group_by(LedgerRow.experiment_id, LedgerRow.symbol)
+    ).all()
+    known = {
+        (row.experiment_id, row.symbol): min(1.0, row.effective / row.trials)
+        for row in connection.execute(select(EffectiveRow.__table__))
+    }
+    return float(sum(count * known.get((number, of), 1.0) for number, of, count in counted))
 
 
 def _record(connection: Connection, trials: Trials, now: datetime) -> int:

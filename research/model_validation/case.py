@@ -1,7 +1,12 @@
-"""`Case`: a bundle with all that is known of how it came about. What several checks need is measured once."""
+"""`Case`: a bundle with all that is known of how it came about. What several checks need is measured once.
+
+A model is judged by its training run (`ModelCase`), a strategy without one as it is (`StrategyCase`).
+"""
 
 from __future__ import annotations
 
+import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,15 +21,19 @@ from lockstep.market.history import History, SeriesKey
 from lockstep.metrics import Floats
 from lockstep.models.bundle import Bundle
 from lockstep.strategy.bundled import veto_of
+from lockstep.strategy.config import StrategyConfig
 from lockstep.strategy.lane import vector_ids
 from lockstep.strategy.veto import Veto
 from research.backtest.account import Account, bundle_account
 from research.backtest.run import Span
 from research.splits.ranges import DateRange
+from research.statistics.sharpe import SharpeSample, deflated_sharpe, expected_maximum
+from research.training.config import Acceptance, DataRange, StrategyAcceptance
 from research.training.importance import Refit, chances, reliance
 from research.training.out_of_sample import OutOfSample, backtest, trading_span
 from research.training.outcome import TrainingOutcome
 from research.training.overfitting import Deflation, deflation
+from research.training.release import ReleasedStrategy, with_costs
 
 
 class HoldOut(Protocol):
@@ -53,27 +62,76 @@ class Champion:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Case:
-    """A model to be judged.
+class Case(ABC):
+    """A version to be judged: what every check may ask, whether it holds a model or not.
 
     history    bars of the traded series and of every series that its features read
     trials     evaluations that the ledger counts for the family over the days before the hold-out
-    refit      fits an outer window's model on its training samples with the labels it is given
     hold_out   opens the hold-out where it is given True; else only repeats an earlier result, None without
     champion   the production version, None where there is none
     """
 
     bundle: Bundle
-    outcome: TrainingOutcome
     history: History
     trials: int
-    refit: Refit
     hold_out: Callable[[bool], HoldOut | None]
     champion: Champion | None = None
     registry: FeatureRegistry | None = None
 
-    def __post_init__(self) -> None:
-        _require_same(self.bundle, self.outcome)
+    @property
+    @abstractmethod
+    def kind(self) -> str:
+        """What is judged, in a word: `model` or `strategy`."""
+
+    @property
+    @abstractmethod
+    def acceptance(self) -> Acceptance | StrategyAcceptance:
+        """The limits."""
+
+    @property
+    @abstractmethod
+    def strategy(self) -> StrategyConfig:
+        """The configuration of the strategy."""
+
+    @property
+    @abstractmethod
+    def data(self) -> DataRange:
+        """Which bars were asked for."""
+
+    @property
+    @abstractmethod
+    def seed(self) -> int:
+        """Seed of what is drawn in judging."""
+
+    @property
+    @abstractmethod
+    def hashes(self) -> dict[str, str]:
+        """What the version depends on, for its evidence."""
+
+    @property
+    @abstractmethod
+    def seen(self) -> str:
+        """What the figures of `account` are of, as a sentence goes on."""
+
+    @cached_property
+    @abstractmethod
+    def span(self) -> Span:
+        """The session dates of `account`."""
+
+    @cached_property
+    @abstractmethod
+    def account(self) -> Account:
+        """The account that is judged, run in Backtrader."""
+
+    @cached_property
+    @abstractmethod
+    def deflation(self) -> Deflation:
+        """The Sharpe ratio of `account` after all trials."""
+
+    @property
+    @abstractmethod
+    def compared(self) -> dict[str, Account]:
+        """The account that is judged, then the one that a report sets beside it, by what they are of."""
 
     @property
     def features(self) -> FeatureRegistry:
@@ -88,8 +146,58 @@ class Case:
     @cached_property
     def plan(self) -> FeaturePlan:
         """What has to be computed for a decision with this bundle."""
-        config = self.outcome.config.strategy
-        return self.features.plan(vector_ids(config, self.veto), SeriesKey(self.bundle.symbol, config.bars))
+        key = SeriesKey(self.bundle.symbol, self.strategy.bars)
+        return self.features.plan(vector_ids(self.strategy, self.veto), key)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ModelCase(Case):
+    """A model to be judged, with the training run that made it: models of outer windows stand in for it.
+
+    refit   fits an outer window's model on its training samples with the labels it is given
+    """
+
+    outcome: TrainingOutcome
+    refit: Refit
+
+    def __post_init__(self) -> None:
+        _require_same(self.bundle, self.outcome)
+
+    @property
+    def kind(self) -> str:
+        """A model."""
+        return "model"
+
+    @property
+    def acceptance(self) -> Acceptance:
+        """The limits of the training configuration."""
+        return self.outcome.config.acceptance
+
+    @property
+    def strategy(self) -> StrategyConfig:
+        """The strategy that the model was trained for."""
+        return self.outcome.config.strategy
+
+    @property
+    def data(self) -> DataRange:
+        """The bars of the training."""
+        return self.outcome.config.data
+
+    @property
+    def seed(self) -> int:
+        """The seed of the training."""
+        return self.outcome.seed
+
+    @property
+    def hashes(self) -> dict[str, str]:
+        """Those of the dataset and of the training configuration."""
+        dataset = {f"dataset {name}": value for name, value in self.outcome.dataset.hashes.items()}
+        return {**dataset, "training_config": self.outcome.config.config_hash}
+
+    @property
+    def seen(self) -> str:
+        """One account over all outer windows in order, not a mean over them."""
+        return f"over the outer walk-forward, {self.span.start} to {self.span.end}, in Backtrader"
 
     @cached_property
     def span(self) -> Span:
@@ -102,8 +210,8 @@ class Case:
         return OutOfSample.of(self.outcome)
 
     @cached_property
-    def filtered(self) -> Account:
-        """The strategy with the walk-forward's veto, in Backtrader, out of sample."""
+    def account(self) -> Account:
+        """The strategy with the walk-forward's veto, out of sample."""
         return Account.of_backtest(backtest(self.outcome, self.history, self.registry))
 
     @cached_property
@@ -111,16 +219,123 @@ class Case:
         """The strategy with the bundle itself over the same dates, on which it was fitted."""
         return bundle_account(self.bundle, self.history, self.span, self.registry)
 
+    @property
+    def compared(self) -> dict[str, Account]:
+        """Out of sample and in sample."""
+        return {"out of sample": self.account, "in sample": self.in_sample}
+
     @cached_property
     def deflation(self) -> Deflation:
         """The filtered Sharpe ratio after all trials."""
-        return deflation(self.outcome, self.filtered, trials=self.trials)
+        return deflation(self.outcome, self.account, trials=self.trials)
 
     @cached_property
     def reliance(self) -> Floats:
         """What the bundle leans on among its features, over the samples it was fitted on, float64 (k,)."""
         features = self.outcome.dataset.features[self.outcome.development]
         return reliance(self.bundle.pipeline, features, seed=self.outcome.seed)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class StrategyCase(Case):
+    """A strategy without a model to be judged: as it is, on the dates before the hold-out.
+
+    Nothing was fitted, but somebody chose it, perhaps on these very dates: the deflation by the ledger's
+    trials stands for that, and the hold-out for what nobody had looked at.
+
+    independent   effective number of the `trials`, >= 1: a finished search counts by its share of independent
+                  variants, everything else in full
+    """
+
+    released: ReleasedStrategy
+    independent: float
+
+    def __post_init__(self) -> None:
+        own, known = self.bundle.strategy["config_hash"], self.strategy.config_hash
+        if self.bundle.has_model or own != known:
+            raise ModelError(
+                f"bundle {self.bundle.symbol} {self.bundle.version}: is not that of the released strategy "
+                f"{known[:12]}; judge the version that was registered"
+            )
+
+    @property
+    def kind(self) -> str:
+        """A strategy."""
+        return "strategy"
+
+    @property
+    def acceptance(self) -> StrategyAcceptance:
+        """The limits of the release."""
+        return self.released.release.acceptance
+
+    @property
+    def strategy(self) -> StrategyConfig:
+        """The released strategy."""
+        return self.released.release.strategy
+
+    @property
+    def data(self) -> DataRange:
+        """The bars of the release."""
+        return self.released.release.data
+
+    @property
+    def seed(self) -> int:
+        """Nothing is drawn in a strategy; what judging it draws begins here."""
+        return 0
+
+    @property
+    def hashes(self) -> dict[str, str]:
+        """Those of the release: configuration, data and code."""
+        return {f"release {name}": value for name, value in self.released.hashes.items()}
+
+    @property
+    def seen(self) -> str:
+        """One account over all dates before the hold-out."""
+        return f"before the hold-out, {self.span.start} to {self.span.end}, in Backtrader"
+
+    @cached_property
+    def span(self) -> Span:
+        """The session dates before the hold-out."""
+        return self.released.dates.development.span
+
+    @cached_property
+    def account(self) -> Account:
+        """The strategy as it is."""
+        return bundle_account(self.bundle, self.history, self.span, self.registry)
+
+    @cached_property
+    def costly(self) -> Account:
+        """The same with twice the commission and twice the slippage, in the sweep."""
+        return self.released.account(self.released.dates.development, with_costs(self.history, 2.0))
+
+    @property
+    def compared(self) -> dict[str, Account]:
+        """As configured, and with twice the costs."""
+        return {"before the hold-out": self.account, "with twice the costs": self.costly}
+
+    @cached_property
+    def halves(self) -> tuple[Account, Account]:
+        """The earlier and the later half of its sessions."""
+        sessions = self.account.sessions
+        middle = sessions.size // 2
+        return (
+            self.account.between(sessions[0], sessions[middle - 1]),
+            self.account.between(sessions[middle], sessions[-1]),
+        )
+
+    @cached_property
+    def deflation(self) -> Deflation:
+        """Its Sharpe ratio after all trials; their ratios vary at least as much as chance makes them vary."""
+        sample = SharpeSample.of(self.account.returns)
+        variance = 1.0 / (sample.periods - 1)
+        chance = expected_maximum(self.independent, variance)
+        return Deflation(
+            sample=sample,
+            trials=self.trials,
+            independent=self.independent,
+            chance=chance * math.sqrt(self.account.sessions_per_year),
+            dsr=deflated_sharpe(sample, trials=self.independent, variance=variance),
+        )
 
 
 def _require_same(bundle: Bundle, outcome: TrainingOutcome) -> None:

@@ -1,14 +1,17 @@
-"""What a check on a model is: a name, the question it asks, and a judge of the answer."""
+"""What a check on a version is: a name, the question it asks, of whom, and a judge of the answer."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from lockstep.errors import LockstepError
-from research.model_validation.case import Case
+from research.model_validation.case import Case, ModelCase, StrategyCase
 from research.statistics.gate import Check
+
+Judged = TypeVar("Judged", ModelCase, StrategyCase)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,15 +26,22 @@ class Finding:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelCheck:
-    """One check. `asks` is a question that stands in the checklist; `limit` names the acceptance key."""
+    """One check.
+
+    asks    a question that stands in the checklist; limit   names the acceptance key
+    of      the kind of case that it can be asked of; None: of any
+    """
 
     name: str
     asks: str
     limit: str
-    judge: Callable[[Case], Finding]
+    judge: Callable[[Any], Finding]
+    of: type[ModelCase] | type[StrategyCase] | None = None
 
     def __call__(self, case: Case) -> Check:
-        """Judge a model; what cannot be measured (nan, or a refusal on the way) has not passed."""
+        """Judge a version; what cannot be measured (nan, or a refusal on the way) has not passed."""
+        if self.of is not None and not isinstance(case, self.of):
+            return self._not_applicable(case)
         try:
             found = self.judge(case)
         except LockstepError as error:
@@ -44,14 +54,35 @@ class ModelCheck:
             sentence=found.sentence,
         )
 
+    def _not_applicable(self, case: Case) -> Check:
+        return Check(
+            name=self.name,
+            value=math.nan,
+            limit=math.nan,
+            passed=False,
+            sentence=f"not applicable: a {case.kind} is judged, and there is nothing of the kind in it",
+            applies=False,
+        )
+
 
 def model_check(
     name: str, *, asks: str, limit: str = ""
 ) -> Callable[[Callable[[Case], Finding]], ModelCheck]:
-    """Make a check of a judge."""
+    """Make a check of a judge of any version."""
 
     def declare(judge: Callable[[Case], Finding]) -> ModelCheck:
         return ModelCheck(name=name, asks=asks, limit=limit, judge=judge)
+
+    return declare
+
+
+def check_of(
+    of: type[Judged], name: str, *, asks: str, limit: str = ""
+) -> Callable[[Callable[[Judged], Finding]], ModelCheck]:
+    """Make a check of a judge that only one kind of version can be asked."""
+
+    def declare(judge: Callable[[Judged], Finding]) -> ModelCheck:
+        return ModelCheck(name=name, asks=asks, limit=limit, judge=judge, of=of)
 
     return declare
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from research.model_validation.case import Case, ModelCase, StrategyCase
 from research.model_validation.check import ModelCheck
 from research.model_validation.checks import CHECKS
 
@@ -30,6 +31,8 @@ _TAIL = """
 - [ ] Will the first weeks run as paper or shadow, behind the kill switch?
 """
 
+_WHOM: dict[type[Case], str] = {ModelCase: "With a model only.", StrategyCase: "Without a model only."}
+
 
 def checklist() -> str:
     """Return the page, Markdown."""
@@ -38,7 +41,8 @@ def checklist() -> str:
 
 def _line(check: ModelCheck) -> str:
     limit = f" (`{check.limit}`)" if check.limit else ""
-    return f"- [ ] **{check.name}**: {check.asks}{limit}"
+    whom = "" if check.of is None else f" {_WHOM[check.of]}"
+    return f"- [ ] **{check.name}**: {check.asks}{limit}{whom}"
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from lockstep.plugs import Registry
-from research.model_validation.case import Case
+from research.model_validation.case import Case, StrategyCase
 from research.model_validation.check import ModelCheck
 from research.model_validation.checks_inputs import (
     features_are_served,
@@ -28,12 +28,14 @@ from research.model_validation.checks_model import (
     share_is_like_in_training,
 )
 from research.model_validation.checks_result import (
+    both_halves_earn,
     challenger_holds,
     drawdown_is_bearable,
     enough_trades,
     profit_factor_is_enough,
     sharpe_is_enough,
     sharpe_is_kept,
+    survives_twice_the_costs,
 )
 from research.statistics.gate import Check, Verdict
 
@@ -47,6 +49,8 @@ CHECKS: Registry[ModelCheck] = Registry(
         sharpe_is_enough,
         profit_factor_is_enough,
         drawdown_is_bearable,
+        both_halves_earn,
+        survives_twice_the_costs,
         sharpe_is_kept,
         survives_deflation,
         choice_is_not_luck,
@@ -65,10 +69,19 @@ CHECKS: Registry[ModelCheck] = Registry(
 """To add one: a file that declares it with `model_check`, an import, and a line above."""
 
 
+def asked_of(kind: type[Case]) -> tuple[ModelCheck, ...]:
+    """Return the checks that a verdict on a version of some kind lists.
+
+    A strategy is asked everything, so that its report shows what of a model's questions does not apply to it.
+    What only a strategy can be asked is left out of a model's.
+    """
+    return tuple(each for each in CHECKS.values() if each.of is not StrategyCase or kind is StrategyCase)
+
+
 def judge_model(case: Case) -> Verdict:
-    """Make every check. The hold-out is opened for a model only that passed all others."""
-    found: list[Check] = [each(case) for each in CHECKS.values() if each is not hold_out_agrees]
-    failed = sum(not each.passed for each in found)
+    """Make every check. The hold-out is opened only for what passed all others."""
+    found: list[Check] = [each(case) for each in asked_of(type(case)) if each is not hold_out_agrees]
+    failed = sum(each.applies and not each.passed for each in found)
     last = (
         replace(hold_out_agrees, judge=lambda judged: sealed(judged, failed)) if failed else hold_out_agrees
     )

@@ -41,7 +41,7 @@ def features_are_served(case: Case) -> Finding:
 )
 def streaming_equals_batch(case: Case) -> Finding:
     """Push the whole history through the live engine's windows and compare every vector."""
-    max_age = case.outcome.config.strategy.max_age.limits
+    max_age = case.strategy.max_age.limits
     batch = BatchFeatures(case.plan, case.history, max_age=max_age)
     live = WindowFeatures(case.plan, case.history.markets, max_age=max_age)
     differs = _bits(streamed(case.history, live, case.plan.base)) != _bits(batch.matrix)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from research.model_validation.case import Case
-from research.model_validation.check import Finding, at_least, model_check
+from research.model_validation.case import Case, ModelCase
+from research.model_validation.check import Finding, at_least, check_of, model_check
 from research.training.overfitting import search_overfitting
 
 
@@ -16,7 +16,7 @@ from research.training.overfitting import search_overfitting
 )
 def survives_deflation(case: Case) -> Finding:
     """Compare the probability of skill after all trials."""
-    limit, found = case.outcome.config.acceptance.min_dsr, case.deflation
+    limit, found = case.acceptance.min_dsr, case.deflation
     return at_least(
         found.dsr,
         limit,
@@ -25,12 +25,15 @@ def survives_deflation(case: Case) -> Finding:
     )
 
 
-@model_check(
-    "overfitting", asks="Does the best step of one half of history stay good in the other?", limit="max_pbo"
+@check_of(
+    ModelCase,
+    "overfitting",
+    asks="Does the best step of one half of history stay good in the other?",
+    limit="max_pbo",
 )
-def choice_is_not_luck(case: Case) -> Finding:
+def choice_is_not_luck(case: ModelCase) -> Finding:
     """Compare the probability of backtest overfitting over the search steps, by CSCV; below the limit."""
-    limit, found = case.outcome.config.acceptance.max_pbo, search_overfitting(case.outcome)
+    limit, found = case.acceptance.max_pbo, search_overfitting(case.outcome)
     if found is None and len(case.outcome.steps) == 1:
         return Finding(value=0.0, limit=limit, passed=True, sentence="one step: no choice that could overfit")
     value = math.nan if found is None else found.probability
@@ -50,7 +53,7 @@ def choice_is_not_luck(case: Case) -> Finding:
 )
 def hold_out_agrees(case: Case) -> Finding:
     """Open the hold-out, or repeat what it said when it was opened."""
-    limit = case.outcome.config.acceptance.min_hold_out_sharpe
+    limit = case.acceptance.min_hold_out_sharpe
     found = case.hold_out(True)
     if found is None:
         return Finding(value=math.nan, limit=limit, passed=False, sentence="there is no hold-out to open")
@@ -63,8 +66,8 @@ def hold_out_agrees(case: Case) -> Finding:
 
 
 def sealed(case: Case, failed: int) -> Finding:
-    """Leave the hold-out closed for a model that is refused anyway, unless it was opened before."""
-    limit = case.outcome.config.acceptance.min_hold_out_sharpe
+    """Leave the hold-out closed for what is refused anyway, unless it was opened before."""
+    limit = case.acceptance.min_hold_out_sharpe
     if case.hold_out(False) is not None:
         return hold_out_agrees.judge(case)
     told = "1 other check refuses" if failed == 1 else f"{failed} other checks refuse"
@@ -72,5 +75,5 @@ def sealed(case: Case, failed: int) -> Finding:
         value=math.nan,
         limit=limit,
         passed=False,
-        sentence=f"stays sealed: {told} the model already",
+        sentence=f"stays sealed: {told} the {case.kind} already",
     )

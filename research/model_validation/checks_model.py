@@ -7,8 +7,8 @@ from sklearn.metrics import roc_auc_score
 
 from lockstep.market.sessions import CALENDAR_COLUMNS
 from lockstep.metrics import Floats
-from research.model_validation.case import Case
-from research.model_validation.check import Finding, at_least, at_most, model_check
+from research.model_validation.case import ModelCase
+from research.model_validation.check import Finding, at_least, at_most, check_of
 from research.training.importance import chances
 from research.training.probabilities import calibration
 
@@ -19,14 +19,15 @@ _LEAST_PER_GROUP = 50
 _GROUPS = 10
 
 
-@model_check(
+@check_of(
+    ModelCase,
     "no single feature",
     asks="Does the model lean on several features, none of which decides alone?",
     limit="max_importance_share",
 )
-def no_feature_dominates(case: Case) -> Finding:
+def no_feature_dominates(case: ModelCase) -> Finding:
     """Compare the largest share of what shuffling single features moves."""
-    limit = case.outcome.config.acceptance.max_importance_share
+    limit = case.acceptance.max_importance_share
     total = float(case.reliance.sum())
     if total == 0:
         return at_most(1.0, 0.0, "no feature moves the probability: the model reads nothing")
@@ -39,8 +40,10 @@ def no_feature_dominates(case: Case) -> Finding:
     )
 
 
-@model_check("no calendar artefact", asks="Is what the model leans on most something else than the date?")
-def no_calendar_on_top(case: Case) -> Finding:
+@check_of(
+    ModelCase, "no calendar artefact", asks="Is what the model leans on most something else than the date?"
+)
+def no_calendar_on_top(case: ModelCase) -> Finding:
     """Look whether the most important feature reads the calendar."""
     top = case.bundle.feature_ids[int(case.reliance.argmax())]
     terms = case.features.parse(top).terms
@@ -49,14 +52,15 @@ def no_calendar_on_top(case: Case) -> Finding:
     return at_most(float(dated), 0, f"the most important feature is {top}, {told}")
 
 
-@model_check(
+@check_of(
+    ModelCase,
     "shuffled labels",
     asks="Does the same training on shuffled labels find nothing?",
     limit="max_shuffled_auc",
 )
-def nothing_in_shuffled_labels(case: Case) -> Finding:
+def nothing_in_shuffled_labels(case: ModelCase) -> Finding:
     """Fit every outer window on shuffled labels and compare the mean area under the ROC curve."""
-    limit = case.outcome.config.acceptance.max_shuffled_auc
+    limit = case.acceptance.max_shuffled_auc
     areas = [_area_on_shuffled(case, case.outcome.seed + number) for number in range(_CONTROLS)]
     value = float(np.mean(areas))
     return at_most(
@@ -67,7 +71,7 @@ def nothing_in_shuffled_labels(case: Case) -> Finding:
     )
 
 
-def _area_on_shuffled(case: Case, seed: int) -> float:
+def _area_on_shuffled(case: ModelCase, seed: int) -> float:
     """Return the mean area over windows, by their samples; nan where no window has both classes."""
     data = case.outcome.dataset
     target = np.random.default_rng(seed).permutation(data.target)
@@ -80,8 +84,8 @@ def _area_on_shuffled(case: Case, seed: int) -> float:
     return float(np.average(areas, weights=sizes)) if areas else np.nan
 
 
-@model_check("undecided probabilities", asks="Are the probabilities something else than 0 and 1?")
-def probabilities_are_undecided(case: Case) -> Finding:
+@check_of(ModelCase, "undecided probabilities", asks="Are the probabilities something else than 0 and 1?")
+def probabilities_are_undecided(case: ModelCase) -> Finding:
     """Compare the share of answers within 0.001 of 0 or 1, out of sample and of the bundle itself."""
     shares = [float(((each < _DECIDED) | (each > 1 - _DECIDED)).mean()) for each in _answers(case)]
     value = max(shares)
@@ -90,28 +94,30 @@ def probabilities_are_undecided(case: Case) -> Finding:
     )
 
 
-@model_check(
+@check_of(
+    ModelCase,
     "spread of probabilities",
     asks="Does the model tell trades apart at all?",
     limit="min_probability_spread",
 )
-def probabilities_spread(case: Case) -> Finding:
+def probabilities_spread(case: ModelCase) -> Finding:
     """Compare the distance of the 5 % and 95 % quantiles, out of sample and of the bundle itself."""
-    limit = case.outcome.config.acceptance.min_probability_spread
+    limit = case.acceptance.min_probability_spread
     value = min(float(np.subtract(*np.quantile(each, (0.95, 0.05)))) for each in _answers(case))
     return at_least(
         value, limit, f"90 % of the probabilities lie within {value:.3f}; at least {limit:g} is needed"
     )
 
 
-@model_check(
+@check_of(
+    ModelCase,
     "share above threshold",
     asks="Does the veto let through a share of trades out of sample as it did in training?",
     limit="max_share_shift",
 )
-def share_is_like_in_training(case: Case) -> Finding:
+def share_is_like_in_training(case: ModelCase) -> Finding:
     """Compare the share out of sample, some but not all, with that of the winning step out of fold."""
-    limit, best = case.outcome.config.acceptance.max_share_shift, case.outcome.best
+    limit, best = case.acceptance.max_share_shift, case.outcome.best
     before = float((best.probabilities >= case.outcome.threshold).mean())
     after = float(case.out_of_sample.passed.mean())
     told = f"{after:.0%} of the trades pass out of sample, {before:.0%} in training"
@@ -120,14 +126,15 @@ def share_is_like_in_training(case: Case) -> Finding:
     return at_most(abs(after - before), limit, f"{told}; the difference may be {limit:.0%}")
 
 
-@model_check(
+@check_of(
+    ModelCase,
     "calibration",
     asks="Do trades win about as often as their probability says?",
     limit="max_calibration_error",
 )
-def probabilities_are_calibrated(case: Case) -> Finding:
+def probabilities_are_calibrated(case: ModelCase) -> Finding:
     """Compare the expected calibration error out of sample, in groups of fifty or more."""
-    limit, found = case.outcome.config.acceptance.max_calibration_error, case.out_of_sample
+    limit, found = case.acceptance.max_calibration_error, case.out_of_sample
     groups = max(1, min(_GROUPS, found.sample.size // _LEAST_PER_GROUP))
     value = calibration(found.probability, found.target, groups).error
     return at_most(
@@ -138,7 +145,7 @@ def probabilities_are_calibrated(case: Case) -> Finding:
     )
 
 
-def _answers(case: Case) -> tuple[Floats, Floats]:
+def _answers(case: ModelCase) -> tuple[Floats, Floats]:
     """Return the walk-forward's probabilities and the bundle's own on the samples it was fitted on."""
     own = chances(case.bundle.pipeline, case.outcome.dataset.features[case.outcome.development])
     return case.out_of_sample.probability, own

@@ -1,7 +1,8 @@
-"""Checks of what the filtered strategy earned out of sample, against its limits and against production.
+"""Checks of what the strategy earned, against its limits and against production.
 
-Out of sample are the outer walk-forward windows, each answered by a model that had not seen them. The bundle
-itself was fitted on those dates: what it earns there is in sample.
+Of a model, that is the filtered strategy out of sample: the outer walk-forward windows, each answered by a
+model that had not seen them. The bundle itself was fitted on those dates: what it earns there is in sample.
+Of a strategy without a model, it is the strategy as it is on the dates before the hold-out.
 """
 
 from __future__ import annotations
@@ -12,59 +13,53 @@ import numpy as np
 
 from lockstep.metrics import Floats, sharpe
 from research.backtest.account import Account
-from research.model_validation.case import Case
-from research.model_validation.check import Finding, at_least, at_most, model_check
+from research.model_validation.case import Case, ModelCase, StrategyCase
+from research.model_validation.check import Finding, at_least, at_most, check_of, model_check
 from research.statistics.bootstrap import Interval, block_length, confidence_interval
 
 
-def _seen(case: Case) -> str:
-    """Say what the figures are of: one account over all outer windows in order, not a mean over them."""
-    return f"over the outer walk-forward, {case.span.start} to {case.span.end}, in Backtrader"
-
-
-@model_check("trades", asks="Were there enough trades out of sample to say anything?", limit="min_trades")
+@model_check("trades", asks="Were there enough trades to say anything?", limit="min_trades")
 def enough_trades(case: Case) -> Finding:
     """Count closed trades."""
-    limit, count = case.outcome.config.acceptance.min_trades, case.filtered.pnl.size
-    return at_least(count, limit, f"{count} trades {_seen(case)}; at least {limit} are needed")
+    limit, count = case.acceptance.min_trades, case.account.pnl.size
+    return at_least(count, limit, f"{count} trades {case.seen}; at least {limit} are needed")
 
 
-@model_check("Sharpe ratio", asks="Is the Sharpe ratio out of sample high enough?", limit="min_sharpe")
+@model_check("Sharpe ratio", asks="Is the Sharpe ratio high enough?", limit="min_sharpe")
 def sharpe_is_enough(case: Case) -> Finding:
     """Compare the annual Sharpe ratio of session returns."""
-    limit, value = case.outcome.config.acceptance.min_sharpe, case.filtered.sharpe
-    return at_least(value, limit, f"Sharpe ratio {value:.2f} {_seen(case)}; at least {limit:g} is needed")
+    limit, value = case.acceptance.min_sharpe, case.account.sharpe
+    return at_least(value, limit, f"Sharpe ratio {value:.2f} {case.seen}; at least {limit:g} is needed")
 
 
-@model_check(
-    "profit factor", asks="Do the gains out of sample outweigh the losses?", limit="min_profit_factor"
-)
+@model_check("profit factor", asks="Do the gains outweigh the losses?", limit="min_profit_factor")
 def profit_factor_is_enough(case: Case) -> Finding:
     """Compare gains over losses of closed trades; gains without a loss count as infinite."""
-    limit, pnl = case.outcome.config.acceptance.min_profit_factor, case.filtered.pnl
-    measured = case.filtered.measures["profit_factor"]
+    limit, pnl = case.acceptance.min_profit_factor, case.account.pnl
+    measured = case.account.measures["profit_factor"]
     value = math.inf if math.isnan(measured) and pnl.sum() > 0 else measured
-    return at_least(value, limit, f"profit factor {value:.2f} {_seen(case)}; at least {limit:g} is needed")
+    return at_least(value, limit, f"profit factor {value:.2f} {case.seen}; at least {limit:g} is needed")
 
 
 @model_check("drawdown", asks="Did the account stay near enough to its peak?", limit="max_drawdown")
 def drawdown_is_bearable(case: Case) -> Finding:
     """Compare the deepest decline, seen at every bar, with the configured capital."""
-    limit, value = case.outcome.config.acceptance.max_drawdown, case.filtered.measures["max_drawdown"]
+    limit, value = case.acceptance.max_drawdown, case.account.measures["max_drawdown"]
     return at_most(
-        value, limit, f"drawdown {value:.1%} of the capital {_seen(case)}; at most {limit:.1%} is admitted"
+        value, limit, f"drawdown {value:.1%} of the capital {case.seen}; at most {limit:.1%} is admitted"
     )
 
 
-@model_check(
+@check_of(
+    ModelCase,
     "Sharpe ratio kept",
     asks="Does the Sharpe ratio out of sample keep enough of the one in sample, on the same dates?",
     limit="min_sharpe_ratio",
 )
-def sharpe_is_kept(case: Case) -> Finding:
+def sharpe_is_kept(case: ModelCase) -> Finding:
     """Compare models that had not seen the dates with the bundle, which was fitted on them."""
-    limit = case.outcome.config.acceptance.min_sharpe_ratio
-    inside, outside = case.in_sample.sharpe, case.filtered.sharpe
+    limit = case.acceptance.min_sharpe_ratio
+    inside, outside = case.in_sample.sharpe, case.account.sharpe
     dates = f"{case.span.start} to {case.span.end}"
     if inside <= 0:
         return at_least(
@@ -80,6 +75,40 @@ def sharpe_is_kept(case: Case) -> Finding:
     )
 
 
+@check_of(
+    StrategyCase,
+    "both halves",
+    asks="Does it earn in the earlier and in the later half of its sessions?",
+    limit="min_half_sharpe",
+)
+def both_halves_earn(case: StrategyCase) -> Finding:
+    """Compare the Sharpe ratio of the worse half: what worked only once is not repeated."""
+    limit, (earlier, later) = case.acceptance.min_half_sharpe, (each.sharpe for each in case.halves)
+    return at_least(
+        min(earlier, later),
+        limit,
+        f"Sharpe ratio {earlier:.2f} in the earlier half, {later:.2f} in the later one; at least {limit:g} "
+        "is needed in both",
+    )
+
+
+@check_of(
+    StrategyCase,
+    "twice the costs",
+    asks="Does it still earn where every fill costs twice as much?",
+    limit="min_costly_sharpe",
+)
+def survives_twice_the_costs(case: StrategyCase) -> Finding:
+    """Compare the Sharpe ratio with twice the commission and slippage: costs are estimates."""
+    limit, value = case.acceptance.min_costly_sharpe, case.costly.sharpe
+    return at_least(
+        value,
+        limit,
+        f"Sharpe ratio {value:.2f} with twice the commission and slippage, {case.account.sharpe:.2f} as "
+        f"configured; at least {limit:g} is needed",
+    )
+
+
 @model_check(
     "challenger",
     asks="Is it, on the same sessions, not worse than the version in production?",
@@ -87,12 +116,12 @@ def sharpe_is_kept(case: Case) -> Finding:
 )
 def challenger_holds(case: Case) -> Finding:
     """Bootstrap the difference of annual Sharpe ratios on the sessions that both traded."""
-    limit = case.outcome.config.acceptance.min_challenger_edge
+    limit = case.acceptance.min_challenger_edge
     if case.champion is None:
         return at_least(
             0.0, limit if limit < 0 else 0.0, "nothing is in production: no champion to compare with"
         )
-    edge = sharpe_edge(case.filtered, case.champion.account, seed=case.outcome.seed)
+    edge = sharpe_edge(case.account, case.champion.account, seed=case.seed)
     return at_least(
         edge.low,
         limit,

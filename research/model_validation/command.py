@@ -21,6 +21,7 @@ from research.ledger.ledger import Ledger
 from research.model_validation.gathering import Request, newest
 from research.model_validation.report import ValidationReport, validation_json
 from research.model_validation.validate import validate
+from research.statistics.gate import Check
 
 REPORTS = "reports"
 
@@ -85,7 +86,7 @@ def show(report: ValidationReport, page: Path, console: Console, *, as_json: boo
         return
     console.print(verdict_table(report))
     bundle, refusals = report.case.bundle, report.verdict.refusals
-    told = f"failed {len(refusals)} of {len(report.verdict.checks)} checks" if refusals else "passed"
+    told = f"failed {len(refusals)} of {len(report.verdict.applicable)} checks" if refusals else "passed"
     console.print(f"{bundle.symbol} {bundle.version}: {told}", style="bold", highlight=False)
     console.print(f"report: {page}", highlight=False, soft_wrap=True)
 
@@ -94,6 +95,11 @@ def verdict_table(report: ValidationReport) -> TextTable:
     """Return one row per check."""
     table = TextTable("", "check", prose("what was found"))
     for found in report.verdict.checks:
-        mark = Text("passed", style="green") if found.passed else Text("failed", style="red")
-        table.add_row(mark, found.name, found.sentence)
+        table.add_row(_mark(found), found.name, found.sentence)
     return table
+
+
+def _mark(found: Check) -> Text:
+    if not found.applies:
+        return Text("–", style="dim")
+    return Text("passed", style="green") if found.passed else Text("failed", style="red")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
@@ -20,16 +21,17 @@ from research.backtest.account import Account, bundle_account
 from research.backtest.run import Span
 from research.ledger.families import load_families
 from research.ledger.ledger import Ledger
-from research.model_validation.case import Case, Champion
+from research.model_validation.case import Case, Champion, ModelCase, StrategyCase
 from research.model_validation.hold_out import HoldOutDoor
 from research.training.bundling import data_hashes
-from research.training.config import TrainingConfig
+from research.training.config import StrategyRelease, TrainingConfig
 from research.training.counting import dates_of
 from research.training.dataset import build_dataset
-from research.training.out_of_sample import backtest, trading_span
+from research.training.out_of_sample import OpenedHoldOut, backtest, open_hold_out, open_release, trading_span
 from research.training.outcome import TrainingOutcome
 from research.training.refit import refitting
-from research.training.run import load_outcome, load_training_history, run_name
+from research.training.release import ReleasedStrategy
+from research.training.run import load_outcome, load_training_history, read_history, run_name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,25 +57,69 @@ def gather(request: Request, ledger: Ledger, *, now: datetime) -> Case:
     """Return the case of a version.
 
     Raises: a ModelError where the bundle is refused, the bars are not those of the training, or the run is
-    another one; TrainingError where the training run is not there.
+    another one; TrainingError where the training run of a model is not there.
     """
     bundle = _bundle(request)
     record = request.store.manifest().entry(request.symbol, request.version, request.name).record
-    outcome, history = _trained(record, request.data_dir, request.runs, request.run)
-    _require_same_bars(bundle, history)
     family = load_families().of(load_instruments().instrument(request.symbol))
+    asked = _Asked(request=request, bundle=bundle, record=record, ledger=ledger, family=family, now=now)
+    return _model_case(asked) if bundle.has_model else _strategy_case(asked)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Asked:
+    """A request with what both kinds of case begin with."""
+
+    request: Request
+    bundle: Bundle
+    record: TrainingRecord
+    ledger: Ledger
+    family: str
+    now: datetime
+
+    def door(self, look: Callable[..., OpenedHoldOut]) -> HoldOutDoor:
+        """Return the door to the hold-out that `look` opens."""
+        once = partial(look, self.ledger, family=self.family, version=self.bundle.sha256, now=self.now)
+        return HoldOutDoor(self.bundle, once, self.request.reports)
+
+
+def _model_case(asked: _Asked) -> ModelCase:
+    request, bundle = asked.request, asked.bundle
+    outcome, history = _trained(asked.record, request.data_dir, request.runs, request.run)
+    _require_same_bars(bundle, history)
     dates = dates_of(outcome.dataset, outcome.development)
-    return Case(
+    return ModelCase(
         bundle=bundle,
         outcome=outcome,
         history=history,
-        trials=max(1, ledger.count(family, dates.start, dates.end)),
+        trials=max(1, asked.ledger.count(asked.family, dates.start, dates.end)),
         refit=refitting(outcome),
-        hold_out=HoldOutDoor(
-            bundle, outcome, history, ledger=ledger, family=family, folder=request.reports, now=now
-        ),
+        hold_out=asked.door(partial(open_hold_out, outcome, history)),
         champion=_champion(request, trading_span(outcome, history)),
     )
+
+
+def _strategy_case(asked: _Asked) -> StrategyCase:
+    request, bundle = asked.request, asked.bundle
+    released = _released(asked.record, request.data_dir)
+    _require_same_bars(bundle, released.history)
+    # Whoever judges it has tried it, if nobody has counted that before.
+    released.count(asked.ledger, now=asked.now)
+    dates = released.dates.development
+    return StrategyCase(
+        bundle=bundle,
+        released=released,
+        history=released.history,
+        trials=asked.ledger.count(asked.family, dates.start, dates.end),
+        independent=max(1.0, asked.ledger.effective(asked.family, dates)),
+        hold_out=asked.door(partial(open_release, released)),
+        champion=_champion(request, dates.span),
+    )
+
+
+def _released(record: TrainingRecord, data_dir: Path | None) -> ReleasedStrategy:
+    release = validated(StrategyRelease, record.config, where="record of the release")
+    return ReleasedStrategy.of(release, read_history(release, data_dir=data_dir or record.data_dir))
 
 
 def newest(store: ModelStore, symbol: str, name: str = VETO) -> str:
@@ -119,6 +165,8 @@ def _champion(request: Request, span: Span) -> Champion | None:
     if version is None or version == request.version:
         return None
     record = model.versions[version].record
+    if model.versions[version].threshold is None:
+        return _bare_strategy(request, version, record, span)
     try:
         outcome, history = _trained(record, request.data_dir, request.runs, None)
     except TrainingError:
@@ -137,3 +185,10 @@ def _final_model(request: Request, version: str, record: TrainingRecord, span: S
         account=bundle_account(bundle, history, span),
         how=f"its final model, fitted on {' to '.join(bundle.training['range'])}: in sample there",
     )
+
+
+def _bare_strategy(request: Request, version: str, record: TrainingRecord, span: Span) -> Champion:
+    """Return production where it is a strategy without a model."""
+    bundle = load_bundle(request.symbol, PRODUCTION, store=request.store, name=request.name)
+    account = bundle_account(bundle, _released(record, request.data_dir).history, span)
+    return Champion(version=version, account=account, how="its strategy as it is, without a model")

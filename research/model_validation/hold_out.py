@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from datetime import datetime
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -12,13 +11,10 @@ from pydantic import BaseModel, ConfigDict
 
 from lockstep.errors import ConfigError, ModelError
 from lockstep.files import replace_file
-from lockstep.market.history import History
 from lockstep.models.bundle import Bundle
 from lockstep.settings import read_json, validated
-from research.ledger.ledger import Ledger
 from research.splits.ranges import DateRange
-from research.training.out_of_sample import open_hold_out
-from research.training.outcome import TrainingOutcome
+from research.training.out_of_sample import OpenedHoldOut
 
 
 class HoldOutRecord(BaseModel):
@@ -27,7 +23,8 @@ class HoldOutRecord(BaseModel):
     looks                 how often hold-outs of the family over these days had been opened by then, this
                           time included
     dates                 first decision to last exit
-    metrics, unfiltered   of the strategy with and without the veto, see `Account`; null: undefined
+    metrics, unfiltered   of the strategy with and without the veto, see `Account`; null: undefined; without
+                          a model the second is empty
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -47,21 +44,13 @@ class HoldOutRecord(BaseModel):
 
 
 class HoldOutDoor:
-    """Opens the hold-out of a bundle; `folder` keeps the result, beside the training run."""
+    """Opens the hold-out of a bundle; `folder` keeps the result.
 
-    def __init__(
-        self,
-        bundle: Bundle,
-        outcome: TrainingOutcome,
-        history: History,
-        *,
-        ledger: Ledger,
-        family: str,
-        folder: Path,
-        now: datetime,
-    ) -> None:
-        self._bundle, self._outcome, self._history = bundle, outcome, history
-        self._ledger, self._family, self._now = ledger, family, now
+    look   opens it, counted in the ledger; see `training.hold_out`
+    """
+
+    def __init__(self, bundle: Bundle, look: Callable[[], OpenedHoldOut], folder: Path) -> None:
+        self._bundle, self._look = bundle, look
         self._path = folder / f"hold_out-{bundle.sha256[:16]}.json"
 
     def __call__(self, may_open: bool) -> HoldOutRecord | None:
@@ -86,14 +75,7 @@ class HoldOutDoor:
         return found
 
     def _open(self) -> HoldOutRecord:
-        opened = open_hold_out(
-            self._outcome,
-            self._history,
-            self._ledger,
-            family=self._family,
-            version=self._bundle.sha256,
-            now=self._now,
-        )
+        opened = self._look()
         found = HoldOutRecord(
             bundle_sha256=self._bundle.sha256,
             looks=opened.looks,

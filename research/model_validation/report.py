@@ -14,7 +14,7 @@ import plotly.graph_objects as go
 from markupsafe import Markup
 
 from research.backtest.account import Account
-from research.model_validation.case import Case
+from research.model_validation.case import Case, ModelCase
 from research.model_validation.checks import CHECKS
 from research.report import page
 from research.report.page import (
@@ -37,7 +37,7 @@ from research.report.section import Sections, cards
 from research.report.theme import ACCENT, BAR, GAIN, MUTED, axis, figure, time_axis, titled
 from research.statistics.gate import Check, Verdict
 from research.training.report import replace_text
-from research.training.report_sections import provenance_of, unbroken
+from research.training.report_sections import environment, provenance_of, unbroken
 
 SCHEMA = 1
 _DIGITS = 4
@@ -45,7 +45,7 @@ _DIGITS = 4
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ValidationReport:
-    """A judged model."""
+    """A judged version."""
 
     case: Case
     verdict: Verdict
@@ -75,11 +75,23 @@ def validation_json(report: ValidationReport) -> str:
         "checks": [_check(each) for each in report.verdict.checks],
         "champion": None if report.case.champion is None else report.case.champion.version,
         "trials": report.case.trials,
-        "out_of_sample": {**_dates(report.case), **_finite(report.case.filtered.measures)},
-        "in_sample": {**_dates(report.case), **_finite(report.case.in_sample.measures)},
-        "provenance": provenance_of(report.case.outcome),
+        **_judged_on(report.case),
+        "provenance": _provenance(report.case),
     }
     return json.dumps(content, indent=1, allow_nan=False) + "\n"
+
+
+def _judged_on(case: Case) -> dict[str, dict[str, Any]]:
+    """Return the measures of the accounts, by what they are of."""
+    found = {name.replace(" ", "_"): account.measures for name, account in case.compared.items()}
+    return {name: {**_dates(case), **_finite(measures)} for name, measures in found.items()}
+
+
+def _provenance(case: Case) -> dict[str, str]:
+    if isinstance(case, ModelCase):
+        return provenance_of(case.outcome)
+    named = {f"{name.removeprefix('release ')} of the release": value for name, value in case.hashes.items()}
+    return {"strategy config": case.bundle.strategy["config_hash"], **named, **environment()}
 
 
 def _dates(case: Case) -> dict[str, str]:
@@ -93,7 +105,7 @@ def _finite(measures: Mapping[str, float]) -> dict[str, float | None]:
 def _check(found: Check) -> dict[str, Any]:
     return {
         "name": found.name,
-        "passed": found.passed,
+        "passed": found.passed if found.applies else None,
         "value": _number(found.value),
         "limit": _number(found.limit),
         "sentence": found.sentence,
@@ -113,32 +125,33 @@ def validation_html(report: ValidationReport) -> str:
 
 def _header(report: ValidationReport) -> Markup:
     bundle, verdict = report.case.bundle, report.verdict
-    refused = f"refused by {len(verdict.refusals)} of {len(verdict.checks)} checks"
-    span = report.case.span
+    refused = f"refused by {len(verdict.refusals)} of {len(verdict.applicable)} checks"
+    span, veto, (judged, *_) = report.case.span, bundle.threshold, report.case.compared
     return page.header(
         f"{bundle.symbol} {bundle.version}",
         "validation",
         (
             f"bundle {bundle.sha256[:12]}",
-            f"out of sample {span.start} to {span.end}",
-            f"threshold {ratio(bundle.threshold)}",
+            f"{judged} {span.start} to {span.end}",
+            "no model" if veto is None else f"threshold {ratio(veto)}",
         ),
         badge="passed every check" if verdict.passed else refused,
     )
 
 
 def _key_figures(case: Case) -> Markup:
-    out, inside = case.filtered.measures, case.in_sample.measures
+    (name_of, own), (beside, other) = case.compared.items()
+    out, inside = own.measures, other.measures
     dates = f"{case.span.start} to {case.span.end}"
     shown = (
-        ("Sharpe out of sample", ratio, "sharpe"),
-        ("Trades out of sample", count, "trades"),
-        ("Profit factor out of sample", ratio, "profit_factor"),
-        ("Max drawdown out of sample", percent, "max_drawdown"),
+        (f"Sharpe {name_of}", ratio, "sharpe"),
+        (f"Trades {name_of}", count, "trades"),
+        (f"Profit factor {name_of}", ratio, "profit_factor"),
+        (f"Max drawdown {name_of}", percent, "max_drawdown"),
     )
     tiles = [
         *(
-            (title, written(out[name]), f"in sample {written(inside[name])}; {unbroken(dates)}")
+            (title, written(out[name]), f"{beside} {written(inside[name])}; {unbroken(dates)}")
             for title, written, name in shown
         ),
         ("Deflated Sharpe", percent(case.deflation.dsr), f"after {count(case.trials)} trials"),
@@ -154,12 +167,18 @@ def _checks(verdict: Verdict) -> Markup:
             prose(found.sentence),
             _value(found.value),
             _value(found.limit),
-            "passed" if found.passed else failed("failed"),
+            _outcome(found),
         )
         for found in verdict.checks
     ]
     head = ("check", prose("what was found"), "measured", "limit", "outcome")
     return table(head, rows, classes="explained")
+
+
+def _outcome(found: Check) -> str:
+    if not found.applies:
+        return "not applicable"
+    return "passed" if found.passed else failed("failed")
 
 
 def _value(value: float) -> str:
@@ -169,16 +188,16 @@ def _value(value: float) -> str:
 
 
 def _caption(verdict: Verdict) -> str:
-    passed = sum(found.passed for found in verdict.checks)
-    return f"{passed} of {len(verdict.checks)} passed. What was not measured has not passed."
+    passed, asked = sum(found.passed for found in verdict.applicable), len(verdict.applicable)
+    left = len(verdict.checks) - asked
+    unasked = f" {left} more do not apply: they ask about a model, and this version has none." if left else ""
+    return f"{passed} of {asked} passed. What was not measured has not passed.{unasked}"
 
 
 def _accounts(case: Case) -> go.Figure:
     drawn = figure(380, hovermode="x unified")
-    shown: list[tuple[str, Account, str]] = [
-        ("in sample", case.in_sample, BAR),
-        ("out of sample", case.filtered, GAIN),
-    ]
+    (own, judged), (beside, other) = case.compared.items()
+    shown: list[tuple[str, Account, str]] = [(beside, other, BAR), (own, judged, GAIN)]
     if case.champion is not None:
         shown.append((f"production, {case.champion.version}", case.champion.account, ACCENT))
     for name, account, colour in shown:
@@ -198,12 +217,7 @@ def _accounts(case: Case) -> go.Figure:
 
 
 def _notes(case: Case) -> list[str]:
-    sentences = [
-        *case.outcome.idle,
-        "The estimate is that of the outer windows, as one account over all of them in order. The bundle is "
-        "another model, fitted on all samples before the hold-out with the same procedure; only the hold-out "
-        "has never been seen by it.",
-    ]
+    sentences = _estimate(case)
     if case.champion is not None:
         sentences.append(f"Production is {case.champion.version}, judged by {case.champion.how}.")
     if case.bundle.needs_certificate:
@@ -214,8 +228,34 @@ def _notes(case: Case) -> list[str]:
     return sentences
 
 
+def _estimate(case: Case) -> list[str]:
+    """Say what the figures estimate, and what they do not."""
+    if isinstance(case, ModelCase):
+        return [
+            *case.outcome.idle,
+            "The estimate is that of the outer windows, as one account over all of them in order. The bundle "
+            "is another model, fitted on all samples before the hold-out with the same procedure; only the "
+            "hold-out has never been seen by it.",
+        ]
+    return [
+        "This version has no model: its strategy trades as it is. Nothing was fitted, so nothing here is out "
+        "of sample in that sense. The strategy may have been chosen on the very dates that are shown; the "
+        "deflated Sharpe ratio counts every trial of the family against it, and only the hold-out is free of "
+        "that choice.",
+    ]
+
+
+def _differing(case: Case) -> str:
+    if isinstance(case, ModelCase):
+        return (
+            "Out of sample: models of the outer windows, which had not seen these dates. In sample: "
+            "the bundle itself, which was fitted on them."
+        )
+    return "The strategy as configured, and the same with twice the commission and slippage."
+
+
 def _origin(case: Case) -> dict[str, str]:
-    return {"bundle": case.bundle.sha256, **provenance_of(case.outcome)}
+    return {"bundle": case.bundle.sha256, **_provenance(case)}
 
 
 SECTIONS: Sections[ValidationReport] = Sections("the validation report")
@@ -232,8 +272,10 @@ SECTIONS.figure(
     "Same dates, other knowledge",
     "accounts",
     lambda report: _accounts(report.case),
-    caption="Out of sample: models of the outer windows, which had not seen these dates. In sample: "
-    "the bundle itself, which was fitted on them.",
+    title=lambda report: (
+        "Same dates, other " + ("knowledge" if isinstance(report.case, ModelCase) else "costs")
+    ),
+    caption=lambda report: _differing(report.case),
     wide=True,
 )
 SECTIONS.add("", "Notes", lambda report: notes(_notes(report.case)), wide=True)

@@ -42,11 +42,10 @@ def evidence_of(
     """
     store, case = request.store.folder, report.case
     inside = numbers.resolve().is_relative_to(store.resolve())
-    outcome = case.outcome
     record = request.store.manifest().entry(request.symbol, request.version, request.name).record
     folder = request.data_dir or (Path(record.data_dir) if record.data_dir else None)
     symbols = tuple(sorted({key.symbol for key in source_keys(case.plan, case.history.markets)}))
-    sources = book.sources_of(symbols, folder, outcome.config.data.source)
+    sources = book.sources_of(symbols, folder, case.data.source)
     return Evidence(
         kind=KIND,
         passed=report.verdict.passed,
@@ -54,8 +53,7 @@ def evidence_of(
         file=numbers.resolve().relative_to(store.resolve()).as_posix() if inside else str(numbers),
         file_sha256=sha256_of(numbers.read_bytes()),
         hashes={
-            **{f"dataset {name}": value for name, value in outcome.dataset.hashes.items()},
-            "training_config": outcome.config.config_hash,
+            **case.hashes,
             **present_hashes(symbols, sources, book=book),
         },
         symbols=symbols,

@@ -66,13 +66,17 @@ class Evidence:
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """One check: its name, the value measured (nan if none), the limit, the outcome, and a sentence."""
+    """One check: its name, the value measured (nan if none), the limit, the outcome, and a sentence.
+
+    applies   False where the question makes no sense of what is judged: such a check neither passes nor fails
+    """
 
     name: str
     value: float
     limit: float
     passed: bool
     sentence: str
+    applies: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,18 +86,23 @@ class Verdict:
     checks: tuple[Check, ...]
 
     @property
+    def applicable(self) -> tuple[Check, ...]:
+        """The checks that apply."""
+        return tuple(check for check in self.checks if check.applies)
+
+    @property
     def passed(self) -> bool:
-        """Whether all checks passed; a verdict without checks has not."""
-        return bool(self.checks) and all(check.passed for check in self.checks)
+        """Whether all checks that apply passed; a verdict without any that applies has not."""
+        return bool(self.applicable) and not self.refusals
 
     @property
     def refusals(self) -> tuple[Check, ...]:
         """The checks that failed."""
-        return tuple(check for check in self.checks if not check.passed)
+        return tuple(check for check in self.applicable if not check.passed)
 
     def __str__(self) -> str:
         if self.passed:
-            return f"passed all {len(self.checks)} checks"
+            return f"passed all {len(self.applicable)} checks"
         return "; ".join(check.sentence for check in self.refusals) or "nothing was checked"
 
 

@@ -33,26 +33,35 @@ from research.sweep.run import trace
 from research.training.counting import dates_of
 from research.training.outcome import TrainingOutcome
 from research.training.pipeline import probabilities
+from research.training.release import ReleasedStrategy
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class HoldOutResult:
-    """What the final model answers on h samples that nobody had looked at.
+class OpenedHoldOut:
+    """What a version did on days that nobody had looked at.
 
-    looks           how often hold-outs of the family over these days were opened by now, this time included
-    dates           first decision to last exit
-    rows            int64 (h,), rows of the dataset
-    probabilities   float64 (h,)
-    metrics         of the strategy with the veto over these days, by the names of `lockstep.metrics`
-    unfiltered      the same without the veto
+    looks        how often hold-outs of the family over these days were opened by now, this time included
+    dates        first decision to last exit, or without a model first to last session
+    metrics      of the strategy, with its veto if it has one, by the names of `lockstep.metrics`
+    unfiltered   the same without the veto; empty without a model
     """
 
     looks: int
     dates: DateRange
-    rows: Integers
-    probabilities: Floats
     metrics: dict[str, float]
     unfiltered: dict[str, float]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class HoldOutResult(OpenedHoldOut):
+    """What the final model answers on h samples that nobody had looked at.
+
+    rows            int64 (h,), rows of the dataset
+    probabilities   float64 (h,)
+    """
+
+    rows: Integers
+    probabilities: Floats
 
 
 def open_hold_out(
@@ -67,12 +76,7 @@ def open_hold_out(
     """
     dataset, rows = outcome.dataset, outcome.hold_out
     dates = dates_of(dataset, rows)
-    purpose = purpose_of(version)
-    if any(look.purpose == purpose for look in ledger.looks(family, dates)):
-        raise TrainingError(
-            f"{dataset.symbol}: {purpose} was opened before; report what was found then, or train again"
-        )
-    number = ledger.look(family, dataset.symbol, dates, purpose=purpose, now=now)
+    number = look_once(ledger, family, dataset.symbol, dates, version=version, now=now)
     chance = probabilities(outcome.pipeline, dataset.features[rows])
     return HoldOutResult(
         looks=number,
@@ -82,6 +86,27 @@ def open_hold_out(
         metrics=_measures(outcome, history, chance, outcome.threshold),
         unfiltered=_measures(outcome, history, chance, 0.0),
     )
+
+
+def open_release(
+    released: ReleasedStrategy, ledger: Ledger, *, family: str, version: str, now: datetime
+) -> OpenedHoldOut:
+    """Evaluate a strategy without a model on its hold-out; arguments and errors as of `open_hold_out`."""
+    dates, symbol = released.dates.hold_out, released.release.symbol
+    number = look_once(ledger, family, symbol, dates, version=version, now=now)
+    return OpenedHoldOut(looks=number, dates=dates, metrics=released.account(dates).measures, unfiltered={})
+
+
+def look_once(
+    ledger: Ledger, family: str, symbol: str, dates: DateRange, *, version: str, now: datetime
+) -> int:
+    """Count a look of a version and return its number; TrainingError where it has looked before."""
+    purpose = purpose_of(version)
+    if any(look.purpose == purpose for look in ledger.looks(family, dates)):
+        raise TrainingError(
+            f"{symbol}: {purpose} was opened before; report what was found then, or make another version"
+        )
+    return ledger.look(family, symbol, dates, purpose=purpose, now=now)
 
 
 def _measures(

@@ -23,7 +23,7 @@ from lockstep.features.feature_registry import FeatureRegistry, default_registry
 from lockstep.floats import require_exact
 from lockstep.market.bars import Bars
 from lockstep.market.config import load_instruments
-from lockstep.market.history import History, SeriesKey
+from lockstep.market.history import History, Market, SeriesKey
 from lockstep.market.sessions import Dates
 from lockstep.models.bundle import WITHOUT_MODEL, Bundle, bundle_bytes
 from lockstep.models.content import sha256_of
@@ -47,6 +47,7 @@ from research.training.run import read_history
 
 KIND = "strategy"
 _GOLDEN = 8
+_COSTS = ("commission", "commission_basis_points", "commission_minimum", "slippage_ticks")
 _DIGITS = 32
 
 
@@ -295,6 +296,17 @@ def record_of(released: ReleasedStrategy, data_dir: Path | None, path: str) -> T
         python=versions["python"],
         versions=versions,
     )
+
+
+def with_costs(history: History, factor: float) -> History:
+    """Return the same bars of instruments whose commissions and slippage are `factor` times as high."""
+    return replace(history, markets={name: _dearer(each, factor) for name, each in history.markets.items()})
+
+
+def _dearer(market: Market, factor: float) -> Market:
+    instrument = market.instrument
+    dearer = {name: factor * getattr(instrument, name) for name in _COSTS}
+    return replace(market, instrument=instrument.model_copy(update=dearer))
 
 
 def family_of(symbol: str) -> str:

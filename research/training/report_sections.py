@@ -203,6 +203,13 @@ def provenance_of(outcome: TrainingOutcome) -> dict[str, str]:
         "strategy config": outcome.config.strategy.config_hash,
         **{f"{name} of the dataset": value for name, value in outcome.dataset.hashes.items()},
         "seed": str(outcome.seed),
+        **environment(),
+    }
+
+
+def environment() -> dict[str, str]:
+    """Return the versions that decide the bits: label -> version."""
+    return {
         "lockstep": lockstep.__version__,
         "python": platform.python_version(),
         **{name: importlib.metadata.version(name) for name in _LIBRARIES},

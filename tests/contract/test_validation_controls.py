@@ -17,8 +17,8 @@ from lockstep.features.inputs import Window
 from lockstep.market.config import load_instruments
 from lockstep.market.history import History, SeriesKey
 from lockstep.market.timeframe import DAILY
-from research.model_validation.case import Case, Champion
-from research.model_validation.checks import CHECKS, judge_model
+from research.model_validation.case import Champion, ModelCase
+from research.model_validation.checks import asked_of, judge_model
 from support.validation_models import (
     KEY,
     HoldOutFound,
@@ -29,7 +29,7 @@ from support.validation_models import (
     with_answers,
 )
 
-NAMES = tuple(CHECKS)
+NAMES = tuple(each.name for each in asked_of(ModelCase))
 
 
 @kernel
@@ -43,7 +43,7 @@ def coin(close: Window) -> float:
     return _coin() + 0.0 * close[-1]
 
 
-def foreign_feature() -> Case:
+def foreign_feature() -> ModelCase:
     """Record a feature of an instrument that live does not deliver for this one."""
     case = planted_case()
     own, other = case.history.series(KEY), SeriesKey("GC", DAILY)
@@ -54,43 +54,43 @@ def foreign_feature() -> Case:
     return replace(recording(case, "rsi_2@GC"), history=history)
 
 
-def drawn_feature() -> Case:
+def drawn_feature() -> ModelCase:
     """Record a feature that is not a function of its window."""
     case = recording(planted_case(), "coin")
     return replace(case, registry=FeatureRegistry((*catalogue(), coin)))
 
 
-def recording(case: Case, feature_id: str) -> Case:
+def recording(case: ModelCase, feature_id: str) -> ModelCase:
     """Return the case of a strategy that records one more feature with each decision."""
     strategy = case.outcome.config.strategy.replaced(features=(feature_id,))
     config = case.outcome.config.model_copy(update={"strategy": strategy})
     return changed(case, outcome=replace(case.outcome, config=config))
 
 
-def other_probabilities() -> Case:
+def other_probabilities() -> ModelCase:
     """Record golden probabilities that the pipeline does not give."""
     case = planted_case()
     golden = replace(case.bundle.golden, probabilities=case.bundle.golden.probabilities + 1e-6)
     return changed(case, bundle=replace(case.bundle, golden=golden))
 
 
-def few_trades() -> Case:
-    return with_acceptance(planted_case(), min_trades=planted_case().filtered.pnl.size + 1)
+def few_trades() -> ModelCase:
+    return with_acceptance(planted_case(), min_trades=planted_case().account.pnl.size + 1)
 
 
-def low_sharpe() -> Case:
-    return with_acceptance(planted_case(), min_sharpe=planted_case().filtered.sharpe + 0.01)
+def low_sharpe() -> ModelCase:
+    return with_acceptance(planted_case(), min_sharpe=planted_case().account.sharpe + 0.01)
 
 
-def low_profit_factor() -> Case:
+def low_profit_factor() -> ModelCase:
     return with_acceptance(planted_case(), min_profit_factor=10.0)
 
 
-def deep_drawdown() -> Case:
+def deep_drawdown() -> ModelCase:
     return with_acceptance(planted_case(), max_drawdown=0.01)
 
 
-def learned_by_heart() -> Case:
+def learned_by_heart() -> ModelCase:
     """Put a model in the bundle that knows its training samples by heart; the walk-forward is as it was."""
     case = planted_case()
     data, config = case.outcome.dataset, case.outcome.config
@@ -98,11 +98,11 @@ def learned_by_heart() -> Case:
     return changed(case, outcome=replace(case.outcome, pipeline=model))
 
 
-def many_trials() -> Case:
+def many_trials() -> ModelCase:
     return replace(planted_case(), trials=10**13)
 
 
-def overfitted_search() -> Case:
+def overfitted_search() -> ModelCase:
     """Let each step win in one stretch of history and lose in the next; the chosen one draws lots."""
     case = planted_case()
     pnl = case.outcome.dataset.net_pnl[case.outcome.development]
@@ -117,13 +117,13 @@ def overfitted_search() -> Case:
     return changed(case, outcome=replace(case.outcome, steps=(*steps, chosen)))
 
 
-def one_feature() -> Case:
+def one_feature() -> ModelCase:
     """Fit the bundle on one column; the others are there and read by nobody."""
     case = planted_case()
     return changed(case, outcome=replace(case.outcome, pipeline=only(case, "volume_pctile_20")))
 
 
-def calendar() -> Case:
+def calendar() -> ModelCase:
     """Fit the bundle on labels that are largely a matter of the weekday."""
     case = with_acceptance(planted_case(), max_importance_share=1.0)
     data = case.outcome.dataset
@@ -133,7 +133,7 @@ def calendar() -> Case:
     return changed(case, outcome=replace(case.outcome, pipeline=model))
 
 
-def only(case: Case, name: str) -> object:
+def only(case: ModelCase, name: str) -> object:
     data = case.outcome.dataset
     features = np.zeros_like(data.features)
     column = data.feature_ids.index(name)
@@ -141,7 +141,7 @@ def only(case: Case, name: str) -> object:
     return fitted(case.outcome.config, replace(data, features=features), case.outcome.development, leaf=30)
 
 
-def seen_test() -> Case:
+def seen_test() -> ModelCase:
     """Train every window on its own test samples too: the walls between the folds have a hole."""
     case = planted_case()
     leaking = tuple(
@@ -151,13 +151,13 @@ def seen_test() -> Case:
     return changed(case, outcome=replace(case.outcome, windows=leaking))
 
 
-def decided() -> Case:
+def decided() -> ModelCase:
     """Answer 0 or 1 and nothing between."""
     case = planted_case()
     return with_answers(case, [np.round(each.probabilities) for each in case.outcome.windows])
 
 
-def constant_model() -> Case:
+def constant_model() -> ModelCase:
     """Put a bundle beside the walk-forward that gives every trade the same chance."""
     case = planted_case()
     data = case.outcome.dataset
@@ -165,7 +165,7 @@ def constant_model() -> Case:
     return changed(case, outcome=replace(case.outcome, pipeline=model))
 
 
-def shifted_share() -> Case:
+def shifted_share() -> ModelCase:
     """Let nearly nothing pass in training, while most passes out of sample."""
     case = planted_case()
     best = case.outcome.best
@@ -174,27 +174,27 @@ def shifted_share() -> Case:
     return changed(case, outcome=replace(case.outcome, steps=steps))
 
 
-def overconfident() -> Case:
+def overconfident() -> ModelCase:
     """Push every answer away from one half: the same order, the same trades, wrong chances."""
     case = planted_case()
     pushed = [np.clip(0.5 + 4.0 * (each.probabilities - 0.5), 0.01, 0.99) for each in case.outcome.windows]
     return with_answers(case, pushed)
 
 
-def better_champion() -> Case:
+def better_champion() -> ModelCase:
     """Keep something in production that earns more on every session."""
     case = planted_case()
-    ours = case.filtered
+    ours = case.account
     better = replace(ours, equity=ours.equity + 120.0 * np.arange(1, ours.equity.size + 1))
     return replace(case, champion=Champion(version="v0", account=better, how="its own outer walk-forward"))
 
 
-def losing_hold_out() -> Case:
+def losing_hold_out() -> ModelCase:
     return replace(planted_case(), hold_out=lambda _: HoldOutFound(sharpe=-0.5))
 
 
 # What each control builds, and which other checks cannot but fail with it: they measure the same thing.
-CONTROLS: dict[str, tuple[Callable[[], Case], frozenset[str]]] = {
+CONTROLS: dict[str, tuple[Callable[[], ModelCase], frozenset[str]]] = {
     "live feeds": (foreign_feature, frozenset()),
     "streaming equals batch": (drawn_feature, frozenset()),
     "golden vectors": (other_probabilities, frozenset()),

@@ -23,7 +23,7 @@ from lockstep.metrics import Floats, Integers
 from lockstep.models.bundle import Bundle
 from lockstep.models.golden import GoldenVectors, golden_vectors
 from lockstep.strategy.families.ibs import IbsConfig
-from research.model_validation.case import Case
+from research.model_validation.case import ModelCase
 from research.splits.purged import CombinatorialPurgedCV
 from research.splits.ranges import DateRange
 from research.training.config import TrainingConfig
@@ -212,10 +212,10 @@ def planted() -> tuple[History, TrainingOutcome]:
 
 
 @functools.cache
-def planted_case() -> Case:
+def planted_case() -> ModelCase:
     """Return the case that passes every check."""
     history, outcome = planted()
-    return Case(
+    return ModelCase(
         bundle=bundle_of(outcome, history),
         outcome=outcome,
         history=history,
@@ -225,7 +225,7 @@ def planted_case() -> Case:
     )
 
 
-def changed(case: Case, **changes: Any) -> Case:
+def changed(case: ModelCase, **changes: Any) -> ModelCase:
     """Return the case with other parts; an outcome brings its pipeline and strategy into the bundle."""
     if "outcome" in changes:
         outcome, strategy = changes["outcome"], changes["outcome"].config.strategy
@@ -243,7 +243,7 @@ def changed(case: Case, **changes: Any) -> Case:
     return replace(case, **changes)
 
 
-def with_acceptance(case: Case, **limits: Any) -> Case:
+def with_acceptance(case: ModelCase, **limits: Any) -> ModelCase:
     """Return the case with other limits."""
     config = case.outcome.config
     acceptance = config.acceptance.model_copy(update=limits)
@@ -252,7 +252,7 @@ def with_acceptance(case: Case, **limits: Any) -> Case:
     )
 
 
-def with_answers(case: Case, answers: list[Floats]) -> Case:
+def with_answers(case: ModelCase, answers: list[Floats]) -> ModelCase:
     """Return the case whose walk-forward windows answered this."""
     windows = tuple(
         replace(each, probabilities=values)

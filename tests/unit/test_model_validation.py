@@ -29,10 +29,10 @@ from lockstep.models import ModelStore
 from research.ledger.database import Database
 from research.ledger.ledger import Ledger
 from research.model_validation import command
-from research.model_validation.case import Case
+from research.model_validation.case import Case, ModelCase, StrategyCase
 from research.model_validation.check import Finding, ModelCheck, at_least
 from research.model_validation.checklist import checklist
-from research.model_validation.checks import CHECKS, judge_model
+from research.model_validation.checks import CHECKS, asked_of, judge_model
 from research.model_validation.checks_inputs import streamed
 from research.model_validation.checks_luck import choice_is_not_luck, hold_out_agrees, sealed
 from research.model_validation.checks_model import share_is_like_in_training
@@ -47,7 +47,7 @@ from research.model_validation.report import (
 )
 from research.model_validation.validate import evidence_of
 from research.training.bundling import make_bundle
-from research.training.config import TrainingConfig
+from research.training.config import Acceptance, StrategyAcceptance, TrainingConfig
 from research.training.dataset import build_dataset
 from research.training.out_of_sample import open_hold_out
 from research.training.outcome import TrainingOutcome
@@ -80,7 +80,10 @@ def ledger(tmp_path: Path) -> Ledger:
 def door(tmp_path: Path, ledger: Ledger) -> HoldOutDoor:
     history, outcome = planted()
     bundle = replace(bundle_of(outcome, history), sha256="ab" * 32)
-    return HoldOutDoor(bundle, outcome, history, ledger=ledger, family=FAMILY, folder=tmp_path, now=NOW)
+    look = functools.partial(
+        open_hold_out, outcome, history, ledger, family=FAMILY, version=bundle.sha256, now=NOW
+    )
+    return HoldOutDoor(bundle, look, tmp_path)
 
 
 def test_the_hold_out_is_opened_once_and_repeated_afterwards(tmp_path: Path, ledger: Ledger) -> None:
@@ -220,10 +223,10 @@ def test_equal_models_give_equal_reports(tmp_path: Path) -> None:
 def test_the_report_says_what_was_found() -> None:
     found = json.loads(validation_json(report()))
     assert found["passed"]
-    assert [each["name"] for each in found["checks"]] == list(CHECKS)
+    assert [each["name"] for each in found["checks"]] == [each.name for each in asked_of(ModelCase)]
     page = validation_html(report())
     assert "passed every check" in page
-    for each in CHECKS.values():
+    for each in asked_of(ModelCase):
         assert str(escape(each.asks)) in page
 
 
@@ -247,9 +250,9 @@ def test_the_checklist_is_up_to_date() -> None:
 
 
 def test_limits_of_the_checklist_are_keys_of_the_configuration() -> None:
-    known = set(type(training_config().acceptance).model_fields)
-    named = {each.limit for each in CHECKS.values() if each.limit}
-    assert named == known
+    for kind, limits in ((ModelCase, Acceptance), (StrategyCase, StrategyAcceptance)):
+        asked = {each.limit for each in CHECKS.values() if each.limit and each.of in (None, kind)}
+        assert asked == set(limits.model_fields)
 
 
 def test_one_step_leaves_no_choice() -> None:
@@ -371,7 +374,7 @@ def test_production_is_the_champion(desk: Path) -> None:
     champion = gather(request(desk, "v2"), ledger_of(desk), now=NOW).champion
     assert champion is not None
     assert (champion.version, champion.how) == ("v1", "its own outer walk-forward")
-    assert champion.account.equity.tobytes() == case.filtered.equity.tobytes()
+    assert champion.account.equity.tobytes() == case.account.equity.tobytes()
     (run,) = desk.glob("runs/*")
     final = gather(
         replace(request(desk, "v2"), runs=desk / "elsewhere", run=run), ledger_of(desk), now=NOW
@@ -396,7 +399,7 @@ def test_the_screen_shows_every_check(capsys: pytest.CaptureFixture[str]) -> Non
     show(refused(), Path("x.html"), Console(width=200), as_json=False)
     told = capsys.readouterr().out
     assert "SPX v1: failed 2 of 19 checks" in told
-    assert all(name in told for name in CHECKS)
+    assert all(each.name in told for each in asked_of(ModelCase))
     show(report(), Path("x.html"), Console(width=200), as_json=True)
     assert json.loads(capsys.readouterr().out)["report"] == "x.html"
     show(report(), Path("x.html"), Console(width=200), as_json=False)
