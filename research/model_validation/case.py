@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 
@@ -80,8 +80,8 @@ class Case(ABC):
 
     @property
     @abstractmethod
-    def kind(self) -> str:
-        """What is judged, in a word: `model` or `strategy`."""
+    def kind(self) -> Literal["model", "strategy"]:
+        """What is judged, in a word."""
 
     @property
     @abstractmethod
@@ -164,7 +164,7 @@ class ModelCase(Case):
         _require_same(self.bundle, self.outcome)
 
     @property
-    def kind(self) -> str:
+    def kind(self) -> Literal["model"]:
         """A model."""
         return "model"
 
@@ -259,7 +259,7 @@ class StrategyCase(Case):
             )
 
     @property
-    def kind(self) -> str:
+    def kind(self) -> Literal["strategy"]:
         """A strategy."""
         return "strategy"
 

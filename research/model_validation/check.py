@@ -13,6 +13,11 @@ from research.statistics.gate import Check
 
 Judged = TypeVar("Judged", ModelCase, StrategyCase)
 
+_UNASKED = {
+    "strategy": "not applicable: asks about a model, and this strategy has none",
+    "model": "not applicable: asks about a strategy without a model",
+}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
@@ -60,7 +65,7 @@ class ModelCheck:
             value=math.nan,
             limit=math.nan,
             passed=False,
-            sentence=f"not applicable: a {case.kind} is judged, and there is nothing of the kind in it",
+            sentence=_UNASKED[case.kind],
             applies=False,
         )
 

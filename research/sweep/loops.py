@@ -90,7 +90,8 @@ import math
 import numpy as np
 
 from lockstep.compiled import inlined, kernel
-from research import sweep_account, sweep_kernels
+from research.sweep import account as sweep_account
+from research.sweep import kernels as sweep_kernels
 from research.sweep.account import draw, sum_sessions
 from research.sweep.kernels import NO_FILTER, OUTCOME
 
