@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any, ClassVar
 
 from pydantic import AwareDatetime, ConfigDict, Field
 
+from lockstep.files import replace_file
 from lockstep.monitoring.parity import Comparison, Difference
 from lockstep.settings import Grown, SchemaVersion
 
@@ -162,7 +162,4 @@ def write_certificate(certificate: Certificate, folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     final = folder / f"{certificate.name}.json"
     content: Mapping[str, Any] = {**certificate.model_dump(mode="json"), "passed": certificate.passed}
-    temporary = final.with_suffix(".writing")
-    temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    os.replace(temporary, final)
-    return final
+    return replace_file(final, json.dumps(content, indent=2) + "\n")

@@ -15,9 +15,9 @@ from rich.console import Console
 from certify.certificate import Certificate, write_certificate
 from certify.page import certificate_html
 from certify.run import Request, certify
-from lockstep.errors import ConfigError
+from lockstep.errors import ConfigError, DataError
+from lockstep.files import replace_file
 from lockstep.market.command_line import App, Symbols
-from lockstep.market.reading.files import write_atomically
 from lockstep.models.manifest import Evidence
 from lockstep.models.policy import CERTIFICATE, CertificateMinimum
 from lockstep.models.store import ModelStore
@@ -130,7 +130,7 @@ def keep(certificate: Certificate, folder: Path, store: ModelStore, *, by: str, 
     """Write the certificate as JSON and HTML, attach it to its version, and return the HTML."""
     path = write_certificate(certificate, folder)
     page = path.with_suffix(".html")
-    write_atomically(page, certificate_html(certificate))
+    replace_file(page, certificate_html(certificate), error=DataError)
     named = {
         "file": str(path.relative_to(store.folder)) if path.is_relative_to(store.folder) else path.name,
         "file_sha256": hashlib.sha256(path.read_bytes()).hexdigest(),

@@ -22,6 +22,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict
 from sqlalchemy import make_url
 
 from lockstep.errors import ConfigError, LiveError, LockstepError
+from lockstep.files import replacing, replacing_folder
 from lockstep.live.journal import Journal
 from lockstep.models.manifest import Manifest
 from lockstep.models.manifest_file import LOCK, MANIFEST, locked
@@ -85,9 +86,7 @@ def create(folder: Path, places: Places, *, now: datetime) -> Path:
     final = folder / f"set-{now:{_STAMP}}"
     if final.exists():
         raise BackupError(f"backup {final}: exists already; try again in a second")
-    partial = folder / f".{final.name}.{os.getpid()}.partial"
-    try:
-        partial.mkdir()
+    with replacing_folder(final) as partial:
         found = _parts(partial, places, now)
         known = next(iter(reversed(sets(folder))), None)
         files = {}
@@ -99,11 +98,6 @@ def create(folder: Path, places: Places, *, now: datetime) -> Path:
         (partial / LIST).write_text(written.model_dump_json(indent=2) + "\n", encoding="utf-8")
         if faults := verify(partial):
             raise BackupError(f"backup {final.name}: {faults[0]}")
-        _sync_tree(partial)
-        os.replace(partial, final)
-        _sync(folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return final
 
 
@@ -114,7 +108,7 @@ def sets(folder: Path) -> list[Path]:
 
 def prune(folder: Path, *, keep: int) -> list[Path]:
     """Remove all but the newest `keep` sets, and what killed backups left; return the sets that went."""
-    for leftover in folder.glob(".set-*.partial"):
+    for leftover in folder.glob(".set-*.*"):
         shutil.rmtree(leftover, ignore_errors=True)
     gone = sets(folder)[: -keep or None] if keep else []
     for path in gone:
@@ -238,30 +232,13 @@ _PARTS = (_journal_step, _store_step, _ledger_step)
 
 def _put_file(source: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
-    try:
+    with replacing(target) as partial:
         shutil.copyfile(source, partial)
-        _sync(partial)
-        os.replace(partial, target)
-    finally:
-        partial.unlink(missing_ok=True)
-    _sync(target.parent)
 
 
 def _put_folder(source: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
-    try:
-        shutil.copytree(source, partial)
-        _sync_tree(partial)
-        if target.is_dir():
-            for leftover in target.iterdir():
-                leftover.unlink()
-            target.rmdir()
-        os.replace(partial, target)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-    _sync(target.parent)
+    with replacing_folder(target) as partial:
+        shutil.copytree(source, partial, dirs_exist_ok=True)
 
 
 def _hashes(folder: Path) -> dict[str, str]:
@@ -411,16 +388,3 @@ def _sha256(path: Path) -> str:
         while chunk := stream.read(_CHUNK):
             digest.update(chunk)
     return digest.hexdigest()
-
-
-def _sync_tree(folder: Path) -> None:
-    for path in (*folder.rglob("*"), folder):
-        _sync(path)
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

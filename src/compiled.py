@@ -10,11 +10,9 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib.util
-import os
 import platform
 import shutil
 import sys
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,6 +25,7 @@ import numba
 import numpy as np
 from numba.core import config
 
+from lockstep.files import replace_file
 from lockstep.identity import cache_root
 
 _numba: Any = config
@@ -147,7 +146,8 @@ def generated_module(folder: str, name: str, text: str) -> ModuleType:
     """Return the module `text`, kept as a file in the cache directory, where numba can cache its kernels."""
     path = cache_directory() / folder / f"{name}.py"
     if not path.exists() or path.read_text(encoding="utf-8") != text:
-        _replace(path, text)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(path, text, durable=False)
     module_name = f"lockstep_generated_{folder}_{name}"
     spec = importlib.util.spec_from_file_location(module_name, path)
     assert spec is not None
@@ -156,12 +156,3 @@ def generated_module(folder: str, name: str, text: str) -> ModuleType:
     sys.modules[module_name] = module
     spec.loader.exec_module(module)
     return module
-
-
-def _replace(path: Path, text: str) -> None:
-    """Write a file in one step: another process may be reading it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
-    with os.fdopen(handle, "w", encoding="utf-8") as stream:
-        stream.write(text)
-    os.replace(temporary, path)

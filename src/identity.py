@@ -20,7 +20,6 @@ import json
 import os
 import platform
 import re
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -30,6 +29,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from lockstep.errors import CodeError
+from lockstep.files import replacing
 
 PACKAGES = ("lockstep", "research", "certify", "operations")
 
@@ -478,10 +478,8 @@ def _hash_here(root: str) -> str:
 def _keep(path: Path, text: str) -> None:
     """Write a small file in one step, and drop the oldest beside it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
-    with os.fdopen(handle, "w", encoding="ascii") as stream:
-        stream.write(text)
-    os.replace(temporary, path)
+    with replacing(path, durable=False) as temporary:
+        temporary.write_text(text, encoding="ascii")
     for stale in sorted(path.parent.iterdir(), key=lambda each: each.stat().st_mtime)[:-_KEPT]:
         stale.unlink(missing_ok=True)
 

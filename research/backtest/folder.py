@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import shutil
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from lockstep.files import replacing_folder
 from research.report.data import ReportData
 from research.report.tearsheet import write_tearsheet
-
-_READABLE = 0o755
 
 
 def write_run(
@@ -33,20 +29,12 @@ def write_run(
     Equal inputs give byte-identical files. The folder appears complete or not at all, and replaces an
     earlier one of the same name. `shared_js` is a folder of the plotting library; see `write_page`.
     """
-    final.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=final.parent, prefix=".writing-"))
-    try:
+    with replacing_folder(final) as temporary:
         for name, frame in frames.items():
             frame.to_parquet(temporary / f"{name}.parquet")
         _write_json(temporary / "metrics.json", {name: _finite(value) for name, value in metrics.items()})
         _write_json(temporary / "provenance.json", provenance)
         write_tearsheet(report, temporary / "tearsheet.html", shared_js=shared_js)
-        temporary.chmod(_READABLE)
-        if final.exists():
-            shutil.rmtree(final)
-        os.replace(temporary, final)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     return final
 
 

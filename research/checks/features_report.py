@@ -18,8 +18,8 @@ from markupsafe import Markup
 from rich.console import Console
 
 from lockstep.errors import DataError
+from lockstep.files import replace_file
 from lockstep.market.bars import BAR_COLUMNS
-from lockstep.market.reading.files import write_atomically
 from lockstep.tables import TextTable, number
 from research.checks.features import FLOOR, TOLERANCE, FeatureComparison
 from research.report.page import (
@@ -242,7 +242,7 @@ def write_page(check: FeatureComparison, folder: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DataError(f"{folder}: {error.strerror}: no folder can be made there; check --out") from error
-    write_atomically(path, page(check))
+    replace_file(path, page(check), error=DataError)
     return path
 
 

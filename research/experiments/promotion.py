@@ -8,7 +8,6 @@ The hold-out of an experiment: unseen until a promotion opens it, and each look 
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from pathlib import Path
 from sqlalchemy import insert, select
 
 from lockstep.errors import ExperimentError, PromotionRefused
+from lockstep.files import replace_file
 from lockstep.strategy.families.ibs import IbsConfig
 from research.experiments import account_store
 from research.experiments.accounts import Account
@@ -158,7 +158,8 @@ def promote(lab: Lab, request: Request) -> Promotion:
     late = holdout_refusals(record, holdout)
     _refuse(record, winner, late, request)
     entry = _entry(lab, record, request, config, parent, judgement, holdout, (*refusals, *late))
-    _replace(path, written(config, entry))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    replace_file(path, written(config, entry))
     remember(lab, entry)
     append_entry(request.log, entry)
     return Promotion(path=path, refusals=(*refusals, *late), entry=entry)
@@ -275,10 +276,3 @@ def _train(lab: Lab, record: Record, winner: Ranked) -> dict[str, Account]:
     if len(record.plan.windows) > 1:
         return {}
     return account_store.of_variant(lab.store, record, winner.variant, "train")
-
-
-def _replace(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text, encoding="utf-8", newline="\n")
-    os.replace(partial, path)

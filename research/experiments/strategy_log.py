@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -12,6 +11,7 @@ from typing import Any
 from filelock import FileLock
 
 from lockstep.errors import ExperimentError
+from lockstep.files import replace_file
 from lockstep.strategy.families.ibs import IbsConfig
 from research.experiments.accounts import CHOSEN, Account, figures_of
 from research.experiments.analysis import Judgement
@@ -133,6 +133,4 @@ def _edit(log: Path, change: Any) -> None:
     log.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(log.with_name(f".{log.name}.lock")):
         text = change(log.read_text(encoding="utf-8") if log.is_file() else _TITLE)
-        partial = log.with_name(f".{log.name}.partial")
-        partial.write_text(text, encoding="utf-8", newline="\n")
-        os.replace(partial, log)
+        replace_file(log, text)

@@ -6,7 +6,6 @@ All runs of an experiment and its accounts, as files for machines.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import pandas as pd
 from rich.console import Console
 
 from lockstep.errors import ExperimentError
+from lockstep.files import replace_file
 from lockstep.tables import TextTable, number, prose
 from research.backtest.result import BacktestResult
 from research.experiments import account_store
@@ -208,7 +208,7 @@ def export(store: Store, record: Record, form: str, folder: Path) -> list[Path]:
             "accounts": [{**each, "legs": json.loads(each["legs"])} for each in _rows(found)],
             "runs": _rows(runs),
         }
-        _replace(path, json.dumps(content, allow_nan=False, indent=1).encode())
+        replace_file(path, json.dumps(content, allow_nan=False, indent=1).encode())
         return [path]
     _write(runs, path, form)
     if found.empty:
@@ -220,15 +220,9 @@ def export(store: Store, record: Record, form: str, folder: Path) -> list[Path]:
 
 def _write(frame: pd.DataFrame, path: Path, form: str) -> None:
     if form == "csv":
-        _replace(path, frame.to_csv(index=False, lineterminator="\n").encode())
+        replace_file(path, frame.to_csv(index=False, lineterminator="\n").encode())
     else:
-        _replace(path, frame.to_parquet(index=False))
-
-
-def _replace(path: Path, content: bytes) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_bytes(content)
-    os.replace(partial, path)
+        replace_file(path, frame.to_parquet(index=False))
 
 
 def _rows(frame: pd.DataFrame) -> list[dict[str, Any]]:

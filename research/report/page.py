@@ -22,6 +22,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs, get_plotlyjs_version
 
+from lockstep.files import replace_file
 from research.report.style import SCRIPT, STYLE
 
 _FIGURE = 'class="figure"'
@@ -75,10 +76,7 @@ def write_page(path: Path, title: str, body: Markup, *, shared_js: Path | None =
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     library = None if shared_js is None else share_library(shared_js, beside=path.parent)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(document(title, body, library=library), encoding="utf-8", newline="\n")
-    os.replace(partial, path)
-    return path
+    return replace_file(path, document(title, body, library=library))
 
 
 def share_library(folder: Path, *, beside: Path) -> str:
@@ -89,9 +87,7 @@ def share_library(folder: Path, *, beside: Path) -> str:
     folder.mkdir(parents=True, exist_ok=True)
     library = folder / f"plotly-{get_plotlyjs_version()}.min.js"
     if not library.is_file():
-        partial = library.with_name(f"{library.name}.{os.getpid()}.partial")
-        partial.write_text(get_plotlyjs(), encoding="utf-8", newline="\n")
-        os.replace(partial, library)
+        replace_file(library, get_plotlyjs())
     return Path(os.path.relpath(library.resolve(), beside.resolve())).as_posix()
 
 

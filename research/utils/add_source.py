@@ -14,10 +14,11 @@ import yaml
 from rich.console import Console
 
 from lockstep.errors import ConfigError, DataError
+from lockstep.files import replace_file
 from lockstep.market.bars import Bars
 from lockstep.market.command_line import reading_instruments
 from lockstep.market.config import InstrumentBook, instruments_content, load_instruments, shipped_config
-from lockstep.market.reading.files import Loaded, read_bars, read_ticks, write_atomically
+from lockstep.market.reading.files import Loaded, read_bars, read_ticks
 from lockstep.market.reading.guess import SELECT, Guess, guess
 from lockstep.market.reading.guess_stamps import Question
 from lockstep.market.reading.table import read_unchanged
@@ -298,7 +299,7 @@ def _write(target: Path, name: str, values: Mapping[str, Any]) -> None:
         where.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DataError(f"{target}: {error.strerror}: cannot be written; check the folder") from error
-    write_atomically(where, text)
+    replace_file(where, text, error=DataError)
 
 
 def with_source(text: str, name: str, values: Mapping[str, Any]) -> str:

@@ -10,12 +10,14 @@ from typing import Any
 
 import numpy as np
 
+from lockstep.errors import DataError
+from lockstep.files import replace_file
 from lockstep.market.bars import Bars
 from lockstep.market.config import load_instruments
 from lockstep.market.finding import Finding
 from lockstep.market.loader import in_timeframe, load_file
 from lockstep.market.quality import QualityReport, assess
-from lockstep.market.reading.files import Loaded, write_atomically
+from lockstep.market.reading.files import Loaded
 from lockstep.market.ticks import Ticks
 from lockstep.market.timeframe import Timeframe
 from lockstep.tables import TextTable, number, prose
@@ -79,7 +81,7 @@ def write_report(path: Path, loaded: Loaded[Bars] | Loaded[Ticks], report: Quali
         "file_findings": list(loaded.findings),
         "findings": [_entry(each) for each in report.findings],
     }
-    write_atomically(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
+    replace_file(path, json.dumps(content, indent=2, allow_nan=False) + "\n", error=DataError)
 
 
 def _entry(finding: Finding) -> dict[str, Any]:

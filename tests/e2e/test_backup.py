@@ -150,6 +150,7 @@ def test_a_damaged_journal_is_not_backed_up(first: Path, tmp_path: Path) -> None
 
 def test_unchanged_files_are_kept_once_and_old_sets_go(first: Path, made: Path) -> None:
     (made.parent / ".set-1.9.partial").mkdir()
+    (made.parent / ".set-2.xyz.tmp").mkdir()
     second = create(made.parent, places(first), now=NOW + timedelta(hours=1))
     one, other = (each / "store" / "COMP_v1.joblib" for each in (made, second))
     assert one.stat().st_ino == other.stat().st_ino

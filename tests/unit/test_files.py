@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import gzip
-import os
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lockstep.errors import BadBars, DataError
+from lockstep.errors import BadBars
 from lockstep.market.bars import Bars
-from lockstep.market.reading.files import Loaded, read_bars, read_ticks, write_atomically
+from lockstep.market.reading.files import Loaded, read_bars, read_ticks
 from lockstep.market.sessions import Session
 from lockstep.market.source import Source
 from support.markets import (
@@ -324,22 +323,3 @@ def test_bad_ticks(tmp_path: Path, row: str, rule: str) -> None:
 
 
 # ---- writing
-
-
-def test_a_file_that_cannot_be_written_is_a_data_error(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="cannot be written"):
-        write_atomically(tmp_path / "missing" / "x.csv", "text")
-
-
-def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "x.csv"
-    write_atomically(path, "old")
-
-    def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "replace", full)
-    with pytest.raises(DataError, match="No space"):
-        write_atomically(path, "new")
-    assert path.read_text() == "old"
-    assert list(tmp_path.iterdir()) == [path]

@@ -6,6 +6,7 @@ import dataclasses
 import io
 import json
 import logging
+import os
 import re
 import socket
 import urllib.error
@@ -94,7 +95,7 @@ def test_a_reader_sees_the_old_or_the_new_file(tmp_path: Path, monkeypatch: pyte
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "write_text", full)
+        patch.setattr(os, "write", full)
         with pytest.raises(DataError, match="No space left"):
             write_status(path, changed(epoch=4))
     assert read_status(path) == STATUS

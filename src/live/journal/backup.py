@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
 from lockstep.errors import JournalError
+from lockstep.files import replacing
 from lockstep.live.journal import verification
 from lockstep.live.journal.failures import RESTORE, explained
 
@@ -35,23 +35,5 @@ def new_file(target: Path) -> Iterator[Path]:
         raise JournalError(f"backup {target}: the file is there already: name another")
     if not target.parent.is_dir():
         raise JournalError(f"backup {target}: the folder {target.parent} does not exist: create it")
-    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
-    try:
+    with replacing(target) as partial:
         yield partial
-        _put_in_place(partial, target)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def _put_in_place(partial: Path, target: Path) -> None:
-    _sync(partial)
-    os.replace(partial, target)
-    _sync(target.parent)
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

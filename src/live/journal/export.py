@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
 from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -20,6 +19,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from lockstep.errors import JournalError
+from lockstep.files import replacing
 from lockstep.live.journal.journal import Journal
 from lockstep.live.journal.reader import JournalReader
 from lockstep.settings import suggestion
@@ -185,14 +185,11 @@ def write(table: pa.Table, path: Path, form: str, *, kind: str, compressed: bool
     JournalError for an unknown format, and where the file cannot be written.
     """
     require_format(form)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        _WRITERS[form](table, partial, kind, compressed)
-        os.replace(partial, path)
+        with replacing(path) as partial:
+            _WRITERS[form](table, partial, kind, compressed)
     except OSError as error:
         raise JournalError(f"{path}: cannot be written: {error.strerror or error}") from error
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _write_parquet(table: pa.Table, path: Path, kind: str, compressed: bool) -> None:

@@ -7,7 +7,6 @@ the file. A command that was journaled before a crash is known by its id and not
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from lockstep.errors import LiveError, LockstepError
+from lockstep.files import replace_file
 from lockstep.live.messages import Event, ReportedFill
 from lockstep.settings import read_json, validated
 
@@ -124,10 +124,7 @@ class Mailbox:
     def post(self, command: Command, *, name: str) -> Path:
         """Leave a command under a name that orders it among others; it appears whole or not at all."""
         final = self._folder / f"{name}.json"
-        temporary = final.with_suffix(".writing")
-        temporary.write_text(command.model_dump_json(indent=2), encoding="utf-8")
-        os.replace(temporary, final)
-        return final
+        return replace_file(final, command.model_dump_json(indent=2), error=LiveError)
 
     def read(self) -> list[Event]:
         """Return the commands that are there, in the order of their names; LiveError names a bad one."""

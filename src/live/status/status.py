@@ -16,9 +16,9 @@ from typing import Any, Literal, NamedTuple
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from rich.text import Text
 
-from lockstep.errors import ConfigError, LiveError
+from lockstep.errors import ConfigError, DataError, LiveError
+from lockstep.files import replace_file
 from lockstep.live.messages import Mode
-from lockstep.market.reading.files import write_atomically
 from lockstep.settings import parse_json
 from lockstep.tables import TextTable, prose
 
@@ -111,13 +111,13 @@ def _plain(status: Status) -> dict[str, Any]:
 
 def write_status(path: Path, status: Status) -> None:
     """Replace the status file at once, and beat; DataError where it cannot be written."""
-    write_atomically(path, to_json(status))
+    replace_file(path, to_json(status), durable=False, error=DataError)
     beat(path, status.heartbeat)
 
 
 def beat(path: Path, now: int) -> None:
     """Write the heartbeat beside the status file: cheap enough for every second."""
-    write_atomically(heartbeat_file(path), f"{now}\n")
+    replace_file(heartbeat_file(path), f"{now}\n", durable=False, error=DataError)
 
 
 def heartbeat_file(path: Path) -> Path:

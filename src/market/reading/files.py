@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from numpy.typing import NDArray
 
 from lockstep.errors import BadBars, DataError
+from lockstep.files import replace_file
 from lockstep.market.bars import Bars
 from lockstep.market.reading import parsed_cache
 from lockstep.market.reading.columns import BAR_NAMES, TICK_NAMES
@@ -206,18 +206,5 @@ def _write_rejected(path: Path, table: Table, rejected: tuple[Fault, ...], separ
         reason = f"line {line}: {value}: {rule}".replace('"', '""')
         lines.append(f'{table.row_text(line)}{separator}"{reason}"')
     target = path.with_name(f"{path.name}.rejected.csv")
-    write_atomically(target, "\n".join([*lines, ""]))
+    replace_file(target, "\n".join([*lines, ""]), error=DataError)
     return target
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write a file so that a reader, or a crash, sees the old or the new one; DataError where it cannot."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        try:
-            temporary.write_text(text, encoding="utf-8")
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except OSError as error:
-        raise DataError(f"{path}: {error.strerror}: cannot be written; check the folder") from error

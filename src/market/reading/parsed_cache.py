@@ -11,7 +11,6 @@ import functools
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -20,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lockstep.files import replacing
 from lockstep.identity import READING, cache_root, code_hash, library_versions
 from lockstep.market.sessions import Session
 from lockstep.market.source import Source
@@ -98,20 +98,12 @@ def keep(name: str, arrays: Mapping[str, NDArray[Any]]) -> None:
 
     table = pa.table({each: pa.array(values) for each, values in arrays.items()})
     table = table.replace_schema_metadata({_CHECKSUM: _checksum(name, arrays)})
-    temporary: str | None = None
-    try:
+    with suppress(OSError):
         folder().mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=folder(), suffix=".tmp")
-        with os.fdopen(handle, "wb") as stream, pa.ipc.new_file(stream, table.schema) as writer:
-            writer.write_table(table)
-        os.replace(temporary, folder() / f"{name}{_SUFFIX}")
-        temporary = None
+        with replacing(folder() / f"{name}{_SUFFIX}", durable=False) as temporary:
+            with pa.ipc.new_file(temporary, table.schema) as writer:
+                writer.write_table(table)
         _drop_oldest()
-    except OSError:
-        return
-    finally:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
 
 
 def _checksum(name: str, arrays: Mapping[str, NDArray[Any]]) -> bytes:
