@@ -1,4 +1,4 @@
-"""`check_parity.py`: certify versions, or check a recorded journal; print, write, attach."""
+"""`lockstep certify`: certify versions, or check a recorded journal; print, write, attach."""
 
 from __future__ import annotations
 

@@ -129,7 +129,7 @@ def run_killed(
     kill_after: Sequence[int],
     environment: Mapping[str, str] | None = None,
 ) -> tuple[int, ...]:
-    """Run `run_live.py` on a configuration, SIGKILL it after so many bar sets each, and let it end.
+    """Run `lockstep live` on a configuration, SIGKILL it after so many bar sets each, and let it end.
 
     Returns after how many sets it was killed: some more than asked, since it does not wait for that. Logs go
     to `folder`. ParityError where the engine ends with an error.

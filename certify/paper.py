@@ -244,7 +244,7 @@ def _epochs(epochs: Sequence[Epoch], request: Request) -> list[Epoch]:
     if chosen[0].mode not in _SIMULATED:
         raise ParityError(
             f"journal {request.journal}: mode {chosen[0].mode} has real fills, no backtest equals it; check "
-            "it with scripts/check_parity.py --journal, and compare a paper desk that runs beside it"
+            "it with lockstep certify --journal, and compare a paper desk that runs beside it"
         )
     return chosen
 

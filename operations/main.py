@@ -57,6 +57,13 @@ def _init() -> typer.Typer:
     return app
 
 
+@contents.add("version", "Print version, code hashes and libraries.", panel=START)
+def _version() -> typer.Typer:
+    from operations.version import app
+
+    return app
+
+
 @contents.add("backtest", "Run a strategy over history.", panel=RESEARCH, script="")
 def _backtest() -> typer.Typer:
     from research.backtest_runner import app

@@ -1,4 +1,4 @@
-"""Put a version into production, or a strategy without a model: what `promote_model.py` does."""
+"""Put a version into production, or a strategy without a model: what `lockstep promote` does."""
 
 from __future__ import annotations
 
@@ -96,6 +96,6 @@ def _release(
         print(f"  {missing}")
         print("  this gathers it:")
         place = "" if store is None else f" --store {shlex.quote(str(store))}"
-        print(f"    scripts/validate_model.py {found.symbol} --version {found.version}{place}")
-        print(f"    scripts/check_parity.py --symbol {found.symbol} --version {found.version}{place}")
+        print(f"    lockstep validate {found.symbol} --version {found.version}{place}")
+        print(f"    lockstep certify --symbol {found.symbol} --version {found.version}{place}")
     raise typer.Exit(CANDIDATE)

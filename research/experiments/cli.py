@@ -1,4 +1,4 @@
-"""The command line of experiments: `python scripts/experiments.py --help`.
+"""The command line of experiments: `lockstep experiments --help`.
 
 Commands that change records: `promote`, `actual`, `rename`, `delete`.
 

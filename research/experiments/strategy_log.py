@@ -18,7 +18,7 @@ from research.experiments.analysis import Judgement
 from research.experiments.variants import spelled
 from research.splits.ranges import DateRange
 
-_TITLE = "# Strategy log\n\nWhat was promoted, why, and what came of it. Written by `experiments.py`.\n"
+_TITLE = "# Strategy log\n\nWhat was promoted, why, and what came of it. Written by `lockstep experiments`.\n"
 _UNKNOWN = "- actual impact: not measured yet"
 _ACTUAL = "- actual impact"
 

@@ -12,7 +12,7 @@ Generated from the checks of `research/validation/model`; do not edit. To renew 
 
     python -m research.model_validation.checklist > deploy/CHECKLIST.md
 
-`python scripts/validate_model.py ES --version v3` asks all of this, writes a report and attaches the verdict
+`lockstep validate ES --version v3` asks all of this, writes a report and attaches the verdict
 to the manifest. Limits stand under `acceptance` in `configs/training/<SYMBOL>.yml`. What could not be
 measured has not passed. The hold-out is opened only for a model that passed everything else.
 
@@ -27,7 +27,7 @@ _TAIL = """
       meet? The least that it must rest on stands in `policy.json`.
 - [ ] Was the training report looked at, and is each window's result one that you would have borne?
 - [ ] Does the reason of the promotion say what is expected to get better, and when that will be judged?
-- [ ] Is the version to roll back to known, and does its file match the manifest (`list_models.py`)?
+- [ ] Is the version to roll back to known, and does its file match the manifest (`lockstep models list`)?
 - [ ] Will the first weeks run as paper or shadow, behind the kill switch?
 """
 

@@ -121,6 +121,6 @@ class PaperComparison(_Part):
 
     @property
     def text(self) -> str:
-        """The comparison as JSON with its digest: what `scripts/rollout.py advance` reads."""
+        """The comparison as JSON with its digest: what `lockstep rollout advance` reads."""
         content = self.model_dump(mode="json")
         return sealed({"kind": KIND, "schema": SCHEMA, "passed": self.passed, **content})

@@ -1,8 +1,8 @@
 """Make a historical version again, from its record, and compare the SHA-256.
 
 Run as a module it does so in the checkout that it lies in: record (JSON) on standard input, findings (JSON)
-on standard output. `rebuild_model.py` starts it in a worktree of the recorded commit where the code of this
-checkout is another one.
+on standard output. `lockstep models rebuild` starts it in a worktree of the recorded commit where the code of
+this checkout is another one.
 """
 
 from __future__ import annotations

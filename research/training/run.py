@@ -143,7 +143,7 @@ def run_name(config: TrainingConfig, dataset: Dataset, seed: int) -> str:
 
 
 def training_record(task: Task, history: History, dataset: Dataset) -> TrainingRecord:
-    """Return what `rebuild_model.py` needs."""
+    """Return what `lockstep models rebuild` needs."""
     root = checkout_root()
     versions = library_versions()
     return TrainingRecord(

@@ -99,7 +99,7 @@ class LiveConfig(_Part):
     positions     CSV of positions that the broker's export replaces: what positions are reconciled with
     broker        where orders go; see `brokers/registry.py` for the kinds
     clock         how the clock is checked in mode live; see `clock_check.py`
-    fills_by_hand   the operator reports fills with scripts/orders.py; mode live needs this, a
+    fills_by_hand   the operator reports fills with lockstep orders; mode live needs this, a
                   statement, or a broker that reports its fills
     grace         how long a bar set waits for its last bar
     plausible     the band outside of which a live bar is quarantined; see `plausible.py`
@@ -206,7 +206,7 @@ class LiveConfig(_Part):
         if mode == "live" and self.statement is None and not self.fills_by_hand and not reported:
             raise ConfigError(
                 "mode live: no source of fills; give `statement`, or say `fills_by_hand: true` and report "
-                "them with scripts/orders.py fill"
+                "them with lockstep orders fill"
             )
         if mode == "live" and self.clock is None:
             raise ConfigError(

@@ -37,7 +37,7 @@ def require_same(epoch: Epoch, hashes: Mapping[str, str], mode: Mode) -> None:
     if changed:
         raise JournalError(
             f"{' and '.join(changed)} changed since epoch {epoch.number} of the journal was begun; if that "
-            "is meant, begin a new one: scripts/journal.py new-epoch --reason ..."
+            "is meant, begin a new one: lockstep journal new-epoch --reason ..."
         )
 
 

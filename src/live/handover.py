@@ -15,7 +15,7 @@ from lockstep.strategy.matching import POSITION
 Policy = Literal["adopt", "manage_out", "flatten"]
 
 _RETRY = 60_000_000_000
-_NEW_EPOCH = "once it is flat, stop the engine and begin a new epoch: scripts/journal.py new-epoch"
+_NEW_EPOCH = "once it is flat, stop the engine and begin a new epoch: lockstep journal new-epoch"
 
 
 @dataclass(frozen=True, kw_only=True)

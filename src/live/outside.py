@@ -244,7 +244,7 @@ def _wanted(manifest: Manifest, symbol: str, version: str) -> Wanted:
     model = manifest.instruments.get(symbol, {}).get(VETO, ModelEntry())
     meant = model.production if version == PRODUCTION else version
     if meant is None:
-        return Wanted(absence="no version is in production; promote one with scripts/promote_model.py")
+        return Wanted(absence="no version is in production; promote one with lockstep promote")
     if meant not in model.versions:
         there = ", ".join(model.versions) or "none"
         return Wanted(absence=f"version {meant} is not in the manifest; it has {there}")

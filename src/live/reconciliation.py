@@ -105,7 +105,7 @@ class Reconciliation:
             told = self._faulty or f"the newest is of {iso(holding.as_of)}, which is too old"
         return (
             f"waits for a statement of its position, of this start and this session day: {told}; or confirm "
-            f"what the broker shows: scripts/orders.py reconcile --symbol {symbol} --position N"
+            f"what the broker shows: lockstep orders reconcile --symbol {symbol} --position N"
         )
 
     def _day(self, symbol: str, now: int) -> int:
@@ -127,7 +127,7 @@ def _difference(symbol: str, ours: Account, holding: Holding) -> str:
     waits = f"; an order of {ours.waiting:+g} waits for its fill" if ours.waiting else ""
     return (
         f"the engine holds {ours.position:+g}, the broker {holding.quantity:+g} ({holding.source}, "
-        f"{iso(holding.as_of)}){waits}: report the missing fill with scripts/orders.py fill, or put the "
-        f"broker's side right and confirm it: scripts/orders.py reconcile --symbol {symbol} --position "
+        f"{iso(holding.as_of)}){waits}: report the missing fill with lockstep orders fill, or put the "
+        f"broker's side right and confirm it: lockstep orders reconcile --symbol {symbol} --position "
         f"{ours.position:g}"
     )

@@ -26,7 +26,7 @@ class ReplayMismatch(JournalError):
         self.difference = difference
         super().__init__(
             f"replay of the journal: {difference}; nothing is traded. If code or configuration changed on "
-            "purpose, begin a new epoch: scripts/journal.py new-epoch --reason ..."
+            "purpose, begin a new epoch: lockstep journal new-epoch --reason ..."
         )
 
 

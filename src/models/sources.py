@@ -87,12 +87,12 @@ def read_key(path: Path) -> Key:
         content = file_content(path, most=_SMALL)
         mode = path.stat(follow_symlinks=False).st_mode
     except OSError as error:
-        raise VerbRefused(f"{path}: no key: {error.strerror}; make one with model_keys.py new") from error
+        raise VerbRefused(f"{path}: no key: {error.strerror}; make one: lockstep models keys new") from error
     if mode & _OTHERS:
         raise VerbRefused(f"{path}: mode {stat.S_IMODE(mode):04o}: others may read the key; chmod 600 {path}")
     text = content.decode("ascii", "replace")
     if not _KEY.fullmatch(text):
-        raise VerbRefused(f"{path}: holds no key of 64 hexadecimal digits; make one with model_keys.py new")
+        raise VerbRefused(f"{path}: holds no 64 hexadecimal digits; make a key: lockstep models keys new")
     secret = bytes.fromhex(text.strip())
     return Key(secret, hashlib.sha256(b"lockstep key\0" + secret).hexdigest()[:16])
 

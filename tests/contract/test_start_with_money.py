@@ -132,7 +132,7 @@ def test_without_a_statement_nothing_is_opened(tmp_path: Path) -> None:
     assert broker.sent == []
     assert rules(journal) == {"unreconciled"}
     assert of_kind(journal, "unreconciled") == []
-    assert "scripts/orders.py reconcile" in engine.doubts["unreconciled"]["COMP"]
+    assert "lockstep orders reconcile" in engine.doubts["unreconciled"]["COMP"]
 
 
 def test_a_statement_that_stops_coming_ends_the_entries_and_no_exit(tmp_path: Path) -> None:

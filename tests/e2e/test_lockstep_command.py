@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import os
 import re
 import resource
@@ -16,7 +17,9 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from lockstep import __version__
 from lockstep.errors import LockstepError
+from lockstep.identity import ROOTS, hashes
 from lockstep.market.command_line import _respelled
 from operations.lazy_commands import walk
 from operations.main import app, contents
@@ -243,3 +246,27 @@ def test_context_reaches_a_command_that_may_not_import_it() -> None:
     assert entry.context is not None
     assert entry.context().__module__.startswith("certify")
     assert isinstance(app, typer.Typer)
+
+
+def test_version_names_code_lock_and_libraries() -> None:
+    assert lockstep("version").stdout == f"lockstep {__version__}\n"
+    told = json.loads(lockstep("version", "--hashes", "--json").stdout)
+    assert told == {"version": __version__, **hashes()}
+    said = lockstep("version", "--hashes").stdout
+    for value in (*told["code"].values(), *told["libraries"].values(), told["lock"], told["python"]):
+        assert value in said
+    assert len([line for line in said.splitlines() if re.search("[0-9a-f]{64}", line)]) == len(ROOTS) + 1
+
+
+def test_messages_name_the_command_and_no_script() -> None:
+    """A message's way out must exist outside a checkout, too."""
+    named = set()
+    for folder in ("src", "research", "certify", "operations"):
+        for path in (ROOT / folder).rglob("*.py"):
+            text = path.read_text(encoding="utf-8")
+            assert not re.search(r"scripts/\w+\.py", text) or path.name == "lazy_commands.py", path
+            named |= set(re.findall(r"(?:run|with|see|one:|JSON of) lockstep ((?:[a-z-]+ ?)+)", text))
+    assert len(named) >= 4
+    first = {path[0] for path in ENTRIES}
+    for words in named:
+        assert words.split()[0] in first, words

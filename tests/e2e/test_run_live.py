@@ -223,7 +223,7 @@ def test_an_absurd_bar_is_quarantined_corrected_or_accepted(
     first.send_signal(signal.SIGTERM)
     _, said = first.communicate(timeout=30)
     assert first.returncode == 0, said
-    assert "scripts/bars.py accept COMP:1d 2019-01-03T21:00:00Z" in said, "the alert in the log"
+    assert "lockstep data bars accept COMP:1d 2019-01-03T21:00:00Z" in said, "the alert in the log"
 
     second = start(feeds=feeds, grace=1)
     until(lambda: is_running(tmp_path), second)

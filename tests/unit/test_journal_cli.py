@@ -183,7 +183,7 @@ class TestNewEpoch:
         store.promote("COMP", "v2", by="me", now=papers.NOW, reason="test", force=True)
         (words,) = traded(tmp_path, memory_bars=30).engine.handover.superseded.values()
         assert words.startswith("v2: its windows need 100 bars of COMP:1d, which the desk does not keep")
-        assert "scripts/journal.py new-epoch" in words
+        assert "lockstep journal new-epoch" in words
         assert self.begin(tmp_path, memory_bars=30).exit_code == 0
         service = traded(tmp_path, memory_bars=30)
         assert service.engine.seats["COMP"].model.bundle.version == "v2"

@@ -65,8 +65,8 @@ def test_a_difference_is_told_once_with_both_numbers_and_settled_by_a_fill() -> 
     for part in (
         "the engine holds +1, the broker +2 (positions.csv, 2024-03-06T15:00:00Z)",
         "an order of +1 waits for its fill",
-        "scripts/orders.py fill",
-        "scripts/orders.py reconcile --symbol ES --position 1",
+        "lockstep orders fill",
+        "lockstep orders reconcile --symbol ES --position 1",
     ):
         assert part in found.unreconciled["ES"]
     found.hear("ES", Holding(2.0, NOON + SECOND, "positions.csv"))

@@ -147,7 +147,7 @@ def test_an_implausible_bar_names_value_band_and_what_to_do() -> None:
         "reject",
     ):
         assert part in text
-    assert "scripts/bars.py accept COMP:1d 2024-03-06T15:00:00Z" in text
+    assert "lockstep data bars accept COMP:1d 2024-03-06T15:00:00Z" in text
 
 
 def test_a_correction_names_old_and_new_values() -> None:

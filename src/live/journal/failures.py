@@ -9,7 +9,9 @@ from pathlib import Path
 
 from lockstep.errors import ConfigError, JournalError, JournalFault
 
-RESTORE = "keep the file, save what can be read with `journal.py salvage`, restore as docs/journal.md says"
+RESTORE = (
+    "keep the file, save what can be read with `lockstep journal salvage`, restore as docs/journal.md says"
+)
 
 _WAYS_OUT = {
     sqlite3.SQLITE_FULL: "no space is left; nothing of this was written: free space, then start again",

@@ -49,7 +49,7 @@ class OrderName(NamedTuple):
         """Return the parts; LiveError where it is no order id. Symbols may hold dashes."""
         _, *rest = order_id.split("-")
         if len(rest) < 5 or not rest[-3].isdigit():
-            raise LiveError(f"order {order_id!r}: no order id; scripts/orders.py list shows them")
+            raise LiveError(f"order {order_id!r}: no order id; lockstep orders list shows them")
         return cls("-".join(rest[1:-3]), int(rest[-3]), rest[-2])
 
 

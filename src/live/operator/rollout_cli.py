@@ -57,7 +57,7 @@ def show(
 
 @app.command()
 def advance(
-    comparison: Annotated[Path, typer.Option(help="JSON of scripts/compare_paper.py, of this stage.")],
+    comparison: Annotated[Path, typer.Option(help="JSON of lockstep compare paper, of this stage.")],
     reason: Why,
     *,
     config: LiveFile,

@@ -136,7 +136,7 @@ def clock(intent: OrderIntent, context: Context, limits: Limits, markets: Market
 def unknown_order(intent: OrderIntent, context: Context, limits: Limits, markets: Markets) -> str | None:
     """Refuse while an order of this instrument is UNKNOWN: it may stand at the broker."""
     if intent.symbol in context.unknown:
-        return f"an order of {intent.symbol} is UNKNOWN; resolve it with scripts/orders.py resolve"
+        return f"an order of {intent.symbol} is UNKNOWN; resolve it with lockstep orders resolve"
     return None
 
 

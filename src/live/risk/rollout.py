@@ -123,7 +123,7 @@ def advance(
 
 def _evidence(comparison: Comparison | None, since: int) -> str:
     if comparison is None or comparison.time < since:
-        raise LiveError("roll-out: no paper comparison of this stage; run scripts/compare_paper.py")
+        raise LiveError("roll-out: no paper comparison of this stage; run lockstep compare paper")
     if not comparison.passed:
         raise LiveError(f"roll-out: paper comparison {comparison.digest} did not pass; stay, or step back")
     return comparison.digest

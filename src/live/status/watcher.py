@@ -224,7 +224,7 @@ def irregular_text(found: Irregularity) -> str:
         return f"{told}: {found.detail}"
     return (
         f"{told}: {found.detail}. It is quarantined, and nothing is decided on it. If the market is there: "
-        f"scripts/bars.py accept {found.key} {_moment(found)}; if not: reject, or send the right bar"
+        f"lockstep data bars accept {found.key} {_moment(found)}; if not: reject, or send the right bar"
     )
 
 
