@@ -92,7 +92,7 @@ def read_key(path: Path) -> Key:
         raise VerbRefused(f"{path}: mode {stat.S_IMODE(mode):04o}: others may read the key; chmod 600 {path}")
     text = content.decode("ascii", "replace")
     if not _KEY.fullmatch(text):
-        raise VerbRefused(f"{path}: holds no 64 hexadecimal digits; make a key: lockstep models keys new")
+        raise VerbRefused(f"{path}: holds no key of 64 digits; make one: lockstep models keys new")
     secret = bytes.fromhex(text.strip())
     return Key(secret, hashlib.sha256(b"lockstep key\0" + secret).hexdigest()[:16])
 
