@@ -331,6 +331,8 @@ class Engine:
 
     def _report(self, event: Event) -> None:
         self._reports.add(event)
+        if self._outbox is not None and event.content["order"] == "market":
+            self._outbox.filled(event.content["order_id"])
         if isinstance(self._broker, ReportedBroker):
             self._broker.report(self.seats[event.symbol].lane.feed, reported_fill(event))
 

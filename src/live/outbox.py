@@ -14,11 +14,16 @@ WAITING, SENT, UNKNOWN, DONE = "waiting", "sent", "unknown", "done"
 
 @dataclass
 class Letter:
-    """One order on its way out. due   when the market next trades, UTC ns."""
+    """One order on its way out.
+
+    due      when the market next trades, UTC ns
+    filled   whether its fill was reported: then it was placed, whatever is said of the message
+    """
 
     intent: OrderIntent
     due: int
     status: str = WAITING
+    filled: bool = False
 
 
 class Outbox:
@@ -143,6 +148,9 @@ class Outbox:
         letter = self._letters.get(result.order_id)
         if letter is None:
             return None
+        if letter.filled and result.outcome == "unknown":
+            detail = f"its fill was reported; of the message: {result.detail}"
+            result = result._replace(outcome="acknowledged", detail=detail)
         event = Event(kind=result.outcome, symbol=letter.intent.symbol, time=now, content=result._asdict())
         self._commit(event)
         if result.outcome == "unknown":
@@ -158,6 +166,15 @@ class Outbox:
             return None
         self._close(letter)
         return letter.intent
+
+    def filled(self, order_id: str) -> None:
+        """Note that the fill of a market order was reported: an UNKNOWN one is not in doubt any more."""
+        letter = self._letters.get(order_id)
+        if letter is None:
+            return
+        letter.filled = True
+        if letter.status == UNKNOWN:
+            self._close(letter)
 
     def waits(self, order_id: str) -> bool:
         """Whether an order has not begun to leave."""
