@@ -20,7 +20,7 @@ def survives_deflation(case: Case) -> Finding:
     return at_least(
         found.dsr,
         limit,
-        f"after {found.trials:,} trials ({found.independent:.0f} independent; the best of noise would reach "
+        f"after {found.trials:,} trial{'' if found.trials == 1 else 's'} ({found.independent:.0f} independent; the best of noise would reach "
         f"{found.chance:.2f}) the probability of skill is {found.dsr:.1%}; at least {limit:.1%} is needed",
     )
 
