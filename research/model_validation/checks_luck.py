@@ -20,8 +20,9 @@ def survives_deflation(case: Case) -> Finding:
     return at_least(
         found.dsr,
         limit,
-        f"after {found.trials:,} trial{'' if found.trials == 1 else 's'} ({found.independent:.0f} independent; the best of noise would reach "
-        f"{found.chance:.2f}) the probability of skill is {found.dsr:.1%}; at least {limit:.1%} is needed",
+        f"after {found.trials:,} {'trial' if found.trials == 1 else 'trials'} ({found.independent:.0f} "
+        f"independent; the best of noise would reach {found.chance:.2f}) the probability of skill is "
+        f"{found.dsr:.1%}; at least {limit:.1%} is needed",
     )
 
 
