@@ -8,27 +8,28 @@ from research.model_validation.checks import CHECKS
 
 _HEAD = """# Before a model trades
 
-Generated from the checks of `research/validation/model`; do not edit. To renew it:
+Generated from the checks in `research/model_validation/`; do not edit. To renew it:
 
     python -m research.model_validation.checklist > deploy/CHECKLIST.md
 
-`lockstep validate ES --version v3` asks all of this, writes a report and attaches the verdict
-to the manifest. Limits stand under `acceptance` in `configs/training/<SYMBOL>.yml`. What could not be
-measured has not passed. The hold-out is opened only for a model that passed everything else.
+`lockstep validate ES --version v3` runs all checks, writes a report and attaches the verdict to the manifest.
+Limits are set under `acceptance` in `configs/training/<SYMBOL>.yml`. A value that cannot be measured does not
+pass. The hold-out is opened only for a model that passed everything else.
 
-## Asked by the machine
+## Checked by the machine
 
 """
 
 _TAIL = """
-## Asked by whoever promotes
+## Checked by the person who promotes
 
 - [ ] Was the parity certificate issued on the host that will trade, over bars like those that the model will
-      meet? The least that it must rest on stands in `policy.json`.
-- [ ] Was the training report looked at, and is each window's result one that you would have borne?
-- [ ] Does the reason of the promotion say what is expected to get better, and when that will be judged?
-- [ ] Is the version to roll back to known, and does its file match the manifest (`lockstep models list`)?
-- [ ] Will the first weeks run as paper or shadow, behind the kill switch?
+      see? `policy.json` sets its minimum size.
+- [ ] Have you read the training report, and could you have lived with the result of each window?
+- [ ] Does the promotion's reason say what should improve, and when that will be judged?
+- [ ] Do you know which version to roll back to, and does its file match the manifest
+      (`lockstep models list`)?
+- [ ] Will the first weeks run in mode paper or shadow, behind the kill switch?
 """
 
 _WHOM: dict[type[Case], str] = {ModelCase: "With a model only.", StrategyCase: "Without a model only."}

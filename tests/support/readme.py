@@ -147,6 +147,11 @@ class Clone:
         jupyter = self.folder / ".venv/bin/jupyter-lab"
         jupyter.write_text('#!/bin/sh\nexec "${0%jupyter-lab}python" -m jupyterlab "$@"\n', encoding="utf-8")
         jupyter.chmod(0o755)
+        command = self.folder / ".venv/bin/lockstep"
+        command.write_text(
+            '#!/bin/sh\nexec "${0%lockstep}python" -m operations.main "$@"\n', encoding="utf-8"
+        )
+        command.chmod(0o755)
         (self.folder / ".venv/.notebooks").touch()
 
     def run(self, command: Command, *, settings: Mapping[str, str] | None = None) -> Ran:

@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from operations.lazy_commands import walk
+from operations.main import contents
+
 ROOT = Path(__file__).resolve().parents[2]
 # What is not built yet. The table must say so, and a row that has its test must leave this list.
 LATER = {25, 38, 42, 43, 45, 46, 47}
@@ -42,6 +45,25 @@ def test_a_row_of_later_work_says_so_and_claims_no_test(number: int) -> None:
     assert not TESTS.findall(rows()[number])
 
 
+PATHS = re.compile(
+    r"(?<![\w/.-])((?:src|research|certify|operations|scripts|configs|benchmarks|tests)/[\w/.-]*\w/?)"
+)
+# Written when they are first needed, or by the reader.
+NOT_IN_THE_CHECKOUT = {
+    "src/models/manifest.json",
+    "src/models/manifest.json.lock",
+    "tests/component/",
+    "tests/simulation/histories/late-fill.json",
+}
+
+
+def missing_paths(text: str) -> set[str]:
+    """Return the paths of the checkout that a text names and that do not exist."""
+    return {
+        path for path in PATHS.findall(text) if not (ROOT / path).exists() and path not in NOT_IN_THE_CHECKOUT
+    }
+
+
 def documents() -> list[Path]:
     return sorted(
         [
@@ -60,3 +82,41 @@ def test_scripts_and_links_exist(path: Path) -> None:
         assert (ROOT / script).is_file(), script
     for link in set(re.findall(r"\]\(([^)#:]+?)(?:#[^)]*)?\)", text)):
         assert (path.parent / link).exists(), link
+
+
+@pytest.mark.parametrize("path", documents(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_paths_of_the_checkout_exist(path: Path) -> None:
+    assert missing_paths(path.read_text(encoding="utf-8")) == set()
+
+
+def test_a_path_that_moved_is_noticed() -> None:
+    text = "`src/market/` and `research/validation/gate.py` and https://x.org/src/nothing/ and results/a"
+    assert missing_paths(text) == {"research/validation/gate.py"}
+
+
+# A word of the command, then that of a subcommand, where a line or a code span begins with `lockstep`.
+COMMAND = re.compile(r"(?:^ *|`|: \"|=\")lockstep ([a-z][a-z-]*)(?: ([a-z][a-z-]*))?", re.MULTILINE)
+
+
+def unknown_commands(text: str) -> set[str]:
+    """Return the `lockstep` commands that a text names and that do not exist."""
+    groups = {words for words, entry in walk(contents.entries) if entry.entries}
+    known = {words for words, _ in walk(contents.entries)}
+    named = {(first, second) for first, second in COMMAND.findall(text)}
+    return {
+        f"{first} {second}".strip()
+        for first, second in named
+        if (first,) not in known or ((first,) in groups and second and (first, second) not in known)
+    }
+
+
+@pytest.mark.parametrize("path", documents(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_commands_exist(path: Path) -> None:
+    assert unknown_commands(path.read_text(encoding="utf-8")) == set()
+
+
+def test_a_command_that_does_not_exist_is_noticed() -> None:
+    text = (
+        "lockstep bactkest --symbol ES\nuse `lockstep data chekc`, `lockstep data check`, `lockstep status`"
+    )
+    assert unknown_commands(text) == {"bactkest", "data chekc"}
