@@ -31,22 +31,24 @@ app = App()
 @app.command()
 def main(
     symbol: Symbols = "",
-    version: Annotated[str, typer.Option(help="Version of each: v3, or production.")] = "production",
-    store: Annotated[Path | None, typer.Option(help="Model store; none: the default one.")] = None,
-    data_dir: Annotated[Path | None, typer.Option(help="Folder of the files; none: the training's.")] = None,
-    source: Annotated[str | None, typer.Option(help="Name of a source; none: the training's.")] = None,
+    version: Annotated[str, typer.Option(help="Version of each symbol: v3, or production.")] = "production",
+    store: Annotated[Path | None, typer.Option(help="Model store; default: the usual one.")] = None,
+    data_dir: Annotated[
+        Path | None, typer.Option(help="Folder of the files; default: the training's.")
+    ] = None,
+    source: Annotated[str | None, typer.Option(help="Name of a source; default: the training's.")] = None,
     start: Annotated[str | None, typer.Option(help="First session, YYYY-MM-DD.")] = None,
     end: Annotated[str | None, typer.Option(help="Last session, YYYY-MM-DD.")] = None,
-    restarts: Annotated[int, typer.Option(min=0, help="How often the live engine is killed.")] = 5,
-    seed: Annotated[int, typer.Option(help="Draws the moments of the kills.")] = 0,
-    by: Annotated[str, typer.Option(help="Who asks, for the manifest.")] = "check_parity",
-    out: Annotated[Path | None, typer.Option(help="Folder of the reports; none: the store's.")] = None,
+    restarts: Annotated[int, typer.Option(min=0, help="Number of times the live engine is killed.")] = 5,
+    seed: Annotated[int, typer.Option(help="Seed for the times of the kills.")] = 0,
+    by: Annotated[str, typer.Option(help="Name to record in the manifest.")] = "check_parity",
+    out: Annotated[Path | None, typer.Option(help="Folder of the reports; default: the store's.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the certificates as JSON lines.")] = False,
-    journal: Annotated[Path | None, typer.Option(help="Check what a journal recorded instead.")] = None,
+    journal: Annotated[Path | None, typer.Option(help="Verify a recorded journal instead.")] = None,
 ) -> None:
     """Compare research, sweep and a killed and restarted live engine.
 
-    Exit code 1: they differ. 3: they agree, on less than the store's policy asks for.
+    Exit code 1: they differ; 3: they agree, but on less than the store's policy requires.
     """
     if journal is not None:
         sys.exit(_recorded(journal, store, data_dir, source, as_json=as_json))

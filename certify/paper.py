@@ -48,11 +48,11 @@ app = typer.Typer(add_completion=False)
 
 @app.command()
 def main(
-    config: Annotated[Path, typer.Argument(help="live.yml of the desk.")],
-    folder: Annotated[Path, typer.Argument(help="Folder of its logs.")],
+    config: Annotated[Path, typer.Argument(help="The desk's live.yml.")],
+    folder: Annotated[Path, typer.Argument(help="Folder for its logs.")],
     kill_after: Annotated[int, typer.Option(min=1, help="Bar sets before the SIGKILL.")] = 100,
 ) -> None:
-    """Let the engine run to the end of its replay, with one SIGKILL on the way."""
+    """Run the engine to the end of its replay, with one SIGKILL on the way."""
     settings = LiveConfig.load(config)
     folder.mkdir(parents=True, exist_ok=True)
     for path in (settings.journal, settings.status):

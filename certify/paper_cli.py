@@ -29,26 +29,28 @@ def main(
     out: Annotated[
         Path,
         typer.Option(
-            help="Where page and JSON go.",
+            help="Folder for page and JSON.",
             default_factory=partial(results_folder, "paper"),
             show_default="results/paper",
         ),
     ],
     store: Store = None,
-    data_dir: Annotated[Path | None, typer.Option(help="Folder of the files; none: embedded data.")] = None,
-    source: Annotated[str | None, typer.Option(help="Name of a source; none: by folder name.")] = None,
-    epoch: Annotated[int | None, typer.Option(help="One epoch of the journal; none: all.")] = None,
+    data_dir: Annotated[
+        Path | None, typer.Option(help="Folder of the data files; default: embedded data.")
+    ] = None,
+    source: Annotated[str | None, typer.Option(help="Name of a source; default: by folder name.")] = None,
+    epoch: Annotated[int | None, typer.Option(help="One epoch of the journal; default: all.")] = None,
     since: Annotated[
         str | None, typer.Option("--start", help="First session of the validation backtest, YYYY-MM-DD.")
     ] = None,
-    level: Annotated[float, typer.Option(help="With which all bands together hold.")] = 0.95,
-    resamples: Annotated[int, typer.Option(help="Runs that are drawn.")] = 4_000,
-    seed: Annotated[int, typer.Option(help="Of the draws.")] = 0,
+    level: Annotated[float, typer.Option(help="Joint confidence level of all bands.")] = 0.95,
+    resamples: Annotated[int, typer.Option(help="Number of bootstrap runs.")] = 4_000,
+    seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
     attach: Annotated[bool, typer.Option("--attach", help="Attach the verdict to the manifest.")] = False,
     by: By = "",
     json: Json = False,
 ) -> None:
-    """Run the journal's bundles over its bars in research, and judge its results by validation's bands."""
+    """Backtest the journal's bundles over its bars, and judge its results by the bands of a backtest."""
     models = ModelStore(store)
     request = Request(
         journal=journal, store=models, data_dir=data_dir, source=source, epoch=epoch, since=since,

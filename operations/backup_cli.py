@@ -15,8 +15,8 @@ DAMAGED = 1
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
 
-Set = Annotated[Path, typer.Argument(help="Folder of one set.")]
-Sets = Annotated[Path, typer.Option("--out", envvar="LOCKSTEP_BACKUPS", help="Folder of all sets.")]
+Set = Annotated[Path, typer.Argument(help="Folder of one backup set.")]
+Sets = Annotated[Path, typer.Option("--out", envvar="LOCKSTEP_BACKUPS", help="Folder of all backup sets.")]
 AJournal = Annotated[Path | None, typer.Option("--journal", envvar="LOCKSTEP_JOURNAL", help="Journal file.")]
 AStore = Annotated[Path | None, typer.Option("--store", envvar="LOCKSTEP_MODEL_STORE", help="Model store.")]
 ALedger = Annotated[
@@ -30,9 +30,9 @@ def make(
     journal: AJournal = None,
     store: AStore = None,
     ledger: ALedger = None,
-    keep: Annotated[int, typer.Option(min=0, help="Keep so many sets; 0: all.")] = 0,
+    keep: Annotated[int, typer.Option(min=0, help="Number of sets to keep; 0: all.")] = 0,
 ) -> None:
-    """Copy the parts that are named into one verified set, also while the engine runs."""
+    """Copy the named parts into one verified set; the engine may be running."""
     made = create(to, Places(journal, store, ledger), now=datetime.now(UTC))
     listed = read(made)
     typer.echo(f"backup: {made}: {_told(listed.epoch, listed.sequence, listed.rows, store)}")
@@ -53,7 +53,7 @@ def show(to: Sets) -> None:
 
 @app.command("verify")
 def check(folder: Set) -> None:
-    """Check files, journal, manifest, bundles and ledger of a set; exit code 1 for findings."""
+    """Verify files, journal, manifest, bundles and ledger of a set; exit code 1 if there are findings."""
     faults = verify(folder)
     for fault in faults:
         typer.echo(f"{folder}: {fault}")
@@ -64,7 +64,7 @@ def check(folder: Set) -> None:
 
 @app.command("restore")
 def bring_back(folder: Set, journal: AJournal = None, store: AStore = None, ledger: ALedger = None) -> None:
-    """Bring the parts of a set to the places that are named; nothing that is there is overwritten."""
+    """Restore the parts of a set to the named places; existing files are never overwritten."""
     for line in restore(folder, Places(journal, store, ledger)):
         typer.echo(line)
 

@@ -143,7 +143,7 @@ def _train() -> typer.Typer:
     return train_app
 
 
-@contents.add("validate", "Ask every check of a model.", panel=MODELS, script="validate_model")
+@contents.add("validate", "Run every check on a model.", panel=MODELS, script="validate_model")
 def _validate() -> typer.Typer:
     from research.model_validation.command import app
 
@@ -174,14 +174,14 @@ def _promote() -> typer.Typer:
     return app
 
 
-@contents.add("rollback", "Go back to the version before.", panel=MODELS, script="rollback_model")
+@contents.add("rollback", "Return to the previous version.", panel=MODELS, script="rollback_model")
 def _rollback() -> typer.Typer:
     from lockstep.models.cli import rollback_app
 
     return rollback_app
 
 
-models = contents.group("models", "List, fetch, retire, rebuild; keys of stores.", panel=MODELS)
+models = contents.group("models", "List, fetch, retire and rebuild versions; signing keys.", panel=MODELS)
 
 
 @models.add("list", "List versions, or the portfolio.", panel=COMMANDS, script="list_models")
@@ -205,14 +205,14 @@ def _models_fetch() -> typer.Typer:
     return fetch_app
 
 
-@models.add("rebuild", "Train a historical version again.", panel=COMMANDS, script="rebuild_model")
+@models.add("rebuild", "Retrain a recorded version.", panel=COMMANDS, script="rebuild_model")
 def _models_rebuild() -> typer.Typer:
     from research.training.cli import rebuild_app
 
     return rebuild_app
 
 
-@models.add("keys", "Make, use and trust signing keys.", panel=COMMANDS, script="model_keys")
+@models.add("keys", "Create, use and trust signing keys.", panel=COMMANDS, script="model_keys")
 def _models_keys() -> typer.Typer:
     from lockstep.models.cli import keys_app
 
@@ -247,14 +247,14 @@ def _orders() -> typer.Typer:
     return app
 
 
-@contents.add("rollout", "Show, advance and step back the roll-out.", panel=LIVE, script="rollout")
+@contents.add("rollout", "Show the roll-out; advance it or step back.", panel=LIVE, script="rollout")
 def _rollout() -> typer.Typer:
     from lockstep.live.operator.rollout_cli import app
 
     return app
 
 
-@contents.add("journal", "Look at the journal, verify it, back it up.", panel=LIVE, script="journal")
+@contents.add("journal", "Show, verify and back up the journal.", panel=LIVE, script="journal")
 def _journal() -> typer.Typer:
     from lockstep.live.journal.cli import app
 
@@ -275,7 +275,7 @@ def _backup() -> typer.Typer:
     return app
 
 
-data = contents.group("data", "Check data files, declare and export them.", panel=DATA)
+data = contents.group("data", "Check and declare data files; export results.", panel=DATA)
 
 
 @data.add("check", "Check a data file.", panel=COMMANDS, script="check_data")

@@ -20,28 +20,30 @@ CANDIDATE = 1
 app = App()
 
 Strategy = Annotated[Path | None, typer.Option(help="A strategy to trade as it is, without a model: YAML.")]
-DataDir = Annotated[Path | None, typer.Option(help="With --strategy: folder of the bars; none: embedded.")]
+DataDir = Annotated[Path | None, typer.Option(help="With --strategy: folder of the bars; default: embedded.")]
 Source = Annotated[str | None, typer.Option(help="With --strategy: source in instruments.yml.")]
 
 
 @app.command()
 def promote(
     symbol: Annotated[str, typer.Argument(help="Instrument, for example ES.")] = "",
-    version: Annotated[str, typer.Argument(help="Version, for example v3; none with --strategy.")] = "",
+    version: Annotated[str, typer.Argument(help="Version, for example v3; omit it with --strategy.")] = "",
     strategy: Strategy = None,
     data_dir: DataDir = None,
     source: Source = None,
     by: By = "",
     reason: Reason = "",
-    force: Annotated[bool, typer.Option("--force", help="Without the evidence; needs --reason.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Promote without evidence; requires --reason.")
+    ] = False,
     name: Name = VETO,
     store: Store = None,
     json: Json = False,
 ) -> None:
-    """Promote a version that has the evidence which the store's policy asks for, and print what changed.
+    """Promote a version with the evidence that the store's policy requires, and print what changed.
 
-    With --strategy, register the strategy of a file as the next version, then promote it. Where evidence is
-    missing it stays a candidate (exit code 1): gather the evidence, then give the same command again.
+    With --strategy, register the strategy of a file as the next version, then promote it. If evidence is
+    missing, it stays a candidate (exit code 1): produce the evidence, then run the same command again.
     """
     by = actor(by)
     if strategy is not None:

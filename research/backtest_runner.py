@@ -47,34 +47,39 @@ app = App()
 def main(
     out: Results,
     symbol: Symbols = "",
-    data_dir: Annotated[Path | None, typer.Option(help="Folder of the files; none: embedded data.")] = None,
-    source: Annotated[str | None, typer.Option(help="Name of a source; none: by folder name.")] = None,
+    data_dir: Annotated[
+        Path | None, typer.Option(help="Folder of the data files; default: embedded data.")
+    ] = None,
+    source: Annotated[str | None, typer.Option(help="Name of a source; default: by folder name.")] = None,
     start: Annotated[str | None, typer.Option(help="First session date to trade, YYYY-MM-DD.")] = None,
     end: Annotated[str | None, typer.Option(help="Last session date to trade, YYYY-MM-DD.")] = None,
     config: Annotated[
-        Path | None, typer.Option("--strategy", help="Strategy YAML; none: the desk's, or ibs_baseline.")
+        Path | None, typer.Option("--strategy", help="Strategy YAML; default: the desk's, or ibs_baseline.")
     ] = None,
-    timeframe: Annotated[str | None, typer.Option(help="15min, 1h, 1d …; none: the config's.")] = None,
+    timeframe: Annotated[str | None, typer.Option(help="15min, 1h, 1d …; default: the config's.")] = None,
     model: Annotated[
         str, typer.Option("--version", help="v3 or production: that version, beside no veto.")
     ] = "",
-    store: Annotated[Path | None, typer.Option(help="Store of --version; none: the default one.")] = None,
+    store: Annotated[Path | None, typer.Option(help="Store of --version; default: the usual one.")] = None,
     quarantine: Annotated[bool, typer.Option(help="Reject bad rows to a file and keep the others.")] = False,
     seed: Annotated[int, typer.Option(help="Recorded in the provenance.")] = 0,
-    benchmark: Annotated[Path | None, typer.Option(help="CSV to compare with; none: the symbol.")] = None,
-    trials: Annotated[
-        float | None, typer.Option(help="Variants that were tried; deflates the Sharpe.")
+    benchmark: Annotated[
+        Path | None, typer.Option(help="Benchmark CSV; default: buy and hold of the symbol.")
     ] = None,
-    out_of_sample: Annotated[str | None, typer.Option(help="First date not chosen on, YYYY-MM-DD.")] = None,
+    trials: Annotated[
+        float | None, typer.Option(help="Number of variants tried; deflates the Sharpe ratio.")
+    ] = None,
+    out_of_sample: Annotated[str | None, typer.Option(help="First out-of-sample date, YYYY-MM-DD.")] = None,
     shared_js: Annotated[
-        bool, typer.Option("--shared-js", help="The plotting library once in --out, not in every page.")
+        bool,
+        typer.Option("--shared-js", help="Write the plotting library once into --out, not into every page."),
     ] = False,
 ) -> None:
     """Backtest a strategy on one or more instruments, one account each.
 
     With --version the strategy, the veto and its threshold are those of a version of the model store, as the
-    live engine trades them; the same strategy without the veto is run beside it, each in a folder of its own.
-    Bars are those of the training unless others are named.
+    live engine trades them; the same strategy without the veto runs beside it, each in its own folder.
+    The bars are those of the training unless --data-dir or --source names others.
     """
     runner = _Runner(
         data_dir=data_dir, source=source, span=Span(start=start, end=end), quarantine=quarantine, seed=seed,

@@ -20,11 +20,11 @@ def main(
     mine: Annotated[Path, typer.Argument(metavar="MINE.csv", help="Your trades, one row each.")],
     folder: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder of a backtest.")],
     column: Annotated[list[str] | None, typer.Option(help="ROLE=NAME, such as entry=Opened; repeat.")] = None,
-    timezone: Annotated[str | None, typer.Option(help="Zone of stamps that name none, IANA.")] = None,
+    timezone: Annotated[str | None, typer.Option(help="IANA time zone of times without an offset.")] = None,
     show: Annotated[int, typer.Option(min=1, help="How many differences to print.")] = 20,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Match trades by the bar of their entry and name what is missing, extra or different, and why.
+    """Match trades by entry bar, and report what is missing, extra or different, and why.
 
     Roles: entry, exit, entry_price, exit_price, quantity, side, cost, net_pnl.
     """

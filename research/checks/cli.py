@@ -28,17 +28,19 @@ def check_lookahead(
     model: Annotated[
         str, typer.Option("--version", help="v3 or production: strategy and veto of that version.")
     ] = "",
-    store: Annotated[Path | None, typer.Option(help="Store of --version; none: the default one.")] = None,
-    data_dir: Annotated[Path | None, typer.Option(help="Folder of the files; none: embedded data.")] = None,
-    cuts: Annotated[int, typer.Option(help="How many bars to cut the history at.")] = 20,
-    seed: Annotated[int, typer.Option(help="Seed of the cuts and of what is put behind them.")] = 0,
-    catalogue: Annotated[bool, typer.Option(help="Check all features that the data can serve.")] = False,
+    store: Annotated[Path | None, typer.Option(help="Store of --version; default: the usual one.")] = None,
+    data_dir: Annotated[
+        Path | None, typer.Option(help="Folder of the data files; default: embedded data.")
+    ] = None,
+    cuts: Annotated[int, typer.Option(help="Number of cuts.")] = 20,
+    seed: Annotated[int, typer.Option(help="Seed of the cuts and of the changed bars.")] = 0,
+    catalogue: Annotated[bool, typer.Option(help="Check all features that the data supports.")] = False,
     start: Annotated[str | None, typer.Option(help="First session date to trade, YYYY-MM-DD.")] = None,
     end: Annotated[str | None, typer.Option(help="Last session date to load, YYYY-MM-DD.")] = None,
-    source: Annotated[str | None, typer.Option(help="Name of a source; none: by folder name.")] = None,
-    timeframe: Annotated[str | None, typer.Option(help="15min, 1h, 1d …; none: the config's.")] = None,
+    source: Annotated[str | None, typer.Option(help="Name of a source; default: by folder name.")] = None,
+    timeframe: Annotated[str | None, typer.Option(help="15min, 1h, 1d …; default: the config's.")] = None,
 ) -> None:
-    """Change what follows random bars and name the first value before them that moves.
+    """Change the bars after random cuts, and report the first earlier value that changes.
 
     With --version the strategy is checked with its veto, and beside it without.
     """
@@ -69,11 +71,13 @@ def validate_features(
     symbol: OneSymbol,
     month: Annotated[str, typer.Option(help="Month of session dates, YYYY-MM.")],
     out: Results,
-    data_dir: Annotated[Path | None, typer.Option(help="Folder of the files; none: embedded data.")] = None,
+    data_dir: Annotated[
+        Path | None, typer.Option(help="Folder of the data files; default: embedded data.")
+    ] = None,
     against: Annotated[Path | None, typer.Option(help="File of bars or of values by id.")] = None,
-    features: Annotated[str, typer.Option(help="Ids, separated by commas.")] = ",".join(DEFAULT_IDS),
-    timeframe: Annotated[str | None, typer.Option(help="1min, 1h, 1d …; none: that of the file.")] = None,
-    source: Annotated[str | None, typer.Option(help="Name of a source; none: by folder name.")] = None,
+    features: Annotated[str, typer.Option(help="Feature ids, separated by commas.")] = ",".join(DEFAULT_IDS),
+    timeframe: Annotated[str | None, typer.Option(help="1min, 1h, 1d …; default: the file's.")] = None,
+    source: Annotated[str | None, typer.Option(help="Name of a source; default: by folder name.")] = None,
 ) -> None:
     """Print the features of a month, plot them, and compare them with a second source."""
     ids = tuple(each.strip() for each in features.split(",") if each.strip())

@@ -69,12 +69,12 @@ def promote_winner(
         ),
     ],
     base_strategy: Annotated[
-        Path | None, typer.Option("--strategy", help="Its parent; none: the strategy that was searched.")
+        Path | None, typer.Option("--strategy", help="Its parent; default: the strategy that was searched.")
     ] = None,
     select_by: Annotated[str | None, typer.Option(help="sharpe, cagr, sortino or calmar.")] = None,
-    expected_impact: Annotated[str, typer.Option(help="What it should bring; recorded.")] = "",
-    force: Annotated[bool, typer.Option("--force", help="Promote in spite of refusals.")] = False,
-    reason: Annotated[str, typer.Option(help="Why it is forced; recorded.")] = "",
+    expected_impact: Annotated[str, typer.Option(help="Expected impact; recorded.")] = "",
+    force: Annotated[bool, typer.Option("--force", help="Promote despite refusals.")] = False,
+    reason: Annotated[str, typer.Option(help="Reason for --force; recorded.")] = "",
     log: Log = Path("STRATEGY_LOG.md"),
 ) -> None:
     """Judge the winner, open the hold-out once, and write the strategy file and the log."""
@@ -115,14 +115,16 @@ def rename(number: Number, name: Annotated[str, typer.Argument(help="The new nam
 
 def delete(
     number: Number,
-    yes: Annotated[bool, typer.Option("--yes", help="Really.", prompt="Delete its runs?")] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Confirm the deletion.", prompt="Delete its runs?")
+    ] = False,
 ) -> None:
     """Delete an experiment with its runs; what it tried stays counted."""
     if yes:
         Lab(database=Database.open()).store.delete(number)
 
 
-By = Annotated[str | None, typer.Option(help="sharpe, cagr, sortino or calmar; none: the experiment's.")]
+By = Annotated[str | None, typer.Option(help="sharpe, cagr, sortino or calmar; default: the experiment's.")]
 SharedJs = Annotated[
     Path | None, typer.Option(help="Folder that holds the plotting library once, for many pages.")
 ]
@@ -133,7 +135,7 @@ def show(
     out: Results,
     export: Annotated[str | None, typer.Option(help="`html`: write a page instead of printing.")] = None,
     select_by: By = None,
-    top: Annotated[int | None, typer.Option(help="How many of the best; none: the experiment's.")] = None,
+    top: Annotated[int | None, typer.Option(help="How many of the best; default: the experiment's.")] = None,
     shared_js: SharedJs = None,
 ) -> None:
     """Show a finished experiment: the best, how far they can be believed, and what the gate says."""
@@ -173,13 +175,15 @@ def trials(
 
 def compare_two(
     first: Annotated[str, typer.Argument(metavar="A", help="Strategy YAML, or a version: v3, production.")],
-    second: Annotated[str, typer.Argument(metavar="B", help="The other.")],
+    second: Annotated[str, typer.Argument(metavar="B", help="The second strategy or version.")],
     symbol: Symbols = "COMP",
-    store: Annotated[Path | None, typer.Option(help="Store of versions; none: the default one.")] = None,
+    store: Annotated[Path | None, typer.Option(help="Store of versions; default: the usual one.")] = None,
     start: Annotated[str | None, typer.Option(help="First session date.")] = None,
     end: Annotated[str | None, typer.Option(help="Last session date.")] = None,
-    data_dir: Annotated[Path | None, typer.Option(help="Folder of the files; none: embedded data.")] = None,
-    source: Annotated[str | None, typer.Option(help="Name of a source; none: by folder name.")] = None,
+    data_dir: Annotated[
+        Path | None, typer.Option(help="Folder of the data files; default: embedded data.")
+    ] = None,
+    source: Annotated[str | None, typer.Option(help="Name of a source; default: by folder name.")] = None,
 ) -> None:
     """Run two strategies over the same bars in Backtrader and compare them.
 
@@ -227,14 +231,15 @@ def export_runs(
 
 _INTERRUPTED = 130
 
-Cluster = Annotated[str | None, typer.Option(help="Dask scheduler, tcp://host:8786; none: this machine.")]
-Date = Annotated[str | None, typer.Option(help="Session date YYYY-MM-DD; none: the grid file's.")]
+Cluster = Annotated[str | None, typer.Option(help="Dask scheduler, tcp://host:8786; default: this machine.")]
+Date = Annotated[str | None, typer.Option(help="Session date YYYY-MM-DD; default: the grid file's.")]
 
 
 def grid_search(
-    name: Annotated[str, typer.Option(help="Names the experiment in lists.")],
+    name: Annotated[str, typer.Option(help="Name of the experiment in lists.")],
     strategy_path: Annotated[
-        Path, typer.Option("--strategy", help="Strategy YAML; its values hold where the grid says nothing.")
+        Path,
+        typer.Option("--strategy", help="Strategy YAML; supplies all values that the grid does not vary."),
     ],
     grid_path: Annotated[Path, typer.Option("--grid", help="Grid YAML: parameters, symbols, split.")],
     train_start: Date = None,
@@ -244,20 +249,26 @@ def grid_search(
     holdout_start: Date = None,
     holdout_end: Date = None,
     symbols: Symbols = "",
-    random: Annotated[int | None, typer.Option(help="Draw so many combinations instead of all.")] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the draw.")] = 0,
+    random: Annotated[
+        int | None, typer.Option(help="Number of randomly sampled combinations; default: all.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the random sample.")] = 0,
     walk_forward: Annotated[
         str | None, typer.Option(help="train/test/step: 4y/1y/1y, or days 365/90/30.")
     ] = None,
-    anchored: Annotated[bool, typer.Option(help="Training windows grow instead of rolling.")] = False,
+    anchored: Annotated[bool, typer.Option(help="Training windows grow instead of roll.")] = False,
     select_by: Annotated[
         str | None, typer.Option(help="sharpe, cagr, sortino or calmar, on the test range.")
     ] = None,
-    data_dir: Annotated[Path | None, typer.Option(help="Folder of the files; none: embedded data.")] = None,
-    source: Annotated[str | None, typer.Option(help="Name of a source; none: by folder name.")] = None,
+    data_dir: Annotated[
+        Path | None, typer.Option(help="Folder of the data files; default: embedded data.")
+    ] = None,
+    source: Annotated[str | None, typer.Option(help="Name of a source; default: by folder name.")] = None,
     cluster: Cluster = None,
-    budget: Annotated[float, typer.Option(help="Seconds that a search may take without --yes.")] = 600.0,
-    yes: Annotated[bool, typer.Option("--yes", help="Run it however long it takes.")] = False,
+    budget: Annotated[
+        float, typer.Option(help="Longest estimated duration in seconds without --yes.")
+    ] = 600.0,
+    yes: Annotated[bool, typer.Option("--yes", help="Run regardless of the estimated duration.")] = False,
 ) -> None:
     """Evaluate every combination of a grid (or a random draw) and show the best, checked in Backtrader."""
     require_selectable(select_by)

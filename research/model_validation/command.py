@@ -31,16 +31,22 @@ app = App()
 @app.command()
 def main(
     symbol: Symbol,
-    version: Annotated[str, typer.Option(help="Version, for example v3; none: the newest.")] = "",
+    version: Annotated[str, typer.Option(help="Version, for example v3; default: the newest.")] = "",
     store: Store = None,
-    data_dir: Annotated[Path | None, typer.Option(help="Folder of the bars; none: the training's.")] = None,
-    run_dir: Annotated[Path | None, typer.Option(help="Folder of the training run; none: by record.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Where reports go; none: `reports` in the store.")] = None,
+    data_dir: Annotated[
+        Path | None, typer.Option(help="Folder of the bars; default: the training's.")
+    ] = None,
+    run_dir: Annotated[
+        Path | None, typer.Option(help="Folder of the training run; default: found by record.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for reports; default: `reports` in the store.")
+    ] = None,
     by: By = "",
     name: Name = VETO,
     json: Json = False,
 ) -> None:
-    """Ask every check of a version, write the report, and say what passed."""
+    """Run every check on a version, write the report, and print what passed."""
     report, page = validate_version(
         symbol, version, by=actor(by), store=store, out=out, data_dir=data_dir, run=run_dir, name=name
     )

@@ -18,25 +18,28 @@ app = App()
 @app.command()
 def main(
     results: Annotated[Path, typer.Argument(help="CSV: date and returns, equity or pnl; or trades.")],
-    benchmark: Annotated[Path | None, typer.Option(help="CSV of prices or returns to compare with.")] = None,
+    benchmark: Annotated[Path | None, typer.Option(help="Benchmark CSV of prices or returns.")] = None,
     trials: Annotated[
-        float | None, typer.Option(help="Variants that were tried; deflates the Sharpe.")
+        float | None, typer.Option(help="Number of variants tried; deflates the Sharpe ratio.")
     ] = None,
-    capital: Annotated[float | None, typer.Option(help="Of the account; needed for amounts.")] = None,
+    capital: Annotated[float | None, typer.Option(help="Starting capital; required for amounts.")] = None,
     kind: Annotated[
-        Literal["returns", "equity", "pnl", "trades"] | None, typer.Option(help="Where names do not say.")
+        Literal["returns", "equity", "pnl", "trades"] | None,
+        typer.Option(help="Kind of results, if column names do not tell."),
     ] = None,
     unit: Annotated[
-        Literal["fraction", "percent"] | None, typer.Option(help="Of returns, where it could be either.")
+        Literal["fraction", "percent"] | None, typer.Option(help="Unit of returns, if ambiguous.")
     ] = None,
-    column: Annotated[str | None, typer.Option(help="Column of the values, where there are several.")] = None,
-    date_format: Annotated[str | None, typer.Option(help="Such as %d/%m/%Y; none: ISO.")] = None,
+    column: Annotated[str | None, typer.Option(help="Column of the values, if there are several.")] = None,
+    date_format: Annotated[
+        str | None, typer.Option(help="Date format such as %d/%m/%Y; default: ISO.")
+    ] = None,
     constant_size: Annotated[
-        bool, typer.Option("--constant-size", help="Returns add up and do not compound.")
+        bool, typer.Option("--constant-size", help="Returns add up instead of compounding.")
     ] = False,
-    out_of_sample: Annotated[str | None, typer.Option(help="First date not chosen on, YYYY-MM-DD.")] = None,
-    title: Annotated[str, typer.Option(help="Of the page; none: the file's name.")] = "",
-    out: Annotated[Path, typer.Option(help="Where the page goes.")] = Path("tearsheet.html"),
+    out_of_sample: Annotated[str | None, typer.Option(help="First out-of-sample date, YYYY-MM-DD.")] = None,
+    title: Annotated[str, typer.Option(help="Title of the page; default: the file's name.")] = "",
+    out: Annotated[Path, typer.Option(help="File for the page.")] = Path("tearsheet.html"),
     shared_js: Annotated[
         Path | None, typer.Option(help="Folder of the plotting library for many pages.")
     ] = None,

@@ -26,18 +26,20 @@ def train(
     out: Annotated[
         Path,
         typer.Option(
-            help="Where run folders go.",
+            help="Folder for the run folders.",
             default_factory=partial(results_folder, "training"),
             show_default="results/training",
         ),
     ],
-    data_dir: Annotated[Path | None, typer.Option(help="Folder of the files; none: embedded data.")] = None,
-    trials: Annotated[int | None, typer.Option(help="Search steps; none: the config's.")] = None,
+    data_dir: Annotated[
+        Path | None, typer.Option(help="Folder of the data files; default: embedded data.")
+    ] = None,
+    trials: Annotated[int | None, typer.Option(help="Search steps; default: the config's.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of search and estimators.")] = 0,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on where a run was interrupted.")] = False,
-    jobs: Annotated[int, typer.Option(help="Processes; -1: one per core. Changes no result.")] = -1,
-    store: Annotated[Path | None, typer.Option(help="Model store; none: the default one.")] = None,
-    by: Annotated[str | None, typer.Option(help="Who; none: the user that runs this.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Resume an interrupted run.")] = False,
+    jobs: Annotated[int, typer.Option(help="Processes; -1: one per core. Does not affect the result.")] = -1,
+    store: Annotated[Path | None, typer.Option(help="Model store; default: the usual one.")] = None,
+    by: Annotated[str | None, typer.Option(help="Your name; default: the current user.")] = None,
 ) -> None:
     """Search, fit and evaluate; every step is counted as a trial and stored for --resume."""
     task = Task(
@@ -55,12 +57,12 @@ def rebuild(
     symbol: Annotated[str, typer.Argument(help="Symbol, for example ES.")],
     version: Annotated[str, typer.Argument(help="Version, for example v2, or production.")],
     data_dir: Annotated[
-        Path | None, typer.Option(help="Folder of the files; none: the recorded one.")
+        Path | None, typer.Option(help="Folder of the data files; default: the recorded one.")
     ] = None,
-    store: Annotated[Path | None, typer.Option(help="Model store; none: the default one.")] = None,
-    jobs: Annotated[int, typer.Option(help="Processes; -1: one per core. Changes no result.")] = -1,
+    store: Annotated[Path | None, typer.Option(help="Model store; default: the usual one.")] = None,
+    jobs: Annotated[int, typer.Option(help="Processes; -1: one per core. Does not affect the result.")] = -1,
 ) -> None:
-    """Use the recorded code, configuration, bars and seed, and say whether the bundle comes out the same."""
+    """Retrain with the recorded code, configuration, bars and seed, and compare the bundles."""
     entry = ModelStore(store).manifest().entry(symbol, version)
     found = rebuild_anywhere(entry.record, data_dir, jobs=jobs)
     console = Console(soft_wrap=True, highlight=False)

@@ -31,16 +31,18 @@ WARNED = 1
 @check_app.command(cls=renamed({"--json": "--out"}))
 def check(
     symbol: OneSymbol,
-    data_dir: Annotated[Path | None, typer.Option(help="Folder of the file; none: embedded data.")] = None,
-    timeframe: Annotated[str | None, typer.Option(help="1min, 1h, 1d …; none: that of the file.")] = None,
-    source: Annotated[str | None, typer.Option(help="Name of a source; none: by folder name.")] = None,
+    data_dir: Annotated[
+        Path | None, typer.Option(help="Folder of the data file; default: embedded data.")
+    ] = None,
+    timeframe: Annotated[str | None, typer.Option(help="1min, 1h, 1d …; default: the file's.")] = None,
+    source: Annotated[str | None, typer.Option(help="Name of a source; default: by folder name.")] = None,
     quarantine: Annotated[bool, typer.Option(help="Reject bad rows to a file and keep the others.")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Exit code 1 if there is any warning.")] = False,
     json_file: Annotated[
         Path | None, typer.Option("--out", help="Write the report (JSON) here, too.")
     ] = None,
 ) -> None:
-    """Print the counts of a data file and what is suspicious in it, against the schedule of its market."""
+    """Print a data file's counts and everything suspicious in it, compared with its market's schedule."""
     frame = None if timeframe is None else Timeframe.parse(timeframe)
     loaded, report = check_file(symbol, data_dir, timeframe=frame, source=source, quarantine=quarantine)
     console = Console()
@@ -61,25 +63,29 @@ add_app = typer.Typer(add_completion=False)
 @add_app.command()
 def add(
     file: Annotated[Path, typer.Argument(help="The data file: CSV, text or parquet, also gzipped.")],
-    symbol: Annotated[str, typer.Option(*SYMBOL_FLAGS, help="What is in it; none: by its name.")] = "",
-    name: Annotated[str, typer.Option(help="Name of the source; none: folder and timeframe.")] = "",
-    like: Annotated[str, typer.Option(help="Vendor: mt5, kibot, firstrate …; none: by the columns.")] = "",
-    timezone: Annotated[str, typer.Option(help="Of the stamps, such as America/New_York.")] = "",
-    stamp: Annotated[str, typer.Option(help="open or close: what a stamp says of its bar.")] = "",
+    symbol: Annotated[
+        str, typer.Option(*SYMBOL_FLAGS, help="Symbol of the file; default: from its name.")
+    ] = "",
+    name: Annotated[str, typer.Option(help="Name of the source; default: folder and timeframe.")] = "",
+    like: Annotated[str, typer.Option(help="Vendor: mt5, kibot, firstrate …; default: by its columns.")] = "",
+    timezone: Annotated[str, typer.Option(help="Time zone of the stamps, such as America/New_York.")] = "",
+    stamp: Annotated[str, typer.Option(help="Whether a stamp is a bar's open or close.")] = "",
     stamp_format: Annotated[str, typer.Option(help="strptime format, such as %d/%m/%Y %H:%M.")] = "",
-    timeframe: Annotated[str, typer.Option(help="1min, 1h, 1d …; none: by the stamps.")] = "",
-    separator: Annotated[str, typer.Option(help="Between columns.")] = "",
-    decimal: Annotated[str, typer.Option(help="Of prices: point or comma.")] = "",
-    thousands: Annotated[str, typer.Option(help="What groups digits.")] = "",
-    column: Annotated[list[str] | None, typer.Option(help="Ours to theirs: open=First, several: +.")] = None,
-    select: Annotated[list[str] | None, typer.Option(help="Rows of a series: contract=ESH4.")] = None,
-    adjustment: Annotated[str, typer.Option(help="none, difference or ratio.")] = "",
-    instruments: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Your instruments file; none: the usual one.")
+    timeframe: Annotated[str, typer.Option(help="1min, 1h, 1d …; default: from the stamps.")] = "",
+    separator: Annotated[str, typer.Option(help="Column separator.")] = "",
+    decimal: Annotated[str, typer.Option(help="Decimal mark of prices: point or comma.")] = "",
+    thousands: Annotated[str, typer.Option(help="Thousands separator.")] = "",
+    column: Annotated[
+        list[str] | None, typer.Option(help="Our name = theirs: open=First; join several with +.")
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Ask nothing; refuse what is open.")] = False,
+    select: Annotated[list[str] | None, typer.Option(help="Rows of the series: contract=ESH4.")] = None,
+    adjustment: Annotated[str, typer.Option(help="Price adjustment: none, difference or ratio.")] = "",
+    instruments: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Your instruments file; default: the usual one.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Ask nothing; fail on open questions.")] = False,
 ) -> None:
-    """Guess how a file is laid out, show its bars, ask what it leaves open, and write the source."""
+    """Guess a file's layout, show its bars, ask about open questions, and write the source."""
     given = {
         "like": like, "timezone": timezone, "stamp": stamp, "stamp_format": stamp_format,
         "timeframe": timeframe, "separator": "\t" if separator == "tab" else separator,

@@ -20,9 +20,11 @@ from lockstep.settings import validated
 
 app = App(no_args_is_help=True)
 
-Series = Annotated[str, typer.Argument(help="Series as the alert names it, ES:1h; ES if one of it waits.")]
+Series = Annotated[
+    str, typer.Argument(help="Series as in the alert, ES:1h; or ES if only one of its series waits.")
+]
 Stamp = Annotated[str, typer.Argument(help="End of the bar, ISO with offset: 2026-03-06T14:00:00Z.")]
-Reason = Annotated[str, typer.Option(help="Where the price was looked up, and who looked.")]
+Reason = Annotated[str, typer.Option(help="Where the price was looked up, and by whom.")]
 
 
 @app.command("list")
@@ -30,7 +32,7 @@ def show(
     config: LiveFile,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Show the bars that are quarantined and not yet overtaken by a later bar of their series."""
+    """Show quarantined bars that no later bar of their series has overtaken."""
     told = listing(OperatorDesk.read(config))
     if json:
         typer.echo(json_.dumps(told, indent=2))
@@ -44,16 +46,16 @@ def show(
 
 @app.command()
 def accept(series: Series, end: Stamp, reason: Reason, config: LiveFile) -> None:
-    """Say that the market was there. The bar joins its set, or the windows where its set is gone.
+    """Confirm the price. The bar joins its set, or enters the windows if its set was released.
 
-    Its close is the new reference: later bars that follow from it pass, those in the quarantine too.
+    Its close becomes the reference: later bars plausible relative to it pass, quarantined ones included.
     """
     _decide(OperatorDesk.read(config), series, end, ACCEPT, reason)
 
 
 @app.command()
 def reject(series: Series, end: Stamp, reason: Reason, config: LiveFile) -> None:
-    """Say that the bar is wrong. It stays recorded, and nothing is computed from it."""
+    """Declare the bar wrong. It stays on record, and nothing is computed from it."""
     _decide(OperatorDesk.read(config), series, end, REJECT, reason)
 
 

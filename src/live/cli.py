@@ -41,10 +41,10 @@ def show(
     ],
     json: Annotated[bool, typer.Option("--json", help="Print the file's JSON instead of a table.")] = False,
     stale: Annotated[
-        float, typer.Option(min=0, help="Seconds without a heartbeat that are too many.")
+        float, typer.Option(min=0, help="Seconds without a heartbeat after which it is stale.")
     ] = 60.0,
 ) -> None:
-    """Print the status; exit 1 when the engine is stopped, stale, or found a mismatch."""
+    """Print the status; exit code 1 if the engine is stopped, stale, or found a mismatch."""
     status, now = read_status(file), time.time_ns()
     if json:
         print(to_json(status), end="")
@@ -58,13 +58,13 @@ alert_app = typer.Typer(add_completion=False)
 
 @alert_app.command()
 def alert(
-    text: Annotated[str, typer.Argument(help="What happened.")],
+    text: Annotated[str, typer.Argument(help="Text of the alert.")],
     kind: Annotated[str, typer.Option(help="One of the kinds of alerts.")] = "stop",
     url_file: Annotated[
-        Path | None, typer.Option(help="File with the webhook; none: DISCORD_WEBHOOK_URL.")
+        Path | None, typer.Option(help="File with the webhook; default: DISCORD_WEBHOOK_URL.")
     ] = None,
 ) -> None:
-    """Post `text` to the Discord webhook; exit code 2 when it cannot be delivered."""
+    """Post `text` to the Discord webhook; exit code 2 if it cannot be delivered."""
     if kind not in get_args(Kind):
         raise ConfigError(f"kind {kind!r}{suggestion(kind, get_args(Kind))}")
     secrets = Secrets(os.environ)

@@ -36,9 +36,9 @@ app = App()
 @app.command()
 def main(
     config: LiveFile,
-    mode: Annotated[Mode | None, typer.Option(help="None: the file's.")] = None,
-    log: Annotated[Path | None, typer.Option(help="Log file of JSON lines; none: stderr.")] = None,
-    stop_after: Annotated[int | None, typer.Option(min=1, help="Stop after so many bar sets.")] = None,
+    mode: Annotated[Mode | None, typer.Option(help="Mode; default: the configuration's.")] = None,
+    log: Annotated[Path | None, typer.Option(help="Log file of JSON lines; default: stderr.")] = None,
+    stop_after: Annotated[int | None, typer.Option(min=1, help="Stop after this many bar sets.")] = None,
 ) -> None:
     """Trade until SIGTERM or SIGINT; the current bar set is finished and journaled first."""
     trade(config, mode=mode, log=log, stop_after=stop_after, environment=os.environ)

@@ -37,7 +37,7 @@ OneSymbol = Annotated[
     str,
     typer.Option(*SYMBOL_FLAGS, callback=_only_one, help="One symbol of instruments.yml, for example ES."),
 ]
-Symbols = Annotated[str, typer.Option(*SYMBOL_FLAGS, help="ES, several as ES,NQ, or `all` that have a file.")]
+Symbols = Annotated[str, typer.Option(*SYMBOL_FLAGS, help="ES, several as ES,NQ, or `all` with a file.")]
 
 
 def live_file() -> Path:
@@ -60,7 +60,7 @@ LiveFile = Annotated[
     typer.Option(
         "--config",
         envvar="LOCKSTEP_CONFIG",
-        help="Configuration of the live engine; none: live.yml of the desk folder.",
+        help="The engine's configuration; default: the desk folder's live.yml.",
         default_factory=live_file,
         show_default="configs/live.yml",
     ),
@@ -72,8 +72,8 @@ Instruments = Annotated[
     typer.Option(
         "--instruments",
         metavar="FILE",
-        help=f"Your instruments, on top of the shipped ones; none: ${USER_FILE_VARIABLE}, or those of the "
-        "desk folder, or ~/.config/lockstep/instruments.yml where it exists.",
+        help=f"Your instruments, on top of the shipped ones; default: ${USER_FILE_VARIABLE}, or those of the "
+        "desk folder, or ~/.config/lockstep/instruments.yml if it exists.",
     ),
 ]
 

@@ -33,13 +33,13 @@ list_app = App()
 
 @list_app.command()
 def list_models(
-    path: Annotated[Path | None, typer.Argument(help="Portfolio file, with --portfolio.")] = None,
-    symbol: Annotated[str | None, typer.Option(*SYMBOL_FLAGS, help="This instrument only.")] = None,
-    portfolio: Annotated[bool, typer.Option("--portfolio", help="Show the portfolio file.")] = False,
+    path: Annotated[Path | None, typer.Argument(help="Portfolio file, for --portfolio.")] = None,
+    symbol: Annotated[str | None, typer.Option(*SYMBOL_FLAGS, help="Only this instrument.")] = None,
+    portfolio: Annotated[bool, typer.Option("--portfolio", help="Show the portfolio.")] = False,
     store: Store = None,
     json: Json = False,
 ) -> None:
-    """Print the versions of the store, or the portfolio with the versions that it means now."""
+    """Print the versions of the store, or the portfolio with its current versions."""
     manifest = shown.chosen_instruments(ModelStore(store).manifest(), symbol)
     content = manifest.model_dump(mode="json", by_alias=True, exclude={"history"})
     tables: tuple[TextTable, ...] = (shown.versions_table(manifest),)
@@ -55,8 +55,8 @@ rollback_app = App()
 @rollback_app.command(cls=renamed({"--to": "--version"}))
 def rollback(
     symbol: Symbol,
-    reason: Annotated[str, typer.Option(help="What was wrong; it goes into the history.")],
-    to: Annotated[str | None, typer.Option("--version", help="Version; none: the one before.")] = None,
+    reason: Annotated[str, typer.Option(help="What was wrong; recorded in the history.")],
+    to: Annotated[str | None, typer.Option("--version", help="Version; default: the previous one.")] = None,
     by: By = "",
     name: Name = VETO,
     store: Store = None,
@@ -76,7 +76,7 @@ retire_app = App()
 def retire(
     symbol: Symbol,
     version: Version,
-    reason: Annotated[str, typer.Option(help="Why it must not be used again; it goes into the history.")],
+    reason: Annotated[str, typer.Option(help="Why it must not be used again; recorded in the history.")],
     by: By = "",
     name: Name = VETO,
     store: Store = None,
@@ -97,13 +97,15 @@ def fetch(
     symbol: Symbol,
     version: Version,
     source: Annotated[Path, typer.Option("--from", help="Folder of the other store.")],
-    sha256: Annotated[str | None, typer.Option(help="Hash of the bundle; none: the store is signed.")] = None,
+    sha256: Annotated[
+        str | None, typer.Option(help="Hash of the bundle; required unless the store is signed.")
+    ] = None,
     by: By = "",
     name: Name = VETO,
     store: Store = None,
     json: Json = False,
 ) -> None:
-    """Fetch a version as a candidate; evidence and reports come along from a signed store only."""
+    """Fetch a version as a candidate; evidence and reports only from a signed store."""
     target = ModelStore(store)
     found = target.fetch(
         ModelStore(source), symbol, version, sha256=sha256, name=name, by=actor(by), now=datetime.now(UTC)
@@ -114,7 +116,7 @@ def fetch(
 
 
 keys_app = typer.Typer(add_completion=False, no_args_is_help=True)
-KeyFile = Annotated[Path, typer.Argument(help="File of the secret key; its owner alone may read it.")]
+KeyFile = Annotated[Path, typer.Argument(help="File of the secret key; readable only by its owner.")]
 
 
 @keys_app.command("new")
@@ -125,7 +127,7 @@ def new(key: KeyFile) -> None:
 
 @keys_app.command("sign")
 def sign_store(key: KeyFile, store: Store = None) -> None:
-    """Sign the manifest of a store as it is now; a later change needs a new signature."""
+    """Sign the current manifest of a store; every later change needs a new signature."""
     folder, found = ModelStore(store).folder, read_key(key)
     sign(folder, found)
     print(f"{folder}: signed with key {found.id}")
@@ -133,10 +135,10 @@ def sign_store(key: KeyFile, store: Store = None) -> None:
 
 @keys_app.command("trust")
 def trust_key(
-    name: Annotated[str, typer.Argument(help="What the other store is called here.")],
+    name: Annotated[str, typer.Argument(help="Name of the other store.")],
     key: KeyFile,
     store: Store = None,
 ) -> None:
-    """Let a store fetch what is signed with a key."""
+    """Trust a key: let a store fetch what it signed."""
     folder = ModelStore(store).folder
     print(f"{folder}: trusts what {name} signs, key {trust(folder, name, key).id}")

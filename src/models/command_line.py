@@ -14,9 +14,9 @@ from lockstep.models.verbs import Change
 Symbol = Annotated[str, typer.Argument(help="Instrument, for example ES.")]
 Version = Annotated[str, typer.Argument(help="Version, for example v3.")]
 Name = Annotated[str, typer.Option(help="Model name.")]
-Store = Annotated[Path | None, typer.Option(help="Folder of the store; none: the default one.")]
-By = Annotated[str, typer.Option(help="Who acts; none: the user of this process.")]
-Reason = Annotated[str, typer.Option(help="Why; it goes into the history.")]
+Store = Annotated[Path | None, typer.Option(help="Folder of the store; default: the usual one.")]
+By = Annotated[str, typer.Option(help="Your name; default: the current user.")]
+Reason = Annotated[str, typer.Option(help="Reason; recorded in the history.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 

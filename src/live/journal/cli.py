@@ -134,7 +134,7 @@ At = Annotated[
     typer.Option(
         "--journal",
         envvar="LOCKSTEP_JOURNAL",
-        help="The journal file; none: that of the desk folder.",
+        help="The journal file; default: the desk folder's.",
         default_factory=_journal_file,
         show_default=False,
     ),
@@ -147,7 +147,7 @@ def show(
     last: Annotated[int, typer.Option(min=0, help="How many of the newest decisions, orders, events.")] = 5,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Show the newest epoch, how much there is, and what came last; also while the engine runs."""
+    """Show the newest epoch, its size and its last entries; the engine may be running."""
     with Journal.open(journal, readonly=True) as opened:
         told = summary(opened, last=last)
     if as_json:
@@ -158,7 +158,7 @@ def show(
 
 @app.command()
 def verify(journal: At) -> None:
-    """Check pages, references, sequence, decisions and the chain of hashes; exit code 1 for findings."""
+    """Verify pages, references, sequence, decisions and the hash chain; exit code 1 if there are findings."""
     with Journal.open(journal, readonly=True) as opened:
         findings = opened.verify()
     for finding in findings:
@@ -170,7 +170,7 @@ def verify(journal: At) -> None:
 
 @app.command(cls=renamed({"--to": "--out"}))
 def backup(journal: At, to: Copy) -> None:
-    """Copy the journal into one verified file, also while the engine writes."""
+    """Copy the journal into one verified file; the engine may be running."""
     with Journal.open(journal, readonly=True) as opened:
         opened.backup(to)
     typer.echo(f"backup: {to}")
@@ -178,7 +178,7 @@ def backup(journal: At, to: Copy) -> None:
 
 @app.command("salvage", cls=renamed({"--to": "--out"}))
 def save_what_can_be_read(journal: At, to: Copy) -> None:
-    """Save what a damaged journal holds before its first fault; exit code 1 where something is lost."""
+    """Salvage a damaged journal up to its first fault; exit code 1 if anything is lost."""
     found = salvage(journal, to)
     typer.echo(f"saved: epochs 1-{found.epoch}, entries 1-{found.sequence}, verified: {to}")
     if found.fault:
@@ -191,9 +191,9 @@ def new_epoch(
     journal: At,
     reason: Annotated[str, typer.Option(help="What was changed, and why.")],
     config: LiveFile,
-    mode: Annotated[Mode | None, typer.Option(help="Another mode, from flat; none: the same.")] = None,
+    mode: Annotated[Mode | None, typer.Option(help="Another mode, from flat; default: the same.")] = None,
 ) -> None:
-    """Go on with changed code, configuration or models from the recorded accounts, orders and windows."""
+    """Continue with changed code, configuration or models from the recorded accounts, orders and windows."""
     # The other commands look at a file; they need not load models and engines.
     from lockstep.live.config import LiveConfig
     from lockstep.live.epochs import successor

@@ -19,13 +19,13 @@ def main(
     out: Annotated[Path, typer.Option(help="The file to write.")],
     journal: Annotated[Path | None, typer.Option(help="The journal file.")] = None,
     runs: Annotated[Path, typer.Option(help="Folder of run folders, for backtests.")] = Path("results"),
-    table: Annotated[str, typer.Option(help="Of a backtest: trades or equity.")] = "trades",
+    table: Annotated[str, typer.Option(help="Table of a backtest: trades or equity.")] = "trades",
     first: Annotated[str | None, typer.Option("--start", help="First day (UTC), YYYY-MM-DD.")] = None,
     last: Annotated[str | None, typer.Option("--end", help="Last day (UTC), included, YYYY-MM-DD.")] = None,
     form: Annotated[str, typer.Option("--format", help="csv or parquet.")] = "csv",
     compressed: Annotated[bool, typer.Option("--gzip", help="Compress with gzip.")] = False,
 ) -> None:
-    """Write what a journal or the backtests recorded into one file."""
+    """Export what a journal or backtests recorded into one file."""
     require_format(form)
     rows = export(kind, Range.parse(first, last), journal=journal, runs=runs, table=table)
     write(rows, out, form, kind=kind, compressed=compressed)

@@ -44,10 +44,10 @@ class Kind(StrEnum):
 @app.command("list")
 def show(
     config: LiveFile,
-    every: Annotated[bool, typer.Option("--all", help="Settled orders of the epoch too.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="Include settled orders of the epoch.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Show orders that wait, are on the way, UNKNOWN or without a fill, and the positions they lead to."""
+    """Show orders that wait, are in flight, UNKNOWN or unfilled, and the positions they lead to."""
     told = listing(OperatorDesk.read(config), every=every)
     if json:
         typer.echo(json_.dumps(told, indent=2))
@@ -67,12 +67,12 @@ def show(
 @app.command()
 def resolve(
     order_id: Annotated[str, typer.Argument(help="An UNKNOWN order, as `list` shows it.")],
-    outcome: Annotated[Outcome, typer.Option(help="What the broker's side shows.")],
-    reason: Annotated[str, typer.Option(help="Where that was seen, and who looked.")],
+    outcome: Annotated[Outcome, typer.Option(help="What the broker shows.")],
+    reason: Annotated[str, typer.Option(help="Where that was seen, and by whom.")],
     *,
     config: LiveFile,
 ) -> None:
-    """Say what became of an UNKNOWN order; entries of its instrument may come again."""
+    """Resolve an UNKNOWN order; its instrument may enter again."""
     desk = OperatorDesk.read(config)
     require_unknown(desk.orders, order_id)
     if not reason.strip():
@@ -88,18 +88,18 @@ def resolve(
 
 @app.command()
 def fill(
-    order_id: Annotated[str, typer.Option(help="The order; for a stop or target: that of its entry.")],
+    order_id: Annotated[str, typer.Option(help="Order id; for a stop or target, that of its entry.")],
     symbol: OneSymbol,
     quantity: Annotated[float, typer.Option(help="Contracts, signed: bought is positive.")],
-    price: Annotated[float, typer.Option(help="Mean price of the fill in points, by the statement.")],
-    commission: Annotated[float, typer.Option(min=0, help="USD, of the whole fill.")],
+    price: Annotated[float, typer.Option(help="Mean price of the fill in points, from the statement.")],
+    commission: Annotated[float, typer.Option(min=0, help="Commission of the whole fill, USD.")],
     time: Annotated[str, typer.Option(help="When it filled, ISO with offset: 2026-03-06T14:10:03Z.")],
     order: Annotated[Kind, typer.Option(help="market, stop or target.")] = Kind.market,
-    fill_id: Annotated[str, typer.Option(help="The statement's id; none: made of what is reported.")] = "",
+    fill_id: Annotated[str, typer.Option(help="The statement's id; default: derived from the fill.")] = "",
     *,
     config: LiveFile,
 ) -> None:
-    """Report a fill at the real broker, the whole of it at once; the same report twice changes nothing."""
+    """Report a complete fill at the real broker; reporting it twice changes nothing."""
     desk = OperatorDesk.read(config)
     stamp = utc_nanoseconds(time, f"order {order_id}")
     facts = (order_id, symbol, order.value, quantity, price, commission, stamp)
@@ -120,12 +120,12 @@ def fill(
 @app.command()
 def reconcile(
     symbol: OneSymbol,
-    position: Annotated[float, typer.Option(help="Contracts that the broker shows, signed; 0 for flat.")],
-    reason: Annotated[str, typer.Option(help="Where that was seen, and who looked.")],
+    position: Annotated[float, typer.Option(help="Contracts shown by the broker, signed; 0 for flat.")],
+    reason: Annotated[str, typer.Option(help="Where that was seen, and by whom.")],
     *,
     config: LiveFile,
 ) -> None:
-    """Say what the broker holds now (mode live); where it agrees with the engine, entries may go again."""
+    """Confirm the broker's position (mode live); if it matches the engine's, entries are allowed again."""
     desk, now = OperatorDesk.read(config), clock.time_ns()
     if desk.epoch.mode != "live":
         raise LiveError(

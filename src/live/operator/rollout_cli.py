@@ -31,7 +31,7 @@ from lockstep.monitoring.evidence import DIGEST, read_sealed
 
 COMPARISON, SCHEMA = "paper comparison", 1
 _MOVES = frozenset(("promote", "rollback"))
-Why = Annotated[str, typer.Option(help="Why, and who decided; it goes into the journal.")]
+Why = Annotated[str, typer.Option(help="Reason and person; recorded in the journal.")]
 
 app = App(no_args_is_help=True)
 
@@ -42,7 +42,7 @@ def show(
     store: Store = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Show the present stage, the next one with its first day, and every recorded step."""
+    """Show the current stage, the next one with its first day, and every recorded step."""
     desk = OperatorDesk.read(config)
     told = summary(desk, manifest_of(desk, store), now=time.time_ns())
     if json:
@@ -63,7 +63,7 @@ def advance(
     config: LiveFile,
     store: Store = None,
 ) -> None:
-    """Go to the next stage, on a paper comparison of this stage that passed, once its day has come."""
+    """Advance to the next stage on a passed paper comparison of this stage, once its day has come."""
     desk, now = OperatorDesk.read(config), time.time_ns()
     manifest = manifest_of(desk, store)
     desk.config.require_no_pin()
@@ -83,7 +83,7 @@ def advance(
 
 @app.command()
 def step_back(reason: Why, config: LiveFile) -> None:
-    """Go back to the stage before; it needs no evidence."""
+    """Return to the previous stage; no evidence is required."""
     desk = OperatorDesk.read(config)
     step = rollout.step_back(desk.config.rollout, steps_of(desk), now=time.time_ns(), reason=required(reason))
     post(desk, step)
