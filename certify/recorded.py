@@ -1,6 +1,6 @@
 """A recorded journal against settled data: every vector and decision again, and what real fills cost.
 
-A recorded decision taken again: the same `decide`, on the recorded account and a vector of our choice.
+A recorded decision taken again: the strategy's own step on the recorded account and any vector.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
@@ -29,72 +28,29 @@ from lockstep.market.config import load_instruments
 from lockstep.market.history import History, Market
 from lockstep.models.store import ModelStore
 from lockstep.strategy.clock import SessionClock
-from lockstep.strategy.decision import (
-    COLUMN_CODES,
-    ENTRIES,
-    EXITS,
-    FILTERED,
-    MISSING,
-    NAMES,
-    ORDER_WAITING,
-    OUTSIDE_SESSION,
-    PASS,
-    SIZE_ZERO,
-)
-from lockstep.strategy.families.ibs import decide
-from lockstep.strategy.lane import Lane, Terms
+from lockstep.strategy.decision import HOLD
 from lockstep.strategy.matching import CLOSE, POSITION
-from lockstep.strategy.records import MemoryRecorder
-from lockstep.strategy.sizing import contracts
+from lockstep.strategy.step import Decided, DecisionRules, PositionState, step
 from research.paper.residuals import Residual, summaries
-
-
-class Decided(NamedTuple):
-    """A decision: its code, and the probability, NaN where the model was not asked."""
-
-    code: int
-    probability: float
 
 
 class Judge:
     """Takes decisions of one model again. It holds no state: what the account held is in the frame."""
 
-    def __init__(self, model: Model, market: Market, source: BatchFeatures) -> None:
-        self._veto = model.veto
+    def __init__(self, model: Model, market: Market) -> None:
         self.clock = SessionClock(market.session, model.config.bars, model.config.auto_close)
-        lane = Lane(
-            feed=None, market=market, config=model.config, source=source, clock=self.clock,
-            recorder=MemoryRecorder(), veto=model.veto,
-        )  # fmt: skip
-        self._terms = Terms.of(lane)
+        self.rules = DecisionRules.of(model.config, market, model.veto, model.plan.ids)
 
     def again(self, frame: Frame, values: Floats) -> Decided:
         """Return what is decided on `values` (k,) with the account, clock and orders of the record."""
-        state, clock = frame.record.state, self.clock.at(frame.stamp)
-        position = state.account[POSITION]
-        holding = (math.copysign(1.0, position), float(state.bars_held)) if position else (0.0, 0.0)
-        rules, filters = self._terms.rules, self._terms.filters
-        code, probability = decide(values, PASS, clock, holding, rules, filters), math.nan
-        if frame.forced is not None and position and code != OUTSIDE_SESSION:
-            code = frame.forced
-        elif code in ENTRIES and self._veto is not None:
-            probability = self._veto.probability(values[list(self._terms.model_columns)])
-            code = decide(values, probability, clock, holding, rules, filters)
-        return Decided(self._placed(code, frame, values), probability)
-
-    def _placed(self, code: int, frame: Frame, values: Floats) -> int:
-        if code in ENTRIES | EXITS and frame.waiting:
-            return ORDER_WAITING
-        if code in ENTRIES and contracts(values, frame.bar[CLOSE], self._terms.sizing) == 0.0:
-            return SIZE_ZERO
-        return int(code)
-
-
-def spelled(code: int, model: Model) -> str:
-    """Return a decision in words, as its record spells it."""
-    if code >= FILTERED:
-        return f"filter {model.config.filters[code - FILTERED].feature}"
-    return f"missing {model.plan.ids[code - MISSING]}" if code >= COLUMN_CODES else NAMES[code]
+        recorded = frame.record.state
+        state = PositionState(
+            recorded.account[POSITION],
+            recorded.bars_held,
+            frame.waiting,
+            HOLD if frame.forced is None else frame.forced,
+        )
+        return step(self.rules, values, frame.bar[CLOSE], self.clock.at(frame.stamp), state)
 
 
 _COUNTS = ("compared", "unsettled", "code", "data")
@@ -139,10 +95,7 @@ class _Check:
             for sha, model in models.items()
         }
         self._ends = {sha: set(batch.end.tolist()) for sha, batch in self._batch.items()}
-        self._judges = {
-            sha: Judge(model, settled.markets[model.key.symbol], self._batch[sha])
-            for sha, model in models.items()
-        }
+        self._judges = {sha: Judge(model, settled.markets[model.key.symbol]) for sha, model in models.items()}
         self.bars = BarTally(settled)
         self._features: dict[str, FeatureTally] = {}
         self._decisions: dict[str, dict[str, int]] = {}
@@ -199,7 +152,7 @@ class _Check:
         self, frame: Frame, recorded: np.ndarray, settled: np.ndarray, counts: dict[str, int]
     ) -> None:
         judge = self._judges[frame.model.bundle.sha256]
-        told = Decided(frame.record.code, frame.record.probability)
+        told = Decided(frame.record.code, frame.record.probability, None)
         again = judge.again(frame, recorded)
         if not _same(told, again):
             counts[CODE] += 1
@@ -209,8 +162,9 @@ class _Check:
             self._first(frame, told, now, "data")
 
     def _first(self, frame: Frame, told: Decided, again: Decided, kind: str) -> None:
+        judge = self._judges[frame.model.bundle.sha256]
         text = f"{iso(frame.stamp)}: {frame.record.reason} ({told.probability:.6g}) recorded, "
-        text += f"{spelled(again.code, frame.model)} ({again.probability:.6g}) now ({kind})"
+        text += f"{judge.rules.reason(again.code)} ({again.probability:.6g}) now ({kind})"
         self._firsts.setdefault(frame.record.symbol, text)
 
     def report(self, journal: str, modes: tuple[str, ...], epochs: int) -> RecordedReport:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from lockstep.market.history import History
 from lockstep.monitoring.parity import Comparison, Step, compare
+from lockstep.strategy.config import StrategyConfig
 from lockstep.strategy.decision import NAMES
-from lockstep.strategy.families.ibs import IbsConfig
 from lockstep.strategy.matching import NO_FILL, STOP_FILL
 from lockstep.strategy.records import STOP, TARGET, OrderRecord
 from lockstep.strategy.veto import Veto
@@ -19,7 +19,13 @@ _NOT_KEPT = 0.0
 
 
 def compare_with_sweep(
-    result: BacktestResult, config: IbsConfig, history: History, symbol: str, *, span: Span, veto: Veto | None
+    result: BacktestResult,
+    config: StrategyConfig,
+    history: History,
+    symbol: str,
+    *,
+    span: Span,
+    veto: Veto | None,
 ) -> Comparison:
     """Compare the fills and the equity at every bar; what a sweep does not keep is not compared."""
     chances = None if veto is None else Chances.of(veto, config, history, symbol)

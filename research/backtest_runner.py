@@ -28,7 +28,8 @@ from lockstep.market.reading.files import Loaded
 from lockstep.market.ticks import Ticks
 from lockstep.market.timeframe import Timeframe
 from lockstep.models.store import ModelStore
-from lockstep.strategy.families.ibs import IbsConfig
+from lockstep.strategy.config import StrategyConfig
+from lockstep.strategy.family import load_strategy
 from research.backtest.provenance import ReadFile
 from research.backtest.result import BacktestResult
 from research.backtest.result_table import result_table
@@ -91,7 +92,7 @@ def main(
     else:
         if store is not None:
             raise ConfigError(f"--store {store}: goes with --version; name one, for example --version v3")
-        settings = IbsConfig.load(config or default_strategy())
+        settings = load_strategy(config or default_strategy())
         if timeframe is not None:
             settings = settings.replaced(timeframe=timeframe)
         chosen = chosen_symbols(symbol, runner.book, data_dir, timeframe=settings.bars, source=source)
@@ -153,7 +154,7 @@ class _Runner:
     console: Console = field(default_factory=Console)
     files: list[ReadFile] = field(default_factory=list)
 
-    def strategy(self, symbol: str, *, settings: IbsConfig) -> list[BacktestResult]:
+    def strategy(self, symbol: str, *, settings: StrategyConfig) -> list[BacktestResult]:
         """Run a strategy."""
         history = self._history(symbol, settings, None, self.data_dir, self.source)
         return [self._run(symbol, settings, history)]
@@ -171,7 +172,7 @@ class _Runner:
     def _history(
         self,
         symbol: str,
-        settings: IbsConfig,
+        settings: StrategyConfig,
         version: TradedVersion | None,
         folder: Path | None,
         source: str | None,
@@ -191,7 +192,7 @@ class _Runner:
         )
 
     def _run(
-        self, symbol: str, settings: IbsConfig, history: History, version: TradedVersion | None = None
+        self, symbol: str, settings: StrategyConfig, history: History, version: TradedVersion | None = None
     ) -> BacktestResult:
         bars = len(history.series(SeriesKey(symbol, settings.bars)))
         with _progress(self.console, symbol, bars) as on_bar:

@@ -22,9 +22,9 @@ from lockstep.strategy.backtrader.feed import bars_feed
 from lockstep.strategy.backtrader.strategy import ParityStrategy
 from lockstep.strategy.clock import SessionClock
 from lockstep.strategy.config import StrategyConfig
-from lockstep.strategy.ibs_strategy import IbsStrategy
-from lockstep.strategy.lane import Lane, vector_ids
+from lockstep.strategy.lane import Lane
 from lockstep.strategy.records import MemoryRecorder
+from lockstep.strategy.step import vector_ids
 from lockstep.strategy.veto import Veto
 from research.backtest.provenance import ReadFile, provenance
 from research.backtest.result import BacktestResult
@@ -79,7 +79,7 @@ def run_backtest(
     *,
     span: Span | None = None,
     veto: Veto | None = None,
-    strategy: type[ParityStrategy] = IbsStrategy,
+    strategy: type[ParityStrategy] = ParityStrategy,
     registry: FeatureRegistry | None = None,
     seed: int = 0,
     on_bar: Callable[[int], None] | None = None,

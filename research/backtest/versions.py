@@ -16,7 +16,7 @@ from lockstep.models.bundle import Bundle
 from lockstep.models.manifest import PRODUCTION, TrainingRecord
 from lockstep.models.store import ModelStore, load_bundle
 from lockstep.strategy.bundled import config_of, veto_of
-from lockstep.strategy.families.ibs import IbsConfig
+from lockstep.strategy.config import StrategyConfig
 from lockstep.strategy.veto import Veto
 from research.backtest.run import Span
 from research.ledger.families import load_families
@@ -32,7 +32,7 @@ class TradedVersion:
 
     bundle: Bundle
     record: TrainingRecord
-    config: IbsConfig
+    config: StrategyConfig
     veto: Veto | None
 
     @classmethod

@@ -12,7 +12,6 @@ from lockstep.features.feature_registry import FeatureRegistry
 from lockstep.market.history import History, SeriesKey
 from lockstep.strategy.backtrader.strategy import ParityStrategy
 from lockstep.strategy.config import StrategyConfig
-from lockstep.strategy.ibs_strategy import IbsStrategy
 from lockstep.strategy.records import MemoryRecorder, OrderRecord
 from lockstep.strategy.veto import Veto
 from research.backtest.run import Span, run_backtest
@@ -57,7 +56,7 @@ def decisions_of(
     *,
     span: Span | None = None,
     veto: Veto | None = None,
-    strategy: type[ParityStrategy] = IbsStrategy,
+    strategy: type[ParityStrategy] = ParityStrategy,
     registry: FeatureRegistry | None = None,
 ) -> Compute:
     """Return the computation of a whole backtest: vectors, decisions, fills and account, bar by bar."""

@@ -22,9 +22,8 @@ from lockstep.market.history import History, SeriesKey
 from lockstep.market.loader import load_history
 from lockstep.strategy.backtrader.strategy import ParityStrategy
 from lockstep.strategy.config import StrategyConfig
-from lockstep.strategy.families.ibs import IbsConfig
-from lockstep.strategy.ibs_strategy import IbsStrategy
-from lockstep.strategy.lane import vector_ids
+from lockstep.strategy.family import load_strategy
+from lockstep.strategy.step import vector_ids
 from lockstep.strategy.veto import Veto
 from lockstep.tables import TextTable, prose
 from research.backtest.run import Span, context_keys
@@ -47,7 +46,7 @@ def check_lookahead(
     catalogue: bool = False,
     span: Span | None = None,
     veto: Veto | None = None,
-    strategy: type[ParityStrategy] = IbsStrategy,
+    strategy: type[ParityStrategy] = ParityStrategy,
     registry: FeatureRegistry | None = None,
     on_cut: OnCut | None = None,
 ) -> LookaheadReport:
@@ -167,14 +166,14 @@ def check_files(
 
 def _strategy(
     config: Path | VersionName, files: Files
-) -> tuple[IbsConfig, Veto | None, Path | None, str | None]:
+) -> tuple[StrategyConfig, Veto | None, Path | None, str | None]:
     """Return the strategy, its veto, and folder and source of the bars."""
     if isinstance(config, VersionName):
         if files.timeframe is not None:
             raise ConfigError(f"--timeframe {files.timeframe}: the version brings its own; drop it")
         traded = config.load(files.symbol)
         return traded.config, traded.veto, *traded.record.bars(files.data_dir, files.source)
-    settings = IbsConfig.load(config)
+    settings = load_strategy(config)
     if files.timeframe is not None:
         settings = settings.replaced(timeframe=files.timeframe)
     return settings, None, files.data_dir, files.source

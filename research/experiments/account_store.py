@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from sqlalchemy import delete, func, insert, select
 
-from lockstep.strategy.families.ibs import IbsConfig
+from lockstep.strategy.config import StrategyConfig
 from research.experiments.accounts import Account, Engine, Leg, legs_of, trade
 from research.experiments.evaluation import Data
 from research.experiments.store import Record, Store
@@ -56,7 +56,7 @@ def keep(
 ) -> None:
     """Trade and keep those of `accounts` (legs by label) that are missing; `advance` hears of each."""
 
-    def config_of(variant: int | None) -> IbsConfig:
+    def config_of(variant: int | None) -> StrategyConfig:
         if variant is None:
             return record.plan.strategy
         config = record.plan.space.variant(variant).config

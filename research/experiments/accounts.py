@@ -29,7 +29,7 @@ from lockstep.market.bars import Floats, Stamps
 from lockstep.market.history import SeriesKey
 from lockstep.market.sessions import Dates
 from lockstep.metrics import session_equity, summary
-from lockstep.strategy.families.ibs import IbsConfig
+from lockstep.strategy.config import StrategyConfig
 from research.backtest.run import Span, run_backtest
 from research.experiments.evaluation import Data
 from research.ledger.tables import METRICS
@@ -89,7 +89,7 @@ def figures_of(metrics: Mapping[str, float | None]) -> str:
     )
 
 
-Engine = Callable[[IbsConfig, Data, Span], Course]
+Engine = Callable[[StrategyConfig, Data, Span], Course]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,7 +131,7 @@ class Account:
         return ", ".join(map(str, self.stretches))
 
 
-def backtrader_course(config: IbsConfig, data: Data, span: Span) -> Course:
+def backtrader_course(config: StrategyConfig, data: Data, span: Span) -> Course:
     """Run a configuration in Backtrader."""
     result = run_backtest(config, data.history, data.symbol, span=span)
     trades, equity, recorded = result.trades, result.equity, result.records.trades
@@ -163,7 +163,7 @@ def legs_of(windows: Sequence[Window], variants: Sequence[int | None]) -> list[L
 
 
 def trade(
-    legs: Sequence[Leg], config_of: Callable[[int | None], IbsConfig], data: Data, engine: Engine
+    legs: Sequence[Leg], config_of: Callable[[int | None], StrategyConfig], data: Data, engine: Engine
 ) -> Account:
     """Trade the legs one after the other as one account of the first configuration's capital."""
 
@@ -206,14 +206,14 @@ def _until_out(
 
 
 def _run(
-    leg: Leg, dates: DateRange, data: Data, config_of: Callable[[int | None], IbsConfig], engine: Engine
+    leg: Leg, dates: DateRange, data: Data, config_of: Callable[[int | None], StrategyConfig], engine: Engine
 ) -> Course:
     if leg.variant is not None:
         return engine(config_of(leg.variant), data, dates.span)
     return _idle(config_of(None), data, dates)
 
 
-def _idle(config: IbsConfig, data: Data, dates: DateRange) -> Course:
+def _idle(config: StrategyConfig, data: Data, dates: DateRange) -> Course:
     """Return the course of an account that trades nothing."""
     market, bars = data.history.markets[data.symbol], data.history.series(SeriesKey(data.symbol, config.bars))
     rows = dates.span.select(bars, market)

@@ -24,7 +24,7 @@ from lockstep.market.command_line import ALL, App, OneSymbol, Results, Symbols, 
 from lockstep.market.config import load_instruments
 from lockstep.market.loader import as_day
 from lockstep.models.store import ModelStore
-from lockstep.strategy.families.ibs import IbsConfig
+from lockstep.strategy.family import load_strategy
 from research.backtest.versions import VersionName, named_strategy, symbols_with
 from research.experiments.comparison import compare
 from research.experiments.evaluation import on_cluster
@@ -210,7 +210,7 @@ def symbols_of(
     if isinstance(first, VersionName):
         chosen = symbols_with(text, first.version, ModelStore(first.store))
     else:
-        bars = IbsConfig.load(first).bars if text == ALL else None
+        bars = load_strategy(first).bars if text == ALL else None
         chosen = chosen_symbols(text, load_instruments(), data_dir, timeframe=bars, source=source)
     for line in chosen.skipped:
         Console().print(line, soft_wrap=True, highlight=False, markup=False)

@@ -11,7 +11,7 @@ import numpy as np
 
 from lockstep.market.loader import Day, load_history
 from lockstep.metrics import calendar_years, correlation, curve_from, period_returns, session_equity
-from lockstep.strategy.families.ibs import IbsConfig
+from lockstep.strategy.family import load_strategy
 from research.backtest.result import BacktestResult
 from research.backtest.run import Span, context_keys, run_backtest
 from research.backtest.versions import VersionName
@@ -68,7 +68,7 @@ def compare(
         data_dir, source = traded.record.bars(data_dir, source)
     for each in strategies:
         version = versions[each] if isinstance(each, VersionName) else None
-        config = IbsConfig.load(each) if isinstance(each, Path) else versions[each].config
+        config = load_strategy(each) if isinstance(each, Path) else versions[each].config
         veto = None if version is None else version.veto
         history = load_history(
             symbol, data_dir, timeframe=config.bars, end=end, book=lab.book, source=source,

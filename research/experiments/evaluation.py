@@ -19,7 +19,7 @@ from lockstep.market.bars import Floats
 from lockstep.market.config import InstrumentBook
 from lockstep.market.history import History, SeriesKey
 from lockstep.market.loader import load_history
-from lockstep.strategy.families.ibs import IbsConfig
+from lockstep.strategy.config import StrategyConfig
 from research.backtest.run import Span, context_keys
 from research.experiments.plan import Plan
 from research.splits.ranges import DateRange
@@ -33,7 +33,7 @@ class Evaluator(Protocol):
 
     def __call__(
         self,
-        configs: Sequence[IbsConfig],
+        configs: Sequence[StrategyConfig],
         history: History,
         symbol: str,
         *,
@@ -60,7 +60,7 @@ class Data:
     history: History
     hash: str
 
-    def bars_in(self, config: IbsConfig, dates: DateRange) -> int:
+    def bars_in(self, config: StrategyConfig, dates: DateRange) -> int:
         """Return the number of bars of the traded series in a range; NoBars where there is none."""
         bars = self.history.series(SeriesKey(self.symbol, config.bars))
         rows = dates.span.select(bars, self.history.markets[self.symbol])
@@ -114,7 +114,7 @@ def load_data(plan: Plan, book: InstrumentBook, family: str, symbol: str, last: 
     return Data(symbol=symbol, family=family, history=history, hash=data_hash(history, symbol))
 
 
-def _context(config: IbsConfig, book: InstrumentBook, symbol: str) -> tuple[SeriesKey, ...]:
+def _context(config: StrategyConfig, book: InstrumentBook, symbol: str) -> tuple[SeriesKey, ...]:
     try:
         return context_keys(config, book.markets, symbol)
     except LockstepError:
@@ -134,7 +134,7 @@ def data_hash(history: History, symbol: str) -> str:
 
 
 def evaluate(
-    configs: Sequence[IbsConfig],
+    configs: Sequence[StrategyConfig],
     data: Data,
     dates: DateRange,
     evaluator: Evaluator,
@@ -169,7 +169,7 @@ def evaluate(
     return Outcome(metrics=result.metrics, blocks=result.blocks, sketch=result.sketch, errors={})
 
 
-def _require_features(configs: Sequence[IbsConfig], data: Data) -> None:
+def _require_features(configs: Sequence[StrategyConfig], data: Data) -> None:
     """Raise UnknownFeature where there is an unknown id."""
     registry = default_registry()
     for ids in {config.feature_ids for config in configs}:

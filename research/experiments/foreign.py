@@ -16,7 +16,8 @@ from typing import Any
 import yaml
 
 from lockstep.errors import ExperimentError
-from lockstep.strategy.families.ibs import IbsConfig
+from lockstep.strategy.config import Filter
+from lockstep.strategy.family import Family
 from research.experiments.foreign_values import DIGITS, first_of, translated
 from research.experiments.paths import known_paths
 
@@ -55,8 +56,6 @@ _OF_STRATEGY = (
 )  # fmt: skip
 _NATIVE = ("symbols", "parameters", "split", "select_by", "top", "limits")
 _ALIASES = {
-    "entry.high": ("entry_threshold", "buy_threshold", "ibs_entry", "entry_ibs", "ibs_buy", "ibs_low"),
-    "exit.low": ("exit_threshold", "sell_threshold", "ibs_exit", "exit_ibs", "ibs_sell", "ibs_high"),
     "stop.percent": ("stop_loss", "stop_loss_pct", "stop_loss_percent", "sl", "sl_pct", "sl_stop"),
     "target.percent": ("take_profit", "take_profit_pct", "tp", "tp_pct", "tp_stop", "profit_target"),
     "max_bars": ("max_hold", "holding_period", "hold_days", "max_days", "max_holding_days", "hold_bars"),
@@ -77,11 +76,14 @@ class ForeignGrid(ExperimentError):
         super().__init__(f"{where}: {named}: written as for another tool; put the block below in its place")
 
 
-def require_native(content: Any, where: str) -> None:
-    """Raise ForeignGrid, with the translated block, where a grid file follows another tool's habits."""
+def require_native(content: Any, where: str, family: Family) -> None:
+    """Raise ForeignGrid, with the translated block, where a grid file follows another tool's habits.
+
+    family   of the strategies whose parameters the file is about
+    """
     if not isinstance(content, Mapping):
         return
-    translation = Translation(content)
+    translation = Translation(content, family)
     if translation.found:
         raise ForeignGrid(where, list(dict.fromkeys(translation.found)), translation.block())
 
@@ -89,12 +91,13 @@ def require_native(content: Any, where: str) -> None:
 class Translation:
     """A grid file as one of ours: `found` are the entries that were another tool's, `notes` what to know."""
 
-    def __init__(self, content: Mapping[Any, Any]) -> None:
+    def __init__(self, content: Mapping[Any, Any], family: Family) -> None:
         self.found: list[str] = []
         self.notes: list[str] = []
         self._unknown: list[str] = []
         self._content = {str(key): value for key, value in content.items()}
-        self._known = known_paths(IbsConfig(name="any", filters=[{"feature": "rsi_2", "max": 1.0}]))
+        self._known = known_paths(family.config(name="any", filters=(Filter(feature="rsi_2", max=1.0),)))
+        self._aliases = {**_ALIASES, **family.aliases}
         self._ranges: dict[str, list[date | None]] = {}
         self._lines: dict[str, list[str]] = {}
         for key, value in self._content.items():
@@ -257,7 +260,7 @@ class Translation:
         if name in self._known or _FILTER.fullmatch(name):
             return name
         same = {_plain(path): path for path in self._known}
-        same |= {_plain(alias): path for path, aliases in _ALIASES.items() for alias in aliases}
+        same |= {_plain(alias): path for path, aliases in self._aliases.items() for alias in aliases}
         path = same.get(_plain(name))
         if path is None:
             self.notes.append(f"{name}: no parameter of the strategy by that name; see docs/experiments.md")

@@ -10,6 +10,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from lockstep.settings import read_yaml, shown, validated
+from lockstep.strategy.config import DEFAULT_FAMILY
+from lockstep.strategy.family import Family, family_named
 from research.experiments.foreign import require_native
 from research.splits.ranges import DateRange
 from research.statistics.gate import Limits
@@ -104,11 +106,13 @@ class Grid(BaseModel):
         return math.prod(len(values) for values in self.parameters.values())
 
     @classmethod
-    def load(cls, path: Path) -> Self:
+    def load(cls, path: Path, family: Family | None = None) -> Self:
         """Read a YAML file; ConfigError names the entry that is wrong and the nearest known key.
+
+        family   of the strategies whose parameters it varies; the default one where none is given
 
         ForeignGrid, with the translated block as its hint, where it is written as other tools want it.
         """
         content = read_yaml(path)
-        require_native(content, str(path))
+        require_native(content, str(path), family or family_named(DEFAULT_FAMILY, where=str(path)))
         return validated(cls, content, where=str(path))

@@ -15,23 +15,23 @@ from pydantic import BaseModel
 
 from lockstep.errors import ExperimentError
 from lockstep.settings import suggestion
-from lockstep.strategy.families.ibs import IbsConfig
+from lockstep.strategy.config import StrategyConfig
 
 _BOUNDS = ("low", "high")
-# One experiment decides on one timeframe, and a variant is named by its parameters.
-_FIXED = ("name", "timeframe")
+# One experiment is about one family and one timeframe, and a variant is named by its parameters.
+_FIXED = ("name", "family", "timeframe")
 
 Content = dict[str, Any]
 
 
-def known_paths(base: IbsConfig) -> tuple[str, ...]:
+def known_paths(base: StrategyConfig) -> tuple[str, ...]:
     """Return every path that a grid on `base` may vary, sorted."""
     filters = len(base.filters)
     found = _paths_of(type(base), "", filters)
     return tuple(sorted({path for path in found if path not in _FIXED}))
 
 
-def require_known(paths: Mapping[str, object], base: IbsConfig, *, where: str) -> None:
+def require_known(paths: Mapping[str, object], base: StrategyConfig, *, where: str) -> None:
     """Raise ExperimentError, with the nearest known path, where a path leads nowhere."""
     known = known_paths(base)
     for path in paths:

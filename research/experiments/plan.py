@@ -5,9 +5,9 @@ from __future__ import annotations
 import functools
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, SerializeAsAny
+from pydantic import BaseModel, ConfigDict
 
-from lockstep.strategy.families.ibs import IbsConfig
+from lockstep.strategy.family import AnyStrategy
 from research.experiments.grid import SelectBy
 from research.experiments.variants import VariantSpace
 from research.splits.ranges import Split, Window, windows
@@ -28,7 +28,7 @@ class Plan(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", ignored_types=(functools.cached_property,))
 
     name: str
-    strategy: SerializeAsAny[IbsConfig]
+    strategy: AnyStrategy
     symbols: tuple[str, ...]
     parameters: dict[str, tuple[Any, ...]]
     split: Split

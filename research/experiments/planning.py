@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from lockstep.errors import ExperimentError
 from lockstep.settings import validated
-from lockstep.strategy.families.ibs import IbsConfig
+from lockstep.strategy.family import family_of, load_strategy
 from research.experiments.grid import SELECTABLE, Grid
 from research.experiments.paths import require_known
 from research.experiments.plan import Plan
@@ -53,8 +53,8 @@ def make_plan(strategy_path: Path, grid_path: Path, choices: Choices) -> Plan:
     ExperimentError for an unknown parameter path (with the nearest one), a missing range or symbol, an
     impossible sample; ConfigError for anything else that is wrong in the files.
     """
-    strategy = IbsConfig.load(strategy_path)
-    grid = Grid.load(grid_path)
+    strategy = load_strategy(strategy_path)
+    grid = Grid.load(grid_path, family_of(strategy))
     require_known(grid.parameters, strategy, where=str(grid_path))
     if choices.sample is not None and choices.sample < 1:
         raise ExperimentError(f"--random {choices.sample}: need a positive number of combinations")

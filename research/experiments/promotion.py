@@ -17,7 +17,8 @@ from sqlalchemy import insert, select
 
 from lockstep.errors import ExperimentError, PromotionRefused
 from lockstep.files import replace_file
-from lockstep.strategy.families.ibs import IbsConfig
+from lockstep.strategy.config import StrategyConfig
+from lockstep.strategy.family import load_strategy
 from research.experiments import account_store
 from research.experiments.accounts import Account
 from research.experiments.analysis import Judgement
@@ -33,7 +34,7 @@ from research.experiments.variants import VariantSpace
 from research.ledger.tables import Genealogy
 
 
-def parent_of(lab: Lab, parent: IbsConfig) -> str | None:
+def parent_of(lab: Lab, parent: StrategyConfig) -> str | None:
     """Return the name of the strategy that a configuration was promoted from; None where it never was."""
     query = select(Genealogy.parent).where(Genealogy.config_hash == parent.config_hash)
     with lab.database.read() as connection:
@@ -79,7 +80,9 @@ def look_refusals(lab: Lab, record: Record) -> list[str]:
     return found
 
 
-def open_holdout(lab: Lab, record: Record, config: IbsConfig, name: str) -> dict[str, Mapping[str, float]]:
+def open_holdout(
+    lab: Lab, record: Record, config: StrategyConfig, name: str
+) -> dict[str, Mapping[str, float]]:
     """Count the look, then run the winner on the hold-out; measures by symbol, empty without a hold-out."""
     plan, dates = record.plan, record.plan.split.holdout
     if dates is None:
@@ -190,13 +193,13 @@ def _winner(lab: Lab, record: Record, by: str | None) -> Ranked:
     return ranked[0]
 
 
-def _configs(record: Record, winner: Ranked, request: Request) -> tuple[IbsConfig, IbsConfig]:
+def _configs(record: Record, winner: Ranked, request: Request) -> tuple[StrategyConfig, StrategyConfig]:
     """Return the winner's configuration under its new name, and the parent."""
     config = record.plan.space.variant(winner.variant).config
     assert config is not None
     if request.base_strategy is None:
         return config.replaced(name=request.name), record.plan.strategy
-    parent = IbsConfig.load(request.base_strategy)
+    parent = load_strategy(request.base_strategy)
     other = VariantSpace(base=parent, values=record.plan.parameters).variant(winner.variant).config
     if other is None or other.config_hash != config.config_hash:
         raise ExperimentError(
@@ -224,8 +227,8 @@ def _entry(
     lab: Lab,
     record: Record,
     request: Request,
-    config: IbsConfig,
-    parent: IbsConfig,
+    config: StrategyConfig,
+    parent: StrategyConfig,
     judgement: Judgement,
     holdout: Mapping[str, Mapping[str, float]],
     refusals: Sequence[str],

@@ -12,7 +12,7 @@ from filelock import FileLock
 
 from lockstep.errors import ExperimentError
 from lockstep.files import replace_file
-from lockstep.strategy.families.ibs import IbsConfig
+from lockstep.strategy.config import StrategyConfig
 from research.experiments.accounts import CHOSEN, Account, figures_of
 from research.experiments.analysis import Judgement
 from research.experiments.variants import spelled
@@ -92,7 +92,7 @@ class Entry:
         return found if self.holdout else [*found, "hold-out: none was sealed"]
 
 
-def strategy_yaml(config: IbsConfig, entry: Entry) -> str:
+def strategy_yaml(config: StrategyConfig, entry: Entry) -> str:
     """Return the strategy file: the metadata as comments, which the configuration does not read."""
     head = [f"promoted {entry.day} from experiment {entry.experiment}", *entry.lines()]
     head += [f"config {entry.config_hash}", f"code {entry.code_hash}"]

@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 
 from lockstep.errors import ConfigError
 from lockstep.settings import validated
-from lockstep.strategy.families.ibs import IbsConfig
+from lockstep.strategy.config import StrategyConfig
+from lockstep.strategy.family import family_of
 from research.experiments.paths import Content, placed
 from research.sweep.variants import Integers, Variants, combinations
 
@@ -39,7 +40,7 @@ class Variant:
 
     number: int
     parameters: str
-    config: IbsConfig | None
+    config: StrategyConfig | None
     error: str | None = None
 
 
@@ -51,7 +52,7 @@ class VariantSpace:
     the number says everything, so that a search can be resumed from the numbers that are missing.
     """
 
-    base: IbsConfig
+    base: StrategyConfig
     values: Mapping[str, Sequence[Any]]
 
     @functools.cached_property
@@ -102,7 +103,7 @@ class VariantSpace:
             return Variant(number, f"{{{spelled}}}", None, str(error))
         return Variant(number, f"{{{spelled}}}", config)
 
-    def config(self, places: Mapping[str, int]) -> IbsConfig | None:
+    def config(self, places: Mapping[str, int]) -> StrategyConfig | None:
         """Return the base with the values at these places, or None where a rule forbids them."""
         try:
             return validated(type(self.base), self._placed(places), where="variant")
@@ -121,7 +122,7 @@ class VariantSpace:
             self._known_fields[key] = placed(self._content, values)[field]
         return self._known_fields[key]
 
-    def readers(self, numbers: Sequence[int]) -> Iterator[IbsConfig]:
+    def readers(self, numbers: Sequence[int]) -> Iterator[StrategyConfig]:
         """Yield configurations that together read every feature that the combinations `numbers` read.
 
         Numeric values do not change what is read, so that one of them stands for all of its path; where
@@ -170,9 +171,6 @@ def spelled(value: object) -> str:
 
 
 Texts = NDArray[np.object_]
-
-# Fields of which one rule of the configuration speaks together; all other rules are about one field.
-RELATED = (("timeframe", "window", "auto_close"), ("direction", "entry", "short_entry"))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -225,7 +223,7 @@ def draw(space: VariantSpace, numbers: Sequence[int]) -> Drawn:
 
 def config_hashes(variants: Variants) -> list[str]:
     """Return the `config_hash` of every variant."""
-    digest = hashlib.sha256(f"{variants.kind.__name__} ".encode())
+    digest = variants.kind.hash_begun()
     return [
         _continued(digest, text).hexdigest() for text in _joined(_fields(variants), variants.size, "{", "}")
     ]
@@ -246,14 +244,15 @@ def _places(space: VariantSpace, numbers: Integers) -> dict[str, Integers]:
 def _together(space: VariantSpace) -> Iterator[tuple[str, ...]]:
     """Yield the fields that vary, those beside each other that have to agree."""
     left = list(space.paths_by_field)
+    groups = family_of(space.base).related_fields
     while left:
-        related = next((each for each in RELATED if left[0] in each), (left[0],))
+        related = next((each for each in groups if left[0] in each), (left[0],))
         fields = tuple(field for field in left if field in related)
         left = [field for field in left if field not in related]
         yield fields
 
 
-def _different(field: str, configs: Sequence[IbsConfig | None]) -> tuple[list[Any], Integers]:
+def _different(field: str, configs: Sequence[StrategyConfig | None]) -> tuple[list[Any], Integers]:
     """Return the values of a field that occur, and which of them each configuration has, 0 without one."""
     numbers: dict[Any, int] = {}
     places = [
@@ -271,19 +270,15 @@ def _parameters(space: VariantSpace, places: Mapping[str, Integers]) -> Texts:
 
 def _fields(variants: Variants) -> Iterator[str | Texts]:
     """Yield the JSON of the fields that `config_hash` is made of, those that vary for every variant."""
-    for number, field in enumerate(sorted(set(variants.values) - {"name"})):
-        yield f"{', ' if number else ''}{json.dumps(field)}: "
-        spelled = [_json(variants, field, value) for value in variants.values[field]]
+    for number, field in enumerate(variants.kind.hashed_fields()):
+        if number:
+            yield ", "
+        spelled = [variants.kind.spelled(field, value) for value in variants.values[field]]
         yield (
             np.array(spelled, dtype=object)[variants.places[field]]
             if field in variants.places
             else spelled[0]
         )
-
-
-def _json(variants: Variants, field: str, value: Any) -> str:
-    config = variants.kind.model_construct(**{field: value})
-    return json.dumps(config.model_dump(mode="json", include={field})[field], sort_keys=True)
 
 
 def _joined(parts: Iterable[str | Texts], count: int, begin: str, end: str) -> Texts:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import select
 
 from lockstep.errors import EngineMismatch, ExperimentError
-from lockstep.strategy.families.ibs import IbsConfig
+from lockstep.strategy.config import StrategyConfig
 from research.backtest.run import Span, run_backtest
 from research.experiments.account_store import wanted
 from research.experiments.accounts import Leg
@@ -28,10 +28,10 @@ class RunKey(NamedTuple):
     variant: int
 
 
-Backtest = Callable[[IbsConfig, Data, Span], Mapping[str, float]]
+Backtest = Callable[[StrategyConfig, Data, Span], Mapping[str, float]]
 
 
-def backtrader(config: IbsConfig, data: Data, span: Span) -> Mapping[str, float]:
+def backtrader(config: StrategyConfig, data: Data, span: Span) -> Mapping[str, float]:
     """Return the measures of a run of the real engine."""
     return run_backtest(config, data.history, data.symbol, span=span).metrics
 

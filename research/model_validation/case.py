@@ -22,7 +22,7 @@ from lockstep.metrics import Floats
 from lockstep.models.bundle import Bundle
 from lockstep.strategy.bundled import veto_of
 from lockstep.strategy.config import StrategyConfig
-from lockstep.strategy.lane import vector_ids
+from lockstep.strategy.step import vector_ids
 from lockstep.strategy.veto import Veto
 from research.backtest.account import Account, bundle_account
 from research.backtest.run import Span

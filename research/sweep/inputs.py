@@ -25,9 +25,8 @@ from lockstep.metrics import time_scale
 from lockstep.strategy.clock import SessionClock
 from lockstep.strategy.config import ACCEPT_ALL, StrategyConfig
 from lockstep.strategy.decision import IN_SESSION
-from lockstep.strategy.families.ibs import IbsConfig
-from lockstep.strategy.lane import vector_ids
 from lockstep.strategy.matching import CLOSE, Costs
+from lockstep.strategy.step import vector_ids
 from lockstep.strategy.veto import Veto
 from research.backtest.run import Span
 from research.sweep.account import BLOCKS, SKETCH
@@ -198,7 +197,7 @@ class Prepared:
         self._edges = np.searchsorted(block, np.arange(BLOCKS + 1))
         self.block_counts = np.diff(self._edges).astype(np.float64)
 
-    def groups(self, configs: Sequence[IbsConfig], threshold: float = ACCEPT_ALL) -> list[VariantGroup]:
+    def groups(self, configs: Sequence[StrategyConfig], threshold: float = ACCEPT_ALL) -> list[VariantGroup]:
         """Return the variants by the loop that they run in."""
         always_open = bool(self._calendar.readings(None)[self._rows, IN_SESSION].all())
         return group_variants(configs, self._market, always_open=always_open, threshold=threshold)

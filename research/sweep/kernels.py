@@ -26,7 +26,6 @@ from lockstep.strategy.decision import (
     PASS,
     Clock,
 )
-from lockstep.strategy.families.ibs import decide
 from lockstep.strategy.matching import (
     CASH,
     CLOSE,
@@ -43,6 +42,8 @@ from lockstep.strategy.matching import (
     match,
 )
 from lockstep.strategy.sizing import Exits, Sizing, contracts, entry_order
+
+Decide = Callable[..., int]
 
 # What became of an entry: signed contracts (0: nothing was traded), fill prices, the marks until it is flat
 # (highest and lowest, USD against the cash before it; deepest fall), bars of the entry and of the exit fill.
@@ -90,6 +91,7 @@ def market_order(quantity: float) -> Order:
 
 
 def find_entries(
+    decide: Decide,
     row: Callable[[Floats, int], Any],
     always_open: bool,
     values: Floats,
@@ -101,6 +103,7 @@ def find_entries(
 ) -> None:
     """Write, for every bar, the first entry that `decide` orders from there on while flat.
 
+    decide    of the variants' family
     entries   int32 (n + 1,): its bar, plus n for a short one; 2 n where none follows, and at the end
     """
     n = values.shape[0]
@@ -141,6 +144,7 @@ def mark(account: Account, bars: Floats, first: int, stop: int, unit: float) -> 
 
 
 def hold(
+    decide: Decide,
     row: Callable[[Floats, int], Any],
     record: bool,
     at_close: bool,
@@ -160,6 +164,7 @@ def hold(
 ) -> tuple[int, int]:
     """Carry out an entry until the variant is flat again: (bar that decides next, fills so far).
 
+    decide        of the variants' family
     row           gives the vector of a bar as a tuple, which stays in registers
     record        also write every fill
     at_close      orders fill at the close of the bar that decided them

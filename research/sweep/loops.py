@@ -90,14 +90,16 @@ import math
 import numpy as np
 
 from lockstep.compiled import inlined, kernel
-from research.sweep import account as sweep_account
-from research.sweep import kernels as sweep_kernels
+from lockstep.strategy.family import family_named
+from research.sweep import account, kernels
 from research.sweep.account import draw, sum_sessions
 from research.sweep.kernels import NO_FILTER, OUTCOME
 
-find_entries = inlined(sweep_kernels.find_entries)
-hold = inlined(sweep_kernels.hold)
-settle = inlined(sweep_account.settle)
+find_entries = inlined(kernels.find_entries)
+hold = inlined(kernels.hold)
+settle = inlined(account.settle)
+# Of the family with the fingerprint {code}.
+decide = family_named({family!r}, where="sweep").decide
 INF = math.inf
 NAN = math.nan
 
@@ -109,14 +111,14 @@ def row(values, i):
 
 @kernel
 def entries(p, values, probability, clock, found):
-    find_entries(row, {always_open}, values, probability, clock, ({entry_rules}), ({filters}), found)
+    find_entries(decide, row, {always_open}, values, probability, clock, ({entry_rules}), ({filters}), found)
 
 
 @kernel
 def carry_out(p, values, clock, bars, costs, entry, outcomes):
     following, _ = hold(
-        row, False, {at_close}, {always_open}, values, clock, bars, costs, ({exit_rules}), NO_FILTER,
-        ({sizing}), ({exits}), entry, outcomes, 0, outcomes
+        decide, row, False, {at_close}, {always_open}, values, clock, bars, costs, ({exit_rules}),
+        NO_FILTER, ({sizing}), ({exits}), entry, outcomes, 0, outcomes
     )
     return following
 
@@ -147,8 +149,8 @@ def trace(p, entries, values, clock, bars, costs, capital, fills, curve):
     while entries[i] != 2 * n:
         entry = entries[i]
         i, count = hold(
-            row, True, {at_close}, {always_open}, values, clock, bars, costs, ({exit_rules}), NO_FILTER,
-            ({sizing}), ({exits}), entry, outcomes, count, fills
+            decide, row, True, {at_close}, {always_open}, values, clock, bars, costs, ({exit_rules}),
+            NO_FILTER, ({sizing}), ({exits}), entry, outcomes, count, fills
         )
         stop, cash = draw(outcomes[entry], bars, costs, stop, cash, curve)
     curve[stop:] = cash
@@ -163,6 +165,8 @@ def loops(shape: Shape) -> ModuleType:
     exit_rules, sizing, exits = _spelled(shape.exit)
     text = _TEMPLATE.format(
         values=", ".join(f"values[i, {column}]" for column in range(shape.width)) + ",",
+        family=shape.family,
+        code=shape.code,
         at_close=shape.at_close,
         always_open=shape.always_open,
         entry_rules=entry_rules,

@@ -23,7 +23,7 @@ from lockstep.features.feature_registry import FeatureRegistry, default_registry
 from lockstep.market.bars import Floats
 from lockstep.market.history import History
 from lockstep.strategy.config import ACCEPT_ALL, StrategyConfig
-from lockstep.strategy.families.ibs import IbsConfig
+from lockstep.strategy.family import family_of
 from research.backtest.run import Span
 from research.sweep.account import BLOCKS, SKETCH
 from research.sweep.inputs import Chances, Prepared
@@ -110,7 +110,7 @@ class Trace:
 
 
 def sweep(
-    configs: Sequence[IbsConfig],
+    configs: Sequence[StrategyConfig],
     history: History,
     symbol: str,
     *,
@@ -129,8 +129,8 @@ def sweep(
     on_done   called as pieces of work finish, with the positions of their variants and their results
     chunk     most variants per piece of work; memory grows with it and not with the number of variants
 
-    All configurations decide on one timeframe. ConfigError where they do not, or where one asks for what
-    the sweep cannot do: nothing is approximated.
+    All configurations are of one family and decide on one timeframe. ConfigError where they do not, or where
+    one asks for what the sweep cannot do: nothing is approximated.
     """
     require_expressible(configs)
     variants = Variants.of(configs)
@@ -150,7 +150,7 @@ def sweep(
 
 
 def trace(
-    config: IbsConfig,
+    config: StrategyConfig,
     history: History,
     symbol: str,
     *,
@@ -182,13 +182,12 @@ def require_expressible(configs: Sequence[StrategyConfig]) -> None:
     """Raise ConfigError, naming the configuration, unless the sweep runs each as Backtrader would."""
     if not configs:
         raise ConfigError("nothing to sweep: give at least one configuration")
+    family = family_of(configs[0])
     if isinstance(configs, Variants):
         return
     for config in configs:
-        if not isinstance(config, IbsConfig):
-            raise ConfigError(
-                f"{config.name}: the sweep's loop is compiled for IbsConfig; backtest it instead"
-            )
+        if family_of(config) is not family:
+            raise ConfigError(f"{config.name}: family {config.family} beside {family.name}; sweep them apart")
         if config.timeframe != configs[0].timeframe:
             raise ConfigError(
                 f"{config.name}: timeframe {config.timeframe} beside {configs[0].timeframe}; sweep them apart"

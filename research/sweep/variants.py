@@ -22,14 +22,8 @@ from numpy.typing import NDArray
 from lockstep.market.bars import Floats
 from lockstep.market.history import Market
 from lockstep.strategy.config import ACCEPT_ALL, StrategyConfig
-from lockstep.strategy.decision import MAX_BARS
-from lockstep.strategy.families.ibs import (
-    LONG_EXIT_HIGH,
-    LONG_EXIT_LOW,
-    SHORT_EXIT_HIGH,
-    SHORT_EXIT_LOW,
-    IbsConfig,
-)
+from lockstep.strategy.decision import FAMILY, MAX_BARS
+from lockstep.strategy.family import family_of
 from research.sweep.kernels import NO_FILTER
 
 Integers = NDArray[np.int64]
@@ -39,20 +33,20 @@ _LARGE = 2**31
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Variants(Sequence[IbsConfig]):
+class Variants(Sequence[StrategyConfig]):
     """V configurations of one kind as a sequence; `variants[v]` makes the object.
 
     values   per field of the configuration: the different values that occur, all of them valid
     places   int64 (V,) per field with several values: which of them each variant has
     """
 
-    kind: type[IbsConfig]
+    kind: type[StrategyConfig]
     size: int
     values: Mapping[str, Sequence[Any]]
     places: Mapping[str, Integers]
 
     @classmethod
-    def of(cls, configs: Sequence[IbsConfig]) -> Self:
+    def of(cls, configs: Sequence[StrategyConfig]) -> Self:
         """Return at least one configuration in this form; what is in it already comes back as it is."""
         if isinstance(configs, cls):
             return configs
@@ -70,10 +64,10 @@ class Variants(Sequence[IbsConfig]):
         return self.size
 
     @overload
-    def __getitem__(self, index: int) -> IbsConfig: ...
+    def __getitem__(self, index: int) -> StrategyConfig: ...
     @overload
     def __getitem__(self, index: slice) -> Self: ...
-    def __getitem__(self, index: int | slice) -> IbsConfig | Self:
+    def __getitem__(self, index: int | slice) -> StrategyConfig | Self:
         if isinstance(index, slice):
             return self.take(np.arange(self.size)[index])
         if not 0 <= index < self.size:
@@ -123,26 +117,18 @@ Slots = tuple[tuple[str | None, ...], ...]
 # How absent numbers are spelled in the generated loop.
 _LITERALS = (None, "NAN", "INF", "-INF")
 
-# Slots of the rules that `decide` reads with a position; without one it reads all others.
-_EXIT_SLOTS = (MAX_BARS, LONG_EXIT_LOW, LONG_EXIT_HIGH, SHORT_EXIT_LOW, SHORT_EXIT_HIGH)
-
-# Fields on which the loop depends, and those on which the numbers of either stage depend within one loop.
-LAYOUT_FIELDS = (
-    "signal", "filters", "features", "stop", "target", "size", "window", "auto_close", "execution",
-    "capital", "max_age",
-)  # fmt: skip
-ENTRY_FIELDS = ("direction", "entry", "short_entry", "window", "filters")
-EXIT_FIELDS = ("exit", "short_exit", "max_bars", "stop", "target", "size", "capital")
-
 
 @dataclass(frozen=True, kw_only=True)
 class Shape:
     """What the generated loop for a group of variants depends on.
 
+    family        name of the variants' family; code: its fingerprint, so that a loop never has older rules
     width         ids of the vector
     entry, exit   per number of `entry_parts` and `exit_parts`: a literal, or None where it varies
     """
 
+    family: str
+    code: str
     width: int
     at_close: bool
     always_open: bool
@@ -177,7 +163,7 @@ class VariantGroup:
 def entry_parts(config: StrategyConfig, market: Market, threshold: float) -> Parts:
     """Return what `decide` reads while flat: rules with NaN for those of exits, and filters."""
     rules = config.rules(market.session, threshold)
-    rules[[*_EXIT_SLOTS]] = math.nan
+    rules[_exit_slots(config)] = math.nan
     return tuple(rules.tolist()), tuple(config.filter_rules().tolist()) or NO_FILTER
 
 
@@ -185,23 +171,30 @@ def exit_parts(config: StrategyConfig, market: Market) -> Parts:
     """Return what `hold` reads: rules with NaN for those of entries, sizing, stop and target."""
     rules = config.rules(market.session)
     masked = np.full(rules.size, math.nan)
-    masked[[*_EXIT_SLOTS]] = rules[[*_EXIT_SLOTS]]
+    slots = _exit_slots(config)
+    masked[slots] = rules[slots]
     return tuple(masked.tolist()), config.sizing_rules(market.instrument), config.exit_rules()
 
 
+def _exit_slots(config: StrategyConfig) -> list[int]:
+    """Return the slots of the rules that `decide` reads with a position; without one it reads all others."""
+    return [MAX_BARS, *(FAMILY + slot for slot in config.exit_slots)]
+
+
 def group_variants(
-    configs: Sequence[IbsConfig], market: Market, *, always_open: bool, threshold: float = ACCEPT_ALL
+    configs: Sequence[StrategyConfig], market: Market, *, always_open: bool, threshold: float = ACCEPT_ALL
 ) -> list[VariantGroup]:
     """Return the variants in groups of one shape.
 
     always_open   every bar is in session; then only a window or an auto-close reads the clock
     """
     variants = Variants.of(configs)
+    family = family_of(variants[0])
     found = []
-    for rows in _by_layout(variants):
+    for rows in _by_layout(variants, family.layout_fields):
         some = variants.take(rows)
-        entry_of, entry_rows = some.different(ENTRY_FIELDS)
-        exit_of, exit_rows = some.different(EXIT_FIELDS)
+        entry_of, entry_rows = some.different(family.entry_fields)
+        exit_of, exit_rows = some.different(family.exit_fields)
         entries = _Stage.of([entry_parts(some[row], market, threshold) for row in entry_rows.tolist()])
         exits = _Stage.of([exit_parts(some[row], market) for row in exit_rows.tolist()])
         kind = entries.kind[entry_of] * len(exits.slots) + exits.kind[exit_of]
@@ -211,6 +204,8 @@ def group_variants(
             first, second = divmod(number, len(exits.slots))
             config = some[int(order[0])]
             shape = Shape(
+                family=family.name,
+                code=family.fingerprint,
                 width=len(config.feature_ids),
                 at_close=config.execution == "close",
                 always_open=always_open and config.window is None and config.auto_close is None,
@@ -233,9 +228,9 @@ def group_variants(
     return found
 
 
-def _by_layout(variants: Variants) -> Iterator[Integers]:
+def _by_layout(variants: Variants, fields: Sequence[str]) -> Iterator[Integers]:
     """Yield the rows of variants that read the same columns and clock, sized in the same way."""
-    place, rows = variants.different(LAYOUT_FIELDS)
+    place, rows = variants.different(fields)
     numbers: dict[object, int] = {}
     layout = [numbers.setdefault(_layout(variants[row]), len(numbers)) for row in rows.tolist()]
     of_variant = np.array(layout)[place]
@@ -246,7 +241,8 @@ def _by_layout(variants: Variants) -> Iterator[Integers]:
 def _layout(config: StrategyConfig) -> object:
     return (
         config.feature_ids, config.auto_close, config.window is None, config.execution, config.capital,
-        repr(config.max_age), len(config.filters), config.size.kind,
+        repr(config.max_age), len(config.filters), config.size.kind, len(config.family_rules),
+        config.exit_slots,
     )  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from lockstep.features.feature_registry import FeatureRegistry, default_registry
 from lockstep.market.history import History, SeriesKey
 from lockstep.models.bundle import Bundle
 from lockstep.models.golden import golden_vectors
+from lockstep.strategy.bundled import bundled_strategy
 from research.training.checkout import library_versions
 from research.training.counting import dates_of
 from research.training.outcome import TrainingOutcome
@@ -33,11 +34,7 @@ def make_bundle(
         pipeline=outcome.pipeline,
         feature_ids=dataset.feature_ids,
         fingerprints={each: registry.fingerprint(each) for each in dataset.feature_ids},
-        strategy={
-            "family": type(strategy).__name__,
-            "config": strategy.model_dump(mode="json"),
-            "config_hash": strategy.config_hash,
-        },
+        strategy=bundled_strategy(strategy),
         threshold=outcome.threshold,
         training=training_content(outcome, history),
         metrics=metrics_of(outcome),

@@ -19,7 +19,8 @@ from lockstep.market.config import load_instruments
 from lockstep.metrics import Floats
 from lockstep.models.manifest import TrainingRecord
 from lockstep.settings import read_yaml, suggestion, validated
-from lockstep.strategy.families.ibs import IbsConfig
+from lockstep.strategy.config import StrategyConfig
+from lockstep.strategy.family import AnyStrategy, load_strategy
 from research.splits.walk_forward import WalkForward
 from research.training.estimators import ESTIMATORS, Dimension, Space
 
@@ -227,7 +228,7 @@ class TrainingConfig(_Part):
 
     symbol: str
     data: DataRange = DataRange()
-    strategy: IbsConfig
+    strategy: AnyStrategy
     features: Features
     label: Literal["net_pnl"] = "net_pnl"
     sample_weight: Literal["uniform", "uniqueness"] = "uniqueness"
@@ -241,7 +242,7 @@ class TrainingConfig(_Part):
 
     @field_validator("strategy")
     @classmethod
-    def _tradable(cls, strategy: IbsConfig) -> IbsConfig:
+    def _tradable(cls, strategy: StrategyConfig) -> StrategyConfig:
         if strategy.execution != "next_open":
             raise ValueError(f"execution {strategy.execution}: cannot be traded; train on next_open")
         return strategy
@@ -376,7 +377,7 @@ def load_training(path: Path | str) -> TrainingConfig:
     where = Path(path)
     content = read_yaml(where)
     if isinstance(content, dict) and isinstance(content.get("strategy"), str):
-        strategy = IbsConfig.load(where.parent / content["strategy"])
+        strategy = load_strategy(where.parent / content["strategy"])
         content = {**content, "strategy": strategy.model_dump()}
     config = validated(TrainingConfig, content, where=str(where))
     known = load_instruments().instruments

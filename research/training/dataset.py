@@ -30,7 +30,7 @@ from lockstep.files import replace_file
 from lockstep.market.bars import Adjustment, Stamps
 from lockstep.market.history import History, SeriesKey
 from lockstep.metrics import Floats, Integers
-from lockstep.strategy.families.ibs import IbsConfig
+from lockstep.strategy.config import StrategyConfig
 from research.backtest.run import Span
 from research.experiments.evaluation import data_hash
 from research.splits.labels import Labels, Mask
@@ -85,7 +85,7 @@ def require_invariant_rules(
         )
 
 
-def _ids_of_rules(strategy: IbsConfig) -> tuple[str, ...]:
+def _ids_of_rules(strategy: StrategyConfig) -> tuple[str, ...]:
     """Return the ids of the strategy's rules; what is only recorded decides nothing."""
     return strategy.replaced(features=()).feature_ids
 
@@ -159,7 +159,7 @@ class Dataset:
         return Samples(features=self.features, target=self.target, weight=self.weight, labels=self.labels)
 
 
-def widened(strategy: IbsConfig, ids: tuple[str, ...]) -> IbsConfig:
+def widened(strategy: StrategyConfig, ids: tuple[str, ...]) -> StrategyConfig:
     """Return the strategy with a vector that also holds the model's ids, as it trades under the veto."""
     return strategy.replaced(features=tuple(dict.fromkeys((*strategy.features, *ids))))
 

@@ -34,7 +34,6 @@ from lockstep.market.history import BarSet
 from lockstep.strategy.backtrader.cerebro import build_cerebro
 from lockstep.strategy.backtrader.strategy import ParityStrategy
 from lockstep.strategy.decision import EXIT_HALT, EXIT_HANDOVER, HOLD
-from lockstep.strategy.ibs_strategy import IbsStrategy
 from lockstep.strategy.matching import POSITION, QUANTITY
 from lockstep.strategy.records import ENTRY, EXIT
 
@@ -67,7 +66,7 @@ class Engine:
             sized=self._sized,
         )
         lanes = [seat.lane for seat in self.seats.values()]
-        self._cerebro = build_cerebro(lanes, IbsStrategy, live=True, broker=self._broker)
+        self._cerebro = build_cerebro(lanes, live=True, broker=self._broker)
         self._script = rehearsed(setup.journal.recorded(setup.epoch.number), self.seats)
         self._release: Release | None = None
         self._expected: StoredSet | None = None

@@ -24,10 +24,11 @@ from lockstep.market.timeframe import Timeframe
 from lockstep.models.bundle import Bundle
 from lockstep.strategy.bundled import config_of, veto_of
 from lockstep.strategy.clock import SessionClock
-from lockstep.strategy.families.ibs import IbsConfig
-from lockstep.strategy.lane import Lane, vector_ids
+from lockstep.strategy.config import StrategyConfig
+from lockstep.strategy.lane import Lane
 from lockstep.strategy.matching import CLOSE
 from lockstep.strategy.sizing import COLUMN, FIXED, MODE, contracts
+from lockstep.strategy.step import vector_ids
 from lockstep.strategy.veto import Veto
 
 Kept = Mapping[SeriesKey, tuple[tuple[int, Values], ...]]
@@ -38,7 +39,7 @@ class Model:
     """A bundle as the desk trades it: its strategy, its veto if it has one, and what to compute for it."""
 
     bundle: Bundle
-    config: IbsConfig
+    config: StrategyConfig
     veto: Veto | None
     plan: FeaturePlan
 

@@ -2,24 +2,39 @@
 
 from __future__ import annotations
 
-from lockstep.errors import StrategyError
+from typing import Any
+
+from lockstep.errors import ConfigError, StrategyError
 from lockstep.models.bundle import Bundle
 from lockstep.models.predictor import predictor
-from lockstep.strategy.families.ibs import IbsConfig
+from lockstep.strategy.config import DEFAULT_FAMILY, StrategyConfig
+from lockstep.strategy.family import family_named, family_of
 from lockstep.strategy.veto import Veto
 
-FAMILIES = {"IbsConfig": IbsConfig}
+# What bundles called the first family before families had names.
+_FIRST = "IbsConfig"
 
 
-def config_of(bundle: Bundle) -> IbsConfig:
+def bundled_strategy(config: StrategyConfig) -> dict[str, Any]:
+    """Return what a bundle says of its strategy: family, configuration as JSON, and its hash."""
+    return {
+        "family": family_of(config).name,
+        "config": config.model_dump(mode="json"),
+        "config_hash": config.config_hash,
+    }
+
+
+def config_of(bundle: Bundle) -> StrategyConfig:
     """Return the strategy configuration that the bundle was made with; StrategyError where it is another.
 
     The hash in the bundle must be that of its content: a configuration that was edited is not traded.
     """
-    family = bundle.strategy["family"]
-    if family not in FAMILIES:
-        raise StrategyError(f"{bundle.symbol}: strategy family {family!r}: known are {', '.join(FAMILIES)}")
-    config = FAMILIES[family].model_validate(bundle.strategy["config"])
+    named = bundle.strategy["family"]
+    try:
+        family = family_named(DEFAULT_FAMILY if named == _FIRST else named, where=bundle.symbol)
+    except ConfigError as error:
+        raise StrategyError(str(error)) from error
+    config = family.config.model_validate(bundle.strategy["config"])
     if config.config_hash != bundle.strategy["config_hash"]:
         raise StrategyError(
             f"{bundle.symbol}: the bundle's strategy hashes to {config.config_hash[:12]}, recorded is "

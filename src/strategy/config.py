@@ -7,11 +7,20 @@ import json
 import math
 from abc import abstractmethod
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from lockstep.errors import ConfigError
 from lockstep.market.asof import MaxAge
@@ -24,6 +33,7 @@ from lockstep.strategy.decision import FAMILY, MAX_BARS, THRESHOLD, WINDOW_END, 
 from lockstep.strategy.sizing import ANNUAL_VOLATILITY, FIXED, POINTS_AT_RISK, Exits, Sizing
 
 ACCEPT_ALL = -math.inf
+DEFAULT_FAMILY = "ibs"
 
 
 def _rising(bounds: tuple[float, float]) -> tuple[float, float]:
@@ -43,6 +53,10 @@ Finite = Annotated[float, Field(allow_inf_nan=False)]
 Bounds = Annotated[tuple[Finite, Finite], AfterValidator(_rising)]
 ClockTime = Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+def _pair(field: str, written: object) -> str:
+    return f"{json.dumps(field)}: {json.dumps(written, sort_keys=True)}"
 
 
 class _Part(BaseModel):
@@ -131,8 +145,9 @@ class AgeLimits(_Part):
 
 
 class StrategyConfig(_Part):
-    """What all families share.
+    """What all families share; a family's own class gives `family` its name as default.
 
+    family      names the family; files that were written before there was a second one do not say it
     name        names the variant in reports
     timeframe   bars it decides on: `15min`, `1h`, `1d`
     capital     USD that sizes and returns refer to; never the running equity
@@ -151,6 +166,7 @@ class StrategyConfig(_Part):
     """
 
     name: str
+    family: str = DEFAULT_FAMILY
     timeframe: Annotated[str, AfterValidator(_spelled)] = "1d"
     capital: Positive = 100_000.0
     filters: tuple[Filter, ...] = ()
@@ -177,6 +193,14 @@ class StrategyConfig(_Part):
             )
         return self
 
+    @model_serializer(mode="wrap")
+    def _as_before(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # Files and hashes of the first family are older than the field, and keep their content.
+        content: dict[str, Any] = write(self)
+        if self.family == DEFAULT_FAMILY:
+            content.pop("family", None)
+        return content
+
     @property
     @abstractmethod
     def signal_ids(self) -> tuple[str, ...]:
@@ -186,6 +210,11 @@ class StrategyConfig(_Part):
     @abstractmethod
     def family_rules(self) -> tuple[float, ...]:
         """The family's slots of the rule array."""
+
+    @property
+    @abstractmethod
+    def exit_slots(self) -> tuple[int, ...]:
+        """Which of `family_rules`, counted from 0, `decide` reads with a position; the others while flat."""
 
     @property
     def bars(self) -> Timeframe:
@@ -201,15 +230,36 @@ class StrategyConfig(_Part):
             wanted.append(self.size.feature)
         return tuple(dict.fromkeys((*wanted, *self.features)))
 
+    @classmethod
+    def hashed_fields(cls) -> list[str]:
+        """Return the fields whose values make the hash, in its order."""
+        unwritten = {"family"} if cls.model_fields["family"].default == DEFAULT_FAMILY else set()
+        return sorted(cls.model_fields.keys() - {"name"} - unwritten)
+
+    @classmethod
+    def spelled(cls, field: str, value: Any) -> str:
+        """Return a field and its value as the hash reads them: `"max_bars": 5`."""
+        written = cls.model_construct(**{field: value}).model_dump(mode="json", include={field})
+        return _pair(field, written[field])
+
+    @classmethod
+    def hash_begun(cls) -> Any:
+        """Return a SHA-256 that has read what stands before the values: `{...}` follows."""
+        return hashlib.sha256(f"{cls.__name__} ".encode())
+
     @property
     def config_hash(self) -> str:
         """SHA-256 (hex) of every value but the name."""
-        content = json.dumps(self.model_dump(mode="json", exclude={"name"}), sort_keys=True)
-        return hashlib.sha256(f"{type(self).__name__} {content}".encode()).hexdigest()
+        written = self.model_dump(mode="json", exclude={"name"})
+        digest = self.hash_begun()
+        digest.update(f"{{{', '.join(_pair(*each) for each in sorted(written.items()))}}}".encode())
+        return str(digest.hexdigest())
 
     def to_yaml(self, *, defaults: bool = False) -> str:
-        """Return the configuration as YAML that `load` reads back; `defaults` spells them out."""
+        """Return the configuration as YAML that reads back as it; `defaults` spells them out."""
         content = self.model_dump(mode="json", exclude_defaults=not defaults, exclude_none=True)
+        if self.family != DEFAULT_FAMILY:
+            content = {"family": self.family, **content}
         return yaml.safe_dump(content, sort_keys=False, default_flow_style=None)
 
     @classmethod

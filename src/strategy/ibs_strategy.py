@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lockstep.strategy.backtrader.strategy import ParityStrategy
-from lockstep.strategy.families.ibs import decide
+from lockstep.strategy.families.ibs import IBS
 
 
 class IbsStrategy(ParityStrategy):
@@ -18,4 +18,4 @@ class IbsStrategy(ParityStrategy):
     True
     """
 
-    decide = staticmethod(decide)
+    family = IBS.name

@@ -6,15 +6,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from lockstep.errors import StrategyError
 from lockstep.features.plan import FeatureSource
-from lockstep.market.bars import Floats
 from lockstep.market.history import Market
 from lockstep.strategy.clock import SessionClock
-from lockstep.strategy.config import ACCEPT_ALL, StrategyConfig
+from lockstep.strategy.config import StrategyConfig
 from lockstep.strategy.matching import Account, Order
 from lockstep.strategy.records import Recorder
-from lockstep.strategy.sizing import Exits, Sizing
 from lockstep.strategy.veto import Veto
 
 
@@ -87,33 +84,3 @@ class Lane:
     veto: Veto | None = None
     state: LaneState | None = None
     on_bar: Callable[[int], None] | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Terms:
-    """What `decide`, `contracts` and `entry_order` read of a lane, and where the model's columns are."""
-
-    rules: Floats
-    filters: Floats
-    sizing: Sizing
-    exits: Exits
-    model_columns: tuple[int, ...]
-
-    @classmethod
-    def of(cls, lane: Lane) -> Terms:
-        """Flatten a lane's configuration; StrategyError where its vector is not the configured one."""
-        ids = vector_ids(lane.config, lane.veto)
-        if lane.source.plan.ids != ids:
-            raise StrategyError(f"{lane.config.name}: vector {lane.source.plan.ids} is not {ids}")
-        return cls(
-            rules=lane.config.rules(lane.market.session, lane.veto.threshold if lane.veto else ACCEPT_ALL),
-            filters=lane.config.filter_rules(),
-            sizing=lane.config.sizing_rules(lane.market.instrument),
-            exits=lane.config.exit_rules(),
-            model_columns=tuple(ids.index(each) for each in lane.veto.feature_ids) if lane.veto else (),
-        )
-
-
-def vector_ids(config: StrategyConfig, veto: Veto | None) -> tuple[str, ...]:
-    """Return the ids of the decision vector: the config's, then those that only the model reads."""
-    return tuple(dict.fromkeys((*config.feature_ids, *(veto.feature_ids if veto else ()))))

@@ -26,8 +26,9 @@ from lockstep.strategy.backtrader.feed import bars_feed
 from lockstep.strategy.clock import SessionClock
 from lockstep.strategy.families.ibs import IbsConfig
 from lockstep.strategy.ibs_strategy import IbsStrategy
-from lockstep.strategy.lane import Lane, vector_ids
+from lockstep.strategy.lane import Lane
 from lockstep.strategy.records import MemoryRecorder
+from lockstep.strategy.step import vector_ids
 from research.backtest.run import context_keys
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "strategies"

@@ -306,9 +306,13 @@ def test_what_the_sweep_cannot_express_is_refused_by_name() -> None:
         def family_rules(self) -> tuple[float, ...]:
             return ()
 
+        @property
+        def exit_slots(self) -> tuple[int, ...]:
+            return ()
+
     with pytest.raises(ConfigError, match="nothing to sweep"):
         require_expressible([])
-    with pytest.raises(ConfigError, match="other: the sweep's loop is compiled for IbsConfig"):
+    with pytest.raises(ConfigError, match="other: Other belongs to no registered strategy family"):
         require_expressible([Other(name="other")])
     with pytest.raises(ConfigError, match="hourly: timeframe 1h beside 1d"):
         require_expressible([IbsConfig(name="daily"), IbsConfig(name="hourly", timeframe="1h")])

@@ -22,9 +22,10 @@ from lockstep.strategy.backtrader.feed import BarsFeed, bars_feed
 from lockstep.strategy.clock import SessionClock
 from lockstep.strategy.families.ibs import IbsConfig
 from lockstep.strategy.ibs_strategy import IbsStrategy
-from lockstep.strategy.lane import Lane, vector_ids
+from lockstep.strategy.lane import Lane
 from lockstep.strategy.matching import NO_ORDER
 from lockstep.strategy.records import MemoryRecorder
+from lockstep.strategy.step import vector_ids
 from support.scenarios import CME, ES, daily_bars, history_of
 
 NQ = Instrument(symbol="NQ", multiplier=20.0, tick_size=0.25, session="CME")

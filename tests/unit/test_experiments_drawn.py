@@ -8,15 +8,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lockstep.strategy.families.ibs import IbsConfig
-from research.experiments.variants import (
-    RELATED,
-    VariantSpace,
-    config_hashes,
-    draw,
-    evaluation_id,
-    evaluation_ids,
-)
+from lockstep.strategy.families.ibs import IBS, IbsConfig
+from research.experiments.variants import VariantSpace, config_hashes, draw, evaluation_id, evaluation_ids
 
 BASE = IbsConfig.model_validate(
     {
@@ -91,7 +84,8 @@ def test_every_rule_about_several_fields_is_known() -> None:
     """A rule that is not among them would let a combination pass that alone is refused."""
     rules = set(IbsConfig.__pydantic_decorators__.model_validators)
     assert rules == {"_sessions_need_intraday_bars", "_sides_are_apart"}
-    assert {field for fields in RELATED for field in fields} <= set(IbsConfig.model_fields)
+    related = IBS.related_fields
+    assert {field for fields in related for field in fields} <= set(IbsConfig.model_fields)
 
 
 def test_a_part_of_a_space_in_any_order() -> None:

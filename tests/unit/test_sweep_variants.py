@@ -11,12 +11,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from lockstep.market.config import load_instruments
-from lockstep.strategy.families.ibs import IbsConfig
+from lockstep.strategy.families.ibs import IBS, IbsConfig
 from research.sweep.loops import desk, pieces
 from research.sweep.variants import (
-    ENTRY_FIELDS,
-    EXIT_FIELDS,
-    LAYOUT_FIELDS,
     Parts,
     Slots,
     Variants,
@@ -91,7 +88,7 @@ def test_a_loop_reads_what_each_configuration_says(drawn: list[IbsConfig]) -> No
 
 
 def test_every_field_is_read_by_some_stage() -> None:
-    read = {*LAYOUT_FIELDS, *ENTRY_FIELDS, *EXIT_FIELDS, "name", "timeframe"}
+    read = {*IBS.layout_fields, *IBS.entry_fields, *IBS.exit_fields, "name", "family", "timeframe"}
     assert read == set(IbsConfig.model_fields)
 
 

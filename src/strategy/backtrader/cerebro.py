@@ -34,16 +34,17 @@ class Stepper(bt.Cerebro):
 
 def build_cerebro(
     lanes: Sequence[Lane],
-    strategy: type[ParityStrategy],
+    strategy: type[ParityStrategy] = ParityStrategy,
     *,
     live: bool = False,
     broker: SimulatedBroker | None = None,
 ) -> bt.Cerebro:
-    """Return a Cerebro that trades `lanes` with `strategy`, ready to run.
+    """Return a Cerebro that trades `lanes`, ready to run.
 
     Each lane has a feed, an account and a strategy object of its own, found by symbol and never by
     position. `live` steps bar by bar without preloading and refuses `execution: close`; everything else
-    is the same. StrategyError where lanes contradict each other.
+    is the same. `strategy` may be a subclass with hooks of its own. StrategyError where lanes contradict
+    each other.
     """
     _check(lanes, live)
     broker = broker or SimulatedBroker()

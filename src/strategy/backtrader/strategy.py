@@ -1,6 +1,6 @@
-"""The base of all strategies: gathers a decision's arguments, acts on its answer, writes it down.
+"""The strategy of every family: gathers what a decision is taken on, acts on its answer, writes it down.
 
-It knows nothing of IBS. A family of strategies is a config and a compiled `decide`.
+The decision itself is `step.step`; which `decide` it calls is a matter of the configuration's family.
 """
 
 from __future__ import annotations
@@ -13,23 +13,10 @@ import backtrader as bt
 
 from lockstep.errors import StrategyError
 from lockstep.strategy import records
-from lockstep.strategy.decision import (
-    COLUMN_CODES,
-    ENTER_LONG,
-    ENTRIES,
-    EXITS,
-    FILTERED,
-    HOLD,
-    MISSING,
-    NAMES,
-    ORDER_WAITING,
-    OUTSIDE_SESSION,
-    PASS,
-    SIZE_ZERO,
-)
-from lockstep.strategy.lane import Lane, LaneState, Terms
-from lockstep.strategy.matching import CASH, CLOSE, NO_ORDER, POSITION, Account
-from lockstep.strategy.sizing import contracts, entry_order
+from lockstep.strategy.decision import ENTRIES, HOLD, NAMES
+from lockstep.strategy.lane import Lane, LaneState
+from lockstep.strategy.matching import CASH, CLOSE, POSITION, Account
+from lockstep.strategy.step import DecisionRules, PositionState, exit_order, step
 
 FLAT = 0.0
 
@@ -37,13 +24,17 @@ FLAT = 0.0
 class ParityStrategy(bt.Strategy):
     """Trades one lane: one decision per completed bar of its own feed.
 
+    family   name of the only family that a subclass trades, empty for any
+    decide   in place of the family's own, None for that
+
     >>> from lockstep.strategy import IbsStrategy
     >>> issubclass(IbsStrategy, ParityStrategy)
     True
     """
 
     params = (("lane", None),)
-    decide: ClassVar[Callable[..., int]]
+    family: ClassVar[str] = ""
+    decide: ClassVar[Callable[..., int] | None] = None
 
     def __init__(self) -> None:
         super().__init__()
@@ -61,7 +52,14 @@ class ParityStrategy(bt.Strategy):
         """Decide by `lane` from the next bar on; StrategyError where it trades something else."""
         if lane.feed is not self._feed:
             raise StrategyError(f"{self._instrument.symbol}: a lane with another feed cannot take over")
-        self._terms = Terms.of(lane)
+        if self.family and lane.config.family != self.family:
+            raise StrategyError(
+                f"{lane.config.name}: {type(self).__name__} trades the family {self.family}, not "
+                f"{lane.config.family}"
+            )
+        self._rules = DecisionRules.of(
+            lane.config, lane.market, lane.veto, lane.source.plan.ids, decide=type(self).decide
+        )
         self._lane = lane
 
     def require_exit(self, code: int) -> None:
@@ -75,7 +73,13 @@ class ParityStrategy(bt.Strategy):
         """
         account = self.broker.account(self._feed)
         if account[POSITION] != FLAT and self.broker.waiting(self._feed) is None:
-            self._exit(decision, code, account)
+            self._submit(
+                exit_order(account[POSITION]),
+                decision=decision,
+                intent=records.EXIT,
+                code=code,
+                probability=math.nan,
+            )
 
     @property
     def required_exit(self) -> int:
@@ -125,59 +129,27 @@ class ParityStrategy(bt.Strategy):
         self._seen = len(feed)
         stamp, close = feed.stamp(), feed.prices()[CLOSE]
         account = self.broker.account(feed)
-        code, probability, values = self._decision(stamp, account[POSITION])
-        if code in ENTRIES or code in EXITS:
-            code = ORDER_WAITING if self.broker.waiting(feed) else code
-        if code in ENTRIES:
-            quantity = contracts(values, close, self._terms.sizing)
-            if quantity == 0.0:
-                code = SIZE_ZERO
-            else:
-                self._enter(stamp, code, quantity, probability, values)
-        elif code in EXITS:
-            self._exit(stamp, code, account)
+        values = self._lane.source.vector(stamp)
+        code, probability, order = step(
+            self._rules, values, close, self._lane.clock.at(stamp), self._position(account)
+        )
+        if order is not None:
+            intent = records.ENTRY if code in ENTRIES else records.EXIT
+            self._submit(order, decision=stamp, intent=intent, code=code, probability=probability)
         self._lane.recorder.decision(stamp, values, probability, code, self._reason(code, stamp))
         self._mark(stamp, close)
         self._hand_out()
         if self._lane.on_bar is not None:
             self._lane.on_bar(self._seen)
 
-    def _decision(self, stamp: int, position: float) -> tuple[int, float, Any]:
-        """Return (code, probability or NaN where the model was not asked, the frozen vector)."""
-        values = self._lane.source.vector(stamp)
-        clock = self._lane.clock.at(stamp)
-        holding = (
-            (math.copysign(1.0, position), float(self._seen - self._entry_bar + 1))
-            if position != FLAT
-            else (0.0, 0.0)
-        )
-        decide, rules, filters = type(self).decide, self._terms.rules, self._terms.filters
-        veto = self._lane.veto
-        code = decide(values, PASS, clock, holding, rules, filters)
-        if self._required != HOLD and position != FLAT and code != OUTSIDE_SESSION:
-            return self._required, math.nan, values
-        if veto is None or code not in ENTRIES:
-            return code, math.nan, values
-        probability = veto.probability(values[list(self._terms.model_columns)])
-        return decide(values, probability, clock, holding, rules, filters), probability, values
+    def _position(self, account: Account) -> PositionState:
+        held = self._seen - self._entry_bar + 1 if account[POSITION] != FLAT else 0
+        waiting = self.broker.waiting(self._feed) is not None
+        return PositionState(account[POSITION], held, waiting, self._required)
 
     def _reason(self, code: int, stamp: int) -> str:
-        """Return the decision in words: names the filter, or the missing id and why it is missing."""
-        if code < COLUMN_CODES:
-            return NAMES[code]
-        if code >= FILTERED:
-            return f"filter {self._lane.config.filters[code - FILTERED].feature}"
-        column = code - MISSING
-        return f"{self._lane.source.absence(column, stamp)} {self._lane.source.plan.ids[column]}"
-
-    def _enter(self, stamp: int, code: int, quantity: float, probability: float, values: Any) -> None:
-        signed = quantity if code == ENTER_LONG else -quantity
-        terms = entry_order(signed, values, self._terms.exits)
-        self._submit(terms, decision=stamp, intent=records.ENTRY, code=code, probability=probability)
-
-    def _exit(self, stamp: int, code: int, account: Account) -> None:
-        terms = (-account[POSITION], *NO_ORDER[1:])
-        self._submit(terms, decision=stamp, intent=records.EXIT, code=code, probability=math.nan)
+        """Return the decision in words; only a missing value needs the source to say why it is missing."""
+        return self._rules.reason(code, lambda column: self._lane.source.absence(column, stamp))
 
     def _submit(self, terms: Any, *, decision: int, intent: str, code: int, probability: float) -> None:
         send = self.buy if terms[0] > 0.0 else self.sell

@@ -1,4 +1,4 @@
-"""The IBS family: its configuration and its `decide`.
+"""The IBS family: its configuration, its `decide`, and what its fields are for.
 
 Internal bar strength mean reversion buys a close near the low of its bar and sells into a close near
 the high (Pagonidis, "The IBS Effect: Mean Reversion in Equity ETFs", 2014).
@@ -33,6 +33,7 @@ from lockstep.strategy.decision import (
     entry_gate,
     timed_exit,
 )
+from lockstep.strategy.family import Family, register
 
 SIGNAL_COLUMN = 0
 NEVER = (math.inf, -math.inf)
@@ -45,6 +46,7 @@ SHORT_ENTRY_LOW = FAMILY + 4
 SHORT_ENTRY_HIGH = FAMILY + 5
 SHORT_EXIT_LOW = FAMILY + 6
 SHORT_EXIT_HIGH = FAMILY + 7
+EXIT_SLOTS = tuple(slot - FAMILY for slot in (LONG_EXIT_LOW, LONG_EXIT_HIGH, SHORT_EXIT_LOW, SHORT_EXIT_HIGH))
 
 
 class IbsConfig(StrategyConfig):
@@ -60,6 +62,7 @@ class IbsConfig(StrategyConfig):
     (('ibs',), 'next_open')
     """
 
+    family: Literal["ibs"] = "ibs"
     signal: str = "ibs"
     direction: Literal["long", "short", "both"] = "long"
     entry: Bounds = (0.0, 0.2)
@@ -87,6 +90,11 @@ class IbsConfig(StrategyConfig):
         long = self.entry if self.direction != "short" else NEVER
         short = self.short_entry if self.direction != "long" else NEVER
         return (*long, *self.exit, *short, *self.short_exit)
+
+    @property
+    def exit_slots(self) -> tuple[int, ...]:
+        """The slots of `exit` and `short_exit`."""
+        return EXIT_SLOTS
 
 
 @kernel
@@ -121,3 +129,34 @@ def decide(
     if not probability >= rules[THRESHOLD]:
         return VETO
     return ENTER_LONG if side > 0.0 else ENTER_SHORT
+
+
+IBS = register(
+    Family(
+        config=IbsConfig,
+        decide=decide,
+        entry=("direction", "entry", "short_entry"),
+        exit=("exit", "short_exit"),
+        layout=("signal",),
+        related=(("direction", "entry", "short_entry"),),
+        typical={
+            "signal": ("ibs", "ibs_prev"),
+            "direction": ("long", "short", "both"),
+            "entry.high": (0.1, 0.2, 0.3),
+            "exit.low": (0.5, 0.65, 0.8),
+            "short_entry.low": (0.7, 0.8, 0.9),
+            "short_exit.high": (0.2, 0.35, 0.5),
+        },
+        aliases={
+            "entry.high": (
+                "entry_threshold",
+                "buy_threshold",
+                "ibs_entry",
+                "entry_ibs",
+                "ibs_buy",
+                "ibs_low",
+            ),
+            "exit.low": ("exit_threshold", "sell_threshold", "ibs_exit", "exit_ibs", "ibs_sell", "ibs_high"),
+        },
+    )
+)
