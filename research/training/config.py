@@ -302,14 +302,14 @@ class StrategyRelease(_Part):
 
     symbol: str
     data: DataRange = DataRange()
-    strategy: IbsConfig
+    strategy: AnyStrategy
     hold_out: HoldOut = HoldOut(share=0.2)
     acceptance: StrategyAcceptance = StrategyAcceptance()
     allow_shift_sensitive: Annotated[str, Field(min_length=10)] | None = None
 
     @field_validator("strategy")
     @classmethod
-    def _tradable(cls, strategy: IbsConfig) -> IbsConfig:
+    def _tradable(cls, strategy: StrategyConfig) -> StrategyConfig:
         if strategy.execution != "next_open":
             raise ValueError(f"execution {strategy.execution}: cannot be traded; release it on next_open")
         return strategy
@@ -339,14 +339,14 @@ def load_release(path: Path | str, symbol: str = "", *, source: str | None = Non
     if not isinstance(content, dict):
         raise ConfigError(f"{where}: holds no keys; give the YAML file of a strategy")
     if "strategy" not in content:
-        content = {"strategy": IbsConfig.load(where).model_dump()}
+        content = {"strategy": load_strategy(where).model_dump()}
     elif training := sorted(_OF_TRAINING & content.keys()):
         raise ConfigError(
             f"{where}: is a training file, with {', '.join(training)}: train it with train_model.py, or give "
             "the file of its strategy alone"
         )
     elif isinstance(content["strategy"], str):
-        strategy = IbsConfig.load(where.parent / content["strategy"])
+        strategy = load_strategy(where.parent / content["strategy"])
         content = {**content, "strategy": strategy.model_dump()}
     named = content.get("symbol") or symbol
     if not named:

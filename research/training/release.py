@@ -31,6 +31,7 @@ from lockstep.models.golden import GoldenVectors, golden_vectors
 from lockstep.models.manifest import VETO, TrainingRecord
 from lockstep.models.store import ModelStore
 from lockstep.models.verbs import Change
+from lockstep.strategy.bundled import bundled_strategy
 from research.backtest.account import Account
 from research.experiments.evaluation import data_hash
 from research.ledger.families import load_families
@@ -157,11 +158,7 @@ class ReleasedStrategy:
             pipeline=None,
             feature_ids=strategy.feature_ids,
             fingerprints={each: self.registry.fingerprint(each) for each in strategy.feature_ids},
-            strategy={
-                "family": type(strategy).__name__,
-                "config": strategy.model_dump(mode="json"),
-                "config_hash": strategy.config_hash,
-            },
+            strategy=bundled_strategy(strategy),
             threshold=None,
             training=self._content(),
             metrics=self.account(self.dates.development).measures,
