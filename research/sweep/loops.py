@@ -1,10 +1,8 @@
-"""Working memory of the sweep, kept from one piece of work to the next.
+"""Pieces of work, the compiled loops that they run in, and the memory that the loops work in.
 
-The system hands out large arrays page by page, which takes longer than the work that is done in them.
-
-Generated loops over variants: the stages of `sweep_kernels` with the literals of one shape.
-
-Pieces of work: variants of one loop, few enough for their tables to stay small.
+A piece is a number of variants of one shape. A loop is generated for each shape: the stages of `kernels` with
+the `decide` of the variants' family and the literals of the shape. The memory is kept from one piece to the
+next: the system hands out large arrays page by page, which takes longer than the work that is done in them.
 """
 
 from __future__ import annotations
@@ -34,7 +32,7 @@ Numbers = NDArray[np.int32]
 
 @dataclass(frozen=True, kw_only=True)
 class Desk:
-    """Arrays of one worker, whose contents are left from before; see `sweep_account.settle`.
+    """Arrays of one worker, whose contents are left from before; see `account.settle`.
 
     entries   int32 (rules, n + 1), following int32 (2 n,), outcomes float64 (2 n, 8), changes float64 (S,)
     """

@@ -103,7 +103,7 @@ class SweepResult:
 
 @dataclass(frozen=True, kw_only=True)
 class Trace:
-    """Every fill and the equity of one variant; see `sweep_kernels` for the columns of a fill."""
+    """Every fill and the equity of one variant; see `kernels` for the columns of a fill."""
 
     fills: Floats
     equity: Floats
@@ -160,7 +160,7 @@ def trace(
 ) -> Trace:
     """Run one configuration and return all its fills and its equity at every bar.
 
-    chances   the answers of a model whose veto the entries need; see `sweep_veto.py`
+    chances   the answers of a model whose veto the entries need; see `inputs.py`
     """
     require_expressible([config])
     if chances is not None:

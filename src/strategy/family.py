@@ -173,7 +173,7 @@ def families() -> dict[str, Family]:
 
 def _built_in() -> None:
     """Import the families of the package; each registers itself."""
-    from lockstep.strategy.families import ibs as ibs_decision  # noqa: F401
+    from lockstep.strategy.families import ibs  # noqa: F401
 
 
 @functools.cache
