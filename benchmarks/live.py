@@ -13,8 +13,9 @@ from benchmarks.desk import SYMBOLS, WARM, desk_engine, desk_history, desk_model
 from benchmarks.measure import Measured, once
 from lockstep.live.journal import Journal
 from lockstep.live.traded import Model
+from lockstep.market.dates import DateRange
 from lockstep.market.history import History
-from research.backtest.run import Span, run_backtest
+from research.backtest.run import run_backtest
 
 SETS = 10_000
 _MILLISECONDS = 1e3
@@ -66,7 +67,7 @@ def _research(history: History, models: Mapping[str, Model]) -> None:
     for symbol, model in models.items():
         first = history.bars[model.key].end[WARM]
         start = np.datetime64(int(first), "ns").astype("M8[D]").item()
-        run_backtest(model.config, history, symbol, span=Span(start=start), veto=model.veto)
+        run_backtest(model.config, history, symbol, span=DateRange.of(start), veto=model.veto)
 
 
 def _at(values: np.ndarray, percentile: float) -> float:

@@ -12,9 +12,9 @@ from benchmarks.peers.compare import rates
 from benchmarks.workload import BARS, history, hourly_bars
 from lockstep.features.feature_registry import default_registry
 from lockstep.market.bars import Bars
+from lockstep.market.dates import DateRange
 from lockstep.strategy.families.ibs import IbsConfig
 from lockstep.tables import TextTable, number
-from research.backtest.run import Span
 from research.sweep.inputs import Prepared
 from research.sweep.loops import evaluate, pieces
 from research.sweep.run import sweep
@@ -52,7 +52,7 @@ def rate(variants: Sequence[IbsConfig], bars: Bars, runs: int = _RUNS) -> float:
 
 def alone(variants: Sequence[IbsConfig], bars: Bars) -> float:
     """Return the bar-variants per second of the loop by itself on one core, likewise."""
-    prepared = Prepared(history(bars), "ES", variants[0], Span(), default_registry())
+    prepared = Prepared(history(bars), "ES", variants[0], DateRange(), default_registry())
     (group,) = prepared.groups(variants)
     inputs = prepared.inputs(group.config)
     (piece,) = pieces(group, len(variants), bars=len(bars))

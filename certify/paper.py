@@ -32,13 +32,13 @@ from lockstep.live.rerun import step_of
 from lockstep.live.traded import Model
 from lockstep.market.bars import Bars
 from lockstep.market.config import load_instruments
+from lockstep.market.dates import DateRange, as_day
 from lockstep.market.history import History, Market
-from lockstep.market.loader import as_day
 from lockstep.models.store import ModelStore
 from lockstep.monitoring.parity import Context, Step
 from lockstep.strategy.matching import CASH, POSITION
 from research.backtest.result import steps_of
-from research.backtest.run import Span, run_backtest
+from research.backtest.run import run_backtest
 from research.paper.bands import Stretch
 from research.paper.compare import Case, Curves, Segment, compare_instrument
 from research.paper.verdict import PaperComparison
@@ -164,7 +164,7 @@ class Request:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Between(Span):
+class Between(DateRange):
     """The bars that ended from `first` to `last`, UTC ns: a swap may fall into the middle of a session."""
 
     first: int
@@ -293,7 +293,7 @@ def _segment(part: OpenSegment, history: History) -> Segment:
 
 def _validation_span(
     model: Model, history: History, first: int, bars: int, request: Request
-) -> tuple[Span, bool]:
+) -> tuple[DateRange, bool]:
     """Return the sessions of the validation backtest, and whether training saw any of them.
 
     They end before the paper run of so many `bars`, which begins with the bar that ended at `first`.
@@ -312,4 +312,4 @@ def _validation_span(
         needed = max(_LEAST_UNSEEN, _RUNS * np.unique(dates[run : run + bars]).size)
         since = after if unseen >= needed else None
     start = since or days[0].item()
-    return Span(start=start, end=days[-1].item()), after is None or start < after
+    return DateRange.of(start, days[-1].item()), after is None or start < after

@@ -24,6 +24,7 @@ from lockstep.live.feeds.warmup import settled_bars
 from lockstep.live.traded import Model
 from lockstep.market.bars import Bars
 from lockstep.market.config import InstrumentBook, load_instruments
+from lockstep.market.dates import DateRange
 from lockstep.market.history import History, SeriesKey
 from lockstep.models.bundle import Bundle
 from lockstep.models.golden import arithmetic
@@ -31,7 +32,7 @@ from lockstep.models.present import present_hashes
 from lockstep.models.store import ModelStore, load_bundle
 from lockstep.monitoring.parity import compare
 from research.backtest.result import BacktestResult, steps_of
-from research.backtest.run import Span, run_backtest
+from research.backtest.run import run_backtest
 
 RESEARCH, SWEEP, LIVE = "research", "sweep", "live"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -99,7 +100,7 @@ def _history(models: Mapping[str, Model], request: Request, book: InstrumentBook
     return settled_bars(keys, settings, book)
 
 
-def _span(models: Mapping[str, Model], history: History, request: Request) -> Span:
+def _span(models: Mapping[str, Model], history: History, request: Request) -> DateRange:
     """Return the sessions to trade: from the first one with full windows, unless a start was given."""
     starts, ends = [], []
     for model in models.values():
@@ -118,7 +119,7 @@ def _span(models: Mapping[str, Model], history: History, request: Request) -> Sp
         raise ParityError(f"start {start}: windows are full from {max(starts)}; begin there or later")
     if start > end:
         raise ParityError(f"from {start} to {end}: no session; choose dates inside the data")
-    return Span(start=_day(start), end=_day(end))
+    return DateRange.of(_day(start), _day(end))
 
 
 def _first_full(history: History, key: SeriesKey, needed: int, traded: SeriesKey) -> int:
@@ -143,7 +144,7 @@ def _live(
     bundles: Mapping[str, Bundle],
     request: Request,
     history: History,
-    span: Span,
+    span: DateRange,
     results: Mapping[str, BacktestResult],
 ) -> LiveRun:
     sets = len({int(end) for result in results.values() for end in result.bars.end})
@@ -185,7 +186,7 @@ class _Researched:
     model: Model
     result: BacktestResult
     history: History
-    span: Span
+    span: DateRange
 
     @property
     def ends(self) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lockstep.market.dates import DateRange
 from lockstep.market.history import History
 from lockstep.monitoring.parity import Comparison, Step, compare
 from lockstep.strategy.config import StrategyConfig
@@ -10,7 +11,6 @@ from lockstep.strategy.matching import NO_FILL, STOP_FILL
 from lockstep.strategy.records import STOP, TARGET, OrderRecord
 from lockstep.strategy.veto import Veto
 from research.backtest.result import BacktestResult, steps_of
-from research.backtest.run import Span
 from research.sweep import kernels
 from research.sweep.inputs import Chances
 from research.sweep.run import Trace, trace
@@ -24,7 +24,7 @@ def compare_with_sweep(
     history: History,
     symbol: str,
     *,
-    span: Span,
+    span: DateRange,
     veto: Veto | None,
 ) -> Comparison:
     """Compare the fills and the equity at every bar; what a sweep does not keep is not compared."""

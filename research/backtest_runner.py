@@ -20,6 +20,7 @@ from lockstep.errors import ConfigError, DataError, FeatureError, ModelError
 from lockstep.market.bars import Bars
 from lockstep.market.command_line import ALL, App, Chosen, Results, Symbols, chosen_symbols, renamed
 from lockstep.market.config import InstrumentBook, load_instruments, shipped_config
+from lockstep.market.dates import DateRange
 from lockstep.market.finding import Finding
 from lockstep.market.history import History, SeriesKey
 from lockstep.market.loader import OnLoaded, load_history
@@ -33,7 +34,7 @@ from lockstep.strategy.family import load_strategy
 from research.backtest.provenance import ReadFile
 from research.backtest.result import BacktestResult
 from research.backtest.result_table import result_table
-from research.backtest.run import Span, context_keys, run_backtest
+from research.backtest.run import context_keys, run_backtest
 from research.backtest.versions import TradedVersion, symbols_with
 from research.ledger.database import Database
 from research.ledger.ledger import Ledger
@@ -83,7 +84,7 @@ def main(
     The bars are those of the training unless --data-dir or --source names others.
     """
     runner = _Runner(
-        data_dir=data_dir, source=source, span=Span(start=start, end=end), quarantine=quarantine, seed=seed,
+        data_dir=data_dir, source=source, span=DateRange.of(start, end), quarantine=quarantine, seed=seed,
     )  # fmt: skip
     if model:
         _require_alone(model, config, timeframe)
@@ -147,7 +148,7 @@ class _Runner:
 
     data_dir: Path | None
     source: str | None
-    span: Span
+    span: DateRange
     quarantine: bool
     seed: int
     book: InstrumentBook = field(default_factory=load_instruments)

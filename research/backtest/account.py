@@ -13,13 +13,14 @@ import pandas as pd
 from lockstep import metrics
 from lockstep.features.feature_registry import FeatureRegistry
 from lockstep.market.bars import Bars, Floats
+from lockstep.market.dates import DateRange
 from lockstep.market.history import History, Market
 from lockstep.market.sessions import Dates
 from lockstep.models.bundle import Bundle
 from lockstep.strategy.bundled import config_of, veto_of
 from lockstep.strategy.matching import fees
 from research.backtest.result import BacktestResult
-from research.backtest.run import Span, run_backtest
+from research.backtest.run import run_backtest
 from research.sweep.kernels import FILL_BAR, FILL_PRICE, FILL_QUANTITY
 from research.sweep.run import Trace
 
@@ -134,7 +135,7 @@ def _observed(date: Dates, nominal: float) -> float:
 
 
 def bundle_account(
-    bundle: Bundle, history: History, span: Span, registry: FeatureRegistry | None = None
+    bundle: Bundle, history: History, span: DateRange, registry: FeatureRegistry | None = None
 ) -> Account:
     """Return what a bundle's own strategy and veto do over a span, in Backtrader."""
     return Account.of_backtest(

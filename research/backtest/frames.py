@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from lockstep.market.bars import Bars, Floats
-from lockstep.market.finding import Span
+from lockstep.market.finding import RowSpan
 from lockstep.strategy.decision import kind_of
 from lockstep.strategy.records import MemoryRecorder, OrderRecord, TradeRecord
 
@@ -58,7 +58,10 @@ def orders_frame(records: MemoryRecorder) -> pd.DataFrame:
 
 
 def trades_frame(
-    records: MemoryRecorder, bars: Bars, multiplier: float, marks: Mapping[str, Sequence[Span]] | None = None
+    records: MemoryRecorder,
+    bars: Bars,
+    multiplier: float,
+    marks: Mapping[str, Sequence[RowSpan]] | None = None,
 ) -> pd.DataFrame:
     """Return one row per trade, from flat to flat, in order of entry.
 
@@ -109,7 +112,7 @@ def trades_frame(
 
 
 def _spanned(
-    decisions: NDArray[np.int64], exits: NDArray[np.int64], marks: Mapping[str, Sequence[Span]]
+    decisions: NDArray[np.int64], exits: NDArray[np.int64], marks: Mapping[str, Sequence[RowSpan]]
 ) -> NDArray[Any]:
     """Return which marks each trade lasts over, named in order, as text (n,); open trades last for ever."""
     until = np.where(exits > 0, exits, np.iinfo(np.int64).max)

@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
-from lockstep.errors import NoBars
 from lockstep.features.batch import BatchFeatures
 from lockstep.features.columns import source_keys
 from lockstep.features.feature_registry import FeatureRegistry, default_registry
 from lockstep.floats import require_exact, require_still_exact
-from lockstep.market.bars import Bars
+from lockstep.market.dates import DateRange
 from lockstep.market.history import History, Market, SeriesKey
-from lockstep.market.loader import Day, as_day
-from lockstep.market.sessions import Dates
 from lockstep.strategy.backtrader.cerebro import build_cerebro
 from lockstep.strategy.backtrader.feed import bars_feed
 from lockstep.strategy.backtrader.strategy import ParityStrategy
@@ -28,34 +22,6 @@ from lockstep.strategy.step import vector_ids
 from lockstep.strategy.veto import Veto
 from research.backtest.provenance import ReadFile, provenance
 from research.backtest.result import BacktestResult
-
-
-@dataclass(frozen=True, kw_only=True)
-class Span:
-    """First and last session date to trade, inclusive, ISO strings or dates; None for all there is.
-
-    Bars before `start` fill the feature windows and are not traded.
-    """
-
-    start: Day = None
-    end: Day = None
-
-    def select(self, bars: Bars, market: Market) -> slice:
-        """Return the rows of `bars` within the span; NoBars where there is none."""
-        return self.rows(market.session.dates(bars.end, bars.timeframe), bars.source)
-
-    def rows(self, dates: Dates, source: str) -> slice:
-        """Return the rows of bars with these session dates, datetime64[D] (n,), likewise."""
-        start, end = as_day("start", self.start), as_day("end", self.end)
-        first = np.searchsorted(dates, np.datetime64(start)) if start else 0
-        last = np.searchsorted(dates, np.datetime64(end), side="right") if end else dates.size
-        if first >= last:
-            there = f"{dates[0]} to {dates[-1]}" if dates.size else "no bars at all"
-            raise NoBars(
-                f"{source}: nothing from {self.start or 'the start'} to {self.end or 'the end'}: "
-                f"it holds {there}"
-            )
-        return slice(int(first), int(last))
 
 
 def context_keys(
@@ -77,7 +43,7 @@ def run_backtest(
     history: History,
     symbol: str,
     *,
-    span: Span | None = None,
+    span: DateRange | None = None,
     veto: Veto | None = None,
     strategy: type[ParityStrategy] = ParityStrategy,
     registry: FeatureRegistry | None = None,
@@ -99,7 +65,7 @@ def run_backtest(
     market = history.markets[symbol]
     plan = registry.plan(vector_ids(config, veto), key)
     bars = history.series(key)
-    rows = (span or Span()).select(bars, market)
+    rows = (span or DateRange()).select(bars, market)
     traded = bars.rows(rows.start, rows.stop)
     clock = SessionClock(market.session, config.bars, config.auto_close)
     clock.prepare(traded.end)

@@ -10,6 +10,7 @@ from typing import Any, Self
 
 from lockstep.errors import ConfigError, UnknownModel
 from lockstep.market.command_line import ALL, Chosen, named_symbols
+from lockstep.market.dates import DateRange
 from lockstep.market.history import History, SeriesKey
 from lockstep.market.instrument import Instrument
 from lockstep.models.bundle import Bundle
@@ -18,10 +19,8 @@ from lockstep.models.store import ModelStore, load_bundle
 from lockstep.strategy.bundled import config_of, veto_of
 from lockstep.strategy.config import StrategyConfig
 from lockstep.strategy.veto import Veto
-from research.backtest.run import Span
 from research.ledger.families import load_families
 from research.ledger.ledger import Ledger
-from research.splits.ranges import DateRange
 
 _VERSION = re.compile(rf"{PRODUCTION}|v[0-9]+")
 
@@ -57,7 +56,7 @@ class TradedVersion:
             "hold_out": self.bundle.training.get("hold_out"),
         }
 
-    def count_look(self, history: History, span: Span, ledger: Ledger, *, now: datetime) -> str:
+    def count_look(self, history: History, span: DateRange, ledger: Ledger, *, now: datetime) -> str:
         """Count a look at the hold-out where a run over `span` shows it; return a sentence on it, or nothing.
 
         It is counted before anything is run, as by the validation.

@@ -9,12 +9,13 @@ import numpy as np
 from lockstep.features.batch import BatchFeatures
 from lockstep.features.columns import source_keys
 from lockstep.features.feature_registry import FeatureRegistry
+from lockstep.market.dates import DateRange
 from lockstep.market.history import History, SeriesKey
 from lockstep.strategy.backtrader.strategy import ParityStrategy
 from lockstep.strategy.config import StrategyConfig
 from lockstep.strategy.records import MemoryRecorder, OrderRecord
 from lockstep.strategy.veto import Veto
-from research.backtest.run import Span, run_backtest
+from research.backtest.run import run_backtest
 from research.statistics.trials import Column, Compute, Observations
 
 
@@ -54,7 +55,7 @@ def decisions_of(
     config: StrategyConfig,
     symbol: str,
     *,
-    span: Span | None = None,
+    span: DateRange | None = None,
     veto: Veto | None = None,
     strategy: type[ParityStrategy] = ParityStrategy,
     registry: FeatureRegistry | None = None,

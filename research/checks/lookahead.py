@@ -18,6 +18,7 @@ from lockstep.errors import ConfigError
 from lockstep.features.feature_registry import FeatureRegistry, default_registry
 from lockstep.market.bars import Bars
 from lockstep.market.config import load_instruments
+from lockstep.market.dates import DateRange
 from lockstep.market.history import History, SeriesKey
 from lockstep.market.loader import load_history
 from lockstep.strategy.backtrader.strategy import ParityStrategy
@@ -26,7 +27,7 @@ from lockstep.strategy.family import load_strategy
 from lockstep.strategy.step import vector_ids
 from lockstep.strategy.veto import Veto
 from lockstep.tables import TextTable, prose
-from research.backtest.run import Span, context_keys
+from research.backtest.run import context_keys
 from research.backtest.versions import VersionName
 from research.checks.changed_bars import dropped, early_bars, perturbed
 from research.checks.computations import decisions_of, features_of, servable_ids
@@ -44,7 +45,7 @@ def check_lookahead(
     cuts: int = 20,
     seed: int = 0,
     catalogue: bool = False,
-    span: Span | None = None,
+    span: DateRange | None = None,
     veto: Veto | None = None,
     strategy: type[ParityStrategy] = ParityStrategy,
     registry: FeatureRegistry | None = None,
@@ -61,7 +62,7 @@ def check_lookahead(
     if catalogue:
         ids = tuple(dict.fromkeys((*ids, *servable_ids(registry, history, traded))))
     bars = history.series(traded)
-    rows = (span or Span()).select(bars, history.markets[symbol])
+    rows = (span or DateRange()).select(bars, history.markets[symbol])
     stamps = draw_cuts(bars.rows(rows.start, rows.stop), cuts, seed)
     features = features_of(config, registry, ids, traded)
     decisions = decisions_of(config, symbol, span=span, veto=veto, strategy=strategy, registry=registry)
@@ -156,7 +157,7 @@ def check_files(
         book=book,
         source=source,
     )
-    span = Span(start=files.start, end=files.end)
+    span = DateRange.of(files.start, files.end)
     with _progress(console or Console(quiet=True), 2 * cuts) as on_cut:
         return check_lookahead(
             settings, history, symbol, cuts=cuts, seed=seed, catalogue=catalogue, span=span, veto=veto,

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from sqlalchemy import delete, func, insert, select
 
+from lockstep.market.dates import DateRange
 from lockstep.strategy.config import StrategyConfig
 from research.experiments.accounts import Account, Engine, Leg, legs_of, trade
 from research.experiments.evaluation import Data
 from research.experiments.store import Record, Store
 from research.ledger.tables import METRICS, AccountRow
-from research.splits.ranges import DateRange
 
 
 def wanted(

@@ -26,14 +26,15 @@ from numpy.typing import NDArray
 
 from lockstep.errors import NoBars
 from lockstep.market.bars import Floats, Stamps
+from lockstep.market.dates import DateRange
 from lockstep.market.history import SeriesKey
 from lockstep.market.sessions import Dates
 from lockstep.metrics import session_equity, summary
 from lockstep.strategy.config import StrategyConfig
-from research.backtest.run import Span, run_backtest
+from research.backtest.run import run_backtest
 from research.experiments.evaluation import Data
 from research.ledger.tables import METRICS
-from research.splits.ranges import DateRange, Window
+from research.splits.ranges import Window
 
 # What the account is called in which no window knows more than its own training range.
 CHOSEN = "walk-forward, each window with the best variant of its training range"
@@ -89,7 +90,7 @@ def figures_of(metrics: Mapping[str, float | None]) -> str:
     )
 
 
-Engine = Callable[[StrategyConfig, Data, Span], Course]
+Engine = Callable[[StrategyConfig, Data, DateRange], Course]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,7 +132,7 @@ class Account:
         return ", ".join(map(str, self.stretches))
 
 
-def backtrader_course(config: StrategyConfig, data: Data, span: Span) -> Course:
+def backtrader_course(config: StrategyConfig, data: Data, span: DateRange) -> Course:
     """Run a configuration in Backtrader."""
     result = run_backtest(config, data.history, data.symbol, span=span)
     trades, equity, recorded = result.trades, result.equity, result.records.trades
@@ -209,14 +210,14 @@ def _run(
     leg: Leg, dates: DateRange, data: Data, config_of: Callable[[int | None], StrategyConfig], engine: Engine
 ) -> Course:
     if leg.variant is not None:
-        return engine(config_of(leg.variant), data, dates.span)
+        return engine(config_of(leg.variant), data, dates)
     return _idle(config_of(None), data, dates)
 
 
 def _idle(config: StrategyConfig, data: Data, dates: DateRange) -> Course:
     """Return the course of an account that trades nothing."""
     market, bars = data.history.markets[data.symbol], data.history.series(SeriesKey(data.symbol, config.bars))
-    rows = dates.span.select(bars, market)
+    rows = dates.select(bars, market)
     end = bars.end[rows]
     none, nothing = np.empty(0, np.int64), np.empty(0)
     return Course(

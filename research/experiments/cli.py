@@ -22,7 +22,7 @@ from lockstep.desk import desk_file
 from lockstep.errors import ExperimentError
 from lockstep.market.command_line import ALL, App, OneSymbol, Results, Symbols, chosen_symbols, renamed
 from lockstep.market.config import load_instruments
-from lockstep.market.loader import as_day
+from lockstep.market.dates import as_day
 from lockstep.models.store import ModelStore
 from lockstep.strategy.family import load_strategy
 from research.backtest.versions import VersionName, named_strategy, symbols_with

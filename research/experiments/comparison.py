@@ -9,18 +9,18 @@ from pathlib import Path
 
 import numpy as np
 
-from lockstep.market.loader import Day, load_history
+from lockstep.market.dates import DateRange, Day
+from lockstep.market.loader import load_history
 from lockstep.metrics import calendar_years, correlation, curve_from, period_returns, session_equity
 from lockstep.strategy.family import load_strategy
 from research.backtest.result import BacktestResult
-from research.backtest.run import Span, context_keys, run_backtest
+from research.backtest.run import context_keys, run_backtest
 from research.backtest.versions import VersionName
 from research.experiments.evaluation import code_digest, data_hash
 from research.experiments.execution import Lab
 from research.experiments.variants import evaluation_id
 from research.ledger.ledger import Trials
 from research.ledger.tables import OK
-from research.splits.ranges import DateRange
 from research.statistics.bootstrap import Interval, confidence_interval
 
 MEASURES = (
@@ -62,7 +62,7 @@ def compare(
     strategies   YAML files or versions; a version is its strategy with its veto. Where there is one, bars are
                  those of its training unless others are named. A look at its hold-out is counted
     """
-    span, results, looks = Span(start=start, end=end), [], []
+    span, results, looks = DateRange.of(start, end), [], []
     versions = {each: each.load(symbol) for each in strategies if isinstance(each, VersionName)}
     for traded in versions.values():
         data_dir, source = traded.record.bars(data_dir, source)

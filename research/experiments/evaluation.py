@@ -17,12 +17,12 @@ from lockstep.errors import LockstepError
 from lockstep.features.feature_registry import default_registry
 from lockstep.market.bars import Floats
 from lockstep.market.config import InstrumentBook
+from lockstep.market.dates import DateRange
 from lockstep.market.history import History, SeriesKey
 from lockstep.market.loader import load_history
 from lockstep.strategy.config import StrategyConfig
-from research.backtest.run import Span, context_keys
+from research.backtest.run import context_keys
 from research.experiments.plan import Plan
-from research.splits.ranges import DateRange
 from research.sweep.run import SweepResult, sweep
 
 OnDone = Callable[[Any, SweepResult], None]
@@ -37,7 +37,7 @@ class Evaluator(Protocol):
         history: History,
         symbol: str,
         *,
-        span: Span | None = None,
+        span: DateRange | None = None,
         on_done: OnDone | None = None,
     ) -> SweepResult:
         """Return the measures of every configuration; `on_done` hears of parts as they finish."""
@@ -63,7 +63,7 @@ class Data:
     def bars_in(self, config: StrategyConfig, dates: DateRange) -> int:
         """Return the number of bars of the traded series in a range; NoBars where there is none."""
         bars = self.history.series(SeriesKey(self.symbol, config.bars))
-        rows = dates.span.select(bars, self.history.markets[self.symbol])
+        rows = dates.select(bars, self.history.markets[self.symbol])
         return int(rows.stop) - int(rows.start)
 
 
@@ -156,7 +156,7 @@ def evaluate(
     try:
         if careful:
             _require_features(configs, data)
-        result = evaluator(configs, data.history, data.symbol, span=dates.span, on_done=on_done)
+        result = evaluator(configs, data.history, data.symbol, span=dates, on_done=on_done)
     except LockstepError as error:
         advance(-heard)
         if len(configs) == 1:

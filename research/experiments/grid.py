@@ -9,11 +9,11 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from lockstep.market.dates import DateRange
 from lockstep.settings import read_yaml, shown, validated
 from lockstep.strategy.config import DEFAULT_FAMILY
 from lockstep.strategy.family import Family, family_named
 from research.experiments.foreign import require_native
-from research.splits.ranges import DateRange
 from research.statistics.gate import Limits
 
 SELECTABLE = ("sharpe", "cagr", "sortino", "calmar")

@@ -10,6 +10,7 @@ from statistics import median
 from pydantic import BaseModel, ConfigDict
 
 from lockstep.errors import ExperimentError
+from lockstep.market.dates import DateRange
 from lockstep.settings import validated
 from lockstep.strategy.family import family_of, load_strategy
 from research.experiments.grid import SELECTABLE, Grid
@@ -17,7 +18,7 @@ from research.experiments.paths import require_known
 from research.experiments.plan import Plan
 from research.experiments.store import Record
 from research.ledger.tables import FINISHED
-from research.splits.ranges import DateRange, Split
+from research.splits.ranges import Split
 
 _FLAGS = {"train": "train", "validation": "test", "holdout": "holdout"}
 _ROUND_SAMPLE = 5_000

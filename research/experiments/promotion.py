@@ -93,7 +93,7 @@ def open_holdout(
     found = {}
     for symbol in plan.symbols:
         data = load_data(plan, lab.book, lab.family(symbol), symbol, dates)
-        found[symbol] = lab.backtest(config, data, dates.span)
+        found[symbol] = lab.backtest(config, data, dates)
     return found
 
 

@@ -12,11 +12,11 @@ from filelock import FileLock
 
 from lockstep.errors import ExperimentError
 from lockstep.files import replace_file
+from lockstep.market.dates import DateRange
 from lockstep.strategy.config import StrategyConfig
 from research.experiments.accounts import CHOSEN, Account, figures_of
 from research.experiments.analysis import Judgement
 from research.experiments.variants import spelled
-from research.splits.ranges import DateRange
 
 _TITLE = "# Strategy log\n\nWhat was promoted, why, and what came of it. Written by `lockstep experiments`.\n"
 _UNKNOWN = "- actual impact: not measured yet"

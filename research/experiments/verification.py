@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 from sqlalchemy import select
 
 from lockstep.errors import EngineMismatch, ExperimentError
+from lockstep.market.dates import DateRange
 from lockstep.strategy.config import StrategyConfig
-from research.backtest.run import Span, run_backtest
+from research.backtest.run import run_backtest
 from research.experiments.account_store import wanted
 from research.experiments.accounts import Leg
 from research.experiments.evaluation import Data
@@ -28,10 +29,10 @@ class RunKey(NamedTuple):
     variant: int
 
 
-Backtest = Callable[[StrategyConfig, Data, Span], Mapping[str, float]]
+Backtest = Callable[[StrategyConfig, Data, DateRange], Mapping[str, float]]
 
 
-def backtrader(config: StrategyConfig, data: Data, span: Span) -> Mapping[str, float]:
+def backtrader(config: StrategyConfig, data: Data, span: DateRange) -> Mapping[str, float]:
     """Return the measures of a run of the real engine."""
     return run_backtest(config, data.history, data.symbol, span=span).metrics
 
@@ -97,7 +98,7 @@ def _compare(record: Record, key: RunKey, row: Any, data: Data, backtest: Backte
     window = record.plan.windows[key.window]
     for part in PARTS:
         dates = window.train if part == "train" else window.test
-        found = backtest(config, data, dates.span)
+        found = backtest(config, data, dates)
         for name in _COMPARED:
             kept = row[f"{part}_{name}"]
             if kept != found[name]:

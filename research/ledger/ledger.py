@@ -15,10 +15,10 @@ from datetime import date, datetime
 
 from sqlalchemy import ColumnElement, Connection, Table, and_, func, insert, select
 
+from lockstep.market.dates import DateRange
 from research.ledger.bulk import insert_new
 from research.ledger.database import Database
 from research.ledger.tables import EffectiveRow, LedgerRow, LookRow, Run
-from research.splits.ranges import DateRange
 
 _COLUMNS = (
     "evaluation", "family", "symbol", "first_date", "last_date", "kind", "status", "experiment_id",

@@ -17,6 +17,7 @@ import numpy as np
 from lockstep.errors import ModelError
 from lockstep.features.feature_registry import FeatureRegistry, default_registry
 from lockstep.features.plan import FeaturePlan
+from lockstep.market.dates import DateRange
 from lockstep.market.history import History, SeriesKey
 from lockstep.metrics import Floats
 from lockstep.models.bundle import Bundle
@@ -25,8 +26,6 @@ from lockstep.strategy.config import StrategyConfig
 from lockstep.strategy.step import vector_ids
 from lockstep.strategy.veto import Veto
 from research.backtest.account import Account, bundle_account
-from research.backtest.run import Span
-from research.splits.ranges import DateRange
 from research.statistics.sharpe import SharpeSample, deflated_sharpe, expected_maximum
 from research.training.config import Acceptance, DataRange, StrategyAcceptance
 from research.training.importance import Refit, chances, reliance
@@ -115,7 +114,7 @@ class Case(ABC):
 
     @cached_property
     @abstractmethod
-    def span(self) -> Span:
+    def span(self) -> DateRange:
         """The session dates of `account`."""
 
     @cached_property
@@ -200,7 +199,7 @@ class ModelCase(Case):
         return f"over the outer walk-forward, {self.span.start} to {self.span.end}, in Backtrader"
 
     @cached_property
-    def span(self) -> Span:
+    def span(self) -> DateRange:
         """The session dates of the outer walk-forward."""
         return trading_span(self.outcome, self.history)
 
@@ -294,9 +293,9 @@ class StrategyCase(Case):
         return f"before the hold-out, {self.span.start} to {self.span.end}, in Backtrader"
 
     @cached_property
-    def span(self) -> Span:
+    def span(self) -> DateRange:
         """The session dates before the hold-out."""
-        return self.released.dates.development.span
+        return self.released.dates.development
 
     @cached_property
     def account(self) -> Account:

@@ -11,6 +11,7 @@ from pathlib import Path
 from lockstep.desk import results_folder
 from lockstep.errors import ModelError, TrainingError, UnknownModel
 from lockstep.market.config import load_instruments
+from lockstep.market.dates import DateRange
 from lockstep.market.history import History
 from lockstep.models import ModelStore, load_bundle
 from lockstep.models.bundle import Bundle, bundle_of
@@ -18,7 +19,6 @@ from lockstep.models.definitions import changed_features
 from lockstep.models.manifest import PRODUCTION, VETO, TrainingRecord
 from lockstep.settings import validated
 from research.backtest.account import Account, bundle_account
-from research.backtest.run import Span
 from research.ledger.families import load_families
 from research.ledger.ledger import Ledger
 from research.model_validation.case import Case, Champion, ModelCase, StrategyCase
@@ -113,7 +113,7 @@ def _strategy_case(asked: _Asked) -> StrategyCase:
         trials=asked.ledger.count(asked.family, dates.start, dates.end),
         independent=max(1.0, asked.ledger.effective(asked.family, dates)),
         hold_out=asked.door(partial(open_release, released)),
-        champion=_champion(request, dates.span),
+        champion=_champion(request, dates),
     )
 
 
@@ -158,7 +158,7 @@ def _require_same_bars(bundle: Bundle, history: History) -> None:
         )
 
 
-def _champion(request: Request, span: Span) -> Champion | None:
+def _champion(request: Request, span: DateRange) -> Champion | None:
     """Return the version in production over a span; None where there is none, or it is the one judged."""
     model = request.store.manifest().model(request.symbol, request.name)
     version = model.production
@@ -175,7 +175,7 @@ def _champion(request: Request, span: Span) -> Champion | None:
     return Champion(version=version, account=account, how="its own outer walk-forward")
 
 
-def _final_model(request: Request, version: str, record: TrainingRecord, span: Span) -> Champion:
+def _final_model(request: Request, version: str, record: TrainingRecord, span: DateRange) -> Champion:
     """Return production by its bundle itself, where its training run is gone."""
     bundle = load_bundle(request.symbol, PRODUCTION, store=request.store, name=request.name)
     config = validated(TrainingConfig, record.config, where="training record")
@@ -187,7 +187,7 @@ def _final_model(request: Request, version: str, record: TrainingRecord, span: S
     )
 
 
-def _bare_strategy(request: Request, version: str, record: TrainingRecord, span: Span) -> Champion:
+def _bare_strategy(request: Request, version: str, record: TrainingRecord, span: DateRange) -> Champion:
     """Return production where it is a strategy without a model."""
     bundle = load_bundle(request.symbol, PRODUCTION, store=request.store, name=request.name)
     account = bundle_account(bundle, _released(record, request.data_dir).history, span)

@@ -11,9 +11,9 @@ from pydantic import BaseModel, ConfigDict
 
 from lockstep.errors import ConfigError, ModelError
 from lockstep.files import replace_file
+from lockstep.market.dates import DateRange
 from lockstep.models.bundle import Bundle
 from lockstep.settings import read_json, validated
-from research.splits.ranges import DateRange
 from research.training.out_of_sample import OpenedHoldOut
 
 

@@ -3,58 +3,20 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import date, timedelta
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, model_serializer, model_validator
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from lockstep.errors import ExperimentError
-from research.backtest.run import Span
+from lockstep.market.dates import DateRange
 from research.splits.walk_forward import WalkForward
 
 
 class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class DateRange(_Part):
-    """First and last session date, both inclusive; written as a pair `[2010-01-01, 2014-12-31]`."""
-
-    start: date
-    end: date
-
-    @model_validator(mode="before")
-    @classmethod
-    def _from_pair(cls, value: Any) -> Any:
-        if isinstance(value, list | tuple) and len(value) == 2:
-            return {"start": value[0], "end": value[1]}
-        if not isinstance(value, Mapping | DateRange):
-            raise ValueError("need the first and the last date, such as [2010-01-01, 2014-12-31]")
-        return value
-
-    @model_validator(mode="after")
-    def _rises(self) -> Self:
-        if self.start > self.end:
-            raise ValueError(f"{self}: starts after it ends; turn the dates round")
-        return self
-
-    @model_serializer
-    def _as_pair(self) -> list[str]:
-        return [self.start.isoformat(), self.end.isoformat()]
-
-    def __str__(self) -> str:
-        return f"{self.start} to {self.end}"
-
-    @property
-    def span(self) -> Span:
-        """The same as what a backtest takes."""
-        return Span(start=self.start, end=self.end)
-
-    def overlaps(self, other: DateRange) -> bool:
-        """Whether the two share a day."""
-        return self.start <= other.end and other.start <= self.end
 
 
 class Split(_Part):

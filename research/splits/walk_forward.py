@@ -25,7 +25,7 @@ _MONTHS = {"m": 1, "y": 12}
 
 
 @dataclass(frozen=True)
-class Span:
+class WindowLength:
     """A positive length in one unit: `b` bars, `d` days of 24 hours, `m` or `y` calendar months or years."""
 
     length: int
@@ -107,9 +107,9 @@ class WalkForward:
     ConfigError where units are mixed or `least` is outside its range.
     """
 
-    train: Span
-    test: Span
-    step: Span
+    train: WindowLength
+    test: WindowLength
+    step: WindowLength
     anchored: bool = False
     least: float = 0.5
     labels: Labels | None = None
@@ -129,7 +129,7 @@ class WalkForward:
         parts = text.split("/")
         if len(parts) not in (2, 3):
             raise ConfigError(f"walk-forward {text!r}: need train/test/step, such as 4y/1y/1y or 365/90/30")
-        spans = [Span.parse(part) for part in parts]
+        spans = [WindowLength.parse(part) for part in parts]
         return cls(train=spans[0], test=spans[1], step=spans[-1], anchored=anchored)
 
     def __str__(self) -> str:

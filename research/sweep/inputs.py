@@ -18,6 +18,7 @@ from lockstep.errors import ConfigError
 from lockstep.features.batch import BatchFeatures
 from lockstep.features.feature_registry import FeatureRegistry, default_registry
 from lockstep.market.bars import Bars, Floats, Stamps
+from lockstep.market.dates import DateRange
 from lockstep.market.history import History, SeriesKey
 from lockstep.market.sessions import Dates, Session
 from lockstep.market.timeframe import Timeframe
@@ -28,7 +29,6 @@ from lockstep.strategy.decision import IN_SESSION
 from lockstep.strategy.matching import CLOSE, Costs
 from lockstep.strategy.step import vector_ids
 from lockstep.strategy.veto import Veto
-from research.backtest.run import Span
 from research.sweep.account import BLOCKS, SKETCH
 from research.sweep.variants import VariantGroup, group_variants
 
@@ -170,7 +170,12 @@ class Prepared:
     """
 
     def __init__(
-        self, history: History, symbol: str, config: StrategyConfig, span: Span, registry: FeatureRegistry
+        self,
+        history: History,
+        symbol: str,
+        config: StrategyConfig,
+        span: DateRange,
+        registry: FeatureRegistry,
     ) -> None:
         self._history = history
         self._registry = registry

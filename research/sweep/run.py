@@ -21,10 +21,10 @@ import numpy as np
 from lockstep.errors import ConfigError
 from lockstep.features.feature_registry import FeatureRegistry, default_registry
 from lockstep.market.bars import Floats
+from lockstep.market.dates import DateRange
 from lockstep.market.history import History
 from lockstep.strategy.config import ACCEPT_ALL, StrategyConfig
 from lockstep.strategy.family import family_of
-from research.backtest.run import Span
 from research.sweep.account import BLOCKS, SKETCH
 from research.sweep.inputs import Chances, Prepared
 from research.sweep.kernels import FILL_COLUMNS
@@ -114,7 +114,7 @@ def sweep(
     history: History,
     symbol: str,
     *,
-    span: Span | None = None,
+    span: DateRange | None = None,
     jobs: int = -1,
     on_done: Callable[[Integers, SweepResult], None] | None = None,
     chunk: int = CHUNK,
@@ -134,7 +134,7 @@ def sweep(
     """
     require_expressible(configs)
     variants = Variants.of(configs)
-    prepared = Prepared(history, symbol, variants[0], span or Span(), registry or default_registry())
+    prepared = Prepared(history, symbol, variants[0], span or DateRange(), registry or default_registry())
     result = _empty(len(variants))
     with workers(jobs, cluster) as hands:
         for group in prepared.groups(variants):
@@ -154,7 +154,7 @@ def trace(
     history: History,
     symbol: str,
     *,
-    span: Span | None = None,
+    span: DateRange | None = None,
     chances: Chances | None = None,
     registry: FeatureRegistry | None = None,
 ) -> Trace:
@@ -165,7 +165,7 @@ def trace(
     require_expressible([config])
     if chances is not None:
         config = chances.widened(config)
-    prepared = Prepared(history, symbol, config, span or Span(), registry or default_registry())
+    prepared = Prepared(history, symbol, config, span or DateRange(), registry or default_registry())
     (group,) = prepared.groups([config], chances.threshold if chances else ACCEPT_ALL)
     inputs = prepared.inputs(config, chances)
     compiled = loops(group.shape)

@@ -9,10 +9,10 @@ from datetime import datetime
 
 import numpy as np
 
+from lockstep.market.dates import DateRange
 from lockstep.metrics import Integers
 from research.ledger.ledger import Ledger, Trials
 from research.ledger.tables import FAILED, OK
-from research.splits.ranges import DateRange
 from research.training.config import TrainingConfig
 from research.training.dataset import Dataset
 from research.training.scheme import divide

@@ -28,10 +28,10 @@ from lockstep.features.feature_registry import FeatureRegistry, default_registry
 from lockstep.features.invariance import price_levels, shift_sensitive
 from lockstep.files import replace_file
 from lockstep.market.bars import Adjustment, Stamps
+from lockstep.market.dates import DateRange
 from lockstep.market.history import History, SeriesKey
 from lockstep.metrics import Floats, Integers
 from lockstep.strategy.config import StrategyConfig
-from research.backtest.run import Span
 from research.experiments.evaluation import data_hash
 from research.splits.labels import Labels, Mask
 from research.training.code import training_digest
@@ -189,7 +189,7 @@ def build_dataset(
     plan = registry.plan(strategy.feature_ids, key)
     matrix = BatchFeatures(plan, history, max_age=strategy.max_age.limits).matrix
     complete: Mask = np.logical_not(np.isnan(matrix).any(axis=1))
-    span = Span(start=config.data.start, end=config.data.end)
+    span = DateRange.of(config.data.start, config.data.end)
     trades = round_trips(
         config.strategy,
         history,

@@ -18,16 +18,16 @@ import numpy as np
 from lockstep.errors import TrainingError
 from lockstep.features.feature_registry import FeatureRegistry
 from lockstep.market.bars import Bars
+from lockstep.market.dates import DateRange
 from lockstep.market.history import History, Market, SeriesKey
 from lockstep.market.sessions import Dates
 from lockstep.metrics import Floats, Integers
 from lockstep.strategy.veto import Veto
 from research.backtest.account import Account
 from research.backtest.result import BacktestResult
-from research.backtest.run import Span, run_backtest
+from research.backtest.run import run_backtest
 from research.ledger.ledger import Ledger
 from research.splits.labels import Mask
-from research.splits.ranges import DateRange
 from research.sweep.inputs import Chances
 from research.sweep.run import trace
 from research.training.counting import dates_of
@@ -116,7 +116,7 @@ def _measures(
     dataset, config = outcome.dataset, outcome.config.strategy
     market, bars = history.markets[dataset.symbol], history.series(SeriesKey(dataset.symbol, config.bars))
     rows = outcome.hold_out
-    span = Span(
+    span = DateRange(
         start=_session(market, bars, dataset.decision[rows[0]]),
         end=_session(market, bars, dataset.exit[rows].max()),
     )
@@ -240,10 +240,10 @@ def window_dates(outcome: TrainingOutcome, history: History) -> list[tuple[np.da
     return list(zip(starts, ends, strict=True))
 
 
-def trading_span(outcome: TrainingOutcome, history: History) -> Span:
+def trading_span(outcome: TrainingOutcome, history: History) -> DateRange:
     """Return the session dates of the outer walk-forward, from its first decision to its last exit."""
     dates = window_dates(outcome, history)
-    return Span(start=str(dates[0][0]), end=str(dates[-1][1]))
+    return DateRange.of(str(dates[0][0]), str(dates[-1][1]))
 
 
 def traced_runs(outcome: TrainingOutcome, history: History) -> Runs:

@@ -23,6 +23,7 @@ from lockstep.features.feature_registry import FeatureRegistry, default_registry
 from lockstep.floats import require_exact
 from lockstep.market.bars import Bars
 from lockstep.market.config import load_instruments
+from lockstep.market.dates import DateRange
 from lockstep.market.history import History, Market, SeriesKey
 from lockstep.market.sessions import Dates
 from lockstep.models.bundle import WITHOUT_MODEL, Bundle, bundle_bytes
@@ -37,7 +38,6 @@ from research.experiments.evaluation import data_hash
 from research.ledger.families import load_families
 from research.ledger.ledger import Ledger, Trials
 from research.ledger.tables import OK
-from research.splits.ranges import DateRange
 from research.sweep.run import trace
 from research.training.bundling import data_hashes
 from research.training.checkout import checkout_root, code_revision, library_versions, lock_hash
@@ -123,8 +123,8 @@ class ReleasedStrategy:
         history   other markets or bars than its own, for a question about costs
         """
         config, symbol, known = self.release.strategy, self.release.symbol, history or self.history
-        traced = trace(config, known, symbol, span=dates.span, registry=self.registry)
-        rows = dates.span.select(self.bars, known.markets[symbol])
+        traced = trace(config, known, symbol, span=dates, registry=self.registry)
+        rows = dates.select(self.bars, known.markets[symbol])
         traded = self.bars.rows(rows.start, rows.stop)
         return Account.of_trace(traced, traded, known.markets[symbol], config.capital)
 
@@ -184,7 +184,7 @@ class ReleasedStrategy:
         strategy = self.release.strategy
         plan = self.registry.plan(strategy.feature_ids, self.key)
         batch = BatchFeatures(plan, self.history, max_age=strategy.max_age.limits)
-        known = self.dates.development.span.select(self.bars, self.history.markets[self.release.symbol])
+        known = self.dates.development.select(self.bars, self.history.markets[self.release.symbol])
         complete = np.flatnonzero(np.isfinite(batch.matrix[: known.stop]).all(axis=1))
         if not complete.size:
             raise TrainingError(

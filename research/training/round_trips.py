@@ -16,11 +16,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lockstep.market.dates import DateRange
 from lockstep.market.history import History
 from lockstep.metrics import Floats, Integers
 from lockstep.strategy.config import StrategyConfig
 from lockstep.strategy.matching import MULTIPLIER, Costs, fees
-from research.backtest.run import Span
 from research.splits.labels import Mask
 from research.sweep.inputs import Chances
 from research.sweep.kernels import FILL_BAR, FILL_DECISION, FILL_PRICE, FILL_QUANTITY
@@ -57,7 +57,7 @@ class RoundTrips:
 
 
 def round_trips(
-    config: StrategyConfig, history: History, symbol: str, *, complete: Mask, rows: slice, span: Span
+    config: StrategyConfig, history: History, symbol: str, *, complete: Mask, rows: slice, span: DateRange
 ) -> RoundTrips:
     """Return the trade of every bar in the span at which `config`, flat, would enter.
 
@@ -77,7 +77,7 @@ def round_trips(
     return _ordered(found, runs, rows.start, unfinished)
 
 
-def _run(config: StrategyConfig, history: History, symbol: str, waiting: Mask, span: Span) -> Floats:
+def _run(config: StrategyConfig, history: History, symbol: str, waiting: Mask, span: DateRange) -> Floats:
     allowed = np.flatnonzero(waiting)
     chances = Chances.at(allowed, np.full(allowed.size, _PASS), bars=waiting.size, threshold=_THRESHOLD)
     return trace(config, history, symbol, span=span, chances=chances).fills

@@ -11,7 +11,7 @@ import numpy as np
 
 from lockstep.market.bars import Stamps
 
-Span = tuple[int, int]
+RowSpan = tuple[int, int]
 Severity = Literal["warning", "note"]
 
 _LISTED = 5
@@ -31,7 +31,7 @@ class Finding:
     count: int
     sentence: str
     severity: Severity = "warning"
-    spans: tuple[Span, ...] = ()
+    spans: tuple[RowSpan, ...] = ()
 
 
 def counted(count: int, noun: str) -> str:

@@ -13,6 +13,7 @@ from lockstep.errors import ConfigError, DataError, NoBars
 from lockstep.market.aggregator import aggregate
 from lockstep.market.bars import Bars
 from lockstep.market.config import InstrumentBook, load_instruments
+from lockstep.market.dates import Day, as_day
 from lockstep.market.history import History, SeriesKey
 from lockstep.market.reading.files import Loaded, read_bars, read_ticks
 from lockstep.market.sessions import Session
@@ -21,7 +22,6 @@ from lockstep.market.timeframe import Timeframe
 
 _LOG = logging.getLogger(__name__)
 
-Day = str | date | None
 OnLoaded = Callable[[Loaded[Bars] | Loaded[Ticks]], None]
 
 
@@ -170,13 +170,3 @@ def _folder(data_dir: str | Path | None) -> Path | None:
     if not folder.is_dir():
         raise DataError(f"data folder {folder}: not a folder; check the path")
     return folder
-
-
-def as_day(name: str, value: Day) -> date | None:
-    """Return a session date from an ISO string or a date; ConfigError, naming it, for anything else."""
-    if value is None or isinstance(value, date):
-        return value
-    try:
-        return date.fromisoformat(value)
-    except ValueError as error:
-        raise ConfigError(f"{name} {value!r}: must be a date like 2024-01-31") from error

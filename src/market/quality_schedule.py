@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lockstep.market.bars import Bars, Flags, Stamps
-from lockstep.market.finding import Finding, Span, counted, listed, runs, stretches
+from lockstep.market.finding import Finding, RowSpan, counted, listed, runs, stretches
 from lockstep.market.schedule import MINUTE
 from lockstep.market.session_kernels import HOUR
 from lockstep.market.sessions import Dates, Session, SessionDay
@@ -96,7 +96,7 @@ def _merged(bars: Bars, scheduled: Dates, rows: Stamps, session: Session) -> Fla
     return merged
 
 
-def _around(bars: Bars, closes: Stamps) -> Span:
+def _around(bars: Bars, closes: Stamps) -> RowSpan:
     """Return the ends of the bars before and after missing sessions with these first and last closes."""
     before = max(int(np.searchsorted(bars.end, closes[0])) - 1, 0)
     after = min(int(np.searchsorted(bars.end, closes[-1], side="right")), len(bars) - 1)
@@ -219,7 +219,7 @@ def _odd_hours(days: _Days, session: Session) -> list[Finding]:
     return found
 
 
-def _edge(days: _Days, row: int, what: str) -> Span:
+def _edge(days: _Days, row: int, what: str) -> RowSpan:
     """Return the ends of the bars around what is missing at an open or close."""
     if what == "close":
         return int(days.ends[row]), int(days.closes[row])

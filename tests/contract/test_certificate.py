@@ -23,6 +23,7 @@ from certify.run import Request, certify, gathered_with
 from lockstep.errors import EvidenceMissing, ParityError
 from lockstep.floats import EXACT
 from lockstep.market.config import load_instruments
+from lockstep.market.dates import DateRange
 from lockstep.market.loader import load_history
 from lockstep.market.timeframe import DAILY
 from lockstep.models.manifest import TrainingRecord
@@ -30,7 +31,7 @@ from lockstep.models.store import ModelStore, load_bundle
 from lockstep.monitoring import parity
 from lockstep.monitoring.parity import Comparison, compare
 from research.backtest.result import steps_of
-from research.backtest.run import Span, run_backtest
+from research.backtest.run import run_backtest
 from support import desks
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -276,7 +277,7 @@ def research(store: ModelStore) -> list[parity.Step]:
     model = desks.Model.of(load_bundle("COMP", "v1", store=store))
     history = load_history("COMP", timeframe=DAILY, context=tuple(model.needs(desks.load_markets())))
     return steps_of(
-        run_backtest(model.config, history, "COMP", span=Span(start=START, end=END), veto=model.veto)
+        run_backtest(model.config, history, "COMP", span=DateRange.of(START, END), veto=model.veto)
     )
 
 

@@ -16,8 +16,9 @@ from lockstep.live.journal import Journal
 from lockstep.live.risk.rollout import Trades
 from lockstep.live.service import Service
 from lockstep.live.traded import Model, usual_trades
+from lockstep.market.dates import DateRange
 from lockstep.strategy.config import FixedSize, RiskSize
-from research.backtest.run import Span, run_backtest
+from research.backtest.run import run_backtest
 from support import desks, papers
 
 LIVE = {
@@ -93,7 +94,7 @@ def test_a_size_is_that_of_an_entry_on_the_newest_bar() -> None:
     """The same contracts that the strategy enters with there; a window that is not full tells nothing."""
     model = Model.of(desks.bundle(size=RiskSize(kind="risk", risk=0.02), threshold=0.0))
     bars = desks.history(600)
-    result = run_backtest(model.config, bars, "COMP", span=Span(), veto=model.veto)
+    result = run_backtest(model.config, bars, "COMP", span=DateRange(), veto=model.veto)
     entries = [o for o in result.records.orders if o.intent == "entry" and o.status == "accepted"]
     end = bars.bars[model.key].end.tolist()
     for order in entries[-20:]:

@@ -9,19 +9,20 @@ import numpy as np
 import pytest
 
 from lockstep.errors import ConfigError
+from lockstep.market.dates import DateRange
 from lockstep.market.history import History
 from lockstep.market.loader import load_history
 from lockstep.market.timeframe import DAILY
 from lockstep.strategy.families.ibs import IbsConfig
 from lockstep.strategy.veto import Veto
-from research.backtest.run import Span, run_backtest
+from research.backtest.run import run_backtest
 from research.sweep.inputs import Chances
 from research.sweep.run import trace
 
 CONFIG = IbsConfig.model_validate(
     {"name": "x", "direction": "both", "stop": {"percent": 1.0}, "filters": [{"feature": "rsi_2", "max": 80}]}
 )
-SPAN = Span(start="2012-01-01", end="2016-12-31")
+SPAN = DateRange.of("2012-01-01", "2016-12-31")
 
 
 class Logistic:

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from lockstep.market.dates import DateRange
 from lockstep.market.loader import load_history
 from lockstep.market.timeframe import DAILY
 from lockstep.strategy.families.ibs import IbsConfig
-from research.backtest.run import Span, run_backtest
+from research.backtest.run import run_backtest
 
 CONFIG = Path(__file__).parents[2] / "configs" / "strategies" / "ibs_literature.yaml"
-SPAN = Span(start="2000-01-01", end="2020-10-31")
+SPAN = DateRange.of("2000-01-01", "2020-10-31")
 
 
 @pytest.mark.parametrize(

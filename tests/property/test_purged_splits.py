@@ -13,7 +13,7 @@ from lockstep.errors import ConfigError, DataError
 from lockstep.metrics import Integers
 from research.splits.labels import Labels, Mask
 from research.splits.purged import CombinatorialPurgedCV, PurgedKFold
-from research.splits.walk_forward import Span, WalkForward
+from research.splits.walk_forward import WalkForward, WindowLength
 
 Splitter = PurgedKFold | CombinatorialPurgedCV
 
@@ -84,7 +84,7 @@ def test_walk_forward_trains_on_nothing_known_after_the_test_begins(
 ) -> None:
     start, end = intervals
     scale = 1 if unit == "b" else 86_400_000_000_000 // 2
-    spans = [Span(length, unit) for length in (train, test, step)]
+    spans = [WindowLength(length, unit) for length in (train, test, step)]
     walk = WalkForward(train=spans[0], test=spans[1], step=spans[2], anchored=anchored)
     walk = walk.on(start * scale, end * scale)
     try:

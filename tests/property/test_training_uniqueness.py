@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lockstep.market.dates import DateRange
 from lockstep.market.history import SeriesKey
 from lockstep.market.timeframe import DAILY
-from research.backtest.run import Span
 from research.sweep.inputs import Chances
 from research.sweep.kernels import FILL_DECISION
 from research.sweep.run import trace
@@ -63,7 +63,7 @@ def test_kept_trades_are_those_of_the_sweep(seed: int, threshold: float) -> None
     chance = np.random.default_rng(seed).random(len(dataset))
     bars = len(spx_history().series(SeriesKey("SPX", DAILY)))
     chances = Chances.at(dataset.row, chance, bars=bars, threshold=threshold)
-    fills = trace(strategy, spx_history(), "SPX", span=Span(), chances=chances).fills
+    fills = trace(strategy, spx_history(), "SPX", span=DateRange(), chances=chances).fills
     closed = fills[: len(fills) // 2 * 2 : 2, FILL_DECISION].astype(np.int64)
     assert dataset.row[taken_trades(dataset, chance >= threshold)].tolist() == closed.tolist()
 

@@ -26,6 +26,7 @@ from lockstep.live.risk.limits import Collar, Limits
 from lockstep.live.risk.switches import Switches
 from lockstep.live.setup import Setup
 from lockstep.live.traded import Model
+from lockstep.market.dates import DateRange
 from lockstep.market.history import History, SeriesKey
 from lockstep.market.loader import load_history
 from lockstep.market.timeframe import DAILY
@@ -33,7 +34,7 @@ from lockstep.market.timetable import Timetable
 from lockstep.models.bundle import Bundle, golden_vectors
 from lockstep.strategy.config import FixedSize, RiskSize
 from lockstep.strategy.families.ibs import IbsConfig
-from research.backtest.run import Span, context_keys
+from research.backtest.run import context_keys
 
 MODEL_IDS = ("ibs", "rsi_2", "zscore_20")
 CONFIG = IbsConfig.model_validate(
@@ -308,7 +309,7 @@ def engine(
     )
 
 
-def span_after(bars: History, key: SeriesKey, warm: int) -> Span:
+def span_after(bars: History, key: SeriesKey, warm: int) -> DateRange:
     """Return the span of sessions that follow the warm-up."""
     dates = bars.markets[key.symbol].session.dates(bars.bars[key].end, key.timeframe)
-    return Span(start=str(dates[warm]))
+    return DateRange.of(str(dates[warm]))

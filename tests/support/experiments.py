@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lockstep.errors import StrategyError
+from lockstep.market.dates import DateRange
 from lockstep.market.history import History, SeriesKey
 from lockstep.metrics import summary
 from lockstep.strategy.families.ibs import IbsConfig
-from research.backtest.run import Span, run_backtest
+from research.backtest.run import run_backtest
 from research.experiments.accounts import Course
 from research.experiments.evaluation import Data
 from research.experiments.execution import Lab
@@ -59,7 +60,7 @@ def plan(**changes: Any) -> Plan:
     return Plan.model_validate(content)
 
 
-def toy_returns(config: IbsConfig, symbol: str, span: Span, sessions: int) -> NDArray[np.float64]:
+def toy_returns(config: IbsConfig, symbol: str, span: DateRange, sessions: int) -> NDArray[np.float64]:
     """Return session returns that depend on the configuration's rules, the symbol and the dates only."""
     text = f"{config.config_hash} {symbol} {span.start} {span.end}"
     seed = int(hashlib.sha256(text.encode()).hexdigest()[:12], 16)
@@ -69,7 +70,7 @@ def toy_returns(config: IbsConfig, symbol: str, span: Span, sessions: int) -> ND
     return own + common.normal(0.0, 0.006, sessions)
 
 
-def toy_measures(config: IbsConfig, history: History, symbol: str, span: Span) -> dict[str, float]:
+def toy_measures(config: IbsConfig, history: History, symbol: str, span: DateRange) -> dict[str, float]:
     if config.max_bars == BROKEN:
         raise StrategyError(f"{config.name}: max_bars {BROKEN} is broken here")
     bars = history.series(SeriesKey(symbol, config.bars))
@@ -93,11 +94,11 @@ def toy_sweep(
     history: History,
     symbol: str,
     *,
-    span: Span | None = None,
+    span: DateRange | None = None,
     on_done: Any = None,
 ) -> SweepResult:
     """An evaluator of the sweep's form."""
-    span = span or Span()
+    span = span or DateRange()
     rows = [toy_measures(config, history, symbol, span) for config in configs]
     returns = [
         toy_returns(config, symbol, span, int(row["sessions"]))
@@ -113,12 +114,12 @@ def toy_sweep(
     return result
 
 
-def toy_backtest(config: IbsConfig, data: Data, span: Span) -> Mapping[str, float]:
+def toy_backtest(config: IbsConfig, data: Data, span: DateRange) -> Mapping[str, float]:
     """An engine that agrees with `toy_sweep`."""
     return toy_measures(config, data.history, data.symbol, span)
 
 
-def toy_course(config: IbsConfig, data: Data, span: Span) -> Course:
+def toy_course(config: IbsConfig, data: Data, span: DateRange) -> Course:
     """An engine that agrees with `toy_sweep`, bar by bar: it is flat after every bar."""
     bars, market = data.history.series(SeriesKey(data.symbol, config.bars)), data.history.markets[data.symbol]
     end = bars.end[span.select(bars, market)]
@@ -142,7 +143,7 @@ def slow_sweep(
     history: History,
     symbol: str,
     *,
-    span: Span | None = None,
+    span: DateRange | None = None,
     on_done: Any = None,
 ) -> SweepResult:
     """The sweep's form over Backtrader, one configuration after the other: the slow, obvious one."""

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from lockstep.market.bars import Bars
+from lockstep.market.dates import DateRange
 from lockstep.market.history import History, Market, SeriesKey
 from lockstep.market.instrument import Instrument
 from lockstep.market.sessions import Session, SessionTemplate
@@ -15,7 +16,7 @@ from lockstep.market.timeframe import DAILY, Timeframe
 from lockstep.strategy.families.ibs import IbsConfig
 from lockstep.strategy.veto import Veto
 from research.backtest.result import BacktestResult
-from research.backtest.run import Span, run_backtest
+from research.backtest.run import run_backtest
 
 CME = Session(
     SessionTemplate(name="CME", calendar="CMES", timezone="America/New_York", open="18:00", close="17:00")
@@ -67,7 +68,7 @@ def backtest(
     instrument: Instrument = ES,
     session: Session = CME,
     veto: Veto | None = None,
-    span: Span | None = None,
+    span: DateRange | None = None,
     **settings: Any,
 ) -> BacktestResult:
     """Run `IbsConfig(**settings)` over `bars` through the real engine."""

@@ -16,6 +16,7 @@ from sklearn.pipeline import Pipeline
 
 from lockstep.features.feature_registry import default_registry
 from lockstep.market.bars import Bars
+from lockstep.market.dates import DateRange
 from lockstep.market.history import History, SeriesKey
 from lockstep.market.loader import load_history
 from lockstep.market.timeframe import DAILY
@@ -25,7 +26,6 @@ from lockstep.models.golden import GoldenVectors, golden_vectors
 from lockstep.strategy.families.ibs import IbsConfig
 from research.model_validation.case import ModelCase
 from research.splits.purged import CombinatorialPurgedCV
-from research.splits.ranges import DateRange
 from research.training.config import TrainingConfig
 from research.training.dataset import Dataset, build_dataset
 from research.training.outcome import OuterWindow, SearchStep, TrainingOutcome

@@ -16,18 +16,19 @@ import pytest
 
 from lockstep.errors import DataError
 from lockstep.market.bars import Bars
+from lockstep.market.dates import DateRange
 from lockstep.market.history import SeriesKey
 from lockstep.market.loader import load_history
 from lockstep.market.timeframe import DAILY, Timeframe
 from lockstep.strategy.families.ibs import IbsConfig
-from research.backtest.run import Span, run_backtest
+from research.backtest.run import run_backtest
 from research.backtest.trade_comparison import Compared, RunFolder, compare_trades
 from research.backtest.trade_list import read_trades
 from support.scenarios import NYSE, SPY, backtest, make_bars
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = IbsConfig(name="plain")
-SPAN = Span(start="2016-01-04", end="2016-12-30")
+SPAN = DateRange.of("2016-01-04", "2016-12-30")
 
 
 @pytest.fixture(scope="module")

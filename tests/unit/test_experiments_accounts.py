@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 
 from lockstep import metrics
+from lockstep.market.dates import DateRange
 from lockstep.strategy.families.ibs import IbsConfig
-from research.backtest.run import Span, run_backtest
+from research.backtest.run import run_backtest
 from research.experiments.accounts import Account, Course, Leg, backtrader_course, legs_of, trade
 from research.experiments.evaluation import Data
 from research.ledger.database import Database
-from research.splits.ranges import DateRange, Window
+from research.splits.ranges import Window
 from support.experiments import plan, toy_lab
 
 DAY = 86_400_000_000_000
@@ -77,7 +78,7 @@ class Scripted:
         self.script = script
         self.asked: list[tuple[float, str, str]] = []
 
-    def __call__(self, config: IbsConfig, data: Data, span: Span) -> Course:
+    def __call__(self, config: IbsConfig, data: Data, span: DateRange) -> Course:
         start, end = np.datetime64(str(span.start)), np.datetime64(str(span.end))
         self.asked.append((config.capital, str(start), str(end)))
         every = np.arange("2010-01-01", "2010-12-31", dtype="datetime64[D]")
@@ -164,7 +165,7 @@ class TestEngine:
         legs = legs_of(HALVES, [0, 0, 0])
         account = trade(legs, lambda _: config, data, backtrader_course)
         once = run_backtest(
-            config, data.history, "COMP", span=Span(start=date(2010, 1, 1), end=date(2011, 6, 30))
+            config, data.history, "COMP", span=DateRange.of(date(2010, 1, 1), date(2011, 6, 30))
         )
         assert account.metrics == {name: once.metrics[name] for name in account.metrics}
         assert account.equity[-1] == once.equity["equity"].iloc[-1]
@@ -185,7 +186,7 @@ class TestEngine:
         configs = {0: wide, 1: narrow}
         courses: list[Any] = []
 
-        def engine(config: IbsConfig, data: Data, span: Span) -> Course:
+        def engine(config: IbsConfig, data: Data, span: DateRange) -> Course:
             courses.append(backtrader_course(config, data, span))
             return courses[-1]
 
@@ -196,7 +197,7 @@ class TestEngine:
         assert account.metrics["sharpe"] == pytest.approx(metrics.sharpe(returns, per_year))
         assert account.metrics["net_profit"] == pytest.approx(account.equity[-1] - account.capital)
         windows = [
-            backtrader_course(configs[number], data, each.test.span)
+            backtrader_course(configs[number], data, each.test)
             for number, each in zip((0, 1, 0), HALVES, strict=True)
         ]
         assert windows[-1].position[-1] == 0, "its last trade is open: its profit is no trade's"
@@ -206,7 +207,7 @@ class TestEngine:
         # The same trades from plain runs over each leg: those entered before the window's end.
         trades, profit = 0, 0.0
         for leg, original in zip(account.legs, windows, strict=True):
-            run = backtrader_course(configs[leg.variant or 0], data, leg.dates.span)
+            run = backtrader_course(configs[leg.variant or 0], data, leg.dates)
             mine = (run.exit > 0) & (run.entry <= original.end[-1])
             trades, profit = trades + int(mine.sum()), profit + float(run.pnl[mine].sum())
         assert account.metrics["trades"] == trades

@@ -85,7 +85,7 @@ class TestRun:
         for row in lab.store.runs(record.id).itertuples():
             config = record.plan.space.variant(int(row.variant)).config
             assert config is not None
-            found = toy_backtest(config, data, SPLIT.validation.span)
+            found = toy_backtest(config, data, SPLIT.validation)
             assert row.test_net_profit == found["net_profit"]
             assert row.test_sharpe == found["sharpe"]
             assert row.config_hash == config.config_hash

@@ -11,11 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lockstep.errors import ConfigError, ExperimentError
+from lockstep.market.dates import DateRange
 from lockstep.strategy.families.ibs import IbsConfig
 from research.experiments.grid import Grid, Steps
 from research.experiments.paths import known_paths, placed, require_known, value_at
 from research.experiments.variants import VariantSpace, evaluation_id, pieces, spelled
-from research.splits.ranges import DateRange, Split, consecutive, windows
+from research.splits.ranges import Split, consecutive, windows
 from support.experiments import BASELINE, GRID, SPLIT
 
 BASE = IbsConfig.load(BASELINE)

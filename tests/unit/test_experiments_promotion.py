@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import select, text
 
 from lockstep.errors import ExperimentError, PromotionRefused
+from lockstep.market.dates import DateRange
 from lockstep.strategy.families.ibs import IbsConfig
 from research.experiments import promotion
 from research.experiments.execution import Lab
@@ -20,7 +21,6 @@ from research.experiments.selection import ranking
 from research.ledger.database import Database
 from research.ledger.ledger import Trials
 from research.ledger.tables import Genealogy
-from research.splits.ranges import DateRange
 from research.statistics.gate import Limits
 from support.experiments import NOON, SPLIT, plan, toy_backtest, toy_lab
 

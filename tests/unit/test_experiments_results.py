@@ -98,7 +98,7 @@ class TestSamples:
                 forward.id, "symbol", "window_number", "test_sessions", variant=best.variant
             )
             mine = runs[(runs["symbol"] == "COMP") & (runs["window_number"] == number)]
-            span = forward.plan.windows[number].test.span
+            span = forward.plan.windows[number].test
             parts.append(toy_returns(config, "COMP", span, int(mine["test_sessions"].iloc[0])))
         expected = SharpeSample.of(np.concatenate(parts))
         assert found.periods == expected.periods

@@ -21,12 +21,12 @@ from lockstep.features.feature_registry import FeatureRegistry, default_registry
 from lockstep.market.aggregator import aggregate
 from lockstep.market.asof import asof_rows
 from lockstep.market.bars import BAR_COLUMNS, Bars
+from lockstep.market.dates import DateRange
 from lockstep.market.history import History, Market, SeriesKey
 from lockstep.market.timeframe import DAILY, Timeframe
 from lockstep.strategy.families.ibs import IbsConfig
 from lockstep.strategy.sizing import contracts
 from lockstep.strategy.veto import Veto
-from research.backtest.run import Span
 from research.checks.changed_bars import dropped, early_bars, perturbed
 from research.checks.computations import features_of, servable_ids
 from research.checks.lookahead import (
@@ -144,7 +144,7 @@ class TestPasses:
                 return np.array([[0.3, 0.7]])
 
         veto = Veto(model=Model(), feature_ids=("ret_5",), threshold=0.5)
-        report = check(daily, veto=veto, span=Span(start="2024-02-01"), config={"stop": {"percent": 1.0}})
+        report = check(daily, veto=veto, span=DateRange.of("2024-02-01"), config={"stop": {"percent": 1.0}})
         assert report.passed
         assert report.ids == ("ibs", "rsi_2", "ret_5")
         assert min(report.cuts) >= np.datetime64("2024-02-01", "ns").astype(np.int64)

@@ -17,11 +17,12 @@ from lockstep.features.batch import BatchFeatures
 from lockstep.features.feature import feature
 from lockstep.features.feature_registry import FeatureRegistry, default_registry
 from lockstep.features.invariance import shifted
+from lockstep.market.dates import DateRange
 from lockstep.market.history import History, SeriesKey
 from lockstep.market.timeframe import DAILY
 from lockstep.strategy.decision import ENTRIES, PASS
 from lockstep.strategy.families.ibs import decide
-from research.backtest.run import Span, run_backtest
+from research.backtest.run import run_backtest
 from research.training.config import TrainingConfig, load_training
 from research.training.dataset import Dataset, build_dataset, load_dataset, save_dataset, widened
 from research.training.run import load_training_history
@@ -33,7 +34,7 @@ ES_FILE = ROOT / "configs/training/ES.yml"
 
 def backtrader_trades(settings: TrainingConfig, history: History, dataset: Dataset) -> list[bytes]:
     """Return decision, entry and exit stamps, sides and net P&L of Backtrader's closed trades, as bytes."""
-    span = Span(start=settings.data.start, end=settings.data.end)
+    span = DateRange.of(settings.data.start, settings.data.end)
     result = run_backtest(
         widened(settings.strategy, dataset.feature_ids), history, settings.symbol, span=span
     )

@@ -124,7 +124,7 @@ def test_what_was_measured_ends_before_the_hold_out() -> None:
     """The figures of the bundle do not change with what the sealed bars say."""
     whole, history = released(hold_out={"start": "2017-01-03"}), spx_history()
     key = whole.key
-    rows = whole.dates.development.span.select(history.bars[key], history.markets["SPX"])
+    rows = whole.dates.development.select(history.bars[key], history.markets["SPX"])
     short = History(bars={key: history.bars[key].rows(0, rows.stop)}, markets=history.markets)
     known = releases.ReleasedStrategy.of(whole.release, short)
     assert whole.bundle.metrics == known.account(whole.dates.development).measures

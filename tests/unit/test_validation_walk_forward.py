@@ -7,7 +7,7 @@ import pytest
 
 from lockstep.errors import ConfigError, DataError
 from lockstep.metrics import Integers
-from research.splits.walk_forward import DAY, Span, WalkForward
+from research.splits.walk_forward import DAY, WalkForward, WindowLength
 
 
 def days(first: str, last: str) -> Integers:
@@ -28,17 +28,22 @@ def stamp(date: str) -> int:
 
 @pytest.mark.parametrize(
     ("text", "span"),
-    [("4y", Span(4, "y")), (" 6M ", Span(6, "m")), ("90", Span(90, "d")), ("250b", Span(250, "b"))],
+    [
+        ("4y", WindowLength(4, "y")),
+        (" 6M ", WindowLength(6, "m")),
+        ("90", WindowLength(90, "d")),
+        ("250b", WindowLength(250, "b")),
+    ],
 )
-def test_spans_are_spelled_with_a_unit_or_in_days(text: str, span: Span) -> None:
-    assert Span.parse(text) == span
-    assert Span.parse(str(span)) == span
+def test_spans_are_spelled_with_a_unit_or_in_days(text: str, span: WindowLength) -> None:
+    assert WindowLength.parse(text) == span
+    assert WindowLength.parse(str(span)) == span
 
 
 @pytest.mark.parametrize("text", ["", "y", "0d", "-3d", "4 weeks", "1.5y"])
 def test_other_spellings_are_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="need a positive number"):
-        Span.parse(text)
+        WindowLength.parse(text)
 
 
 @pytest.mark.parametrize(
@@ -54,11 +59,11 @@ def test_other_spellings_are_refused(text: str) -> None:
 )
 def test_calendar_spans_keep_the_day_of_the_month(start: str, text: str, times: int, end: str) -> None:
     hours = 21 * 3_600_000_000_000
-    assert Span.parse(text).after(stamp(start) + hours, times) == stamp(end) + hours
+    assert WindowLength.parse(text).after(stamp(start) + hours, times) == stamp(end) + hours
 
 
 def test_bars_are_counted() -> None:
-    assert Span(3, "b").after(5, 2) == 11
+    assert WindowLength(3, "b").after(5, 2) == 11
 
 
 def test_rolling_bars_by_hand() -> None:
@@ -123,7 +128,9 @@ def test_wrong_walk_forwards_are_refused() -> None:
     with pytest.raises(ConfigError, match="do not mix"):
         WalkForward.parse("100b/1y")
     with pytest.raises(ConfigError, match="least 0"):
-        WalkForward(train=Span(1, "y"), test=Span(1, "y"), step=Span(1, "y"), least=0.0)
+        WalkForward(
+            train=WindowLength(1, "y"), test=WindowLength(1, "y"), step=WindowLength(1, "y"), least=0.0
+        )
     with pytest.raises(ConfigError, match="data from 2019-01-01 to 2019-06-01 is too short"):
         WalkForward.parse("4y/1y").windows(stamp("2019-01-01"), stamp("2019-06-01"))
     with pytest.raises(ConfigError, match="from bar 0 to bar 4 is too short"):

@@ -16,17 +16,17 @@ from typer.testing import CliRunner
 
 from lockstep.errors import ConfigError, LockstepError, UnknownModel
 from lockstep.live.traded import Model
+from lockstep.market.dates import DateRange
 from lockstep.market.loader import load_history
 from lockstep.models.manifest import TrainingRecord
 from lockstep.models.store import ModelStore, load_bundle
-from research.backtest.run import Span, context_keys, run_backtest
+from research.backtest.run import context_keys, run_backtest
 from research.backtest.versions import VersionName, named_strategy
 from research.backtest_runner import app
 from research.checks.lookahead import Files, check_files
 from research.experiments.cli import app as experiments
 from research.ledger.database import Database
 from research.ledger.ledger import Ledger
-from research.splits.ranges import DateRange
 from support import desks
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -89,7 +89,7 @@ def traded(store: ModelStore, version: str, *, with_veto: bool = True) -> pd.Dat
         "COMP", timeframe=model.config.bars, end=END,
         context=context_keys(model.config, markets, "COMP", veto=model.veto),
     )  # fmt: skip
-    return run_backtest(model.config, history, "COMP", span=Span(start=START, end=END), veto=veto).trades
+    return run_backtest(model.config, history, "COMP", span=DateRange.of(START, END), veto=veto).trades
 
 
 class TestBacktest:
