@@ -17,9 +17,9 @@ import yaml
 
 from certify.series import Arrived
 from lockstep.errors import ParityError
-from lockstep.floats import FIELD
+from lockstep.live.events import EngineStarted
 from lockstep.live.journal import Journal
-from lockstep.live.messages import Event, SetRecord
+from lockstep.live.messages import SetRecord
 from lockstep.live.rerun import step_of
 from lockstep.live.traded import Kept
 from lockstep.models.bundle import Bundle
@@ -116,9 +116,7 @@ def run_live(
         sets=tuple(row for row in rows if isinstance(row, SetRecord)),
         warmup=epoch.warmup,
         killed_after=killed,
-        modes=tuple(
-            str(row.content.get(FIELD, "")) for row in rows if isinstance(row, Event) and row.kind == "start"
-        ),
+        modes=tuple(row.floats or "" for row in rows if isinstance(row, EngineStarted)),
     )
 
 

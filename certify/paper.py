@@ -25,6 +25,7 @@ from lockstep.compiled import source_digest
 from lockstep.console import run
 from lockstep.errors import ParityError
 from lockstep.live.config import LiveConfig
+from lockstep.live.events import EngineStarted
 from lockstep.live.journal import Journal
 from lockstep.live.journal.cli import iso
 from lockstep.live.messages import Epoch
@@ -60,9 +61,9 @@ def main(
     killed = run_killed(config, settings.journal, folder, [kill_after])
     with Journal.open(settings.journal, readonly=True) as journal:
         sets = sum(1 for _ in journal.select("SELECT 1 FROM sets"))
-        starts = list(journal.events("start"))
+        starts = list(journal.events(EngineStarted))
     after = ", ".join(map(str, killed)) or "never"
-    replayed = starts[-1].content["replayed"] if starts else 0
+    replayed = starts[-1].replayed if starts else 0
     restarts = len(starts) - 1
     times = "once" if restarts == 1 else f"{restarts} times"
     print(f"{sets} bar sets; killed by SIGKILL after {after}, restarted {times};")

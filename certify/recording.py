@@ -9,8 +9,16 @@ from typing import Protocol
 from certify.series import Arrived, labels_of
 from lockstep.errors import ParityError
 from lockstep.features.streaming import WindowFeatures
+from lockstep.live.events import (
+    Event,
+    ExitAtNextBar,
+    ExitWithoutBar,
+    FillReported,
+    ModelSwapped,
+    OrderRefused,
+)
 from lockstep.live.journal import Journal
-from lockstep.live.messages import Epoch, Event, LaneRecord, LaneState, Release, ReportedFill, SetRecord
+from lockstep.live.messages import Epoch, LaneRecord, LaneState, Release, ReportedFill, SetRecord
 from lockstep.live.operator.commands import reported_fill
 from lockstep.live.operator.open_orders import demanded_exit
 from lockstep.live.outside import version_with
@@ -82,7 +90,7 @@ class Frame:
     @property
     def refused(self) -> str:
         """The rule by which the gateway refused the order of this decision, or empty."""
-        rules = (str(e.content["rule"]) for e in self.row.events if e.kind == "refusal" and self._mine(e))
+        rules = (e.rule for e in self.row.events if isinstance(e, OrderRefused) and self._mine(e))
         return next(rules, "")
 
     def _mine(self, event: Event) -> bool:
@@ -92,7 +100,7 @@ class Frame:
 def models_of(journal: Journal, store: ModelStore) -> dict[str, Model]:
     """Return every bundle that traded, by SHA-256; ModelError where the store lacks one."""
     begun = [item for epoch in journal.epochs() for item in epoch.bundles.items()]
-    swapped = [(event.symbol, str(event.content["to_sha256"])) for event in journal.events("swap")]
+    swapped = [(event.symbol, event.to_sha256) for event in journal.events(ModelSwapped)]
     manifest = store.manifest()
     return {
         sha: Model.of(load_bundle(symbol, version_with(manifest, symbol, sha), store=store))
@@ -160,7 +168,7 @@ class Tape:
             for symbol, sha in epoch.bundles.items()
         }
         for row in self._journal.entries(epoch.number):
-            if isinstance(row, Event):
+            if not isinstance(row, SetRecord):
                 self._happened(row, seats, memory)
                 continue
             memory.take(row.release)
@@ -200,16 +208,16 @@ class Tape:
         seat = seats.get(event.symbol)
         if seat is None:
             return
-        if event.kind == "swap":
-            successor = self._model(str(event.content["to_sha256"]))
+        if isinstance(event, ModelSwapped):
+            successor = self._model(event.to_sha256)
             seats[event.symbol] = replace(
                 self._seat(successor, memory, seat.state, memory.bars), fills=seat.fills
             )
-        elif event.kind == "must_leave":
-            seat.forced = int(event.content["code"])
-        elif event.kind == "leave_now":
+        elif isinstance(event, ExitAtNextBar):
+            seat.forced = event.code
+        elif isinstance(event, ExitWithoutBar):
             seat.state = replace(seat.state, waiting=demanded_exit(event))
-        elif event.kind == "fill":
+        elif isinstance(event, FillReported):
             seat.fills.append(reported_fill(event))
 
     def _frame(self, record: LaneRecord, row: SetRecord, seat: _Seat, memory: Memory) -> Frame:

@@ -10,7 +10,7 @@ from typing import TypedDict
 
 from lockstep.live.brokers.protocol import Holding
 from lockstep.live.clock_check import Verdict
-from lockstep.live.messages import Event
+from lockstep.live.events import ClockJudged, Event, PositionSeen
 from lockstep.live.reconciliation import Account, Reconciliation
 
 
@@ -54,12 +54,10 @@ class Conditions:
             clock="" if verdict is None or verdict.good else verdict.detail,
         )
 
-    def hear(self, event: Event) -> None:
-        """Take a `reconcile` event: what the operator saw at the broker."""
+    def hear(self, seen: PositionSeen) -> None:
+        """Take what the operator saw at the broker."""
         if self._reconciliation is not None:
-            told = event.content
-            holding = Holding(float(told["position"]), int(told["stamp"]), "the operator")
-            self._reconciliation.hear(event.symbol, holding)
+            self._reconciliation.hear(seen.symbol, Holding(seen.position, seen.stamp, "the operator"))
 
     def news(self, now: int, account: Callable[[str, int], Account]) -> Iterator[Event]:
         """Yield events to be journaled: positions that agree or do not, a clock that became good or bad."""
@@ -68,4 +66,4 @@ class Conditions:
         verdict = self._clock(now) if self._clock else None
         if verdict is not None and verdict.good is not None and verdict.good != self._clock_was:
             self._clock_was = verdict.good
-            yield Event(kind="clock", content={"good": verdict.good, "detail": verdict.detail})
+            yield ClockJudged(good=verdict.good, detail=verdict.detail)

@@ -9,23 +9,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from lockstep.floats import FIELD, require_exact, require_still_exact
-from lockstep.live.backtrader.broker import ReportedBroker
+from lockstep.floats import require_exact, require_still_exact
 from lockstep.live.backtrader.feed import Stage
 from lockstep.live.conditions import Conditions, Doubts
-from lockstep.live.handover import Handover, swap_event, wanted_by
-from lockstep.live.journal.rows import StoredSet
-from lockstep.live.messages import (
+from lockstep.live.effects import Effects
+from lockstep.live.events import (
+    CommandRefused,
+    EngineStarted,
+    EngineStopped,
     Event,
-    OrderIntent,
-    Refusal,
-    Release,
-    SendResult,
-    SetRecord,
+    ExitAtNextBar,
+    OrderRejected,
+    OrderWithdrawn,
+    Told,
 )
-from lockstep.live.operator.commands import reported_fill
-from lockstep.live.operator.open_orders import Reports, credible, demand
-from lockstep.live.quarantine import Quarantine, decision_of, irregular
+from lockstep.live.handover import Handover, swap_event
+from lockstep.live.journal.rows import StoredSet
+from lockstep.live.messages import OrderIntent, Refusal, Release, SendResult, SetRecord
+from lockstep.live.operator.open_orders import credible, demand
+from lockstep.live.quarantine import Quarantine, irregular
 from lockstep.live.reconciliation import Account
 from lockstep.live.rerun import rehearsed, require_same
 from lockstep.live.setup import Setup
@@ -72,13 +74,20 @@ class Engine:
         self._expected: StoredSet | None = None
         self._intents: list[OrderIntent] = []
         self._stopping = ""
-        self._reports = Reports()
-        self.quarantine = Quarantine()
-        self._left: dict[str, int] = {}
-        self.fraction = setup.fraction
         self.live = False
         self.sets = self.replayed = 0
         self.handover = Handover(setup.policies, setup.outside.model, setup.markets, self._memory)
+        self.effects = Effects(
+            setup,
+            seats=self.seats,
+            strategies=lambda: self.strategies,
+            memory=self._memory,
+            broker=self._broker,
+            outbox=self._outbox,
+            handover=self.handover,
+            conditions=self._conditions,
+            place=self._place,
+        )
         for seat in self.seats.values():
             warm(seat.windows, setup.epoch.warmup)
 
@@ -117,7 +126,7 @@ class Engine:
         self._intents.append(intent)
 
     def _sized(self, intent: OrderIntent) -> OrderIntent | Refusal:
-        wanted = self._setup.sized(intent, self.fraction)
+        wanted = self._setup.sized(intent, self.effects.fraction)
         if isinstance(wanted, Refusal):
             self._gate.refusals.append(wanted)
         return wanted
@@ -130,6 +139,11 @@ class Engine:
             waiting = self._broker.waiting(feed)
             pending[symbol] = waiting.terms[QUANTITY] if waiting and waiting.intent == "entry" else 0.0
         return positions, pending
+
+    @property
+    def quarantine(self) -> Quarantine:
+        """Implausible bars that wait for the operator."""
+        return self.effects.quarantine
 
     @property
     def strategies(self) -> dict[str, ParityStrategy]:
@@ -147,7 +161,8 @@ class Engine:
             if isinstance(entry, StoredSet):
                 self._expected = entry
                 return self._begin(entry.release, bar_sets, entry.events)
-            self._again(entry)
+            self.effects.carry_out(entry, replayed=True)
+            self._setup.observer.happened(entry, replayed=True)
         if not self.live:
             self._go_live()
         return self._wait()
@@ -158,7 +173,7 @@ class Engine:
         # A library that a new version imports may change the mode of this thread at any time.
         require_still_exact()
         self._memory.take(release)
-        self.quarantine.released(release)
+        self.effects.quarantine.released(release)
         for seat in self.seats.values():
             for bar_set in bar_sets:
                 seat.windows.push(bar_set)
@@ -170,7 +185,7 @@ class Engine:
         """Commit what the present set led to, or compare it with the journal; then let its effects out."""
         if self._release is None:
             return
-        self._reports.booked()
+        self.effects.reports.booked()
         record, expected = self._record(self._release), self._expected
         self._release, self._expected = None, None
         for lane in record.lanes:
@@ -202,9 +217,8 @@ class Engine:
     def _go_live(self) -> None:
         """The journal is reproduced: open the gateway, and doubt what was being sent when it ended."""
         self.live = True
-        self._setup.source.resume(self._memory.bars, self.quarantine)
-        content = {"replayed": self.replayed, FIELD: require_exact()}
-        self._record_event(Event(kind="start", content=content))
+        self._setup.source.resume(self._memory.bars, self.effects.quarantine)
+        self._record_event(EngineStarted(replayed=self.replayed, floats=require_exact()))
         if self._outbox is not None:
             self._outbox.open(self._setup.source.wake)
             for result in self._outbox.doubtful():
@@ -217,7 +231,7 @@ class Engine:
             self._look_outside()
             enough = setup.stop_after is not None and self.sets >= setup.stop_after
             if self._stopping or enough:
-                self._record_event(Event(kind="stop", content={"why": self._stopping or "asked for"}))
+                self._record_event(EngineStopped(why=self._stopping or "asked for"))
                 return None
             if self._outbox is not None:
                 for late in self._outbox.send(self._now()):
@@ -228,7 +242,7 @@ class Engine:
                 self._consider_versions()
                 return self._begin(release, released_sets(release), None)
             if setup.source.finished:
-                self._record_event(Event(kind="stop", content={"why": "the source has ended"}))
+                self._record_event(EngineStopped(why="the source has ended"))
                 return None
 
     def _look_outside(self) -> None:
@@ -239,7 +253,7 @@ class Engine:
         setup.source.settle()
         commands = setup.outside.commands()
         for command in commands:
-            self._carry_out(self._record_event(self._credible(command)))
+            self._record_event(self._credible(command))
         setup.outside.done(commands)
         self._take_back_exits()
         for event in self._conditions.news(self._now(), self._account):
@@ -247,14 +261,19 @@ class Engine:
         self._consider_versions()
         self._consider_halt()
 
-    def _credible(self, command: Event) -> Event:
+    def _credible(self, command: Told | CommandRefused) -> Told | CommandRefused:
         states = {symbol: strategy.state for symbol, strategy in self.strategies.items()}
+        effects = self.effects
         return credible(
-            command, mode=self._setup.epoch.mode, states=states, reports=self._reports, bars=self.quarantine
+            command,
+            mode=self._setup.epoch.mode,
+            states=states,
+            reports=effects.reports,
+            bars=effects.quarantine,
         )
 
     def _account(self, symbol: str, moment: int) -> Account:
-        return self._reports.account(symbol, self.strategies[symbol].state, moment)
+        return self.effects.reports.account(symbol, self.strategies[symbol].state, moment)
 
     def _take_results(self) -> None:
         for result in self._outbox.results() if self._outbox else ():
@@ -266,82 +285,24 @@ class Engine:
         if settled is None:
             return
         event, intent = settled
-        if result.outcome == "rejected":
-            self._withdraw(intent)
+        if isinstance(event, OrderRejected):
+            self.effects.withdraw(intent)
         self._setup.observer.happened(event, replayed=False)
-
-    def _withdraw(self, intent: OrderIntent) -> None:
-        if isinstance(self._broker, ReportedBroker):
-            self._broker.withdraw(self.seats[intent.symbol].lane.feed, intent.order_id)
 
     # Events: journaled first, then carried out; a replay carries them out again
 
-    def _record_event(self, event: Event) -> Event:
-        return self._record_events([event])[0]
+    def _record_event(self, event: Event) -> None:
+        self._record_events([event])
 
-    def _record_events(self, events: Sequence[Event]) -> list[Event]:
-        """Journal events, all of them in one transaction."""
+    def _record_events(self, events: Sequence[Event]) -> None:
+        """Journal events, all of them in one transaction, and carry them out."""
         now = self._now()
         stamped = [replace(event, time=now) for event in events]
         if stamped:
             self._setup.journal.append(*stamped)
         for event in stamped:
-            self.quarantine.happened(event)
             self._setup.observer.happened(event, replayed=False)
-        return stamped
-
-    def _again(self, event: Event) -> None:
-        """Carry out an event of the journal in a replay."""
-        self.quarantine.happened(event)
-        if self._outbox is not None and event.kind in _OF_ORDERS:
-            intent = self._outbox.intent(event.content.get("order_id", ""))
-            self._outbox.replay(event)
-            if event.kind == "rejected" and intent is not None:
-                self._withdraw(intent)
-        if event.kind in ("swap_pending", "swap_withdrawn"):
-            self.handover.consider(self.seats[event.symbol], wanted_by(event))
-        self._carry_out(event)
-        self._setup.observer.happened(event, replayed=True)
-
-    def _carry_out(self, event: Event) -> None:
-        if event.kind == "swap":
-            self._swap(event)
-        elif event.kind == "must_leave":
-            self.strategies[event.symbol].require_exit(int(event.content["code"]))
-        elif event.kind == "leave_now":
-            code, self._left[event.symbol] = int(event.content["code"]), int(event.content["decision"])
-            self.strategies[event.symbol].leave_now(code, self._left[event.symbol])
-            self._place()
-        elif event.kind == "fill":
-            self._report(event)
-        elif event.kind == "withdrawn":
-            self._withdraw_unsent(event)
-        elif event.kind == "quarantine" and self.live:
-            key, end, _, decision = decision_of(event)
-            self._setup.source.decide(key, end, decision)
-        elif event.kind == "reconcile":
-            self._conditions.hear(event)
-        elif event.kind == "rollout":
-            self.fraction = float(event.content["fraction"])
-        elif event.kind == "resolved" and self._outbox is not None:
-            intent = self._outbox.resolve(event.content["order_id"])
-            if intent is not None and event.content["outcome"] == "not_placed":
-                self._withdraw(intent)
-
-    def _report(self, event: Event) -> None:
-        self._reports.add(event)
-        if self._outbox is not None and event.content["order"] == "market":
-            self._outbox.filled(event.content["order_id"])
-        if isinstance(self._broker, ReportedBroker):
-            self._broker.report(self.seats[event.symbol].lane.feed, reported_fill(event))
-
-    def _swap(self, event: Event) -> None:
-        seat = self.seats[event.symbol]
-        model = self._setup.outside.model(event.symbol, event.content["to_sha256"])
-        strategy = self.strategies[event.symbol]
-        strategy.change(seat.change(model, self._memory.bars))
-        strategy.require_exit(HOLD)
-        self.handover.candidates.pop(event.symbol, None)
+            self.effects.carry_out(event, replayed=False)
 
     def _consider_versions(self) -> None:
         wanted = self._setup.outside.wanted()
@@ -366,8 +327,9 @@ class Engine:
         if self._setup.epoch.mode == "live" and not (self._outbox and self._outbox.waits(waiting.order_id)):
             return
         detail = self.handover.superseded[seat.symbol]
-        content = {"order_id": waiting.order_id, "rule": "superseded", "detail": detail}
-        self._carry_out(self._record_event(Event(kind="withdrawn", symbol=seat.symbol, content=content)))
+        self._record_event(
+            OrderWithdrawn(symbol=seat.symbol, order_id=waiting.order_id, rule="superseded", detail=detail)
+        )
 
     def _take_back_exits(self) -> None:
         """Withdraw an exit that waits for the open, and whose position a stop or target has closed."""
@@ -377,22 +339,19 @@ class Engine:
                 continue
             if self._outbox is not None and self._outbox.waits(waiting.order_id):
                 detail = "a stop or target at the broker has closed the position"
-                content = {"order_id": waiting.order_id, "rule": "position closed", "detail": detail}
-                self._carry_out(self._record_event(Event(kind="withdrawn", symbol=symbol, content=content)))
-
-    def _withdraw_unsent(self, event: Event) -> None:
-        order_id = event.content["order_id"]
-        if self._outbox is not None:
-            self._outbox.withdraw(order_id)
-        self._broker.withdraw(self.seats[event.symbol].lane.feed, order_id)
+                self._record_event(
+                    OrderWithdrawn(
+                        symbol=symbol, order_id=waiting.order_id, rule="position closed", detail=detail
+                    )
+                )
 
     def _hand_over(self, seat: Seat) -> None:
         self.handover.try_again(seat, self._now())
         state = self.strategies[seat.symbol].state
         ready = self.handover.ready(seat, state.account[POSITION], waiting=state.waiting is not None)
         if ready is not None:
-            swap = swap_event(seat, ready, self.handover.policy(seat.symbol), state.account)
-            self._carry_out(self._record_event(swap))
+            policy = self.handover.policy(seat.symbol)
+            self._record_event(swap_event(seat, ready, policy, state.account))
         elif self.handover.must_leave(seat.symbol):
             self._make_leave(seat.symbol, EXIT_HANDOVER)
 
@@ -405,8 +364,7 @@ class Engine:
     def _make_leave(self, symbol: str, code: int) -> None:
         strategy = self.strategies[symbol]
         if strategy.required_exit == HOLD and strategy.state.account[POSITION]:
-            leave = Event(kind="must_leave", symbol=symbol, content={"code": code})
-            self._carry_out(self._record_event(leave))
+            self._record_event(ExitAtNextBar(symbol=symbol, code=code))
 
     def _leave_blindly(self, symbol: str) -> None:
         """Send the exit that HALT demands at once where bars are quarantined or overdue: none may come.
@@ -414,11 +372,9 @@ class Engine:
         A rejected one is sent again when another bar was quarantined.
         """
         state = self.strategies[symbol].state
-        newest = self.quarantine.undelivered(self.seats[symbol].model.key)
-        if newest is None or not state.account[POSITION] or state.waiting or self._left.get(symbol) == newest:
+        newest = self.effects.quarantine.undelivered(self.seats[symbol].model.key)
+        if newest is None or not state.account[POSITION] or state.waiting:
             return
-        order_id = self._setup.order_id(symbol, newest, EXIT)
-        self._carry_out(self._record_event(demand(symbol, order_id, EXIT_HALT, newest, state)))
-
-
-_OF_ORDERS = frozenset(("send", "acknowledged", "rejected", "unknown"))
+        if self.effects.left.get(symbol) != newest:
+            order_id = self._setup.order_id(symbol, newest, EXIT)
+            self._record_event(demand(symbol, order_id, EXIT_HALT, newest, state))

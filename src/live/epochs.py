@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from lockstep.errors import JournalError, LiveError
 from lockstep.live.config import LiveConfig
+from lockstep.live.events import RolloutMoved
 from lockstep.live.feeds.warmup import WarmUp, first_windows, settled_bars, warm_up
 from lockstep.live.journal import Journal
 from lockstep.live.journal.continuation import continued
@@ -120,7 +121,7 @@ def successor(
     needs = needs_of(models, book)
     windows = _windows(journal, epoch, needs, config, book)
     if epoch.mode == "live":
-        index, _ = stage(config.rollout, [Step.of(event) for event in journal.events("rollout")])
+        index, _ = stage(config.rollout, [Step.of(event) for event in journal.events(RolloutMoved)])
         require_sizes(config.rollout, index, usual_trades(models.values(), book.markets, windows.bars))
     states = {symbol: state for symbol, state in epoch.states.items() if symbol in bundles}
     bindings = {**hashes, **declared_hashes(needs, config, book)}

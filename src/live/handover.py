@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypedDict
 
 from lockstep.errors import LockstepError
-from lockstep.live.messages import Event, Wanted
+from lockstep.live.events import ModelSwapped, SwapPending, SwapWithdrawn
+from lockstep.live.messages import Wanted
 from lockstep.live.traded import Memory, Model, Seat
 from lockstep.market.history import Market
 from lockstep.strategy.matching import POSITION
@@ -70,19 +71,20 @@ class Handover:
         """Symbols whose present version may only leave, and why in words."""
         return {symbol: candidate.words for symbol, candidate in self.candidates.items()}
 
-    def consider(self, seat: Seat, wanted: Wanted) -> Event | None:
+    def consider(self, seat: Seat, wanted: Wanted) -> SwapPending | SwapWithdrawn | None:
         """Take note of the version that is to be traded; returns an event where that is news."""
         present = self.candidates.get(seat.symbol)
         if wanted.sha256 == seat.model.bundle.sha256:
             if self.candidates.pop(seat.symbol, None) is None:
                 return None
-            return _event("swap_withdrawn", seat, wanted.version, wanted.sha256, "")
+            return SwapWithdrawn(**_change(seat, wanted.version, wanted.sha256), obstacle="")
         if present is not None and present.sha256 == wanted.sha256:
             if wanted.sha256 or present.obstacle == wanted.absence:
                 return None
         candidate = self.candidate(seat, wanted)
         self.candidates[seat.symbol] = candidate
-        return _event("swap_pending", seat, candidate.version, candidate.sha256, candidate.obstacle)
+        change = _change(seat, candidate.version, candidate.sha256)
+        return SwapPending(**change, obstacle=candidate.obstacle)
 
     def candidate(self, seat: Seat, wanted: Wanted) -> Candidate:
         """Load a version and find out whether it can take over in the running desk."""
@@ -140,27 +142,34 @@ class Handover:
         return self._policy.get(symbol, "manage_out")
 
 
-def swap_event(seat: Seat, candidate: Candidate, policy: Policy, account: tuple[float, ...]) -> Event:
+def swap_event(seat: Seat, candidate: Candidate, policy: Policy, account: tuple[float, ...]) -> ModelSwapped:
     """Return the event that makes a version take over; it is journaled before it happens."""
-    event = _event("swap", seat, candidate.version, candidate.sha256, "")
-    content = {**event.content, "policy": policy, "position": account[POSITION]}
-    return Event(kind="swap", symbol=seat.symbol, content=content)
+    change = _change(seat, candidate.version, candidate.sha256)
+    return ModelSwapped(**change, obstacle="", policy=policy, position=account[POSITION])
 
 
-def _event(kind: str, seat: Seat, version: str, sha256: str, obstacle: str) -> Event:
+class _Change(TypedDict):
+    """Fields of every event that tells of a change of versions."""
+
+    symbol: str
+    from_version: str
+    from_sha256: str
+    to_version: str
+    to_sha256: str
+
+
+def _change(seat: Seat, version: str, sha256: str) -> _Change:
     before = seat.model.bundle
-    content = {
-        "from": before.version,
-        "from_sha256": before.sha256,
-        "to": version,
-        "to_sha256": sha256,
-        "obstacle": obstacle,
-    }
-    return Event(kind=kind, symbol=seat.symbol, content=content)
+    return _Change(
+        symbol=seat.symbol,
+        from_version=before.version,
+        from_sha256=before.sha256,
+        to_version=version,
+        to_sha256=sha256,
+    )
 
 
-def wanted_by(event: Event) -> Wanted:
-    """Return the version that a `swap_pending` or `swap_withdrawn` event names."""
-    told = event.content
-    absence = "" if told["to_sha256"] else str(told["obstacle"])
-    return Wanted(str(told["to"]), str(told["to_sha256"]), absence)
+def wanted_by(event: SwapPending | SwapWithdrawn) -> Wanted:
+    """Return the version that an event names."""
+    absence = "" if event.to_sha256 else event.obstacle
+    return Wanted(event.to_version, event.to_sha256, absence)

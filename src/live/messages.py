@@ -6,18 +6,19 @@ Stamps are ends of bars and moments, int64 UTC nanoseconds; bars are (open, high
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
 
 import numpy as np
 
+from lockstep.live.events import Event
 from lockstep.market.history import SeriesKey
 from lockstep.strategy.lane import LaneState
 from lockstep.strategy.matching import Order
 from lockstep.strategy.records import OrderRecord
 
 __all__ = [
-    "Arrival", "Epoch", "Event", "Irregularity", "LaneRecord", "LaneState", "Mode", "OrderIntent", "Refusal",
+    "Arrival", "Epoch", "Irregularity", "LaneRecord", "LaneState", "Mode", "OrderIntent", "Refusal",
     "Release", "ReportedFill", "SendResult", "SetRecord", "Values", "Wanted", "iso",
     "symbol_of",
 ]  # fmt: skip
@@ -137,26 +138,6 @@ class Wanted(NamedTuple):
     version: str = ""
     sha256: str = ""
     absence: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Event:
-    """Anything beside bars and decisions that the journal keeps: `content` is plain JSON.
-
-    kind   of orders: `send`, `acknowledged`, `rejected`, `unknown`, `resolved`, `fill`, `refusal`,
-           `suppressed`, `withdrawn` (taken back before it left: an entry whose model was superseded,
-           an exit whose position a stop or target has closed);
-           of models: `swap`, `swap_pending`, `swap_withdrawn`, `must_leave`, `leave_now` (an exit
-           without a bar, while its bars are quarantined or overdue); of the desk: `start`, `stop`,
-           `rollout`, `irregularity`, `quarantine` (decided by the operator), `bad_command`,
-           `reconcile` (the operator's word), `reconciled`, `unreconciled`, `clock`
-    """
-
-    kind: str
-    symbol: str = ""
-    time: int = 0
-    content: Mapping[str, Any] = field(default_factory=dict)
-    sequence: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import queue
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from lockstep.live.brokers.protocol import OutboundBroker
-from lockstep.live.messages import Event, OrderIntent, Refusal, SendResult
+from lockstep.live.events import OrderAcknowledged, OrderRejected, OrderSent, OrderUnknown
+from lockstep.live.messages import OrderIntent, Refusal, SendResult
 
+Settled = OrderAcknowledged | OrderRejected | OrderUnknown
+_OUTCOMES: Mapping[str, type[Settled]] = {
+    each.kind: each for each in (OrderAcknowledged, OrderRejected, OrderUnknown)
+}
 WAITING, SENT, UNKNOWN, DONE = "waiting", "sent", "unknown", "done"
 
 
@@ -39,7 +44,7 @@ class Outbox:
     def __init__(
         self,
         broker: OutboundBroker,
-        commit: Callable[[Event], object],
+        commit: Callable[[OrderSent | Settled], object],
         *,
         due: Callable[[str, int], int],
         review: Callable[[OrderIntent], Refusal | None],
@@ -67,16 +72,16 @@ class Outbox:
         for intent in intents:
             self._letters[intent.order_id] = Letter(intent, self._due(intent.symbol, intent.decision))
 
-    def replay(self, event: Event) -> None:
+    def replay(self, event: OrderSent | Settled) -> None:
         """Take a step that an earlier run journaled."""
-        letter = self._letters.get(event.content.get("order_id", ""))
+        letter = self._letters.get(event.order_id)
         if letter is None:
             return
-        if event.kind == "send":
+        if isinstance(event, OrderSent):
             letter.status = SENT
-        elif event.kind == "unknown":
+        elif isinstance(event, OrderUnknown):
             letter.status = UNKNOWN
-        elif event.kind in ("acknowledged", "rejected", "resolved"):
+        else:
             self._close(letter)
 
     def doubtful(self) -> list[SendResult]:
@@ -98,15 +103,12 @@ class Outbox:
                 continue
             message = self._broker.message(intent)
             self._commit(
-                Event(
-                    kind="send",
+                OrderSent(
                     symbol=intent.symbol,
                     time=now,
-                    content={
-                        "order_id": intent.order_id,
-                        "broker": self._broker.name,
-                        "message": dict(message),
-                    },
+                    order_id=intent.order_id,
+                    broker=self._broker.name,
+                    message=dict(message),
                 )
             )
             letter.status = SENT
@@ -143,7 +145,7 @@ class Outbox:
             found.append(self._results.get())
         return found
 
-    def settle(self, result: SendResult, now: int) -> tuple[Event, OrderIntent] | None:
+    def settle(self, result: SendResult, now: int) -> tuple[Settled, OrderIntent] | None:
         """Journal a result; returns it with its order, or None where nobody waits for it."""
         letter = self._letters.get(result.order_id)
         if letter is None:
@@ -151,7 +153,13 @@ class Outbox:
         if letter.filled and result.outcome == "unknown":
             detail = f"its fill was reported; of the message: {result.detail}"
             result = result._replace(outcome="acknowledged", detail=detail)
-        event = Event(kind=result.outcome, symbol=letter.intent.symbol, time=now, content=result._asdict())
+        event = _OUTCOMES[result.outcome](
+            symbol=letter.intent.symbol,
+            time=now,
+            order_id=result.order_id,
+            detail=result.detail,
+            attempts=result.attempts,
+        )
         self._commit(event)
         if result.outcome == "unknown":
             letter.status = UNKNOWN

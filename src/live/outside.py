@@ -13,9 +13,10 @@ from typing import Protocol
 
 from lockstep.errors import LiveError, LockstepError, ModelError
 from lockstep.live.brokers.protocol import FillSource
+from lockstep.live.events import CommandRefused, Event, FillReported, Told
 from lockstep.live.journal.rows import StoredSet
-from lockstep.live.messages import Event, Irregularity, Release, ReportedFill, SetRecord, Values, Wanted
-from lockstep.live.operator.commands import FillCommand, Mailbox, fill_event, unusable
+from lockstep.live.messages import Irregularity, Release, ReportedFill, SetRecord, Values, Wanted
+from lockstep.live.operator.commands import FillCommand, Mailbox
 from lockstep.live.quarantine import Quarantine
 from lockstep.live.risk.switches import Switches
 from lockstep.live.traded import Model
@@ -76,7 +77,7 @@ class Outside(Protocol):
     def model(self, symbol: str, sha256: str) -> Model:
         """Load the version with this SHA-256; a ModelError says why it cannot be used."""
 
-    def commands(self) -> Sequence[Event]:
+    def commands(self) -> Sequence[Told | CommandRefused]:
         """Return the operator's commands and reported fills, oldest first, until `done` names them."""
 
     def done(self, events: Sequence[Event]) -> None:
@@ -102,7 +103,7 @@ class Observer(Protocol):
 class Fills(Protocol):
     """Fills that are not journaled yet: those of a statement, or of a broker that reports them."""
 
-    def read(self) -> Sequence[Event]:
+    def read(self) -> Sequence[FillReported | CommandRefused]:
         """Return them, the oldest first, until `done` names them."""
 
     def done(self, events: Sequence[Event]) -> None:
@@ -161,7 +162,7 @@ class World:
             self._store.used(symbol, version, now=datetime.now(UTC))
         return self._models[sha256]
 
-    def commands(self) -> Sequence[Event]:
+    def commands(self) -> Sequence[Told | CommandRefused]:
         """Return commands and fills that are not journaled; see `Outside`."""
         return [*self._mailbox.read(), *(event for source in self._fills for event in source.read())]
 
@@ -189,7 +190,7 @@ class BrokerFills:
         self._seen = set(seen)
         self._since = since
         self._lock = threading.Lock()
-        self._waiting: dict[str, Event] = {}
+        self._waiting: dict[str, FillReported | CommandRefused] = {}
 
     @property
     def trouble(self) -> str:
@@ -212,7 +213,7 @@ class BrokerFills:
         """End; what was not journaled is reported again after the next start."""
         self._source.stop()
 
-    def read(self) -> list[Event]:
+    def read(self) -> list[FillReported | CommandRefused]:
         """Return what is not journaled yet, in the order in which it was reported."""
         with self._lock:
             return list(self._waiting.values())
@@ -221,7 +222,7 @@ class BrokerFills:
         """Note that events are journaled."""
         with self._lock:
             for event in events:
-                fill_id = str(event.content.get("fill_id", ""))
+                fill_id = _fill_id(event)
                 if self._waiting.pop(fill_id, None) is not None:
                     self._seen.add(fill_id)
 
@@ -283,12 +284,21 @@ def _stat(path: Path) -> tuple[int, int] | None:
     return found.st_mtime_ns, found.st_size
 
 
-def _reported(fill: ReportedFill) -> Event:
+def _fill_id(event: Event) -> str:
+    """Return the id of the fill that an event reports, or of one that could not be read; empty for others."""
+    if isinstance(event, FillReported):
+        return event.fill_id
+    return str(event.given.get("fill_id", "")) if isinstance(event, CommandRefused) else ""
+
+
+def _reported(fill: ReportedFill) -> FillReported | CommandRefused:
     """Return a report as the engine takes it; what cannot be right becomes a bad command that says why."""
     told = fill._asdict()
     kind = told.pop("kind")
     try:
         command = validated(FillCommand, {**told, "order": kind}, where=f"fill {fill.fill_id} of the broker")
     except LockstepError as error:
-        return unusable(f"broker-{fill.fill_id}", error, fill_id=fill.fill_id)
-    return fill_event(command, by="broker")
+        return CommandRefused(
+            command=f"broker-{fill.fill_id}", given={"fill_id": fill.fill_id}, error=str(error)
+        )
+    return command.event(f"broker-{fill.fill_id}")

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from lockstep.errors import LiveError
-from lockstep.live.messages import Event, Irregularity, Release, Values, iso
+from lockstep.live.events import BarIrregular, BarJudged, Event
+from lockstep.live.messages import Irregularity, Release, Values, iso
 from lockstep.market.history import SeriesKey
 from lockstep.market.timeframe import Timeframe
 
@@ -67,11 +68,10 @@ class Quarantine:
 
     def happened(self, event: Event) -> None:
         """Take an event of the journal."""
-        if event.kind == "irregularity":
+        if isinstance(event, BarIrregular):
             self.note(irregularity_of(event))
-        elif event.kind == "quarantine":
-            key, end, _, decision = decision_of(event)
-            self.decide(key, end, decision)
+        elif isinstance(event, BarJudged):
+            self.decide(series_key(event.key), event.end, event.decision)
 
     def released(self, release: Release) -> None:
         """Take a released set."""
@@ -134,24 +134,21 @@ class Quarantine:
         return bar
 
 
-def irregular(found: Irregularity) -> Event:
+def irregular(found: Irregularity) -> BarIrregular:
     """Return an irregularity as the journal keeps it."""
-    values = None if found.values is None else list(found.values)
-    content = {**found._asdict(), "key": str(found.key), "values": values}
-    return Event(kind="irregularity", symbol=found.key.symbol, content=content)
+    return BarIrregular(
+        symbol=found.key.symbol,
+        problem=found.kind,
+        key=str(found.key),
+        end=found.end,
+        values=found.values,
+        detail=found.detail,
+    )
 
 
-def irregularity_of(event: Event) -> Irregularity:
-    """Return the irregularity that an event of this kind tells of."""
-    told = event.content
-    values = None if told["values"] is None else tuple(told["values"])
-    return Irregularity(told["kind"], series_key(told["key"]), told["end"], values, told["detail"])
-
-
-def decision_of(event: Event) -> tuple[SeriesKey, int, Values, str]:
-    """Return (series, end, values, decision) of a `quarantine` event."""
-    told = event.content
-    return series_key(told["key"]), int(told["end"]), tuple(told["values"]), str(told["decision"])
+def irregularity_of(event: BarIrregular) -> Irregularity:
+    """Return the irregularity that an event tells of."""
+    return Irregularity(event.problem, series_key(event.key), event.end, event.values, event.detail)
 
 
 @functools.cache

@@ -13,7 +13,8 @@ from typing import NamedTuple
 import numpy as np
 
 from lockstep.live.brokers.protocol import Holding, Holdings
-from lockstep.live.messages import Event, iso
+from lockstep.live.events import Event, PositionAgreed, PositionDiffers
+from lockstep.live.messages import iso
 from lockstep.market.sessions import Session
 
 _SAME = 1e-9
@@ -70,7 +71,7 @@ class Reconciliation:
 
     def _trouble(self, trouble: str) -> Iterator[Event]:
         if trouble and trouble != self._faulty:
-            yield Event(kind="unreconciled", content={"detail": trouble})
+            yield PositionDiffers(detail=trouble)
         self._faulty = trouble
 
     def _compared(self, symbol: str, now: int, account: Callable[[str, int], Account]) -> Iterator[Event]:
@@ -79,19 +80,18 @@ class Reconciliation:
             self.unreconciled[symbol] = self._awaited(symbol, holding)
             return
         ours = account(symbol, holding.as_of)
-        content = {**holding._asdict(), "position": ours.position}
+        both = {**holding._asdict(), "position": ours.position}
         if math.isclose(ours.position, holding.quantity, rel_tol=0.0, abs_tol=_SAME):
             self._done[symbol] = day
             self._told.pop(symbol, None)
             self.unreconciled.pop(symbol, None)
-            yield Event(kind="reconciled", symbol=symbol, content=content)
+            yield PositionAgreed(symbol=symbol, **both)
             return
         self.unreconciled[symbol] = _difference(symbol, ours, holding)
         numbers = (day, ours.position, holding.quantity)
         if self._told.get(symbol) != numbers:
             self._told[symbol] = numbers
-            detail = {"detail": self.unreconciled[symbol]}
-            yield Event(kind="unreconciled", symbol=symbol, content={**content, **detail})
+            yield PositionDiffers(symbol=symbol, detail=self.unreconciled[symbol], **both)
 
     def _counts(self, symbol: str, holding: Holding, day: int, now: int) -> bool:
         """Whether a holding says something of this start and of this session day."""

@@ -7,8 +7,9 @@ from itertools import islice
 
 from lockstep.errors import JournalError
 from lockstep.features.blocks import BarBlock
+from lockstep.live.events import Event
 from lockstep.live.journal.rows import StoredSet
-from lockstep.live.messages import Event, LaneRecord, SetRecord
+from lockstep.live.messages import LaneRecord, SetRecord
 from lockstep.live.traded import Seat, released_sets
 from lockstep.market.history import BarSet
 from lockstep.monitoring.parity import Difference, Step, step_differences

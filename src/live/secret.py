@@ -22,10 +22,12 @@ from urllib.parse import unquote, urlsplit
 from pydantic import SecretStr
 
 from lockstep.errors import FeedError, LiveError
+from lockstep.live.codec import with_text
+from lockstep.live.events import Event
 from lockstep.plugs import ReadSecret
 
 if TYPE_CHECKING:
-    from lockstep.live.messages import Event, SetRecord
+    from lockstep.live.messages import SetRecord
     from lockstep.live.outside import Journal
 
 
@@ -164,7 +166,7 @@ class ScrubbedJournal:
         return self._journal.append(*map(self._clean, events))
 
     def _clean(self, event: Event) -> Event:
-        return replace(event, content=self._secrets.scrubbed(event.content))
+        return with_text(event, self._secrets.scrubbed)
 
 
 def forbid_core_dumps() -> None:

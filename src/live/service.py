@@ -16,13 +16,14 @@ from lockstep.live.clock_check import ClockCheck
 from lockstep.live.config import LiveConfig
 from lockstep.live.engine import Engine
 from lockstep.live.epochs import bound, first_epoch, needs_of, require_same, warmed
+from lockstep.live.events import EngineStarted, Event, FillReported, RolloutMoved
 from lockstep.live.feeds.protocol import FeedDesk, SteadyClock
 from lockstep.live.feeds.source import InboxSource, Known
 from lockstep.live.feeds.synchroniser import Synchroniser
 from lockstep.live.feeds.warmup import feeds_of, settled_bars
 from lockstep.live.hashes import live_hashes
 from lockstep.live.journal import Journal
-from lockstep.live.messages import Epoch, Event, Mode, SetRecord
+from lockstep.live.messages import Epoch, Mode, SetRecord
 from lockstep.live.operator.commands import COMMANDS, Mailbox
 from lockstep.live.operator.statement import FillPositions, PositionsFile, StatementFile, reported_ids
 from lockstep.live.outside import BrokerFills, World, require_wanted
@@ -138,7 +139,7 @@ class Service:
 
     def _join(self, wanted: Mode, stop_after: int | None) -> Engine:
         config = self.config
-        rollout_events = list(self.journal.events("rollout"))
+        rollout_events = list(self.journal.events(RolloutMoved))
         self._wanted_mode = wanted
         self._stage, now_stage = stage(config.rollout, [Step.of(event) for event in rollout_events])
         mode: Mode = "shadow" if wanted == "live" and now_stage.mode == "shadow" else wanted
@@ -230,15 +231,15 @@ class Service:
         )
         return engine
 
-    def _fraction(self, epoch: Epoch, events: Sequence[Event]) -> float:
+    def _fraction(self, epoch: Epoch, events: Sequence[RolloutMoved]) -> float:
         """Return the fraction of the size with which the epoch began; its own steps are replayed."""
         first = self.journal.first_entry(epoch.number)
         _, then = stage(self.config.rollout, [Step.of(event) for event in events if event.sequence < first])
         return then.fraction
 
     def _make_world(self) -> World:
-        config, events = self.config, list(self.journal.events(*COMMANDS, "bad_command"))
-        seen = {str(event.content.get("command", "")) for event in events}
+        config, events = self.config, list(self.journal.events(*COMMANDS))
+        seen = {event.command for event in events if isinstance(event, COMMANDS)}
         statement = StatementFile(config.statement, reported_ids(events)) if config.statement else None
         self._statement = statement
         mailbox = Mailbox(config.mailbox, seen)
@@ -318,7 +319,7 @@ class Service:
             return None
         found = BrokerFills(
             connection.fills,
-            seen=reported_ids(self.journal.events("fill")),
+            seen=reported_ids(self.journal.events(FillReported)),
             since=min(each.started for each in self.journal.epochs()),
         )
         self._world.hear(found)
@@ -358,7 +359,7 @@ class _Beating:
     def happened(self, event: Event, *, replayed: bool) -> None:
         """Pass it on; a start that is no replay means that the engine is ready."""
         self._watcher.happened(event, replayed=replayed)
-        if event.kind == "start" and not replayed:
+        if isinstance(event, EngineStarted) and not replayed:
             notify(READY, self._environment)
 
     def beat(self, *, now: int) -> None:

@@ -10,8 +10,9 @@ from lockstep.live.backtrader.feed import Stage
 from lockstep.live.brokers.protocol import OutboundBroker
 from lockstep.live.clock_check import Verdict
 from lockstep.live.conditions import Doubts
+from lockstep.live.events import Event
 from lockstep.live.handover import Policy
-from lockstep.live.messages import Epoch, Event, OrderIntent, Refusal
+from lockstep.live.messages import Epoch, OrderIntent, Refusal
 from lockstep.live.outbox import Outbox
 from lockstep.live.outside import Journal, Observer, Outside, Source
 from lockstep.live.reconciliation import Reconciliation

@@ -10,10 +10,12 @@ import pytest
 
 from lockstep.errors import FloatModeError, JournalError
 from lockstep.floats import EXACT, require_exact
+from lockstep.live.codec import content_of
 from lockstep.live.config import LiveConfig
 from lockstep.live.epochs import declared_hashes
+from lockstep.live.events import EngineStarted, Event
 from lockstep.live.journal import Journal
-from lockstep.live.messages import Event, SetRecord
+from lockstep.live.messages import SetRecord
 from lockstep.live.service import Service
 from lockstep.market.config import InstrumentBook, load_instruments
 from support import desks, float_modes, papers
@@ -60,10 +62,10 @@ def test_an_epoch_records_its_instruments_and_a_start_its_floating_point_mode(
 ) -> None:
     with Journal.open(desk / "live.db", readonly=True) as journal:
         (epoch,) = journal.epochs()
-        start = next(iter(journal.events("start")))
+        start = next(iter(journal.events(EngineStarted)))
     assert set(epoch.hashes) == {"code", "config", "lock", "instruments"}
     assert epoch.hashes["instruments"] == book.digest(["COMP", "SPX"], ["embedded_comp", "embedded_spx"])
-    assert start.content == {"replayed": 0, "floats": EXACT}
+    assert content_of(start) == {"replayed": 0, "floats": EXACT}
 
 
 @pytest.mark.parametrize("symbol", ["COMP", "SPX"])

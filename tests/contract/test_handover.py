@@ -200,7 +200,7 @@ def test_the_old_model_opens_nothing_while_the_new_one_waits_for_it_to_leave(tmp
     swapped = versions(journal).index(NEW.bundle.sha256)
     assert swapped == decided + 2
     assert entries(journal.sets[decided:swapped], "accepted") == []
-    assert [event.content["rule"] for event in journal.sets[swapped - 1].events] == ["superseded"]
+    assert [event.rule for event in journal.sets[swapped - 1].events] == ["superseded"]
     assert entries(journal.sets[decided:], "completed", NEW)
 
 
@@ -222,7 +222,7 @@ def test_an_obstacle_does_not_let_the_old_model_in_again(
     after = journal.sets[decided:]
     assert engine.handover.superseded["COMP"].startswith(words)
     assert entries(after, "accepted") == entries(after, "completed") == []
-    refused = {event.content["rule"] for row in after for event in row.events}
+    refused = {event.rule for row in after for event in row.events}
     assert refused == {"superseded"}
     assert kinds(journal).count("withdrawn") == 1
     again = desks.MemoryJournal(list(journal.rows))
@@ -317,5 +317,5 @@ def test_halt_closes_positions_only_if_the_configuration_says_so(tmp_path: Path,
         assert after[0].lanes[0].reason == "halt"
         assert not in_position(after[1])
     else:
-        refused = [event.content["rule"] for row in after for event in row.events]
+        refused = [event.rule for row in after for event in row.events]
         assert set(refused) == {"halt"}

@@ -22,9 +22,9 @@ from lockstep.live.journal import Journal, opening
 from lockstep.live.journal import opening as wal
 from lockstep.live.journal.salvage import salvage
 from lockstep.live.journal.verification import Sound
-from lockstep.live.messages import Event
 from support import journal_faults
 from support import journals as make
+from support.events import an_event
 
 _PROGRAM = Path(journal_faults.__file__)
 _PAGE = 4096
@@ -81,10 +81,10 @@ class TestFullDisk:
             journal.select(f"PRAGMA max_page_count = {pages}")
             text = "x" * 4 * _PAGE
             with pytest.raises(JournalFault, match="no space is left; nothing of this was written"):
-                journal.append(Event(kind="alert", content={"text": text}))
+                journal.append(an_event("stop", content={"why": text}))
             journal.select(f"PRAGMA max_page_count = {pages + 99}")
             assert len(list(journal.entries(1))) == 1
-            assert journal.append(Event(kind="alert", content={"text": text})) == (2,)
+            assert journal.append(an_event("stop", content={"why": text})) == (2,)
             assert journal.verify() == []
 
 
@@ -138,7 +138,7 @@ def written(path: Path, *, sets: int = 6) -> None:
         journal.begin_epoch(make.epoch())
         for number in range(sets):
             journal.append_set(make.irregular_set(number))
-        journal.append(Event(kind="stop", content={"why": "test"}))
+        journal.append(an_event("stop", content={"why": "test"}))
 
 
 def content(path: Path) -> object:
@@ -246,7 +246,7 @@ class TestSalvage:
         path = tmp_path / "live.db"
         with Journal.open(path) as journal:
             journal.begin_epoch(make.epoch())
-            events = (Event(kind="refusal", content={"rule": "halt"}), Event(kind="refusal", content={}))
+            events = (an_event("refusal", content={"rule": "halt"}), an_event("refusal", content={}))
             for number in range(3):
                 journal.append_set(replace(make.bar_set(number), events=events))
         make.tampered(path, "UPDATE events SET symbol = 'XX' WHERE sequence = 6")

@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 
 from lockstep.live.brokers.protocol import Message, OnResult
-from lockstep.live.messages import Event, OrderIntent, SendResult, SetRecord
+from lockstep.live.events import Event
+from lockstep.live.messages import OrderIntent, SendResult, SetRecord
 from lockstep.live.operator.open_orders import OrderName
 from lockstep.live.rerun import ReplayMismatch
 from support import desks
+from support.events import an_event
 
 WARM = 400
 MODEL = desks.model(threshold=0.0)
@@ -63,13 +65,13 @@ class Filling(desks.FakeOutside):
 
     def commands(self) -> list[Event]:
         found = []
-        sends = {e.content["order_id"]: e for e in self.journal.events if e.kind == "send"}
+        sends = {e.order_id: e for e in self.journal.events if e.kind == "send"}
         for event in self.journal.events:
-            order_id = event.content.get("order_id", "")
+            order_id = getattr(event, "order_id", "")
             if event.kind != "acknowledged" or order_id in self.seen:
                 continue
             self.seen.add(order_id)
-            found.append(fill(order_id, sends[order_id].content["message"]["quantity"]))
+            found.append(fill(order_id, sends[order_id].message["quantity"]))
         return found
 
     def done(self, events: Any) -> None:
@@ -82,7 +84,7 @@ def fill(order_id: str, quantity: float, price: float = 2_000.0) -> Event:
         "command": f"fill-{order_id}", "fill_id": order_id, "order_id": order_id, "symbol": symbol,
         "order": "market", "quantity": quantity, "price": price, "commission": 2.5, "stamp": 0,
     }  # fmt: skip
-    return Event(kind="fill", symbol=symbol, content=content)
+    return an_event("fill", symbol=symbol, content=content)
 
 
 def engine(folder: Path, journal: Any, broker: FakeBroker, outside: Any = None, **setup: Any) -> desks.Engine:
@@ -139,7 +141,7 @@ def test_each_step_is_journaled_before_the_next(tmp_path: Path) -> None:
     where = {
         event.kind: number
         for number, event in enumerate(journal.rows)
-        if isinstance(event, Event) and event.content.get("order_id") == order_id
+        if isinstance(event, Event) and getattr(event, "order_id", "") == order_id
     }
     decided = next(
         number
@@ -193,7 +195,7 @@ def test_the_operator_resolves_an_unknown_order(tmp_path: Path, outcome: str) ->
     engine(tmp_path, journal, broker, stop_after=40).run()
     ((order_id, message),) = broker.sent
     resolve = {"command": "r", "order_id": order_id, "outcome": outcome, "reason": "asked the broker"}
-    outside = desks.FakeOutside(queue=[Event(kind="resolved", content=resolve)])
+    outside = desks.FakeOutside(queue=[an_event("resolved", content=resolve)])
     if outcome == "placed":
         outside.queue.append(fill(order_id, message["quantity"]))
     second = FakeBroker()
@@ -223,7 +225,7 @@ def test_an_order_that_could_not_leave_in_time_expires(tmp_path: Path) -> None:
     late._now = lambda: journal.sets[-1].release.stamp + 3 * DAY
     late.run()
     assert broker.sent == []
-    assert "expired" in next(e for e in journal.events if e.kind == "rejected").content["detail"]
+    assert "expired" in next(e for e in journal.events if e.kind == "rejected").detail
 
 
 def test_the_kill_switch_stops_an_order_that_waits_for_the_open(tmp_path: Path) -> None:
@@ -238,7 +240,7 @@ def test_the_kill_switch_stops_an_order_that_waits_for_the_open(tmp_path: Path) 
     outside.on_look = look
     engine(tmp_path, journal, broker, outside, stop_after=40).run()
     assert broker.sent == []
-    assert "kill_switch" in next(e for e in journal.events if e.kind == "rejected").content["detail"]
+    assert "kill_switch" in next(e for e in journal.events if e.kind == "rejected").detail
 
 
 NEXT = desks.model(seed=3, threshold=0.0, version="v2")
@@ -261,7 +263,7 @@ def test_an_entry_of_a_superseded_model_is_not_sent(tmp_path: Path) -> None:
     """PARITY 36: it was decided after the close and waits for the open when another version is promoted."""
     journal, broker = desks.MemoryJournal(), FakeBroker()
     engine(tmp_path, journal, broker, promoting(journal, "start"), stop_after=40).run()
-    withdrawn = next(e for e in journal.events if e.kind == "withdrawn").content["order_id"]
+    withdrawn = next(e for e in journal.events if e.kind == "withdrawn").order_id
     assert withdrawn not in [order_id for order_id, _ in broker.sent]
     assert kinds(journal)[:4] == ["start", "swap_pending", "withdrawn", "swap"]
     assert {row.lanes[0].bundle for row in journal.sets if row.lanes[0].state.account[0]} == {
@@ -274,11 +276,11 @@ def test_an_entry_that_was_sent_is_risk_that_was_taken_before(tmp_path: Path) ->
     engine(tmp_path, journal, broker, promoting(journal, "send"), stop_after=40).run()
     first = broker.sent[0][0]
     assert "withdrawn" not in kinds(journal)
-    assert next(e.content["order_id"] for e in journal.events if e.kind == "fill") == first
+    assert next(e.order_id for e in journal.events if e.kind == "fill") == first
     held = [row.lanes[0].bundle for row in journal.sets if row.lanes[0].state.account[0]]
     assert held[0] == MODEL.bundle.sha256
     swap = next(e for e in journal.events if e.kind == "swap")
-    assert swap.content["position"] == 0.0, "manage_out: it left by its own rules"
+    assert swap.position == 0.0, "manage_out: it left by its own rules"
     sent = [order_id for order_id, _ in broker.sent]
     assert [each.split("-")[-2] for each in sent[:2]] == ["entry", "exit"]
 
@@ -287,27 +289,27 @@ def test_a_second_report_of_a_fill_after_a_restart_is_not_booked(tmp_path: Path)
     """A restart between a fill and the next bar: the account does not show it yet, the journal does."""
     journal = desks.MemoryJournal()
     engine(tmp_path, journal, FakeBroker(), Filling(journal), stop_after=40).run()
-    order_id = next(e for e in journal.events if e.kind == "fill").content["order_id"]
+    order_id = next(e for e in journal.events if e.kind == "fill").order_id
     cut = next(n for n, row in enumerate(journal.rows) if isinstance(row, Event) and row.kind == "fill")
-    quantity = journal.rows[cut].content["quantity"]
+    quantity = journal.rows[cut].quantity
     short = desks.MemoryJournal(journal.rows[: cut + 1])
     twice = fill(order_id, quantity)
-    twice = replace(twice, content={**twice.content, "command": "again", "fill_id": "again"})
+    twice = replace(twice, command="again", fill_id="again")
     engine(tmp_path, short, FakeBroker(), desks.FakeOutside(queue=[twice]), stop_after=5).run()
-    assert "no order waits" in next(e for e in short.events if e.kind == "bad_command").content["error"]
+    assert "no order waits" in next(e for e in short.events if e.kind == "bad_command").error
     engine(tmp_path, short, FakeBroker(), stop_after=5).run()
 
 
 def test_a_step_back_to_shadow_refuses_entries_from_the_next_set_on(tmp_path: Path) -> None:
     journal, broker = desks.MemoryJournal(), FakeBroker()
     step = {"command": "s", "stage": 0, "fraction": 0.0, "comparison": "", "reason": "fills are worse"}
-    outside = desks.FakeOutside(queue=[Event(kind="rollout", content=step)])
+    outside = desks.FakeOutside(queue=[an_event("rollout", content=step)])
     engine(tmp_path, journal, broker, outside, stop_after=40).run()
     restarted = engine(tmp_path, journal, broker, stop_after=20)
     restarted.run()
-    assert restarted.fraction == 0.0
+    assert restarted.effects.fraction == 0.0
     assert broker.sent == []
-    assert {event.content["rule"] for row in journal.sets for event in row.events} == {"rollout"}
+    assert {event.rule for row in journal.sets for event in row.events} == {"rollout"}
 
 
 @pytest.mark.parametrize("quantity", [1.0, 0.0])
@@ -318,7 +320,7 @@ def test_a_fill_that_nobody_expects_is_not_booked(tmp_path: Path, quantity: floa
     engine(tmp_path, journal, FakeBroker(), outside, stop_after=20).run()
     engine(tmp_path, journal, FakeBroker(), stop_after=20).run()
     (refused,) = (event for event in journal.events if event.kind == "bad_command")
-    assert "no order waits" in refused.content["error"] or "quantity 0" in refused.content["error"]
+    assert "no order waits" in refused.error or "quantity 0" in refused.error
     assert set(positions(journal)) == {0.0}
 
 
@@ -327,14 +329,14 @@ def test_a_fill_on_paper_is_refused(tmp_path: Path) -> None:
     outside = desks.FakeOutside(queue=[fill("1-paper-COMP-5-entry-1", 1.0)])
     bars, models = desks.history(WARM + 20), {"COMP": MODEL}
     desks.engine(tmp_path, models, journal, bars, warm=WARM, outside=outside).run()
-    assert "simulates" in next(e for e in journal.events if e.kind == "bad_command").content["error"]
+    assert "simulates" in next(e for e in journal.events if e.kind == "bad_command").error
 
 
 def test_a_tenth_of_the_size_is_refused_where_that_is_no_contract(tmp_path: Path) -> None:
     journal, broker = desks.MemoryJournal(), FakeBroker()
     engine(tmp_path, journal, broker, fraction=0.1).run()
     assert broker.sent == []
-    assert {event.content["rule"] for row in journal.sets for event in row.events} == {"rollout"}
+    assert {event.rule for row in journal.sets for event in row.events} == {"rollout"}
 
 
 SPX = desks.model("SPX", seed=1, threshold=0.0)
@@ -397,7 +399,7 @@ def test_an_order_that_filled_is_not_withdrawn_any_more(tmp_path: Path) -> None:
     engine(tmp_path, journal, broker, stop_after=40).run()
     ((order_id, message),) = broker.sent
     resolve = {"command": "r", "order_id": order_id, "outcome": "not_placed", "reason": "misread"}
-    queue = [fill(order_id, message["quantity"]), Event(kind="resolved", content=resolve)]
+    queue = [fill(order_id, message["quantity"]), an_event("resolved", content=resolve)]
     engine(tmp_path, journal, FakeBroker(), desks.FakeOutside(queue=queue), stop_after=10).run()
     assert [kind for kind in kinds(journal) if kind in ("fill", "resolved")] == ["fill", "resolved"]
     assert message["quantity"] in positions(journal)
@@ -415,7 +417,7 @@ def test_orders_of_days_before_a_restart_do_not_count_as_those_of_today(tmp_path
     restarted = engine(tmp_path, journal, FakeBroker(), Filling(journal), limits=limits)
     restarted._gate._now = lambda: whole.sets[last].release.stamp
     restarted.run()
-    rules = {event.content["rule"] for row in journal.sets for event in row.events}
+    rules = {event.rule for row in journal.sets for event in row.events}
     assert "orders_per_day" not in rules
 
 
@@ -431,9 +433,7 @@ def until_an_exit_waits(folder: Path, journal: desks.MemoryJournal) -> tuple[str
 
 
 def stopped_out(entry: str, quantity: float) -> Event:
-    event = fill(entry, quantity, 1_900.0)
-    content = {**event.content, "command": "stop", "fill_id": "stop", "order": "stop"}
-    return replace(event, content=content)
+    return replace(fill(entry, quantity, 1_900.0), command="stop", fill_id="stop", order="stop")
 
 
 @pytest.mark.parametrize("both", [False, True])
@@ -442,7 +442,7 @@ def test_an_exit_is_not_waited_for_when_a_stop_has_closed_its_position(tmp_path:
     journal = desks.MemoryJournal()
     entry, leaving, quantity = until_an_exit_waits(tmp_path, journal)
     engine(tmp_path, journal, FakeBroker(), stop_after=1).run()
-    assert leaving in [event.content["order_id"] for event in journal.events if event.kind == "acknowledged"]
+    assert leaving in [event.order_id for event in journal.events if event.kind == "acknowledged"]
     queue = [stopped_out(entry, quantity), *([fill(leaving, quantity)] if both else [])]
     before = len(journal.sets)
     engine(tmp_path, journal, FakeBroker(), desks.FakeOutside(queue=queue), stop_after=10).run()
@@ -461,5 +461,5 @@ def test_an_exit_that_waits_for_the_open_is_withdrawn_when_a_stop_has_closed_its
     outside = desks.FakeOutside(queue=[stopped_out(entry, quantity)])
     engine(tmp_path, journal, broker, outside, stop_after=1).run()
     (withdrawn,) = (event for event in journal.events if event.kind == "withdrawn")
-    assert withdrawn.content["order_id"] == leaving
+    assert withdrawn.order_id == leaving
     assert leaving not in [order_id for order_id, _ in broker.sent]

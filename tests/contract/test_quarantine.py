@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from lockstep.live.codec import content_of
 from lockstep.live.engine import Engine
+from lockstep.live.events import Event
 from lockstep.live.feeds.replay import ReplayFeed, arrivals_of
 from lockstep.live.feeds.source import Known
 from lockstep.live.feeds.synchroniser import Synchroniser
 from lockstep.live.messages import (
     Arrival,
-    Event,
     Irregularity,
     LaneRecord,
     OrderIntent,
@@ -35,6 +36,7 @@ from lockstep.strategy.matching import POSITION
 from research.backtest.result import steps_of
 from research.backtest.run import run_backtest
 from support import desks, papers
+from support.events import an_event
 
 COMP, SPX = SeriesKey("COMP", DAILY), SeriesKey("SPX", DAILY)
 WARM, SETS = 400, 45
@@ -134,7 +136,7 @@ class Operator(desks.FakeOutside):
             "command": f"bar-{bar.end}", "symbol": bar.key.symbol, "key": str(bar.key), "end": bar.end,
             "values": list(bar.values), "decision": self.decision, "reason": "test",
         }  # fmt: skip
-        return (Event(kind="quarantine", symbol=bar.key.symbol, content=content),)
+        return (an_event("quarantine", symbol=bar.key.symbol, content=content),)
 
 
 def operated(
@@ -209,7 +211,7 @@ def test_restarted_at_every_bar_the_quarantine_and_the_reference_are_the_same(
         operated(tmp_path, history, ACCEPT, patience=patience, journal=pieces, stop_after=1)
     assert lanes(pieces.sets) == lanes(whole.sets)
     decisions = [
-        [event.content for event in each.events if event.kind == "quarantine"] for each in (whole, pieces)
+        [content_of(event) for event in each.events if event.kind == "quarantine"] for each in (whole, pieces)
     ]
     assert decisions[0] == decisions[1] != []
     assert any(row.release.late for row in whole.sets)
@@ -228,15 +230,13 @@ def test_a_decision_that_was_journaled_and_not_carried_out_is_carried_out_after_
     assert lanes(pieces.sets) == lanes(whole.sets)
 
 
-@pytest.mark.parametrize("change", [{"end": 1}, {"values": [1.0] * 5}, {"key": "ES"}, {"key": "ES:1d"}])
+@pytest.mark.parametrize("change", [{"end": 1}, {"values": (1.0,) * 5}, {"key": "ES"}, {"key": "ES:1d"}])
 def test_a_decision_about_what_does_not_wait_is_a_bad_command(
     tmp_path: Path, change: dict[str, object]
 ) -> None:
     class Confused(Operator):
         def commands(self) -> Sequence[Event]:
-            return [replace(each, content={**each.content, **change}) for each in super().commands()][
-                : self.decided == 1
-            ]
+            return [replace(each, **change) for each in super().commands()][: self.decided == 1]
 
     history = moved(desks.history(WARM + 30), JUMP, 1.5)
     journal, confused = desks.MemoryJournal(), Confused(ACCEPT, 2)
@@ -245,7 +245,7 @@ def test_a_decision_about_what_does_not_wait_is_a_bad_command(
     )
     confused.engine.run()
     (bad,) = [event for event in journal.events if event.kind == "bad_command"]
-    assert "error" in bad.content
+    assert bad.error
     assert not any(row.release.late for row in journal.sets)
 
 
@@ -304,15 +304,15 @@ def test_a_halt_that_flattens_does_not_wait_for_a_plausible_bar(tmp_path: Path) 
     first = comp[held + 4]
     (exit_order,) = [order for order in first.orders if order.status == "completed"]
     assert (exit_order.intent, exit_order.reason) == ("exit", "halt")
-    assert exit_order.decision == left.content["decision"] == history.bars[COMP].end[WARM + held + 1]
-    assert exit_order.quantity == left.content["quantity"]
+    assert exit_order.decision == left.decision == history.bars[COMP].end[WARM + held + 1]
+    assert exit_order.quantity == left.quantity
     assert first.state.account[POSITION] == 0
     at = next(n for n, row in enumerate(whole.rows) if row is whole.sets[held])
     pieces = desks.MemoryJournal(rows=list(whole.rows[:at]))
     while len(pieces.sets) < held + 7:
         halted(tmp_path, pieces, held, history, arrivals, stop_after=1)
     assert lanes(pieces.sets) == lanes(whole.sets[: held + 7])
-    assert [event.content for event in pieces.events if event.kind == "leave_now"] == [left.content]
+    assert [content_of(each) for each in pieces.events if each.kind == "leave_now"] == [content_of(left)]
 
 
 class Dead(desks.Undisturbed):
@@ -341,7 +341,7 @@ def test_a_halt_that_flattens_does_not_wait_for_a_dead_feed(tmp_path: Path) -> N
     feed = ReplayFeed(spoilt(history, COMP, rows, None), history.bars)
     halted(tmp_path, journal, held, history, [], feeds=Dead(journal, held + 3, [feed], synchronise))
     (left,) = [event for event in journal.events if event.kind == "leave_now"]
-    assert left.content["decision"] == journal.sets[held + 2].release.stamp
+    assert left.decision == journal.sets[held + 2].release.stamp
     assert max(of_comp(journal.sets)) == held
 
 
@@ -362,24 +362,22 @@ class Reporting(desks.FakeOutside):
     def __init__(self, journal: desks.MemoryJournal, stop: int = 10**9, halt: int = 10**9) -> None:
         super().__init__()
         self._journal, self._stop, self._halt = journal, stop, halt
-        self._seen = {event.content["fill_id"] for event in journal.events if event.kind == "fill"}
+        self._seen = {event.fill_id for event in journal.events if event.kind == "fill"}
 
     def halted(self) -> str | None:
         return "test" if len(self._journal.sets) >= self._halt else None
 
     def commands(self) -> list[Event]:
         events = [event for event in self._journal.events if event.symbol == "COMP"]
-        sends = {
-            event.content["order_id"]: event.content["message"] for event in events if event.kind == "send"
-        }
-        taken = [event.content["order_id"] for event in events if event.kind == "acknowledged"]
+        sends = {event.order_id: event.message for event in events if event.kind == "send"}
+        taken = [event.order_id for event in events if event.kind == "acknowledged"]
         found = [self._fill(each, each, "market", sends[each]["quantity"]) for each in taken]
         if len(self._journal.sets) >= self._stop:
             fills = [event for event in events if event.kind == "fill"]
-            entry = [event for event in fills if "-entry-" in event.content["order_id"]][-1]
-            found.append(self._fill("stop", entry.content["order_id"], "stop", -entry.content["quantity"]))
-        found = [event for event in found if event.content["fill_id"] not in self._seen]
-        self._seen |= {event.content["fill_id"] for event in found}
+            entry = [event for event in fills if "-entry-" in event.order_id][-1]
+            found.append(self._fill("stop", entry.order_id, "stop", -entry.quantity))
+        found = [event for event in found if event.fill_id not in self._seen]
+        self._seen |= {event.fill_id for event in found}
         return found
 
     def _fill(self, fill_id: str, order_id: str, order: str, quantity: float) -> Event:
@@ -387,7 +385,7 @@ class Reporting(desks.FakeOutside):
             "command": fill_id, "fill_id": fill_id, "order_id": order_id, "symbol": "COMP", "order": order,
             "quantity": quantity, "price": 2_000.0, "commission": 2.5, "stamp": 0,
         }  # fmt: skip
-        return Event(kind="fill", symbol="COMP", content=content)
+        return an_event("fill", symbol="COMP", content=content)
 
 
 def live(
@@ -463,7 +461,7 @@ def test_in_mode_live_the_exit_leaves_once_and_its_fill_can_be_reported(tmp_path
     assert max(comp) == held, "no bar has passed since"
     at = next(n for n, row in enumerate(journal.rows) if row is journal.sets[held])
     since = [event for event in journal.rows[at:] if isinstance(event, Event)]
-    assert [event.content["quantity"] for event in since if event.kind == "fill"] == [
+    assert [event.quantity for event in since if event.kind == "fill"] == [
         -comp[held].state.account[POSITION]
     ]
     assert Standing.of("COMP", comp[held].state, since).position == 0, "as the operator's commands see it"

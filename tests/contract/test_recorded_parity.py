@@ -17,10 +17,11 @@ from certify.paper import Request, compare_paper
 from certify.recorded import RecordedReport, check_recorded
 from certify.skew import CODE, CORRECTED, LATE
 from lockstep.errors import LockstepError, ModelError, ParityError
+from lockstep.live.events import Event, OrderAcknowledged, OrderSent, OrderWithdrawn
 from lockstep.live.journal import Journal
 from lockstep.live.journal.cli import iso
 from lockstep.live.journal.continuation import continued
-from lockstep.live.messages import Arrival, Event, SetRecord, Values
+from lockstep.live.messages import Arrival, SetRecord, Values
 from lockstep.live.risk.limits import Limits
 from lockstep.live.traded import Model
 from lockstep.market.history import History, SeriesKey
@@ -30,6 +31,7 @@ from lockstep.monitoring.parity import BAR, WARM_UP
 from research.paper.report import print_comparison, write_comparison
 from research.paper.verdict import KIND, SCHEMA, PaperComparison
 from support import desks, papers
+from support.events import an_event
 from support.models import RECORD
 from support.papers import COMP, SETS, SPX, WARM
 
@@ -249,12 +251,10 @@ class Reporting(desks.FakeOutside):
         self.opens = {end: values[0] for end, values in desks.kept(desks.history(WARM + SETS + 1), COMP)}
 
     def commands(self) -> Sequence[Event]:
-        events = list(self.journal.events("send", "acknowledged"))
-        sent = {each.content["order_id"]: each.content["message"] for each in events if each.kind == "send"}
+        events = list(self.journal.events(OrderSent, OrderAcknowledged))
+        sent = {each.order_id: each.message for each in events if each.kind == "send"}
         new = [
-            each.content["order_id"]
-            for each in events
-            if each.kind == "acknowledged" and each.content["order_id"] not in self.seen
+            each.order_id for each in events if each.kind == "acknowledged" and each.order_id not in self.seen
         ]
         self.seen.update(new)
         return [*(self._fill(order_id, sent[order_id]["quantity"]) for order_id in new), *self._stop()]
@@ -277,7 +277,7 @@ class Reporting(desks.FakeOutside):
             "price": level - np.sign(position) * TICK * (1 + self.ticks),
             "stamp": last.release.stamp + 3_600_000_000_000,
         }  # fmt: skip
-        return [Event(kind="fill", symbol="COMP", content=content)]
+        return [an_event("fill", symbol="COMP", content=content)]
 
     def _fill(self, order_id: str, quantity: float) -> Event:
         decision = int(order_id.split("-")[-3])
@@ -288,7 +288,7 @@ class Reporting(desks.FakeOutside):
             "order": "market", "quantity": quantity, "price": price, "commission": 2.0,
             "stamp": following - 1,
         }  # fmt: skip
-        return Event(kind="fill", symbol="COMP", content=content)
+        return an_event("fill", symbol="COMP", content=content)
 
 
 def live(folder: Path, store: ModelStore, ticks: float, *, stops: bool = False) -> Path:
@@ -461,7 +461,7 @@ def test_a_withdrawn_entry_ends_what_is_compared(tmp_path: Path, store: ModelSto
     path = papers.traded(tmp_path, old, stop_after=entered)
     papers.traded(tmp_path, old, outside=promoted)
     with Journal.open(path, readonly=True) as journal:
-        assert len(list(journal.events("withdrawn"))) == 1
+        assert len(list(journal.events(OrderWithdrawn))) == 1
     (found,) = compared(path, store).instruments
     assert found.equality.different == 0, found.equality.first
     assert found.left_out == 1

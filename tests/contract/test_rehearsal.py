@@ -93,7 +93,7 @@ class TestLateBarsMissingBarsAndSwaps:
     def test_are_all_in_the_recording(self, recorded: desks.MemoryJournal) -> None:
         late = [row for row in recorded.sets if row.release.late]
         missing = [e for row in recorded.sets for e in row.release.irregularities if e.kind == "missing"]
-        swaps = [event.content["to"] for event in recorded.events if event.kind == "swap"]
+        swaps = [event.to_version for event in recorded.events if event.kind == "swap"]
         traded = [order for row in recorded.sets for lane in row.lanes for order in lane.orders]
         assert len(late) > 8
         assert len(missing) > 15

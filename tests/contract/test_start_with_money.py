@@ -11,9 +11,11 @@ import pytest
 
 from lockstep.live.brokers.protocol import Holding, Message, OnResult
 from lockstep.live.clock_check import Verdict
-from lockstep.live.messages import Event, OrderIntent, SendResult
+from lockstep.live.events import Event
+from lockstep.live.messages import OrderIntent, SendResult
 from lockstep.live.reconciliation import Reconciliation
 from support import desks
+from support.events import an_event
 from support.papers import Broker
 
 WARM, BARS = 400, 60
@@ -53,13 +55,13 @@ class Exchange(desks.FakeOutside):
         self.trouble = ""
 
     def commands(self) -> list[Event]:
-        sends = {e.content["order_id"]: e for e in self.journal.events if e.kind == "send"}
+        sends = {e.order_id: e for e in self.journal.events if e.kind == "send"}
         found = list(self.queue)
         for event in self.journal.events:
-            order_id = event.content.get("order_id", "")
+            order_id = getattr(event, "order_id", "")
             if event.kind == "acknowledged" and order_id not in self.reported:
                 self.reported.add(order_id)
-                quantity = sends[order_id].content["message"]["quantity"]
+                quantity = sends[order_id].message["quantity"]
                 self.held += quantity
                 if len(self.reported) not in self.hidden:
                     found.append(fill(order_id, quantity))
@@ -78,7 +80,7 @@ def fill(order_id: str, quantity: float) -> Event:
         "command": order_id, "fill_id": order_id, "order_id": order_id, "symbol": "COMP", "order": "market",
         "quantity": quantity, "price": 2_000.0, "commission": 2.5, "stamp": 0,
     }  # fmt: skip
-    return Event(kind="fill", symbol="COMP", content=content)
+    return an_event("fill", symbol="COMP", content=content)
 
 
 def always(sets: int, held: float) -> float | None:
@@ -92,7 +94,7 @@ def run(
 ) -> tuple[desks.MemoryJournal, Sending, Any]:  # fmt: skip
     kept = desks.MemoryJournal() if journal is None else journal
     outside, broker = Exchange(kept, says), Sending()
-    outside.reported = {str(e.content["order_id"]) for e in kept.events if e.kind == "fill"}
+    outside.reported = {str(e.order_id) for e in kept.events if e.kind == "fill"}
     outside.hidden, outside.queue = hidden or set(), queue or []
     bars = desks.history(WARM + BARS)
     epoch = desks.first_epoch({"COMP": MODEL}, bars, WARM, mode="live")
@@ -107,8 +109,8 @@ def run(
 
 
 def rules(journal: desks.MemoryJournal) -> set[str]:
-    refused = {str(event.content["rule"]) for row in journal.sets for event in row.events}
-    rejected = (e.content["detail"].split(":")[0] for e in journal.events if e.kind == "rejected")
+    refused = {str(event.rule) for row in journal.sets for event in row.events}
+    rejected = (e.detail.split(":")[0] for e in journal.events if e.kind == "rejected")
     return refused | set(rejected)
 
 
@@ -142,7 +144,7 @@ def test_a_statement_that_stops_coming_ends_the_entries_and_no_exit(tmp_path: Pa
     last = next(n for n in opened if n > 10 and n + 1 in opened and n + 2 in opened)
     journal, broker, _ = run(tmp_path, lambda sets, held: held if sets <= last else None)
     end = whole.sets[last].release.stamp
-    later = [e.content["message"]["intent"] for e in of_kind(journal, "send") if e.time > end]
+    later = [e.message["intent"] for e in of_kind(journal, "send") if e.time > end]
     assert set(later) == {"exit"}
     assert broker.sent.count("exit") == broker.sent.count("entry"), "what was open could leave"
     assert rules(journal) == {"unreconciled"}
@@ -156,16 +158,16 @@ def test_a_difference_is_told_with_both_numbers_and_settled_by_the_missing_fill(
     assert len({event.time // DAY for event in of_kind(journal, "unreconciled")}) == len(
         of_kind(journal, "unreconciled")
     ), "once a day"
-    assert (told.symbol, told.content["position"], abs(told.content["quantity"])) == ("COMP", 0.0, 1.0)
+    assert (told.symbol, told.position, abs(told.quantity)) == ("COMP", 0.0, 1.0)
     assert "the engine holds +0, the broker" in engine.doubts["unreconciled"]["COMP"]
     assert "waits for its fill" in engine.doubts["unreconciled"]["COMP"]
     sent = of_kind(journal, "send")[0]
-    found = fill(str(sent.content["order_id"]), sent.content["message"]["quantity"])
+    found = fill(str(sent.order_id), sent.message["quantity"])
     journal, broker, engine = run(
-        tmp_path, lambda sets, held: sent.content["message"]["quantity"] if sets < 22 else None,
+        tmp_path, lambda sets, held: sent.message["quantity"] if sets < 22 else None,
         journal=journal, queue=[found], stop_after=1,
     )  # fmt: skip
-    assert of_kind(journal, "reconciled")[-1].content["position"] == told.content["quantity"]
+    assert of_kind(journal, "reconciled")[-1].position == told.quantity
 
 
 def test_the_operator_may_say_what_the_broker_shows(tmp_path: Path) -> None:
@@ -178,12 +180,12 @@ def test_the_operator_may_say_what_the_broker_shows(tmp_path: Path) -> None:
             "stamp": int(stamp),
             "reason": "saw it",
         }
-        return [Event(kind="reconcile", symbol="COMP", content=content)]
+        return [an_event("reconcile", symbol="COMP", content=content)]
 
     journal, _, engine = run(tmp_path, lambda sets, held: None, queue=said(0.0), stop_after=1)
-    assert [e.content["source"] for e in of_kind(journal, "reconciled")] == ["the operator"]
+    assert [e.source for e in of_kind(journal, "reconciled")] == ["the operator"]
     journal, _, engine = run(tmp_path, lambda sets, held: None, queue=said(-3.0), stop_after=1)
-    assert "the broker -3 (the operator" in of_kind(journal, "unreconciled")[0].content["detail"]
+    assert "the broker -3 (the operator" in of_kind(journal, "unreconciled")[0].detail
     assert "COMP" in engine.doubts["unreconciled"]
 
 
@@ -199,10 +201,10 @@ def test_a_restart_asks_again_and_replays_what_was_refused(tmp_path: Path) -> No
 
 def test_paper_has_no_broker_to_agree_with(tmp_path: Path) -> None:
     content = {"command": "r", "symbol": "COMP", "position": 0.0, "stamp": 0, "reason": "saw it"}
-    outside = desks.FakeOutside(queue=[Event(kind="reconcile", symbol="COMP", content=content)])
+    outside = desks.FakeOutside(queue=[an_event("reconcile", symbol="COMP", content=content)])
     journal, bars = desks.MemoryJournal(), desks.history(WARM + BARS)
     desks.engine(tmp_path, {"COMP": MODEL}, journal, bars, warm=WARM, outside=outside, stop_after=20).run()
-    assert "simulates its fills and positions" in of_kind(journal, "bad_command")[0].content["error"]
+    assert "simulates its fills and positions" in of_kind(journal, "bad_command")[0].error
     assert any(o.status == "completed" for row in journal.sets for o in row.lanes[0].orders)
 
 
@@ -217,9 +219,9 @@ def test_entries_wait_for_a_clock_that_is_right(tmp_path: Path, first: bool | No
 
     journal, _, engine = run(tmp_path, always, clock=verdict)
     assert rules(journal) == {"clock"}
-    sent = [e.time for e in of_kind(journal, "send") if e.content["message"]["intent"] == "entry"]
+    sent = [e.time for e in of_kind(journal, "send") if e.message["intent"] == "entry"]
     assert sent
     assert from_then_on <= min(sent) <= max(sent) < until
-    told = [event.content["good"] for event in of_kind(journal, "clock")]
+    told = [event.good for event in of_kind(journal, "clock")]
     assert told == ([False, True, False] if first is False else [True, False])
     assert engine.doubts["clock"] == "is 4.000 s behind"

@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 import yaml
 
+from lockstep.live.events import BarJudged, EngineStarted, EngineStopped
 from lockstep.live.journal import Journal
 from lockstep.live.messages import SetRecord
 from lockstep.live.status.status import read_status
@@ -123,7 +124,7 @@ def test_posted_bars_are_journaled_before_the_answer_and_known_after_a_restart(
         assert answer.status == 200
     ended(first)
     with Journal.open(tmp_path / "live.db", readonly=True) as journal:
-        assert [event.content for event in journal.events("stop")] == [{"why": "SIGTERM"}]
+        assert [event.why for event in journal.events(EngineStopped)] == ["SIGTERM"]
     assert read_status(tmp_path / "status.json").state == "stopped"
 
     second = start(feeds=feeds, health_port=health, grace=2)
@@ -136,7 +137,7 @@ def test_posted_bars_are_journaled_before_the_answer_and_known_after_a_restart(
     assert [len(row.release.bars) for row in found] == [2, 2]
     assert all(row.lanes[0].symbol == "COMP" for row in found)
     with Journal.open(tmp_path / "live.db", readonly=True) as journal:
-        assert list(journal.events("start"))[-1].content["replayed"] == 1
+        assert list(journal.events(EngineStarted))[-1].replayed == 1
 
 
 def test_clients_that_drip_do_not_hold_up_the_end(
@@ -240,8 +241,8 @@ def test_an_absurd_bar_is_quarantined_corrected_or_accepted(
     assert found[0].bars[key][1] == BARS["COMP"]["high"]
     assert found[2].late[0].values[3] == moved["close"]
     with Journal.open(tmp_path / "live.db", readonly=True) as journal:
-        (decision,) = journal.events("quarantine")
-        assert decision.content["reason"] == "the exchange shows it"
+        (decision,) = journal.events(BarJudged)
+        assert decision.reason == "the exchange shows it"
         assert journal.verify() == []
 
 

@@ -20,6 +20,7 @@ from typing import Any
 
 import pytest
 
+from lockstep.live.events import OrderAcknowledged, OrderRejected, OrderUnknown
 from lockstep.live.journal import Journal
 from lockstep.live.status.status import read_status
 from lockstep.models.store import ModelStore
@@ -159,7 +160,7 @@ class Desk:
 
     def results(self) -> list[str]:
         with Journal.open(self.folder / "live.db", readonly=True) as journal:
-            return [event.kind for event in journal.events("rejected", "unknown", "acknowledged")]
+            return [event.kind for event in journal.events(OrderRejected, OrderUnknown, OrderAcknowledged)]
 
     def written(self) -> dict[str, str]:
         """Return everything that the process has let out, by place."""

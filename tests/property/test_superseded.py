@@ -11,10 +11,12 @@ from typing import Any
 import pytest
 
 from lockstep.live.engine import Engine
+from lockstep.live.events import Event
 from lockstep.live.handover import Handover
-from lockstep.live.messages import Event, OrderIntent, SendResult, SetRecord, Wanted
+from lockstep.live.messages import OrderIntent, SendResult, SetRecord, Wanted
 from lockstep.live.operator.open_orders import last_steps
 from support import desks, papers
+from support.events import an_event
 
 WARM, BARS = 400, 45
 MODELS = [desks.model(seed=seed, threshold=0.0, version=f"v{seed + 1}") for seed in range(3)]
@@ -79,11 +81,11 @@ class Life(desks.FakeOutside):
         if self.mode != "live":
             return []
         steps = last_steps(self.journal.events)
-        sent = {each.content["order_id"]: each.content for each in self.journal.events if each.kind == "send"}
+        sent = {each.order_id: each.message for each in self.journal.events if each.kind == "send"}
         return [
             _resolved(order_id, self.draw.choice(["placed", "not_placed"]))
             if step.state == "unknown"
-            else _fill(order_id, sent[order_id]["message"]["quantity"])
+            else _fill(order_id, sent[order_id]["quantity"])
             for order_id, step in steps.items()
             if step.state in ("unknown", "acknowledged", "placed") and self.draw.random() < 0.5
         ]
@@ -100,12 +102,12 @@ def _fill(order_id: str, quantity: float) -> Event:
         "command": order_id, "fill_id": order_id, "order_id": order_id, "symbol": "COMP", "order": "market",
         "quantity": quantity, "price": 2_000.0, "commission": 2.5, "stamp": 0,
     }  # fmt: skip
-    return Event(kind="fill", symbol="COMP", content=content)
+    return an_event("fill", symbol="COMP", content=content)
 
 
 def _resolved(order_id: str, outcome: str) -> Event:
     content = {"command": f"r-{order_id}", "order_id": order_id, "outcome": outcome, "reason": "looked"}
-    return Event(kind="resolved", content=content)
+    return an_event("resolved", content=content)
 
 
 class Broker(papers.Broker):
@@ -159,8 +161,8 @@ def opened(journal: Dying, mode: str) -> Iterator[tuple[int, str]]:
     decided: dict[int, str] = {}
     for number, row in enumerate(journal.rows):
         if isinstance(row, Event):
-            if row.kind == "send" and row.content["message"]["intent"] == "entry" and mode == "live":
-                yield number, row.content["message"]["version"]
+            if row.kind == "send" and row.message["intent"] == "entry" and mode == "live":
+                yield number, row.message["version"]
             continue
         (lane,) = row.lanes
         decided[row.release.stamp] = VERSIONS[lane.bundle]

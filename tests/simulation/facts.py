@@ -8,7 +8,22 @@ from typing import TYPE_CHECKING
 
 from lockstep.live.brokers.protocol import Message
 from lockstep.live.clock_check import Measured
-from lockstep.live.messages import Event, LaneRecord, LaneState, SetRecord, Wanted
+from lockstep.live.events import (
+    Event,
+    ExitWithoutBar,
+    FillReported,
+    OrderAcknowledged,
+    OrderEvent,
+    OrderRejected,
+    OrderResolved,
+    OrderSent,
+    OrderUnknown,
+    OrderWithdrawn,
+    PositionAgreed,
+    PositionDiffers,
+    RolloutMoved,
+)
+from lockstep.live.messages import LaneRecord, LaneState, SetRecord, Wanted
 from lockstep.market.history import SeriesKey
 from lockstep.strategy.matching import POSITION, QUANTITY
 from simulation.life import Life
@@ -124,7 +139,7 @@ class Facts:
     def _set(self, record: SetRecord) -> None:
         self.sets += 1
         stamp = record.release.stamp
-        refusals = {each.content["order_id"]: each for each in record.events if each.kind == "refusal"}
+        refusals = {each.order_id: each for each in record.events if each.kind == "refusal"}
         for symbol, key in self.series.items():
             if key in record.release.bars:
                 self.closes[symbol] = (stamp, record.release.bars[key][3])
@@ -137,9 +152,9 @@ class Facts:
     def _book(self) -> None:
         """Book what was reported since the last set, whether it has a bar of the instrument or not."""
         for fill in self.unbooked:
-            self.held[fill.symbol] = self.held.get(fill.symbol, 0.0) + fill.content["quantity"]
+            self.held[fill.symbol] = self.held.get(fill.symbol, 0.0) + fill.quantity
             self.shown[fill.symbol] = False
-            if fill.content["order"] == "market":
+            if fill.order == "market":
                 self.waiting.pop(fill.symbol, None)
         self.unbooked.clear()
 
@@ -168,7 +183,7 @@ class Facts:
             if refusal.symbol == lane.symbol:
                 told = next(canceled)
                 found = order(told.intent, told.quantity)
-                found.refused = (refusal.content["rule"], refusal.content["detail"])
+                found.refused = (refusal.rule, refusal.detail)
                 refused.append(found)
         return refused
 
@@ -190,53 +205,50 @@ class Facts:
                 return
 
     def _event(self, event: Event) -> None:
-        told = event.content
-        if event.kind == "fill":
+        if isinstance(event, FillReported):
             self.unbooked.append(event)
-        elif event.kind == "rollout":
-            self.fraction = float(told["fraction"])
-        elif event.kind == "leave_now":
+        elif isinstance(event, RolloutMoved):
+            self.fraction = event.fraction
+        elif isinstance(event, ExitWithoutBar):
             self._leaves(event)
-        elif event.kind == "reconciled":
+        elif isinstance(event, PositionAgreed):
             self.agreed[event.symbol] = self.venues[event.symbol].date(event.time)
-        elif event.kind == "unreconciled":
+        elif isinstance(event, PositionDiffers):
             self.agreed.pop(event.symbol, None)
-        order = self.orders.get(str(told.get("order_id", "")))
-        if order is not None:
-            self._step(order, event)
+        if isinstance(event, OrderEvent) and event.order_id in self.orders:
+            self._step(self.orders[event.order_id], event)
 
-    def _leaves(self, event: Event) -> None:
+    def _leaves(self, event: ExitWithoutBar) -> None:
         """Take an exit that no bar decided: HALT asks for it while the bars are quarantined."""
-        told = event.content
         order = Order(
             symbol=event.symbol,
             intent=EXIT,
-            quantity=told["quantity"],
-            decision=told["decision"],
+            quantity=event.quantity,
+            decision=event.decision,
             bundle="",
             reference=0.0,
-            order_id=told["order_id"],
+            order_id=event.order_id,
         )
         self.orders[order.order_id] = self.waiting[event.symbol] = order
         self.decided.append(order)
 
-    def _step(self, order: Order, event: Event) -> None:
-        kind, told = event.kind, event.content
-        if kind == "send":
-            order.noted = True
-        elif kind in ("acknowledged", "rejected", "unknown"):
-            order.result = kind
-            if kind == "rejected":
-                self._give_up(order, str(told["detail"]) or kind)
-        elif kind == "resolved":
-            if order.result == "unknown":
-                order.result = "resolved"
-                if told["outcome"] == "not_placed":
-                    self._give_up(order, "not placed")
-        elif kind == "fill" and told["order"] == "market":
-            order.filled = True
-        elif kind == "withdrawn":
-            self._give_up(order, f"{told['rule']}: {told['detail']}", everywhere=True)
+    def _step(self, order: Order, event: OrderEvent) -> None:
+        match event:
+            case OrderSent():
+                order.noted = True
+            case OrderAcknowledged() | OrderRejected() | OrderUnknown():
+                order.result = event.kind
+                if isinstance(event, OrderRejected):
+                    self._give_up(order, event.detail or event.kind)
+            case OrderResolved():
+                if order.result == "unknown":
+                    order.result = "resolved"
+                    if event.outcome == "not_placed":
+                        self._give_up(order, "not placed")
+            case FillReported():
+                order.filled = order.filled or event.order == "market"
+            case OrderWithdrawn():
+                self._give_up(order, f"{event.rule}: {event.detail}", everywhere=True)
 
     def _give_up(self, order: Order, why: str, *, everywhere: bool = False) -> None:
         """Expect nothing more of an order, unless its fill was reported already.

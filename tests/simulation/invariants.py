@@ -12,7 +12,9 @@ from typing import Any, ClassVar
 
 from lockstep.live.brokers.protocol import Message
 from lockstep.live.clock_check import Measured
-from lockstep.live.messages import Arrival, Event, SendResult, SetRecord, Wanted
+from lockstep.live.codec import content_of
+from lockstep.live.events import Event
+from lockstep.live.messages import Arrival, SendResult, SetRecord, Wanted
 from lockstep.monitoring.alerts import Alert
 from simulation.facts import Facts
 from simulation.life import Life, iso
@@ -220,7 +222,8 @@ class Audit:
 def told(entry: SetRecord | Event) -> str:
     """Return an entry of the journal in one line."""
     if isinstance(entry, Event):
-        content = " ".join(f"{name}={value}" for name, value in entry.content.items() if name != "message")
+        fields = content_of(entry).items()
+        content = " ".join(f"{name}={value}" for name, value in fields if name != "message")
         return f"  journal: {entry.kind} {entry.symbol} {content}"
     lanes = "; ".join(
         f"{lane.symbol} {lane.reason} holds {lane.mark[1]:g} equity {lane.mark[3]:.2f} by {lane.bundle}"
@@ -228,5 +231,5 @@ def told(entry: SetRecord | Event) -> str:
         for lane in entry.lanes
     )
     irregular = "".join(f" [{each.kind} {each.key}]" for each in entry.release.irregularities)
-    events = "".join(f" [{each.kind} {each.content.get('rule', '')}]" for each in entry.events)
+    events = "".join(f" [{each.kind} {getattr(each, 'rule', '')}]" for each in entry.events)
     return f"  journal: set {iso(entry.release.stamp)} {lanes}{irregular}{events}"

@@ -6,7 +6,9 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from lockstep.live.messages import Event, Irregularity
+from lockstep.live.codec import content_of
+from lockstep.live.events import BarIrregular, Event, OrderUnknown, PositionDiffers
+from lockstep.live.messages import Irregularity
 from lockstep.live.operator.commands import (
     BarCommand,
     Command,
@@ -51,17 +53,16 @@ class Operator:
 
     def heard(self, event: Event) -> None:
         """Take note of an entry of the journal: somebody is told of an UNKNOWN order."""
-        if event.kind == "unreconciled" and "quantity" in event.content:
-            self._mend(event)
-        if event.kind == "irregularity" and event.content["kind"] == "implausible":
-            self._quarantined.append(event.content)
-        if event.kind == "unknown":
-            order_id, symbol = str(event.content["order_id"]), event.symbol
+        if isinstance(event, PositionDiffers) and event.position is not None:
+            self._mend(event.symbol, event.position)
+        if isinstance(event, BarIrregular) and event.problem == "implausible":
+            self._quarantined.append(content_of(event))
+        if isinstance(event, OrderUnknown):
+            order_id, symbol = event.order_id, event.symbol
             self._world.agenda.after(self._attention, lambda: self._resolve(order_id, symbol))
 
-    def _mend(self, event: Event) -> None:
+    def _mend(self, symbol: str, position: float) -> None:
         """Look at positions that differ, and put the broker's side right where no report is on its way."""
-        symbol, position = event.symbol, float(event.content["position"])
 
         def mend() -> None:
             if self._world.audit.facts.held.get(symbol, 0.0) == position:

@@ -19,12 +19,13 @@ from lockstep.live.backtrader.broker import GatedBroker, ReportedBroker
 from lockstep.live.backtrader.recorder import LaneRecorder
 from lockstep.live.brokers.send_queue import Outgoing, SendQueue
 from lockstep.live.conditions import Conditions, Doubts
+from lockstep.live.effects import Effects
 from lockstep.live.engine import Engine
+from lockstep.live.events import Event
 from lockstep.live.feeds.synchroniser import Synchroniser
 from lockstep.live.handover import Handover
 from lockstep.live.journal import Journal
 from lockstep.live.journal.rows import StoredSet
-from lockstep.live.messages import Event
 from lockstep.live.operator.open_orders import Standing
 from lockstep.live.operator.statement import StatementFile
 from lockstep.live.outbox import WAITING, Outbox
@@ -143,7 +144,7 @@ def _forgets_what_left(self: Outbox, event: Event) -> None:
 
 def _sends_what_is_unknown(self: Outbox, event: Event) -> None:
     _replay(self, event)
-    letter = self._letters.get(event.content.get("order_id", ""))
+    letter = self._letters.get(getattr(event, "order_id", ""))
     if event.kind == "unknown" and letter is not None:
         letter.status = WAITING
 
@@ -215,13 +216,14 @@ def _needs_a_bar(self: LaneRecorder, state: LaneState) -> Any:
     return _take(self, state)
 
 
-_again = Engine._again
+_carry_out = Effects.carry_out
 
 
-def _forgets_replayed_fills(self: Engine, event: Event) -> None:
-    before = list(self._reports._since)
-    _again(self, event)
-    self._reports._since[:] = before
+def _forgets_replayed_fills(self: Effects, event: Event, *, replayed: bool) -> None:
+    before = list(self.reports._since)
+    _carry_out(self, event, replayed=replayed)
+    if replayed:
+        self.reports._since[:] = before
 
 
 def _keeps_the_exit(self: ReportedBroker, book: Any, fill: Any) -> None:
@@ -413,7 +415,7 @@ PLANTS: Mapping[str, Plant] = {
     "replayed fills forgotten": Plant(
         sentence="After a restart a second report of a fill was believed, and the desk stopped for ever.",
         noticed_by=("goes on", "position is booked fills", "limits and switches"),
-        install=_patched(Engine, "_again", _forgets_replayed_fills),
+        install=_patched(Effects, "carry_out", _forgets_replayed_fills),
     ),
     "exit waits for ever": Plant(
         sentence="A stop closed a position, and the desk waited for the exit that was on its way for ever.",

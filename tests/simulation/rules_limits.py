@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from lockstep.live.brokers.protocol import Message
-from lockstep.live.messages import Event, SetRecord
+from lockstep.live.events import Event
+from lockstep.live.messages import SetRecord
 from simulation.facts import Facts, Order
 from simulation.invariants import Invariant
 from simulation.models import RECIPES
@@ -67,8 +68,8 @@ class Obeyed(Invariant):
 
     def _turned_back(self, event: Event) -> None:
         """Judge why an order that waited was not sent."""
-        order = self.facts.orders.get(event.content["order_id"])
-        rule, _, detail = str(event.content.get("detail", "")).partition(": ")
+        order = self.facts.orders.get(event.order_id)
+        rule, _, detail = str(getattr(event, "detail", "")).partition(": ")
         if order is None or order.noted or rule not in _RULES:
             return
         broken = [*self._switches(order), *(self._conditions(order, self.facts.now) if order.opens else ())]
@@ -76,16 +77,16 @@ class Obeyed(Invariant):
 
     def _withdrawn(self, event: Event) -> None:
         """Judge why an order that waited was taken back."""
-        order = self.facts.orders.get(event.content["order_id"])
+        order = self.facts.orders.get(event.order_id)
         if order is None:
-            self.fail(f"{event.content['order_id']} is withdrawn, and nobody decided it")
+            self.fail(f"{event.order_id} is withdrawn, and nobody decided it")
         elif order.opens and not self.facts.superseded(order.symbol, order.bundle):
             self.fail(f"{order.order_id} is withdrawn, and its model is not superseded")
         elif not order.opens and not self._closed_meanwhile(order.symbol):
             self.fail(f"{order.order_id} is withdrawn, and its position is open")
 
     def _closed_meanwhile(self, symbol: str) -> bool:
-        fills = (each.content["order"] for each in self.facts.unbooked if each.symbol == symbol)
+        fills = (each.order for each in self.facts.unbooked if each.symbol == symbol)
         return any(order != "market" for order in fills)
 
     def _leaves(self, event: Event) -> None:
@@ -93,8 +94,8 @@ class Obeyed(Invariant):
         held = self.facts.held.get(event.symbol, 0.0)
         if not (self.facts.halted and self.facts.life.desk.flatten):
             self.fail(f"{event.symbol} leaves without a bar, and HALT does not ask for it")
-        if event.content["quantity"] != -held:
-            self.fail(f"{event.symbol} leaves with {event.content['quantity']:+g}, it holds {held:+g}")
+        if event.quantity != -held:
+            self.fail(f"{event.symbol} leaves with {event.quantity:+g}, it holds {held:+g}")
 
     def _broken(self, order: Order, taken: Mapping[str, float]) -> list[str]:
         found = list(self._switches(order))

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from lockstep.live.brokers.protocol import Message
-from lockstep.live.messages import Event, SendResult, SetRecord
+from lockstep.live.events import Event
+from lockstep.live.messages import SendResult, SetRecord
 from lockstep.strategy.matching import POSITION
 from simulation.facts import EXIT, Facts, Order
 from simulation.invariants import Invariant
@@ -66,7 +67,7 @@ class NoneLost(Invariant):
                 self._open |= {each.order_id: each for each in self.facts.fresh if each.order_id}
             self._given_up(entry)
         elif entry.kind in ("acknowledged", "rejected", "unknown"):
-            order_id = entry.content["order_id"]
+            order_id = entry.order_id
             self._results[order_id] = self._results.get(order_id, 0) + 1
             if self._results[order_id] > 1:
                 self.fail(f"{order_id} has a second result: {entry.kind} {entry.content.get('detail')}")
@@ -74,7 +75,7 @@ class NoneLost(Invariant):
             if order is not None and not order.noted and entry.kind != "rejected":
                 self.fail(f"{order_id} is {entry.kind} and was never sent")
         elif entry.kind == "withdrawn":
-            self._open.pop(str(entry.content.get("order_id")), None)
+            self._open.pop(str(getattr(entry, "order_id", "")), None)
 
     def _given_up(self, record: SetRecord) -> None:
         """An order that was given up must be gone from the account by the next bar."""
@@ -163,9 +164,9 @@ class Handed(Invariant):
                 f"{symbol}: swapped by policy {self._policies[symbol]} while {held:+g} contracts are held"
             )
         known = self.facts.known.get(symbol)
-        if known is not None and known.sha256 != event.content["to_sha256"]:
-            self.fail(f"{symbol}: {event.content['to']} takes over, and {known.version} is wanted")
-        self._present[symbol] = event.content["to_sha256"]
+        if known is not None and known.sha256 != event.to_sha256:
+            self.fail(f"{symbol}: {event.to_version} takes over, and {known.version} is wanted")
+        self._present[symbol] = event.to_sha256
 
 
 class ExitsGoFirst(Invariant):

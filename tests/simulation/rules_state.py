@@ -9,8 +9,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from lockstep.errors import ConfigError, JournalError, ModelError
+from lockstep.live.codec import content_of
+from lockstep.live.events import BarIrregular, BarJudged, Event, FillReported
 from lockstep.live.journal import Journal
-from lockstep.live.messages import Arrival, Event, LaneRecord, Release, SetRecord, Values
+from lockstep.live.messages import Arrival, LaneRecord, Release, SetRecord, Values
 from lockstep.live.rerun import ReplayMismatch
 from lockstep.monitoring.alerts import Alert
 from lockstep.strategy.matching import POSITION
@@ -44,12 +46,11 @@ class Positions(Invariant):
         if isinstance(entry, SetRecord):
             for lane in entry.lanes:
                 self._lane(lane)
-        elif entry.kind == "fill":
-            told = entry.content
-            if told["fill_id"] in self._ids:
-                self.fail(f"fill {told['fill_id']} is journaled a second time")
-            self._ids.add(told["fill_id"])
-            self._told.setdefault(entry.symbol, []).append((told["quantity"], told["price"]))
+        elif isinstance(entry, FillReported):
+            if entry.fill_id in self._ids:
+                self.fail(f"fill {entry.fill_id} is journaled a second time")
+            self._ids.add(entry.fill_id)
+            self._told.setdefault(entry.symbol, []).append((entry.quantity, entry.price))
 
     def _lane(self, lane: LaneRecord) -> None:
         for order in lane.orders:
@@ -136,8 +137,8 @@ class Replays(Invariant):
         if isinstance(entry, SetRecord) or entry.kind != "start":
             return
         self._fresh = True
-        if entry.content["replayed"] != self.facts.sets:
-            self.fail(f"{entry.content['replayed']} sets are replayed, {self.facts.sets} are journaled")
+        if entry.replayed != self.facts.sets:
+            self.fail(f"{entry.replayed} sets are replayed, {self.facts.sets} are journaled")
 
     def idle(self) -> None:
         if not self._fresh or self.facts.run is None or self.facts.run.engine is None:
@@ -215,11 +216,10 @@ class BarsAccounted(Invariant):
     def committed(self, entry: SetRecord | Event) -> None:
         if isinstance(entry, SetRecord):
             self._released(entry.release)
-        elif entry.kind == "irregularity" and entry.content["values"] is not None:
-            told = entry.content
-            self._ends(told["kind"], (told["key"], told["end"], tuple(told["values"])))
-        elif entry.kind == "quarantine" and entry.content["decision"] == "accept":
-            series, end = entry.content["key"], entry.content["end"]
+        elif isinstance(entry, BarIrregular) and entry.values is not None:
+            self._ends(entry.problem, (entry.key, entry.end, entry.values))
+        elif isinstance(entry, BarJudged) and entry.decision == "accept":
+            series, end = entry.key, entry.end
             self._accepted[series] = min(end, self._accepted.get(series, end))
 
     def _released(self, release: Release) -> None:
@@ -281,8 +281,8 @@ class OnCalendar(Invariant):
         if isinstance(entry, SetRecord):
             for order in self.facts.fresh:
                 self._require(order)
-        elif entry.kind == "quarantine" and entry.content["decision"] == "accept":
-            series, end = entry.content["key"], entry.content["end"]
+        elif isinstance(entry, BarJudged) and entry.decision == "accept":
+            series, end = entry.key, entry.end
             self._accepted[series] = min(end, self._accepted.get(series, end))
 
     def _require(self, order: Order) -> None:
@@ -327,13 +327,10 @@ class OnlyPlausible(Invariant):
                 self._require(str(key), entry.release.stamp, values)
             for each in entry.release.irregularities:
                 self._refused(each.kind, (str(each.key), each.end, each.values or ()), each.detail)
-        elif entry.kind == "irregularity":
-            told = entry.content
-            self._refused(
-                told["kind"], (told["key"], told["end"], tuple(told["values"] or ())), told["detail"]
-            )
-        elif entry.kind == "quarantine" and entry.content["decision"] == "accept":
-            series, end = entry.content["key"], entry.content["end"]
+        elif isinstance(entry, BarIrregular):
+            self._refused(entry.problem, (entry.key, entry.end, entry.values or ()), entry.detail)
+        elif isinstance(entry, BarJudged) and entry.decision == "accept":
+            series, end = entry.key, entry.end
             self._accepted[series] = min(end, self._accepted.get(series, end))
 
     def _require(self, series: str, end: int, values: Values) -> None:
@@ -353,7 +350,7 @@ class NoSecrets(Invariant):
     sentence = "nothing that a server echoes brings the webhook's address into journal or alerts"
 
     def committed(self, entry: SetRecord | Event) -> None:
-        if isinstance(entry, Event) and SECRET in json.dumps(dict(entry.content)):
+        if isinstance(entry, Event) and SECRET in json.dumps(content_of(entry)):
             self.fail(f"the journal's {entry.kind} holds the webhook's token")
 
     def alert_posted(self, alert: Alert) -> None:
@@ -384,8 +381,8 @@ class Alerted(Invariant):
         if isinstance(entry, SetRecord):
             for each in entry.release.irregularities:
                 self._bars.setdefault(f"{each.kind} bar {each.key}", self.facts.now)
-        elif entry.kind == "irregularity":
-            self._bars.setdefault(f"{entry.content['kind']} bar {entry.content['key']}", self.facts.now)
+        elif isinstance(entry, BarIrregular):
+            self._bars.setdefault(f"{entry.problem} bar {entry.key}", self.facts.now)
         elif entry.kind in _TOLD:
             self._rest.setdefault(f"{entry.kind} {entry.symbol}".strip(), self.facts.now)
 

@@ -12,11 +12,12 @@ from pydantic import SecretStr
 from lockstep.live.brokers.protocol import Holdings, OutboundBroker, ShadowBroker
 from lockstep.live.clock_check import ClockCheck, ClockSettings, Verdict
 from lockstep.live.engine import Engine
+from lockstep.live.events import Event, FillReported, RolloutMoved
 from lockstep.live.feeds.protocol import SteadyClock
 from lockstep.live.feeds.source import InboxSource, Known
 from lockstep.live.feeds.synchroniser import Synchroniser
 from lockstep.live.journal import Journal
-from lockstep.live.messages import Epoch, Event, SetRecord
+from lockstep.live.messages import Epoch, SetRecord
 from lockstep.live.operator.commands import COMMANDS, Mailbox
 from lockstep.live.operator.statement import FillPositions, PositionsFile, StatementFile, reported_ids
 from lockstep.live.plausible import Bands, Plausibility
@@ -207,12 +208,11 @@ class Run:
     def _statement(self, journal: Journal) -> StatementFile | None:
         if self.world.life.desk.reports != "statement":
             return None
-        return StatementFile(self.world.statement_file, reported_ids(journal.events("fill")))
+        return StatementFile(self.world.statement_file, reported_ids(journal.events(FillReported)))
 
     def _outside(self, journal: Journal, switches: Switches, statement: StatementFile | None) -> SimOutside:
         world = self.world
-        events = journal.events(*COMMANDS, "bad_command")
-        seen = {str(event.content.get("command", "")) for event in events}
+        seen = {event.command for event in journal.events(*COMMANDS) if isinstance(event, COMMANDS)}
         mailbox = Mailbox(world.mailbox, seen)
         return SimOutside(world.store, mailbox, statement, switches, self.line, world.audit.looked)
 
@@ -252,8 +252,8 @@ class Run:
     def _fraction(self, journal: Journal, epoch: Epoch) -> float:
         """Return the fraction of the size with which the epoch began; its own steps are replayed."""
         first = journal.first_entry(epoch.number)
-        before = [event for event in journal.events("rollout") if event.sequence < first]
-        return float(before[-1].content["fraction"]) if before else self.world.life.desk.fraction
+        before = [event for event in journal.events(RolloutMoved) if event.sequence < first]
+        return float(before[-1].fraction) if before else self.world.life.desk.fraction
 
 
 def _synchroniser(

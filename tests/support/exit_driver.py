@@ -23,6 +23,7 @@ from typing import Any
 from lockstep.errors import LockstepError
 from lockstep.live import service
 from lockstep.live.engine import Engine
+from lockstep.live.events import PositionAgreed, PositionDiffers
 from lockstep.live.journal import Journal
 from lockstep.live.messages import SetRecord
 from lockstep.live.status.status import Status, read_status
@@ -247,7 +248,7 @@ def money(folder: Path) -> dict[str, Any]:
     child.until("running", lambda status: not status.unreconciled)
     os.kill(child.pid, signal.SIGTERM)
     with Journal.open(folder / "live.db", readonly=True) as journal:
-        kinds = [event.kind for event in journal.events("reconciled", "unreconciled")]
+        kinds = [event.kind for event in journal.events(PositionAgreed, PositionDiffers)]
     return {**child.ended(), "waits": waits, "kinds": kinds}
 
 

@@ -25,8 +25,8 @@ from typing import Any, NoReturn
 
 from lockstep.errors import JournalError
 from lockstep.live.journal import Journal
-from lockstep.live.messages import Event
 from support import journals as make
+from support.events import an_event
 
 _POINTS = 24
 _KIBIBYTE = 1024
@@ -83,7 +83,7 @@ def _full(path: Path) -> None:
         written = next(number for number in itertools.count() if _refusal(_appending(journal, number)))
         actions = (
             _appending(journal, 99),
-            lambda: journal.append(Event(kind="alert", content={"text": "x" * 100_000})),
+            lambda: journal.append(an_event("stop", content={"why": "x" * 100_000})),
             lambda: journal.begin_epoch(make.epoch(warm=999)),
             lambda: in_little_room(lambda: journal.backup(path.with_name("copy.db"))),
             lambda: in_little_room(lambda: Journal.open(path.with_name("other.db")).close()),

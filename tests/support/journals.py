@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from lockstep.live.events import Event
 from lockstep.live.journal import schema
 from lockstep.live.messages import (
     Arrival,
     Epoch,
-    Event,
     Irregularity,
     LaneRecord,
     LaneState,
@@ -26,6 +26,7 @@ from lockstep.market.history import SeriesKey
 from lockstep.market.timeframe import DAILY, Timeframe
 from lockstep.strategy.lane import WaitingOrder
 from lockstep.strategy.records import OrderRecord
+from support.events import an_event
 
 HOUR = 3_600_000_000_000
 START = 1_700_000_400_000_000_000
@@ -135,8 +136,8 @@ def irregular_set(number: int) -> SetRecord:
         Irregularity("bad", key("CL"), plain.release.stamp, bad, "low > high"),
     )
     release = dataclasses.replace(plain.release, late=(late,), irregularities=odd)
-    refusal = Event(kind="refusal", symbol="ES", time=START, content={"order_id": "x", "rule": "kill switch"})
-    return dataclasses.replace(plain, release=release, events=(refusal, Event(kind="alert")))
+    refusal = an_event("refusal", symbol="ES", time=START, content={"order_id": "x", "rule": "kill switch"})
+    return dataclasses.replace(plain, release=release, events=(refusal, an_event("stop")))
 
 
 def exactly(value: object) -> object:

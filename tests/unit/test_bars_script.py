@@ -11,14 +11,16 @@ from typer.testing import CliRunner
 
 from lockstep.errors import JournalError, LockstepError
 from lockstep.live.bars_cli import app
+from lockstep.live.events import Event
 from lockstep.live.journal import Journal
 from lockstep.live.journal.continuation import continued
 from lockstep.live.journal.opening import WriterLock
-from lockstep.live.messages import Event, Irregularity, Release, SetRecord, Values, iso
+from lockstep.live.messages import Irregularity, Release, SetRecord, Values, iso
 from lockstep.live.operator.commands import BarCommand, Mailbox, waiting
 from lockstep.market.history import SeriesKey
 from lockstep.market.timeframe import DAILY, Timeframe
 from support import journals, papers
+from support.events import an_event
 
 DAY = 86_400_000_000_000
 START = journals.START
@@ -29,8 +31,8 @@ BAR: Values = (4_000.0, 1e308, 3_990.0, 4_000.0, 5.0)
 
 def reported(key: SeriesKey, end: int, kind: str = "implausible", values: Values = BAR) -> Event:
     each = Irregularity(kind, key, end, values, "why")
-    return Event(
-        kind="irregularity",
+    return an_event(
+        "irregularity",
         symbol=key.symbol,
         content={**each._asdict(), "key": str(key), "values": list(values)},
     )
@@ -118,7 +120,7 @@ def test_a_decision_is_posted_with_the_values_that_were_seen(tmp_path: Path, dec
     )
     assert name.startswith("bar-")
     (event,) = Mailbox(tmp_path / "mailbox").read()
-    assert (event.kind, event.symbol, event.content["values"]) == ("quarantine", "ES", list(BAR))
+    assert (event.kind, event.symbol, event.values) == ("quarantine", "ES", BAR)
     code, said = decide(config, decision)
     assert (code, "in the mailbox already" in said) == (2, True)
 
@@ -159,7 +161,7 @@ def test_two_series_of_a_symbol_must_be_named(tmp_path: Path) -> None:
 
 def test_a_decided_bar_is_not_decided_again(tmp_path: Path) -> None:
     content = {"key": "ES:1d", "end": START + DAY, "values": list(BAR), "decision": "reject", "reason": "x"}
-    config = desk(tmp_path, reported(ES, START + DAY), Event(kind="quarantine", symbol="ES", content=content))
+    config = desk(tmp_path, reported(ES, START + DAY), an_event("quarantine", symbol="ES", content=content))
     assert [state for *_, state in listed(config)] == ["reject"]
     assert decide(config)[0] == 2
 
@@ -169,7 +171,7 @@ def test_an_epoch_does_not_begin_before_an_accepted_bar_is_in_the_windows(
     tmp_path: Path, decision: str
 ) -> None:
     content = {"key": "ES:1d", "end": START + DAY, "values": list(BAR), "decision": decision, "reason": "x"}
-    desk(tmp_path, reported(ES, START + DAY), Event(kind="quarantine", symbol="ES", content=content))
+    desk(tmp_path, reported(ES, START + DAY), an_event("quarantine", symbol="ES", content=content))
     with Journal.open(tmp_path / "live.db") as journal:
         if decision == "reject":
             assert continued(journal, reason="test", now=START, hashes={}).number == 2

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
-import sqlite3
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,10 +13,12 @@ import numpy as np
 import pytest
 
 from lockstep.errors import JournalError, JournalFault
+from lockstep.live.events import EngineStopped, FillReported
 from lockstep.live.journal import Journal
-from lockstep.live.messages import Event, SetRecord
+from lockstep.live.messages import SetRecord
 from lockstep.market.timeframe import DAILY, Timeframe
 from support import journals as make
+from support.events import an_event
 from support.journals import HOUR, START, exactly, tampered
 
 
@@ -30,9 +31,8 @@ def journal(tmp_path: Path) -> Iterator[Journal]:
 
 class TestRoundTrip:
     def test_entries_equal_what_was_appended_in_their_order(self, journal: Journal) -> None:
-        alert = Event(
-            kind="alert", symbol="ES", time=5, content={"text": "ü", "n": [1, 2.5, None, {"a": True}]}
-        )
+        message = {"text": "ü", "n": [1, 2.5, None, {"a": True}]}
+        alert = an_event("send", symbol="ES", time=5, content={"message": message})
         written = [
             make.bar_set(0),
             alert,
@@ -77,25 +77,25 @@ class TestRoundTrip:
     def test_long_journals_are_read_in_pieces_without_a_seam(self, journal: Journal) -> None:
         written = []
         for number in range(600):
-            extra = (Event(kind="refusal"),) * (number % 3)
+            extra = (an_event("refusal"),) * (number % 3)
             written.append(
                 journal.append_set(make.bar_set(number, symbols=("ES",), features=1, events=extra))
             )
-            written += journal.append(Event(kind="alert")) if number % 5 == 0 else ()
+            written += journal.append(an_event("stop")) if number % 5 == 0 else ()
         assert [each.sequence for each in journal.entries(1)] == written
         assert [each.sequence for each in journal.entries(1, after=written[299])] == written[300:]
 
     def test_after_inside_a_set_goes_on_behind_it(self, journal: Journal) -> None:
-        first = journal.append_set(make.bar_set(0, events=(Event(kind="refusal"), Event(kind="refusal"))))
+        first = journal.append_set(make.bar_set(0, events=(an_event("refusal"), an_event("refusal"))))
         second = journal.append_set(make.bar_set(1))
         assert [each.sequence for each in journal.entries(1, after=first + 1)] == [second]
 
 
 class TestSequence:
     def test_sequences_rise_without_holes_while_clocks_jump_back(self, journal: Journal) -> None:
-        given = [*journal.append(Event(kind="alert", time=9), Event(kind="alert", time=3))]
+        given = [*journal.append(an_event("stop", time=9), an_event("stop", time=3))]
         given.append(journal.append_set(make.bar_set(0)))
-        given += journal.append(Event(kind="alert", time=-5))
+        given += journal.append(an_event("stop", time=-5))
         assert given == [1, 2, 3, 4]
         assert journal.verify() == []
 
@@ -115,7 +115,7 @@ class TestSequence:
         with Journal.open(path) as opened:
             with pytest.raises(JournalError, match="not after"):
                 opened.append_set(make.bar_set(3))
-            assert opened.append(Event(kind="stop")) == (2,)
+            assert opened.append(an_event("stop")) == (2,)
             assert opened.begin_epoch(make.epoch()) == 2
         with Journal.open(path) as opened:
             assert opened.append_set(make.bar_set(1)) == 3
@@ -124,7 +124,7 @@ class TestSequence:
     def test_nothing_is_written_before_an_epoch(self, tmp_path: Path) -> None:
         with Journal.open(tmp_path / "live.db") as opened:
             with pytest.raises(JournalError, match="no epoch yet"):
-                opened.append(Event(kind="start"))
+                opened.append(an_event("start"))
             with pytest.raises(JournalError, match="no epoch yet"):
                 opened.append_set(make.bar_set(0))
             assert opened.verify() == []
@@ -146,16 +146,16 @@ class TestAllOrNothing:
         wrong = dataclasses.replace(make.bar_set(0), lanes=(make.lane("ES", 0, code=np.int64(7)),))
         with pytest.raises(TypeError):
             journal.append_set(wrong)
-        with pytest.raises(sqlite3.ProgrammingError):
-            journal.append(Event(kind="alert"), Event(kind=("no", "text")))  # type: ignore[arg-type]
+        with pytest.raises(JournalError, match=r"event stop: why \['no', 'text'\]: must be text"):
+            journal.append(an_event("stop"), EngineStopped(why=("no", "text")))  # type: ignore[arg-type]
         assert list(journal.entries(1)) == []
 
     @pytest.mark.parametrize(
         ("content", "place"),
         [
-            ({"a": (1, 2)}, r"event alert\.a: \(1, 2\) is a tuple"),
-            ({"a": [{"b": {3}}]}, r"event alert\.a\[0\]\.b: \{3\} is a set"),
-            ({"a": {1: 2}}, r"event alert\.a: the key 1 is no text"),
+            ({"a": (1, 2)}, r"event send\.message\.a: \(1, 2\) is a tuple"),
+            ({"a": [{"b": {3}}]}, r"event send\.message\.a\[0\]\.b: \{3\} is a set"),
+            ({"a": {1: 2}}, r"event send\.message\.a: the key 1 is no text"),
             ({"a": np.int64(1)}, "int64"),
         ],
         ids=["tuple", "set", "key", "numpy"],
@@ -164,7 +164,7 @@ class TestAllOrNothing:
         self, journal: Journal, content: dict[str, object], place: str
     ) -> None:
         with pytest.raises(JournalError, match=place):
-            journal.append(Event(kind="alert", content=content))
+            journal.append(an_event("send", content={"message": content}))
         assert list(journal.entries(1)) == []
 
 
@@ -187,7 +187,7 @@ class TestIllegible:
         with Journal.open(path) as opened:
             opened.begin_epoch(make.epoch())
             opened.append_set(make.bar_set(1))
-            opened.append(Event(kind="alert"))
+            opened.append(an_event("stop"))
         tampered(path, statement)
         with Journal.open(path, readonly=True) as opened, pytest.raises(JournalError, match=what):
             list(opened.entries(1))
@@ -198,7 +198,7 @@ class TestIllegible:
         path = tmp_path / "live.db"
         with Journal.open(path) as opened:
             opened.begin_epoch(make.epoch())
-            opened.append(Event(kind="alert"))
+            opened.append(an_event("stop"))
         tampered(path, "UPDATE events SET content = 'x'", "UPDATE epochs SET bundles = 'x'")
         with Journal.open(path, readonly=True) as opened:
             with pytest.raises(JournalError, match="an epoch cannot be understood"):
@@ -212,7 +212,7 @@ class TestQuestions:
         assert journal.last_set() is None
         journal.append_set(make.bar_set(0))
         journal.append_set(make.irregular_set(1))
-        journal.append(Event(kind="stop"))
+        journal.append(an_event("stop"))
         assert exactly(journal.last_set()) == exactly(make.irregular_set(1))
         journal.begin_epoch(make.epoch())
         assert journal.last_set(2) is None
@@ -223,9 +223,9 @@ class TestQuestions:
             list(journal.entries(4))
 
     def test_epochs_are_apart(self, journal: Journal) -> None:
-        journal.append(Event(kind="start"))
+        journal.append(an_event("start"))
         journal.begin_epoch(make.epoch())
-        journal.append(Event(kind="stop"))
+        journal.append(an_event("stop"))
         assert [[each.kind for each in journal.entries(number)] for number in (1, 2)] == [["start"], ["stop"]]
 
     def test_last_stamps_know_warm_up_and_late_bars(self, tmp_path: Path) -> None:
@@ -253,29 +253,29 @@ class TestQuestions:
         assert journal.bars(make.key("ES"), limit=0) == ()
 
     def test_events(self, journal: Journal) -> None:
-        journal.append(Event(kind="alert", symbol="ES", time=5), Event(kind="fill", symbol="NQ", time=7))
+        journal.append(an_event("stop", symbol="ES", time=5), an_event("fill", symbol="NQ", time=7))
         journal.append_set(make.irregular_set(0))
         journal.begin_epoch(make.epoch())
-        journal.append(Event(kind="alert", symbol="NQ", time=6))
+        journal.append(an_event("stop", symbol="NQ", time=6))
         assert [each.sequence for each in journal.events()] == [1, 2, 4, 5, 6]
-        assert [each.sequence for each in journal.events("alert")] == [1, 5, 6]
-        assert [each.sequence for each in journal.events("alert", "fill", symbol="NQ")] == [2, 6]
+        assert [each.sequence for each in journal.events(EngineStopped)] == [1, 5, 6]
+        assert [each.sequence for each in journal.events(EngineStopped, FillReported, symbol="NQ")] == [2, 6]
         assert [each.sequence for each in journal.events(since=6)] == [2, 4, 6]
 
     def test_many_events_in_pieces(self, journal: Journal) -> None:
-        given = journal.append(*(Event(kind="alert") for _ in range(2100)))
-        assert tuple(each.sequence for each in journal.events("alert")) == given
+        given = journal.append(*(an_event("stop") for _ in range(2100)))
+        assert tuple(each.sequence for each in journal.events(EngineStopped)) == given
 
     def test_open_bundles_are_those_of_the_start_the_decisions_and_the_swaps(self, tmp_path: Path) -> None:
         with Journal.open(tmp_path / "live.db") as opened:
             assert opened.open_bundles() == frozenset()
             opened.begin_epoch(make.epoch(bundles={"ES": "old"}))
-            opened.append(Event(kind="swap", symbol="ES", content={"to_sha256": "older"}))
+            opened.append(an_event("swap", symbol="ES", content={"to_sha256": "older"}))
             opened.begin_epoch(make.epoch(bundles={"ES": "start", "NQ": ""}))
             opened.append_set(
                 dataclasses.replace(make.bar_set(0), lanes=(make.lane("ES", 0, bundle="decided"),))
             )
-            opened.append(Event(kind="swap", symbol="ES", content={"to_sha256": "next"}))
+            opened.append(an_event("swap", symbol="ES", content={"to_sha256": "next"}))
             assert opened.open_bundles() == {"start", "decided", "next"}
 
     def test_size_counts_the_log(self, journal: Journal) -> None:
@@ -289,7 +289,7 @@ class TestOneWriter:
     def test_the_second_is_refused_with_the_pid_of_the_first(self, journal: Journal) -> None:
         with pytest.raises(JournalError, match=f"process {os.getpid()} is writing it"):
             Journal.open(journal.path)
-        journal.append(Event(kind="start"))
+        journal.append(an_event("start"))
 
     def test_a_writer_whose_number_is_not_readable(self, journal: Journal) -> None:
         journal.path.with_name("live.db.pid").write_bytes(b"\xff")
@@ -318,7 +318,7 @@ class TestOneWriter:
             lock.touch()
         before = journal.select("SELECT count(*) FROM entries")
         with pytest.raises(JournalFault, match="was removed or replaced, another process may be writing"):
-            journal.append(Event(kind="start"))
+            journal.append(an_event("start"))
         assert journal.select("SELECT count(*) FROM entries") == before
 
     def test_a_lock_that_cannot_be_made(self, tmp_path: Path) -> None:
@@ -341,7 +341,7 @@ class TestReadOnly:
     def test_it_cannot_write(self, journal: Journal) -> None:
         with Journal.open(journal.path, readonly=True) as reader:
             for write in (
-                lambda: reader.append(Event(kind="start")),
+                lambda: reader.append(an_event("start")),
                 lambda: reader.append_set(make.bar_set(0)),
                 lambda: reader.begin_epoch(make.epoch()),
             ):

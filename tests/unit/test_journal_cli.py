@@ -14,12 +14,13 @@ from lockstep.errors import ConfigError, JournalError, LiveError
 from lockstep.live.hashes import live_hashes
 from lockstep.live.journal import Journal
 from lockstep.live.journal.cli import app, iso
-from lockstep.live.messages import Epoch, Event
+from lockstep.live.messages import Epoch
 from lockstep.live.service import Service
 from lockstep.market.config import load_instruments
 from lockstep.models.store import ModelStore
 from support import desks, papers
 from support import journals as make
+from support.events import an_event
 from support.journals import START, tampered
 from support.models import RECORD
 
@@ -39,7 +40,7 @@ def path(tmp_path: Path) -> Path:
         journal.begin_epoch(make.epoch())
         for number in range(8, 12):
             journal.append_set(make.bar_set(number))
-        journal.append(Event(kind="alert", symbol="ES", time=START, content={"text": "stale feed"}))
+        journal.append(an_event("stop", symbol="ES", time=START, content={"why": "stale feed"}))
     return path
 
 
@@ -49,12 +50,12 @@ class TestShow:
         assert told["epoch"]["number"] == 1
         assert told["epoch"]["started"] == "2023-11-14T22:20:00Z"
         assert (told["counts"]["sets"], told["counts"]["decisions"], told["counts"]["orders"]) == (4, 16, 4)
-        assert told["events"] == {"alert": 1}
+        assert told["events"] == {"stop": 1}
         assert told["last_bars"]["ES:1h"] == "2023-11-15T09:20:00Z"
         assert [row["symbol"] for row in told["newest"]["decisions"]] == ["ES", "NQ"]
         assert told["newest"]["decisions"][0]["sequence"] == 4
         assert told["newest"]["orders"][0]["price"] is None
-        assert told["newest"]["events"][0]["content"] == {"text": "stale feed"}
+        assert told["newest"]["events"][0]["content"] == {"why": "stale feed"}
 
     def test_tables(self, path: Path) -> None:
         text = run("show", "--journal", path).stdout

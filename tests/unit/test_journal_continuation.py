@@ -11,8 +11,9 @@ import pytest
 from lockstep.errors import JournalError
 from lockstep.live.journal import Journal
 from lockstep.live.journal.continuation import continued
-from lockstep.live.messages import Epoch, Event
+from lockstep.live.messages import Epoch
 from support import journals as make
+from support.events import an_event
 from support.journals import FLAT, HOUR, START, exactly
 
 HASHES = {"code": "new"}
@@ -65,13 +66,13 @@ def test_without_a_set_it_is_the_old_start_again(journal: Journal) -> None:
 def test_bundles_are_those_that_decided_or_took_over_since(journal: Journal) -> None:
     journal.begin_epoch(make.epoch(bundles={"ES": "old", "NQ": "kept", "GC": "old"}, states={}))
     journal.append(
-        Event(kind="swap", symbol="ES", content={"to_sha256": "second"}),
-        Event(kind="swap", symbol="GC", content={"to_sha256": "taken over"}),
+        an_event("swap", symbol="ES", content={"to_sha256": "second"}),
+        an_event("swap", symbol="GC", content={"to_sha256": "taken over"}),
     )
     lanes = (make.lane("ES", 1, bundle="second"),)
     journal.append_set(dataclasses.replace(make.bar_set(1), lanes=lanes))
     assert next_epoch(journal).bundles == {"ES": "second", "NQ": "kept", "GC": "taken over"}
-    journal.append(Event(kind="swap", symbol="ES", content={"to_sha256": "third"}))
+    journal.append(an_event("swap", symbol="ES", content={"to_sha256": "third"}))
     assert next_epoch(journal).bundles["ES"] == "third"
 
 
@@ -93,7 +94,7 @@ class TestUnsettled:
         journal.append_set(make.bar_set(8, symbols=("ES",)))
 
     def tell(self, journal: Journal, *kinds: str) -> None:
-        journal.append(*(Event(kind=kind, symbol="ES", content={"order_id": self.ORDER}) for kind in kinds))
+        journal.append(*(an_event(kind, symbol="ES", content={"order_id": self.ORDER}) for kind in kinds))
 
     @pytest.mark.parametrize("kinds", [("send",), ("send", "unknown")])
     def test_an_order_that_may_be_at_the_broker(self, journal: Journal, kinds: tuple[str, ...]) -> None:

@@ -11,8 +11,8 @@ import pytest
 from lockstep.errors import JournalError
 from lockstep.live.journal import Journal, opening
 from lockstep.live.journal import opening as wal
-from lockstep.live.messages import Event
 from support import journals as make
+from support.events import an_event
 from support.journals import tampered
 
 
@@ -26,7 +26,7 @@ class TestVerify:
             opened.begin_epoch(make.epoch())
             opened.append_set(make.bar_set(0))
             opened.append_set(make.irregular_set(1))
-            opened.append(Event(kind="alert", content={"a": 1}))
+            opened.append(an_event("stop", content={"why": "a"}))
             opened.begin_epoch(make.epoch(states={"ES": make.lane("ES", 8).state}))
             opened.append_set(make.bar_set(8))
             assert opened.verify() == []

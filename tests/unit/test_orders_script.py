@@ -14,10 +14,11 @@ import pytest
 from typer.testing import CliRunner
 
 from lockstep.errors import LiveError, LockstepError
+from lockstep.live.events import Event, OrderSent
 from lockstep.live.journal import Journal
 from lockstep.live.journal.cli import iso
 from lockstep.live.journal.opening import WriterLock
-from lockstep.live.messages import Event, LaneState
+from lockstep.live.messages import LaneState
 from lockstep.live.operator.commands import FillCommand, Mailbox, RolloutCommand, waiting
 from lockstep.live.operator.open_orders import OrderName, Standing, last_steps, require_unknown
 from lockstep.live.operator.orders_cli import app as orders
@@ -27,6 +28,7 @@ from lockstep.monitoring.evidence import sealed
 from lockstep.strategy.config import FixedSize, RiskSize
 from lockstep.strategy.lane import WaitingOrder
 from support import desks, journals, papers
+from support.events import an_event
 from support.journals import START
 from support.models import RECORD
 
@@ -54,7 +56,7 @@ def fill(**changes: Any) -> FillCommand:
 
 
 def event(kind: str, time: int = 0, **content: Any) -> Event:
-    return Event(kind=kind, symbol="ES", time=time, content={"order_id": ENTRY, **content})
+    return an_event(kind, symbol="ES", time=time, content={"order_id": ENTRY, **content})
 
 
 # What an account expects
@@ -100,11 +102,14 @@ def test_a_fill_that_the_engine_could_not_book_is_refused(
         Standing.of("ES", state).after(fill(**changes))
 
 
-@pytest.mark.parametrize("kind", ["rejected", "resolved"])
-def test_a_withdrawn_order_has_no_fill_to_come(kind: str) -> None:
-    gone = Standing.of("ES", replace(FLAT, waiting=WAITING), [event(kind, outcome="not_placed")])
+@pytest.mark.parametrize("event", [event("rejected"), event("resolved", outcome="not_placed")])
+def test_a_withdrawn_order_has_no_fill_to_come(event: Event) -> None:
+    gone = Standing.of("ES", replace(FLAT, waiting=WAITING), [event])
     with pytest.raises(LiveError, match="no order waits"):
         gone.after(fill())
+
+
+def test_an_order_that_was_placed_may_still_fill() -> None:
     there = Standing.of("ES", replace(FLAT, waiting=WAITING), [event("resolved", outcome="placed")])
     assert there.after(fill()).position == 2.0
 
@@ -206,7 +211,7 @@ def test_an_older_fill_behind_a_posted_one_is_refused(tmp_path: Path) -> None:
 
 def test_a_journaled_fill_is_known(tmp_path: Path) -> None:
     told = {**fill(fill_id="b-17").model_dump(exclude={"kind"}), "command": "statement-b-17"}
-    booked = Event(kind="fill", symbol="ES", content=told)
+    booked = an_event("fill", symbol="ES", content=told)
     config = desk(tmp_path, booked, state=replace(FLAT, waiting=WAITING))
     assert report(config, **{"fill-id": "b-17"})[1].endswith("nothing is done\n")
     code, said = report(config, **{"fill-id": "b-18"})
@@ -305,9 +310,9 @@ def test_the_engine_books_what_was_reported(tmp_path: Path) -> None:
     (order_id,) = (each["order_id"] for each in listed()["orders"])
     with Journal.open(journal, readonly=True) as opened:
         last = opened.last_set()
-        (sent,) = opened.events("send")
+        (sent,) = opened.events(OrderSent)
     assert last is not None
-    quantity, moment = sent.content["message"]["quantity"], iso(last.release.stamp + 1)
+    quantity, moment = sent.message["quantity"], iso(last.release.stamp + 1)
     told = {"order-id": order_id, "symbol": "COMP", "quantity": quantity, "price": 2_000.0, "time": moment}
     assert report(config, **told)[0] == 0
     run(1)
@@ -334,7 +339,7 @@ def test_the_mailbox_is_emptied_once_and_sets_nonsense_aside(tmp_path: Path) -> 
     (tmp_path / "c-bad.json").write_text('{"kind": "sell everything"}')
     events = mailbox.read()
     assert [each.kind for each in events] == ["fill", "bad_command"]
-    assert "known are fill, resolved, rollout" in events[1].content["error"]
+    assert "known are fill, resolved, rollout" in events[1].error
     assert (tmp_path / "c-bad.rejected").exists()
     mailbox.done(events[:1])
     assert waiting(tmp_path) == []
@@ -405,7 +410,7 @@ def step_to(stage: int, days: int = 0) -> Event:
     content = {
         "command": "c", "stage": stage, "fraction": 0.1, "comparison": "a" * 64, "reason": "as planned",
     }  # fmt: skip
-    return Event(kind="rollout", time=time.time_ns() - days * DAY, content=content)
+    return an_event("rollout", time=time.time_ns() - days * DAY, content=content)
 
 
 def comparison(folder: Path, **changes: Any) -> Path:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from lockstep.live.brokers.protocol import Message, OnResult
-from lockstep.live.messages import Event, OrderIntent, Refusal, SendResult
+from lockstep.live.events import Event
+from lockstep.live.messages import OrderIntent, Refusal, SendResult
 from lockstep.live.outbox import Outbox
 from support.orders import HOUR, NOON, intent
 
@@ -32,7 +33,7 @@ class Recording:
     def stop(self, timeout: float) -> None: ...
 
     def commit(self, event: Event) -> None:
-        self.happened.append(f"{event.kind} {event.content['order_id']}")
+        self.happened.append(f"{event.kind} {event.order_id}")
 
 
 def outbox(recording: Recording, refused: str = "") -> Outbox:

@@ -7,12 +7,14 @@ from collections.abc import Iterable
 import pytest
 
 from lockstep.errors import LiveError
+from lockstep.live.events import Event
 from lockstep.live.feeds.synchroniser import SECOND, Synchroniser
-from lockstep.live.messages import Arrival, Event, Irregularity, Release, Values
+from lockstep.live.messages import Arrival, Irregularity, Release, Values
 from lockstep.live.plausible import AGREE, Bands, Plausibility
-from lockstep.live.quarantine import ACCEPT, REJECT, Quarantine
+from lockstep.live.quarantine import ACCEPT, REJECT, Quarantine, irregular
 from lockstep.market.history import SeriesKey
 from lockstep.market.timetable import Timetable
+from support.events import an_event
 from support.feeds import COMP, GRACE, PAIR, SPX, arrival, bar_sets, closes, drained, flat, kinds, released
 from support.markets import NYSE
 
@@ -213,12 +215,12 @@ def test_context_is_judged_as_the_traded_series_is() -> None:
 
 
 def reported(found: Irregularity) -> Event:
-    return Event(kind="irregularity", content={**found._asdict(), "key": str(found.key)})
+    return irregular(found)
 
 
 def decided(bar: Arrival, decision: str) -> Event:
     content = {"key": str(bar.key), "end": bar.end, "values": list(bar.values), "decision": decision}
-    return Event(kind="quarantine", content=content)
+    return an_event("quarantine", content=content)
 
 
 def test_the_journal_tells_what_waits() -> None:

@@ -11,11 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lockstep.live.brokers.protocol import Holding
-from lockstep.live.messages import Event, LaneState
+from lockstep.live.codec import content_of
+from lockstep.live.events import Event
+from lockstep.live.messages import LaneState
 from lockstep.live.operator.open_orders import Reports
 from lockstep.live.operator.statement import COLUMNS, FillPositions, PositionsFile, StatementFile
 from lockstep.live.reconciliation import Account, Reconciliation
 from lockstep.market.config import load_instruments
+from support.events import an_event
 from support.orders import DAY, HOUR, NOON, SECOND
 
 BOOK = load_instruments()
@@ -52,7 +55,7 @@ def test_nothing_is_reconciled_before_a_statement_of_this_start() -> None:
     found.hear("ES", Holding(0.0, NOON, "positions.csv"))
     (event,) = looked(found, NOON + SECOND)
     assert (event.kind, event.symbol) == ("reconciled", "ES")
-    assert event.content == {"quantity": 0.0, "as_of": NOON, "source": "positions.csv", "position": 0.0}
+    assert content_of(event) == {"quantity": 0.0, "as_of": NOON, "source": "positions.csv", "position": 0.0}
     assert set(found.unreconciled) == {"NQ"}
     assert looked(found, NOON + 2 * SECOND) == []
 
@@ -61,7 +64,7 @@ def test_a_difference_is_told_once_with_both_numbers_and_settled_by_a_fill() -> 
     found = desk()
     found.hear("ES", Holding(2.0, NOON, "positions.csv"))
     (event,) = looked(found, NOON, position=1.0, waiting=1.0)
-    assert (event.kind, event.content["quantity"], event.content["position"]) == ("unreconciled", 2.0, 1.0)
+    assert (event.kind, event.quantity, event.position) == ("unreconciled", 2.0, 1.0)
     for part in (
         "the engine holds +1, the broker +2 (positions.csv, 2024-03-06T15:00:00Z)",
         "an order of +1 waits for its fill",
@@ -119,7 +122,7 @@ def test_a_source_that_cannot_be_read_is_told_once() -> None:
     found = desk(source=said)
     said.trouble = "positions.csv:3: quantity 'x'"
     (event,) = looked(found, NOON)
-    assert (event.kind, event.content) == ("unreconciled", {"detail": said.trouble})
+    assert (event.kind, content_of(event)) == ("unreconciled", {"detail": said.trouble})
     assert looked(found, NOON + 1) == []
     assert said.trouble in found.unreconciled["ES"]
     said.trouble = ""
@@ -134,8 +137,8 @@ def test_the_position_of_a_moment_is_that_of_the_fills_until_then(
     reports = Reports()
     for number, (stamp, quantity) in enumerate(fills):
         reports.add(
-            Event(
-                kind="fill",
+            an_event(
+                "fill",
                 symbol="ES",
                 content={"fill_id": f"{number}", "stamp": stamp, "quantity": quantity},
             )

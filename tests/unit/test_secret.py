@@ -14,13 +14,14 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from lockstep.errors import LiveError
-from lockstep.live.messages import Event, Irregularity, Release, SetRecord
+from lockstep.live.messages import Irregularity, Release, SetRecord
 from lockstep.live.secret import HIDDEN, ScrubbedJournal, Secrets
 from lockstep.live.status.logs import ScrubbedStream
 from lockstep.market.history import SeriesKey
 from lockstep.market.timeframe import DAILY
 from support.desks import MemoryJournal
 from support.echoes import FORMS, fragments
+from support.events import an_event
 
 ACCOUNT = "4f1c2a33-9b1d-4e2f-a111-0123456789ab"
 TOKEN = 'K7xq"Zp9vLm2+Tr8Wn4\\Bd6Hs1Jc3'
@@ -183,13 +184,14 @@ def test_no_event_takes_a_secret_into_the_journal() -> None:
     inner = MemoryJournal()
     journal, key = ScrubbedJournal(inner, known()), SeriesKey("ES", DAILY)
     bad = Irregularity("bad", key, 0, None, f"symbol {TOKEN}")
-    refusal = Event(kind="refusal", content={"detail": URL})
+    refusal = an_event("refusal", content={"detail": URL})
     journal.append_set(
         SetRecord(release=Release(stamp=1, bars={}, irregularities=(bad,)), lanes=(), events=(refusal,))
     )
-    journal.append(Event(kind="unknown", content={"order_id": "1", "nested": [{"detail": URL}]}))
+    journal.append(an_event("unknown", content={"order_id": URL}))
+    journal.append(an_event("send", symbol=TOKEN, content={"message": {"nested": [{"detail": URL}]}}))
     assert "K7xq" not in repr(inner.rows)
-    assert repr(inner.rows).count("[secret]") == 5
+    assert repr(inner.rows).count("[secret]") == 8
     assert len(list(journal.recorded(1))) == len(inner.rows)
 
 

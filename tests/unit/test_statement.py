@@ -20,8 +20,8 @@ def test_only_complete_lines_count_and_each_once(tmp_path: Path) -> None:
     assert statement.read() == []
     path.write_text(HEAD + ROW + ROW.replace("7,", "8,", 1)[:-10])
     (event,) = statement.read()
-    assert event.content["fill_id"] == "7"
-    assert event.content["stamp"] == int(datetime(2026, 3, 6, 14, 10, 3, tzinfo=UTC).timestamp()) * 10**9
+    assert event.fill_id == "7"
+    assert event.stamp == int(datetime(2026, 3, 6, 14, 10, 3, tzinfo=UTC).timestamp()) * 10**9
     statement.done([event])
     path.write_text(HEAD + ROW + ROW.replace("7,", "8,", 1))
     (second,) = statement.read()

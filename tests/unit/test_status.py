@@ -21,7 +21,6 @@ from pydantic import SecretStr
 from rich.console import Console
 
 from lockstep.errors import DataError, LiveError
-from lockstep.live.messages import Event
 from lockstep.live.risk.switches import Switches
 from lockstep.live.secret import Secrets
 from lockstep.live.status.health import HealthServer
@@ -39,6 +38,7 @@ from lockstep.live.status.status import (
 from lockstep.live.status.systemd import ALIVE, READY, notify, watchdog_seconds
 from lockstep.live.status.watcher import Watcher
 from lockstep.monitoring.alerts import Alert, Alerts
+from support.events import an_event
 
 SECOND = 1_000_000_000
 NOW = 1_709_737_200 * SECOND
@@ -323,7 +323,7 @@ def test_the_watcher_tells_of_faults_once_and_writes_no_secret(tmp_path: Path) -
     for count in (0, 2, 2):
         faults["sender"] = count
         watcher.beat(now=NOW)
-    watcher.happened(Event(kind="unknown", symbol="ES", content={"detail": URL}), replayed=False)
+    watcher.happened(an_event("unknown", symbol="ES", content={"detail": URL}), replayed=False)
     watcher.end("stopped", f"it said {URL}", NOW)
     alerts.stop(5.0)
     assert [each.kind for each in heard.alerts] == ["fault", "unknown_order"]

@@ -87,7 +87,7 @@ def sealed(path: Path) -> object:
 
 def command(path: Path) -> object:
     (event,) = Mailbox(path.parent, set()).read()
-    raise ConfigError(str(event.content["error"])) if event.kind == "bad_command" else AssertionError
+    raise ConfigError(str(event.error)) if event.kind == "bad_command" else AssertionError
 
 
 READERS: dict[str, Callable[[Path], object]] = {

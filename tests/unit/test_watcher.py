@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
+from lockstep.live.events import Event
 from lockstep.live.feeds.inbox import Inbox
 from lockstep.live.feeds.source import InboxSource, Known
 from lockstep.live.feeds.synchroniser import Synchroniser
 from lockstep.live.journal import Journal
-from lockstep.live.messages import Arrival, Event, Irregularity, Release, SetRecord, Values, iso
+from lockstep.live.messages import Arrival, Irregularity, Release, SetRecord, Values, iso
 from lockstep.live.plausible import AGREE, Bands, Plausibility
 from lockstep.live.status.status import SECOND, read_status
 from lockstep.live.status.watcher import Watcher, irregular_text
@@ -23,6 +24,7 @@ from lockstep.market.timeframe import DAILY
 from lockstep.market.timetable import Timetable
 from lockstep.monitoring.alerts import Alert, Alerts, Coalescer, Kind
 from support import desks
+from support.events import an_event
 from support.feeds import COMP, SPX, ManualClock, closes, flat
 from support.markets import NYSE
 
@@ -57,9 +59,7 @@ def found(
 
 
 def event(each: Irregularity) -> Event:
-    return Event(
-        kind="irregularity", symbol=each.key.symbol, content={**each._asdict(), "key": str(each.key)}
-    )
+    return an_event("irregularity", symbol=each.key.symbol, content={**each._asdict(), "key": str(each.key)})
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 from lockstep.errors import JournalError
+from lockstep.live.events import (
+    BarJudged,
+    Event,
+    ExitWithoutBar,
+    FillReported,
+    ModelSwapped,
+    OrderEvent,
+    OrderRejected,
+    OrderResolved,
+    OrderSent,
+    OrderUnknown,
+    OrderWithdrawn,
+)
 from lockstep.live.journal.reader import JournalReader
 from lockstep.live.journal.rows import read_state
 from lockstep.live.journal.schema import COLUMNS
-from lockstep.live.messages import Epoch, Event, LaneState, Mode, symbol_of
+from lockstep.live.messages import Epoch, LaneState, Mode, symbol_of
 from lockstep.strategy.matching import POSITION
 
-_SETTLED = ("acknowledged", "rejected", "resolved", "withdrawn", "leave_now")
-_MOVES_AN_ACCOUNT = ("fill", "rejected", "resolved", "withdrawn", "leave_now")
+_MovesAnAccount = FillReported | OrderRejected | OrderResolved | OrderWithdrawn | ExitWithoutBar
 
 
 class Position(NamedTuple):
@@ -42,7 +54,7 @@ def continued(
         raise JournalError(f"journal {journal.path}: it has no epoch yet; the engine begins the first one")
     first = journal.first_entry(newest.number)
     positions = positions_of(journal, newest, first)
-    events = _events(journal, first, *_SETTLED, "send", "unknown", "fill", "quarantine")
+    events = [each for each in journal.events(*get_args(OrderEvent), BarJudged) if each.sequence >= first]
     found = next(_unsettled(newest, positions, events), "")
     if mode not in (None, newest.mode):
         found = found or next(_not_flat(positions, f"mode {newest.mode} to {mode}"), "")
@@ -54,7 +66,9 @@ def continued(
         reason=reason,
         started=now,
         hashes=dict(hashes),
-        bundles=_bundles(newest, positions, _events(journal, first, "swap")),
+        bundles=_bundles(
+            newest, positions, [each for each in journal.events(ModelSwapped) if each.sequence >= first]
+        ),
         warmup={key: journal.bars(key, limit=len(bars)) for key, bars in newest.warmup.items()},
         states={symbol: each.state for symbol, each in positions.items()},
     )
@@ -73,17 +87,15 @@ def positions_of(journal: JournalReader, newest: Epoch, first: int) -> dict[str,
     return begun | {row[1]: Position(row[0], row[2], read_state(row[3:])) for row in decided}
 
 
-def _events(journal: JournalReader, first: int, *kinds: str) -> list[Event]:
-    return [event for event in journal.events(*kinds) if event.sequence >= first]
-
-
-def _bundles(newest: Epoch, positions: Mapping[str, Position], swaps: Sequence[Event]) -> dict[str, str]:
+def _bundles(
+    newest: Epoch, positions: Mapping[str, Position], swaps: Sequence[ModelSwapped]
+) -> dict[str, str]:
     """Return the bundle of each symbol: the one that decided last, or that took over after it."""
     bundles = {**newest.bundles, **{symbol: each.bundle for symbol, each in positions.items()}}
     for swap in swaps:
         at = positions.get(swap.symbol)
         if at is None or swap.sequence > at.sequence:
-            bundles[swap.symbol] = swap.content["to_sha256"]
+            bundles[swap.symbol] = swap.to_sha256
     return bundles
 
 
@@ -96,9 +108,10 @@ def _not_flat(positions: Mapping[str, Position], change: str) -> Iterator[str]:
 
 def _unsettled(newest: Epoch, positions: Mapping[str, Position], events: Sequence[Event]) -> Iterator[str]:
     """Yield what forbids to begin an epoch, with what to do about it."""
-    told = {event.content["order_id"]: event.kind for event in events if event.content.get("order_id")}
-    for order_id, kind in told.items():
-        if kind in ("send", "unknown"):
+    told = {event.order_id: event for event in events if isinstance(event, OrderEvent) and event.order_id}
+    for order_id, newest_step in told.items():
+        if isinstance(newest_step, OrderSent | OrderUnknown):
+            kind = newest_step.kind
             yield f"order {order_id} may be at the broker (`{kind}` is the last of it): resolve it first"
     for symbol, each in positions.items():
         waiting = each.state.waiting
@@ -106,14 +119,14 @@ def _unsettled(newest: Epoch, positions: Mapping[str, Position], events: Sequenc
             yield f"order {waiting.order_id} of {symbol} has not left yet: run the engine until it has"
     last = max((each.sequence for each in positions.values()), default=0)
     for event in events:
-        if event.kind in _MOVES_AN_ACCOUNT:
-            at = positions.get(event.symbol or symbol_of(event.content["order_id"]))
+        if isinstance(event, _MovesAnAccount):
+            at = positions.get(event.symbol or symbol_of(event.order_id))
             if at is None or event.sequence > at.sequence:
                 yield (
                     f"entry {event.sequence} ({event.kind}) came after the last bar of its instrument, whose"
                     " account does not hold it yet: run the engine until the next one"
                 )
-        elif event.kind == "quarantine" and event.content["decision"] == "accept" and event.sequence > last:
+        elif isinstance(event, BarJudged) and event.decision == "accept" and event.sequence > last:
             yield (
                 f"entry {event.sequence} (quarantine) came after the last bar set, whose windows do not hold"
                 " the bar yet: run the engine until the next bar set"

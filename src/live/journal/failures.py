@@ -53,5 +53,5 @@ def legible(path: Path, what: str) -> Iterator[None]:
     """Turn a failure to understand stored rows into a JournalError: nobody wrote them so."""
     try:
         yield
-    except (ConfigError, KeyError, TypeError, ValueError) as error:
+    except (ConfigError, JournalError, KeyError, TypeError, ValueError) as error:
         raise JournalError(f"journal {path}: {what} cannot be understood ({error}): {RESTORE}") from error

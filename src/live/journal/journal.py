@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import NamedTuple
 
 from lockstep.errors import JournalError, JournalFault
+from lockstep.live.events import Event
 from lockstep.live.journal import opening
 from lockstep.live.journal import opening as wal
 from lockstep.live.journal.chain import ORIGIN, link
@@ -23,7 +24,7 @@ from lockstep.live.journal.opening import WriterLock, held
 from lockstep.live.journal.reader import JournalReader
 from lockstep.live.journal.rows import epoch_rows, event_row, set_rows
 from lockstep.live.journal.schema import insert
-from lockstep.live.messages import Epoch, Event, SetRecord
+from lockstep.live.messages import Epoch, SetRecord
 
 _ENTRY, _SET, _EVENT, _EPOCH = map(insert, ("entries", "sets", "events", "epochs"))
 _SET_TABLES = tuple(map(insert, ("bars", "irregularities", "decisions", "orders")))

@@ -6,9 +6,10 @@ import sqlite3
 from collections.abc import Iterator, Mapping
 from operator import itemgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 from lockstep.errors import JournalError
+from lockstep.live.events import AnyEvent, Event, EventRow, ModelSwapped
 from lockstep.live.journal import reading, verification
 from lockstep.live.journal.backup import copy
 from lockstep.live.journal.chain import Row
@@ -16,7 +17,7 @@ from lockstep.live.journal.failures import explained, legible
 from lockstep.live.journal.reading import Found
 from lockstep.live.journal.rows import StoredSet, numbers, read_epoch, read_event, read_set, series_key
 from lockstep.live.journal.schema import select
-from lockstep.live.messages import Epoch, Event, SetRecord, Values
+from lockstep.live.messages import Epoch, SetRecord, Values
 from lockstep.market.history import SeriesKey
 
 _PIECE = 1000
@@ -71,16 +72,23 @@ class JournalReader:
         first, last = self._range(epoch)
         return int(self._one("SELECT count(*) FROM sets WHERE sequence BETWEEN ? AND ?", first, last))
 
-    def events(self, *kinds: str, symbol: str = "", since: int = 0) -> Iterator[Event]:
+    @overload
+    def events(self, kind: type[AnyEvent], /, *, symbol: str = "", since: int = 0) -> Iterator[AnyEvent]: ...
+
+    @overload
+    def events(self, *kinds: type[Event], symbol: str = "", since: int = 0) -> Iterator[Event]: ...
+
+    def events(self, *kinds: type[EventRow], symbol: str = "", since: int = 0) -> Iterator[EventRow]:
         """Yield events of all epochs in their order, those of bar sets too.
 
-        kinds   only these, all by default; symbol   only of this instrument; since   not before, UTC ns
+        kinds   only of these classes, all by default; symbol   only of this instrument; since   not before,
+                UTC ns
         """
         conditions = ["time >= ?"]
         parameters: list[Any] = [since]
         if kinds:
             conditions.append(f"kind IN ({', '.join('?' * len(kinds))})")
-            parameters += kinds
+            parameters += [each.kind for each in kinds]
         if symbol:
             conditions.append("symbol = ?")
             parameters.append(symbol)
@@ -130,7 +138,7 @@ class JournalReader:
             return frozenset()
         first = self.first_entry(epoch.number)
         decided = self.select("SELECT DISTINCT bundle FROM decisions WHERE sequence >= ?", first)
-        swapped = (each.content["to_sha256"] for each in self.events("swap") if each.sequence >= first)
+        swapped = (each.to_sha256 for each in self.events(ModelSwapped) if each.sequence >= first)
         return frozenset((*epoch.bundles.values(), *(bundle for (bundle,) in decided), *swapped)) - {""}
 
     def first_entry(self, epoch: int) -> int:

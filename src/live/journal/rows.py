@@ -15,11 +15,12 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, cast
 
 from lockstep.errors import JournalError
+from lockstep.live.codec import content_of, event_of
+from lockstep.live.events import Event
 from lockstep.live.journal.chain import Row
 from lockstep.live.messages import (
     Arrival,
     Epoch,
-    Event,
     Irregularity,
     LaneRecord,
     LaneState,
@@ -190,14 +191,14 @@ def read_set(rows: SetRows, events: Iterable[Row]) -> SetRecord:
 
 def event_row(sequence: int, in_set: int | None, event: Event) -> Row:
     """Return the row of an event; `in_set` is the sequence of the bar set that it came with."""
-    content = text_of(dict(event.content), f"event {event.kind}")
+    content = text_of(content_of(event), f"event {event.kind}")
     return (sequence, in_set, event.kind, event.symbol, event.time, content)
 
 
 def read_event(row: Row) -> Event:
     """Return the event that `event_row` was given, with its sequence."""
     sequence, _, kind, symbol, time, content = row
-    return Event(kind=kind, symbol=symbol, time=time, content=value_of(content), sequence=sequence)
+    return event_of(kind, value_of(content), symbol=symbol, time=time, sequence=sequence)
 
 
 def epoch_rows(number: int, first: int, epoch: Epoch) -> EpochRows:

@@ -10,13 +10,23 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from lockstep.errors import LiveError, LockstepError
 from lockstep.files import replace_file
-from lockstep.live.messages import Event, ReportedFill
+from lockstep.live.events import (
+    BarJudged,
+    CommandRefused,
+    Event,
+    FillReported,
+    OrderResolved,
+    PositionSeen,
+    RolloutMoved,
+    Told,
+)
+from lockstep.live.messages import ReportedFill
 from lockstep.settings import read_json, validated
 
 
@@ -35,6 +45,10 @@ class FillCommand(BaseModel):
     commission: float = Field(ge=0, allow_inf_nan=False)
     stamp: int
 
+    def event(self, name: str) -> FillReported:
+        """Return the fill as the journal keeps it; `name` is the command's."""
+        return FillReported(command=name, **self.model_dump(exclude={"kind"}))
+
 
 class ResolveCommand(BaseModel):
     """What became of an UNKNOWN order: it was placed (its fill will be reported), or it was not."""
@@ -45,6 +59,10 @@ class ResolveCommand(BaseModel):
     order_id: str = Field(min_length=1)
     outcome: Literal["placed", "not_placed"]
     reason: str = Field(min_length=1)
+
+    def event(self, name: str) -> OrderResolved:
+        """Return the resolution as the journal keeps it; `name` is the command's."""
+        return OrderResolved(command=name, **self.model_dump(exclude={"kind"}))
 
 
 class RolloutCommand(BaseModel):
@@ -57,6 +75,10 @@ class RolloutCommand(BaseModel):
     fraction: float = Field(ge=0, le=1)
     comparison: str
     reason: str = Field(min_length=1)
+
+    def event(self, name: str) -> RolloutMoved:
+        """Return the step as the journal keeps it; `name` is the command's."""
+        return RolloutMoved(command=name, **self.model_dump(exclude={"kind"}))
 
 
 class BarCommand(BaseModel):
@@ -76,6 +98,10 @@ class BarCommand(BaseModel):
     decision: Literal["accept", "reject"]
     reason: str = Field(min_length=1)
 
+    def event(self, name: str) -> BarJudged:
+        """Return the decision as the journal keeps it; `name` is the command's."""
+        return BarJudged(command=name, **self.model_dump(exclude={"kind"}))
+
 
 class ReconcileCommand(BaseModel):
     """What the broker shows: signed contracts of a symbol, as of `stamp` (UTC ns)."""
@@ -88,16 +114,9 @@ class ReconcileCommand(BaseModel):
     stamp: int
     reason: str = Field(min_length=1)
 
-
-def fill_event(command: FillCommand, *, by: str) -> Event:
-    """Return a reported fill as an event; `by` says who reported it: `statement` or `broker`."""
-    told = command.model_dump(mode="json", exclude={"kind"})
-    return Event(kind="fill", symbol=command.symbol, content={"command": f"{by}-{command.fill_id}", **told})
-
-
-def unusable(command: str, error: Exception, **more: str) -> Event:
-    """Return the event of a command that cannot be read."""
-    return Event(kind="bad_command", content={"command": command, "error": str(error), **more})
+    def event(self, name: str) -> PositionSeen:
+        """Return the position as the journal keeps it; `name` is the command's."""
+        return PositionSeen(command=name, **self.model_dump(exclude={"kind"}))
 
 
 Command = FillCommand | ResolveCommand | RolloutCommand | BarCommand | ReconcileCommand
@@ -108,8 +127,8 @@ _KINDS: Mapping[str, type[Command]] = {
     "quarantine": BarCommand,
     "reconcile": ReconcileCommand,
 }
-COMMANDS = tuple(_KINDS)
-"""The kinds of commands, and of the events that they become."""
+COMMANDS = (*get_args(Told), CommandRefused)
+"""The events that commands become."""
 
 
 class Mailbox:
@@ -126,7 +145,7 @@ class Mailbox:
         final = self._folder / f"{name}.json"
         return replace_file(final, command.model_dump_json(indent=2), error=LiveError)
 
-    def read(self) -> list[Event]:
+    def read(self) -> list[Told | CommandRefused]:
         """Return the commands that are there, in the order of their names; LiveError names a bad one."""
         events = []
         for path in sorted(self._folder.glob("*.json")):
@@ -139,7 +158,7 @@ class Mailbox:
 
     def done(self, events: Sequence[Event]) -> None:
         """Remove commands that are journaled. Others than those of this folder are not its business."""
-        for name in self._handed & {str(event.content["command"]) for event in events}:
+        for name in self._handed & {event.command for event in events if isinstance(event, COMMANDS)}:
             self._seen.add(name)
             (self._folder / f"{name}.json").unlink(missing_ok=True)
 
@@ -161,30 +180,25 @@ def _command(path: Path) -> Command:
     return validated(_KINDS[kind], content, where=path.name)
 
 
-def _event(path: Path) -> Event:
+def _event(path: Path) -> Told | CommandRefused:
     """Return a command as an event; one that cannot be read is set aside and becomes an event too."""
     try:
-        command = _command(path)
+        return _command(path).event(path.stem)
     except (ValueError, LockstepError) as error:
         with suppress(FileNotFoundError):
             path.rename(path.with_suffix(".rejected"))
-        return unusable(path.stem, error)
-    told = command.model_dump(mode="json")
-    return Event(
-        kind=told.pop("kind"), symbol=str(told.get("symbol", "")), content={"command": path.stem, **told}
-    )
+        return CommandRefused(command=path.stem, error=str(error))
 
 
-def reported_fill(event: Event) -> ReportedFill:
+def reported_fill(event: FillReported) -> ReportedFill:
     """Return the fill that an event reports."""
-    told: Mapping[str, Any] = event.content
     return ReportedFill(
-        fill_id=told["fill_id"],
-        order_id=told["order_id"],
-        symbol=told["symbol"],
-        kind=told["order"],
-        quantity=told["quantity"],
-        price=told["price"],
-        commission=told["commission"],
-        stamp=told["stamp"],
+        fill_id=event.fill_id,
+        order_id=event.order_id,
+        symbol=event.symbol,
+        kind=event.order,
+        quantity=event.quantity,
+        price=event.price,
+        commission=event.commission,
+        stamp=event.stamp,
     )

@@ -8,11 +8,12 @@ from pathlib import Path
 
 from lockstep.errors import LiveError
 from lockstep.live.config import LiveConfig
+from lockstep.live.events import Event, RolloutMoved
 from lockstep.live.journal import Journal
 from lockstep.live.journal.continuation import Position, positions_of
 from lockstep.live.journal.opening import held
 from lockstep.live.journal.rows import series_key, value_of
-from lockstep.live.messages import Epoch, Event, Irregularity
+from lockstep.live.messages import Epoch, Irregularity
 from lockstep.live.operator.commands import BarCommand, Command, FillCommand, Mailbox, waiting
 from lockstep.live.operator.open_orders import OrderStep, Standing, last_steps
 from lockstep.live.quarantine import Quarantine
@@ -22,7 +23,7 @@ from lockstep.live.quarantine import Quarantine
 class OperatorDesk:
     """A desk as its files show it; it is only read.
 
-    events      of the newest epoch, oldest first; rollout   `rollout` events of all epochs
+    events      of the newest epoch, oldest first; rollout   its moves in all epochs
     positions   by symbol, where each stands at its newest decision
     quarantine  implausible bars, as far as the journal goes
     posted      commands that the engine has not taken yet, with their names
@@ -32,7 +33,7 @@ class OperatorDesk:
     config: LiveConfig
     epochs: tuple[Epoch, ...]
     events: tuple[Event, ...]
-    rollout: tuple[Event, ...]
+    rollout: tuple[RolloutMoved, ...]
     positions: Mapping[str, Position]
     quarantine: Quarantine
     posted: tuple[tuple[str, Command], ...]
@@ -55,7 +56,7 @@ class OperatorDesk:
             config=config,
             epochs=epochs,
             events=present,
-            rollout=tuple(event for event in events if event.kind == "rollout"),
+            rollout=tuple(event for event in events if isinstance(event, RolloutMoved)),
             positions=positions,
             quarantine=quarantine,
             posted=tuple(waiting(config.mailbox)),
@@ -120,10 +121,10 @@ def _quarantine(journal: Journal, first: int, events: Iterable[Event]) -> Quaran
         told.append((sequence, Irregularity(kind, series_key(symbol, timeframe), end, values, detail)))
     found = Quarantine()
     for _, each in sorted(told, key=lambda entry: entry[0]):
-        if isinstance(each, Event):
-            found.happened(each)
-        else:
+        if isinstance(each, Irregularity):
             found.note(each)
+        else:
+            found.happened(each)
     for key, end in journal.last_stamps().items():
         found.delivered(key, end)
     return found

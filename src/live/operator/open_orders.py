@@ -12,9 +12,25 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from lockstep.errors import LiveError, LockstepError
-from lockstep.live.messages import Event, LaneState, Mode
+from lockstep.live.codec import content_of
+from lockstep.live.events import (
+    BarJudged,
+    CommandRefused,
+    Event,
+    ExitWithoutBar,
+    FillReported,
+    OrderAcknowledged,
+    OrderRejected,
+    OrderResolved,
+    OrderSent,
+    OrderUnknown,
+    OrderWithdrawn,
+    PositionSeen,
+    Told,
+)
+from lockstep.live.messages import LaneState, Mode
 from lockstep.live.operator.commands import FillCommand
-from lockstep.live.quarantine import Quarantine, decision_of
+from lockstep.live.quarantine import Quarantine, series_key
 from lockstep.live.reconciliation import Account
 from lockstep.strategy.decision import NAMES
 from lockstep.strategy.lane import WaitingOrder
@@ -33,7 +49,15 @@ from lockstep.strategy.records import EXIT
 
 UNKNOWN = "unknown"
 WITHDRAWN = frozenset(("rejected", "not placed", "withdrawn"))
-_STEPS = frozenset(("send", "acknowledged", "rejected", "unknown", "resolved", "fill", "withdrawn"))
+_Step = (
+    OrderSent
+    | OrderAcknowledged
+    | OrderRejected
+    | OrderUnknown
+    | OrderResolved
+    | OrderWithdrawn
+    | FillReported
+)
 _FLAT = 0.0
 
 
@@ -68,24 +92,27 @@ def last_steps(events: Iterable[Event]) -> dict[str, OrderStep]:
     """Return where each order stands that left the house, by order id, in the order in which they left."""
     steps: dict[str, OrderStep] = {}
     for event in events:
-        told = event.content
-        if event.kind not in _STEPS or (event.kind == "fill" and told["order"] != "market"):
-            continue
-        steps[str(told["order_id"])] = OrderStep(_state(event), event.time, _detail(event))
+        if isinstance(event, _Step) and not (isinstance(event, FillReported) and event.order != "market"):
+            steps[event.order_id] = OrderStep(_state(event), event.time, _detail(event))
     return steps
 
 
-def _state(event: Event) -> str:
-    if event.kind == "resolved":
-        return str(event.content["outcome"]).replace("_", " ")
-    return "filled" if event.kind == "fill" else event.kind
+def _state(event: _Step) -> str:
+    if isinstance(event, OrderResolved):
+        return event.outcome.replace("_", " ")
+    return "filled" if isinstance(event, FillReported) else event.kind
 
 
-def _detail(event: Event) -> str:
-    told = event.content
-    if event.kind == "fill":
-        return f"{told['quantity']:+g} at {told['price']:.10g}"
-    return str(told.get("detail") or told.get("reason") or "")
+def _detail(event: _Step) -> str:
+    match event:
+        case FillReported():
+            return f"{event.quantity:+g} at {event.price:.10g}"
+        case OrderResolved():
+            return event.reason
+        case OrderSent():
+            return ""
+        case OrderAcknowledged() | OrderRejected() | OrderUnknown() | OrderWithdrawn():
+            return event.detail
 
 
 def require_unknown(steps: Mapping[str, OrderStep], order_id: str) -> None:
@@ -134,13 +161,13 @@ class Standing:
         return standing
 
     def _heard(self, event: Event) -> Standing:
-        if event.kind == "leave_now" and event.symbol == self.symbol:
+        if isinstance(event, ExitWithoutBar) and event.symbol == self.symbol:
             return replace(self, waiting=demanded_exit(event))
-        if event.kind == "fill" and event.symbol == self.symbol:
+        if isinstance(event, FillReported) and event.symbol == self.symbol:
             return self.after(_fill_of(event))
-        gone = event.kind in ("rejected", "resolved", "withdrawn") and _state(event) in WITHDRAWN
-        if gone and self.waiting is not None and event.content["order_id"] == self.waiting.order_id:
-            return replace(self, waiting=None)
+        if isinstance(event, OrderRejected | OrderResolved | OrderWithdrawn) and _state(event) in WITHDRAWN:
+            if self.waiting is not None and event.order_id == self.waiting.order_id:
+                return replace(self, waiting=None)
         return self
 
     def after(self, fill: FillCommand) -> Standing:
@@ -190,22 +217,22 @@ class Standing:
         return Standing(symbol=self.symbol)
 
 
-def demand(symbol: str, order_id: str, code: int, decision: int, state: LaneState) -> Event:
+def demand(symbol: str, order_id: str, code: int, decision: int, state: LaneState) -> ExitWithoutBar:
     """Return the event that sends an exit without a bar; `demanded_exit` is the order that it makes."""
-    content = {"code": code, "decision": decision, "order_id": order_id, "quantity": -state.account[POSITION]}
-    return Event(kind="leave_now", symbol=symbol, content=content)
+    return ExitWithoutBar(
+        symbol=symbol, code=code, decision=decision, order_id=order_id, quantity=-state.account[POSITION]
+    )
 
 
-def demanded_exit(event: Event) -> WaitingOrder:
-    """Return the order of a `leave_now` event: an exit that was sent without a bar."""
-    told = event.content
+def demanded_exit(event: ExitWithoutBar) -> WaitingOrder:
+    """Return the order that an event sends without a bar."""
     return WaitingOrder(
-        terms=(float(told["quantity"]), *NO_ORDER[1:]),
-        decision=int(told["decision"]),
+        terms=(event.quantity, *NO_ORDER[1:]),
+        decision=event.decision,
         intent=EXIT,
-        reason=NAMES[int(told["code"])],
+        reason=NAMES[event.code],
         probability=math.nan,
-        order_id=str(told["order_id"]),
+        order_id=event.order_id,
     )
 
 
@@ -213,20 +240,19 @@ class Reports:
     """The fills that a source of fills reported, as the engine hears of them."""
 
     def __init__(self) -> None:
-        self._since: list[Event] = []
+        self._since: list[FillReported] = []
         self._fills: dict[str, list[tuple[int, float]]] = {}
 
-    def add(self, event: Event) -> None:
+    def add(self, event: FillReported) -> None:
         """Take a fill that is journaled; the account has it with the next bar."""
         self._since.append(event)
-        fill = (int(event.content["stamp"]), float(event.content["quantity"]))
-        self._fills.setdefault(event.symbol, []).append(fill)
+        self._fills.setdefault(event.symbol, []).append((event.stamp, event.quantity))
 
     def booked(self) -> None:
         """Note that the accounts hold all fills so far."""
         self._since.clear()
 
-    def require_open(self, event: Event, state: LaneState) -> None:
+    def require_open(self, event: FillReported, state: LaneState) -> None:
         """Raise LiveError where no order is open that a reported fill could belong to."""
         Standing.of(event.symbol, state, self._since).after(_fill_of(event))
 
@@ -241,28 +267,33 @@ class Reports:
 
 
 def credible(
-    command: Event, *, mode: Mode, states: Mapping[str, LaneState], reports: Reports, bars: Quarantine
-) -> Event:
-    """Return a command as it is; one about what cannot be, or is not there, becomes a bad command."""
+    command: Told | CommandRefused,
+    *,
+    mode: Mode,
+    states: Mapping[str, LaneState],
+    reports: Reports,
+    bars: Quarantine,
+) -> Told | CommandRefused:
+    """Return a command as it is; one about what cannot be, or is not there, is refused."""
     try:
-        if command.kind in ("fill", "reconcile") and mode != "live":
+        if isinstance(command, FillReported | PositionSeen) and mode != "live":
             raise LiveError(f"mode {mode} simulates its fills and positions")
-        if command.kind in ("fill", "reconcile") and command.symbol not in states:
+        if isinstance(command, FillReported | PositionSeen) and command.symbol not in states:
             raise LiveError(f"{command.symbol}: is not traded here")
-        if command.kind == "fill":
+        if isinstance(command, FillReported):
             reports.require_open(command, states[command.symbol])
-        elif command.kind == "quarantine":
-            bars.require_waiting(*decision_of(command)[:3])
+        elif isinstance(command, BarJudged):
+            bars.require_waiting(series_key(command.key), command.end, command.values)
     except LockstepError as error:
-        content = {**command.content, "error": str(error)}
-        return Event(kind="bad_command", symbol=command.symbol, content=content)
+        given = {name: value for name, value in content_of(command).items() if name != "command"}
+        return CommandRefused(symbol=command.symbol, command=command.command, given=given, error=str(error))
     return command
 
 
-def _fill_of(event: Event) -> FillCommand:
-    return FillCommand.model_validate(
-        {name: value for name, value in event.content.items() if name != "command"}
-    )
+def _fill_of(event: FillReported) -> FillCommand:
+    content = content_of(event)
+    del content["command"]
+    return FillCommand.model_validate(content)
 
 
 def _protection(entry: WaitingOrder) -> frozenset[str]:

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from lockstep.errors import LiveError
+from lockstep.live.events import FillReported
 from lockstep.live.journal.cli import iso
 from lockstep.live.operator.commands import FillCommand, ReconcileCommand, ResolveCommand
 from lockstep.live.operator.desk import OperatorDesk
@@ -164,7 +165,7 @@ def require_expected(desk: OperatorDesk, fill: FillCommand, *, now: int) -> None
 
 
 def _known(desk: OperatorDesk, fill: FillCommand) -> bool:
-    journaled = {event.content["fill_id"] for event in desk.events if event.kind == "fill"}
+    journaled = {event.fill_id for event in desk.events if isinstance(event, FillReported)}
     return fill.fill_id in journaled | {each.fill_id for each in desk.posted_fills(fill.symbol)}
 
 

@@ -12,14 +12,14 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from lockstep.errors import LiveError
 from lockstep.live.brokers.protocol import Holding
-from lockstep.live.messages import Event
-from lockstep.live.operator.commands import FillCommand, fill_event
+from lockstep.live.events import Event, FillReported
+from lockstep.live.operator.commands import FillCommand
 from lockstep.settings import validated
 
 _EPOCH, _MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
@@ -37,7 +37,7 @@ class StatementFile:
         self._size = -1
         self._quantities: dict[str, tuple[str, float]] = {}
 
-    def read(self) -> list[Event]:
+    def read(self) -> list[FillReported]:
         """Return the fills of complete lines that were not journaled; LiveError names a wrong line."""
         try:
             size = self._path.stat().st_size
@@ -53,12 +53,10 @@ class StatementFile:
         found = [self._fill(row, number) for number, row in enumerate(rows, start=2)]
         if complete == text:
             self._size = size
-        self._quantities = {
-            event.content["fill_id"]: (event.symbol, event.content["quantity"]) for event in found
-        }
-        return [event for event in found if event.content["fill_id"] not in self._seen]
+        self._quantities = {event.fill_id: (event.symbol, event.quantity) for event in found}
+        return [event for event in found if event.fill_id not in self._seen]
 
-    def done(self, events: Sequence[Event]) -> None:
+    def done(self, events: Iterable[Event]) -> None:
         """Note that fills are journaled."""
         self._seen |= reported_ids(events)
 
@@ -71,7 +69,7 @@ class StatementFile:
             found.setdefault(symbol, []).append(quantity)
         return {symbol: math.fsum(each) for symbol, each in found.items()}
 
-    def _fill(self, row: dict[str, str], line: int) -> Event:
+    def _fill(self, row: dict[str, str], line: int) -> FillReported:
         where = f"{self._path}:{line}"
         try:
             stamp = utc_nanoseconds(row["time"], where)
@@ -79,7 +77,7 @@ class StatementFile:
             command = validated(FillCommand, content, where=where)
         except (ValueError, TypeError) as error:
             raise LiveError(f"{where}: {error}") from error
-        return fill_event(command, by="statement")
+        return command.event(f"statement-{command.fill_id}")
 
 
 class PositionsFile:
@@ -170,4 +168,4 @@ def utc_nanoseconds(time: str, where: str) -> int:
 
 def reported_ids(events: Iterable[Event]) -> set[str]:
     """Return the ids of fills among journaled events."""
-    return {str(event.content["fill_id"]) for event in events if event.kind == "fill"}
+    return {event.fill_id for event in events if isinstance(event, FillReported)}

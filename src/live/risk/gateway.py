@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from lockstep.errors import LiveError
 from lockstep.live.conditions import Doubts
-from lockstep.live.messages import Event, Mode, OrderIntent, Refusal, Release, Values, symbol_of
+from lockstep.live.events import Event, OrderRefused, OrderSuppressed
+from lockstep.live.messages import Mode, OrderIntent, Refusal, Release, Values, symbol_of
 from lockstep.live.risk.limits import CONDITIONS, ROOM, Context, Limits, Markets, Rule
 from lockstep.live.risk.session_day import SessionDays
 from lockstep.live.risk.switches import Switches
@@ -145,10 +146,9 @@ class DeskGate:
     @property
     def events(self) -> tuple[Event, ...]:
         """The refusals of the present set, and what was suppressed, as it journals them."""
-        found = [("refusal", each) for each in self.refusals]
-        found += [("suppressed", each) for each in self.suppressed]
-        return tuple(
-            Event(kind=kind, symbol=symbol_of(each.order_id), content=each._asdict()) for kind, each in found
+        return (
+            *(OrderRefused(symbol=symbol_of(each.order_id), **each._asdict()) for each in self.refusals),
+            *(OrderSuppressed(symbol=symbol_of(each.order_id), **each._asdict()) for each in self.suppressed),
         )
 
     def marked(self, symbol: str, stamp: int, equity: float) -> None:
@@ -204,5 +204,5 @@ class DeskGate:
 
 
 def _refusals(events: Iterable[Event]) -> dict[str, Refusal]:
-    told = (event.content for event in events if event.kind == "refusal")
-    return {each["order_id"]: Refusal(each["order_id"], each["rule"], each["detail"]) for each in told}
+    told = (event for event in events if isinstance(event, OrderRefused))
+    return {each.order_id: Refusal(each.order_id, each.rule, each.detail) for each in told}

@@ -11,7 +11,8 @@ from typing import Annotated, Literal, NamedTuple, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from lockstep.errors import ConfigError, LiveError
-from lockstep.live.messages import Event, Mode, OrderIntent, Refusal
+from lockstep.live.events import RolloutMoved
+from lockstep.live.messages import Mode, OrderIntent, Refusal
 from lockstep.market.schedule import DAY
 
 _WHOLE = 1e-9
@@ -60,10 +61,9 @@ class Step(NamedTuple):
     reason: str
 
     @classmethod
-    def of(cls, event: Event) -> Step:
-        """Return the step that an event of kind `rollout` recorded."""
-        told = event.content
-        return cls(event.time, int(told["stage"]), str(told["comparison"]), str(told["reason"]))
+    def of(cls, event: RolloutMoved) -> Step:
+        """Return the step that an event recorded."""
+        return cls(event.time, event.stage, event.comparison, event.reason)
 
 
 class Comparison(NamedTuple):

@@ -10,7 +10,25 @@ from pathlib import Path
 from typing import Any
 
 from lockstep.errors import DataError
-from lockstep.live.messages import Event, Irregularity, LaneRecord, Mode, SetRecord, iso
+from lockstep.live.codec import content_of
+from lockstep.live.events import (
+    BarIrregular,
+    BarJudged,
+    ClockJudged,
+    CommandRefused,
+    EngineStarted,
+    EngineStopped,
+    Event,
+    ExitWithoutBar,
+    ModelSwapped,
+    OrderRefused,
+    OrderRejected,
+    OrderUnknown,
+    OrderWithdrawn,
+    PositionDiffers,
+    SwapPending,
+)
+from lockstep.live.messages import Irregularity, LaneRecord, Mode, SetRecord, iso
 from lockstep.live.plausible import AGREE
 from lockstep.live.quarantine import irregularity_of
 from lockstep.live.risk.switches import Switches
@@ -22,19 +40,19 @@ from lockstep.strategy.records import STOP
 _LOGGER = logging.getLogger("lockstep.live")
 _DAY = 86_400 * SECOND
 _LOOK = 50  # bar sets of a replay between two looks at the clock
-_KINDS: Mapping[str, Kind] = {
-    "start": "restart",
-    "stop": "stop",
-    "unknown": "unknown_order",
-    "rejected": "refusal",
-    "withdrawn": "refusal",
-    "bad_command": "refusal",
-    "swap": "swap",
-    "swap_pending": "swap",
-    "mismatch": "mismatch",
-    "quarantine": "implausible",
-    "leave_now": "exit",
-    "unreconciled": "reconciliation",
+_KINDS: Mapping[type[Event], Kind] = {
+    EngineStarted: "restart",
+    EngineStopped: "stop",
+    OrderUnknown: "unknown_order",
+    OrderRefused: "refusal",
+    OrderRejected: "refusal",
+    OrderWithdrawn: "refusal",
+    CommandRefused: "refusal",
+    ModelSwapped: "swap",
+    SwapPending: "swap",
+    BarJudged: "implausible",
+    ExitWithoutBar: "exit",
+    PositionDiffers: "reconciliation",
 }
 _IRREGULAR: Mapping[str, Kind] = {
     "implausible": "implausible",
@@ -138,19 +156,20 @@ class Watcher:
     def happened(self, event: Event, *, replayed: bool) -> None:
         """Take a committed event."""
         self._counters[event.kind] += 1
-        if event.kind == "irregularity":
+        if isinstance(event, BarIrregular):
             self._irregular(irregularity_of(event), replayed=replayed)
             return
         if replayed:
             return
-        _LOGGER.info("%s %s", event.kind, event.symbol, extra={"content": dict(event.content)})
-        if event.kind == "start":
+        content = content_of(event)
+        _LOGGER.info("%s %s", event.kind, event.symbol, extra={"content": content})
+        if isinstance(event, EngineStarted):
             self.change("running", "")
-        kind: Kind | None = "refusal" if event.kind == "refusal" else _KINDS.get(event.kind)
-        if event.kind == "clock" and not event.content["good"]:
+        kind = _KINDS.get(type(event))
+        if isinstance(event, ClockJudged) and not event.good:
             kind = "clock"
         if kind is not None:
-            told = ", ".join(f"{name} {value}" for name, value in event.content.items())
+            told = ", ".join(f"{name} {value}" for name, value in content.items())
             self._alert(kind, f"{event.kind} {event.symbol} {told}".strip(), event.time)
 
     def beat(self, *, now: int) -> None:
