@@ -178,6 +178,11 @@ class TestIllegible:
             ("UPDATE bars SET timeframe = '1y'", "entry 1 cannot be understood"),
             ("UPDATE decisions SET waiting = '[]'", "entry 1 cannot be understood"),
             ("UPDATE events SET content = 'x' WHERE sequence = 2", "entry 2 cannot be understood"),
+            (
+                "UPDATE events SET kind = 'stpo' WHERE sequence = 2",
+                "entry 2 .*'stpo': no event has this kind",
+            ),
+            ("UPDATE events SET content = '{}' WHERE sequence = 2", "entry 2 .*event stop: has no why"),
             ("DELETE FROM events WHERE sequence = 2", "entry 2 cannot be understood"),
             ("UPDATE events SET symbol = CAST(x'ff' AS TEXT)", "Could not decode.*it is damaged"),
         ],
