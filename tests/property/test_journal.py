@@ -10,10 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lockstep.live.events import Event
 from lockstep.live.journal import Journal
-from lockstep.live.messages import Arrival, Event, Irregularity, LaneState, Release, SetRecord
+from lockstep.live.messages import Arrival, Irregularity, LaneState, Release, SetRecord
 from lockstep.market.timeframe import DAILY
 from support import journals as make
+from support.events import any_event
 from support.journals import exactly
 
 numbers = st.floats(width=64) | st.sampled_from(
@@ -29,7 +31,7 @@ plain = st.recursive(
 contents = st.dictionaries(texts, plain, max_size=3)
 keys = st.sampled_from([make.key("ES"), make.key("NQ"), make.key("ES", DAILY)])
 bars = st.tuples(numbers, numbers, numbers, numbers, numbers)
-events = st.builds(Event, kind=texts, symbol=texts, time=integers, content=contents)
+events = any_event()
 waiting = st.builds(
     make.WaitingOrder,
     terms=bars,

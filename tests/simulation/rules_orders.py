@@ -70,7 +70,7 @@ class NoneLost(Invariant):
             order_id = entry.order_id
             self._results[order_id] = self._results.get(order_id, 0) + 1
             if self._results[order_id] > 1:
-                self.fail(f"{order_id} has a second result: {entry.kind} {entry.content.get('detail')}")
+                self.fail(f"{order_id} has a second result: {entry.kind} {entry.detail}")
             order = self._open.pop(order_id, None)
             if order is not None and not order.noted and entry.kind != "rejected":
                 self.fail(f"{order_id} is {entry.kind} and was never sent")

@@ -1,4 +1,4 @@
-"""Events for tests that look at a few of their fields."""
+"""Events for tests: with a few fields that matter, or any that there may be."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from lockstep.live.codec import KINDS, event_of
+from hypothesis import strategies as st
+
+from lockstep.live.codec import CLASSES, KINDS, event_of
 from lockstep.live.events import Event
 
 _LEAST: Mapping[Any, Any] = {str: "", int: 0, float: 0.0, bool: False}
@@ -34,3 +36,44 @@ def _least(hint: Any) -> Any:
     if type(None) in get_args(hint):
         return None
     return _LEAST[hint] if hint in _LEAST else ({} if "Mapping" in str(hint) else [])
+
+
+_TEXTS = st.text(max_size=8)
+_INTEGERS = st.integers(-(2**63), 2**63 - 1)
+_NUMBERS = st.floats() | st.sampled_from([-0.0, 5e-324, -2.2e-308])
+_CONTENTS = st.dictionaries(
+    _TEXTS.filter(lambda key: key not in ("command", "error")),
+    st.recursive(
+        st.none() | st.booleans() | _INTEGERS | _NUMBERS | _TEXTS,
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_TEXTS, inner, max_size=3),
+        max_leaves=5,
+    ),
+    max_size=3,
+)
+_VALUES: Mapping[Any, st.SearchStrategy[Any]] = {
+    str: _TEXTS,
+    int: _INTEGERS,
+    float: _NUMBERS,
+    bool: st.booleans(),
+    tuple[float, ...]: st.lists(_NUMBERS, max_size=6).map(tuple),
+    Mapping[str, Any]: _CONTENTS,
+}
+
+
+def any_event() -> st.SearchStrategy[Event]:
+    """Return a strategy for events of every class, with any values that their fields may have."""
+    return st.one_of([_any_of(each) for each in CLASSES])
+
+
+def _any_of(kind: type[Event]) -> st.SearchStrategy[Event]:
+    hints = get_type_hints(kind)
+    drawn = {each.name: _any_value(hints[each.name]) for each in fields(kind) if each.name != "sequence"}
+    return st.builds(kind, **drawn)
+
+
+def _any_value(hint: Any) -> st.SearchStrategy[Any]:
+    if get_origin(hint) is Literal:
+        return st.sampled_from(get_args(hint))
+    if type(None) in get_args(hint):
+        return st.none() | _VALUES[get_args(hint)[0]]
+    return _VALUES[hint]

@@ -6,13 +6,12 @@ import json
 import math
 import subprocess
 import sys
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Literal, get_args, get_type_hints
+from typing import Any, ClassVar, Literal
 
 import pytest
 from hypothesis import given
-from hypothesis import strategies as st
 
 from lockstep.errors import JournalError
 from lockstep.live.codec import CLASSES, KINDS, content_of, event_of, shape_of, with_text
@@ -30,7 +29,7 @@ from lockstep.live.events import (
 )
 from lockstep.live.journal.rows import text_of, value_of
 from lockstep.live.journal.schema import MIGRATIONS
-from support.events import an_event
+from support.events import an_event, any_event
 
 ROOT = Path(__file__).resolve().parents[2]
 VOCABULARY = ROOT / "tests" / "fixtures" / "v1" / "events.json"
@@ -39,51 +38,13 @@ FILL = {
     "price": 2.0, "commission": 0.5, "stamp": 7,
 }  # fmt: skip
 
-_PLAIN = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False) | st.text(),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
-    max_leaves=5,
-)
-_VALUES: dict[Any, st.SearchStrategy[Any]] = {
-    str: st.text(),
-    int: st.integers(-(2**63), 2**63 - 1),
-    float: st.floats(allow_nan=False),
-    bool: st.booleans(),
-}
 
-
-def _strategy(hint: Any) -> st.SearchStrategy[Any]:
-    choices = get_args(hint)
-    if hint in _VALUES:
-        return _VALUES[hint]
-    if type(None) in choices:
-        return st.none() | _strategy(choices[0])
-    if hint == tuple[float, ...]:
-        return st.lists(_VALUES[float]).map(tuple)
-    if "Literal" in str(hint):
-        return st.sampled_from(choices)
-    assert "Mapping" in str(hint), hint
-    return st.dictionaries(st.text(), _PLAIN, max_size=3)
-
-
-def _of(kind: type[Event]) -> st.SearchStrategy[Event]:
-    hints = get_type_hints(kind)
-    arguments = {each.name: _strategy(hints[each.name]) for each in fields(kind)}
-    if kind is CommandRefused:
-        taken = {"command", "error"}
-        arguments["given"] = st.dictionaries(
-            st.text().filter(lambda key: key not in taken), _PLAIN, max_size=3
-        )
-    return st.builds(kind, **arguments)
-
-
-@given(st.one_of([_of(each) for each in CLASSES]))
+@given(any_event())
 def test_what_is_written_is_read_again(event: Event) -> None:
     text = text_of(content_of(event), event.kind)
     again = event_of(
         event.kind, value_of(text), symbol=event.symbol, time=event.time, sequence=event.sequence
     )
-    assert again == event
     assert repr(again) == repr(event)
 
 
