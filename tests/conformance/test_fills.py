@@ -18,8 +18,10 @@ import pytest
 from lockstep.errors import LiveError
 from lockstep.live.brokers.fills import PolledFills
 from lockstep.live.brokers.protocol import OnFill
+from lockstep.live.codec import content_of
+from lockstep.live.events import Event, FillReported, OrderSent, OrderUnknown
 from lockstep.live.journal import Journal
-from lockstep.live.messages import Event, ReportedFill, SendResult, SetRecord
+from lockstep.live.messages import ReportedFill, SendResult, SetRecord
 from lockstep.live.outside import BrokerFills
 from support import desks
 from support.http_faults import Behaviour, FaultServer, answer
@@ -92,16 +94,16 @@ def test_kill_9_between_a_fill_and_its_journal_loses_none_and_books_none_twice(t
     whole, dying = traded(tmp_path, "never", "killed")
     venue, sets, events, died = whole
     killed_venue, killed_sets, killed_events, killed = dying
-    fills = [event.content for event in events if event.kind == "fill"]
+    fills = [content_of(event) for event in events if event.kind == "fill"]
     assert (died, len(fills) > 2) == (0, True)
     assert killed >= 2 * len(fills), "every fill met a death before it was journaled and one after"
     assert decided(killed_sets) == decided(sets)
     for found, told in ((venue, events), (killed_venue, killed_events)):
-        ids = [event.content["fill_id"] for event in told if event.kind == "fill"]
+        ids = [event.fill_id for event in told if event.kind == "fill"]
         assert len(ids) == len(set(ids)), "booked twice"
-        assert {event.content["order_id"] for event in told if event.kind == "fill"} == set(found.arrived)
+        assert {event.order_id for event in told if event.kind == "fill"} == set(found.arrived)
         assert set(found.arrived.values()) == {1}, "an order is sent once"
-    assert [event.content["quantity"] for event in killed_events if event.kind == "fill"] == [
+    assert [event.quantity for event in killed_events if event.kind == "fill"] == [
         fill["quantity"] for fill in fills
     ]
     assert not [event for event in killed_events if event.kind == "bad_command"]
@@ -130,11 +132,11 @@ def test_a_fill_settles_an_order_of_which_nobody_knew(tmp_path: Path) -> None:
 
     class Reporting(desks.FakeOutside):
         def commands(self) -> list[Event]:
-            told: dict[str, dict[str, Any]] = {"send": {}, "unknown": {}, "fill": {}}
-            for event in journal.events:
-                told.get(event.kind, {})[event.content.get("order_id", "")] = event.content
-            for order_id in told["unknown"].keys() - told["fill"].keys():
-                quantity = told["send"][order_id]["message"]["quantity"]
+            sent = {each.order_id: each.message for each in journal.events if isinstance(each, OrderSent)}
+            unknown = {each.order_id for each in journal.events if isinstance(each, OrderUnknown)}
+            filled = {each.order_id for each in journal.events if isinstance(each, FillReported)}
+            for order_id in unknown - filled:
+                quantity = sent[order_id]["quantity"]
                 source.report(FILL._replace(fill_id=order_id, order_id=order_id, quantity=quantity))
             return fills.read()
 
@@ -181,7 +183,7 @@ def test_each_fill_is_handed_over_until_it_is_journaled_and_once() -> None:
         source.report(FILL._replace(fill_id=fill_id))
     assert source.since == 3
     first, second = fills.read()
-    assert [event.content["fill_id"] for event in fills.read()] == ["f-1", "f-2"]
+    assert [event.fill_id for event in fills.read()] == ["f-1", "f-2"]
     assert (first.kind, first.symbol, len(woken)) == ("fill", "COMP", 2)
     fills.done([first])
     source.report(FILL)
@@ -196,7 +198,7 @@ def test_a_report_that_cannot_be_right_is_a_bad_command_and_no_fill(wrong: dict[
     source.report(FILL._replace(**wrong))
     (event,) = fills.read()
     assert event.kind == "bad_command"
-    assert "f-1" in event.content["error"]
+    assert "f-1" in event.error
     fills.done([event])
     assert fills.read() == []
 
