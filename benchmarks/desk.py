@@ -14,11 +14,12 @@ from sklearn.pipeline import Pipeline
 from benchmarks.workload import CONFIG, HOURLY, feature_ids, hourly_bars
 from lockstep.features.feature_registry import default_registry
 from lockstep.live.engine import Engine, Setup
+from lockstep.live.events import Event
 from lockstep.live.feeds.replay import ReplayFeed
 from lockstep.live.feeds.source import InboxSource, Known
 from lockstep.live.feeds.synchroniser import Synchroniser
 from lockstep.live.journal import Journal
-from lockstep.live.messages import Epoch, Event, SetRecord, Wanted
+from lockstep.live.messages import Epoch, SetRecord, Wanted
 from lockstep.live.risk.gateway import Gateway
 from lockstep.live.risk.limits import Collar, Limits
 from lockstep.live.risk.switches import Switches

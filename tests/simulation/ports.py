@@ -7,10 +7,11 @@ from typing import Any, TypeVar
 
 from lockstep.errors import ModelError
 from lockstep.live.brokers.protocol import Message, OnResult, OutboundBroker
+from lockstep.live.events import Event
 from lockstep.live.feeds.inbox import Inbox, Item, Receipt
 from lockstep.live.journal import Journal
 from lockstep.live.journal.rows import StoredSet
-from lockstep.live.messages import Arrival, Event, OrderIntent, SendResult, SetRecord, Wanted
+from lockstep.live.messages import Arrival, OrderIntent, SendResult, SetRecord, Wanted
 from lockstep.live.operator.commands import Mailbox
 from lockstep.live.operator.statement import StatementFile
 from lockstep.live.risk.switches import Switches

@@ -10,8 +10,9 @@ from pathlib import Path
 from lockstep.errors import ConfigError, LiveError
 from lockstep.live.brokers.protocol import Message
 from lockstep.live.clock_check import Measured
+from lockstep.live.events import Event
 from lockstep.live.journal import Journal
-from lockstep.live.messages import Event, SetRecord, Values, Wanted
+from lockstep.live.messages import SetRecord, Values, Wanted
 from lockstep.market.history import SeriesKey
 from simulation import models
 from simulation.broker import Conduct

@@ -15,11 +15,12 @@ from sklearn.pipeline import Pipeline
 from lockstep.errors import ModelError
 from lockstep.features.feature_registry import default_registry
 from lockstep.live.engine import Engine
+from lockstep.live.events import Event
 from lockstep.live.feeds.replay import ReplayFeed
 from lockstep.live.feeds.source import InboxSource, Known
 from lockstep.live.feeds.synchroniser import Synchroniser
 from lockstep.live.journal.rows import StoredSet, stored_set
-from lockstep.live.messages import Arrival, Epoch, Event, LaneState, SetRecord, Values, Wanted
+from lockstep.live.messages import Arrival, Epoch, LaneState, SetRecord, Values, Wanted
 from lockstep.live.plausible import Bands, Plausibility
 from lockstep.live.risk.gateway import Gateway
 from lockstep.live.risk.limits import Collar, Limits

@@ -18,9 +18,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from lockstep.live.brokers.protocol import BrokerDesk
+from lockstep.live.events import Event, FillReported, OrderSent
 from lockstep.live.journal import Journal
 from lockstep.live.journal.rows import StoredSet
-from lockstep.live.messages import Event, SetRecord
+from lockstep.live.messages import SetRecord
 from lockstep.live.operator.statement import reported_ids
 from lockstep.live.outside import BrokerFills
 from lockstep.live.secret import Secrets
@@ -63,9 +64,9 @@ class Hearing(desks.FakeOutside):
 
     def commands(self) -> Sequence[Event]:
         deadline = time.monotonic() + PATIENCE
-        sent = {event.content["order_id"] for event in self._journal.events("send")}
-        booked = {event.content["order_id"] for event in self._journal.events("fill")}
-        while sent - booked - {event.content["order_id"] for event in self._fills.read()}:
+        sent = {event.order_id for event in self._journal.events(OrderSent)}
+        booked = {event.order_id for event in self._journal.events(FillReported)}
+        while sent - booked - {event.order_id for event in self._fills.read()}:
             assert time.monotonic() < deadline, f"no fill is heard: {self._fills.trouble}"
             time.sleep(0.002)
         return self._fills.read()
@@ -88,7 +89,7 @@ def run(folder: Path, bars: int, fate: str) -> None:
             first = desks.first_epoch({"COMP": MODEL}, history, WARM, mode="live")
             epoch = replace(first, number=journal.begin_epoch(first))
         assert connection.fills is not None
-        fills = BrokerFills(connection.fills, seen=reported_ids(journal.events("fill")), since=0)
+        fills = BrokerFills(connection.fills, seen=reported_ids(journal.events(FillReported)), since=0)
         fills.start(lambda: None)
         desks.engine(
             folder, {"COMP": MODEL}, Dying(journal, fate), history, warm=WARM, epoch=epoch,

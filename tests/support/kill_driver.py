@@ -17,9 +17,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from lockstep.live.events import Event
 from lockstep.live.journal import Journal
 from lockstep.live.journal.rows import StoredSet
-from lockstep.live.messages import Event, SetRecord
+from lockstep.live.messages import SetRecord
 from support import desks
 
 WARM = 400

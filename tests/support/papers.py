@@ -14,8 +14,9 @@ import numpy as np
 import yaml
 
 from lockstep.live.brokers.protocol import Message, OnResult
+from lockstep.live.events import Event
 from lockstep.live.journal import Journal
-from lockstep.live.messages import Event, OrderIntent, SendResult, SetRecord, Values
+from lockstep.live.messages import OrderIntent, SendResult, SetRecord, Values
 from lockstep.live.operator.commands import Mailbox
 from lockstep.live.traded import Model
 from lockstep.market.bars import BAR_COLUMNS
