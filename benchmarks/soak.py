@@ -21,7 +21,7 @@ from typing import Any
 
 from benchmarks.long_replay import long_replay
 from benchmarks.training import stopping
-from lockstep.compiled import source_digest
+from lockstep.identity import DECIDING, code_hash
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -125,7 +125,7 @@ def _one(name: str, count: int, seed: int) -> bool:
     print(f"{name}: {count:,}: {SOAKS[name].sentence}", flush=True)
     began = time.perf_counter()
     found, good = SOAKS[name].run(count, seed)
-    told = {"soak": name, "count": count, "seed": seed, "code": source_digest(), "passed": good, **found}
+    told = {"soak": name, "count": count, "seed": seed, "code": code_hash(DECIDING), "passed": good, **found}
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{name}.json").write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
     print(f"{json.dumps(told, indent=1)}\n{time.perf_counter() - began:,.0f} s", flush=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from datetime import datetime, timedelta
@@ -12,6 +11,7 @@ from typing import Any, ClassVar
 from pydantic import AwareDatetime, ConfigDict, Field
 
 from lockstep.files import replace_file
+from lockstep.identity import json_digest
 from lockstep.monitoring.parity import Comparison, Difference
 from lockstep.settings import Grown, SchemaVersion
 
@@ -126,7 +126,7 @@ class Certificate(Grown):
     def digest(self) -> str:
         """SHA-256 (hex) of everything but the dates."""
         content = self.model_dump(mode="json", exclude={"issued", "expires"})
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+        return json_digest(content)
 
     @property
     def name(self) -> str:

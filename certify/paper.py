@@ -21,9 +21,9 @@ from certify.live_run import run_killed
 from certify.recorded import settled_history
 from certify.recording import Frame, Tape, models_of
 from certify.series import Arrived, with_settled
-from lockstep.compiled import source_digest
 from lockstep.console import run
 from lockstep.errors import ParityError
+from lockstep.identity import PAPER, code_hash
 from lockstep.live.config import LiveConfig
 from lockstep.live.events import EngineStarted
 from lockstep.live.journal import Journal
@@ -217,7 +217,7 @@ def compare_paper(request: Request, *, now: int) -> tuple[PaperComparison, dict[
         level=request.level,
         resamples=request.resamples,
         seed=request.seed,
-        code=source_digest(),
+        code=code_hash(PAPER),
         time=now,
         instruments=tuple(found),
     )

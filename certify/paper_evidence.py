@@ -10,8 +10,7 @@ from lockstep.files import replace_file
 from lockstep.live.outside import version_with
 from lockstep.models.content import sha256_of
 from lockstep.models.manifest import VETO, Evidence
-from lockstep.models.policy import PAPER
-from lockstep.models.present import present_hashes
+from lockstep.models.policy import PAPER, gathered_with
 from lockstep.models.store import ModelStore
 from research.paper.report import PAGE
 from research.paper.verdict import InstrumentComparison, PaperComparison
@@ -90,7 +89,7 @@ def evidence_of(
         file=file.relative_to(store.folder).as_posix(),
         file_sha256=sha256_of(file.read_bytes()),
         hashes={
-            **present_hashes(symbols, sources),
+            **gathered_with(PAPER, symbols, sources),
             "journal": comparison.journal_hash,
             **{f"data {name}": value for name, value in series.items()},
         },

@@ -28,7 +28,7 @@ from lockstep.market.dates import DateRange
 from lockstep.market.history import History, SeriesKey
 from lockstep.models.bundle import Bundle
 from lockstep.models.golden import arithmetic
-from lockstep.models.present import present_hashes
+from lockstep.models.policy import CERTIFICATE, gathered_with
 from lockstep.models.store import ModelStore, load_bundle
 from lockstep.monitoring.parity import compare
 from research.backtest.result import BacktestResult, steps_of
@@ -230,7 +230,7 @@ def _certificate(
         killed_after=live.killed_after,
         restarts=live.restarts,
         hashes={
-            **gathered_with(symbols, sources, book),
+            **unchanged(symbols, sources, book),
             "bundle": bundle.sha256,
             "config": run.model.config.config_hash,
             **{f"data {key}": value for key, value in told["data_hashes"].items()},
@@ -247,10 +247,10 @@ def _certificate(
     )
 
 
-def gathered_with(symbols: tuple[str, ...], sources: tuple[str, ...], book: InstrumentBook) -> dict[str, str]:
+def unchanged(symbols: tuple[str, ...], sources: tuple[str, ...], book: InstrumentBook) -> dict[str, str]:
     """Return the hashes that bind evidence to what was used; ParityError where `book` has changed since."""
-    used = present_hashes(symbols, sources, book=book)
-    if used != present_hashes(symbols, sources):
+    used = gathered_with(CERTIFICATE, symbols, sources, book=book)
+    if used != gathered_with(CERTIFICATE, symbols, sources):
         raise ParityError(
             f"instruments.yml: what it declares of {', '.join(symbols)} changed during the certification, "
             "and the live engine may have read either version; certify again"

@@ -55,14 +55,11 @@ def source_files() -> list[Path]:
 
 @functools.cache
 def source_digest() -> str:
-    """Return the SHA-256 (hex) of all source files, by relative name and content."""
+    """Return the SHA-256 (hex) of all source files, by relative name and content, as they are.
+
+    It keys compiled code only, which holds line numbers too; which code decides is told by `identity.py`.
+    """
     return _digest(source_files())
-
-
-@functools.cache
-def package_digest() -> str:
-    """Return the same of `lockstep` alone, which is all that trades."""
-    return _digest(path for path in source_files() if path.is_relative_to(_PACKAGE))
 
 
 def _digest(paths: Iterable[Path]) -> str:

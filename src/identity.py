@@ -20,6 +20,7 @@ import json
 import os
 import platform
 import re
+import subprocess
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -34,16 +35,17 @@ from lockstep.files import replacing
 PACKAGES = ("lockstep", "research", "certify", "operations")
 
 # How a file becomes bars; what a desk does with them; what a backtest or a variant of a sweep makes of them,
-# and how dates are split; what comes out of a training run; what judges a model; what compares research with
-# live, and with paper.
-READING, DECIDING, TRIALS, TRAINING, VALIDATING, CERTIFYING, PAPER = (
-    "reading", "deciding", "trials", "training", "validating", "certifying", "paper",
+# and how dates are split; what a training run makes; what makes a bundle of a strategy alone; what judges
+# bundles; what compares research with live, and with paper.
+READING, DECIDING, TRIALS, TRAINING, RELEASING, VALIDATING, CERTIFYING, PAPER = (
+    "reading", "deciding", "trials", "training", "releasing", "validating", "certifying", "paper",
 )  # fmt: skip
 ROOTS: Mapping[str, tuple[str, ...]] = {
     READING: ("lockstep.market.reading.files",),
     DECIDING: ("lockstep.live.service",),
     TRIALS: ("research.experiments.evaluation", "research.sweep.run", "research.backtest.run"),
     TRAINING: ("research.training.train", "research.training.bundling"),
+    RELEASING: ("research.training.release",),
     VALIDATING: ("research.model_validation.checks", "research.model_validation.gathering"),
     CERTIFYING: ("certify.run", "lockstep.live.service"),
     PAPER: ("certify.paper", "lockstep.live.service"),
@@ -92,11 +94,18 @@ LIBRARIES = (
     "numpy", "numba", "llvmlite", "scipy", "scikit-learn", "joblib", "backtrader", "exchange-calendars",
 )  # fmt: skip
 
+# Those that decide the bits of a trained model.
+TRAINING_LIBRARIES = (
+    "lightgbm", "numba", "numpy", "scikit-learn", "scikit-optimize", "scipy", "xgboost-cpu",
+)  # fmt: skip
+
 LOCK = "requirements.lock"
 
 _KEY, _KEPT = 32, 64
-_HASH = re.compile("[0-9a-f]{64}")
-_SCHEME = "lockstep code 1"
+_HASH = re.compile("c1-[0-9a-f]{61}")
+# Begins every code hash: one that an earlier version made another way is never equal to one of ours.
+_SCHEME = "c1-"
+_DIGITS = 61
 _SHOWN = "what shows"
 _NOT_CODE = ("__all__", "__version__")
 _EXPORTERS = ("__getattr__", "__dir__")
@@ -105,12 +114,14 @@ _EXPORTERS = ("__getattr__", "__dir__")
 # --- Hashes of values ---
 
 
-def json_digest(content: Any, *, default: Callable[[Any], Any] | None = None) -> str:
-    """Return the SHA-256 (hex) of a value as JSON with sorted keys.
+def json_digest(content: Any, *, default: Callable[[Any], Any] | None = None, allow_nan: bool = True) -> str:
+    """Return the SHA-256 (hex) of a value as JSON with sorted keys; other arguments as of `json.dumps`."""
+    return text_digest(json_text(content, default=default, allow_nan=allow_nan))
 
-    default   makes JSON of what is none, as of `json.dumps`
-    """
-    return text_digest(json.dumps(content, sort_keys=True, default=default))
+
+def json_text(content: Any, *, default: Callable[[Any], Any] | None = None, allow_nan: bool = True) -> str:
+    """Return the JSON that `json_digest` hashes."""
+    return json.dumps(content, sort_keys=True, default=default, allow_nan=allow_nan)
 
 
 def text_digest(text: str) -> str:
@@ -451,7 +462,7 @@ def _is_below(module: str, names: tuple[str, ...]) -> bool:
 
 
 def code_hash(root: str, sources: Sources | None = None) -> str:
-    """Return the SHA-256 (hex) of the code that a root of `ROOTS` reaches.
+    """Return the hash of the code that a root of `ROOTS` reaches, as of `hash_of`.
 
     sources   None: those that this process runs
 
@@ -506,7 +517,7 @@ def plug_modules(kind: str, sources: Sources | None = None) -> Mapping[str, str]
 
 @functools.cache
 def plug_hash(module: str) -> str:
-    """Return the SHA-256 (hex) of the code that one plug reaches: of the plug that is used, wherever it is.
+    """Return the hash of the code that one plug reaches: of the plug that is used, wherever it is.
 
     module   dotted name; a plug from outside the project is its own closure
     """
@@ -520,7 +531,7 @@ def plug_hash(module: str) -> str:
 
 
 def hash_of(roots: Iterable[str], sources: Sources | None = None) -> str:
-    """Return the SHA-256 (hex) of the closure of some modules.
+    """Return the hash of the closure of some modules: 64 characters, the first of them the scheme.
 
     Modules have no names in it: each is known by its content and, in turn, by that of what it imports, as in
     the refinement of colours by Weisfeiler and Leman. Two modules that change places with each other and
@@ -537,7 +548,27 @@ def hash_of(roots: Iterable[str], sources: Sources | None = None) -> str:
             break
         kinds = len(set(labels.values()))
     rows = sorted(f"root {labels[each]}" for each in set(roots)) + sorted(labels.values())
-    return text_digest("\n".join((_SCHEME, *rows)))
+    return _SCHEME + text_digest("\n".join(rows))[:_DIGITS]
+
+
+def with_used(code: str, used: Mapping[str, str]) -> str:
+    """Return the hash of a root together with the plugs that are used with it, by name; without any, its own.
+
+    used   what names a plug -> its own hash, as `feature rsi_2` -> its fingerprint
+    """
+    return _SCHEME + json_digest([code, used])[:_DIGITS] if used else code
+
+
+def only_proves(recorded: str) -> str:
+    """Return what a recorded code hash can still prove; empty where it compares with those made now."""
+    if recorded.startswith(_SCHEME):
+        return ""
+    if not recorded:
+        return "no code hash was recorded: it proves nothing about the code"
+    return (
+        "its code hash is that of an earlier version, over every source file as it was: it proves which files"
+        " made it, and cannot tell whether the code that decides has changed since"
+    )
 
 
 def _label(module: Resolved, labels: Mapping[str, str]) -> str:
@@ -552,6 +583,19 @@ def checkout_root() -> Path | None:
     """Return the folder of the checkout that this code is of, None where it is installed from a wheel."""
     root = Path(__file__).resolve().parents[1]
     return root if (root / "setup.cfg").is_file() else None
+
+
+def code_revision(root: Path | None) -> str:
+    """Return the commit that is checked out at `root`, or "" where git knows of none."""
+    if root is None:
+        return ""
+    try:
+        done = subprocess.run(
+            ["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, check=False
+        )
+    except FileNotFoundError:
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
 
 
 def lock_hash(lock: Path | None = None) -> str:
@@ -570,6 +614,11 @@ def library_versions(names: Iterable[str] = LIBRARIES) -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
+
+
+def training_versions() -> dict[str, str]:
+    """Return the versions that decide the bits of a trained model: Python's, and the libraries' installed."""
+    return {"python": platform.python_version(), **library_versions(TRAINING_LIBRARIES)}
 
 
 def hashes() -> dict[str, Any]:

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import platform
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import lockstep
-from lockstep.compiled import source_digest
+from lockstep.identity import TRIALS, code_hash, json_digest, library_versions
 from lockstep.market.bars import Bars
 from lockstep.market.finding import Finding
 from lockstep.market.history import SeriesKey
@@ -88,7 +85,7 @@ def provenance(
 
     model   names the bundle whose veto was asked; None: there was none
 
-    `run_hash` is the SHA-256 of all the rest: equal hashes mean equal artefacts.
+    `run_hash` is the SHA-256 of all the rest: equal hashes mean equal results.
     """
     content: dict[str, Any] = {
         "schema": SCHEMA,
@@ -103,17 +100,17 @@ def provenance(
         "data_hashes": {str(key): bars.content_hash for key, bars in sorted(inputs.items())},
         "adjustments": {str(key): bars.adjustment for key, bars in sorted(inputs.items())},
         "feature_fingerprints": dict(fingerprints),
-        "code_hash": source_digest(),
+        "code_hash": code_hash(TRIALS),
         "seed": seed,
         "versions": {
             "lockstep": lockstep.__version__,
             "python": platform.python_version(),
-            **{name: version(name) for name in _LIBRARIES},
+            **library_versions(_LIBRARIES),
         },
     }
     if model is not None:
         content["model"] = dict(model)
-    content["run_hash"] = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    content["run_hash"] = json_digest(content)
     return content
 
 

@@ -16,7 +16,7 @@ from lockstep.strategy.family import load_strategy
 from research.backtest.result import BacktestResult
 from research.backtest.run import context_keys, run_backtest
 from research.backtest.versions import VersionName
-from research.experiments.evaluation import code_digest, data_hash
+from research.experiments.evaluation import data_hash, trial_code
 from research.experiments.execution import Lab
 from research.experiments.variants import evaluation_id
 from research.ledger.ledger import Trials
@@ -94,7 +94,7 @@ def compare(
 def _count(lab: Lab, result: BacktestResult, data: str) -> None:
     days: Sequence[date] = [each.date() for each in result.equity["session_date"].iloc[[0, -1]]]
     dates = DateRange(start=days[0], end=days[-1])
-    where = "\n".join((code_digest(), result.symbol, data, str(dates)))
+    where = "\n".join((trial_code(result.config.feature_ids), result.symbol, data, str(dates)))
     if result.model is not None:
         where += f"\n{result.model['sha256']}"
     evaluation = evaluation_id(where, result.config.config_hash)

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
-import research
-from lockstep.compiled import source_files
-from lockstep.errors import LockstepError
+from lockstep.errors import FeatureError, LockstepError
 from lockstep.features.feature_registry import default_registry
+from lockstep.identity import TRIALS, code_hash, with_used
 from lockstep.market.bars import Floats
 from lockstep.market.config import InstrumentBook
 from lockstep.market.dates import DateRange
@@ -80,18 +80,23 @@ class Outcome:
     errors: dict[int, str]
 
 
-def code_digest() -> str:
-    """Return the SHA-256 (hex) of the sources that decide what a variant does.
+def code_of(plan: Plan) -> str:
+    """Return the hash of the code that decides in the variants of a plan, with the features they read."""
+    configs = plan.space.readers(plan.numbers)
+    return trial_code(each for config in configs for each in config.feature_ids)
 
-    They are the package and the sweep: an edit of a report makes no new trial of an old one.
+
+def trial_code(feature_ids: Iterable[str]) -> str:
+    """Return the hash of the code that decides in a trial that reads some features.
+
+    An edit of a report makes no new trial of an old one; nor does one of a feature that nobody reads. Unknown
+    ids are left out: what reads them fails.
     """
-    research_folder = Path(research.__file__).resolve().parent
-    digest = hashlib.sha256()
-    for path in source_files():
-        if not path.is_relative_to(research_folder) or "sweep" in path.relative_to(research_folder).parts[:1]:
-            digest.update(path.relative_to(research_folder.parent).as_posix().encode())
-            digest.update(hashlib.sha256(path.read_bytes()).digest())
-    return digest.hexdigest()
+    registry, used = default_registry(), {}
+    for each in feature_ids:
+        with suppress(FeatureError):
+            used[f"feature {each}"] = registry.fingerprint(each)
+    return with_used(code_hash(TRIALS), used)
 
 
 def load_data(plan: Plan, book: InstrumentBook, family: str, symbol: str, last: DateRange) -> Data:

@@ -17,11 +17,11 @@ from datetime import UTC, datetime
 from filelock import FileLock, Timeout
 
 from lockstep.errors import EngineMismatch, ExperimentError
-from lockstep.identity import cache_root
+from lockstep.identity import cache_root, only_proves
 from lockstep.market.config import InstrumentBook, load_instruments
 from research.experiments import account_store, analysis
 from research.experiments.accounts import Engine, backtrader_course
-from research.experiments.evaluation import DEFAULT_EVALUATOR, Data, Evaluator, code_digest, load_data
+from research.experiments.evaluation import DEFAULT_EVALUATOR, Data, Evaluator, code_of, load_data
 from research.experiments.plan import Plan
 from research.experiments.progress import Listener
 from research.experiments.search import Search
@@ -119,7 +119,7 @@ class Lab:
             status=RUNNING,
             plan=plan.model_dump_json(),
             runs=plan.runs,
-            code_hash=code_digest(),
+            code_hash=code_of(plan),
             data_hashes=json.dumps({symbol: each.hash for symbol, each in data.items()}),
             config_hash=plan.strategy.config_hash,
             started=self.now().isoformat(timespec="seconds"),
@@ -138,7 +138,7 @@ class Lab:
         if record.status == FINISHED:
             raise ExperimentError(f"experiment {number}: is finished; `show {number}` shows it")
         data = {symbol: self.data(record.plan, symbol) for symbol in record.plan.symbols}
-        _require_same(f"experiment {number}: code", record.code_hash, code_digest())
+        _require_code(record)
         for symbol, each in data.items():
             _require_same(f"experiment {number}: bars of {symbol}", record.data_hashes[symbol], each.hash)
         return self._carry_out(number, data, listener or Listener())
@@ -180,6 +180,14 @@ class Lab:
     def _close(self, record: Record, status: str) -> None:
         finished = self.now().isoformat(timespec="seconds")
         self.store.update(record.id, status=status, finished=finished)
+
+
+def _require_code(record: Record) -> None:
+    if word := only_proves(record.code_hash):
+        raise ExperimentError(
+            f"experiment {record.id}: {word}; run the search anew (what was tried stays counted)"
+        )
+    _require_same(f"experiment {record.id}: code", record.code_hash, code_of(record.plan))
 
 
 def _require_same(what: str, before: str, now: str) -> None:

@@ -17,12 +17,13 @@ from sqlalchemy import insert, select
 
 from lockstep.errors import ExperimentError, PromotionRefused
 from lockstep.files import replace_file
+from lockstep.identity import only_proves
 from lockstep.strategy.config import StrategyConfig
 from lockstep.strategy.family import load_strategy
 from research.experiments import account_store
 from research.experiments.accounts import Account
 from research.experiments.analysis import Judgement
-from research.experiments.evaluation import code_digest, load_data
+from research.experiments.evaluation import code_of, load_data
 from research.experiments.execution import Lab
 from research.experiments.paths import value_at
 from research.experiments.selection import Ranked
@@ -210,9 +211,12 @@ def _configs(record: Record, winner: Ranked, request: Request) -> tuple[Strategy
 
 
 def _code_refusals(record: Record) -> list[str]:
-    if record.code_hash == code_digest():
+    if word := only_proves(record.code_hash):
+        return [word]
+    now = code_of(record.plan)
+    if record.code_hash == now:
         return []
-    return [f"the code changed since the experiment ({record.code_hash[:10]} then, {code_digest()[:10]} now)"]
+    return [f"the code changed since the experiment ({record.code_hash[:10]} then, {now[:10]} now)"]
 
 
 def _refuse(record: Record, winner: Ranked, refusals: Sequence[str], request: Request) -> None:

@@ -8,9 +8,10 @@ from dataclasses import replace
 from functools import cache
 
 from lockstep.errors import ExperimentError
+from lockstep.identity import only_proves
 from research.experiments import account_store
 from research.experiments.analysis import Judgement, judgement
-from research.experiments.evaluation import Data, code_digest
+from research.experiments.evaluation import Data, code_of
 from research.experiments.execution import Lab
 from research.experiments.selection import Ranked, ranking
 from research.experiments.store import Record
@@ -46,7 +47,7 @@ def verified_ranking(
         verify(lab.store, record, keys, same_data(lab, record), backtest=lab.backtest)
         ranked = ranking(lab.store, record, by=by, limit=limit)
     shown = shown_accounts(lab.store, record, by=by, top=limit)
-    if account_store.missing(lab.store, record, shown) and record.code_hash == code_digest():
+    if account_store.missing(lab.store, record, shown) and record.code_hash == code_of(record.plan):
         with suppress(ExperimentError):
             account_store.keep(lab.store, record, shown, same_data(lab, record), lab.engine)
     return [
@@ -56,10 +57,12 @@ def verified_ranking(
 
 def same_data(lab: Lab, record: Record) -> Callable[[str], Data]:
     """Return how to load the bars of an experiment; ExperimentError where they or the code changed."""
-    if record.code_hash != code_digest():
+    now = code_of(record.plan)
+    if record.code_hash != now:
+        changed = f"the code changed since ({record.code_hash[:10]} then, {now[:10]} now)"
         raise ExperimentError(
-            f"experiment {record.id}: the code changed since ({record.code_hash[:10]} then, "
-            f"{code_digest()[:10]} now); what was not checked then cannot be checked now: run the search anew"
+            f"experiment {record.id}: {only_proves(record.code_hash) or changed}; what was not checked then "
+            "cannot be checked now: run the search anew"
         )
 
     @cache

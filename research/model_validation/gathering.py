@@ -25,8 +25,7 @@ from research.model_validation.case import Case, Champion, ModelCase, StrategyCa
 from research.model_validation.hold_out import HoldOutDoor
 from research.training.bundling import data_hashes
 from research.training.config import StrategyRelease, TrainingConfig
-from research.training.counting import dates_of
-from research.training.dataset import build_dataset
+from research.training.dataset import build_dataset, dates_of
 from research.training.out_of_sample import OpenedHoldOut, backtest, open_hold_out, open_release, trading_span
 from research.training.outcome import TrainingOutcome
 from research.training.refit import refitting

@@ -9,13 +9,13 @@ from lockstep.features.columns import source_keys
 from lockstep.market.config import InstrumentBook, load_instruments
 from lockstep.models.content import sha256_of
 from lockstep.models.manifest import Evidence
-from lockstep.models.present import present_hashes
+from lockstep.models.policy import VALIDATION, gathered_with
 from research.ledger.ledger import Ledger
 from research.model_validation.checks import judge_model
 from research.model_validation.gathering import Request, gather
 from research.model_validation.report import ValidationReport, write_validation
 
-KIND = "validation"
+KIND = VALIDATION
 
 
 def validate(request: Request, ledger: Ledger, *, by: str, now: datetime) -> tuple[ValidationReport, Path]:
@@ -54,7 +54,7 @@ def evidence_of(
         file_sha256=sha256_of(numbers.read_bytes()),
         hashes={
             **case.hashes,
-            **present_hashes(symbols, sources, book=book),
+            **gathered_with(VALIDATION, symbols, sources, book=book),
         },
         symbols=symbols,
         sources=sources,

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 
 from lockstep.features.feature_registry import FeatureRegistry, default_registry
+from lockstep.identity import training_versions
 from lockstep.market.history import History, SeriesKey
 from lockstep.models.bundle import Bundle
 from lockstep.models.golden import golden_vectors
 from lockstep.strategy.bundled import bundled_strategy
-from research.training.checkout import library_versions
-from research.training.counting import dates_of
+from research.training.dataset import dates_of
 from research.training.outcome import TrainingOutcome
 from research.training.threshold import SCORES, taken_trades
 
@@ -68,7 +68,7 @@ def training_content(outcome: TrainingOutcome, history: History) -> dict[str, An
         "selected": list(outcome.selected),
         "parameters": dict(outcome.parameters),
         "failed_steps": outcome.failed,
-        "versions": library_versions(),
+        "versions": training_versions(),
     }
 
 

@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -15,6 +13,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from lockstep.errors import ConfigError
+from lockstep.identity import json_digest
 from lockstep.market.config import load_instruments
 from lockstep.metrics import Floats
 from lockstep.models.manifest import TrainingRecord
@@ -259,7 +258,7 @@ class TrainingConfig(_Part):
     def config_hash(self) -> str:
         """SHA-256 (hex) of every value but the strategy's name."""
         content = self.model_dump(mode="json", exclude={"strategy": {"name"}})
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+        return json_digest(content)
 
     def replaced(self, **changes: Any) -> Self:
         """Return a validated copy with other values; ConfigError as for a file."""
@@ -318,7 +317,7 @@ class StrategyRelease(_Part):
     def config_hash(self) -> str:
         """SHA-256 (hex) of every value but the strategy's name."""
         content = self.model_dump(mode="json", exclude={"strategy": {"name"}})
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+        return json_digest(content)
 
 
 # Keys that only a training file has beside `strategy`; a strategy's own `features` are another matter.

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Mapping
 from datetime import datetime
 
-import numpy as np
-
+from lockstep.identity import json_digest
 from lockstep.market.dates import DateRange
-from lockstep.metrics import Integers
 from research.ledger.ledger import Ledger, Trials
 from research.ledger.tables import FAILED, OK
 from research.training.config import TrainingConfig
-from research.training.dataset import Dataset
+from research.training.dataset import Dataset, dates_of
 from research.training.scheme import divide
 from research.training.search import Attempt
 from research.training.steps import Count
@@ -66,7 +62,7 @@ def evaluation_id(config: TrainingConfig, dataset: Dataset, search: str, attempt
         "parameters": attempt.parameters,
         "seed": seed,
     }
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:_DIGITS]
+    return json_digest(content)[:_DIGITS]
 
 
 def searched_dates(config: TrainingConfig, dataset: Dataset) -> Mapping[str, DateRange]:
@@ -74,10 +70,3 @@ def searched_dates(config: TrainingConfig, dataset: Dataset) -> Mapping[str, Dat
     scheme = divide(config, dataset)
     found = {window_name(number): train for number, (train, _) in enumerate(scheme.windows)}
     return {name: dates_of(dataset, rows) for name, rows in (found | {FINAL: scheme.development}).items()}
-
-
-def dates_of(dataset: Dataset, rows: Integers) -> DateRange:
-    """Return the days (UTC) from the first decision to the last exit of some samples."""
-    ends = np.array([dataset.decision[rows[0]], dataset.exit[rows].max()])
-    first, last = ends.astype("datetime64[ns]").astype("datetime64[D]").tolist()
-    return DateRange(start=first, end=last)

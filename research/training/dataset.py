@@ -10,7 +10,6 @@ Which features a model may read: registry ids, no price levels, nothing that rol
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 from collections.abc import Mapping
@@ -27,6 +26,7 @@ from lockstep.features.batch import BatchFeatures
 from lockstep.features.feature_registry import FeatureRegistry, default_registry
 from lockstep.features.invariance import price_levels, shift_sensitive
 from lockstep.files import replace_file
+from lockstep.identity import TRAINING, code_hash, json_digest
 from lockstep.market.bars import Adjustment, Stamps
 from lockstep.market.dates import DateRange
 from lockstep.market.history import History, SeriesKey
@@ -34,7 +34,7 @@ from lockstep.metrics import Floats, Integers
 from lockstep.strategy.config import StrategyConfig
 from research.experiments.evaluation import data_hash
 from research.splits.labels import Labels, Mask
-from research.training.code import training_digest
+from research.splits.ranges import DateRange
 from research.training.config import StrategyRelease, TrainingConfig
 from research.training.pipeline import Samples
 from research.training.round_trips import RoundTrips, round_trips, uniqueness_weights
@@ -250,15 +250,18 @@ def _hashes(
 ) -> dict[str, str]:
     asked = config.model_dump(mode="json", include=set(_ASKED), exclude={"strategy": {"name"}})
     return {
-        "config": _sha256([asked[name] for name in _ASKED]),
+        "config": json_digest([asked[name] for name in _ASKED]),
         "data": data_hash(history, config.symbol),
-        "features": _sha256([(each, registry.fingerprint(each)) for each in ids]),
-        "code": training_digest(),
+        "features": json_digest([(each, registry.fingerprint(each)) for each in ids]),
+        "code": code_hash(TRAINING),
     }
 
 
-def _sha256(content: object) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+def dates_of(dataset: Dataset, rows: Integers) -> DateRange:
+    """Return the days (UTC) from the first decision to the last exit of some samples."""
+    ends = np.array([dataset.decision[rows[0]], dataset.exit[rows].max()])
+    first, last = ends.astype("datetime64[ns]").astype("datetime64[D]").tolist()
+    return DateRange(start=first, end=last)
 
 
 SCHEMA = 1

@@ -30,7 +30,7 @@ from research.ledger.ledger import Ledger
 from research.splits.labels import Mask
 from research.sweep.inputs import Chances
 from research.sweep.run import trace
-from research.training.counting import dates_of
+from research.training.dataset import dates_of
 from research.training.outcome import TrainingOutcome
 from research.training.pipeline import probabilities
 from research.training.release import ReleasedStrategy

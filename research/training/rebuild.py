@@ -19,13 +19,20 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from lockstep.errors import LockstepError, TrainingError
+from lockstep.identity import (
+    RELEASING,
+    TRAINING,
+    checkout_root,
+    code_hash,
+    lock_hash,
+    only_proves,
+    training_versions,
+)
 from lockstep.market.history import History
 from lockstep.models.bundle import Bundle, bundle_bytes
 from lockstep.models.content import sha256_of
 from lockstep.models.manifest import TrainingRecord
 from research.training.bundling import data_hashes, make_bundle
-from research.training.checkout import checkout_root, library_versions, lock_hash
-from research.training.code import training_digest
 from research.training.config import StrategyRelease, TrainingConfig, recorded_config
 from research.training.dataset import build_dataset
 from research.training.release import ReleasedStrategy
@@ -68,11 +75,11 @@ def rebuild(record: TrainingRecord, data_dir: Path | None = None, *, jobs: int =
     config = recorded_config(record)
     history = _history(config, data_dir or record.data_dir)
     differences = (
-        *_differing("code", {"sources": record.code_hash}, {"sources": training_digest()}),
+        *_other_code(record, _root(config)),
         *_differing("bars", record.data_hashes, data_hashes(history)),
-        *_differing("library", record.versions, library_versions()),
+        *_differing("library", record.versions, training_versions()),
     )
-    here = lock_hash(checkout_root())
+    here = lock_hash()
     remarks = _differing("lock file", {"content": record.lock_hash}, {"content": here})
     if differences:
         return Rebuilt(sha256="", differences=differences, remarks=remarks)
@@ -99,10 +106,25 @@ def rebuild_anywhere(record: TrainingRecord, data_dir: Path | None = None, *, jo
     TrainingError where git cannot make the worktree, or its code has no rebuild.
     """
     root = checkout_root()
-    if record.code_hash == training_digest() or not record.code_revision or root is None:
+    if (
+        record.code_hash == code_hash(_root(recorded_config(record)))
+        or not record.code_revision
+        or root is None
+    ):
         return rebuild(record, data_dir, jobs=jobs)
     with _worktree(root, record.code_revision) as tree:
         return _in(tree, record, data_dir, jobs)
+
+
+def _root(config: TrainingConfig | StrategyRelease) -> str:
+    return RELEASING if isinstance(config, StrategyRelease) else TRAINING
+
+
+def _other_code(record: TrainingRecord, root: str) -> tuple[str, ...]:
+    if word := only_proves(record.code_hash):
+        commit = f"commit {record.code_revision[:12]}" if record.code_revision else "no commit"
+        return (f"code sources: {word}; it was {commit}",)
+    return _differing("code", {"sources": record.code_hash}, {"sources": code_hash(root)})
 
 
 def _differing(what: str, then: dict[str, str], now: dict[str, str]) -> tuple[str, ...]:

@@ -6,8 +6,6 @@ other: one version per instrument is in production, whether a model decides in i
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -21,6 +19,15 @@ from lockstep.errors import EvidenceMissing, TrainingError, VerbRefused
 from lockstep.features.batch import BatchFeatures
 from lockstep.features.feature_registry import FeatureRegistry, default_registry
 from lockstep.floats import require_exact
+from lockstep.identity import (
+    RELEASING,
+    checkout_root,
+    code_hash,
+    code_revision,
+    json_digest,
+    lock_hash,
+    training_versions,
+)
 from lockstep.market.bars import Bars
 from lockstep.market.config import load_instruments
 from lockstep.market.dates import DateRange
@@ -40,8 +47,6 @@ from research.ledger.ledger import Ledger, Trials
 from research.ledger.tables import OK
 from research.sweep.run import trace
 from research.training.bundling import data_hashes
-from research.training.checkout import checkout_root, code_revision, library_versions, lock_hash
-from research.training.code import training_digest
 from research.training.config import StrategyRelease
 from research.training.dataset import adjustment_of, require_invariant_rules
 from research.training.run import read_history
@@ -134,14 +139,13 @@ class ReleasedStrategy:
         return {
             "config": self.release.config_hash,
             "data": data_hash(self.history, self.release.symbol),
-            "code": training_digest(),
+            "code": code_hash(RELEASING),
         }
 
     def count(self, ledger: Ledger, *, now: datetime) -> None:
         """Count the strategy as a trial on the dates before the hold-out; the same one counts once."""
         dates, symbol = self.dates.development, self.release.symbol
-        content = json.dumps([self.hashes, self.release.strategy.config_hash, str(dates)], sort_keys=True)
-        trial = hashlib.sha256(content.encode()).hexdigest()[:_DIGITS]
+        trial = json_digest([self.hashes, self.release.strategy.config_hash, str(dates)])[:_DIGITS]
         ledger.record(
             Trials(family=family_of(symbol), symbol=symbol, dates=dates, kind=KIND, evaluations={trial: OK}),
             now=now,
@@ -176,7 +180,7 @@ class ReleasedStrategy:
             "adjustments": {str(key): bars.adjustment for key, bars in sorted(self.history.bars.items())},
             "dataset_hashes": self.hashes,
             "code_hash": self.hashes["code"],
-            "versions": library_versions(),
+            "versions": training_versions(),
         }
 
     def _golden(self) -> GoldenVectors:
@@ -280,16 +284,16 @@ def promote_strategy(
 
 def record_of(released: ReleasedStrategy, data_dir: Path | None, path: str) -> TrainingRecord:
     """Return what it takes to make the same bundle again; nothing in it is drawn, the seed is 0."""
-    root, versions = checkout_root(), library_versions()
+    versions = training_versions()
     return TrainingRecord(
-        code_revision=code_revision(root),
+        code_revision=code_revision(checkout_root()),
         code_hash=released.hashes["code"],
         config=released.release.model_dump(mode="json"),
         config_path=path,
         data_hashes=data_hashes(released.history),
         data_dir=None if data_dir is None else str(data_dir),
         seed=0,
-        lock_hash=lock_hash(root),
+        lock_hash=lock_hash(),
         python=versions["python"],
         versions=versions,
     )

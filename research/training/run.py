@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import getpass
-import hashlib
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from lockstep.features.columns import source_keys
 from lockstep.features.feature_registry import default_registry
 from lockstep.files import replace_file
 from lockstep.floats import require_exact
+from lockstep.identity import checkout_root, code_revision, json_digest, lock_hash, training_versions
 from lockstep.market.config import InstrumentBook, load_instruments
 from lockstep.market.history import History, SeriesKey
 from lockstep.market.loader import load_history
@@ -26,7 +26,6 @@ from lockstep.models.manifest import TrainingRecord
 from research.ledger.families import load_families
 from research.ledger.ledger import Ledger
 from research.training.bundling import data_hashes, make_bundle
-from research.training.checkout import checkout_root, code_revision, library_versions, lock_hash
 from research.training.config import StrategyRelease, TrainingConfig
 from research.training.counting import trial_counter
 from research.training.dataset import Dataset, build_dataset, save_dataset
@@ -137,24 +136,22 @@ def read_history(
 
 def run_name(config: TrainingConfig, dataset: Dataset, seed: int) -> str:
     """Return the name of a run's folder: the symbol and a hash of everything that decides the result."""
-    content = [config.config_hash, dict(dataset.hashes), seed, library_versions()]
-    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-    return f"{config.symbol}-{digest[:_NAME_DIGITS]}"
+    content = [config.config_hash, dict(dataset.hashes), seed, training_versions()]
+    return f"{config.symbol}-{json_digest(content)[:_NAME_DIGITS]}"
 
 
 def training_record(task: Task, history: History, dataset: Dataset) -> TrainingRecord:
     """Return what `lockstep models rebuild` needs."""
-    root = checkout_root()
-    versions = library_versions()
+    versions = training_versions()
     return TrainingRecord(
-        code_revision=code_revision(root),
+        code_revision=code_revision(checkout_root()),
         code_hash=dataset.hashes["code"],
         config=task.config.model_dump(mode="json"),
         config_path=task.config_path,
         data_hashes=data_hashes(history),
         data_dir=None if task.data_dir is None else str(task.data_dir),
         seed=task.seed,
-        lock_hash=lock_hash(root),
+        lock_hash=lock_hash(),
         python=versions["python"],
         versions=versions,
     )

@@ -23,7 +23,7 @@ from research.backtest.account import Account
 from research.ledger.database import Database
 from research.ledger.ledger import Ledger
 from research.report.page import UNDEFINED
-from research.training.counting import dates_of
+from research.training.dataset import dates_of
 from research.training.out_of_sample import traced_runs
 from research.training.outcome import TrainingOutcome
 from research.training.report import write_training_report

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from pathlib import Path
 
+from lockstep import identity
 from lockstep.errors import JournalError, LiveError
 from lockstep.live.config import LiveConfig
 from lockstep.live.events import RolloutMoved
@@ -18,6 +20,7 @@ from lockstep.live.traded import Model, usual_trades
 from lockstep.market.config import InstrumentBook, load_instruments
 from lockstep.market.history import History, SeriesKey
 from lockstep.models.store import ModelStore, load_bundle
+from lockstep.settings import read_yaml
 from lockstep.strategy.matching import POSITION
 
 
@@ -30,9 +33,32 @@ def needs_of(models: Mapping[str, Model], book: InstrumentBook) -> dict[SeriesKe
     return needs
 
 
+def live_hashes(config: Path) -> dict[str, str]:
+    """Return what an epoch is begun with: `code` that decides, `config`, and the version of each `library`.
+
+    config   of the content of live.yml: comments and layout do not count. Strategy configurations are hashed
+             in the bundles. ConfigError where the file cannot be read.
+    """
+    libraries = identity.library_versions().items()
+    return {
+        "code": identity.code_hash(identity.DECIDING),
+        "config": identity.json_digest(read_yaml(config), default=str),
+        **{f"library {name}": version for name, version in libraries},
+    }
+
+
 def require_same(epoch: Epoch, hashes: Mapping[str, str], mode: Mode) -> None:
-    """Raise JournalError where an epoch was begun in another mode, or with another of these hashes."""
+    """Raise JournalError where an epoch was begun in another mode, or with another of these hashes.
+
+    An epoch of an earlier version, whose code hash cannot tell whether what decides has changed, is refused.
+    """
     changed = [name for name in hashes if epoch.hashes.get(name) != hashes[name]]
+    if "code" in changed and (word := identity.only_proves(epoch.hashes.get("code", ""))):
+        raise JournalError(
+            f"epoch {epoch.number} of the journal was begun by an earlier version: {word}; its decisions can "
+            "be verified and replayed (scripts/check_parity.py --journal); to trade on, begin a new epoch: "
+            "scripts/journal.py new-epoch --reason ..."
+        )
     if epoch.mode != mode:
         changed.append("mode")
     if changed:

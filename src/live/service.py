@@ -15,13 +15,12 @@ from lockstep.live.brokers.protocol import BrokerDesk, Connection, Holdings, Sha
 from lockstep.live.clock_check import ClockCheck
 from lockstep.live.config import LiveConfig
 from lockstep.live.engine import Engine
-from lockstep.live.epochs import bound, first_epoch, needs_of, require_same, warmed
+from lockstep.live.epochs import bound, first_epoch, live_hashes, needs_of, require_same, warmed
 from lockstep.live.events import EngineStarted, Event, FillReported, RolloutMoved
 from lockstep.live.feeds.protocol import FeedDesk, SteadyClock
 from lockstep.live.feeds.source import InboxSource, Known
 from lockstep.live.feeds.synchroniser import Synchroniser
 from lockstep.live.feeds.warmup import feeds_of, settled_bars
-from lockstep.live.hashes import live_hashes
 from lockstep.live.journal import Journal
 from lockstep.live.messages import Epoch, Mode, SetRecord
 from lockstep.live.operator.commands import COMMANDS, Mailbox

@@ -7,8 +7,6 @@ entry's name replaces it, which is said once.
 from __future__ import annotations
 
 import functools
-import hashlib
-import json
 import logging
 import multiprocessing
 import os
@@ -20,6 +18,7 @@ from pydantic import BaseModel, ConfigDict
 
 from lockstep.desk import desk_folder
 from lockstep.errors import ConfigError, DataError
+from lockstep.identity import json_digest
 from lockstep.market.exception_lists import with_listed
 from lockstep.market.history import Market
 from lockstep.market.instrument import COMMISSION_EXAMPLES, Instrument
@@ -126,7 +125,7 @@ class InstrumentBook(BaseModel):
             "sources": [_content(each, Source) for each in read],
             "sessions": [_content(self.session_named(name).template, SessionTemplate) for name in sessions],
         }
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+        return json_digest(content)
 
     def sources_of(
         self, symbols: Iterable[str], folder: Path | None, name: str | None = None

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -11,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from lockstep.errors import ManifestEdited
+from lockstep.identity import json_digest
 from lockstep.models.manifest import VETO, Action, HistoryEntry, Manifest
 
 _NO_HASH = ""
@@ -95,4 +94,4 @@ def _hash_of(entry: BaseModel) -> str:
 
 
 def _digest(content: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    return json_digest(content)

@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from lockstep import identity
 from lockstep.errors import ConfigError, ManifestError
+from lockstep.market.config import InstrumentBook, load_instruments
 from lockstep.models.manifest import Evidence, VersionEntry
 from lockstep.models.manifest_file import store_json
-from lockstep.models.present import present_hashes
 from lockstep.settings import validated
 
 POLICY = "policy.json"
+VALIDATION = "validation"
 CERTIFICATE = "certificate"
 PAPER = "paper"
 
-# Evidence of these kinds was computed from bars by our code: it must say by which code, and of which markets.
-_COMPUTED = ("validation", CERTIFICATE, PAPER)
-_OTHER = {"code": "other code", "lock": "another lock file", "instruments": "other instruments"}
+# Evidence of these kinds was computed from bars by our code, by these roots of it: it must say by which code,
+# and of which markets.
+_ROOTS = {
+    VALIDATION: identity.VALIDATING,
+    CERTIFICATE: identity.CERTIFYING,
+    PAPER: identity.PAPER,
+}
+_LIBRARY = "library "
 
 Count = Annotated[int, Field(ge=0, strict=True)]
 Days = Annotated[int, Field(ge=1, strict=True)]
@@ -84,14 +91,14 @@ class Policy(_Section):
     """What a promotion asks for.
 
     promotion     kinds of evidence: each about exactly the bundle's SHA-256, passed, not expired, gathered
-                  with the code, the lock file and the instruments of now
+                  with the code, the libraries and the instruments of now
     certificate   how much a parity certificate must rest on; paper   how much a comparison on paper
 
     >>> Policy(promotion=("certificate",)).certificate.bars
     250
     """
 
-    promotion: tuple[str, ...] = ("validation", CERTIFICATE)
+    promotion: tuple[str, ...] = (VALIDATION, CERTIFICATE)
     certificate: CertificateMinimum = CertificateMinimum()
     paper: PaperMinimum = PaperMinimum()
 
@@ -121,14 +128,54 @@ class Policy(_Section):
             yield from self.paper.lacking(evidence, now)
 
 
+def gathered_with(
+    kind: str, symbols: Collection[str], sources: Collection[str], *, book: InstrumentBook | None = None
+) -> dict[str, str]:
+    """Return the hashes that bind evidence of a kind to what it is gathered with.
+
+    code           of what gathers this kind (`identity.ROOTS`); absent for kinds that are not ours
+    library NAME   version, of each library that takes part in a decision
+    instruments    of what `book`, by default instruments.yml as it is now, declares of these symbols and data
+                   sources (`InstrumentBook.digest`); empty where one of them is not declared any more
+    """
+    found = {f"{_LIBRARY}{name}": version for name, version in identity.library_versions().items()}
+    if kind in _ROOTS:
+        found["code"] = identity.code_hash(_ROOTS[kind])
+    if symbols:
+        book = book or load_instruments()
+        declared = book.instruments.keys() >= set(symbols) and book.sources.keys() >= set(sources)
+        found["instruments"] = book.digest(symbols, sources) if declared else ""
+    return found
+
+
 def _gathered_otherwise(evidence: Evidence) -> Iterator[str]:
-    present = present_hashes(evidence.symbols, evidence.sources)
-    for name, other in _OTHER.items():
-        recorded = evidence.hashes.get(name) if name in present else None
-        if recorded is None and evidence.kind in _COMPUTED:
-            yield f"does not record with which {name} it was gathered; gather it again"
-        elif recorded is not None and recorded != present[name]:
-            yield f"was gathered with {other}; gather it again"
+    """Yield in what evidence of a kind of ours was gathered with something else than is here now."""
+    if evidence.kind not in _ROOTS:
+        return
+    then, now = evidence.hashes, gathered_with(evidence.kind, evidence.symbols, evidence.sources)
+    if "code" not in then:
+        yield "does not record with which code it was gathered; gather it again"
+    elif word := identity.only_proves(then["code"]):
+        yield f"was gathered by an earlier version: {word}; gather it again"
+    else:
+        if then["code"] != now["code"]:
+            yield "was gathered with other code; gather it again"
+        yield from _other_libraries(then, now)
+    if "instruments" not in then or "instruments" not in now:
+        yield "does not record with which instruments it was gathered; gather it again"
+    elif then["instruments"] != now["instruments"]:
+        yield "was gathered with other instruments; gather it again"
+
+
+def _other_libraries(then: Mapping[str, str], now: Mapping[str, str]) -> Iterator[str]:
+    named = sorted(name for name in then.keys() | now.keys() if name.startswith(_LIBRARY))
+    for name in named:
+        if then.get(name) != now.get(name):
+            library = name.removeprefix(_LIBRARY)
+            yield (
+                f"was gathered with {library} {then.get(name, 'of no recorded version')}, here is "
+                f"{now.get(name, 'none')}; gather it again"
+            )
 
 
 def _short(evidence: Evidence, minimum: CertificateMinimum | PaperMinimum, names: Sequence[str]) -> str:

@@ -6,13 +6,13 @@ changed by hand, and names a report for good.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from lockstep.errors import ConfigError, ParityError
+from lockstep.identity import json_digest
 from lockstep.settings import read_json
 
 DIGEST = "digest"
@@ -21,7 +21,7 @@ DIGEST = "digest"
 def digest_of(content: Mapping[str, Any]) -> str:
     """Return the SHA-256 (hex) of plain JSON without its digest; NaN is refused (ValueError)."""
     rest = {name: value for name, value in content.items() if name != DIGEST}
-    return hashlib.sha256(json.dumps(rest, sort_keys=True, allow_nan=False).encode()).hexdigest()
+    return json_digest(rest, allow_nan=False)
 
 
 def sealed(content: Mapping[str, Any]) -> str:

@@ -10,6 +10,7 @@ import pytest
 
 from lockstep.errors import FloatModeError, JournalError
 from lockstep.floats import EXACT, require_exact
+from lockstep.identity import library_versions
 from lockstep.live.codec import content_of
 from lockstep.live.config import LiveConfig
 from lockstep.live.epochs import declared_hashes
@@ -63,7 +64,8 @@ def test_an_epoch_records_its_instruments_and_a_start_its_floating_point_mode(
     with Journal.open(desk / "live.db", readonly=True) as journal:
         (epoch,) = journal.epochs()
         start = next(iter(journal.events(EngineStarted)))
-    assert set(epoch.hashes) == {"code", "config", "lock", "instruments"}
+    libraries = {f"library {name}" for name in library_versions()}
+    assert set(epoch.hashes) == {"code", "config", "instruments", *libraries}
     assert epoch.hashes["instruments"] == book.digest(["COMP", "SPX"], ["embedded_comp", "embedded_spx"])
     assert content_of(start) == {"replayed": 0, "floats": EXACT}
 

@@ -19,7 +19,7 @@ from certify.certificate import Certificate, write_certificate
 from certify.command import app, keep
 from certify.live_run import LiveRun, Replay, run_live
 from certify.page import certificate_html
-from certify.run import Request, certify, gathered_with
+from certify.run import Request, certify, unchanged
 from lockstep.errors import EvidenceMissing, ParityError
 from lockstep.floats import EXACT
 from lockstep.market.config import load_instruments
@@ -162,10 +162,10 @@ def test_instruments_that_change_meanwhile_are_not_certified(monkeypatch: pytest
     book = load_instruments()
     changed = book.instrument("COMP").model_copy(update={"tick_size": 0.5})
     now = book.model_copy(update={"instruments": {**book.instruments, "COMP": changed}})
-    monkeypatch.setattr("lockstep.models.present.load_instruments", lambda: now)
+    monkeypatch.setattr("lockstep.models.policy.load_instruments", lambda: now)
     with pytest.raises(ParityError, match="declares of COMP, SPX changed during the certification"):
-        gathered_with(("COMP", "SPX"), ("embedded_comp",), book)
-    assert gathered_with(("SPX",), (), book)["instruments"] == now.digest(["SPX"], [])
+        unchanged(("COMP", "SPX"), ("embedded_comp",), book)
+    assert unchanged(("SPX",), (), book)["instruments"] == now.digest(["SPX"], [])
 
 
 @pytest.mark.parametrize(

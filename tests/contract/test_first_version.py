@@ -95,7 +95,7 @@ def test_its_journal_is_replayed_by_the_engine_and_continued(
 
 
 def test_a_new_epoch_begins_where_it_ended(first: Path) -> None:
-    from lockstep.live.hashes import live_hashes
+    from lockstep.live.epochs import live_hashes
 
     config = desk(first)
     with Journal.open(first / "paper.db") as journal:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from lockstep.models.manifest import Evidence, TrainingRecord
-from lockstep.models.present import present_hashes
+from lockstep.models.policy import gathered_with
 
 NOW = datetime(2024, 3, 1, 12, tzinfo=UTC)
 RECORD = TrainingRecord(
@@ -24,7 +24,7 @@ def evidence(
         "passed": passed,
         "bundle_sha256": sha256,
         "expires": None if days is None else NOW + timedelta(days=days),
-        "hashes": present_hashes(("ES", "NQ"), ("futures_daily",)),
+        "hashes": gathered_with(kind, ("ES", "NQ"), ("futures_daily",)),
         "symbols": ("ES", "NQ"),
         "sources": ("futures_daily",),
         "issued": NOW,

@@ -13,8 +13,10 @@ import pandas as pd
 import pytest
 
 from lockstep.errors import EngineMismatch, ExperimentError, NoBars
+from lockstep.features.feature_registry import default_registry
+from lockstep.identity import TRIALS, code_hash
 from research.experiments import search
-from research.experiments.evaluation import code_digest
+from research.experiments.evaluation import code_of, trial_code
 from research.experiments.execution import Lab
 from research.experiments.plan import Plan
 from research.experiments.progress import Listener
@@ -294,8 +296,14 @@ class TestResume:
     def test_other_code_or_data_is_refused(self, sqlite_lab: Lab, column: str) -> None:
         with pytest.raises(Killed):
             replace(sqlite_lab, evaluator=killing_after(2)).run(plan())
-        sqlite_lab.store.update(1, **{column: "0" * 64 if column == "code_hash" else '{"COMP": "00"}'})
+        other = f"c1-{'0' * 61}" if column == "code_hash" else '{"COMP": "00"}'
+        sqlite_lab.store.update(1, **{column: other})
         with pytest.raises(ExperimentError, match="changed since it was begun"):
+            sqlite_lab.resume(1)
+        sqlite_lab.store.update(1, code_hash="0" * 64)
+        with pytest.raises(
+            ExperimentError, match="experiment 1: its code hash is that of an earlier version"
+        ):
             sqlite_lab.resume(1)
 
     def test_two_processes_do_not_share_an_experiment(self, sqlite_lab: Lab) -> None:
@@ -323,7 +331,7 @@ class TestService:
         with pytest.raises(ExperimentError, match="bars of COMP changed"):
             verified_ranking(sqlite_lab, changed, top=3)
         with pytest.raises(ExperimentError, match="the code changed since"):
-            same_data(sqlite_lab, replace(record, code_hash="00"))
+            same_data(sqlite_lab, replace(record, code_hash=f"c1-{'0' * 61}"))
 
     @pytest.mark.parametrize("changes", [{}, {"walk_forward": "1y/6m/6m"}, {"symbols": ("COMP", "SPX")}])
     def test_a_judgement_on_every_kind_of_search(self, lab: Lab, changes: dict[str, Any]) -> None:
@@ -361,28 +369,21 @@ class TestService:
         assert found.symbols[0].chance == 0
 
 
-def test_the_code_hash_knows_what_decides_and_nothing_else(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import research
-    from research.experiments import evaluation
-
-    folder = tmp_path / "research"
-    for name in ("sweep/run.py", "sweep/kernels.py", "backtest/run.py", "experiments/report.py"):
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text("x = 1")
-    (tmp_path / "src").mkdir()
-    (tmp_path / "src" / "decision.py").write_text("x = 1")
-    monkeypatch.setattr(research, "__file__", str(folder / "__init__.py"))
-    monkeypatch.setattr(evaluation, "source_files", lambda: sorted(tmp_path.rglob("*.py")))
-    before = code_digest()
-    for name, matters in (
-        ("research/experiments/report.py", False), ("research/backtest/run.py", False),
-        ("research/sweep/kernels.py", True), ("src/decision.py", True),
-    ):  # fmt: skip
-        (tmp_path / name).write_text("x = 2")
-        assert (code_digest() != before) is matters, name
-        before = code_digest()
+def test_the_code_of_a_plan_knows_the_features_that_it_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    search = plan(parameters={"max_bars": (1, 2)})
+    before, other = code_of(search), search.strategy.replaced(
+        filters=({"feature": "rsi_2", "max": 50.0},)
+    )  # fmt: skip
+    assert before != code_of(plan(strategy=other, parameters={"max_bars": (1, 2)}))
+    assert before == code_of(plan(parameters={"max_bars": (1, 2, 3)}))
+    assert trial_code(["no_such_feature"]) == code_hash(TRIALS)
+    registry = default_registry()
+    monkeypatch.setattr(type(registry), "fingerprint", lambda _, each: "edited" if each == "ibs" else "same")
+    edited = code_of(search)
+    monkeypatch.setattr(
+        type(registry), "fingerprint", lambda _, each: "edited" if each == "atr_14" else "same"
+    )
+    assert edited != code_of(search) == trial_code(search.strategy.feature_ids)
 
 
 def test_the_plan_survives_the_database() -> None:

@@ -151,7 +151,7 @@ class TestPromotion:
 
     def test_other_code_refuses(self, lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         lab.run(plan(limits=LENIENT))
-        monkeypatch.setattr(promotion, "code_digest", lambda: "f" * 64)
+        monkeypatch.setattr(promotion, "code_of", lambda plan: "f" * 64)
         with pytest.raises(PromotionRefused, match="the code changed since the experiment"):
             promote(lab, request_for(tmp_path))
 

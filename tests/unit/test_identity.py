@@ -8,6 +8,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -308,3 +309,47 @@ class TestHere:
         done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
         loaded = {name for name in ast.literal_eval(done.stdout) if identity._is_below(name, identity.SHOWS)}
         assert loaded == {"lockstep.identity"}
+
+    def test_a_checkout_has_a_lock_file_and_a_revision(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        root = identity.checkout_root()
+        assert root is not None
+        assert len(identity.lock_hash()) == 64
+        assert identity.lock_hash(tmp_path / "none") == identity.code_revision(None) == ""
+        assert identity.code_revision(tmp_path) == ""
+
+        def missing(*_: Any, **__: Any) -> None:
+            raise FileNotFoundError("git")
+
+        monkeypatch.setattr(subprocess, "run", missing)
+        assert identity.code_revision(root) == ""
+
+    def test_installed_from_a_wheel_there_is_no_checkout(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        monkeypatch.setattr(identity, "__file__", str(tmp_path / "lockstep" / "identity.py"))
+        assert identity.checkout_root() is None
+        assert identity.lock_hash() == ""
+
+    def test_libraries_that_are_not_installed_are_left_out(self) -> None:
+        assert set(identity.library_versions(("numpy", "no-such-library"))) == {"numpy"}
+        assert {"python", "numpy"} <= identity.training_versions().keys()
+
+
+class TestEarlierVersions:
+    """Their hashes are never equal to ours, and a reader is told what they prove."""
+
+    @pytest.mark.parametrize("recorded", ["", "0" * 64, "c" * 64])
+    def test_a_hash_of_theirs_is_known_and_put_into_words(self, recorded: str) -> None:
+        assert "proves" in identity.only_proves(recorded)
+
+    def test_one_of_ours_compares(self) -> None:
+        assert identity.only_proves(code_hash(DECIDING)) == ""
+        assert identity.only_proves(identity.with_used(code_hash(TRIALS), {"feature ibs": "0"})) == ""
+
+    def test_what_is_used_counts_by_name_and_hash(self) -> None:
+        code = code_hash(TRIALS)
+        found = {identity.with_used(code, used) for used in ({}, {"a": "1"}, {"a": "2"}, {"b": "1"})}
+        assert len(found) == 4
+        assert code in found

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner, Result
 
+from lockstep import identity
 from lockstep.errors import ConfigError, JournalError, LiveError
-from lockstep.live.hashes import live_hashes
+from lockstep.live.epochs import live_hashes, require_same
 from lockstep.live.journal import Journal
 from lockstep.live.journal.cli import app, iso
 from lockstep.live.messages import Epoch
@@ -241,14 +243,22 @@ class TestHashes:
         assert live_hashes(config) == first
         config.write_text("mode: paper\ngrace: 6\n")
         assert live_hashes(config)["config"] != first["config"]
-        assert {len(each) for each in first.values()} == {64}
+        assert len(first["code"]) == len(first["config"]) == 64
 
-    def test_a_lock_file_counts_where_there_is_one(self, tmp_path: Path) -> None:
-        config, lock = tmp_path / "live.yml", tmp_path / "requirements.lock"
+    def test_libraries_that_decide_count_and_no_other(self, tmp_path: Path) -> None:
+        config = tmp_path / "live.yml"
         config.write_text("{}")
-        assert set(live_hashes(config, lock=lock)) == {"code", "config"}
-        lock.write_text("numpy==2")
-        before = live_hashes(config, lock=lock)
-        lock.write_text("numpy==3")
-        after = live_hashes(config, lock=lock)
-        assert (before["code"], before["lock"] != after["lock"]) == (after["code"], True)
+        libraries = {name.removeprefix("library ") for name in live_hashes(config)} - {"code", "config"}
+        assert libraries == set(identity.library_versions())
+        assert "requests" not in libraries
+
+    def test_an_epoch_of_an_earlier_version_says_what_its_hash_can_prove(self, path: Path) -> None:
+        with Journal.open(path, readonly=True) as journal:
+            epoch = journal.newest_epoch()
+        assert epoch is not None
+        with pytest.raises(JournalError, match=r"begun by an earlier version.*cannot tell whether"):
+            require_same(epoch, {"code": identity.code_hash(identity.DECIDING)}, epoch.mode)
+        require_same(epoch, epoch.hashes, epoch.mode)
+        here = replace(epoch, hashes={"code": f"c1-{'0' * 61}"})
+        with pytest.raises(JournalError, match=r"^code changed since epoch 1"):
+            require_same(here, {"code": identity.code_hash(identity.DECIDING)}, epoch.mode)

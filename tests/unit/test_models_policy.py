@@ -9,15 +9,16 @@ from typing import Any
 
 import pytest
 
-from lockstep import errors
+from lockstep import errors, identity
 from lockstep.market.config import load_instruments, shipped_config
-from lockstep.models import present, verbs
+from lockstep.models import policy, verbs
 from lockstep.models.chain import Act
 from lockstep.models.manifest import Evidence, Manifest, VersionEntry
 from lockstep.models.policy import CertificateMinimum, Policy, read_policy
 from support.evidence import NOW, RECORD, evidence
 
 SHA = "a" * 64
+EARLIER = f"was gathered by an earlier version: {identity.only_proves('c' * 64)}; gather it again"
 UNRECORDED = "does not record with which {} it was gathered; gather it again"
 ENOUGH = {"bars": 250, "sessions": 250, "trades": 20, "restarts": 1}
 TEN_BARS = {"bars": 10, "sessions": 10, "trades": 0, "restarts": 0}
@@ -131,12 +132,14 @@ def test_a_policy_is_read_from_its_file(tmp_path: Path) -> None:
 
 def old(kind: str) -> Evidence:
     """Return evidence as the first version wrote it."""
-    return Evidence(kind=kind, passed=True, bundle_sha256=SHA, hashes=present.present_hashes())
+    return Evidence(kind=kind, passed=True, bundle_sha256=SHA, hashes={"code": "c" * 64, "lock": "d" * 64})
 
 
 def test_evidence_of_the_first_version_does_not_count_and_says_why() -> None:
     assert Policy().missing(with_evidence(old("validation"), old("certificate")), NOW) == (
+        f"validation: {EARLIER}",
         f"validation: {UNRECORDED.format('instruments')}",
+        f"certificate: {EARLIER}",
         f"certificate: {UNRECORDED.format('instruments')}",
         "certificate: was issued by an older version, which did not record how much it rests on; "
         "certify again",
@@ -151,7 +154,7 @@ def test_evidence_is_written_as_before_while_it_records_no_more() -> None:
     assert set(evidence(SHA).model_dump()) == set(Evidence.model_fields)
 
 
-@pytest.mark.parametrize("name", ["code", "lock", "instruments"])
+@pytest.mark.parametrize("name", ["code", "instruments"])
 @pytest.mark.parametrize("kind", ["validation", "certificate", "paper"])
 def test_computed_evidence_names_everything_that_decides(kind: str, name: str) -> None:
     found, policy = evidence(SHA, kind=kind), Policy(promotion=(kind,))
@@ -162,8 +165,33 @@ def test_computed_evidence_names_everything_that_decides(kind: str, name: str) -
     assert missing(found.hashes) == ()
     without = {each: value for each, value in found.hashes.items() if each != name}
     assert missing(without) == (f"{kind}: {UNRECORDED.format(name)}",)
-    (said,) = missing({**found.hashes, name: "f" * 64})
+    (said,) = missing({**found.hashes, name: f"c1-{'f' * 61}"})
     assert said.startswith(f"{kind}: was gathered with ")
+
+
+@pytest.mark.parametrize("kind", ["validation", "certificate", "paper"])
+def test_each_kind_counts_with_the_code_that_gathers_it(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An edit of what certifies voids certificates, not validations."""
+    found = with_evidence(evidence(SHA, kind=kind))
+    known = {root: identity.code_hash(root) for root in identity.ROOTS}
+    monkeypatch.setattr(
+        policy.identity, "code_hash", lambda root: known[root] + "edited" * (root == "certifying")
+    )
+    said = Policy(promotion=(kind,)).missing(found, NOW)
+    assert said == (
+        (f"{kind}: was gathered with other code; gather it again",) if kind == "certificate" else ()
+    )
+
+
+def test_a_library_that_decides_counts_and_any_other_may_be_updated(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = with_evidence(evidence(SHA))
+    versions = identity.library_versions()
+    assert {"numpy", "numba", "backtrader"} <= versions.keys()
+    assert not {"requests", "plotly", "typer"} & versions.keys()
+    monkeypatch.setattr(policy.identity, "library_versions", lambda: {**versions, "numpy": "9.1"})
+    assert Policy(promotion=("validation",)).missing(found, NOW) == (
+        f"validation: was gathered with numpy {versions['numpy']}, here is 9.1; gather it again",
+    )
 
 
 def test_a_hash_of_no_instruments_covers_nothing() -> None:
@@ -187,7 +215,7 @@ def declaring(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: str, afte
     assert text.count(before) == 1
     path = tmp_path / "instruments.yml"
     path.write_text(text.replace(before, after))
-    monkeypatch.setattr(present, "load_instruments", lambda: load_instruments(path))
+    monkeypatch.setattr(policy, "load_instruments", lambda: load_instruments(path))
 
 
 DAILY = (

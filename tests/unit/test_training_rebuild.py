@@ -14,13 +14,14 @@ from lockstep.errors import TrainingError
 from lockstep.models.bundle import bundle_bytes
 from lockstep.models.content import sha256_of
 from lockstep.models.manifest import TrainingRecord
-from research.training import checkout, rebuild
+from research.training import rebuild
 from research.training.bundling import make_bundle
 from research.training.run import Task, load_outcome, training_record
 from research.training.train import train
 from support.training import config, spx_dataset, spx_history
 
 ELSEWHERE = "0" * 40
+OTHER = f"c1-{'0' * 61}"
 
 
 def record(**changes: Any) -> TrainingRecord:
@@ -37,12 +38,13 @@ def test_the_same_inputs_give_the_same_bundle() -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"code_hash": "c" * 64}, "code sources: cccccccccccccccc was recorded"),
+        ({"code_hash": OTHER}, "code sources: c1-0000000000000 was recorded"),
+        ({"code_hash": "c" * 64}, "code sources: its code hash is that of an earlier version"),
         ({"data_hashes": {"SPX:1d": "d" * 64}}, "bars SPX:1d: dddddddddddddddd was recorded"),
         ({"versions": {"numpy": "1.0"}}, "library numpy: 1.0 was recorded"),
         ({"versions": {"torch": "1.0"}}, "library torch: 1.0 was recorded, nothing is here"),
     ],
-    ids=["code", "bars", "version", "missing"],
+    ids=["code", "older", "bars", "version", "missing"],
 )
 def test_an_input_that_differs_is_named_and_nothing_is_trained(
     changes: dict[str, Any], said: str, monkeypatch: pytest.MonkeyPatch
@@ -130,30 +132,3 @@ def test_as_a_module_it_reads_and_writes_json(
 def test_a_folder_without_an_outcome_is_refused(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match=r"outcome.joblib: is not there"):
         load_outcome(tmp_path)
-
-
-class TestCheckout:
-    def test_a_checkout_has_a_lock_file(self) -> None:
-        root = checkout.checkout_root()
-        assert root is not None
-        assert len(checkout.lock_hash(root)) == 64
-        assert checkout.lock_hash(None) == checkout.code_revision(None) == ""
-
-    def test_without_git_there_is_no_revision(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-        assert checkout.lock_hash(tmp_path) == ""
-
-        def missing(*_: Any, **__: Any) -> None:
-            raise FileNotFoundError("git")
-
-        monkeypatch.setattr(subprocess, "run", missing)
-        assert checkout.code_revision(tmp_path) == ""
-
-    def test_installed_from_a_wheel_there_is_no_root(
-        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-    ) -> None:
-        monkeypatch.setattr("research.__file__", str(tmp_path / "research" / "__init__.py"))
-        assert checkout.checkout_root() is None
-
-    def test_libraries_that_are_not_installed_are_left_out(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(checkout, "_LIBRARIES", ("numpy", "no-such-library"))
-        assert set(checkout.library_versions()) == {"python", "numpy"}

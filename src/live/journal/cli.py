@@ -15,7 +15,7 @@ from rich.console import Console
 
 from lockstep.desk import desk_folder
 from lockstep.errors import ConfigError
-from lockstep.live.hashes import live_hashes
+from lockstep.live.epochs import live_hashes
 from lockstep.live.journal.journal import Journal
 from lockstep.live.journal.reader import JournalReader
 from lockstep.live.journal.rows import value_of

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import json
 import os
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -20,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lockstep.files import replacing
-from lockstep.identity import READING, cache_root, code_hash, library_versions
+from lockstep.identity import READING, cache_root, code_hash, json_digest, library_versions
 from lockstep.market.sessions import Session
 from lockstep.market.source import Source
 
@@ -49,7 +48,7 @@ def key(head: bytes, digest: str, source: Source, session: Session | None) -> st
         "session": None if session is None else session.template.model_dump(mode="json"),
         "code": _code(),
     }
-    return f"{_prefix(head)}-{hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()}"
+    return f"{_prefix(head)}-{json_digest(content)}"
 
 
 def _prefix(head: bytes) -> str:
