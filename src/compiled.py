@@ -26,7 +26,7 @@ import numpy as np
 from numba.core import config
 
 from lockstep.files import replace_file
-from lockstep.identity import cache_root
+from lockstep.identity import cache_root, text_digest
 
 _numba: Any = config
 
@@ -37,6 +37,7 @@ _PACKAGE = Path(__file__).resolve().parent
 _RESEARCH = _PACKAGE.parent / "research"
 _KEPT_DIGESTS = 8
 _DIGEST_LENGTH = 20
+_MACHINE_DIGITS = 12
 
 # Kernels are small and call each other in inner loops: inlined, they cost nothing there.
 _OPTIONS: dict[str, Any] = {
@@ -68,6 +69,23 @@ def _digest(paths: Iterable[Path]) -> str:
         digest.update(path.relative_to(_PACKAGE.parent).as_posix().encode())
         digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()
+
+
+@functools.cache
+def machine() -> str:
+    """Return what names the arithmetic of this machine: its processor, and a digest of what else rounds.
+
+    Equal names promise equal bits from equal code and libraries: the processor with its features, by which
+    compiled code differs, and the C library, whose `log` and `exp` do.
+    """
+    name = llvmlite.binding.get_host_cpu_name()
+    parts = (
+        platform.machine(),
+        name,
+        llvmlite.binding.get_host_cpu_features().flatten(),
+        *platform.libc_ver(),
+    )
+    return f"{name}-{text_digest(chr(10).join(parts))[:_MACHINE_DIGITS]}"
 
 
 @functools.cache

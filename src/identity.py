@@ -57,16 +57,11 @@ SHOWS = (
     "lockstep.console",
     "lockstep.identity",
     "lockstep.tables",
-    "lockstep.live.status.health",
-    "lockstep.live.status.logs",
     "lockstep.live.starting",
-    "lockstep.live.status.status",
-    "lockstep.live.status.status",
-    "lockstep.live.status.systemd",
-    "lockstep.live.status.watcher",
+    "lockstep.live.status",
     "lockstep.monitoring.alerts",
     "lockstep.monitoring.discord",
-    "lockstep.monitoring.alerts",
+    "lockstep.monitoring.registry",
     "research.report",
     "research.backtest.folder",
 )
@@ -86,6 +81,10 @@ class PlugFolder:
 
 PLUGS: Mapping[str, PlugFolder] = {
     "feature": PlugFolder(package="lockstep.features.catalogue"),
+    "feed": PlugFolder(package="lockstep.live.feeds", table=("lockstep.live.feeds.registry", "FEEDS")),
+    "broker": PlugFolder(
+        package="lockstep.live.brokers", table=("lockstep.live.brokers.registry", "BROKERS")
+    ),
 }
 
 # The libraries whose code takes part in a decision. Others (a web framework, a plotting library) may be
@@ -107,6 +106,8 @@ _HASH = re.compile("c1-[0-9a-f]{61}")
 _SCHEME = "c1-"
 _DIGITS = 61
 _SHOWN = "what shows"
+# An import in the text of a program that is generated.
+_IMPORT_IN_TEXT = re.compile(r"^\s*(?:from|import)\s+([\w.]+)", re.MULTILINE)
 _NOT_CODE = ("__all__", "__version__")
 _EXPORTERS = ("__getattr__", "__dir__")
 
@@ -359,8 +360,12 @@ class _Reader:
                 yield Import(scope, local, 0, each.name, None)
 
     def _constant(self, value: Any) -> None:
-        if self._strings and isinstance(value, str) and value.partition(".")[0] in PACKAGES:
-            self.imports.append(Import(".".join(self._scope), "", 0, value.partition(":")[0], None))
+        if self._strings and isinstance(value, str):
+            named = [value.partition(":")[0], *_IMPORT_IN_TEXT.findall(value)]
+            scope = ".".join(self._scope)
+            self.imports += [
+                Import(scope, "", 0, each, None) for each in named if each.partition(".")[0] in PACKAGES
+            ]
         self.parts.append(f"{type(value).__name__} {value!r}")
 
 
@@ -523,11 +528,17 @@ def plug_hash(module: str) -> str:
     """
     sources = _installed()
     if module not in sources.texts:
-        found = find_spec(module)
-        if found is None or found.origin is None:
-            raise CodeError(f"{module}: no such module; its hash cannot be told")
-        sources = sources.edited(**{module: Path(found.origin).read_text(encoding="utf-8")})
+        path = _source_of(module)
+        sources = sources.edited(**{module: path.read_text(encoding="utf-8")})
     return hash_of((module,), sources)
+
+
+def _source_of(module: str) -> Path:
+    with suppress(ImportError, ValueError):
+        found = find_spec(module)
+        if found is not None and found.origin is not None and found.has_location:
+            return Path(found.origin)
+    raise CodeError(f"{module}: no source of such a module; its hash cannot be told")
 
 
 def hash_of(roots: Iterable[str], sources: Sources | None = None) -> str:

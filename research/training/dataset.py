@@ -34,7 +34,6 @@ from lockstep.metrics import Floats, Integers
 from lockstep.strategy.config import StrategyConfig
 from research.experiments.evaluation import data_hash
 from research.splits.labels import Labels, Mask
-from research.splits.ranges import DateRange
 from research.training.config import StrategyRelease, TrainingConfig
 from research.training.pipeline import Samples
 from research.training.round_trips import RoundTrips, round_trips, uniqueness_weights

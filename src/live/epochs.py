@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from lockstep import identity
+from lockstep.compiled import machine
 from lockstep.errors import JournalError, LiveError
+from lockstep.features.feature_registry import default_registry
 from lockstep.live.config import LiveConfig
 from lockstep.live.events import RolloutMoved
 from lockstep.live.feeds.warmup import WarmUp, first_windows, settled_bars, warm_up
@@ -19,6 +21,8 @@ from lockstep.live.risk.rollout import Step, require_sizes, stage
 from lockstep.live.traded import Model, usual_trades
 from lockstep.market.config import InstrumentBook, load_instruments
 from lockstep.market.history import History, SeriesKey
+from lockstep.models.manifest import Manifest
+from lockstep.models.policy import CERTIFICATE, MACHINE
 from lockstep.models.store import ModelStore, load_bundle
 from lockstep.settings import read_yaml
 from lockstep.strategy.matching import POSITION
@@ -34,17 +38,44 @@ def needs_of(models: Mapping[str, Model], book: InstrumentBook) -> dict[SeriesKe
 
 
 def live_hashes(config: Path) -> dict[str, str]:
-    """Return what an epoch is begun with: `code` that decides, `config`, and the version of each `library`.
+    """Return what an epoch is begun with, which every start compares; ConfigError for a wrong live.yml.
 
-    config   of the content of live.yml: comments and layout do not count. Strategy configurations are hashed
-             in the bundles. ConfigError where the file cannot be read.
+    code      that decides (`identity.DECIDING`); `feed KIND`, `broker KIND`: of each that live.yml uses
+    config    of the content of live.yml: comments and layout do not count. Strategy configurations are hashed
+              in the bundles
+    library NAME   version; machine   as of `compiled.machine`
     """
-    libraries = identity.library_versions().items()
+    used = LiveConfig.load(config)
+    plugs = {f"feed {each.kind}": type(each).__module__ for each in used.feeds}
+    if used.broker is not None:
+        plugs[f"broker {used.broker.kind}"] = type(used.broker).__module__
     return {
         "code": identity.code_hash(identity.DECIDING),
         "config": identity.json_digest(read_yaml(config), default=str),
-        **{f"library {name}": version for name, version in libraries},
+        "machine": machine(),
+        **{f"library {name}": version for name, version in identity.library_versions().items()},
+        **{name: identity.plug_hash(module) for name, module in plugs.items()},
     }
+
+
+def require_machine(manifest: Manifest, bundles: Mapping[str, str]) -> Iterator[str]:
+    """Refuse to trade bundles, by symbol, with money on another machine than they were certified on.
+
+    Yields, one sentence each, of which bundles that cannot be told: those that were promoted without a
+    certificate, or with one that an earlier version issued. LiveError for a certificate of another machine.
+    """
+    for symbol, sha256 in bundles.items():
+        entry = manifest.entry(symbol, version_with(manifest, symbol, sha256))
+        issued = [each for each in entry.evidence if each.kind == CERTIFICATE and each.passed]
+        there = issued[-1].hashes.get(MACHINE) if issued else None
+        what = f"{symbol} {sha256[:12]}"
+        if there is None:
+            yield f"{what}: no certificate says on which machine it was issued; certify it on this one"
+        elif there != machine():
+            raise LiveError(
+                f"{what}: was certified on another machine, {there}, this is {machine()}: its bits need not "
+                "be the same here; certify it on this machine"
+            )
 
 
 def require_same(epoch: Epoch, hashes: Mapping[str, str], mode: Mode) -> None:
@@ -68,8 +99,12 @@ def require_same(epoch: Epoch, hashes: Mapping[str, str], mode: Mode) -> None:
         )
 
 
-def declared_hashes(keys: Iterable[SeriesKey], config: LiveConfig, book: InstrumentBook) -> dict[str, str]:
-    """Return `instruments`: the hash of what is declared of everything that a desk trades and reads.
+def declared_hashes(
+    models: Mapping[str, Model], keys: Iterable[SeriesKey], config: LiveConfig, book: InstrumentBook
+) -> dict[str, str]:
+    """Return `instruments`, of what is declared of everything that is traded and read, and `feature ID`.
+
+    A feature counts by the fingerprint of its code here: the bundle's may be of other code with equal values.
 
     keys   series that its models read. Of the sources count those that feeds read by and, for a replay, those
            of its history: other feeds deliver bars, and what warmed up an epoch is in the journal
@@ -78,19 +113,23 @@ def declared_hashes(keys: Iterable[SeriesKey], config: LiveConfig, book: Instrum
     sources = {source for feed in config.feeds for source in feed.sources()}
     if config.replay is not None:
         sources |= set(book.sources_of(symbols, config.history.data_dir, config.history.source))
-    return {"instruments": book.digest(symbols, sources)}
+    ids = sorted({each for model in models.values() for each in model.plan.ids})
+    features = {f"feature {each}": default_registry().fingerprint(each) for each in ids}
+    return {"instruments": book.digest(symbols, sources), **features}
 
 
-def bound(epoch: Epoch, needs: Mapping[SeriesKey, int], config: LiveConfig, book: InstrumentBook) -> Epoch:
-    """Return an epoch with the hash of its instruments; JournalError where it was begun with others.
+def bound(
+    epoch: Epoch, models: Mapping[str, Model], needs: Mapping[SeriesKey, int], config: LiveConfig,
+    book: InstrumentBook,
+) -> Epoch:  # fmt: skip
+    """Return an epoch with the hashes of its instruments and features; JournalError where they were others.
 
     An epoch that an earlier version began does not record them: then there is nothing to compare.
     """
-    declared = declared_hashes(needs, config, book)
+    declared = declared_hashes(models, needs, config, book)
     if not epoch.number:
         return replace(epoch, hashes={**epoch.hashes, **declared})
-    if declared.keys() <= epoch.hashes.keys():
-        require_same(epoch, declared, epoch.mode)
+    require_same(epoch, {name: declared[name] for name in declared.keys() & epoch.hashes.keys()}, epoch.mode)
     return epoch
 
 
@@ -150,7 +189,7 @@ def successor(
         index, _ = stage(config.rollout, [Step.of(event) for event in journal.events(RolloutMoved)])
         require_sizes(config.rollout, index, usual_trades(models.values(), book.markets, windows.bars))
     states = {symbol: state for symbol, state in epoch.states.items() if symbol in bundles}
-    bindings = {**hashes, **declared_hashes(needs, config, book)}
+    bindings = {**hashes, **declared_hashes(models, needs, config, book)}
     begun = replace(epoch, hashes=bindings, bundles=bundles, states=states, warmup=windows.bars)
     return begun, windows.sentence
 

@@ -15,7 +15,15 @@ from lockstep.live.brokers.protocol import BrokerDesk, Connection, Holdings, Sha
 from lockstep.live.clock_check import ClockCheck
 from lockstep.live.config import LiveConfig
 from lockstep.live.engine import Engine
-from lockstep.live.epochs import bound, first_epoch, live_hashes, needs_of, require_same, warmed
+from lockstep.live.epochs import (
+    bound,
+    first_epoch,
+    live_hashes,
+    needs_of,
+    require_machine,
+    require_same,
+    warmed,
+)
 from lockstep.live.events import EngineStarted, Event, FillReported, RolloutMoved
 from lockstep.live.feeds.protocol import FeedDesk, SteadyClock
 from lockstep.live.feeds.source import InboxSource, Known
@@ -146,8 +154,11 @@ class Service:
         self._told("loading models from the store")
         epoch = self._epoch(mode)
         models = {symbol: self._world.model(symbol, sha) for symbol, sha in epoch.bundles.items()}
+        if wanted == "live":
+            for sentence in require_machine(self._store.manifest(), epoch.bundles):
+                _LOGGER.warning("%s", sentence)
         needs = needs_of(models, self._book)
-        epoch = bound(epoch, needs, config, self._book)
+        epoch = bound(epoch, models, needs, config, self._book)
         config.plausible.require_known(sorted(needs))
         self._told("reading history and filling windows")
         wanted_bars = needs if config.replay or not epoch.number else {}

@@ -10,6 +10,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from lockstep import identity
+from lockstep.compiled import machine
 from lockstep.errors import ConfigError, ManifestError
 from lockstep.market.config import InstrumentBook, load_instruments
 from lockstep.models.manifest import Evidence, VersionEntry
@@ -28,7 +29,7 @@ _ROOTS = {
     CERTIFICATE: identity.CERTIFYING,
     PAPER: identity.PAPER,
 }
-_LIBRARY = "library "
+_LIBRARY, MACHINE = "library ", "machine"
 
 Count = Annotated[int, Field(ge=0, strict=True)]
 Days = Annotated[int, Field(ge=1, strict=True)]
@@ -111,6 +112,17 @@ class Policy(_Section):
             for fault in self._faults(newest.get(kind), entry.sha256, now)
         )
 
+    def remarks(self, entry: VersionEntry) -> tuple[str, ...]:
+        """Return what whoever promotes should know, one sentence each; none of it speaks against it."""
+        newest = {each.kind: each for each in entry.evidence}
+        gathered = ((kind, newest[kind].hashes.get(MACHINE)) for kind in self.promotion if kind in newest)
+        return tuple(
+            f"{kind}: was gathered on another machine, {there}, this is {machine()}: bits may differ, and a "
+            "desk starts only where its certificate was issued"
+            for kind, there in gathered
+            if there not in (None, machine())
+        )
+
     def _faults(self, evidence: Evidence | None, sha256: str, now: datetime) -> Iterator[str]:
         if evidence is None:
             yield "there is none"
@@ -135,10 +147,12 @@ def gathered_with(
 
     code           of what gathers this kind (`identity.ROOTS`); absent for kinds that are not ours
     library NAME   version, of each library that takes part in a decision
+    machine        as of `compiled.machine`: another one is remarked on, and enforced where a desk starts
     instruments    of what `book`, by default instruments.yml as it is now, declares of these symbols and data
                    sources (`InstrumentBook.digest`); empty where one of them is not declared any more
     """
     found = {f"{_LIBRARY}{name}": version for name, version in identity.library_versions().items()}
+    found[MACHINE] = machine()
     if kind in _ROOTS:
         found["code"] = identity.code_hash(_ROOTS[kind])
     if symbols:

@@ -40,6 +40,8 @@ class Difference(BaseModel):
 class Change(BaseModel):
     """What a verb did. `before` and `after` are the production versions.
 
+    overruled   what spoke against it and was set aside by force; remarks   what did not, and is worth knowing
+
     >>> Change(action="promote", symbol="ES", name="ibs_veto", version="v3", before="v2", after="v3").after
     'v3'
     """
@@ -54,6 +56,7 @@ class Change(BaseModel):
     after: str | None
     reason: str = ""
     overruled: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
     differences: tuple[Difference, ...] = ()
 
     def lines(self) -> Iterator[str]:
@@ -64,6 +67,7 @@ class Change(BaseModel):
             f"{self.before or 'none'} -> {self.after or 'none'}"
         )
         yield from (f"  forced, although {fault}" for fault in self.overruled)
+        yield from (f"  note: {remark}" for remark in self.remarks)
         if self.before is not None:
             yield from (f"  {each.what}: {each.before} -> {each.after}" for each in self.differences)
 
@@ -144,7 +148,8 @@ def promoted(
         raise EvidenceMissing(
             f"{what}: cannot be promoted: {'; '.join(faults)}; provide it, or force with a reason"
         )
-    return _moved(manifest, act, "promote", version, policy, overruled=faults)
+    done, change = _moved(manifest, act, "promote", version, policy, overruled=faults)
+    return done, change.model_copy(update={"remarks": policy.remarks(entry)})
 
 
 def rolled_back(

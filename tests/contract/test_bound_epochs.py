@@ -65,7 +65,10 @@ def test_an_epoch_records_its_instruments_and_a_start_its_floating_point_mode(
         (epoch,) = journal.epochs()
         start = next(iter(journal.events(EngineStarted)))
     libraries = {f"library {name}" for name in library_versions()}
-    assert set(epoch.hashes) == {"code", "config", "instruments", *libraries}
+    here = {"code", "config", "machine", "feed replay", *libraries}
+    read = {name for name in epoch.hashes if name.startswith("feature ")}
+    assert set(epoch.hashes) == {"instruments", *here, *read}
+    assert "feature ibs" in read
     assert epoch.hashes["instruments"] == book.digest(["COMP", "SPX"], ["embedded_comp", "embedded_spx"])
     assert content_of(start) == {"replayed": 0, "floats": EXACT}
 
@@ -98,8 +101,11 @@ def test_the_sources_of_tailed_files_count(tmp_path: Path, book: InstrumentBook)
         changed = book.sources[source].model_copy(update={"timezone": "Asia/Tokyo"})
         other = book.model_copy(update={"sources": {**book.sources, source: changed}})
         config = LiveConfig.load(papers.config(tmp_path, **feeds))
-        assert declared_hashes(keys, config, book) == declared_hashes(reversed(keys), config, book)
-        return {"before": declared_hashes(keys, config, book), "after": declared_hashes(keys, config, other)}
+        assert declared_hashes({}, keys, config, book) == declared_hashes({}, reversed(keys), config, book)
+        return {
+            "before": declared_hashes({}, keys, config, book),
+            "after": declared_hashes({}, keys, config, other),
+        }
 
     for source, feeds, counts in (
         ("futures_1min", {"feeds": TAILED}, True),

@@ -110,7 +110,7 @@ class TestEveryEdit:
     @pytest.mark.parametrize(
         ("module", "old", "new", "roots"),
         [
-            ("research.backtest.run", 'side="right"', 'side="left"', (TRIALS, TRAINING)),
+            ("lockstep.market.dates", 'side="right"', 'side="left"', (TRIALS, TRAINING)),
             ("research.splits.walk_forward", "count * DAY", "count * DAY // 2", (TRIALS, TRAINING)),
             ("lockstep.strategy.matching", "<=", "<", (DECIDING, TRIALS, TRAINING, CERTIFYING)),
         ],
@@ -155,6 +155,7 @@ class TestClosure:
             "def f():\n    from .inner import limit",
             "x = 'lockstep.inner'",
             "x = 'lockstep.inner:limit'",
+            "x = f'import math\\nfrom lockstep.inner import {1}'",
         ],
     )  # fmt: skip
     def test_takes_every_way_to_name_a_module(self, statement: str) -> None:
@@ -248,6 +249,24 @@ class TestPlugs:
         assert digest(Sources(one.texts, one.packages)) == digest(Sources(other.texts, other.packages))
         assert "lockstep.unread" not in closure(("lockstep.decides",), Sources(other.texts, other.packages))
 
+    @pytest.mark.parametrize(
+        ("registry", "table", "listed"),
+        [
+            ("lockstep.live.feeds.registry", "FEEDS", "ReplayFeedSettings,"),
+            ("lockstep.live.brokers.registry", "BROKERS", "TradersPostConfig,"),
+            ("lockstep.monitoring.registry", "SINKS", "LogSinkSettings,"),
+        ],
+    )
+    def test_a_new_feed_broker_or_sink_changes_no_hash(self, registry: str, table: str, listed: str) -> None:
+        text, toy = HERE.texts[registry], f"{registry.rpartition('.')[0]}.toy"
+        assert listed in text.partition(table)[2]
+        joined = text.replace("from lockstep.plugs", f"from {toy} import Toy\nfrom lockstep.plugs")
+        joined = joined[::-1].replace(listed[::-1], f"{listed} Toy,"[::-1], 1)[::-1]
+        other = Sources({**HERE.texts, registry: joined, toy: "class Toy:\n    pass\n"}, HERE.packages)
+        assert everywhere(other) == everywhere(HERE)
+        control = HERE.edited(**{registry: f"{joined}\n{table}.clear()\n", toy: "class Toy:\n    pass\n"})
+        assert (code_hash(DECIDING, control) != code_hash(DECIDING, HERE)) is (table != "SINKS")
+
     def test_the_folders_are_found(self) -> None:
         for kind, folder in PLUGS.items():
             found = identity.plug_modules(kind, HERE)
@@ -263,8 +282,9 @@ class TestPlugs:
         (tmp_path / "desk_family.py").write_text("from lockstep.strategy.matching import match\n")
         monkeypatch.syspath_prepend(tmp_path)
         assert len(identity.plug_hash("desk_family")) == 64
-        with pytest.raises(CodeError, match="no such module"):
-            identity.plug_hash("desk_gone")
+        for gone in ("desk_gone", "desk_gone.part", "__main__"):
+            with pytest.raises(CodeError, match="no source of such a module"):
+                identity.plug_hash(gone)
 
 
 class TestHere:

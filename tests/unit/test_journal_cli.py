@@ -9,10 +9,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 from typer.testing import CliRunner, Result
 
 from lockstep import identity
 from lockstep.errors import ConfigError, JournalError, LiveError
+from lockstep.features.feature_registry import default_registry
 from lockstep.live.epochs import live_hashes, require_same
 from lockstep.live.journal import Journal
 from lockstep.live.journal.cli import app, iso
@@ -168,7 +170,8 @@ class TestNewEpoch:
         assert last is not None
         assert (second.number, second.reason) == (2, "meant")
         declared = load_instruments().digest(["COMP", "SPX"], ["embedded_comp", "embedded_spx"])
-        assert second.hashes == {**live_hashes(tmp_path / "live.yml"), "instruments": declared}
+        read = {f"feature {each}": default_registry().fingerprint(each) for each in desks.model().plan.ids}
+        assert second.hashes == {**live_hashes(tmp_path / "live.yml"), "instruments": declared, **read}
         assert first.hashes["instruments"] == declared
         assert second.bundles == first.bundles
         assert second.states == {"COMP": last.lanes[0].state}
@@ -236,21 +239,28 @@ class TestNewEpoch:
 
 class TestHashes:
     def test_content_counts_layout_does_not(self, tmp_path: Path) -> None:
-        config = tmp_path / "live.yml"
-        config.write_text("mode: paper\ngrace: 5\n")
+        config = papers.config(tmp_path, grace=5)
         first = live_hashes(config)
-        config.write_text("# a comment\ngrace:   5\nmode: paper\n")
+        content = dict(reversed(yaml.safe_load(config.read_text()).items()))
+        config.write_text(f"# a comment\n{yaml.safe_dump(content, indent=8, sort_keys=False)}")
         assert live_hashes(config) == first
-        config.write_text("mode: paper\ngrace: 6\n")
-        assert live_hashes(config)["config"] != first["config"]
+        changed = live_hashes(papers.config(tmp_path, grace=6))
+        assert changed["config"] != first["config"]
+        assert {**changed, "config": first["config"]} == first
         assert len(first["code"]) == len(first["config"]) == 64
 
     def test_libraries_that_decide_count_and_no_other(self, tmp_path: Path) -> None:
-        config = tmp_path / "live.yml"
-        config.write_text("{}")
-        libraries = {name.removeprefix("library ") for name in live_hashes(config)} - {"code", "config"}
-        assert libraries == set(identity.library_versions())
+        found = live_hashes(papers.config(tmp_path))
+        libraries = {name.removeprefix("library "): each for name, each in found.items() if "library" in name}
+        assert libraries == identity.library_versions()
         assert "requests" not in libraries
+
+    def test_a_feed_and_a_broker_count_where_they_are_used(self, tmp_path: Path) -> None:
+        replayed = live_hashes(papers.config(tmp_path))
+        assert replayed["feed replay"] == identity.plug_hash("lockstep.live.feeds.replay")
+        assert not [name for name in replayed if name.startswith("broker") or name == "feed tail"]
+        sent = live_hashes(papers.config(tmp_path, broker={"kind": "traderspost", "tickers": {"COMP": "NQ"}}))
+        assert sent["broker traderspost"] == identity.plug_hash("lockstep.live.brokers.traderspost")
 
     def test_an_epoch_of_an_earlier_version_says_what_its_hash_can_prove(self, path: Path) -> None:
         with Journal.open(path, readonly=True) as journal:

@@ -10,6 +10,9 @@ from typing import Any
 import pytest
 
 from lockstep import errors, identity
+from lockstep.compiled import machine
+from lockstep.errors import LiveError
+from lockstep.live.epochs import require_machine
 from lockstep.market.config import load_instruments, shipped_config
 from lockstep.models import policy, verbs
 from lockstep.models.chain import Act
@@ -192,6 +195,36 @@ def test_a_library_that_decides_counts_and_any_other_may_be_updated(monkeypatch:
     assert Policy(promotion=("validation",)).missing(found, NOW) == (
         f"validation: was gathered with numpy {versions['numpy']}, here is 9.1; gather it again",
     )
+
+
+def test_another_machine_is_remarked_on_at_a_promotion_and_speaks_against_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    manifest, promote = certified()
+    assert "note" not in "".join(promoted_lines(manifest))
+    monkeypatch.setattr(policy, "machine", lambda: "another-1")
+    assert promote()
+    (note,) = (line for line in promoted_lines(manifest) if "note" in line)
+    assert note.startswith("  note: certificate: was gathered on another machine, ")
+    assert "this is another-1" in note
+
+
+@pytest.mark.parametrize(
+    ("hashes", "said"),
+    [({"machine": machine()}, 0), ({}, 1), ({"machine": "another-1"}, None)],
+    ids=["here", "unrecorded", "elsewhere"],
+)
+def test_another_machine_is_refused_where_a_desk_starts(hashes: dict[str, str], said: int | None) -> None:
+    manifest, _ = certified(hashes=hashes)
+    if said is None:
+        with pytest.raises(LiveError, match="was certified on another machine, another-1, this is"):
+            list(require_machine(manifest, {"ES": SHA}))
+    else:
+        assert len(list(require_machine(manifest, {"ES": SHA}))) == said
+
+
+def promoted_lines(manifest: Manifest) -> list[str]:
+    return list(verbs.promoted(manifest, act(), "v1", ALONE)[1].lines())
 
 
 def test_a_hash_of_no_instruments_covers_nothing() -> None:

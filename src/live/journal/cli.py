@@ -15,6 +15,7 @@ from rich.console import Console
 
 from lockstep.desk import desk_folder
 from lockstep.errors import ConfigError
+from lockstep.identity import only_proves
 from lockstep.live.epochs import live_hashes
 from lockstep.live.journal.journal import Journal
 from lockstep.live.journal.reader import JournalReader
@@ -66,6 +67,8 @@ def print_summary(console: Console, told: dict[str, Any]) -> None:
     epoch = told["epoch"]
     begun = f"epoch {epoch['number']} ({epoch['mode']}) since {epoch['started']}: {epoch['reason']}"
     console.print(begun, soft_wrap=True, highlight=False)
+    if word := only_proves(epoch["hashes"].get("code", "")):
+        console.print(f"code: {word}", soft_wrap=True, highlight=False)
     for name in ("counts", "events", "last_bars"):
         pairs = ", ".join(f"{key} {value}" for key, value in told[name].items())
         console.print(f"{name.replace('_', ' ')}: {pairs or 'none'}", soft_wrap=True, highlight=False)
