@@ -110,9 +110,7 @@ class _Check:
         self._stamps.append(frame.stamp)
         self._fills += self._auditor(frame).take(frame)
         sha, symbol = frame.model.bundle.sha256, frame.record.symbol
-        counts = self._decisions.setdefault(
-            symbol, dict.fromkeys(("compared", "unsettled", "code", "data"), 0)
-        )
+        counts = self._decisions.setdefault(symbol, dict.fromkeys(_COUNTS, 0))
         recorded = np.frombuffer(frame.record.vector, dtype="<f8").astype(np.float64)
         if frame.stamp not in self._ends[sha]:
             counts["unsettled"] += 1

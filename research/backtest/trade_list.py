@@ -42,7 +42,6 @@ NAMES: Mapping[str, tuple[str, ...]] = {
 }  # fmt: skip
 _LONG, _SHORT = frozenset(("long", "buy", "l", "b", "1", "+1")), frozenset(("short", "sell", "s", "-1"))
 _OFFSET = re.compile(r"(Z|[+-]\d{2}:?\d{2})$")
-_DATE_ONLY = re.compile(r"\d{4}-\d{2}-\d{2}|\d{8}|\d{4}/\d{2}/\d{2}")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

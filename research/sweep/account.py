@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from lockstep.compiled import kernel
 from lockstep.market.bars import Floats, Stamps
+from lockstep.metrics.sums import AccountSums
 from lockstep.strategy.matching import (
     CASH,
     CLOSE,
@@ -44,6 +45,26 @@ MEASURES = 13
 
 BLOCKS = 16
 SKETCH = 64
+
+
+def sums_of(measures: Floats) -> AccountSums:
+    """Return the sums of V variants, float64 (V, MEASURES), by name."""
+    column = measures.T
+    return AccountSums(
+        power_1=column[SUM_1],
+        power_2=column[SUM_2],
+        power_3=column[SUM_3],
+        power_4=column[SUM_4],
+        downside=column[DOWNSIDE],
+        equity=column[EQUITY],
+        drawdown=column[DRAWDOWN],
+        drawdown_fraction=column[DRAWDOWN_FRACTION],
+        trades=column[TRADES],
+        wins=column[WINS],
+        gains=column[GAINS],
+        losses=column[LOSSES],
+        bars_in_position=column[BARS_IN_POSITION],
+    )
 
 
 @kernel

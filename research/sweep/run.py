@@ -23,13 +23,13 @@ from lockstep.features.feature_registry import FeatureRegistry, default_registry
 from lockstep.market.bars import Floats
 from lockstep.market.dates import DateRange
 from lockstep.market.history import History
+from lockstep.metrics.sums import summary_of_sums
 from lockstep.strategy.config import ACCEPT_ALL, StrategyConfig
 from lockstep.strategy.family import family_of
-from research.sweep.account import BLOCKS, SKETCH
+from research.sweep.account import BLOCKS, SKETCH, sums_of
 from research.sweep.inputs import Chances, Prepared
 from research.sweep.kernels import FILL_COLUMNS
 from research.sweep.loops import Piece, evaluate, loops, pieces
-from research.sweep.measures import measures_of
 from research.sweep.variants import Integers, Variants
 
 Run = Callable[[Iterable[Any]], Iterator[Any]]
@@ -202,11 +202,8 @@ def _result(
     prepared: Prepared, piece: Piece, measures: Floats, blocks: Floats, sketch: Floats
 ) -> SweepResult:
     counts = np.broadcast_to(prepared.block_counts[:, None], (len(blocks), BLOCKS, 1))
-    metrics = measures_of(
-        measures,
-        scale=prepared.scale,
-        bars=prepared.bars,
-        capital=piece.capital,
+    metrics = summary_of_sums(
+        sums_of(measures), scale=prepared.scale, bars=prepared.bars, capital=piece.capital
     )
     return SweepResult(metrics=metrics, blocks=np.concatenate((blocks, counts), axis=2), sketch=sketch)
 

@@ -21,7 +21,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lockstep.errors import DataError, TrainingError
+from lockstep.errors import TrainingError
 from lockstep.features.batch import BatchFeatures
 from lockstep.features.feature_registry import FeatureRegistry, default_registry
 from lockstep.features.invariance import price_levels, shift_sensitive
@@ -277,25 +277,6 @@ def save_dataset(dataset: Dataset, path: Path) -> Path:
     return path
 
 
-def load_dataset(path: Path) -> Dataset:
-    """Read a dataset; DataError where the file is missing, foreign, or of a newer schema."""
-    try:
-        table = pq.read_table(path)
-    except (OSError, pa.ArrowInvalid) as error:
-        raise DataError(f"{path}: cannot be read as parquet: {' '.join(str(error).split())}") from error
-    described = _described(table, path)
-    ids = tuple(described["feature_ids"])
-    columns = {name: table.column(name).to_numpy() for name in (*_STAMPS, *_VALUES)}
-    return Dataset(
-        symbol=described["symbol"],
-        feature_ids=ids,
-        features=np.column_stack([table.column(each).to_numpy() for each in ids]),
-        hashes=described["hashes"],
-        unfinished=described["unfinished"],
-        **{name: values.astype(np.int64) if name in _STAMPS else values for name, values in columns.items()},
-    )
-
-
 def _table(dataset: Dataset) -> pa.Table:
     stamps = {name: pa.array(getattr(dataset, name), pa.timestamp("ns", tz="UTC")) for name in _STAMPS}
     values = {name: getattr(dataset, name) for name in _VALUES}
@@ -309,15 +290,3 @@ def _table(dataset: Dataset) -> pa.Table:
     }
     table = pa.table({**stamps, **values, **features})
     return table.replace_schema_metadata({_KEY: json.dumps(described, sort_keys=True).encode()})
-
-
-def _described(table: pa.Table, path: Path) -> Mapping[str, Any]:
-    metadata = table.schema.metadata or {}
-    if _KEY not in metadata:
-        raise DataError(f"{path}: no dataset of Lockstep: its description is missing; build it again")
-    described: Mapping[str, Any] = json.loads(metadata[_KEY])
-    if described["schema"] > SCHEMA:
-        raise DataError(
-            f"{path}: dataset schema {described['schema']}, this Lockstep reads {SCHEMA}; update Lockstep"
-        )
-    return described

@@ -46,7 +46,12 @@ def list_models(
     if portfolio:
         content = shown.portfolio_content(load_portfolio(path, book=load_instruments()), manifest)
         tables = shown.portfolio_tables(content)
-    print_json(content) if json else Console().print(*tables, sep="\n")
+    if json:
+        print_json(content)
+        return
+    Console().print(*tables, sep="\n")
+    if portfolio:
+        print(shown.NOT_ENFORCED)
 
 
 rollback_app = App()

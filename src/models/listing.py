@@ -14,6 +14,7 @@ from lockstep.tables import TextTable, number, prose
 _METRICS_SHOWN = 3
 _MISSING = "missing"
 NO_MODEL = "no model"
+NOT_ENFORCED = "Nothing enforces these limits yet: the live engine follows those of its own live.yml."
 
 
 def chosen_instruments(manifest: Manifest, symbol: str | None) -> Manifest:

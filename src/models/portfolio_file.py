@@ -1,4 +1,7 @@
-"""`Portfolio`: which models trade together and within which limits, from `configs/training/portfolio.yml`."""
+"""`Portfolio`: which models trade together and within which limits, from `configs/training/portfolio.yml`.
+
+The file is read, checked and shown. Nothing enforces its limits yet: the live engine obeys those in live.yml.
+"""
 
 from __future__ import annotations
 

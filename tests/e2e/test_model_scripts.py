@@ -113,6 +113,8 @@ def test_the_portfolio_shows_the_versions_that_it_means(tmp_path: Path, store: M
     assert done.returncode == 0, done.stderr
     assert "COMP" in done.stdout
     assert "max daily loss" in done.stdout
+    # Limits that nothing obeys are not shown as if they held.
+    assert done.stdout.splitlines()[-1].startswith("Nothing enforces these limits yet")
 
 
 ATTACH = """

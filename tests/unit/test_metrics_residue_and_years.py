@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from lockstep import metrics
 from lockstep.errors import DataError
 from lockstep.metrics.arrays import Floats
+from lockstep.metrics.sums import summary_of_sums
 from research.paper.bands import Sessions
 from research.paper.bands import statistics as banded
 from research.statistics.sharpe import SharpeSample, probabilistic_sharpe
@@ -29,8 +30,8 @@ from research.sweep.account import (
     SUM_2,
     SUM_3,
     SUM_4,
+    sums_of,
 )
-from research.sweep.measures import measures_of
 
 CAPITAL = 100_000.0
 SPREAD_RATIOS = ("sharpe", "sharpe_session", "sortino", "skew", "kurtosis")
@@ -64,7 +65,9 @@ def swept(equity: Floats) -> dict[str, float]:
     raw[0, EQUITY], raw[0, DRAWDOWN] = equity[-1], 0.0
     pnl = np.diff(equity)
     raw[0, GAINS], raw[0, LOSSES] = pnl[pnl > 0].sum(), -pnl[pnl < 0].sum()
-    found = measures_of(raw, scale=metrics.annual(returns.size), bars=returns.size, capital=CAPITAL)
+    found = summary_of_sums(
+        sums_of(raw), scale=metrics.annual(returns.size), bars=returns.size, capital=CAPITAL
+    )
     return {name: float(values[0]) for name, values in found.items()}
 
 

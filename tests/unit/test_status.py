@@ -35,7 +35,7 @@ from lockstep.live.status.status import (
     to_json,
     write_status,
 )
-from lockstep.live.status.systemd import ALIVE, READY, notify, watchdog_seconds
+from lockstep.live.status.systemd import ALIVE, READY, notify
 from lockstep.live.status.watcher import Watcher
 from lockstep.monitoring.alerts import Alert, Alerts
 from support.events import an_event
@@ -291,12 +291,6 @@ def test_an_abstract_address_begins_with_an_at_sign() -> None:
 def test_without_systemd_nothing_happens(tmp_path: Path) -> None:
     assert not notify(READY, {})
     assert not notify(READY, {"NOTIFY_SOCKET": str(tmp_path / "nobody")})
-
-
-@pytest.mark.parametrize(("value", "seconds"), [("30000000", 15.0), ("", None), ("x", None)])
-def test_how_often_the_watchdog_is_fed(value: str, seconds: float | None) -> None:
-    assert watchdog_seconds({"WATCHDOG_USEC": value}) == seconds
-    assert watchdog_seconds({}) is None
 
 
 # --- the watcher --------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ The order gateway: the one place that every order passes before it may leave the
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 
 from lockstep.errors import LiveError
 from lockstep.live.conditions import Doubts
@@ -50,15 +50,6 @@ class Gateway:
         if intent.order_id in context.reviewed:
             return Refusal(intent.order_id, "duplicate", "an order with this id was let through before")
         return _refusal(intent, self._switched(intent) or self._limited(intent, context, CONDITIONS + ROOM))
-
-    def review_all(self, intents: Sequence[OrderIntent], context: Context) -> tuple[Refusal | None, ...]:
-        """Review orders of one stamp in their order; each sees the ones before it that were let through."""
-        verdicts = []
-        for intent in intents:
-            refusal = self.review(intent, context)
-            verdicts.append(refusal)
-            context = context if refusal else context.after(intent)
-        return tuple(verdicts)
 
     def release(self, intent: OrderIntent, context: Context) -> Refusal | None:
         """Return why an order that was let through, and waited for the open, may not leave now, or None.

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Set
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -49,17 +49,6 @@ class Context:
     def exposure(self, symbol: str) -> float:
         """Return signed contracts held or on the way."""
         return self.positions.get(symbol, 0.0) + self.pending.get(symbol, 0.0)
-
-    def after(self, intent: OrderIntent) -> Context:
-        """Return the context in which `intent` was let through: the next order sees it."""
-        symbol, count = intent.symbol, self.orders_today.get(intent.symbol, 0)
-        added = self.pending.get(symbol, 0.0) + (intent.quantity if intent.opens else 0.0)
-        return replace(
-            self,
-            pending={**self.pending, symbol: added},
-            orders_today={**self.orders_today, symbol: count + 1},
-            reviewed=self.reviewed | {intent.order_id},
-        )
 
 
 SECOND = 1_000_000_000

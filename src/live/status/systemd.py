@@ -7,8 +7,6 @@ from collections.abc import Mapping
 
 READY, ALIVE, STOPPING = "READY=1", "WATCHDOG=1", "STOPPING=1"
 
-_MICROSECONDS = 1e6
-
 
 def notify(state: str, environment: Mapping[str, str]) -> bool:
     """Tell the service manager `state`; False where none listens, which is no fault."""
@@ -22,9 +20,3 @@ def notify(state: str, environment: Mapping[str, str]) -> bool:
         except OSError:
             return False
     return True
-
-
-def watchdog_seconds(environment: Mapping[str, str]) -> float | None:
-    """Return how often to say that we are alive: half of what systemd allows; None without a watchdog."""
-    allowed = environment.get("WATCHDOG_USEC", "")
-    return int(allowed) / _MICROSECONDS / 2.0 if allowed.isdigit() else None
