@@ -147,7 +147,9 @@ class ReleasedStrategy:
         dates, symbol = self.dates.development, self.release.symbol
         trial = json_digest([self.hashes, self.release.strategy.config_hash, str(dates)])[:_DIGITS]
         ledger.record(
-            Trials(family=family_of(symbol), symbol=symbol, dates=dates, kind=KIND, evaluations={trial: OK}),
+            Trials(
+                family=trial_family(symbol), symbol=symbol, dates=dates, kind=KIND, evaluations={trial: OK}
+            ),
             now=now,
         )
 
@@ -310,7 +312,7 @@ def _dearer(market: Market, factor: float) -> Market:
     return replace(market, instrument=instrument.model_copy(update=dearer))
 
 
-def family_of(symbol: str) -> str:
+def trial_family(symbol: str) -> str:
     """Return the instrument family on which trials with a symbol are counted."""
     return load_families().of(load_instruments().instrument(symbol))
 

@@ -226,7 +226,7 @@ def test_a_version_is_judged_from_its_record_and_opens_its_hold_out_once(
     entry = registered.store.manifest().entry(SYMBOL, "v1")
     assert [each.kind for each in entry.evidence] == ["validation", "validation"]
     assert entry.evidence[0].hashes["release config"]
-    family = release.family_of(SYMBOL)
+    family = release.trial_family(SYMBOL)
     sealed = gather(registered, ledger, now=NOON).released.dates.hold_out  # type: ignore[attr-defined]
     assert [look.number for look in ledger.looks(family, sealed)] == [1]
     # Registering and judging the same strategy, twice, is one trial.
@@ -236,7 +236,7 @@ def test_a_version_is_judged_from_its_record_and_opens_its_hold_out_once(
 def test_the_trials_of_the_family_count_against_it(registered: Request, ledger: Ledger) -> None:
     before = gather(registered, ledger, now=NOON)
     tried = Trials(
-        family=release.family_of(SYMBOL),
+        family=release.trial_family(SYMBOL),
         symbol=SYMBOL,
         dates=HOLD_OUT_DATES.model_copy(update={"start": date(2010, 1, 4)}),
         kind="grid",
@@ -251,7 +251,7 @@ def test_the_trials_of_the_family_count_against_it(registered: Request, ledger: 
 
 def test_a_look_whose_result_is_lost_is_not_taken_again(ledger: Ledger) -> None:
     found = release.ReleasedStrategy.of(wanted(), planted())
-    family = release.family_of(SYMBOL)
+    family = release.trial_family(SYMBOL)
     first = out_of_sample.open_release(found, ledger, family=family, version="ab", now=NOON)
     assert (first.looks, first.unfiltered) == (1, {})
     assert first.metrics == found.account(found.dates.hold_out).measures

@@ -135,7 +135,7 @@ def test_it_is_registered_once_and_counted_once(tmp_path: Path, ledger: Ledger, 
     first = releases.register_strategy(wanted(), store, ledger, by="ann", now=noon)
     again = releases.register_strategy(wanted(), store, ledger, by="ann", now=noon)
     assert (first.version, first.new, again.version, again.new) == ("v1", True, "v1", False)
-    family = releases.family_of("SPX")
+    family = releases.trial_family("SPX")
     assert ledger.count(family, date(2010, 1, 1), date(2010, 12, 31)) == 1
     other = releases.register_strategy(
         wanted(strategy={**STRATEGY, "max_bars": 9}), store, ledger, by="ann", now=noon
