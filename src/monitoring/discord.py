@@ -6,10 +6,10 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from discord_webhook import DiscordWebhook
-from pydantic import SecretStr
+from pydantic import Field, SecretStr
 
 from lockstep.errors import AlertFailed
 from lockstep.http_post import Post, endpoint, post
@@ -28,15 +28,20 @@ _TOO_MANY = 429
 
 
 class DiscordSinkSettings(SinkSettings):
-    """A channel, by its webhook: the URL is in a file, preferred, or in an environment variable."""
+    """A channel, by its webhook: the URL is in a file, preferred, or in an environment variable.
+
+    seconds   in which an alert is delivered or given up
+    """
 
     kind: Literal["discord"] = "discord"
     url_file: Path | None = None
     url_variable: str = "DISCORD_WEBHOOK_URL"
+    seconds: Annotated[float, Field(gt=0, le=60)] = 10.0
 
     def sink(self, secret: ReadSecret) -> DiscordSink:
         """See `SinkSettings`."""
-        return DiscordSink(secret("Discord webhook", variable=self.url_variable, file=self.url_file))
+        url = secret("Discord webhook", variable=self.url_variable, file=self.url_file)
+        return DiscordSink(url, seconds=self.seconds)
 
 
 class DiscordSink:

@@ -18,10 +18,13 @@ from lockstep.live.feeds.protocol import FeedSettings, LiveFeed
 from lockstep.live.feeds.replay import ReplayFeedSettings
 from lockstep.live.feeds.tail import TailFeedSettings
 from lockstep.live.messages import Values
+from lockstep.monitoring.alerts import LogSinkSettings, SinkSettings
+from lockstep.monitoring.discord import DiscordSinkSettings
 from support.feeds import COMP, TOKEN, iso, posted
 from support.http_faults import Behaviour, FaultServer, answer, drop, garbage, hang
 from support.toys.broker import ToyBrokerSettings
 from support.toys.feed import ToyFeedSettings
+from support.toys.sink import PagerSettings
 
 SECONDS = 0.4
 """What a plug may take for one attempt at a server of a bench."""
@@ -209,3 +212,11 @@ FEED_BENCHES: Mapping[str, type[FeedBench]] = {
     "http": _Http,
     "toy": _Toy,
 }
+
+
+SINK_BENCHES: Mapping[str, Callable[[Path], SinkSettings]] = {
+    "log": lambda url_file: LogSinkSettings(),
+    "discord": lambda url_file: DiscordSinkSettings(url_file=url_file, seconds=SECONDS),
+    "pager": lambda url_file: PagerSettings(url_file=url_file, seconds=SECONDS),
+}
+"""Settings of each alert sink, by the file with its server's URL."""

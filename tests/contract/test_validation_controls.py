@@ -232,4 +232,7 @@ def test_every_check_has_a_control() -> None:
 def test_a_deserving_model_passes_every_check() -> None:
     verdict = judge_model(planted_case())
     assert verdict.passed, str(verdict)
+    for each in verdict.checks:
+        assert len(each.sentence.split()) >= 3, f"{each.name}: a verdict has a reason"
+        assert "nan" not in each.sentence.split(), each.sentence
     assert tuple(each.name for each in verdict.checks) == NAMES

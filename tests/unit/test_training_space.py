@@ -6,27 +6,8 @@ from typing import Any
 
 import pytest
 from pydantic import ValidationError
-from skopt.space import Space as SkoptSpace
 
-from research.training.estimators import ESTIMATORS, Dimension, decoded, rounded
-
-
-@pytest.mark.parametrize("family", sorted(ESTIMATORS))
-def test_every_point_of_a_default_space_is_decoded(family: str) -> None:
-    space = ESTIMATORS[family].space
-    points = SkoptSpace([each.for_search() for each in space.values()]).rvs(200, random_state=1)
-    for point in points:
-        used = rounded(space, point)
-        assert rounded(space, used) == used
-        for name, value in decoded(space, used).items():
-            dimension = space[name]
-            if dimension.choice is not None:
-                assert value in dimension.choice
-            elif value is None:
-                assert dimension.or_none
-            else:
-                low, high = dimension.integer or dimension.real or (0, 0)
-                assert low <= value <= high
+from research.training.estimators import Dimension
 
 
 def test_none_lies_beyond_the_upper_bound() -> None:
