@@ -107,6 +107,11 @@ class Certificate(Grown):
     issued: datetime
     expires: datetime
 
+    def _repr_html_(self) -> str:
+        from certify.page import certificate_fragment
+
+        return certificate_fragment(self)
+
     @property
     def passed(self) -> bool:
         """Whether something was compared in each part and of each series, and nothing differed."""

@@ -12,7 +12,9 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import pandas as pd
 import yaml
 
 from certify.series import Arrived
@@ -24,6 +26,9 @@ from lockstep.live.rerun import step_of
 from lockstep.live.traded import Kept
 from lockstep.models.bundle import Bundle
 from lockstep.monitoring.parity import Step
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
 
 # -P: the working folder is not a place of modules.
 _ENGINE = (sys.executable, "-P", "-m", "lockstep.live.main")
@@ -79,6 +84,33 @@ class LiveRun:
                     step = step_of(lane, stamp, _bar(row, symbol, timeframe))
                     found.append(replace(step, context=arrived.at(stamp)) if arrived else step)
         return found
+
+    def decisions(self, symbol: str = "") -> pd.DataFrame:
+        """Return one row per bar of an instrument, the only one by default: reason, probability, account."""
+        symbol = symbol or self.sets[0].lanes[0].symbol
+        lanes = [
+            (row.release.stamp, lane) for row in self.sets for lane in row.lanes if lane.symbol == symbol
+        ]
+        return pd.DataFrame(
+            {
+                "reason": [lane.reason for _, lane in lanes],
+                "probability": [lane.probability for _, lane in lanes],
+                "position": [lane.mark[1] for _, lane in lanes],
+                "equity": [lane.mark[3] for _, lane in lanes],
+            },
+            index=pd.DatetimeIndex(pd.to_datetime([stamp for stamp, _ in lanes], utc=True), name="bar end"),
+        )
+
+    def plot(self, symbol: str = "") -> go.Figure:
+        """Return the equity of an instrument, with a mark at each kill that the engine went on after."""
+        from certify.page import live_figure
+
+        return live_figure(self, symbol)
+
+    def _repr_html_(self) -> str:
+        from certify.page import live_fragment
+
+        return live_fragment(self)
 
 
 def _bar(row: SetRecord, symbol: str, timeframe: str) -> tuple[float, ...]:

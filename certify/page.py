@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import plotly.graph_objects as go
 from markupsafe import Markup
 
 from certify.certificate import Certificate, Part
+from certify.live_run import LiveRun
 from research.report.page import (
     Tile,
     card,
     document,
     empty_block,
+    fragment,
     grid,
     header,
     joined,
     key_figures,
     provenance,
+    sparkline,
     strong,
     table,
 )
+from research.report.theme import GAIN, LOSS, axis, figure, time_axis, titled
+from research.report.views import on_paper
 
 _COUNTED = ("bars", "vectors", "values", "probabilities", "decisions", "orders", "fills", "trades", "marks")
 _SIDES = {
@@ -32,6 +38,12 @@ def certificate_html(certificate: Certificate) -> str:
     title = f"Parity of {certificate.symbol} {certificate.version}"
     cards = (_compared(certificate), _differences(certificate), _read(certificate), _for_what(certificate))
     return document(title, joined(_header(certificate), _figures(certificate), grid(cards)))
+
+
+def certificate_fragment(certificate: Certificate) -> str:
+    """Return what a notebook shows of a certificate: the verdict, what was compared, the first difference."""
+    cards = grid([_compared(certificate), _differences(certificate)])
+    return fragment(_header(certificate), _figures(certificate), cards)
 
 
 def _header(certificate: Certificate) -> Markup:
@@ -115,3 +127,43 @@ def _for_what(certificate: Certificate) -> Markup:
     }
     caption = "It holds for exactly these; where one of them changes, ask for a new one."
     return card("Holds for", provenance(entries), caption=caption, classes="wide")
+
+
+def live_fragment(run: LiveRun) -> str:
+    """Return what a notebook shows of a run of the live engine."""
+    symbols = list(dict.fromkeys(lane.symbol for row in run.sets for lane in row.lanes))
+    kills = ", ".join(f"{each:,}" for each in run.killed_after) or "never"
+    accounts = []
+    for symbol in symbols:
+        found = run.decisions(symbol)
+        counts = found["reason"].value_counts()
+        rows = [(str(reason), f"{number:,}") for reason, number in counts.items()]
+        equity = found["equity"].tolist()
+        line = sparkline(f"equity of {symbol}", equity, level=equity[0])
+        accounts += [
+            card(f"Equity of {symbol}", line, caption="From its first bar (dotted), costs included."),
+            card(f"Decisions on {symbol}", table(("reason", "bars"), rows)),
+        ]
+    head = header(
+        ", ".join(symbols),
+        "live engine, a process of its own",
+        (f"{len(run.sets):,} bar sets", joined("killed after bar set ", strong(kills))),
+        badge=f"went on after {run.restarts} different kills",
+    )
+    return fragment(head, grid(accounts))
+
+
+def live_figure(run: LiveRun, symbol: str = "") -> go.Figure:
+    """Return the equity of an instrument after each bar, and dotted lines where the engine was killed."""
+    found = run.decisions(symbol)
+    dates = [f"{each:%Y-%m-%d %H:%M}" for each in found.index]
+    drawn = figure(340, hovermode="x unified")
+    drawn.add_scatter(
+        x=dates, y=found["equity"].round(2).tolist(), line={"color": GAIN, "width": 1.6}, name="equity",
+        hovertemplate="$%{y:,.0f}",
+    )  # fmt: skip
+    for count in run.killed_after:
+        if 0 < count <= len(dates):
+            drawn.add_vline(x=dates[count - 1], line={"color": LOSS, "width": 1, "dash": "dot"})
+    drawn.update_layout(xaxis=time_axis(), yaxis=axis(tickformat="$~s", title=titled("Equity")))
+    return on_paper(drawn)

@@ -75,6 +75,13 @@ class LockstepError(Exception):
 
     `hint` is a text of several lines, such as a file that would be right; the command line prints it as it is
     below the line of the error.
+
+    >>> from lockstep import load_bars
+    >>> try:
+    ...     load_bars("COMPP")
+    ... except LockstepError as refusal:
+    ...     print(type(refusal).__name__)
+    ConfigError
     """
 
     hint: str = ""

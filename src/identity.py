@@ -62,6 +62,7 @@ SHOWS = (
     "lockstep.monitoring.alerts",
     "lockstep.monitoring.discord",
     "lockstep.monitoring.registry",
+    "certify.page",
     "research.report",
     "research.backtest.folder",
 )

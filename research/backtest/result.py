@@ -25,6 +25,8 @@ from research.backtest import frames as record_frames
 from research.backtest.provenance import ReadFile, with_quality
 
 if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
     from research.report.data import ReportData
 
 
@@ -39,7 +41,15 @@ _RUIN, _FOREVER = "ruin", int(np.iinfo(np.int64).max)
 
 @dataclass(frozen=True, kw_only=True)
 class BacktestResult:
-    """A finished run on one instrument; the frames are described in `record_frames.py`."""
+    """A finished run on one instrument; the frames are described in `frames.py`.
+
+    In a notebook it shows itself; `plot()` draws equity and drawdown, `save()` writes the run folder.
+
+    >>> from lockstep import backtest
+    >>> result = backtest("ibs_baseline", "COMP", start="2018-01-02")
+    >>> len(result.equity), result.trades["status"].iloc[0]
+    (251, 'closed')
+    """
 
     config: StrategyConfig
     market: Market
@@ -220,6 +230,18 @@ class BacktestResult:
             multiplier=instrument.multiplier,
             out_of_sample=_out_of_sample(self.model, self.equity["session_date"]),
         )
+
+    def plot(self) -> go.Figure:
+        """Return equity and drawdown."""
+        from research.report import views
+        from research.report.figures_account import equity_and_drawdown
+
+        return views.on_paper(equity_and_drawdown(self.report_data()))
+
+    def _repr_html_(self) -> str:
+        from research.report import views
+
+        return views.tear_sheet(self.report_data())
 
     def save(self, folder: Path, report: ReportData | None = None, *, shared_js: Path | None = None) -> Path:
         """Write the run folder below `folder` and return it; see `run_folder.py`.

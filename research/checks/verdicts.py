@@ -62,6 +62,11 @@ class LookaheadReport:
             return f"no look-ahead: {len(self.ids)} features and all decisions stand at {len(self.cuts)} cuts"
         return f"look-ahead: {self.findings[0]}"
 
+    def _repr_html_(self) -> str:
+        from research.report import views
+
+        return views.lookahead(self.traded, self.verdict, self.cuts, self.ids, self.findings)
+
     def require(self) -> None:
         """Raise LookaheadError, with the first finding, unless the check passed."""
         if not self.passed:

@@ -8,8 +8,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import pandas as pd
+import plotly.graph_objects as go
 from markupsafe import Markup
 
+from lockstep.desk import results_folder
+from lockstep.strategy.config import StrategyConfig
 from research.experiments import account_store, figures
 from research.experiments.accounts import CHOSEN, Account, figures_of
 from research.experiments.analysis import Judgement
@@ -38,7 +42,17 @@ from research.experiments.service import judged, verified_ranking
 from research.experiments.store import Record
 from research.experiments.tables import averaged, evidence_line
 from research.experiments.variants import spelled
-from research.report.page import card, document, figure_block, grid, joined, listing, write_page
+from research.report.page import (
+    card,
+    document,
+    figure_block,
+    fragment,
+    grid,
+    joined,
+    listing,
+    write_page,
+)
+from research.report.views import on_paper
 
 _HEAT_MAPS = 4
 # Points of all equity lines together; each symbol gets its share.
@@ -46,8 +60,16 @@ _POINTS, _LEAST_POINTS = 6_000, 300
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class PageData:
-    """Everything that the page shows."""
+class ExperimentReport:
+    """A finished experiment, measured: everything that its page shows.
+
+    ranked      the best variants, each the same in Backtrader; judgement   how far the winner can be believed
+    chosen      per window of a walk-forward the variant that was best before it
+    train       the winner's accounts on the training range, by symbol
+
+    In a notebook it shows itself; `table` has the best variants, `plot()` draws the winner's equity, `save()`
+    writes the page, and `config` is what to backtest, train or promote next.
+    """
 
     record: Record
     by: str
@@ -63,13 +85,51 @@ class PageData:
         """The best variant."""
         return self.ranked[0]
 
+    @property
+    def config(self) -> StrategyConfig:
+        """The winner's configuration."""
+        found = self.record.plan.space.variant(self.winner.variant).config
+        assert found is not None, "a variant without a configuration never wins"
+        return found
 
-def page_data(lab: Lab, record: Record, by: str | None = None) -> PageData:
+    @property
+    def table(self) -> pd.DataFrame:
+        """The best variants, one row each: parameters, and the measures of training and test ranges."""
+        shown = dict.fromkeys((self.by, "trades", "net_profit", "max_drawdown_fraction", "profit_factor"))
+        return pd.DataFrame(
+            [
+                {
+                    **{path: spelled(value) for path, value in each.parameters.items()},
+                    f"train {self.by}": each.train[self.by],
+                    **{f"test {name.replace('_', ' ')}": each.test[name] for name in shown},
+                }
+                for each in self.ranked
+            ],
+            index=pd.RangeIndex(1, len(self.ranked) + 1, name="rank"),
+        )
+
+    def plot(self, symbol: str = "") -> go.Figure:
+        """Return the winner's equity on a symbol, the first by default: training, then test."""
+        symbol = symbol or self.record.plan.symbols[0]
+        accounts = self.train[symbol], self.winner.accounts[symbol]
+        forward = self.judgement.walk_forward.get(symbol)
+        return on_paper(figures.equity(*accounts, forward, self.record.plan.windows, _POINTS))
+
+    def save(self, folder: Path | str | None = None) -> Path:
+        """Write the page into a folder, the results by default, and return its path."""
+        return write_experiment(self, Path(folder or results_folder()))
+
+    def _repr_html_(self) -> str:
+        top = (header(self.record, self.judgement), key_figures(self.record, self.judgement))
+        return fragment(*top, grid(_result_cards(self)))
+
+
+def page_data(lab: Lab, record: Record, by: str | None = None) -> ExperimentReport:
     """Measure what the page shows; the winners are verified first. See `service.verified_ranking`."""
     measure = by or record.plan.select_by
     ranked = verified_ranking(lab, record, by=measure)
     found = scores(lab.store, record, measure)
-    return PageData(
+    return ExperimentReport(
         record=record,
         by=measure,
         ranked=ranked,
@@ -81,23 +141,23 @@ def page_data(lab: Lab, record: Record, by: str | None = None) -> PageData:
     )
 
 
-def write_experiment(data: PageData, folder: Path, *, shared_js: Path | None = None) -> Path:
+def write_experiment(data: ExperimentReport, folder: Path, *, shared_js: Path | None = None) -> Path:
     """Write the page into `folder` in a single step and return its path; `shared_js` see `write_page`."""
     slug = "".join(each if each.isalnum() or each in "-_" else "-" for each in data.record.name)
     path = folder / f"experiment-{data.record.id}-{slug}.html"
     return write_page(path, _title(data), _body(data), shared_js=shared_js)
 
 
-def page_html(data: PageData) -> str:
+def page_html(data: ExperimentReport) -> str:
     """Return the page; it holds no time, host or path."""
     return document(_title(data), _body(data))
 
 
-def _title(data: PageData) -> str:
+def _title(data: ExperimentReport) -> str:
     return f"Experiment {data.record.name}"
 
 
-def _body(data: PageData) -> Markup:
+def _body(data: ExperimentReport) -> Markup:
     cards = (
         *_equity_cards(data), *_result_cards(data), *_overfitting_cards(data), *_parameter_cards(data),
         *_record_cards(data),
@@ -105,7 +165,7 @@ def _body(data: PageData) -> Markup:
     return joined(header(data.record, data.judgement), key_figures(data.record, data.judgement), grid(cards))
 
 
-def _equity_cards(data: PageData) -> list[Markup]:
+def _equity_cards(data: ExperimentReport) -> list[Markup]:
     """Return the winner's equity on each symbol; nothing where an earlier version kept no curve."""
     cards, windows = [], data.record.plan.windows
     points = max(_LEAST_POINTS, _POINTS // len(data.record.plan.symbols))
@@ -127,7 +187,7 @@ def _equity_cards(data: PageData) -> list[Markup]:
     return cards
 
 
-def _result_cards(data: PageData) -> list[Markup]:
+def _result_cards(data: ExperimentReport) -> list[Markup]:
     cards = [
         card(
             "Verdict",
@@ -164,7 +224,7 @@ def _result_cards(data: PageData) -> list[Markup]:
     return cards
 
 
-def _top_caption(data: PageData) -> str:
+def _top_caption(data: ExperimentReport) -> str:
     means = averaged(data.record)
     order = f"Best by {data.by} on the test range"
     if means:
@@ -172,7 +232,7 @@ def _top_caption(data: PageData) -> str:
     return f"{order}. Each was run again in Backtrader: same trades, same profit to the last bit."
 
 
-def _overfitting_cards(data: PageData) -> list[Markup]:
+def _overfitting_cards(data: ExperimentReport) -> list[Markup]:
     around = neighbourhood(data.record.plan, data.scores, data.winner.variant)
     wide = "wide" if around.nearest else ""
     what = "The nearest runs that were drawn." if around.nearest else "One step of one parameter away."
@@ -216,7 +276,7 @@ def _overfitting_cards(data: PageData) -> list[Markup]:
     return cards
 
 
-def _parameter_cards(data: PageData) -> list[Markup]:
+def _parameter_cards(data: ExperimentReport) -> list[Markup]:
     found, plan = data.importance, data.record.plan
     drawn = None if found is None else figures.importance_bars(found)
     caption = (
@@ -258,7 +318,7 @@ def _parameter_cards(data: PageData) -> list[Markup]:
     return cards
 
 
-def _record_cards(data: PageData) -> list[Markup]:
+def _record_cards(data: ExperimentReport) -> list[Markup]:
     searched = data.record.plan.parameters.items()
     values = "\n".join(f"{path}: {json.dumps(list(found))}" for path, found in searched)
     return [

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import plotly.graph_objects as go
 from markupsafe import Markup
 
@@ -20,9 +21,12 @@ from research.report import page
 from research.report.page import (
     UNDEFINED,
     Tile,
+    card,
     count,
     document,
     failed,
+    fragment,
+    grid,
     joined,
     notes,
     percent,
@@ -35,6 +39,7 @@ from research.report.page import (
 )
 from research.report.section import Sections, cards
 from research.report.theme import ACCENT, BAR, GAIN, MUTED, axis, figure, time_axis, titled
+from research.report.views import on_paper
 from research.statistics.gate import Check, Verdict
 from research.training.report import replace_text
 from research.training.report_sections import environment, provenance_of, unbroken
@@ -54,6 +59,28 @@ class ValidationReport:
     def name(self) -> str:
         """Symbol and version: names the files."""
         return f"{self.case.bundle.symbol}_{self.case.bundle.version}-validation"
+
+    @property
+    def passed(self) -> bool:
+        """Whether every check passed."""
+        return self.verdict.passed
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """One row per check: whether it passed, what was measured, its limit, and a sentence."""
+        rows = [
+            {"passed": each.passed, "measured": each.value, "limit": each.limit, "found": each.sentence}
+            for each in self.verdict.checks
+        ]
+        return pd.DataFrame(rows, index=pd.Index([each.name for each in self.verdict.checks], name="check"))
+
+    def plot(self) -> go.Figure:
+        """Return the accounts in and out of sample, and that of production where there is one."""
+        return on_paper(_accounts(self.case))
+
+    def _repr_html_(self) -> str:
+        checks = card("Checks", _checks(self.verdict), caption=_caption(self.verdict), classes="wide")
+        return fragment(_header(self), _key_figures(self.case), grid([checks]))
 
 
 def write_validation(report: ValidationReport, folder: Path) -> tuple[Path, Path]:

@@ -23,9 +23,10 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs, get_plotlyjs_version
 
 from lockstep.files import replace_file
-from research.report.style import SCRIPT, STYLE
+from research.report.style import FRAGMENT_STYLE, SCRIPT, STYLE
 
 _FIGURE = 'class="figure"'
+_LEAST_POINTS, _SPARK_ROOM = 2, 3
 
 
 @cache
@@ -66,6 +67,12 @@ def document(title: str, body: Markup, *, library: str | None = None) -> str:
             script=Markup(SCRIPT),
         )
     )
+
+
+def fragment(*pieces: str) -> str:
+    """Return what a notebook shows of an object: pieces with the style of the pages, light and dark."""
+    rendered = _templates().get_template("fragment.html")
+    return rendered.render(style=Markup(FRAGMENT_STYLE), body=joined(*pieces))
 
 
 def write_page(path: Path, title: str, body: Markup, *, shared_js: Path | None = None) -> Path:
@@ -204,6 +211,25 @@ def figure_block(name: str, drawn: go.Figure | None, *, empty: str = "", fit: bo
     # The engine is named: another one, picked up when installed, would write other bytes. It escapes `<`.
     spec = pio.to_json(drawn, validate=False, remove_uids=True, engine="json")
     return _piece("figure", name, int(drawn.layout.height), fit, Markup(spec))
+
+
+def sparkline(label: str, values: Sequence[float], *, level: float | None = None) -> Markup:
+    """Return a small line that needs no script: `values` from left to right, `level` a dotted line.
+
+    Nothing where there are fewer than two values that are numbers.
+    """
+    known = [(at, value) for at, value in enumerate(values) if math.isfinite(value)]
+    if len(known) < _LEAST_POINTS:
+        return Markup()
+    heights = [value for _, value in known] + ([] if level is None else [level])
+    low, span = min(heights), (max(heights) - min(heights)) or 1.0
+
+    def height(value: float) -> float:
+        return round(_SPARK_ROOM + (100 - 2 * _SPARK_ROOM) * (1 - (value - low) / span), 1)
+
+    last = len(values) - 1
+    points = [(round(1000 * at / last, 1), height(value)) for at, value in known]
+    return _piece("sparkline", label, points, None if level is None else height(level))
 
 
 def empty_block(sentence: str) -> Markup:

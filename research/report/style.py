@@ -35,80 +35,89 @@ def _variables(colours: dict[str, str]) -> str:
     return " ".join(f"--{name}: {colours[colour]};" for name, colour in _VARIABLES.items())
 
 
-STYLE = _packed(f"""
+# What the pieces look like, on a page and in a notebook.
+_PIECES = """
+header { border-top: 3px solid var(--ink); padding: 18px 0 20px; }
+h1 { font-size: 27px; line-height: 1.2; font-weight: 650; letter-spacing: -0.01em; margin: 0; }
+h1 small { font-size: 17px; font-weight: 400; color: var(--muted); letter-spacing: 0; margin-left: 10px; }
+.facts { margin: 8px 0 0; color: var(--muted); display: flex; flex-wrap: wrap; gap: 4px 20px;
+  align-items: center; }
+.facts b:not([class]) { color: var(--ink); font-weight: 600; }
+.proxy { color: var(--accent); border: 1px solid var(--accent); border-radius: 3px; padding: 1px 8px;
+  font-size: 12px; font-weight: 600; background: var(--caveat); }
+h2 { font-size: 14px; font-weight: 650; margin: 0 0 2px; }
+h3 { font-size: 11px; font-weight: 650; letter-spacing: 0.07em; text-transform: uppercase;
+  color: var(--muted); margin: 0 0 4px; }
+.caption { margin: 0 0 8px; font-size: 12px; line-height: 1.45; color: var(--muted); }
+.grid { display: grid; grid-template-columns: repeat(2, minmax(0, 1fr)); gap: 16px; }
+.card { background: var(--paper); border: 1px solid var(--rule); border-radius: 6px;
+  padding: 16px 18px; min-width: 0; }
+.card { display: flex; flex-direction: column; }
+.card > h2:not(:has(+ .caption)) { margin-bottom: 10px; }
+.wide { grid-column: 1 / -1; }
+.before { margin-bottom: 16px; }
+.after { margin-top: 16px; }
+.kpis { display: grid; grid-template-columns: repeat(5, minmax(0, 1fr)); background: var(--rule); gap: 1px;
+  border: 1px solid var(--rule); border-radius: 6px; overflow: hidden; margin-bottom: 16px; }
+.kpi:last-child:nth-child(5n+4) { grid-column: span 2; }
+.kpi:last-child:nth-child(5n+3) { grid-column: span 3; }
+.kpi { background: var(--paper); padding: 13px 18px 12px; min-width: 0; }
+.kpi span { display: block; font-size: 12px; line-height: 1.35; color: var(--muted); }
+.kpi b { display: block; font-size: 22px; line-height: 1.3; font-weight: 620; letter-spacing: -0.01em;
+  font-variant-numeric: tabular-nums; white-space: nowrap; }
+.loss { color: var(--loss); }
+.good { color: var(--gain); }
+.spark { display: block; width: 100%; height: 110px; margin: 4px 0 2px; }
+.spark polyline { fill: none; stroke: var(--gain); stroke-width: 1.6; vector-effect: non-scaling-stroke; }
+.spark line { stroke: var(--muted); stroke-dasharray: 2 4; vector-effect: non-scaling-stroke; }
+table { border-collapse: collapse; width: 100%; font-size: 12.5px; font-variant-numeric: tabular-nums; }
+.scroll { overflow-x: auto; }
+.prose { white-space: normal; text-align: left; }
+th, td { padding: 4px 8px; text-align: right; white-space: nowrap; border-bottom: 1px solid var(--faint); }
+th:first-child, td:first-child { text-align: left; padding-left: 0; }
+th:last-child, td:last-child { padding-right: 0; }
+thead th { font-weight: 500; color: var(--muted); font-size: 11.5px; border-bottom-color: var(--rule); }
+tbody th { font-weight: 400; }
+tfoot th, tfoot td { font-weight: 600; border-bottom: 0; border-top: 1px solid var(--rule); }
+tbody tr:last-child > * { border-bottom: 0; }
+.even { table-layout: fixed; min-width: 560px; }
+.months { border-collapse: separate; border-spacing: 2px; }
+.months th, .months td, .months td:last-child { text-align: center; border: 0; padding: 3px 2px;
+  border-radius: 2px; }
+.months th:first-child { text-align: left; padding-left: 0; }
+.months td:last-child { font-weight: 600; }
+.columns { display: grid; grid-template-columns: repeat(3, minmax(0, 1fr)); gap: 8px 36px; }
+.columns small, .facts-table small, .explained small { display: block; font-size: 11px; line-height: 1.3;
+  color: var(--muted); white-space: normal; }
+.columns tbody td { font-weight: 560; vertical-align: top; }
+.figure { width: 100%; }
+.empty { margin: 0; padding: 44px 12px; flex: 1; display: grid; place-items: center;
+  text-align: center; color: var(--muted); background: var(--well);
+  border-radius: 4px; }
+.provenance th { width: 30%; padding-right: 12px; vertical-align: top; white-space: normal; }
+.provenance td { text-align: left; white-space: normal; overflow-wrap: anywhere; }
+.provenance td, pre { font-family: ui-monospace, "SF Mono", Menlo, Consolas, "Liberation Mono", monospace;
+  font-size: 11.5px; }
+pre { margin: 0; padding: 12px 14px; background: var(--well); border-radius: 4px; line-height: 1.5;
+  white-space: pre-wrap; overflow-wrap: anywhere; }
+.notes { margin: 0; padding-left: 18px; }
+.caveats { background: var(--caveat); border: 1px solid var(--accent); border-radius: 6px;
+  padding: 11px 18px 12px; margin-bottom: 16px; }
+.caveats h2 { color: var(--accent); }
+.caveats li { padding: 1px 0; }
+.part { grid-column: 1 / -1; font-size: 12px; font-weight: 650; letter-spacing: 0.07em; margin: 14px 0 -6px;
+  text-transform: uppercase; color: var(--muted); }
+"""
+
+STYLE = _packed(
+    f"""
 :root {{ color-scheme: light dark; {_variables(LIGHT)} }}
 @media screen and (prefers-color-scheme: dark) {{ :root {{ {_variables(DARK)} }} }}
 * {{ box-sizing: border-box; }}
 body {{ margin: 0; background: var(--ground); color: var(--ink); font: 14px/1.5 {FONT};
   -webkit-font-smoothing: antialiased; }}
 main {{ max-width: 1220px; margin: 0 auto; padding: 36px 24px 48px; }}
-header {{ border-top: 3px solid var(--ink); padding: 18px 0 20px; }}
-h1 {{ font-size: 27px; line-height: 1.2; font-weight: 650; letter-spacing: -0.01em; margin: 0; }}
-h1 small {{ font-size: 17px; font-weight: 400; color: var(--muted); letter-spacing: 0; margin-left: 10px; }}
-.facts {{ margin: 8px 0 0; color: var(--muted); display: flex; flex-wrap: wrap; gap: 4px 20px;
-  align-items: center; }}
-.facts b:not([class]) {{ color: var(--ink); font-weight: 600; }}
-.proxy {{ color: var(--accent); border: 1px solid var(--accent); border-radius: 3px; padding: 1px 8px;
-  font-size: 12px; font-weight: 600; background: var(--caveat); }}
-h2 {{ font-size: 14px; font-weight: 650; margin: 0 0 2px; }}
-h3 {{ font-size: 11px; font-weight: 650; letter-spacing: 0.07em; text-transform: uppercase;
-  color: var(--muted); margin: 0 0 4px; }}
-.caption {{ margin: 0 0 8px; font-size: 12px; line-height: 1.45; color: var(--muted); }}
-.grid {{ display: grid; grid-template-columns: repeat(2, minmax(0, 1fr)); gap: 16px; }}
-.card {{ background: var(--paper); border: 1px solid var(--rule); border-radius: 6px;
-  padding: 16px 18px; min-width: 0; }}
-.card {{ display: flex; flex-direction: column; }}
-.card > h2:not(:has(+ .caption)) {{ margin-bottom: 10px; }}
-.wide {{ grid-column: 1 / -1; }}
-.before {{ margin-bottom: 16px; }}
-.after {{ margin-top: 16px; }}
-.kpis {{ display: grid; grid-template-columns: repeat(5, minmax(0, 1fr)); background: var(--rule); gap: 1px;
-  border: 1px solid var(--rule); border-radius: 6px; overflow: hidden; margin-bottom: 16px; }}
-.kpi:last-child:nth-child(5n+4) {{ grid-column: span 2; }}
-.kpi:last-child:nth-child(5n+3) {{ grid-column: span 3; }}
-.kpi {{ background: var(--paper); padding: 13px 18px 12px; min-width: 0; }}
-.kpi span {{ display: block; font-size: 12px; line-height: 1.35; color: var(--muted); }}
-.kpi b {{ display: block; font-size: 22px; line-height: 1.3; font-weight: 620; letter-spacing: -0.01em;
-  font-variant-numeric: tabular-nums; white-space: nowrap; }}
-.loss {{ color: var(--loss); }}
-.good {{ color: var(--gain); }}
-table {{ border-collapse: collapse; width: 100%; font-size: 12.5px; font-variant-numeric: tabular-nums; }}
-.scroll {{ overflow-x: auto; }}
-.prose {{ white-space: normal; text-align: left; }}
-th, td {{ padding: 4px 8px; text-align: right; white-space: nowrap; border-bottom: 1px solid var(--faint); }}
-th:first-child, td:first-child {{ text-align: left; padding-left: 0; }}
-th:last-child, td:last-child {{ padding-right: 0; }}
-thead th {{ font-weight: 500; color: var(--muted); font-size: 11.5px; border-bottom-color: var(--rule); }}
-tbody th {{ font-weight: 400; }}
-tfoot th, tfoot td {{ font-weight: 600; border-bottom: 0; border-top: 1px solid var(--rule); }}
-tbody tr:last-child > * {{ border-bottom: 0; }}
-.even {{ table-layout: fixed; min-width: 560px; }}
-.months {{ border-collapse: separate; border-spacing: 2px; }}
-.months th, .months td, .months td:last-child {{ text-align: center; border: 0; padding: 3px 2px;
-  border-radius: 2px; }}
-.months th:first-child {{ text-align: left; padding-left: 0; }}
-.months td:last-child {{ font-weight: 600; }}
-.columns {{ display: grid; grid-template-columns: repeat(3, minmax(0, 1fr)); gap: 8px 36px; }}
-.columns small, .facts-table small, .explained small {{ display: block; font-size: 11px; line-height: 1.3;
-  color: var(--muted); white-space: normal; }}
-.columns tbody td {{ font-weight: 560; vertical-align: top; }}
-.figure {{ width: 100%; }}
-.empty {{ margin: 0; padding: 44px 12px; flex: 1; display: grid; place-items: center;
-  text-align: center; color: var(--muted); background: var(--well);
-  border-radius: 4px; }}
-.provenance th {{ width: 30%; padding-right: 12px; vertical-align: top; white-space: normal; }}
-.provenance td {{ text-align: left; white-space: normal; overflow-wrap: anywhere; }}
-.provenance td, pre {{ font-family: ui-monospace, "SF Mono", Menlo, Consolas, "Liberation Mono", monospace;
-  font-size: 11.5px; }}
-pre {{ margin: 0; padding: 12px 14px; background: var(--well); border-radius: 4px; line-height: 1.5;
-  white-space: pre-wrap; overflow-wrap: anywhere; }}
-.notes {{ margin: 0; padding-left: 18px; }}
-.caveats {{ background: var(--caveat); border: 1px solid var(--accent); border-radius: 6px;
-  padding: 11px 18px 12px; margin-bottom: 16px; }}
-.caveats h2 {{ color: var(--accent); }}
-.caveats li {{ padding: 1px 0; }}
-.part {{ grid-column: 1 / -1; font-size: 12px; font-weight: 650; letter-spacing: 0.07em; margin: 14px 0 -6px;
-  text-transform: uppercase; color: var(--muted); }}
+{_PIECES}
 @media (max-width: 900px) {{
   main {{ padding: 20px 14px 32px; }}
   .grid {{ grid-template-columns: minmax(0, 1fr); }}
@@ -137,7 +146,30 @@ pre {{ margin: 0; padding: 12px 14px; background: var(--well); border-radius: 4p
 .printing table {{ font-size: 10px; }}
 .printing th, .printing td {{ padding-left: 4px; padding-right: 4px; }}
 .printing .scroll {{ overflow: visible; }}
-""")
+"""
+)
+
+# A notebook's page has its own style: ours ends at the piece. Its themes are told by classes and attributes.
+FRAGMENT_STYLE = _packed(
+    f"""
+.lockstep {{ {_variables(LIGHT)} color: var(--ink); font: 14px/1.5 {FONT}; max-width: 1080px;
+  padding: 2px 1px 8px; }}
+@media (prefers-color-scheme: dark) {{ body:not([data-jp-theme-light]):not(.vscode-light) .lockstep
+  {{ {_variables(DARK)} }} }}
+[data-jp-theme-light="false"] .lockstep, .vscode-dark .lockstep {{ {_variables(DARK)} }}
+.lockstep {{
+* {{ box-sizing: border-box; }}
+{_PIECES}
+.grid {{ margin-bottom: 12px; }}
+header {{ padding: 12px 0 14px; }}
+h1 {{ font-size: 21px; }}
+tr, tr:nth-child(n), tr:hover {{ background: none; }}
+th, td {{ border-top: 0; border-left: 0; border-right: 0; }}
+table {{ margin: 0; }}
+@media (max-width: 700px) {{ .grid {{ grid-template-columns: minmax(0, 1fr); }} }}
+}}
+"""
+)
 
 SCRIPT = """
 "use strict";

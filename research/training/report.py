@@ -14,7 +14,7 @@ from markupsafe import Markup
 from lockstep.files import replace_file
 from lockstep.market.history import History
 from research.experiments.figures import logits
-from research.report.page import document, joined, listing, notes, provenance
+from research.report.page import card, document, fragment, grid, joined, listing, notes, provenance
 from research.report.section import Sections, cards
 from research.report.sections import proxy
 from research.training import report_figures as figures
@@ -22,11 +22,11 @@ from research.training import report_search_figures as search_figures
 from research.training import report_sections as sections
 from research.training.importance import Attribution
 from research.training.outcome import TrainingOutcome
-from research.training.report_data import ReportData, report_data
+from research.training.report_data import TrainingReport, report_data
 from research.training.report_json import report_json
 
 PAGE, NUMBERS = "report.html", "report.json"
-SECTIONS: Sections[ReportData] = Sections("the training report")
+SECTIONS: Sections[TrainingReport] = Sections("the training report")
 """Every card of the training report, in the order of the page."""
 
 
@@ -37,17 +37,28 @@ def write_training_report(outcome: TrainingOutcome, history: History, folder: Pa
 
     Each file replaces an earlier one in a single step. The hold-out is not looked at.
     """
-    data = report_data(outcome, history, trials=trials)
-    proxy_of = history.markets[outcome.dataset.symbol].instrument.proxy_of
+    return write_report(report_data(outcome, history, trials=trials), history, folder)
+
+
+def write_report(data: TrainingReport, history: History, folder: Path) -> Path:
+    """Write the page and the numbers of a training run that is measured already, likewise."""
+    proxy_of = history.markets[data.outcome.dataset.symbol].instrument.proxy_of
     folder.mkdir(parents=True, exist_ok=True)
     replace_text(folder / NUMBERS, report_json(data))
     return replace_text(folder / PAGE, report_html(data, proxy_of))
 
 
-def report_html(data: ReportData, proxy_of: str | None = None) -> str:
+def report_html(data: TrainingReport, proxy_of: str | None = None) -> str:
     """Return the page; it holds no time, host or path."""
     body = joined(sections.header(data, proxy(proxy_of)), sections.key_figures(data), cards(SECTIONS, data))
     return document(f"{data.outcome.dataset.symbol} · training", body)
+
+
+def report_fragment(data: TrainingReport, version: str) -> str:
+    """Return what a notebook shows of a training run: its key figures and its outer windows."""
+    caption = f"{version} is a candidate. Out of sample, without veto → with veto."
+    windows = card("Outer windows", sections.windows(data), caption=caption, classes="wide")
+    return fragment(sections.header(data, ""), sections.key_figures(data), grid([windows]))
 
 
 def replace_text(path: Path, text: str) -> Path:
@@ -56,11 +67,11 @@ def replace_text(path: Path, text: str) -> Path:
     return path
 
 
-def _roc_caption(data: ReportData) -> str:
+def _roc_caption(data: TrainingReport) -> str:
     return "" if data.roc is None else f"Out of sample. Area {data.roc.area:.3f}; 0.5 is chance (dotted)."
 
 
-def _precision_caption(data: ReportData) -> str:
+def _precision_caption(data: TrainingReport) -> str:
     curve = data.precision_recall
     if curve is None:
         return ""
@@ -69,30 +80,30 @@ def _precision_caption(data: ReportData) -> str:
     )
 
 
-def _roc(data: ReportData) -> go.Figure | None:
+def _roc(data: TrainingReport) -> go.Figure | None:
     return None if data.roc is None else figures.roc(data.roc)
 
 
-def _precision(data: ReportData) -> go.Figure | None:
+def _precision(data: TrainingReport) -> go.Figure | None:
     curve = data.precision_recall
     return None if curve is None else figures.precision_recall(curve, data.base_rate)
 
 
-def _attribution(data: ReportData) -> go.Figure | None:
+def _attribution(data: TrainingReport) -> go.Figure | None:
     found = data.attribution
     return figures.attribution(found) if isinstance(found, Attribution) else None
 
 
-def _no_attribution(data: ReportData) -> str:
+def _no_attribution(data: TrainingReport) -> str:
     return data.attribution if isinstance(data.attribution, str) else ""
 
 
-def _convergence(data: ReportData) -> go.Figure | None:
+def _convergence(data: TrainingReport) -> go.Figure | None:
     outcome = data.outcome
     return search_figures.convergence(outcome.steps, outcome.config.search.objective)
 
 
-def _search_caption(data: ReportData) -> str:
+def _search_caption(data: TrainingReport) -> str:
     outcome = data.outcome
     failed = f" {outcome.failed} steps failed and are counted." if outcome.failed else ""
     if outcome.stopped:
@@ -103,15 +114,15 @@ def _search_caption(data: ReportData) -> str:
     )
 
 
-def _logits(data: ReportData) -> go.Figure | None:
+def _logits(data: TrainingReport) -> go.Figure | None:
     return None if data.overfitting is None else logits(data.overfitting)
 
 
-def _dependence(data: ReportData) -> go.Figure | None:
+def _dependence(data: TrainingReport) -> go.Figure | None:
     return search_figures.dependence(data.outcome.steps, data.outcome.best)
 
 
-def _notes(data: ReportData) -> Markup:
+def _notes(data: TrainingReport) -> Markup:
     outcome = data.outcome
     sentences = [
         *outcome.idle,
@@ -123,7 +134,7 @@ def _notes(data: ReportData) -> Markup:
     return notes(sentences)
 
 
-def _configuration(data: ReportData) -> Markup:
+def _configuration(data: TrainingReport) -> Markup:
     spelled = json.dumps(data.outcome.config.model_dump(mode="json", exclude_defaults=True), indent=1)
     return listing(spelled)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
 from lockstep.market.history import History
 from lockstep.metrics import Floats, Integers
@@ -34,7 +35,7 @@ class WindowResult:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class ReportData:
+class TrainingReport:
     """One training run, measured; out of sample unless it says otherwise.
 
     answers          the outer windows' answers, each sample once
@@ -65,6 +66,29 @@ class ReportData:
         """First and last session date of the outer walk-forward, which all figures out of sample are of."""
         return f"{self.windows[0].first} to {self.windows[-1].last}"
 
+    def windows_table(self) -> pd.DataFrame:
+        """Return one row per outer window: dates, samples, threshold, accounts without and with the veto."""
+        rows = [
+            {
+                "first": each.first, "last": each.last, "train": each.window.train.size,
+                "test": each.window.test.size, "threshold": each.window.threshold,
+                **{
+                    f"{name.replace('_', ' ')} {which}": account.measures[name]
+                    for name in ("trades", "net_profit", "sharpe")
+                    for which, account in (("without", each.unfiltered), ("with veto", each.filtered))
+                },
+            }
+            for each in self.windows
+        ]  # fmt: skip
+        return pd.DataFrame(rows, index=pd.RangeIndex(1, len(rows) + 1, name="window"))
+
+    def steps_table(self) -> pd.DataFrame:
+        """Return every step of the final search with its parameters, the best first."""
+        steps = self.outcome.steps
+        rows = [{**each.parameters, "threshold": each.threshold, "score": each.score} for each in steps]
+        found = pd.DataFrame(rows, index=pd.Index([each.number + 1 for each in steps], name="step"))
+        return found.sort_values("score", ascending=False, kind="stable")
+
     @property
     def base_rate(self) -> float:
         """Share of winners among the out-of-sample samples."""
@@ -76,7 +100,7 @@ class ReportData:
         return self.outcome.dataset.net_pnl[self.outcome.development]
 
 
-def report_data(outcome: TrainingOutcome, history: History, *, trials: int) -> ReportData:
+def report_data(outcome: TrainingOutcome, history: History, *, trials: int) -> TrainingReport:
     """Measure a training run. Nothing is read of the hold-out.
 
     trials   evaluations that the ledger counts on the family over these dates
@@ -84,7 +108,7 @@ def report_data(outcome: TrainingOutcome, history: History, *, trials: int) -> R
     answers, runs = OutOfSample.of(outcome), traced_runs(outcome, history)
     known = outcome.dataset.subset(outcome.development)
     groups = max(1, min(_GROUPS, answers.sample.size // _LEAST_PER_GROUP))
-    return ReportData(
+    return TrainingReport(
         outcome=outcome,
         answers=answers,
         runs=runs,

@@ -23,14 +23,14 @@ from research.report.theme import (
 )
 from research.training.importance import Attribution, Importance
 from research.training.probabilities import Curve
-from research.training.report_data import ReportData
+from research.training.report_data import TrainingReport
 
 _DIGITS = 4
 _ROW_PIXELS = 24
 _SHOWN = 20
 
 
-def equity(data: ReportData) -> go.Figure:
+def equity(data: TrainingReport) -> go.Figure:
     """Return both accounts over the outer walk-forward, and what the veto added; windows are marked."""
     drawn = figure(
         440,
@@ -88,7 +88,7 @@ def _dates(account: Account) -> list[str]:
     return [str(date) for date in account.sessions]
 
 
-def calibration(data: ReportData) -> go.Figure:
+def calibration(data: TrainingReport) -> go.Figure:
     """Return predicted against observed wins with 95 % intervals, and the number of samples below."""
     found = data.calibration
     drawn = figure(380)
@@ -167,7 +167,7 @@ def _area(curve: Curve, x: str, y: str, chance: list[list[float]]) -> go.Figure:
     return drawn
 
 
-def thresholds(data: ReportData) -> go.Figure:
+def thresholds(data: TrainingReport) -> go.Figure:
     """Return net P&L and the share of trades kept per threshold; the chosen one is marked."""
     found, chosen = data.thresholds, data.outcome.threshold
     drawn = figure(380, hovermode="x unified")

@@ -11,18 +11,18 @@ import numpy as np
 from research.training.importance import Attribution, Importance
 from research.training.outcome import TrainingOutcome
 from research.training.probabilities import Calibration
-from research.training.report_data import ReportData, WindowResult
+from research.training.report_data import TrainingReport, WindowResult
 from research.training.report_sections import provenance_of
 
 SCHEMA = 1
 
 
-def report_json(data: ReportData) -> str:
+def report_json(data: TrainingReport) -> str:
     """Return the report as JSON, null where a number is not defined; no time, host or path is in it."""
     return json.dumps(_plain(_content(data)), indent=1, allow_nan=False) + "\n"
 
 
-def _content(data: ReportData) -> dict[str, Any]:
+def _content(data: TrainingReport) -> dict[str, Any]:
     outcome = data.outcome
     return {
         "schema_version": SCHEMA,
@@ -55,7 +55,7 @@ def _content(data: ReportData) -> dict[str, Any]:
     }
 
 
-def _samples(data: ReportData) -> dict[str, Any]:
+def _samples(data: TrainingReport) -> dict[str, Any]:
     outcome = data.outcome
     return {
         "all": len(outcome.dataset),
@@ -78,7 +78,7 @@ def _calibration(found: Calibration) -> dict[str, Any]:
     }
 
 
-def _threshold(data: ReportData) -> dict[str, Any]:
+def _threshold(data: TrainingReport) -> dict[str, Any]:
     curve = data.thresholds
     return {
         "chosen": data.outcome.threshold,

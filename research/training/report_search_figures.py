@@ -12,7 +12,7 @@ from lockstep.metrics import Floats
 from research.report.page import plain
 from research.report.theme import ACCENT, BAR, GAIN, LOSS, axis, figure, titled
 from research.training.outcome import SearchStep
-from research.training.report_data import ReportData
+from research.training.report_data import TrainingReport
 
 _DIGITS = 5
 _BINS = 40
@@ -140,7 +140,7 @@ def labels(won_by_year: dict[int, tuple[int, int]]) -> go.Figure:
     return drawn
 
 
-def distributions(data: ReportData) -> go.Figure:
+def distributions(data: TrainingReport) -> go.Figure:
     """Return the most important features of winners and of losers, each scaled to the same area."""
     outcome = data.outcome
     ids = data.importance.ids[:_FEATURES]

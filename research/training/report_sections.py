@@ -15,14 +15,14 @@ from research.backtest.account import Account
 from research.report import page
 from research.report.page import EN_DASH, UNDEFINED, Tile, count, joined, percent, ratio, strong, table, usd
 from research.training.outcome import TrainingOutcome
-from research.training.report_data import ReportData, WindowResult
+from research.training.report_data import TrainingReport, WindowResult
 
 _LIBRARIES = ("scikit-learn", "scikit-optimize", "numpy", "numba", "joblib", "pandas")
 _DATED = "datetime64[D]"
 _TOP_STEPS = 8
 
 
-def header(data: ReportData, badge: str) -> Markup:
+def header(data: TrainingReport, badge: str) -> Markup:
     """Return symbol, strategy, dates, model family, and the warning of a proxy."""
     outcome, config = data.outcome, data.outcome.config
     first, last = (
@@ -44,7 +44,7 @@ def header(data: ReportData, badge: str) -> Markup:
     )
 
 
-def key_figures(data: ReportData) -> Markup:
+def key_figures(data: TrainingReport) -> Markup:
     """Return the strip of ten key figures, out of sample, with those of the strategy without a veto.
 
     Those of the account are of one account over all windows, and name its dates.
@@ -82,7 +82,7 @@ def unbroken(text: str) -> str:
     return text.replace(" ", "\N{NO-BREAK SPACE}")
 
 
-def windows(data: ReportData) -> Markup:
+def windows(data: TrainingReport) -> Markup:
     """Return one row per outer window, with and without the veto, and the whole account."""
     head = (
         "#", "test", "train", "test", "threshold", "trades", "net P&L", "Sharpe", "profit factor",
@@ -151,7 +151,7 @@ def _spelled(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def luck(data: ReportData) -> Markup:
+def luck(data: TrainingReport) -> Markup:
     """Return what deflation and CSCV rest on."""
     found, pbo = data.deflation, data.overfitting
     per_year = data.runs.filtered.sessions_per_year**0.5
@@ -173,7 +173,7 @@ def luck(data: ReportData) -> Markup:
     return table(("", ""), rows)
 
 
-def features(data: ReportData) -> Markup:
+def features(data: TrainingReport) -> Markup:
     """Return quantiles of every feature, and how far winners and losers stand apart."""
     outcome = data.outcome
     known = outcome.dataset.subset(outcome.development)

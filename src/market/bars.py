@@ -97,6 +97,11 @@ class Bars:
             digest.update(column.tobytes())
         return digest.hexdigest()
 
+    def _repr_html_(self) -> str:
+        from lockstep import views
+
+        return views.bars(self)
+
     def to_frame(self) -> pd.DataFrame:
         """Return a DataFrame indexed by `end` (UTC), columns open, high, low, close, volume."""
         import pandas as pd

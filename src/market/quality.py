@@ -41,6 +41,11 @@ class QualityReport:
         """Return the findings of one kind."""
         return tuple(finding for finding in self.findings if finding.kind == kind)
 
+    def _repr_html_(self) -> str:
+        from lockstep import views
+
+        return views.quality(self)
+
 
 def assess(bars: Bars, session: Session) -> QualityReport:
     """Look for stale opens, flat stretches, missing volume, departures from the calendar, spikes, jumps."""

@@ -101,6 +101,11 @@ class Bundle:
         """Whether the source of a feature has changed: trade it after a fresh parity certificate only."""
         return bool(self.changed_features)
 
+    def _repr_html_(self) -> str:
+        from lockstep import views
+
+        return views.bundle(self)
+
 
 def save_bundle(bundle: Bundle, path: Path) -> str:
     """Write the bundle and return its SHA-256 (hex); the same content gives the same bytes.

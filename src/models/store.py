@@ -140,6 +140,11 @@ class ModelStore:
         """Return the manifest, verified; ManifestError where it cannot be trusted."""
         return read_manifest(self.folder)
 
+    def _repr_html_(self) -> str:
+        from lockstep import views
+
+        return views.manifest(self.manifest())
+
     def policy(self) -> Policy:
         """Return what a promotion asks for."""
         return read_policy(self.folder)

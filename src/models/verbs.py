@@ -71,6 +71,11 @@ class Change(BaseModel):
         if self.before is not None:
             yield from (f"  {each.what}: {each.before} -> {each.after}" for each in self.differences)
 
+    def _repr_html_(self) -> str:
+        from lockstep import views
+
+        return views.change(self)
+
 
 def differences(before: VersionEntry | None, after: VersionEntry | None) -> tuple[Difference, ...]:
     """Return what is not the same in two versions: configuration, features, threshold, data, bundle."""

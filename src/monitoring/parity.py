@@ -123,6 +123,11 @@ class Comparison:
         }
         return Comparison(**counts, series=series, differences=[*self.differences, *other.differences])
 
+    def _repr_html_(self) -> str:
+        from lockstep import views
+
+        return views.comparison(self)
+
 
 def compare(
     first: Sequence[Step], second: Sequence[Step], ids: Sequence[str], *, limit: int = 20

@@ -255,6 +255,11 @@ class StrategyConfig(_Part):
         digest.update(f"{{{', '.join(_pair(*each) for each in sorted(written.items()))}}}".encode())
         return str(digest.hexdigest())
 
+    def _repr_html_(self) -> str:
+        from lockstep import views
+
+        return views.strategy(self)
+
     def to_yaml(self, *, defaults: bool = False) -> str:
         """Return the configuration as YAML that reads back as it; `defaults` spells them out."""
         content = self.model_dump(mode="json", exclude_defaults=not defaults, exclude_none=True)

@@ -54,6 +54,7 @@ PIECES: dict[str, Callable[[Callable[[], str]], Markup]] = {
     "provenance": lambda each: page.provenance({each(): each()}),
     "notes": lambda each: page.notes([each(), each()]),
     "figure_block": lambda each: page.figure_block("name", None, empty=each()),
+    "sparkline": lambda each: page.joined(page.sparkline("a line", [1.0, 2.0], level=1.5), each()),
     "empty_block": lambda each: page.empty_block(each()),
     "paragraph": lambda each: page.paragraph(each(), "caption"),
     "listing": lambda each: page.listing(each()),

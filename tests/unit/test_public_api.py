@@ -16,6 +16,17 @@ ROOT = Path(__file__).resolve().parents[2]
 SOURCES = {"lockstep": "src", "research": "research", "certify": "certify", "operations": "operations"}
 
 EXPORTED = {
+    "lockstep": {
+        "Bars", "Bundle", "DateRange", "FeatureRegistry", "History", "IbsConfig", "IbsStrategy",
+        "InstrumentBook",
+        "LockstepError", "ModelStore", "assess", "backtest", "certify", "compare", "load_bars",
+        "load_bundle", "load_history", "load_instruments", "lookahead", "promote", "rehearse", "rollback",
+        "sweep", "tearsheet", "train", "validate",
+    },
+    "research": {
+        "BacktestResult", "build_dataset", "load_training", "load_training_history",
+        "run_backtest", "tearsheet",
+    },
     "lockstep.market": {
         "DAILY", "BarSet", "Bars", "History", "Instrument", "InstrumentBook", "Market", "SeriesKey",
         "Session", "Timeframe", "load_instruments",

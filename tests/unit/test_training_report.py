@@ -16,7 +16,7 @@ from research.training import importance as report_shap
 from research.training.importance import Attribution, attribution
 from research.training.outcome import TrainingOutcome
 from research.training.report import report_html, write_training_report
-from research.training.report_data import ReportData, report_data
+from research.training.report_data import TrainingReport, report_data
 from research.training.report_figures import thresholds
 from research.training.report_json import report_json
 from research.training.report_search_figures import dependence, distributions
@@ -28,7 +28,7 @@ TRIALS = 60
 
 
 @pytest.fixture(scope="module")
-def data() -> ReportData:
+def data() -> TrainingReport:
     history, outcome = planted()
     return report_data(outcome, history, trials=TRIALS)
 
@@ -44,7 +44,7 @@ def test_equal_runs_give_equal_bytes(tmp_path: Path) -> None:
     assert sorted(path.name for path in (tmp_path / "one").iterdir()) == ["report.html", "report.json"]
 
 
-def test_the_hold_out_is_not_read(data: ReportData) -> None:
+def test_the_hold_out_is_not_read(data: TrainingReport) -> None:
     history, outcome = planted()
     features, net_pnl = outcome.dataset.features.copy(), outcome.dataset.net_pnl.copy()
     features[outcome.hold_out], net_pnl[outcome.hold_out] = np.nan, np.nan
@@ -52,7 +52,7 @@ def test_the_hold_out_is_not_read(data: ReportData) -> None:
     assert report_html(report_data(blind, history, trials=TRIALS)) == report_html(data)
 
 
-def test_the_page_is_self_contained_and_says_what_matters(data: ReportData) -> None:
+def test_the_page_is_self_contained_and_says_what_matters(data: TrainingReport) -> None:
     page = report_html(data, proxy_of="ES")
     body = page[page.index("<main>") : page.index("</main>")]
     assert "http" not in body
@@ -64,7 +64,7 @@ def test_the_page_is_self_contained_and_says_what_matters(data: ReportData) -> N
     assert "Index proxy" not in report_html(data)
 
 
-def test_numbers_for_machines(data: ReportData) -> None:
+def test_numbers_for_machines(data: TrainingReport) -> None:
     found = json.loads(report_json(data))
     assert found["schema_version"] == 1
     windows = found["out_of_sample"]["windows"]
@@ -76,7 +76,7 @@ def test_numbers_for_machines(data: ReportData) -> None:
     assert {each["feature"] for each in found["importance"]} == set(data.outcome.dataset.feature_ids)
 
 
-def test_what_is_undefined_is_null(data: ReportData) -> None:
+def test_what_is_undefined_is_null(data: TrainingReport) -> None:
     one_class = replace(data, roc=None, precision_recall=None, overfitting=None)
     found = json.loads(report_json(one_class))
     assert found["roc_area"] is None
@@ -86,7 +86,7 @@ def test_what_is_undefined_is_null(data: ReportData) -> None:
     assert "nothing to divide" in page
 
 
-def test_nothing_that_did_not_vary_is_drawn(data: ReportData) -> None:
+def test_nothing_that_did_not_vary_is_drawn(data: TrainingReport) -> None:
     best = data.outcome.best
     assert dependence([best, best], best) is None
     assert "No parameter was varied." in report_html(
@@ -94,7 +94,7 @@ def test_nothing_that_did_not_vary_is_drawn(data: ReportData) -> None:
     )
 
 
-def test_parameters_of_several_kinds_are_drawn(data: ReportData) -> None:
+def test_parameters_of_several_kinds_are_drawn(data: TrainingReport) -> None:
     best = data.outcome.best
     steps = [
         replace(best, number=number, parameters={"depth": depth, "kind": kind, "same": 1, "rate": number / 7})
@@ -107,12 +107,12 @@ def test_parameters_of_several_kinds_are_drawn(data: ReportData) -> None:
     assert drawn.layout.xaxis3.type is None
 
 
-def test_a_threshold_beyond_all_probabilities_is_not_marked(data: ReportData) -> None:
+def test_a_threshold_beyond_all_probabilities_is_not_marked(data: TrainingReport) -> None:
     beyond = replace(data, outcome=replace(data.outcome, threshold=0.0))
     assert len(thresholds(beyond).layout.shapes) == len(thresholds(data).layout.shapes) - 1
 
 
-def test_features_that_do_not_vary_are_said_to_be_so(data: ReportData) -> None:
+def test_features_that_do_not_vary_are_said_to_be_so(data: TrainingReport) -> None:
     values = data.outcome.dataset.features.copy()
     values[:, 0] = 1.0
     dataset = replace(data.outcome.dataset, features=values)
@@ -121,7 +121,7 @@ def test_features_that_do_not_vary_are_said_to_be_so(data: ReportData) -> None:
     assert distributions(flat).data
 
 
-def test_failed_steps_are_told(data: ReportData) -> None:
+def test_failed_steps_are_told(data: TrainingReport) -> None:
     assert "2 steps failed" in report_html(replace(data, outcome=replace(data.outcome, failed=2)))
 
 
@@ -135,7 +135,7 @@ def test_shap_explains_the_final_forest() -> None:
     assert (np.diff(found.mean) <= 0).all()
 
 
-def test_a_missing_extra_is_said(monkeypatch: pytest.MonkeyPatch, data: ReportData) -> None:
+def test_a_missing_extra_is_said(monkeypatch: pytest.MonkeyPatch, data: TrainingReport) -> None:
     def absent(name: str) -> Any:
         raise ImportError(name)
 
@@ -168,13 +168,13 @@ def test_a_feature_that_stands_still_pushes_nowhere() -> None:
     assert report_shap._rank_correlation(np.ones(5), np.arange(5.0)) == 0.0
 
 
-def test_direction_and_size_are_in_the_numbers(data: ReportData) -> None:
+def test_direction_and_size_are_in_the_numbers(data: TrainingReport) -> None:
     made = Attribution(ids=("ibs",), mean=np.array([0.1]), slope=np.array([math.nan]))
     found = json.loads(report_json(replace(data, attribution=made)))
     assert found["shap"] == [{"feature": "ibs", "mean": 0.1, "direction": None}]
 
 
-def test_hostile_names_stay_text(data: ReportData) -> None:
+def test_hostile_names_stay_text(data: TrainingReport) -> None:
     config = data.outcome.config
     assert_escaped(
         report_html, data, data.outcome.dataset.symbol, config.strategy.name, *data.importance.ids[:2],

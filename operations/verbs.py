@@ -1,0 +1,507 @@
+"""The verbs of a notebook: one line each for the usual case, found on `lockstep` by tab.
+
+`backtest`, `sweep`, `train`, `validate`, `certify`, `promote`, `rollback`; `lookahead`, and `rehearse` with
+`compare`, which hold research against the live engine. Each does what the command of its name does, with the
+same files, the same trial ledger and the same model store, and returns an object that shows itself. They live
+on top of the ladder, since `certify` sees what no lower package may; `lockstep` finds them by name. Each
+loads what it needs when it is called.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from lockstep.errors import ConfigError
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import plotly.graph_objects as go
+
+    from certify.certificate import Certificate
+    from certify.live_run import LiveRun
+    from lockstep.market.dates import Day
+    from lockstep.market.history import History
+    from lockstep.models.bundle import Bundle
+    from lockstep.models.store import ModelStore
+    from lockstep.models.verbs import Change
+    from lockstep.monitoring.parity import Comparison
+    from lockstep.strategy.config import StrategyConfig
+    from research.backtest.result import BacktestResult
+    from research.checks.verdicts import LookaheadReport
+    from research.experiments.grid import Grid
+    from research.experiments.report import ExperimentReport
+    from research.model_validation.report import ValidationReport
+    from research.splits.ranges import Split
+    from research.training.config import TrainingConfig
+    from research.training.report_data import TrainingReport
+
+# A configuration, the path of its YAML, or the name of a shipped one, such as `ibs_baseline`.
+Strategy: TypeAlias = "StrategyConfig | Path | str"
+# A model store or its folder; None: the default one.
+Store: TypeAlias = "ModelStore | Path | str | None"
+# What names a version: what `train` returned, a bundle of a store, or a symbol.
+Model: TypeAlias = "TrainedVersion | Bundle | str"
+Folder: TypeAlias = "Path | str | None"
+
+_TRAINING_SHARE = 2 / 3
+_DAY = timedelta(days=1)
+_YAML = (".yaml", ".yml")
+
+
+def backtest(
+    strategy: Strategy | Bundle,
+    symbol: str = "",
+    *,
+    start: Day = None,
+    end: Day = None,
+    data_dir: Folder = None,
+    history: History | None = None,
+    veto: bool = True,
+    seed: int = 0,
+) -> BacktestResult:
+    """Trade a strategy, or a bundle with its veto, over history and return what happened.
+
+    symbol      what to trade; a bundle knows it
+    start, end  first and last session date; None: all there is
+    data_dir    folder of the bars; None: those that come with Lockstep (COMP and SPX)
+    history     bars that are loaded already, instead
+    veto        whether the model of a bundle is asked
+
+    >>> result = backtest("ibs_baseline", "COMP", start="2017-01-03", end="2018-12-31")
+    >>> result.symbol, result.metrics["trades"] > 10
+    ('COMP', True)
+    """
+    from lockstep.market.dates import DateRange
+    from lockstep.models.bundle import Bundle
+    from lockstep.strategy.bundled import config_of, veto_of
+    from research.backtest.run import run_backtest
+
+    bundle = strategy if isinstance(strategy, Bundle) else None
+    config = config_of(strategy) if isinstance(strategy, Bundle) else strategy_named(strategy)
+    symbol = symbol or (bundle.symbol if bundle else "")
+    if not symbol:
+        raise ConfigError(f"{config.name}: no symbol; give one, such as COMP")
+    asked = veto_of(bundle) if bundle and veto else None
+    ids = tuple(bundle.feature_ids) if bundle and asked else ()
+    return run_backtest(
+        config,
+        history or _history(config, symbol, data_dir, end, ids),
+        symbol,
+        span=DateRange.of(start, end),
+        veto=asked,
+        seed=seed,
+        model=_origin(bundle) if bundle and veto else None,
+    )
+
+
+def strategy_named(given: Strategy) -> StrategyConfig:
+    """Return a configuration: as it is, from its YAML, or a shipped one by its name."""
+    from lockstep.market.config import shipped_config
+    from lockstep.strategy.config import StrategyConfig
+    from lockstep.strategy.family import load_strategy
+
+    if isinstance(given, StrategyConfig):
+        return given
+    path = Path(given)
+    return load_strategy(path if path.suffix in _YAML else shipped_config(f"strategies/{given}.yaml"))
+
+
+def _history(
+    config: StrategyConfig, symbol: str, data_dir: Folder, end: Day, ids: Sequence[str] = ()
+) -> History:
+    """Return the bars of every series that a strategy, and a model with the features `ids`, read."""
+    from lockstep.features.columns import source_keys
+    from lockstep.features.feature_registry import default_registry
+    from lockstep.market.config import load_instruments
+    from lockstep.market.history import SeriesKey
+    from lockstep.market.loader import load_history
+
+    wanted = tuple(dict.fromkeys((*config.feature_ids, *ids)))
+    plan = default_registry().plan(wanted, SeriesKey(symbol, config.bars))
+    keys = source_keys(plan, load_instruments().markets)
+    return load_history(symbol, data_dir, timeframe=config.bars, context=keys, end=end)
+
+
+def _origin(bundle: Bundle) -> dict[str, Any]:
+    """What the provenance of a run names of a bundle, as that of the command does."""
+    return {
+        "version": bundle.version or "unregistered",
+        "sha256": bundle.sha256,
+        "threshold": bundle.threshold,
+        "fitted_on": bundle.training.get("range") if bundle.has_model else None,
+        "hold_out": bundle.training.get("hold_out"),
+    }
+
+
+def sweep(
+    strategy: Strategy,
+    symbol: str | Sequence[str],
+    grid: Mapping[str, Sequence[Any]] | Path | str,
+    *,
+    start: Day = None,
+    end: Day = None,
+    test_from: Day = None,
+    walk_forward: str | None = None,
+    sample: int | None = None,
+    by: str = "sharpe",
+    name: str = "",
+    data_dir: Folder = None,
+    seed: int = 0,
+) -> ExperimentReport:
+    """Evaluate every combination of a grid, check the best in Backtrader and say how far to believe them.
+
+    grid          dotted path -> values, such as {"entry.high": [0.1, 0.2]}; or the path of a grid file, whose
+                  dates hold where none are given here
+    start, end    first and last session date that is looked at; None: all there is
+    test_from     first date of the test range; None: the last third
+    walk_forward  train/test/step, such as `4y/1y/1y`, instead of one split
+    sample        so many combinations, drawn with `seed`, instead of all
+    by            measure of the test range by which the winner is chosen: sharpe, cagr, sortino or calmar
+
+    Every combination is counted as a trial in the ledger (`LOCKSTEP_DB`), as by `lockstep experiments`.
+    """
+    from lockstep.settings import validated
+    from research.experiments.execution import Lab
+    from research.experiments.paths import require_known
+    from research.experiments.plan import Plan
+    from research.experiments.report import page_data
+    from research.ledger.database import Database
+
+    config, declared = strategy_named(strategy), _grid(grid)
+    symbols = (symbol,) if isinstance(symbol, str) else tuple(symbol)
+    require_known(declared.parameters, config, where="grid")
+    content = {
+        "name": name or config.name,
+        "strategy": config,
+        "symbols": symbols,
+        "parameters": dict(declared.parameters),
+        "split": _split(declared, symbols[0], data_dir, start, end, test_from),
+        "walk_forward": walk_forward,
+        "sample": sample,
+        "seed": seed,
+        "select_by": by,
+        "top": declared.top,
+        "limits": declared.limits,
+        "data_dir": None if data_dir is None else str(data_dir),
+    }
+    lab = Lab(database=Database.open())
+    return page_data(lab, lab.run(validated(Plan, content, where="sweep")))
+
+
+def _grid(given: Mapping[str, Sequence[Any]] | Path | str) -> Grid:
+    from lockstep.settings import validated
+    from research.experiments.grid import Grid
+
+    if isinstance(given, Mapping):
+        return validated(Grid, {"parameters": dict(given)}, where="grid")
+    return Grid.load(Path(given))
+
+
+def _split(grid: Grid, symbol: str, data_dir: Folder, start: Day, end: Day, test_from: Day) -> Split:
+    """Return the ranges of a search: the grid file's, or the dates given, the last third for the test."""
+    from lockstep.market.config import load_instruments
+    from lockstep.market.dates import DateRange, as_day
+    from lockstep.market.loader import load_bars
+    from research.splits.ranges import Split
+
+    declared = grid.split
+    if declared.train and declared.validation and not (start or end or test_from):
+        return Split(train=declared.train, validation=declared.validation, holdout=declared.holdout)
+    bars = load_bars(symbol, data_dir, start=start, end=end)
+    dates = load_instruments().session(symbol).dates(bars.end, bars.timeframe)
+    first, last = dates[0].item(), dates[-1].item()
+    found = as_day("test_from", test_from) or first + _DAY * int((last - first).days * _TRAINING_SHARE)
+    if not first < found <= last:
+        raise ConfigError(f"test_from {found}: must lie after {first} and not after {last}")
+    return Split(train=DateRange(start=first, end=found - _DAY), validation=DateRange(start=found, end=last))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TrainedVersion:
+    """A training run whose bundle is registered: what `train` returns.
+
+    bundle   as it is in the store, its version included
+    report   everything that the training report shows; page   where it was written
+    folder   of the run, for `validate`
+    """
+
+    bundle: Bundle
+    report: TrainingReport
+    page: Path
+    folder: Path
+
+    @property
+    def symbol(self) -> str:
+        """What it trades."""
+        return self.bundle.symbol
+
+    @property
+    def version(self) -> str:
+        """Its version in the store, a candidate."""
+        return self.bundle.version
+
+    @property
+    def windows(self) -> pd.DataFrame:
+        """One row per outer window: dates, samples, threshold, and the account with and without the veto."""
+        return self.report.windows_table()
+
+    @property
+    def steps(self) -> pd.DataFrame:
+        """Every step of the final search with its parameters, the best first."""
+        return self.report.steps_table()
+
+    def plot(self) -> go.Figure:
+        """Return the accounts with and without the veto, out of sample."""
+        from research.report.views import on_paper
+        from research.training.report_figures import equity
+
+        return on_paper(equity(self.report))
+
+    def _repr_html_(self) -> str:
+        from research.training.report import report_fragment
+
+        return report_fragment(self.report, self.version)
+
+
+def train(
+    config: TrainingConfig | Path | str,
+    *,
+    trials: int | None = None,
+    data_dir: Folder = None,
+    seed: int = 0,
+    jobs: int = -1,
+    resume: bool = False,
+    store: Store = None,
+    out: Folder = None,
+    by: str = "",
+) -> TrainedVersion:
+    """Search, fit and evaluate a veto, write its report and register its bundle as a candidate.
+
+    config   a training configuration, the path of its YAML, or the name of a shipped one, such as `demo/COMP`
+    trials   search steps; None: those of the configuration. Each is counted in the ledger (`LOCKSTEP_DB`)
+    resume   go on where the same training was interrupted
+    out      folder of run folders; None: `training` in the results
+    by       who registers it; the user of this process by default
+    """
+    from lockstep.desk import results_folder
+    from lockstep.models.command_line import actor
+    from lockstep.models.store import load_bundle
+    from research.ledger.database import Database
+    from research.ledger.ledger import Ledger
+    from research.training.config import TrainingConfig, load_training
+    from research.training.report import write_report
+    from research.training.report_data import report_data
+    from research.training.run import Task, run_training
+    from research.training.screen import trials_so_far
+
+    path = "" if isinstance(config, TrainingConfig) else str(_training_file(config))
+    settings = config if isinstance(config, TrainingConfig) else load_training(path)
+    task = Task(
+        config=settings.with_trials(trials), config_path=path, data_dir=_path(data_dir), seed=seed, jobs=jobs,
+        resume=resume, out=_path(out) or results_folder("training"),
+    )  # fmt: skip
+    models, ledger = _store(store), Ledger(Database.open())
+    trained = run_training(task, ledger, now=_now)
+    report = report_data(trained.outcome, trained.history, trials=trials_so_far(trained, ledger))
+    page = write_report(report, trained.history, trained.folder)
+    version = models.register(trained.bundle, record=trained.record, by=actor(by), now=_now())
+    bundle = load_bundle(trained.bundle.symbol, version, store=models)
+    return TrainedVersion(bundle=bundle, report=report, page=page, folder=trained.folder)
+
+
+def _training_file(given: Path | str) -> Path:
+    from lockstep.market.config import shipped_config
+
+    if Path(given).suffix in _YAML:
+        return Path(given)
+    return shipped_config(f"{given}.yml" if "/" in str(given) else f"training/{given}.yml")
+
+
+def validate(
+    model: Model,
+    version: str = "",
+    *,
+    data_dir: Folder = None,
+    run: Folder = None,
+    store: Store = None,
+    out: Folder = None,
+    by: str = "",
+) -> ValidationReport:
+    """Ask every check of a version, write the report and attach the verdict to the version.
+
+    model    what `train` returned, a bundle of the store, or a symbol with `version` (none: the newest)
+    run      folder of the training run; None: that of `train`, or found by the record
+    """
+    from lockstep.models.command_line import actor
+    from research.model_validation.command import validate_version
+
+    symbol, meant = _named(model, version)
+    folder = model.folder if run is None and isinstance(model, TrainedVersion) else _path(run)
+    report, _ = validate_version(
+        symbol, meant, by=actor(by), store=_store(store).folder, out=_path(out), data_dir=_path(data_dir),
+        run=folder,
+    )  # fmt: skip
+    return report
+
+
+def certify(
+    model: Model,
+    version: str = "",
+    *,
+    start: Day = None,
+    end: Day = None,
+    restarts: int = 5,
+    data_dir: Folder = None,
+    source: str | None = None,
+    store: Store = None,
+    out: Folder = None,
+    by: str = "",
+) -> Certificate:
+    """Compare research, sweep and a killed and restarted live engine, and attach the certificate.
+
+    model       what `train` returned, a bundle of the store, or a symbol with `version` (none: production)
+    start, end  first and last session date; None: from the first bar on which every window is full
+    restarts    how often the live engine is killed, after random bar sets
+    out         folder of the reports; None: `reports` in the store
+    """
+    from certify import run as engines
+    from certify.command import bars_of_training, keep
+    from lockstep.models.command_line import actor
+
+    symbol, meant = _named(model, version)
+    models, versions = _store(store), {symbol: meant or "production"}
+    folder, named = bars_of_training(models, versions, _path(data_dir), source)
+    request = engines.Request(
+        versions=versions, store=models, data_dir=folder, source=named, start=_iso(start), end=_iso(end),
+        restarts=restarts,
+    )  # fmt: skip
+    (found,) = engines.certify(request, now=_now())
+    keep(found, _path(out) or models.folder / "reports", models, by=actor(by), now=_now())
+    return found
+
+
+def promote(
+    model: Model,
+    version: str = "",
+    *,
+    reason: str = "",
+    force: bool = False,
+    store: Store = None,
+    by: str = "",
+) -> Change:
+    """Put a version into production, and say what changed.
+
+    EvidenceMissing where the store's policy asks for more than the version has; `force`, with a `reason`,
+    sets that aside, and both stay in the history.
+    """
+    from lockstep.models.command_line import actor
+
+    symbol, meant = _named(model, version)
+    return _store(store).promote(symbol, meant, by=actor(by), now=_now(), reason=reason, force=force)
+
+
+def rollback(symbol: str, *, reason: str, to: str | None = None, store: Store = None, by: str = "") -> Change:
+    """Go back to version `to`, by default to what was in production before, and say what changed."""
+    from lockstep.models.command_line import actor
+
+    return _store(store).rollback(symbol, to=to, by=actor(by), now=_now(), reason=reason)
+
+
+def lookahead(
+    strategy: Strategy,
+    symbol: str,
+    *,
+    cuts: int = 20,
+    start: Day = None,
+    end: Day = None,
+    data_dir: Folder = None,
+    seed: int = 0,
+) -> LookaheadReport:
+    """Change the history behind random bars and see whether anything before them moves: it must not."""
+    from lockstep.market.dates import DateRange
+    from research.checks.lookahead import check_lookahead
+
+    config = strategy_named(strategy)
+    history, span = _history(config, symbol, data_dir, end), DateRange.of(start, end)
+    return check_lookahead(config, history, symbol, cuts=cuts, seed=seed, span=span)
+
+
+def rehearse(
+    model: Model,
+    version: str = "",
+    *,
+    start: Day,
+    end: Day = None,
+    kill_after: Sequence[int] = (),
+    data_dir: Folder = None,
+    store: Store = None,
+    folder: Folder = None,
+) -> LiveRun:
+    """Run the live engine over history as a process of its own, killed and restarted, and read its journal.
+
+    model       what `train` returned, a bundle of the store, or a symbol with `version` (none: production)
+    kill_after  numbers of bar sets after which it gets a SIGKILL
+    folder      an empty one, where it leaves its journal, `live.db`, and its log; None: a temporary one
+
+    Nothing in the store changes: the engine trades from a copy in which the version is in production.
+    """
+    from certify.live_run import Replay, run_live
+    from lockstep.models.store import ModelStore, load_bundle
+
+    symbol, meant = _named(model, version)
+    models = _store(store)
+    bundle = load_bundle(symbol, meant or "production", store=models)
+    place = Path(folder or tempfile.mkdtemp(prefix="lockstep-rehearsal-")).resolve()
+    if place.is_dir() and any(place.iterdir()):
+        raise ConfigError(f"folder {place}: is not empty; give another one, a rehearsal begins with nothing")
+    place.mkdir(parents=True, exist_ok=True)
+    copy, by = ModelStore(place / "store"), "rehearsal"
+    copy.folder.mkdir()
+    record = models.manifest().entry(symbol, bundle.version).record
+    copied = copy.register(bundle, record=record, by=by, now=_now())
+    copy.promote(symbol, copied, by=by, now=_now(), reason="rehearsal", force=True)
+    replay = Replay(start=str(start), end=_iso(end), data_dir=_path(data_dir))
+    return run_live({symbol: bundle}, replay, place, store=copy.folder, kill_after=kill_after)
+
+
+def compare(first: BacktestResult, second: BacktestResult | LiveRun) -> Comparison:
+    """Compare a backtest with another one, or with a run of the live engine, bar by bar and bit for bit."""
+    from lockstep.monitoring import parity
+    from research.backtest.result import BacktestResult, steps_of
+
+    if isinstance(second, BacktestResult):
+        steps = steps_of(second)
+    else:
+        steps = second.steps(first.symbol, first.config.timeframe)
+    return parity.compare(steps_of(first), steps, first.vector_ids)
+
+
+def _store(given: Store) -> ModelStore:
+    from lockstep.models.store import ModelStore
+
+    return given if isinstance(given, ModelStore) else ModelStore(_path(given))
+
+
+def _named(model: Model, version: str) -> tuple[str, str]:
+    if isinstance(model, str):
+        return model, version
+    if not model.version:
+        raise ConfigError(f"bundle of {model.symbol}: is in no store; register it, or load it from one")
+    return model.symbol, version or model.version
+
+
+def _path(given: Folder) -> Path | None:
+    return None if given is None else Path(given)
+
+
+def _iso(day: Day) -> str | None:
+    return None if day is None else str(day)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
