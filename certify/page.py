@@ -81,7 +81,7 @@ def _compared(certificate: Certificate) -> Markup:
         for part in certificate.parts
     ]
     caption = (
-        "Every engine ran on the same bars with the same bundle. A sweep keeps fills and equity only; the "
+        "Every engine ran over the same bars with the same bundle. A sweep keeps fills and equity only; the "
         "rest is compared between research and the live engine."
     )
     return card("What was compared", table(head, rows), caption=caption, classes="wide")
@@ -125,7 +125,7 @@ def _for_what(certificate: Certificate) -> Markup:
         "floating point": certificate.floats or "not recorded",
         **certificate.versions,
     }
-    caption = "It holds for exactly these; where one of them changes, ask for a new one."
+    caption = "It holds for exactly these; if one of them changes, certify again."
     return card("Holds for", provenance(entries), caption=caption, classes="wide")
 
 

@@ -50,7 +50,7 @@ def _version(each: InstrumentComparison, comparison: PaperComparison, store: Mod
     if len(bundles) > 1:
         told = ", ".join(dict.fromkeys(each.versions)) or f"{len(bundles)} bundles"
         raise ParityError(
-            f"{each.symbol}: the journal was traded by {told}; evidence is about one bundle: choose an epoch "
+            f"{each.symbol}: the journal was traded by {told}; evidence covers one bundle: choose an epoch "
             "with --epoch, or let that version run in a journal of its own"
         )
     manifest = store.manifest()

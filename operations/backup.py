@@ -77,7 +77,7 @@ def create(folder: Path, places: Places, *, now: datetime) -> Path:
 
     Files that the newest set there has already are linked, not copied again: bundles never change.
 
-    Raises: BackupError where a part that is declared does not exist, or the copy is not whole; a failure
+    Raises: BackupError where a part that is declared does not exist, or the copy is incomplete; a failure
     leaves nothing. JournalError, ModelError, ExperimentError as the parts' own.
     """
     if not any(places):
@@ -219,7 +219,7 @@ def _file_step(folder: Path, name: str, target: Path, what: str) -> _Step:
         raise BackupError(f"backup {folder}: holds no {what}; take another set, or leave it out")
     log = target.with_name(f"{target.name}-wal")
     if log.exists() and log.stat().st_size:
-        raise BackupError(f"{what} {target}: {log.name} of another one lies beside it; move both away first")
+        raise BackupError(f"{what} {target}: {log.name} of another one is beside it; move both away first")
     if target.exists() and _sha256(target) == listed:
         return _Step(f"{what} {target}", None)
     if target.exists():

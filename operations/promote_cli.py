@@ -60,7 +60,7 @@ def promote(
 def _require_alone(version: str, strategy: Path) -> None:
     if version:
         raise ConfigError(
-            f"version {version} and --strategy {strategy}: each says what to promote; give one of them"
+            f"version {version} and --strategy {strategy}: both select what to promote; give only one of them"
         )
 
 

@@ -14,7 +14,7 @@ _MEANING = {
     "reading": "how a file becomes bars",
     "deciding": "what the live engine does with them",
     "trials": "what a backtest or a search counts",
-    "training": "what comes out of a training run",
+    "training": "the result of a training run",
     "validating": "what judges a model",
     "certifying": "what compares research with live",
     "paper": "what compares paper with research",

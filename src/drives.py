@@ -52,7 +52,7 @@ class Drive(NamedTuple):
         )
         if what is None:
             return None
-        return f"is on {what} ({self.kind} at {self.point}), where SQLite's locks do not hold"
+        return f"is on {what} ({self.kind} at {self.point}), where SQLite's locks do not work"
 
 
 def drive_of(path: Path) -> Drive | None:

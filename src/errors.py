@@ -57,7 +57,7 @@ Every refusal of the model store, each with a class of its own.
     │   ├── NewerSchema        the file was written by a newer Lockstep
     │   ├── WrongSymbol        the bundle is for another instrument
     │   ├── LibraryMismatch    the pipeline was fitted with other libraries
-    │   ├── FeaturesChanged    a feature has other values than the model was trained on
+    │   ├── FeaturesChanged    a feature has different values than in training
     │   └── GoldenMismatch     golden vectors do not come out as recorded
     └── VerbRefused         a promotion, rollback or retirement that the rules do not allow
         └── EvidenceMissing    the policy asks for evidence that is not there
@@ -256,7 +256,7 @@ class LibraryMismatch(BundleRefused):
 
 
 class FeaturesChanged(BundleRefused):
-    """A feature has other values than the model was trained on."""
+    """A feature has different values than in training."""
 
 
 class GoldenMismatch(BundleRefused):

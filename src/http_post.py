@@ -136,12 +136,12 @@ def _tls(purpose: str) -> ssl.SSLContext:
     try:
         context = ssl.create_default_context()
     except (OSError, ValueError) as error:
-        raise ConfigError(f"{purpose}: TLS: {_reason(error)}; mend OpenSSL's configuration") from error
+        raise ConfigError(f"{purpose}: TLS: {_reason(error)}; fix OpenSSL's configuration") from error
     where = ssl.get_default_verify_paths()
     if not context.cert_store_stats()["x509_ca"] and where.capath is None:
         raise ConfigError(
             f"{purpose}: TLS: no certificate authorities in {where.openssl_cafile}; install ca-certificates, "
-            f"or mend {where.openssl_cafile_env}"
+            f"or fix {where.openssl_cafile_env}"
         )
     return context
 

@@ -187,7 +187,7 @@ class Sources:
         try:
             return _facts(self.texts[module], module in self.packages, table)
         except SyntaxError as error:
-            raise CodeError(f"{module}: cannot be parsed: {error}; its hash cannot be told") from error
+            raise CodeError(f"{module}: cannot be parsed: {error}; its hash cannot be computed") from error
 
 
 def _folder(package: str) -> Path | None:
@@ -435,7 +435,9 @@ def _resolved(name: str, symbol: str | None, sources: Sources, importer: str) ->
     if _is_below(name, SHOWS):
         return _SHOWN
     if name not in sources.texts:
-        raise CodeError(f"{importer}: imports {name}, of which there is no source; its hash cannot be told")
+        raise CodeError(
+            f"{importer}: imports {name}, of which there is no source; its hash cannot be computed"
+        )
     if symbol is None or name not in sources.packages:
         return name
     return _exported(name, symbol, sources, importer)

@@ -167,7 +167,7 @@ class BacktestResult:
         if self.market.instrument.proxy_of:
             notes.append(
                 f"{self.symbol} is an index, priced with the costs of {self.market.instrument.proxy_of}; "
-                "it stands in for a tradable series and is not one."
+                "it approximates a tradable series, but cannot be traded."
             )
         if self.bars.adjustment != "none":
             notes.append(

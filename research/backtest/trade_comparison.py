@@ -137,8 +137,8 @@ def compare_trades(mine: TradeList, run: RunFolder) -> Compared:
     """
     if not (run.daily or mine.clock):
         raise DataError(
-            f"{mine.source}: its times name no zone, and bars of {run.provenance['timeframe']} need one: say "
-            "--timezone, for example America/New_York or UTC"
+            f"{mine.source}: its times have no zone, and bars of {run.provenance['timeframe']} need one: "
+            "add --timezone, for example America/New_York or UTC"
         )
     convention, entries, exits = _convention(mine, run)
     pairs, missing, extra = _matched(mine, run, entries, convention)
@@ -303,7 +303,7 @@ class _Comparison:
         if abs(pnl - gross) <= max(_CENT, 1e-6 * abs(gross)):
             why = f"yours is before the commission of {own:,.2f}"
         elif np.isnan(fills).any() or np.isnan(size):
-            why = "your list has no prices or size that would say more"
+            why = "your list has no prices or sizes to compare"
         else:
             multiplier = float(self.run.provenance["instrument"]["multiplier"])
             why = f"the run has a multiplier of {multiplier:g} and a commission of {own:,.2f}"

@@ -118,7 +118,7 @@ def _used(path: Path, frame: pd.DataFrame, declared: Mapping[str, str]) -> dict[
             used[role] = found
     if "entry" not in used:
         raise DataError(
-            f"{path}: no column says when a trade was entered: it has {', '.join(map(str, frame.columns))}; "
+            f"{path}: no column with the entry time; the columns are {', '.join(map(str, frame.columns))}; "
             "name it: --column entry=NAME"
         )
     return used

@@ -97,7 +97,7 @@ def _counted(bundle: Bundle, instrument: Instrument, sealed: DateRange, ledger: 
     looks = ledger.look(family, bundle.symbol, sealed, purpose=f"backtest of {bundle.sha256}", now=now)
     return (
         f"{bundle.symbol} {bundle.version}: this run shows the hold-out, {sealed}; it is look {looks} of the "
-        f"family {family} at these days, and counted. End before {sealed.start} to leave it sealed."
+        f"family {family} at these days, and counted. End before {sealed.start} to keep it sealed."
     )
 
 

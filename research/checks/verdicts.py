@@ -59,7 +59,8 @@ class LookaheadReport:
     def verdict(self) -> str:
         """One line: that nothing moved, or the first finding."""
         if self.passed:
-            return f"no look-ahead: {len(self.ids)} features and all decisions stand at {len(self.cuts)} cuts"
+            count = len(self.ids)
+            return f"no look-ahead: {count} features and all decisions unchanged at {len(self.cuts)} cuts"
         return f"look-ahead: {self.findings[0]}"
 
     def _repr_html_(self) -> str:
@@ -71,5 +72,5 @@ class LookaheadReport:
         """Raise LookaheadError, with the first finding, unless the check passed."""
         if not self.passed:
             raise LookaheadError(
-                f"{self.traded}: {self.verdict}; do not trust any result with it, mend it first"
+                f"{self.traded}: {self.verdict}; do not trust any result with it until it is fixed"
             )

@@ -194,5 +194,5 @@ def _require_same(what: str, before: str, now: str) -> None:
     if before != now:
         raise ExperimentError(
             f"{what} changed since it was begun ({before[:10]} then, {now[:10]} now): half of it would be "
-            "another experiment; restore it, or run the search anew (what was tried stays counted)"
+            "another experiment; restore it, or run the search again (what was tried stays counted)"
         )

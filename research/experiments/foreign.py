@@ -151,7 +151,7 @@ class Translation:
         option = _OPTIONS.get(key.lower())
         if option is None and key.lower() not in _OF_STRATEGY:
             # Nobody's habit that we know: alone, it is a misspelling, which the grid file itself reports.
-            self._unknown.append(f"{key}: is not known here and is left out")
+            self._unknown.append(f"{key}: is unknown here and was left out")
             return
         self._foreign(key)
         if option is None:
@@ -159,7 +159,7 @@ class Translation:
         elif option:
             self.notes.append(f"{key}: is an option of the command, {option.format(value)}")
         else:
-            self.notes.append(f"{key}: has no counterpart and is left out")
+            self.notes.append(f"{key}: has no counterpart and was left out")
 
     # Dates
 

@@ -78,7 +78,7 @@ def _called(function: str, positional: list[Any], named: dict[str, Any]) -> tupl
     # Python's ranges leave their stop out, a grid's includes it.
     count = math.ceil(round((stop - first) / step, DIGITS))
     last = round(first + (count - 1) * step, DIGITS)
-    return {"start": first, "stop": last, "step": step}, f"{function} leaves its stop out, a grid includes it"
+    return {"start": first, "stop": last, "step": step}, f"{function} excludes its stop, a grid includes it"
 
 
 def _arguments(text: str) -> tuple[list[Any], dict[str, Any]]:

@@ -33,7 +33,7 @@ class Steps(BaseModel):
     @model_validator(mode="after")
     def _rises(self) -> Self:
         if not self.start <= self.stop < math.inf:
-            raise ValueError(f"start {self.start:g} to stop {self.stop:g}: must rise; turn them round")
+            raise ValueError(f"start {self.start:g} to stop {self.stop:g}: must increase; swap them")
         return self
 
     def values(self) -> tuple[float, ...]:

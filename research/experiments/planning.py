@@ -129,7 +129,7 @@ def require_affordable(plan: Plan, found: Estimate, budget: float) -> None:
     size = min(_ROUND_SAMPLE, fitting)
     raise ExperimentError(
         f"{len(plan.numbers):,} combinations, {found.runs:,} runs: about {spoken(found.seconds)}, the budget "
-        f"is {spoken(budget)}; draw some with --random {size}, take fewer values, or run it all with --yes"
+        f"is {spoken(budget)}; sample some with --random {size}, take fewer values, or run it all with --yes"
     )
 
 

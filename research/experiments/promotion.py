@@ -179,7 +179,7 @@ def _target(request: Request) -> Path:
     path = request.folder / f"{request.name}.yaml"
     if path.exists():
         raise ExperimentError(
-            f"{path}: is there already; a promoted strategy is never overwritten, take another name"
+            f"{path}: exists already; a promoted strategy is never overwritten, choose another name"
         )
     return path
 
@@ -223,7 +223,7 @@ def _refuse(record: Record, winner: Ranked, refusals: Sequence[str], request: Re
     if refusals and not request.force:
         raise PromotionRefused(
             f"experiment {record.id}, variant {winner.variant} is refused: {'; '.join(refusals)}. "
-            "--force --reason TEXT promotes it all the same, and is recorded"
+            "--force --reason TEXT promotes it anyway, and is recorded"
         )
 
 

@@ -104,6 +104,6 @@ def _run_folder(journal: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         metrics, provenance = (json.loads((journal / each).read_text(encoding="utf-8")) for each in _NEEDED)
     except ValueError as error:
         raise ExperimentError(
-            f"--journal {journal}: a file in it is no JSON: {error}; run it again"
+            f"--journal {journal}: a file in it is not valid JSON: {error}; run it again"
         ) from error
     return metrics, provenance

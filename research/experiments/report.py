@@ -192,7 +192,7 @@ def _result_cards(data: ExperimentReport) -> list[Markup]:
         card(
             "Verdict",
             checks(data.judgement),
-            caption="What promotion asks of the winner. "
+            caption="What a promotion requires of the winner. "
             + ". ".join(map(evidence_line, data.judgement.symbols))
             + ".",
             classes="wide",
@@ -206,7 +206,7 @@ def _result_cards(data: ExperimentReport) -> list[Markup]:
         card(
             "By symbol",
             by_symbol(data.judgement, data.train),
-            caption="The winner on each symbol, an account of its own each.",
+            caption="The winner on each symbol, each with its own account.",
             classes="wide",
         ),
     ]
@@ -229,13 +229,13 @@ def _top_caption(data: ExperimentReport) -> str:
     order = f"Best by {data.by} on the test range"
     if means:
         order += f", its mean over {means}; the other figures are those of accounts, all test windows as one"
-    return f"{order}. Each was run again in Backtrader: same trades, same profit to the last bit."
+    return f"{order}. Each was rerun in Backtrader: same trades, same profit to the last bit."
 
 
 def _overfitting_cards(data: ExperimentReport) -> list[Markup]:
     around = neighbourhood(data.record.plan, data.scores, data.winner.variant)
     wide = "wide" if around.nearest else ""
-    what = "The nearest runs that were drawn." if around.nearest else "One step of one parameter away."
+    what = "The nearest sampled runs." if around.nearest else "One step of one parameter away."
     cards = [
         card(
             "Training against test",

@@ -70,7 +70,7 @@ def same_data(lab: Lab, record: Record) -> Callable[[str], Data]:
         data = lab.data(record.plan, symbol)
         if data.hash != record.data_hashes[symbol]:
             raise ExperimentError(
-                f"experiment {record.id}: the bars of {symbol} changed since; run the search anew"
+                f"experiment {record.id}: the bars of {symbol} changed since; run the search again"
             )
         return data
 

@@ -83,7 +83,7 @@ class Entry:
         found = found or [f"train: Sharpe {evidence.train_sharpe:.2f}, {evidence.train_of}"]
         found += [f"test {account}" for account in accounts.values()]
         if not accounts:
-            found.append("test: no account was kept by the earlier version that searched; search anew")
+            found.append("test: the version that ran the search kept no account; search again")
         found += [f"{CHOSEN}: {account}" for account in self.judgement.walk_forward.values()]
         found += [
             f"hold-out {symbol} {self.holdout_dates}: {figures_of(measures)}"

@@ -96,7 +96,7 @@ def print_top(console: Console, record: Record, ranked: Sequence[Ranked], by: st
     if not single:
         console.print(apart)
     console.print(
-        "Each of these runs was made again in Backtrader, with the same trades and profit."
+        "Each of these runs was rerun in Backtrader, with the same trades and profit."
         + (f" They are ranked by the mean over {means}." if means else ""),
         style="dim",
     )
@@ -166,7 +166,7 @@ def print_comparison(console: Console, found: Comparison) -> None:
     for look in found.looks:
         console.print(look, style="dim", highlight=False, soft_wrap=True, markup=False)
     if found.difference is None:
-        console.print("The two returned the same, or there are too few sessions to tell.", style="dim")
+        console.print("The returns are equal, or the sessions too few to tell.", style="dim")
         return
     between = found.difference
     console.print(

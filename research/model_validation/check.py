@@ -14,8 +14,8 @@ from research.statistics.gate import Check
 Judged = TypeVar("Judged", ModelCase, StrategyCase)
 
 _UNASKED = {
-    "strategy": "not applicable: asks about a model, and this strategy has none",
-    "model": "not applicable: asks about a strategy without a model",
+    "strategy": "not applicable: checks a model, and this strategy has none",
+    "model": "not applicable: checks a strategy without a model",
 }
 
 

@@ -76,7 +76,9 @@ def _bits(values: Floats) -> np.ndarray:
     return np.where(np.isnan(values), np.nan, values).view(np.int64)
 
 
-@model_check("golden vectors", asks="Do the bundle's golden vectors and probabilities come out as recorded?")
+@model_check(
+    "golden vectors", asks="Are the bundle's golden vectors and probabilities reproduced as recorded?"
+)
 def golden_vectors_come_out(case: Case) -> Finding:
     """Compute features and probabilities of the golden bars again."""
     golden = case.bundle.golden

@@ -11,7 +11,7 @@ from research.training.overfitting import search_overfitting
 
 @model_check(
     "deflated Sharpe",
-    asks="Is there skill left after every trial that the ledger counts?",
+    asks="Does skill remain after counting every trial in the ledger?",
     limit="min_dsr",
 )
 def survives_deflation(case: Case) -> Finding:

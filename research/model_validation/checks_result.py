@@ -95,7 +95,7 @@ def both_halves_earn(case: StrategyCase) -> Finding:
 @check_of(
     StrategyCase,
     "twice the costs",
-    asks="Does it still earn where every fill costs twice as much?",
+    asks="Does it still earn money if every fill costs twice as much?",
     limit="min_costly_sharpe",
 )
 def survives_twice_the_costs(case: StrategyCase) -> Finding:
@@ -111,7 +111,7 @@ def survives_twice_the_costs(case: StrategyCase) -> Finding:
 
 @model_check(
     "challenger",
-    asks="Is it, on the same sessions, not worse than the version in production?",
+    asks="Is it at least as good as the production version on the same sessions?",
     limit="min_challenger_edge",
 )
 def challenger_holds(case: Case) -> Finding:

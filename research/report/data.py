@@ -57,7 +57,7 @@ class Benchmark:
 
     def __post_init__(self) -> None:
         if not self.dates.size or (np.diff(self.dates.astype(np.int64)) <= 0).any():
-            raise DataError(f"benchmark {self.name}: dates must rise and there must be some")
+            raise DataError(f"benchmark {self.name}: dates must rise and not be empty")
         if not (np.isfinite(self.level) & (self.level > 0)).all():
             raise DataError(f"benchmark {self.name}: a level is not positive: needed is a price or an index")
 

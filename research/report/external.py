@@ -181,9 +181,7 @@ def _report(
 ) -> ReportData:
     is_amount = found.kind in ("pnl", "trades")
     if is_amount and capital is None:
-        raise ConfigError(
-            f"{found.source}: results in money: say --capital, the account that they were made on"
-        )
+        raise ConfigError(f"{found.source}: results are amounts: add --capital, the size of the account")
     days, values = _by_day(found.dates, found.values, found.kind)
     if found.trades is None and days.size < 3:
         raise DataError(
@@ -313,7 +311,7 @@ def _notes(found: Results) -> list[str]:
         ]
     what = {"equity": "an equity curve", "pnl": "profit and loss by date"}.get(found.kind, "returns")
     return [
-        f"Made from {what}: trades, costs, exposure and leverage are not known and left out. Whether the "
+        f"Made from {what}: trades, costs, exposure and leverage are unknown and omitted. Whether the "
         "results are net of costs is not known either."
     ]
 

@@ -66,7 +66,7 @@ def _parsed(source: str, texts: pd.Series, date_format: str | None) -> pd.Series
     bad = pd.to_datetime(texts, format=date_format or "ISO8601", errors="coerce").isna().to_numpy()
     row = int(np.argmax(bad))
     raise DataError(
-        f"{source}, row {row + 2}: date {texts.iloc[row]!r}: not a date like 2020-01-31; say --date-format, "
+        f"{source}, row {row + 2}: date {texts.iloc[row]!r}: not a date like 2020-01-31; add --date-format, "
         "such as %d.%m.%Y"
     )
 

@@ -208,7 +208,7 @@ def _value_column(
         return kind, others[0]
     raise DataError(
         f"{source}: columns {_listed(frame)}: none is named returns, equity, pnl, or entry, exit and pnl of "
-        "trades: say --column NAME and --kind"
+        "trades: add --column NAME and --kind"
     )
 
 
@@ -228,7 +228,7 @@ def guessed_kind(values: Floats, source: str) -> Kind:
     steps = np.abs(np.diff(known) / known[:-1])
     if known.size > 1 and known.min() > 0.5 and float(np.median(steps)) < 0.2:
         return "equity"
-    raise DataError(f"{source}: returns or equity? Its values fit both: say --kind returns or --kind equity")
+    raise DataError(f"{source}: returns or equity? Its values fit both: add --kind returns or --kind equity")
 
 
 def _says_percent(name: str, cells: pd.Series) -> bool:
@@ -245,14 +245,14 @@ def _fractions(source: str, values: Floats, dates: Dates, unit: Unit | None) -> 
             likely = "percent" if yearly > _SURELY_PERCENT else "either"
             raise DataError(
                 f"{source}: returns that vary by {100 * yearly:.0f}% a year if they are fractions, and by "
-                f"{yearly:.2f}% if they are percentages ({likely} is likely): say --unit percent or fraction"
+                f"{yearly:.2f}% if they are percentages ({likely} is likely): add --unit percent or fraction"
             )
     values = values / 100.0 if unit == "percent" else values
     if (values < -1.0).any():
         at = int(np.argmax(values < -1.0))
         raise DataError(
             f"{source}: return {100 * values[at]:.4g}% on {_day(dates[at])}: no account loses more than all "
-            "it has; if these are percentages, say --unit percent; if amounts, --kind pnl --capital AMOUNT"
+            "it has; if these are percentages, add --unit percent; if amounts, --kind pnl --capital AMOUNT"
         )
     return values
 

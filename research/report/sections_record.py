@@ -124,7 +124,7 @@ def crises(report: ReportData) -> Markup:
     """Return the known crises within the report."""
     rows = track_record.episodes(report)
     if not rows:
-        return empty_block("None of the listed episodes lies within these dates.")
+        return empty_block("None of the listed episodes falls within these dates.")
     has_benchmark = any(math.isfinite(row.benchmark) for row in rows)
     beside = ("Benchmark",) if has_benchmark else ()
     head = ("Episode", "From", "To", "Return", "Max drawdown", *beside)

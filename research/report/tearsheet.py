@@ -98,9 +98,7 @@ SECTIONS.add(
     RESULT,
     "Trailing returns",
     sections_record.trailing,
-    caption=lambda report: (
-        f"Up to {report.dates[-1]}; stretches that begin before the first date are left out."
-    ),
+    caption=lambda report: f"Up to {report.dates[-1]}; periods that begin before the first date are omitted.",
 )
 SECTIONS.figure(
     RESULT,
@@ -186,7 +184,7 @@ SECTIONS.figure(
 )
 SECTIONS.add(
     EXPOSURE,
-    "What dearer trading would leave",
+    "Results at higher costs",
     sections_record.dearer,
     caption="Commission and slippage of every trade times a factor; sizes and fills stay.",
     shown=_knows(COSTS),

@@ -37,7 +37,7 @@ class Labels:
         if first.size != last.size:
             raise DataError(f"labels: {first.size} starts, {last.size} ends: need one interval per sample")
         _refuse(np.diff(first, prepend=first[:1]) < 0, first, "start falls: sort the samples by time")
-        _refuse(last < first, last, "ends before it starts: swap or mend the interval")
+        _refuse(last < first, last, "ends before it starts: swap its ends")
         return cls(first, last)
 
     @property

@@ -37,10 +37,10 @@ class Split(_Part):
             if first.overlaps(following):
                 raise ValueError(
                     f"{first_name} {first} and {next_name} {following} overlap: what is chosen on seen days "
-                    "proves nothing; let the second start after the first ends"
+                    "proves nothing; start the second after the end of the first"
                 )
             if following.start < first.start:
-                raise ValueError(f"{next_name} {following} lies before {first_name} {first}: turn them round")
+                raise ValueError(f"{next_name} {following} lies before {first_name} {first}: swap them")
         return self
 
     @property

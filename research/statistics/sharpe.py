@@ -39,7 +39,7 @@ def finite(values: Any, name: str, *, dimensions: int = 1, least: int = 1) -> Fl
         raise DataError(f"{name}: {array.shape[0]} rows: need at least {least}; use a longer sample")
     if not np.isfinite(array).all():
         where = tuple(int(axis[0]) for axis in np.nonzero(~np.isfinite(array)))
-        raise DataError(f"{name}{list(where)}: {array[where]}: must be finite; drop or mend the row")
+        raise DataError(f"{name}{list(where)}: {array[where]}: must be finite; drop or fix the row")
     return array
 
 

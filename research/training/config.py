@@ -40,7 +40,7 @@ class DataRange(_Part):
     @model_validator(mode="after")
     def _rises(self) -> Self:
         if self.start and self.end and self.start >= self.end:
-            raise ValueError(f"{self.start} to {self.end}: start must lie before end")
+            raise ValueError(f"{self.start} to {self.end}: start must be before end")
         return self
 
 
@@ -349,7 +349,7 @@ def load_release(path: Path | str, symbol: str = "", *, source: str | None = Non
         content = {**content, "strategy": strategy.model_dump()}
     named = content.get("symbol") or symbol
     if not named:
-        raise ConfigError(f"{where}: names no symbol; say which instrument it trades, such as ES")
+        raise ConfigError(f"{where}: no symbol; add the instrument it trades, such as ES")
     if symbol and named != symbol:
         raise ConfigError(f"{where}: is for {named}, not for {symbol}; give the file of {symbol}")
     if source is not None:
@@ -385,6 +385,6 @@ def load_training(path: Path | str) -> TrainingConfig:
     if where.stem in known and where.stem != config.symbol:
         raise ConfigError(
             f"{where}: symbol {config.symbol!r}: the file is named for {where.stem}; "
-            "rename it, or mend the symbol"
+            "rename it, or correct the symbol"
         )
     return config

@@ -64,8 +64,8 @@ def require_both_classes(target: Integers, what: str) -> None:
     if np.unique(target).size < 2:
         won = "won" if target.size and target[0] else "lost"
         raise TrainingError(
-            f"{what}: all {target.size} samples {won}: a model needs both; widen the entry, take longer "
-            "training spans or fewer groups"
+            f"{what}: all {target.size} samples {won}: a model needs wins and losses; widen the entry, "
+            "take longer training spans or fewer groups"
         )
 
 

@@ -271,7 +271,7 @@ def promote_strategy(
     `register_strategy` and `ModelStore.promote` raise, but for EvidenceMissing.
     """
     if force and not reason:
-        raise VerbRefused(f"{release.symbol}: force needs a reason; say why the evidence does not matter")
+        raise VerbRefused(f"{release.symbol}: force needs a reason; say why the evidence may be skipped")
     found = register_strategy(
         release, store, ledger, by=by, now=now, data_dir=data_dir, path=path, reason=reason, name=name
     )

@@ -192,7 +192,7 @@ def _require_range(config: TrainingConfig | StrategyRelease, history: History) -
     if (first - wanted).days > _SLACK_DAYS or (until - last).days > _SLACK_DAYS:
         raise TrainingError(
             f"{config.symbol}: the configuration asks for {_spelled(wanted, until)}, {bars.source} holds "
-            f"{_spelled(first, last)}; give the missing bars, or mend data.start and data.end"
+            f"{_spelled(first, last)}; add the missing bars, or change data.start and data.end"
         )
 
 

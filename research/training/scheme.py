@@ -107,7 +107,7 @@ def _sealed(config: TrainingConfig, dataset: Dataset) -> tuple[Integers, Integer
         start = int(np.datetime64(settings.start, "ns").astype(np.int64))
     else:
         start = int(last - (settings.share or 0.0) * (last - first)) // DAY * DAY
-    found = f"signals are there from {_day(first)} to {_day(last)}"
+    found = f"signals exist from {_day(first)} to {_day(last)}"
     if start <= first:
         raise TrainingError(
             f"{config.symbol}: hold-out from {_day(start)} overlaps all of the training: {found}; "

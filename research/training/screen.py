@@ -162,7 +162,9 @@ def _trained(task: Task, ledger: Ledger, console: Console) -> Trained:
         with on_screen(console, task.config.symbol) as listener:
             return run_training(task, ledger, now=utc_now, listener=listener)
     except KeyboardInterrupt:
-        console.print("interrupted; finished steps are kept: the same command with --resume does the rest")
+        console.print(
+            "interrupted; finished steps are kept: the same command with --resume completes the run"
+        )
         raise typer.Exit(_INTERRUPTED) from None
 
 

@@ -34,9 +34,11 @@ class StepFolder(Diary):
         try:
             return attempt_of(file_content(path), str(path))
         except OSError as error:
-            raise TrainingError(f"{path}: {error.strerror}; delete it: its step is done again") from error
+            raise TrainingError(
+                f"{path}: {error.strerror}; delete it, and the step will be repeated"
+            ) from error
         except TrainingError as error:
-            raise TrainingError(f"{error}; delete the file: its step is done again") from error
+            raise TrainingError(f"{error}; delete the file, and the step will be repeated") from error
 
     def keep(self, search: str, number: int, attempt: Attempt) -> None:
         """Count an attempt, then store it; StoreFailure where the disk refuses."""

@@ -28,7 +28,7 @@ def read_cells(path: Path) -> pd.DataFrame:
             path, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig", skipinitialspace=True
         )
     except pd.errors.EmptyDataError as error:
-        raise DataError(f"{path}: one column or none: the file is empty; export it again") from error
+        raise DataError(f"{path}: at most one column: the file is empty; export it again") from error
     except pd.errors.ParserError as error:
         reason = " ".join(str(error).split())
         raise DataError(f"{path}: {reason}; every row needs as many cells as the header") from error

@@ -62,7 +62,7 @@ def reject(series: Series, end: Stamp, reason: Reason, config: LiveFile) -> None
 def _decide(desk: OperatorDesk, series: str, end: str, decision: str, reason: str) -> None:
     bar = found(desk, series, utc_nanoseconds(end, f"bar of {series}"))
     if not reason.strip():
-        raise LiveError(f"bar {bar}: no reason; say where the price was looked up, and who looked")
+        raise LiveError(f"bar {bar}: no reason; say where the price was looked up, and by whom")
     if any((each.key, each.end) == (str(bar.key), bar.end) for each in desk.posted_decisions()):
         raise LiveError(f"bar {bar}: a decision about it is in the mailbox already; {desk.taken}")
     told = {"symbol": bar.key.symbol, "key": str(bar.key), "end": bar.end, "values": bar.values,

@@ -148,7 +148,7 @@ class LiveConfig(_Part):
         symbols = [each.symbol for each in self.instruments]
         for symbol in symbols:
             if symbols.count(symbol) > 1:
-                raise ValueError(f"instruments: {symbol} stands there twice; list it once")
+                raise ValueError(f"instruments: {symbol} is listed twice; list it once")
         if sum(feed.kind == "replay" for feed in self.feeds) and len(self.feeds) > 1:
             raise ValueError("feeds: a replay is the only feed, since its time is that of its bars")
         return self
@@ -205,12 +205,12 @@ class LiveConfig(_Part):
         reported = self.broker is not None and self.broker.reports_fills
         if mode == "live" and self.statement is None and not self.fills_by_hand and not reported:
             raise ConfigError(
-                "mode live: no source of fills; give `statement`, or say `fills_by_hand: true` and report "
+                "mode live: no source of fills; set `statement`, or `fills_by_hand: true` and report "
                 "them with lockstep orders fill"
             )
         if mode == "live" and self.clock is None:
             raise ConfigError(
-                "mode live: it is not said how the clock is checked; give `clock: {ntp: SERVER}`, "
+                "mode live: no check of the clock; set `clock: {ntp: SERVER}`, "
                 "`clock: {system: true}`, or `clock: {unchecked: REASON}`"
             )
 

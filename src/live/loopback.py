@@ -170,7 +170,10 @@ class LoopbackHandler(BaseHTTPRequestHandler):
             return HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"{shown} bytes: at most {limit}; post fewer at once"
         content = self.rfile.read(int(lengths[0]))
         if len(content) < int(lengths[0]):
-            return HTTPStatus.BAD_REQUEST, f"{len(content)} of {lengths[0]} bytes came; post the same again"
+            return (
+                HTTPStatus.BAD_REQUEST,
+                f"{len(content)} of {lengths[0]} bytes arrived; retry the same request",
+            )
         return content
 
     def send(

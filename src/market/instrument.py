@@ -15,7 +15,7 @@ NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 _PER_UNIT = ("per_contract", "per_share")
 _COMMISSION_KEYS = (*_PER_UNIT, "basis_points", "minimum")
 COMMISSION_EXAMPLES = (
-    "{per_share: 0.005, minimum: 1.00}, {basis_points: 10}, {per_contract: 1.25}, or 0 where there is none"
+    "{per_share: 0.005, minimum: 1.00}, {basis_points: 10}, {per_contract: 1.25}, or 0 if there is none"
 )
 
 
@@ -72,7 +72,7 @@ class Instrument(Grown):
         if len(per_unit) > 1:
             raise ValueError("commission: per_contract and per_share are one number; give one of them")
         if not per_unit and "basis_points" not in parts:
-            raise ValueError(f"commission: say what an order costs, as {COMMISSION_EXAMPLES}")
+            raise ValueError(f"commission: state the cost of an order, as {COMMISSION_EXAMPLES}")
         return {
             **values,
             "commission": per_unit[0] if per_unit else 0.0,

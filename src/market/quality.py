@@ -128,5 +128,5 @@ def _no_volume(bars: Bars) -> list[Finding]:
     count = int((bars.volume == 0).sum())
     if count <= ZERO_VOLUME_SHARE * len(bars):
         return []
-    sentence = f"{count / len(bars):.0%} of the bars have no volume: volume features say little"
+    sentence = f"{count / len(bars):.0%} of the bars have no volume: volume features mean little"
     return [Finding(kind="no_volume", where="all", count=count, sentence=sentence)]

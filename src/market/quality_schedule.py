@@ -72,7 +72,7 @@ def _missing(bars: Bars, dates: Dates, session: Session) -> list[Finding]:
                 kind="missing_session",
                 where=str(scheduled[gone[0]]),
                 count=int(gone.size),
-                sentence=f"{counted(gone.size, 'short holiday session')} without a bar of its own: {text}; "
+                sentence=f"{counted(gone.size, 'short holiday session')} without its own bar: {text}; "
                 "the exchange counts them to the next trade date",
                 severity="note",
             )

@@ -217,7 +217,7 @@ class Source(Grown):
             held = ", ".join(self.symbols)
             raise ConfigError(f"source {self.name}: holds {held}, not {symbol}; name a source that holds it")
         if self.package is not None and folder is not None:
-            rule = f"it comes with the package {self.package} and reads no folder; leave out one of the two"
+            rule = f"it comes with the package {self.package} and reads no folder; drop one of the two"
             raise ConfigError(f"source {self.name} and data folder {folder}: {rule}")
         if self.package is None and folder is None:
             raise ConfigError(f"source {self.name}: reads files of a folder; give the data folder")

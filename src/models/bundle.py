@@ -153,11 +153,11 @@ def bundle_of(content: bytes, what: str, *, symbol: str | None = None) -> Bundle
         found = Bundle(**fields_of(document), pipeline=_pipeline(document, what), sha256=sha256_of(content))
         _require_fit(found)
     except KeyError as error:
-        raise ForeignPickle(f"{what}: no bundle of Lockstep: {error} is missing") from error
+        raise ForeignPickle(f"{what}: not a Lockstep bundle: {error} is missing") from error
     except (AttributeError, LookupError, TypeError, ValueError, DataError, ConfigError, UnfitBundle) as error:
         reason = " ".join(str(error).split())[:300]
         raise ForeignPickle(
-            f"{what}: no bundle of Lockstep: {reason}; train the model with Lockstep"
+            f"{what}: not a Lockstep bundle: {reason}; train the model with Lockstep"
         ) from error
     return found
 
@@ -173,10 +173,10 @@ def _pipeline(document: Mapping[str, Any], what: str) -> Any:
 
 def _require_readable(document: Any, what: str, symbol: str | None) -> None:
     if not isinstance(document, Mapping) or document.get("format") != FORMAT:
-        raise ForeignPickle(f"{what}: no bundle of Lockstep; train the model with Lockstep")
+        raise ForeignPickle(f"{what}: not a Lockstep bundle; train the model with Lockstep")
     schema, libraries = document.get("schema"), document.get("libraries")
     if type(schema) is not int or schema < 1:
-        raise ForeignPickle(f"{what}: no bundle of Lockstep: schema {shown(schema)}; train the model again")
+        raise ForeignPickle(f"{what}: not a Lockstep bundle: schema {shown(schema)}; train the model again")
     if schema > WITHOUT_MODEL:
         raise NewerSchema(
             f"{what}: bundle schema {schema}, this Lockstep reads up to {WITHOUT_MODEL}; update Lockstep"
@@ -189,7 +189,7 @@ def _require_readable(document: Any, what: str, symbol: str | None) -> None:
         type(each) is str and re.fullmatch(_LIBRARY, each) for each in (*libraries, *libraries.values())
     )
     if not named:
-        raise ForeignPickle(f"{what}: no bundle of Lockstep: it does not name its libraries; train it again")
+        raise ForeignPickle(f"{what}: not a Lockstep bundle: it does not name its libraries; train it again")
 
 
 def _require_fit(bundle: Bundle) -> None:

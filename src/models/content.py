@@ -83,7 +83,7 @@ def verified_reports(source: Path, target: Path, evidence: Iterable[Evidence]) -
         relative = PurePosixPath(each.file)
         if ".." in relative.parts:
             raise VerbRefused(
-                f"{source}: report {each.file!r}: leads out of the store; attach it again there"
+                f"{source}: report {each.file!r}: leads outside the store; attach it again there"
             )
         if relative.parts[:1] != (REPORTS,) or not (source / relative).is_file():
             continue
@@ -98,7 +98,7 @@ def verified_reports(source: Path, target: Path, evidence: Iterable[Evidence]) -
         if not place.exists():
             found[place] = content
         elif sha256_of(place.read_bytes()) != each.file_sha256:
-            raise VerbRefused(f"{place}: is there with another content; move it away")
+            raise VerbRefused(f"{place}: exists with different content; move it away")
     return found
 
 

@@ -23,7 +23,7 @@ def changed_features(
         recorded = bundle.golden.canonical.get(each)
         if recorded is None or not same_values(recorded, canonical_values(each, registry), exact=exact):
             raise FeaturesChanged(
-                f"{what}: feature {each} has other values than the model was trained on; use the code that "
+                f"{what}: feature {each} has different values than in training; use the code that "
                 "trained it, or train again"
             )
     return changed

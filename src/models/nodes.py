@@ -81,7 +81,7 @@ class _Writer:
         if kind is None:
             raise NodeFault(f"holds {'.'.join(class_of(value))}, which no bundle may hold")
         if id(value) in self._written or self._level > _MOST_LEVELS:
-            raise NodeFault(f"a {kind.name} is there twice, or in more than {_MOST_LEVELS} others")
+            raise NodeFault(f"a {kind.name} occurs twice, or in more than {_MOST_LEVELS} others")
         # The value itself is kept, so that no other one gets its id.
         self._written[id(value)] = value
         self._level += 1

@@ -82,7 +82,7 @@ class Machine:
         try:
             found = self._run()
         except (IndexError, struct.error, UnicodeDecodeError) as error:
-            raise PickleFault(f"no file of Lockstep: damaged before byte {self._at}") from error
+            raise PickleFault(f"not a Lockstep file: damaged before byte {self._at}") from error
         if not self._objects:
             _require_plain(found)
         return found
@@ -97,20 +97,20 @@ class Machine:
             step = _STEPS.get(code)
             if step is None:
                 raise PickleFault(
-                    f"no file of Lockstep: byte {self._at - 1} is no instruction that one holds"
+                    f"not a Lockstep file: byte {self._at - 1} is no instruction that one holds"
                 )
             step(self)
-        raise PickleFault(f"no file of Lockstep: more than {_MOST_STEPS} instructions")
+        raise PickleFault(f"not a Lockstep file: more than {_MOST_STEPS} instructions")
 
     def _result(self) -> Any:
         if self._marks or len(self._stack) != 1 or self._at != len(self._content):
-            raise PickleFault(f"no file of Lockstep: it ends at byte {self._at}, unfinished or too early")
+            raise PickleFault(f"not a Lockstep file: it ends at byte {self._at}, unfinished or too early")
         return self._stack[0]
 
     def _take(self, count: int) -> bytes:
         found = self._content[self._at : self._at + count]
         if len(found) != count:
-            raise PickleFault(f"no file of Lockstep: {count} bytes are announced, {len(found)} are left")
+            raise PickleFault(f"not a Lockstep file: {count} bytes are announced, {len(found)} are left")
         self._at += count
         return found
 
@@ -126,7 +126,7 @@ class Machine:
 
     def _proto(self) -> None:
         if self._number("<B") != 4 or self._at != 2:
-            raise PickleFault("no file of Lockstep: another protocol")
+            raise PickleFault("not a Lockstep file: another protocol")
 
     def _frame(self) -> None:
         self._take(8)
@@ -138,7 +138,7 @@ class Machine:
     def _long(self) -> None:
         size = self._number("<B")
         if size > MOST_INTEGER:
-            raise PickleFault(f"no file of Lockstep: an integer of {size} bytes")
+            raise PickleFault(f"not a Lockstep file: an integer of {size} bytes")
         self._stack.append(int.from_bytes(self._take(size), "little", signed=True))
 
     def _append(self) -> None:
@@ -162,14 +162,14 @@ class Machine:
             # Entries of another mapping than a dict: no pipeline has any that matter.
             return
         if type(target) is not dict or len(found) % 2:
-            raise PickleFault("no file of Lockstep: items of what is no mapping")
+            raise PickleFault("not a Lockstep file: items of what is no mapping")
         for key, value in zip(found[::2], found[1::2], strict=True):
             if self._objects and type(key) is Pickled:
                 continue
             if type(key) is not str and not (self._objects and type(key) is int):
-                raise PickleFault(f"no file of Lockstep: a key of type {type(key).__name__}")
+                raise PickleFault(f"not a Lockstep file: a key of type {type(key).__name__}")
             if key in target:
-                raise PickleFault(f"no file of Lockstep: key {key!r} is there twice")
+                raise PickleFault(f"not a Lockstep file: key {key!r} is there twice")
             target[key] = value
 
     def _tuple(self) -> None:
@@ -189,7 +189,7 @@ class Machine:
     def _get(self, place: int) -> None:
         found = self._memo[place]
         if not self._objects and not _may_be_shared(found):
-            raise PickleFault("no file of Lockstep: a value is there twice")
+            raise PickleFault("not a Lockstep file: a value is there twice")
         self._stack.append(found)
 
     def _global(self) -> None:
@@ -201,7 +201,7 @@ class Machine:
     def _call(self) -> None:
         arguments, named = self._stack.pop(), self._stack.pop()
         if type(named) is not Named or type(arguments) is not tuple:
-            raise PickleFault("no file of Lockstep: a call of what is no name")
+            raise PickleFault("not a Lockstep file: a call of what is no name")
         if not self._objects and named not in (WRAPPER, _DTYPE):
             raise PickleFault(f"holds a call of {named}, which no file of Lockstep may hold")
         self._stack.append(Pickled(named, arguments))
@@ -209,7 +209,7 @@ class Machine:
     def _build(self) -> None:
         state, target = self._stack.pop(), self._stack[-1]
         if type(target) is not Pickled or target.state is not None:
-            raise PickleFault("no file of Lockstep: a state of what has none")
+            raise PickleFault("not a Lockstep file: a state of what has none")
         if target.named == WRAPPER:
             self._stack[-1] = self._array(state)
         else:
@@ -218,18 +218,18 @@ class Machine:
     def _array(self, state: Any) -> np.ndarray[Any, Any]:
         """Return the array behind joblib's wrapper, a copy; its values follow in the file."""
         if type(state) is not dict or not _WRAPPED <= state.keys() or state["subclass"] != _NDARRAY:
-            raise PickleFault("no file of Lockstep: an array without its description")
+            raise PickleFault("not a Lockstep file: an array without its description")
         dtype, shape, order = plain_dtype(state["dtype"]), state["shape"], state["order"]
         if state.get("numpy_array_alignment_bytes") is not None:
             self._take(self._number("<B"))
         count = _count(shape, len(self._content))
         if count * dtype.itemsize > len(self._content) - self._at:
-            raise PickleFault(f"no file of Lockstep: an array of shape {shape} is longer than the file")
+            raise PickleFault(f"not a Lockstep file: an array of shape {shape} is longer than the file")
         data = self._take(count * dtype.itemsize)
         if order not in ("C", "F"):
-            raise PickleFault(f"no file of Lockstep: an array in order {shown(order)}")
+            raise PickleFault(f"not a Lockstep file: an array in order {shown(order)}")
         if dtype.kind == "b" and data.translate(None, b"\x00\x01"):
-            raise PickleFault("no file of Lockstep: an array of truth values holds other bytes")
+            raise PickleFault("not a Lockstep file: an array of truth values holds other bytes")
         return (
             np.frombuffer(data, dtype).reshape(shape, order=order).astype(dtype.newbyteorder("="), order="C")
         )
@@ -244,7 +244,7 @@ def plain_dtype(described: Any) -> np.dtype[Any]:
     state = described.state
     order = state[1] if type(state) is tuple and len(state) > 1 else "|"
     if order not in ("<", ">", "|", "="):
-        raise PickleFault("no file of Lockstep: an array in an unknown byte order")
+        raise PickleFault("not a Lockstep file: an array in an unknown byte order")
     return np.dtype(name).newbyteorder(order)  # type: ignore[arg-type]
 
 
@@ -252,13 +252,13 @@ def _count(shape: Any, most: int) -> int:
     """Return how many values an array of `shape` has; no dimension may be longer than the file."""
     fits = type(shape) is tuple and len(shape) <= _MOST_DIMENSIONS
     if not fits or not all(type(each) is int and 0 <= each <= most for each in shape):
-        raise PickleFault(f"no file of Lockstep: an array of shape {shown(shape)}")
+        raise PickleFault(f"not a Lockstep file: an array of shape {shown(shape)}")
     return prod(shape)
 
 
 def _list(value: Any) -> list[Any]:
     if type(value) is not list:
-        raise PickleFault("no file of Lockstep: items of what is no list")
+        raise PickleFault("not a Lockstep file: items of what is no list")
     return value
 
 
@@ -274,7 +274,7 @@ def _require_plain(document: Any) -> None:
     level, here = 0, [document]
     while here:
         if level > MOST_LEVELS:
-            raise PickleFault(f"no file of Lockstep: nested deeper than {MOST_LEVELS} levels")
+            raise PickleFault(f"not a Lockstep file: nested deeper than {MOST_LEVELS} levels")
         for each in here:
             if type(each) not in _PLAIN:
                 raise PickleFault(f"holds a {type(each).__name__}, which no file of Lockstep may hold")

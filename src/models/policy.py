@@ -60,11 +60,11 @@ class CertificateMinimum(_Section):
     def lacking(self, evidence: Evidence, now: datetime) -> Iterator[str]:
         """Yield what the evidence of a certificate lacks, one sentence each."""
         if evidence.issued is None and not evidence.counts:
-            yield "was issued by an older version, which did not record how much it rests on; certify again"
+            yield "was issued by an older version, which did not record its size; certify again"
             return
         short = _short(evidence, self, ("bars", "sessions", "trades", "restarts"))
         if short:
-            yield f"rests on too little: {short}; certify a longer stretch, with restarts"
+            yield f"is too small: {short}; certify a longer stretch, with restarts"
         yield from _aged(evidence, self, now, "certify again")
 
 
@@ -84,7 +84,7 @@ class PaperMinimum(_Section):
         """Yield what the evidence of a comparison lacks, one sentence each."""
         short = _short(evidence, self, ("sessions", "trades"))
         if short:
-            yield f"rests on too little: {short}; let it run longer, then compare again"
+            yield f"is too small: {short}; let it run longer, then compare again"
         yield from _aged(evidence, self, now, "compare again")
 
 
@@ -168,17 +168,17 @@ def _gathered_otherwise(evidence: Evidence) -> Iterator[str]:
         return
     then, now = evidence.hashes, gathered_with(evidence.kind, evidence.symbols, evidence.sources)
     if "code" not in then:
-        yield "does not record with which code it was gathered; gather it again"
+        yield "does not record with which code it was gathered; produce it again"
     elif word := identity.only_proves(then["code"]):
-        yield f"was gathered by an earlier version: {word}; gather it again"
+        yield f"was produced by an earlier version: {word}; produce it again"
     else:
         if then["code"] != now["code"]:
-            yield "was gathered with other code; gather it again"
+            yield "was produced with other code; produce it again"
         yield from _other_libraries(then, now)
     if "instruments" not in then or "instruments" not in now:
-        yield "does not record with which instruments it was gathered; gather it again"
+        yield "does not record with which instruments it was gathered; produce it again"
     elif then["instruments"] != now["instruments"]:
-        yield "was gathered with other instruments; gather it again"
+        yield "was produced with other instruments; produce it again"
 
 
 def _other_libraries(then: Mapping[str, str], now: Mapping[str, str]) -> Iterator[str]:
@@ -188,7 +188,7 @@ def _other_libraries(then: Mapping[str, str], now: Mapping[str, str]) -> Iterato
             library = name.removeprefix(_LIBRARY)
             yield (
                 f"was gathered with {library} {then.get(name, 'of no recorded version')}, here is "
-                f"{now.get(name, 'none')}; gather it again"
+                f"{now.get(name, 'none')}; produce it again"
             )
 
 

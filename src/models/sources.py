@@ -148,7 +148,7 @@ def signed_manifest(source: Path, target: Path) -> tuple[Manifest, str]:
             return manifest_of(content, str(source / MANIFEST)), name
         raise VerbRefused(
             f"{source}: {MANIFEST} is not what key {key.id} signed; if it was you who changed it, sign it "
-            "again there (model_keys.py sign)"
+            "again there (lockstep models keys sign)"
         )
     raise VerbRefused(
         f"{source}: signed with key {signature.key[:16]!r}, which {target / SOURCES} does not name; "

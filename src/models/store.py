@@ -258,7 +258,7 @@ class ModelStore:
         """Write bundle and manifest; where the second fails, the first is taken back."""
         path = self.folder / entry.file
         if path.exists():
-            raise VerbRefused(f"{path}: is there, but not in the manifest; move it away")
+            raise VerbRefused(f"{path}: exists, but is not in the manifest; move it away")
         done = verbs.registered(manifest, act, version, entry, action)
         replace_file(path, content)
         try:

@@ -147,7 +147,7 @@ def promoted(
         raise VerbRefused(f"{what}: is in production already; nothing to do")
     _require_not_retired(entry, what)
     if force and not act.reason:
-        raise VerbRefused(f"{what}: force needs a reason; say why the evidence does not matter")
+        raise VerbRefused(f"{what}: force needs a reason; say why the evidence may be skipped")
     faults = policy.missing(entry, act.now)
     if faults and not force:
         raise EvidenceMissing(
@@ -268,7 +268,7 @@ def _judged(entry: VersionEntry, policy: Policy, now: datetime) -> Status:
 
 def _require_not_retired(entry: VersionEntry, what: str) -> None:
     if entry.status == "retired":
-        raise VerbRefused(f"{what}: is retired; register it anew, or choose another version")
+        raise VerbRefused(f"{what}: is retired; register it again, or choose another version")
 
 
 def _with_status(entry: VersionEntry, status: Status) -> VersionEntry:

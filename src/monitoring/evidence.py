@@ -41,7 +41,7 @@ def read_sealed(path: Path, *, kind: str, schema: int) -> dict[str, Any]:
         raise ParityError(f"{error}; give the JSON file of the report") from error
     written = content.get("schema") if isinstance(content, dict) else None
     if type(written) is not int or (content.get("kind"), written) != (kind, schema):
-        raise ParityError(f"{path}: is no {kind} of schema {schema}; make it again with this Lockstep")
+        raise ParityError(f"{path}: is no {kind} of schema {schema}; create it again with this version")
     if content.get(DIGEST) != digest_of(content):
-        raise ParityError(f"{path}: was changed since it was written; make it again")
+        raise ParityError(f"{path}: was changed after it was written; create it again")
     return content

@@ -104,7 +104,7 @@ def test_a_certificate_of_other_code_does_not_count(
 ) -> None:
     other = issued[1].model_copy(update={"hashes": {**issued[1].hashes, "code": "f" * 64}})
     keep(other, tmp_path, store, by="test", now=NOW)
-    with pytest.raises(EvidenceMissing, match="certificate: was gathered with other code"):
+    with pytest.raises(EvidenceMissing, match="certificate: was produced with other code"):
         store.promote("SPX", "v1", by="test", now=NOW)
 
 
@@ -149,7 +149,7 @@ def test_too_little_is_said_at_once_and_in_the_exit_code(
     assert done.exit_code == 3
     assert "COMP v1: parity holds" in done.stdout
     assert (
-        "COMP v1: the certificate rests on too little: 10 of at least 250 bars, 10 of at least 20 sessions, "
+        "COMP v1: the certificate is too small: 10 of at least 250 bars, 10 of at least 20 sessions, "
         "0 of at least 20 trades and 0 of at least 1 restarts; certify a longer stretch, with restarts\n"
     ) in done.stdout
     assert store.manifest().entry("COMP", "v1").evidence[-1].counts["bars"] == 10

@@ -95,7 +95,7 @@ def test_the_policy_may_ask_for_more(tmp_path: Path, store: ModelStore) -> None:
     attach(comparison, written, store, by="me", now=NOW)
     policy = store.folder / "policy.json"
     policy.write_text('{"promotion": ["paper"], "paper": {"sessions": 15}}')
-    with pytest.raises(EvidenceMissing, match="rests on too little: 12 of at least 15 sessions; let it run"):
+    with pytest.raises(EvidenceMissing, match="is too small: 12 of at least 15 sessions; let it run"):
         promote(store)
     with pytest.raises(ParityError, match="12 sessions compared, evidence rests on at least 15"):
         attach(comparison, written, store, by="me", now=NOW)

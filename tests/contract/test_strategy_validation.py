@@ -154,7 +154,7 @@ def test_a_deserving_strategy_passes_and_shows_what_does_not_apply() -> None:
     assert [each.name for each in verdict.checks] == list(CHECKS)
     unasked = [each for each in verdict.checks if not each.applies]
     assert {each.name for each in unasked} == {each.name for each in CHECKS.values() if each.of is ModelCase}
-    assert all(each.sentence.startswith("not applicable: asks about a model") for each in unasked)
+    assert all(each.sentence.startswith("not applicable: checks a model") for each in unasked)
 
 
 def test_nothing_passes_by_having_nothing_checked() -> None:

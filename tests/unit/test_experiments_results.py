@@ -519,4 +519,4 @@ class TestComparison:
             source=None,
         )
         assert found.difference is None
-        assert "returned the same" in printed(tables.print_comparison, found)
+        assert "returns are equal" in printed(tables.print_comparison, found)

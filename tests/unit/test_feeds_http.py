@@ -244,7 +244,7 @@ def test_while_the_engine_is_silent_nobody_is_told_200() -> None:
         slow.deaf.set()
         status, answer, headers = slow.ask("POST", "/bars", bar())
         assert (status, headers["Retry-After"]) == (503, "1")
-        assert "post the same again" in answer["error"]
+        assert "retry the same request" in answer["error"]
         assert slow.post(minutes(0, 15))[0] == 503
         assert slow.post(minutes(0, 15))[0] == 503, "all rows are known, and their bar is not journaled"
         slow.deaf.clear()

@@ -52,8 +52,8 @@ class TestVerify:
             ("DELETE FROM events WHERE sequence = 5", "entry 5: neither"),
             ("DELETE FROM sets WHERE sequence = 1", "refers to a row of sets"),
             ("DELETE FROM entries WHERE sequence = 5", "refers to a row of entries"),
-            ("UPDATE entries SET epoch = 1 WHERE sequence = 6", "entry 6: stands in the wrong epoch"),
-            ("UPDATE entries SET epoch = 2 WHERE sequence = 1", "entry 1: stands in the wrong epoch"),
+            ("UPDATE entries SET epoch = 1 WHERE sequence = 6", "entry 6: is in the wrong epoch"),
+            ("UPDATE entries SET epoch = 2 WHERE sequence = 1", "entry 1: is in the wrong epoch"),
             ("UPDATE epochs SET number = 7 WHERE number = 2", "epoch 7: the one before it is missing"),
         ],
     )  # fmt: skip

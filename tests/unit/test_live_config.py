@@ -39,7 +39,7 @@ def test_the_shipped_file_runs_on_paper(tmp_path: Path) -> None:
         ("shadow", {}, "no broker is configured"),
         ("live", {"traderspost": BROKER}, "the feed is a replay"),
         ("live", {"traderspost": BROKER, "feeds": TAIL}, "no source of fills"),
-        ("live", {"traderspost": BROKER, "feeds": TAIL, "fills_by_hand": True}, "how the clock is checked"),
+        ("live", {"traderspost": BROKER, "feeds": TAIL, "fills_by_hand": True}, "no check of the clock"),
     ],
 )
 def test_a_mode_that_cannot_be_run_is_refused(
@@ -92,7 +92,7 @@ def test_a_broker_that_reports_its_fills_is_a_source_of_fills(tmp_path: Path) ->
         ({"alerts": {"sinks": [{"kind": "discrod"}]}}, "did you mean 'discord'"),
         ({"alerts": {"discord": True, "sinks": []}}, "both name sinks"),
         ({"alerts": {"discord": "yes"}}, "must be true or false"),
-        ({"instruments": [{"symbol": "COMP"}, {"symbol": "COMP"}]}, "COMP stands there twice"),
+        ({"instruments": [{"symbol": "COMP"}, {"symbol": "COMP"}]}, "COMP is listed twice"),
         ({"feeds": [*TAIL, {"kind": "replay", "start": "2016-01-04"}]}, "a replay is the only feed"),
         ({"gracee": 5}, "did you mean 'grace'"),
         ({"instruments": []}, "instruments"),

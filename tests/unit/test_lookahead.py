@@ -129,7 +129,7 @@ class TestPasses:
     def test_honest_strategy_has_no_lookahead(self, daily: History) -> None:
         report = check(daily)
         assert report.passed
-        assert report.verdict == "no look-ahead: 2 features and all decisions stand at 5 cuts"
+        assert report.verdict == "no look-ahead: 2 features and all decisions unchanged at 5 cuts"
         report.require()
 
     def test_honest_feature_passes_where_the_planted_ones_fail(

@@ -259,7 +259,7 @@ SPOILT: dict[str, tuple[Callable[[bytes], bytes], type[Exception], str]] = {
     "a pickle of something else": (
         lambda _: pickled({"weights": [1.0]}),
         errors.ForeignPickle,
-        "no bundle of Lockstep; train the model",
+        "not a Lockstep bundle; train the model",
     ),
     "a pipeline alone": (
         lambda _: first_pickle(forest()),

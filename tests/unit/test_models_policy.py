@@ -21,8 +21,8 @@ from lockstep.models.policy import CertificateMinimum, Policy, read_policy
 from support.evidence import NOW, RECORD, evidence
 
 SHA = "a" * 64
-EARLIER = f"was gathered by an earlier version: {identity.only_proves('c' * 64)}; gather it again"
-UNRECORDED = "does not record with which {} it was gathered; gather it again"
+EARLIER = f"was produced by an earlier version: {identity.only_proves('c' * 64)}; produce it again"
+UNRECORDED = "does not record the {} it was produced with; produce it again"
 ENOUGH = {"bars": 250, "sessions": 250, "trades": 20, "restarts": 1}
 TEN_BARS = {"bars": 10, "sessions": 10, "trades": 0, "restarts": 0}
 ALONE = Policy(promotion=("certificate",))
@@ -65,18 +65,18 @@ def test_ten_bars_without_a_restart_are_no_evidence() -> None:
     with pytest.raises(errors.EvidenceMissing) as refusal:
         promote()
     assert (
-        "certificate: rests on too little: 10 of at least 250 bars, 10 of at least 20 sessions, 0 of at "
+        "certificate: is too small: 10 of at least 250 bars, 10 of at least 20 sessions, 0 of at "
         "least 20 trades and 0 of at least 1 restarts; certify a longer stretch, with restarts"
     ) in str(refusal.value)
     forced = promote(force=True, reason="demo")
-    assert "rests on too little" in forced.history[-1].overruled[0]
+    assert "is too small" in forced.history[-1].overruled[0]
 
 
 @pytest.mark.parametrize("name", ENOUGH)
 def test_each_count_is_asked_for(name: str) -> None:
     asked = getattr(CertificateMinimum(), name)
     _, promote = certified(counts={**ENOUGH, name: asked - 1})
-    with pytest.raises(errors.EvidenceMissing, match=f"too little: {asked - 1} of at least {asked} {name};"):
+    with pytest.raises(errors.EvidenceMissing, match=f"too small: {asked - 1} of at least {asked} {name};"):
         promote()
 
 
@@ -144,8 +144,7 @@ def test_evidence_of_the_first_version_does_not_count_and_says_why() -> None:
         f"validation: {UNRECORDED.format('instruments')}",
         f"certificate: {EARLIER}",
         f"certificate: {UNRECORDED.format('instruments')}",
-        "certificate: was issued by an older version, which did not record how much it rests on; "
-        "certify again",
+        "certificate: was issued by an older version, which did not record its size; certify again",
     )
 
 
@@ -169,7 +168,7 @@ def test_computed_evidence_names_everything_that_decides(kind: str, name: str) -
     without = {each: value for each, value in found.hashes.items() if each != name}
     assert missing(without) == (f"{kind}: {UNRECORDED.format(name)}",)
     (said,) = missing({**found.hashes, name: f"c1-{'f' * 61}"})
-    assert said.startswith(f"{kind}: was gathered with ")
+    assert said.startswith(f"{kind}: was produced with ")
 
 
 @pytest.mark.parametrize("kind", ["validation", "certificate", "paper"])
@@ -182,7 +181,7 @@ def test_each_kind_counts_with_the_code_that_gathers_it(kind: str, monkeypatch: 
     )
     said = Policy(promotion=(kind,)).missing(found, NOW)
     assert said == (
-        (f"{kind}: was gathered with other code; gather it again",) if kind == "certificate" else ()
+        (f"{kind}: was produced with other code; produce it again",) if kind == "certificate" else ()
     )
 
 
@@ -193,7 +192,7 @@ def test_a_library_that_decides_counts_and_any_other_may_be_updated(monkeypatch:
     assert not {"requests", "plotly", "typer"} & versions.keys()
     monkeypatch.setattr(policy.identity, "library_versions", lambda: {**versions, "numpy": "9.1"})
     assert Policy(promotion=("validation",)).missing(found, NOW) == (
-        f"validation: was gathered with numpy {versions['numpy']}, here is 9.1; gather it again",
+        f"validation: was produced with numpy {versions['numpy']}, here is 9.1; produce it again",
     )
 
 
@@ -280,7 +279,7 @@ def test_a_change_between_certificate_and_promotion_is_noticed(
         before, after = f"  {before}\n", ""
         monkeypatch.setattr("lockstep.market.config._require_known_names", lambda *_: None)
     declaring(tmp_path, monkeypatch, before, after)
-    with pytest.raises(errors.EvidenceMissing, match="was gathered with other instruments; gather it again"):
+    with pytest.raises(errors.EvidenceMissing, match="was produced with other instruments; produce it again"):
         promote()
     monkeypatch.undo()
     promote()

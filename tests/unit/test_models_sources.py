@@ -256,7 +256,7 @@ REPORTS: dict[str, tuple[Callable[[ModelStore], object], type[Exception], str]] 
     "out of the store": (
         lambda d: told(d, evidence=(judgement(d, file="reports/../../desk.key"),)),
         errors.VerbRefused,
-        "leads out of the store",
+        "leads outside the store",
     ),
     "behind a linked folder": (link_reports, errors.VerbRefused, "reached by a symbolic link"),
     "a link": (link_report, errors.VerbRefused, "reached by a symbolic link"),
@@ -284,7 +284,7 @@ def test_a_report_takes_the_place_of_nothing_else(desk: ModelStore, engine: Mode
     vouched(desk, engine)
     (engine.folder / "reports").mkdir()
     (engine.folder / REPORT).write_text("mine")
-    with pytest.raises(errors.VerbRefused, match="is there with another content; move it away"):
+    with pytest.raises(errors.VerbRefused, match="exists with different content; move it away"):
         fetch(engine, desk)
     (engine.folder / REPORT).unlink()
     fetch(engine, desk)
@@ -305,7 +305,7 @@ def test_fetch_refuses_what_does_not_fit(desk: ModelStore, engine: ModelStore, b
     check()
     path.write_bytes(content)
     (engine.folder / "ES_v2.joblib").write_bytes(b"mine")
-    with pytest.raises(errors.VerbRefused, match="is there, but not in the manifest"):
+    with pytest.raises(errors.VerbRefused, match="exists, but is not in the manifest"):
         fetch(engine, desk)
     assert not (engine.folder / "reports").exists()
 

@@ -178,8 +178,8 @@ def test_a_fill_is_posted_once_and_in_the_order_of_its_time(tmp_path: Path) -> N
     [
         ({"time": "2023-11-15T00:00:00"}, "has no offset"),
         ({"time": "yesterday"}, "write it like 2026-03-06T14:10:03Z"),
-        ({"time": "2023-11-14T00:00:00Z"}, "must lie between the decision"),
-        ({"time": "2199-11-14T00:00:00Z"}, "must lie between the decision"),
+        ({"time": "2023-11-14T00:00:00Z"}, "must be between the decision"),
+        ({"time": "2199-11-14T00:00:00Z"}, "must be between the decision"),
         ({"time": "2999-11-14T00:00:00Z"}, "centuries away"),
         ({"symbol": "NQ"}, "is not traded by this desk; it trades ES"),
         ({"order-id": ENTRY.replace("entry-1", "entry-9")}, "has no fill to come"),
@@ -483,7 +483,7 @@ def test_an_edited_comparison_is_refused(tmp_path: Path) -> None:
     config, path = live_desk(tmp_path), comparison(tmp_path, passed=False)
     path.write_text(path.read_text().replace('"passed": false', '"passed": true'))
     code, said = advance(config, path)
-    assert (code, "was changed since it was written" in said) == (2, True)
+    assert (code, "was changed after it was written" in said) == (2, True)
     for broken in (tmp_path / "absent.json", tmp_path / "live.yml"):
         assert advance(config, broken)[0] == 2
 

@@ -171,8 +171,8 @@ def test_a_positions_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "its last line is not complete"),
-        (HEAD + ROW.strip(), "its last line is not complete"),
+        ("", "its last line is incomplete"),
+        (HEAD + ROW.strip(), "its last line is incomplete"),
         ("symbol,quantity\nES,1\n", "positions.csv:1: columns"),
         (HEAD + "ES,two,2024-03-06T15:00:00Z\n", "positions.csv:2: quantity 'two'"),
         (HEAD + "ES,nan,2024-03-06T15:00:00Z\n", "positions.csv:2: quantity 'nan'"),

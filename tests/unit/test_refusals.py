@@ -151,7 +151,7 @@ def test_more_rejected_rows_than_declared_refuse_the_file(tmp_path: Path) -> Non
         (
             lines(HEADER, "2024-01-02,1,1,1,1,1", "2024-01-03,1,2,3,1,1", "2024-01-04,1,1,1,1,1"),
             {},
-            "--quarantine leaves",
+            "--quarantine skips",
         ),
         (table(f"{HEADER},Stück", DAYS, form="{} {} {} {} {} 7").encode("cp1252"), {}, "encoding: cp1252"),
     ],

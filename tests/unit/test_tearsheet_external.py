@@ -59,7 +59,7 @@ def test_returns_give_the_measures_of_their_definitions(tmp_path: Path) -> None:
     text = Page(lockstep.tearsheet(RETURNS, tmp_path / "page.html").read_text()).text
     for word in ("Trades on price", "Leverage", "Costs paid", "IBS", "Turnover", "Strategy config"):
         assert word not in text
-    assert "trades, costs, exposure and leverage are not known and left out" in text
+    assert "trades, costs, exposure and leverage are unknown and omitted" in text
 
 
 def test_the_same_record_in_every_form_is_the_same_page(tmp_path: Path) -> None:
@@ -96,7 +96,7 @@ def test_percent_signs_say_the_unit(tmp_path: Path) -> None:
 
 def test_a_unit_that_could_be_either_is_refused(tmp_path: Path) -> None:
     percent = series_csv(tmp_path, 100 * RETURNS, "date,return")
-    with pytest.raises(DataError, match="say --unit percent or fraction"):
+    with pytest.raises(DataError, match="add --unit percent or fraction"):
         report_of(percent)
     assert report_of(percent, unit="percent").metrics["sharpe"] == pytest.approx(
         report_of(RETURNS).metrics["sharpe"]
@@ -116,7 +116,7 @@ def test_constant_size_adds_up_and_compounding_multiplies() -> None:
     assert added.metrics["sharpe"] == pytest.approx(report_of(RETURNS).metrics["sharpe"])
     amounts = report_of((500 * RETURNS).rename("pnl"), capital=1_000)
     assert amounts.metrics["net_profit"] == pytest.approx(500 * RETURNS.sum())
-    with pytest.raises(ConfigError, match="say --capital"):
+    with pytest.raises(ConfigError, match="add --capital"):
         report_of((500 * RETURNS).rename("pnl"))
 
 
@@ -276,7 +276,7 @@ GOOD = "2020-01-02,0.01\n2020-01-03,-0.01\n2020-01-06,0.02\n"
         ("date,return\n" + GOOD + "2020-02-30,0.01\n", {}, "row 5: date '2020-02-30': not a date"),
         ("date,return\n" + GOOD.replace("0.02", "-1.5"), {"unit": "fraction"}, "return -150% on 2020-01-06"),
         ("date,equity\n" + GOOD, {}, "equity -0.01 on 2020-01-03: an account that is lost"),
-        ("date,a,b\n2020-01-02,1,2\n", {}, "say --column NAME"),
+        ("date,a,b\n2020-01-02,1,2\n", {}, "add --column NAME"),
         ("date,return,strategy\n2020-01-02,1,2\n", {}, "which one is meant"),
         ("date,x\n2020-01-02,0.1\n2020-01-03,0.2\n2020-01-06,0.3\n", {}, "returns or equity"),
         ("date,return\n01/02/2020,0.01\n02/02/2020,0.01\n03/02/2020,0.02\n", {}, "day or month first"),
@@ -285,7 +285,7 @@ GOOD = "2020-01-02,0.01\n2020-01-03,-0.01\n2020-01-06,0.02\n"
         ("date,return\n" + GOOD, {"capital": -5}, "capital -5: must be positive"),
         ("date,return\n" + GOOD, {"out_of_sample": "soon"}, "not a date like"),
         ("date,return\n" + GOOD, {"out_of_sample": "2031-01-01"}, "not within the results"),
-        (TRADES_CSV, {}, "say --capital"),
+        (TRADES_CSV, {}, "add --capital"),
         ("time,ret\n" + "".join(f"2020-01-02 0{h}:00,0.01\n" for h in range(5)), {}, "5 values on 1 dates"),
         (TRADES_CSV.replace("40,4", "x,4"), {"capital": 1e4}, "row 4: pnl 'x': not a number"),
         (TRADES_CSV.replace("2020-01-10", "2020-01-01"), {"capital": 1e4}, "row 3: exit before its entry"),

@@ -71,7 +71,7 @@ def test_the_hash_is_of_values_not_of_names() -> None:
         ),
         ({"hold_out": {}}, "either share or start"),
         ({"hold_out": {"share": 0.2, "start": "2016-01-01"}}, "either share or start"),
-        ({"data": {"start": "2016-01-01", "end": "2015-01-01"}}, "start must lie before end"),
+        ({"data": {"start": "2016-01-01", "end": "2015-01-01"}}, "start must be before end"),
         ({"validation": {"groups": 3, "test_groups": 3}}, "must be below the 3 groups"),
         ({"validation": {"walk_forward": "long"}}, "need train/test/step"),
         ({"validation": {"walk_forward": "100b/20b/20b"}}, "calendar spans"),
@@ -156,7 +156,7 @@ def test_a_rule_about_several_entries_names_them_with_iso_dates() -> None:
     content = changed(("data",), {"start": date(2016, 1, 4), "end": date(2015, 1, 5)})
     with pytest.raises(ConfigError) as refused:
         validated(TrainingConfig, content, where="SPX.yml")
-    assert str(refused.value) == "SPX.yml: data: 2016-01-04 to 2015-01-05: start must lie before end"
+    assert str(refused.value) == "SPX.yml: data: 2016-01-04 to 2015-01-05: start must be before end"
 
 
 def test_values_are_shown_as_yaml_writes_them() -> None:

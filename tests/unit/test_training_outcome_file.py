@@ -91,7 +91,7 @@ def test_what_an_older_lockstep_pickled_is_one_line_and_not_run(tmp_path: Path, 
         load_outcome(tmp_path)
     assert "\n" not in str(told.value)
     joblib.dump(Attempt(parameters={}, step=None), tmp_path / "final-0000.joblib", compress=compress)
-    with pytest.raises(TrainingError, match="delete the file: its step is done again"):
+    with pytest.raises(TrainingError, match="delete the file, and the step will be repeated"):
         StepFolder(tmp_path, lambda search, attempt: None).recall("final", 0)
 
 

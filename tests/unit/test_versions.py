@@ -125,7 +125,7 @@ class TestBacktest:
     ) -> None:
         text, _ = ran(store, "v3", tmp_path / "out")
         flat = " ".join(text.split())
-        assert "COMP v3 was fitted on 2008-01-02 to 2016-02-26: what it does there is in sample" in flat
+        assert "COMP v3 was fitted on 2008-01-02 to 2016-02-26: results there are in sample" in flat
         assert "this run shows the hold-out, 2016-03-01 to 2016-12-30; it is look 1 of the family" in flat
         text, _ = ran(store, "v3", tmp_path / "out", end="2016-02-26")
         assert "this run shows" not in text

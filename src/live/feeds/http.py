@@ -196,7 +196,7 @@ class _Handler(LoopbackHandler):
 
     def _answer(self, answer: Answer) -> None:
         if not answer.journaled:
-            text = "the engine has not answered: post the same again"
+            text = "the engine has not answered: retry the same request"
             retry = (("Retry-After", str(RETRY_AFTER_SECONDS)),)
             self._send(HTTPStatus.SERVICE_UNAVAILABLE, {"error": text}, retry)
             return

@@ -214,7 +214,7 @@ class TailFeed:
     ) -> None:
         if source.timeframe != stream.base:
             declared = f"source {source.name} holds {source.spelled_timeframe}"
-            raise ConfigError(f"feed of {path}: {declared}, and the stream is {stream}; declare the same")
+            raise ConfigError(f"feed of {path}: {declared}, and the stream is {stream}; declare them alike")
         if not source.header or source.encoding != "utf-8":
             rule = "a file that is followed needs a header and UTF-8; have it written so"
             raise ConfigError(f"feed of {path}: source {source.name} declares another layout: {rule}")
@@ -279,7 +279,7 @@ class TailFeed:
         if not chunk.text:
             return items
         table = self._table(chunk)
-        rule = f"longer than {LONGEST_LINE} bytes; its row is left out"
+        rule = f"longer than {LONGEST_LINE} bytes; its row is skipped"
         too_long = [Fault(line, "a line", rule) for line in chunk.too_long]
         if not table.lines.size and not table.ragged:
             return [*items, *map(self._bad, too_long)]

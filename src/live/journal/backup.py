@@ -25,14 +25,14 @@ def copy(source: sqlite3.Connection, target: Path) -> None:
             copied.execute("PRAGMA journal_mode = DELETE")
             found = verification.findings(copied)
         if found:
-            raise JournalError(f"backup {target}: the copy is not whole: {found[0]}: {RESTORE}")
+            raise JournalError(f"backup {target}: the copy is incomplete: {found[0]}: {RESTORE}")
 
 
 @contextmanager
 def new_file(target: Path) -> Iterator[Path]:
     """Yield a file that becomes `target` at the end; a failure leaves nothing."""
     if target.exists():
-        raise JournalError(f"backup {target}: the file is there already: name another")
+        raise JournalError(f"backup {target}: the file exists already: choose another name")
     if not target.parent.is_dir():
         raise JournalError(f"backup {target}: the folder {target.parent} does not exist: create it")
     with replacing(target) as partial:

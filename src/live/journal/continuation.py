@@ -116,7 +116,7 @@ def _unsettled(newest: Epoch, positions: Mapping[str, Position], events: Sequenc
     for symbol, each in positions.items():
         waiting = each.state.waiting
         if newest.mode != "paper" and waiting is not None and waiting.order_id not in told:
-            yield f"order {waiting.order_id} of {symbol} has not left yet: run the engine until it has"
+            yield f"order {waiting.order_id} of {symbol} has not been sent yet: run the engine until it has"
     last = max((each.sequence for each in positions.values()), default=0)
     for event in events:
         if isinstance(event, _MovesAnAccount):

@@ -9,14 +9,12 @@ from pathlib import Path
 
 from lockstep.errors import ConfigError, JournalError, JournalFault
 
-RESTORE = (
-    "keep the file, save what can be read with `lockstep journal salvage`, restore as docs/journal.md says"
-)
+RESTORE = "keep the file, salvage it with `lockstep journal salvage`, and restore as in docs/journal.md"
 
 _WAYS_OUT = {
-    sqlite3.SQLITE_FULL: "no space is left; nothing of this was written: free space, then start again",
+    sqlite3.SQLITE_FULL: "no space is left; nothing of this was written: free space, then restart",
     sqlite3.SQLITE_IOERR: (
-        "the disk refused; nothing of this was written: look for a full or failing disk, then start again"
+        "the disk refused; nothing of this was written: look for a full or failing disk, then restart"
     ),
     sqlite3.SQLITE_BUSY: "another program keeps it locked: close that program; reading is always possible",
     sqlite3.SQLITE_CORRUPT: f"it is damaged: {RESTORE}",

@@ -155,7 +155,7 @@ class Journal(JournalReader):
         if self._lock.lost:
             raise JournalFault(
                 f"journal {self.path}: its lock file was removed or replaced, another process may be "
-                "writing; nothing more is written here: look for that process, then start again"
+                "writing; nothing more is written here: find that process, then restart"
             )
         with explained(self.path), self._connection as connection:
             connection.execute("BEGIN IMMEDIATE")

@@ -75,7 +75,7 @@ def _write_until(saved: sqlite3.Connection, pieces: Path, end: Sound) -> None:
     saved.execute("COMMIT")
     found = verification.findings(saved)
     if found:
-        raise JournalError(f"salvage: the copy is not whole: {found[0]}: {_BACKUP}")
+        raise JournalError(f"salvage: the copy is incomplete: {found[0]}: {_BACKUP}")
 
 
 def _opened(path: Path) -> sqlite3.Connection:

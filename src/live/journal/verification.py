@@ -41,7 +41,7 @@ _ORDER = {
     "entry {0}: neither a bar set nor an event": """
         SELECT sequence FROM entries
         WHERE sequence NOT IN (SELECT sequence FROM sets UNION ALL SELECT sequence FROM events)""",
-    "entry {0}: stands in the wrong epoch": """
+    "entry {0}: is in the wrong epoch": """
         SELECT sequence FROM entries JOIN epochs ON number = epoch
         WHERE sequence < first
         OR EXISTS (SELECT 1 FROM epochs WHERE number = epoch + 1 AND first <= sequence)""",

@@ -104,7 +104,7 @@ class OperatorDesk:
     def taken(self) -> str:
         """The sentence that says when a posted command is carried out."""
         if self.running:
-            return "an engine is running and takes it within seconds, at the latest after the present bar"
+            return "an engine is running and will act within seconds, at the latest after the current bar"
         return "NO ENGINE IS RUNNING: it waits in the mailbox for the next start"
 
 

@@ -211,7 +211,7 @@ class Standing:
         if fill.quantity != -self.position:
             raise LiveError(
                 f"order {fill.order_id}: a {fill.order} of {fill.quantity:+g}, the position is "
-                f"{self.position:+g}: it must close all of it; report the sum of its parts, signed"
+                f"{self.position:+g}: an exit must close all of it; report the sum of partial fills, signed"
             )
         # An exit that is on its way finds nothing to close; should it fill, it is not ours to book.
         return Standing(symbol=self.symbol)

@@ -77,7 +77,7 @@ def resolve(
     desk = OperatorDesk.read(config)
     require_unknown(desk.orders, order_id)
     if not reason.strip():
-        raise LiveError(f"order {order_id}: no reason; say where its outcome was seen, and who looked")
+        raise LiveError(f"order {order_id}: no reason; say where its outcome was seen, and by whom")
     name = f"resolve-{order_id}"
     if name in dict(desk.posted):
         raise LiveError(f"order {order_id}: its resolution is in the mailbox already; {desk.taken}")
@@ -133,7 +133,7 @@ def reconcile(
             f"{symbol}: mode {desk.epoch.mode} simulates its positions; there is no broker's side"
         )
     if not reason.strip():
-        raise LiveError(f"{symbol}: no reason; say where the position was seen, and who looked")
+        raise LiveError(f"{symbol}: no reason; say where the position was seen, and by whom")
     held = desk.standing(symbol).position
     if not desk.running:
         raise LiveError(f"{symbol}: no engine is running; confirm its position after the start")
@@ -153,7 +153,7 @@ def require_expected(desk: OperatorDesk, fill: FillCommand, *, now: int) -> None
     decided = OrderName.parse(fill.order_id).decision
     if not decided <= fill.stamp <= now:
         raise LiveError(
-            f"fill of {fill.order_id}: time {iso(fill.stamp)}: must lie between the decision at "
+            f"fill of {fill.order_id}: time {iso(fill.stamp)}: must be between the decision at "
             f"{iso(decided)} and now"
         )
     later = [each for each in desk.posted_fills(fill.symbol) if each.stamp > fill.stamp]
@@ -202,7 +202,7 @@ def _waiting(standing: Standing, steps: Mapping[str, OrderStep]) -> list[dict[st
     order = standing.waiting
     if order is None or order.order_id in steps:
         return []
-    detail = f"{order.terms[QUANTITY]:+g} contracts, has not left yet"
+    detail = f"{order.terms[QUANTITY]:+g} contracts, not sent yet"
     return [{"order_id": order.order_id, "state": "waiting", "since": iso(order.decision), "detail": detail}]
 
 

@@ -102,7 +102,9 @@ class PositionsFile:
 
     def _holdings(self, text: str) -> dict[str, Holding]:
         if not text.endswith("\n"):
-            raise LiveError(f"{self._path}: its last line is not complete; let the export replace it whole")
+            raise LiveError(
+                f"{self._path}: its last line is incomplete; let the export replace the file as a whole"
+            )
         rows = csv.DictReader(io.StringIO(text))
         if tuple(rows.fieldnames or ()) != POSITION_COLUMNS:
             raise LiveError(
@@ -112,7 +114,7 @@ class PositionsFile:
         for line, row in enumerate(rows, start=2):
             where = f"{self._path}:{line}"
             if row["symbol"] in found:
-                raise LiveError(f"{where}: {row['symbol']} is there twice; give one row per symbol")
+                raise LiveError(f"{where}: {row['symbol']} is listed twice; give one row per symbol")
             found[row["symbol"]] = Holding(
                 _quantity(row["quantity"], where), utc_nanoseconds(row["as_of"] or "", where), self._path.name
             )

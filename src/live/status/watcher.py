@@ -242,8 +242,8 @@ def irregular_text(found: Irregularity) -> str:
     if found.kind != "implausible":
         return f"{told}: {found.detail}"
     return (
-        f"{told}: {found.detail}. It is quarantined, and nothing is decided on it. If the market is there: "
-        f"lockstep data bars accept {found.key} {_moment(found)}; if not: reject, or send the right bar"
+        f"{told}: {found.detail}. It is quarantined, and nothing is decided on it. If the price is right: "
+        f"lockstep data bars accept {found.key} {_moment(found)}; if not: reject it, or send the correct bar"
     )
 
 

@@ -76,7 +76,7 @@ def _way_out(table: Table, source: Source, name: str) -> str:
     if "\x00" in "".join(table.names):
         return "the text looks like UTF-16: declare encoding: utf-16"
     if table.header and any(_is_value(each) for each in table.names):
-        return "the first line holds values: declare header: false, and columns by number where they differ"
+        return "the first line holds values: declare header: false, and columns by number if they differ"
     near = renamed(name, table.names)
     if near is not None:
         return f"{near!r} may be it: declare columns: {{{name}: {near}}}"

@@ -14,7 +14,7 @@ from lockstep.market.sessions import Session
 from lockstep.market.source import Source
 from lockstep.market.timeframe import Timeframe
 
-QUARANTINE = "--quarantine leaves such rows out"
+QUARANTINE = "--quarantine skips such rows"
 # What `max_rejected` allows by default: a share, and a number of rows in any file.
 _REJECTED_SHARE, _REJECTED_ROWS = 0.01, 3
 # Fewer bars than this may have gaps only; a file of any length does not.
@@ -45,7 +45,7 @@ def require_acceptable(table: Table, rows: Rows, source: Source, quarantine: boo
     way = _way_out(table, rejected, total, source)
     if quarantine and way == QUARANTINE:
         way = (
-            f"{len(rejected):,} of {total:,} rows are bad, and max_rejected allows {allowed:,}; mend the file"
+            f"{len(rejected):,} of {total:,} rows are bad, and max_rejected allows {allowed:,}; fix the file"
         )
     raise table.problem(line, value, f"{rule}; {way}")
 
