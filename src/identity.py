@@ -541,7 +541,7 @@ def _source_of(module: str) -> Path:
         found = find_spec(module)
         if found is not None and found.origin is not None and found.has_location:
             return Path(found.origin)
-    raise CodeError(f"{module}: no source of such a module; its hash cannot be told")
+    raise CodeError(f"{module}: no source of such a module; its hash cannot be computed")
 
 
 def hash_of(roots: Iterable[str], sources: Sources | None = None) -> str:

@@ -168,7 +168,7 @@ def _gathered_otherwise(evidence: Evidence) -> Iterator[str]:
         return
     then, now = evidence.hashes, gathered_with(evidence.kind, evidence.symbols, evidence.sources)
     if "code" not in then:
-        yield "does not record with which code it was gathered; produce it again"
+        yield "does not record the code it was produced with; produce it again"
     elif word := identity.only_proves(then["code"]):
         yield f"was produced by an earlier version: {word}; produce it again"
     else:
@@ -176,7 +176,7 @@ def _gathered_otherwise(evidence: Evidence) -> Iterator[str]:
             yield "was produced with other code; produce it again"
         yield from _other_libraries(then, now)
     if "instruments" not in then or "instruments" not in now:
-        yield "does not record with which instruments it was gathered; produce it again"
+        yield "does not record the instruments it was produced with; produce it again"
     elif then["instruments"] != now["instruments"]:
         yield "was produced with other instruments; produce it again"
 
@@ -187,7 +187,7 @@ def _other_libraries(then: Mapping[str, str], now: Mapping[str, str]) -> Iterato
         if then.get(name) != now.get(name):
             library = name.removeprefix(_LIBRARY)
             yield (
-                f"was gathered with {library} {then.get(name, 'of no recorded version')}, here is "
+                f"was produced with {library} {then.get(name, 'of no recorded version')}, here is "
                 f"{now.get(name, 'none')}; produce it again"
             )
 

@@ -192,7 +192,7 @@ def load_family(path: Path) -> Family:
     except Exception as error:
         del sys.modules[name]
         reason = " ".join(str(error).split())
-        raise ConfigError(f"{what}: {type(error).__name__}: {reason}; mend the file") from error
+        raise ConfigError(f"{what}: {type(error).__name__}: {reason}; fix the file") from error
     found = [_registered[each] for each in _registered if each not in before]
     found = found or [each for each in _registered.values() if each.config.__module__ == name]
     if len(found) != 1:
