@@ -127,7 +127,7 @@ def test_a_journal_of_two_bundles_is_evidence_about_none(tmp_path: Path, store: 
     traded(tmp_path, 6, version="production")
     store.promote("COMP", "v2", by="me", now=NOW, reason="test", force=True)
     comparison, written = compared(traded(tmp_path, 20, version="production"), store)
-    with pytest.raises(ParityError, match="COMP: the journal was traded by v1, v2; evidence is about one"):
+    with pytest.raises(ParityError, match="COMP: the journal was traded by v1, v2; evidence covers one"):
         attach(comparison, written, store, by="me", now=NOW)
     assert evidence(store) == evidence(store, "v1") == ()
 

@@ -103,7 +103,7 @@ def test_nothing_is_overwritten(made: Path, first: Path, tmp_path: Path) -> None
     (first / "store" / "policy.json").write_text("{}")
     Store(Database.open(places(first).ledger)).update(1, name="another")
     for part, place in zip(Places._fields, places(first), strict=True):
-        with pytest.raises(BackupError, match=r"holds something else|of another one lies beside it"):
+        with pytest.raises(BackupError, match=r"holds something else|of another one is beside it"):
             restore(made, empty._replace(**{part: place}))
     assert not (tmp_path / "elsewhere").exists()
 

@@ -300,7 +300,7 @@ class TestIntraday:
         assert found.same
 
     def test_times_without_a_zone_are_refused(self, hourly: Path, compared: Callable[..., Compared]) -> None:
-        with pytest.raises(DataError, match="name no zone, and bars of 1h need one: say --timezone"):
+        with pytest.raises(DataError, match="have no zone, and bars of 1h need one: add --timezone"):
             compared(pd.DataFrame({"entry": ["2024-03-04 10:30"]}), hourly)
 
 
@@ -344,7 +344,7 @@ class TestCommand:
 @pytest.mark.parametrize(
     ("text", "columns", "message"),
     [
-        ("a,b\n1,2\n", {}, "no column says when a trade was entered: it has a, b"),
+        ("a,b\n1,2\n", {}, "no column with the entry time; the columns are a, b"),
         ("entry,price\nyesterday,2\n", {}, "row 2: entry 'yesterday': no date like 2016-01-04"),
         ("entry,price\n2016-01-05,two\n", {}, "row 2: price 'two': no number"),
         ("entry,side\n2016-01-05,up\n", {}, "row 2: side 'up': neither long nor short"),

@@ -105,7 +105,7 @@ def test_what_surrounds_a_grid_is_translated_or_named(tmp_path: Path) -> None:
     assert (grid.symbols, grid.select_by, grid.top, grid.limits.max_pbo) == (("ES", "NQ"), "sortino", 3, 0.4)
     for note in (
         "n_trials: is an option of the command, --random 200", "seed: is an option of the command, --seed 7",
-        "strategy: belongs in the strategy file", "frobnicate: is not known here",
+        "strategy: belongs in the strategy file", "frobnicate: is unknown here",
         "n_jobs: has no counterpart",
     ):  # fmt: skip
         assert f"# {note}" in error.hint

@@ -105,7 +105,7 @@ class TestUnsettled:
 
     def test_an_order_that_has_not_left(self, journal: Journal) -> None:
         self.begin(journal)
-        with pytest.raises(JournalError, match=f"{self.ORDER} of ES has not left"):
+        with pytest.raises(JournalError, match=f"{self.ORDER} of ES has not been sent"):
             next_epoch(journal)
 
     def test_paper_orders_do_not_leave(self, journal: Journal) -> None:

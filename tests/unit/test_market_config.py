@@ -225,7 +225,7 @@ SHARE = {"session": "NYSE", "multiplier": 1, "tick_size": 0.01}
             "instruments",
             "KO",
             SHARE | {"commission": {"minimum": 1}},
-            "KO: commission: say what an order costs",
+            "KO: commission: state the cost of an order",
         ),
         ("instruments", "KO", SHARE | {"commission": {"per_shares": 1}}, "did you mean 'per_share'"),
         (

@@ -59,7 +59,9 @@ def test_a_calibration_fold_of_one_class_is_refused() -> None:
 
 def test_one_class_is_refused() -> None:
     known = samples()
-    with pytest.raises(TrainingError, match="training samples: all 160 samples won: a model needs both"):
+    with pytest.raises(
+        TrainingError, match="training samples: all 160 samples won: a model needs wins and losses"
+    ):
         fit_pipeline(
             Model(), parameters_of("random_forest"), replace(known, target=np.ones_like(known.target)),
             (0,), seed=1, embargo=0,
