@@ -18,9 +18,9 @@ from pathlib import Path
 
 import numpy as np
 
-from lockstep.live.feeds.warmup import read_series
 from lockstep.live.messages import Values, iso
 from lockstep.live.plausible import Bands, Plausibility
+from lockstep.live.warmup import read_series
 from lockstep.market.bar_rules import broken_rule
 from lockstep.market.bars import Bars
 from lockstep.market.config import InstrumentBook, load_instruments

@@ -21,7 +21,7 @@ from lockstep.market.command_line import App, Symbols
 from lockstep.models.manifest import Evidence
 from lockstep.models.policy import CERTIFICATE, CertificateMinimum
 from lockstep.models.store import ModelStore
-from research.backtest.versions import symbols_with
+from research.ledger.versions import symbols_with
 
 NOT_EQUAL, TOO_LITTLE = 1, 3
 

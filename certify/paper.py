@@ -27,8 +27,8 @@ from lockstep.identity import PAPER, code_hash
 from lockstep.live.config import LiveConfig
 from lockstep.live.events import EngineStarted
 from lockstep.live.journal import Journal
-from lockstep.live.journal.cli import iso
 from lockstep.live.messages import Epoch
+from lockstep.live.operator.journal_cli import iso
 from lockstep.live.rerun import step_of
 from lockstep.live.traded import Model
 from lockstep.market.bars import Bars

@@ -19,10 +19,10 @@ from lockstep.errors import ParityError
 from lockstep.features.batch import BatchFeatures
 from lockstep.floats import require_exact
 from lockstep.live.config import HistorySettings
-from lockstep.live.feeds.warmup import settled_bars
 from lockstep.live.journal import Journal
-from lockstep.live.journal.cli import iso
+from lockstep.live.operator.journal_cli import iso
 from lockstep.live.traded import Model
+from lockstep.live.warmup import settled_bars
 from lockstep.market.bars import Floats
 from lockstep.market.config import load_instruments
 from lockstep.market.history import History, Market

@@ -20,8 +20,8 @@ from certify.sweep_side import compare_with_sweep
 from lockstep.errors import ParityError
 from lockstep.floats import require_exact
 from lockstep.live.config import HistorySettings
-from lockstep.live.feeds.warmup import settled_bars
 from lockstep.live.traded import Model
+from lockstep.live.warmup import settled_bars
 from lockstep.market.bars import Bars
 from lockstep.market.config import InstrumentBook, load_instruments
 from lockstep.market.dates import DateRange

@@ -15,8 +15,8 @@ from certify.recording import Frame
 from certify.series import settled_rows
 from lockstep.features.columns import pair_key
 from lockstep.features.plan import FeaturePlan
-from lockstep.live.journal.cli import iso
 from lockstep.live.messages import Epoch, Release, Values
+from lockstep.live.operator.journal_cli import iso
 from lockstep.market.bars import Floats
 from lockstep.market.history import History, SeriesKey
 from lockstep.monitoring.parity import WARM_UP

@@ -256,7 +256,7 @@ def _rollout() -> typer.Typer:
 
 @contents.add("journal", "Show, verify and back up the journal.", panel=LIVE, script="journal")
 def _journal() -> typer.Typer:
-    from lockstep.live.journal.cli import app
+    from lockstep.live.operator.journal_cli import app
 
     return app
 

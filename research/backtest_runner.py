@@ -35,9 +35,9 @@ from research.backtest.provenance import ReadFile
 from research.backtest.result import BacktestResult
 from research.backtest.result_table import result_table
 from research.backtest.run import context_keys, run_backtest
-from research.backtest.versions import TradedVersion, symbols_with
 from research.ledger.database import Database
 from research.ledger.ledger import Ledger
+from research.ledger.versions import TradedVersion, symbols_with
 from research.report.external import report_of
 
 _BARS_PER_UPDATE = 1000

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lockstep.console import run
-from lockstep.live.journal.cli import app
+from lockstep.live.operator.journal_cli import app
 
 if __name__ == "__main__":
     run(app)

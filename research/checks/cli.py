@@ -11,10 +11,10 @@ from rich.console import Console
 from lockstep.errors import ConfigError
 from lockstep.market.command_line import App, OneSymbol, Results, renamed
 from lockstep.market.timeframe import Timeframe
-from research.backtest.versions import VersionName
 from research.checks.features import DEFAULT_IDS, check_features
 from research.checks.features_report import print_check, write_page
 from research.checks.lookahead import Files, check_files, lookahead_table
+from research.ledger.versions import VersionName
 
 lookahead_app = App()
 

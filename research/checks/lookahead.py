@@ -28,10 +28,10 @@ from lockstep.strategy.step import vector_ids
 from lockstep.strategy.veto import Veto
 from lockstep.tables import TextTable, prose
 from research.backtest.run import context_keys
-from research.backtest.versions import VersionName
 from research.checks.changed_bars import dropped, early_bars, perturbed
 from research.checks.computations import decisions_of, features_of, servable_ids
 from research.checks.verdicts import Finding, LookaheadReport, clock
+from research.ledger.versions import VersionName
 from research.statistics.trials import Compute, moves
 
 OnCut = Callable[[], None]

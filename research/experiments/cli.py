@@ -25,7 +25,6 @@ from lockstep.market.config import load_instruments
 from lockstep.market.dates import as_day
 from lockstep.models.store import ModelStore
 from lockstep.strategy.family import load_strategy
-from research.backtest.versions import VersionName, named_strategy, symbols_with
 from research.experiments.comparison import compare
 from research.experiments.evaluation import on_cluster
 from research.experiments.execution import Lab
@@ -52,6 +51,7 @@ from research.experiments.tables import (
     print_top,
 )
 from research.ledger.database import Database
+from research.ledger.versions import VersionName, named_strategy, symbols_with
 
 Number = Annotated[int, typer.Argument(metavar="ID", help="Number of the experiment.")]
 Log = Annotated[Path, typer.Option(help="The strategy log.")]

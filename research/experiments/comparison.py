@@ -15,12 +15,12 @@ from lockstep.metrics import calendar_years, correlation, curve_from, period_ret
 from lockstep.strategy.family import load_strategy
 from research.backtest.result import BacktestResult
 from research.backtest.run import context_keys, run_backtest
-from research.backtest.versions import VersionName
 from research.experiments.evaluation import data_hash, trial_code
 from research.experiments.execution import Lab
 from research.experiments.variants import evaluation_id
 from research.ledger.ledger import Trials
 from research.ledger.tables import OK
+from research.ledger.versions import VersionName
 from research.statistics.bootstrap import Interval, confidence_interval
 
 MEASURES = (

@@ -12,13 +12,13 @@ from lockstep.errors import JournalError, LiveError
 from lockstep.features.feature_registry import default_registry
 from lockstep.live.config import LiveConfig
 from lockstep.live.events import RolloutMoved
-from lockstep.live.feeds.warmup import WarmUp, first_windows, settled_bars, warm_up
 from lockstep.live.journal import Journal
 from lockstep.live.journal.continuation import continued
 from lockstep.live.messages import Epoch, LaneState, Mode
 from lockstep.live.outside import require_wanted, version_with, wanted_versions
 from lockstep.live.risk.rollout import Step, require_sizes, stage
 from lockstep.live.traded import Model, usual_trades
+from lockstep.live.warmup import WarmUp, first_windows, settled_bars, warm_up
 from lockstep.market.config import InstrumentBook, load_instruments
 from lockstep.market.history import History, SeriesKey
 from lockstep.models.manifest import Manifest

@@ -28,7 +28,6 @@ from lockstep.live.events import EngineStarted, Event, FillReported, RolloutMove
 from lockstep.live.feeds.protocol import FeedDesk, SteadyClock
 from lockstep.live.feeds.source import InboxSource, Known
 from lockstep.live.feeds.synchroniser import Synchroniser
-from lockstep.live.feeds.warmup import feeds_of, settled_bars
 from lockstep.live.journal import Journal
 from lockstep.live.messages import Epoch, Mode, SetRecord
 from lockstep.live.operator.commands import COMMANDS, Mailbox
@@ -48,6 +47,7 @@ from lockstep.live.status.status import Window
 from lockstep.live.status.systemd import ALIVE, READY, STOPPING, notify
 from lockstep.live.status.watcher import Watcher
 from lockstep.live.traded import Model, usual_trades
+from lockstep.live.warmup import feeds_of, settled_bars
 from lockstep.market.config import load_instruments
 from lockstep.market.history import History, SeriesKey
 from lockstep.market.timetable import Timetable

@@ -236,7 +236,7 @@ FAULTS = [
     ),
     Fault(
         row="24 windows lack a bar at the start",
-        file="src/live/feeds/warmup.py",
+        file="src/live/warmup.py",
         old="found = warm_up(kept, settled.bars, {}, until=until)",
         new="found = warm_up(dict.fromkeys(kept, 9), settled.bars, {}, until=until)",
         kind=parity.WARM_UP,

@@ -30,19 +30,6 @@ def test_the_ladder_is_kept() -> None:
     assert done.returncode == 0, done.stdout
 
 
-def test_a_broken_ladder_is_noticed(tmp_path: Path) -> None:
-    """Negative control: with market above strategy, the same imports break the contract."""
-    text = (ROOT / "setup.cfg").read_text()
-    turned = text.replace("    lockstep.market\n    lockstep.metrics\n", "    lockstep.metrics\n").replace(
-        "layers =\n", "layers =\n    lockstep.market\n"
-    )
-    assert turned != text
-    (tmp_path / "setup.cfg").write_text(turned)
-    done = lint(tmp_path / "setup.cfg")
-    assert done.returncode == 1
-    assert "Who may import whom BROKEN" in done.stdout
-
-
 def loaded_by(statement: str) -> set[str]:
     code = f"import sys; {statement}; print(','.join(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -62,3 +49,49 @@ def test_features_and_sessions_load_without_engine_and_frames(module: str) -> No
 def test_the_sweep_can_decide_without_backtrader() -> None:
     modules = "lockstep.strategy.families.ibs, lockstep.strategy.matching, lockstep.strategy.sizing"
     assert "backtrader" not in loaded_by(f"import {modules}")
+
+
+def test_the_sweep_loads_neither_figures_nor_frames_nor_an_engine() -> None:
+    """A worker of a cluster starts with this import."""
+    assert loaded_by("import research.sweep.run").isdisjoint(
+        {"plotly", "pandas", "backtrader", "exchange_calendars"}
+    )
+
+
+@pytest.mark.parametrize(
+    ("below", "above", "name"),
+    [
+        ("lockstep.market.bars", "lockstep.models.manifest", "Who may import whom"),
+        ("research.statistics.pbo", "research.experiments.plan", "Who may import whom inside research"),
+        ("lockstep.live.journal.chain", "lockstep.live.traded", "Who may import whom inside live"),
+        ("lockstep.market.asof", "backtrader", "Only strategy.backtrader imports backtrader"),
+    ],
+)
+def test_a_planted_import_breaks_its_contract(tmp_path: Path, below: str, above: str, name: str) -> None:
+    """Negative control in a copy: one import against the ladder is named."""
+    for folder in ("src", "research", "certify", "operations", "configs"):
+        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.move(tmp_path / "src", tmp_path / "lockstep")
+    shutil.copy(ROOT / "setup.cfg", tmp_path)
+    planted = tmp_path.joinpath(*below.split(".")).with_suffix(".py")
+    planted.write_text(f"{planted.read_text()}\nimport {above}\n")
+    done = subprocess.run(
+        [sys.executable, "-c", _LINT, str(tmp_path)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert f"{name} BROKEN" in done.stdout
+    assert done.stdout.count(" BROKEN") == 1
+
+
+# The copy comes before what is installed, whose finder would answer for the package.
+_LINT = """
+import sys
+from importlinter.cli import lint_imports
+sys.path.insert(0, sys.argv[1])
+sys.meta_path[:] = [each for each in sys.meta_path if isinstance(each, type)]
+sys.exit(lint_imports(config_filename="setup.cfg", no_cache=True))
+"""

@@ -94,7 +94,7 @@ MUTANTS = [
     ),
     Mutant(
         row="24 a window that lacks a bar counts as full",
-        file="src/live/feeds/warmup.py",
+        file="src/live/warmup.py",
         old="if len(bars[key]) < needed:",
         new="if len(bars[key]) < needed - 1:",
         killer="tests/unit/test_feeds_warmup.py::test_a_window_that_lacks_one_bar_is_named",

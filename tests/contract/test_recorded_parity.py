@@ -19,9 +19,9 @@ from certify.skew import CODE, CORRECTED, LATE
 from lockstep.errors import LockstepError, ModelError, ParityError
 from lockstep.live.events import Event, OrderAcknowledged, OrderSent, OrderWithdrawn
 from lockstep.live.journal import Journal
-from lockstep.live.journal.cli import iso
 from lockstep.live.journal.continuation import continued
 from lockstep.live.messages import Arrival, SetRecord, Values
+from lockstep.live.operator.journal_cli import iso
 from lockstep.live.risk.limits import Limits
 from lockstep.live.traded import Model
 from lockstep.market.history import History, SeriesKey

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from lockstep.errors import ConfigError
-from lockstep.live.feeds.warmup import read_series, warm_up
+from lockstep.live.warmup import read_series, warm_up
 from lockstep.market.config import load_instruments
 from lockstep.market.history import SeriesKey
 from lockstep.market.loader import load_bars

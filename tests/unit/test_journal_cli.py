@@ -17,8 +17,8 @@ from lockstep.errors import ConfigError, JournalError, LiveError
 from lockstep.features.feature_registry import default_registry
 from lockstep.live.epochs import live_hashes, require_same
 from lockstep.live.journal import Journal
-from lockstep.live.journal.cli import app, iso
 from lockstep.live.messages import Epoch
+from lockstep.live.operator.journal_cli import app, iso
 from lockstep.live.service import Service
 from lockstep.market.config import load_instruments
 from lockstep.models.store import ModelStore

@@ -16,10 +16,10 @@ from typer.testing import CliRunner
 from lockstep.errors import LiveError, LockstepError
 from lockstep.live.events import Event, OrderSent
 from lockstep.live.journal import Journal
-from lockstep.live.journal.cli import iso
 from lockstep.live.journal.opening import WriterLock
 from lockstep.live.messages import LaneState
 from lockstep.live.operator.commands import FillCommand, Mailbox, RolloutCommand, waiting
+from lockstep.live.operator.journal_cli import iso
 from lockstep.live.operator.open_orders import OrderName, Standing, last_steps, require_unknown
 from lockstep.live.operator.orders_cli import app as orders
 from lockstep.live.operator.rollout_cli import app as rollout

@@ -23,7 +23,7 @@ from rich.text import Text
 from certify import recorded_report as recorded_table
 from certify.recorded_report import DecisionSkew, RecordedReport
 from certify.skew import FeatureSkew, SeriesSkew
-from lockstep.live.journal import cli as journal_report
+from lockstep.live.operator import journal_cli as journal_report
 from lockstep.live.status import status as status_table
 from lockstep.live.status.status import Status, Window
 from lockstep.market.finding import Finding

@@ -21,12 +21,12 @@ from lockstep.market.loader import load_history
 from lockstep.models.manifest import TrainingRecord
 from lockstep.models.store import ModelStore, load_bundle
 from research.backtest.run import context_keys, run_backtest
-from research.backtest.versions import VersionName, named_strategy
 from research.backtest_runner import app
 from research.checks.lookahead import Files, check_files
 from research.experiments.cli import app as experiments
 from research.ledger.database import Database
 from research.ledger.ledger import Ledger
+from research.ledger.versions import VersionName, named_strategy
 from support import desks
 
 ROOT = Path(__file__).resolve().parents[2]

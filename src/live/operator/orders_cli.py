@@ -13,9 +13,9 @@ import typer
 
 from lockstep.errors import LiveError
 from lockstep.live.events import FillReported
-from lockstep.live.journal.cli import iso
 from lockstep.live.operator.commands import FillCommand, ReconcileCommand, ResolveCommand
 from lockstep.live.operator.desk import OperatorDesk
+from lockstep.live.operator.journal_cli import iso
 from lockstep.live.operator.open_orders import UNKNOWN, OrderName, OrderStep, Standing, require_unknown
 from lockstep.live.operator.statement import utc_nanoseconds
 from lockstep.market.command_line import App, LiveFile, OneSymbol

@@ -13,10 +13,10 @@ import typer
 from lockstep.errors import LiveError
 from lockstep.live.epochs import needs_of
 from lockstep.live.journal import Journal
-from lockstep.live.journal.cli import iso
 from lockstep.live.messages import Wanted
 from lockstep.live.operator.commands import RolloutCommand
 from lockstep.live.operator.desk import OperatorDesk
+from lockstep.live.operator.journal_cli import iso
 from lockstep.live.outside import wanted_versions
 from lockstep.live.risk import rollout
 from lockstep.live.risk.rollout import Comparison, Step, Trades
