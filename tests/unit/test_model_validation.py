@@ -40,12 +40,14 @@ from research.model_validation.command import show, validate_version
 from research.model_validation.gathering import Request, gather, newest
 from research.model_validation.hold_out import HoldOutDoor, HoldOutRecord
 from research.model_validation.report import (
+    SECTIONS,
     ValidationReport,
     validation_html,
     validation_json,
     write_validation,
 )
 from research.model_validation.validate import evidence_of
+from research.report.section import Section
 from research.training.bundling import make_bundle
 from research.training.config import Acceptance, StrategyAcceptance, TrainingConfig
 from research.training.dataset import build_dataset
@@ -54,6 +56,7 @@ from research.training.outcome import TrainingOutcome
 from research.training.outcome_file import outcome_bytes
 from research.training.run import OUTCOME, Task, load_training_history, run_name, training_record
 from support.pages import assert_escaped
+from support.sections import require_readable, require_same_again
 from support.validation_models import (
     KEY,
     HoldOutFound,
@@ -237,6 +240,13 @@ def test_the_report_says_what_was_refused() -> None:
     assert "refused by 2 of 19 checks" in page
     assert "fresh parity certificate" in page
     assert json.loads(validation_json(made))["checks"][-1]["value"] is None
+
+
+@pytest.mark.parametrize("section", SECTIONS.values(), ids=lambda section: section.name)
+def test_every_section_keeps_the_rules_of_sections(section: Section[ValidationReport]) -> None:
+    for judged in (report(), refused()):
+        require_readable(section, judged)
+        require_same_again(section, judged)
 
 
 def test_hostile_names_stay_text() -> None:

@@ -12,16 +12,18 @@ from typing import Any
 import numpy as np
 import pytest
 
+from research.report.section import Section
 from research.training import importance as report_shap
 from research.training.importance import Attribution, attribution
 from research.training.outcome import TrainingOutcome
-from research.training.report import report_html, write_training_report
+from research.training.report import SECTIONS, report_html, write_training_report
 from research.training.report_data import TrainingReport, report_data
 from research.training.report_figures import thresholds
 from research.training.report_json import report_json
 from research.training.report_search_figures import dependence, distributions
 from research.training.report_sections import features
 from support.pages import assert_escaped
+from support.sections import require_readable, require_same_again
 from support.validation_models import planted
 
 TRIALS = 60
@@ -62,6 +64,14 @@ def test_the_page_is_self_contained_and_says_what_matters(data: TrainingReport) 
     ):  # fmt: skip
         assert words in body
     assert "Index proxy" not in report_html(data)
+
+
+@pytest.mark.parametrize("section", SECTIONS.values(), ids=lambda section: section.name)
+def test_every_section_keeps_the_rules_of_sections(
+    section: Section[TrainingReport], data: TrainingReport
+) -> None:
+    require_readable(section, data)
+    require_same_again(section, data)
 
 
 def test_numbers_for_machines(data: TrainingReport) -> None:
