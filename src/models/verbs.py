@@ -69,7 +69,9 @@ class Change(BaseModel):
         yield from (f"  forced, although {fault}" for fault in self.overruled)
         yield from (f"  note: {remark}" for remark in self.remarks)
         if self.before is not None:
-            yield from (f"  {each.what}: {each.before} -> {each.after}" for each in self.differences)
+            yield from (
+                f"  {each.what}: {_told(each.before)} -> {_told(each.after)}" for each in self.differences
+            )
 
     def _repr_html_(self) -> str:
         from lockstep import views
@@ -99,6 +101,10 @@ def _facts(entry: VersionEntry | None) -> dict[str, Any]:
         **dict(_flat("strategy", entry.strategy)),
         **features,
     }
+
+
+def _told(value: Any) -> str:
+    return "none" if value is None else str(value)
 
 
 def _flat(path: str, value: Any) -> Iterator[tuple[str, Any]]:
