@@ -349,7 +349,7 @@ def load_release(path: Path | str, symbol: str = "", *, source: str | None = Non
         content = {**content, "strategy": strategy.model_dump()}
     named = content.get("symbol") or symbol
     if not named:
-        raise ConfigError(f"{where}: no symbol; add the instrument it trades, such as ES")
+        raise ConfigError(f"{where}: no symbol; name the instrument to trade, such as ES, before --strategy")
     if symbol and named != symbol:
         raise ConfigError(f"{where}: is for {named}, not for {symbol}; give the file of {symbol}")
     if source is not None:

@@ -32,10 +32,10 @@ def promote(folder: Path, *arguments: object) -> Result:
     [
         ((), "no symbol and no version: give both"),
         (("COMP",), "COMP: no version: give both"),
-        (("COMP", "v1", "--strategy", BASELINE), "give one of them"),
+        (("COMP", "v1", "--strategy", BASELINE), "both select what to promote; give only one of them"),
         (("COMP", "v1", "--data-dir", "bars"), "--data-dir bars: goes with --strategy"),
         (("COMP", "v1", "--source", "x"), "--source x: goes with --strategy"),
-        (("--strategy", BASELINE), "names no symbol; say which instrument it trades"),
+        (("--strategy", BASELINE), "no symbol; name the instrument to trade"),
         (("CMP", "--strategy", BASELINE), "symbol 'CMP'; did you mean 'COMP'"),
         (("--strategy", ROOT / "configs/training/COMP.yml"), "is a training file"),
         (("COMP", "--strategy", "nothing.yaml"), "nothing.yaml: cannot be read"),

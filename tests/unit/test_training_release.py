@@ -73,7 +73,7 @@ def test_a_release_names_symbol_dates_and_limits(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "symbol", "said"),
     [
-        (PLAIN, "", "no symbol; add the instrument"),
+        (PLAIN, "", "no symbol; name the instrument to trade"),
         (PLAIN, "SPZ", r"symbol 'SPZ'; did you mean 'SP"),
         ("symbol: SPX\nstrategy: {name: a}\n", "COMP", "is for SPX, not for COMP"),
         ("symbol: SPX\nstrategy: {name: a}\nmodel: {}\nfeatures: {ids: [ibs]}\n", "", "is a training file"),
