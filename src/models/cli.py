@@ -26,7 +26,6 @@ from lockstep.models.command_line import (
 )
 from lockstep.models.manifest import VETO
 from lockstep.models.sources import new_key, read_key, sign, trust
-from lockstep.tables import TextTable
 
 list_app = App()
 
@@ -42,10 +41,10 @@ def list_models(
     """Print the versions of the store, or the portfolio with its current versions."""
     manifest = shown.chosen_instruments(ModelStore(store).manifest(), symbol)
     content = manifest.model_dump(mode="json", by_alias=True, exclude={"history"})
-    tables: tuple[TextTable, ...] = (shown.versions_table(manifest),)
+    tables = [shown.versions_table(manifest)]
     if portfolio:
         content = shown.portfolio_content(load_portfolio(path, book=load_instruments()), manifest)
-        tables = shown.portfolio_tables(content)
+        tables = [*shown.portfolio_tables(content)]
     if json:
         print_json(content)
         return

@@ -181,7 +181,7 @@ def journal(console: Console) -> None:
     told = {
         "journal": "/somewhere/paper.db", "bytes": HUGE, "counts": {"sets": HUGE}, "events": {},
         "last_bars": {},
-        "epoch": {"number": 1, "mode": "paper", "started": "2024-03-06", "reason": "first"},
+        "epoch": {"number": 1, "mode": "paper", "started": "2024-03-06", "reason": "first", "hashes": {}},
         "newest": {"decisions": [decision], "events": [event], "orders": []},
     }  # fmt: skip
     journal_report.print_summary(console, told)
@@ -232,7 +232,10 @@ def paper(console: Console) -> None:
 
 def validation(console: Console) -> None:
     check = SimpleNamespace(
-        passed=False, name="probability of backtest overfitting", sentence=f"is {BIG:,.2f} for {LONG}, " * 3
+        passed=False,
+        applies=True,
+        name="probability of backtest overfitting",
+        sentence=f"is {BIG:,.2f} for {LONG}, " * 3,
     )
     report: Any = SimpleNamespace(verdict=SimpleNamespace(checks=[check]))
     console.print(command.verdict_table(report))
