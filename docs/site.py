@@ -62,8 +62,11 @@ def _targets(page: Path) -> list[Path]:
 
 
 def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
-    """Let links to a folder point to the README in it."""
+    """Let links to a folder point to the README in it, and let the README of the decisions list them."""
     folder = (ROOT / page.file.src_uri).parent
+    if page.file.src_uri == "docs/adr/README.md":
+        pages = sorted(each for each in folder.glob("*.md") if each.name != "README.md")
+        markdown += "\n".join(["", *(f"- [{_title(each)}]({each.name})" for each in pages)])
 
     def with_readme(link: re.Match[str]) -> str:
         opening, target, rest = link.groups()
@@ -72,6 +75,12 @@ def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
         return f"{opening}{target}{rest}"
 
     return _LINK.sub(with_readme, markdown)
+
+
+def _title(page: Path) -> str:
+    """Return the first heading of a page, its number escaped, since it would begin a list."""
+    first = page.read_text(encoding="utf-8").partition("\n")[0]
+    return first.removeprefix("# ").replace(". ", "\\. ", 1)
 
 
 def on_post_page(output: str, *, page: Any, **_: Any) -> str:

@@ -106,6 +106,11 @@ class LiveConfig(_Part):
     memory_bars   bars per series that are kept to warm up a version that takes over
     expire        an order that could not leave for so long is not sent any more
     health_port   of `/health` and `/metrics` on the loopback address; None for none
+
+    >>> from lockstep.market.config import shipped_config
+    >>> config = LiveConfig.load(shipped_config("paper.yml"))
+    >>> config.mode, config.instruments[0].symbol
+    ('paper', 'COMP')
     """
 
     mode: Mode = "paper"

@@ -28,7 +28,15 @@ Mode = Literal["paper", "shadow", "live"]
 
 
 class Arrival(NamedTuple):
-    """One completed bar as a feed delivered it, at `received`."""
+    """One completed bar as a feed delivered it, at `received`.
+
+    >>> from lockstep.market import DAILY, SeriesKey
+    >>> end = 1_709_931_600_000_000_000
+    >>> values = (10.0, 12.0, 9.0, 11.0, 5.0)
+    >>> bar = Arrival(SeriesKey("ES", DAILY), end, values, end + 2_000_000_000, "my feed")
+    >>> str(bar.key), bar.values[3]
+    ('ES:1d', 11.0)
+    """
 
     key: SeriesKey
     end: int
@@ -77,6 +85,13 @@ class OrderIntent:
     order_id    epoch, mode, symbol, decision stamp, intent, sequence: the same after every restart
     intent      `entry` or `exit`; quantity signed, in contracts
     reference   close of the decision bar, points; terms   see `matching.py`: distances of stop and target
+
+    >>> from lockstep.strategy.matching import NO_ORDER
+    >>> intent = OrderIntent(
+    ...     order_id="1-live-ES-17-entry-1", symbol="ES", intent="entry", quantity=2.0, reference=5000.0,
+    ...     terms=NO_ORDER, decision=1_709_931_600_000_000_000, reason="ibs", probability=0.62, version="v3")
+    >>> intent.opens
+    True
     """
 
     order_id: str
@@ -108,6 +123,11 @@ class ReportedFill(NamedTuple):
     """A fill that a source of fills reported: a statement, or the operator.
 
     kind   `market`, `stop` or `target`; quantity signed; price in points; commission and slippage in USD
+
+    >>> stamp = 1_709_931_600_000_000_000
+    >>> fill = ReportedFill("F1", "1-live-ES-17-entry-1", "ES", "market", 2.0, 5000.25, 2.5, stamp)
+    >>> fill.quantity * fill.price
+    10000.5
     """
 
     fill_id: str
@@ -124,6 +144,9 @@ class SendResult(NamedTuple):
     """What became of a message to a broker.
 
     outcome   `acknowledged`, `rejected` (final, nothing was placed), `unknown` (it may have been placed)
+
+    >>> SendResult("1-live-ES-17-entry-1", "unknown", "no answer within 15 s", attempts=1).outcome
+    'unknown'
     """
 
     order_id: str

@@ -32,7 +32,11 @@ Kind = Literal[
 
 
 class Alert(NamedTuple):
-    """Something that a person should know. time: UTC ns."""
+    """Something that a person should know. time: UTC ns.
+
+    >>> Alert("fault", "the sender went on", 1_709_931_600_000_000_000).text
+    'the sender went on'
+    """
 
     kind: Kind
     text: str
@@ -172,7 +176,12 @@ _URGENT: frozenset[Kind] = frozenset(
 
 
 class Sink(Protocol):
-    """Where alerts go."""
+    """Where alerts go.
+
+    >>> from lockstep.monitoring.alerts import LogSink
+    >>> LogSink().name
+    'log'
+    """
 
     name: str
 
@@ -217,6 +226,20 @@ class Alerts:
     works again. The thread survives either.
 
     scrub   cuts secrets out of a text
+
+    >>> class Pager:
+    ...     name = "pager"
+    ...     def __init__(self):
+    ...         self.sent = []
+    ...     def send(self, alert):
+    ...         self.sent.append(alert.text)
+    >>> pager = Pager()
+    >>> alerts = Alerts([pager])
+    >>> alerts.start()
+    >>> alerts.post(Alert("fault", "the feed ended", 1_709_931_600_000_000_000))
+    >>> alerts.stop(timeout=5.0)
+    >>> pager.sent
+    ['the feed ended']
     """
 
     def __init__(

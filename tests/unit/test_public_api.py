@@ -27,6 +27,11 @@ EXPORTED = {
         "BacktestResult", "build_dataset", "load_training", "load_training_history",
         "run_backtest", "tearsheet",
     },
+    "lockstep.live": {
+        "Arrival", "FillSource", "Journal", "LiveConfig", "LiveFeed", "OrderIntent", "OutboundBroker",
+        "ReportedFill", "SendResult",
+    },
+    "lockstep.monitoring": {"Alert", "Alerts", "Sink"},
     "lockstep.market": {
         "DAILY", "BarSet", "Bars", "History", "Instrument", "InstrumentBook", "Market", "SeriesKey",
         "Session", "Timeframe", "load_instruments",

@@ -27,6 +27,10 @@ class OutboundBroker(Protocol):
     name            for journal and status
     waiting         how many messages wait or are on their way
     faults          unexpected errors that its threads survived; none is the only good number
+
+    >>> from lockstep.live.brokers.protocol import ShadowBroker
+    >>> all(hasattr(ShadowBroker, name) for name in ("check", "message", "start", "submit", "stop"))
+    True
     """
 
     @property
@@ -70,6 +74,10 @@ class FillSource(Protocol):
 
     trouble   why nothing can be heard at the moment, in words without a secret, or empty. Status and alerts
               show it; a source that cannot reach its server tries again by itself and never gives up
+
+    >>> from lockstep.live.brokers.fills import PolledFills
+    >>> all(hasattr(PolledFills, name) for name in ("start", "stop"))
+    True
     """
 
     @property

@@ -52,6 +52,10 @@ class LiveFeed(Protocol):
     """Delivers completed bars of `keys` to an inbox, from threads of its own.
 
     A stop is `inbox.close()` first, then `feed.stop()`: a feed that waits for room is woken by the former.
+
+    >>> from lockstep.live.feeds.replay import ReplayFeed
+    >>> all(callable(getattr(ReplayFeed, name)) for name in ("start", "stop"))
+    True
     """
 
     @property

@@ -45,6 +45,14 @@ class Journal(JournalReader):
 
     Every write is one transaction: when a method returns it is on the disk; when it raises JournalError,
     nothing of it was written. Not to be shared between threads.
+
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     journal = Journal.open(Path(folder) / "live.db")
+    ...     journal.close()
+    ...     [path.name for path in sorted(Path(folder).glob("*.db"))]
+    ['live.db']
     """
 
     def __init__(self, path: Path, connection: sqlite3.Connection, lock: WriterLock | None) -> None:
