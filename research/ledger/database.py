@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import logging
 import os
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from itertools import chain, count
 from pathlib import Path
 from typing import Any, Self
 
-from sqlalchemy import Connection, Engine, Table, create_engine, event, func, insert, make_url, select, text
+from sqlalchemy import Connection, Engine, Table, create_engine, event, func, make_url, select, text
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from lockstep.desk import desk_folder
 from lockstep.drives import drive_of
 from lockstep.errors import ExperimentError
+from lockstep.files import replacing
 from research.ledger.bulk import insert_rows
 from research.ledger.tables import SCHEMA, Base, SchemaRow
+from research.ledger.upgrade import create, stored_version, upgrade
 
 _LOGGER = logging.getLogger("lockstep.experiments")
 _BUSY_SECONDS = 60
@@ -47,7 +51,7 @@ class Database:
 
     @classmethod
     def open(cls, url: str | None = None) -> Self:
-        """Connect, and create what is missing; ExperimentError where that cannot be done."""
+        """Connect; create the tables, or upgrade older ones. ExperimentError where that cannot be done."""
         spelled = url or default_url()
         try:
             parsed = make_url(spelled)
@@ -60,7 +64,7 @@ class Database:
                 f"database {_without_password(spelled)}: {_first_line(error)}; "
                 "set LOCKSTEP_DB to a database URL"
             ) from error
-        database._create()
+        database._bring_up_to_date()
         return database
 
     @contextmanager
@@ -94,23 +98,66 @@ class Database:
             yield
         except (SQLAlchemyError, driver) as error:
             cause = getattr(error, "orig", None) or error
-            url = self.engine.url.render_as_string(hide_password=True)
-            raise ExperimentError(f"database {url}: {_first_line(cause)}") from error
+            raise ExperimentError(f"database {self._shown}: {_first_line(cause)}") from error
 
-    def _create(self) -> None:
+    def _bring_up_to_date(self) -> None:
+        """Create the tables, or upgrade them; where another process does it, wait until it has."""
+        with self.read() as connection:
+            if self._known(stored_version(connection)) == SCHEMA:
+                return
         with self.write() as connection:
             if self.is_postgresql:
                 # Two processes that create the same table at once would both fail.
                 connection.execute(text(f"SELECT pg_advisory_xact_lock({_CREATION_LOCK})"))
-            Base.metadata.create_all(connection)
-            found = connection.scalar(select(SchemaRow.version))
-            if found is None:
-                connection.execute(insert(SchemaRow).values(version=SCHEMA))
-        if found not in (None, SCHEMA):
+            stored = self._known(stored_version(connection))
+            if stored is None:
+                create(connection)
+            elif stored < SCHEMA:
+                self._upgrade(connection, stored)
+
+    def _known(self, stored: int | None) -> int | None:
+        if stored is not None and stored > SCHEMA:
             raise ExperimentError(
-                f"database {self.engine.url.render_as_string(hide_password=True)}: has schema {found}, this "
-                f"Lockstep reads {SCHEMA}; use the version that wrote it, or another database"
+                f"database {self._shown}: has schema {stored}, written by a newer Lockstep; this one knows "
+                f"{SCHEMA}: use the newer one, or another database (LOCKSTEP_DB)"
             )
+        return stored
+
+    def _upgrade(self, connection: Connection, stored: int) -> None:
+        kept = self._keep(stored)
+        try:
+            upgrade(connection, stored)
+        except ExperimentError as error:
+            raise ExperimentError(f"database {self._shown}: {error}") from error
+        where = f"as it was: {kept}" if kept else "the upgrade was one transaction"
+        _LOGGER.info("database %s: upgraded from schema %s to %s; %s", self._shown, stored, SCHEMA, where)
+
+    def _keep(self, stored: int) -> Path | None:
+        """Copy a SQLite database before its upgrade: an older Lockstep can go back to the copy."""
+        name = self.engine.url.database
+        if self.is_postgresql or not name:
+            return None
+        path = Path(name)
+        names = chain((f"{path.name}.v{stored}",), (f"{path.name}.v{stored}.{each}" for each in count(2)))
+        kept = next(each for each in map(path.with_name, names) if not each.exists())
+        try:
+            with (
+                replacing(kept) as partial,
+                closing(sqlite3.connect(path)) as source,
+                closing(sqlite3.connect(partial)) as copy,
+            ):
+                source.backup(copy)
+                copy.execute("PRAGMA journal_mode = DELETE")
+        except (OSError, sqlite3.Error) as error:
+            raise ExperimentError(
+                f"database {self._shown}: cannot be copied to {kept} before its upgrade: {error}; free space "
+                "there, or check the permissions"
+            ) from error
+        return kept
+
+    @property
+    def _shown(self) -> str:
+        return self.engine.url.render_as_string(hide_password=True)
 
 
 def _engine(url: str) -> Engine:

@@ -24,7 +24,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-SCHEMA = 1
+SCHEMA = 2
+"""Version of these tables: the number of the newest step in `migrations/`."""
+
 METRICS = (
     "trades", "net_profit", "sharpe", "sharpe_session", "sortino", "cagr", "calmar", "max_drawdown",
     "max_drawdown_fraction", "win_rate", "profit_factor", "exposure", "skew", "kurtosis", "sessions",
@@ -232,11 +234,28 @@ _POSTGRESQL = (
 )
 
 
-def _seal(table: Table, connection: Connection, **_: object) -> None:
+def seal(table: Table, connection: Connection, **_: object) -> None:
+    """Make a table append-only: the database itself refuses to change or delete a row."""
     statements = {"sqlite": _SQLITE, "postgresql": _POSTGRESQL}.get(connection.dialect.name, ())
     for statement in statements:
-        text = statement.format(table=table.name, rule=_MESSAGE, same=_same(table))
-        connection.exec_driver_sql(text)
+        connection.exec_driver_sql(_spelled(statement, table))
+
+
+def guards(table: Table, dialect: str) -> dict[str, tuple[str, ...]]:
+    """Return the triggers of an append-only table by name, each with what its definition must hold."""
+    if dialect == "postgresql":
+        # As the server spells it: the events, `O` for enabled, and the body of the function.
+        events = "BEFORE DELETE OR UPDATE OR TRUNCATE ON"
+        body = f" O  BEGIN RAISE EXCEPTION '{table.name} {_MESSAGE}'; END "
+        return {f"{table.name}_append_only": (events, "FOR EACH STATEMENT", body)}
+    if dialect != "sqlite":
+        return {}
+    found = (_spelled(each, table) for each in _SQLITE)
+    return {statement.split()[2]: (statement,) for statement in found}
+
+
+def _spelled(statement: str, table: Table) -> str:
+    return statement.format(table=table.name, rule=_MESSAGE, same=_same(table))
 
 
 def _same(table: Table) -> str:
@@ -246,4 +265,4 @@ def _same(table: Table) -> str:
 
 
 for _model in APPEND_ONLY:
-    event.listen(_model.__table__, "after_create", _seal)
+    event.listen(_model.__table__, "after_create", seal)
