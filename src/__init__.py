@@ -113,3 +113,12 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *_HOMES})
+
+
+if __name__ == "src":
+    # Imported by the name of its folder, in a checkout.
+    from pathlib import Path
+
+    from src.source_alias import alias_source_folder
+
+    alias_source_folder(Path(__file__).parent)
