@@ -1,6 +1,6 @@
 """`src.…` in a checkout is `lockstep.…`: the same modules, the same classes.
 
-The package's folder is called `src`, so in a checkout `from src.strategy.ibs_strategy import IbsStrategy` finds a
+The package lives in `src`, so in a checkout `from src.strategy.ibs_strategy import IbsStrategy` finds a
 file by its folder. Without this, Python would run the file a second time and make a second class, which no
 registry, no `isinstance` and no pickle takes for the first.
 """
