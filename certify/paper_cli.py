@@ -15,7 +15,7 @@ from certify.paper import Request, compare_paper
 from certify.paper_evidence import attach as attach_evidence
 from certify.paper_evidence import versions_of
 from lockstep.desk import results_folder
-from lockstep.market.command_line import App, renamed
+from lockstep.market.command_line import App, DataDir, SourceName, renamed
 from lockstep.models.command_line import By, Json, Store, actor
 from lockstep.models.store import ModelStore
 from research.paper.report import print_comparison, write_comparison
@@ -35,10 +35,8 @@ def main(
         ),
     ],
     store: Store = None,
-    data_dir: Annotated[
-        Path | None, typer.Option(help="Folder of the data files; default: embedded data.")
-    ] = None,
-    source: Annotated[str | None, typer.Option(help="Name of a source; default: by folder name.")] = None,
+    data_dir: DataDir = None,
+    source: SourceName = None,
     epoch: Annotated[int | None, typer.Option(help="One epoch of the journal; default: all.")] = None,
     since: Annotated[
         str | None, typer.Option("--start", help="First session of the validation backtest, YYYY-MM-DD.")

@@ -71,6 +71,13 @@ def _backtest() -> typer.Typer:
     return app
 
 
+@contents.add("sweep", "Evaluate a grid of variants and show the best.", panel=RESEARCH)
+def _sweep() -> typer.Typer:
+    from research.experiments.cli import sweep_app
+
+    return sweep_app
+
+
 def _journal_reader() -> Callable[..., Any]:
     from certify.realised import of_journal
 

@@ -15,11 +15,21 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from lockstep.console import run
-from lockstep.desk import desk_folder
 from lockstep.errors import ConfigError, DataError, FeatureError, ModelError
 from lockstep.market.bars import Bars
-from lockstep.market.command_line import ALL, App, Chosen, Results, Symbols, chosen_symbols, renamed
-from lockstep.market.config import InstrumentBook, load_instruments, shipped_config
+from lockstep.market.command_line import (
+    ALL,
+    App,
+    Chosen,
+    DataDir,
+    Results,
+    SourceName,
+    Symbols,
+    chosen_symbols,
+    renamed,
+    strategy_file,
+)
+from lockstep.market.config import InstrumentBook, load_instruments
 from lockstep.market.dates import DateRange
 from lockstep.market.finding import Finding
 from lockstep.market.history import History, SeriesKey
@@ -49,10 +59,8 @@ app = App()
 def main(
     out: Results,
     symbol: Symbols = "",
-    data_dir: Annotated[
-        Path | None, typer.Option(help="Folder of the data files; default: embedded data.")
-    ] = None,
-    source: Annotated[str | None, typer.Option(help="Name of a source; default: by folder name.")] = None,
+    data_dir: DataDir = None,
+    source: SourceName = None,
     start: Annotated[str | None, typer.Option(help="First session date to trade, YYYY-MM-DD.")] = None,
     end: Annotated[str | None, typer.Option(help="Last session date to trade, YYYY-MM-DD.")] = None,
     config: Annotated[
@@ -93,7 +101,7 @@ def main(
     else:
         if store is not None:
             raise ConfigError(f"--store {store}: goes with --version; name one, for example --version v3")
-        settings = load_strategy(config or default_strategy())
+        settings = load_strategy(config or strategy_file())
         if timeframe is not None:
             settings = settings.replaced(timeframe=timeframe)
         chosen = chosen_symbols(symbol, runner.book, data_dir, timeframe=settings.bars, source=source)
@@ -107,12 +115,6 @@ def main(
     library = out if shared_js else None
     folders = [result.save(out, each, shared_js=library) for result, each in zip(results, shown, strict=True)]
     report(runner.console, results, folders)
-
-
-def default_strategy() -> Path:
-    """Return the strategy of the desk folder, elsewhere the baseline that comes with Lockstep."""
-    desk = desk_folder()
-    return shipped_config("strategies/ibs_baseline.yaml") if desk is None else desk.strategy
 
 
 def _run_each(

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from lockstep.errors import ConfigError
-from lockstep.market.command_line import App, OneSymbol, Results, renamed
+from lockstep.market.command_line import App, DataDir, OneSymbol, Results, SourceName, renamed
 from lockstep.market.timeframe import Timeframe
 from research.checks.features import DEFAULT_IDS, check_features
 from research.checks.features_report import print_check, write_page
@@ -29,15 +29,13 @@ def check_lookahead(
         str, typer.Option("--version", help="v3 or production: strategy and veto of that version.")
     ] = "",
     store: Annotated[Path | None, typer.Option(help="Store of --version; default: the usual one.")] = None,
-    data_dir: Annotated[
-        Path | None, typer.Option(help="Folder of the data files; default: embedded data.")
-    ] = None,
+    data_dir: DataDir = None,
     cuts: Annotated[int, typer.Option(help="Number of cuts.")] = 20,
     seed: Annotated[int, typer.Option(help="Seed of the cuts and of the changed bars.")] = 0,
     catalogue: Annotated[bool, typer.Option(help="Check all features that the data supports.")] = False,
     start: Annotated[str | None, typer.Option(help="First session date to trade, YYYY-MM-DD.")] = None,
     end: Annotated[str | None, typer.Option(help="Last session date to load, YYYY-MM-DD.")] = None,
-    source: Annotated[str | None, typer.Option(help="Name of a source; default: by folder name.")] = None,
+    source: SourceName = None,
     timeframe: Annotated[str | None, typer.Option(help="15min, 1h, 1d …; default: the config's.")] = None,
 ) -> None:
     """Change the bars after random cuts, and report the first earlier value that changes.
@@ -71,13 +69,11 @@ def validate_features(
     symbol: OneSymbol,
     month: Annotated[str, typer.Option(help="Month of session dates, YYYY-MM.")],
     out: Results,
-    data_dir: Annotated[
-        Path | None, typer.Option(help="Folder of the data files; default: embedded data.")
-    ] = None,
+    data_dir: DataDir = None,
     against: Annotated[Path | None, typer.Option(help="File of bars or of values by id.")] = None,
     features: Annotated[str, typer.Option(help="Feature ids, separated by commas.")] = ",".join(DEFAULT_IDS),
     timeframe: Annotated[str | None, typer.Option(help="1min, 1h, 1d …; default: the file's.")] = None,
-    source: Annotated[str | None, typer.Option(help="Name of a source; default: by folder name.")] = None,
+    source: SourceName = None,
 ) -> None:
     """Print the features of a month, plot them, and compare them with a second source."""
     ids = tuple(each.strip() for each in features.split(",") if each.strip())

@@ -20,7 +20,18 @@ from rich.console import Console
 
 from lockstep.desk import desk_file
 from lockstep.errors import ExperimentError
-from lockstep.market.command_line import ALL, App, OneSymbol, Results, Symbols, chosen_symbols, renamed
+from lockstep.market.command_line import (
+    ALL,
+    App,
+    DataDir,
+    OneSymbol,
+    Results,
+    SourceName,
+    Symbols,
+    chosen_symbols,
+    renamed,
+    strategy_file,
+)
 from lockstep.market.config import load_instruments
 from lockstep.market.dates import as_day
 from lockstep.models.store import ModelStore
@@ -54,7 +65,14 @@ from research.ledger.database import Database
 from research.ledger.versions import VersionName, named_strategy, symbols_with
 
 Number = Annotated[int, typer.Argument(metavar="ID", help="Number of the experiment.")]
-Log = Annotated[Path, typer.Option(help="The strategy log.")]
+Log = Annotated[
+    Path,
+    typer.Option(
+        help="The strategy log.",
+        default_factory=partial(desk_file, "STRATEGY_LOG.md"),
+        show_default="STRATEGY_LOG.md",
+    ),
+]
 
 
 def promote_winner(
@@ -75,7 +93,8 @@ def promote_winner(
     expected_impact: Annotated[str, typer.Option(help="Expected impact; recorded.")] = "",
     force: Annotated[bool, typer.Option("--force", help="Promote despite refusals.")] = False,
     reason: Annotated[str, typer.Option(help="Reason for --force; recorded.")] = "",
-    log: Log = Path("STRATEGY_LOG.md"),
+    *,
+    log: Log,
 ) -> None:
     """Judge the winner, open the hold-out once, and write the strategy file and the log."""
     require_selectable(select_by)
@@ -101,7 +120,7 @@ def actual(
     context: typer.Context,
     name: Annotated[str, typer.Argument(help="A promoted strategy.")],
     journal: Annotated[Path, typer.Option(help="Journal of the live engine, or a run folder.")],
-    log: Log = Path("STRATEGY_LOG.md"),
+    log: Log,
 ) -> None:
     """Write what a promoted strategy really did into the log."""
     measured = record_actual(Lab(database=Database.open()), name, journal, log, read=context.obj)
@@ -180,10 +199,8 @@ def compare_two(
     store: Annotated[Path | None, typer.Option(help="Store of versions; default: the usual one.")] = None,
     start: Annotated[str | None, typer.Option(help="First session date.")] = None,
     end: Annotated[str | None, typer.Option(help="Last session date.")] = None,
-    data_dir: Annotated[
-        Path | None, typer.Option(help="Folder of the data files; default: embedded data.")
-    ] = None,
-    source: Annotated[str | None, typer.Option(help="Name of a source; default: by folder name.")] = None,
+    data_dir: DataDir = None,
+    source: SourceName = None,
 ) -> None:
     """Run two strategies over the same bars in Backtrader and compare them.
 
@@ -231,6 +248,7 @@ def export_runs(
 
 _INTERRUPTED = 130
 
+Criterion = Annotated[str | None, typer.Option(help="sharpe, cagr, sortino or calmar, on the test range.")]
 Cluster = Annotated[str | None, typer.Option(help="Dask scheduler, tcp://host:8786; default: this machine.")]
 Date = Annotated[str | None, typer.Option(help="Session date YYYY-MM-DD; default: the grid file's.")]
 
@@ -257,13 +275,9 @@ def grid_search(
         str | None, typer.Option(help="train/test/step: 4y/1y/1y, or days 365/90/30.")
     ] = None,
     anchored: Annotated[bool, typer.Option(help="Training windows grow instead of roll.")] = False,
-    select_by: Annotated[
-        str | None, typer.Option(help="sharpe, cagr, sortino or calmar, on the test range.")
-    ] = None,
-    data_dir: Annotated[
-        Path | None, typer.Option(help="Folder of the data files; default: embedded data.")
-    ] = None,
-    source: Annotated[str | None, typer.Option(help="Name of a source; default: by folder name.")] = None,
+    select_by: Criterion = None,
+    data_dir: DataDir = None,
+    source: SourceName = None,
     cluster: Cluster = None,
     budget: Annotated[
         float, typer.Option(help="Longest estimated duration in seconds without --yes.")
@@ -295,6 +309,37 @@ def grid_search(
     _carry_out(Console(), lab, plan, lambda listener: lab.run(plan, listener))
 
 
+def sweep(
+    grid_path: Annotated[Path, typer.Option("--grid", help="Grid YAML: parameters, symbols, split.")],
+    strategy_path: Annotated[
+        Path,
+        typer.Option(
+            "--strategy",
+            help="Strategy YAML; supplies all values that the grid does not vary.",
+            default_factory=strategy_file,
+            show_default="the desk's, or ibs_baseline",
+        ),
+    ],
+    symbols: Symbols = "",
+    start: Annotated[str | None, typer.Option(help="First training session; default: the grid's.")] = None,
+    end: Annotated[str | None, typer.Option(help="Last test session; default: the grid's.")] = None,
+    select_by: Criterion = None,
+    data_dir: DataDir = None,
+    source: SourceName = None,
+    name: Annotated[str, typer.Option(help="Name of the experiment; default: the grid file's.")] = "",
+    yes: Annotated[bool, typer.Option("--yes", help="Run regardless of the estimated duration.")] = False,
+) -> None:
+    """Evaluate every combination of a grid and show the best, checked in Backtrader.
+
+    It is `lockstep experiments grid-search` with the usual values: the experiment is stored and every
+    combination is counted as a trial, so that what is shown can be believed as far as it deserves.
+    """
+    grid_search(
+        name or grid_path.stem, strategy_path, grid_path, symbols=symbols, train_start=start, test_end=end,
+        select_by=select_by, data_dir=data_dir, source=source, yes=yes,
+    )  # fmt: skip
+
+
 def resume(
     number: Annotated[int, typer.Argument(metavar="ID", help="Number of the experiment.")],
     cluster: Cluster = None,
@@ -320,16 +365,22 @@ def _carry_out(console: Console, lab: Lab, plan: Plan, run: Callable[[Listener],
     except KeyboardInterrupt:
         newest = lab.store.records()
         number = newest[-1].id if newest else 0
-        console.print(f"interrupted; nothing that was stored is lost: `resume {number}` does the rest")
+        console.print(
+            f"interrupted; stored runs are kept: `lockstep experiments resume {number}` does the rest"
+        )
         raise typer.Exit(_INTERRUPTED) from None
     print_summary(console, lab.store, record)
     ranked = verified_ranking(lab, record)
     print_top(console, record, ranked, plan.select_by)
     print_judgement(console, judged(lab, record, ranked[0]))
     console.print(
-        f"`show {record.id} --export html` draws it, `promote {record.id} --output-name NAME` promotes it"
+        f"`lockstep experiments show {record.id} --export html` draws it,\n"
+        f"`lockstep experiments promote {record.id} --output-name NAME` promotes it"
     )
 
+
+sweep_app = App()
+sweep_app.command()(sweep)
 
 app = App(no_args_is_help=True, help="Search parameters; every trial is counted.")
 

@@ -24,7 +24,8 @@ def finished(lab: Lab, number: int) -> Record:
     record = lab.store.record(number)
     if record.status != FINISHED:
         what = {
-            "running": f"{record.done:,} of {record.runs:,} runs are there; `resume {number}` does the rest",
+            "running": f"{record.done:,} of {record.runs:,} runs are done; "
+            f"`lockstep experiments resume {number}` does the rest",
             "unsuccessful": "it ended without a result; `export` has the errors of its runs",
             "mismatch": "sweep and Backtrader disagree about a winner; it has no result",
         }

@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from lockstep.desk import results_folder
-from lockstep.market.command_line import App
+from lockstep.market.command_line import App, DataDir
 from lockstep.models.store import ModelStore
 from research.training.config import load_training
 from research.training.rebuild import rebuild_anywhere
@@ -31,9 +31,7 @@ def train(
             show_default="results/training",
         ),
     ],
-    data_dir: Annotated[
-        Path | None, typer.Option(help="Folder of the data files; default: embedded data.")
-    ] = None,
+    data_dir: DataDir = None,
     trials: Annotated[int | None, typer.Option(help="Search steps; default: the config's.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of search and estimators.")] = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Resume an interrupted run.")] = False,

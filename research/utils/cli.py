@@ -13,6 +13,7 @@ from lockstep.market.command_line import (
     SYMBOL_FLAGS,
     App,
     OneSymbol,
+    SourceName,
     reading_instruments,
     renamed,
     target_file,
@@ -35,7 +36,7 @@ def check(
         Path | None, typer.Option(help="Folder of the data file; default: embedded data.")
     ] = None,
     timeframe: Annotated[str | None, typer.Option(help="1min, 1h, 1d …; default: the file's.")] = None,
-    source: Annotated[str | None, typer.Option(help="Name of a source; default: by folder name.")] = None,
+    source: SourceName = None,
     quarantine: Annotated[bool, typer.Option(help="Reject bad rows to a file and keep the others.")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Exit code 1 if there is any warning.")] = False,
     json_file: Annotated[

@@ -17,7 +17,7 @@ from typer.core import TyperCommand
 
 from lockstep.desk import desk_folder, results_folder
 from lockstep.errors import ConfigError, DataError
-from lockstep.market.config import USER_FILE_VARIABLE, InstrumentBook, default_user_file
+from lockstep.market.config import USER_FILE_VARIABLE, InstrumentBook, default_user_file, shipped_config
 from lockstep.market.source import Source
 from lockstep.market.timeframe import Timeframe
 
@@ -39,11 +39,20 @@ OneSymbol = Annotated[
 ]
 Symbols = Annotated[str, typer.Option(*SYMBOL_FLAGS, help="ES, several as ES,NQ, or `all` with a file.")]
 
+DataDir = Annotated[Path | None, typer.Option(help="Folder of the data files; default: embedded data.")]
+SourceName = Annotated[str | None, typer.Option(help="Name of a source; default: by folder name.")]
+
 
 def live_file() -> Path:
     """Return `live.yml` of the desk folder, else `configs/live.yml` of the working folder."""
     desk = desk_folder()
     return Path("configs/live.yml") if desk is None else desk.live
+
+
+def strategy_file() -> Path:
+    """Return the strategy of the desk folder, elsewhere the baseline that comes with Lockstep."""
+    desk = desk_folder()
+    return shipped_config("strategies/ibs_baseline.yaml") if desk is None else desk.strategy
 
 
 Results = Annotated[

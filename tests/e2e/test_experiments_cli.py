@@ -15,7 +15,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from lockstep.errors import ExperimentError, PromotionRefused
-from research.experiments.cli import app
+from research.experiments.cli import app, sweep_app
 from research.experiments.store import Store
 from research.ledger.database import Database
 from support.databases import KINDS, fresh_url
@@ -54,7 +54,7 @@ def dying(function):
 if step == "evaluate":
     search.evaluate = dying(search.evaluate)
 elif step == "transaction":
-    from research.experiments import ledger
+    from research.ledger import ledger
     ledger.insert_new = dying(ledger.insert_new)
 elif step == "stored":
     search.Search._do_batch = dying(search.Search._do_batch)
@@ -114,6 +114,22 @@ def process(*arguments: str, code: str | None = None) -> subprocess.CompletedPro
 
 def runs(url: str, number: int = 1) -> pd.DataFrame:
     return Store(Database.open(url)).runs(number).drop(columns="experiment_id")
+
+
+def test_a_sweep_is_a_counted_search_with_the_usual_values(grid: Path, sqlite_url: str) -> None:
+    done = CliRunner(env={"COLUMNS": "200"}).invoke(
+        sweep_app, ["--grid", str(grid), "--strategy", str(STRATEGY)]
+    )
+    assert done.exit_code == 0, done.output
+    assert "12 of 12 runs succeeded (100.0%)" in done.output
+    assert "`lockstep experiments show 1 --export html` draws it" in done.output
+    assert call("trials", "--symbol", "NQ").output == "NASDAQ100: 12 trials\n", "every combination is counted"
+    (record,) = Store(Database.open(sqlite_url)).records()
+    assert record.name == grid.stem
+    searched = call(*search(grid)).output
+    table = [line for line in done.output.splitlines() if line.startswith(("1 ", "2 "))]
+    assert len(table) == 2
+    assert all(line in searched for line in table)
 
 
 def test_from_search_to_promotion(url: str, grid: Path, tmp_path: Path) -> None:
@@ -212,7 +228,7 @@ def test_killed_and_resumed_equals_uninterrupted(
     assert "small" in call("list").output
     shown = call("show", 1)
     assert isinstance(shown.exception, ExperimentError)
-    assert "`resume 1` does the rest" in str(shown.exception)
+    assert "`lockstep experiments resume 1` does the rest" in str(shown.exception)
     resumed = process("resume", "1")
     assert resumed.returncode == 0, resumed.stderr
     whole = f"sqlite:///{tmp_path / 'whole.db'}"
@@ -236,7 +252,7 @@ def test_control_c_says_how_to_go_on(sqlite_url: str, grid: Path, monkeypatch: p
     monkeypatch.setattr(execution, "verify", interrupted)
     done = call(*search(grid))
     assert done.exit_code == 130
-    assert "`resume 1` does the rest" in done.output
+    assert "`lockstep experiments resume 1` does the rest" in done.output
 
 
 @pytest.mark.parametrize(

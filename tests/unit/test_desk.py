@@ -14,12 +14,11 @@ from lockstep.live.config import LiveConfig
 from lockstep.live.feeds.tail import TailFeedSettings
 from lockstep.live.main import _starting
 from lockstep.live.secret import Secrets
-from lockstep.market.command_line import live_file, target_file
+from lockstep.market.command_line import live_file, strategy_file, target_file
 from lockstep.market.config import load_instruments, user_file
 from lockstep.models.store import default_folder
 from lockstep.strategy.families.ibs import IbsConfig
 from operations.init import app, make_desk
-from research.backtest_runner import default_strategy
 from research.experiments.grid import Grid
 from research.ledger.database import default_url
 from research.training.config import load_training
@@ -46,7 +45,7 @@ def test_every_default_is_a_place_of_the_desk(desk: Path) -> None:
     assert default_folder() == desk / "store"
     assert default_url() == f"sqlite:///{desk}/experiments.db"
     assert user_file() == target_file(None) == desk / "instruments.yml"
-    assert default_strategy() == desk / "strategies" / "ibs.yaml"
+    assert strategy_file() == desk / "strategies" / "ibs.yaml"
     assert live_file() == desk / "live.yml"
     assert results_folder("training") == desk / "results" / "training"
     assert desk_file("strategies", "configs/strategies") == desk / "strategies"
@@ -68,7 +67,7 @@ def test_outside_a_desk_the_defaults_are_as_ever(desk: Path, monkeypatch: pytest
     assert desk_folder() is None
     assert results_folder("training") == Path("results/training")
     assert live_file() == Path("configs/live.yml")
-    assert default_strategy().name == "ibs_baseline.yaml"
+    assert strategy_file().name == "ibs_baseline.yaml"
     assert user_file() is None
     assert default_url() == f"sqlite:///{desk.parent}/data/lockstep/experiments.db"
 

@@ -255,7 +255,9 @@ class TestResume:
         assert record.status == RUNNING
         assert record.done == calls // 2 * 2
         assert lab.ledger.count("NASDAQ100", *SEARCHED) == record.done
-        with pytest.raises(ExperimentError, match=f"{record.done} of 6 runs are there; `resume 1`"):
+        with pytest.raises(
+            ExperimentError, match=f"{record.done} of 6 runs are done; `lockstep experiments resume 1`"
+        ):
             finished(lab, 1)
         assert lab.resume(1).status == FINISHED
         pd.testing.assert_frame_equal(rows(lab, 1), expected, check_exact=True)
