@@ -256,7 +256,7 @@ class TestResume:
         assert record.done == calls // 2 * 2
         assert lab.ledger.count("NASDAQ100", *SEARCHED) == record.done
         with pytest.raises(
-            ExperimentError, match=f"{record.done} of 6 runs are done; `lockstep experiments resume 1`"
+            ExperimentError, match=f"{record.done} of 6 runs are done; `lockstep .* resume 1`"
         ):
             finished(lab, 1)
         assert lab.resume(1).status == FINISHED
