@@ -15,6 +15,7 @@ _MEANING = {
     "deciding": "what the live engine does with them",
     "trials": "what a backtest or a search counts",
     "training": "the result of a training run",
+    "releasing": "what a strategy without a model is released with",
     "validating": "what judges a model",
     "certifying": "what compares research with live",
     "paper": "what compares paper with research",

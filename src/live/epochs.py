@@ -87,8 +87,8 @@ def require_same(epoch: Epoch, hashes: Mapping[str, str], mode: Mode) -> None:
     if "code" in changed and (word := identity.only_proves(epoch.hashes.get("code", ""))):
         raise JournalError(
             f"epoch {epoch.number} of the journal was begun by an earlier version: {word}; its decisions can "
-            "be verified and replayed (scripts/check_parity.py --journal); to trade on, begin a new epoch: "
-            "scripts/journal.py new-epoch --reason ..."
+            "be verified and replayed (lockstep certify --journal); to trade on, begin a new epoch: "
+            "lockstep journal new-epoch --reason ..."
         )
     if epoch.mode != mode:
         changed.append("mode")

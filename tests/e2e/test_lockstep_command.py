@@ -23,6 +23,7 @@ from lockstep.identity import ROOTS, hashes
 from lockstep.market.command_line import _respelled
 from operations.lazy_commands import walk
 from operations.main import app, contents
+from operations.version import _MEANING
 
 ROOT = Path(__file__).resolve().parents[2]
 HEAVY = {
@@ -255,7 +256,9 @@ def test_version_names_code_lock_and_libraries() -> None:
     said = lockstep("version", "--hashes").stdout
     for value in (*told["code"].values(), *told["libraries"].values(), told["lock"], told["python"]):
         assert value in said
-    assert len([line for line in said.splitlines() if re.search("[0-9a-f]{64}", line)]) == len(ROOTS) + 1
+    assert set(_MEANING) == set(ROOTS)
+    for root, digest in told["code"].items():
+        assert re.search(rf"^{root} +{re.escape(digest)}  {re.escape(_MEANING[root])}$", said, re.MULTILINE)
 
 
 def test_messages_name_the_command_and_no_script() -> None:
