@@ -29,6 +29,7 @@ class DeskFolder:
     root         the folder itself
     instruments  the user's instruments, on top of the shipped ones
     strategy     what `lockstep backtest` runs where no other strategy is named
+    families     folder of strategy families of your own, one Python file each
     live         configuration of the live engine
     store        model store
     database     URL of the experiments and of the trial ledger
@@ -41,6 +42,7 @@ class DeskFolder:
     root: Path
     instruments: Path
     strategy: Path
+    families: Path
     live: Path
     store: Path
     database: str
@@ -85,6 +87,7 @@ def _mapping(file: Path) -> dict[str, Any]:
 _LAYOUT = {
     "instruments": "instruments.yml",
     "strategy": "strategies/ibs.yaml",
+    "families": "families",
     "live": "live.yml",
     "store": "store",
     "database": "experiments.db",

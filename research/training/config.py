@@ -30,6 +30,11 @@ class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+def _hash_with(strategy: StrategyConfig, content: dict[str, Any]) -> str:
+    code = strategy.family_code
+    return json_digest([content, *code] if code else content)
+
+
 class DataRange(_Part):
     """Where bars come from: first and last session date to trade, and the source in instruments.yml."""
 
@@ -256,9 +261,8 @@ class TrainingConfig(_Part):
 
     @property
     def config_hash(self) -> str:
-        """SHA-256 (hex) of every value but the strategy's name."""
-        content = self.model_dump(mode="json", exclude={"strategy": {"name"}})
-        return json_digest(content)
+        """SHA-256 (hex) of every value but the strategy's name, and of the code of a family of your own."""
+        return _hash_with(self.strategy, self.model_dump(mode="json", exclude={"strategy": {"name"}}))
 
     def replaced(self, **changes: Any) -> Self:
         """Return a validated copy with other values; ConfigError as for a file."""
@@ -315,9 +319,8 @@ class StrategyRelease(_Part):
 
     @property
     def config_hash(self) -> str:
-        """SHA-256 (hex) of every value but the strategy's name."""
-        content = self.model_dump(mode="json", exclude={"strategy": {"name"}})
-        return json_digest(content)
+        """SHA-256 (hex) of every value but the strategy's name, and of the code of a family of your own."""
+        return _hash_with(self.strategy, self.model_dump(mode="json", exclude={"strategy": {"name"}}))
 
 
 # Keys that only a training file has beside `strategy`; a strategy's own `features` are another matter.

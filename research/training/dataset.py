@@ -249,7 +249,7 @@ def _hashes(
 ) -> dict[str, str]:
     asked = config.model_dump(mode="json", include=set(_ASKED), exclude={"strategy": {"name"}})
     return {
-        "config": json_digest([asked[name] for name in _ASKED]),
+        "config": json_digest([*(asked[name] for name in _ASKED), *config.strategy.family_code]),
         "data": data_hash(history, config.symbol),
         "features": json_digest([(each, registry.fingerprint(each)) for each in ids]),
         "code": code_hash(TRAINING),

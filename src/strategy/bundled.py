@@ -38,7 +38,8 @@ def config_of(bundle: Bundle) -> StrategyConfig:
     if config.config_hash != bundle.strategy["config_hash"]:
         raise StrategyError(
             f"{bundle.symbol}: the bundle's strategy hashes to {config.config_hash[:12]}, recorded is "
-            f"{bundle.strategy['config_hash'][:12]}; train again"
+            f"{bundle.strategy['config_hash'][:12]}: its configuration or its family's code is another; "
+            "train again"
         )
     return config
 

@@ -7,7 +7,7 @@ import json
 import math
 from abc import abstractmethod
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
 import yaml
@@ -165,6 +165,9 @@ class StrategyConfig(_Part):
     (True, 60, 1.0)
     """
 
+    # Fingerprint of a family outside the package, whose code no other hash covers; set by `register`.
+    family_code: ClassVar[tuple[str, ...]] = ()
+
     name: str
     family: str = DEFAULT_FAMILY
     timeframe: Annotated[str, AfterValidator(_spelled)] = "1d"
@@ -245,11 +248,11 @@ class StrategyConfig(_Part):
     @classmethod
     def hash_begun(cls) -> Any:
         """Return a SHA-256 that has read what stands before the values: `{...}` follows."""
-        return hashlib.sha256(f"{cls.__name__} ".encode())
+        return hashlib.sha256(" ".join((cls.__name__, *cls.family_code, "")).encode())
 
     @property
     def config_hash(self) -> str:
-        """SHA-256 (hex) of every value but the name."""
+        """SHA-256 (hex) of every value but the name, and of the code of a family of your own."""
         written = self.model_dump(mode="json", exclude={"name"})
         digest = self.hash_begun()
         digest.update(f"{{{', '.join(_pair(*each) for each in sorted(written.items()))}}}".encode())

@@ -2,7 +2,9 @@
 
 Everything that trades, tests, searches or trains a strategy asks this registry and knows no family by name.
 A family is one file that ends with `register(Family(...))`. Those of the package are listed in `_built_in`;
-a family of your own is a file that LOCKSTEP_FAMILIES names.
+a family of your own is a file in the folder `families` of your desk, or one that LOCKSTEP_FAMILIES names.
+The code of such a file is part of the hash of every configuration of its family: a bundle that was made with
+other code is refused.
 """
 
 from __future__ import annotations
@@ -21,12 +23,14 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, SerializeAsAny
 
+from lockstep.desk import desk_folder
 from lockstep.errors import ConfigError, StrategyError
 from lockstep.features.fingerprint import reachable
 from lockstep.settings import read_yaml, shown, suggestion, validated
 from lockstep.strategy.config import DEFAULT_FAMILY, StrategyConfig
 
 VARIABLE = "LOCKSTEP_FAMILIES"
+_PACKAGE = "lockstep."
 
 # What the fields that all families share are for.
 _SHARED_LAYOUT = (
@@ -156,19 +160,30 @@ def register(family: Family) -> Family:
             f"strategy family {family.name!r}: {known.config.__module__} and {family.config.__module__} both "
             "call themselves so; rename one"
         )
+    if not family.config.__module__.startswith(_PACKAGE):
+        family.config.family_code = (family.fingerprint,)
     _registered[family.name] = family
     return family
 
 
 def families() -> dict[str, Family]:
-    """Return every family by name: those of the package, then those of LOCKSTEP_FAMILIES.
+    """Return every family by name: those of the package, then your own.
 
-    ConfigError where a file that the variable names cannot be loaded.
+    Your own are the files that LOCKSTEP_FAMILIES names, separated as in PATH; where it is not set, those in
+    the folder `families` of the desk. ConfigError where one of them cannot be loaded.
     """
     _built_in()
-    for name in filter(None, os.environ.get(VARIABLE, "").split(os.pathsep)):
-        load_family(Path(name).expanduser().resolve())
+    for path in _own_files():
+        load_family(path)
     return dict(_registered)
+
+
+def _own_files() -> list[Path]:
+    named = os.environ.get(VARIABLE)
+    if named is not None:
+        return [Path(each).expanduser().resolve() for each in named.split(os.pathsep) if each]
+    desk = desk_folder()
+    return [] if desk is None else sorted(path.resolve() for path in desk.families.glob("[!_.]*.py"))
 
 
 def _built_in() -> None:
@@ -184,7 +199,7 @@ def load_family(path: Path) -> Family:
     name = f"lockstep_family_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None or not path.is_file():
-        raise ConfigError(f"{what}: no such Python file; correct the path in {VARIABLE}")
+        raise ConfigError(f"{what}: no such Python file; correct the path")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
@@ -205,8 +220,8 @@ def family_named(name: object, *, where: str) -> Family:
     known = families()
     if not isinstance(name, str) or name not in known:
         raise ConfigError(
-            f"{where}: unknown strategy family {shown(name)}{suggestion(str(name), known)}; {VARIABLE} names "
-            "the files of your own families"
+            f"{where}: unknown strategy family {shown(name)}{suggestion(str(name), known)}; a family of your "
+            f"own is a file in your desk's folder families, or one that {VARIABLE} names"
         )
     return known[name]
 
