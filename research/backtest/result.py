@@ -222,7 +222,7 @@ class BacktestResult:
             equity=self.equity,
             trades=self.trades,
             reasons=self.reasons,
-            features=self.features.iloc[:, :1].set_axis(["ibs"], axis="columns"),
+            features=self.features.iloc[:, :1],
             metrics=self.metrics,
             provenance=_flat({name: value for name, value in self.provenance.items() if name != "config"}),
             config_yaml=self.config.to_yaml(defaults=True),

@@ -8,7 +8,7 @@ from research.report import trade_tables
 from research.report.data import BARS, TRADES, ReportData, floats
 from research.report.figures_trades import FIRST_VIEW_BARS, doubtful, shown_trades
 from research.report.page import TIMES, percent, ratio, usd
-from research.report.tables import ibs_deciles, thinning_note
+from research.report.tables import signal_deciles, thinning_note
 
 
 def distribution(report: ReportData) -> str:
@@ -103,10 +103,11 @@ def excursions(report: ReportData) -> str:
 
 def deciles(report: ReportData) -> str:
     """Return what the bars and whiskers mean, and the mean of all bars."""
-    found = ibs_deciles(report)
+    found = signal_deciles(report)
     overall = percent(found.overall, 3) if found.in_percent else f"{ratio(found.overall, 3)} points"
     following = "session" if report.is_daily else "bar"
+    tenths = f"the {found.signal} range" if found.in_range else f"all bars by {found.signal}"
     return (
-        f"Mean close-to-close move of the next {following} by tenths of the IBS range, before costs; "
+        f"Mean close-to-close move of the next {following} by tenths of {tenths}, before costs; "
         f"whiskers are 95% intervals (1.96 standard errors). All bars {overall} (dotted)."
     )

@@ -35,7 +35,6 @@ TRADE_COLUMNS = (
     "status",
 )
 REASON_COLUMNS = ("reason", "kind", "count")
-FEATURE_COLUMNS = ("ibs",)
 
 BARS, TRADES, PRICES, COSTS, RECORD = "bars", "trades", "prices", "costs", "record"
 EVERYTHING = frozenset((BARS, TRADES, PRICES, COSTS, RECORD))
@@ -80,7 +79,7 @@ class ReportData:
                  net_pnl = gross_pnl - commission (slippage is in the prices; `slippage_cost` says how much),
                  status `closed` or `open`
     reasons      reason, kind (`entry`, `exit`, `no_trade`, `hold`), count
-    features     indexed by `end`: `ibs` of every bar, NaN where it is not known
+    features     indexed by `end`: the strategy's signal at every bar, its first column, NaN where not known
     metrics      measures by the names of `lockstep.metrics.Performance`; None or NaN where undefined
     provenance   label -> hash, version or seed
     config_yaml  the strategy's config
@@ -128,7 +127,8 @@ class ReportData:
         _require("equity", self.equity, EQUITY_COLUMNS if BARS in self.known else ("session_date", "equity"))
         _require("trades", self.trades, TRADE_COLUMNS)
         _require("reasons", self.reasons, REASON_COLUMNS)
-        _require("features", self.features, FEATURE_COLUMNS)
+        if not self.features.shape[1]:
+            raise DataError(f"report of {self.symbol}: features: has no column; give the signal's")
         if not self.capital > 0:
             raise DataError(f"report of {self.symbol}: capital {self.capital}: must be positive")
         if self.equity.empty:

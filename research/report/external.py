@@ -17,7 +17,6 @@ from lockstep.errors import ConfigError, DataError
 from lockstep.metrics import Dates
 from research.report.data import (
     COSTS,
-    FEATURE_COLUMNS,
     REASON_COLUMNS,
     TRADE_COLUMNS,
     TRADES,
@@ -260,7 +259,7 @@ def _assembled(
         ),
         trades=trades,
         reasons=pd.DataFrame(columns=list(REASON_COLUMNS)),
-        features=pd.DataFrame(columns=list(FEATURE_COLUMNS)),
+        features=pd.DataFrame(columns=["signal"]),
         metrics=measured,
         provenance=_provenance(found, digest),
         config_yaml="",

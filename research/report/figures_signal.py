@@ -1,28 +1,30 @@
-"""Figures about the signal: what follows each IBS decile, and why bars had no trade."""
+"""Figures about the signal: what follows each tenth of it, and why bars had no trade."""
 
 from __future__ import annotations
+
+from itertools import pairwise
 
 import numpy as np
 import plotly.graph_objects as go
 
 from research.report.data import ReportData
 from research.report.page import EN_DASH, count, percent, plain
-from research.report.tables import IBS_BINS, ibs_deciles, non_trade_reasons, readable
+from research.report.tables import Deciles, non_trade_reasons, readable, signal_deciles
 from research.report.theme import BAR, GAIN, LOSS, MUTED, axis, figure, level, titled
 
 _ROW_PIXELS = 24
 _LONGEST_LABEL = 46
 
 
-def next_move_by_ibs(report: ReportData) -> go.Figure | None:
-    """Return the mean move of the next bar per tenth of the IBS range, 95 % intervals; None without IBS."""
-    deciles = ibs_deciles(report)
+def next_move_by_signal(report: ReportData) -> go.Figure | None:
+    """Return the mean move of the next bar per tenth of the signal, 95 % intervals; None without a signal."""
+    deciles = signal_deciles(report)
     if not deciles.count.any():
         return None
     scale = 100.0 if deciles.in_percent else 1.0
     unit = "%" if deciles.in_percent else " points"
     mean, half_width = deciles.mean * scale, deciles.half_width * scale
-    labels = [f"{number / IBS_BINS:.1f}{EN_DASH}{(number + 1) / IBS_BINS:.1f}" for number in range(IBS_BINS)]
+    labels = _labels(deciles)
     drawn = figure(300)
     drawn.add_bar(
         x=labels,
@@ -32,7 +34,8 @@ def next_move_by_ibs(report: ReportData) -> go.Figure | None:
         customdata=[
             [count(number), f"{half:.3f}"] for number, half in zip(deciles.count, half_width, strict=True)
         ],
-        hovertemplate="IBS %{x}: %{y:.3f}"
+        hovertemplate=deciles.signal
+        + " %{x}: %{y:.3f}"
         + unit
         + " ± %{customdata[1]}<br>%{customdata[0]} bars<extra></extra>",
     )
@@ -48,7 +51,7 @@ def next_move_by_ibs(report: ReportData) -> go.Figure | None:
                 for label, number in zip(labels, deciles.count, strict=True)
             ],
             tickfont={"size": 10, "color": MUTED},
-            title=titled("IBS of the bar, number of bars"),
+            title=titled(f"{deciles.signal} of the bar, number of bars"),
         ),
         yaxis=axis(ticksuffix="%" if deciles.in_percent else "", zeroline=True, zerolinecolor=MUTED),
     )
@@ -91,3 +94,13 @@ def reasons_for_no_trade(report: ReportData) -> go.Figure | None:
 
 def _shortened(text: str) -> str:
     return text if len(text) <= _LONGEST_LABEL else text[: _LONGEST_LABEL - 1] + "…"
+
+
+def _labels(deciles: Deciles) -> list[str]:
+    """Return the bins in words, with as many digits as tell them apart."""
+    forms = ["{:.1f}"] if deciles.in_range else [f"{{:.{digits}g}}" for digits in range(3, 18)]
+    for form in forms:
+        labels = [f"{form.format(low)}{EN_DASH}{form.format(high)}" for low, high in pairwise(deciles.edges)]
+        if len(set(labels)) == len(labels):
+            break
+    return labels

@@ -1,4 +1,4 @@
-"""What the tear sheet's tables and bars show, computed from a report: years, months, exits, IBS deciles.
+"""What the tear sheet's tables and bars show, computed from a report: years, months, exits, deciles.
 
 Series of a report as plotly wants them: texts of time, and long series thinned without losing extremes.
 """
@@ -17,7 +17,7 @@ from lockstep import metrics
 from lockstep.metrics import Dates
 from research.report.data import Benchmark, Floats, ReportData, floats
 
-IBS_BINS = 10
+SIGNAL_BINS = 10
 _CODE = re.compile(r"[^\s:]+")
 _ACRONYMS = frozenset({"ibs", "rsi", "atr", "nan"})
 _NORMAL_95 = 1.959963984540054
@@ -55,19 +55,29 @@ class Exit:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Deciles:
-    """The next bar's move by tenths of the IBS range; arrays are (10,).
+    """The next bar's move by tenths of the signal; arrays are (bins,), 10 where its values differ enough.
 
+    signal             what the strategy's rules read first, as a reader knows it
+    edges              (bins + 1,): tenths of the range 0 to 1 where every value is in it, as of IBS; else
+                       such that each bin holds as many bars. Empty where no value is known
     mean, half_width   mean move and half its 95 % interval (1.96 standard errors); NaN below 1 and 2 moves
     count              moves in the bin
     overall            mean move of all bars
     in_percent         whether moves are fractions of the close, or points (where a close is not positive)
     """
 
+    signal: str
+    edges: Floats
     mean: Floats
     half_width: Floats
     count: Floats
     overall: float
     in_percent: bool
+
+    @property
+    def in_range(self) -> bool:
+        """Whether the bins are tenths of the range 0 to 1."""
+        return self.edges.size > 0 and bool(self.edges[0] == 0.0 and self.edges[-1] == 1.0)
 
 
 def monthly_returns(report: ReportData) -> pd.DataFrame:
@@ -180,24 +190,44 @@ def readable(reason: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def ibs_deciles(report: ReportData) -> Deciles:
-    """Return the close-to-close move of the bar after each bar, grouped by tenths of that bar's IBS."""
+def signal_name(report: ReportData) -> str:
+    """Return the id of the strategy's signal as a reader knows it: `IBS` for `ibs`."""
+    name = str(report.features.columns[0])
+    return name.upper() if name in _ACRONYMS else name
+
+
+def signal_deciles(report: ReportData) -> Deciles:
+    """Return the close-to-close move of the bar after each bar, grouped by tenths of that bar's signal."""
     close = floats(report.equity, "close")
-    ibs = floats(report.features.reindex(report.equity.index), "ibs")[:-1]
+    column = str(report.features.columns[0])
+    signal = floats(report.features.reindex(report.equity.index), column)[:-1]
     in_percent = bool((close > 0).all())
     moves = np.diff(close) / (close[:-1] if in_percent else 1.0)
-    known = np.isfinite(ibs)
-    ibs, moves = ibs[known], moves[known]
+    known = np.isfinite(signal)
+    signal, moves = signal[known], moves[known]
+    edges = _edges(signal)
     # The tolerance puts 0.3, stored a hair below three tenths, into the bin that begins there.
-    place = np.clip((ibs * IBS_BINS + 1e-9).astype(np.int64), 0, IBS_BINS - 1)
-    groups = [moves[place == number] for number in range(IBS_BINS)]
+    bins = max(edges.size - 1, 0)
+    place = np.clip(np.searchsorted(edges, signal + 1e-10, side="right") - 1, 0, bins - 1)
+    groups = [moves[place == number] for number in range(bins)]
     return Deciles(
+        signal=signal_name(report),
+        edges=edges,
         mean=np.array([group.mean() if group.size else np.nan for group in groups]),
         half_width=np.array([_half_width(group) for group in groups]),
         count=np.array([group.size for group in groups], dtype=np.float64),
         overall=float(moves.mean()) if moves.size else float("nan"),
         in_percent=in_percent,
     )
+
+
+def _edges(signal: Floats) -> Floats:
+    if not signal.size:
+        return np.empty(0)
+    if 0.0 <= signal.min() and signal.max() <= 1.0:
+        return np.arange(SIGNAL_BINS + 1) / SIGNAL_BINS
+    edges = np.unique(np.quantile(signal, np.arange(SIGNAL_BINS + 1) / SIGNAL_BINS))
+    return edges if edges.size > 1 else np.repeat(edges, 2)
 
 
 def _half_width(values: Floats) -> float:

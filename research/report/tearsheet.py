@@ -17,7 +17,7 @@ from research.report.figures_rolling import (
     rolling_volatility,
     windows,
 )
-from research.report.figures_signal import next_move_by_ibs, reasons_for_no_trade
+from research.report.figures_signal import next_move_by_signal, reasons_for_no_trade
 from research.report.figures_trades import (
     excursions,
     monthly_distribution,
@@ -26,6 +26,7 @@ from research.report.figures_trades import (
 )
 from research.report.page import document, joined, listing, write_page
 from research.report.section import Sections, cards
+from research.report.tables import signal_name
 from research.report.track_record import DEEPEST
 
 RESULT, RISK, EXPOSURE, TRADING, RECORDED = "Result", "Risk", "Exposure and costs", "Trades", "Record"
@@ -239,11 +240,13 @@ SECTIONS.add(
 
 SECTIONS.figure(
     RECORDED,
-    "Next move by IBS decile",
+    "Next move by decile of the signal",
     "deciles",
-    next_move_by_ibs,
-    title=lambda report: f"Next-{'session' if report.is_daily else 'bar'} return by IBS decile",
-    empty="IBS is not known for any bar.",
+    next_move_by_signal,
+    title=lambda report: (
+        f"Next-{'session' if report.is_daily else 'bar'} return by {signal_name(report)} decile"
+    ),
+    empty="The signal is not known for any bar.",
     caption=captions.deciles,
     shown=_knows(RECORD),
 )

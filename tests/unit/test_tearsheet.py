@@ -273,16 +273,16 @@ def test_deciles_take_the_move_after_the_bar() -> None:
         equity=small.equity.assign(close=close),
         features=pd.DataFrame({"ibs": np.where(low, 0.05, 0.95)}, index=small.equity.index),
     )
-    found = tables.ibs_deciles(data)
+    found = tables.signal_deciles(data)
     assert found.mean[0] == pytest.approx(0.1)
     assert found.mean[9] == pytest.approx(-0.1)
     assert found.count.tolist() == [20, *[0] * 8, 19]
     assert found.half_width[0] == pytest.approx(0.0, abs=1e-12)
-    drawn = figures_signal.next_move_by_ibs(data)
+    drawn = figures_signal.next_move_by_signal(data)
     assert drawn is not None
     assert drawn.data[0].y[0] == pytest.approx(10.0)
     shifted = replace(data, features=data.features.shift(1))
-    assert tables.ibs_deciles(shifted).mean[0] == pytest.approx(-0.1)
+    assert tables.signal_deciles(shifted).mean[0] == pytest.approx(-0.1)
 
 
 def test_deciles_on_edges_in_points_and_without_ibs() -> None:
@@ -292,14 +292,31 @@ def test_deciles_on_edges_in_points_and_without_ibs() -> None:
         equity=data.equity.assign(close=[-1.0, 1.0, 4.0, 8.0]),
         features=pd.DataFrame({"ibs": [4.3 - 4.0, 1.0, np.nan, 0.5]}, index=data.equity.index),
     )
-    found = tables.ibs_deciles(edges)
+    found = tables.signal_deciles(edges)
     assert 4.3 - 4.0 < 0.3
     assert not found.in_percent
     assert (found.mean[3], found.mean[9], found.overall) == (2.0, 3.0, 2.5)
     assert np.isnan(found.half_width[3])
     assert "2.500 points" in captions.deciles(edges)
     unknown = replace(data, features=data.features.iloc[:0])
-    assert figures_signal.next_move_by_ibs(unknown) is None
+    assert figures_signal.next_move_by_signal(unknown) is None
+
+
+def test_a_signal_without_a_range_has_bins_of_as_many_bars() -> None:
+    """Another family's signal: no fixed range, its own name in figure and caption."""
+    data = report(bars=101, closed=0)
+    spread = np.linspace(-3.0, 7.0, 101)[::-1]
+    follows = replace(data, features=pd.DataFrame({"spread_10_50": spread}, index=data.equity.index))
+    found = tables.signal_deciles(follows)
+    assert found.signal == "spread_10_50"
+    assert (found.edges[0], found.edges[-1]) == (-2.9, 7.0)
+    assert found.count.tolist() == [10.0] * 10
+    drawn = figures_signal.next_move_by_signal(follows)
+    assert drawn is not None
+    assert len(set(drawn.data[0].x)) == 10
+    assert "tenths of all bars by spread_10_50" in captions.deciles(follows)
+    few = replace(follows, features=follows.features.round(-1) * 0.0 + 5.0)
+    assert tables.signal_deciles(few).count.tolist() == [100.0]
 
 
 def test_interval_of_deciles_is_196_standard_errors() -> None:
@@ -307,7 +324,7 @@ def test_interval_of_deciles_is_196_standard_errors() -> None:
     close = floats(data.equity, "close")
     moves = (np.diff(close) / close[:-1])[:30]
     expected = 1.959963984540054 * np.std(moves, ddof=1) / np.sqrt(30)
-    assert tables.ibs_deciles(data).half_width[0] == pytest.approx(expected)
+    assert tables.signal_deciles(data).half_width[0] == pytest.approx(expected)
 
 
 def test_reasons_are_ordered_readable_and_complete() -> None:
@@ -418,7 +435,7 @@ def test_numbers_are_written_for_readers() -> None:
     ("changes", "message"),
     [
         ({"capital": 0.0}, "capital 0.0: must be positive"),
-        ({"features": pd.DataFrame({"rsi_2": []})}, "features: no column ibs"),
+        ({"features": pd.DataFrame()}, "features: has no column"),
         ({"trades": pd.DataFrame({"trade_id": []})}, "trades: no column side"),
         ({"equity": report(bars=2, closed=0).equity.iloc[:0]}, "no bars"),
         ({"equity": report(bars=2, closed=0).equity.tz_localize(None)}, "must be bar ends in UTC"),
