@@ -15,7 +15,7 @@ from lockstep.strategy import family as registry
 from lockstep.strategy.decision import ENTER_LONG, FAMILY, NO_SIGNAL, SIDE, Clock, Holding
 from lockstep.strategy.family import Family, load_family
 
-MA_CROSS = load_family(Path(__file__).with_name("ma_cross.py"))
+MA_CROSS = load_family(Path(__file__).parent / "toys/family.py")
 _right, _EXIT_SPREAD = MA_CROSS.decide, FAMILY + 2
 
 

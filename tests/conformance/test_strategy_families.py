@@ -27,9 +27,9 @@ from research.experiments.paths import placed
 from research.experiments.variants import VariantSpace, config_hashes, draw
 from research.sweep.run import sweep, trace
 from research.sweep.variants import entry_parts, exit_parts
-from support import ma_cross_faults
+from support import family_faults
 
-OWN = Path(__file__).resolve().parents[1] / "support/ma_cross.py"
+OWN = Path(__file__).resolve().parents[1] / "support/toys/family.py"
 load_family(OWN)
 FAMILIES = families()
 MARKET = load_instruments().market("SPY")
@@ -244,9 +244,9 @@ def test_variants_of_a_grid_are_those_alone(family: Family) -> None:
 
 
 def test_a_field_that_is_declared_wrongly_is_found() -> None:
-    assert differences(ma_cross_faults.exit_called_entry()) == ["exit_atr: exit"] * 2
+    assert differences(family_faults.exit_called_entry()) == ["exit_atr: exit"] * 2
 
 
 def test_an_entry_that_reads_an_exit_slot_is_found() -> None:
-    with ma_cross_faults.registered(ma_cross_faults.reads_the_exit_slot()) as family:
+    with family_faults.registered(family_faults.reads_the_exit_slot()) as family:
         assert first_difference(widest(family, exit_atr=0.3))[0] != ""
