@@ -122,7 +122,8 @@ _LITERALS = (None, "NAN", "INF", "-INF")
 class Shape:
     """What the generated loop for a group of variants depends on.
 
-    family        name of the variants' family; code: its fingerprint, so that a loop never has older rules
+    family        name of the variants' family; code: its fingerprint and module: a compiled
+                  loop never has older rules, and it imports that module
     width         ids of the vector
     entry, exit   per number of `entry_parts` and `exit_parts`: a literal, or None where it varies
     """
@@ -205,7 +206,7 @@ def group_variants(
             config = some[int(order[0])]
             shape = Shape(
                 family=family.name,
-                code=family.fingerprint,
+                code=f"{family.fingerprint} in {family.config.__module__}",
                 width=len(config.feature_ids),
                 at_close=config.execution == "close",
                 always_open=always_open and config.window is None and config.auto_close is None,

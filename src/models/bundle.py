@@ -60,10 +60,10 @@ class Bundle:
     >>> from lockstep.features import FeatureRegistry
     >>> from lockstep.market import DAILY, SeriesKey
     >>> from lockstep.models import golden_vectors
-    >>> from lockstep.strategy import IbsConfig
+    >>> from lockstep.strategy.family import strategy_of
     >>> from lockstep.market.loader import load_history
     >>> history = load_history("COMP", start="2018-01-02")
-    >>> key, config = SeriesKey("COMP", DAILY), IbsConfig(name="ibs")
+    >>> key, config = SeriesKey("COMP", DAILY), strategy_of({"name": "ibs"}, where="example")
     >>> model = Pipeline([("model", LogisticRegression())]).fit([[0.1], [0.9]], [1, 0])
     >>> stamps = history.series(key).end[-3:]
     >>> bundle = Bundle(

@@ -159,8 +159,9 @@ class StrategyConfig(_Part):
     execution   `next_open`; `close` fills at the signal bar's close, for comparison with the literature only
     max_age     how old values of other series may be
 
-    >>> from lockstep.strategy import IbsConfig
-    >>> config = IbsConfig(name="mine", timeframe="1h", stop={"percent": 1.0})
+    >>> from lockstep.strategy.family import strategy_of
+    >>> content = {"family": "ibs", "name": "mine", "timeframe": "1h", "stop": {"percent": 1.0}}
+    >>> config = strategy_of(content, where="example")
     >>> isinstance(config, StrategyConfig), config.bars.minutes, config.stop.percent
     (True, 60, 1.0)
     """

@@ -59,18 +59,19 @@ class Lane:
 
     >>> from lockstep.features import BatchFeatures, FeatureRegistry
     >>> from lockstep.market import DAILY, SeriesKey
-    >>> from lockstep.strategy import IbsConfig, IbsStrategy, build_cerebro
+    >>> from lockstep.strategy import build_cerebro
     >>> from lockstep.strategy.clock import SessionClock
+    >>> from lockstep.strategy.family import strategy_of
     >>> from lockstep.strategy.backtrader.feed import bars_feed
     >>> from lockstep.strategy.records import MemoryRecorder
     >>> from lockstep.market.loader import load_history
     >>> history = load_history("COMP", start="2018-01-02")
-    >>> key, config = SeriesKey("COMP", DAILY), IbsConfig(name="ibs")
+    >>> key, config = SeriesKey("COMP", DAILY), strategy_of({"name": "ibs"}, where="example")
     >>> bars, market, recorder = history.series(key), history.markets["COMP"], MemoryRecorder()
     >>> lane = Lane(
     ...     feed=bars_feed(bars), market=market, config=config, clock=SessionClock(market.session, DAILY),
     ...     source=BatchFeatures(FeatureRegistry().plan(config.feature_ids, key), history), recorder=recorder)
-    >>> _ = build_cerebro([lane], IbsStrategy).run()
+    >>> _ = build_cerebro([lane]).run()
     >>> len(recorder.stamps) == bars.end.size
     True
     """
