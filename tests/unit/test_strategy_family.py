@@ -76,6 +76,7 @@ class TestFinding:
         monkeypatch.chdir(tmp_path)
         assert list(families()) == ["ibs"], "the variable is set, and empty"
         monkeypatch.delenv(registry.VARIABLE)
+        monkeypatch.delenv("LOCKSTEP_HOME", raising=False)
         assert list(families()) == ["ibs", "ma_cross"]
 
     @pytest.mark.parametrize(
