@@ -12,6 +12,7 @@ from pydantic import AwareDatetime, ConfigDict, Field
 
 from lockstep.files import replace_file
 from lockstep.identity import json_digest
+from lockstep.models.manifest import BarsRead
 from lockstep.monitoring.parity import Comparison, Difference
 from lockstep.settings import Grown, SchemaVersion
 
@@ -78,10 +79,11 @@ class Certificate(Grown):
     killed_after   bar sets after which the live engine was killed
     restarts  kills at different points after which it went on
     sessions  session dates that the compared bars belong to; newest_bar   end of the last of these bars
+    data      the bars that it rests on, up to the newest one
     """
 
     LATER: ClassVar[frozenset[str]] = frozenset(
-        {"symbols", "sources", "floats", "restarts", "sessions", "newest_bar"}
+        {"symbols", "sources", "floats", "restarts", "sessions", "newest_bar", "data"}
     )
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -100,6 +102,7 @@ class Certificate(Grown):
     hashes: dict[str, str]
     symbols: tuple[str, ...] = ()
     sources: tuple[str, ...] = ()
+    data: BarsRead | None = None
     processor: str
     machine: str
     floats: str = ""

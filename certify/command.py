@@ -18,8 +18,9 @@ from certify.run import Request, certify
 from lockstep.errors import ConfigError, DataError
 from lockstep.files import replace_file
 from lockstep.market.command_line import App, Symbols
+from lockstep.models.evidence import CERTIFICATE
 from lockstep.models.manifest import Evidence
-from lockstep.models.policy import CERTIFICATE, CertificateMinimum
+from lockstep.models.policy import CertificateMinimum
 from lockstep.models.store import ModelStore
 from research.ledger.versions import symbols_with
 
@@ -155,6 +156,7 @@ def evidence_of(certificate: Certificate) -> Evidence:
         issued=certificate.issued,
         newest_bar=certificate.newest_bar,
         counts=certificate.counts,
+        data=certificate.data,
     )
 
 

@@ -35,6 +35,7 @@ from lockstep.market.bars import Bars
 from lockstep.market.config import load_instruments
 from lockstep.market.dates import DateRange, as_day
 from lockstep.market.history import History, Market
+from lockstep.models.evidence import bars_read
 from lockstep.models.store import ModelStore
 from lockstep.monitoring.parity import Context, Step
 from lockstep.strategy.matching import CASH, POSITION
@@ -220,6 +221,12 @@ def compare_paper(request: Request, *, now: int) -> tuple[PaperComparison, dict[
         code=code_hash(PAPER),
         time=now,
         instruments=tuple(found),
+        bars=bars_read(
+            history,
+            request.data_dir,
+            request.source,
+            last=max(cut.segments[-1].steps[-1].stamp for cut in cuts.values()),
+        ),
     )
     return comparison, curves
 

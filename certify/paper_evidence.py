@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -9,8 +10,8 @@ from lockstep.errors import ParityError
 from lockstep.files import replace_file
 from lockstep.live.outside import version_with
 from lockstep.models.content import sha256_of
-from lockstep.models.manifest import VETO, Evidence
-from lockstep.models.policy import PAPER, gathered_with
+from lockstep.models.evidence import PAPER, gathered_with
+from lockstep.models.manifest import VETO, BarsRead, Evidence
 from lockstep.models.store import ModelStore
 from research.paper.report import PAGE
 from research.paper.verdict import InstrumentComparison, PaperComparison
@@ -95,12 +96,22 @@ def evidence_of(
         },
         symbols=symbols,
         sources=sources,
+        data=_bars_of(comparison, symbols),
         issued=_moment(comparison.time),
         newest_bar=_moment(comparison.newest[each.symbol]),
         counts={
             "bars": each.equality.bars, "sessions": each.sessions, "trades": each.paper_trades
         },
     )  # fmt: skip
+
+
+def _bars_of(comparison: PaperComparison, symbols: Collection[str]) -> BarsRead | None:
+    """Return the bars that one instrument's verdict rests on: those of the symbols that its models read."""
+    if comparison.bars is None:
+        return None
+    series = comparison.bars.series.items()
+    own = {name: each for name, each in series if name.rpartition(":")[0] in symbols}
+    return BarsRead(data_dir=comparison.bars.data_dir, source=comparison.bars.source, series=own)
 
 
 def _moment(nanoseconds: int) -> datetime:

@@ -27,8 +27,8 @@ from lockstep.market.config import InstrumentBook, load_instruments
 from lockstep.market.dates import DateRange
 from lockstep.market.history import History, SeriesKey
 from lockstep.models.bundle import Bundle
+from lockstep.models.evidence import CERTIFICATE, bars_read, gathered_with
 from lockstep.models.golden import arithmetic
-from lockstep.models.policy import CERTIFICATE, gathered_with
 from lockstep.models.store import ModelStore, load_bundle
 from lockstep.monitoring.parity import compare
 from research.backtest.result import BacktestResult, steps_of
@@ -238,6 +238,7 @@ def _certificate(
         },
         symbols=symbols,
         sources=sources,
+        data=bars_read(run.history, request.data_dir, request.source, last=int(run.ends[-1])),
         processor=llvmlite.binding.get_host_cpu_name(),
         machine=arithmetic(bundle.pipeline),
         floats=live.modes[-1],

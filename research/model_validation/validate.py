@@ -8,8 +8,8 @@ from pathlib import Path
 from lockstep.features.columns import source_keys
 from lockstep.market.config import InstrumentBook, load_instruments
 from lockstep.models.content import sha256_of
+from lockstep.models.evidence import VALIDATION, bars_read, gathered_with
 from lockstep.models.manifest import Evidence
-from lockstep.models.policy import VALIDATION, gathered_with
 from research.ledger.ledger import Ledger
 from research.model_validation.checks import judge_model
 from research.model_validation.gathering import Request, gather
@@ -58,5 +58,6 @@ def evidence_of(
         },
         symbols=symbols,
         sources=sources,
+        data=bars_read(case.history, folder, case.data.source),
         issued=now,
     )

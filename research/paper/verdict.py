@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict
 
+from lockstep.models.manifest import BarsRead
 from lockstep.monitoring.evidence import sealed
 from research.paper.bands import Band
 
@@ -77,6 +78,7 @@ class PaperComparison(_Part):
     reads     symbol -> symbols whose bars its models read; sources   names of the sources of each of these
     newest    symbol -> end of the last bar that was compared, UTC ns
     level     with which a desk that works as validated stays inside all bands at once
+    bars      those of the files, up to the newest that was compared
     code      hash of the sources; time   when it was made, UTC ns
     """
 
@@ -95,6 +97,7 @@ class PaperComparison(_Part):
     code: str
     time: int
     instruments: tuple[InstrumentComparison, ...]
+    bars: BarsRead | None = None
 
     @property
     def passed(self) -> bool:

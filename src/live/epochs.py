@@ -21,8 +21,8 @@ from lockstep.live.traded import Model, usual_trades
 from lockstep.live.warmup import WarmUp, first_windows, settled_bars, warm_up
 from lockstep.market.config import InstrumentBook, load_instruments
 from lockstep.market.history import History, SeriesKey
+from lockstep.models.evidence import CERTIFICATE, MACHINE
 from lockstep.models.manifest import Manifest
-from lockstep.models.policy import CERTIFICATE, MACHINE
 from lockstep.models.store import ModelStore, load_bundle
 from lockstep.settings import read_yaml
 from lockstep.strategy.matching import POSITION

@@ -73,6 +73,22 @@ class TrainingRecord(_Part):
         return data_dir or recorded, (self.config.get("data") or {}).get("source")
 
 
+class BarRange(_Part):
+    """Bars of one series: ends (UTC ns) of the first and the last one, and the hash of all of them."""
+
+    first: int
+    last: int
+    hash: str
+
+
+class BarsRead(_Part):
+    """Which bars something rests on, by series, and from where: as it was given, None by default."""
+
+    data_dir: str | None = None
+    source: str | None = None
+    series: dict[str, BarRange] = {}
+
+
 class Evidence(_Part, Grown):
     """A judgement on exactly one bundle.
 
@@ -83,12 +99,15 @@ class Evidence(_Part, Grown):
     symbols, sources   names in instruments.yml that the hash `instruments` covers
     issued    when it was gathered; newest_bar   end of the newest bar that it rests on
     counts    how much it rests on: a certificate has `bars`, `sessions`, `trades`, `restarts`
+    data      the bars that it rests on: appended ones void nothing, revised ones do
 
     >>> Evidence(kind="validation", passed=False, bundle_sha256="0" * 64).passed
     False
     """
 
-    LATER: ClassVar[frozenset[str]] = frozenset({"symbols", "sources", "issued", "newest_bar", "counts"})
+    LATER: ClassVar[frozenset[str]] = frozenset(
+        {"symbols", "sources", "issued", "newest_bar", "counts", "data"}
+    )
 
     kind: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
     passed: bool
@@ -102,6 +121,7 @@ class Evidence(_Part, Grown):
     issued: AwareDatetime | None = None
     newest_bar: AwareDatetime | None = None
     counts: dict[str, int] = {}
+    data: BarsRead | None = None
 
 
 class UseStatistics(_Part):

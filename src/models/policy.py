@@ -2,34 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from lockstep import identity
-from lockstep.compiled import machine
 from lockstep.errors import ConfigError, ManifestError
-from lockstep.market.config import InstrumentBook, load_instruments
+from lockstep.models.evidence import CERTIFICATE, PAPER, VALIDATION, elsewhere, gathered_otherwise, revised
 from lockstep.models.manifest import Evidence, VersionEntry
 from lockstep.models.manifest_file import store_json
 from lockstep.settings import validated
 
 POLICY = "policy.json"
-VALIDATION = "validation"
-CERTIFICATE = "certificate"
-PAPER = "paper"
-
-# Evidence of these kinds was computed from bars by our code, by these roots of it: it must say by which code,
-# and of which markets.
-_ROOTS = {
-    VALIDATION: identity.VALIDATING,
-    CERTIFICATE: identity.CERTIFYING,
-    PAPER: identity.PAPER,
-}
-_LIBRARY, MACHINE = "library ", "machine"
 
 Count = Annotated[int, Field(ge=0, strict=True)]
 Days = Annotated[int, Field(ge=1, strict=True)]
@@ -112,16 +98,19 @@ class Policy(_Section):
             for fault in self._faults(newest.get(kind), entry.sha256, now)
         )
 
-    def remarks(self, entry: VersionEntry) -> tuple[str, ...]:
-        """Return what whoever promotes should know, one sentence each; none of it speaks against it."""
+    def data(self, entry: VersionEntry) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Return which evidence rests on bars that were revised since, and what else is worth knowing.
+
+        The first speaks against a promotion, as what `missing` returns does; the second does not: bars that
+        cannot be read again here, another machine. The bars are read, which takes a moment.
+        """
         newest = {each.kind: each for each in entry.evidence}
-        gathered = ((kind, newest[kind].hashes.get(MACHINE)) for kind in self.promotion if kind in newest)
-        return tuple(
-            f"{kind}: was gathered on another machine, {there}, this is {machine()}: bits may differ, and a "
-            "desk starts only where its certificate was issued"
-            for kind, there in gathered
-            if there not in (None, machine())
-        )
+        faults, remarks = [], []
+        for kind in filter(newest.__contains__, self.promotion):
+            changed, unread = revised(newest[kind])
+            faults += [f"{kind}: {fault}" for fault in changed]
+            remarks += [f"{kind}: {remark}" for remark in (*unread, elsewhere(newest[kind])) if remark]
+        return tuple(faults), tuple(remarks)
 
     def _faults(self, evidence: Evidence | None, sha256: str, now: datetime) -> Iterator[str]:
         if evidence is None:
@@ -131,65 +120,13 @@ class Policy(_Section):
             yield f"is about another bundle, {evidence.bundle_sha256[:12]}…"
         if not evidence.passed:
             yield "was not passed"
-        yield from _gathered_otherwise(evidence)
+        yield from gathered_otherwise(evidence)
         if evidence.expires is not None and evidence.expires <= now:
             yield f"expired on {evidence.expires:%Y-%m-%d %H:%M}"
         if evidence.kind == CERTIFICATE:
             yield from self.certificate.lacking(evidence, now)
         if evidence.kind == PAPER:
             yield from self.paper.lacking(evidence, now)
-
-
-def gathered_with(
-    kind: str, symbols: Collection[str], sources: Collection[str], *, book: InstrumentBook | None = None
-) -> dict[str, str]:
-    """Return the hashes that bind evidence of a kind to what it is gathered with.
-
-    code           of what gathers this kind (`identity.ROOTS`); absent for kinds that are not ours
-    library NAME   version, of each library that takes part in a decision
-    machine        as of `compiled.machine`: another one is remarked on, and enforced where a desk starts
-    instruments    of what `book`, by default instruments.yml as it is now, declares of these symbols and data
-                   sources (`InstrumentBook.digest`); empty where one of them is not declared any more
-    """
-    found = {f"{_LIBRARY}{name}": version for name, version in identity.library_versions().items()}
-    found[MACHINE] = machine()
-    if kind in _ROOTS:
-        found["code"] = identity.code_hash(_ROOTS[kind])
-    if symbols:
-        book = book or load_instruments()
-        declared = book.instruments.keys() >= set(symbols) and book.sources.keys() >= set(sources)
-        found["instruments"] = book.digest(symbols, sources) if declared else ""
-    return found
-
-
-def _gathered_otherwise(evidence: Evidence) -> Iterator[str]:
-    """Yield in what evidence of a kind of ours was gathered with something else than is here now."""
-    if evidence.kind not in _ROOTS:
-        return
-    then, now = evidence.hashes, gathered_with(evidence.kind, evidence.symbols, evidence.sources)
-    if "code" not in then:
-        yield "does not record the code it was produced with; produce it again"
-    elif word := identity.only_proves(then["code"]):
-        yield f"was produced by an earlier version: {word}; produce it again"
-    else:
-        if then["code"] != now["code"]:
-            yield "was produced with other code; produce it again"
-        yield from _other_libraries(then, now)
-    if "instruments" not in then or "instruments" not in now:
-        yield "does not record the instruments it was produced with; produce it again"
-    elif then["instruments"] != now["instruments"]:
-        yield "was produced with other instruments; produce it again"
-
-
-def _other_libraries(then: Mapping[str, str], now: Mapping[str, str]) -> Iterator[str]:
-    named = sorted(name for name in then.keys() | now.keys() if name.startswith(_LIBRARY))
-    for name in named:
-        if then.get(name) != now.get(name):
-            library = name.removeprefix(_LIBRARY)
-            yield (
-                f"was produced with {library} {then.get(name, 'of no recorded version')}, here is "
-                f"{now.get(name, 'none')}; produce it again"
-            )
 
 
 def _short(evidence: Evidence, minimum: CertificateMinimum | PaperMinimum, names: Sequence[str]) -> str:

@@ -154,13 +154,14 @@ def promoted(
     _require_not_retired(entry, what)
     if force and not act.reason:
         raise VerbRefused(f"{what}: force needs a reason; say why the evidence may be skipped")
-    faults = policy.missing(entry, act.now)
+    revised, remarks = policy.data(entry)
+    faults = (*policy.missing(entry, act.now), *revised)
     if faults and not force:
         raise EvidenceMissing(
             f"{what}: cannot be promoted: {'; '.join(faults)}; provide it, or force with a reason"
         )
     done, change = _moved(manifest, act, "promote", version, policy, overruled=faults)
-    return done, change.model_copy(update={"remarks": policy.remarks(entry)})
+    return done, change.model_copy(update={"remarks": remarks})
 
 
 def rolled_back(

@@ -166,7 +166,7 @@ def test_instruments_that_change_meanwhile_are_not_certified(monkeypatch: pytest
     book = load_instruments()
     changed = book.instrument("COMP").model_copy(update={"tick_size": 0.5})
     now = book.model_copy(update={"instruments": {**book.instruments, "COMP": changed}})
-    monkeypatch.setattr("lockstep.models.policy.load_instruments", lambda: now)
+    monkeypatch.setattr("lockstep.models.evidence.load_instruments", lambda: now)
     with pytest.raises(ParityError, match="declares of COMP, SPX changed during the certification"):
         unchanged(("COMP", "SPX"), ("embedded_comp",), book)
     assert unchanged(("SPX",), (), book)["instruments"] == now.digest(["SPX"], [])

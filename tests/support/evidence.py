@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from lockstep.models.evidence import gathered_with
 from lockstep.models.manifest import Evidence, TrainingRecord
-from lockstep.models.policy import gathered_with
 
 NOW = datetime(2024, 3, 1, 12, tzinfo=UTC)
 RECORD = TrainingRecord(

@@ -14,17 +14,23 @@ from lockstep.compiled import machine
 from lockstep.errors import LiveError
 from lockstep.live.epochs import require_machine
 from lockstep.market.config import load_instruments, shipped_config
-from lockstep.models import policy, verbs
+from lockstep.market.history import History, SeriesKey
+from lockstep.market.loader import load_bars
+from lockstep.market.timeframe import DAILY as ONE_DAY
+from lockstep.models import evidence as gathering
+from lockstep.models import verbs
 from lockstep.models.chain import Act
-from lockstep.models.manifest import Evidence, Manifest, VersionEntry
+from lockstep.models.manifest import BarsRead, Evidence, Manifest, VersionEntry
 from lockstep.models.policy import CertificateMinimum, Policy, read_policy
 from support.evidence import NOW, RECORD, evidence
+from support.markets import DAILY_ROWS, write_daily
 
 SHA = "a" * 64
 EARLIER = f"was produced by an earlier version: {identity.only_proves('c' * 64)}; produce it again"
 UNRECORDED = "does not record the {} it was produced with; produce it again"
 ENOUGH = {"bars": 250, "sessions": 250, "trades": 20, "restarts": 1}
 TEN_BARS = {"bars": 10, "sessions": 10, "trades": 0, "restarts": 0}
+APPENDED = "2018-12-10,104,106,103,105,1400,5"
 ALONE = Policy(promotion=("certificate",))
 ENTRY = VersionEntry(
     file="ES_v1.joblib", sha256=SHA, size=1, target="wins", feature_ids=(), fingerprints={}, strategy={},
@@ -153,7 +159,8 @@ def test_evidence_is_written_as_before_while_it_records_no_more() -> None:
     assert set(old("validation").model_dump()) == {
         "kind", "passed", "bundle_sha256", "file", "file_sha256", "expires", "hashes",
     }  # fmt: skip
-    assert set(evidence(SHA).model_dump()) == set(Evidence.model_fields)
+    grown = evidence(SHA, data=BarsRead(source="daily"))
+    assert set(grown.model_dump()) == set(Evidence.model_fields)
 
 
 @pytest.mark.parametrize("name", ["code", "instruments"])
@@ -176,13 +183,10 @@ def test_each_kind_counts_with_the_code_that_gathers_it(kind: str, monkeypatch: 
     """An edit of what certifies voids certificates, not validations."""
     found = with_evidence(evidence(SHA, kind=kind))
     known = {root: identity.code_hash(root) for root in identity.ROOTS}
-    monkeypatch.setattr(
-        policy.identity, "code_hash", lambda root: known[root] + "edited" * (root == "certifying")
-    )
-    said = Policy(promotion=(kind,)).missing(found, NOW)
-    assert said == (
-        (f"{kind}: was produced with other code; produce it again",) if kind == "certificate" else ()
-    )
+    known[identity.CERTIFYING] += "edited"
+    monkeypatch.setattr(gathering.identity, "code_hash", known.__getitem__)
+    voided = (f"{kind}: was produced with other code; produce it again",) if kind == "certificate" else ()
+    assert Policy(promotion=(kind,)).missing(found, NOW) == voided
 
 
 def test_a_library_that_decides_counts_and_any_other_may_be_updated(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -190,7 +194,7 @@ def test_a_library_that_decides_counts_and_any_other_may_be_updated(monkeypatch:
     versions = identity.library_versions()
     assert {"numpy", "numba", "backtrader"} <= versions.keys()
     assert not {"requests", "plotly", "typer"} & versions.keys()
-    monkeypatch.setattr(policy.identity, "library_versions", lambda: {**versions, "numpy": "9.1"})
+    monkeypatch.setattr(gathering.identity, "library_versions", lambda: {**versions, "numpy": "9.1"})
     assert Policy(promotion=("validation",)).missing(found, NOW) == (
         f"validation: was produced with numpy {versions['numpy']}, here is 9.1; produce it again",
     )
@@ -201,10 +205,10 @@ def test_another_machine_is_remarked_on_at_a_promotion_and_speaks_against_none(
 ) -> None:
     manifest, promote = certified()
     assert "note" not in "".join(promoted_lines(manifest))
-    monkeypatch.setattr(policy, "machine", lambda: "another-1")
+    monkeypatch.setattr(gathering, "machine", lambda: "another-1")
     assert promote()
     (note,) = (line for line in promoted_lines(manifest) if "note" in line)
-    assert note.startswith("  note: certificate: was gathered on another machine, ")
+    assert note.startswith("  note: certificate: was produced on another machine, ")
     assert "this is another-1" in note
 
 
@@ -247,7 +251,7 @@ def declaring(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: str, afte
     assert text.count(before) == 1
     path = tmp_path / "instruments.yml"
     path.write_text(text.replace(before, after))
-    monkeypatch.setattr(policy, "load_instruments", lambda: load_instruments(path))
+    monkeypatch.setattr(gathering, "load_instruments", lambda: load_instruments(path))
 
 
 DAILY = (
@@ -302,3 +306,54 @@ def test_what_decides_nothing_voids_nothing(
     _, promote = certified()
     declaring(tmp_path, monkeypatch, before, after)
     promote()
+
+
+# The bars that it rests on
+
+
+class TestBars:
+    """Appended bars void nothing, revised ones do, and bars that are gone are remarked on."""
+
+    SOURCE = "futures_daily"
+
+    @pytest.fixture
+    def file(self, tmp_path: Path) -> Path:
+        return write_daily(tmp_path, *DAILY_ROWS)
+
+    def promoted(self, file: Path, *, until: int | None = None, edit: Callable[[Path], object]) -> list[str]:
+        """Certify on the bars of a file up to row `until`, edit the file, promote; what is said."""
+        bars = load_bars("ES", file.parent, source=self.SOURCE)
+        history = History(bars={SeriesKey("ES", ONE_DAY): bars}, markets={})
+        last = None if until is None else int(bars.end[until])
+        read = gathering.bars_read(history, file.parent, self.SOURCE, last=last)
+        manifest, promote = certified(data=read)
+        edit(file)
+        promote()
+        return promoted_lines(manifest)[1:]
+
+    def rewritten(self, *rows: str) -> Callable[[Path], object]:
+        return lambda file: write_daily(file.parents[1], *rows)
+
+    def test_the_same_bars_and_appended_ones_void_nothing(self, file: Path) -> None:
+        assert self.promoted(file, edit=lambda file: None) == []
+        assert self.promoted(file, edit=self.rewritten(*DAILY_ROWS, APPENDED)) == []
+        assert len(load_bars("ES", file.parent, source=self.SOURCE)) == len(DAILY_ROWS) + 1
+
+    @pytest.mark.parametrize("row", range(3))
+    def test_one_that_was_revised_voids_it(self, file: Path, row: int) -> None:
+        rows = [*DAILY_ROWS]
+        rows[row] = rows[row].removesuffix("00,5") + "01,5"
+        with pytest.raises(errors.EvidenceMissing, match="ES:1d were revised since, between 2018-12-03"):
+            self.promoted(file, until=2, edit=self.rewritten(*rows))
+
+    def test_one_that_is_missing_now_voids_it(self, file: Path) -> None:
+        with pytest.raises(errors.EvidenceMissing, match="were revised"):
+            self.promoted(file, edit=self.rewritten(*DAILY_ROWS[:-1], APPENDED))
+
+    def test_one_that_was_revised_after_the_range_voids_nothing(self, file: Path) -> None:
+        last = DAILY_ROWS[-1].removesuffix("00,5") + "01,5"
+        assert self.promoted(file, until=2, edit=self.rewritten(*DAILY_ROWS[:-1], last)) == []
+
+    def test_bars_that_are_not_here_are_remarked_on(self, file: Path) -> None:
+        (note,) = self.promoted(file, edit=lambda file: file.unlink())
+        assert note.startswith("  note: certificate: whether bars of ES:1d were revised cannot be told")
