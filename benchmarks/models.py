@@ -21,7 +21,7 @@ from lockstep.features.feature_registry import default_registry
 from lockstep.market.asof import MaxAge
 from lockstep.market.history import SeriesKey
 from lockstep.models import Bundle, ModelStore, TrainingRecord, golden_vectors
-from lockstep.models.columns import ColumnSelector
+from lockstep.models.estimators import ColumnSelector
 from lockstep.models.predictor import predictor
 
 _TREES = 200

@@ -26,7 +26,7 @@ from threadpoolctl import threadpool_limits
 from lockstep.errors import TrainingError
 from lockstep.floats import require_still_exact
 from lockstep.metrics import Floats, Integers
-from lockstep.models.columns import ColumnSelector
+from lockstep.models.estimators import ColumnSelector
 from research.splits.labels import Labels
 from research.splits.purged import PurgedKFold
 from research.training.config import Model

@@ -1,12 +1,16 @@
-"""What a fitted pipeline is made of: its estimators, their threads, the libraries they come from."""
+"""What a fitted pipeline is made of: its estimators, their threads, the libraries they come from.
+
+`ColumnSelector` is a step of our own: it keeps the columns that a feature selection chose.
+"""
 
 from __future__ import annotations
 
 import importlib.metadata
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
+from sklearn.base import BaseEstimator, TransformerMixin
 
 from lockstep.errors import LibraryMismatch, UnfitBundle
 
@@ -90,3 +94,22 @@ def require_libraries(versions: Mapping[str, str], what: str) -> None:
 
 def _minor(version: str) -> str:
     return ".".join(version.split(".")[:2])
+
+
+class ColumnSelector(TransformerMixin, BaseEstimator):
+    """Keep `columns`, positions in the vector, in the order given. Follows scikit-learn.
+
+    Choosing is left to the caller, who has seen the training samples of one fold only; `fit` learns nothing.
+    """
+
+    def __init__(self, columns: tuple[int, ...] = ()) -> None:
+        self.columns = columns
+
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Remember how many columns there are; arguments as in scikit-learn."""
+        self.n_features_in_ = int(np.shape(X)[1])
+        return self
+
+    def transform(self, X: Any) -> Any:
+        """Return the kept columns: (n, len(columns)) for (n, k), contiguous rows."""
+        return np.ascontiguousarray(np.asarray(X)[:, list(self.columns)])

@@ -350,6 +350,12 @@ _LOSSES = (
     ("sklearn._loss.loss", "HalfBinomialLoss"),
 )
 
+# Where classes of ours are now that earlier bundles name by where they were: a bundle of schema 1 holds
+# dotted names. When such a class moves, its old name comes here, and stays.
+MOVED: Mapping[Pair, Pair] = {
+    ("lockstep.models.columns", "ColumnSelector"): ("lockstep.models.estimators", "ColumnSelector"),
+}
+
 SKLEARN: tuple[Kind, ...] = (
     Kind(
         module="sklearn.pipeline",
@@ -357,7 +363,7 @@ SKLEARN: tuple[Kind, ...] = (
         params={"memory": Form(_nothing, _nothing), "steps": Form(_write_steps, _read_steps)},
     ),
     Kind(
-        module="lockstep.models.columns",
+        module="lockstep.models.estimators",
         name="ColumnSelector",
         params={"columns": _CHOSEN},
         fitted={FEATURES: SCALAR},

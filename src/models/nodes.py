@@ -14,7 +14,7 @@ from typing import Any
 
 from lockstep.errors import ForeignPickle, UnfitBundle
 from lockstep.models.boosters import BOOSTERS
-from lockstep.models.kinds import SKLEARN, Kind
+from lockstep.models.kinds import MOVED, SKLEARN, Kind
 from lockstep.models.pickle_machine import ARRAYS, Machine, PickleFault
 from lockstep.models.pickled_values import NUMPY, Pair, class_of, state_of, value_of
 from lockstep.models.trees import NodeFault
@@ -58,7 +58,8 @@ def node_of_pickle(content: Any, what: str) -> dict[str, Any]:
     try:
         if type(content) is not bytes:
             raise NodeFault("no pickle")
-        return _Writer().node(Machine(content, allowed=ARRAYS | NUMPY | {*with_kinds}, objects=True).run())
+        allowed = ARRAYS | NUMPY | {*with_kinds}
+        return _Writer().node(Machine(content, allowed=allowed, moved=MOVED, objects=True).run())
     except _FAULTS as fault:
         raise ForeignPickle(f"{what}: {_reason(fault)}; train the model with Lockstep") from fault
 

@@ -61,15 +61,22 @@ class Machine:
     """Reads one pickle.
 
     allowed   (module, name) of everything that the pickle may name
+    moved     old (module, name) -> where it is now: an old name is read as the new one
     objects   whether calls other than those of arrays may be left in the result, and be shared in it
     """
 
     def __init__(
-        self, content: bytes, *, allowed: Collection[tuple[str, str]], objects: bool = False
+        self,
+        content: bytes,
+        *,
+        allowed: Collection[tuple[str, str]],
+        moved: Mapping[tuple[str, str], tuple[str, str]] | None = None,
+        objects: bool = False,
     ) -> None:
         self._content = content
         self._at = 0
         self._allowed = allowed
+        self._moved = moved or {}
         self._objects = objects
         self._stack: list[Any] = []
         self._marks: list[list[Any]] = []
@@ -194,6 +201,8 @@ class Machine:
 
     def _global(self) -> None:
         name, module = self._stack.pop(), self._stack.pop()
+        if type(name) is str and type(module) is str:
+            module, name = self._moved.get((module, name), (module, name))
         if type(name) is not str or type(module) is not str or (module, name) not in self._allowed:
             raise PickleFault(f"holds {shown(module)}.{shown(name)}, which no file of Lockstep may hold")
         self._stack.append(Named(module, name))

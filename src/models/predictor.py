@@ -18,8 +18,7 @@ from sklearn.feature_selection import SelectorMixin
 
 from lockstep.compiled import kernel
 from lockstep.market.bars import Floats
-from lockstep.models.columns import ColumnSelector
-from lockstep.models.estimators import estimators_in, require_single_threaded
+from lockstep.models.estimators import ColumnSelector, estimators_in, require_single_threaded
 
 Integers = NDArray[np.int32]
 Rows = NDArray[np.float32]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import shutil
 from datetime import UTC, date, datetime
@@ -11,10 +12,13 @@ import pytest
 
 from certify.certificate import Certificate
 from certify.recorded import check_recorded
-from lockstep.errors import ModelError
+from lockstep.errors import ForeignPickle, ModelError
 from lockstep.live.journal import Journal
 from lockstep.live.journal.continuation import continued
 from lockstep.live.service import Service
+from lockstep.models import nodes
+from lockstep.models.estimators import ColumnSelector
+from lockstep.models.kinds import MOVED
 from lockstep.models.store import ModelStore, load_bundle
 from research.experiments.execution import Lab
 from research.experiments.report import page_data, page_html
@@ -41,6 +45,29 @@ def test_its_bundles_load_and_answer_as_they_did(first: Path, version: str) -> N
     bundle = load_bundle("COMP", version, store=ModelStore(first / "store"))
     again = bundle.pipeline.predict_proba(bundle.golden.vectors)[:, 1]
     assert again.tobytes() == bundle.golden.probabilities.tobytes()
+
+
+def test_its_bundles_name_classes_where_they_were_and_a_rollback_still_takes_one(
+    first: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = ModelStore(first / "store")
+    change = store.rollback("COMP", by="test", now=datetime.now(UTC), reason="works still")
+    content = (first / "store" / f"COMP_{change.version}.joblib").read_bytes()
+    was, name = next(iter(MOVED))
+    assert was.encode() in content, "the stored bundle names no class that moved: this shows nothing"
+    bundle = load_bundle("COMP", "production", store=store)
+    assert isinstance(bundle.pipeline.steps[0][1], ColumnSelector)
+    with pytest.raises(ModuleNotFoundError):
+        importlib.import_module(was)
+    monkeypatch.setattr(nodes, "MOVED", {})
+    with pytest.raises(ForeignPickle, match=f"{was}.{name}, which no file of Lockstep may hold"):
+        load_bundle("COMP", "production", store=store)
+
+
+def test_every_class_that_moved_is_where_the_table_says() -> None:
+    for module, name in MOVED.values():
+        assert getattr(importlib.import_module(module), name).__module__ == module
+        assert (module, name) in nodes.KINDS
 
 
 def test_a_changed_bundle_is_refused(first: Path) -> None:

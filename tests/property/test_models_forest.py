@@ -10,7 +10,7 @@ from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
 from sklearn.pipeline import Pipeline
 
 from lockstep.models import predictor as forests
-from lockstep.models.columns import ColumnSelector
+from lockstep.models.estimators import ColumnSelector
 from lockstep.models.predictor import CompiledForest, predictor
 from support.interpreted import interpreted
 

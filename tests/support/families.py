@@ -17,7 +17,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import MinMaxScaler, RobustScaler, StandardScaler
 
-from lockstep.models.columns import ColumnSelector
+from lockstep.models.estimators import ColumnSelector
 
 
 def _lightgbm() -> Any:

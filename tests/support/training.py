@@ -12,7 +12,7 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.pipeline import Pipeline
 
 from lockstep.market.history import History
-from lockstep.models.columns import ColumnSelector
+from lockstep.models.estimators import ColumnSelector
 from lockstep.settings import validated
 from research.training.config import TrainingConfig
 from research.training.dataset import Dataset, build_dataset

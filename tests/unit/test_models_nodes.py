@@ -16,7 +16,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 from lockstep.errors import ForeignPickle, UnfitBundle
-from lockstep.models.columns import ColumnSelector
+from lockstep.models.estimators import ColumnSelector
 from lockstep.models.nodes import node_of_pickle, pipeline_node, pipeline_of
 from lockstep.models.pickling import pickled, unpickled
 from lockstep.models.predictor import CompiledForest, predictor

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from lockstep.errors import TrainingError
-from lockstep.models.columns import ColumnSelector
+from lockstep.models.estimators import ColumnSelector
 from research.training.config import Model, Selection
 from research.training.estimators import ESTIMATORS, decoded
 from research.training.pipeline import Samples, fit_pipeline, probabilities
