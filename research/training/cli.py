@@ -31,6 +31,9 @@ def train(
             show_default="results/training",
         ),
     ],
+    strategy: Annotated[
+        Path | None, typer.Option(help="Strategy YAML to train for; default: the training file's.")
+    ] = None,
     data_dir: DataDir = None,
     trials: Annotated[int | None, typer.Option(help="Search steps; default: the config's.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of search and estimators.")] = 0,
@@ -41,8 +44,8 @@ def train(
 ) -> None:
     """Search, fit and evaluate; every step is counted as a trial and stored for --resume."""
     task = Task(
-        config=load_training(config).with_trials(trials), config_path=str(config), data_dir=data_dir,
-        seed=seed, jobs=jobs, resume=resume, out=out,
+        config=load_training(config, strategy=strategy).with_trials(trials), config_path=str(config),
+        data_dir=data_dir, seed=seed, jobs=jobs, resume=resume, out=out,
     )  # fmt: skip
     train_and_register(task, store, Console(), by=by)
 

@@ -371,16 +371,21 @@ def recorded_config(record: TrainingRecord) -> TrainingConfig | StrategyRelease:
     return validated(StrategyRelease, record.config, where="record of the release")
 
 
-def load_training(path: Path | str) -> TrainingConfig:
+def load_training(path: Path | str, *, strategy: Path | str | None = None) -> TrainingConfig:
     """Read a training file; ConfigError naming file, key, value and rule, with the nearest key.
+
+    strategy   file of the strategy to train for, instead of the one in the training file
 
     A file that is named for one instrument and trains another is refused.
     """
     where = Path(path)
     content = read_yaml(where)
-    if isinstance(content, dict) and isinstance(content.get("strategy"), str):
-        strategy = load_strategy(where.parent / content["strategy"])
-        content = {**content, "strategy": strategy.model_dump()}
+    if isinstance(content, dict):
+        named = content.get("strategy")
+        if strategy is not None:
+            content = {**content, "strategy": load_strategy(Path(strategy)).model_dump()}
+        elif isinstance(named, str):
+            content = {**content, "strategy": load_strategy(where.parent / named).model_dump()}
     config = validated(TrainingConfig, content, where=str(where))
     known = load_instruments().instruments
     if config.symbol not in known:

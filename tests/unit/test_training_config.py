@@ -42,6 +42,15 @@ def test_a_strategy_may_be_a_path_beside_the_file(tmp_path: Path) -> None:
     assert load_training(written(tmp_path, strategy="s.yaml")).strategy.entry == (0.0, 0.1)
 
 
+def test_another_strategy_may_be_trained_for(tmp_path: Path) -> None:
+    found = tmp_path / "best.yaml"
+    found.write_text("name: best\nentry: [0.0, 0.12]\n")
+    known = load_training(ROOT / "configs/training/ES.yml")
+    other = load_training(ROOT / "configs/training/ES.yml", strategy=found)
+    assert other.strategy.entry == (0.0, 0.12)
+    assert other.replaced(strategy=known.strategy.model_dump()) == known
+
+
 def test_a_record_reads_back(tmp_path: Path) -> None:
     known = load_training(ROOT / "configs/training/ES.yml")
     assert TrainingConfig.model_validate(known.model_dump(mode="json")) == known
