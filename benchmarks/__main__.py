@@ -16,7 +16,7 @@ from benchmarks.peers.environment import PeersMissing
 from benchmarks.report import page
 from benchmarks.startup import importing
 from benchmarks.sweep import growth, peers, throughput
-from benchmarks.training import search
+from benchmarks.training import forests, search
 from lockstep.tables import TextTable, number, prose
 
 
@@ -25,7 +25,7 @@ def main() -> None:
     numbers = map(number, ("value", "promise", "of promise"))
     table = TextTable("measured", *numbers, prose("note"), title="100,000 hourly bars")
     single = (importing, cold, batch, streaming, overhead, memory, growth, one_row, rolling_back)
-    several = (throughput(), wide_grid(), live(), search(), loading(), page())
+    several = (throughput(), wide_grid(), live(), forests(), search(), loading(), page())
     for result in chain((measurement() for measurement in single), *several):
         share = f"{result.value / result.promise:.0%}{'' if result.kept else '  missed'}"
         value = (

@@ -8,14 +8,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from sklearn.ensemble import RandomForestClassifier
 
-from benchmarks.measure import Measured
+from benchmarks.measure import Measured, ratio
 from research.splits.labels import Labels
 from research.splits.purged import CombinatorialPurgedCV
 from research.training.config import Model, Search
 from research.training.estimators import Parameters
 from research.training.outcome import SearchStep
-from research.training.pipeline import Samples
+from research.training.pipeline import Samples, forest_answers
 from research.training.scheme import Fold, Run, cross_validate, evaluation_order, fold_workers
 from research.training.search import Attempt, Diary, Listener, bayesian_search
 from research.training.stopping import Hopeless, MedianRule, Stopped
@@ -123,6 +124,27 @@ def search() -> Iterator[Measured]:
     )
 
 
+def forests() -> Iterator[Measured]:
+    """Measure forests that only answer against scikit-learn's, at two ends of the default space."""
+    known = samples()
+    parts = (known.features[:400], known.target[:400], known.weight[:400])
+    for name, leaf, depth in (("shallow", 50, 4), ("deep", 5, None)):
+        parameters: Parameters = {
+            "n_estimators": 200, "max_depth": depth, "min_samples_leaf": leaf, "max_features": "sqrt",
+            "max_samples": 0.7, "class_weight": None,
+        }  # fmt: skip
+        forest = RandomForestClassifier(**parameters, n_jobs=1, random_state=1)
+        value, theirs, ours = ratio(
+            lambda forest=forest: forest.fit(*parts).predict_proba(known.features[400:]),
+            lambda asked=parameters: forest_answers(asked, *parts, known.features[400:], seed=1),
+        )
+        note = f"{ours * 1e3:.0f} ms instead of {theirs * 1e3:.0f} ms for 200 trees"
+        yield Measured(
+            what=f"{name} forests of a search / scikit-learn", value=value, unit="x faster", promise=1.5,
+            note=note, more_is_better=True,
+        )  # fmt: skip
+
+
 def stopping(count: int, seed: int) -> tuple[dict[str, Any], bool]:
     """Search `count` histories with and without the median rule; return what was found, and whether it holds.
 
@@ -149,5 +171,7 @@ def stopping(count: int, seed: int) -> tuple[dict[str, Any], bool]:
 
 
 if __name__ == "__main__":
-    for measured in search():
-        print(f"{measured.what}: {measured.value:.0f} s of {measured.promise:.0f}; {measured.note}")
+    for measured in (*forests(), *search()):
+        print(
+            f"{measured.what}: {measured.value:.3g} {measured.unit} of {measured.promise:g}; {measured.note}"
+        )
