@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from lockstep.strategy.config import StrategyConfig
 from lockstep.strategy.families.ibs import IbsConfig
+from lockstep.strategy.family import Family, load_strategy, register
 from lockstep.strategy.veto import Veto
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from lockstep.strategy.lane import Lane
 
 __all__ = [
+    "Family",
     "IbsConfig",
     "IbsStrategy",
     "Lane",
@@ -29,6 +31,8 @@ __all__ = [
     "StrategyConfig",
     "Veto",
     "build_cerebro",
+    "load_strategy",
+    "register",
 ]
 
 _WITH_BACKTRADER = {

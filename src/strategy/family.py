@@ -58,6 +58,12 @@ class Family:
     aliases   names by parameter path: what other tools call it
 
     A field may be of several kinds. StrategyError where one is of none, or is not a field of the family.
+
+    >>> ibs = families()["ibs"]
+    >>> ibs.entry, ibs.exit, ibs.layout
+    (('direction', 'entry', 'short_entry'), ('exit', 'short_exit'), ('signal',))
+    >>> ibs.config(name="mine").family
+    'ibs'
     """
 
     config: type[StrategyConfig]

@@ -56,8 +56,8 @@ EXPORTED = {
         "load_portfolio", "read_bundle", "save_bundle",
     },
     "lockstep.strategy": {
-        "IbsConfig", "IbsStrategy", "Lane", "ParityStrategy", "SimulatedBroker", "StrategyConfig",
-        "Veto", "build_cerebro",
+        "Family", "IbsConfig", "IbsStrategy", "Lane", "ParityStrategy", "SimulatedBroker", "StrategyConfig",
+        "Veto", "build_cerebro", "load_strategy", "register",
     },
 }  # fmt: skip
 
