@@ -148,9 +148,14 @@ def live_fragment(run: LiveRun) -> str:
         ", ".join(symbols),
         "live engine, a process of its own",
         (f"{len(run.sets):,} bar sets", joined("killed after bar set ", strong(kills))),
-        badge=f"went on after {run.restarts} different kills",
+        badge=f"killed {times(len(run.killed_after))}, went on {times(run.restarts)}",
     )
     return fragment(head, grid(accounts))
+
+
+def times(count: int) -> str:
+    """Return how often in words."""
+    return {0: "never", 1: "once", 2: "twice"}.get(count, f"{count} times")
 
 
 def live_figure(run: LiveRun, symbol: str = "") -> go.Figure:

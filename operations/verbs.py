@@ -1,9 +1,9 @@
 """The verbs of a notebook: one line each for the usual case, found on `lockstep` by tab.
 
-`backtest`, `sweep`, `train`, `validate`, `certify`, `promote`, `rollback`; `lookahead`, and `rehearse` with
-`compare`, which hold research against the live engine. Each does what the command of its name does, with the
-same files, the same trial ledger and the same model store, and returns an object that shows itself. They live
-on top of the ladder, since `certify` sees what no lower package may; `lockstep` finds them by name. Each
+`backtest`, `sweep`, `train`, `release`, `validate`, `certify`, `promote`, `rollback`; `lookahead`; `rehearse`
+and `compare`, which hold research against the live engine. Each does what the command of its name does, with
+the same files, the same trial ledger and the same model store, and returns an object that shows itself. They
+live on top of the ladder, since `certify` sees what no lower package may; `lockstep` finds them by name. Each
 loads what it needs when it is called.
 """
 
@@ -101,14 +101,17 @@ def backtest(
 
 def strategy_named(given: Strategy) -> StrategyConfig:
     """Return a configuration: as it is, from its YAML, or a shipped one by its name."""
-    from lockstep.market.config import shipped_config
     from lockstep.strategy.config import StrategyConfig
     from lockstep.strategy.family import load_strategy
 
-    if isinstance(given, StrategyConfig):
-        return given
+    return given if isinstance(given, StrategyConfig) else load_strategy(_strategy_file(given))
+
+
+def _strategy_file(given: Path | str) -> Path:
+    from lockstep.market.config import shipped_config
+
     path = Path(given)
-    return load_strategy(path if path.suffix in _YAML else shipped_config(f"strategies/{given}.yaml"))
+    return path if path.suffix in _YAML else shipped_config(f"strategies/{given}.yaml")
 
 
 def _history(
@@ -320,6 +323,39 @@ def _training_file(given: Path | str) -> Path:
     if Path(given).suffix in _YAML:
         return Path(given)
     return shipped_config(f"{given}.yml" if "/" in str(given) else f"training/{given}.yml")
+
+
+def release(
+    strategy: Path | str,
+    symbol: str = "",
+    *,
+    data_dir: Folder = None,
+    source: str | None = None,
+    store: Store = None,
+    reason: str = "",
+    by: str = "",
+) -> Bundle:
+    """Register a strategy that trades without a model as the next version and return its bundle.
+
+    strategy   the path of its YAML, or the name of a shipped one, such as `ibs_baseline`
+    symbol     to trade; none: the one that the file names
+
+    The same store, evidence, live engine, promotion and rollback as for one with a model. A strategy that is
+    registered already stays the version that it is.
+    """
+    from lockstep.models.command_line import actor
+    from lockstep.models.store import load_bundle
+    from research.ledger.database import Database
+    from research.ledger.ledger import Ledger
+    from research.training.config import load_release
+    from research.training.release import register_strategy
+
+    path, models = _strategy_file(strategy), _store(store)
+    found = register_strategy(
+        load_release(path, symbol, source=source), models, Ledger(Database.open()), by=actor(by), now=_now,
+        data_dir=_path(data_dir), path=str(path), reason=reason,
+    )  # fmt: skip
+    return load_bundle(found.symbol, found.version, store=models)
 
 
 def validate(

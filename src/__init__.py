@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from operations.verbs import lookahead as lookahead
     from operations.verbs import promote as promote
     from operations.verbs import rehearse as rehearse
+    from operations.verbs import release as release
     from operations.verbs import rollback as rollback
     from operations.verbs import sweep as sweep
     from operations.verbs import train as train
@@ -65,6 +66,7 @@ _HOMES = {
     "lookahead": "operations.verbs",
     "promote": "operations.verbs",
     "rehearse": "operations.verbs",
+    "release": "operations.verbs",
     "rollback": "operations.verbs",
     "sweep": "operations.verbs",
     "tearsheet": "research.report.external",
@@ -95,6 +97,7 @@ __all__ = [
     "lookahead",
     "promote",
     "rehearse",
+    "release",
     "rollback",
     "sweep",
     "tearsheet",

@@ -243,8 +243,10 @@ class BacktestResult:
 
         return views.tear_sheet(self.report_data())
 
-    def save(self, folder: Path, report: ReportData | None = None, *, shared_js: Path | None = None) -> Path:
-        """Write the run folder below `folder` and return it; see `run_folder.py`.
+    def save(
+        self, folder: Path | str, report: ReportData | None = None, *, shared_js: Path | None = None
+    ) -> Path:
+        """Write the run folder below `folder` and return it; see `folder.py`.
 
         report      what the tear sheet shows; None: `report_data()`, without a benchmark of one's own
         shared_js   folder of the plotting library for many pages; None: the page holds it
@@ -260,7 +262,7 @@ class BacktestResult:
         }
         recorded = with_quality(self.provenance, self.quality.findings, self.files)
         shown = self.report_data() if report is None else report
-        return write_run(folder / self.name, frames, self.metrics, recorded, shown, shared_js=shared_js)
+        return write_run(Path(folder) / self.name, frames, self.metrics, recorded, shown, shared_js=shared_js)
 
 
 def _out_of_sample(

@@ -165,7 +165,8 @@ header {{ padding: 12px 0 14px; }}
 h1 {{ font-size: 21px; }}
 tr, tr:nth-child(n), tr:hover {{ background: none; }}
 th, td {{ border-top: 0; border-left: 0; border-right: 0; }}
-table {{ margin: 0; }}
+table {{ margin: 0; table-layout: auto; }}
+.even {{ table-layout: fixed; }}
 @media (max-width: 700px) {{ .grid {{ grid-template-columns: minmax(0, 1fr); }} }}
 }}
 """

@@ -103,10 +103,8 @@ def strategy(config: StrategyConfig) -> str:
 
 def bundle(found: Bundle) -> str:
     """Return what a bundle is: strategy, model, features, measures."""
-    model = found.pipeline
     tiles = [
         Tile("Version", found.version or "not registered", f"SHA-256 {found.sha256[:12] or UNDEFINED}"),
-        Tile("Model", _model_name(model), found.target if model is not None else "the strategy trades alone"),
         Tile("Threshold", ratio(found.threshold), "an entry needs at least this probability"),
         Tile("Features", count(len(found.feature_ids)), "in the order of the model's columns"),
         Tile("Golden vectors", count(len(found.golden.stamps)), "must come out again wherever it is used"),
@@ -193,7 +191,7 @@ def _wide(title: str, content: Markup, caption: str) -> Markup:
 
 def _model_name(pipeline: Any) -> str:
     if pipeline is None:
-        return "none"
+        return "without a model"
     return type(pipeline.steps[-1][1]).__name__
 
 
@@ -202,15 +200,19 @@ def _strategy_name(strategy: Mapping[str, Any]) -> object:
 
 
 def _flat(values: Mapping[str, Any]) -> dict[str, str]:
-    return {
-        name: ", ".join(f"{key} {each}" for key, each in value.items())
-        if isinstance(value, Mapping)
-        else " to ".join(map(str, value))
-        if isinstance(value, Sequence) and not isinstance(value, str)
-        else str(value)
-        for name, value in values.items()
-    }
+    """Return what a fit depended on as texts; a whole configuration is told by its hash beside it."""
+    return {name.replace("_", " "): _text(value) for name, value in values.items() if name != "config"}
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {each}" for key, each in value.items())
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return " to ".join(map(str, value))
+    return str(value)
 
 
 def _written(value: float) -> str:
-    return UNDEFINED if not math.isfinite(value) else f"{value:,.4g}".replace("-", "\N{MINUS SIGN}")
+    if not math.isfinite(value):
+        return UNDEFINED
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}".replace("-", "\N{MINUS SIGN}")

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from support.reports import Page
+
 nbclient = pytest.importorskip("nbclient")
 nbformat = pytest.importorskip("nbformat")
 
@@ -53,6 +55,20 @@ def text(executed: tuple[Any, Path], source: str) -> str:
     return "".join(parts)
 
 
+def shown(executed: tuple[Any, Path], source: str) -> str:
+    """Return the text of the HTML that the last output of a cell shows."""
+    html = [
+        one["data"]["text/html"] for one in outputs(executed, source) if "text/html" in one.get("data", {})
+    ]
+    return Page(html[-1]).text
+
+
+def drawn(executed: tuple[Any, Path], source: str) -> Any:
+    """Return the figure that a cell shows."""
+    (figure,) = [one["data"]["application/vnd.plotly.v1+json"] for one in outputs(executed, source)]
+    return figure
+
+
 @pytest.mark.parametrize("path", sorted(NOTEBOOKS.glob("*.ipynb")), ids=lambda path: path.name)
 def test_notebooks_are_committed_without_outputs(path: Path) -> None:
     cells = json.loads(path.read_text())["cells"]
@@ -63,10 +79,32 @@ def test_notebooks_are_committed_without_outputs(path: Path) -> None:
             assert cell["execution_count"] is None
 
 
+@pytest.mark.parametrize("path", sorted(NOTEBOOKS.glob("*.ipynb")), ids=lambda path: path.name)
+def test_three_import_lines_carry_a_notebook(path: Path) -> None:
+    cells = [each for each in json.loads(path.read_text())["cells"] if each["cell_type"] == "code"]
+    lines = [line for cell in cells for line in cell["source"]]
+    assert 1 <= sum(line.startswith(("import ", "from ")) for line in lines) <= 3
+    assert any(".plot()" in line for line in lines)
+
+
+def test_git_ignores_what_notebooks_write() -> None:
+    written = [
+        line for line in (NOTEBOOKS.parent / ".gitignore").read_text().splitlines() if "notebooks" in line
+    ]
+    assert written == ["/notebooks/desk/"]
+
+
+def test_notebooks_write_into_their_desk_only(
+    executed: tuple[Any, Path], trained: tuple[Any, Path], lived: tuple[Any, Path]
+) -> None:
+    for _, folder in (executed, trained, lived):
+        assert [path.name for path in folder.iterdir()] == ["desk"]
+
+
 def test_bars_are_read_and_judged(executed: tuple[Any, Path]) -> None:
-    assert "2018-12-31 21:00:00+00:00  6649.520020  6659.959961" in text(executed, "to_frame()")
-    assert "0 findings" in text(executed, "assess(bars")
-    assert "81.4% of the opens equal the previous close" in text(executed, "assess(old")
+    assert "2018-12-31 21:00" in shown(executed, 'bars = load_bars("COMP")')
+    assert "Nothing." in shown(executed, "assess(bars")
+    assert "opens equal to the previous close: 81.4%" in shown(executed, 'load_bars("SPX"')
 
 
 def test_features_are_described_and_misspellings_answered(executed: tuple[Any, Path]) -> None:
@@ -84,47 +122,49 @@ def test_weak_closes_are_followed_by_better_days(executed: tuple[Any, Path]) -> 
 
 
 def test_the_backtest_trades_and_explains_itself(executed: tuple[Any, Path]) -> None:
-    assert "decides on: ibs, atr_pctile_14_252, atr_14, rsi_2" in text(executed, "decides on")
+    assert "decides on ibs, atr_pctile_14_252, atr_14, rsi_2" in shown(executed, "config = IbsConfig(")
     reasons = text(executed, "result.reasons")
     assert "filter atr_pctile_14_252" in reasons
     assert "cold atr_pctile_14_252" in reasons
-    measures = dict(line.split() for line in text(executed, "result.metrics").splitlines()[:-1])
+    measures = dict(line.rsplit(maxsplit=1) for line in text(executed, "result.metrics").splitlines()[1:])
     assert float(measures["trades"]) > 400
     assert 0.5 < float(measures["win_rate"]) < 0.8
-
-
-def test_the_equity_is_drawn(executed: tuple[Any, Path]) -> None:
-    (shown,) = outputs(executed, "figure = go.Figure")
-    drawn = shown["data"]["application/vnd.plotly.v1+json"]
-    assert drawn["layout"]["title"]["text"] == "COMP: equity, USD"
+    assert "Profit factor" in shown(executed, 'result = backtest(config, "COMP")')
+    assert drawn(executed, "result.plot()")["data"][0]["name"] == "COMP bought and held"
 
 
 def test_the_run_folder_is_there_and_looked_not_ahead(executed: tuple[Any, Path]) -> None:
-    assert "no look-ahead" in text(executed, "report.verdict")
-    (run,) = (executed[1] / "results").iterdir()
+    assert "no look-ahead" in shown(executed, "lookahead(config")
+    (run,) = (executed[1] / "desk/results").iterdir()
     assert run.name.startswith("COMP-tutorial-")
     assert (run / "tearsheet.html").stat().st_size > 1_000_000
     assert set(text(executed, "folder.iterdir").split()) >= {path.name for path in run.iterdir()}
 
 
 def test_a_model_is_trained_judged_promoted_and_rolled_back(trained: tuple[Any, Path]) -> None:
-    assert "1007 samples, 639 of them taken" in text(trained, "build_dataset(config")
-    assert "golden vectors come out again" in text(trained, "store.register(trained")
+    assert "9 runs here" in shown(trained, "found = sweep(")
+    assert drawn(trained, "found.plot()")["data"]
+    assert "v1 is a candidate" in shown(trained, "trained = train(")
+    assert len(text(trained, "trained.steps").splitlines()) >= 5
+    assert "RandomForestClassifier" in shown(trained, "trained.bundle").replace(" ", "")
     assert "not the registered file" in text(trained, "content[-1] ^ 1")
-    assert "deflated Sharpe   False" in text(trained, "validate_version(").replace("\n", " ")
-    refused = text(trained, 'reason="notebook"')
+    judged = shown(trained, "report = validate(")
+    assert "deflated Sharpe" in judged
+    assert "failed" in judged
+    refused = "".join(one.get("text", "") for one in outputs(trained, 'reason="notebook"'))
     assert "cannot be promoted: validation: was not passed; certificate: there is none" in refused
-    history = text(trained, "store.rollback")
-    assert "rolled back v1; production v2 -> v1" in history
-    assert history.count("promote ") >= 2
+    assert "v1 -> v2" in shown(trained, "alone = release(").replace("\n", " ")
+    assert "rolled back v1; production v2 -> v1" in shown(trained, "rollback(")
+    assert "without a veto" not in shown(trained, "store")
 
 
 def test_the_live_engine_is_killed_and_agrees_with_research(lived: tuple[Any, Path]) -> None:
-    assert "252 bar sets, killed after" in text(lived, "live = run_live")
-    assert "2 starts; the last one replayed" in text(lived, "journal.verify()")
-    assert "findings: []" in text(lived, "journal.verify()")
-    assert "0 differences" in text(lived, "research = run_backtest")
-    assert "rsi_2" in text(lived, "np.nextafter")
-    certified = text(lived, "certify(")
-    assert "0 differences" in certified
-    assert "passed | killed after" in certified
+    assert "252 bar sets" in shown(lived, "live = rehearse(")
+    assert "killed once, went on once" in shown(lived, "live = rehearse(")
+    assert len(drawn(lived, "live.plot()")["layout"]["shapes"]) == 1
+    assert "no difference" in shown(lived, "compare(research, live)")
+    assert "no difference" not in shown(lived, "other = research.config")
+    certified = shown(lived, "certificate = certify(")
+    assert "Parity holds" in certified
+    assert "COMP v1" in shown(lived, "report = validate(")
+    assert "production none -> v1" in shown(lived, "promote(bundle")

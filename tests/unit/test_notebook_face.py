@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import lockstep
-from lockstep import IbsConfig, ModelStore, backtest, load_bars, promote, rehearse, rollback, sweep
+from lockstep import IbsConfig, ModelStore, backtest, load_bars, promote, rehearse, release, rollback, sweep
 from lockstep.errors import ConfigError, EvidenceMissing
 from lockstep.market.config import load_instruments
 from lockstep.market.finding import Finding
@@ -37,7 +37,7 @@ NOW = datetime(2026, 1, 5, tzinfo=UTC)
 HEAVY = {"backtrader", "pandas", "numpy", "numba", "exchange_calendars", "plotly", "pydantic", "sklearn"}
 VERBS = {
     "backtest", "sweep", "train", "validate", "certify", "promote", "rollback", "lookahead", "rehearse",
-    "compare",
+    "release", "compare",
 }  # fmt: skip
 
 
@@ -151,6 +151,19 @@ def test_a_rehearsal_begins_with_nothing(store: ModelStore, tmp_path: Path) -> N
     with pytest.raises(ConfigError, match="is not empty"):
         rehearse("COMP", "v1", start="2016-01-04", store=store, folder=tmp_path)
     assert store.manifest().entry("COMP", "v1").status == "candidate"
+
+
+def test_a_strategy_without_a_model_takes_the_same_way(
+    store: ModelStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOCKSTEP_DB", f"sqlite:///{tmp_path / 'trials.db'}")
+    bundle = release("ibs_baseline", "COMP", store=store)
+    assert (bundle.version, bundle.has_model) == ("v3", False)
+    assert release("ibs_baseline", "COMP", store=store).version == "v3"
+    assert "without a model" in shows(bundle).text
+    traded = backtest(bundle, start="2018-01-02")
+    assert traded.metrics == backtest("ibs_baseline", "COMP", start="2018-01-02").metrics
+    assert promote(bundle, store=store, reason="a test", force=True).after == "v3"
 
 
 # Objects
