@@ -121,7 +121,10 @@ def bundle(found: Bundle) -> str:
     facts = {"features": ", ".join(found.feature_ids), **_flat(found.training)}
     return fragment(
         page.header(
-            found.symbol, f"bundle {found.version}".strip(), lead=str(_strategy_name(found.strategy))
+            found.symbol,
+            f"bundle {found.version}".strip(),
+            (_model_name(found.pipeline),),
+            lead=str(_strategy_name(found.strategy)),
         ),
         page.caveats("Before you use it", caveats),
         page.key_figures(tiles),
