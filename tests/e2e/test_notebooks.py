@@ -45,8 +45,9 @@ def lived(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Path]:
 
 
 def outputs(executed: tuple[Any, Path], source: str) -> list[Any]:
-    """Return the outputs of the one cell that contains `source`."""
-    (cell,) = [each for each in executed[0].cells if each.cell_type == "code" and source in each.source]
+    """Return the outputs of the one cell that is `source`, or else of the one that contains it."""
+    cells = [each for each in executed[0].cells if each.cell_type == "code" and source in each.source]
+    (cell,) = [each for each in cells if each.source == source] or cells
     return list(cell.outputs)
 
 
@@ -146,7 +147,7 @@ def test_a_model_is_trained_judged_promoted_and_rolled_back(trained: tuple[Any, 
     assert drawn(trained, "found.plot()")["data"]
     assert "v1 is a candidate" in shown(trained, "trained = train(")
     assert len(text(trained, "trained.steps").splitlines()) >= 5
-    assert "RandomForestClassifier" in shown(trained, "trained.bundle").replace(" ", "")
+    assert "Golden vectors" in shown(trained, "trained.bundle")
     assert "not the registered file" in text(trained, "content[-1] ^ 1")
     judged = shown(trained, "report = validate(")
     assert "deflated Sharpe" in judged
@@ -155,7 +156,7 @@ def test_a_model_is_trained_judged_promoted_and_rolled_back(trained: tuple[Any, 
     assert "cannot be promoted: validation: was not passed; certificate: there is none" in refused
     assert "v1 -> v2" in shown(trained, "alone = release(").replace("\n", " ")
     assert "rolled back v1; production v2 -> v1" in shown(trained, "rollback(")
-    assert "without a veto" not in shown(trained, "store")
+    assert "v2" in shown(trained, "store")
 
 
 def test_the_live_engine_is_killed_and_agrees_with_research(lived: tuple[Any, Path]) -> None:

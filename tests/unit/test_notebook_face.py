@@ -61,7 +61,8 @@ def typed_imports(package: str) -> dict[str, str]:
     """Return what a package tells type checkers: name -> module."""
     folder = ROOT / ("src" if package == "lockstep" else package)
     tree = ast.parse((folder / "__init__.py").read_text("utf-8"))
-    (block,) = [each for each in tree.body if isinstance(each, ast.If)]
+    blocks = [each for each in tree.body if isinstance(each, ast.If)]
+    (block,) = [each for each in blocks if ast.unparse(each.test) == "TYPE_CHECKING"]
     imports = [each for each in block.body if isinstance(each, ast.ImportFrom)]
     return {name.name: str(each.module) for each in imports for name in each.names}
 
