@@ -17,11 +17,14 @@ from certify.paper import Request, compare_paper
 from certify.recorded import RecordedReport, check_recorded
 from certify.skew import CODE, CORRECTED, LATE
 from lockstep.errors import LockstepError, ModelError, ParityError
+from lockstep.live.brokers.protocol import OnFill
 from lockstep.live.events import Event, OrderAcknowledged, OrderSent, OrderWithdrawn
 from lockstep.live.journal import Journal
 from lockstep.live.journal.continuation import continued
 from lockstep.live.messages import Arrival, SetRecord, Values
+from lockstep.live.operator.commands import reported_fill
 from lockstep.live.operator.journal_cli import iso
+from lockstep.live.outside import BrokerFills
 from lockstep.live.risk.limits import Limits
 from lockstep.live.traded import Model
 from lockstep.market.history import History, SeriesKey
@@ -296,6 +299,47 @@ def live(folder: Path, store: ModelStore, ticks: float, *, stops: bool = False) 
         folder, papers.models(store)[0], name="live.db", mode="live", broker=papers.Broker(), expire=10**18,
         outside=lambda journal: Reporting(journal, ticks, stops=stops),
     )  # fmt: skip
+
+
+class ReportedByTheBroker(Reporting):
+    """The same fills, from a source that pushes them and says each of them twice."""
+
+    trouble = ""
+
+    def __init__(self, journal: Journal, ticks: float) -> None:
+        super().__init__(journal, ticks)
+        self.fills = BrokerFills(self, seen=(), since=0)
+        self.fills.start(lambda: None)
+
+    def start(self, on_fill: OnFill, *, since: int) -> None:
+        self._report = on_fill
+
+    def stop(self) -> None: ...
+
+    def commands(self) -> Sequence[Event]:
+        for event in super().commands():
+            for _ in range(2):
+                self._report(reported_fill(event))
+        return self.fills.read()
+
+    def done(self, events: Sequence[Event]) -> None:
+        self.fills.done(events)
+
+
+def test_fills_that_a_broker_reports_are_held_against_the_cost_model(
+    tmp_path: Path, store: ModelStore
+) -> None:
+    """They are compared like those of a statement, real commission included, each of them once."""
+    path = papers.traded(
+        tmp_path, papers.models(store)[0], name="live.db", mode="live", broker=papers.Broker(),
+        expire=10**18, outside=lambda journal: ReportedByTheBroker(journal, 3.0),
+    )  # fmt: skip
+    report = checked(path, store)
+    assert report.passed
+    (summary,) = report.residuals
+    assert summary.fills == len(report.fills) > 10
+    assert summary.mean_ticks == pytest.approx(3.0, abs=0.05)
+    assert summary.commission == pytest.approx(0.75 * summary.fills)
 
 
 @pytest.mark.parametrize("ticks", [0.0, 3.0])

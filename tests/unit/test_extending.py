@@ -34,4 +34,5 @@ def test_the_table_names_registries_and_suites_that_exist() -> None:
 
 
 def test_a_file_that_has_changed_is_noticed() -> None:
-    assert with_files(TEXT.replace("return 0.0", "return 0.1", 1)) == TEXT
+    edited = TEXT.replace("return 0.0", "return 0.1", 1)
+    assert with_files(edited) == TEXT != edited
