@@ -33,7 +33,7 @@ check: .venv/.dev lint docs test  ## what CI runs
 lint: .venv/.dev  ## style, types and the import ladder
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy -p lockstep -p research -p certify -p operations
+	$(BIN)/mypy -p lockstep -p research -p certify -p operations -p scripts
 	$(BIN)/lint-imports
 
 docs: .venv/.dev  ## build the documentation and API reference into build/docs; a broken link fails

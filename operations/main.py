@@ -131,7 +131,7 @@ compare = contents.group("compare", "Compare trades or a paper desk with a backt
 
 @compare.add("trades", "Compare your own trade list with a run.", panel=COMMANDS, script="compare_trades")
 def _compare_trades() -> typer.Typer:
-    from research.trade_cli import app
+    from research.backtest.trade_cli import app
 
     return app
 

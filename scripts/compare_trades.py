@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lockstep.console import run
-from research.trade_cli import app
+from research.backtest.trade_cli import app
 
 if __name__ == "__main__":
     run(app)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ast
+import configparser
+import re
 import shutil
 import subprocess
 import sys
@@ -95,3 +98,46 @@ sys.path.insert(0, sys.argv[1])
 sys.meta_path[:] = [each for each in sys.meta_path if isinstance(each, type)]
 sys.exit(lint_imports(config_filename="setup.cfg", no_cache=True))
 """
+
+
+# Code that no user runs from an installation, and what is checked in its own way.
+_BESIDE = {"tests", "benchmarks", "docs", "notebooks"}
+
+
+def top_level() -> set[str]:
+    """Return the top-level folders of the checkout that hold code of ours."""
+    return {
+        path.name
+        for path in ROOT.iterdir()
+        if path.is_dir() and not path.name.startswith(".") and path.name not in _BESIDE
+        and any((*path.glob("*.py"), *path.glob("*/*.py")))
+    } - {"build", "dist", "results"}  # fmt: skip
+
+
+def test_coverage_types_and_ladder_cover_every_folder_of_code() -> None:
+    """A new one (`bridges`) joins all three, or this fails."""
+    settings = configparser.ConfigParser()
+    settings.read(ROOT / "setup.cfg")
+    folders = top_level()
+    assert {"src", "research", "certify", "operations", "scripts"} <= folders
+    assert set(settings["coverage:run"]["source"].split()) == folders
+    packages = {"lockstep" if each == "src" else each for each in folders}
+    checked = re.search(r"^\t\S*mypy (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert checked is not None
+    assert set(checked[1].split()) - {"-p"} == packages
+    # A folder of scripts is no package; what they import is tested below.
+    assert set(settings["importlinter"]["root_packages"].split()) == packages - {"scripts"}
+
+
+def test_a_script_is_a_door_and_nothing_else() -> None:
+    found = sorted((ROOT / "scripts").glob("*.py"))
+    assert len(found) > 20
+    for path in found:
+        _, *body = ast.parse(path.read_text()).body
+        imports = [node for node in body if isinstance(node, ast.Import | ast.ImportFrom)]
+        modules = [getattr(node, "module", "") for node in imports]
+        apps = [each for each in modules if each not in ("__future__", "lockstep.console", "functools")]
+        assert set(modules) > {"lockstep.console"}, path
+        assert 1 <= len(apps) <= 2, f"{path}: {apps}"
+        (main,) = (node for node in body if node not in imports)
+        assert ast.unparse(main).startswith("if __name__ == '__main__':\n    run("), path
