@@ -1,4 +1,4 @@
-"""What only research needs: backtests, sweeps, experiments, training, validation and reports.
+"""Everything that only research needs: backtests, sweeps, experiments, training, validation and reports.
 
 The names below are loaded when they are first used. The verbs of a notebook (`backtest`, `sweep`, `train` …)
 are on `lockstep`: here `research.backtest` and `research.sweep` are the packages that they use.

@@ -71,10 +71,10 @@ from __future__ import annotations
 
 
 class LockstepError(Exception):
-    """Root of the tree; catching it catches every refusal and no programming mistake.
+    """Root of the error tree: catches every refusal, and no bug.
 
-    `hint` is a text of several lines, such as a file that would be right; the command line prints it as it is
-    below the line of the error.
+    `hint` is a text of several lines, such as a corrected file; the command line prints it unchanged
+    below the error's line.
 
     >>> from lockstep import load_bars
     >>> try:

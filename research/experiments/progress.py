@@ -21,7 +21,7 @@ from research.experiments.store import Batch
 
 
 class Listener:
-    """Hears how a search goes on; this one does not care."""
+    """No-op progress listener."""
 
     def begin(self, total: int, done: int) -> None:
         """Hear how many runs there are, and how many of them were there before."""

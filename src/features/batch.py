@@ -15,7 +15,7 @@ from lockstep.market.history import History, SeriesKey
 
 
 class BatchFeatures:
-    """The vectors of `plan` over `history`, computed when constructed.
+    """Computes the vectors of `plan` over a whole history at once.
 
     end      int64 (n,): ends of the base bars
     matrix   float64 (n, ids), read-only: row i is the vector at end[i]

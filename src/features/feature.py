@@ -18,7 +18,7 @@ MAX_LOOKBACK = 20_000
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Feature:
-    """A declared feature.
+    """A feature: its compiled kernel and what is declared about it.
 
     compute      compiled kernel: (window per input, then one scalar per parameter) -> float
     inputs       names of the input columns, in the order of `compute`'s arguments

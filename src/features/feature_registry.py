@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 
 class FeatureRegistry:
-    """The features that ids are resolved against.
+    """All known features, by canonical id.
 
-    `FeatureRegistry()` holds the catalogue; `register` adds one more, for example from a notebook.
+    `FeatureRegistry()` contains the catalogue; `register` adds another feature, for example from a notebook.
 
     >>> from lockstep.market.loader import load_bars
     >>> registry = FeatureRegistry()

@@ -112,7 +112,7 @@ MISSING = "missing"
 
 
 class FeatureSource(Protocol):
-    """Feature vectors by decision stamp.
+    """Protocol of everything that supplies feature vectors by decision stamp.
 
     >>> from lockstep.features import BatchFeatures, WindowFeatures
     >>> all(hasattr(kind, "vector") and hasattr(kind, "absence") for kind in (BatchFeatures, WindowFeatures))

@@ -46,10 +46,10 @@ class _Ahead:
 
 
 class WindowFeatures:
-    """The vectors of `plan`, one bar set at a time.
+    """Computes the vectors of `plan` bar set by bar set, as the live engine does.
 
     `push` takes all bars that completed at one stamp; `vector(stamp)` then gives the same bits that
-    `BatchFeatures` gives for that stamp. Sets that are known before they are pushed can be prepared.
+    `BatchFeatures` gives for that stamp. Sets known in advance can be prepared as a block, which is faster.
 
     >>> from lockstep.features import BatchFeatures, FeatureRegistry
     >>> from lockstep.market import DAILY, SeriesKey

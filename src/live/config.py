@@ -89,22 +89,22 @@ class AlertSettings(_Part):
 
 
 class LiveConfig(_Part):
-    """Everything about a running desk; times in seconds, paths relative to the working or the desk folder.
+    """The configuration of a desk; times in seconds, paths relative to the working or the desk folder.
 
-    mode          paper: fills are simulated; shadow: so they are, and what would be sent is recorded;
-                  live: orders leave, fills are reported
-    store         model store; None: the default one
-    journal       SQLite file; status   file that says what the engine is doing
-    mailbox       folder of the operator's commands; statement   CSV of fills that the broker writes
-    positions     CSV of positions that the broker's export replaces: what positions are reconciled with
-    broker        where orders go; see `brokers/registry.py` for the kinds
+    mode          paper: fills are simulated; shadow: as paper, and what would be sent is recorded;
+                  live: orders are sent, fills are reported
+    store         model store; None: the usual one
+    journal       SQLite file; status   file with the engine's current state
+    mailbox       folder for the operator's commands; statement   CSV of fills, exported by the broker
+    positions     CSV of positions, exported by the broker, to reconcile with
+    broker        receiver of the orders; see `brokers/registry.py` for the kinds
     clock         how the clock is checked in mode live; see `clock_check.py`
     fills_by_hand   the operator reports fills with lockstep orders; mode live needs this, a
                   statement, or a broker that reports its fills
     grace         how long a bar set waits for its last bar
-    plausible     the band outside of which a live bar is quarantined; see `plausible.py`
-    memory_bars   bars per series that are kept to warm up a version that takes over
-    expire        an order that could not leave for so long is not sent any more
+    plausible     the band outside which a live bar is quarantined; see `plausible.py`
+    memory_bars   bars kept per series to warm up a version that takes over
+    expire        an order that could not be sent for this long is dropped
     health_port   of `/health` and `/metrics` on the loopback address; None for none
 
     >>> from lockstep.market.config import shipped_config

@@ -80,7 +80,7 @@ class Release:
 
 @dataclass(frozen=True, kw_only=True)
 class OrderIntent:
-    """A market order that the strategy wants, before anything left the house.
+    """A market order that the strategy wants, before anything is sent.
 
     order_id    epoch, mode, symbol, decision stamp, intent, sequence: the same after every restart
     intent      `entry` or `exit`; quantity signed, in contracts
@@ -120,7 +120,7 @@ class Refusal(NamedTuple):
 
 
 class ReportedFill(NamedTuple):
-    """A fill that a source of fills reported: a statement, or the operator.
+    """A fill reported by a fill source: a broker, a statement, or the operator.
 
     kind   `market`, `stop` or `target`; quantity signed; price in points; commission and slippage in USD
 
@@ -141,9 +141,9 @@ class ReportedFill(NamedTuple):
 
 
 class SendResult(NamedTuple):
-    """What became of a message to a broker.
+    """The outcome of a message to a broker.
 
-    outcome   `acknowledged`, `rejected` (final, nothing was placed), `unknown` (it may have been placed)
+    outcome   `acknowledged`, `rejected` (final: no order was placed), `unknown` (it may have been placed)
 
     >>> SendResult("1-live-ES-17-entry-1", "unknown", "no answer within 15 s", attempts=1).outcome
     'unknown'

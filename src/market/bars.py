@@ -33,8 +33,8 @@ class Bars:
     end      int64 (n,): the moment the bar is complete, nanoseconds since 1970 UTC, strictly rising
     open, high, low, close   float64 (n,): finite, negative allowed, low <= open, close <= high
     volume   float64 (n,): >= 0
-    source   where the bars came from, for messages
-    adjustment   how rolls and dividends were taken out of the prices: `none`, by `difference` or `ratio`
+    source   origin of the bars, for messages
+    adjustment   how prices were adjusted for rolls and dividends: `none`, by `difference` or by `ratio`
 
     The arrays are contiguous and read-only. A row that breaks a rule raises BadBars.
 

@@ -69,7 +69,7 @@ class _Declared(NamedTuple):
 
 
 class InstrumentBook(BaseModel):
-    """Everything that is declared about markets, by name.
+    """Instruments, sessions and sources as declared in instruments.yml, by name.
 
     >>> from lockstep.market import load_instruments
     >>> book = load_instruments()

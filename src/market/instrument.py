@@ -20,17 +20,17 @@ COMMISSION_EXAMPLES = (
 
 
 class Instrument(Grown):
-    """One traded instrument. A contract is also one share or one coin.
+    """One traded instrument. "Contract" also means one share or one coin.
 
     multiplier          USD per point and contract
     tick_size           smallest price step, in points
     size_step           smallest size step, in contracts (1 for futures, less for crypto)
-    commission          USD per contract and side; only futures may leave it out
+    commission          USD per contract and side; only futures may omit it
     commission_basis_points   of the traded value, per side, on top of `commission`
     commission_minimum  USD per order, whatever its size
     slippage_ticks      ticks lost by every market or stop fill
     session             name of a session template
-    pair                symbol that `*_pair` feature inputs come from, or None
+    pair                symbol that supplies the `*_pair` inputs of features, or None
     proxy_of            symbol that a price index stands in for, or None; shown in every report
 
     A file writes the three commissions as one entry, a number (per contract) or a mapping:

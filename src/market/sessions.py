@@ -80,13 +80,13 @@ class SessionDay(NamedTuple):
 
 
 class Session:
-    """A session template with its calendar; stamps are int64 (n,), UTC nanoseconds, unless said otherwise.
+    """A session template with its calendar; stamps are int64 (n,), UTC nanoseconds, unless stated otherwise.
 
     The session date rolls at the nominal close, half-days included: a bar that ends in (nominal close of
     the previous session, nominal close of this one] belongs to this one. Where the hours of that time were
     longer than those of today (ES until 18 September 2015: to 17:15), so is the session that intraday bars
     belong to; session bars end at the nominal close of today in every year. The calendar is loaded on first
-    use and grows by itself; CalendarError where it does not reach.
+    use and grows as needed; CalendarError beyond its range.
 
     >>> import numpy as np
     >>> from lockstep.market import load_instruments

@@ -18,7 +18,7 @@ from lockstep.metrics.returns import windows_of
 
 @dataclass(frozen=True, kw_only=True)
 class Relative:
-    """What a strategy is beside its benchmark; see the functions of the same names.
+    """A strategy relative to its benchmark; see the functions of the same names.
 
     alpha and tracking_error are annualised fractions, information_ratio is annualised.
 

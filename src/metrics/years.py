@@ -23,10 +23,10 @@ class Annual:
     """The time scale of a run.
 
     periods            returns in the run
-    years              >= 0: what it covers
-    nominal            periods that a year of this market has
-    periods_per_year   what ratios and volatility are scaled by: `nominal`, or periods / years where the run
-                       has more or fewer periods than its years should have
+    years              >= 0: the calendar time it covers
+    nominal            periods per year of this market
+    periods_per_year   scale of ratios and volatility: `nominal`, or periods / years if the run
+                       has more or fewer periods than its years should contain
 
     >>> from lockstep.metrics import annual
     >>> annual(504, years=2.0).periods_per_year

@@ -1,7 +1,7 @@
 """Models: bundles, the manifest, and the verbs on them.
 
-The store and its verbs load without scikit-learn, so that a rollback is a matter of a moment; what reads or
-writes bundles brings it when it is first asked for.
+The store and its verbs load without scikit-learn, so a rollback is instant; functions that read or
+write bundles load it on first use.
 """
 
 from __future__ import annotations

@@ -81,16 +81,16 @@ _UNFIT = (LockstepError, ArithmeticError, AttributeError, LookupError, TypeError
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class GoldenVectors:
-    """m golden rows of k features.
+    """Recorded vectors and probabilities that every load must reproduce: m rows of k features.
 
-    base, max_age   the traded series, and how old values of others may be
+    base, max_age   the traded series, and the maximum age of other series' values
     history         bars of every series of the plan, only those that the vectors depend on
     stamps          int64 (m,): ends of base bars, UTC ns, rising
     vectors         float64 (m, k), no NaN
     probabilities   float64 (m,): column 1 of scikit-learn's `predict_proba`, one row at a time as live asks;
                     (0,) where there is no model
     canonical       id -> float64 (256,): values on the canonical bars
-    arithmetic      names processor and libraries; the same name promises the same bits
+    arithmetic      processor and libraries; an equal text promises equal bits
 
     >>> import numpy as np
     >>> from sklearn.pipeline import Pipeline

@@ -38,11 +38,11 @@ class _Part(BaseModel):
 
 
 class TrainingRecord(_Part):
-    """What it takes to train the same bundle again.
+    """Everything needed to train the same bundle again.
 
     code_revision   git commit, or "" outside a checkout; code_hash: hash of the sources
     config          the training configuration, and config_path where it was read from
-    data_hashes     series -> hash of its bars; data_dir: the folder that was named, None: embedded data
+    data_hashes     series -> hash of its bars; data_dir: the data folder, None: embedded data
     lock_hash       hash of the file that pins the libraries; versions: of those that matter, and of python
 
     >>> record = TrainingRecord(
@@ -90,16 +90,16 @@ class BarsRead(_Part):
 
 
 class Evidence(_Part, Grown):
-    """A judgement on exactly one bundle.
+    """A verdict on exactly one bundle.
 
-    kind      `validation`, `certificate`: what a policy asks for
+    kind      `validation`, `certificate` or `paper`: what a policy requires
     file      name of the report, and file_sha256 its hash, or ""
-    expires   from then on it counts no longer; None: never
-    hashes    of what else it rests on: data, configuration, code, instruments
+    expires   time after which it no longer counts; None: never
+    hashes    of its other inputs: data, configuration, code, instruments
     symbols, sources   names in instruments.yml that the hash `instruments` covers
-    issued    when it was gathered; newest_bar   end of the newest bar that it rests on
-    counts    how much it rests on: a certificate has `bars`, `sessions`, `trades`, `restarts`
-    data      the bars that it rests on: appended ones void nothing, revised ones do
+    issued    time it was issued; newest_bar   end of its newest bar
+    counts    its size: a certificate has `bars`, `sessions`, `trades`, `restarts`
+    data      the bars that it covers: appended bars void nothing, revised ones do
 
     >>> Evidence(kind="validation", passed=False, bundle_sha256="0" * 64).passed
     False
@@ -205,7 +205,7 @@ class HistoryEntry(_Part):
 
 
 class Manifest(_Part):
-    """The whole file.
+    """The manifest file: all versions by instrument and name, and their history.
 
     >>> Manifest().instruments
     {}

@@ -75,11 +75,11 @@ class PaperMinimum(_Section):
 
 
 class Policy(_Section):
-    """What a promotion asks for.
+    """What a promotion requires.
 
     promotion     kinds of evidence: each about exactly the bundle's SHA-256, passed, not expired, gathered
                   with the code, the libraries and the instruments of now
-    certificate   how much a parity certificate must rest on; paper   how much a comparison on paper
+    certificate   minimum size of a parity certificate; paper   minimum size of a paper comparison
 
     >>> Policy(promotion=("certificate",)).certificate.bars
     250

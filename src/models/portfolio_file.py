@@ -52,7 +52,7 @@ class RiskLimits(_Part):
 
 
 class Portfolio(_Part):
-    """The file: `cash` in USD, instruments by symbol, limits.
+    """The portfolio file: `cash` in USD, instruments by symbol, limits.
 
     >>> from lockstep.market.config import shipped_config
     >>> from lockstep.models import load_portfolio

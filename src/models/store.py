@@ -122,8 +122,8 @@ def _stem(symbol: str, name: str) -> str:
 class ModelStore:
     """Bundles `<SYMBOL>_v<N>.joblib` and `manifest.json` in one folder.
 
-    Every verb is one step under a lock: it is done and recorded, or nothing has changed. `now` is aware;
-    `version` is spelled `v2`, or `production` where one is read.
+    Every verb runs under a lock: either it is done and recorded, or nothing changes. `now` is timezone-aware;
+    `version` is written `v2`; methods that read also accept `production`.
 
     >>> from pathlib import Path
     >>> from tempfile import TemporaryDirectory

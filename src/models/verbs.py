@@ -38,9 +38,9 @@ class Difference(BaseModel):
 
 
 class Change(BaseModel):
-    """What a verb did. `before` and `after` are the production versions.
+    """The result of a verb. `before` and `after` are the production versions.
 
-    overruled   what spoke against it and was set aside by force; remarks   what did not, and is worth knowing
+    overruled   objections overridden by force; remarks   other things worth knowing
 
     >>> Change(action="promote", symbol="ES", name="ibs_veto", version="v3", before="v2", after="v3").after
     'v3'

@@ -1,4 +1,4 @@
-"""What watches a desk: comparison of journals and results, alerts."""
+"""Monitoring of a desk: comparison of journals and results, alerts."""
 
 from lockstep.monitoring.alerts import Alert, Alerts, Sink
 

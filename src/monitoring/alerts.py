@@ -32,7 +32,7 @@ Kind = Literal[
 
 
 class Alert(NamedTuple):
-    """Something that a person should know. time: UTC ns.
+    """A message for the operator. time: UTC ns.
 
     >>> Alert("fault", "the sender went on", 1_709_931_600_000_000_000).text
     'the sender went on'
@@ -176,7 +176,7 @@ _URGENT: frozenset[Kind] = frozenset(
 
 
 class Sink(Protocol):
-    """Where alerts go.
+    """A destination for alerts.
 
     >>> from lockstep.monitoring.alerts import LogSink
     >>> LogSink().name
@@ -219,13 +219,13 @@ class LogSink:
 
 
 class Alerts:
-    """Takes alerts without waiting and hands them to every sink, scrubbed.
+    """Accepts alerts without blocking and passes them, scrubbed, to every sink from its own thread.
 
     Alerts are dropped and counted when `capacity` of them wait. A sink that fails costs a count. One that
-    raises what it must not is broken: that is counted, logged, and told to the other sinks once, until it
-    works again. The thread survives either.
+    raises an undeclared exception is broken: that is counted, logged, and reported to the other sinks once,
+    until it works again. The thread survives both.
 
-    scrub   cuts secrets out of a text
+    scrub   removes secrets from a text
 
     >>> class Pager:
     ...     name = "pager"

@@ -1,7 +1,7 @@
 """Strategy: pure decisions and fills, and the Backtrader objects around them.
 
-Configuration and decisions load without Backtrader; `IbsStrategy`, `build_cerebro` and the broker bring
-it when they are first asked for.
+Configuration and decisions load without Backtrader; `IbsStrategy`, `build_cerebro` and the broker load
+it on first use.
 """
 
 from __future__ import annotations

@@ -150,14 +150,14 @@ class StrategyConfig(_Part):
     family      names the family; files that were written before there was a second one do not say it
     name        names the variant in reports
     timeframe   bars it decides on: `15min`, `1h`, `1d`
-    capital     USD that sizes and returns refer to; never the running equity
-    filters     conditions on registry ids, all of which an entry needs
+    capital     USD that position sizes and returns refer to; never the running equity
+    filters     conditions on registry ids; an entry needs all of them
     features    further ids, recorded with each decision
     window      entry window; auto_close: exchange time from which the position is closed, intraday only
     max_bars    longest hold in bars, the bar of the entry fill included
-    stop, target   protective orders that rest at the broker from the fill on
+    stop, target   protective orders that work at the broker from the fill on
     execution   `next_open`; `close` fills at the signal bar's close, for comparison with the literature only
-    max_age     how old values of other series may be
+    max_age     maximum age of other series' values
 
     >>> from lockstep.strategy.family import strategy_of
     >>> content = {"family": "ibs", "name": "mine", "timeframe": "1h", "stop": {"percent": 1.0}}

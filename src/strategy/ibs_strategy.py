@@ -7,7 +7,7 @@ from lockstep.strategy.families.ibs import IBS
 
 
 class IbsStrategy(ParityStrategy):
-    """Trades internal bar strength mean reversion by `IbsConfig`.
+    """Mean reversion on internal bar strength, configured by `IbsConfig`.
 
     >>> from lockstep.strategy import IbsConfig
     >>> from research.backtest.run import run_backtest

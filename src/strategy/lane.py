@@ -47,14 +47,14 @@ class LaneState:
 
 @dataclass(frozen=True, kw_only=True)
 class Lane:
-    """One traded instrument: everything its strategy works with.
+    """One traded instrument, with everything its strategy needs.
 
     feed      the Backtrader feed of its bars
-    source    feature vectors; its ids are `config.feature_ids`, then what only the model reads
+    source    feature vectors; its ids are `config.feature_ids`, then those that only the model reads
     clock     session readings; the broker reads the same
     recorder  where decisions, orders, trades and marks are reported
     veto      the model, or None
-    state     what an earlier engine left; None begins flat with the configured capital
+    state     state of an earlier engine; None: start flat with the configured capital
     on_bar    called with the number of bars seen, for progress displays
 
     >>> from lockstep.features import BatchFeatures, FeatureRegistry

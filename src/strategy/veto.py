@@ -20,7 +20,7 @@ class Classifier(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Veto:
-    """A model, the ids it reads in the order it reads them, and its threshold, 0 to 1.
+    """A model, the feature ids it reads, in their order, and its threshold, 0 to 1.
 
     >>> import numpy as np
     >>> class Half:

@@ -143,7 +143,7 @@ def test_a_set_that_lacks_a_bundle_of_the_journal_is_not_whole(made: Path) -> No
 
 def test_a_damaged_journal_is_not_backed_up(first: Path, tmp_path: Path) -> None:
     tampered(first / "paper.db", "UPDATE bars SET close = 1 WHERE sequence = 9")
-    with pytest.raises(Exception, match="not whole: entry 9"):
+    with pytest.raises(Exception, match="incomplete: entry 9"):
         create(tmp_path / "sets", places(first), now=NOW)
     assert list((tmp_path / "sets").iterdir()) == []
 

@@ -141,6 +141,6 @@ class TestBackup:
     def test_a_copy_that_is_not_whole_is_no_backup(self, journal: Journal, tmp_path: Path) -> None:
         journal.append_set(make.bar_set(0))
         tampered(journal.path, "UPDATE sets SET stamp = stamp + 1")
-        with pytest.raises(JournalError, match="not whole: entry 1"):
+        with pytest.raises(JournalError, match="incomplete: entry 1"):
             journal.backup(tmp_path / "copy.db")
         assert not list(tmp_path.glob("*copy*"))

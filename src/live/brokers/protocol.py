@@ -22,11 +22,11 @@ OnFill = Callable[[ReportedFill], None]
 
 
 class OutboundBroker(Protocol):
-    """Takes orders and says what became of the messages. Every submitted id gets exactly one result.
+    """Accepts orders and reports the outcome of their messages. Every submitted id gets exactly one result.
 
     name            for journal and status
-    waiting         how many messages wait or are on their way
-    faults          unexpected errors that its threads survived; none is the only good number
+    waiting         number of messages waiting or in flight
+    faults          number of unexpected errors that its threads survived; should be 0
 
     >>> from lockstep.live.brokers.protocol import ShadowBroker
     >>> all(hasattr(ShadowBroker, name) for name in ("check", "message", "start", "submit", "stop"))
@@ -65,15 +65,15 @@ class OutboundBroker(Protocol):
 
 
 class FillSource(Protocol):
-    """Reports what happened to our orders at a broker: each fill at least once, under an id that is its own.
+    """Reports the fills of our orders at a broker: each at least once, under a unique id.
 
-    A fill is reported whole, once its order is done: an account books one fill per order. Of executions in
-    parts the source reports the sum; see `Executions`. It keeps nothing on disk: after a restart it reports
-    everything since `since` again, and the engine knows by the id what its journal holds already. So a crash
-    between a report and the journal loses no fill and books none twice.
+    A fill is reported once, when its order is complete: an account books one fill per order. Of partial
+    executions the source reports the sum; see `Executions`. It stores nothing on disk: after a restart it
+    reports everything since `since` again, and the engine recognises by the id what is already in its
+    journal. So a crash between report and journal loses no fill and books none twice.
 
-    trouble   why nothing can be heard at the moment, in words without a secret, or empty. Status and alerts
-              show it; a source that cannot reach its server tries again by itself and never gives up
+    trouble   why no fills can be received at the moment, in words without secrets, or empty. Status and
+              alerts show it; a source that cannot reach its server retries by itself and never gives up
 
     >>> from lockstep.live.brokers.fills import PolledFills
     >>> all(hasattr(PolledFills, name) for name in ("start", "stop"))
@@ -82,7 +82,7 @@ class FillSource(Protocol):
 
     @property
     def trouble(self) -> str:
-        """Why nothing can be heard at the moment, or empty."""
+        """Why no fills can be received at the moment, or empty."""
 
     def start(self, on_fill: OnFill, *, since: int) -> None:
         """Report fills since `since` (UTC ns) from a thread of its own, the oldest of a symbol first."""

@@ -49,9 +49,9 @@ Port = Annotated[int, Field(ge=0, le=65_535)]
 
 
 class LiveFeed(Protocol):
-    """Delivers completed bars of `keys` to an inbox, from threads of its own.
+    """Delivers completed bars of `keys` to an inbox, from its own threads.
 
-    A stop is `inbox.close()` first, then `feed.stop()`: a feed that waits for room is woken by the former.
+    To stop it, call `inbox.close()`, then `feed.stop()`: the former wakes a feed that waits for room.
 
     >>> from lockstep.live.feeds.replay import ReplayFeed
     >>> all(callable(getattr(ReplayFeed, name)) for name in ("start", "stop"))
@@ -60,7 +60,7 @@ class LiveFeed(Protocol):
 
     @property
     def name(self) -> str:
-        """What messages and `Arrival.origin` call it."""
+        """The feed's name in messages and in `Arrival.origin`."""
 
     @property
     def keys(self) -> frozenset[SeriesKey]:
@@ -68,7 +68,7 @@ class LiveFeed(Protocol):
 
     @property
     def finished(self) -> bool:
-        """Whether there is nothing more to come; then all was delivered: `finished and not len(inbox)`."""
+        """Whether the feed has delivered its last bar; consumed when `finished and not len(inbox)`."""
 
     @property
     def failure(self) -> str | None:

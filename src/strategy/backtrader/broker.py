@@ -59,7 +59,7 @@ class Book:
 
 
 class SimulatedBroker(bt.BrokerBase):
-    """Fills orders by `matching.py`; margin is not simulated and cancelling works at once.
+    """Fills orders with `matching.py`; margin is not simulated, and cancelling takes effect at once.
 
     >>> broker = SimulatedBroker()  # `build_cerebro` makes one and opens an account per lane
     >>> broker.getcash()

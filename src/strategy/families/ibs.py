@@ -50,10 +50,10 @@ EXIT_SLOTS = tuple(slot - FAMILY for slot in (LONG_EXIT_LOW, LONG_EXIT_HIGH, SHO
 
 
 class IbsConfig(StrategyConfig):
-    """Everything the IBS strategy may be told; see `StrategyConfig` for what all families share.
+    """Settings of the IBS strategy, in addition to those that all families share (`StrategyConfig`).
 
-    signal         id whose value the ranges are about, `ibs` by default
-    direction      sides that may be entered
+    signal         id of the feature that the ranges refer to, `ibs` by default
+    direction      sides that may be entered: `long`, `short` or `both`
     entry, exit    inclusive bounds of the signal at a long entry and a long exit
     short_entry, short_exit   the same for shorts
 
