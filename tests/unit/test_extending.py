@@ -20,7 +20,7 @@ def test_every_toy_is_on_the_page_and_in_a_suite() -> None:
     for path in TOYS.glob("*.py"):
         assert path in shown(TEXT), path
         assert f"support.toys.{path.stem}" in suites, f"{path.name}: no suite loads it"
-    assert ROOT / "tests/support/ma_cross.py" in shown(TEXT)
+    assert ROOT / "tests/support/toys/family.py" in shown(TEXT)
 
 
 def test_the_table_names_registries_and_suites_that_exist() -> None:
