@@ -190,6 +190,21 @@ class TestClosure:
             hash_of(("lockstep.gone",), small())
 
 
+class TestDeclarations:
+    """A name that is gone would end no closure any more, and nobody would notice."""
+
+    def test_everything_that_is_declared_exists(self) -> None:
+        tables = [folder.table for folder in PLUGS.values() if folder.table]
+        named = [*identity.SHOWS, *(module for modules in ROOTS.values() for module in modules)]
+        named += [folder.package for folder in PLUGS.values()] + [module for module, _ in tables]
+        assert [name for name in named if name not in HERE.texts] == []
+        assert len(set(identity.SHOWS)) == len(identity.SHOWS)
+        for module, name in tables:
+            without = HERE.facts(module).defined
+            assert name not in without, f"{module}.{name} lists plugs and must not count"
+            assert f"\n{name}" in HERE.texts[module]
+
+
 class TestNames:
     """File names and folders carry no meaning; what is wired to what does."""
 
