@@ -253,6 +253,8 @@ def test_hostile_names_stay_text() -> None:
     judged = report()
     bundle, first = judged.case.bundle, judged.verdict.checks[0]
     assert_escaped(validation_html, judged, bundle.symbol, bundle.version, first.sentence)
+    assert_escaped(ValidationReport._repr_html_, judged, bundle.symbol, first.sentence)
+    assert list(judged.table.index) == [each.name for each in judged.verdict.checks]
 
 
 def test_the_checklist_is_up_to_date() -> None:

@@ -173,6 +173,7 @@ def test_hostile_names_in_a_certificate() -> None:
         "its value", "the processor", "the machine", "the mode", "a library", "its version",
     )  # fmt: skip
     assert HOSTILE in Page(certificate_html(certificate().model_copy(update={"version": HOSTILE}))).text
+    assert_escaped(Certificate._repr_html_, certificate(), "the symbol", "a kind", "a difference")
 
 
 def comparison() -> tuple[PaperComparison, dict[str, Curves]]:

@@ -16,7 +16,7 @@ from research.report.section import Section
 from research.training import importance as report_shap
 from research.training.importance import Attribution, attribution
 from research.training.outcome import TrainingOutcome
-from research.training.report import SECTIONS, report_html, write_training_report
+from research.training.report import SECTIONS, report_fragment, report_html, write_training_report
 from research.training.report_data import TrainingReport, report_data
 from research.training.report_figures import thresholds
 from research.training.report_json import report_json
@@ -190,3 +190,14 @@ def test_hostile_names_stay_text(data: TrainingReport) -> None:
         report_html, data, data.outcome.dataset.symbol, config.strategy.name, *data.importance.ids[:2],
         next(iter(data.outcome.steps[0].parameters)),
     )  # fmt: skip
+
+
+def test_a_notebook_shows_the_run_with_its_tables(data: TrainingReport) -> None:
+    def render(given: TrainingReport) -> str:
+        return report_fragment(given, "v1")
+
+    assert_escaped(render, data, data.outcome.dataset.symbol, data.outcome.config.strategy.name)
+    assert len(data.windows_table()) == len(data.windows)
+    steps = data.steps_table()
+    assert steps["score"].is_monotonic_decreasing
+    assert set(steps.index) == {each.number + 1 for each in data.outcome.steps}
