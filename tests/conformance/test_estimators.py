@@ -125,7 +125,7 @@ def test_it_comes_back_from_a_bundle_with_the_same_bits(family: str) -> None:
 def test_without_anything_to_learn_it_is_refused(family: str, known: str) -> None:
     given = samples().rows(np.arange(0 if known == "no samples" else 5))
     one_class = replace(given, target=np.ones_like(given.target))
-    with pytest.raises(TrainingError, match="a model needs both"):
+    with pytest.raises(TrainingError, match=r"training samples: all \d+ samples (won|lost): a model needs"):
         fitted(family, one_class)
 
 
