@@ -106,7 +106,7 @@ def test_a_certificate_is_written_shown_and_attached(
 def test_a_certificate_of_other_code_does_not_count(
     issued: list[Certificate], store: ModelStore, tmp_path: Path
 ) -> None:
-    other = issued[1].model_copy(update={"hashes": {**issued[1].hashes, "code": "f" * 64}})
+    other = issued[1].model_copy(update={"hashes": {**issued[1].hashes, "code": f"c1-{'f' * 61}"}})
     keep(other, tmp_path, store, by="test", now=NOW)
     with pytest.raises(EvidenceMissing, match="certificate: was produced with other code"):
         store.promote("SPX", "v1", by="test", now=NOW)
