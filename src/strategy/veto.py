@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lockstep.errors import StrategyError
 from lockstep.market.bars import Floats
 
-
-class Classifier(Protocol):
-    """Anything with scikit-learn's `predict_proba` for two classes."""
-
-    def predict_proba(self, features: Any, /) -> Any:
-        """Return float64 (n, 2) for float64 (n, features); column 1 is the chance that the trade wins."""
+if TYPE_CHECKING:
+    from lockstep.models.predictor import Classifier
 
 
 @dataclass(frozen=True, kw_only=True)
