@@ -107,5 +107,5 @@ def test_a_pin_never_goes_live(tmp_path: Path, store: ModelStore, rollout: dict[
 def test_the_roll_out_of_a_pinned_version_does_not_advance(tmp_path: Path, store: ModelStore) -> None:
     run(tmp_path, sets=2, mode="shadow", traderspost=BROKER)
     with pytest.raises(ConfigError, match="COMP is pinned to v2"):
-        advance(tmp_path / "comparison.json", "two weeks", tmp_path / "live.yml", None)
+        advance(tmp_path / "comparison.json", "two weeks", config=tmp_path / "live.yml")
     assert not list((tmp_path / "mailbox").glob("*.json"))

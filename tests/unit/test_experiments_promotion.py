@@ -256,7 +256,7 @@ class TestActual:
         for name, journal, message in (
             ("baseline_v9", good, "was never promoted"),
             ("baseline_v2", other, "was run with config 0000000000"),
-            ("baseline_v2", broken, "is no JSON"),
+            ("baseline_v2", broken, "is not valid JSON"),
             ("baseline_v2", paper, "is no run folder"),
             ("baseline_v2", tmp_path / "nowhere", "is not there"),
         ):

@@ -248,7 +248,7 @@ def test_sealed_content_comes_back_and_an_edit_is_noticed(tmp_path: Any) -> None
     assert content["value"] == 0.1
     assert content["digest"] == digest_of(content)
     path.write_text(path.read_text().replace("0.1", "0.2"))
-    with pytest.raises(ParityError, match="was changed since"):
+    with pytest.raises(ParityError, match="was changed after"):
         read_sealed(path, kind="k", schema=1)
     with pytest.raises(ParityError, match="is no other of schema 1"):
         read_sealed(path, kind="other", schema=1)
