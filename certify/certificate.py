@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, ClassVar
 
-from pydantic import AwareDatetime, ConfigDict, Field
+from pydantic import AwareDatetime, Field
 
 from lockstep.files import replace_file
 from lockstep.identity import json_digest
@@ -29,8 +29,6 @@ class Part(Grown):
     """
 
     LATER: ClassVar[frozenset[str]] = frozenset({"trades", "series"})
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     between: tuple[str, str]
     bars: int
@@ -85,8 +83,6 @@ class Certificate(Grown):
     LATER: ClassVar[frozenset[str]] = frozenset(
         {"symbols", "sources", "floats", "restarts", "sessions", "newest_bar", "data"}
     )
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     schema_version: SchemaVersion = SCHEMA
     symbol: str

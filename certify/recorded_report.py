@@ -5,11 +5,10 @@ A recorded journal against settled data, as tables for the terminal.
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
 from rich.console import Console
 
 from certify.skew import FeatureSkew, SeriesSkew
-from lockstep.settings import SchemaVersion
+from lockstep.settings import SchemaVersion, Settings
 from lockstep.tables import TextTable, number, prose
 from research.paper.residuals import Residual, ResidualSummary
 from research.report.page import count, ratio, usd
@@ -86,14 +85,12 @@ def _fills(report: RecordedReport) -> TextTable:
 SCHEMA = 1
 
 
-class DecisionSkew(BaseModel):
+class DecisionSkew(Settings):
     """The decisions of one instrument, taken again on the recorded account.
 
     code   differ on the recorded vector already: other rules, or another model
     data   differ on the settled vector only: what was recorded was right for the bars that had come
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     symbol: str
     compared: int
@@ -103,13 +100,11 @@ class DecisionSkew(BaseModel):
     first: str
 
 
-class RecordedReport(BaseModel):
+class RecordedReport(Settings):
     """What a journal recorded, held against settled data and today's code.
 
     fills   of mode live only; residuals   their summaries: what they cost beyond the cost model
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     schema_version: SchemaVersion = SCHEMA
     journal: str

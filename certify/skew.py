@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
 
 from certify.recording import Frame
 from certify.series import settled_rows
@@ -20,6 +19,7 @@ from lockstep.live.operator.journal_cli import iso
 from lockstep.market.bars import Floats
 from lockstep.market.history import History, SeriesKey
 from lockstep.monitoring.parity import WARM_UP
+from lockstep.settings import Settings
 
 _FOREVER = 2**62
 CORRECTED, LATE, CODE = "corrected bar", "late or missing bar", "code"
@@ -35,14 +35,12 @@ class Cause(NamedTuple):
         return f"{self.kind}: {self.bar}" if self.bar else self.kind
 
 
-class FeatureSkew(BaseModel):
+class FeatureSkew(Settings):
     """One feature, recorded against settled.
 
     kinds     how many of the differences are of which kind; largest   absolute difference, 0 where one is NaN
     first     the earliest difference in words
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     feature: str
     compared: int
@@ -52,14 +50,12 @@ class FeatureSkew(BaseModel):
     first: str
 
 
-class SeriesSkew(BaseModel):
+class SeriesSkew(Settings):
     """One series of bars: how many came, came late, were corrected since, never came, or are not settled.
 
     corrected   includes bars that filled the windows before the first set
     first       the earliest bar that was corrected, never came, or is not settled
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     series: str
     bars: int

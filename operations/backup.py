@@ -18,7 +18,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict
+from pydantic import AwareDatetime
 from sqlalchemy import make_url
 
 from lockstep.errors import ConfigError, LiveError, LockstepError
@@ -29,7 +29,7 @@ from lockstep.models.manifest_file import LOCK, MANIFEST, locked
 from lockstep.models.policy import POLICY
 from lockstep.models.sources import SIGNATURE, SOURCES
 from lockstep.models.store import ModelStore
-from lockstep.settings import SchemaVersion, read_json, validated
+from lockstep.settings import SchemaVersion, Settings, read_json, validated
 from research.ledger.database import Database, copy_tables, row_counts
 
 SCHEMA = 1
@@ -53,15 +53,13 @@ class Places(NamedTuple):
     ledger: str | None
 
 
-class BackupSet(BaseModel):
+class BackupSet(Settings):
     """`set.json`: what a set holds.
 
     files      SHA-256 (hex) by path inside the set
     epoch, sequence   newest of the journal; trials   rows by table of the ledger; each None where absent
     absent     files that the manifest names and the store did not have
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     schema_version: SchemaVersion = SCHEMA
     made: AwareDatetime

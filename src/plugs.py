@@ -12,10 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, SecretStr, ValidationError
+from pydantic import BeforeValidator, SecretStr, ValidationError
 
 from lockstep.errors import ConfigError
-from lockstep.settings import first_problem, shown, suggestion
+from lockstep.settings import Settings, first_problem, shown, suggestion
 
 Plug = TypeVar("Plug")
 
@@ -90,13 +90,11 @@ class ReadSecret(Protocol):
         """Return the secret in `file`, or else in the environment variable; LiveError where there is none."""
 
 
-class PlugSettings(BaseModel):
+class PlugSettings(Settings):
     """What a configuration says of one plug: its `kind`, which a subclass fixes, and its own keys.
 
     Frozen; unknown keys are refused with the nearest name.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: str
 

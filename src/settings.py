@@ -15,6 +15,7 @@ import yaml
 from pydantic import (
     BaseModel,
     BeforeValidator,
+    ConfigDict,
     Field,
     SerializerFunctionWrapHandler,
     ValidationError,
@@ -26,7 +27,19 @@ from lockstep.errors import ConfigError
 Model = TypeVar("Model", bound=BaseModel)
 
 
-class Grown(BaseModel):
+class Settings(BaseModel):
+    """What is declared of something: frozen, and a key that is not known is refused.
+
+    >>> class Stop(Settings):
+    ...     percent: float
+    >>> Stop(percent=1.0).percent
+    1.0
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Grown(Settings):
     """A model of which hashes and files of earlier versions exist.
 
     Fields in `LATER` came afterwards. While one holds its default it is not written, so that what an earlier

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from lockstep.market.dates import DateRange
-from lockstep.settings import read_yaml, shown, validated
+from lockstep.settings import Settings, read_yaml, shown, validated
 from lockstep.strategy.config import DEFAULT_FAMILY
 from lockstep.strategy.family import Family, family_named
 from research.experiments.foreign import require_native
@@ -21,10 +21,8 @@ SelectBy = Literal["sharpe", "cagr", "sortino", "calmar"]
 _DECIMALS = 10
 
 
-class Steps(BaseModel):
+class Steps(Settings):
     """Values from `start` to `stop`, both inclusive, `step` apart."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     start: float
     stop: float
@@ -64,17 +62,15 @@ def _different(values: tuple[Any, ...]) -> tuple[Any, ...]:
 Values = Annotated[tuple[Any, ...], BeforeValidator(_spelled_out), AfterValidator(_different)]
 
 
-class SplitDates(BaseModel):
+class SplitDates(Settings):
     """The `split:` block; each range may come from the command line instead."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     train: DateRange | None = None
     validation: DateRange | None = None
     holdout: DateRange | None = None
 
 
-class Grid(BaseModel):
+class Grid(Settings):
     """A grid file.
 
     symbols      what to trade, one account each; a variant's score is its mean over all of them
@@ -84,8 +80,6 @@ class Grid(BaseModel):
     top          how many winners are run again in Backtrader before a result is shown
     limits       what a winner must keep to at promotion
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     symbols: tuple[str, ...] = ()
     parameters: dict[str, Values]

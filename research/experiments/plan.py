@@ -5,8 +5,9 @@ from __future__ import annotations
 import functools
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import ConfigDict
 
+from lockstep.settings import Settings
 from lockstep.strategy.family import AnyStrategy
 from research.experiments.grid import SelectBy
 from research.experiments.variants import VariantSpace
@@ -16,7 +17,7 @@ from research.statistics.gate import Limits
 Kind = Literal["grid", "random"]
 
 
-class Plan(BaseModel):
+class Plan(Settings):
     """A search, complete: equal plans over equal code and data give equal experiments.
 
     strategy      the base configuration, whose values hold where no parameter says otherwise
@@ -25,7 +26,7 @@ class Plan(BaseModel):
     data_dir, source   where bars come from, as for the backtest runner
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", ignored_types=(functools.cached_property,))
+    model_config = ConfigDict(ignored_types=(functools.cached_property,))
 
     name: str
     strategy: AnyStrategy

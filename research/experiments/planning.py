@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import Field
 
 from lockstep.errors import ExperimentError
 from lockstep.market.dates import DateRange
-from lockstep.settings import validated
+from lockstep.settings import Settings, validated
 from lockstep.strategy.family import family_of, load_strategy
 from research.experiments.grid import SELECTABLE, Grid
 from research.experiments.paths import require_known
@@ -28,17 +28,15 @@ _BARS_PER_SECOND = 3e8
 _TELLING_RUNS = 200
 
 
-class Choices(BaseModel):
+class Choices(Settings):
     """What a command line may say about a search beside its grid file; None where it says nothing.
 
     dates   `train_start`, `train_end`, `test_start`, `test_end`, `holdout_start`, `holdout_end` -> ISO date
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     name: str
     symbols: tuple[str, ...] = ()
-    dates: dict[str, str] = {}
+    dates: dict[str, str] = Field(default_factory=dict)
     sample: int | None = None
     seed: int = 0
     walk_forward: str | None = None

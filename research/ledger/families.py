@@ -13,18 +13,14 @@ import functools
 from collections.abc import Mapping
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
-
 from lockstep.errors import ConfigError
 from lockstep.market.config import instruments_content, shipped_config, user_file
 from lockstep.market.instrument import Instrument
-from lockstep.settings import read_yaml, validated
+from lockstep.settings import Settings, read_yaml, validated
 
 
-class Families(BaseModel):
+class Families(Settings):
     """Members of each family by its name; a symbol stands in one family only."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     families: dict[str, tuple[str, ...]]
 

@@ -7,17 +7,15 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
-
 from lockstep.errors import ConfigError, ModelError
 from lockstep.files import replace_file
 from lockstep.market.dates import DateRange
 from lockstep.models.bundle import Bundle
-from lockstep.settings import read_json, validated
+from lockstep.settings import Settings, read_json, validated
 from research.training.out_of_sample import OpenedHoldOut
 
 
-class HoldOutRecord(BaseModel):
+class HoldOutRecord(Settings):
     """What the hold-out said of one bundle.
 
     looks                 how often hold-outs of the family over these days had been opened by then, this
@@ -26,8 +24,6 @@ class HoldOutRecord(BaseModel):
     metrics, unfiltered   of the strategy with and without the veto, see `Account`; null: undefined; without
                           a model the second is empty
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     schema_version: Literal[1] = 1
     bundle_sha256: str

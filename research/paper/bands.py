@@ -15,13 +15,13 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
 
 from lockstep.errors import ConfigError, DataError
 from lockstep.market.sessions import Dates
 from lockstep.metrics import Floats, Integers
 from lockstep.metrics.arrays import RESIDUE
 from lockstep.monitoring.parity import COMPLETED, Step
+from lockstep.settings import Settings
 from lockstep.strategy.records import ENTRY, OrderRecord
 from research.statistics.bootstrap import block_length, require_draws
 
@@ -115,15 +115,13 @@ _FAN = (0.05, 0.5, 0.95)
 Draws = Integers
 
 
-class Band(BaseModel):
+class Band(Settings):
     """One statistic of the paper run beside its band.
 
     paper, backtest   over the same dates; null where undefined
     low, middle, high   quantiles of the validation backtest's resampled runs
     judged   whether there is a value and a band; inside   low <= paper <= high, or not judged
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     statistic: str
     paper: float | None

@@ -6,9 +6,9 @@ import math
 from collections.abc import Iterable, Sequence
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
 
 from lockstep.market.instrument import Instrument
+from lockstep.settings import Settings
 from lockstep.strategy.matching import (
     NO_FILL,
     NO_ORDER,
@@ -27,15 +27,13 @@ MARKET = "market"
 PROTECTIVE = {"stop": STOP_FILL, "target": TARGET_FILL}
 
 
-class Residual(BaseModel):
+class Residual(Settings):
     """One fill against the price that `match` gives on the settled bar.
 
     order        `market`, `stop` or `target`; quantity signed; price, model in points
     ticks, usd   of the price, positive where the fill was worse; commission in USD above the model's
     touched      whether the settled bar reaches the level; True for market orders
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     symbol: str
     stamp: int
@@ -49,10 +47,8 @@ class Residual(BaseModel):
     touched: bool = True
 
 
-class ResidualSummary(BaseModel):
+class ResidualSummary(Settings):
     """Residuals of one symbol and kind of order; ticks per fill, USD in total."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     symbol: str
     order: str

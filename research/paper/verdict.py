@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
-
 from lockstep.models.manifest import BarsRead
 from lockstep.monitoring.evidence import sealed
+from lockstep.settings import Settings
 from research.paper.bands import Band
 
 KIND, SCHEMA = "paper comparison", 1
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Equality(_Part):
+class Equality(Settings):
     """How much of paper and backtest was compared, bit for bit, and what differed first.
 
     marks   bars at which the P&L since the start was compared, to the cent
@@ -33,7 +28,7 @@ class Equality(_Part):
     first: str = ""
 
 
-class Reference(_Part):
+class Reference(Settings):
     """The validation backtest: session dates, how many, average length of the blocks drawn.
 
     seen_in_training   whether training saw some of it, or does not tell
@@ -46,7 +41,7 @@ class Reference(_Part):
     seen_in_training: bool
 
 
-class InstrumentComparison(_Part):
+class InstrumentComparison(Settings):
     """One instrument; P&L in USD over the compared bars."""
 
     symbol: str
@@ -70,7 +65,7 @@ class InstrumentComparison(_Part):
         return not self.equality.different and all(each.inside for each in self.bands)
 
 
-class PaperComparison(_Part):
+class PaperComparison(Settings):
     """The verdict over all instruments of a desk.
 
     journal   its file name; journal_hash   hash of its newest entry

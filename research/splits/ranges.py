@@ -8,18 +8,15 @@ from datetime import date, timedelta
 from typing import Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import model_validator
 
 from lockstep.errors import ExperimentError
 from lockstep.market.dates import DateRange
+from lockstep.settings import Settings
 from research.splits.walk_forward import WalkForward
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Split(_Part):
+class Split(Settings):
     """Where variants are trained, where one of them is chosen, and the hold-out that promotion opens once.
 
     The three follow each other and share no day.
@@ -49,7 +46,7 @@ class Split(_Part):
         return DateRange(start=self.train.start, end=self.validation.end)
 
 
-class Window(_Part):
+class Window(Settings):
     """One pair of ranges: variants are trained on the one and tested on the other."""
 
     train: DateRange

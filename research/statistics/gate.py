@@ -9,12 +9,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from lockstep.errors import ConfigError
+from lockstep.settings import Settings
 
 
-class Limits(BaseModel):
+class Limits(Settings):
     """What a winner must keep to; unknown fields are refused. Sharpe ratios are annual.
 
     max_sharpe_gap    largest admitted training - test Sharpe
@@ -23,8 +24,6 @@ class Limits(BaseModel):
     max_pbo           the probability of backtest overfitting must be below this: 50 % is already refused
     min_dsr           smallest admitted deflated Sharpe ratio. On noise at most 1 - min_dsr of winners pass
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     max_sharpe_gap: float = Field(default=1.0, ge=0, allow_inf_nan=False)
     min_sharpe_ratio: float = Field(default=0.7, ge=0, le=1, allow_inf_nan=False)

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from lockstep.errors import ConfigError
 from lockstep.identity import json_digest
 from lockstep.market.config import load_instruments
 from lockstep.metrics import Floats
 from lockstep.models.manifest import TrainingRecord
-from lockstep.settings import read_yaml, suggestion, validated
+from lockstep.settings import Settings, read_yaml, suggestion, validated
 from lockstep.strategy.config import StrategyConfig
 from lockstep.strategy.family import AnyStrategy, load_strategy
 from research.splits.walk_forward import WalkForward
@@ -26,16 +26,12 @@ from research.training.estimators import ESTIMATORS, Dimension, Space
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
 def _hash_with(strategy: StrategyConfig, content: dict[str, Any]) -> str:
     code = strategy.family_code
     return json_digest([content, *code] if code else content)
 
 
-class DataRange(_Part):
+class DataRange(Settings):
     """Where bars come from: first and last session date to trade, and the source in instruments.yml."""
 
     start: date | None = None
@@ -49,7 +45,7 @@ class DataRange(_Part):
         return self
 
 
-class Features(_Part):
+class Features(Settings):
     """What the model reads: whole families, then single ids; see `vector.py` for what they stand for."""
 
     families: tuple[str, ...] = ()
@@ -62,14 +58,14 @@ class Features(_Part):
         return self
 
 
-class Selection(_Part):
+class Selection(Settings):
     """How a fold chooses among the features: `mdi`, `clustered_permutation` or none; `keep` of them stay."""
 
     kind: Literal["none", "mdi", "clustered_permutation"] = "none"
     keep: Annotated[int, Field(ge=1)] = 15
 
 
-class Model(_Part):
+class Model(Settings):
     """The estimator and what may be varied of it; `space` overrides single dimensions of the family's own."""
 
     family: str = "random_forest"
@@ -99,7 +95,7 @@ class Model(_Part):
         return {name: self.space.get(name, each) for name, each in ESTIMATORS[self.family].space.items()}
 
 
-class Search(_Part):
+class Search(Settings):
     """Bayesian optimisation: `initial` random points, then what the surrogate proposes, `trials` in all.
 
     window_trials   steps per outer window; the same as `trials` where it is not given
@@ -116,7 +112,7 @@ class Search(_Part):
     stop: Literal["median", "none"] = "median"
 
 
-class Validation(_Part):
+class Validation(Settings):
     """Inner purged combinations of `groups`, `test_groups` at a time; outer walk-forward train/test/step."""
 
     groups: Annotated[int, Field(ge=3, le=20)] = 6
@@ -148,7 +144,7 @@ class Validation(_Part):
         return WalkForward.parse(self.walk_forward, anchored=self.anchored)
 
 
-class HoldOut(_Part):
+class HoldOut(Settings):
     """The sealed end of the data: from a date on, or the last `share` of the days."""
 
     share: Annotated[float, Field(gt=0, lt=1)] | None = None
@@ -161,7 +157,7 @@ class HoldOut(_Part):
         return self
 
 
-class Threshold(_Part):
+class Threshold(Settings):
     """Probabilities tried as the veto's threshold, and how one of them is chosen.
 
     Accepting all (0) is always tried. `keep` is the least share of the unfiltered trades that must stay.
@@ -188,7 +184,7 @@ class Threshold(_Part):
         return np.unique(np.concatenate(([0.0], np.round(self.low + self.step * np.arange(count), 6))))
 
 
-class Acceptance(_Part):
+class Acceptance(Settings):
     """Limits that a model must keep to; what each is about, and on which data, stands with its check.
 
     min_trades, min_sharpe, min_profit_factor   of the filtered strategy over the outer windows
@@ -220,7 +216,7 @@ class Acceptance(_Part):
     min_challenger_edge: float = -0.1
 
 
-class TrainingConfig(_Part):
+class TrainingConfig(Settings):
     """Everything that a training run is told; with data, seed and code it fixes the bundle bit for bit.
 
     strategy                inline, or the path of its YAML, taken from the folder of this file
@@ -275,7 +271,7 @@ class TrainingConfig(_Part):
         return self.replaced(search={**self.search.model_dump(), "trials": trials, "window_trials": None})
 
 
-class StrategyAcceptance(_Part):
+class StrategyAcceptance(Settings):
     """Limits that a strategy without a model must keep to, on the dates before the hold-out.
 
     min_trades, min_sharpe, min_profit_factor, max_drawdown   as of `Acceptance`
@@ -297,7 +293,7 @@ class StrategyAcceptance(_Part):
     min_hold_out_sharpe: float = 0.0
 
 
-class StrategyRelease(_Part):
+class StrategyRelease(Settings):
     """A strategy that is to trade as it is, without a model, and what it is judged by.
 
     A file of it is a training file without features and model; a strategy's own file gets the defaults.

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import model_validator
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
@@ -22,7 +22,7 @@ from skopt.space import Categorical, Integer, Real
 
 from lockstep.errors import TrainingError
 from lockstep.plugs import Registry
-from lockstep.settings import shown
+from lockstep.settings import Settings, shown
 
 Parameters = Mapping[str, Any]
 Scalar = bool | int | float | str | None
@@ -30,14 +30,12 @@ Scalar = bool | int | float | str | None
 _DIGITS = 4
 
 
-class Dimension(BaseModel):
+class Dimension(Settings):
     """One parameter: whole numbers or reals between two bounds, both inclusive, or a choice.
 
     log       draw evenly on a logarithmic scale; both bounds positive
     or_none   with `integer`: beyond the upper bound there is one more value, none (no limit)
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     integer: tuple[int, int] | None = None
     real: tuple[float, float] | None = None

@@ -14,9 +14,10 @@ import threading
 from collections.abc import Callable
 from typing import Annotated, NamedTuple, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
 from lockstep.errors import LiveError
+from lockstep.settings import Settings
 
 _LOGGER = logging.getLogger("lockstep.live")
 
@@ -33,7 +34,7 @@ _RETRY_SECONDS = 60.0
 _TIMEOUT = 3.0
 
 
-class ClockSettings(BaseModel):
+class ClockSettings(Settings):
     """How the clock is checked in mode live: by one of `ntp`, `system`, `unchecked`.
 
     max_offset_seconds   beyond it, the uncertainty of the measurement included, nothing is opened
@@ -41,8 +42,6 @@ class ClockSettings(BaseModel):
     ntp                  server, `host` or `host:port`; system   ask the kernel whether it is synchronised
     unchecked            reason why nobody checks
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     max_offset_seconds: Positive = 1.0
     every_hours: Annotated[float, Field(gt=0, le=24)] = 6.0

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, model_validator
+from pydantic import Field, SerializeAsAny, model_validator
 
 from lockstep.desk import anchored, desk_folder
 from lockstep.errors import ConfigError
@@ -26,14 +26,10 @@ from lockstep.models.manifest import PRODUCTION, Version
 from lockstep.monitoring.alerts import AlertRate, SinkSettings
 from lockstep.monitoring.registry import SINKS
 from lockstep.plugs import chosen_by_kind
-from lockstep.settings import read_yaml, shown, validated
+from lockstep.settings import Settings, read_yaml, shown, validated
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class InstrumentSettings(_Part):
+class InstrumentSettings(Settings):
     """One traded instrument.
 
     version    `production`, or a pinned one such as v3, which trades in paper and shadow whatever is promoted
@@ -45,7 +41,7 @@ class InstrumentSettings(_Part):
     handover: Policy = "manage_out"
 
 
-class HistorySettings(_Part):
+class HistorySettings(Settings):
     """Files that warm up the windows: a data folder (None: the embedded bars) and a source's name."""
 
     data_dir: Path | None = None
@@ -58,7 +54,7 @@ Sink = Annotated[SerializeAsAny[SinkSettings], chosen_by_kind(SINKS)]
 _DISCORD = frozenset(("discord", "discord_url_file", "discord_url_variable"))
 
 
-class AlertSettings(_Part):
+class AlertSettings(Settings):
     """Where alerts go, how many of them, and when bars are one.
 
     sinks        beside the log, which always has them; see `monitoring/registry.py` for the kinds
@@ -88,7 +84,7 @@ class AlertSettings(_Part):
         return {name: each for name, each in content.items() if name not in _DISCORD} | {"sinks": sinks}
 
 
-class LiveConfig(_Part):
+class LiveConfig(Settings):
     """The configuration of a desk; times in seconds, paths relative to the working or the desk folder.
 
     mode          paper: fills are simulated; shadow: as paper, and what would be sent is recorded;

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from lockstep.errors import ConfigError
 from lockstep.live.messages import Values, iso
@@ -20,7 +20,7 @@ from lockstep.market.bars import PRICE_COLUMNS
 from lockstep.market.history import SeriesKey
 from lockstep.market.schedule import DAY
 from lockstep.market.timeframe import Timeframe
-from lockstep.settings import suggestion
+from lockstep.settings import Settings, suggestion
 
 AGREE = "agree with each other: the market may have moved there"
 
@@ -28,10 +28,6 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Reference = tuple[int, float]
 _VOLUME = 4
 _SHORT_OF_ZERO = 0.8
-
-
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class PlausibleBand(NamedTuple):
@@ -42,7 +38,7 @@ class PlausibleBand(NamedTuple):
     volume: float
 
 
-class BandChange(_Part):
+class BandChange(Settings):
     """What differs for one symbol or series; None keeps the desk's value."""
 
     percent: Positive | None = None
@@ -50,7 +46,7 @@ class BandChange(_Part):
     volume: Positive | None = None
 
 
-class Plausibility(_Part):
+class Plausibility(Settings):
     """The band of a desk. A price may be `percent` or `atr` away, whichever is more.
 
     percent   of the largest close, without its sign, of the last `bars` bars: for one day; it grows with the

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from lockstep.desk import desk_folder
 from lockstep.errors import ConfigError, DataError
@@ -26,7 +26,7 @@ from lockstep.market.session_template import SessionTemplate
 from lockstep.market.sessions import Session
 from lockstep.market.source import Source
 from lockstep.market.timeframe import Timeframe
-from lockstep.settings import parse_yaml, read_bytes, suggestion, validated
+from lockstep.settings import Settings, parse_yaml, read_bytes, suggestion, validated
 
 Entry = TypeVar("Entry", SessionTemplate, Source, Instrument)
 
@@ -68,7 +68,7 @@ class _Declared(NamedTuple):
     values: object
 
 
-class InstrumentBook(BaseModel):
+class InstrumentBook(Settings):
     """Instruments, sessions and sources as declared in instruments.yml, by name.
 
     >>> from lockstep.market import load_instruments
@@ -76,8 +76,6 @@ class InstrumentBook(BaseModel):
     >>> book.instrument("ES").tick_size, book.instrument("ES").session
     (0.25, 'CME')
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     sessions: dict[str, SessionTemplate]
     sources: dict[str, Source]

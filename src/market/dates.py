@@ -7,12 +7,13 @@ from datetime import date
 from typing import Any, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, model_serializer, model_validator
+from pydantic import model_serializer, model_validator
 
 from lockstep.errors import ConfigError, NoBars
 from lockstep.market.bars import Bars
 from lockstep.market.history import Market
 from lockstep.market.sessions import Dates
+from lockstep.settings import Settings
 
 Day = str | date | None
 """A session date as people give it: an ISO string, a date, or None for an end that is left open."""
@@ -21,7 +22,7 @@ Day = str | date | None
 FIRST, LAST = date(1678, 1, 1), date(2261, 12, 31)
 
 
-class DateRange(BaseModel):
+class DateRange(Settings):
     """First and last session date, both inclusive; a file gives them as a pair `[2010-01-01, 2014-12-31]`.
 
     `DateRange()` is all there is. Bars before `start` fill the feature windows and are not traded.
@@ -32,8 +33,6 @@ class DateRange(BaseModel):
         >>> DateRange.of(end="2014-12-31").overlaps(DateRange.of("2014-12-31"))
         True
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     start: date = FIRST
     end: date = LAST

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar
 
-from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from lockstep.settings import Grown, suggestion
 
@@ -41,8 +41,6 @@ class Instrument(Grown):
     """
 
     LATER: ClassVar[frozenset[str]] = frozenset(("commission_basis_points", "commission_minimum"))
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     symbol: str
     name: str = ""

@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import Any, ClassVar, Literal, Self
 from zoneinfo import ZoneInfo
 
-from pydantic import ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from lockstep.settings import Grown
 
@@ -35,8 +35,6 @@ def _checked_clock(value: object) -> str:
 
 
 class _Part(Grown):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     @field_validator("open", "close", "rolls", mode="before", check_fields=False)
     @classmethod
     def _is_clock(cls, value: object) -> str | None:

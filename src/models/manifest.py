@@ -12,10 +12,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, ConfigDict, Field
 
 from lockstep.errors import UnknownModel
-from lockstep.settings import Grown, SchemaVersion, suggestion
+from lockstep.settings import Grown, SchemaVersion, Settings, suggestion
 
 SCHEMA = 1
 VETO = "ibs_veto"
@@ -33,8 +33,8 @@ ModelName = Annotated[str, Field(pattern=MODEL_NAME)]
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*\.joblib$")]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+class _Part(Settings):
+    model_config = ConfigDict(populate_by_name=True)
 
 
 class TrainingRecord(_Part):
@@ -86,7 +86,7 @@ class BarsRead(_Part):
 
     data_dir: str | None = None
     source: str | None = None
-    series: dict[str, BarRange] = {}
+    series: dict[str, BarRange] = Field(default_factory=dict)
 
 
 class Evidence(_Part, Grown):
@@ -115,12 +115,12 @@ class Evidence(_Part, Grown):
     file: str = ""
     file_sha256: str = ""
     expires: AwareDatetime | None = None
-    hashes: dict[str, str] = {}
+    hashes: dict[str, str] = Field(default_factory=dict)
     symbols: tuple[str, ...] = ()
     sources: tuple[str, ...] = ()
     issued: AwareDatetime | None = None
     newest_bar: AwareDatetime | None = None
-    counts: dict[str, int] = {}
+    counts: dict[str, int] = Field(default_factory=dict)
     data: BarsRead | None = None
 
 
@@ -153,7 +153,7 @@ class VersionEntry(_Part):
     strategy: dict[str, Any]
     threshold: float | None
     training_range: tuple[str, str] | None = None
-    metrics: dict[str, float | None] = {}
+    metrics: dict[str, float | None] = Field(default_factory=dict)
     parent: Version | None = None
     supersedes: Version | None = None
     supersedes_reason: str = ""
@@ -166,7 +166,7 @@ class ModelEntry(_Part):
     """All versions of one model of one instrument, by version, and which is in production."""
 
     production: Version | None = None
-    versions: dict[Version, VersionEntry] = {}
+    versions: dict[Version, VersionEntry] = Field(default_factory=dict)
 
     def with_versions(self, changed: Mapping[str, VersionEntry]) -> ModelEntry:
         """Return a copy in which some versions are new or others; they stay in the order of their numbers."""
@@ -212,7 +212,7 @@ class Manifest(_Part):
     """
 
     schema_version: SchemaVersion = SCHEMA
-    instruments: dict[Symbol, dict[ModelName, ModelEntry]] = {}
+    instruments: dict[Symbol, dict[ModelName, ModelEntry]] = Field(default_factory=dict)
     history: tuple[HistoryEntry, ...] = ()
 
     def model(self, symbol: str, name: str = VETO) -> ModelEntry:

@@ -7,13 +7,13 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from lockstep.errors import ConfigError, ManifestError
 from lockstep.models.evidence import CERTIFICATE, PAPER, VALIDATION, elsewhere, gathered_otherwise, revised
 from lockstep.models.manifest import Evidence, VersionEntry
 from lockstep.models.manifest_file import store_json
-from lockstep.settings import validated
+from lockstep.settings import Settings, validated
 
 POLICY = "policy.json"
 
@@ -21,11 +21,7 @@ Count = Annotated[int, Field(ge=0, strict=True)]
 Days = Annotated[int, Field(ge=1, strict=True)]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class CertificateMinimum(_Section):
+class CertificateMinimum(Settings):
     """What a parity certificate must rest on at least: a year of daily bars, or a month of hourly ones.
 
     bars       of the traded series on which research and the live engine were compared
@@ -54,7 +50,7 @@ class CertificateMinimum(_Section):
         yield from _aged(evidence, self, now, "certify again")
 
 
-class PaperMinimum(_Section):
+class PaperMinimum(Settings):
     """What a comparison of paper and backtest must rest on at least.
 
     sessions   that could be compared; trades   closed in them
@@ -74,7 +70,7 @@ class PaperMinimum(_Section):
         yield from _aged(evidence, self, now, "compare again")
 
 
-class Policy(_Section):
+class Policy(Settings):
     """What a promotion requires.
 
     promotion     kinds of evidence: each about exactly the bundle's SHA-256, passed, not expired, gathered

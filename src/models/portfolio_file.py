@@ -8,37 +8,33 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from lockstep.errors import ConfigError
 from lockstep.market.config import InstrumentBook, shipped_config
 from lockstep.models.manifest import PRODUCTION, Symbol
-from lockstep.settings import read_yaml, validated
+from lockstep.settings import Settings, read_yaml, validated
 
 Fraction = Annotated[float, Field(gt=0, le=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 VersionOrProduction = Annotated[str, Field(pattern=r"^(v[1-9]\d*|production)$")]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Position(_Part):
+class Position(Settings):
     """One instrument: the version that trades it, and its largest share of the capital."""
 
     version: VersionOrProduction = PRODUCTION
     weight_cap: Fraction = 1.0
 
 
-class CorrelationLimits(_Part):
+class CorrelationLimits(Settings):
     """Largest correlation of two instruments' daily returns, over `window` sessions."""
 
     max_pairwise: Annotated[float, Field(ge=-1, le=1)] = 0.9
     window: Annotated[int, Field(ge=20)] = 252
 
 
-class RiskLimits(_Part):
+class RiskLimits(Settings):
     """Limits of the whole portfolio.
 
     max_daily_loss             fraction of the cash; nothing is opened for the rest of the session
@@ -51,7 +47,7 @@ class RiskLimits(_Part):
     max_portfolio_volatility: Fraction
 
 
-class Portfolio(_Part):
+class Portfolio(Settings):
     """The portfolio file: `cash` in USD, instruments by symbol, limits.
 
     >>> from lockstep.market.config import shipped_config

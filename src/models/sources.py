@@ -19,14 +19,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from lockstep.errors import ConfigError, ManifestError, StoreFailure, VerbRefused
 from lockstep.files import replace_file
 from lockstep.models.content import file_content
 from lockstep.models.manifest import Manifest, Sha256
 from lockstep.models.manifest_file import MANIFEST, locked, manifest_content, manifest_of, store_json
-from lockstep.settings import SchemaVersion, parse_json, validated
+from lockstep.settings import SchemaVersion, Settings, parse_json, validated
 
 SOURCES, SIGNATURE = "sources.json", "manifest.sig"
 SCHEMA = 1
@@ -39,19 +39,17 @@ _WAY_OUT = (
 )
 
 
-class Sources(BaseModel):
+class Sources(Settings):
     """`keys`: name of a source -> path of its key, absolute or from the store's folder."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     schema_version: SchemaVersion = SCHEMA
-    keys: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._-]*$", max_length=60)], str] = {}
+    keys: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._-]*$", max_length=60)], str] = Field(
+        default_factory=dict
+    )
 
 
-class Signature(BaseModel):
+class Signature(Settings):
     """What `manifest.sig` holds: which key, and the HMAC-SHA256 (hex) of the manifest's bytes."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     schema_version: SchemaVersion = SCHEMA
     algorithm: Literal["hmac-sha256"] = "hmac-sha256"

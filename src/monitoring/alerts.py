@@ -13,10 +13,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal, NamedTuple, Protocol
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from lockstep.errors import AlertFailed
 from lockstep.plugs import PlugSettings, ReadSecret
+from lockstep.settings import Settings
 
 __all__ = ["Alert", "AlertRate", "Alerts", "Kind", "LogSink", "LogSinkSettings", "Sink", "SinkSettings"]
 
@@ -43,10 +44,8 @@ class Alert(NamedTuple):
     time: int
 
 
-class AlertRate(BaseModel):
+class AlertRate(Settings):
     """How many alerts of a kind may come at once, and per minute in the long run."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     burst: Annotated[int, Field(ge=1)] = 5
     per_minute: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 4.0

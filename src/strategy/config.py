@@ -13,8 +13,6 @@ import numpy as np
 import yaml
 from pydantic import (
     AfterValidator,
-    BaseModel,
-    ConfigDict,
     Field,
     SerializerFunctionWrapHandler,
     field_validator,
@@ -28,7 +26,7 @@ from lockstep.market.bars import Floats
 from lockstep.market.instrument import Instrument
 from lockstep.market.sessions import Session
 from lockstep.market.timeframe import Timeframe
-from lockstep.settings import read_yaml, validated
+from lockstep.settings import Settings, read_yaml, validated
 from lockstep.strategy.decision import FAMILY, MAX_BARS, THRESHOLD, WINDOW_END, WINDOW_START
 from lockstep.strategy.sizing import ANNUAL_VOLATILITY, FIXED, POINTS_AT_RISK, Exits, Sizing
 
@@ -59,11 +57,7 @@ def _pair(field: str, written: object) -> str:
     return f"{json.dumps(field)}: {json.dumps(written, sort_keys=True)}"
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Filter(_Part):
+class Filter(Settings):
     """An entry needs `feature` to be at least `min` and at most `max`; NaN always blocks."""
 
     feature: str
@@ -85,7 +79,7 @@ class Filter(_Part):
         return (low, math.inf if self.max is None else self.max)
 
 
-class Distance(_Part):
+class Distance(Settings):
     """A distance from the entry fill: `percent` of its price, or `atr` times the value of `feature`."""
 
     percent: Positive | None = None
@@ -99,14 +93,14 @@ class Distance(_Part):
         return self
 
 
-class FixedSize(_Part):
+class FixedSize(Settings):
     """Always the same number of contracts."""
 
     kind: Literal["fixed"] = "fixed"
     contracts: Positive = 1.0
 
 
-class RiskSize(_Part):
+class RiskSize(Settings):
     """Contracts such that a move of `feature` points is worth `risk` x `capital`."""
 
     kind: Literal["risk"]
@@ -114,7 +108,7 @@ class RiskSize(_Part):
     feature: str = "atr_14"
 
 
-class VolatilitySize(_Part):
+class VolatilitySize(Settings):
     """Contracts such that the position's yearly standard deviation is `target` x `capital`.
 
     `feature` is the yearly volatility of the instrument as a fraction of its price.
@@ -125,14 +119,14 @@ class VolatilitySize(_Part):
     feature: str = "realised_vol_20_252"
 
 
-class Window(_Part):
+class Window(Settings):
     """Entries are taken at bars that end within [start, end], wall clock of the session's timezone."""
 
     start: ClockTime
     end: ClockTime
 
 
-class AgeLimits(_Part):
+class AgeLimits(Settings):
     """How old a value of another series may be: bars of an intraday series, days of a daily one."""
 
     bars: Annotated[int, Field(ge=0)] = 3
@@ -144,7 +138,7 @@ class AgeLimits(_Part):
         return MaxAge(bars=self.bars, days=self.days)
 
 
-class StrategyConfig(_Part):
+class StrategyConfig(Settings):
     """What all families share; a family's own class gives `family` its name as default.
 
     family      names the family; files that were written before there was a second one do not say it

@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, NamedTuple, TypeVar
 
 import numpy as np
-from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field
 
 from lockstep.errors import ConfigError, InboxClosed, InboxFull
 from lockstep.live.feeds.bar_maker import BarMaker, Stream
@@ -26,7 +26,7 @@ from lockstep.market.bars import BAR_COLUMNS, Floats, Stamps
 from lockstep.market.history import SeriesKey
 from lockstep.market.source import TICK
 from lockstep.market.timetable import on_grid
-from lockstep.settings import parse_json, suggestion, validated
+from lockstep.settings import Settings, parse_json, suggestion, validated
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -49,10 +49,8 @@ Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 Moment = Annotated[AwareDatetime, BeforeValidator(_written), AfterValidator(_near)]
 
 
-class PostedBar(BaseModel):
+class PostedBar(Settings):
     """One completed bar. end   when it was complete, ISO 8601 with an offset, to the microsecond."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     symbol: str
     timeframe: str
@@ -64,13 +62,11 @@ class PostedBar(BaseModel):
     volume: Number
 
 
-class PostedTick(BaseModel):
+class PostedTick(Settings):
     """One trade.
 
     sequence   rises from trade to trade of a symbol: what is not above the newest was posted before
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     symbol: str
     stamp: Moment

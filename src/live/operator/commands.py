@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from lockstep.errors import LiveError, LockstepError
 from lockstep.files import replace_file
@@ -27,13 +27,11 @@ from lockstep.live.events import (
     Told,
 )
 from lockstep.live.messages import ReportedFill
-from lockstep.settings import read_json, validated
+from lockstep.settings import Settings, read_json, validated
 
 
-class FillCommand(BaseModel):
+class FillCommand(Settings):
     """A fill at the real broker. quantity signed, contracts; price in points; commission in USD."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["fill"] = "fill"
     fill_id: str = Field(min_length=1)
@@ -50,10 +48,8 @@ class FillCommand(BaseModel):
         return FillReported(command=name, **self.model_dump(exclude={"kind"}))
 
 
-class ResolveCommand(BaseModel):
+class ResolveCommand(Settings):
     """What became of an UNKNOWN order: it was placed (its fill will be reported), or it was not."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["resolved"] = "resolved"
     order_id: str = Field(min_length=1)
@@ -65,10 +61,8 @@ class ResolveCommand(BaseModel):
         return OrderResolved(command=name, **self.model_dump(exclude={"kind"}))
 
 
-class RolloutCommand(BaseModel):
+class RolloutCommand(Settings):
     """A recorded step of the roll-out: to `stage`, at `fraction` of the size; 0 where nothing is sent."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["rollout"] = "rollout"
     stage: int = Field(ge=0)
@@ -81,14 +75,12 @@ class RolloutCommand(BaseModel):
         return RolloutMoved(command=name, **self.model_dump(exclude={"kind"}))
 
 
-class BarCommand(BaseModel):
+class BarCommand(Settings):
     """What to do with a quarantined bar: the market was there (`accept`), or it was not (`reject`).
 
     key      series, like ES:1h; end   of the bar, UTC ns
     values   (open, high, low, close, volume) that the operator saw: another bar may take its place
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["quarantine"] = "quarantine"
     symbol: str
@@ -103,10 +95,8 @@ class BarCommand(BaseModel):
         return BarJudged(command=name, **self.model_dump(exclude={"kind"}))
 
 
-class ReconcileCommand(BaseModel):
+class ReconcileCommand(Settings):
     """What the broker shows: signed contracts of a symbol, as of `stamp` (UTC ns)."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["reconcile"] = "reconcile"
     symbol: str = Field(min_length=1)

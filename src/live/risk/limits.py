@@ -9,11 +9,12 @@ from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass, field
 from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from lockstep.live.messages import OrderIntent, Values
 from lockstep.market.history import Market
 from lockstep.market.open_hours import is_open, open_time
+from lockstep.settings import Settings
 from lockstep.strategy.matching import CLOSE
 
 
@@ -57,11 +58,7 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Markets = Mapping[str, Market]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Collar(_Part):
+class Collar(Settings):
     """How far the newest price may be from the price that was decided on: `percent` of it, or `ticks`."""
 
     percent: Positive | None = None
@@ -80,7 +77,7 @@ class Collar(_Part):
         return abs(reference) * (self.percent or 0.0) / 100.0
 
 
-class Limits(_Part):
+class Limits(Settings):
     """Limits of everything that opens a position; exits have none.
 
     max_contracts         largest position of an instrument, in contracts; by_symbol replaces it for some

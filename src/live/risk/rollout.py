@@ -8,21 +8,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated, Literal, NamedTuple, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from lockstep.errors import ConfigError, LiveError
 from lockstep.live.events import RolloutMoved
 from lockstep.live.messages import Mode, OrderIntent, Refusal
 from lockstep.market.schedule import DAY
+from lockstep.settings import Settings
 
 _WHOLE = 1e-9
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Stage(_Part):
+class Stage(Settings):
     """From day `from_day` of the roll-out at the earliest: orders are logged, or sent in part.
 
     from_day   1 is the day of the start; mode   `shadow` sends nothing; fraction   of the decided size
@@ -33,7 +30,7 @@ class Stage(_Part):
     fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
 
 
-class Rollout(_Part):
+class Rollout(Settings):
     """Stages in their order, and the days of watch after every promotion of a model."""
 
     stages: tuple[Stage, ...] = (

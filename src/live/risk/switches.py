@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
+from lockstep.settings import Settings
 
 ENVIRONMENT = "POLICY_KILLSWITCH"
 
 _OFF = frozenset({"", "0", "false", "no", "off"})
 
 
-class Switches(BaseModel):
+class Switches(Settings):
     """Where the switches are, and what HALT does with open positions.
 
     kill_file   while it exists, nothing that opens or adds to a position reaches a real broker
@@ -24,8 +24,6 @@ class Switches(BaseModel):
     off. Its first line is kept as the reason. A file that cannot be read counts as on, and so does a
     folder that is not there.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     kill_file: Path
     halt_file: Path
