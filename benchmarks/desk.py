@@ -23,7 +23,7 @@ from lockstep.live.messages import Epoch, SetRecord, Wanted
 from lockstep.live.risk.gateway import Gateway
 from lockstep.live.risk.limits import Collar, Limits
 from lockstep.live.risk.switches import Switches
-from lockstep.live.traded import Model
+from lockstep.live.traded import TradedModel
 from lockstep.market.config import load_instruments
 from lockstep.market.history import History, SeriesKey
 from lockstep.market.timetable import Timetable
@@ -52,7 +52,7 @@ def desk_history(bars: int, symbols: Sequence[str] = SYMBOLS) -> History:
     return History(bars=known, markets=book.markets)
 
 
-def desk_model(symbol: str, history: History) -> Model:
+def desk_model(symbol: str, history: History) -> TradedModel:
     """Return a model whose forest learned noise, of the size that a desk would have."""
     ids = feature_ids()
     random = np.random.default_rng(1)
@@ -79,7 +79,7 @@ def desk_model(symbol: str, history: History) -> Model:
         sha256=symbol,
         version="v1",
     )
-    return Model.of(bundle)
+    return TradedModel.of(bundle)
 
 
 class Stopwatch(InboxSource):
@@ -119,7 +119,7 @@ class Nothing:
         """Return no versions."""
         return {}
 
-    def model(self, symbol: str, sha256: str) -> Model:
+    def model(self, symbol: str, sha256: str) -> TradedModel:
         """Never asked."""
         raise KeyError(sha256)
 
@@ -145,7 +145,7 @@ class Nothing:
 
 
 def desk_engine(
-    folder: Path, models: Mapping[str, Model], history: History, journal: Journal
+    folder: Path, models: Mapping[str, TradedModel], history: History, journal: Journal
 ) -> tuple[Engine, TimedJournal]:
     """Return an engine over the real journal, at its newest epoch, with the stopwatch that it carries."""
     epoch = journal.newest_epoch()
@@ -178,7 +178,7 @@ def desk_engine(
     return Engine(setup), timed
 
 
-def _epoch(models: Mapping[str, Model], history: History) -> Epoch:
+def _epoch(models: Mapping[str, TradedModel], history: History) -> Epoch:
     kept = {}
     for key, bars in history.bars.items():
         rows = bars.rows(0, WARM)

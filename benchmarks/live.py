@@ -12,7 +12,7 @@ import numpy as np
 from benchmarks.desk import SYMBOLS, WARM, desk_engine, desk_history, desk_model
 from benchmarks.measure import Measured, once
 from lockstep.live.journal import Journal
-from lockstep.live.traded import Model
+from lockstep.live.traded import TradedModel
 from lockstep.market.dates import DateRange
 from lockstep.market.history import History
 from research.backtest.run import run_backtest
@@ -62,7 +62,7 @@ def live() -> Iterator[Measured]:
     )
 
 
-def _research(history: History, models: Mapping[str, Model]) -> None:
+def _research(history: History, models: Mapping[str, TradedModel]) -> None:
     """Run the same desk as research does, one instrument after the other."""
     for symbol, model in models.items():
         first = history.bars[model.key].end[WARM]

@@ -10,7 +10,7 @@ from pathlib import Path
 from benchmarks.desk import SYMBOLS, WARM, desk_engine, desk_history, desk_model
 from lockstep.live.journal import Journal
 from lockstep.live.messages import SetRecord
-from lockstep.live.traded import Model
+from lockstep.live.traded import TradedModel
 from lockstep.market.history import History
 
 _PAGE = resource.getpagesize()
@@ -25,11 +25,11 @@ def resident() -> int:
 def long_replay(sets: int, folder: Path) -> dict[str, float]:
     """Run `sets` bar sets and return what was measured; growth counts from the end of the first tenth."""
     history = desk_history(WARM + sets)
-    models: Mapping[str, Model] = {symbol: desk_model(symbol, history) for symbol in SYMBOLS}
+    models: Mapping[str, TradedModel] = {symbol: desk_model(symbol, history) for symbol in SYMBOLS}
     return _run(history, models, sets, folder)
 
 
-def _run(history: History, models: Mapping[str, Model], sets: int, folder: Path) -> dict[str, float]:
+def _run(history: History, models: Mapping[str, TradedModel], sets: int, folder: Path) -> dict[str, float]:
     samples: list[int] = []
     with Journal.open(folder / "soak.db") as journal:
         engine, timed = desk_engine(folder, models, history, journal)

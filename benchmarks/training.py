@@ -13,12 +13,12 @@ from sklearn.ensemble import RandomForestClassifier
 from benchmarks.measure import Measured, ratio
 from research.splits.labels import Labels
 from research.splits.purged import CombinatorialPurgedCV
-from research.training.config import Model, Search
+from research.training.config import ModelSettings, SearchSettings
 from research.training.estimators import Parameters
 from research.training.outcome import SearchStep
 from research.training.pipeline import Samples, forest_answers
-from research.training.scheme import Fold, Run, cross_validate, evaluation_order, fold_workers
-from research.training.search import Attempt, Diary, Listener, bayesian_search
+from research.training.scheme import Fold, FoldRunner, cross_validate, evaluation_order, fold_workers
+from research.training.search import Diary, SearchAttempt, SearchListener, bayesian_search
 from research.training.stopping import Hopeless, MedianRule, Stopped
 from research.training.train import best_of
 
@@ -54,11 +54,11 @@ class Searched:
         return best_of(self.steps)
 
 
-class _Tally(Listener):
+class _Tally(SearchListener):
     def __init__(self) -> None:
         self.stopped = 0
 
-    def stepped(self, search: str, attempt: Attempt, best: float) -> None:
+    def stepped(self, search: str, attempt: SearchAttempt, best: float) -> None:
         self.stopped += attempt.stopped is not None
 
 
@@ -68,13 +68,13 @@ class _Trial:
 
     known: Samples
     folds: Sequence[Fold]
-    run: Run
+    run: FoldRunner
     took: list[float]
 
     def __call__(self, number: int, parameters: Parameters, hopeless: Hopeless) -> SearchStep | Stopped:
         begun = time.perf_counter()
         scored = cross_validate(
-            Model(), parameters, "log_loss", self.known, self.folds, self.run, seed=1, embargo=0,
+            ModelSettings(), parameters, "log_loss", self.known, self.folds, self.run, seed=1, embargo=0,
             hopeless=hopeless,
         )  # fmt: skip
         self.took.append(time.perf_counter() - begun)
@@ -93,7 +93,7 @@ class _Trial:
 
 def searched(seed: int, *, stop: bool, trials: int = _STEPS) -> Searched:
     """Run a search with the default space of the random forest on two processes."""
-    known, settings = samples(seed), Search()
+    known, settings = samples(seed), SearchSettings()
     splits = CombinatorialPurgedCV(6, 2, start=known.labels.start, end=known.labels.end, embargo=5 * _DAY)
     columns = tuple(range(_FEATURES))
     folds = [Fold(train=train, test=test, columns=columns) for train, test in splits.split()]
@@ -102,7 +102,7 @@ def searched(seed: int, *, stop: bool, trials: int = _STEPS) -> Searched:
     begun = time.perf_counter()
     with fold_workers(_JOBS) as run:
         steps = bayesian_search(
-            "benchmark", Model().searched, settings, _Trial(known, folds, run, took), trials=trials,
+            "benchmark", ModelSettings().searched, settings, _Trial(known, folds, run, took), trials=trials,
             seed=seed, diary=Diary(), listener=tally,
             rule=MedianRule(evaluation_order(folds, len(known))) if stop else None,
         )  # fmt: skip

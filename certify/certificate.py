@@ -13,7 +13,7 @@ from pydantic import AwareDatetime, Field
 from lockstep.files import replace_file
 from lockstep.identity import json_digest
 from lockstep.models.manifest import BarsRead
-from lockstep.monitoring.parity import Comparison, Difference
+from lockstep.monitoring.parity import ParityComparison, ParityDifference
 from lockstep.settings import Grown, SchemaVersion
 
 SCHEMA = 1
@@ -46,9 +46,9 @@ class Part(Grown):
     first: str = ""
 
     @classmethod
-    def of(cls, between: tuple[str, str], found: Comparison) -> Part:
+    def of(cls, between: tuple[str, str], found: ParityComparison) -> Part:
         """Take a comparison."""
-        first: Difference | None = found.first
+        first: ParityDifference | None = found.first
         return cls(
             between=between,
             bars=found.bars,

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from certify.certificate import Certificate, write_certificate
 from certify.page import certificate_html
-from certify.run import Request, certify
+from certify.run import CertificateRequest, certify
 from lockstep.errors import ConfigError, DataError
 from lockstep.files import replace_file
 from lockstep.market.command_line import App, Symbols
@@ -64,7 +64,7 @@ def main(
     bars = bars_of_training(models, versions, data_dir, source)
     if bars != (data_dir, source):
         console.print(f"bars of the training: {_bars(*bars)}", style="dim", soft_wrap=True, highlight=False)
-    request = Request(
+    request = CertificateRequest(
         versions=versions,
         store=models,
         data_dir=bars[0],

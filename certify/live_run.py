@@ -25,7 +25,7 @@ from lockstep.live.messages import SetRecord
 from lockstep.live.rerun import step_of
 from lockstep.live.traded import Kept
 from lockstep.models.bundle import Bundle
-from lockstep.monitoring.parity import Step
+from lockstep.monitoring.parity import EngineStep
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -44,7 +44,7 @@ _PATIENCE = 600.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Replay:
+class ReplayRange:
     """What is traded: sessions from `start` to `end` (ISO), from files in `data_dir` (None: embedded)."""
 
     start: str
@@ -72,7 +72,7 @@ class LiveRun:
         """How many different kills it went on after; one after the last set leaves nothing to go on with."""
         return len({count for count in self.killed_after if count < len(self.sets)})
 
-    def steps(self, symbol: str, timeframe: str, arrived: Arrived | None = None) -> list[Step]:
+    def steps(self, symbol: str, timeframe: str, arrived: Arrived | None = None) -> list[EngineStep]:
         """Return what it did with one instrument; with `arrived`, also the bars that its features read."""
         found = []
         for row in self.sets:
@@ -124,7 +124,7 @@ def _bar(row: SetRecord, symbol: str, timeframe: str) -> tuple[float, ...]:
 
 def run_live(
     bundles: Mapping[str, Bundle],
-    replay: Replay,
+    replay: ReplayRange,
     folder: Path,
     *,
     store: Path,
@@ -179,7 +179,9 @@ def run_killed(
     return tuple(killed)
 
 
-def _settings(bundles: Mapping[str, Bundle], replay: Replay, folder: Path, store: Path) -> dict[str, object]:
+def _settings(
+    bundles: Mapping[str, Bundle], replay: ReplayRange, folder: Path, store: Path
+) -> dict[str, object]:
     feed = {"kind": "replay", "start": replay.start} | ({"end": replay.end} if replay.end else {})
     history = {"data_dir": str(replay.data_dir) if replay.data_dir else None, "source": replay.source}
     paths = {name: str(folder / name) for name in ("mailbox", "KILL", "HALT", "status.json", "live.db")}

@@ -30,19 +30,19 @@ from lockstep.live.journal import Journal
 from lockstep.live.messages import Epoch
 from lockstep.live.operator.journal_cli import iso
 from lockstep.live.rerun import step_of
-from lockstep.live.traded import Model
+from lockstep.live.traded import TradedModel
 from lockstep.market.bars import Bars
 from lockstep.market.config import load_instruments
 from lockstep.market.dates import DateRange, as_day
 from lockstep.market.history import History, Market
 from lockstep.models.evidence import bars_read
 from lockstep.models.store import ModelStore
-from lockstep.monitoring.parity import Context, Step
+from lockstep.monitoring.parity import Context, EngineStep
 from lockstep.strategy.matching import CASH, POSITION
 from research.backtest.result import steps_of
 from research.backtest.run import run_backtest
-from research.paper.bands import Stretch
-from research.paper.compare import Case, Curves, Segment, compare_instrument
+from research.paper.bands import AccountStretch
+from research.paper.compare import Curves, PaperCase, Segment, compare_instrument
 from research.paper.verdict import PaperComparison
 
 app = typer.Typer(add_completion=False)
@@ -79,9 +79,9 @@ if __name__ == "__main__":
 class OpenSegment:
     """A segment that still grows."""
 
-    model: Model
+    model: TradedModel
     opening: float
-    steps: list[Step] = field(default_factory=list)
+    steps: list[EngineStep] = field(default_factory=list)
     uncompared: set[int] = field(default_factory=set)
 
 
@@ -146,7 +146,7 @@ _LEAST_UNSEEN = 60
 
 
 @dataclass(frozen=True, kw_only=True)
-class Request:
+class PaperRequest:
     """What to compare, and how strictly.
 
     epoch      one epoch of the journal; None: all, if they are of one mode
@@ -178,7 +178,7 @@ class Between(DateRange):
         return slice(int(low), int(high))
 
 
-def compare_paper(request: Request, *, now: int) -> tuple[PaperComparison, dict[str, Curves]]:
+def compare_paper(request: PaperRequest, *, now: int) -> tuple[PaperComparison, dict[str, Curves]]:
     """Compare a journal of mode paper or shadow with the backtest; `now` in UTC ns.
 
     Raises: JournalError, ModelError for a bundle that is gone, DataError for bars, ParityError for mode live,
@@ -231,7 +231,7 @@ def compare_paper(request: Request, *, now: int) -> tuple[PaperComparison, dict[
     return comparison, curves
 
 
-def _reads(models: Mapping[str, Model]) -> dict[str, tuple[str, ...]]:
+def _reads(models: Mapping[str, TradedModel]) -> dict[str, tuple[str, ...]]:
     """Return, by traded symbol, the symbols whose bars its models read."""
     markets = load_instruments().markets
     found: dict[str, set[str]] = {}
@@ -240,7 +240,7 @@ def _reads(models: Mapping[str, Model]) -> dict[str, tuple[str, ...]]:
     return {symbol: tuple(sorted(read)) for symbol, read in sorted(found.items())}
 
 
-def _epochs(epochs: Sequence[Epoch], request: Request) -> list[Epoch]:
+def _epochs(epochs: Sequence[Epoch], request: PaperRequest) -> list[Epoch]:
     chosen = [each for each in epochs if request.epoch in (None, each.number)]
     if not chosen:
         numbers = ", ".join(str(each.number) for each in epochs) or "none"
@@ -257,7 +257,9 @@ def _epochs(epochs: Sequence[Epoch], request: Request) -> list[Epoch]:
     return chosen
 
 
-def _case(symbol: str, cut: Cut, models: Mapping[str, Model], history: History, request: Request) -> Case:
+def _case(
+    symbol: str, cut: Cut, models: Mapping[str, TradedModel], history: History, request: PaperRequest
+) -> PaperCase:
     newest = models[cut.bundles[-1]]
     market, config = history.markets[symbol], newest.config
     first = min(each.steps[0].stamp for each in cut.segments) if cut.segments else 0
@@ -265,13 +267,13 @@ def _case(symbol: str, cut: Cut, models: Mapping[str, Model], history: History, 
         newest, history, first, sum(len(each.steps) for each in cut.segments), request
     )
     reference = run_backtest(config, history, symbol, span=span, veto=newest.veto)
-    return Case(
+    return PaperCase(
         market=market,
         capital=config.capital,
         segments=[_segment(each, history) for each in cut.segments],
         left_out=cut.left_out,
         refused=cut.refused,
-        reference=Stretch(steps=steps_of(reference), opening=config.capital),
+        reference=AccountStretch(steps=steps_of(reference), opening=config.capital),
         seen=seen,
         dates_of=lambda ends: market.session.dates(ends, config.bars),
     )
@@ -291,8 +293,8 @@ def _segment(part: OpenSegment, history: History) -> Segment:
         sha256=model.bundle.sha256,
         version=model.bundle.version,
         ids=model.plan.ids,
-        paper=Stretch(steps=steps, opening=part.opening),
-        backtest=Stretch(
+        paper=AccountStretch(steps=steps, opening=part.opening),
+        backtest=AccountStretch(
             steps=with_settled(steps_of(result), steps, history, model.plan), opening=model.config.capital
         ),
         uncompared=frozenset(part.uncompared),
@@ -300,7 +302,7 @@ def _segment(part: OpenSegment, history: History) -> Segment:
 
 
 def _validation_span(
-    model: Model, history: History, first: int, bars: int, request: Request
+    model: TradedModel, history: History, first: int, bars: int, request: PaperRequest
 ) -> tuple[DateRange, bool]:
     """Return the sessions of the validation backtest, and whether training saw any of them.
 

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from certify.paper import Request, compare_paper
+from certify.paper import PaperRequest, compare_paper
 from certify.paper_evidence import attach as attach_evidence
 from certify.paper_evidence import versions_of
 from lockstep.desk import results_folder
@@ -50,7 +50,7 @@ def main(
 ) -> None:
     """Backtest the journal's bundles over its bars, and judge its results by the bands of a backtest."""
     models = ModelStore(store)
-    request = Request(
+    request = PaperRequest(
         journal=journal, store=models, data_dir=data_dir, source=source, epoch=epoch, since=since,
         level=level, resamples=resamples, seed=seed,
     )  # fmt: skip

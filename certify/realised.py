@@ -14,7 +14,7 @@ from lockstep.market.config import load_instruments
 from lockstep.market.history import Market
 from lockstep.metrics import summary
 from lockstep.models.store import ModelStore
-from lockstep.monitoring.parity import COMPLETED, Step
+from lockstep.monitoring.parity import COMPLETED, EngineStep
 from research.experiments.realised import Deed, of_run_folder
 from research.paper.bands import closed_trades
 
@@ -71,6 +71,6 @@ def _measured(lanes: Rows, market: Market, capital: float) -> dict[str, float | 
     return {name: float(measured[name]) for name in SHOWN}
 
 
-def _notional(steps: list[Step]) -> float:
+def _notional(steps: list[EngineStep]) -> float:
     filled = (order for step in steps for order in step.orders or () if order.status == COMPLETED)
     return float(sum(abs(order.quantity) * abs(order.price) for order in filled))

@@ -21,7 +21,7 @@ from lockstep.floats import require_exact
 from lockstep.live.config import HistorySettings
 from lockstep.live.journal import Journal
 from lockstep.live.operator.journal_cli import iso
-from lockstep.live.traded import Model
+from lockstep.live.traded import TradedModel
 from lockstep.live.warmup import settled_bars
 from lockstep.market.bars import Floats
 from lockstep.market.config import load_instruments
@@ -37,7 +37,7 @@ from research.paper.residuals import Residual, summaries
 class Judge:
     """Takes decisions of one model again. It holds no state: what the account held is in the frame."""
 
-    def __init__(self, model: Model, market: Market) -> None:
+    def __init__(self, model: TradedModel, market: Market) -> None:
         self.clock = SessionClock(market.session, model.config.bars, model.config.auto_close)
         self.rules = DecisionRules.of(model.config, market, model.veto, model.plan.ids)
 
@@ -78,7 +78,7 @@ def check_recorded(
         return check.report(journal.name, tuple(dict.fromkeys(each.mode for each in epochs)), len(epochs))
 
 
-def settled_history(models: Mapping[str, Model], data_dir: Path | None, source: str | None) -> History:
+def settled_history(models: Mapping[str, TradedModel], data_dir: Path | None, source: str | None) -> History:
     """Return the settled bars of every series that the models read."""
     book = load_instruments()
     keys = sorted({key for model in models.values() for key in model.needs(book.markets)})
@@ -88,7 +88,7 @@ def settled_history(models: Mapping[str, Model], data_dir: Path | None, source: 
 class _Check:
     """Counts, while frames come in."""
 
-    def __init__(self, models: Mapping[str, Model], settled: History) -> None:
+    def __init__(self, models: Mapping[str, TradedModel], settled: History) -> None:
         self._settled = settled
         self._batch = {
             sha: BatchFeatures(model.plan, settled, max_age=model.config.max_age.limits)

@@ -22,7 +22,7 @@ from lockstep.live.messages import Epoch, LaneRecord, LaneState, Release, Report
 from lockstep.live.operator.commands import reported_fill
 from lockstep.live.operator.open_orders import demanded_exit
 from lockstep.live.outside import version_with
-from lockstep.live.traded import Kept, Memory, Model, push, warm
+from lockstep.live.traded import Kept, Memory, TradedModel, push, warm
 from lockstep.market.history import Market, SeriesKey
 from lockstep.models.store import ModelStore, load_bundle
 from lockstep.monitoring.parity import Context
@@ -40,13 +40,13 @@ class Frame:
     model     that decided; before   the state that the bar found; record   what was written down
     labels    of the series that the model reads, see `series.labels_of`; needs   how many bars of each
     memory    the bars that had come, this set included; windows   of the model, filled with them
-    context   of these bars, what came since the decision before, see `parity.Step`
+    context   of these bars, what came since the decision before, see `EngineStep`
     waiting   whether a market order was still waiting when the decision was taken
     forced    code of the exit that handover or HALT required, None without
     fills     reported since the decision before, in order (mode live)
     """
 
-    model: Model
+    model: TradedModel
     row: SetRecord
     record: LaneRecord
     before: LaneState
@@ -97,20 +97,20 @@ class Frame:
         return event.symbol == self.record.symbol
 
 
-def models_of(journal: Journal, store: ModelStore) -> dict[str, Model]:
+def models_of(journal: Journal, store: ModelStore) -> dict[str, TradedModel]:
     """Return every bundle that traded, by SHA-256; ModelError where the store lacks one."""
     begun = [item for epoch in journal.epochs() for item in epoch.bundles.items()]
     swapped = [(event.symbol, event.to_sha256) for event in journal.events(ModelSwapped)]
     manifest = store.manifest()
     return {
-        sha: Model.of(load_bundle(symbol, version_with(manifest, symbol, sha), store=store))
+        sha: TradedModel.of(load_bundle(symbol, version_with(manifest, symbol, sha), store=store))
         for symbol, sha in sorted({*begun, *swapped})
     }
 
 
 @dataclass
 class _Seat:
-    model: Model
+    model: TradedModel
     labels: Mapping[SeriesKey, str]
     needs: Mapping[SeriesKey, int]
     windows: WindowFeatures
@@ -136,7 +136,7 @@ class Tape:
     def __init__(
         self,
         journal: Journal,
-        models: Mapping[str, Model],
+        models: Mapping[str, TradedModel],
         markets: Mapping[str, Market],
         hearer: Hearer | None = None,
     ) -> None:
@@ -184,7 +184,7 @@ class Tape:
         last = self._decided.get(symbol, -1)
         return {key: tuple(bar for bar in kept if bar[0] > last) for key, kept in memory.bars.items()}
 
-    def _seat(self, model: Model, memory: Memory, state: LaneState | None, new: Kept) -> _Seat:
+    def _seat(self, model: TradedModel, memory: Memory, state: LaneState | None, new: Kept) -> _Seat:
         windows = WindowFeatures(model.plan, self._markets, max_age=model.config.max_age.limits)
         warm(windows, memory.bars)
         labels = labels_of(model.plan, self._markets)
@@ -197,7 +197,7 @@ class Tape:
             state=state or LaneState(account=opening_account(model.config.capital)),
         )
 
-    def _model(self, sha: str) -> Model:
+    def _model(self, sha: str) -> TradedModel:
         if sha not in self._models:
             raise ParityError(
                 f"journal {self._journal.path}: bundle {sha[:12]}… decided nothing; name an epoch"

@@ -14,13 +14,13 @@ import llvmlite.binding
 import numpy as np
 
 from certify.certificate import Certificate, Part, expiry
-from certify.live_run import LiveRun, Replay, run_live
+from certify.live_run import LiveRun, ReplayRange, run_live
 from certify.series import Arrived, labels_of, with_settled
 from certify.sweep_side import compare_with_sweep
 from lockstep.errors import ParityError
 from lockstep.floats import require_exact
 from lockstep.live.config import HistorySettings
-from lockstep.live.traded import Model
+from lockstep.live.traded import TradedModel
 from lockstep.live.warmup import settled_bars
 from lockstep.market.bars import Bars
 from lockstep.market.config import InstrumentBook, load_instruments
@@ -40,7 +40,7 @@ Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Request:
+class CertificateRequest:
     """What to certify: versions by symbol (`v3` or `production`), and over which sessions (ISO dates).
 
     start      None: the first session before which every window is full
@@ -59,7 +59,9 @@ class Request:
     folder: Path | None = None
 
 
-def certify(request: Request, *, now: datetime, tell: Tell = lambda text: None) -> list[Certificate]:
+def certify(
+    request: CertificateRequest, *, now: datetime, tell: Tell = lambda text: None
+) -> list[Certificate]:
     """Return one certificate per symbol, passed or not; nothing is written.
 
     All symbols run in one live engine. ModelError where a bundle cannot be used, ParityError where the live
@@ -72,7 +74,7 @@ def certify(request: Request, *, now: datetime, tell: Tell = lambda text: None) 
         symbol: load_bundle(symbol, version, store=request.store)
         for symbol, version in request.versions.items()
     }
-    models = {symbol: Model.of(bundle) for symbol, bundle in bundles.items()}
+    models = {symbol: TradedModel.of(bundle) for symbol, bundle in bundles.items()}
     history = _history(models, request, book)
     span = _span(models, history, request)
     tell(f"research and sweep, {span.start} to {span.end}")
@@ -94,13 +96,13 @@ def certify(request: Request, *, now: datetime, tell: Tell = lambda text: None) 
     ]  # fmt: skip
 
 
-def _history(models: Mapping[str, Model], request: Request, book: InstrumentBook) -> History:
+def _history(models: Mapping[str, TradedModel], request: CertificateRequest, book: InstrumentBook) -> History:
     keys = sorted({key for model in models.values() for key in model.needs(book.markets)})
     settings = HistorySettings(data_dir=request.data_dir, source=request.source)
     return settled_bars(keys, settings, book)
 
 
-def _span(models: Mapping[str, Model], history: History, request: Request) -> DateRange:
+def _span(models: Mapping[str, TradedModel], history: History, request: CertificateRequest) -> DateRange:
     """Return the sessions to trade: from the first one with full windows, unless a start was given."""
     starts, ends = [], []
     for model in models.values():
@@ -142,7 +144,7 @@ def _day(value: np.datetime64) -> date:
 
 def _live(
     bundles: Mapping[str, Bundle],
-    request: Request,
+    request: CertificateRequest,
     history: History,
     span: DateRange,
     results: Mapping[str, BacktestResult],
@@ -151,7 +153,7 @@ def _live(
     # None in the last tenth: a kill comes some sets late, and must leave the engine something to go on with.
     moments = range(1, max(sets * 9 // 10, 2))
     chosen = random.Random(request.seed).sample(moments, k=min(request.restarts, len(moments)))
-    replay = Replay(
+    replay = ReplayRange(
         start=str(span.start), end=str(span.end), data_dir=request.data_dir, source=request.source
     )
     with _folder(request.folder) as folder:
@@ -183,7 +185,7 @@ def _production_store(bundles: Mapping[str, Bundle], store: ModelStore, folder: 
 class _Researched:
     """A model with what research did on a span of sessions."""
 
-    model: Model
+    model: TradedModel
     result: BacktestResult
     history: History
     span: DateRange
@@ -213,7 +215,7 @@ class _Researched:
 
 
 def _certificate(
-    run: _Researched, live: LiveRun, request: Request, book: InstrumentBook, now: datetime
+    run: _Researched, live: LiveRun, request: CertificateRequest, book: InstrumentBook, now: datetime
 ) -> Certificate:
     bundle, told = run.model.bundle, run.result.provenance
     symbols = tuple(sorted({key.symbol for key in run.model.needs(book.markets)}))

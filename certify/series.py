@@ -11,7 +11,7 @@ from lockstep.features.plan import FeaturePlan
 from lockstep.live.messages import Release, Values
 from lockstep.live.traded import Kept
 from lockstep.market.history import History, Market, SeriesKey
-from lockstep.monitoring.parity import Context, Step, with_context
+from lockstep.monitoring.parity import Context, EngineStep, with_context
 
 
 def labels_of(plan: FeaturePlan, markets: Mapping[str, Market]) -> dict[SeriesKey, str]:
@@ -58,8 +58,8 @@ class Arrived:
 
 
 def with_settled(
-    steps: Sequence[Step], other: Sequence[Step], history: History, plan: FeaturePlan
-) -> list[Step]:
+    steps: Sequence[EngineStep], other: Sequence[EngineStep], history: History, plan: FeaturePlan
+) -> list[EngineStep]:
     """Return research's steps with the settled bars of every series that the plan reads in their contexts.
 
     other   the steps that they are compared with. How much history an engine begins with is its own affair:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lockstep.market.dates import DateRange
 from lockstep.market.history import History
-from lockstep.monitoring.parity import Comparison, Step, compare
+from lockstep.monitoring.parity import EngineStep, ParityComparison, compare
 from lockstep.strategy.config import StrategyConfig
 from lockstep.strategy.decision import NAMES
 from lockstep.strategy.matching import NO_FILL, STOP_FILL
@@ -26,7 +26,7 @@ def compare_with_sweep(
     *,
     span: DateRange,
     veto: Veto | None,
-) -> Comparison:
+) -> ParityComparison:
     """Compare the fills and the equity at every bar; what a sweep does not keep is not compared."""
     chances = None if veto is None else Chances.of(veto, config, history, symbol)
     traced = trace(config, history, symbol, span=span, chances=chances)
@@ -34,11 +34,11 @@ def compare_with_sweep(
     return compare(research, _sweep_steps(result, traced), ())
 
 
-def _reduced(step: Step) -> Step:
+def _reduced(step: EngineStep) -> EngineStep:
     """Return a research step with what a sweep keeps of it: completed orders, equity."""
     fills = tuple(_reduced_order(each) for each in step.orders or () if each.status == "completed")
     equity = step.mark[3] if step.mark else _NOT_KEPT
-    return Step(
+    return EngineStep(
         symbol=step.symbol, stamp=step.stamp, orders=fills, mark=(_NOT_KEPT, _NOT_KEPT, _NOT_KEPT, equity)
     )
 
@@ -54,7 +54,7 @@ def _fill(symbol: str, stamp: int, quantity: float, price: float, reason: str) -
     )  # fmt: skip
 
 
-def _sweep_steps(result: BacktestResult, traced: Trace) -> list[Step]:
+def _sweep_steps(result: BacktestResult, traced: Trace) -> list[EngineStep]:
     ends = result.bars.end.tolist()
     fills: dict[int, list[OrderRecord]] = {}
     for fill in traced.fills:
@@ -62,7 +62,7 @@ def _sweep_steps(result: BacktestResult, traced: Trace) -> list[Step]:
         quantity, price = float(fill[kernels.FILL_QUANTITY]), float(fill[kernels.FILL_PRICE])
         fills.setdefault(row, []).append(_fill(result.symbol, ends[row], quantity, price, _reason(fill)))
     return [
-        Step(
+        EngineStep(
             symbol=result.symbol,
             stamp=end,
             orders=tuple(fills.get(row, ())),

@@ -17,7 +17,7 @@ Loader = Callable[[], typer.Typer]
 
 
 @dataclass(frozen=True)
-class Entry:
+class CommandEntry:
     """A line of a help page and what is behind it.
 
     load     imports and returns the app; None for a group of `entries`
@@ -31,7 +31,7 @@ class Entry:
     load: Loader | None = None
     context: Callable[[], Any] | None = None
     script: str = ""
-    entries: list[Entry] = field(default_factory=list)
+    entries: list[CommandEntry] = field(default_factory=list)
 
     def command(self) -> Any:
         """Return the command itself; this imports its code."""
@@ -42,7 +42,9 @@ class Entry:
         return found
 
 
-def walk(entries: Sequence[Entry], above: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Entry]]:
+def walk(
+    entries: Sequence[CommandEntry], above: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], CommandEntry]]:
     """Yield every entry with the words that name it, groups before what is in them."""
     for each in entries:
         yield (*above, each.name), each
@@ -52,7 +54,7 @@ def walk(entries: Sequence[Entry], above: tuple[str, ...] = ()) -> Iterator[tupl
 class LazyGroup(TyperGroup):
     """A group whose help page costs no import of its commands."""
 
-    def __init__(self, *, entries: list[Entry] | None = None, **settings: Any) -> None:
+    def __init__(self, *, entries: list[CommandEntry] | None = None, **settings: Any) -> None:
         super().__init__(**settings)
         self.entries = {each.name: each for each in entries or ()}
         # What help pages, completion and the search for the nearest name read; it is never run.
@@ -78,7 +80,7 @@ class Contents:
     """Collects the entries of a group, one decorated loader each."""
 
     def __init__(self) -> None:
-        self.entries: list[Entry] = []
+        self.entries: list[CommandEntry] = []
 
     def add(
         self, name: str, help: str, *, panel: str, script: str = "", context: Callable[[], Any] | None = None
@@ -87,7 +89,7 @@ class Contents:
 
         def register(load: Loader) -> Loader:
             self.entries.append(
-                Entry(name=name, help=help, panel=panel, load=load, context=context, script=script)
+                CommandEntry(name=name, help=help, panel=panel, load=load, context=context, script=script)
             )
             return load
 
@@ -96,5 +98,5 @@ class Contents:
     def group(self, name: str, help: str, *, panel: str) -> Contents:
         """Register a group of commands and return its own contents."""
         inside = Contents()
-        self.entries.append(Entry(name=name, help=help, panel=panel, entries=inside.entries))
+        self.entries.append(CommandEntry(name=name, help=help, panel=panel, entries=inside.entries))
         return inside

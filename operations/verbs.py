@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from lockstep.models.bundle import Bundle
     from lockstep.models.store import ModelStore
     from lockstep.models.verbs import Change
-    from lockstep.monitoring.parity import Comparison
+    from lockstep.monitoring.parity import ParityComparison
     from lockstep.strategy.config import StrategyConfig
     from research.backtest.result import BacktestResult
     from research.checks.verdicts import LookaheadReport
@@ -412,7 +412,7 @@ def certify(
     symbol, meant = _named(model, version)
     models, versions = _store(store), {symbol: meant or "production"}
     folder, named = bars_of_training(models, versions, _path(data_dir), source)
-    request = engines.Request(
+    request = engines.CertificateRequest(
         versions=versions, store=models, data_dir=folder, source=named, start=_iso(start), end=_iso(end),
         restarts=restarts,
     )  # fmt: skip
@@ -486,7 +486,7 @@ def rehearse(
 
     Nothing in the store changes: the engine trades from a copy in which the version is in production.
     """
-    from certify.live_run import Replay, run_live
+    from certify.live_run import ReplayRange, run_live
     from lockstep.models.store import ModelStore, load_bundle
 
     symbol, meant = _named(model, version)
@@ -501,11 +501,11 @@ def rehearse(
     record = models.manifest().entry(symbol, bundle.version).record
     copied = copy.register(bundle, record=record, by=by, now=_now())
     copy.promote(symbol, copied, by=by, now=_now(), reason="rehearsal", force=True)
-    replay = Replay(start=str(start), end=_iso(end), data_dir=_path(data_dir))
+    replay = ReplayRange(start=str(start), end=_iso(end), data_dir=_path(data_dir))
     return run_live({symbol: bundle}, replay, place, store=copy.folder, kill_after=kill_after)
 
 
-def compare(first: BacktestResult, second: BacktestResult | LiveRun) -> Comparison:
+def compare(first: BacktestResult, second: BacktestResult | LiveRun) -> ParityComparison:
     """Compare a backtest with another one, or with a run of the live engine, bar by bar and bit for bit."""
     from lockstep.monitoring import parity
     from research.backtest.result import BacktestResult, steps_of

@@ -33,7 +33,7 @@ _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?", re.IGNORECASE)
 _SECONDS = re.compile(r"\d+(\.\d+)?", re.ASCII)
 
 
-class Attempt(NamedTuple):
+class PostAttempt(NamedTuple):
     """How one POST ended.
 
     kind     `not_sent`: no byte of the request left. `unanswered`: some may have, and no whole head of an
@@ -74,7 +74,7 @@ class Post(Protocol):
         *,
         connect_seconds: float,
         answer_seconds: float,
-    ) -> Attempt:
+    ) -> PostAttempt:
         """Post once."""
 
 
@@ -171,7 +171,7 @@ def post(
     connect_seconds: float,
     answer_seconds: float,
     lookups: Lookups | None = None,
-) -> Attempt:
+) -> PostAttempt:
     """Post `body` once. Never raises for what a network or a server may do.
 
     connect_seconds   for name lookup, connection and TLS handshake together: until then nothing was sent
@@ -181,7 +181,7 @@ def post(
         request = _request(to, body, headers)
         connection = _connected(to, Deadline(connect_seconds), lookups or LOOKUPS)
     except (OSError, ValueError, RuntimeError) as error:
-        return Attempt("not_sent", f"no connection{_because(error, connect_seconds)}")
+        return PostAttempt("not_sent", f"no connection{_because(error, connect_seconds)}")
     with closing(connection):
         deadline = Deadline(answer_seconds)
         try:
@@ -190,7 +190,7 @@ def post(
             response = _Response(incoming, method="POST")  # type: ignore[arg-type]
             response.begin()
         except (OSError, HTTPException, ValueError) as error:
-            return Attempt("unanswered", f"sent, but no answer{_because(error, answer_seconds)}")
+            return PostAttempt("unanswered", f"sent, but no answer{_because(error, answer_seconds)}")
         with closing(response):
             return _answered(response, incoming)
 
@@ -334,7 +334,7 @@ class _Response(HTTPResponse):
             super().begin()
 
 
-def _answered(response: HTTPResponse, incoming: _Incoming) -> Attempt:
+def _answered(response: HTTPResponse, incoming: _Incoming) -> PostAttempt:
     incoming.allow(2 * LONGEST_BODY)  # chunks have heads of their own
     try:
         body = response.read(LONGEST_BODY + 1)
@@ -343,7 +343,7 @@ def _answered(response: HTTPResponse, incoming: _Incoming) -> Attempt:
     except (OSError, HTTPException, ValueError):
         body, complete = b"", False
     detail = f"status {response.status}" + ("" if complete else ", answer cut short or too long")
-    return Attempt(
+    return PostAttempt(
         "answered", detail, response.status, body if complete else b"", _retry_after(response.headers)
     )
 

@@ -139,7 +139,7 @@ Edge = tuple[str, str]
 
 
 @dataclass(frozen=True)
-class Sources:
+class SourceTree:
     """The modules that a closure can reach: dotted name -> source text, and which of them are packages."""
 
     texts: Mapping[str, str]
@@ -147,7 +147,7 @@ class Sources:
     _read: dict[tuple[str, str], Resolved] = field(default_factory=dict, compare=False, repr=False)
 
     @classmethod
-    def at(cls, folders: Mapping[str, Path]) -> Sources:
+    def at(cls, folders: Mapping[str, Path]) -> SourceTree:
         """Return what lies in the folders of some packages, by the name of the package."""
         texts, packages = {}, set()
         for package, folder in folders.items():
@@ -160,14 +160,14 @@ class Sources:
         return cls(texts, frozenset(packages))
 
     @classmethod
-    def installed(cls) -> Sources:
+    def installed(cls) -> SourceTree:
         """Return the sources that this process runs."""
         return cls.at({name: found for name in PACKAGES if (found := _folder(name)) is not None})
 
-    def edited(self, **changes: str) -> Sources:
+    def edited(self, **changes: str) -> SourceTree:
         """Return the same with other texts, by dotted name."""
         same = changes.keys() <= self.texts.keys() and self.packages.isdisjoint(changes)
-        return Sources({**self.texts, **changes}, self.packages, self._read if same else {})
+        return SourceTree({**self.texts, **changes}, self.packages, self._read if same else {})
 
     def resolved(self, module: str) -> Resolved:
         """Return a module with its imports resolved; CodeError where a name cannot be."""
@@ -385,7 +385,7 @@ def _says_nothing(node: ast.AST) -> bool:
 # --- Closures ---
 
 
-def closure(roots: Iterable[str], sources: Sources) -> Mapping[str, Resolved]:
+def closure(roots: Iterable[str], sources: SourceTree) -> Mapping[str, Resolved]:
     """Return the modules that some root modules reach, roots included.
 
     CodeError where a module is missing or a name cannot be resolved.
@@ -403,7 +403,7 @@ def closure(roots: Iterable[str], sources: Sources) -> Mapping[str, Resolved]:
     return found
 
 
-def _edges(module: str, sources: Sources) -> Iterator[Edge]:
+def _edges(module: str, sources: SourceTree) -> Iterator[Edge]:
     facts = sources.facts(module)
     for each in facts.imports:
         if not each.local and (each.module not in sources.texts or each.module in sources.packages):
@@ -418,7 +418,7 @@ def _edges(module: str, sources: Sources) -> Iterator[Edge]:
                 yield f"{each.scope} {each.local} {one or ''}", target
 
 
-def _absolute(module: str, each: Import, sources: Sources) -> str:
+def _absolute(module: str, each: Import, sources: SourceTree) -> str:
     if not each.level:
         return each.module
     parts = module.split(".")
@@ -426,7 +426,7 @@ def _absolute(module: str, each: Import, sources: Sources) -> str:
     return ".".join((*parts, each.module) if each.module else parts)
 
 
-def _resolved(name: str, symbol: str | None, sources: Sources, importer: str) -> str | None:
+def _resolved(name: str, symbol: str | None, sources: SourceTree, importer: str) -> str | None:
     """Return the module that an imported name is of; None where it says nothing about code."""
     if name.partition(".")[0] not in PACKAGES:
         return name
@@ -443,7 +443,7 @@ def _resolved(name: str, symbol: str | None, sources: Sources, importer: str) ->
     return _exported(name, symbol, sources, importer)
 
 
-def _exported(package: str, symbol: str, sources: Sources, importer: str) -> str | None:
+def _exported(package: str, symbol: str, sources: SourceTree, importer: str) -> str | None:
     """Return the module that a package has a name from: the package itself, or what it imports it from."""
     if symbol in _NOT_CODE:
         return None
@@ -469,7 +469,7 @@ def _is_below(module: str, names: tuple[str, ...]) -> bool:
 # --- Hashes of code ---
 
 
-def code_hash(root: str, sources: Sources | None = None) -> str:
+def code_hash(root: str, sources: SourceTree | None = None) -> str:
     """Return the hash of the code that a root of `ROOTS` reaches, as of `hash_of`.
 
     sources   None: those that this process runs
@@ -512,11 +512,11 @@ def cache_root() -> Path:
 
 
 @functools.cache
-def _installed() -> Sources:
-    return Sources.installed()
+def _installed() -> SourceTree:
+    return SourceTree.installed()
 
 
-def plug_modules(kind: str, sources: Sources | None = None) -> Mapping[str, str]:
+def plug_modules(kind: str, sources: SourceTree | None = None) -> Mapping[str, str]:
     """Return the modules of the plugs of a kind of `PLUGS`, by the last part of their name."""
     sources, package = sources or _installed(), PLUGS[kind].package
     inside = (each for each in sources.texts if each.rpartition(".")[0] == package)
@@ -544,7 +544,7 @@ def _source_of(module: str) -> Path:
     raise CodeError(f"{module}: no source of such a module; its hash cannot be computed")
 
 
-def hash_of(roots: Iterable[str], sources: Sources | None = None) -> str:
+def hash_of(roots: Iterable[str], sources: SourceTree | None = None) -> str:
     """Return the hash of the closure of some modules: 64 characters, the first of them the scheme.
 
     Modules have no names in it: each is known by its content and, in turn, by that of what it imports, as in

@@ -18,7 +18,7 @@ from lockstep.market.bars import Bars
 from lockstep.market.history import Market
 from lockstep.market.quality import QualityReport, assess
 from lockstep.metrics import summary
-from lockstep.monitoring.parity import Step
+from lockstep.monitoring.parity import EngineStep
 from lockstep.strategy.config import StrategyConfig
 from lockstep.strategy.records import MemoryRecorder, OrderRecord
 from research.backtest import frames as record_frames
@@ -304,7 +304,7 @@ def _flat(content: dict[str, Any]) -> dict[str, str]:
     return flat
 
 
-def steps_of(result: BacktestResult) -> list[Step]:
+def steps_of(result: BacktestResult) -> list[EngineStep]:
     """Return one step per traded bar; see `lockstep.monitoring.parity`."""
     records = result.records
     orders: dict[int, list[OrderRecord]] = {}
@@ -317,7 +317,7 @@ def steps_of(result: BacktestResult) -> list[Step]:
         records.marks, strict=True,
     )  # fmt: skip
     return [
-        Step(
+        EngineStep(
             symbol=result.symbol,
             stamp=stamp,
             bar=bar,

@@ -94,7 +94,7 @@ class RunFolder:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Difference:
+class TradeDifference:
     """One difference: when (ISO), what (`missing`, `extra` or the field), its cause, and a sentence."""
 
     when: str
@@ -116,7 +116,7 @@ class Compared:
     equal: int
     missing: int
     extra: int
-    differences: tuple[Difference, ...]
+    differences: tuple[TradeDifference, ...]
 
     @property
     def same(self) -> bool:
@@ -244,7 +244,7 @@ class _Comparison:
     exits: Integers
     convention: _Convention
 
-    def pair(self, row: int, other: int) -> Iterator[Difference]:
+    def pair(self, row: int, other: int) -> Iterator[TradeDifference]:
         """Yield how a matched trade differs: size, entry, exit, then what they cost."""
         trade, mine = self.run.trades.iloc[row], self.mine
         when = self._when(self.run.bars("entry_end")[row])
@@ -261,7 +261,9 @@ class _Comparison:
         yield from self._price(at, "exit", trade, float(mine.exit_price[other]), -trade["side"])
         yield from self._costs(at, trade, other, size)
 
-    def _price(self, when: str, which: str, trade: Any, price: float, side: float) -> Iterator[Difference]:
+    def _price(
+        self, when: str, which: str, trade: Any, price: float, side: float
+    ) -> Iterator[TradeDifference]:
         own, tick = float(trade[f"{which}_price"]), float(self.run.provenance["instrument"]["tick_size"])
         if np.isnan(price) or np.isnan(own) or abs(price - own) <= tick / 2:
             return
@@ -276,7 +278,7 @@ class _Comparison:
             why = f"the prices are {abs(price - own):g} points apart"
         yield self._told(when, f"{which} price", "fill", own, price, why)
 
-    def _exit(self, when: str, trade: Any, ended: int, other: int) -> Difference:
+    def _exit(self, when: str, trade: Any, ended: int, other: int) -> TradeDifference:
         left = int(self.exits[other])
         reason = str(trade["exit_reason"]) or "no exit"
         cause = "exit"
@@ -289,7 +291,7 @@ class _Comparison:
             when, "exit bar", cause, self._when(ended), self._spelled(self.mine.exit[other]), why
         )
 
-    def _costs(self, when: str, trade: Any, other: int, size: float) -> Iterator[Difference]:
+    def _costs(self, when: str, trade: Any, other: int, size: float) -> Iterator[TradeDifference]:
         cost, pnl = float(self.mine.cost[other]), float(self.mine.net_pnl[other])
         own, net = float(trade["commission"]), float(trade["net_pnl"])
         if not np.isnan(cost):
@@ -309,7 +311,7 @@ class _Comparison:
             why = f"the run has a multiplier of {multiplier:g} and a commission of {own:,.2f}"
         yield self._told(when, "net P&L", "cost", net, pnl, why)
 
-    def missing(self, row: int) -> Difference:
+    def missing(self, row: int) -> TradeDifference:
         """Say why the list may lack a trade of the run."""
         trade, bar = self.run.trades.iloc[row], int(self.run.bars(self.convention.entry)[row])
         holding = np.flatnonzero((self.entries != _NONE) & (self.entries < bar) & (self.exits >= bar))
@@ -324,7 +326,7 @@ class _Comparison:
         side = "long" if trade["side"] > 0 else "short"
         return self._told(when, MISSING_TRADE, cause, f"{side} at {trade['entry_price']:g}", "no trade", why)
 
-    def extra(self, row: int) -> Difference:
+    def extra(self, row: int) -> TradeDifference:
         """Say what the run decided where the list has a trade that it lacks."""
         bar, spelled = int(self.entries[row]), self._spelled(self.mine.entry[row])
         price = self.mine.entry_price[row]
@@ -353,9 +355,9 @@ class _Comparison:
         return str(stamp.astype("datetime64[D]")) if self.run.daily else f"{stamp.astype('datetime64[m]')}Z"
 
     @staticmethod
-    def _told(when: str, what: str, cause: str, run: Any, mine: Any, sentence: str) -> Difference:
+    def _told(when: str, what: str, cause: str, run: Any, mine: Any, sentence: str) -> TradeDifference:
         own, other = (each if isinstance(each, str) else f"{each:,.10g}" for each in (run, mine))
-        return Difference(when=when, what=what, cause=cause, run=own, mine=other, sentence=sentence)
+        return TradeDifference(when=when, what=what, cause=cause, run=own, mine=other, sentence=sentence)
 
 
 def _cause(code: int) -> str:

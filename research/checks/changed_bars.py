@@ -15,21 +15,21 @@ import numpy as np
 from lockstep.market.bars import Bars, Floats
 from lockstep.market.history import History, SeriesKey
 from lockstep.market.sessions import Session
-from research.checks.verdicts import Finding, clock
+from research.checks.verdicts import LookaheadFinding, clock
 
 # A series shown early agrees with the traded one at the next stamp, and misses it by a bar's move at its
 # own. Sources that disagree for another reason (adjustment, vendor) miss it by about as much at both.
 _CLEARLY_NEARER = 0.5
 
 
-def early_bars(history: History, traded: SeriesKey) -> tuple[Finding, ...]:
+def early_bars(history: History, traded: SeriesKey) -> tuple[LookaheadFinding, ...]:
     """Return one finding per series of `history` that is stamped early, with its first such bar.
 
     A session bar is complete at its session's close, at no other moment. Bars of the traded instrument at
     a longer timeframe must close where the traded bars stood at their end, not where these stand one of
     the longer bars later.
     """
-    found: list[Finding] = []
+    found: list[LookaheadFinding] = []
     for key, bars in sorted(history.bars.items()):
         market = history.markets.get(key.symbol)
         series = [*_off_the_close(key, bars, market.session)] if market else []
@@ -39,7 +39,7 @@ def early_bars(history: History, traded: SeriesKey) -> tuple[Finding, ...]:
     return tuple(found)
 
 
-def _off_the_close(key: SeriesKey, bars: Bars, session: Session) -> Iterator[Finding]:
+def _off_the_close(key: SeriesKey, bars: Bars, session: Session) -> Iterator[LookaheadFinding]:
     if not key.timeframe.is_session or not len(bars):
         return
     closes = session.nominal_close(session.dates(bars.end, key.timeframe))
@@ -51,10 +51,10 @@ def _off_the_close(key: SeriesKey, bars: Bars, session: Session) -> Iterator[Fin
         cause = (
             f"not stamped at its session's close, {clock(int(closes[row]))}: it may show a running session"
         )
-        yield Finding(what=str(key), stamp=int(bars.end[row]), cut=None, cause=cause)
+        yield LookaheadFinding(what=str(key), stamp=int(bars.end[row]), cut=None, cause=cause)
 
 
-def _like_the_next(key: SeriesKey, bars: Bars, traded: Bars) -> Iterator[Finding]:
+def _like_the_next(key: SeriesKey, bars: Bars, traded: Bars) -> Iterator[LookaheadFinding]:
     rows = np.searchsorted(traded.end, bars.end, side="right") - 1
     # The last bar has no next one; bars outside the traded history cannot be compared.
     usable = np.flatnonzero((rows[:-1] >= 0) & (bars.end[1:] <= traded.end[-1]))
@@ -69,7 +69,7 @@ def _like_the_next(key: SeriesKey, bars: Bars, traded: Bars) -> Iterator[Finding
             f"its close {bars.close[row]:g} is that of {traded.symbol}:{traded.timeframe} one bar later "
             f"({following[nearer[0]]:g}), not at its end ({own[nearer[0]]:g}): it shows the running bar"
         )
-        yield Finding(what=str(key), stamp=int(bars.end[row]), cut=None, cause=cause)
+        yield LookaheadFinding(what=str(key), stamp=int(bars.end[row]), cut=None, cause=cause)
 
 
 def _miss(closes: Floats, others: Floats) -> Floats:

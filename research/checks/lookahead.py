@@ -30,7 +30,7 @@ from lockstep.tables import TextTable, prose
 from research.backtest.run import context_keys
 from research.checks.changed_bars import dropped, early_bars, perturbed
 from research.checks.computations import decisions_of, features_of, servable_ids
-from research.checks.verdicts import Finding, LookaheadReport, clock
+from research.checks.verdicts import LookaheadFinding, LookaheadReport, clock
 from research.ledger.versions import VersionName
 from research.statistics.trials import Compute, moves
 
@@ -78,19 +78,19 @@ def check_lookahead(
 
 def lookahead_findings(
     compute: Compute, history: History, cuts: Iterable[int], *, seed: int = 0, on_cut: OnCut | None = None
-) -> tuple[Finding, ...]:
+) -> tuple[LookaheadFinding, ...]:
     """Return, per column of `compute`, the earliest bar at or before a cut that moves with later bars.
 
     Behind each cut (UTC nanoseconds) the bars of every series are dropped once and perturbed once, and
     `compute` runs again; all bits up to the cut must stay. Findings come in the order of their bars.
     """
     as_it_is = compute(history)
-    first: dict[str, Finding] = {}
+    first: dict[str, LookaheadFinding] = {}
     for number, cut in enumerate(cuts):
         for change, other in _other_futures(history, cut, np.random.default_rng([seed, number])):
             for move in moves(as_it_is, compute(other), cut):
                 cause = f"moves when later bars are {change}: {move.before} -> {move.after}"
-                found = Finding(what=move.column, stamp=move.stamp, cut=cut, cause=cause)
+                found = LookaheadFinding(what=move.column, stamp=move.stamp, cut=cut, cause=cause)
                 if move.column not in first or move.stamp < first[move.column].stamp:
                     first[move.column] = found
         if on_cut is not None:

@@ -16,7 +16,7 @@ def clock(stamp: int) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finding:
+class LookaheadFinding:
     """Something known at a bar that follows from later ones.
 
     what    a feature id, a part of the decision, or a series
@@ -48,7 +48,7 @@ class LookaheadReport:
     seed: int
     ids: tuple[str, ...]
     cuts: tuple[int, ...]
-    findings: tuple[Finding, ...]
+    findings: tuple[LookaheadFinding, ...]
 
     @property
     def passed(self) -> bool:

@@ -12,7 +12,7 @@ from sqlalchemy import delete, func, insert, select
 
 from lockstep.market.dates import DateRange
 from lockstep.strategy.config import StrategyConfig
-from research.experiments.accounts import Account, Engine, Leg, legs_of, trade
+from research.experiments.accounts import Engine, Leg, SymbolAccount, legs_of, trade
 from research.experiments.evaluation import Data
 from research.experiments.store import Record, Store
 from research.ledger.tables import METRICS, AccountRow
@@ -73,7 +73,7 @@ def keep(
         advance()
 
 
-def of_variant(store: Store, record: Record, variant: int, part: str = "test") -> dict[str, Account]:
+def of_variant(store: Store, record: Record, variant: int, part: str = "test") -> dict[str, SymbolAccount]:
     """Return a variant's account by symbol: the test windows as one, or for `train` the first training range.
 
     Empty where a walk-forward was made by an earlier version that kept none.
@@ -84,12 +84,12 @@ def of_variant(store: Store, record: Record, variant: int, part: str = "test") -
     return _of_runs(store, record, variant, part)
 
 
-def of_walk_forward(store: Store, record: Record, by: str) -> dict[str, Account]:
+def of_walk_forward(store: Store, record: Record, by: str) -> dict[str, SymbolAccount]:
     """Return, by symbol, the account in which every window trades what its training range chose."""
     return _read(store, record, _chosen(by))
 
 
-def kept(store: Store, record: Record) -> list[tuple[str, Account]]:
+def kept(store: Store, record: Record) -> list[tuple[str, SymbolAccount]]:
     """Return every account that is kept, with its label, in order of label and symbol."""
     query = select(AccountRow.__table__).where(AccountRow.experiment_id == record.id)
     with store.database.read() as connection:
@@ -105,7 +105,7 @@ def _chosen(by: str) -> str:
     return f"chosen by {by}"
 
 
-def _row(record: Record, label: str, account: Account) -> dict[str, Any]:
+def _row(record: Record, label: str, account: SymbolAccount) -> dict[str, Any]:
     legs = [[each.variant, each.dates.start.isoformat(), each.dates.end.isoformat()] for each in account.legs]
     metrics = {name: None if math.isnan(value) else value for name, value in account.metrics.items()}
     return {
@@ -120,7 +120,7 @@ def _row(record: Record, label: str, account: Account) -> dict[str, Any]:
     }
 
 
-def _read(store: Store, record: Record, label: str) -> dict[str, Account]:
+def _read(store: Store, record: Record, label: str) -> dict[str, SymbolAccount]:
     query = select(AccountRow.__table__).where(
         AccountRow.experiment_id == record.id, AccountRow.label == label
     )
@@ -129,13 +129,13 @@ def _read(store: Store, record: Record, label: str) -> dict[str, Account]:
     return {symbol: _account_of(rows[symbol]) for symbol in record.plan.symbols if symbol in rows}
 
 
-def _account_of(row: Any) -> Account:
+def _account_of(row: Any) -> SymbolAccount:
     legs = [
         Leg(variant=variant, dates=DateRange.model_validate([start, end]))
         for variant, start, end in json.loads(row.legs)
     ]
     metrics = json.loads(row.metrics)
-    return Account(
+    return SymbolAccount(
         symbol=row.symbol,
         legs=tuple(legs),
         metrics={name: math.nan if value is None else value for name, value in metrics.items()},
@@ -145,7 +145,7 @@ def _account_of(row: Any) -> Account:
     )
 
 
-def _of_runs(store: Store, record: Record, variant: int, part: str) -> dict[str, Account]:
+def _of_runs(store: Store, record: Record, variant: int, part: str) -> dict[str, SymbolAccount]:
     """Return the accounts of the first window's runs: their measures are kept, their curves are not."""
     columns = [f"{part}_{name}" for name in METRICS]
     runs = store.runs(record.id, "symbol", "window_number", *columns, variant=variant)
@@ -153,7 +153,7 @@ def _of_runs(store: Store, record: Record, variant: int, part: str) -> dict[str,
     leg = Leg(variant=variant, dates=window.train if part == "train" else window.test)
     mine = runs[runs["window_number"] == 0].set_index("symbol")
     return {
-        symbol: Account(
+        symbol: SymbolAccount(
             symbol=symbol,
             legs=(leg,),
             metrics=dict(zip(METRICS, map(float, mine.loc[symbol, columns]), strict=True)),

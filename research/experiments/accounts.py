@@ -34,7 +34,7 @@ from lockstep.strategy.config import StrategyConfig
 from research.backtest.run import run_backtest
 from research.experiments.evaluation import Data
 from research.ledger.tables import METRICS
-from research.splits.ranges import Window
+from research.splits.ranges import TrainTestWindow
 
 # What the account is called in which no window knows more than its own training range.
 CHOSEN = "walk-forward, each window with the best variant of its training range"
@@ -102,7 +102,7 @@ class Leg:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Account:
+class SymbolAccount:
     """What one account did on a symbol.
 
     legs      what traded when; a leg that managed its position out ends with that exit
@@ -150,7 +150,7 @@ def backtrader_course(config: StrategyConfig, data: Data, span: DateRange) -> Co
     )
 
 
-def legs_of(windows: Sequence[Window], variants: Sequence[int | None]) -> list[Leg]:
+def legs_of(windows: Sequence[TrainTestWindow], variants: Sequence[int | None]) -> list[Leg]:
     """Return the legs of a walk-forward in which `variants` trade the windows; neighbours alike are one."""
     legs: list[Leg] = []
     following = [*(each.test.start - _DAY for each in windows[1:]), date.max]
@@ -165,7 +165,7 @@ def legs_of(windows: Sequence[Window], variants: Sequence[int | None]) -> list[L
 
 def trade(
     legs: Sequence[Leg], config_of: Callable[[int | None], StrategyConfig], data: Data, engine: Engine
-) -> Account:
+) -> SymbolAccount:
     """Trade the legs one after the other as one account of the first configuration's capital."""
 
     def run(leg: Leg, dates: DateRange) -> Course:
@@ -244,7 +244,7 @@ def _managed_out(longer: Course, boundary: int) -> Course:
     )  # fmt: skip
 
 
-def _account(traded: Sequence[tuple[Leg, Course]], data: Data) -> Account:
+def _account(traded: Sequence[tuple[Leg, Course]], data: Data) -> SymbolAccount:
     legs, courses = [leg for leg, _ in traded], [course for _, course in traded]
     capital = courses[0].capital
     before = list(itertools.accumulate((_profit(each)[-1] for each in courses), initial=0.0))
@@ -259,7 +259,7 @@ def _account(traded: Sequence[tuple[Leg, Course]], data: Data) -> Account:
         metrics, equity = courses[0].metrics, courses[0].equity
     else:
         metrics = _measures(courses, equity, session, data)
-    return Account(
+    return SymbolAccount(
         symbol=data.symbol,
         legs=tuple(legs),
         metrics={name: float(metrics.get(name, math.nan)) for name in METRICS},

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lockstep.market.bars import Floats
-from research.experiments.accounts import Account
+from research.experiments.accounts import SymbolAccount
 from research.experiments.kept_returns import (
     block_sums,
     common_variants,
@@ -23,7 +23,7 @@ from research.experiments.selection import Ranked
 from research.experiments.store import KeptReturns, Record, Store
 from research.ledger.ledger import Ledger
 from research.splits.ranges import consecutive
-from research.statistics.gate import Evidence, Verdict, judge
+from research.statistics.gate import GateEvidence, GateVerdict, judge
 from research.statistics.pbo import BlockMoments, Overfitting, overfitting
 from research.statistics.sharpe import SharpeSample, expected_maximum
 from research.statistics.trials import EffectiveTrials, distinct_rows, effective_trials
@@ -69,10 +69,10 @@ class Judgement:
     """
 
     winner: Ranked
-    walk_forward: Mapping[str, Account]
+    walk_forward: Mapping[str, SymbolAccount]
     symbols: tuple[SymbolEvidence, ...]
-    evidence: Evidence
-    verdict: Verdict
+    evidence: GateEvidence
+    verdict: GateVerdict
 
 
 def settle(store: Store, ledger: Ledger, record: Record) -> None:
@@ -90,7 +90,7 @@ def judgement(
     record: Record,
     winner: Ranked,
     *,
-    walk_forward: Mapping[str, Account],
+    walk_forward: Mapping[str, SymbolAccount],
     families: Mapping[str, str],
     sessions_per_year: Mapping[str, float],
 ) -> Judgement:
@@ -101,7 +101,7 @@ def judgement(
     )
     variants = len(record.plan.numbers)
     probabilities = [each.overfitting.probability for each in found if each.overfitting is not None]
-    evidence = Evidence(
+    evidence = GateEvidence(
         train_sharpe=_number(winner.train["sharpe"]),
         test_sharpe=winner.figure("sharpe"),
         train_of=_train_of(record),

@@ -47,8 +47,8 @@ from research.experiments.planning import (
     require_affordable,
     require_selectable,
 )
-from research.experiments.progress import Listener, on_screen
-from research.experiments.promotion import Request, promote
+from research.experiments.progress import ExperimentListener, on_screen
+from research.experiments.promotion import PromotionRequest, promote
 from research.experiments.realised import record_actual
 from research.experiments.report import page_data, write_experiment
 from research.experiments.service import finished, judged, verified_ranking
@@ -98,7 +98,7 @@ def promote_winner(
 ) -> None:
     """Judge the winner, open the hold-out once, and write the strategy file and the log."""
     require_selectable(select_by)
-    request = Request(
+    request = PromotionRequest(
         experiment=number,
         name=output_name,
         base_strategy=base_strategy,
@@ -358,7 +358,7 @@ def _bars(lab: Lab, plan: Plan) -> int:
     )
 
 
-def _carry_out(console: Console, lab: Lab, plan: Plan, run: Callable[[Listener], Record]) -> None:
+def _carry_out(console: Console, lab: Lab, plan: Plan, run: Callable[[ExperimentListener], Record]) -> None:
     try:
         with on_screen(console, plan) as listener:
             record = run(listener)

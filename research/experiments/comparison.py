@@ -30,7 +30,7 @@ MEASURES = (
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Comparison:
+class StrategyComparison:
     """Two runs on one symbol.
 
     difference   yearly return of the second over the first, fraction of capital, with a 95 % interval by the
@@ -56,7 +56,7 @@ def compare(
     end: Day,
     data_dir: Path | None,
     source: str | None,
-) -> Comparison:
+) -> StrategyComparison:
     """Run both strategies, count both trials, and measure their difference.
 
     strategies   YAML files or versions; a version is its strategy with its veto. Where there is one, bars are
@@ -81,7 +81,7 @@ def compare(
         _count(lab, result, data_hash(history, symbol))
         results.append(result)
     first, second = results
-    return Comparison(
+    return StrategyComparison(
         symbol=symbol,
         first=first,
         second=second,

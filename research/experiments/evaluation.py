@@ -68,7 +68,7 @@ class Data:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outcome:
+class VariantOutcome:
     """What became of some variants: measures by name, blocks, sketches, each (n, …), and errors by row.
 
     Rows of variants that failed hold NaN and zeros.
@@ -146,7 +146,7 @@ def evaluate(
     advance: Callable[[int], None] = lambda _: None,
     *,
     careful: bool = False,
-) -> Outcome:
+) -> VariantOutcome:
     """Run `configs` over one range; those that the evaluator refuses fail alone, with its reason.
 
     `careful` looks for unknown ids first: what is refused is found by halving, which should be quick.
@@ -171,7 +171,7 @@ def evaluate(
         first = evaluate(configs[:half], data, dates, evaluator, advance, careful=True)
         second = evaluate(configs[half:], data, dates, evaluator, advance, careful=True)
         return _joined(first, second, half)
-    return Outcome(metrics=result.metrics, blocks=result.blocks, sketch=result.sketch, errors={})
+    return VariantOutcome(metrics=result.metrics, blocks=result.blocks, sketch=result.sketch, errors={})
 
 
 def _require_features(configs: Sequence[StrategyConfig], data: Data) -> None:
@@ -181,15 +181,17 @@ def _require_features(configs: Sequence[StrategyConfig], data: Data) -> None:
         registry.plan(ids, SeriesKey(data.symbol, configs[0].bars))
 
 
-def _failed(reason: str) -> Outcome:
-    return Outcome(metrics={}, blocks=np.zeros((1, 16, 3)), sketch=np.zeros((1, 64)), errors={0: reason})
+def _failed(reason: str) -> VariantOutcome:
+    return VariantOutcome(
+        metrics={}, blocks=np.zeros((1, 16, 3)), sketch=np.zeros((1, 64)), errors={0: reason}
+    )
 
 
-def _joined(first: Outcome, second: Outcome, rows: int) -> Outcome:
+def _joined(first: VariantOutcome, second: VariantOutcome, rows: int) -> VariantOutcome:
     names = first.metrics.keys() | second.metrics.keys()
     sizes = (len(first.blocks), len(second.blocks))
     parts = [(first.metrics, sizes[0]), (second.metrics, sizes[1])]
-    return Outcome(
+    return VariantOutcome(
         metrics={
             name: np.concatenate([found.get(name, np.full(size, np.nan)) for found, size in parts])
             for name in sorted(names)

@@ -23,7 +23,7 @@ from research.experiments import account_store, analysis
 from research.experiments.accounts import Engine, backtrader_course
 from research.experiments.evaluation import DEFAULT_EVALUATOR, Data, Evaluator, code_of, load_data
 from research.experiments.plan import Plan
-from research.experiments.progress import Listener
+from research.experiments.progress import ExperimentListener
 from research.experiments.search import Search
 from research.experiments.store import Record, Store
 from research.experiments.verification import Backtest, backtrader, shown_accounts, verify, winners
@@ -110,7 +110,7 @@ class Lab:
                 data.bars_in(plan.strategy, dates)
         return data
 
-    def run(self, plan: Plan, listener: Listener | None = None) -> Record:
+    def run(self, plan: Plan, listener: ExperimentListener | None = None) -> Record:
         """Make a new experiment and carry it out; its record. See `resume` for what can go wrong."""
         data = {symbol: self.data(plan, symbol) for symbol in plan.symbols}
         number = self.store.create(
@@ -126,9 +126,9 @@ class Lab:
             seconds=0.0,
             bars=0,
         )
-        return self._carry_out(number, data, listener or Listener())
+        return self._carry_out(number, data, listener or ExperimentListener())
 
-    def resume(self, number: int, listener: Listener | None = None) -> Record:
+    def resume(self, number: int, listener: ExperimentListener | None = None) -> Record:
         """Do what is missing of an experiment, and return its record.
 
         ExperimentError where code or data are not those it was begun with, where another process works on
@@ -141,9 +141,9 @@ class Lab:
         _require_code(record)
         for symbol, each in data.items():
             _require_same(f"experiment {number}: bars of {symbol}", record.data_hashes[symbol], each.hash)
-        return self._carry_out(number, data, listener or Listener())
+        return self._carry_out(number, data, listener or ExperimentListener())
 
-    def _carry_out(self, number: int, data: Mapping[str, Data], listener: Listener) -> Record:
+    def _carry_out(self, number: int, data: Mapping[str, Data], listener: ExperimentListener) -> Record:
         with only_one(self.database, number):
             record = self.store.record(number)
             listener.begin(record.runs, record.done)
@@ -158,7 +158,7 @@ class Lab:
             ).evaluate_missing()
             return self._finish(record, data, listener)
 
-    def _finish(self, record: Record, data: Mapping[str, Data], listener: Listener) -> Record:
+    def _finish(self, record: Record, data: Mapping[str, Data], listener: ExperimentListener) -> Record:
         keys = winners(self.store, record)
         if not keys or self.store.all_alike(record.id):
             self._close(record, UNSUCCESSFUL)

@@ -9,8 +9,8 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from lockstep.market.bars import Floats
-from research.experiments.accounts import Account
-from research.experiments.sensitivity import Importance, Scores
+from research.experiments.accounts import SymbolAccount
+from research.experiments.sensitivity import ParameterImportance, Scores
 from research.report.page import plain
 from research.report.tables import thin
 from research.report.theme import (
@@ -27,7 +27,7 @@ from research.report.theme import (
     time_axis,
     titled,
 )
-from research.splits.ranges import Window
+from research.splits.ranges import TrainTestWindow
 from research.statistics.pbo import Overfitting
 
 _POINTS = 2_000
@@ -41,7 +41,11 @@ _SCALE = [[0.0, LOSS], [0.5, FAINT], [1.0, GAIN]]
 
 
 def equity(
-    train: Account, test: Account, forward: Account | None, windows: Sequence[Window], points: int
+    train: SymbolAccount,
+    test: SymbolAccount,
+    forward: SymbolAccount | None,
+    windows: Sequence[TrainTestWindow],
+    points: int,
 ) -> go.Figure:
     """Return the winner's equity over its training range and all test windows, as one line of profit.
 
@@ -50,7 +54,7 @@ def equity(
     """
     drawn = figure(340, hovermode="x unified")
     start = float(train.equity[-1]) - train.capital if train.equity.size else 0.0
-    lines: list[tuple[str, Account, float, str, str | None]]
+    lines: list[tuple[str, SymbolAccount, float, str, str | None]]
     lines = [("winner, training", train, 0.0, MUTED, None), ("winner, test", test, start, GAIN, None)]
     if forward is not None:
         lines.append(("each window's own choice", forward, start, ACCENT, "dot"))
@@ -79,7 +83,7 @@ def equity(
     return drawn
 
 
-def importance_bars(found: Importance) -> go.Figure:
+def importance_bars(found: ParameterImportance) -> go.Figure:
     """Return what the measure loses when a parameter is shuffled, with its spread over repeats."""
     drawn = figure(60 + _ROW_PIXELS * len(found.drop))
     paths = list(reversed(found.drop))

@@ -14,7 +14,7 @@ from lockstep.settings import Settings, read_yaml, shown, validated
 from lockstep.strategy.config import DEFAULT_FAMILY
 from lockstep.strategy.family import Family, family_named
 from research.experiments.foreign import require_native
-from research.statistics.gate import Limits
+from research.statistics.gate import GateLimits
 
 SELECTABLE = ("sharpe", "cagr", "sortino", "calmar")
 SelectBy = Literal["sharpe", "cagr", "sortino", "calmar"]
@@ -86,7 +86,7 @@ class Grid(Settings):
     split: SplitDates = SplitDates()
     select_by: SelectBy = "sharpe"
     top: Annotated[int, Field(ge=1, le=100)] = 5
-    limits: Limits = Limits()
+    limits: GateLimits = GateLimits()
 
     @model_validator(mode="after")
     def _varies_something(self) -> Self:

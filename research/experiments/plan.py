@@ -11,8 +11,8 @@ from lockstep.settings import Settings
 from lockstep.strategy.family import AnyStrategy
 from research.experiments.grid import SelectBy
 from research.experiments.variants import VariantSpace
-from research.splits.ranges import Split, Window, windows
-from research.statistics.gate import Limits
+from research.splits.ranges import Split, TrainTestWindow, windows
+from research.statistics.gate import GateLimits
 
 Kind = Literal["grid", "random"]
 
@@ -39,7 +39,7 @@ class Plan(Settings):
     anchored: bool = False
     select_by: SelectBy = "sharpe"
     top: int = 5
-    limits: Limits = Limits()
+    limits: GateLimits = GateLimits()
     data_dir: str | None = None
     source: str | None = None
 
@@ -61,7 +61,7 @@ class Plan(Settings):
         return self.space.sample(self.sample, self.seed)
 
     @functools.cached_property
-    def windows(self) -> tuple[Window, ...]:
+    def windows(self) -> tuple[TrainTestWindow, ...]:
         """The pairs of training and test ranges."""
         return windows(self.split, self.walk_forward, anchored=self.anchored)
 

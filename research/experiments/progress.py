@@ -1,6 +1,6 @@
 """A search on the screen: rate, time left, and the five best runs so far.
 
-`Listener`: who wants to know how a search goes on.
+`ExperimentListener`: who wants to know how a search goes on.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from research.experiments.plan import Plan
 from research.experiments.store import Batch
 
 
-class Listener:
+class ExperimentListener:
     """No-op progress listener."""
 
     def begin(self, total: int, done: int) -> None:
@@ -42,7 +42,7 @@ class Listener:
 _SHOWN = 5
 
 
-class ScreenListener(Listener):
+class ExperimentScreen(ExperimentListener):
     """Shows a search in a terminal; elsewhere it only keeps count."""
 
     def __init__(self, plan: Plan) -> None:
@@ -109,9 +109,9 @@ class ScreenListener(Listener):
 
 
 @contextmanager
-def on_screen(console: Console, plan: Plan) -> Iterator[ScreenListener]:
+def on_screen(console: Console, plan: Plan) -> Iterator[ExperimentScreen]:
     """Yield a listener that shows a search while the block runs."""
-    listener = ScreenListener(plan)
+    listener = ExperimentScreen(plan)
     if not console.is_terminal:
         yield listener
         return

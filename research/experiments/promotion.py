@@ -21,7 +21,7 @@ from lockstep.identity import only_proves
 from lockstep.strategy.config import StrategyConfig
 from lockstep.strategy.family import load_strategy
 from research.experiments import account_store
-from research.experiments.accounts import Account
+from research.experiments.accounts import SymbolAccount
 from research.experiments.analysis import Judgement
 from research.experiments.evaluation import code_of, load_data
 from research.experiments.execution import Lab
@@ -29,7 +29,7 @@ from research.experiments.paths import value_at
 from research.experiments.selection import Ranked
 from research.experiments.service import finished, judged, verified_ranking
 from research.experiments.store import Record
-from research.experiments.strategy_log import Entry, append_entry
+from research.experiments.strategy_log import LogEntry, append_entry
 from research.experiments.strategy_log import strategy_yaml as written
 from research.experiments.variants import VariantSpace
 from research.ledger.tables import Genealogy
@@ -43,7 +43,7 @@ def parent_of(lab: Lab, parent: StrategyConfig) -> str | None:
     return found
 
 
-def remember(lab: Lab, entry: Entry) -> None:
+def remember(lab: Lab, entry: LogEntry) -> None:
     """Write down what was promoted."""
     with lab.database.write() as connection:
         connection.execute(
@@ -116,7 +116,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Request:
+class PromotionRequest:
     """What is to be promoted, and to where.
 
     base_strategy   file that counts as parent; the winner's parameters on it must give what was evaluated
@@ -141,10 +141,10 @@ class Promotion:
 
     path: Path
     refusals: tuple[str, ...]
-    entry: Entry
+    entry: LogEntry
 
 
-def promote(lab: Lab, request: Request) -> Promotion:
+def promote(lab: Lab, request: PromotionRequest) -> Promotion:
     """Judge the winner of a finished experiment, open the hold-out, and write strategy, log and genealogy.
 
     PromotionRefused where the winner does not keep to the limits, or the hold-out was opened before or is not
@@ -169,7 +169,7 @@ def promote(lab: Lab, request: Request) -> Promotion:
     return Promotion(path=path, refusals=(*refusals, *late), entry=entry)
 
 
-def _target(request: Request) -> Path:
+def _target(request: PromotionRequest) -> Path:
     if not _NAME.fullmatch(request.name):
         raise ExperimentError(
             f"--output-name {request.name!r}: use letters, digits, - and _, such as baseline_v2"
@@ -194,7 +194,9 @@ def _winner(lab: Lab, record: Record, by: str | None) -> Ranked:
     return ranked[0]
 
 
-def _configs(record: Record, winner: Ranked, request: Request) -> tuple[StrategyConfig, StrategyConfig]:
+def _configs(
+    record: Record, winner: Ranked, request: PromotionRequest
+) -> tuple[StrategyConfig, StrategyConfig]:
     """Return the winner's configuration under its new name, and the parent."""
     config = record.plan.space.variant(winner.variant).config
     assert config is not None
@@ -219,7 +221,7 @@ def _code_refusals(record: Record) -> list[str]:
     return [f"the code changed since the experiment ({record.code_hash[:10]} then, {now[:10]} now)"]
 
 
-def _refuse(record: Record, winner: Ranked, refusals: Sequence[str], request: Request) -> None:
+def _refuse(record: Record, winner: Ranked, refusals: Sequence[str], request: PromotionRequest) -> None:
     if refusals and not request.force:
         raise PromotionRefused(
             f"experiment {record.id}, variant {winner.variant} is refused: {'; '.join(refusals)}. "
@@ -230,20 +232,20 @@ def _refuse(record: Record, winner: Ranked, refusals: Sequence[str], request: Re
 def _entry(
     lab: Lab,
     record: Record,
-    request: Request,
+    request: PromotionRequest,
     config: StrategyConfig,
     parent: StrategyConfig,
     judgement: Judgement,
     holdout: Mapping[str, Mapping[str, float]],
     refusals: Sequence[str],
-) -> Entry:
+) -> LogEntry:
     before, after = parent.model_dump(mode="json"), config.model_dump(mode="json")
     changes = {
         path: (value_at(before, path), value_at(after, path))
         for path in record.plan.parameters
         if value_at(before, path) != value_at(after, path)
     }
-    return Entry(
+    return LogEntry(
         name=request.name,
         day=lab.now().date(),
         config_hash=config.config_hash,
@@ -279,7 +281,7 @@ def _searched(record: Record) -> str:
     return ", ".join(f"{name} {dates}" for name, dates in named.items())
 
 
-def _train(lab: Lab, record: Record, winner: Ranked) -> dict[str, Account]:
+def _train(lab: Lab, record: Record, winner: Ranked) -> dict[str, SymbolAccount]:
     if len(record.plan.windows) > 1:
         return {}
     return account_store.of_variant(lab.store, record, winner.variant, "train")

@@ -15,7 +15,7 @@ from markupsafe import Markup
 from lockstep.desk import results_folder
 from lockstep.strategy.config import StrategyConfig
 from research.experiments import account_store, figures
-from research.experiments.accounts import CHOSEN, Account, figures_of
+from research.experiments.accounts import CHOSEN, SymbolAccount, figures_of
 from research.experiments.analysis import Judgement
 from research.experiments.execution import Lab
 from research.experiments.report_sections import (
@@ -30,7 +30,7 @@ from research.experiments.report_sections import (
 )
 from research.experiments.selection import Ranked, chosen_by_window
 from research.experiments.sensitivity import (
-    Importance,
+    ParameterImportance,
     Scores,
     by_pair,
     by_value,
@@ -76,9 +76,9 @@ class ExperimentReport:
     ranked: list[Ranked]
     judgement: Judgement
     scores: Scores
-    importance: Importance | None
+    importance: ParameterImportance | None
     chosen: list[Ranked | None]
-    train: Mapping[str, Account]
+    train: Mapping[str, SymbolAccount]
 
     @property
     def winner(self) -> Ranked:

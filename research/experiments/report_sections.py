@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from markupsafe import Markup
 
-from research.experiments.accounts import Account
+from research.experiments.accounts import SymbolAccount
 from research.experiments.analysis import Judgement
 from research.experiments.selection import Ranked
 from research.experiments.sensitivity import Neighbourhood
@@ -115,7 +115,7 @@ def top_runs(record: Record, ranked: Sequence[Ranked], by: str) -> Markup:
     return table(head, rows)
 
 
-def _figures(by: str, account: Account | None) -> list[str]:
+def _figures(by: str, account: SymbolAccount | None) -> list[str]:
     if account is None:
         return [UNDEFINED] * 6
     found = account.metrics
@@ -129,7 +129,7 @@ def _figures(by: str, account: Account | None) -> list[str]:
     ]
 
 
-def by_symbol(found: Judgement, train: Mapping[str, Account]) -> Markup:
+def by_symbol(found: Judgement, train: Mapping[str, SymbolAccount]) -> Markup:
     """Return the winner's accounts and the evidence, a row per symbol and part."""
     head = ("symbol", "dates", "Sharpe", "CAGR", "trades", "P&L", "drawdown", "PF", "wins", "held")
     rows = []

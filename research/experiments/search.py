@@ -11,12 +11,12 @@ from sqlalchemy import update
 
 from research.experiments.evaluation import Data, Evaluator, evaluate
 from research.experiments.plan import Plan
-from research.experiments.progress import Listener
+from research.experiments.progress import ExperimentListener
 from research.experiments.store import Batch, Record, Store, batch_of
 from research.experiments.variants import draw, pieces
 from research.ledger.ledger import Ledger, Trials
 from research.ledger.tables import FAILED, OK, PARTS, Experiment
-from research.splits.ranges import Window
+from research.splits.ranges import TrainTestWindow
 
 _CELLS_PER_BATCH = 300_000_000
 _BATCH = (100, 40_000)
@@ -32,7 +32,7 @@ class Search:
     now: Callable[[], datetime]
     record: Record
     data: Mapping[str, Data]
-    listener: Listener
+    listener: ExperimentListener
 
     def evaluate_missing(self) -> None:
         """Evaluate, count and store what is not there yet, batch by batch."""
@@ -78,11 +78,11 @@ class Search:
         self.listener.advance(count / len(PARTS))
 
 
-def _bars(plan: Plan, window: Window, data: Data) -> int:
+def _bars(plan: Plan, window: TrainTestWindow, data: Data) -> int:
     return sum(data.bars_in(plan.strategy, dates) for dates in (window.train, window.test))
 
 
-def _batch_size(plan: Plan, window: Window, data: Data) -> int:
+def _batch_size(plan: Plan, window: TrainTestWindow, data: Data) -> int:
     least, most = _BATCH
     return max(least, min(most, _CELLS_PER_BATCH // _bars(plan, window, data)))
 

@@ -10,10 +10,10 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Select, func, select
 
-from research.experiments.accounts import Account
+from research.experiments.accounts import SymbolAccount
 from research.experiments.store import METRIC_COLUMNS, Record, Store
 from research.experiments.variants import Parameters
-from research.ledger.tables import METRICS, PARTS, Run
+from research.ledger.tables import METRICS, PARTS, ExperimentRun
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +31,7 @@ class Ranked:
     train: dict[str, float | None]
     test: dict[str, float | None]
     verified: bool
-    accounts: Mapping[str, Account] = field(default_factory=dict)
+    accounts: Mapping[str, SymbolAccount] = field(default_factory=dict)
 
     def figure(self, name: str) -> float:
         """Return a measure of the test account, the mean over those of several symbols; nan without."""
@@ -56,28 +56,28 @@ def ranking(
     """
     chosen_symbols = symbols or record.plan.symbols
     chosen_windows = windows or range(len(record.plan.windows))
-    score: ColumnElement[Any] = Run.__table__.c[f"{part}_{by or record.plan.select_by}"]
+    score: ColumnElement[Any] = ExperimentRun.__table__.c[f"{part}_{by or record.plan.select_by}"]
     meant = (
-        Run.experiment_id == record.id,
-        Run.symbol.in_(chosen_symbols),
-        Run.window_number.in_(chosen_windows),
+        ExperimentRun.experiment_id == record.id,
+        ExperimentRun.symbol.in_(chosen_symbols),
+        ExperimentRun.window_number.in_(chosen_windows),
     )
     best = (
-        select(Run.variant, func.avg(score).label("score"))
+        select(ExperimentRun.variant, func.avg(score).label("score"))
         .where(*meant)
-        .group_by(Run.variant)
+        .group_by(ExperimentRun.variant)
         .having(func.count(score) == len(chosen_symbols) * len(chosen_windows))
-        .order_by(func.avg(score).desc(), Run.variant)
+        .order_by(func.avg(score).desc(), ExperimentRun.variant)
         .limit(limit)
         .subquery()
     )
     # The other measures of these few only: a search has very many rows, and each of them thirty.
     query = (
         _means()
-        .join(best, best.c.variant == Run.variant)
+        .join(best, best.c.variant == ExperimentRun.variant)
         .where(*meant)
-        .group_by(Run.variant, best.c.score)
-        .order_by(best.c.score.desc(), Run.variant)
+        .group_by(ExperimentRun.variant, best.c.score)
+        .order_by(best.c.score.desc(), ExperimentRun.variant)
     )
     with store.database.read() as connection:
         rows = connection.execute(query).all()
@@ -94,11 +94,11 @@ def chosen_by_window(store: Store, record: Record, *, by: str | None = None) -> 
 
 
 def _means() -> Select[Any]:
-    measures = [func.avg(Run.__table__.c[name]).label(name) for name in METRIC_COLUMNS]
+    measures = [func.avg(ExperimentRun.__table__.c[name]).label(name) for name in METRIC_COLUMNS]
     return select(
-        Run.variant,
-        func.min(Run.parameters).label("parameters"),
-        func.min(Run.verified).label("verified"),
+        ExperimentRun.variant,
+        func.min(ExperimentRun.parameters).label("parameters"),
+        func.min(ExperimentRun.verified).label("verified"),
         *measures,
     )
 

@@ -36,7 +36,7 @@ class Scores:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Importance:
+class ParameterImportance:
     """How much of the measure is lost when one parameter is shuffled, by path, most important first.
 
     explained   R^2 of the forest on runs that it did not see; below about 0.3 the order means little
@@ -89,7 +89,7 @@ def _places(plan: Plan, variants: NDArray[np.int64]) -> NDArray[np.int64]:
     return places
 
 
-def importance(plan: Plan, found: Scores) -> Importance | None:
+def importance(plan: Plan, found: Scores) -> ParameterImportance | None:
     """Return the permutation importance of a random forest of the test score; None for too few runs.
 
     Breiman (2001), Random Forests, Machine Learning 45, section 10. At most 5,000 runs are used, evenly
@@ -112,7 +112,7 @@ def importance(plan: Plan, found: Scores) -> Importance | None:
     )
     paths = list(plan.parameters)
     order = np.argsort(-result.importances_mean, kind="stable")
-    return Importance(
+    return ParameterImportance(
         drop={paths[varying[each]]: float(result.importances_mean[each]) for each in order},
         spread={paths[varying[each]]: float(result.importances_std[each]) for each in order},
         explained=float(forest.score(x[unseen], found.test[unseen])),

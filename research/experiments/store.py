@@ -17,12 +17,12 @@ from sqlalchemy import Connection, Table, delete, func, insert, select, update
 
 from lockstep.errors import ExperimentError
 from lockstep.market.bars import Floats
-from research.experiments.evaluation import Outcome
+from research.experiments.evaluation import VariantOutcome
 from research.experiments.plan import Plan
 from research.experiments.variants import Drawn, config_hashes, evaluation_ids
 from research.ledger.bulk import insert_rows
 from research.ledger.database import Database
-from research.ledger.tables import FAILED, METRICS, OK, PARTS, AccountRow, Experiment, Returns, Run
+from research.ledger.tables import FAILED, METRICS, OK, PARTS, AccountRow, Experiment, ExperimentRun, Returns
 from research.sweep.variants import Integers
 
 _FIXED = (
@@ -112,7 +112,7 @@ class Store:
     def delete(self, number: int) -> None:
         """Delete an experiment with its runs; what it tried stays counted."""
         with self.database.write() as connection:
-            for model in (Run, Returns, AccountRow):
+            for model in (ExperimentRun, Returns, AccountRow):
                 connection.execute(delete(model).where(model.experiment_id == number))
             done = connection.execute(delete(Experiment).where(Experiment.id == number))
         if not done.rowcount:
@@ -128,10 +128,10 @@ class Store:
     def records(self, number: int | None = None) -> list[Record]:
         """Return all experiments, or the one of that number, oldest first."""
         wanted = select(Experiment.__table__).order_by(Experiment.id)
-        counted = select(Run.experiment_id, func.count()).group_by(Run.experiment_id)
+        counted = select(ExperimentRun.experiment_id, func.count()).group_by(ExperimentRun.experiment_id)
         if number is not None:
             wanted = wanted.where(Experiment.id == number)
-            counted = counted.where(Run.experiment_id == number)
+            counted = counted.where(ExperimentRun.experiment_id == number)
         with self.database.read() as connection:
             rows = connection.execute(wanted).all()
             done = {row[0]: row[1] for row in connection.execute(counted)}
@@ -152,7 +152,7 @@ class Store:
             (*where, *head[:-1], OK if head.error is None else FAILED, head.error, *values)
             for head, *values in zip(batch.heads, *measures, strict=True)
         )
-        insert_rows(connection, _table(Run), (*_FIXED, *METRIC_COLUMNS), rows)
+        insert_rows(connection, _table(ExperimentRun), (*_FIXED, *METRIC_COLUMNS), rows)
         succeeded = np.array([head.error is None for head in batch.heads])
         variants = np.array([head.variant for head in batch.heads], dtype=np.int64)[succeeded]
         if variants.size:
@@ -171,8 +171,10 @@ class Store:
 
     def done(self, number: int, symbol: str, window: int) -> set[int]:
         """Return the variants whose run on a symbol and window is there."""
-        wanted = select(Run.variant).where(
-            Run.experiment_id == number, Run.symbol == symbol, Run.window_number == window
+        wanted = select(ExperimentRun.variant).where(
+            ExperimentRun.experiment_id == number,
+            ExperimentRun.symbol == symbol,
+            ExperimentRun.window_number == window,
         )
         with self.database.read() as connection:
             return set(connection.scalars(wanted))
@@ -182,11 +184,13 @@ class Store:
 
         `columns` are all by default; `variant` is the only one wanted.
         """
-        wanted = [Run.__table__.c[name] for name in columns or Run.__table__.columns.keys()]
-        order = (Run.symbol, Run.window_number, Run.variant)
-        query = select(*wanted).where(Run.experiment_id == number).order_by(*order)
+        wanted = [
+            ExperimentRun.__table__.c[name] for name in columns or ExperimentRun.__table__.columns.keys()
+        ]
+        order = (ExperimentRun.symbol, ExperimentRun.window_number, ExperimentRun.variant)
+        query = select(*wanted).where(ExperimentRun.experiment_id == number).order_by(*order)
         if variant is not None:
-            query = query.where(Run.variant == variant)
+            query = query.where(ExperimentRun.variant == variant)
         with self.database.read() as connection:
             frame = pd.read_sql(query, connection)
         measures = [name for name in frame.columns if name in METRIC_COLUMNS]
@@ -195,11 +199,11 @@ class Store:
     def all_alike(self, number: int) -> bool:
         """Whether several variants succeeded and no two of them differ in trades or result anywhere."""
         results = ("train_trades", "train_net_profit", "test_trades", "test_net_profit")
-        different = [func.count(func.distinct(Run.__table__.c[name])) for name in results]
+        different = [func.count(func.distinct(ExperimentRun.__table__.c[name])) for name in results]
         query = (
             select(func.count(), *different)
-            .where(Run.experiment_id == number, Run.status == OK)
-            .group_by(Run.symbol, Run.window_number)
+            .where(ExperimentRun.experiment_id == number, ExperimentRun.status == OK)
+            .group_by(ExperimentRun.symbol, ExperimentRun.window_number)
         )
         with self.database.read() as connection:
             rows = connection.execute(query).all()
@@ -233,9 +237,15 @@ class Store:
 
     def mark_verified(self, number: int, symbol: str, window: int, variant: int) -> None:
         """Note that Backtrader gave the same for a run."""
-        this = (Run.symbol == symbol, Run.window_number == window, Run.variant == variant)
+        this = (
+            ExperimentRun.symbol == symbol,
+            ExperimentRun.window_number == window,
+            ExperimentRun.variant == variant,
+        )
         with self.database.write() as connection:
-            connection.execute(update(Run).where(Run.experiment_id == number, *this).values(verified=1))
+            connection.execute(
+                update(ExperimentRun).where(ExperimentRun.experiment_id == number, *this).values(verified=1)
+            )
 
 
 def _record(row: Mapping[str, Any], done: int) -> Record:
@@ -253,7 +263,7 @@ def _nullable(values: Floats) -> list[float | None]:
     return [value if value == value else None for value in values.tolist()]
 
 
-def _table(model: type[Run]) -> Table:
+def _table(model: type[ExperimentRun]) -> Table:
     table = model.__table__
     assert isinstance(table, Table)
     return table
@@ -264,7 +274,7 @@ _SKETCHES = 128
 
 
 def batch_of(
-    symbol: str, window: int, drawn: Drawn, outcomes: Sequence[Outcome], where: str, base_hash: str
+    symbol: str, window: int, drawn: Drawn, outcomes: Sequence[VariantOutcome], where: str, base_hash: str
 ) -> Batch:
     """Return a batch of the combinations drawn, with an outcome of the valid ones per range.
 
@@ -299,7 +309,7 @@ def _heads(drawn: Drawn, errors: Mapping[int, str], where: str, base_hash: str) 
 
 
 def _metrics(
-    count: int, rows: Integers, outcomes: Sequence[Outcome], failed: Sequence[int]
+    count: int, rows: Integers, outcomes: Sequence[VariantOutcome], failed: Sequence[int]
 ) -> dict[str, Floats]:
     found: dict[str, Floats] = {}
     for part, outcome in zip(PARTS, outcomes, strict=False):
@@ -311,14 +321,14 @@ def _metrics(
     return found
 
 
-def _blocks(count: int, rows: Integers, outcomes: Sequence[Outcome]) -> NDArray[np.float32]:
+def _blocks(count: int, rows: Integers, outcomes: Sequence[VariantOutcome]) -> NDArray[np.float32]:
     blocks = np.zeros((count, len(PARTS), _BLOCKS, 2), dtype=np.float32)
     for number, outcome in enumerate(outcomes):
         blocks[rows, number] = outcome.blocks[:, :, :2]
     return blocks
 
 
-def _sessions(outcomes: Sequence[Outcome]) -> Floats:
+def _sessions(outcomes: Sequence[VariantOutcome]) -> Floats:
     """Return the sessions of each block, float64 (2, 16); the rows of failed runs say 0."""
     sessions = np.zeros((len(PARTS), _BLOCKS))
     for number, outcome in enumerate(outcomes):
@@ -326,7 +336,7 @@ def _sessions(outcomes: Sequence[Outcome]) -> Floats:
     return sessions
 
 
-def _sketches(count: int, rows: Integers, outcomes: Sequence[Outcome]) -> NDArray[np.float16]:
+def _sketches(count: int, rows: Integers, outcomes: Sequence[VariantOutcome]) -> NDArray[np.float16]:
     """Return both ranges' sketches side by side, scaled to length 1: only their directions are compared."""
     sketch = np.zeros((count, _SKETCHES), dtype=np.float16)
     if outcomes:

@@ -14,7 +14,7 @@ from lockstep.errors import ExperimentError
 from lockstep.files import replace_file
 from lockstep.market.dates import DateRange
 from lockstep.strategy.config import StrategyConfig
-from research.experiments.accounts import CHOSEN, Account, figures_of
+from research.experiments.accounts import CHOSEN, SymbolAccount, figures_of
 from research.experiments.analysis import Judgement
 from research.experiments.variants import spelled
 
@@ -24,7 +24,7 @@ _ACTUAL = "- actual impact"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entry:
+class LogEntry:
     """One promotion.
 
     searched   the ranges of the search by name, or the windows of a walk-forward
@@ -48,7 +48,7 @@ class Entry:
     searched: str
     changes: Mapping[str, tuple[Any, Any]]
     judgement: Judgement
-    train: Mapping[str, Account]
+    train: Mapping[str, SymbolAccount]
     holdout: Mapping[str, Mapping[str, float]]
     holdout_dates: DateRange | None
     refusals: tuple[str, ...]
@@ -92,7 +92,7 @@ class Entry:
         return found if self.holdout else [*found, "hold-out: none was sealed"]
 
 
-def strategy_yaml(config: StrategyConfig, entry: Entry) -> str:
+def strategy_yaml(config: StrategyConfig, entry: LogEntry) -> str:
     """Return the strategy file: the metadata as comments, which the configuration does not read."""
     head = [f"promoted {entry.day} from experiment {entry.experiment}", *entry.lines()]
     head += [f"config {entry.config_hash}", f"code {entry.code_hash}"]
@@ -101,7 +101,7 @@ def strategy_yaml(config: StrategyConfig, entry: Entry) -> str:
     return f"{comments}{config.to_yaml()}"
 
 
-def append_entry(log: Path, entry: Entry) -> None:
+def append_entry(log: Path, entry: LogEntry) -> None:
     """Add an entry to the log, which is made where it is missing."""
     lines = "".join(f"- {' '.join(line.split())}\n" for line in entry.lines())
     _edit(log, lambda text: f"{text.rstrip()}\n\n## {entry.name} ({entry.day})\n\n{lines}{_UNKNOWN}\n")

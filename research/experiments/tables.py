@@ -18,9 +18,9 @@ from lockstep.files import replace_file
 from lockstep.tables import TextTable, number, prose
 from research.backtest.result import BacktestResult
 from research.experiments import account_store
-from research.experiments.accounts import CHOSEN, Account
+from research.experiments.accounts import CHOSEN, SymbolAccount
 from research.experiments.analysis import Judgement, SymbolEvidence
-from research.experiments.comparison import MEASURES, Comparison
+from research.experiments.comparison import MEASURES, StrategyComparison
 from research.experiments.planning import spoken
 from research.experiments.selection import Ranked
 from research.experiments.store import Record, Store
@@ -108,7 +108,7 @@ def averaged(record: Record) -> str:
     return " x ".join([f"{symbols} symbols"] * (symbols > 1) + [f"{windows} windows"] * (windows > 1))
 
 
-def _figures(by: str, account: Account | None) -> list[str]:
+def _figures(by: str, account: SymbolAccount | None) -> list[str]:
     if account is None:
         return [UNDEFINED] * 5
     metrics = account.metrics
@@ -152,7 +152,7 @@ def _strategy(result: BacktestResult) -> str:
     return result.config.name if result.model is None else f"{result.config.name} {result.model['version']}"
 
 
-def print_comparison(console: Console, found: Comparison) -> None:
+def print_comparison(console: Console, found: StrategyComparison) -> None:
     """Print the measures of two strategies side by side, and how sure their difference is."""
     names = (_strategy(found.first), _strategy(found.second))
     days = found.first.equity["session_date"]

@@ -16,7 +16,7 @@ from research.experiments.accounts import Leg
 from research.experiments.evaluation import Data
 from research.experiments.selection import chosen_by_window, ranking
 from research.experiments.store import Record, Store
-from research.ledger.tables import PARTS, Run
+from research.ledger.tables import PARTS, ExperimentRun
 
 _COMPARED = ("trades", "net_profit")
 
@@ -110,10 +110,14 @@ def _compare(record: Record, key: RunKey, row: Any, data: Data, backtest: Backte
 
 
 def _stored(store: Store, record: Record, key: RunKey) -> Any:
-    columns = [Run.__table__.c[f"{part}_{name}"] for part in PARTS for name in _COMPARED]
-    this = (Run.symbol == key.symbol, Run.window_number == key.window, Run.variant == key.variant)
+    columns = [ExperimentRun.__table__.c[f"{part}_{name}"] for part in PARTS for name in _COMPARED]
+    this = (
+        ExperimentRun.symbol == key.symbol,
+        ExperimentRun.window_number == key.window,
+        ExperimentRun.variant == key.variant,
+    )
     with store.database.read() as connection:
         row = connection.execute(
-            select(Run.verified, *columns).where(Run.experiment_id == record.id, *this)
+            select(ExperimentRun.verified, *columns).where(ExperimentRun.experiment_id == record.id, *this)
         ).one()
     return row._mapping

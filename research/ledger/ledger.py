@@ -18,7 +18,7 @@ from sqlalchemy import ColumnElement, Connection, Table, and_, func, insert, sel
 from lockstep.market.dates import DateRange
 from research.ledger.bulk import insert_new
 from research.ledger.database import Database
-from research.ledger.tables import EffectiveRow, LedgerRow, LookRow, Run
+from research.ledger.tables import EffectiveRow, ExperimentRun, LedgerRow, LookRow
 
 _COLUMNS = (
     "evaluation", "family", "symbol", "first_date", "last_date", "kind", "status", "experiment_id",
@@ -89,7 +89,9 @@ class Ledger:
         trial counts in full. What the experiment itself evaluated again is not counted twice.
         """
         with self.database.read() as connection:
-            own = select(Run.evaluation).where(Run.experiment_id == experiment_id, Run.symbol == symbol)
+            own = select(ExperimentRun.evaluation).where(
+                ExperimentRun.experiment_id == experiment_id, ExperimentRun.symbol == symbol
+            )
             others = and_(_within(family, dates.start, dates.end), LedgerRow.evaluation.not_in(own))
             return _effective(connection, others)
 

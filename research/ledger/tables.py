@@ -74,7 +74,7 @@ class Experiment(Base):
     bars: Mapped[int] = mapped_column(_Number, default=0)
 
 
-class Run(Base):
+class ExperimentRun(Base):
     """One combination on one symbol in one window; `window_number` counts the windows of a walk-forward.
 
     `evaluation` is the ledger's name of what was evaluated; `verified` says that Backtrader gave the same.
@@ -100,7 +100,9 @@ class Run(Base):
 
 for _part in PARTS:
     for _metric in METRICS:
-        setattr(Run, f"{_part}_{_metric}", mapped_column(f"{_part}_{_metric}", Double, nullable=True))
+        setattr(
+            ExperimentRun, f"{_part}_{_metric}", mapped_column(f"{_part}_{_metric}", Double, nullable=True)
+        )
 
 
 class Returns(Base):

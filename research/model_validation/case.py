@@ -1,4 +1,6 @@
-"""`Case`: a bundle with all that is known of how it came about. What several checks need is measured once.
+"""`ValidationCase`: a bundle with all that is known of how it came about.
+
+What several checks need is measured once.
 
 A model is judged by its training run (`ModelCase`), a strategy without one as it is (`StrategyCase`).
 """
@@ -35,7 +37,7 @@ from research.training.overfitting import Deflation, deflation
 from research.training.release import ReleasedStrategy, with_costs
 
 
-class HoldOut(Protocol):
+class HoldOutVerdict(Protocol):
     """What the sealed hold-out said of a version, and how often the family's was opened by then."""
 
     @property
@@ -61,7 +63,7 @@ class Champion:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Case(ABC):
+class ValidationCase(ABC):
     """A version to be judged: what every check may ask, whether it holds a model or not.
 
     history    bars of the traded series and of every series that its features read
@@ -73,7 +75,7 @@ class Case(ABC):
     bundle: Bundle
     history: History
     trials: int
-    hold_out: Callable[[bool], HoldOut | None]
+    hold_out: Callable[[bool], HoldOutVerdict | None]
     champion: Champion | None = None
     registry: FeatureRegistry | None = None
 
@@ -150,7 +152,7 @@ class Case(ABC):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class ModelCase(Case):
+class ModelCase(ValidationCase):
     """A model to be judged, with the training run that made it: models of outer windows stand in for it.
 
     refit   fits an outer window's model on its training samples with the labels it is given
@@ -236,7 +238,7 @@ class ModelCase(Case):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class StrategyCase(Case):
+class StrategyCase(ValidationCase):
     """A strategy without a model to be judged: as it is, on the dates before the hold-out.
 
     Nothing was fitted, but somebody chose it, perhaps on these very dates: the deflation by the ledger's

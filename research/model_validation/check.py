@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from lockstep.errors import LockstepError
-from research.model_validation.case import Case, ModelCase, StrategyCase
+from research.model_validation.case import ModelCase, StrategyCase, ValidationCase
 from research.statistics.gate import Check
 
 Judged = TypeVar("Judged", ModelCase, StrategyCase)
@@ -20,7 +20,7 @@ _UNASKED = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finding:
+class CheckFinding:
     """What a judge found: the value measured, its limit, whether that passes, and a sentence on both."""
 
     value: float
@@ -40,17 +40,19 @@ class ModelCheck:
     name: str
     asks: str
     limit: str
-    judge: Callable[[Any], Finding]
+    judge: Callable[[Any], CheckFinding]
     of: type[ModelCase] | type[StrategyCase] | None = None
 
-    def __call__(self, case: Case) -> Check:
+    def __call__(self, case: ValidationCase) -> Check:
         """Judge a version; what cannot be measured (nan, or a refusal on the way) has not passed."""
         if self.of is not None and not isinstance(case, self.of):
             return self._not_applicable(case)
         try:
             found = self.judge(case)
         except LockstepError as error:
-            found = Finding(value=math.nan, limit=math.nan, passed=False, sentence=f"not measured: {error}")
+            found = CheckFinding(
+                value=math.nan, limit=math.nan, passed=False, sentence=f"not measured: {error}"
+            )
         return Check(
             name=self.name,
             value=found.value,
@@ -59,7 +61,7 @@ class ModelCheck:
             sentence=found.sentence,
         )
 
-    def _not_applicable(self, case: Case) -> Check:
+    def _not_applicable(self, case: ValidationCase) -> Check:
         return Check(
             name=self.name,
             value=math.nan,
@@ -72,10 +74,10 @@ class ModelCheck:
 
 def model_check(
     name: str, *, asks: str, limit: str = ""
-) -> Callable[[Callable[[Case], Finding]], ModelCheck]:
+) -> Callable[[Callable[[ValidationCase], CheckFinding]], ModelCheck]:
     """Make a check of a judge of any version."""
 
-    def declare(judge: Callable[[Case], Finding]) -> ModelCheck:
+    def declare(judge: Callable[[ValidationCase], CheckFinding]) -> ModelCheck:
         return ModelCheck(name=name, asks=asks, limit=limit, judge=judge)
 
     return declare
@@ -83,20 +85,20 @@ def model_check(
 
 def check_of(
     of: type[Judged], name: str, *, asks: str, limit: str = ""
-) -> Callable[[Callable[[Judged], Finding]], ModelCheck]:
+) -> Callable[[Callable[[Judged], CheckFinding]], ModelCheck]:
     """Make a check of a judge that only one kind of version can be asked."""
 
-    def declare(judge: Callable[[Judged], Finding]) -> ModelCheck:
+    def declare(judge: Callable[[Judged], CheckFinding]) -> ModelCheck:
         return ModelCheck(name=name, asks=asks, limit=limit, judge=judge, of=of)
 
     return declare
 
 
-def at_least(value: float, limit: float, sentence: str) -> Finding:
+def at_least(value: float, limit: float, sentence: str) -> CheckFinding:
     """Return a finding that passes where the value reaches the limit."""
-    return Finding(value=value, limit=limit, passed=value >= limit, sentence=sentence)
+    return CheckFinding(value=value, limit=limit, passed=value >= limit, sentence=sentence)
 
 
-def at_most(value: float, limit: float, sentence: str) -> Finding:
+def at_most(value: float, limit: float, sentence: str) -> CheckFinding:
     """Return a finding that passes where the value stays within the limit."""
-    return Finding(value=value, limit=limit, passed=value <= limit, sentence=sentence)
+    return CheckFinding(value=value, limit=limit, passed=value <= limit, sentence=sentence)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from research.model_validation.case import Case, ModelCase, StrategyCase
+from research.model_validation.case import ModelCase, StrategyCase, ValidationCase
 from research.model_validation.check import ModelCheck
 from research.model_validation.checks import CHECKS
 
@@ -32,7 +32,10 @@ _TAIL = """
 - [ ] Will the first weeks run in mode paper or shadow, behind the kill switch?
 """
 
-_WHOM: dict[type[Case], str] = {ModelCase: "With a model only.", StrategyCase: "Without a model only."}
+_WHOM: dict[type[ValidationCase], str] = {
+    ModelCase: "With a model only.",
+    StrategyCase: "Without a model only.",
+}
 
 
 def checklist() -> str:

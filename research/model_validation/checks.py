@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from lockstep.plugs import Registry
-from research.model_validation.case import Case, StrategyCase
+from research.model_validation.case import StrategyCase, ValidationCase
 from research.model_validation.check import ModelCheck
 from research.model_validation.checks_inputs import (
     features_are_served,
@@ -37,7 +37,7 @@ from research.model_validation.checks_result import (
     sharpe_is_kept,
     survives_twice_the_costs,
 )
-from research.statistics.gate import Check, Verdict
+from research.statistics.gate import Check, GateVerdict
 
 CHECKS: Registry[ModelCheck] = Registry(
     "model check",
@@ -69,7 +69,7 @@ CHECKS: Registry[ModelCheck] = Registry(
 """To add one: a file that declares it with `model_check`, an import, and a line above."""
 
 
-def asked_of(kind: type[Case]) -> tuple[ModelCheck, ...]:
+def asked_of(kind: type[ValidationCase]) -> tuple[ModelCheck, ...]:
     """Return the checks that a verdict on a version of some kind lists.
 
     A strategy is asked everything, so that its report shows what of a model's questions does not apply to it.
@@ -78,11 +78,11 @@ def asked_of(kind: type[Case]) -> tuple[ModelCheck, ...]:
     return tuple(each for each in CHECKS.values() if each.of is not StrategyCase or kind is StrategyCase)
 
 
-def judge_model(case: Case) -> Verdict:
+def judge_model(case: ValidationCase) -> GateVerdict:
     """Make every check. The hold-out is opened only for what passed all others."""
     found: list[Check] = [each(case) for each in asked_of(type(case)) if each is not hold_out_agrees]
     failed = sum(each.applies and not each.passed for each in found)
     last = (
         replace(hold_out_agrees, judge=lambda judged: sealed(judged, failed)) if failed else hold_out_agrees
     )
-    return Verdict(checks=(*found, last(case)))
+    return GateVerdict(checks=(*found, last(case)))

@@ -14,8 +14,8 @@ from lockstep.market.bars import Floats
 from lockstep.market.history import History, Market, SeriesKey
 from lockstep.market.timeframe import DAILY, Timeframe
 from lockstep.models.golden import verify_golden
-from research.model_validation.case import Case
-from research.model_validation.check import Finding, at_most, model_check
+from research.model_validation.case import ValidationCase
+from research.model_validation.check import CheckFinding, at_most, model_check
 
 
 def live_feeds(markets: Mapping[str, Market], symbol: str, timeframe: Timeframe) -> frozenset[SeriesKey]:
@@ -26,7 +26,7 @@ def live_feeds(markets: Mapping[str, Market], symbol: str, timeframe: Timeframe)
 
 
 @model_check("live feeds", asks="Do the live feeds of the instrument serve every feature that is read?")
-def features_are_served(case: Case) -> Finding:
+def features_are_served(case: ValidationCase) -> CheckFinding:
     """Compare the series behind the decision vector with those that live delivers."""
     base = case.plan.base
     served = live_feeds(case.history.markets, base.symbol, base.timeframe)
@@ -39,7 +39,7 @@ def features_are_served(case: Case) -> Finding:
     "streaming equals batch",
     asks="Are the vectors of a live engine, bar by bar, those of research, bit for bit?",
 )
-def streaming_equals_batch(case: Case) -> Finding:
+def streaming_equals_batch(case: ValidationCase) -> CheckFinding:
     """Push the whole history through the live engine's windows and compare every vector."""
     max_age = case.strategy.max_age.limits
     batch = BatchFeatures(case.plan, case.history, max_age=max_age)
@@ -79,7 +79,7 @@ def _bits(values: Floats) -> np.ndarray:
 @model_check(
     "golden vectors", asks="Are the bundle's golden vectors and probabilities reproduced as recorded?"
 )
-def golden_vectors_come_out(case: Case) -> Finding:
+def golden_vectors_come_out(case: ValidationCase) -> CheckFinding:
     """Compute features and probabilities of the golden bars again."""
     golden = case.bundle.golden
     rows = f"{golden.stamps.size} golden vectors of {golden.vectors.shape[1]} features"

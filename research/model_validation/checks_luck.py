@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from research.model_validation.case import Case, ModelCase
-from research.model_validation.check import Finding, at_least, check_of, model_check
+from research.model_validation.case import ModelCase, ValidationCase
+from research.model_validation.check import CheckFinding, at_least, check_of, model_check
 from research.training.overfitting import search_overfitting
 
 
@@ -14,7 +14,7 @@ from research.training.overfitting import search_overfitting
     asks="Does skill remain after counting every trial in the ledger?",
     limit="min_dsr",
 )
-def survives_deflation(case: Case) -> Finding:
+def survives_deflation(case: ValidationCase) -> CheckFinding:
     """Compare the probability of skill after all trials."""
     limit, found = case.acceptance.min_dsr, case.deflation
     return at_least(
@@ -32,13 +32,15 @@ def survives_deflation(case: Case) -> Finding:
     asks="Does the best step of one half of history stay good in the other?",
     limit="max_pbo",
 )
-def choice_is_not_luck(case: ModelCase) -> Finding:
+def choice_is_not_luck(case: ModelCase) -> CheckFinding:
     """Compare the probability of backtest overfitting over the search steps, by CSCV; below the limit."""
     limit, found = case.acceptance.max_pbo, search_overfitting(case.outcome)
     if found is None and len(case.outcome.steps) == 1:
-        return Finding(value=0.0, limit=limit, passed=True, sentence="one step: no choice that could overfit")
+        return CheckFinding(
+            value=0.0, limit=limit, passed=True, sentence="one step: no choice that could overfit"
+        )
     value = math.nan if found is None else found.probability
-    return Finding(
+    return CheckFinding(
         value=value,
         limit=limit,
         passed=value < limit,
@@ -52,12 +54,14 @@ def choice_is_not_luck(case: ModelCase) -> Finding:
     asks="Does the sealed end of the data, opened once per version, agree?",
     limit="min_hold_out_sharpe",
 )
-def hold_out_agrees(case: Case) -> Finding:
+def hold_out_agrees(case: ValidationCase) -> CheckFinding:
     """Open the hold-out, or repeat what it said when it was opened."""
     limit = case.acceptance.min_hold_out_sharpe
     found = case.hold_out(True)
     if found is None:
-        return Finding(value=math.nan, limit=limit, passed=False, sentence="there is no hold-out to open")
+        return CheckFinding(
+            value=math.nan, limit=limit, passed=False, sentence="there is no hold-out to open"
+        )
     return at_least(
         found.sharpe,
         limit,
@@ -66,13 +70,13 @@ def hold_out_agrees(case: Case) -> Finding:
     )
 
 
-def sealed(case: Case, failed: int) -> Finding:
+def sealed(case: ValidationCase, failed: int) -> CheckFinding:
     """Leave the hold-out closed for what is refused anyway, unless it was opened before."""
     limit = case.acceptance.min_hold_out_sharpe
     if case.hold_out(False) is not None:
         return hold_out_agrees.judge(case)
     told = "1 other check refuses" if failed == 1 else f"{failed} other checks refuse"
-    return Finding(
+    return CheckFinding(
         value=math.nan,
         limit=limit,
         passed=False,

@@ -8,7 +8,7 @@ from sklearn.metrics import roc_auc_score
 from lockstep.market.sessions import CALENDAR_COLUMNS
 from lockstep.metrics import Floats
 from research.model_validation.case import ModelCase
-from research.model_validation.check import Finding, at_least, at_most, check_of
+from research.model_validation.check import CheckFinding, at_least, at_most, check_of
 from research.training.importance import chances
 from research.training.probabilities import calibration
 
@@ -25,7 +25,7 @@ _GROUPS = 10
     asks="Does the model lean on several features, none of which decides alone?",
     limit="max_importance_share",
 )
-def no_feature_dominates(case: ModelCase) -> Finding:
+def no_feature_dominates(case: ModelCase) -> CheckFinding:
     """Compare the largest share of what shuffling single features moves."""
     limit = case.acceptance.max_importance_share
     total = float(case.reliance.sum())
@@ -43,7 +43,7 @@ def no_feature_dominates(case: ModelCase) -> Finding:
 @check_of(
     ModelCase, "no calendar artefact", asks="Is what the model leans on most something else than the date?"
 )
-def no_calendar_on_top(case: ModelCase) -> Finding:
+def no_calendar_on_top(case: ModelCase) -> CheckFinding:
     """Look whether the most important feature reads the calendar."""
     top = case.bundle.feature_ids[int(case.reliance.argmax())]
     terms = case.features.parse(top).terms
@@ -58,7 +58,7 @@ def no_calendar_on_top(case: ModelCase) -> Finding:
     asks="Does the same training on shuffled labels find nothing?",
     limit="max_shuffled_auc",
 )
-def nothing_in_shuffled_labels(case: ModelCase) -> Finding:
+def nothing_in_shuffled_labels(case: ModelCase) -> CheckFinding:
     """Fit every outer window on shuffled labels and compare the mean area under the ROC curve."""
     limit = case.acceptance.max_shuffled_auc
     areas = [_area_on_shuffled(case, case.outcome.seed + number) for number in range(_CONTROLS)]
@@ -85,7 +85,7 @@ def _area_on_shuffled(case: ModelCase, seed: int) -> float:
 
 
 @check_of(ModelCase, "undecided probabilities", asks="Are the probabilities something else than 0 and 1?")
-def probabilities_are_undecided(case: ModelCase) -> Finding:
+def probabilities_are_undecided(case: ModelCase) -> CheckFinding:
     """Compare the share of answers within 0.001 of 0 or 1, out of sample and of the bundle itself."""
     shares = [float(((each < _DECIDED) | (each > 1 - _DECIDED)).mean()) for each in _answers(case)]
     value = max(shares)
@@ -100,7 +100,7 @@ def probabilities_are_undecided(case: ModelCase) -> Finding:
     asks="Does the model tell trades apart at all?",
     limit="min_probability_spread",
 )
-def probabilities_spread(case: ModelCase) -> Finding:
+def probabilities_spread(case: ModelCase) -> CheckFinding:
     """Compare the distance of the 5 % and 95 % quantiles, out of sample and of the bundle itself."""
     limit = case.acceptance.min_probability_spread
     value = min(float(np.subtract(*np.quantile(each, (0.95, 0.05)))) for each in _answers(case))
@@ -115,14 +115,16 @@ def probabilities_spread(case: ModelCase) -> Finding:
     asks="Does the veto let through a share of trades out of sample as it did in training?",
     limit="max_share_shift",
 )
-def share_is_like_in_training(case: ModelCase) -> Finding:
+def share_is_like_in_training(case: ModelCase) -> CheckFinding:
     """Compare the share out of sample, some but not all, with that of the winning step out of fold."""
     limit, best = case.acceptance.max_share_shift, case.outcome.best
     before = float((best.probabilities >= case.outcome.threshold).mean())
     after = float(case.out_of_sample.passed.mean())
     told = f"{after:.0%} of the trades pass out of sample, {before:.0%} in training"
     if after in (0.0, 1.0):
-        return Finding(value=after, limit=limit, passed=False, sentence=f"{told}: the veto decides nothing")
+        return CheckFinding(
+            value=after, limit=limit, passed=False, sentence=f"{told}: the veto decides nothing"
+        )
     return at_most(abs(after - before), limit, f"{told}; the difference may be {limit:.0%}")
 
 
@@ -132,7 +134,7 @@ def share_is_like_in_training(case: ModelCase) -> Finding:
     asks="Do trades win about as often as their probability says?",
     limit="max_calibration_error",
 )
-def probabilities_are_calibrated(case: ModelCase) -> Finding:
+def probabilities_are_calibrated(case: ModelCase) -> CheckFinding:
     """Compare the expected calibration error out of sample, in groups of fifty or more."""
     limit, found = case.acceptance.max_calibration_error, case.out_of_sample
     groups = max(1, min(_GROUPS, found.sample.size // _LEAST_PER_GROUP))

@@ -13,27 +13,27 @@ import numpy as np
 
 from lockstep.metrics import Floats, sharpe
 from research.backtest.account import Account
-from research.model_validation.case import Case, ModelCase, StrategyCase
-from research.model_validation.check import Finding, at_least, at_most, check_of, model_check
+from research.model_validation.case import ModelCase, StrategyCase, ValidationCase
+from research.model_validation.check import CheckFinding, at_least, at_most, check_of, model_check
 from research.statistics.bootstrap import Interval, block_length, confidence_interval
 
 
 @model_check("trades", asks="Were there enough trades to say anything?", limit="min_trades")
-def enough_trades(case: Case) -> Finding:
+def enough_trades(case: ValidationCase) -> CheckFinding:
     """Count closed trades."""
     limit, count = case.acceptance.min_trades, case.account.pnl.size
     return at_least(count, limit, f"{count} trades {case.seen}; at least {limit} are needed")
 
 
 @model_check("Sharpe ratio", asks="Is the Sharpe ratio high enough?", limit="min_sharpe")
-def sharpe_is_enough(case: Case) -> Finding:
+def sharpe_is_enough(case: ValidationCase) -> CheckFinding:
     """Compare the annual Sharpe ratio of session returns."""
     limit, value = case.acceptance.min_sharpe, case.account.sharpe
     return at_least(value, limit, f"Sharpe ratio {value:.2f} {case.seen}; at least {limit:g} is needed")
 
 
 @model_check("profit factor", asks="Do the gains outweigh the losses?", limit="min_profit_factor")
-def profit_factor_is_enough(case: Case) -> Finding:
+def profit_factor_is_enough(case: ValidationCase) -> CheckFinding:
     """Compare gains over losses of closed trades; gains without a loss count as infinite."""
     limit, pnl = case.acceptance.min_profit_factor, case.account.pnl
     measured = case.account.measures["profit_factor"]
@@ -42,7 +42,7 @@ def profit_factor_is_enough(case: Case) -> Finding:
 
 
 @model_check("drawdown", asks="Did the account stay near enough to its peak?", limit="max_drawdown")
-def drawdown_is_bearable(case: Case) -> Finding:
+def drawdown_is_bearable(case: ValidationCase) -> CheckFinding:
     """Compare the deepest decline, seen at every bar, with the configured capital."""
     limit, value = case.acceptance.max_drawdown, case.account.measures["max_drawdown"]
     return at_most(
@@ -56,7 +56,7 @@ def drawdown_is_bearable(case: Case) -> Finding:
     asks="Does the Sharpe ratio out of sample keep enough of the one in sample, on the same dates?",
     limit="min_sharpe_ratio",
 )
-def sharpe_is_kept(case: ModelCase) -> Finding:
+def sharpe_is_kept(case: ModelCase) -> CheckFinding:
     """Compare models that had not seen the dates with the bundle, which was fitted on them."""
     limit = case.acceptance.min_sharpe_ratio
     inside, outside = case.in_sample.sharpe, case.account.sharpe
@@ -81,7 +81,7 @@ def sharpe_is_kept(case: ModelCase) -> Finding:
     asks="Does it earn in the earlier and in the later half of its sessions?",
     limit="min_half_sharpe",
 )
-def both_halves_earn(case: StrategyCase) -> Finding:
+def both_halves_earn(case: StrategyCase) -> CheckFinding:
     """Compare the Sharpe ratio of the worse half: what worked only once is not repeated."""
     limit, (earlier, later) = case.acceptance.min_half_sharpe, (each.sharpe for each in case.halves)
     return at_least(
@@ -98,7 +98,7 @@ def both_halves_earn(case: StrategyCase) -> Finding:
     asks="Does it still earn money if every fill costs twice as much?",
     limit="min_costly_sharpe",
 )
-def survives_twice_the_costs(case: StrategyCase) -> Finding:
+def survives_twice_the_costs(case: StrategyCase) -> CheckFinding:
     """Compare the Sharpe ratio with twice the commission and slippage: costs are estimates."""
     limit, value = case.acceptance.min_costly_sharpe, case.costly.sharpe
     return at_least(
@@ -114,7 +114,7 @@ def survives_twice_the_costs(case: StrategyCase) -> Finding:
     asks="Is it at least as good as the production version on the same sessions?",
     limit="min_challenger_edge",
 )
-def challenger_holds(case: Case) -> Finding:
+def challenger_holds(case: ValidationCase) -> CheckFinding:
     """Bootstrap the difference of annual Sharpe ratios on the sessions that both traded."""
     limit = case.acceptance.min_challenger_edge
     if case.champion is None:

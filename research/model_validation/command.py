@@ -18,7 +18,7 @@ from lockstep.models.manifest import VETO
 from lockstep.tables import TextTable, prose
 from research.ledger.database import Database
 from research.ledger.ledger import Ledger
-from research.model_validation.gathering import Request, newest
+from research.model_validation.gathering import ValidationRequest, newest
 from research.model_validation.report import ValidationReport, validation_json
 from research.model_validation.validate import validate
 from research.statistics.gate import Check
@@ -72,7 +72,7 @@ def validate_version(
     models = ModelStore(store)
     manifest = models.manifest()
     meant = manifest.resolve(symbol, version, name) if version else newest(models, symbol, name)
-    request = Request(
+    request = ValidationRequest(
         symbol=symbol,
         version=meant,
         store=models,

@@ -1,4 +1,4 @@
-"""From a store to a `Case`: bundle, training run, bars, ledger and the version in production."""
+"""From a store to a `ValidationCase`: bundle, training run, bars, ledger and the version in production."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from lockstep.settings import validated
 from research.backtest.account import Account, bundle_account
 from research.ledger.families import load_families
 from research.ledger.ledger import Ledger
-from research.model_validation.case import Case, Champion, ModelCase, StrategyCase
+from research.model_validation.case import Champion, ModelCase, StrategyCase, ValidationCase
 from research.model_validation.hold_out import HoldOutDoor
 from research.training.bundling import data_hashes
 from research.training.config import StrategyRelease, TrainingConfig
@@ -34,7 +34,7 @@ from research.training.run import load_outcome, load_training_history, read_hist
 
 
 @dataclass(frozen=True, kw_only=True)
-class Request:
+class ValidationRequest:
     """What is to be judged, and where things lie.
 
     version    `v3`; `data_dir` None means the folder that the training named
@@ -52,7 +52,7 @@ class Request:
     name: str = VETO
 
 
-def gather(request: Request, ledger: Ledger, *, now: datetime) -> Case:
+def gather(request: ValidationRequest, ledger: Ledger, *, now: datetime) -> ValidationCase:
     """Return the case of a version.
 
     Raises: a ModelError where the bundle is refused, the bars are not those of the training, or the run is
@@ -69,7 +69,7 @@ def gather(request: Request, ledger: Ledger, *, now: datetime) -> Case:
 class _Asked:
     """A request with what both kinds of case begin with."""
 
-    request: Request
+    request: ValidationRequest
     bundle: Bundle
     record: TrainingRecord
     ledger: Ledger
@@ -130,7 +130,7 @@ def newest(store: ModelStore, symbol: str, name: str = VETO) -> str:
     return max(alive, key=lambda version: int(version[1:]))
 
 
-def _bundle(request: Request) -> Bundle:
+def _bundle(request: ValidationRequest) -> Bundle:
     """Return the bundle as it is: whether its golden vectors come out is for a check to say."""
     entry = request.store.manifest().entry(request.symbol, request.version, request.name)
     bundle = bundle_of(request.store.content(entry), entry.file, symbol=request.symbol)
@@ -157,7 +157,7 @@ def _require_same_bars(bundle: Bundle, history: History) -> None:
         )
 
 
-def _champion(request: Request, span: DateRange) -> Champion | None:
+def _champion(request: ValidationRequest, span: DateRange) -> Champion | None:
     """Return the version in production over a span; None where there is none, or it is the one judged."""
     model = request.store.manifest().model(request.symbol, request.name)
     version = model.production
@@ -174,7 +174,9 @@ def _champion(request: Request, span: DateRange) -> Champion | None:
     return Champion(version=version, account=account, how="its own outer walk-forward")
 
 
-def _final_model(request: Request, version: str, record: TrainingRecord, span: DateRange) -> Champion:
+def _final_model(
+    request: ValidationRequest, version: str, record: TrainingRecord, span: DateRange
+) -> Champion:
     """Return production by its bundle itself, where its training run is gone."""
     bundle = load_bundle(request.symbol, PRODUCTION, store=request.store, name=request.name)
     config = validated(TrainingConfig, record.config, where="training record")
@@ -186,7 +188,9 @@ def _final_model(request: Request, version: str, record: TrainingRecord, span: D
     )
 
 
-def _bare_strategy(request: Request, version: str, record: TrainingRecord, span: DateRange) -> Champion:
+def _bare_strategy(
+    request: ValidationRequest, version: str, record: TrainingRecord, span: DateRange
+) -> Champion:
     """Return production where it is a strategy without a model."""
     bundle = load_bundle(request.symbol, PRODUCTION, store=request.store, name=request.name)
     account = bundle_account(bundle, _released(record, request.data_dir).history, span)

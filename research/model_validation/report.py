@@ -15,7 +15,7 @@ import plotly.graph_objects as go
 from markupsafe import Markup
 
 from research.backtest.account import Account
-from research.model_validation.case import Case, ModelCase
+from research.model_validation.case import ModelCase, ValidationCase
 from research.model_validation.checks import CHECKS
 from research.report import page
 from research.report.page import (
@@ -40,7 +40,7 @@ from research.report.page import (
 from research.report.section import Sections, cards
 from research.report.theme import ACCENT, BAR, GAIN, MUTED, axis, figure, time_axis, titled
 from research.report.views import on_paper
-from research.statistics.gate import Check, Verdict
+from research.statistics.gate import Check, GateVerdict
 from research.training.report import replace_text
 from research.training.report_sections import environment, provenance_of, unbroken
 
@@ -52,8 +52,8 @@ _DIGITS = 4
 class ValidationReport:
     """A judged version."""
 
-    case: Case
-    verdict: Verdict
+    case: ValidationCase
+    verdict: GateVerdict
 
     @property
     def name(self) -> str:
@@ -108,20 +108,20 @@ def validation_json(report: ValidationReport) -> str:
     return json.dumps(content, indent=1, allow_nan=False) + "\n"
 
 
-def _judged_on(case: Case) -> dict[str, dict[str, Any]]:
+def _judged_on(case: ValidationCase) -> dict[str, dict[str, Any]]:
     """Return the measures of the accounts, by what they are of."""
     found = {name.replace(" ", "_"): account.measures for name, account in case.compared.items()}
     return {name: {**_dates(case), **_finite(measures)} for name, measures in found.items()}
 
 
-def _provenance(case: Case) -> dict[str, str]:
+def _provenance(case: ValidationCase) -> dict[str, str]:
     if isinstance(case, ModelCase):
         return provenance_of(case.outcome)
     named = {f"{name.removeprefix('release ')} of the release": value for name, value in case.hashes.items()}
     return {"strategy config": case.bundle.strategy["config_hash"], **named, **environment()}
 
 
-def _dates(case: Case) -> dict[str, str]:
+def _dates(case: ValidationCase) -> dict[str, str]:
     return {"first": str(case.span.start), "last": str(case.span.end)}
 
 
@@ -166,7 +166,7 @@ def _header(report: ValidationReport) -> Markup:
     )
 
 
-def _key_figures(case: Case) -> Markup:
+def _key_figures(case: ValidationCase) -> Markup:
     (name_of, own), (beside, other) = case.compared.items()
     out, inside = own.measures, other.measures
     dates = f"{case.span.start} to {case.span.end}"
@@ -186,7 +186,7 @@ def _key_figures(case: Case) -> Markup:
     return page.key_figures(Tile(*tile) for tile in tiles)
 
 
-def _checks(verdict: Verdict) -> Markup:
+def _checks(verdict: GateVerdict) -> Markup:
     asked = {each.name: each.asks for each in CHECKS.values()}
     rows = [
         (
@@ -214,14 +214,14 @@ def _value(value: float) -> str:
     return UNDEFINED if math.isnan(value) else f"{value:.4g}".replace("-", "\N{MINUS SIGN}")
 
 
-def _caption(verdict: Verdict) -> str:
+def _caption(verdict: GateVerdict) -> str:
     passed, asked = sum(found.passed for found in verdict.applicable), len(verdict.applicable)
     left = len(verdict.checks) - asked
     unasked = f" {left} more do not apply: they ask about a model, and this version has none." if left else ""
     return f"{passed} of {asked} passed. What was not measured has not passed.{unasked}"
 
 
-def _accounts(case: Case) -> go.Figure:
+def _accounts(case: ValidationCase) -> go.Figure:
     drawn = figure(380, hovermode="x unified")
     (own, judged), (beside, other) = case.compared.items()
     shown: list[tuple[str, Account, str]] = [(beside, other, BAR), (own, judged, GAIN)]
@@ -243,7 +243,7 @@ def _accounts(case: Case) -> go.Figure:
     return drawn
 
 
-def _notes(case: Case) -> list[str]:
+def _notes(case: ValidationCase) -> list[str]:
     sentences = _estimate(case)
     if case.champion is not None:
         sentences.append(f"Production is {case.champion.version}, judged by {case.champion.how}.")
@@ -255,7 +255,7 @@ def _notes(case: Case) -> list[str]:
     return sentences
 
 
-def _estimate(case: Case) -> list[str]:
+def _estimate(case: ValidationCase) -> list[str]:
     """Say what the figures estimate, and what they do not."""
     if isinstance(case, ModelCase):
         return [
@@ -272,7 +272,7 @@ def _estimate(case: Case) -> list[str]:
     ]
 
 
-def _differing(case: Case) -> str:
+def _differing(case: ValidationCase) -> str:
     if isinstance(case, ModelCase):
         return (
             "Out of sample: models of the outer windows, which had not seen these dates. In sample: "
@@ -281,7 +281,7 @@ def _differing(case: Case) -> str:
     return "The strategy as configured, and the same with twice the commission and slippage."
 
 
-def _origin(case: Case) -> dict[str, str]:
+def _origin(case: ValidationCase) -> dict[str, str]:
     return {"bundle": case.bundle.sha256, **_provenance(case)}
 
 

@@ -12,13 +12,15 @@ from lockstep.models.evidence import VALIDATION, bars_read, gathered_with
 from lockstep.models.manifest import Evidence
 from research.ledger.ledger import Ledger
 from research.model_validation.checks import judge_model
-from research.model_validation.gathering import Request, gather
+from research.model_validation.gathering import ValidationRequest, gather
 from research.model_validation.report import ValidationReport, write_validation
 
 KIND = VALIDATION
 
 
-def validate(request: Request, ledger: Ledger, *, by: str, now: datetime) -> tuple[ValidationReport, Path]:
+def validate(
+    request: ValidationRequest, ledger: Ledger, *, by: str, now: datetime
+) -> tuple[ValidationReport, Path]:
     """Judge a version, write its report, and attach the verdict; return both the report and its page.
 
     Raises: what `gather` raises; nothing is written or attached then.
@@ -34,7 +36,12 @@ def validate(request: Request, ledger: Ledger, *, by: str, now: datetime) -> tup
 
 
 def evidence_of(
-    report: ValidationReport, numbers: Path, request: Request, book: InstrumentBook, *, now: datetime
+    report: ValidationReport,
+    numbers: Path,
+    request: ValidationRequest,
+    book: InstrumentBook,
+    *,
+    now: datetime,
 ) -> Evidence:
     """Return the evidence: the verdict on exactly this bundle, and the hash of the report's JSON.
 

@@ -20,7 +20,7 @@ from lockstep.errors import ConfigError, DataError
 from lockstep.market.sessions import Dates
 from lockstep.metrics import Floats, Integers
 from lockstep.metrics.arrays import RESIDUE
-from lockstep.monitoring.parity import COMPLETED, Step
+from lockstep.monitoring.parity import COMPLETED, EngineStep
 from lockstep.settings import Settings
 from lockstep.strategy.records import ENTRY, OrderRecord
 from research.statistics.bootstrap import block_length, require_draws
@@ -29,10 +29,10 @@ MONTHS = 12
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stretch:
+class AccountStretch:
     """Consecutive bars of one account, from a flat start. opening: equity before the first bar, USD."""
 
-    steps: Sequence[Step]
+    steps: Sequence[EngineStep]
     opening: float
 
     @property
@@ -60,7 +60,7 @@ class Sessions:
     @classmethod
     def of(
         cls,
-        stretches: Iterable[Stretch],
+        stretches: Iterable[AccountStretch],
         dates_of: Callable[[Integers], Dates],
         *,
         multiplier: float,
@@ -89,7 +89,7 @@ class Sessions:
         return int(self.dates.size)
 
 
-def closed_trades(steps: Iterable[Step], multiplier: float) -> list[tuple[int, float]]:
+def closed_trades(steps: Iterable[EngineStep], multiplier: float) -> list[tuple[int, float]]:
     """Return (bar end of the exit, net profit in USD) of each trade that ended, in order."""
     trades, entry = [], None
     for order in (order for step in steps for order in step.orders or ()):

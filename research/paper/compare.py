@@ -9,8 +9,8 @@ from lockstep.errors import ParityError
 from lockstep.market.history import Market
 from lockstep.market.sessions import Dates
 from lockstep.metrics import Integers
-from lockstep.monitoring.parity import ACCOUNT, Comparison, Difference, Step, compare
-from research.paper.bands import STATISTICS, Fan, Sessions, Stretch, bands, drawn_runs, fan
+from lockstep.monitoring.parity import ACCOUNT, EngineStep, ParityComparison, ParityDifference, compare
+from research.paper.bands import STATISTICS, AccountStretch, Fan, Sessions, bands, drawn_runs, fan
 from research.paper.verdict import Equality, InstrumentComparison, Reference
 
 LEAST_SESSIONS = 5
@@ -29,13 +29,13 @@ class Segment:
     sha256: str
     version: str
     ids: tuple[str, ...]
-    paper: Stretch
-    backtest: Stretch
+    paper: AccountStretch
+    backtest: AccountStretch
     uncompared: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, kw_only=True)
-class Case:
+class PaperCase:
     """One instrument to be compared.
 
     segments    in their order; left_out   bars between them: a position that no backtest can begin with
@@ -48,11 +48,11 @@ class Case:
     segments: Sequence[Segment]
     left_out: int
     refused: Mapping[str, int]
-    reference: Stretch
+    reference: AccountStretch
     seen: bool
     dates_of: Callable[[Integers], Dates]
 
-    def sessions(self, stretches: Sequence[Stretch]) -> Sessions:
+    def sessions(self, stretches: Sequence[AccountStretch]) -> Sessions:
         """Return stretches of this instrument as sessions."""
         return Sessions.of(
             stretches,
@@ -73,7 +73,7 @@ class Curves:
 
 
 def compare_instrument(
-    case: Case, *, level: float, resamples: int, seed: int, instruments: int = 1
+    case: PaperCase, *, level: float, resamples: int, seed: int, instruments: int = 1
 ) -> tuple[InstrumentComparison, Curves]:
     """Compare one instrument of a desk that trades `instruments`.
 
@@ -116,7 +116,7 @@ def compare_instrument(
 
 def equality(segments: Sequence[Segment]) -> Equality:
     """Compare segments: vectors, probabilities, decisions, orders, fills bit for bit, P&L to the cent."""
-    found = Comparison()
+    found = ParityComparison()
     for each in segments:
         found += _compared(each)
     first = found.first
@@ -134,7 +134,7 @@ def equality(segments: Sequence[Segment]) -> Equality:
     )
 
 
-def _compared(segment: Segment) -> Comparison:
+def _compared(segment: Segment) -> ParityComparison:
     """Compare one segment. Accounts go on over swaps and epochs, so that only their changes can be equal."""
     paper = [_without(step, segment.uncompared) for step in segment.paper.steps]
     backtest = [_without(step, frozenset()) for step in segment.backtest.steps]
@@ -152,8 +152,8 @@ def _compared(segment: Segment) -> Comparison:
     return found
 
 
-def _cents(segment: Segment, stamp: int, paper: float, backtest: float) -> Difference:
-    return Difference(
+def _cents(segment: Segment, stamp: int, paper: float, backtest: float) -> ParityDifference:
+    return ParityDifference(
         kind=ACCOUNT,
         symbol=segment.paper.steps[0].symbol,
         stamp=stamp,
@@ -163,6 +163,6 @@ def _cents(segment: Segment, stamp: int, paper: float, backtest: float) -> Diffe
     )
 
 
-def _without(step: Step, uncompared: frozenset[int]) -> Step:
+def _without(step: EngineStep, uncompared: frozenset[int]) -> EngineStep:
     orders = None if step.stamp in uncompared else step.orders
     return replace(step, mark=None, orders=orders)

@@ -79,7 +79,7 @@ def against(report: ReportData) -> Pair | None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evidence:
+class SharpeEvidence:
     """How far the Sharpe ratio can be trusted; ratios are annualised, probabilities are [0, 1].
 
     low, high          95 % interval: 1.96 standard errors with skew and kurtosis
@@ -100,7 +100,7 @@ class Evidence:
     chance: float | None
 
 
-def evidence(report: ReportData) -> Evidence | None:
+def evidence(report: ReportData) -> SharpeEvidence | None:
     """Return the evidence, or None where the Sharpe ratio is not defined.
 
     For `trials` the variance of their ratios is that of ratios without skill, 1 / (periods - 1), as only the
@@ -116,7 +116,7 @@ def evidence(report: ReportData) -> Evidence | None:
     scale, error = per_year**0.5, sample.standard_error
     variance = 1.0 / (returns.size - 1)
     trials = report.trials
-    return Evidence(
+    return SharpeEvidence(
         sharpe=sample.ratio * scale,
         low=(sample.ratio - NORMAL_95 * error) * scale,
         high=(sample.ratio + NORMAL_95 * error) * scale,
@@ -130,7 +130,7 @@ def evidence(report: ReportData) -> Evidence | None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stretch:
+class ReturnPeriod:
     """Returns between two dates; NaN where they are not known. `benchmark_*` belong to the benchmark."""
 
     name: str
@@ -142,7 +142,7 @@ class Stretch:
     benchmark: float
 
 
-def stretch(report: ReportData, name: str, after: np.datetime64, last: np.datetime64) -> Stretch:
+def stretch(report: ReportData, name: str, after: np.datetime64, last: np.datetime64) -> ReturnPeriod:
     """Return what happened in sessions later than `after` up to `last`, inclusive.
 
     drawdown   greatest decline from a high of the stretch, as a fraction of capital, or of the high for
@@ -162,7 +162,7 @@ def stretch(report: ReportData, name: str, after: np.datetime64, last: np.dateti
     fall = metrics.drawdown_fractions(curve)
     if not report.compounded:
         fall = metrics.drawdowns(curve) / report.capital
-    return Stretch(
+    return ReturnPeriod(
         name=name,
         first=after,
         last=last,
@@ -182,7 +182,7 @@ def _benchmark_change(report: ReportData, after: np.datetime64, last: np.datetim
     return float(stop / start - 1.0)
 
 
-def trailing(report: ReportData) -> list[Stretch]:
+def trailing(report: ReportData) -> list[ReturnPeriod]:
     """Return month, quarter and year to date, and the last 1, 3, 5 and 10 years that the report covers."""
     last, begin = report.dates[-1], report.dates[0] - np.timedelta64(1, "D")
     stamp = pd.Timestamp(last)
@@ -199,7 +199,7 @@ def trailing(report: ReportData) -> list[Stretch]:
     return [*rows, stretch(report, "All", begin, last)]
 
 
-def episodes(report: ReportData) -> list[Stretch]:
+def episodes(report: ReportData) -> list[ReturnPeriod]:
     """Return the known crises that the report covers from close to close."""
     first, last = report.dates[0], report.dates[-1]
     return [
@@ -324,7 +324,7 @@ def quantiles(report: ReportData) -> list[Quantiles]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Runs:
+class WinningRuns:
     """Winning periods and the longest runs of them; a period without a change is neither won nor lost."""
 
     name: str
@@ -336,7 +336,7 @@ class Runs:
     longest_lost: int
 
 
-def runs(report: ReportData) -> list[Runs]:
+def runs(report: ReportData) -> list[WinningRuns]:
     """Return one row for months, for periods and, where known, for trades; fractions of capital."""
     rows = [
         _runs("Months", grouped_returns(report, "M")[1]),
@@ -346,8 +346,8 @@ def runs(report: ReportData) -> list[Runs]:
     return [*rows, _runs("Trades", pnl / report.capital)] if pnl.size else rows
 
 
-def _runs(name: str, values: Floats) -> Runs:
-    return Runs(
+def _runs(name: str, values: Floats) -> WinningRuns:
+    return WinningRuns(
         name=name,
         count=values.size,
         won=metrics.win_rate(values),

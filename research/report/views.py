@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from lockstep.models.bundle import Bundle
     from lockstep.models.manifest import Manifest
     from lockstep.models.verbs import Change
-    from lockstep.monitoring.parity import Comparison
+    from lockstep.monitoring.parity import ParityComparison
     from lockstep.strategy.config import StrategyConfig
 
 _POINTS = 400
@@ -164,7 +164,7 @@ def change(found: Change) -> str:
     return fragment(_wide(first, page.notes(rest) if rest else page.joined(), found.reason))
 
 
-def comparison(found: Comparison) -> str:
+def comparison(found: ParityComparison) -> str:
     """Return how much of two records was compared and what differed."""
     names = ("bars", "values", "probabilities", "orders", "fills")
     tiles = [Tile(name.capitalize(), count(getattr(found, name)), "compared bit for bit") for name in names]

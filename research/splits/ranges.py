@@ -46,33 +46,37 @@ class Split(Settings):
         return DateRange(start=self.train.start, end=self.validation.end)
 
 
-class Window(Settings):
+class TrainTestWindow(Settings):
     """One pair of ranges: variants are trained on the one and tested on the other."""
 
     train: DateRange
     test: DateRange
 
 
-def windows(split: Split, walk_forward: str | None = None, *, anchored: bool = False) -> tuple[Window, ...]:
+def windows(
+    split: Split, walk_forward: str | None = None, *, anchored: bool = False
+) -> tuple[TrainTestWindow, ...]:
     """Return the one window of a split, or those of a walk-forward from its first to its last searched day.
 
     `walk_forward` is spelled train/test/step, such as `4y/1y/1y`, or `365/90/30` in days. ExperimentError
     for spans in bars (a window is a range of dates); ConfigError for another spelling or too few days.
     """
     if walk_forward is None:
-        return (Window(train=split.train, test=split.validation),)
+        return (TrainTestWindow(train=split.train, test=split.validation),)
     forward = WalkForward.parse(walk_forward, anchored=anchored)
     if forward.train.in_bars:
         raise ExperimentError(f"walk-forward {walk_forward!r}: windows of a search are dates; use y, m or d")
     searched = split.searched
     found = forward.windows(_midnight(searched.start), _midnight(searched.end + timedelta(days=1)))
     return tuple(
-        Window(train=_dates(each.train_start, each.test_start), test=_dates(each.test_start, each.test_end))
+        TrainTestWindow(
+            train=_dates(each.train_start, each.test_start), test=_dates(each.test_start, each.test_end)
+        )
         for each in found
     )
 
 
-def consecutive(found: Sequence[Window]) -> list[tuple[int, str]]:
+def consecutive(found: Sequence[TrainTestWindow]) -> list[tuple[int, str]]:
     """Return (window, part) pairs whose ranges follow each other without sharing a day.
 
     The first training range and every test range after it: the history over which a search chose.

@@ -82,7 +82,7 @@ Split = tuple[Integers, Integers]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Window:
+class FoldWindow:
     """One step: train on [train_start, test_start), test on [test_start, test_end).
 
     UTC nanoseconds, or bar numbers where the spans count bars.
@@ -142,7 +142,7 @@ class WalkForward:
         """
         return replace(self, labels=Labels.of(start, end))
 
-    def windows(self, first: int, stop: int) -> list[Window]:
+    def windows(self, first: int, stop: int) -> list[FoldWindow]:
         """Return the windows within [first, stop), earliest first.
 
         `first` and `stop` are UTC nanoseconds, or bar numbers; dates of a sweep go in here. ConfigError where
@@ -156,7 +156,7 @@ class WalkForward:
             )
         return found
 
-    def _windows(self, first: int, stop: int) -> Iterator[Window]:
+    def _windows(self, first: int, stop: int) -> Iterator[FoldWindow]:
         number = 0
         while True:
             start = self.step.after(first, number)
@@ -165,7 +165,7 @@ class WalkForward:
             if stop - test_start < self.least * (test_end - test_start):
                 return
             train_start = first if self.anchored else start
-            yield Window(train_start=train_start, test_start=test_start, test_end=min(test_end, stop))
+            yield FoldWindow(train_start=train_start, test_start=test_start, test_end=min(test_end, stop))
             number += 1
 
     def _spelled(self, position: int) -> str:

@@ -15,7 +15,7 @@ from lockstep.errors import ConfigError
 from lockstep.settings import Settings
 
 
-class Limits(Settings):
+class GateLimits(Settings):
     """What a winner must keep to; unknown fields are refused. Sharpe ratios are annual.
 
     max_sharpe_gap    largest admitted training - test Sharpe
@@ -33,7 +33,7 @@ class Limits(Settings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evidence:
+class GateEvidence:
     """What was measured of a winner.
 
     train_sharpe, test_sharpe   annual, in sample and out of sample
@@ -79,7 +79,7 @@ class Check:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Verdict:
+class GateVerdict:
     """Every check in a fixed order."""
 
     checks: tuple[Check, ...]
@@ -105,10 +105,10 @@ class Verdict:
         return "; ".join(check.sentence for check in self.refusals) or "nothing was checked"
 
 
-def judge(evidence: Evidence, limits: Limits | None = None) -> Verdict:
-    """Return the verdict on `evidence`; the default limits are those of `Limits`."""
-    bounds = limits or Limits()
-    return Verdict(
+def judge(evidence: GateEvidence, limits: GateLimits | None = None) -> GateVerdict:
+    """Return the verdict on `evidence`; the default limits are those of `GateLimits`."""
+    bounds = limits or GateLimits()
+    return GateVerdict(
         checks=(
             _gap(evidence, bounds.max_sharpe_gap),
             _ratio(evidence, bounds.min_sharpe_ratio),
@@ -129,7 +129,7 @@ def _dated(what: str) -> str:
     return f", {what}" if what else ""
 
 
-def _gap(evidence: Evidence, limit: float) -> Check:
+def _gap(evidence: GateEvidence, limit: float) -> Check:
     value = evidence.train_sharpe - evidence.test_sharpe
     sentence = (
         f"the Sharpe ratio falls by {value:.2f} from training ({evidence.train_sharpe:.2f}"
@@ -139,7 +139,7 @@ def _gap(evidence: Evidence, limit: float) -> Check:
     return _check("Sharpe gap", value, limit, value <= limit, sentence)
 
 
-def _ratio(evidence: Evidence, limit: float) -> Check:
+def _ratio(evidence: GateEvidence, limit: float) -> Check:
     train, test = evidence.train_sharpe, evidence.test_sharpe
     if train <= 0:
         value, passed = 0.0 * test, True
@@ -151,13 +151,13 @@ def _ratio(evidence: Evidence, limit: float) -> Check:
     return _check("Sharpe ratio kept", value, limit, passed, sentence)
 
 
-def _test(evidence: Evidence, limit: float) -> Check:
+def _test(evidence: GateEvidence, limit: float) -> Check:
     value = evidence.test_sharpe
     sentence = f"the test Sharpe ratio is {value:.2f}{_dated(evidence.test_of)}; it must be above {limit:g}"
     return _check("test Sharpe", value, limit, value > limit, sentence)
 
 
-def _pbo(evidence: Evidence, limit: float) -> Check:
+def _pbo(evidence: GateEvidence, limit: float) -> Check:
     if evidence.pbo is None and evidence.variants == 1:
         return _check("PBO", 0.0, limit, True, "one variant was tried: no choice that could overfit")
     value = math.nan if evidence.pbo is None else evidence.pbo
@@ -168,7 +168,7 @@ def _pbo(evidence: Evidence, limit: float) -> Check:
     return _check("PBO", value, limit, value < limit, sentence)
 
 
-def _dsr(evidence: Evidence, limit: float) -> Check:
+def _dsr(evidence: GateEvidence, limit: float) -> Check:
     value = evidence.dsr
     sentence = (
         f"after {evidence.trials:,} trials the probability of skill is {value:.1%}; "

@@ -65,7 +65,7 @@ class Selection(Settings):
     keep: Annotated[int, Field(ge=1)] = 15
 
 
-class Model(Settings):
+class ModelSettings(Settings):
     """The estimator and what may be varied of it; `space` overrides single dimensions of the family's own."""
 
     family: str = "random_forest"
@@ -95,7 +95,7 @@ class Model(Settings):
         return {name: self.space.get(name, each) for name, each in ESTIMATORS[self.family].space.items()}
 
 
-class Search(Settings):
+class SearchSettings(Settings):
     """Bayesian optimisation: `initial` random points, then what the surrogate proposes, `trials` in all.
 
     window_trials   steps per outer window; the same as `trials` where it is not given
@@ -144,7 +144,7 @@ class Validation(Settings):
         return WalkForward.parse(self.walk_forward, anchored=self.anchored)
 
 
-class HoldOut(Settings):
+class HoldOutSettings(Settings):
     """The sealed end of the data: from a date on, or the last `share` of the days."""
 
     share: Annotated[float, Field(gt=0, lt=1)] | None = None
@@ -232,10 +232,10 @@ class TrainingConfig(Settings):
     features: Features
     label: Literal["net_pnl"] = "net_pnl"
     sample_weight: Literal["uniform", "uniqueness"] = "uniqueness"
-    model: Model = Model()
-    search: Search = Search()
+    model: ModelSettings = ModelSettings()
+    search: SearchSettings = SearchSettings()
     validation: Validation = Validation()
-    hold_out: HoldOut = HoldOut(share=0.2)
+    hold_out: HoldOutSettings = HoldOutSettings(share=0.2)
     threshold: Threshold = Threshold()
     acceptance: Acceptance = Acceptance()
     allow_shift_sensitive: Annotated[str, Field(min_length=10)] | None = None
@@ -249,7 +249,7 @@ class TrainingConfig(Settings):
 
     @field_validator("hold_out")
     @classmethod
-    def _sealed_after_the_start(cls, hold_out: HoldOut, known: ValidationInfo) -> HoldOut:
+    def _sealed_after_the_start(cls, hold_out: HoldOutSettings, known: ValidationInfo) -> HoldOutSettings:
         start = known.data["data"].start if "data" in known.data else None
         if start and hold_out.start and hold_out.start <= start:
             raise ValueError(f"overlaps all of the training, which starts on {start}; let it start later")
@@ -302,7 +302,7 @@ class StrategyRelease(Settings):
     symbol: str
     data: DataRange = DataRange()
     strategy: AnyStrategy
-    hold_out: HoldOut = HoldOut(share=0.2)
+    hold_out: HoldOutSettings = HoldOutSettings(share=0.2)
     acceptance: StrategyAcceptance = StrategyAcceptance()
     allow_shift_sensitive: Annotated[str, Field(min_length=10)] | None = None
 

@@ -12,7 +12,7 @@ from research.ledger.tables import FAILED, OK
 from research.training.config import TrainingConfig
 from research.training.dataset import Dataset, dates_of
 from research.training.scheme import divide
-from research.training.search import Attempt
+from research.training.search import SearchAttempt
 from research.training.steps import Count
 from research.training.train import FINAL, window_name
 
@@ -35,7 +35,7 @@ def trial_counter(
     """
     dates = searched_dates(config, dataset)
 
-    def count(search: str, attempt: Attempt) -> None:
+    def count(search: str, attempt: SearchAttempt) -> None:
         trial = evaluation_id(config, dataset, search, attempt, seed)
         trials = Trials(
             family=family,
@@ -49,7 +49,9 @@ def trial_counter(
     return count
 
 
-def evaluation_id(config: TrainingConfig, dataset: Dataset, search: str, attempt: Attempt, seed: int) -> str:
+def evaluation_id(
+    config: TrainingConfig, dataset: Dataset, search: str, attempt: SearchAttempt, seed: int
+) -> str:
     """Return the name of an evaluation: a hash of everything that it depends on."""
     content = {
         "hashes": dict(dataset.hashes),

@@ -91,7 +91,7 @@ _TAILS = (0.025, 0.975)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Importance:
+class FeatureImportance:
     """Per feature, most important first: mean rise of the log loss when it is shuffled, nats.
 
     low, high   95 % interval over the test samples, by the stationary bootstrap; nan for too few
@@ -134,7 +134,7 @@ def reliance(pipeline: Any, features: Floats, *, seed: int, repeats: int = REPEA
     )
 
 
-def importance(outcome: TrainingOutcome, refit: Refit, *, repeats: int = REPEATS) -> Importance:
+def importance(outcome: TrainingOutcome, refit: Refit, *, repeats: int = REPEATS) -> FeatureImportance:
     """Shuffle every feature in every outer test window, with that window's own model.
 
     `refit(window, target)` fits the window's model on its training samples with the labels `target` (n,).
@@ -143,7 +143,7 @@ def importance(outcome: TrainingOutcome, refit: Refit, *, repeats: int = REPEATS
     rises = np.concatenate(parts, axis=1)
     low, high = _bounds(rises, outcome.seed)
     order = np.argsort(-rises.mean(axis=1), kind="stable")
-    return Importance(
+    return FeatureImportance(
         ids=tuple(outcome.dataset.feature_ids[column] for column in order),
         mean=rises.mean(axis=1)[order],
         low=low[order],

@@ -185,14 +185,14 @@ class OutOfSample:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Runs:
+class VetoRuns:
     """The strategy with and without the veto over one span."""
 
     filtered: Account
     unfiltered: Account
 
 
-class Replay:
+class RepeatedAnswers:
     """A model that repeats answers given before: row i of the history gets `answers[i]`.
 
     Backtrader asks for one bar after the other; `seen` must be told how many of them are over.
@@ -246,7 +246,7 @@ def trading_span(outcome: TrainingOutcome, history: History) -> DateRange:
     return DateRange.of(str(dates[0][0]), str(dates[-1][1]))
 
 
-def traced_runs(outcome: TrainingOutcome, history: History) -> Runs:
+def traced_runs(outcome: TrainingOutcome, history: History) -> VetoRuns:
     """Run the strategy with and without the veto over the outer walk-forward, in the sweep."""
     span, config, symbol = trading_span(outcome, history), outcome.config.strategy, outcome.dataset.symbol
     answers = _answers(outcome, history)
@@ -260,7 +260,7 @@ def traced_runs(outcome: TrainingOutcome, history: History) -> Runs:
         )
         for each in (chances, None)
     )
-    return Runs(filtered=filtered, unfiltered=unfiltered)
+    return VetoRuns(filtered=filtered, unfiltered=unfiltered)
 
 
 def backtest(
@@ -270,7 +270,7 @@ def backtest(
     span, config, symbol = trading_span(outcome, history), outcome.config.strategy, outcome.dataset.symbol
     rows = span.select(traded_bars(outcome, history), history.markets[symbol])
     answers = np.nan_to_num(_answers(outcome, history), nan=0.0)
-    model = Replay(answers, rows.start)
+    model = RepeatedAnswers(answers, rows.start)
     veto = Veto(model=model, feature_ids=outcome.dataset.feature_ids, threshold=_BETWEEN)
     return run_backtest(
         config,

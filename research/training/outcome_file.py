@@ -20,7 +20,7 @@ from lockstep.settings import validated
 from research.training.config import TrainingConfig
 from research.training.dataset import Dataset
 from research.training.outcome import OuterWindow, SearchStep, TrainingOutcome
-from research.training.search import Attempt
+from research.training.search import SearchAttempt
 from research.training.stopping import Stopped
 
 SCHEMA = 2
@@ -50,7 +50,7 @@ _LATER_DEFAULTS: Mapping[str, Any] = {"stopped": 0}
 Read = TypeVar("Read")
 
 
-def attempt_bytes(attempt: Attempt) -> bytes:
+def attempt_bytes(attempt: SearchAttempt) -> bytes:
     """Return the content of a step's file."""
     step, stopped = (None if each is None else _fields(each) for each in (attempt.step, attempt.stopped))
     found = {
@@ -62,13 +62,13 @@ def attempt_bytes(attempt: Attempt) -> bytes:
     return pickled({"format": _ATTEMPT, "schema": SCHEMA, **found})
 
 
-def attempt_of(content: bytes, what: str) -> Attempt:
+def attempt_of(content: bytes, what: str) -> SearchAttempt:
     """Return the attempt in the bytes of its file; TrainingError where it is damaged or of another schema."""
 
-    def read(document: Mapping[str, Any]) -> Attempt:
+    def read(document: Mapping[str, Any]) -> SearchAttempt:
         own = _typed(document, {"parameters": dict, "error": str})
         step, stopped = document["step"], document.get("stopped")
-        return Attempt(
+        return SearchAttempt(
             **own,
             step=None if step is None else SearchStep(**_typed(step, _STEP)),
             stopped=None if stopped is None else Stopped(**_typed(stopped, {"scores": "f8"})),

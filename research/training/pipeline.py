@@ -29,7 +29,7 @@ from lockstep.metrics import Floats, Integers
 from lockstep.models.estimators import ColumnSelector
 from research.splits.labels import Labels
 from research.splits.purged import PurgedKFold
-from research.training.config import Model
+from research.training.config import ModelSettings
 from research.training.estimators import Parameters, make_estimator, preparation
 
 
@@ -70,7 +70,7 @@ def require_both_classes(target: Integers, what: str) -> None:
 
 
 def fit_pipeline(
-    model: Model,
+    model: ModelSettings,
     parameters: Parameters,
     samples: Samples,
     columns: Sequence[int],

@@ -11,8 +11,8 @@ from lockstep.market.history import History
 from lockstep.metrics import Floats, Integers
 from research.backtest.account import Account
 from research.statistics.pbo import Overfitting
-from research.training.importance import Attribution, Importance, attribution, importance
-from research.training.out_of_sample import OutOfSample, Runs, traced_runs, window_dates
+from research.training.importance import Attribution, FeatureImportance, attribution, importance
+from research.training.out_of_sample import OutOfSample, VetoRuns, traced_runs, window_dates
 from research.training.outcome import OuterWindow, TrainingOutcome
 from research.training.overfitting import Deflation, deflation, search_overfitting
 from research.training.probabilities import Calibration, Curve, calibration, precision_recall, roc
@@ -49,13 +49,13 @@ class TrainingReport:
 
     outcome: TrainingOutcome
     answers: OutOfSample
-    runs: Runs
+    runs: VetoRuns
     windows: tuple[WindowResult, ...]
     calibration: Calibration
     roc: Curve | None
     precision_recall: Curve | None
     thresholds: ThresholdCurve
-    importance: Importance
+    importance: FeatureImportance
     attribution: Attribution | str
     deflation: Deflation
     overfitting: Overfitting | None
@@ -125,7 +125,7 @@ def report_data(outcome: TrainingOutcome, history: History, *, trials: int) -> T
     )
 
 
-def window_results(outcome: TrainingOutcome, history: History, runs: Runs) -> tuple[WindowResult, ...]:
+def window_results(outcome: TrainingOutcome, history: History, runs: VetoRuns) -> tuple[WindowResult, ...]:
     """Return what both accounts of `runs` did in each outer window."""
     dates = window_dates(outcome, history)
     return tuple(

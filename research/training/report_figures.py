@@ -21,7 +21,7 @@ from research.report.theme import (
     time_axis,
     titled,
 )
-from research.training.importance import Attribution, Importance
+from research.training.importance import Attribution, FeatureImportance
 from research.training.probabilities import Curve
 from research.training.report_data import TrainingReport
 
@@ -192,7 +192,7 @@ def thresholds(data: TrainingReport) -> go.Figure:
     return drawn
 
 
-def importance(found: Importance) -> go.Figure:
+def importance(found: FeatureImportance) -> go.Figure:
     """Return the rise of the log loss when a feature is shuffled, with 95 % intervals; 20 at most."""
     rows = range(min(_SHOWN, len(found.ids)))[::-1]
     drawn = figure(70 + _ROW_PIXELS * len(rows))

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from research.training.importance import Attribution, Importance
+from research.training.importance import Attribution, FeatureImportance
 from research.training.outcome import TrainingOutcome
 from research.training.probabilities import Calibration
 from research.training.report_data import TrainingReport, WindowResult
@@ -89,7 +89,7 @@ def _threshold(data: TrainingReport) -> dict[str, Any]:
     }
 
 
-def _importance(found: Importance) -> list[dict[str, Any]]:
+def _importance(found: FeatureImportance) -> list[dict[str, Any]]:
     rows = zip(found.ids, found.mean, found.low, found.high, strict=True)
     return [{"feature": name, "mean": mean, "low": low, "high": high} for name, mean, low, high in rows]
 

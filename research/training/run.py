@@ -31,7 +31,7 @@ from research.training.counting import trial_counter
 from research.training.dataset import Dataset, build_dataset, save_dataset
 from research.training.outcome import TrainingOutcome
 from research.training.outcome_file import outcome_bytes, outcome_of
-from research.training.search import Listener
+from research.training.search import SearchListener
 from research.training.steps import StepFolder
 from research.training.train import train
 
@@ -72,7 +72,7 @@ class Trained:
 
 
 def run_training(
-    task: Task, ledger: Ledger, *, now: Callable[[], datetime], listener: Listener | None = None
+    task: Task, ledger: Ledger, *, now: Callable[[], datetime], listener: SearchListener | None = None
 ) -> Trained:
     """Train, count every step, and leave outcome, dataset and summary in the run's folder.
 

@@ -20,7 +20,7 @@ from lockstep.metrics import Floats, Integers
 from research.splits.labels import Labels
 from research.splits.purged import CombinatorialPurgedCV
 from research.splits.walk_forward import DAY
-from research.training.config import Model, Selection, TrainingConfig
+from research.training.config import ModelSettings, Selection, TrainingConfig
 from research.training.dataset import Dataset
 from research.training.estimators import Parameters
 from research.training.pipeline import (
@@ -162,7 +162,7 @@ def _day(stamp: int) -> str:
 
 
 @dataclass(frozen=True)
-class Run:
+class FoldRunner:
     """Runs joblib's delayed calls, in order, `workers` at a time."""
 
     parallel: Callable[[Iterable[Any]], Sequence[Any]]
@@ -191,7 +191,7 @@ class Scored:
 
 
 @contextmanager
-def fold_workers(jobs: int) -> Iterator[Run]:
+def fold_workers(jobs: int) -> Iterator[FoldRunner]:
     """Yield what runs joblib's delayed calls in `jobs` processes (-1: one per core), in order.
 
     Every call computes on one thread from values that it is sent, so that their number changes nothing.
@@ -201,14 +201,14 @@ def fold_workers(jobs: int) -> Iterator[Run]:
     with joblib.Parallel(
         n_jobs=jobs, backend="loky", batch_size=1, pre_dispatch="all", max_nbytes=None
     ) as parallel:
-        yield Run(parallel, joblib.effective_n_jobs(jobs))
+        yield FoldRunner(parallel, joblib.effective_n_jobs(jobs))
 
 
 def with_columns(
     splits: Sequence[tuple[Integers, Integers]],
     selection: Selection,
     samples: Samples,
-    run: Run,
+    run: FoldRunner,
     *,
     seed: int,
     embargo: int,
@@ -225,12 +225,12 @@ def with_columns(
 
 
 def cross_validate(
-    model: Model,
+    model: ModelSettings,
     parameters: Parameters,
     objective: str,
     samples: Samples,
     folds: Sequence[Fold],
-    run: Run,
+    run: FoldRunner,
     *,
     seed: int,
     embargo: int,
@@ -282,7 +282,7 @@ def _parts(order: Sequence[int], hopeless: Hopeless, workers: int) -> Iterator[S
 
 
 def _answers(
-    model: Model,
+    model: ModelSettings,
     parameters: Parameters,
     train: Samples,
     tested: Floats,

@@ -29,13 +29,13 @@ from research.training.outcome import TrainingOutcome
 from research.training.report import write_training_report
 from research.training.report_data import window_results
 from research.training.run import Task, Trained, run_training, user, utc_now
-from research.training.search import Attempt, Listener
+from research.training.search import SearchAttempt, SearchListener
 
 # How many lines a run prints off a terminal, about.
 _LINES = 20
 
 
-class ScreenListener(Listener):
+class SearchScreen(SearchListener):
     """Moves a progress bar."""
 
     def __init__(self, progress: Progress, task: TaskID) -> None:
@@ -46,12 +46,12 @@ class ScreenListener(Listener):
         """Set the length of the bar."""
         self._progress.reset(self._task, total=steps, best="")
 
-    def stepped(self, search: str, attempt: Attempt, best: float) -> None:
+    def stepped(self, search: str, attempt: SearchAttempt, best: float) -> None:
         """Move the bar and show the best score of the search."""
         self._progress.update(self._task, advance=1, best=_so_far(search, best))
 
 
-class LineListener(Listener):
+class LineListener(SearchListener):
     """Prints a line now and then, for logs and pipes: after each twentieth of the steps."""
 
     def __init__(self, console: Console, symbol: str) -> None:
@@ -64,7 +64,7 @@ class LineListener(Listener):
         self._steps = steps
         self._say(f"{steps} search steps")
 
-    def stepped(self, search: str, attempt: Attempt, best: float) -> None:
+    def stepped(self, search: str, attempt: SearchAttempt, best: float) -> None:
         """Count a step, and say so where it is time."""
         self._done += 1
         self._stopped += attempt.stopped is not None
@@ -81,7 +81,7 @@ def _so_far(search: str, best: float) -> str:
 
 
 @contextmanager
-def on_screen(console: Console, symbol: str) -> Iterator[Listener]:
+def on_screen(console: Console, symbol: str) -> Iterator[SearchListener]:
     """Yield a listener that shows a training run while the block runs: a bar, or lines off a terminal."""
     if not console.is_terminal:
         yield LineListener(console, symbol)
@@ -95,7 +95,7 @@ def on_screen(console: Console, symbol: str) -> Iterator[Listener]:
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=console, transient=True) as progress:
-        yield ScreenListener(progress, progress.add_task(symbol, total=None, best=""))
+        yield SearchScreen(progress, progress.add_task(symbol, total=None, best=""))
 
 
 def window_table(outcome: TrainingOutcome, history: History) -> TextTable:

@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_limits
 
 from lockstep.errors import TrainingError
 from lockstep.settings import shown
-from research.training.config import Search
+from research.training.config import SearchSettings
 from research.training.estimators import Parameters, Space, decoded, rounded
 from research.training.outcome import SearchStep
 from research.training.stopping import Hopeless, MedianRule, Stopped, never
@@ -29,7 +29,7 @@ _TROUBLE = (ValueError, FloatingPointError, np.linalg.LinAlgError)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Attempt:
+class SearchAttempt:
     """One step as it is kept: what was tried, and either the step, where it was stopped, or why it failed."""
 
     parameters: Parameters
@@ -46,21 +46,21 @@ class Attempt:
 class Diary:
     """Remembers steps and counts trials; this one forgets. See `steps.py` for one that does not."""
 
-    def recall(self, search: str, number: int) -> Attempt | None:
+    def recall(self, search: str, number: int) -> SearchAttempt | None:
         """Return an attempt that an earlier process finished, or None."""
         return None
 
-    def keep(self, search: str, number: int, attempt: Attempt) -> None:
+    def keep(self, search: str, number: int, attempt: SearchAttempt) -> None:
         """Count and store a finished attempt."""
 
 
-class Listener:
+class SearchListener:
     """Hears how training goes on; this one does not care."""
 
     def begin(self, steps: int) -> None:
         """Hear how many steps there will be in all searches."""
 
-    def stepped(self, search: str, attempt: Attempt, best: float) -> None:
+    def stepped(self, search: str, attempt: SearchAttempt, best: float) -> None:
         """Hear of a finished step, and of the best score of its search so far."""
 
 
@@ -70,13 +70,13 @@ Trial = Callable[[int, Parameters, Hopeless], SearchStep | Stopped]
 def bayesian_search(
     name: str,
     space: Space,
-    settings: Search,
+    settings: SearchSettings,
     trial: Trial,
     *,
     trials: int,
     seed: int,
     diary: Diary,
-    listener: Listener,
+    listener: SearchListener,
     rule: MedianRule | None = None,
 ) -> tuple[SearchStep, ...]:
     """Return the completed steps of a search, in order.
@@ -110,7 +110,7 @@ def bayesian_search(
     return tuple(steps)
 
 
-def _optimizer(space: Space, settings: Search, trials: int, seed: int) -> Any:
+def _optimizer(space: Space, settings: SearchSettings, trials: int, seed: int) -> Any:
     return Optimizer(
         [dimension.for_search() for dimension in space.values()],
         base_estimator=_SURROGATES[settings.surrogate],
@@ -123,7 +123,7 @@ def _optimizer(space: Space, settings: Search, trials: int, seed: int) -> Any:
     )
 
 
-def _cost(attempt: Attempt, rule: MedianRule | None, worst: float) -> float:
+def _cost(attempt: SearchAttempt, rule: MedianRule | None, worst: float) -> float:
     """Return what the surrogate is told of an attempt, and tell the rule of a completed step."""
     if attempt.step is not None:
         if rule is not None:
@@ -136,7 +136,7 @@ def _cost(attempt: Attempt, rule: MedianRule | None, worst: float) -> float:
 
 def _attempt(
     name: str, number: int, parameters: Parameters, trial: Trial, rule: MedianRule | None, diary: Diary
-) -> Attempt:
+) -> SearchAttempt:
     known = diary.recall(name, number)
     if known is not None:
         if known.parameters != parameters:
@@ -148,12 +148,12 @@ def _attempt(
     try:
         found = trial(number, parameters, never if rule is None else rule.hopeless)
         if isinstance(found, Stopped):
-            attempt = Attempt(parameters=parameters, step=None, stopped=found)
+            attempt = SearchAttempt(parameters=parameters, step=None, stopped=found)
         else:
-            attempt = Attempt(parameters=parameters, step=found)
+            attempt = SearchAttempt(parameters=parameters, step=found)
     except _TROUBLE as error:
         reason = " ".join(str(error).split())
-        attempt = Attempt(parameters=parameters, step=None, error=f"{type(error).__name__}: {reason}")
+        attempt = SearchAttempt(parameters=parameters, step=None, error=f"{type(error).__name__}: {reason}")
     diary.keep(name, number, attempt)
     return attempt
 

@@ -11,9 +11,9 @@ from lockstep.errors import TrainingError
 from lockstep.files import replace_file
 from lockstep.models.content import file_content
 from research.training.outcome_file import attempt_bytes, attempt_of
-from research.training.search import Attempt, Diary
+from research.training.search import Diary, SearchAttempt
 
-Count = Callable[[str, Attempt], None]
+Count = Callable[[str, SearchAttempt], None]
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class StepFolder(Diary):
     folder: Path
     count: Count
 
-    def recall(self, search: str, number: int) -> Attempt | None:
+    def recall(self, search: str, number: int) -> SearchAttempt | None:
         """Return an attempt that an earlier process stored; TrainingError where its file is damaged."""
         path = self._path(search, number)
         if not path.exists():
@@ -40,7 +40,7 @@ class StepFolder(Diary):
         except TrainingError as error:
             raise TrainingError(f"{error}; delete the file, and the step will be repeated") from error
 
-    def keep(self, search: str, number: int, attempt: Attempt) -> None:
+    def keep(self, search: str, number: int, attempt: SearchAttempt) -> None:
         """Count an attempt, then store it; StoreFailure where the disk refuses."""
         self.count(search, attempt)
         self.folder.mkdir(parents=True, exist_ok=True)

@@ -18,7 +18,7 @@ from research.training.outcome import OuterWindow, SearchStep, TrainingOutcome
 from research.training.pipeline import fit_pipeline, probabilities
 from research.training.scheme import (
     Fold,
-    Run,
+    FoldRunner,
     cross_validate,
     divide,
     embargo_of,
@@ -27,7 +27,7 @@ from research.training.scheme import (
     inner_splits,
     with_columns,
 )
-from research.training.search import Attempt, Diary, Listener, bayesian_search
+from research.training.search import Diary, SearchAttempt, SearchListener, bayesian_search
 from research.training.selection import selected_columns
 from research.training.stopping import Hopeless, MedianRule, Stopped
 from research.training.threshold import choose_threshold
@@ -42,7 +42,7 @@ def train(
     seed: int = 0,
     jobs: int = 1,
     diary: Diary | None = None,
-    listener: Listener | None = None,
+    listener: SearchListener | None = None,
 ) -> TrainingOutcome:
     """Search, select and fit; the hold-out's rows are set aside and never read.
 
@@ -54,7 +54,7 @@ def train(
     """
     require_exact()
     scheme = divide(config, dataset)
-    counting = _Counting(listener or Listener())
+    counting = _Counting(listener or SearchListener())
     steps = config.search.window_trials or config.search.trials
     counting.begin(len(scheme.windows) * steps + config.search.trials)
     with fold_workers(jobs) as run:
@@ -90,10 +90,10 @@ def search_seed(seed: int, number: int) -> int:
     return int(np.random.SeedSequence((seed, number)).generate_state(1)[0] >> 1)
 
 
-class _Counting(Listener):
+class _Counting(SearchListener):
     """Passes on what it hears and counts steps that failed or were stopped."""
 
-    def __init__(self, listener: Listener) -> None:
+    def __init__(self, listener: SearchListener) -> None:
         self._listener = listener
         self.failed = 0
         self.stopped = 0
@@ -101,7 +101,7 @@ class _Counting(Listener):
     def begin(self, steps: int) -> None:
         self._listener.begin(steps)
 
-    def stepped(self, search: str, attempt: Attempt, best: float) -> None:
+    def stepped(self, search: str, attempt: SearchAttempt, best: float) -> None:
         self.failed += attempt.failed
         self.stopped += attempt.stopped is not None
         self._listener.stepped(search, attempt, best)
@@ -124,9 +124,9 @@ class _Trainer:
     config: TrainingConfig
     dataset: Dataset
     seed: int
-    run: Run
+    run: FoldRunner
     diary: Diary
-    listener: Listener
+    listener: SearchListener
 
     def window(self, number: int, train: Integers, test: Integers) -> OuterWindow:
         """Search and fit on `train`, then ask the model once about `test`."""

@@ -37,7 +37,7 @@ Ask = Callable[[str, str], str]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Request:
+class SourceRequest:
     """What a source is wanted of.
 
     file     the data file
@@ -59,7 +59,7 @@ class Request:
     yes: bool = False
 
 
-def add_source(request: Request, console: Console, ask: Ask) -> None:
+def add_source(request: SourceRequest, console: Console, ask: Ask) -> None:
     """Guess the layout, show bars as they would be read, and write the entry if that is wanted.
 
     ask   puts a question with its likely answer ("" for none) and returns the answer
@@ -95,7 +95,7 @@ def add_source(request: Request, console: Console, ask: Ask) -> None:
 # ---- questions
 
 
-def _symbol(request: Request, book: InstrumentBook, ask: Ask) -> str:
+def _symbol(request: SourceRequest, book: InstrumentBook, ask: Ask) -> str:
     tokens = re.split(r"[^A-Za-z0-9-]+", request.file.name)
     named = {each for each in book.instruments if each.upper() in {token.upper() for token in tokens}}
     likely = named.pop() if len(named) == 1 else ""
@@ -109,7 +109,7 @@ def _symbol(request: Request, book: InstrumentBook, ask: Ask) -> str:
     return symbol
 
 
-def _settled(request: Request, file: Path, data: bytes, ask: Ask) -> Guess:
+def _settled(request: SourceRequest, file: Path, data: bytes, ask: Ask) -> Guess:
     """Return a guess that leaves no question open."""
     known = dict(request.known)
     while (found := guess(file, data, known)).question is not None:
@@ -156,7 +156,7 @@ def _is_usable(key: str, given: str) -> bool:
 # ---- the entry
 
 
-def _entry(request: Request, found: Guess, file: Path, symbol: str, ask: Ask) -> dict[str, Any]:
+def _entry(request: SourceRequest, found: Guess, file: Path, symbol: str, ask: Ask) -> dict[str, Any]:
     """Return the values of the source, with a preset in place of all that it says."""
     stem, suffix = _parts(file.name)
     pattern = re.sub(
@@ -265,7 +265,7 @@ def _local(moment: np.datetime64, zone: str) -> str:
     return str(pd.Timestamp(moment).tz_localize("UTC").tz_convert(zone).strftime("%a %Y-%m-%d %H:%M"))
 
 
-def _say_next(console: Console, request: Request, name: str, symbol: str, file: Path) -> None:
+def _say_next(console: Console, request: SourceRequest, name: str, symbol: str, file: Path) -> None:
     with reading_instruments(str(request.target)):
         book = load_instruments()
     frame = book.sources[name].timeframe

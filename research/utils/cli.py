@@ -22,7 +22,7 @@ from lockstep.market.reading.guess import COLUMN, SELECT
 from lockstep.market.reading.layouts import PRESETS
 from lockstep.market.timeframe import Timeframe
 from lockstep.settings import suggestion
-from research.utils.add_source import Request, add_source
+from research.utils.add_source import SourceRequest, add_source
 from research.utils.data_report import check_file, quality_table, rows_table, warnings_of, write_report
 
 check_app = App()
@@ -96,7 +96,7 @@ def add(
     if like and like not in PRESETS:
         raise ConfigError(f"--like {like}: no such vendor{suggestion(like, PRESETS)}")
     target = target_file(instruments)
-    request = Request(
+    request = SourceRequest(
         file=file, target=target, symbol=symbol, name=name, adjustment=adjustment, yes=yes,
         usual=instruments is None,
         known={key: value for key, value in given.items() if value},

@@ -63,7 +63,7 @@ class Measured(NamedTuple):
     error: float
 
 
-class Verdict(NamedTuple):
+class ClockVerdict(NamedTuple):
     """Whether entries may go as far as the clock is concerned (None: not measured yet), and why."""
 
     good: bool | None
@@ -167,19 +167,19 @@ class ClockCheck:
         """End, without waiting for an answer."""
         self._stopping.set()
 
-    def verdict(self, now: int) -> Verdict:
+    def verdict(self, now: int) -> ClockVerdict:
         """Return what is known at `now`; a measurement counts until two checks after it have failed."""
         settings = self._settings
         if settings.unchecked is not None:
-            return Verdict(True, f"is not checked: {settings.unchecked}")
+            return ClockVerdict(True, f"is not checked: {settings.unchecked}")
         if self._known is None:
-            return Verdict(False if self._failure else None, self._failure or "is not measured yet")
+            return ClockVerdict(False if self._failure else None, self._failure or "is not measured yet")
         measured_at, (ahead, error) = self._known
         if now - measured_at > 2 * settings.every_hours * HOUR:
-            return Verdict(False, self._failure or "was not measured for too long")
+            return ClockVerdict(False, self._failure or "was not measured for too long")
         limit = settings.max_offset_seconds
         told = f"is {abs(ahead):.3f} s {'ahead' if ahead > 0 else 'behind'}, give or take {error:.3f} s"
-        return Verdict(abs(ahead) + error <= limit, f"{told}; allowed are {limit:g} s")
+        return ClockVerdict(abs(ahead) + error <= limit, f"{told}; allowed are {limit:g} s")
 
     def check(self) -> bool:
         """Measure once; return whether that succeeded."""

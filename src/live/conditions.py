@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator, Mapping, Set
 from typing import TypedDict
 
 from lockstep.live.brokers.protocol import Holding
-from lockstep.live.clock_check import Verdict
+from lockstep.live.clock_check import ClockVerdict
 from lockstep.live.events import ClockJudged, Event, PositionSeen
-from lockstep.live.reconciliation import Account, Reconciliation
+from lockstep.live.reconciliation import EngineAccount, Reconciliation
 
 
 class Doubts(TypedDict):
@@ -36,7 +36,7 @@ class Conditions:
         unknown: Callable[[], Set[str]],
         superseded: Callable[[], Mapping[str, str]],
         reconciliation: Reconciliation | None,
-        clock: Callable[[int], Verdict] | None,
+        clock: Callable[[int], ClockVerdict] | None,
     ) -> None:
         self._unknown = unknown
         self._superseded = superseded
@@ -59,7 +59,7 @@ class Conditions:
         if self._reconciliation is not None:
             self._reconciliation.hear(seen.symbol, Holding(seen.position, seen.stamp, "the operator"))
 
-    def news(self, now: int, account: Callable[[str, int], Account]) -> Iterator[Event]:
+    def news(self, now: int, account: Callable[[str, int], EngineAccount]) -> Iterator[Event]:
         """Yield events to be journaled: positions that agree or do not, a clock that became good or bad."""
         if self._reconciliation is not None:
             yield from self._reconciliation.look(now, account)

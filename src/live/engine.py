@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from lockstep.floats import require_exact, require_still_exact
-from lockstep.live.backtrader.feed import Stage
+from lockstep.live.backtrader.feed import BarSetStage
 from lockstep.live.conditions import Conditions, Doubts
 from lockstep.live.effects import Effects
 from lockstep.live.events import (
@@ -28,7 +28,7 @@ from lockstep.live.journal.rows import StoredSet
 from lockstep.live.messages import OrderIntent, Refusal, Release, SendResult, SetRecord
 from lockstep.live.operator.open_orders import credible, demand
 from lockstep.live.quarantine import Quarantine, irregular
-from lockstep.live.reconciliation import Account
+from lockstep.live.reconciliation import EngineAccount
 from lockstep.live.rerun import rehearsed, require_same
 from lockstep.live.setup import Setup
 from lockstep.live.traded import Memory, Seat, released_sets, warm
@@ -47,7 +47,7 @@ class Engine:
         self._setup = setup
         self._now = setup.now
         self._memory = Memory(setup.memory, setup.epoch.warmup)
-        stage = Stage(self._advance)
+        stage = BarSetStage(self._advance)
         self.seats = {
             symbol: Seat(model, stage, setup.markets, setup.epoch.states.get(symbol))
             for symbol, model in setup.models.items()
@@ -272,7 +272,7 @@ class Engine:
             bars=effects.quarantine,
         )
 
-    def _account(self, symbol: str, moment: int) -> Account:
+    def _account(self, symbol: str, moment: int) -> EngineAccount:
         return self.effects.reports.account(symbol, self.strategies[symbol].state, moment)
 
     def _take_results(self) -> None:

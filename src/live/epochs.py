@@ -16,8 +16,8 @@ from lockstep.live.journal import Journal
 from lockstep.live.journal.continuation import continued
 from lockstep.live.messages import Epoch, LaneState, Mode
 from lockstep.live.outside import require_wanted, version_with, wanted_versions
-from lockstep.live.risk.rollout import Step, require_sizes, stage
-from lockstep.live.traded import Model, usual_trades
+from lockstep.live.risk.rollout import RolloutStep, require_sizes, stage
+from lockstep.live.traded import TradedModel, usual_trades
 from lockstep.live.warmup import WarmUp, first_windows, settled_bars, warm_up
 from lockstep.market.config import InstrumentBook, load_instruments
 from lockstep.market.history import History, SeriesKey
@@ -28,7 +28,7 @@ from lockstep.settings import read_yaml
 from lockstep.strategy.matching import POSITION
 
 
-def needs_of(models: Mapping[str, Model], book: InstrumentBook) -> dict[SeriesKey, int]:
+def needs_of(models: Mapping[str, TradedModel], book: InstrumentBook) -> dict[SeriesKey, int]:
     """Return, per series that any model reads, the longest window in bars."""
     needs: dict[SeriesKey, int] = {}
     for model in models.values():
@@ -100,7 +100,7 @@ def require_same(epoch: Epoch, hashes: Mapping[str, str], mode: Mode) -> None:
 
 
 def declared_hashes(
-    models: Mapping[str, Model], keys: Iterable[SeriesKey], config: LiveConfig, book: InstrumentBook
+    models: Mapping[str, TradedModel], keys: Iterable[SeriesKey], config: LiveConfig, book: InstrumentBook
 ) -> dict[str, str]:
     """Return `instruments`, of what is declared of everything that is traded and read, and `feature ID`.
 
@@ -119,7 +119,7 @@ def declared_hashes(
 
 
 def bound(
-    epoch: Epoch, models: Mapping[str, Model], needs: Mapping[SeriesKey, int], config: LiveConfig,
+    epoch: Epoch, models: Mapping[str, TradedModel], needs: Mapping[SeriesKey, int], config: LiveConfig,
     book: InstrumentBook,
 ) -> Epoch:  # fmt: skip
     """Return an epoch with the hashes of its instruments and features; JournalError where they were others.
@@ -151,7 +151,7 @@ def first_epoch(
 
 
 def warmed(
-    epoch: Epoch, models: Mapping[str, Model], needs: Mapping[SeriesKey, int], settled: History,
+    epoch: Epoch, models: Mapping[str, TradedModel], needs: Mapping[SeriesKey, int], settled: History,
     config: LiveConfig,
 ) -> tuple[Epoch, str]:  # fmt: skip
     """Return a first epoch with its windows filled from settled files, and which of them are not full."""
@@ -179,14 +179,14 @@ def successor(
     bundles = _bundles(epoch, config, store)
     manifest = store.manifest()
     models = {
-        symbol: Model.of(load_bundle(symbol, version_with(manifest, symbol, sha), store=store))
+        symbol: TradedModel.of(load_bundle(symbol, version_with(manifest, symbol, sha), store=store))
         for symbol, sha in bundles.items()
     }
     book = load_instruments()
     needs = needs_of(models, book)
     windows = _windows(journal, epoch, needs, config, book)
     if epoch.mode == "live":
-        index, _ = stage(config.rollout, [Step.of(event) for event in journal.events(RolloutMoved)])
+        index, _ = stage(config.rollout, [RolloutStep.of(event) for event in journal.events(RolloutMoved)])
         require_sizes(config.rollout, index, usual_trades(models.values(), book.markets, windows.bars))
     states = {symbol: state for symbol, state in epoch.states.items() if symbol in bundles}
     bindings = {**hashes, **declared_hashes(models, needs, config, book)}

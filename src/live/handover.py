@@ -9,7 +9,7 @@ from typing import Literal, TypedDict
 from lockstep.errors import LockstepError
 from lockstep.live.events import ModelSwapped, SwapPending, SwapWithdrawn
 from lockstep.live.messages import Wanted
-from lockstep.live.traded import Memory, Model, Seat
+from lockstep.live.traded import Memory, Seat, TradedModel
 from lockstep.market.history import Market
 from lockstep.strategy.matching import POSITION
 
@@ -27,7 +27,7 @@ class Candidate:
     """
 
     present: str
-    model: Model | None
+    model: TradedModel | None
     version: str
     sha256: str
     obstacle: str = ""
@@ -55,7 +55,7 @@ class Handover:
     def __init__(
         self,
         policy: Mapping[str, Policy],
-        load: Callable[[str, str], Model],
+        load: Callable[[str, str], TradedModel],
         markets: Mapping[str, Market],
         memory: Memory,
     ) -> None:
@@ -111,7 +111,7 @@ class Handover:
         self._tried[seat.symbol] = now
         self.candidates[seat.symbol] = self.candidate(seat, Wanted(found.version, found.sha256))
 
-    def _obstacle(self, seat: Seat, model: Model) -> str:
+    def _obstacle(self, seat: Seat, model: TradedModel) -> str:
         """Return why a version cannot take over now, empty where it can."""
         if model.key != seat.model.key:
             return f"it decides on {model.key}, the desk on {seat.model.key}; {_NEW_EPOCH}"

@@ -19,14 +19,14 @@ from lockstep.live.messages import Irregularity, Release, ReportedFill, SetRecor
 from lockstep.live.operator.commands import FillCommand, Mailbox
 from lockstep.live.quarantine import Quarantine
 from lockstep.live.risk.switches import Switches
-from lockstep.live.traded import Model
+from lockstep.live.traded import TradedModel
 from lockstep.market.history import SeriesKey
 from lockstep.models.manifest import PRODUCTION, VETO, Manifest, ModelEntry
 from lockstep.models.store import ModelStore, load_bundle
 from lockstep.settings import validated
 
 
-class Journal(Protocol):
+class JournalPort(Protocol):
     """Where everything is committed before its effect; see `journal/`."""
 
     def append_set(self, record: SetRecord) -> int:
@@ -39,7 +39,7 @@ class Journal(Protocol):
         """Yield what was committed in an epoch, in its order."""
 
 
-class Source(Protocol):
+class SetSource(Protocol):
     """Where released bar sets come from."""
 
     @property
@@ -74,7 +74,7 @@ class Outside(Protocol):
     def wanted(self) -> Mapping[str, Wanted]:
         """Return the version to trade by symbol; a symbol of which nothing is known is absent."""
 
-    def model(self, symbol: str, sha256: str) -> Model:
+    def model(self, symbol: str, sha256: str) -> TradedModel:
         """Load the version with this SHA-256; a ModelError says why it cannot be used."""
 
     def commands(self) -> Sequence[Told | CommandRefused]:
@@ -131,7 +131,7 @@ class World:
         self._fills = list(fills)
         self._stat: tuple[int, int] | None = None
         self._wanted: dict[str, Wanted] = {}
-        self._models: dict[str, Model] = {}
+        self._models: dict[str, TradedModel] = {}
         self.pinned: dict[str, str] = {}
 
     def hear(self, fills: Fills) -> None:
@@ -154,11 +154,11 @@ class World:
             self._stat = stat
         return self._wanted
 
-    def model(self, symbol: str, sha256: str) -> Model:
+    def model(self, symbol: str, sha256: str) -> TradedModel:
         """Load the version with this SHA-256; a ModelError says why it cannot be used."""
         if sha256 not in self._models:
             version = version_with(self._store.manifest(), symbol, sha256)
-            self._models[sha256] = Model.of(load_bundle(symbol, version, store=self._store))
+            self._models[sha256] = TradedModel.of(load_bundle(symbol, version, store=self._store))
             self._store.used(symbol, version, now=datetime.now(UTC))
         return self._models[sha256]
 

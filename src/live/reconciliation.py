@@ -21,7 +21,7 @@ _SAME = 1e-9
 _AHEAD = 60_000_000_000  # ns that a statement may be ahead of our clock
 
 
-class Account(NamedTuple):
+class EngineAccount(NamedTuple):
     """The engine's side: signed contracts as of a moment, and what a waiting order would add."""
 
     position: float
@@ -53,7 +53,7 @@ class Reconciliation:
         if known is None or holding.as_of >= known.as_of:
             self._newest[symbol] = holding
 
-    def look(self, now: int, account: Callable[[str, int], Account]) -> Iterator[Event]:
+    def look(self, now: int, account: Callable[[str, int], EngineAccount]) -> Iterator[Event]:
         """Yield `reconciled` and `unreconciled` events that are news at `now` (UTC ns).
 
         account   asked for (symbol, moment)
@@ -74,7 +74,9 @@ class Reconciliation:
             yield PositionDiffers(detail=trouble)
         self._faulty = trouble
 
-    def _compared(self, symbol: str, now: int, account: Callable[[str, int], Account]) -> Iterator[Event]:
+    def _compared(
+        self, symbol: str, now: int, account: Callable[[str, int], EngineAccount]
+    ) -> Iterator[Event]:
         day, holding = self._day(symbol, now), self._newest.get(symbol)
         if holding is None or not self._counts(symbol, holding, day, now):
             self.unreconciled[symbol] = self._awaited(symbol, holding)
@@ -123,7 +125,7 @@ def _date(session: Session, moment: int) -> int:
     return int(session.dates(np.array([moment], dtype=np.int64)).astype(np.int64)[0])
 
 
-def _difference(symbol: str, ours: Account, holding: Holding) -> str:
+def _difference(symbol: str, ours: EngineAccount, holding: Holding) -> str:
     waits = f"; an order of {ours.waiting:+g} waits for its fill" if ours.waiting else ""
     return (
         f"the engine holds {ours.position:+g}, the broker {holding.quantity:+g} ({holding.source}, "

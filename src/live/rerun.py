@@ -12,7 +12,7 @@ from lockstep.live.journal.rows import StoredSet
 from lockstep.live.messages import LaneRecord, SetRecord
 from lockstep.live.traded import Seat, released_sets
 from lockstep.market.history import BarSet
-from lockstep.monitoring.parity import Difference, Step, step_differences
+from lockstep.monitoring.parity import EngineStep, ParityDifference, step_differences
 
 STRETCH = 256
 """Entries of the journal that are computed for at once, at least one: few enough for objects to die young."""
@@ -23,7 +23,7 @@ Entry = tuple[StoredSet | Event, tuple[BarSet, ...]]
 class ReplayMismatch(JournalError):
     """The engine does not reproduce its journal; `difference` is the first one."""
 
-    def __init__(self, difference: Difference) -> None:
+    def __init__(self, difference: ParityDifference) -> None:
         self.difference = difference
         super().__init__(
             f"replay of the journal: {difference}; nothing is traded. If code or configuration changed on "
@@ -50,9 +50,9 @@ def rehearsed(entries: Iterator[StoredSet | Event], seats: Mapping[str, Seat]) -
         yield from rows
 
 
-def step_of(record: LaneRecord, stamp: int, bar: tuple[float, ...] | None = None) -> Step:
+def step_of(record: LaneRecord, stamp: int, bar: tuple[float, ...] | None = None) -> EngineStep:
     """Return a journaled lane as a step of a comparison."""
-    return Step(
+    return EngineStep(
         symbol=record.symbol,
         stamp=stamp,
         bar=bar,
@@ -74,26 +74,26 @@ def require_same(recorded: StoredSet, again: SetRecord, seats: dict[str, Seat]) 
         raise ReplayMismatch(difference)
 
 
-def _differences(recorded: SetRecord, again: SetRecord, seats: dict[str, Seat]) -> Iterator[Difference]:
+def _differences(recorded: SetRecord, again: SetRecord, seats: dict[str, Seat]) -> Iterator[ParityDifference]:
     stamp = recorded.release.stamp
     before, now = ({lane.symbol: lane for lane in each.lanes} for each in (recorded, again))
     for symbol in sorted(before.keys() | now.keys()):
         first, second = before.get(symbol), now.get(symbol)
         if first is None or second is None:
             told = [str(each is not None) for each in (first, second)]
-            yield Difference(
+            yield ParityDifference(
                 kind="decision", symbol=symbol, stamp=stamp, where="decided", first=told[0], second=told[1]
             )
             continue
         if first.bundle != second.bundle:
-            yield Difference(
+            yield ParityDifference(
                 kind="bundle", symbol=symbol, stamp=stamp, where="bundle", first=first.bundle[:12],
                 second=second.bundle[:12],
             )  # fmt: skip
         ids = seats[symbol].model.plan.ids
         yield from step_differences(step_of(first, stamp), step_of(second, stamp), ids)
         if repr(first.state) != repr(second.state):
-            yield Difference(
+            yield ParityDifference(
                 kind="account", symbol=symbol, stamp=stamp, where="state", first=repr(first.state),
                 second=repr(second.state),
             )  # fmt: skip

@@ -28,7 +28,7 @@ from lockstep.plugs import ReadSecret
 
 if TYPE_CHECKING:
     from lockstep.live.messages import SetRecord
-    from lockstep.live.outside import Journal
+    from lockstep.live.outside import JournalPort
 
 
 HIDDEN = "[secret]"
@@ -145,7 +145,7 @@ class Secrets:
 class ScrubbedJournal:
     """A journal that no secret enters, whoever put it into an event."""
 
-    def __init__(self, journal: Journal, secrets: Secrets) -> None:
+    def __init__(self, journal: JournalPort, secrets: Secrets) -> None:
         self._journal = journal
         self._secrets = secrets
         self.recorded = journal.recorded

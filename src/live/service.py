@@ -37,16 +37,16 @@ from lockstep.live.plausible import Bands
 from lockstep.live.reconciliation import Reconciliation
 from lockstep.live.rerun import ReplayMismatch
 from lockstep.live.risk.gateway import Gateway
-from lockstep.live.risk.rollout import Step, require_sizes, stage
+from lockstep.live.risk.rollout import RolloutStep, require_sizes, stage
 from lockstep.live.secret import ScrubbedJournal, Secrets
 from lockstep.live.setup import Setup
 from lockstep.live.silence import Silence
 from lockstep.live.starting import reason_of
 from lockstep.live.status.health import HealthServer
-from lockstep.live.status.status import Window
+from lockstep.live.status.status import ColdWindow
 from lockstep.live.status.systemd import ALIVE, READY, STOPPING, notify
 from lockstep.live.status.watcher import Watcher
-from lockstep.live.traded import Model, usual_trades
+from lockstep.live.traded import TradedModel, usual_trades
 from lockstep.live.warmup import feeds_of, settled_bars
 from lockstep.market.config import load_instruments
 from lockstep.market.history import History, SeriesKey
@@ -148,7 +148,7 @@ class Service:
         config = self.config
         rollout_events = list(self.journal.events(RolloutMoved))
         self._wanted_mode = wanted
-        self._stage, now_stage = stage(config.rollout, [Step.of(event) for event in rollout_events])
+        self._stage, now_stage = stage(config.rollout, [RolloutStep.of(event) for event in rollout_events])
         mode: Mode = "shadow" if wanted == "live" and now_stage.mode == "shadow" else wanted
         self._world = self._make_world()
         self._told("loading models from the store")
@@ -244,7 +244,9 @@ class Service:
     def _fraction(self, epoch: Epoch, events: Sequence[RolloutMoved]) -> float:
         """Return the fraction of the size with which the epoch began; its own steps are replayed."""
         first = self.journal.first_entry(epoch.number)
-        _, then = stage(self.config.rollout, [Step.of(event) for event in events if event.sequence < first])
+        _, then = stage(
+            self.config.rollout, [RolloutStep.of(event) for event in events if event.sequence < first]
+        )
         return then.fraction
 
     def _make_world(self) -> World:
@@ -266,7 +268,11 @@ class Service:
         return newest
 
     def _begun(
-        self, epoch: Epoch, models: Mapping[str, Model], needs: Mapping[SeriesKey, int], settled: History
+        self,
+        epoch: Epoch,
+        models: Mapping[str, TradedModel],
+        needs: Mapping[SeriesKey, int],
+        settled: History,
     ) -> Epoch:
         """Begin the first epoch of the journal, its windows filled."""
         filled, short = warmed(epoch, models, needs, settled, self.config)
@@ -275,7 +281,7 @@ class Service:
         self._require_sizes(filled, models)
         return replace(filled, number=self.journal.begin_epoch(filled))
 
-    def _require_sizes(self, epoch: Epoch, models: Mapping[str, Model]) -> None:
+    def _require_sizes(self, epoch: Epoch, models: Mapping[str, TradedModel]) -> None:
         """Refuse, at the start of an epoch in mode live, a stage of the roll-out that would send nothing.
 
         Not later in an epoch: sizes follow the market, and a desk in a position must be able to start again.
@@ -293,7 +299,7 @@ class Service:
             _LOGGER.warning("%s: windows are not full; the sizes of the roll-out are not checked", symbol)
 
     def _reconciliation(
-        self, mode: Mode, models: Mapping[str, Model], connection: Connection | None
+        self, mode: Mode, models: Mapping[str, TradedModel], connection: Connection | None
     ) -> Reconciliation | None:
         """Return what compares positions with the broker's, None where they are simulated."""
         if mode != "live":
@@ -308,7 +314,7 @@ class Service:
         sessions = {symbol: self._book.session(symbol) for symbol in models}
         return Reconciliation(sessions, started=self._clock(), source=source)
 
-    def _connection(self, mode: Mode, models: Mapping[str, Model]) -> Connection | None:
+    def _connection(self, mode: Mode, models: Mapping[str, TradedModel]) -> Connection | None:
         """Return the broker, None in mode paper; in mode shadow it writes messages and does nothing else."""
         settings = self.config.broker
         if mode == "paper" or settings is None:
@@ -382,7 +388,7 @@ def _known(engine: Engine) -> dict[str, Any]:
     """Return the fields of the status that only the engine knows."""
     seats = engine.seats.items()
     cold = [
-        Window(symbol, feature, seen, needed)
+        ColdWindow(symbol, feature, seen, needed)
         for symbol, seat in seats
         for feature, (seen, needed) in seat.windows.filling().items()
     ]

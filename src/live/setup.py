@@ -6,19 +6,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from lockstep.live.backtrader.broker import GatedBroker, ReportedBroker
-from lockstep.live.backtrader.feed import Stage
+from lockstep.live.backtrader.feed import BarSetStage
 from lockstep.live.brokers.protocol import OutboundBroker
-from lockstep.live.clock_check import Verdict
+from lockstep.live.clock_check import ClockVerdict
 from lockstep.live.conditions import Doubts
 from lockstep.live.events import Event
 from lockstep.live.handover import Policy
 from lockstep.live.messages import Epoch, OrderIntent, Refusal
 from lockstep.live.outbox import Outbox
-from lockstep.live.outside import Journal, Observer, Outside, Source
+from lockstep.live.outside import JournalPort, Observer, Outside, SetSource
 from lockstep.live.reconciliation import Reconciliation
 from lockstep.live.risk.gateway import DeskGate, Gateway
 from lockstep.live.risk.rollout import scaled
-from lockstep.live.traded import Model, Seat
+from lockstep.live.traded import Seat, TradedModel
 from lockstep.market.history import Market
 from lockstep.market.open_hours import next_open
 from lockstep.strategy.matching import CASH
@@ -41,10 +41,10 @@ class Setup:
     """
 
     epoch: Epoch
-    models: Mapping[str, Model]
+    models: Mapping[str, TradedModel]
     markets: Mapping[str, Market]
-    journal: Journal
-    source: Source
+    journal: JournalPort
+    source: SetSource
     gateway: Gateway
     outside: Outside
     observer: Observer
@@ -57,7 +57,7 @@ class Setup:
     expire: int = 3_600_000_000_000
     stop_after: int | None = None
     reconciliation: Reconciliation | None = None
-    clock: Callable[[int], Verdict] | None = None
+    clock: Callable[[int], ClockVerdict] | None = None
 
     def gate(
         self, seats: Mapping[str, Seat], *, exposure: Exposure, doubts: Callable[[int], Doubts]
@@ -89,7 +89,7 @@ class Setup:
 
     def inner_broker(
         self,
-        stage: Stage,
+        stage: BarSetStage,
         gate: DeskGate,
         *,
         version: Callable[[str], str],

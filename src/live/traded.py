@@ -14,7 +14,7 @@ from lockstep.features.columns import source_keys
 from lockstep.features.feature_registry import FeatureRegistry, default_registry
 from lockstep.features.plan import FeaturePlan
 from lockstep.features.streaming import WindowFeatures
-from lockstep.live.backtrader.feed import Stage, stage_feed
+from lockstep.live.backtrader.feed import BarSetStage, stage_feed
 from lockstep.live.backtrader.recorder import LaneRecorder
 from lockstep.live.messages import LaneState, Release, Values
 from lockstep.live.risk.rollout import Trades
@@ -35,7 +35,7 @@ Kept = Mapping[SeriesKey, tuple[tuple[int, Values], ...]]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Model:
+class TradedModel:
     """A bundle as the desk trades it: its strategy, its veto if it has one, and what to compute for it."""
 
     bundle: Bundle
@@ -44,7 +44,7 @@ class Model:
     plan: FeaturePlan
 
     @classmethod
-    def of(cls, bundle: Bundle, registry: FeatureRegistry | None = None) -> Model:
+    def of(cls, bundle: Bundle, registry: FeatureRegistry | None = None) -> TradedModel:
         """Unpack a bundle; errors as of `config_of` and for ids that no feature answers to."""
         config, veto = config_of(bundle), veto_of(bundle)
         key = SeriesKey(bundle.symbol, config.bars)
@@ -106,7 +106,7 @@ class Seat:
     """One traded instrument: the model that trades it, its windows, and the lane that Cerebro runs."""
 
     def __init__(
-        self, model: Model, stage: Stage, markets: Mapping[str, Market], state: LaneState | None
+        self, model: TradedModel, stage: BarSetStage, markets: Mapping[str, Market], state: LaneState | None
     ) -> None:
         self.symbol = model.bundle.symbol
         self._markets = markets
@@ -114,7 +114,7 @@ class Seat:
         self.recorder = LaneRecorder(symbol=self.symbol, bundle=model.bundle.sha256)
         self._sit(model, state)
 
-    def _sit(self, model: Model, state: LaneState | None) -> None:
+    def _sit(self, model: TradedModel, state: LaneState | None) -> None:
         market = self._markets[self.symbol]
         self.model = model
         self.recorder.bundle = model.bundle.sha256
@@ -130,14 +130,16 @@ class Seat:
             state=state,
         )
 
-    def change(self, model: Model, bars: Kept) -> Lane:
+    def change(self, model: TradedModel, bars: Kept) -> Lane:
         """Seat another version, its windows filled from `bars`, and return its lane."""
         self._sit(model, None)
         warm(self.windows, bars)
         return self.lane
 
 
-def usual_trades(models: Iterable[Model], markets: Mapping[str, Market], bars: Kept) -> dict[str, Trades]:
+def usual_trades(
+    models: Iterable[TradedModel], markets: Mapping[str, Market], bars: Kept
+) -> dict[str, Trades]:
     """Return what each model would trade on the newest of `bars`, by symbol.
 
     A fixed size is that size whatever the bars are. A model whose windows they do not fill is left out.
@@ -151,7 +153,7 @@ def usual_trades(models: Iterable[Model], markets: Mapping[str, Market], bars: K
     return found
 
 
-def _usual_size(model: Model, markets: Mapping[str, Market], bars: Kept) -> float | None:
+def _usual_size(model: TradedModel, markets: Mapping[str, Market], bars: Kept) -> float | None:
     sizing = model.config.sizing_rules(markets[model.bundle.symbol].instrument)
     if sizing[MODE] == FIXED:
         return float(contracts(np.empty(0), 0.0, sizing))

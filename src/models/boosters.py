@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lockstep.models.kinds import CLASSES, EstimatorOf, Form, Kind, NodeOf, State, require_parts
+from lockstep.models.kinds import CLASSES, EstimatorKind, EstimatorOf, Form, NodeOf, State, require_parts
 from lockstep.models.pickle_machine import Pickled
 from lockstep.models.pickled_values import state_of, value_of
 from lockstep.models.trees import Integers, NodeFault, depths, joined, require_features, split
@@ -299,8 +299,8 @@ def _xgboost_names(cls: Any) -> Sequence[str]:
     return tuple(cls().get_params(deep=False))
 
 
-BOOSTERS: tuple[Kind, ...] = (
-    Kind(
+BOOSTERS: tuple[EstimatorKind, ...] = (
+    EstimatorKind(
         module="lightgbm.sklearn",
         name="LGBMClassifier",
         params={"_other_params": Form(_write_others, _read_others)},
@@ -313,7 +313,7 @@ BOOSTERS: tuple[Kind, ...] = (
             ("sklearn.preprocessing._label", "LabelEncoder"),
         ),
     ),
-    Kind(
+    EstimatorKind(
         module="xgboost.sklearn",
         name="XGBClassifier",
         names=_xgboost_names,

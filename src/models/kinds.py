@@ -52,7 +52,7 @@ class Form(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Kind:
+class EstimatorKind:
     """A class that a bundle may hold.
 
     fitted         attributes by name, with their shapes
@@ -356,38 +356,38 @@ MOVED: Mapping[Pair, Pair] = {
     ("lockstep.models.columns", "ColumnSelector"): ("lockstep.models.estimators", "ColumnSelector"),
 }
 
-SKLEARN: tuple[Kind, ...] = (
-    Kind(
+SKLEARN: tuple[EstimatorKind, ...] = (
+    EstimatorKind(
         module="sklearn.pipeline",
         name="Pipeline",
         params={"memory": Form(_nothing, _nothing), "steps": Form(_write_steps, _read_steps)},
     ),
-    Kind(
+    EstimatorKind(
         module="lockstep.models.estimators",
         name="ColumnSelector",
         params={"columns": _CHOSEN},
         fitted={FEATURES: SCALAR},
     ),
-    Kind(
+    EstimatorKind(
         module="sklearn.feature_selection._univariate_selection",
         name="SelectKBest",
         params={"score_func": _SCORE},
         fitted={FEATURES: SCALAR, "scores_": COLUMNS, "pvalues_": COLUMNS},
         pickled_with=[("sklearn.feature_selection._univariate_selection", each) for each in _SCORES],
     ),
-    Kind(
+    EstimatorKind(
         module="sklearn.feature_selection._variance_threshold",
         name="VarianceThreshold",
         fitted={FEATURES: SCALAR, "variances_": COLUMNS},
     ),
-    Kind(
+    EstimatorKind(
         module="sklearn.preprocessing._data",
         name="StandardScaler",
         fitted={
             FEATURES: SCALAR, "mean_": COLUMNS, "var_": COLUMNS, "scale_": COLUMNS, "n_samples_seen_": SCALAR,
         },
     ),
-    Kind(
+    EstimatorKind(
         module="sklearn.preprocessing._data",
         name="MinMaxScaler",
         params={"feature_range": _LIMITS},
@@ -396,19 +396,19 @@ SKLEARN: tuple[Kind, ...] = (
             "data_range_": COLUMNS, "n_samples_seen_": SCALAR,
         },
     ),
-    Kind(
+    EstimatorKind(
         module="sklearn.preprocessing._data",
         name="RobustScaler",
         params={"quantile_range": _LIMITS},
         fitted={FEATURES: SCALAR, "center_": COLUMNS, "scale_": COLUMNS},
     ),
-    Kind(
+    EstimatorKind(
         module="sklearn.linear_model._logistic",
         name="LogisticRegression",
         fitted={**_FITTED, "coef_": (1, "k"), "intercept_": (1,), "n_iter_": (1,)},
     ),
     *(
-        Kind(
+        EstimatorKind(
             module="sklearn.ensemble._forest",
             name=name,
             fitted=_FITTED,
@@ -418,7 +418,7 @@ SKLEARN: tuple[Kind, ...] = (
         )
         for name in ("RandomForestClassifier", "ExtraTreesClassifier")
     ),
-    Kind(
+    EstimatorKind(
         module="sklearn.ensemble._gb",
         name="GradientBoostingClassifier",
         fitted={**_FITTED, "max_features_": SCALAR},
@@ -429,7 +429,7 @@ SKLEARN: tuple[Kind, ...] = (
             *_LOSSES, *_RANDOM,
         ),
     ),
-    Kind(
+    EstimatorKind(
         module="sklearn.ensemble._hist_gradient_boosting.gradient_boosting",
         name="HistGradientBoostingClassifier",
         fitted=_FITTED,
@@ -442,7 +442,7 @@ SKLEARN: tuple[Kind, ...] = (
             *_LOSSES, *_RANDOM,
         ),
     ),
-    Kind(
+    EstimatorKind(
         module="sklearn.calibration",
         name="CalibratedClassifierCV",
         params={"estimator": ESTIMATOR},
@@ -451,8 +451,10 @@ SKLEARN: tuple[Kind, ...] = (
         read=_read_calibrated,
         pickled_with=(_CALIBRATED,),
     ),
-    Kind(module="sklearn.calibration", name="_SigmoidCalibration", fitted={"a_": SCALAR, "b_": SCALAR}),
-    Kind(
+    EstimatorKind(
+        module="sklearn.calibration", name="_SigmoidCalibration", fitted={"a_": SCALAR, "b_": SCALAR}
+    ),
+    EstimatorKind(
         module="sklearn.isotonic",
         name="IsotonicRegression",
         fitted={

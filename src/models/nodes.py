@@ -14,13 +14,13 @@ from typing import Any
 
 from lockstep.errors import ForeignPickle, UnfitBundle
 from lockstep.models.boosters import BOOSTERS
-from lockstep.models.kinds import MOVED, SKLEARN, Kind
+from lockstep.models.kinds import MOVED, SKLEARN, EstimatorKind
 from lockstep.models.pickle_machine import ARRAYS, Machine, PickleFault
 from lockstep.models.pickled_values import NUMPY, Pair, class_of, state_of, value_of
 from lockstep.models.trees import NodeFault
 
-KINDS: Mapping[Pair, Kind] = {kind.pair: kind for kind in (*SKLEARN, *BOOSTERS)}
-_BY_NAME: Mapping[str, Kind] = {kind.name: kind for kind in KINDS.values()}
+KINDS: Mapping[Pair, EstimatorKind] = {kind.pair: kind for kind in (*SKLEARN, *BOOSTERS)}
+_BY_NAME: Mapping[str, EstimatorKind] = {kind.name: kind for kind in KINDS.values()}
 _NODE = {"class", "params", "fitted"}
 _MOST_LEVELS = 8
 _SCALARS = (bool, int, float, str, type(None))
@@ -96,7 +96,7 @@ class _Writer:
         self._level -= 1
         return {"class": kind.name, "params": params, "fitted": dict(sorted(fitted.items()))}
 
-    def _parameter(self, kind: Kind, name: str, value: Any) -> Any:
+    def _parameter(self, kind: EstimatorKind, name: str, value: Any) -> Any:
         form = kind.params.get(name)
         return form.write(value, self.node) if form else _plain(name, value)
 
@@ -142,7 +142,7 @@ def _read(node: Any, level: int) -> Any:
     return made
 
 
-def _argument(kind: Kind, name: str, value: Any, estimator_of: Callable[[Any], Any]) -> Any:
+def _argument(kind: EstimatorKind, name: str, value: Any, estimator_of: Callable[[Any], Any]) -> Any:
     form = kind.params.get(name)
     if form is not None:
         return form.read(value, estimator_of)

@@ -20,7 +20,7 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 VersionOrProduction = Annotated[str, Field(pattern=r"^(v[1-9]\d*|production)$")]
 
 
-class Position(Settings):
+class PortfolioPosition(Settings):
     """One instrument: the version that trades it, and its largest share of the capital."""
 
     version: VersionOrProduction = PRODUCTION
@@ -58,7 +58,7 @@ class Portfolio(Settings):
     """
 
     cash: Positive
-    instruments: Annotated[dict[Symbol, Position], Field(min_length=1)]
+    instruments: Annotated[dict[Symbol, PortfolioPosition], Field(min_length=1)]
     correlation: CorrelationLimits = CorrelationLimits()
     risk: RiskLimits
 

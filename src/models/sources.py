@@ -39,7 +39,7 @@ _WAY_OUT = (
 )
 
 
-class Sources(Settings):
+class KeySources(Settings):
     """`keys`: name of a source -> path of its key, absolute or from the store's folder."""
 
     schema_version: SchemaVersion = SCHEMA
@@ -106,11 +106,13 @@ def sign(folder: Path, key: Key) -> None:
         replace_file(folder / SIGNATURE, f"{signature.model_dump_json(indent=2)}\n".encode())
 
 
-def read_sources(folder: Path) -> Sources:
+def read_sources(folder: Path) -> KeySources:
     """Return the keys that a store trusts, none without a file; ManifestError where that is wrong."""
     content = store_json(folder / SOURCES)
     try:
-        return Sources() if content is None else validated(Sources, content, where=str(folder / SOURCES))
+        return (
+            KeySources() if content is None else validated(KeySources, content, where=str(folder / SOURCES))
+        )
     except ConfigError as error:
         raise ManifestError(str(error)) from error
 
@@ -122,7 +124,7 @@ def trust(folder: Path, name: str, path: Path) -> Key:
         known = read_sources(folder)
         try:
             wider = validated(
-                Sources, {"keys": {**known.keys, name: str(path.absolute())}}, where=str(folder / SOURCES)
+                KeySources, {"keys": {**known.keys, name: str(path.absolute())}}, where=str(folder / SOURCES)
             )
         except ConfigError as error:
             raise VerbRefused(f"{error}; choose another name") from error

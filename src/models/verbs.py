@@ -27,7 +27,7 @@ from lockstep.models.manifest import (
 from lockstep.models.policy import Policy
 
 
-class Difference(BaseModel):
+class BundleDifference(BaseModel):
     """One value that is another one in the new version; null where there was none."""
 
     model_config = ConfigDict(frozen=True)
@@ -57,7 +57,7 @@ class Change(BaseModel):
     reason: str = ""
     overruled: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
-    differences: tuple[Difference, ...] = ()
+    differences: tuple[BundleDifference, ...] = ()
 
     def lines(self) -> Iterator[str]:
         """Yield the change as text: what was done, then each difference to what was in production."""
@@ -79,11 +79,11 @@ class Change(BaseModel):
         return views.change(self)
 
 
-def differences(before: VersionEntry | None, after: VersionEntry | None) -> tuple[Difference, ...]:
+def differences(before: VersionEntry | None, after: VersionEntry | None) -> tuple[BundleDifference, ...]:
     """Return what is not the same in two versions: configuration, features, threshold, data, bundle."""
     one, other = _facts(before), _facts(after)
     return tuple(
-        Difference(what=what, before=one.get(what), after=other.get(what))
+        BundleDifference(what=what, before=one.get(what), after=other.get(what))
         for what in dict.fromkeys((*one, *other))
         if one.get(what) != other.get(what)
     )

@@ -1,8 +1,8 @@
 """Comparison of two records of the same bars: features, probabilities, decisions, orders, fills, equity.
 
-Research, the sweep and the live engine write down what they did in forms of their own; each is turned into
-`Step`s, one per bar of a traded series, and compared here, bit for bit. What differs first, in the order in
-which one thing follows from another, says what kind of fault it is.
+Research, the sweep and the live engine write down what they did in forms of their own. Each is turned into
+`EngineStep`s, one per bar of a traded series, and compared here, bit for bit. What differs first, in the order
+in which one thing follows from another, says what kind of fault it is.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ Context = Mapping[str, Mapping[int, tuple[float, ...]]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Step:
+class EngineStep:
     """What one engine did with one instrument at one bar. None: this engine does not write that down.
 
     stamp         end of the bar, UTC ns
@@ -64,7 +64,7 @@ class Step:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Difference:
+class ParityDifference:
     """The first thing in which two steps differ.
 
     kind    what kind of fault it is: `bar differs`, `warm-up`, `session`, `code: feature`, `bundle`, …
@@ -85,7 +85,7 @@ class Difference:
 
 
 @dataclass
-class Comparison:
+class ParityComparison:
     """How much was compared, and what differed; `limit` differences are kept, all are counted.
 
     trades   entries that filled
@@ -103,14 +103,14 @@ class Comparison:
     marks: int = 0
     different: int = 0
     series: dict[str, int] = field(default_factory=dict)
-    differences: list[Difference] = field(default_factory=list)
+    differences: list[ParityDifference] = field(default_factory=list)
 
     @property
-    def first(self) -> Difference | None:
+    def first(self) -> ParityDifference | None:
         """The earliest difference."""
         return self.differences[0] if self.differences else None
 
-    def __add__(self, other: Comparison) -> Comparison:
+    def __add__(self, other: ParityComparison) -> ParityComparison:
         """Return both together."""
         counts = {
             name: getattr(self, name) + getattr(other, name)
@@ -121,7 +121,7 @@ class Comparison:
             name: self.series.get(name, 0) + other.series.get(name, 0)
             for name in sorted(self.series.keys() | other.series.keys())
         }
-        return Comparison(**counts, series=series, differences=[*self.differences, *other.differences])
+        return ParityComparison(**counts, series=series, differences=[*self.differences, *other.differences])
 
     def _repr_html_(self) -> str:
         from lockstep import views
@@ -130,16 +130,16 @@ class Comparison:
 
 
 def compare(
-    first: Sequence[Step], second: Sequence[Step], ids: Sequence[str], *, limit: int = 20
-) -> Comparison:
+    first: Sequence[EngineStep], second: Sequence[EngineStep], ids: Sequence[str], *, limit: int = 20
+) -> ParityComparison:
     """Compare two records of one instrument step by step; ParityError where there is nothing to compare."""
     if not first and not second:
         raise ParityError("nothing to compare: neither engine wrote down a bar")
-    found = Comparison()
+    found = ParityComparison()
     ours, theirs = ({step.stamp: step for step in steps} for steps in (first, second))
     for stamp in sorted(ours.keys() | theirs.keys()):
         one, other = ours.get(stamp), theirs.get(stamp)
-        difference: Difference | None
+        difference: ParityDifference | None
         if one is None or other is None:
             difference = _absent(stamp, one, other)
         else:
@@ -152,7 +152,7 @@ def compare(
     return found
 
 
-def with_context(steps: Sequence[Step], bars: Context) -> list[Step]:
+def with_context(steps: Sequence[EngineStep], bars: Context) -> list[EngineStep]:
     """Return the steps, each with the bars by series and end that came since the step before.
 
     The first step has every bar up to its own; bars that end after the last step belong to none.
@@ -167,11 +167,11 @@ def with_context(steps: Sequence[Step], bars: Context) -> list[Step]:
     return [replace(step, context=context) for step, context in zip(steps, contexts, strict=True)]
 
 
-def step_differences(first: Step, second: Step, ids: Sequence[str]) -> Iterator[Difference]:
+def step_differences(first: EngineStep, second: EngineStep, ids: Sequence[str]) -> Iterator[ParityDifference]:
     """Yield what differs in two steps at one stamp, causes before consequences."""
 
-    def differ(kind: str, where: str, one: object, other: object) -> Difference:
-        return Difference(
+    def differ(kind: str, where: str, one: object, other: object) -> ParityDifference:
+        return ParityDifference(
             kind=kind, symbol=first.symbol, stamp=first.stamp, where=where, first=str(one), second=str(other)
         )
 
@@ -198,14 +198,14 @@ def step_differences(first: Step, second: Step, ids: Sequence[str]) -> Iterator[
         yield differ(ACCOUNT, "equity", first.mark, second.mark)
 
 
-def _context_differences(symbol: str, first: Context, second: Context) -> Iterator[Difference]:
+def _context_differences(symbol: str, first: Context, second: Context) -> Iterator[ParityDifference]:
     """Yield the bars in which two contexts differ, the earliest first."""
     places = {(end, name) for each in (first, second) for name, bars in each.items() for end in bars}
     for end, name in sorted(places):
         one, other = (each.get(name, {}).get(end) for each in (first, second))
         if _bits(one) != _bits(other):
             left, right = (NO_BAR if bar is None else str(bar) for bar in (one, other))
-            yield Difference(
+            yield ParityDifference(
                 kind=BAR, symbol=symbol, stamp=end, where=f"bar of {name}", first=left, second=right
             )
 
@@ -218,15 +218,15 @@ def _bits(values: tuple[float, ...] | None) -> bytes:
     return struct.pack(f"<{len(values or ())}d", *(values or ()))
 
 
-def _absent(stamp: int, one: Step | None, other: Step | None) -> Difference:
+def _absent(stamp: int, one: EngineStep | None, other: EngineStep | None) -> ParityDifference:
     there = one or other
     symbol = there.symbol if there else ""
     said = ("a decision", NO_BAR)
     first, second = said if one else said[::-1]
-    return Difference(kind=BAR, symbol=symbol, stamp=stamp, where="bar", first=first, second=second)
+    return ParityDifference(kind=BAR, symbol=symbol, stamp=stamp, where="bar", first=first, second=second)
 
 
-def _count(found: Comparison, one: Step, other: Step) -> None:
+def _count(found: ParityComparison, one: EngineStep, other: EngineStep) -> None:
     found.bars += 1
     if one.vector is not None and other.vector is not None:
         found.vectors += 1
@@ -262,12 +262,12 @@ def _floats(raw: bytes | None) -> Floats:
     return np.frombuffer(raw or b"", dtype="<f8").astype(np.float64)
 
 
-def _vector_kind(first: Step, second: Step) -> str:
+def _vector_kind(first: EngineStep, second: EngineStep) -> str:
     cold = any((step.reason or "").startswith(COLD) for step in (first, second))
     return WARM_UP if cold else FEATURE_CODE
 
 
-def _decision_kind(first: Step, second: Step) -> str:
+def _decision_kind(first: EngineStep, second: EngineStep) -> str:
     reasons = {first.reason or "", second.reason or ""}
     if any(reason.startswith(COLD) for reason in reasons):
         return WARM_UP

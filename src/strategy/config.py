@@ -119,7 +119,7 @@ class VolatilitySize(Settings):
     feature: str = "realised_vol_20_252"
 
 
-class Window(Settings):
+class SessionWindow(Settings):
     """Entries are taken at bars that end within [start, end], wall clock of the session's timezone."""
 
     start: ClockTime
@@ -169,7 +169,7 @@ class StrategyConfig(Settings):
     capital: Positive = 100_000.0
     filters: tuple[Filter, ...] = ()
     features: tuple[str, ...] = ()
-    window: Window | None = None
+    window: SessionWindow | None = None
     auto_close: ClockTime | None = None
     max_bars: Annotated[int, Field(ge=1)] | None = None
     stop: Distance | None = None

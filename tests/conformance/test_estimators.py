@@ -19,7 +19,7 @@ from lockstep.models.nodes import KINDS, pipeline_node, pipeline_of
 from lockstep.models.pickling import pickled, unpickled
 from lockstep.models.predictor import predictor
 from lockstep.settings import validated
-from research.training.config import Model
+from research.training.config import ModelSettings
 from research.training.estimators import ESTIMATORS, decoded, preparation, rounded
 from research.training.pipeline import Samples, fit_pipeline, probabilities
 from support.toys.estimator import EXTRA_TREES
@@ -61,7 +61,9 @@ def smallest(family: str) -> dict[str, Any]:
 def fitted(family: str, known: Samples | None = None, *, seed: int = 3) -> Any:
     given = samples() if known is None else known
     columns = range(given.features.shape[1])
-    return fit_pipeline(Model(family=family), smallest(family), given, columns, seed=seed, embargo=DAY)
+    return fit_pipeline(
+        ModelSettings(family=family), smallest(family), given, columns, seed=seed, embargo=DAY
+    )
 
 
 @functools.cache
@@ -75,10 +77,10 @@ def answers(pipeline: Any) -> bytes:
 
 @every_estimator
 def test_a_configuration_may_name_it(family: str) -> None:
-    found = validated(Model, {"family": family}, where="model")
+    found = validated(ModelSettings, {"family": family}, where="model")
     assert found.searched == ESTIMATORS[family].space
     with pytest.raises(ConfigError, match=f"did you mean '{family}'"):
-        validated(Model, {"family": family[:-1]}, where="model")
+        validated(ModelSettings, {"family": family[:-1]}, where="model")
 
 
 @every_estimator

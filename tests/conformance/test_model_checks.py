@@ -17,8 +17,8 @@ import pytest
 
 from lockstep.errors import ModelError
 from lockstep.metrics import Floats
-from research.model_validation.case import Case
-from research.model_validation.check import Finding, ModelCheck
+from research.model_validation.case import ValidationCase
+from research.model_validation.check import CheckFinding, ModelCheck
 from research.model_validation.checklist import checklist
 from research.model_validation.checks import CHECKS
 from research.training.config import Acceptance, StrategyAcceptance
@@ -51,11 +51,11 @@ def test_its_limit_is_one_that_a_configuration_may_set(check: ModelCheck) -> Non
 
 @every_check
 def test_what_cannot_be_measured_has_not_passed(check: ModelCheck) -> None:
-    def refuses(case: Case) -> Finding:
+    def refuses(case: ValidationCase) -> CheckFinding:
         raise ModelError("the bars are gone")
 
-    def unmeasured(case: Case) -> Finding:
-        return Finding(value=math.nan, limit=0.0, passed=True, sentence="nobody knows")
+    def unmeasured(case: ValidationCase) -> CheckFinding:
+        return CheckFinding(value=math.nan, limit=0.0, passed=True, sentence="nobody knows")
 
     refused = replace(check, judge=refuses, of=None)(ANY)
     assert (refused.passed, refused.sentence) == (False, "not measured: the bars are gone")

@@ -17,9 +17,9 @@ from typer.testing import CliRunner, Result
 
 from certify.certificate import Certificate, write_certificate
 from certify.command import app, keep
-from certify.live_run import LiveRun, Replay, run_live
+from certify.live_run import LiveRun, ReplayRange, run_live
 from certify.page import certificate_html
-from certify.run import Request, certify, unchanged
+from certify.run import CertificateRequest, certify, unchanged
 from lockstep.errors import EvidenceMissing, ParityError
 from lockstep.floats import EXACT
 from lockstep.market.config import load_instruments
@@ -29,7 +29,7 @@ from lockstep.market.timeframe import DAILY
 from lockstep.models.manifest import TrainingRecord
 from lockstep.models.store import ModelStore, load_bundle
 from lockstep.monitoring import parity
-from lockstep.monitoring.parity import Comparison, compare
+from lockstep.monitoring.parity import ParityComparison, compare
 from research.backtest.result import steps_of
 from research.backtest.run import run_backtest
 from support import desks
@@ -52,7 +52,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> ModelStore:
 
 @pytest.fixture(scope="module")
 def issued(store: ModelStore) -> list[Certificate]:
-    request = Request(
+    request = CertificateRequest(
         versions={"COMP": "v1", "SPX": "v1"}, store=store, start=START, end=END, restarts=2, seed=3
     )
     return certify(request, now=NOW)
@@ -266,26 +266,30 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def live_steps(store: ModelStore, folder: Path, environment: dict[str, str] | None) -> list[parity.Step]:
+def live_steps(
+    store: ModelStore, folder: Path, environment: dict[str, str] | None
+) -> list[parity.EngineStep]:
     bundle = load_bundle("COMP", "v1", store=store)
     ready = ModelStore(folder / "store")
     ready.fetch(store, "COMP", "v1", sha256=bundle.sha256, by="test", now=NOW)
     ready.promote("COMP", "v1", by="test", now=NOW, reason="test", force=True)
-    replay = Replay(start=START, end=END)
+    replay = ReplayRange(start=START, end=END)
     run = run_live({"COMP": bundle}, replay, folder, store=ready.folder, environment=environment)
     return run.steps("COMP", "1d")
 
 
 @pytest.fixture(scope="module")
-def research(store: ModelStore) -> list[parity.Step]:
-    model = desks.Model.of(load_bundle("COMP", "v1", store=store))
+def research(store: ModelStore) -> list[parity.EngineStep]:
+    model = desks.TradedModel.of(load_bundle("COMP", "v1", store=store))
     history = load_history("COMP", timeframe=DAILY, context=tuple(model.needs(desks.load_markets())))
     return steps_of(
         run_backtest(model.config, history, "COMP", span=DateRange.of(START, END), veto=model.veto)
     )
 
 
-def compared(store: ModelStore, research: list[parity.Step], folder: Path, copy: Path | None) -> Comparison:
+def compared(
+    store: ModelStore, research: list[parity.EngineStep], folder: Path, copy: Path | None
+) -> ParityComparison:
     folder.mkdir(exist_ok=True)
     environment = None
     if copy is not None:
@@ -293,19 +297,19 @@ def compared(store: ModelStore, research: list[parity.Step], folder: Path, copy:
             **{name: value for name, value in os.environ.items() if not name.startswith("COV_")},
             "PYTHONPATH": str(copy / "packages"),
         }
-    ids = desks.Model.of(load_bundle("COMP", "v1", store=store)).plan.ids
+    ids = desks.TradedModel.of(load_bundle("COMP", "v1", store=store)).plan.ids
     return compare(research, live_steps(store, folder, environment), ids)
 
 
 def test_without_a_fault_the_copy_agrees(
-    store: ModelStore, research: list[parity.Step], copy: Path, tmp_path: Path
+    store: ModelStore, research: list[parity.EngineStep], copy: Path, tmp_path: Path
 ) -> None:
     assert compared(store, research, tmp_path, copy).different == 0
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.row)
 def test_a_fault_in_the_live_engine_is_caught_and_named(
-    store: ModelStore, research: list[parity.Step], copy: Path, tmp_path: Path, fault: Fault
+    store: ModelStore, research: list[parity.EngineStep], copy: Path, tmp_path: Path, fault: Fault
 ) -> None:
     path = copy / fault.file
     text = path.read_text(encoding="utf-8")
@@ -320,7 +324,7 @@ def test_a_fault_in_the_live_engine_is_caught_and_named(
 
 
 def test_an_engine_that_refuses_is_no_certificate(
-    store: ModelStore, research: list[parity.Step], copy: Path, tmp_path: Path
+    store: ModelStore, research: list[parity.EngineStep], copy: Path, tmp_path: Path
 ) -> None:
     """Row 4, an earlier guard: a feature with another constant is refused when the bundle is loaded."""
     path = copy / "src/features/recursions.py"

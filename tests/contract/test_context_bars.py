@@ -14,10 +14,10 @@ from certify.live_run import LiveRun
 from certify.series import Arrived, labels_of, with_settled
 from lockstep.floats import EXACT
 from lockstep.live.messages import Arrival, SetRecord, Values
-from lockstep.live.traded import Model
+from lockstep.live.traded import TradedModel
 from lockstep.market.history import History, SeriesKey
 from lockstep.market.timeframe import DAILY, Timeframe
-from lockstep.monitoring.parity import BAR, FEATURE_CODE, WARM_UP, Comparison, compare
+from lockstep.monitoring.parity import BAR, FEATURE_CODE, WARM_UP, ParityComparison, compare
 from research.backtest.result import steps_of
 from research.backtest.run import run_backtest
 from support import desks
@@ -35,7 +35,7 @@ def lived(folder: Path, bars: History, *, warm: int = WARM) -> LiveRun:
     return LiveRun(sets=tuple(journal.sets), warmup=short, killed_after=(), modes=(EXACT,))
 
 
-def against_research(live: LiveRun) -> Comparison:
+def against_research(live: LiveRun) -> ParityComparison:
     """Compare as a certificate does, with research on the true bars."""
     history, model = desks.history(WARM + SETS), desks.model()
     span = desks.span_after(history, COMP, WARM)
@@ -111,7 +111,7 @@ def test_windows_that_are_too_short_are_still_called_warm_up(tmp_path: Path) -> 
 
 
 def test_what_a_series_is_to_a_model() -> None:
-    model: Model = desks.model()
+    model: TradedModel = desks.model()
     registry = desks.default_registry()
     plan = registry.plan(("ibs", "pair_zscore_20", "rsi_2@ES", "rsi_2@1d"), SeriesKey("COMP", Timeframe(60)))
     hourly = Timeframe(60)

@@ -12,7 +12,7 @@ from lockstep.live.engine import Engine
 from lockstep.live.handover import Handover
 from lockstep.live.messages import SetRecord, Wanted
 from lockstep.live.risk.switches import Switches
-from lockstep.live.traded import Model
+from lockstep.live.traded import TradedModel
 from lockstep.strategy.records import OrderRecord
 from support import desks
 
@@ -21,11 +21,11 @@ OLD = desks.model()
 NEW = desks.model(seed=3, threshold=0.4, version="v2")
 
 
-def world(*models: Model) -> desks.FakeOutside:
+def world(*models: TradedModel) -> desks.FakeOutside:
     return desks.FakeOutside(models={each.bundle.sha256: each for each in models})
 
 
-def promoted(outside: desks.FakeOutside, model: Model = NEW) -> None:
+def promoted(outside: desks.FakeOutside, model: TradedModel = NEW) -> None:
     outside.production = {"COMP": (model.bundle.version, model.bundle.sha256)}
 
 
@@ -159,7 +159,7 @@ def until_an_entry_waits(folder: Path, **setup: object) -> desks.MemoryJournal:
     return journal
 
 
-def entries(rows: list[SetRecord], status: str, model: Model = OLD) -> list[OrderRecord]:
+def entries(rows: list[SetRecord], status: str, model: TradedModel = OLD) -> list[OrderRecord]:
     """Return entries of a version's decisions that reached a state."""
     decided = {row.release.stamp for row in rows if row.lanes[0].bundle == model.bundle.sha256}
     orders = (order for row in rows for order in row.lanes[0].orders)

@@ -16,11 +16,11 @@ WARM = 400
 
 
 @pytest.fixture(scope="module")
-def models() -> dict[str, desks.Model]:
+def models() -> dict[str, desks.TradedModel]:
     return {"COMP": desks.model(), "SPX": desks.model("SPX", seed=1)}
 
 
-def uninterrupted(folder: Path, models: dict[str, desks.Model], bars: desks.History) -> list[SetRecord]:
+def uninterrupted(folder: Path, models: dict[str, desks.TradedModel], bars: desks.History) -> list[SetRecord]:
     memory = desks.MemoryJournal()
     desks.engine(folder, models, memory, bars, warm=WARM).run()
     return memory.sets
@@ -41,7 +41,7 @@ def told(record: SetRecord) -> str:
     return repr(replace(record, sequence=0, lanes=tuple(map(without_ids, record.lanes))))
 
 
-def test_restarts_replay_what_the_file_holds(tmp_path: Path, models: dict[str, desks.Model]) -> None:
+def test_restarts_replay_what_the_file_holds(tmp_path: Path, models: dict[str, desks.TradedModel]) -> None:
     bars = desks.history(WARM + 60)
     path, runs = tmp_path / "live.db", 0
     with Journal.open(path) as journal:
@@ -59,7 +59,9 @@ def test_restarts_replay_what_the_file_holds(tmp_path: Path, models: dict[str, d
     assert list(map(told, found)) == list(map(told, uninterrupted(tmp_path, models, bars)))
 
 
-def test_a_new_epoch_goes_on_where_the_old_one_stood(tmp_path: Path, models: dict[str, desks.Model]) -> None:
+def test_a_new_epoch_goes_on_where_the_old_one_stood(
+    tmp_path: Path, models: dict[str, desks.TradedModel]
+) -> None:
     """At every set of a stretch: flat, with an order waiting, in a trade."""
     bars = desks.history(WARM + 24)
     expected = list(map(told, uninterrupted(tmp_path, models, bars)))

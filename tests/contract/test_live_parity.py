@@ -12,7 +12,7 @@ from lockstep.live.messages import SetRecord
 from lockstep.live.rerun import ReplayMismatch, step_of
 from lockstep.market.history import SeriesKey
 from lockstep.market.timeframe import DAILY
-from lockstep.monitoring.parity import Step, compare
+from lockstep.monitoring.parity import EngineStep, compare
 from research.backtest.result import steps_of
 from research.backtest.run import run_backtest
 from support import desks
@@ -21,7 +21,7 @@ COMP = SeriesKey("COMP", DAILY)
 WARM = 400
 
 
-def live_steps(sets: list[SetRecord], symbol: str) -> list[Step]:
+def live_steps(sets: list[SetRecord], symbol: str) -> list[EngineStep]:
     key = SeriesKey(symbol, DAILY)
     return [
         step_of(lane, row.release.stamp, row.release.bars[key])
@@ -52,7 +52,7 @@ def same(first: list[SetRecord], second: list[SetRecord]) -> bool:
     return plain(first) == plain(second)
 
 
-def both_models() -> dict[str, desks.Model]:
+def both_models() -> dict[str, desks.TradedModel]:
     """One instrument is traded behind a veto, the other by its strategy as it is."""
     return {"COMP": desks.model(), "SPX": desks.bare("SPX")}
 

@@ -20,14 +20,14 @@ from sklearn.pipeline import Pipeline
 from lockstep.features.feature_registry import default_registry
 from lockstep.live.messages import SetRecord
 from lockstep.live.rerun import step_of
-from lockstep.live.traded import Model
+from lockstep.live.traded import TradedModel
 from lockstep.market.aggregator import aggregate
 from lockstep.market.bars import BAR_COLUMNS, Bars
 from lockstep.market.history import History, SeriesKey
 from lockstep.market.sessions import Session
 from lockstep.market.timeframe import DAILY
 from lockstep.models.bundle import Bundle, golden_vectors
-from lockstep.monitoring.parity import Comparison, compare
+from lockstep.monitoring.parity import ParityComparison, compare
 from lockstep.strategy.clock import SessionClock
 from lockstep.strategy.decision import IN_SESSION, OUTSIDE_SESSION
 from lockstep.strategy.families.ibs import IbsConfig
@@ -110,7 +110,7 @@ def hourly() -> History:
     )
 
 
-def hourly_model(history: History) -> Model:
+def hourly_model(history: History) -> TradedModel:
     """A forest that knows nothing, on hours of SPY."""
     ids = ("ibs", "rsi_2")
     draw = np.random.default_rng(3)
@@ -124,7 +124,7 @@ def hourly_model(history: History) -> Model:
         "config": HOURLY_CONFIG.model_dump(mode="json"),
         "config_hash": HOURLY_CONFIG.config_hash,
     }
-    return Model.of(
+    return TradedModel.of(
         Bundle(
             symbol="SPY", pipeline=pipeline, feature_ids=ids, strategy=strategy, threshold=0.3, training={},
             fingerprints={each: registry.fingerprint(each) for each in ids}, metrics={}, golden=golden,
@@ -133,7 +133,7 @@ def hourly_model(history: History) -> Model:
     )  # fmt: skip
 
 
-def live(folder: Path, model: Model, history: History, warm: int) -> list[SetRecord]:
+def live(folder: Path, model: TradedModel, history: History, warm: int) -> list[SetRecord]:
     """Trade a history live; every series is warmed by what completed up to the traded one's `warm`-th bar."""
     until = int(history.bars[model.key].end[warm - 1])
     known = {key: tuple(row for row in desks.kept(history, key) if row[0] <= until) for key in history.bars}
@@ -143,12 +143,12 @@ def live(folder: Path, model: Model, history: History, warm: int) -> list[SetRec
     return journal.sets
 
 
-def research(model: Model, history: History, warm: int) -> BacktestResult:
+def research(model: TradedModel, history: History, warm: int) -> BacktestResult:
     span = desks.span_after(history, model.key, warm)
     return run_backtest(model.config, history, model.bundle.symbol, span=span, veto=model.veto)
 
 
-def compared(result: BacktestResult, sets: Sequence[SetRecord], model: Model) -> Comparison:
+def compared(result: BacktestResult, sets: Sequence[SetRecord], model: TradedModel) -> ParityComparison:
     rows = [
         step_of(lane, row.release.stamp, row.release.bars[model.key]) for row in sets for lane in row.lanes
     ]
@@ -173,7 +173,7 @@ class Both(NamedTuple):
     """What research and live made of the same history."""
 
     case: str
-    model: Model
+    model: TradedModel
     result: BacktestResult
     sets: list[SetRecord]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from certify.paper import Request, compare_paper
+from certify.paper import PaperRequest, compare_paper
 from certify.paper_evidence import attach
 from lockstep.errors import EvidenceMissing, ManifestError, ParityError
 from lockstep.live.messages import SetRecord
@@ -40,7 +40,7 @@ def traded(folder: Path, sessions: int, *, version: str = "v2") -> Path:
 
 
 def compared(journal: Path, store: ModelStore) -> tuple[PaperComparison, Path]:
-    comparison, curves = compare_paper(Request(journal=journal, store=store, resamples=200), now=17)
+    comparison, curves = compare_paper(PaperRequest(journal=journal, store=store, resamples=200), now=17)
     return comparison, write_comparison(comparison, curves, journal.parent / "results")
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from certify.paper import Request, compare_paper
+from certify.paper import PaperRequest, compare_paper
 from certify.recorded import RecordedReport, check_recorded
 from certify.skew import CODE, CORRECTED, LATE
 from lockstep.errors import LockstepError, ModelError, ParityError
@@ -26,7 +26,7 @@ from lockstep.live.operator.commands import reported_fill
 from lockstep.live.operator.journal_cli import iso
 from lockstep.live.outside import BrokerFills
 from lockstep.live.risk.limits import Limits
-from lockstep.live.traded import Model
+from lockstep.live.traded import TradedModel
 from lockstep.market.history import History, SeriesKey
 from lockstep.models.store import ModelStore, load_bundle
 from lockstep.monitoring.evidence import read_sealed
@@ -58,7 +58,7 @@ def checked(journal: Path, store: ModelStore) -> RecordedReport:
 
 
 def compared(journal: Path, store: ModelStore, **changes: Any) -> PaperComparison:
-    request = Request(journal=journal, store=store, resamples=200, **changes)
+    request = PaperRequest(journal=journal, store=store, resamples=200, **changes)
     return compare_paper(request, now=1)[0]
 
 
@@ -385,7 +385,7 @@ def test_a_report_can_be_read_by_people_and_machines(tmp_path: Path, store: Mode
 
 
 def test_paper_equals_the_backtest(paper: Path, store: ModelStore, tmp_path: Path) -> None:
-    request = Request(journal=paper, store=store, resamples=200)
+    request = PaperRequest(journal=paper, store=store, resamples=200)
     comparison, curves = compare_paper(request, now=17)
     (found,) = comparison.instruments
     equal = found.equality
@@ -559,7 +559,7 @@ def test_epochs_are_joined_or_chosen(tmp_path: Path, store: ModelStore) -> None:
 def test_two_instruments_share_the_level(tmp_path: Path) -> None:
     own = papers.store(tmp_path / "store", 0)
     own.register(desks.bundle("SPX", seed=1), record=RECORD, by="me", now=papers.NOW)
-    spx = Model.of(load_bundle("SPX", "v1", store=own))
+    spx = TradedModel.of(load_bundle("SPX", "v1", store=own))
     path = papers.traded(tmp_path, papers.models(own)[0], others=[spx])
     both, alone = (
         compared(path, own),

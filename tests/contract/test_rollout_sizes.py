@@ -15,7 +15,7 @@ from lockstep.live.epochs import successor
 from lockstep.live.journal import Journal
 from lockstep.live.risk.rollout import Trades
 from lockstep.live.service import Service
-from lockstep.live.traded import Model, usual_trades
+from lockstep.live.traded import TradedModel, usual_trades
 from lockstep.market.dates import DateRange
 from lockstep.strategy.config import FixedSize, RiskSize
 from research.backtest.run import run_backtest
@@ -92,7 +92,7 @@ def test_no_epoch_of_mode_live_begins(tmp_path: Path) -> None:
 
 def test_a_size_is_that_of_an_entry_on_the_newest_bar() -> None:
     """The same contracts that the strategy enters with there; a window that is not full tells nothing."""
-    model = Model.of(desks.bundle(size=RiskSize(kind="risk", risk=0.02), threshold=0.0))
+    model = TradedModel.of(desks.bundle(size=RiskSize(kind="risk", risk=0.02), threshold=0.0))
     bars = desks.history(600)
     result = run_backtest(model.config, bars, "COMP", span=DateRange(), veto=model.veto)
     entries = [o for o in result.records.orders if o.intent == "entry" and o.status == "accepted"]
@@ -104,5 +104,5 @@ def test_a_size_is_that_of_an_entry_on_the_newest_bar() -> None:
         assert found == {"COMP": Trades(abs(order.quantity), 1.0)}
     assert len({abs(order.quantity) for order in entries}) > 3
     assert usual_trades([model], bars.markets, {key: desks.kept(bars, key)[:5] for key in bars.bars}) == {}
-    fixed = Model.of(desks.bundle(size=FixedSize(contracts=7)))
+    fixed = TradedModel.of(desks.bundle(size=FixedSize(contracts=7)))
     assert usual_trades([fixed], bars.markets, {}) == {"COMP": Trades(7.0, 1.0)}

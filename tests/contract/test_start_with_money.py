@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from lockstep.live.brokers.protocol import Holding, Message, OnResult
-from lockstep.live.clock_check import Verdict
+from lockstep.live.clock_check import ClockVerdict
 from lockstep.live.events import Event
 from lockstep.live.messages import OrderIntent, SendResult
 from lockstep.live.reconciliation import Reconciliation
@@ -90,7 +90,7 @@ def always(sets: int, held: float) -> float | None:
 def run(
     folder: Path, says: Callable[[int, float], float | None], *, journal: desks.MemoryJournal | None = None,
     hidden: set[int] | None = None, queue: list[Event] | None = None, stop_after: int | None = None,
-    clock: Callable[[int], Verdict] | None = None,
+    clock: Callable[[int], ClockVerdict] | None = None,
 ) -> tuple[desks.MemoryJournal, Sending, Any]:  # fmt: skip
     kept = desks.MemoryJournal() if journal is None else journal
     outside, broker = Exchange(kept, says), Sending()
@@ -213,9 +213,9 @@ def test_entries_wait_for_a_clock_that_is_right(tmp_path: Path, first: bool | No
     ends = desks.history(WARM + BARS).bars[MODEL.key].end
     from_then_on, until = int(ends[WARM + 20]), int(ends[WARM + 45])
 
-    def verdict(now: int) -> Verdict:
+    def verdict(now: int) -> ClockVerdict:
         good = first if now < from_then_on else now < until
-        return Verdict(good, "is 0.010 s ahead" if good else "is 4.000 s behind")
+        return ClockVerdict(good, "is 0.010 s ahead" if good else "is 4.000 s behind")
 
     journal, _, engine = run(tmp_path, always, clock=verdict)
     assert rules(journal) == {"clock"}

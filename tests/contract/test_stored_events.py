@@ -20,7 +20,7 @@ from lockstep.live.journal.rows import text_of
 from lockstep.live.messages import SetRecord
 from lockstep.live.plausible import Plausibility
 from lockstep.live.rerun import ReplayMismatch
-from lockstep.live.traded import Model
+from lockstep.live.traded import TradedModel
 from lockstep.models.store import ModelStore, load_bundle
 from support import desks, papers
 from support.papers import WARM
@@ -67,13 +67,15 @@ def test_the_verifier_finds_in_them_what_it_found_then(stored: Path) -> None:
 class Told(desks.FakeOutside):
     """What the journal's commands told its engine, once more; nothing new."""
 
-    def __init__(self, models: Sequence[Model]) -> None:
+    def __init__(self, models: Sequence[TradedModel]) -> None:
         super().__init__()
         self.models = {each.bundle.sha256: each for each in models}
         self.production = {"COMP": ("v2", models[1].bundle.sha256)}
 
 
-def engine(folder: Path, journal: Journal, models: Sequence[Model], first: Model, bars: int = SETS) -> Engine:
+def engine(
+    folder: Path, journal: Journal, models: Sequence[TradedModel], first: TradedModel, bars: int = SETS
+) -> Engine:
     epoch = journal.newest_epoch()
     assert epoch is not None
     return desks.engine(
@@ -82,9 +84,9 @@ def engine(folder: Path, journal: Journal, models: Sequence[Model], first: Model
     )  # fmt: skip
 
 
-def loaded(stored: Path) -> list[Model]:
+def loaded(stored: Path) -> list[TradedModel]:
     store = ModelStore(stored / "v1/store")
-    return [Model.of(load_bundle("COMP", version, store=store)) for version in ("v1", "v2")]
+    return [TradedModel.of(load_bundle("COMP", version, store=store)) for version in ("v1", "v2")]
 
 
 def test_an_engine_replays_it_and_goes_on(stored: Path) -> None:

@@ -22,10 +22,10 @@ from research.ledger.database import Database
 from research.ledger.ledger import Ledger, Trials
 from research.model_validation.case import Champion, ModelCase, StrategyCase
 from research.model_validation.checks import CHECKS, asked_of, judge_model
-from research.model_validation.gathering import Request, gather
+from research.model_validation.gathering import ValidationRequest, gather
 from research.model_validation.report import ValidationReport, validation_html, validation_json
 from research.model_validation.validate import validate
-from research.statistics.gate import Check, Verdict
+from research.statistics.gate import Check, GateVerdict
 from research.training import out_of_sample, release
 from research.training.config import StrategyRelease
 from support.training import NOON, noon
@@ -160,11 +160,11 @@ def test_a_deserving_strategy_passes_and_shows_what_does_not_apply() -> None:
 def test_nothing_passes_by_having_nothing_checked() -> None:
     unasked = Check(name="x", value=0.0, limit=0.0, passed=True, sentence="?", applies=False)
     asked = replace(unasked, applies=True)
-    assert not Verdict(checks=(unasked, unasked)).passed
-    assert not Verdict(checks=()).passed
-    assert str(Verdict(checks=(unasked,))) == "nothing was checked"
-    assert Verdict(checks=(unasked, asked)).passed
-    assert not Verdict(checks=(unasked, asked, replace(asked, passed=False))).passed
+    assert not GateVerdict(checks=(unasked, unasked)).passed
+    assert not GateVerdict(checks=()).passed
+    assert str(GateVerdict(checks=(unasked,))) == "nothing was checked"
+    assert GateVerdict(checks=(unasked, asked)).passed
+    assert not GateVerdict(checks=(unasked, asked, replace(asked, passed=False))).passed
 
 
 def test_a_model_is_not_asked_what_only_a_strategy_can_be() -> None:
@@ -199,7 +199,7 @@ def ledger(tmp_path: Path) -> Ledger:
 
 
 @pytest.fixture
-def registered(tmp_path: Path, ledger: Ledger) -> Request:
+def registered(tmp_path: Path, ledger: Ledger) -> ValidationRequest:
     """Register a strategy on the embedded bars, as `promote --strategy` does."""
     store = ModelStore(tmp_path / "store")
     asked = StrategyRelease.model_validate(
@@ -213,11 +213,11 @@ def registered(tmp_path: Path, ledger: Ledger) -> Request:
         }
     )
     release.register_strategy(asked, store, ledger, by="ann", now=noon)
-    return Request(symbol=SYMBOL, version="v1", store=store, reports=tmp_path / "reports")
+    return ValidationRequest(symbol=SYMBOL, version="v1", store=store, reports=tmp_path / "reports")
 
 
 def test_a_version_is_judged_from_its_record_and_opens_its_hold_out_once(
-    registered: Request, ledger: Ledger
+    registered: ValidationRequest, ledger: Ledger
 ) -> None:
     report, _ = validate(registered, ledger, by="ann", now=NOON)
     assert report.verdict.passed, str(report.verdict)
@@ -233,7 +233,7 @@ def test_a_version_is_judged_from_its_record_and_opens_its_hold_out_once(
     assert ledger.count(family, date(2010, 1, 1), date(2010, 12, 31)) == 1
 
 
-def test_the_trials_of_the_family_count_against_it(registered: Request, ledger: Ledger) -> None:
+def test_the_trials_of_the_family_count_against_it(registered: ValidationRequest, ledger: Ledger) -> None:
     before = gather(registered, ledger, now=NOON)
     tried = Trials(
         family=release.trial_family(SYMBOL),

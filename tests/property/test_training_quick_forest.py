@@ -12,7 +12,7 @@ from sklearn.ensemble import RandomForestClassifier
 
 from research.training import pipeline as quick_forest
 from research.training import scheme as folds
-from research.training.config import Model
+from research.training.config import ModelSettings
 from research.training.pipeline import agrees_with_scikit_learn, forest_answers
 from research.training.scheme import Fold, cross_validate, fold_workers
 from support.training import DAY, invented
@@ -47,7 +47,7 @@ def test_the_bits_are_those_of_scikit_learn(
 def scored(**changes: Any) -> bytes:
     samples = invented(120).samples
     rows = np.arange(120)
-    model = Model()
+    model = ModelSettings()
     point = {
         "n_estimators": 9, "max_depth": 3, "min_samples_leaf": 5, "max_features": "sqrt",
         "max_samples": 0.8, "class_weight": None, **changes,

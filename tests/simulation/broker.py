@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from pydantic import SecretStr
 
 from lockstep.errors import LiveError
-from lockstep.http_post import Attempt
+from lockstep.http_post import PostAttempt
 from lockstep.live.brokers.protocol import Message, OnResult
 from lockstep.live.brokers.send_queue import Outgoing, SendQueue
 from lockstep.live.brokers.sender import Patience, deliver
@@ -141,17 +141,17 @@ class SimBroker:
             self._on_result(result)
 
 
-def _attempt(order_id: str, conduct: Conduct) -> Attempt:
+def _attempt(order_id: str, conduct: Conduct) -> PostAttempt:
     quoted = f"POST {URL} " if conduct.echo else ""
     if conduct.answer == "unreachable":
-        return Attempt("not_sent", "no connection: ConnectionRefusedError (Connection refused)")
+        return PostAttempt("not_sent", "no connection: ConnectionRefusedError (Connection refused)")
     if conduct.answer == "silence":
-        return Attempt("unanswered", "sent, but no answer: TimeoutError (timed out)")
+        return PostAttempt("unanswered", "sent, but no answer: TimeoutError (timed out)")
     status, body = _ANSWERS[conduct.answer]
     if "message" in body:
         body = {**body, "id": f"log-{order_id[-12:]}", "message": f"{quoted}{body['message']}"}
     text = json.dumps(body) if body else f"<html>{quoted}</html>"
-    return Attempt("answered", f"status {status}", status, text.encode())
+    return PostAttempt("answered", f"status {status}", status, text.encode())
 
 
 _ANSWERS: Mapping[str, tuple[int, dict[str, Any]]] = {

@@ -11,7 +11,7 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.pipeline import Pipeline
 
 from lockstep.features.feature_registry import default_registry
-from lockstep.live.traded import Model
+from lockstep.live.traded import TradedModel
 from lockstep.market.history import History, SeriesKey
 from lockstep.models.bundle import Bundle
 from lockstep.models.golden import GoldenVectors
@@ -68,7 +68,7 @@ def digest(symbol: str, timeframe: str, name: str) -> str:
 
 
 @functools.cache
-def model(symbol: str, timeframe: str, name: str) -> Model:
+def model(symbol: str, timeframe: str, name: str) -> TradedModel:
     """Return a version as the desk trades it."""
     recipe = RECIPES[name]
     config = IbsConfig.model_validate({"name": name, "timeframe": timeframe, **recipe.rules})
@@ -90,7 +90,7 @@ def model(symbol: str, timeframe: str, name: str) -> Model:
         sha256=digest(symbol, timeframe, name),
         version=name,
     )
-    return Model.of(bundle)
+    return TradedModel.of(bundle)
 
 
 @functools.cache

@@ -16,7 +16,7 @@ from lockstep.live.operator.commands import Mailbox
 from lockstep.live.operator.statement import StatementFile
 from lockstep.live.risk.switches import Switches
 from lockstep.live.status.watcher import Watcher
-from lockstep.live.traded import Model
+from lockstep.live.traded import TradedModel
 from lockstep.market.history import SeriesKey
 from lockstep.monitoring.alerts import Alert, Alerts
 
@@ -159,7 +159,7 @@ class SimOutside:
         self._looked(found)
         return found
 
-    def model(self, symbol: str, sha256: str) -> Model:
+    def model(self, symbol: str, sha256: str) -> TradedModel:
         return self._line.effect("load", lambda: self._store.load(symbol, sha256))
 
     def commands(self) -> Sequence[Event]:
@@ -185,9 +185,9 @@ class Store:
 
     def __init__(self) -> None:
         self.wanted: dict[str, Wanted] = {}
-        self._models: dict[str, Callable[[], Model]] = {}
+        self._models: dict[str, Callable[[], TradedModel]] = {}
 
-    def register(self, sha256: str, make: Callable[[], Model]) -> None:
+    def register(self, sha256: str, make: Callable[[], TradedModel]) -> None:
         """Add a version by the SHA-256 of its file."""
         self._models[sha256] = make
 
@@ -195,7 +195,7 @@ class Store:
         """Delete the file of a version."""
         self._models.pop(sha256, None)
 
-    def load(self, symbol: str, sha256: str) -> Model:
+    def load(self, symbol: str, sha256: str) -> TradedModel:
         """Return a version; ModelError where its file is not there."""
         if sha256 not in self._models:
             raise ModelError(f"{symbol}: no version of the store is the bundle {sha256[:12]}…; restore it")

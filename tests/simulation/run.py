@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from pydantic import SecretStr
 
 from lockstep.live.brokers.protocol import Holdings, OutboundBroker, ShadowBroker
-from lockstep.live.clock_check import ClockCheck, ClockSettings, Verdict
+from lockstep.live.clock_check import ClockCheck, ClockSettings, ClockVerdict
 from lockstep.live.engine import Engine
 from lockstep.live.events import Event, FillReported, RolloutMoved
 from lockstep.live.feeds.protocol import SteadyClock
@@ -30,7 +30,7 @@ from lockstep.live.secret import ScrubbedJournal, Secrets
 from lockstep.live.setup import Setup
 from lockstep.live.silence import Silence
 from lockstep.live.status.watcher import Watcher
-from lockstep.live.traded import Model, usual_trades
+from lockstep.live.traded import TradedModel, usual_trades
 from lockstep.market.history import SeriesKey
 from simulation.broker import URL, SimBroker
 from simulation.ports import (
@@ -123,11 +123,11 @@ class Run:
         """Refuse a stage of the roll-out that would send nothing, as `Service` does."""
         desk, models = self.world.life.desk, self._models(epoch).values()
         if desk.mode == "live":
-            stages = (rollout.Stage(from_day=1, mode="live", fraction=desk.fraction),)
+            stages = (rollout.RolloutStage(from_day=1, mode="live", fraction=desk.fraction),)
             trades = usual_trades(models, markets(), epoch.warmup)
             rollout.require_sizes(rollout.Rollout(stages=stages), 0, trades)
 
-    def _models(self, epoch: Epoch) -> dict[str, Model]:
+    def _models(self, epoch: Epoch) -> dict[str, TradedModel]:
         return {symbol: self.world.store.load(symbol, sha256) for symbol, sha256 in epoch.bundles.items()}
 
     def _join(self, journal: Journal, epoch: Epoch) -> Engine:
@@ -186,7 +186,7 @@ class Run:
             source = FillPositions(statement, sessions)
         return Reconciliation(sessions, started=self.clock(), source=source)
 
-    def _checked_clock(self) -> Callable[[int], Verdict] | None:
+    def _checked_clock(self) -> Callable[[int], ClockVerdict] | None:
         """Return the verdict on the clock, measured in simulated time instead of by a thread."""
         if self.world.life.desk.mode != "live":
             return None
@@ -269,7 +269,7 @@ def _synchroniser(
     )
 
 
-def _needs(models: Mapping[str, Model]) -> dict[SeriesKey, int]:
+def _needs(models: Mapping[str, TradedModel]) -> dict[SeriesKey, int]:
     needs: dict[SeriesKey, int] = {}
     for model in models.values():
         for key, bars in model.needs(markets()).items():

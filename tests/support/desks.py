@@ -26,7 +26,7 @@ from lockstep.live.risk.gateway import Gateway
 from lockstep.live.risk.limits import Collar, Limits
 from lockstep.live.risk.switches import Switches
 from lockstep.live.setup import Setup
-from lockstep.live.traded import Model
+from lockstep.live.traded import TradedModel
 from lockstep.market.dates import DateRange
 from lockstep.market.history import History, SeriesKey
 from lockstep.market.loader import load_history
@@ -135,14 +135,14 @@ def bare_bundle(symbol: str = "COMP", *, version: str = "v1") -> Bundle:
     )
 
 
-def bare(symbol: str = "COMP", **arguments: Any) -> Model:
+def bare(symbol: str = "COMP", **arguments: Any) -> TradedModel:
     """Return a bundle without a model as the desk trades it."""
-    return Model.of(bare_bundle(symbol, **arguments))
+    return TradedModel.of(bare_bundle(symbol, **arguments))
 
 
-def model(symbol: str = "COMP", **arguments: Any) -> Model:
+def model(symbol: str = "COMP", **arguments: Any) -> TradedModel:
     """Return a bundle as the desk trades it."""
-    return Model.of(bundle(symbol, **arguments))
+    return TradedModel.of(bundle(symbol, **arguments))
 
 
 @dataclass
@@ -176,7 +176,7 @@ class MemoryJournal:
 class FakeOutside:
     """A world whose manifest, operator and HALT a test writes by hand."""
 
-    models: dict[str, Model] = field(default_factory=dict)
+    models: dict[str, TradedModel] = field(default_factory=dict)
     production: dict[str, tuple[str, str]] = field(default_factory=dict)
     queue: list[Event] = field(default_factory=list)
     halt: str | None = None
@@ -186,7 +186,7 @@ class FakeOutside:
         self.on_look()
         return {symbol: Wanted(*each) for symbol, each in self.production.items()}
 
-    def model(self, symbol: str, sha256: str) -> Model:
+    def model(self, symbol: str, sha256: str) -> TradedModel:
         if sha256 not in self.models:
             raise ModelError(f"{symbol} {sha256}: not in the store")
         return self.models[sha256]
@@ -219,8 +219,8 @@ class Listener:
 
 
 def first_epoch(
-    models: Mapping[str, Model], bars: History, warm: int, *, states: Mapping[str, LaneState] | None = None,
-    mode: Any = "paper",
+    models: Mapping[str, TradedModel], bars: History, warm: int, *,
+    states: Mapping[str, LaneState] | None = None, mode: Any = "paper",
 ) -> Epoch:  # fmt: skip
     """Return an epoch whose windows are warmed by the first `warm` bars of every series."""
     return Epoch(
@@ -273,7 +273,7 @@ def switches(folder: Path) -> Switches:
 
 def engine(
     folder: Path,
-    models: Mapping[str, Model],
+    models: Mapping[str, TradedModel],
     journal: Any,
     bars: History,
     *,

@@ -39,7 +39,7 @@ from lockstep.models.definitions import changed_features
 from lockstep.models.golden import verify_golden
 from lockstep.models.pickling import pickled, unpickled
 from research.training.outcome_file import attempt_bytes, attempt_of, outcome_bytes, outcome_of
-from research.training.search import Attempt
+from research.training.search import SearchAttempt
 from support.families import FAMILIES
 from support.first_pickles import first_bundle
 from support.hostile import ACTING, CRAFTED
@@ -115,7 +115,7 @@ def targets() -> list[Target]:
         found.append(Target(f"{name} 2", bundle_bytes(bundle), read_as_live, BundleRefused))
         found.append(Target(f"{name} 1", first_bundle(bundle), read_as_live, BundleRefused))
     outcome = small_outcome()
-    step = attempt_bytes(Attempt(parameters=outcome.steps[0].parameters, step=outcome.steps[0]))
+    step = attempt_bytes(SearchAttempt(parameters=outcome.steps[0].parameters, step=outcome.steps[0]))
 
     def read_outcome(content: bytes) -> None:
         again = outcome_bytes(outcome_of(content, "outcome"))

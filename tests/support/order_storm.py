@@ -26,7 +26,7 @@ from pydantic import SecretStr
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from lockstep.http_post import Attempt, Endpoint, Lookups, post
+from lockstep.http_post import Endpoint, Lookups, PostAttempt, post
 from lockstep.live.brokers.traderspost import TradersPost, TradersPostConfig
 from lockstep.live.messages import OrderIntent, SendResult
 from support.http_faults import (
@@ -110,7 +110,7 @@ class Weather:
         with self._lock:
             self._storm.faults[fault] += 1
 
-    def post(self, to: Endpoint, body: bytes, headers: Mapping[str, str], **seconds: float) -> Attempt:
+    def post(self, to: Endpoint, body: bytes, headers: Mapping[str, str], **seconds: float) -> PostAttempt:
         """Post, or run into an obstacle first."""
         order_id = json.loads(body)["extras"]["orderId"]
         self._attempts[order_id] += 1

@@ -18,7 +18,7 @@ from lockstep.live.events import Event
 from lockstep.live.journal import Journal
 from lockstep.live.messages import OrderIntent, SendResult, SetRecord, Values
 from lockstep.live.operator.commands import Mailbox
-from lockstep.live.traded import Model
+from lockstep.live.traded import TradedModel
 from lockstep.market.bars import BAR_COLUMNS
 from lockstep.market.history import History, SeriesKey
 from lockstep.market.timeframe import DAILY
@@ -76,21 +76,21 @@ def run(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
 
 
-def models(found: ModelStore) -> list[Model]:
+def models(found: ModelStore) -> list[TradedModel]:
     """Return every version of COMP in a store, ready to trade."""
     versions = found.manifest().model("COMP").versions
-    return [Model.of(load_bundle("COMP", version, store=found)) for version in versions]
+    return [TradedModel.of(load_bundle("COMP", version, store=found)) for version in versions]
 
 
 def traded(
     folder: Path,
-    model: Model,
+    model: TradedModel,
     bars: History | None = None,
     *,
     name: str = "paper.db",
     mode: str = "paper",
     outside: Callable[[Journal], desks.FakeOutside] | None = None,
-    others: Sequence[Model] = (),
+    others: Sequence[TradedModel] = (),
     **setup: Any,
 ) -> Path:
     """Run a desk of COMP over `bars` (the embedded ones by default) into a journal, or go on with it.

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from certify import command
 from certify.command import app, bars_of_training
-from certify.run import Request
+from certify.run import CertificateRequest
 from lockstep.errors import ConfigError
 from lockstep.models.manifest import TrainingRecord
 from lockstep.models.store import ModelStore
@@ -60,9 +60,9 @@ def test_versions_of_different_bars_are_certified_apart(store: ModelStore) -> No
 
 
 def test_the_command_asks_for_them(store: ModelStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[Request] = []
+    asked: list[CertificateRequest] = []
 
-    def certify(request: Request, **_: Any) -> list[Any]:
+    def certify(request: CertificateRequest, **_: Any) -> list[Any]:
         asked.append(request)
         return []
 

@@ -19,8 +19,8 @@ from lockstep.live.clock_check import (
     SECOND,
     ClockCheck,
     ClockSettings,
+    ClockVerdict,
     Measured,
-    Verdict,
     _adjtimex,
     _measured,
     _Timex,
@@ -159,7 +159,7 @@ def test_the_kernel_of_this_machine_answers() -> None:
 )
 def test_the_uncertainty_counts_against_the_clock(measured: Measured, good: bool) -> None:
     check = ClockCheck(NTP, lambda: 0, lambda: measured)
-    assert check.verdict(0) == Verdict(None, "is not measured yet")
+    assert check.verdict(0) == ClockVerdict(None, "is not measured yet")
     assert check.check()
     assert check.verdict(0).good == good
 
@@ -180,12 +180,12 @@ def test_a_measurement_grows_old_and_a_failure_is_told() -> None:
 
     check = ClockCheck(NTP, lambda: 0, measure)
     assert not check.check()
-    assert check.verdict(0) == Verdict(False, "no answer")
+    assert check.verdict(0) == ClockVerdict(False, "no answer")
     assert check.check()
-    assert check.verdict(0) == Verdict(True, "is 0.200 s ahead, give or take 0.000 s; allowed are 1 s")
+    assert check.verdict(0) == ClockVerdict(True, "is 0.200 s ahead, give or take 0.000 s; allowed are 1 s")
     assert not check.check()
     assert check.verdict(12 * HOUR).good
-    assert check.verdict(12 * HOUR + 1) == Verdict(False, "no answer")
+    assert check.verdict(12 * HOUR + 1) == ClockVerdict(False, "no answer")
     assert check.check()
     assert check.verdict(12 * HOUR).good
 
@@ -208,5 +208,5 @@ def test_the_thread_measures_at_once_and_ends() -> None:
 def test_a_clock_that_nobody_checks_says_why() -> None:
     check = ClockCheck(ClockSettings(unchecked="PTP of the house, AB"), time.time_ns)
     check.start()
-    assert check.verdict(0) == Verdict(True, "is not checked: PTP of the house, AB")
+    assert check.verdict(0) == ClockVerdict(True, "is not checked: PTP of the house, AB")
     check._thread.join(5)

@@ -13,10 +13,10 @@ from lockstep import metrics
 from lockstep.market.dates import DateRange
 from lockstep.strategy.families.ibs import IbsConfig
 from research.backtest.run import run_backtest
-from research.experiments.accounts import Account, Course, Leg, backtrader_course, legs_of, trade
+from research.experiments.accounts import Course, Leg, SymbolAccount, backtrader_course, legs_of, trade
 from research.experiments.evaluation import Data
 from research.ledger.database import Database
-from research.splits.ranges import Window
+from research.splits.ranges import TrainTestWindow
 from support.experiments import plan, toy_lab
 
 DAY = 86_400_000_000_000
@@ -26,9 +26,9 @@ def dates(first: str, last: str) -> DateRange:
     return DateRange.model_validate([first, last])
 
 
-def window(first: str, last: str) -> Window:
+def window(first: str, last: str) -> TrainTestWindow:
     """A window whose test range is given; what it trains on does not matter here."""
-    return Window(train=dates("2000-01-03", "2009-12-31"), test=dates(first, last))
+    return TrainTestWindow(train=dates("2000-01-03", "2009-12-31"), test=dates(first, last))
 
 
 HALVES = [
@@ -61,7 +61,7 @@ class TestLegs:
     def test_a_gap_is_no_part_of_the_account(self) -> None:
         apart = legs_of([HALVES[0], HALVES[2]], [1, 1])
         assert len(apart) == 2
-        account = Account(
+        account = SymbolAccount(
             symbol="ES", legs=tuple(apart), metrics={}, capital=1.0, days=np.empty(0), equity=np.empty(0)
         )
         assert account.dates == "2010-01-01 to 2010-06-30, 2011-01-01 to 2011-06-30"
@@ -100,7 +100,7 @@ class Scripted:
         )
 
 
-def scripted(legs: list[Leg], script: dict[float, list[tuple[int, int]]], data: Data) -> Account:
+def scripted(legs: list[Leg], script: dict[float, list[tuple[int, int]]], data: Data) -> SymbolAccount:
     base = plan().strategy
     return trade(legs, lambda number: base.replaced(capital=100.0 + (number or 0)), data, Scripted(script))
 

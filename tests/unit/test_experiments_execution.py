@@ -19,7 +19,7 @@ from research.experiments import search
 from research.experiments.evaluation import code_of, trial_code
 from research.experiments.execution import Lab
 from research.experiments.plan import Plan
-from research.experiments.progress import Listener
+from research.experiments.progress import ExperimentListener
 from research.experiments.selection import chosen_by_window, ranking
 from research.experiments.service import finished, judged, same_data, verified_ranking
 from research.experiments.store import Batch
@@ -309,7 +309,7 @@ class TestResume:
             sqlite_lab.resume(1)
 
     def test_two_processes_do_not_share_an_experiment(self, sqlite_lab: Lab) -> None:
-        class Resuming(Listener):
+        class Resuming(ExperimentListener):
             def stored(self, batch: Batch) -> None:
                 sqlite_lab.resume(1)
 

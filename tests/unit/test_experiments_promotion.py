@@ -15,17 +15,17 @@ from lockstep.market.dates import DateRange
 from lockstep.strategy.families.ibs import IbsConfig
 from research.experiments import promotion
 from research.experiments.execution import Lab
-from research.experiments.promotion import Request, promote
+from research.experiments.promotion import PromotionRequest, promote
 from research.experiments.realised import record_actual
 from research.experiments.selection import ranking
 from research.ledger.database import Database
 from research.ledger.ledger import Trials
 from research.ledger.tables import Genealogy
-from research.statistics.gate import Limits
+from research.statistics.gate import GateLimits
 from support.experiments import NOON, SPLIT, plan, toy_backtest, toy_lab
 
-LENIENT = Limits(max_sharpe_gap=99, min_sharpe_ratio=0, min_test_sharpe=-99, max_pbo=1, min_dsr=1e-9)
-STRICT = Limits(min_dsr=0.9999)
+LENIENT = GateLimits(max_sharpe_gap=99, min_sharpe_ratio=0, min_test_sharpe=-99, max_pbo=1, min_dsr=1e-9)
+STRICT = GateLimits(min_dsr=0.9999)
 
 
 @pytest.fixture
@@ -34,9 +34,9 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lab:
     return toy_lab(Database.open(f"sqlite:///{tmp_path / 'experiments.db'}"))
 
 
-def request_for(folder: Path, **changes: Any) -> Request:
+def request_for(folder: Path, **changes: Any) -> PromotionRequest:
     places = {"folder": folder / "strategies", "log": folder / "LOG.md"}
-    return Request(**{"experiment": 1, "name": "baseline_v2", **places, **changes})
+    return PromotionRequest(**{"experiment": 1, "name": "baseline_v2", **places, **changes})
 
 
 def genealogy(lab: Lab) -> list[Any]:
@@ -110,7 +110,7 @@ class TestPromotion:
         ],
     )
     def test_each_limit_refuses_and_changes_nothing(
-        self, lab: Lab, tmp_path: Path, limits: Limits, sentence: str
+        self, lab: Lab, tmp_path: Path, limits: GateLimits, sentence: str
     ) -> None:
         lab.run(plan(limits=limits))
         if "training" in sentence:

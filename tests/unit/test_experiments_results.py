@@ -32,7 +32,7 @@ from research.experiments.planning import (
     require_selectable,
     spoken,
 )
-from research.experiments.progress import ScreenListener, on_screen
+from research.experiments.progress import ExperimentScreen, on_screen
 from research.experiments.report import page_data, page_html, write_experiment
 from research.experiments.selection import ranking
 from research.experiments.sensitivity import by_pair, by_value, importance, neighbourhood, scores
@@ -303,7 +303,7 @@ class TestTables:
 class TestProgress:
     def test_the_best_so_far_are_shown(self, lab: Lab) -> None:
         search = plan(name="shown", parameters=WIDE)
-        listener = ScreenListener(search)
+        listener = ExperimentScreen(search)
         done = lab.run(search, listener)
         assert listener.evaluated == pytest.approx(done.runs)
         text = printed(lambda console: console.print(listener))

@@ -15,7 +15,7 @@ import pytest
 from pydantic import SecretStr
 
 from lockstep.errors import ConfigError
-from lockstep.http_post import LONGEST_BODY, Attempt, Endpoint, Lookups, endpoint, post
+from lockstep.http_post import LONGEST_BODY, Endpoint, Lookups, PostAttempt, endpoint, post
 from support.http_faults import (
     CONTINUE,
     ENDLESS,
@@ -39,7 +39,7 @@ def to(server: FaultServer) -> Endpoint:
     return endpoint(SecretStr(server.url), purpose="hook")
 
 
-def timed(where: Endpoint, body: bytes = b"{}", *, connect: float = SHORT, **options: Any) -> Attempt:
+def timed(where: Endpoint, body: bytes = b"{}", *, connect: float = SHORT, **options: Any) -> PostAttempt:
     """Post with short deadlines; the sum of them must hold."""
     began = time.monotonic()
     attempt = post(where, body, {}, connect_seconds=connect, answer_seconds=SHORT, **options)

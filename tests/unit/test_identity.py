@@ -23,13 +23,13 @@ from lockstep.identity import (
     TRAINING,
     TRIALS,
     PlugFolder,
-    Sources,
+    SourceTree,
     closure,
     code_hash,
     hash_of,
 )
 
-HERE = Sources.installed()
+HERE = SourceTree.installed()
 DECIDES = """
 from __future__ import annotations
 from typing import TYPE_CHECKING
@@ -55,13 +55,13 @@ SMALL = {
 }
 
 
-def small(**changes: str) -> Sources:
+def small(**changes: str) -> SourceTree:
     """Return a small package, parts of it replaced: `lockstep_rules` is the module `lockstep.rules`."""
     texts = SMALL | {name.replace("_", "."): text for name, text in changes.items()}
-    return Sources(texts, frozenset({"lockstep"}))
+    return SourceTree(texts, frozenset({"lockstep"}))
 
 
-def digest(sources: Sources) -> str:
+def digest(sources: SourceTree) -> str:
     return hash_of(("lockstep.decides",), sources)
 
 
@@ -79,7 +79,7 @@ def planted(text: str) -> str:
     return f"{text}\n_planted = 1\n"
 
 
-def everywhere(sources: Sources) -> dict[str, str]:
+def everywhere(sources: SourceTree) -> dict[str, str]:
     return {root: code_hash(root, sources) for root in ROOTS}
 
 
@@ -104,7 +104,7 @@ class TestEveryEdit:
                 if isinstance(node, ast.Expr) and isinstance(getattr(node.value, "value", None), str):
                     node.value = ast.Constant("Other words.")
             texts[module] = f"# A comment.\n{ast.unparse(tree)}\n\n\n# Another.\n"
-        other = Sources(texts, HERE.packages)
+        other = SourceTree(texts, HERE.packages)
         assert everywhere(other) == everywhere(HERE)
 
     @pytest.mark.parametrize(
@@ -167,7 +167,7 @@ class TestClosure:
             "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from lockstep.later import at\n"
             "from lockstep.unread import x\n__all__ = ['at']\n"
         )
-        sources = Sources(
+        sources = SourceTree(
             {**small(lockstep_decides="from lockstep import at").texts, "lockstep": lazy},
             frozenset({"lockstep"}),
         )
@@ -213,7 +213,7 @@ class TestNames:
             name: text.replace("lockstep.inner", "research.deep") for name, text in small().texts.items()
         }
         texts["research.deep"] = texts.pop("lockstep.inner")
-        moved = Sources({**texts, "research": ""}, frozenset({"lockstep", "research"}))
+        moved = SourceTree({**texts, "research": ""}, frozenset({"lockstep", "research"}))
         assert digest(moved) == digest(small())
 
     def test_an_import_from_the_package_is_the_import_from_its_module(self) -> None:
@@ -224,7 +224,7 @@ class TestNames:
             **small(lockstep_decides=through).texts,
             "lockstep": "from lockstep.rules import Rule, limit\n",
         }
-        assert digest(Sources(texts, frozenset({"lockstep"}))) == digest(small())
+        assert digest(SourceTree(texts, frozenset({"lockstep"}))) == digest(small())
 
     def test_the_order_of_imports_is_none(self) -> None:
         one = "from lockstep.inner import limit\nfrom lockstep.later import at\n"
@@ -249,7 +249,7 @@ class TestPlugs:
 
     def test_a_new_feature_changes_no_hash(self) -> None:
         new = {"lockstep.features.catalogue.moons": "from lockstep.features.feature import feature\n"}
-        other = Sources({**HERE.texts, **new}, HERE.packages)
+        other = SourceTree({**HERE.texts, **new}, HERE.packages)
         assert everywhere(other) == everywhere(HERE)
 
     def test_a_new_line_in_a_table_of_plugs_changes_no_hash(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -261,8 +261,10 @@ class TestPlugs:
         declared = {"toy": PlugFolder(package="lockstep", table=("lockstep.rules", "TABLE"))}
         monkeypatch.setattr(identity, "PLUGS", declared)
         identity._facts.cache_clear()
-        assert digest(Sources(one.texts, one.packages)) == digest(Sources(other.texts, other.packages))
-        assert "lockstep.unread" not in closure(("lockstep.decides",), Sources(other.texts, other.packages))
+        assert digest(SourceTree(one.texts, one.packages)) == digest(SourceTree(other.texts, other.packages))
+        assert "lockstep.unread" not in closure(
+            ("lockstep.decides",), SourceTree(other.texts, other.packages)
+        )
 
     @pytest.mark.parametrize(
         ("registry", "table", "listed"),
@@ -277,7 +279,7 @@ class TestPlugs:
         assert listed in text.partition(table)[2]
         joined = text.replace("from lockstep.plugs", f"from {toy} import Toy\nfrom lockstep.plugs")
         joined = joined[::-1].replace(listed[::-1], f"{listed} Toy,"[::-1], 1)[::-1]
-        other = Sources({**HERE.texts, registry: joined, toy: "class Toy:\n    pass\n"}, HERE.packages)
+        other = SourceTree({**HERE.texts, registry: joined, toy: "class Toy:\n    pass\n"}, HERE.packages)
         assert everywhere(other) == everywhere(HERE)
         control = HERE.edited(**{registry: f"{joined}\n{table}.clear()\n", toy: "class Toy:\n    pass\n"})
         assert (code_hash(DECIDING, control) != code_hash(DECIDING, HERE)) is (table != "SINKS")

@@ -37,7 +37,7 @@ from research.checks.lookahead import (
     lookahead_findings,
     lookahead_table,
 )
-from research.checks.verdicts import Finding, LookaheadReport
+from research.checks.verdicts import LookaheadFinding, LookaheadReport
 from research.statistics.trials import Observations, moves
 from support.scenarios import CME, NYSE, SPY, daily_bars, history_of, make_bars
 
@@ -422,8 +422,8 @@ class TestFiles:
         key = SeriesKey("ES", DAILY)
         stamp = int(daily.series(key).end[0])
         found = (
-            Finding(what="ibs", stamp=stamp, cut=stamp, cause="moves"),
-            Finding(what="NQ:1d", stamp=stamp, cut=None, cause="early"),
+            LookaheadFinding(what="ibs", stamp=stamp, cut=stamp, cause="moves"),
+            LookaheadFinding(what="NQ:1d", stamp=stamp, cut=None, cause="early"),
         )
         report = LookaheadReport(traded=key, bars=9, seed=1, ids=("ibs",), cuts=(stamp,), findings=found)
         console = Console(record=True, width=100, file=StringIO())

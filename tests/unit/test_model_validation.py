@@ -29,15 +29,15 @@ from lockstep.models import ModelStore
 from research.ledger.database import Database
 from research.ledger.ledger import Ledger
 from research.model_validation import command
-from research.model_validation.case import Case, ModelCase, StrategyCase
-from research.model_validation.check import Finding, ModelCheck, at_least
+from research.model_validation.case import ModelCase, StrategyCase, ValidationCase
+from research.model_validation.check import CheckFinding, ModelCheck, at_least
 from research.model_validation.checklist import checklist
 from research.model_validation.checks import CHECKS, asked_of, judge_model
 from research.model_validation.checks_inputs import streamed
 from research.model_validation.checks_luck import choice_is_not_luck, hold_out_agrees, sealed
 from research.model_validation.checks_model import share_is_like_in_training
 from research.model_validation.command import show, validate_version
-from research.model_validation.gathering import Request, gather, newest
+from research.model_validation.gathering import ValidationRequest, gather, newest
 from research.model_validation.hold_out import HoldOutDoor, HoldOutRecord
 from research.model_validation.report import (
     SECTIONS,
@@ -173,12 +173,15 @@ def test_a_model_without_a_hold_out_does_not_pass() -> None:
 
 
 def test_what_cannot_be_measured_has_not_passed() -> None:
-    def refuse(_: Case) -> Finding:
+    def refuse(_: ValidationCase) -> CheckFinding:
         raise DataError("no bars here")
 
     made = [
         ModelCheck(name="x", asks="?", limit="", judge=judge)
-        for judge in (refuse, lambda _: Finding(value=float("nan"), limit=0.0, passed=True, sentence="?"))
+        for judge in (
+            refuse,
+            lambda _: CheckFinding(value=float("nan"), limit=0.0, passed=True, sentence="?"),
+        )
     ]
     found = [each(planted_case()) for each in made]
     assert [each.passed for each in found] == [False, False]
@@ -322,8 +325,8 @@ def desk(
     return tmp_path
 
 
-def request(desk: Path, version: str = "v1", **changes: Any) -> Request:
-    return Request(
+def request(desk: Path, version: str = "v1", **changes: Any) -> ValidationRequest:
+    return ValidationRequest(
         symbol="SPX",
         version=version,
         store=ModelStore(desk / "store"),

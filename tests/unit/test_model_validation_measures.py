@@ -19,7 +19,7 @@ from research.sweep.run import trace
 from research.training.importance import importance, log_losses, reliance, shuffled
 from research.training.out_of_sample import (
     OutOfSample,
-    Replay,
+    RepeatedAnswers,
     backtest,
     traced_runs,
     trading_span,
@@ -93,7 +93,7 @@ def test_a_replay_answers_with_the_bar_that_backtrader_is_at() -> None:
     answers = np.zeros(2_600)
     opened = trace(config, history, "SPX").fills[-10, FILL_DECISION]
     answers[int(opened)] = 1.0
-    model = Replay(answers, 0)
+    model = RepeatedAnswers(answers, 0)
     veto = Veto(model=model, feature_ids=ids, threshold=0.5)
     trades = run_backtest(config, history, "SPX", veto=veto, on_bar=model.seen).trades
     decided = pd.Timestamp(history.series(KEY).end[int(opened)], tz="UTC")

@@ -100,7 +100,7 @@ def test_an_estimator_is_in_a_pipeline_once() -> None:
     scaler = ColumnSelector((0, 1, 2, 3))
     _, features, target = samples()
     pipeline = Pipeline([("a", scaler), ("b", scaler), ("m", LogisticRegression())]).fit(features, target)
-    with pytest.raises(UnfitBundle, match="a ColumnSelector is there twice"):
+    with pytest.raises(UnfitBundle, match="a ColumnSelector occurs twice"):
         pipeline_node(pipeline)
 
 

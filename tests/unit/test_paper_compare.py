@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from lockstep.errors import ConfigError, DataError, ParityError
 from lockstep.market.config import load_instruments
 from lockstep.monitoring.evidence import digest_of, read_sealed, sealed
-from lockstep.monitoring.parity import Step
+from lockstep.monitoring.parity import EngineStep
 from lockstep.strategy.matching import opening_account
 from lockstep.strategy.records import OrderRecord
 from research.paper.bands import (
     STATISTICS,
+    AccountStretch,
     Sessions,
-    Stretch,
     bands,
     closed_trades,
     drawn_runs,
@@ -42,8 +42,8 @@ def order(stamp: int, quantity: float, price: float, intent: str, status: str = 
     )  # fmt: skip
 
 
-def step(day: int, equity: float, *orders: OrderRecord) -> Step:
-    return Step(symbol="ES", stamp=day * DAY, orders=orders, mark=(0.0, 0.0, 0.0, equity))
+def step(day: int, equity: float, *orders: OrderRecord) -> EngineStep:
+    return EngineStep(symbol="ES", stamp=day * DAY, orders=orders, mark=(0.0, 0.0, 0.0, equity))
 
 
 def days(ends: Any) -> Any:
@@ -75,8 +75,8 @@ def test_a_trade_by_hand() -> None:
 
 
 def test_stretches_are_joined_by_what_they_earned() -> None:
-    first = Stretch(steps=[step(1, 1_010.0), step(2, 1_005.0)], opening=1_000.0)
-    second = Stretch(
+    first = AccountStretch(steps=[step(1, 1_010.0), step(2, 1_005.0)], opening=1_000.0)
+    second = AccountStretch(
         steps=[step(3, 905.0, order(3 * DAY, 1.0, 10.0, "entry"), order(3 * DAY, -1.0, 9.0, "stop"))],
         opening=900.0,
     )
@@ -86,9 +86,12 @@ def test_stretches_are_joined_by_what_they_earned() -> None:
 
 
 def test_bars_of_one_session_are_one_row() -> None:
-    steps = [step(1, 1_001.0), Step(symbol="ES", stamp=DAY + 1, orders=(), mark=(0.0, 0.0, 0.0, 1_003.0))]
+    steps = [
+        step(1, 1_001.0),
+        EngineStep(symbol="ES", stamp=DAY + 1, orders=(), mark=(0.0, 0.0, 0.0, 1_003.0)),
+    ]
     found = Sessions.of(
-        [Stretch(steps=steps, opening=1_000.0)], days, multiplier=1.0, capital=1.0, per_year=252.0
+        [AccountStretch(steps=steps, opening=1_000.0)], days, multiplier=1.0, capital=1.0, per_year=252.0
     )
     assert (len(found), found.pnl.tolist()) == (1, [3.0])
 

@@ -16,7 +16,7 @@ from lockstep.live.events import Event
 from lockstep.live.messages import LaneState
 from lockstep.live.operator.open_orders import Reports
 from lockstep.live.operator.statement import COLUMNS, FillPositions, PositionsFile, StatementFile
-from lockstep.live.reconciliation import Account, Reconciliation
+from lockstep.live.reconciliation import EngineAccount, Reconciliation
 from lockstep.market.config import load_instruments
 from support.events import an_event
 from support.orders import DAY, HOUR, NOON, SECOND
@@ -41,7 +41,7 @@ def desk(started: int = NOON, source: Any = None) -> Reconciliation:
 
 
 def looked(found: Reconciliation, now: int, position: float = 0.0, waiting: float = 0.0) -> list[Event]:
-    return list(found.look(now, lambda symbol, moment: Account(position, waiting)))
+    return list(found.look(now, lambda symbol, moment: EngineAccount(position, waiting)))
 
 
 def test_nothing_is_reconciled_before_a_statement_of_this_start() -> None:
@@ -147,7 +147,7 @@ def test_the_position_of_a_moment_is_that_of_the_fills_until_then(
     now = sum(quantity for _, quantity in fills)
     then = sum(quantity for stamp, quantity in fills if stamp <= moment)
     state = LaneState(account=(now, 1.0, 1.0, 1.0, 1.0))
-    assert reports.account("ES", state, moment) == Account(pytest.approx(then), 0.0)
+    assert reports.account("ES", state, moment) == EngineAccount(pytest.approx(then), 0.0)
 
 
 # Files

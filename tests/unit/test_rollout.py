@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from lockstep.errors import ConfigError, LiveError
 from lockstep.live.messages import OrderIntent, Refusal
 from lockstep.live.risk.rollout import (
-    Comparison,
+    PaperVerdict,
     Rollout,
-    Stage,
-    Step,
+    RolloutStage,
+    RolloutStep,
     Trades,
     advance,
     require_mode,
@@ -33,10 +33,10 @@ def on_day(day: int) -> int:
     return START + (day - 1) * DAY
 
 
-def request(day: int, steps: tuple[Step, ...] = (), **changes: Any) -> Step:
+def request(day: int, steps: tuple[RolloutStep, ...] = (), **changes: Any) -> RolloutStep:
     arguments: dict[str, Any] = {
         "started": START,
-        "comparison": Comparison("abc", on_day(day), passed=True),
+        "comparison": PaperVerdict("abc", on_day(day), passed=True),
         "now": on_day(day),
         "reason": "as planned",
     }
@@ -44,7 +44,7 @@ def request(day: int, steps: tuple[Step, ...] = (), **changes: Any) -> Step:
 
 
 def test_the_default_is_shadow_then_a_tenth_then_half_then_all() -> None:
-    steps: tuple[Step, ...] = ()
+    steps: tuple[RolloutStep, ...] = ()
     seen = [stage(ROLLOUT, steps)[1]]
     for day in (8, 15, 31):
         steps = (*steps, request(day, steps))
@@ -55,7 +55,7 @@ def test_the_default_is_shadow_then_a_tenth_then_half_then_all() -> None:
         ("live", 0.5),
         ("live", 1.0),
     ]
-    assert steps[0] == Step(on_day(8), 1, "abc", "as planned")
+    assert steps[0] == RolloutStep(on_day(8), 1, "abc", "as planned")
     with pytest.raises(LiveError, match="last stage"):
         request(60, steps)
 
@@ -76,8 +76,8 @@ def test_time_alone_moves_nothing() -> None:
     ("changes", "message"),
     [
         ({"comparison": None}, "no paper comparison"),
-        ({"comparison": Comparison("abc", START - 1, passed=True)}, "no paper comparison"),
-        ({"comparison": Comparison("abc", on_day(8), passed=False)}, "abc did not pass"),
+        ({"comparison": PaperVerdict("abc", START - 1, passed=True)}, "no paper comparison"),
+        ({"comparison": PaperVerdict("abc", on_day(8), passed=False)}, "abc did not pass"),
         ({"now": on_day(8) - 1}, "day 7; the next stage begins on day 8"),
         ({"promotions": (START, on_day(3))}, "promoted less than 7 days ago"),
     ],
@@ -91,7 +91,7 @@ def test_what_stops_an_advance(changes: dict[str, Any], message: str) -> None:
 def test_each_stage_needs_a_comparison_of_its_own() -> None:
     first = request(8)
     with pytest.raises(LiveError, match="no paper comparison of this stage"):
-        request(15, (first,), comparison=Comparison("abc", first.time - 1, passed=True))
+        request(15, (first,), comparison=PaperVerdict("abc", first.time - 1, passed=True))
 
 
 def test_stepping_back_needs_no_evidence() -> None:
@@ -105,7 +105,7 @@ def test_stepping_back_needs_no_evidence() -> None:
 
 def test_a_stage_that_is_not_configured_is_refused() -> None:
     with pytest.raises(LiveError, match="stage 4 is recorded"):
-        stage(ROLLOUT, (Step(START, 4, "", ""),))
+        stage(ROLLOUT, (RolloutStep(START, 4, "", ""),))
 
 
 def test_a_promotion_is_watched_for_a_week() -> None:
@@ -170,7 +170,7 @@ def test_a_stage_that_would_send_nothing_is_refused(index: int, trades: Trades, 
 
 @given(st.integers(1, 500), st.sampled_from([1.0, 0.1, 0.0001]), st.floats(0.01, 1.0))
 def test_what_a_stage_may_send_is_what_it_sends(steps: int, step: float, fraction: float) -> None:
-    plan = Rollout(stages=(Stage(from_day=1, mode="live", fraction=fraction),))
+    plan = Rollout(stages=(RolloutStage(from_day=1, mode="live", fraction=fraction),))
     nothing = isinstance(scaled(intent(quantity=steps * step), fraction, step), Refusal)
     try:
         require_sizes(plan, 0, {"ES": Trades(steps * step, step)})

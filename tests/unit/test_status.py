@@ -26,8 +26,8 @@ from lockstep.live.secret import Secrets
 from lockstep.live.status.health import HealthServer
 from lockstep.live.status.logs import configure_logs
 from lockstep.live.status.status import (
+    ColdWindow,
     Status,
-    Window,
     beat,
     heartbeat_file,
     read_status,
@@ -53,7 +53,7 @@ STATUS = Status(
     pending_swaps={"ES": "v4: waits for bars"},
     positions={"ES": -2.0},
     profit_today={"ES": -1250.5},
-    cold_windows=(Window("ES", "rsi_14", 10, 90),),
+    cold_windows=(ColdWindow("ES", "rsi_14", 10, 90),),
     last_bars={"ES:1h": NOW},
     quarantined=("ES:1h 2024-03-06T15:00:00Z",),
     queues={"orders": 1},

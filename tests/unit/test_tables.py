@@ -25,7 +25,7 @@ from certify.recorded_report import DecisionSkew, RecordedReport
 from certify.skew import FeatureSkew, SeriesSkew
 from lockstep.live.operator import journal_cli as journal_report
 from lockstep.live.status import status as status_table
-from lockstep.live.status.status import Status, Window
+from lockstep.live.status.status import ColdWindow, Status
 from lockstep.market.finding import Finding
 from lockstep.market.quality import QualityReport
 from lockstep.models import listing
@@ -191,7 +191,7 @@ def status(console: Console) -> None:
     shown = Status(
         mode="live", state="running", epoch=3, started=STAMP, heartbeat=STAMP, rollout="live 10 %",
         positions={LONG: -123456.0, "ES": 2.0}, profit_today={LONG: -BIG, "ES": BIG},
-        cold_windows=(Window(LONG, "a_feature_of_a_very_long_name_252", 10, HUGE),),
+        cold_windows=(ColdWindow(LONG, "a_feature_of_a_very_long_name_252", 10, HUGE),),
         last_bars={f"{LONG}:1h": STAMP}, counters={f"refused because of {each}": HUGE for each in "abc"},
     )  # fmt: skip
     console.print(status_table.status_table(shown, STAMP, stale_seconds=60.0))
@@ -362,7 +362,7 @@ def experiment_tables(console: Console) -> None:
 
 
 def best_so_far(console: Console) -> None:
-    listener = progress.ScreenListener(plan())
+    listener = progress.ExperimentScreen(plan())
     listener._best = [(BIG, -1, LONG, 0, '{"entry.high": 0.1, "stop.percent": 123456.789}')]
     console.print(listener)
 

@@ -13,7 +13,7 @@ import pytest
 from pydantic import SecretStr
 
 from lockstep.errors import ConfigError, LiveError
-from lockstep.http_post import Attempt, endpoint, post
+from lockstep.http_post import PostAttempt, endpoint, post
 from lockstep.live.brokers.protocol import ShadowBroker
 from lockstep.live.brokers.sender import Patience, deliver
 from lockstep.live.brokers.traderspost import TradersPost, TradersPostConfig
@@ -184,7 +184,7 @@ def test_what_was_refused_and_then_taken_arrives_once() -> None:
     with FaultServer(answer(), listening=False) as server:
         to, seen = endpoint(SecretStr(server.url), purpose="hook"), []
 
-        def post_once(seconds: float) -> Attempt:
+        def post_once(seconds: float) -> PostAttempt:
             seen.append(post(to, b"{}", {}, connect_seconds=seconds, answer_seconds=2))
             if len(seen) == 1:
                 server.listen()
@@ -213,11 +213,11 @@ class _Impatient(threading.Event):
 
 def test_waits_double_and_a_server_may_ask_for_its_own() -> None:
     attempts = iter([
-        Attempt("not_sent", ""),
-        Attempt("not_sent", ""),
-        Attempt("answered", "", 429, retry_after=7.0),
-        Attempt("answered", "", 429),
-        Attempt("answered", "", 200, b'{"success": true}'),
+        PostAttempt("not_sent", ""),
+        PostAttempt("not_sent", ""),
+        PostAttempt("answered", "", 429, retry_after=7.0),
+        PostAttempt("answered", "", 429),
+        PostAttempt("answered", "", 200, b'{"success": true}'),
     ])  # fmt: skip
     stopping = _Impatient()
     result = deliver(
@@ -230,10 +230,10 @@ def test_waits_double_and_a_server_may_ask_for_its_own() -> None:
 def test_once_stopping_a_message_is_tried_once() -> None:
     stopping = threading.Event()
     stopping.set()
-    tried: list[Attempt] = []
+    tried: list[PostAttempt] = []
 
-    def post_once(seconds: float) -> Attempt:
-        tried.append(Attempt("not_sent", "no connection"))
+    def post_once(seconds: float) -> PostAttempt:
+        tried.append(PostAttempt("not_sent", "no connection"))
         return tried[-1]
 
     result = deliver(post_once, "id-1", patience=patience(9.0), stopping=stopping, scrub=str)
@@ -246,7 +246,7 @@ def test_a_stop_during_the_wait_is_no_reason_to_post() -> None:
             self.set()
             return True
 
-    once = Attempt("answered", "", 429, retry_after=1.0)
+    once = PostAttempt("answered", "", 429, retry_after=1.0)
     stopping = StoppedInTheWait()
     result = deliver(lambda _: once, "id-1", patience=patience(9.0), stopping=stopping, scrub=str)
     assert (result.outcome, result.detail) == ("rejected", "stopped before another attempt")
@@ -296,7 +296,7 @@ def test_all_attempts_together_end_when_patience_does() -> None:
         to = endpoint(SecretStr(server.url.replace("http:", "https:")), purpose="hook")
         granted: list[float] = []
 
-        def post_once(seconds: float) -> Attempt:
+        def post_once(seconds: float) -> PostAttempt:
             granted.append(seconds)
             return post(to, b"{}", {}, connect_seconds=seconds, answer_seconds=0.2)
 

@@ -25,8 +25,8 @@ from research.training import screen as command
 from research.training.out_of_sample import traced_runs
 from research.training.report import write_training_report
 from research.training.run import DATASET, Task, load_outcome, run_training, user, utc_now
-from research.training.screen import ScreenListener, on_screen, window_table
-from research.training.search import Attempt
+from research.training.screen import SearchScreen, on_screen, window_table
+from research.training.search import SearchAttempt
 from research.training.stopping import Stopped
 from support.training import NOON, config, noon, small_outcome
 
@@ -192,7 +192,7 @@ def test_off_a_terminal_a_run_prints_lines(tmp_path: Path) -> None:
         listener.begin(60)
         for number in range(60):
             stopped = Stopped(scores=np.zeros(5)) if number >= 50 else None
-            attempt = Attempt(parameters={}, step=None, stopped=stopped)
+            attempt = SearchAttempt(parameters={}, step=None, stopped=stopped)
             listener.stepped("window-0", attempt, -0.6931)
     lines = shown(console).splitlines()
     assert lines[:2] == [
@@ -204,10 +204,10 @@ def test_off_a_terminal_a_run_prints_lines(tmp_path: Path) -> None:
 
 def test_the_bar_moves_and_tells_the_best_score() -> None:
     progress = Progress(console=silent())
-    listener = ScreenListener(progress, progress.add_task("SPX", total=None, best=""))
+    listener = SearchScreen(progress, progress.add_task("SPX", total=None, best=""))
     listener.begin(3)
-    listener.stepped("final", Attempt(parameters={}, step=None), float("-inf"))
-    listener.stepped("final", Attempt(parameters={}, step=None), -0.6931)
+    listener.stepped("final", SearchAttempt(parameters={}, step=None), float("-inf"))
+    listener.stepped("final", SearchAttempt(parameters={}, step=None), -0.6931)
     (bar,) = progress.tasks
     assert (bar.completed, bar.total, bar.fields["best"]) == (2, 3, "final, best -0.6931")
     with on_screen(silent(), "SPX") as shown_listener:

@@ -16,7 +16,7 @@ from lockstep.errors import TrainingError, UnfitBundle
 from lockstep.models.pickling import pickled, unpickled
 from research.training.outcome_file import attempt_bytes, attempt_of, outcome_bytes, outcome_of
 from research.training.run import OUTCOME, load_outcome
-from research.training.search import Attempt
+from research.training.search import SearchAttempt
 from research.training.steps import StepFolder
 from research.training.stopping import Stopped
 from support.hostile import CRAFTED
@@ -49,9 +49,11 @@ def test_an_outcome_comes_back_as_it_was(tmp_path: Path) -> None:
 def test_a_step_comes_back_whether_it_failed_or_not() -> None:
     step = small_outcome().steps[1]
     for attempt in (
-        Attempt(parameters=step.parameters, step=step),
-        Attempt(parameters={"x": 0.25, "kind": None}, step=None, error="ValueError: Input contains infinity"),
-        Attempt(parameters={"x": 0.25}, step=None, stopped=Stopped(scores=np.array([-0.7, -0.71]))),
+        SearchAttempt(parameters=step.parameters, step=step),
+        SearchAttempt(
+            parameters={"x": 0.25, "kind": None}, step=None, error="ValueError: Input contains infinity"
+        ),
+        SearchAttempt(parameters={"x": 0.25}, step=None, stopped=Stopped(scores=np.array([-0.7, -0.71]))),
     ):
         found = attempt_of(attempt_bytes(attempt), "step")
         assert same(attempt, found)
@@ -61,7 +63,7 @@ def test_a_step_comes_back_whether_it_failed_or_not() -> None:
 def test_files_of_a_version_that_stopped_no_step_are_read() -> None:
     outcome = small_outcome()
     for content, read, expected in (
-        (attempt_bytes(Attempt(parameters={}, step=outcome.steps[0])), attempt_of, None),
+        (attempt_bytes(SearchAttempt(parameters={}, step=outcome.steps[0])), attempt_of, None),
         (outcome_bytes(replace(outcome, stopped=7)), outcome_of, 0),
     ):
         document = unpickled(content, "file")
@@ -71,8 +73,8 @@ def test_files_of_a_version_that_stopped_no_step_are_read() -> None:
 
 
 def test_stopped_steps_are_no_failed_ones() -> None:
-    assert Attempt(parameters={}, step=None).failed
-    assert not Attempt(parameters={}, step=None, stopped=Stopped(scores=np.zeros(5))).failed
+    assert SearchAttempt(parameters={}, step=None).failed
+    assert not SearchAttempt(parameters={}, step=None, stopped=Stopped(scores=np.zeros(5))).failed
 
 
 def test_what_no_bundle_could_hold_is_not_kept() -> None:
@@ -90,7 +92,7 @@ def test_what_an_older_lockstep_pickled_is_one_line_and_not_run(tmp_path: Path, 
     ) as told:
         load_outcome(tmp_path)
     assert "\n" not in str(told.value)
-    joblib.dump(Attempt(parameters={}, step=None), tmp_path / "final-0000.joblib", compress=compress)
+    joblib.dump(SearchAttempt(parameters={}, step=None), tmp_path / "final-0000.joblib", compress=compress)
     with pytest.raises(TrainingError, match="delete the file, and the step will be repeated"):
         StepFolder(tmp_path, lambda search, attempt: None).recall("final", 0)
 

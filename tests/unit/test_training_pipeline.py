@@ -11,7 +11,7 @@ import pytest
 
 from lockstep.errors import TrainingError
 from lockstep.models.estimators import ColumnSelector
-from research.training.config import Model, Selection
+from research.training.config import ModelSettings, Selection
 from research.training.estimators import ESTIMATORS, decoded
 from research.training.pipeline import Samples, fit_pipeline, probabilities
 from research.training.selection import clusters, selected_columns
@@ -33,7 +33,7 @@ def samples() -> Samples:
 
 
 def fitted(family: str, columns: tuple[int, ...] = (0, 1, 2, 3), **settings: Any) -> Any:
-    model = Model(family=family, **settings)
+    model = ModelSettings(family=family, **settings)
     return fit_pipeline(model, parameters_of(family), samples(), columns, seed=3, embargo=DAY)
 
 
@@ -52,8 +52,8 @@ def test_a_calibration_fold_of_one_class_is_refused() -> None:
     target[:50] = 1
     with pytest.raises(TrainingError, match=r"calibration fold 0: all \d+ samples lost"):
         fit_pipeline(
-            Model(calibration="sigmoid"), parameters_of("random_forest"), replace(known, target=target),
-            (0,), seed=1, embargo=0,
+            ModelSettings(calibration="sigmoid"), parameters_of("random_forest"),
+            replace(known, target=target), (0,), seed=1, embargo=0,
         )  # fmt: skip
 
 
@@ -63,8 +63,8 @@ def test_one_class_is_refused() -> None:
         TrainingError, match="training samples: all 160 samples won: a model needs wins and losses"
     ):
         fit_pipeline(
-            Model(), parameters_of("random_forest"), replace(known, target=np.ones_like(known.target)),
-            (0,), seed=1, embargo=0,
+            ModelSettings(), parameters_of("random_forest"),
+            replace(known, target=np.ones_like(known.target)), (0,), seed=1, embargo=0,
         )  # fmt: skip
 
 

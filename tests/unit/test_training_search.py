@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from lockstep.errors import StoreFailure, TrainingError
-from research.training.config import Search
+from research.training.config import SearchSettings
 from research.training.estimators import Dimension, Parameters
 from research.training.outcome import SearchStep
-from research.training.search import Attempt, Diary, Listener, bayesian_search
+from research.training.search import Diary, SearchAttempt, SearchListener, bayesian_search
 from research.training.steps import StepFolder
 from research.training.stopping import Hopeless, never
 
@@ -34,9 +34,9 @@ def step(number: int, parameters: Parameters, hopeless: Hopeless = never) -> Sea
 
 
 def searched(trial: Any = step, *, trials: int = 12, diary: Diary | None = None, **settings: Any) -> Any:
-    search = Search(initial=4, **settings)
+    search = SearchSettings(initial=4, **settings)
     return bayesian_search(
-        "toy", SPACE, search, trial, trials=trials, seed=5, diary=diary or Diary(), listener=Listener()
+        "toy", SPACE, search, trial, trials=trials, seed=5, diary=diary or Diary(), listener=SearchListener()
     )
 
 
@@ -83,7 +83,7 @@ def test_it_goes_on_where_it_was(tmp_path: Path) -> None:
 
 def test_steps_of_another_run_are_refused(tmp_path: Path) -> None:
     folder = StepFolder(tmp_path, lambda search, attempt: None)
-    folder.keep("toy", 0, Attempt(parameters={"x": 0.0, "kind": "good"}, step=None))
+    folder.keep("toy", 0, SearchAttempt(parameters={"x": 0.0, "kind": "good"}, step=None))
     with pytest.raises(TrainingError, match=r"search toy, step 0: was .*train without --resume"):
         searched(diary=folder)
 
@@ -113,7 +113,7 @@ def test_a_full_disk_stops_it_and_leaves_no_half_step(
 
 
 def test_numerical_trouble_is_a_failed_step_that_counts(tmp_path: Path) -> None:
-    kept: list[Attempt] = []
+    kept: list[SearchAttempt] = []
     folder = StepFolder(tmp_path, lambda search, attempt: kept.append(attempt))
 
     def fragile(number: int, parameters: Parameters, hopeless: Hopeless) -> SearchStep:

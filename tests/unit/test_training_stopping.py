@@ -16,12 +16,12 @@ from research.ledger.database import Database
 from research.ledger.ledger import Ledger
 from research.splits.purged import CombinatorialPurgedCV
 from research.training import search
-from research.training.config import Model, Search
+from research.training.config import ModelSettings, SearchSettings
 from research.training.counting import trial_counter
 from research.training.estimators import Dimension, Parameters
 from research.training.outcome import SearchStep
-from research.training.scheme import Fold, Run, Scored, cross_validate, evaluation_order, fold_workers
-from research.training.search import Attempt, Diary, Listener, bayesian_search
+from research.training.scheme import Fold, FoldRunner, Scored, cross_validate, evaluation_order, fold_workers
+from research.training.search import Diary, SearchAttempt, SearchListener, bayesian_search
 from research.training.steps import StepFolder
 from research.training.stopping import Hopeless, MedianRule, Stopped, first_check, never, spread
 from research.training.train import best_of, train
@@ -100,21 +100,21 @@ def folds(samples: int) -> list[Fold]:
     return [Fold(train=train, test=test, columns=(0, 1, 2, 3)) for train, test in splits]
 
 
-def evaluated(run: Run, hopeless: Hopeless) -> Scored | Stopped:
+def evaluated(run: FoldRunner, hopeless: Hopeless) -> Scored | Stopped:
     return cross_validate(
-        Model(), POINT, "log_loss", invented(120).samples, folds(120), run, seed=3, embargo=DAY,
+        ModelSettings(), POINT, "log_loss", invented(120).samples, folds(120), run, seed=3, embargo=DAY,
         hopeless=hopeless,
     )  # fmt: skip
 
 
 @pytest.fixture
-def alone() -> Iterator[Run]:
+def alone() -> Iterator[FoldRunner]:
     with fold_workers(1) as run:
         yield run
 
 
 class TestFolds:
-    def test_what_stops_does_not_depend_on_the_workers(self, alone: Run) -> None:
+    def test_what_stops_does_not_depend_on_the_workers(self, alone: FoldRunner) -> None:
         whole = evaluated(alone, never)
         assert isinstance(whole, Scored)
         order = evaluation_order(folds(120), 120)
@@ -125,7 +125,7 @@ class TestFolds:
                 assert isinstance(found, Stopped)
                 assert found.scores.tobytes() == whole.split_scores[order[:last]].tobytes()
 
-    def test_a_step_that_is_watched_and_goes_on_has_the_same_bits(self, alone: Run) -> None:
+    def test_a_step_that_is_watched_and_goes_on_has_the_same_bits(self, alone: FoldRunner) -> None:
         asked: list[int] = []
 
         def watched(scores: Floats) -> bool:
@@ -156,21 +156,21 @@ def hill(number: int, parameters: Parameters, hopeless: Hopeless) -> SearchStep 
     )  # fmt: skip
 
 
-class Heard(Listener):
+class Heard(SearchListener):
     def __init__(self) -> None:
-        self.attempts: list[Attempt] = []
+        self.attempts: list[SearchAttempt] = []
 
-    def stepped(self, search: str, attempt: Attempt, best: float) -> None:
+    def stepped(self, search: str, attempt: SearchAttempt, best: float) -> None:
         self.attempts.append(attempt)
 
 
 def searched(
     trial: Any = hill, *, diary: Diary | None = None, stop: bool = True
-) -> tuple[tuple[SearchStep, ...], list[Attempt]]:
+) -> tuple[tuple[SearchStep, ...], list[SearchAttempt]]:
     heard = Heard()
     steps = bayesian_search(
-        "toy", SPACE, Search(initial=24), trial, trials=24, seed=5, diary=diary or Diary(), listener=heard,
-        rule=MedianRule(range(SPLITS)) if stop else None,
+        "toy", SPACE, SearchSettings(initial=24), trial, trials=24, seed=5, diary=diary or Diary(),
+        listener=heard, rule=MedianRule(range(SPLITS)) if stop else None,
     )  # fmt: skip
     return steps, heard.attempts
 

@@ -21,14 +21,14 @@ from research.training.counting import KIND, dates_of, evaluation_id, searched_d
 from research.training.out_of_sample import open_hold_out
 from research.training.outcome import TrainingOutcome
 from research.training.pipeline import probabilities
-from research.training.search import Attempt, Listener
+from research.training.search import SearchAttempt, SearchListener
 from research.training.steps import StepFolder
 from research.training.threshold import choose_threshold
 from research.training.train import train
 from support.training import NOON, config, invented, invented_config, noon, spx_dataset, spx_history
 
 
-class Heard(Listener):
+class Heard(SearchListener):
     """Writes down what it hears."""
 
     def __init__(self) -> None:
@@ -38,7 +38,7 @@ class Heard(Listener):
     def begin(self, steps: int) -> None:
         self.total = steps
 
-    def stepped(self, search: str, attempt: Attempt, best: float) -> None:
+    def stepped(self, search: str, attempt: SearchAttempt, best: float) -> None:
         self.searches.append(search)
 
 
@@ -150,12 +150,12 @@ class TestBundle:
 
     def test_a_resumed_run_gives_the_same_bundle(self, tmp_path: Path) -> None:
         class Interrupted(StepFolder):
-            def keep(self, search: str, number: int, attempt: Attempt) -> None:
+            def keep(self, search: str, number: int, attempt: SearchAttempt) -> None:
                 if search == "window-1" and number == 1:
                     raise KeyboardInterrupt
                 super().keep(search, number, attempt)
 
-        def count(search: str, attempt: Attempt) -> None:
+        def count(search: str, attempt: SearchAttempt) -> None:
             pass
 
         with pytest.raises(KeyboardInterrupt):
@@ -188,7 +188,7 @@ class TestTrials:
     def test_a_failed_step_is_counted(self, ledger: Ledger) -> None:
         dataset, settings = invented(), invented_config()
         count = trial_counter(ledger, "SP500", settings, dataset, seed=4, now=noon)
-        count("final", Attempt(parameters={"n": 1}, step=None, error="ValueError"))
+        count("final", SearchAttempt(parameters={"n": 1}, step=None, error="ValueError"))
         dates = searched_dates(settings, dataset)["final"]
         assert ledger.count("SP500", dates.start, dates.end) == 1
         assert KIND == "training"
@@ -205,7 +205,7 @@ class TestTrials:
             "config": settings,
             "dataset": dataset,
             "search": "final",
-            "attempt": Attempt(parameters={"n": 1}, step=None),
+            "attempt": SearchAttempt(parameters={"n": 1}, step=None),
             "seed": 1,
         }
         same = evaluation_id(**asked)
@@ -213,7 +213,7 @@ class TestTrials:
         other = {
             "seed": {"seed": 2},
             "search": {"search": "window-0"},
-            "parameters": {"attempt": Attempt(parameters={"n": 2}, step=None)},
+            "parameters": {"attempt": SearchAttempt(parameters={"n": 2}, step=None)},
             "data": {"dataset": replace(dataset, hashes={**dataset.hashes, "data": "x"})},
             "embargo": {"config": invented_config(validation=embargo)},
         }

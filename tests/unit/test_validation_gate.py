@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_limits
 
 from lockstep.errors import ConfigError
 from lockstep.metrics import Floats, sharpe
-from research.statistics.gate import Evidence, Limits, Verdict, judge
+from research.statistics.gate import GateEvidence, GateLimits, GateVerdict, judge
 from research.statistics.pbo import BlockMoments, overfitting
 from research.statistics.sharpe import SharpeSample, deflated_sharpe
 from research.statistics.trials import effective_trials_of_returns
@@ -24,12 +24,12 @@ GOOD: dict[str, Any] = {
 YEAR = 252.0
 
 
-def outcome(limits: Limits | None = None, **changed: Any) -> list[str]:
-    return [check.name for check in judge(Evidence(**(GOOD | changed)), limits).refusals]
+def outcome(limits: GateLimits | None = None, **changed: Any) -> list[str]:
+    return [check.name for check in judge(GateEvidence(**(GOOD | changed)), limits).refusals]
 
 
 def test_good_evidence_passes_every_check() -> None:
-    verdict = judge(Evidence(**GOOD))
+    verdict = judge(GateEvidence(**GOOD))
     assert verdict.passed
     assert [check.name for check in verdict.checks] == [
         "Sharpe gap", "Sharpe ratio kept", "test Sharpe", "PBO", "deflated Sharpe",
@@ -72,15 +72,15 @@ def test_the_limits(changed: dict[str, Any], refused: list[str]) -> None:
 
 
 def test_other_limits_are_used() -> None:
-    assert outcome(Limits(max_sharpe_gap=0.2)) == ["Sharpe gap"]
-    assert outcome(Limits(min_sharpe_ratio=0.9)) == ["Sharpe ratio kept"]
-    assert outcome(Limits(min_test_sharpe=1.2)) == ["test Sharpe"]
-    assert outcome(Limits(max_pbo=0.1)) == ["PBO"]
-    assert outcome(Limits(min_dsr=0.98)) == ["deflated Sharpe"]
+    assert outcome(GateLimits(max_sharpe_gap=0.2)) == ["Sharpe gap"]
+    assert outcome(GateLimits(min_sharpe_ratio=0.9)) == ["Sharpe ratio kept"]
+    assert outcome(GateLimits(min_test_sharpe=1.2)) == ["test Sharpe"]
+    assert outcome(GateLimits(max_pbo=0.1)) == ["PBO"]
+    assert outcome(GateLimits(min_dsr=0.98)) == ["deflated Sharpe"]
 
 
 def test_a_refusal_says_why() -> None:
-    verdict = judge(Evidence(**(GOOD | {"pbo": 0.62, "dsr": math.nan})))
+    verdict = judge(GateEvidence(**(GOOD | {"pbo": 0.62, "dsr": math.nan})))
     assert str(verdict) == (
         "choosing the best of 100 variants fails out of sample with a probability of 62%; "
         "it must be below 50%; deflated Sharpe was not measured"
@@ -88,25 +88,25 @@ def test_a_refusal_says_why() -> None:
 
 
 def test_a_verdict_without_checks_has_not_passed() -> None:
-    assert not Verdict(checks=()).passed
-    assert str(Verdict(checks=())) == "nothing was checked"
+    assert not GateVerdict(checks=()).passed
+    assert str(GateVerdict(checks=())) == "nothing was checked"
 
 
 def test_wrong_evidence_and_limits_are_refused() -> None:
     with pytest.raises(ConfigError, match="trials 99: not even the 100 judged"):
-        Evidence(**(GOOD | {"trials": 99}))
+        GateEvidence(**(GOOD | {"trials": 99}))
     with pytest.raises(ConfigError, match="variants 0"):
-        Evidence(**(GOOD | {"variants": 0}))
+        GateEvidence(**(GOOD | {"variants": 0}))
     with pytest.raises(ConfigError, match=r"pbo 1\.5"):
-        Evidence(**(GOOD | {"pbo": 1.5}))
+        GateEvidence(**(GOOD | {"pbo": 1.5}))
     with pytest.raises(ConfigError, match=r"dsr -0\.1"):
-        Evidence(**(GOOD | {"dsr": -0.1}))
+        GateEvidence(**(GOOD | {"dsr": -0.1}))
     with pytest.raises(ValidationError, match="Extra inputs"):
-        Limits(max_gap=2.0)  # type: ignore[call-arg]
+        GateLimits(max_gap=2.0)  # type: ignore[call-arg]
     with pytest.raises(ValidationError, match="less than 1"):
-        Limits(min_dsr=1.0)
+        GateLimits(min_dsr=1.0)
     with pytest.raises(ValidationError, match="frozen"):
-        Limits().max_pbo = 0.9  # type: ignore[misc]
+        GateLimits().max_pbo = 0.9  # type: ignore[misc]
 
 
 class Search(NamedTuple):
@@ -127,7 +127,7 @@ def search(returns: Floats, train: int) -> Search:
     found = effective_trials_of_returns(inside)
     only_clusters = deflated_sharpe(sample, trials=found.clusters, variance=found.variance(ratios))
     several = returns.shape[1] > 1
-    evidence = Evidence(
+    evidence = GateEvidence(
         train_sharpe=sharpe(inside[:, best], YEAR),
         test_sharpe=sharpe(outside[:, best], YEAR),
         trials=returns.shape[1],
@@ -135,7 +135,7 @@ def search(returns: Floats, train: int) -> Search:
         pbo=overfitting(BlockMoments.of(inside, 8)).probability if several else None,
         dsr=found.deflated(sample, ratios),
     )
-    least = Limits().min_dsr
+    least = GateLimits().min_dsr
     return Search(
         passed=judge(evidence).passed,
         deflated=evidence.dsr >= least,
@@ -163,7 +163,7 @@ def simulate(
     return {name: float(np.mean(values)) for name, values in columns}
 
 
-STATED = 1 - Limits().min_dsr
+STATED = 1 - GateLimits().min_dsr
 
 
 @pytest.mark.parametrize(

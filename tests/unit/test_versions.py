@@ -15,7 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 from lockstep.errors import ConfigError, LockstepError, UnknownModel
-from lockstep.live.traded import Model
+from lockstep.live.traded import TradedModel
 from lockstep.market.dates import DateRange
 from lockstep.market.loader import load_history
 from lockstep.models.manifest import TrainingRecord
@@ -82,7 +82,7 @@ def ran(store: ModelStore, model: str, out: Path, **others: str) -> tuple[str, d
 
 def traded(store: ModelStore, version: str, *, with_veto: bool = True) -> pd.DataFrame:
     """Return the trades of the bundle as the live desk holds it."""
-    model = Model.of(load_bundle("COMP", version, store=store))
+    model = TradedModel.of(load_bundle("COMP", version, store=store))
     veto = model.veto if with_veto else None
     markets = desks.load_markets()
     history = load_history(

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from lockstep.errors import LiveError
-from lockstep.live.backtrader.feed import Stage
+from lockstep.live.backtrader.feed import BarSetStage
 from lockstep.live.messages import OrderIntent, Refusal, ReportedFill
 from lockstep.strategy.backtrader.broker import Book, SimulatedBroker
 from lockstep.strategy.matching import CLOSE, NO_ORDER, POSITION, Order, execute
@@ -32,7 +32,7 @@ class GatedBroker(SimulatedBroker):
 
     def __init__(
         self,
-        stage: Stage,
+        stage: BarSetStage,
         gate: Gate,
         *,
         order_id: Callable[[str, int, str], str],

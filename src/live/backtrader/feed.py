@@ -11,7 +11,7 @@ from lockstep.strategy.backtrader.feed import StampedFeed, backtrader_timeframe
 from lockstep.strategy.matching import Bar
 
 
-class Stage:
+class BarSetStage:
     """Hands the bars of one set to the feeds of one Cerebro, round by round.
 
     A round begins when the first feed asks after the broker has run. `advance` is then called: it finishes
@@ -45,7 +45,7 @@ class StageFeed(StampedFeed):
 
     def __init__(self) -> None:
         super().__init__()
-        self._stage: Stage = self.p.stage
+        self._stage: BarSetStage = self.p.stage
         self._key: SeriesKey = self.p.key
         self._taken: Release | None = None
         self._stamp = 0
@@ -81,7 +81,7 @@ class StageFeed(StampedFeed):
         return True
 
 
-def stage_feed(stage: Stage, key: SeriesKey) -> Any:
+def stage_feed(stage: BarSetStage, key: SeriesKey) -> Any:
     """Return a `StageFeed` named by its symbol, with explicit timeframe and compression."""
     timeframe, compression = backtrader_timeframe(key.timeframe)
     make: Any = StageFeed

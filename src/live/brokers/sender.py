@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import tenacity
 
 from lockstep.errors import LiveError
-from lockstep.http_post import Attempt
+from lockstep.http_post import PostAttempt
 from lockstep.live.brokers.protocol import Message, OnResult
 from lockstep.live.brokers.send_queue import Outgoing, SendQueue
 from lockstep.live.messages import OrderIntent, SendResult
@@ -160,7 +160,7 @@ class Patience(NamedTuple):
 
 
 def deliver(
-    post_once: Callable[[float], Attempt],
+    post_once: Callable[[float], PostAttempt],
     order_id: str,
     *,
     patience: Patience,
@@ -190,11 +190,11 @@ def deliver(
     )
     count = 0
 
-    def attempt() -> Attempt:
+    def attempt() -> PostAttempt:
         nonlocal count
         # The sleep before this attempt may have ended because of a stop.
         if count and stopping.is_set():
-            return Attempt("not_sent", "stopped before another attempt")
+            return PostAttempt("not_sent", "stopped before another attempt")
         count += 1
         left = patience.seconds - patience.answer_seconds - (time.monotonic() - started)
         return post_once(min(patience.connect_seconds, max(left, 0.0)))
@@ -202,12 +202,12 @@ def deliver(
     return SendResult(order_id, *_outcome(retrying(attempt), scrub), count)
 
 
-def _placed_nothing(attempt: Attempt) -> bool:
+def _placed_nothing(attempt: PostAttempt) -> bool:
     return attempt.kind == "not_sent" or attempt.status == _TOO_MANY
 
 
-def _last(state: tenacity.RetryCallState) -> Attempt:
-    result: Attempt = state.outcome.result()  # type: ignore[union-attr]
+def _last(state: tenacity.RetryCallState) -> PostAttempt:
+    result: PostAttempt = state.outcome.result()  # type: ignore[union-attr]
     return result
 
 
@@ -216,7 +216,7 @@ def _wait(state: tenacity.RetryCallState) -> float:
     return min(_FIRST_WAIT * 2.0 ** (state.attempt_number - 1), _LONGEST_WAIT) if asked is None else asked
 
 
-def _outcome(attempt: Attempt, scrub: Callable[[str], str]) -> tuple[Any, str]:
+def _outcome(attempt: PostAttempt, scrub: Callable[[str], str]) -> tuple[Any, str]:
     """Return (outcome, detail). Success is 2xx with `"success": true`; a proxy's page is no success."""
     if attempt.kind == "not_sent":
         return "rejected", attempt.detail

@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, SecretStr, StringConstraints, model_validator
 
 from lockstep.errors import LiveError
-from lockstep.http_post import Attempt, Post, endpoint, post
+from lockstep.http_post import Post, PostAttempt, endpoint, post
 from lockstep.live.brokers.protocol import BrokerDesk, BrokerSettings, Connection, Message, OnResult
 from lockstep.live.brokers.send_queue import SendQueue
 from lockstep.live.brokers.sender import Patience, Sender, deliver
@@ -167,7 +167,7 @@ class TradersPost:
         config = self._config
         body = json.dumps(message, allow_nan=False).encode()
 
-        def post_once(connect_seconds: float) -> Attempt:
+        def post_once(connect_seconds: float) -> PostAttempt:
             return self._post(
                 self._endpoint,
                 body,

@@ -28,7 +28,7 @@ from lockstep.strategy.matching import POSITION
 _MovesAnAccount = FillReported | OrderRejected | OrderResolved | OrderWithdrawn | ExitWithoutBar
 
 
-class Position(NamedTuple):
+class SymbolPosition(NamedTuple):
     """Where a symbol stands: the set of its newest decision (0 for none), its bundle, its state."""
 
     sequence: int
@@ -74,21 +74,22 @@ def continued(
     )
 
 
-def positions_of(journal: JournalReader, newest: Epoch, first: int) -> dict[str, Position]:
+def positions_of(journal: JournalReader, newest: Epoch, first: int) -> dict[str, SymbolPosition]:
     """Return where each symbol stands since entry `first`; one without a decision stands as at the start."""
     begun = {
-        symbol: Position(0, newest.bundles.get(symbol, ""), state) for symbol, state in newest.states.items()
+        symbol: SymbolPosition(0, newest.bundles.get(symbol, ""), state)
+        for symbol, state in newest.states.items()
     }
     states = ", ".join(COLUMNS["states"][2:])
     decided = journal.select(
         f"SELECT max(sequence), symbol, bundle, {states} FROM decisions WHERE sequence >= ? GROUP BY symbol",
         first,
     )
-    return begun | {row[1]: Position(row[0], row[2], read_state(row[3:])) for row in decided}
+    return begun | {row[1]: SymbolPosition(row[0], row[2], read_state(row[3:])) for row in decided}
 
 
 def _bundles(
-    newest: Epoch, positions: Mapping[str, Position], swaps: Sequence[ModelSwapped]
+    newest: Epoch, positions: Mapping[str, SymbolPosition], swaps: Sequence[ModelSwapped]
 ) -> dict[str, str]:
     """Return the bundle of each symbol: the one that decided last, or that took over after it."""
     bundles = {**newest.bundles, **{symbol: each.bundle for symbol, each in positions.items()}}
@@ -99,14 +100,16 @@ def _bundles(
     return bundles
 
 
-def _not_flat(positions: Mapping[str, Position], change: str) -> Iterator[str]:
+def _not_flat(positions: Mapping[str, SymbolPosition], change: str) -> Iterator[str]:
     """Yield what forbids to change the mode."""
     for symbol, each in positions.items():
         if each.state.account[POSITION] or each.state.waiting is not None:
             yield f"{change}: {symbol} has a position or an order waiting, begin flat: use HALT with flatten"
 
 
-def _unsettled(newest: Epoch, positions: Mapping[str, Position], events: Sequence[Event]) -> Iterator[str]:
+def _unsettled(
+    newest: Epoch, positions: Mapping[str, SymbolPosition], events: Sequence[Event]
+) -> Iterator[str]:
     """Yield what forbids to begin an epoch, with what to do about it."""
     told = {event.order_id: event for event in events if isinstance(event, OrderEvent) and event.order_id}
     for order_id, newest_step in told.items():

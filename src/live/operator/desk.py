@@ -10,7 +10,7 @@ from lockstep.errors import LiveError
 from lockstep.live.config import LiveConfig
 from lockstep.live.events import Event, RolloutMoved
 from lockstep.live.journal import Journal
-from lockstep.live.journal.continuation import Position, positions_of
+from lockstep.live.journal.continuation import SymbolPosition, positions_of
 from lockstep.live.journal.opening import held
 from lockstep.live.journal.rows import series_key, value_of
 from lockstep.live.messages import Epoch, Irregularity
@@ -34,7 +34,7 @@ class OperatorDesk:
     epochs: tuple[Epoch, ...]
     events: tuple[Event, ...]
     rollout: tuple[RolloutMoved, ...]
-    positions: Mapping[str, Position]
+    positions: Mapping[str, SymbolPosition]
     quarantine: Quarantine
     posted: tuple[tuple[str, Command], ...]
     running: bool

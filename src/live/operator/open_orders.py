@@ -31,7 +31,7 @@ from lockstep.live.events import (
 from lockstep.live.messages import LaneState, Mode
 from lockstep.live.operator.commands import FillCommand
 from lockstep.live.quarantine import Quarantine, series_key
-from lockstep.live.reconciliation import Account
+from lockstep.live.reconciliation import EngineAccount
 from lockstep.strategy.decision import NAMES
 from lockstep.strategy.lane import WaitingOrder
 from lockstep.strategy.matching import (
@@ -256,11 +256,11 @@ class Reports:
         """Raise LiveError where no order is open that a reported fill could belong to."""
         Standing.of(event.symbol, state, self._since).after(_fill_of(event))
 
-    def account(self, symbol: str, state: LaneState, moment: int) -> Account:
+    def account(self, symbol: str, state: LaneState, moment: int) -> EngineAccount:
         """Return what an account held at a moment (UTC ns), and what its waiting order would add."""
         standing = Standing.of(symbol, state, self._since)
         later = (quantity for stamp, quantity in self._fills.get(symbol, ()) if stamp > moment)
-        return Account(
+        return EngineAccount(
             position=standing.position - math.fsum(later),
             waiting=standing.waiting.terms[QUANTITY] if standing.waiting else _FLAT,
         )

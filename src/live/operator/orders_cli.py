@@ -27,14 +27,14 @@ app = App(no_args_is_help=True)
 _SETTLED = frozenset(("rejected", "not placed", "withdrawn", "filled"))
 
 
-class Outcome(StrEnum):
+class OrderOutcome(StrEnum):
     """What became of an UNKNOWN order."""
 
     placed = "placed"
     not_placed = "not_placed"
 
 
-class Kind(StrEnum):
+class FilledOrder(StrEnum):
     """Which order filled: the market order itself, or the stop or target that an entry left at the broker."""
 
     market = "market"
@@ -68,7 +68,7 @@ def show(
 @app.command()
 def resolve(
     order_id: Annotated[str, typer.Argument(help="An UNKNOWN order, as `list` shows it.")],
-    outcome: Annotated[Outcome, typer.Option(help="What the broker shows.")],
+    outcome: Annotated[OrderOutcome, typer.Option(help="What the broker shows.")],
     reason: Annotated[str, typer.Option(help="Where that was seen, and by whom.")],
     *,
     config: LiveFile,
@@ -83,7 +83,7 @@ def resolve(
         raise LiveError(f"order {order_id}: its resolution is in the mailbox already; {desk.taken}")
     desk.post(ResolveCommand(order_id=order_id, outcome=outcome.value, reason=reason), name)
     typer.echo(f"{order_id}: resolved as {outcome.value}; {desk.taken}")
-    if outcome is Outcome.placed and desk.epoch.mode == "live":
+    if outcome is OrderOutcome.placed and desk.epoch.mode == "live":
         typer.echo("report its fill as soon as it has one: orders.py fill")
 
 
@@ -95,7 +95,7 @@ def fill(
     price: Annotated[float, typer.Option(help="Mean price of the fill in points, from the statement.")],
     commission: Annotated[float, typer.Option(min=0, help="Commission of the whole fill, USD.")],
     time: Annotated[str, typer.Option(help="When it filled, ISO with offset: 2026-03-06T14:10:03Z.")],
-    order: Annotated[Kind, typer.Option(help="market, stop or target.")] = Kind.market,
+    order: Annotated[FilledOrder, typer.Option(help="market, stop or target.")] = FilledOrder.market,
     fill_id: Annotated[str, typer.Option(help="The statement's id; default: derived from the fill.")] = "",
     *,
     config: LiveFile,
@@ -113,7 +113,7 @@ def fill(
         return
     require_expected(desk, command, now=clock.time_ns())
     # Names are read in their order, and an entry must be booked before the stop that it placed.
-    rank = 0 if order is Kind.market else 1
+    rank = 0 if order is FilledOrder.market else 1
     desk.post(command, f"fill-{stamp:020d}-{rank}-{digest}")
     typer.echo(f"{order_id}: fill of {quantity:+g} {symbol} at {price:.10g} reported; {desk.taken}")
 

@@ -19,8 +19,8 @@ from lockstep.live.operator.desk import OperatorDesk
 from lockstep.live.operator.journal_cli import iso
 from lockstep.live.outside import wanted_versions
 from lockstep.live.risk import rollout
-from lockstep.live.risk.rollout import Comparison, Step, Trades
-from lockstep.live.traded import Model, usual_trades
+from lockstep.live.risk.rollout import PaperVerdict, RolloutStep, Trades
+from lockstep.live.traded import TradedModel, usual_trades
 from lockstep.market.command_line import App, LiveFile
 from lockstep.market.config import load_instruments
 from lockstep.market.schedule import DAY
@@ -89,7 +89,7 @@ def step_back(reason: Why, config: LiveFile) -> None:
     post(desk, step)
 
 
-def post(desk: OperatorDesk, step: Step) -> None:
+def post(desk: OperatorDesk, step: RolloutStep) -> None:
     """Post a step and say what follows from it; LiveError where one waits in the mailbox already."""
     if any(isinstance(command, RolloutCommand) for _, command in desk.posted):
         raise LiveError("roll-out: a step waits in the mailbox already; start the engine, or wait for it")
@@ -110,7 +110,7 @@ def post(desk: OperatorDesk, step: Step) -> None:
         )
 
 
-def comparison_of(path: Path, productions: Mapping[str, Wanted]) -> Comparison:
+def comparison_of(path: Path, productions: Mapping[str, Wanted]) -> PaperVerdict:
     """Read the verdict of a paper comparison; LiveError where it is about other bundles than production's."""
     content = read_sealed(path, kind=COMPARISON, schema=SCHEMA)
     for symbol, (version, sha256, absence) in productions.items():
@@ -118,7 +118,7 @@ def comparison_of(path: Path, productions: Mapping[str, Wanted]) -> Comparison:
             raise LiveError(f"{symbol}: {absence}")
         if content["bundles"].get(symbol, [""])[-1] != sha256:
             raise LiveError(f"{path}: is not about {symbol} {version}, which is in production; compare again")
-    return Comparison(str(content[DIGEST]), int(content["time"]), bool(content["passed"]))
+    return PaperVerdict(str(content[DIGEST]), int(content["time"]), bool(content["passed"]))
 
 
 def trades_of(desk: OperatorDesk, store: Path | None) -> dict[str, Trades]:
@@ -129,7 +129,7 @@ def trades_of(desk: OperatorDesk, store: Path | None) -> dict[str, Trades]:
     folder = ModelStore(store or desk.config.store)
     wanted = wanted_versions(folder.manifest(), desk.config.versions)
     loaded = [load_bundle(symbol, each.version, store=folder) for symbol, each in wanted.items()]
-    models = {bundle.symbol: Model.of(bundle) for bundle in loaded}
+    models = {bundle.symbol: TradedModel.of(bundle) for bundle in loaded}
     book = load_instruments()
     with Journal.open(desk.config.journal, readonly=True) as journal:
         bars = {key: journal.bars(key, limit=count) for key, count in needs_of(models, book).items()}
@@ -139,9 +139,9 @@ def trades_of(desk: OperatorDesk, store: Path | None) -> dict[str, Trades]:
     return found
 
 
-def steps_of(desk: OperatorDesk) -> list[Step]:
+def steps_of(desk: OperatorDesk) -> list[RolloutStep]:
     """Return the recorded steps, oldest first."""
-    return [Step.of(event) for event in desk.rollout]
+    return [RolloutStep.of(event) for event in desk.rollout]
 
 
 def begun(desk: OperatorDesk) -> int:
@@ -203,5 +203,5 @@ def summary(desk: OperatorDesk, manifest: Manifest, *, now: int) -> dict[str, An
     }
 
 
-def _spelled(stage: rollout.Stage) -> str:
+def _spelled(stage: rollout.RolloutStage) -> str:
     return "shadow" if stage.mode == "shadow" else f"live with {stage.fraction:.0%} of the size"

@@ -19,7 +19,7 @@ from lockstep.settings import Settings
 _WHOLE = 1e-9
 
 
-class Stage(Settings):
+class RolloutStage(Settings):
     """From day `from_day` of the roll-out at the earliest: orders are logged, or sent in part.
 
     from_day   1 is the day of the start; mode   `shadow` sends nothing; fraction   of the decided size
@@ -33,11 +33,11 @@ class Stage(Settings):
 class Rollout(Settings):
     """Stages in their order, and the days of watch after every promotion of a model."""
 
-    stages: tuple[Stage, ...] = (
-        Stage(from_day=1, mode="shadow"),
-        Stage(from_day=8, mode="live", fraction=0.1),
-        Stage(from_day=15, mode="live", fraction=0.5),
-        Stage(from_day=31, mode="live", fraction=1.0),
+    stages: tuple[RolloutStage, ...] = (
+        RolloutStage(from_day=1, mode="shadow"),
+        RolloutStage(from_day=8, mode="live", fraction=0.1),
+        RolloutStage(from_day=15, mode="live", fraction=0.5),
+        RolloutStage(from_day=31, mode="live", fraction=1.0),
     )
     watch_days: Annotated[int, Field(ge=0)] = 7
 
@@ -49,7 +49,7 @@ class Rollout(Settings):
         return self
 
 
-class Step(NamedTuple):
+class RolloutStep(NamedTuple):
     """A recorded move of the operator to a stage (index from 0). comparison: its hash, or empty."""
 
     time: int
@@ -58,12 +58,12 @@ class Step(NamedTuple):
     reason: str
 
     @classmethod
-    def of(cls, event: RolloutMoved) -> Step:
+    def of(cls, event: RolloutMoved) -> RolloutStep:
         """Return the step that an event recorded."""
         return cls(event.time, event.stage, event.comparison, event.reason)
 
 
-class Comparison(NamedTuple):
+class PaperVerdict(NamedTuple):
     """The verdict of paper against backtest: hash of its report, when it was made (UTC ns)."""
 
     digest: str
@@ -71,7 +71,7 @@ class Comparison(NamedTuple):
     passed: bool
 
 
-def stage(rollout: Rollout, steps: Sequence[Step]) -> tuple[int, Stage]:
+def stage(rollout: Rollout, steps: Sequence[RolloutStep]) -> tuple[int, RolloutStage]:
     """Return the present stage with its index. Only recorded steps move it, the calendar never does."""
     index = steps[-1].stage if steps else 0
     if not 0 <= index < len(rollout.stages):
@@ -81,7 +81,7 @@ def stage(rollout: Rollout, steps: Sequence[Step]) -> tuple[int, Stage]:
     return index, rollout.stages[index]
 
 
-def require_mode(rollout: Rollout, steps: Sequence[Step], mode: Mode) -> None:
+def require_mode(rollout: Rollout, steps: Sequence[RolloutStep], mode: Mode) -> None:
     """Refuse (LiveError) to go live in a stage that only writes orders down."""
     index, present = stage(rollout, steps)
     if mode == "live" and present.mode == "shadow":
@@ -90,14 +90,14 @@ def require_mode(rollout: Rollout, steps: Sequence[Step], mode: Mode) -> None:
 
 def advance(
     rollout: Rollout,
-    steps: Sequence[Step],
+    steps: Sequence[RolloutStep],
     *,
     started: int,
     promotions: Sequence[int] = (),
-    comparison: Comparison | None,
+    comparison: PaperVerdict | None,
     now: int,
     reason: str,
-) -> Step:
+) -> RolloutStep:
     """Return the step to the next stage, to be recorded.
 
     started, promotions, now: UTC ns of the roll-out's start, of every promotion, and of this request.
@@ -115,10 +115,10 @@ def advance(
             f"roll-out: a model was promoted less than {rollout.watch_days} days ago; watch it first"
         )
     since = steps[-1].time if steps else started
-    return Step(now, index + 1, _evidence(comparison, since), reason)
+    return RolloutStep(now, index + 1, _evidence(comparison, since), reason)
 
 
-def _evidence(comparison: Comparison | None, since: int) -> str:
+def _evidence(comparison: PaperVerdict | None, since: int) -> str:
     if comparison is None or comparison.time < since:
         raise LiveError("roll-out: no paper comparison of this stage; run lockstep compare paper")
     if not comparison.passed:
@@ -126,12 +126,12 @@ def _evidence(comparison: Comparison | None, since: int) -> str:
     return comparison.digest
 
 
-def step_back(rollout: Rollout, steps: Sequence[Step], *, now: int, reason: str) -> Step:
+def step_back(rollout: Rollout, steps: Sequence[RolloutStep], *, now: int, reason: str) -> RolloutStep:
     """Return the step to the stage before, which needs no evidence; LiveError at the first stage."""
     index, _ = stage(rollout, steps)
     if index == 0:
         raise LiveError("roll-out: the first stage; nothing is sent there. To stop all, make the HALT file")
-    return Step(now, index - 1, "", reason)
+    return RolloutStep(now, index - 1, "", reason)
 
 
 def watching(rollout: Rollout, promotions: Sequence[int], now: int) -> bool:

@@ -28,7 +28,7 @@ SECOND = 1_000_000_000
 State = Literal["starting", "replaying", "running", "stopped", "mismatch"]
 
 
-class Window(NamedTuple):
+class ColdWindow(NamedTuple):
     """A feature window that is not full: no trade of `symbol` until `seen` is `needed` (bars)."""
 
     symbol: str
@@ -67,7 +67,7 @@ class Status:
     pending_swaps: Mapping[str, str] = field(default_factory=dict)
     positions: Mapping[str, float] = field(default_factory=dict)
     profit_today: Mapping[str, float] = field(default_factory=dict)
-    cold_windows: tuple[Window, ...] = ()
+    cold_windows: tuple[ColdWindow, ...] = ()
     last_bars: Mapping[str, int] = field(default_factory=dict)
     quarantined: tuple[str, ...] = ()
     queues: Mapping[str, int] = field(default_factory=dict)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from research.model_validation.case import Case
-from research.model_validation.check import Finding, at_most, model_check
+from research.model_validation.case import ValidationCase
+from research.model_validation.check import CheckFinding, at_most, model_check
 
 LIMIT = 0.5
 
 
 @model_check("no lucky day", asks="Would the result stand without its best session?")
-def no_lucky_day(case: Case) -> Finding:
+def no_lucky_day(case: ValidationCase) -> CheckFinding:
     """Compare the best session's gain with the whole."""
     gains = case.account.returns
     share = float(gains.max() / gains.sum()) if gains.sum() > 0 else 1.0
