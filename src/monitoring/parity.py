@@ -1,7 +1,7 @@
 """Comparison of two records of the same bars: features, probabilities, decisions, orders, fills, equity.
 
 Research, the sweep and the live engine write down what they did in forms of their own. Each is turned into
-`EngineStep`s, one per bar of a traded series, and compared here, bit for bit. What differs first, in the order
+one `EngineStep` per bar of a traded series, and compared here, bit for bit. What differs first, in the order
 in which one thing follows from another, says what kind of fault it is.
 """
 
