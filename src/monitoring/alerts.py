@@ -214,7 +214,9 @@ class LogSink:
     def send(self, alert: Alert) -> None:
         """Write one alert."""
         level = logging.WARNING if alert.kind in _URGENT else logging.INFO
-        _LOGGER.log(level, alert.text, extra={"kind": alert.kind})
+        # A lone surrogate cannot be written as UTF-8: the line would be lost.
+        text = alert.text.encode("utf-8", "backslashreplace").decode()
+        _LOGGER.log(level, text, extra={"kind": alert.kind})
 
 
 class Alerts:
