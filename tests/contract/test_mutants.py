@@ -199,6 +199,83 @@ MUTANTS = [
         new="nominal",
         killer=f"{YEARS}::test_two_missing_years_are_time_that_passed",
     ),
+    Mutant(
+        row="42 modules of a code hash may swap their contents",
+        file="src/identity.py",
+        old="labels.get(target, target)",
+        new="''",
+        killer="tests/unit/test_identity.py::TestNames::test_modules_that_swap_their_contents_are_other_code",
+    ),
+    Mutant(
+        row="42 revised bars leave a certificate valid",
+        file="src/models/evidence.py",
+        old='last, side="right"',
+        new='last, side="left"',
+        killer="tests/unit/test_models_policy.py::TestBars::test_one_that_was_revised_voids_it",
+    ),
+    Mutant(
+        row="a verdict passes with nothing checked",
+        file="research/statistics/gate.py",
+        old="return bool(self.applicable) and not self.refusals",
+        new="return not self.refusals",
+        killer="tests/contract/test_strategy_validation.py::test_nothing_passes_by_having_nothing_checked",
+    ),
+    Mutant(
+        row="text is HTML on a page",
+        file="research/report/page.py",
+        old="autoescape=True",
+        new="autoescape=False",
+        killer="tests/unit/test_page_kit.py::test_text_stays_text_in_every_position_of_every_piece",
+    ),
+    Mutant(
+        row="a desk is found from its root only",
+        file="src/desk.py",
+        old="for folder in (here, *here.parents):",
+        new="for folder in (here,):",
+        killer="tests/unit/test_desk.py::test_every_default_is_a_place_of_the_desk",
+    ),
+    Mutant(
+        row="a broker's fill is booked again after a restart",
+        file="src/live/outside.py",
+        old="if fill.fill_id in self._seen or fill.fill_id in self._waiting:",
+        new="if fill.fill_id in self._waiting:",
+        killer="tests/conformance/test_fills.py::test_each_fill_is_handed_over_until_it_is_journaled_and_once",
+    ),
+    Mutant(
+        row="a required exit is dropped",
+        file="src/strategy/step.py",
+        old="if state.required != HOLD and position != _FLAT and code != OUTSIDE_SESSION:",
+        new="if False:",
+        killer="tests/unit/test_strategy_step.py::test_a_required_exit_outranks_the_rules_while_there_is_a_position_and_a_session",
+    ),
+    Mutant(
+        row="half a model is a bundle",
+        file="src/models/bundle.py",
+        old="elif threshold is not None or bundle.target or answers:",
+        new="elif False:",
+        killer="tests/unit/test_models_bundle.py::test_half_a_model_is_no_bundle",
+    ),
+    Mutant(
+        row="an upgrade drops the ledger's guards",
+        file="research/ledger/upgrade.py",
+        old=" or next(unguarded(connection), None)",
+        new="",
+        killer="tests/unit/test_ledger_upgrade.py::test_an_upgrade_that_would_lose_something_changes_nothing",
+    ),
+    Mutant(
+        row="the last day of a range is left out",
+        file="src/market/dates.py",
+        old='side="right"',
+        new='side="left"',
+        killer="tests/unit/test_dates.py::test_both_ends_belong_to_a_range",
+    ),
+    Mutant(
+        row="an event with unknown fields is read",
+        file="src/live/codec.py",
+        old="    if rest:",
+        new="    if False:",
+        killer="tests/unit/test_events.py::test_what_no_event_looks_like_is_refused",
+    ),
 ]
 
 
@@ -206,7 +283,18 @@ MUTANTS = [
 def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the sources and tests, importable in place of the installed package."""
     root = tmp_path_factory.mktemp("mutant")
-    for folder in ("src", "research", "configs", "tests", "scripts", "notebooks", "certify", "deploy"):
+    folders = (
+        "src",
+        "research",
+        "certify",
+        "operations",
+        "configs",
+        "tests",
+        "scripts",
+        "notebooks",
+        "deploy",
+    )
+    for folder in folders:
         shutil.copytree(ROOT / folder, root / folder, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "setup.cfg", root)
     (root / "packages").mkdir()
