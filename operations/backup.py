@@ -21,7 +21,7 @@ from typing import NamedTuple
 from pydantic import AwareDatetime
 from sqlalchemy import make_url
 
-from lockstep.errors import ConfigError, LiveError, LockstepError
+from lockstep.errors import BackupError, ConfigError, LockstepError
 from lockstep.files import replacing, replacing_folder
 from lockstep.live.journal import Journal
 from lockstep.models.manifest import Manifest
@@ -36,10 +36,6 @@ SCHEMA = 1
 JOURNAL, STORE, LEDGER, LIST = "journal.db", "store", "ledger.db", "set.json"
 _STAMP = "%Y%m%dT%H%M%SZ"
 _CHUNK = 1 << 20
-
-
-class BackupError(LiveError):
-    """A backup set cannot be made, is not whole, or cannot be restored."""
 
 
 class Places(NamedTuple):
@@ -375,9 +371,8 @@ def _ledger_faults(folder: Path, listed: BackupSet) -> Iterator[str]:
 
 def _link_if_known(path: Path, known: Path | None, sha256: str) -> None:
     if known is not None and known.is_file() and _sha256(known) == sha256:
-        linked = path.with_name(f".{path.name}.link")
-        os.link(known, linked)
-        os.replace(linked, path)
+        with replacing(path, durable=False) as linked:
+            os.link(known, linked)
 
 
 def _sha256(path: Path) -> str:

@@ -1,73 +1,62 @@
 """Every error that Lockstep raises on purpose.
 
     LockstepError
-    ├── ConfigError          a configuration file or value is wrong
-    ├── DataError            input data cannot be used as it is
-    │   ├── BadBars          a row breaks a rule of `Bars`; names file, line, value and rule
-    │   ├── NoBars           there is no bar in the range that was asked for
-    │   ├── SourceChanged    a file changed while it was read
-    │   └── CalendarError    the trading calendar does not cover what was asked
-    ├── CodeError            which code this is cannot be told
-    ├── FloatModeError       the processor does not compute as every other run does
-    ├── FeatureError         a feature declaration or its use is wrong
-    │   └── UnknownFeature   an id that no registered feature answers to
-    ├── StrategyError        an engine was assembled or used against its rules
-    ├── LookaheadError       a value before a cut in history depends on what follows the cut
-    ├── TrainingError        a model cannot be trained as configured
-    ├── ModelError           a bundle, the manifest or a verb on them is refused
-    ├── LiveError            the live engine refuses to start or to go on
-    │   ├── EngineFault      something that it works with failed: a disk, a feed, a thread
-    │   └── JournalError     the journal cannot be read, written or replayed
-    │       └── JournalFault   (also an EngineFault) the disk refused, or another program is in the way
-    └── ParityError          research and live came apart, or cannot be compared
+    ├── ConfigError              a configuration file or value is wrong
+    ├── DataError                input data cannot be used as it is
+    │   ├── BadBars              a row of market data breaks a rule
+    │   ├── NoBars               there is no bar in the range that was asked for
+    │   ├── SourceChanged        a file changed while it was read
+    │   └── CalendarError        the trading calendar does not cover what was asked
+    ├── CodeError                which code this is cannot be determined
+    ├── FloatModeError           the processor does not compute as every other run does
+    ├── FeatureError             a feature declaration or its use is wrong
+    │   └── UnknownFeature       an id that no registered feature answers to
+    ├── StrategyError            an engine was assembled or used against its rules
+    ├── LookaheadError           a value before a cut in history depends on what follows the cut
+    ├── TrainingError            a model cannot be trained as configured
+    ├── ModelError               a bundle, the manifest or a verb on them is refused
+    │   ├── UnfitBundle          a bundle that must not be saved
+    │   ├── StoreFailure         the store could not be written, or is locked by another process
+    │   ├── ManifestError        the manifest or the policy cannot be read
+    │   │   └── ManifestEdited   the content of the manifest is not what the verbs wrote
+    │   ├── UnknownModel         no such instrument, model name, version or production pointer
+    │   ├── BundleRefused        a bundle that must not be used
+    │   │   ├── BundleMissing    the file is not there
+    │   │   ├── LfsPointer       the file is a Git LFS pointer, not the bundle
+    │   │   ├── TruncatedBundle  the file is shorter or longer than what was registered
+    │   │   ├── HashMismatch     the file is not the one that was registered
+    │   │   ├── ForeignPickle    the file is no bundle, or holds what a bundle may not hold
+    │   │   ├── NewerSchema      the file was written by a newer Lockstep
+    │   │   ├── WrongSymbol      the bundle is for another instrument
+    │   │   ├── LibraryMismatch  the pipeline was fitted with other libraries
+    │   │   ├── FeaturesChanged  a feature has different values than in training
+    │   │   └── GoldenMismatch   golden vectors do not come out as recorded
+    │   └── VerbRefused          a promotion, rollback or retirement that the rules do not allow
+    │       └── EvidenceMissing  the policy asks for evidence that is not there
+    ├── LiveError                the live engine refuses to start or to go on
+    │   ├── EngineFault          something that the engine works with failed: a disk, a feed, a thread
+    │   ├── BackupError          a backup set cannot be made, is not whole, or cannot be restored
+    │   ├── JournalError         the journal cannot be read, written or replayed
+    │   │   ├── JournalFault     (an EngineFault, too) the disk refused, or another program is in the way
+    │   │   └── ReplayMismatch   the engine does not reproduce its journal; `difference` is the first one
+    │   ├── FeedError            a feed cannot start or go on
+    │   ├── InboxClosed          the engine stopped reading
+    │   └── InboxFull            no room within the time given
+    ├── ParityError              research and live came apart, or cannot be compared
+    ├── ExperimentError          an experiment cannot be run, found or shown as it was asked for
+    │   ├── EngineMismatch       sweep and Backtrader disagree about a winner
+    │   ├── PromotionRefused     a winner does not keep to the limits of its experiment
+    │   └── ForeignGrid          a grid file is written as another tool wants it
+    └── AlertFailed              a sink could not take an alert
 
-A message names the thing, the value, the rule and what to do next, on one line: the command line
-prints it as it is and exits with code 2: doing the same again would be refused again. An EngineFault
-exits with code 75: the same may well work a moment later.
-
-What an experiment can refuse, below the one tree of errors.
-
-LockstepError
-└── ExperimentError        an experiment cannot be run, found or shown as it was asked for
-    ├── EngineMismatch     sweep and Backtrader disagree about a winner
-    ├── PromotionRefused   a winner does not keep to the limits
-    └── ForeignGrid        a grid file is written as another tool wants it (in `foreign.py`)
-
-Errors of feeds.
-
-LiveError
-├── FeedError        a feed cannot start or go on
-├── InboxClosed      the engine stopped reading
-└── InboxFull        no room within the time given
-
-Every refusal of the model store, each with a class of its own.
-
-    ModelError
-    ├── UnfitBundle         a bundle that must not be saved
-    ├── StoreFailure        the store could not be written, or is locked by another process
-    ├── ManifestError       the manifest or the policy cannot be read
-    │   └── ManifestEdited  its content is not what the verbs wrote
-    ├── UnknownModel        no such instrument, model name, version or production pointer
-    ├── BundleRefused       a bundle that must not be used
-    │   ├── BundleMissing      the file is not there
-    │   ├── LfsPointer         the file is a Git LFS pointer, not the bundle
-    │   ├── TruncatedBundle    the file is shorter or longer than what was registered
-    │   ├── HashMismatch       the file is not the one that was registered
-    │   ├── ForeignPickle      the file is no bundle, or holds what a bundle may not hold
-    │   ├── NewerSchema        the file was written by a newer Lockstep
-    │   ├── WrongSymbol        the bundle is for another instrument
-    │   ├── LibraryMismatch    the pipeline was fitted with other libraries
-    │   ├── FeaturesChanged    a feature has different values than in training
-    │   └── GoldenMismatch     golden vectors do not come out as recorded
-    └── VerbRefused         a promotion, rollback or retirement that the rules do not allow
-        └── EvidenceMissing    the policy asks for evidence that is not there
-
-A message names the file or version, what was found and what was expected, and what to do next.
-
-Errors of monitoring.
+A message names the thing, the value, the rule and what to do next, on one line: the command line prints it as
+it is and exits with code 2, since doing the same again would be refused again. An EngineFault exits with
+code 75: the same may well work a moment later.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 
 class LockstepError(Exception):
@@ -163,12 +152,27 @@ class EngineFault(LiveError):
     """Something that the live engine works with failed; a restart may help."""
 
 
+class BackupError(LiveError):
+    """A backup set cannot be made, is not whole, or cannot be restored."""
+
+
 class JournalError(LiveError):
     """The journal cannot be read, written or replayed."""
 
 
 class JournalFault(JournalError, EngineFault):
     """The disk refused the journal, or another program is in the way."""
+
+
+class ReplayMismatch(JournalError):
+    """The engine does not reproduce its journal; `difference` is the first one."""
+
+    def __init__(self, difference: Any) -> None:
+        self.difference = difference
+        super().__init__(
+            f"replay of the journal: {difference}; nothing is traded. If code or configuration changed on "
+            "purpose, begin a new epoch: lockstep journal new-epoch --reason ..."
+        )
 
 
 class ParityError(LockstepError):
@@ -185,6 +189,14 @@ class EngineMismatch(ExperimentError):
 
 class PromotionRefused(ExperimentError):
     """A winner does not keep to the limits of its experiment."""
+
+
+class ForeignGrid(ExperimentError):
+    """A grid file is written as another tool wants it; `hint` is the right block, ready to paste."""
+
+    def __init__(self, message: str, *, hint: str) -> None:
+        self.hint = hint
+        super().__init__(message)
 
 
 class FeedError(LiveError):

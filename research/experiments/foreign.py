@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from lockstep.errors import ExperimentError
+from lockstep.errors import ForeignGrid
 from lockstep.strategy.config import Filter
 from lockstep.strategy.family import Family
 from research.experiments.foreign_values import DIGITS, first_of, translated
@@ -67,15 +67,6 @@ _FRACTION = 0.25
 _NAMED = 6
 
 
-class ForeignGrid(ExperimentError):
-    """A grid file in another tool's keys; `hint` is the translated block, ready to paste."""
-
-    def __init__(self, where: str, found: Sequence[str], block: str) -> None:
-        self.hint = block
-        named = ", ".join(found[:_NAMED]) + (f" and {len(found) - _NAMED} more" if found[_NAMED:] else "")
-        super().__init__(f"{where}: {named}: written as for another tool; put the block below in its place")
-
-
 def require_native(content: Any, where: str, family: Family) -> None:
     """Raise ForeignGrid, with the translated block, where a grid file follows another tool's habits.
 
@@ -85,7 +76,12 @@ def require_native(content: Any, where: str, family: Family) -> None:
         return
     translation = Translation(content, family)
     if translation.found:
-        raise ForeignGrid(where, list(dict.fromkeys(translation.found)), translation.block())
+        found = list(dict.fromkeys(translation.found))
+        named = ", ".join(found[:_NAMED]) + (f" and {len(found) - _NAMED} more" if found[_NAMED:] else "")
+        raise ForeignGrid(
+            f"{where}: {named}: written as for another tool; put the block below in its place",
+            hint=translation.block(),
+        )
 
 
 class Translation:

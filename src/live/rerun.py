@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from itertools import islice
 
-from lockstep.errors import JournalError
+from lockstep.errors import ReplayMismatch
 from lockstep.features.blocks import BarBlock
 from lockstep.live.events import Event
 from lockstep.live.journal.rows import StoredSet
@@ -18,17 +18,6 @@ STRETCH = 256
 """Entries of the journal that are computed for at once, at least one: few enough for objects to die young."""
 
 Entry = tuple[StoredSet | Event, tuple[BarSet, ...]]
-
-
-class ReplayMismatch(JournalError):
-    """The engine does not reproduce its journal; `difference` is the first one."""
-
-    def __init__(self, difference: ParityDifference) -> None:
-        self.difference = difference
-        super().__init__(
-            f"replay of the journal: {difference}; nothing is traded. If code or configuration changed on "
-            "purpose, begin a new epoch: lockstep journal new-epoch --reason ..."
-        )
 
 
 def rehearsed(entries: Iterator[StoredSet | Event], seats: Mapping[str, Seat]) -> Iterator[Entry]:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from lockstep.errors import ConfigError, LockstepError
+from lockstep.errors import ConfigError, LockstepError, ReplayMismatch
 from lockstep.floats import require_exact
 from lockstep.live.brokers.protocol import BrokerDesk, Connection, Holdings, ShadowBroker
 from lockstep.live.clock_check import ClockCheck
@@ -35,7 +35,6 @@ from lockstep.live.operator.statement import FillPositions, PositionsFile, State
 from lockstep.live.outside import BrokerFills, World, require_wanted
 from lockstep.live.plausible import Bands
 from lockstep.live.reconciliation import Reconciliation
-from lockstep.live.rerun import ReplayMismatch
 from lockstep.live.risk.gateway import Gateway
 from lockstep.live.risk.rollout import RolloutStep, require_sizes, stage
 from lockstep.live.secret import ScrubbedJournal, Secrets

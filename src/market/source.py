@@ -94,7 +94,7 @@ class Source(Grown):
         )
     )  # fmt: skip
 
-    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+    model_config = ConfigDict(arbitrary_types_allowed=True)
 
     name: str
     # What a preset says is in the other fields: it is written out there.

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from lockstep.errors import ReplayMismatch
 from lockstep.live.brokers.protocol import Message, OnResult
 from lockstep.live.events import Event
 from lockstep.live.messages import OrderIntent, SendResult, SetRecord
 from lockstep.live.operator.open_orders import OrderName
-from lockstep.live.rerun import ReplayMismatch
 from support import desks
 from support.events import an_event
 

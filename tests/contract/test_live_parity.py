@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lockstep.errors import ReplayMismatch
 from lockstep.live.messages import SetRecord
-from lockstep.live.rerun import ReplayMismatch, step_of
+from lockstep.live.rerun import step_of
 from lockstep.market.history import SeriesKey
 from lockstep.market.timeframe import DAILY
 from lockstep.monitoring.parity import EngineStep, compare

@@ -14,12 +14,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from lockstep.errors import ReplayMismatch
 from lockstep.features.streaming import WindowFeatures
 from lockstep.live import rerun
 from lockstep.live.journal import Journal
 from lockstep.live.journal.rows import StoredSet, stored_set
 from lockstep.live.messages import Arrival, LaneRecord, SetRecord
-from lockstep.live.rerun import ReplayMismatch, require_same
+from lockstep.live.rerun import require_same
 from lockstep.market.history import SeriesKey
 from lockstep.market.timeframe import DAILY
 from lockstep.strategy.lane import WaitingOrder

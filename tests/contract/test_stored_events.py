@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from certify.recorded import check_recorded
-from lockstep.errors import JournalError
+from lockstep.errors import JournalError, ReplayMismatch
 from lockstep.live.codec import KINDS, content_of
 from lockstep.live.engine import Engine
 from lockstep.live.journal import Journal
@@ -19,7 +19,6 @@ from lockstep.live.journal.continuation import continued
 from lockstep.live.journal.rows import text_of
 from lockstep.live.messages import SetRecord
 from lockstep.live.plausible import Plausibility
-from lockstep.live.rerun import ReplayMismatch
 from lockstep.live.traded import TradedModel
 from lockstep.models.store import ModelStore, load_bundle
 from support import desks, papers

@@ -8,12 +8,11 @@ from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
-from lockstep.errors import ConfigError, JournalError, ModelError
+from lockstep.errors import ConfigError, JournalError, ModelError, ReplayMismatch
 from lockstep.live.codec import content_of
 from lockstep.live.events import BarIrregular, BarJudged, Event, FillReported
 from lockstep.live.journal import Journal
 from lockstep.live.messages import Arrival, LaneRecord, Release, SetRecord, Values
-from lockstep.live.rerun import ReplayMismatch
 from lockstep.monitoring.alerts import Alert
 from lockstep.strategy.matching import POSITION
 from lockstep.strategy.records import OrderRecord

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from lockstep.console import run
-from lockstep.errors import ConfigError, ExperimentError
-from research.experiments.foreign import ForeignGrid
+from lockstep.errors import ConfigError, ExperimentError, ForeignGrid
 from research.experiments.grid import Grid
 from research.experiments.planning import Choices, make_plan
 from support.experiments import BASELINE, GRID
