@@ -163,6 +163,8 @@ def _finite(text: str) -> float:
 
 def _reason(error: BaseException) -> str:
     """Return one line, and no digits by the thousand."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
     text = " ".join(str(error).split())
     if isinstance(error, RecursionError):
         return "it is nested too deeply"
