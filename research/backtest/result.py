@@ -286,8 +286,8 @@ def _model_notes(symbol: str, model: Mapping[str, Any]) -> Iterator[str]:
         )
     if model["fitted_on"]:
         yield (
-            f"{symbol} {model['version']} was fitted on {' to '.join(model['fitted_on'])}: what it does "
-            "there is in sample and says nothing about its worth."
+            f"{symbol} {model['version']} was fitted on {' to '.join(model['fitted_on'])}: results "
+            "there are in sample and say nothing about its worth."
         )
     if model["hold_out"]:
         yield f"The hold-out of {symbol} {model['version']} is {' to '.join(model['hold_out'])}."

@@ -333,7 +333,7 @@ def test_an_engine_that_refuses_is_no_certificate(
     assert changed != text
     path.write_text(changed, encoding="utf-8")
     try:
-        with pytest.raises(ParityError, match="feature rsi_2 has other values"):
+        with pytest.raises(ParityError, match="feature rsi_2 has different values"):
             compared(store, research, tmp_path, copy)
     finally:
         path.write_text(text, encoding="utf-8")

@@ -137,9 +137,9 @@ MUTANTS = [
     ),
     Mutant(
         row="37 other instruments void no evidence",
-        file="src/models/policy.py",
-        old=', "instruments": "other instruments"}',
-        new="}",
+        file="src/models/evidence.py",
+        old='elif then["instruments"] != now["instruments"]:',
+        new="elif False:",
         killer=f"{POLICY}::test_a_change_between_certificate_and_promotion_is_noticed",
     ),
     Mutant(

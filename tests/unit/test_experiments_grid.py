@@ -63,7 +63,7 @@ class TestGrid:
             ("parameters: {}", "parameters is empty"),
             ("parameters: {max_bars: []}", "no value"),
             ("parameters: {max_bars: [3, 3]}", "value 3 occurs twice"),
-            ("parameters: {max_bars: {start: 5, stop: 1, step: 1}}", "must rise"),
+            ("parameters: {max_bars: {start: 5, stop: 1, step: 1}}", "must increase"),
             ("parameters: {max_bars: {start: 1, stop: 5, stp: 1}}", "stp"),
             ("parameters: {max_bars: [1]}\nlimits: {max_pob: 0.5}", "did you mean 'max_pbo'"),
             ("parameters: {max_bars: [1]}\nsplit: {train: [2012-01-01, 2011-01-01]}", "starts after it ends"),

@@ -115,7 +115,7 @@ def test_moments_are_told_exactly() -> None:
 def test_backup(path: Path, tmp_path: Path) -> None:
     assert run("backup", "--journal", path, "--out", tmp_path / "copy.db").exit_code == 0
     assert run("verify", "--journal", tmp_path / "copy.db").exit_code == 0
-    with pytest.raises(JournalError, match="there already"):
+    with pytest.raises(JournalError, match="exists already"):
         run("backup", "--journal", path, "--out", tmp_path / "copy.db")
 
 

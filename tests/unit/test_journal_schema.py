@@ -131,7 +131,7 @@ class TestBackup:
     def test_refusals_leave_nothing(self, journal: Journal, tmp_path: Path) -> None:
         taken = tmp_path / "taken"
         taken.write_text("precious")
-        with pytest.raises(JournalError, match="there already"):
+        with pytest.raises(JournalError, match="exists already"):
             journal.backup(taken)
         with pytest.raises(JournalError, match="does not exist"):
             journal.backup(tmp_path / "nowhere" / "copy.db")

@@ -299,7 +299,7 @@ class TestPlantedDecisions:
         self, daily: History, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         last = {"close": 0.0}
-        from lockstep.strategy.backtrader import strategy as parity_strategy
+        from lockstep.strategy import step
         from research.checks import computations
 
         honest = computations.run_backtest
@@ -312,7 +312,7 @@ class TestPlantedDecisions:
             return contracts(values, close, rule) * (2.0 if last["close"] > close else 1.0)
 
         monkeypatch.setattr(computations, "run_backtest", knowing)
-        monkeypatch.setattr(parity_strategy, "contracts", sized)
+        monkeypatch.setattr(step, "contracts", sized)
         report = check(daily, cuts=20)
         moved = {found.what for found in report.findings}
         assert {"fills", "position", "equity"} <= moved

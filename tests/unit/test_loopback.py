@@ -193,7 +193,7 @@ def test_a_body_that_is_cut_short_is_said(running: Running) -> None:
     client.shutdown(socket.SHUT_WR)
     found = answer(client)
     assert status(found) == 400
-    assert b"3 of 9 bytes came" in found
+    assert b"3 of 9 bytes arrived" in found
 
 
 def test_a_fault_of_ours_is_logged_and_answered(running: Running, caplog: pytest.LogCaptureFixture) -> None:

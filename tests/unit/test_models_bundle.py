@@ -354,7 +354,7 @@ SPOILT: dict[str, tuple[Callable[[bytes], bytes], type[Exception], str]] = {
     "no value of a feature that was redefined": (
         lambda c: golden(canonical={})(edited(c, fingerprints=dict.fromkeys(IDS, "0"))),
         errors.FeaturesChanged,
-        "feature ibs has other values",
+        "feature ibs has different values",
     ),
     "no pipeline": (model(None), errors.ForeignPickle, "schema 2 without a pipeline"),
     "a pickle of schema 2": (model(b"N."), errors.ForeignPickle, "no pipeline of Lockstep"),
@@ -420,7 +420,7 @@ def test_another_source_with_the_same_values_asks_for_a_certificate(store: Model
 
 
 def test_a_changed_constant_in_a_feature_is_refused(store: ModelStore) -> None:
-    with pytest.raises(errors.FeaturesChanged, match=r"feature ibs has other values .* train again"):
+    with pytest.raises(errors.FeaturesChanged, match=r"feature ibs has different values .* train again"):
         load_bundle("ES", "v1", store=store, registry=registry_with(ibs_with(0.25)))
 
 

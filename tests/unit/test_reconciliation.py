@@ -179,7 +179,7 @@ def test_a_positions_file(tmp_path: Path) -> None:
         (HEAD + "ES,,2024-03-06T15:00:00Z\n", "positions.csv:2: quantity ''"),
         (HEAD + "ES,1,2024-03-06T15:00:00\n", "has no offset"),
         (HEAD + "ES,1\n", "time ''"),
-        (HEAD + ROW + ROW, "positions.csv:3: ES is there twice"),
+        (HEAD + ROW + ROW, "positions.csv:3: ES is listed twice"),
     ],
 )
 def test_a_wrong_positions_file_says_nothing_and_why(tmp_path: Path, text: str, message: str) -> None:

@@ -261,8 +261,8 @@ GOOD = "2020-01-02,0.01\n2020-01-03,-0.01\n2020-01-06,0.02\n"
 @pytest.mark.parametrize(
     ("text", "options", "message"),
     [
-        ("", {}, "one column or none"),
-        ("date\n2020-01-02\n", {}, "one column or none"),
+        ("", {}, "at most one column"),
+        ("date\n2020-01-02\n", {}, "at most one column"),
         ("date,return\n", {}, "no rows"),
         ("when,return\n" + GOOD, {}, "no date among its columns when, return"),
         ("date,return\n2020-01-02,0.01\n", {}, "1 values: a tear sheet needs at least 3"),
