@@ -130,7 +130,7 @@ def _read(path: Path) -> pd.DataFrame:
     frame = read_cells(path)
     if frame.shape[1] < 2:
         raise DataError(
-            f"{path.name}: one column or none: needed are a date and a value, separated by commas"
+            f"{path.name}: at most one column: needed are a date and a value, separated by commas"
         )
     return frame
 
