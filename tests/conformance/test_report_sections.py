@@ -1,7 +1,7 @@
 """Every section of the tear sheet: renders without data, escapes, and shows no NaN.
 
 Those of the other reports are under the same rules where their reports are made, see
-tests/unit/test_training_report.py and tests/unit/test_model_validation.py.
+tests/component/test_training_report.py and tests/component/test_model_validation.py.
 """
 
 from __future__ import annotations

@@ -162,7 +162,7 @@ MUTANTS = [
         file="src/market/schedule.py",
         old="        if each.closed:\n",
         new="        if False:\n",
-        killer="tests/unit/test_session_exceptions.py::test_the_close_of_every_market",
+        killer="tests/component/test_session_exceptions.py::test_the_close_of_every_market",
     ),
     Mutant(
         row="41 an offset that a format reads is taken for none",
@@ -204,7 +204,7 @@ MUTANTS = [
         file="src/identity.py",
         old="labels.get(target, target)",
         new="''",
-        killer="tests/unit/test_identity.py::TestNames::test_modules_that_swap_their_contents_are_other_code",
+        killer="tests/component/test_identity.py::TestNames::test_modules_that_swap_their_contents_are_other_code",
     ),
     Mutant(
         row="42 revised bars leave a certificate valid",
@@ -225,7 +225,7 @@ MUTANTS = [
         file="research/report/page.py",
         old="autoescape=True",
         new="autoescape=False",
-        killer="tests/unit/test_page_kit.py::test_text_stays_text_in_every_position_of_every_piece",
+        killer="tests/component/test_page_kit.py::test_text_stays_text_in_every_position_of_every_piece",
     ),
     Mutant(
         row="a desk is found from its root only",
@@ -260,7 +260,7 @@ MUTANTS = [
         file="research/ledger/upgrade.py",
         old=" or next(unguarded(connection), None)",
         new="",
-        killer="tests/unit/test_ledger_upgrade.py::test_an_upgrade_that_would_lose_something_changes_nothing",
+        killer="tests/component/test_ledger_upgrade.py::test_an_upgrade_that_would_lose_something_changes_nothing",
     ),
     Mutant(
         row="the last day of a range is left out",

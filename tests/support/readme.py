@@ -321,7 +321,7 @@ def fresh_machine(clone: Clone, other: Clone) -> Iterator[Ran]:
             yield other.run(Command(text=f".venv/bin/jupyter execute {notebook}", seconds=60.0))
         elif command.text == "make test":
             yield clone.run(
-                command, settings={"ARGS": "tests/unit/test_decision.py tests/unit/test_locks.py"}
+                command, settings={"ARGS": "tests/unit/test_decision.py tests/component/test_locks.py"}
             )
         else:
             yield clone.run(command)

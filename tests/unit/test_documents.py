@@ -53,7 +53,6 @@ NOT_IN_THE_CHECKOUT = {
     "configs/strategies/best.yaml",
     "src/models/manifest.json",
     "src/models/manifest.json.lock",
-    "tests/component/",
     "tests/simulation/histories/late-fill.json",
 }
 
