@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 # What is not built yet. The table must say so, and a row that has its test must leave this list.
 LATER = {25, 38, 45, 46, 47}
 ROWS = range(1, 48)
-TESTS = re.compile(r"`((?:unit|property|golden|contract|e2e)/\w+\.py)`")
+TESTS = re.compile(r"`((?:unit|component|conformance|property|golden|contract|e2e)/\w+\.py)`")
 
 
 def rows() -> dict[int, str]:
