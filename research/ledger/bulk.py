@@ -22,18 +22,16 @@ def insert_rows(connection: Connection, table: Table, columns: Sequence[str], ro
     _execute_many(connection, f"INSERT INTO {table.name} ({', '.join(columns)})", len(columns), list(rows))
 
 
-def insert_new(
+def absent(
     connection: Connection, table: Table, columns: Sequence[str], rows: Sequence[Row], *, unique: str
-) -> int:
-    """Insert the rows whose `unique` column is not there yet, and return how many those were.
+) -> list[Row]:
+    """Return the rows whose `unique` column is not in the table yet; the rows themselves must differ in it.
 
-    The rows themselves must differ in it.
+    On PostgreSQL nobody else adds rows to the table until the transaction ends.
     """
     place = columns.index(unique)
     known = _known(connection, table, unique, [row[place] for row in rows])
-    new = [row for row in rows if row[place] not in known]
-    insert_rows(connection, table, columns, new)
-    return len(new)
+    return [row for row in rows if row[place] not in known]
 
 
 def _known(connection: Connection, table: Table, column: str, values: list[Any]) -> set[Any]:

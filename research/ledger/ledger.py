@@ -9,16 +9,19 @@ of them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Table, and_, func, insert, select
+from sqlalchemy import ColumnElement, Connection, and_, func, select
 
 from lockstep.market.dates import DateRange
-from research.ledger.bulk import insert_new
+from research.ledger.append_only import EffectiveRow, LedgerRow, LookRow
+from research.ledger.bulk import absent
+from research.ledger.chain import append, append_rows, table_of
 from research.ledger.database import Database
-from research.ledger.tables import EffectiveRow, ExperimentRun, LedgerRow, LookRow
+from research.ledger.tables import Base, ExperimentRun
 
 _COLUMNS = (
     "evaluation", "family", "symbol", "first_date", "last_date", "kind", "status", "experiment_id",
@@ -58,6 +61,12 @@ class Ledger:
     """The ledger of one database. Rows can be added and counted; there is nothing else to be done."""
 
     database: Database
+
+    def append(
+        self, connection: Connection, model: type[Base], rows: Sequence[Mapping[str, Any]]
+    ) -> list[int]:
+        """Add rows to an append-only table and to the chain, in the caller's transaction; returns ids."""
+        return append(connection, model, rows)
 
     def record(self, trials: Trials, *, now: datetime, connection: Connection | None = None) -> int:
         """Count `trials` and return how many of them had not been counted before.
@@ -102,11 +111,13 @@ class Ledger:
             known = set(connection.scalars(there))
             for symbol, (trials, number) in effective.items():
                 if symbol not in known:
-                    connection.execute(
-                        insert(EffectiveRow).values(
-                            experiment_id=experiment_id, symbol=symbol, trials=trials, effective=number
-                        )
-                    )
+                    row = {
+                        "experiment_id": experiment_id,
+                        "symbol": symbol,
+                        "trials": trials,
+                        "effective": number,
+                    }
+                    append(connection, EffectiveRow, [row])
 
     def look(
         self,
@@ -132,7 +143,7 @@ class Ledger:
             "recorded": now.isoformat(timespec="seconds"),
         }
         with self.database.write() as connection:
-            connection.execute(insert(LookRow).values(row))
+            append(connection, LookRow, [row])
             return connection.scalar(select(func.count()).where(_looked(family, dates))) or 0
 
     def looks(self, family: str, dates: DateRange) -> list[Look]:
@@ -168,21 +179,13 @@ def _effective(connection: Connection, which: ColumnElement[bool]) -> float:
 
 def _record(connection: Connection, trials: Trials, now: datetime) -> int:
     moment = now.isoformat(timespec="seconds")
-    start, end = trials.dates.start, trials.dates.end
-    if connection.dialect.name == "sqlite":
-        start, end = start.isoformat(), end.isoformat()  # type: ignore[assignment]
-    same = (trials.family, trials.symbol, start, end, trials.kind)
+    same = (trials.family, trials.symbol, trials.dates.start, trials.dates.end, trials.kind)
     rows = [
         (evaluation, *same, status, trials.experiment_id, moment)
         for evaluation, status in trials.evaluations.items()
     ]
-    return insert_new(connection, _table(LedgerRow), _COLUMNS, rows, unique="evaluation")
-
-
-def _table(model: type[LedgerRow]) -> Table:
-    table = model.__table__
-    assert isinstance(table, Table)
-    return table
+    new = absent(connection, table_of(LedgerRow), _COLUMNS, rows, unique="evaluation")
+    return len(append_rows(connection, LedgerRow, _COLUMNS, new))
 
 
 def _within(family: str, start: date, end: date) -> ColumnElement[bool]:

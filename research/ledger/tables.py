@@ -1,30 +1,15 @@
-"""The tables of the experiment database.
+"""The tables of experiments: searches, their runs, what is kept of their returns, their accounts.
 
-`ledger`, `effective` and `look` are append-only: both databases refuse to change or delete a row. Moments are
-ISO texts in UTC, which every database keeps as they are.
+The tables that nobody may change are in `append_only.py`. Moments are ISO texts in UTC, which every database
+keeps as they are.
 """
 
 from __future__ import annotations
 
-from datetime import date
-
-from sqlalchemy import (
-    BigInteger,
-    Connection,
-    Date,
-    Double,
-    ForeignKey,
-    Index,
-    Integer,
-    LargeBinary,
-    String,
-    Table,
-    Text,
-    event,
-)
+from sqlalchemy import BigInteger, Double, ForeignKey, Integer, LargeBinary, String, Text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-SCHEMA = 2
+SCHEMA = 3
 """Version of these tables: the number of the newest step in `migrations/`."""
 
 METRICS = (
@@ -35,7 +20,7 @@ PARTS = ("train", "test")
 OK, FAILED = "ok", "failed"
 RUNNING, FINISHED, UNSUCCESSFUL, MISMATCH = "running", "finished", "unsuccessful", "mismatch"
 
-_Number = BigInteger().with_variant(Integer, "sqlite")
+Number = BigInteger().with_variant(Integer, "sqlite")
 
 
 class Base(DeclarativeBase):
@@ -64,14 +49,14 @@ class Experiment(Base):
     kind: Mapped[str] = mapped_column(String(16))
     status: Mapped[str] = mapped_column(String(16))
     plan: Mapped[str] = mapped_column(Text)
-    runs: Mapped[int] = mapped_column(_Number)
+    runs: Mapped[int] = mapped_column(Number)
     code_hash: Mapped[str] = mapped_column(String(64))
     data_hashes: Mapped[str] = mapped_column(Text)
     config_hash: Mapped[str] = mapped_column(String(64))
     started: Mapped[str] = mapped_column(String(32))
     finished: Mapped[str | None] = mapped_column(String(32))
     seconds: Mapped[float] = mapped_column(Double, default=0.0)
-    bars: Mapped[int] = mapped_column(_Number, default=0)
+    bars: Mapped[int] = mapped_column(Number, default=0)
 
 
 class ExperimentRun(Base):
@@ -89,7 +74,7 @@ class ExperimentRun(Base):
     )
     symbol: Mapped[str] = mapped_column(String(32), primary_key=True)
     window_number: Mapped[int] = mapped_column(Integer, primary_key=True)
-    variant: Mapped[int] = mapped_column(_Number, primary_key=True)
+    variant: Mapped[int] = mapped_column(Number, primary_key=True)
     parameters: Mapped[str] = mapped_column(Text)
     config_hash: Mapped[str | None] = mapped_column(String(64))
     evaluation: Mapped[str] = mapped_column(String(32))
@@ -111,7 +96,14 @@ class Returns(Base):
     variants   int64 (count,)
     blocks     float32 (count, 2, 16, 2): train and test, per block the sum of session returns and of squares
     sessions   float64 (2, 16): sessions of each block
-    sketch     float16 (count, 128): sketches of train and test, side by side, of length 1 together
+    sketch     float16 (count, 256): directions of the sketches of the test range, of length 1 or 0; before
+               schema 3 float16 (count, 128): train and test side by side, keyed by position
+    lengths    float64 (count,): the length that each sketch had
+    ones       float64 (256,): the sketch of 1 over the test range's dates
+    timing     float64 (count, 5): of the test range, see `SweepResult.timing`
+    calendar   int64 (2, 2): per range the weeks of a block, and the number of its first block
+
+    The last four are NULL where an earlier version wrote the row.
     """
 
     __tablename__ = "returns"
@@ -121,11 +113,15 @@ class Returns(Base):
     )
     symbol: Mapped[str] = mapped_column(String(32), primary_key=True)
     window_number: Mapped[int] = mapped_column(Integer, primary_key=True)
-    first_variant: Mapped[int] = mapped_column(_Number, primary_key=True)
+    first_variant: Mapped[int] = mapped_column(Number, primary_key=True)
     variants: Mapped[bytes] = mapped_column(LargeBinary)
     blocks: Mapped[bytes] = mapped_column(LargeBinary)
     sessions: Mapped[bytes] = mapped_column(LargeBinary)
     sketch: Mapped[bytes] = mapped_column(LargeBinary)
+    lengths: Mapped[bytes | None] = mapped_column(LargeBinary)
+    ones: Mapped[bytes | None] = mapped_column(LargeBinary)
+    timing: Mapped[bytes | None] = mapped_column(LargeBinary)
+    calendar: Mapped[bytes | None] = mapped_column(LargeBinary)
 
 
 class AccountRow(Base):
@@ -150,56 +146,6 @@ class AccountRow(Base):
     equity: Mapped[bytes] = mapped_column(LargeBinary)
 
 
-class LedgerRow(Base):
-    """One trial: an evaluation that was made, whatever came of it; see `ledger.py`. Append-only.
-
-    `experiment_id` is a number, not a reference: the row outlives its experiment.
-    """
-
-    __tablename__ = "ledger"
-
-    id: Mapped[int] = mapped_column(_Number, primary_key=True, autoincrement=True)
-    evaluation: Mapped[str] = mapped_column(String(32), unique=True)
-    family: Mapped[str] = mapped_column(String(32))
-    symbol: Mapped[str] = mapped_column(String(32))
-    first_date: Mapped[date] = mapped_column(Date)
-    last_date: Mapped[date] = mapped_column(Date)
-    kind: Mapped[str] = mapped_column(String(16))
-    status: Mapped[str] = mapped_column(String(8))
-    experiment_id: Mapped[int | None] = mapped_column(Integer)
-    recorded: Mapped[str] = mapped_column(String(32))
-
-
-Index("ledger_by_family", LedgerRow.family, LedgerRow.first_date, LedgerRow.last_date)
-
-
-class EffectiveRow(Base):
-    """How many independent trials a finished search made, for those that come after it. Append-only."""
-
-    __tablename__ = "effective"
-
-    id: Mapped[int] = mapped_column(Integer, primary_key=True)
-    experiment_id: Mapped[int] = mapped_column(Integer)
-    symbol: Mapped[str] = mapped_column(String(32))
-    trials: Mapped[int] = mapped_column(_Number)
-    effective: Mapped[float] = mapped_column(Double)
-
-
-class LookRow(Base):
-    """One look at a hold-out, written before it is opened. Append-only."""
-
-    __tablename__ = "look"
-
-    id: Mapped[int] = mapped_column(Integer, primary_key=True)
-    family: Mapped[str] = mapped_column(String(32))
-    symbol: Mapped[str] = mapped_column(String(32))
-    first_date: Mapped[date] = mapped_column(Date)
-    last_date: Mapped[date] = mapped_column(Date)
-    experiment_id: Mapped[int | None] = mapped_column(Integer)
-    purpose: Mapped[str] = mapped_column(Text)
-    recorded: Mapped[str] = mapped_column(String(32))
-
-
 class Genealogy(Base):
     """Where a promoted strategy comes from; `changes` is JSON: path -> [before, after]."""
 
@@ -215,56 +161,3 @@ class Genealogy(Base):
     changes: Mapped[str] = mapped_column(Text)
     forced: Mapped[str | None] = mapped_column(Text)
     promoted: Mapped[str] = mapped_column(String(32))
-
-
-APPEND_ONLY = (LedgerRow, EffectiveRow, LookRow)
-_MESSAGE = "is append-only: nothing deletes or changes a count"
-
-_ABORT = "BEGIN SELECT RAISE(ABORT, '{table} {rule}'); END"
-_SQLITE = (
-    f"CREATE TRIGGER {{table}}_no_update BEFORE UPDATE ON {{table}} {_ABORT}",
-    f"CREATE TRIGGER {{table}}_no_delete BEFORE DELETE ON {{table}} {_ABORT}",
-    # REPLACE deletes without the trigger above, unless recursive triggers are on; but it does insert.
-    "CREATE TRIGGER {table}_no_replace BEFORE INSERT ON {table} "
-    f"WHEN EXISTS (SELECT 1 FROM {{table}} WHERE {{same}}) {_ABORT}",
-)
-_POSTGRESQL = (
-    "CREATE OR REPLACE FUNCTION {table}_refuse() RETURNS trigger LANGUAGE plpgsql AS "
-    "$$ BEGIN RAISE EXCEPTION '{table} {rule}'; END $$",
-    "CREATE TRIGGER {table}_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON {table} "
-    "FOR EACH STATEMENT EXECUTE FUNCTION {table}_refuse()",
-)
-
-
-def seal(table: Table, connection: Connection, **_: object) -> None:
-    """Make a table append-only: the database itself refuses to change or delete a row."""
-    statements = {"sqlite": _SQLITE, "postgresql": _POSTGRESQL}.get(connection.dialect.name, ())
-    for statement in statements:
-        connection.exec_driver_sql(_spelled(statement, table))
-
-
-def guards(table: Table, dialect: str) -> dict[str, tuple[str, ...]]:
-    """Return the triggers of an append-only table by name, each with what its definition must hold."""
-    if dialect == "postgresql":
-        # As the server spells it: the events, `O` for enabled, and the body of the function.
-        events = "BEFORE DELETE OR UPDATE OR TRUNCATE ON"
-        body = f" O  BEGIN RAISE EXCEPTION '{table.name} {_MESSAGE}'; END "
-        return {f"{table.name}_append_only": (events, "FOR EACH STATEMENT", body)}
-    if dialect != "sqlite":
-        return {}
-    found = (_spelled(each, table) for each in _SQLITE)
-    return {statement.split()[2]: (statement,) for statement in found}
-
-
-def _spelled(statement: str, table: Table) -> str:
-    return statement.format(table=table.name, rule=_MESSAGE, same=_same(table))
-
-
-def _same(table: Table) -> str:
-    """Return the condition under which a new row would take the place of another one."""
-    unique = [column.name for column in table.columns if column.primary_key or column.unique]
-    return " OR ".join(f"{name} = NEW.{name}" for name in unique)
-
-
-for _model in APPEND_ONLY:
-    event.listen(_model.__table__, "after_create", seal)

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple, Self
 from sqlalchemy import Connection, Table, bindparam, insert, inspect, select, text, update
 
 from lockstep.errors import ExperimentError
-from research.ledger.tables import APPEND_ONLY, SCHEMA, Base, SchemaRow, guards
+from research.ledger.append_only import APPEND_ONLY, guards
+from research.ledger.tables import SCHEMA, Base, SchemaRow
 
 STEPS = Path(__file__).with_name("migrations")
 _VERSION = "alembic_version"

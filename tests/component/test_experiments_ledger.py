@@ -12,11 +12,12 @@ from sqlalchemy import text
 from lockstep.errors import ConfigError, ExperimentError
 from lockstep.market.config import load_instruments
 from lockstep.market.dates import DateRange
+from research.ledger.append_only import APPEND_ONLY, EffectiveRow, LookRow
 from research.ledger.bulk import insert_rows
 from research.ledger.database import Database, default_url
 from research.ledger.families import Families, load_families
 from research.ledger.ledger import Ledger, Trials
-from research.ledger.tables import APPEND_ONLY, EffectiveRow, LookRow, SchemaRow
+from research.ledger.tables import SchemaRow
 from support.databases import KINDS, fresh_url
 from support.experiments import NOON
 

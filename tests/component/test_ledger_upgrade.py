@@ -21,9 +21,10 @@ from sqlalchemy import insert, inspect, text
 from lockstep.errors import ExperimentError
 from research.experiments.store import Store
 from research.ledger import database as databases
+from research.ledger.append_only import APPEND_ONLY, EffectiveRow, LedgerRow, LookRow
 from research.ledger.database import Database, row_counts
 from research.ledger.ledger import Ledger
-from research.ledger.tables import APPEND_ONLY, SCHEMA, Base, EffectiveRow, LedgerRow, LookRow, SchemaRow
+from research.ledger.tables import SCHEMA, Base, SchemaRow
 from research.ledger.upgrade import STEPS, stored_version, take_steps, unguarded, upgrade
 from support.databases import KINDS, fresh_url
 

@@ -1,0 +1,377 @@
+"""The tables that are only ever added to: what was tried, looked at, declared and promised.
+
+Both databases refuse to change or delete a row of them, and every addition is a link of one hash chain, see
+`chain.py`. Moments are ISO texts in UTC.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+
+from sqlalchemy import (
+    BigInteger,
+    Connection,
+    Date,
+    Double,
+    Index,
+    Integer,
+    LargeBinary,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    event,
+)
+from sqlalchemy.orm import Mapped, mapped_column
+
+from research.ledger.tables import Base, Number
+
+
+class LedgerRow(Base):
+    """One trial: an evaluation that was made, whatever came of it; see `ledger.py`. Append-only.
+
+    `experiment_id` is a number, not a reference: the row outlives its experiment.
+    """
+
+    __tablename__ = "ledger"
+
+    id: Mapped[int] = mapped_column(Number, primary_key=True, autoincrement=True)
+    evaluation: Mapped[str] = mapped_column(String(32), unique=True)
+    family: Mapped[str] = mapped_column(String(32))
+    symbol: Mapped[str] = mapped_column(String(32))
+    first_date: Mapped[date] = mapped_column(Date)
+    last_date: Mapped[date] = mapped_column(Date)
+    kind: Mapped[str] = mapped_column(String(16))
+    status: Mapped[str] = mapped_column(String(8))
+    experiment_id: Mapped[int | None] = mapped_column(Integer)
+    recorded: Mapped[str] = mapped_column(String(32))
+
+
+Index("ledger_by_family", LedgerRow.family, LedgerRow.first_date, LedgerRow.last_date)
+
+
+class EffectiveRow(Base):
+    """How many independent trials a finished search made, for those that come after it. Append-only."""
+
+    __tablename__ = "effective"
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    experiment_id: Mapped[int] = mapped_column(Integer)
+    symbol: Mapped[str] = mapped_column(String(32))
+    trials: Mapped[int] = mapped_column(Number)
+    effective: Mapped[float] = mapped_column(Double)
+
+
+class LookRow(Base):
+    """One look at a hold-out, written before it is opened. Append-only."""
+
+    __tablename__ = "look"
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    family: Mapped[str] = mapped_column(String(32))
+    symbol: Mapped[str] = mapped_column(String(32))
+    first_date: Mapped[date] = mapped_column(Date)
+    last_date: Mapped[date] = mapped_column(Date)
+    experiment_id: Mapped[int | None] = mapped_column(Integer)
+    purpose: Mapped[str] = mapped_column(Text)
+    recorded: Mapped[str] = mapped_column(String(32))
+
+
+class SeriesRow(Base):
+    """The daily returns of one series of bars that somebody searched on: a family is found by them.
+
+    bars      SHA-256 (hex) of the bars; days int32 (n,) since 1970-01-01, rising; returns float64 (n,)
+    """
+
+    __tablename__ = "series"
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    symbol: Mapped[str] = mapped_column(String(32))
+    family: Mapped[str] = mapped_column(String(32))
+    bars: Mapped[str] = mapped_column(String(64), unique=True)
+    days: Mapped[bytes] = mapped_column(LargeBinary)
+    returns: Mapped[bytes] = mapped_column(LargeBinary)
+    recorded: Mapped[str] = mapped_column(String(32))
+
+
+class KinshipRow(Base):
+    """Two families whose bars move together; `verdict` is `merged` or `close`, `days` those in common."""
+
+    __tablename__ = "kinship"
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    family: Mapped[str] = mapped_column(String(32))
+    other: Mapped[str] = mapped_column(String(32))
+    symbol: Mapped[str] = mapped_column(String(32))
+    other_symbol: Mapped[str] = mapped_column(String(32))
+    correlation: Mapped[float] = mapped_column(Double)
+    days: Mapped[int] = mapped_column(Integer)
+    verdict: Mapped[str] = mapped_column(String(8))
+    recorded: Mapped[str] = mapped_column(String(32))
+
+
+class LawRow(Base):
+    """Under which limits, and with which hold-out, a search over a family and dates began.
+
+    limits   JSON, see `GateLimits`; the hold-out is NULL where none was sealed
+    """
+
+    __tablename__ = "law"
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    family: Mapped[str] = mapped_column(String(32))
+    first_date: Mapped[date] = mapped_column(Date)
+    last_date: Mapped[date] = mapped_column(Date)
+    holdout_first: Mapped[date | None] = mapped_column(Date)
+    holdout_last: Mapped[date | None] = mapped_column(Date)
+    limits: Mapped[str] = mapped_column(Text)
+    experiment_id: Mapped[int | None] = mapped_column(Integer)
+    recorded: Mapped[str] = mapped_column(String(32))
+
+
+class SpaceRow(Base):
+    """A space of variants on a family and dates, written before anything of it is evaluated.
+
+    hash       of `content`, JSON: what is searched; size: variants in it, NULL where nothing bounds them
+    declared   1 where no result on the family and dates existed, or it lies within a space of which that
+               is true; else 0: the search could learn from earlier results
+    """
+
+    __tablename__ = "space"
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    family: Mapped[str] = mapped_column(String(32))
+    first_date: Mapped[date] = mapped_column(Date)
+    last_date: Mapped[date] = mapped_column(Date)
+    hash: Mapped[str] = mapped_column(String(64))
+    content: Mapped[str] = mapped_column(Text)
+    size: Mapped[int | None] = mapped_column(Number)
+    declared: Mapped[int] = mapped_column(Integer)
+    within: Mapped[int | None] = mapped_column(Integer)
+    experiment_id: Mapped[int | None] = mapped_column(Integer)
+    recorded: Mapped[str] = mapped_column(String(32))
+
+
+class MaximumRow(Base):
+    """What the best of a search's trials would reach without skill, for those that come after it.
+
+    draws       float64 (1000,): greatest z of the trials in each draw, see `statistics/maximum.py`
+    trials      how many are in it; best: their greatest z; survivors: how many pass at 5 %, step by step
+    dates       of the test ranges
+    """
+
+    __tablename__ = "maximum"
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    experiment_id: Mapped[int] = mapped_column(Integer)
+    family: Mapped[str] = mapped_column(String(32))
+    symbol: Mapped[str] = mapped_column(String(32))
+    first_date: Mapped[date] = mapped_column(Date)
+    last_date: Mapped[date] = mapped_column(Date)
+    trials: Mapped[int] = mapped_column(Number)
+    best: Mapped[float] = mapped_column(Double)
+    survivors: Mapped[int] = mapped_column(Number)
+    draws: Mapped[bytes] = mapped_column(LargeBinary)
+    recorded: Mapped[str] = mapped_column(String(32))
+
+
+class VerdictRow(Base):
+    """What was decided about a promotion, and by which rules.
+
+    kind      `refused`, `forced`, `promoted`
+    subject   name of the strategy, or SHA-256 of the bundle; families, limits, refusals   JSON
+    """
+
+    __tablename__ = "verdict"
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    kind: Mapped[str] = mapped_column(String(16))
+    subject: Mapped[str] = mapped_column(Text)
+    experiment_id: Mapped[int | None] = mapped_column(Integer)
+    families: Mapped[str] = mapped_column(Text)
+    limits: Mapped[str] = mapped_column(Text)
+    refusals: Mapped[str] = mapped_column(Text)
+    reason: Mapped[str] = mapped_column(Text)
+    recorded: Mapped[str] = mapped_column(String(32))
+
+
+class ReplayRow(Base):
+    """A whole search, run again on decisions that were shifted against the bars.
+
+    search        hash of the search with its seed; config_hash   of the winner that it found
+    replays       how often it was run again; p_value   rank of its own result among them, (0, 1]
+    """
+
+    __tablename__ = "replay"
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    experiment_id: Mapped[int | None] = mapped_column(Integer)
+    family: Mapped[str] = mapped_column(String(32))
+    symbol: Mapped[str] = mapped_column(String(32))
+    search: Mapped[str] = mapped_column(String(64))
+    config_hash: Mapped[str] = mapped_column(String(64))
+    replays: Mapped[int] = mapped_column(Integer)
+    p_value: Mapped[float] = mapped_column(Double)
+    recorded: Mapped[str] = mapped_column(String(32))
+
+
+class FirstSeenRow(Base):
+    """A bar as it was when it was first seen; a later correction of it adds nothing.
+
+    series   `ES:1d`; stamp: its end, UTC nanoseconds; seen: when, and `source`, by whom
+    """
+
+    __tablename__ = "first_seen"
+    __table_args__ = (UniqueConstraint("series", "stamp", name="first_seen_bar"),)
+
+    id: Mapped[int] = mapped_column(Number, primary_key=True, autoincrement=True)
+    series: Mapped[str] = mapped_column(String(48))
+    stamp: Mapped[int] = mapped_column(BigInteger)
+    open: Mapped[float] = mapped_column(Double)
+    high: Mapped[float] = mapped_column(Double)
+    low: Mapped[float] = mapped_column(Double)
+    close: Mapped[float] = mapped_column(Double)
+    volume: Mapped[float] = mapped_column(Double)
+    seen: Mapped[str] = mapped_column(String(32))
+    source: Mapped[str] = mapped_column(String(64))
+
+
+class CandidateRow(Base):
+    """A strategy or a model that was registered for forward evidence, with all that is frozen then.
+
+    kind        `strategy` or `model`; content   JSON: the strategy's configuration, or the model's name
+    hash        `config_hash` of the strategy, SHA-256 of the bundle
+    stamp       UTC nanoseconds: only bars that end later count; year, weight   of its error budget
+    sigma       standard deviation of a session's P&L residual, from history; beta   exposure to the market
+    searched    `declared` or `adaptive`; trials: K, NULL where nothing bounds it
+    p_value     from history, before the correction for K; e_history   what it is worth, once
+    champion    hash of what it is compared with, NULL for zero
+    """
+
+    __tablename__ = "candidate"
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    name: Mapped[str] = mapped_column(Text)
+    kind: Mapped[str] = mapped_column(String(16))
+    symbol: Mapped[str] = mapped_column(String(32))
+    family: Mapped[str] = mapped_column(String(32))
+    hash: Mapped[str] = mapped_column(String(64))
+    content: Mapped[str] = mapped_column(Text)
+    stamp: Mapped[int] = mapped_column(BigInteger)
+    year: Mapped[int] = mapped_column(Integer)
+    weight: Mapped[float] = mapped_column(Double)
+    sigma: Mapped[float] = mapped_column(Double)
+    beta: Mapped[float] = mapped_column(Double)
+    searched: Mapped[str] = mapped_column(String(16))
+    trials: Mapped[int | None] = mapped_column(Number)
+    p_value: Mapped[float | None] = mapped_column(Double)
+    e_history: Mapped[float] = mapped_column(Double)
+    champion: Mapped[str | None] = mapped_column(String(64))
+    recorded: Mapped[str] = mapped_column(String(32))
+
+
+class ForwardRow(Base):
+    """One session of a candidate on bars as first seen: its P&L residual over sigma, written once."""
+
+    __tablename__ = "forward"
+    __table_args__ = (UniqueConstraint("candidate_id", "session", name="forward_session"),)
+
+    id: Mapped[int] = mapped_column(Number, primary_key=True, autoincrement=True)
+    candidate_id: Mapped[int] = mapped_column(Integer)
+    session: Mapped[date] = mapped_column(Date)
+    residual: Mapped[float] = mapped_column(Double)
+    recorded: Mapped[str] = mapped_column(String(32))
+
+
+class CandidateEventRow(Base):
+    """What became of a candidate: `pilot`, `full`, `retired`, `risk`, `withdrawn`, with the evidence then."""
+
+    __tablename__ = "candidate_event"
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    candidate_id: Mapped[int] = mapped_column(Integer)
+    kind: Mapped[str] = mapped_column(String(16))
+    session: Mapped[date] = mapped_column(Date)
+    evidence: Mapped[float] = mapped_column(Double)
+    reason: Mapped[str] = mapped_column(Text)
+    recorded: Mapped[str] = mapped_column(String(32))
+
+
+class LinkRow(Base):
+    """One link of the chain: rows that were added to an append-only table, see `chain.py`."""
+
+    __tablename__ = "link"
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    table_name: Mapped[str] = mapped_column(String(32))
+    first_row: Mapped[int] = mapped_column(Number)
+    last_row: Mapped[int] = mapped_column(Number)
+    rows: Mapped[int] = mapped_column(Number)
+    digest: Mapped[str] = mapped_column(String(64))
+    previous: Mapped[str] = mapped_column(String(64))
+    hash: Mapped[str] = mapped_column(String(64), unique=True)
+    recorded: Mapped[str] = mapped_column(String(32))
+
+
+CHAINED = (
+    LedgerRow, EffectiveRow, LookRow, SeriesRow, KinshipRow, LawRow, SpaceRow, MaximumRow, VerdictRow,
+    ReplayRow, FirstSeenRow, CandidateRow, ForwardRow, CandidateEventRow,
+)  # fmt: skip
+"""The tables whose rows the chain holds."""
+
+APPEND_ONLY = (*CHAINED, LinkRow)
+_MESSAGE = "is append-only: nothing deletes or changes a count"
+
+_ABORT = "BEGIN SELECT RAISE(ABORT, '{table} {rule}'); END"
+_SQLITE = (
+    f"CREATE TRIGGER {{table}}_no_update BEFORE UPDATE ON {{table}} {_ABORT}",
+    f"CREATE TRIGGER {{table}}_no_delete BEFORE DELETE ON {{table}} {_ABORT}",
+    # REPLACE deletes without the trigger above, unless recursive triggers are on; but it does insert.
+    "CREATE TRIGGER {table}_no_replace BEFORE INSERT ON {table} "
+    f"WHEN EXISTS (SELECT 1 FROM {{table}} WHERE {{same}}) {_ABORT}",
+)
+_POSTGRESQL = (
+    "CREATE OR REPLACE FUNCTION {table}_refuse() RETURNS trigger LANGUAGE plpgsql AS "
+    "$$ BEGIN RAISE EXCEPTION '{table} {rule}'; END $$",
+    "CREATE TRIGGER {table}_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON {table} "
+    "FOR EACH STATEMENT EXECUTE FUNCTION {table}_refuse()",
+)
+
+
+def seal(table: Table, connection: Connection, **_: object) -> None:
+    """Make a table append-only: the database itself refuses to change or delete a row."""
+    statements = {"sqlite": _SQLITE, "postgresql": _POSTGRESQL}.get(connection.dialect.name, ())
+    for statement in statements:
+        connection.exec_driver_sql(_spelled(statement, table))
+
+
+def guards(table: Table, dialect: str) -> dict[str, tuple[str, ...]]:
+    """Return the triggers of an append-only table by name, each with what its definition must hold."""
+    if dialect == "postgresql":
+        # As the server spells it: the events, `O` for enabled, and the body of the function.
+        events = "BEFORE DELETE OR UPDATE OR TRUNCATE ON"
+        body = f" O  BEGIN RAISE EXCEPTION '{table.name} {_MESSAGE}'; END "
+        return {f"{table.name}_append_only": (events, "FOR EACH STATEMENT", body)}
+    if dialect != "sqlite":
+        return {}
+    found = (_spelled(each, table) for each in _SQLITE)
+    return {statement.split()[2]: (statement,) for statement in found}
+
+
+def _spelled(statement: str, table: Table) -> str:
+    return statement.format(table=table.name, rule=_MESSAGE, same=_same(table))
+
+
+def _same(table: Table) -> str:
+    """Return the condition under which a new row would take the place of another one."""
+    alone = [[column.name] for column in table.columns if column.primary_key or column.unique]
+    together = [
+        [column.name for column in each.columns]
+        for each in table.constraints
+        if isinstance(each, UniqueConstraint) and len(each.columns) > 1
+    ]
+    return " OR ".join(" AND ".join(f"{name} = NEW.{name}" for name in names) for names in alone + together)
+
+
+for _model in APPEND_ONLY:
+    event.listen(_model.__table__, "after_create", seal)
