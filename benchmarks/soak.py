@@ -88,7 +88,38 @@ def _readme(count: int, seed: int) -> tuple[dict[str, Any], bool]:
     return {"commands": json.loads(done.stdout or "[]")}, done.returncode == 0
 
 
+def _sizes(count: int, seed: int) -> tuple[dict[str, Any], bool]:
+    """Reject returns without skill at 5 %; a control that must fail, and tests that must not."""
+    sizes = _support("support.sizes")
+    sample = importlib.import_module("research.statistics.sharpe").SharpeSample
+    most = sizes.bound(count)
+    best = {
+        f"{name}, {periods} periods, {trials} trials, blocks of {block}": sizes.superior_rejections(
+            name, count, periods=periods, trials=trials, block=block, seed=seed
+        )
+        for periods, trials, block in ((500, 50, 10), (500, 100, 20), (1000, 20, 10))
+        for name in sizes.TESTS
+    }
+    ratio = {
+        f"{name}, phi {phi}": sizes.sharpe_rejections(measure, count, periods=500, phi=phi, seed=seed)
+        for name, measure in (("plain error", sample.of), ("error over blocks", sample.of_blocks))
+        for phi in (0.0, 0.3)
+    }
+    controls = [value for name, value in best.items() if name.startswith("bootstrap deviation")][:2]
+    controls.append(ratio["plain error, phi 0.3"])
+    tests = [value for name, value in best.items() if not name.startswith("bootstrap deviation")]
+    tests += [value for name, value in ratio.items() if name.startswith("error over blocks")]
+    good = max(tests) <= most < min(controls)
+    return {"bound": most, "best of many": best, "Sharpe ratio": ratio}, good
+
+
 SOAKS = {
+    "sizes": Soak(
+        sentence="tests of the best of many and of an autocorrelated Sharpe ratio on returns without skill, "
+        "in searches: 5 % are rejected",
+        count=1_000,
+        run=_sizes,
+    ),
     "simulator": Soak(
         sentence="lives of a desk, in desk-days: every invariant after every step",
         count=1_000_000,

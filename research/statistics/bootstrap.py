@@ -28,7 +28,9 @@ _CHUNK = 250
 def block_length(returns: Any) -> int:
     """Return the average block length for `returns`, float64 (T,) or (T, k): whole periods, 1 ... T.
 
-    For several series the longest of theirs. A series without variance asks for 1.
+    For several series the median of theirs: the longest of many is that of the one that chance made most
+    persistent, and blocks longer than needed leave fewer of them. Series without variance are left out; 1
+    where none varies. DataError for fewer than 8 rows or a value that is not finite.
     """
     from arch.bootstrap import optimal_block_length
 
@@ -38,8 +40,9 @@ def block_length(returns: Any) -> int:
     if not moving.shape[1]:
         return 1
     lengths = optimal_block_length(moving)["stationary"].to_numpy(dtype=np.float64)
-    longest = math.ceil(float(np.nanmax(lengths, initial=1.0)))
-    return int(min(series.shape[0], longest))
+    known = lengths[np.isfinite(lengths)]
+    middle = math.ceil(float(np.median(known))) if known.size else 1
+    return int(min(series.shape[0], max(1, middle)))
 
 
 def require_draws(resamples: int, block: int) -> None:

@@ -5,18 +5,25 @@ How far a Sharpe ratio can be trusted: its error, its probability, its deflation
 **Everything here is per period** (per session, say): a Sharpe ratio of 2.5 a year on 250 days goes in as
 2.5 / sqrt(250), a variance of yearly ratios as variance / 250. Kurtosis is 3 for a normal law.
 
+**Which variance.** Every standard error here is that of the ratio *at the ratio that was observed*, the first
+formula of BL12: (1 - skew SR + (kurtosis - 1) / 4 SR^2) / (T - 1), not the variance at the ratio of the null
+hypothesis, which is 1 / (T - 1) for a null of zero. It holds for returns that are independent in time.
+Where they are not, `SharpeSample.of_blocks` multiplies it by `dependence`, measured over blocks.
+
 nan rule: an argument that is nan gives nan. Arguments outside their range raise ConfigError.
 
 Sources: BL12 = Bailey and López de Prado (2012), The Sharpe Ratio Efficient Frontier, Journal of Risk 15(2),
 3-44; BL14 = Bailey and López de Prado (2014), The Deflated Sharpe Ratio, Journal of Portfolio Management
 40(5), 94-107; BBLZ14 = Bailey, Borwein, López de Prado and Zhu (2014), Pseudo-Mathematics and Financial
-Charlatanism, Notices of the AMS 61(5), 458-471.
+Charlatanism, Notices of the AMS 61(5), 458-471. PR94 = Politis and Romano (1994), The Stationary Bootstrap,
+JASA 89, 1303-1313. LW08 = Ledoit and Wolf (2008), Robust Performance Hypothesis Testing with the Sharpe
+Ratio, Journal of Empirical Finance 15, 850-859.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import NormalDist
 from typing import Any, Self
 
@@ -24,6 +31,7 @@ import numpy as np
 
 from lockstep.errors import ConfigError, DataError
 from lockstep.metrics import Floats, Integers, kurtosis, sharpe, skew
+from lockstep.metrics.arrays import RESIDUE
 
 
 def finite(values: Any, name: str, *, dimensions: int = 1, least: int = 1) -> Floats:
@@ -67,12 +75,14 @@ class SharpeSample:
     periods    number of returns T, >= 2
     skew       third standardised moment, 0 for a symmetric law
     kurtosis   fourth standardised moment, 3 for a normal law, always >= 1 + skew ** 2
+    dependence variance of the ratio over that of independent returns, > 0: 1 without autocorrelation
     """
 
     ratio: float
     periods: int
     skew: float = 0.0
     kurtosis: float = 3.0
+    dependence: float = 1.0
 
     def __post_init__(self) -> None:
         if self.periods < 2:
@@ -81,6 +91,10 @@ class SharpeSample:
             raise ConfigError(
                 f"kurtosis {self.kurtosis} with skew {self.skew}: no law has it (kurtosis >= 1 + skew^2); "
                 "pass the full kurtosis, 3 for a normal law, not the excess"
+            )
+        if self.dependence <= 0:
+            raise ConfigError(
+                f"dependence {self.dependence}: is a ratio of variances; must be above 0, 1 for independence"
             )
 
     @classmethod
@@ -92,26 +106,78 @@ class SharpeSample:
         values = finite(returns, "returns", least=2)
         return cls(ratio=sharpe(values), periods=values.size, skew=skew(values), kurtosis=kurtosis(values))
 
+    @classmethod
+    def of_blocks(cls, returns: Any, block: int | None = None) -> Self:
+        """Measure `returns`, float64 (T,), T >= 8, and how much their dependence in time adds to the error.
+
+        A ratio's error is the mean of its influences u - SR / 2 x (u^2 - 1), u = (r - mean) / deviation
+        (LW08, section 3.1, by the delta method): independent returns give them the variance of
+        `unit_variance`. `dependence` is their variance over blocks, see `block_variance`, divided by their
+        plain variance. `block` as there. At phi = .3 and 500 periods a 5 % test on the plain error rejects
+        10 to 13 % of the time, on this one 5 to 6 %; with independent returns 5 %.
+
+        nan and errors as in `of`; the dependence of returns that do not vary is 1.
+        """
+        plain = cls.of(finite(returns, "returns", least=8))
+        if math.isnan(plain.ratio):
+            return plain
+        values = np.asarray(returns, dtype=np.float64)
+        units = (values - values.mean()) / values.std(ddof=1)
+        influences = units - plain.ratio / 2.0 * (units**2 - 1.0)
+        own = float(influences.var())
+        if own <= RESIDUE**2:
+            return plain
+        return replace(plain, dependence=block_variance(influences, block) / own)
+
     @property
     def unit_variance(self) -> float:
-        """Return 1 - skew x SR + (kurtosis - 1) / 4 x SR^2, T times the variance of the estimated ratio.
+        """Return (1 - skew x SR + (kurtosis - 1) / 4 x SR^2) x dependence: T times the ratio's variance.
 
-        Never negative, since kurtosis >= 1 + skew^2. BL12, section 2; Mertens (2002).
+        At the observed ratio, not at that of a null hypothesis. Never negative, since kurtosis >= 1 + skew^2.
+        BL12, section 2; Mertens (2002).
         """
         value = 1.0 - self.skew * self.ratio + (self.kurtosis - 1.0) / 4.0 * self.ratio**2
         # Rounding can leave -1e-17; this order of arguments lets nan through.
-        return max(value, 0.0)
+        return max(value, 0.0) * self.dependence
 
     @property
     def standard_error(self) -> float:
-        """Return sqrt(unit_variance / (T - 1)), per period; BL12, section 3."""
+        """Return sqrt(unit_variance / (T - 1)), per period, at the observed ratio; BL12, section 3."""
         return math.sqrt(self.unit_variance / (self.periods - 1))
+
+
+def block_variance(values: Any, block: int | None = None) -> float:
+    """Return the long-run variance of `values`, float64 (T,), T >= 8: T times the variance of their mean.
+
+    That of the stationary bootstrap's mean, in closed form (PR94, lemma 1), so that nothing is drawn:
+    c(0) + 2 sum over k of (1 - k / T) (1 - 1 / b)^k c(k), with circular autocovariances c and the mean block
+    length b: `block`, 1 ... T, by default the whole number above T^(1/3), the order that minimises its error.
+    Divided by 1 - (2 b - 1) / T for the mean that was estimated from the same values: with independent values
+    its expectation is then their variance. Above a sixth of T the divisor stays at that of a sixth, below
+    which too few blocks are left. At least 1 % of the plain variance: an estimate that is a difference must
+    not reach zero.
+
+    DataError for fewer than 8 values or one that is not finite, ConfigError for a block out of range.
+    """
+    array = finite(values, "values", least=8)
+    periods = array.size
+    length = math.ceil(periods ** (1 / 3)) if block is None else block
+    if not 1 <= length <= periods:
+        raise ConfigError(f"block length {length}: must lie in 1 ... {periods}, the number of values")
+    spectrum = np.abs(np.fft.rfft(array - array.mean())) ** 2
+    covariance = np.fft.irfft(spectrum, periods) / periods
+    lag = np.arange(1, periods)
+    weight = (1.0 - lag / periods) * (1.0 - 1.0 / length) ** lag
+    total = float(covariance[0] + 2.0 * (weight @ covariance[1:]))
+    lost = (2 * min(length, periods // 6) - 1) / periods
+    return max(total / (1.0 - lost), 0.01 * float(covariance[0]))
 
 
 def probabilistic_sharpe(sample: SharpeSample, benchmark: float = 0.0) -> float:
     """Probability that the true ratio exceeds `benchmark` (per period): [0, 1].
 
-    PSR = Phi((SR - benchmark) / standard error); BL12, section 3. For returns that are not autocorrelated.
+    PSR = Phi((SR - benchmark) / standard error), the error at the observed ratio; BL12, section 3. For
+    returns that are independent in time, unless the sample is `SharpeSample.of_blocks`.
     """
     gap = sample.ratio - benchmark
     if math.isnan(gap) or math.isnan(sample.standard_error):
@@ -160,8 +226,10 @@ def implied_trials(maximum: float) -> float:
 def deflated_sharpe(sample: SharpeSample, *, trials: float, variance: float) -> float:
     """Probability that the chosen trial has skill, given how many were tried: [0, 1].
 
-    DSR = PSR(benchmark = expected_maximum(trials, variance)); BL14. `trials` is the effective number
-    (see `trials.py`), `variance` that of the trials' ratios per period.
+    DSR = PSR(benchmark = expected_maximum(trials, variance)), with the standard error at the observed ratio;
+    BL14. `trials` >= 1 are independent ones, `variance` is that of the trials' ratios per period. It is for
+    display: a winner beats the *expected* best of pure luck by 1.64 errors to reach 95 %, which refuses
+    more than 19 of 20 lucky ones. What decides is the test of the maximum itself.
     """
     return probabilistic_sharpe(sample, expected_maximum(trials, variance))
 
@@ -169,7 +237,8 @@ def deflated_sharpe(sample: SharpeSample, *, trials: float, variance: float) -> 
 def minimum_track_record(sample: SharpeSample, benchmark: float = 0.0, confidence: float = 0.95) -> float:
     """Periods after which this ratio would exceed `benchmark` with `confidence`; inf where it does not.
 
-    1 + unit_variance x (z(confidence) / (SR - benchmark))^2; BL12, section 4. `confidence` in (0.5, 1).
+    1 + unit_variance x (z(confidence) / (SR - benchmark))^2, the variance at the observed ratio; BL12,
+    section 4. `confidence` in (0.5, 1).
     """
     if not 0.5 < confidence < 1:
         raise ConfigError(f"confidence {confidence}: must be above 0.5 and below 1, such as 0.95")
@@ -196,8 +265,8 @@ def minimum_backtest_length(trials: float, yearly_sharpe: float = 1.0) -> float:
 def one_sided_p_values(ratios: Floats, periods: int) -> Floats:
     """Return p-values of `ratios` (n,), per period, against no skill: 1 - PSR(0), float64 (n,).
 
-    Normal returns are assumed.     The input of `multiple_testing.adjusted` for trials of which only the
-    ratio was kept; nan stays nan.
+    The error is that at the observed ratio, for normal returns: sqrt((1 + SR^2 / 2) / (T - 1)). The input of
+    `multiple_testing.adjusted` for trials of which only the ratio was kept; nan stays nan.
     """
     return np.array(
         [1.0 - probabilistic_sharpe(SharpeSample(ratio=float(each), periods=periods)) for each in ratios]

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from lockstep.errors import ConfigError, DataError
+from research.statistics.bootstrap import resampled_means
 from research.statistics.sharpe import (
     SharpeSample,
+    block_variance,
     deflated_sharpe,
     expected_maximum,
     implied_trials,
@@ -18,6 +20,7 @@ from research.statistics.sharpe import (
     one_sided_p_values,
     probabilistic_sharpe,
 )
+from support.sizes import autocorrelated, bound, sharpe_rejections
 
 
 def test_the_standard_error_is_that_of_a_simulation() -> None:
@@ -126,3 +129,53 @@ def test_wrong_arguments_are_refused() -> None:
         minimum_track_record(SharpeSample(ratio=0.1, periods=9), confidence=0.5)
     with pytest.raises(ConfigError, match="must be positive"):
         minimum_backtest_length(5, 0.0)
+
+
+def test_the_variance_over_blocks_is_that_of_the_stationary_bootstrap() -> None:
+    values = autocorrelated(np.random.default_rng(4), 300, 0.4)
+    drawn = resampled_means(values[:, None], block=8, resamples=8000, seed=1)
+    stated = block_variance(values, 8) * (1 - 15 / 300)
+    assert 300 * drawn.var() == pytest.approx(stated, rel=0.05)
+
+
+def test_the_variance_over_blocks_of_independent_values_is_theirs_on_average() -> None:
+    random = np.random.default_rng(5)
+    found = [block_variance(random.normal(size=200)) for _ in range(2000)]
+    assert np.mean(found) == pytest.approx(1.0, abs=0.03)
+    values = random.normal(size=200)
+    assert block_variance(values, 1) == pytest.approx(values.var(ddof=1))
+
+
+@pytest.mark.parametrize("phi", [0.0, 0.3])
+def test_autocorrelated_noise_is_believed_at_the_stated_rate_over_blocks(phi: float) -> None:
+    assert sharpe_rejections(SharpeSample.of_blocks, 1000, periods=500, phi=phi, seed=11) <= bound(1000) == 73
+
+
+def test_autocorrelated_noise_is_believed_too_often_without_blocks() -> None:
+    """The negative control, and the size of the error that the plain formula makes."""
+    assert sharpe_rejections(SharpeSample.of, 1000, periods=500, phi=0.3, seed=11) > bound(1000)
+
+
+def test_dependence_multiplies_every_variance() -> None:
+    plain = SharpeSample(ratio=0.1, periods=401, skew=-0.5, kurtosis=5.0)
+    twice = SharpeSample(ratio=0.1, periods=401, skew=-0.5, kurtosis=5.0, dependence=4.0)
+    assert twice.standard_error == pytest.approx(2 * plain.standard_error)
+    assert minimum_track_record(twice) - 1 == pytest.approx(4 * (minimum_track_record(plain) - 1))
+    assert probabilistic_sharpe(twice) < probabilistic_sharpe(plain)
+
+
+def test_returns_that_do_not_vary_depend_on_nothing() -> None:
+    assert SharpeSample.of_blocks(np.full(20, 0.01)).dependence == 1.0
+    alternating = SharpeSample.of_blocks(np.tile([0.02, -0.01], 50))
+    assert 0 < alternating.standard_error < SharpeSample.of(np.tile([0.02, -0.01], 50)).standard_error
+
+
+def test_blocks_out_of_range_are_refused() -> None:
+    with pytest.raises(ConfigError, match="block length 0"):
+        block_variance(np.arange(20.0), 0)
+    with pytest.raises(ConfigError, match="block length 21"):
+        SharpeSample.of_blocks(np.arange(20.0), 21)
+    with pytest.raises(DataError, match="7 rows: need at least 8"):
+        SharpeSample.of_blocks(np.arange(7.0))
+    with pytest.raises(ConfigError, match="dependence 0"):
+        SharpeSample(ratio=0.1, periods=9, dependence=0.0)

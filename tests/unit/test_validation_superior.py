@@ -16,6 +16,7 @@ from research.statistics.superior import (
     superior_predictive_ability,
     superior_trials,
 )
+from support.sizes import bound, superior_rejections
 
 RESAMPLES = 400
 
@@ -54,8 +55,7 @@ def test_the_reality_check_equals_arch(oracle: Any, seed: int) -> None:
 def test_the_studentised_test_equals_arch_on_studentised_returns(oracle: Any, seed: int) -> None:
     random = np.random.default_rng(seed)
     returns = noise(seed) * random.uniform(0.5, 2.0, 12) - np.where(np.arange(12) < 3, 0.02, 0.0)
-    means = resampled_means(returns, block=5, resamples=RESAMPLES, seed=seed)
-    spread = np.sqrt(((means - returns.mean(axis=0)) ** 2).mean(axis=0))
+    spread = returns.std(axis=0)
     theirs = oracle.SPA(np.zeros(300), -returns / spread, block_size=5, reps=RESAMPLES, seed=seed)
     theirs.compute()
     ours = superior_predictive_ability(returns, block=5, resamples=RESAMPLES, seed=seed)
@@ -97,6 +97,18 @@ def test_the_best_step_down_value_is_that_of_the_whole_family() -> None:
     whole = superior_predictive_ability(returns, block=4, resamples=RESAMPLES)
     assert p_values[whole.best] == p_values.min() == whole.upper
     assert (p_values <= 1).all()
+
+
+@pytest.mark.parametrize("name", ["SPA", "step-down"])
+def test_long_blocks_do_not_make_noise_significant(name: str) -> None:
+    found = superior_rejections(name, 100, periods=500, trials=50, block=20, seed=11)
+    assert found <= bound(100) == 13
+
+
+def test_the_deviation_that_few_blocks_give_as_scale_rejects_too_often() -> None:
+    """The negative control: it is that of one of fifty trials which the blocks underestimate most."""
+    name = "bootstrap deviation as scale"
+    assert superior_rejections(name, 100, periods=500, trials=50, block=20, seed=11) > bound(100)
 
 
 def test_noise_is_rejected_at_the_stated_rate_and_no_more() -> None:
@@ -152,9 +164,16 @@ def test_the_block_length_grows_with_dependence() -> None:
     for period in range(1, 2000):
         persistent[period] = 0.8 * persistent[period - 1] + shocks[period]
     assert block_length(persistent) > 3 * block_length(shocks)
-    both = np.column_stack((shocks, persistent, np.ones(2000)))
-    assert block_length(both) == block_length(persistent)
     assert block_length(np.ones(20)) == 1
+
+
+def test_the_block_length_of_many_series_is_the_median_of_theirs() -> None:
+    columns = np.random.default_rng(8).normal(size=(400, 31))
+    own = [block_length(column) for column in columns.T]
+    assert block_length(columns) == pytest.approx(np.median(own), abs=1)
+    assert block_length(columns) < max(own)
+    idle = np.column_stack((columns, np.ones((400, 5))))
+    assert block_length(idle) == block_length(columns)
 
 
 def test_wrong_arguments_are_refused() -> None:
