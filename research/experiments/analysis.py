@@ -109,6 +109,7 @@ def judgement(
         trials=max(variants, *(each.counted for each in found)),
         variants=variants,
         pbo=max(probabilities) if len(probabilities) == len(found) else None,
+        p_value=1.0 - min(each.dsr for each in found),
         dsr=min(each.dsr for each in found),
     )
     verdict = judge(evidence, record.plan.limits)

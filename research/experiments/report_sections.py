@@ -91,7 +91,7 @@ def checks(found: Judgement) -> Markup:
         (
             # Wrapped, so that no sentence pushes its outcome off the page.
             prose(joined(strong(check.name), f": {check.sentence}")),
-            "passed" if check.passed else failed("failed"),
+            ("passed" if check.passed else failed("failed")) if check.applies else "does not apply",
         )
         for check in found.verdict.checks
     ]

@@ -128,7 +128,7 @@ def print_judgement(console: Console, found: Judgement) -> None:
     for each in found.symbols:
         console.print(evidence_line(each), highlight=False, soft_wrap=True)
     for check in found.verdict.checks:
-        mark = "passed" if check.passed else "failed"
+        mark = ("passed" if check.passed else "failed") if check.applies else "none  "
         console.print(f"  {mark}  {check.name}: {check.sentence}", highlight=False, soft_wrap=True)
 
 

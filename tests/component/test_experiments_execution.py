@@ -341,7 +341,7 @@ class TestService:
         best = verified_ranking(lab, record)[0]
         found = judged(lab, record, best)
         assert len(found.symbols) == len(record.plan.symbols)
-        assert len(found.verdict.checks) == 5
+        assert len(found.verdict.applicable) == 5
         for each in found.symbols:
             assert each.counted == 6
             assert each.overfitting is not None

@@ -102,7 +102,7 @@ class TestPromotion:
     @pytest.mark.parametrize(
         ("limits", "sentence"),
         [
-            (LENIENT.model_copy(update={"min_dsr": 0.9999}), "probability of skill"),
+            (LENIENT.model_copy(update={"min_dsr": 0.9999}), "trials without skill does as well"),
             (LENIENT.model_copy(update={"min_test_sharpe": 50.0}), "must be above 50"),
             (LENIENT.model_copy(update={"max_pbo": 0.0}), "fails out of sample with a probability"),
             (LENIENT.model_copy(update={"max_sharpe_gap": 1.0}), "falls by 2.00 from training"),
@@ -143,10 +143,10 @@ class TestPromotion:
         with pytest.raises(ExperimentError, match="--force needs --reason"):
             promote(lab, request_for(tmp_path, force=True, reason="  "))
         done = promote(lab, request_for(tmp_path, force=True, reason="to see it live"))
-        assert any("probability of skill" in each for each in done.refusals)
+        assert any("trials without skill does as well" in each for each in done.refusals)
         log = (tmp_path / "LOG.md").read_text()
         assert "- gate: forced: to see it live" in log
-        assert "- overruled: after 6 trials the probability of skill" in log
+        assert "- overruled: the best of 6 trials without skill" in log
         assert genealogy(lab)[0].forced == "to see it live"
 
     def test_other_code_refuses(self, lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

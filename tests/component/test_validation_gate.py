@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 from typing import Any, NamedTuple
 
@@ -13,13 +14,13 @@ from threadpoolctl import threadpool_limits
 
 from lockstep.errors import ConfigError
 from lockstep.metrics import Floats, sharpe
-from research.statistics.gate import GateEvidence, GateLimits, GateVerdict, judge
+from research.statistics.gate import GateEvidence, GateLimits, GateVerdict, hold_out_p_limit, judge
 from research.statistics.pbo import BlockMoments, overfitting
 from research.statistics.sharpe import SharpeSample, deflated_sharpe
 from research.statistics.trials import effective_trials_of_returns
 
 GOOD: dict[str, Any] = {
-    "train_sharpe": 1.5, "test_sharpe": 1.2, "trials": 1_100, "variants": 100, "pbo": 0.1, "dsr": 0.97,
+    "train_sharpe": 1.5, "test_sharpe": 1.2, "trials": 1_100, "variants": 100, "pbo": 0.1, "p_value": 0.03,
 }  # fmt: skip
 YEAR = 252.0
 
@@ -32,7 +33,7 @@ def test_good_evidence_passes_every_check() -> None:
     verdict = judge(GateEvidence(**GOOD))
     assert verdict.passed
     assert [check.name for check in verdict.checks] == [
-        "Sharpe gap", "Sharpe ratio kept", "test Sharpe", "PBO", "deflated Sharpe",
+        "Sharpe gap", "Sharpe ratio kept", "test Sharpe", "PBO", "maximum test", "fresh evidence",
     ]  # fmt: skip
     assert str(verdict) == "passed all 5 checks"
     assert all(check.sentence.isprintable() and check.sentence for check in verdict.checks)
@@ -52,12 +53,14 @@ def test_good_evidence_passes_every_check() -> None:
         ({"train_sharpe": 0.5, "test_sharpe": -0.1}, ["Sharpe ratio kept", "test Sharpe"]),
         ({"pbo": 0.49}, []),
         ({"pbo": 0.50}, ["PBO"]),
-        ({"dsr": 0.95}, []),
-        ({"dsr": 0.9499}, ["deflated Sharpe"]),
+        ({"p_value": 0.05}, []),
+        ({"p_value": 0.0501}, ["maximum test"]),
+        ({"dsr": 0.0}, []),
         ({"pbo": None}, ["PBO"]),
-        ({"pbo": None, "variants": 1}, []),
+        ({"pbo": None, "variants": 1}, ["PBO"]),
+        ({"pbo": None, "variants": 1, "trials": 1}, []),
         ({"pbo": math.nan}, ["PBO"]),
-        ({"dsr": math.nan}, ["deflated Sharpe"]),
+        ({"p_value": math.nan}, ["maximum test"]),
         ({"train_sharpe": math.nan}, ["Sharpe gap", "Sharpe ratio kept"]),
         ({"test_sharpe": math.nan}, ["Sharpe gap", "Sharpe ratio kept", "test Sharpe"]),
         (
@@ -76,15 +79,89 @@ def test_other_limits_are_used() -> None:
     assert outcome(GateLimits(min_sharpe_ratio=0.9)) == ["Sharpe ratio kept"]
     assert outcome(GateLimits(min_test_sharpe=1.2)) == ["test Sharpe"]
     assert outcome(GateLimits(max_pbo=0.1)) == ["PBO"]
-    assert outcome(GateLimits(min_dsr=0.98)) == ["deflated Sharpe"]
+    assert outcome(GateLimits(min_dsr=0.98)) == ["maximum test"]
 
 
 def test_a_refusal_says_why() -> None:
-    verdict = judge(GateEvidence(**(GOOD | {"pbo": 0.62, "dsr": math.nan})))
+    verdict = judge(GateEvidence(**(GOOD | {"pbo": 0.62, "p_value": math.nan})))
     assert str(verdict) == (
         "choosing the best of 100 variants fails out of sample with a probability of 62%; "
-        "it must be below 50%; deflated Sharpe was not measured"
+        "it must be below 50%; maximum test was not measured"
     )
+
+
+def test_pbo_says_whose_blocks_it_has_and_which_are_gone() -> None:
+    (found,) = judge(GateEvidence(**(GOOD | {"pbo": 0.62, "pooled": 700, "gone": 3}))).refusals
+    assert found.sentence == (
+        "choosing the best of 700 variants fails out of sample with a probability of 62%; it must be below "
+        "50% (the blocks of 3 trials are gone with their experiments)"
+    )
+    (found,) = judge(GateEvidence(**(GOOD | {"pbo": None, "variants": 1, "gone": 599}))).refusals
+    assert found.sentence == (
+        "PBO was not measured: the blocks of 599 trials are gone with their experiments"
+    )
+
+
+class TestSearchesThatLearn:
+    def test_the_maximum_test_does_not_apply_and_nothing_else_passes_by_itself(self) -> None:
+        verdict = judge(GateEvidence(**(GOOD | {"searched": "adaptive"})))
+        assert [check.name for check in verdict.applicable] == [
+            "Sharpe gap", "Sharpe ratio kept", "test Sharpe", "PBO", "fresh evidence",
+        ]  # fmt: skip
+        assert str(verdict) == (
+            "the search learned from earlier results: it needs a null replay, forward evidence, or a "
+            "hold-out that nobody has seen"
+        )
+        assert verdict.awaits_hold_out
+        assert not judge(GateEvidence(**(GOOD | {"searched": "adaptive", "pbo": 0.9}))).awaits_hold_out
+        assert not judge(GateEvidence(**GOOD)).awaits_hold_out
+
+    @pytest.mark.parametrize(
+        ("fresh", "passed"),
+        [
+            ({"replay_p": 0.05}, True),
+            ({"replay_p": 0.051}, False),
+            ({"replay_p": math.nan}, False),
+            ({"forward": 1.0}, True),
+            ({"forward": 0.99}, False),
+            ({"forward": math.nan}, False),
+            ({"hold_out_p": 0.03}, True),
+            ({"hold_out_p": 0.031}, False),
+            ({"hold_out_p": math.nan}, False),
+            ({"hold_out_p": 0.03, "hold_out_look": 2}, False),
+            ({"hold_out_p": 0.0075, "hold_out_look": 2}, True),
+            ({"replay_p": 0.5, "hold_out_p": 0.5, "forward": 2.0}, True),
+            ({"replay_p": 0.5, "hold_out_p": 0.5, "forward": 0.0}, False),
+        ],
+    )
+    def test_one_of_three_is_enough(self, fresh: dict[str, Any], passed: bool) -> None:
+        refused = outcome(searched="adaptive", p_value=math.nan, **fresh)
+        assert refused == ([] if passed else ["fresh evidence"])
+
+    def test_a_refusal_names_all_that_was_not_enough(self) -> None:
+        given = {"searched": "adaptive", "replay_p": 0.2, "forward": 0.5, "hold_out_p": 0.1}
+        (found,) = judge(GateEvidence(**(GOOD | given))).refusals
+        for each in ("probability of 20%", "0.50 times", "look 1 at the hold-out", "at most 3%"):
+            assert each in found.sentence
+
+    def test_fresh_evidence_does_not_excuse_a_declared_search(self) -> None:
+        assert outcome(p_value=0.2, replay_p=0.01, forward=9.0, hold_out_p=0.001) == ["maximum test"]
+
+
+class TestHoldOut:
+    def test_all_looks_together_keep_the_size(self) -> None:
+        limits = [hold_out_p_limit(look) for look in range(1, 20_001)]
+        assert sum(limits) == pytest.approx(0.05, abs=2e-6)
+        assert sum(limits) < 0.05
+        assert hold_out_p_limit(2) == pytest.approx(0.0076, abs=1e-5)
+        assert hold_out_p_limit(50) < 2e-5
+        assert all(later < earlier for earlier, later in itertools.pairwise(limits))
+
+    def test_wrong_arguments(self) -> None:
+        with pytest.raises(ConfigError, match="look 0"):
+            hold_out_p_limit(0)
+        with pytest.raises(ConfigError, match="size 1"):
+            hold_out_p_limit(1, size=1.0)
 
 
 def test_a_verdict_without_checks_has_not_passed() -> None:
@@ -101,6 +178,12 @@ def test_wrong_evidence_and_limits_are_refused() -> None:
         GateEvidence(**(GOOD | {"pbo": 1.5}))
     with pytest.raises(ConfigError, match=r"dsr -0\.1"):
         GateEvidence(**(GOOD | {"dsr": -0.1}))
+    with pytest.raises(ConfigError, match="p_value 2"):
+        GateEvidence(**(GOOD | {"p_value": 2.0}))
+    with pytest.raises(ConfigError, match="forward -1"):
+        GateEvidence(**(GOOD | {"forward": -1.0}))
+    with pytest.raises(ConfigError, match="searched 'honestly'"):
+        GateEvidence(**(GOOD | {"searched": "honestly"}))
     with pytest.raises(ValidationError, match="Extra inputs"):
         GateLimits(max_gap=2.0)  # type: ignore[call-arg]
     with pytest.raises(ValidationError, match="less than 1"):
@@ -133,12 +216,12 @@ def search(returns: Floats, train: int) -> Search:
         trials=returns.shape[1],
         variants=returns.shape[1],
         pbo=overfitting(BlockMoments.of(inside, 8)).probability if several else None,
-        dsr=found.deflated(sample, ratios),
+        p_value=1.0 - found.deflated(sample, ratios),
     )
     least = GateLimits().min_dsr
     return Search(
         passed=judge(evidence).passed,
-        deflated=evidence.dsr >= least,
+        deflated=evidence.p_value <= 1 - least,
         clusters_alone=only_clusters >= least,
         undeflated=deflated_sharpe(sample, trials=1, variance=0.0) >= least,
     )
