@@ -49,6 +49,12 @@ def test_features_and_sessions_load_without_engine_and_frames(module: str) -> No
     assert loaded.isdisjoint({"backtrader", "pandas", "exchange_calendars", "plotly"})
 
 
+def test_forward_evidence_is_numbers_alone() -> None:
+    """The nightly and a notebook ask for it; it must not bring an engine, alerts or frames along."""
+    loaded = loaded_by("import lockstep.monitoring.eprocess")
+    assert loaded.isdisjoint({"pandas", "scipy", "numba", "pydantic", "lockstep.monitoring.alerts"})
+
+
 def test_the_sweep_can_decide_without_backtrader() -> None:
     modules = "lockstep.strategy.families.ibs, lockstep.strategy.matching, lockstep.strategy.sizing"
     assert "backtrader" not in loaded_by(f"import {modules}")
