@@ -15,10 +15,12 @@ from lockstep.metrics import calendar_years, correlation, curve_from, period_ret
 from lockstep.strategy.family import load_strategy
 from research.backtest.result import BacktestResult
 from research.backtest.run import context_keys, run_backtest
+from research.experiments.declaration import space_of_one
 from research.experiments.evaluation import data_hash, trial_code
 from research.experiments.execution import Lab
 from research.experiments.variants import evaluation_id
 from research.ledger.ledger import Trials
+from research.ledger.spaces import COMPARE
 from research.ledger.tables import OK
 from research.ledger.versions import VersionName
 from research.statistics.bootstrap import Interval, confidence_interval
@@ -77,6 +79,9 @@ def compare(
         if version is not None:
             looks.append(version.count_look(history, span, lab.ledger, now=lab.now()))
         model = None if version is None else version.origin
+        sha256 = None if model is None else model["sha256"]
+        space = space_of_one(config, symbol, span, proposer=COMPARE, model=sha256)
+        lab.ledger.declare(space, lab.family(symbol), span, now=lab.now())
         result = run_backtest(config, history, symbol, span=span, veto=veto, model=model)
         _count(lab, result, data_hash(history, symbol))
         results.append(result)
@@ -103,7 +108,7 @@ def _count(lab: Lab, result: BacktestResult, data: str) -> None:
             family=lab.family(result.symbol),
             symbol=result.symbol,
             dates=dates,
-            kind="compare",
+            kind=COMPARE,
             evaluations={evaluation: OK},
         ),
         now=lab.now(),

@@ -21,6 +21,7 @@ from lockstep.identity import cache_root, only_proves
 from lockstep.market.config import InstrumentBook, load_instruments
 from research.experiments import account_store, analysis
 from research.experiments.accounts import Engine, backtrader_course
+from research.experiments.declaration import declare
 from research.experiments.evaluation import DEFAULT_EVALUATOR, Data, Evaluator, code_of, load_data
 from research.experiments.plan import Plan
 from research.experiments.progress import ExperimentListener
@@ -146,6 +147,7 @@ class Lab:
     def _carry_out(self, number: int, data: Mapping[str, Data], listener: ExperimentListener) -> Record:
         with only_one(self.database, number):
             record = self.store.record(number)
+            self._declare(record, data)
             listener.begin(record.runs, record.done)
             Search(
                 store=self.store,
@@ -157,6 +159,13 @@ class Lab:
                 listener=listener,
             ).evaluate_missing()
             return self._finish(record, data, listener)
+
+    def _declare(self, record: Record, data: Mapping[str, Data]) -> None:
+        """Write down what is searched, once, before any of it is evaluated."""
+        missing = tuple(each for each in data if not self.ledger.declared(record.id, each))
+        if missing:
+            families = {symbol: data[symbol].family for symbol in missing}
+            declare(self.ledger, record.plan, families, now=self.now(), experiment_id=record.id)
 
     def _finish(self, record: Record, data: Mapping[str, Data], listener: ExperimentListener) -> Record:
         keys = winners(self.store, record)

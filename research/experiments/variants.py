@@ -112,9 +112,10 @@ class VariantSpace:
 
     def _placed(self, places: Mapping[str, int]) -> Content:
         fields = (field for field, paths in self.paths_by_field.items() if paths[0] in places)
-        return {**self._content, **{field: self._field(field, places) for field in fields}}
+        return {**self._content, **{field: self.content_at(field, places) for field in fields}}
 
-    def _field(self, field: str, places: Mapping[str, int]) -> Any:
+    def content_at(self, field: str, places: Mapping[str, int]) -> Any:
+        """Return the content of a field with the values of its paths at these places, valid or not."""
         paths = self.paths_by_field[field]
         key = field + "".join(f" {places[path]}" for path in paths)
         if key not in self._known_fields:

@@ -21,6 +21,7 @@ from research.ledger.append_only import EffectiveRow, LedgerRow, LookRow
 from research.ledger.bulk import absent
 from research.ledger.chain import append, append_rows, table_of
 from research.ledger.database import Database
+from research.ledger.spaces import Derivation, TrialSpace, enter, searched, space_number, undeclared
 from research.ledger.tables import Base, ExperimentRun
 
 _COLUMNS = (
@@ -77,6 +78,36 @@ class Ledger:
             return _record(connection, trials, now)
         with self.database.write() as own:
             return _record(own, trials, now)
+
+    def declare(
+        self,
+        space: TrialSpace,
+        family: str,
+        dates: DateRange,
+        *,
+        now: datetime,
+        experiment_id: int | None = None,
+    ) -> Derivation:
+        """Write down what is going to be evaluated, before any of it is; see `spaces.py`."""
+        with self.database.write() as connection:
+            return enter(connection, space, [family], dates, experiment_id=experiment_id, now=now)
+
+    def declared(self, experiment_id: int, symbol: str) -> bool:
+        """Whether an experiment has written down what it is going to evaluate on a symbol."""
+        with self.database.read() as connection:
+            return space_number(connection, experiment_id, symbol) is not None
+
+    def searched(self, experiment_id: int, symbol: str) -> Derivation:
+        """Return how an experiment came to its trials on a symbol: declared before any result, or adaptive.
+
+        It follows from the order of the ledger's rows, and is worked out anew each time.
+        """
+        with self.database.read() as connection:
+            found = space_number(connection, experiment_id, symbol)
+            if found is None:
+                return undeclared()
+            number, family = found
+            return searched(connection, number, [family])
 
     def count(self, family: str, start: date, end: date) -> int:
         """Return how many trials were made on the family over dates that overlap `start` to `end`."""

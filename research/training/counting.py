@@ -8,6 +8,7 @@ from datetime import datetime
 from lockstep.identity import json_digest
 from lockstep.market.dates import DateRange
 from research.ledger.ledger import Ledger, Trials
+from research.ledger.spaces import TrialSpace
 from research.ledger.tables import FAILED, OK
 from research.training.config import TrainingConfig
 from research.training.dataset import Dataset, dates_of
@@ -29,11 +30,12 @@ def trial_counter(
     seed: int,
     now: Callable[[], datetime],
 ) -> Count:
-    """Return what enters an attempt of a search into the ledger, as a trial on the family.
+    """Declare the search, and return what enters an attempt of it into the ledger, as a trial on the family.
 
     The same parameters, samples, code, split and seed are the same trial, however often they are run.
     """
     dates = searched_dates(config, dataset)
+    ledger.declare(_space(config, dataset, seed), family, _all(dates), now=now())
 
     def count(search: str, attempt: SearchAttempt) -> None:
         trial = evaluation_id(config, dataset, search, attempt, seed)
@@ -47,6 +49,25 @@ def trial_counter(
         ledger.record(trials, now=now())
 
     return count
+
+
+def _space(config: TrainingConfig, dataset: Dataset, seed: int) -> TrialSpace:
+    """A model is fitted to results: a training is never declared, whatever came before it."""
+    content = [config.config_hash, dict(dataset.hashes), seed]
+    return TrialSpace(
+        proposer=KIND,
+        symbol=dataset.symbol,
+        windows=(),
+        fields={KIND: (json_digest(content),)},
+        size=None,
+        learns=True,
+    )
+
+
+def _all(dates: Mapping[str, DateRange]) -> DateRange:
+    return DateRange(
+        start=min(each.start for each in dates.values()), end=max(each.end for each in dates.values())
+    )
 
 
 def evaluation_id(

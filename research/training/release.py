@@ -41,9 +41,11 @@ from lockstep.models.store import ModelStore
 from lockstep.models.verbs import Change
 from lockstep.strategy.bundled import bundled_strategy
 from research.backtest.account import Account
+from research.experiments.declaration import space_of_one
 from research.experiments.evaluation import data_hash
 from research.ledger.families import load_families
 from research.ledger.ledger import Ledger, Trials
+from research.ledger.spaces import RELEASE
 from research.ledger.tables import OK
 from research.sweep.run import trace
 from research.training.bundling import data_hashes
@@ -51,7 +53,6 @@ from research.training.config import StrategyRelease
 from research.training.dataset import adjustment_of, require_invariant_rules
 from research.training.run import read_history
 
-KIND = "strategy"
 _GOLDEN = 8
 _COSTS = ("commission", "commission_basis_points", "commission_minimum", "slippage_ticks")
 _DIGITS = 32
@@ -145,11 +146,11 @@ class ReleasedStrategy:
     def count(self, ledger: Ledger, *, now: datetime) -> None:
         """Count the strategy as a trial on the dates before the hold-out; the same one counts once."""
         dates, symbol = self.dates.development, self.release.symbol
-        trial = json_digest([self.hashes, self.release.strategy.config_hash, str(dates)])[:_DIGITS]
+        family, strategy = trial_family(symbol), self.release.strategy
+        ledger.declare(space_of_one(strategy, symbol, dates, proposer=RELEASE), family, dates, now=now)
+        trial = json_digest([self.hashes, strategy.config_hash, str(dates)])[:_DIGITS]
         ledger.record(
-            Trials(
-                family=trial_family(symbol), symbol=symbol, dates=dates, kind=KIND, evaluations={trial: OK}
-            ),
+            Trials(family=family, symbol=symbol, dates=dates, kind=RELEASE, evaluations={trial: OK}),
             now=now,
         )
 

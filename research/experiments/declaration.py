@@ -1,0 +1,121 @@
+"""What a search declares before it begins: the spaces of a plan, one per symbol, see `ledger/spaces.py`."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import Any
+
+from lockstep.market.dates import DateRange
+from lockstep.strategy.config import StrategyConfig
+from research.experiments.plan import Plan
+from research.experiments.variants import VariantSpace
+from research.ledger.ledger import Ledger
+from research.ledger.spaces import ADAPTIVE, Derivation, TrialSpace, member
+
+Fields = dict[str, tuple[str, ...]]
+
+
+def space_of(plan: Plan, symbol: str) -> TrialSpace:
+    """Return what a plan may evaluate on a symbol.
+
+    A random search declares the combinations that it drew, not those that it might have drawn.
+    """
+    fields = _fields(plan.space)
+    return TrialSpace(
+        proposer=plan.kind,
+        symbol=symbol,
+        windows=tuple(f"{each.train} / {each.test}" for each in plan.windows),
+        fields=fields,
+        size=len(plan.numbers),
+        members=None if plan.sample is None else tuple(sorted(_members(plan, fields))),
+    )
+
+
+def space_of_one(
+    config: StrategyConfig, symbol: str, dates: DateRange, *, proposer: str, model: str | None = None
+) -> TrialSpace:
+    """Return the space of one strategy on one range; `model` is the SHA-256 of a bundle whose veto it has."""
+    fields = _fields(VariantSpace(base=config, values={}))
+    if model is not None:
+        fields["model"] = (json.dumps(model),)
+    return TrialSpace(proposer=proposer, symbol=symbol, windows=(str(dates),), fields=fields, size=1)
+
+
+def declare(
+    ledger: Ledger,
+    plan: Plan,
+    families: Mapping[str, str],
+    *,
+    now: datetime,
+    experiment_id: int | None = None,
+) -> dict[str, Derivation]:
+    """Write the spaces of a plan into the ledger, and return what each counts as, by symbol.
+
+    families   of the symbols that are declared
+    """
+    return {
+        symbol: ledger.declare(
+            space_of(plan, symbol),
+            families[symbol],
+            plan.split.searched,
+            experiment_id=experiment_id,
+            now=now,
+        )
+        for symbol in families
+    }
+
+
+def weakest(found: Mapping[str, Derivation]) -> Derivation:
+    """Return the derivation that decides for several symbols: an adaptive one, where there is one."""
+    return next((each for each in found.values() if each.kind == ADAPTIVE), next(iter(found.values())))
+
+
+def _fields(space: VariantSpace) -> Fields:
+    """Return the values of every field as JSON, those of fields that vary without repetition."""
+    kind = type(space.base)
+    found: Fields = {
+        field: (kind.spelled(field, getattr(space.base, field)),) for field in kind.hashed_fields()
+    }
+    for field in space.paths_by_field:
+        found[field] = tuple(dict.fromkeys(text for _, text in _choices(space, field)))
+    return found
+
+
+def _choices(space: VariantSpace, field: str) -> Iterator[tuple[tuple[int, ...], str]]:
+    """Yield, for every combination of the values within a field, their places and the field as JSON."""
+    paths = space.paths_by_field[field]
+    for places in itertools.product(*(range(len(space.values[path])) for path in paths)):
+        at = dict(zip(paths, places, strict=True))
+        config = space.config(at)
+        if config is not None:
+            yield places, type(space.base).spelled(field, getattr(config, field))
+        else:
+            # Breaks a rule, by itself or together with the base: as it is written.
+            yield places, json.dumps([field, _plain(space.content_at(field, at))], sort_keys=True)
+
+
+def _plain(value: Any) -> Any:
+    """Return a value of a configuration as JSON has it; 5.0 and 5 are one number."""
+    if isinstance(value, Mapping):
+        return {str(name): _plain(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value if value is None or isinstance(value, bool | int | float | str) else str(value)
+
+
+def _members(plan: Plan, fields: Mapping[str, tuple[str, ...]]) -> Iterator[str]:
+    space = plan.space
+    fixed = {field: texts[0] for field, texts in fields.items()}
+    choices = {field: dict(_choices(space, field)) for field in space.paths_by_field}
+    for number in plan.numbers:
+        places = space.places(number)
+        varied = {
+            field: choices[field][tuple(places[path] for path in paths)]
+            for field, paths in space.paths_by_field.items()
+        }
+        yield member({**fixed, **varied})

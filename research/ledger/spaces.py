@@ -1,0 +1,334 @@
+"""Declared or adaptive: whether a search could learn from results that were there before it.
+
+Deflating by a number of trials assumes that no trial was chosen by looking at another one. Nobody is asked
+whether that is so; it follows from the order of things in the ledger. A space is what may be evaluated: a set
+of configurations, on an instrument and over ranges of dates. It enters the ledger before anything of it is
+evaluated, and it counts as declared where it came before every result on the family (with its relatives) and
+over dates that overlap. What lies within such a space is declared too. Everything else is adaptive: a second
+grid drawn around the winner of the first, the children of an evolution, a search that models its own results.
+
+Whoever declares pays for it: all that was declared counts, evaluated or not. Otherwise a million spaces of
+one variant each could be declared, and the search would learn which of them to open next.
+
+Not part of a space: the measure that selects (the test of the maximum holds for any choice within the space),
+and the versions of code and bars (a corrected bar makes new trials, but no new question).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any, Literal, Self
+
+from sqlalchemy import Connection, Row, func, select
+
+from lockstep.errors import ExperimentError
+from lockstep.market.dates import DateRange
+from research.ledger.append_only import LedgerRow, LinkRow, LookRow, SpaceRow
+from research.ledger.chain import append
+
+Kind = Literal["declared", "adaptive"]
+DECLARED: Kind = "declared"
+ADAPTIVE: Kind = "adaptive"
+
+COMPARE, RELEASE = "compare", "strategy"
+# One strategy, evaluated as soon as it is declared: it is a trial of the ledger.
+_AT_ONCE = (COMPARE, RELEASE)
+
+_MEMBER_DIGITS = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialSpace:
+    """What may be evaluated on one symbol.
+
+    proposer   `grid`, `random`, `evolution`, `training`, `compare`, …; learns: it proposes by its own results
+    windows    the ranges of dates, in order, as the evaluation names them
+    fields     by name, the values that occur, each as JSON: every combination is in the space
+    members    names of the combinations that are, see `member`, sorted; None where all of them are
+    size       how many there are; None where nothing bounds them
+    """
+
+    proposer: str
+    symbol: str
+    windows: tuple[str, ...]
+    fields: Mapping[str, tuple[str, ...]]
+    size: int | None
+    members: tuple[str, ...] | None = None
+    learns: bool = False
+
+    @property
+    def content(self) -> str:
+        """The space as JSON, equal for equal spaces."""
+        written: dict[str, Any] = {
+            "proposer": self.proposer,
+            "symbol": self.symbol,
+            "windows": self.windows,
+            "fields": {name: sorted(values) for name, values in self.fields.items()},
+            "size": self.size,
+            "members": self.members,
+            "learns": self.learns,
+        }
+        return json.dumps(written, sort_keys=True)
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 (hex) of the content."""
+        return hashlib.sha256(self.content.encode()).hexdigest()
+
+    @classmethod
+    def read(cls, content: str) -> Self:
+        """Return the space that was written as `content`."""
+        read = json.loads(content)
+        read["windows"] = tuple(read["windows"])
+        read["fields"] = {name: tuple(values) for name, values in read["fields"].items()}
+        read["members"] = None if read["members"] is None else tuple(read["members"])
+        return cls(**read)
+
+    def contains(self, other: TrialSpace) -> bool:
+        """Whether all that `other` may evaluate is in this space too, on the same symbol and dates.
+
+        It is, where each field takes values of this space only; of a sample, every combination is looked up.
+        """
+        if (self.symbol, self.windows) != (other.symbol, other.windows) or other.size is None:
+            return False
+        if not self.fields or self.fields.keys() != other.fields.keys():
+            return False
+        if not all(set(other.fields[name]) <= set(values) for name, values in self.fields.items()):
+            return False
+        if self.members is None:
+            return True
+        return other.size <= len(self.members) and set(self.members).issuperset(other._combinations())
+
+    def _combinations(self) -> Iterator[str]:
+        if self.members is not None:
+            yield from self.members
+            return
+        names = sorted(self.fields)
+        for values in itertools.product(*(self.fields[name] for name in names)):
+            yield member(dict(zip(names, values, strict=True)))
+
+
+def member(values: Mapping[str, str]) -> str:
+    """Return the name of one combination: a hash of the value of every field, as JSON."""
+    text = "\n".join(f"{name} {values[name]}" for name in sorted(values))
+    return hashlib.sha256(text.encode()).hexdigest()[:_MEMBER_DIGITS]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Derivation:
+    """How a search came to its trials.
+
+    kind          `declared` or `adaptive`; reason: the sentence that says why
+    unevaluated   variants that were declared on the family and over these dates, and not evaluated by any
+                  search there: each is a trial that nothing is known of
+    """
+
+    kind: Kind
+    reason: str
+    unevaluated: int
+
+    @property
+    def declared(self) -> bool:
+        """Whether the test of the maximum holds."""
+        return self.kind == DECLARED
+
+
+def enter(
+    connection: Connection,
+    space: TrialSpace,
+    families: Sequence[str],
+    dates: DateRange,
+    *,
+    experiment_id: int | None,
+    now: datetime,
+) -> Derivation:
+    """Write a space down, before anything of it is evaluated, and return what it counts as.
+
+    families   the family of the symbol, then its relatives
+    """
+    row = {
+        "family": families[0],
+        "first_date": dates.start,
+        "last_date": dates.end,
+        "hash": space.hash,
+        "content": space.content,
+        "size": space.size,
+        "declared": 0,
+        "within": None,
+        "experiment_id": experiment_id,
+        "recorded": now.isoformat(timespec="seconds"),
+    }
+    earlier = _declared(connection, families, dates)
+    around = next((known for known in earlier if known.space.contains(space)), None)
+    first = not space.learns and not _results(connection, families, dates)
+    row["declared"] = int(first or around is not None)
+    row["within"] = None if first or around is None else around.id
+    (number,) = append(connection, SpaceRow, [row])
+    return searched(connection, number, families)
+
+
+def searched(connection: Connection, number: int, families: Sequence[str]) -> Derivation:
+    """Return what the space of row `number` counts as, from the order of all rows.
+
+    It is derived anew each time: where a family turned out later to be a relative, its results count.
+    """
+    row = connection.execute(select(SpaceRow.__table__).where(SpaceRow.id == number)).one()
+    dates, space = DateRange(start=row.first_date, end=row.last_date), TrialSpace.read(row.content)
+    declared = _declared(connection, families, dates)
+    unevaluated = _unevaluated(connection, families, declared)
+    where = f"{families[0]} over {dates}"
+    if any(known.id == number for known in declared):
+        return Derivation(
+            kind=DECLARED,
+            reason=f"declared before any result on {where}",
+            unevaluated=unevaluated,
+        )
+    for known in declared:
+        if known.id < number and known.space.contains(space):
+            reason = f"within {known.space.size:,} variants that were declared before any result on {where}"
+            return Derivation(kind=DECLARED, reason=reason, unevaluated=unevaluated)
+    if space.learns:
+        reason = "the search chose its trials by the results of those before"
+    else:
+        count = _results(connection, families, dates, before=_link_of(connection, number))
+        reason = f"begun after {count:,} results on {where}, and not within what was declared before them"
+    return Derivation(kind=ADAPTIVE, reason=reason, unevaluated=unevaluated)
+
+
+def space_number(connection: Connection, experiment_id: int, symbol: str) -> tuple[int, str] | None:
+    """Return the row, and the family, of the space that an experiment declared for a symbol, if it did."""
+    rows = connection.execute(
+        select(SpaceRow.id, SpaceRow.family, SpaceRow.content)
+        .where(SpaceRow.experiment_id == experiment_id)
+        .order_by(SpaceRow.id)
+    )
+    return next(((row.id, row.family) for row in rows if TrialSpace.read(row.content).symbol == symbol), None)
+
+
+def undeclared() -> Derivation:
+    """Return what a search counts as for which no space was ever written down."""
+    reason = "no space was written down before it began: search again, with this version"
+    return Derivation(kind=ADAPTIVE, reason=reason, unevaluated=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Known:
+    id: int
+    experiment_id: int | None
+    space: TrialSpace
+
+
+def _declared(connection: Connection, families: Sequence[str], dates: DateRange) -> list[_Known]:
+    """Return the spaces that came before any result on the families and their own dates, oldest first."""
+    return [
+        known
+        for row, known in _spaces(connection, families, dates)
+        if not known.space.learns
+        and not _results(
+            connection,
+            families,
+            DateRange(start=row.first_date, end=row.last_date),
+            before=_link_of(connection, row.id),
+        )
+    ]
+
+
+def _spaces(
+    connection: Connection, families: Sequence[str], dates: DateRange
+) -> Iterator[tuple[Row[Any], _Known]]:
+    rows = connection.execute(
+        select(SpaceRow.__table__)
+        .where(
+            SpaceRow.family.in_(families),
+            SpaceRow.first_date <= dates.end,
+            SpaceRow.last_date >= dates.start,
+        )
+        .order_by(SpaceRow.id)
+    ).all()
+    for row in rows:
+        space = TrialSpace.read(row.content)
+        yield row, _Known(id=row.id, experiment_id=row.experiment_id, space=space)
+
+
+def _results(
+    connection: Connection, families: Sequence[str], dates: DateRange, *, before: int | None = None
+) -> int:
+    """Return how many trials and looks there were on families and dates, all, or those before a link."""
+    return sum(
+        connection.scalar(
+            select(func.count()).where(
+                model.family.in_(families),
+                model.first_date <= dates.end,
+                model.last_date >= dates.start,
+                *([] if before is None else [model.id <= _last_row(connection, model, before)]),
+            )
+        )
+        or 0
+        for model in (LedgerRow, LookRow)
+    )
+
+
+def _last_row(connection: Connection, model: type[LedgerRow] | type[LookRow], link: int) -> int:
+    """Return the newest row of a table that was there when a link was written."""
+    wanted = select(func.max(LinkRow.last_row)).where(
+        LinkRow.table_name == model.__tablename__, LinkRow.id < link
+    )
+    return connection.scalar(wanted) or 0
+
+
+def _link_of(connection: Connection, number: int) -> int:
+    """Return the link of a space: the order of the chain is the order of things."""
+    found = connection.scalar(
+        select(LinkRow.id).where(
+            LinkRow.table_name == SpaceRow.__tablename__,
+            LinkRow.first_row <= number,
+            LinkRow.last_row >= number,
+        )
+    )
+    if found is None:
+        raise ExperimentError(
+            f"ledger: space {number} is in no link of the chain, so nobody can say when it was declared; "
+            "`lockstep experiments trials --verify` says what else is wrong"
+        )
+    return int(found)
+
+
+def _unevaluated(connection: Connection, families: Sequence[str], declared: Sequence[_Known]) -> int:
+    """Return how many declared variants nobody evaluated; at most, where searches share a space.
+
+    Of each declared space that no other one contains, the largest number of trials of one search within it
+    counts as evaluated: what several small searches did may overlap.
+    """
+    open_ended = [each for each in declared if each.space.proposer not in _AT_ONCE]
+    return sum(
+        max(0, (each.space.size or 0) - _evaluated(connection, families, each))
+        for each in open_ended
+        if not any(_covers(other, each) for other in open_ended)
+    )
+
+
+def _covers(other: _Known, known: _Known) -> bool:
+    """Whether another space holds all of a space; of equal ones, the older does."""
+    if other.id == known.id or not other.space.contains(known.space):
+        return False
+    return other.id < known.id or not known.space.contains(other.space)
+
+
+def _evaluated(connection: Connection, families: Sequence[str], known: _Known) -> int:
+    anywhere = DateRange(start=date.min, end=date.max)
+    within = {
+        each.experiment_id
+        for _, each in _spaces(connection, families, anywhere)
+        if each.experiment_id is not None and known.space.contains(each.space)
+    }
+    counts = connection.execute(
+        select(func.count())
+        .where(LedgerRow.experiment_id.in_(within), LedgerRow.symbol == known.space.symbol)
+        .group_by(LedgerRow.experiment_id)
+    )
+    return max((count for (count,) in counts), default=0)
