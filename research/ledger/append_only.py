@@ -298,7 +298,10 @@ class CandidateEventRow(Base):
 
 
 class LinkRow(Base):
-    """One link of the chain: rows that were added to an append-only table, see `chain.py`."""
+    """One link of the chain: rows that were added to an append-only table, see `chain.py`.
+
+    Two links after the same one would be a fork, which the database refuses.
+    """
 
     __tablename__ = "link"
 
@@ -308,7 +311,7 @@ class LinkRow(Base):
     last_row: Mapped[int] = mapped_column(Number)
     rows: Mapped[int] = mapped_column(Number)
     digest: Mapped[str] = mapped_column(String(64))
-    previous: Mapped[str] = mapped_column(String(64))
+    previous: Mapped[str] = mapped_column(String(64), unique=True)
     hash: Mapped[str] = mapped_column(String(64), unique=True)
     recorded: Mapped[str] = mapped_column(String(32))
 

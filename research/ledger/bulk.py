@@ -27,7 +27,7 @@ def absent(
 ) -> list[Row]:
     """Return the rows whose `unique` column is not in the table yet; the rows themselves must differ in it.
 
-    On PostgreSQL nobody else adds rows to the table until the transaction ends.
+    The caller holds what keeps others from adding the same ones, see `chain.hold`.
     """
     place = columns.index(unique)
     known = _known(connection, table, unique, [row[place] for row in rows])
@@ -37,8 +37,6 @@ def absent(
 def _known(connection: Connection, table: Table, column: str, values: list[Any]) -> set[Any]:
     """Return which of `values` the table has; both databases take them as one argument."""
     if connection.dialect.name == "postgresql":
-        # Held until the commit: nobody else adds the same values between this look and our insert.
-        connection.exec_driver_sql(f"LOCK TABLE {table.name} IN SHARE ROW EXCLUSIVE MODE")
         statement = f"SELECT {column} FROM {table.name} WHERE {column} = ANY(%s)"
         return {row[0] for row in connection.exec_driver_sql(statement, (values,))}
     wanted = "SELECT value FROM json_each(?)"

@@ -21,6 +21,7 @@ from lockstep.drives import drive_of
 from lockstep.errors import ExperimentError
 from lockstep.files import replacing
 from research.ledger.bulk import insert_rows
+from research.ledger.chain import begin
 from research.ledger.tables import SCHEMA, Base, SchemaRow
 from research.ledger.upgrade import create, stored_version, upgrade
 
@@ -129,6 +130,8 @@ class Database:
             upgrade(connection, stored)
         except ExperimentError as error:
             raise ExperimentError(f"database {self._shown}: {error}") from error
+        # What was counted before there was a chain belongs to it from now on.
+        begin(connection)
         where = f"as it was: {kept}" if kept else "the upgrade was one transaction"
         _LOGGER.info("database %s: upgraded from schema %s to %s; %s", self._shown, stored, SCHEMA, where)
 

@@ -19,7 +19,7 @@ from sqlalchemy import ColumnElement, Connection, and_, func, select
 from lockstep.market.dates import DateRange
 from research.ledger.append_only import EffectiveRow, LedgerRow, LookRow
 from research.ledger.bulk import absent
-from research.ledger.chain import append, append_rows, table_of
+from research.ledger.chain import append, append_rows, hold, table_of
 from research.ledger.database import Database
 from research.ledger.spaces import Derivation, TrialSpace, enter, searched, space_number, undeclared
 from research.ledger.tables import Base, ExperimentRun
@@ -215,6 +215,7 @@ def _record(connection: Connection, trials: Trials, now: datetime) -> int:
         (evaluation, *same, status, trials.experiment_id, moment)
         for evaluation, status in trials.evaluations.items()
     ]
+    hold(connection)
     new = absent(connection, table_of(LedgerRow), _COLUMNS, rows, unique="evaluation")
     return len(append_rows(connection, LedgerRow, _COLUMNS, new))
 

@@ -21,7 +21,8 @@ from sqlalchemy import insert, inspect, text
 from lockstep.errors import ExperimentError
 from research.experiments.store import Store
 from research.ledger import database as databases
-from research.ledger.append_only import APPEND_ONLY, EffectiveRow, LedgerRow, LookRow
+from research.ledger.append_only import CHAINED, EffectiveRow, LedgerRow, LinkRow, LookRow
+from research.ledger.chain import verify
 from research.ledger.database import Database, row_counts
 from research.ledger.ledger import Ledger
 from research.ledger.tables import SCHEMA, Base, SchemaRow
@@ -30,6 +31,9 @@ from support.databases import KINDS, fresh_url
 
 ROOT = Path(__file__).resolve().parents[2]
 FIXTURES = ROOT / "tests" / "fixtures"
+
+
+NOTHING = {name: 0 for name in Base.metadata.tables if name != SchemaRow.__tablename__}
 
 
 def dump(path: Path) -> list[str]:
@@ -89,7 +93,8 @@ def first_version(url: str) -> Database:
 
 
 def require_append_only(database: Database) -> None:
-    for model in APPEND_ONLY:
+    """Of the tables that an older version had, with rows in them; the others' guards are compared."""
+    for model in (LedgerRow, LookRow, EffectiveRow, LinkRow):
         for statement in (f"DELETE FROM {model.__tablename__}", f"UPDATE {model.__tablename__} SET id = id"):
             with (
                 pytest.raises(ExperimentError, match="append-only"),
@@ -104,8 +109,10 @@ def require_append_only(database: Database) -> None:
 def test_a_stored_database_is_upgraded_with_all_it_holds(older: Path) -> None:
     before = counts(older)
     database = Database.open(f"sqlite:///{older}")
-    assert {**before, "account": before.get("account", 0)} == row_counts(database)
+    linked = sum(before[each.__tablename__] > 0 for each in CHAINED if each.__tablename__ in before)
+    assert {**NOTHING, **before, "link": 1 + linked} == row_counts(database)
     with database.read() as connection:
+        assert verify(connection).trials == before["ledger"] == 18
         assert stored_version(connection) == SCHEMA
         assert list(unguarded(connection)) == []
     (record,) = Store(database).records()
@@ -227,8 +234,10 @@ def test_tables_of_sqlite_are_spelled_alike(tmp_path: Path) -> None:
 def test_a_database_of_the_first_version_is_upgraded_with_all_it_holds(url: str) -> None:
     before = row_counts_of(first_version(url))
     database = Database.open(url)
-    assert row_counts(database) == {**before, "account": 0}
+    assert row_counts(database) == {**NOTHING, **before, "link": 4}
     require_append_only(database)
+    with database.read() as connection:
+        assert verify(connection).trials == 1
 
 
 def row_counts_of(database: Database) -> dict[str, int]:
@@ -243,10 +252,11 @@ def row_counts_of(database: Database) -> dict[str, int]:
 # Steps that go wrong
 
 
+NEXT = SCHEMA + 1
 STEP = """
 import sqlalchemy as sa
 from alembic import op
-revision, down_revision = "0003", "0002"
+revision, down_revision = "{number:04}", "{before:04}"
 def upgrade():
 {body}
 """
@@ -292,7 +302,7 @@ def planted(folder: Path, body: str) -> Path:
     """Return the steps with one more."""
     steps = Path(shutil.copytree(STEPS, folder / "steps", ignore=shutil.ignore_patterns("__pycache__")))
     lines = "\n".join(f"    {line}" for line in body.splitlines())
-    (steps / "step_0003_planted.py").write_text(STEP.format(body=lines))
+    (steps / f"step_{NEXT:04}_planted.py").write_text(STEP.format(body=lines, number=NEXT, before=SCHEMA))
     return steps
 
 
@@ -308,7 +318,7 @@ def test_an_upgrade_that_would_lose_something_changes_nothing(name: str, present
     body, words = FORBIDDEN[name]
     database, before = Database.open(f"sqlite:///{present}"), dump(present)
     with pytest.raises(ExperimentError, match=words) as error, database.write() as connection:
-        upgrade(connection, 2, to=3, steps=planted(present.parent, body))
+        upgrade(connection, SCHEMA, to=NEXT, steps=planted(present.parent, body))
     assert "\n" not in str(error.value)
     assert dump(present) == before
     assert row_counts(Database.open(f"sqlite:///{present}"))["ledger"] == 18
@@ -322,11 +332,11 @@ def test_the_ledger_may_gain_tables_and_columns(present: Path) -> None:
     )
     database, before = Database.open(f"sqlite:///{present}"), counts(present)
     with database.write() as connection:
-        upgrade(connection, 2, to=3, steps=planted(present.parent, body))
+        upgrade(connection, SCHEMA, to=NEXT, steps=planted(present.parent, body))
     assert counts(present) == {**before, "note": 0}
     require_append_only(database)
     with closing(sqlite3.connect(present)) as connection:
-        assert connection.execute("SELECT version FROM schema_version").fetchall() == [(3,)]
+        assert connection.execute("SELECT version FROM schema_version").fetchall() == [(NEXT,)]
 
 
 # Processes
@@ -359,7 +369,7 @@ def test_a_process_that_dies_in_an_upgrade_leaves_the_database_as_it_was(present
         "import sys; from pathlib import Path; from research.ledger.database import Database\n"
         "from research.ledger.upgrade import upgrade\n"
         "with Database.open(f'sqlite:///{sys.argv[1]}').write() as connection:\n"
-        "    upgrade(connection, 2, to=3, steps=Path(sys.argv[2]))"
+        f"    upgrade(connection, {SCHEMA}, to={NEXT}, steps=Path(sys.argv[2]))"
     )
     process = python(program, present, steps)
     assert process.communicate(timeout=60) == ("", "")

@@ -115,7 +115,7 @@ def _of_searches() -> list[sa.Table]:
             _column("last_row", _number()),
             _column("rows", _number()),
             _column("digest", sa.String(64)),
-            _column("previous", sa.String(64)),
+            sa.Column("previous", sa.String(64), nullable=False, unique=True),
             sa.Column("hash", sa.String(64), nullable=False, unique=True),
             _column("recorded", sa.String(32)),
         ),
