@@ -228,6 +228,7 @@ class BacktestResult:
             config_yaml=self.config.to_yaml(defaults=True),
             notes=self.notes,
             multiplier=instrument.multiplier,
+            in_points=self.bars.adjustment == "difference",
             out_of_sample=_out_of_sample(self.model, self.equity["session_date"]),
         )
 

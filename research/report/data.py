@@ -86,6 +86,7 @@ class ReportData:
     notes        sentences for the reader, in order; the page shows them first
     sessions_per_year   of this market: 252, or 365 for markets that never close
     multiplier   USD per point of one contract; None where it is not known
+    in_points    whether prices were moved at rolls, so that fractions of them say nothing
     benchmark    what the run is compared with; None: the instrument itself, bought and held
     out_of_sample   (first, last) session dates that the strategy was not chosen on
     trials       how many variants the strategy was chosen from, >= 1; None where it is not known
@@ -116,6 +117,7 @@ class ReportData:
     notes: Sequence[str]
     sessions_per_year: float = SESSIONS_PER_YEAR
     multiplier: float | None = None
+    in_points: bool = False
     benchmark: Benchmark | None = None
     out_of_sample: Sequence[tuple[np.datetime64, np.datetime64]] = ()
     trials: float | None = None

@@ -13,7 +13,8 @@ from research.report.data import BARS, COSTS, TRADES, ReportData, floats
 from research.report.measures import GROUPS, Measure, Value, unnamed
 from research.report.page import TIMES, UNDEFINED, Shade, Tile, coloured, count, percent, ratio, table, usd
 from research.report.tables import Year, exits, monthly_returns, readable, yearly
-from research.report.track_record import evidence, runs, trailing
+from research.report.track_record import runs, trailing
+from research.report.trust import evidence
 
 Figure = tuple[str, Value, Callable[[Value], str], str]
 

@@ -9,6 +9,7 @@ from markupsafe import Markup
 
 from lockstep import metrics
 from research.report import track_record, trade_tables
+from research.report import trust as believed
 from research.report.data import ReportData
 from research.report.page import (
     TIMES,
@@ -35,20 +36,22 @@ def signed(value: float, decimals: int = 1) -> Markup:
 
 def trust(report: ReportData) -> Markup:
     """Return interval, probability, track record and deflation of the Sharpe ratio."""
-    found = track_record.evidence(report)
+    found = believed.evidence(report)
     if found is None:
         return empty_block("The Sharpe ratio is not defined: returns do not vary, or there are too few.")
-    years = f"{ratio(found.track_record, 1)} years"
-    if found.track_record > _LONG:
-        years = "never" if math.isinf(found.track_record) else f"over {_LONG:.0f} years"
     rows = [
         ("Sharpe ratio", "annualised", ratio(found.sharpe)),
         ("95% interval", "with skew and kurtosis", f"{ratio(found.low)} to {ratio(found.high)}"),
         ("Probability that it is above zero", "probabilistic Sharpe ratio", percent(found.above_zero)),
         (
+            "The same with autocorrelation",
+            f"error over blocks of {report.period}s: {ratio(found.wider)} times the plain one",
+            percent(found.over_blocks),
+        ),
+        (
             "Minimum track record",
             f"for 95% confidence that it is above zero; this one has {ratio(found.years, 1)}",
-            years,
+            years_or_never(found.track_record),
         ),
     ]
     if found.trials is not None and found.deflated is not None and found.chance is not None:
@@ -57,7 +60,90 @@ def trust(report: ReportData) -> Markup:
             ("Chance alone", f"expected best of {tried} without skill", ratio(found.chance)),
             ("Deflated Sharpe ratio", f"probability of skill, given {tried}", percent(found.deflated)),
         ]
+    if found.backtest is not None:
+        rows.append(
+            (
+                "Minimum backtest length",
+                f"below it {ratio(found.trials, 0)} variants without skill are expected to show this ratio",
+                years_or_never(found.backtest),
+            )
+        )
     return facts_table(rows)
+
+
+def years_or_never(years: float) -> str:
+    """Return a length in years; one that nobody lives to see is `never` or `over 100 years`."""
+    if years > _LONG:
+        return "never" if math.isinf(years) else f"over {_LONG:.0f} years"
+    return f"{ratio(years, 1)} years"
+
+
+def timing(report: ReportData) -> Markup:
+    """Return what is left beyond as much of the instrument, held all the time."""
+    found = believed.timing(report)
+    if found is None:
+        return empty_block("Nothing is left: the instrument was only held, or too few returns are known.")
+    return facts_table(
+        [
+            (
+                "Mean exposure",
+                "position over capital at the close, signed",
+                percent(found.exposure),
+            ),
+            (
+                "Timing Sharpe ratio",
+                f"without what that much of {report.symbol}, held all the time, would have earned",
+                ratio(found.sharpe),
+            ),
+            (f"Sharpe ratio of {report.symbol}", "held", ratio(found.held)),
+            (
+                "Probability of timing",
+                "that the true timing ratio is above zero, error over blocks",
+                percent(found.above_zero),
+            ),
+            (
+                "How often luck does as well",
+                f"p-value of the superior predictive ability, blocks of {found.block} {report.period}s",
+                percent(found.p_value),
+            ),
+        ]
+    )
+
+
+def other_orders(report: ReportData) -> Markup:
+    """Return how deep other orders of the same trades would have fallen, and what such trades add up to."""
+    found = believed.orders(report)
+    if found is None:
+        return empty_block("Fewer than three trades were closed.")
+    return orders_table(found)
+
+
+def orders_table(found: believed.Orders) -> Markup:
+    """Return drawdowns and results of trades in other orders, a row each."""
+    shuffled, drawn = found.shuffled, found.drawn
+    head = ("", "Median", "1 in 20", "1 in 100", "This order", "Worse")
+    low = [drawn.profit_quantile(level) for level in (0.5, 0.05, 0.01)]
+    rows = [
+        (
+            "Drawdown, the same trades shuffled",
+            *(usd(-shuffled.drawdown_quantile(level)) for level in (0.5, 0.95, 0.99)),
+            usd(-shuffled.drawdown),
+            percent(shuffled.worse),
+        ),
+        (
+            "Drawdown, as many drawn from them",
+            *(usd(-drawn.drawdown_quantile(level)) for level in (0.5, 0.95, 0.99)),
+            usd(-drawn.drawdown),
+            percent(drawn.worse),
+        ),
+        (
+            "Net P&L, as many drawn from them",
+            *(coloured(usd(value)) for value in low),
+            coloured(usd(drawn.profit)),
+            f"{percent(drawn.lost)} lose",
+        ),
+    ]
+    return table(head, rows)
 
 
 def benchmark(report: ReportData) -> Markup:

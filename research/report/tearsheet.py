@@ -92,7 +92,16 @@ SECTIONS.add(
     RESULT,
     "How far the Sharpe ratio can be trusted",
     sections_record.trust,
-    caption="For returns that are not autocorrelated. Bailey and López de Prado (2012, 2014).",
+    caption="Errors at the observed ratio; Bailey and López de Prado (2012, 2014). They take returns as "
+    "independent in time, except where blocks are named.",
+)
+SECTIONS.add(
+    RESULT,
+    "Timing, or the market",
+    sections_record.timing,
+    caption="What holding as much of the instrument all the time would have earned is taken off: what is "
+    "left is when the position was held, and how. Hansen (2005).",
+    shown=_has_leverage,
 )
 SECTIONS.add(RESULT, "Against the benchmark", sections_record.benchmark, caption=captions.benchmark)
 SECTIONS.add(
@@ -142,6 +151,15 @@ SECTIONS.figure(
     empty=_too_short,
     caption=_rolled_over,
     shown=lambda report: report.beside is not None,
+)
+SECTIONS.add(
+    RISK,
+    "The same trades in another order",
+    sections_record.other_orders,
+    caption="The order in which trades came is one of very many: fund the account for the drawdown of one "
+    "in twenty. Streaks that trades have by nature are not in it.",
+    shown=_knows(TRADES),
+    wide=True,
 )
 SECTIONS.add(
     RISK,

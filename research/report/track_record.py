@@ -12,15 +12,7 @@ from lockstep import metrics
 from lockstep.metrics import Dates
 from research.report.data import Floats, ReportData, floats
 from research.report.tables import grouped_returns
-from research.statistics.sharpe import (
-    SharpeSample,
-    deflated_sharpe,
-    expected_maximum,
-    minimum_track_record,
-    probabilistic_sharpe,
-)
 
-NORMAL_95 = 1.959963984540054
 DEEPEST = 10
 
 # Closes of the S&P 500 from its high to its low, or the days that the event is known by.
@@ -75,57 +67,6 @@ def against(report: ReportData) -> Pair | None:
         dates=report.dates[1:][shared],
         returns=floats(report.sessions, "return")[1:][shared],
         benchmark=moves[shared],
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
-class SharpeEvidence:
-    """How far the Sharpe ratio can be trusted; ratios are annualised, probabilities are [0, 1].
-
-    low, high          95 % interval: 1.96 standard errors with skew and kurtosis
-    above_zero         probability that the true ratio is positive
-    track_record       years after which this ratio would be above zero with 95 % confidence; inf: never
-    trials, deflated   variants tried, and the probability of skill given them; None where not known
-    chance             the ratio that the best of as many variants without skill would show
-    """
-
-    sharpe: float
-    low: float
-    high: float
-    above_zero: float
-    track_record: float
-    years: float
-    trials: float | None
-    deflated: float | None
-    chance: float | None
-
-
-def evidence(report: ReportData) -> SharpeEvidence | None:
-    """Return the evidence, or None where the Sharpe ratio is not defined.
-
-    For `trials` the variance of their ratios is that of ratios without skill, 1 / (periods - 1), as only the
-    chosen one is known.
-    """
-    returns = floats(report.sessions, "return")
-    if returns.size < 3 or not np.isfinite(returns).all():
-        return None
-    sample = SharpeSample.of(returns)
-    if np.isnan(sample.ratio):
-        return None
-    per_year = report.scale.periods_per_year
-    scale, error = per_year**0.5, sample.standard_error
-    variance = 1.0 / (returns.size - 1)
-    trials = report.trials
-    return SharpeEvidence(
-        sharpe=sample.ratio * scale,
-        low=(sample.ratio - NORMAL_95 * error) * scale,
-        high=(sample.ratio + NORMAL_95 * error) * scale,
-        above_zero=probabilistic_sharpe(sample),
-        track_record=minimum_track_record(sample) / per_year,
-        years=report.scale.years,
-        trials=trials,
-        deflated=None if trials is None else deflated_sharpe(sample, trials=trials, variance=variance),
-        chance=None if trials is None else expected_maximum(trials, variance) * scale,
     )
 
 

@@ -4,8 +4,8 @@ The stationary bootstrap: resample blocks of random length, so that dependence i
 
 Politis and Romano (1994), The Stationary Bootstrap, JASA 89, 1303-1313; the block length that minimises the
 error of the long-run variance: Politis and White (2004), Automatic Block-Length Selection, Econometric
-Reviews 23, 53-70, with the correction of Patton, Politis and White (2009). Both by `arch`, which is imported
-on first use: it takes seconds.
+Reviews 23, 53-70, with the correction of Patton, Politis and White (2009). Intervals and block lengths are
+by `arch`, which is imported on first use: it takes seconds.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from lockstep.errors import ConfigError
-from lockstep.metrics import Floats, sharpe
+from lockstep.metrics import Floats, Integers, sharpe
 from lockstep.metrics.arrays import spread
 from research.statistics.sharpe import finite
 
@@ -58,21 +58,32 @@ def resampled_means(values: Floats, *, block: int, resamples: int, seed: int) ->
 
     A mean depends on how often each row was drawn and on nothing else, so that the samples of all
     columns are one product of matrices. All columns share the rows drawn, as the tests of many trials need.
+    The rows are those that `arch` draws with this seed (tested), without the seconds that its import takes: a
+    tear sheet asks for them after every run. ConfigError for `block` or `resamples` below 1.
     """
-    from arch.bootstrap import StationaryBootstrap
-
     require_draws(resamples, block)
+    random = np.random.default_rng(seed)
     periods = values.shape[0]
     out = np.empty((resamples, values.shape[1]))
     drawn = np.empty((_CHUNK, periods))
-    samples = StationaryBootstrap(block, np.arange(periods), seed=seed).bootstrap(resamples)
     for low in range(0, resamples, _CHUNK):
         size = min(_CHUNK, resamples - low)
         for row in range(size):
-            drawn[row] = np.bincount(next(samples)[0][0], minlength=periods)
+            drawn[row] = np.bincount(_rows(random, periods, block), minlength=periods)
         out[low : low + size] = drawn[:size] @ values
     out /= periods
     return out
+
+
+def _rows(random: np.random.Generator, periods: int, block: int) -> Integers:
+    """Return the rows of a sample, int64 (T,): blocks from anywhere, of geometric length, round the end."""
+    start = random.integers(periods, size=periods)
+    begins = random.random(periods) <= 1.0 / block
+    begins[0] = True
+    place = np.arange(periods)
+    first = np.maximum.accumulate(np.where(begins, place, 0))
+    rows: Integers = (start[first] + place - first) % periods
+    return rows
 
 
 Statistic = Callable[[Floats], float]

@@ -146,12 +146,21 @@ class SharpeSample:
         return math.sqrt(self.unit_variance / (self.periods - 1))
 
 
+def block_of(periods: int) -> int:
+    """Return a mean block length that needs no estimate: the whole number from T^(1/3) up, >= 1.
+
+    It grows as the length does that minimises the error of a long-run variance (Politis and White 2004).
+    """
+    # 1000 ** (1 / 3) is a hair below ten and 8 ** (1 / 3) exactly two; neither may be rounded up.
+    return max(1, math.ceil(round(math.cbrt(periods), 9)))
+
+
 def block_variance(values: Any, block: int | None = None) -> float:
     """Return the long-run variance of `values`, float64 (T,), T >= 8: T times the variance of their mean.
 
     That of the stationary bootstrap's mean, in closed form (PR94, lemma 1), so that nothing is drawn:
     c(0) + 2 sum over k of (1 - k / T) (1 - 1 / b)^k c(k), with circular autocovariances c and the mean block
-    length b: `block`, 1 ... T, by default the whole number above T^(1/3), the order that minimises its error.
+    length b: `block`, 1 ... T, by default `block_of(T)`.
     Divided by 1 - (2 b - 1) / T for the mean that was estimated from the same values: with independent values
     its expectation is then their variance. Above a sixth of T the divisor stays at that of a sixth, below
     which too few blocks are left. At least 1 % of the plain variance: an estimate that is a difference must
@@ -161,7 +170,7 @@ def block_variance(values: Any, block: int | None = None) -> float:
     """
     array = finite(values, "values", least=8)
     periods = array.size
-    length = math.ceil(periods ** (1 / 3)) if block is None else block
+    length = block_of(periods) if block is None else block
     if not 1 <= length <= periods:
         raise ConfigError(f"block length {length}: must lie in 1 ... {periods}, the number of values")
     spectrum = np.abs(np.fft.rfft(array - array.mean())) ** 2

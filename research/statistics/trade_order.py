@@ -25,12 +25,14 @@ class TradeOrders:
     """Outcomes of simulated orders of k trades, USD.
 
     drawdown     >= 0: deepest decline of the account in the order that happened, trade by trade
+    profit       net profit of the trades as they happened
     drawdowns    float64 (runs,), rising: the same of each simulated order
     profits      float64 (runs,), rising: net profit of each; all equal where trades were only shuffled
     worse        share of simulated orders with a deeper decline than the real one, [0, 1]
     """
 
     drawdown: float
+    profit: float
     drawdowns: Floats
     profits: Floats
     worse: float
@@ -40,6 +42,17 @@ class TradeOrders:
         if not 0 <= level <= 1:
             raise ConfigError(f"level {level}: must lie in [0, 1], such as 0.95")
         return float(np.quantile(self.drawdowns, level))
+
+    def profit_quantile(self, level: float) -> float:
+        """Net profit, USD, that a share `level` of the orders stays below or at."""
+        if not 0 <= level <= 1:
+            raise ConfigError(f"level {level}: must lie in [0, 1], such as 0.05")
+        return float(np.quantile(self.profits, level))
+
+    @property
+    def lost(self) -> float:
+        """Share of simulated orders with a net loss, [0, 1]."""
+        return float(np.mean(self.profits < 0))
 
 
 def shuffled_trades(pnl: Any, *, runs: int = 10_000, seed: int = 0, replace: bool = False) -> TradeOrders:
@@ -58,11 +71,11 @@ def shuffled_trades(pnl: Any, *, runs: int = 10_000, seed: int = 0, replace: boo
         _outcomes(_orders(random, trades, min(size, runs - low), replace)) for low in range(0, runs, size)
     ]
     drawdowns, profits = (np.sort(np.concatenate(column)) for column in zip(*parts, strict=True))
-    real = float(_outcomes(trades[None, :])[0][0])
+    real, profit = (float(each[0]) for each in _outcomes(trades[None, :]))
     # Another order adds the same numbers with other rounding; that is not a deeper decline.
     rounding = 1e-9 * float(np.abs(trades).sum())
     worse = float(np.mean(drawdowns > real + rounding))
-    return TradeOrders(drawdown=real, drawdowns=drawdowns, profits=profits, worse=worse)
+    return TradeOrders(drawdown=real, profit=profit, drawdowns=drawdowns, profits=profits, worse=worse)
 
 
 def _orders(random: np.random.Generator, trades: Floats, runs: int, replace: bool) -> Floats:

@@ -29,6 +29,7 @@ from lockstep.metrics.benchmark import (
     information_ratio,
     relative,
     rolling_beta,
+    timing_returns,
 )
 from lockstep.metrics.curves import (
     Drawdown,
@@ -123,6 +124,7 @@ __all__ = [
     "summary",
     "tail_ratio",
     "time_scale",
+    "timing_returns",
     "ulcer_index",
     "value_at_risk",
     "volatility",

@@ -90,6 +90,24 @@ def relative(returns: Floats, benchmark: Floats, periods_per_year: float = 1.0) 
     )
 
 
+def timing_returns(returns: Floats, market: Floats, exposure: float) -> Floats:
+    """Return what `returns` have beyond a constant position of the same mean size, float64 (n,).
+
+    returns - exposure x market: `exposure` is the mean signed position in units of capital, `market` what one
+    unit of it earned. A market that only drifts leaves a mean of zero, however long it was held; what is left
+    is when the position was held, and how. nan where either is.
+
+    >>> import numpy as np
+    >>> from lockstep.metrics import timing_returns
+    >>> timing_returns(np.array([0.01, 0.0]), np.array([0.01, -0.01]), 0.5).tolist()
+    [0.005, 0.005]
+    """
+    if returns.shape != market.shape:
+        raise DataError(f"{returns.size} returns, {market.size} of the market: need the same periods")
+    timing: Floats = returns - exposure * market
+    return timing
+
+
 def rolling_beta(returns: Floats, benchmark: Floats, window: int) -> Floats:
     """Return `beta` over the last `window` periods at every period, float64 (n,); nan before the first."""
     _pair(returns, benchmark)

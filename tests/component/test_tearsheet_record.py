@@ -22,6 +22,7 @@ from research.report import (
     tearsheet,
     track_record,
     trade_tables,
+    trust,
     write_tearsheet,
 )
 from research.report.data import Benchmark, ReportData, floats
@@ -123,16 +124,106 @@ def test_sharpe_interval_covers_the_truth_at_its_rate() -> None:
     for _ in range(400):
         returns = random.normal(true * 0.01, 0.01, 500)
         data = replace(base, equity=base.equity.assign(equity=CAPITAL * (1 + np.cumsum(returns))))
-        found = track_record.evidence(data)
+        found = trust.evidence(data)
         assert found is not None
         missed += not found.low <= true * math.sqrt(252) <= found.high
     assert abs(missed - 20) < 5 * math.sqrt(400 * 0.05 * 0.95)
 
 
+def carried(phi: float, count: int = 1500) -> Any:
+    """Returns without skill of which a share carries over to the next session."""
+    shocks, out = np.random.default_rng(3).normal(0.0, 0.01, count), np.zeros(count)
+    for session in range(1, count):
+        out[session] = phi * out[session - 1] + shocks[session]
+    return out
+
+
+def test_autocorrelation_widens_the_error_and_independence_does_not() -> None:
+    found = {phi: trust.evidence(of_returns(carried(phi), days(1500))) for phi in (0.0, 0.4)}
+    plain, moving = found[0.0], found[0.4]
+    assert plain is not None
+    assert moving is not None
+    assert plain.wider == pytest.approx(1.0, abs=0.15)
+    # The deviation of the mean of an AR(1) is (1 + phi) / (1 - phi) of the independent one, squared.
+    assert moving.wider == pytest.approx((1.4 / 0.6) ** 0.5, abs=0.25)
+    assert abs(moving.over_blocks - 0.5) < abs(moving.above_zero - 0.5)
+    assert "The same with autocorrelation" in sections_record.trust(of_returns(carried(0.4), days(1500)))
+
+
+def of_positions(market: Any, position: Any) -> ReportData:
+    """A report that holds `position` units of capital over each of the sessions, at close to close."""
+    level = 100.0 * np.cumprod(1.0 + market)
+    held = np.concatenate(([0.0], position[:-1]))
+    data = of_returns(held * market, days(market.size), multiplier=1.0)
+    contracts = position * CAPITAL / level
+    return replace(data, equity=data.equity.assign(close=level, position=contracts))
+
+
+def test_a_market_that_was_only_held_leaves_no_timing() -> None:
+    market = np.random.default_rng(5).normal(0.002, 0.01, 1200)
+    assert trust.timing(of_positions(market, np.ones(1200))) is None
+    random = np.random.default_rng(6).integers(0, 2, 1200).astype(float)
+    tossed = trust.timing(of_positions(market, random))
+    assert tossed is not None
+    assert tossed.held == pytest.approx(metrics.sharpe(market, 252.0), rel=0.02)
+    assert tossed.exposure == pytest.approx(0.5, abs=0.05)
+    # Against zero the coin is a wonder, against its own exposure it is a coin.
+    drift = trust.evidence(of_positions(market, random))
+    assert drift is not None
+    assert drift.above_zero > 0.99
+    assert tossed.above_zero < 0.95
+    assert tossed.p_value > 0.05
+
+
+def test_knowing_when_to_hold_is_timing() -> None:
+    market = np.random.default_rng(7).normal(0.0, 0.01, 1200)
+    known = np.concatenate((market[1:] > 0, [False])).astype(float)
+    luck = np.random.default_rng(8).random(1200) < 0.8
+    found = trust.timing(of_positions(market, np.where(luck, known, 1.0 - known)))
+    assert found is not None
+    assert found.sharpe > 2.0
+    assert found.above_zero > 0.99
+    assert found.p_value < 0.01
+
+
+def test_timing_is_counted_in_points_where_prices_were_moved_at_rolls() -> None:
+    market = np.random.default_rng(9).normal(0.0005, 0.01, 600)
+    data = of_positions(market, np.random.default_rng(1).integers(0, 2, 600).astype(float))
+    moved = replace(data, equity=data.equity.assign(close=data.equity["close"] - 99.0), in_points=True)
+    fractions, points = trust.timing(data), trust.timing(replace(data, in_points=True))
+    shifted = trust.timing(moved)
+    assert fractions is not None
+    assert points is not None
+    assert shifted is not None
+    assert shifted.sharpe == pytest.approx(points.sharpe)
+    assert points.sharpe != pytest.approx(fractions.sharpe)
+    assert trust.timing(replace(data, multiplier=None)) is None
+
+
+def test_other_orders_of_the_trades_are_on_the_page() -> None:
+    data = full()
+    found = trust.orders(data)
+    assert found is not None
+    assert found.shuffled.drawdown == found.drawn.drawdown >= 0
+    assert (found.shuffled.profits == found.shuffled.profits[0]).all() or np.ptp(
+        found.shuffled.profits
+    ) < 1e-6
+    assert found.drawn.profit == pytest.approx(float(floats(data.closed, "net_pnl").sum()))
+    text = tearsheet.tearsheet_html(data)
+    assert "The same trades in another order" in text
+    assert "Timing, or the market" in text
+    assert trust.orders(report(closed=2)) is None
+
+
+def test_very_many_trades_are_put_into_fewer_orders() -> None:
+    assert trust.other_orders(np.ones(30_000)).shuffled.profits.size == 200
+    assert trust.other_orders(np.ones(1_000)).shuffled.profits.size == 3_000
+
+
 def test_evidence_deflates_by_the_number_of_trials() -> None:
     data = random_report()
-    plain, alone = track_record.evidence(data), track_record.evidence(replace(data, trials=1.0))
-    many = track_record.evidence(replace(data, trials=500.0))
+    plain, alone = trust.evidence(data), trust.evidence(replace(data, trials=1.0))
+    many = trust.evidence(replace(data, trials=500.0))
     assert plain is not None
     assert alone is not None
     assert many is not None
@@ -143,7 +234,10 @@ def test_evidence_deflates_by_the_number_of_trials() -> None:
     assert many.deflated < plain.above_zero
     # The best of 500 standard normal draws is expected at 3.04 (Harter 1961); here over 899 ^ 0.5 sessions.
     assert many.chance == pytest.approx(3.04 / 899**0.5 * 252**0.5, rel=0.01)
+    assert plain.backtest is None
+    assert many.backtest == pytest.approx((3.04 / many.sharpe) ** 2, rel=0.02)
     assert "Deflated Sharpe ratio" not in sections_record.trust(data)
+    assert "Minimum backtest length" in sections_record.trust(replace(data, trials=500.0))
     assert "expected best of 500 variants" in sections_record.trust(replace(data, trials=500.0))
 
 
