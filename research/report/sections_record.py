@@ -118,7 +118,7 @@ def other_orders(report: ReportData) -> Markup:
     return orders_table(found)
 
 
-def orders_table(found: believed.Orders) -> Markup:
+def orders_table(found: believed.OtherOrders) -> Markup:
     """Return drawdowns and results of trades in other orders, a row each."""
     shuffled, drawn = found.shuffled, found.drawn
     head = ("", "Median", "1 in 20", "1 in 100", "This order", "Worse")

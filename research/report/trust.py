@@ -151,21 +151,21 @@ def _moves(close: Floats, report: ReportData, *, points: bool) -> Floats:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Orders:
+class OtherOrders:
     """The closed trades in other orders: shuffled, and drawn with replacement; see `trade_order`."""
 
     shuffled: TradeOrders
     drawn: TradeOrders
 
 
-def orders(report: ReportData) -> Orders | None:
+def orders(report: ReportData) -> OtherOrders | None:
     """Return what other orders of the closed trades would have given; None for fewer than 3, or unknown."""
     pnl = floats(report.closed, "net_pnl")
     return other_orders(pnl) if pnl.size >= 3 and np.isfinite(pnl).all() else None
 
 
-def other_orders(pnl: Floats) -> Orders:
+def other_orders(pnl: Floats) -> OtherOrders:
     """Return what other orders of trades give, float64 (k,), USD net; fewer orders of very many trades."""
     runs = int(np.clip(_CELLS // pnl.size, _LEAST_RUNS, _RUNS))
     shuffled, drawn = (shuffled_trades(pnl, runs=runs, replace=replace) for replace in (False, True))
-    return Orders(shuffled=shuffled, drawn=drawn)
+    return OtherOrders(shuffled=shuffled, drawn=drawn)
