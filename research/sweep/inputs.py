@@ -128,6 +128,36 @@ _SKETCH_SEED = 20_240_101
 
 
 @dataclass(frozen=True, kw_only=True)
+class Shift:
+    """Decision vectors moved in a circle, by whole sessions, against bars and clock that stay as they are.
+
+    sessions   a session gets the vectors of the one that is so many earlier: bar k those of bar k, none where
+               that session is shorter
+    within     the sessions that make the circle; the others keep their own
+    """
+
+    sessions: int
+    within: DateRange = field(default_factory=DateRange)
+
+    def moved(self, matrix: Floats, dates: Dates) -> Floats:
+        """Return the vectors, float64 (n, ids), of bars on session dates datetime64[D] (n,), moved.
+
+        >>> Shift(sessions=1).moved(np.array([[1.0], [2.0], [3.0]]), np.arange(3).astype("M8[D]")).ravel()
+        array([3., 1., 2.])
+        """
+        circle = self.within.rows(dates, "a shift")
+        firsts = circle.start + np.flatnonzero(np.diff(dates[circle].astype(np.int64), prepend=-(2**40)))
+        lengths = np.diff(np.append(firsts, circle.stop))
+        origin = np.roll(np.arange(firsts.size), self.sessions)
+        place = np.arange(circle.start, circle.stop) - np.repeat(firsts, lengths)
+        rows = np.repeat(firsts[origin], lengths) + place
+        there = place < np.repeat(lengths[origin], lengths)
+        moved = matrix.copy()
+        moved[circle] = np.where(there[:, None], matrix[np.where(there, rows, 0)], np.nan)
+        return moved
+
+
+@dataclass(frozen=True, kw_only=True)
 class Inputs:
     """What the loops read of n bars in S sessions; plain arrays, so that a cluster can be sent them once.
 
@@ -176,7 +206,9 @@ class Prepared:
         config: StrategyConfig,
         span: DateRange,
         registry: FeatureRegistry,
+        shift: Shift | None = None,
     ) -> None:
+        self._shift = shift
         self._history = history
         self._registry = registry
         self._key = SeriesKey(symbol, config.bars)
@@ -211,8 +243,11 @@ class Prepared:
         """Return what the variants of a group read, of which `config` is one."""
         plan = self._registry.plan(config.feature_ids, self._key)
         features = BatchFeatures(plan, self._history, max_age=config.max_age.limits)
+        matrix = features.matrix
+        if self._shift is not None:
+            matrix = self._shift.moved(matrix, self._calendar.dates)
         return Inputs(
-            values=np.ascontiguousarray(features.matrix[self._rows]),
+            values=np.ascontiguousarray(matrix[self._rows]),
             probability=chances.over(self._rows, len(features.end)) if chances else np.ones(1),
             clock=self._calendar.readings(config.auto_close)[self._rows],
             bars=self._prices,

@@ -27,7 +27,7 @@ from lockstep.metrics.sums import summary_of_sums
 from lockstep.strategy.config import ACCEPT_ALL, StrategyConfig
 from lockstep.strategy.family import family_of
 from research.sweep.account import BLOCKS, SKETCH, sums_of
-from research.sweep.inputs import Chances, Prepared
+from research.sweep.inputs import Chances, Prepared, Shift
 from research.sweep.kernels import FILL_COLUMNS
 from research.sweep.loops import Piece, evaluate, loops, pieces
 from research.sweep.variants import Integers, Variants
@@ -120,6 +120,7 @@ def sweep(
     chunk: int = CHUNK,
     cluster: str | None = None,
     registry: FeatureRegistry | None = None,
+    shift: Shift | None = None,
 ) -> SweepResult:
     """Run every configuration over the history and return its measures.
 
@@ -128,13 +129,16 @@ def sweep(
     cluster   address of a Dask scheduler, `tcp://host:8786`, whose workers take the place of threads
     on_done   called as pieces of work finish, with the positions of their variants and their results
     chunk     most variants per piece of work; memory grows with it and not with the number of variants
+    shift     move the decision vectors against the bars: what the rules would do without skill
 
     All configurations are of one family and decide on one timeframe. ConfigError where they do not, or where
     one asks for what the sweep cannot do: nothing is approximated.
     """
     require_expressible(configs)
     variants = Variants.of(configs)
-    prepared = Prepared(history, symbol, variants[0], span or DateRange(), registry or default_registry())
+    prepared = Prepared(
+        history, symbol, variants[0], span or DateRange(), registry or default_registry(), shift
+    )
     result = _empty(len(variants))
     with workers(jobs, cluster) as hands:
         for group in prepared.groups(variants):
@@ -157,15 +161,17 @@ def trace(
     span: DateRange | None = None,
     chances: Chances | None = None,
     registry: FeatureRegistry | None = None,
+    shift: Shift | None = None,
 ) -> Trace:
     """Run one configuration and return all its fills and its equity at every bar.
 
     chances   the answers of a model whose veto the entries need; see `inputs.py`
+    shift     as for a sweep
     """
     require_expressible([config])
     if chances is not None:
         config = chances.widened(config)
-    prepared = Prepared(history, symbol, config, span or DateRange(), registry or default_registry())
+    prepared = Prepared(history, symbol, config, span or DateRange(), registry or default_registry(), shift)
     (group,) = prepared.groups([config], chances.threshold if chances else ACCEPT_ALL)
     inputs = prepared.inputs(config, chances)
     compiled = loops(group.shape)
