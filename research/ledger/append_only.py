@@ -81,21 +81,27 @@ class SeriesRow(Base):
     """The daily returns of one series of bars that somebody searched on: a family is found by them.
 
     bars      SHA-256 (hex) of the bars; days int32 (n,) since 1970-01-01, rising; returns float64 (n,)
+
+    The same bars may come under another family: that is how it shows that they are one.
     """
 
     __tablename__ = "series"
+    __table_args__ = (UniqueConstraint("bars", "family", name="series_of_family"),)
 
     id: Mapped[int] = mapped_column(Integer, primary_key=True)
     symbol: Mapped[str] = mapped_column(String(32))
     family: Mapped[str] = mapped_column(String(32))
-    bars: Mapped[str] = mapped_column(String(64), unique=True)
+    bars: Mapped[str] = mapped_column(String(64))
     days: Mapped[bytes] = mapped_column(LargeBinary)
     returns: Mapped[bytes] = mapped_column(LargeBinary)
     recorded: Mapped[str] = mapped_column(String(32))
 
 
 class KinshipRow(Base):
-    """Two families whose bars move together; `verdict` is `merged` or `close`, `days` those in common."""
+    """Two families whose bars move together; `verdict` is `merged` or `close`.
+
+    days   how many are in common, where those of `other_symbol` are taken `lag` days later
+    """
 
     __tablename__ = "kinship"
 
@@ -106,6 +112,7 @@ class KinshipRow(Base):
     other_symbol: Mapped[str] = mapped_column(String(32))
     correlation: Mapped[float] = mapped_column(Double)
     days: Mapped[int] = mapped_column(Integer)
+    lag: Mapped[int] = mapped_column(Integer)
     verdict: Mapped[str] = mapped_column(String(8))
     recorded: Mapped[str] = mapped_column(String(32))
 

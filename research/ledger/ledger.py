@@ -19,8 +19,20 @@ from sqlalchemy import ColumnElement, Connection, and_, func, select
 from lockstep.market.dates import DateRange
 from research.ledger.append_only import EffectiveRow, LedgerRow, LookRow
 from research.ledger.bulk import absent
-from research.ledger.chain import append, append_rows, hold, table_of
+from research.ledger.chain import (
+    Head,
+    append,
+    append_rows,
+    contradiction,
+    head,
+    hold,
+    table_of,
+    verify,
+)
+from research.ledger.counting import Counted, counted, within
 from research.ledger.database import Database
+from research.ledger.kinship import Series, introduce, is_known, merged_with, relatives
+from research.ledger.law import Law, Verdict, enact, laws, look, pronounce, sealed, verdicts
 from research.ledger.spaces import Derivation, TrialSpace, enter, searched, space_number, undeclared
 from research.ledger.tables import Base, ExperimentRun
 
@@ -90,7 +102,9 @@ class Ledger:
     ) -> Derivation:
         """Write down what is going to be evaluated, before any of it is; see `spaces.py`."""
         with self.database.write() as connection:
-            return enter(connection, space, [family], dates, experiment_id=experiment_id, now=now)
+            return enter(
+                connection, space, relatives(connection, family), dates, experiment_id=experiment_id, now=now
+            )
 
     def declared(self, experiment_id: int, symbol: str) -> bool:
         """Whether an experiment has written down what it is going to evaluate on a symbol."""
@@ -107,12 +121,34 @@ class Ledger:
             if found is None:
                 return undeclared()
             number, family = found
-            return searched(connection, number, [family])
+            return searched(connection, number, relatives(connection, family))
+
+    def introduce(self, series: Series, *, now: datetime) -> tuple[str, ...]:
+        """Let the ledger know bars that are about to be searched or traded on; returns sentences to print.
+
+        By them it finds out which families are one market; see `kinship.py`. What was found before is said
+        again.
+        """
+        with self.database.read() as connection:
+            if is_known(connection, series):
+                return merged_with(connection, series.family)
+        with self.database.write() as connection:
+            before = merged_with(connection, series.family)
+            return (*before, *introduce(connection, series, now=now))
+
+    def relatives(self, family: str) -> tuple[str, ...]:
+        """Return a family and those that were found to be the same market, itself first."""
+        with self.database.read() as connection:
+            return relatives(connection, family)
+
+    def counted(self, family: str, dates: DateRange) -> Counted:
+        """Count all that was tried on a family and its relatives over dates that overlap these."""
+        with self.database.read() as connection:
+            return counted(connection, relatives(connection, family), dates)
 
     def count(self, family: str, start: date, end: date) -> int:
-        """Return how many trials were made on the family over dates that overlap `start` to `end`."""
-        with self.database.read() as connection:
-            return connection.scalar(select(func.count()).where(_within(family, start, end))) or 0
+        """Return how many trials were made on a family and its relatives over dates that overlap these."""
+        return self.counted(family, DateRange(start=start, end=end)).trials
 
     def effective(self, family: str, dates: DateRange) -> float:
         """Return the effective number of all trials on the family over dates that overlap these.
@@ -120,7 +156,7 @@ class Ledger:
         A trial of a finished search counts by that search's share of independent ones, any other in full.
         """
         with self.database.read() as connection:
-            return _effective(connection, _within(family, dates.start, dates.end))
+            return _effective(connection, within(LedgerRow, relatives(connection, family), dates))
 
     def earlier(self, family: str, dates: DateRange, *, experiment_id: int, symbol: str) -> float:
         """Return the effective trials beside those of an experiment on a symbol.
@@ -132,8 +168,8 @@ class Ledger:
             own = select(ExperimentRun.evaluation).where(
                 ExperimentRun.experiment_id == experiment_id, ExperimentRun.symbol == symbol
             )
-            others = and_(_within(family, dates.start, dates.end), LedgerRow.evaluation.not_in(own))
-            return _effective(connection, others)
+            which = within(LedgerRow, relatives(connection, family), dates)
+            return _effective(connection, and_(which, LedgerRow.evaluation.not_in(own)))
 
     def settle(self, experiment_id: int, effective: Mapping[str, tuple[int, float]]) -> None:
         """Write, once, how many trials a finished experiment made by symbol and how many were independent."""
@@ -164,25 +200,25 @@ class Ledger:
 
         It is written before the hold-out is read: a look that was interrupted was a look.
         """
-        row = {
-            "family": family,
-            "symbol": symbol,
-            "first_date": dates.start,
-            "last_date": dates.end,
-            "experiment_id": experiment_id,
-            "purpose": purpose,
-            "recorded": now.isoformat(timespec="seconds"),
-        }
         with self.database.write() as connection:
-            append(connection, LookRow, [row])
-            return connection.scalar(select(func.count()).where(_looked(family, dates))) or 0
+            return look(
+                connection,
+                relatives(connection, family),
+                symbol,
+                dates,
+                purpose=purpose,
+                now=now,
+                experiment_id=experiment_id,
+            )
 
     def looks(self, family: str, dates: DateRange) -> list[Look]:
-        """Return the looks at hold-outs of the family that share a day with `dates`, oldest first."""
+        """Return the looks at hold-outs of a family and its relatives that share a day with `dates`.
+
+        Oldest first.
+        """
         with self.database.read() as connection:
-            rows = connection.execute(
-                select(LookRow.__table__).where(_looked(family, dates)).order_by(LookRow.id)
-            ).all()
+            which = within(LookRow, relatives(connection, family), dates)
+            rows = connection.execute(select(LookRow.__table__).where(which).order_by(LookRow.id)).all()
         return [
             Look(
                 number=number,
@@ -193,6 +229,104 @@ class Ledger:
             )
             for number, row in enumerate(rows, start=1)
         ]
+
+    def sealed(self, family: str, dates: DateRange, also: Sequence[DateRange] = ()) -> tuple[DateRange, ...]:
+        """Return the days within `dates` that are sealed, as ranges that share no day.
+
+        They are the hold-outs of all searches on the family and its relatives, and those in `also`.
+        """
+        with self.database.read() as connection:
+            return sealed(connection, relatives(connection, family), dates, also)
+
+    def open_door(
+        self,
+        family: str,
+        symbol: str,
+        dates: DateRange,
+        *,
+        purpose: str,
+        now: datetime,
+        also: Sequence[DateRange] = (),
+    ) -> str | None:
+        """Record that a run over `dates` shows sealed days, before it is made; returns a sentence if it does.
+
+        A look for each stretch of sealed days; `also` are sealed too.
+        """
+        with self.database.read() as connection:
+            stretches = sealed(connection, relatives(connection, family), dates, also)
+        if not stretches:
+            return None
+        with self.database.write() as connection:
+            families = relatives(connection, family)
+            numbers = [
+                look(connection, families, symbol, each, purpose=purpose, now=now) for each in stretches
+            ]
+        shown = "; ".join(
+            f"{each} (look {number} of {family} at these days)"
+            for each, number in zip(stretches, numbers, strict=True)
+        )
+        return (
+            f"{symbol}: this {purpose} shows days that a search sealed as its hold-out: {shown}. It is "
+            f"counted; end before {stretches[0].start} to keep them sealed."
+        )
+
+    def enact(
+        self,
+        family: str,
+        dates: DateRange,
+        *,
+        limits: Mapping[str, float],
+        holdout: DateRange | None,
+        now: datetime,
+        experiment_id: int | None = None,
+    ) -> None:
+        """Write down under which limits, and with which hold-out, a search over these dates begins.
+
+        Of an experiment once for each family.
+        """
+        law = Law(
+            family=family,
+            dates=dates,
+            limits=limits,
+            holdout=holdout,
+            experiment_id=experiment_id,
+            recorded="",
+        )
+        with self.database.write() as connection:
+            enact(connection, law, now=now)
+
+    def law(self, family: str, dates: DateRange) -> list[Law]:
+        """Return the laws of all searches on a family and its relatives over dates that overlap these.
+
+        Oldest first: the first one is the law that later ones may tighten.
+        """
+        with self.database.read() as connection:
+            return laws(connection, relatives(connection, family), dates)
+
+    def pronounce(self, verdict: Verdict, *, now: datetime) -> None:
+        """Write down what was decided about a promotion, and by which rules."""
+        with self.database.write() as connection:
+            pronounce(connection, verdict, now=now)
+
+    def verdicts(self, kind: str | None = None) -> list[Verdict]:
+        """Return all verdicts, or those of one kind, oldest first."""
+        with self.database.read() as connection:
+            return verdicts(connection, kind)
+
+    def head(self) -> Head:
+        """Return the end of the hash chain, as it is written down elsewhere."""
+        with self.database.read() as connection:
+            return head(connection)
+
+    def verify(self) -> Head:
+        """Recompute the whole hash chain; returns its end, ExperimentError where a row or link is wrong."""
+        with self.database.read() as connection:
+            return verify(connection)
+
+    def contradiction(self, written: Head) -> str | None:
+        """Return why a head that was written down elsewhere is none of this ledger; None where it is one."""
+        with self.database.read() as connection:
+            return contradiction(connection, written)
 
 
 def _effective(connection: Connection, which: ColumnElement[bool]) -> float:
@@ -218,11 +352,3 @@ def _record(connection: Connection, trials: Trials, now: datetime) -> int:
     hold(connection)
     new = absent(connection, table_of(LedgerRow), _COLUMNS, rows, unique="evaluation")
     return len(append_rows(connection, LedgerRow, _COLUMNS, new))
-
-
-def _within(family: str, start: date, end: date) -> ColumnElement[bool]:
-    return and_(LedgerRow.family == family, LedgerRow.first_date <= end, LedgerRow.last_date >= start)
-
-
-def _looked(family: str, dates: DateRange) -> ColumnElement[bool]:
-    return and_(LookRow.family == family, LookRow.first_date <= dates.end, LookRow.last_date >= dates.start)
