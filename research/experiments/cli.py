@@ -4,12 +4,11 @@ Commands that change records: `promote`, `actual`, `rename`, `delete`.
 
 Commands that look: `show`, `list`, `trials`, `compare`, `export`.
 
-Commands that evaluate: `grid-search`, `resume`.
+Commands that evaluate are in `search_cli.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from datetime import date
 from functools import partial
 from pathlib import Path
@@ -21,38 +20,23 @@ from rich.console import Console
 from lockstep.desk import desk_file
 from lockstep.errors import ExperimentError
 from lockstep.market.command_line import (
-    ALL,
     App,
     DataDir,
     OneSymbol,
     Results,
     SourceName,
     Symbols,
-    chosen_symbols,
     renamed,
-    strategy_file,
 )
-from lockstep.market.config import load_instruments
 from lockstep.market.dates import as_day
-from lockstep.models.store import ModelStore
-from lockstep.strategy.family import load_strategy
 from research.experiments.comparison import compare
-from research.experiments.evaluation import on_cluster
 from research.experiments.execution import Lab
-from research.experiments.plan import Plan
-from research.experiments.planning import (
-    Choices,
-    estimate,
-    make_plan,
-    require_affordable,
-    require_selectable,
-)
-from research.experiments.progress import ExperimentListener, on_screen
+from research.experiments.planning import require_selectable
 from research.experiments.promotion import PromotionRequest, promote
 from research.experiments.realised import record_actual
 from research.experiments.report import page_data, write_experiment
+from research.experiments.search_cli import grid_search, resume, sweep, symbols_of
 from research.experiments.service import finished, judged, verified_ranking
-from research.experiments.store import Record
 from research.experiments.tables import (
     export,
     print_comparison,
@@ -62,7 +46,7 @@ from research.experiments.tables import (
     print_top,
 )
 from research.ledger.database import Database
-from research.ledger.versions import VersionName, named_strategy, symbols_with
+from research.ledger.versions import named_strategy
 
 Number = Annotated[int, typer.Argument(metavar="ID", help="Number of the experiment.")]
 Log = Annotated[
@@ -213,27 +197,6 @@ def compare_two(
         print_comparison(console, found)
 
 
-def symbols_of(
-    text: str,
-    strategies: Sequence[Path | VersionName],
-    data_dir: Path | None,
-    source: str | None,
-) -> tuple[str, ...]:
-    """Return the symbols of `ES`, `ES,NQ` or `all`; prints what `all` leaves out.
-
-    `all` are those with bars for the first strategy, or with the version.
-    """
-    first = next((each for each in strategies if isinstance(each, VersionName)), strategies[0])
-    if isinstance(first, VersionName):
-        chosen = symbols_with(text, first.version, ModelStore(first.store))
-    else:
-        bars = load_strategy(first).bars if text == ALL else None
-        chosen = chosen_symbols(text, load_instruments(), data_dir, timeframe=bars, source=source)
-    for line in chosen.skipped:
-        Console().print(line, soft_wrap=True, highlight=False, markup=False)
-    return chosen.symbols
-
-
 def export_runs(
     number: Number,
     out: Results,
@@ -244,139 +207,6 @@ def export_runs(
     for path in export(store, store.record(number), format, out):
         what = "accounts" if path.stem.endswith("-accounts") else "runs"
         Console().print(f"{what}: {path}", soft_wrap=True, highlight=False)
-
-
-_INTERRUPTED = 130
-
-Criterion = Annotated[str | None, typer.Option(help="sharpe, cagr, sortino or calmar, on the test range.")]
-Cluster = Annotated[str | None, typer.Option(help="Dask scheduler, tcp://host:8786; default: this machine.")]
-Date = Annotated[str | None, typer.Option(help="Session date YYYY-MM-DD; default: the grid file's.")]
-
-
-def grid_search(
-    name: Annotated[str, typer.Option(help="Name of the experiment in lists.")],
-    strategy_path: Annotated[
-        Path,
-        typer.Option("--strategy", help="Strategy YAML; supplies all values that the grid does not vary."),
-    ],
-    grid_path: Annotated[Path, typer.Option("--grid", help="Grid YAML: parameters, symbols, split.")],
-    train_start: Date = None,
-    train_end: Date = None,
-    test_start: Date = None,
-    test_end: Date = None,
-    holdout_start: Date = None,
-    holdout_end: Date = None,
-    symbols: Symbols = "",
-    random: Annotated[
-        int | None, typer.Option(help="Number of randomly sampled combinations; default: all.")
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the random sample.")] = 0,
-    walk_forward: Annotated[
-        str | None, typer.Option(help="train/test/step: 4y/1y/1y, or days 365/90/30.")
-    ] = None,
-    anchored: Annotated[bool, typer.Option(help="Training windows grow instead of roll.")] = False,
-    select_by: Criterion = None,
-    data_dir: DataDir = None,
-    source: SourceName = None,
-    cluster: Cluster = None,
-    budget: Annotated[
-        float, typer.Option(help="Longest estimated duration in seconds without --yes.")
-    ] = 600.0,
-    yes: Annotated[bool, typer.Option("--yes", help="Run regardless of the estimated duration.")] = False,
-) -> None:
-    """Evaluate every combination of a grid (or a random draw) and show the best, checked in Backtrader."""
-    require_selectable(select_by)
-    dates = {
-        "train_start": train_start, "train_end": train_end, "test_start": test_start, "test_end": test_end,
-        "holdout_start": holdout_start, "holdout_end": holdout_end,
-    }  # fmt: skip
-    choices = Choices(
-        name=name,
-        symbols=symbols_of(symbols, (strategy_path,), data_dir, source) if symbols else (),
-        dates={flag: value for flag, value in dates.items() if value is not None},
-        sample=random,
-        seed=seed,
-        walk_forward=walk_forward,
-        anchored=anchored,
-        select_by=select_by,
-        data_dir=None if data_dir is None else str(data_dir),
-        source=source,
-    )
-    plan = make_plan(strategy_path, grid_path, choices)
-    lab = Lab(database=Database.open(), evaluator=on_cluster(cluster))
-    if not yes:
-        require_affordable(plan, estimate(plan, _bars(lab, plan), lab.store.records()), budget)
-    _carry_out(Console(), lab, plan, lambda listener: lab.run(plan, listener))
-
-
-def sweep(
-    grid_path: Annotated[Path, typer.Option("--grid", help="Grid YAML: parameters, symbols, split.")],
-    strategy_path: Annotated[
-        Path,
-        typer.Option(
-            "--strategy",
-            help="Strategy YAML; supplies all values that the grid does not vary.",
-            default_factory=strategy_file,
-            show_default="the desk's, or ibs_baseline",
-        ),
-    ],
-    symbols: Symbols = "",
-    start: Annotated[str | None, typer.Option(help="First training session; default: the grid's.")] = None,
-    end: Annotated[str | None, typer.Option(help="Last test session; default: the grid's.")] = None,
-    select_by: Criterion = None,
-    data_dir: DataDir = None,
-    source: SourceName = None,
-    name: Annotated[str, typer.Option(help="Name of the experiment; default: the grid file's.")] = "",
-    yes: Annotated[bool, typer.Option("--yes", help="Run regardless of the estimated duration.")] = False,
-) -> None:
-    """Evaluate every combination of a grid and show the best, checked in Backtrader.
-
-    It is `lockstep experiments grid-search` with the usual values: the experiment is stored and every
-    combination is counted as a trial, so that what is shown can be believed as far as it deserves.
-    """
-    grid_search(
-        name or grid_path.stem, strategy_path, grid_path, symbols=symbols, train_start=start, test_end=end,
-        select_by=select_by, data_dir=data_dir, source=source, yes=yes,
-    )  # fmt: skip
-
-
-def resume(
-    number: Annotated[int, typer.Argument(metavar="ID", help="Number of the experiment.")],
-    cluster: Cluster = None,
-) -> None:
-    """Do what is missing of an experiment that was interrupted, at whatever moment."""
-    lab = Lab(database=Database.open(), evaluator=on_cluster(cluster))
-    plan = lab.store.record(number).plan
-    _carry_out(Console(), lab, plan, lambda listener: lab.resume(number, listener))
-
-
-def _bars(lab: Lab, plan: Plan) -> int:
-    """Return the bars that one variant walks over on the first symbol, all windows together."""
-    data = lab.data(plan, plan.symbols[0])
-    return sum(
-        data.bars_in(plan.strategy, dates) for window in plan.windows for dates in (window.train, window.test)
-    )
-
-
-def _carry_out(console: Console, lab: Lab, plan: Plan, run: Callable[[ExperimentListener], Record]) -> None:
-    try:
-        with on_screen(console, plan) as listener:
-            record = run(listener)
-    except KeyboardInterrupt:
-        newest = lab.store.records()
-        number = newest[-1].id if newest else 0
-        console.print(
-            f"interrupted; stored runs are kept: `lockstep experiments resume {number}` does the rest"
-        )
-        raise typer.Exit(_INTERRUPTED) from None
-    print_summary(console, lab.store, record)
-    ranked = verified_ranking(lab, record)
-    print_top(console, record, ranked, plan.select_by)
-    print_judgement(console, judged(lab, record, ranked[0]))
-    console.print(
-        f"`lockstep experiments show {record.id} --export html` draws it,\n"
-        f"`lockstep experiments promote {record.id} --output-name NAME` promotes it"
-    )
 
 
 sweep_app = App()
