@@ -23,6 +23,7 @@ from lockstep.market.loader import load_history
 from lockstep.strategy.config import StrategyConfig
 from research.backtest.run import context_keys
 from research.experiments.plan import Plan
+from research.statistics.maximum import SKETCH
 from research.sweep.run import SweepResult, sweep
 
 OnDone = Callable[[Any, SweepResult], None]
@@ -183,7 +184,7 @@ def _require_features(configs: Sequence[StrategyConfig], data: Data) -> None:
 
 def _failed(reason: str) -> VariantOutcome:
     return VariantOutcome(
-        metrics={}, blocks=np.zeros((1, 16, 3)), sketch=np.zeros((1, 64)), errors={0: reason}
+        metrics={}, blocks=np.zeros((1, 16, 3)), sketch=np.zeros((1, SKETCH)), errors={0: reason}
     )
 
 

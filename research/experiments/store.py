@@ -23,6 +23,7 @@ from research.experiments.variants import Drawn, config_hashes, evaluation_ids
 from research.ledger.bulk import insert_rows
 from research.ledger.database import Database
 from research.ledger.tables import FAILED, METRICS, OK, PARTS, AccountRow, Experiment, ExperimentRun, Returns
+from research.statistics.maximum import SKETCH
 from research.sweep.variants import Integers
 
 _FIXED = (
@@ -340,7 +341,10 @@ def _sketches(count: int, rows: Integers, outcomes: Sequence[VariantOutcome]) ->
     """Return both ranges' sketches side by side, scaled to length 1: only their directions are compared."""
     sketch = np.zeros((count, _SKETCHES), dtype=np.float16)
     if outcomes:
-        both = np.concatenate([outcome.sketch for outcome in outcomes], axis=1)
+        # Sums of sketches' parts are sketches of fewer numbers, of which there is room for 64 a range.
+        room = _SKETCHES // len(PARTS)
+        parts = [outcome.sketch.reshape(-1, SKETCH // room, room).sum(axis=1) for outcome in outcomes]
+        both = np.concatenate(parts, axis=1)
         length = np.linalg.norm(both, axis=1, keepdims=True)
         sketch[rows] = np.divide(both, length, out=np.zeros_like(both), where=length > 0)
     return sketch

@@ -40,11 +40,19 @@ from research.sweep.kernels import CLOSED, ENTRY, EXIT, FALL, HIGH, LOW, OPENED,
     DRAWDOWN_FRACTION,
     BARS_IN_POSITION,
     EQUITY,
-) = range(13)
-MEASURES = 13
+    REST_1,
+    REST_2,
+    REST_3,
+    REST_4,
+    BETA,
+) = range(18)
+MEASURES = 18
+# The columns of `timing`: sums of the residual's first to fourth power, and beta.
+TIMING = slice(REST_1, BETA + 1)
 
 BLOCKS = 16
-SKETCH = 64
+# What is left of returns whose position never changed is rounding, below this part of their mean square.
+_ROUNDING = 1e-16
 
 
 def sums_of(measures: Floats) -> AccountSums:
@@ -94,6 +102,7 @@ def settle(
     bars: Floats,
     session: Stamps,
     marks: Floats,
+    exposure: Floats,
     costs: Costs,
     capital: float,
     entries: Stamps,
@@ -107,16 +116,17 @@ def settle(
     carry_out   writes the outcome of an entry and returns the bar that decides next
     at_close    an entry fills at the close of its bar, before that bar is marked
     session     (n,) ordinal of each bar's session; marks: float64 (sessions,), the last close of each
+    exposure    float64 (n + 1,): what one contract was worth at the bars before, summed up, USD
     entries     int32 (n + 1,), see `find_entries`
     following   int32 (2 n,): the bar that decides after an entry, -1 where its outcome is not known yet
     outcomes    float64 (2 n, 8), see `hold`; shared, like `following`, by variants of equal exit rules
     changes     float64 (sessions,), zeroed: gets the change of equity in each session, USD
-    measures    float64 (13,): all but the sums over sessions are written
+    measures    float64 (18,): all but the sums over sessions are written
     """
     n = bars.shape[0]
     unit = costs[MULTIPLIER]
     cash, peak, drawdown, fraction = capital, capital, 0.0, 0.0
-    trades, wins, gains, losses, held = 0.0, 0.0, 0.0, 0.0, 0
+    trades, wins, gains, losses, held, exposed = 0.0, 0.0, 0.0, 0.0, 0, 0.0
     i, stop = 0, -1
     while entries[i] != 2 * n:
         entry = entries[i]
@@ -150,6 +160,11 @@ def settle(
             now = equity(account, bars[n - 1, CLOSE], unit)
         changes[last] += now - before
         held += stop - opened
+        exposed += quantity * (exposure[stop] - exposure[opened])
+        part = outcomes[entry, CLOSED] - stop
+        if part != 0.0:
+            part *= quantity * (exposure[stop + 1] - exposure[stop])
+            exposed += -part if at_close else part
         low, high, fall = cash + outcomes[entry, LOW], cash + outcomes[entry, HIGH], outcomes[entry, FALL]
         if high > peak and max(peak - low, fall) > fraction * peak:
             for bar in range(opened, stop):
@@ -163,7 +178,7 @@ def settle(
         peak, drawdown, fraction = marked(peak, drawdown, fraction, cash)
     measures[TRADES], measures[WINS], measures[GAINS], measures[LOSSES] = trades, wins, gains, losses
     measures[DRAWDOWN], measures[DRAWDOWN_FRACTION] = drawdown, fraction
-    measures[BARS_IN_POSITION], measures[EQUITY] = held, cash
+    measures[BARS_IN_POSITION], measures[EQUITY], measures[BETA] = held, cash, exposed / n / capital
 
 
 @kernel
@@ -192,6 +207,7 @@ def sum_sessions(
     changes: Floats,
     capital: float,
     edges: Stamps,
+    market: Floats,
     bucket: Stamps,
     sign: Floats,
     measures: Floats,
@@ -200,12 +216,18 @@ def sum_sessions(
 ) -> None:
     """Turn changes of equity, float64 (sessions,), into sums of returns; outputs zeroed by the caller.
 
-    edges   int64 (17,): first session of each time block, and the number of sessions
+    edges    int64 (17,): first session of each time block, and the number of sessions
+    market   float64 (sessions,): what one unit of exposure earned, see `inputs.market_returns`
     bucket, sign   per session: its place in the sketch, and the sign that it has there
+
+    The sketch and the sums of powers from `REST_1` on are of x = r - beta m: beta, which is read from
+    `measures`, is the mean exposure, so that a market which only drifts gives x the mean 0.
     """
+    beta = measures[BETA]
     for number in range(changes.size):
         changes[number] /= capital
     sum_1, sum_2, sum_3, sum_4, downside = 0.0, 0.0, 0.0, 0.0, 0.0
+    rest_1, rest_2, rest_3, rest_4 = 0.0, 0.0, 0.0, 0.0
     for block in range(BLOCKS):
         first, second = 0.0, 0.0
         for number in range(edges[block], edges[block + 1]):
@@ -216,9 +238,19 @@ def sum_sessions(
             sum_3 += square * change
             sum_4 += square * square
             downside += square if change < 0.0 else 0.0
-            sketch[bucket[number]] += sign[number] * change
+            rest = change - beta * market[number]
+            square = rest * rest
+            rest_1 += rest
+            rest_2 += square
+            rest_3 += square * rest
+            rest_4 += square * square
+            sketch[bucket[number]] += sign[number] * rest
         blocks[block, 0], blocks[block, 1] = first, second
         sum_1 += first
         sum_2 += second
     measures[SUM_1], measures[SUM_2], measures[SUM_3], measures[SUM_4] = sum_1, sum_2, sum_3, sum_4
     measures[DOWNSIDE] = downside
+    if rest_2 <= _ROUNDING * sum_2:
+        rest_1, rest_2, rest_3, rest_4 = 0.0, 0.0, 0.0, 0.0
+        sketch[:] = 0.0
+    measures[REST_1], measures[REST_2], measures[REST_3], measures[REST_4] = rest_1, rest_2, rest_3, rest_4

@@ -26,10 +26,11 @@ from lockstep.metrics import time_scale
 from lockstep.strategy.clock import SessionClock
 from lockstep.strategy.config import ACCEPT_ALL, StrategyConfig
 from lockstep.strategy.decision import IN_SESSION
-from lockstep.strategy.matching import CLOSE, Costs
+from lockstep.strategy.matching import CLOSE, MULTIPLIER, OPEN, Costs
 from lockstep.strategy.step import vector_ids
 from lockstep.strategy.veto import Veto
-from research.sweep.account import BLOCKS, SKETCH
+from research.statistics.maximum import SKETCH, date_hash
+from research.sweep.account import BLOCKS
 from research.sweep.variants import VariantGroup, group_variants
 
 
@@ -124,7 +125,61 @@ class Chances:
         return np.ascontiguousarray(self.probability[rows])
 
 
-_SKETCH_SEED = 20_240_101
+# Days from a Monday to 1 January 1970.
+_EPOCH_WEEKDAY = 3
+_DAYS_A_WEEK = 7
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class CalendarBlocks:
+    """Sessions grouped by date, at most 16 blocks of equal weeks, and at least 9 over 9 weeks or more.
+
+    weeks    of a block, a power of two: coarser blocks are unions of finer ones, whatever their spans
+    first    number of the first block, counted from the Monday before 1 January 1970
+    edges    int64 (17,): first session of each block, and the number of sessions; some blocks may be empty
+    """
+
+    weeks: int
+    first: int
+    edges: Stamps
+
+    @classmethod
+    def of(cls, days: Dates) -> Self:
+        """Return the blocks of sessions on these dates, datetime64[D] (S,), rising.
+
+        >>> found = CalendarBlocks.of(np.arange("2024-01-01", "2024-12-31", dtype="M8[D]"))
+        >>> found.weeks, found.first, found.edges[:4].tolist(), found.edges[-1]
+        (4, 704, [0, 28, 56, 84], np.int64(365))
+        """
+        week = (days.astype("datetime64[D]").astype(np.int64) + _EPOCH_WEEKDAY) // _DAYS_A_WEEK
+        weeks = 1
+        while week[-1] // weeks - week[0] // weeks >= BLOCKS:
+            weeks *= 2
+        block = week // weeks
+        edges = np.searchsorted(block, block[0] + np.arange(BLOCKS + 1)).astype(np.int64)
+        return cls(weeks=weeks, first=int(block[0]), edges=edges)
+
+
+def in_points(bars: Bars) -> bool:
+    """Whether a price says nothing of what a contract is worth: one is not positive, or rolls moved them all.
+
+    Exposure is then counted in contracts and what it earns in points; elsewhere in money and in fractions.
+    """
+    return bars.adjustment == "difference" or not bool((bars.low > 0.0).all())
+
+
+def market_returns(marks: Floats, opening: float, points: bool) -> Floats:
+    """Return what one unit of exposure to the instrument earned in each session, float64 (S,).
+
+    marks     float64 (S,): last close of each session; opening: first open of the first one
+    points    see `in_points`: changes of the mark, else divided by the mark before
+
+    >>> market_returns(np.array([101.0, 111.1]), 100.0, points=False).round(12)
+    array([0.01, 0.1 ])
+    """
+    before = np.concatenate(([opening], marks[:-1]))
+    changes: Floats = marks - before
+    return changes if points else changes / before
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,7 +221,9 @@ class Inputs:
     clock         float64 (n, 3): readings, see `SessionClock`
     bars          float64 (n, 4): open, high, low, close
     session       int64 (n,): ordinal of each bar's session; marks: float64 (S,), the last close of each
+    exposure      float64 (n + 1,): USD that a contract was worth at the bars before, summed up
     edges         int64 (17,): first session of each time block, and S
+    market        float64 (S,): what one unit of exposure earned
     bucket, sign  (S,): place in the sketch and sign there of each session
     """
 
@@ -176,7 +233,9 @@ class Inputs:
     bars: Floats
     session: Stamps
     marks: Floats
+    exposure: Floats
     edges: Stamps
+    market: Floats
     bucket: Stamps
     sign: Floats
     costs: Costs
@@ -195,8 +254,8 @@ class Inputs:
 class Prepared:
     """Bars, sessions and features of one sweep over the rows of `span`.
 
-    sessions       how many there are; scale: their years, and what annualises
-    block_counts   float64 (16,): sessions in each time block
+    days     datetime64[D] (S,): dates of the sessions; scale: their years, and what annualises
+    blocks   time blocks of the sessions; ones: float64 (256,), the sketch of 1 over them
     """
 
     def __init__(
@@ -222,17 +281,20 @@ class Prepared:
         self._prices = np.column_stack(
             [each[self._rows] for each in (bars.open, bars.high, bars.low, bars.close)]
         )
-        self._marks = self._prices[np.append(np.flatnonzero(begins), len(dates) - 1), CLOSE]
+        lasts = np.append(np.flatnonzero(begins), len(dates) - 1)
+        self._marks = self._prices[lasts, CLOSE]
         self.bars = len(dates)
-        self.sessions = self._marks.size
+        self.days = dates[lasts]
+        points = in_points(bars)
+        worth = np.ones(self.bars) if points else self._prices[:, CLOSE]
+        unit = self._market.instrument.costs[MULTIPLIER]
+        self._exposure = np.concatenate(([0.0], np.cumsum(worth * unit)))
+        self._returns = market_returns(self._marks, float(self._prices[0, OPEN]), points)
         per_year = float(self._market.session.template.sessions_per_year)
-        self.scale = time_scale(dates, self.sessions, per_year)
-        random = np.random.default_rng(_SKETCH_SEED)
-        self._bucket = random.integers(0, SKETCH, self.sessions)
-        self._sign = random.choice((-1.0, 1.0), self.sessions)
-        block = np.arange(self.sessions) * BLOCKS // self.sessions
-        self._edges = np.searchsorted(block, np.arange(BLOCKS + 1))
-        self.block_counts = np.diff(self._edges).astype(np.float64)
+        self.scale = time_scale(dates, self.days.size, per_year)
+        self._bucket, self._sign = date_hash(self.days)
+        self.ones = np.bincount(self._bucket, self._sign, SKETCH).astype(np.float64)
+        self.blocks = CalendarBlocks.of(self.days)
 
     def groups(self, configs: Sequence[StrategyConfig], threshold: float = ACCEPT_ALL) -> list[VariantGroup]:
         """Return the variants by the loop that they run in."""
@@ -253,7 +315,9 @@ class Prepared:
             bars=self._prices,
             session=self._session,
             marks=self._marks,
-            edges=self._edges,
+            exposure=self._exposure,
+            edges=self.blocks.edges,
+            market=self._returns,
             bucket=self._bucket,
             sign=self._sign,
             costs=self._market.instrument.costs,

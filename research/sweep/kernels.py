@@ -32,6 +32,7 @@ from lockstep.strategy.matching import (
     MULTIPLIER,
     NO_FILL,
     NO_ORDER,
+    OPEN,
     Account,
     Bar,
     Costs,
@@ -46,7 +47,8 @@ from lockstep.strategy.sizing import Exits, Sizing, contracts, entry_order
 Decide = Callable[..., int]
 
 # What became of an entry: signed contracts (0: nothing was traded), fill prices, the marks until it is flat
-# (highest and lowest, USD against the cash before it; deepest fall), bars of the entry and of the exit fill.
+# (highest and lowest, USD against the cash before it; deepest fall), bars of the entry and of the exit fill,
+# the latter and a half for a stop or a target that was met within the bar.
 SIZE, ENTRY, EXIT, HIGH, LOW, FALL, OPENED, CLOSED = range(8)
 OUTCOME = 8
 
@@ -229,4 +231,7 @@ def hold(
     outcomes[entry, SIZE], outcomes[entry, ENTRY], outcomes[entry, EXIT] = quantity, bought, sold
     outcomes[entry, HIGH], outcomes[entry, LOW], outcomes[entry, FALL] = high, low, fall
     outcomes[entry, OPENED], outcomes[entry, CLOSED] = float(opened), float(i)
+    if kind != NO_FILL:
+        gap = sold == bars[i, OPEN] or sold == market_price(-quantity, bars[i, OPEN], costs)
+        outcomes[entry, CLOSED] += 0.0 if gap and not at_close else 0.5
     return following, count

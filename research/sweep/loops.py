@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from lockstep.compiled import generated_module
 from lockstep.floats import require_exact
 from lockstep.market.bars import Floats
-from research.sweep.account import BLOCKS, MEASURES, SKETCH
+from research.statistics.maximum import SKETCH
+from research.sweep.account import BLOCKS, MEASURES
 from research.sweep.inputs import Inputs
 from research.sweep.kernels import OUTCOME
 from research.sweep.variants import Integers, Shape, Slots, VariantGroup
@@ -123,8 +124,8 @@ def carry_out(p, values, clock, bars, costs, entry, outcomes):
 
 @kernel
 def evaluate(
-    exit_parameters, exit_of, found, entry_of, values, clock, bars, costs, session, marks, edges, bucket,
-    sign, capital, following, outcomes, changes, measures, blocks, sketch
+    exit_parameters, exit_of, found, entry_of, values, clock, bars, costs, session, marks, exposure, edges,
+    market, bucket, sign, capital, following, outcomes, changes, measures, blocks, sketch
 ):
     known = -1
     for v in range(exit_of.shape[0]):
@@ -133,10 +134,10 @@ def evaluate(
             following[:] = -1
         changes[:] = 0.0
         settle(
-            carry_out, {at_close}, exit_parameters[known], values, clock, bars, session, marks, costs,
-            capital, found[entry_of[v]], following, outcomes, changes, measures[v]
+            carry_out, {at_close}, exit_parameters[known], values, clock, bars, session, marks, exposure,
+            costs, capital, found[entry_of[v]], following, outcomes, changes, measures[v]
         )
-        sum_sessions(changes, capital, edges, bucket, sign, measures[v], blocks[v], sketch[v])
+        sum_sessions(changes, capital, edges, market, bucket, sign, measures[v], blocks[v], sketch[v])
 
 
 @kernel
@@ -228,7 +229,7 @@ def _piece(group: VariantGroup, rows: slice) -> Piece:
 
 
 def evaluate(piece: Piece, inputs: Inputs) -> tuple[Floats, Floats, Floats]:
-    """Run the variants of a piece; returns measures (V, 13), block sums (V, 16, 2) and sketches (V, 64)."""
+    """Run the variants of a piece; returns measures (V, 18), block sums (V, 16, 2) and sketches (V, 256)."""
     require_exact()
     compiled = loops(piece.shape)
     bars, count = len(inputs.bars), piece.positions.size
@@ -238,7 +239,7 @@ def evaluate(piece: Piece, inputs: Inputs) -> tuple[Floats, Floats, Floats]:
             compiled.entries(parameters, *inputs.seen_while_flat, row)
         compiled.evaluate(
             piece.exit_parameters, piece.exit_of, room.entries, piece.entry_of, *inputs.seen_in_position,
-            inputs.session, inputs.marks, inputs.edges, inputs.bucket, inputs.sign, piece.capital,
-            room.following, room.outcomes, room.changes, *outputs,
+            inputs.session, inputs.marks, inputs.exposure, inputs.edges, inputs.market, inputs.bucket,
+            inputs.sign, piece.capital, room.following, room.outcomes, room.changes, *outputs,
         )  # fmt: skip
     return outputs

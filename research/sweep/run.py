@@ -26,7 +26,8 @@ from lockstep.market.history import History
 from lockstep.metrics.sums import summary_of_sums
 from lockstep.strategy.config import ACCEPT_ALL, StrategyConfig
 from lockstep.strategy.family import family_of
-from research.sweep.account import BLOCKS, SKETCH, sums_of
+from research.statistics.maximum import SKETCH
+from research.sweep.account import BLOCKS, TIMING, sums_of
 from research.sweep.inputs import Chances, Prepared, Shift
 from research.sweep.kernels import FILL_COLUMNS
 from research.sweep.loops import Piece, evaluate, loops, pieces
@@ -91,14 +92,23 @@ class SweepResult:
 
     metrics   by name, float64 (V,): the measures of `lockstep.metrics` that a sweep keeps
     blocks    float64 (V, 16, 3): per time block the sum of session returns, of their squares, the sessions
-    sketch    float64 (V, 64): each session's return added to one of 64 sums with a fixed random sign. The
-              scalar product of two sketches estimates that of the two return series without bias; its
-              standard error is at most sqrt(2 / 64) = 18 % of the product of their lengths
+    block_weeks, first_block   weeks of a block, and the number of the first, see `inputs.CalendarBlocks`
+    timing    float64 (V, 5): sums over the sessions of x, x^2, x^3, x^4, and beta. x = r - beta m is what the
+              return r has beyond that of a constant position: m the return of one unit of exposure to the
+              instrument, beta the variant's mean signed exposure over the bars, in units of its capital
+    sketch    float64 (V, 256): of x, not centred, see `maximum.sketch_of`. The scalar product of two sketches
+              estimates that of the two series without bias; its standard error is at most sqrt(2 / 256) = 9 %
+              of the product of their lengths
+    ones      float64 (256,): the sketch of 1 over the same sessions, which centres the others
     """
 
     metrics: dict[str, Floats]
     blocks: Floats
+    block_weeks: int
+    first_block: int
+    timing: Floats
     sketch: Floats
+    ones: Floats
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,7 +149,7 @@ def sweep(
     prepared = Prepared(
         history, symbol, variants[0], span or DateRange(), registry or default_registry(), shift
     )
-    result = _empty(len(variants))
+    result = _empty(len(variants), prepared)
     with workers(jobs, cluster) as hands:
         for group in prepared.groups(variants):
             inputs = prepared.inputs(group.config)
@@ -200,18 +210,35 @@ def require_expressible(configs: Sequence[StrategyConfig]) -> None:
             )
 
 
-def _empty(count: int) -> SweepResult:
-    return SweepResult(metrics={}, blocks=np.zeros((count, BLOCKS, 3)), sketch=np.zeros((count, SKETCH)))
+def _empty(count: int, prepared: Prepared) -> SweepResult:
+    return SweepResult(
+        metrics={},
+        blocks=np.zeros((count, BLOCKS, 3)),
+        block_weeks=prepared.blocks.weeks,
+        first_block=prepared.blocks.first,
+        timing=np.zeros((count, TIMING.stop - TIMING.start)),
+        sketch=np.zeros((count, SKETCH)),
+        ones=prepared.ones,
+    )
 
 
 def _result(
     prepared: Prepared, piece: Piece, measures: Floats, blocks: Floats, sketch: Floats
 ) -> SweepResult:
-    counts = np.broadcast_to(prepared.block_counts[:, None], (len(blocks), BLOCKS, 1))
+    sessions = np.diff(prepared.blocks.edges).astype(np.float64)
+    counts = np.broadcast_to(sessions[:, None], (len(blocks), BLOCKS, 1))
     metrics = summary_of_sums(
         sums_of(measures), scale=prepared.scale, bars=prepared.bars, capital=piece.capital
     )
-    return SweepResult(metrics=metrics, blocks=np.concatenate((blocks, counts), axis=2), sketch=sketch)
+    return SweepResult(
+        metrics=metrics,
+        blocks=np.concatenate((blocks, counts), axis=2),
+        block_weeks=prepared.blocks.weeks,
+        first_block=prepared.blocks.first,
+        timing=measures[:, TIMING],
+        sketch=sketch,
+        ones=prepared.ones,
+    )
 
 
 def _put(result: SweepResult, rows: Integers, part: SweepResult) -> None:
@@ -220,4 +247,5 @@ def _put(result: SweepResult, rows: Integers, part: SweepResult) -> None:
         whole = result.metrics.setdefault(name, np.full(len(result.blocks), np.nan))
         whole[rows] = values
     result.blocks[rows] = part.blocks
+    result.timing[rows] = part.timing
     result.sketch[rows] = part.sketch

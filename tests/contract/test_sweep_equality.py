@@ -6,6 +6,7 @@ import functools
 import os
 from dataclasses import replace
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 from lockstep.errors import ConfigError
 from lockstep.market.bars import Bars
 from lockstep.market.config import load_instruments
-from lockstep.market.history import History
+from lockstep.market.history import History, SeriesKey
 from lockstep.market.instrument import Instrument
 from lockstep.market.loader import load_history
 from lockstep.market.timeframe import DAILY, Timeframe
@@ -27,8 +28,9 @@ from lockstep.strategy.families.ibs import IbsConfig
 from lockstep.strategy.matching import NO_FILL, STOP_FILL
 from lockstep.strategy.records import STOP, TARGET
 from research.backtest.run import context_keys, run_backtest
+from research.statistics.maximum import SKETCH, sketch_of
 from research.sweep import kernels as k
-from research.sweep.account import BLOCKS, SKETCH
+from research.sweep.inputs import CalendarBlocks
 from research.sweep.run import require_expressible, sweep, trace
 
 BOOK = load_instruments()
@@ -267,6 +269,7 @@ def test_a_grid_in_chunks_equals_its_variants_alone() -> None:
             assert values[position] == alone.metrics[name][0] or np.isnan(values[position])
         assert np.array_equal(whole.blocks[position], alone.blocks[0])
         assert np.array_equal(whole.sketch[position], alone.sketch[0])
+        assert np.array_equal(whole.timing[position], alone.timing[0])
 
 
 @pytest.mark.uncompiled
@@ -285,14 +288,20 @@ def test_block_sums_and_sketch_are_those_of_the_session_returns() -> None:
             for config in configs
         ]
     )
-    block = np.arange(returns.shape[1]) * BLOCKS // returns.shape[1]
-    for number in range(BLOCKS):
-        part = returns[:, block == number]
+    bars = history.series(SeriesKey("SPX", DAILY))
+    days = BOOK.session("SPX").dates(bars.end, DAILY)
+    blocks = CalendarBlocks.of(days)
+    assert (swept.block_weeks, swept.first_block) == (blocks.weeks, blocks.first)
+    for number, (first, last) in enumerate(pairwise(blocks.edges.tolist())):
+        part = returns[:, first:last]
         assert swept.blocks[:, number, 0] == pytest.approx(part.sum(axis=1), abs=1e-12)
         assert swept.blocks[:, number, 1] == pytest.approx((part**2).sum(axis=1), abs=1e-12)
         assert (swept.blocks[:, number, 2] == part.shape[1]).all()
-    lengths = np.linalg.norm(returns, axis=1)
-    error = (swept.sketch @ swept.sketch.T - returns @ returns.T) / np.outer(lengths, lengths)
+    market = np.diff(bars.close, prepend=bars.open[0]) / np.append(bars.open[0], bars.close[:-1])
+    rest = returns - np.outer(swept.timing[:, 4], market)
+    assert swept.sketch == pytest.approx(sketch_of(rest, days), abs=1e-12)
+    lengths = np.linalg.norm(rest, axis=1)
+    error = (swept.sketch @ swept.sketch.T - rest @ rest.T) / np.outer(lengths, lengths)
     assert np.abs(error).max() < 4 * np.sqrt(2 / SKETCH)
 
 

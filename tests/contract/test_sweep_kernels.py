@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from lockstep.market.history import History, SeriesKey
+from lockstep.market.timeframe import DAILY
 from lockstep.metrics import Floats
 from lockstep.strategy.families.ibs import IbsConfig
+from lockstep.strategy.matching import NO_FILL, SLIPPAGE
 from research.backtest.run import run_backtest
+from research.statistics.maximum import SKETCH, sketch_of
 from research.sweep import account
+from research.sweep import kernels as k
+from research.sweep.inputs import CalendarBlocks
 from research.sweep.run import sweep, trace
 from support.interpreted import interpreted
 from support.markets import BOOK, HOURLY, MINUTE, random_bars, utc
@@ -42,6 +49,15 @@ def hours(first: str, last: str) -> History:
     return History(bars={SeriesKey("SPY", HOURLY): bars}, markets={"SPY": BOOK.market("SPY")})
 
 
+def days() -> History:
+    """Return daily bars of two years."""
+    session, every = BOOK.session("SPY"), np.arange("2018-01-01", "2020-01-01", dtype="M8[D]")
+    close = every.astype("M8[ns]").astype(np.int64) + 21 * 60 * MINUTE
+    end = close[session.in_session(close - 60 * MINUTE, HOURLY)]
+    bars = random_bars(end, DAILY, symbol="SPY")
+    return History(bars={SeriesKey("SPY", DAILY): bars}, markets={"SPY": BOOK.market("SPY")})
+
+
 @pytest.mark.parametrize("name", CONFIGS)
 @pytest.mark.parametrize("last", ["2019-02-01 20:00", "2019-02-02 20:00"])
 def test_equal_to_backtrader(name: str, last: str) -> None:
@@ -56,6 +72,106 @@ def test_equal_to_backtrader(name: str, last: str) -> None:
     for measure, values in swept.metrics.items():
         expected = backtest.metrics[measure]
         assert values[0] == pytest.approx(expected, rel=1e-7, abs=1e-9, nan_ok=True), measure
+
+
+def residual(config: IbsConfig, history: History, symbol: str) -> tuple[float, Floats, NDArray[Any]]:
+    """Return beta, the residual (S,) and the dates (S,): from fills, equity and bars, in plain numpy.
+
+    A bar that ends with a position is held from its end to that of the next one; one in which a stop or a
+    target is met, half of it.
+    """
+    found = trace(config, history, symbol)
+    bars, market = history.series(SeriesKey(symbol, config.bars)), history.markets[symbol]
+    position = np.zeros(len(bars))
+    np.add.at(position, found.fills[:, k.FILL_BAR].astype(int), found.fills[:, k.FILL_QUANTITY])
+    held = np.cumsum(position)
+    at_close, slipped = config.execution == "close", market.instrument.costs[SLIPPAGE]
+    for bar, kind, quantity, price, *_ in found.fills:
+        gapped = abs(abs(price - bars.open[int(bar)]) - slipped / 2) <= slipped / 2 + 1e-9
+        if kind != NO_FILL and (at_close or not gapped):
+            held[int(bar)] -= (-0.5 if at_close else 0.5) * quantity
+    points = bars.adjustment == "difference" or bars.low.min() <= 0.0
+    price = np.ones(len(bars)) if points else bars.close
+    contract = price * float(market.instrument.multiplier) / config.capital
+    beta = float((held * contract).mean())
+    dates = market.session.dates(bars.end, bars.timeframe)
+    last = np.flatnonzero(np.append(dates[1:] != dates[:-1], True))
+    earned = np.diff(found.equity[last], prepend=config.capital) / config.capital
+    marks = np.concatenate((bars.open[:1], bars.close[last]))
+    before = np.ones(last.size) if points else marks[:-1]
+    return beta, earned - beta * np.diff(marks) / before, dates[last]
+
+
+RESIDUAL: dict[str, dict[str, Any]] = {
+    "long": {},
+    "short": {"direction": "short", "short_entry": (0.7, 1.0), "short_exit": (0.0, 0.4)},
+    "both, stopped": CONFIGS["both sides"],
+    "at the close": CONFIGS["at the close"],
+    "closed each day": CONFIGS["window"],
+    "still open": CONFIGS["never out"],
+    "never": CONFIGS["never"],
+    "sized": {"size": {"kind": "risk", "risk": 0.02, "feature": "atr_14"}},
+}
+# Every shape is compiled by itself, and those of days are used nowhere else here.
+BY_DAY = ("both, stopped", "at the close", "sized")
+
+
+@pytest.mark.parametrize("daily", [False, True])
+@pytest.mark.parametrize("points", [False, True])
+def test_timing_is_what_the_return_has_beyond_its_mean_exposure(points: bool, daily: bool) -> None:
+    """Power sums, beta and sketch, for every side and size, in money and in points, by hours and by days."""
+    history = days() if daily else hours("2019-01-01 00:00", "2019-03-01 20:00")
+    (key,) = history.bars
+    bars = history.bars[key]
+    if points:
+        below = {name: getattr(bars, name) - 100.0 for name in ("open", "high", "low", "close")}
+        bars = replace(bars, **below)
+    history = replace(history, bars={key: bars})
+    for name, changes in RESIDUAL.items():
+        if daily and name not in BY_DAY:
+            continue
+        timeframe = {"timeframe": "1d"} if daily else {}
+        config = IbsConfig.model_validate({**BASE, **changes, **timeframe})
+        beta, rest, dates = residual(config, history, "SPY")
+        swept = sweep([config], history, "SPY", jobs=1)
+        for power, found in zip((1, 2, 3, 4), swept.timing[0].tolist(), strict=False):
+            assert abs(found - (rest**power).sum()) <= 1e-9 * np.abs(rest**power).sum(), (name, power)
+        assert swept.timing[0, 4] == pytest.approx(beta, rel=1e-9), name
+        assert swept.sketch == pytest.approx(sketch_of(rest[None], dates), rel=1e-9, abs=1e-14), name
+        assert np.array_equal(swept.ones, sketch_of(np.ones((1, rest.size)), dates)[0]), name
+        assert (beta == 0.0) == (name == "never"), name
+        assert name != "short" or beta < 0.0, name
+        assert rest.any() == (name != "never"), name
+
+
+def test_declared_adjustment_by_difference_measures_in_points() -> None:
+    history = days()
+    (key,) = history.bars
+    config = IbsConfig.model_validate({**BASE, "timeframe": "1d"})
+    shifted = replace(history, bars={key: replace(history.bars[key], adjustment="difference")})
+    beta, rest, _ = residual(config, shifted, "SPY")
+    swept = sweep([config], shifted, "SPY", jobs=1)
+    assert swept.timing[0, [1, 4]] == pytest.approx([(rest**2).sum(), beta], rel=1e-9)
+    assert swept.timing[0, 4] != pytest.approx(sweep([config], history, "SPY", jobs=1).timing[0, 4], rel=0.1)
+
+
+def test_blocks_are_weeks_counted_from_one_monday() -> None:
+    """Coarser blocks are unions of finer ones, whatever dates each range begins and ends with."""
+    every = np.arange("1999-12-28", "2019-03-02", dtype="M8[D]")
+    seen = set()
+    for first, last in ((0, 30), (0, 112), (3, 113), (700, 1_500), (5, 7_000)):
+        span = every[first:last]
+        found = CalendarBlocks.of(span)
+        counts = np.diff(found.edges)
+        weeks = np.unique((span.astype(np.int64) + 3) // 7).size
+        assert counts.sum() == span.size
+        assert min(weeks, 9) <= (counts > 0).sum() <= 16
+        number = (span.astype(np.int64) + 3) // 7 // found.weeks
+        assert np.array_equal(np.repeat(found.first + np.arange(16), counts), number)
+        assert span[found.edges[1]].astype(object).weekday() == 0
+        assert found.weeks & (found.weeks - 1) == 0
+        seen.add(found.weeks)
+    assert len(seen) > 3
 
 
 def test_the_clock_matters_here() -> None:
@@ -101,16 +217,24 @@ def test_variants_that_share_exits_share_nothing_else() -> None:
 
 def test_sums_over_sessions() -> None:
     random = np.random.default_rng(2)
+    market = random.normal(size=40)
     changes = random.normal(size=40) * random.integers(0, 2, 40)
     edges = np.arange(17, dtype=np.int64) * 40 // 16
-    bucket = random.integers(0, account.SKETCH, 40)
+    bucket = random.integers(0, SKETCH, 40)
     sign = random.choice((-1.0, 1.0), 40)
     measures, blocks = np.zeros(account.MEASURES), np.zeros((account.BLOCKS, 2))
-    sketch: Floats = np.zeros(account.SKETCH)
-    interpreted(account.sum_sessions)(changes.copy(), 100.0, edges, bucket, sign, measures, blocks, sketch)
+    sketch: Floats = np.zeros(SKETCH)
+    measures[account.BETA] = 0.3
+    sums_of = interpreted(account.sum_sessions)
+    sums_of(changes.copy(), 100.0, edges, market, bucket, sign, measures, blocks, sketch)
     returns = changes / 100.0
     sums = [account.SUM_1, account.SUM_2, account.SUM_3, account.SUM_4]
     assert measures[sums] == pytest.approx([(returns**power).sum() for power in (1, 2, 3, 4)])
     assert measures[account.DOWNSIDE] == pytest.approx((returns[returns < 0] ** 2).sum())
     assert blocks[:, 0] == pytest.approx(np.add.reduceat(returns, edges[:-1]))
-    assert sketch == pytest.approx(np.bincount(bucket, sign * returns, account.SKETCH))
+    rest = returns - 0.3 * market
+    assert measures[account.TIMING] == pytest.approx([*((rest**power).sum() for power in (1, 2, 3, 4)), 0.3])
+    assert sketch == pytest.approx(np.bincount(bucket, sign * rest, SKETCH))
+    sums_of(30.0 * market, 100.0, edges, market, bucket, sign, measures, blocks, sketch)
+    assert not sketch.any(), "what is left of a position that never changes is rounding"
+    assert measures[account.TIMING].tolist() == [0.0, 0.0, 0.0, 0.0, 0.3]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from lockstep.errors import StrategyError
 from lockstep.market.dates import DateRange
 from lockstep.market.history import History, SeriesKey
+from lockstep.market.sessions import Dates
 from lockstep.metrics import summary
 from lockstep.strategy.families.ibs import IbsConfig
 from research.backtest.run import run_backtest
@@ -24,6 +26,8 @@ from research.experiments.plan import Plan
 from research.ledger.database import Database
 from research.ledger.tables import METRICS
 from research.splits.ranges import Split
+from research.statistics.maximum import sketch_of
+from research.sweep.inputs import CalendarBlocks
 from research.sweep.run import SweepResult
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -37,7 +41,6 @@ SPLIT = Split.model_validate(
     }
 )
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
-BLOCKS, SKETCH = 16, 64
 
 # Variants of this value fail in the toy engine, as one does that reads what is not there.
 BROKEN = 7
@@ -106,11 +109,8 @@ def toy_sweep(
         toy_returns(config, symbol, span, int(row["sessions"]))
         for config, row in zip(configs, rows, strict=True)
     ]
-    result = SweepResult(
-        metrics={name: np.array([row[name] for row in rows]) for name in METRICS},
-        blocks=np.array([_blocks(each) for each in returns]),
-        sketch=np.array([_sketch(each) for each in returns]),
-    )
+    measures = {name: np.array([row[name] for row in rows]) for name in METRICS}
+    result = _swept(measures, np.array(returns), _days(configs[0], history, symbol, span))
     if on_done is not None:
         on_done(range(len(configs)), result)
     return result
@@ -153,22 +153,32 @@ def slow_sweep(
     returns = [
         result.equity["equity"].diff().fillna(0.0).to_numpy() / result.config.capital for result in results
     ]
+    measures = {name: np.array([float(each.metrics[name]) for each in results]) for name in METRICS}
+    return _swept(measures, np.array(returns), _days(configs[0], history, symbol, span or DateRange()))
+
+
+def _days(config: IbsConfig, history: History, symbol: str, span: DateRange) -> Dates:
+    bars, market = history.series(SeriesKey(symbol, config.bars)), history.markets[symbol]
+    return market.session.dates(bars.end[span.select(bars, market)], config.bars)
+
+
+def _swept(
+    measures: dict[str, NDArray[np.float64]], returns: NDArray[np.float64], days: Dates
+) -> SweepResult:
+    """Return what a sweep says of returns (V, S) that are exposed to no instrument."""
+    blocks = CalendarBlocks.of(days)
+    parts = [returns[:, first:last] for first, last in pairwise(blocks.edges.tolist())]
+    sums = [(part.sum(axis=1), (part**2).sum(axis=1), np.full(len(part), part.shape[1])) for part in parts]
+    powers = [(returns**power).sum(axis=1) for power in (1, 2, 3, 4)]
     return SweepResult(
-        metrics={name: np.array([float(each.metrics[name]) for each in results]) for name in METRICS},
-        blocks=np.array([_blocks(each) for each in returns]),
-        sketch=np.array([_sketch(each) for each in returns]),
+        metrics=measures,
+        blocks=np.array(sums, dtype=np.float64).transpose(2, 0, 1),
+        block_weeks=blocks.weeks,
+        first_block=blocks.first,
+        timing=np.stack([*powers, np.zeros(len(returns))], axis=1),
+        sketch=sketch_of(returns, days),
+        ones=sketch_of(np.ones((1, days.size)), days)[0],
     )
-
-
-def _blocks(returns: NDArray[np.float64]) -> NDArray[np.float64]:
-    parts = np.array_split(returns, BLOCKS)
-    return np.array([(part.sum(), (part**2).sum(), part.size) for part in parts], dtype=np.float64)
-
-
-def _sketch(returns: NDArray[np.float64]) -> NDArray[np.float64]:
-    random = np.random.default_rng(5)
-    signs = random.choice((-1.0, 1.0), returns.size)
-    return np.bincount(random.integers(0, SKETCH, returns.size), signs * returns, SKETCH)
 
 
 def toy_lab(database: Database, **changes: Any) -> Lab:
