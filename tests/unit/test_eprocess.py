@@ -203,24 +203,36 @@ def test_alarms_are_set_ten_years_apart() -> None:
     assert e_detector(np.full(4000, 0.2)).max() < alarm_threshold() / 10
 
 
-def test_the_confidence_sequence_equals_its_formula() -> None:
-    d = np.random.default_rng(3).normal(0.1, 1.0, 100)
-    d[40] = NAN
-    low, high = confidence_sequence(d, level=0.9, horizon=250, least=60)
-    assert np.isnan(low[:60]).all()
-    assert not np.isnan(low[60:]).any()
-    t, seen = 99, d[~np.isnan(d)]
-    a = -2 * math.log(0.1)
-    r2 = (a + math.log(a + 1)) / 250
-    half = seen.std() * math.sqrt(2 * (t * r2 + 1) / (t**2 * r2) * math.log(math.sqrt(t * r2 + 1) / 0.1))
-    assert (low[-1], high[-1]) == pytest.approx((seen.mean() - half, seen.mean() + half))
+def test_the_confidence_sequence_is_what_the_evidence_does_not_refute() -> None:
+    x = np.random.default_rng(3).standard_t(5, 200) / math.sqrt(5 / 3) + 0.1
+    low, high = confidence_sequence(x, level=0.9)
+    for at in (120, 199):
+        for mean, side in ((low[at], 1.0), (high[at], -1.0)):
+            assert e_process(side * (x - mean))[at] == pytest.approx(2 / 0.1, rel=0.01)
+    assert (low < high).all()
 
 
-def test_the_confidence_sequence_is_narrowest_for_the_session_it_is_tuned_to() -> None:
-    d = np.random.default_rng(4).normal(size=1000)
-    width = {at: np.subtract(*confidence_sequence(d, horizon=at)[::-1]) for at in (100, 300, 900)}
-    for at in width:
-        assert min(width, key=lambda tuned: width[tuned][at - 1]) == at
+def test_a_mean_is_refuted_when_the_evidence_against_it_is_high() -> None:
+    x = np.random.default_rng(4).normal(0.15, 1.0, (20, 400))
+    low, _ = confidence_sequence(x)
+    assert np.array_equal(low > 0, e_process(x) > 40)
+    assert 0.2 < (low[:, -1] > 0).mean() < 0.8
+
+
+def test_a_missing_difference_leaves_the_bounds_and_a_shift_moves_them() -> None:
+    x = np.random.default_rng(5).normal(size=300)
+    low, high = confidence_sequence(x)
+    assert low[0] == -math.inf
+    assert high[0] == math.inf
+    with_hole = np.insert(x, 150, NAN)
+    assert np.array_equal(np.delete(confidence_sequence(with_hole)[0], 150), low)
+    assert confidence_sequence(x + 0.2)[1][-1] == pytest.approx(high[-1] + 0.2, abs=1e-3)
+    assert confidence_sequence(-x)[0][-1] == -high[-1]
+
+
+def test_bounds_beyond_what_is_looked_at_are_its_edge() -> None:
+    low, high = confidence_sequence(np.full(500, 3.0))
+    assert (low[-1], high[-1]) == (1.0, math.inf)
 
 
 @pytest.mark.parametrize(
@@ -243,7 +255,6 @@ def test_the_confidence_sequence_is_narrowest_for_the_session_it_is_tuned_to() -
         (lambda: e_bh([1.0], 1.0), ConfigError, "rate 1.0"),
         (lambda: alarm_threshold(0.0), ConfigError, "years between false alarms 0.0"),
         (lambda: confidence_sequence([1.0], level=1.0), ConfigError, "level 1.0"),
-        (lambda: confidence_sequence([1.0], horizon=0), ConfigError, "horizon 0"),
     ],
 )
 def test_what_makes_no_sense_is_refused(
