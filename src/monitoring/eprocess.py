@@ -105,9 +105,9 @@ def history_evidence(p_value: float, trials: int, *, adaptive: bool) -> float:
 
     p_value    of the candidate's history alone, on its residual, [0, 1]
     trials     K >= 1: all trials since the registration that preceded the candidate's *own first evaluation*,
-               those of its declared space that are still to come included. Counted from the last registration,
-               the second best of an old batch would count as nothing; counted as trials come, whoever waits
-               for a lucky night would be corrected too little
+               and what of its declared space is still to come. Counted from the last registration, the
+               second best of an old batch would count as nothing; counted as trials come, whoever waits for a
+               lucky night would be corrected too little
     adaptive   whether its search looked at results before it proposed; then no number of trials bounds the
                luck in the p-value, and history counts as 1: neither for nor against
 
