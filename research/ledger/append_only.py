@@ -355,6 +355,14 @@ def seal(table: Table, connection: Connection, **_: object) -> None:
         connection.exec_driver_sql(_spelled(statement, table))
 
 
+def seal_again(table: Table, connection: Connection) -> None:
+    """Make the guards of a table anew, whatever is there under their names."""
+    on_table = f" ON {table.name}" if connection.dialect.name == "postgresql" else ""
+    for name in guards(table, connection.dialect.name):
+        connection.exec_driver_sql(f"DROP TRIGGER IF EXISTS {name}{on_table}")
+    seal(table, connection)
+
+
 def guards(table: Table, dialect: str) -> dict[str, tuple[str, ...]]:
     """Return the triggers of an append-only table by name, each with what its definition must hold."""
     if dialect == "postgresql":

@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from itertools import chain, count
 from pathlib import Path
 from typing import Any, Self
@@ -22,8 +23,9 @@ from lockstep.errors import ExperimentError
 from lockstep.files import replacing
 from research.ledger.bulk import insert_rows
 from research.ledger.chain import begin
+from research.ledger.law import GUARD, Verdict, pronounce
 from research.ledger.tables import SCHEMA, Base, SchemaRow
-from research.ledger.upgrade import create, stored_version, upgrade
+from research.ledger.upgrade import create, guard_again, stored_version, unguarded, upgrade
 
 _LOGGER = logging.getLogger("lockstep.experiments")
 _BUSY_SECONDS = 60
@@ -104,7 +106,8 @@ class Database:
     def _bring_up_to_date(self) -> None:
         """Create the tables, or upgrade them; where another process does it, wait until it has."""
         with self.read() as connection:
-            if self._known(stored_version(connection)) == SCHEMA:
+            stored = self._known(stored_version(connection))
+            if stored == SCHEMA and next(unguarded(connection), None) is None:
                 return
         with self.write() as connection:
             if self.is_postgresql:
@@ -113,8 +116,12 @@ class Database:
             stored = self._known(stored_version(connection))
             if stored is None:
                 create(connection)
-            elif stored < SCHEMA:
+                return
+            guards = guard_again(connection)
+            if stored < SCHEMA:
                 self._upgrade(connection, stored)
+            if guards:
+                self._remember(connection, guards)
 
     def _known(self, stored: int | None) -> int | None:
         if stored is not None and stored > SCHEMA:
@@ -134,6 +141,18 @@ class Database:
         begin(connection)
         where = f"as it was: {kept}" if kept else "the upgrade was one transaction"
         _LOGGER.info("database %s: upgraded from schema %s to %s; %s", self._shown, stored, SCHEMA, where)
+
+    def _remember(self, connection: Connection, guards: Sequence[str]) -> None:
+        """Write down that somebody could change what is only ever added to; the next promotion shows it."""
+        reason = "found missing or changed, and made again"
+        verdict = Verdict(kind=GUARD, subject=", ".join(guards), limits={}, reason=reason)
+        pronounce(connection, verdict, now=datetime.now(UTC))
+        _LOGGER.warning(
+            "database %s: guards of append-only tables were missing or changed, and are made again: %s; "
+            "`lockstep experiments trials --verify` says whether rows were changed meanwhile",
+            self._shown,
+            verdict.subject,
+        )
 
     def _keep(self, stored: int) -> Path | None:
         """Copy a SQLite database before its upgrade: an older Lockstep can go back to the copy."""

@@ -10,10 +10,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
-from sqlalchemy import Connection, Table, bindparam, insert, inspect, select, text, update
+from sqlalchemy import Connection, Table, insert, inspect, select, text, update
 
 from lockstep.errors import ExperimentError
-from research.ledger.append_only import APPEND_ONLY, guards
+from research.ledger.append_only import APPEND_ONLY, guards, seal_again
 from research.ledger.tables import SCHEMA, Base, SchemaRow
 
 STEPS = Path(__file__).with_name("migrations")
@@ -49,7 +49,7 @@ def upgrade(connection: Connection, stored: int, *, to: int = SCHEMA, steps: Pat
     before = _Survey.of(connection)
     take_steps(connection, stored, to=to, steps=steps)
     connection.execute(update(SchemaRow).values(version=to))
-    lost = next(before.lost(_Survey.of(connection)), None) or next(unguarded(connection), None)
+    lost = next(before.lost(_Survey.of(connection)), None) or next(_without_guard(connection), None)
     if lost is not None:
         raise ExperimentError(
             f"upgrade from schema {stored} to {to}: {lost}; the database stays as it was: "
@@ -83,17 +83,32 @@ def take_steps(connection: Connection, stored: int, *, to: int, steps: Path = ST
         raise ExperimentError(f"upgrade from schema {stored} to {to}: {error}; reinstall Lockstep") from error
 
 
-def unguarded(connection: Connection) -> Iterator[str]:
-    """Yield the append-only tables that lack one of their guards, or have another one in its place."""
+def unguarded(connection: Connection) -> Iterator[tuple[Table, str, str]]:
+    """Yield the guards of append-only tables that are `missing` or `another`, with their tables."""
+    present = _guards(connection)
     for model in APPEND_ONLY:
         table = model.__table__
         assert isinstance(table, Table)
-        present = _guards_of(connection, table.name)
         for name, parts in guards(table, connection.dialect.name).items():
-            if name not in present:
-                yield f"{table.name} would lose its guard {name}"
-            elif any(part not in present[name] for part in parts):
-                yield f"{table.name} would have another guard {name}"
+            definition = present.get((table.name, name))
+            if definition is None:
+                yield table, name, "missing"
+            elif any(part not in definition for part in parts):
+                yield table, name, "another"
+
+
+def guard_again(connection: Connection) -> list[str]:
+    """Make the guards again that are missing or other ones; returns the names of those."""
+    there = set(inspect(connection).get_table_names())
+    wrong = [(table, name) for table, name, _ in unguarded(connection) if table.name in there]
+    for table in {table.name: table for table, _ in wrong}.values():
+        seal_again(table, connection)
+    return [name for _, name in wrong]
+
+
+def _without_guard(connection: Connection) -> Iterator[str]:
+    words = {"missing": "would lose its guard", "another": "would have another guard"}
+    return (f"{table.name} {words[what]} {name}" for table, name, what in unguarded(connection))
 
 
 def _revision(number: int) -> str:
@@ -157,17 +172,19 @@ def _digests(connection: Connection, table: str, columns: Mapping[str, str]) -> 
     return ((name, digest.hexdigest()) for name, digest in zip(names, hashes, strict=True))
 
 
-_SQLITE_GUARDS = "SELECT name, sql FROM sqlite_master WHERE type = 'trigger' AND tbl_name = :table"
+_SQLITE_GUARDS = "SELECT tbl_name, name, sql FROM sqlite_master WHERE type = 'trigger'"
+# Those of the tables that the connection means by their plain names.
 _POSTGRESQL_GUARDS = """
-    SELECT tgname, pg_get_triggerdef(trigger.oid) || ' ' || tgenabled::text || ' ' || prosrc
-    FROM pg_trigger AS trigger JOIN pg_proc AS function ON function.oid = tgfoid
-    WHERE tgrelid = to_regclass(:table) AND NOT tgisinternal
+    SELECT relname, tgname, pg_get_triggerdef(trigger.oid) || ' ' || tgenabled::text || ' ' || prosrc
+    FROM pg_trigger AS trigger
+    JOIN pg_class AS relation ON relation.oid = tgrelid
+    JOIN pg_proc AS function ON function.oid = tgfoid
+    WHERE pg_table_is_visible(tgrelid) AND NOT tgisinternal
 """
 
 
-def _guards_of(connection: Connection, table: str) -> dict[str, str]:
+def _guards(connection: Connection) -> dict[tuple[str, str], str]:
+    """Return the definition of each trigger by table and name."""
     query = {"sqlite": _SQLITE_GUARDS, "postgresql": _POSTGRESQL_GUARDS}.get(connection.dialect.name)
-    if query is None:
-        return {}
-    rows: Any = connection.execute(text(query).bindparams(bindparam("table", table)))
-    return {name: definition for name, definition in rows}
+    rows: Any = connection.execute(text(query)) if query is not None else ()
+    return {(table, name): definition for table, name, definition in rows}

@@ -258,7 +258,7 @@ MUTANTS = [
     Mutant(
         row="an upgrade drops the ledger's guards",
         file="research/ledger/upgrade.py",
-        old=" or next(unguarded(connection), None)",
+        old=" or next(_without_guard(connection), None)",
         new="",
         killer="tests/component/test_ledger_upgrade.py::test_an_upgrade_that_would_lose_something_changes_nothing",
     ),
