@@ -51,8 +51,17 @@ def promote(
         _release(strategy, symbol, store, data_dir, source, by, reason, force=force, name=name, json=json)
         return
     _require_version(symbol, version, data_dir, source)
-    change = ModelStore(store).promote(
-        symbol, version, by=by, now=datetime.now(UTC), reason=reason, force=force, name=name
+    from research.ledger.versions import promote_version
+
+    change = promote_version(
+        ModelStore(store),
+        symbol,
+        version,
+        by=by,
+        now=datetime.now(UTC),
+        reason=reason,
+        force=force,
+        name=name,
     )
     show_change(change, as_json=json)
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from certify.certificate import Certificate
     from certify.live_run import LiveRun
-    from lockstep.market.dates import Day
+    from lockstep.market.dates import DateRange, Day
     from lockstep.market.history import History
     from lockstep.models.bundle import Bundle
     from lockstep.models.store import ModelStore
@@ -72,6 +72,8 @@ def backtest(
     history     bars that are loaded already, instead
     veto        whether the model of a bundle is asked
 
+    A run that shows sealed dates says so, and is counted as a look in the ledger (`LOCKSTEP_DB`).
+
     >>> result = backtest("ibs_baseline", "COMP", start="2017-01-03", end="2018-12-31")
     >>> result.symbol, result.metrics["trades"] > 10
     ('COMP', True)
@@ -88,15 +90,36 @@ def backtest(
         raise ConfigError(f"{config.name}: no symbol; give one, such as COMP")
     asked = veto_of(bundle) if bundle and veto else None
     ids = tuple(bundle.feature_ids) if bundle and asked else ()
+    history, span = history or _history(config, symbol, data_dir, end, ids), DateRange.of(start, end)
+    _count_look(config, history, symbol, span, bundle)
     return run_backtest(
         config,
-        history or _history(config, symbol, data_dir, end, ids),
+        history,
         symbol,
-        span=DateRange.of(start, end),
+        span=span,
         veto=asked,
         seed=seed,
         model=_origin(bundle) if bundle and veto else None,
     )
+
+
+def _count_look(
+    config: StrategyConfig, history: History, symbol: str, span: DateRange, bundle: Bundle | None
+) -> None:
+    from lockstep.market.dates import DateRange
+    from lockstep.market.history import SeriesKey
+    from research.ledger.database import Database
+    from research.ledger.doors import open_door
+    from research.ledger.ledger import Ledger
+
+    own = bundle.training.get("hold_out") if bundle else None
+    purpose = f"backtest of {bundle.sha256 if bundle and bundle.sha256 else config.name}"
+    look = open_door(
+        Ledger(Database.open()), history, SeriesKey(symbol, config.bars), span, purpose=purpose, now=_now(),
+        also=() if not own else (DateRange.of(*own),),
+    )  # fmt: skip
+    if look:
+        print(look)
 
 
 def strategy_named(given: Strategy) -> StrategyConfig:
@@ -168,10 +191,13 @@ def sweep(
 
     Every combination is counted as a trial in the ledger (`LOCKSTEP_DB`), as by `lockstep experiments`.
     """
+    from rich.console import Console
+
     from lockstep.settings import validated
     from research.experiments.execution import Lab
     from research.experiments.paths import require_known
     from research.experiments.plan import Plan
+    from research.experiments.progress import on_screen
     from research.experiments.report import page_data
     from research.ledger.database import Database
 
@@ -192,8 +218,10 @@ def sweep(
         "limits": declared.limits,
         "data_dir": None if data_dir is None else str(data_dir),
     }
-    lab = Lab(database=Database.open())
-    return page_data(lab, lab.run(validated(Plan, content, where="sweep")))
+    lab, plan = Lab(database=Database.open()), validated(Plan, content, where="sweep")
+    with on_screen(Console(), plan) as listener:
+        record = lab.run(plan, listener)
+    return page_data(lab, record)
 
 
 def _grid(given: Mapping[str, Sequence[Any]] | Path | str) -> Grid:
@@ -436,9 +464,10 @@ def promote(
     sets that aside, and both stay in the history.
     """
     from lockstep.models.command_line import actor
+    from research.ledger.versions import promote_version
 
     symbol, meant = _named(model, version)
-    return _store(store).promote(symbol, meant, by=actor(by), now=_now(), reason=reason, force=force)
+    return promote_version(_store(store), symbol, meant, by=actor(by), now=_now(), reason=reason, force=force)
 
 
 def rollback(symbol: str, *, reason: str, to: str | None = None, store: Store = None, by: str = "") -> Change:

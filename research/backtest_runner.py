@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Annotated
 
@@ -46,6 +46,7 @@ from research.backtest.result import BacktestResult
 from research.backtest.result_table import result_table
 from research.backtest.run import context_keys, run_backtest
 from research.ledger.database import Database
+from research.ledger.doors import open_door
 from research.ledger.ledger import Ledger
 from research.ledger.versions import TradedVersion, symbols_with
 from research.report.external import report_of
@@ -160,6 +161,8 @@ class _Runner:
     def strategy(self, symbol: str, *, settings: StrategyConfig) -> list[BacktestResult]:
         """Run a strategy."""
         history = self._history(symbol, settings, None, self.data_dir, self.source)
+        key, purpose = SeriesKey(symbol, settings.bars), f"backtest of {settings.name}"
+        self._say(open_door(self.ledger, history, key, self.span, purpose=purpose, now=datetime.now(UTC)))
         return [self._run(symbol, settings, history)]
 
     def version(self, symbol: str, *, version: str, store: ModelStore) -> list[BacktestResult]:
@@ -167,10 +170,18 @@ class _Runner:
         traded = TradedVersion.load(symbol, version, store)
         folder, source = traded.record.bars(self.data_dir, self.source)
         history = self._history(symbol, traded.config, traded, folder, source)
-        if look := traded.count_look(history, self.span, Ledger(Database.open()), now=datetime.now(UTC)):
-            self.console.print(look, soft_wrap=True, highlight=False, markup=False)
+        self._say(traded.count_look(history, self.span, self.ledger, now=datetime.now(UTC)))
         beside = (None, traded) if traded.veto is not None else (traded,)
         return [self._run(symbol, traded.config, history, each) for each in beside]
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        """The ledger of this machine: it knows which dates are sealed."""
+        return Ledger(Database.open())
+
+    def _say(self, look: str) -> None:
+        if look:
+            self.console.print(look, soft_wrap=True, highlight=False, markup=False)
 
     def _history(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,9 @@ import pytest
 # No instruments file and no desk of whoever runs the tests: neither here nor in processes that tests start.
 os.environ["LOCKSTEP_INSTRUMENTS"] = ""
 os.environ["LOCKSTEP_HOME"] = ""
+# Nor their trial ledger: a backtest looks into it, and a look at sealed dates is written into it.
+_DATA = tempfile.TemporaryDirectory(prefix="lockstep-data-")
+os.environ["XDG_DATA_HOME"] = _DATA.name
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from lockstep.market.dates import DateRange, Day
+from lockstep.market.history import SeriesKey
 from lockstep.market.loader import load_history
 from lockstep.metrics import calendar_years, correlation, curve_from, period_returns, session_equity
 from lockstep.strategy.family import load_strategy
@@ -19,6 +20,7 @@ from research.experiments.declaration import space_of_one
 from research.experiments.evaluation import data_hash, trial_code
 from research.experiments.execution import Lab
 from research.experiments.variants import evaluation_id
+from research.ledger.doors import open_door
 from research.ledger.ledger import Trials
 from research.ledger.spaces import COMPARE
 from research.ledger.tables import OK
@@ -38,7 +40,7 @@ class StrategyComparison:
     difference   yearly return of the second over the first, fraction of capital, with a 95 % interval by the
                  stationary bootstrap of paired sessions; None for fewer than 8 sessions
     correlation  of their session returns, nan where one does not vary
-    looks        a sentence for each look at the hold-out of a version
+    looks        a sentence for each look at sealed dates
     """
 
     symbol: str
@@ -62,7 +64,7 @@ def compare(
     """Run both strategies, count both trials, and measure their difference.
 
     strategies   YAML files or versions; a version is its strategy with its veto. Where there is one, bars are
-                 those of its training unless others are named. A look at its hold-out is counted
+                 those of its training unless others are named. A look at sealed dates is counted
     """
     span, results, looks = DateRange.of(start, end), [], []
     versions = {each: each.load(symbol) for each in strategies if isinstance(each, VersionName)}
@@ -76,8 +78,14 @@ def compare(
             symbol, data_dir, timeframe=config.bars, end=end, book=lab.book, source=source,
             context=context_keys(config, lab.book.markets, symbol, veto=veto),
         )  # fmt: skip
-        if version is not None:
-            looks.append(version.count_look(history, span, lab.ledger, now=lab.now()))
+        looks.append(
+            open_door(
+                lab.ledger, history, SeriesKey(symbol, config.bars), span,
+                purpose=f"comparison of {config.name}", now=lab.now(), families=lab.families,
+            )
+            if version is None
+            else version.count_look(history, span, lab.ledger, now=lab.now())
+        )  # fmt: skip
         model = None if version is None else version.origin
         sha256 = None if model is None else model["sha256"]
         space = space_of_one(config, symbol, span, proposer=COMPARE, model=sha256)

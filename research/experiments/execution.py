@@ -19,7 +19,7 @@ from filelock import FileLock, Timeout
 from lockstep.errors import EngineMismatch, ExperimentError
 from lockstep.identity import cache_root, only_proves
 from lockstep.market.config import InstrumentBook, load_instruments
-from research.experiments import account_store, analysis
+from research.experiments import account_store, analysis, law
 from research.experiments.accounts import Engine, backtrader_course
 from research.experiments.declaration import declare
 from research.experiments.evaluation import DEFAULT_EVALUATOR, Data, Evaluator, code_of, load_data
@@ -103,6 +103,10 @@ class Lab:
         """Return the family of a symbol; ConfigError where the symbol is unknown."""
         return self.families.of(self.book.instrument(symbol))
 
+    def families_of(self, plan: Plan) -> list[str]:
+        """Return the families of a plan's symbols, sorted; ConfigError where a symbol is unknown."""
+        return sorted({self.family(symbol) for symbol in plan.symbols})
+
     def data(self, plan: Plan, symbol: str) -> Data:
         """Return the bars of a plan; NoBars, before anything is evaluated, where a window has none."""
         data = load_data(plan, self.book, self.family(symbol), symbol, plan.split.searched)
@@ -148,6 +152,7 @@ class Lab:
         with only_one(self.database, number):
             record = self.store.record(number)
             self._declare(record, data)
+            self._agree(record, listener)
             listener.begin(record.runs, record.done)
             Search(
                 store=self.store,
@@ -166,6 +171,14 @@ class Lab:
         if missing:
             families = {symbol: data[symbol].family for symbol in missing}
             declare(self.ledger, record.plan, families, now=self.now(), experiment_id=record.id)
+
+    def _agree(self, record: Record, listener: ExperimentListener) -> None:
+        """Write down the law of a search before any of it is evaluated, and say where it is too loose."""
+        families = self.families_of(record.plan)
+        before = law.first_laws(self.ledger, record.plan, families)
+        if found := law.objections(record.plan, before):
+            listener.note(f"{'; '.join(found)}. A promotion of its winner will need --force and --reason")
+        law.enact(self.ledger, record.plan, families, experiment_id=record.id, now=self.now())
 
     def _finish(self, record: Record, data: Mapping[str, Data], listener: ExperimentListener) -> Record:
         keys = winners(self.store, record)

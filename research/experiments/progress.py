@@ -23,6 +23,9 @@ from research.experiments.store import Batch
 class ExperimentListener:
     """No-op progress listener."""
 
+    def note(self, text: str) -> None:
+        """Hear what whoever began the search has to know, in one line."""
+
     def begin(self, total: int, done: int) -> None:
         """Hear how many runs there are, and how many of them were there before."""
 
@@ -45,9 +48,10 @@ _SHOWN = 5
 class ExperimentScreen(ExperimentListener):
     """Shows a search in a terminal; elsewhere it only keeps count."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, console: Console | None = None) -> None:
         self.evaluated = 0.0
         self.seconds = 0.0
+        self._console = console or Console()
         self._by = plan.select_by
         self._windows = plan.windows
         self._best: list[tuple[float, int, str, int, str]] = []
@@ -60,6 +64,10 @@ class ExperimentScreen(ExperimentListener):
             TimeRemainingColumn(),
         )
         self._task = self._bar.add_task("runs", total=None, rate="")
+
+    def note(self, text: str) -> None:
+        """Print it."""
+        self._console.print(text, soft_wrap=True, highlight=False, markup=False)
 
     def begin(self, total: int, done: int) -> None:
         """Start the bar where an earlier process left it."""
@@ -111,7 +119,7 @@ class ExperimentScreen(ExperimentListener):
 @contextmanager
 def on_screen(console: Console, plan: Plan) -> Iterator[ExperimentScreen]:
     """Yield a listener that shows a search while the block runs."""
-    listener = ExperimentScreen(plan)
+    listener = ExperimentScreen(plan, console)
     if not console.is_terminal:
         yield listener
         return

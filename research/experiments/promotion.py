@@ -20,7 +20,7 @@ from lockstep.files import replace_file
 from lockstep.identity import only_proves
 from lockstep.strategy.config import StrategyConfig
 from lockstep.strategy.family import load_strategy
-from research.experiments import account_store
+from research.experiments import account_store, law
 from research.experiments.accounts import SymbolAccount
 from research.experiments.analysis import Judgement
 from research.experiments.evaluation import code_of, load_data
@@ -32,6 +32,8 @@ from research.experiments.store import Record
 from research.experiments.strategy_log import LogEntry, append_entry
 from research.experiments.strategy_log import strategy_yaml as written
 from research.experiments.variants import VariantSpace
+from research.ledger import promotions
+from research.ledger.law import FORCED, PROMOTED, REFUSED, Verdict
 from research.ledger.tables import Genealogy
 
 
@@ -67,18 +69,25 @@ def look_refusals(lab: Lab, record: Record) -> list[str]:
     if dates is None:
         return []
     found = []
-    for family in sorted({lab.family(symbol) for symbol in record.plan.symbols}):
+    for family in lab.families_of(record.plan):
         looks = lab.ledger.looks(family, dates)
         if looks:
+            times = "once" if len(looks) == 1 else f"{len(looks)} times"
+            told = ", ".join(f"{look.recorded[:10]} for {look.purpose}" for look in looks)
             found.append(
-                f"the hold-out {dates} of {family} was opened {len(looks)} times before, last for "
-                f"{looks[-1].purpose}: it is no longer unseen"
+                f"the hold-out {dates} of {family} was opened {times} before ({told}): it is no longer unseen"
             )
         if count := lab.ledger.count(family, dates.start, dates.end):
             found.append(
                 f"{count:,} trials were made on {family} within the hold-out {dates}: it is no longer unseen"
             )
     return found
+
+
+def law_refusals(lab: Lab, record: Record) -> tuple[str, ...]:
+    """Return what the law has against the search: limits, hold-out, and those of the first search there."""
+    families = lab.families_of(record.plan)
+    return law.objections(record.plan, law.first_laws(lab.ledger, record.plan, families))
 
 
 def open_holdout(
@@ -147,8 +156,9 @@ class Promotion:
 def promote(lab: Lab, request: PromotionRequest) -> Promotion:
     """Judge the winner of a finished experiment, open the hold-out, and write strategy, log and genealogy.
 
-    PromotionRefused where the winner does not keep to the limits, or the hold-out was opened before or is not
-    positive, unless forced. Nothing has changed then, but for the look at the hold-out, if it came to that.
+    PromotionRefused, unless forced, where the winner does not keep to the limits or its search to the law,
+    where the ledger is not the one of earlier promotions, or where the hold-out was opened before or is not
+    positive. What has changed then is the ledger: the refusal, and the look, if it came to that.
     """
     record = finished(lab, request.experiment)
     path = _target(request)
@@ -156,17 +166,20 @@ def promote(lab: Lab, request: PromotionRequest) -> Promotion:
     config, parent = _configs(record, winner, request)
     judgement = judged(lab, record, winner, request.select_by)
     refusals = [*_code_refusals(record), *(check.sentence for check in judgement.verdict.refusals)]
-    refusals += look_refusals(lab, record)
-    _refuse(record, winner, refusals, request)
+    refusals += [*law_refusals(lab, record), *look_refusals(lab, record)]
+    refusals += promotions.faults(lab.ledger, promotions.of_strategies(request.log, request.folder))
+    remarks = promotions.remarks(lab.ledger, lab.families_of(record.plan))
+    _refuse(lab, record, winner, refusals, request)
     holdout = open_holdout(lab, record, config, request.name)
-    late = holdout_refusals(record, holdout)
-    _refuse(record, winner, late, request)
-    entry = _entry(lab, record, request, config, parent, judgement, holdout, (*refusals, *late))
+    refusals += holdout_refusals(record, holdout)
+    _refuse(lab, record, winner, refusals, request)
+    _pronounce(lab, record, FORCED if refusals else PROMOTED, refusals, request)
+    entry = _entry(lab, record, request, config, parent, judgement, holdout, tuple(refusals), remarks)
     path.parent.mkdir(parents=True, exist_ok=True)
     replace_file(path, written(config, entry))
     remember(lab, entry)
     append_entry(request.log, entry)
-    return Promotion(path=path, refusals=(*refusals, *late), entry=entry)
+    return Promotion(path=path, refusals=entry.refusals, entry=entry)
 
 
 def _target(request: PromotionRequest) -> Path:
@@ -221,12 +234,30 @@ def _code_refusals(record: Record) -> list[str]:
     return [f"the code changed since the experiment ({record.code_hash[:10]} then, {now[:10]} now)"]
 
 
-def _refuse(record: Record, winner: Ranked, refusals: Sequence[str], request: PromotionRequest) -> None:
+def _refuse(
+    lab: Lab, record: Record, winner: Ranked, refusals: Sequence[str], request: PromotionRequest
+) -> None:
     if refusals and not request.force:
+        _pronounce(lab, record, REFUSED, refusals, request)
         raise PromotionRefused(
             f"experiment {record.id}, variant {winner.variant} is refused: {'; '.join(refusals)}. "
             "--force --reason TEXT promotes it anyway, and is recorded"
         )
+
+
+def _pronounce(
+    lab: Lab, record: Record, kind: str, refusals: Sequence[str], request: PromotionRequest
+) -> None:
+    verdict = Verdict(
+        kind=kind,
+        subject=request.name,
+        families=tuple(lab.families_of(record.plan)),
+        limits=record.plan.limits.model_dump(),
+        refusals=tuple(refusals),
+        reason=request.reason.strip() if kind == FORCED else "",
+        experiment_id=record.id,
+    )
+    lab.ledger.pronounce(verdict, now=lab.now())
 
 
 def _entry(
@@ -237,7 +268,8 @@ def _entry(
     parent: StrategyConfig,
     judgement: Judgement,
     holdout: Mapping[str, Mapping[str, float]],
-    refusals: Sequence[str],
+    refusals: tuple[str, ...],
+    remarks: tuple[str, ...],
 ) -> LogEntry:
     before, after = parent.model_dump(mode="json"), config.model_dump(mode="json")
     changes = {
@@ -263,9 +295,12 @@ def _entry(
         train=_train(lab, record, judgement.winner),
         holdout=dict(holdout),
         holdout_dates=record.plan.split.holdout,
-        refusals=tuple(refusals),
+        limits=record.plan.limits,
+        refusals=refusals,
+        remarks=remarks,
         reason=request.reason.strip() if refusals else "",
         expected_impact=request.expected_impact.strip(),
+        ledger=promotions.stamp_of(lab.ledger),
     )
 
 

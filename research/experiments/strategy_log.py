@@ -13,10 +13,13 @@ from filelock import FileLock
 from lockstep.errors import ExperimentError
 from lockstep.files import replace_file
 from lockstep.market.dates import DateRange
+from lockstep.models.manifest import LedgerStamp
 from lockstep.strategy.config import StrategyConfig
 from research.experiments.accounts import CHOSEN, SymbolAccount, figures_of
 from research.experiments.analysis import Judgement
+from research.experiments.law import spelled_limits
 from research.experiments.variants import spelled
+from research.statistics.gate import GateLimits
 
 _TITLE = "# Strategy log\n\nWhat was promoted, why, and what came of it. Written by `lockstep experiments`.\n"
 _UNKNOWN = "- actual impact: not measured yet"
@@ -32,6 +35,8 @@ class LogEntry:
     train      by symbol, the account on the training range; empty for a walk-forward, whose training windows
                overlap
     holdout    measures by symbol on `holdout_dates`; empty and None without a hold-out
+    limits     by which it was judged; ledger: where it stood then
+    remarks    what else the next reader has to know: earlier attempts, guards that were missing
     """
 
     name: str
@@ -51,9 +56,12 @@ class LogEntry:
     train: Mapping[str, SymbolAccount]
     holdout: Mapping[str, Mapping[str, float]]
     holdout_dates: DateRange | None
+    limits: GateLimits
     refusals: tuple[str, ...]
+    remarks: tuple[str, ...]
     reason: str
     expected_impact: str
+    ledger: LedgerStamp
 
     def lines(self) -> list[str]:
         """Return the entry's statements, one per line."""
@@ -73,6 +81,9 @@ class LogEntry:
             f"evidence: {evidence.trials:,} trials counted, PBO {pbo}, deflated Sharpe {evidence.dsr:.1%}",
             f"gate: {gate}",
             *(f"overruled: {refusal}" for refusal in self.refusals),
+            f"limits: {spelled_limits(self.limits)}",
+            *self.remarks,
+            f"ledger: {self.ledger}",
             f"expected impact: {self.expected_impact or 'not stated'}",
         ]
 

@@ -61,13 +61,14 @@ class Trials:
 
 @dataclass(frozen=True, kw_only=True)
 class Look:
-    """One look at a hold-out."""
+    """One look at a hold-out; recorded: when, an ISO text in UTC."""
 
     number: int
     symbol: str
     dates: DateRange
     experiment_id: int | None
     purpose: str
+    recorded: str
 
 
 @dataclass(frozen=True)
@@ -232,6 +233,7 @@ class Ledger:
                 dates=DateRange(start=row.first_date, end=row.last_date),
                 experiment_id=row.experiment_id,
                 purpose=row.purpose,
+                recorded=row.recorded,
             )
             for number, row in enumerate(rows, start=1)
         ]

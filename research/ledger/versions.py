@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
-from lockstep.errors import ConfigError, UnknownModel
+from lockstep.errors import ConfigError, EvidenceMissing, ExperimentError, UnknownModel
 from lockstep.market.command_line import ALL, Chosen, named_symbols
+from lockstep.market.config import load_instruments
 from lockstep.market.dates import DateRange
 from lockstep.market.history import History, SeriesKey
-from lockstep.market.instrument import Instrument
 from lockstep.models.bundle import Bundle
-from lockstep.models.manifest import PRODUCTION, TrainingRecord
+from lockstep.models.manifest import PRODUCTION, VETO, TrainingRecord
 from lockstep.models.store import ModelStore, load_bundle
+from lockstep.models.verbs import Change
 from lockstep.strategy.bundled import config_of, veto_of
 from lockstep.strategy.config import StrategyConfig
 from lockstep.strategy.veto import Veto
+from research.ledger import promotions
+from research.ledger.database import Database
+from research.ledger.doors import open_door
 from research.ledger.families import load_families
+from research.ledger.law import FORCED, PROMOTED, REFUSED, Verdict
 from research.ledger.ledger import Ledger
 
 _VERSION = re.compile(rf"{PRODUCTION}|v[0-9]+")
@@ -57,22 +64,17 @@ class TradedVersion:
         }
 
     def count_look(self, history: History, span: DateRange, ledger: Ledger, *, now: datetime) -> str:
-        """Count a look at the hold-out where a run over `span` shows it; return a sentence on it, or nothing.
-
-        It is counted before anything is run, as by the validation.
-        """
-        sealed = self.bundle.training.get("hold_out")
-        if not sealed:
-            return ""
-        market = history.markets[self.bundle.symbol]
-        bars = history.series(SeriesKey(self.bundle.symbol, self.config.bars))
-        rows = span.select(bars, market)
-        ends = bars.end[[rows.start, rows.stop - 1]]
-        first, last = market.session.dates(ends, bars.timeframe).astype("datetime64[D]").tolist()
-        dates = DateRange(start=date.fromisoformat(sealed[0]), end=date.fromisoformat(sealed[1]))
-        if last < dates.start or first > dates.end:
-            return ""
-        return _counted(self.bundle, market.instrument, dates, ledger, now)
+        """Count a look where a run over `span` shows sealed dates; return a sentence on it, or nothing."""
+        own = self.bundle.training.get("hold_out")
+        return open_door(
+            ledger,
+            history,
+            SeriesKey(self.bundle.symbol, self.config.bars),
+            span,
+            purpose=f"backtest of {self.bundle.sha256}",
+            now=now,
+            also=() if not own else (DateRange.of(*own),),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,13 +94,65 @@ def named_strategy(text: str, store: Path | None) -> Path | VersionName:
     return VersionName(version=text, store=store) if _VERSION.fullmatch(text) else Path(text)
 
 
-def _counted(bundle: Bundle, instrument: Instrument, sealed: DateRange, ledger: Ledger, now: datetime) -> str:
-    family = load_families().of(instrument)
-    looks = ledger.look(family, bundle.symbol, sealed, purpose=f"backtest of {bundle.sha256}", now=now)
-    return (
-        f"{bundle.symbol} {bundle.version}: this run shows the hold-out, {sealed}; it is look {looks} of the "
-        f"family {family} at these days, and counted. End before {sealed.start} to keep it sealed."
+def promote_version(
+    store: ModelStore,
+    symbol: str,
+    version: str,
+    *,
+    by: str,
+    now: datetime,
+    reason: str = "",
+    force: bool = False,
+    name: str = VETO,
+    database: Callable[[], Database] = Database.open,
+) -> Change:
+    """Promote a version as `ModelStore.promote` does, and hold the ledger against what the manifest says.
+
+    A ledger that is not the one of the last promotion, that lost rows or cannot be read is an objection,
+    which `force` sets aside. Refusals are recorded in the ledger too. Raises what `ModelStore.promote` does.
+    """
+    manifest = store.manifest()
+    sha256 = manifest.entry(symbol, version, name).sha256
+    try:
+        ledger = Ledger(database())
+        stamp = promotions.stamp_of(ledger)
+        objections = promotions.faults(ledger, promotions.of_manifest(manifest, store.folder))
+    except ExperimentError as error:
+        ledger, stamp, objections = None, None, (f"the ledger cannot be read: {error}",)
+    told = partial(_told, ledger, symbol, sha256, store.policy().model_dump(mode="json"), now=now)
+    try:
+        change = store.promote(
+            symbol, version, by=by, now=now, reason=reason, force=force, name=name,
+            objections=objections, ledger=stamp,
+        )  # fmt: skip
+    except EvidenceMissing as error:
+        told(REFUSED, (str(error),))
+        raise
+    remarks = told(FORCED if change.overruled else PROMOTED, change.overruled, reason=reason)
+    return change.model_copy(update={"remarks": (*change.remarks, *remarks)})
+
+
+def _told(
+    ledger: Ledger | None,
+    symbol: str,
+    subject: str,
+    limits: Mapping[str, Any],
+    kind: str,
+    refusals: tuple[str, ...],
+    *,
+    reason: str = "",
+    now: datetime,
+) -> tuple[str, ...]:
+    """Record a verdict on a version, and return what the ledger knew about its family before."""
+    if ledger is None:
+        return ()
+    families = (load_families().of(load_instruments().instrument(symbol)),)
+    remarks = promotions.remarks(ledger, families)
+    verdict = Verdict(
+        kind=kind, subject=subject, families=families, limits=limits, refusals=refusals, reason=reason
     )
+    ledger.pronounce(verdict, now=now)
+    return remarks
 
 
 def symbols_with(text: str, version: str, store: ModelStore) -> Chosen:

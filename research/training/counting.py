@@ -30,12 +30,14 @@ def trial_counter(
     seed: int,
     now: Callable[[], datetime],
 ) -> Count:
-    """Declare the search, and return what enters an attempt of it into the ledger, as a trial on the family.
+    """Declare the search, seal its hold-out, and return what enters an attempt into the ledger, as a trial.
 
     The same parameters, samples, code, split and seed are the same trial, however often they are run.
     """
     dates = searched_dates(config, dataset)
     ledger.declare(_space(config, dataset, seed), family, _all(dates), now=now())
+    sealed = dates_of(dataset, divide(config, dataset).hold_out)
+    ledger.enact(family, _all(dates), limits={}, holdout=sealed, now=now())
 
     def count(search: str, attempt: SearchAttempt) -> None:
         trial = evaluation_id(config, dataset, search, attempt, seed)

@@ -47,6 +47,7 @@ from research.ledger.families import load_families
 from research.ledger.ledger import Ledger, Trials
 from research.ledger.spaces import RELEASE
 from research.ledger.tables import OK
+from research.ledger.versions import promote_version
 from research.sweep.run import trace
 from research.training.bundling import data_hashes
 from research.training.config import StrategyRelease
@@ -144,10 +145,11 @@ class ReleasedStrategy:
         }
 
     def count(self, ledger: Ledger, *, now: datetime) -> None:
-        """Count the strategy as a trial on the dates before the hold-out; the same one counts once."""
+        """Seal the hold-out, and count the strategy, once, as a trial on the dates before it."""
         dates, symbol = self.dates.development, self.release.symbol
         family, strategy = trial_family(symbol), self.release.strategy
         ledger.declare(space_of_one(strategy, symbol, dates, proposer=RELEASE), family, dates, now=now)
+        ledger.enact(family, dates, limits={}, holdout=self.dates.hold_out, now=now)
         trial = json_digest([self.hashes, strategy.config_hash, str(dates)])[:_DIGITS]
         ledger.record(
             Trials(family=family, symbol=symbol, dates=dates, kind=RELEASE, evaluations={trial: OK}),
@@ -277,9 +279,10 @@ def promote_strategy(
         release, store, ledger, by=by, now=now, data_dir=data_dir, path=path, reason=reason, name=name
     )
     try:
-        change = store.promote(
-            found.symbol, found.version, by=by, now=now(), reason=reason, force=force, name=name
-        )
+        change = promote_version(
+            store, found.symbol, found.version, by=by, now=now(), reason=reason, force=force, name=name,
+            database=lambda: ledger.database,
+        )  # fmt: skip
     except EvidenceMissing as error:
         return found, None, str(error)
     return found, change, ""

@@ -10,20 +10,21 @@ from pydantic import BaseModel
 
 from lockstep.errors import ManifestEdited
 from lockstep.identity import json_digest
-from lockstep.models.manifest import VETO, Action, HistoryEntry, Manifest
+from lockstep.models.manifest import VETO, Action, HistoryEntry, LedgerStamp, Manifest
 
 _NO_HASH = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Act:
-    """Which model is meant, who acts, when (aware), and why."""
+    """Which model is meant, who acts, when (aware), and why; ledger: where the trial ledger stood."""
 
     symbol: str
     name: str = VETO
     by: str
     now: datetime
     reason: str = ""
+    ledger: LedgerStamp | None = None
 
 
 def recorded(
@@ -56,6 +57,7 @@ def recorded(
         state=state_of(manifest),
         previous=last.hash if last else _NO_HASH,
         hash=_NO_HASH,
+        ledger=act.ledger,
     )
     sealed = entry.model_copy(update={"hash": _hash_of(entry)})
     return manifest.model_copy(update={"history": (*manifest.history, sealed)})

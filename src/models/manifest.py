@@ -174,7 +174,26 @@ class ModelEntry(_Part):
         return self.model_copy(update={"versions": dict(versions)})
 
 
-class HistoryEntry(_Part):
+class LedgerStamp(_Part):
+    """Where the trial ledger stood at a promotion: what a later one compares its own ledger with.
+
+    id, head      hashes of the first and the newest link of its chain
+    links         number of links; trials   that were counted by then
+
+    >>> str(LedgerStamp(id="a" * 64, head="b" * 64, links=3, trials=1200))[-23:]
+    ', 3 links, 1200 trials'
+    """
+
+    id: Sha256
+    head: Sha256
+    links: Annotated[int, Field(ge=1)]
+    trials: Annotated[int, Field(ge=0)]
+
+    def __str__(self) -> str:
+        return f"id {self.id}, head {self.head}, {self.links} links, {self.trials} trials"
+
+
+class HistoryEntry(_Part, Grown):
     """One action: who did what, when and why.
 
     before, after   production pointer (`from` and `to` in the file)
@@ -182,7 +201,10 @@ class HistoryEntry(_Part):
     overruled       what `--force` set aside
     state           hash of all instruments after the action, use statistics left out
     previous, hash  of the entry before ("" for the first), and of this one
+    ledger          where the trial ledger stood; None for what does not ask it
     """
+
+    LATER: ClassVar[frozenset[str]] = frozenset({"ledger"})
 
     number: int
     time: AwareDatetime
@@ -199,6 +221,7 @@ class HistoryEntry(_Part):
     state: Sha256
     previous: str
     hash: str
+    ledger: LedgerStamp | None = None
 
     def __str__(self) -> str:
         return f"history entry {self.number} ({self.action} {self.symbol} {self.version})"

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -28,6 +28,7 @@ from lockstep.models.manifest import (
     VETO,
     Action,
     Evidence,
+    LedgerStamp,
     Manifest,
     ModelEntry,
     TrainingRecord,
@@ -284,15 +285,18 @@ class ModelStore:
 
     def promote(
         self, symbol: str, version: str, *, by: str, now: datetime, reason: str = "", force: bool = False,
-        name: str = VETO,
+        name: str = VETO, objections: Sequence[str] = (), ledger: LedgerStamp | None = None,
     ) -> Change:  # fmt: skip
         """Make a version the one in production, and say what changed.
 
-        EvidenceMissing where the policy asks for more: `force`, with a reason, sets it aside and is recorded.
+        EvidenceMissing where the policy asks for more, or there are `objections` beside it: `force`, with a
+        reason, sets that aside and is recorded. ledger   where the trial ledger stands
         """
-        act = Act(symbol=symbol, name=name, by=by, now=now, reason=reason)
+        act = Act(symbol=symbol, name=name, by=by, now=now, reason=reason, ledger=ledger)
         with locked(self.folder):
-            done, change = verbs.promoted(self.manifest(), act, version, self.policy(), force=force)
+            done, change = verbs.promoted(
+                self.manifest(), act, version, self.policy(), force=force, objections=objections
+            )
             self.content(done.entry(symbol, change.version, name))
             write_manifest(self.folder, done)
         return change

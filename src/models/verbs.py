@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -140,9 +140,17 @@ def attached(manifest: Manifest, act: Act, version: str, evidence: Evidence, pol
 
 
 def promoted(
-    manifest: Manifest, act: Act, version: str, policy: Policy, *, force: bool = False
+    manifest: Manifest,
+    act: Act,
+    version: str,
+    policy: Policy,
+    *,
+    force: bool = False,
+    objections: Sequence[str] = (),
 ) -> tuple[Manifest, Change]:
     """Make a version the one in production.
+
+    objections   what speaks against it beside the policy, one sentence each
 
     Raises:
         EvidenceMissing: the policy asks for more, and `force` is not given
@@ -155,7 +163,7 @@ def promoted(
     if force and not act.reason:
         raise VerbRefused(f"{what}: force needs a reason; say why the evidence may be skipped")
     revised, remarks = policy.data(entry)
-    faults = (*policy.missing(entry, act.now), *revised)
+    faults = (*policy.missing(entry, act.now), *revised, *objections)
     if faults and not force:
         raise EvidenceMissing(
             f"{what}: cannot be promoted: {'; '.join(faults)}; provide it, or force with a reason"

@@ -126,9 +126,12 @@ class TestBacktest:
         text, _ = ran(store, "v3", tmp_path / "out")
         flat = " ".join(text.split())
         assert "COMP v3 was fitted on 2008-01-02 to 2016-02-26: results there are in sample" in flat
-        assert "this run shows the hold-out, 2016-03-01 to 2016-12-30; it is look 1 of the family" in flat
+        assert (
+            "shows days that a search sealed as its hold-out: 2016-03-01 to 2016-06-30 (look 1 of NASDAQ100"
+            in flat
+        )
         text, _ = ran(store, "v3", tmp_path / "out", end="2016-02-26")
-        assert "this run shows" not in text
+        assert "sealed" not in text
         sealed = DateRange(start=date.fromisoformat(SEALED[0]), end=date.fromisoformat(SEALED[1]))
         looks = Ledger(Database.open()).looks("NASDAQ100", sealed)
         assert [each.purpose for each in looks] == [
@@ -209,7 +212,7 @@ class TestComparison:
             done = CliRunner().invoke(experiments, ["compare", first, second, *dates], catch_exceptions=False)
             assert done.exit_code == 0
             assert title in done.output
-            assert done.output.count("this run shows the hold-out") == looks
+            assert " ".join(done.output.split()).count("sealed as its hold-out") == looks
         expected = len(traded(store, "v1"))
         (line,) = (each for each in done.output.splitlines() if each.startswith("trades"))
         assert line.split()[1:3] == [str(len(traded(store, "v1", with_veto=False))), str(expected)]

@@ -44,6 +44,8 @@ NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
 
 # Variants of this value fail in the toy engine, as one does that reads what is not there.
 BROKEN = 7
+# Variants from this value on have an edge in the toy engine that no gate would miss, at an entry of 0.2.
+SKILLED = 100
 
 
 def noon() -> datetime:
@@ -63,6 +65,11 @@ def plan(**changes: Any) -> Plan:
     return Plan.model_validate(content)
 
 
+def skilled(**changes: Any) -> Plan:
+    """Return a plan within the law whose winner passes the gate with the limits that are shipped."""
+    return plan(**{"parameters": {"entry.high": (0.1, 0.2, 0.3), "max_bars": (SKILLED,)}, **changes})
+
+
 def toy_returns(config: IbsConfig, symbol: str, span: DateRange, sessions: int) -> NDArray[np.float64]:
     """Return session returns that depend on the configuration's rules, the symbol and the dates only."""
     text = f"{config.config_hash} {symbol} {span.start} {span.end}"
@@ -71,6 +78,8 @@ def toy_returns(config: IbsConfig, symbol: str, span: DateRange, sessions: int) 
     dates = f"{symbol} Span(start={span.start!r}, end={span.end!r})"
     common = np.random.default_rng(int(hashlib.sha256(dates.encode()).hexdigest()[:12], 16))
     drift = 0.0006 * (1.0 - abs(config.entry[1] - 0.2))
+    if (config.max_bars or 0) >= SKILLED:
+        drift = 0.003 * (1.0 - 5.0 * abs(config.entry[1] - 0.2))
     own = np.random.default_rng(seed).normal(drift, 0.004, sessions)
     return own + common.normal(0.0, 0.006, sessions)
 
