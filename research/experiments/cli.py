@@ -36,16 +36,16 @@ from research.experiments.promotion import PromotionRequest, promote
 from research.experiments.realised import record_actual
 from research.experiments.report import page_data, write_experiment
 from research.experiments.search_cli import grid_search, resume, sweep, symbols_of
-from research.experiments.service import finished, judged, verified_ranking
+from research.experiments.service import finished, verified_ranking
 from research.experiments.tables import (
     export,
     ledger_lines,
     print_comparison,
-    print_judgement,
     print_list,
     print_summary,
     print_top,
 )
+from research.experiments.why import Why, conclude
 from research.ledger.database import Database
 from research.ledger.versions import named_strategy
 
@@ -141,8 +141,9 @@ def show(
     select_by: By = None,
     top: Annotated[int | None, typer.Option(help="How many of the best; default: the experiment's.")] = None,
     shared_js: SharedJs = None,
+    why: Why = False,
 ) -> None:
-    """Show a finished experiment: the best, how far they can be believed, and what the gate says."""
+    """Show a finished experiment: the best, and the verdict in a word and a reason."""
     require_selectable(select_by)
     if export not in (None, "html"):
         raise ExperimentError(f"--export {export}: only html; `export {number} --format csv` writes the runs")
@@ -155,7 +156,7 @@ def show(
     print_summary(console, lab.store, record)
     ranked = verified_ranking(lab, record, by=select_by, top=top)
     print_top(console, record, ranked, select_by or record.plan.select_by)
-    print_judgement(console, judged(lab, record, ranked[0], select_by))
+    conclude(console, lab, record, ranked, select_by, why=why)
 
 
 def list_all() -> None:

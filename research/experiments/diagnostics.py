@@ -39,12 +39,18 @@ from research.statistics.superior import (
     superior_predictive_ability,
     superior_trials,
 )
+from research.sweep.residuals import residuals
 
 # Returns of all trials together: 64 MB, and some seconds of resampling.
 CELLS = 8_000_000
 _LEAST = 8
 
 ResidualsOf = Callable[[Sequence[StrategyConfig], Data, DateRange], Floats]
+
+
+def swept_residuals(configs: Sequence[StrategyConfig], data: Data, dates: DateRange) -> Floats:
+    """Return timing residuals from the sweep, float64 (S, V)."""
+    return residuals(configs, data.history, data.symbol, span=dates)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,7 +193,7 @@ def diagnose(
     independent: Mapping[str, float],
     per_year: Mapping[str, float],
     load: Callable[[str], Data],
-    residuals: ResidualsOf,
+    residuals_of: ResidualsOf,
     engine: Engine,
 ) -> tuple[SymbolDiagnostics, ...]:
     """Return the second opinions by symbol; of what cannot be run again, why.
@@ -203,7 +209,7 @@ def diagnose(
         try:
             data = load(symbol)
             pnl = None if account is None else _trades(record, account, data, engine)
-            search, unknown = _search(record, data, variants[symbol], ranked, counted, per_year, residuals)
+            search, unknown = _search(record, data, variants[symbol], ranked, counted, per_year, residuals_of)
         except ExperimentError as error:
             unknown = str(error)
         own = {"independent": max(1.0, independent[symbol]), "per_year": per_year[symbol]}
@@ -219,7 +225,7 @@ def _search(
     ranked: Sequence[Ranked],
     counted: Mapping[str, int],
     per_year: Mapping[str, float],
-    residuals: ResidualsOf,
+    residuals_of: ResidualsOf,
 ) -> tuple[SearchOpinion | None, str]:
     windows = record.plan.windows
     tests = [windows[number].test for number, part in consecutive(windows) if part == "test"]
@@ -231,7 +237,7 @@ def _search(
         )
     configs = [record.plan.space.variant(each).config for each in variants]
     known = [each for each in configs if each is not None]
-    returns = np.concatenate([residuals(known, data, dates) for dates in tests])
+    returns = np.concatenate([residuals_of(known, data, dates) for dates in tests])
     if len(returns) < _LEAST:
         return None, f"{len(returns)} sessions are too few to resample"
     shown = [each.variant for each in ranked]

@@ -22,6 +22,7 @@ from lockstep.market.config import InstrumentBook, load_instruments
 from research.experiments import account_store, analysis, law
 from research.experiments.accounts import Engine, backtrader_course
 from research.experiments.declaration import declare
+from research.experiments.diagnostics import ResidualsOf, swept_residuals
 from research.experiments.evaluation import DEFAULT_EVALUATOR, Data, Evaluator, code_of, load_data
 from research.experiments.plan import Plan
 from research.experiments.progress import ExperimentListener
@@ -85,6 +86,7 @@ class Lab:
     evaluator: Evaluator = DEFAULT_EVALUATOR
     backtest: Backtest = backtrader
     engine: Engine = backtrader_course
+    residuals: ResidualsOf = swept_residuals
     now: Callable[[], datetime] = _utc_now
     book: InstrumentBook = field(default_factory=load_instruments)
     families: Families = field(default_factory=load_families)

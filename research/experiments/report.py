@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import pandas as pd
@@ -17,8 +18,10 @@ from lockstep.strategy.config import StrategyConfig
 from research.experiments import account_store, figures
 from research.experiments.accounts import CHOSEN, SymbolAccount, figures_of
 from research.experiments.analysis import Judgement
+from research.experiments.diagnostics import SymbolDiagnostics
 from research.experiments.execution import Lab
 from research.experiments.report_sections import (
+    best_against_market,
     by_symbol,
     checks,
     header,
@@ -38,13 +41,15 @@ from research.experiments.sensitivity import (
     neighbourhood,
     scores,
 )
-from research.experiments.service import judged, verified_ranking
+from research.experiments.service import diagnosed, judged, verified_ranking
 from research.experiments.store import Record
-from research.experiments.tables import averaged, evidence_line
+from research.experiments.tables import averaged
 from research.experiments.variants import spelled
+from research.experiments.why import evidence_line, second_opinions, verdict_on, was_promoted
 from research.report.page import (
     card,
     document,
+    facts_table,
     figure_block,
     fragment,
     grid,
@@ -53,6 +58,7 @@ from research.report.page import (
     write_page,
 )
 from research.report.views import on_paper
+from research.statistics.verdict import VerdictLine
 
 _HEAT_MAPS = 4
 # Points of all equity lines together; each symbol gets its share.
@@ -64,6 +70,7 @@ class ExperimentReport:
     """A finished experiment, measured: everything that its page shows.
 
     ranked      the best variants, each the same in Backtrader; judgement   how far the winner can be believed
+    verdict     that in one of four words, with a reason; diagnose   see `opinions`
     chosen      per window of a walk-forward the variant that was best before it
     train       the winner's accounts on the training range, by symbol
 
@@ -79,6 +86,13 @@ class ExperimentReport:
     importance: ParameterImportance | None
     chosen: list[Ranked | None]
     train: Mapping[str, SymbolAccount]
+    verdict: VerdictLine
+    diagnose: Callable[[], tuple[SymbolDiagnostics, ...]]
+
+    @cached_property
+    def opinions(self) -> tuple[SymbolDiagnostics, ...]:
+        """What other tests say of all trials, by symbol; they are run again for it when it is first asked."""
+        return self.diagnose()
 
     @property
     def winner(self) -> Ranked:
@@ -120,7 +134,7 @@ class ExperimentReport:
         return write_experiment(self, Path(folder or results_folder()))
 
     def _repr_html_(self) -> str:
-        top = (header(self.record, self.judgement), key_figures(self.record, self.judgement))
+        top = (header(self.record, self.judgement, self.verdict), key_figures(self.record, self.judgement))
         return fragment(*top, grid(_result_cards(self)))
 
 
@@ -129,11 +143,14 @@ def page_data(lab: Lab, record: Record, by: str | None = None) -> ExperimentRepo
     measure = by or record.plan.select_by
     ranked = verified_ranking(lab, record, by=measure)
     found = scores(lab.store, record, measure)
+    judgement = judged(lab, record, ranked[0], measure)
     return ExperimentReport(
         record=record,
         by=measure,
         ranked=ranked,
-        judgement=judged(lab, record, ranked[0], measure),
+        judgement=judgement,
+        verdict=verdict_on(record, judgement, promoted=was_promoted(lab, record, ranked[0])),
+        diagnose=lambda: diagnosed(lab, record, ranked, judgement),
         scores=found,
         importance=importance(record.plan, found),
         chosen=chosen_by_window(lab.store, record, by=measure) if len(record.plan.windows) > 1 else [],
@@ -159,10 +176,12 @@ def _title(data: ExperimentReport) -> str:
 
 def _body(data: ExperimentReport) -> Markup:
     cards = (
-        *_equity_cards(data), *_result_cards(data), *_overfitting_cards(data), *_parameter_cards(data),
+        *_equity_cards(data), *_result_cards(data), *_opinion_cards(data), *_overfitting_cards(data),
+        *_parameter_cards(data),
         *_record_cards(data),
     )  # fmt: skip
-    return joined(header(data.record, data.judgement), key_figures(data.record, data.judgement), grid(cards))
+    top = header(data.record, data.judgement, data.verdict), key_figures(data.record, data.judgement)
+    return joined(*top, grid(cards))
 
 
 def _equity_cards(data: ExperimentReport) -> list[Markup]:
@@ -230,6 +249,29 @@ def _top_caption(data: ExperimentReport) -> str:
     if means:
         order += f", its mean over {means}; the other figures are those of accounts, all test windows as one"
     return f"{order}. Each was rerun in Backtrader: same trades, same profit to the last bit."
+
+
+def _opinion_cards(data: ExperimentReport) -> list[Markup]:
+    """Return what other tests say of all trials on each symbol; none of them decides."""
+    cards = []
+    for each in data.opinions:
+        if each.winner is not None or each.search is not None:
+            said = "Second opinions: none of them decides."
+            facts = facts_table(second_opinions(each))
+            unknown = f" The trials were not run again: {each.unknown}." if each.unknown else ""
+            cards.append(card(f"Record of the winner on {each.symbol}", facts, caption=f"{said}{unknown}"))
+        if each.search is not None:
+            cards.append(
+                card(
+                    f"The best against {each.symbol} held",
+                    best_against_market(data.record, each.search),
+                    caption="Against as much of the instrument, held all the time. Alone: as if nothing else "
+                    "had been tried. The others allow for all trials, step-down also for how they move "
+                    "together; a false discovery rate of 0.2 expects one of five to be luck.",
+                    classes="wide",
+                )
+            )
+    return cards
 
 
 def _overfitting_cards(data: ExperimentReport) -> list[Markup]:

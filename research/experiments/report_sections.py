@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 
@@ -9,11 +10,13 @@ from markupsafe import Markup
 
 from research.experiments.accounts import SymbolAccount
 from research.experiments.analysis import Judgement
+from research.experiments.diagnostics import SearchOpinion
 from research.experiments.selection import Ranked
 from research.experiments.sensitivity import Neighbourhood
 from research.experiments.store import Record
 from research.experiments.tables import averaged
 from research.experiments.variants import spelled
+from research.experiments.why import SEARCH_HEAD, search_row
 from research.report import page
 from research.report.page import (
     UNDEFINED,
@@ -28,15 +31,15 @@ from research.report.page import (
     table,
     usd,
 )
+from research.statistics.verdict import VerdictLine
 
 
-def header(record: Record, found: Judgement) -> Markup:
-    """Return name, ranges and the verdict in a word."""
+def header(record: Record, found: Judgement, verdict: VerdictLine) -> Markup:
+    """Return name, ranges and the verdict: a word and a reason."""
     plan = record.plan
     how = f"{len(plan.windows)} windows of {plan.walk_forward}" if plan.walk_forward else "one split"
     dates = dict.fromkeys(each.dates for each in found.winner.accounts.values())
     tested = "; ".join(dates) or str(plan.split.validation)
-    proof = "passed the gate" if found.verdict.passed else "refused by the gate"
     return page.header(
         record.name,
         f"experiment {record.id}, {record.kind} search",
@@ -47,7 +50,8 @@ def header(record: Record, found: Judgement) -> Markup:
             f"{plan.strategy.timeframe} bars",
         ),
         lead=", ".join(plan.symbols),
-        badge=f"Winner {proof}",
+        verdict=str(verdict),
+        is_loss=verdict.is_loss,
     )
 
 
@@ -96,6 +100,16 @@ def checks(found: Judgement) -> Markup:
         for check in found.verdict.checks
     ]
     return table(("check", "outcome"), rows)
+
+
+def best_against_market(record: Record, found: SearchOpinion) -> Markup:
+    """Return the p-values of the best after all trials, a row each."""
+    rows = []
+    for place, each in enumerate(found.best):
+        values = json.loads(record.plan.space.variant(each.variant).parameters)
+        named = ", ".join(f"{path} {spelled(value)}" for path, value in values.items())
+        rows.append((str(place + 1), prose(named), *search_row(found, place)))
+    return table(("#", prose("parameters"), *SEARCH_HEAD), rows)
 
 
 def top_runs(record: Record, ranked: Sequence[Ranked], by: str) -> Markup:

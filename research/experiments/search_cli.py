@@ -31,9 +31,10 @@ from research.experiments.planning import (
     require_selectable,
 )
 from research.experiments.progress import ExperimentListener, on_screen
-from research.experiments.service import judged, verified_ranking
+from research.experiments.service import verified_ranking
 from research.experiments.store import Record
-from research.experiments.tables import print_judgement, print_summary, print_top
+from research.experiments.tables import print_summary, print_top
+from research.experiments.why import Why, conclude
 from research.ledger.database import Database
 from research.ledger.versions import VersionName, symbols_with
 
@@ -96,6 +97,7 @@ def grid_search(
         float, typer.Option(help="Longest estimated duration in seconds without --yes.")
     ] = 600.0,
     yes: Annotated[bool, typer.Option("--yes", help="Run regardless of the estimated duration.")] = False,
+    why: Why = False,
 ) -> None:
     """Evaluate every combination of a grid (or a random draw) and show the best, checked in Backtrader."""
     require_selectable(select_by)
@@ -119,7 +121,7 @@ def grid_search(
     lab = Lab(database=Database.open(), evaluator=on_cluster(cluster))
     if not yes:
         require_affordable(plan, estimate(plan, _bars(lab, plan), lab.store.records()), budget)
-    _carry_out(Console(), lab, plan, lambda listener: lab.run(plan, listener))
+    _carry_out(Console(), lab, plan, lambda listener: lab.run(plan, listener), why=why)
 
 
 def sweep(
@@ -141,6 +143,7 @@ def sweep(
     source: SourceName = None,
     name: Annotated[str, typer.Option(help="Name of the experiment; default: the grid file's.")] = "",
     yes: Annotated[bool, typer.Option("--yes", help="Run regardless of the estimated duration.")] = False,
+    why: Why = False,
 ) -> None:
     """Evaluate every combination of a grid and show the best, checked in Backtrader.
 
@@ -149,18 +152,19 @@ def sweep(
     """
     grid_search(
         name or grid_path.stem, strategy_path, grid_path, symbols=symbols, train_start=start, test_end=end,
-        select_by=select_by, data_dir=data_dir, source=source, yes=yes,
+        select_by=select_by, data_dir=data_dir, source=source, yes=yes, why=why,
     )  # fmt: skip
 
 
 def resume(
     number: Annotated[int, typer.Argument(metavar="ID", help="Number of the experiment.")],
     cluster: Cluster = None,
+    why: Why = False,
 ) -> None:
     """Do what is missing of an experiment that was interrupted, at whatever moment."""
     lab = Lab(database=Database.open(), evaluator=on_cluster(cluster))
     plan = lab.store.record(number).plan
-    _carry_out(Console(), lab, plan, lambda listener: lab.resume(number, listener))
+    _carry_out(Console(), lab, plan, lambda listener: lab.resume(number, listener), why=why)
 
 
 def _bars(lab: Lab, plan: Plan) -> int:
@@ -171,7 +175,9 @@ def _bars(lab: Lab, plan: Plan) -> int:
     )
 
 
-def _carry_out(console: Console, lab: Lab, plan: Plan, run: Callable[[ExperimentListener], Record]) -> None:
+def _carry_out(
+    console: Console, lab: Lab, plan: Plan, run: Callable[[ExperimentListener], Record], *, why: bool
+) -> None:
     try:
         with on_screen(console, plan) as listener:
             record = run(listener)
@@ -185,8 +191,8 @@ def _carry_out(console: Console, lab: Lab, plan: Plan, run: Callable[[Experiment
     print_summary(console, lab.store, record)
     ranked = verified_ranking(lab, record)
     print_top(console, record, ranked, plan.select_by)
-    print_judgement(console, judged(lab, record, ranked[0]))
+    conclude(console, lab, record, ranked, None, why=why)
     console.print(
-        f"`lockstep experiments show {record.id} --export html` draws it,\n"
+        f"`lockstep experiments show {record.id} --why` says why, `--export html` draws it,\n"
         f"`lockstep experiments promote {record.id} --output-name NAME` promotes it"
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import cache
@@ -11,8 +11,10 @@ from lockstep.errors import ExperimentError
 from lockstep.identity import only_proves
 from research.experiments import account_store
 from research.experiments.analysis import Judgement, judgement
+from research.experiments.diagnostics import SymbolDiagnostics, diagnose
 from research.experiments.evaluation import Data, code_of
 from research.experiments.execution import Lab
+from research.experiments.kept_returns import common_variants
 from research.experiments.selection import Ranked, ranking
 from research.experiments.store import Record
 from research.experiments.verification import shown_accounts, verify, winners
@@ -95,3 +97,38 @@ def judged(lab: Lab, record: Record, winner: Ranked, by: str | None = None) -> J
             symbol: float(lab.book.session(symbol).template.sessions_per_year) for symbol in symbols
         },
     )
+
+
+def diagnosed(
+    lab: Lab, record: Record, ranked: Sequence[Ranked], found: Judgement
+) -> tuple[SymbolDiagnostics, ...]:
+    """Return the second opinions on an experiment: all its trials are run again for them, where they can."""
+
+    def succeeded(symbol: str) -> Sequence[int]:
+        windows = range(len(record.plan.windows))
+        kept = [lab.store.returns(record.id, symbol, number) for number in windows]
+        return [int(each) for each in common_variants(kept)]
+
+    return diagnose(
+        record,
+        ranked,
+        variants={symbol: succeeded(symbol) for symbol in record.plan.symbols},
+        counted={each.symbol: each.counted for each in found.symbols},
+        independent={each.symbol: each.effective.number + each.earlier for each in found.symbols},
+        per_year={each.symbol: each.sessions_per_year for each in found.symbols},
+        load=_loads(lab, record),
+        residuals_of=lab.residuals,
+        engine=lab.engine,
+    )
+
+
+def _loads(lab: Lab, record: Record) -> Callable[[str], Data]:
+    try:
+        return same_data(lab, record)
+    except ExperimentError as error:
+        refusal = error
+
+        def refuse(symbol: str) -> Data:
+            raise refusal
+
+        return refuse

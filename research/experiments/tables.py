@@ -18,8 +18,7 @@ from lockstep.files import replace_file
 from lockstep.tables import TextTable, number, prose
 from research.backtest.result import BacktestResult
 from research.experiments import account_store
-from research.experiments.accounts import CHOSEN, SymbolAccount
-from research.experiments.analysis import Judgement, SymbolEvidence
+from research.experiments.accounts import SymbolAccount
 from research.experiments.comparison import MEASURES, StrategyComparison
 from research.experiments.planning import spoken
 from research.experiments.selection import Ranked
@@ -132,28 +131,6 @@ def _figures(by: str, account: SymbolAccount | None) -> list[str]:
         percent(metrics["max_drawdown_fraction"]),
         ratio(metrics["profit_factor"]),
     ]
-
-
-def print_judgement(console: Console, found: Judgement) -> None:
-    """Print the evidence about the winner and every check of the gate."""
-    for account in found.walk_forward.values():
-        console.print(f"{CHOSEN}: {account}", highlight=False, soft_wrap=True)
-    for each in found.symbols:
-        console.print(evidence_line(each), highlight=False, soft_wrap=True)
-    for check in found.verdict.checks:
-        mark = ("passed" if check.passed else "failed") if check.applies else "none  "
-        console.print(f"  {mark}  {check.name}: {check.sentence}", highlight=False, soft_wrap=True)
-
-
-def evidence_line(found: SymbolEvidence) -> str:
-    """Return trials, noise, overfitting and deflation of one symbol in a sentence."""
-    pbo = "not measured" if found.overfitting is None else percent(found.overfitting.probability)
-    earlier = f" and {found.earlier:,.0f} of earlier searches" if found.earlier else ""
-    return (
-        f"{found.symbol}: the ledger counts {found.counted:,} trials on {found.family} over these dates; "
-        f"{found.effective.number:,.0f} independent ones here{earlier}. The best of as many without skill "
-        f"would reach a Sharpe of {found.chance:.2f}. PBO {pbo}, deflated Sharpe {percent(found.dsr)}"
-    )
 
 
 def _measure(name: str, value: float | None) -> str:

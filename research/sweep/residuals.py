@@ -17,7 +17,7 @@ from lockstep.market.bars import Floats
 from lockstep.market.dates import DateRange
 from lockstep.market.history import History
 from lockstep.strategy.config import StrategyConfig
-from research.sweep.account import SKETCH
+from research.statistics.maximum import SKETCH
 from research.sweep.inputs import Inputs, Prepared
 from research.sweep.loops import evaluate, pieces
 from research.sweep.run import CHUNK, require_expressible, workers

@@ -149,6 +149,14 @@ def toy_course(config: IbsConfig, data: Data, span: DateRange) -> Course:
     )
 
 
+def toy_residuals(configs: Sequence[IbsConfig], data: Data, dates: DateRange) -> NDArray[np.float64]:
+    """Returns of `toy_sweep` in full: nothing is held there, so that nothing is taken off."""
+    bars = data.history.series(SeriesKey(data.symbol, configs[0].bars))
+    rows = dates.select(bars, data.history.markets[data.symbol])
+    sessions = rows.stop - rows.start
+    return np.column_stack([toy_returns(each, data.symbol, dates, sessions) for each in configs])
+
+
 def slow_sweep(
     configs: Sequence[IbsConfig],
     history: History,
@@ -198,6 +206,7 @@ def toy_lab(database: Database, **changes: Any) -> Lab:
             "evaluator": toy_sweep,
             "backtest": toy_backtest,
             "engine": toy_course,
+            "residuals": toy_residuals,
             "now": noon,
             **changes,
         }
