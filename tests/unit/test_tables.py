@@ -33,13 +33,16 @@ from lockstep.tables import TextTable, number, prose
 from research.backtest import result_table, trade_comparison
 from research.checks import features_report as feature_tables
 from research.checks import lookahead as lookahead_run
-from research.experiments import progress, tables
+from research.experiments import progress, tables, why
 from research.experiments.comparison import MEASURES
+from research.experiments.diagnostics import SearchOpinion, SymbolDiagnostics, TrialOpinion, WinnerOpinion
 from research.model_validation import command
 from research.paper import report as report_table
 from research.paper.bands import Band
 from research.paper.residuals import ResidualSummary
 from research.paper.verdict import Equality, InstrumentComparison, Reference
+from research.report.trust import OtherOrders
+from research.statistics.trade_order import TradeOrders
 from research.training import screen
 from research.utils import add_source, data_report
 from support.experiments import plan
@@ -361,6 +364,22 @@ def experiment_tables(console: Console) -> None:
     tables.print_comparison(console, compared)
 
 
+def second_opinions(console: Console) -> None:
+    order = TradeOrders(
+        drawdown=BIG, profit=-BIG, drawdowns=np.array([BIG]), profits=np.array([-BIG]), worse=0.123
+    )
+    winner = WinnerOpinion(
+        sharpe=-123.45, above_zero=0.001, over_blocks=0.001, wider=12.34, years=99.9,
+        track_record=float(HUGE), backtest=99.9, orders=OtherOrders(shuffled=order, drawn=order),
+    )  # fmt: skip
+    each = TrialOpinion(variant=0, timing=-123.45, alone=0.1, holm=1.0, rate=0.876, step_down=0.543)
+    search = SearchOpinion(spa=0.999, white=0.999, superior=HUGE, trials=HUGE, block=HUGE, best=(each,))
+    forward: Any = SimpleNamespace(plan=plan())
+    found: Any = SimpleNamespace(verdict=SimpleNamespace(checks=()), walk_forward={}, symbols=())
+    opinion = SymbolDiagnostics(symbol=LONG, winner=winner, search=search)
+    why.print_why(console, forward, found, [opinion])
+
+
 def best_so_far(console: Console) -> None:
     listener = progress.ExperimentScreen(plan())
     listener._best = [(BIG, -1, LONG, 0, '{"entry.high": 0.1, "stop.percent": 123456.789}')]
@@ -403,6 +422,10 @@ TABLES: dict[Any, tuple[Callable[[Console], None], tuple[str, ...]]] = {
             f"{BIG:,.2f}",
             "a_strategy_with_quite_a_long_name_b",
         ),
+    ),
+    why: (
+        second_opinions,
+        (f"−${BIG:,.0f}", f"{HUGE:,}", "−123.45", "0.876", "0.543", "99.9%", "99.9"),
     ),
     progress: (best_so_far, (LONG, f"{BIG:.3f}", "123456.789", "2012-12-31")),
 }
