@@ -104,6 +104,13 @@ def _tearsheet() -> typer.Typer:
     return app
 
 
+@contents.add("candidates", "Forward evidence: register, score, promote, retire.", panel=RESEARCH)
+def _candidates() -> typer.Typer:
+    from operations.candidates_cli import app
+
+    return app
+
+
 check = contents.group("check", "Check a strategy for look-ahead, or its features.", panel=RESEARCH)
 
 

@@ -17,6 +17,9 @@ from lockstep.market.timeframe import Timeframe
 from lockstep.models.manifest import BarRange, BarsRead, Evidence
 
 VALIDATION, CERTIFICATE, PAPER = "validation", "certificate", "paper"
+# What a candidate earned on bars that did not exist when it was registered. It is bound to the bundle alone:
+# it happened, whatever the code is now; that the code trades the bundle alike is for the certificate to say.
+FORWARD = "forward"
 MACHINE, _LIBRARY = "machine", "library "
 
 # Evidence of these kinds was computed from bars by our code, by these roots of it: it must say by which code,

@@ -5,12 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from lockstep.errors import ConfigError, ManifestError
-from lockstep.models.evidence import CERTIFICATE, PAPER, VALIDATION, elsewhere, gathered_otherwise, revised
+from lockstep.models.evidence import (
+    CERTIFICATE,
+    FORWARD,
+    PAPER,
+    VALIDATION,
+    elsewhere,
+    gathered_otherwise,
+    revised,
+)
 from lockstep.models.manifest import Evidence, VersionEntry
 from lockstep.models.manifest_file import store_json
 from lockstep.settings import Settings, validated
@@ -70,12 +78,31 @@ class PaperMinimum(Settings):
         yield from _aged(evidence, self, now, "compare again")
 
 
+class ForwardMinimum(Settings):
+    """What forward evidence must have reached.
+
+    size       `full`, or `pilot`, which a year of noise reaches ten times as often
+    sessions   scored at least
+    """
+
+    size: Literal["pilot", "full"] = "full"
+    sessions: Count = 0
+
+    def lacking(self, evidence: Evidence) -> Iterator[str]:
+        """Yield what forward evidence lacks, one sentence each."""
+        if self.size == "full" and not evidence.counts.get("full"):
+            yield "allows a pilot only, the policy asks for full size; wait for more sessions"
+        if short := _short(evidence, self, ("sessions",)):
+            yield f"is too small: {short}; wait for more sessions"
+
+
 class Policy(Settings):
     """What a promotion requires.
 
     promotion     kinds of evidence: each about exactly the bundle's SHA-256, passed, not expired, gathered
                   with the code, the libraries and the instruments of now
     certificate   minimum size of a parity certificate; paper   minimum size of a paper comparison
+    forward       what forward evidence must have reached, where `promotion` names it
 
     >>> Policy(promotion=("certificate",)).certificate.bars
     250
@@ -84,6 +111,7 @@ class Policy(Settings):
     promotion: tuple[str, ...] = (VALIDATION, CERTIFICATE)
     certificate: CertificateMinimum = CertificateMinimum()
     paper: PaperMinimum = PaperMinimum()
+    forward: ForwardMinimum = ForwardMinimum()
 
     def missing(self, entry: VersionEntry, now: datetime) -> tuple[str, ...]:
         """Return what speaks against a promotion, one sentence each; the newest evidence of a kind counts."""
@@ -123,9 +151,13 @@ class Policy(Settings):
             yield from self.certificate.lacking(evidence, now)
         if evidence.kind == PAPER:
             yield from self.paper.lacking(evidence, now)
+        if evidence.kind == FORWARD:
+            yield from self.forward.lacking(evidence)
 
 
-def _short(evidence: Evidence, minimum: CertificateMinimum | PaperMinimum, names: Sequence[str]) -> str:
+def _short(
+    evidence: Evidence, minimum: CertificateMinimum | PaperMinimum | ForwardMinimum, names: Sequence[str]
+) -> str:
     """Return which counts of an evidence are below the minimum, empty where none is."""
     asked = {name: getattr(minimum, name) for name in names}
     return _listed([

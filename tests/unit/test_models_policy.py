@@ -21,7 +21,7 @@ from lockstep.models import evidence as gathering
 from lockstep.models import verbs
 from lockstep.models.chain import Act
 from lockstep.models.manifest import BarsRead, Evidence, Manifest, VersionEntry
-from lockstep.models.policy import CertificateMinimum, Policy, read_policy
+from lockstep.models.policy import CertificateMinimum, ForwardMinimum, Policy, read_policy
 from support.evidence import NOW, RECORD, evidence
 from support.markets import DAILY_ROWS, write_daily
 
@@ -357,3 +357,31 @@ class TestBars:
     def test_bars_that_are_not_here_are_remarked_on(self, file: Path) -> None:
         (note,) = self.promoted(file, edit=lambda file: file.unlink())
         assert note.startswith("  note: certificate: whether bars of ES:1d were revised cannot be told")
+
+
+@pytest.mark.parametrize(
+    ("counts", "changes", "faults"),
+    [
+        ({"sessions": 90, "full": 1}, {}, ()),
+        (
+            {"sessions": 90, "full": 0},
+            {},
+            ("forward: allows a pilot only, the policy asks for full size; wait for more sessions",),
+        ),
+        ({"sessions": 90, "full": 0}, {"size": "pilot"}, ()),
+        (
+            {"sessions": 90, "full": 1},
+            {"sessions": 120},
+            ("forward: is too small: 90 of at least 120 sessions; wait for more sessions",),
+        ),
+    ],
+)
+def test_forward_evidence_must_reach_the_size_that_the_policy_names(
+    counts: dict[str, int], changes: dict[str, Any], faults: tuple[str, ...]
+) -> None:
+    policy = Policy(promotion=("forward",), forward=ForwardMinimum(**changes))
+    found = Evidence(kind="forward", passed=True, bundle_sha256=SHA, counts=counts, issued=NOW)
+    assert policy.missing(with_evidence(found), NOW) == faults
+    retired = found.model_copy(update={"passed": False})
+    assert "forward: was not passed" in policy.missing(with_evidence(found, retired), NOW)
+    assert policy.missing(with_evidence(), NOW) == ("forward: there is none",)

@@ -126,6 +126,17 @@ class JournalReader:
         newest = {end: numbers(values) for _, end, *values in sorted(written, key=itemgetter(0))}
         return tuple(sorted(newest.items())[max(0, len(newest) - limit) :])
 
+    def first_bars(self, key: SeriesKey) -> tuple[tuple[int, Values], ...]:
+        """Return the bars of a series as they first came in: (end, values), oldest first.
+
+        Those of warm-ups are not among them: they come from files.
+        """
+        rows = self.select(
+            f"SELECT {_BAR} FROM bars {_SERIES} ORDER BY sequence DESC", key.symbol, str(key.timeframe)
+        )
+        first = {end: numbers(values) for end, *values in rows}
+        return tuple(sorted(first.items()))
+
     def newest_hash(self) -> str:
         """Return the hash (hex) of the newest entry, which covers all before it; empty without an entry."""
         rows = self.select("SELECT hash FROM entries ORDER BY sequence DESC LIMIT 1")
