@@ -81,6 +81,11 @@ def _orders(count: int, seed: int) -> tuple[dict[str, Any], bool]:
     return storm.summary(), not storm.wrong
 
 
+def _forward(count: int, seed: int) -> tuple[dict[str, Any], bool]:
+    found, good = _support("simulation.rates").soak(count, seed)
+    return found, bool(good)
+
+
 def _readme(count: int, seed: int) -> tuple[dict[str, Any], bool]:
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "tests")}
     command = [sys.executable, "-m", "support.readme"]
@@ -126,6 +131,11 @@ SOAKS = {
         run=_simulator,
     ),
     "bundles": Soak(sentence="damaged bundles and run folders, in files", count=10_000, run=_bundles),
+    "forward": Soak(
+        sentence="forward evidence, in years of noise, drift and searches that learn: rates and power",
+        count=1_000,
+        run=_forward,
+    ),
     "orders": Soak(sentence="orders against a broker that fails in every way", count=6_000, run=_orders),
     "search": Soak(
         sentence="searches with and without the median rule, in histories: the same choice within its error",

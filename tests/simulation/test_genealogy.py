@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pytest
 
 from lockstep.metrics import Integers
 from lockstep.monitoring.eprocess import FULL, PILOT
 from simulation.genealogy import NIGHTS, Bred, Futures, breed, futures, passed_by_counting
+from simulation.rates import budget_bound
 
 SEEDS, FUTURES = (1, 2, 3), 8
 
@@ -26,8 +25,9 @@ def followed(genealogies: list[Bred]) -> list[Futures]:
 
 def assert_within_budget(promoted: list[Integers], allowed: float) -> None:
     found = np.concatenate(promoted)
-    limit = allowed + 3.1 * math.sqrt(allowed / found.size)
-    assert found.mean() <= limit, f"{found.mean():.2f} false promotions a year, {allowed} allowed"
+    assert found.mean() <= budget_bound(allowed, found.size), (
+        f"{found.mean():.2f} false promotions a year, {allowed} allowed"
+    )
 
 
 def test_counting_trials_passes_it(genealogies: list[Bred]) -> None:
