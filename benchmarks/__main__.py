@@ -10,6 +10,7 @@ from benchmarks.engine import memory, overhead
 from benchmarks.experiments import wide_grid
 from benchmarks.features import batch, cold, streaming
 from benchmarks.forward import evidence
+from benchmarks.ledger import old_ledger
 from benchmarks.live import live
 from benchmarks.loading import loading
 from benchmarks.models import one_row, rolling_back
@@ -26,7 +27,7 @@ def main() -> None:
     numbers = map(number, ("value", "promise", "of promise"))
     table = TextTable("measured", *numbers, prose("note"), title="100,000 hourly bars")
     single = (importing, cold, batch, streaming, overhead, memory, growth, one_row, rolling_back, evidence)
-    several = (throughput(), wide_grid(), live(), forests(), search(), loading(), page())
+    several = (throughput(), wide_grid(), old_ledger(), live(), forests(), search(), loading(), page())
     for result in chain((measurement() for measurement in single), *several):
         share = f"{result.value / result.promise:.0%}{'' if result.kept else '  missed'}"
         value = (

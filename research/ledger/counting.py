@@ -13,6 +13,7 @@ from lockstep.market.bars import Floats
 from lockstep.market.dates import DateRange
 from research.ledger.append_only import EffectiveRow, LedgerRow, MaximumRow, SpaceRow
 from research.ledger.tables import ExperimentRun
+from research.statistics.maximum import effective, joined
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -37,6 +38,11 @@ class Counted:
     best: float
     declared: int
     adaptive: int
+
+    @property
+    def independent(self) -> float:
+        """How many independent trials they amount to; shown, and never judged by."""
+        return self.without + (0.0 if self.draws is None else effective(self.draws))
 
 
 def counted(connection: Connection, families: Sequence[str], dates: DateRange) -> Counted:
@@ -66,7 +72,7 @@ def counted(connection: Connection, families: Sequence[str], dates: DateRange) -
         drawn=sum(row.trials for row in maxima),
         without=float(sum(count * shares.get(key, 1.0) for key, count in rest.items() if key not in known)),
         searches=_searches(connection, which),
-        draws=np.maximum.reduce([np.frombuffer(row.draws, "<f8") for row in maxima]) if maxima else None,
+        draws=joined(*(np.frombuffer(row.draws, "<f8") for row in maxima)) if maxima else None,
         best=max((row.best for row in maxima), default=float("nan")),
         declared=by_kind.get(1, 0),
         adaptive=by_kind.get(0, 0),

@@ -152,12 +152,8 @@ class Ledger:
         return self.counted(family, DateRange(start=start, end=end)).trials
 
     def effective(self, family: str, dates: DateRange) -> float:
-        """Return the effective number of all trials on the family over dates that overlap these.
-
-        A trial of a finished search counts by that search's share of independent ones, any other in full.
-        """
-        with self.database.read() as connection:
-            return _effective(connection, within(LedgerRow, relatives(connection, family), dates))
+        """Return how many independent trials all those amount to that `counted` counts."""
+        return self.counted(family, dates).independent
 
     def earlier(self, family: str, dates: DateRange, *, experiment_id: int, symbol: str) -> float:
         """Return the effective trials beside those of an experiment on a symbol.

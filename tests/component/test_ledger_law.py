@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sqlalchemy import insert
 
 from lockstep.market.dates import DateRange
 from research.ledger.append_only import EffectiveRow, KinshipRow, MaximumRow
@@ -15,6 +16,7 @@ from research.ledger.chain import append
 from research.ledger.database import Database
 from research.ledger.law import FORCED, REFUSED, Verdict
 from research.ledger.ledger import Ledger, Trials
+from research.ledger.tables import Experiment, ExperimentRun
 from support.databases import KINDS, fresh_url
 from support.experiments import NOON
 
@@ -93,6 +95,36 @@ class TestCounted:
         with ledger.database.write() as connection:
             append(connection, EffectiveRow, [row])
         assert ledger.counted("SP500", SEARCHED).without == 1.5
+
+    def test_what_a_search_with_draws_evaluated_again_is_in_them(self, ledger: Ledger) -> None:
+        """It stands in the ledger under the search that did it first, of which no draws are known."""
+        tried(ledger, "a b", experiment=1)
+        tried(ledger, "b c", experiment=2)
+        with ledger.database.write() as connection:
+            experiment = {
+                "name": "second", "kind": "grid", "status": "finished", "plan": "{}", "runs": 2,
+                "code_hash": "c", "data_hashes": "{}", "config_hash": "h", "started": "now", "seconds": 0,
+                "bars": 0,
+            }  # fmt: skip
+            connection.execute(insert(Experiment), [{"id": number, **experiment} for number in (1, 2)])
+            run = {"experiment_id": 2, "symbol": "ES", "window_number": 0, "parameters": "{}", "status": "ok"}
+            runs = [{**run, "variant": number, "evaluation": each} for number, each in enumerate("bc")]
+            connection.execute(insert(ExperimentRun), runs)
+        assert ledger.counted("SP500", SEARCHED).without == 3.0
+        settled(ledger, 2, 2, seed=1)
+        found = ledger.counted("SP500", SEARCHED)
+        assert (found.trials, found.without) == (3, 1.0)
+
+    def test_independent_trials_of_copies_are_those_of_one(self, ledger: Ledger) -> None:
+        assert ledger.effective("SP500", SEARCHED) == 0.0
+        tried(ledger, "a b c", experiment=1)
+        settled(ledger, 1, 3, seed=1)
+        alone = ledger.effective("SP500", SEARCHED)
+        assert alone > 1.0
+        tried(ledger, "d e f", experiment=2)
+        assert ledger.effective("SP500", SEARCHED) == alone + 3.0
+        settled(ledger, 2, 3, seed=1)
+        assert ledger.effective("SP500", SEARCHED) == alone
 
     def test_a_maximum_counts_wherever_its_search_does(self, ledger: Ledger) -> None:
         """It has the dates of its test ranges, the trials those of the whole search."""

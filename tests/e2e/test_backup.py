@@ -19,7 +19,9 @@ from lockstep.models.store import ModelStore
 from operations import backup
 from operations.backup import BackupError, Places, create, prune, restore, sets, verify
 from research.experiments.store import Store
+from research.ledger.chain import Head
 from research.ledger.database import Database, copy_tables, row_counts
+from research.ledger.ledger import Ledger
 from support.databases import KINDS, fresh_url
 from support.first_version import FIRST, SETS, WHOLE_YEAR, desk
 from support.journals import tampered
@@ -187,6 +189,7 @@ def test_a_ledger_of_either_database(first: Path, tmp_path: Path, kind: str) -> 
         restore(made, Places(None, None, other))
         target = Database.open(other)
         assert row_counts(target) == row_counts(written)
+        assert Ledger(target).verify() == Ledger(written).head() != Head()
         # The next experiment gets the next number.
         columns = {
             "name": "next", "kind": "grid", "status": "running", "plan": "{}", "runs": 0, "code_hash": "",
