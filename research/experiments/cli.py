@@ -39,6 +39,7 @@ from research.experiments.search_cli import grid_search, resume, sweep, symbols_
 from research.experiments.service import finished, verified_ranking
 from research.experiments.tables import (
     export,
+    ledger_lines,
     print_comparison,
     print_list,
     print_summary,
@@ -167,14 +168,23 @@ def trials(
     symbol: OneSymbol,
     start: Annotated[str, typer.Option(help="First date.")] = "1900-01-01",
     end: Annotated[str, typer.Option(help="Last date.")] = "2999-12-31",
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Check every row and link of the ledger's hash chain.")
+    ] = False,
 ) -> None:
-    """Say how many trials the ledger counts on a symbol's family over overlapping dates."""
+    """Say how many trials the ledger counts on a symbol's family over overlapping dates, and which ledger."""
     lab = Lab(database=Database.open())
     first, last = as_day("--start", start), as_day("--end", end)
     assert isinstance(first, date)
     assert isinstance(last, date)
     family = lab.family(symbol)
     typer.echo(f"{family}: {lab.ledger.count(family, first, last):,} trials")
+    for line in ledger_lines(lab.ledger, family):
+        typer.echo(line)
+    if verify:
+        found = lab.ledger.faults()
+        typer.echo("\n".join(found) or "verified: every link and every row is as it was written")
+        raise typer.Exit(int(bool(found)))
 
 
 def compare_two(

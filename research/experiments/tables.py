@@ -6,7 +6,7 @@ All runs of an experiment and its accounts, as files for machines.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,8 @@ from research.experiments.planning import spoken
 from research.experiments.selection import Ranked
 from research.experiments.store import Record, Store
 from research.experiments.variants import spelled
+from research.ledger.law import GUARD
+from research.ledger.ledger import Ledger
 from research.ledger.tables import FAILED
 from research.report.page import UNDEFINED, count, percent, ratio, usd
 
@@ -99,6 +101,17 @@ def print_top(console: Console, record: Record, ranked: Sequence[Ranked], by: st
         + (f" They are ranked by the mean over {means}." if means else ""),
         style="dim",
     )
+
+
+def ledger_lines(ledger: Ledger, family: str) -> Iterator[str]:
+    """Yield what a family is one market with, which ledger this is, and what became of its guards."""
+    yield from ledger.kinship(family)
+    head = ledger.head()
+    if head.id:
+        yield f"ledger {head.id}: {head.trials:,} trials in all, {head.links:,} links"
+        yield f"head {head.hash}"
+    for each in ledger.verdicts(GUARD):
+        yield f"guards were missing or changed, and made again on {each.recorded}: {each.subject}"
 
 
 def averaged(record: Record) -> str:

@@ -24,6 +24,7 @@ from research.ledger.chain import (
     append,
     append_rows,
     contradiction,
+    faults,
     head,
     hold,
     table_of,
@@ -136,6 +137,11 @@ class Ledger:
         with self.database.write() as connection:
             before = merged_with(connection, series.family)
             return (*before, *introduce(connection, series, now=now))
+
+    def kinship(self, family: str) -> tuple[str, ...]:
+        """Return a sentence for each series by which a family was found to be one market with others."""
+        with self.database.read() as connection:
+            return merged_with(connection, family)
 
     def relatives(self, family: str) -> tuple[str, ...]:
         """Return a family and those that were found to be the same market, itself first."""
@@ -320,6 +326,11 @@ class Ledger:
         """Recompute the whole hash chain; returns its end, ExperimentError where a row or link is wrong."""
         with self.database.read() as connection:
             return verify(connection)
+
+    def faults(self) -> list[str]:
+        """Return what is wrong with the hash chain, a line each; nothing where it is whole."""
+        with self.database.read() as connection:
+            return list(faults(connection))
 
     def contradiction(self, written: Head) -> str | None:
         """Return why a head that was written down elsewhere is none of this ledger; None where it is one."""

@@ -6,16 +6,28 @@ which every correlation can be told. They replace the question how many independ
 
 from __future__ import annotations
 
+import functools
+import math
+from collections.abc import Callable, Iterable
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lockstep.errors import ConfigError
+from lockstep.errors import ConfigError, DataError
 from lockstep.metrics import Floats, Integers
-from research.statistics.sharpe import finite
+from research.statistics.sharpe import SharpeSample, finite
 
 SKETCH = 256
+DRAWS = 1_000
+
+_ROWS = 512
+_SEED = 20_260_101
+# Squares below this part of those they are left of are rounding.
+_ROUNDING = 1e-24
+_GRID = np.linspace(0.0, 12.0, 2_401)
+_TOLERANCE = 1e-6
 
 _Words = NDArray[np.uint64]
 
@@ -32,11 +44,15 @@ def date_hash(days: Any, block: int = 1) -> tuple[Integers, Floats]:
     """
     if block < 1:
         raise ConfigError(f"block of {block} days: must be at least 1")
-    number = np.asarray(days).astype("datetime64[D]").astype(np.int64) // block
+    number = _day(days) // block
     words = _mixed(_mixed(number.astype(np.uint64) + np.uint64(0x9E37_79B9_7F4A_7C15)))
     bucket = (words >> np.uint64(56)).astype(np.int64)
     sign = 1.0 - 2.0 * ((words >> np.uint64(55)) & np.uint64(1)).astype(np.float64)
     return bucket, sign
+
+
+def _day(days: Any) -> Integers:
+    return np.asarray(days).astype("datetime64[D]").astype(np.int64)
 
 
 def _mixed(words: _Words) -> _Words:
@@ -59,3 +75,179 @@ def sketch_of(returns: Any, days: Any, block: int = 1) -> Floats:
     sketch = np.zeros((SKETCH, len(values)))
     np.add.at(sketch, bucket, values.T * sign[:, None])
     return np.ascontiguousarray(sketch.T)
+
+
+def centred(sketch: Any, sums: Any, sessions: float, ones: Any) -> Floats:
+    """Return the sketches, float64 (n, 256), of returns from which each trial's mean was taken.
+
+    sketch     float64 (n, 256), as of `sketch_of`; sums: float64 (n,), of the returns
+    sessions   over which they were summed; ones: float64 (256,), the sketch of 1 over the same sessions
+
+    Sketches, sums, sessions and ones of several ranges are added up before. What rounding alone leaves, as of
+    returns that are all the same, becomes zeros.
+    """
+    raw = finite(sketch, "sketches", dimensions=2)
+    mean = finite(sums, "sums of returns") / sessions
+    taken = mean[:, None] * np.asarray(ones)
+    left: Floats = raw - taken
+    noise = np.einsum("ij,ij->i", left, left) <= _ROUNDING * np.einsum("ij,ij->i", taken, taken)
+    left[noise] = 0.0
+    return left
+
+
+class RunningMaximum:
+    """The greatest ratio of n trials without skill, DRAWS times, as their sketches come in.
+
+    A trial's ratio in a draw is u . g: u its centred sketch at length 1, g a vector of independent standard
+    normal numbers, the same for all trials and searches. Ratios then have variance 1 and correlate as the
+    trials' returns do; the more sessions there are, the more normal are those of real trials.
+    Chernozhukov, Chetverikov and Kato (2013), Gaussian approximations and multiplier bootstrap for maxima of
+    sums of high-dimensional random vectors, Annals of Statistics 41, 2786-2819.
+
+    draws    float64 (1000,), >= 0: the greatest ratio in each draw; trials: rows so far, copies included
+
+    Neither the order of the trials changes a bit of `draws`, nor how they are divided. It takes
+    n x 256 x 1000 multiplications and seven megabytes. A trial of zeros (it never traded) has the ratio 0.
+
+    >>> one, both = RunningMaximum(), RunningMaximum()
+    >>> first, second = np.eye(2, SKETCH)
+    >>> one.add([first])
+    >>> both.add([second, first, 3.0 * first])
+    >>> bool((both.draws >= one.draws).all()), both.trials
+    (True, 3)
+    """
+
+    def __init__(self) -> None:
+        self.draws: Floats = np.zeros(DRAWS)
+        self.trials = 0
+        self._rows = np.zeros((_ROWS, SKETCH))
+        self._ratios = np.empty((_ROWS, DRAWS))
+
+    def add(self, sketches: Any) -> None:
+        """Add trials by their centred sketches, float64 (n, 256); DataError where one is not finite."""
+        rows = finite(sketches, "sketches", dimensions=2, least=0)
+        for first in range(0, len(rows), _ROWS):
+            self._add(rows[first : first + _ROWS])
+        self.trials += len(rows)
+
+    def _add(self, rows: Floats) -> None:
+        # A product of matrices rounds by its shape. The shape is therefore always the same one.
+        self._rows[: len(rows)] = rows
+        self._rows[len(rows) :] = 0.0
+        # By powers of two, which round nothing: squares of very small and very large numbers stay finite.
+        greatest = np.abs(self._rows).max(axis=1)
+        np.ldexp(self._rows, -np.frexp(greatest)[1][:, None], out=self._rows)
+        length = np.sqrt((self._rows * self._rows).sum(axis=1))
+        self._rows /= np.where(length > 0.0, length, 1.0)[:, None]
+        np.matmul(self._rows, _directions(), out=self._ratios)
+        np.maximum(self.draws, self._ratios.max(axis=0), out=self.draws)
+
+
+@functools.cache
+def _directions() -> Floats:
+    """Return standard normal numbers, float64 (256, 1000), the same ones for ever."""
+    drawn = np.random.Generator(np.random.PCG64(_SEED)).standard_normal((DRAWS, SKETCH))
+    return np.ascontiguousarray(drawn.T)
+
+
+def joined(*draws: Any) -> Floats:
+    """Return the draws, float64 (1000,), of all trials of several searches: the greatest, element by element.
+
+    Copies of a search change nothing, nor does the order. Without any search, zeros.
+    """
+    for each in draws:
+        if np.shape(each) != (DRAWS,):
+            raise DataError(f"draws of shape {np.shape(each)}: need ({DRAWS},); read them from the ledger")
+    found: Floats = np.max([np.zeros(DRAWS), *draws], axis=0)
+    return found
+
+
+def p_value(z: float, draws: Any, *, unsketched: float = 0) -> float:
+    """Return the chance that the best of all trials, none of which has skill, reaches `z`: (0, 1].
+
+    z            of one trial, see `z_of`: the greatest of all, or of another one that was chosen
+    draws        float64 (1000,): of all trials that can have been chosen from, this one included
+    unsketched   >= 0: further trials of which no sketch is known, taken as independent of all others
+
+    (1 + draws at or above z) / (1 + draws), and with m trials unsketched 1 - (1 - p) Phi(z)^m. nan where z
+    is. ConfigError where `unsketched` is negative.
+
+    >>> p_value(1.0, np.zeros(DRAWS))
+    0.000999000999000999
+    >>> round(p_value(2.0, np.zeros(DRAWS), unsketched=100), 3)
+    0.9
+    """
+    if unsketched < 0:
+        raise ConfigError(f"unsketched trials {unsketched}: must not be negative; read the ledger")
+    if math.isnan(z):
+        return math.nan
+    values = finite(draws, "draws")
+    sketched = (1 + int(np.count_nonzero(values >= z))) / (1 + values.size)
+    return 1.0 - (1.0 - sketched) * NormalDist().cdf(z) ** unsketched if unsketched else sketched
+
+
+def survivors(
+    z: Any, sketches: Callable[[], Iterable[Floats]], draws: Any, *, size: float = 0.05
+) -> Integers:
+    """Return the trials that have skill, int64 (k,), rising: one or more of them wrongly in `size` of cases.
+
+    z          float64 (n,): of all trials; nan where one has none
+    sketches   gives their centred sketches, float64 (m, 256) a piece, in the order of `z`, as often as asked
+    draws      float64 (1000,): of the same trials, and of others that count
+
+    Those whose p-value is at most `size` pass; then those that pass among the rest, until none does. Romano
+    and Wolf (2005), Stepwise multiple testing as formalized data snooping, Econometrica 73, 1237-1282.
+    """
+    ratios = np.asarray(z, dtype=np.float64)
+    left = np.ones(ratios.size, dtype=np.bool_)
+    while True:
+        above = np.searchsorted(np.sort(finite(draws, "draws")), ratios)
+        passed = left & ~np.isnan(ratios) & ((1.0 + DRAWS - above) / (1.0 + DRAWS) <= size)
+        left &= ~passed
+        if not passed.any() or not left.any():
+            return np.flatnonzero(~left)
+        running, first = RunningMaximum(), 0
+        for piece in sketches():
+            running.add(piece[left[first : first + len(piece)]])
+            first += len(piece)
+        draws = running.draws
+
+
+def z_of(sample: SharpeSample) -> float:
+    """Return a Sharpe ratio in standard errors, see `SharpeSample.standard_error`; nan if nothing varies."""
+    error = sample.standard_error
+    return math.nan if math.isnan(sample.ratio) or not error > 0.0 else sample.ratio / error
+
+
+def z_of_blocks(returns: Any, days: Any, block: int) -> Floats:
+    """Return the ratios, float64 (n,), of n trials' returns (n, S), whose error allows for dependence.
+
+    The sum of centred returns, divided by the root of the sum of squares of what each block of dates adds to
+    it: the scale of `sketch_of(returns, days, block)`. nan where nothing varies.
+    """
+    values = finite(returns, "returns", dimensions=2)
+    number = np.unique(_day(days) // block, return_inverse=True)[1]
+    total = values.sum(axis=1)
+    rest = values - total[:, None] / values.shape[1]
+    sums = np.zeros((number[-1] + 1, len(values)))
+    np.add.at(sums, number, rest.T)
+    blocks = len(sums)
+    scale = np.sqrt((sums**2).sum(axis=0) * blocks / max(blocks - 1, 1))
+    noise = scale <= np.sqrt(_ROUNDING) * np.abs(values).max(axis=1)
+    z: Floats = np.divide(total, scale, where=~noise, out=np.full(len(values), np.nan))
+    return z
+
+
+def effective(draws: Any) -> float:
+    """Return how many independent trials have the same mean maximum: >= 1. Shown, never judged.
+
+    The mean of max(0, best of N) is the integral of 1 - Phi(x)^N over x > 0.
+    """
+    mean = float(finite(draws, "draws").mean())
+    below = np.log1p([-0.5 * math.erfc(x / math.sqrt(2.0)) for x in _GRID.tolist()])
+    low, high = 0.0, math.log(1e15)
+    while high - low > _TOLERANCE:
+        middle = (low + high) / 2.0
+        reached = float(np.trapezoid(-np.expm1(math.exp(middle) * below), _GRID))
+        low, high = (middle, high) if reached < mean else (low, middle)
+    return math.exp(high) if high > _TOLERANCE else 1.0
