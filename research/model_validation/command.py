@@ -45,12 +45,13 @@ def main(
     by: By = "",
     name: Name = VETO,
     json: Json = False,
+    why: Annotated[bool, typer.Option("--why", help="Also print every check.")] = False,
 ) -> None:
-    """Run every check on a version, write the report, and print what passed."""
+    """Run every check on a version, write the report, and print the verdict in a word and a reason."""
     report, page = validate_version(
         symbol, version, by=actor(by), store=store, out=out, data_dir=data_dir, run=run_dir, name=name
     )
-    show(report, page, Console(), as_json=json)
+    show(report, page, Console(), as_json=json, why=why)
     raise typer.Exit(0 if report.verdict.passed else 1)
 
 
@@ -84,16 +85,21 @@ def validate_version(
     return validate(request, Ledger(Database.open()), by=by, now=datetime.now(UTC))
 
 
-def show(report: ValidationReport, page: Path, console: Console, *, as_json: bool) -> None:
-    """Print every check and the verdict, or the report's JSON."""
+def show(report: ValidationReport, page: Path, console: Console, *, as_json: bool, why: bool = False) -> None:
+    """Print the verdict, with `why` every check before it, or the report's JSON."""
     if as_json:
-        content = {**json_.loads(validation_json(report)), "report": str(page)}
+        told = {"verdict": report.line.word, "reason": report.line.reason}
+        content = {**json_.loads(validation_json(report)), **told, "report": str(page)}
         print(json_.dumps(content, indent=2))
         return
-    console.print(verdict_table(report))
-    bundle, refusals = report.case.bundle, report.verdict.refusals
-    told = f"failed {len(refusals)} of {len(report.verdict.applicable)} checks" if refusals else "passed"
-    console.print(f"{bundle.symbol} {bundle.version}: {told}", style="bold", highlight=False)
+    if why:
+        console.print(verdict_table(report))
+    bundle, found = report.case.bundle, report.line
+    line = Text.assemble((f"{bundle.symbol} {bundle.version}: {found.word}", "bold"), f": {found.reason}")
+    console.print(line, soft_wrap=True)
+    refusals, asked = len(report.verdict.refusals), len(report.verdict.applicable)
+    outcome = f"failed {refusals} of {asked} checks" if refusals else f"passed all {asked} checks"
+    console.print(f"{outcome}; `--why` lists them" if not why else outcome, highlight=False)
     console.print(f"report: {page}", highlight=False, soft_wrap=True)
 
 

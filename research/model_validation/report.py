@@ -41,19 +41,49 @@ from research.report.section import Sections, cards
 from research.report.theme import ACCENT, BAR, GAIN, MUTED, axis, figure, time_axis, titled
 from research.report.views import on_paper
 from research.statistics.gate import Check, GateVerdict
+from research.statistics.sharpe import SharpeSample, probabilistic_sharpe
+from research.statistics.verdict import VerdictLine, of_checks
 from research.training.report import replace_text
 from research.training.report_sections import environment, provenance_of, unbroken
 
 SCHEMA = 1
+# The checks that ask whether there is anything, by name: those of a model's gain, and luck after all trials.
+AGAINST_THE_BENCHMARK = ("gain", "random veto", "ROC area", "deflated Sharpe")
+_SIZE = 0.05
+_DRIFTS = "it earns, but what the model adds to its strategy may be luck: "
 _DIGITS = 4
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ValidationReport:
-    """A judged version."""
+    """A judged version; `promoted` says whether it is in production already."""
 
     case: ValidationCase
     verdict: GateVerdict
+    promoted: bool = False
+
+    @property
+    def line(self) -> VerdictLine:
+        """The verdict in one of four words, with a reason; see `research.statistics.verdict`.
+
+        A model is tested against its strategy without it, a strategy without a model against luck alone.
+        """
+        sample = SharpeSample.of_blocks(self.case.account.returns) if self._is_long_enough else None
+        return of_checks(
+            self.verdict,
+            AGAINST_THE_BENCHMARK,
+            profit=sample is not None and 1.0 - probabilistic_sharpe(sample) <= _SIZE,
+            drifts="it earns, but what the model adds to its strategy may be luck: "
+            if self.case.kind == "model"
+            else "",
+            promoted=self.promoted,
+            waiting="every check passed; the parity certificate and `lockstep promote` are next",
+        )
+
+    @property
+    def _is_long_enough(self) -> bool:
+        returns = self.case.account.returns
+        return returns.size >= 8 and bool(np.isfinite(returns).all())
 
     @property
     def name(self) -> str:
@@ -163,6 +193,8 @@ def _header(report: ValidationReport) -> Markup:
             "no model" if veto is None else f"threshold {ratio(veto)}",
         ),
         badge="passed every check" if verdict.passed else refused,
+        verdict=str(report.line),
+        is_loss=report.line.is_loss,
     )
 
 

@@ -28,7 +28,9 @@ def validate(
     request.reports.mkdir(parents=True, exist_ok=True)
     book = load_instruments()
     case = gather(request, ledger, now=now)
-    report = ValidationReport(case=case, verdict=judge_model(case))
+    model = request.store.manifest().instruments[request.symbol][request.name]
+    promoted = model.production == request.version
+    report = ValidationReport(case=case, verdict=judge_model(case), promoted=promoted)
     page, numbers = write_validation(report, request.reports)
     evidence = evidence_of(report, numbers, request, book, now=now)
     request.store.attach(request.symbol, request.version, evidence, by=by, now=now, name=request.name)

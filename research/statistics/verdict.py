@@ -14,7 +14,7 @@ file, and its verdict stays what the evidence says.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -111,6 +111,36 @@ def of_gate(
         profit=against_zero <= size,
         because=_because(evidence, against_zero=against_zero, size=size),
         lacking=[*lacking, *further],
+        promoted=promoted,
+        waiting=waiting,
+    )
+
+
+def of_checks(
+    found: GateVerdict,
+    tests: Collection[str],
+    *,
+    profit: bool,
+    drifts: str = "",
+    promoted: bool = False,
+    waiting: str = NEXT,
+) -> VerdictLine:
+    """Return the verdict on a version of a model or a strategy, from its checks.
+
+    tests    names of the checks that test it against its benchmark: for an edge all that apply must pass; one
+             that was not measured leaves it open
+    profit   whether it earns at all, tested against zero
+    drifts   how the reason begins where it does and the benchmark does as well
+    """
+    asked = [check for check in found.applicable if check.name in tests]
+    failed = [check for check in asked if not check.passed and not math.isnan(check.value)]
+    edge = False if failed else (True if asked and all(check.passed for check in asked) else None)
+    because = failed[0].sentence if failed else ""
+    return verdict(
+        edge=edge,
+        profit=profit,
+        because=f"{drifts}{because}" if profit else because,
+        lacking=[check.sentence for check in found.refusals if edge is not False or check != failed[0]],
         promoted=promoted,
         waiting=waiting,
     )

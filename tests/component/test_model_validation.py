@@ -48,6 +48,7 @@ from research.model_validation.report import (
 )
 from research.model_validation.validate import evidence_of
 from research.report.section import Section
+from research.statistics.gate import GateVerdict
 from research.training.bundling import make_bundle
 from research.training.config import Acceptance, StrategyAcceptance, TrainingConfig
 from research.training.dataset import build_dataset
@@ -410,15 +411,40 @@ def test_the_newest_version_is_meant(desk: Path) -> None:
         newest(store, "SPX")
 
 
-def test_the_screen_shows_every_check(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_screen_shows_a_word_and_a_reason(capsys: pytest.CaptureFixture[str]) -> None:
     show(refused(), Path("x.html"), Console(width=200), as_json=False)
     told = capsys.readouterr().out
-    assert "SPX v1: failed 2 of 19 checks" in told
-    assert all(each.name in told for each in asked_of(ModelCase))
+    assert told.startswith(f"SPX v1: {refused().line}\n")
+    assert refused().line.word == "unproven"
+    assert f"failed {len(refused().verdict.refusals)} of " in told
+    names = [each.name for each in asked_of(ModelCase)]
+    assert not all(name in told for name in names)
+    show(refused(), Path("x.html"), Console(width=200), as_json=False, why=True)
+    told = capsys.readouterr().out
+    assert all(name in told for name in names)
     show(report(), Path("x.html"), Console(width=200), as_json=True)
-    assert json.loads(capsys.readouterr().out)["report"] == "x.html"
-    show(report(), Path("x.html"), Console(width=200), as_json=False)
-    assert "SPX v1: passed" in capsys.readouterr().out
+    found = json.loads(capsys.readouterr().out)
+    assert (found["report"], found["verdict"]) == ("x.html", report().line.word)
+
+
+def test_a_model_that_passed_is_unproven_until_it_is_promoted() -> None:
+    found = report()
+    assert found.line.word == "unproven"
+    assert "`lockstep promote`" in found.line.reason
+    assert replace(found, promoted=True).line.word == "promoted"
+    assert replace(refused(), promoted=True).line.word == "unproven"
+    assert f"<b>{found.line}</b>".replace("`", "`") in validation_html(found)
+
+
+def test_a_model_without_a_gain_is_drift_where_its_strategy_earns() -> None:
+    found = report()
+    failing = tuple(
+        replace(each, passed=False, value=0.1) if each.name == "deflated Sharpe" else each
+        for each in found.verdict.checks
+    )
+    made = replace(found, verdict=GateVerdict(checks=failing))
+    assert made.line.word == "drift"
+    assert made.line.reason.startswith("it earns, but what the model adds to its strategy may be luck: ")
 
 
 def test_the_exit_code_is_the_verdict(desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
