@@ -104,6 +104,8 @@ def _release(
     else:
         told = "registered as a candidate" if found.new else "is registered already"
         print(f"{found.symbol} {found.version}: {told}")
+        for remark in found.remarks:
+            print(f"  note: {remark}")
         print(f"  {missing}")
         print("  this gathers it:")
         place = "" if store is None else f" --store {shlex.quote(str(store))}"

@@ -114,12 +114,12 @@ def _count_look(
 
     own = bundle.training.get("hold_out") if bundle else None
     purpose = f"backtest of {bundle.sha256 if bundle and bundle.sha256 else config.name}"
-    look = open_door(
+    lines = open_door(
         Ledger(Database.open()), history, SeriesKey(symbol, config.bars), span, purpose=purpose, now=_now(),
         also=() if not own else (DateRange.of(*own),),
     )  # fmt: skip
-    if look:
-        print(look)
+    for line in lines:
+        print(line)
 
 
 def strategy_named(given: Strategy) -> StrategyConfig:

@@ -179,9 +179,9 @@ class _Runner:
         """The ledger of this machine: it knows which dates are sealed."""
         return Ledger(Database.open())
 
-    def _say(self, look: str) -> None:
-        if look:
-            self.console.print(look, soft_wrap=True, highlight=False, markup=False)
+    def _say(self, lines: Sequence[str]) -> None:
+        for line in lines:
+            self.console.print(line, soft_wrap=True, highlight=False, markup=False)
 
     def _history(
         self,

@@ -40,7 +40,7 @@ class StrategyComparison:
     difference   yearly return of the second over the first, fraction of capital, with a 95 % interval by the
                  stationary bootstrap of paired sessions; None for fewer than 8 sessions
     correlation  of their session returns, nan where one does not vary
-    looks        a sentence for each look at sealed dates
+    looks        lines to print: looks at sealed dates, and markets that are alike
     """
 
     symbol: str
@@ -66,7 +66,8 @@ def compare(
     strategies   YAML files or versions; a version is its strategy with its veto. Where there is one, bars are
                  those of its training unless others are named. A look at sealed dates is counted
     """
-    span, results, looks = DateRange.of(start, end), [], []
+    span, results = DateRange.of(start, end), []
+    looks: list[str] = []
     versions = {each: each.load(symbol) for each in strategies if isinstance(each, VersionName)}
     for traded in versions.values():
         data_dir, source = traded.record.bars(data_dir, source)
@@ -78,7 +79,7 @@ def compare(
             symbol, data_dir, timeframe=config.bars, end=end, book=lab.book, source=source,
             context=context_keys(config, lab.book.markets, symbol, veto=veto),
         )  # fmt: skip
-        looks.append(
+        looks.extend(
             open_door(
                 lab.ledger, history, SeriesKey(symbol, config.bars), span,
                 purpose=f"comparison of {config.name}", now=lab.now(), families=lab.families,
@@ -100,7 +101,7 @@ def compare(
         second=second,
         difference=_difference(first, second),
         correlation=_correlation(first, second),
-        looks=tuple(each for each in looks if each),
+        looks=tuple(dict.fromkeys(looks)),
     )
 
 

@@ -19,6 +19,7 @@ from filelock import FileLock, Timeout
 from lockstep.errors import EngineMismatch, ExperimentError
 from lockstep.identity import cache_root, only_proves
 from lockstep.market.config import InstrumentBook, load_instruments
+from lockstep.market.history import SeriesKey
 from research.experiments import account_store, analysis, law
 from research.experiments.accounts import Engine, backtrader_course
 from research.experiments.declaration import declare
@@ -30,6 +31,7 @@ from research.experiments.search import Search
 from research.experiments.store import Record, Store
 from research.experiments.verification import Backtest, backtrader, shown_accounts, verify, winners
 from research.ledger.database import Database
+from research.ledger.doors import introduce
 from research.ledger.families import Families, load_families
 from research.ledger.ledger import Ledger
 from research.ledger.tables import FAILED, FINISHED, MISMATCH, RUNNING, UNSUCCESSFUL
@@ -153,6 +155,7 @@ class Lab:
     def _carry_out(self, number: int, data: Mapping[str, Data], listener: ExperimentListener) -> Record:
         with only_one(self.database, number):
             record = self.store.record(number)
+            self._introduce(record, data, listener)
             self._declare(record, data)
             self._agree(record, listener)
             listener.begin(record.runs, record.done)
@@ -166,6 +169,13 @@ class Lab:
                 listener=listener,
             ).evaluate_missing()
             return self._finish(record, data, listener)
+
+    def _introduce(self, record: Record, data: Mapping[str, Data], listener: ExperimentListener) -> None:
+        """Let the ledger know the bars: by them it finds out what was tried on them under other names."""
+        for symbol, each in data.items():
+            key = SeriesKey(symbol, record.plan.strategy.bars)
+            for line in introduce(self.ledger, each.history, key, each.family, now=self.now()):
+                listener.note(line)
 
     def _declare(self, record: Record, data: Mapping[str, Data]) -> None:
         """Write down what is searched, once, before any of it is evaluated."""

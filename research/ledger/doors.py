@@ -13,7 +13,20 @@ from datetime import datetime
 from lockstep.market.dates import DateRange
 from lockstep.market.history import History, SeriesKey
 from research.ledger.families import Families, load_families
+from research.ledger.kinship import Series
 from research.ledger.ledger import Ledger
+
+
+def introduce(
+    ledger: Ledger, history: History, key: SeriesKey, family: str, *, now: datetime
+) -> tuple[str, ...]:
+    """Let the ledger know the traded bars, before anything is run on them; sentences on markets alike.
+
+    By its bars a market is found under another name: what was tried and looked at there counts here.
+    """
+    return ledger.introduce(
+        Series.of(history.series(key), history.markets[key.symbol], family=family), now=now
+    )
 
 
 def open_door(
@@ -26,8 +39,8 @@ def open_door(
     now: datetime,
     also: Sequence[DateRange] = (),
     families: Families | None = None,
-) -> str:
-    """Count a look where a run by hand is going to show sealed dates; a sentence that says so, or nothing.
+) -> tuple[str, ...]:
+    """Introduce the bars, and count a look where a run by hand is going to show sealed dates; lines to print.
 
     history, key   bars of the run and which of them are traded; span: the session dates that it trades
     purpose        what the ledger is told, such as `backtest of ibs_baseline`
@@ -40,5 +53,6 @@ def open_door(
     first, last = ends.astype("datetime64[D]").tolist()
     family = (families or load_families()).of(market.instrument)
     shown = DateRange(start=first, end=last)
-    found = ledger.open_door(family, key.symbol, shown, purpose=purpose, now=now, also=also)
-    return found or ""
+    told = introduce(ledger, history, key, family, now=now)
+    look = ledger.open_door(family, key.symbol, shown, purpose=purpose, now=now, also=also)
+    return told if look is None else (*told, look)

@@ -63,8 +63,10 @@ class TradedVersion:
             "hold_out": self.bundle.training.get("hold_out"),
         }
 
-    def count_look(self, history: History, span: DateRange, ledger: Ledger, *, now: datetime) -> str:
-        """Count a look where a run over `span` shows sealed dates; return a sentence on it, or nothing."""
+    def count_look(
+        self, history: History, span: DateRange, ledger: Ledger, *, now: datetime
+    ) -> tuple[str, ...]:
+        """Count a look where a run over `span` shows sealed dates; lines to print."""
         own = self.bundle.training.get("hold_out")
         return open_door(
             ledger,

@@ -43,6 +43,7 @@ from lockstep.strategy.bundled import bundled_strategy
 from research.backtest.account import Account
 from research.experiments.declaration import space_of_one
 from research.experiments.evaluation import data_hash
+from research.ledger.doors import introduce
 from research.ledger.families import load_families
 from research.ledger.ledger import Ledger, Trials
 from research.ledger.spaces import RELEASE
@@ -144,10 +145,14 @@ class ReleasedStrategy:
             "code": code_hash(RELEASING),
         }
 
-    def count(self, ledger: Ledger, *, now: datetime) -> None:
-        """Seal the hold-out, and count the strategy, once, as a trial on the dates before it."""
+    def count(self, ledger: Ledger, *, now: datetime) -> tuple[str, ...]:
+        """Seal the hold-out, and count the strategy, once, as a trial on the dates before it.
+
+        Returns what the ledger has to say of its bars: other markets that move alike.
+        """
         dates, symbol = self.dates.development, self.release.symbol
         family, strategy = trial_family(symbol), self.release.strategy
+        told = introduce(ledger, self.history, self.key, family, now=now)
         ledger.declare(space_of_one(strategy, symbol, dates, proposer=RELEASE), family, dates, now=now)
         ledger.enact(family, dates, limits={}, holdout=self.dates.hold_out, now=now)
         trial = json_digest([self.hashes, strategy.config_hash, str(dates)])[:_DIGITS]
@@ -155,6 +160,7 @@ class ReleasedStrategy:
             Trials(family=family, symbol=symbol, dates=dates, kind=RELEASE, evaluations={trial: OK}),
             now=now,
         )
+        return told
 
     @cached_property
     def bundle(self) -> Bundle:
@@ -212,11 +218,15 @@ class ReleasedStrategy:
 
 @dataclass(frozen=True, kw_only=True)
 class Registration:
-    """A strategy as a version of the store; `new` is False where the very bundle was there already."""
+    """A strategy as a version of the store; `new` is False where the very bundle was there already.
+
+    remarks   what the ledger has to say of its bars
+    """
 
     symbol: str
     version: str
     new: bool
+    remarks: tuple[str, ...] = ()
 
 
 def register_strategy(
@@ -241,17 +251,17 @@ def register_strategy(
     """
     require_exact()
     released = ReleasedStrategy.of(release, read_history(release, data_dir=data_dir))
-    released.count(ledger, now=now())
+    told = released.count(ledger, now=now())
     bundle = replace(released.bundle, name=name)
     sha256 = sha256_of(bundle_bytes(bundle))
     model = store.manifest().instruments.get(release.symbol, {}).get(name)
     known = {} if model is None else {each.sha256: version for version, each in model.versions.items()}
     if sha256 in known:
-        return Registration(symbol=release.symbol, version=known[sha256], new=False)
+        return Registration(symbol=release.symbol, version=known[sha256], new=False, remarks=told)
     version = store.register(
         bundle, record=record_of(released, data_dir, path), by=by, now=now(), supersedes_reason=reason
     )
-    return Registration(symbol=release.symbol, version=version, new=True)
+    return Registration(symbol=release.symbol, version=version, new=True, remarks=told)
 
 
 def promote_strategy(
@@ -285,7 +295,7 @@ def promote_strategy(
         )  # fmt: skip
     except EvidenceMissing as error:
         return found, None, str(error)
-    return found, change, ""
+    return found, change.model_copy(update={"remarks": (*found.remarks, *change.remarks)}), ""
 
 
 def record_of(released: ReleasedStrategy, data_dir: Path | None, path: str) -> TrainingRecord:

@@ -23,6 +23,7 @@ from lockstep.market.loader import load_history
 from lockstep.models.bundle import Bundle
 from lockstep.models.content import file_content
 from lockstep.models.manifest import TrainingRecord
+from research.ledger.doors import introduce
 from research.ledger.families import load_families
 from research.ledger.ledger import Ledger
 from research.training.bundling import data_hashes, make_bundle
@@ -85,6 +86,8 @@ def run_training(
     dataset = build_dataset(config, history)
     folder = task.out / run_name(config, dataset, task.seed)
     family = load_families().of(book.instrument(config.symbol))
+    for line in introduce(ledger, history, SeriesKey(config.symbol, config.strategy.bars), family, now=now()):
+        (listener or SearchListener()).note(line)
     count = trial_counter(ledger, family, config, dataset, seed=task.seed, now=now)
     steps = StepFolder(_made(folder / STEPS), count)
     if not task.resume:

@@ -42,6 +42,10 @@ class SearchScreen(SearchListener):
         self._progress = progress
         self._task = task
 
+    def note(self, text: str) -> None:
+        """Print it above the bar."""
+        self._progress.console.print(text, soft_wrap=True, highlight=False, markup=False)
+
     def begin(self, steps: int) -> None:
         """Set the length of the bar."""
         self._progress.reset(self._task, total=steps, best="")
@@ -58,6 +62,10 @@ class LineListener(SearchListener):
         self._console = console
         self._symbol = symbol
         self._steps = self._done = self._stopped = 0
+
+    def note(self, text: str) -> None:
+        """Print it."""
+        self._console.print(text, soft_wrap=True, highlight=False, markup=False)
 
     def begin(self, steps: int) -> None:
         """Say how many steps there will be."""

@@ -57,6 +57,9 @@ class Diary:
 class SearchListener:
     """Hears how training goes on; this one does not care."""
 
+    def note(self, text: str) -> None:
+        """Hear what whoever began the training has to know, in one line."""
+
     def begin(self, steps: int) -> None:
         """Hear how many steps there will be in all searches."""
 

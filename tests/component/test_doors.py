@@ -39,11 +39,11 @@ class TestDoor:
         history = load_history("COMP", timeframe=load("bars"), end="2016-12-30")
         key = SeriesKey("COMP", load("bars"))
         for number in (1, 2):
-            said = open_door(ledger, history, key, DateRange.of("2016-06-01"), purpose="a test", now=NOW)
+            (said,) = open_door(ledger, history, key, DateRange.of("2016-06-01"), purpose="a test", now=NOW)
             assert f"2016-07-01 to 2016-12-30 (look {number} of NASDAQ100 at these days)" in said
             assert "end before 2016-07-01 to keep them sealed" in said
         before = DateRange.of("2016-01-04", "2016-06-30")
-        assert open_door(ledger, history, key, before, purpose="a test", now=NOW) == ""
+        assert open_door(ledger, history, key, before, purpose="a test", now=NOW) == ()
         assert [each.purpose for each in ledger.looks("NASDAQ100", HELD)] == ["a test", "a test"]
 
 
