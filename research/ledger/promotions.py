@@ -15,6 +15,7 @@ from pathlib import Path
 from lockstep.errors import ExperimentError
 from lockstep.models.manifest import LedgerStamp, Manifest
 from research.ledger import chain
+from research.ledger.kinship import merged_with
 from research.ledger.law import GUARD, REFUSED
 from research.ledger.ledger import Ledger
 
@@ -97,10 +98,11 @@ def _head(stamp: LedgerStamp) -> chain.Head:
 
 
 def remarks(ledger: Ledger, families: Sequence[str]) -> tuple[str, ...]:
-    """Return what the next reader has to know: attempts that were refused, guards that were missing."""
+    """Return what the next reader has to know: markets under several names, refused attempts, lost guards."""
     known, wanted = ledger.verdicts(), {each for family in families for each in ledger.relatives(family)}
     refused = [each for each in known if each.kind == REFUSED and wanted & set(each.families)]
-    found = []
+    with ledger.database.read() as connection:
+        found = [f"market: {each}" for family in families for each in merged_with(connection, family)]
     if refused:
         last = refused[-1]
         times = "once" if len(refused) == 1 else f"{len(refused)} times"
