@@ -29,12 +29,20 @@ from lockstep.market.bars import Floats, Stamps
 from lockstep.market.dates import DateRange
 from lockstep.market.history import SeriesKey
 from lockstep.market.sessions import Dates
-from lockstep.metrics import session_equity, summary
+from lockstep.metrics import session_equity, sharpe, summary, time_scale
 from lockstep.strategy.config import StrategyConfig
+from lockstep.strategy.records import STOP, TARGET
+from research.backtest.result import BacktestResult
 from research.backtest.run import run_backtest
 from research.experiments.evaluation import Data
 from research.ledger.tables import METRICS
 from research.splits.ranges import TrainTestWindow
+from research.statistics.sharpe import SharpeSample, probabilistic_sharpe
+from research.sweep.inputs import in_points, market_returns
+
+# Beside `METRICS`: the annual Sharpe ratio of what the returns have beyond a constant position, its p-value
+# for an account that was not chosen by it, and the size of that position.
+TIMING = ("timing_sharpe", "timing_p", "beta")
 
 # What the account is called in which no window knows more than its own training range.
 CHOSEN = "walk-forward, each window with the best variant of its training range"
@@ -50,6 +58,9 @@ class Course:
 
     end, day      (n,): the bars' ends, UTC ns, and their session dates
     equity        (n,) USD, `capital` before the first bar; position (n,) after each bar, signed
+    held_over     (n,): contracts held over each bar, signed: the position after it, half of what a stop or
+                  target closed within it
+    close         (n,): of each bar; opening: what the first one opened at; points: see `inputs.in_points`
     entry, exit   (k,): UTC ns of each trade's bars, exit 0 while it is open; pnl (k,) USD net, held (k,) bars
     metrics       measures of `lockstep.metrics`; empty where the course is a part of its run
     """
@@ -60,6 +71,10 @@ class Course:
     day: Dates
     equity: Floats
     position: Floats
+    held_over: Floats
+    close: Floats
+    opening: float
+    points: bool
     entry: Stamps
     exit: Stamps
     pnl: Floats
@@ -106,7 +121,7 @@ class SymbolAccount:
     """What one account did on a symbol.
 
     legs      what traded when; a leg that managed its position out ends with that exit
-    metrics   the measures of `models.METRICS`, nan where undefined
+    metrics   the measures of `tables.METRICS` and of `TIMING`, nan where undefined
     days      datetime64[D] (sessions,); equity (sessions,) USD after each session: both empty where only the
               measures were kept, by an earlier version
     """
@@ -143,11 +158,32 @@ def backtrader_course(config: StrategyConfig, data: Data, span: DateRange) -> Co
         day=equity["session_date"].to_numpy().astype("datetime64[D]"),
         equity=equity["equity"].to_numpy(dtype=np.float64),
         position=equity["position"].to_numpy(dtype=np.float64),
+        held_over=_held_over(result),
+        close=result.bars.close,
+        opening=float(result.bars.open[0]),
+        points=in_points(data.history.series(SeriesKey(data.symbol, config.bars))),
         entry=np.array([each.entry_stamp for each in recorded], dtype=np.int64),
         exit=np.array([each.exit_stamp for each in recorded], dtype=np.int64),
         pnl=trades["net_pnl"].to_numpy(dtype=np.float64),
         held=trades["bars_held"].to_numpy(dtype=np.float64),
     )
+
+
+def _held_over(result: BacktestResult) -> Floats:
+    """Return `Course.held_over` of a run. An entry at the close is held from the end of its bar on."""
+    held: Floats = result.equity["position"].to_numpy(dtype=np.float64, copy=True)
+    instrument, bars = result.market.instrument, result.bars
+    slipped = instrument.slippage_ticks * instrument.tick_size * (1.0 + 1e-9)
+    at_close = result.config.execution == "close"
+    for trade in result.records.trades:
+        if trade.exit_reason in (STOP, TARGET):
+            bar = int(np.searchsorted(bars.end, trade.exit_stamp))
+            if at_close:
+                held[bar] -= 0.5 * trade.quantity
+            elif abs(trade.exit_price - bars.open[bar]) > slipped:
+                # It was not met by the opening itself.
+                held[bar] += 0.5 * trade.quantity
+    return held
 
 
 def legs_of(windows: Sequence[TrainTestWindow], variants: Sequence[int | None]) -> list[Leg]:
@@ -223,6 +259,8 @@ def _idle(config: StrategyConfig, data: Data, dates: DateRange) -> Course:
     return Course(
         capital=config.capital, metrics={}, end=end, day=market.session.dates(end, bars.timeframe),
         equity=np.full(end.size, float(config.capital)), position=np.zeros(end.size),
+        held_over=np.zeros(end.size), close=bars.close[rows], opening=float(bars.open[rows][0]),
+        points=in_points(bars),
         entry=none, exit=none, pnl=nothing, held=nothing,
     )  # fmt: skip
 
@@ -236,10 +274,12 @@ def _managed_out(longer: Course, boundary: int) -> Course:
     last = int(np.searchsorted(longer.day, longer.day[size - 1], side="right"))
     # It may have entered again in the same session; that trade belongs to nobody.
     equity, position = longer.equity[:last].copy(), longer.position[:last].copy()
-    equity[size:], position[size:] = equity[size - 1], 0.0
+    held_over = longer.held_over[:last].copy()
+    equity[size:], position[size:], held_over[size:] = equity[size - 1], 0.0, 0.0
     return replace(
         longer, metrics={},
         end=longer.end[:last], day=longer.day[:last], equity=equity, position=position,
+        held_over=held_over, close=longer.close[:last],
         entry=longer.entry[mine], exit=exits, pnl=longer.pnl[mine], held=longer.held[mine],
     )  # fmt: skip
 
@@ -259,14 +299,47 @@ def _account(traded: Sequence[tuple[Leg, Course]], data: Data) -> SymbolAccount:
         metrics, equity = courses[0].metrics, courses[0].equity
     else:
         metrics = _measures(courses, equity, session, data)
+    metrics = {**metrics, **timing_measures(courses, session, data)}
     return SymbolAccount(
         symbol=data.symbol,
         legs=tuple(legs),
-        metrics={name: float(metrics.get(name, math.nan)) for name in METRICS},
+        metrics={name: float(metrics.get(name, math.nan)) for name in (*METRICS, *TIMING)},
         capital=capital,
         days=np.unique(day),
         equity=session_equity(equity, session),
     )
+
+
+def timing_measures(
+    courses: Sequence[Course], session: Dates | NDArray[np.int64], data: Data
+) -> dict[str, float]:
+    """Return the measures `TIMING` of an account; `session` (n,) as for `metrics.summary`."""
+    residual, beta = timing_residual(courses, data)
+    scale = time_scale(session, residual.size, _per_year(data))
+    ratio = sharpe(residual, scale.periods_per_year)
+    # Undefined where nothing is left; skew and kurtosis then are, too.
+    sample = None if math.isnan(ratio) else SharpeSample.of(residual)
+    p_value = math.nan if sample is None else 1.0 - probabilistic_sharpe(sample)
+    return {"timing_sharpe": ratio, "timing_p": p_value, "beta": beta}
+
+
+def timing_residual(courses: Sequence[Course], data: Data) -> tuple[Floats, float]:
+    """Return what an account's session returns have beyond a constant position, float64 (S,), and its size.
+
+    r - beta m: m what one unit of exposure to the instrument earned in the session, beta the mean signed
+    exposure over all bars, in units of capital. A market that only drifts leaves a mean of zero. The same as
+    the sweep's, see `SweepResult`; each course begins with what its first bar opened at.
+    """
+    unit, capital = data.history.markets[data.symbol].instrument.multiplier, courses[0].capital
+    market, returns, exposure = [], [], []
+    for each in courses:
+        lasts = np.flatnonzero(np.append(each.day[1:] != each.day[:-1], True))
+        market.append(market_returns(each.close[lasts], each.opening, each.points))
+        returns.append(np.diff(each.equity[lasts], prepend=each.capital) / capital)
+        exposure.append(each.held_over * unit / capital * (1.0 if each.points else each.close))
+    beta = float(np.concatenate(exposure).mean())
+    residual: Floats = np.concatenate(returns) - beta * np.concatenate(market)
+    return residual, beta
 
 
 def _profit(course: Course) -> Floats:
@@ -286,5 +359,9 @@ def _measures(
         position=np.concatenate([each.position for each in courses]),
         traded_notional=math.nan,
         capital=courses[0].capital,
-        sessions_per_year=float(data.history.markets[data.symbol].session.template.sessions_per_year),
+        sessions_per_year=_per_year(data),
     )
+
+
+def _per_year(data: Data) -> float:
+    return float(data.history.markets[data.symbol].session.template.sessions_per_year)

@@ -1,38 +1,33 @@
-"""How far a winner can be believed: trials behind it, overfitting, deflation, and the verdict of the gate."""
+"""How far a winner can be believed: the maximum test, overfitting, deflation, and the verdict of the gate."""
 
 from __future__ import annotations
 
-import functools
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from sqlalchemy import select
 
 from lockstep.market.bars import Floats
 from research.experiments.accounts import SymbolAccount
-from research.experiments.kept_returns import (
-    block_sums,
-    common_variants,
-    even_groups,
-    pooled_sample,
-    sharpe_ratios,
+from research.experiments.family_blocks import FamilyOverfitting, family_overfitting
+from research.experiments.kept_returns import Residuals, pooled_sample
+from research.experiments.maximum_test import (
+    MaximumEvidence,
+    PortfolioEvidence,
+    measure,
+    measure_portfolio,
+    settled,
 )
 from research.experiments.selection import Ranked
-from research.experiments.store import KeptReturns, Record, Store
+from research.experiments.store import Record, Store
+from research.ledger.append_only import ReplayRow
 from research.ledger.ledger import Ledger
+from research.ledger.spaces import Derivation
 from research.splits.ranges import consecutive
 from research.statistics.gate import GateEvidence, GateVerdict, judge
-from research.statistics.pbo import BlockMoments, Overfitting, overfitting
-from research.statistics.sharpe import SharpeSample, expected_maximum
-from research.statistics.trials import EffectiveTrials, distinct_rows, effective_trials
-
-_BLOCKS = 16
-_LEAST_BLOCKS = 4
-# Divisions into halves x trials; 12,870 divisions of 16 blocks are all there are.
-_PBO_CELLS = 100_000_000
-_DIVISIONS = (200, 13_000)
+from research.statistics.sharpe import SharpeSample
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -40,24 +35,31 @@ class SymbolEvidence:
     """What was measured on one symbol; Sharpe ratios per session unless called annual.
 
     counted      trials that the ledger counts on the family over the dates of the search
-    effective    independent trials of this search; earlier: those of others that the ledger counts
-    overfitting  PBO and what belongs to it; None for a single trial, or for too few sessions
-    sample       the winner on the validation ranges; ratios: float64 (n,), all trials there, 0 without trades
-    chance       annual Sharpe ratio that the best of as many trials without skill is expected to reach
-    dsr          deflated Sharpe ratio, [0, 1]
+    searched     whether that was declared before any result, and why
+    sample       the winner on all test ranges
+    timing       what its returns there have beyond a constant position of its mean size `beta`, in units of
+                 capital; None and nan where an earlier version ran the search
+    ratios       float64 (n,): timing ratios of all trials of this search, 0 without trades; empty without
+    maximum      the winner after all trials of the family
+    overfitting  the probability that choosing the best of the family's variants fails, and whose they are
     """
 
     symbol: str
     family: str
     counted: int
-    effective: EffectiveTrials
-    earlier: float
-    overfitting: Overfitting | None
+    searched: Derivation
     sample: SharpeSample
+    timing: SharpeSample | None
+    beta: float
     ratios: Floats
     sessions_per_year: float
-    chance: float
-    dsr: float
+    maximum: MaximumEvidence
+    overfitting: FamilyOverfitting
+
+    @property
+    def timing_sharpe(self) -> float:
+        """Annual; nan without timing."""
+        return math.nan if self.timing is None else self.timing.ratio * math.sqrt(self.sessions_per_year)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -66,6 +68,7 @@ class Judgement:
 
     walk_forward   by symbol, the account in which each window trades what its training range chose; empty for
                    one split, and where an earlier version kept none
+    portfolio      of several symbols together, beside; None for one, and without timing
     """
 
     winner: Ranked
@@ -73,15 +76,7 @@ class Judgement:
     symbols: tuple[SymbolEvidence, ...]
     evidence: GateEvidence
     verdict: GateVerdict
-
-
-def settle(store: Store, ledger: Ledger, record: Record) -> None:
-    """Write how many of a finished search's trials were independent, for those that come after it."""
-    found = {}
-    for symbol in record.plan.symbols:
-        kept = store.returns(record.id, symbol, len(record.plan.windows) - 1)
-        found[symbol] = (len(record.plan.numbers), _effective(kept, kept.variants).number)
-    ledger.settle(record.id, found)
+    portfolio: PortfolioEvidence | None = None
 
 
 def judgement(
@@ -100,7 +95,7 @@ def judgement(
         for symbol in record.plan.symbols
     )
     variants = len(record.plan.numbers)
-    probabilities = [each.overfitting.probability for each in found if each.overfitting is not None]
+    measured = [each.overfitting.probability for each in found]
     evidence = GateEvidence(
         train_sharpe=_number(winner.train["sharpe"]),
         test_sharpe=winner.figure("sharpe"),
@@ -108,80 +103,77 @@ def judgement(
         test_of=_test_of(winner),
         trials=max(variants, *(each.counted for each in found)),
         variants=variants,
-        pbo=max(probabilities) if len(probabilities) == len(found) else None,
-        p_value=1.0 - min(each.dsr for each in found),
-        dsr=min(each.dsr for each in found),
+        pbo=None if None in measured else max(each for each in measured if each is not None),
+        pooled=max(each.overfitting.variants for each in found),
+        gone=max(each.overfitting.gone for each in found),
+        p_value=_greatest(each.maximum.p_value for each in found),
+        dsr=min(each.maximum.dsr for each in found),
+        searched="declared" if all(each.searched.declared for each in found) else "adaptive",
+        replay_p=_replay_p(store, ledger, record, winner),
     )
-    verdict = judge(evidence, record.plan.limits)
     return Judgement(
-        winner=winner, walk_forward=walk_forward, symbols=found, evidence=evidence, verdict=verdict
+        winner=winner,
+        walk_forward=walk_forward,
+        symbols=found,
+        portfolio=measure_portfolio(
+            store, ledger, record, winner.variant, families, float(np.mean([*sessions_per_year.values()]))
+        ),
+        evidence=evidence,
+        verdict=judge(evidence, record.plan.limits),
     )
+
+
+def _greatest(values: Iterable[float]) -> float:
+    """Return the greatest p-value; nan where one was not measured."""
+    return float(np.max(list(values)))
 
 
 def _symbol_evidence(
     store: Store, ledger: Ledger, record: Record, winner: Ranked, symbol: str, family: str, per_year: float
 ) -> SymbolEvidence:
-    kept = [store.returns(record.id, symbol, number) for number in range(len(record.plan.windows))]
-    ranges = consecutive(record.plan.windows)
-    tests = [number for number, part in ranges if part == "test"]
+    tests = [number for number, part in consecutive(record.plan.windows) if part == "test"]
     dates = record.plan.split.searched
-    earlier = ledger.earlier(family, dates, experiment_id=record.id, symbol=symbol)
-    variants = common_variants(kept)
-    effective = _effective(kept[-1], variants)
-    ratios = sharpe_ratios([block_sums(kept[number], "test", variants) for number in tests])
+    searched = ledger.searched(record.id, symbol)
     sample = pooled_sample(store, record, winner.variant, symbol, tests)
-    variance = max(effective.variance(ratios), 1.0 / (sample.periods - 1))
-    chance = expected_maximum(effective.number + earlier, variance) * math.sqrt(per_year)
+    left = Residuals.of(store, record, symbol)
+    timing = None if left is None else left.sample(winner.variant)
+    counted = ledger.counted(family, dates)
     return SymbolEvidence(
         symbol=symbol,
         family=family,
-        counted=ledger.count(family, dates.start, dates.end),
-        effective=effective,
-        earlier=earlier,
-        overfitting=_overfitting(kept, ranges, variants),
+        counted=counted.trials,
+        searched=searched,
         sample=sample,
-        ratios=ratios,
+        timing=timing,
+        beta=math.nan if left is None else left.exposure(winner.variant),
+        ratios=np.empty(0) if left is None else left.ratios,
         sessions_per_year=per_year,
-        chance=chance,
-        dsr=effective.deflated(sample, ratios, earlier=earlier),
+        maximum=measure(
+            counted,
+            settled(ledger, record.id).get(symbol),
+            sample,
+            timing,
+            unevaluated=searched.unevaluated,
+            per_year=per_year,
+        ),
+        overfitting=family_overfitting(store, ledger, record, symbol, family),
     )
 
 
-def _effective(kept: KeptReturns, variants: NDArray[np.int64]) -> EffectiveTrials:
-    sketch = kept.sketch[np.searchsorted(kept.variants, variants)]
-    return _counted(sketch.tobytes(), sketch.shape[1])
+def _replay_p(store: Store, ledger: Ledger, record: Record, winner: Ranked) -> float | None:
+    """Return the p-value of the null replay of exactly this search and winner; None without one.
 
-
-@functools.lru_cache(maxsize=4)
-def _counted(sketches: bytes, width: int) -> EffectiveTrials:
-    """Return the independent trials among float16 sketches (n, width); copies are merged first, as bytes.
-
-    Remembered: a search needs it at its end for the ledger, and then for its verdict.
+    Of several symbols and replays the worst: a replay is not repeated until it pleases.
     """
-    rows = np.frombuffer(sketches, np.float16).reshape(-1, width)
-    first, place = distinct_rows(rows.view(np.int64))
-    found = effective_trials(rows[first].astype(np.float64))
-    return replace(found, labels=found.labels[place])
-
-
-def _overfitting(
-    kept: Sequence[KeptReturns], ranges: Sequence[tuple[int, str]], variants: NDArray[np.int64]
-) -> Overfitting | None:
-    """Run CSCV over all history that the search chose on, in blocks of similar length."""
-    parts = [block_sums(kept[number], part, variants) for number, part in ranges]
-    blocks = np.concatenate([each for each, _ in parts])
-    counts = np.concatenate([each for _, each in parts])
-    blocks, counts = blocks[counts > 0], counts[counts > 0]
-    if variants.size < 2 or counts.size < _LEAST_BLOCKS:
-        return None
-    group = even_groups(counts)
-    sums = np.zeros((group[-1] + 1, variants.size, 2))
-    np.add.at(sums, group, blocks)
-    moments = BlockMoments(
-        sums=sums[:, :, 0], squares=sums[:, :, 1], counts=np.bincount(group, counts).astype(np.float64)
+    runs = store.runs(record.id, "config_hash", variant=winner.variant)
+    wanted = select(ReplayRow.symbol, ReplayRow.p_value).where(
+        ReplayRow.experiment_id == record.id, ReplayRow.config_hash == runs["config_hash"].iloc[0]
     )
-    least, most = _DIVISIONS
-    return overfitting(moments, most=max(least, min(most, _PBO_CELLS // variants.size)))
+    with ledger.database.read() as connection:
+        rows = connection.execute(wanted).all()
+    if not set(record.plan.symbols) <= {row.symbol for row in rows}:
+        return None
+    return max(float(row.p_value) for row in rows)
 
 
 def _train_of(record: Record) -> str:

@@ -70,15 +70,19 @@ class Data:
 
 @dataclass(frozen=True, kw_only=True)
 class VariantOutcome:
-    """What became of some variants: measures by name, blocks, sketches, each (n, …), and errors by row.
+    """What became of some variants: measures by name, and as in `SweepResult` (n, …) each.
 
-    Rows of variants that failed hold NaN and zeros.
+    ones       float64 (256,); calendar: weeks of a block and number of the first; None where all failed
+    errors     by row; rows of variants that failed hold NaN and zeros
     """
 
     metrics: dict[str, Floats]
     blocks: Floats
+    timing: Floats
     sketch: Floats
     errors: dict[int, str]
+    ones: Floats | None = None
+    calendar: tuple[int, int] | None = None
 
 
 def code_of(plan: Plan) -> str:
@@ -172,7 +176,15 @@ def evaluate(
         first = evaluate(configs[:half], data, dates, evaluator, advance, careful=True)
         second = evaluate(configs[half:], data, dates, evaluator, advance, careful=True)
         return _joined(first, second, half)
-    return VariantOutcome(metrics=result.metrics, blocks=result.blocks, sketch=result.sketch, errors={})
+    return VariantOutcome(
+        metrics=result.metrics,
+        blocks=result.blocks,
+        timing=result.timing,
+        sketch=result.sketch,
+        errors={},
+        ones=result.ones,
+        calendar=(result.block_weeks, result.first_block),
+    )
 
 
 def _require_features(configs: Sequence[StrategyConfig], data: Data) -> None:
@@ -184,7 +196,11 @@ def _require_features(configs: Sequence[StrategyConfig], data: Data) -> None:
 
 def _failed(reason: str) -> VariantOutcome:
     return VariantOutcome(
-        metrics={}, blocks=np.zeros((1, 16, 3)), sketch=np.zeros((1, SKETCH)), errors={0: reason}
+        metrics={},
+        blocks=np.zeros((1, 16, 3)),
+        timing=np.zeros((1, 5)),
+        sketch=np.zeros((1, SKETCH)),
+        errors={0: reason},
     )
 
 
@@ -198,6 +214,9 @@ def _joined(first: VariantOutcome, second: VariantOutcome, rows: int) -> Variant
             for name in sorted(names)
         },
         blocks=np.concatenate((first.blocks, second.blocks)),
+        timing=np.concatenate((first.timing, second.timing)),
         sketch=np.concatenate((first.sketch, second.sketch)),
         errors=first.errors | {row + rows: reason for row, reason in second.errors.items()},
+        ones=second.ones if first.ones is None else first.ones,
+        calendar=first.calendar or second.calendar,
     )

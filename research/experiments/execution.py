@@ -20,7 +20,7 @@ from lockstep.errors import EngineMismatch, ExperimentError
 from lockstep.identity import cache_root, only_proves
 from lockstep.market.config import InstrumentBook, load_instruments
 from lockstep.market.history import SeriesKey
-from research.experiments import account_store, analysis, law
+from research.experiments import account_store, law, maximum_test
 from research.experiments.accounts import Engine, backtrader_course
 from research.experiments.declaration import declare
 from research.experiments.diagnostics import ResidualsOf, swept_residuals
@@ -197,7 +197,8 @@ class Lab:
         if not keys or self.store.all_alike(record.id):
             self._close(record, UNSUCCESSFUL)
             raise ExperimentError(why_alike(self.store, record) if keys else why_nothing(self.store, record))
-        analysis.settle(self.store, self.ledger, record)
+        families = {symbol: self.family(symbol) for symbol in record.plan.symbols}
+        maximum_test.settle(self.store, self.ledger, record, families=families, now=self.now())
         shown = shown_accounts(self.store, record)
         listener.checking(len(keys) + len(shown))
         try:

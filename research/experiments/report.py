@@ -295,16 +295,18 @@ def _overfitting_cards(data: ExperimentReport) -> list[Markup]:
     ]
     for number, each in enumerate(data.judgement.symbols):
         annual = each.ratios * each.sessions_per_year**0.5
-        own = each.sample.ratio * each.sessions_per_year**0.5
         cards.append(
             card(
                 f"All trials on {each.symbol}",
-                figure_block(f"sharpe{number}", figures.sharpe_ratios(annual, each.chance, own)),
-                caption=f"The best of {each.effective.number + each.earlier:,.0f} independent trials without "
-                f"skill is expected at {each.chance:.2f}.",
+                figure_block(
+                    f"sharpe{number}", figures.sharpe_ratios(annual, each.maximum.chance, each.timing_sharpe)
+                ),
+                caption="Timing Sharpe ratios: of what the returns have beyond a constant position. The best "
+                f"of {each.counted:,} trials without skill is expected at {each.maximum.chance:.2f}.",
             )
         )
-        drawn = None if each.overfitting is None else figures.logits(each.overfitting)
+        found = each.overfitting.found
+        drawn = None if found is None else figures.logits(found)
         cards.append(
             card(
                 f"Choosing the best on {each.symbol}",

@@ -76,13 +76,22 @@ def key_figures(record: Record, found: Judgement) -> Markup:
             ratio(winner.figure("profit_factor")),
             f"wins {percent(winner.figure('win_rate'))}{several}",
         ),
-        ("Deflated Sharpe", percent(evidence.dsr), f"needs {percent(record.plan.limits.min_dsr)}"),
+        ("p-value", percent(evidence.p_value), f"must be {percent(record.plan.limits.size)} at most"),
+        (
+            "Timing Sharpe",
+            ratio(min(each.timing_sharpe for each in found.symbols)),
+            "without its mean position",
+        ),
         ("PBO", percent(evidence.pbo), f"must be below {percent(record.plan.limits.max_pbo)}"),
-        ("Best of noise", ratio(max(each.chance for each in found.symbols)), "annual Sharpe, expected"),
+        (
+            "Best of noise",
+            ratio(max(each.maximum.chance for each in found.symbols)),
+            "expected timing Sharpe",
+        ),
         ("Trials counted", count(evidence.trials), "by the ledger, over these dates"),
         (
             "Independent trials",
-            count(max(each.effective.number + each.earlier for each in found.symbols)),
+            count(max(each.maximum.effective for each in found.symbols)),
             f"{count(record.runs)} runs here",
         ),
     ]

@@ -1,4 +1,7 @@
-"""The evaluations of a search: in batches that are complete or not there."""
+"""The evaluations of a search: in batches that are complete or not there.
+
+What the two ranges of a window gave, put together as the rows that are stored.
+"""
 
 from __future__ import annotations
 
@@ -7,16 +10,20 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy import update
 
-from research.experiments.evaluation import Data, Evaluator, evaluate
+from lockstep.market.bars import Floats
+from research.experiments.evaluation import Data, Evaluator, VariantOutcome, evaluate
 from research.experiments.plan import Plan
 from research.experiments.progress import ExperimentListener
-from research.experiments.store import Batch, Record, Store, batch_of
-from research.experiments.variants import draw, pieces
+from research.experiments.store import Batch, KeptReturns, Record, RunHead, Store
+from research.experiments.variants import Drawn, config_hashes, draw, evaluation_ids, pieces
 from research.ledger.ledger import Ledger, Trials
 from research.ledger.tables import FAILED, OK, PARTS, Experiment
 from research.splits.ranges import TrainTestWindow
+from research.sweep.variants import Integers
 
 _CELLS_PER_BATCH = 300_000_000
 _BATCH = (100, 40_000)
@@ -72,7 +79,7 @@ class Search:
             for part in ((dates.train, dates.test) if len(drawn.rows) else ())
         ]
         where = _where(self.record, data)
-        return batch_of(data.symbol, window, drawn, outcomes, where, self.record.config_hash)
+        return _batch_of(data.symbol, window, drawn, outcomes, where, self.record.config_hash)
 
     def _advance(self, count: int) -> None:
         self.listener.advance(count / len(PARTS))
@@ -101,4 +108,69 @@ def _trials(record: Record, data: Data, batch: Batch) -> Trials:
         kind=record.kind,
         evaluations={head.evaluation: OK if head.error is None else FAILED for head in batch.heads},
         experiment_id=record.id,
+    )
+
+
+def _batch_of(
+    symbol: str, window: int, drawn: Drawn, outcomes: Sequence[VariantOutcome], where: str, base_hash: str
+) -> Batch:
+    """Return a batch of the combinations drawn, with an outcome of the valid ones per range.
+
+    where       code, data and dates, see `variants.evaluation_id`
+    base_hash   hash of the base configuration
+    """
+    errors = dict(drawn.errors)
+    for outcome in outcomes:
+        for place, reason in outcome.errors.items():
+            errors.setdefault(int(drawn.rows[place]), reason)
+    return Batch(
+        symbol=symbol,
+        window=window,
+        heads=_heads(drawn, errors, where, base_hash),
+        metrics=_metrics(drawn.numbers.size, drawn.rows, outcomes, list(errors)),
+        returns=_returns(drawn, outcomes, errors),
+    )
+
+
+def _heads(drawn: Drawn, errors: Mapping[int, str], where: str, base_hash: str) -> list[RunHead]:
+    hashes: NDArray[np.object_] = np.full(drawn.numbers.size, None, dtype=object)
+    hashes[drawn.rows] = config_hashes(drawn.configs)
+    contents = base_hash + drawn.parameters
+    contents[drawn.rows] = hashes[drawn.rows]
+    evaluations = evaluation_ids(where, contents.tolist())
+    reasons = map(errors.get, range(drawn.numbers.size))
+    columns = (drawn.numbers.tolist(), drawn.parameters.tolist(), hashes.tolist(), evaluations, reasons)
+    return list(map(RunHead, *columns))
+
+
+def _metrics(
+    count: int, rows: Integers, outcomes: Sequence[VariantOutcome], failed: Sequence[int]
+) -> dict[str, Floats]:
+    found: dict[str, Floats] = {}
+    for part, outcome in zip(PARTS, outcomes, strict=False):
+        for name, values in outcome.metrics.items():
+            column = np.full(count, np.nan)
+            column[rows] = values
+            column[failed] = np.nan
+            found[f"{part}_{name}"] = column
+    return found
+
+
+def _returns(
+    drawn: Drawn, outcomes: Sequence[VariantOutcome], errors: Mapping[int, str]
+) -> KeptReturns | None:
+    """Return what is kept of the variants that no range failed; the sketch is that of the test range."""
+    rows = np.flatnonzero(~np.isin(drawn.rows, list(errors)))
+    if not rows.size:
+        return None
+    test = outcomes[PARTS.index("test")]
+    blocks = [outcome.blocks[rows, :, :2] for outcome in outcomes]
+    return KeptReturns(
+        variants=drawn.numbers[drawn.rows[rows]],
+        blocks=np.stack(blocks, axis=1).astype(np.float32),
+        sessions=np.stack([outcome.blocks[rows[0], :, 2] for outcome in outcomes]),
+        timing=test.timing[rows],
+        calendar=np.array([outcome.calendar for outcome in outcomes], dtype=np.int64),
+        sketch=test.sketch[rows],
+        ones=test.ones,
     )

@@ -105,16 +105,14 @@ def diagnosed(
     """Return the second opinions on an experiment: all its trials are run again for them, where they can."""
 
     def succeeded(symbol: str) -> Sequence[int]:
-        windows = range(len(record.plan.windows))
-        kept = [lab.store.returns(record.id, symbol, number) for number in windows]
-        return [int(each) for each in common_variants(kept)]
+        return [int(each) for each in common_variants(lab.store.outlines(record.id, symbol))]
 
     return diagnose(
         record,
         ranked,
         variants={symbol: succeeded(symbol) for symbol in record.plan.symbols},
         counted={each.symbol: each.counted for each in found.symbols},
-        independent={each.symbol: each.effective.number + each.earlier for each in found.symbols},
+        independent={each.symbol: each.maximum.effective + each.maximum.unsketched for each in found.symbols},
         per_year={each.symbol: each.sessions_per_year for each in found.symbols},
         load=_loads(lab, record),
         residuals_of=lab.residuals,

@@ -1,12 +1,11 @@
-"""Experiments and runs in the database: written in whole batches, read in order.
-
-What the two ranges of a window gave, put together as the rows that are stored.
-"""
+"""Experiments and runs in the database: written in whole batches, read in order."""
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -17,19 +16,16 @@ from sqlalchemy import Connection, Table, delete, func, insert, select, update
 
 from lockstep.errors import ExperimentError
 from lockstep.market.bars import Floats
-from research.experiments.evaluation import VariantOutcome
 from research.experiments.plan import Plan
-from research.experiments.variants import Drawn, config_hashes, evaluation_ids
 from research.ledger.bulk import insert_rows
 from research.ledger.database import Database
 from research.ledger.tables import FAILED, METRICS, OK, PARTS, AccountRow, Experiment, ExperimentRun, Returns
-from research.statistics.maximum import SKETCH
-from research.sweep.variants import Integers
 
 _FIXED = (
     "experiment_id", "symbol", "window_number", "variant", "parameters", "config_hash", "evaluation",
     "status", "error",
 )  # fmt: skip
+_OF_BLOCKS = ("variants", "sessions", "calendar")
 METRIC_COLUMNS = tuple(f"{part}_{metric}" for part in PARTS for metric in METRICS)
 
 
@@ -53,7 +49,7 @@ class Record:
     bars: int
 
 
-class Head(NamedTuple):
+class RunHead(NamedTuple):
     """What names a run and how it went; parameters are JSON, config_hash is None without a valid config."""
 
     variant: int
@@ -63,31 +59,38 @@ class Head(NamedTuple):
     error: str | None
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class KeptReturns:
+    """What is kept of the returns of some successful runs of one symbol and window; see `Returns`.
+
+    variants   int64 (n,), rising in what is read; sessions   float64 (2, 16)
+    calendar   int64 (2, 2); None where an earlier version wrote it
+    blocks     float32 (n, 2, 16, 2); of the test range timing   float64 (n, 5), sketch   float64 (n, 256) and
+               ones   float64 (256,): None where they were not read
+    """
+
+    variants: NDArray[np.int64]
+    sessions: Floats
+    calendar: NDArray[np.int64] | None
+    blocks: NDArray[np.float32] | None = None
+    timing: Floats | None = None
+    sketch: Floats | None = None
+    ones: Floats | None = None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Batch:
     """Finished runs of one symbol and window: per row of `heads` a variant, and its measures by column.
 
     metrics   `train_sharpe` … -> float64 (n,), NaN where undefined or failed
-    blocks    float32 (n, 2, 16, 2); sessions float64 (2, 16); sketch float16 (n, 128): see `Returns`
+    returns   what is kept of the successful runs; None where none succeeded
     """
 
     symbol: str
     window: int
-    heads: Sequence[Head]
+    heads: Sequence[RunHead]
     metrics: Mapping[str, Floats]
-    blocks: NDArray[np.float32]
-    sessions: Floats
-    sketch: NDArray[np.float16]
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class KeptReturns:
-    """What is kept of the returns of the successful runs of one symbol and window, by rising variant."""
-
-    variants: NDArray[np.int64]
-    blocks: NDArray[np.float32]
-    sessions: Floats
-    sketch: NDArray[np.float16]
+    returns: KeptReturns | None
 
 
 @dataclass(frozen=True)
@@ -154,21 +157,8 @@ class Store:
             for head, *values in zip(batch.heads, *measures, strict=True)
         )
         insert_rows(connection, _table(ExperimentRun), (*_FIXED, *METRIC_COLUMNS), rows)
-        succeeded = np.array([head.error is None for head in batch.heads])
-        variants = np.array([head.variant for head in batch.heads], dtype=np.int64)[succeeded]
-        if variants.size:
-            connection.execute(
-                insert(Returns).values(
-                    experiment_id=number,
-                    symbol=batch.symbol,
-                    window_number=batch.window,
-                    first_variant=int(variants[0]),
-                    variants=variants.tobytes(),
-                    blocks=batch.blocks[succeeded].tobytes(),
-                    sessions=batch.sessions.tobytes(),
-                    sketch=batch.sketch[succeeded].tobytes(),
-                )
-            )
+        if batch.returns is not None:
+            connection.execute(insert(Returns).values(**_packed(*where, batch.returns)))
 
     def done(self, number: int, symbol: str, window: int) -> set[int]:
         """Return the variants whose run on a symbol and window is there."""
@@ -211,30 +201,61 @@ class Store:
         return all(max(distinct) == 1 and count > 1 for count, *distinct in rows)
 
     def returns(self, number: int, symbol: str, window: int) -> KeptReturns:
-        """Return what is kept of the returns; ExperimentError where no run succeeded."""
-        wanted = select(Returns.__table__).where(
-            Returns.experiment_id == number, Returns.symbol == symbol, Returns.window_number == window
-        )
-        with self.database.read() as connection:
-            rows = connection.execute(wanted.order_by(Returns.first_variant)).all()
+        """Return which variants are kept and their blocks; ExperimentError where no run succeeded."""
+        with self._kept(number, symbol, window, *_OF_BLOCKS, "blocks") as found:
+            rows = found.all()
         if not rows:
             raise ExperimentError(
                 f"experiment {number}: no run on {symbol} succeeded; see the errors of its runs"
             )
-        variants = np.concatenate([np.frombuffer(row.variants, np.int64) for row in rows])
-        blocks = np.concatenate([np.frombuffer(row.blocks, np.float32) for row in rows])
-        sketch = np.concatenate([np.frombuffer(row.sketch, np.float16) for row in rows])
-        sessions = np.frombuffer(rows[0].sessions, np.float64)
-        del rows
-        order: Any = slice(None)
-        if (np.diff(variants) < 0).any():
-            order = np.argsort(variants, kind="stable")
-        return KeptReturns(
-            variants=variants[order],
-            blocks=blocks.reshape(variants.size, len(PARTS), -1, 2)[order],
-            sessions=sessions.reshape(len(PARTS), -1),
-            sketch=sketch.reshape(variants.size, -1)[order],
+        return _joined(rows)
+
+    def outlines(self, number: int, symbol: str) -> list[KeptReturns]:
+        """Return, by window, which variants are kept, in which blocks, and their residuals."""
+        names = ("window_number", *_OF_BLOCKS, "timing")
+        wanted = select(*(Returns.__table__.c[name] for name in names)).where(
+            Returns.experiment_id == number, Returns.symbol == symbol
         )
+        with self.database.read() as connection:
+            rows = connection.execute(wanted.order_by(Returns.window_number, Returns.first_variant)).all()
+        return [_joined(list(found)) for _, found in itertools.groupby(rows, lambda row: row.window_number)]
+
+    def sketches(
+        self, number: int, symbol: str, window: int, variants: range
+    ) -> Iterator[tuple[NDArray[np.int64], Floats, Floats]]:
+        """Yield variants (k,) within a range, their sketches (k, 256) and that of 1 (256,), batch by batch.
+
+        Nothing where an earlier version wrote them.
+        """
+        names = ("variants", "sketch", "lengths", "ones")
+        with self._kept(number, symbol, window, *names) as rows:
+            for row in rows:
+                found = np.frombuffer(row.variants, np.int64)
+                mine = (found >= variants.start) & (found < variants.stop)
+                if row.lengths is None or not mine.any():
+                    continue
+                directions = np.frombuffer(row.sketch, np.float16).reshape(found.size, -1)[mine]
+                lengths = np.frombuffer(row.lengths, np.float64)[mine]
+                ones = np.frombuffer(row.ones, np.float64)
+                yield found[mine], directions.astype(np.float64) * lengths[:, None], ones
+
+    def plans(self, numbers: Iterable[int]) -> dict[int, Plan]:
+        """Return the plans of those of the experiments `numbers` that are there."""
+        wanted = select(Experiment.id, Experiment.plan).where(Experiment.id.in_(list(numbers)))
+        with self.database.read() as connection:
+            rows = connection.execute(wanted.order_by(Experiment.id)).all()
+        return {row.id: Plan.model_validate_json(row.plan) for row in rows}
+
+    @contextmanager
+    def _kept(self, number: int, symbol: str, window: int, *names: str) -> Iterator[Any]:
+        """Yield rows of what is kept, those of the first variants first."""
+        wanted = select(*(Returns.__table__.c[name] for name in names)).where(
+            Returns.experiment_id == number, Returns.symbol == symbol, Returns.window_number == window
+        )
+        with self.database.read() as connection:
+            # One row at a time: each holds up to 40,000 variants.
+            streamed = connection.execution_options(yield_per=1)
+            yield streamed.execute(wanted.order_by(Returns.first_variant))
 
     def mark_verified(self, number: int, symbol: str, window: int, variant: int) -> None:
         """Note that Backtrader gave the same for a run."""
@@ -270,81 +291,43 @@ def _table(model: type[ExperimentRun]) -> Table:
     return table
 
 
-_BLOCKS = 16
-_SKETCHES = 128
+def _joined(rows: Sequence[Any]) -> KeptReturns:
+    """Join the batches of a window, in the order of their variants."""
+    variants = np.concatenate([np.frombuffer(row.variants, np.int64) for row in rows])
+    order: Any = slice(None)
+    if (np.diff(variants) < 0).any():
+        order = np.argsort(variants, kind="stable")
 
+    def numbers(name: str, kind: Any, *shape: int) -> Any:
+        packed: list[Any] = [getattr(row, name, None) for row in rows]
+        if any(each is None for each in packed):
+            return None
+        return np.concatenate([np.frombuffer(each, kind) for each in packed]).reshape(-1, *shape)[order]
 
-def batch_of(
-    symbol: str, window: int, drawn: Drawn, outcomes: Sequence[VariantOutcome], where: str, base_hash: str
-) -> Batch:
-    """Return a batch of the combinations drawn, with an outcome of the valid ones per range.
-
-    where       code, data and dates, see `variants.evaluation_id`
-    base_hash   hash of the base configuration
-    """
-    errors = dict(drawn.errors)
-    for outcome in outcomes:
-        for place, reason in outcome.errors.items():
-            errors.setdefault(int(drawn.rows[place]), reason)
-    count = drawn.numbers.size
-    return Batch(
-        symbol=symbol,
-        window=window,
-        heads=_heads(drawn, errors, where, base_hash),
-        metrics=_metrics(count, drawn.rows, outcomes, list(errors)),
-        blocks=_blocks(count, drawn.rows, outcomes),
-        sessions=_sessions(outcomes),
-        sketch=_sketches(count, drawn.rows, outcomes),
+    first = rows[0]
+    return KeptReturns(
+        variants=variants[order],
+        blocks=numbers("blocks", np.float32, len(PARTS), 16, 2),
+        sessions=np.frombuffer(first.sessions, np.float64).reshape(len(PARTS), -1),
+        timing=numbers("timing", np.float64, 5),
+        calendar=first.calendar and np.frombuffer(first.calendar, np.int64).reshape(len(PARTS), 2),
     )
 
 
-def _heads(drawn: Drawn, errors: Mapping[int, str], where: str, base_hash: str) -> list[Head]:
-    hashes: NDArray[np.object_] = np.full(drawn.numbers.size, None, dtype=object)
-    hashes[drawn.rows] = config_hashes(drawn.configs)
-    contents = base_hash + drawn.parameters
-    contents[drawn.rows] = hashes[drawn.rows]
-    evaluations = evaluation_ids(where, contents.tolist())
-    reasons = map(errors.get, range(drawn.numbers.size))
-    columns = (drawn.numbers.tolist(), drawn.parameters.tolist(), hashes.tolist(), evaluations, reasons)
-    return list(map(Head, *columns))
-
-
-def _metrics(
-    count: int, rows: Integers, outcomes: Sequence[VariantOutcome], failed: Sequence[int]
-) -> dict[str, Floats]:
-    found: dict[str, Floats] = {}
-    for part, outcome in zip(PARTS, outcomes, strict=False):
-        for name, values in outcome.metrics.items():
-            column = np.full(count, np.nan)
-            column[rows] = values
-            column[failed] = np.nan
-            found[f"{part}_{name}"] = column
-    return found
-
-
-def _blocks(count: int, rows: Integers, outcomes: Sequence[VariantOutcome]) -> NDArray[np.float32]:
-    blocks = np.zeros((count, len(PARTS), _BLOCKS, 2), dtype=np.float32)
-    for number, outcome in enumerate(outcomes):
-        blocks[rows, number] = outcome.blocks[:, :, :2]
-    return blocks
-
-
-def _sessions(outcomes: Sequence[VariantOutcome]) -> Floats:
-    """Return the sessions of each block, float64 (2, 16); the rows of failed runs say 0."""
-    sessions = np.zeros((len(PARTS), _BLOCKS))
-    for number, outcome in enumerate(outcomes):
-        sessions[number] = outcome.blocks[:, :, 2].max(axis=0)
-    return sessions
-
-
-def _sketches(count: int, rows: Integers, outcomes: Sequence[VariantOutcome]) -> NDArray[np.float16]:
-    """Return both ranges' sketches side by side, scaled to length 1: only their directions are compared."""
-    sketch = np.zeros((count, _SKETCHES), dtype=np.float16)
-    if outcomes:
-        # Sums of sketches' parts are sketches of fewer numbers, of which there is room for 64 a range.
-        room = _SKETCHES // len(PARTS)
-        parts = [outcome.sketch.reshape(-1, SKETCH // room, room).sum(axis=1) for outcome in outcomes]
-        both = np.concatenate(parts, axis=1)
-        length = np.linalg.norm(both, axis=1, keepdims=True)
-        sketch[rows] = np.divide(both, length, out=np.zeros_like(both), where=length > 0)
-    return sketch
+def _packed(number: int, symbol: str, window: int, kept: KeptReturns) -> dict[str, Any]:
+    """Return a row of `Returns`; sketches as directions of length 1 in float16, and their lengths."""
+    sketch = kept.sketch
+    assert sketch is not None
+    lengths = np.linalg.norm(sketch, axis=1)
+    directions = np.divide(
+        sketch, lengths[:, None], out=np.zeros_like(sketch), where=lengths[:, None] > 0
+    ).astype(np.float16)
+    return {
+        "experiment_id": number,
+        "symbol": symbol,
+        "window_number": window,
+        "first_variant": int(kept.variants[0]),
+        "sketch": directions.tobytes(),
+        "lengths": lengths.tobytes(),
+        **{name: getattr(kept, name).tobytes() for name in (*_OF_BLOCKS, "blocks", "timing", "ones")},
+    }

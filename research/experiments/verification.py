@@ -10,9 +10,8 @@ from sqlalchemy import select
 from lockstep.errors import EngineMismatch, ExperimentError
 from lockstep.market.dates import DateRange
 from lockstep.strategy.config import StrategyConfig
-from research.backtest.run import run_backtest
 from research.experiments.account_store import wanted
-from research.experiments.accounts import Leg
+from research.experiments.accounts import Leg, backtrader_course, timing_measures
 from research.experiments.evaluation import Data
 from research.experiments.selection import chosen_by_window, ranking
 from research.experiments.store import Record, Store
@@ -33,8 +32,9 @@ Backtest = Callable[[StrategyConfig, Data, DateRange], Mapping[str, float]]
 
 
 def backtrader(config: StrategyConfig, data: Data, span: DateRange) -> Mapping[str, float]:
-    """Return the measures of a run of the real engine."""
-    return run_backtest(config, data.history, data.symbol, span=span).metrics
+    """Return the measures of a run of the real engine, those of its timing among them."""
+    course = backtrader_course(config, data, span)
+    return {**course.metrics, **timing_measures([course], course.day, data)}
 
 
 def winners(store: Store, record: Record, *, by: str | None = None, top: int | None = None) -> list[RunKey]:

@@ -25,7 +25,6 @@ from research.ledger.tables import Genealogy
 from research.report.page import percent, ratio, usd
 from research.report.sections_record import years_or_never
 from research.report.trust import OtherOrders
-from research.statistics.sharpe import probabilistic_sharpe
 from research.statistics.verdict import VerdictLine, of_gate
 
 Why = Annotated[
@@ -68,8 +67,8 @@ def was_promoted(lab: Lab, record: Record, winner: Ranked) -> bool:
 
 
 def _against_zero(found: Judgement) -> float:
-    """P-value of the winner against zero on its worst symbol, with the market left in."""
-    values = [1.0 - probabilistic_sharpe(each.sample) for each in found.symbols]
+    """P-value of the winner against zero on its worst symbol, with the market left in, after all trials."""
+    values = [each.maximum.p_zero for each in found.symbols]
     return math.nan if any(map(math.isnan, values)) else max(values)
 
 
@@ -112,13 +111,15 @@ def print_why(
 
 
 def evidence_line(found: SymbolEvidence) -> str:
-    """Return trials, noise, overfitting and deflation of one symbol in a sentence."""
-    pbo = "not measured" if found.overfitting is None else percent(found.overfitting.probability)
-    earlier = f" and {found.earlier:,.0f} of earlier searches" if found.earlier else ""
+    """Return trials, noise, timing and overfitting of one symbol in a sentence."""
+    tested, pbo = found.maximum, found.overfitting.probability
+    unknown = f", {tested.unsketched:,.0f} of them by their number alone" if tested.unsketched else ""
     return (
-        f"{found.symbol}: the ledger counts {found.counted:,} trials on {found.family} over these dates; "
-        f"{found.effective.number:,.0f} independent ones here{earlier}. The best of as many without skill "
-        f"would reach a Sharpe of {found.chance:.2f}. PBO {pbo}, deflated Sharpe {percent(found.dsr)}"
+        f"{found.symbol}: the ledger counts {found.counted:,} trials on {found.family} over these dates"
+        f"{unknown}. The best of them without skill would reach a timing Sharpe of {tested.chance:.2f}; the "
+        f"winner has {ratio(found.timing_sharpe)}, p-value {percent(tested.p_value)}. {tested.survivors:,} "
+        f"variants of this search pass at 5%. PBO {'not measured' if pbo is None else percent(pbo)}, "
+        f"deflated Sharpe {percent(tested.dsr)} (about {tested.effective:,.0f} independent trials)"
     )
 
 

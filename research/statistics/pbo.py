@@ -24,6 +24,8 @@ from research.statistics.sharpe import finite
 
 # Sums of squares lose digits against the squared mean; spreads below this part of it are rounding.
 _ROUNDING = 1e-12
+# Sharpe ratios per period that differ by less are equal: blocks are kept in single precision.
+_NOISE = 1e-6
 
 
 @kernel
@@ -122,10 +124,11 @@ class Overfitting:
     standard_error        of `probability`, from sampling divisions: sqrt(p (1 - p) / c); 0 where all were
                           visited. It is not the error from having one history: on noise PBO scatters
                           around 0.5 by about 0.2 from one set of trials to the next
-    logits                float64 (c,): ln(w / (1 - w)), w = rank out of sample / (n + 1); ties share ranks
+    logits                float64 (c,): ln(w / (1 - w)), w = rank out of sample / (n + 1); ties within
+                          rounding share ranks, in sample too
     chosen                int64 (c,): the trial that is best in sample, the first of equals
     in_sample             float64 (c,): its Sharpe ratio there, per period
-    out_of_sample         float64 (c,): its Sharpe ratio in the other half
+    out_of_sample         float64 (c,): its Sharpe ratio in the other half, the mean of equals
     slope, intercept      of out_of_sample on in_sample, least squares; nan if in_sample does not vary
     r_squared             of that line, [0, 1]; nan likewise
     probability_of_loss   share of divisions in which the chosen trial has a ratio below 0 out of sample
@@ -195,11 +198,17 @@ def _judge(moments: BlockMoments, halves: Floats) -> tuple[Integers, Floats, Flo
     outside = moments.sharpe(1.0 - halves)
     chosen = inside.argmax(axis=1)
     row = np.arange(chosen.size)
-    reached = outside[row, chosen]
-    below = np.count_nonzero(outside < reached[:, None], axis=1)
-    not_above = np.count_nonzero(outside <= reached[:, None], axis=1)
+    best, reached = inside[row, chosen], outside[row, chosen]
+    below = np.count_nonzero(outside < reached[:, None] - _NOISE, axis=1)
+    not_above = np.count_nonzero(outside <= reached[:, None] + _NOISE, axis=1)
     rank = 0.5 * (below + not_above + 1.0)
-    return chosen, inside[row, chosen], reached, np.log(rank / (moments.trials + 1.0 - rank))
+    alike = inside >= best[:, None] - _NOISE
+    for each in np.flatnonzero(np.count_nonzero(alike, axis=1) > 1).tolist():
+        # Which of them is first depends on the order of the trials alone: all of them are meant.
+        tied, ordered = outside[each, alike[each]], np.sort(outside[each])
+        ends = np.searchsorted(ordered, tied - _NOISE), np.searchsorted(ordered, tied + _NOISE, "right")
+        rank[each], reached[each] = 0.5 * (np.add(*ends) + 1.0).mean(), tied.mean()
+    return chosen, best, reached, np.log(rank / (moments.trials + 1.0 - rank))
 
 
 def _line(x: Floats, y: Floats) -> tuple[float, float, float]:

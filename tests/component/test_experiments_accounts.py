@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,24 @@ from lockstep import metrics
 from lockstep.market.dates import DateRange
 from lockstep.strategy.families.ibs import IbsConfig
 from research.backtest.run import run_backtest
-from research.experiments.accounts import Course, Leg, SymbolAccount, backtrader_course, legs_of, trade
+from research.experiments.accounts import (
+    TIMING,
+    Course,
+    Leg,
+    SymbolAccount,
+    backtrader_course,
+    legs_of,
+    timing_measures,
+    trade,
+)
 from research.experiments.evaluation import Data
+from research.experiments.kept_returns import sample_of_moments
+from research.experiments.verification import backtrader
 from research.ledger.database import Database
+from research.ledger.tables import METRICS
 from research.splits.ranges import TrainTestWindow
+from research.statistics.sharpe import probabilistic_sharpe
+from research.sweep.run import sweep
 from support.experiments import plan, toy_lab
 
 DAY = 86_400_000_000_000
@@ -93,6 +108,10 @@ class Scripted:
             day=np.repeat(every, 2)[bars],
             equity=config.capital + np.cumsum(held.astype(float)),
             position=held.astype(float),
+            held_over=held.astype(float),
+            close=np.full(bars.size, 50.0),
+            opening=50.0,
+            points=False,
             entry=np.array([stamp(a) for a, _ in taken], dtype=np.int64),
             exit=np.array([stamp(b) if b <= bars[-1] else 0 for _, b in taken], dtype=np.int64),
             pnl=np.array([float(min(b, bars[-1]) - a) for a, b in taken]),
@@ -167,8 +186,43 @@ class TestEngine:
         once = run_backtest(
             config, data.history, "COMP", span=DateRange.of(date(2010, 1, 1), date(2011, 6, 30))
         )
-        assert account.metrics == {name: once.metrics[name] for name in account.metrics}
+        timed = {name: account.metrics[name] for name in TIMING}
+        assert account.metrics == {name: once.metrics[name] for name in METRICS} | timed
         assert account.equity[-1] == once.equity["equity"].iloc[-1]
+
+    @pytest.mark.parametrize("short", [False, True])
+    def test_timing_is_that_of_the_sweep(self, data: Data, short: bool) -> None:
+        """Two computations of what the returns have beyond a constant position: bars, and sums of a sweep."""
+        changes = {"direction": "both", "target": {"percent": 1.0}} if short else {}
+        config = plan().strategy.replaced(entry=(0.0, 0.4), stop={"percent": 0.8}, **changes)
+        span = DateRange.of(date(2010, 1, 1), date(2011, 6, 30))
+        found = backtrader(config, data, span)
+        swept = sweep([config], data.history, "COMP", span=span)
+        sums, beta = swept.timing[0, :4], swept.timing[0, 4]
+        sample = sample_of_moments(np.array([swept.blocks[0, :, 2].sum(), *sums]))
+        scale = found["sharpe"] / found["sharpe_session"]
+        assert found["timing_sharpe"] == pytest.approx(sample.ratio * scale, rel=1e-9)
+        assert found["timing_p"] == pytest.approx(1 - probabilistic_sharpe(sample), rel=1e-6)
+        assert found["beta"] == pytest.approx(beta, rel=1e-12)
+        assert abs(found["timing_sharpe"] - found["sharpe"]) > 0.01
+        assert (
+            found["net_profit"] == run_backtest(config, data.history, "COMP", span=span).metrics["net_profit"]
+        )
+
+    def test_a_position_that_never_changes_leaves_no_timing(self, data: Data) -> None:
+        """All its returns are the market's, however much it rose."""
+        course = backtrader_course(plan().strategy, data, DateRange.of(date(2010, 1, 1), date(2011, 6, 30)))
+        market = np.diff(course.close, prepend=course.opening) / np.append(course.opening, course.close[:-1])
+        unit = data.history.markets["COMP"].instrument.multiplier
+        always = replace(
+            course,
+            held_over=2.0 * course.capital / unit / course.close,
+            equity=course.capital * (1.0 + 2.0 * np.cumsum(market)),
+        )
+        assert metrics.sharpe(2.0 * market, 252.0) > 0.5
+        found = timing_measures([always], course.day, data)
+        assert found["beta"] == pytest.approx(2.0)
+        assert np.isnan([found["timing_sharpe"], found["timing_p"]]).all()
 
     def test_the_time_between_two_stretches_is_not_the_account_s(self, data: Data) -> None:
         config = plan().strategy

@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from sqlalchemy import select
 
 from lockstep.errors import EngineMismatch, ExperimentError, NoBars
 from lockstep.features.feature_registry import default_registry
@@ -23,6 +24,7 @@ from research.experiments.progress import ExperimentListener
 from research.experiments.selection import chosen_by_window, ranking
 from research.experiments.service import finished, judged, same_data, verified_ranking
 from research.experiments.store import Batch
+from research.ledger.append_only import MaximumRow
 from research.ledger.database import Database
 from research.ledger.tables import FINISHED, MISMATCH, RUNNING, UNSUCCESSFUL
 from support.databases import KINDS, fresh_url
@@ -50,6 +52,13 @@ def sqlite_lab(tmp_path: Path) -> Lab:
 
 def rows(lab: Lab, number: int) -> pd.DataFrame:
     return lab.store.runs(number).drop(columns="experiment_id")
+
+
+def maxima(lab: Lab) -> list[tuple[object, ...]]:
+    """Return what the ledger says of each search's maximum, to the last bit, but for its number."""
+    with lab.database.read() as connection:
+        rows = connection.execute(select(MaximumRow.__table__).order_by(MaximumRow.id)).all()
+    return [tuple(row)[1:] for row in rows]
 
 
 class Killed(BaseException):
@@ -262,9 +271,11 @@ class TestResume:
         assert lab.resume(1).status == FINISHED
         pd.testing.assert_frame_equal(rows(lab, 1), expected, check_exact=True)
         assert lab.ledger.count("NASDAQ100", *SEARCHED) == 6
-        kept, other = (each.store.returns(1, "COMP", 0) for each in (lab, whole))
-        assert kept.sketch.tobytes() == other.sketch.tobytes()
-        assert kept.blocks.tobytes() == other.blocks.tobytes()
+        kept, other = (each.store.returns(1, "COMP", 0).blocks for each in (lab, whole))
+        assert kept is not None
+        assert other is not None
+        assert kept.tobytes() == other.tobytes()
+        assert maxima(lab) == maxima(whole)
 
     def test_killed_while_winners_are_checked(self, lab: Lab) -> None:
         def killed(*_: Any) -> Any:
@@ -344,12 +355,16 @@ class TestService:
         assert len(found.verdict.applicable) == 5
         for each in found.symbols:
             assert each.counted == 6
-            assert each.overfitting is not None
+            assert each.overfitting.probability is not None
             assert 0 <= each.overfitting.probability <= 1
-            assert 0 <= each.dsr <= 1
-            assert each.earlier == 0
+            assert each.overfitting.variants == 6
+            assert 0 < each.maximum.p_value <= 1
+            assert 0 <= each.maximum.dsr <= 1
+            assert (each.maximum.searches, each.maximum.unsketched) == (1, 0)
             assert each.ratios.size == 6
         assert found.evidence.trials == 6
+        assert (found.portfolio is None) == (len(record.plan.symbols) == 1)
+        assert len(maxima(lab)) == (3 if found.portfolio else 1)
 
     def test_earlier_searches_make_the_winner_less_sure(self, lab: Lab) -> None:
         first = lab.run(plan())
@@ -358,17 +373,21 @@ class TestService:
         second = lab.run(plan(parameters={"exit.low": tuple(0.5 + 0.02 * step for step in range(20))}))
         crowded = judged(lab, lab.store.record(first.id), best)
         assert crowded.evidence.trials == 26
-        assert crowded.symbols[0].earlier > 0
-        assert crowded.evidence.dsr < alone.evidence.dsr
+        assert crowded.symbols[0].maximum.searches == 2
+        assert crowded.evidence.p_value > alone.evidence.p_value
         lab.store.delete(second.id)
-        assert judged(lab, first, best).evidence.dsr == crowded.evidence.dsr
+        assert judged(lab, first, best).evidence.p_value == crowded.evidence.p_value
 
     def test_one_variant_is_no_choice(self, sqlite_lab: Lab) -> None:
         record = sqlite_lab.run(plan(parameters={"max_bars": (3,)}))
         found = judged(sqlite_lab, record, verified_ranking(sqlite_lab, record)[0])
         assert found.evidence.pbo is None
-        assert found.symbols[0].effective.number == 1
-        assert found.symbols[0].chance == 0
+        assert found.symbols[0].maximum.effective == pytest.approx(1, abs=0.1)
+        assert found.verdict.checks[3].sentence == "one variant was tried: no choice that could overfit"
+        sqlite_lab.run(plan())
+        again = judged(sqlite_lab, record, verified_ranking(sqlite_lab, record)[0])
+        assert again.evidence.pbo is not None
+        assert again.symbols[0].overfitting.variants == 6
 
 
 def test_the_code_of_a_plan_knows_the_features_that_it_reads(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -234,7 +234,8 @@ class TestPage:
         paths = list(record.plan.parameters)
         assert_escaped(page_html, data, record.name, symbol, hashed, record.code_hash, *paths)
 
-    def test_a_single_variant(self, lab: Lab) -> None:
+    def test_a_single_variant(self, tmp_path: Path) -> None:
+        lab = toy_lab(Database.open(f"sqlite:///{tmp_path / 'x.db'}"))
         single = lab.run(plan(name="<one>", parameters={"max_bars": (4,)}))
         text = page_html(page_data(lab, single))
         assert "No other run is around it." in text

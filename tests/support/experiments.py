@@ -19,7 +19,7 @@ from lockstep.market.sessions import Dates
 from lockstep.metrics import summary
 from lockstep.strategy.families.ibs import IbsConfig
 from research.backtest.run import run_backtest
-from research.experiments.accounts import Course
+from research.experiments.accounts import Course, timing_measures
 from research.experiments.evaluation import Data
 from research.experiments.execution import Lab
 from research.experiments.plan import Plan
@@ -127,7 +127,8 @@ def toy_sweep(
 
 def toy_backtest(config: IbsConfig, data: Data, span: DateRange) -> Mapping[str, float]:
     """An engine that agrees with `toy_sweep`."""
-    return toy_measures(config, data.history, data.symbol, span)
+    course = toy_course(config, data, span)
+    return {**course.metrics, **timing_measures([course], course.day, data)}
 
 
 def toy_course(config: IbsConfig, data: Data, span: DateRange) -> Course:
@@ -142,6 +143,10 @@ def toy_course(config: IbsConfig, data: Data, span: DateRange) -> Course:
         day=market.session.dates(end, config.bars),
         equity=config.capital * (1.0 + np.cumsum(returns)),
         position=np.zeros(end.size),
+        held_over=np.zeros(end.size),
+        close=np.ones(end.size),
+        opening=1.0,
+        points=False,
         entry=end[::5],
         exit=end[::5],
         pnl=returns[::5] * config.capital,

@@ -63,6 +63,34 @@ def test_ties_share_their_ranks() -> None:
     assert (found.chosen == 0).all()
 
 
+def rounded(returns: Floats, blocks: int) -> BlockMoments:
+    """Return the moments as they are kept: in single precision."""
+    exact = BlockMoments.of(returns, blocks)
+    sums, squares = (each.astype(np.float32).astype(np.float64) for each in (exact.sums, exact.squares))
+    return BlockMoments(sums=sums, squares=squares, counts=exact.counts)
+
+
+def test_ties_within_rounding_share_their_ranks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A trial and the same one at another scale: only the digits that are not kept tell them apart."""
+    one = np.random.default_rng(3).normal(0.05, 1.0, size=(160, 1))
+    moments = rounded(one * np.array([1.0, 3.1, 0.37, 1.7, 0.11]), 8)
+    np.testing.assert_array_equal(overfitting(moments).logits, 0.0)
+    monkeypatch.setattr(pbo, "_NOISE", 0.0)
+    assert np.abs(overfitting(moments).logits).max() > 0.5
+
+
+def test_the_order_of_trials_does_not_matter() -> None:
+    """Several that are equal in one half and differ in the other: neither comes first."""
+    random = np.random.default_rng(8)
+    returns = np.repeat(random.normal(0.1, 1.0, size=(80, 1)), 4, axis=1)
+    returns[40:] += random.normal(size=(40, 4))
+    found = [overfitting(BlockMoments.of(returns[:, order], 4)) for order in itertools.permutations(range(4))]
+    for each in found[1:]:
+        np.testing.assert_allclose(each.logits, found[0].logits, atol=1e-12)
+        np.testing.assert_allclose(each.out_of_sample, found[0].out_of_sample, atol=1e-12)
+    assert len({round(float(each), 9) for each in found[0].out_of_sample}) == 6
+
+
 def test_trials_that_never_trade_have_the_ratio_zero() -> None:
     returns = np.random.default_rng(4).normal(size=(40, 3))
     returns[:, 1] = 0.0
