@@ -104,8 +104,14 @@ def sealed(
     """Return the days within `dates` that a search on the families sealed, as ranges that share no day.
 
     also   sealed too: the hold-out of a version that was registered before there was a law
+
+    What was looked at as a hold-out was one: so the ledger knows those of earlier versions.
     """
     ranges = [law.holdout for law in laws(connection, families, dates) if law.holdout is not None]
+    opened = connection.execute(
+        select(LookRow.first_date, LookRow.last_date).where(within(LookRow, families, dates)).distinct()
+    )
+    ranges += [DateRange(start=first, end=last) for first, last in opened]
     return tuple(_joined([*ranges, *also], dates))
 
 

@@ -237,7 +237,8 @@ class Ledger:
     def sealed(self, family: str, dates: DateRange, also: Sequence[DateRange] = ()) -> tuple[DateRange, ...]:
         """Return the days within `dates` that are sealed, as ranges that share no day.
 
-        They are the hold-outs of all searches on the family and its relatives, and those in `also`.
+        They are the hold-outs of all searches on the family and its relatives, those that were opened before
+        there were laws, and those in `also`.
         """
         with self.database.read() as connection:
             return sealed(connection, relatives(connection, family), dates, also)

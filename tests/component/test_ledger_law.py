@@ -211,6 +211,13 @@ class TestDoors:
         (look,) = ledger.looks("SP500", ALL)
         assert look.dates == DateRange.of("2010-06-01", "2010-12-31")
 
+    def test_a_hold_out_that_was_opened_before_there_were_laws_is_known(self, ledger: Ledger) -> None:
+        ledger.look("SP500", "ES", HELD, purpose="hold-out of v1", now=NOON)
+        assert ledger.sealed("SP500", ALL) == (HELD,)
+        assert ledger.sealed("GOLD", ALL) == ledger.sealed("SP500", LATER) == ()
+        said = ledger.open_door("SP500", "ES", ALL, purpose="backtest", now=NOON)
+        assert "(look 2 of SP500 at these days)" in str(said)
+
     def test_what_a_relative_sealed_is_sealed(self, ledger: Ledger) -> None:
         ledger.enact("SP500", SEARCHED, limits=LIMITS, holdout=HELD, now=NOON)
         assert ledger.sealed("ALIAS", ALL) == ()
