@@ -7,6 +7,7 @@ code that ran. Equal seeds and code give equal results, times apart. Exit code 1
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import json
 import os
@@ -21,7 +22,9 @@ from typing import Any
 
 from benchmarks.long_replay import long_replay
 from benchmarks.training import stopping
-from lockstep.identity import DECIDING, code_hash
+from lockstep.identity import DECIDING, VALIDATING, code_hash
+from research.ledger.database import Database
+from research.ledger.ledger import Ledger
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -118,6 +121,27 @@ def _sizes(count: int, seed: int) -> tuple[dict[str, Any], bool]:
     return {"bound": most, "best of many": best, "Sharpe ratio": ratio}, good
 
 
+# Of 200 models without skill at most 5 % may pass; a true 5 % exceeds 21 of 200 in one of a thousand runs.
+_MOST_OF_NOISE, _LEAST_OF_SKILL = 21 / 200, 0.8
+
+
+def _vetoes(count: int, seed: int) -> tuple[dict[str, Any], bool]:
+    """Judge models of each kind in turn; Ctrl-C ends it early, with the rates of those that were judged."""
+    worlds = _support("support.veto_worlds")
+    tallies = {world: worlds.Tally() for world in worlds.WORLDS}
+    code = code_hash(VALIDATING)
+    with tempfile.TemporaryDirectory() as folder, contextlib.suppress(KeyboardInterrupt):
+        ledger = Ledger(Database.open(f"sqlite:///{folder}/looks.db"))
+        for number in range(count):
+            for world, tally in tallies.items():
+                tally.add(worlds.case_of(world, seed * 10_000 + number, ledger))
+            told = {world: tally.passed for world, tally in tallies.items()}
+            print(f"{number + 1} models of each kind, passed: {json.dumps(told)}", flush=True)
+    shares = {world: tally.passed / max(1, tally.count) for world, tally in tallies.items()}
+    good = shares.pop("planted") >= _LEAST_OF_SKILL and max(shares.values()) <= _MOST_OF_NOISE
+    return {"validating code": code, **{world: tally.summary for world, tally in tallies.items()}}, good
+
+
 SOAKS = {
     "sizes": Soak(
         sentence="tests of the best of many and of an autocorrelated Sharpe ratio on returns without skill, "
@@ -141,6 +165,11 @@ SOAKS = {
         sentence="searches with and without the median rule, in histories: the same choice within its error",
         count=3,
         run=stopping,
+    ),
+    "vetoes": Soak(
+        sentence="models without skill and with it, in models of each kind: how many pass every check",
+        count=200,
+        run=_vetoes,
     ),
     "readme": Soak(sentence="README's commands on a fresh machine", count=1, run=_readme),
     "replay": Soak(sentence="a long replay, in bar sets: memory stays flat", count=100_000, run=_replay),

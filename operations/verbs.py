@@ -328,7 +328,7 @@ def train(
     from research.training.report import write_report
     from research.training.report_data import report_data
     from research.training.run import Task, run_training
-    from research.training.screen import trials_so_far
+    from research.training.screen import trainings_so_far
 
     path = "" if isinstance(config, TrainingConfig) else str(_training_file(config))
     settings = config if isinstance(config, TrainingConfig) else load_training(path)
@@ -338,7 +338,7 @@ def train(
     )  # fmt: skip
     models, ledger = _store(store), Ledger(Database.open())
     trained = run_training(task, ledger, now=_now)
-    report = report_data(trained.outcome, trained.history, trials=trials_so_far(trained, ledger))
+    report = report_data(trained.outcome, trained.history, trainings=trainings_so_far(trained, ledger))
     page = write_report(report, trained.history, trained.folder)
     version = models.register(trained.bundle, record=trained.record, by=actor(by), now=_now())
     bundle = load_bundle(trained.bundle.symbol, version, store=models)

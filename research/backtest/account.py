@@ -32,6 +32,7 @@ class Account:
     date                datetime64[D] (n,): session date of each bar, never falling
     equity              float64 (n,): marked at each bar's close
     pnl                 float64 (k,): net of costs; `ended` datetime64[D] (k,): session date of the exit fill
+    carried             float64 (k,): notional at entry times bars held, at least one: USD x bars, >= 0
     capital             > 0; sessions_per_year annualises: the market's, or as many as there were if many are
                         missing
     """
@@ -40,6 +41,7 @@ class Account:
     equity: Floats
     pnl: Floats
     ended: Dates
+    carried: Floats
     capital: float
     sessions_per_year: float
 
@@ -53,11 +55,13 @@ class Account:
         bought, sold = entries[:, FILL_PRICE], exits[:, FILL_PRICE]
         gross = (sold - bought) * size * instrument.multiplier
         paid = fees(size, bought, instrument.costs) + fees(size, sold, instrument.costs)
+        held = exits[:, FILL_BAR] - entries[:, FILL_BAR]
         return cls(
             date=date,
             equity=trace.equity,
             pnl=gross - paid,
             ended=date[exits[:, FILL_BAR].astype(np.int64)],
+            carried=np.abs(size * bought * instrument.multiplier) * np.maximum(held, 1.0),
             capital=capital,
             sessions_per_year=_observed(date, market.session.template.sessions_per_year),
         )
@@ -67,12 +71,17 @@ class Account:
         """Return the account of a run in Backtrader."""
         closed = result.trades[result.trades["status"] == "closed"]
         date = result.market.session.dates(result.bars.end, result.bars.timeframe)
-        exits = pd.DatetimeIndex(closed["exit_end"]).as_unit("ns").asi8
+        entries, exits = (
+            np.searchsorted(result.bars.end, pd.DatetimeIndex(closed[name]).as_unit("ns").asi8)
+            for name in ("entry_end", "exit_end")
+        )
+        notional = (closed["quantity"] * closed["entry_price"]).abs().to_numpy(dtype=np.float64)
         return cls(
             date=date,
             equity=result.equity["equity"].to_numpy(dtype=np.float64),
             pnl=closed["net_pnl"].to_numpy(dtype=np.float64),
-            ended=date[np.searchsorted(result.bars.end, exits)],
+            ended=date[exits],
+            carried=notional * result.market.instrument.multiplier * np.maximum(exits - entries, 1),
             capital=result.config.capital,
             sessions_per_year=_observed(date, result.sessions_per_year),
         )
@@ -91,6 +100,7 @@ class Account:
             equity=self.equity[start:stop] - before + self.capital,
             pnl=self.pnl[within],
             ended=self.ended[within],
+            carried=self.carried[within],
         )
 
     @cached_property
@@ -121,6 +131,11 @@ class Account:
             "max_drawdown": float(metrics.drawdowns(curve).max()) / self.capital,
             "win_rate": metrics.win_rate(self.pnl),
         }
+
+    @property
+    def exposure(self) -> float:
+        """Mean absolute exposure of a bar, USD: what its closed trades carried, over all its bars."""
+        return float(self.carried.sum()) / self.date.size
 
     @property
     def sharpe(self) -> float:

@@ -7,7 +7,6 @@ A model is judged by its training run (`ModelCase`), a strategy without one as i
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -28,12 +27,12 @@ from lockstep.strategy.config import StrategyConfig
 from lockstep.strategy.step import vector_ids
 from lockstep.strategy.veto import Veto
 from research.backtest.account import Account, bundle_account
-from research.statistics.sharpe import SharpeSample, deflated_sharpe, expected_maximum
 from research.training.config import Acceptance, DataRange, StrategyAcceptance
-from research.training.importance import Refit, chances, reliance
-from research.training.out_of_sample import OutOfSample, backtest, trading_span
+from research.training.gain import Gain, RandomVeto, random_veto
+from research.training.importance import chances, reliance
+from research.training.out_of_sample import OutOfSample, backtest, trading_span, unfiltered_account
 from research.training.outcome import TrainingOutcome
-from research.training.overfitting import Deflation, deflation
+from research.training.overfitting import Deflation, deflated_gain
 from research.training.release import ReleasedStrategy, with_costs
 
 
@@ -42,7 +41,11 @@ class HoldOutVerdict(Protocol):
 
     @property
     def sharpe(self) -> float:
-        """Annual Sharpe ratio of the filtered strategy, nan where undefined."""
+        """Annual Sharpe ratio of the veto's gain, or of a strategy without a model; nan where undefined."""
+
+    @property
+    def p_value(self) -> float:
+        """Chance of so high a ratio by luck alone; nan where undefined."""
 
     @property
     def looks(self) -> int:
@@ -67,7 +70,8 @@ class ValidationCase(ABC):
     """A version to be judged: what every check may ask, whether it holds a model or not.
 
     history    bars of the traded series and of every series that its features read
-    trials     evaluations that the ledger counts for the family over the days before the hold-out
+    trials     what the ledger counts against it on the family over the days before the hold-out: trainings
+               for a model, every evaluation for a strategy without one
     hold_out   opens the hold-out where it is given True; else only repeats an earlier result, None without
     champion   the production version, None where there is none
     """
@@ -153,13 +157,9 @@ class ValidationCase(ABC):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ModelCase(ValidationCase):
-    """A model to be judged, with the training run that made it: models of outer windows stand in for it.
-
-    refit   fits an outer window's model on its training samples with the labels it is given
-    """
+    """A model to be judged, with the training run that made it: models of outer windows stand in for it."""
 
     outcome: TrainingOutcome
-    refit: Refit
 
     def __post_init__(self) -> None:
         _require_same(self.bundle, self.outcome)
@@ -220,6 +220,44 @@ class ModelCase(ValidationCase):
         """The strategy with the bundle itself over the same dates, on which it was fitted."""
         return bundle_account(self.bundle, self.history, self.span, self.registry)
 
+    @cached_property
+    def unfiltered(self) -> Account:
+        """The strategy without the veto, on the same sessions."""
+        return unfiltered_account(self.outcome, self.history, self.registry)
+
+    @cached_property
+    def gain(self) -> Gain:
+        """What the walk-forward's veto adds, out of sample."""
+        return Gain(filtered=self.account, unfiltered=self.unfiltered)
+
+    @cached_property
+    def gain_interval(self) -> tuple[float, float]:
+        """The 90 % interval of the annual gain."""
+        return self.gain.interval(seed=self.seed)
+
+    @cached_property
+    def gain_in_sample(self) -> Gain:
+        """What the bundle's own veto adds over the same dates, on which it was fitted."""
+        return Gain(filtered=self.in_sample, unfiltered=self.unfiltered)
+
+    @cached_property
+    def random_veto(self) -> RandomVeto:
+        """Vetoes that draw lots, as many of each window's signals let through."""
+        found = self.out_of_sample
+        return random_veto(
+            self.outcome.dataset.subset(found.sample),
+            found.passed,
+            found.window,
+            self.history.series(self.plan.base).end,
+            seed=self.seed,
+        )
+
+    @cached_property
+    def separate(self) -> OutOfSample:
+        """The answers to the trades of the plain strategy, no two of which overlap: independent outcomes."""
+        found = self.out_of_sample
+        return found.where(self.outcome.dataset.taken[found.sample])
+
     @property
     def compared(self) -> dict[str, Account]:
         """Out of sample and in sample."""
@@ -227,8 +265,8 @@ class ModelCase(ValidationCase):
 
     @cached_property
     def deflation(self) -> Deflation:
-        """The filtered Sharpe ratio after all trials."""
-        return deflation(self.outcome, self.account, trials=self.trials)
+        """The Sharpe ratio of the gain after all trainings."""
+        return deflated_gain(self.gain, trainings=self.trials)
 
     @cached_property
     def reliance(self) -> Floats:
@@ -244,8 +282,8 @@ class StrategyCase(ValidationCase):
     Nothing was fitted, but somebody chose it, perhaps on these very dates: the deflation by the ledger's
     trials stands for that, and the hold-out for what nobody had looked at.
 
-    independent   effective number of the `trials`, >= 1: a finished search counts by its share of independent
-                  variants, everything else in full
+    independent   effective number of the `trials`, >= 1: searches of which the maximum is known by what their
+                  best would reach without skill, everything else in full
     """
 
     released: ReleasedStrategy
@@ -326,16 +364,10 @@ class StrategyCase(ValidationCase):
 
     @cached_property
     def deflation(self) -> Deflation:
-        """Its Sharpe ratio after all trials; their ratios vary at least as much as chance makes them vary."""
-        sample = SharpeSample.of(self.account.returns)
-        variance = 1.0 / (sample.periods - 1)
-        chance = expected_maximum(self.independent, variance)
-        return Deflation(
-            sample=sample,
-            trials=self.trials,
-            independent=self.independent,
-            chance=chance * math.sqrt(self.account.sessions_per_year),
-            dsr=deflated_sharpe(sample, trials=self.independent, variance=variance),
+        """Its Sharpe ratio after all trials."""
+        account = self.account
+        return Deflation.of(
+            account.returns, account.sessions_per_year, trials=self.trials, independent=self.independent
         )
 
 

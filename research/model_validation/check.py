@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -12,6 +12,17 @@ from research.model_validation.case import ModelCase, StrategyCase, ValidationCa
 from research.statistics.gate import Check
 
 Judged = TypeVar("Judged", ModelCase, StrategyCase)
+
+GROUPS: Mapping[str, str] = {
+    "inputs": "what it reads",
+    "gain": "what the veto adds",
+    "result": "what the strategy earns",
+    "luck": "how much of it is luck",
+    "answers": "what the model answers",
+    "sanity": "sanity: what no working model looks like",
+    "hold-out": "what nobody had seen",
+}
+"""What the checks are about, in the order of a report: name -> title."""
 
 _UNASKED = {
     "strategy": "not applicable: checks a model, and this strategy has none",
@@ -35,6 +46,7 @@ class ModelCheck:
 
     asks    a question that stands in the checklist; limit   names the acceptance key
     of      the kind of case that it can be asked of; None: of any
+    group   one of `GROUPS`, under which the checklist and the report show it
     """
 
     name: str
@@ -42,6 +54,7 @@ class ModelCheck:
     limit: str
     judge: Callable[[Any], CheckFinding]
     of: type[ModelCase] | type[StrategyCase] | None = None
+    group: str = "result"
 
     def __call__(self, case: ValidationCase) -> Check:
         """Judge a version; what cannot be measured (nan, or a refusal on the way) has not passed."""
@@ -73,23 +86,23 @@ class ModelCheck:
 
 
 def model_check(
-    name: str, *, asks: str, limit: str = ""
+    name: str, *, asks: str, limit: str = "", group: str = "result"
 ) -> Callable[[Callable[[ValidationCase], CheckFinding]], ModelCheck]:
     """Make a check of a judge of any version."""
 
     def declare(judge: Callable[[ValidationCase], CheckFinding]) -> ModelCheck:
-        return ModelCheck(name=name, asks=asks, limit=limit, judge=judge)
+        return ModelCheck(name=name, asks=asks, limit=limit, judge=judge, group=group)
 
     return declare
 
 
 def check_of(
-    of: type[Judged], name: str, *, asks: str, limit: str = ""
+    of: type[Judged], name: str, *, asks: str, limit: str = "", group: str = "result"
 ) -> Callable[[Callable[[Judged], CheckFinding]], ModelCheck]:
     """Make a check of a judge that only one kind of version can be asked."""
 
     def declare(judge: Callable[[Judged], CheckFinding]) -> ModelCheck:
-        return ModelCheck(name=name, asks=asks, limit=limit, judge=judge, of=of)
+        return ModelCheck(name=name, asks=asks, limit=limit, judge=judge, of=of, group=group)
 
     return declare
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from research.model_validation.case import ModelCase, StrategyCase, ValidationCase
-from research.model_validation.check import ModelCheck
+from research.model_validation.check import GROUPS, ModelCheck
 from research.model_validation.checks import CHECKS
 
 _HEAD = """# Before a model trades
@@ -40,7 +40,12 @@ _WHOM: dict[type[ValidationCase], str] = {
 
 def checklist() -> str:
     """Return the page, Markdown."""
-    return _HEAD + "\n".join(_line(each) for each in CHECKS.values()) + "\n" + _TAIL
+    return _HEAD + "\n".join(_part(group) for group in GROUPS) + _TAIL
+
+
+def _part(group: str) -> str:
+    lines = (_line(each) for each in CHECKS.values() if each.group == group)
+    return f"### {GROUPS[group].capitalize()}\n\n" + "\n".join(lines) + "\n"
 
 
 def _line(check: ModelCheck) -> str:

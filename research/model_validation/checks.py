@@ -7,25 +7,23 @@ from dataclasses import replace
 from lockstep.plugs import Registry
 from research.model_validation.case import StrategyCase, ValidationCase
 from research.model_validation.check import ModelCheck
+from research.model_validation.checks_gain import (
+    beats_lots,
+    gain_is_kept,
+    veto_gains,
+    winners_rank_higher,
+)
 from research.model_validation.checks_inputs import (
     features_are_served,
     golden_vectors_come_out,
     streaming_equals_batch,
 )
-from research.model_validation.checks_luck import (
-    choice_is_not_luck,
-    hold_out_agrees,
-    sealed,
-    survives_deflation,
-)
+from research.model_validation.checks_luck import hold_out_agrees, sealed, survives_deflation
 from research.model_validation.checks_model import (
-    no_calendar_on_top,
-    no_feature_dominates,
-    nothing_in_shuffled_labels,
+    nothing_in_shifted_labels,
     probabilities_are_calibrated,
-    probabilities_are_undecided,
-    probabilities_spread,
-    share_is_like_in_training,
+    probabilities_beat_the_base_rate,
+    something_is_vetoed,
 )
 from research.model_validation.checks_result import (
     both_halves_earn,
@@ -34,8 +32,13 @@ from research.model_validation.checks_result import (
     enough_trades,
     profit_factor_is_enough,
     sharpe_is_enough,
-    sharpe_is_kept,
     survives_twice_the_costs,
+)
+from research.model_validation.checks_sanity import (
+    no_calendar_on_top,
+    no_feature_dominates,
+    probabilities_are_undecided,
+    probabilities_spread,
 )
 from research.statistics.gate import Check, GateVerdict
 
@@ -45,23 +48,26 @@ CHECKS: Registry[ModelCheck] = Registry(
         features_are_served,
         streaming_equals_batch,
         golden_vectors_come_out,
+        veto_gains,
+        beats_lots,
+        winners_rank_higher,
+        gain_is_kept,
         enough_trades,
         sharpe_is_enough,
         profit_factor_is_enough,
         drawdown_is_bearable,
         both_halves_earn,
         survives_twice_the_costs,
-        sharpe_is_kept,
+        challenger_holds,
         survives_deflation,
-        choice_is_not_luck,
+        nothing_in_shifted_labels,
+        something_is_vetoed,
+        probabilities_are_calibrated,
+        probabilities_beat_the_base_rate,
+        probabilities_spread,
+        probabilities_are_undecided,
         no_feature_dominates,
         no_calendar_on_top,
-        nothing_in_shuffled_labels,
-        probabilities_are_undecided,
-        probabilities_spread,
-        share_is_like_in_training,
-        probabilities_are_calibrated,
-        challenger_holds,
         hold_out_agrees,
     ),
     name=lambda check: check.name,

@@ -25,7 +25,11 @@ def live_feeds(markets: Mapping[str, Market], symbol: str, timeframe: Timeframe)
     return frozenset(SeriesKey(each, frame) for each in symbols for frame in (timeframe, DAILY))
 
 
-@model_check("live feeds", asks="Do the live feeds of the instrument serve every feature that is read?")
+@model_check(
+    "live feeds",
+    group="inputs",
+    asks="Do the live feeds of the instrument serve every feature that is read?",
+)
 def features_are_served(case: ValidationCase) -> CheckFinding:
     """Compare the series behind the decision vector with those that live delivers."""
     base = case.plan.base
@@ -37,6 +41,7 @@ def features_are_served(case: ValidationCase) -> CheckFinding:
 
 @model_check(
     "streaming equals batch",
+    group="inputs",
     asks="Are the vectors of a live engine, bar by bar, those of research, bit for bit?",
 )
 def streaming_equals_batch(case: ValidationCase) -> CheckFinding:
@@ -77,7 +82,9 @@ def _bits(values: Floats) -> np.ndarray:
 
 
 @model_check(
-    "golden vectors", asks="Are the bundle's golden vectors and probabilities reproduced as recorded?"
+    "golden vectors",
+    group="inputs",
+    asks="Are the bundle's golden vectors and probabilities reproduced as recorded?",
 )
 def golden_vectors_come_out(case: ValidationCase) -> CheckFinding:
     """Compute features and probabilities of the golden bars again."""

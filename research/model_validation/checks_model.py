@@ -1,153 +1,168 @@
-"""Checks of the model itself: what it leans on, what it answers, whether its answers mean what they say."""
+"""Checks of the model itself: does it read what it cannot know, does it decide, what do its chances mean?"""
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
-from sklearn.metrics import roc_auc_score
 
-from lockstep.market.sessions import CALENDAR_COLUMNS
-from lockstep.metrics import Floats
+from lockstep.errors import TrainingError
+from lockstep.market.history import History, SeriesKey
+from lockstep.metrics import Integers
 from research.model_validation.case import ModelCase
-from research.model_validation.check import CheckFinding, at_least, at_most, check_of
-from research.training.importance import chances
-from research.training.probabilities import calibration
+from research.model_validation.check import CheckFinding, at_most, check_of
+from research.training.gain import ranking
+from research.training.out_of_sample import traded_bars
+from research.training.probabilities import brier_skill, spiegelhalter
+from research.training.refit import answers_after
 
-_CONTROLS = 3
-_LARGEST_SHARE_DECIDED = 0.5
-_DECIDED = 1e-3
-_LEAST_PER_GROUP = 50
-_GROUPS = 10
-
-
-@check_of(
-    ModelCase,
-    "no single feature",
-    asks="Does the model lean on several features, none of which decides alone?",
-    limit="max_importance_share",
-)
-def no_feature_dominates(case: ModelCase) -> CheckFinding:
-    """Compare the largest share of what shuffling single features moves."""
-    limit = case.acceptance.max_importance_share
-    total = float(case.reliance.sum())
-    if total == 0:
-        return at_most(1.0, 0.0, "no feature moves the probability: the model reads nothing")
-    top = int(case.reliance.argmax())
-    share = float(case.reliance[top]) / total
-    return at_most(
-        share,
-        limit,
-        f"{case.bundle.feature_ids[top]} has {share:.0%} of the importance; at most {limit:.0%} is admitted",
-    )
-
-
-@check_of(
-    ModelCase, "no calendar artefact", asks="Is what the model leans on most something else than the date?"
-)
-def no_calendar_on_top(case: ModelCase) -> CheckFinding:
-    """Look whether the most important feature reads the calendar."""
-    top = case.bundle.feature_ids[int(case.reliance.argmax())]
-    terms = case.features.parse(top).terms
-    dated = any(set(term.feature.inputs) & set(CALENDAR_COLUMNS) for term in terms)
-    told = "which reads the calendar" if dated else "which does not read the calendar"
-    return at_most(float(dated), 0, f"the most important feature is {top}, {told}")
+ANSWERS = "answers"
+SHIFTS = 20
+LEAST_SHIFTS = 5
+_SESSIONS = 252
 
 
 @check_of(
     ModelCase,
     "shuffled labels",
-    asks="Does the same training on shuffled labels find nothing?",
-    limit="max_shuffled_auc",
+    group=ANSWERS,
+    asks="Does the same training on labels that were shifted in time find nothing?",
+    limit="max_shifted_errors",
 )
-def nothing_in_shuffled_labels(case: ModelCase) -> CheckFinding:
-    """Fit every outer window on shuffled labels and compare the mean area under the ROC curve."""
-    limit = case.acceptance.max_shuffled_auc
-    areas = [_area_on_shuffled(case, case.outcome.seed + number) for number in range(_CONTROLS)]
-    value = float(np.mean(areas))
-    return at_most(
-        value,
-        limit,
-        f"ROC area {value:.2f} on shuffled labels ({_CONTROLS} shuffles, all windows); 0.5 is chance, at "
-        f"most {limit:g} is admitted",
+def nothing_in_shifted_labels(case: ModelCase) -> CheckFinding:
+    """Fit every outer window on circularly shifted labels; the mean ROC area must not lie above chance.
+
+    A shift keeps the overlap of neighbouring labels, which a leak between training and test feeds on; a
+    permutation would destroy it. Each shift moves every label by at least a year of sessions, and by as much
+    as the longest lookback and the longest label together. The error of the mean comes from the shifts'
+    spread.
+    """
+    limit, data = case.acceptance.max_shifted_errors, case.outcome.dataset
+    rows = case.outcome.development
+    possible = admitted_shifts(data.row[rows], least_distance(case))
+    if possible.size < LEAST_SHIFTS:
+        raise TrainingError(
+            f"{case.bundle.symbol}: there is room for {possible.size} shifts of the labels, and "
+            f"{LEAST_SHIFTS} are needed; train on a longer history"
+        )
+    chosen = possible[np.unique(np.linspace(0, possible.size - 1, SHIFTS).astype(np.int64))]
+    areas = np.array([_area_on_shifted(case, int(shift)) for shift in chosen])
+    error = float(areas.std(ddof=1)) / math.sqrt(areas.size)
+    mean = float(areas.mean())
+    bound = 0.5 + limit * error
+    return CheckFinding(
+        value=mean,
+        limit=bound,
+        passed=mean <= bound,
+        sentence=f"mean ROC area {mean:.3f} on labels that were shifted in time, {areas.size} shifts of the "
+        f"{possible.size} that there is room for; chance is 0.5, at most {bound:.3f} is admitted ({limit:g} "
+        "standard errors above)",
     )
 
 
-def _area_on_shuffled(case: ModelCase, seed: int) -> float:
-    """Return the mean area over windows, by their samples; nan where no window has both classes."""
-    data = case.outcome.dataset
-    target = np.random.default_rng(seed).permutation(data.target)
-    areas, sizes = [], []
+def least_distance(case: ModelCase) -> int:
+    """Return by how many bars of the traded series a shift must move a label at least.
+
+    252 sessions, or the longest lookback of a feature and the longest label together if that is more.
+    """
+    base, history, data = case.plan.base, case.history, case.outcome.dataset
+    ends = traded_bars(case.outcome, history).end
+    sessions = np.unique(history.markets[base.symbol].session.dates(ends, base.timeframe)).size
+    lookback = max(case.plan.lookback(key) * _bars_of_base(history, base, key) for key in case.plan.keys)
+    horizon = int((np.searchsorted(ends, data.exit) - data.row).max())
+    return max(math.ceil(_SESSIONS * ends.size / sessions), math.ceil(lookback) + horizon)
+
+
+def _bars_of_base(history: History, base: SeriesKey, key: SeriesKey) -> float:
+    """Return how many bars of the base series there are for one of another series, at least 1."""
+    return max(1.0, len(history.series(base)) / len(history.series(key)))
+
+
+def admitted_shifts(row: Integers, distance: int) -> Integers:
+    """Return every circular shift that moves each of n labels by at least `distance` bars, int64, rising.
+
+    row   int64 (n,), rising: the bars of the samples; a shift by k gives sample i the label of i + k, and
+          the last k samples those of the first ones
+    """
+    rows = np.concatenate((row, row))
+    moved = (np.abs(rows[k : k + row.size] - row).min() for k in range(1, row.size))
+    return 1 + np.flatnonzero(np.fromiter(moved, dtype=np.int64, count=max(0, row.size - 1)) >= distance)
+
+
+def _area_on_shifted(case: ModelCase, shift: int) -> float:
+    """Return the area over all windows, pairs within windows; nan where no window has both classes."""
+    data, rows = case.outcome.dataset, case.outcome.development
+    target = data.target.copy()
+    target[rows] = np.roll(data.target[rows], -shift)
+    answers, wins, windows = [], [], []
     for window in case.outcome.windows:
         if np.ptp(target[window.test]) and np.ptp(target[window.train]):
-            answers = chances(case.refit(window, target), data.features[window.test])
-            areas.append(float(roc_auc_score(target[window.test], answers)))
-            sizes.append(window.test.size)
-    return float(np.average(areas, weights=sizes)) if areas else np.nan
-
-
-@check_of(ModelCase, "undecided probabilities", asks="Are the probabilities something else than 0 and 1?")
-def probabilities_are_undecided(case: ModelCase) -> CheckFinding:
-    """Compare the share of answers within 0.001 of 0 or 1, out of sample and of the bundle itself."""
-    shares = [float(((each < _DECIDED) | (each > 1 - _DECIDED)).mean()) for each in _answers(case)]
-    value = max(shares)
-    return at_most(
-        value, _LARGEST_SHARE_DECIDED, f"{value:.0%} of the probabilities are 0 or 1; at most half may be"
-    )
+            answers.append(answers_after(case.outcome, window, target))
+            wins.append(target[window.test])
+            windows.append(np.full(window.test.size, window.number))
+    if not answers:
+        return math.nan
+    return ranking(np.concatenate(answers), np.concatenate(wins), np.concatenate(windows)).area
 
 
 @check_of(
     ModelCase,
-    "spread of probabilities",
-    asks="Does the model tell trades apart at all?",
-    limit="min_probability_spread",
+    "share vetoed",
+    group=ANSWERS,
+    asks="Does the veto decide anything: does it stop some signals out of sample and let others through?",
+    limit="min_veto_share",
 )
-def probabilities_spread(case: ModelCase) -> CheckFinding:
-    """Compare the distance of the 5 % and 95 % quantiles, out of sample and of the bundle itself."""
-    limit = case.acceptance.min_probability_spread
-    value = min(float(np.subtract(*np.quantile(each, (0.95, 0.05)))) for each in _answers(case))
-    return at_least(
-        value, limit, f"90 % of the probabilities lie within {value:.3f}; at least {limit:g} is needed"
+def something_is_vetoed(case: ModelCase) -> CheckFinding:
+    """Compare the share of out-of-sample signals that are vetoed with both of its bounds."""
+    least, passed = case.acceptance.min_veto_share, case.out_of_sample.passed
+    vetoed = float(1.0 - passed.mean())
+    inside = least <= vetoed <= 1.0 - least
+    return CheckFinding(
+        value=vetoed,
+        limit=least if vetoed < 0.5 else 1.0 - least,
+        passed=inside,
+        sentence=f"{vetoed:.0%} of the {passed.size} signals out of sample are vetoed; it must be between "
+        f"{least:.0%} and {1.0 - least:.0%}",
     )
-
-
-@check_of(
-    ModelCase,
-    "share above threshold",
-    asks="Does the veto let through a share of trades out of sample as it did in training?",
-    limit="max_share_shift",
-)
-def share_is_like_in_training(case: ModelCase) -> CheckFinding:
-    """Compare the share out of sample, some but not all, with that of the winning step out of fold."""
-    limit, best = case.acceptance.max_share_shift, case.outcome.best
-    before = float((best.probabilities >= case.outcome.threshold).mean())
-    after = float(case.out_of_sample.passed.mean())
-    told = f"{after:.0%} of the trades pass out of sample, {before:.0%} in training"
-    if after in (0.0, 1.0):
-        return CheckFinding(
-            value=after, limit=limit, passed=False, sentence=f"{told}: the veto decides nothing"
-        )
-    return at_most(abs(after - before), limit, f"{told}; the difference may be {limit:.0%}")
 
 
 @check_of(
     ModelCase,
     "calibration",
-    asks="Do trades win about as often as their probability says?",
-    limit="max_calibration_error",
+    group=ANSWERS,
+    asks="Do trades win as often as their probability says?",
+    limit="max_calibration_z",
 )
 def probabilities_are_calibrated(case: ModelCase) -> CheckFinding:
-    """Compare the expected calibration error out of sample, in groups of fifty or more."""
-    limit, found = case.acceptance.max_calibration_error, case.out_of_sample
-    groups = max(1, min(_GROUPS, found.sample.size // _LEAST_PER_GROUP))
-    value = calibration(found.probability, found.target, groups).error
+    """Compare Spiegelhalter's z of the out-of-sample chances of separate trades."""
+    limit, found = case.acceptance.max_calibration_z, case.separate
+    z = spiegelhalter(found.probability, found.target)
+    lean = "too sure of themselves" if z > 0 else "not sure enough of themselves"
     return at_most(
-        value,
+        abs(z),
         limit,
-        f"observed and predicted wins differ by {value:.3f} on average over {groups} groups of trades; at "
-        f"most {limit:g} is admitted",
+        f"Spiegelhalter's z is {z:+.2f} over {found.sample.size} trades that do not overlap: the "
+        f"probabilities are {lean} if anything; at most {limit:g} either way is admitted",
     )
 
 
-def _answers(case: ModelCase) -> tuple[Floats, Floats]:
-    """Return the walk-forward's probabilities and the bundle's own on the samples it was fitted on."""
-    own = chances(case.bundle.pipeline, case.outcome.dataset.features[case.outcome.development])
-    return case.out_of_sample.probability, own
+@check_of(
+    ModelCase,
+    "Brier skill",
+    group=ANSWERS,
+    asks="Are the probabilities nearer to what happened than the base rate is?",
+    limit="min_brier_skill",
+)
+def probabilities_beat_the_base_rate(case: ModelCase) -> CheckFinding:
+    """Compare the Brier score with that of the share of winners in each window's training."""
+    limit, found, target = case.acceptance.min_brier_skill, case.separate, case.outcome.dataset.target
+    rates = {each.number: float(target[each.train].mean()) for each in case.outcome.windows}
+    base = np.array([rates[number] for number in found.window.tolist()])
+    value = brier_skill(found.probability, found.target, base)
+    return CheckFinding(
+        value=value,
+        limit=limit,
+        passed=value > limit,
+        sentence=f"Brier skill {value:+.3f} against the base rate of each window's training; it must be "
+        f"above {limit:g}",
+    )

@@ -17,18 +17,18 @@ from lockstep.models import ModelStore, load_bundle
 from lockstep.models.bundle import Bundle, bundle_of
 from lockstep.models.definitions import changed_features
 from lockstep.models.manifest import PRODUCTION, VETO, TrainingRecord
-from lockstep.settings import validated
 from research.backtest.account import Account, bundle_account
 from research.ledger.families import load_families
 from research.ledger.ledger import Ledger
 from research.model_validation.case import Champion, ModelCase, StrategyCase, ValidationCase
 from research.model_validation.hold_out import HoldOutDoor
+from research.statistics.maximum import effective
 from research.training.bundling import data_hashes
 from research.training.config import StrategyRelease, TrainingConfig
+from research.training.counting import trainings
 from research.training.dataset import build_dataset, dates_of
 from research.training.out_of_sample import OpenedHoldOut, backtest, open_hold_out, open_release, trading_span
 from research.training.outcome import TrainingOutcome
-from research.training.refit import refitting
 from research.training.release import ReleasedStrategy
 from research.training.run import load_outcome, load_training_history, read_history, run_name
 
@@ -91,8 +91,7 @@ def _model_case(asked: _Asked) -> ModelCase:
         bundle=bundle,
         outcome=outcome,
         history=history,
-        trials=max(1, asked.ledger.count(asked.family, dates.start, dates.end)),
-        refit=refitting(outcome),
+        trials=max(1, trainings(asked.ledger, asked.family, dates)),
         hold_out=asked.door(partial(open_hold_out, outcome, history)),
         champion=_champion(request, trading_span(outcome, history)),
     )
@@ -105,19 +104,21 @@ def _strategy_case(asked: _Asked) -> StrategyCase:
     # Whoever judges it has tried it, if nobody has counted that before.
     released.count(asked.ledger, now=asked.now)
     dates = released.dates.development
+    counted = asked.ledger.counted(asked.family, dates)
+    drawn = 0.0 if counted.draws is None else effective(counted.draws)
     return StrategyCase(
         bundle=bundle,
         released=released,
         history=released.history,
-        trials=asked.ledger.count(asked.family, dates.start, dates.end),
-        independent=max(1.0, asked.ledger.effective(asked.family, dates)),
+        trials=counted.trials,
+        independent=max(1.0, drawn + counted.without),
         hold_out=asked.door(partial(open_release, released)),
         champion=_champion(request, dates),
     )
 
 
 def _released(record: TrainingRecord, data_dir: Path | None) -> ReleasedStrategy:
-    release = validated(StrategyRelease, record.config, where="record of the release")
+    release = StrategyRelease.recorded(record.config, where="record of the release")
     return ReleasedStrategy.of(release, read_history(release, data_dir=data_dir or record.data_dir))
 
 
@@ -140,7 +141,7 @@ def _bundle(request: ValidationRequest) -> Bundle:
 def _trained(
     record: TrainingRecord, data_dir: Path | None, runs: Path, run: Path | None
 ) -> tuple[TrainingOutcome, History]:
-    config = validated(TrainingConfig, record.config, where="training record")
+    config = TrainingConfig.recorded(record.config, where="training record")
     history = load_training_history(config, data_dir or record.data_dir)
     if run is None:
         run = runs / run_name(config, build_dataset(config, history), record.seed)
@@ -179,7 +180,7 @@ def _final_model(
 ) -> Champion:
     """Return production by its bundle itself, where its training run is gone."""
     bundle = load_bundle(request.symbol, PRODUCTION, store=request.store, name=request.name)
-    config = validated(TrainingConfig, record.config, where="training record")
+    config = TrainingConfig.recorded(record.config, where="training record")
     history = load_training_history(config, request.data_dir or record.data_dir)
     return Champion(
         version=version,

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Literal
 
+from pydantic import Field
+
 from lockstep.errors import ConfigError, ModelError
 from lockstep.files import replace_file
 from lockstep.market.dates import DateRange
@@ -23,19 +25,30 @@ class HoldOutRecord(Settings):
     dates                 first decision to last exit
     metrics, unfiltered   of the strategy with and without the veto, see `Account`; null: undefined; without
                           a model the second is empty
+    judged                `sharpe` and `p_value` of what is judged, see `OpenedHoldOut`; empty in a record of
+                          schema 1, which did not measure the gain
     """
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[1, 2] = 2
     bundle_sha256: str
     looks: int
     dates: DateRange
     metrics: dict[str, float | None]
     unfiltered: dict[str, float | None]
+    judged: dict[str, float | None] = Field(default_factory=dict)
 
     @property
     def sharpe(self) -> float:
-        """Annual Sharpe ratio; nan where the account never moved."""
-        value = self.metrics["sharpe"]
+        """Annual Sharpe ratio of what is judged; nan where it did not vary, or was not measured."""
+        return self._judged("sharpe")
+
+    @property
+    def p_value(self) -> float:
+        """Chance of so high a ratio by luck alone; nan as `sharpe`."""
+        return self._judged("p_value")
+
+    def _judged(self, name: str) -> float:
+        value = self.judged.get(name)
         return math.nan if value is None else value
 
 
@@ -78,6 +91,7 @@ class HoldOutDoor:
             dates=opened.dates,
             metrics=_finite(opened.metrics),
             unfiltered=_finite(opened.unfiltered),
+            judged=_finite(opened.judged),
         )
         replace_file(self._path, (found.model_dump_json(indent=1) + "\n").encode())
         return found

@@ -17,6 +17,7 @@ from markupsafe import Markup
 from research.backtest.account import Account
 from research.model_validation.case import ModelCase, ValidationCase
 from research.model_validation.checks import CHECKS
+from research.model_validation.report_gain import gain_figures, gain_lines, lots_histogram, scaled
 from research.report import page
 from research.report.page import (
     UNDEFINED,
@@ -162,6 +163,7 @@ def _finite(measures: Mapping[str, float]) -> dict[str, float | None]:
 def _check(found: Check) -> dict[str, Any]:
     return {
         "name": found.name,
+        "about": CHECKS[found.name].group,
         "passed": found.passed if found.applies else None,
         "value": _number(found.value),
         "limit": _number(found.limit),
@@ -200,6 +202,7 @@ def _header(report: ValidationReport) -> Markup:
 
 def _key_figures(case: ValidationCase) -> Markup:
     (name_of, own), (beside, other) = case.compared.items()
+    first = gain_figures(case) if isinstance(case, ModelCase) else ()
     out, inside = own.measures, other.measures
     dates = f"{case.span.start} to {case.span.end}"
     shown = (
@@ -213,9 +216,10 @@ def _key_figures(case: ValidationCase) -> Markup:
             (title, written(out[name]), f"{beside} {written(inside[name])}; {unbroken(dates)}")
             for title, written, name in shown
         ),
-        ("Deflated Sharpe", percent(case.deflation.dsr), f"after {count(case.trials)} trials"),
     ]
-    return page.key_figures(Tile(*tile) for tile in tiles)
+    if not first:
+        tiles.append(("Deflated Sharpe", percent(case.deflation.dsr), f"after {count(case.trials)} trials"))
+    return page.key_figures((*first, *(Tile(*tile) for tile in tiles)))
 
 
 def _checks(verdict: GateVerdict) -> Markup:
@@ -223,6 +227,7 @@ def _checks(verdict: GateVerdict) -> Markup:
     rows = [
         (
             joined(strong(found.name), page.small(asked[found.name])),
+            prose(CHECKS[found.name].group),
             prose(found.sentence),
             _value(found.value),
             _value(found.limit),
@@ -230,7 +235,7 @@ def _checks(verdict: GateVerdict) -> Markup:
         )
         for found in verdict.checks
     ]
-    head = ("check", prose("what was found"), "measured", "limit", "outcome")
+    head = ("check", prose("about"), prose("what was found"), "measured", "limit", "outcome")
     return table(head, rows, classes="explained")
 
 
@@ -317,8 +322,32 @@ def _origin(case: ValidationCase) -> dict[str, str]:
     return {"bundle": case.bundle.sha256, **_provenance(case)}
 
 
+def _model(report: ValidationReport) -> ModelCase:
+    assert isinstance(report.case, ModelCase)
+    return report.case
+
+
 SECTIONS: Sections[ValidationReport] = Sections("the validation report")
 """Every card of the validation report, in the order of the page."""
+SECTIONS.figure(
+    "",
+    "What the veto adds",
+    "gain",
+    lambda report: gain_lines(_model(report)),
+    caption=lambda report: scaled(_model(report)),
+    shown=lambda report: isinstance(report.case, ModelCase),
+    wide=True,
+)
+SECTIONS.figure(
+    "",
+    "Against lots",
+    "lots",
+    lambda report: lots_histogram(_model(report)),
+    empty="Every veto that draws lots lets the same trades through: this one decides nothing.",
+    caption="Vetoes that let as many signals of each window through, at random; one position at a time.",
+    shown=lambda report: isinstance(report.case, ModelCase),
+    wide=True,
+)
 SECTIONS.add(
     "",
     "Checks",

@@ -1,12 +1,16 @@
-"""Search steps as trials: each enters the ledger, failures and outer windows too."""
+"""Search steps and trainings in the ledger: each step is a trial, failures and outer windows too."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
 
+from sqlalchemy import and_, func, select
+
 from lockstep.identity import json_digest
 from lockstep.market.dates import DateRange
+from research.ledger.append_only import LedgerRow, SpaceRow
+from research.ledger.counting import within
 from research.ledger.ledger import Ledger, Trials
 from research.ledger.spaces import TrialSpace
 from research.ledger.tables import FAILED, OK
@@ -19,6 +23,8 @@ from research.training.train import FINAL, window_name
 
 KIND = "training"
 _DIGITS = 32
+# Later than any moment, as text.
+_NEVER = "~"
 
 
 def trial_counter(
@@ -64,6 +70,28 @@ def _space(config: TrainingConfig, dataset: Dataset, seed: int) -> TrialSpace:
         size=None,
         learns=True,
     )
+
+
+def trainings(ledger: Ledger, family: str, dates: DateRange) -> int:
+    """Return how many trainings the ledger counts on a family and its relatives, dates overlapping these.
+
+    A training is what was declared before its first step: configuration, samples and seed, each once however
+    often it was run. Earlier versions entered steps alone. Of these it is not known which belong together, so
+    that each counts as a training of its own.
+    """
+    families = ledger.relatives(family)
+    with ledger.database.read() as connection:
+        spaces = connection.execute(select(SpaceRow.content, SpaceRow.recorded).order_by(SpaceRow.id)).all()
+        begun = min((row.recorded for row in spaces if _is_training(row.content)), default=_NEVER)
+        loose = and_(LedgerRow.kind == KIND, LedgerRow.recorded < begun)
+        alone = connection.scalar(select(func.count()).where(within(LedgerRow, families, dates), loose)) or 0
+        own = within(SpaceRow, families, dates)
+        known = connection.execute(select(SpaceRow.hash, SpaceRow.content).where(own))
+        return alone + len({row.hash for row in known if _is_training(row.content)})
+
+
+def _is_training(content: str) -> bool:
+    return TrialSpace.read(content).proposer == KIND
 
 
 def _all(dates: Mapping[str, DateRange]) -> DateRange:

@@ -9,7 +9,8 @@ that would have retrained at the start of each window.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, fields, replace
 from datetime import date, datetime
 from typing import Any, Self
 
@@ -28,9 +29,11 @@ from research.backtest.result import BacktestResult
 from research.backtest.run import run_backtest
 from research.ledger.ledger import Ledger
 from research.splits.labels import Mask
+from research.statistics.sharpe import SharpeSample, probabilistic_sharpe
 from research.sweep.inputs import Chances
 from research.sweep.run import trace
 from research.training.dataset import dates_of
+from research.training.gain import Gain
 from research.training.outcome import TrainingOutcome
 from research.training.pipeline import probabilities
 from research.training.release import ReleasedStrategy
@@ -44,12 +47,25 @@ class OpenedHoldOut:
     dates        first decision to last exit, or without a model first to last session
     metrics      of the strategy, with its veto if it has one, by the names of `lockstep.metrics`
     unfiltered   the same without the veto; empty without a model
+    judged       annual `sharpe` of what is judged and its `p_value` against zero: of the veto's gain, or
+                 without a model of the strategy; nan where it did not vary
     """
 
     looks: int
     dates: DateRange
     metrics: dict[str, float]
     unfiltered: dict[str, float]
+    judged: dict[str, float]
+
+    @property
+    def sharpe(self) -> float:
+        """Annual Sharpe ratio of what is judged, nan where it did not vary."""
+        return self.judged["sharpe"]
+
+    @property
+    def p_value(self) -> float:
+        """Chance of so high a ratio by luck alone; nan as `sharpe`."""
+        return self.judged["p_value"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -78,14 +94,24 @@ def open_hold_out(
     dates = dates_of(dataset, rows)
     number = look_once(ledger, family, dataset.symbol, dates, version=version, now=now)
     chance = probabilities(outcome.pipeline, dataset.features[rows])
+    filtered, unfiltered = (
+        _account(outcome, history, chance, threshold) for threshold in (outcome.threshold, 0.0)
+    )
     return HoldOutResult(
         looks=number,
         dates=dates,
         rows=rows,
         probabilities=chance,
-        metrics=_measures(outcome, history, chance, outcome.threshold),
-        unfiltered=_measures(outcome, history, chance, 0.0),
+        metrics=filtered.measures,
+        unfiltered=unfiltered.measures,
+        judged=_judged_gain(Gain(filtered=filtered, unfiltered=unfiltered)),
     )
+
+
+def _judged_gain(gain: Gain) -> dict[str, float]:
+    if not gain.comparable:
+        return {"sharpe": math.nan, "p_value": math.nan}
+    return {"sharpe": gain.sharpe, "p_value": gain.p_value}
 
 
 def open_release(
@@ -94,7 +120,10 @@ def open_release(
     """Evaluate a strategy without a model on its hold-out; arguments and errors as of `open_hold_out`."""
     dates, symbol = released.dates.hold_out, released.release.symbol
     number = look_once(ledger, family, symbol, dates, version=version, now=now)
-    return OpenedHoldOut(looks=number, dates=dates, metrics=released.account(dates).measures, unfiltered={})
+    found = released.account(dates)
+    p_value = 1.0 - probabilistic_sharpe(SharpeSample.of(found.returns))
+    judged = {"sharpe": found.measures["sharpe"], "p_value": p_value}
+    return OpenedHoldOut(looks=number, dates=dates, metrics=found.measures, unfiltered={}, judged=judged)
 
 
 def look_once(
@@ -109,9 +138,7 @@ def look_once(
     return ledger.look(family, symbol, dates, purpose=purpose, now=now)
 
 
-def _measures(
-    outcome: TrainingOutcome, history: History, chance: Floats, threshold: float
-) -> dict[str, float]:
+def _account(outcome: TrainingOutcome, history: History, chance: Floats, threshold: float) -> Account:
     """Return what the strategy does on the hold-out, flat at its beginning, with this threshold."""
     dataset, config = outcome.dataset, outcome.config.strategy
     market, bars = history.markets[dataset.symbol], history.series(SeriesKey(dataset.symbol, config.bars))
@@ -125,8 +152,7 @@ def _measures(
     )
     traded = span.select(bars, market)
     traced = trace(config, history, dataset.symbol, span=span, chances=chances)
-    account = Account.of_trace(traced, bars.rows(traded.start, traded.stop), market, config.capital)
-    return account.measures
+    return Account.of_trace(traced, bars.rows(traded.start, traded.stop), market, config.capital)
 
 
 def _session(market: Market, bars: Bars, stamp: int) -> date:
@@ -178,6 +204,10 @@ class OutOfSample:
             net_pnl=outcome.dataset.net_pnl[kept],
         )
 
+    def where(self, chosen: Mask) -> Self:
+        """Return some of the answers, bool (m,)."""
+        return replace(self, **{each.name: getattr(self, each.name)[chosen] for each in fields(self)})
+
     @property
     def passed(self) -> Mask:
         """Which samples the veto lets through, bool (m,)."""
@@ -190,6 +220,11 @@ class VetoRuns:
 
     filtered: Account
     unfiltered: Account
+
+    @property
+    def gain(self) -> Gain:
+        """What the veto adds at the same exposure."""
+        return Gain(filtered=self.filtered, unfiltered=self.unfiltered)
 
 
 class RepeatedAnswers:
@@ -248,19 +283,31 @@ def trading_span(outcome: TrainingOutcome, history: History) -> DateRange:
 
 def traced_runs(outcome: TrainingOutcome, history: History) -> VetoRuns:
     """Run the strategy with and without the veto over the outer walk-forward, in the sweep."""
-    span, config, symbol = trading_span(outcome, history), outcome.config.strategy, outcome.dataset.symbol
     answers = _answers(outcome, history)
     chances = Chances(probability=answers, threshold=_BETWEEN, feature_ids=outcome.dataset.feature_ids)
+    return VetoRuns(
+        filtered=_traced(outcome, history, chances), unfiltered=unfiltered_account(outcome, history)
+    )
+
+
+def unfiltered_account(
+    outcome: TrainingOutcome, history: History, registry: FeatureRegistry | None = None
+) -> Account:
+    """Run the strategy as it would trade without a model over the outer walk-forward, in the sweep."""
+    return _traced(outcome, history, None, registry)
+
+
+def _traced(
+    outcome: TrainingOutcome,
+    history: History,
+    chances: Chances | None,
+    registry: FeatureRegistry | None = None,
+) -> Account:
+    span, config, symbol = trading_span(outcome, history), outcome.config.strategy, outcome.dataset.symbol
     market, bars = history.markets[symbol], traded_bars(outcome, history)
     rows = span.select(bars, market)
-    traded = bars.rows(rows.start, rows.stop)
-    filtered, unfiltered = (
-        Account.of_trace(
-            trace(config, history, symbol, span=span, chances=each), traded, market, config.capital
-        )
-        for each in (chances, None)
-    )
-    return VetoRuns(filtered=filtered, unfiltered=unfiltered)
+    traced = trace(config, history, symbol, span=span, chances=chances, registry=registry)
+    return Account.of_trace(traced, bars.rows(rows.start, rows.stop), market, config.capital)
 
 
 def backtest(

@@ -16,7 +16,6 @@ from lockstep.errors import LockstepError, TrainingError
 from lockstep.models.document import plain
 from lockstep.models.nodes import pipeline_node, pipeline_of
 from lockstep.models.pickling import pickled, unpickled
-from lockstep.settings import validated
 from research.training.config import TrainingConfig
 from research.training.dataset import Dataset
 from research.training.outcome import OuterWindow, SearchStep, TrainingOutcome
@@ -101,7 +100,7 @@ def outcome_of(content: bytes, what: str) -> TrainingOutcome:
         found = TrainingOutcome(
             **_typed(document, _RUN),
             **_typed({**_LATER_DEFAULTS, **document}, _LATER),
-            config=validated(TrainingConfig, document["config"], where="config"),
+            config=TrainingConfig.recorded(document["config"], where="config"),
             dataset=dataset,
             windows=tuple(map(_window_of, document["windows"])),
             steps=_steps_of(document["steps"]),

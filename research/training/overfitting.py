@@ -1,17 +1,17 @@
-"""How much of the result the search itself explains: PBO over its steps, and the deflated Sharpe ratio."""
+"""How much of the result trying explains: the deflated Sharpe ratio, and PBO over a search's steps."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 
-from lockstep.metrics import Floats, sharpe
-from research.backtest.account import Account
+from lockstep.metrics import Floats
 from research.statistics.pbo import BlockMoments, Overfitting, overfitting
-from research.statistics.sharpe import SharpeSample, expected_maximum
-from research.statistics.trials import EffectiveTrials, effective_trials_of_returns
+from research.statistics.sharpe import SharpeSample, deflated_sharpe, expected_maximum
+from research.training.gain import Gain
 from research.training.outcome import SearchStep, TrainingOutcome
 
 _BLOCKS = 16
@@ -21,13 +21,13 @@ _LEAST_SAMPLES_PER_BLOCK = 4
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Deflation:
-    """The out-of-sample Sharpe ratio after all trials.
+    """A Sharpe ratio after all trials.
 
-    sample       the filtered strategy's session returns over the outer walk-forward
-    trials       evaluations that the ledger counts for the family over these dates
-    independent  effective number of them: the final search's steps by their correlation, all others in full
+    sample       session returns of what is judged
+    trials       what the ledger counts against it on the family over these dates
+    independent  effective number of them
     chance       annual Sharpe ratio that the best of as many trials without skill is expected to reach
-    dsr          probability of skill, [0, 1]; nan where the account never moved
+    dsr          probability of skill, [0, 1]; nan where nothing varied
     """
 
     sample: SharpeSample
@@ -35,6 +35,36 @@ class Deflation:
     independent: float
     chance: float
     dsr: float
+
+    @classmethod
+    def of(cls, returns: Floats, per_year: float, *, trials: int, independent: float) -> Self:
+        """Deflate the Sharpe ratio of session returns, float64 (s,), s >= 3.
+
+        Ratios of trials without skill vary as those of as many sessions of noise do: 1 / (s - 1).
+        """
+        sample = SharpeSample.of(returns)
+        variance = 1.0 / (sample.periods - 1)
+        return cls(
+            sample=sample,
+            trials=trials,
+            independent=independent,
+            chance=expected_maximum(independent, variance) * math.sqrt(per_year),
+            dsr=deflated_sharpe(sample, trials=independent, variance=variance),
+        )
+
+
+def deflated_gain(gain: Gain, *, trainings: int) -> Deflation:
+    """Deflate the Sharpe ratio of a veto's gain by the `trainings` that the ledger counts.
+
+    The outer walk-forward is nested: each window's answers are those of the step that its own search chose
+    before it. No step was chosen by them, so that the steps do not deflate them. What could be chosen by them
+    is the training, of other features, parameters or seeds, and each counts in full.
+
+    Of the steps themselves no deflated Sharpe ratio is given. The search proposes by what it has seen, so
+    that its steps are no trials that were made regardless of their results.
+    """
+    per_year = gain.filtered.sessions_per_year
+    return Deflation.of(gain.returns, per_year, trials=trainings, independent=float(max(1, trainings)))
 
 
 def step_returns(outcome: TrainingOutcome) -> Floats:
@@ -59,36 +89,3 @@ def search_overfitting(outcome: TrainingOutcome) -> Overfitting | None:
     if returns.shape[1] < 2 or blocks < _LEAST_BLOCKS:
         return None
     return overfitting(BlockMoments.of(returns, blocks))
-
-
-def deflation(outcome: TrainingOutcome, filtered: Account, *, trials: int) -> Deflation:
-    """Deflate the Sharpe ratio of the `filtered` account by the ledger's `trials`.
-
-    The steps' ratios per sample become ratios per session by the square root of samples per session, as for
-    returns that do not depend on one another.
-    """
-    returns = step_returns(outcome)
-    effective = effective_trials_of_returns(returns)
-    earlier = float(max(0, trials - returns.shape[1]))
-    ratios = _per_session(returns, outcome, filtered)
-    sample = SharpeSample.of(filtered.returns)
-    return Deflation(
-        sample=sample,
-        trials=trials,
-        independent=effective.number + earlier,
-        chance=_chance(effective, ratios, sample, earlier) * math.sqrt(filtered.sessions_per_year),
-        dsr=effective.deflated(sample, ratios, earlier=earlier),
-    )
-
-
-def _per_session(returns: Floats, outcome: TrainingOutcome, filtered: Account) -> Floats:
-    decision = outcome.dataset.decision[outcome.development]
-    years = float(decision[-1] - decision[0]) / (365.25 * 86_400e9)
-    sessions = max(1.0, years * filtered.sessions_per_year)
-    scale = math.sqrt(returns.shape[0] / sessions)
-    return np.nan_to_num([sharpe(column) * scale for column in returns.T])
-
-
-def _chance(effective: EffectiveTrials, ratios: Floats, sample: SharpeSample, earlier: float) -> float:
-    variance = max(effective.variance(ratios), 1.0 / (sample.periods - 1))
-    return expected_maximum(effective.number + earlier, variance)

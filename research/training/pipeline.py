@@ -149,7 +149,8 @@ def can_answer(parameters: Parameters) -> bool:
     shares where it has counts, other weights of the classes.
     """
     return (
-        type(parameters["min_samples_leaf"]) is int
+        parameters.keys() >= _CHECKED[0].keys()
+        and type(parameters["min_samples_leaf"]) is int
         and type(parameters["max_samples"]) is float
         and (type(parameters["max_features"]) is float or parameters["max_features"] in ("sqrt", "log2"))
         and parameters["class_weight"] in (None, "balanced_subsample")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -70,6 +71,33 @@ def wilson(share: Floats, count: Integers) -> tuple[Floats, Floats]:
     centre = (share + _Z**2 / (2 * count)) / scale
     reach = _Z * np.sqrt(share * (1 - share) / count + _Z**2 / (4 * count**2)) / scale
     return centre - reach, centre + reach
+
+
+def spiegelhalter(probability: Floats, target: Integers) -> float:
+    """Return Spiegelhalter's z: standard normal where probabilities (n,) mean what they say.
+
+    Sum of (y - p)(1 - 2p) over the root of sum of (1 - 2p)^2 p(1 - p). Positive: too sure of themselves,
+    wins are rarer where the chance is high and more frequent where it is low. nan where every chance is 0,
+    one half or 1. The n outcomes must not depend on one another.
+
+    Spiegelhalter (1986), Probabilistic prediction in patient management and clinical trials, Statistics in
+    Medicine 5, 421-433.
+    """
+    _require(probability, target)
+    lean = 1.0 - 2.0 * probability
+    variance = float((lean**2 * probability * (1.0 - probability)).sum())
+    return float(((target - probability) * lean).sum()) / math.sqrt(variance) if variance > 0 else math.nan
+
+
+def brier_skill(probability: Floats, target: Integers, base: Floats) -> float:
+    """Return 1 - Brier score of `probability` over that of `base`, each (n,): above 0 where it knows more.
+
+    base   chances that were known beforehand without a model, such as the share of earlier winners; nan
+           where these are never wrong. Brier (1950), Monthly Weather Review 78, 1-3
+    """
+    _require(probability, target)
+    reference = float(((target - base) ** 2).mean())
+    return 1.0 - float(((target - probability) ** 2).mean()) / reference if reference > 0 else math.nan
 
 
 def roc(probability: Floats, target: Integers) -> Curve | None:

@@ -30,14 +30,16 @@ SECTIONS: Sections[TrainingReport] = Sections("the training report")
 """Every card of the training report, in the order of the page."""
 
 
-def write_training_report(outcome: TrainingOutcome, history: History, folder: Path, *, trials: int) -> Path:
+def write_training_report(
+    outcome: TrainingOutcome, history: History, folder: Path, *, trainings: int
+) -> Path:
     """Write `report.html` and `report.json` into `folder`, made where missing, and return the page's path.
 
-    trials   evaluations that the ledger counts on the family over the dates of the walk-forward
+    trainings   that the ledger counts on the family over the dates before the hold-out, this one included
 
     Each file replaces an earlier one in a single step. The hold-out is not looked at.
     """
-    return write_report(report_data(outcome, history, trials=trials), history, folder)
+    return write_report(report_data(outcome, history, trainings=trainings), history, folder)
 
 
 def write_report(data: TrainingReport, history: History, folder: Path) -> Path:

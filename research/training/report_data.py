@@ -14,7 +14,7 @@ from research.statistics.pbo import Overfitting
 from research.training.importance import Attribution, FeatureImportance, attribution, importance
 from research.training.out_of_sample import OutOfSample, VetoRuns, traced_runs, window_dates
 from research.training.outcome import OuterWindow, TrainingOutcome
-from research.training.overfitting import Deflation, deflation, search_overfitting
+from research.training.overfitting import Deflation, deflated_gain, search_overfitting
 from research.training.probabilities import Calibration, Curve, calibration, precision_recall, roc
 from research.training.refit import refitting
 from research.training.threshold import ThresholdCurve, threshold_curve
@@ -100,10 +100,10 @@ class TrainingReport:
         return self.outcome.dataset.net_pnl[self.outcome.development]
 
 
-def report_data(outcome: TrainingOutcome, history: History, *, trials: int) -> TrainingReport:
+def report_data(outcome: TrainingOutcome, history: History, *, trainings: int) -> TrainingReport:
     """Measure a training run. Nothing is read of the hold-out.
 
-    trials   evaluations that the ledger counts on the family over these dates
+    trainings   that the ledger counts on the family over these dates, this one included
     """
     answers, runs = OutOfSample.of(outcome), traced_runs(outcome, history)
     known = outcome.dataset.subset(outcome.development)
@@ -119,7 +119,7 @@ def report_data(outcome: TrainingOutcome, history: History, *, trials: int) -> T
         thresholds=threshold_curve(known, outcome.best.probabilities),
         importance=importance(outcome, refitting(outcome)),
         attribution=attribution(outcome),
-        deflation=deflation(outcome, runs.filtered, trials=trials),
+        deflation=deflated_gain(runs.gain, trainings=trainings),
         overfitting=search_overfitting(outcome),
         won_by_year=_won_by_year(known.decision, known.target),
     )

@@ -46,8 +46,7 @@ def _content(data: TrainingReport) -> dict[str, Any]:
         "shap": _attribution(data.attribution),
         "search": _search(outcome),
         "luck": {
-            "trials": data.deflation.trials,
-            "independent": data.deflation.independent,
+            "trainings": data.deflation.trials,
             "best_of_noise": data.deflation.chance,
             "deflated_sharpe": data.deflation.dsr,
             "pbo": None if data.overfitting is None else data.overfitting.probability,

@@ -66,12 +66,16 @@ def key_figures(data: TrainingReport) -> Markup:
         ),
         ("ROC area", ratio(area, 3), "0.5 is chance"),
         ("Calibration error", percent(data.calibration.error), f"base rate {percent(data.base_rate)}"),
-        ("Deflated Sharpe", percent(data.deflation.dsr), f"best of noise {ratio(data.deflation.chance)}"),
+        (
+            "Gain of the veto",
+            f"{percent(data.runs.gain.annual)} a year",
+            f"at the same exposure; Sharpe ratio {ratio(data.runs.gain.sharpe)}",
+        ),
         ("PBO", percent(pbo), f"over {len(data.outcome.steps)} search steps"),
         (
-            "Trials counted",
-            count(data.deflation.trials),
-            f"{count(data.deflation.independent)} of them independent",
+            "Deflated Sharpe",
+            percent(data.deflation.dsr),
+            f"of the gain, after {count(data.deflation.trials)} trainings",
         ),
     ]
     return page.key_figures(Tile(*tile) for tile in tiles)
@@ -156,14 +160,14 @@ def luck(data: TrainingReport) -> Markup:
     found, pbo = data.deflation, data.overfitting
     per_year = data.runs.filtered.sessions_per_year**0.5
     rows = [
-        ("Sharpe ratio with veto, annual", ratio(found.sample.ratio * per_year)),
+        ("Sharpe ratio of the veto's gain, annual", ratio(found.sample.ratio * per_year)),
         ("standard error, annual", ratio(found.sample.standard_error * per_year)),
         ("sessions", count(found.sample.periods)),
         ("skew, kurtosis", f"{ratio(found.sample.skew)}, {ratio(found.sample.kurtosis)}"),
-        ("trials that the ledger counts", count(found.trials)),
-        ("independent among them", ratio(found.independent, 1)),
+        ("trainings that the ledger counts", count(found.trials)),
         ("best of as many without skill, annual", ratio(found.chance)),
         (strong("probability of skill (deflated Sharpe)"), strong(percent(found.dsr))),
+        ("the same for the search's steps", "not valid here: the search learns"),
         (
             strong("probability of backtest overfitting"),
             strong(percent(None if pbo is None else pbo.probability)),

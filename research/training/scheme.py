@@ -245,7 +245,7 @@ def cross_validate(
     scores: list[float] = []
     for part in _parts(evaluation_order(folds, len(samples)), hopeless, run.workers):
         tasks = (
-            joblib.delayed(_answers)(
+            joblib.delayed(answers_of)(
                 model, parameters, samples.rows(folds[each].train), samples.features[folds[each].test],
                 folds[each].columns, seed, embargo,
             )
@@ -281,7 +281,7 @@ def _parts(order: Sequence[int], hopeless: Hopeless, workers: int) -> Iterator[S
         yield order[start : start + workers]
 
 
-def _answers(
+def answers_of(
     model: ModelSettings,
     parameters: Parameters,
     train: Samples,
@@ -290,6 +290,10 @@ def _answers(
     seed: int,
     embargo: int,
 ) -> Floats:
+    """Fit on some samples and return the chances of others, `tested` (m, k), float64 (m,).
+
+    The bits are those of `fit_pipeline`; forests are grown and not kept, in a fraction of the time.
+    """
     if model.family == "random_forest" and model.calibration == "none" and can_answer(parameters):
         kept = list(columns)
         return forest_answers(

@@ -23,6 +23,7 @@ from research.backtest.account import Account
 from research.ledger.database import Database
 from research.ledger.ledger import Ledger
 from research.report.page import UNDEFINED
+from research.training.counting import trainings
 from research.training.dataset import dates_of
 from research.training.out_of_sample import traced_runs
 from research.training.outcome import TrainingOutcome
@@ -157,7 +158,7 @@ def train_and_register(task: Task, folder: Path | None, console: Console, *, by:
     store, ledger = ModelStore(folder), Ledger(Database.open())
     trained = _trained(task, ledger, console)
     page = write_training_report(
-        trained.outcome, trained.history, trained.folder, trials=trials_so_far(trained, ledger)
+        trained.outcome, trained.history, trained.folder, trainings=trainings_so_far(trained, ledger)
     )
     version = store.register(trained.bundle, record=trained.record, by=by or user(), now=utc_now())
     console.print(window_table(trained.outcome, trained.history))
@@ -176,11 +177,11 @@ def _trained(task: Task, ledger: Ledger, console: Console) -> Trained:
         raise typer.Exit(_INTERRUPTED) from None
 
 
-def trials_so_far(trained: Trained, ledger: Ledger) -> int:
-    """Return how many trials the ledger counts on the family over the days before the hold-out."""
+def trainings_so_far(trained: Trained, ledger: Ledger) -> int:
+    """Return how many trainings the ledger counts on the family over the days before the hold-out."""
     outcome = trained.outcome
     dates = dates_of(outcome.dataset, outcome.development)
-    return ledger.count(trained.family, dates.start, dates.end)
+    return max(1, trainings(ledger, trained.family, dates))
 
 
 def _say(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -34,8 +35,13 @@ from research.model_validation.check import CheckFinding, ModelCheck, at_least
 from research.model_validation.checklist import checklist
 from research.model_validation.checks import CHECKS, asked_of, judge_model
 from research.model_validation.checks_inputs import streamed
-from research.model_validation.checks_luck import choice_is_not_luck, hold_out_agrees, sealed
-from research.model_validation.checks_model import share_is_like_in_training
+from research.model_validation.checks_luck import hold_out_agrees, sealed
+from research.model_validation.checks_model import (
+    admitted_shifts,
+    least_distance,
+    nothing_in_shifted_labels,
+    something_is_vetoed,
+)
 from research.model_validation.command import show, validate_version
 from research.model_validation.gathering import ValidationRequest, gather, newest
 from research.model_validation.hold_out import HoldOutDoor, HoldOutRecord
@@ -48,13 +54,14 @@ from research.model_validation.report import (
 )
 from research.model_validation.validate import evidence_of
 from research.report.section import Section
-from research.statistics.gate import GateVerdict
+from research.statistics.gate import Check, GateVerdict, hold_out_p_limit
 from research.training.bundling import make_bundle
 from research.training.config import Acceptance, StrategyAcceptance, TrainingConfig
 from research.training.dataset import build_dataset
 from research.training.out_of_sample import open_hold_out
 from research.training.outcome import TrainingOutcome
 from research.training.outcome_file import outcome_bytes
+from research.training.refit import refitting
 from research.training.run import OUTCOME, Task, load_training_history, run_name, training_record
 from support.pages import assert_escaped
 from support.sections import require_readable, require_same_again
@@ -140,8 +147,9 @@ def test_a_result_that_cannot_be_trusted_is_refused(
 
 def test_an_undefined_hold_out_does_not_pass() -> None:
     dates = {"start": "2016-01-04", "end": "2016-12-30"}
+    judged = {"sharpe": None, "p_value": None}
     found = HoldOutRecord.model_validate(
-        {"bundle_sha256": "ab", "looks": 1, "dates": dates, "metrics": {"sharpe": None}, "unfiltered": {}}
+        {"bundle_sha256": "ab", "looks": 1, "dates": dates, "metrics": {}, "unfiltered": {}, "judged": judged}
     )
     assert not hold_out_agrees(replace(planted_case(), hold_out=lambda _: found)).passed
 
@@ -204,7 +212,8 @@ def test_a_bundle_of_another_run_is_refused(broken: str) -> None:
 
 def test_a_bundle_with_another_pipeline_is_refused() -> None:
     case = planted_case()
-    other = replace(case.outcome, pipeline=case.refit(case.outcome.windows[0], case.outcome.dataset.target))
+    refit = refitting(case.outcome)
+    other = replace(case.outcome, pipeline=refit(case.outcome.windows[0], case.outcome.dataset.target))
     with pytest.raises(ModelError, match="answers"):
         replace(case, outcome=other)
 
@@ -241,7 +250,7 @@ def test_the_report_says_what_was_refused() -> None:
     made = refused()
     bundle = replace(made.case.bundle, changed_features=("ret_5",))
     page = validation_html(replace(made, case=replace(made.case, bundle=bundle)))
-    assert "refused by 2 of 19 checks" in page
+    assert "refused by 2 of 22 checks" in page
     assert "fresh parity certificate" in page
     assert json.loads(validation_json(made))["checks"][-1]["value"] is None
 
@@ -271,18 +280,74 @@ def test_limits_of_the_checklist_are_keys_of_the_configuration() -> None:
         assert asked == set(limits.model_fields)
 
 
-def test_one_step_leaves_no_choice() -> None:
-    case = planted_case()
-    alone = replace(case.outcome, steps=(case.outcome.best,))
-    assert choice_is_not_luck(changed(case, outcome=alone)).sentence.startswith("one step")
-
-
 def test_a_veto_that_lets_everything_through_is_none() -> None:
     case = planted_case()
     everything = with_answers(case, [np.full(each.test.size, 0.9) for each in case.outcome.windows])
-    found = share_is_like_in_training(everything)
-    assert not found.passed
-    assert found.sentence.endswith("the veto decides nothing")
+    found = something_is_vetoed(everything)
+    assert (found.passed, found.value) == (False, 0.0)
+    assert "must be between 5% and 95%" in found.sentence
+    refused = {each.name for each in judge_model(everything).refusals}
+    assert {"gain", "random veto", "ROC area", "deflated Sharpe", "share vetoed"} <= refused
+
+
+def test_labels_are_shifted_by_a_year_and_by_all_that_a_label_could_share_with_a_feature() -> None:
+    row = np.arange(0, 3_000, 3)
+    found = admitted_shifts(row, 252)
+    # By 84 places of 3 bars at least, and by as many from the other end.
+    assert (found[0], found[-1], found.size) == (84, 1_000 - 84, 1_000 - 2 * 84 + 1)
+    for shift in (found[0], found[-1]):
+        assert np.abs(np.roll(row, -shift) - row).min() >= 252
+    assert admitted_shifts(row[:100], 252).size == 0
+    assert admitted_shifts(row[:1], 1).size == 0
+    case = planted_case()
+    data = case.outcome.dataset
+    horizon = int((np.searchsorted(case.history.series(KEY).end, data.exit) - data.row).max())
+    assert horizon == 2
+    assert least_distance(case) == case.plan.lookback(KEY) + horizon > 252
+    looking_at_today = replace(case)
+    vars(looking_at_today)["plan"] = case.features.plan(("ibs",), KEY)
+    assert least_distance(looking_at_today) == 252
+
+
+def test_too_short_a_history_leaves_shuffled_labels_unmeasured() -> None:
+    case = planted_case()
+    short = replace(case.outcome, development=case.outcome.development[:150])
+    made = nothing_in_shifted_labels(changed(case, outcome=short))
+    assert not made.passed
+    assert re.search(
+        r"not measured: SPX: there is room for \d shifts of the labels, and 5 are", made.sentence
+    )
+
+
+def test_a_second_look_needs_more_than_a_sign() -> None:
+    """The fiftieth look passed at a Sharpe ratio of 0.0 once."""
+    case = planted_case()
+
+    def look(**found: float) -> Check:
+        return hold_out_agrees(replace(case, hold_out=lambda _: HoldOutFound(**found)))  # type: ignore[arg-type]
+
+    assert look(sharpe=0.0, p_value=0.5, looks=1).passed
+    assert not look(sharpe=0.0, p_value=0.5, looks=50).passed
+    limit = hold_out_p_limit(2)
+    assert look(sharpe=1.9, p_value=limit, looks=2).passed
+    refused = look(sharpe=1.9, p_value=limit * 1.01, looks=2)
+    assert (refused.passed, refused.limit) == (False, limit)
+    assert "it was look 2 of the family at these days" in refused.sentence
+    assert not look(sharpe=-0.1, p_value=limit / 2, looks=2).passed
+
+
+def test_a_hold_out_opened_by_an_earlier_version_has_no_gain(tmp_path: Path, ledger: Ledger) -> None:
+    ask = door(tmp_path, ledger)
+    ask(True)
+    (path,) = tmp_path.glob("hold_out-*.json")
+    known = json.loads(path.read_text())
+    assert known["schema_version"] == 2
+    assert set(known["judged"]) == {"sharpe", "p_value"}
+    del known["judged"]
+    path.write_text(json.dumps({**known, "schema_version": 1}))
+    made = hold_out_agrees(replace(planted_case(), hold_out=ask))
+    assert not made.passed
+    assert "an earlier version opened it" in made.sentence
 
 
 def test_vectors_are_streamed_at_the_bars_of_the_traded_series() -> None:

@@ -16,6 +16,7 @@ from research.backtest.account import Account
 from research.backtest.run import run_backtest
 from research.sweep.kernels import FILL_DECISION
 from research.sweep.run import trace
+from research.training.gain import Gain, random_veto
 from research.training.importance import importance, log_losses, reliance, shuffled
 from research.training.out_of_sample import (
     OutOfSample,
@@ -25,9 +26,9 @@ from research.training.out_of_sample import (
     trading_span,
     window_dates,
 )
-from research.training.overfitting import deflation, search_overfitting, step_returns
+from research.training.overfitting import deflated_gain, search_overfitting, step_returns
 from research.training.probabilities import calibration, precision_recall, roc, wilson
-from research.training.refit import refitting
+from research.training.refit import answers_after, refitting
 from research.training.threshold import taken_trades, threshold_curve
 from support.validation_models import KEY, planted, training_config
 
@@ -168,14 +169,88 @@ def test_overfitting_needs_a_choice_and_samples() -> None:
     assert 0 <= found.probability <= 1
 
 
-def test_every_counted_trial_deflates() -> None:
+def test_every_training_deflates_the_gain() -> None:
     history, outcome = planted()
-    account = traced_runs(outcome, history).filtered
-    few, many = (deflation(outcome, account, trials=trials) for trials in (4, 4_000))
-    assert many.independent == few.independent + 3_996
-    assert many.chance > few.chance
-    assert many.dsr < few.dsr
-    assert deflation(outcome, account, trials=1).independent == few.independent
+    gain = traced_runs(outcome, history).gain
+    one, many = (deflated_gain(gain, trainings=count) for count in (1, 4_000))
+    assert (one.trials, one.independent, one.chance) == (1, 1.0, 0.0)
+    assert one.dsr == pytest.approx(1.0 - gain.p_value)
+    assert (many.trials, many.independent) == (4_000, 4_000.0)
+    assert many.chance > 1.0
+    assert many.dsr < one.dsr
+    assert one.sample.ratio * gain.filtered.sessions_per_year**0.5 == pytest.approx(gain.sharpe)
+
+
+def test_backtrader_and_sweep_carry_the_same_exposure() -> None:
+    history, outcome = planted()
+    traced, run = traced_runs(outcome, history).filtered, Account.of_backtest(backtest(outcome, history))
+    np.testing.assert_allclose(traced.carried, run.carried, rtol=1e-12)
+    parts = [traced.between(first, last) for first, last in window_dates(outcome, history)]
+    assert sum(part.carried.sum() for part in parts) == pytest.approx(traced.carried.sum())
+    assert traced.exposure == pytest.approx(traced.carried.sum() / traced.date.size)
+
+
+def test_a_gain_is_taken_at_the_exposure_of_the_strategy_without_the_veto() -> None:
+    history, outcome = planted()
+    runs = traced_runs(outcome, history)
+    gain = runs.gain
+    assert gain.scale * runs.filtered.exposure == pytest.approx(runs.unfiltered.exposure)
+    assert gain.scale > 1.0
+    expected = gain.scale * runs.filtered.returns - runs.unfiltered.returns
+    np.testing.assert_allclose(gain.returns, expected, atol=1e-15)
+    low, high = gain.interval(seed=1)
+    assert low < gain.annual < high
+    assert gain.interval(seed=1) == (low, high)
+    with pytest.raises(DataError, match="run both over the same dates"):
+        Gain(filtered=runs.filtered, unfiltered=runs.unfiltered.between(*window_dates(outcome, history)[0]))
+
+
+def test_no_veto_and_a_veto_of_everything_gain_nothing() -> None:
+    history, outcome = planted()
+    plain = traced_runs(outcome, history).unfiltered
+    same = Gain(filtered=plain, unfiltered=plain)
+    assert not same.returns.any()
+    assert math.isnan(same.sharpe)
+    assert math.isnan(same.p_value)
+    assert same.interval(seed=1) == (0.0, 0.0)
+    still = replace(plain, equity=np.full_like(plain.equity, plain.capital), pnl=plain.pnl[:0])
+    nothing = Gain(
+        filtered=replace(still, ended=plain.ended[:0], carried=plain.carried[:0]), unfiltered=plain
+    )
+    assert not nothing.comparable
+    np.testing.assert_array_equal(nothing.returns, -plain.returns)
+
+
+def test_lots_trade_as_the_strategy_trades() -> None:
+    """Each permutation by the plain rule, one at a time: the same trades, and the same P&L per bar."""
+    history, outcome = planted()
+    answers = OutOfSample.of(outcome)
+    data, ends = outcome.dataset.subset(answers.sample), history.series(KEY).end
+    found = random_veto(data, answers.passed, answers.window, ends, seed=5, draws=50)
+    held = np.searchsorted(ends, data.exit) - np.searchsorted(ends, data.entry)
+
+    def per_bar(accepted: np.ndarray) -> float:
+        taken = taken_trades(data, accepted)
+        return float(data.net_pnl[taken].sum() / held[taken].sum())
+
+    assert found.found == pytest.approx(per_bar(answers.passed))
+    random, drawn = np.random.default_rng(5), np.tile(answers.passed, (50, 1))
+    for number in np.unique(answers.window):
+        place = np.flatnonzero(answers.window == number)
+        drawn[:, place] = random.permuted(drawn[:, place], axis=1)
+        assert (drawn[:, place].sum(axis=1) == answers.passed[place].sum()).all()
+    np.testing.assert_allclose(found.drawn, [per_bar(each) for each in drawn])
+    assert found.p_value == (1 + found.better) / 51
+
+
+def test_a_veto_of_everything_is_no_better_than_lots() -> None:
+    history, outcome = planted()
+    answers, ends = OutOfSample.of(outcome), history.series(KEY).end
+    data = outcome.dataset.subset(answers.sample)
+    nothing = random_veto(data, np.zeros_like(answers.passed), answers.window, ends, seed=5, draws=9)
+    assert math.isnan(nothing.p_value)
+    everything = random_veto(data, np.ones_like(answers.passed), answers.window, ends, seed=5, draws=9)
+    assert everything.p_value == 1.0
 
 
 def test_refitting_gives_the_windows_own_model() -> None:
@@ -184,6 +259,8 @@ def test_refitting_gives_the_windows_own_model() -> None:
     for each in outcome.windows:
         again = refit(each, outcome.dataset.target).predict_proba(outcome.dataset.features[each.test])
         assert again[:, 1].tobytes() == each.probabilities.tobytes()
+        quick = answers_after(outcome, each, outcome.dataset.target)
+        assert quick.tobytes() == each.probabilities.tobytes()
 
 
 def test_importance_finds_what_was_planted() -> None:

@@ -6,6 +6,7 @@ import io
 import json
 import math
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -52,15 +53,15 @@ def silent() -> Console:
 def test_it_trains_reports_and_registers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: dict[str, Any] = {}
 
-    def report(outcome: Any, history: Any, folder: Path, *, trials: int) -> Path:
-        asked.update(folder=folder, trials=trials)
+    def report(outcome: Any, history: Any, folder: Path, *, trainings: int) -> Path:
+        asked.update(folder=folder, trainings=trainings)
         return folder / "report.html"
 
     monkeypatch.setattr(command, "write_training_report", report)
     console = silent()
     version = command.train_and_register(task(tmp_path), tmp_path / "store", console, by="me")
     assert version == "v1"
-    assert asked["trials"] == 9
+    assert asked["trainings"] == 1
     history = ModelStore(tmp_path / "store").manifest().history
     assert [each.by for each in history] == ["me"]
     text = shown(console)
@@ -110,7 +111,9 @@ def test_without_resume_a_run_begins_anew(tmp_path: Path) -> None:
         run_training(task(folder, resume=True), ledger, now=noon)
     again = run_training(task(folder), ledger, now=noon)
     assert again.folder == trained.folder
-    assert command.trials_so_far(again, ledger) == 9
+    # The same training is one, however often it is run.
+    assert command.trainings_so_far(again, ledger) == 1
+    assert ledger.count(again.family, date(2008, 1, 1), date(2018, 12, 31)) == 9
 
 
 FORMS = {"net_profit": ",.0f", "sharpe": ".2f", "profit_factor": ".2f", "max_drawdown": ".1%"}
@@ -122,7 +125,7 @@ def written(value: float, form: str) -> str:
 
 def test_the_console_shows_the_figures_of_the_report(tmp_path: Path) -> None:
     trained = run_training(task(tmp_path), Ledger(Database.open()), now=noon)
-    write_training_report(trained.outcome, trained.history, trained.folder, trials=9)
+    write_training_report(trained.outcome, trained.history, trained.folder, trainings=9)
     found = json.loads((trained.folder / "report.json").read_text())["out_of_sample"]
     table = window_table(trained.outcome, trained.history)
     whole = {"first": found["first"], "last": found["last"], **found}

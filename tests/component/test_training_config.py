@@ -16,7 +16,14 @@ from pydantic import BaseModel
 
 from lockstep.errors import ConfigError
 from lockstep.settings import shown, validated
-from research.training.config import DataRange, TrainingConfig, load_training
+from research.training.config import (
+    Acceptance,
+    DataRange,
+    StrategyAcceptance,
+    StrategyRelease,
+    TrainingConfig,
+    load_training,
+)
 from support.training import ROOT, config
 
 CONTENT: dict[str, Any] = {
@@ -54,6 +61,36 @@ def test_another_strategy_may_be_trained_for(tmp_path: Path) -> None:
 def test_a_record_reads_back(tmp_path: Path) -> None:
     known = load_training(ROOT / "configs/training/ES.yml")
     assert TrainingConfig.model_validate(known.model_dump(mode="json")) == known
+
+
+FIRST_LIMITS = {
+    "min_trades": 50, "min_sharpe": 0.3, "min_profit_factor": 1.1, "max_drawdown": 0.25,
+    "min_sharpe_ratio": 0.7, "min_dsr": 0.9, "max_pbo": 0.5, "min_hold_out_sharpe": 0.0,
+    "max_importance_share": 0.4, "max_shuffled_auc": 0.6, "min_probability_spread": 0.02,
+    "max_share_shift": 0.25, "max_calibration_error": 0.1, "min_challenger_edge": -0.1,
+}  # fmt: skip
+
+
+def test_a_record_of_the_first_version_reads_with_the_limits_of_today() -> None:
+    """What is judged today gets its default; what was set and is still a limit is kept."""
+    record = {
+        **load_training(ROOT / "configs/training/ES.yml").model_dump(mode="json"),
+        "acceptance": FIRST_LIMITS,
+    }
+    found = TrainingConfig.recorded(record, where="training record").acceptance
+    assert found == Acceptance(min_dsr=0.9)
+    released = {**CONTENT, "acceptance": {"min_challenger_edge": -0.2, "min_sharpe": 0.5}}
+    del released["features"]
+    assert StrategyRelease.recorded(released, where="x").acceptance == StrategyAcceptance(min_sharpe=0.5)
+    with pytest.raises(ConfigError, match="min_shrape"):
+        TrainingConfig.recorded({**record, "acceptance": {"min_shrape": 1.0}}, where="training record")
+
+
+@pytest.mark.parametrize("name", sorted(FIRST_LIMITS.keys() - Acceptance.model_fields.keys()))
+def test_a_file_with_a_limit_that_is_gone_is_told_what_took_its_place(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ConfigError, match=f"{name}: is no limit any more; use [a-z_]*[a-z]") as told:
+        load_training(written(tmp_path, acceptance={name: 0.5}))
+    assert "\n" not in str(told.value)
 
 
 def test_trials_replace_those_of_the_file() -> None:

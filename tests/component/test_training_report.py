@@ -32,13 +32,13 @@ TRIALS = 60
 @pytest.fixture(scope="module")
 def data() -> TrainingReport:
     history, outcome = planted()
-    return report_data(outcome, history, trials=TRIALS)
+    return report_data(outcome, history, trainings=TRIALS)
 
 
 def test_equal_runs_give_equal_bytes(tmp_path: Path) -> None:
     history, outcome = planted()
     pages = [
-        write_training_report(outcome, history, tmp_path / name, trials=TRIALS) for name in ("one", "two")
+        write_training_report(outcome, history, tmp_path / name, trainings=TRIALS) for name in ("one", "two")
     ]
     for name in ("report.html", "report.json"):
         first, second = ((page.parent / name).read_bytes() for page in pages)
@@ -51,7 +51,7 @@ def test_the_hold_out_is_not_read(data: TrainingReport) -> None:
     features, net_pnl = outcome.dataset.features.copy(), outcome.dataset.net_pnl.copy()
     features[outcome.hold_out], net_pnl[outcome.hold_out] = np.nan, np.nan
     blind = replace(outcome, dataset=replace(outcome.dataset, features=features, net_pnl=net_pnl))
-    assert report_html(report_data(blind, history, trials=TRIALS)) == report_html(data)
+    assert report_html(report_data(blind, history, trainings=TRIALS)) == report_html(data)
 
 
 def test_the_page_is_self_contained_and_says_what_matters(data: TrainingReport) -> None:
@@ -81,7 +81,7 @@ def test_numbers_for_machines(data: TrainingReport) -> None:
     total = found["out_of_sample"]["with_veto"]
     assert sum(each["with_veto"]["trades"] for each in windows) == total["trades"]
     assert sum(each["with_veto"]["net_profit"] for each in windows) == pytest.approx(total["net_profit"])
-    assert found["luck"]["trials"] == TRIALS
+    assert found["luck"]["trainings"] == TRIALS
     assert len(found["search"]["steps"]) == 4
     assert {each["feature"] for each in found["importance"]} == set(data.outcome.dataset.feature_ids)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,13 @@ import pytest
 from sklearn.ensemble import RandomForestClassifier
 
 from lockstep.errors import TrainingError
+from lockstep.market.dates import DateRange
 from lockstep.models.bundle import bundle_bytes, read_bundle, save_bundle
 from lockstep.models.content import sha256_of
 from research.ledger.database import Database
-from research.ledger.ledger import Ledger
+from research.ledger.ledger import Ledger, Trials
 from research.training.bundling import make_bundle, metrics_of
-from research.training.counting import KIND, dates_of, evaluation_id, searched_dates, trial_counter
+from research.training.counting import KIND, dates_of, evaluation_id, searched_dates, trainings, trial_counter
 from research.training.out_of_sample import open_hold_out
 from research.training.outcome import TrainingOutcome
 from research.training.pipeline import probabilities
@@ -184,6 +186,31 @@ class TestTrials:
         dates = dates_of(dataset, np.arange(len(dataset)))
         assert ledger.count("SP500", dates.start, dates.end) == 3 * (len(toy().windows) + 1)
         assert ledger.count("GOLD", dates.start, dates.end) == 0
+
+    def test_every_training_is_counted_once_however_many_steps_it_has(self, ledger: Ledger) -> None:
+        dataset, settings = invented(), invented_config()
+        dates = dates_of(dataset, np.arange(len(dataset)))
+        for seed in (4, 5, 4):
+            count = trial_counter(ledger, "SP500", settings, dataset, seed=seed, now=noon)
+            for number in range(3):
+                step = SearchAttempt(parameters={"n": number}, step=None, error="ValueError")
+                count("final", step)
+        assert ledger.count("SP500", dates.start, dates.end) == 6
+        assert trainings(ledger, "SP500", dates) == 2
+        assert trainings(ledger, "GOLD", dates) == 0
+        later = DateRange.of("2030-01-01", "2030-12-31")
+        assert trainings(ledger, "SP500", later) == 0
+
+    def test_steps_of_an_earlier_version_count_as_trainings(self, ledger: Ledger) -> None:
+        """It is not known which of them belong together."""
+        dataset, settings = invented(), invented_config()
+        dates = dates_of(dataset, np.arange(len(dataset)))
+        steps = {f"{number:032}": "ok" for number in range(5)}
+        before = Trials(family="SP500", symbol="SPX", dates=dates, kind=KIND, evaluations=steps)
+        ledger.record(before, now=noon() - timedelta(days=1))
+        assert trainings(ledger, "SP500", dates) == 5
+        trial_counter(ledger, "SP500", settings, dataset, seed=4, now=noon)
+        assert trainings(ledger, "SP500", dates) == 6
 
     def test_a_failed_step_is_counted(self, ledger: Ledger) -> None:
         dataset, settings = invented(), invented_config()

@@ -183,7 +183,7 @@ def test_the_report_says_what_was_judged() -> None:
     assert content["before_the_hold-out"]["trades"] > 50
     assert content["with_twice_the_costs"]["net_profit"] < content["before_the_hold-out"]["net_profit"]
     page = validation_html(made)
-    for told in ("no model", "not applicable", "passed every check", "9 more do not apply"):
+    for told in ("no model", "not applicable", "passed every check", "12 more do not apply"):
         assert told in page
 
 

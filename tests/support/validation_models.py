@@ -30,7 +30,6 @@ from research.training.config import TrainingConfig
 from research.training.dataset import Dataset, build_dataset
 from research.training.outcome import OuterWindow, SearchStep, TrainingOutcome
 from research.training.pipeline import fit_pipeline
-from research.training.refit import refitting
 from research.training.scheme import embargo_of
 
 SYMBOL = "SPX"
@@ -48,6 +47,7 @@ class HoldOutFound:
 
     sharpe: float = 1.0
     looks: int = 1
+    p_value: float = 0.01
     dates: DateRange = HOLD_OUT_DATES
 
 
@@ -90,7 +90,8 @@ def training_config(**changes: Any) -> TrainingConfig:
 
 
 def parameters(leaf: int) -> dict[str, Any]:
-    return {"n_estimators": TREES, "min_samples_leaf": leaf, "max_features": "sqrt"}
+    grown = {"max_depth": None, "max_samples": 1.0, "class_weight": None}
+    return {"n_estimators": TREES, "min_samples_leaf": leaf, "max_features": "sqrt", **grown}
 
 
 def fitted(config: TrainingConfig, data: Dataset, rows: Integers, leaf: int) -> Pipeline:
@@ -220,7 +221,6 @@ def planted_case() -> ModelCase:
         outcome=outcome,
         history=history,
         trials=len(outcome.steps),
-        refit=refitting(outcome),
         hold_out=lambda may_open: HoldOutFound() if may_open else None,
     )
 
@@ -239,7 +239,6 @@ def changed(case: ModelCase, **changes: Any) -> ModelCase:
             threshold=outcome.threshold,
             golden=golden,
         )
-        changes["refit"] = refitting(outcome)
     return replace(case, **changes)
 
 
