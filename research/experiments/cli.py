@@ -35,7 +35,15 @@ from research.experiments.planning import require_selectable
 from research.experiments.promotion import PromotionRequest, promote
 from research.experiments.realised import record_actual
 from research.experiments.report import page_data, write_experiment
-from research.experiments.search_cli import grid_search, resume, sweep, symbols_of
+from research.experiments.search_cli import (
+    declare_spaces,
+    evolve,
+    grid_search,
+    replay_search,
+    resume,
+    sweep,
+    symbols_of,
+)
 from research.experiments.service import finished, verified_ranking
 from research.experiments.tables import (
     export,
@@ -228,7 +236,12 @@ app = App(no_args_is_help=True, help="Search parameters; every trial is counted.
 app.command("grid-search", cls=renamed({"--strategy-path": "--strategy", "--grid-path": "--grid"}))(
     grid_search
 )
+app.command("evolve", cls=renamed({"--strategy-path": "--strategy", "--grid-path": "--grid"}))(evolve)
+app.command("declare", cls=renamed({"--strategy-path": "--strategy", "--grid-paths": "--grid"}))(
+    declare_spaces
+)
 app.command("resume")(resume)
+app.command("replay")(replay_search)
 app.command("show")(show)
 app.command("list")(list_all)
 app.command("trials")(trials)

@@ -21,7 +21,8 @@ Fields = dict[str, tuple[str, ...]]
 def space_of(plan: Plan, symbol: str) -> TrialSpace:
     """Return what a plan may evaluate on a symbol.
 
-    A random search declares the combinations that it drew, not those that it might have drawn.
+    A random search declares the combinations that it drew, not those that it might have drawn; an evolution
+    all that it may come to.
     """
     fields = _fields(plan.space)
     return TrialSpace(
@@ -29,9 +30,17 @@ def space_of(plan: Plan, symbol: str) -> TrialSpace:
         symbol=symbol,
         windows=tuple(f"{each.train} / {each.test}" for each in plan.windows),
         fields=fields,
-        size=len(plan.numbers),
-        members=None if plan.sample is None else tuple(sorted(_members(plan, fields))),
+        size=len(plan.numbers) if plan.generations is None else plan.space.size,
+        members=tuple(sorted(_members(plan, fields))) if plan.kind == "random" else None,
+        learns=plan.generations is not None,
+        how=_how(plan),
     )
+
+
+def _how(plan: Plan) -> str:
+    if plan.generations is None:
+        return ""
+    return f"{plan.generations} generations of {plan.children}, seed {plan.seed}, by {plan.select_by}"
 
 
 def space_of_one(

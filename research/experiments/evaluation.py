@@ -87,7 +87,7 @@ class VariantOutcome:
 
 def code_of(plan: Plan) -> str:
     """Return the hash of the code that decides in the variants of a plan, with the features they read."""
-    configs = plan.space.readers(plan.numbers)
+    configs = plan.space.readers(plan.reachable)
     return trial_code(each for config in configs for each in config.feature_ids)
 
 
@@ -108,7 +108,7 @@ def load_data(plan: Plan, book: InstrumentBook, family: str, symbol: str, last: 
     """Return the bars that any variant of a plan reads on a symbol, none of them after the end of `last`."""
     found: dict[SeriesKey, None] = {}
     seen = set()
-    for config in plan.space.readers(plan.numbers):
+    for config in plan.space.readers(plan.reachable):
         if config.feature_ids not in seen:
             seen.add(config.feature_ids)
             found |= dict.fromkeys(_context(config, book, symbol))

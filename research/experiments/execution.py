@@ -159,7 +159,7 @@ class Lab:
             self._declare(record, data)
             self._agree(record, listener)
             listener.begin(record.runs, record.done)
-            Search(
+            search = Search(
                 store=self.store,
                 ledger=self.ledger,
                 evaluator=self.evaluator,
@@ -167,7 +167,13 @@ class Lab:
                 record=record,
                 data=data,
                 listener=listener,
-            ).evaluate_missing()
+            )
+            if record.plan.generations is None:
+                search.evaluate_missing()
+            else:
+                search.evolve()
+                record = self.store.record(number)
+                self.store.update(number, runs=record.done)
             return self._finish(record, data, listener)
 
     def _introduce(self, record: Record, data: Mapping[str, Data], listener: ExperimentListener) -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import functools
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict
+from pydantic import ConfigDict, Field
 
 from lockstep.settings import Settings
 from lockstep.strategy.family import AnyStrategy
@@ -14,7 +14,7 @@ from research.experiments.variants import VariantSpace
 from research.splits.ranges import Split, TrainTestWindow, windows
 from research.statistics.gate import GateLimits
 
-Kind = Literal["grid", "random"]
+Kind = Literal["grid", "random", "evolution"]
 
 
 class Plan(Settings):
@@ -22,6 +22,8 @@ class Plan(Settings):
 
     strategy      the base configuration, whose values hold where no parameter says otherwise
     sample, seed  number of combinations drawn at random, and the seed of the draw; None for all
+    generations, children   of an evolution, None for any other search; picked: the combinations that it has
+                  visited, in that order
     walk_forward  train/test/step spans; None for the one window of `split`
     data_dir, source   where bars come from, as for the backtest runner
     """
@@ -35,6 +37,9 @@ class Plan(Settings):
     split: Split
     sample: int | None = None
     seed: int = 0
+    generations: Annotated[int, Field(ge=1)] | None = None
+    children: Annotated[int, Field(ge=1)] = 20
+    picked: tuple[int, ...] = ()
     walk_forward: str | None = None
     anchored: bool = False
     select_by: SelectBy = "sharpe"
@@ -45,7 +50,9 @@ class Plan(Settings):
 
     @property
     def kind(self) -> Kind:
-        """Grid or random search."""
+        """Grid or random search, or evolution."""
+        if self.generations is not None:
+            return "evolution"
         return "grid" if self.sample is None else "random"
 
     @functools.cached_property
@@ -55,10 +62,24 @@ class Plan(Settings):
 
     @functools.cached_property
     def numbers(self) -> range | list[int]:
-        """The combinations that this search evaluates, rising."""
+        """The combinations that this search evaluates, rising; of an evolution, those that it has picked."""
+        if self.generations is not None:
+            return sorted(self.picked)
         if self.sample is None:
             return range(self.space.size)
         return self.space.sample(self.sample, self.seed)
+
+    @property
+    def reachable(self) -> range | list[int]:
+        """The combinations that this search may come to."""
+        return self.numbers if self.generations is None else range(self.space.size)
+
+    @property
+    def variants(self) -> int:
+        """How many combinations this search evaluates, at most."""
+        if self.generations is None:
+            return len(self.numbers)
+        return min(self.space.size, self.generations * self.children)
 
     @functools.cached_property
     def windows(self) -> tuple[TrainTestWindow, ...]:
@@ -68,4 +89,4 @@ class Plan(Settings):
     @property
     def runs(self) -> int:
         """The number of runs: combinations x symbols x windows."""
-        return len(self.numbers) * len(self.symbols) * len(self.windows)
+        return self.variants * len(self.symbols) * len(self.windows)

@@ -39,6 +39,8 @@ class Choices(Settings):
     dates: dict[str, str] = Field(default_factory=dict)
     sample: int | None = None
     seed: int = 0
+    generations: int | None = None
+    children: int = 20
     walk_forward: str | None = None
     anchored: bool = False
     select_by: str | None = None
@@ -57,6 +59,7 @@ def make_plan(strategy_path: Path, grid_path: Path, choices: Choices) -> Plan:
     require_known(grid.parameters, strategy, where=str(grid_path))
     if choices.sample is not None and choices.sample < 1:
         raise ExperimentError(f"--random {choices.sample}: need a positive number of combinations")
+    _require_generations(choices)
     symbols = choices.symbols or grid.symbols
     if not symbols:
         raise ExperimentError(f"no symbol: give --symbol COMP, or symbols: [COMP] in {grid_path}")
@@ -73,6 +76,12 @@ def make_plan(strategy_path: Path, grid_path: Path, choices: Choices) -> Plan:
     plan = validated(Plan, content, where=choices.name)
     _ = plan.windows
     return plan
+
+
+def _require_generations(choices: Choices) -> None:
+    for name in ("generations", "children"):
+        if (value := getattr(choices, name)) is not None and value < 1:
+            raise ExperimentError(f"--{name} {value}: need one or more")
 
 
 def _split(grid: Grid, dates: Mapping[str, str], where: Path) -> Split:
@@ -111,7 +120,7 @@ def estimate(plan: Plan, bars: int, past: Sequence[Record]) -> Estimate:
         if each.status == FINISHED and each.done >= _TELLING_RUNS and each.seconds > 0
     ]
     factor = median(factors[-5:]) if factors else 1.0
-    cells = len(plan.numbers) * len(plan.symbols) * bars
+    cells = plan.variants * len(plan.symbols) * bars
     return Estimate(runs=plan.runs, seconds=factor * _model(plan.runs, cells))
 
 
@@ -123,10 +132,10 @@ def require_affordable(plan: Plan, found: Estimate, budget: float) -> None:
     """Raise ExperimentError where a search would take longer than `budget` seconds, saying what to do."""
     if found.seconds <= budget:
         return
-    fitting = max(1, int(len(plan.numbers) * budget / found.seconds))
+    fitting = max(1, int(plan.variants * budget / found.seconds))
     size = min(_ROUND_SAMPLE, fitting)
     raise ExperimentError(
-        f"{len(plan.numbers):,} combinations, {found.runs:,} runs: about {spoken(found.seconds)}, the budget "
+        f"{plan.variants:,} combinations, {found.runs:,} runs: about {spoken(found.seconds)}, the budget "
         f"is {spoken(budget)}; sample some with --random {size}, take fewer values, or run it all with --yes"
     )
 

@@ -16,8 +16,10 @@ from sqlalchemy import update
 
 from lockstep.market.bars import Floats
 from research.experiments.evaluation import Data, Evaluator, VariantOutcome, evaluate
+from research.experiments.evolution import evolve
 from research.experiments.plan import Plan
 from research.experiments.progress import ExperimentListener
+from research.experiments.selection import scores_of
 from research.experiments.store import Batch, KeptReturns, Record, RunHead, Store
 from research.experiments.variants import Drawn, config_hashes, draw, evaluation_ids, pieces
 from research.ledger.ledger import Ledger, Trials
@@ -43,14 +45,42 @@ class Search:
 
     def evaluate_missing(self) -> None:
         """Evaluate, count and store what is not there yet, batch by batch."""
+        self.evaluate(self.record.plan.numbers)
+
+    def evaluate(self, numbers: Sequence[int]) -> None:
+        """Evaluate, count and store combinations that are not there yet, rising numbers."""
         plan = self.record.plan
         for symbol in plan.symbols:
             data = self.data[symbol]
             for number, window in enumerate(plan.windows):
                 there = self.store.done(self.record.id, symbol, number)
-                missing = [each for each in plan.numbers if each not in there]
+                missing = [each for each in numbers if each not in there]
                 for piece in pieces(missing, _batch_size(plan, window, data)):
                     self._do_batch(data, number, piece)
+
+    def evolve(self) -> None:
+        """Carry out an evolution; what was visited before an interruption is read, the rest evaluated.
+
+        What was picked is stored with the plan after each generation.
+        """
+        plan = self.record.plan
+        picked: list[int] = []
+
+        def scores(numbers: Sequence[int]) -> Mapping[int, float]:
+            self.evaluate(sorted(numbers))
+            picked.extend(numbers)
+            self._keep(tuple(picked))
+            return scores_of(self.store, self.record, numbers)
+
+        assert plan.generations is not None
+        walk = evolve(
+            plan.space, generations=plan.generations, children=plan.children, seed=plan.seed, scores=scores
+        )
+        self._keep(walk.visited)
+
+    def _keep(self, picked: tuple[int, ...]) -> None:
+        plan = self.record.plan.model_copy(update={"picked": picked})
+        self.store.update(self.record.id, plan=plan.model_dump_json())
 
     def _do_batch(self, data: Data, window: int, numbers: Sequence[int]) -> None:
         begun = time.perf_counter()

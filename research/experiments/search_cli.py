@@ -1,4 +1,4 @@
-"""The commands that evaluate: `grid-search`, `resume`, and `lockstep sweep`."""
+"""The commands that search: `declare`, `grid-search`, `evolve`, `resume`, `replay`, and `lockstep sweep`."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated
 
+import joblib
 import typer
 from rich.console import Console
+from rich.progress import Progress
 
 from lockstep.market.command_line import (
     ALL,
@@ -20,6 +22,7 @@ from lockstep.market.command_line import (
 from lockstep.market.config import load_instruments
 from lockstep.models.store import ModelStore
 from lockstep.strategy.family import load_strategy
+from research.experiments.declaration import declare
 from research.experiments.evaluation import on_cluster
 from research.experiments.execution import Lab
 from research.experiments.plan import Plan
@@ -31,12 +34,14 @@ from research.experiments.planning import (
     require_selectable,
 )
 from research.experiments.progress import ExperimentListener, on_screen
+from research.experiments.replay import replay, replay_lines
 from research.experiments.service import verified_ranking
 from research.experiments.store import Record
 from research.experiments.tables import print_summary, print_top
 from research.experiments.why import Why, conclude
 from research.ledger.database import Database
 from research.ledger.versions import VersionName, symbols_with
+from research.statistics.null_replay import REPLAYS
 
 
 def symbols_of(
@@ -61,6 +66,7 @@ def symbols_of(
 
 
 _INTERRUPTED = 130
+_BUDGET = 600.0
 
 Criterion = Annotated[str | None, typer.Option(help="sharpe, cagr, sortino or calmar, on the test range.")]
 Cluster = Annotated[str | None, typer.Option(help="Dask scheduler, tcp://host:8786; default: this machine.")]
@@ -95,7 +101,7 @@ def grid_search(
     cluster: Cluster = None,
     budget: Annotated[
         float, typer.Option(help="Longest estimated duration in seconds without --yes.")
-    ] = 600.0,
+    ] = _BUDGET,
     yes: Annotated[bool, typer.Option("--yes", help="Run regardless of the estimated duration.")] = False,
     why: Why = False,
 ) -> None:
@@ -165,6 +171,105 @@ def resume(
     lab = Lab(database=Database.open(), evaluator=on_cluster(cluster))
     plan = lab.store.record(number).plan
     _carry_out(Console(), lab, plan, lambda listener: lab.resume(number, listener), why=why)
+
+
+StrategyPath = Annotated[
+    Path, typer.Option("--strategy", help="Strategy YAML; supplies all values that the grid does not vary.")
+]
+WalkForward = Annotated[str | None, typer.Option(help="train/test/step: 4y/1y/1y, or days 365/90/30.")]
+Anchored = Annotated[bool, typer.Option(help="Training windows grow instead of roll.")]
+
+
+def evolve(
+    name: Annotated[str, typer.Option(help="Name of the experiment in lists.")],
+    strategy_path: StrategyPath,
+    grid_path: Annotated[Path, typer.Option("--grid", help="Grid YAML: parameters, symbols, split.")],
+    generations: Annotated[int, typer.Option(help="Number of generations.")] = 60,
+    children: Annotated[int, typer.Option(help="Variants in each of them.")] = 20,
+    seed: Annotated[int, typer.Option(help="Seed of the first generation and of all mutations.")] = 0,
+    symbols: Symbols = "",
+    walk_forward: WalkForward = None,
+    anchored: Anchored = False,
+    select_by: Criterion = None,
+    data_dir: DataDir = None,
+    source: SourceName = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Run regardless of the estimated duration.")] = False,
+) -> None:
+    """Search a grid by mutating the best so far; dates are the grid file's.
+
+    The search learns from its results, so that the number of trials says nothing about its winner: before a
+    promotion comes `replay`, or forward evidence.
+    """
+    require_selectable(select_by)
+    choices = Choices(
+        name=name,
+        symbols=symbols_of(symbols, (strategy_path,), data_dir, source) if symbols else (),
+        seed=seed,
+        generations=generations,
+        children=children,
+        walk_forward=walk_forward,
+        anchored=anchored,
+        select_by=select_by,
+        data_dir=None if data_dir is None else str(data_dir),
+        source=source,
+    )
+    plan = make_plan(strategy_path, grid_path, choices)
+    lab = Lab(database=Database.open())
+    if not yes:
+        require_affordable(plan, estimate(plan, _bars(lab, plan), lab.store.records()), _BUDGET)
+    _carry_out(Console(), lab, plan, lambda listener: lab.run(plan, listener))
+
+
+def declare_spaces(
+    strategy_path: StrategyPath,
+    grid_paths: Annotated[
+        list[Path], typer.Option("--grid", help="Grid YAML: parameters, symbols, split; may be repeated.")
+    ],
+    symbols: Symbols = "",
+    random: Annotated[int | None, typer.Option(help="Declare so many, drawn; default: all.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the random sample.")] = 0,
+    walk_forward: WalkForward = None,
+    anchored: Anchored = False,
+) -> None:
+    """Declare several grids before there is any result: what lies within them may be searched in any order.
+
+    All that is declared counts as tried, whether it is searched later or not.
+    """
+    chosen = symbols_of(symbols, (strategy_path,), None, None) if symbols else ()
+    plans = []
+    for path in grid_paths:
+        choices = Choices(
+            name=path.stem, symbols=chosen, sample=random, seed=seed, walk_forward=walk_forward,
+            anchored=anchored,
+        )  # fmt: skip
+        plans.append(make_plan(strategy_path, path, choices))
+    console, lab = Console(), Lab(database=Database.open())
+    for plan in plans:
+        families = {symbol: lab.family(symbol) for symbol in plan.symbols}
+        for symbol, found in declare(lab.ledger, plan, families, now=lab.now()).items():
+            line = f"{plan.name} on {symbol}, {plan.variants:,} variants: {found.kind}, {found.reason}"
+            console.print(line, highlight=False, soft_wrap=True)
+
+
+def replay_search(
+    number: Annotated[int, typer.Argument(metavar="ID", help="Number of the experiment.")],
+    replays: Annotated[int, typer.Option(help="How often the whole search is run again.")] = REPLAYS,
+    jobs: Annotated[int, typer.Option(help="Searches beside each other; default: one per core.")] = -1,
+) -> None:
+    """Run a whole search again on decisions moved against the bars, and rank what it found among these runs.
+
+    Nothing is counted: on moved decisions there is nothing to be found. The p-value is written to the ledger,
+    and each replay of a search counts: the largest p-value decides.
+    """
+    console, lab = Console(), Lab(database=Database.open())
+    with Progress(*Progress.get_default_columns(), console=console, transient=True) as bar:
+        task = bar.add_task("searches", total=None)
+        done = replay(
+            lab, number, replays=replays, jobs=joblib.effective_n_jobs(jobs),
+            begin=lambda total: bar.update(task, total=total), advance=lambda: bar.advance(task),
+        )  # fmt: skip
+    for line in replay_lines(lab.store.record(number), done):
+        console.print(line, highlight=False, soft_wrap=True)
 
 
 def _bars(lab: Lab, plan: Plan) -> int:

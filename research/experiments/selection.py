@@ -11,9 +11,12 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, func, select
 
 from research.experiments.accounts import SymbolAccount
+from research.experiments.plan import Plan
 from research.experiments.store import METRIC_COLUMNS, Record, Store
-from research.experiments.variants import Parameters
+from research.experiments.variants import Parameters, pieces
 from research.ledger.tables import METRICS, PARTS, ExperimentRun
+
+_PIECE = 500
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +85,28 @@ def ranking(
     with store.database.read() as connection:
         rows = connection.execute(query).all()
     return [_ranked(row._mapping) for row in rows]
+
+
+def scores_of(store: Store, record: Record, numbers: Sequence[int]) -> dict[int, float]:
+    """Return the score of variants: the mean of what they are selected by, nan unless defined everywhere."""
+    score: ColumnElement[Any] = ExperimentRun.__table__.c[f"test_{record.plan.select_by}"]
+    found: dict[int, list[float]] = {number: [] for number in numbers}
+    with store.database.read() as connection:
+        for piece in pieces(numbers, _PIECE):
+            wanted = select(ExperimentRun.variant, score).where(
+                ExperimentRun.experiment_id == record.id,
+                ExperimentRun.variant.in_(piece),
+                score.is_not(None),
+            )
+            for variant, value in connection.execute(wanted):
+                found[variant].append(value)
+    return {number: mean_score(values, record.plan) for number, values in found.items()}
+
+
+def mean_score(values: Sequence[float], plan: Plan) -> float:
+    """Return the mean over symbols and windows, the same in any order; nan unless there is one for each."""
+    defined = len(values) == len(plan.symbols) * len(plan.windows)
+    return math.fsum(values) / len(values) if defined and values else math.nan
 
 
 def chosen_by_window(store: Store, record: Record, *, by: str | None = None) -> list[Ranked | None]:

@@ -93,6 +93,13 @@ class VariantSpace:
             found.append((path, place))
         return dict(reversed(found))
 
+    def number(self, places: Mapping[str, int]) -> int:
+        """Return the combination with these places of all paths."""
+        number = 0
+        for path, values in self.values.items():
+            number = number * len(values) + places[path]
+        return number
+
     def variant(self, number: int) -> Variant:
         """Return a combination with its configuration, or with the rule that it breaks."""
         places = self.places(number)

@@ -19,17 +19,20 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import math
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import datetime
+from functools import cache, partial
 from typing import Any, Literal, Self
 
-from sqlalchemy import Connection, Row, func, select
+from sqlalchemy import Connection, func, select
 
-from lockstep.errors import ExperimentError
 from lockstep.market.dates import DateRange
 from research.ledger.append_only import LedgerRow, LinkRow, LookRow, SpaceRow
 from research.ledger.chain import append
+from research.ledger.counting import within
 
 Kind = Literal["declared", "adaptive"]
 DECLARED: Kind = "declared"
@@ -51,6 +54,7 @@ class TrialSpace:
     fields     by name, the values that occur, each as JSON: every combination is in the space
     members    names of the combinations that are, see `member`, sorted; None where all of them are
     size       how many there are; None where nothing bounds them
+    how        of a search that learns: what decides which of them it visits
     """
 
     proposer: str
@@ -60,6 +64,7 @@ class TrialSpace:
     size: int | None
     members: tuple[str, ...] | None = None
     learns: bool = False
+    how: str = ""
 
     @property
     def content(self) -> str:
@@ -72,6 +77,7 @@ class TrialSpace:
             "size": self.size,
             "members": self.members,
             "learns": self.learns,
+            "how": self.how,
         }
         return json.dumps(written, sort_keys=True)
 
@@ -126,11 +132,14 @@ class Derivation:
     kind          `declared` or `adaptive`; reason: the sentence that says why
     unevaluated   variants that were declared on the family and over these dates, and not evaluated by any
                   search there: each is a trial that nothing is known of
+    replayable    whether running the search again runs all of it again: nobody chose what it searches by
+                  results, or one of several searches by what it found
     """
 
     kind: Kind
     reason: str
     unevaluated: int
+    replayable: bool = False
 
     @property
     def declared(self) -> bool:
@@ -182,22 +191,18 @@ def searched(connection: Connection, number: int, families: Sequence[str]) -> De
     declared = _declared(connection, families, dates)
     unevaluated = _unevaluated(connection, families, declared)
     where = f"{families[0]} over {dates}"
-    if any(known.id == number for known in declared):
-        return Derivation(
-            kind=DECLARED,
-            reason=f"declared before any result on {where}",
-            unevaluated=unevaluated,
-        )
-    for known in declared:
-        if known.id < number and known.space.contains(space):
-            reason = f"within {known.space.size:,} variants that were declared before any result on {where}"
-            return Derivation(kind=DECLARED, reason=reason, unevaluated=unevaluated)
+    around = next((each for each in declared if each.id <= number and each.space.contains(space)), None)
+    if around is not None:
+        reason = f"declared before any result on {where}"
+        if around.space.hash != space.hash:
+            reason = f"within {around.space.size:,} variants that were {reason}"
+        return Derivation(kind=DECLARED, reason=reason, unevaluated=unevaluated, replayable=True)
+    before = _results(connection, families, dates, before=_links(connection)[number])
+    reason = f"begun after {before:,} results on {where}, and not within what was declared before them"
     if space.learns:
         reason = "the search chose its trials by the results of those before"
-    else:
-        count = _results(connection, families, dates, before=_link_of(connection, number))
-        reason = f"begun after {count:,} results on {where}, and not within what was declared before them"
-    return Derivation(kind=ADAPTIVE, reason=reason, unevaluated=unevaluated)
+    alone = space.learns and space.size is not None and _came_alone(connection, families, dates, space)
+    return Derivation(kind=ADAPTIVE, reason=reason, unevaluated=unevaluated, replayable=alone)
 
 
 def space_number(connection: Connection, experiment_id: int, symbol: str) -> tuple[int, str] | None:
@@ -220,82 +225,83 @@ def undeclared() -> Derivation:
 class _Known:
     id: int
     experiment_id: int | None
+    dates: DateRange
     space: TrialSpace
 
 
 def _declared(connection: Connection, families: Sequence[str], dates: DateRange) -> list[_Known]:
     """Return the spaces that came before any result on the families and their own dates, oldest first."""
+    links, first = _links(connection), cache(partial(_first_result, connection, tuple(families)))
     return [
         known
-        for row, known in _spaces(connection, families, dates)
-        if not known.space.learns
-        and not _results(
-            connection,
-            families,
-            DateRange(start=row.first_date, end=row.last_date),
-            before=_link_of(connection, row.id),
-        )
+        for known in _spaces(connection, families, dates)
+        if not known.space.learns and links[known.id] < first(known.dates)
     ]
 
 
-def _spaces(
-    connection: Connection, families: Sequence[str], dates: DateRange
-) -> Iterator[tuple[Row[Any], _Known]]:
-    rows = connection.execute(
-        select(SpaceRow.__table__)
-        .where(
-            SpaceRow.family.in_(families),
-            SpaceRow.first_date <= dates.end,
-            SpaceRow.last_date >= dates.start,
+def _came_alone(connection: Connection, families: Sequence[str], dates: DateRange, space: TrialSpace) -> bool:
+    """Whether a search, when it was first written down, came before every result and every other search.
+
+    Of twenty that begin at once, one in twenty is better than 95 % of its replays.
+    """
+    spaces = list(_spaces(connection, families, dates))
+    own = next(each for each in spaces if each.space.hash == space.hash)
+    others = (each for each in spaces if each.id < own.id and each.experiment_id != own.experiment_id)
+    return not any(others) and _links(connection)[own.id] < _first_result(connection, families, dates)
+
+
+def _spaces(connection: Connection, families: Sequence[str], dates: DateRange) -> Iterator[_Known]:
+    wanted = select(SpaceRow.__table__).where(within(SpaceRow, families, dates)).order_by(SpaceRow.id)
+    for row in connection.execute(wanted).all():
+        yield _Known(
+            id=row.id,
+            experiment_id=row.experiment_id,
+            dates=DateRange(start=row.first_date, end=row.last_date),
+            space=TrialSpace.read(row.content),
         )
-        .order_by(SpaceRow.id)
-    ).all()
-    for row in rows:
-        space = TrialSpace.read(row.content)
-        yield row, _Known(id=row.id, experiment_id=row.experiment_id, space=space)
 
 
 def _results(
-    connection: Connection, families: Sequence[str], dates: DateRange, *, before: int | None = None
+    connection: Connection, families: Sequence[str], dates: DateRange, *, before: float = math.inf
 ) -> int:
     """Return how many trials and looks there were on families and dates, all, or those before a link."""
-    return sum(
-        connection.scalar(
-            select(func.count()).where(
-                model.family.in_(families),
-                model.first_date <= dates.end,
-                model.last_date >= dates.start,
-                *([] if before is None else [model.id <= _last_row(connection, model, before)]),
+    total = 0
+    for model in (LedgerRow, LookRow):
+        wanted = select(func.count()).where(within(model, families, dates))
+        if before < math.inf:
+            rows = select(func.max(LinkRow.last_row)).where(
+                LinkRow.table_name == model.__tablename__, LinkRow.id < before
             )
+            wanted = wanted.where(model.id <= (connection.scalar(rows) or 0))
+        total += connection.scalar(wanted) or 0
+    return total
+
+
+def _first_result(connection: Connection, families: Sequence[str], dates: DateRange) -> float:
+    """Return the link of the oldest trial or look on families and dates, infinity where there is none."""
+    found = [math.inf]
+    for model in (LedgerRow, LookRow):
+        oldest = connection.scalar(select(func.min(model.id)).where(within(model, families, dates)))
+        if oldest is not None:
+            link = select(func.min(LinkRow.id)).where(
+                LinkRow.table_name == model.__tablename__, LinkRow.last_row >= oldest
+            )
+            found.append(connection.scalar(link) or -math.inf)
+    return min(found)
+
+
+def _links(connection: Connection) -> Mapping[int, float]:
+    """Return the link of every space: the order of the chain is the order of things.
+
+    A space that is in no link was smuggled in: it comes after everything.
+    """
+    rows = connection.execute(
+        select(LinkRow.id, LinkRow.first_row, LinkRow.last_row).where(
+            LinkRow.table_name == SpaceRow.__tablename__
         )
-        or 0
-        for model in (LedgerRow, LookRow)
     )
-
-
-def _last_row(connection: Connection, model: type[LedgerRow] | type[LookRow], link: int) -> int:
-    """Return the newest row of a table that was there when a link was written."""
-    wanted = select(func.max(LinkRow.last_row)).where(
-        LinkRow.table_name == model.__tablename__, LinkRow.id < link
-    )
-    return connection.scalar(wanted) or 0
-
-
-def _link_of(connection: Connection, number: int) -> int:
-    """Return the link of a space: the order of the chain is the order of things."""
-    found = connection.scalar(
-        select(LinkRow.id).where(
-            LinkRow.table_name == SpaceRow.__tablename__,
-            LinkRow.first_row <= number,
-            LinkRow.last_row >= number,
-        )
-    )
-    if found is None:
-        raise ExperimentError(
-            f"ledger: space {number} is in no link of the chain, so nobody can say when it was declared; "
-            "`lockstep experiments trials --verify` says what else is wrong"
-        )
-    return int(found)
+    found = {number: link for link, first, last in rows for number in range(first, last + 1)}
+    return defaultdict(lambda: math.inf, found)
 
 
 def _unevaluated(connection: Connection, families: Sequence[str], declared: Sequence[_Known]) -> int:
@@ -304,9 +310,10 @@ def _unevaluated(connection: Connection, families: Sequence[str], declared: Sequ
     Of each declared space that no other one contains, the largest number of trials of one search within it
     counts as evaluated: what several small searches did may overlap.
     """
+    everything = list(_spaces(connection, families, DateRange()))
     open_ended = [each for each in declared if each.space.proposer not in _AT_ONCE]
     return sum(
-        max(0, (each.space.size or 0) - _evaluated(connection, families, each))
+        max(0, (each.space.size or 0) - _evaluated(connection, each.space, everything))
         for each in open_ended
         if not any(_covers(other, each) for other in open_ended)
     )
@@ -319,16 +326,15 @@ def _covers(other: _Known, known: _Known) -> bool:
     return other.id < known.id or not known.space.contains(other.space)
 
 
-def _evaluated(connection: Connection, families: Sequence[str], known: _Known) -> int:
-    anywhere = DateRange(start=date.min, end=date.max)
-    within = {
+def _evaluated(connection: Connection, space: TrialSpace, everything: Sequence[_Known]) -> int:
+    inside = {
         each.experiment_id
-        for _, each in _spaces(connection, families, anywhere)
-        if each.experiment_id is not None and known.space.contains(each.space)
+        for each in everything
+        if each.experiment_id is not None and space.contains(each.space)
     }
     counts = connection.execute(
         select(func.count())
-        .where(LedgerRow.experiment_id.in_(within), LedgerRow.symbol == known.space.symbol)
+        .where(LedgerRow.experiment_id.in_(inside), LedgerRow.symbol == space.symbol)
         .group_by(LedgerRow.experiment_id)
     )
     return max((count for (count,) in counts), default=0)
