@@ -30,6 +30,7 @@ from lockstep.market.command_line import (
 )
 from lockstep.market.dates import as_day
 from research.experiments.comparison import compare
+from research.experiments.declaration import searched_line
 from research.experiments.execution import Lab
 from research.experiments.planning import require_selectable
 from research.experiments.promotion import PromotionRequest, promote
@@ -44,7 +45,7 @@ from research.experiments.search_cli import (
     sweep,
     symbols_of,
 )
-from research.experiments.service import finished, verified_ranking
+from research.experiments.service import finished, searched, verified_ranking
 from research.experiments.tables import (
     export,
     ledger_lines,
@@ -162,6 +163,7 @@ def show(
         console.print(f"page: {path}", soft_wrap=True, highlight=False)
         return
     print_summary(console, lab.store, record)
+    console.print(searched_line(searched(lab, record)), highlight=False, soft_wrap=True)
     ranked = verified_ranking(lab, record, by=select_by, top=top)
     print_top(console, record, ranked, select_by or record.plan.select_by)
     conclude(console, lab, record, ranked, select_by, why=why)

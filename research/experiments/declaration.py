@@ -82,6 +82,16 @@ def weakest(found: Mapping[str, Derivation]) -> Derivation:
     return next((each for each in found.values() if each.kind == ADAPTIVE), next(iter(found.values())))
 
 
+def searched_line(found: Derivation) -> str:
+    """Return how a search came to its trials, and what follows from it, in a line."""
+    line = f"searched: {found.kind}, {found.reason}"
+    if found.kind == ADAPTIVE:
+        return f"{line}; maximum test and deflated Sharpe are not valid here"
+    if found.unevaluated:
+        line += f"; {found.unevaluated:,} declared variants that nobody evaluated count as tried"
+    return line
+
+
 def _fields(space: VariantSpace) -> Fields:
     """Return the values of every field as JSON, those of fields that vary without repetition."""
     kind = type(space.base)

@@ -22,7 +22,7 @@ from lockstep.market.command_line import (
 from lockstep.market.config import load_instruments
 from lockstep.models.store import ModelStore
 from lockstep.strategy.family import load_strategy
-from research.experiments.declaration import declare
+from research.experiments.declaration import declare, searched_line
 from research.experiments.evaluation import on_cluster
 from research.experiments.execution import Lab
 from research.experiments.plan import Plan
@@ -35,7 +35,7 @@ from research.experiments.planning import (
 )
 from research.experiments.progress import ExperimentListener, on_screen
 from research.experiments.replay import replay, replay_lines
-from research.experiments.service import verified_ranking
+from research.experiments.service import searched, verified_ranking
 from research.experiments.store import Record
 from research.experiments.tables import print_summary, print_top
 from research.experiments.why import Why, conclude
@@ -194,6 +194,7 @@ def evolve(
     data_dir: DataDir = None,
     source: SourceName = None,
     yes: Annotated[bool, typer.Option("--yes", help="Run regardless of the estimated duration.")] = False,
+    why: Why = False,
 ) -> None:
     """Search a grid by mutating the best so far; dates are the grid file's.
 
@@ -217,7 +218,7 @@ def evolve(
     lab = Lab(database=Database.open())
     if not yes:
         require_affordable(plan, estimate(plan, _bars(lab, plan), lab.store.records()), _BUDGET)
-    _carry_out(Console(), lab, plan, lambda listener: lab.run(plan, listener))
+    _carry_out(Console(), lab, plan, lambda listener: lab.run(plan, listener), why=why)
 
 
 def declare_spaces(
@@ -294,6 +295,7 @@ def _carry_out(
         )
         raise typer.Exit(_INTERRUPTED) from None
     print_summary(console, lab.store, record)
+    console.print(searched_line(searched(lab, record)), highlight=False, soft_wrap=True)
     ranked = verified_ranking(lab, record)
     print_top(console, record, ranked, plan.select_by)
     conclude(console, lab, record, ranked, None, why=why)

@@ -11,6 +11,7 @@ from lockstep.errors import ExperimentError
 from lockstep.identity import only_proves
 from research.experiments import account_store
 from research.experiments.analysis import Judgement, judgement
+from research.experiments.declaration import weakest
 from research.experiments.diagnostics import SymbolDiagnostics, diagnose
 from research.experiments.evaluation import Data, code_of
 from research.experiments.execution import Lab
@@ -18,6 +19,7 @@ from research.experiments.kept_returns import common_variants
 from research.experiments.selection import Ranked, ranking
 from research.experiments.store import Record
 from research.experiments.verification import shown_accounts, verify, winners
+from research.ledger.spaces import Derivation
 from research.ledger.tables import FINISHED
 
 
@@ -56,6 +58,11 @@ def verified_ranking(
     return [
         replace(each, accounts=account_store.of_variant(lab.store, record, each.variant)) for each in ranked
     ]
+
+
+def searched(lab: Lab, record: Record) -> Derivation:
+    """Return whether an experiment was declared before any result or adaptive; the worst symbol decides."""
+    return weakest({symbol: lab.ledger.searched(record.id, symbol) for symbol in record.plan.symbols})
 
 
 def same_data(lab: Lab, record: Record) -> Callable[[str], Data]:
