@@ -164,6 +164,12 @@ def test_a_year_holds_twelve_registrations_and_no_thirteenth() -> None:
     assert promotion_threshold(1 / 52, 1.0) == pytest.approx(52.0)
 
 
+def test_a_limit_that_is_lowered_during_the_year_holds_at_once() -> None:
+    spent = [1 / 52] * 12
+    assert weight(spent, per_year=52) == 1 / 52
+    assert weight(spent, per_year=12) == 0.0
+
+
 def test_the_first_session_at_or_above_the_threshold() -> None:
     path = [[1.0, 6.0, 7.0], [1.0, 2.0, 3.0]]
     assert first_reached(path, 6.0).tolist() == [1, -1]
