@@ -51,7 +51,7 @@ Index("ledger_by_family", LedgerRow.family, LedgerRow.first_date, LedgerRow.last
 
 
 class EffectiveRow(Base):
-    """How many independent trials a finished search made, for those that come after it. Append-only."""
+    """How many independent trials a finished search made; written before schema 3, and read. Append-only."""
 
     __tablename__ = "effective"
 

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, func, select
+from sqlalchemy import Connection, select
 
 from lockstep.market.dates import DateRange
-from research.ledger.append_only import EffectiveRow, LedgerRow, LookRow
+from research.ledger.append_only import LedgerRow, LookRow
 from research.ledger.bulk import absent
 from research.ledger.chain import (
     Head,
@@ -35,7 +35,7 @@ from research.ledger.database import Database
 from research.ledger.kinship import Series, introduce, is_known, merged_with, relatives
 from research.ledger.law import Law, Verdict, enact, laws, look, pronounce, sealed, verdicts
 from research.ledger.spaces import Derivation, TrialSpace, enter, searched, space_number, undeclared
-from research.ledger.tables import Base, ExperimentRun
+from research.ledger.tables import Base
 
 _COLUMNS = (
     "evaluation", "family", "symbol", "first_date", "last_date", "kind", "status", "experiment_id",
@@ -160,34 +160,6 @@ class Ledger:
     def effective(self, family: str, dates: DateRange) -> float:
         """Return how many independent trials all those amount to that `counted` counts."""
         return self.counted(family, dates).independent
-
-    def earlier(self, family: str, dates: DateRange, *, experiment_id: int, symbol: str) -> float:
-        """Return the effective trials beside those of an experiment on a symbol.
-
-        A trial of another finished search counts by that search's share of independent ones; any other
-        trial counts in full. What the experiment itself evaluated again is not counted twice.
-        """
-        with self.database.read() as connection:
-            own = select(ExperimentRun.evaluation).where(
-                ExperimentRun.experiment_id == experiment_id, ExperimentRun.symbol == symbol
-            )
-            which = within(LedgerRow, relatives(connection, family), dates)
-            return _effective(connection, and_(which, LedgerRow.evaluation.not_in(own)))
-
-    def settle(self, experiment_id: int, effective: Mapping[str, tuple[int, float]]) -> None:
-        """Write, once, how many trials a finished experiment made by symbol and how many were independent."""
-        with self.database.write() as connection:
-            there = select(EffectiveRow.symbol).where(EffectiveRow.experiment_id == experiment_id)
-            known = set(connection.scalars(there))
-            for symbol, (trials, number) in effective.items():
-                if symbol not in known:
-                    row = {
-                        "experiment_id": experiment_id,
-                        "symbol": symbol,
-                        "trials": trials,
-                        "effective": number,
-                    }
-                    append(connection, EffectiveRow, [row])
 
     def look(
         self,
@@ -337,19 +309,6 @@ class Ledger:
         """Return why a head that was written down elsewhere is none of this ledger; None where it is one."""
         with self.database.read() as connection:
             return contradiction(connection, written)
-
-
-def _effective(connection: Connection, which: ColumnElement[bool]) -> float:
-    counted = connection.execute(
-        select(LedgerRow.experiment_id, LedgerRow.symbol, func.count())
-        .where(which)
-        .group_by(LedgerRow.experiment_id, LedgerRow.symbol)
-    ).all()
-    known = {
-        (row.experiment_id, row.symbol): min(1.0, row.effective / row.trials)
-        for row in connection.execute(select(EffectiveRow.__table__))
-    }
-    return float(sum(count * known.get((number, of), 1.0) for number, of, count in counted))
 
 
 def _record(connection: Connection, trials: Trials, now: datetime) -> int:

@@ -108,24 +108,6 @@ class TestAppendOnly:
         assert ledger.count("SP500", EARLY.start, EARLY.end) == 1
 
 
-class TestEarlier:
-    def test_other_searches_by_their_share_own_not_at_all(self, ledger: Ledger) -> None:
-        ledger.record(trials("a b c d", experiment_id=1), now=NOON)
-        ledger.settle(1, {"ES": (4, 2.0)})
-        ledger.settle(1, {"ES": (4, 99.0)})
-        ledger.record(trials("e f", experiment_id=2), now=NOON)
-        assert ledger.earlier("SP500", EARLY, experiment_id=3, symbol="ES") == 4 * 0.5 + 2
-        assert ledger.earlier("SP500", LATE, experiment_id=3, symbol="ES") == 0
-
-    def test_settling_twice_changes_nothing(self, ledger: Ledger) -> None:
-        for number in (2.0, 3.0):
-            ledger.settle(1, {"ES": (4, number)})
-        with ledger.database.read() as connection:
-            assert connection.execute(text(f"SELECT effective FROM {EffectiveRow.__tablename__}")).all() == [
-                (2.0,)
-            ]
-
-
 class TestLooks:
     def test_looks_are_counted_by_family_and_overlap(self, ledger: Ledger) -> None:
         assert ledger.look("SP500", "ES", LATE, purpose="first", now=NOON, experiment_id=3) == 1
