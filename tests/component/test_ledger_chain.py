@@ -6,13 +6,15 @@ import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lockstep.errors import ExperimentError
-from research.ledger.append_only import CHAINED, LedgerRow
+from research.ledger import chain
+from research.ledger.append_only import CHAINED, LedgerRow, LookRow
 from research.ledger.chain import Head, append, contradiction, faults, head, table_of, verify
 from research.ledger.database import Database, copy_tables
 from support.databases import KINDS, fresh_url
@@ -199,3 +201,57 @@ def test_a_copy_in_another_kind_of_database_has_the_same_chain(
         assert found(other) == []
         with other.read() as connection:
             assert contradiction(connection, read_head(database)) is None
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(batches=st.lists(st.integers(1, 7), min_size=1, max_size=5), piece=st.integers(1, 9))
+def test_any_batches_read_in_any_pieces_are_whole(
+    monkeypatch: pytest.MonkeyPatch, batches: list[int], piece: int
+) -> None:
+    with TemporaryDirectory() as folder:
+        database = Database.open(f"sqlite:///{folder}/x.db")
+        for number, size in enumerate(batches):
+            rows = [row_of(table_of(LedgerRow), 10 * number + each) for each in range(size)]
+            with database.write() as connection:
+                append(connection, LedgerRow, rows)
+        whole = read_head(database)
+        assert (whole.links, whole.trials) == (1 + len(batches), sum(batches))
+        with monkeypatch.context() as patched:
+            patched.setattr(chain, "_PIECE", piece)
+            with database.read() as connection:
+                assert verify(connection) == whole
+            with tampered(
+                database, "DELETE FROM ledger WHERE id = (SELECT max(id) FROM ledger)"
+            ) as connection:
+                assert len(list(faults(connection))) == 1
+
+
+def test_what_is_rolled_back_leaves_a_gap_in_the_numbers_and_none_in_the_chain(database: Database) -> None:
+    """PostgreSQL does not give a number twice."""
+    fill(database)
+    written = read_head(database)
+    with tampered(database, "SELECT 1") as connection:
+        append(connection, LedgerRow, [row_of(table_of(LedgerRow), 50)])
+    assert read_head(database) == written
+    fill(database, times=2)
+    assert found(database) == []
+    with database.read() as connection:
+        assert contradiction(connection, written) is None
+
+
+def test_rows_that_the_database_swallows_are_not_linked(tmp_path: Path) -> None:
+    """A trigger that keeps trials out would otherwise keep the count down."""
+    database = Database.open(f"sqlite:///{tmp_path / 'x.db'}")
+    with database.write() as connection:
+        connection.exec_driver_sql(
+            "CREATE TRIGGER quiet BEFORE INSERT ON ledger WHEN NEW.evaluation LIKE '%1' "
+            "BEGIN SELECT RAISE(IGNORE); END"
+        )
+        connection.exec_driver_sql(
+            "CREATE TRIGGER silent BEFORE INSERT ON look BEGIN SELECT RAISE(IGNORE); END"
+        )
+    for model in (LedgerRow, LookRow):
+        rows = [row_of(table_of(model), number) for number in range(2)]
+        with pytest.raises(ExperimentError, match="keeps rows away from it"), database.write() as connection:
+            append(connection, model, rows)
+    assert read_head(database) == Head()
