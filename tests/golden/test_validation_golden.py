@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
+import re
+from pathlib import Path
+from statistics import NormalDist
 
 import numpy as np
 import pytest
@@ -117,3 +121,28 @@ def test_noise_is_overfitted_half_of_the_time_and_an_edge_never() -> None:
     found = overfitting(BlockMoments.of(returns, 16))
     assert found.probability < 0.01
     assert np.mean(found.chosen == 5) > 0.95
+
+
+def test_the_years_that_a_search_needs_are_those_of_the_page() -> None:
+    """docs/validation.md: the best of N independent trials at 5 %, found in four cases of five."""
+    page = (Path(__file__).resolve().parents[2] / "docs/validation.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \|$", page, re.MULTILINE)
+    assert [row[0] for row in rows] == ["0.5", "1", "2", "3"]
+    quantile = NormalDist().inv_cdf
+    for yearly, *told in rows:
+        for trials, years in zip((1, 100, 10_000), told, strict=True):
+            needed = ((quantile(0.95 ** (1 / trials)) + quantile(0.8)) / float(yearly)) ** 2
+            assert float(years) == pytest.approx(needed, abs=0.051)
+
+
+def test_the_rates_of_the_page_are_those_of_the_soak() -> None:
+    root = Path(__file__).resolve().parents[2]
+    page = (root / "docs/validation.md").read_text(encoding="utf-8")
+    found = json.loads((root / "benchmarks/results/sizes.json").read_text())
+    best, ratio = found["best of many"], found["Sharpe ratio"]
+    spa = [value for name, value in best.items() if name.startswith("SPA, 500")]
+    control = [value for name, value in best.items() if name.startswith("bootstrap deviation as scale, 500")]
+    assert f"| {min(spa) / 10} to {max(spa) / 10} % | {found['bound'] / 10} % |" in page
+    assert f"| {control[0] / 10} and {control[1] / 10} % |" in page
+    assert f"error over blocks | {ratio['error over blocks, phi 0.3'] / 10} % |" in page
+    assert f"usual error | {ratio['plain error, phi 0.3'] / 10} % |" in page
