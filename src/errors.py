@@ -188,7 +188,11 @@ class EngineMismatch(ExperimentError):
 
 
 class PromotionRefused(ExperimentError):
-    """A winner does not keep to the limits of its experiment."""
+    """A winner does not keep to the limits of its experiment; `short` is the verdict and its one reason."""
+
+    def __init__(self, message: str, *, short: str = "") -> None:
+        self.short = short or message
+        super().__init__(message)
 
 
 class ForeignGrid(ExperimentError):

@@ -18,7 +18,7 @@ import typer
 from rich.console import Console
 
 from lockstep.desk import desk_file
-from lockstep.errors import ExperimentError
+from lockstep.errors import ExperimentError, PromotionRefused
 from lockstep.market.command_line import (
     App,
     DataDir,
@@ -54,7 +54,7 @@ from research.experiments.tables import (
     print_summary,
     print_top,
 )
-from research.experiments.why import Why, conclude
+from research.experiments.why import Why, conclude, print_verdict
 from research.ledger.database import Database
 from research.ledger.versions import named_strategy
 
@@ -87,6 +87,7 @@ def promote_winner(
     expected_impact: Annotated[str, typer.Option(help="Expected impact; recorded.")] = "",
     force: Annotated[bool, typer.Option("--force", help="Promote despite refusals.")] = False,
     reason: Annotated[str, typer.Option(help="Reason for --force; recorded.")] = "",
+    why: Annotated[bool, typer.Option("--why", help="Name every refusal, not the gravest alone.")] = False,
     *,
     log: Log,
 ) -> None:
@@ -103,8 +104,14 @@ def promote_winner(
         folder=out,
         log=log,
     )
-    done = promote(Lab(database=Database.open()), request)
+    try:
+        done = promote(Lab(database=Database.open()), request)
+    except PromotionRefused as refused:
+        if why:
+            raise
+        raise PromotionRefused(refused.short) from None
     console = Console()
+    print_verdict(console, done.entry.verdict)
     for refusal in done.refusals:
         console.print(f"overruled: {refusal}", highlight=False, soft_wrap=True)
     console.print(f"strategy: {done.path}, logged in {log}", highlight=False, soft_wrap=True)

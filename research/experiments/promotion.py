@@ -32,9 +32,11 @@ from research.experiments.store import Record
 from research.experiments.strategy_log import LogEntry, append_entry
 from research.experiments.strategy_log import strategy_yaml as written
 from research.experiments.variants import VariantSpace
+from research.experiments.why import verdict_on
 from research.ledger import promotions
 from research.ledger.law import FORCED, PROMOTED, REFUSED, Verdict
 from research.ledger.tables import Genealogy
+from research.statistics.verdict import VerdictLine
 
 
 def parent_of(lab: Lab, parent: StrategyConfig) -> str | None:
@@ -169,10 +171,10 @@ def promote(lab: Lab, request: PromotionRequest) -> Promotion:
     refusals += [*law_refusals(lab, record), *look_refusals(lab, record)]
     refusals += promotions.faults(lab.ledger, promotions.of_strategies(request.log, request.folder))
     remarks = promotions.remarks(lab.ledger, lab.families_of(record.plan))
-    _refuse(lab, record, winner, refusals, request)
+    _refuse(lab, record, judgement, refusals, request)
     holdout = open_holdout(lab, record, config, request.name)
     refusals += holdout_refusals(record, holdout)
-    _refuse(lab, record, winner, refusals, request)
+    _refuse(lab, record, judgement, refusals, request)
     _pronounce(lab, record, FORCED if refusals else PROMOTED, refusals, request)
     entry = _entry(lab, record, request, config, parent, judgement, holdout, tuple(refusals), remarks)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -235,14 +237,24 @@ def _code_refusals(record: Record) -> list[str]:
 
 
 def _refuse(
-    lab: Lab, record: Record, winner: Ranked, refusals: Sequence[str], request: PromotionRequest
+    lab: Lab, record: Record, judgement: Judgement, refusals: Sequence[str], request: PromotionRequest
 ) -> None:
     if refusals and not request.force:
         _pronounce(lab, record, REFUSED, refusals, request)
+        refused = f"experiment {record.id}, variant {judgement.winner.variant} is refused"
+        force = "--force --reason TEXT promotes it anyway, and is recorded"
+        found = _verdict(record, judgement, refusals)
+        more = f"; --why has {len(found.why)} more" if found.why else ""
         raise PromotionRefused(
-            f"experiment {record.id}, variant {winner.variant} is refused: {'; '.join(refusals)}. "
-            "--force --reason TEXT promotes it anyway, and is recorded"
+            f"{refused}: {'; '.join(refusals)}. {force}", short=f"{refused}: {found}{more}. {force}"
         )
+
+
+def _verdict(record: Record, judgement: Judgement, refusals: Sequence[str]) -> VerdictLine:
+    """Return the verdict on what is to be promoted; `refusals` are the gate's and all others."""
+    own = {check.sentence for check in judgement.verdict.refusals}
+    further = [refusal for refusal in refusals if refusal not in own]
+    return verdict_on(record, judgement, promoted=not refusals, further=further)
 
 
 def _pronounce(
@@ -296,6 +308,7 @@ def _entry(
         holdout=dict(holdout),
         holdout_dates=record.plan.split.holdout,
         limits=record.plan.limits,
+        verdict=_verdict(record, judgement, refusals),
         refusals=refusals,
         remarks=remarks,
         reason=request.reason.strip() if refusals else "",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -20,6 +21,7 @@ from research.experiments.analysis import Judgement
 from research.experiments.law import spelled_limits
 from research.experiments.variants import spelled
 from research.statistics.gate import GateLimits
+from research.statistics.verdict import VerdictLine
 
 _TITLE = "# Strategy log\n\nWhat was promoted, why, and what came of it. Written by `lockstep experiments`.\n"
 _UNKNOWN = "- actual impact: not measured yet"
@@ -35,6 +37,7 @@ class LogEntry:
     train      by symbol, the account on the training range; empty for a walk-forward, whose training windows
                overlap
     holdout    measures by symbol on `holdout_dates`; empty and None without a hold-out
+    verdict    in a word and a reason: not `promoted` where it was forced
     limits     by which it was judged; ledger: where it stood then
     remarks    what else the next reader has to know: earlier attempts, guards that were missing
     """
@@ -56,6 +59,7 @@ class LogEntry:
     train: Mapping[str, SymbolAccount]
     holdout: Mapping[str, Mapping[str, float]]
     holdout_dates: DateRange | None
+    verdict: VerdictLine
     limits: GateLimits
     refusals: tuple[str, ...]
     remarks: tuple[str, ...]
@@ -71,6 +75,7 @@ class LogEntry:
         )
         evidence = self.judgement.evidence
         pbo = "not measured" if evidence.pbo is None else f"{evidence.pbo:.0%}"
+        p_value = "not measured" if math.isnan(evidence.p_value) else f"{evidence.p_value:.3f}"
         gate = f"forced: {self.reason}" if self.refusals else "passed"
         what = f"{self.experiment} {self.experiment_name}, {', '.join(self.symbols)}"
         return [
@@ -78,7 +83,8 @@ class LogEntry:
             f"experiment: {what}, {self.searched}",
             f"changes: {changes or 'none'}",
             *self._measures(),
-            f"evidence: {evidence.trials:,} trials counted, PBO {pbo}, deflated Sharpe {evidence.dsr:.1%}",
+            f"evidence: {evidence.trials:,} trials counted, PBO {pbo}, p-value after all of them {p_value}",
+            f"verdict: {self.verdict}",
             f"gate: {gate}",
             *(f"overruled: {refusal}" for refusal in self.refusals),
             f"limits: {spelled_limits(self.limits)}",

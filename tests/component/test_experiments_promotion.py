@@ -26,6 +26,7 @@ from research.ledger.database import Database
 from research.ledger.ledger import Trials
 from research.ledger.tables import Genealogy
 from research.statistics.gate import GateLimits
+from research.statistics.verdict import WORDS
 from support.experiments import NOON, SPLIT, plan, skilled, toy_backtest, toy_lab
 
 SHIPPED = GateLimits()
@@ -71,6 +72,7 @@ class TestPromotion:
         for line in (
             f"parent: baseline_v1 ({record.config_hash[:10]})",
             "experiment: 1 trial",
+            "verdict: promoted: it kept to everything that a promotion asks",
             "gate: passed",
             "Sharpe +0.2",
         ):
@@ -79,6 +81,22 @@ class TestPromotion:
         assert "## baseline_v2 (2026-01-02)" in log
         assert "- actual impact: not measured yet" in log
         assert f"# code {record.code_hash}" in text
+
+    def test_a_refusal_is_a_word_and_a_reason_and_force_does_not_change_it(
+        self, lab: Lab, tmp_path: Path
+    ) -> None:
+        lab.run(plan(limits=STRICT, split=OPEN))
+        with pytest.raises(PromotionRefused) as refused:
+            promote(lab, request_for(tmp_path))
+        assert "there is no hold-out" in str(refused.value)
+        assert "there is no hold-out" not in refused.value.short
+        word, _, reason = refused.value.short.partition(" is refused: ")[2].partition(": ")
+        assert word in WORDS[:3]
+        assert reason
+        assert "; --why has " in reason
+        done = promote(lab, request_for(tmp_path, force=True, reason="to see it"))
+        assert done.entry.verdict.word == word
+        assert f"- verdict: {word}: " in (tmp_path / "LOG.md").read_text()
 
     def test_the_hold_out_is_opened_once_and_counted(self, lab: Lab, tmp_path: Path) -> None:
         lab.run(skilled())
