@@ -259,6 +259,21 @@ def promoted_to(ledger: Ledger, hash: str, symbol: str) -> str | None:
     return None
 
 
+def forward_multiple(ledger: Ledger, hash: str, symbol: str) -> float | None:
+    """Return the most that forward evidence reached, as a multiple of what a pilot needs; None without any.
+
+    None where nothing with this hash is registered for the symbol, no session of it was scored yet, or it was
+    retired or withdrawn. Whoever reached 1 once is promoted, whatever came after: a later loss is for the
+    rules of retirement.
+    """
+    for each in reversed(candidates(ledger)):
+        if each.hash == hash and each.symbol == symbol and not each.ended:
+            residuals = sessions_of(ledger, each)[1]
+            if residuals.size:
+                return float(each.evidence(residuals).max()) / each.threshold(PILOTED)
+    return None
+
+
 def trials_since(ledger: Ledger, family: str, dates: DateRange, config_hash: str) -> int:
     """Return K, the trials that the luck in a candidate's history is bounded by, >= 1.
 

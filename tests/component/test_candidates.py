@@ -32,6 +32,7 @@ from research.ledger.candidates import (
     ForwardEvent,
     candidate_named,
     candidates,
+    forward_multiple,
     happened,
     promoted_to,
     register,
@@ -263,6 +264,10 @@ class TestDecisions:
         known = candidate_named(ledger, "a")
         assert [each.kind for each in decisions(known, self.days(200), x)] == ["full"]
         assert promoted_to(ledger, "a", "ES") is None
+        assert forward_multiple(ledger, "a", "COMP") is None
+        score(ledger, known, np.array(self.days(200), dtype="M8[D]"), x, now=NOON)
+        assert forward_multiple(ledger, "a", "COMP") == path.max() / 6.0
+        assert forward_multiple(ledger, "b", "COMP") is None
 
     def test_history_shortens_the_way_of_a_declared_search_only(self, ledger: Ledger) -> None:
         x = np.full(200, 0.2)
