@@ -23,6 +23,7 @@ from research.experiments.maximum_test import (
 from research.experiments.selection import Ranked
 from research.experiments.store import Record, Store
 from research.ledger.append_only import ReplayRow
+from research.ledger.candidates import forward_multiple
 from research.ledger.ledger import Ledger
 from research.ledger.spaces import Derivation
 from research.splits.ranges import consecutive
@@ -110,6 +111,7 @@ def judgement(
         dsr=min(each.maximum.dsr for each in found),
         searched="declared" if all(each.searched.declared for each in found) else "adaptive",
         replay_p=_replay_p(store, ledger, record, winner),
+        forward=_forward(store, ledger, record, winner),
     )
     return Judgement(
         winner=winner,
@@ -158,6 +160,16 @@ def _symbol_evidence(
         ),
         overfitting=family_overfitting(store, ledger, record, symbol, family),
     )
+
+
+def _forward(store: Store, ledger: Ledger, record: Record, winner: Ranked) -> float | None:
+    """Return what forward evidence the winner has, as a multiple of what a pilot needs; None without any.
+
+    Of several symbols the least, and none where one of them has none.
+    """
+    name = str(store.runs(record.id, "config_hash", variant=winner.variant)["config_hash"].iloc[0])
+    found = [forward_multiple(ledger, name, symbol) for symbol in record.plan.symbols]
+    return None if None in found else min(each for each in found if each is not None)
 
 
 def _replay_p(store: Store, ledger: Ledger, record: Record, winner: Ranked) -> float | None:

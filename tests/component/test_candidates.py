@@ -26,6 +26,7 @@ from operations.candidates import decisions, observe_journal, scored, update
 from operations.contenders import CandidateOrigin, Contender, drawdown_band, enrol, of_experiment
 from research.backtest.account import Account
 from research.backtest.run import run_backtest
+from research.experiments.service import judged, verified_ranking
 from research.ledger.candidates import (
     CandidateTerms,
     ForwardCandidate,
@@ -42,6 +43,7 @@ from research.ledger.candidates import (
 from research.ledger.database import Database
 from research.ledger.first_seen import see, seen_bars
 from research.ledger.ledger import Ledger
+from research.statistics.gate import FRESH, Check
 from support.experiments import plan, toy_lab
 from support.journals import epoch
 
@@ -343,6 +345,31 @@ class TestRegistration:
         assert of_experiment(lab, record.id).provenance.trials == 8
         with pytest.raises(ExperimentError, match="searched COMP; give one of them"):
             of_experiment(lab, record.id, "ES")
+
+    def test_a_search_that_learned_passes_by_forward_evidence_of_its_winner(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("LOCKSTEP_CACHE_DIR", str(tmp_path / "cache"))
+        lab = toy_lab(Database.open(f"sqlite:///{tmp_path / 'lab.db'}"))
+        lab.run(plan())
+        record = lab.run(plan(parameters={"entry.high": (0.12, 0.22), "max_bars": (3,)}))
+        winner = verified_ranking(lab, record, top=1)[0]
+
+        def fresh() -> Check:
+            checks = judged(lab, record, winner).verdict.checks
+            return next(each for each in checks if each.name == FRESH)
+
+        assert not fresh().passed
+        config = record.plan.space.variant(winner.variant).config
+        assert config is not None
+        terms = registration("winner", hash=config.config_hash)
+        candidate = register(lab.ledger, terms, now=NOON)
+        days = np.arange("2012-03-08", "2012-09-08", dtype="M8[D]")
+        score(lab.ledger, candidate, days[:40], np.full(40, 0.1), now=NOON)
+        assert not fresh().passed
+        assert "times what a promotion needs" in fresh().sentence
+        score(lab.ledger, candidate, days, np.concatenate((np.full(40, 0.1), np.full(144, 0.4))), now=NOON)
+        assert fresh().passed
 
     def test_the_exposure_is_the_sweeps(self, ledger: Ledger, strategy: StrategyConfig, bars: Bars) -> None:
         from research.sweep.run import sweep
