@@ -89,6 +89,11 @@ def _forward(count: int, seed: int) -> tuple[dict[str, Any], bool]:
     return found, bool(good)
 
 
+def _maximum(count: int, seed: int) -> tuple[dict[str, Any], bool]:
+    found: tuple[dict[str, Any], bool] = _support("simulation.maximum").measured(count, seed)
+    return found
+
+
 def _readme(count: int, seed: int) -> tuple[dict[str, Any], bool]:
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "tests")}
     command = [sys.executable, "-m", "support.readme"]
@@ -170,6 +175,11 @@ SOAKS = {
         sentence="models without skill and with it, in models of each kind: how many pass every check",
         count=200,
         run=_vetoes,
+    ),
+    "maximum": Soak(
+        sentence="searches of markets without skill, with drift, with an edge: how often each one passes",
+        count=1_000,
+        run=_maximum,
     ),
     "readme": Soak(sentence="README's commands on a fresh machine", count=1, run=_readme),
     "replay": Soak(sentence="a long replay, in bar sets: memory stays flat", count=100_000, run=_replay),

@@ -22,10 +22,12 @@ from research.statistics.sharpe import SharpeSample, finite
 SKETCH = 256
 DRAWS = 1_000
 
-_ROWS = 512
+_ROWS = 128
 _SEED = 20_260_101
 # Squares below this part of those they are left of are rounding.
 _ROUNDING = 1e-24
+# Of a variance beside the mean square, from sums of powers.
+_SUMS = 1e-12
 _GRID = np.linspace(0.0, 12.0, 2_401)
 _TOLERANCE = 1e-6
 
@@ -72,9 +74,11 @@ def sketch_of(returns: Any, days: Any, block: int = 1) -> Floats:
     """
     values = finite(returns, "returns", dimensions=2)
     bucket, sign = date_hash(days, block)
-    sketch = np.zeros((SKETCH, len(values)))
-    np.add.at(sketch, bucket, values.T * sign[:, None])
-    return np.ascontiguousarray(sketch.T)
+    order = np.argsort(bucket, kind="stable")
+    places, first = np.unique(bucket[order], return_index=True)
+    sketch = np.zeros((len(values), SKETCH))
+    sketch[:, places] = np.add.reduceat((values * sign)[:, order], first, axis=1)
+    return sketch
 
 
 def centred(sketch: Any, sums: Any, sessions: float, ones: Any) -> Floats:
@@ -107,7 +111,7 @@ class RunningMaximum:
     draws    float64 (1000,), >= 0: the greatest ratio in each draw; trials: rows so far, copies included
 
     Neither the order of the trials changes a bit of `draws`, nor how they are divided. It takes
-    n x 256 x 1000 multiplications and seven megabytes. A trial of zeros (it never traded) has the ratio 0.
+    n x 256 x 1000 multiplications and four megabytes. A trial of zeros (it never traded) has the ratio 0.
 
     >>> one, both = RunningMaximum(), RunningMaximum()
     >>> first, second = np.eye(2, SKETCH)
@@ -219,12 +223,36 @@ def z_of(sample: SharpeSample) -> float:
     return math.nan if math.isnan(sample.ratio) or not error > 0.0 else sample.ratio / error
 
 
+def z_of_sums(sums: Any, sessions: float) -> Floats:
+    """Return `z_of` for very many trials at once, float64 (n,), of the sums of x, x^2, x^3, x^4: (n, 4).
+
+    nan where returns vary by no more than the rounding of the sums.
+
+    >>> x = np.array([0.02, -0.01, 0.03, 0.01])
+    >>> sums = [[(x**power).sum() for power in (1, 2, 3, 4)]]
+    >>> bool(np.isclose(z_of_sums(sums, 4)[0], z_of(SharpeSample.of(x))))
+    True
+    """
+    mean, square, third, fourth = (finite(sums, "sums", dimensions=2) / sessions).T
+    variance = square - mean**2
+    variance[variance <= _SUMS * square] = np.nan
+    skew = (third - 3 * mean * square + 2 * mean**3) / variance**1.5
+    kurtosis = (fourth - 4 * mean * third + 6 * mean**2 * square - 3 * mean**4) / variance**2
+    ratio = mean / np.sqrt(variance * sessions / (sessions - 1))
+    unit = 1.0 - skew * ratio + (kurtosis - 1.0) / 4.0 * ratio**2
+    z: Floats = ratio / np.sqrt(np.maximum(unit, _SUMS) / (sessions - 1))
+    return z
+
+
 def z_of_blocks(returns: Any, days: Any, block: int) -> Floats:
     """Return the ratios, float64 (n,), of n trials' returns (n, S), whose error allows for dependence.
 
-    The sum of centred returns, divided by the root of the sum of squares of what each block of dates adds to
-    it: the scale of `sketch_of(returns, days, block)`. nan where nothing varies.
+    The sum of returns, divided by the root of the sum of squares of what each block of dates adds to the
+    centred ones: the scale of `sketch_of(returns, days, block)`. With K blocks that has Student's law with
+    K - 1 degrees of freedom, from which it is brought to the normal one. nan where nothing varies.
     """
+    from scipy.special import ndtri_exp, stdtr
+
     values = finite(returns, "returns", dimensions=2)
     number = np.unique(_day(days) // block, return_inverse=True)[1]
     total = values.sum(axis=1)
@@ -234,7 +262,9 @@ def z_of_blocks(returns: Any, days: Any, block: int) -> Floats:
     blocks = len(sums)
     scale = np.sqrt((sums**2).sum(axis=0) * blocks / max(blocks - 1, 1))
     noise = scale <= np.sqrt(_ROUNDING) * np.abs(values).max(axis=1)
-    z: Floats = np.divide(total, scale, where=~noise, out=np.full(len(values), np.nan))
+    ratio = np.divide(total, scale, where=~noise, out=np.full(len(values), np.nan))
+    # From the side on which the probability is small, and so precise.
+    z: Floats = -np.sign(ratio) * ndtri_exp(np.log(stdtr(blocks - 1, -np.abs(ratio))))
     return z
 
 

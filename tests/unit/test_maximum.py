@@ -8,6 +8,8 @@ from statistics import NormalDist
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy.stats import norm
+from scipy.stats import t as student
 from threadpoolctl import threadpool_limits
 
 from lockstep.errors import ConfigError, DataError
@@ -98,12 +100,12 @@ class TestSketch:
 
 class TestRunningMaximum:
     def test_neither_order_nor_division_nor_threads_change_a_bit(self) -> None:
-        rows = trials(3_000)
+        rows = trials(1_100)
         whole = drawn(rows)
         order = np.random.default_rng(1).permutation(len(rows))
         assert drawn(rows[order]).tobytes() == whole.tobytes()
         assert drawn(*np.array_split(rows, 41)).tobytes() == whole.tobytes()
-        assert drawn(*(rows[[number]] for number in range(100)), rows[100:]).tobytes() == whole.tobytes()
+        assert drawn(*(rows[[number]] for number in range(40)), rows[40:]).tobytes() == whole.tobytes()
         assert drawn(np.asfortranarray(rows)).tobytes() == whole.tobytes()
         for threads in (1, 2, 3):
             with threadpool_limits(threads):
@@ -177,13 +179,15 @@ class TestPValue:
         returns[2] = 0.0
         one = z_of_blocks(returns, DAYS, 1)
         plain = returns[:2].mean(axis=1) / returns[:2].std(axis=1, ddof=1) * math.sqrt(DAYS.size)
-        assert one[:2] == pytest.approx(plain, rel=1e-9)
+        assert one[:2] == pytest.approx(plain, rel=0.01), "of 3,652 blocks, nearly normal"
+        assert z_of_blocks(-returns, DAYS, 1)[:2] == pytest.approx(-one[:2], rel=1e-12)
         assert math.isnan(one[2])
         week = DAYS.astype(int) // 7
         rest = returns[0] - returns[0].mean()
         sums = np.array([rest[week == number].sum() for number in np.unique(week)])
         scale = math.sqrt((sums**2).sum() * sums.size / (sums.size - 1))
-        assert z_of_blocks(returns, DAYS, 7)[0] == pytest.approx(returns[0].sum() / scale, rel=1e-9)
+        same = norm.isf(student.sf(returns[0].sum() / scale, sums.size - 1))
+        assert z_of_blocks(returns, DAYS, 7)[0] == pytest.approx(same, rel=1e-9)
 
 
 class TestSurvivors:
