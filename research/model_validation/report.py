@@ -74,9 +74,7 @@ class ValidationReport:
             self.verdict,
             AGAINST_THE_BENCHMARK,
             profit=sample is not None and 1.0 - probabilistic_sharpe(sample) <= _SIZE,
-            drifts="it earns, but what the model adds to its strategy may be luck: "
-            if self.case.kind == "model"
-            else "",
+            drifts=_DRIFTS if isinstance(self.case, ModelCase) else "",
             promoted=self.promoted,
             waiting="every check passed; the parity certificate and `lockstep promote` are next",
         )

@@ -236,7 +236,14 @@ SECTIONS.add(
     "How much is luck",
     sections.luck,
     caption="The out-of-sample Sharpe ratio against what the best of all counted trials would "
-    "reach by chance.",
+    "reach by chance. Errors at the observed ratio.",
+)
+SECTIONS.add(
+    "",
+    "The same trades in another order",
+    sections.other_orders,
+    caption="With the veto, out of sample. Fund the account for the drawdown of one order in twenty.",
+    wide=True,
 )
 SECTIONS.figure(
     "",

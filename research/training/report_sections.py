@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import math
 import platform
 from collections.abc import Mapping
 from typing import Any
@@ -12,8 +13,17 @@ from markupsafe import Markup
 
 import lockstep
 from research.backtest.account import Account
-from research.report import page
+from research.report import page, trust
 from research.report.page import EN_DASH, UNDEFINED, Tile, count, joined, percent, ratio, strong, table, usd
+from research.report.sections_record import orders_table, years_or_never
+from research.statistics.sharpe import (
+    SharpeSample,
+    block_of,
+    minimum_backtest_length,
+    minimum_track_record,
+    probabilistic_sharpe,
+)
+from research.statistics.superior import Superiority, superior_predictive_ability
 from research.training.outcome import TrainingOutcome
 from research.training.report_data import TrainingReport, WindowResult
 
@@ -156,12 +166,29 @@ def _spelled(value: object) -> str:
 
 
 def luck(data: TrainingReport) -> Markup:
-    """Return what deflation and CSCV rest on."""
+    """Return what deflation and CSCV rest on, and what other tests say of the gain."""
     found, pbo = data.deflation, data.overfitting
     per_year = data.runs.filtered.sessions_per_year**0.5
+    blocks, against = SharpeSample.of_blocks(data.runs.gain.returns), against_no_veto(data)
+    yearly = found.sample.ratio * per_year
+    trained = minimum_backtest_length(max(1, found.trials), yearly) if yearly > 0 else math.inf
     rows = [
         ("Sharpe ratio of the veto's gain, annual", ratio(found.sample.ratio * per_year)),
         ("standard error, annual", ratio(found.sample.standard_error * per_year)),
+        ("the same over blocks, with autocorrelation", ratio(blocks.standard_error * per_year)),
+        ("probability that it is above zero, with autocorrelation", percent(probabilistic_sharpe(blocks))),
+        (
+            f"SPA against no veto, blocks of {against.block} sessions: p-value",
+            percent(against.consistent),
+        ),
+        (
+            "minimum track record, until it is above zero with 95 %",
+            years_or_never(minimum_track_record(blocks) / per_year**2),
+        ),
+        (
+            "minimum backtest length: below it as many trainings without skill are expected to show it",
+            years_or_never(trained),
+        ),
         ("sessions", count(found.sample.periods)),
         ("skew, kurtosis", f"{ratio(found.sample.skew)}, {ratio(found.sample.kurtosis)}"),
         ("trainings that the ledger counts", count(found.trials)),
@@ -175,6 +202,22 @@ def luck(data: TrainingReport) -> Markup:
         ("the chosen step loses out of sample", percent(None if pbo is None else pbo.probability_of_loss)),
     ]
     return table(("", ""), rows)
+
+
+def against_no_veto(data: TrainingReport) -> Superiority:
+    """Test the gain of the veto for superior predictive ability over its own strategy.
+
+    One column: the outer walk-forward is nested, so that nothing was chosen by these sessions. The search's
+    own steps were proposed by what it had seen, and no such test is valid for them.
+    """
+    returns = data.runs.gain.returns
+    return superior_predictive_ability(returns[:, None], block=block_of(returns.size))
+
+
+def other_orders(data: TrainingReport) -> Markup:
+    """Return what other orders of the trades with the veto would have given."""
+    pnl = data.runs.filtered.pnl
+    return orders_table(trust.other_orders(pnl)) if pnl.size > 2 else page.empty_block("Too few trades.")
 
 
 def features(data: TrainingReport) -> Markup:

@@ -46,6 +46,7 @@ from research.model_validation.command import show, validate_version
 from research.model_validation.gathering import ValidationRequest, gather, newest
 from research.model_validation.hold_out import HoldOutDoor, HoldOutRecord
 from research.model_validation.report import (
+    AGAINST_THE_BENCHMARK,
     SECTIONS,
     ValidationReport,
     validation_html,
@@ -499,6 +500,10 @@ def test_a_model_that_passed_is_unproven_until_it_is_promoted() -> None:
     assert replace(found, promoted=True).line.word == "promoted"
     assert replace(refused(), promoted=True).line.word == "unproven"
     assert f"<b>{found.line}</b>".replace("`", "`") in validation_html(found)
+
+
+def test_every_test_against_the_benchmark_is_a_check() -> None:
+    assert {*AGAINST_THE_BENCHMARK} <= {*CHECKS}
 
 
 def test_a_model_without_a_gain_is_drift_where_its_strategy_earns() -> None:

@@ -12,7 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from research.report.page import percent, ratio
 from research.report.section import Section
+from research.statistics.sharpe import SharpeSample
+from research.statistics.superior import superior_predictive_ability
 from research.training import importance as report_shap
 from research.training.importance import Attribution, attribution
 from research.training.outcome import TrainingOutcome
@@ -21,7 +24,7 @@ from research.training.report_data import TrainingReport, report_data
 from research.training.report_figures import thresholds
 from research.training.report_json import report_json
 from research.training.report_search_figures import dependence, distributions
-from research.training.report_sections import features
+from research.training.report_sections import against_no_veto, features, luck, other_orders
 from support.pages import assert_escaped
 from support.sections import require_readable, require_same_again
 from support.validation_models import planted
@@ -64,6 +67,25 @@ def test_the_page_is_self_contained_and_says_what_matters(data: TrainingReport) 
     ):  # fmt: skip
         assert words in body
     assert "Index proxy" not in report_html(data)
+
+
+def test_how_much_is_luck_is_asked_of_the_gain(data: TrainingReport) -> None:
+    text = luck(data)
+    gain = data.runs.gain.returns
+    blocks = SharpeSample.of_blocks(gain)
+    annual = data.runs.filtered.sessions_per_year**0.5
+    found = against_no_veto(data)
+    p_value = superior_predictive_ability(gain[:, None], block=found.block).consistent
+    assert found.consistent == p_value
+    for words in (
+        "the same over blocks, with autocorrelation", ratio(blocks.standard_error * annual),
+        f"SPA against no veto, blocks of {found.block} sessions", percent(p_value), "minimum track record",
+        "minimum backtest length",
+    ):  # fmt: skip
+        assert words in text
+    orders = other_orders(data)
+    assert "Drawdown, the same trades shuffled" in orders
+    assert "Net P&amp;L, as many drawn from them" in orders
 
 
 @pytest.mark.parametrize("section", SECTIONS.values(), ids=lambda section: section.name)
