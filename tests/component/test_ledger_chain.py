@@ -119,7 +119,7 @@ def test_a_link_that_is_gone_changed_or_moved_is_named(
     assert any(re.search(words, each) for each in found(database)), found(database)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     name=st.sampled_from(NAMES),
     number=st.integers(1, 4),

@@ -17,9 +17,9 @@ from research.ledger.database import Database, row_counts
 def fill(database: Database, times: int = 1) -> None:
     """Add a row to each append-only table, `times` times: as many links as rows."""
     there = row_counts(database)[LedgerRow.__tablename__]
-    for number in range(there, there + times):
-        for model in CHAINED:
-            with database.write() as connection:
+    with database.write() as connection:
+        for number in range(there, there + times):
+            for model in CHAINED:
                 append(connection, model, [row_of(table_of(model), number)])
 
 
