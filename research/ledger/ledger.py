@@ -157,10 +157,6 @@ class Ledger:
         """Return how many trials were made on a family and its relatives over dates that overlap these."""
         return self.counted(family, DateRange(start=start, end=end)).trials
 
-    def effective(self, family: str, dates: DateRange) -> float:
-        """Return how many independent trials all those amount to that `counted` counts."""
-        return self.counted(family, dates).independent
-
     def look(
         self,
         family: str,

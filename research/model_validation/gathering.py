@@ -22,7 +22,6 @@ from research.ledger.families import load_families
 from research.ledger.ledger import Ledger
 from research.model_validation.case import Champion, ModelCase, StrategyCase, ValidationCase
 from research.model_validation.hold_out import HoldOutDoor
-from research.statistics.maximum import effective
 from research.training.bundling import data_hashes
 from research.training.config import StrategyRelease, TrainingConfig
 from research.training.counting import trainings
@@ -105,13 +104,12 @@ def _strategy_case(asked: _Asked) -> StrategyCase:
     released.count(asked.ledger, now=asked.now)
     dates = released.dates.development
     counted = asked.ledger.counted(asked.family, dates)
-    drawn = 0.0 if counted.draws is None else effective(counted.draws)
     return StrategyCase(
         bundle=bundle,
         released=released,
         history=released.history,
         trials=counted.trials,
-        independent=max(1.0, drawn + counted.without),
+        independent=max(1.0, counted.independent),
         hold_out=asked.door(partial(open_release, released)),
         champion=_champion(request, dates),
     )

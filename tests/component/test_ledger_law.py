@@ -116,15 +116,15 @@ class TestCounted:
         assert (found.trials, found.without) == (3, 1.0)
 
     def test_independent_trials_of_copies_are_those_of_one(self, ledger: Ledger) -> None:
-        assert ledger.effective("SP500", SEARCHED) == 0.0
+        assert ledger.counted("SP500", SEARCHED).independent == 0.0
         tried(ledger, "a b c", experiment=1)
         settled(ledger, 1, 3, seed=1)
-        alone = ledger.effective("SP500", SEARCHED)
+        alone = ledger.counted("SP500", SEARCHED).independent
         assert alone > 1.0
         tried(ledger, "d e f", experiment=2)
-        assert ledger.effective("SP500", SEARCHED) == alone + 3.0
+        assert ledger.counted("SP500", SEARCHED).independent == alone + 3.0
         settled(ledger, 2, 3, seed=1)
-        assert ledger.effective("SP500", SEARCHED) == alone
+        assert ledger.counted("SP500", SEARCHED).independent == alone
 
     def test_a_maximum_counts_wherever_its_search_does(self, ledger: Ledger) -> None:
         """It has the dates of its test ranges, the trials those of the whole search."""
@@ -151,7 +151,8 @@ class TestCounted:
         assert ledger.count("ALIAS", SEARCHED.start, SEARCHED.end) == 1
         merge(ledger, "ALIAS", "SP500")
         for family in ("ALIAS", "SP500"):
-            assert ledger.counted(family, SEARCHED).trials == ledger.effective(family, SEARCHED) == 3
+            found = ledger.counted(family, SEARCHED)
+            assert found.trials == found.independent == 3
         assert ledger.counted("ALIAS", SEARCHED).families == ("ALIAS", "SP500")
         assert ledger.counted("NASDAQ100", SEARCHED).trials == 1
 
