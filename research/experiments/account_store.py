@@ -12,10 +12,12 @@ from sqlalchemy import delete, func, insert, select
 
 from lockstep.market.dates import DateRange
 from lockstep.strategy.config import StrategyConfig
-from research.experiments.accounts import Engine, Leg, SymbolAccount, legs_of, trade
+from research.experiments.accounts import TIMING, Engine, Leg, SymbolAccount, legs_of, trade
 from research.experiments.evaluation import Data
+from research.experiments.kept_returns import Residuals
 from research.experiments.store import Record, Store
 from research.ledger.tables import METRICS, AccountRow
+from research.statistics.sharpe import probabilistic_sharpe
 
 
 def wanted(
@@ -152,11 +154,16 @@ def _of_runs(store: Store, record: Record, variant: int, part: str) -> dict[str,
     window = record.plan.windows[0]
     leg = Leg(variant=variant, dates=window.train if part == "train" else window.test)
     mine = runs[runs["window_number"] == 0].set_index("symbol")
+
+    def measures(symbol: str) -> dict[str, float]:
+        found = dict(zip(METRICS, map(float, mine.loc[symbol, columns]), strict=True))
+        return found | (_timing(store, record, symbol, variant, found) if part == "test" else {})
+
     return {
         symbol: SymbolAccount(
             symbol=symbol,
             legs=(leg,),
-            metrics=dict(zip(METRICS, map(float, mine.loc[symbol, columns]), strict=True)),
+            metrics=measures(symbol),
             capital=record.plan.strategy.capital,
             days=np.empty(0, "datetime64[D]"),
             equity=np.empty(0),
@@ -164,3 +171,16 @@ def _of_runs(store: Store, record: Record, variant: int, part: str) -> dict[str,
         for symbol in record.plan.symbols
         if symbol in mine.index
     }
+
+
+def _timing(
+    store: Store, record: Record, symbol: str, variant: int, measures: Mapping[str, float]
+) -> dict[str, float]:
+    """Return the measures `accounts.TIMING` of a variant's test range; nothing where none were kept."""
+    left = Residuals.of(store, record, symbol)
+    if left is None or variant not in left.variants:
+        return {}
+    sample = left.sample(variant)
+    annual = measures["sharpe"] / measures["sharpe_session"]
+    found = (sample.ratio * annual, 1.0 - probabilistic_sharpe(sample), left.exposure(variant))
+    return dict(zip(TIMING, found, strict=True))

@@ -98,8 +98,9 @@ def figures_of(metrics: Mapping[str, float | None]) -> str:
         value = metrics.get(name)
         return "undefined" if value is None or math.isnan(value) else format(value, form)
 
+    timing = f", timing Sharpe {written('timing_sharpe', '.2f')}" if "timing_sharpe" in metrics else ""
     return (
-        f"Sharpe {written('sharpe', '.2f')}, CAGR {written('cagr', '.1%')}, drawdown "
+        f"Sharpe {written('sharpe', '.2f')}{timing}, CAGR {written('cagr', '.1%')}, drawdown "
         f"{written('max_drawdown_fraction', '.1%')}, profit factor {written('profit_factor', '.2f')}, "
         f"{written('trades', ',.0f')} trades, P&L {written('net_profit', ',.0f')} USD"
     )

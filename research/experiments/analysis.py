@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from sqlalchemy import select
@@ -27,7 +27,7 @@ from research.ledger.candidates import forward_multiple
 from research.ledger.ledger import Ledger
 from research.ledger.spaces import Derivation
 from research.splits.ranges import consecutive
-from research.statistics.gate import GateEvidence, GateVerdict, judge
+from research.statistics.gate import GateEvidence, GateLimits, GateVerdict, judge
 from research.statistics.sharpe import SharpeSample
 
 
@@ -78,6 +78,16 @@ class Judgement:
     evidence: GateEvidence
     verdict: GateVerdict
     portfolio: PortfolioEvidence | None = None
+
+    def with_hold_out(
+        self, measures: Mapping[str, Mapping[str, float]], look: int, limits: GateLimits
+    ) -> Judgement:
+        """Return the judgement with what the `look`-th opening of the hold-out gave, measures by symbol."""
+        if not measures:
+            return self
+        p_value = _greatest(each.get("timing_p", math.nan) for each in measures.values())
+        evidence = replace(self.evidence, hold_out_p=p_value, hold_out_look=look)
+        return replace(self, evidence=evidence, verdict=judge(evidence, limits))
 
 
 def judgement(

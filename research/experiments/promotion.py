@@ -8,8 +8,9 @@ The hold-out of an experiment: unseen until a promotion opens it, and each look 
 from __future__ import annotations
 
 import json
+import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,6 +37,7 @@ from research.experiments.why import verdict_on
 from research.ledger import promotions
 from research.ledger.law import FORCED, PROMOTED, REFUSED, Verdict
 from research.ledger.tables import Genealogy
+from research.statistics.gate import hold_out_p_limit
 from research.statistics.verdict import VerdictLine
 
 
@@ -113,14 +115,31 @@ def _once_per_family(lab: Lab, symbols: Sequence[str]) -> list[tuple[str, str]]:
     return list({lab.family(symbol): symbol for symbol in reversed(symbols)}.items())
 
 
-def holdout_refusals(record: Record, holdout: Mapping[str, Mapping[str, float]]) -> list[str]:
-    """Return on which symbols the hold-out is not what the limits ask for."""
-    least = record.plan.limits.min_test_sharpe
-    return [
-        f"the hold-out Sharpe ratio on {symbol} is {measures['sharpe']:.2f}; it must be above {least:g}"
-        for symbol, measures in holdout.items()
-        if not measures["sharpe"] > least
-    ]
+def holdout_refusals(
+    record: Record, holdout: Mapping[str, Mapping[str, float]], look: int = 1
+) -> Iterator[str]:
+    """Yield on which symbols the hold-out is not what the limits ask for, or from the second look on, noise.
+
+    It is judged as the search is, too: without what a constant position of the same mean size earns.
+    """
+    least, limit = record.plan.limits.min_test_sharpe, hold_out_p_limit(look, record.plan.limits.size)
+    for symbol, measures in holdout.items():
+        sharpe, timing, p_value = (
+            measures.get(name, math.nan) for name in ("sharpe", "timing_sharpe", "timing_p")
+        )
+        if not sharpe > least:
+            yield f"the hold-out Sharpe ratio on {symbol} is {sharpe:.2f}; it must be above {least:g}"
+        if not timing > least:
+            found = "undefined" if math.isnan(timing) else f"{timing:.2f}"
+            yield (
+                f"the hold-out timing Sharpe ratio on {symbol}, beyond its mean position, is {found}; it "
+                f"must be above {least:g}"
+            )
+        if look > 1 and not p_value <= limit:
+            yield (
+                f"look {look} at the hold-out of {symbol}: its p-value is {p_value:.2g}, and the looks "
+                f"together leave {limit:.2g}"
+            )
 
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
@@ -161,19 +180,23 @@ def promote(lab: Lab, request: PromotionRequest) -> Promotion:
     PromotionRefused, unless forced, where the winner does not keep to the limits or its search to the law,
     where the ledger is not the one of earlier promotions, or where the hold-out was opened before or is not
     positive. What has changed then is the ledger: the refusal, and the look, if it came to that.
+    A search that learned from earlier results may find the evidence that it lacks in an unseen hold-out.
     """
     record = finished(lab, request.experiment)
     path = _target(request)
     winner = _winner(lab, record, request.select_by)
     config, parent = _configs(record, winner, request)
     judgement = judged(lab, record, winner, request.select_by)
-    refusals = [*_code_refusals(record), *(check.sentence for check in judgement.verdict.refusals)]
+    waits = judgement.verdict.awaits_hold_out and record.plan.split.holdout is not None
+    refusals = [*_code_refusals(record), *([] if waits else _sentences(judgement))]
     refusals += [*law_refusals(lab, record), *look_refusals(lab, record)]
     refusals += promotions.faults(lab.ledger, promotions.of_strategies(request.log, request.folder))
     remarks = promotions.remarks(lab.ledger, lab.families_of(record.plan))
     _refuse(lab, record, judgement, refusals, request)
     holdout = open_holdout(lab, record, config, request.name)
-    refusals += holdout_refusals(record, holdout)
+    look = _look(lab, record)
+    judgement = judgement.with_hold_out(holdout, look, record.plan.limits)
+    refusals += [*(_sentences(judgement) if waits else []), *holdout_refusals(record, holdout, look)]
     _refuse(lab, record, judgement, refusals, request)
     _pronounce(lab, record, FORCED if refusals else PROMOTED, refusals, request)
     entry = _entry(lab, record, request, config, parent, judgement, holdout, tuple(refusals), remarks)
@@ -182,6 +205,17 @@ def promote(lab: Lab, request: PromotionRequest) -> Promotion:
     remember(lab, entry)
     append_entry(request.log, entry)
     return Promotion(path=path, refusals=entry.refusals, entry=entry)
+
+
+def _sentences(judgement: Judgement) -> list[str]:
+    return [check.sentence for check in judgement.verdict.refusals]
+
+
+def _look(lab: Lab, record: Record) -> int:
+    """Return how often the hold-out of a search was opened by now, of its family that saw it most."""
+    dates = record.plan.split.holdout
+    counts = (len(lab.ledger.looks(family, dates)) for family in lab.families_of(record.plan) if dates)
+    return max(counts, default=1) or 1
 
 
 def _target(request: PromotionRequest) -> Path:

@@ -76,6 +76,8 @@ class LogEntry:
         evidence = self.judgement.evidence
         pbo = "not measured" if evidence.pbo is None else f"{evidence.pbo:.0%}"
         p_value = "not measured" if math.isnan(evidence.p_value) else f"{evidence.p_value:.3f}"
+        if evidence.searched == "adaptive":
+            p_value = "not valid: the search learned from earlier results"
         gate = f"forced: {self.reason}" if self.refusals else "passed"
         what = f"{self.experiment} {self.experiment_name}, {', '.join(self.symbols)}"
         return [

@@ -17,7 +17,7 @@ from lockstep.strategy.families.ibs import IbsConfig
 from research.experiments import law, promotion
 from research.experiments.execution import Lab
 from research.experiments.progress import ExperimentListener
-from research.experiments.promotion import PromotionRequest, promote
+from research.experiments.promotion import PromotionRequest, holdout_refusals, promote
 from research.experiments.realised import record_actual
 from research.experiments.selection import ranking
 from research.ledger import promotions
@@ -27,7 +27,7 @@ from research.ledger.ledger import Trials
 from research.ledger.tables import Genealogy
 from research.statistics.gate import GateLimits
 from research.statistics.verdict import WORDS
-from support.experiments import NOON, SPLIT, plan, skilled, toy_backtest, toy_lab
+from support.experiments import NOON, SKILLED, SPLIT, plan, skilled, toy_backtest, toy_lab
 
 SHIPPED = GateLimits()
 LOOSE = GateLimits(max_sharpe_gap=99, min_sharpe_ratio=0, min_test_sharpe=-99, max_pbo=1, min_dsr=1e-9)
@@ -54,6 +54,17 @@ def genealogy(lab: Lab) -> list[Any]:
 def verdicts(lab: Lab) -> list[Any]:
     with lab.database.read() as connection:
         return list(connection.execute(select(VerdictRow.__table__).order_by(VerdictRow.id)).all())
+
+
+def opened_with(**measures: float) -> Any:
+    """Return an engine whose hold-out has these measures."""
+
+    def found(config: Any, data: Any, span: Any) -> Any:
+        assert SPLIT.holdout is not None
+        measured = dict(toy_backtest(config, data, span))
+        return measured | measures if span.start == SPLIT.holdout.start else measured
+
+    return found
 
 
 class TestPromotion:
@@ -170,6 +181,40 @@ class TestPromotion:
         assert not (tmp_path / "strategies").exists()
         assert SPLIT.holdout is not None
         assert len(lab.ledger.looks("NASDAQ100", SPLIT.holdout)) == 1
+
+    def test_a_hold_out_that_only_drifts_refuses_after_the_look(self, lab: Lab, tmp_path: Path) -> None:
+        drifting = replace(lab, backtest=opened_with(sharpe=1.5, timing_sharpe=-0.2, timing_p=0.7))
+        drifting.run(skilled())
+        with pytest.raises(PromotionRefused, match=r"timing Sharpe ratio on COMP, .* is -0.20"):
+            promote(drifting, request_for(tmp_path))
+
+    @pytest.mark.parametrize(("p_value", "passed"), [(0.001, True), (0.04, False)])
+    def test_a_search_that_learned_waits_for_the_hold_out(
+        self, lab: Lab, tmp_path: Path, p_value: float, passed: bool
+    ) -> None:
+        """Drawn around the first one's winner: its own test range proves nothing any more."""
+        opened = replace(lab, backtest=opened_with(sharpe=1.5, timing_sharpe=1.4, timing_p=p_value))
+        opened.run(skilled())
+        record = opened.run(skilled(parameters={"entry.high": (0.19, 0.2, 0.21), "max_bars": (SKILLED,)}))
+        request = request_for(tmp_path, experiment=record.id)
+        if passed:
+            done = promote(opened, request)
+            assert done.entry.judgement.evidence.searched == "adaptive"
+            assert "the search learned from earlier results" in (tmp_path / "LOG.md").read_text()
+            return
+        with pytest.raises(PromotionRefused, match="look 1 at the hold-out: noise does as well"):
+            promote(opened, request)
+        assert SPLIT.holdout is not None
+        assert len(lab.ledger.looks("NASDAQ100", SPLIT.holdout)) == 1
+
+    def test_a_later_look_has_less_to_spend(self, lab: Lab, tmp_path: Path) -> None:
+        record = lab.run(skilled())
+        measures = {"COMP": {"sharpe": 1.0, "timing_sharpe": 1.0, "timing_p": 0.01}}
+        assert [*holdout_refusals(record, measures)] == []
+        assert [*holdout_refusals(record, measures, 1)] == []
+        (found,) = holdout_refusals(record, measures, 2)
+        assert "look 2 at the hold-out of COMP" in found
+        assert [*holdout_refusals(record, {"COMP": {**measures["COMP"], "timing_p": 0.005}}, 2)] == []
 
     def test_force_needs_a_reason_and_is_recorded(self, lab: Lab, tmp_path: Path) -> None:
         lab.run(plan(limits=STRICT))
