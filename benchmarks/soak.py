@@ -94,6 +94,11 @@ def _maximum(count: int, seed: int) -> tuple[dict[str, Any], bool]:
     return found
 
 
+def _replays(count: int, seed: int) -> tuple[dict[str, Any], bool]:
+    found, good = _support("simulation.replays").soak(count, seed)
+    return found, bool(good)
+
+
 def _readme(count: int, seed: int) -> tuple[dict[str, Any], bool]:
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "tests")}
     command = [sys.executable, "-m", "support.readme"]
@@ -166,6 +171,11 @@ SOAKS = {
         run=_forward,
     ),
     "orders": Soak(sentence="orders against a broker that fails in every way", count=6_000, run=_orders),
+    "null_replay": Soak(
+        sentence="searches replayed on moved decisions, in nights of shuffled days: size and power",
+        count=60,
+        run=_replays,
+    ),
     "search": Soak(
         sentence="searches with and without the median rule, in histories: the same choice within its error",
         count=3,
