@@ -11,6 +11,7 @@ from sqlalchemy import select
 
 from lockstep.market.bars import Floats
 from research.experiments.accounts import SymbolAccount
+from research.experiments.declaration import search_hash
 from research.experiments.family_blocks import FamilyOverfitting, family_overfitting
 from research.experiments.kept_returns import Residuals, pooled_sample
 from research.experiments.maximum_test import (
@@ -120,7 +121,11 @@ def judgement(
         p_value=_greatest(each.maximum.p_value for each in found),
         dsr=min(each.maximum.dsr for each in found),
         searched="declared" if all(each.searched.declared for each in found) else "adaptive",
-        replay_p=_replay_p(store, ledger, record, winner),
+        replay_p=(
+            _replay_p(store, ledger, record, winner)
+            if all(each.searched.replayable for each in found)
+            else None
+        ),
         forward=_forward(store, ledger, record, winner),
     )
     return Judgement(
@@ -189,7 +194,9 @@ def _replay_p(store: Store, ledger: Ledger, record: Record, winner: Ranked) -> f
     """
     runs = store.runs(record.id, "config_hash", variant=winner.variant)
     wanted = select(ReplayRow.symbol, ReplayRow.p_value).where(
-        ReplayRow.experiment_id == record.id, ReplayRow.config_hash == runs["config_hash"].iloc[0]
+        ReplayRow.experiment_id == record.id,
+        ReplayRow.search == search_hash(record),
+        ReplayRow.config_hash == runs["config_hash"].iloc[0],
     )
     with ledger.database.read() as connection:
         rows = connection.execute(wanted).all()

@@ -8,9 +8,11 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
+from lockstep.identity import json_digest
 from lockstep.market.dates import DateRange
 from lockstep.strategy.config import StrategyConfig
 from research.experiments.plan import Plan
+from research.experiments.store import Record
 from research.experiments.variants import VariantSpace
 from research.ledger.ledger import Ledger
 from research.ledger.spaces import ADAPTIVE, Derivation, TrialSpace, member
@@ -75,6 +77,14 @@ def declare(
         )
         for symbol in families
     }
+
+
+def search_hash(record: Record) -> str:
+    """Return a hash of all that decides what a search finds, its seed included."""
+    plan = record.plan.model_dump(
+        mode="json", exclude={"name", "picked", "top", "limits", "data_dir", "source"}
+    )
+    return json_digest([plan, record.plan.strategy.config_hash, record.code_hash, record.data_hashes])
 
 
 def weakest(found: Mapping[str, Derivation]) -> Derivation:

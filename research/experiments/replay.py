@@ -16,10 +16,10 @@ from typing import Protocol
 import numpy as np
 
 from lockstep.errors import ExperimentError
-from lockstep.identity import json_digest
 from lockstep.market.dates import DateRange
 from lockstep.market.history import History, SeriesKey
 from lockstep.strategy.config import StrategyConfig
+from research.experiments.declaration import search_hash
 from research.experiments.evaluation import Data, Evaluator, evaluate
 from research.experiments.evolution import evolve
 from research.experiments.execution import Lab
@@ -108,14 +108,6 @@ def replay(
     done = Replayed(winner=winner, searched=searched, found=found)
     _write(lab, record, done, data)
     return done
-
-
-def search_hash(record: Record) -> str:
-    """Return a hash of all that decides what a search finds, its seed included."""
-    plan = record.plan.model_dump(
-        mode="json", exclude={"name", "picked", "top", "limits", "data_dir", "source"}
-    )
-    return json_digest([plan, record.plan.strategy.config_hash, record.code_hash, record.data_hashes])
 
 
 def objective(plan: Plan, data: Mapping[str, Data], shift: int, *, mover: Mover = sweep) -> float:

@@ -16,12 +16,15 @@ from typer.testing import CliRunner, Result
 from lockstep.errors import ConfigError, ExperimentError
 from research.experiments import search
 from research.experiments.cli import app
+from research.experiments.declaration import search_hash
 from research.experiments.execution import Lab
 from research.experiments.progress import ExperimentListener
-from research.experiments.replay import replay, search_hash
+from research.experiments.replay import replay
 from research.experiments.selection import ranking
+from research.experiments.service import judged, verified_ranking
 from research.ledger.append_only import ReplayRow
 from research.ledger.database import Database
+from research.statistics.gate import FRESH, MAXIMUM
 from research.sweep.run import SweepResult
 from support.experiments import BASELINE, BROKEN, plan, toy_lab, toy_sweep
 
@@ -124,6 +127,32 @@ class TestReplay:
         runs = rows(lab, 1)
         winner = runs[runs["variant"] == done.winner.variant]["config_hash"].iloc[0]
         assert {(row.config_hash, row.replays) for row in written} == {(winner, 99)}
+
+    def test_the_gate_reads_the_worst_of_exactly_this_search(self, lab: Lab) -> None:
+        record = lab.run(plan(**EVOLUTION))
+        (winner,) = verified_ranking(lab, record, top=1)
+
+        def fresh_evidence() -> tuple[float | None, bool]:
+            found = judged(lab, record, winner)
+            assert found.evidence.searched == "adaptive"
+            (check,) = (each for each in found.verdict.checks if each.name == FRESH)
+            assert check.applies
+            assert not next(each for each in found.verdict.checks if each.name == MAXIMUM).applies
+            return found.evidence.replay_p, check.passed
+
+        assert fresh_evidence() == (None, False)
+        with lab.database.write() as connection:
+            stranger = {
+                "experiment_id": 1, "family": lab.family("COMP"), "symbol": "COMP", "search": "another",
+                "config_hash": record.plan.space.variant(winner.variant).config.config_hash,  # type: ignore[union-attr]
+                "replays": 99, "p_value": 0.01, "recorded": "2026-01-02T12:00:00+00:00",
+            }  # fmt: skip
+            lab.ledger.append(connection, ReplayRow, [stranger])
+        assert fresh_evidence() == (None, False)
+        replay(lab, 1, mover=toy_mover(lambda _: -1.0))
+        assert fresh_evidence() == (pytest.approx(0.01), True)
+        replay(lab, 1, replays=19, mover=toy_mover(lambda _: 1.0))
+        assert fresh_evidence() == (1.0, False)
 
     def test_counts_no_trial(self, lab: Lab) -> None:
         searched = lab.run(plan(**EVOLUTION)).plan.split.searched
