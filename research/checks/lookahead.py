@@ -29,10 +29,9 @@ from lockstep.strategy.veto import Veto
 from lockstep.tables import TextTable, prose
 from research.backtest.run import context_keys
 from research.checks.changed_bars import dropped, early_bars, perturbed
-from research.checks.computations import decisions_of, features_of, servable_ids
+from research.checks.computations import Compute, decisions_of, features_of, moves, servable_ids
 from research.checks.verdicts import LookaheadFinding, LookaheadReport, clock
 from research.ledger.versions import VersionName
-from research.statistics.trials import Compute, moves
 
 OnCut = Callable[[], None]
 

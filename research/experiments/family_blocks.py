@@ -26,8 +26,7 @@ from research.ledger.counting import within
 from research.ledger.ledger import Ledger
 from research.ledger.tables import PARTS, Experiment, ExperimentRun
 from research.splits.ranges import consecutive
-from research.statistics.pbo import BlockMoments, Overfitting, overfitting
-from research.statistics.trials import distinct_rows
+from research.statistics.pbo import BlockMoments, Overfitting, distinct_rows, overfitting
 
 _Days = NDArray[np.int64]
 
@@ -293,8 +292,7 @@ def _pooled(
 
 def _different(moments: Floats) -> Floats:
     rows = np.ascontiguousarray(moments.transpose(1, 0, 2)).reshape(moments.shape[1], -1)
-    kept, _ = distinct_rows(rows.view(np.int64))
-    return moments[:, kept]
+    return moments[:, distinct_rows(rows.view(np.int64))]
 
 
 def _overfitting(pooled: Floats, counts: Floats) -> Overfitting | None:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lockstep.compiled import kernel
 from lockstep.errors import ConfigError, DataError
@@ -26,6 +27,9 @@ from research.statistics.sharpe import finite
 _ROUNDING = 1e-12
 # Sharpe ratios per period that differ by less are equal: blocks are kept in single precision.
 _NOISE = 1e-6
+# Rows that are compared at a time, and columns by which different ones are sorted.
+_ROWS = 4_096
+_SORTED = 4
 
 
 @kernel
@@ -219,3 +223,37 @@ def _line(x: Floats, y: Floats) -> tuple[float, float, float]:
         return math.nan, math.nan, math.nan
     slope = along / across
     return slope, float(y.mean() - slope * x.mean()), along * slope / up if up > 0 else 0.0
+
+
+def distinct_rows(table: Integers) -> Integers:
+    """Return a row of each kind, int64 (k,), of a table of 64-bit words (n, d): copies are one trial.
+
+    Rows are compared by a digest of each, which takes a part of the time of sorting whole rows, and then as
+    they are. Kinds are in the order of their first columns, whatever the order of the rows.
+    """
+    parts = [slice(first, first + _ROWS) for first in range(0, len(table), _ROWS)]
+    digests = np.concatenate([_digests(table[part]) for part in parts])
+    _, rows, kinds = np.unique(digests, return_index=True, return_inverse=True)
+    like = rows[kinds]
+    if not all(np.array_equal(table[part], table[like[part]]) for part in parts):
+        # One pair of different rows in some 10^19 shares a digest.
+        _, rows = np.unique(table, axis=0, return_index=True)
+    order = np.lexsort(table[rows, :_SORTED].T[::-1])
+    found: Integers = rows[order]
+    return found
+
+
+def _digests(numbers: Integers) -> NDArray[np.uint64]:
+    words = np.ascontiguousarray(numbers).view(np.uint64) * _factors(numbers.shape[1])
+    digests: NDArray[np.uint64] = _mixed(words).sum(axis=1, dtype=np.uint64)
+    return digests
+
+
+def _factors(count: int) -> NDArray[np.uint64]:
+    drawn = np.random.default_rng(0).integers(0, 2**63, count, dtype=np.uint64)
+    return drawn * np.uint64(2) + np.uint64(1)
+
+
+def _mixed(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    mixed: NDArray[np.uint64] = words ^ (words >> np.uint64(29))
+    return mixed * np.uint64(0x9E37_79B9_7F4A_7C15)

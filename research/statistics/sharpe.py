@@ -217,21 +217,6 @@ def expected_maximum(trials: float, variance: float = 1.0) -> float:
     return math.sqrt(variance) * max(0.0, (1.0 - np.euler_gamma) * first + np.euler_gamma * second)
 
 
-def implied_trials(maximum: float) -> float:
-    """Number of independent trials whose expected maximum, at unit variance, is `maximum`: >= 1.
-
-    The inverse of `expected_maximum(N)`, by bisection of log N to 1e-9; 1 where `maximum` is not above 0.
-    ConfigError above 8, the maximum of some 10^15 trials.
-    """
-    if maximum > 8:
-        raise ConfigError(f"expected maximum {maximum}: above 8 no number of trials explains it")
-    low, high = 0.0, 36.0
-    while high - low > 1e-9:
-        middle = (low + high) / 2
-        low, high = (middle, high) if expected_maximum(math.exp(middle)) < maximum else (low, middle)
-    return math.exp(high) if maximum > 0 else 1.0
-
-
 def deflated_sharpe(sample: SharpeSample, *, trials: float, variance: float) -> float:
     """Probability that the chosen trial has skill, given how many were tried: [0, 1].
 

@@ -28,7 +28,7 @@ from lockstep.strategy.families.ibs import IbsConfig
 from lockstep.strategy.sizing import contracts
 from lockstep.strategy.veto import Veto
 from research.checks.changed_bars import dropped, early_bars, perturbed
-from research.checks.computations import features_of, servable_ids
+from research.checks.computations import Observations, features_of, moves, servable_ids
 from research.checks.lookahead import (
     Files,
     check_files,
@@ -38,7 +38,6 @@ from research.checks.lookahead import (
     lookahead_table,
 )
 from research.checks.verdicts import LookaheadFinding, LookaheadReport
-from research.statistics.trials import Observations, moves
 from support.scenarios import CME, NYSE, SPY, daily_bars, history_of, make_bars
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -15,9 +15,9 @@ from threadpoolctl import threadpool_limits
 from lockstep.errors import ConfigError
 from lockstep.metrics import Floats, sharpe
 from research.statistics.gate import GateEvidence, GateLimits, GateVerdict, hold_out_p_limit, judge
+from research.statistics.maximum import RunningMaximum, p_value, sketch_of, z_of
 from research.statistics.pbo import BlockMoments, overfitting
-from research.statistics.sharpe import SharpeSample, deflated_sharpe
-from research.statistics.trials import effective_trials_of_returns
+from research.statistics.sharpe import SharpeSample
 
 GOOD: dict[str, Any] = {
     "train_sharpe": 1.5, "test_sharpe": 1.2, "trials": 1_100, "variants": 100, "pbo": 0.1, "p_value": 0.03,
@@ -196,9 +196,8 @@ class Search(NamedTuple):
     """What the checks say of the winner of one simulated search."""
 
     passed: bool
-    deflated: bool
-    clusters_alone: bool
-    undeflated: bool
+    tested: bool
+    alone: bool
 
 
 def search(returns: Floats, train: int) -> Search:
@@ -206,9 +205,12 @@ def search(returns: Floats, train: int) -> Search:
     inside, outside = returns[:train], returns[train:]
     ratios = inside.mean(axis=0) / inside.std(axis=0, ddof=1)
     best = int(ratios.argmax())
-    sample = SharpeSample.of(inside[:, best])
-    found = effective_trials_of_returns(inside)
-    only_clusters = deflated_sharpe(sample, trials=found.clusters, variance=found.variance(ratios))
+    z = z_of(SharpeSample.of(inside[:, best]))
+    days = np.datetime64("2011-01-01") + np.arange(train)
+    everyone, one = RunningMaximum(), RunningMaximum()
+    sketches = sketch_of((inside - inside.mean(axis=0)).T, days)
+    everyone.add(sketches)
+    one.add(sketches[[best]])
     several = returns.shape[1] > 1
     evidence = GateEvidence(
         train_sharpe=sharpe(inside[:, best], YEAR),
@@ -216,14 +218,13 @@ def search(returns: Floats, train: int) -> Search:
         trials=returns.shape[1],
         variants=returns.shape[1],
         pbo=overfitting(BlockMoments.of(inside, 8)).probability if several else None,
-        p_value=1.0 - found.deflated(sample, ratios),
+        p_value=p_value(z, everyone.draws),
     )
     least = GateLimits().min_dsr
     return Search(
         passed=judge(evidence).passed,
-        deflated=evidence.p_value <= 1 - least,
-        clusters_alone=only_clusters >= least,
-        undeflated=deflated_sharpe(sample, trials=1, variance=0.0) >= least,
+        tested=evidence.p_value <= 1 - least,
+        alone=p_value(z, one.draws) <= 1 - least,
     )
 
 
@@ -259,27 +260,27 @@ def test_noise_passes_at_the_stated_rate_and_no_more(
 ) -> None:
     found = simulate(runs, families, each, correlation)
     tolerance = 3 * math.sqrt(STATED * (1 - STATED) / runs)
-    assert found["deflated"] <= STATED + tolerance
-    assert found["passed"] <= found["deflated"]
+    assert found["tested"] <= STATED + tolerance
+    assert found["passed"] <= found["tested"]
     assert found["passed"] <= 0.02
 
 
-def test_the_simulation_catches_a_gate_that_does_not_deflate() -> None:
+def test_the_simulation_catches_a_gate_that_tests_the_best_alone() -> None:
     """Negative control: judging the best of forty as if it were the only one passes most noise."""
-    assert simulate(200, 40, 1, 0.0)["undeflated"] > 0.5
+    assert simulate(200, 40, 1, 0.0)["alone"] > 0.5
 
 
-def test_the_simulation_catches_a_gate_that_counts_clusters_alone() -> None:
-    """Negative control: one tight grid is one cluster, and its best member passes far too often."""
+def test_the_simulation_catches_a_gate_that_takes_a_grid_for_one_trial() -> None:
+    """Negative control: a tight grid moves together, and its best passes too often all the same."""
     found = simulate(200, 1, 40, 0.9)
-    assert found["clusters_alone"] > STATED + 3 * math.sqrt(STATED * (1 - STATED) / 200)
+    assert found["alone"] > STATED + 3 * math.sqrt(STATED * (1 - STATED) / 200)
 
 
-def test_one_trial_without_skill_is_deflated_at_exactly_the_stated_rate() -> None:
-    assert simulate(400, 1, 1, 0.0)["deflated"] == pytest.approx(STATED, abs=0.033)
+def test_one_trial_without_skill_passes_at_exactly_the_stated_rate() -> None:
+    assert simulate(400, 1, 1, 0.0)["tested"] == pytest.approx(STATED, abs=0.033)
 
 
 def test_a_planted_edge_passes() -> None:
     found = simulate(100, 40, 1, 0.0, edge=3.0, periods=4000)
-    assert found["deflated"] > 0.98
+    assert found["tested"] > 0.98
     assert found["passed"] > 0.9

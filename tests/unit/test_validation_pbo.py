@@ -7,11 +7,14 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 from lockstep.errors import ConfigError, DataError
-from lockstep.metrics import Floats, sharpe
+from lockstep.metrics import Floats, Integers, sharpe
 from research.statistics import pbo
-from research.statistics.pbo import BlockMoments, overfitting
+from research.statistics.pbo import BlockMoments, distinct_rows, overfitting
 
 
 def slow_logits(returns: Floats, blocks: int) -> list[float]:
@@ -149,3 +152,34 @@ def test_wrong_input_is_refused() -> None:
         BlockMoments(sums=good.sums, squares=good.squares[:2], counts=good.counts)
     with pytest.raises(DataError, match="every block needs a return"):
         BlockMoments(sums=good.sums, squares=good.squares, counts=np.array([5.0, 5.0, 0.0, 5.0]))
+
+
+tables = arrays(np.int64, st.tuples(st.integers(1, 60), st.integers(1, 6)), elements=st.integers(-2, 2))
+
+
+def assert_kinds(table: Integers) -> None:
+    found = table[distinct_rows(table)]
+    assert np.array_equal(np.unique(found, axis=0), np.unique(table, axis=0))
+    assert len(found) == len(np.unique(found, axis=0))
+
+
+@given(table=tables)
+def test_a_row_of_each_kind(table: Integers) -> None:
+    assert_kinds(table)
+
+
+@given(table=tables)
+def test_the_order_of_the_rows_does_not_matter(table: Integers) -> None:
+    narrow = table[:, :4]
+    backward = np.ascontiguousarray(narrow[::-1])
+    assert np.array_equal(narrow[distinct_rows(narrow)], backward[distinct_rows(backward)])
+
+
+def test_rows_that_share_a_digest_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pbo, "_digests", lambda numbers: np.zeros(len(numbers), dtype=np.uint64))
+    assert_kinds(np.random.default_rng(0).integers(0, 3, (50, 3)))
+
+
+def test_more_rows_than_are_read_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pbo, "_ROWS", 7)
+    assert_kinds(np.random.default_rng(0).integers(0, 2, (50, 3)))

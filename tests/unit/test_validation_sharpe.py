@@ -14,7 +14,6 @@ from research.statistics.sharpe import (
     block_variance,
     deflated_sharpe,
     expected_maximum,
-    implied_trials,
     minimum_backtest_length,
     minimum_track_record,
     one_sided_p_values,
@@ -81,18 +80,6 @@ def test_the_expected_maximum_rises_and_is_never_negative() -> None:
     values = [expected_maximum(trials) for trials in np.geomspace(1, 1e6, 200)]
     assert min(values) == 0.0
     assert (np.diff(values) >= 0).all()
-
-
-@pytest.mark.parametrize("trials", [2, 10, 1234, 160_000])
-def test_implied_trials_invert_the_expected_maximum(trials: int) -> None:
-    assert implied_trials(expected_maximum(trials)) == pytest.approx(trials, rel=1e-6)
-
-
-def test_implied_trials_at_their_limits() -> None:
-    assert implied_trials(0.0) == 1.0
-    assert implied_trials(-1.0) == 1.0
-    with pytest.raises(ConfigError, match="above 8"):
-        implied_trials(9.0)
 
 
 def test_the_track_record_is_where_the_probability_reaches_the_confidence() -> None:
