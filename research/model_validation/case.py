@@ -27,7 +27,8 @@ from lockstep.strategy.config import StrategyConfig
 from lockstep.strategy.step import vector_ids
 from lockstep.strategy.veto import Veto
 from research.backtest.account import Account, bundle_account
-from research.training.config import Acceptance, DataRange, StrategyAcceptance
+from research.training.acceptance import Acceptance, StrategyAcceptance
+from research.training.config import DataRange
 from research.training.gain import Gain, RandomVeto, random_veto
 from research.training.importance import chances, reliance
 from research.training.out_of_sample import OutOfSample, backtest, trading_span, unfiltered_account

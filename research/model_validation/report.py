@@ -44,6 +44,7 @@ from research.report.views import on_paper
 from research.statistics.gate import Check, GateVerdict
 from research.statistics.sharpe import SharpeSample, probabilistic_sharpe
 from research.statistics.verdict import VerdictLine, of_checks
+from research.training.acceptance import loosened
 from research.training.report import replace_text
 from research.training.report_sections import environment, provenance_of, unbroken
 
@@ -129,6 +130,7 @@ def validation_json(report: ValidationReport) -> str:
         "bundle_sha256": bundle.sha256,
         "passed": report.verdict.passed,
         "checks": [_check(each) for each in report.verdict.checks],
+        "looser_than_shipped": list(loosened(report.case.acceptance)),
         "champion": None if report.case.champion is None else report.case.champion.version,
         "trials": report.case.trials,
         **_judged_on(report.case),
@@ -279,7 +281,7 @@ def _accounts(case: ValidationCase) -> go.Figure:
 
 
 def _notes(case: ValidationCase) -> list[str]:
-    sentences = _estimate(case)
+    sentences = [*_loosened(case), *_estimate(case)]
     if case.champion is not None:
         sentences.append(f"Production is {case.champion.version}, judged by {case.champion.how}.")
     if case.bundle.needs_certificate:
@@ -288,6 +290,11 @@ def _notes(case: ValidationCase) -> list[str]:
             "have not: trade it after a fresh parity certificate only."
         )
     return sentences
+
+
+def _loosened(case: ValidationCase) -> list[str]:
+    found = loosened(case.acceptance)
+    return [f"Judged by looser limits than the shipped ones: {', '.join(found)}."] if found else []
 
 
 def _estimate(case: ValidationCase) -> list[str]:

@@ -56,8 +56,9 @@ from research.model_validation.report import (
 from research.model_validation.validate import evidence_of
 from research.report.section import Section
 from research.statistics.gate import Check, GateVerdict, hold_out_p_limit
+from research.training.acceptance import Acceptance, StrategyAcceptance
 from research.training.bundling import make_bundle
-from research.training.config import Acceptance, StrategyAcceptance, TrainingConfig
+from research.training.config import TrainingConfig
 from research.training.dataset import build_dataset
 from research.training.out_of_sample import open_hold_out
 from research.training.outcome import TrainingOutcome
@@ -261,6 +262,16 @@ def test_every_section_keeps_the_rules_of_sections(section: Section[ValidationRe
     for judged in (report(), refused()):
         require_readable(section, judged)
         require_same_again(section, judged)
+
+
+def test_limits_that_were_loosened_are_said() -> None:
+    assert json.loads(validation_json(report()))["looser_than_shipped"] == []
+    assert "looser limits" not in validation_html(report())
+    case = with_acceptance(planted_case(), min_dsr=0.5, max_area_p=0.2, min_sharpe=0.4)
+    made = ValidationReport(case=case, verdict=report().verdict)
+    told = ["max_area_p 0.2 (shipped 0.05)", "min_dsr 0.5 (shipped 0.95)"]
+    assert json.loads(validation_json(made))["looser_than_shipped"] == told
+    assert f"Judged by looser limits than the shipped ones: {', '.join(told)}." in validation_html(made)
 
 
 def test_hostile_names_stay_text() -> None:

@@ -16,10 +16,9 @@ from pydantic import BaseModel
 
 from lockstep.errors import ConfigError
 from lockstep.settings import shown, validated
+from research.training.acceptance import Acceptance, StrategyAcceptance
 from research.training.config import (
-    Acceptance,
     DataRange,
-    StrategyAcceptance,
     StrategyRelease,
     TrainingConfig,
     load_training,

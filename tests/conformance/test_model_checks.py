@@ -21,7 +21,7 @@ from research.model_validation.case import ValidationCase
 from research.model_validation.check import CheckFinding, ModelCheck
 from research.model_validation.checklist import checklist
 from research.model_validation.checks import CHECKS
-from research.training.config import Acceptance, StrategyAcceptance
+from research.training.acceptance import Acceptance, StrategyAcceptance
 from support.toys.check import no_lucky_day
 
 ANY: Any = object()
