@@ -9,26 +9,42 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from sqlalchemy import text
 from typer.testing import CliRunner
 
-from lockstep.errors import PromotionRefused
+from lockstep.errors import PromotionRefused, TrainingError
 from lockstep.market.config import load_instruments
+from lockstep.market.dates import FIRST, DateRange
 from lockstep.market.loader import load_bars
 from research.backtest_runner import app as runner
 from research.experiments.execution import Lab
+from research.experiments.plan import Plan
 from research.experiments.promotion import Promotion, PromotionRequest, promote
+from research.experiments.selection import ranking
 from research.ledger.append_only import APPEND_ONLY
 from research.ledger.database import Database
 from research.ledger.families import load_families
+from research.model_validation.checks_luck import hold_out_agrees
 from research.statistics.gate import GateLimits
-from support.experiments import BASELINE, SPLIT, skilled, toy_lab
+from research.training.counting import trainings, trial_counter
+from research.training.dataset import dates_of
+from research.training.out_of_sample import look_once
+from research.training.scheme import divide
+from support.experiments import BASELINE, SPLIT, plan, skilled, toy_lab
+from support.training import invented, invented_config, noon
+from support.validation_models import HoldOutFound
 
 LOOSE = GateLimits(max_sharpe_gap=99, min_sharpe_ratio=0, min_test_sharpe=-99, max_pbo=1, min_dsr=1e-9)
+# 32 variants without an edge; the best looks like one: Sharpe 2.4 on the test range, .4 on the hold-out.
+NOISE = plan(
+    parameters={"entry.high": (0.05, 0.1, 0.15, 0.25, 0.3, 0.35, 0.4, 0.45), "max_bars": (44, 45, 46, 47)}
+)
 OPEN = SPLIT.model_copy(update={"holdout": None})
 
 
@@ -178,6 +194,40 @@ def test_5_alias(promoted: Desk, alias: Callable[[float], Path]) -> None:
     promoted.refused(r"hold-out .* of ANOTHER was opened once before", number)
 
 
+def alone(folder: Path, search: Plan) -> Promotion:
+    """Promote in a ledger that knows of nothing else: what the cheat would give without a memory."""
+    folder.mkdir()
+    desk = Desk(folder)
+    desk.lab.run(search)
+    return desk.promote()
+
+
+def test_6_winner_alone(desk: Desk, tmp_path: Path) -> None:
+    winner = NOISE.model_copy(update={"parameters": {"entry.high": (0.1,), "max_bars": (45,)}})
+    assert alone(tmp_path / "fresh", winner).refusals == ()
+    memory = Desk(desk.folder / "memory")
+    memory.folder.mkdir()
+    record = memory.lab.run(NOISE)
+    assert ranking(memory.lab.store, record)[0].parameters == {"entry.high": 0.1, "max_bars": 45}
+    memory.refused("32 trials without skill does as well")
+    number = memory.lab.run(winner).id
+    memory.refused("32 trials without skill does as well", number, "alone")
+
+
+def test_7_many_small_experiments(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    small = [
+        NOISE.model_copy(
+            update={"name": f"part {bars}", "parameters": {**NOISE.parameters, "max_bars": (bars,)}}
+        )
+        for bars in NOISE.parameters["max_bars"]
+    ]
+    for search in small:
+        desk.lab.run(search)
+    desk.refused("the search learned from earlier results", 2)
+    assert alone(tmp_path / "fresh", small[1]).refusals == ()
+
+
 def test_8_loose_limits(desk: Desk) -> None:
     number = desk.lab.run(skilled(name="loose", limits=LOOSE)).id
     desk.refused("the limits are looser than those that are shipped: max_sharpe_gap 99 instead of 1", number)
@@ -197,3 +247,41 @@ def test_10_hand_run_over_sealed_dates(desk: Desk, tmp_path: Path, monkeypatch: 
     done = CliRunner().invoke(runner, [*given, "--out", str(tmp_path / "runs")], catch_exceptions=False)
     assert "It is counted" in " ".join(done.output.split())
     desk.refused(r"was opened once before \(\d{4}-\d\d-\d\d for backtest of baseline_v1\)")
+
+
+def test_11_retrain_with_other_seeds(tmp_path: Path) -> None:
+    ledger, settings, samples = Desk(tmp_path).lab.ledger, invented_config(), invented()
+    sealed = dates_of(samples, divide(settings, samples).hold_out)
+    told = []
+    for seed in range(1, 5):
+        trial_counter(ledger, "NASDAQ100", settings, samples, seed=seed, now=noon)
+        looks = look_once(ledger, "NASDAQ100", "COMP", sealed, version=f"seed {seed}", now=noon())
+        found = HoldOutFound(looks=looks, p_value=0.01)
+        case = SimpleNamespace(hold_out=lambda _, found=found: found, acceptance=settings.acceptance)
+        told.append(hold_out_agrees.judge(case))  # type: ignore[arg-type]
+    # The same luck: enough at the first look, too little at every further one, and all trainings count.
+    assert [each.passed for each in told] == [True, False, False, False]
+    assert (
+        "it was look 4 of the family at these days, so that p = 0.01 must be at most 0.0019"
+        in told[-1].sentence
+    )
+    before = DateRange(start=FIRST, end=sealed.start - timedelta(days=1))
+    assert trainings(ledger, "NASDAQ100", before) == 4
+    with pytest.raises(TrainingError, match="was opened before"):
+        look_once(ledger, "NASDAQ100", "COMP", sealed, version="seed 1", now=noon())
+
+
+def test_12_a_second_declared_grid_around_the_first_winner(tmp_path: Path) -> None:
+    around = {"entry.high": (0.09, 0.1, 0.11), "max_bars": (45,)}
+    second = NOISE.model_copy(update={"name": "around", "parameters": around})
+    desk = Desk(tmp_path)
+    desk.lab.run(NOISE)
+    within = NOISE.model_copy(
+        update={"name": "within", "parameters": {**NOISE.parameters, "max_bars": (45, 46)}}
+    )
+    assert desk.lab.ledger.searched(desk.lab.run(within).id, "COMP").declared
+    number = desk.lab.run(second).id
+    assert not desk.lab.ledger.searched(number, "COMP").declared
+    desk.refused("the search learned from earlier results", number)
+    assert "p-value after all of them not valid: the search learned from earlier results" in desk.log
+    assert alone(tmp_path / "fresh", second).refusals == ()

@@ -32,8 +32,9 @@ split:
   train: [2012-01-03, 2012-12-31]
   validation: [2013-01-02, 2013-12-31]
   holdout: [2014-01-02, 2014-12-31]
-limits: {max_sharpe_gap: 99, min_sharpe_ratio: 0, min_test_sharpe: -99, max_pbo: 1, min_dsr: 0.000000001}
 """
+# The bars hold no edge that the gate would take for one.
+FORCED = ("--force", "--reason", "to see the way")
 
 # Ends the process, without a word, at a chosen call of a chosen step of a search.
 DYING = """
@@ -55,7 +56,7 @@ if step == "evaluate":
     search.evaluate = dying(search.evaluate)
 elif step == "transaction":
     from research.ledger import ledger
-    ledger.insert_new = dying(ledger.insert_new)
+    ledger.append_rows = dying(ledger.append_rows)
 elif step == "stored":
     search.Search._do_batch = dying(search.Search._do_batch)
 elif step == "verify":
@@ -122,8 +123,10 @@ def test_a_sweep_is_a_counted_search_with_the_usual_values(grid: Path, sqlite_ur
     )
     assert done.exit_code == 0, done.output
     assert "12 of 12 runs succeeded (100.0%)" in done.output
-    assert "`lockstep experiments show 1 --export html` draws it" in done.output
-    assert call("trials", "--symbol", "NQ").output == "NASDAQ100: 12 trials\n", "every combination is counted"
+    assert "`--export html` draws it" in done.output
+    assert call("trials", "--symbol", "NQ").output.startswith("NASDAQ100: 12 trials\n"), (
+        "every combination is counted"
+    )
     (record,) = Store(Database.open(sqlite_url)).records()
     assert record.name == grid.stem
     searched = call(*search(grid)).output
@@ -136,10 +139,9 @@ def test_from_search_to_promotion(url: str, grid: Path, tmp_path: Path) -> None:
     done = call(*search(grid))
     assert done.exit_code == 0, done.output
     assert "12 of 12 runs succeeded (100.0%)" in done.output
-    assert "12 trials on NASDAQ100" in done.output
     assert "small" in call("list").output
-    assert call("trials", "--symbol", "NQ").output == "NASDAQ100: 12 trials\n"
-    assert "deflated Sharpe" in call("show", 1, "--top", 3, "--select-by", "cagr").output
+    assert call("trials", "--symbol", "NQ").output.startswith("NASDAQ100: 12 trials\n")
+    assert "12 trials" in call("show", 1, "--why", "--top", 3, "--select-by", "cagr").output
     pages = [call("show", 1, "--export", "html", "--out", tmp_path / name) for name in ("a", "b")]
     assert all(page.exit_code == 0 for page in pages)
     one, other = (next((tmp_path / name).iterdir()).read_bytes() for name in ("a", "b"))
@@ -147,8 +149,13 @@ def test_from_search_to_promotion(url: str, grid: Path, tmp_path: Path) -> None:
     assert call("export", 1, "--format", "parquet", "--out", tmp_path).exit_code == 0
     assert len(pd.read_parquet(tmp_path / "experiment-1.parquet")) == 12
     places = ("--out", tmp_path / "strategies", "--log", tmp_path / "LOG.md")
-    promoted = call("promote", 1, "--output-name", "baseline_v2", "--expected-impact", "more", *places)
+    refused = call("promote", 1, "--output-name", "baseline_v2", *places)
+    assert isinstance(refused.exception, PromotionRefused)
+    promoted = call(
+        "promote", 1, "--output-name", "baseline_v2", "--expected-impact", "more", *places, *FORCED
+    )
     assert promoted.exit_code == 0, promoted.output
+    assert "overruled: " in promoted.output
     compared = call(
         "compare", STRATEGY, tmp_path / "strategies" / "baseline_v2.yaml", "--start", "2014-01-02"
     )
@@ -157,7 +164,8 @@ def test_from_search_to_promotion(url: str, grid: Path, tmp_path: Path) -> None:
     assert isinstance(again.exception, PromotionRefused)
     assert call("rename", 1, "renamed").exit_code == 0
     assert call("delete", 1, "--yes").exit_code == 0
-    assert call("trials", "--symbol", "COMP", "--end", "2013-12-31").output == "NASDAQ100: 12 trials\n"
+    counted = call("trials", "--symbol", "COMP", "--end", "2013-12-31").output
+    assert counted.startswith("NASDAQ100: 12 trials\n")
 
 
 def figures_in(log: str, name: str) -> list[tuple[str, str, dict[str, str]]]:
@@ -182,7 +190,7 @@ def test_compare_finds_the_promoted_figures_on_their_dates(
 ) -> None:
     assert call(*search(grid, *more)).exit_code == 0
     places = ("--out", tmp_path / "strategies", "--log", tmp_path / "LOG.md")
-    assert call("promote", 1, "--output-name", "baseline_v2", *places).exit_code == 0
+    assert call("promote", 1, "--output-name", "baseline_v2", *places, *FORCED).exit_code == 0
     log, strategy = (tmp_path / "LOG.md").read_text(), tmp_path / "strategies" / "baseline_v2.yaml"
     parts = ("train", "test", "hold-out") if not more else ("test", "hold-out")
     said = [each for part in parts for each in figures_in(log, part)]
@@ -201,7 +209,7 @@ def test_compare_finds_the_promoted_figures_on_their_dates(
 def test_a_run_folder_fills_in_the_actual_impact(sqlite_url: str, grid: Path, tmp_path: Path) -> None:
     places = ("--out", tmp_path / "strategies", "--log", tmp_path / "LOG.md")
     assert call(*search(grid)).exit_code == 0
-    assert call("promote", 1, "--output-name", "baseline_v2", *places).exit_code == 0
+    assert call("promote", 1, "--output-name", "baseline_v2", *places, *FORCED).exit_code == 0
     config = tmp_path / "strategies" / "baseline_v2.yaml"
     ran = subprocess.run(
         [sys.executable, "-m", "research.backtest_runner", "--symbol", "COMP", "--start", "2015-01-02",
@@ -240,7 +248,7 @@ def test_killed_and_resumed_equals_uninterrupted(
     call("show", 1, "--export", "html", "--out", tmp_path / "resumed")
     one, other = (next((tmp_path / name).iterdir()).read_bytes() for name in ("whole", "resumed"))
     assert one == other
-    assert call("trials", "--symbol", "NQ").output == "NASDAQ100: 12 trials\n"
+    assert call("trials", "--symbol", "NQ").output.startswith("NASDAQ100: 12 trials\n")
 
 
 def test_control_c_says_how_to_go_on(sqlite_url: str, grid: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,8 +15,14 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = ("src", "research", "certify", "operations", "scripts")
-ENGINES = {"run_backtest", "sweep", "trace", "bundle_account", "build_cerebro"}
+ENGINES = {
+    "run_backtest", "sweep", "trace", "bundle_account", "build_cerebro",
+    # What hands one of them on.
+    "backtrader_course", "backtrader", "evaluate", "on_cluster", "DEFAULT_EVALUATOR", "backtest",
+}  # fmt: skip
 HOMES = {
+    "research.experiments.accounts", "research.experiments.verification", "research.experiments.evaluation",
+    "research.experiments", "research.training.out_of_sample", "research.training",
     "research.backtest.run", "research.sweep.run", "research.sweep", "research.backtest.account", "research",
     "lockstep.strategy.backtrader.cerebro", "lockstep.strategy.backtrader", "research.backtest",
 }  # fmt: skip
@@ -30,8 +36,12 @@ COUNTED = {
 # What these run is counted by their callers: as trials, or as a look that is taken once.
 TRIALS = {
     "research/experiments/evaluation.py": "the sweep of `Search`, which counts each evaluation as a trial",
-    "research/experiments/verification.py": "winners again, over the dates of their search; a promotion "
-    "runs it over the hold-out after it counted the look",
+    "research/experiments/verification.py": "winners again, over the dates of their search",
+    "research/experiments/execution.py": "`Lab` hands the engines to a search; a promotion takes its own "
+    "over the hold-out after it counted the look",
+    "research/experiments/search.py": "counts every evaluation as a trial",
+    "research/experiments/search_cli.py": "says where a search computes",
+    "research/experiments/replay.py": "the search again over its own dates, on decisions that were moved",
     "research/experiments/accounts.py": "winners again, over the dates of their search",
     "research/training/round_trips.py": "labels of the training, whose steps are trials",
     "research/training/out_of_sample.py": "walk-forward of the training; the hold-out after `look_once`",
@@ -144,6 +154,7 @@ def test_a_door_counts_the_look_before_the_run(path: str, door: str) -> None:
         "from research import run_backtest\n",
         "from importlib import import_module\nimport_module('research.sweep.run')\n",
         "from lockstep.strategy.backtrader.cerebro import build_cerebro\n",
+        "from research.experiments.accounts import backtrader_course\n",
     ],
 )
 def test_a_planted_route_is_found(code: str) -> None:
