@@ -94,7 +94,9 @@ def weakest(found: Mapping[str, Derivation]) -> Derivation:
 
 def searched_line(found: Derivation) -> str:
     """Return how a search came to its trials, and what follows from it, in a line."""
-    line = f"searched: {found.kind}, {found.reason}"
+    line = f"searched: {found.reason}"
+    if not found.reason.startswith(found.kind):
+        line = f"searched: {found.kind}, {found.reason}"
     if found.kind == ADAPTIVE:
         return f"{line}; maximum test and deflated Sharpe are not valid here"
     if found.unevaluated:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -45,7 +46,13 @@ from research.experiments.service import diagnosed, judged, verified_ranking
 from research.experiments.store import Record
 from research.experiments.tables import averaged
 from research.experiments.variants import spelled
-from research.experiments.why import evidence_line, second_opinions, verdict_on, was_promoted
+from research.experiments.why import (
+    evidence_line,
+    other_opinions,
+    record_opinions,
+    verdict_on,
+    was_promoted,
+)
 from research.report.page import (
     card,
     document,
@@ -255,11 +262,13 @@ def _opinion_cards(data: ExperimentReport) -> list[Markup]:
     """Return what other tests say of all trials on each symbol; none of them decides."""
     cards = []
     for each in data.opinions:
-        if each.winner is not None or each.search is not None:
-            said = "Second opinions: none of them decides."
-            facts = facts_table(second_opinions(each))
-            unknown = f" The trials were not run again: {each.unknown}." if each.unknown else ""
-            cards.append(card(f"Record of the winner on {each.symbol}", facts, caption=f"{said}{unknown}"))
+        unknown = f" The trials were not run again: {each.unknown}." if each.unknown else ""
+        if facts := record_opinions(each):
+            caption = f"How long a record its test account needs.{unknown}"
+            cards.append(card(f"Record of the winner on {each.symbol}", facts_table(facts), caption=caption))
+        if facts := other_opinions(each):
+            caption = "What other tests say of all trials, and other orders of the trades; none decides."
+            cards.append(card(f"Second opinions on {each.symbol}", facts_table(facts), caption=caption))
         if each.search is not None:
             cards.append(
                 card(
@@ -295,11 +304,14 @@ def _overfitting_cards(data: ExperimentReport) -> list[Markup]:
     ]
     for number, each in enumerate(data.judgement.symbols):
         annual = each.ratios * each.sessions_per_year**0.5
+        known = annual.size > 0 and not math.isnan(each.timing_sharpe)
+        chance, own = each.maximum.chance, each.timing_sharpe
+        drawn = figures.sharpe_ratios(annual, chance, own) if known else None
         cards.append(
             card(
                 f"All trials on {each.symbol}",
                 figure_block(
-                    f"sharpe{number}", figures.sharpe_ratios(annual, each.maximum.chance, each.timing_sharpe)
+                    f"sharpe{number}", drawn, empty="An earlier version kept no timing of its trials."
                 ),
                 caption="Timing Sharpe ratios: of what the returns have beyond a constant position. The best "
                 f"of {each.counted:,} trials without skill is expected at {each.maximum.chance:.2f}.",

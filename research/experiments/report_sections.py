@@ -88,11 +88,10 @@ def key_figures(record: Record, found: Judgement) -> Markup:
             ratio(max(each.maximum.chance for each in found.symbols)),
             "expected timing Sharpe",
         ),
-        ("Trials counted", count(evidence.trials), "by the ledger, over these dates"),
         (
-            "Independent trials",
-            count(max(each.maximum.effective for each in found.symbols)),
-            f"{count(record.runs)} runs here",
+            "Trials counted",
+            count(evidence.trials),
+            f"as good as {count(max(each.maximum.effective for each in found.symbols))} independent ones",
         ),
     ]
     return page.key_figures(Tile(*tile) for tile in tiles)

@@ -125,7 +125,7 @@ def evidence_line(found: SymbolEvidence) -> str:
 
 def record_facts(found: WinnerOpinion) -> list[tuple[str, str, str]]:
     """Return what is said of the winner's record: name, note, value."""
-    facts = [
+    return [
         ("Sharpe ratio of the test account", f"over {ratio(found.years, 1)} years", ratio(found.sharpe)),
         ("probability that it is above zero", "as if sessions were independent", percent(found.above_zero)),
         (
@@ -144,10 +144,12 @@ def record_facts(found: WinnerOpinion) -> list[tuple[str, str, str]]:
             years_or_never(found.backtest),
         ),
     ]
-    return facts if found.orders is None else [*facts, *_order_facts(found.orders)]
 
 
-def _order_facts(found: OtherOrders) -> list[tuple[str, str, str]]:
+def order_facts(found: OtherOrders | None) -> list[tuple[str, str, str]]:
+    """Return what is said of other orders of the winner's trades; nothing where they are not known."""
+    if found is None:
+        return []
     shuffled, drawn = found.shuffled, found.drawn
     return [
         ("drawdown of its trades", "in the order in which they came", usd(-shuffled.drawdown)),
@@ -183,8 +185,18 @@ def search_facts(found: SearchOpinion) -> list[tuple[str, str, str]]:
 
 def second_opinions(found: SymbolDiagnostics) -> list[tuple[str, str, str]]:
     """Return all that is known of a symbol's winner and trials: name, note, value."""
-    winner = [] if found.winner is None else record_facts(found.winner)
-    return winner if found.search is None else [*winner, *search_facts(found.search)]
+    return [*record_opinions(found), *other_opinions(found)]
+
+
+def record_opinions(found: SymbolDiagnostics) -> list[tuple[str, str, str]]:
+    """Return what is known of the winner's record."""
+    return [] if found.winner is None else record_facts(found.winner)
+
+
+def other_opinions(found: SymbolDiagnostics) -> list[tuple[str, str, str]]:
+    """Return what is known of all trials, and of other orders of the winner's trades."""
+    search = [] if found.search is None else search_facts(found.search)
+    return search if found.winner is None else [*search, *order_facts(found.winner.orders)]
 
 
 def _facts_table(found: SymbolDiagnostics) -> TextTable:
