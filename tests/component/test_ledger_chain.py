@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from lockstep.errors import ExperimentError
 from research.ledger import chain
-from research.ledger.append_only import CHAINED, LedgerRow, LookRow
+from research.ledger.append_only import CHAINED, LedgerRow, LinkRow, LookRow
 from research.ledger.chain import Head, append, contradiction, faults, head, table_of, verify
 from research.ledger.database import Database, copy_tables
 from support.databases import KINDS, fresh_url
@@ -255,3 +255,14 @@ def test_rows_that_the_database_swallows_are_not_linked(tmp_path: Path) -> None:
         with pytest.raises(ExperimentError, match="keeps rows away from it"), database.write() as connection:
             append(connection, model, rows)
     assert read_head(database) == Head()
+
+
+def test_two_links_after_the_same_one_are_refused(database: Database) -> None:
+    """A fork: two ends, each of which looks whole."""
+    fill(database)
+    fork = "INSERT INTO link SELECT {} FROM link WHERE id = 5"
+    columns = [each.name for each in table_of(LinkRow).columns]
+    values = {"id": "999", "hash": "'other'"}
+    statement = fork.format(", ".join(values.get(each, each) for each in columns))
+    with pytest.raises(ExperimentError, match=r"(?i)unique|append-only"), database.write() as connection:
+        tamper(connection, statement)
