@@ -164,10 +164,11 @@ def test_a_year_holds_twelve_registrations_and_no_thirteenth() -> None:
     assert promotion_threshold(1 / 52, 1.0) == pytest.approx(52.0)
 
 
-def test_a_limit_that_is_lowered_during_the_year_holds_at_once() -> None:
+def test_a_limit_that_is_changed_during_the_year_holds_at_once_and_makes_no_new_budget() -> None:
     spent = [1 / 52] * 12
     assert weight(spent, per_year=52) == 1 / 52
     assert weight(spent, per_year=12) == 0.0
+    assert weight([0.25] * 4, per_year=52) == 0.0
 
 
 def test_the_first_session_at_or_above_the_threshold() -> None:
