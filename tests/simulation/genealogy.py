@@ -28,11 +28,14 @@ from lockstep.monitoring.eprocess import (
     weight,
 )
 from lockstep.strategy.families.ibs import IbsConfig
+from research.statistics.maximum import RunningMaximum, centred, p_value, z_of
 from research.statistics.sharpe import SharpeSample, deflated_sharpe, probabilistic_sharpe
 from research.sweep.run import sweep, trace
 
 SYMBOL = "COMP"
 NIGHTS, CHILDREN = 60, 20
+# The best so far is registered every so many nights.
+EVERY = 5
 HISTORY, FORWARD = 2_520, 756
 
 # What a child may change: an edge of the four bounds of the signal, both edges of six filters.
@@ -109,9 +112,16 @@ def variant(genes: Floats) -> IbsConfig:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Bred:
-    """What a genealogy left: the best variant after each night, and the shapes of the days."""
+    """What a genealogy left.
+
+    best, beta   the best variant after each night, and its mean exposure to the market
+    draws        (12, 1000): the maximum of all trials without skill, after every fifth night
+    days         shapes of the days
+    """
 
     best: Sequence[IbsConfig]
+    beta: Sequence[float]
+    draws: Floats
     days: Floats
 
 
@@ -120,17 +130,21 @@ def breed(seed: int, nights: int = NIGHTS, *, learns: bool = True) -> Bred:
     random = np.random.default_rng((seed, 11))
     history, days = shuffled(random)
     span, _ = spans(history)
-    parent = _founder(random)
-    record, best = -np.inf, []
-    for _ in range(nights):
+    parent, beta, record = _founder(random), 0.0, -np.inf
+    best, betas, draws, running = [], [], [], RunningMaximum()
+    for night in range(nights):
         children = [_child(parent, random) if learns else _founder(random) for _ in range(CHILDREN)]
-        configs = [variant(each) for each in children]
-        found = sweep(configs, history, SYMBOL, span=span, jobs=1).metrics["sharpe"]
-        found = np.nan_to_num(found, nan=0.0)
-        if found.max() > record:
-            record, parent = float(found.max()), children[int(found.argmax())]
+        found = sweep([variant(each) for each in children], history, SYMBOL, span=span, jobs=1)
+        ratios = np.nan_to_num(found.metrics["sharpe"], nan=0.0)
+        top = int(ratios.argmax())
+        if ratios[top] > record:
+            record, parent, beta = float(ratios[top]), children[top], float(found.timing[top, 4])
         best.append(variant(parent))
-    return Bred(best=best, days=days)
+        betas.append(beta)
+        running.add(centred(found.sketch, found.timing[:, 0], HISTORY, found.ones))
+        if night % EVERY == EVERY - 1:
+            draws.append(running.draws.copy())
+    return Bred(best=best, beta=betas, draws=np.array(draws), days=days)
 
 
 def _founder(random: np.random.Generator) -> Floats:
@@ -148,18 +162,21 @@ def _child(parent: Floats, random: np.random.Generator) -> Floats:
     return genes
 
 
-def results(config: IbsConfig, history: History) -> Floats:
-    """Return the session results of a variant over history and what follows, on its capital."""
+def residual(config: IbsConfig, beta: float, history: History) -> Floats:
+    """Return the session results of a variant on its capital, less what its exposure gave, (sessions,)."""
+    close = history.series(SeriesKey(SYMBOL, DAILY)).close
     equity = trace(config, history, SYMBOL).equity
-    return np.diff(equity, prepend=config.capital) / config.capital
+    returns = np.diff(equity, prepend=config.capital) / config.capital
+    market = np.diff(close, prepend=close[0]) / np.concatenate((close[:1], close[:-1]))
+    return returns - beta * market
 
 
 def samples(bred: Bred) -> list[SharpeSample]:
     """Return what history says of the best variant of each night."""
     history = made_of(bred.days)
-    measured = {each.config_hash: each for each in bred.best}
-    found = {key: SharpeSample.of(results(each, history)[:HISTORY]) for key, each in measured.items()}
-    return [found[each.config_hash] for each in bred.best]
+    each = {one.config_hash: (one, beta) for one, beta in zip(bred.best, bred.beta, strict=True)}
+    found = {key: SharpeSample.of(residual(*one, history)[:HISTORY]) for key, one in each.items()}
+    return [found[one.config_hash] for one in bred.best]
 
 
 def passed_by_counting(bred: Bred) -> int:
@@ -172,6 +189,12 @@ def passed_by_counting(bred: Bred) -> int:
         for night, sample in enumerate(samples(bred))
     ]
     return sum(ratio >= 0.95 for ratio in ratios)
+
+
+def passed_by_maximum(bred: Bred) -> int:
+    """Return in how many of every fifth nights the maximum test of all trials so far passes, at 5 %."""
+    said = samples(bred)[EVERY - 1 :: EVERY]
+    return sum(p_value(z_of(one), draws) <= 0.05 for one, draws in zip(said, bred.draws, strict=True))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -192,22 +215,22 @@ class Futures:
 
 
 def futures(bred: Bred, count: int) -> Futures:
-    """Register the best so far every five nights, if it is not yet, and see what follows `count` times."""
+    """Register the best every five nights, if it is not yet, and see what follows `count` times."""
     said = samples(bred)
-    chosen: dict[str, tuple[IbsConfig, float, float]] = {}
-    for night in range(4, len(bred.best), 5):
+    chosen: dict[str, tuple[IbsConfig, float, float, float]] = {}
+    for night in range(EVERY - 1, len(bred.best), EVERY):
         config = bred.best[night]
         if config.config_hash not in chosen:
             # All trials so far: the most that a count can say against it.
-            p_value, trials = 1 - probabilistic_sharpe(said[night]), CHILDREN * (night + 1)
-            judged = (history_evidence(p_value, trials, adaptive=adaptive) for adaptive in (True, False))
-            chosen[config.config_hash] = config, *judged
-    configs, history, counted = zip(*chosen.values(), strict=True)
+            luck, trials = 1 - probabilistic_sharpe(said[night]), CHILDREN * (night + 1)
+            judged = (history_evidence(luck, trials, adaptive=adaptive) for adaptive in (True, False))
+            chosen[config.config_hash] = config, bred.beta[night], *judged
+    configs, betas, history, counted = zip(*chosen.values(), strict=True)
     random = np.random.default_rng(13)
     highest = []
     for _ in range(count):
         days, _ = shuffled(random, bred.days)
-        # The days have no drift: there is no market to take out.
-        x = np.array([each / each[:HISTORY].std() for each in (results(one, days) for one in configs)])
+        x = np.array([residual(*one, days) for one in zip(configs, betas, strict=True)])
+        x /= x[:, :HISTORY].std(axis=1, keepdims=True)
         highest.append(e_process(x[:, HISTORY:]).max(axis=1))
     return Futures(highest=np.array(highest), history=np.array(history), counted=np.array(counted))

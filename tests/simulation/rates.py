@@ -34,7 +34,7 @@ from simulation.forward import (
     student,
     tried_since,
 )
-from simulation.genealogy import breed, futures, passed_by_counting
+from simulation.genealogy import breed, futures, passed_by_counting, passed_by_maximum
 
 THREE_YEARS = 3 * SESSIONS
 # Promoted after one, two and three years by forward evidence alone, by threshold and true Sharpe ratio.
@@ -253,11 +253,12 @@ def _genealogy(years: int, seed: int) -> tuple[dict[str, Any], bool]:
     found: dict[str, Any] = {}
     counts: dict[float, list[Any]] = {PILOT: [], FULL: []}
     for each in range(seed, seed + 3):
-        bred = breed(each)
+        bred, alone = breed(each), breed(each, learns=False)
         followed = futures(bred, max(8, years // 20))
         found[f"seed {each}"] = {
             "nights that counting passes": passed_by_counting(bred),
-            "the same without breeding": passed_by_counting(breed(each, learns=False)),
+            "every fifth night that the maximum passes": passed_by_maximum(bred),
+            "the same without breeding": [passed_by_counting(alone), passed_by_maximum(alone)],
             "registrations": followed.history.size,
             **{
                 f"promoted a year, {allowed:g} allowed": float(
