@@ -13,6 +13,7 @@ from benchmarks.forward import evidence
 from benchmarks.ledger import old_ledger
 from benchmarks.live import live
 from benchmarks.loading import loading
+from benchmarks.maximum import running_maximum
 from benchmarks.models import one_row, rolling_back
 from benchmarks.peers.environment import PeersMissing
 from benchmarks.report import page
@@ -26,7 +27,10 @@ def main() -> None:
     """Run every measurement; a promise that is not kept is shown, and is no failure of this command."""
     numbers = map(number, ("value", "promise", "of promise"))
     table = TextTable("measured", *numbers, prose("note"), title="100,000 hourly bars")
-    single = (importing, cold, batch, streaming, overhead, memory, growth, one_row, rolling_back, evidence)
+    single = (
+        importing, cold, batch, streaming, overhead, memory, growth, running_maximum, one_row, rolling_back,
+        evidence,
+    )  # fmt: skip
     several = (throughput(), wide_grid(), old_ledger(), live(), forests(), search(), loading(), page())
     for result in chain((measurement() for measurement in single), *several):
         share = f"{result.value / result.promise:.0%}{'' if result.kept else '  missed'}"
