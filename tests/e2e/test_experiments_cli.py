@@ -173,7 +173,7 @@ def figures_in(log: str, name: str) -> list[tuple[str, str, dict[str, str]]]:
     lines = re.findall(rf"^[-#] {name} COMP ([0-9-]+) to ([0-9-]+): Sharpe (.*)$", log, re.MULTILINE)
     found = []
     for first, last, rest in lines:
-        sharpe, cagr, drawdown, factor, trades, profit = rest.removesuffix(" USD").split(", ")
+        sharpe, *_timing, cagr, drawdown, factor, trades, profit = rest.removesuffix(" USD").split(", ")
         words = {"cagr": cagr, "max drawdown fraction": drawdown, "profit factor": factor}
         figures = {"sharpe": sharpe, "trades": trades.removesuffix(" trades")}
         figures |= {measure: text.rpartition(" ")[2] for measure, text in words.items()}
