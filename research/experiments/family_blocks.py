@@ -232,8 +232,8 @@ def _gone(ledger: Ledger, family: str, dates: DateRange) -> int:
 def _aligned(own: Outline, others: Sequence[Outline]) -> tuple[list[Outline], _Days]:
     """Return the outlines that can be joined, and the days between which they are.
 
-    Those with the most days in common come first. One that would leave fewer than half of the blocks that the
-    judged search has alone is left out: a search that merely touches these dates must not blind the test.
+    Those with the most days in common come first. One that would leave fewer than half of the blocks, or of
+    the days, of the judged search is left out: one that merely touches its dates must not blind the test.
     """
     chosen, edges = [own], own.edges
     enough = max(_LEAST_BLOCKS, _size(_groups(chosen, edges)) // 2)
@@ -244,7 +244,10 @@ def _aligned(own: Outline, others: Sequence[Outline]) -> tuple[list[Outline], _D
 
     for each in sorted(others, key=order):
         fewer = np.intersect1d(edges, each.edges, assume_unique=True)
-        if fewer.size > enough and _size(_groups([*chosen, each], fewer)) >= enough:
+        if fewer.size <= enough or _size(_groups([*chosen, each], fewer)) < enough:
+            continue
+        inside = own.counted(fewer)[_covered([*chosen, each], fewer)].sum()
+        if inside >= own.sessions.sum() / 2:
             chosen.append(each)
             edges = fewer
     return chosen, edges

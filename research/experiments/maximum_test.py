@@ -32,6 +32,7 @@ from research.statistics.maximum import (
     survivors,
     z_of,
 )
+from research.statistics.pbo import distinct_rows
 from research.statistics.sharpe import SharpeSample, deflated_sharpe, expected_maximum
 
 _NAME = 32
@@ -89,7 +90,8 @@ def _measured(store: Store, record: Record, symbols: Sequence[str]) -> _Measured
         return None
     running, cross = RunningMaximum(), []
     for sketches, products in summed(store, found):
-        running.add(sketches)
+        # Copies cannot be greater than the first of them, and grids are full of them.
+        running.add(sketches[distinct_rows(sketches.view(np.int64))])
         cross.append(products)
     z = found[0].z if len(found) == 1 else portfolio_z(found, np.concatenate(cross))
 
