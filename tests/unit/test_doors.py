@@ -16,13 +16,15 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = ("src", "research", "certify", "operations", "scripts")
 ENGINES = {
-    "run_backtest", "sweep", "trace", "bundle_account", "build_cerebro",
+    "run_backtest", "sweep", "trace", "residuals", "bundle_account", "build_cerebro",
     # What hands one of them on.
     "backtrader_course", "backtrader", "evaluate", "on_cluster", "DEFAULT_EVALUATOR", "backtest",
+    "swept_residuals",
 }  # fmt: skip
 HOMES = {
     "research.experiments.accounts", "research.experiments.verification", "research.experiments.evaluation",
-    "research.experiments", "research.training.out_of_sample", "research.training",
+    "research.experiments", "research.experiments.diagnostics", "research.training.out_of_sample",
+    "research.training", "research.sweep.residuals",
     "research.backtest.run", "research.sweep.run", "research.sweep", "research.backtest.account", "research",
     "lockstep.strategy.backtrader.cerebro", "lockstep.strategy.backtrader", "research.backtest",
 }  # fmt: skip
@@ -39,6 +41,7 @@ TRIALS = {
     "research/experiments/verification.py": "winners again, over the dates of their search",
     "research/experiments/execution.py": "`Lab` hands the engines to a search; a promotion takes its own "
     "over the hold-out after it counted the look",
+    "research/experiments/diagnostics.py": "all trials of a search again, over its own test ranges",
     "research/experiments/search.py": "counts every evaluation as a trial",
     "research/experiments/search_cli.py": "says where a search computes",
     "research/experiments/replay.py": "the search again over its own dates, on decisions that were moved",
