@@ -14,7 +14,7 @@ from lockstep.market.bars import Flags, Floats
 from research.experiments.store import KeptReturns, Record, Store
 from research.ledger.tables import PARTS
 from research.splits.ranges import consecutive
-from research.statistics.maximum import SKETCH, centred
+from research.statistics.maximum import SKETCH, centred, z_of_sums
 from research.statistics.sharpe import SharpeSample
 
 _BLOCKS = 16
@@ -177,17 +177,8 @@ class Residuals:
 
     @property
     def z(self) -> Floats:
-        """Sharpe ratios in their standard errors, float64 (n,); see `SharpeSample.standard_error`."""
-        n = self.sessions
-        mean, square, third, fourth = (self.sums / n).T
-        ratio, vary = self.ratios, _vary(self.sums, n)
-        variance = np.where(vary, square - mean**2, 1.0)
-        m3 = third - 3 * mean * square + 2 * mean**3
-        m4 = fourth - 4 * mean * third + 6 * mean**2 * square - 3 * mean**4
-        unit = 1.0 - m3 / variance**1.5 * ratio + (m4 / variance**2 - 1.0) / 4.0 * ratio**2
-        error = np.sqrt(np.maximum(unit, 0.0) / (n - 1))
-        z: Floats = np.divide(ratio, error, out=np.zeros_like(ratio), where=vary & (error > 0))
-        return z
+        """Sharpe ratios in their standard errors, float64 (n,); 0 where nothing is left."""
+        return np.nan_to_num(z_of_sums(self.sums, self.sessions), nan=0.0)
 
     def sketches(self, store: Store) -> Iterator[Floats]:
         """Yield centred sketches, float64 (k, 256), of the variants in order, piece by piece."""
