@@ -35,13 +35,12 @@ def space_of(plan: Plan, symbol: str) -> TrialSpace:
         size=len(plan.numbers) if plan.generations is None else plan.space.size,
         members=tuple(sorted(_members(plan, fields))) if plan.kind == "random" else None,
         learns=plan.generations is not None,
-        how=_how(plan),
+        how="" if plan.generations is None else how_it_learns(plan),
     )
 
 
-def _how(plan: Plan) -> str:
-    if plan.generations is None:
-        return ""
+def how_it_learns(plan: Plan) -> str:
+    """Return what decides which variants an evolution visits."""
     return f"{plan.generations} generations of {plan.children}, seed {plan.seed}, by {plan.select_by}"
 
 

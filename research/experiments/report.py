@@ -378,6 +378,10 @@ def _record_cards(data: ExperimentReport) -> list[Markup]:
     searched = data.record.plan.parameters.items()
     values = "\n".join(f"{path}: {json.dumps(list(found))}" for path, found in searched)
     return [
-        card("Provenance", provenance(data.record), caption="What this experiment was computed from."),
+        card(
+            "Provenance",
+            provenance(data.record, data.judgement),
+            caption="What this experiment was computed from.",
+        ),
         card("Grid", joined(listing(values), listing(data.record.plan.strategy.to_yaml()))),
     ]

@@ -10,7 +10,9 @@ from markupsafe import Markup
 
 from research.experiments.accounts import SymbolAccount
 from research.experiments.analysis import Judgement
+from research.experiments.declaration import how_it_learns, weakest
 from research.experiments.diagnostics import SearchOpinion
+from research.experiments.plan import Plan
 from research.experiments.selection import Ranked
 from research.experiments.sensitivity import Neighbourhood
 from research.experiments.store import Record
@@ -226,9 +228,9 @@ def neighbours(found: Neighbourhood, by: str) -> Markup:
     return table((what, f"train {by}", f"test {by}"), rows, foot=foot)
 
 
-def provenance(record: Record) -> Markup:
-    """Return the hashes and the ranges."""
-    plan = record.plan
+def provenance(record: Record, found: Judgement) -> Markup:
+    """Return the hashes, the ranges, and how the search came to its trials."""
+    plan, derived = record.plan, weakest({each.symbol: each.searched for each in found.symbols})
     entries = {
         "base strategy": plan.strategy.name,
         "base config hash": record.config_hash,
@@ -236,11 +238,18 @@ def provenance(record: Record) -> Markup:
         **{f"data hash {symbol}": each for symbol, each in record.data_hashes.items()},
         "searched": str(plan.split.searched),
         "hold-out": str(plan.split.holdout) if plan.split.holdout else "none",
-        "sample": "all combinations" if plan.sample is None else f"{plan.sample} drawn with seed {plan.seed}",
+        "declared or adaptive": f"{derived.kind}: {derived.reason}",
+        "sample": _sample(plan),
         "selected by": plan.select_by,
         "limits": plan.limits.model_dump_json(),
     }
     return page.provenance(entries)
+
+
+def _sample(plan: Plan) -> str:
+    if plan.generations is not None:
+        return how_it_learns(plan)
+    return "all combinations" if plan.sample is None else f"{plan.sample} drawn with seed {plan.seed}"
 
 
 def _spelled_all(each: Ranked) -> str:

@@ -26,6 +26,7 @@ from lockstep.models.manifest import TrainingRecord
 from research.ledger.doors import introduce
 from research.ledger.families import load_families
 from research.ledger.ledger import Ledger
+from research.ledger.spaces import ADAPTIVE
 from research.training.bundling import data_hashes, make_bundle
 from research.training.config import StrategyRelease, TrainingConfig
 from research.training.counting import trial_counter
@@ -218,6 +219,7 @@ def _write(folder: Path, outcome: TrainingOutcome, bundle: Bundle, record: Train
     summary = {
         "schema": SCHEMA,
         "symbol": bundle.symbol,
+        "searched": ADAPTIVE,
         "threshold": bundle.threshold,
         "metrics": dict(bundle.metrics),
         "training": dict(bundle.training),

@@ -258,6 +258,12 @@ class TestCommands:
         assert replayed.exit_code == 0, replayed.output
         assert "moved against the bars, 19 searches found" in replayed.output
         assert "only 19 replays: the smallest p-value they can give is 0.050" in replayed.output
+        page = call("show", 1, "--export", "html", "--out", tmp_path)
+        assert page.exit_code == 0, page.output
+        (path,) = tmp_path.glob("*.html")
+        text = path.read_text()
+        assert "adaptive: the search chose its trials by the results of those before" in text
+        assert "4 generations of 5, seed 1, by sharpe" in text
         (row,) = replay_rows(Lab(database=Database.open()))
         assert f"p = {row.p_value:.3f}" in replayed.output
         assert np.isclose(row.p_value * 20, round(row.p_value * 20))
