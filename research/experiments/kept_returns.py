@@ -19,7 +19,7 @@ from research.statistics.sharpe import SharpeSample
 
 _BLOCKS = 16
 # Variants whose sketches are in memory at once.
-_PIECE = 20_000
+_PIECE = 10_000
 _MOMENTS = ("test_sharpe_session", "test_sessions", "test_skew", "test_kurtosis")
 
 

@@ -2,7 +2,7 @@
 
 A search writes it down once, at its end, for all that come after it: 1,000 numbers by symbol. They are made
 of the sketches of all test ranges, which add up, whatever the number of windows. Only one piece of the
-variants is in memory at a time: 20,000 of them take 90 MB, as many windows as there may be.
+variants is in memory at a time, 10,000 of them: 160,000 variants in four windows take 170 MB and six seconds.
 """
 
 from __future__ import annotations

@@ -227,17 +227,23 @@ class Store:
 
         Nothing where an earlier version wrote them.
         """
-        names = ("variants", "sketch", "lengths", "ones")
-        with self._kept(number, symbol, window, *names) as rows:
-            for row in rows:
-                found = np.frombuffer(row.variants, np.int64)
-                mine = (found >= variants.start) & (found < variants.stop)
-                if row.lengths is None or not mine.any():
-                    continue
-                directions = np.frombuffer(row.sketch, np.float16).reshape(found.size, -1)[mine]
-                lengths = np.frombuffer(row.lengths, np.float64)[mine]
-                ones = np.frombuffer(row.ones, np.float64)
-                yield found[mine], directions.astype(np.float64) * lengths[:, None], ones
+        names = ("sketch", "lengths", "ones")
+        with self._kept(number, symbol, window, "first_variant", "variants") as rows:
+            numbers = [(row.first_variant, np.frombuffer(row.variants, np.int64)) for row in rows]
+        for first, found in numbers:
+            mine = np.flatnonzero((found >= variants.start) & (found < variants.stop))
+            if not mine.size:
+                continue
+            with self._kept(number, symbol, window, *names, first=first) as rows:
+                row = rows.one()
+            if row.lengths is None:
+                continue
+            directions = np.frombuffer(row.sketch, np.float16).reshape(found.size, -1)[mine]
+            lengths = np.frombuffer(row.lengths, np.float64)[mine]
+            ones = np.frombuffer(row.ones, np.float64)
+            sketches = directions.astype(np.float64)
+            sketches *= lengths[:, None]
+            yield found[mine], sketches, ones
 
     def plans(self, numbers: Iterable[int]) -> dict[int, Plan]:
         """Return the plans of those of the experiments `numbers` that are there."""
@@ -247,15 +253,17 @@ class Store:
         return {row.id: Plan.model_validate_json(row.plan) for row in rows}
 
     @contextmanager
-    def _kept(self, number: int, symbol: str, window: int, *names: str) -> Iterator[Any]:
-        """Yield rows of what is kept, those of the first variants first."""
+    def _kept(
+        self, number: int, symbol: str, window: int, *names: str, first: int | None = None
+    ) -> Iterator[Any]:
+        """Yield rows of what is kept, those of the first variants first; or the row that begins with one."""
         wanted = select(*(Returns.__table__.c[name] for name in names)).where(
             Returns.experiment_id == number, Returns.symbol == symbol, Returns.window_number == window
         )
+        if first is not None:
+            wanted = wanted.where(Returns.first_variant == first)
         with self.database.read() as connection:
-            # One row at a time: each holds up to 40,000 variants.
-            streamed = connection.execution_options(yield_per=1)
-            yield streamed.execute(wanted.order_by(Returns.first_variant))
+            yield connection.execute(wanted.order_by(Returns.first_variant))
 
     def mark_verified(self, number: int, symbol: str, window: int, variant: int) -> None:
         """Note that Backtrader gave the same for a run."""
