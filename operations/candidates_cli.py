@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated
@@ -11,6 +12,7 @@ import typer
 from rich.console import Console
 
 from lockstep.errors import ConfigError
+from lockstep.market.bars import Floats
 from lockstep.market.command_line import App, DataDir, SourceName
 from lockstep.market.config import load_instruments
 from lockstep.market.dates import DateRange
@@ -166,25 +168,29 @@ def list_candidates(
     if not known:
         _say(console, ["no candidate was registered yet"])
         return
-    paths = [_evidence(ledger, each) for each in known]
+    console.print(candidates_table(known, [_evidence(ledger, each) for each in known], rate))
+
+
+def candidates_table(known: Sequence[ForwardCandidate], paths: Sequence[Floats], rate: float) -> TextTable:
+    """Return one row per candidate; `paths` is the evidence of each after every session, float64 (T,)."""
     latest = np.array(
         [path[-1] if path.size else each.e_history for each, path in zip(known, paths, strict=True)]
     )
     stands = e_bh(latest, rate)
     table = TextTable(
-        prose("candidate"), "registered", "sessions", "evidence", "pilot at", "full at", f"FDR {rate:.0%}",
+        prose("candidate"), "registered", "sessions", "evidence", "needs", f"FDR {rate:.0%}",
         "status",
     )  # fmt: skip
     for each, path, now, kept in zip(known, paths, latest, stands, strict=True):
         table.add_row(
-            f"{each.name} ({each.symbol}, {each.searched})", each.recorded[:10], f"{path.size:,}",
-            f"{now:.2f}", f"{each.threshold(PILOTED):.0f}", f"{each.threshold(FULL_SIZE):.0f}",
+            f"{each.name}: {each.symbol}, {each.searched}", each.recorded[:10], f"{path.size:,}",
+            f"{now:.2f}", f"{each.threshold(FULL_SIZE if each.event(PILOTED) else PILOTED):.0f}",
             "yes" if kept else "no", each.status,
         )  # fmt: skip
-    console.print(table)
+    return table
 
 
-def _evidence(ledger: Ledger, candidate: ForwardCandidate) -> np.ndarray:
+def _evidence(ledger: Ledger, candidate: ForwardCandidate) -> Floats:
     return candidate.evidence(sessions_of(ledger, candidate)[1])
 
 

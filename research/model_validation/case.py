@@ -283,7 +283,7 @@ class StrategyCase(ValidationCase):
     Nothing was fitted, but somebody chose it, perhaps on these very dates: the deflation by the ledger's
     trials stands for that, and the hold-out for what nobody had looked at.
 
-    independent   effective number of the `trials`, >= 1: searches of which the maximum is known by what their
+    independent   independent ones among the `trials`, >= 1: searches whose maximum is known by what their
                   best would reach without skill, everything else in full
     """
 

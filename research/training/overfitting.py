@@ -25,7 +25,7 @@ class Deflation:
 
     sample       session returns of what is judged
     trials       what the ledger counts against it on the family over these dates
-    independent  effective number of them
+    independent  how many of them are independent
     chance       annual Sharpe ratio that the best of as many trials without skill is expected to reach
     dsr          probability of skill, [0, 1]; nan where nothing varied
     """

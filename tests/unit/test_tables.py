@@ -30,6 +30,7 @@ from lockstep.market.finding import Finding
 from lockstep.market.quality import QualityReport
 from lockstep.models import listing
 from lockstep.tables import TextTable, number, prose
+from operations import candidates_cli
 from research.backtest import result_table, trade_comparison
 from research.checks import features_report as feature_tables
 from research.checks import lookahead as lookahead_run
@@ -335,6 +336,15 @@ def compared_trades(console: Console) -> None:
     console.print(trade_comparison.comparison_table(found, 5))
 
 
+def waiting(console: Console) -> None:
+    candidate: Any = SimpleNamespace(
+        name="a_candidate_of_a_long_name", symbol=LONG, searched="adaptive", recorded="2026-01-02T12:00:00",
+        e_history=1.0, status="withdrawn", event=lambda kind: kind,
+        threshold=lambda size: {"pilot": 123456.0, "full": 1234567.0}[size],
+    )  # fmt: skip
+    console.print(candidates_cli.candidates_table([candidate], [np.full(12_345, 123456.789)], 0.1))
+
+
 def experiment_tables(console: Console) -> None:
     record: Any = SimpleNamespace(
         id=1234, name="a search with a long name, " * 3, kind="random", status="unsuccessful", runs=HUGE,
@@ -427,6 +437,7 @@ TABLES: dict[Any, tuple[Callable[[Console], None], tuple[str, ...]]] = {
         second_opinions,
         (f"−${BIG:,.0f}", f"{HUGE:,}", "−123.45", "0.876", "0.543", "99.9%", "99.9"),
     ),
+    candidates_cli: (waiting, (f"{LONG},", "2026-01-02", "12,345", "123456.79", "1234567", "withdrawn")),
     progress: (best_so_far, (LONG, f"{BIG:.3f}", "123456.789", "2012-12-31")),
 }
 
