@@ -14,6 +14,15 @@ from research.model_validation.check import CheckFinding, at_least, at_most, che
 from research.training.gain import DRAWS, ranking
 
 
+def _unmeasured(limit: float, sentence: str) -> CheckFinding:
+    return CheckFinding(value=math.nan, limit=limit, passed=False, sentence=sentence)
+
+
+def spelled(p_value: float) -> str:
+    """Return a p-value as it is read: `p = 0.031`, `p < 0.001`."""
+    return "p < 0.001" if p_value < 0.001 else f"p = {p_value:.3f}"
+
+
 @check_of(
     ModelCase,
     "gain",
@@ -44,11 +53,13 @@ def veto_gains(case: ModelCase) -> CheckFinding:
 def beats_lots(case: ModelCase) -> CheckFinding:
     """Permute the out-of-sample answers within windows; trade what passes, one position at a time."""
     limit, found = case.acceptance.max_random_veto_p, case.random_veto
+    if math.isnan(found.p_value):
+        return _unmeasured(limit, "the veto lets no trade through: lots that let none through are as good")
     return at_most(
         found.p_value,
         limit,
         f"{found.found:,.0f} USD per bar in the market; of {DRAWS} vetoes that draw lots, "
-        f"{found.better} do as well: p = {found.p_value:.3f}, at most {limit:g} is admitted",
+        f"{found.better} do as well: {spelled(found.p_value)}, at most {limit:g} is admitted",
     )
 
 
@@ -63,11 +74,13 @@ def winners_rank_higher(case: ModelCase) -> CheckFinding:
     """Test the area under the ROC curve against .5 by Mann-Whitney, within windows, on separate trades."""
     limit, answers = case.acceptance.max_area_p, case.separate
     found = ranking(answers.probability, answers.target, answers.window)
+    if math.isnan(found.p_value):
+        return _unmeasured(limit, "no outer window holds a winner and a loser to be told apart")
     return at_most(
         found.p_value,
         limit,
         f"ROC area {found.area:.3f} out of sample over {answers.sample.size} trades that do not overlap; "
-        f"p = {found.p_value:.3f} against 0.5 (Mann-Whitney), at most {limit:g} is admitted",
+        f"{spelled(found.p_value)} against 0.5 (Mann-Whitney), at most {limit:g} is admitted",
     )
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from research.model_validation.case import ModelCase
+from research.model_validation.checks_gain import spelled
 from research.report.page import Tile, count, percent, ratio
 from research.report.theme import ACCENT, BAR, GAIN, MUTED, axis, figure, time_axis, titled
 from research.training.gain import ranking
@@ -23,8 +24,8 @@ def gain_figures(case: ModelCase) -> tuple[Tile, ...]:
             percent(case.gain.annual),
             f"at the same exposure; 90 % interval {percent(low)} to {percent(high)}",
         ),
-        Tile("Against lots", f"p = {ratio(lots.p_value, 3)}", f"{count(lots.drawn.size)} random vetoes"),
-        Tile("ROC area", ratio(ranked.area, 3), f"p = {ratio(ranked.p_value, 3)}; 0.5 is chance"),
+        Tile("Against lots", spelled(lots.p_value), f"{count(lots.drawn.size)} random vetoes"),
+        Tile("ROC area", ratio(ranked.area, 3), f"{spelled(ranked.p_value)}; 0.5 is chance"),
         Tile(
             "Deflated Sharpe of the gain",
             percent(case.deflation.dsr),

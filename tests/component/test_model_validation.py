@@ -34,6 +34,7 @@ from research.model_validation.case import ModelCase, StrategyCase, ValidationCa
 from research.model_validation.check import CheckFinding, ModelCheck, at_least
 from research.model_validation.checklist import checklist
 from research.model_validation.checks import CHECKS, asked_of, judge_model
+from research.model_validation.checks_gain import spelled, winners_rank_higher
 from research.model_validation.checks_inputs import streamed
 from research.model_validation.checks_luck import hold_out_agrees, sealed
 from research.model_validation.checks_model import (
@@ -302,6 +303,17 @@ def test_a_veto_that_lets_everything_through_is_none() -> None:
     assert {"gain", "random veto", "ROC area", "deflated Sharpe", "share vetoed"} <= refused
 
 
+def test_a_veto_that_stops_everything_is_no_better_than_lots() -> None:
+    case = planted_case()
+    nothing = with_answers(case, [np.full(each.test.size, 0.1) for each in case.outcome.windows])
+    found = {each.name: each for each in (check(nothing) for check in asked_of(ModelCase)) if not each.passed}
+    assert {"gain", "random veto", "ROC area", "gain kept", "trades", "share vetoed"} <= found.keys()
+    assert found["random veto"].sentence.startswith("the veto lets no trade through")
+    one_class = replace(case.outcome.dataset, target=np.ones_like(case.outcome.dataset.target))
+    won = changed(case, outcome=replace(case.outcome, dataset=one_class))
+    assert winners_rank_higher(won).sentence.startswith("no outer window holds a winner and a loser")
+
+
 def test_labels_are_shifted_by_a_year_and_by_all_that_a_label_could_share_with_a_feature() -> None:
     row = np.arange(0, 3_000, 3)
     found = admitted_shifts(row, 252)
@@ -373,6 +385,10 @@ def test_vectors_are_streamed_at_the_bars_of_the_traded_series() -> None:
     plan = default_registry().plan(("pair_ret_1", "ibs"), KEY)
     found = streamed(history, WindowFeatures(plan, history.markets), KEY)
     assert found.tobytes() == BatchFeatures(plan, history).matrix.tobytes()
+
+
+def test_a_small_p_value_is_not_zero() -> None:
+    assert (spelled(0.0312), spelled(0.001), spelled(1e-9)) == ("p = 0.031", "p = 0.001", "p < 0.001")
 
 
 def test_at_least_refuses_nan() -> None:
