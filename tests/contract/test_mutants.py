@@ -276,6 +276,56 @@ MUTANTS = [
         new="    if False:",
         killer="tests/unit/test_events.py::test_what_no_event_looks_like_is_refused",
     ),
+    Mutant(
+        row="the market's drift is taken for skill",
+        file="research/sweep/account.py",
+        old="rest = change - beta * market[number]",
+        new="rest = change",
+        killer="tests/contract/test_sweep_kernels.py::test_sums_over_sessions",
+    ),
+    Mutant(
+        row="a floor under results instead of under factors",
+        file="src/monitoring/eprocess.py",
+        old="np.maximum(1.0 + bet * known, 0.0)",
+        new="1.0 + bet * np.maximum(known, -3.0)",
+        killer="tests/unit/test_eprocess.py::test_the_mean_of_the_evidence_is_exactly_one_without_an_edge",
+    ),
+    Mutant(
+        row="history counts for a search that learned",
+        file="src/monitoring/eprocess.py",
+        old="    if adaptive:\n",
+        new="    if adaptive and p_value > 0.5:\n",
+        killer="tests/unit/test_eprocess.py"
+        "::test_history_counts_once_by_half_the_inverse_root_of_the_corrected_p_value",
+    ),
+    Mutant(
+        row="a search counts its replays and not itself",
+        file="research/statistics/null_replay.py",
+        old="(1 + as_good)",
+        new="as_good",
+        killer="tests/unit/test_null_replay.py::TestRank",
+    ),
+    Mutant(
+        row="a link of the chain is believed",
+        file="research/ledger/chain.py",
+        old="if _hash(link) != link.hash:",
+        new="if False:",
+        killer="tests/component/test_ledger_chain.py::test_a_link_that_is_gone_changed_or_moved_is_named",
+    ),
+    Mutant(
+        row="the winner alone was the only one tried",
+        file="research/statistics/gate.py",
+        old="evidence.pbo is None and evidence.trials == 1",
+        new="evidence.pbo is None and evidence.variants == 1",
+        killer="tests/component/test_validation_gate.py::test_the_limits",
+    ),
+    Mutant(
+        row="a promotion hides what it lacks",
+        file="research/statistics/verdict.py",
+        old="    if lacking:",
+        new="    if lacking and not promoted:",
+        killer="tests/unit/test_verdict.py::test_the_table_is_the_function",
+    ),
 ]
 
 
