@@ -149,7 +149,7 @@ class CalendarBlocks:
 
         >>> found = CalendarBlocks.of(np.arange("2024-01-01", "2024-12-31", dtype="M8[D]"))
         >>> found.weeks, found.first, found.edges[:4].tolist(), found.edges[-1]
-        (4, 704, [0, 28, 56, 84], np.int64(365))
+        (4, 704, [0, 14, 42, 70], np.int64(365))
         """
         week = (days.astype("datetime64[D]").astype(np.int64) + _EPOCH_WEEKDAY) // _DAYS_A_WEEK
         weeks = 1

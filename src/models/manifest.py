@@ -180,7 +180,7 @@ class LedgerStamp(_Part):
     id, head      hashes of the first and the newest link of its chain
     links         number of links; trials   that were counted by then
 
-    >>> str(LedgerStamp(id="a" * 64, head="b" * 64, links=3, trials=1200))[-23:]
+    >>> str(LedgerStamp(id="a" * 64, head="b" * 64, links=3, trials=1200))[-22:]
     ', 3 links, 1200 trials'
     """
 

@@ -46,7 +46,7 @@ EXPORTED = {
         "longest_drawdown", "longest_run", "max_drawdown", "omega", "payoff_ratio", "performance",
         "period_returns", "profit_factor", "recovery_factor", "relative", "resolution", "rolling_beta",
         "rolling_sharpe", "rolling_sortino", "rolling_volatility", "session_equity", "session_ordinals",
-        "sharpe", "skew", "sortino", "summary", "tail_ratio", "time_scale", "ulcer_index",
+        "sharpe", "skew", "sortino", "summary", "tail_ratio", "time_scale", "timing_returns", "ulcer_index",
         "value_at_risk", "volatility", "win_rate",
     },
     "lockstep.models": {
