@@ -13,7 +13,7 @@ from rich.console import Console
 
 from lockstep.errors import ConfigError
 from lockstep.market.bars import Floats
-from lockstep.market.command_line import App, DataDir, SourceName
+from lockstep.market.command_line import App, DataDir, OneSymbol, SourceName
 from lockstep.market.config import load_instruments
 from lockstep.market.dates import DateRange
 from lockstep.market.history import History
@@ -54,7 +54,7 @@ def register_candidate(
     name: CandidateName,
     experiment: Annotated[int | None, typer.Option(help="The winner of this experiment.")] = None,
     strategy: Annotated[Path | None, typer.Option(help="A strategy's YAML; needs --symbol.")] = None,
-    symbol: Annotated[str, typer.Option(help="Instrument; with --version or --strategy.")] = "",
+    symbol: OneSymbol = "",
     version: Annotated[str, typer.Option(help="A version of the model store, such as v3.")] = "",
     store: Store = None,
     start: Annotated[str | None, typer.Option(help="First session of its history.")] = None,

@@ -143,7 +143,7 @@ def test_the_run_folder_is_there_and_looked_not_ahead(executed: tuple[Any, Path]
 
 
 def test_a_model_is_trained_judged_promoted_and_rolled_back(trained: tuple[Any, Path]) -> None:
-    assert "9 runs here" in shown(trained, "found = sweep(")
+    assert "Trials counted9as good as" in shown(trained, "found = sweep(")
     assert drawn(trained, "found.plot()")["data"]
     assert "v1 is a candidate" in shown(trained, "trained = train(")
     assert len(text(trained, "trained.steps").splitlines()) >= 5
