@@ -155,7 +155,11 @@ def run_examples(module: ModuleType) -> doctest.TestResults:
 
 
 @pytest.mark.parametrize("name", with_examples())
-def test_examples_give_what_they_say(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_examples_give_what_they_say(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # A ledger of its own: what other tests left there would be told beside the example's answer.
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
     results = run_examples(importlib.import_module(name))
     assert results.attempted
     assert results.failed == 0, capsys.readouterr().out
