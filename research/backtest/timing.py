@@ -10,10 +10,10 @@ import numpy as np
 from lockstep.market.bars import Bars, Floats
 from lockstep.market.history import Market
 from lockstep.market.sessions import Dates
-from lockstep.metrics import curve_from, period_returns, session_equity, timing_returns
+from lockstep.metrics import curve_from, market_returns, period_returns, session_equity, timing_returns
 from lockstep.strategy.config import StrategyConfig
 from lockstep.strategy.matching import MULTIPLIER, NO_FILL, Costs, market_price
-from research.sweep.inputs import in_points, market_returns
+from research.sweep.inputs import in_points
 from research.sweep.kernels import FILL_BAR, FILL_KIND, FILL_QUANTITY
 from research.sweep.run import Trace
 
@@ -24,7 +24,7 @@ class TimedAccount:
 
     date      datetime64[D] (S,), rising
     returns   float64 (S,): change of equity over the capital; market: float64 (S,), what one unit of exposure
-              to the instrument earned, see `sweep.inputs.market_returns`
+              to the instrument earned, see `lockstep.metrics.market_returns`
     beta      mean signed exposure over the bars, in units of the capital
     """
 

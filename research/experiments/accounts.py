@@ -29,7 +29,7 @@ from lockstep.market.bars import Floats, Stamps
 from lockstep.market.dates import DateRange
 from lockstep.market.history import SeriesKey
 from lockstep.market.sessions import Dates
-from lockstep.metrics import session_equity, sharpe, summary, time_scale
+from lockstep.metrics import market_returns, session_equity, sharpe, summary, time_scale, timing_returns
 from lockstep.strategy.config import StrategyConfig
 from lockstep.strategy.records import STOP, TARGET
 from research.backtest.result import BacktestResult
@@ -38,7 +38,7 @@ from research.experiments.evaluation import Data
 from research.ledger.tables import METRICS
 from research.splits.ranges import TrainTestWindow
 from research.statistics.sharpe import SharpeSample, probabilistic_sharpe
-from research.sweep.inputs import in_points, market_returns
+from research.sweep.inputs import in_points
 
 # Beside `METRICS`: the annual Sharpe ratio of what the returns have beyond a constant position, its p-value
 # for an account that was not chosen by it, and the size of that position.
@@ -339,8 +339,7 @@ def timing_residual(courses: Sequence[Course], data: Data) -> tuple[Floats, floa
         returns.append(np.diff(each.equity[lasts], prepend=each.capital) / capital)
         exposure.append(each.held_over * unit / capital * (1.0 if each.points else each.close))
     beta = float(np.concatenate(exposure).mean())
-    residual: Floats = np.concatenate(returns) - beta * np.concatenate(market)
-    return residual, beta
+    return timing_returns(np.concatenate(returns), np.concatenate(market), beta), beta
 
 
 def _profit(course: Course) -> Floats:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lockstep.metrics import curve_from, session_equity, timing_returns
+from lockstep.metrics import market_returns, session_equity, timing_returns
 from research.report.data import BARS, Floats, ReportData, floats
 from research.statistics.sharpe import (
     SharpeSample,
@@ -145,9 +145,7 @@ def timing(report: ReportData) -> TimingEvidence | None:
 
 def _moves(close: Floats, report: ReportData, *, points: bool) -> Floats:
     last = session_equity(close, report.session_dates)
-    level = curve_from(float(last[0]), last)
-    moves: Floats = np.diff(level) if points else np.diff(level) / level[:-1]
-    return moves
+    return market_returns(last, float(last[0]), points)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -217,7 +217,7 @@ def sum_sessions(
     """Turn changes of equity, float64 (sessions,), into sums of returns; outputs zeroed by the caller.
 
     edges    int64 (17,): first session of each time block, and the number of sessions
-    market   float64 (sessions,): what one unit of exposure earned, see `inputs.market_returns`
+    market   float64 (sessions,): what one unit of exposure earned, see `lockstep.metrics.market_returns`
     bucket, sign   per session: its place in the sketch, and the sign that it has there
 
     The sketch and the sums of powers from `REST_1` on are of x = r - beta m: beta, which is read from

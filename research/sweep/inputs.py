@@ -22,7 +22,7 @@ from lockstep.market.dates import DateRange
 from lockstep.market.history import History, SeriesKey
 from lockstep.market.sessions import Dates, Session
 from lockstep.market.timeframe import Timeframe
-from lockstep.metrics import time_scale
+from lockstep.metrics import market_returns, time_scale
 from lockstep.strategy.clock import SessionClock
 from lockstep.strategy.config import ACCEPT_ALL, StrategyConfig
 from lockstep.strategy.decision import IN_SESSION
@@ -166,20 +166,6 @@ def in_points(bars: Bars) -> bool:
     Exposure is then counted in contracts and what it earns in points; elsewhere in money and in fractions.
     """
     return bars.adjustment == "difference" or not bool((bars.low > 0.0).all())
-
-
-def market_returns(marks: Floats, opening: float, points: bool) -> Floats:
-    """Return what one unit of exposure to the instrument earned in each session, float64 (S,).
-
-    marks     float64 (S,): last close of each session; opening: first open of the first one
-    points    see `in_points`: changes of the mark, else divided by the mark before
-
-    >>> market_returns(np.array([101.0, 111.1]), 100.0, points=False).round(12)
-    array([0.01, 0.1 ])
-    """
-    before = np.concatenate(([opening], marks[:-1]))
-    changes: Floats = marks - before
-    return changes if points else changes / before
 
 
 @dataclass(frozen=True, kw_only=True)

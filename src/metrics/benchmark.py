@@ -90,6 +90,23 @@ def relative(returns: Floats, benchmark: Floats, periods_per_year: float = 1.0) 
     )
 
 
+def market_returns(marks: Floats, opening: float, points: bool) -> Floats:
+    """Return what one unit of exposure to the instrument earned in each session, float64 (S,).
+
+    marks     float64 (S,): last close of each session; opening: first open of the first one
+    points    changes of the mark, as a price says nothing of what a contract is worth; else divided by the
+              mark before
+
+    >>> import numpy as np
+    >>> from lockstep.metrics import market_returns
+    >>> market_returns(np.array([101.0, 111.1]), 100.0, points=False).round(12)
+    array([0.01, 0.1 ])
+    """
+    before = np.concatenate(([opening], marks[:-1]))
+    changes: Floats = marks - before
+    return changes if points else changes / before
+
+
 def timing_returns(returns: Floats, market: Floats, exposure: float) -> Floats:
     """Return what `returns` have beyond a constant position of the same mean size, float64 (n,).
 

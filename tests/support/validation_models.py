@@ -15,7 +15,8 @@ import numpy as np
 from sklearn.pipeline import Pipeline
 
 from lockstep.features.feature_registry import default_registry
-from lockstep.market.bars import Bars
+from lockstep.market.bars import Bars, Stamps
+from lockstep.market.config import load_instruments
 from lockstep.market.dates import DateRange
 from lockstep.market.history import History, SeriesKey
 from lockstep.market.loader import load_history
@@ -60,10 +61,15 @@ def planted_history(edge: float = 0.02, seed: int = 2, bars: int = 2_600) -> His
     before = np.concatenate(([0.5], place[:-1]))
     known = (1.1 * volume + 1.0 * span + before - 1.55) * (place < 0.35)
     move = edge * np.concatenate(([0.0], known[:-1])) + draw.normal(0.0, 0.006, end.size)
+    return drawn_history(end, move, volume=volume, span=span, place=place)
+
+
+def drawn_history(end: Stamps, move: Floats, *, volume: Floats, span: Floats, place: Floats) -> History:
+    """Return daily bars that move so, (n,) each; `span`: their range, `place`: of the close in it."""
     close = 1_000.0 * np.exp(np.cumsum(move - move.mean()))
     open_ = np.concatenate(([1_000.0], close[:-1]))
     width = close * (0.006 + 0.012 * span)
-    planted = Bars(
+    drawn = Bars(
         symbol=SYMBOL,
         timeframe=DAILY,
         end=end,
@@ -72,9 +78,9 @@ def planted_history(edge: float = 0.02, seed: int = 2, bars: int = 2_600) -> His
         low=np.minimum(close - place * width, np.minimum(open_, close)),
         close=close,
         volume=1_000.0 * (0.5 + volume),
-        source="planted",
+        source="drawn",
     )
-    return History(bars={KEY: planted}, markets=real.markets)
+    return History(bars={KEY: drawn}, markets=load_instruments().markets)
 
 
 def training_config(**changes: Any) -> TrainingConfig:

@@ -28,9 +28,9 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from lockstep.market.bars import Bars, Stamps
+from lockstep.market.bars import Stamps
 from lockstep.market.history import History
-from lockstep.market.loader import load_bars, load_history
+from lockstep.market.loader import load_bars
 from lockstep.market.timeframe import DAILY
 from lockstep.metrics import Floats
 from lockstep.settings import validated
@@ -44,7 +44,7 @@ from research.training.out_of_sample import OpenedHoldOut, open_hold_out
 from research.training.outcome import TrainingOutcome
 from research.training.train import train
 from support.training import NOON
-from support.validation_models import KEY, SYMBOL
+from support.validation_models import SYMBOL, drawn_history
 
 World = Literal["labels", "noise", "planted"]
 WORLDS: tuple[World, ...] = get_args(World)
@@ -85,11 +85,6 @@ CONTENT: dict[str, Any] = {
 
 
 @functools.cache
-def _real() -> History:
-    return load_history(SYMBOL, timeframe=DAILY)
-
-
-@functools.cache
 def _stamps() -> Stamps:
     """Return the ends of twenty years of daily bars: more than there are of the symbol itself."""
     return load_bars("COMP", timeframe=DAILY).end
@@ -97,7 +92,6 @@ def _stamps() -> Stamps:
 
 def world_bars(world: World, seed: int) -> History:
     """Return the bars of a world."""
-    real = _real()
     end = _stamps()[:BARS]
     draw = np.random.default_rng([WORLDS.index(world), seed])
     volume, span, place = (draw.uniform(size=BARS) for _ in range(3))
@@ -112,21 +106,7 @@ def world_bars(world: World, seed: int) -> History:
         move = _planted(weak, volume + span + before - 1.5, chance)
     else:
         move = np.concatenate(([0.0], (known + chance)[:-1]))
-    close = 1_000.0 * np.exp(np.cumsum(move - move.mean()))
-    open_ = np.concatenate(([1_000.0], close[:-1]))
-    width = close * (0.006 + 0.012 * span)
-    bars = Bars(
-        symbol=SYMBOL,
-        timeframe=DAILY,
-        end=end,
-        open=open_,
-        high=np.maximum(close + (1 - place) * width, np.maximum(open_, close)),
-        low=np.minimum(close - place * width, np.minimum(open_, close)),
-        close=close,
-        volume=1_000.0 * (0.5 + volume),
-        source="drawn",
-    )
-    return History(bars={KEY: bars}, markets=real.markets)
+    return drawn_history(end, move, volume=volume, span=span, place=place)
 
 
 def _planted(weak: Floats, known: Floats, chance: Floats) -> Floats:
