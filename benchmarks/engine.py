@@ -50,7 +50,7 @@ def minimal(bars: Bars, signals: dict[int, int]) -> bt.Cerebro:
 def signals_of(result: BacktestResult) -> dict[int, int]:
     """Return the orders of a run by the number of the bar that decided them."""
     sides: dict[Any, int] = {ENTER_LONG: 1, ENTER_SHORT: -1}
-    kinds = zip(result.records.codes, result.decisions["kind"], strict=True)
+    kinds = zip(result.records.codes.tolist(), result.decisions["kind"], strict=True)
     return {
         number: 0 if kind == EXIT else sides[code]
         for number, (code, kind) in enumerate(kinds, start=1)

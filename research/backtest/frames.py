@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, fields
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,27 +12,33 @@ from numpy.typing import NDArray
 from lockstep.market.bars import Bars, Floats
 from lockstep.market.finding import RowSpan
 from lockstep.strategy.decision import kind_of
-from lockstep.strategy.records import MemoryRecorder, OrderRecord, TradeRecord
+from research.backtest.records import RunRecords, TextCodes
 
 _NEVER = np.iinfo(np.int64).min
 
 
-def equity_frame(records: MemoryRecorder, dates: NDArray[np.datetime64]) -> pd.DataFrame:
+def equity_frame(records: RunRecords, dates: NDArray[np.datetime64]) -> pd.DataFrame:
     """Return one row per bar, indexed by `end`: session_date, close, position (contracts), cash, equity."""
-    marks = pd.DataFrame(records.marks, columns=["end", "close", "position", "cash", "equity"])
-    marks.insert(1, "session_date", dates.astype("datetime64[s]"))
-    return marks.set_index(_ends(marks.pop("end").to_numpy()))
+    marks = pd.DataFrame(records.marks, columns=["close", "position", "cash", "equity"], index=_ends(records))
+    marks.insert(0, "session_date", dates.astype("datetime64[s]"))
+    return marks
 
 
-def decisions_frame(records: MemoryRecorder) -> pd.DataFrame:
+def decisions_frame(records: RunRecords) -> pd.DataFrame:
     """Return one row per bar, indexed by `end`: kind, reason, code, probability."""
     columns = {
-        "kind": [kind_of(code) for code in records.codes],
-        "reason": records.reasons,
+        "kind": _kinds(records.codes).array(),
+        "reason": records.reason.array(),
         "code": records.codes,
         "probability": records.probabilities,
     }
-    return pd.DataFrame(columns, index=_ends(records.stamps))
+    return pd.DataFrame(columns, index=_ends(records))
+
+
+def _kinds(codes: NDArray[np.int64]) -> TextCodes:
+    """Return what each decision does; there are few codes, and each is looked up once."""
+    kinds = TextCodes.of(map(kind_of, range(int(codes.max(initial=-1)) + 1)))
+    return TextCodes(kinds.codes[codes], kinds.names)
 
 
 def reasons_frame(decisions: pd.DataFrame) -> pd.DataFrame:
@@ -42,23 +47,26 @@ def reasons_frame(decisions: pd.DataFrame) -> pd.DataFrame:
     return counted.sort_values(["count", "kind", "reason"], ascending=[False, True, True], ignore_index=True)
 
 
-def features_frame(records: MemoryRecorder, ids: Sequence[str]) -> pd.DataFrame:
+def features_frame(records: RunRecords, ids: Sequence[str]) -> pd.DataFrame:
     """Return the vector frozen at each decision, indexed by `end`, one column per id."""
-    values = np.array(records.vectors).reshape(len(records.vectors), len(ids))
-    return pd.DataFrame(values, index=_ends(records.stamps), columns=list(ids))
+    return pd.DataFrame(records.vectors, index=_ends(records), columns=list(ids))
 
 
-def orders_frame(records: MemoryRecorder) -> pd.DataFrame:
+def orders_frame(records: RunRecords) -> pd.DataFrame:
     """Return one row per state of an order: the fields of `OrderRecord`, references counted from 1."""
-    columns = _columns(records.orders, OrderRecord)
-    references = columns["reference"].astype(np.int64)
+    orders = records.orders
+    columns: dict[str, Any] = {
+        name: column.array() if isinstance(column, TextCodes) else column
+        for name, column in orders.columns.items()
+    }
+    references = orders["reference"]
     if references.size:
         columns["reference"] = references - references.min() + 1
-    return pd.DataFrame(columns | {name: _times(columns[name]) for name in ("decision", "stamp")})
+    return pd.DataFrame(columns | {name: _times(orders[name]) for name in ("decision", "stamp")})
 
 
 def trades_frame(
-    records: MemoryRecorder,
+    records: RunRecords,
     bars: Bars,
     multiplier: float,
     marks: Mapping[str, Sequence[RowSpan]] | None = None,
@@ -74,9 +82,9 @@ def trades_frame(
     status              `closed`, or `open` at the last bar
     spans               names of the marks that a trade lasts over, from decision to exit: "hole, jump"
     """
-    trade = _columns(records.trades, TradeRecord)
-    side, exits = np.sign(trade["quantity"]), trade["exit_stamp"].astype(np.int64)
-    move = (trade["exit_price"] - trade["entry_price"]).astype(np.float64)
+    trade = records.trades
+    side, exits = np.sign(trade["quantity"]), trade["exit_stamp"]
+    move = trade["exit_price"] - trade["entry_price"]
     gross = move * trade["quantity"] * multiplier
     against, favour = _excursions(bars, trade["entry_stamp"], exits, trade["entry_price"], side)
     scale = np.abs(trade["quantity"]) * multiplier
@@ -84,9 +92,9 @@ def trades_frame(
         {
             "trade_id": [
                 f"{symbol}-{_compact(stamp)}"
-                for symbol, stamp in zip(trade["symbol"], trade["decision"], strict=True)
+                for symbol, stamp in zip(trade.text("symbol").texts(), trade["decision"], strict=True)
             ],
-            "symbol": trade["symbol"].astype(str).astype(object),
+            "symbol": trade.text("symbol").array(),
             "side": side.astype(np.int64),
             "quantity": np.abs(trade["quantity"]),
             "decision_end": _times(trade["decision"]),
@@ -95,8 +103,8 @@ def trades_frame(
             "exit_decision_end": _times(trade["exit_decision"]),
             "exit_end": _times(exits),
             "exit_price": trade["exit_price"],
-            "exit_reason": trade["exit_reason"].astype(str).astype(object),
-            "bars_held": trade["bars_held"].astype(np.int64),
+            "exit_reason": trade.text("exit_reason").array(),
+            "bars_held": trade["bars_held"],
             "probability": trade["probability"],
             "gross_pnl": gross,
             "commission": trade["commission"],
@@ -106,7 +114,7 @@ def trades_frame(
             "mae": against * scale,
             "mfe": favour * scale,
             "status": np.where(exits > 0, "closed", "open").astype(object),
-            "spans": _spanned(trade["decision"].astype(np.int64), exits, marks or {}),
+            "spans": _spanned(trade["decision"], exits, marks or {}),
         }
     )
 
@@ -126,16 +134,6 @@ def _spanned(
     return named
 
 
-def _columns(rows: Sequence[Any], kind: type) -> dict[str, NDArray[Any]]:
-    """Return the fields of records as arrays, text as objects, also where there is no record."""
-    names = [each.name for each in fields(kind)]
-    table = [asdict(row) for row in rows]
-    text = {"symbol", "intent", "reason", "status", "exit_reason"}
-    return {
-        name: np.array([row[name] for row in table], dtype=object if name in text else None) for name in names
-    }
-
-
 def _excursions(
     bars: Bars, entries: NDArray[Any], exits: NDArray[Any], prices: Floats, sides: Floats
 ) -> tuple[Floats, Floats]:
@@ -150,8 +148,8 @@ def _excursions(
     return np.maximum(against, 0.0), np.maximum(favour, 0.0)
 
 
-def _ends(stamps: Iterable[int] | NDArray[Any]) -> pd.DatetimeIndex:
-    return pd.DatetimeIndex(np.array(stamps, dtype=np.int64), tz="UTC", name="end")
+def _ends(records: RunRecords) -> pd.DatetimeIndex:
+    return pd.DatetimeIndex(records.stamps, tz="UTC", name="end")
 
 
 def _times(stamps: NDArray[Any]) -> pd.DatetimeIndex:

@@ -20,9 +20,10 @@ from lockstep.market.quality import QualityReport, assess
 from lockstep.metrics import summary
 from lockstep.monitoring.parity import EngineStep
 from lockstep.strategy.config import StrategyConfig
-from lockstep.strategy.records import MemoryRecorder, OrderRecord
+from lockstep.strategy.records import OrderRecord
 from research.backtest import frames as record_frames
 from research.backtest.provenance import ReadFile, with_quality
+from research.backtest.records import RunRecords
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -54,7 +55,7 @@ class BacktestResult:
     config: StrategyConfig
     market: Market
     bars: Bars
-    records: MemoryRecorder
+    records: RunRecords
     vector_ids: tuple[str, ...]
     provenance: dict[str, Any]
     files: tuple[ReadFile, ...] = ()
@@ -314,20 +315,21 @@ def steps_of(result: BacktestResult) -> list[EngineStep]:
     columns = result.bars.columns().values()
     bars = zip(*(column.tolist() for column in columns), strict=True)
     rows = zip(
-        records.stamps, bars, records.vectors, records.probabilities, records.codes, records.reasons,
-        records.marks, strict=True,
+        records.stamps.tolist(), bars, np.ascontiguousarray(records.vectors, dtype="<f8"),
+        records.probabilities.tolist(), records.codes.tolist(), records.reason.texts(),
+        records.marks.tolist(), strict=True,
     )  # fmt: skip
     return [
         EngineStep(
             symbol=result.symbol,
             stamp=stamp,
             bar=bar,
-            vector=np.ascontiguousarray(vector, dtype="<f8").tobytes(),
+            vector=vector.tobytes(),
             probability=probability,
             code=code,
             reason=reason,
             orders=tuple(orders.get(stamp, ())),
-            mark=mark[1:],
+            mark=(mark[0], mark[1], mark[2], mark[3]),
         )
         for stamp, bar, vector, probability, code, reason, mark in rows
     ]

@@ -21,6 +21,7 @@ from lockstep.strategy.records import MemoryRecorder
 from lockstep.strategy.step import vector_ids
 from lockstep.strategy.veto import Veto
 from research.backtest.provenance import ReadFile, provenance
+from research.backtest.records import RunRecords
 from research.backtest.result import BacktestResult
 
 
@@ -86,7 +87,7 @@ def run_backtest(
         config=config,
         market=market,
         bars=traded,
-        records=recorder,
+        records=RunRecords.of(recorder),
         vector_ids=plan.ids,
         files=tuple(files),
         provenance=provenance(

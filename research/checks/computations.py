@@ -18,8 +18,9 @@ from lockstep.market.dates import DateRange
 from lockstep.market.history import History, SeriesKey
 from lockstep.strategy.backtrader.strategy import ParityStrategy
 from lockstep.strategy.config import StrategyConfig
-from lockstep.strategy.records import MemoryRecorder, OrderRecord
+from lockstep.strategy.records import OrderRecord
 from lockstep.strategy.veto import Veto
+from research.backtest.records import POSITION, RunRecords
 from research.backtest.run import run_backtest
 
 Column = NDArray[Any]
@@ -141,24 +142,24 @@ def decisions_of(
     return compute
 
 
-def _observed(records: MemoryRecorder, ids: tuple[str, ...]) -> Observations:
-    vectors = np.array(records.vectors, dtype=np.float64).reshape(len(records.stamps), len(ids))
-    marks = np.array([mark[2:] for mark in records.marks], dtype=np.float64).reshape(-1, 3)
-    columns: dict[str, Column] = {f"decision vector {name}": vectors[:, i] for i, name in enumerate(ids)}
-    columns["decision"] = np.array(records.reasons, dtype=object)
-    columns["probability"] = np.array(records.probabilities, dtype=np.float64)
+def _observed(records: RunRecords, ids: tuple[str, ...]) -> Observations:
+    columns: dict[str, Column] = {
+        f"decision vector {name}": records.vectors[:, i] for i, name in enumerate(ids)
+    }
+    columns["decision"] = np.array(records.reason.texts(), dtype=object)
+    columns["probability"] = records.probabilities
     columns["fills"] = np.array(_fills(records), dtype=object)
-    columns |= {name: marks[:, i] for i, name in enumerate(("position", "cash", "equity"))}
-    return Observations(end=np.array(records.stamps, dtype=np.int64), columns=columns)
+    columns |= {name: records.marks[:, i] for i, name in enumerate(("position", "cash", "equity"), POSITION)}
+    return Observations(end=records.stamps, columns=columns)
 
 
-def _fills(records: MemoryRecorder) -> list[str]:
+def _fills(records: RunRecords) -> list[str]:
     """Return, per bar, the orders filled in it, spelled so that every bit shows."""
     by_stamp: dict[int, list[str]] = defaultdict(list)
     for order in records.orders:
         if order.status == "completed":
             by_stamp[order.stamp].append(_fill(order))
-    return ["; ".join(by_stamp[stamp]) for stamp in records.stamps]
+    return ["; ".join(by_stamp[stamp]) for stamp in records.stamps.tolist()]
 
 
 def _fill(order: OrderRecord) -> str:

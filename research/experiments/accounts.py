@@ -163,8 +163,8 @@ def backtrader_course(config: StrategyConfig, data: Data, span: DateRange) -> Co
         close=result.bars.close,
         opening=float(result.bars.open[0]),
         points=in_points(data.history.series(SeriesKey(data.symbol, config.bars))),
-        entry=np.array([each.entry_stamp for each in recorded], dtype=np.int64),
-        exit=np.array([each.exit_stamp for each in recorded], dtype=np.int64),
+        entry=recorded["entry_stamp"],
+        exit=recorded["exit_stamp"],
         pnl=trades["net_pnl"].to_numpy(dtype=np.float64),
         held=trades["bars_held"].to_numpy(dtype=np.float64),
     )

@@ -31,6 +31,7 @@ from lockstep.monitoring.parity import ParityComparison, compare
 from lockstep.strategy.clock import SessionClock
 from lockstep.strategy.decision import IN_SESSION, OUTSIDE_SESSION
 from lockstep.strategy.families.ibs import IbsConfig
+from research.backtest.records import EQUITY
 from research.backtest.result import BacktestResult, steps_of
 from research.backtest.run import run_backtest
 from research.sweep.run import trace
@@ -194,7 +195,7 @@ def test_live_equals_research(both: Both) -> None:
     assert found.fills > 20
     closed = outside(result)
     assert closed.sum() > 15
-    codes = np.array(result.records.codes)
+    codes = result.records.codes
     assert ((codes == OUTSIDE_SESSION) == (closed & (case == "hours"))).all()
     ends = set(result.bars.end[closed].tolist())
     on_such_bars = [order for order in result.records.orders if order.stamp in ends or order.decision in ends]
@@ -220,7 +221,7 @@ def test_the_sweep_trades_the_same(case: str) -> None:
     assert isinstance(config, IbsConfig)
     result = run_backtest(config, history, model.bundle.symbol)
     traced = trace(config, history, model.bundle.symbol)
-    assert traced.equity.tolist() == [mark[-1] for mark in result.records.marks]
+    assert traced.equity.tolist() == result.records.marks[:, EQUITY].tolist()
     assert outside(result).sum() > 15
 
 
