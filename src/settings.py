@@ -7,6 +7,7 @@ import json
 import math
 from collections.abc import Iterable, Mapping
 from datetime import date
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, NoReturn, TypeVar, get_args
 
@@ -181,8 +182,15 @@ SchemaVersion = Annotated[int, BeforeValidator(_version), Field(ge=1)]
 """The version of a file's schema: a whole number, and not `true`, which equals 1."""
 
 
-def shown(value: object) -> str:
-    """Return a value as YAML would write it on one line, for a message: ISO dates, no Python."""
+# What a message shows of content that is nested or long.
+_SHOWN_LEVELS, _SHOWN_PARTS = 4, 24
+
+
+def shown(value: object, levels: int = _SHOWN_LEVELS) -> str:
+    """Return a value as YAML would write it on one line, for a message: ISO dates, no Python.
+
+    What is nested deeper than `levels`, and what follows the first parts of a long list, is left out.
+    """
     if isinstance(value, np.generic | np.ndarray):
         value = value.tolist()
     if value is None or isinstance(value, bool):
@@ -194,10 +202,18 @@ def shown(value: object) -> str:
     if isinstance(value, BaseModel):
         value = {name: getattr(value, name) for name in type(value).model_fields}
     if isinstance(value, Mapping):
-        return f"{{{', '.join(f'{name}: {shown(each)}' for name, each in value.items())}}}"
+        entries = (f"{name}: {shown(each, levels - 1)}" for name, each in value.items())
+        return f"{{{_some(entries, levels)}}}"
     if isinstance(value, Iterable):
-        return f"[{', '.join(map(shown, value))}]"
+        return f"[{_some((shown(each, levels - 1) for each in value), levels)}]"
     return value.__name__ if isinstance(value, type) else str(value)
+
+
+def _some(parts: Iterable[str], levels: int) -> str:
+    if levels <= 0:
+        return "…"
+    first = list(islice(parts, _SHOWN_PARTS + 1))
+    return ", ".join(first if len(first) <= _SHOWN_PARTS else [*first[:_SHOWN_PARTS], "…"])
 
 
 def validated(model: type[Model], values: object, *, where: str) -> Model:
@@ -217,7 +233,7 @@ def first_problem(model: type[BaseModel], error: ValidationError) -> str:
     problems = error.errors(include_url=False)
     # A misspelled key often shows as a missing one too; the misspelling is what to mend.
     first = next((each for each in problems if each["type"] == "extra_forbidden"), problems[0])
-    place = ".".join(str(part) for part in first["loc"]) or "entry"
+    place = ".".join(str(part) for part in first["loc"] if not _is_tag(part)) or "entry"
     if first["type"] == "extra_forbidden":
         return f"unknown key {place!r}{suggestion(str(first['loc'][-1]), _field_names(model))}"
     if first["type"] == "missing":
@@ -228,6 +244,11 @@ def first_problem(model: type[BaseModel], error: ValidationError) -> str:
         # The rule is about entries of it, and names them.
         return f"{place}: {rule}" if first["loc"] else rule
     return f"{place} {shown(given)}: {rule}"
+
+
+def _is_tag(part: object) -> bool:
+    """Whether a part of a place names an alternative, `(all)`, and no key of the file."""
+    return isinstance(part, str) and part.startswith("(")
 
 
 # Where pydantic speaks of Python's types.
@@ -243,10 +264,15 @@ _EXPECTED = {
 
 
 def _field_names(model: type[BaseModel]) -> set[str]:
-    """Return the field names of a model and of the models in its fields."""
-    names = set(model.model_fields)
-    for info in model.model_fields.values():
-        names.update(*(_field_names(nested) for nested in _models_in(info.annotation)))
+    """Return what the fields of a model, and of the models in its fields, are called in a file."""
+    names: set[str] = set()
+    seen, waiting = {model}, [model]
+    while waiting:
+        for name, info in waiting.pop().model_fields.items():
+            names.add(info.alias or name)
+            nested = [each for each in _models_in(info.annotation) if each not in seen]
+            seen.update(nested)
+            waiting += nested
     return names
 
 

@@ -92,7 +92,7 @@ class Translation:
         self.notes: list[str] = []
         self._unknown: list[str] = []
         self._content = {str(key): value for key, value in content.items()}
-        self._known = known_paths(family.config(name="any", filters=(Filter(feature="rsi_2", max=1.0),)))
+        self._known = known_paths(family.example(name="any", filters=(Filter(feature="rsi_2", max=1.0),)))
         self._aliases = {**_ALIASES, **family.aliases}
         self._ranges: dict[str, list[date | None]] = {}
         self._lines: dict[str, list[str]] = {}

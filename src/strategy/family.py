@@ -55,6 +55,7 @@ class Family:
     related   groups of fields about which one rule of the configuration speaks; every other rule is about
               one field
     typical   values by parameter path: what a first grid may try, and what the family's tests draw from
+    needed    content of a first configuration: what the family cannot do without, and a use of all it has
     aliases   names by parameter path: what other tools call it
 
     A field may be of several kinds. StrategyError where one is of none, or is not a field of the family.
@@ -73,6 +74,7 @@ class Family:
     layout: tuple[str, ...] = ()
     related: tuple[tuple[str, ...], ...] = ()
     typical: Mapping[str, tuple[Any, ...]]
+    needed: Mapping[str, Any] = field(default_factory=dict)
     aliases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -94,6 +96,10 @@ class Family:
                 f"strategy family {self.name!r}: {named}: every field of {self.config.__name__} must be "
                 "declared as entry, exit or layout, and nothing else may be"
             )
+
+    def example(self, **content: Any) -> StrategyConfig:
+        """Return a configuration of its defaults, of what it needs, and of `content`, validated."""
+        return self.config(**{"name": self.name, **self.needed, **content})
 
     @property
     def _has_joint_rules(self) -> bool:
@@ -194,7 +200,7 @@ def _own_files() -> list[Path]:
 
 def _built_in() -> None:
     """Import the families of the package; each registers itself."""
-    from lockstep.strategy.families import ibs  # noqa: F401
+    from lockstep.strategy.families import ibs, rules  # noqa: F401
 
 
 @functools.cache
