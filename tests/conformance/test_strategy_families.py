@@ -205,7 +205,8 @@ def numbers_of(family: Family) -> dict[str, tuple[Any, ...]]:
     return {
         path: values
         for path, values in family.typical.items()
-        if path.partition(".")[0] not in family.layout and all(isinstance(each, float) for each in values)
+        if all(isinstance(each, float) for each in values)
+        and len({layout(config) for each in values if (config := changed(family, {path: each}))}) == 1
     }
 
 
