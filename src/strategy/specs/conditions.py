@@ -164,7 +164,7 @@ class AnyOf(Settings):
 class NotOf(Settings):
     """True where the opposite of `part` is: `not (x < 5)` is `x >= 5`, and false where x is missing."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_by_name=True, validate_by_alias=True)
+    model_config = ConfigDict(validate_by_name=True, validate_by_alias=True)
 
     part: Annotated[Condition, Field(alias="not")]
 
