@@ -84,5 +84,11 @@ def slow_values(feature_id: FeatureId, bars: pd.DataFrame) -> pd.Series:
                 f"feature {feature_id}: no second formula to check it by, only for {', '.join(_FORMULAS)} "
                 "of the bars themselves; give a file with its values by --against"
             )
-        values = values * _FORMULAS[term.feature.name](bars, *term.parameters)
+        factor = _FORMULAS[term.feature.name](bars, *term.parameters)
+        values = values * (_rank(factor, term.rank) if term.rank else factor).shift(term.lag)
     return values
+
+
+def _rank(values: pd.Series, earlier: int) -> pd.Series:
+    """Share of the `earlier` values before each that are lower, ties counting half."""
+    return (values.rolling(earlier + 1).rank() - 1) / earlier

@@ -6,7 +6,7 @@ import numpy as np
 
 from lockstep.errors import FeatureError
 from lockstep.features.columns import series_columns
-from lockstep.features.driver import driver
+from lockstep.features.driver import drive_modifiers, driver
 from lockstep.features.feature_id import Term
 from lockstep.features.plan import COLD, MISSING, FeaturePlan
 from lockstep.market.asof import MaxAge, asof_rows
@@ -52,10 +52,11 @@ class BatchFeatures:
     def _fill(self, terms: Floats, key: SeriesKey, history: History) -> None:
         columns = series_columns(history, key, self.plan.inputs(key), self._max_age)
         rows = self._rows[key]
-        for position, term in enumerate(self.plan.terms):
-            if self.plan.series(position) == key:
-                values = term_values(term, columns, self._source_ends[key].size)
-                terms[:, position] = np.where(rows >= 0, np.append(values, np.nan)[rows], np.nan)
+        for plain, positions in self.plan.positions(key).items():
+            values = plain_values(plain, columns, self._source_ends[key].size)
+            for position in positions:
+                modified = modified_values(self.plan.terms[position], values)
+                terms[:, position] = np.where(rows >= 0, np.append(modified, np.nan)[rows], np.nan)
 
     def row(self, stamp: int) -> int:
         """Return the row of the base bar that ended at `stamp`; FeatureError where there is none."""
@@ -86,9 +87,19 @@ class BatchFeatures:
         return bool(seen < self.plan.terms[position].lookback)
 
 
-def term_values(term: Term, columns: dict[str, Floats], n: int) -> Floats:
-    """Return the term on its own series: float64 (n,), NaN while the window is not full."""
+def plain_values(term: Term, columns: dict[str, Floats], n: int) -> Floats:
+    """Return a term without modifiers on its own series: float64 (n,), NaN while the window is not full."""
     values = np.empty(n)
     inputs = (columns[name] for name in term.feature.inputs)
     driver(term.feature)(*inputs, *term.feature.arguments(term.parameters), term.lookback, 0, n, values, 0)
+    values.setflags(write=False)
     return values
+
+
+def modified_values(term: Term, values: Floats) -> Floats:
+    """Return the term, float64 (n,), from the `values` of its feature: their rank and lag, if it has any."""
+    if term == term.plain:
+        return values
+    modified = np.empty(values.size)
+    drive_modifiers(values, term.rank, term.lag, 0, values.size, modified, 0)
+    return modified

@@ -89,7 +89,7 @@ def canonical_values(feature_id: str, registry: Resolver) -> Floats:
 def term_values(term: Term, registry: Resolver, history: History) -> Floats:
     """Return the last 256 values of an unqualified term on the base series of `history`."""
     bars = history.series(SeriesKey(CANONICAL_SYMBOL, _HOURLY))
-    return registry.calculate(term.feature.spell(term.parameters), bars, history=history)[-CANONICAL_VALUES:]
+    return registry.calculate(str(term.unqualified), bars, history=history)[-CANONICAL_VALUES:]
 
 
 def canonical_history(lookback: int) -> History:

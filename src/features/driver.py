@@ -10,9 +10,12 @@ import functools
 from collections.abc import Callable
 from typing import Any, cast
 
+import numpy as np
+
 from lockstep.compiled import generated_module, is_cached_on_disk, kernel, python_source
 from lockstep.features.feature import Feature
-from lockstep.features.inputs import PAIR_SUFFIX
+from lockstep.features.inputs import PAIR_SUFFIX, Window
+from lockstep.features.windows import percentile_rank
 
 Driver = Callable[..., None]
 
@@ -76,8 +79,27 @@ def driver(feature: Feature) -> Driver:
 
 def _driver_in_memory(feature: Feature) -> Driver:
     """Build the driver of a feature declared outside the project, for example in a notebook."""
-    import numpy as np
-
     namespace: dict[str, Any] = {"compute": feature.compute, "np": np}
     exec(driver_source(feature), namespace)
     return cast(Driver, kernel(namespace["drive"]))
+
+
+@kernel
+def drive_modifiers(values: Window, rank: int, lag: int, start: int, stop: int, out: Window, at: int) -> None:
+    """Write rank and lag of a feature's `values` at bars start <= i < stop to out[at:].
+
+    The value at bar i is that of bar i - lag; with a rank, the share of its `rank` earlier values that lie
+    below it, ties counting half. NaN where one of these values is NaN, or before the first bar.
+    """
+    run = 0
+    for newest in range(start - lag - rank, stop - lag):
+        run = run + 1 if newest >= 0 and not np.isnan(values[newest]) else 0
+        row = at + newest + lag - start
+        if row < at:
+            continue
+        if run <= rank:
+            out[row] = np.nan
+        elif rank == 0:
+            out[row] = values[newest]
+        else:
+            out[row] = percentile_rank(values[newest - rank : newest + 1])

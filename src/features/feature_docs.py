@@ -20,6 +20,25 @@ another timeframe (`ibs@1d`) or both (`zscore_20@NQ:1d`); two ids in alphabetica
 are their product (`rsi_2*volume_pctile_20`). `bars` is the lookback: the number of bars, the present one
 included, that a value depends on; it is NaN before that many bars were seen and where an input is missing.
 `shift` and `scale` say what adding a constant to all prices, or multiplying them, does to the value.
+
+## Rank and lag
+
+Behind the parameters any feature takes a rank, a lag or both, in this order, and before a qualifier:
+
+- `rsi_2~1` is `rsi_2` one bar earlier: 41 + 1 bars.
+- `rsi_2%252` is the share of its 252 earlier values that lie below it, ties counting half, from 0 to 1:
+  41 + 252 bars.
+- `rsi_2%252~1` is that rank one bar earlier: 41 + 252 + 1 bars.
+- `ibs~1@1d` is the `ibs` of the daily bar before the newest complete one.
+- `ibs%20*volume_z_20~1` is the product of a rank and a lagged value.
+
+Both count bars of the feature's own series, from 1 on; the bars together are at most 20,000. A rank is NaN
+where any of the values that it compares is NaN, a lagged value where that earlier value is. Where a shift or
+a scale of prices leaves a feature as it is, so it leaves its rank and its lag. A rank may stay where its
+feature moves (`atr_14%252`): that is found by computation where it matters, and not promised.
+
+The value stays a pure function of its last bars: in batch and live the feature's own code runs once per bar,
+and one small loop ranks or lags what it gave. A cross is written with a lag: `rsi_2` below 10, `rsi_2~1` not.
 """
 _HEADER = (
     "| id | definition | range | bars | shift | scale | NaN |",

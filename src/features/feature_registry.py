@@ -11,7 +11,15 @@ from lockstep.errors import FeatureError, UnknownFeature
 from lockstep.features.batch import BatchFeatures
 from lockstep.features.catalogue import catalogue
 from lockstep.features.feature import Feature
-from lockstep.features.feature_id import PRODUCT, FeatureId, Term, split_name, split_qualifier
+from lockstep.features.feature_id import (
+    PRODUCT,
+    FeatureId,
+    Term,
+    read_modifiers,
+    split_modifiers,
+    split_name,
+    split_qualifier,
+)
 from lockstep.features.fingerprint import fingerprint
 from lockstep.features.plan import FeaturePlan
 from lockstep.market.bars import Bars, Floats
@@ -83,13 +91,17 @@ class FeatureRegistry:
         return parsed
 
     def _term(self, part: str, text: str) -> Term:
-        spelled, at, qualifier = part.partition("@")
+        before, at, behind = part.partition("@")
+        (spelled, modifiers), (qualifier, misplaced) = split_modifiers(before), split_modifiers(behind)
         name, parameters = split_name(spelled)
         if name not in self._features:
             raise UnknownFeature(f"feature id {text!r}: no feature {name!r}{self._nearest(spelled, name)}")
         self._features[name].validate(parameters)
         symbol, timeframe = split_qualifier(qualifier, text) if at else (None, None)
-        return Term(self._features[name], parameters, symbol, timeframe)
+        rank, lag = read_modifiers([*modifiers, *misplaced], spelled, text)
+        term = Term(self._features[name], parameters, symbol, timeframe, rank, lag)
+        term.validate()
+        return term
 
     def _nearest(self, spelled: str, name: str) -> str:
         near = difflib.get_close_matches(spelled, self.list(), n=1, cutoff=0.5)
@@ -133,22 +145,37 @@ def _describe(term: Term) -> str:
     declared = term.feature
     lines = [
         str(term),
+        *_describe_modifiers(term),
         declared.documentation,
         "",
         f"family      {declared.family}",
         f"inputs      {', '.join(declared.inputs)}",
         f"lookback    {term.lookback} bars",
-        f"range       [{declared.low:g}, {declared.high:g}]",
-        f"NaN         {declared.nan}; and while the window is not full or an input is missing",
-        f"invariant   shift of prices: {_yes(declared.shift_invariant)}, "
-        f"scale of prices: {_yes(declared.scale_invariant)}",
+        f"range       [{term.low:g}, {term.high:g}]",
+        f"NaN         {_describe_nan(term)}; and while the window is not full or an input is missing",
+        f"invariant   shift of prices: {_invariance(term, declared.shift_invariant)}, "
+        f"scale of prices: {_invariance(term, declared.scale_invariant)}",
         f"fingerprint {fingerprint(FeatureId((term,)))}",
     ]
     return "\n".join(lines)
 
 
-def _yes(flag: bool) -> str:
-    return "yes" if flag else "no"
+def _describe_modifiers(term: Term) -> Iterator[str]:
+    if term.lag:
+        yield f"The value {term.lag} bar{'s' if term.lag > 1 else ''} earlier, on its own series, of:"
+    if term.rank:
+        yield f"The share of the {term.rank} earlier values that lie below it, ties counting half, of:"
+
+
+def _describe_nan(term: Term) -> str:
+    nan = term.feature.nan
+    if nan == "never" or not (term.rank or term.lag):
+        return nan
+    return f"{nan}, for " + (f"any of the {term.rank + 1} values ranked" if term.rank else "that earlier bar")
+
+
+def _invariance(term: Term, flag: bool) -> str:
+    return "yes" if flag else "not promised" if term.rank else "no"
 
 
 @functools.cache

@@ -12,6 +12,7 @@ from typing import Any
 
 from lockstep.compiled import python_source
 from lockstep.errors import FeatureError
+from lockstep.features.driver import drive_modifiers
 from lockstep.features.feature_id import FeatureId, Term
 
 _CONSTANTS = (bool, int, float, str)
@@ -23,7 +24,8 @@ def fingerprint(feature_id: FeatureId) -> str:
 
     It covers the normalised source (comments, docstrings, names of the file and layout do not matter) of
     the kernel, of every kernel it calls and of every constant these read, with parameters, lookback and
-    inputs. Qualifiers are part of the id and hashed with it.
+    inputs; where the id has a rank or a lag, of their kernel too. Modifiers and qualifiers are part of the id
+    and hashed with it.
     """
     digest = hashlib.sha256(str(feature_id).encode())
     for term in feature_id.terms:
@@ -33,6 +35,8 @@ def fingerprint(feature_id: FeatureId) -> str:
 
 def _definition(term: Term) -> str:
     found = reachable(term.feature.compute)
+    if term != term.plain:
+        found |= reachable(drive_modifiers)
     parts = [
         str(term.parameters),
         str(term.lookback),

@@ -53,6 +53,14 @@ class FeaturePlan:
         """Return the series that term `column` is computed on."""
         return self.terms[column].series(self.base)
 
+    def positions(self, key: SeriesKey) -> dict[Term, list[int]]:
+        """Return the columns of the terms on `key`, by the term without modifiers that they are made of."""
+        found: dict[Term, list[int]] = {}
+        for position, term in enumerate(self.terms):
+            if term.series(self.base) == key:
+                found.setdefault(term.plain, []).append(position)
+        return found
+
     @property
     def keys(self) -> tuple[SeriesKey, ...]:
         """All series that terms are computed on, sorted; the base series is always among them."""

@@ -6,13 +6,14 @@ import math
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from lockstep.errors import FeatureError
 from lockstep.features.blocks import BarBlock
 from lockstep.features.columns import market_of, pair_key, source_keys
-from lockstep.features.driver import driver
+from lockstep.features.driver import Driver, drive_modifiers, driver
 from lockstep.features.inputs import PAIR_COLUMNS
 from lockstep.features.plan import COLD, MISSING, FeaturePlan, needs_calendar, needs_pair
 from lockstep.market.asof import MaxAge
@@ -253,6 +254,8 @@ class WindowFeatures:
 class _SeriesWindow:
     """The newest bars of one series, contiguous, and the terms computed on them.
 
+    Beside the bars stand the values of the features that a term ranks or lags: each is computed once.
+
     seen, end   how many bars were pushed, and the end of the newest; the buffer may be a block ahead of them
     """
 
@@ -271,32 +274,43 @@ class _SeriesWindow:
         )
         self._kept = plan.lookback(key)
         self._used = 0
-        self._buffer = np.empty((len(layout), self._kept + max(self._kept, _ROOM)))
+        positions = plan.positions(key)
+        remembered = [
+            plain for plain, found in positions.items() if any(plan.terms[each] != plain for each in found)
+        ]
+        rows = len(layout) + len(remembered)
+        self._buffer = np.empty((rows, self._kept + max(self._kept, _ROOM)))
+        self._bars = self._buffer[: len(layout)]
         readable = self._buffer.view()
         readable.setflags(write=False)
-        self.positions = [p for p in range(len(plan.terms)) if plan.series(p) == key]
-        self._calls = [
-            (
-                driver(term.feature),
-                (
-                    *(readable[layout.index(name)] for name in term.feature.inputs),
-                    *term.feature.arguments(term.parameters),
-                    term.lookback,
-                ),
-                position,
+        self._remembered: list[tuple[Driver, tuple[Any, ...], Floats]] = []
+        self._calls: list[tuple[Driver, tuple[Any, ...], int]] = []
+        for plain, found in positions.items():
+            arguments = (
+                *(readable[layout.index(name)] for name in plain.feature.inputs),
+                *plain.feature.arguments(plain.parameters),
+                plain.lookback,
             )
-            for position in self.positions
-            for term in (plan.terms[position],)
-        ]
+            if plain not in remembered:
+                self._calls.append((driver(plain.feature), arguments, found[0]))
+                continue
+            row = len(layout) + len(self._remembered)
+            self._remembered.append((driver(plain.feature), arguments, self._buffer[row]))
+            for position in found:
+                term = plan.terms[position]
+                self._calls.append((drive_modifiers, (readable[row], term.rank, term.lag), position))
+        self.positions = [position for *_, position in self._calls]
 
     def append(self, end: int, values: tuple[float, ...], pair: tuple[float, ...], terms: Floats) -> None:
         """Append one bar and write the terms of this series into `terms`."""
         self._make_room()
         calendar = self._session.column_row(end, self._timeframe) if self._session else ()
-        self._buffer[:, self._used] = (*values, *calendar, *pair)
+        self._bars[:, self._used] = (*values, *calendar, *pair)
         self._used += 1
         self.seen += 1
         self.end = end
+        for drive, arguments, row in self._remembered:
+            drive(*arguments, self._used - 1, self._used, row, self._used - 1)
         for drive, arguments, position in self._calls:
             drive(*arguments, self._used - 1, self._used, terms, position)
 
@@ -310,7 +324,9 @@ class _SeriesWindow:
             part = slice(done, done + self._make_room())
             rows = [*values[part].T, *self._calendar(ends[part]), *pair[part].T]
             first, self._used = self._used, self._used + rows[0].size
-            self._buffer[:, first : self._used] = rows
+            self._bars[:, first : self._used] = rows
+            for drive, arguments, row in self._remembered:
+                drive(*arguments, first, self._used, row, first)
             for row, (drive, arguments, _) in zip(terms, self._calls, strict=True):
                 drive(*arguments, first, self._used, row, done)
             done += self._used - first

@@ -82,7 +82,20 @@ class TestAgainstSlowFormulas:
         assert len(check.labels) == 19, "the markets were closed on the 5th"
 
     @pytest.mark.parametrize(
-        "feature_id", ["ibs", "rsi_2", "rsi_14", "volume_pctile_20", "ret_5", "zscore_20", "stoch_k_14"]
+        "feature_id",
+        [
+            "ibs",
+            "rsi_2",
+            "rsi_14",
+            "volume_pctile_20",
+            "ret_5",
+            "zscore_20",
+            "stoch_k_14",
+            "ibs%20",
+            "ret_5~2",
+            "ret_5%60~1",
+            "ibs*rsi_2~1",
+        ],
     )
     def test_each_formula_is_the_registry_s_to_rounding(self, feature_id: str) -> None:
         bars = load_bars("COMP")

@@ -1,4 +1,7 @@
-"""Every feature of the catalogue, by its example ids: what is registered is under these tests by itself."""
+"""Every feature of the catalogue, by its example ids: what is registered is under these tests by itself.
+
+So is a sample of ids with a rank, a lag or both.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ from hypothesis import strategies as st
 from lockstep.errors import FeatureError
 from lockstep.features.canonical import CANONICAL_VALUES, canonical_history, canonical_values
 from lockstep.features.columns import series_columns
+from lockstep.features.driver import drive_modifiers
 from lockstep.features.feature import Feature, Parameters, feature
 from lockstep.features.feature_registry import FeatureRegistry
 from lockstep.features.inputs import Window
@@ -24,6 +28,8 @@ from lockstep.market.history import History, SeriesKey
 from lockstep.market.sessions import CALENDAR_COLUMNS
 from lockstep.market.timeframe import DAILY
 from support.feature_checks import (
+    MODIFIED,
+    assert_same_bits,
     batch,
     check_batch_equals_streaming,
     check_blind_to_future,
@@ -43,7 +49,7 @@ from support.feature_histories import (
 from support.interpreted import interpreted
 
 REGISTRY = FeatureRegistry()
-IDS = REGISTRY.list()
+IDS = (*REGISTRY.list(), *MODIFIED)
 FEATURES = {declared.name: declared for declared in REGISTRY}
 FEW = settings(max_examples=10, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 
@@ -124,8 +130,16 @@ def test_legal_but_odd_bars(feature_id: str, kind: str) -> None:
 @every_id
 def test_shift_and_scale_behave_as_declared(feature_id: str) -> None:
     (term,) = REGISTRY.parse(feature_id).terms
-    assert (shift_sensitive([feature_id], REGISTRY) == ()) is term.feature.shift_invariant
-    assert (scale_sensitive([feature_id], REGISTRY) == ()) is term.feature.scale_invariant
+    moved = shift_sensitive([feature_id], REGISTRY) != (), scale_sensitive([feature_id], REGISTRY) != ()
+    declared = term.feature.shift_invariant, term.feature.scale_invariant
+    if term.rank:
+        assert not any(one and other for one, other in zip(moved, declared, strict=True))
+    else:
+        assert moved == tuple(not each for each in declared)
+
+
+def test_a_rank_may_be_unmoved_where_its_feature_is_not() -> None:
+    assert scale_sensitive(["atr_14", "atr_14~1", "atr_14%252"], REGISTRY) == ("atr_14", "atr_14~1")
 
 
 def test_no_feature_of_the_catalogue_is_a_price_level() -> None:
@@ -138,12 +152,24 @@ def test_python_source_agrees_with_compiled_code(feature_id: str) -> None:
     history = canonical_history(term.lookback)
     key = next(iter(history.bars))
     columns = series_columns(history, key, term.feature.inputs, MaxAge())
-    source = interpreted(term.feature.compute)
+    source, bars = interpreted(term.feature.compute), term.plain.lookback
     compiled = canonical_values(feature_id, REGISTRY)
-    for row in range(0, CANONICAL_VALUES, 3):
-        windows = (columns[name][row : row + term.lookback] for name in term.feature.inputs)
-        value = source(*windows, *term.feature.arguments(term.parameters))
+    for row in range(0, CANONICAL_VALUES, 3 if term == term.plain else 50):
+        earlier = [
+            source(
+                *(columns[name][first : first + bars] for name in term.feature.inputs),
+                *term.feature.arguments(term.parameters),
+            )
+            for first in range(row, row + term.rank + 1)
+        ]
+        value = _share_below(earlier) if term.rank else earlier[0]
         assert value == pytest.approx(compiled[row], rel=1e-12, abs=1e-300, nan_ok=True), row
+
+
+def _share_below(values: list[float]) -> float:
+    *earlier, newest = values
+    below = sum(each < newest for each in earlier) + 0.5 * sum(each == newest for each in earlier)
+    return np.nan if np.isnan(values).any() else below / len(earlier)
 
 
 @every_feature
@@ -214,6 +240,11 @@ QUALIFIED = (
     "day_of_week@1d",
     "ret_1*rsi_2@PAIR",
     "ibs*volume_pctile_20",
+    "ibs~1",
+    "ibs~1@1d",
+    "rsi_2%20@PAIR",
+    "rsi_2%5~2@PAIR:1d",
+    "ibs%20*ret_1~1@PAIR",
 )
 
 
@@ -274,6 +305,11 @@ def expanding_driver(declared: Feature) -> Callable[..., None]:
     return drive
 
 
+def late_modifiers(values: Window, rank: int, lag: int, start: int, stop: int, out: Window, at: int) -> None:
+    """Modifiers whose lag is off by one."""
+    drive_modifiers(values, rank, lag - 1, start, stop, out, at)
+
+
 RECIPE = Recipe(seed=5, level=20_000, tick=0.25, stretches=(Stretch(60, 5, 0, 6, 5, 700.0),))
 
 
@@ -295,6 +331,35 @@ def test_an_expanding_percentile_is_caught(monkeypatch: pytest.MonkeyPatch) -> N
         check_start_invariant(REGISTRY, ("volume_pctile_20",), history, 3)
     with pytest.raises(AssertionError, match="batch and streaming differ"):
         check_batch_equals_streaming(REGISTRY, ("volume_pctile_20",), history)
+
+
+def test_a_lag_into_the_future_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    history = history_of(RECIPE, 20)
+    check_blind_to_future(REGISTRY, ("ibs%20",), history, 50, 1)
+
+    def tomorrow(values: Window, rank: int, lag: int, *rows: Any) -> None:
+        drive_modifiers(np.append(values[1:], np.nan), rank, lag, *rows)
+
+    monkeypatch.setattr("lockstep.features.batch.drive_modifiers", tomorrow)
+    with pytest.raises(AssertionError, match="ibs%20: depends on later bars"):
+        check_blind_to_future(REGISTRY, ("ibs%20",), history, 50, 1)
+
+
+def test_a_lag_that_is_off_by_one_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    history = history_of(RECIPE, 20)
+    for each, same in (("ret_1~1", "ret_lag_1"), ("ibs~1", "ibs_prev"), ("atr_14%251", "atr_pctile_14_252")):
+        long = history_of(RECIPE, lookback(each))
+        assert_same_bits(each, (each,), batch(REGISTRY, (each,), long), batch(REGISTRY, (same,), long))
+    monkeypatch.setattr("lockstep.features.batch.drive_modifiers", late_modifiers)
+    with pytest.raises(AssertionError, match="ibs~1: batch and streaming differ"):
+        check_batch_equals_streaming(REGISTRY, ("ibs~1",), history)
+    with pytest.raises(AssertionError, match="ibs~1: as ibs_prev"):
+        assert_same_bits(
+            "as ibs_prev",
+            ("ibs~1",),
+            batch(REGISTRY, ("ibs~1",), history),
+            batch(REGISTRY, ("ibs_prev",), history),
+        )
 
 
 def registry_with(wrong: Feature) -> FeatureRegistry:

@@ -13,6 +13,24 @@ from lockstep.market.bars import Floats
 from lockstep.market.history import History, SeriesKey
 from support.feature_histories import BASE, from_row, with_other_future
 
+# One of each kind: never NaN and sometimes, short and long, bounded and not, with a calendar and with a pair.
+MODIFIED = (
+    "adx_14~1",
+    "atr_14%252",
+    "day_of_week~3",
+    "ibs%20~1",
+    "ibs~1",
+    "obv_slope_20%5",
+    "pair_log_ratio_z_20%10~2",
+    "pair_ret_1~2",
+    "realised_vol_20_252%30",
+    "ret_1%1",
+    "ret_1~1",
+    "rsi_2%252~1",
+    "supply_zone_distance_2_60_14%40",
+    "volume_pctile_20~600",
+)
+
 
 def batch(
     registry: FeatureRegistry, ids: tuple[str, ...], history: History, base: SeriesKey = BASE
@@ -95,7 +113,7 @@ def check_range(registry: FeatureRegistry, feature_id: str, history: History) ->
     known = values[~np.isnan(values)]
     (term,) = registry.parse(feature_id).terms
     assert np.isfinite(known).all(), f"{feature_id}: not finite"
-    within = (known >= term.feature.low) & (known <= term.feature.high)
+    within = (known >= term.low) & (known <= term.high)
     assert within.all(), f"{feature_id}: {known[~within][0]!r} is outside its declared range"
 
 

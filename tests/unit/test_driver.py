@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 
 from lockstep.compiled import cache_directory, python_source
-from lockstep.features.driver import driver, driver_source
+from lockstep.features.canonical import canonical_history
+from lockstep.features.driver import drive_modifiers, driver, driver_source
 from lockstep.features.feature import Feature, feature, kernel_source
 from lockstep.features.feature_registry import FeatureRegistry
 from lockstep.features.inputs import Window
+from lockstep.features.streaming import WindowFeatures
 
 REGISTRY = FeatureRegistry()
 FEATURES = {declared.name: declared for declared in REGISTRY}
@@ -119,3 +121,47 @@ def test_one_compilation_serves_all_parameters() -> None:
     before = len(compiled.signatures)
     compiled(close, 14, 374, 0, 500, out, 0)
     assert len(compiled.signatures) == before
+
+
+VALUES = np.array([np.nan, 3.0, 1.0, 2.0, 2.0, np.nan, 5.0, 1.0])
+VALUES.setflags(write=False)
+
+
+@pytest.mark.parametrize(
+    ("rank", "lag", "expected"),
+    [
+        (0, 0, [np.nan, 3.0, 1.0, 2.0, 2.0, np.nan, 5.0, 1.0]),
+        (0, 2, [np.nan, np.nan, np.nan, 3.0, 1.0, 2.0, 2.0, np.nan]),
+        (1, 0, [np.nan, np.nan, 0.0, 1.0, 0.5, np.nan, np.nan, 0.0]),
+        (2, 0, [np.nan, np.nan, np.nan, 0.5, 0.75, np.nan, np.nan, np.nan]),
+        (2, 1, [np.nan, np.nan, np.nan, np.nan, 0.5, 0.75, np.nan, np.nan]),
+        (0, 9, [np.nan] * 8),
+    ],
+)
+def test_ranks_and_lags(rank: int, lag: int, expected: list[float]) -> None:
+    """One missing value makes every rank over it missing; every part is the same as the whole."""
+    out = np.full(8, -1.0)
+    for run_modifiers in (drive_modifiers, python_source(drive_modifiers)):
+        run_modifiers(VALUES, rank, lag, 0, 8, out, 0)
+        np.testing.assert_array_equal(out, expected)
+        for start in range(8):
+            part = np.full(10, -1.0)
+            run_modifiers(VALUES, rank, lag, start, 8, part, 2)
+            np.testing.assert_array_equal(part[2 : 10 - start], expected[start:])
+            assert set(part[:2]) | set(part[10 - start :]) == {-1.0}
+
+
+def test_one_compilation_serves_all_modifiers_of_all_features() -> None:
+    if not hasattr(drive_modifiers, "signatures"):
+        pytest.skip("the compiler is off")
+    history = canonical_history(80)
+    key, bars = next(iter(history.bars.items()))
+    compiled: list[int] = []
+    for ids in (("ibs~1",), ("ibs%20", "rsi_2~3", "rsi_2%5~9")):
+        plan = REGISTRY.plan(ids, key)
+        windows = WindowFeatures(plan, history.markets)
+        windows.push_all(list(history.bar_sets())[:40])
+        windows.push(list(history.bar_sets())[40])
+        REGISTRY.matrix(ids, bars, history=history)
+        compiled.append(len(drive_modifiers.signatures))
+    assert compiled[0] == compiled[1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import itertools
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -109,6 +110,28 @@ def test_content_does(fingerprint_of, old: str, new: str) -> None:  # type: igno
 def test_parameters_and_qualifiers_do(fingerprint_of) -> None:  # type: ignore[no-untyped-def]
     ids = ("sample_2", "sample_3", "sample_2@NQ", "sample_2@1d")
     assert len({fingerprint_of(SOURCE, text) for text in ids}) == len(ids)
+
+
+def test_modifiers_do(fingerprint_of) -> None:  # type: ignore[no-untyped-def]
+    ids = ("sample_2", "sample_2~1", "sample_2~2", "sample_2%1", "sample_2%1~1", "sample_2~1@NQ")
+    assert len({fingerprint_of(SOURCE, text) for text in ids}) == len(ids)
+
+
+def test_the_source_of_ranks_counts_for_modified_ids_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    def other(values, rank, lag, start, stop, out, at):  # type: ignore[no-untyped-def]
+        out[at] = values[start]
+
+    ids = ("rsi_2", "rsi_2@NQ", "rsi_2~1", "rsi_2%252")
+    before = [REGISTRY.fingerprint(text) for text in ids]
+    monkeypatch.setattr("lockstep.features.fingerprint.drive_modifiers", other)
+    after = [REGISTRY.fingerprint(text) for text in ids]
+    assert [one == two for one, two in zip(before, after, strict=True)] == [True, True, False, False]
+
+
+def test_ids_without_modifiers_keep_the_fingerprint_that_bundles_hold() -> None:
+    stored = Path(__file__).parents[1] / "fixtures" / "v1" / "store" / "manifest.json"
+    entry = json.loads(stored.read_text())["instruments"]["COMP"]["ibs_veto"]["versions"]["v1"]
+    assert entry["fingerprints"] == {text: REGISTRY.fingerprint(text) for text in entry["feature_ids"]}
 
 
 def test_every_id_has_its_own() -> None:
