@@ -42,7 +42,7 @@ def require_known(paths: Mapping[str, object], base: StrategyConfig, *, where: s
 
 
 def placed(base: Content, values: Mapping[str, Any]) -> Content:
-    """Return the content of a configuration with `values` at their paths; `base` is left as it is.
+    """Return the content of a configuration with `values` at their paths; both are left as they are.
 
     A stop or target that ends up with neither percent nor atr is none, so that a grid can say
     `stop.percent: [null, 1.0]`.
@@ -50,7 +50,7 @@ def placed(base: Content, values: Mapping[str, Any]) -> Content:
     fields = {path.partition(".")[0] for path in values}
     content = {**base, **{field: copy.deepcopy(base[field]) for field in fields}}
     for path, value in values.items():
-        _put(content, path, value)
+        _put(content, path, copy.deepcopy(value))
     return {**content, **{field: _none_if_unsaid(content[field]) for field in fields}}
 
 

@@ -43,12 +43,40 @@ _SHARED_RELATED = (("timeframe", "window", "auto_close"),)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class Signals:
+    """How a family decides whose conditions know neither clock nor position: programs first, then these.
+
+    programs   compiled: rules -> where the programs of `specs/program.py` begin in them, those of the exit
+               from a long and from a short position, of the long and of the short entry; and where they end
+    enter      compiled: (long, short, values, probability, clock, rules, filters) -> code while flat; `long`
+               and `short` are what the programs of the entries say
+    leave      compiled: (signal, clock, holding, rules) -> code with a position; HOLD for none
+
+    `decide` of such a family is these two behind the programs; the sweep works out the programs of all bars
+    at once.
+
+    >>> from lockstep.market.config import load_instruments
+    >>> from lockstep.strategy.decision import FAMILY
+    >>> family = families()["rules"]
+    >>> dip = family.config(name="dip", long_entry={"id": "ibs", "below": 0.2}, max_bars=3)
+    >>> bounds = family.signals.programs(dip.rules(load_instruments().session("SPY")))
+    >>> [bound - FAMILY for bound in bounds]
+    [9, 9, 9, 13, 13]
+    """
+
+    programs: Callable[..., tuple[int, int, int, int, int]]
+    enter: Callable[..., int]
+    leave: Callable[..., int]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Family:
     """One family of strategies.
 
     config    its configuration class, whose `family` field has the family's name as default
     decide    compiled, arguments and codes as in `decision.py`; while flat it reads no exit slot of the
               rules, and with a position no other slot of the family's than its exit slots
+    signals   what `decide` is made of where its conditions know neither clock nor position; None elsewhere
     entry     fields of its own that say when an entry is taken
     exit      fields of its own that say when a position is left
     layout    fields of its own that change what the decision vector holds or how many rules there are
@@ -69,6 +97,7 @@ class Family:
 
     config: type[StrategyConfig]
     decide: Callable[..., int]
+    signals: Signals | None = None
     entry: tuple[str, ...] = ()
     exit: tuple[str, ...] = ()
     layout: tuple[str, ...] = ()

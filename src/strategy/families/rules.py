@@ -38,7 +38,7 @@ from lockstep.strategy.decision import (
     entry_gate,
     timed_exit,
 )
-from lockstep.strategy.family import Family, register
+from lockstep.strategy.family import Family, Signals, register
 from lockstep.strategy.specs.conditions import (
     MAX_BYTES,
     MAX_COMPARISONS,
@@ -238,31 +238,39 @@ def first_missing(values: Floats, width: int) -> int:
 
 
 @kernel
-def decide(
-    values: Floats, probability: float, clock: Clock, holding: Holding, rules: Floats, filters: Floats
-) -> int:
-    """Return the decision at a completed bar; arguments and codes as in `decision.py`."""
+def program_bounds(rules: Floats) -> tuple[int, int, int, int, int]:
+    """Return where the programs begin: long exit, short exit, long entry, short entry; and where they end."""
+    return (
+        PROGRAMS,
+        int(rules[LONG_EXIT_STOP]),
+        int(rules[SHORT_EXIT_STOP]),
+        int(rules[LONG_ENTRY_STOP]),
+        int(rules[SHORT_ENTRY_STOP]),
+    )
+
+
+@kernel
+def leave(signal: bool, clock: Clock, holding: Holding, rules: Floats) -> int:
+    """Return the decision with a position, HOLD for none, where `signal` says what the exit's conditions do."""
     if clock[IN_SESSION] == 0.0:
         return OUTSIDE_SESSION
-    if holding[SIDE] != 0.0:
-        first, last = PROGRAMS, int(rules[LONG_EXIT_STOP])
-        if holding[SIDE] < 0.0:
-            first, last = last, int(rules[SHORT_EXIT_STOP])
-        if holds(values, rules, first, last):
-            return EXIT_SIGNAL
-        due = timed_exit(clock, holding, rules)
-        if due != CLEAR:
-            return due
-        width = int(rules[EXIT_WIDTH])
-        missing = first_missing(values, width)
-        return MISSING + missing if missing < width else HOLD
+    if signal:
+        return EXIT_SIGNAL
+    due = timed_exit(clock, holding, rules)
+    return HOLD if due == CLEAR else due
+
+
+@kernel
+def enter(
+    long: bool, short: bool, values: Floats, probability: float, clock: Clock, rules: Floats, filters: Floats
+) -> int:
+    """Return the decision while flat, where `long` and `short` say what the conditions of the entries do."""
+    if clock[IN_SESSION] == 0.0:
+        return OUTSIDE_SESSION
     width = int(rules[ENTRY_WIDTH])
     missing = first_missing(values, width)
     if missing < width:
         return MISSING + missing
-    middle = int(rules[LONG_ENTRY_STOP])
-    long = holds(values, rules, int(rules[ENTRY_START]), middle)
-    short = holds(values, rules, middle, int(rules[SHORT_ENTRY_STOP]))
     if long and short:
         return AMBIGUOUS
     if not (long or short):
@@ -279,12 +287,32 @@ def decide(
     return ENTER_LONG if long else ENTER_SHORT
 
 
+@kernel
+def decide(
+    values: Floats, probability: float, clock: Clock, holding: Holding, rules: Floats, filters: Floats
+) -> int:
+    """Return the decision at a completed bar; arguments and codes as in `decision.py`."""
+    if holding[SIDE] != 0.0:
+        first, last = PROGRAMS, int(rules[LONG_EXIT_STOP])
+        if holding[SIDE] < 0.0:
+            first, last = last, int(rules[SHORT_EXIT_STOP])
+        code = leave(holds(values, rules, first, last), clock, holding, rules)
+        width = int(rules[EXIT_WIDTH])
+        missing = first_missing(values, width)
+        return MISSING + missing if code == HOLD and missing < width else code
+    middle = int(rules[LONG_ENTRY_STOP])
+    long = holds(values, rules, int(rules[ENTRY_START]), middle)
+    short = holds(values, rules, middle, int(rules[SHORT_ENTRY_STOP]))
+    return enter(long, short, values, probability, clock, rules, filters)
+
+
 _CONDITIONS = ("long_entry", "long_exit", "short_entry", "short_exit", "score", "veto")
 
 RULES = register(
     Family(
         config=RulesConfig,
         decide=decide,
+        signals=Signals(programs=program_bounds, enter=enter, leave=leave),
         # Every condition has a say in which column an id has: none changes one stage alone.
         entry=_CONDITIONS,
         exit=_CONDITIONS,
