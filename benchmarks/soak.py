@@ -99,6 +99,11 @@ def _replays(count: int, seed: int) -> tuple[dict[str, Any], bool]:
     return found, bool(good)
 
 
+def _spec_identity(count: int, seed: int) -> tuple[dict[str, Any], bool]:
+    found: tuple[dict[str, Any], bool] = _support("support.spec_identity").soak(count, seed)
+    return found
+
+
 def _readme(count: int, seed: int) -> tuple[dict[str, Any], bool]:
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "tests")}
     command = [sys.executable, "-m", "support.readme"]
@@ -190,6 +195,11 @@ SOAKS = {
         sentence="searches of markets without skill, with drift, with an edge: how often each one passes",
         count=1_000,
         run=_maximum,
+    ),
+    "spec_identity": Soak(
+        sentence="specs in other words and specs that say something else, in pairs: one hash, two hashes",
+        count=10_000,
+        run=_spec_identity,
     ),
     "readme": Soak(sentence="README's commands on a fresh machine", count=1, run=_readme),
     "replay": Soak(sentence="a long replay, in bar sets: memory stays flat", count=100_000, run=_replay),

@@ -232,9 +232,8 @@ def draw(space: VariantSpace, numbers: Sequence[int]) -> Drawn:
 def config_hashes(variants: Variants) -> list[str]:
     """Return the `config_hash` of every variant."""
     digest = variants.kind.hash_begun()
-    return [
-        _continued(digest, text).hexdigest() for text in _joined(_fields(variants), variants.size, "{", "}")
-    ]
+    parts = ("{", *_fields(variants), "}", *_meanings(variants))
+    return [_continued(digest, text).hexdigest() for text in _joined(parts, variants.size, "", "")]
 
 
 def evaluation_ids(where: str, contents: Sequence[str]) -> list[str]:
@@ -277,8 +276,10 @@ def _parameters(space: VariantSpace, places: Mapping[str, Integers]) -> Texts:
 
 
 def _fields(variants: Variants) -> Iterator[str | Texts]:
-    """Yield the JSON of the fields that `config_hash` is made of, those that vary for every variant."""
-    for number, field in enumerate(variants.kind.hashed_fields()):
+    """Yield the JSON of the fields that `config_hash` reads as written, those that vary for every variant."""
+    meant = variants.kind.meant_fields()
+    fields = [field for field in variants.kind.hashed_fields() if field not in meant]
+    for number, field in enumerate(fields):
         if number:
             yield ", "
         spelled = [variants.kind.spelled(field, value) for value in variants.values[field]]
@@ -287,6 +288,26 @@ def _fields(variants: Variants) -> Iterator[str | Texts]:
             if field in variants.places
             else spelled[0]
         )
+
+
+def _meanings(variants: Variants) -> Iterator[Texts]:
+    """Yield what `config_hash` reads of fields by their meaning, then of the vector, for every variant."""
+    columns, known = [], list[list[frozenset[str]]]()
+    for group in variants.kind.meant_together():
+        places, rows = variants.different(group)
+        some = [variants[row] for row in rows.tolist()]
+        found = [variants.kind.meaning_of({field: getattr(each, field) for field in group}) for each in some]
+        yield np.array([text for text, _ in found], dtype=object)[places]
+        numbers: dict[frozenset[str], int] = {}
+        of_row = np.array([numbers.setdefault(ids, len(numbers)) for _, ids in found], dtype=np.int64)
+        columns.append((of_row[places], len(numbers)))
+        known.append(list(numbers))
+    places, rows = combinations(columns, variants.size)
+    read = (
+        frozenset[str]().union(*(sets[place[row]] for sets, (place, _) in zip(known, columns, strict=True)))
+        for row in rows.tolist()
+    )
+    yield np.array([variants.kind.spelled_ids(ids) for ids in read], dtype=object)[places]
 
 
 def _joined(parts: Iterable[str | Texts], count: int, begin: str, end: str) -> Texts:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 from abc import abstractmethod
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -138,6 +139,19 @@ class AgeLimits(Settings):
         return MaxAge(bars=self.bars, days=self.days)
 
 
+def ids_read_by(part: object) -> tuple[str, ...]:
+    """Return the ids that a stop, a target, a size or `features` puts into the vector.
+
+    >>> ids_read_by(Distance(atr=2.0)), ids_read_by(Distance(percent=1.0)), ids_read_by(FixedSize())
+    (('atr_14',), (), ())
+    """
+    if isinstance(part, tuple):
+        return part
+    if isinstance(part, Distance):
+        return (part.feature,) if part.atr else ()
+    return (part.feature,) if isinstance(part, RiskSize | VolatilitySize) else ()
+
+
 class StrategyConfig(Settings):
     """What all families share; a family's own class gives `family` its name as default.
 
@@ -223,9 +237,8 @@ class StrategyConfig(Settings):
     def feature_ids(self) -> tuple[str, ...]:
         """Ids of the decision vector, in order, each once."""
         wanted = [*self.signal_ids, *(each.feature for each in self.filters)]
-        wanted += [each.feature for each in (self.stop, self.target) if each is not None and each.atr]
-        if not isinstance(self.size, FixedSize):
-            wanted.append(self.size.feature)
+        for part in (self.stop, self.target, self.size):
+            wanted += ids_read_by(part)
         return tuple(dict.fromkeys((*wanted, *self.features)))
 
     @classmethod
@@ -241,17 +254,50 @@ class StrategyConfig(Settings):
         return _pair(field, written[field])
 
     @classmethod
+    def meant_fields(cls) -> frozenset[str]:
+        """Return the fields whose meaning is in the hash, and not how they are written."""
+        return frozenset()
+
+    @classmethod
+    def meant_together(cls) -> tuple[tuple[str, ...], ...]:
+        """Return groups of fields that say something together; a field may be in several."""
+        return ()
+
+    @classmethod
+    def meaning_of(cls, values: Mapping[str, Any]) -> tuple[str, frozenset[str]]:
+        """Return what the values of a group say, as a text that is equal for equal meaning, and their ids."""
+        raise NotImplementedError(f"{cls.__name__} has no fields that say something together")
+
+    @classmethod
     def hash_begun(cls) -> Any:
-        """Return a SHA-256 that has read what stands before the values: `{...}` follows."""
+        """Return a SHA-256 that has read what stands before the values.
+
+        `{...}` follows; of a family with `meant_together` then the text of each group, a line each, and the
+        ids of the vector.
+        """
         return hashlib.sha256(" ".join((cls.__name__, *cls.family_code, "")).encode())
 
     @property
     def config_hash(self) -> str:
-        """SHA-256 (hex) of every value but the name, and of the code of a family of your own."""
-        written = self.model_dump(mode="json", exclude={"name"})
+        """SHA-256 (hex) of every value but the name, and of the code of a family of your own.
+
+        A family may take what some fields mean in place of how they are written.
+        """
+        written = self.model_dump(mode="json", exclude={"name", *self.meant_fields()})
         digest = self.hash_begun()
         digest.update(f"{{{', '.join(_pair(*each) for each in sorted(written.items()))}}}".encode())
+        ids = set[str]()
+        for group in self.meant_together():
+            text, read = self.meaning_of({field: getattr(self, field) for field in group})
+            digest.update(text.encode())
+            ids |= read
+        digest.update(self.spelled_ids(ids).encode())
         return str(digest.hexdigest())
+
+    @classmethod
+    def spelled_ids(cls, ids: Iterable[str]) -> str:
+        """Return the ids of a vector as the hash reads them, nothing for none."""
+        return " ".join(sorted(ids))
 
     def _repr_html_(self) -> str:
         from lockstep import views

@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self
 
@@ -17,7 +18,7 @@ from lockstep.compiled import kernel
 from lockstep.errors import FeatureError
 from lockstep.features.feature_registry import default_registry
 from lockstep.market.bars import Floats
-from lockstep.strategy.config import StrategyConfig
+from lockstep.strategy.config import Filter, StrategyConfig, ids_read_by
 from lockstep.strategy.decision import (
     AMBIGUOUS,
     CLEAR,
@@ -51,7 +52,8 @@ from lockstep.strategy.specs.conditions import (
     Weight,
     comparisons,
 )
-from lockstep.strategy.specs.program import holds, ids_of, normal_form, program
+from lockstep.strategy.specs.meaning import Gate, canonical_score, entry_meaning, exit_meaning
+from lockstep.strategy.specs.program import Within, holds, program
 
 # What is read with a position, then what is read while flat; the programs follow: exits, then entries.
 LONG_EXIT_STOP = FAMILY
@@ -131,8 +133,8 @@ class RulesConfig(StrategyConfig):
 
     @model_validator(mode="after")
     def _is_small(self) -> Self:
-        if len(self.signal_ids) > MAX_IDS:
-            raise ValueError(f"reads {len(self.signal_ids)} ids; at most {MAX_IDS}, make it simpler")
+        if len(self.written_ids) > MAX_IDS:
+            raise ValueError(f"reads {len(self.written_ids)} ids; at most {MAX_IDS}, make it simpler")
         size = len(json.dumps(self.model_dump(mode="json")))
         if size > MAX_BYTES:
             raise ValueError(f"is {size:,} bytes long; at most {MAX_BYTES:,}, make it simpler")
@@ -146,13 +148,33 @@ class RulesConfig(StrategyConfig):
             _require_reachable(self.veto.id, (self.veto.at_least,))
         return self
 
+    @model_validator(mode="after")
+    def _conditions_say_something(self) -> Self:
+        entries = entry_meaning(self.long_entry, self.short_entry, self.score)
+        leave = (exit_meaning(tree, self.score).idle[0] for tree in (self.long_exit, self.short_exit))
+        names = ("long_entry", "short_entry", "long_exit", "short_exit")
+        for name, idle in zip(names, (*entries.idle, *leave), strict=True):
+            if idle and getattr(self, name) is not None:
+                raise ValueError(f"{name} {idle}; correct it, or drop it")
+        return self
+
     def _comparisons(self) -> list[Comparison]:
         trees = (self.long_entry, self.long_exit, self.short_entry, self.short_exit)
         return [each for tree in trees for each in comparisons(tree)]
 
     @property
+    def written_ids(self) -> tuple[str, ...]:
+        """Every id that a condition, the score or the veto names, sorted, whether it matters or not."""
+        named = {each for comparison in self._comparisons() for each in comparison.operands} - {SCORE}
+        named |= {each.id for each in self.score}
+        return tuple(sorted(named if self.veto is None else {*named, self.veto.id}))
+
+    @property
     def signal_ids(self) -> tuple[str, ...]:
-        """The ids of the conditions, sorted, then that of the veto."""
+        """The ids of the conditions, sorted, then that of the veto; without those that never matter.
+
+        In `any: [{id: rsi_2, below: 10}, {id: rsi_2, at_least: 10}]`, as an entry, rsi_2 never does.
+        """
         return self._compiled.ids
 
     @property
@@ -170,6 +192,45 @@ class RulesConfig(StrategyConfig):
         return _compile(
             self.long_entry, self.long_exit, self.short_entry, self.short_exit, self.score, self.veto
         )
+
+    @classmethod
+    def meant_fields(cls) -> frozenset[str]:
+        """Return the conditions, those of filters too, and further ids: only which there are matters."""
+        return frozenset((*_CONDITIONS, "filters", "features"))
+
+    @classmethod
+    def meant_together(cls) -> tuple[tuple[str, ...], ...]:
+        """Return what makes entries, what makes each exit, and what else the vector holds."""
+        return (_ENTERS, *_LEAVES, *((field,) for field in ("stop", "target", "size", "features")))
+
+    @classmethod
+    def meaning_of(cls, values: Mapping[str, Any]) -> tuple[str, frozenset[str]]:
+        """Return what the values of a group of `meant_together` say, and the ids that they read."""
+        if "filters" in values:
+            return _entries(*(values[field] for field in _ENTERS))
+        if "score" in values:
+            tree, score = values.values()
+            found = exit_meaning(tree, score)
+            return f"\n{found.digest}", found.ids
+        (value,) = values.values()
+        return "", frozenset(ids_read_by(value))
+
+
+@functools.lru_cache(maxsize=4096)
+def _entries(
+    long: Any, short: Any, score: tuple[Weight, ...], filters: tuple[Filter, ...], veto: ModelVeto | None
+) -> tuple[str, frozenset[str]]:
+    """Return the meaning of entries as text, and the ids that they read.
+
+    A filter is one more condition, whatever order they are in, and so is the veto.
+    """
+    gates: list[Gate] = [(each.side, Within(each.feature, *each.bounds)) for each in filters]
+    ids = {each.feature for each in filters}
+    if veto is not None:
+        gates.append(("both", Within(veto.id, veto.at_least, math.inf)))
+        ids.add(veto.id)
+    text = entry_meaning(long, short, score, tuple(gates)).digest
+    return f"\n{text}", entry_meaning(long, short, score).ids | ids
 
 
 def _require_reachable(feature_id: str, constants: tuple[float, ...]) -> None:
@@ -202,12 +263,15 @@ def _compile(
     long_entry: Any, long_exit: Any, short_entry: Any, short_exit: Any,
     score: tuple[Weight, ...], veto: ModelVeto | None,
 ) -> CompiledSpec:  # fmt: skip
-    trees = (long_exit, short_exit, long_entry, short_entry)
-    forms = [None if tree is None else normal_form(tree) for tree in trees]
-    signals = sorted(set[str]().union(*(ids_of(form, score) for form in forms)))
+    meanings = (
+        exit_meaning(long_exit, score), exit_meaning(short_exit, score),
+        entry_meaning(long_entry, short_entry, score),
+    )  # fmt: skip
+    signals = sorted(frozenset[str]().union(*(each.ids for each in meanings)))
     ids = tuple(dict.fromkeys((*signals, *(() if veto is None else (veto.id,)))))
     column = {each: place for place, each in enumerate(ids)}
-    programs = [program(form, column, score) for form in forms]
+    weights = canonical_score(score)
+    programs = [program(form, column, weights) for each in meanings for form in each.forms]
     stops, at = [], PROGRAMS
     for each in programs:
         at += len(each)
@@ -307,6 +371,8 @@ def decide(
 
 
 _CONDITIONS = ("long_entry", "long_exit", "short_entry", "short_exit", "score", "veto")
+_ENTERS = ("long_entry", "short_entry", "score", "filters", "veto")
+_LEAVES = (("long_exit", "score"), ("short_exit", "score"))
 
 RULES = register(
     Family(

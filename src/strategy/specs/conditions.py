@@ -170,7 +170,9 @@ class NotOf(Settings):
 
     @model_serializer(mode="wrap")
     def _as_said(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return {"not": write(self)["part"]}
+        # By its name or by its alias, as whoever writes asks for.
+        (part,) = write(self).values()
+        return {"not": part}
 
 
 def _kind(value: object) -> str | None:

@@ -52,7 +52,7 @@ class Ordering:
 
 @dataclass(frozen=True, slots=True)
 class Junction:
-    """`and` or `or` of at least one part."""
+    """`and` or `or` of its parts; without any it is ALWAYS or NEVER, which are parts of nothing."""
 
     connective: Connective
     parts: tuple[NormalForm, ...]
@@ -60,6 +60,9 @@ class Junction:
 
 NormalForm = Within | Ordering | Junction
 """A condition without `not`."""
+
+ALWAYS = Junction("and", ())
+NEVER = Junction("or", ())
 
 
 def normal_form(condition: Any, *, negated: bool = False) -> NormalForm:
@@ -136,7 +139,7 @@ def ids_of(form: NormalForm | None, score: Sequence[Weight]) -> set[str]:
 
 
 def program(form: NormalForm | None, column: Mapping[str, int], score: Sequence[Weight]) -> tuple[float, ...]:
-    """Return the instructions of a normal form, four numbers each; none, which is never true, of None.
+    """Return the instructions of a normal form, four numbers each; none, which are never true, of NEVER.
 
     column   place of each id in the vector
     """
@@ -146,7 +149,10 @@ def program(form: NormalForm | None, column: Mapping[str, int], score: Sequence[
 def _instructions(
     form: NormalForm | None, column: Mapping[str, int], score: Sequence[Weight]
 ) -> Iterator[tuple[float, float, float, float]]:
-    if isinstance(form, Junction):
+    if form == ALWAYS:
+        # The sum of nothing is a number.
+        yield (SCORE, 0, -math.inf, math.inf)
+    elif isinstance(form, Junction):
         for place, part in enumerate(form.parts):
             yield from _instructions(part, column, score)
             if place:

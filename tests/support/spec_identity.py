@@ -1,0 +1,160 @@
+"""Is one spec in other words one spec to the hash, and another spec another one? Counted over drawn specs."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from lockstep.errors import ConfigError
+from lockstep.settings import validated
+from lockstep.strategy.families.rules import RulesConfig
+from lockstep.strategy.specs import meaning
+from support import spec_oracle, spellings
+from support.spellings import Content
+
+# Of one spec, so many others; each of up to so many steps.
+_EACH = 4
+_STEPS = 4
+
+
+@dataclass
+class Found:
+    """What was compared: how often by what was done, a line for each fault, and how many did the same."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    faults: list[str] = field(default_factory=list)
+    compared: int = 0
+    alike: int = 0
+
+
+def spec(content: Content) -> RulesConfig | None:
+    """Return a spec's configuration; None where it is refused, usually as too large."""
+    try:
+        return validated(RulesConfig, {"family": "rules", **content}, where="spec")
+    except ConfigError:
+        return None
+
+
+def rewordings(count: int, seed: int, *, oracle: int = 10, until_fault: bool = False) -> Found:
+    """Compare `count` specs with what they are in other words; every `oracle`-th pair is also evaluated."""
+    found = Found()
+    for content, one, rng in _drawn(seed):
+        for _ in range(_EACH):
+            other, steps = _reworded(content, rng)
+            if not steps:
+                continue
+            found.counts.update(steps)
+            found.compared += 1
+            config = spec(other)
+            assert config is not None
+            if found.compared % oracle == 0 and spec_oracle.differ(content, other, rng):
+                found.faults.append(f"{steps} is no rewording: {content} {other}")
+            elif one.config_hash != config.config_hash:
+                found.faults.append(f"{steps}: another hash: {content} {other}")
+            elif set(one.feature_ids) != set(config.feature_ids):
+                found.faults.append(f"{steps}: another vector: {content} {other}")
+            if found.compared == count or (found.faults and until_fault):
+                return found
+    raise AssertionError
+
+
+def _reworded(content: Content, rng: random.Random) -> tuple[Content, list[str]]:
+    steps = []
+    for _ in range(rng.randint(1, _STEPS)):
+        other, how = spellings.reworded(content, rng)
+        if spec(other) is not None:
+            content = other
+            steps.append(how)
+    return content, steps
+
+
+def alterations(count: int, seed: int, *, until_fault: bool = False) -> Found:
+    """Compare `count` specs with changed ones that were seen to do something else."""
+    found = Found()
+    for content, one, rng in _drawn(seed):
+        for _ in range(_EACH):
+            other, how = spellings.altered(content, rng)
+            config = spec(other)
+            if config is None:
+                continue
+            if not (
+                spec_oracle.differ(content, other, rng) or set(one.feature_ids) != set(config.feature_ids)
+            ):
+                found.alike += 1
+                continue
+            found.counts[how] += 1
+            found.compared += 1
+            if one.config_hash == config.config_hash:
+                found.faults.append(f"{how}: the same hash: {content} {other}")
+            if found.compared == count or (found.faults and until_fault):
+                return found
+    raise AssertionError
+
+
+def _drawn(seed: int) -> Iterator[tuple[Content, RulesConfig, random.Random]]:
+    number = 0
+    while True:
+        rng = random.Random(f"{seed} {number}")
+        content = spellings.drawn(rng)
+        config = spec(content)
+        if config is not None:
+            yield content, config, rng
+        number += 1
+
+
+def soak(count: int, seed: int) -> tuple[dict[str, Any], bool]:
+    """Compare `count` rewordings and as many alterations; what was found, and whether nothing was wrong."""
+    same, other = rewordings(count, seed), alterations(count, seed + 1)
+    took = sorted(milliseconds(large(200, seed)))
+    told = {
+        "reworded": same.compared,
+        "by what was done": dict(sorted(same.counts.items())),
+        "altered": other.compared,
+        "by what was changed": dict(sorted(other.counts.items())),
+        "faults": [*same.faults, *other.faults],
+        "milliseconds a hash, twelve comparisons a side": {
+            "median": round(took[len(took) // 2], 2),
+            "slowest of 200": round(took[-1], 2),
+        },
+    }
+    return told, not told["faults"]
+
+
+def forget() -> None:
+    """Forget every meaning that is known, so that the next hash is worked out."""
+    from lockstep.strategy.families import rules
+
+    for known in (meaning.entry_meaning, meaning.exit_meaning, rules._entries, rules._compile):
+        known.cache_clear()
+
+
+def large(count: int, seed: int) -> list[RulesConfig]:
+    """Return specs of twelve comparisons a side over as many ids as a spec may read."""
+    found: list[RulesConfig] = []
+    rng = random.Random(seed)
+    ids = [*spellings.IDS, *(f"{each}~1" for each in spellings.IDS[:6])]
+    while len(found) < count:
+        content: dict[str, Any] = {"name": "large", "max_bars": 5}
+        for side in ("long", "short"):
+            entry = rng.randint(5, 9)
+            content[f"{side}_entry"] = spellings.tree(rng, ids, entry)
+            content[f"{side}_exit"] = spellings.tree(rng, ids, 12 - entry)
+        if (config := spec(content)) is not None:
+            found.append(config)
+    return found
+
+
+def milliseconds(configs: list[RulesConfig], runs: int = 3) -> list[float]:
+    """Return what each hash takes that is not known yet, in ms of this process, the least of some runs."""
+    found = [float("inf")] * len(configs)
+    for _ in range(runs):
+        forget()
+        for number, config in enumerate(configs):
+            before = time.process_time()
+            _ = config.config_hash
+            found[number] = min(found[number], (time.process_time() - before) * 1e3)
+    return found
