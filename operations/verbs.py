@@ -528,6 +528,7 @@ def rehearse(
     copy, by = ModelStore(place / "store"), "rehearsal"
     copy.folder.mkdir()
     record = models.manifest().entry(symbol, bundle.version).record
+    copy.fetch_columns(models, (bundle.feature_ids, dict(bundle.strategy)), by=by, now=_now())
     copied = copy.register(bundle, record=record, by=by, now=_now())
     copy.promote(symbol, copied, by=by, now=_now(), reason="rehearsal", force=True)
     replay = ReplayRange(start=str(start), end=_iso(end), data_dir=_path(data_dir))

@@ -322,8 +322,8 @@ def _not_there(bars: Bars, month: str, market: Market) -> DataError:
 
 
 def _width(registry: FeatureRegistry, each: str, ours: pd.DataFrame, theirs: pd.DataFrame) -> float:
-    terms = registry.parse(each).terms
-    declared = terms[0].high - terms[0].low
-    if len(terms) == 1 and np.isfinite(declared):
+    parsed = registry.parse(each)
+    declared = parsed.high - parsed.low
+    if np.isfinite(declared):
         return float(declared)
     return float(np.nanmax(np.abs([ours[each], theirs[each]]), initial=0.0))

@@ -78,8 +78,9 @@ def slow_values(feature_id: FeatureId, bars: pd.DataFrame) -> pd.Series:
     """
     values = pd.Series(1.0, index=bars.index)
     for term in feature_id.terms:
+        derived = feature_id.column is not None
         qualified = term.symbol is not None or term.timeframe is not None
-        if qualified or term.feature.name not in _FORMULAS:
+        if derived or qualified or term.feature.name not in _FORMULAS:
             raise ConfigError(
                 f"feature {feature_id}: no second formula to check it by, only for {', '.join(_FORMULAS)} "
                 "of the bars themselves; give a file with its values by --against"

@@ -77,13 +77,12 @@ class Resolver(Protocol):
 def canonical_values(feature_id: str, registry: Resolver) -> Floats:
     """Return an id's values on the canonical bars: float64 (256,), NaN as the feature declares.
 
-    Each factor is computed on a series of its own whose windows are all full. Qualifiers (`@NQ`, `@1d`) do
+    Each term is computed on a series of its own whose windows are all full. Qualifiers (`@NQ`, `@1d`) do
     not matter here: what is certified is the feature, the join has its own tests.
     """
-    values = np.ones(CANONICAL_VALUES)
-    for term in registry.parse(feature_id).terms:
-        values = values * term_values(term, registry, canonical_history(term.lookback))
-    return values
+    return registry.parse(feature_id).value(
+        lambda term: term_values(term, registry, canonical_history(term.lookback))
+    )
 
 
 def term_values(term: Term, registry: Resolver, history: History) -> Floats:

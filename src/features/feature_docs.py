@@ -39,6 +39,28 @@ feature moves (`atr_14%252`): that is found by computation where it matters, and
 
 The value stays a pure function of its last bars: in batch and live the feature's own code runs once per bar,
 and one small loop ranks or lags what it gave. A cross is written with a lag: `rsi_2` below 10, `rsi_2~1` not.
+
+## What a model answers
+
+`model:COMP@v3#3f2a9c1b04de` is the probability that version 3 of COMP in the model store gives at the bar:
+the bundle's pipeline on the bundle's own feature ids, from 0 to 1, NaN where one of these is. The digits are
+the first twelve of the bundle's SHA-256, so that an id means one model for ever; `model:COMP@v3` alone is
+refused with the whole id. Of a model of another name than `ibs_veto` it is `model:COMP_regime@v1#…`.
+
+- It stands wherever an id does: in a filter, a condition, a score, as a feature of a training. The bundle is
+  verified like any that is used: hash, libraries, definitions of its features, golden vectors.
+- Its features are those of the series that it was trained on. A strategy on other bars reads the newest
+  complete ones of that series, as with a qualifier; a model of finer bars than the traded ones is refused.
+- One row and many are answered with the same bits; a model that answers otherwise is refused. A linear model
+  is asked row by row, however many there are.
+- It takes no rank, lag, qualifier or factor. A model that reads the column of another can be a veto, but no
+  column. A version without a model, or one that is retired, is refused.
+- It is looked up in the stores of the bundles that were loaded, then in the default one. What fetches a
+  bundle from another store brings along the models whose columns it reads.
+- Its fingerprint is made of the bundle's hash and the fingerprints of its features. Whether a shift or a
+  scale of prices moves it is found by computation.
+
+Its answers on the days of its own training are in-sample: `registry.describe` says which days these are.
 """
 _HEADER = (
     "| id | definition | range | bars | shift | scale | NaN |",

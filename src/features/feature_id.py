@@ -7,18 +7,25 @@
     ibs@NQ   ibs@1d            of another instrument, of another timeframe
     zscore_20~5@NQ:1d          of both, five of its daily bars earlier
     rsi_2*volume_pctile_20     the product of two, in alphabetical order
+    model:COMP@v3#3f2a9c1b04de what a model answers, see `derived.py`
 
 Parameters are plain numbers: 14 or 0.02, never 2.0. Rank and lag count bars of the feature's own series.
 """
 
 from __future__ import annotations
 
+import functools
+import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from lockstep.errors import FeatureError
+from lockstep.features.derived import DerivedColumn, answers_of
 from lockstep.features.feature import MAX_LOOKBACK, Feature, Parameters, format_parameter
+from lockstep.market.bars import Floats
 from lockstep.market.history import SeriesKey
 from lockstep.market.timeframe import Timeframe
 
@@ -93,12 +100,69 @@ class Term:
 
 @dataclass(frozen=True)
 class FeatureId:
-    """A parsed id: one term, or the product of two."""
+    """A parsed id: one term, the product of two, or a column derived from other ids.
+
+    terms    whose values its value is made of; of a derived column the unique ones behind its inputs
+    spelled, column, inputs   of a derived column alone: its id, what makes it, and the ids that it reads
+    """
 
     terms: tuple[Term, ...]
+    spelled: str = ""
+    column: DerivedColumn | None = None
+    inputs: tuple[FeatureId, ...] = ()
+
+    @classmethod
+    def derived(cls, spelled: str, column: DerivedColumn, inputs: tuple[FeatureId, ...]) -> FeatureId:
+        """Return the id of a column that reads `inputs`; FeatureError where one of them is derived too."""
+        for each in inputs:
+            if each.column is not None:
+                raise FeatureError(
+                    f"feature id {spelled!r}: reads {each}: a derived column reads features only"
+                )
+        terms = {str(term): term for each in inputs for term in each.terms}
+        return cls(tuple(terms.values()), spelled, column, inputs)
+
+    @property
+    def low(self) -> float:
+        """Smallest value that is declared; -inf for a product."""
+        if self.column is not None:
+            return self.column.low
+        return self.terms[0].low if len(self.terms) == 1 else -math.inf
+
+    @property
+    def high(self) -> float:
+        """Largest value that is declared; inf for a product."""
+        if self.column is not None:
+            return self.column.high
+        return self.terms[0].high if len(self.terms) == 1 else math.inf
+
+    def on(self, base: SeriesKey) -> FeatureId:
+        """Return the id as it is computed when `base` is traded: a derived column reads its own series."""
+        if self.column is None or self.column.base == base:
+            return self
+        own = self.column.base
+        moved = (tuple(_moved(term, own, base) for term in each.terms) for each in self.inputs)
+        return FeatureId.derived(self.spelled, self.column, tuple(map(FeatureId, moved)))
+
+    def value(self, of: Callable[[Term], Floats]) -> Floats:
+        """Return the values of the id, float64 (n,), from those of its terms, each float64 (n,)."""
+        if self.column is None:
+            return functools.reduce(np.multiply, map(of, self.terms))
+        inputs = np.column_stack([each.value(of) for each in self.inputs])
+        return answers_of(self.spelled, self.column, inputs)
 
     def __str__(self) -> str:
-        return PRODUCT.join(map(str, self.terms))
+        return self.spelled or PRODUCT.join(map(str, self.terms))
+
+
+def _moved(term: Term, own: SeriesKey, base: SeriesKey) -> Term:
+    """Return a term of `own` as it is spelled where `base` is traded."""
+    key = term.series(own)
+    return replace(
+        term,
+        symbol=None if term.symbol is None and key.symbol == base.symbol else key.symbol,
+        timeframe=None if term.timeframe is None and key.timeframe == base.timeframe else key.timeframe,
+    )
 
 
 def split_name(text: str) -> tuple[str, Parameters]:

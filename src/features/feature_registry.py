@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from lockstep.errors import FeatureError, UnknownFeature
 from lockstep.features.batch import BatchFeatures
 from lockstep.features.catalogue import catalogue
+from lockstep.features.derived import derived_column, is_derived
 from lockstep.features.feature import Feature
 from lockstep.features.feature_id import (
     PRODUCT,
@@ -81,7 +82,13 @@ class FeatureRegistry:
         )
 
     def parse(self, text: str) -> FeatureId:
-        """Return the parsed id; UnknownFeature or FeatureError, saying the spelling that was meant."""
+        """Return the parsed id; UnknownFeature or FeatureError, saying the spelling that was meant.
+
+        The id of a model's column loads the model, from the default store or one that was used before.
+        """
+        if is_derived(text):
+            column = derived_column(text, self)
+            return FeatureId.derived(text, column, tuple(map(self.parse, column.inputs)))
         terms = tuple(self._term(part, text) for part in text.split(PRODUCT))
         if len(terms) > 2:
             raise FeatureError(f"feature id {text!r}: a product has two factors")
@@ -134,7 +141,10 @@ class FeatureRegistry:
 
     def describe(self, feature_id: str) -> str:
         """Return what a reader needs to know about an id: definition, range, inputs, fingerprint."""
-        return "\n\n".join(_describe(term) for term in self.parse(feature_id).terms)
+        parsed = self.parse(feature_id)
+        if parsed.column is not None:
+            return "\n".join((parsed.column.describe(), f"fingerprint {fingerprint(parsed)}"))
+        return "\n\n".join(_describe(term) for term in parsed.terms)
 
     def fingerprint(self, feature_id: str) -> str:
         """Return the hash of everything that defines the values of an id; see `fingerprint.py`."""

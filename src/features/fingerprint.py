@@ -25,9 +25,14 @@ def fingerprint(feature_id: FeatureId) -> str:
     It covers the normalised source (comments, docstrings, names of the file and layout do not matter) of
     the kernel, of every kernel it calls and of every constant these read, with parameters, lookback and
     inputs; where the id has a rank or a lag, of their kernel too. Modifiers and qualifiers are part of the id
-    and hashed with it.
+    and hashed with it. Of a derived column it covers its definition, as the hash of a model's bundle, and the
+    fingerprints of its inputs.
     """
     digest = hashlib.sha256(str(feature_id).encode())
+    if feature_id.column is not None:
+        for part in (feature_id.column.definition, *map(fingerprint, feature_id.inputs)):
+            digest.update(part.encode())
+        return digest.hexdigest()
     for term in feature_id.terms:
         digest.update(_definition(term).encode())
     return digest.hexdigest()

@@ -12,11 +12,12 @@ from dataclasses import replace
 import numpy as np
 
 from lockstep.features.canonical import (
-    CANONICAL_VALUES,
     Resolver,
     canonical_history,
+    canonical_values,
     term_values,
 )
+from lockstep.features.feature_id import Term
 from lockstep.market.bars import PRICE_COLUMNS, Bars, Floats
 from lockstep.market.history import History
 
@@ -59,16 +60,15 @@ def scaled(bars: Bars, factor: float) -> Bars:
 def _same_after(
     feature_id: str, registry: Resolver, amounts: tuple[float, float], change: Callable[[Bars, float], Bars]
 ) -> bool:
-    before, after = np.ones(CANONICAL_VALUES), np.ones(CANONICAL_VALUES)
-    for term in registry.parse(feature_id).terms:
+    def after(term: Term) -> Floats:
         history = canonical_history(term.lookback)
         bars = {
             key: change(series, amount)
             for (key, series), amount in zip(history.bars.items(), amounts, strict=True)
         }
-        before = before * term_values(term, registry, history)
-        after = after * term_values(term, registry, History(bars=bars, markets=history.markets))
-    return _equal(before, after)
+        return term_values(term, registry, History(bars=bars, markets=history.markets))
+
+    return _equal(canonical_values(feature_id, registry), registry.parse(feature_id).value(after))
 
 
 def _equal(before: Floats, after: Floats) -> bool:

@@ -5,12 +5,15 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
 from lockstep.errors import FeatureError
+from lockstep.features.derived import DerivedColumn, answers_of
 from lockstep.features.feature_id import FeatureId, Term
 from lockstep.features.inputs import PAIR_SUFFIX
 from lockstep.market.bars import Floats
@@ -18,18 +21,34 @@ from lockstep.market.history import SeriesKey
 from lockstep.market.sessions import CALENDAR_COLUMNS
 
 
+class DerivedStep(NamedTuple):
+    """How a derived column is made.
+
+    position   of its id among the ids; inputs   per input, the one or two columns of the term matrix whose
+               product it is
+    """
+
+    position: int
+    id: str
+    column: DerivedColumn
+    inputs: tuple[tuple[int, ...], ...]
+
+
 @dataclass(frozen=True, kw_only=True)
 class FeaturePlan:
     """The unique terms behind a list of ids and where each is computed.
 
     terms    unique terms in order of first use; column j of a term matrix belongs to terms[j]
-    factors  per id, the one or two columns of the term matrix whose product it is
+    factors  per id, the columns of the term matrix that it is made of: the one or two whose product it is;
+             of a derived column all that its inputs are made of
+    derived  what makes the ids that are no product
     """
 
     base: SeriesKey
     ids: tuple[str, ...]
     terms: tuple[Term, ...]
     factors: tuple[tuple[int, ...], ...]
+    derived: tuple[DerivedStep, ...] = ()
 
     @classmethod
     def of(cls, parsed: tuple[FeatureId, ...], base: SeriesKey) -> FeaturePlan:
@@ -38,16 +57,26 @@ class FeaturePlan:
         for text in ids:
             if ids.count(text) > 1:
                 raise FeatureError(f"feature id {text!r}: listed twice")
+        computed = tuple(each.on(base) for each in parsed)
         terms: dict[str, Term] = {}
-        for feature_id in parsed:
+        for feature_id in computed:
             for term in feature_id.terms:
+                _check_direction(term, base, str(feature_id))
                 terms.setdefault(str(term), term)
-        columns = list(terms)
-        factors = tuple(tuple(columns.index(str(term)) for term in each.terms) for each in parsed)
-        plan = cls(base=base, ids=ids, terms=tuple(terms.values()), factors=factors)
-        for term in plan.terms:
-            _check_direction(term, base)
-        return plan
+        columns = {text: column for column, text in enumerate(terms)}
+
+        def factors(feature_id: FeatureId) -> tuple[int, ...]:
+            return tuple(columns[str(term)] for term in feature_id.terms)
+
+        derived = tuple(
+            DerivedStep(position, ids[position], each.column, tuple(map(factors, each.inputs)))
+            for position, each in enumerate(computed)
+            if each.column is not None
+        )
+        return cls(
+            base=base, ids=ids, terms=tuple(terms.values()), factors=tuple(map(factors, computed)),
+            derived=derived,
+        )  # fmt: skip
 
     def series(self, column: int) -> SeriesKey:
         """Return the series that term `column` is computed on."""
@@ -82,11 +111,26 @@ class FeaturePlan:
 
     def multiply(self, terms: Floats) -> Floats:
         """Return values by id, float64 (..., ids), from values by term, float64 (..., terms)."""
-        first = terms[..., [factor[0] for factor in self.factors]]
-        second = [column for column, factor in enumerate(self.factors) if len(factor) == 2]
-        if second:
-            first[..., second] *= terms[..., [self.factors[column][1] for column in second]]
-        return np.ascontiguousarray(first)
+        values = _products(terms, self._products)
+        for each in self.derived:
+            inputs = np.ascontiguousarray(_products(terms, each.inputs))
+            values[..., each.position] = answers_of(each.id, each.column, inputs)
+        return np.ascontiguousarray(values)
+
+    @functools.cached_property
+    def _products(self) -> tuple[tuple[int, ...], ...]:
+        """Factors of the ids that are products; derived ones hold a place."""
+        places = {each.position for each in self.derived}
+        return tuple(each[:1] if i in places else each for i, each in enumerate(self.factors))
+
+
+def _products(terms: Floats, factors: Sequence[tuple[int, ...]]) -> Floats:
+    """Return the products of the columns that `factors` names, float64 (..., products)."""
+    first = terms[..., [factor[0] for factor in factors]]
+    second = [column for column, factor in enumerate(factors) if len(factor) == 2]
+    if second:
+        first[..., second] *= terms[..., [factors[column][1] for column in second]]
+    return first
 
 
 def needs_calendar(names: tuple[str, ...]) -> bool:
@@ -99,7 +143,7 @@ def needs_pair(names: tuple[str, ...]) -> bool:
     return any(name.endswith(PAIR_SUFFIX) for name in names)
 
 
-def _check_direction(term: Term, base: SeriesKey) -> None:
+def _check_direction(term: Term, base: SeriesKey, spelled: str) -> None:
     finer = not base.timeframe.is_session and (
         term.timeframe is not None
         and not term.timeframe.is_session
@@ -110,7 +154,7 @@ def _check_direction(term: Term, base: SeriesKey) -> None:
     )
     if finer or intraday_under_daily:
         raise FeatureError(
-            f"feature id {str(term)!r}: {term.timeframe} is finer than the traded {base.timeframe}; "
+            f"feature id {spelled!r}: {term.timeframe} is finer than the traded {base.timeframe}; "
             "trade the finer timeframe instead"
         )
 

@@ -41,6 +41,7 @@ __all__ = [
 _ON_DEMAND = {
     "Bundle": "bundle",
     "GoldenVectors": "golden",
+    "derived_column": "model_column",
     "golden_vectors": "golden",
     "library_versions": "estimators",
     "read_bundle": "bundle",

@@ -7,6 +7,7 @@ Where the model store is, and how its files are called.
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import re
@@ -14,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lockstep.desk import desk_folder
 from lockstep.errors import HashMismatch, StoreFailure, VerbRefused
@@ -120,6 +121,39 @@ def _stem(symbol: str, name: str) -> str:
     return symbol if name == VETO else f"{symbol}_{name}"
 
 
+COLUMN_DIGITS = 12
+COLUMN_MODEL = r"model:(?P<symbol>[A-Za-z0-9][A-Za-z0-9.-]*)(?:_(?P<name>[a-z][a-z0-9_]*))?"
+_COLUMN = rf"{COLUMN_MODEL}@(?P<version>v[1-9]\d*)#(?P<hash>[0-9a-f]{{{COLUMN_DIGITS}}})"
+
+
+class ColumnId(NamedTuple):
+    """What the feature id of a model's column names; `digits` are the first of the bundle's SHA-256."""
+
+    symbol: str
+    name: str
+    version: str
+    digits: str
+
+
+def column_id(symbol: str, version: str, sha256: str, *, name: str = VETO) -> str:
+    """Return the feature id of what a version answers, `model:COMP@v3#3f2a9c1b04de`; `model_column.py`."""
+    return f"model:{_stem(symbol, name)}@{version}#{sha256[:COLUMN_DIGITS]}"
+
+
+def read_column_id(text: str) -> ColumnId | None:
+    """Return what the id of a column names; None where it is not one, as `column_id` spells it."""
+    found = re.fullmatch(_COLUMN, text)
+    if found is None or found["name"] == VETO:
+        return None
+    return ColumnId(found["symbol"], found["name"] or VETO, found["version"], found["hash"])
+
+
+def columns_in(content: Any) -> tuple[str, ...]:
+    """Return the ids of models' columns that occur in a value as of JSON, in whatever text, sorted."""
+    text = json.dumps(content, ensure_ascii=False)
+    return tuple(sorted({found.group() for found in re.finditer(_COLUMN, text)}))
+
+
 class ModelStore:
     """Bundles `<SYMBOL>_v<N>.joblib` and `manifest.json` in one folder.
 
@@ -204,7 +238,7 @@ class ModelStore:
 
         A signed manifest vouches for its evidence, which comes along with its reports; one that is not is
         believed nothing but what the bundle says as well. The version keeps its number; what is there
-        already, with the same hash, is left as it is.
+        already, with the same hash, is left as it is. The models whose columns it reads come along.
 
         Raises: VerbRefused where nothing pins the bundle, the version is retired there, the manifest tells
         something else than the bundle, or the number is taken by another one; a BundleRefused where the file
@@ -222,6 +256,8 @@ class ModelStore:
                 "evidence": entry.evidence if sha256 is None else (),
             }
         )
+        reads = (entry.feature_ids, entry.strategy)
+        self.fetch_columns(source, reads, signed=sha256 is None, by=by, now=now)
         with locked(self.folder):
             manifest = self.manifest()
             known = manifest.instruments.get(symbol, {}).get(name, ModelEntry()).versions.get(version)
@@ -237,6 +273,21 @@ class ModelStore:
                 replace_file(self.folder / known.file, content)
             write_reports(reports)
         return version
+
+    def fetch_columns(
+        self, source: ModelStore, content: Any, *, signed: bool = False, by: str, now: datetime
+    ) -> None:
+        """Copy the models whose columns are named in `content`, a value as of JSON, where `source` has them.
+
+        signed   its manifest must be signed, as of `fetch`; otherwise the hash in each id pins its bundle.
+                 One that is not there is left out: it may be in another store
+        """
+        theirs = source.manifest()
+        for symbol, name, version, digits in filter(None, map(read_column_id, columns_in(content))):
+            entry = theirs.instruments.get(symbol, {}).get(name, ModelEntry()).versions.get(version)
+            if entry is not None and entry.sha256.startswith(digits):
+                pinned = None if signed else entry.sha256
+                self.fetch(source, symbol, version, sha256=pinned, name=name, by=by, now=now)
 
     def _pinned(self, source: ModelStore, sha256: str | None) -> tuple[Manifest, str]:
         """Return the manifest of another store, and by what its bundles are pinned, for the history."""
@@ -384,8 +435,10 @@ def load_bundle(
     from lockstep.models.bundle import bundle_of
     from lockstep.models.definitions import changed_features
     from lockstep.models.golden import verify_golden
+    from lockstep.models.model_column import remember
 
     store = store or ModelStore()
+    remember(store.folder)
     manifest = store.manifest()
     resolved = manifest.resolve(symbol, version, name)
     entry = manifest.entry(symbol, resolved, name)

@@ -239,9 +239,7 @@ def _require_reachable(feature_id: str, constants: tuple[float, ...]) -> None:
         parsed = default_registry().parse(feature_id)
     except FeatureError:
         return  # A feature of a registry of one's own, or none: the plan says so, with the nearest name.
-    if len(parsed.terms) != 1:
-        return
-    low, high = parsed.terms[0].feature.low, parsed.terms[0].feature.high
+    low, high = parsed.low, parsed.high
     for value in constants:
         if not low <= value <= high:
             raise ValueError(
