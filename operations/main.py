@@ -133,6 +133,37 @@ def _check_features() -> typer.Typer:
     return features_app
 
 
+spec = contents.group("spec", "Check, explain, export and compare strategy specs.", panel=RESEARCH)
+
+
+@spec.add("check", "Refuse specs that cannot mean what they say.", panel=COMMANDS)
+def _spec_check() -> typer.Typer:
+    from research.specs.cli import check_app
+
+    return check_app
+
+
+@spec.add("explain", "Say in sentences what a spec does, and how often.", panel=COMMANDS)
+def _spec_explain() -> typer.Typer:
+    from research.specs.cli import explain_app
+
+    return explain_app
+
+
+@spec.add("export", "Write a spec as a readable Python class.", panel=COMMANDS)
+def _spec_export() -> typer.Typer:
+    from research.specs.cli import export_app
+
+    return export_app
+
+
+@spec.add("diff", "Compare two specs: meaning, conditions, signals.", panel=COMMANDS)
+def _spec_diff() -> typer.Typer:
+    from research.specs.cli import diff_app
+
+    return diff_app
+
+
 compare = contents.group("compare", "Compare trades or a paper desk with a backtest.", panel=RESEARCH)
 
 

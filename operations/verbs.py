@@ -48,7 +48,6 @@ Store: TypeAlias = "ModelStore | Path | str | None"
 Model: TypeAlias = "TrainedVersion | Bundle | str"
 Folder: TypeAlias = "Path | str | None"
 
-_TRAINING_SHARE = 2 / 3
 _DAY = timedelta(days=1)
 _YAML = (".yaml", ".yml")
 
@@ -238,7 +237,7 @@ def _split(grid: Grid, symbol: str, data_dir: Folder, start: Day, end: Day, test
     from lockstep.market.config import load_instruments
     from lockstep.market.dates import DateRange, as_day
     from lockstep.market.loader import load_bars
-    from research.splits.ranges import Split
+    from research.splits.ranges import Split, training_end
 
     declared = grid.split
     if declared.train and declared.validation and not (start or end or test_from):
@@ -246,7 +245,7 @@ def _split(grid: Grid, symbol: str, data_dir: Folder, start: Day, end: Day, test
     bars = load_bars(symbol, data_dir, start=start, end=end)
     dates = load_instruments().session(symbol).dates(bars.end, bars.timeframe)
     first, last = dates[0].item(), dates[-1].item()
-    found = as_day("test_from", test_from) or first + _DAY * int((last - first).days * _TRAINING_SHARE)
+    found = as_day("test_from", test_from) or training_end(first, last) + _DAY
     if not first < found <= last:
         raise ConfigError(f"test_from {found}: must lie after {first} and not after {last}")
     return Split(train=DateRange(start=first, end=found - _DAY), validation=DateRange(start=found, end=last))

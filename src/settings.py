@@ -258,6 +258,9 @@ _EXPECTED = {
     "dict_type": "expected a mapping",
     "tuple_type": "expected a list",
     "list_type": "expected a list",
+    "finite_number": "expected a finite number",
+    "too_short": "give at least {min_length}",
+    "too_long": "give at most {max_length}",
     "union_tag_invalid": "the value of {discriminator} must be one of {expected_tags}",
     "union_tag_not_found": "needs a key {discriminator}",
 }

@@ -15,6 +15,8 @@ from lockstep.market.dates import DateRange
 from lockstep.settings import Settings
 from research.splits.walk_forward import WalkForward
 
+_TRAINING_SHARE = 2 / 3
+
 
 class Split(Settings):
     """Where variants are trained, where one of them is chosen, and the hold-out that promotion opens once.
@@ -74,6 +76,15 @@ def windows(
         )
         for each in found
     )
+
+
+def training_end(first: date, last: date) -> date:
+    """Return the last day that a search trains on where no dates are given: two thirds of the way.
+
+    >>> training_end(date(2010, 1, 1), date(2012, 12, 31)).isoformat()
+    '2011-12-31'
+    """
+    return first + timedelta(days=int((last - first).days * _TRAINING_SHARE) - 1)
 
 
 def consecutive(found: Sequence[TrainTestWindow]) -> list[tuple[int, str]]:

@@ -26,10 +26,12 @@ from pydantic import BeforeValidator, SerializeAsAny
 from lockstep.desk import desk_folder
 from lockstep.errors import ConfigError, StrategyError
 from lockstep.features.fingerprint import reachable
-from lockstep.settings import read_yaml, shown, suggestion, validated
+from lockstep.settings import parse_yaml, read_bytes, shown, suggestion, validated
 from lockstep.strategy.config import DEFAULT_FAMILY, StrategyConfig
 
 VARIABLE = "LOCKSTEP_FAMILIES"
+MOST_BYTES = 64_000
+"""Size of a strategy's file, comments included: a larger one would take its time before it is refused."""
 _PACKAGE = "lockstep."
 
 # What the fields that all families share are for.
@@ -289,7 +291,12 @@ def strategy_of(content: object, *, where: str) -> StrategyConfig:
 
 def load_strategy(path: Path | str) -> StrategyConfig:
     """Read a strategy's YAML file, of whichever family it names; errors as of `strategy_of`."""
-    return strategy_of(read_yaml(Path(path)), where=str(path))
+    content = read_bytes(Path(path))
+    if len(content) > MOST_BYTES:
+        raise ConfigError(
+            f"{path}: is {len(content):,} bytes long; a strategy has at most {MOST_BYTES:,}, make it simpler"
+        )
+    return strategy_of(parse_yaml(content, Path(path)), where=str(path))
 
 
 def _of_its_family(value: object) -> object:

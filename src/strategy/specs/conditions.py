@@ -12,6 +12,7 @@ over the bars.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Self
 
@@ -63,12 +64,22 @@ Constant = Annotated[
 """A finite number of at most four significant digits."""
 
 
+def _is_no_number(text: str) -> str:
+    """Return an id; ValueError for a number that YAML took for text, such as 1e-3."""
+    try:
+        value = float(text)
+    except ValueError:
+        return text
+    plain = f"{value:f}".rstrip("0").rstrip(".") if math.isfinite(value) else "0.001"
+    raise ValueError(f"is read as text; write a plain number without quotes, such as {plain}")
+
+
 def _number_or_id(value: object) -> str:
     return "id" if isinstance(value, str) else "number"
 
 
 Operand = Annotated[
-    Annotated[Constant, Tag("(number)")] | Annotated[str, Tag("(id)")],
+    Annotated[Constant, Tag("(number)")] | Annotated[str, AfterValidator(_is_no_number), Tag("(id)")],
     Discriminator(lambda value: f"({_number_or_id(value)})"),
 ]
 
@@ -206,6 +217,7 @@ def _small(value: object) -> object:
             count += 1
             if count > _MOST_NODES:
                 raise ValueError(f"more than {MAX_COMPARISONS} comparisons; make it simpler")
+            _require_one(each)
             parts += list(_parts(each))
         if not parts:
             return value
@@ -213,6 +225,16 @@ def _small(value: object) -> object:
             raise ValueError(f"nested deeper than {MAX_LEVELS} levels of all, any, not; make it flatter")
         level = parts
     return value
+
+
+def _require_one(value: object) -> None:
+    """Raise ValueError where a condition says several things side by side."""
+    if isinstance(value, Mapping):
+        said = [name for name in (*_GROUPS, "id") if name in value]
+        if len(said) > 1:
+            raise ValueError(
+                f"{said[0]} and {said[1]} side by side; put one into the other, such as all: [{{any: …}}, …]"
+            )
 
 
 def _parts(value: object) -> Iterator[object]:
