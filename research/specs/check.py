@@ -83,7 +83,7 @@ def _read(feature_id: str, rows: TrainingRows) -> ReadId:
     return ReadId(
         id=feature_id, low=low, high=high, least=float(seen.min()), greatest=float(seen.max()),
         first=rows.day(first) if there.size else None, cold=first / len(rows),
-        missing=1.0 - there.size / (len(rows) - first) if there.size else 1.0,
+        missing=(len(rows) - first - there.size) / (len(rows) - first) if there.size else 1.0,
     )  # fmt: skip
 
 

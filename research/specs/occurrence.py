@@ -109,7 +109,7 @@ def conditions(config: RulesConfig) -> Iterator[tuple[str, Line]]:
 
 def _occurrence(part: str, line: Line, config: RulesConfig, rows: TrainingRows) -> Occurrence:
     read = ids_of(line.form, config.score)
-    whole = ~np.isnan(rows.values[:, [rows.ids.index(each) for each in sorted(read)]]).all(axis=1)
+    whole = ~np.isnan(rows.values[:, [rows.ids.index(each) for each in sorted(read)]]).any(axis=1)
     judged = whole & (rows.clock[:, IN_SESSION] != 0.0)
     found = np.flatnonzero(true_rows(line.form, config, rows) & judged)
     return Occurrence(

@@ -109,7 +109,7 @@ def is_true(condition: Any, at: Mapping[str, float], *, negated: bool = False) -
         "between": lambda: other[0] <= value <= other[1],
         "equals": lambda: value == other,
     }[relation]()
-    return answer is not negated
+    return bool(answer) != negated
 
 
 def rows_of(config: RulesConfig, columns: Mapping[str, Any], first: str = "2010-01-04") -> TrainingRows:
