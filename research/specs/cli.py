@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
+from rich.console import Console, RenderableType
 
 from lockstep.console import REFUSED
 from lockstep.errors import ConfigError, LockstepError
@@ -18,7 +18,6 @@ from lockstep.files import replace_file
 from lockstep.market.command_line import App, DataDir, OneSymbol, SourceName
 from lockstep.strategy.families.rules import RulesConfig
 from lockstep.strategy.family import load_strategy
-from lockstep.tables import TextTable
 from research.ledger.database import Database
 from research.ledger.ledger import Ledger
 from research.specs.check import check_spec, require_spec
@@ -70,7 +69,7 @@ class _Bars:
         """Print text as it is."""
         self.console.print(text, soft_wrap=True, highlight=False, markup=False)
 
-    def show(self, table: TextTable) -> None:
+    def show(self, table: RenderableType) -> None:
         """Print a table below an empty line."""
         self.console.print()
         self.console.print(table)

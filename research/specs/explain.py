@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lockstep.market.timeframe import Timeframe
-from lockstep.strategy.config import Distance, FixedSize, RiskSize
+from lockstep.strategy.config import AgeLimits, Distance, FixedSize, RiskSize
 from lockstep.strategy.families.rules import RulesConfig
 from research.specs.meaning import meaning
 from research.specs.occurrence import Frequencies, frequencies
@@ -92,7 +92,11 @@ def _sayings(config: RulesConfig) -> Iterator[Saying]:
     yield Saying(text=_MISSING)
     recorded = [each for each in config.features if each not in config.replaced(features=()).feature_ids]
     if recorded:
-        yield Saying(text=f"It also records {joined(recorded)}, which decide nothing.")
+        decide = "decides" if len(recorded) == 1 else "decide"
+        yield Saying(text=f"It also records {joined(recorded)}, which {decide} nothing.")
+    if config.max_age != AgeLimits():
+        bars, days = config.max_age.bars, config.max_age.days
+        yield Saying(text=f"A value of another series may be {bars} bars or {days} days old.")
 
 
 def _adjective(bars: Timeframe) -> str:
@@ -120,8 +124,9 @@ def _exits(config: RulesConfig) -> Iterator[Saying]:
             yield _conditional(f"{_LEAVE[side]} {when} when", condition)
     timed = []
     if config.max_bars is not None:
-        bars = "its first bar" if config.max_bars == 1 else f"{config.max_bars} bars"
-        timed.append(f"after {bars}, that of the entry included")
+        comma = "," * (config.auto_close is not None)
+        bars = f"{config.max_bars} bars, that of the entry included{comma}"
+        timed.append(f"after {'its first bar' if config.max_bars == 1 else bars}")
     if config.auto_close is not None:
         timed.append(f"at {config.auto_close} exchange time")
     if timed:
@@ -167,10 +172,10 @@ def _size(config: RulesConfig) -> str:
         contracts = number_words(size.contracts)
         return f"It trades {contracts} contract{'' if contracts == '1' else 's'}."
     if isinstance(size, RiskSize):
-        what, share = f"a move of {size.feature} points is worth", size.risk
+        what, share = f"a move of {size.feature} points worth", size.risk
     else:
-        what, share = f"the position's yearly volatility, by {size.feature}, is", size.target
-    return f"It trades so many contracts that {what} {share * 100:.6g}% of {capital}."
+        what, share = f"the yearly volatility of the position, by {size.feature},", size.target
+    return f"It trades as many contracts as make {what} {share * 100:.6g}% of {capital}."
 
 
 def _sum(config: RulesConfig) -> str:

@@ -32,7 +32,7 @@ def _bound(value: float) -> str:
 
 
 def frequency_rows(found: Frequencies) -> list[tuple[str, ...]]:
-    """Return (part, condition, bars, share, first, last) of each condition, then what is done while flat."""
+    """Return a row of FREQUENCY_HEAD for each condition, then for what is done while flat."""
     table: list[tuple[str, ...]] = []
     told = ""
     for each in found.occurrences:
@@ -40,7 +40,8 @@ def frequency_rows(found: Frequencies) -> list[tuple[str, ...]]:
         told = each.part
         days = (str(each.first or ""), str(each.last or ""))
         share = f"{each.share:.1%}" if each.judged else ""
-        table.append((name, "  " * each.line.depth + each.line.text, f"{each.true:,}", share, *days))
+        text = "  " * each.line.depth + each.line.text
+        table.append((name, text, f"{each.true:,}", f"{each.judged:,}", share, *days))
     decisions = found.decisions
     counted = {
         "long": decisions.entries("long_entry"),
@@ -54,9 +55,9 @@ def frequency_rows(found: Frequencies) -> list[tuple[str, ...]]:
     return table
 
 
-def _counted(found: NDArray[np.int64], rows: TrainingRows) -> tuple[str, str, str, str]:
+def _counted(found: NDArray[np.int64], rows: TrainingRows) -> tuple[str, ...]:
     days = (str(rows.day(found[0])), str(rows.day(found[-1]))) if found.size else ("", "")
-    return (f"{found.size:,}", f"{found.size / len(rows):.1%}", *days)
+    return (f"{found.size:,}", f"{len(rows):,}", f"{found.size / len(rows):.1%}", *days)
 
 
 def meanings_table(found: Explanation) -> TextTable:
@@ -67,13 +68,13 @@ def meanings_table(found: Explanation) -> TextTable:
     return table
 
 
-FREQUENCY_HEAD = ("part", "condition", "bars", "share", "first", "last")
+FREQUENCY_HEAD = ("part", "condition", "bars", "of", "share", "first", "last")
 
 
 def frequency_table(found: Frequencies) -> TextTable:
     """Return how often every condition of a spec holds."""
-    part, condition, bars, share, first, last = FREQUENCY_HEAD
-    table = TextTable(part, condition, number(bars), number(share), first, last)
+    part, condition, bars, judged, share, first, last = FREQUENCY_HEAD
+    table = TextTable(part, condition, number(bars), number(judged), number(share), first, last)
     for row in frequency_rows(found):
         table.add_row(*row)
     return table

@@ -29,6 +29,7 @@ from lockstep.live.status.status import ColdWindow, Status
 from lockstep.market.finding import Finding
 from lockstep.market.quality import QualityReport
 from lockstep.models import listing
+from lockstep.strategy.specs.program import Within
 from lockstep.tables import TextTable, number, prose
 from operations import candidates_cli
 from research.backtest import result_table, trade_comparison
@@ -43,6 +44,11 @@ from research.paper.bands import Band
 from research.paper.residuals import ResidualSummary
 from research.paper.verdict import Equality, InstrumentComparison, Reference
 from research.report.trust import OtherOrders
+from research.specs import tables as spec_tables
+from research.specs.check import ReadId
+from research.specs.differences import FieldDifference, SignalDifference
+from research.specs.occurrence import FlatDecisions, Frequencies, Occurrence
+from research.specs.wording import Line
 from research.statistics.trade_order import TradeOrders
 from research.training import screen
 from research.utils import add_source, data_report
@@ -390,6 +396,29 @@ def second_opinions(console: Console) -> None:
     why.print_why(console, forward, found, [opinion])
 
 
+def specs(console: Console) -> None:
+    name, day = "pair_log_ratio_z_20%252~1@NQ:1d", date(2012, 12, 31)
+    read = ReadId(
+        id=name, low=-np.inf, high=np.inf, least=-123.4, greatest=0.01234, first=day, missing=1.0, cold=1.0
+    )
+    console.print(spec_tables.ids_table([read]))
+    line = Line(depth=2, text=f"{name} is at least {name}", form=Within(name, 0.0, 1.0), is_group=False)
+    each = Occurrence(part="short_entry", line=line, judged=HUGE, true=HUGE, first=day, last=day)
+    rows: Any = type("Rows", (), {"day": lambda *_: day, "__len__": lambda _: HUGE})()
+    decisions = FlatDecisions(codes=np.array([3]), reason=str)
+    console.print(
+        spec_tables.frequency_table(Frequencies(rows=rows, occurrences=(each,), decisions=decisions))
+    )
+    explained: Any = SimpleNamespace(meanings=[(name, "the share of its earlier values " * 9)])
+    console.print(spec_tables.meanings_table(explained))
+    field = FieldDifference(field="size", first="{kind: fixed} " * 9, second="null")
+    console.print(spec_tables.fields_table(SimpleNamespace(fields=[field])))  # type: ignore[arg-type]
+    signal = SignalDifference(
+        signal="enters short while flat", first=HUGE, second=HUGE, differ=HUGE, first_day=day
+    )
+    console.print(spec_tables.signals_table([signal]))
+
+
 def best_so_far(console: Console) -> None:
     listener = progress.ExperimentScreen(plan())
     listener._best = [(BIG, -1, LONG, 0, '{"entry.high": 0.1, "stop.percent": 123456.789}')]
@@ -438,6 +467,18 @@ TABLES: dict[Any, tuple[Callable[[Console], None], tuple[str, ...]]] = {
         (f"−${BIG:,.0f}", f"{HUGE:,}", "−123.45", "0.876", "0.543", "99.9%", "99.9"),
     ),
     candidates_cli: (waiting, (f"{LONG},", "2026-01-02", "12,345", "123456.79", "1234567", "withdrawn")),
+    spec_tables: (
+        specs,
+        (
+            "pair_log_ratio_z_20%252~1@NQ:1d",
+            f"{HUGE:,}",
+            "2012-12-31",
+            "-123.4",
+            "0.01234",
+            "100.0%",
+            "fixed}",
+        ),
+    ),
     progress: (best_so_far, (LONG, f"{BIG:.3f}", "123456.789", "2012-12-31")),
 }
 
