@@ -67,6 +67,7 @@ def check_spec(config: RulesConfig, rows: TrainingRows) -> SpecCheck:
     found = frequencies(config, rows)
     problems = (
         *_missing(ids, rows),
+        *_pointless(config),
         *_idle(found),
         *_both(found),
         *_blocked(config, found),
@@ -102,6 +103,11 @@ def _missing(ids: tuple[ReadId, ...], rows: TrainingRows) -> Iterator[str]:
                 f"{each.id} is missing on {each.missing:.1%} of the bars from {each.first} on, at most "
                 f"{MOST_MISSING:.0%} may be; such a bar is not entered: drop it, or mend the data"
             )
+
+
+def _pointless(config: RulesConfig) -> Iterator[str]:
+    for each in sorted({*config.written_ids} - {*config.feature_ids}):
+        yield f"{each} is named in a condition and never changes what comes of it; drop it"
 
 
 def _idle(found: Frequencies) -> Iterator[str]:

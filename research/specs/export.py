@@ -15,11 +15,11 @@ from lockstep.strategy.config import Filter
 from lockstep.strategy.decision import FAMILY
 from lockstep.strategy.families.rules import EXIT_WIDTH, RulesConfig
 from lockstep.strategy.specs.conditions import DIGITS, SCORE
-from lockstep.strategy.specs.program import Junction, NormalForm, Ordering, Within, normal_form
+from lockstep.strategy.specs.meaning import canonical_score, entry_meaning, exit_meaning
+from lockstep.strategy.specs.program import NormalForm, Ordering, Within
 from research.specs.occurrence import SIDES
 from research.specs.wording import number_words
 
-NEVER = Junction("or", ())
 _WORD = re.compile(r"[A-Za-z0-9]+")
 _STEP = "    "
 _BODY = _STEP * 2
@@ -116,12 +116,21 @@ def _class(config: RulesConfig) -> Iterator[str]:
     yield ""
     if config.score:
         yield from _score(config)
-    for part in SIDES:
-        condition = getattr(config, part)
-        yield from _method(part, NEVER if condition is None else normal_form(condition))
+    for part, form in _forms(config).items():
+        yield from _method(part, form)
     veto = config.veto
     passes = "True" if veto is None else f"{_value(veto.id)} >= {number_words(veto.at_least)}"
     yield from (f"{_STEP}def veto_passes(self, v):", f"{_BODY}return {passes}", "")
+
+
+def _forms(config: RulesConfig) -> dict[str, NormalForm]:
+    """Return the conditions as they are evaluated: without what never matters."""
+    score = config.score
+    long, short = entry_meaning(config.long_entry, config.short_entry, score).forms
+    (leave_long,), (leave_short,) = (
+        exit_meaning(tree, score).forms for tree in (config.long_exit, config.short_exit)
+    )
+    return dict(zip(SIDES, (long, leave_long, short, leave_short), strict=True))
 
 
 def _assigned(name: str, text: str) -> Iterator[str]:
@@ -146,7 +155,7 @@ def _filter(said: Filter) -> str:
 def _score(config: RulesConfig) -> Iterator[str]:
     yield f"{_STEP}def score(self, v):"
     yield f"{_BODY}total = 0.0"
-    for each in config.score:
+    for each in canonical_score(config.score):
         yield f"{_BODY}total += {number_words(each.weight)} * {_value(each.id)}"
     yield from (f"{_BODY}return total", "")
 

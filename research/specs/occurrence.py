@@ -20,6 +20,7 @@ from lockstep.strategy.decision import (
     PASS,
 )
 from lockstep.strategy.families.rules import RulesConfig, decide
+from lockstep.strategy.specs.meaning import canonical_score
 from lockstep.strategy.specs.program import NormalForm, holds, ids_of, program
 from lockstep.strategy.step import DecisionRules
 from research.specs.rows import TrainingRows
@@ -108,7 +109,7 @@ def conditions(config: RulesConfig) -> Iterator[tuple[str, Line]]:
 
 
 def _occurrence(part: str, line: Line, config: RulesConfig, rows: TrainingRows) -> Occurrence:
-    read = ids_of(line.form, config.score)
+    read = ids_of(line.form, canonical_score(config.score))
     whole = ~np.isnan(rows.values[:, [rows.ids.index(each) for each in sorted(read)]]).any(axis=1)
     judged = whole & (rows.clock[:, IN_SESSION] != 0.0)
     found = np.flatnonzero(true_rows(line.form, config, rows) & judged)
@@ -121,7 +122,7 @@ def _occurrence(part: str, line: Line, config: RulesConfig, rows: TrainingRows) 
 def true_rows(form: NormalForm, config: RulesConfig, rows: TrainingRows) -> Flags:
     """Return where a condition is true, bool (n,); where a value that it needs is missing it is not."""
     column = {each: place for place, each in enumerate(rows.ids)}
-    rules = np.array(program(form, column, config.score), dtype=np.float64)
+    rules = np.array(program(form, column, canonical_score(config.score)), dtype=np.float64)
     out = np.empty(len(rows), dtype=np.bool_)
     _fill_true(rows.values, rules, out)
     return out

@@ -21,7 +21,6 @@ from lockstep.market.loader import load_history
 from lockstep.market.sessions import Dates
 from lockstep.strategy.clock import SessionClock
 from lockstep.strategy.families.rules import RulesConfig
-from lockstep.strategy.specs.conditions import SCORE, comparisons
 from research.ledger.doors import introduce
 from research.ledger.families import load_families
 from research.ledger.ledger import Ledger
@@ -126,10 +125,8 @@ def training_rows(
 
 
 def _named(config: RulesConfig) -> tuple[str, ...]:
-    """Return the ids of the decision vector, then those of conditions that never matter."""
-    trees = (config.long_entry, config.long_exit, config.short_entry, config.short_exit)
-    named = (name for tree in trees for each in comparisons(tree) for name in each.operands if name != SCORE)
-    return tuple(dict.fromkeys((*config.feature_ids, *named, *(each.id for each in config.score))))
+    """Return the ids of the decision vector, then those that are written and never matter."""
+    return tuple(dict.fromkeys((*config.feature_ids, *config.written_ids)))
 
 
 def _asked(dates: Dates, asked: DateRange, *, is_open: bool) -> tuple[DateRange, str]:

@@ -143,6 +143,13 @@ class TestProblems:
         holes[40] = 50.0
         assert self.found(spec(**DIP, features=["rsi_14"]), rsi_14=holes) == []
 
+    def test_an_id_that_never_matters(self) -> None:
+        idle = {"any": [{"id": "rsi_2", "below": 50}, {"id": "rsi_2", "at_least": 50}]}
+        config = spec(long_entry={"all": [{"id": "ibs", "below": 0.2}, idle]})
+        first, second = self.found(config, rsi_2=np.tile([20.0, 80.0, 90.0, 50.0], 25))
+        assert first == "rsi_2 is named in a condition and never changes what comes of it; drop it"
+        assert second.startswith("long_entry: any of its conditions is always true on 100 bars")
+
     def test_an_entry_that_something_always_stops(self) -> None:
         config = spec(**DIP, filters=[{"feature": "rsi_2", "min": 60}])
         rsi = np.where(IBS < 0.2, 10.0, 90.0)
