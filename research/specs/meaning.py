@@ -9,9 +9,9 @@ from lockstep.errors import FeatureError
 from lockstep.features.feature import format_parameter
 from lockstep.features.feature_id import Term
 from lockstep.features.feature_registry import default_registry
+from research.specs.wording import joined
 
 _CODE = re.compile(r"`([^`]*)`")
-_MODEL = "model:"
 
 
 def meaning(feature_id: str) -> str:
@@ -22,9 +22,10 @@ def meaning(feature_id: str) -> str:
     >>> meaning("month_end_3")
     "1 on the last 3 sessions of a month, by the exchange's calendar, else 0."
     """
-    if feature_id.startswith(_MODEL):
-        return "What a model of the store answers at the bar."
-    terms = default_registry().parse(feature_id).terms
+    parsed = default_registry().parse(feature_id)
+    if parsed.column is not None:
+        return f"What the model answers at the bar, from {joined(parsed.column.inputs)}."
+    terms = parsed.terms
     if len(terms) > 1:
         return f"The product of {' and '.join(map(str, terms))}."
     return _of_term(terms[0])
@@ -54,9 +55,7 @@ def declared_range(feature_id: str) -> tuple[float, float]:
     ((0.0, 100.0), (0.0, 1.0))
     """
     try:
-        terms = default_registry().parse(feature_id).terms
+        parsed = default_registry().parse(feature_id)
     except FeatureError:
         return -math.inf, math.inf
-    if len(terms) > 1:
-        return -math.inf, math.inf
-    return float(terms[0].low), float(terms[0].high)
+    return float(parsed.low), float(parsed.high)
