@@ -11,17 +11,18 @@ from pydantic import ValidationError
 from lockstep.errors import ConfigError
 from lockstep.market.asof import MaxAge
 from lockstep.strategy.families.ibs import IbsConfig
+from lockstep.strategy.family import load_strategy
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs" / "strategies").glob("*.yaml"))
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_shipped_configs_load_and_round_trip(path: Path, tmp_path: Path) -> None:
-    config = IbsConfig.load(path)
+    config = load_strategy(path)
     assert config.name == path.stem
     copy = tmp_path / "copy.yaml"
     copy.write_text(config.to_yaml())
-    assert IbsConfig.load(copy) == config
+    assert load_strategy(copy) == config
 
 
 @pytest.mark.parametrize(
