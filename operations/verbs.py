@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from lockstep.monitoring.parity import ParityComparison
     from lockstep.strategy.config import StrategyConfig
     from research.backtest.result import BacktestResult
+    from research.backtest.run import Engine
     from research.checks.verdicts import LookaheadReport
     from research.experiments.grid import Grid
     from research.experiments.report import ExperimentReport
@@ -62,6 +63,8 @@ def backtest(
     history: History | None = None,
     veto: bool = True,
     seed: int = 0,
+    engine: Engine | None = None,
+    verify: bool = False,
 ) -> BacktestResult:
     """Trade a strategy, or a bundle with its veto, over history and return what happened.
 
@@ -70,17 +73,21 @@ def backtest(
     data_dir    folder of the bars; None: those that come with Lockstep (COMP and SPX)
     history     bars that are loaded already, instead
     veto        whether the model of a bundle is asked
+    engine      `backtrader` or `compiled`, with the same result; None: compiled for 200,000 bars or more
+    verify      run both; EngineMismatch, with the first difference, where one record differs
 
     A run that shows sealed dates says so, and is counted as a look in the ledger (`LOCKSTEP_DB`).
 
     >>> result = backtest("ibs_baseline", "COMP", start="2017-01-03", end="2018-12-31")
     >>> result.symbol, result.metrics["trades"] > 10
     ('COMP', True)
+    >>> backtest("ibs_baseline", "COMP", start="2017-01-03", engine="compiled").engine
+    'compiled'
     """
     from lockstep.market.dates import DateRange
     from lockstep.models.bundle import Bundle
     from lockstep.strategy.bundled import config_of, veto_of
-    from research.backtest.run import run_backtest
+    from research.backtest.run import engine_lines, run_backtest
 
     bundle = strategy if isinstance(strategy, Bundle) else None
     config = config_of(strategy) if isinstance(strategy, Bundle) else strategy_named(strategy)
@@ -91,7 +98,7 @@ def backtest(
     ids = tuple(bundle.feature_ids) if bundle and asked else ()
     history, span = history or _history(config, symbol, data_dir, end, ids), DateRange.of(start, end)
     _count_look(config, history, symbol, span, bundle)
-    return run_backtest(
+    result = run_backtest(
         config,
         history,
         symbol,
@@ -99,7 +106,12 @@ def backtest(
         veto=asked,
         seed=seed,
         model=_origin(bundle) if bundle and veto else None,
+        engine=engine,
+        verify=verify,
     )
+    for line in engine_lines(result, engine, verified=verify):
+        print(line)
+    return result
 
 
 def _count_look(

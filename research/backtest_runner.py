@@ -44,7 +44,7 @@ from lockstep.strategy.family import load_strategy
 from research.backtest.provenance import ReadFile
 from research.backtest.result import BacktestResult
 from research.backtest.result_table import result_table
-from research.backtest.run import context_keys, run_backtest
+from research.backtest.run import MANY_BARS, Engine, context_keys, engine_lines, run_backtest
 from research.ledger.database import Database
 from research.ledger.doors import open_door
 from research.ledger.ledger import Ledger
@@ -74,6 +74,13 @@ def main(
     store: Annotated[Path | None, typer.Option(help="Store of --version; default: the usual one.")] = None,
     quarantine: Annotated[bool, typer.Option(help="Reject bad rows to a file and keep the others.")] = False,
     seed: Annotated[int, typer.Option(help="Recorded in the provenance.")] = 0,
+    engine: Annotated[
+        Engine | None,
+        typer.Option(help=f"Default: backtrader; compiled from {MANY_BARS:,} bars on. Same results."),
+    ] = None,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Run both engines; refuse, unless every record is equal.")
+    ] = False,
     benchmark: Annotated[
         Path | None, typer.Option(help="Benchmark CSV; default: buy and hold of the symbol.")
     ] = None,
@@ -94,6 +101,7 @@ def main(
     """
     runner = _Runner(
         data_dir=data_dir, source=source, span=DateRange.of(start, end), quarantine=quarantine, seed=seed,
+        engine=engine, verify=verify,
     )  # fmt: skip
     if model:
         _require_alone(model, config, timeframe)
@@ -154,6 +162,8 @@ class _Runner:
     span: DateRange
     quarantine: bool
     seed: int
+    engine: Engine | None
+    verify: bool
     book: InstrumentBook = field(default_factory=load_instruments)
     console: Console = field(default_factory=Console)
     files: list[ReadFile] = field(default_factory=list)
@@ -210,7 +220,7 @@ class _Runner:
     ) -> BacktestResult:
         bars = len(history.series(SeriesKey(symbol, settings.bars)))
         with _progress(self.console, symbol, bars) as on_bar:
-            return run_backtest(
+            result = run_backtest(
                 settings,
                 history,
                 symbol,
@@ -220,7 +230,11 @@ class _Runner:
                 seed=self.seed,
                 on_bar=on_bar,
                 files=tuple(dict.fromkeys(self.files)),
+                engine=self.engine,
+                verify=self.verify,
             )
+        self._say(engine_lines(result, self.engine, verified=self.verify))
+        return result
 
 
 def noting(console: Console, read: list[ReadFile], book: InstrumentBook, traded: Timeframe) -> OnLoaded:

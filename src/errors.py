@@ -44,7 +44,7 @@
     │   └── InboxFull            no room within the time given
     ├── ParityError              research and live came apart, or cannot be compared
     ├── ExperimentError          an experiment cannot be run, found or shown as it was asked for
-    │   ├── EngineMismatch       sweep and Backtrader disagree about a winner
+    │   ├── EngineMismatch       a compiled loop and Backtrader disagree
     │   ├── PromotionRefused     a winner does not keep to the limits of its experiment
     │   └── ForeignGrid          a grid file is written as another tool wants it
     └── AlertFailed              a sink could not take an alert
@@ -184,7 +184,7 @@ class ExperimentError(LockstepError):
 
 
 class EngineMismatch(ExperimentError):
-    """Sweep and Backtrader disagree about a winner; no number of the experiment can be believed."""
+    """A compiled loop and Backtrader disagree: no number of the sweep or the run can be believed."""
 
 
 class PromotionRefused(ExperimentError):

@@ -114,5 +114,14 @@ def provenance(
     return content
 
 
+def by_engine(content: Mapping[str, Any], engine: str) -> dict[str, Any]:
+    """Return a provenance that also says which engine ran.
+
+    `run_hash` stays what it was: the result does not depend on the engine, and all else that a run leaves
+    does not say which one it was.
+    """
+    return {**content, "engine": engine}
+
+
 def _iso(end: int) -> str:
     return f"{np.datetime_as_string(np.datetime64(end, 'ns'), unit='s')}Z"

@@ -36,6 +36,8 @@ _MARKS = {
     "hole": ("missing_session", "hole", "early_end", "late_start"),
     "jump": ("jump", "spike"),
 }
+# The configuration has a place of its own on the page, and the page is the same whichever engine ran.
+_NOT_SHOWN = ("config", "engine")
 # Every trade that ends after the ruin, however late it began.
 _RUIN, _FOREVER = "ruin", int(np.iinfo(np.int64).max)
 
@@ -64,6 +66,11 @@ class BacktestResult:
     def symbol(self) -> str:
         """The traded symbol."""
         return self.market.instrument.symbol
+
+    @property
+    def engine(self) -> str:
+        """Which engine ran: `backtrader` or `compiled`."""
+        return str(self.provenance["engine"])
 
     @property
     def model(self) -> Mapping[str, Any] | None:
@@ -225,7 +232,9 @@ class BacktestResult:
             reasons=self.reasons,
             features=self.features.iloc[:, :1],
             metrics=self.metrics,
-            provenance=_flat({name: value for name, value in self.provenance.items() if name != "config"}),
+            provenance=_flat(
+                {name: value for name, value in self.provenance.items() if name not in _NOT_SHOWN}
+            ),
             config_yaml=self.config.to_yaml(defaults=True),
             notes=self.notes,
             multiplier=instrument.multiplier,

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias, get_args
 
+from lockstep.errors import ConfigError, EngineMismatch
 from lockstep.features.batch import BatchFeatures
 from lockstep.features.columns import source_keys
 from lockstep.features.feature_registry import FeatureRegistry, default_registry
 from lockstep.floats import require_exact, require_still_exact
+from lockstep.market.bars import Bars
 from lockstep.market.dates import DateRange
 from lockstep.market.history import History, Market, SeriesKey
 from lockstep.strategy.backtrader.cerebro import build_cerebro
@@ -18,11 +21,20 @@ from lockstep.strategy.clock import SessionClock
 from lockstep.strategy.config import StrategyConfig
 from lockstep.strategy.lane import Lane
 from lockstep.strategy.records import MemoryRecorder
-from lockstep.strategy.step import vector_ids
+from lockstep.strategy.step import DecisionRules, vector_ids
 from lockstep.strategy.veto import Veto
-from research.backtest.provenance import ReadFile, provenance
+from research.backtest.engine import CompiledRun
+from research.backtest.provenance import ReadFile, by_engine, provenance
 from research.backtest.records import RunRecords
+from research.backtest.referee import first_difference
 from research.backtest.result import BacktestResult
+
+Engine: TypeAlias = Literal["backtrader", "compiled"]
+
+BACKTRADER: Engine = "backtrader"
+COMPILED: Engine = "compiled"
+MANY_BARS = 200_000
+"""From so many traded bars on, a run whose engine nobody chose is compiled."""
 
 
 def context_keys(
@@ -52,6 +64,8 @@ def run_backtest(
     on_bar: Callable[[int], None] | None = None,
     model: Mapping[str, Any] | None = None,
     files: Sequence[ReadFile] = (),
+    engine: Engine | None = BACKTRADER,
+    verify: bool = False,
 ) -> BacktestResult:
     """Trade `config` on `symbol` and return what happened.
 
@@ -59,6 +73,9 @@ def run_backtest(
     recorded for procedures that draw random numbers (the engine draws none); `model` names the bundle of
     `veto` in the provenance; `files` are those that the bars were read from, for what the result says of
     them. FloatModeError where the processor does not compute as every other run does.
+
+    engine   `compiled` gives the same result many times faster; None: by the number of bars
+    verify   run the other engine, too: EngineMismatch, with the first difference, unless it agrees
     """
     require_exact()
     registry = registry or default_registry()
@@ -68,35 +85,126 @@ def run_backtest(
     bars = history.series(key)
     rows = (span or DateRange()).select(bars, market)
     traded = bars.rows(rows.start, rows.stop)
-    clock = SessionClock(market.session, config.bars, config.auto_close)
-    clock.prepare(traded.end)
-    recorder = MemoryRecorder()
-    lane = Lane(
-        feed=bars_feed(traded),
-        market=market,
+    chosen = engine_for(engine, len(traded))
+    if strategy is not ParityStrategy and (verify or chosen == COMPILED):
+        raise ConfigError(
+            f"engine compiled: runs a family's own rules, not those of {strategy.__name__}; leave the class "
+            "out, or choose the engine backtrader"
+        )
+    run = _Run(
         config=config,
+        market=market,
+        traded=traded,
+        rows=rows,
         source=BatchFeatures(plan, history, max_age=config.max_age.limits),
-        clock=clock,
-        recorder=recorder,
         veto=veto,
+        strategy=strategy,
         on_bar=on_bar,
     )
-    build_cerebro([lane], strategy).run()
+    records = run.records(chosen)
+    if verify:
+        run.require_agreement(records, chosen)
     require_still_exact()
+    content = provenance(
+        config=config,
+        instrument=market.instrument,
+        inputs={each: history.series(each) for each in source_keys(plan, history.markets)},
+        fingerprints={each: registry.fingerprint(each) for each in plan.ids},
+        traded=traded,
+        seed=seed,
+        model=model,
+    )
     return BacktestResult(
         config=config,
         market=market,
         bars=traded,
-        records=RunRecords.of(recorder),
+        records=records,
         vector_ids=plan.ids,
         files=tuple(files),
-        provenance=provenance(
-            config=config,
-            instrument=market.instrument,
-            inputs={each: history.series(each) for each in source_keys(plan, history.markets)},
-            fingerprints={each: registry.fingerprint(each) for each in plan.ids},
-            traded=traded,
-            seed=seed,
-            model=model,
-        ),
+        provenance=by_engine(content, chosen),
     )
+
+
+def engine_for(asked: Engine | None, bars: int) -> Engine:
+    """Return the engine that was asked for, else the one for so many bars; ConfigError for no engine."""
+    if asked is None:
+        return COMPILED if bars >= MANY_BARS else BACKTRADER
+    if asked not in get_args(Engine):
+        raise ConfigError(f"engine {asked!r}: unknown; choose backtrader or compiled")
+    return asked
+
+
+def engine_lines(result: BacktestResult, asked: Engine | None, *, verified: bool) -> list[str]:
+    """Return what a user must know of the engine that ran, lines to print; none of the usual one."""
+    lines = []
+    if asked is None and result.engine == COMPILED:
+        lines.append(
+            f"{result.label}: {len(result.bars):,} bars, so the compiled engine ran; engine backtrader runs "
+            "Backtrader, verify both"
+        )
+    if verified:
+        records = result.records
+        lines.append(
+            f"{result.label}: both engines wrote the same {len(records):,} decisions, "
+            f"{len(records.orders):,} order states and {len(records.trades):,} trades"
+        )
+    return lines
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Run:
+    """One run, whichever engine carries it out; `rows` of the source's bars are traded."""
+
+    config: StrategyConfig
+    market: Market
+    traded: Bars
+    rows: slice
+    source: BatchFeatures
+    veto: Veto | None
+    strategy: type[ParityStrategy]
+    on_bar: Callable[[int], None] | None
+
+    def records(self, engine: Engine) -> RunRecords:
+        return self._compiled() if engine == COMPILED else self._backtrader()
+
+    def require_agreement(self, records: RunRecords, engine: Engine) -> None:
+        """Run the other engine; EngineMismatch where its records differ."""
+        other = self.records(BACKTRADER if engine == COMPILED else COMPILED)
+        compiled, referee = (records, other) if engine == COMPILED else (other, records)
+        difference = first_difference(compiled, referee, self.source.plan.ids)
+        if difference:
+            raise EngineMismatch(
+                f"{self.market.instrument.symbol} {self.config.name}: {difference}; nothing is written. "
+                "Believe Backtrader (--engine backtrader), and report the strategy and the bars"
+            )
+
+    @property
+    def _clock(self) -> SessionClock:
+        return SessionClock(self.market.session, self.config.bars, self.config.auto_close)
+
+    def _backtrader(self) -> RunRecords:
+        recorder, clock = MemoryRecorder(), self._clock
+        clock.prepare(self.traded.end)
+        lane = Lane(
+            feed=bars_feed(self.traded),
+            market=self.market,
+            config=self.config,
+            source=self.source,
+            clock=clock,
+            recorder=recorder,
+            veto=self.veto,
+            on_bar=self.on_bar,
+        )
+        build_cerebro([lane], self.strategy).run()
+        return RunRecords.of(recorder)
+
+    def _compiled(self) -> RunRecords:
+        return CompiledRun(
+            bars=self.traded,
+            market=self.market,
+            rules=DecisionRules.of(self.config, self.market, self.veto, self.source.plan.ids),
+            source=self.source,
+            values=self.source.matrix[self.rows],
+            clock=self._clock.readings(self.traded.end),
+            on_bar=self.on_bar,
+        ).records()

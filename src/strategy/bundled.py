@@ -49,5 +49,8 @@ def veto_of(bundle: Bundle) -> Veto | None:
     if bundle.threshold is None:
         return None
     return Veto(
-        model=predictor(bundle.pipeline), feature_ids=tuple(bundle.feature_ids), threshold=bundle.threshold
+        model=predictor(bundle.pipeline),
+        feature_ids=tuple(bundle.feature_ids),
+        threshold=bundle.threshold,
+        in_batches=True,
     )

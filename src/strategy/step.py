@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from lockstep.compiled import kernel
 from lockstep.errors import StrategyError
 from lockstep.market.bars import Floats
 from lockstep.market.history import Market
@@ -32,6 +33,9 @@ from lockstep.strategy.sizing import Exits, Sizing, contracts, entry_order
 from lockstep.strategy.veto import Veto
 
 _FLAT = 0.0
+# Compiled code takes no sets.
+_ENTRIES, _EXITS = tuple(sorted(ENTRIES)), tuple(sorted(EXITS))
+_ORDERS = ENTRIES | EXITS
 
 
 class PositionState(NamedTuple):
@@ -127,24 +131,46 @@ def step(rules: DecisionRules, values: Floats, close: float, clock: Clock, state
     values   (k,) in the order of `rules.ids`, NaN for missing; close: of the bar, points
     """
     code, probability = _asked(rules, values, clock, state)
-    if code in EXITS:
-        if state.waiting:
-            return Decided(ORDER_WAITING, probability, None)
-        return Decided(code, probability, exit_order(state.position))
-    if code not in ENTRIES:
+    if code not in _ORDERS:
         return Decided(code, probability, None)
-    if state.waiting:
-        return Decided(ORDER_WAITING, probability, None)
-    quantity = contracts(values, close, rules.sizing)
+    code, order = carried_out(code, state.position, state.waiting, values, close, rules.sizing, rules.exits)
+    return Decided(code, probability, order if code in _ORDERS else None)
+
+
+@kernel
+def is_entry(code: int) -> bool:
+    """Return whether a decision is an entry: the model is asked about those."""
+    return code in _ENTRIES
+
+
+@kernel
+def is_order(code: int) -> bool:
+    """Return whether a decision sends an order, unless one waits or its size is zero."""
+    return code in _ENTRIES or code in _EXITS
+
+
+@kernel
+def carried_out(
+    code: int, position: float, waiting: bool, values: Floats, close: float, sizing: Sizing, exits: Exits
+) -> tuple[int, Order]:
+    """Return what becomes of an entry or an exit, and the order that it sends: NO_ORDER for none.
+
+    position   contracts held; waiting: whether a market order was sent and has not filled
+    """
+    if waiting:
+        return ORDER_WAITING, NO_ORDER
+    if code in _EXITS:
+        return code, exit_order(position)
+    quantity = contracts(values, close, sizing)
     if quantity == 0.0:
-        return Decided(SIZE_ZERO, probability, None)
-    signed = quantity if code == ENTER_LONG else -quantity
-    return Decided(code, probability, entry_order(signed, values, rules.exits))
+        return SIZE_ZERO, NO_ORDER
+    return code, entry_order(quantity if code == ENTER_LONG else -quantity, values, exits)
 
 
+@kernel
 def exit_order(position: float) -> Order:
     """Return the market order that closes a position, contracts, without stop and target."""
-    return (-position, *NO_ORDER[1:])
+    return (-position, math.nan, math.nan, math.nan, math.nan)
 
 
 def _asked(rules: DecisionRules, values: Floats, clock: Clock, state: PositionState) -> tuple[int, float]:

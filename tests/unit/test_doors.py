@@ -16,7 +16,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = ("src", "research", "certify", "operations", "scripts")
 ENGINES = {
-    "run_backtest", "sweep", "trace", "residuals", "bundle_account", "build_cerebro",
+    "run_backtest", "sweep", "trace", "residuals", "bundle_account", "build_cerebro", "CompiledRun",
+    "compiled_loop",
     # What hands one of them on.
     "backtrader_course", "backtrader", "evaluate", "on_cluster", "DEFAULT_EVALUATOR", "backtest",
     "swept_residuals",
@@ -25,7 +26,8 @@ HOMES = {
     "research.experiments.accounts", "research.experiments.verification", "research.experiments.evaluation",
     "research.experiments", "research.experiments.diagnostics", "research.training.out_of_sample",
     "research.training", "research.sweep.residuals",
-    "research.backtest.run", "research.sweep.run", "research.sweep", "research.backtest.account", "research",
+    "research.backtest.run", "research.backtest.engine", "research.sweep.run", "research.sweep",
+    "research.backtest.account", "research",
     "lockstep.strategy.backtrader.cerebro", "lockstep.strategy.backtrader", "research.backtest",
 }  # fmt: skip
 
@@ -62,7 +64,7 @@ PARITY = {
     "src/live/engine.py": "the live engine: it trades bars as they come, and journals every one",
     "certify/paper.py": "what the paper desk did already, against a backtest of the same sessions",
     "src/strategy/backtrader/cerebro.py": "the engine",
-    "research/backtest/run.py": "the engine",
+    "research/backtest/run.py": "`run_backtest`, the one door of both engines: who calls it is listed here",
     "research/sweep/run.py": "the engine",
 }
 ALLOWED = COUNTED | TRIALS | PARITY
@@ -148,6 +150,8 @@ def test_a_door_counts_the_look_before_the_run(path: str, door: str) -> None:
     [
         "from research.backtest.run import run_backtest\n",
         "from research.backtest.run import run_backtest as again\n",
+        "from research.backtest.engine import CompiledRun\n",
+        "from research.backtest import engine\nengine.compiled_loop(1)\n",
         "def late():\n    from research.sweep.run import sweep\n",
         "import research.sweep.run\nresearch.sweep.run.trace(1)\n",
         "import research.backtest.run as engine\nengine.run_backtest(1)\n",
