@@ -164,12 +164,12 @@ class CompiledRun:
             "status": TextCodes(columns[loop.STATUS], loop.STATUSES),
             "reason": _reasons(columns[loop.REASON]),
         }
-        return RecordColumns(OrderRecord, {**_named(OrderRecord, columns), **texts})
+        return RecordColumns(OrderRecord, _named(OrderRecord, columns) | texts)
 
     def _trades(self, book: loop.Books, count: int) -> RecordColumns[TradeRecord]:
         columns = [column[:count] for column in book]
         texts = {"symbol": self._symbol(count), "exit_reason": _reasons(columns[loop.LEFT_FOR])}
-        return RecordColumns(TradeRecord, {**_named(TradeRecord, columns), **texts})
+        return RecordColumns(TradeRecord, _named(TradeRecord, columns) | texts)
 
     def _symbol(self, count: int) -> TextCodes:
         return TextCodes(np.zeros(count, dtype=np.int8), (self.market.instrument.symbol,))
@@ -235,5 +235,6 @@ def _reasons(codes: NDArray[Any]) -> TextCodes:
 
 
 def _named(kind: type, columns: list[NDArray[Any]]) -> dict[str, Column]:
-    """Return the columns of a book by the fields of a record, whose first is the symbol."""
-    return dict(zip([each.name for each in fields(kind)][1:], columns, strict=True))
+    """Return the columns of a book by the fields of a record, in their order; the symbol's is left empty."""
+    names = [each.name for each in fields(kind)]
+    return dict(zip(names, [TextCodes.of(()), *columns], strict=True))

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from unittest import mock
 
 import pytest
 from typer.testing import CliRunner
 
-from lockstep.errors import DataError, LockstepError
+from lockstep.errors import DataError, EngineMismatch, LockstepError
 from lockstep.market.bars import Bars
 from research.backtest.result_table import result_table
 from research.backtest_runner import app
+from support.engines import folders_but_for_the_engine
 from support.markets import DAILY_ROWS, write_daily
 from support.scenarios import CME, backtest, daily_bars
 
@@ -154,3 +156,44 @@ def test_stale_opens_are_noted() -> None:
     rows = [(100.0 + (i - 1) % 2, 104.0, 100.0, 100.0 + i % 2) for i in range(60)]
     (note,) = backtest(daily_bars(rows)).notes
     assert "equal the previous close" in note
+
+
+class TestEngines:
+    """The command with either engine; `tests/contract/test_engine_equality.py` compares what they record."""
+
+    def run(self, out: Path, *arguments: str, symbol: str = "COMP") -> str:
+        given = ["--symbol", symbol, *COMP[2:], "--out", str(out), "--shared-js", *arguments]
+        done = CliRunner().invoke(app, given, catch_exceptions=False)
+        assert done.exit_code == 0, done.output
+        return " ".join(done.output.split())
+
+    def engines(self, out: Path) -> list[str]:
+        return [json.loads(path.read_text())["engine"] for path in out.glob("*/provenance.json")]
+
+    def test_both_leave_the_same_folders_for_several_symbols(self, tmp_path: Path) -> None:
+        for engine in ("backtrader", "compiled"):
+            self.run(tmp_path / engine, "--engine", engine, symbol="COMP,SPX")
+            assert self.engines(tmp_path / engine) == [engine, engine]
+        folders = folders_but_for_the_engine(tmp_path / "compiled")
+        assert folders == folders_but_for_the_engine(tmp_path / "backtrader")
+        assert [len(files) for files in folders.values()] == [8, 8]
+
+    def test_many_bars_are_compiled_and_one_line_says_so(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        assert "engine" not in self.run(tmp_path / "few")
+        assert self.engines(tmp_path / "few") == ["backtrader"]
+        monkeypatch.setattr("research.backtest.run.MANY_BARS", 100)
+        said = "COMP: 125 bars, so the compiled engine ran; engine backtrader runs Backtrader, verify both"
+        assert said in self.run(tmp_path / "many")
+        assert self.engines(tmp_path / "many") == ["compiled"]
+
+    def test_verify_says_that_both_agree_or_refuses_and_leaves_nothing(self, tmp_path: Path) -> None:
+        said = self.run(tmp_path / "out", "--verify")
+        assert "COMP: both engines wrote the same 125 decisions, " in said
+        arguments = [*COMP, "--verify", "--out", str(tmp_path / "none")]
+        with mock.patch("research.backtest.run.first_difference", return_value="the engines part"):
+            refused = CliRunner().invoke(app, arguments)
+        assert isinstance(refused.exception, EngineMismatch)
+        assert "COMP ibs_baseline: the engines part; nothing is written" in str(refused.exception)
+        assert not (tmp_path / "none").exists()

@@ -28,6 +28,7 @@ from research.ledger.database import Database
 from research.ledger.ledger import Ledger
 from research.ledger.versions import VersionName, named_strategy
 from support import desks
+from support.engines import folders_but_for_the_engine
 
 ROOT = Path(__file__).resolve().parents[2]
 NOW = datetime(2026, 1, 5, tzinfo=UTC)
@@ -107,6 +108,13 @@ class TestBacktest:
         assert "COMP v1" in text
         assert text.count("tearsheet.html") == 2
         assert "desk · v1" in (folders["v1"] / "tearsheet.html").read_text()
+
+    def test_both_engines_leave_the_same_folders(self, store: ModelStore, tmp_path: Path) -> None:
+        for engine in ("backtrader", "compiled"):
+            assert len(ran(store, "v1", tmp_path / engine, engine=engine)[1]) == 2
+        folders = folders_but_for_the_engine(tmp_path / "compiled")
+        assert folders == folders_but_for_the_engine(tmp_path / "backtrader")
+        assert [len(files) for files in folders.values()] == [8, 8]
 
     def test_versions_have_folders_of_their_own_and_production_is_one_of_them(
         self, store: ModelStore, tmp_path: Path

@@ -234,6 +234,16 @@ def test_sweep_and_backtrader_are_equal(family: Family, rules: dict[str, Any], d
 
 
 @each_family
+@settings(parent=relaxed, max_examples=8)
+@given(data=st.data())
+def test_the_compiled_engine_and_backtrader_are_equal(family: Family, data: st.DataObject) -> None:
+    """Every record, bit for bit, whatever the family and all families together declare."""
+    rules = {name: (value,) for name, value in ALL_RULES.items()}
+    config = data.draw(drawn(family, {**family.typical, **rules}))
+    run_backtest(config, spx(), "SPX", engine="compiled", verify=True)
+
+
+@each_family
 def test_it_trades(family: Family) -> None:
     """What is compared is not nothing."""
     where, fills = first_difference(widest(family))
