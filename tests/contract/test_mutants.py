@@ -32,6 +32,7 @@ class Mutant:
 
 TEN_BARS = "tests/golden/test_ten_bars.py"
 ENGINE = "tests/unit/test_engine.py"
+EQUALITY = "tests/contract/test_engine_equality.py"
 POLICY = "tests/unit/test_models_policy.py"
 YEARS = "tests/unit/test_metrics_residue_and_years.py"
 
@@ -318,6 +319,34 @@ MUTANTS = [
         old="evidence.pbo is None and evidence.trials == 1",
         new="evidence.pbo is None and evidence.variants == 1",
         killer="tests/component/test_validation_gate.py::test_the_limits",
+    ),
+    Mutant(
+        row="the compiled run fills outside the session",
+        file="research/backtest/loop.py",
+        old="or state[WAITING] != 0) and time[IN_SESSION] != 0.0:",
+        new="or state[WAITING] != 0):",
+        killer=f"{EQUALITY}::TestWhatIsComparedIsNotNothing::test_sessions",
+    ),
+    Mutant(
+        row="the compiled run counts bars held from the next one",
+        file="research/backtest/loop.py",
+        old="float(i - state[HELD_FROM] + 1)",
+        new="float(i - state[HELD_FROM])",
+        killer=f"{EQUALITY}::TestWhatIsComparedIsNotNothing::test_rules",
+    ),
+    Mutant(
+        row="the compiled run asks the model and does not listen",
+        file="research/backtest/loop.py",
+        old="            code = decide(vector, chance, time, holding, rules, filters)\n",
+        new="",
+        killer=f"{EQUALITY}::TestWhatIsComparedIsNotNothing::test_rules",
+    ),
+    Mutant(
+        row="the referee looks away",
+        file="research/backtest/referee.py",
+        old="_bits(mine) != _bits(theirs)",
+        new="np.abs(_bits(mine) - _bits(theirs)) > 64",
+        killer=f"{EQUALITY}::TestReferee::test_it_names_what_differs",
     ),
     Mutant(
         row="a promotion hides what it lacks",
