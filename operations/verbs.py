@@ -538,9 +538,9 @@ def rehearse(
     place.mkdir(parents=True, exist_ok=True)
     copy, by = ModelStore(place / "store"), "rehearsal"
     copy.folder.mkdir()
-    record = models.manifest().entry(symbol, bundle.version).record
-    copy.fetch_columns(models, (bundle.feature_ids, dict(bundle.strategy)), by=by, now=_now())
-    copied = copy.register(bundle, record=record, by=by, now=_now())
+    entry = models.manifest().entry(symbol, bundle.version)
+    copy.fetch_columns(models, (entry.feature_ids, entry.strategy), by=by, now=_now())
+    copied = copy.register(bundle, record=entry.record, by=by, now=_now())
     copy.promote(symbol, copied, by=by, now=_now(), reason="rehearsal", force=True)
     replay = ReplayRange(start=str(start), end=_iso(end), data_dir=_path(data_dir))
     return run_live({symbol: bundle}, replay, place, store=copy.folder, kill_after=kill_after)
