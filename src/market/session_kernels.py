@@ -26,12 +26,22 @@ from lockstep.market.schedule import (
 )
 
 HOUR = 60 * MINUTE
+# No session has this date, in days since 1970.
+_NEVER = -(1 << 40)
 
 
 @kernel
 def session_of_end(table: Stamps, end: int) -> int:
     """Return the column of the session that a bar ending at `end` belongs to."""
     return int(np.searchsorted(table[NOMINAL_CLOSE], end, side="left"))
+
+
+@kernel
+def session_near(table: Stamps, row: int, end: int) -> int:
+    """Return the same; `row` is where the bar before it was found, and most bars follow within a session."""
+    if 0 < row < table.shape[1] and table[NOMINAL_CLOSE, row - 1] < end <= table[NOMINAL_CLOSE, row]:
+        return row
+    return session_of_end(table, end)
 
 
 @kernel
@@ -75,11 +85,13 @@ def fill_dates(table: Stamps, offsets: Stamps, end: Stamps, session_bars: bool, 
     Intraday: the first session whose nominal close is not before the end. Session bars: the wall-clock
     date, since a daily file may hold dates that the calendar does not know.
     """
+    row = 0
     for i in range(end.size):
         if session_bars:
             out[i] = (local_time(offsets, end[i]) - 1) // DAY
         else:
-            out[i] = table[DATE, session_of_end(table, end[i])]
+            row = session_near(table, row, end[i])
+            out[i] = table[DATE, row]
 
 
 @kernel
@@ -97,8 +109,10 @@ def is_inside(table: Stamps, row: int, end: int, step: int) -> bool:
 @kernel
 def fill_in_session(table: Stamps, end: Stamps, step: int, out: Flags) -> None:
     """Write whether bars lie inside the scheduled session; `step`: their length."""
+    row = 0
     for i in range(end.size):
-        out[i] = is_inside(table, session_of_end(table, end[i]), end[i], step)
+        row = session_near(table, row, end[i])
+        out[i] = is_inside(table, row, end[i], step)
 
 
 @kernel
@@ -115,22 +129,27 @@ def fill_columns(
 
     Session bars are measured by the hours of today, which are those that their ends follow.
     """
+    row, known, month, day_of_month, of_month, left = 0, _NEVER, 0, 0, 0, 0
     for i in range(end.size):
         local = local_time(offsets, end[i])
         if session_bars:
             day = (local - 1) // DAY
             row = int(np.searchsorted(table[DATE], day, side="left"))
         else:
-            row = session_of_end(table, end[i])
+            row = session_near(table, row, end[i])
             day = table[DATE, row]
-        month, day_of_month, month_length = civil_date(day)
-        first = day - day_of_month + 1
-        so_far = np.searchsorted(table[DATE], day, side="right")
+        if day != known:
+            month, day_of_month, month_length = civil_date(day)
+            first = day - day_of_month + 1
+            so_far = np.searchsorted(table[DATE], day, side="right")
+            of_month = so_far - np.searchsorted(table[DATE], first, side="left")
+            left = np.searchsorted(table[DATE], first + month_length, side="left") - so_far
+            known = day
         out[0, i] = (day + 3) % 7
         out[1, i] = month
         out[2, i] = day_of_month
-        out[3, i] = so_far - np.searchsorted(table[DATE], first, side="left")
-        out[4, i] = np.searchsorted(table[DATE], first + month_length, side="left") - so_far
+        out[3, i] = of_month
+        out[4, i] = left
         out[5, i] = local % DAY // HOUR
         if not session_bars:
             out[6, i] = (end[i] - table[OPEN, row]) / MINUTE
@@ -150,8 +169,10 @@ def fill_columns(
 @kernel
 def fill_clock_minutes(table: Stamps, end: Stamps, out: Floats) -> None:
     """Write the minutes from the regular open to the end of bars: what a wall-clock time is compared with."""
+    row = 0
     for i in range(end.size):
-        out[i] = (end[i] - table[REGULAR_OPEN, session_of_end(table, end[i])]) / MINUTE
+        row = session_near(table, row, end[i])
+        out[i] = (end[i] - table[REGULAR_OPEN, row]) / MINUTE
 
 
 @kernel
@@ -199,8 +220,9 @@ def fill_auto_close(table: Stamps, end: Stamps, step: int, phase: int, cut_off: 
     cut_off counts from the regular open. The decision bar is the last one of the grid that ends at or
     before it and before the scheduled close: where that would lie in the pause, the bar which the pause ends.
     """
+    row = 0
     for i in range(end.size):
-        row = session_of_end(table, end[i])
+        row = session_near(table, row, end[i])
         limit = min(table[REGULAR_OPEN, row] + cut_off, table[CLOSE, row] - 1)
         anchor = table[NOMINAL_OPEN, row] - phase
         decision = anchor + (limit - anchor) // step * step

@@ -24,11 +24,13 @@ class SessionClock:
         """Return the readings at `ends` (int64, n): float64 (n, 3), the columns of `Clock`."""
         table = np.zeros((ends.size, 3))
         if ends.size:
-            columns = self._session.columns(ends, self._timeframe)
-            table[:, IN_SESSION] = columns["in_session"]
+            table[:, IN_SESSION] = self._session.in_session(ends, self._timeframe)
             # Windows are wall-clock times: they do not move on a day that opens late.
-            daily = self._timeframe.is_session
-            table[:, MINUTE] = columns["minute_of_session"] if daily else self._session.clock_minutes(ends)
+            table[:, MINUTE] = (
+                self._session.columns(ends, self._timeframe)["minute_of_session"]
+                if self._timeframe.is_session
+                else self._session.clock_minutes(ends)
+            )
             if self._auto_close:
                 table[:, PAST_AUTO_CLOSE] = self._session.auto_close(ends, self._timeframe, self._auto_close)
         return table
