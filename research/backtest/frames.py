@@ -14,7 +14,9 @@ from lockstep.market.finding import RowSpan
 from lockstep.strategy.decision import kind_of
 from research.backtest.records import RunRecords, TextCodes
 
-_NEVER = np.iinfo(np.int64).min
+_NEVER, _FOREVER = np.iinfo(np.int64).min, np.iinfo(np.int64).max
+# Of `2012-03-04T14:30`: all but the dashes and the colon.
+_LETTERS = [place for place, letter in enumerate("2012-03-04T14:30") if letter not in "-:"]
 
 
 def equity_frame(records: RunRecords, dates: NDArray[np.datetime64]) -> pd.DataFrame:
@@ -41,10 +43,17 @@ def _kinds(codes: NDArray[np.int64]) -> TextCodes:
     return TextCodes(kinds.codes[codes], kinds.names)
 
 
-def reasons_frame(decisions: pd.DataFrame) -> pd.DataFrame:
+def reasons_frame(records: RunRecords) -> pd.DataFrame:
     """Return how often each reason occurred: kind, reason, count; most frequent first."""
-    counted = decisions.groupby(["kind", "reason"]).size().rename("count").reset_index()
-    return counted.sort_values(["count", "kind", "reason"], ascending=[False, True, True], ignore_index=True)
+    kinds, names = _kinds(records.codes), records.reason_names
+    places = kinds.codes.astype(np.int64) * len(names) + records.reasons
+    counts = np.bincount(places, minlength=len(kinds.names) * len(names))
+    found = [
+        (-int(counts[place]), kinds.names[place // len(names)], names[place % len(names)])
+        for place in np.flatnonzero(counts)
+    ]
+    table = [(kind, reason, -count) for count, kind, reason in sorted(found)]
+    return pd.DataFrame(table, columns=["kind", "reason", "count"])
 
 
 def features_frame(records: RunRecords, ids: Sequence[str]) -> pd.DataFrame:
@@ -90,10 +99,7 @@ def trades_frame(
     scale = np.abs(trade["quantity"]) * multiplier
     return pd.DataFrame(
         {
-            "trade_id": [
-                f"{symbol}-{_compact(stamp)}"
-                for symbol, stamp in zip(trade.text("symbol").texts(), trade["decision"], strict=True)
-            ],
+            "trade_id": _trade_ids(trade.text("symbol"), trade["decision"]),
             "symbol": trade.text("symbol").array(),
             "side": side.astype(np.int64),
             "quantity": np.abs(trade["quantity"]),
@@ -113,38 +119,56 @@ def trades_frame(
             "return_fraction": move * side / np.abs(trade["entry_price"]),
             "mae": against * scale,
             "mfe": favour * scale,
-            "status": np.where(exits > 0, "closed", "open").astype(object),
+            "status": TextCodes((exits <= 0).astype(np.int8), ("closed", "open")).array(),
             "spans": _spanned(trade["decision"], exits, marks or {}),
         }
     )
 
 
+def _trade_ids(symbols: TextCodes, decisions: NDArray[np.int64]) -> pd.api.extensions.ExtensionArray:
+    """Return `ES-20120304T1430Z`, the symbol and the minute of each decision."""
+    minutes = np.datetime_as_string(decisions.view("M8[ns]"), unit="m").astype("U16")
+    letters = minutes.view("U1").reshape(-1, 16)[:, _LETTERS]
+    compact = np.ascontiguousarray(letters).view(f"U{len(_LETTERS)}").ravel()
+    heads = np.array([f"{name}-" for name in symbols.names] or [""])[symbols.codes]
+    return pd.array(np.strings.add(np.strings.add(heads, compact), "Z").astype(object), dtype="str")
+
+
 def _spanned(
     decisions: NDArray[np.int64], exits: NDArray[np.int64], marks: Mapping[str, Sequence[RowSpan]]
-) -> NDArray[Any]:
+) -> pd.api.extensions.ExtensionArray:
     """Return which marks each trade lasts over, named in order, as text (n,); open trades last for ever."""
-    until = np.where(exits > 0, exits, np.iinfo(np.int64).max)
+    until = np.where(exits > 0, exits, _FOREVER)
     named = np.full(decisions.size, "", dtype=object)
     for name, spans in sorted(marks.items()):
-        over = np.zeros(decisions.size, dtype=np.bool_)
-        for start, end in spans:
-            over |= (decisions <= start) & (until >= end)
-        for row in np.flatnonzero(over):
+        for row in np.flatnonzero(_lasts_over(decisions, until, spans)):
             named[row] = f"{named[row]}, {name}" if named[row] else name
-    return named
+    return pd.array(named, dtype="str")
+
+
+def _lasts_over(
+    decisions: NDArray[np.int64], until: NDArray[np.int64], spans: Sequence[RowSpan]
+) -> NDArray[np.bool_]:
+    """Return which trades lie across one of the spans at least, bool (n,)."""
+    starts, ends = np.array(sorted(spans), dtype=np.int64).reshape(-1, 2).T
+    # Of all spans that begin after a decision, the one that ends first is the easiest to last over.
+    earliest = np.append(np.minimum.accumulate(ends[::-1])[::-1], _FOREVER)
+    following = np.searchsorted(starts, decisions)
+    return np.asarray((following < starts.size) & (until >= earliest[following]))
 
 
 def _excursions(
     bars: Bars, entries: NDArray[Any], exits: NDArray[Any], prices: Floats, sides: Floats
 ) -> tuple[Floats, Floats]:
     """Return the largest moves against and for each trade, in points; open ones end with the bars."""
-    against, favour = np.zeros(len(entries)), np.zeros(len(entries))
     firsts = np.searchsorted(bars.end, entries)
     stops = np.where(exits > 0, np.searchsorted(bars.end, exits, side="right"), len(bars))
-    for row, (first, stop) in enumerate(zip(firsts, stops, strict=True)):
-        down = prices[row] - bars.low[first:stop].min()
-        up = bars.high[first:stop].max() - prices[row]
-        against[row], favour[row] = (down, up) if sides[row] > 0 else (up, down)
+    # Every other stretch is that of a trade; behind the last bar stands one that belongs to none.
+    stretches = np.column_stack((firsts, stops)).ravel()
+    lows, highs = (np.append(column, column[-1:]) for column in (bars.low, bars.high))
+    down = prices - np.minimum.reduceat(lows, stretches)[::2] if firsts.size else prices
+    up = np.maximum.reduceat(highs, stretches)[::2] - prices if firsts.size else prices
+    against, favour = np.where(sides > 0, down, up), np.where(sides > 0, up, down)
     return np.maximum(against, 0.0), np.maximum(favour, 0.0)
 
 
@@ -156,8 +180,3 @@ def _times(stamps: NDArray[Any]) -> pd.DatetimeIndex:
     """Return UTC times; 0 means never."""
     numbers = stamps.astype(np.int64)
     return pd.DatetimeIndex(np.where(numbers == 0, _NEVER, numbers), tz="UTC")
-
-
-def _compact(stamp: int) -> str:
-    minute = np.datetime_as_string(np.datetime64(int(stamp), "ns"), unit="m")
-    return str(minute).replace("-", "").replace(":", "") + "Z"

@@ -102,7 +102,7 @@ class BacktestResult:
     @cached_property
     def reasons(self) -> pd.DataFrame:
         """How often each reason occurred: kind, reason, count."""
-        return record_frames.reasons_frame(self.decisions)
+        return record_frames.reasons_frame(self.records)
 
     @cached_property
     def features(self) -> pd.DataFrame:
@@ -205,8 +205,8 @@ class BacktestResult:
         for each in sorted(others, key=lambda each: each.severity == "note"):
             yield f"{self.symbol} {self.bars.timeframe}: {each.sentence}."
         marks = self.trades["spans"]
-        over = [bool({*mark.split(", ")} & {*_MARKS}) for mark in marks]
-        marked = self.trades[np.array(over, dtype=bool)]
+        doubtful = [each for each in marks.unique() if {*each.split(", ")} & {*_MARKS}]
+        marked = self.trades[marks.isin(doubtful)]
         if len(marked):
             trades = f"{len(marked)} of {len(self.trades)} trades"
             made = f"{marked['net_pnl'].sum():,.0f} USD"

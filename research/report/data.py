@@ -143,21 +143,27 @@ class ReportData:
         """Whether a bar is one session."""
         return self.timeframe == "1d"
 
-    @property
+    @cached_property
     def session_dates(self) -> NDArray[np.datetime64]:
         """Session date of each bar, datetime64[D] (bars,)."""
         return np.asarray(self.equity["session_date"].to_numpy(), dtype="datetime64[D]")
 
     @cached_property
+    def session_ends(self) -> NDArray[np.intp]:
+        """Last bar of each session, (sessions,), rising; DataError where session dates fall."""
+        ordinals = metrics.session_ordinals(self.session_dates)
+        return np.append(np.flatnonzero(np.diff(ordinals)), ordinals.size - 1)
+
+    @cached_property
     def sessions(self) -> pd.DataFrame:
         """One row per session: date, equity after it, return (see `compounded`)."""
-        dates = self.session_dates
-        equity = metrics.session_equity(floats(self.equity, "equity"), dates)
+        equity = floats(self.equity, "equity")[self.session_ends]
         curve = metrics.curve_from(self.capital, equity)
-        is_last = np.append(np.diff(dates.astype(np.int64)) > 0, True)
         with np.errstate(divide="ignore", invalid="ignore"):
             returns = np.diff(curve) / (curve[:-1] if self.compounded else self.capital)
-        return pd.DataFrame({"date": dates[is_last], "equity": equity, "return": returns})
+        return pd.DataFrame(
+            {"date": self.session_dates[self.session_ends], "equity": equity, "return": returns}
+        )
 
     @property
     def dates(self) -> Dates:
@@ -174,7 +180,7 @@ class ReportData:
         """The benchmark: the one that was given, or the instrument; None where its price is not positive."""
         if self.benchmark is not None or BARS not in self.known:
             return self.benchmark
-        close = metrics.session_equity(floats(self.equity, "close"), self.session_dates)
+        close = floats(self.equity, "close")[self.session_ends]
         if not (np.isfinite(close) & (close > 0)).all():
             return None
         return Benchmark(name=f"{self.symbol} bought and held", dates=self.dates, level=close)
@@ -186,7 +192,7 @@ class ReportData:
         place = np.searchsorted(ends, wanted.asi8)
         return np.where(wanted.isna(), len(ends) - 1, np.minimum(place, len(ends) - 1)).astype(np.intp)
 
-    @property
+    @cached_property
     def closed(self) -> pd.DataFrame:
         """Trades that have ended."""
         return self.trades[self.trades["status"] == "closed"]

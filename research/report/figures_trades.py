@@ -135,7 +135,9 @@ def doubtful(trades: pd.DataFrame) -> NDArray[np.bool_]:
     """Return which trades lie across a hole, a jump or a ruin: column `spans` is there and not empty."""
     if "spans" not in trades:
         return np.zeros(len(trades), dtype=np.bool_)
-    return np.array([bool(str(each).strip()) for each in trades["spans"].fillna("")], dtype=np.bool_)
+    spans = trades["spans"].fillna("")
+    named = [each for each in spans.unique() if str(each).strip()]
+    return np.asarray(spans.isin(named), dtype=np.bool_)
 
 
 def shown_trades(report: ReportData, limit: int = TRADE_LIMIT) -> pd.DataFrame:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from itertools import pairwise
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import pandas as pd
@@ -18,6 +19,7 @@ from lockstep.metrics import Dates
 from research.report.data import Benchmark, Floats, ReportData, floats
 
 SIGNAL_BINS = 10
+_DECILES: WeakKeyDictionary[ReportData, Deciles] = WeakKeyDictionary()
 _CODE = re.compile(r"[^\s:]+")
 _ACRONYMS = frozenset({"ibs", "rsi", "atr", "nan"})
 _NORMAL_95 = 1.959963984540054
@@ -197,7 +199,16 @@ def signal_name(report: ReportData) -> str:
 
 
 def signal_deciles(report: ReportData) -> Deciles:
-    """Return the close-to-close move of the bar after each bar, grouped by tenths of that bar's signal."""
+    """Return the close-to-close move of the bar after each bar, grouped by tenths of that bar's signal.
+
+    Worked out once for a report, whose figure and caption both read it.
+    """
+    if report not in _DECILES:
+        _DECILES[report] = _signal_deciles(report)
+    return _DECILES[report]
+
+
+def _signal_deciles(report: ReportData) -> Deciles:
     close = floats(report.equity, "close")
     column = str(report.features.columns[0])
     signal = floats(report.features.reindex(report.equity.index), column)[:-1]
@@ -209,7 +220,9 @@ def signal_deciles(report: ReportData) -> Deciles:
     # The tolerance puts 0.3, stored a hair below three tenths, into the bin that begins there.
     bins = max(edges.size - 1, 0)
     place = np.clip(np.searchsorted(edges, signal + 1e-10, side="right") - 1, 0, bins - 1)
-    groups = [moves[place == number] for number in range(bins)]
+    order = np.argsort(place.astype(np.int8), kind="stable")
+    ends = np.cumsum(np.bincount(place, minlength=bins))
+    groups = np.split(moves[order], ends[:-1]) if bins else []
     return Deciles(
         signal=signal_name(report),
         edges=edges,
@@ -265,7 +278,8 @@ def shown_dates(dates: Dates) -> list[str]:
 def times_of(report: ReportData, stamps: pd.Series) -> list[str | None]:
     """Return the time of the bars that end at `stamps`, as `bar_texts` writes it; None for NaT."""
     wanted = pd.DatetimeIndex(pd.to_datetime(stamps, utc=True))
-    position = np.asarray(pd.DatetimeIndex(report.equity.index).get_indexer(wanted), dtype=np.intp)
+    position = report.bars_at(stamps)
+    position[pd.DatetimeIndex(report.equity.index)[position] != wanted] = -1
     known, own = bar_texts(report, np.maximum(position, 0)), stamp_texts(wanted)
     return [
         None if missing else (bar if at >= 0 else text)

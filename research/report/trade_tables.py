@@ -81,7 +81,7 @@ def dearer(report: ReportData, factors: Sequence[float] = COST_FACTORS) -> list[
 def _costs(report: ReportData, factor: float, costs: Floats, booked: Floats, closed: Floats) -> Costs:
     equity = floats(report.equity, "equity") - (factor - 1.0) * booked
     curve = metrics.curve_from(report.capital, equity)
-    sessions = metrics.curve_from(report.capital, metrics.session_equity(equity, report.session_dates))
+    sessions = metrics.curve_from(report.capital, equity[report.session_ends])
     returns = metrics.period_returns(sessions, report.capital)
     return Costs(
         factor=factor,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 
-from lockstep.metrics import market_returns, session_equity, timing_returns
+from lockstep.metrics import market_returns, timing_returns
 from research.report.data import BARS, Floats, ReportData, floats
 from research.statistics.sharpe import (
     SharpeSample,
@@ -144,7 +145,7 @@ def timing(report: ReportData) -> TimingEvidence | None:
 
 
 def _moves(close: Floats, report: ReportData, *, points: bool) -> Floats:
-    last = session_equity(close, report.session_dates)
+    last = close[report.session_ends]
     return market_returns(last, float(last[0]), points)
 
 
@@ -165,5 +166,8 @@ def orders(report: ReportData) -> OtherOrders | None:
 def other_orders(pnl: Floats) -> OtherOrders:
     """Return what other orders of trades give, float64 (k,), USD net; fewer orders of very many trades."""
     runs = int(np.clip(_CELLS // pnl.size, _LEAST_RUNS, _RUNS))
-    shuffled, drawn = (shuffled_trades(pnl, runs=runs, replace=replace) for replace in (False, True))
+    with ThreadPoolExecutor(2) as pool:
+        shuffled, drawn = pool.map(
+            lambda replace: shuffled_trades(pnl, runs=runs, replace=replace), (False, True)
+        )
     return OtherOrders(shuffled=shuffled, drawn=drawn)

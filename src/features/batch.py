@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
 import numpy as np
 
 from lockstep.errors import FeatureError
@@ -12,6 +17,35 @@ from lockstep.features.plan import COLD, MISSING, FeaturePlan
 from lockstep.market.asof import MaxAge, asof_rows
 from lockstep.market.bars import Floats, Stamps
 from lockstep.market.history import History, SeriesKey
+
+# A stretch of bars that is worth a thread's while, and whose values stay in its cache.
+_STRETCH = 1 << 15
+
+_Piece = Callable[[int, int], None]
+_ForEach = Callable[[int, _Piece], None]
+
+
+def _at_once(n: int, piece: _Piece) -> None:
+    piece(0, n)
+
+
+@contextmanager
+def _threads(n: int) -> Iterator[_ForEach]:
+    """Yield what carries out a piece of work for n bars, stretch by stretch, on all cores where that pays.
+
+    A value depends on the bars of its window alone: where a stretch begins changes nothing.
+    """
+    if n < 4 * _STRETCH:
+        yield _at_once
+        return
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+
+        def each(size: int, piece: _Piece) -> None:
+            starts = range(0, size, _STRETCH)
+            for done in [pool.submit(piece, start, min(start + _STRETCH, size)) for start in starts]:
+                done.result()
+
+        yield each
 
 
 class BatchFeatures:
@@ -35,28 +69,29 @@ class BatchFeatures:
         self.end = history.series(plan.base).end
         self._max_age = max_age or MaxAge()
         self._source_ends = {key: history.series(key).end for key in plan.keys}
-        self._rows = {
-            key: np.arange(self.end.size) if key == plan.base else self._join(key) for key in plan.keys
-        }
         terms = np.empty((self.end.size, len(plan.terms)))
-        for key in plan.keys:
-            self._fill(terms, key, history)
-        self.matrix: Floats = plan.multiply(terms)
+        with _threads(self.end.size) as each:
+            for key in plan.keys:
+                self._fill(terms, key, history, each)
+        # Where each id is one term there is nothing to multiply, and no need of a copy.
+        is_plain = plan.ids == tuple(map(str, plan.terms))
+        self.matrix: Floats = terms if is_plain else plan.multiply(terms)
         self.matrix.setflags(write=False)
         self._cursor = -1
+
+    def _fill(self, terms: Floats, key: SeriesKey, history: History, each: _ForEach) -> None:
+        columns = series_columns(history, key, self.plan.inputs(key), self._max_age)
+        n = self._source_ends[key].size
+        rows = None if key == self.plan.base else self._join(key)
+        for plain, positions in self.plan.positions(key).items():
+            values = plain_values(plain, columns, n, each)
+            for position in positions:
+                modified = modified_values(self.plan.terms[position], values, each)
+                each(self.end.size, _put(terms[:, position], modified, rows))
 
     def _join(self, key: SeriesKey) -> Stamps:
         age = self._max_age.nanoseconds(key.timeframe)
         return asof_rows(self.end, self._source_ends[key], age)
-
-    def _fill(self, terms: Floats, key: SeriesKey, history: History) -> None:
-        columns = series_columns(history, key, self.plan.inputs(key), self._max_age)
-        rows = self._rows[key]
-        for plain, positions in self.plan.positions(key).items():
-            values = plain_values(plain, columns, self._source_ends[key].size)
-            for position in positions:
-                modified = modified_values(self.plan.terms[position], values)
-                terms[:, position] = np.where(rows >= 0, np.append(modified, np.nan)[rows], np.nan)
 
     def row(self, stamp: int) -> int:
         """Return the row of the base bar that ended at `stamp`; FeatureError where there is none."""
@@ -87,19 +122,42 @@ class BatchFeatures:
         return bool(seen < self.plan.terms[position].lookback)
 
 
-def plain_values(term: Term, columns: dict[str, Floats], n: int) -> Floats:
+def plain_values(term: Term, columns: dict[str, Floats], n: int, each: _ForEach = _at_once) -> Floats:
     """Return a term without modifiers on its own series: float64 (n,), NaN while the window is not full."""
     values = np.empty(n)
-    inputs = (columns[name] for name in term.feature.inputs)
-    driver(term.feature)(*inputs, *term.feature.arguments(term.parameters), term.lookback, 0, n, values, 0)
+    drive, lookback = driver(term.feature), term.lookback
+    inputs = [columns[name] for name in term.feature.inputs]
+    arguments = term.feature.arguments(term.parameters)
+    each(n, lambda start, stop: drive(*inputs, *arguments, lookback, start, stop, values, start))
     values.setflags(write=False)
     return values
 
 
-def modified_values(term: Term, values: Floats) -> Floats:
+def modified_values(term: Term, values: Floats, each: _ForEach = _at_once) -> Floats:
     """Return the term, float64 (n,), from the `values` of its feature: their rank and lag, if it has any."""
     if term == term.plain:
         return values
     modified = np.empty(values.size)
-    drive_modifiers(values, term.rank, term.lag, 0, values.size, modified, 0)
+    rank, lag = term.rank, term.lag
+    each(
+        values.size,
+        lambda start, stop: drive_modifiers(values, rank, lag, start, stop, modified, start),
+    )
     return modified
+
+
+def _put(column: Floats, values: Floats, rows: Stamps | None) -> _Piece:
+    """Return what writes stretches of `values` into a column, those of its `rows` where it has others."""
+    if rows is None:
+
+        def put(start: int, stop: int) -> None:
+            column[start:stop] = values[start:stop]
+
+        return put
+    known = np.append(values, np.nan)
+
+    def join(start: int, stop: int) -> None:
+        # Row -1, before the first bar and beyond the age that is allowed, is the last one: NaN.
+        column[start:stop] = known[rows[start:stop]]
+
+    return join

@@ -6,6 +6,8 @@ the market, and that one wild day does not move.
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 
 from lockstep.market.bars import Bars, Flags, Floats, Stamps
@@ -74,8 +76,8 @@ def _extremes(bars: Bars, scale: Floats, logs: bool) -> Flags:
     """Return bars with a low or high far from their own body and from the bars beside them."""
     last = np.concatenate([bars.open[:1], bars.close[:-1]])
     following = np.append(bars.open[1:], bars.close[-1:])
-    floor = np.minimum.reduce([bars.open, bars.close, last, following])
-    ceiling = np.maximum.reduce([bars.open, bars.close, last, following])
+    beside = (bars.open, bars.close, last, following)
+    floor, ceiling = functools.reduce(np.minimum, beside), functools.reduce(np.maximum, beside)
     if not logs:
         depth = np.maximum(floor - bars.low, bars.high - ceiling)
         return np.asarray((depth > SPIKE_RANGES * scale) & (scale > 0))

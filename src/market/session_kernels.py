@@ -141,9 +141,9 @@ def fill_columns(
         if day != known:
             month, day_of_month, month_length = civil_date(day)
             first = day - day_of_month + 1
-            so_far = np.searchsorted(table[DATE], day, side="right")
-            of_month = so_far - np.searchsorted(table[DATE], first, side="left")
-            left = np.searchsorted(table[DATE], first + month_length, side="left") - so_far
+            so_far = int(np.searchsorted(table[DATE], day, side="right"))
+            of_month = so_far - int(np.searchsorted(table[DATE], first, side="left"))
+            left = int(np.searchsorted(table[DATE], first + month_length, side="left")) - so_far
             known = day
         out[0, i] = (day + 3) % 7
         out[1, i] = month

@@ -189,9 +189,9 @@ def longest_drawdown(curve: Floats, clock: Integers | None = None) -> int:
     """
     if not curve.size:
         return 0
-    position = np.arange(curve.size)
-    at_high = np.where(drawdowns(curve) == 0, position, 0)
+    position, under = np.arange(curve.size), drawdowns(curve)
+    at_high = np.where(under == 0, position, 0)
     previous_high = np.concatenate(([0], np.maximum.accumulate(at_high)[:-1]))
-    fell_between = np.concatenate(([False], drawdowns(curve)[:-1] > 0)) | (drawdowns(curve) > 0)
+    fell_between = np.concatenate(([False], under[:-1] > 0)) | (under > 0)
     ticks = position if clock is None else clock
     return int(np.where(fell_between, ticks - ticks[previous_high], 0).max())
