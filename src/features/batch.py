@@ -13,6 +13,7 @@ from lockstep.errors import FeatureError
 from lockstep.features.columns import series_columns
 from lockstep.features.driver import drive_modifiers, driver
 from lockstep.features.feature_id import Term
+from lockstep.features.lanes import batch_driver
 from lockstep.features.plan import COLD, MISSING, FeaturePlan
 from lockstep.market.asof import MaxAge, asof_rows
 from lockstep.market.bars import Floats, Stamps
@@ -125,7 +126,8 @@ class BatchFeatures:
 def plain_values(term: Term, columns: dict[str, Floats], n: int, each: _ForEach = _at_once) -> Floats:
     """Return a term without modifiers on its own series: float64 (n,), NaN while the window is not full."""
     values = np.empty(n)
-    drive, lookback = driver(term.feature), term.lookback
+    drive = batch_driver(term.feature) if n >= _STRETCH else driver(term.feature)
+    lookback = term.lookback
     inputs = [columns[name] for name in term.feature.inputs]
     arguments = term.feature.arguments(term.parameters)
     each(n, lambda start, stop: drive(*inputs, *arguments, lookback, start, stop, values, start))
