@@ -1,7 +1,7 @@
 """Five million minute bars of a future as an exchange would have left them, and the file that holds them.
 
-Real CME hours with their pauses, holidays and early closes. The day has its shape: quiet nights, in which some
-minutes pass without a trade and leave no bar, a busy open and a busy close. Volatility clusters by session,
+Real CME hours with their pauses, holidays and early closes. The day has its shape: quiet nights, in which
+some minutes leave no bar, a busy open and a busy close. Volatility clusters by session,
 weekends open with a gap, and a few holes and jumps are in it, as in any file of fourteen years.
 """
 
