@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -13,27 +13,38 @@ from lockstep.market.dates import DateRange
 from lockstep.strategy.config import StrategyConfig
 from research.experiments.plan import Plan
 from research.experiments.store import Record
-from research.experiments.variants import VariantSpace
+from research.experiments.variants import VariantSpace, contents, draw
 from research.ledger.ledger import Ledger
 from research.ledger.spaces import ADAPTIVE, Derivation, TrialSpace, member
 
 Fields = dict[str, tuple[str, ...]]
+
+# The one field of a space that is listed variant by variant, and how many it may have.
+_MEANING = "meaning"
+_MOST_LISTED = 20_000
 
 
 def space_of(plan: Plan, symbol: str) -> TrialSpace:
     """Return what a plan may evaluate on a symbol.
 
     A random search declares the combinations that it drew, not those that it might have drawn; an evolution
-    all that it may come to.
+    all that it may come to. Of a family whose hash is over what a variant means, that is declared: two
+    spellings are one variant.
     """
-    fields = _fields(plan.space)
+    if _is_listed(plan):
+        names = _meanings(plan.space, plan.numbers if plan.generations is None else plan.reachable)
+        fields, size, members = {_MEANING: names}, len(names), None
+    else:
+        fields = _fields(plan.space)
+        size = len(plan.numbers) if plan.generations is None else plan.space.size
+        members = tuple(sorted(_members(plan, fields))) if plan.kind == "random" else None
     return TrialSpace(
         proposer=plan.kind,
         symbol=symbol,
         windows=tuple(f"{each.train} / {each.test}" for each in plan.windows),
         fields=fields,
-        size=len(plan.numbers) if plan.generations is None else plan.space.size,
-        members=tuple(sorted(_members(plan, fields))) if plan.kind == "random" else None,
+        size=size,
+        members=members,
         learns=plan.generations is not None,
         how="" if plan.generations is None else how_it_learns(plan),
     )
@@ -49,6 +60,8 @@ def space_of_one(
 ) -> TrialSpace:
     """Return the space of one strategy on one range; `model` is the SHA-256 of a bundle whose veto it has."""
     fields = _fields(VariantSpace(base=config, values={}))
+    if config.meant_fields():
+        fields = {_MEANING: (json.dumps(config.config_hash),)}
     if model is not None:
         fields["model"] = (json.dumps(model),)
     return TrialSpace(proposer=proposer, symbol=symbol, windows=(str(dates),), fields=fields, size=1)
@@ -101,6 +114,18 @@ def searched_line(found: Derivation) -> str:
     if found.unevaluated:
         line += f"; {found.unevaluated:,} declared variants that nobody evaluated count as tried"
     return line
+
+
+def _is_listed(plan: Plan) -> bool:
+    """Whether a space is declared by what each of its variants means: the same in whatever words."""
+    count = len(plan.numbers) if plan.generations is None else plan.space.size
+    return bool(type(plan.strategy).meant_fields()) and count <= _MOST_LISTED
+
+
+def _meanings(space: VariantSpace, numbers: Sequence[int]) -> tuple[str, ...]:
+    """Return what tells some combinations apart as JSON, sorted, each once."""
+    found, _ = contents(draw(space, numbers), space.base.config_hash)
+    return tuple(sorted({json.dumps(each) for each in found.tolist()}))
 
 
 def _fields(space: VariantSpace) -> Fields:

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
-from numpy.typing import NDArray
 from sqlalchemy import update
 
 from lockstep.market.bars import Floats
@@ -21,7 +20,7 @@ from research.experiments.plan import Plan
 from research.experiments.progress import ExperimentListener
 from research.experiments.selection import scores_of
 from research.experiments.store import Batch, KeptReturns, Record, RunHead, Store
-from research.experiments.variants import Drawn, config_hashes, draw, evaluation_ids, pieces
+from research.experiments.variants import Drawn, contents, draw, evaluation_ids, pieces
 from research.ledger.ledger import Ledger, Trials
 from research.ledger.tables import FAILED, OK, PARTS, Experiment
 from research.splits.ranges import TrainTestWindow
@@ -163,11 +162,8 @@ def _batch_of(
 
 
 def _heads(drawn: Drawn, errors: Mapping[int, str], where: str, base_hash: str) -> list[RunHead]:
-    hashes: NDArray[np.object_] = np.full(drawn.numbers.size, None, dtype=object)
-    hashes[drawn.rows] = config_hashes(drawn.configs)
-    contents = base_hash + drawn.parameters
-    contents[drawn.rows] = hashes[drawn.rows]
-    evaluations = evaluation_ids(where, contents.tolist())
+    named, hashes = contents(drawn, base_hash)
+    evaluations = evaluation_ids(where, named.tolist())
     reasons = map(errors.get, range(drawn.numbers.size))
     columns = (drawn.numbers.tolist(), drawn.parameters.tolist(), hashes.tolist(), evaluations, reasons)
     return list(map(RunHead, *columns))

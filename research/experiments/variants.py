@@ -236,6 +236,18 @@ def config_hashes(variants: Variants) -> list[str]:
     return [_continued(digest, text).hexdigest() for text in _joined(parts, variants.size, "", "")]
 
 
+def contents(drawn: Drawn, base_hash: str) -> tuple[Texts, Texts]:
+    """Return what tells the combinations drawn apart, and their `config_hash`, None without a configuration.
+
+    base_hash   of the base configuration: beside it, the parameters of a combination that is not valid
+    """
+    hashes: Texts = np.full(drawn.numbers.size, None, dtype=object)
+    hashes[drawn.rows] = config_hashes(drawn.configs)
+    found = base_hash + drawn.parameters
+    found[drawn.rows] = hashes[drawn.rows]
+    return found, hashes
+
+
 def evaluation_ids(where: str, contents: Sequence[str]) -> list[str]:
     """Return `variants.evaluation_id` of each of `contents`."""
     digest = hashlib.sha256(f"{where}\n".encode())

@@ -34,8 +34,15 @@ from research.training.estimators import ESTIMATORS, Dimension, Space
 
 
 def _hash_with(strategy: StrategyConfig, content: dict[str, Any]) -> str:
-    code = strategy.family_code
+    code, content = strategy.family_code, {**content, "strategy": hashed_strategy(strategy)}
     return json_digest([content, *code] if code else content)
+
+
+def hashed_strategy(strategy: StrategyConfig) -> Any:
+    """Return what stands for a strategy in the hash of what holds it: its values, or what they mean."""
+    if strategy.meant_fields():
+        return strategy.config_hash
+    return strategy.model_dump(mode="json", exclude={"name"})
 
 
 class DataRange(Settings):
@@ -238,7 +245,7 @@ class TrainingConfig(Settings):
     @property
     def config_hash(self) -> str:
         """SHA-256 (hex) of every value but the strategy's name, and of the code of a family of your own."""
-        return _hash_with(self.strategy, self.model_dump(mode="json", exclude={"strategy": {"name"}}))
+        return _hash_with(self.strategy, self.model_dump(mode="json", exclude={"strategy"}))
 
     def replaced(self, **changes: Any) -> Self:
         """Return a validated copy with other values; ConfigError as for a file."""
@@ -279,7 +286,7 @@ class StrategyRelease(Settings):
     @property
     def config_hash(self) -> str:
         """SHA-256 (hex) of every value but the strategy's name, and of the code of a family of your own."""
-        return _hash_with(self.strategy, self.model_dump(mode="json", exclude={"strategy": {"name"}}))
+        return _hash_with(self.strategy, self.model_dump(mode="json", exclude={"strategy"}))
 
 
 # Keys that only a training file has beside `strategy`; a strategy's own `features` are another matter.

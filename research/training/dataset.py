@@ -34,7 +34,7 @@ from lockstep.metrics import Floats, Integers
 from lockstep.strategy.config import StrategyConfig
 from research.experiments.evaluation import data_hash
 from research.splits.labels import Labels, Mask
-from research.training.config import StrategyRelease, TrainingConfig
+from research.training.config import StrategyRelease, TrainingConfig, hashed_strategy
 from research.training.pipeline import Samples
 from research.training.round_trips import RoundTrips, round_trips, uniqueness_weights
 
@@ -247,7 +247,8 @@ def _assembled(
 def _hashes(
     config: TrainingConfig, history: History, ids: tuple[str, ...], registry: FeatureRegistry
 ) -> dict[str, str]:
-    asked = config.model_dump(mode="json", include=set(_ASKED), exclude={"strategy": {"name"}})
+    asked = config.model_dump(mode="json", include=set(_ASKED), exclude={"strategy"})
+    asked["strategy"] = hashed_strategy(config.strategy)
     return {
         "config": json_digest([*(asked[name] for name in _ASKED), *config.strategy.family_code]),
         "data": data_hash(history, config.symbol),
