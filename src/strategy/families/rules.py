@@ -313,7 +313,7 @@ def program_bounds(rules: Floats) -> tuple[int, int, int, int, int]:
 
 @kernel
 def leave(signal: bool, clock: Clock, holding: Holding, rules: Floats) -> int:
-    """Return the decision with a position, HOLD for none, where `signal` says what the exit's conditions do."""
+    """Return the decision with a position, HOLD for none; `signal` says what the exit's conditions do."""
     if clock[IN_SESSION] == 0.0:
         return OUTSIDE_SESSION
     if signal:
