@@ -13,6 +13,7 @@ import importlib.util
 import platform
 import shutil
 import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -116,15 +117,22 @@ def _drop_oldest(folder: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
 
 
+_declaring = threading.RLock()
+
+
 @contextmanager
 def _numba_cache_in(folder: Path) -> Iterator[None]:
-    """Point numba at `folder` for one declaration, and leave other users of numba alone."""
-    before = _numba.CACHE_DIR
-    _numba.CACHE_DIR = str(folder)
-    try:
-        yield
-    finally:
-        _numba.CACHE_DIR = before
+    """Point numba at `folder` for one declaration, and leave other users of numba alone.
+
+    One at a time: the threads of a sweep declare loops beside each other, and the setting is the process's.
+    """
+    with _declaring:
+        before = _numba.CACHE_DIR
+        _numba.CACHE_DIR = str(folder)
+        try:
+            yield
+        finally:
+            _numba.CACHE_DIR = before
 
 
 def is_cached_on_disk(function: Callable[..., Any]) -> bool:

@@ -6,6 +6,9 @@ import os
 import shutil
 import subprocess
 import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numba
@@ -112,6 +115,26 @@ def test_another_users_numba_cache_is_left_alone() -> None:
 
     assert doubled(2.0) == 4.0
     assert numba_config.CACHE_DIR == before
+
+
+def test_threads_declare_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the setting of one is put back while another declares, code is kept in the working directory."""
+    found: list[str] = []
+
+    def slow(**_: object) -> Callable[[object], object]:
+        found.append(numba_config.CACHE_DIR)
+        time.sleep(0.01 * len(found))
+        found.append(numba_config.CACHE_DIR)
+        return lambda function: function
+
+    monkeypatch.setattr(numba, "njit", slow)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(compiled.kernel, [_half] * 8))
+    assert found == [str(compiled.cache_directory())] * 16
+
+
+def _half(value: float) -> float:
+    return value / 2.0
 
 
 def test_functions_outside_the_sources_are_not_kept_on_disk() -> None:
