@@ -17,8 +17,8 @@ from lockstep.models.verbs import Change
 
 if TYPE_CHECKING:
     from lockstep.models.bundle import Bundle, read_bundle, save_bundle
-    from lockstep.models.estimators import library_versions
     from lockstep.models.golden import GoldenVectors, golden_vectors
+    from lockstep.models.libraries import library_versions
 
 __all__ = [
     "Bundle",
@@ -43,7 +43,7 @@ _ON_DEMAND = {
     "GoldenVectors": "golden",
     "derived_column": "model_column",
     "golden_vectors": "golden",
-    "library_versions": "estimators",
+    "library_versions": "libraries",
     "read_bundle": "bundle",
     "save_bundle": "bundle",
 }

@@ -18,8 +18,8 @@ from lockstep.errors import ConfigError, DataError, ForeignPickle, NewerSchema, 
 from lockstep.files import replace_file
 from lockstep.models.content import sha256_of, verified_content
 from lockstep.models.document import FORMAT, bundle_document, fields_of
-from lockstep.models.estimators import library_versions, require_libraries, require_single_threaded
 from lockstep.models.golden import MOST_GOLDEN, GoldenVectors, golden_vectors
+from lockstep.models.libraries import library_versions, require_libraries, require_single_threaded
 from lockstep.models.manifest import MODEL_NAME, SYMBOL, VETO
 from lockstep.models.nodes import node_of_pickle, pipeline_node, pipeline_of
 from lockstep.models.pickle_machine import shown

@@ -30,7 +30,7 @@ from lockstep.features.plan import FeaturePlan
 from lockstep.market.asof import MaxAge
 from lockstep.market.bars import Bars, Floats, Stamps
 from lockstep.market.history import History, Market, SeriesKey
-from lockstep.models.estimators import library_versions
+from lockstep.models.libraries import library_versions
 from lockstep.models.predictor import Classifier, predictor
 
 Rows = NDArray[np.int64]

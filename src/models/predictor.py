@@ -13,12 +13,10 @@ from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
-from sklearn.feature_selection import SelectorMixin
 
 from lockstep.compiled import kernel
 from lockstep.market.bars import Floats
-from lockstep.models.estimators import ColumnSelector, estimators_in, require_single_threaded
+from lockstep.models.libraries import estimators_in, require_single_threaded
 
 Integers = NDArray[np.int32]
 Rows = NDArray[np.float32]
@@ -173,6 +171,11 @@ def _width(pipeline: Any) -> int:
 
 def _columns_of_forest(pipeline: Any) -> NDArray[np.int64] | None:
     """Return which input columns a plain two-class forest reads, or None for any other pipeline."""
+    from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
+    from sklearn.feature_selection import SelectorMixin
+
+    from lockstep.models.estimators import ColumnSelector
+
     model = _last(pipeline)
     if type(model) not in (RandomForestClassifier, ExtraTreesClassifier):
         return None

@@ -14,7 +14,7 @@ from sklearn.metrics import roc_auc_score
 from skopt.space import Space as SkoptSpace
 
 from lockstep.errors import ConfigError, TrainingError, UnfitBundle
-from lockstep.models.estimators import require_single_threaded
+from lockstep.models.libraries import require_single_threaded
 from lockstep.models.nodes import KINDS, pipeline_node, pipeline_of
 from lockstep.models.pickling import pickled, unpickled
 from lockstep.models.predictor import predictor

@@ -55,6 +55,13 @@ def test_forward_evidence_is_numbers_alone() -> None:
     assert loaded.isdisjoint({"pandas", "scipy", "numba", "pydantic", "lockstep.monitoring.alerts"})
 
 
+def test_who_asks_no_model_does_not_wait_for_scikit_learn() -> None:
+    """Loading it is a third of the start of a command: experiments and the store open without it."""
+    opened = loaded_by("import lockstep.models.bundle, research.experiments.cli, certify.realised")
+    assert "sklearn" not in opened
+    assert "sklearn" in loaded_by("import lockstep.models.estimators")
+
+
 def test_the_sweep_can_decide_without_backtrader() -> None:
     modules = "lockstep.strategy.families.ibs, lockstep.strategy.matching, lockstep.strategy.sizing"
     assert "backtrader" not in loaded_by(f"import {modules}")

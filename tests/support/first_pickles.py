@@ -10,7 +10,7 @@ from joblib.numpy_pickle import NumpyPickler
 
 from lockstep.models.bundle import Bundle
 from lockstep.models.document import bundle_document
-from lockstep.models.estimators import library_versions
+from lockstep.models.libraries import library_versions
 
 
 def first_bundle(bundle: Bundle) -> bytes:

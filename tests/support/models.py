@@ -17,8 +17,9 @@ from lockstep.market.asof import MaxAge
 from lockstep.market.history import History, SeriesKey
 from lockstep.market.timeframe import DAILY
 from lockstep.models.bundle import Bundle
-from lockstep.models.estimators import ColumnSelector, library_versions
+from lockstep.models.estimators import ColumnSelector
 from lockstep.models.golden import golden_vectors
+from lockstep.models.libraries import library_versions
 from lockstep.models.sources import new_key, read_key, sign, trust
 from lockstep.models.store import ModelStore
 from support.evidence import NOW, RECORD, evidence

@@ -20,8 +20,8 @@ from lockstep.features.catalogue import catalogue
 from lockstep.features.feature import Feature, feature
 from lockstep.features.feature_registry import FeatureRegistry
 from lockstep.models import bundle as bundles
-from lockstep.models import estimators
 from lockstep.models import golden as golden_vectors
+from lockstep.models import libraries
 from lockstep.models.bundle import Bundle, read_bundle, save_bundle
 from lockstep.models.content import sha256_of
 from lockstep.models.pickling import pickled, unpickled
@@ -148,7 +148,7 @@ def test_a_bundle_without_a_model_is_as_immutable_as_one_with(tmp_path: Path) ->
     assert save_bundle(found, tmp_path / "again.joblib") == found.sha256
     assert store.manifest().entry("ES", "v1").threshold is None
     # Another scikit-learn changes nothing about a bundle that asks none.
-    assert list(estimators.library_versions(None)) == ["numpy"]
+    assert list(libraries.library_versions(None)) == ["numpy"]
 
 
 def test_a_model_keeps_the_schema_that_earlier_versions_read(tmp_path: Path, bundle: Bundle) -> None:
@@ -522,5 +522,5 @@ def test_a_full_disk_leaves_nothing_behind(
 
 
 def test_libraries_are_those_that_a_prediction_runs() -> None:
-    assert set(estimators.library_versions(forest())) == {"numpy", "scikit-learn"}
-    estimators.require_libraries(estimators.library_versions(forest()), "x")
+    assert set(libraries.library_versions(forest())) == {"numpy", "scikit-learn"}
+    libraries.require_libraries(libraries.library_versions(forest()), "x")
