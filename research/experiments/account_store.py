@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,8 @@ from research.experiments.kept_returns import Residuals
 from research.experiments.store import Record, Store
 from research.ledger.tables import METRICS, AccountRow
 from research.statistics.sharpe import probabilistic_sharpe
+
+ResidualsBySymbol = Callable[[str], Residuals | None]
 
 
 def wanted(
@@ -75,15 +78,23 @@ def keep(
         advance()
 
 
-def of_variant(store: Store, record: Record, variant: int, part: str = "test") -> dict[str, SymbolAccount]:
+def of_variant(
+    store: Store,
+    record: Record,
+    variant: int,
+    part: str = "test",
+    *,
+    residuals: ResidualsBySymbol | None = None,
+) -> dict[str, SymbolAccount]:
     """Return a variant's account by symbol: the test windows as one, or for `train` the first training range.
 
-    Empty where a walk-forward was made by an earlier version that kept none.
+    Empty where a walk-forward was made by an earlier version that kept none. `residuals` are those of all
+    variants, by symbol, where somebody has them at hand.
     """
     found = _read(store, record, _label(part, variant))
     if found or (part == "test" and len(record.plan.windows) > 1):
         return found
-    return _of_runs(store, record, variant, part)
+    return _of_runs(store, record, variant, part, residuals or partial(Residuals.of, store, record))
 
 
 def of_walk_forward(store: Store, record: Record, by: str) -> dict[str, SymbolAccount]:
@@ -147,7 +158,9 @@ def _account_of(row: Any) -> SymbolAccount:
     )
 
 
-def _of_runs(store: Store, record: Record, variant: int, part: str) -> dict[str, SymbolAccount]:
+def _of_runs(
+    store: Store, record: Record, variant: int, part: str, residuals: ResidualsBySymbol
+) -> dict[str, SymbolAccount]:
     """Return the accounts of the first window's runs: their measures are kept, their curves are not."""
     columns = [f"{part}_{name}" for name in METRICS]
     runs = store.runs(record.id, "symbol", "window_number", *columns, variant=variant)
@@ -157,7 +170,7 @@ def _of_runs(store: Store, record: Record, variant: int, part: str) -> dict[str,
 
     def measures(symbol: str) -> dict[str, float]:
         found = dict(zip(METRICS, map(float, mine.loc[symbol, columns]), strict=True))
-        return found | (_timing(store, record, symbol, variant, found) if part == "test" else {})
+        return found | (_timing(residuals(symbol), variant, found) if part == "test" else {})
 
     return {
         symbol: SymbolAccount(
@@ -173,11 +186,8 @@ def _of_runs(store: Store, record: Record, variant: int, part: str) -> dict[str,
     }
 
 
-def _timing(
-    store: Store, record: Record, symbol: str, variant: int, measures: Mapping[str, float]
-) -> dict[str, float]:
+def _timing(left: Residuals | None, variant: int, measures: Mapping[str, float]) -> dict[str, float]:
     """Return the measures `accounts.TIMING` of a variant's test range; nothing where none were kept."""
-    left = Residuals.of(store, record, symbol)
     if left is None or variant not in left.variants:
         return {}
     sample = left.sample(variant)

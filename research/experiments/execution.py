@@ -22,6 +22,7 @@ from lockstep.market.config import InstrumentBook, load_instruments
 from lockstep.market.history import SeriesKey
 from research.experiments import account_store, law, maximum_test
 from research.experiments.accounts import Engine, backtrader_course
+from research.experiments.collector import frozen
 from research.experiments.declaration import declare
 from research.experiments.diagnostics import ResidualsOf, swept_residuals
 from research.experiments.evaluation import DEFAULT_EVALUATOR, Data, Evaluator, code_of, load_data
@@ -29,7 +30,7 @@ from research.experiments.plan import Plan
 from research.experiments.progress import ExperimentListener
 from research.experiments.search import Search
 from research.experiments.store import Record, Store
-from research.experiments.verification import Backtest, backtrader, shown_accounts, verify, winners
+from research.experiments.verification import Backtest, backtrader, selected, shown_accounts, verify, winners
 from research.ledger.database import Database
 from research.ledger.doors import introduce
 from research.ledger.families import Families, load_families
@@ -153,7 +154,7 @@ class Lab:
         return self._carry_out(number, data, listener or ExperimentListener())
 
     def _carry_out(self, number: int, data: Mapping[str, Data], listener: ExperimentListener) -> Record:
-        with only_one(self.database, number):
+        with only_one(self.database, number), frozen():
             record = self.store.record(number)
             self._introduce(record, data, listener)
             self._declare(record, data)
@@ -199,13 +200,14 @@ class Lab:
         law.enact(self.ledger, record.plan, families, experiment_id=record.id, now=self.now())
 
     def _finish(self, record: Record, data: Mapping[str, Data], listener: ExperimentListener) -> Record:
-        keys = winners(self.store, record)
+        best = selected(self.store, record)
+        keys = winners(record, best)
         if not keys or self.store.all_alike(record.id):
             self._close(record, UNSUCCESSFUL)
             raise ExperimentError(why_alike(self.store, record) if keys else why_nothing(self.store, record))
         families = {symbol: self.family(symbol) for symbol in record.plan.symbols}
         maximum_test.settle(self.store, self.ledger, record, families=families, now=self.now())
-        shown = shown_accounts(self.store, record)
+        shown = shown_accounts(record, best)
         listener.checking(len(keys) + len(shown))
         try:
             verify(

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -107,7 +108,9 @@ class Outline:
             kept = store.returns(self.experiment, self.symbol, window)
             blocks = kept.blocks
             assert blocks is not None
-            rows = np.searchsorted(kept.variants, self.variants)
+            rows: Any = slice(None)
+            if kept.variants.size > self.variants.size:
+                rows = np.searchsorted(kept.variants, self.variants)
             for (of, part, block), to in zip(self.where, mine.tolist(), strict=True):
                 if of == window and to >= 0:
                     total[to] += blocks[rows, part, block]
@@ -290,6 +293,8 @@ def _pooled(
         moments *= (counts / sessions)[:, None, None]
         # By rising values: which ones are taken does not depend on the order of the searches.
         found.append(_different(moments)[:, ::each_of])
+    if len(found) == 1:
+        return found[0], counts
     return _different(np.concatenate(found, axis=1)), counts
 
 

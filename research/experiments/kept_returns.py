@@ -18,8 +18,9 @@ from research.statistics.maximum import SKETCH, centred, z_of_sums
 from research.statistics.sharpe import SharpeSample
 
 _BLOCKS = 16
-# Variants whose sketches are in memory at once.
-_PIECE = 10_000
+# Variants whose sketches are in memory at once, and most windows of which a whole batch is.
+_PIECE = 2_000
+_AT_HAND = 12
 _MOMENTS = ("test_sharpe_session", "test_sessions", "test_skew", "test_kurtosis")
 
 
@@ -182,17 +183,22 @@ class Residuals:
 
     def sketches(self, store: Store) -> Iterator[Floats]:
         """Yield centred sketches, float64 (k, 256), of the variants in order, piece by piece."""
+        kept = [store.sketches(self.experiment, self.symbol, window) for window in self.tests]
         for first in range(0, self.variants.size, _PIECE):
             rows = slice(first, first + _PIECE)
             mine = self.variants[rows]
             total, ones = np.zeros((mine.size, SKETCH)), np.zeros(SKETCH)
             within = range(int(mine[0]), int(mine[-1]) + 1)
-            for window in self.tests:
-                batches = store.sketches(self.experiment, self.symbol, window, within)
-                for number, (variants, sketch, of_one) in enumerate(batches):
-                    wanted = np.isin(variants, mine, assume_unique=True)
-                    total[np.searchsorted(mine, variants[wanted])] += sketch[wanted]
+            for window in kept:
+                for number, (variants, sketch, of_one) in enumerate(window.within(within)):
+                    if variants.size == mine.size == len(within):
+                        total += sketch
+                    else:
+                        wanted = np.isin(variants, mine, assume_unique=True)
+                        total[np.searchsorted(mine, variants[wanted])] += sketch[wanted]
                     ones += of_one if number == 0 else 0.0
+                if len(kept) > _AT_HAND:
+                    window.release()
             yield centred(total, self.sums[rows, 0], self.sessions, ones)
 
 
@@ -218,7 +224,8 @@ def summed(store: Store, found: Sequence[Residuals]) -> Iterator[tuple[Floats, F
     """
     for parts in zip(*(each.sketches(store) for each in found), strict=True):
         total = sum(parts[1:], start=parts[0])
-        yield total, _squares(total) - sum(_squares(each) for each in parts)
+        alone = len(parts) == 1
+        yield total, np.zeros(len(total)) if alone else _squares(total) - sum(map(_squares, parts))
 
 
 def _squares(sketches: Floats) -> Floats:

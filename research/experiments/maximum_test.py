@@ -32,7 +32,7 @@ from research.statistics.maximum import (
     survivors,
     z_of,
 )
-from research.statistics.pbo import distinct_rows
+from research.statistics.pbo import distinct_by
 from research.statistics.sharpe import SharpeSample, deflated_sharpe, expected_maximum
 
 _NAME = 32
@@ -88,11 +88,14 @@ def _measured(store: Store, record: Record, symbols: Sequence[str]) -> _Measured
     found = residuals(store, record, symbols)
     if found is None:
         return None
-    running, cross = RunningMaximum(), []
+    running, cross, first = RunningMaximum(), [], 0
+    keys = np.column_stack([column for each in found for column in (each.sums, each.beta)])
     for sketches, products in summed(store, found):
+        some = keys[first : first + len(sketches)]
         # Copies cannot be greater than the first of them, and grids are full of them.
-        running.add(sketches[distinct_rows(sketches.view(np.int64))])
+        running.add(sketches[distinct_by(some.view(np.int64), sketches.view(np.int64))])
         cross.append(products)
+        first += len(sketches)
     z = found[0].z if len(found) == 1 else portfolio_z(found, np.concatenate(cross))
 
     def again() -> Iterator[Floats]:
@@ -203,8 +206,8 @@ def measure_portfolio(
     store: Store, ledger: Ledger, record: Record, variant: int, families: Mapping[str, str], per_year: float
 ) -> PortfolioEvidence | None:
     """Test a winner on all symbols of its search together; None for one symbol, or without residuals."""
-    found = residuals(store, record, record.plan.symbols)
-    if found is None or len(found) < 2:
+    found = residuals(store, record, record.plan.symbols) if len(record.plan.symbols) > 1 else None
+    if found is None:
         return None
     mine = [each.only(np.array([variant])) for each in found]
     ((_, cross),) = summed(store, mine)

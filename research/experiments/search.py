@@ -9,11 +9,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import numpy as np
 from sqlalchemy import update
 
 from lockstep.market.bars import Floats
+from research.experiments.collector import paused
 from research.experiments.evaluation import Data, Evaluator, VariantOutcome, evaluate
 from research.experiments.evolution import evolve
 from research.experiments.plan import Plan
@@ -82,6 +84,10 @@ class Search:
         self.store.update(self.record.id, plan=plan.model_dump_json())
 
     def _do_batch(self, data: Data, window: int, numbers: Sequence[int]) -> None:
+        with paused():
+            self._evaluate_batch(data, window, numbers)
+
+    def _evaluate_batch(self, data: Data, window: int, numbers: Sequence[int]) -> None:
         begun = time.perf_counter()
         record = self.record
         batch = self._evaluated(data, window, numbers)
@@ -189,14 +195,18 @@ def _returns(
     rows = np.flatnonzero(~np.isin(drawn.rows, list(errors)))
     if not rows.size:
         return None
+    # Where none failed, nothing is copied: sketches are the largest thing of a search.
+    chosen: Any = rows if rows.size < drawn.rows.size else slice(None)
     test = outcomes[PARTS.index("test")]
-    blocks = [outcome.blocks[rows, :, :2] for outcome in outcomes]
+    blocks = np.empty((rows.size, len(outcomes), *outcomes[0].blocks.shape[1:-1], 2), dtype=np.float32)
+    for place, outcome in enumerate(outcomes):
+        blocks[:, place] = outcome.blocks[chosen, :, :2]
     return KeptReturns(
         variants=drawn.numbers[drawn.rows[rows]],
-        blocks=np.stack(blocks, axis=1).astype(np.float32),
+        blocks=blocks,
         sessions=np.stack([outcome.blocks[rows[0], :, 2] for outcome in outcomes]),
-        timing=test.timing[rows],
+        timing=test.timing[chosen],
         calendar=np.array([outcome.calendar for outcome in outcomes], dtype=np.int64),
-        sketch=test.sketch[rows],
+        sketch=test.sketch[chosen],
         ones=test.ones,
     )

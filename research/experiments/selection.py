@@ -65,15 +65,7 @@ def ranking(
         ExperimentRun.symbol.in_(chosen_symbols),
         ExperimentRun.window_number.in_(chosen_windows),
     )
-    best = (
-        select(ExperimentRun.variant, func.avg(score).label("score"))
-        .where(*meant)
-        .group_by(ExperimentRun.variant)
-        .having(func.count(score) == len(chosen_symbols) * len(chosen_windows))
-        .order_by(func.avg(score).desc(), ExperimentRun.variant)
-        .limit(limit)
-        .subquery()
-    )
+    best = _scores(score, meant, len(chosen_symbols) * len(chosen_windows)).limit(limit).subquery()
     # The other measures of these few only: a search has very many rows, and each of them thirty.
     query = (
         _means()
@@ -116,6 +108,17 @@ def chosen_by_window(store: Store, record: Record, *, by: str | None = None) -> 
         best = ranking(store, record, by=by, limit=1, part="train", windows=[number])
         found.append(best[0] if best else None)
     return found
+
+
+def _scores(score: ColumnElement[Any], meant: Sequence[ColumnElement[bool]], runs: int) -> Select[Any]:
+    """Return the variants whose score is defined in all of so many runs, with its mean, best first."""
+    if runs == 1:
+        # A mean of one needs no groups.
+        query = select(ExperimentRun.variant, score.label("score")).where(*meant, score.is_not(None))
+        return query.order_by(score.desc(), ExperimentRun.variant)
+    query = select(ExperimentRun.variant, func.avg(score).label("score")).where(*meant)
+    query = query.group_by(ExperimentRun.variant).having(func.count(score) == runs)
+    return query.order_by(func.avg(score).desc(), ExperimentRun.variant)
 
 
 def _means() -> Select[Any]:

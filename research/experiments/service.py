@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 
 from lockstep.errors import ExperimentError
 from lockstep.identity import only_proves
@@ -15,10 +15,10 @@ from research.experiments.declaration import weakest
 from research.experiments.diagnostics import SymbolDiagnostics, diagnose
 from research.experiments.evaluation import Data, code_of
 from research.experiments.execution import Lab
-from research.experiments.kept_returns import common_variants
-from research.experiments.selection import Ranked, ranking
+from research.experiments.kept_returns import Residuals, common_variants
+from research.experiments.selection import Ranked
 from research.experiments.store import Record
-from research.experiments.verification import shown_accounts, verify, winners
+from research.experiments.verification import selected, shown_accounts, verify, winners
 from research.ledger.spaces import Derivation
 from research.ledger.tables import FINISHED
 
@@ -45,18 +45,18 @@ def verified_ranking(
     ExperimentError where code or data changed meanwhile, so that this cannot be done; EngineMismatch.
     Accounts that an earlier version did not keep are traded too, or left out where code or data changed.
     """
-    limit = top or record.plan.top
-    ranked = ranking(lab.store, record, by=by, limit=limit)
-    if not all(each.verified for each in ranked):
-        keys = winners(lab.store, record, by=by, top=limit)
-        verify(lab.store, record, keys, same_data(lab, record), backtest=lab.backtest)
-        ranked = ranking(lab.store, record, by=by, limit=limit)
-    shown = shown_accounts(lab.store, record, by=by, top=limit)
+    best = selected(lab.store, record, by=by, top=top)
+    if not all(each.verified for each in best.ranked):
+        verify(lab.store, record, winners(record, best), same_data(lab, record), backtest=lab.backtest)
+        best = selected(lab.store, record, by=by, top=top)
+    shown = shown_accounts(record, best)
     if account_store.missing(lab.store, record, shown) and record.code_hash == code_of(record.plan):
         with suppress(ExperimentError):
             account_store.keep(lab.store, record, shown, same_data(lab, record), lab.engine)
+    residuals = cache(partial(Residuals.of, lab.store, record))
     return [
-        replace(each, accounts=account_store.of_variant(lab.store, record, each.variant)) for each in ranked
+        replace(each, accounts=account_store.of_variant(lab.store, record, each.variant, residuals=residuals))
+        for each in best.ranked
     ]
 
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sqlalchemy import Connection, Table, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Table, delete, func, insert, select, update
 
 from lockstep.errors import ExperimentError
 from lockstep.market.bars import Floats
@@ -26,6 +26,8 @@ _FIXED = (
     "status", "error",
 )  # fmt: skip
 _OF_BLOCKS = ("variants", "sessions", "calendar")
+_ROWS = 1_024
+_FEW = 1_000
 METRIC_COLUMNS = tuple(f"{part}_{metric}" for part in PARTS for metric in METRICS)
 
 
@@ -76,6 +78,44 @@ class KeptReturns:
     timing: Floats | None = None
     sketch: Floats | None = None
     ones: Floats | None = None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class KeptSketches:
+    """The sketches of a window; the batch that was read last is at hand, since the next variants are in it.
+
+    batches   variants of each batch, int64 (n,), by its first one; read: returns the row of a batch
+    """
+
+    batches: Mapping[int, NDArray[np.int64]]
+    read: Callable[[int], Any]
+    _at_hand: dict[int, Any] = field(default_factory=dict)
+
+    def within(self, variants: range) -> Iterator[tuple[NDArray[np.int64], Floats, Floats]]:
+        """Yield variants (k,) within a range, their sketches (k, 256) and that of 1 (256,), batch by batch.
+
+        Nothing where an earlier version wrote them.
+        """
+        for first, found in self.batches.items():
+            mine = np.flatnonzero((found >= variants.start) & (found < variants.stop))
+            if not mine.size:
+                continue
+            if first not in self._at_hand:
+                self._at_hand.clear()
+                self._at_hand[first] = self.read(first)
+            row = self._at_hand[first]
+            if row.lengths is None:
+                continue
+            rows: Any = slice(mine[0], mine[-1] + 1) if mine[-1] - mine[0] + 1 == mine.size else mine
+            directions = np.frombuffer(row.sketch, np.float16).reshape(found.size, -1)[rows]
+            lengths = np.frombuffer(row.lengths, np.float64)[rows]
+            sketches = directions.astype(np.float64)
+            sketches *= lengths[:, None]
+            yield found[rows], sketches, np.frombuffer(row.ones, np.float64)
+
+    def release(self) -> None:
+        """Forget the batch that is at hand."""
+        self._at_hand.clear()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,10 +192,9 @@ class Store:
         nothing = np.full(len(batch.heads), np.nan)
         measures = [_nullable(batch.metrics.get(name, nothing)) for name in METRIC_COLUMNS]
         where = (number, batch.symbol, batch.window)
-        rows = (
-            (*where, *head[:-1], OK if head.error is None else FAILED, head.error, *values)
-            for head, *values in zip(batch.heads, *measures, strict=True)
-        )
+        *named, errors = zip(*batch.heads, strict=True)
+        status = [OK if error is None else FAILED for error in errors]
+        rows = zip(*map(itertools.repeat, where), *named, status, errors, *measures, strict=False)
         insert_rows(connection, _table(ExperimentRun), (*_FIXED, *METRIC_COLUMNS), rows)
         if batch.returns is not None:
             connection.execute(insert(Returns).values(**_packed(*where, batch.returns)))
@@ -173,7 +212,7 @@ class Store:
     def runs(self, number: int, *columns: str, variant: int | None = None) -> pd.DataFrame:
         """Return runs in order of symbol, window and variant, measures as float64, NaN where undefined.
 
-        `columns` are all by default; `variant` is the only one wanted.
+        `columns` are all by default; `variant` is the only one wanted, which is found by its key.
         """
         wanted = [
             ExperimentRun.__table__.c[name] for name in columns or ExperimentRun.__table__.columns.keys()
@@ -181,24 +220,53 @@ class Store:
         order = (ExperimentRun.symbol, ExperimentRun.window_number, ExperimentRun.variant)
         query = select(*wanted).where(ExperimentRun.experiment_id == number).order_by(*order)
         if variant is not None:
-            query = query.where(ExperimentRun.variant == variant)
+            query = query.where(*self._places(number), ExperimentRun.variant == variant)
         with self.database.read() as connection:
             frame = pd.read_sql(query, connection)
         measures = [name for name in frame.columns if name in METRIC_COLUMNS]
         return frame.astype(dict.fromkeys(measures, np.float64))
 
-    def all_alike(self, number: int) -> bool:
-        """Whether several variants succeeded and no two of them differ in trades or result anywhere."""
-        results = ("train_trades", "train_net_profit", "test_trades", "test_net_profit")
-        different = [func.count(func.distinct(ExperimentRun.__table__.c[name])) for name in results]
-        query = (
-            select(func.count(), *different)
-            .where(ExperimentRun.experiment_id == number, ExperimentRun.status == OK)
-            .group_by(ExperimentRun.symbol, ExperimentRun.window_number)
+    def _places(self, number: int) -> tuple[ColumnElement[bool], ...]:
+        """Return what is true of all runs of an experiment: by symbols and windows their keys begin."""
+        plans = self.plans([number])
+        if not plans:
+            return ()
+        windows = range(len(plans[number].windows))
+        return ExperimentRun.symbol.in_(plans[number].symbols), ExperimentRun.window_number.in_(windows)
+
+    def failed(self, number: int) -> int:
+        """Return how many runs failed."""
+        query = select(func.count()).where(
+            ExperimentRun.experiment_id == number, ExperimentRun.status == FAILED
         )
         with self.database.read() as connection:
+            return connection.scalar(query) or 0
+
+    def all_alike(self, number: int) -> bool:
+        """Whether several variants succeeded and no two of them differ in trades or result anywhere."""
+        # Hardly ever, and the first of them show it.
+        return self._alike(number, _FEW, at_least=1) and self._alike(number, None, at_least=2)
+
+    def _alike(self, number: int, limit: int | None, *, at_least: int) -> bool:
+        """Whether the first `limit` successful runs do not differ within a symbol and window."""
+        table = ExperimentRun.__table__
+        results = ("train_trades", "train_net_profit", "test_trades", "test_net_profit")
+        some = (
+            select(table.c.symbol, table.c.window_number, *(table.c[name] for name in results))
+            .where(table.c.experiment_id == number, table.c.status == OK)
+            .order_by(table.c.symbol, table.c.window_number, table.c.variant)
+            .limit(limit)
+            .subquery()
+        )
+        ends = [end(some.c[name]) for name in results for end in (func.min, func.max)]
+        query = select(func.count(), *ends).group_by(some.c.symbol, some.c.window_number)
+        with self.database.read() as connection:
             rows = connection.execute(query).all()
-        return all(max(distinct) == 1 and count > 1 for count, *distinct in rows)
+        return all(
+            count >= at_least and lowest == highest != [None] * len(results)
+            for count, *found in rows
+            for lowest, highest in [(found[::2], found[1::2])]
+        )
 
     def returns(self, number: int, symbol: str, window: int) -> KeptReturns:
         """Return which variants are kept and their blocks; ExperimentError where no run succeeded."""
@@ -220,30 +288,17 @@ class Store:
             rows = connection.execute(wanted.order_by(Returns.window_number, Returns.first_variant)).all()
         return [_joined(list(found)) for _, found in itertools.groupby(rows, lambda row: row.window_number)]
 
-    def sketches(
-        self, number: int, symbol: str, window: int, variants: range
-    ) -> Iterator[tuple[NDArray[np.int64], Floats, Floats]]:
-        """Yield variants (k,) within a range, their sketches (k, 256) and that of 1 (256,), batch by batch.
-
-        Nothing where an earlier version wrote them.
-        """
-        names = ("sketch", "lengths", "ones")
+    def sketches(self, number: int, symbol: str, window: int) -> KeptSketches:
+        """Return the sketches of a window, to be read some variants at a time."""
         with self._kept(number, symbol, window, "first_variant", "variants") as rows:
-            numbers = [(row.first_variant, np.frombuffer(row.variants, np.int64)) for row in rows]
-        for first, found in numbers:
-            mine = np.flatnonzero((found >= variants.start) & (found < variants.stop))
-            if not mine.size:
-                continue
+            batches = {row.first_variant: np.frombuffer(row.variants, np.int64) for row in rows}
+
+        def read(first: int) -> Any:
+            names = ("sketch", "lengths", "ones")
             with self._kept(number, symbol, window, *names, first=first) as rows:
-                row = rows.one()
-            if row.lengths is None:
-                continue
-            directions = np.frombuffer(row.sketch, np.float16).reshape(found.size, -1)[mine]
-            lengths = np.frombuffer(row.lengths, np.float64)[mine]
-            ones = np.frombuffer(row.ones, np.float64)
-            sketches = directions.astype(np.float64)
-            sketches *= lengths[:, None]
-            yield found[mine], sketches, ones
+                return rows.one()
+
+        return KeptSketches(batches=batches, read=read)
 
     def plans(self, numbers: Iterable[int]) -> dict[int, Plan]:
         """Return the plans of those of the experiments `numbers` that are there."""
@@ -290,7 +345,10 @@ def _record(row: Mapping[str, Any], done: int) -> Record:
 
 def _nullable(values: Floats) -> list[float | None]:
     """NaN sorts first in one database and last in another; NULL is what is undefined in both."""
-    return [value if value == value else None for value in values.tolist()]
+    found: list[float | None] = values.tolist()
+    for row in np.flatnonzero(np.isnan(values)).tolist():
+        found[row] = None
+    return found
 
 
 def _table(model: type[ExperimentRun]) -> Table:
@@ -324,12 +382,8 @@ def _joined(rows: Sequence[Any]) -> KeptReturns:
 
 def _packed(number: int, symbol: str, window: int, kept: KeptReturns) -> dict[str, Any]:
     """Return a row of `Returns`; sketches as directions of length 1 in float16, and their lengths."""
-    sketch = kept.sketch
-    assert sketch is not None
-    lengths = np.linalg.norm(sketch, axis=1)
-    directions = np.divide(
-        sketch, lengths[:, None], out=np.zeros_like(sketch), where=lengths[:, None] > 0
-    ).astype(np.float16)
+    assert kept.sketch is not None
+    directions, lengths = _directions(kept.sketch)
     return {
         "experiment_id": number,
         "symbol": symbol,
@@ -339,3 +393,19 @@ def _packed(number: int, symbol: str, window: int, kept: KeptReturns) -> dict[st
         "lengths": lengths.tobytes(),
         **{name: getattr(kept, name).tobytes() for name in (*_OF_BLOCKS, "blocks", "timing", "ones")},
     }
+
+
+def _directions(sketch: Floats) -> tuple[NDArray[np.float16], Floats]:
+    """Return directions of length 1 or 0, float16 (n, 256), and the lengths, float64 (n,), of sketches.
+
+    Some rows at a time, so that what is between them and the result stays in the processor's cache.
+    """
+    directions = np.empty(sketch.shape, dtype=np.float16)
+    lengths = np.empty(len(sketch))
+    for first in range(0, len(sketch), _ROWS):
+        rows = slice(first, first + _ROWS)
+        some = sketch[rows]
+        lengths[rows] = np.linalg.norm(some, axis=1)
+        length = lengths[rows, None]
+        directions[rows] = np.divide(some, length, out=np.zeros_like(some), where=length > 0)
+    return directions, lengths

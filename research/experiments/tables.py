@@ -26,7 +26,6 @@ from research.experiments.store import Record, Store
 from research.experiments.variants import spelled
 from research.ledger.law import GUARD
 from research.ledger.ledger import Ledger
-from research.ledger.tables import FAILED
 from research.report.page import UNDEFINED, count, percent, ratio, usd
 
 _FORMS = {
@@ -54,7 +53,7 @@ def print_list(console: Console, records: Sequence[Record]) -> None:
 def print_summary(console: Console, store: Store, record: Record) -> None:
     """Print what was searched, the success rate and the time taken."""
     plan = record.plan
-    failed = int((store.runs(record.id, "status")["status"] == FAILED).sum())
+    failed = store.failed(record.id)
     succeeded = record.done - failed
     console.print(
         f"experiment {record.id} · {record.name} · {record.kind} search · {record.status}", style="bold"

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import itertools
 import json
 import math
 import random
@@ -324,10 +325,15 @@ def _meanings(variants: Variants) -> Iterator[Texts]:
 
 def _joined(parts: Iterable[str | Texts], count: int, begin: str, end: str) -> Texts:
     """Join texts of which some are the same for all."""
-    whole: Texts = np.full(count, begin, dtype=object)
+    columns, same = [], begin
     for part in (*parts, end):
-        whole = whole + part
-    return whole
+        if isinstance(part, str):
+            same += part
+        else:
+            columns += [itertools.repeat(same, count), part.tolist()]
+            same = ""
+    texts = map("".join, zip(*columns, itertools.repeat(same, count), strict=True))
+    return np.fromiter(texts, dtype=object, count=count)
 
 
 def _continued(digest: Any, text: str) -> Any:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from sqlalchemy import select
@@ -13,7 +14,7 @@ from lockstep.strategy.config import StrategyConfig
 from research.experiments.account_store import wanted
 from research.experiments.accounts import Leg, backtrader_course, timing_measures
 from research.experiments.evaluation import Data
-from research.experiments.selection import chosen_by_window, ranking
+from research.experiments.selection import Ranked, chosen_by_window, ranking
 from research.experiments.store import Record, Store
 from research.ledger.tables import PARTS, ExperimentRun
 
@@ -37,36 +38,49 @@ def backtrader(config: StrategyConfig, data: Data, span: DateRange) -> Mapping[s
     return {**course.metrics, **timing_measures([course], course.day, data)}
 
 
-def winners(store: Store, record: Record, *, by: str | None = None, top: int | None = None) -> list[RunKey]:
+@dataclass(frozen=True, kw_only=True)
+class Selected:
+    """The best variants of a search by the measure `by`, best first, and what each window of it chose.
+
+    chosen   by window of a walk-forward, None where it chose nothing; empty for one split
+    """
+
+    by: str
+    ranked: Sequence[Ranked]
+    chosen: Sequence[Ranked | None]
+
+
+def selected(store: Store, record: Record, *, by: str | None = None, top: int | None = None) -> Selected:
+    """Return the `top` best variants, as many as the plan says by default, and the choices of its windows."""
+    return Selected(
+        by=by or record.plan.select_by,
+        ranked=ranking(store, record, by=by, limit=top or record.plan.top),
+        chosen=chosen_by_window(store, record, by=by) if len(record.plan.windows) > 1 else (),
+    )
+
+
+def winners(record: Record, best: Selected) -> list[RunKey]:
     """Return the runs of the best variants, and of those that each window of a walk-forward chose."""
-    plan = record.plan
-    best = ranking(store, record, by=by, limit=top or plan.top)
+    symbols, windows = record.plan.symbols, range(len(record.plan.windows))
     found = [
         RunKey(symbol, window, each.variant)
-        for each in best
-        for symbol in plan.symbols
-        for window in range(len(plan.windows))
+        for each in best.ranked
+        for symbol in symbols
+        for window in windows
     ]
-    if len(plan.windows) > 1:
-        chosen = enumerate(chosen_by_window(store, record, by=by))
-        found += [
-            RunKey(symbol, window, each.variant)
-            for window, each in chosen
-            if each is not None
-            for symbol in plan.symbols
-        ]
+    found += [
+        RunKey(symbol, window, each.variant)
+        for window, each in enumerate(best.chosen)
+        if each is not None
+        for symbol in symbols
+    ]
     return list(dict.fromkeys(found))
 
 
-def shown_accounts(
-    store: Store, record: Record, *, by: str | None = None, top: int | None = None
-) -> dict[str, list[Leg]]:
+def shown_accounts(record: Record, best: Selected) -> dict[str, list[Leg]]:
     """Return the accounts that a result shows: of the best variants, and of a walk-forward's own choices."""
-    plan = record.plan
-    best = [each.variant for each in ranking(store, record, by=by, limit=top or plan.top)]
-    chosen = chosen_by_window(store, record, by=by) if len(plan.windows) > 1 else []
-    variants = [None if each is None else each.variant for each in chosen]
-    return wanted(record, best, variants, by or plan.select_by)
+    chosen = [None if each is None else each.variant for each in best.chosen]
+    return wanted(record, [each.variant for each in best.ranked], chosen, best.by)
 
 
 def verify(

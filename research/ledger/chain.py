@@ -16,7 +16,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any
@@ -25,7 +25,7 @@ from sqlalchemy import Connection, Date, Double, LargeBinary, Table, func, inser
 
 from lockstep.errors import ExperimentError
 from research.ledger.append_only import CHAINED, LedgerRow, LinkRow
-from research.ledger.bulk import insert_rows
+from research.ledger.bulk import insert_rows, tuples
 from research.ledger.tables import Base
 
 _GENESIS = "ledger begun"
@@ -56,22 +56,39 @@ def append(connection: Connection, model: type[Base], rows: Sequence[Mapping[str
 
 
 def append_rows(
-    connection: Connection, model: type[Base], columns: Sequence[str], rows: Sequence[Sequence[Any]]
+    connection: Connection,
+    model: type[Base],
+    columns: Sequence[str],
+    rows: Sequence[Sequence[Any]],
+    *,
+    same: Mapping[str, Any] | None = None,
 ) -> list[int]:
-    """Add very many rows, values in the order of `columns`; otherwise as `append`."""
+    """Add very many rows, values in the order of `columns`; otherwise as `append`.
+
+    same   further columns with the value that all rows have in them, see `bulk.insert_rows`
+    """
     if not rows:
         return []
     table = table_of(model)
     begin(connection)
     before = connection.scalar(select(func.max(_id(model)))) or 0
-    insert_rows(connection, table, columns, _spelled(connection, rows))
-    ids = list(connection.scalars(select(_id(model)).where(_id(model) > before).order_by(_id(model))))
+    shared = None if same is None else dict(zip(same, _spelled(connection, same.values()), strict=True))
+    dated = [place for place, name in enumerate(columns) if isinstance(table.c[name].type, Date)]
+    if dated:
+        rows = [_spelled(connection, row) for row in rows]
+    insert_rows(connection, table, columns, rows, same=shared)
+    ids: list[int] = []
+    found = _Digest()
+    # What the database says that it holds, not what it was given.
+    for piece in _pieces(connection, table, before + 1):
+        found.add(piece)
+        ids += [row[0] for row in piece]
     if len(ids) != len(rows):
         raise ExperimentError(
             f"table {table.name}: took {len(ids)} of {len(rows)} rows; something in the database keeps rows "
             "away from it: remove triggers and rules that Lockstep did not make"
         )
-    _add_link(connection, table, ids[0], ids[-1])
+    _add_link(connection, table, found)
     return ids
 
 
@@ -89,7 +106,8 @@ def begin(connection: Connection) -> None:
     for model in CHAINED:
         first, last = connection.execute(select(func.min(_id(model)), func.max(_id(model)))).one()
         if first is not None:
-            _add_link(connection, table_of(model), first, last)
+            table = table_of(model)
+            _add_link(connection, table, _Rows(connection, table, first).upto(last))
 
 
 def hold(connection: Connection) -> None:
@@ -245,7 +263,7 @@ def _pieces(connection: Connection, table: Table, first: int) -> Iterator[list[t
     columns = ", ".join(_column(each, connection.dialect.name) for each in table.columns)
     query = f"SELECT {columns} FROM {table.name} WHERE id >= {mark} ORDER BY id LIMIT {_PIECE}"
     has_blobs = any(isinstance(each.type, LargeBinary) for each in table.columns)
-    while piece := [tuple(row) for row in connection.exec_driver_sql(query, (first,))]:
+    while piece := tuples(connection, query, (first,)):
         first = piece[-1][0] + 1
         if has_blobs:
             piece = [tuple(map(_without_blobs, row)) for row in piece]
@@ -272,17 +290,18 @@ def _shortened(row: tuple[Any, ...]) -> tuple[Any, ...]:
     return row
 
 
-def _spelled(connection: Connection, rows: Sequence[Sequence[Any]]) -> Sequence[Sequence[Any]]:
-    """Dates as SQLite keeps them, where the rows go past SQLAlchemy."""
+def _spelled(connection: Connection, row: Iterable[Any]) -> list[Any]:
+    """Dates as SQLite keeps them, where rows go past SQLAlchemy."""
     if connection.dialect.name != "sqlite":
-        return rows
-    return [[each.isoformat() if isinstance(each, date) else each for each in row] for row in rows]
+        return list(row)
+    return [each.isoformat() if isinstance(each, date) else each for each in row]
 
 
-def _add_link(connection: Connection, table: Table, first: int, last: int) -> None:
-    count, digest = _Rows(connection, table, first).upto(last).result
+def _add_link(connection: Connection, table: Table, found: _Digest) -> None:
+    count, digest = found.result
     newest = select(LinkRow.hash).order_by(LinkRow.id.desc()).limit(1)
-    _link(connection, table.name, first, last, count, digest, previous=connection.scalar(newest) or "")
+    previous = connection.scalar(newest) or ""
+    _link(connection, table.name, found.first, found.last, count, digest, previous=previous)
 
 
 def _link(

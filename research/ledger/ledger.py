@@ -37,10 +37,8 @@ from research.ledger.law import Law, Verdict, enact, laws, look, pronounce, seal
 from research.ledger.spaces import Derivation, TrialSpace, enter, searched, space_number, undeclared
 from research.ledger.tables import Base
 
-_COLUMNS = (
-    "evaluation", "family", "symbol", "first_date", "last_date", "kind", "status", "experiment_id",
-    "recorded",
-)  # fmt: skip
+# Of these each trial has its own; the others are those of all that are recorded at once.
+_COLUMNS = ("evaluation", "status")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -308,12 +306,16 @@ class Ledger:
 
 
 def _record(connection: Connection, trials: Trials, now: datetime) -> int:
-    moment = now.isoformat(timespec="seconds")
-    same = (trials.family, trials.symbol, trials.dates.start, trials.dates.end, trials.kind)
-    rows = [
-        (evaluation, *same, status, trials.experiment_id, moment)
-        for evaluation, status in trials.evaluations.items()
-    ]
+    same = {
+        "family": trials.family,
+        "symbol": trials.symbol,
+        "first_date": trials.dates.start,
+        "last_date": trials.dates.end,
+        "kind": trials.kind,
+        "experiment_id": trials.experiment_id,
+        "recorded": now.isoformat(timespec="seconds"),
+    }
+    rows = list(trials.evaluations.items())
     hold(connection)
     new = absent(connection, table_of(LedgerRow), _COLUMNS, rows, unique="evaluation")
-    return len(append_rows(connection, LedgerRow, _COLUMNS, new))
+    return len(append_rows(connection, LedgerRow, _COLUMNS, new, same=same))

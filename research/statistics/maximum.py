@@ -90,12 +90,15 @@ def centred(sketch: Any, sums: Any, sessions: float, ones: Any) -> Floats:
     Sketches, sums, sessions and ones of several ranges are added up before. What rounding alone leaves, as of
     returns that are all the same, becomes zeros.
     """
-    raw = finite(sketch, "sketches", dimensions=2)
+    raw, one = finite(sketch, "sketches", dimensions=2), np.asarray(ones, dtype=np.float64)
     mean = finite(sums, "sums of returns") / sessions
-    taken = mean[:, None] * np.asarray(ones)
-    left: Floats = raw - taken
-    noise = np.einsum("ij,ij->i", left, left) <= _ROUNDING * np.einsum("ij,ij->i", taken, taken)
-    left[noise] = 0.0
+    left: Floats = mean[:, None] * one
+    np.subtract(raw, left, out=left)
+    squares = np.einsum("ij,ij->i", left, left)
+    # Few come near it: of the others, the squares of what was taken need not be known to the last digit.
+    few = np.flatnonzero(squares <= 2.0 * _ROUNDING * mean**2 * (one @ one))
+    taken = mean[few, None] * one
+    left[few[squares[few] <= _ROUNDING * np.einsum("ij,ij->i", taken, taken)]] = 0.0
     return left
 
 
@@ -111,7 +114,9 @@ class RunningMaximum:
     draws    float64 (1000,), >= 0: the greatest ratio in each draw; trials: rows so far, copies included
 
     Neither the order of the trials changes a bit of `draws`, nor how they are divided. It takes
-    n x 256 x 1000 multiplications and four megabytes. A trial of zeros (it never traded) has the ratio 0.
+    n x 256 x 1000 multiplications, in single precision, and five megabytes: only trials that may be the
+    greatest in a draw, by what single precision can tell, are worked out in full. A trial of zeros (it never
+    traded) has the ratio 0.
 
     >>> one, both = RunningMaximum(), RunningMaximum()
     >>> first, second = np.eye(2, SKETCH)
@@ -122,29 +127,58 @@ class RunningMaximum:
     """
 
     def __init__(self) -> None:
-        self.draws: Floats = np.zeros(DRAWS)
         self.trials = 0
-        self._rows = np.zeros((_ROWS, SKETCH))
-        self._ratios = np.empty((_ROWS, DRAWS))
+        self._draws: Floats = np.zeros(DRAWS)
+        # Below this, in single precision, a ratio is not the greatest one of its draw.
+        self._floor = -_doubt()
+        self._waiting = np.zeros((_ROWS, SKETCH))
+        self._count = 0
+
+    @property
+    def draws(self) -> Floats:
+        """The greatest ratio in each draw."""
+        self._work_out()
+        return self._draws
 
     def add(self, sketches: Any) -> None:
         """Add trials by their centred sketches, float64 (n, 256); DataError where one is not finite."""
         rows = finite(sketches, "sketches", dimensions=2, least=0)
         for first in range(0, len(rows), _ROWS):
-            self._add(rows[first : first + _ROWS])
+            self._add(_at_length_one(rows[first : first + _ROWS]))
         self.trials += len(rows)
 
     def _add(self, rows: Floats) -> None:
+        rough = rows.astype(np.float32) @ _rough_directions()
+        np.maximum(self._floor, rough.max(axis=0) - _doubt(), out=self._floor)
+        left = rows[(rough >= self._floor).any(axis=1)]
+        while len(left):
+            now = left[: _ROWS - self._count]
+            self._waiting[self._count : self._count + len(now)] = now
+            self._count += len(now)
+            left = left[len(now) :]
+            if self._count == _ROWS:
+                self._work_out()
+
+    def _work_out(self) -> None:
+        """Work out the ratios of the trials that wait."""
+        if not self._count:
+            return
         # A product of matrices rounds by its shape. The shape is therefore always the same one.
-        self._rows[: len(rows)] = rows
-        self._rows[len(rows) :] = 0.0
-        # By powers of two, which round nothing: squares of very small and very large numbers stay finite.
-        greatest = np.abs(self._rows).max(axis=1)
-        np.ldexp(self._rows, -np.frexp(greatest)[1][:, None], out=self._rows)
-        length = np.sqrt((self._rows * self._rows).sum(axis=1))
-        self._rows /= np.where(length > 0.0, length, 1.0)[:, None]
-        np.matmul(self._rows, _directions(), out=self._ratios)
-        np.maximum(self.draws, self._ratios.max(axis=0), out=self.draws)
+        self._waiting[self._count :] = 0.0
+        ratios = self._waiting @ _directions()
+        np.maximum(self._draws, ratios.max(axis=0), out=self._draws)
+        self._count = 0
+
+
+def _at_length_one(rows: Floats) -> Floats:
+    # By powers of two, which round nothing: squares of very small and very large numbers stay finite.
+    power = -np.frexp(np.abs(rows).max(axis=1))[1]
+    # Of the smallest numbers that there are, the power itself is too large for a number.
+    plain = power.max() < 1_024
+    scaled: Floats = rows * np.ldexp(1.0, power)[:, None] if plain else np.ldexp(rows, power[:, None])
+    length = np.sqrt((scaled * scaled).sum(axis=1))
+    scaled /= np.where(length > 0.0, length, 1.0)[:, None]
+    return scaled
 
 
 @functools.cache
@@ -152,6 +186,24 @@ def _directions() -> Floats:
     """Return standard normal numbers, float64 (256, 1000), the same ones for ever."""
     drawn = np.random.Generator(np.random.PCG64(_SEED)).standard_normal((DRAWS, SKETCH))
     return np.ascontiguousarray(drawn.T)
+
+
+@functools.cache
+def _rough_directions() -> NDArray[np.float32]:
+    return _directions().astype(np.float32)
+
+
+@functools.cache
+def _doubt() -> NDArray[np.float32]:
+    """Return by how much ratios may differ in single precision whose order it cannot tell, float32 (1000,).
+
+    A sum of n products of vectors u and g is off by at most (n + 2) 2^-24 |u| |g|, in any order, their own
+    rounding included; |u| is 1. Higham (2002), Accuracy and Stability of Numerical Algorithms, section 3.1.
+    Of two sums, twice that; a tenth more covers what is of second order.
+    """
+    lengths = np.sqrt((_directions() ** 2).sum(axis=0))
+    doubt: NDArray[np.float32] = (2.2 * (SKETCH + 2) * 2.0**-24 * lengths).astype(np.float32)
+    return doubt
 
 
 def joined(*draws: Any) -> Floats:

@@ -10,11 +10,14 @@ of Computational Finance 20(4), 39-69, section 3; degradation and probability of
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Self
 
+import joblib
 import numpy as np
 from numpy.typing import NDArray
 
@@ -30,23 +33,89 @@ _NOISE = 1e-6
 # Rows that are compared at a time, and columns by which different ones are sorted.
 _ROWS = 4_096
 _SORTED = 4
+# Trials whose blocks stay in the processor's cache.
+_STRIP = 256
 
 
 @kernel
-def sums_to_ratios(sums: Floats, squares: Floats, counts: Floats) -> None:
-    """Turn sums of returns, float64 (c, n), into Sharpe ratios in place; see `BlockMoments.sharpe`.
+def sums_to_ratios(line: Floats, square: Floats, count: float) -> None:
+    """Turn sums of `count` returns, float64 (n,), into Sharpe ratios in place; see `BlockMoments.sharpe`.
 
-    squares   float64 (c, n): sums of their squares; counts: float64 (c,), how many they are
+    square   float64 (n,): sums of their squares
     """
-    for row in range(sums.shape[0]):
-        count, line, square = counts[row], sums[row], squares[row]
-        for trial in range(line.size):
-            mean = line[trial] / count
-            about_zero = square[trial] / count
-            variance = about_zero - mean * mean
-            flat = variance <= _ROUNDING * about_zero
-            deviation = math.sqrt(1.0 if flat else variance * (count / (count - 1.0)))
-            line[trial] = 0.0 if flat else mean / deviation
+    for trial in range(line.size):
+        mean = line[trial] / count
+        about_zero = square[trial] / count
+        variance = about_zero - mean * mean
+        flat = variance <= _ROUNDING * about_zero
+        deviation = math.sqrt(1.0 if flat else variance * (count / (count - 1.0)))
+        line[trial] = 0.0 if flat else mean / deviation
+
+
+@kernel
+def sum_rows(rows: Floats, first: int, chosen: Integers, total: Floats) -> None:
+    """Write the sums over chosen rows of a table, added in the order of `chosen`, int64 (k,).
+
+    total   float64 (m,): of the columns from `first` on
+    """
+    total[:] = 0.0
+    stop = first + total.size
+    # Four at a time: the sums are read and written less often.
+    fours = chosen.size // 4 * 4
+    for four in range(0, fours, 4):
+        one, two = rows[chosen[four], first:stop], rows[chosen[four + 1], first:stop]
+        three, last = rows[chosen[four + 2], first:stop], rows[chosen[four + 3], first:stop]
+        for place in range(total.size):
+            total[place] = (((total[place] + one[place]) + two[place]) + three[place]) + last[place]
+    for number in range(fours, chosen.size):
+        row = rows[chosen[number], first:stop]
+        for place in range(total.size):
+            total[place] += row[place]
+
+
+@kernel
+def ratios_of_halves(
+    chosen: Floats, sums: Floats, squares: Floats, counts: Floats, inside: Floats, outside: Floats
+) -> None:
+    """Write the Sharpe ratios of n trials in c sets of S blocks, and in what each leaves, as `sharpe` does.
+
+    chosen   float64 (c, S) of 0 and 1; sums, squares, counts: of `BlockMoments`
+    inside, outside   float64 (c, n): are written
+
+    Blocks are added in their order. Some trials at a time, so that all blocks of them stay in the
+    processor's cache for all sets.
+    """
+    room = np.empty(_STRIP)
+    for first in range(0, sums.shape[1], _STRIP):
+        last = min(first + _STRIP, sums.shape[1])
+        total = room[: last - first]
+        for row in range(chosen.shape[0]):
+            for side in range(2):
+                blocks = np.flatnonzero((chosen[row] > 0.0) == (side == 0))
+                ratios = inside[row, first:last] if side == 0 else outside[row, first:last]
+                sum_rows(sums, first, blocks, ratios)
+                sum_rows(squares, first, blocks, total)
+                sums_to_ratios(ratios, total, counts[blocks].sum())
+
+
+@kernel
+def count_ranks(
+    inside: Floats, outside: Floats, best: Floats, reached: Floats, noise: float, counts: Integers
+) -> None:
+    """Count, in each of c rows of n trials, those that are below, not above and alike, within `noise`.
+
+    best, reached   float64 (c,): what the chosen one has inside and outside
+    counts          int64 (c, 3): below it outside, not above it outside, alike inside; are written
+    """
+    for row in range(inside.shape[0]):
+        low, high, alike_from = reached[row] - noise, reached[row] + noise, best[row] - noise
+        below, not_above, alike = 0, 0, 0
+        for trial in range(inside.shape[1]):
+            value = outside[row, trial]
+            below += value < low
+            not_above += value <= high
+            alike += inside[row, trial] >= alike_from
+        counts[row, 0], counts[row, 1], counts[row, 2] = below, not_above, alike
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -112,8 +181,9 @@ class BlockMoments:
         Standard deviation with ddof 1. A trial without variance, such as one that did not trade in those
         blocks, has the ratio 0: it must rank somewhere, and it gained nothing.
         """
-        sums = chosen @ self.sums
-        sums_to_ratios(sums, chosen @ self.squares, chosen @ self.counts)
+        sums, squares, counts = chosen @ self.sums, chosen @ self.squares, chosen @ self.counts
+        for line, square, count in zip(sums, squares, counts.tolist(), strict=True):
+            sums_to_ratios(line, square, count)
         return sums
 
 
@@ -161,7 +231,9 @@ def overfitting(moments: BlockMoments, *, most: int = 13_000, seed: int = 0) -> 
     complete = math.comb(moments.blocks, moments.blocks // 2) <= most
     halves = _all_halves(moments.blocks) if complete else _random_halves(moments.blocks, most, seed)
     size = max(1, _CELLS // moments.trials)
-    parts = [_judge(moments, halves[low : low + size]) for low in range(0, halves.shape[0], size)]
+    pieces = [halves[low : low + size] for low in range(0, halves.shape[0], size)]
+    with ThreadPoolExecutor(joblib.effective_n_jobs(-1)) as pool:
+        parts = list(pool.map(functools.partial(_judge, moments), pieces))
     chosen, inside, outside, logits = (np.concatenate(column) for column in zip(*parts, strict=True))
     probability = float(np.mean(logits <= 0))
     slope, intercept, r_squared = _line(inside, outside)
@@ -198,18 +270,17 @@ def _marked(picks: Integers, blocks: int) -> Floats:
 
 def _judge(moments: BlockMoments, halves: Floats) -> tuple[Integers, Floats, Floats, Floats]:
     """Return (chosen, in sample, out of sample, logit), each (c,), for the given divisions."""
-    inside = moments.sharpe(halves)
-    outside = moments.sharpe(1.0 - halves)
+    inside, outside = np.empty((2, len(halves), moments.trials))
+    ratios_of_halves(halves, moments.sums, moments.squares, moments.counts, inside, outside)
     chosen = inside.argmax(axis=1)
     row = np.arange(chosen.size)
     best, reached = inside[row, chosen], outside[row, chosen]
-    below = np.count_nonzero(outside < reached[:, None] - _NOISE, axis=1)
-    not_above = np.count_nonzero(outside <= reached[:, None] + _NOISE, axis=1)
-    rank = 0.5 * (below + not_above + 1.0)
-    alike = inside >= best[:, None] - _NOISE
-    for each in np.flatnonzero(np.count_nonzero(alike, axis=1) > 1).tolist():
+    counts = np.empty((chosen.size, 3), dtype=np.int64)
+    count_ranks(inside, outside, best, reached, _NOISE, counts)
+    rank = 0.5 * (counts[:, 0] + counts[:, 1] + 1.0)
+    for each in np.flatnonzero(counts[:, 2] > 1).tolist():
         # Which of them is first depends on the order of the trials alone: all of them are meant.
-        tied, ordered = outside[each, alike[each]], np.sort(outside[each])
+        tied, ordered = outside[each, inside[each] >= best[each] - _NOISE], np.sort(outside[each])
         ends = np.searchsorted(ordered, tied - _NOISE), np.searchsorted(ordered, tied + _NOISE, "right")
         rank[each], reached[each] = 0.5 * (np.add(*ends) + 1.0).mean(), tied.mean()
     return chosen, best, reached, np.log(rank / (moments.trials + 1.0 - rank))
@@ -243,12 +314,26 @@ def distinct_rows(table: Integers) -> Integers:
     return found
 
 
+def distinct_by(keys: Integers, table: Integers) -> Integers:
+    """Return a row of each kind, int64 (k,), of a table of 64-bit words (n, d) whose copies have equal keys.
+
+    keys   of few columns, 64-bit words (n, c): rows with equal ones are held against each other, the others
+           need not be looked at
+    """
+    _, rows, kinds = np.unique(_digests(keys), return_index=True, return_inverse=True)
+    like = rows[kinds]
+    copies = np.flatnonzero(like != np.arange(len(table)))
+    found: Integers = rows
+    return found if np.array_equal(table[copies], table[like[copies]]) else distinct_rows(table)
+
+
 def _digests(numbers: Integers) -> NDArray[np.uint64]:
     words = np.ascontiguousarray(numbers).view(np.uint64) * _factors(numbers.shape[1])
     digests: NDArray[np.uint64] = _mixed(words).sum(axis=1, dtype=np.uint64)
     return digests
 
 
+@functools.cache
 def _factors(count: int) -> NDArray[np.uint64]:
     drawn = np.random.default_rng(0).integers(0, 2**63, count, dtype=np.uint64)
     return drawn * np.uint64(2) + np.uint64(1)

@@ -7,13 +7,15 @@ from datetime import date
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import select, text
 
 from lockstep.errors import ConfigError, ExperimentError
 from lockstep.market.config import load_instruments
 from lockstep.market.dates import DateRange
-from research.ledger.append_only import APPEND_ONLY, EffectiveRow, LookRow
+from research.ledger import bulk
+from research.ledger.append_only import APPEND_ONLY, EffectiveRow, KinshipRow, LookRow
 from research.ledger.bulk import insert_rows
+from research.ledger.chain import table_of
 from research.ledger.database import Database, default_url, row_counts
 from research.ledger.families import Families, load_families
 from research.ledger.ledger import Ledger, Trials
@@ -180,6 +182,26 @@ class TestDatabase:
             connection.execute(text(f"UPDATE {SchemaRow.__tablename__} SET version = 99"))
         with pytest.raises(ExperimentError, match="has schema 99"):
             Database.open(url)
+
+    def test_values_that_all_rows_share_come_in_as_if_each_row_had_them(
+        self, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(bulk, "_STATEMENT_ROWS", 3)
+        table, columns = table_of(KinshipRow), ("id", "symbol", "days")
+        same = {
+            "family": "SP500", "other": "it's", "other_symbol": "y", "correlation": 0.1 + 0.2, "lag": 0,
+            "verdict": "merged", "recorded": NOON.isoformat(),
+        }  # fmt: skip
+        shared = [(number, f'it\'s "{number}" %s ? é', number) for number in range(1, 8)]
+        each = [(number + 10, *row, *same.values()) for number, *row in shared]
+        with ledger.database.write() as connection:
+            insert_rows(connection, table, columns, shared, same=same)
+            insert_rows(connection, table, (*columns, *same), each)
+        with ledger.database.read() as connection:
+            found = connection.execute(select(table).order_by(table.c.id)).all()
+        assert [row.id for row in found] == [*range(1, 8), *range(11, 18)]
+        assert [row[1:] for row in found[:7]] == [row[1:] for row in found[7:]]
+        assert found[6].symbol == shared[6][1]
 
     def test_all_rows_or_none(self, ledger: Ledger) -> None:
         rows = [(1, 4, "ES", 1.0), (1, 4, "NQ", 1.0)]

@@ -97,6 +97,23 @@ class TestSketch:
         assert not found[0].any()
         assert found[1].any(), "a small return is not rounding"
 
+    def test_rounding_is_told_from_small_returns_as_by_the_whole_rule(self) -> None:
+        """Squares of what was taken are worked out for few rows: the rule is the same as for all."""
+        random = np.random.default_rng(6)
+        ones = random.standard_normal(SKETCH)
+        sums = random.standard_normal(3_000)
+        size = 10.0 ** random.uniform(-13.0, -11.0, (3_000, 1))
+        raw = (
+            sums[:, None] * ones + size * np.linalg.norm(ones) * random.standard_normal((3_000, SKETCH)) / 16
+        )
+        taken = sums[:, None] * ones
+        left = raw - taken
+        noise = (left**2).sum(axis=1) <= 1e-24 * (taken**2).sum(axis=1)
+        found = centred(raw, sums, 1.0, ones)
+        assert 100 < noise.sum() < 2_900
+        assert np.array_equal(~found.any(axis=1), noise)
+        assert found[~noise].tobytes() == left[~noise].tobytes()
+
 
 class TestRunningMaximum:
     def test_neither_order_nor_division_nor_threads_change_a_bit(self) -> None:
@@ -123,6 +140,27 @@ class TestRunningMaximum:
         units = rows / np.linalg.norm(rows, axis=1, keepdims=True)
         expected = (units @ maximum._directions()).max(axis=0)
         assert drawn(rows) == pytest.approx(np.maximum(expected, 0.0), abs=1e-12)
+
+    def test_trials_that_single_precision_cannot_tell_apart(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """What is left out as too small is never the greatest, of near copies either."""
+        random = np.random.default_rng(3)
+        rows = trials(8)[random.integers(0, 8, 2_000)]
+        rows *= 1.0 + 1e-7 * random.standard_normal(rows.shape)
+        units = [maximum._at_length_one(rows[first : first + 128]) for first in range(0, len(rows), 128)]
+        padded = [np.concatenate((each, np.zeros((128 - len(each), SKETCH)))) for each in units]
+        expected = np.max([(each @ maximum._directions()).max(axis=0) for each in padded], axis=0)
+        assert drawn(rows).tobytes() == np.maximum(expected, 0.0).tobytes()
+        # The control: without any doubt about it, single precision does leave out the greatest.
+        monkeypatch.setattr(maximum, "_doubt", lambda: np.zeros(DRAWS, dtype=np.float32))
+        assert drawn(rows).tobytes() != np.maximum(expected, 0.0).tobytes()
+
+    def test_the_stated_doubt_covers_single_precision(self) -> None:
+        rows = maximum._at_length_one(trials(2_000, 7))
+        exact = rows @ maximum._directions()
+        rough = rows.astype(np.float32) @ maximum._rough_directions()
+        error = np.abs(rough - exact).max(axis=0)
+        assert (2.0 * error < maximum._doubt()).all()
+        assert (maximum._doubt() < 1e-3).all(), "or nothing would be left out"
 
     def test_scale_copies_and_idle_trials_change_nothing(self) -> None:
         rows = trials(50)

@@ -14,7 +14,15 @@ from hypothesis.extra.numpy import arrays
 from lockstep.errors import ConfigError, DataError
 from lockstep.metrics import Floats, Integers, sharpe
 from research.statistics import pbo
-from research.statistics.pbo import BlockMoments, distinct_rows, overfitting
+from research.statistics.pbo import (
+    BlockMoments,
+    count_ranks,
+    distinct_by,
+    distinct_rows,
+    overfitting,
+    ratios_of_halves,
+    sums_to_ratios,
+)
 
 
 def slow_logits(returns: Floats, blocks: int) -> list[float]:
@@ -178,6 +186,49 @@ def test_the_order_of_the_rows_does_not_matter(table: Integers) -> None:
 def test_rows_that_share_a_digest_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pbo, "_digests", lambda numbers: np.zeros(len(numbers), dtype=np.uint64))
     assert_kinds(np.random.default_rng(0).integers(0, 3, (50, 3)))
+
+
+@given(table=tables)
+def test_a_row_of_each_kind_by_keys(table: Integers) -> None:
+    """Keys say which rows may be copies; where they say too much, the rows themselves decide."""
+    for keys in (table, table.sum(axis=1, keepdims=True), np.zeros_like(table[:, :1])):
+        found = table[distinct_by(keys, table)]
+        assert np.array_equal(np.unique(found, axis=0), np.unique(table, axis=0))
+        assert len(found) == len(np.unique(found, axis=0))
+
+
+@pytest.mark.parametrize("blocks", [4, 6, 14, 16])
+def test_halves_are_the_sums_of_their_blocks_in_order(blocks: int) -> None:
+    random = np.random.default_rng(blocks)
+    moments = BlockMoments.of(random.normal(0.1, 1.0, size=(200, 700)), blocks)
+    halves = pbo._random_halves(blocks, 9, 1)
+    inside, outside = np.empty((2, 9, 700))
+    ratios_of_halves(halves, moments.sums, moments.squares, moments.counts, inside, outside)
+    for chosen, found in ((halves, inside), (1.0 - halves, outside)):
+        for row, ratios in zip(chosen, found, strict=True):
+            expected, squares, count = np.zeros(700), np.zeros(700), 0.0
+            for block in np.flatnonzero(row):
+                expected += moments.sums[block]
+                squares += moments.squares[block]
+                count += moments.counts[block]
+            sums_to_ratios(expected, squares, count)
+            assert ratios.tobytes() == expected.tobytes()
+        np.testing.assert_allclose(found, moments.sharpe(chosen), rtol=1e-9, atol=1e-12)
+    # The control: another order of more than two blocks is another rounding.
+    backward = moments.sums[::-1].copy(), moments.squares[::-1].copy(), moments.counts[::-1].copy()
+    ratios_of_halves(halves[:, ::-1].copy(), *backward, outside, np.empty_like(inside))
+    assert (outside.tobytes() != inside.tobytes()) == (blocks > 4)
+
+
+def test_ranks_are_counted_as_by_comparison() -> None:
+    random = np.random.default_rng(1)
+    inside, outside = random.integers(0, 9, (2, 5, 400)) / 8.0
+    best, reached = inside.max(axis=1), outside[:, 7]
+    counts = np.empty((5, 3), dtype=np.int64)
+    count_ranks(inside, outside, best, reached, 0.126, counts)
+    assert counts[:, 0].tolist() == (outside < reached[:, None] - 0.126).sum(axis=1).tolist()
+    assert counts[:, 1].tolist() == (outside <= reached[:, None] + 0.126).sum(axis=1).tolist()
+    assert counts[:, 2].tolist() == (inside >= best[:, None] - 0.126).sum(axis=1).tolist()
 
 
 def test_more_rows_than_are_read_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
