@@ -19,7 +19,7 @@ from lockstep.features.batch import BatchFeatures
 from lockstep.features.feature_registry import FeatureRegistry, default_registry
 from lockstep.market.bars import Bars, Floats, Stamps
 from lockstep.market.dates import DateRange
-from lockstep.market.history import History, SeriesKey
+from lockstep.market.history import History, Market, SeriesKey
 from lockstep.market.sessions import Dates, Session
 from lockstep.market.timeframe import Timeframe
 from lockstep.metrics import market_returns, time_scale
@@ -31,6 +31,7 @@ from lockstep.strategy.step import vector_ids
 from lockstep.strategy.veto import Veto
 from research.statistics.maximum import SKETCH, date_hash
 from research.sweep.account import BLOCKS
+from research.sweep.signals import WORD, words_of
 from research.sweep.variants import VariantGroup, group_variants
 
 
@@ -125,6 +126,9 @@ class Chances:
         return np.ascontiguousarray(self.probability[rows])
 
 
+# Ids of specs whose features are computed at once.
+_AT_A_TIME = 32
+
 # Days from a Monday to 1 January 1970.
 _EPOCH_WEEKDAY = 3
 _DAYS_A_WEEK = 7
@@ -202,7 +206,7 @@ class Shift:
 class Inputs:
     """What the loops read of n bars in S sessions; plain arrays, so that a cluster can be sent them once.
 
-    values        float64 (n, ids): the decision vectors
+    values        float64 (n, ids): the decision vectors; for specs (ids, n and up to 63 more), the columns
     probability   float64 (n,) of a model, or (1,) without one
     clock         float64 (n, 3): readings, see `SessionClock`
     bars          float64 (n, 4): open, high, low, close
@@ -282,21 +286,47 @@ class Prepared:
         self.ones = np.bincount(self._bucket, self._sign, SKETCH).astype(np.float64)
         self.blocks = CalendarBlocks.of(self.days)
 
+    @property
+    def market(self) -> Market:
+        """The traded instrument with its session."""
+        return self._market
+
+    @property
+    def always_open(self) -> bool:
+        """Whether every bar is in session."""
+        return bool(self._calendar.readings(None)[self._rows, IN_SESSION].all())
+
     def groups(self, configs: Sequence[StrategyConfig], threshold: float = ACCEPT_ALL) -> list[VariantGroup]:
         """Return the variants by the loop that they run in."""
-        always_open = bool(self._calendar.readings(None)[self._rows, IN_SESSION].all())
-        return group_variants(configs, self._market, always_open=always_open, threshold=threshold)
+        return group_variants(configs, self._market, always_open=self.always_open, threshold=threshold)
 
     def inputs(self, config: StrategyConfig, chances: Chances | None = None) -> Inputs:
         """Return what the variants of a group read, of which `config` is one."""
-        plan = self._registry.plan(config.feature_ids, self._key)
-        features = BatchFeatures(plan, self._history, max_age=config.max_age.limits)
-        matrix = features.matrix
+        return self.read(np.ascontiguousarray(self._vectors(config.feature_ids, config)), config, chances)
+
+    def columns(self, ids: Sequence[str], config: StrategyConfig) -> Floats:
+        """Return what specs with the age limits of `config` know: a column for each id, NaN behind the bars.
+
+        float64 (ids, n and up to 63 more). Some ids at a time, so that little else is in memory.
+        """
+        values = np.full((len(ids), words_of(self.bars) * WORD), np.nan)
+        for first in range(0, len(ids), _AT_A_TIME):
+            some = ids[first : first + _AT_A_TIME]
+            values[first : first + len(some), : self.bars] = self._vectors(some, config).T
+        return values
+
+    def _vectors(self, ids: Sequence[str], config: StrategyConfig) -> Floats:
+        plan = self._registry.plan(ids, self._key)
+        matrix = BatchFeatures(plan, self._history, max_age=config.max_age.limits).matrix
         if self._shift is not None:
             matrix = self._shift.moved(matrix, self._calendar.dates)
+        return matrix[self._rows]
+
+    def read(self, values: Floats, config: StrategyConfig, chances: Chances | None = None) -> Inputs:
+        """Return what the loops read, with these `values` and the clock of `config`."""
         return Inputs(
-            values=np.ascontiguousarray(matrix[self._rows]),
-            probability=chances.over(self._rows, len(features.end)) if chances else np.ones(1),
+            values=values,
+            probability=chances.over(self._rows, len(self._calendar.ends)) if chances else np.ones(1),
             clock=self._calendar.readings(config.auto_close)[self._rows],
             bars=self._prices,
             session=self._session,

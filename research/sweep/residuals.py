@@ -19,9 +19,9 @@ from lockstep.market.history import History
 from lockstep.strategy.config import StrategyConfig
 from research.statistics.maximum import SKETCH
 from research.sweep.inputs import Inputs, Prepared
-from research.sweep.loops import evaluate, pieces
 from research.sweep.run import CHUNK, require_expressible, workers
 from research.sweep.variants import Variants
+from research.sweep.work import evaluated, work_on
 
 
 def residuals(
@@ -44,14 +44,12 @@ def residuals(
     sessions = 0
     out = np.empty((0, len(variants)))
     with workers(jobs) as hands:
-        for group in prepared.groups(variants):
-            inputs = prepared.inputs(group.config)
+        for inputs, work in work_on(variants, prepared, chunk=CHUNK, workers=hands.count):
             sessions = inputs.marks.size
             out = out if out.size else np.zeros((sessions, len(variants)))
-            work = pieces(group, CHUNK, bars=prepared.bars, workers=hands.count)
             for first in range(0, sessions, SKETCH):
                 one = _one_to_a_place(inputs, first)
-                tasks = (joblib.delayed(evaluate)(piece, one) for piece in work)
+                tasks = (joblib.delayed(evaluated)(piece, one) for piece in work)
                 for piece, (_, _, sketch) in zip(work, hands.run(tasks), strict=True):
                     last = min(first + SKETCH, sessions)
                     out[first:last, piece.positions] = sketch[:, : last - first].T

@@ -24,14 +24,13 @@ from lockstep.market.bars import Floats
 from lockstep.market.dates import DateRange
 from lockstep.market.history import History
 from lockstep.metrics.sums import summary_of_sums
-from lockstep.strategy.config import ACCEPT_ALL, StrategyConfig
+from lockstep.strategy.config import StrategyConfig
 from lockstep.strategy.family import family_of
 from research.statistics.maximum import SKETCH
 from research.sweep.account import BLOCKS, TIMING, sums_of
 from research.sweep.inputs import Chances, Prepared, Shift
-from research.sweep.kernels import FILL_COLUMNS
-from research.sweep.loops import Piece, evaluate, loops, pieces
 from research.sweep.variants import Integers, Variants
+from research.sweep.work import Work, evaluated, traced, work_on
 
 Run = Callable[[Iterable[Any]], Iterator[Any]]
 
@@ -151,10 +150,8 @@ def sweep(
     )
     result = _empty(len(variants), prepared)
     with workers(jobs, cluster) as hands:
-        for group in prepared.groups(variants):
-            inputs = prepared.inputs(group.config)
-            work = pieces(group, chunk, bars=prepared.bars, workers=hands.count)
-            tasks = (joblib.delayed(evaluate)(piece, inputs) for piece in work)
+        for inputs, work in work_on(variants, prepared, chunk=chunk, workers=hands.count):
+            tasks = (joblib.delayed(evaluated)(piece, inputs) for piece in work)
             for piece, sums in zip(work, hands.run(tasks), strict=True):
                 part = _result(prepared, piece, *sums)
                 _put(result, piece.positions, part)
@@ -182,16 +179,8 @@ def trace(
     if chances is not None:
         config = chances.widened(config)
     prepared = Prepared(history, symbol, config, span or DateRange(), registry or default_registry(), shift)
-    (group,) = prepared.groups([config], chances.threshold if chances else ACCEPT_ALL)
-    inputs = prepared.inputs(config, chances)
-    compiled = loops(group.shape)
-    entries = np.empty(prepared.bars + 1, dtype=np.int32)
-    fills, curve = np.empty((2 * prepared.bars + 2, FILL_COLUMNS)), np.empty(prepared.bars)
-    compiled.entries(group.entry_parameters[0], *inputs.seen_while_flat, entries)
-    count = compiled.trace(
-        group.exit_parameters[0], entries, *inputs.seen_in_position, config.capital, fills, curve
-    )
-    return Trace(fills=fills[:count], equity=curve)
+    fills, equity = traced(config, prepared, chances)
+    return Trace(fills=fills, equity=equity)
 
 
 def require_expressible(configs: Sequence[StrategyConfig]) -> None:
@@ -222,9 +211,7 @@ def _empty(count: int, prepared: Prepared) -> SweepResult:
     )
 
 
-def _result(
-    prepared: Prepared, piece: Piece, measures: Floats, blocks: Floats, sketch: Floats
-) -> SweepResult:
+def _result(prepared: Prepared, piece: Work, measures: Floats, blocks: Floats, sketch: Floats) -> SweepResult:
     sessions = np.diff(prepared.blocks.edges).astype(np.float64)
     counts = np.broadcast_to(sessions[:, None], (len(blocks), BLOCKS, 1))
     metrics = summary_of_sums(

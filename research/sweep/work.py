@@ -1,0 +1,81 @@
+"""The work of a sweep: pieces of variants with what they read, whichever way their family decides."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from lockstep.market.bars import Floats
+from lockstep.strategy.config import ACCEPT_ALL, StrategyConfig
+from lockstep.strategy.family import Family, family_of
+from research.sweep.inputs import Chances, Inputs, Prepared
+from research.sweep.kernels import FILL_COLUMNS
+from research.sweep.loops import Piece, evaluate, loops, pieces
+from research.sweep.specs import SpecPiece, Specs, apart, evaluate_specs, loop_of, trace_spec
+from research.sweep.variants import Variants
+
+Work = Piece | SpecPiece
+
+
+def work_on(
+    variants: Variants, prepared: Prepared, *, chunk: int, workers: int
+) -> Iterator[tuple[Inputs, list[Work]]]:
+    """Yield pieces of at most `chunk` variants, at least one per worker, and what those of a list read."""
+    family = family_of(variants[0])
+    if family.signals is not None:
+        yield from _specs(variants, prepared, family, chunk=chunk, workers=workers)
+        return
+    for group in prepared.groups(variants):
+        work: list[Work] = [*pieces(group, chunk, bars=prepared.bars, workers=workers)]
+        yield prepared.inputs(group.config), work
+
+
+def _specs(
+    variants: Variants, prepared: Prepared, family: Family, *, chunk: int, workers: int
+) -> Iterator[tuple[Inputs, list[Work]]]:
+    """Yield the same for specs: the features of all of them are computed once."""
+    ids: dict[str, dict[str, int]] = {}
+    _, different = variants.different(family.layout_fields)
+    for config in (variants[row] for row in different.tolist()):
+        known = ids.setdefault(repr(config.max_age), {})
+        for each in config.feature_ids:
+            known.setdefault(each, len(known))
+    columns: dict[str, Floats] = {}
+    for rows in apart(variants):
+        some = variants.take(rows)
+        age = repr(some[0].max_age)
+        if age not in columns:
+            columns[age] = prepared.columns([*ids[age]], some[0])
+        loop = loop_of(some[0], family, always_open=prepared.always_open)
+        specs = Specs.of(some, prepared.market, ids[age], ACCEPT_ALL)
+        size = max(1, min(chunk, len(specs) // workers))
+        work: list[Work] = [*SpecPiece.parts(loop, some[0].capital, rows, specs, size)]
+        yield prepared.read(columns[age], some[0]), work
+
+
+def evaluated(piece: Work, inputs: Inputs) -> tuple[Floats, Floats, Floats]:
+    """Run the variants of a piece; returns measures (V, 18), block sums (V, 16, 2) and sketches (V, 256)."""
+    return evaluate_specs(piece, inputs) if isinstance(piece, SpecPiece) else evaluate(piece, inputs)
+
+
+def traced(config: StrategyConfig, prepared: Prepared, chances: Chances | None) -> tuple[Floats, Floats]:
+    """Return the fills of one configuration, float64 (fills, 6), and its equity at every bar."""
+    threshold = chances.threshold if chances else ACCEPT_ALL
+    family = family_of(config)
+    if family.signals is not None:
+        ids = config.feature_ids
+        specs = Specs.of([config], prepared.market, {each: row for row, each in enumerate(ids)}, threshold)
+        loop = loop_of(config, family, always_open=prepared.always_open)
+        (piece,) = SpecPiece.parts(loop, config.capital, np.zeros(1, dtype=np.int64), specs, 1)
+        return trace_spec(piece, prepared.read(prepared.columns(ids, config), config, chances))
+    (group,) = prepared.groups([config], threshold)
+    inputs = prepared.inputs(config, chances)
+    compiled = loops(group.shape)
+    entries = np.empty(prepared.bars + 1, dtype=np.int32)
+    fills, curve = np.empty((2 * prepared.bars + 2, FILL_COLUMNS)), np.empty(prepared.bars)
+    compiled.entries(group.entry_parameters[0], *inputs.seen_while_flat, entries)
+    count = compiled.trace(
+        group.exit_parameters[0], entries, *inputs.seen_in_position, config.capital, fills, curve
+    )
+    return fills[:count], curve
