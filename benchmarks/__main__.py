@@ -13,6 +13,7 @@ from benchmarks.forward import evidence
 from benchmarks.ledger import old_ledger
 from benchmarks.live import live
 from benchmarks.loading import loading
+from benchmarks.long_run import long_run
 from benchmarks.maximum import running_maximum
 from benchmarks.models import one_row, rolling_back
 from benchmarks.peers.environment import PeersMissing
@@ -31,7 +32,17 @@ def main() -> None:
         importing, cold, batch, streaming, overhead, memory, growth, running_maximum, one_row, rolling_back,
         evidence,
     )  # fmt: skip
-    several = (throughput(), wide_grid(), old_ledger(), live(), forests(), search(), loading(), page())
+    several = (
+        throughput(),
+        wide_grid(),
+        old_ledger(),
+        live(),
+        forests(),
+        search(),
+        loading(),
+        page(),
+        long_run(),
+    )
     for result in chain((measurement() for measurement in single), *several):
         share = f"{result.value / result.promise:.0%}{'' if result.kept else '  missed'}"
         value = (

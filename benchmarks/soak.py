@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.long_replay import long_replay
+from benchmarks.long_run import engines
 from benchmarks.training import stopping
 from lockstep.identity import DECIDING, VALIDATING, code_hash
 from research.ledger.database import Database
@@ -200,6 +201,11 @@ SOAKS = {
         sentence="specs in other words and specs that say something else, in pairs: one hash, two hashes",
         count=10_000,
         run=_spec_identity,
+    ),
+    "engines": Soak(
+        sentence="one backtest with both engines, in minute bars: the same bytes, and how many times faster",
+        count=5_000_000,
+        run=engines,
     ),
     "readme": Soak(sentence="README's commands on a fresh machine", count=1, run=_readme),
     "replay": Soak(sentence="a long replay, in bar sets: memory stays flat", count=100_000, run=_replay),
