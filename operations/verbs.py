@@ -1,10 +1,10 @@
 """The verbs of a notebook: one line each for the usual case, found on `lockstep` by tab.
 
-`backtest`, `sweep`, `train`, `release`, `validate`, `certify`, `promote`, `rollback`; `lookahead`; `rehearse`
-and `compare`, which hold research against the live engine. Each does what the command of its name does, with
-the same files, the same trial ledger and the same model store, and returns an object that shows itself. They
-live on top of the ladder, since `certify` sees what no lower package may; `lockstep` finds them by name. Each
-loads what it needs when it is called.
+`backtest`, `sweep`, `train`, `release`, `validate`, `certify`, `promote`, `rollback`; `lookahead`; `explain`;
+`rehearse` and `compare`, which hold research against the live engine. Each does what the command of its name
+does, with the same files, the same trial ledger and the same model store, and returns an object that shows
+itself. They live on top of the ladder, since `certify` sees what no lower package may; `lockstep` finds them
+by name. Each loads what it needs when it is called.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from research.experiments.grid import Grid
     from research.experiments.report import ExperimentReport
     from research.model_validation.report import ValidationReport
+    from research.specs.explain import Explanation
     from research.splits.ranges import Split
     from research.training.config import TrainingConfig
     from research.training.report_data import TrainingReport
@@ -505,6 +506,39 @@ def lookahead(
     config = strategy_named(strategy)
     history, span = _history(config, symbol, data_dir, end), DateRange.of(start, end)
     return check_lookahead(config, history, symbol, cuts=cuts, seed=seed, span=span)
+
+
+def explain(
+    spec: Strategy,
+    symbol: str = "COMP",
+    *,
+    start: Day = None,
+    end: Day = None,
+    data_dir: Folder = None,
+) -> Explanation:
+    """Say what a spec does, and how often each of its conditions holds on training bars.
+
+    start, end  first and last session date that is looked at; without `end` the last third is left alone
+
+    No sealed date is looked at, see `research.specs.rows`. ConfigError for a strategy of another family.
+
+    >>> found = explain("rsi_2")
+    >>> print(found.text.splitlines()[2])
+    A long position is sold at the next bar's open when close_sma_atr_5_14 is above 0.
+    """
+    from research.ledger.database import Database
+    from research.ledger.ledger import Ledger
+    from research.specs import explain as explaining
+    from research.specs.check import require_spec
+    from research.specs.rows import training_rows
+
+    config = strategy_named(spec)
+    config = require_spec(config, config.name)
+    (rows,) = training_rows(
+        [config], symbol, data_dir=_path(data_dir), start=start, end=end, ledger=Ledger(Database.open()),
+        now=_now(),
+    )  # fmt: skip
+    return explaining.explain(config, rows)
 
 
 def rehearse(

@@ -25,10 +25,12 @@ if TYPE_CHECKING:
     from lockstep.models.store import ModelStore as ModelStore
     from lockstep.models.store import load_bundle as load_bundle
     from lockstep.strategy.families.ibs import IbsConfig as IbsConfig
+    from lockstep.strategy.families.rules import RulesConfig as RulesConfig
     from lockstep.strategy.ibs_strategy import IbsStrategy as IbsStrategy
     from operations.verbs import backtest as backtest
     from operations.verbs import certify as certify
     from operations.verbs import compare as compare
+    from operations.verbs import explain as explain
     from operations.verbs import lookahead as lookahead
     from operations.verbs import promote as promote
     from operations.verbs import rehearse as rehearse
@@ -55,10 +57,12 @@ _HOMES = {
     "InstrumentBook": "lockstep.market.config",
     "LockstepError": "lockstep.errors",
     "ModelStore": "lockstep.models.store",
+    "RulesConfig": "lockstep.strategy.families.rules",
     "assess": "lockstep.market.quality",
     "backtest": "operations.verbs",
     "certify": "operations.verbs",
     "compare": "operations.verbs",
+    "explain": "operations.verbs",
     "load_bars": "lockstep.market.loader",
     "load_bundle": "lockstep.models.store",
     "load_history": "lockstep.market.loader",
@@ -86,10 +90,12 @@ __all__ = [
     "InstrumentBook",
     "LockstepError",
     "ModelStore",
+    "RulesConfig",
     "assess",
     "backtest",
     "certify",
     "compare",
+    "explain",
     "load_bars",
     "load_bundle",
     "load_history",

@@ -1,12 +1,14 @@
 """Dotted parameter paths: `entry.high`, `stop.percent`, `filters.0.max`, `max_bars`.
 
 A path leads through the fields of a configuration; the two numbers of a range are `low` and `high`, the
-filters of the base configuration are counted from 0.
+parts of a list, such as the filters of the base configuration, are counted from 0. Into a condition it leads
+as the base has it: `long_entry.all.0.below`, `short_entry.not.between.high`.
 """
 
 from __future__ import annotations
 
 import copy
+import functools
 import types
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Union, get_args, get_origin
@@ -26,8 +28,7 @@ Content = dict[str, Any]
 
 def known_paths(base: StrategyConfig) -> tuple[str, ...]:
     """Return every path that a grid on `base` may vary, sorted."""
-    filters = len(base.filters)
-    found = _paths_of(type(base), "", filters)
+    found = _paths_of(type(base), "", base.model_dump())
     return tuple(sorted({path for path in found if path not in _FIXED}))
 
 
@@ -64,24 +65,68 @@ def value_at(content: Content, path: str) -> Any:
     return node
 
 
-def _paths_of(model: type[BaseModel], before: str, filters: int) -> Iterator[str]:
+def _paths_of(model: type[BaseModel], before: str, content: Any) -> Iterator[str]:
+    """Yield the paths of a model's fields; `content` is what the base has there, None for nothing."""
     for name, info in model.model_fields.items():
-        path = f"{before}{name}"
+        path, value = f"{before}{name}", (content or {}).get(name)
+        kinds = list(_kinds(info.annotation))
         yield path
-        for kind in _kinds(info.annotation):
+        if any(_holds_itself(kind) for kind in kinds):
+            yield from _paths_in(value, path)
+            continue
+        for kind in kinds:
             if isinstance(kind, type) and issubclass(kind, BaseModel):
-                yield from _paths_of(kind, f"{path}.", filters)
+                yield from _paths_of(kind, f"{path}.", value)
             elif get_origin(kind) is tuple:
-                yield from _tuple_paths(get_args(kind), path, filters)
+                yield from _tuple_paths(get_args(kind), path, value)
 
 
-def _tuple_paths(members: tuple[Any, ...], path: str, filters: int) -> Iterator[str]:
+def _tuple_paths(members: tuple[Any, ...], path: str, value: Any) -> Iterator[str]:
     if len(members) == len(_BOUNDS) and members[-1] is not Ellipsis:
         yield from (f"{path}.{bound}" for bound in _BOUNDS)
     elif isinstance(members[0], type) and issubclass(members[0], BaseModel):
-        for number in range(filters):
+        for number, part in enumerate(value or ()):
             yield f"{path}.{number}"
-            yield from _paths_of(members[0], f"{path}.{number}.", filters)
+            yield from _paths_of(members[0], f"{path}.{number}.", part)
+
+
+def _paths_in(value: Any, path: str) -> Iterator[str]:
+    """Yield the paths below `path` in content whose form the base decides: a tree of conditions."""
+    parts: Mapping[Any, Any] = {}
+    if isinstance(value, Mapping):
+        parts = value
+    elif isinstance(value, list | tuple):
+        numbers = not any(isinstance(each, Mapping) for each in value)
+        parts = dict(zip(_BOUNDS, value, strict=True)) if numbers else dict(enumerate(value))
+    for name, part in parts.items():
+        yield f"{path}.{name}"
+        yield from _paths_in(part, f"{path}.{name}")
+
+
+@functools.cache
+def _holds_itself(kind: Any) -> bool:
+    """Whether a model has fields of its own kind, however deep: its content is a tree."""
+    seen: set[Any] = set()
+    waiting = list(_models_below(kind))
+    while waiting:
+        found = waiting.pop()
+        if found is kind:
+            return True
+        if found not in seen:
+            seen.add(found)
+            waiting += _models_below(found)
+    return False
+
+
+def _models_below(kind: Any) -> Iterator[Any]:
+    """Yield the models that stand in the fields of a model, those within tuples too."""
+    if not (isinstance(kind, type) and issubclass(kind, BaseModel)):
+        return
+    for info in kind.model_fields.values():
+        for each in _kinds(info.annotation):
+            members = get_args(each) if get_origin(each) is tuple else (each,)
+            for member in members:
+                yield from (part for part in _kinds(member) if isinstance(part, type))
 
 
 def _kinds(annotation: Any) -> Iterator[Any]:

@@ -18,9 +18,9 @@ SOURCES = {"lockstep": "src", "research": "research", "certify": "certify", "ope
 EXPORTED = {
     "lockstep": {
         "Bars", "Bundle", "DateRange", "FeatureRegistry", "History", "IbsConfig", "IbsStrategy",
-        "InstrumentBook", "LockstepError", "ModelStore", "assess", "backtest", "certify", "compare",
-        "load_bars", "load_bundle", "load_history", "load_instruments", "lookahead", "promote", "rehearse",
-        "release", "rollback", "sweep", "tearsheet", "train", "validate",
+        "InstrumentBook", "LockstepError", "ModelStore", "RulesConfig", "assess", "backtest", "certify",
+        "compare", "explain", "load_bars", "load_bundle", "load_history", "load_instruments", "lookahead",
+        "promote", "rehearse", "release", "rollback", "sweep", "tearsheet", "train", "validate",
     },
     "research": {
         "BacktestResult", "build_dataset", "load_training", "load_training_history",

@@ -44,6 +44,12 @@ def lived(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Path]:
     return run(NOTEBOOKS / "03_live_and_parity.ipynb", tmp_path_factory.mktemp("lived"))
 
 
+@pytest.fixture(scope="module")
+def specified(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Path]:
+    """Return the notebook about specs after a run."""
+    return run(NOTEBOOKS / "04_specs.ipynb", tmp_path_factory.mktemp("specified"))
+
+
 def outputs(executed: tuple[Any, Path], source: str) -> list[Any]:
     """Return the outputs of the one cell that is `source`, or else of the one that contains it."""
     cells = [each for each in executed[0].cells if each.cell_type == "code" and source in each.source]
@@ -96,9 +102,12 @@ def test_git_ignores_what_notebooks_write() -> None:
 
 
 def test_notebooks_write_into_their_desk_only(
-    executed: tuple[Any, Path], trained: tuple[Any, Path], lived: tuple[Any, Path]
+    executed: tuple[Any, Path],
+    trained: tuple[Any, Path],
+    lived: tuple[Any, Path],
+    specified: tuple[Any, Path],
 ) -> None:
-    for _, folder in (executed, trained, lived):
+    for _, folder in (executed, trained, lived, specified):
         assert [path.name for path in folder.iterdir()] == ["desk"]
 
 
@@ -169,3 +178,23 @@ def test_the_live_engine_is_killed_and_agrees_with_research(lived: tuple[Any, Pa
     assert "Parity holds" in certified
     assert "COMP v1" in shown(lived, "report = validate(")
     assert "production none -> v1" in shown(lived, "promote(bundle")
+
+
+def test_a_spec_is_written_explained_searched_and_promoted(specified: tuple[Any, Path]) -> None:
+    assert text(specified, "same meaning") == "same meaning: True\nanother exit: False\n"
+    explained = shown(specified, 'explain(dip, "COMP")')
+    assert (
+        "it buys at the next bar's open when close_sma_atr_200_14 is above 0 and rsi_2 is below 10"
+        in explained
+    )
+    assert "the last third is left alone" in explained
+    assert "Profit factor" in shown(specified, 'result = backtest("rsi_2"')
+    assert drawn(specified, "result.plot()")["data"]
+    assert "Trials counted200" in shown(specified, "found = sweep(")
+    refused = text(specified, "lockstep = f")
+    assert "error: experiment 1, variant " in refused
+    assert "--force --reason TEXT promotes it anyway" in " ".join(refused.split())
+    promoted = text(specified, "promoted = RulesConfig.load")
+    assert "strategy: desk/strategies/dip_v2.yaml" in promoted
+    assert "dip_v2 decides at the close of every daily bar." in promoted
+    assert (specified[1] / "desk/strategies/dip_v2.yaml").is_file()
