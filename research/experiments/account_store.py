@@ -17,6 +17,7 @@ from research.experiments.accounts import TIMING, Engine, Leg, SymbolAccount, le
 from research.experiments.evaluation import Data
 from research.experiments.kept_returns import Residuals
 from research.experiments.store import Record, Store
+from research.ledger.shares import spent_on
 from research.ledger.tables import METRICS, AccountRow
 from research.statistics.sharpe import probabilistic_sharpe
 
@@ -51,6 +52,7 @@ def missing(store: Store, record: Record, labels: Iterable[str]) -> list[str]:
     return [label for label in labels if there.get(label, 0) < len(record.plan.symbols)]
 
 
+@spent_on("verification")
 def keep(
     store: Store,
     record: Record,

@@ -23,6 +23,7 @@ from research.experiments.store import Record, Store
 from research.ledger.append_only import MaximumRow
 from research.ledger.counting import Counted
 from research.ledger.ledger import Ledger
+from research.ledger.shares import spent_on
 from research.splits.ranges import consecutive
 from research.statistics.maximum import (
     DRAWS,
@@ -38,6 +39,7 @@ from research.statistics.sharpe import SharpeSample, deflated_sharpe, expected_m
 _NAME = 32
 
 
+@spent_on("statistics")
 def settle(
     store: Store, ledger: Ledger, record: Record, *, families: Mapping[str, str], now: datetime
 ) -> None:

@@ -24,6 +24,7 @@ from research.experiments.selection import scores_of
 from research.experiments.store import Batch, KeptReturns, Record, RunHead, Store
 from research.experiments.variants import Drawn, contents, draw, evaluation_ids, pieces
 from research.ledger.ledger import Ledger, Trials
+from research.ledger.shares import spent_on
 from research.ledger.tables import FAILED, OK, PARTS, Experiment
 from research.splits.ranges import TrainTestWindow
 from research.sweep.variants import Integers
@@ -106,15 +107,18 @@ class Search:
         self.listener.stored(batch)
 
     def _evaluated(self, data: Data, window: int, numbers: Sequence[int]) -> Batch:
-        drawn = draw(self.record.plan.space, numbers)
+        with spent_on("names"):
+            drawn = draw(self.record.plan.space, numbers)
         self.listener.advance(len(numbers) - len(drawn.rows))
         dates = self.record.plan.windows[window]
-        outcomes = [
-            evaluate(drawn.configs, data, part, self.evaluator, self._advance)
-            for part in ((dates.train, dates.test) if len(drawn.rows) else ())
-        ]
-        where = _where(self.record, data)
-        return _batch_of(data.symbol, window, drawn, outcomes, where, self.record.config_hash)
+        with spent_on("loops"):
+            outcomes = [
+                evaluate(drawn.configs, data, part, self.evaluator, self._advance)
+                for part in ((dates.train, dates.test) if len(drawn.rows) else ())
+            ]
+        with spent_on("names"):
+            where = _where(self.record, data)
+            return _batch_of(data.symbol, window, drawn, outcomes, where, self.record.config_hash)
 
     def _advance(self, count: int) -> None:
         self.listener.advance(count / len(PARTS))

@@ -40,6 +40,7 @@ from research.experiments.store import Record
 from research.experiments.tables import print_summary, print_top
 from research.experiments.why import Why, conclude
 from research.ledger.database import Database
+from research.ledger.shares import measured
 from research.ledger.versions import VersionName, symbols_with
 from research.statistics.null_replay import REPLAYS
 
@@ -68,6 +69,7 @@ def symbols_of(
 _INTERRUPTED = 130
 _BUDGET = 600.0
 
+Verbose = Annotated[bool, typer.Option("--verbose", help="Also print what the time went into.")]
 Criterion = Annotated[str | None, typer.Option(help="sharpe, cagr, sortino or calmar, on the test range.")]
 Cluster = Annotated[str | None, typer.Option(help="Dask scheduler, tcp://host:8786; default: this machine.")]
 Date = Annotated[str | None, typer.Option(help="Session date YYYY-MM-DD; default: the grid file's.")]
@@ -104,6 +106,7 @@ def grid_search(
     ] = _BUDGET,
     yes: Annotated[bool, typer.Option("--yes", help="Run regardless of the estimated duration.")] = False,
     why: Why = False,
+    verbose: Verbose = False,
 ) -> None:
     """Evaluate every combination of a grid (or a random draw) and show the best, checked in Backtrader."""
     require_selectable(select_by)
@@ -127,7 +130,7 @@ def grid_search(
     lab = Lab(database=Database.open(), evaluator=on_cluster(cluster))
     if not yes:
         require_affordable(plan, estimate(plan, _bars(lab, plan), lab.store.records()), budget)
-    _carry_out(Console(), lab, plan, lambda listener: lab.run(plan, listener), why=why)
+    _carry_out(Console(), lab, plan, lambda listener: lab.run(plan, listener), why=why, verbose=verbose)
 
 
 def sweep(
@@ -150,6 +153,7 @@ def sweep(
     name: Annotated[str, typer.Option(help="Name of the experiment; default: the grid file's.")] = "",
     yes: Annotated[bool, typer.Option("--yes", help="Run regardless of the estimated duration.")] = False,
     why: Why = False,
+    verbose: Verbose = False,
 ) -> None:
     """Evaluate every combination of a grid and show the best, checked in Backtrader.
 
@@ -159,6 +163,7 @@ def sweep(
     grid_search(
         name or grid_path.stem, strategy_path, grid_path, symbols=symbols, train_start=start, test_end=end,
         select_by=select_by, data_dir=data_dir, source=source, yes=yes, why=why,
+        verbose=verbose,
     )  # fmt: skip
 
 
@@ -166,11 +171,12 @@ def resume(
     number: Annotated[int, typer.Argument(metavar="ID", help="Number of the experiment.")],
     cluster: Cluster = None,
     why: Why = False,
+    verbose: Verbose = False,
 ) -> None:
     """Do what is missing of an experiment that was interrupted, at whatever moment."""
     lab = Lab(database=Database.open(), evaluator=on_cluster(cluster))
     plan = lab.store.record(number).plan
-    _carry_out(Console(), lab, plan, lambda listener: lab.resume(number, listener), why=why)
+    _carry_out(Console(), lab, plan, lambda listener: lab.resume(number, listener), why=why, verbose=verbose)
 
 
 StrategyPath = Annotated[
@@ -195,6 +201,7 @@ def evolve(
     source: SourceName = None,
     yes: Annotated[bool, typer.Option("--yes", help="Run regardless of the estimated duration.")] = False,
     why: Why = False,
+    verbose: Verbose = False,
 ) -> None:
     """Search a grid by mutating the best so far; dates are the grid file's.
 
@@ -218,7 +225,7 @@ def evolve(
     lab = Lab(database=Database.open())
     if not yes:
         require_affordable(plan, estimate(plan, _bars(lab, plan), lab.store.records()), _BUDGET)
-    _carry_out(Console(), lab, plan, lambda listener: lab.run(plan, listener), why=why)
+    _carry_out(Console(), lab, plan, lambda listener: lab.run(plan, listener), why=why, verbose=verbose)
 
 
 def declare_spaces(
@@ -282,6 +289,21 @@ def _bars(lab: Lab, plan: Plan) -> int:
 
 
 def _carry_out(
+    console: Console,
+    lab: Lab,
+    plan: Plan,
+    run: Callable[[ExperimentListener], Record],
+    *,
+    why: bool,
+    verbose: bool,
+) -> None:
+    with measured() as shares:
+        _run_and_show(console, lab, plan, run, why=why)
+    for line in shares.lines if verbose else ():
+        console.print(line, style="dim", highlight=False, soft_wrap=True)
+
+
+def _run_and_show(
     console: Console, lab: Lab, plan: Plan, run: Callable[[ExperimentListener], Record], *, why: bool
 ) -> None:
     try:

@@ -19,6 +19,7 @@ from research.experiments.kept_returns import Residuals, common_variants
 from research.experiments.selection import Ranked
 from research.experiments.store import Record
 from research.experiments.verification import selected, shown_accounts, verify, winners
+from research.ledger.shares import spent_on
 from research.ledger.spaces import Derivation
 from research.ledger.tables import FINISHED
 
@@ -87,6 +88,7 @@ def same_data(lab: Lab, record: Record) -> Callable[[str], Data]:
     return load
 
 
+@spent_on("statistics")
 def judged(lab: Lab, record: Record, winner: Ranked, by: str | None = None) -> Judgement:
     """Return the judgement of a variant by the limits of its experiment and by the ledger as it is now.
 
@@ -106,6 +108,7 @@ def judged(lab: Lab, record: Record, winner: Ranked, by: str | None = None) -> J
     )
 
 
+@spent_on("statistics")
 def diagnosed(
     lab: Lab, record: Record, ranked: Sequence[Ranked], found: Judgement
 ) -> tuple[SymbolDiagnostics, ...]:

@@ -16,6 +16,7 @@ from research.experiments.accounts import Leg, backtrader_course, timing_measure
 from research.experiments.evaluation import Data
 from research.experiments.selection import Ranked, chosen_by_window, ranking
 from research.experiments.store import Record, Store
+from research.ledger.shares import spent_on
 from research.ledger.tables import PARTS, ExperimentRun
 
 _COMPARED = ("trades", "net_profit")
@@ -83,6 +84,7 @@ def shown_accounts(record: Record, best: Selected) -> dict[str, list[Leg]]:
     return wanted(record, [each.variant for each in best.ranked], chosen, best.by)
 
 
+@spent_on("verification")
 def verify(
     store: Store,
     record: Record,

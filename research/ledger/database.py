@@ -24,6 +24,7 @@ from lockstep.files import replacing
 from research.ledger.bulk import insert_rows
 from research.ledger.chain import begin
 from research.ledger.law import GUARD, Verdict, pronounce
+from research.ledger.shares import spent_on
 from research.ledger.tables import SCHEMA, Base, SchemaRow
 from research.ledger.upgrade import create, guard_again, stored_version, unguarded, upgrade
 
@@ -73,7 +74,7 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """Yield a connection in a transaction that sees one state of the database."""
-        with self._failing_in_one_line(), self.engine.connect() as plain:
+        with spent_on("database"), self._failing_in_one_line(), self.engine.connect() as plain:
             connection = plain
             if self.is_postgresql:
                 connection = plain.execution_options(isolation_level="REPEATABLE READ")
@@ -83,7 +84,7 @@ class Database:
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """Yield a connection in a transaction that is committed at the end, or not at all."""
-        with self._failing_in_one_line(), self.engine.connect() as plain:
+        with spent_on("database"), self._failing_in_one_line(), self.engine.connect() as plain:
             connection = plain.execution_options(writes=True)
             with connection.begin():
                 yield connection
