@@ -12,7 +12,10 @@ import pytest
 from typer.testing import CliRunner
 
 from lockstep.console import run as run_app
+from lockstep.models import model_column
+from lockstep.models.store import ModelStore, column_id
 from operations.main import app
+from support.models import NOW, RECORD, make_bundle
 
 ROOT = Path(__file__).resolve().parents[2]
 DIP = """\
@@ -101,6 +104,27 @@ class TestCheck:
         assert err.startswith("error: pair.yaml: ")
         assert "NQ" in err
         assert len(err.splitlines()) == 1
+
+    def test_a_model_reference_with_another_hash(
+        self, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        store = ModelStore(tmp_path / "store")
+        store.folder.mkdir()
+        monkeypatch.setattr(model_column, "_opened", {})
+        monkeypatch.setenv("LOCKSTEP_MODEL_STORE", str(store.folder))
+        version = store.register(make_bundle(), record=RECORD, by="test", now=NOW)
+        sha256 = store.manifest().entry("ES", version).sha256
+        right, wrong = (column_id("ES", version, each) for each in (sha256, "0" * 64))
+        veto = f"veto: {{id: '{wrong}', at_least: 0.4}}\nmax_bars"
+        code, out, err = run("check", write("model.yaml", "max_bars", veto))
+        assert (code, out) == (2, "")
+        assert err == (
+            f"error: model.yaml: feature id '{wrong}': model reference with another hash: in {store.folder} "
+            f"it is {right}\n"
+        )
+        # Control: with its own hash the id is known, and what stops the check is something else.
+        _, _, err = run("check", write("right.yaml", "max_bars", veto.replace(wrong, right)))
+        assert "another hash" not in err
 
     def test_other_families_and_missing_files(self, run: Run, tmp_path: Path) -> None:
         Path("ibs.yaml").write_text("name: ibs\n")
