@@ -47,7 +47,7 @@ _KIBIBYTES = 1024
 
 
 @dataclass(frozen=True, kw_only=True)
-class Leg:
+class EngineRun:
     """One run of the command. seconds: wall time; work: of all processors; peak: resident memory, MiB."""
 
     bars: int
@@ -81,7 +81,7 @@ class Minutes:
             found.run(engine, bars=2_000)
         return found
 
-    def run(self, engine: str, *, bars: int | None = None) -> Leg:
+    def run(self, engine: str, *, bars: int | None = None) -> EngineRun:
         """Run the command over about the first so many bars (None: all), in a process of its own."""
         out = self.folder / f"{engine}-{bars}"
         dates = (
@@ -102,7 +102,7 @@ class Minutes:
         (folder,) = out.iterdir()
         traded = json.loads((folder / "provenance.json").read_text())["bars"]
         peak = float(done.stdout.split()[-1]) / _KIBIBYTES
-        return Leg(bars=traded, seconds=seconds, work=work, peak=peak, folder=folder)
+        return EngineRun(bars=traded, seconds=seconds, work=work, peak=peak, folder=folder)
 
 
 def _children() -> float:

@@ -12,7 +12,7 @@ from lockstep.errors import ConfigError
 from lockstep.strategy.config import StrategyConfig
 from lockstep.strategy.families.rules import RulesConfig
 from lockstep.strategy.specs.program import normal_form
-from research.specs.meaning import declared_range
+from research.specs.ids import declared_range
 from research.specs.occurrence import Frequencies, frequencies, true_rows
 from research.specs.rows import TrainingRows
 

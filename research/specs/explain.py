@@ -9,7 +9,7 @@ from typing import Any
 from lockstep.market.timeframe import Timeframe
 from lockstep.strategy.config import AgeLimits, Distance, FixedSize, RiskSize
 from lockstep.strategy.families.rules import RulesConfig
-from research.specs.meaning import meaning
+from research.specs.ids import meaning
 from research.specs.occurrence import Frequencies, frequencies
 from research.specs.rows import TrainingRows
 from research.specs.wording import filter_line, joined, lines, number_words, phrase

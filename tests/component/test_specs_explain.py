@@ -12,7 +12,7 @@ from lockstep.strategy.family import strategy_of
 from research.specs.check import require_spec
 from research.specs.differences import compare_specs
 from research.specs.explain import explain
-from research.specs.meaning import meaning
+from research.specs.ids import meaning
 from research.specs.tables import FREQUENCY_HEAD, frequency_rows
 from support.drawn_specs import rows_of
 from support.reports import Page
