@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 
 import pytest
 
 from research.experiments.collector import frozen, paused
+
+
+@pytest.fixture(autouse=True)
+def thawed() -> Iterator[None]:
+    """Nothing is frozen before: the simulation of desks, in the same process, keeps what it froze."""
+    gc.unfreeze()
+    yield
+    gc.unfreeze()
 
 
 def test_it_is_off_within_the_block_alone() -> None:
