@@ -120,6 +120,18 @@ def comment(name: str) -> list[str]:
     return lines
 
 
+def sentences(config: RulesConfig) -> str:
+    """Return what a spec does as a list, with its name and its ids set as code."""
+    names = sorted({config.name, *config.written_ids, *config.feature_ids}, key=len, reverse=True)
+    known = re.compile("|".join(rf"(?<!\w){re.escape(each)}(?![\w~%])" for each in names))
+    lines = []
+    for line in explain(config).text.splitlines():
+        said = line.lstrip(" -")
+        depth = (len(line) - len(line.lstrip())) // 2
+        lines.append(f"{'    ' * depth}- {known.sub(lambda found: f'`{found[0]}`', said)}")
+    return "\n".join(lines)
+
+
 def section(name: str, result: BacktestResult) -> str:
     """Return the part of the page about one spec."""
     title, *rest = comment(name)
@@ -132,7 +144,7 @@ def section(name: str, result: BacktestResult) -> str:
             f"## {heading}",
             textwrap.fill(f"[`{name}.yaml`](../configs/strategies/{name}.yaml): {what}", WRAP),
             *(textwrap.fill(each, WRAP) for each in told),
-            f"```text\n{explain(config).text}\n```",
+            sentences(config),
             f"![The account of {name} on {result.symbol}](images/gallery/{name}.svg)",
         )
     )
