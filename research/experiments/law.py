@@ -11,7 +11,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 
+from lockstep.features.feature_registry import default_registry
 from lockstep.market.dates import DateRange
+from lockstep.strategy.config import StrategyConfig
 from research.experiments.plan import Plan
 from research.ledger.law import Law
 from research.ledger.ledger import Ledger
@@ -72,6 +74,25 @@ def _objections(plan: Plan, laws: Mapping[str, Law]) -> Iterator[str]:
                 f"the hold-out {sealed} has {_days(sealed)} days; {_told(first)} on {family} sealed "
                 f"{_days(first.holdout)}, {first.holdout}"
             )
+
+
+def in_sample(config: StrategyConfig, judged: Iterable[DateRange]) -> tuple[str, ...]:
+    """Return which models a configuration reads that were trained on dates it is judged on, a sentence each.
+
+    A model's answers about bars of its own training are remembered, not predicted.
+    """
+    ranges, found = tuple(judged), []
+    for each in config.feature_ids:
+        column = default_registry().parse(each).column
+        if column is None or column.trained is None:
+            continue
+        seen = next((dates for dates in ranges if dates.overlaps(column.trained)), None)
+        if seen is not None:
+            found.append(
+                f"{each} was trained on {column.trained}, which overlaps the judged dates {seen}: what it "
+                "answers there is in sample; read a model that was trained before them"
+            )
+    return tuple(found)
 
 
 def _days(dates: DateRange) -> int:

@@ -19,6 +19,7 @@ from sqlalchemy import insert, select
 from lockstep.errors import ExperimentError, PromotionRefused
 from lockstep.files import replace_file
 from lockstep.identity import only_proves
+from lockstep.market.dates import DateRange
 from lockstep.strategy.config import StrategyConfig
 from lockstep.strategy.family import load_strategy
 from research.experiments import account_store, law
@@ -189,7 +190,8 @@ def promote(lab: Lab, request: PromotionRequest) -> Promotion:
     judgement = judged(lab, record, winner, request.select_by)
     waits = judgement.verdict.awaits_hold_out and record.plan.split.holdout is not None
     refusals = [*_code_refusals(record), *([] if waits else _sentences(judgement))]
-    refusals += [*law_refusals(lab, record), *look_refusals(lab, record)]
+    refusals += [*law_refusals(lab, record), *law.in_sample(config, _judged_dates(record))]
+    refusals += look_refusals(lab, record)
     refusals += promotions.faults(lab.ledger, promotions.of_strategies(request.log, request.folder))
     remarks = promotions.remarks(lab.ledger, lab.families_of(record.plan))
     _refuse(lab, record, judgement, refusals, request)
@@ -205,6 +207,12 @@ def promote(lab: Lab, request: PromotionRequest) -> Promotion:
     remember(lab, entry)
     append_entry(request.log, entry)
     return Promotion(path=path, refusals=entry.refusals, entry=entry)
+
+
+def _judged_dates(record: Record) -> list[DateRange]:
+    """Return what a winner is judged on: the test dates of every window, and the hold-out."""
+    sealed = record.plan.split.holdout
+    return [*(each.test for each in record.plan.windows), *([] if sealed is None else [sealed])]
 
 
 def _sentences(judgement: Judgement) -> list[str]:

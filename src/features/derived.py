@@ -13,6 +13,7 @@ import numpy as np
 
 from lockstep.errors import FeatureError
 from lockstep.market.bars import Floats
+from lockstep.market.dates import DateRange
 from lockstep.market.history import SeriesKey
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ class DerivedColumn(Protocol):
     inputs      ids in the order of the columns that `answers` reads; none of them is derived
     low, high   inclusive range of the value
     definition  hash of everything that defines the answers beside the inputs
+    trained     dates whose bars the answers were fitted on; None where nothing was fitted, or nobody knows
     """
 
     @property
@@ -50,6 +52,10 @@ class DerivedColumn(Protocol):
     @property
     def definition(self) -> str:
         """SHA-256 (hex)."""
+
+    @property
+    def trained(self) -> DateRange | None:
+        """Dates on which the answers are in sample."""
 
     def describe(self) -> str:
         """Return what a reader needs to know, in a few lines."""

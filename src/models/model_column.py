@@ -27,6 +27,7 @@ from lockstep.errors import FeatureError, ModelError, UnknownFeature, UnknownMod
 from lockstep.features.derived import is_derived
 from lockstep.features.feature_registry import FeatureRegistry
 from lockstep.market.bars import Floats
+from lockstep.market.dates import DateRange
 from lockstep.market.history import SeriesKey
 from lockstep.models.bundle import Bundle
 from lockstep.models.golden import arithmetic, same_values
@@ -78,6 +79,12 @@ class ModelColumn:
         """The SHA-256 of the bundle."""
         return self.bundle.sha256
 
+    @property
+    def trained(self) -> DateRange | None:
+        """The dates that the bundle was trained on; None where it does not say."""
+        found = self.bundle.training.get("range")
+        return None if found is None else DateRange.of(*found)
+
     def answers(self, rows: Floats) -> Floats:
         """Return the probability of the target, float64 (n,), for rows float64 (n, inputs) without NaN."""
         answer = np.asarray(self.model.predict_proba(rows), dtype=np.float64)
@@ -111,7 +118,6 @@ class ModelColumn:
     def describe(self) -> str:
         """Return what the model answers, from what, and which bars it has seen in training."""
         bundle = self.bundle
-        first, last = bundle.training.get("range", ("?", "?"))
         lines = (
             self.id,
             f"Probability of {bundle.target} that {bundle.version} of {bundle.name} gives, on {self.base}.",
@@ -119,7 +125,7 @@ class ModelColumn:
             f"inputs      {', '.join(self.inputs)}",
             f"range       [{self.low:g}, {self.high:g}]",
             "NaN         where an input is",
-            f"trained     {first} to {last}: its answers there are in-sample",
+            f"trained     {self.trained or 'on dates that nobody knows'}: its answers there are in-sample",
             f"bundle      {bundle.sha256}",
         )
         return "\n".join(lines)

@@ -19,7 +19,7 @@ from sklearn.preprocessing import StandardScaler
 
 from certify.recorded import check_recorded
 from certify.sweep_side import compare_with_sweep
-from lockstep.errors import FeatureError, UnknownFeature
+from lockstep.errors import FeatureError, PromotionRefused, UnknownFeature
 from lockstep.features import derived
 from lockstep.features.batch import BatchFeatures
 from lockstep.features.canonical import canonical_values
@@ -38,9 +38,12 @@ from lockstep.models.store import ModelStore, column_id, columns_in, load_bundle
 from lockstep.strategy.bundled import bundled_strategy, veto_of
 from lockstep.strategy.families.ibs import IbsConfig
 from research.backtest.run import run_backtest
+from research.experiments.promotion import Promotion, PromotionRequest, promote
+from research.ledger.database import Database
 from research.training.dataset import build_dataset
 from support import desks, papers
 from support import training as trainings
+from support.experiments import BASELINE, skilled, toy_lab
 from support.feature_checks import (
     batch,
     check_batch_equals_streaming,
@@ -71,6 +74,11 @@ def registered(store: ModelStore, bundle: Bundle) -> str:
     version = store.register(bundle, record=RECORD, by="test", now=NOW)
     sha256 = store.manifest().entry(bundle.symbol, version, bundle.name).sha256
     return column_id(bundle.symbol, version, sha256, name=bundle.name)
+
+
+def trained_on(*days: str) -> Bundle:
+    bundle = desks.bundle("COMP")
+    return replace(bundle, training={**bundle.training, "range": days})
 
 
 @pytest.fixture
@@ -232,6 +240,38 @@ def trading(config: IbsConfig) -> Bundle:
         strategy=bundled_strategy(config),
         golden=golden,
     )
+
+
+class TestInSample:
+    """Nothing is promoted on what its model remembers."""
+
+    def test_a_winner_judged_on_days_of_the_training_is_refused(
+        self, store: ModelStore, tmp_path: Path
+    ) -> None:
+        column = registered(store, trained_on("2011-01-03", "2012-06-29"))
+        with pytest.raises(PromotionRefused) as refused:
+            self.promoted(tmp_path, column)
+        assert (
+            f"{column} was trained on 2011-01-03 to 2012-06-29, which overlaps the judged dates "
+            "2012-01-03 to 2012-12-31: what it answers there is in sample; read a model that was trained "
+            "before them" in str(refused.value)
+        )
+
+    def test_the_hold_out_counts_too(self, store: ModelStore, tmp_path: Path) -> None:
+        column = registered(store, trained_on("2013-12-02", "2014-12-31"))
+        with pytest.raises(PromotionRefused, match=r"the judged dates 2013-01-02 to 2013-12-31"):
+            self.promoted(tmp_path, column)
+
+    def test_a_model_of_earlier_days_is_none_of_its_business(self, store: ModelStore, tmp_path: Path) -> None:
+        column = registered(store, trained_on("2005-01-03", "2011-12-30"))
+        assert self.promoted(tmp_path, column).refusals == ()
+
+    def promoted(self, folder: Path, column: str) -> Promotion:
+        """Return the promotion of a winner that passes everything else."""
+        lab = toy_lab(Database.open(f"sqlite:///{folder / 'trials.db'}"))
+        lab.run(skilled(strategy=IbsConfig.load(BASELINE).replaced(features=("ibs", column))))
+        places = {"folder": folder / "strategies", "log": folder / "LOG.md"}
+        return promote(lab, PromotionRequest(experiment=1, name="v2", **places))
 
 
 def test_a_filter_on_the_column_is_the_veto_of_the_model(store: ModelStore) -> None:
@@ -424,6 +464,7 @@ class Toy:
     low: float = 0.0
     high: float = 1.0
     definition: str = "0"
+    trained: DateRange | None = None
 
     def describe(self) -> str:
         return "A toy."
