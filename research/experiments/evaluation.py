@@ -20,11 +20,13 @@ from lockstep.market.config import InstrumentBook
 from lockstep.market.dates import DateRange
 from lockstep.market.history import History, SeriesKey
 from lockstep.market.loader import load_history
-from lockstep.strategy.config import StrategyConfig
+from lockstep.strategy.config import StrategyConfig, ids_read_by
 from research.backtest.run import context_keys
 from research.experiments.plan import Plan
 from research.statistics.maximum import SKETCH
+from research.sweep.behaviour import behaviours as sweep_behaviours
 from research.sweep.run import SweepResult, sweep
+from research.sweep.variants import Variants
 
 OnDone = Callable[[Any, SweepResult], None]
 
@@ -141,6 +143,34 @@ def data_hash(history: History, symbol: str) -> str:
         digest.update(history.markets[name].instrument.model_dump_json().encode())
         digest.update(history.markets[name].session.template.model_dump_json().encode())
     return digest.hexdigest()
+
+
+def behaviours(configs: Variants, data: Data, dates: DateRange) -> list[str] | None:
+    """Return a hash of all that decides what each configuration does on one range.
+
+    Equal where signals, stops and the like are, on the same bars with the same code. None where it is not
+    known what a configuration does before it is run: see `research/sweep/behaviour.py`.
+    """
+    try:
+        found = sweep_behaviours(configs, data.history, data.symbol, span=dates)
+    except LockstepError:
+        # Whoever is refused is found when they are run.
+        return None
+    if found is None:
+        return None
+    code = {}
+    for ids in {_sized_by(config) for config in configs}:
+        code[ids] = trial_code(ids)
+    where = "\n".join((data.symbol, data.hash, str(dates)))
+    return [
+        hashlib.sha256(f"{code[_sized_by(config)]}\n{where}\n{does}".encode()).hexdigest()
+        for config, does in zip(configs, found, strict=True)
+    ]
+
+
+def _sized_by(config: StrategyConfig) -> tuple[str, ...]:
+    """Return the ids whose values decide how far a stop is and how large a position; signals are bits."""
+    return tuple(each for part in (config.stop, config.target, config.size) for each in ids_read_by(part))
 
 
 def evaluate(

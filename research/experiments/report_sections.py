@@ -133,7 +133,8 @@ def top_runs(record: Record, ranked: Sequence[Ranked], by: str) -> Markup:
         named = [spelled(value) for value in each.parameters.values()]
         named += [_measure(by, each.train[by]), *([_measure(by, each.test[by])] if means else [])]
         for line, symbol in enumerate(symbols):
-            first = ["", *("" for _ in named)] if line else [str(number), *named]
+            place = f"{number}, {each.repeats}" if each.repeats else str(number)
+            first = ["", *("" for _ in named)] if line else [place, *named]
             own = [symbol] if len(symbols) > 1 else []
             rows.append((*first, *own, *_figures(by, each.accounts.get(symbol))))
     return table(head, rows)

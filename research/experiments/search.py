@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -15,19 +15,22 @@ import numpy as np
 from sqlalchemy import update
 
 from lockstep.market.bars import Floats
+from lockstep.market.dates import DateRange
 from research.experiments.collector import paused
-from research.experiments.evaluation import Data, Evaluator, VariantOutcome, evaluate
+from research.experiments.evaluation import Data, Evaluator, VariantOutcome, behaviours, evaluate
 from research.experiments.evolution import evolve
 from research.experiments.plan import Plan
 from research.experiments.progress import ExperimentListener
+from research.experiments.repeats import evaluate_new, known_before
 from research.experiments.selection import scores_of
 from research.experiments.store import Batch, KeptReturns, Record, RunHead, Store
 from research.experiments.variants import Drawn, contents, draw, evaluation_ids, pieces
+from research.ledger.behaviours import Deed, remember
 from research.ledger.ledger import Ledger, Trials
 from research.ledger.shares import spent_on
 from research.ledger.tables import FAILED, OK, PARTS, Experiment
 from research.splits.ranges import TrainTestWindow
-from research.sweep.variants import Integers
+from research.sweep.variants import Integers, Variants
 
 _CELLS_PER_BATCH = 300_000_000
 _BATCH = (100, 40_000)
@@ -95,6 +98,7 @@ class Search:
         with self.store.database.write() as connection:
             self.store.add(connection, record.id, batch)
             self.ledger.record(_trials(record, data, batch), now=self.now(), connection=connection)
+            remember(connection, batch.deeds, now=self.now())
             connection.execute(
                 update(Experiment)
                 .where(Experiment.id == record.id)
@@ -111,14 +115,24 @@ class Search:
             drawn = draw(self.record.plan.space, numbers)
         self.listener.advance(len(numbers) - len(drawn.rows))
         dates = self.record.plan.windows[window]
+        does: list[list[str] | None] = []
+        outcomes = []
         with spent_on("loops"):
-            outcomes = [
-                evaluate(drawn.configs, data, part, self.evaluator, self._advance)
-                for part in ((dates.train, dates.test) if len(drawn.rows) else ())
-            ]
+            for part, span in zip(PARTS, (dates.train, dates.test), strict=True) if len(drawn.rows) else ():
+                does.append(behaviours(drawn.configs, data, span))
+                outcomes.append(self._outcome(drawn.configs, data, part, span, does[-1]))
         with spent_on("names"):
             where = _where(self.record, data)
-            return _batch_of(data.symbol, window, drawn, outcomes, where, self.record.config_hash)
+            batch = _batch_of(data.symbol, window, drawn, outcomes, where, self.record.config_hash)
+            return replace(batch, deeds=_deeds(self.record.id, batch, drawn, does))
+
+    def _outcome(
+        self, configs: Variants, data: Data, part: str, span: DateRange, does: list[str] | None
+    ) -> VariantOutcome:
+        if does is None:
+            return evaluate(configs, data, span, self.evaluator, self._advance)
+        known = known_before(self.store, part, does)
+        return evaluate_new(configs, data, span, self.evaluator, self._advance, does=does, known=known)
 
     def _advance(self, count: int) -> None:
         self.listener.advance(count / len(PARTS))
@@ -147,6 +161,28 @@ def _trials(record: Record, data: Data, batch: Batch) -> Trials:
         kind=record.kind,
         evaluations={head.evaluation: OK if head.error is None else FAILED for head in batch.heads},
         experiment_id=record.id,
+    )
+
+
+def _deeds(
+    experiment: int, batch: Batch, drawn: Drawn, does: Sequence[Sequence[str] | None]
+) -> tuple[Deed, ...]:
+    """Return what the runs that succeeded do, where it is known."""
+    if not does or None in does:
+        return ()
+    heads = (batch.heads[row] for row in drawn.rows.tolist())
+    return tuple(
+        Deed(
+            evaluation=head.evaluation,
+            experiment_id=experiment,
+            symbol=batch.symbol,
+            window=batch.window,
+            variant=head.variant,
+            train=train,
+            test=test,
+        )
+        for head, train, test in zip(heads, *(each for each in does if each is not None), strict=True)
+        if head.error is None
     )
 
 

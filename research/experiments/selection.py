@@ -27,6 +27,7 @@ class Ranked:
                   ranked by them, and of a walk-forward they are nobody's account
     verified      whether Backtrader gave the same in every run that the means are of
     accounts      by symbol, all test windows as one account; empty where an earlier version kept none
+    same_as       by symbol, the trial of the ledger that did the same before on the training range
     """
 
     variant: int
@@ -35,6 +36,16 @@ class Ranked:
     test: dict[str, float | None]
     verified: bool
     accounts: Mapping[str, SymbolAccount] = field(default_factory=dict)
+    same_as: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def repeats(self) -> str:
+        """Which trials did the same before: `same as #123`, of several symbols with each; '' for none."""
+        named = [
+            f"#{trial}{f' on {symbol}' if len(self.accounts) > 1 else ''}"
+            for symbol, trial in self.same_as.items()
+        ]
+        return f"same as {', '.join(named)}" if named else ""
 
     def figure(self, name: str) -> float:
         """Return a measure of the test account, the mean over those of several symbols; nan without."""

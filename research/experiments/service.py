@@ -16,6 +16,7 @@ from research.experiments.diagnostics import SymbolDiagnostics, diagnose
 from research.experiments.evaluation import Data, code_of
 from research.experiments.execution import Lab
 from research.experiments.kept_returns import Residuals, common_variants
+from research.experiments.repeats import same_as
 from research.experiments.selection import Ranked
 from research.experiments.store import Record
 from research.experiments.verification import selected, shown_accounts, verify, winners
@@ -55,8 +56,13 @@ def verified_ranking(
         with suppress(ExperimentError):
             account_store.keep(lab.store, record, shown, same_data(lab, record), lab.engine)
     residuals = cache(partial(Residuals.of, lab.store, record))
+    same = same_as(lab.store, record, [each.variant for each in best.ranked])
     return [
-        replace(each, accounts=account_store.of_variant(lab.store, record, each.variant, residuals=residuals))
+        replace(
+            each,
+            accounts=account_store.of_variant(lab.store, record, each.variant, residuals=residuals),
+            same_as=same.get(each.variant, {}),
+        )
         for each in best.ranked
     ]
 

@@ -17,6 +17,7 @@ from sqlalchemy import ColumnElement, Connection, Table, delete, func, insert, s
 from lockstep.errors import ExperimentError
 from lockstep.market.bars import Floats
 from research.experiments.plan import Plan
+from research.ledger.behaviours import Deed
 from research.ledger.bulk import insert_rows
 from research.ledger.database import Database
 from research.ledger.tables import FAILED, METRICS, OK, PARTS, AccountRow, Experiment, ExperimentRun, Returns
@@ -124,6 +125,7 @@ class Batch:
 
     metrics   `train_sharpe` … -> float64 (n,), NaN where undefined or failed
     returns   what is kept of the successful runs; None where none succeeded
+    deeds     what the successful runs do, where that is known
     """
 
     symbol: str
@@ -131,6 +133,7 @@ class Batch:
     heads: Sequence[RunHead]
     metrics: Mapping[str, Floats]
     returns: KeptReturns | None
+    deeds: Sequence[Deed] = ()
 
 
 @dataclass(frozen=True)

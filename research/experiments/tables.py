@@ -21,6 +21,7 @@ from research.experiments import account_store
 from research.experiments.accounts import SymbolAccount
 from research.experiments.comparison import MEASURES, StrategyComparison
 from research.experiments.planning import spoken
+from research.experiments.repeats import repeat_lines
 from research.experiments.selection import Ranked
 from research.experiments.store import Record, Store
 from research.experiments.variants import spelled
@@ -70,6 +71,8 @@ def print_summary(console: Console, store: Store, record: Record) -> None:
     console.print(f"begun {record.started[:10]}{finished}", highlight=False)
     sealed = f", hold-out {plan.split.holdout} sealed" if plan.split.holdout else ""
     console.print(f"{', '.join(plan.symbols)}: {where}{sealed}", highlight=False)
+    for line in repeat_lines(store, record):
+        console.print(line, highlight=False, soft_wrap=True)
 
 
 def print_top(console: Console, record: Record, ranked: Sequence[Ranked], by: str) -> None:
@@ -86,6 +89,7 @@ def print_top(console: Console, record: Record, ranked: Sequence[Ranked], by: st
     apart = TextTable(number("#"), "account", *figures)
     for place, each in enumerate(ranked, start=1):
         named = ", ".join(f"{path} {spelled(value)}" for path, value in each.parameters.items())
+        named += f" ({each.repeats})" if each.repeats else ""
         first = [str(place), named, _measure(by, each.train[by])]
         first += [_measure(by, each.test[by])] if means else []
         rows = {symbol: _figures(by, each.accounts.get(symbol)) for symbol in record.plan.symbols}

@@ -96,6 +96,9 @@ def print_why(
         mark = ("passed" if check.passed else "failed") if check.applies else "–"
         line = f"  {mark:6}  {check.name}: {check.sentence}"
         console.print(line, highlight=False, soft_wrap=True, markup=False)
+    if found.winner.repeats:
+        line = f"the winner does what an earlier trial did on the training range: {found.winner.repeats}"
+        console.print(line, highlight=False, soft_wrap=True)
     for account in found.walk_forward.values():
         console.print(f"{CHOSEN}: {account}", highlight=False, soft_wrap=True)
     for each in found.symbols:

@@ -304,6 +304,31 @@ class CandidateEventRow(Base):
     recorded: Mapped[str] = mapped_column(String(32))
 
 
+class BehaviourRow(Base):
+    """What one run does, an evaluation in one window: by it, a trial that does the same is known.
+
+    run           the evaluation and the number of the window: `3f2a…:0`; variant   of `experiment_id`
+    train, test   SHA-256 (hex) of all that decides its trades on the range
+    """
+
+    __tablename__ = "behaviour"
+
+    id: Mapped[int] = mapped_column(Number, primary_key=True, autoincrement=True)
+    run: Mapped[str] = mapped_column(String(40), unique=True)
+    evaluation: Mapped[str] = mapped_column(String(32))
+    experiment_id: Mapped[int] = mapped_column(Integer)
+    symbol: Mapped[str] = mapped_column(String(32))
+    window_number: Mapped[int] = mapped_column(Integer)
+    variant: Mapped[int] = mapped_column(Number)
+    train: Mapped[str] = mapped_column(String(64))
+    test: Mapped[str] = mapped_column(String(64))
+    recorded: Mapped[str] = mapped_column(String(32))
+
+
+for _column in ("evaluation", "train", "test"):
+    Index(f"behaviour_by_{_column}", BehaviourRow.__table__.c[_column])
+
+
 class LinkRow(Base):
     """One link of the chain: rows that were added to an append-only table, see `chain.py`.
 
@@ -325,7 +350,7 @@ class LinkRow(Base):
 
 CHAINED = (
     LedgerRow, EffectiveRow, LookRow, SeriesRow, KinshipRow, LawRow, SpaceRow, MaximumRow, VerdictRow,
-    ReplayRow, FirstSeenRow, CandidateRow, ForwardRow, CandidateEventRow,
+    ReplayRow, FirstSeenRow, CandidateRow, ForwardRow, CandidateEventRow, BehaviourRow,
 )  # fmt: skip
 """The tables whose rows the chain holds."""
 

@@ -2,20 +2,41 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
+from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from rich.console import Console
 from sqlalchemy import func, select
 
+from lockstep.features.feature_registry import default_registry
+from lockstep.market.dates import DateRange
+from lockstep.market.history import SeriesKey
+from lockstep.market.loader import load_history
+from lockstep.market.timeframe import DAILY
 from lockstep.strategy.families.rules import RulesConfig
 from research.experiments import declaration
 from research.experiments.comparison import compare
 from research.experiments.declaration import space_of, space_of_one
+from research.experiments.evaluation import behaviours
 from research.experiments.execution import Lab
 from research.experiments.plan import Plan
+from research.experiments.repeats import repeat_lines, same_as
+from research.experiments.report import page_data, page_html
+from research.experiments.service import verified_ranking
+from research.experiments.store import METRIC_COLUMNS
+from research.experiments.tables import print_summary, print_top
+from research.experiments.why import conclude
 from research.ledger.append_only import LedgerRow
 from research.ledger.database import Database
+from research.ledger.tables import Returns
+from research.sweep.run import sweep
+from research.sweep.variants import Variants
 from research.training.config import StrategyRelease
 from support.experiments import SPLIT, noon, plan
 
@@ -129,3 +150,190 @@ def test_a_release_in_other_words_is_the_same_release() -> None:
     )
     same = StrategyRelease(symbol="SPX", strategy=BASE.replaced(long_entry=WORDS[1], name="other"))
     assert one.config_hash == same.config_hash != other.config_hash
+
+
+# What a variant does: known by its signals, and not evaluated twice.
+
+SQUARE = "ibs*ibs"
+
+
+class Counting:
+    """The sweep, which keeps what it is asked for: how many configurations, on which dates."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[int, date]] = []
+
+    def __call__(self, configs: Any, history: Any, symbol: str, *, span: Any, on_done: Any = None) -> Any:
+        self.asked.append((len(configs), span.start))
+        return sweep(configs, history, symbol, span=span, on_done=on_done)
+
+    def of(self, part: DateRange) -> int:
+        return sum(count for count, start in self.asked if start == part.start)
+
+
+@pytest.fixture
+def counting() -> Counting:
+    return Counting()
+
+
+@pytest.fixture
+def watched(lab: Lab, counting: Counting) -> Lab:
+    return replace(lab, evaluator=counting)
+
+
+@functools.cache
+def values_of_ibs() -> dict[str, Any]:
+    """Return the values of ibs on the training and on the test range."""
+    history = load_history("SPX", start="2009-06-01", end="2012-12-31")
+    bars = history.series(SeriesKey("SPX", DAILY))
+    column = default_registry().calculate("ibs", bars, history=history)
+    ranges = {"train": SPLIT.train, "test": SPLIT.validation}
+    return {part: column[dates.select(bars, history.markets["SPX"])] for part, dates in ranges.items()}
+
+
+def threshold(train: int, test: int, above: float = 0.2) -> tuple[float, float]:
+    """Return two thresholds of four digits between which so many values of ibs lie."""
+    ibs = values_of_ibs()
+    grid = [round(above + step / 10_000, 4) for step in range(4_000)]
+    for low, high in itertools.product(grid, range(1, 12)):
+        upper = round(low + high / 10_000, 4)
+        found = [int(((ibs[part] >= low) & (ibs[part] < upper)).sum()) for part in ("train", "test")]
+        if found == [train, test]:
+            return low, upper
+    raise AssertionError
+
+
+def below(value: float) -> dict[str, Any]:
+    return {"id": "ibs", "below": value}
+
+
+def stored(lab: Lab, number: int, variant: int) -> dict[str, Any]:
+    """Return all that is stored of a run's results."""
+    runs = lab.store.runs(number, *METRIC_COLUMNS, variant=variant).iloc[0].to_dict()
+    with lab.database.read() as connection:
+        row = connection.execute(
+            select(Returns.__table__).where(Returns.experiment_id == number).order_by(Returns.first_variant)
+        ).one()
+    variants = np.frombuffer(row.variants, np.int64).tolist()
+    place, count = variants.index(variant), len(variants)
+    kinds = {"blocks": np.float32, "timing": np.float64, "sketch": np.float16, "lengths": np.float64}
+    kept = {
+        name: np.frombuffer(getattr(row, name), kind).reshape(count, -1)[place]
+        for name, kind in kinds.items()
+    }
+    return {
+        **runs,
+        **{name: value.tolist() for name, value in kept.items()},
+        "ones": row.ones,
+        "calendar": row.calendar,
+    }
+
+
+def test_a_repeat_is_told_counted_and_not_evaluated(watched: Lab, counting: Counting) -> None:
+    same = {"id": SQUARE, "below": 0.04}
+    first = watched.run(specs(below(0.2), same, below(0.3)))
+    runs = watched.store.runs(first.id)
+    assert runs["evaluation"].nunique() == 3, "they do not mean the same"
+    assert counted(watched) == 3
+    assert (counting.of(SPLIT.train), counting.of(SPLIT.validation)) == (2, 2), "and do the same"
+    assert runs.loc[0, list(METRIC_COLUMNS)].equals(runs.loc[1, list(METRIC_COLUMNS)])
+    assert list(repeat_lines(watched.store, first)) == [
+        "SPX: 1 of 3 new trials do what an earlier one did on the training range (variant 1: same as #1). "
+        "What was known was not evaluated again, and each counts"
+    ]
+
+    counting.asked.clear()
+    second = watched.run(specs({"id": SQUARE, "at_most": 0.04}))
+    assert counting.asked == [], "no evaluation, whichever search it was"
+    assert counted(watched) == 4, "and a trial"
+    kept, before = stored(watched, second.id, 0), stored(watched, first.id, 0)
+    assert kept.pop("lengths") == pytest.approx(before.pop("lengths"), rel=1e-15)
+    assert kept == before
+    assert kept == {each: value for each, value in stored(watched, first.id, 1).items() if each != "lengths"}
+    (best,) = verified_ranking(watched, second)
+    assert (best.same_as, best.repeats) == ({"SPX": 1}, "same as #1")
+    assert best.verified, "Backtrader trades the repeat itself"
+    assert watched.ledger.faults() == []
+
+
+def test_where_it_is_told(watched: Lab) -> None:
+    watched.run(specs(below(0.2), below(0.3)))
+    record = watched.run(specs({"id": SQUARE, "below": 0.04}, {"id": SQUARE, "below": 0.09}, below(0.15)))
+    console = Console(width=200, record=True)
+    ranked = verified_ranking(watched, record)
+    print_summary(console, watched.store, record)
+    print_top(console, record, ranked, "sharpe")
+    conclude(console, watched, record, ranked, None, why=True)
+    text = console.export_text()
+    assert "2 of 3 new trials do what an earlier one did on the training range" in text
+    assert text.count("same as #1)") >= 1
+    assert text.count("same as #2)") >= 1
+    told = {each.variant: each.repeats for each in ranked}
+    assert told == {0: "same as #1", 1: "same as #2", 2: ""}
+    page = page_html(page_data(watched, record))
+    assert "same as #1" in page
+    assert "same as #2" in page
+    if ranked[0].variant != 2:
+        assert f"on the training range: {ranked[0].repeats}" in text
+
+
+def test_one_signal_more_is_evaluated(watched: Lab, counting: Counting) -> None:
+    """Negative control: of the training range one bit differs, or of the test range."""
+    low, high = threshold(train=1, test=0)
+    first = watched.run(specs(below(low), below(0.7)))
+    counting.asked.clear()
+    one = watched.run(specs(below(high)))
+    assert (counting.of(SPLIT.train), counting.of(SPLIT.validation)) == (1, 0), (
+        "what is known is not evaluated"
+    )
+    assert same_as(watched.store, one, [0]) == {}
+
+    low, high = threshold(train=0, test=1)
+    watched.run(specs(below(low)))
+    counting.asked.clear()
+    other = watched.run(specs(below(high)))
+    assert (counting.of(SPLIT.train), counting.of(SPLIT.validation)) == (0, 1)
+    assert list(same_as(watched.store, other, [0])) == [0], "it does the same where it is trained"
+    results = watched.store.runs(other.id, "test_trades", "test_net_profit").iloc[0].tolist()
+    config, history = BASE.replaced(long_entry=below(high)), watched.data(other.plan, "SPX").history
+    alone = sweep([config], history, "SPX", span=SPLIT.validation)
+    assert results == [alone.metrics["trades"][0], alone.metrics["net_profit"][0]]
+    assert counted(watched) == 5
+    assert first.done == 2
+
+
+def test_another_stop_is_no_repeat(watched: Lab, counting: Counting) -> None:
+    parameters = {"long_entry": (below(0.2),), "stop.percent": (None, 1.0, 2.0)}
+    watched.run(specs(parameters=parameters))
+    assert counting.of(SPLIT.train) == 3
+
+
+def test_what_was_deleted_is_evaluated_again(watched: Lab, counting: Counting) -> None:
+    first = watched.run(specs(below(0.2), below(0.3)))
+    watched.store.delete(first.id)
+    counting.asked.clear()
+    again = watched.run(specs({"id": SQUARE, "below": 0.04}))
+    assert (counting.of(SPLIT.train), counting.of(SPLIT.validation)) == (1, 1)
+    assert same_as(watched.store, again, [0]) == {0: {"SPX": 1}}, "and is told all the same"
+
+
+def test_in_every_window(watched: Lab, counting: Counting) -> None:
+    watched.run(specs(below(0.2), below(0.3), walk_forward="1y/6m/6m"))
+    counting.asked.clear()
+    record = watched.run(specs({"id": SQUARE, "below": 0.04}, walk_forward="1y/6m/6m"))
+    assert counting.asked == []
+    assert same_as(watched.store, record, [0]) == {0: {"SPX": 1}}
+
+
+def test_a_family_without_signals_is_run(lab: Lab) -> None:
+    data = lab.data(plan(symbols=("SPX",)), "SPX")
+    assert behaviours(Variants.of([plan().strategy]), data, SPLIT.train) is None
+
+
+def test_what_cannot_be_read_fails_alone(watched: Lab, counting: Counting) -> None:
+    record = watched.run(
+        specs(below(0.2), {"id": SQUARE, "below": 0.04}, {"id": "rsi_0", "below": 10}, below(0.3))
+    )
+    runs = watched.store.runs(record.id)
+    assert runs["error"].isna().tolist() == [True, True, False, True]
+    assert counted(watched) == 4

@@ -172,7 +172,7 @@ class TestElsewhere:
         database = copied(filled, tmp_path)
         written = read_head(database)
         with database.write() as connection:
-            tamper(connection, "DELETE FROM candidate_event WHERE id = 4")
+            tamper(connection, f"DELETE FROM {CHAINED[-1].__tablename__} WHERE id = 4")
             tamper(connection, "DELETE FROM link WHERE id = (SELECT max(id) FROM link)")
         assert found(database) == []
         with database.read() as connection:

@@ -45,6 +45,7 @@ TRIALS = {
     "over the hold-out after it counted the look",
     "research/experiments/diagnostics.py": "all trials of a search again, over its own test ranges",
     "research/experiments/search.py": "counts every evaluation as a trial",
+    "research/experiments/repeats.py": "what is new of a batch of `Search`, which counts all of it",
     "research/experiments/search_cli.py": "says where a search computes",
     "research/experiments/replay.py": "the search again over its own dates, on decisions that were moved",
     "research/experiments/accounts.py": "winners again, over the dates of their search",
