@@ -24,7 +24,7 @@ from lockstep.strategy.config import StrategyConfig, ids_read_by
 from research.backtest.run import context_keys
 from research.experiments.plan import Plan
 from research.statistics.maximum import SKETCH
-from research.sweep.behaviour import behaviours as sweep_behaviours
+from research.sweep.behaviour import behaviours
 from research.sweep.run import SweepResult, sweep
 from research.sweep.variants import Variants
 
@@ -145,14 +145,14 @@ def data_hash(history: History, symbol: str) -> str:
     return digest.hexdigest()
 
 
-def behaviours(configs: Variants, data: Data, dates: DateRange) -> list[str] | None:
+def behaviour_hashes(configs: Variants, data: Data, dates: DateRange) -> list[str] | None:
     """Return a hash of all that decides what each configuration does on one range.
 
     Equal where signals, stops and the like are, on the same bars with the same code. None where it is not
     known what a configuration does before it is run: see `research/sweep/behaviour.py`.
     """
     try:
-        found = sweep_behaviours(configs, data.history, data.symbol, span=dates)
+        found = behaviours(configs, data.history, data.symbol, span=dates)
     except LockstepError:
         # Whoever is refused is found when they are run.
         return None

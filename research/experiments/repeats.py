@@ -7,7 +7,7 @@ on the same bars with the same code. What came of the first is what comes of the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,11 +19,14 @@ from lockstep.market.bars import Floats
 from lockstep.market.dates import DateRange
 from research.experiments.evaluation import Data, Evaluator, VariantOutcome, evaluate
 from research.experiments.store import Record, Store
+from research.experiments.variants import pieces
 from research.ledger import behaviours
-from research.ledger.behaviours import Deed, first_with
+from research.ledger.behaviours import Behaviour, first_with
 from research.ledger.tables import METRICS, OK, PARTS, ExperimentRun, Returns
 from research.statistics.maximum import SKETCH
 from research.sweep.variants import Variants
+
+_PIECE = 500
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,26 +114,26 @@ def same_as(store: Store, record: Record, variants: Sequence[int]) -> dict[int, 
 
     A trial has the number that it has in the ledger.
     """
-    found: dict[int, dict[str, int]] = {}
+    told: dict[int, dict[str, int]] = {}
     for symbol in record.plan.symbols:
         with store.database.read() as connection:
-            deeds = behaviours.deeds_of_variants(connection, record.id, symbol, variants)
-            same = behaviours.same_as(connection, deeds, len(record.plan.windows))
+            found = behaviours.of_variants(connection, record.id, symbol, variants)
+            same = behaviours.same_as(connection, found, len(record.plan.windows))
         for variant, trial in same.items():
-            found.setdefault(variant, {})[symbol] = trial
-    return found
+            told.setdefault(variant, {})[symbol] = trial
+    return told
 
 
 def repeat_lines(store: Store, record: Record) -> Iterator[str]:
     """Yield how many trials of an experiment did what an earlier one did, a line for each symbol."""
     for symbol in record.plan.symbols:
         with store.database.read() as connection:
-            deeds = behaviours.deeds_of(connection, record.id, symbol)
-            same = behaviours.same_as(connection, deeds, len(record.plan.windows))
+            found = behaviours.of_experiment(connection, record.id, symbol)
+            same = behaviours.same_as(connection, found, len(record.plan.windows))
         if same:
             variant, trial = next(iter(same.items()))
             yield (
-                f"{symbol}: {len(same):,} of {len({each.variant for each in deeds}):,} new trials do what an "
+                f"{symbol}: {len(same):,} of {len({each.variant for each in found}):,} new trials do what an "
                 f"earlier one did on the training range (variant {variant}: same as #{trial}). What was "
                 "known was not evaluated again, and each counts"
             )
@@ -140,39 +143,49 @@ def known_before(store: Store, part: str, does: Sequence[str]) -> dict[str, Know
     """Return what came of some behaviours on their `part`, where a run that showed it is still stored."""
     with store.database.read() as connection:
         first = first_with(connection, part, does)
-    found = ((each, _stored(store, deed, PARTS.index(part))) for each, deed in first.items())
-    return {each: known for each, known in found if known is not None}
+    together: dict[tuple[int, str, int], dict[int, tuple[str, Behaviour]]] = {}
+    for name, each in first.items():
+        where = (each.experiment_id, each.symbol, each.window)
+        together.setdefault(where, {})[each.variant] = (name, each)
+    found: dict[str, Known] = {}
+    for where, wanted in together.items():
+        runs = _runs(store, where, wanted)
+        for batch, variants in _batches(store, where, runs):
+            for row in np.flatnonzero(np.isin(variants, list(runs))).tolist():
+                name, variant = wanted[int(variants[row])][0], int(variants[row])
+                found[name] = _known(runs[variant], batch, variants.size, row, PARTS.index(part))
+    return found
 
 
-def _stored(store: Store, deed: Deed, part: int) -> Known | None:
-    """Return what is stored of a run; None where it was deleted, or was written otherwise."""
-    runs, kept = ExperimentRun.__table__, Returns.__table__
-    where = (deed.experiment_id, deed.symbol, deed.window)
+def _runs(
+    store: Store, where: tuple[int, str, int], wanted: Mapping[int, tuple[str, Behaviour]]
+) -> dict[int, Any]:
+    """Return, by variant, the runs that are stored and are still those that were remembered."""
+    table, found = ExperimentRun.__table__, dict[int, Any]()
     with store.database.read() as connection:
-        run = connection.execute(
-            select(runs).where(
-                *_equal(runs, *where),
-                runs.c.variant == deed.variant,
-                runs.c.evaluation == deed.evaluation,
-                runs.c.status == OK,
-            )
-        ).one_or_none()
-        if run is None:
-            return None
-        batches = connection.execute(
-            select(kept.c.first_variant, kept.c.variants).where(*_equal(kept, *where))
-        )
-        place = {each.first_variant: np.frombuffer(each.variants, np.int64) for each in batches}
-        number = next((first for first, found in place.items() if deed.variant in found), None)
-        if number is None:
-            return None
-        row = connection.execute(
-            select(kept).where(*_equal(kept, *where), kept.c.first_variant == number)
-        ).one()
-    if row.lengths is None or row.calendar is None:
-        return None
-    count, at = place[number].size, int(np.flatnonzero(place[number] == deed.variant)[0])
-    return _known(run, row, count, at, part)
+        for some in pieces(list(wanted), _PIECE):
+            asked = select(table).where(*_equal(table, *where), table.c.variant.in_(some))
+            found |= {row.variant: row for row in connection.execute(asked.where(table.c.status == OK))}
+    return {number: row for number, row in found.items() if row.evaluation == wanted[number][1].evaluation}
+
+
+def _batches(
+    store: Store, where: tuple[int, str, int], wanted: Iterable[int]
+) -> Iterator[tuple[Any, NDArray[np.int64]]]:
+    """Yield the rows of kept returns that hold any of the variants, each read once, and their variants."""
+    kept, numbers = Returns.__table__, list(wanted)
+    with store.database.read() as connection:
+        asked = select(kept.c.first_variant, kept.c.variants).where(*_equal(kept, *where))
+        there = {
+            row.first_variant: np.frombuffer(row.variants, np.int64) for row in connection.execute(asked)
+        }
+        for first, variants in there.items():
+            if np.isin(variants, numbers).any():
+                one = select(kept).where(*_equal(kept, *where), kept.c.first_variant == first)
+                row = connection.execute(one).one()
+                # Earlier versions wrote less.
+                if row.lengths is not None and row.calendar is not None:
+                    yield row, variants
 
 
 def _equal(table: Any, experiment: int, symbol: str, window: int) -> tuple[Any, ...]:
@@ -180,6 +193,7 @@ def _equal(table: Any, experiment: int, symbol: str, window: int) -> tuple[Any, 
 
 
 def _known(run: Any, row: Any, count: int, at: int, part: int) -> Known:
+    """Return what a run and row `at` of its batch of `count` say of one of its parts."""
     blocks = np.frombuffer(row.blocks, np.float32).reshape(count, len(PARTS), 16, 2)[at, part]
     sessions = np.frombuffer(row.sessions, np.float64).reshape(len(PARTS), -1)[part]
     weeks, first = np.frombuffer(row.calendar, np.int64).reshape(len(PARTS), 2)[part].tolist()

@@ -17,7 +17,7 @@ from sqlalchemy import update
 from lockstep.market.bars import Floats
 from lockstep.market.dates import DateRange
 from research.experiments.collector import paused
-from research.experiments.evaluation import Data, Evaluator, VariantOutcome, behaviours, evaluate
+from research.experiments.evaluation import Data, Evaluator, VariantOutcome, behaviour_hashes, evaluate
 from research.experiments.evolution import evolve
 from research.experiments.plan import Plan
 from research.experiments.progress import ExperimentListener
@@ -25,7 +25,7 @@ from research.experiments.repeats import evaluate_new, known_before
 from research.experiments.selection import scores_of
 from research.experiments.store import Batch, KeptReturns, Record, RunHead, Store
 from research.experiments.variants import Drawn, contents, draw, evaluation_ids, pieces
-from research.ledger.behaviours import Deed, remember
+from research.ledger.behaviours import Behaviour, remember
 from research.ledger.ledger import Ledger, Trials
 from research.ledger.shares import spent_on
 from research.ledger.tables import FAILED, OK, PARTS, Experiment
@@ -98,7 +98,7 @@ class Search:
         with self.store.database.write() as connection:
             self.store.add(connection, record.id, batch)
             self.ledger.record(_trials(record, data, batch), now=self.now(), connection=connection)
-            remember(connection, batch.deeds, now=self.now())
+            remember(connection, batch.behaviours, now=self.now())
             connection.execute(
                 update(Experiment)
                 .where(Experiment.id == record.id)
@@ -119,12 +119,12 @@ class Search:
         outcomes = []
         with spent_on("loops"):
             for part, span in zip(PARTS, (dates.train, dates.test), strict=True) if len(drawn.rows) else ():
-                does.append(behaviours(drawn.configs, data, span))
+                does.append(behaviour_hashes(drawn.configs, data, span))
                 outcomes.append(self._outcome(drawn.configs, data, part, span, does[-1]))
         with spent_on("names"):
             where = _where(self.record, data)
             batch = _batch_of(data.symbol, window, drawn, outcomes, where, self.record.config_hash)
-            return replace(batch, deeds=_deeds(self.record.id, batch, drawn, does))
+            return replace(batch, behaviours=_behaviours(self.record.id, batch, drawn, does))
 
     def _outcome(
         self, configs: Variants, data: Data, part: str, span: DateRange, does: list[str] | None
@@ -164,15 +164,15 @@ def _trials(record: Record, data: Data, batch: Batch) -> Trials:
     )
 
 
-def _deeds(
+def _behaviours(
     experiment: int, batch: Batch, drawn: Drawn, does: Sequence[Sequence[str] | None]
-) -> tuple[Deed, ...]:
+) -> tuple[Behaviour, ...]:
     """Return what the runs that succeeded do, where it is known."""
     if not does or None in does:
         return ()
     heads = (batch.heads[row] for row in drawn.rows.tolist())
     return tuple(
-        Deed(
+        Behaviour(
             evaluation=head.evaluation,
             experiment_id=experiment,
             symbol=batch.symbol,

@@ -17,7 +17,7 @@ from sqlalchemy import ColumnElement, Connection, Table, delete, func, insert, s
 from lockstep.errors import ExperimentError
 from lockstep.market.bars import Floats
 from research.experiments.plan import Plan
-from research.ledger.behaviours import Deed
+from research.ledger.behaviours import Behaviour
 from research.ledger.bulk import insert_rows
 from research.ledger.database import Database
 from research.ledger.tables import FAILED, METRICS, OK, PARTS, AccountRow, Experiment, ExperimentRun, Returns
@@ -123,9 +123,9 @@ class KeptSketches:
 class Batch:
     """Finished runs of one symbol and window: per row of `heads` a variant, and its measures by column.
 
-    metrics   `train_sharpe` … -> float64 (n,), NaN where undefined or failed
-    returns   what is kept of the successful runs; None where none succeeded
-    deeds     what the successful runs do, where that is known
+    metrics      `train_sharpe` … -> float64 (n,), NaN where undefined or failed
+    returns      what is kept of the successful runs; None where none succeeded
+    behaviours   what the successful runs do, where that is known
     """
 
     symbol: str
@@ -133,7 +133,7 @@ class Batch:
     heads: Sequence[RunHead]
     metrics: Mapping[str, Floats]
     returns: KeptReturns | None
-    deeds: Sequence[Deed] = ()
+    behaviours: Sequence[Behaviour] = ()
 
 
 @dataclass(frozen=True)

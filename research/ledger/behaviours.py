@@ -26,7 +26,7 @@ _PIECE = 500
 
 
 @dataclass(frozen=True, kw_only=True)
-class Deed:
+class Behaviour:
     """What one run does: `train` and `test` are SHA-256 (hex) of it, each on its range.
 
     evaluation, experiment_id, symbol, window, variant   name the run
@@ -41,7 +41,7 @@ class Deed:
     test: str
 
 
-def remember(connection: Connection, deeds: Sequence[Deed], *, now: datetime) -> None:
+def remember(connection: Connection, behaviours: Sequence[Behaviour], *, now: datetime) -> None:
     """Write down what runs do; of an evaluation that is known in its window, nothing."""
     moment = now.isoformat(timespec="seconds")
     rows = {
@@ -49,7 +49,7 @@ def remember(connection: Connection, deeds: Sequence[Deed], *, now: datetime) ->
             run, each.evaluation, each.experiment_id, each.symbol, each.window, each.variant, each.train,
             each.test, moment,
         )
-        for each in reversed(deeds)
+        for each in reversed(behaviours)
     }  # fmt: skip
     hold(connection)
     table = table_of(BehaviourRow)
@@ -57,46 +57,46 @@ def remember(connection: Connection, deeds: Sequence[Deed], *, now: datetime) ->
     append_rows(connection, BehaviourRow, _COLUMNS, new)
 
 
-def first_with(connection: Connection, part: str, hashes: Iterable[str]) -> dict[str, Deed]:
+def first_with(connection: Connection, part: str, hashes: Iterable[str]) -> dict[str, Behaviour]:
     """Return, by its hash, the first run that did something on its `part`, `train` or `test`."""
-    table, found = table_of(BehaviourRow), dict[str, Deed]()
+    table, found = table_of(BehaviourRow), dict[str, Behaviour]()
     for some in _pieces(hashes):
         first = select(func.min(table.c.id)).where(table.c[part].in_(some)).group_by(table.c[part])
         for row in connection.execute(select(table).where(table.c.id.in_(first))):
-            found[getattr(row, part)] = _deed(row)
+            found[getattr(row, part)] = _behaviour(row)
     return found
 
 
-def deeds_of(connection: Connection, experiment_id: int, symbol: str) -> list[Deed]:
+def of_experiment(connection: Connection, experiment_id: int, symbol: str) -> list[Behaviour]:
     """Return what the runs of an experiment on a symbol do that came with it, in order of variants."""
     table = table_of(BehaviourRow)
     own = (table.c.experiment_id == experiment_id, table.c.symbol == symbol)
     rows = connection.execute(select(table).where(*own).order_by(table.c.variant, table.c.window_number))
-    return [_deed(row) for row in rows]
+    return [_behaviour(row) for row in rows]
 
 
-def deeds_of_variants(
+def of_variants(
     connection: Connection, experiment_id: int, symbol: str, variants: Sequence[int]
-) -> list[Deed]:
+) -> list[Behaviour]:
     """Return what some variants of an experiment do, whichever experiment came with them first."""
-    runs, table, found = table_of(ExperimentRun), table_of(BehaviourRow), list[Deed]()
+    runs, table, found = table_of(ExperimentRun), table_of(BehaviourRow), list[Behaviour]()
     same = (table.c.evaluation == runs.c.evaluation) & (table.c.window_number == runs.c.window_number)
     own = (runs.c.experiment_id == experiment_id, runs.c.symbol == symbol)
     for some in _pieces(variants):
         wanted = select(runs.c.variant.label("number"), table).join(table, same)
         for row in connection.execute(wanted.where(*own, runs.c.variant.in_(some))):
-            found.append(replace(_deed(row), variant=row.number))
+            found.append(replace(_behaviour(row), variant=row.number))
     return found
 
 
-def same_as(connection: Connection, deeds: Sequence[Deed], windows: int) -> dict[int, int]:
+def same_as(connection: Connection, behaviours: Sequence[Behaviour], windows: int) -> dict[int, int]:
     """Return, by variant, the trial that did the same before on every training range, as its ledger's number.
 
-    deeds   of one symbol; windows: how many of each variant there must be
+    behaviours   of one symbol; windows: how many of each variant there must be
     """
-    first = first_with(connection, "train", (each.train for each in deeds))
-    own: dict[int, list[Deed]] = {}
-    for each in deeds:
+    first = first_with(connection, "train", (each.train for each in behaviours))
+    own: dict[int, list[Behaviour]] = {}
+    for each in behaviours:
         own.setdefault(each.variant, []).append(each)
     found = {}
     for variant, some in own.items():
@@ -120,8 +120,8 @@ def _pieces(values: Iterable[Any]) -> Iterable[list[Any]]:
     return (every[first : first + _PIECE] for first in range(0, len(every), _PIECE))
 
 
-def _deed(row: Any) -> Deed:
-    return Deed(
+def _behaviour(row: Any) -> Behaviour:
+    return Behaviour(
         evaluation=row.evaluation,
         experiment_id=row.experiment_id,
         symbol=row.symbol,

@@ -23,7 +23,7 @@ from lockstep.strategy.families.rules import RulesConfig
 from research.experiments import declaration
 from research.experiments.comparison import compare
 from research.experiments.declaration import space_of, space_of_one
-from research.experiments.evaluation import behaviours
+from research.experiments.evaluation import behaviour_hashes
 from research.experiments.execution import Lab
 from research.experiments.plan import Plan
 from research.experiments.repeats import repeat_lines, same_as
@@ -327,7 +327,7 @@ def test_in_every_window(watched: Lab, counting: Counting) -> None:
 
 def test_a_family_without_signals_is_run(lab: Lab) -> None:
     data = lab.data(plan(symbols=("SPX",)), "SPX")
-    assert behaviours(Variants.of([plan().strategy]), data, SPLIT.train) is None
+    assert behaviour_hashes(Variants.of([plan().strategy]), data, SPLIT.train) is None
 
 
 def test_what_cannot_be_read_fails_alone(watched: Lab, counting: Counting) -> None:
