@@ -30,8 +30,9 @@ from research.report import (
 )
 from research.report import page as written
 from research.report.data import floats
+from research.report.figures_trades import FIRST_VIEW_BARS
 from research.report.measures import GROUPS
-from research.report.tables import bar_texts, thin, thinning_note, times_of
+from research.report.tables import POINT_LIMIT, bar_texts, thin, thinning_note, times_of
 from support.reports import CAPITAL, Page, full, page, report
 
 HOSTILE = """</script><script>alert("x")</script><img src='http://evil.example/x'>&"""
@@ -408,6 +409,31 @@ def test_thinning_keeps_ends_and_extremes_and_says_so() -> None:
     assert thinning_note(100, 100) == ""
     assert "25 stretches" in thinning_note(101, 100)
     assert 137 not in np.arange(0, 1_000, 10)
+
+
+def _long() -> ReportData:
+    """Return 4,000 sessions of three bars each, with leverage and trades of both sides."""
+    data = report(bars=12_000, closed=2_000, timeframe="1h", per_session=3)
+    position = np.random.default_rng(2).choice([-1.0, 0.0, 2.0], len(data.equity))
+    trades = data.trades.assign(mae=120.0, mfe=np.abs(floats(data.trades, "net_pnl")))
+    equity = data.equity.assign(position=position, close=np.exp(data.equity["close"] / 3_000.0))
+    return replace(data, equity=equity, trades=trades, multiplier=20.0)
+
+
+def _longest(data: ReportData) -> dict[str, int]:
+    """Return the number of points of the longest line of each figure of the page."""
+    figures = page(data).figures
+    return {name: max(len(trace["y"]) for trace in found["data"]) for name, found in figures.items()}
+
+
+def test_every_line_of_a_long_run_has_a_few_thousand_points(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = _long()
+    lines = _longest(data)
+    assert max(lines.values()) <= POINT_LIMIT + FIRST_VIEW_BARS
+    for module in (figures_account, figures_rolling, figures_trades):
+        monkeypatch.setattr(module, "thin", lambda values, *_: np.arange(values.size))
+    whole = {name for name, points in _longest(data).items() if points > lines[name]}
+    assert whole == {"equity", "trades", "leverage", "costs", "rolling", "sortino", "volatility", "beta"}
 
 
 def test_times_outside_the_bars_are_written_as_they_are() -> None:
