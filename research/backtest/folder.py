@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +30,16 @@ def write_run(
     Equal inputs give byte-identical files. The folder appears complete or not at all, and replaces an
     earlier one of the same name. `shared_js` is a folder of the plotting library; see `write_page`.
     """
-    with replacing_folder(final) as temporary:
-        for name, frame in frames.items():
-            frame.to_parquet(temporary / f"{name}.parquet")
+    with replacing_folder(final) as temporary, ThreadPoolExecutor(1) as beside:
+        # Compressing the columns of a long run takes as long as drawing its page, and can be done meanwhile.
+        written = [
+            beside.submit(frame.to_parquet, temporary / f"{name}.parquet") for name, frame in frames.items()
+        ]
         _write_json(temporary / "metrics.json", {name: _finite(value) for name, value in metrics.items()})
         _write_json(temporary / "provenance.json", provenance)
         write_tearsheet(report, temporary / "tearsheet.html", shared_js=shared_js)
+        for each in written:
+            each.result()
     return final
 
 

@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from lockstep import metrics
 from lockstep.errors import DataError
-from lockstep.metrics import SESSIONS_PER_YEAR, Annual, Dates
+from lockstep.metrics import SESSIONS_PER_YEAR, Annual, Dates, Drawdown
 
 Floats = NDArray[np.float64]
 
+DEEPEST = 10
 EQUITY_COLUMNS = ("session_date", "close", "equity", "position", "cash")
 TRADE_COLUMNS = (
     "trade_id",
@@ -153,6 +154,16 @@ class ReportData:
         """Last bar of each session, (sessions,), rising; DataError where session dates fall."""
         ordinals = metrics.session_ordinals(self.session_dates)
         return np.append(np.flatnonzero(np.diff(ordinals)), ordinals.size - 1)
+
+    @cached_property
+    def curve(self) -> Floats:
+        """Capital, then the equity after each bar, float64 (bars + 1,)."""
+        return metrics.curve_from(self.capital, floats(self.equity, "equity"))
+
+    @cached_property
+    def declines(self) -> list[Drawdown]:
+        """The ten deepest drawdowns of `curve`, deepest first: relative to their high where it compounds."""
+        return metrics.deepest_drawdowns(self.curve, DEEPEST, by_fraction=self.compounded)
 
     @cached_property
     def sessions(self) -> pd.DataFrame:

@@ -31,7 +31,6 @@ _CENTS = 2
 def equity_and_drawdown(report: ReportData) -> go.Figure:
     """Return equity beside the benchmark, over drawdown; shaded: the deepest drawdown, out of sample."""
     equity = floats(report.equity, "equity")
-    curve = metrics.curve_from(report.capital, equity)
     drawn = figure(470, hovermode="x unified")
     _add_benchmark(drawn, report)
     keep = thin(equity)
@@ -42,7 +41,7 @@ def equity_and_drawdown(report: ReportData) -> go.Figure:
         line={"color": GAIN, "width": 1.6},
         hovertemplate="$%{y:,.0f}",
     )
-    under = _add_drawdown(drawn, report, curve)
+    under = _add_drawdown(drawn, report)
     drawn.update_layout(
         xaxis=time_axis(anchor="y2"),
         yaxis=axis(domain=[0.34, 1.0], tickformat="$~s", title=titled("Equity")),
@@ -61,18 +60,19 @@ def equity_and_drawdown(report: ReportData) -> go.Figure:
     return drawn
 
 
-def _add_drawdown(drawn: go.Figure, report: ReportData, curve: Floats) -> Floats:
+def _add_drawdown(drawn: go.Figure, report: ReportData) -> Floats:
     """Draw the drawdown below the equity and return it, <= 0: in USD, or of the peak where it compounds."""
+    curve = report.curve
     amount, share = -metrics.drawdowns(curve)[1:], -metrics.drawdown_fractions(curve)[1:]
     # What compounds is judged by what part of it was lost: a thousand was more in the first year.
-    under, other = (share, amount) if report.compounded else (amount, 100 * share)
+    under, other = (share, amount) if report.compounded else (amount, share)
     hover = "%{y:.1%} ($%{customdata:,.0f})" if report.compounded else "$%{y:,.0f} (%{customdata}% of peak)"
     digits = 5 if report.compounded else _CENTS
     keep = thin(under)
     drawn.add_scatter(
         x=bar_texts(report, keep).tolist(),
         y=under[keep].round(digits).tolist(),
-        customdata=other[keep].round(_CENTS).tolist(),
+        customdata=((1 if report.compounded else 100) * other[keep]).round(_CENTS).tolist(),
         name="Drawdown",
         line={"color": LOSS, "width": 1.0},
         fill="tozeroy",
@@ -120,11 +120,9 @@ def _widen_if_flat(drawn: go.Figure, capital: float, equity: Floats, under: Floa
 
 
 def _shade_deepest(drawn: go.Figure, report: ReportData) -> None:
-    curve = metrics.curve_from(report.capital, floats(report.equity, "equity"))
-    found = metrics.deepest_drawdowns(curve, 1, by_fraction=report.compounded)
-    if not found:
+    if not report.declines:
         return
-    deepest = found[0]
+    deepest = report.declines[0]
     # Position 0 of the curve is the capital, before the first bar.
     ends = np.maximum(np.array([deepest.peak, deepest.peak + deepest.length]) - 1, 0)
     start, stop = bar_texts(report, ends)

@@ -8,7 +8,7 @@ from pathlib import Path
 from markupsafe import Markup
 
 from research.report import captions, sections, sections_record
-from research.report.data import BARS, COSTS, PRICES, RECORD, TRADES, ReportData
+from research.report.data import BARS, COSTS, DEEPEST, PRICES, RECORD, TRADES, ReportData
 from research.report.figures_account import costs_paid, equity_and_drawdown, leverage, turnover
 from research.report.figures_rolling import (
     rolling_beta,
@@ -27,7 +27,6 @@ from research.report.figures_trades import (
 from research.report.page import document, joined, listing, write_page
 from research.report.section import Sections, cards
 from research.report.tables import signal_name
-from research.report.track_record import DEEPEST
 
 RESULT, RISK, EXPOSURE, TRADING, RECORDED = "Result", "Risk", "Exposure and costs", "Trades", "Record"
 SECTIONS: Sections[ReportData] = Sections("the tear sheet")

@@ -13,8 +13,6 @@ from lockstep.metrics import Dates
 from research.report.data import Floats, ReportData, floats
 from research.report.tables import grouped_returns
 
-DEEPEST = 10
-
 # Closes of the S&P 500 from its high to its low, or the days that the event is known by.
 EPISODES: tuple[tuple[str, str, str], ...] = (
     ("Crash of 1987", "1987-10-13", "1987-10-19"),
@@ -210,13 +208,12 @@ class Decline:
     days: int
 
 
-def declines(report: ReportData, count: int = DEEPEST) -> list[Decline]:
-    """Return the deepest drawdowns at bar closes, deepest first; by fraction for returns that compound."""
-    curve = metrics.curve_from(report.capital, floats(report.equity, "equity"))
+def declines(report: ReportData) -> list[Decline]:
+    """Return the ten deepest drawdowns at bar closes, deepest first; by fraction where returns compound."""
     # Position 0 of the curve is the capital, before the first bar.
     dates = np.append(report.session_dates[:1], report.session_dates)
     rows = []
-    for each in metrics.deepest_drawdowns(curve, count, by_fraction=report.compounded):
+    for each in report.declines:
         end = each.peak + each.length
         rows.append(
             Decline(

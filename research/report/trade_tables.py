@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -75,7 +76,8 @@ def dearer(report: ReportData, factors: Sequence[float] = COST_FACTORS) -> list[
     paid = np.bincount(report.bars_at(report.trades["exit_end"]), weights=costs, minlength=len(report.equity))
     booked = np.cumsum(paid.astype(np.float64))
     is_closed = (report.trades["status"] == "closed").to_numpy()
-    return [_costs(report, factor, costs, booked, costs[is_closed]) for factor in factors]
+    with ThreadPoolExecutor(2) as pool:
+        return list(pool.map(lambda factor: _costs(report, factor, costs, booked, costs[is_closed]), factors))
 
 
 def _costs(report: ReportData, factor: float, costs: Floats, booked: Floats, closed: Floats) -> Costs:

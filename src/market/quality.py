@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,13 +52,15 @@ def assess(bars: Bars, session: Session) -> QualityReport:
     """Look for stale opens, flat stretches, missing volume, departures from the calendar, spikes, jumps."""
     dates = session.dates(bars.end, bars.timeframe)
     gaps, years = opening_gaps(bars, dates)
-    findings = [
-        *_stale_findings(gaps, years),
-        *_flat(bars, dates),
-        *_no_volume(bars),
-        *schedule_findings(bars, dates, session),
-        *price_findings(bars, dates, session),
-    ]
+    with ThreadPoolExecutor(1) as beside:
+        prices = beside.submit(price_findings, bars, dates, session)
+        findings = [
+            *_stale_findings(gaps, years),
+            *_flat(bars, dates),
+            *_no_volume(bars),
+            *schedule_findings(bars, dates, session),
+            *prices.result(),
+        ]
     return QualityReport(
         symbol=bars.symbol,
         timeframe=str(bars.timeframe),

@@ -29,7 +29,6 @@ from lockstep.metrics.benchmark import (
     information_ratio,
     market_returns,
     relative,
-    rolling_beta,
     timing_returns,
 )
 from lockstep.metrics.curves import (
@@ -55,9 +54,6 @@ from lockstep.metrics.returns import (
     kurtosis,
     longest_run,
     omega,
-    rolling_sharpe,
-    rolling_sortino,
-    rolling_volatility,
     sharpe,
     skew,
     sortino,
@@ -65,6 +61,7 @@ from lockstep.metrics.returns import (
     value_at_risk,
     volatility,
 )
+from lockstep.metrics.rolling import rolling_beta, rolling_sharpe, rolling_sortino, rolling_volatility
 from lockstep.metrics.trades import (
     average_loss,
     average_win,

@@ -13,7 +13,6 @@ import numpy as np
 
 from lockstep.errors import DataError
 from lockstep.metrics.arrays import Floats, mean, ratio, spread, usable
-from lockstep.metrics.returns import windows_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,13 +122,3 @@ def timing_returns(returns: Floats, market: Floats, exposure: float) -> Floats:
         raise DataError(f"{returns.size} returns, {market.size} of the market: need the same periods")
     timing: Floats = returns - exposure * market
     return timing
-
-
-def rolling_beta(returns: Floats, benchmark: Floats, window: int) -> Floats:
-    """Return `beta` over the last `window` periods at every period, float64 (n,); nan before the first."""
-    _pair(returns, benchmark)
-    out = np.full(returns.size, math.nan)
-    pairs = zip(windows_of(returns, window), windows_of(benchmark, window), strict=True)
-    values = [beta(one, other) for one, other in pairs]
-    out[out.size - len(values) :] = values
-    return out

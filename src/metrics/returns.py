@@ -1,9 +1,8 @@
-"""Measures of a series of returns: ratios, tails, moments, and the same over rolling windows."""
+"""Measures of a series of returns: ratios, tails, moments."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,43 +25,6 @@ def sharpe(returns: Floats, periods_per_year: float = 1.0, resolution: float = U
     if not usable(returns, 2):
         return math.nan
     return ratio(mean(returns) * math.sqrt(periods_per_year), spread(returns, resolution))
-
-
-def windows_of(returns: Floats, window: int) -> Floats:
-    """Return every full window of `returns` (n,), in order: (n - window + 1, window), or none."""
-    if window > returns.size:
-        return np.empty((0, window))
-    return np.lib.stride_tricks.sliding_window_view(returns, window)
-
-
-def _rolled(measure: Callable[[Floats], float], returns: Floats, window: int) -> Floats:
-    """Return `measure` of the last `window` returns at every return; nan before the first full window."""
-    out = np.full(returns.size, math.nan)
-    values = [measure(part) for part in windows_of(returns, window)]
-    out[out.size - len(values) :] = values
-    return out
-
-
-def rolling_sharpe(
-    returns: Floats, window: int, periods_per_year: float = 1.0, resolution: float = UNIT
-) -> Floats:
-    """Return `sharpe` of the last `window` returns at every return, float64 (n,).
-
-    nan before the first full window.
-    """
-    return _rolled(lambda part: sharpe(part, periods_per_year, resolution), returns, window)
-
-
-def rolling_sortino(
-    returns: Floats, window: int, periods_per_year: float = 1.0, resolution: float = UNIT
-) -> Floats:
-    """Return `sortino` of the last `window` returns at every return, float64 (n,), as `rolling_sharpe`."""
-    return _rolled(lambda part: sortino(part, periods_per_year, resolution=resolution), returns, window)
-
-
-def rolling_volatility(returns: Floats, window: int, periods_per_year: float = 1.0) -> Floats:
-    """Return `volatility` of the last `window` returns at every return, float64 (n,), as `rolling_sharpe`."""
-    return _rolled(lambda part: volatility(part, periods_per_year), returns, window)
 
 
 def downside_deviation(returns: Floats, target: float = 0.0) -> float:
