@@ -55,7 +55,7 @@ def alone(variants: Sequence[IbsConfig], bars: Bars) -> float:
     prepared = Prepared(history(bars), "ES", variants[0], DateRange(), default_registry())
     (group,) = prepared.groups(variants)
     inputs = prepared.inputs(group.config)
-    (piece,) = pieces(group, len(variants), bars=len(bars))
+    (piece,) = pieces(group, len(variants), bars=len(bars), sessions=prepared.days.size)
     return len(variants) * len(bars) / min(once(lambda: evaluate(piece, inputs)) for _ in range(_RUNS))
 
 

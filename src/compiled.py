@@ -46,6 +46,7 @@ _OPTIONS: dict[str, Any] = {
     "nogil": True,
     "forceinline": True,
     "no_cfunc_wrapper": True,
+    "_nrt": True,
 }
 
 
@@ -149,9 +150,21 @@ def kernel(function: Callable[P, R]) -> Callable[P, R]:
     but not cached on disk, since the cache key does not know them. With NUMBA_DISABLE_JIT=1 the
     function is returned as it is.
     """
-    cached = is_cached_on_disk(function)
+    return _compiled(function, _OPTIONS)
+
+
+def uncounted(function: Callable[P, R]) -> Callable[P, R]:
+    """Compile `function` as `kernel` does, without counting references to arrays: it may make none.
+
+    Numba counts, one locked instruction each, when an array is handed to a helper or a row of it is taken.
+    In a loop over millions of trades that can take longer than everything else.
+    """
+    return _compiled(function, {**_OPTIONS, "_nrt": False})
+
+
+def _compiled(function: Callable[P, R], options: dict[str, Any]) -> Callable[P, R]:
     with _numba_cache_in(cache_directory()):
-        dispatcher = numba.njit(cache=cached, **_OPTIONS)(function)
+        dispatcher = numba.njit(cache=is_cached_on_disk(function), **options)(function)
     return cast(Callable[P, R], dispatcher)
 
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
-from lockstep.compiled import kernel
+from lockstep.compiled import kernel, uncounted
 from lockstep.market.bars import Floats, Stamps
 from lockstep.metrics.sums import AccountSums
 from lockstep.strategy.matching import (
@@ -24,7 +25,7 @@ from lockstep.strategy.matching import (
     execute,
     fee,
 )
-from research.sweep.kernels import CLOSED, ENTRY, EXIT, FALL, HIGH, LOW, OPENED, SIZE, market_order
+from research.sweep.kernels import CLOSED, ENTRY, EXIT, FALL, HIGH, LOW, OPENED, SIZE, Numbers, market_order
 
 (
     TRADES,
@@ -93,6 +94,56 @@ def marked(peak: float, drawdown: float, fraction: float, now: float) -> tuple[f
     return peak, max(drawdown, fall), fraction
 
 
+# What an account needs of an outcome: the same, with the last close as exit price where the bars end before;
+# the net result; the exposure of a bar times bars; all in USD. A row is one line of the cache.
+QUANTITY, BOUGHT, SOLD, NET, LOWEST, HIGHEST, DEEPEST, EXPOSED = range(8)
+# The first entry that may follow, -1 where the outcome is not known yet; sessions of entry and exit fill,
+# -1 where nothing was traded; bars of the two, n where the bars end before.
+AFTER, FROM, TO, BEGUN, ENDED = range(5)
+LINK = 8
+
+# Where an account stands between two calls: the entry that comes next, bar of the last exit, highest mark.
+AT, STOP, PEAK = range(3)
+PROGRESS = 3
+
+FLAT: Account = (0.0, math.nan, math.nan, math.nan, 0.0)
+
+
+@uncounted
+def book(
+    at_close: bool,
+    outcome: Floats,
+    bars: Floats,
+    session: Stamps,
+    exposure: Floats,
+    costs: Costs,
+    booked: Floats,
+    link: Numbers,
+) -> None:
+    """Work out what the account of every variant with an outcome needs of it; all but AFTER is written."""
+    n = bars.shape[0]
+    quantity = outcome[SIZE]
+    if quantity == 0.0:
+        link[TO] = -1
+        return
+    price = outcome[EXIT]
+    closed = price == price
+    opened, stop = int(outcome[OPENED]), int(outcome[CLOSED])
+    account = execute(FLAT, market_order(quantity), outcome[ENTRY], costs)
+    link[FROM], link[TO] = session[opened], session[stop if closed else n - 1]
+    link[BEGUN], link[ENDED] = opened, stop
+    booked[QUANTITY], booked[BOUGHT] = quantity, outcome[ENTRY]
+    booked[SOLD] = price if closed else bars[n - 1, CLOSE]
+    booked[NET] = net_result(account, price, costs) if closed else 0.0
+    booked[LOWEST], booked[HIGHEST], booked[DEEPEST] = outcome[LOW], outcome[HIGH], outcome[FALL]
+    exposed = quantity * (exposure[stop] - exposure[opened])
+    part = outcome[CLOSED] - stop
+    if part != 0.0:
+        part *= quantity * (exposure[stop + 1] - exposure[stop])
+        exposed += -part if at_close else part
+    booked[EXPOSED] = exposed
+
+
 def settle(
     carry_out: Callable[..., int],
     at_close: bool,
@@ -105,83 +156,96 @@ def settle(
     exposure: Floats,
     costs: Costs,
     capital: float,
-    entries: Stamps,
-    following: Stamps,
+    entries: Numbers,
+    following: Numbers,
+    begin: int,
+    until: int,
     outcomes: Floats,
+    booked: Floats,
+    links: Numbers,
     changes: Floats,
+    progress: Floats,
     measures: Floats,
 ) -> None:
     """Go from trade to trade of one variant over n bars, and sum up what they did to its account.
 
-    carry_out   writes the outcome of an entry and returns the bar that decides next
+    A call goes through the trades whose entries are begin <= number < until; the next goes on from there.
+
+    carry_out   writes the outcome of an entry and returns the first entry that may follow it
     at_close    an entry fills at the close of its bar, before that bar is marked
     session     (n,) ordinal of each bar's session; marks: float64 (sessions,), the last close of each
     exposure    float64 (n + 1,): what one contract was worth at the bars before, summed up, USD
-    entries     int32 (n + 1,), see `find_entries`
-    following   int32 (2 n,): the bar that decides after an entry, -1 where its outcome is not known yet
-    outcomes    float64 (2 n, 8), see `hold`; shared, like `following`, by variants of equal exit rules
+    entries     int32 (m,), see `number_entries`
+    following   int32 (m + 1,), see `link_entries`
+    outcomes    float64 (until - begin, 8), see `hold`; booked, likewise, and links, int32 (until - begin, 8),
+                see `book`: shared by variants of equal exit rules, -1 in AFTER where nothing is known yet
     changes     float64 (sessions,), zeroed: gets the change of equity in each session, USD
+    progress    float64 (3,): kept between calls
     measures    float64 (18,): all but the sums over sessions are written
     """
-    n = bars.shape[0]
-    unit = costs[MULTIPLIER]
-    cash, peak, drawdown, fraction = capital, capital, 0.0, 0.0
-    trades, wins, gains, losses, held, exposed = 0.0, 0.0, 0.0, 0.0, 0, 0.0
-    i, stop = 0, -1
-    while entries[i] != 2 * n:
-        entry = entries[i]
-        if not at_close or entry % n > stop:
+    n, unit = bars.shape[0], costs[MULTIPLIER]
+    if begin == 0:
+        progress[AT], progress[STOP], progress[PEAK] = following[0], -1, capital
+        measures[:] = 0.0
+        measures[EQUITY] = capital
+    at, stop, peak = int(progress[AT]), int(progress[STOP]), progress[PEAK]
+    cash, drawdown, fraction = measures[EQUITY], measures[DRAWDOWN], measures[DRAWDOWN_FRACTION]
+    trades, wins, gains, losses = measures[TRADES], measures[WINS], measures[GAINS], measures[LOSSES]
+    held, exposed = measures[BARS_IN_POSITION], measures[BETA]
+    while at < until:
+        if not at_close or entries[at] % n > stop:
             peak, drawdown, fraction = marked(peak, drawdown, fraction, cash)
-        if following[entry] < 0:
-            following[entry] = carry_out(parameters, values, clock, bars, costs, entry, outcomes)
-        i = following[entry]
-        quantity = outcomes[entry, SIZE]
-        if quantity == 0.0:
+        number = at - begin
+        if links[number, AFTER] < 0:
+            known = outcomes[number]
+            links[number, AFTER] = carry_out(parameters, values, clock, bars, costs, entries[at], known)
+            book(at_close, known, bars, session, exposure, costs, booked[number], links[number])
+        at = following[links[number, AFTER]]
+        last = links[number, TO]
+        if last < 0:
             continue
-        price = outcomes[entry, EXIT]
-        closed = price == price
-        opened, stop = int(outcomes[entry, OPENED]), int(outcomes[entry, CLOSED])
-        last = session[stop if closed else n - 1]
+        low, high = cash + booked[number, LOWEST], cash + booked[number, HIGHEST]
+        fall = booked[number, DEEPEST]
+        quantity, before = booked[number, QUANTITY], cash
         account: Account = (0.0, math.nan, math.nan, math.nan, cash)
-        account = execute(account, market_order(quantity), outcomes[entry, ENTRY], costs)
-        before, now = cash, account[CASH]
-        for number in range(session[opened], last):
-            now = equity(account, marks[number], unit)
-            changes[number] += now - before
-            before = now
-        if closed:
-            result = net_result(account, price, costs)
-            trades += 1.0
-            wins += 1.0 if result > 0.0 else 0.0
-            gains += result if result > 0.0 else 0.0
-            losses -= 0.0 if result > 0.0 else result
-            now = execute(account, market_order(-quantity), price, costs)[CASH]
-        else:
-            now = equity(account, bars[n - 1, CLOSE], unit)
-        changes[last] += now - before
-        held += stop - opened
-        exposed += quantity * (exposure[stop] - exposure[opened])
-        part = outcomes[entry, CLOSED] - stop
-        if part != 0.0:
-            part *= quantity * (exposure[stop + 1] - exposure[stop])
-            exposed += -part if at_close else part
-        low, high, fall = cash + outcomes[entry, LOW], cash + outcomes[entry, HIGH], outcomes[entry, FALL]
+        account = execute(account, market_order(quantity), booked[number, BOUGHT], costs)
+        if links[number, FROM] < last:
+            for day in range(links[number, FROM], last):
+                now = equity(account, marks[day], unit)
+                changes[day] += now - before
+                before = now
         if high > peak and max(peak - low, fall) > fraction * peak:
-            for bar in range(opened, stop):
+            for bar in range(links[number, BEGUN], links[number, ENDED]):
                 mark = equity(account, bars[bar, CLOSE], unit)
                 peak, drawdown, fraction = marked(peak, drawdown, fraction, mark)
         else:
             _, drawdown, fraction = marked(peak, max(drawdown, fall), fraction, low)
             peak = max(peak, high)
-        cash = now
-    if stop < n:
-        peak, drawdown, fraction = marked(peak, drawdown, fraction, cash)
+        stop = links[number, ENDED]
+        if stop < n:
+            account = execute(account, market_order(-quantity), booked[number, SOLD], costs)
+        cash = equity(account, booked[number, SOLD], unit)
+        changes[last] += cash - before
+        result = booked[number, NET]
+        trades += 1.0
+        wins += 1.0 if result > 0.0 else 0.0
+        gains += result if result > 0.0 else 0.0
+        losses -= 0.0 if result > 0.0 else result
+        held += stop - links[number, BEGUN]
+        exposed += booked[number, EXPOSED]
+    if until == entries.size:
+        if stop < n:
+            peak, drawdown, fraction = marked(peak, drawdown, fraction, cash)
+        else:
+            trades -= 1.0
+        exposed = exposed / n / capital
+    progress[AT], progress[STOP], progress[PEAK] = at, stop, peak
     measures[TRADES], measures[WINS], measures[GAINS], measures[LOSSES] = trades, wins, gains, losses
     measures[DRAWDOWN], measures[DRAWDOWN_FRACTION] = drawdown, fraction
-    measures[BARS_IN_POSITION], measures[EQUITY], measures[BETA] = held, cash, exposed / n / capital
+    measures[BARS_IN_POSITION], measures[EQUITY], measures[BETA] = held, cash, exposed
 
 
-@kernel
+@uncounted
 def draw(
     outcome: Floats, bars: Floats, costs: Costs, first: int, cash: float, curve: Floats
 ) -> tuple[int, float]:
@@ -202,7 +266,36 @@ def draw(
     return stop, account[CASH]
 
 
-@kernel
+def record(
+    next_entry: Callable[..., int],
+    carry_out: Callable[..., tuple[int, int]],
+    spec: Any,
+    values: Any,
+    clock: Floats,
+    bars: Floats,
+    costs: Costs,
+    capital: float,
+    outcome: Floats,
+    fills: Floats,
+    curve: Floats,
+) -> int:
+    """Write the fills of one variant, and its equity at each of n bars; returns how many fills there are.
+
+    next_entry   gives the first entry from a bar on, 2 n where none follows
+    carry_out    writes outcome and fills of an entry, and returns the bar that decides next and all fills
+    """
+    n = bars.shape[0]
+    stop, count, cash = 0, 0, capital
+    entry = next_entry(spec, values, clock, 0, n)
+    while entry < 2 * n:
+        i, count = carry_out(spec, values, clock, bars, costs, entry, outcome, count, fills)
+        stop, cash = draw(outcome, bars, costs, stop, cash, curve)
+        entry = next_entry(spec, values, clock, i, n)
+    curve[stop:] = cash
+    return count
+
+
+@uncounted
 def sum_sessions(
     changes: Floats,
     capital: float,

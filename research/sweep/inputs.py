@@ -31,7 +31,7 @@ from lockstep.strategy.step import vector_ids
 from lockstep.strategy.veto import Veto
 from research.statistics.maximum import SKETCH, date_hash
 from research.sweep.account import BLOCKS
-from research.sweep.signals import WORD, words_of
+from research.sweep.signals import WORD, Words, present_of, words_of
 from research.sweep.variants import VariantGroup, group_variants
 
 
@@ -207,6 +207,7 @@ class Inputs:
     """What the loops read of n bars in S sessions; plain arrays, so that a cluster can be sent them once.
 
     values        float64 (n, ids): the decision vectors; for specs (ids, n and up to 63 more), the columns
+    present       uint64 (ids, words): where the columns of specs are numbers; (0, 0) without specs
     probability   float64 (n,) of a model, or (1,) without one
     clock         float64 (n, 3): readings, see `SessionClock`
     bars          float64 (n, 4): open, high, low, close
@@ -218,6 +219,7 @@ class Inputs:
     """
 
     values: Floats
+    present: Words
     probability: Floats
     clock: Floats
     bars: Floats
@@ -239,6 +241,20 @@ class Inputs:
     def seen_in_position(self) -> tuple[Floats, Floats, Floats, Costs]:
         """What carrying out an entry reads."""
         return self.values, self.clock, self.bars, self.costs
+
+
+_NONE = np.empty((0, 0), dtype=np.uint64)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Columns:
+    """What specs know: for each id its values, float64 (ids, n and up to 63 more), NaN behind the bars.
+
+    present   uint64 (ids, words): where they are numbers
+    """
+
+    values: Floats
+    present: Words
 
 
 class Prepared:
@@ -304,16 +320,16 @@ class Prepared:
         """Return what the variants of a group read, of which `config` is one."""
         return self.read(np.ascontiguousarray(self._vectors(config.feature_ids, config)), config, chances)
 
-    def columns(self, ids: Sequence[str], config: StrategyConfig) -> Floats:
-        """Return what specs with the age limits of `config` know: a column for each id, NaN behind the bars.
+    def columns(self, ids: Sequence[str], config: StrategyConfig) -> Columns:
+        """Return what specs with the age limits of `config` know.
 
-        float64 (ids, n and up to 63 more). Some ids at a time, so that little else is in memory.
+        Some ids at a time, so that little else is in memory.
         """
         values = np.full((len(ids), words_of(self.bars) * WORD), np.nan)
         for first in range(0, len(ids), _AT_A_TIME):
             some = ids[first : first + _AT_A_TIME]
             values[first : first + len(some), : self.bars] = self._vectors(some, config).T
-        return values
+        return Columns(values=values, present=present_of(values))
 
     def _vectors(self, ids: Sequence[str], config: StrategyConfig) -> Floats:
         plan = self._registry.plan(ids, self._key)
@@ -322,10 +338,12 @@ class Prepared:
             matrix = self._shift.moved(matrix, self._calendar.dates)
         return matrix[self._rows]
 
-    def read(self, values: Floats, config: StrategyConfig, chances: Chances | None = None) -> Inputs:
-        """Return what the loops read, with these `values` and the clock of `config`."""
+    def read(self, found: Floats | Columns, config: StrategyConfig, chances: Chances | None = None) -> Inputs:
+        """Return what the loops read, with these values and the clock of `config`."""
+        columns = found if isinstance(found, Columns) else Columns(values=found, present=_NONE)
         return Inputs(
-            values=values,
+            values=columns.values,
+            present=columns.present,
             probability=chances.over(self._rows, len(self._calendar.ends)) if chances else np.ones(1),
             clock=self._calendar.readings(config.auto_close)[self._rows],
             bars=self._prices,

@@ -13,8 +13,11 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from lockstep.compiled import kernel
-from lockstep.market.bars import Floats, Stamps
+import numpy as np
+from numpy.typing import NDArray
+
+from lockstep.compiled import kernel, uncounted
+from lockstep.market.bars import Floats
 from lockstep.strategy.decision import (
     CLEAR,
     ENTER_LONG,
@@ -44,7 +47,13 @@ from lockstep.strategy.matching import (
 )
 from lockstep.strategy.sizing import Exits, Sizing, contracts, entry_order
 
+Sides = NDArray[np.uint8]
+Numbers = NDArray[np.int32]
 Decide = Callable[..., int]
+# Highest and lowest equity of an open trade, and the deepest fall in between, USD.
+Marks = tuple[float, float, float]
+
+LONG, SHORT = 1, 2
 
 # What became of an entry: signed contracts (0: nothing was traded), fill prices, the marks until it is flat
 # (highest and lowest, USD against the cash before it; deepest fall), bars of the entry and of the exit fill,
@@ -59,7 +68,7 @@ FILL_COLUMNS = 6
 NO_FILTER = (0.0, -math.inf, math.inf, 0.0)
 
 
-@kernel
+@uncounted
 def add_fill(
     fills: Floats, count: int, bar: int, kind: int, quantity: float, price: float, decision: int, code: int
 ) -> int:
@@ -73,14 +82,14 @@ def add_fill(
     return count + 1
 
 
-@kernel
+@uncounted
 def clock_at(clock: Floats, row: int) -> Clock:
     """Return the clock reading of a bar; an array of one row holds for all bars."""
     number = row if clock.shape[0] > 1 else 0
     return (clock[number, 0], clock[number, 1], clock[number, 2])
 
 
-@kernel
+@uncounted
 def bar_at(bars: Floats, i: int) -> Bar:
     """Return open, high, low, close of a bar."""
     return (bars[i, 0], bars[i, 1], bars[i, 2], bars[i, 3])
@@ -101,28 +110,73 @@ def find_entries(
     clock: Floats,
     rules: Floats,
     filters: Floats,
-    entries: Stamps,
+    sides: Sides,
 ) -> None:
-    """Write, for every bar, the first entry that `decide` orders from there on while flat.
+    """Write, for every bar, which entry `decide` orders there while flat.
 
-    decide    of the variants' family
-    entries   int32 (n + 1,): its bar, plus n for a short one; 2 n where none follows, and at the end
+    decide   of the variants' family
+    sides    uint8 (n,): LONG, SHORT, or 0 for none
     """
-    n = values.shape[0]
-    found = 2 * n
-    entries[n] = found
-    for i in range(n - 1, -1, -1):
+    for i in range(values.shape[0]):
         time = (1.0, 0.0, 0.0) if always_open else clock_at(clock, i)
         chance = probability[i] if probability.size > 1 else PASS
         code = decide(row(values, i), chance, time, (0.0, 0.0), rules, filters)
-        if code == ENTER_LONG:
-            found = i
-        elif code == ENTER_SHORT:
-            found = i + n
-        entries[i] = found
+        sides[i] = LONG if code == ENTER_LONG else SHORT if code == ENTER_SHORT else 0
 
 
-@kernel
+@uncounted
+def number_entries(sides: Sides, any_rule: Sides, entries: Numbers, first: Numbers) -> int:
+    """Number the entries of R rules by their bars, a long one before a short one; returns how many there are.
+
+    sides      uint8 (R, n), see `find_entries`; any_rule: uint8 (n,), zeroed
+    entries    int32 (2 n,): the bar of each, plus n for a short one
+    first      int32 (n + 1,): the first entry at or after each bar
+    """
+    rules, n = sides.shape
+    for rule in range(rules):
+        for i in range(n):
+            any_rule[i] |= sides[rule, i]
+    count = 0
+    for i in range(n):
+        first[i] = count
+        if any_rule[i] & LONG:
+            entries[count] = i
+            count += 1
+        if any_rule[i] & SHORT:
+            entries[count] = i + n
+            count += 1
+    first[n] = count
+    return count
+
+
+@uncounted
+def link_entries(sides: Sides, entries: Numbers, following: Numbers) -> None:
+    """Write, for each of m entries, the first from it on that a rule takes.
+
+    sides       uint8 (n,): of the rule
+    following   int32 (m + 1,): m where none follows, and at the end
+    """
+    n, found = sides.size, entries.size
+    following[found] = found
+    for number in range(entries.size - 1, -1, -1):
+        entry = entries[number]
+        if sides[entry % n] == (SHORT if entry >= n else LONG):
+            found = number
+        following[number] = found
+
+
+@uncounted
+def next_side(sides: Sides, i: int) -> int:
+    """Return the first entry of a rule from bar `i` on: its bar, plus n for a short one; 2 n for none."""
+    n = sides.size
+    while i < n and sides[i] == 0:
+        i += 1
+    if i == n:
+        return 2 * n
+    return i if sides[i] == LONG else i + n
+
+
+@uncounted
 def next_open_bar(always_open: bool, clock: Floats, i: int, n: int) -> int:
     """Return the first bar from `i` on that is in session; n where there is none."""
     while not always_open and i < n and clock_at(clock, i)[IN_SESSION] == 0.0:
@@ -130,13 +184,13 @@ def next_open_bar(always_open: bool, clock: Floats, i: int, n: int) -> int:
     return i
 
 
-@kernel
-def mark(account: Account, bars: Floats, first: int, stop: int, unit: float) -> tuple[float, float, float]:
-    """Return highest and lowest equity at the closes of first <= bar < stop, and the deepest fall in between.
+@uncounted
+def mark(marks: Marks, account: Account, bars: Floats, first: int, stop: int, unit: float) -> Marks:
+    """Return highest and lowest equity, and the deepest fall, with the closes of first <= bar < stop.
 
-    unit   USD per point
+    marks   those before; unit: USD per point
     """
-    high, low, fall = -math.inf, math.inf, 0.0
+    high, low, fall = marks
     for i in range(first, stop):
         now = equity(account, bars[i, CLOSE], unit)
         high = max(high, now)
@@ -160,7 +214,7 @@ def hold(
     sizing: Sizing,
     exits: Exits,
     entry: int,
-    outcomes: Floats,
+    outcome: Floats,
     count: int,
     fills: Floats,
 ) -> tuple[int, int]:
@@ -171,13 +225,13 @@ def hold(
     record        also write every fill
     at_close      orders fill at the close of the bar that decided them
     always_open   every bar is in session, and no rule reads the clock
-    entry         as in `find_entries`
-    outcomes      float64 (2 n, 8): row `entry` is written; exit price NaN, bar n where the bars end before
+    entry         its bar, plus n for a short one
+    outcome       float64 (8,), written; exit price NaN, bar n where the bars end before
     """
     n = bars.shape[0]
     i = entry if entry < n else entry - n
     side = 1.0 if entry < n else -1.0
-    outcomes[entry, SIZE] = 0.0
+    outcome[SIZE] = 0.0
     quantity = side * contracts(row(values, i), bars[i, CLOSE], sizing)
     if quantity == 0.0:
         return i + 1, count
@@ -198,6 +252,8 @@ def hold(
     if record:
         count = add_fill(fills, count, i, NO_FILL, quantity, bought, decided, code)
     first = opened + 1 if at_close else opened
+    unit = costs[MULTIPLIER]
+    marks: Marks = (-math.inf, math.inf, 0.0)
     leaves = False
     while kind == NO_FILL:
         if i >= first:
@@ -206,7 +262,8 @@ def hold(
             leaves = code == EXIT_SIGNAL or code == EXIT_SESSION or code == EXIT_MAX_BARS
             if leaves:
                 break
-        i = next_open_bar(always_open, clock, i + 1, n)
+        before, i = i, next_open_bar(always_open, clock, i + 1, n)
+        marks = mark(marks, account, bars, before, i, unit)
         if i == n:
             break
         _, _, closed, kind, sold = match(account, NO_ORDER, bar_at(bars, i), costs)
@@ -220,18 +277,19 @@ def hold(
             following = i + 1
         else:
             i = next_open_bar(always_open, clock, i + 1, n)
+            marks = mark(marks, account, bars, following, i, unit)
             following = i
             if i < n:
                 _, sold, closed, _, _ = match(account, order, bar_at(bars, i), costs)
     if record and sold == sold:
         count = add_fill(fills, count, i, kind, -quantity, sold, decided, code if leaves else CLEAR)
-    high, low, fall = mark(account, bars, opened, i, costs[MULTIPLIER])
+    high, low, fall = marks
     if opened == i:
         high, low = closed[CASH], closed[CASH]
-    outcomes[entry, SIZE], outcomes[entry, ENTRY], outcomes[entry, EXIT] = quantity, bought, sold
-    outcomes[entry, HIGH], outcomes[entry, LOW], outcomes[entry, FALL] = high, low, fall
-    outcomes[entry, OPENED], outcomes[entry, CLOSED] = float(opened), float(i)
+    outcome[SIZE], outcome[ENTRY], outcome[EXIT] = quantity, bought, sold
+    outcome[HIGH], outcome[LOW], outcome[FALL] = high, low, fall
+    outcome[OPENED], outcome[CLOSED] = float(opened), float(i)
     if kind != NO_FILL:
         gap = sold == bars[i, OPEN] or sold == market_price(-quantity, bars[i, OPEN], costs)
-        outcomes[entry, CLOSED] += 0.0 if gap and not at_close else 0.5
+        outcome[CLOSED] += 0.0 if gap and not at_close else 0.5
     return following, count

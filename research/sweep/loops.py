@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import ModuleType
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,27 +23,29 @@ from lockstep.compiled import generated_module
 from lockstep.floats import require_exact
 from lockstep.market.bars import Floats
 from research.statistics.maximum import SKETCH
-from research.sweep.account import BLOCKS, MEASURES
+from research.sweep.account import BLOCKS, LINK, MEASURES, PROGRESS
 from research.sweep.inputs import Inputs
-from research.sweep.kernels import OUTCOME
+from research.sweep.kernels import OUTCOME, Numbers, link_entries, number_entries
 from research.sweep.variants import Integers, Shape, Slots, VariantGroup
 
 _CACHE_LINE = 64
 
-Numbers = NDArray[np.int32]
+Each = Callable[..., Iterable[Any]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Desk:
-    """Arrays of one worker, whose contents are left from before; see `account.settle`.
+    """Arrays of one worker, whose contents are left from before; see `account.settle` and `account.book`.
 
-    entries   int32 (rules, n + 1), following int32 (2 n,), outcomes float64 (2 n, 8), changes float64 (S,)
+    outcomes, booked   float64 (entries, 8), links: int32 (entries, 8), for the entries of a stretch of bars
+    changes            float64 (rows, sessions); progress: float64 (variants, 3)
     """
 
-    entries: Numbers
-    following: Numbers
     outcomes: Floats
+    booked: Floats
+    links: Numbers
     changes: Floats
+    progress: Floats
 
 
 # Those that no worker is using; taking and giving back are atomic.
@@ -49,13 +53,14 @@ _free: list[NDArray[np.uint8]] = []
 
 
 @contextmanager
-def desk(*, bars: int, sessions: int, rules: int) -> Iterator[Desk]:
-    """Yield a desk for n = `bars` bars in S = `sessions` sessions and so many different entry rules."""
+def desk(*, entries: int, sessions: int, variants: int, rows: int) -> Iterator[Desk]:
+    """Yield a desk of these sizes."""
     shapes = {
-        "outcomes": ((2 * bars, OUTCOME), np.float64),
-        "following": ((2 * bars,), np.int32),
-        "entries": ((rules, bars + 1), np.int32),
-        "changes": ((sessions,), np.float64),
+        "outcomes": ((entries, OUTCOME), np.float64),
+        "booked": ((entries, OUTCOME), np.float64),
+        "links": ((entries, LINK), np.int32),
+        "changes": ((rows, sessions), np.float64),
+        "progress": ((variants, PROGRESS), np.float64),
     }
     sizes = [int(np.prod(shape)) * np.dtype(kind).itemsize for shape, kind in shapes.values()]
     starts = np.cumsum([0, *(size + -size % _CACHE_LINE for size in sizes)])
@@ -86,16 +91,15 @@ _TEMPLATE = '''"""Generated: the sweep's loops for one shape of variants; see re
 
 import math
 
-import numpy as np
-
-from lockstep.compiled import inlined, kernel
+from lockstep.compiled import inlined, uncounted
 from lockstep.strategy.family import family_named
 from research.sweep import account, kernels
-from research.sweep.account import draw, sum_sessions
-from research.sweep.kernels import NO_FILTER, OUTCOME
+from research.sweep.account import AFTER, sum_sessions
+from research.sweep.kernels import NO_FILTER, next_side
 
 find_entries = inlined(kernels.find_entries)
 hold = inlined(kernels.hold)
+record = inlined(account.record)
 settle = inlined(account.settle)
 # Of the family with the fingerprint {code}.
 decide = family_named({family!r}, where="sweep").decide
@@ -103,57 +107,73 @@ INF = math.inf
 NAN = math.nan
 
 
-@kernel
+@uncounted
 def row(values, i):
     return ({values})
 
 
-@kernel
-def entries(p, values, probability, clock, found):
-    find_entries(decide, row, {always_open}, values, probability, clock, ({entry_rules}), ({filters}), found)
+@uncounted
+def entries(p, values, probability, clock, sides):
+    find_entries(decide, row, {always_open}, values, probability, clock, ({entry_rules}), ({filters}), sides)
 
 
-@kernel
-def carry_out(p, values, clock, bars, costs, entry, outcomes):
-    following, _ = hold(
-        decide, row, False, {at_close}, {always_open}, values, clock, bars, costs, ({exit_rules}),
-        NO_FILTER, ({sizing}), ({exits}), entry, outcomes, 0, outcomes
+@uncounted
+def trade(recorded, p, values, clock, bars, costs, entry, outcome, count, fills):
+    return hold(
+        decide, row, recorded, {at_close}, {always_open}, values, clock, bars, costs, ({exit_rules}),
+        NO_FILTER, ({sizing}), ({exits}), entry, outcome, count, fills
     )
-    return following
 
 
-@kernel
+@uncounted
+def carry_out(spec, values, clock, bars, costs, entry, outcome):
+    p, first = spec
+    following, _ = trade(False, p, values, clock, bars, costs, entry, outcome, 0, bars)
+    return first[following]
+
+
+@uncounted
 def evaluate(
-    exit_parameters, exit_of, found, entry_of, values, clock, bars, costs, session, marks, exposure, edges,
-    market, bucket, sign, capital, following, outcomes, changes, measures, blocks, sketch
+    exit_parameters, exit_of, entry_of, values, clock, bars, costs, session, marks, exposure, edges, market,
+    bucket, sign, capital, entries, first, following, stretches, outcomes, booked, links, changes, progress,
+    measures, blocks, sketch
 ):
-    known = -1
-    for v in range(exit_of.shape[0]):
-        if exit_of[v] != known:
-            known = exit_of[v]
-            following[:] = -1
-        changes[:] = 0.0
-        settle(
-            carry_out, {at_close}, exit_parameters[known], values, clock, bars, session, marks, exposure,
-            costs, capital, found[entry_of[v]], following, outcomes, changes, measures[v]
-        )
-        sum_sessions(changes, capital, edges, market, bucket, sign, measures[v], blocks[v], sketch[v])
+    last = stretches.size - 2
+    for stretch in range(last + 1):
+        begin, until = stretches[stretch], stretches[stretch + 1]
+        known = -1
+        for v in range(exit_of.shape[0]):
+            if exit_of[v] != known:
+                known = exit_of[v]
+                links[: until - begin, AFTER] = -1
+            change = changes[v % changes.shape[0]]
+            if stretch == 0:
+                change[:] = 0.0
+            settle(
+                carry_out, {at_close}, (exit_parameters[known], first), values, clock, bars, session, marks,
+                exposure, costs, capital, entries, following[entry_of[v]], begin, until, outcomes, booked,
+                links, change, progress[v], measures[v]
+            )
+            if stretch == last:
+                sum_sessions(change, capital, edges, market, bucket, sign, measures[v], blocks[v], sketch[v])
 
 
-@kernel
-def trace(p, entries, values, clock, bars, costs, capital, fills, curve):
-    n = bars.shape[0]
-    outcomes = np.empty((2 * n, OUTCOME))
-    i, stop, count, cash = 0, 0, 0, capital
-    while entries[i] != 2 * n:
-        entry = entries[i]
-        i, count = hold(
-            decide, row, True, {at_close}, {always_open}, values, clock, bars, costs, ({exit_rules}),
-            NO_FILTER, ({sizing}), ({exits}), entry, outcomes, count, fills
-        )
-        stop, cash = draw(outcomes[entry], bars, costs, stop, cash, curve)
-    curve[stop:] = cash
-    return count
+@uncounted
+def following_entry(spec, values, clock, i, n):
+    return next_side(spec[1], i)
+
+
+@uncounted
+def recorded_trade(spec, values, clock, bars, costs, entry, outcome, count, fills):
+    return trade(True, spec[0], values, clock, bars, costs, entry, outcome, count, fills)
+
+
+@uncounted
+def trace(p, sides, values, clock, bars, costs, capital, outcome, fills, curve):
+    return record(
+        following_entry, recorded_trade, (p, sides), values, clock, bars, costs, capital, outcome, fills,
+        curve
+    )
 '''
 
 
@@ -188,29 +208,77 @@ def _spelled(slots: Slots) -> list[str]:
     ]
 
 
-# Entries of a piece, one list per bar and different entry rule: 64 MB at most.
+# Bars that all variants of a piece go through before the next ones, so that what is read and written for them
+# stays in the fast part of the memory. A history of up to four times as many is one stretch.
+STRETCH = 2_048
+_ONE_STRETCH = 4 * STRETCH
+# Entries of different rules, 64 MB at most, and changes of equity of different variants, 32 MB at most.
 _ENTRY_CELLS = 16_000_000
+_CHANGE_CELLS = 4_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entries:
+    """Where any of R entry rules enters; see `kernels.number_entries` and `kernels.link_entries`.
+
+    bars        int32 (m,), of m entries; first: int32 (n + 1,); following: int32 (R, m + 1)
+    stretches   int32 (t + 1,): the entries of t stretches of bars lie between two of these
+    """
+
+    bars: Numbers
+    first: Numbers
+    following: Numbers
+    stretches: Numbers
+
+    @classmethod
+    def of(cls, shape: Shape, parameters: Floats, inputs: Inputs, each: Each = map) -> Self:
+        """Search the bars with each rule, float64 (R, a); `each` is `map`, or one that works in threads."""
+        compiled, n = loops(shape), len(inputs.bars)
+        sides = np.empty((len(parameters), n), dtype=np.uint8)
+        seen = inputs.seen_while_flat
+        deque(each(lambda rule, row: compiled.entries(rule, *seen, row), parameters, sides), maxlen=0)
+        bars, first = np.empty(2 * n, dtype=np.int32), np.empty(n + 1, dtype=np.int32)
+        count = number_entries(sides, np.zeros(n, dtype=np.uint8), bars, first)
+        bars, following = bars[:count], np.empty((len(parameters), count + 1), dtype=np.int32)
+        deque(each(lambda row, found: link_entries(row, bars, found), sides, following), maxlen=0)
+        inner = np.unique(first[STRETCH:n:STRETCH]) if n > _ONE_STRETCH else first[:0]
+        inner = inner[(inner > 0) & (inner < count)]
+        return cls(
+            bars=bars, first=first, following=following, stretches=np.concatenate(([0], inner, [count]))
+        )
+
+
+def shared_entries(group: VariantGroup, inputs: Inputs, each: Each) -> Entries | None:
+    """Return the entries of a whole group, for all its pieces; None where they are too many for that."""
+    if len(group.entry_parameters) * len(inputs.bars) > _ENTRY_CELLS:
+        return None
+    return Entries.of(group.shape, group.entry_parameters, inputs, each)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Piece:
-    """Some variants of a group, those of equal exit rules beside each other; fields as of `VariantGroup`."""
+    """Some variants of a group, those of equal exit rules beside each other; fields as of `VariantGroup`.
+
+    rules   int64: which of the group's entry rules are `entry_parameters`
+    """
 
     shape: Shape
     capital: float
     positions: Integers
+    rules: Integers
     entry_parameters: Floats
     entry_of: Integers
     exit_parameters: Floats
     exit_of: Integers
 
 
-def pieces(group: VariantGroup, chunk: int, *, bars: int, workers: int = 1) -> list[Piece]:
+def pieces(group: VariantGroup, chunk: int, *, bars: int, sessions: int, workers: int = 1) -> list[Piece]:
     """Return the variants of a group in pieces of at most `chunk`, at least one per worker.
 
-    Pieces share nothing, so that few large ones are better; very many bars make them smaller.
+    Pieces share entries and nothing else, so few large ones are better; very many bars make them smaller.
     """
-    size = max(1, min(chunk, _ENTRY_CELLS // bars, group.positions.size // workers))
+    most = min(chunk, _ENTRY_CELLS // bars, _CHANGE_CELLS // sessions, group.positions.size // workers)
+    size = max(1, most)
     return [_piece(group, slice(first, first + size)) for first in range(0, group.positions.size, size)]
 
 
@@ -221,6 +289,7 @@ def _piece(group: VariantGroup, rows: slice) -> Piece:
         shape=group.shape,
         capital=group.config.capital,
         positions=group.positions[rows],
+        rules=entries,
         entry_parameters=group.entry_parameters[entries],
         entry_of=entry_of,
         exit_parameters=group.exit_parameters[exits],
@@ -228,18 +297,26 @@ def _piece(group: VariantGroup, rows: slice) -> Piece:
     )
 
 
-def evaluate(piece: Piece, inputs: Inputs) -> tuple[Floats, Floats, Floats]:
-    """Run the variants of a piece; returns measures (V, 18), block sums (V, 16, 2) and sketches (V, 256)."""
+def evaluate(piece: Piece, inputs: Inputs, shared: Entries | None = None) -> tuple[Floats, Floats, Floats]:
+    """Run the variants of a piece; returns measures (V, 18), block sums (V, 16, 2) and sketches (V, 256).
+
+    shared   the entries of the whole group, where they are known
+    """
     require_exact()
-    compiled = loops(piece.shape)
-    bars, count = len(inputs.bars), piece.positions.size
+    compiled, count = loops(piece.shape), piece.positions.size
+    entries = shared or Entries.of(piece.shape, piece.entry_parameters, inputs)
+    entry_of = piece.rules[piece.entry_of] if shared else piece.entry_of
     outputs = (np.zeros((count, MEASURES)), np.zeros((count, BLOCKS, 2)), np.zeros((count, SKETCH)))
-    with desk(bars=bars, sessions=inputs.marks.size, rules=len(piece.entry_parameters)) as room:
-        for row, parameters in zip(room.entries, piece.entry_parameters, strict=True):
-            compiled.entries(parameters, *inputs.seen_while_flat, row)
+    with desk(
+        entries=int(np.diff(entries.stretches).max()),
+        sessions=inputs.marks.size,
+        variants=count,
+        rows=1 if entries.stretches.size == 2 else count,
+    ) as room:
         compiled.evaluate(
-            piece.exit_parameters, piece.exit_of, room.entries, piece.entry_of, *inputs.seen_in_position,
-            inputs.session, inputs.marks, inputs.exposure, inputs.edges, inputs.market, inputs.bucket,
-            inputs.sign, piece.capital, room.following, room.outcomes, room.changes, *outputs,
+            piece.exit_parameters, piece.exit_of, entry_of, *inputs.seen_in_position, inputs.session,
+            inputs.marks, inputs.exposure, inputs.edges, inputs.market, inputs.bucket, inputs.sign,
+            piece.capital, entries.bars, entries.first, entries.following, entries.stretches, room.outcomes,
+            room.booked, room.links, room.changes, room.progress, *outputs,
         )  # fmt: skip
     return outputs

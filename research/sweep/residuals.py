@@ -44,12 +44,13 @@ def residuals(
     sessions = 0
     out = np.empty((0, len(variants)))
     with workers(jobs) as hands:
-        for inputs, work in work_on(variants, prepared, chunk=CHUNK, workers=hands.count):
+        found = work_on(variants, prepared, chunk=CHUNK, workers=hands.count, each=hands.each)
+        for inputs, work, entries in found:
             sessions = inputs.marks.size
             out = out if out.size else np.zeros((sessions, len(variants)))
             for first in range(0, sessions, SKETCH):
                 one = _one_to_a_place(inputs, first)
-                tasks = (joblib.delayed(evaluated)(piece, one) for piece in work)
+                tasks = (joblib.delayed(evaluated)(piece, one, entries) for piece in work)
                 for piece, (_, _, sketch) in zip(work, hands.run(tasks), strict=True):
                     last = min(first + SKETCH, sessions)
                     out[first:last, piece.positions] = sketch[:, : last - first].T

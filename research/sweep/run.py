@@ -29,6 +29,7 @@ from lockstep.strategy.family import family_of
 from research.statistics.maximum import SKETCH
 from research.sweep.account import BLOCKS, TIMING, sums_of
 from research.sweep.inputs import Chances, Prepared, Shift
+from research.sweep.loops import Each
 from research.sweep.variants import Integers, Variants
 from research.sweep.work import Work, evaluated, traced, work_on
 
@@ -37,10 +38,14 @@ Run = Callable[[Iterable[Any]], Iterator[Any]]
 
 @dataclass(frozen=True, kw_only=True)
 class Workers:
-    """`run` carries out joblib's delayed calls, `count` at a time, and gives back their results in order."""
+    """`run` carries out joblib's delayed calls, `count` at a time, and gives back their results in order.
+
+    each   like `map`, in threads that see the caller's memory; None where the work is done elsewhere
+    """
 
     run: Run
     count: int
+    each: Each | None
 
 
 @contextmanager
@@ -55,11 +60,11 @@ def workers(jobs: int, cluster: str | None = None) -> Iterator[Workers]:
         count = joblib.effective_n_jobs(jobs)
         # Not joblib's own threads: its generator looks for results every 10 ms, a whole sweep may take 20.
         with ThreadPoolExecutor(count) as pool:
-            yield Workers(run=lambda tasks: pool.map(_call, tasks), count=count)
+            yield Workers(run=lambda tasks: pool.map(_call, tasks), count=count, each=pool.map)
         return
     with _client(cluster), joblib.parallel_config(backend="dask"):
         parallel = joblib.Parallel(n_jobs=-1, return_as="generator")
-        yield Workers(run=parallel, count=joblib.effective_n_jobs(-1))
+        yield Workers(run=parallel, count=joblib.effective_n_jobs(-1), each=None)
 
 
 def _call(task: Any) -> Any:
@@ -150,8 +155,9 @@ def sweep(
     )
     result = _empty(len(variants), prepared)
     with workers(jobs, cluster) as hands:
-        for inputs, work in work_on(variants, prepared, chunk=chunk, workers=hands.count):
-            tasks = (joblib.delayed(evaluated)(piece, inputs) for piece in work)
+        found = work_on(variants, prepared, chunk=chunk, workers=hands.count, each=hands.each)
+        for inputs, work, entries in found:
+            tasks = (joblib.delayed(evaluated)(piece, inputs, entries) for piece in work)
             for piece, sums in zip(work, hands.run(tasks), strict=True):
                 part = _result(prepared, piece, *sums)
                 _put(result, piece.positions, part)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from lockstep.compiled import kernel
+from lockstep.compiled import uncounted
 from lockstep.market.bars import Floats
 from lockstep.strategy.decision import ENTER_LONG, ENTER_SHORT, PASS
 from lockstep.strategy.specs.program import (
@@ -37,8 +37,9 @@ BLOCK = 16
 # Most answers that may wait for AND or OR: `holds` keeps them in the bits of one number.
 WAITING = 64
 
-LONG_EXIT, SHORT_EXIT, LONG_ENTRY, SHORT_ENTRY = range(4)
-PROGRAMS = 4
+# Signals of a spec: what its programs say, and where one of the entries is true of a complete vector.
+LONG_EXIT, SHORT_EXIT, LONG_ENTRY, SHORT_ENTRY, CANDIDATE = range(5)
+PROGRAMS, SIGNALS = 4, 5
 
 
 def words_of(bars: int) -> int:
@@ -50,7 +51,7 @@ def words_of(bars: int) -> int:
     return -(-bars // WORD)
 
 
-@kernel
+@uncounted
 def compare(op: int, values: Floats, others: Floats, low: float, high: float, answers: Words) -> None:
     """Write what a comparison says of each value, of 64 into a word, of the first into its lowest bit."""
     for word in range(answers.size):
@@ -61,18 +62,11 @@ def compare(op: int, values: Floats, others: Floats, low: float, high: float, an
         answers[word] = bits
 
 
-@kernel
-def column_of(features: Floats, columns: Places, number: float, first: int, stop: int) -> Floats:
-    """Return the values over a block of what a program calls column `number`."""
-    column: Floats = features[columns[int(number)]][first * WORD : stop * WORD]
-    return column
-
-
-@kernel
+@uncounted
 def evaluate_block(
     rules: Floats,
     start: int,
-    end: int,
+    until: int,
     columns: Places,
     features: Floats,
     first: int,
@@ -81,16 +75,16 @@ def evaluate_block(
     score: Floats,
     answers: Words,
 ) -> None:
-    """Write what the program in rules[start:end] says of the bars of the words first <= word < stop.
+    """Write what the program in rules[start:until] says of the bars of the words first <= word < stop.
 
     columns    int64 (k,): the rows of `features` that the columns of the program are
     features   float64 (f, bars), bars a multiple of 64
     waiting    uint64 (64, 16), score: float64 (1024,), zeroed: room to work in; the score is left zeroed
     answers    uint64 (words,)
     """
-    count, top = stop - first, 0
+    count, top, begin, end = stop - first, 0, first * WORD, stop * WORD
     waiting[0, :count] = 0
-    for at in range(start, end, INSTRUCTION):
+    for at in range(start, until, INSTRUCTION):
         op = int(rules[at])
         if op == AND:
             top -= 1
@@ -101,7 +95,7 @@ def evaluate_block(
             for word in range(count):
                 waiting[top - 1, word] |= waiting[top, word]
         elif op == ADD:
-            values = column_of(features, columns, rules[at + 1], first, stop)
+            values = features[columns[int(rules[at + 1])], begin:end]
             for i in range(values.size):
                 score[i] += rules[at + 2] * values[i]
         elif op == SCORE:
@@ -109,12 +103,12 @@ def evaluate_block(
             score[:] = 0.0
             top += 1
         elif op == WITHIN:
-            values = column_of(features, columns, rules[at + 1], first, stop)
+            values = features[columns[int(rules[at + 1])], begin:end]
             compare(WITHIN, values, values, rules[at + 2], rules[at + 3], waiting[top, :count])
             top += 1
         else:
-            values = column_of(features, columns, rules[at + 1], first, stop)
-            others = column_of(features, columns, rules[at + 2], first, stop)
+            values = features[columns[int(rules[at + 1])], begin:end]
+            others = features[columns[int(rules[at + 2])], begin:end]
             if op == LESS:
                 compare(LESS, values, others, 0.0, 0.0, waiting[top, :count])
             else:
@@ -124,25 +118,29 @@ def evaluate_block(
         answers[first + word] = waiting[0, word]
 
 
-@kernel
-def signals_of(
+@uncounted
+def evaluate_programs(
     rules: Floats,
     rules_at: Places,
     bounds: Places,
     columns: Places,
     columns_at: Places,
     features: Floats,
+    present: Words,
+    waiting: Words,
+    score: Floats,
     signals: Words,
 ) -> None:
-    """Write what the four programs of each of V specs say at every bar.
+    """Write the signals of V specs at every bar.
 
     rules      float64: the rules of one spec behind those of the other, the first of spec v at rules_at[v]
     bounds     int64 (V, 5): where the programs begin in the rules of each, and where the last one ends
     columns    int64: the rows of `features`, float64 (f, bars), that its columns are, from columns_at[v] on
-    signals    uint64 (V, 4, bars / 64)
+    present    uint64 (f, bars / 64): where these are numbers
+    waiting, score   see `evaluate_block`
+    signals    uint64 (V, 5, bars / 64)
     """
     words = signals.shape[2]
-    waiting, score = np.empty((WAITING, BLOCK), np.uint64), np.zeros(BLOCK * WORD)
     for first in range(0, words, BLOCK):
         stop = min(first + BLOCK, words)
         for v in range(signals.shape[0]):
@@ -153,22 +151,55 @@ def signals_of(
                     own, bounds[v, number], bounds[v, number + 1], places, features, first, stop, waiting,
                     score, signals[v, number],
                 )  # fmt: skip
+            for word in range(first, stop):
+                signals[v, CANDIDATE, word] = signals[v, LONG_ENTRY, word] | signals[v, SHORT_ENTRY, word]
+            for place in range(places.size):
+                for word in range(first, stop):
+                    signals[v, CANDIDATE, word] &= present[places[place], word]
 
 
-@kernel
+def present_of(features: Floats) -> Words:
+    """Return where features, float64 (f, bars), bars a multiple of 64, are numbers; uint64 (f, bars / 64).
+
+    >>> present_of(np.array([[np.nan, 1.0, 2.0] + [np.nan] * 61]))
+    array([[6]], dtype=uint64)
+    """
+    bits = np.packbits(~np.isnan(features), axis=1, bitorder="little")
+    return bits.view("<u8").astype(np.uint64, copy=False)
+
+
+@uncounted
 def is_set(signal: Words, i: int) -> bool:
     """Return what a signal says at bar `i`."""
-    return bool((signal[i >> 6] >> np.uint64(i & 63)) & np.uint64(1))
+    said: bool = ((signal[i >> 6] >> np.uint64(i & 63)) & np.uint64(1)) != 0
+    return said
+
+
+# A de Bruijn sequence: its 64 shifts begin with different six bits, which say how far it was shifted.
+_SEQUENCE = 0x03F79D71B4CB0A89
+_SHIFTS = np.argsort([((_SEQUENCE << place) & (2**64 - 1)) >> 58 for place in range(64)])
+_FACTOR = np.uint64(_SEQUENCE)
+
+
+@uncounted
+def lowest_place(bits: int) -> int:
+    """Return the place of the lowest bit that is set, of the 64 in a word.
+
+    Source: Leiserson, Prokop and Randall, Using de Bruijn sequences to index a 1 in a computer word (1998).
+    """
+    lowest = bits & (~bits + np.uint64(1))
+    place: int = _SHIFTS[(lowest * _FACTOR) >> np.uint64(58)]
+    return place
 
 
 def next_entry(
     enter: Callable[..., int],
     always_open: bool,
-    long: Words,
-    short: Words,
+    signals: Words,
     rules: Floats,
     filters: Floats,
     columns: Places,
+    read: Places,
     features: Floats,
     probability: Floats,
     clock: Floats,
@@ -178,23 +209,23 @@ def next_entry(
 ) -> int:
     """Return the first entry from bar `i` on that is taken while flat: its bar, plus n if short; or 2 n.
 
-    enter         of the family, see `lockstep.strategy.family.Signals`; it is asked where a signal is true
-    long, short   signals of the entries
-    vector        float64 (k,): room for the vector of a bar
+    enter     of the family, see `lockstep.strategy.family.Signals`; it is asked at the candidates
+    signals   uint64 (5, words): of the spec
+    read      int64: which of the vector's columns `enter` reads
+    vector    float64 (k,): room for the vector of a bar, numbers in it
     """
     while i < n:
-        bits = (long[i >> 6] | short[i >> 6]) >> np.uint64(i & 63)
+        bits = signals[CANDIDATE, i >> 6] >> np.uint64(i & 63)
         if bits == 0:
             i = (i | 63) + 1
             continue
-        while bits & np.uint64(1) == 0:
-            bits >>= np.uint64(1)
-            i += 1
-        for column in range(vector.size):
-            vector[column] = features[columns[column], i]
+        i += lowest_place(bits)
+        for number in range(read.size):
+            vector[read[number]] = features[columns[read[number]], i]
         time = (1.0, 0.0, 0.0) if always_open else clock_at(clock, i)
         chance = probability[i] if probability.size > 1 else PASS
-        code = enter(is_set(long, i), is_set(short, i), vector, chance, time, rules, filters)
+        long, short = is_set(signals[LONG_ENTRY], i), is_set(signals[SHORT_ENTRY], i)
+        code = enter(long, short, vector, chance, time, rules, filters)
         if code == ENTER_LONG:
             return i
         if code == ENTER_SHORT:

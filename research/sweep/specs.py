@@ -13,21 +13,24 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from itertools import chain
 from types import ModuleType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lockstep.compiled import generated_module
 from lockstep.floats import require_exact
 from lockstep.market.bars import Floats
 from lockstep.market.history import Market
 from lockstep.strategy.config import StrategyConfig
+from lockstep.strategy.decision import FILTER_COLUMN, FILTER_SLOTS
 from lockstep.strategy.family import Family, family_of
 from research.statistics.maximum import SKETCH
 from research.sweep.account import BLOCKS, MEASURES
 from research.sweep.inputs import Inputs
 from research.sweep.kernels import FILL_COLUMNS, OUTCOME
-from research.sweep.signals import PROGRAMS, Places, words_of
+from research.sweep.loops import desk
+from research.sweep.signals import BLOCK, SIGNALS, WAITING, WORD, Places, Words, evaluate_programs, words_of
 from research.sweep.variants import Integers, Variants
 
 # Variants whose signals are worked out beside each other: what a block holds of all columns is read once for
@@ -35,7 +38,7 @@ from research.sweep.variants import Integers, Variants
 BATCH = 64
 
 # Fields by which variants are told apart that another loop, another clock or another account would run.
-_APART = ("auto_close", "window", "execution", "capital", "max_age", "stop", "target")
+_APART = ("auto_close", "window", "execution", "capital", "max_age")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,14 +46,12 @@ class SpecLoop:
     """Which compiled loop variants run in.
 
     family      name of their family; code: its fingerprint and module
-    protected   there are stops or targets
     """
 
     family: str
     code: str
     at_close: bool
     always_open: bool
-    protected: bool
 
     @property
     def name(self) -> str:
@@ -58,23 +59,41 @@ class SpecLoop:
         return hashlib.sha256(repr(self).encode()).hexdigest()[:16]
 
 
+class Ragged(NamedTuple):
+    """Arrays of V specs behind each other in `content`, that of spec v from `at[v]` to `at[v + 1]`."""
+
+    content: NDArray[Any]
+    at: Places
+
+    @classmethod
+    def of(cls, parts: Sequence[Any], kind: type) -> Self:
+        """Put arrays behind each other."""
+        at = np.zeros(len(parts) + 1, dtype=np.int64)
+        np.cumsum([len(each) for each in parts], out=at[1:])
+        return cls(np.fromiter(chain.from_iterable(parts), dtype=kind, count=int(at[-1])), at)
+
+    def part(self, first: int, last: int) -> Self:
+        """Return those of the specs first <= v < last."""
+        at = self.at[first : last + 1]
+        return type(self)(self.content[at[0] : at[-1]], at - at[0])
+
+
 @dataclass(frozen=True, kw_only=True)
 class Specs:
-    """V specs as arrays. What is ragged lies in one array, that of spec v in `[at[v], at[v + 1])`.
+    """V specs as arrays.
 
-    rules     float64, as of `decide`, with the programs; bounds: int64 (V, 5), where these begin and end
-    columns   int64: rows of the features that hold the spec's vector
-    filters   float64, as of `decide`
+    rules     as of `decide`, with the programs; bounds: int64 (V, 5), where these begin and end
+    columns   rows of the features that hold the spec's vector
+    filters   as of `decide`
+    read      columns of the vector that the search for entries reads
     sizing    float64 (V, 5), see `sizing.contracts`; exits: float64 (V, 6), see `sizing.entry_order`
     """
 
-    rules: Floats
-    rules_at: Places
+    rules: Ragged
     bounds: Places
-    columns: Places
-    columns_at: Places
-    filters: Floats
-    filters_at: Places
+    columns: Ragged
+    filters: Ragged
+    read: Ragged
     sizing: Floats
     exits: Floats
 
@@ -89,36 +108,43 @@ class Specs:
         signals = family_of(configs[0]).signals
         assert signals is not None
         rules = [config.rules(market.session, threshold) for config in configs]
-        columns = [[row[each] for each in config.feature_ids] for config in configs]
         filters = [config.filter_rules() for config in configs]
+        read = [
+            (*own[FILTER_COLUMN::FILTER_SLOTS], *signals.reads(each))
+            for own, each in zip(filters, rules, strict=True)
+        ]
         return cls(
-            rules=np.concatenate(rules),
-            rules_at=_starts(rules),
+            rules=Ragged.of(rules, np.float64),
             bounds=np.array([signals.programs(each) for each in rules], dtype=np.int64),
-            columns=np.fromiter(chain.from_iterable(columns), dtype=np.int64),
-            columns_at=_starts(columns),
-            filters=np.concatenate(filters),
-            filters_at=_starts(filters),
+            columns=Ragged.of([[row[each] for each in config.feature_ids] for config in configs], np.int64),
+            filters=Ragged.of(filters, np.float64),
+            read=Ragged.of(read, np.int64),
             sizing=np.array([config.sizing_rules(market.instrument) for config in configs], dtype=np.float64),
             exits=np.array([config.exit_rules() for config in configs], dtype=np.float64),
         )
 
     def part(self, first: int, last: int) -> Self:
         """Return the specs first <= v < last."""
-        rows = {name: getattr(self, name)[first:last] for name in ("bounds", "sizing", "exits")}
-        for name in ("rules", "columns", "filters"):
-            at = getattr(self, f"{name}_at")[first : last + 1]
-            rows |= {name: getattr(self, name)[at[0] : at[-1]], f"{name}_at": at - at[0]}
-        return type(self)(**rows)
+        parts: dict[str, Any] = {}
+        for each in fields(self):
+            whole = getattr(self, each.name)
+            parts[each.name] = whole.part(first, last) if isinstance(whole, Ragged) else whole[first:last]
+        return type(self)(**parts)
+
+    def signals(self, inputs: Inputs) -> Words:
+        """Return what their programs say at every bar, uint64 (V, 5, words)."""
+        found = np.empty((len(self), SIGNALS, words_of(len(inputs.bars))), dtype=np.uint64)
+        waiting, score = np.empty((WAITING, BLOCK), np.uint64), np.zeros(BLOCK * WORD)
+        evaluate_programs(
+            *self.rules, self.bounds, *self.columns, inputs.values, inputs.present, waiting, score, found
+        )
+        return found
 
     @property
-    def arrays(self) -> tuple[Any, ...]:
-        """All of them, in the order in which the loops take them."""
-        return tuple(getattr(self, each.name) for each in fields(self))
-
-
-def _starts(parts: Sequence[Any]) -> Places:
-    return np.concatenate(([0], np.cumsum([len(each) for each in parts]))).astype(np.int64)
+    def traded(self) -> tuple[Any, ...]:
+        """What the loops read beside the signals, in their order, and room for the longest vector."""
+        room = np.zeros(int(np.diff(self.columns.at).max()))
+        return (*self.rules, *self.columns, *self.filters, *self.read, self.sizing, self.exits, room)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,7 +181,6 @@ def apart(variants: Variants) -> Iterator[Integers]:
 def _kind(config: StrategyConfig) -> object:
     return (
         config.auto_close, config.window is None, config.execution, config.capital, repr(config.max_age),
-        config.stop is None and config.target is None,
     )  # fmt: skip
 
 
@@ -166,135 +191,127 @@ def loop_of(config: StrategyConfig, family: Family, *, always_open: bool) -> Spe
         code=f"{family.fingerprint} in {family.config.__module__}",
         at_close=config.execution == "close",
         always_open=always_open and config.window is None and config.auto_close is None,
-        protected=config.stop is not None or config.target is not None,
     )
 
 
 _TEMPLATE = '''"""Generated: the sweep's loops for specs of one family; see research/sweep/specs.py."""
 
-import math
-
-import numpy as np
-
-from lockstep.compiled import inlined, kernel
+from lockstep.compiled import inlined, uncounted
 from lockstep.strategy.family import family_named
 from research.sweep import account, kernels, signals
-from research.sweep.account import draw, sum_sessions
-from research.sweep.kernels import NO_FILTER, OUTCOME
-from research.sweep.signals import LONG_ENTRY, LONG_EXIT, SHORT_ENTRY, SHORT_EXIT, is_set, signals_of
+from research.sweep.account import AFTER, sum_sessions
+from research.sweep.kernels import NO_FILTER
+from research.sweep.signals import LONG_EXIT, SHORT_EXIT, is_set
 
 hold = inlined(kernels.hold)
 next_entry = inlined(signals.next_entry)
+record = inlined(account.record)
 settle = inlined(account.settle)
 # Of the family with the fingerprint {code}.
 acts = family_named({family!r}, where="sweep").signals
 enter = acts.enter
 leave = acts.leave
-NAN = math.nan
 
 
-@kernel
+@uncounted
 def row(values, i):
-    """The signals of both exits, then what size, stop and target read."""
-    features, long, short, size, stop, target = values
-    return (
-        1.0 if is_set(long, i) else 0.0, 1.0 if is_set(short, i) else 0.0,
-        features[size, i], features[stop, i], features[target, i],
-    )
+    """What the exit's conditions say, then what size, stop and target read."""
+    features, leaves, size, stop, target = values
+    return (1.0 if is_set(leaves, i) else 0.0, features[size, i], features[stop, i], features[target, i])
 
 
-@kernel
+@uncounted
 def decide(values, probability, clock, holding, rules, filters):
-    return leave((values[0] if holding[0] > 0.0 else values[1]) != 0.0, clock, holding, rules)
+    return leave(values[0] != 0.0, clock, holding, rules)
 
 
-@kernel
-def sizing_of(p):
-    return (p[0], p[1], 2.0, p[3], p[4])
-
-
-@kernel
-def exits_of(p):
-    return (p[0], p[1], 3.0, p[3], p[4], 4.0) if {protected} else (NAN, 0.0, 3.0, NAN, 0.0, 4.0)
-
-
-@kernel
-def first_entry(spec, features, clock, i, n):
-    signals, rules, filters, columns, sizing, exits, probability, vector, entries = spec
+@uncounted
+def following_entry(spec, values, clock, i, n):
+    signals, rules, columns, filters, read, sizing, exits, vector, probability, turn = spec
     return next_entry(
-        enter, {always_open}, signals[LONG_ENTRY], signals[SHORT_ENTRY], rules, filters, columns, features,
-        probability, clock, vector, i, n
+        enter, {always_open}, signals, rules, filters, columns, read, values, probability, clock, vector, i, n
     )
 
 
-@kernel
-def carry_out(spec, values, clock, bars, costs, entry, outcomes):
-    """Carry out an entry, and look for the one that follows it."""
-    signals, rules, filters, columns, sizing, exits, probability, vector, entries = spec
-    following, _ = hold(
-        decide, row, False, {at_close}, {always_open}, values, clock, bars, costs, rules, NO_FILTER,
-        sizing_of(sizing), exits_of(exits), entry, outcomes, 0, outcomes
+@uncounted
+def trade(recorded, spec, values, clock, bars, costs, entry, outcome, count, fills):
+    signals, rules, columns, filters, read, sizing, exits, vector, probability, turn = spec
+    leaves = signals[LONG_EXIT if entry < bars.shape[0] else SHORT_EXIT]
+    seen = (values, leaves, columns[int(sizing[2])], columns[int(exits[2])], columns[int(exits[5])])
+    return hold(
+        decide, row, recorded, {at_close}, {always_open}, seen, clock, bars, costs, rules, NO_FILTER,
+        (sizing[0], sizing[1], 1.0, sizing[3], sizing[4]),
+        (exits[0], exits[1], 2.0, exits[3], exits[4], 3.0), entry, outcome, count, fills
     )
-    entries[following] = first_entry(spec, values[0], clock, following, bars.shape[0])
-    return following
 
 
-@kernel
-def seen(features, columns, signals, sizing, exits):
-    """What `row` reads."""
-    size, stop, target = columns[int(sizing[2])], columns[int(exits[2])], columns[int(exits[5])]
-    return (features, signals[LONG_EXIT], signals[SHORT_EXIT], size, stop, target)
+@uncounted
+def carry_out(spec, values, clock, bars, costs, entry, outcome):
+    """Outcomes lie in two places in turn: no variant of a piece has another's trades."""
+    following, _ = trade(False, spec, values, clock, bars, costs, entry, outcome, 0, bars)
+    found = following_entry(spec, values, clock, following, bars.shape[0])
+    if found == 2 * bars.shape[0]:
+        return 2
+    entries, links, place = spec[-1]
+    place[0] = 1 - place[0]
+    entries[place[0]] = found
+    links[place[0], AFTER] = -1
+    return place[0]
 
 
-@kernel
+@inlined
+def spec_of(
+    v, signals, rules, rules_at, columns, columns_at, filters, filters_at, read, read_at, sizing, exits,
+    room, probability, turn
+):
+    own = columns[columns_at[v] : columns_at[v + 1]]
+    return (
+        signals[v], rules[rules_at[v] : rules_at[v + 1]], own, filters[filters_at[v] : filters_at[v + 1]],
+        read[read_at[v] : read_at[v + 1]], sizing[v], exits[v], room[: own.size], probability, turn
+    )
+
+
+@uncounted
 def evaluate(
-    rules, rules_at, bounds, columns, columns_at, filters, filters_at, sizing, exits, features, probability,
-    clock, bars, costs, session, marks, exposure, edges, market, bucket, sign, capital, signals, entries,
-    following, outcomes, changes, measures, blocks, sketch
+    signals, rules, rules_at, columns, columns_at, filters, filters_at, read, read_at, sizing, exits, room,
+    features, probability, clock, bars, costs, session, marks, exposure, edges, market, bucket, sign, capital,
+    entries, following, place, outcomes, booked, links, changes, progress, measures, blocks, sketch
 ):
     n = bars.shape[0]
-    signals_of(rules, rules_at, bounds, columns, columns_at, features, signals)
     for v in range(measures.shape[0]):
-        own = columns[columns_at[v] : columns_at[v + 1]]
-        spec = (
-            signals[v], rules[rules_at[v] : rules_at[v + 1]], filters[filters_at[v] : filters_at[v + 1]], own,
-            sizing[v], exits[v], probability, np.empty(own.size), entries
+        spec = spec_of(
+            v, signals, rules, rules_at, columns, columns_at, filters, filters_at, read, read_at, sizing,
+            exits, room, probability, (entries, links, place)
         )
-        values = seen(features, own, signals[v], sizing[v], exits[v])
-        following[:] = -1
+        place[0] = 0
+        entries[0] = following_entry(spec, features, clock, 0, n)
+        following[0] = 0 if entries[0] < 2 * n else 2
+        links[0, AFTER] = -1
         changes[:] = 0.0
-        entries[0] = first_entry(spec, features, clock, 0, n)
         settle(
-            carry_out, {at_close}, spec, values, clock, bars, session, marks, exposure, costs, capital,
-            entries, following, outcomes, changes, measures[v]
+            carry_out, {at_close}, spec, features, clock, bars, session, marks, exposure, costs, capital,
+            entries, following, 0, 2, outcomes, booked, links, changes, progress, measures[v]
         )
         sum_sessions(changes, capital, edges, market, bucket, sign, measures[v], blocks[v], sketch[v])
 
 
-@kernel
+@uncounted
+def recorded_trade(spec, values, clock, bars, costs, entry, outcome, count, fills):
+    return trade(True, spec, values, clock, bars, costs, entry, outcome, count, fills)
+
+
+@uncounted
 def trace(
-    rules, rules_at, bounds, columns, columns_at, filters, filters_at, sizing, exits, features, probability,
-    clock, bars, costs, capital, signals, fills, curve
+    signals, rules, rules_at, columns, columns_at, filters, filters_at, read, read_at, sizing, exits, room,
+    features, probability, clock, bars, costs, capital, outcome, fills, curve
 ):
-    n = bars.shape[0]
-    signals_of(rules, rules_at, bounds, columns, columns_at, features, signals)
-    spec = (
-        signals[0], rules, filters, columns, sizing[0], exits[0], probability, np.empty(columns.size),
-        np.empty(n + 1, np.int32)
+    spec = spec_of(
+        0, signals, rules, rules_at, columns, columns_at, filters, filters_at, read, read_at, sizing, exits,
+        room, probability, 0
     )
-    values = seen(features, columns, signals[0], sizing[0], exits[0])
-    outcomes = np.empty((2 * n, OUTCOME))
-    stop, count, cash = 0, 0, capital
-    entry = first_entry(spec, features, clock, 0, n)
-    while entry != 2 * n:
-        i, count = hold(
-            decide, row, True, {at_close}, {always_open}, values, clock, bars, costs, rules, NO_FILTER,
-            sizing_of(sizing[0]), exits_of(exits[0]), entry, outcomes, count, fills
-        )
-        stop, cash = draw(outcomes[entry], bars, costs, stop, cash, curve)
-        entry = first_entry(spec, features, clock, i, n)
-    curve[stop:] = cash
-    return count
+    return record(
+        following_entry, recorded_trade, spec, features, clock, bars, costs, capital, outcome, fills, curve
+    )
 '''
 
 
@@ -308,32 +325,31 @@ def compiled(loop: SpecLoop) -> ModuleType:
 def evaluate_specs(piece: SpecPiece, inputs: Inputs) -> tuple[Floats, Floats, Floats]:
     """Run the specs of a piece; returns measures (V, 18), block sums (V, 16, 2) and sketches (V, 256)."""
     require_exact()
-    evaluate = compiled(piece.loop).evaluate
-    bars, count = len(inputs.bars), len(piece.specs)
+    evaluate, count = compiled(piece.loop).evaluate, len(piece.specs)
     measures, blocks, sketch = outputs = (
         np.zeros((count, MEASURES)), np.zeros((count, BLOCKS, 2)), np.zeros((count, SKETCH)),
     )  # fmt: skip
-    signals = np.empty((min(count, BATCH), PROGRAMS, words_of(bars)), dtype=np.uint64)
-    entries, following = np.empty(bars + 1, dtype=np.int32), np.empty(2 * bars, dtype=np.int32)
-    outcomes, changes = np.empty((2 * bars, OUTCOME)), np.empty(inputs.marks.size)
-    for first in range(0, count, BATCH):
-        some = slice(first, min(first + BATCH, count))
-        evaluate(
-            *piece.specs.part(some.start, some.stop).arrays, inputs.values, inputs.probability, inputs.clock,
-            inputs.bars, inputs.costs, inputs.session, inputs.marks, inputs.exposure, inputs.edges,
-            inputs.market, inputs.bucket, inputs.sign, piece.capital, signals[: some.stop - some.start],
-            entries, following, outcomes, changes, measures[some], blocks[some], sketch[some],
-        )  # fmt: skip
+    entries, following, place = np.empty(2, np.int32), np.arange(3, dtype=np.int32), np.empty(1, np.int64)
+    with desk(entries=2, sessions=inputs.marks.size, variants=1, rows=1) as room:
+        for first in range(0, count, BATCH):
+            some = slice(first, min(first + BATCH, count))
+            specs = piece.specs.part(some.start, some.stop)
+            evaluate(
+                specs.signals(inputs), *specs.traded, inputs.values, inputs.probability, inputs.clock,
+                inputs.bars, inputs.costs, inputs.session, inputs.marks, inputs.exposure, inputs.edges,
+                inputs.market, inputs.bucket, inputs.sign, piece.capital, entries, following, place,
+                room.outcomes, room.booked, room.links, room.changes[0], room.progress[0], measures[some],
+                blocks[some], sketch[some],
+            )  # fmt: skip
     return outputs
 
 
 def trace_spec(piece: SpecPiece, inputs: Inputs) -> tuple[Floats, Floats]:
     """Return the fills, float64 (fills, 6), and the equity at every bar, of the one spec of a piece."""
     bars = len(inputs.bars)
-    signals = np.empty((1, PROGRAMS, words_of(bars)), dtype=np.uint64)
     fills, curve = np.empty((2 * bars + 2, FILL_COLUMNS)), np.empty(bars)
     count = compiled(piece.loop).trace(
-        *piece.specs.arrays, inputs.values, inputs.probability, inputs.clock, inputs.bars, inputs.costs,
-        piece.capital, signals, fills, curve,
+        piece.specs.signals(inputs), *piece.specs.traded, inputs.values, inputs.probability, inputs.clock,
+        inputs.bars, inputs.costs, piece.capital, np.empty(OUTCOME), fills, curve,
     )  # fmt: skip
     return fills[:count], curve

@@ -9,9 +9,9 @@ import numpy as np
 from lockstep.market.bars import Floats
 from lockstep.strategy.config import ACCEPT_ALL, StrategyConfig
 from lockstep.strategy.family import Family, family_of
-from research.sweep.inputs import Chances, Inputs, Prepared
-from research.sweep.kernels import FILL_COLUMNS
-from research.sweep.loops import Piece, evaluate, loops, pieces
+from research.sweep.inputs import Chances, Columns, Inputs, Prepared
+from research.sweep.kernels import FILL_COLUMNS, OUTCOME
+from research.sweep.loops import Each, Entries, Piece, evaluate, loops, pieces, shared_entries
 from research.sweep.specs import SpecPiece, Specs, apart, evaluate_specs, loop_of, trace_spec
 from research.sweep.variants import Variants
 
@@ -19,16 +19,23 @@ Work = Piece | SpecPiece
 
 
 def work_on(
-    variants: Variants, prepared: Prepared, *, chunk: int, workers: int
-) -> Iterator[tuple[Inputs, list[Work]]]:
-    """Yield pieces of at most `chunk` variants, at least one per worker, and what those of a list read."""
+    variants: Variants, prepared: Prepared, *, chunk: int, workers: int, each: Each | None
+) -> Iterator[tuple[Inputs, list[Work], Entries | None]]:
+    """Yield pieces of at most `chunk` variants, at least one per worker, and what those of a list share.
+
+    each   like `map`, in threads; None where pieces are worked on elsewhere and search the bars themselves
+    """
     family = family_of(variants[0])
     if family.signals is not None:
-        yield from _specs(variants, prepared, family, chunk=chunk, workers=workers)
+        for inputs, specs in _specs(variants, prepared, family, chunk=chunk, workers=workers):
+            yield inputs, specs, None
         return
     for group in prepared.groups(variants):
-        work: list[Work] = [*pieces(group, chunk, bars=prepared.bars, workers=workers)]
-        yield prepared.inputs(group.config), work
+        inputs = prepared.inputs(group.config)
+        work: list[Work] = [
+            *pieces(group, chunk, bars=prepared.bars, sessions=prepared.days.size, workers=workers)
+        ]
+        yield inputs, work, shared_entries(group, inputs, each) if each else None
 
 
 def _specs(
@@ -41,7 +48,7 @@ def _specs(
         known = ids.setdefault(repr(config.max_age), {})
         for each in config.feature_ids:
             known.setdefault(each, len(known))
-    columns: dict[str, Floats] = {}
+    columns: dict[str, Columns] = {}
     for rows in apart(variants):
         some = variants.take(rows)
         age = repr(some[0].max_age)
@@ -54,9 +61,9 @@ def _specs(
         yield prepared.read(columns[age], some[0]), work
 
 
-def evaluated(piece: Work, inputs: Inputs) -> tuple[Floats, Floats, Floats]:
+def evaluated(piece: Work, inputs: Inputs, shared: Entries | None) -> tuple[Floats, Floats, Floats]:
     """Run the variants of a piece; returns measures (V, 18), block sums (V, 16, 2) and sketches (V, 256)."""
-    return evaluate_specs(piece, inputs) if isinstance(piece, SpecPiece) else evaluate(piece, inputs)
+    return evaluate_specs(piece, inputs) if isinstance(piece, SpecPiece) else evaluate(piece, inputs, shared)
 
 
 def traced(config: StrategyConfig, prepared: Prepared, chances: Chances | None) -> tuple[Floats, Floats]:
@@ -72,10 +79,11 @@ def traced(config: StrategyConfig, prepared: Prepared, chances: Chances | None) 
     (group,) = prepared.groups([config], threshold)
     inputs = prepared.inputs(config, chances)
     compiled = loops(group.shape)
-    entries = np.empty(prepared.bars + 1, dtype=np.int32)
+    sides = np.empty(prepared.bars, dtype=np.uint8)
     fills, curve = np.empty((2 * prepared.bars + 2, FILL_COLUMNS)), np.empty(prepared.bars)
-    compiled.entries(group.entry_parameters[0], *inputs.seen_while_flat, entries)
+    compiled.entries(group.entry_parameters[0], *inputs.seen_while_flat, sides)
     count = compiled.trace(
-        group.exit_parameters[0], entries, *inputs.seen_in_position, config.capital, fills, curve
-    )
+        group.exit_parameters[0], sides, *inputs.seen_in_position, config.capital, np.empty(OUTCOME), fills,
+        curve,
+    )  # fmt: skip
     return fills[:count], curve

@@ -26,6 +26,7 @@ from pydantic import BeforeValidator, SerializeAsAny
 from lockstep.desk import desk_folder
 from lockstep.errors import ConfigError, StrategyError
 from lockstep.features.fingerprint import reachable
+from lockstep.market.bars import Floats
 from lockstep.settings import parse_yaml, read_bytes, shown, suggestion, validated
 from lockstep.strategy.config import DEFAULT_FAMILY, StrategyConfig
 
@@ -53,6 +54,8 @@ class Signals:
     enter      compiled: (long, short, values, probability, clock, rules, filters) -> code while flat; `long`
                and `short` are what the programs of the entries say
     leave      compiled: (signal, clock, holding, rules) -> code with a position; HOLD for none
+    reads      rules -> the columns whose values `enter` reads, beside those of filters; of the others it
+               asks only whether they are numbers
 
     `decide` of such a family is these two behind the programs; the sweep works out the programs of all bars
     at once.
@@ -69,6 +72,7 @@ class Signals:
     programs: Callable[..., tuple[int, int, int, int, int]]
     enter: Callable[..., int]
     leave: Callable[..., int]
+    reads: Callable[[Floats], tuple[int, ...]]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

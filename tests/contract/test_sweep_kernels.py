@@ -16,7 +16,7 @@ from lockstep.strategy.families.ibs import IbsConfig
 from lockstep.strategy.matching import NO_FILL, SLIPPAGE
 from research.backtest.run import run_backtest
 from research.statistics.maximum import SKETCH, sketch_of
-from research.sweep import account
+from research.sweep import account, loops
 from research.sweep import kernels as k
 from research.sweep.inputs import CalendarBlocks
 from research.sweep.run import sweep, trace
@@ -213,6 +213,32 @@ def test_variants_that_share_exits_share_nothing_else() -> None:
             np.testing.assert_array_equal(values[row], alone.metrics[name][0], err_msg=name)
         np.testing.assert_array_equal(together.blocks[row], alone.blocks[0])
         np.testing.assert_array_equal(together.sketch[row], alone.sketch[0])
+
+
+@pytest.mark.parametrize("name", ["plain", "at the close", "both sides", "window", "never", "never out"])
+def test_stretches_of_bars_and_shared_entries_change_nothing(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Trades that are open from one stretch to the next, stretches without an entry, pieces by themselves."""
+    history = hours("2019-01-01 00:00", "2019-02-01 20:00")
+    config = IbsConfig.model_validate({**BASE, **CONFIGS[name]})
+    (low, high), least = config.entry, config.exit[0]
+    configs = [
+        config.replaced(entry=(low, high - less), exit=(least + more, 3.0))
+        for less in (0.0, 0.1)
+        for more in (0.0, 0.3)
+    ]
+    whole = sweep(configs, history, "SPY", jobs=1)
+    for bars, cells in ((7, 16_000_000), (40, 16_000_000), (40, 1)):
+        monkeypatch.setattr(loops, "STRETCH", bars)
+        monkeypatch.setattr(loops, "_ONE_STRETCH", bars)
+        monkeypatch.setattr(loops, "_ENTRY_CELLS", cells)
+        cut = sweep(configs, history, "SPY", jobs=1)
+        for measure, values in whole.metrics.items():
+            np.testing.assert_array_equal(values, cut.metrics[measure], err_msg=measure)
+        for part in ("blocks", "timing", "sketch"):
+            np.testing.assert_array_equal(getattr(whole, part), getattr(cut, part), err_msg=part)
+    assert (name == "never") == (not whole.timing[:, 4].any())
 
 
 def test_sums_over_sessions() -> None:

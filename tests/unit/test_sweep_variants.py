@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from lockstep.market.config import load_instruments
 from lockstep.strategy.families.ibs import IBS, IbsConfig
+from research.sweep.kernels import LONG, SHORT, link_entries, number_entries
 from research.sweep.loops import desk, pieces
 from research.sweep.variants import (
     Parts,
@@ -106,12 +107,14 @@ def test_the_stages_see_every_rule_once() -> None:
 @given(drawn=configs, chunk=st.integers(1, 5), workers=st.integers(1, 3))
 def test_pieces_hold_every_variant_once(drawn: list[IbsConfig], chunk: int, workers: int) -> None:
     for group in group_variants(drawn, MARKET, always_open=False):
-        found = pieces(group, chunk, bars=100, workers=workers)
+        found = pieces(group, chunk, bars=100, sessions=100, workers=workers)
         assert np.concatenate([each.positions for each in found]).tolist() == group.positions.tolist()
         assert all(each.positions.size <= chunk for each in found)
         assert len(found) >= min(workers, group.positions.size)
         exits = np.concatenate([each.exit_parameters[each.exit_of] for each in found])
         np.testing.assert_array_equal(exits, group.exit_parameters[group.exit_of])
+        entries = np.concatenate([each.rules[each.entry_of] for each in found])
+        np.testing.assert_array_equal(entries, group.entry_of)
 
 
 class TestVariants:
@@ -144,18 +147,43 @@ class TestVariants:
 
 
 def test_a_desk_is_aligned_and_used_again() -> None:
-    with desk(bars=7, sessions=3, rules=2) as first:
-        assert first.outcomes.shape == (14, 8)
-        assert first.following.shape == (14,)
-        assert first.entries.shape == (2, 8)
-        assert first.changes.shape == (3,)
-        assert first.outcomes.ctypes.data % 64 == 0
-        first.outcomes[:], first.entries[:] = 1.0, 2
-        first.following[:], first.changes[:] = 3, 4.0
+    with desk(entries=14, sessions=3, variants=2, rows=1) as first:
+        assert first.outcomes.shape == first.booked.shape == first.links.shape == (14, 8)
+        assert first.changes.shape == (1, 3)
+        assert first.progress.shape == (2, 3)
+        assert first.outcomes.ctypes.data % 64 == first.booked.ctypes.data % 64 == 0
+        first.outcomes[:], first.booked[:] = 1.0, 2.0
+        first.links[:], first.changes[:], first.progress[:] = 3, 4.0, 5.0
         assert (first.outcomes == 1.0).all()
-        assert (first.entries == 2).all()
+        assert (first.links == 3).all()
         address = first.outcomes.ctypes.data
-        with desk(bars=7, sessions=3, rules=2) as other:
+        with desk(entries=14, sessions=3, variants=2, rows=1) as other:
             assert not np.shares_memory(first.outcomes, other.outcomes)
-    with desk(bars=5, sessions=3, rules=1) as again:
+    with desk(entries=10, sessions=3, variants=1, rows=1) as again:
         assert again.outcomes.ctypes.data == address
+
+
+sides = st.sampled_from([0, LONG, SHORT])
+
+
+@settings(max_examples=60, deadline=None)
+@example(drawn=[[0, 0, 0]])
+@given(
+    drawn=st.integers(1, 12).flatmap(
+        lambda n: st.lists(st.lists(sides, min_size=n, max_size=n), min_size=1, max_size=4)
+    )
+)
+def test_entries_are_numbered_by_their_bars_and_linked(drawn: list[list[int]]) -> None:
+    table = np.array(drawn, dtype=np.uint8)
+    n = table.shape[1]
+    bars, first = np.empty(2 * n, dtype=np.int32), np.empty(n + 1, dtype=np.int32)
+    count = number_entries(table, np.zeros(n, dtype=np.uint8), bars, first)
+    found = [(bar % n, SHORT if bar >= n else LONG) for bar in bars[:count].tolist()]
+    assert found == sorted({(bar, side) for row in drawn for bar, side in enumerate(row) if side})
+    assert first.tolist() == [sum(bar < i for bar, _ in found) for i in range(n + 1)]
+    for row in table:
+        following = np.empty(count + 1, dtype=np.int32)
+        link_entries(row, bars[:count], following)
+        taken = [number for number, (bar, side) in enumerate(found) if row[bar] == side]
+        expected = [next((each for each in taken if each >= i), count) for i in range(count + 1)]
+        assert following.tolist() == expected

@@ -311,6 +311,11 @@ def program_bounds(rules: Floats) -> tuple[int, int, int, int, int]:
     )
 
 
+def veto_column(rules: Floats) -> tuple[int, ...]:
+    """Return the column of the veto, nothing without one."""
+    return (int(rules[VETO_COLUMN]),) if rules[VETO_LOW] > -math.inf else ()
+
+
 @kernel
 def leave(signal: bool, clock: Clock, holding: Holding, rules: Floats) -> int:
     """Return the decision with a position, HOLD for none; `signal` says what the exit's conditions do."""
@@ -376,7 +381,7 @@ RULES = register(
     Family(
         config=RulesConfig,
         decide=decide,
-        signals=Signals(programs=program_bounds, enter=enter, leave=leave),
+        signals=Signals(programs=program_bounds, enter=enter, leave=leave, reads=veto_column),
         # Every condition has a say in which column an id has: none changes one stage alone.
         entry=_CONDITIONS,
         exit=_CONDITIONS,
