@@ -17,7 +17,9 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
@@ -148,8 +150,40 @@ class SymbolAccount:
         return ", ".join(map(str, self.stretches))
 
 
+_RunKey = tuple[str, str, str, DateRange]
+_first_runs: ContextVar[dict[_RunKey, Course] | None] = ContextVar("first_runs", default=None)
+_KEPT_RUNS = 2
+
+
+@contextmanager
+def first_runs_kept() -> Iterator[None]:
+    """Within the block, the first two runs of Backtrader are not made again.
+
+    Of a search that is being finished they are the winner's on its first training and test range, which are
+    compared with the sweep first and then shown as accounts.
+    """
+    token = _first_runs.set({})
+    try:
+        yield
+    finally:
+        _first_runs.reset(token)
+
+
 def backtrader_course(config: StrategyConfig, data: Data, span: DateRange) -> Course:
     """Run a configuration in Backtrader."""
+    kept = _first_runs.get()
+    if kept is None:
+        return _backtrader_course(config, data, span)
+    key = (config.to_yaml(defaults=True), data.symbol, data.hash, span)
+    if key in kept:
+        return kept[key]
+    course = _backtrader_course(config, data, span)
+    if len(kept) < _KEPT_RUNS:
+        kept[key] = course
+    return course
+
+
+def _backtrader_course(config: StrategyConfig, data: Data, span: DateRange) -> Course:
     result = run_backtest(config, data.history, data.symbol, span=span)
     trades, equity, recorded = result.trades, result.equity, result.records.trades
     return Course(

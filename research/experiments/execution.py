@@ -21,7 +21,7 @@ from lockstep.identity import cache_root, only_proves
 from lockstep.market.config import InstrumentBook, load_instruments
 from lockstep.market.history import SeriesKey
 from research.experiments import account_store, law, maximum_test
-from research.experiments.accounts import Engine, backtrader_course
+from research.experiments.accounts import Engine, backtrader_course, first_runs_kept
 from research.experiments.collector import frozen
 from research.experiments.declaration import declare
 from research.experiments.diagnostics import ResidualsOf, swept_residuals
@@ -209,14 +209,16 @@ class Lab:
         maximum_test.settle(self.store, self.ledger, record, families=families, now=self.now())
         shown = shown_accounts(record, best)
         listener.checking(len(keys) + len(shown))
-        try:
-            verify(
-                self.store, record, keys, data.__getitem__, backtest=self.backtest, advance=listener.checked
-            )
-        except EngineMismatch:
-            self._close(record, MISMATCH)
-            raise
-        account_store.keep(self.store, record, shown, data.__getitem__, self.engine, listener.checked)
+        with first_runs_kept():
+            try:
+                verify(
+                    self.store, record, keys, data.__getitem__, backtest=self.backtest,
+                    advance=listener.checked,
+                )  # fmt: skip
+            except EngineMismatch:
+                self._close(record, MISMATCH)
+                raise
+            account_store.keep(self.store, record, shown, data.__getitem__, self.engine, listener.checked)
         self._close(record, FINISHED)
         return self.store.record(record.id)
 

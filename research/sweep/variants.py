@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -182,14 +183,28 @@ def _exit_slots(config: StrategyConfig) -> list[int]:
     return [MAX_BARS, *(FAMILY + slot for slot in config.exit_slots)]
 
 
+_Grouped = tuple[Market, bool, float, list[VariantGroup]]
+# A search sweeps the same variants over one range after another. Gone with the variants.
+_grouped: weakref.WeakKeyDictionary[Variants, _Grouped] = weakref.WeakKeyDictionary()
+
+
 def group_variants(
     configs: Sequence[StrategyConfig], market: Market, *, always_open: bool, threshold: float = ACCEPT_ALL
 ) -> list[VariantGroup]:
-    """Return the variants in groups of one shape.
+    """Return the variants in groups of one shape; of the same `Variants` they are found once.
 
     always_open   every bar is in session; then only a window or an auto-close reads the clock
     """
     variants = Variants.of(configs)
+    known = _grouped.get(variants)
+    if known is not None and known[0] is market and known[1:3] == (always_open, threshold):
+        return known[3]
+    found = _groups(variants, market, always_open, threshold)
+    _grouped[variants] = (market, always_open, threshold, found)
+    return found
+
+
+def _groups(variants: Variants, market: Market, always_open: bool, threshold: float) -> list[VariantGroup]:
     family = family_of(variants[0])
     found = []
     for rows in _by_layout(variants, family.layout_fields):

@@ -12,8 +12,11 @@ import pytest
 
 from lockstep import metrics
 from lockstep.market.dates import DateRange
+from lockstep.market.history import History
+from lockstep.strategy.config import StrategyConfig
 from lockstep.strategy.families.ibs import IbsConfig
 from research.backtest.run import run_backtest
+from research.experiments import accounts
 from research.experiments.accounts import (
     TIMING,
     Course,
@@ -189,6 +192,31 @@ class TestEngine:
         timed = {name: account.metrics[name] for name in TIMING}
         assert account.metrics == {name: once.metrics[name] for name in METRICS} | timed
         assert account.equity[-1] == once.equity["equity"].iloc[-1]
+
+    def test_the_winner_is_run_once_to_be_verified_and_shown(
+        self, data: Data, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        made: list[tuple[StrategyConfig, DateRange]] = []
+
+        def counted(config: StrategyConfig, history: History, symbol: str, *, span: DateRange) -> Any:
+            made.append((config, span))
+            return run_backtest(config, history, symbol, span=span)
+
+        monkeypatch.setattr(accounts, "run_backtest", counted)
+        first, second, third = (dates(f"2010-{month}-01", f"2010-{month}-28") for month in ("03", "04", "05"))
+        config = plan().strategy
+        larger = config.replaced(capital=2 * config.capital)
+        with accounts.first_runs_kept():
+            kept = [backtrader_course(config, data, span) for span in (first, second, third)]
+            assert backtrader(config, data, second)["net_profit"] == kept[1].metrics["net_profit"]
+            assert backtrader_course(config, data, first) is kept[0]
+            assert len(made) == 3
+            assert backtrader_course(config, data, third) is not kept[2]
+            assert backtrader_course(larger, data, first).capital == larger.capital
+            other = replace(data, hash="of other bars")
+            assert backtrader_course(config, other, first) is not kept[0]
+        assert backtrader_course(config, data, first) is not kept[0]
+        assert len(made) == 7
 
     @pytest.mark.parametrize("short", [False, True])
     def test_timing_is_that_of_the_sweep(self, data: Data, short: bool) -> None:

@@ -131,6 +131,20 @@ class TestVariants:
         with pytest.raises(IndexError):
             variants[4]
 
+    def test_their_groups_are_found_once_for_a_market_and_a_clock(self) -> None:
+        variants = Variants.of([IbsConfig(name="x", timeframe="1h", max_bars=bars) for bars in (None, 2, 5)])
+        found = group_variants(variants, MARKET, always_open=False)
+        assert group_variants(variants, MARKET, always_open=False) is found
+        always = group_variants(variants, MARKET, always_open=True)
+        assert always[0].shape.always_open != found[0].shape.always_open
+        micro = load_instruments().market("MES")
+        other = group_variants(variants, micro, always_open=False)
+        assert other is not found
+        alike = Variants.of([*variants])
+        assert group_variants(alike, MARKET, always_open=False) is not found
+        vetoed = group_variants(variants, MARKET, always_open=False, threshold=0.5)
+        assert not np.array_equal(vetoed[0].entry_parameters, found[0].entry_parameters)
+
     def test_combinations(self) -> None:
         numbers, rows = Variants.of(self.CONFIGS).different(("max_bars", "exit"))
         assert numbers.tolist() == [0, 1, 0, 2]
