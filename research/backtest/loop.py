@@ -198,6 +198,52 @@ def bar_of(prices: tuple[Floats, ...], row: int) -> Bar:
     return (prices[0][row], prices[1][row], prices[2][row], prices[3][row])
 
 
+@kernel
+def match_orders(
+    state: Stamps, orders: Books, trades: Books, stamp: int, bar: Bar, account: Account, order: Order,
+    costs: Costs, seen: int, chance: float,
+) -> tuple[Account, Order]:  # fmt: skip
+    """Match what works in the market within a bar, write the fills, and return what they leave."""
+    opened, bought, closed, kind, price = match(account, order, bar, costs)
+    if state[WAITING] != 0:
+        fill_market(state, orders, trades, stamp, order, bought, account, opened, costs, seen, chance)
+        account, order = opened, NO_ORDER
+    if kind != NO_FILL:
+        fill_protective(state, orders, trades, stamp, kind, price, account, costs, seen)
+        account = closed
+    return account, order
+
+
+@kernel
+def send(state: Stamps, orders: Books, stamp: int, code: int, quantity: float) -> None:
+    """Let the market order of a decision wait, and write that it was accepted."""
+    state[REFERENCES] += 1
+    state[WAITING], state[DECIDED], state[CODE] = state[REFERENCES], stamp, code
+    intent = ENTRY if is_entry(code) else EXIT
+    note(
+        state, orders, state[WAITING], stamp, intent, code, ACCEPTED, stamp, quantity, math.nan, 0.0, 0.0
+    )  # fmt: skip
+
+
+@kernel
+def fill_at_close(
+    state: Stamps, orders: Books, trades: Books, stamp: int, close: float, account: Account, order: Order,
+    costs: Costs, seen: int, chance: float,
+) -> Account:  # fmt: skip
+    """Fill the market order that waits at the close of the bar that decided it; return what that leaves."""
+    price = market_price(order[QUANTITY], close, costs)
+    after = execute(account, order, price, costs)
+    fill_market(state, orders, trades, stamp, order, price, account, after, costs, seen, chance)
+    return after
+
+
+@kernel
+def mark(marks: Floats, i: int, close: float, account: Account, multiplier: float) -> None:
+    """Write the account at the close of a bar."""
+    marks[i, 0], marks[i, 1], marks[i, 2] = close, account[POSITION], account[CASH]
+    marks[i, 3] = equity(account, close, multiplier)
+
+
 def run(
     decide: Callable[..., int],
     asks: bool,
@@ -246,15 +292,9 @@ def run(
         if state[MATCHED] == i:
             state[MATCHED] = i + 1
             if (account[POSITION] != 0.0 or state[WAITING] != 0) and time[IN_SESSION] != 0.0:
-                opened, bought, closed, kind, price = match(account, order, bar, costs)
-                if state[WAITING] != 0:
-                    fill_market(
-                        state, orders, trades, stamp, order, bought, account, opened, costs, i, money[CHANCE]
-                    )
-                    account, order = opened, NO_ORDER
-                if kind != NO_FILL:
-                    fill_protective(state, orders, trades, stamp, kind, price, account, costs, i)
-                    account = closed
+                account, order = match_orders(
+                    state, orders, trades, stamp, bar, account, order, costs, i, money[CHANCE]
+                )
         position = account[POSITION]
         holding = (0.0, 0.0)
         if position != 0.0:
@@ -270,33 +310,15 @@ def run(
         if is_order(code):
             code, sent = carried_out(code, position, state[WAITING] != 0, vector, bar[CLOSE], sizing, exits)
             if is_order(code):
-                state[REFERENCES] += 1
-                state[WAITING], state[DECIDED], state[CODE] = state[REFERENCES], stamp, code
                 money[CHANCE], order = chance, sent
-                note(
-                    state,
-                    orders,
-                    state[WAITING],
-                    stamp,
-                    ENTRY if is_entry(code) else EXIT,
-                    code,
-                    ACCEPTED,
-                    stamp,
-                    order[QUANTITY],
-                    math.nan,
-                    0.0,
-                    0.0,
-                )
+                send(state, orders, stamp, code, order[QUANTITY])
                 if at_close:
-                    price = market_price(order[QUANTITY], bar[CLOSE], costs)
-                    after = execute(account, order, price, costs)
-                    fill_market(
-                        state, orders, trades, stamp, order, price, account, after, costs, i + 1, chance
+                    account = fill_at_close(
+                        state, orders, trades, stamp, bar[CLOSE], account, order, costs, i + 1, chance
                     )
-                    account, order = after, NO_ORDER
+                    order = NO_ORDER
         codes[i], probabilities[i] = code, chance
-        marks[i, 0], marks[i, 1], marks[i, 2] = bar[CLOSE], account[POSITION], account[CASH]
-        marks[i, 3] = equity(account, bar[CLOSE], costs[MULTIPLIER])
+        mark(marks, i, bar[CLOSE], account, costs[MULTIPLIER])
         state[ROW] = i + 1
     money[0], money[1], money[2], money[3], money[4] = account
     money[5], money[6], money[7], money[8], money[9] = order
