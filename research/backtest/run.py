@@ -79,10 +79,7 @@ def run_backtest(
     """
     require_exact()
     registry = registry or default_registry()
-    key = SeriesKey(symbol, config.bars)
-    market = history.markets[symbol]
-    plan = registry.plan(vector_ids(config, veto), key)
-    bars = history.series(key)
+    market, bars = history.markets[symbol], history.series(SeriesKey(symbol, config.bars))
     rows = (span or DateRange()).select(bars, market)
     traded = bars.rows(rows.start, rows.stop)
     chosen = engine_for(engine, len(traded))
@@ -91,29 +88,16 @@ def run_backtest(
             f"engine compiled: runs a family's own rules, not those of {strategy.__name__}; leave the class "
             "out, or choose the engine backtrader"
         )
+    plan = registry.plan(vector_ids(config, veto), SeriesKey(symbol, config.bars))
+    source = BatchFeatures(plan, history, max_age=config.max_age.limits)
     run = _Run(
-        config=config,
-        market=market,
-        traded=traded,
-        rows=rows,
-        source=BatchFeatures(plan, history, max_age=config.max_age.limits),
-        veto=veto,
-        strategy=strategy,
+        config=config, market=market, traded=traded, rows=rows, source=source, veto=veto, strategy=strategy,
         on_bar=on_bar,
-    )
+    )  # fmt: skip
     records = run.records(chosen)
     if verify:
         run.require_agreement(records, chosen)
     require_still_exact()
-    content = provenance(
-        config=config,
-        instrument=market.instrument,
-        inputs={each: history.series(each) for each in source_keys(plan, history.markets)},
-        fingerprints={each: registry.fingerprint(each) for each in plan.ids},
-        traded=traded,
-        seed=seed,
-        model=model,
-    )
     return BacktestResult(
         config=config,
         market=market,
@@ -121,7 +105,7 @@ def run_backtest(
         records=records,
         vector_ids=plan.ids,
         files=tuple(files),
-        provenance=by_engine(content, chosen),
+        provenance=by_engine(run.provenance(history, registry, seed, model), chosen),
     )
 
 
@@ -177,6 +161,21 @@ class _Run:
                 f"{self.market.instrument.symbol} {self.config.name}: {difference}; nothing is written. "
                 "Believe Backtrader (--engine backtrader), and report the strategy and the bars"
             )
+
+    def provenance(
+        self, history: History, registry: FeatureRegistry, seed: int, model: Mapping[str, Any] | None
+    ) -> dict[str, Any]:
+        """Return what the result depends on."""
+        plan = self.source.plan
+        return provenance(
+            config=self.config,
+            instrument=self.market.instrument,
+            inputs={each: history.series(each) for each in source_keys(plan, history.markets)},
+            fingerprints={each: registry.fingerprint(each) for each in plan.ids},
+            traded=self.traded,
+            seed=seed,
+            model=model,
+        )
 
     @property
     def _clock(self) -> SessionClock:
