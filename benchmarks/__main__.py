@@ -18,6 +18,7 @@ from benchmarks.maximum import running_maximum
 from benchmarks.models import one_row, rolling_back
 from benchmarks.peers.environment import PeersMissing
 from benchmarks.report import page
+from benchmarks.specs import hashing
 from benchmarks.startup import importing
 from benchmarks.sweep import growth, peers, throughput
 from benchmarks.training import forests, search
@@ -42,6 +43,7 @@ def main() -> None:
         loading(),
         page(),
         long_run(),
+        hashing(),
     )
     for result in chain((measurement() for measurement in single), *several):
         share = f"{result.value / result.promise:.0%}{'' if result.kept else '  missed'}"

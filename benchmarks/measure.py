@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import importlib
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
+ROOT = Path(__file__).resolve().parents[1]
 _RUNS = 5
 
 
@@ -62,3 +66,11 @@ def process(code: str, environment: dict[str, str] | None = None) -> str:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
     )
     return done.stdout.strip()
+
+
+def of_tests(name: str) -> Any:
+    """Return a module of the tests, which are no package of the product."""
+    folder = str(ROOT / "tests")
+    if folder not in sys.path:
+        sys.path.append(folder)
+    return importlib.import_module(name)

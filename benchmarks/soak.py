@@ -22,12 +22,12 @@ from typing import Any
 
 from benchmarks.long_replay import long_replay
 from benchmarks.long_run import engines
+from benchmarks.measure import ROOT, of_tests
 from benchmarks.training import stopping
 from lockstep.identity import DECIDING, VALIDATING, code_hash
 from research.ledger.database import Database
 from research.ledger.ledger import Ledger
 
-ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 
 
@@ -40,14 +40,6 @@ class Soak:
     run: Callable[[int, int], tuple[dict[str, Any], bool]]
 
 
-def _support(name: str) -> Any:
-    """Return a module of the tests, which are no package of the product."""
-    folder = str(ROOT / "tests")
-    if folder not in sys.path:
-        sys.path.append(folder)
-    return importlib.import_module(name)
-
-
 def _replay(count: int, seed: int) -> tuple[dict[str, Any], bool]:
     with tempfile.TemporaryDirectory(dir=".") as folder:
         found = long_replay(count, Path(folder))
@@ -55,7 +47,7 @@ def _replay(count: int, seed: int) -> tuple[dict[str, Any], bool]:
 
 
 def _simulator(count: int, seed: int) -> tuple[dict[str, Any], bool]:
-    block = _support("simulation.block")
+    block = of_tests("simulation.block")
     tally, days = block.Tally(), 0
     while days < count:
         for outcome in block.block(seed + tally.lives, 200, workers=os.cpu_count() or 1):
@@ -76,32 +68,32 @@ def _simulator(count: int, seed: int) -> tuple[dict[str, Any], bool]:
 
 
 def _bundles(count: int, seed: int) -> tuple[dict[str, Any], bool]:
-    found = _support("support.fuzzing").fuzz(count, seed)
+    found = of_tests("support.fuzzing").fuzz(count, seed)
     return found, not found.get("violations") and not found.get("deaths")
 
 
 def _orders(count: int, seed: int) -> tuple[dict[str, Any], bool]:
-    storm = _support("support.order_storm").storm(seed, count)
+    storm = of_tests("support.order_storm").storm(seed, count)
     return storm.summary(), not storm.wrong
 
 
 def _forward(count: int, seed: int) -> tuple[dict[str, Any], bool]:
-    found, good = _support("simulation.rates").soak(count, seed)
+    found, good = of_tests("simulation.rates").soak(count, seed)
     return found, bool(good)
 
 
 def _maximum(count: int, seed: int) -> tuple[dict[str, Any], bool]:
-    found: tuple[dict[str, Any], bool] = _support("simulation.maximum").measured(count, seed)
+    found: tuple[dict[str, Any], bool] = of_tests("simulation.maximum").measured(count, seed)
     return found
 
 
 def _replays(count: int, seed: int) -> tuple[dict[str, Any], bool]:
-    found, good = _support("simulation.replays").soak(count, seed)
+    found, good = of_tests("simulation.replays").soak(count, seed)
     return found, bool(good)
 
 
 def _spec_identity(count: int, seed: int) -> tuple[dict[str, Any], bool]:
-    found: tuple[dict[str, Any], bool] = _support("support.spec_identity").soak(count, seed)
+    found: tuple[dict[str, Any], bool] = of_tests("support.spec_identity").soak(count, seed)
     return found
 
 
@@ -114,7 +106,7 @@ def _readme(count: int, seed: int) -> tuple[dict[str, Any], bool]:
 
 def _sizes(count: int, seed: int) -> tuple[dict[str, Any], bool]:
     """Reject returns without skill at 5 %; a control that must fail, and tests that must not."""
-    sizes = _support("support.sizes")
+    sizes = of_tests("support.sizes")
     sample = importlib.import_module("research.statistics.sharpe").SharpeSample
     most = sizes.bound(count)
     best = {
@@ -143,7 +135,7 @@ _MOST_OF_NOISE, _LEAST_OF_SKILL = 21 / 200, 0.8
 
 def _vetoes(count: int, seed: int) -> tuple[dict[str, Any], bool]:
     """Judge models of each kind in turn; Ctrl-C ends it early, with the rates of those that were judged."""
-    worlds = _support("support.veto_worlds")
+    worlds = of_tests("support.veto_worlds")
     tallies = {world: worlds.Tally() for world in worlds.WORLDS}
     code = code_hash(VALIDATING)
     with tempfile.TemporaryDirectory() as folder, contextlib.suppress(KeyboardInterrupt):

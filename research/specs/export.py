@@ -126,7 +126,7 @@ def _class(config: RulesConfig) -> Iterator[str]:
 def _forms(config: RulesConfig) -> dict[str, NormalForm]:
     """Return the conditions as they are evaluated: without what never matters."""
     score = config.score
-    long, short = entry_meaning(config.long_entry, config.short_entry, score).forms
+    long, short = entry_meaning(config.long_entry, config.short_entry, score, ()).forms
     (leave_long,), (leave_short,) = (
         exit_meaning(tree, score).forms for tree in (config.long_exit, config.short_exit)
     )

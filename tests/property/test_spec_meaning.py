@@ -294,8 +294,8 @@ def orders_keep_their_sides(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def places_are_not_merged(monkeypatch: pytest.MonkeyPatch) -> None:
     def node(self: Any, variable: int, starts: Sequence[float], branches: list[int]) -> int:
-        if branches.count(branches[1]) == len(branches):
-            return branches[1]
+        if len(set(branches)) == 1:
+            return branches[0]
         found = (variable, tuple(starts), tuple(branches))
         number: int = self._numbers.setdefault(found, len(self._nodes))
         if number == len(self._nodes):
@@ -310,14 +310,14 @@ def both_is_long(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def the_least_value_of_a_place_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
-    plain = meaning._Diagrams.read
+    plain = meaning._Diagrams.text
 
-    def read(self: Any, roots: Sequence[int]) -> Any:
+    def text(self: Any, roots: Sequence[int]) -> str:
         nodes = [(variable, (0.0,) * len(starts), branches) for variable, starts, branches in self._nodes]
         self._nodes = nodes
         return plain(self, roots)
 
-    monkeypatch.setattr(meaning._Diagrams, "read", read)
+    monkeypatch.setattr(meaning._Diagrams, "text", text)
 
 
 @pytest.mark.parametrize(

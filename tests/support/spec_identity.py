@@ -5,9 +5,11 @@ from __future__ import annotations
 import random
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
+
+import numpy as np
 
 from lockstep.errors import ConfigError
 from lockstep.settings import validated
@@ -109,16 +111,19 @@ def _drawn(seed: int) -> Iterator[tuple[Content, RulesConfig, random.Random]]:
 def soak(count: int, seed: int) -> tuple[dict[str, Any], bool]:
     """Compare `count` rewordings and as many alterations; what was found, and whether nothing was wrong."""
     same, other = rewordings(count, seed), alterations(count, seed + 1)
-    took = sorted(milliseconds(large(200, seed)))
+    took = {"a side": milliseconds(large(200, seed)), "an entry": milliseconds(densest(200, seed))}
     told = {
         "reworded": same.compared,
         "by what was done": dict(sorted(same.counts.items())),
         "altered": other.compared,
         "by what was changed": dict(sorted(other.counts.items())),
         "faults": [*same.faults, *other.faults],
-        "milliseconds a hash, twelve comparisons a side": {
-            "median": round(took[len(took) // 2], 2),
-            "slowest of 200": round(took[-1], 2),
+        "milliseconds a hash of 200": {
+            f"twelve comparisons {where}": {
+                name: round(float(np.percentile(each, share)), 2)
+                for name, share in (("median", 50), ("99 of 100", 99), ("slowest", 100))
+            }
+            for where, each in took.items()
         },
     }
     return told, not told["faults"]
@@ -132,18 +137,45 @@ def forget() -> None:
         known.cache_clear()
 
 
+# As many as a spec may read.
+_IDS = (*spellings.IDS, *(f"{each}~1" for each in spellings.IDS[:6]))
+
+
 def large(count: int, seed: int) -> list[RulesConfig]:
-    """Return specs of twelve comparisons a side over as many ids as a spec may read."""
-    found: list[RulesConfig] = []
+    """Return specs of twelve comparisons a side, entry and exit, over as many ids as a spec may read."""
     rng = random.Random(seed)
-    ids = [*spellings.IDS, *(f"{each}~1" for each in spellings.IDS[:6])]
-    while len(found) < count:
-        content: dict[str, Any] = {"name": "large", "max_bars": 5}
+
+    def content() -> Content:
+        found: Content = {}
         for side in ("long", "short"):
             entry = rng.randint(5, 9)
-            content[f"{side}_entry"] = spellings.tree(rng, ids, entry)
-            content[f"{side}_exit"] = spellings.tree(rng, ids, 12 - entry)
-        if (config := spec(content)) is not None:
+            found[f"{side}_entry"] = spellings.tree(rng, list(_IDS), entry)
+            found[f"{side}_exit"] = spellings.tree(rng, list(_IDS), 12 - entry)
+        return found
+
+    return _specs(count, content)
+
+
+def densest(count: int, seed: int) -> list[RulesConfig]:
+    """Return specs of twelve comparisons in each entry, five levels deep, with filters and a veto beside."""
+    rng = random.Random(seed)
+
+    def content() -> Content:
+        return {
+            **{f"{side}_entry": spellings.tree(rng, list(_IDS), 12, levels=5) for side in ("long", "short")},
+            "filters": [
+                {"feature": rng.choice(_IDS), "max": rng.randint(40, 90), "side": "both"} for _ in range(2)
+            ],
+            "veto": {"id": rng.choice(_IDS), "at_least": 30},
+        }
+
+    return _specs(count, content)
+
+
+def _specs(count: int, content: Callable[[], Content]) -> list[RulesConfig]:
+    found: list[RulesConfig] = []
+    while len(found) < count:
+        if (config := spec({"name": "large", "max_bars": 5, **content()})) is not None:
             found.append(config)
     return found
 

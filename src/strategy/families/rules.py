@@ -150,7 +150,7 @@ class RulesConfig(StrategyConfig):
 
     @model_validator(mode="after")
     def _conditions_say_something(self) -> Self:
-        entries = entry_meaning(self.long_entry, self.short_entry, self.score)
+        entries = entry_meaning(self.long_entry, self.short_entry, self.score, ())
         leave = (exit_meaning(tree, self.score).idle[0] for tree in (self.long_exit, self.short_exit))
         names = ("long_entry", "short_entry", "long_exit", "short_exit")
         for name, idle in zip(names, (*entries.idle, *leave), strict=True):
@@ -229,8 +229,8 @@ def _entries(
     if veto is not None:
         gates.append(("both", Within(veto.id, veto.at_least, math.inf)))
         ids.add(veto.id)
-    text = entry_meaning(long, short, score, tuple(gates)).digest
-    return f"\n{text}", entry_meaning(long, short, score).ids | ids
+    found = entry_meaning(long, short, score, tuple(gates))
+    return f"\n{found.digest}", found.ids | ids
 
 
 def _require_reachable(feature_id: str, constants: tuple[float, ...]) -> None:
@@ -263,7 +263,7 @@ def _compile(
 ) -> CompiledSpec:  # fmt: skip
     meanings = (
         exit_meaning(long_exit, score), exit_meaning(short_exit, score),
-        entry_meaning(long_entry, short_entry, score),
+        entry_meaning(long_entry, short_entry, score, ()),
     )  # fmt: skip
     signals = sorted(frozenset[str]().union(*(each.ids for each in meanings)))
     ids = tuple(dict.fromkeys((*signals, *(() if veto is None else (veto.id,)))))

@@ -61,14 +61,14 @@ class Meaning:
 
 
 @functools.lru_cache(maxsize=_KNOWN)
-def entry_meaning(long: Any, short: Any, score: tuple[Weight, ...], gates: tuple[Gate, ...] = ()) -> Meaning:
+def entry_meaning(long: Any, short: Any, score: tuple[Weight, ...], gates: tuple[Gate, ...]) -> Meaning:
     """Return what the conditions of both entries mean; where both are true at a bar, neither is taken.
 
-    gates   have a say in the digest alone
+    gates   have a say in the digest alone: all else is the same whichever there are
 
     >>> from lockstep.strategy.specs.conditions import Comparison, NotOf
     >>> below, above = Comparison(id="rsi_2", below=10), NotOf(part=Comparison(id="rsi_2", at_least=10))
-    >>> entry_meaning(below, None, ()).digest == entry_meaning(above, None, ()).digest
+    >>> entry_meaning(below, None, (), ()).digest == entry_meaning(above, None, (), ()).digest
     True
     """
     forms = [_resolved(tree, score) for tree in (long, short)]
@@ -80,14 +80,17 @@ def entry_meaning(long: Any, short: Any, score: tuple[Weight, ...], gates: tuple
     try:
         said = [diagrams.of(form) for form in forms]
         alone = [diagrams.unless(said[0], said[1]), diagrams.unless(said[1], said[0])]
-        gated = [diagrams.both(root, diagrams.of(more)) for root, more in zip(alone, needed, strict=True)]
     except OverflowError:
         return _as_written([*forms, *needed], forms, score)
-    text, kept = diagrams.read(alone)
+    kept = diagrams.kept(alone)
     if len(kept) < len(diagrams.variables):
         forms = [_without(form, kept, _at_lowest) for form in forms]
-    if gated != alone:
-        text, kept = diagrams.read(gated)
+    try:
+        gated = [diagrams.both(root, diagrams.of(more)) for root, more in zip(alone, needed, strict=True)]
+        text = diagrams.text(gated)
+        kept = diagrams.kept(gated)
+    except OverflowError:
+        text = "\n".join(map(_sorted, (*forms, *needed)))
     beside = [_IDLE_BESIDE if root == _FALSE else "" for root in alone]
     idle = [_IDLE.get(root, other) for root, other in zip(said, beside, strict=True)]
     return _meaning(text, forms, score, (SCORE,) in kept, idle)
@@ -99,7 +102,7 @@ def exit_meaning(tree: Any, score: tuple[Weight, ...]) -> Meaning:
 
     >>> from lockstep.strategy.specs.conditions import AnyOf, Comparison
     >>> there = AnyOf(any=(Comparison(id="ibs", below=0.5), Comparison(id="ibs", at_least=0.5)))
-    >>> exit_meaning(there, ()).ids, entry_meaning(there, None, ()).ids
+    >>> exit_meaning(there, ()).ids, entry_meaning(there, None, (), ()).ids
     (frozenset({'ibs'}), frozenset())
     """
     form = _resolved(tree, score)
@@ -108,7 +111,7 @@ def exit_meaning(tree: Any, score: tuple[Weight, ...]) -> Meaning:
         root = diagrams.of(form)
     except OverflowError:
         return _as_written([form], [form], score)
-    text, kept = diagrams.read([root])
+    text, kept = diagrams.text([root]), diagrams.kept([root])
     if len(kept) < len(diagrams.variables):
         form = _without(form, kept, lambda _: False)
     return _meaning(text, [form], score, (SCORE,) in kept, [_IDLE.get(root, "")])
@@ -203,7 +206,8 @@ def _variable(leaf: Within | Ordering) -> Variable:
 
 _Node = tuple[int, tuple[float, ...], tuple[int, ...]]
 # Where a variable lies decides which diagram follows: the variable as its place in the order of all; the
-# least value of each place but the lowest; what follows where it is missing, then place by place.
+# least value of each place but the lowest; what follows place by place, and before that, where values may be
+# missing, what follows there.
 
 _FALSE, _TRUE = 0, 1
 _AND, _OR, _UNLESS = range(3)
@@ -218,12 +222,13 @@ _MANY = 1 << 20
 class _Diagrams:
     """The decision diagrams of some conditions, by number: equal functions have equal numbers.
 
-    complete   nothing is missing: what would follow there is what follows in the lowest place
+    complete   nothing is missing
     """
 
     def __init__(self, forms: Iterable[NormalForm], *, complete: bool) -> None:
         self.variables = sorted({_variable(leaf) for form in forms for leaf in leaves(form)})
-        self._complete = complete
+        # Of what follows a node, where the lowest place is.
+        self._lowest = 0 if complete else 1
         self._order = {variable: place for place, variable in enumerate(self.variables)}
         end: _Node = (len(self.variables), (), ())
         self._nodes = [end, end]
@@ -259,15 +264,15 @@ class _Diagrams:
             lowest = leaf.left < leaf.right
             starts = [_GREATER if lowest is leaf.or_equal else _EQUAL]
         inside = [_TRUE if lowest is (place % 2 == 0) else _FALSE for place in range(len(starts) + 1)]
-        missing = inside[0] if self._complete else _FALSE
-        return self._node(self._order[variable], starts, [missing, *inside])
+        return self._node(self._order[variable], tuple(starts), [_FALSE] * self._lowest + inside)
 
-    def _node(self, variable: int, starts: Sequence[float], branches: list[int]) -> int:
-        last = branches[1]
+    def _node(self, variable: int, starts: tuple[float, ...], branches: list[int]) -> int:
+        lowest = self._lowest
+        last = branches[lowest]
         if branches.count(last) == len(branches):
             return last
-        kept, following = [], branches[:2]
-        for start, branch in zip(starts, branches[2:], strict=True):
+        kept, following = [], branches[: lowest + 1]
+        for start, branch in zip(starts, branches[lowest + 1 :], strict=True):
             if branch != last:
                 last = branch
                 kept.append(start)
@@ -309,40 +314,52 @@ class _Diagrams:
             return self._node(second, others, [join(operation, one, each) for each in following])
         if starts != others:
             finer = sorted({*starts, *others})
-            branches, following = _spread(starts, branches, finer), _spread(others, following, finer)
+            branches, following = (
+                self._spread(starts, branches, finer),
+                self._spread(others, following, finer),
+            )
             starts = tuple(finer)
         pairs = zip(branches, following, strict=True)
         return self._node(variable, starts, [join(operation, *pair) for pair in pairs])
 
-    def read(self, roots: Sequence[int]) -> tuple[str, set[Variable]]:
-        """Return some diagrams as text, the same whatever else is known, and the variables that matter."""
+    def _spread(
+        self, starts: Sequence[float], branches: Sequence[int], finer: Sequence[float]
+    ) -> tuple[int, ...]:
+        """Return the branches of a node over finer places."""
+        lowest, place = self._lowest, 0
+        found = list(branches[: lowest + 1])
+        for start in finer:
+            if place < len(starts) and starts[place] == start:
+                place += 1
+            found.append(branches[lowest + place])
+        return tuple(found)
+
+    def kept(self, roots: Sequence[int]) -> set[Variable]:
+        """Return the variables that matter in some diagrams."""
+        return {self.variables[each] for each in {self._nodes[number][0] for number in self._within(roots)}}
+
+    def text(self, roots: Sequence[int]) -> str:
+        """Return some diagrams as text, the same whatever else is known."""
         numbers = self._within(roots)
         place = {_FALSE: 0, _TRUE: 1, **{number: at for at, number in enumerate(numbers, start=2)}}
-        lines, kept = [str([place[root] for root in roots])], set()
+        heads: dict[tuple[int, tuple[float, ...]], str] = {}
+        lines = [str([place[root] for root in roots])]
         for number in numbers:
             variable, starts, branches = self._nodes[number]
-            kept.add(variable)
-            lines.append(f"{self.variables[variable]} {starts} {[place[each] for each in branches]}")
-        return "\n".join(lines), {self.variables[each] for each in kept}
+            head = heads.get((variable, starts))
+            if head is None:
+                head = heads[variable, starts] = f"{self.variables[variable]} {starts}"
+            lines.append(f"{head} {[place[each] for each in branches]}")
+        return "\n".join(lines)
 
     def _within(self, roots: Sequence[int]) -> list[int]:
         """Return every node of some diagrams once, in an order that they alone decide."""
-        found = dict.fromkeys(each for each in roots if each > _TRUE)
-        level = list(found)
-        while level:
-            following = dict.fromkeys(
-                each for number in level for each in self._nodes[number][2] if each > _TRUE
-            )
-            level = [each for each in following if each not in found]
-            found.update(dict.fromkeys(level))
-        return list(found)
-
-
-def _spread(starts: Sequence[float], branches: Sequence[int], finer: Sequence[float]) -> tuple[int, ...]:
-    """Return the branches of a node over finer places."""
-    place, found = 1, list(branches[:2])
-    for start in finer:
-        if place <= len(starts) and starts[place - 1] == start:
-            place += 1
-        found.append(branches[place])
-    return tuple(found)
+        found = list(dict.fromkeys(each for each in roots if each > _TRUE))
+        seen = {_FALSE, _TRUE, *found}
+        # Longer while it is gone through.
+        for number in found:
+            for each in self._nodes[number][2]:
+                if each not in seen:
+                    seen.add(each)
+                    found.append(each)
+        return found
