@@ -20,7 +20,7 @@ from lockstep.market.history import SeriesKey
 from lockstep.market.loader import load_history
 from lockstep.market.timeframe import DAILY
 from lockstep.strategy.families.rules import RulesConfig
-from research.experiments import declaration
+from research.experiments import declaration, evaluation, search
 from research.experiments.comparison import compare
 from research.experiments.declaration import space_of, space_of_one
 from research.experiments.evaluation import behaviour_hashes
@@ -32,9 +32,9 @@ from research.experiments.service import verified_ranking
 from research.experiments.store import METRIC_COLUMNS
 from research.experiments.tables import print_summary, print_top
 from research.experiments.why import conclude
-from research.ledger.append_only import LedgerRow
+from research.ledger.append_only import LedgerRow, MaximumRow
 from research.ledger.database import Database
-from research.ledger.tables import Returns
+from research.ledger.tables import ExperimentRun, Returns
 from research.sweep.run import sweep
 from research.sweep.variants import Variants
 from research.training.config import StrategyRelease
@@ -256,6 +256,46 @@ def test_a_repeat_is_told_counted_and_not_evaluated(watched: Lab, counting: Coun
     assert watched.ledger.faults() == []
 
 
+def everything(lab: Lab) -> dict[str, Any]:
+    """Return what searches left: results, residuals and maxima; whatever says when, or how long, apart."""
+    apart = {"id", "recorded", "started", "finished", "seconds"}
+    tables = (ExperimentRun, Returns, LedgerRow, MaximumRow)
+    with lab.database.read() as connection:
+        found = {
+            table.__tablename__: [
+                {name: value for name, value in row._asdict().items() if name not in apart}
+                for row in connection.execute(select(table.__table__))
+            ]
+            for table in tables
+        }
+    # Of what is known the length is that of what is stored, which was rounded.
+    found["lengths"] = [np.frombuffer(row.pop("lengths")) for row in found[Returns.__tablename__]]
+    return found
+
+
+def test_a_repeat_leaves_what_its_evaluation_would(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Results, residuals, the maximum over all trials and their number: no repeat gains or loses anything."""
+    first = specs(below(0.2), {"id": SQUARE, "below": 0.04}, below(0.3))
+    second = specs({"id": SQUARE, "below": 0.09}, {"id": SQUARE, "at_most": 0.04}, below(0.25))
+    labs = {}
+    for name in ("told", "evaluated"):
+        counting = Counting()
+        database = Database.open(f"sqlite:///{tmp_path / name}.db")
+        labs[name] = Lab(database=database, now=noon, evaluator=counting)
+        with monkeypatch.context() as patch:
+            if name == "evaluated":
+                patch.setattr(search, "behaviour_hashes", lambda *_: None)
+            for each in (first, second):
+                labs[name].run(each)
+        assert counting.of(SPLIT.train) == {"told": 3, "evaluated": 6}[name]
+    told, evaluated = (everything(each) for each in labs.values())
+    for one, other in zip(told.pop("lengths"), evaluated.pop("lengths"), strict=True):
+        assert np.allclose(one, other, rtol=1e-14, atol=0.0)
+    assert told == evaluated
+    assert [each["trials"] for each in told["maximum"]] == [3, 3]
+    assert counted(labs["told"]) == 6
+
+
 def test_where_it_is_told(watched: Lab) -> None:
     watched.run(specs(below(0.2), below(0.3)))
     record = watched.run(specs({"id": SQUARE, "below": 0.04}, {"id": SQUARE, "below": 0.09}, below(0.15)))
@@ -323,6 +363,20 @@ def test_in_every_window(watched: Lab, counting: Counting) -> None:
     record = watched.run(specs({"id": SQUARE, "below": 0.04}, walk_forward="1y/6m/6m"))
     assert counting.asked == []
     assert same_as(watched.store, record, [0]) == {0: {"SPX": 1}}
+
+
+def test_other_bars_dates_or_code_are_another_behaviour(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    data, configs = lab.data(specs(below(0.2)), "SPX"), Variants.of([BASE])
+    one = behaviour_hashes(configs, data, SPLIT.train)
+    assert one == behaviour_hashes(configs, data, SPLIT.train)
+    others = [
+        behaviour_hashes(configs, replace(data, hash="0" * 64), SPLIT.train),
+        behaviour_hashes(configs, data, SPLIT.validation),
+    ]
+    monkeypatch.setattr(evaluation, "trial_code", lambda ids: "other")
+    others.append(behaviour_hashes(configs, data, SPLIT.train))
+    assert one not in others
+    assert None not in others
 
 
 def test_a_family_without_signals_is_run(lab: Lab) -> None:

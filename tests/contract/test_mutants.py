@@ -358,6 +358,57 @@ MUTANTS = [
 ]
 
 
+# What is one trial: what a spec means, and what it does.
+MEANING = "tests/property/test_spec_meaning.py"
+BEHAVIOUR = "tests/contract/test_spec_behaviour.py"
+
+MUTANTS += [
+    Mutant(
+        row="identity: an exit is judged as if nothing were missing",
+        file="src/strategy/specs/meaning.py",
+        old="diagrams = _Diagrams((form,), complete=False)",
+        new="diagrams = _Diagrams((form,), complete=True)",
+        killer=f"{MEANING}::TestExits",
+    ),
+    Mutant(
+        row="identity: where both entries are true the long one is taken",
+        file="src/strategy/specs/meaning.py",
+        old="alone = [diagrams.unless(said[0], said[1]),",
+        new="alone = [said[0],",
+        killer=f"{MEANING}::TestEntries",
+    ),
+    Mutant(
+        row="identity: filters and veto are in no hash",
+        file="src/strategy/specs/meaning.py",
+        old="text = diagrams.text(gated)",
+        new="text = diagrams.text(alone)",
+        killer=f"{MEANING}::TestEntries",
+    ),
+    Mutant(
+        row="identity: minus zero is another constant",
+        file="src/strategy/specs/meaning.py",
+        old="starts = [] if lowest else [leaf.low + 0.0]",
+        new="starts = [] if lowest else [leaf.low]",
+        killer=f"{MEANING}::TestEntries",
+    ),
+    Mutant(
+        row="behaviour: the longest hold is not in it",
+        file="research/sweep/behaviour.py",
+        old='"auto_close", "max_bars", "stop"',
+        new='"auto_close", "stop"',
+        killer=f"{BEHAVIOUR}::test_what_decides_a_trade_is_in_it",
+    ),
+    Mutant(
+        row="behaviour: other bars are no other behaviour",
+        file="research/experiments/evaluation.py",
+        old='where = "\\n".join((data.symbol, data.hash, str(dates)))',
+        new='where = "\\n".join((data.symbol, str(dates)))',
+        killer="tests/component/test_experiments_specs.py"
+        "::test_other_bars_dates_or_code_are_another_behaviour",
+    ),
+]
+
+
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the sources and tests, importable in place of the installed package."""

@@ -93,6 +93,14 @@ class TestEntries:
         short = spec(long_entry=DIP, filters=[{"feature": "ibs", "max": 0.3, "side": "short"}])
         assert short.config_hash != other.config_hash
 
+    def test_a_filter_makes_no_id_idle(self) -> None:
+        """What a condition reads is needed, whatever a filter beside it says; within it that is seen."""
+        either = {"any": [{"id": "ibs", "at_most": 0.3}, DIP]}
+        one = spec(long_entry=either, filters=[{"feature": "ibs", "max": 0.2}])
+        other = spec(long_entry={"all": [either, {"id": "ibs", "at_most": 0.2}]})
+        assert (one.feature_ids, other.feature_ids) == (("ibs", "rsi_2"), ("ibs",))
+        assert one.config_hash != other.config_hash
+
     def test_filters_come_in_any_order(self) -> None:
         filters = [{"feature": "ibs", "max": 0.3}, {"feature": "rsi_14", "min": 20}]
         hashes = {spec(long_entry=DIP, filters=some).config_hash for some in (filters, filters[::-1])}
@@ -114,6 +122,7 @@ class TestEntries:
 
     def test_minus_zero_is_zero(self) -> None:
         assert same({"id": "zscore_20", "below": 0.0}, {"id": "zscore_20", "below": -0.0})
+        assert same({"id": "zscore_20", "at_least": 0.0}, {"not": {"id": "zscore_20", "below": 0.0}})
         tiny = {"not": {"id": "zscore_20", "at_least": 5e-324}}
         assert same(tiny, {"id": "zscore_20", "at_most": -0.0})
 

@@ -68,10 +68,19 @@ def _reworded(content: Content, rng: random.Random) -> tuple[Content, list[str]]
     steps = []
     for _ in range(rng.randint(1, _STEPS)):
         other, how = spellings.reworded(content, rng)
-        if spec(other) is not None:
-            content = other
-            steps.append(how)
+        if (config := spec(other)) is None or _reads_less(content, config, how):
+            continue
+        content = other
+        steps.append(how)
     return content, steps
+
+
+def _reads_less(content: Content, other: RulesConfig, how: str) -> bool:
+    """Whether a filter that became a condition made another one idle: what that read was needed before."""
+    if how != "_filter_as_condition":
+        return False
+    before = spec(content)
+    return before is not None and set(other.feature_ids) < set(before.feature_ids)
 
 
 def alterations(count: int, seed: int, *, until_fault: bool = False) -> Found:

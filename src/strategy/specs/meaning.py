@@ -64,7 +64,7 @@ class Meaning:
 def entry_meaning(long: Any, short: Any, score: tuple[Weight, ...], gates: tuple[Gate, ...]) -> Meaning:
     """Return what the conditions of both entries mean; where both are true at a bar, neither is taken.
 
-    gates   have a say in the digest alone: all else is the same whichever there are
+    gates   have a say in the digest alone: an id that only they make idle is read, and needed, as before
 
     >>> from lockstep.strategy.specs.conditions import Comparison, NotOf
     >>> below, above = Comparison(id="rsi_2", below=10), NotOf(part=Comparison(id="rsi_2", at_least=10))
