@@ -13,8 +13,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from lockstep.errors import FeatureError, LockstepError
+from lockstep.features.derived import is_derived
 from lockstep.features.feature_registry import default_registry
-from lockstep.identity import TRIALS, code_hash, with_used
+from lockstep.identity import TRIALS, code_hash, hash_of, with_used
 from lockstep.market.bars import Floats
 from lockstep.market.config import InstrumentBook
 from lockstep.market.dates import DateRange
@@ -96,14 +97,21 @@ def code_of(plan: Plan) -> str:
 def trial_code(feature_ids: Iterable[str]) -> str:
     """Return the hash of the code that decides in a trial that reads some features.
 
-    An edit of a report makes no new trial of an old one; nor does one of a feature that nobody reads. Unknown
-    ids are left out: what reads them fails.
+    An edit of a report makes no new trial of an old one; nor does one of a feature that nobody reads, or of
+    what asks models where no id is a model's. Unknown ids are left out: what reads them fails.
     """
     registry, used = default_registry(), {}
     for each in feature_ids:
         with suppress(FeatureError):
             used[f"feature {each}"] = registry.fingerprint(each)
+        if is_derived(each):
+            used["models"] = _asking_models()
     return with_used(code_hash(TRIALS), used)
+
+
+@functools.cache
+def _asking_models() -> str:
+    return hash_of(["lockstep.models.model_column"])
 
 
 def load_data(plan: Plan, book: InstrumentBook, family: str, symbol: str, last: DateRange) -> Data:

@@ -379,6 +379,14 @@ def test_other_bars_dates_or_code_are_another_behaviour(lab: Lab, monkeypatch: p
     assert None not in others
 
 
+def test_what_asks_models_is_code_of_a_trial_that_reads_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    ids = (("ibs",), ("ibs", "model:COMP@v3#3f2a9c1b04de"))
+    plain, asking = map(evaluation.trial_code, ids)
+    monkeypatch.setattr(evaluation, "_asking_models", lambda: "edited")
+    assert evaluation.trial_code(ids[0]) == plain
+    assert evaluation.trial_code(ids[1]) != asking
+
+
 def test_a_family_without_signals_is_run(lab: Lab) -> None:
     data = lab.data(plan(symbols=("SPX",)), "SPX")
     assert behaviour_hashes(Variants.of([plan().strategy]), data, SPLIT.train) is None

@@ -398,14 +398,6 @@ MUTANTS += [
         new='"auto_close", "stop"',
         killer=f"{BEHAVIOUR}::test_what_decides_a_trade_is_in_it",
     ),
-    Mutant(
-        row="behaviour: other bars are no other behaviour",
-        file="research/experiments/evaluation.py",
-        old='where = "\\n".join((data.symbol, data.hash, str(dates)))',
-        new='where = "\\n".join((data.symbol, str(dates)))',
-        killer="tests/component/test_experiments_specs.py"
-        "::test_other_bars_dates_or_code_are_another_behaviour",
-    ),
 ]
 
 
