@@ -12,27 +12,29 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from types import ModuleType
 
+import joblib
 import numpy as np
 
 from lockstep.compiled import generated_module
 from lockstep.features.feature_registry import FeatureRegistry, default_registry
 from lockstep.market.dates import DateRange
 from lockstep.market.history import History
-from lockstep.market.sessions import Session
 from lockstep.strategy.config import StrategyConfig
-from lockstep.strategy.family import Family, family_of
-from research.sweep.inputs import Prepared
+from lockstep.strategy.family import family_of
+from research.sweep.inputs import Inputs, Prepared
+from research.sweep.run import workers
+from research.sweep.signals import Words, words_of
+from research.sweep.specs import BATCH, SpecPiece
 from research.sweep.variants import Variants
+from research.sweep.work import spec_work
 
 # What decides a trade beside the signals. Other fields have a say in these alone.
 _BESIDE = (
     "timeframe", "capital", "auto_close", "max_bars", "stop", "target", "size", "execution", "max_age",
 )  # fmt: skip
-# Variants whose features are in memory at once.
-_AT_A_TIME = 256
 
 
 def behaviours(
@@ -63,47 +65,67 @@ def behaviours(
     prepared = Prepared(
         history, symbol, variants[0], span or DateRange(), registry or default_registry(), None
     )
-    session = history.markets[symbol].session
-    _, rows = variants.different(("auto_close", "max_age"))
-    kinds = {repr((variants[row].auto_close, variants[row].max_age)) for row in rows.tolist()}
+    kind, rows = variants.different(_BESIDE)
+    beside = [_beside(variants[row]) for row in rows.tolist()]
     found = [""] * len(variants)
-    for kind in sorted(kinds):
-        mine = [row for row, each in enumerate(variants) if repr((each.auto_close, each.max_age)) == kind]
-        for first in range(0, len(mine), _AT_A_TIME):
-            some = mine[first : first + _AT_A_TIME]
-            of_rows = [variants[row] for row in some]
-            for row, config, signals in zip(
-                some, of_rows, _signals(of_rows, prepared, family, session), strict=True
-            ):
-                found[row] = hashlib.sha256(f"{_beside(config)}\n".encode() + signals).hexdigest()
+    with workers(-1) as hands:
+        for inputs, work in spec_work(variants, prepared, family, chunk=BATCH, workers=1):
+            tasks = (joblib.delayed(_acts)(piece, inputs) for piece in work)
+            for piece, acts in zip(work, hands.run(tasks), strict=True):
+                for row, own in zip(piece.positions.tolist(), acts, strict=True):
+                    found[row] = hashlib.sha256(beside[kind[row]] + own.tobytes()).hexdigest()
     return found
 
 
-def _beside(config: StrategyConfig) -> str:
-    return json.dumps(config.model_dump(mode="json", include=set(_BESIDE)), sort_keys=True)
+def _beside(config: StrategyConfig) -> bytes:
+    own = config.model_dump(mode="json", include=set(_BESIDE))
+    return f"{family_of(config).name} {json.dumps(own, sort_keys=True)}\n".encode()
 
 
-_TEMPLATE = '''"""Generated: what a family does at every bar; see research/sweep/behaviour.py."""
+_TEMPLATE = '''"""Generated: what specs of one family do at every bar; see research/sweep/behaviour.py."""
 
-from lockstep.compiled import kernel
-from lockstep.strategy.decision import ENTER_LONG, ENTER_SHORT, EXIT_SIGNAL, PASS
+import numpy as np
+
+from lockstep.compiled import inlined, kernel
+from lockstep.strategy.decision import EXIT_SIGNAL
 from lockstep.strategy.family import family_named
+from research.sweep import signals as of_bars
 from research.sweep.kernels import clock_at
+from research.sweep.signals import LONG_EXIT, WORD
 
+next_entry = inlined(of_bars.next_entry)
 # Of the family with the fingerprint {code}.
-decide = family_named({family!r}, where="sweep").decide
+signals = family_named({family!r}, where="sweep").signals
+enter = signals.enter
+leave = signals.leave
+ONE = np.uint64(1)
 
 
 @kernel
-def signals(values, clock, rules, filters, taken, left):
-    """Write where whoever is flat enters, long and short, and where exits hold: bool (2, n) each, False."""
-    for i in range(values.shape[0]):
-        time = clock_at(clock, i)
-        code = decide(values[i], PASS, time, (0.0, 0.0), rules, filters)
-        taken[0, i] = code == ENTER_LONG
-        taken[1, i] = code == ENTER_SHORT
-        left[0, i] = decide(values[i], PASS, time, (1.0, 1.0), rules, filters) == EXIT_SIGNAL
-        left[1, i] = decide(values[i], PASS, time, (-1.0, 1.0), rules, filters) == EXIT_SIGNAL
+def write_acts(said, rules, columns, filters, read, features, probability, clock, n, vector, acts):
+    """Write where whoever is flat enters, long and short, and where exits hold: uint64 (4, words), zeroed."""
+    i, found = 0, 0
+    while i < n:
+        found = next_entry(
+            enter, False, said, rules, filters, columns, read, features, probability, clock, vector, i, n
+        )
+        if found == 2 * n:
+            break
+        side = 1 if found >= n else 0
+        i = found - side * n
+        acts[side, i >> 6] |= ONE << np.uint64(i & 63)
+        i += 1
+    for side in range(2):
+        if not acts[side].any():
+            continue
+        holding = (-1.0, 1.0) if side else (1.0, 1.0)
+        for word in range(acts.shape[1]):
+            bits = said[LONG_EXIT + side, word]
+            for place in range(WORD):
+                i = word * WORD + place
+                if i < n and (bits >> np.uint64(place)) & ONE != 0:
+                    if leave(True, clock_at(clock, i), holding, rules) == EXIT_SIGNAL:
+                        acts[2 + side, word] |= ONE << np.uint64(place)
 '''
 
 
@@ -113,19 +135,20 @@ def _compiled(family: str, code: str) -> ModuleType:
     return generated_module("behaviours", hashlib.sha256(text.encode()).hexdigest()[:16], text)
 
 
-def _signals(
-    configs: Sequence[StrategyConfig], prepared: Prepared, family: Family, session: Session
-) -> Iterator[bytes]:
-    """Yield of each configuration, all of one clock, where it enters and where its exits hold."""
-    signals = _compiled(family.name, f"{family.fingerprint} in {family.config.__module__}").signals
-    every = tuple(dict.fromkeys(each for config in configs for each in config.feature_ids))
-    widest = configs[0].model_copy(update={"features": every})
-    inputs = prepared.inputs(widest)
-    column = {each: place for place, each in enumerate(widest.feature_ids)}
-    for config in configs:
-        values = np.ascontiguousarray(inputs.values[:, [column[each] for each in config.feature_ids]])
-        taken, left = np.zeros((2, 2, len(values)), dtype=np.bool_)
-        rules = config.rules(session)
-        signals(values, inputs.clock, rules, config.filter_rules(), taken, left)
-        left[~taken.any(axis=1)] = False
-        yield np.packbits(taken, axis=1).tobytes() + np.packbits(left, axis=1).tobytes()
+def _acts(piece: SpecPiece, inputs: Inputs) -> Words:
+    """Return what each spec of a piece does at every bar, uint64 (V, 4, words)."""
+    write = _compiled(piece.loop.family, piece.loop.code).write_acts
+    specs = piece.specs
+    said = specs.signals(inputs)
+    found = np.zeros((len(specs), 4, words_of(len(inputs.bars))), dtype=np.uint64)
+    for row in range(len(specs)):
+        rules, columns, filters, read = (
+            each.content[each.at[row] : each.at[row + 1]]
+            for each in (specs.rules, specs.columns, specs.filters, specs.read)
+        )
+        room = np.zeros(columns.size)
+        write(
+            said[row], rules, columns, filters, read, inputs.values, inputs.probability, inputs.clock,
+            len(inputs.bars), room, found[row],
+        )  # fmt: skip
+    return found

@@ -27,7 +27,7 @@ def work_on(
     """
     family = family_of(variants[0])
     if family.signals is not None:
-        for inputs, specs in _specs(variants, prepared, family, chunk=chunk, workers=workers):
+        for inputs, specs in spec_work(variants, prepared, family, chunk=chunk, workers=workers):
             yield inputs, specs, None
         return
     for group in prepared.groups(variants):
@@ -38,7 +38,7 @@ def work_on(
         yield inputs, work, shared_entries(group, inputs, each) if each else None
 
 
-def _specs(
+def spec_work(
     variants: Variants, prepared: Prepared, family: Family, *, chunk: int, workers: int
 ) -> Iterator[tuple[Inputs, list[Work]]]:
     """Yield the same for specs: the features of all of them are computed once."""

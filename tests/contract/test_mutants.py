@@ -398,6 +398,13 @@ MUTANTS += [
         new='"auto_close", "stop"',
         killer=f"{BEHAVIOUR}::test_what_decides_a_trade_is_in_it",
     ),
+    Mutant(
+        row="behaviour: exits are not in it",
+        file="research/sweep/behaviour.py",
+        old="acts[2 + side, word] |= ONE << np.uint64(place)",
+        new="acts[2 + side, word] |= np.uint64(0)",
+        killer=f"{BEHAVIOUR}::test_what_decides_a_trade_is_in_it",
+    ),
 ]
 
 
