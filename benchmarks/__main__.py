@@ -20,7 +20,7 @@ from benchmarks.peers.environment import PeersMissing
 from benchmarks.report import page
 from benchmarks.specs import hashing
 from benchmarks.startup import importing
-from benchmarks.sweep import growth, peers, throughput
+from benchmarks.sweep import growth, of_specs, peers, throughput
 from benchmarks.training import forests, search
 from lockstep.tables import TextTable, number, prose
 
@@ -35,6 +35,7 @@ def main() -> None:
     )  # fmt: skip
     several = (
         throughput(),
+        of_specs(),
         wide_grid(),
         old_ledger(),
         live(),

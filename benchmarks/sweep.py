@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 from collections.abc import Iterator, Sequence
 from itertools import product
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from benchmarks.measure import Measured, once
 from benchmarks.peers.compare import rates
-from benchmarks.workload import BARS, history, hourly_bars
+from benchmarks.workload import BARS, HOURLY, history, hourly_bars
+from lockstep.features.batch import BatchFeatures
 from lockstep.features.feature_registry import default_registry
 from lockstep.market.bars import Bars
 from lockstep.market.dates import DateRange
+from lockstep.market.history import SeriesKey
+from lockstep.strategy.config import StrategyConfig
 from lockstep.strategy.families.ibs import IbsConfig
 from lockstep.tables import TextTable, number
-from research.sweep.inputs import Prepared
+from research.sweep.inputs import Inputs, Prepared
 from research.sweep.loops import evaluate, pieces
 from research.sweep.run import sweep
+from research.sweep.specs import BATCH, SpecPiece
+from research.sweep.variants import Variants
+from research.sweep.work import evaluated, work_on
 
 _RUNS = 15
 _MILLION = 1e6
@@ -43,7 +53,7 @@ def grid(base: IbsConfig, pairs: Sequence[tuple[float, float]] = PAIRS) -> list[
     return [base.replaced(entry=(0.0, low), exit=(high, 1.0)) for low, high in pairs]
 
 
-def rate(variants: Sequence[IbsConfig], bars: Bars, runs: int = _RUNS) -> float:
+def rate(variants: Sequence[StrategyConfig], bars: Bars, runs: int = _RUNS) -> float:
     """Return the bar-variants per second of whole calls, features, packing and measures included, at best."""
     known = history(bars)
     least = min(once(lambda: sweep(variants, known, "ES")) for _ in range(runs))
@@ -55,14 +65,14 @@ def alone(variants: Sequence[IbsConfig], bars: Bars) -> float:
     prepared = Prepared(history(bars), "ES", variants[0], DateRange(), default_registry())
     (group,) = prepared.groups(variants)
     inputs = prepared.inputs(group.config)
-    (piece,) = pieces(group, len(variants), bars=len(bars), sessions=prepared.days.size)
+    (piece,) = pieces(group, len(variants), bars=len(bars), sessions=prepared.ground.days.size)
     return len(variants) * len(bars) / min(once(lambda: evaluate(piece, inputs)) for _ in range(_RUNS))
 
 
 def throughput() -> Iterator[Measured]:
     """Measure 10 x 10 thresholds, with the general rules and by themselves; more is better."""
     bars = hourly_bars()
-    for base, promise in ((GENERAL, 150.0), (THRESHOLDS, 500.0)):
+    for base, promise in ((GENERAL, 465.0), (THRESHOLDS, 865.0)):
         variants = grid(base)
         whole, core = rate(variants, bars) / _MILLION, alone(variants, bars) / _MILLION
         yield Measured(
@@ -73,6 +83,67 @@ def throughput() -> Iterator[Measured]:
             note=f"loop alone {core:,.0f} M per core",
             more_is_better=True,
         )
+
+
+# What specs are drawn from: prices, oscillators, volatility, and numbers of other sizes to compare them with.
+_IDS = (
+    "ibs", "ibs_prev", "rsi_2", "rsi_5", "rsi_14", "atr_14", "atr_20", "ret_1", "ret_5", "body_fraction",
+    "upper_wick", "zscore_20", "realised_vol_20_252", "range_atr_14", "gap_atr_14", "drift_10",
+)  # fmt: skip
+_CONDITIONS = 12
+_SPECS, _COLD_SPECS, _COLD_BARS = 256, 1_000, 5_000
+
+
+def specs(bars: Bars, seed: int, count: int) -> list[StrategyConfig]:
+    """Return specs of 12 conditions, with the stops, windows, sizes and filters that the tests draw."""
+    folder = str(Path(__file__).resolve().parents[1] / "tests")
+    if folder not in sys.path:
+        sys.path.append(folder)
+    support: Any = importlib.import_module("support.specs")
+    known = history(bars)
+    matrix = BatchFeatures(default_registry().plan(_IDS, SeriesKey("ES", HOURLY)), known).matrix
+    world = support.World(
+        history=known, symbol="ES", timeframe=HOURLY, span=DateRange(), ids=_IDS, columns=matrix
+    )
+    found: list[StrategyConfig] = support.specs(world, seed, count, conditions=_CONDITIONS)
+    return found
+
+
+def of_specs() -> Iterator[Measured]:
+    """Measure specs of 12 conditions; more is better but of the time of those that nobody has seen before."""
+    bars = hourly_bars()
+    drawn = specs(bars, 1, _SPECS)
+    prepared = Prepared(history(bars), "ES", drawn[0], DateRange(), default_registry())
+    found = work_on(Variants.of(drawn), prepared, chunk=len(drawn), workers=1, each=None)
+    work = [(piece, inputs) for inputs, some, _ in found for piece in some]
+    core = min(once(lambda: [evaluated(*each, None) for each in work]) for _ in range(3))
+    signals = min(once(lambda: [_signals(*each) for each in work]) for _ in range(3))
+    cells, whole = len(drawn) * len(bars) / _MILLION, rate(drawn, bars, 3) / _MILLION
+    yield Measured(
+        what="sweep of specs, 12 conditions, one core",
+        value=cells / core,
+        unit="M bar-variants/s",
+        promise=60.0,
+        note=f"signals alone {cells / signals:,.0f} M, whole calls on two cores {whole:,.0f} M",
+        more_is_better=True,
+    )
+    few = hourly_bars(_COLD_BARS)
+    sweep(specs(few, 2, _SPECS), history(few), "ES")
+    begun: list[list[StrategyConfig]] = []
+    drawing = once(lambda: begun.append(specs(few, 3, _COLD_SPECS)))
+    yield Measured(
+        what="sweep of 1,000 new specs, 5,000 bars",
+        value=once(lambda: sweep(begun[0], history(few), "ES")),
+        unit="s",
+        promise=5.0,
+        note=f"nothing is compiled for them; drawing and checking them took {drawing:.1f} s",
+    )
+
+
+def _signals(piece: Any, inputs: Inputs) -> None:
+    assert isinstance(piece, SpecPiece)
+    for first in range(0, len(piece.specs), BATCH):
+        piece.specs.part(first, first + BATCH).signals(inputs)
 
 
 def growth() -> Measured:

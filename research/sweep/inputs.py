@@ -22,7 +22,7 @@ from lockstep.market.dates import DateRange
 from lockstep.market.history import History, Market, SeriesKey
 from lockstep.market.sessions import Dates, Session
 from lockstep.market.timeframe import Timeframe
-from lockstep.metrics import market_returns, time_scale
+from lockstep.metrics import Annual, market_returns, time_scale
 from lockstep.strategy.clock import SessionClock
 from lockstep.strategy.config import ACCEPT_ALL, StrategyConfig
 from lockstep.strategy.decision import IN_SESSION
@@ -34,15 +34,115 @@ from research.sweep.account import BLOCKS
 from research.sweep.signals import WORD, Words, present_of, words_of
 from research.sweep.variants import VariantGroup, group_variants
 
+# Days from a Monday to 1 January 1970.
+_EPOCH_WEEKDAY = 3
+_DAYS_A_WEEK = 7
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class CalendarBlocks:
+    """Sessions grouped by date, at most 16 blocks of equal weeks, and at least 9 over 9 weeks or more.
+
+    weeks    of a block, a power of two: coarser blocks are unions of finer ones, whatever their spans
+    first    number of the first block, counted from the Monday before 1 January 1970
+    edges    int64 (17,): first session of each block, and the number of sessions; some blocks may be empty
+    """
+
+    weeks: int
+    first: int
+    edges: Stamps
+
+    @classmethod
+    def of(cls, days: Dates) -> Self:
+        """Return the blocks of sessions on these dates, datetime64[D] (S,), rising.
+
+        >>> found = CalendarBlocks.of(np.arange("2024-01-01", "2024-12-31", dtype="M8[D]"))
+        >>> found.weeks, found.first, found.edges[:4].tolist(), found.edges[-1]
+        (4, 704, [0, 14, 42, 70], np.int64(365))
+        """
+        week = (days.astype("datetime64[D]").astype(np.int64) + _EPOCH_WEEKDAY) // _DAYS_A_WEEK
+        weeks = 1
+        while week[-1] // weeks - week[0] // weeks >= BLOCKS:
+            weeks *= 2
+        block = week // weeks
+        edges = np.searchsorted(block, block[0] + np.arange(BLOCKS + 1)).astype(np.int64)
+        return cls(weeks=weeks, first=int(block[0]), edges=edges)
+
+
+def in_points(bars: Bars) -> bool:
+    """Whether a price says nothing of what a contract is worth: one is not positive, or rolls moved them all.
+
+    Exposure is then counted in contracts and what it earns in points; elsewhere in money and in fractions.
+    """
+    return bars.adjustment == "difference" or not bool((bars.low > 0.0).all())
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Ground:
+    """What no configuration changes: n bars of a series in their S sessions, and what the sums need of them.
+
+    rows     of the series; unit: USD per point
+    prices   float64 (n, 4): open, high, low, close
+    days     datetime64[D] (S,): dates of the sessions; scale: their years, and what annualises
+    blocks   time blocks of the sessions; ones: float64 (256,), the sketch of 1 over them
+
+    The others are as of `Inputs`.
+    """
+
+    rows: slice
+    unit: float
+    prices: Floats
+    session: Stamps
+    marks: Floats
+    exposure: Floats
+    market: Floats
+    bucket: Stamps
+    sign: Floats
+    days: Dates
+    scale: Annual
+    blocks: CalendarBlocks
+    ones: Floats
+
+    @classmethod
+    def of(cls, bars: Bars, session: Session, dates: Dates, rows: slice, unit: float) -> Self:
+        """Work it out for some rows of bars, all of which are on session `dates`."""
+        dates = dates[rows]
+        begins = dates[1:] != dates[:-1]
+        prices = np.column_stack([each[rows] for each in (bars.open, bars.high, bars.low, bars.close)])
+        lasts = np.append(np.flatnonzero(begins), len(dates) - 1)
+        days, marks = dates[lasts], prices[lasts, CLOSE]
+        points = in_points(bars)
+        worth = np.ones(len(dates)) if points else prices[:, CLOSE]
+        bucket, sign = date_hash(days)
+        return cls(
+            rows=rows,
+            unit=unit,
+            prices=prices,
+            session=np.concatenate(([0], np.cumsum(begins))).astype(np.int64),
+            marks=marks,
+            exposure=np.concatenate(([0.0], np.cumsum(worth * unit))),
+            market=market_returns(marks, float(prices[0, OPEN]), points),
+            bucket=bucket,
+            sign=sign,
+            days=days,
+            scale=time_scale(dates, days.size, float(session.template.sessions_per_year)),
+            blocks=CalendarBlocks.of(days),
+            ones=np.bincount(bucket, sign, SKETCH).astype(np.float64),
+        )
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Calendar:
-    """Bars of one series on a session: `dates`, datetime64[D] (n,), are their session dates."""
+    """Bars of one series on a session: `dates`, datetime64[D] (n,), are their session dates.
+
+    last   at most one: the ground of the last sweep, since many go over the same one
+    """
 
     ends: Stamps
     timeframe: Timeframe
     session: Session
     dates: Dates
+    last: list[Ground] = field(default_factory=list)
     _known: dict[str | None, Floats] = field(default_factory=dict)
 
     def readings(self, auto_close: str | None) -> Floats:
@@ -51,6 +151,15 @@ class Calendar:
             clock = SessionClock(self.session, self.timeframe, auto_close)
             self._known[auto_close] = clock.readings(self.ends)
         return self._known[auto_close]
+
+    def ground(self, bars: Bars, rows: slice, unit: float) -> Ground:
+        """Return the ground of some rows of its bars."""
+        for known in self.last:
+            if known.rows == rows and known.unit == unit:
+                return known
+        found = Ground.of(bars, self.session, self.dates, rows, unit)
+        self.last[:] = [found]
+        return found
 
 
 # Gone with the bars: nothing here keeps them.
@@ -128,48 +237,6 @@ class Chances:
 
 # Ids of specs whose features are computed at once.
 _AT_A_TIME = 32
-
-# Days from a Monday to 1 January 1970.
-_EPOCH_WEEKDAY = 3
-_DAYS_A_WEEK = 7
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class CalendarBlocks:
-    """Sessions grouped by date, at most 16 blocks of equal weeks, and at least 9 over 9 weeks or more.
-
-    weeks    of a block, a power of two: coarser blocks are unions of finer ones, whatever their spans
-    first    number of the first block, counted from the Monday before 1 January 1970
-    edges    int64 (17,): first session of each block, and the number of sessions; some blocks may be empty
-    """
-
-    weeks: int
-    first: int
-    edges: Stamps
-
-    @classmethod
-    def of(cls, days: Dates) -> Self:
-        """Return the blocks of sessions on these dates, datetime64[D] (S,), rising.
-
-        >>> found = CalendarBlocks.of(np.arange("2024-01-01", "2024-12-31", dtype="M8[D]"))
-        >>> found.weeks, found.first, found.edges[:4].tolist(), found.edges[-1]
-        (4, 704, [0, 14, 42, 70], np.int64(365))
-        """
-        week = (days.astype("datetime64[D]").astype(np.int64) + _EPOCH_WEEKDAY) // _DAYS_A_WEEK
-        weeks = 1
-        while week[-1] // weeks - week[0] // weeks >= BLOCKS:
-            weeks *= 2
-        block = week // weeks
-        edges = np.searchsorted(block, block[0] + np.arange(BLOCKS + 1)).astype(np.int64)
-        return cls(weeks=weeks, first=int(block[0]), edges=edges)
-
-
-def in_points(bars: Bars) -> bool:
-    """Whether a price says nothing of what a contract is worth: one is not positive, or rolls moved them all.
-
-    Exposure is then counted in contracts and what it earns in points; elsewhere in money and in fractions.
-    """
-    return bars.adjustment == "difference" or not bool((bars.low > 0.0).all())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -258,11 +325,7 @@ class Columns:
 
 
 class Prepared:
-    """Bars, sessions and features of one sweep over the rows of `span`.
-
-    days     datetime64[D] (S,): dates of the sessions; scale: their years, and what annualises
-    blocks   time blocks of the sessions; ones: float64 (256,), the sketch of 1 over them
-    """
+    """Bars, sessions and features of one sweep over the rows of `span`."""
 
     def __init__(
         self,
@@ -280,27 +343,9 @@ class Prepared:
         self._market = history.markets[symbol]
         bars = history.series(self._key)
         self._calendar = calendar_of(bars, self._market.session)
-        self._rows = span.rows(self._calendar.dates, bars.source)
-        dates = self._calendar.dates[self._rows]
-        begins = dates[1:] != dates[:-1]
-        self._session = np.concatenate(([0], np.cumsum(begins))).astype(np.int64)
-        self._prices = np.column_stack(
-            [each[self._rows] for each in (bars.open, bars.high, bars.low, bars.close)]
-        )
-        lasts = np.append(np.flatnonzero(begins), len(dates) - 1)
-        self._marks = self._prices[lasts, CLOSE]
-        self.bars = len(dates)
-        self.days = dates[lasts]
-        points = in_points(bars)
-        worth = np.ones(self.bars) if points else self._prices[:, CLOSE]
-        unit = self._market.instrument.costs[MULTIPLIER]
-        self._exposure = np.concatenate(([0.0], np.cumsum(worth * unit)))
-        self._returns = market_returns(self._marks, float(self._prices[0, OPEN]), points)
-        per_year = float(self._market.session.template.sessions_per_year)
-        self.scale = time_scale(dates, self.days.size, per_year)
-        self._bucket, self._sign = date_hash(self.days)
-        self.ones = np.bincount(self._bucket, self._sign, SKETCH).astype(np.float64)
-        self.blocks = CalendarBlocks.of(self.days)
+        rows = span.rows(self._calendar.dates, bars.source)
+        self.ground = self._calendar.ground(bars, rows, self._market.instrument.costs[MULTIPLIER])
+        self.bars = len(self.ground.prices)
 
     @property
     def market(self) -> Market:
@@ -310,7 +355,7 @@ class Prepared:
     @property
     def always_open(self) -> bool:
         """Whether every bar is in session."""
-        return bool(self._calendar.readings(None)[self._rows, IN_SESSION].all())
+        return bool(self._calendar.readings(None)[self.ground.rows, IN_SESSION].all())
 
     def groups(self, configs: Sequence[StrategyConfig], threshold: float = ACCEPT_ALL) -> list[VariantGroup]:
         """Return the variants by the loop that they run in."""
@@ -336,7 +381,7 @@ class Prepared:
         matrix = BatchFeatures(plan, self._history, max_age=config.max_age.limits).matrix
         if self._shift is not None:
             matrix = self._shift.moved(matrix, self._calendar.dates)
-        return matrix[self._rows]
+        return matrix[self.ground.rows]
 
     def read(self, found: Floats | Columns, config: StrategyConfig, chances: Chances | None = None) -> Inputs:
         """Return what the loops read, with these values and the clock of `config`."""
@@ -344,15 +389,15 @@ class Prepared:
         return Inputs(
             values=columns.values,
             present=columns.present,
-            probability=chances.over(self._rows, len(self._calendar.ends)) if chances else np.ones(1),
-            clock=self._calendar.readings(config.auto_close)[self._rows],
-            bars=self._prices,
-            session=self._session,
-            marks=self._marks,
-            exposure=self._exposure,
-            edges=self.blocks.edges,
-            market=self._returns,
-            bucket=self._bucket,
-            sign=self._sign,
+            probability=chances.over(self.ground.rows, len(self._calendar.ends)) if chances else np.ones(1),
+            clock=self._calendar.readings(config.auto_close)[self.ground.rows],
+            bars=self.ground.prices,
+            session=self.ground.session,
+            marks=self.ground.marks,
+            exposure=self.ground.exposure,
+            edges=self.ground.blocks.edges,
+            market=self.ground.market,
+            bucket=self.ground.bucket,
+            sign=self.ground.sign,
             costs=self._market.instrument.costs,
         )

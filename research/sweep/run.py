@@ -209,28 +209,28 @@ def _empty(count: int, prepared: Prepared) -> SweepResult:
     return SweepResult(
         metrics={},
         blocks=np.zeros((count, BLOCKS, 3)),
-        block_weeks=prepared.blocks.weeks,
-        first_block=prepared.blocks.first,
+        block_weeks=prepared.ground.blocks.weeks,
+        first_block=prepared.ground.blocks.first,
         timing=np.zeros((count, TIMING.stop - TIMING.start)),
         sketch=np.zeros((count, SKETCH)),
-        ones=prepared.ones,
+        ones=prepared.ground.ones,
     )
 
 
 def _result(prepared: Prepared, piece: Work, measures: Floats, blocks: Floats, sketch: Floats) -> SweepResult:
-    sessions = np.diff(prepared.blocks.edges).astype(np.float64)
+    sessions = np.diff(prepared.ground.blocks.edges).astype(np.float64)
     counts = np.broadcast_to(sessions[:, None], (len(blocks), BLOCKS, 1))
     metrics = summary_of_sums(
-        sums_of(measures), scale=prepared.scale, bars=prepared.bars, capital=piece.capital
+        sums_of(measures), scale=prepared.ground.scale, bars=prepared.bars, capital=piece.capital
     )
     return SweepResult(
         metrics=metrics,
         blocks=np.concatenate((blocks, counts), axis=2),
-        block_weeks=prepared.blocks.weeks,
-        first_block=prepared.blocks.first,
+        block_weeks=prepared.ground.blocks.weeks,
+        first_block=prepared.ground.blocks.first,
         timing=measures[:, TIMING],
         sketch=sketch,
-        ones=prepared.ones,
+        ones=prepared.ground.ones,
     )
 
 

@@ -33,7 +33,7 @@ def work_on(
     for group in prepared.groups(variants):
         inputs = prepared.inputs(group.config)
         work: list[Work] = [
-            *pieces(group, chunk, bars=prepared.bars, sessions=prepared.days.size, workers=workers)
+            *pieces(group, chunk, bars=prepared.bars, sessions=prepared.ground.days.size, workers=workers)
         ]
         yield inputs, work, shared_entries(group, inputs, each) if each else None
 
