@@ -621,13 +621,17 @@ def lock_hash(lock: Path | None = None) -> str:
 
 def library_versions(names: Iterable[str] = LIBRARIES) -> dict[str, str]:
     """Return the versions of distributions, of those that are installed, sorted by name."""
-    found = {}
-    for name in sorted(names):
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
+    found = {name: _version(name) for name in sorted(names)}
+    return {name: each for name, each in found.items() if each is not None}
+
+
+@functools.cache
+def _version(name: str) -> str | None:
+    """Return the version of a distribution, None for one that is not installed; read once a process."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
 
 
 def training_versions() -> dict[str, str]:

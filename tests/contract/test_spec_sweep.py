@@ -8,45 +8,42 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from lockstep.strategy.families.rules import RulesConfig
 from research.backtest.run import run_backtest
-from research.sweep.run import sweep, trace
 from support import specs
-from support.specs import World
+from support.spec_parity import Seen, difference, parted
+from support.specs import WORLDS
 
 BARS = 1_000
-COUNT = int(os.environ.get("LOCKSTEP_SPECS", "20"))
-WORLDS = {"daily": specs.daily_world, "hourly": specs.hourly_world}
+# Per world, 300 in all.
+COUNT = int(os.environ.get("LOCKSTEP_SPECS", "75"))
 
-
-def difference(config: RulesConfig, world: World, profit: float) -> tuple[str, int]:
-    """Return where sweep and Backtrader part, empty for nowhere, and how many orders were filled."""
-    backtest = run_backtest(config, world.history, world.symbol, span=world.span)
-    traced = trace(config, world.history, world.symbol, span=world.span)
-    row = {int(end): number for number, end in enumerate(backtest.bars.end)}
-    filled = [
-        (row[order.stamp], order.quantity, order.price)
-        for order in backtest.records.orders
-        if order.status == "completed"
-    ]
-    equity = backtest.equity["equity"].to_numpy()
-    if [(int(bar), quantity, price) for bar, _, quantity, price, *_ in traced.fills] != filled:
-        return "fills", len(filled)
-    if traced.equity.tobytes() != equity.tobytes():
-        return "equity", len(filled)
-    return "" if profit == equity[-1] - config.capital else "net profit", len(filled)
+# What a world's specs must have in them, and what must happen to them.
+SAID = {
+    "below", "at_most", "above", "at_least", "between", "equals", "all", "any", "not",
+    "below another id", "at_most another id", "above another id", "at_least another id",
+    "score below", "score at_most", "score above", "score at_least", "negative weight",
+    "long entry", "long exit", "short entry", "short exit", "~", "%", "@", "*",
+    "stop in percent", "stop in atr", "target in percent", "target in atr", "max_bars", "veto", "features",
+    "filter of long", "filter of short", "filter of both", "fills at the next_open", "fills at the close",
+    "size fixed", "size risk", "size volatility",
+}  # fmt: skip
+MET = {
+    "enter long", "enter short", "signal", "max bars", "no signal", "hold", "missing", "filtered", "veto",
+    "ambiguous", "filled: stop", "filled: target", "filled: signal", "filled: max bars",
+}  # fmt: skip
+INTRADAY = {"session", "outside session", "outside window", "after auto-close", "filled: session"}
 
 
 @pytest.mark.parametrize("name", WORLDS)
 def test_drawn_specs_are_equal_to_backtrader(name: str) -> None:
     """All of them in one call: other ids, trees, stops, windows, sizes, ages and execution in each."""
-    world = WORLDS[name](BARS)
+    world, seen = WORLDS[name](BARS), Seen()
     drawn = specs.specs(world, 1, COUNT)
-    profits = sweep(drawn, world.history, world.symbol, span=world.span, jobs=1).metrics["net_profit"]
-    found = [difference(each, world, profit) for each, profit in zip(drawn, profits.tolist(), strict=True)]
-    parted = [each.to_yaml() + where for each, (where, _) in zip(drawn, found, strict=True) if where]
-    assert not parted, parted[0]
-    assert sum(fills > 20 for _, fills in found) > COUNT // 3
+    found = parted(drawn, world, seen)
+    assert not found, found[0]
+    assert SAID <= seen.said.keys(), SAID - seen.said.keys()
+    wanted = MET | (INTRADAY if name == "hourly" else set())
+    assert wanted <= seen.met.keys(), wanted - seen.met.keys()
 
 
 def test_the_comparison_can_fail() -> None:
@@ -57,8 +54,7 @@ def test_the_comparison_can_fail() -> None:
         for key, bars in world.history.bars.items()
     }
     other = replace(world, history=replace(world.history, bars=moved))
-    drawn = specs.specs(world, 1, 5)
-    profits = sweep(drawn, world.history, world.symbol, span=world.span, jobs=1).metrics["net_profit"]
-    assert any(
-        difference(each, other, profit)[0] for each, profit in zip(drawn, profits.tolist(), strict=True)
-    )
+    (drawn, *_) = specs.specs(world, 1, 1)
+    result = run_backtest(drawn, world.history, world.symbol, span=world.span)
+    assert difference(result, drawn, world) == ""
+    assert difference(result, drawn, other) != ""

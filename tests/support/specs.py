@@ -1,13 +1,14 @@
 """Random specs: trees over the whole catalogue, with constants that are quantiles of what the ids were.
 
-Worlds to trade them in have bars out of session, joined series with holes, and ids whose windows are long, so
-that values are missing before, between and at the ends of the others. Seeds are the whole life of a spec.
+Worlds to trade them in have bars out of session, half days, days without bars, joined series with holes,
+and ids whose windows are long, so that values are missing before, between and at the ends of the others.
+Seeds are the whole life of a spec.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -32,13 +33,24 @@ Content = dict[str, Any]
 MOST = 12
 # The share of a joined series' bars that a world lacks.
 _HOLES = 0.1
+# Bars that windows may fill with before the traded ones.
+_PAST = 700
+# Beside those of the catalogue; PAIR is the joined symbol.
 _ADDED = (
     "ibs@PAIR",
     "rsi_5@PAIR",
     "ibs*rsi_2",
+    "ibs*volume_pctile_20",
+    "pair_ibs*rsi_5@PAIR",
     "rsi_2~1",
     "rsi_2~3",
+    "ibs~1",
+    "pair_ret_1~1",
+    "rsi_5~2@PAIR",
     "rsi_2%60",
+    "ret_1%20",
+    "pair_zscore_20%20",
+    "ibs%20@PAIR",
     "atr_14%100~1",
     "zscore_20~2",
 )
@@ -66,25 +78,20 @@ class World:
         pair: str,
         timeframe: Timeframe,
         count: int,
-        extra: tuple[str, ...],
+        about: tuple[str, ...] = ("",),
     ) -> World:
-        """Return the last `count` bars of a series as a world, those before them as its past."""
+        """Return the last `count` bars of a series as a world, those before them as its past.
+
+        about   its ids have one of these texts in them, any by default
+        """
         bars = history.series(SeriesKey(symbol, timeframe))
         dates = history.markets[symbol].session.dates(bars.end, timeframe)
         span = DateRange(start=dates[-min(count, len(dates))].astype(object), end=dates[-1].astype(object))
-        ids = tuple(each.replace("PAIR", pair) for each in (*default_registry().list(), *_ADDED, *extra))
-        ids = tuple(each for each in ids if _known(each))
+        ids = tuple(each.replace("PAIR", pair) for each in (*default_registry().list(), *_ADDED))
+        ids = tuple(each for each in ids if any(mark in each for mark in about))
         plan = default_registry().plan(ids, SeriesKey(symbol, timeframe))
         matrix = BatchFeatures(plan, history).matrix[span.rows(dates, "world")]
         return cls(history=history, symbol=symbol, timeframe=timeframe, span=span, ids=ids, columns=matrix)
-
-
-def _known(feature_id: str) -> bool:
-    try:
-        default_registry().parse(feature_id)
-    except ConfigError:
-        return False
-    return True
 
 
 def with_holes(bars: Bars, share: float, seed: int) -> Bars:
@@ -94,19 +101,45 @@ def with_holes(bars: Bars, share: float, seed: int) -> Bars:
     return replace(bars, **{name: getattr(bars, name)[kept] for name in names})
 
 
+def _indices(symbol: str, pair: str, first: str, count: int, *, late: int = 0) -> History:
+    """Return `count` daily bars of an index, and of another, `late` bars later, all but a tenth of them."""
+    traded, joined = SeriesKey(symbol, DAILY), SeriesKey(pair, DAILY)
+    history = load_history(symbol, None, start=first, context=(joined,))
+    bars = history.bars[traded].rows(0, count)
+    begins, ends = np.searchsorted(history.bars[joined].end, [bars.end[late], bars.end[-1] + 1])
+    holed = with_holes(history.bars[joined].rows(int(begins), int(ends)), _HOLES, 3)
+    return replace(history, bars={traded: bars, joined: holed})
+
+
 @functools.cache
 def daily_world(count: int) -> World:
-    """Return daily bars of the NASDAQ Composite; of those of the S&P, its pair, a tenth are missing."""
-    history = load_history("COMP", None, start="2009-01-02", context=(SeriesKey("SPX", DAILY),))
-    pair = with_holes(history.series(SeriesKey("SPX", DAILY)), _HOLES, 3)
-    history = replace(history, bars={**history.bars, SeriesKey("SPX", DAILY): pair})
-    return World.of(history, "COMP", "SPX", DAILY, count, ())
+    """Return daily bars of the NASDAQ Composite, and the S&P as its pair."""
+    return World.of(_indices("COMP", "SPX", "2009-01-02", count + _PAST), "COMP", "SPX", DAILY, count)
+
+
+@functools.cache
+def young_world(count: int) -> World:
+    """Return the S&P from its first bar on: windows fill while it is traded, the pair's a year later."""
+    history = _indices("SPX", "COMP", "2008-01-02", count, late=min(250, count // 2))
+    return World.of(history, "SPX", "COMP", DAILY, count)
+
+
+@functools.cache
+def pair_world(count: int) -> World:
+    """Return daily bars of the S&P, with no ids but those that read two series or another bar."""
+    history = _indices("SPX", "COMP", "2010-01-04", count + _PAST)
+    return World.of(history, "SPX", "COMP", DAILY, count, about=("pair_", "@", "*", "~", "%"))
 
 
 @functools.cache
 def hourly_world(count: int) -> World:
-    """Return drawn bars of ES around the clock, some of them out of session; those of NQ have holes."""
-    end = np.arange(utc("2018-03-01 00:00"), utc("2018-09-01 00:00"), 60 * MINUTE, dtype=np.int64)
+    """Return drawn bars of ES around the clock, so that many are out of session; those of NQ have holes.
+
+    The last of them go over the half days of July 2018; three times some days in a row are without a bar.
+    """
+    end = np.arange(utc("2018-03-01 00:00"), utc("2018-07-20 00:00"), 60 * MINUTE, dtype=np.int64)
+    last = len(end) - np.arange(len(end))
+    end = end[~((last > 100) & (last < 1_000) & (last % 330 < 75))]
     bars = {}
     for symbol, seed in (("ES", 7), ("NQ", 8)):
         drawn = random_bars(end, HOURLY, symbol=symbol, seed=seed)
@@ -114,7 +147,15 @@ def hourly_world(count: int) -> World:
         bars[SeriesKey(symbol, HOURLY)] = replace(drawn, **raised)
     bars[SeriesKey("NQ", HOURLY)] = with_holes(bars[SeriesKey("NQ", HOURLY)], _HOLES, 3)
     history = History(bars=bars, markets={each: BOOK.market(each) for each in ("ES", "NQ")})
-    return World.of(history, "ES", "NQ", HOURLY, count, ())
+    return World.of(history, "ES", "NQ", HOURLY, count)
+
+
+WORLDS: dict[str, Callable[[int], World]] = {
+    "daily": daily_world,
+    "young": young_world,
+    "pair": pair_world,
+    "hourly": hourly_world,
+}
 
 
 def specs(world: World, seed: int, count: int, *, conditions: int | None = None) -> list[RulesConfig]:
@@ -179,7 +220,7 @@ class _Draw:
             return {"id": name, self.one(("below", "at_most", "above", "at_least")): other}
         values = self.values(name)
         if kind == "score" and self.score is not None:
-            name, values = "score", self.score
+            name, values, kind = "score", self.score, self.one(("low", "high"))
         if kind == "equals" and values.size:
             return {"id": name, "equals": float(f"{self.one(values):.4g}")}
         if kind == "between":
@@ -239,7 +280,7 @@ def _rest(draw: _Draw, *, exits: bool) -> Iterator[tuple[str, Any]]:
         yield "stop", draw.distance()
     if draw.chance(0.3):
         yield "target", draw.distance()
-    if draw.chance(0.2):
+    if draw.chance(0.3):
         low, high = sorted(
             draw.constant(draw.values(draw.ids[0]), float(each)) for each in draw.random.random(2)
         )
