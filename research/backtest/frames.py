@@ -86,7 +86,8 @@ def trades_frame(
 
     trade_id            symbol and decision stamp
     gross_pnl, net_pnl  before and after commission; slippage is in the prices, slippage_cost says how much
-    return_fraction     price move in the trade's favour over |entry price|
+    return_fraction     price move in the trade's favour over |entry price|; NaN for an entry at 0, which an
+                        adjusted series may reach: no fraction of nothing says what was won
     mae, mfe            largest move against and for the trade, from the extremes of its bars, both >= 0
     status              `closed`, or `open` at the last bar
     spans               names of the marks that a trade lasts over, from decision to exit: "hole, jump"
@@ -116,13 +117,19 @@ def trades_frame(
             "commission": trade["commission"],
             "slippage_cost": trade["slippage"],
             "net_pnl": gross - trade["commission"],
-            "return_fraction": move * side / np.abs(trade["entry_price"]),
+            "return_fraction": _fractions(move * side, trade["entry_price"]),
             "mae": against * scale,
             "mfe": favour * scale,
             "status": TextCodes((exits <= 0).astype(np.int8), ("closed", "open")).array(),
             "spans": _spanned(trade["decision"], exits, marks or {}),
         }
     )
+
+
+def _fractions(moves: Floats, prices: Floats) -> Floats:
+    """Return moves over the size of prices, NaN where a price is 0."""
+    nothing = np.full(len(moves), np.nan)
+    return np.divide(moves, np.abs(prices), out=nothing, where=prices != 0.0)
 
 
 def _trade_ids(symbols: TextCodes, decisions: NDArray[np.int64]) -> pd.api.extensions.ExtensionArray:

@@ -7,6 +7,8 @@ filled on the next open.
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from lockstep.market.bars import Bars
@@ -56,6 +58,14 @@ def test_long_from_signal_to_signal() -> None:
     assert trade["exit_end"].value == ends[3]
     # Marked at the closes: bar 2 at 101.00: -0.25 x 50 - 1.25 = -13.75; bar 3 at 104.75: 3.5 x 50 - 1.25.
     assert result.equity["equity"].tolist()[:4] == [100_000.0, 99_986.25, 100_173.75, 100_147.5]
+
+
+def test_an_entry_at_0_has_no_return() -> None:
+    """Prices that are adjusted by differences reach 0 and go below it; dollars are what they were."""
+    moved = [tuple(price - 101.25 for price in row) for row in (SIGNAL, QUIET, STRONG, AFTER)]
+    trade = only_trade(backtest(daily_bars(moved)))
+    expect(trade, entry_price=0.0, exit_price=3.0, gross_pnl=150.0, net_pnl=147.5)
+    assert math.isnan(trade["return_fraction"])  # type: ignore[arg-type]
 
 
 def test_short_from_signal_to_signal() -> None:
