@@ -34,6 +34,7 @@ TEN_BARS = "tests/golden/test_ten_bars.py"
 ENGINE = "tests/unit/test_engine.py"
 EQUALITY = "tests/contract/test_engine_equality.py"
 POLICY = "tests/unit/test_models_policy.py"
+SPECS = "tests/unit/test_spec_evaluators.py"
 YEARS = "tests/unit/test_metrics_residue_and_years.py"
 
 MUTANTS = [
@@ -354,6 +355,125 @@ MUTANTS = [
         old="    if lacking:",
         new="    if lacking and not promoted:",
         killer="tests/unit/test_verdict.py::test_the_table_is_the_function",
+    ),
+    Mutant(
+        row="specs: a missing value satisfies a comparison, as `not` would have it",
+        file="src/strategy/specs/program.py",
+        old="    return low <= value <= high",
+        new="    return not (value < low or value > high)",
+        killer=f"{SPECS}::test_a_missing_value_satisfies_no_exit",
+    ),
+    Mutant(
+        row="specs: below is at most",
+        file="src/strategy/specs/program.py",
+        old='"below": (-math.inf, _below(high)),',
+        new='"below": (-math.inf, high),',
+        killer=f"{SPECS}::test_a_comparison_and_its_opposite",
+    ),
+    Mutant(
+        row="specs: below another id is at most",
+        file="src/strategy/specs/program.py",
+        old="        return value < other",
+        new="        return value <= other",
+        killer=f"{SPECS}::test_two_ids_are_compared_in_their_order",
+    ),
+    Mutant(
+        row="specs: two ids are compared the other way round",
+        file="src/strategy/specs/program.py",
+        old="left, right = (said.id, other) if",
+        new="right, left = (said.id, other) if",
+        killer=f"{SPECS}::test_two_ids_are_compared_in_their_order",
+    ),
+    Mutant(
+        row="specs: between leaves its end out",
+        file="src/strategy/specs/program.py",
+        old='"between": (low, high),',
+        new='"between": (low, _below(high)),',
+        killer=f"{SPECS}::test_a_comparison_and_its_opposite",
+    ),
+    Mutant(
+        row="specs: not all is all of not",
+        file="src/strategy/specs/program.py",
+        old="isinstance(condition, AllOf) is not negated",
+        new="isinstance(condition, AllOf)",
+        killer=f"{SPECS}::test_junctions",
+    ),
+    Mutant(
+        row="specs: and is or for a vector",
+        file="src/strategy/specs/program.py",
+        old="(answers >> 1) & (answers | -2)",
+        new="(answers >> 1) | (answers & 1)",
+        killer=f"{SPECS}::test_junctions",
+    ),
+    Mutant(
+        row="specs: a weight loses its sign",
+        file="src/strategy/specs/program.py",
+        old="yield (ADD, column[each.id], each.weight, 0)",
+        new="yield (ADD, column[each.id], abs(each.weight), 0)",
+        killer=f"{SPECS}::test_a_weight_keeps_its_sign",
+    ),
+    Mutant(
+        row="specs: short for long",
+        file="src/strategy/families/rules.py",
+        old="    return ENTER_LONG if long else ENTER_SHORT",
+        new="    return ENTER_LONG if short else ENTER_SHORT",
+        killer=f"{SPECS}::test_sides",
+    ),
+    Mutant(
+        row="specs: both sides at once are long",
+        file="src/strategy/families/rules.py",
+        old="    if long and short:\n        return AMBIGUOUS\n",
+        new="",
+        killer=f"{SPECS}::test_sides",
+    ),
+    Mutant(
+        row="specs: a missing value is a condition that does not hold",
+        file="src/strategy/families/rules.py",
+        old="    if missing < width:\n        return MISSING + missing\n",
+        new="",
+        killer=f"{SPECS}::test_sides",
+    ),
+    Mutant(
+        row="specs: a short is left as a long is",
+        file="src/strategy/families/rules.py",
+        old="        if holding[SIDE] < 0.0:\n            first, last = last, int(rules[SHORT_EXIT_STOP])\n",
+        new="",
+        killer=f"{SPECS}::test_each_side_has_its_exit",
+    ),
+    Mutant(
+        row="specs: a lag is a bar too long",
+        file="src/features/driver.py",
+        old="            out[row] = values[newest]",
+        new="            out[row] = values[max(newest - (lag > 0), 0)]",
+        killer=f"{SPECS}::test_lag_and_rank",
+    ),
+    Mutant(
+        row="specs: a rank counts the value itself",
+        file="src/features/driver.py",
+        old="percentile_rank(values[newest - rank : newest + 1])",
+        new="percentile_rank(np.append(values[newest - rank : newest + 1], values[newest]))",
+        killer=f"{SPECS}::test_lag_and_rank",
+    ),
+    Mutant(
+        row="specs: the sweep leaves the last block out that is not full",
+        file="research/sweep/signals.py",
+        old="    for first in range(0, words, BLOCK):",
+        new="    for first in range(0, words // BLOCK * BLOCK, BLOCK):",
+        killer=f"{SPECS}::test_blocks_say_what_the_vector_does",
+    ),
+    Mutant(
+        row="specs: the sweep reads a column that is not the program's",
+        file="research/sweep/signals.py",
+        old="others = features[columns[int(rules[at + 2])], begin:end]",
+        new="others = features[columns[int(rules[at + 1])], begin:end]",
+        killer=f"{SPECS}::test_blocks_say_what_the_vector_does",
+    ),
+    Mutant(
+        row="specs: the sweep enters by the vector of the bar before",
+        file="research/sweep/signals.py",
+        old="vector[read[number]] = features[columns[read[number]], i]",
+        new="vector[read[number]] = features[columns[read[number]], i - 1]",
+        killer=f"{SPECS}::test_the_next_entry_is_the_one_that_the_decision_takes",
     ),
 ]
 
