@@ -97,6 +97,11 @@ def _spec_identity(count: int, seed: int) -> tuple[dict[str, Any], bool]:
     return found
 
 
+def _spec_parity(count: int, seed: int) -> tuple[dict[str, Any], bool]:
+    found: tuple[dict[str, Any], bool] = _support("support.spec_live").soak(count, seed)
+    return found
+
+
 def _readme(count: int, seed: int) -> tuple[dict[str, Any], bool]:
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "tests")}
     command = [sys.executable, "-m", "support.readme"]
@@ -194,6 +199,11 @@ SOAKS = {
         count=10_000,
         run=_spec_identity,
     ),
+    "spec_parity": Soak(
+        sentence="drawn specs in Backtrader, sweep, compiled and live engine: fills, decisions, equity alike",
+        count=1_000,
+        run=_spec_parity,
+    ),
     "engines": Soak(
         sentence="one backtest with both engines, in minute bars: the same bytes, and how many times faster",
         count=5_000_000,
@@ -221,9 +231,10 @@ def main() -> int:
 
 def _one(name: str, count: int, seed: int) -> bool:
     print(f"{name}: {count:,}: {SOAKS[name].sentence}", flush=True)
-    began = time.perf_counter()
+    # Of the code that is about to run: a long soak may outlive a change.
+    began, code = time.perf_counter(), code_hash(DECIDING)
     found, good = SOAKS[name].run(count, seed)
-    told = {"soak": name, "count": count, "seed": seed, "code": code_hash(DECIDING), "passed": good, **found}
+    told = {"soak": name, "count": count, "seed": seed, "code": code, "passed": good, **found}
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{name}.json").write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
     print(f"{json.dumps(told, indent=1)}\n{time.perf_counter() - began:,.0f} s", flush=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -18,22 +17,12 @@ from lockstep.strategy.veto import Veto
 from research.backtest.run import run_backtest
 from research.sweep.inputs import Chances
 from research.sweep.run import trace
+from support.spec_parity import MODEL
 
 CONFIG = IbsConfig.model_validate(
     {"name": "x", "direction": "both", "stop": {"percent": 1.0}, "filters": [{"feature": "rsi_2", "max": 80}]}
 )
 SPAN = DateRange.of("2012-01-01", "2016-12-31")
-
-
-class Logistic:
-    """A smooth function of two columns, the same for one row and for many."""
-
-    def predict_proba(self, features: Any, /) -> Any:
-        chance = 1.0 / (1.0 + np.exp(features[:, 0] - 4.0 * features[:, 1]))
-        return np.column_stack((1.0 - chance, chance))
-
-
-VETO = Veto(model=Logistic(), feature_ids=("zscore_20", "ibs"), threshold=0.55)
 
 
 @pytest.fixture(scope="module")
@@ -47,28 +36,28 @@ def backtrader(history: History, veto: Veto) -> tuple[int, bytes]:
 
 
 def test_a_veto_gives_the_equity_of_backtrader(history: History) -> None:
-    trades, equity = backtrader(history, VETO)
-    chances = Chances.of(VETO, CONFIG, history, "SPX")
+    trades, equity = backtrader(history, MODEL)
+    chances = Chances.of(MODEL, CONFIG, history, "SPX")
     assert trace(CONFIG, history, "SPX", span=SPAN, chances=chances).equity.tobytes() == equity
     unfiltered = run_backtest(CONFIG, history, "SPX", span=SPAN)
     assert 20 < trades < len(unfiltered.trades)
 
 
 def test_another_threshold_is_noticed(history: History) -> None:
-    _, equity = backtrader(history, VETO)
-    chances = Chances.of(replace(VETO, threshold=0.5), CONFIG, history, "SPX")
+    _, equity = backtrader(history, MODEL)
+    chances = Chances.of(replace(MODEL, threshold=0.5), CONFIG, history, "SPX")
     assert trace(CONFIG, history, "SPX", span=SPAN, chances=chances).equity.tobytes() != equity
 
 
 def test_answers_at_candidate_bars_are_enough(history: History) -> None:
-    chances = Chances.of(VETO, CONFIG, history, "SPX")
+    chances = Chances.of(MODEL, CONFIG, history, "SPX")
     rows = np.flatnonzero(chances.probability > 0.0)
     some = Chances.at(
         rows,
         chances.probability[rows],
         bars=len(chances.probability),
-        threshold=VETO.threshold,
-        feature_ids=VETO.feature_ids,
+        threshold=MODEL.threshold,
+        feature_ids=MODEL.feature_ids,
     )
     first, second = (trace(CONFIG, history, "SPX", span=SPAN, chances=each) for each in (chances, some))
     assert first.equity.tobytes() == second.equity.tobytes()
