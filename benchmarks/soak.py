@@ -98,7 +98,7 @@ def _spec_identity(count: int, seed: int) -> tuple[dict[str, Any], bool]:
 
 
 def _spec_parity(count: int, seed: int) -> tuple[dict[str, Any], bool]:
-    found: tuple[dict[str, Any], bool] = _support("support.spec_live").soak(count, seed)
+    found: tuple[dict[str, Any], bool] = of_tests("support.spec_live").soak(count, seed)
     return found
 
 
