@@ -128,8 +128,9 @@ def trades_frame(
 
 def _fractions(moves: Floats, prices: Floats) -> Floats:
     """Return moves over the size of prices, NaN where a price is 0."""
-    nothing = np.full(len(moves), np.nan)
-    return np.divide(moves, np.abs(prices), out=nothing, where=prices != 0.0)
+    found = np.full(len(moves), np.nan)
+    np.divide(moves, np.abs(prices), out=found, where=prices != 0.0)
+    return found
 
 
 def _trade_ids(symbols: TextCodes, decisions: NDArray[np.int64]) -> pd.api.extensions.ExtensionArray:
