@@ -86,7 +86,7 @@ _TEMPLATE = '''"""Generated: what specs of one family do at every bar; see resea
 
 import numpy as np
 
-from lockstep.compiled import inlined, kernel
+from lockstep.compiled import inlined, uncounted
 from lockstep.strategy.decision import EXIT_SIGNAL
 from lockstep.strategy.family import family_named
 from research.sweep import signals as of_bars
@@ -101,7 +101,7 @@ leave = signals.leave
 ONE = np.uint64(1)
 
 
-@kernel
+@uncounted
 def write_acts(said, rules, columns, filters, read, features, probability, clock, n, vector, acts):
     """Write where whoever is flat enters, long and short, and where exits hold: uint64 (4, words), zeroed."""
     i, found = 0, 0
