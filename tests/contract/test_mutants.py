@@ -1,7 +1,10 @@
 """Deliberate faults: each is planted in a copy of the sources, and a test must fail there.
 
 The numbers are the rows of the parity catalogue in `docs/parity.md`, which also lists the faults that
-are planted elsewhere. The first case plants nothing: the same tests pass in the copy.
+are planted elsewhere. The last cases plant nothing: the same tests pass in the copy.
+
+Every fault makes all kernels stale, and compiling them takes longer than what most of these tests compute:
+they run as plain Python, unless the fault is one of compiled code.
 """
 
 from __future__ import annotations
@@ -21,13 +24,14 @@ FAILED = 1
 
 @dataclass(frozen=True, kw_only=True)
 class Mutant:
-    """`old` becomes `new` in `file`; `killer` is the test that must notice."""
+    """`old` becomes `new` in `file`; `killer` is the test that must notice, `compiled` or as plain Python."""
 
     row: str
     file: str
     old: str
     new: str
     killer: str
+    compiled: bool = False
 
 
 TEN_BARS = "tests/golden/test_ten_bars.py"
@@ -79,6 +83,7 @@ MUTANTS = [
         old="return tuple(dict.fromkeys((*wanted, *self.features)))",
         new="return (wanted[0], *(set((*wanted, *self.features)) - {wanted[0]}))",
         killer="tests/e2e/test_backtest_runner.py::test_same_inputs_give_identical_bytes",
+        compiled=True,
     ),
     Mutant(
         row="9 and 29 bar sets are released on a timer",
@@ -551,15 +556,16 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def run(copy: Path, test: str) -> subprocess.CompletedProcess[str]:
+def run(copy: Path, *tests: str, compiled: bool = False) -> subprocess.CompletedProcess[str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("COV_", "PYTEST_"))}
     environment = {
         **kept,
         "PYTHONPATH": f"{copy / 'packages'}{os.pathsep}{copy}",
         "LOCKSTEP_CACHE_DIR": str(copy / "cache"),
+        "NUMBA_DISABLE_JIT": "0" if compiled else "1",
         "PYTHONDONTWRITEBYTECODE": "1",
     }
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", test]
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests]
     return subprocess.run(
         command,
         cwd=copy,
@@ -578,13 +584,15 @@ def test_mutant_dies(copy: Path, mutant: Mutant) -> None:
     assert original.count(mutant.old) == 1, "the source moved on: plant the fault anew"
     path.write_text(original.replace(mutant.old, mutant.new))
     try:
-        done = run(copy, mutant.killer)
+        done = run(copy, mutant.killer, compiled=mutant.compiled)
     finally:
         path.write_text(original)
     assert done.returncode == FAILED, done.stdout + done.stderr
     assert mutant.killer.partition("::")[2] in done.stdout
 
 
-def test_without_a_fault_the_killers_pass(copy: Path) -> None:
-    done = run(copy, f"{TEN_BARS}::test_long_from_signal_to_signal")
+@pytest.mark.parametrize("compiled", [False, True])
+def test_without_a_fault_the_killers_pass(copy: Path, compiled: bool) -> None:
+    killers = dict.fromkeys(each.killer for each in MUTANTS if each.compiled == compiled)
+    done = run(copy, *killers, compiled=compiled)
     assert done.returncode == 0, done.stdout + done.stderr
