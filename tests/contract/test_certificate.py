@@ -296,6 +296,8 @@ def compared(
         environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("COV_")},
             "PYTHONPATH": str(copy / "packages"),
+            # Compiling what a fault made stale would take longer than trading a year as plain Python.
+            "NUMBA_DISABLE_JIT": "1",
         }
     ids = desks.TradedModel.of(load_bundle("COMP", "v1", store=store)).plan.ids
     return compare(research, live_steps(store, folder, environment), ids)
