@@ -364,6 +364,7 @@ def experiment_tables(console: Console) -> None:
     ranked: Any = SimpleNamespace(
         parameters={"a.path.with.a.long.name": 123456.789, "entry.high": 0.123456}, train=metrics,
         test=metrics, accounts={LONG: account, "ES": account},
+        repeats=f"same as #{HUGE} on {LONG}, #{HUGE} on ES",
     )  # fmt: skip
     forward: Any = SimpleNamespace(plan=plan(symbols=(LONG, "ES", "NQ"), walk_forward="1y/6m/6m"))
     tables.print_top(console, forward, [ranked, ranked], "sharpe")
@@ -391,7 +392,10 @@ def second_opinions(console: Console) -> None:
     each = TrialOpinion(variant=0, timing=-123.45, alone=0.1, holm=1.0, rate=0.876, step_down=0.543)
     search = SearchOpinion(spa=0.999, white=0.999, superior=HUGE, trials=HUGE, block=HUGE, best=(each,))
     forward: Any = SimpleNamespace(plan=plan())
-    found: Any = SimpleNamespace(verdict=SimpleNamespace(checks=()), walk_forward={}, symbols=())
+    repeated = SimpleNamespace(repeats="same as #123")
+    found: Any = SimpleNamespace(
+        verdict=SimpleNamespace(checks=()), walk_forward={}, symbols=(), winner=repeated
+    )
     opinion = SymbolDiagnostics(symbol=LONG, winner=winner, search=search)
     why.print_why(console, forward, found, [opinion])
 
