@@ -60,7 +60,8 @@ refused with the whole id. Of a model of another name than `ibs_veto` it is `mod
 - Its fingerprint is made of the bundle's hash and the fingerprints of its features. Whether a shift or a
   scale of prices moves it is found by computation.
 
-Its answers on the days of its own training are in-sample: `registry.describe` says which days these are.
+Its answers on the days of its own training are in-sample: `registry.describe` says which days these are, and
+a winner that was judged on such days is not promoted.
 """
 _HEADER = (
     "| id | definition | range | bars | shift | scale | NaN |",
