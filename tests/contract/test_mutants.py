@@ -20,6 +20,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 FAILED = 1
+LONGEST = 900.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -557,7 +558,9 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(copy: Path, *tests: str, compiled: bool = False) -> subprocess.CompletedProcess[str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("COV_", "PYTEST_"))}
+    # In CI pytest shows whole differences, which takes it minutes where two long lists differ in many places.
+    left_out = ("COV_", "PYTEST_", "CI")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(left_out)}
     environment = {
         **kept,
         "PYTHONPATH": f"{copy / 'packages'}{os.pathsep}{copy}",
@@ -574,6 +577,7 @@ def run(copy: Path, *tests: str, compiled: bool = False) -> subprocess.Completed
         text=True,
         check=False,
         stdin=subprocess.DEVNULL,
+        timeout=LONGEST,
     )
 
 
