@@ -523,6 +523,7 @@ MUTANTS += [
         old='"auto_close", "max_bars", "stop"',
         new='"auto_close", "stop"',
         killer=f"{BEHAVIOUR}::test_what_decides_a_trade_is_in_it",
+        compiled=True,
     ),
     Mutant(
         row="behaviour: exits are not in it",
@@ -530,6 +531,7 @@ MUTANTS += [
         old="acts[2 + side, word] |= ONE << np.uint64(place)",
         new="acts[2 + side, word] |= np.uint64(0)",
         killer=f"{BEHAVIOUR}::test_what_decides_a_trade_is_in_it",
+        compiled=True,
     ),
 ]
 
