@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
 from collections.abc import Iterator, Sequence
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.measure import Measured, once
+from benchmarks.measure import Measured, of_tests, once
 from benchmarks.peers.compare import rates
 from benchmarks.workload import BARS, HOURLY, history, hourly_bars
 from lockstep.features.batch import BatchFeatures
@@ -96,10 +93,7 @@ _SPECS, _COLD_SPECS, _COLD_BARS = 256, 1_000, 5_000
 
 def specs(bars: Bars, seed: int, count: int) -> list[StrategyConfig]:
     """Return specs of 12 conditions, with the stops, windows, sizes and filters that the tests draw."""
-    folder = str(Path(__file__).resolve().parents[1] / "tests")
-    if folder not in sys.path:
-        sys.path.append(folder)
-    support: Any = importlib.import_module("support.specs")
+    support = of_tests("support.specs")
     known = history(bars)
     matrix = BatchFeatures(default_registry().plan(_IDS, SeriesKey("ES", HOURLY)), known).matrix
     world = support.World(
