@@ -151,18 +151,23 @@ def number_entries(sides: Sides, any_rule: Sides, entries: Numbers, first: Numbe
 
 @uncounted
 def link_entries(sides: Sides, entries: Numbers, following: Numbers) -> None:
-    """Write, for each of m entries, the first from it on that a rule takes.
+    """Write, for each of m entries, the first from it on that each of R rules takes.
 
-    sides       uint8 (n,): of the rule
-    following   int32 (m + 1,): m where none follows, and at the end
+    sides       uint8 (R, n), see `find_entries`
+    following   int32 (R, m + 1): m where none follows, and at the end
     """
-    n, found = sides.size, entries.size
-    following[found] = found
-    for number in range(entries.size - 1, -1, -1):
-        entry = entries[number]
-        if sides[entry % n] == (SHORT if entry >= n else LONG):
-            found = number
-        following[number] = found
+    n = sides.shape[1]
+    for rule in range(sides.shape[0]):
+        found = entries.size
+        following[rule, found] = found
+        for number in range(entries.size - 1, -1, -1):
+            entry = entries[number]
+            side = LONG
+            if entry >= n:
+                entry, side = entry - n, SHORT
+            if sides[rule, entry] == side:
+                found = number
+            following[rule, number] = found
 
 
 @uncounted

@@ -231,16 +231,27 @@ class Entries:
     stretches: Numbers
 
     @classmethod
-    def of(cls, shape: Shape, parameters: Floats, inputs: Inputs, each: Each = map) -> Self:
+    def of(cls, shape: Shape, parameters: Floats, inputs: Inputs, each: Each = map, workers: int = 1) -> Self:
         """Search the bars with each rule, float64 (R, a); `each` is `map`, or one that works in threads."""
         compiled, n = loops(shape), len(inputs.bars)
         sides = np.empty((len(parameters), n), dtype=np.uint8)
         seen = inputs.seen_while_flat
-        deque(each(lambda rule, row: compiled.entries(rule, *seen, row), parameters, sides), maxlen=0)
+        parts = [some for some in np.array_split(np.arange(len(sides)), workers) if some.size]
+
+        def search(rules: Integers) -> None:
+            for rule in rules.tolist():
+                compiled.entries(parameters[rule], *seen, sides[rule])
+
+        deque(each(search, parts), maxlen=0)
         bars, first = np.empty(2 * n, dtype=np.int32), np.empty(n + 1, dtype=np.int32)
         count = number_entries(sides, np.zeros(n, dtype=np.uint8), bars, first)
         bars, following = bars[:count], np.empty((len(parameters), count + 1), dtype=np.int32)
-        deque(each(lambda row, found: link_entries(row, bars, found), sides, following), maxlen=0)
+
+        def link(rules: Integers) -> None:
+            some = slice(rules[0], rules[-1] + 1)
+            link_entries(sides[some], bars, following[some])
+
+        deque(each(link, parts), maxlen=0)
         inner = np.unique(first[STRETCH:n:STRETCH]) if n > _ONE_STRETCH else first[:0]
         inner = inner[(inner > 0) & (inner < count)]
         return cls(
@@ -248,11 +259,11 @@ class Entries:
         )
 
 
-def shared_entries(group: VariantGroup, inputs: Inputs, each: Each) -> Entries | None:
+def shared_entries(group: VariantGroup, inputs: Inputs, each: Each, workers: int) -> Entries | None:
     """Return the entries of a whole group, for all its pieces; None where they are too many for that."""
     if len(group.entry_parameters) * len(inputs.bars) > _ENTRY_CELLS:
         return None
-    return Entries.of(group.shape, group.entry_parameters, inputs, each)
+    return Entries.of(group.shape, group.entry_parameters, inputs, each, workers)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,6 +15,7 @@ import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
+from operator import attrgetter
 from typing import Any, Self, overload
 
 import numpy as np
@@ -54,11 +55,15 @@ class Variants(Sequence[StrategyConfig]):
         values: dict[str, list[Any]] = {}
         places: dict[str, Integers] = {}
         for field in type(configs[0]).model_fields:
-            numbers: dict[Any, int] = {}
-            found = [numbers.setdefault(getattr(config, field), len(numbers)) for config in configs]
-            values[field] = list(numbers)
-            if len(numbers) > 1:
-                places[field] = np.array(found, dtype=np.int64)
+            given = [*map(attrgetter(field), configs)]
+            values[field] = given[:1]
+            # Most fields are one object for all: it need not be hashed and compared.
+            if len({*map(id, given)}) > 1:
+                numbers: dict[Any, int] = {}
+                found = [numbers.setdefault(each, len(numbers)) for each in given]
+                values[field] = list(numbers)
+                if len(numbers) > 1:
+                    places[field] = np.array(found, dtype=np.int64)
         return cls(kind=type(configs[0]), size=len(configs), values=values, places=places)
 
     def __len__(self) -> int:
@@ -274,10 +279,11 @@ class _Stage:
     def of(cls, parts: list[Parts]) -> Self:
         numbers = np.array([[*chain.from_iterable(each)] for each in parts], dtype=np.float64)
         absent = np.isnan(numbers) + 2 * np.isposinf(numbers) + 3 * np.isneginf(numbers)
-        kinds, kind = np.unique(absent, axis=0, return_inverse=True)
+        kinds: dict[bytes, int] = {}
+        kind = [kinds.setdefault(codes.tobytes(), len(kinds)) for codes in absent.astype(np.uint8)]
         lengths = [len(part) for part in parts[0]]
-        slots = [_cut([_LITERALS[code] for code in codes], lengths) for codes in kinds.tolist()]
-        return cls(numbers=numbers, kind=kind.ravel(), slots=slots)
+        slots = [_cut([_LITERALS[code] for code in codes], lengths) for codes in kinds]
+        return cls(numbers=numbers, kind=np.array(kind, dtype=np.int64), slots=slots)
 
 
 def _cut(slots: list[str | None], lengths: list[int]) -> Slots:

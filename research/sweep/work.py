@@ -35,7 +35,7 @@ def work_on(
         work: list[Work] = [
             *pieces(group, chunk, bars=prepared.bars, sessions=prepared.ground.days.size, workers=workers)
         ]
-        yield inputs, work, shared_entries(group, inputs, each) if each else None
+        yield inputs, work, shared_entries(group, inputs, each, workers) if each else None
 
 
 def spec_work(

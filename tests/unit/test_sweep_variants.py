@@ -195,9 +195,9 @@ def test_entries_are_numbered_by_their_bars_and_linked(drawn: list[list[int]]) -
     found = [(bar % n, SHORT if bar >= n else LONG) for bar in bars[:count].tolist()]
     assert found == sorted({(bar, side) for row in drawn for bar, side in enumerate(row) if side})
     assert first.tolist() == [sum(bar < i for bar, _ in found) for i in range(n + 1)]
-    for row in table:
-        following = np.empty(count + 1, dtype=np.int32)
-        link_entries(row, bars[:count], following)
+    following = np.empty((len(table), count + 1), dtype=np.int32)
+    link_entries(table, bars[:count], following)
+    for row, links in zip(table, following.tolist(), strict=True):
         taken = [number for number, (bar, side) in enumerate(found) if row[bar] == side]
         expected = [next((each for each in taken if each >= i), count) for i in range(count + 1)]
-        assert following.tolist() == expected
+        assert links == expected
