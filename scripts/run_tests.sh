@@ -4,11 +4,16 @@ set -eu
 workers=${LOCKSTEP_TEST_WORKERS:-auto}
 # One test per core already; threads below that only wait for each other.
 export OMP_NUM_THREADS=1
+# Tests start some hundred processes: each module is parsed once, for all of them.
+unset PYTHONDONTWRITEBYTECODE
 
 [ $# -eq 0 ] || exec pytest -n "$workers" --dist worksteal "$@"
 
+# Measuring doubles the time that Python takes. It is left out where parts that are tested alone are put together.
+alone="tests/unit tests/component tests/conformance tests/golden"
 coverage erase
-pytest -n "$workers" --dist worksteal --cov --cov-report= --cov-fail-under=0
+pytest -n "$workers" --dist worksteal --cov --cov-report= --cov-fail-under=0 $alone
+pytest -n "$workers" --dist worksteal $(printf -- "--ignore=%s " $alone)
 
 # Coverage cannot see inside compiled kernels: what they compute is run once more as plain Python.
 NUMBA_DISABLE_JIT=1 pytest -n "$workers" -m uncompiled --cov --cov-append --cov-report= --cov-fail-under=0 -q

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,9 +23,9 @@ from lockstep.strategy.families.ibs import IbsConfig
 from research.backtest.run import run_backtest
 from research.backtest.trade_comparison import Compared, RunFolder, compare_trades
 from research.backtest.trade_list import read_trades
+from support.processes import ROOT, python
 from support.scenarios import NYSE, SPY, backtest, make_bars
 
-ROOT = Path(__file__).resolve().parents[2]
 CONFIG = IbsConfig(name="plain")
 SPAN = DateRange.of("2016-01-04", "2016-12-30")
 
@@ -305,10 +304,7 @@ class TestIntraday:
 
 
 def command(*arguments: object) -> subprocess.CompletedProcess[str]:
-    script = str(ROOT / "scripts/compare_trades.py")
-    return subprocess.run(
-        [sys.executable, script, *map(str, arguments)], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+    return python(ROOT / "scripts/compare_trades.py", *arguments)
 
 
 class TestCommand:

@@ -20,9 +20,9 @@ from research.report.data import COSTS, TRADES, floats
 from research.report.external import benchmark_of, period_of, report_of
 from research.report.results_file import results_of
 from research.report.tearsheet import tearsheet_html
+from support.processes import ROOT, python
 from support.reports import Page
 
-ROOT = Path(__file__).resolve().parents[2]
 DAYS = pd.bdate_range("2019-01-02", periods=600)
 RETURNS = pd.Series(np.random.default_rng(21).normal(0.0006, 0.009, 600), index=DAYS)
 # Monday to Friday holds 260.9 days a year; 600 of them are about as many as 252 a year gives.
@@ -327,21 +327,15 @@ def test_lockstep_loads_the_tear_sheet_when_it_is_used() -> None:
 def test_command_writes_a_page_or_one_line(tmp_path: Path) -> None:
     mine = series_csv(tmp_path, RETURNS, "date,return")
     out = tmp_path / "pages" / "page.html"
-    script = [sys.executable, "scripts/tearsheet.py"]
-    done = subprocess.run(
-        [*script, mine, "--benchmark", mine, "--trials", "40", "--out", out, "--shared-js", tmp_path],
-        capture_output=True, text=True, check=False, cwd=ROOT,
-    )  # fmt: skip
+    script = "scripts/tearsheet.py"
+    done = python(script, mine, "--benchmark", mine, "--trials", "40", "--out", out, "--shared-js", tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("600 days, 2019-01-02 to ")
     assert f"tear sheet: {out}" in done.stdout
     page = Page(out.read_text())
     assert "Deflated Sharpe ratio" in page.text
     assert page.loads == [("script", f"../{next(tmp_path.glob('plotly-*.js')).name}")]
-    failed = subprocess.run(
-        [*script, mine, "--column", "no", "--out", tmp_path / "no.html"],
-        capture_output=True, text=True, check=False, cwd=ROOT,
-    )  # fmt: skip
+    failed = python(script, mine, "--column", "no", "--out", tmp_path / "no.html")
     assert failed.returncode == 2
     assert failed.stderr.count("\n") == 1
     assert not (tmp_path / "no.html").exists()

@@ -1,7 +1,7 @@
-"""How often noise passes for a model, and skill for one: ten trainings of each kind, the soak has 200.
+"""How often noise passes for a model, and skill for one: five trainings of each kind, the soak has 200.
 
-A rate fails only beyond what chance explains in all but one of a thousand runs: of ten models without skill
-three may pass where 5 % should, of ten with skill four must where 80 % should.
+A rate fails only beyond what chance explains in all but one of 800 runs: of five models without skill two
+may pass where 5 % should, of five with skill one must where 80 % should.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from research.ledger.database import Database
 from research.ledger.ledger import Ledger
 from support.veto_worlds import World, case_of, passes
 
-_MODELS, _MOST_OF_NOISE, _LEAST_OF_SKILL = 10, 3, 4
+_MODELS, _MOST_OF_NOISE, _LEAST_OF_SKILL = 5, 2, 1
 
 
 @pytest.fixture

@@ -6,8 +6,6 @@ true ones. Row numbers are those of `docs/parity.md`.
 
 from __future__ import annotations
 
-import os
-import shutil
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -33,8 +31,8 @@ from lockstep.monitoring.parity import ParityComparison, compare
 from research.backtest.result import steps_of
 from research.backtest.run import run_backtest
 from support import desks
+from support.planted import SourceCopy
 
-ROOT = Path(__file__).resolve().parents[2]
 START, END = "2016-01-04", "2016-12-30"
 NOW = datetime(2026, 1, 5, tzinfo=UTC)
 RECORD = TrainingRecord(code_hash="0", config={}, data_hashes={}, seed=0, python="3", versions={})
@@ -256,19 +254,11 @@ FAULTS = [
 
 
 @pytest.fixture(scope="module")
-def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the package that can be imported in place of the installed one."""
-    root = tmp_path_factory.mktemp("faulty")
-    for folder in ("src", "configs"):
-        shutil.copytree(ROOT / folder, root / folder, ignore=shutil.ignore_patterns("__pycache__"))
-    (root / "packages").mkdir()
-    (root / "packages" / "lockstep").symlink_to(root / "src", target_is_directory=True)
-    return root
+def copy(tmp_path_factory: pytest.TempPathFactory) -> SourceCopy:
+    return SourceCopy(tmp_path_factory.mktemp("faulty"), "src", "configs")
 
 
-def live_steps(
-    store: ModelStore, folder: Path, environment: dict[str, str] | None
-) -> list[parity.EngineStep]:
+def live_steps(store: ModelStore, folder: Path, environment: dict[str, str]) -> list[parity.EngineStep]:
     bundle = load_bundle("COMP", "v1", store=store)
     ready = ModelStore(folder / "store")
     ready.fetch(store, "COMP", "v1", sha256=bundle.sha256, by="test", now=NOW)
@@ -288,54 +278,34 @@ def research(store: ModelStore) -> list[parity.EngineStep]:
 
 
 def compared(
-    store: ModelStore, research: list[parity.EngineStep], folder: Path, copy: Path | None
+    store: ModelStore, research: list[parity.EngineStep], folder: Path, copy: SourceCopy
 ) -> ParityComparison:
-    folder.mkdir(exist_ok=True)
-    environment = None
-    if copy is not None:
-        environment = {
-            **{name: value for name, value in os.environ.items() if not name.startswith("COV_")},
-            "PYTHONPATH": str(copy / "packages"),
-            # Compiling what a fault made stale would take longer than trading a year as plain Python.
-            "NUMBA_DISABLE_JIT": "1",
-        }
     ids = desks.TradedModel.of(load_bundle("COMP", "v1", store=store)).plan.ids
-    return compare(research, live_steps(store, folder, environment), ids)
+    return compare(research, live_steps(store, folder, copy.environment(compiled=False)), ids)
 
 
 def test_without_a_fault_the_copy_agrees(
-    store: ModelStore, research: list[parity.EngineStep], copy: Path, tmp_path: Path
+    store: ModelStore, research: list[parity.EngineStep], copy: SourceCopy, tmp_path: Path
 ) -> None:
     assert compared(store, research, tmp_path, copy).different == 0
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.row)
 def test_a_fault_in_the_live_engine_is_caught_and_named(
-    store: ModelStore, research: list[parity.EngineStep], copy: Path, tmp_path: Path, fault: Fault
+    store: ModelStore, research: list[parity.EngineStep], copy: SourceCopy, tmp_path: Path, fault: Fault
 ) -> None:
-    path = copy / fault.file
-    text = path.read_text(encoding="utf-8")
-    assert text.count(fault.old) == 1
-    path.write_text(text.replace(fault.old, fault.new), encoding="utf-8")
-    try:
+    with copy.fault(fault.file, fault.old, fault.new):
         found = compared(store, research, tmp_path, copy)
-    finally:
-        path.write_text(text, encoding="utf-8")
     assert found.first is not None
     assert found.first.kind == fault.kind, found.first
 
 
 def test_an_engine_that_refuses_is_no_certificate(
-    store: ModelStore, research: list[parity.EngineStep], copy: Path, tmp_path: Path
+    store: ModelStore, research: list[parity.EngineStep], copy: SourceCopy, tmp_path: Path
 ) -> None:
     """Row 4, an earlier guard: a feature with another constant is refused when the bundle is loaded."""
-    path = copy / "src/features/recursions.py"
-    text = path.read_text(encoding="utf-8")
-    changed = text.replace("100.0", "101.0", 1)
-    assert changed != text
-    path.write_text(changed, encoding="utf-8")
-    try:
-        with pytest.raises(ParityError, match="feature rsi_2 has different values"):
-            compared(store, research, tmp_path, copy)
-    finally:
-        path.write_text(text, encoding="utf-8")
+    with (
+        copy.fault("src/features/recursions.py", "else 100.0 *", "else 101.0 *"),
+        pytest.raises(ParityError, match="feature rsi_2 has different values"),
+    ):
+        compared(store, research, tmp_path, copy)

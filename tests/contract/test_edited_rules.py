@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from support.planted import SourceCopy
+
 PROGRAM = """
 from lockstep.market.timeframe import DAILY
 from lockstep.strategy.families.ibs import IbsConfig
@@ -27,25 +26,16 @@ HELPER = ("src/strategy/decision.py", "if applies and not", "if not applies and 
 
 
 @pytest.fixture
-def checkout(tmp_path: Path) -> Path:
-    for folder in ("src", "research", "configs"):
-        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
-    (tmp_path / "path").mkdir()
-    (tmp_path / "path" / "lockstep").symlink_to(tmp_path / "src", target_is_directory=True)
-    return tmp_path
+def checkout(tmp_path: Path) -> SourceCopy:
+    return SourceCopy(tmp_path, "src", "research", "configs")
 
 
-def trades(checkout: Path) -> tuple[int, int]:
+def trades(checkout: SourceCopy) -> tuple[int, int]:
     """Return how many trades Backtrader and the sweep find, in a fresh process."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("COV_", "NUMBA_"))}
-    environment = kept | {
-        "PYTHONPATH": f"{checkout / 'path'}{os.pathsep}{checkout}",
-        "LOCKSTEP_CACHE_DIR": str(checkout / "cache"),
-    }
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM],
-        cwd=checkout,
-        env=environment,
+        cwd=checkout.root,
+        env=checkout.environment(compiled=True),
         capture_output=True,
         text=True,
         check=False,
@@ -55,16 +45,12 @@ def trades(checkout: Path) -> tuple[int, int]:
     return int(engine), int(swept)
 
 
-def test_an_edited_rule_is_used_by_engine_and_sweep(checkout: Path) -> None:
+def test_an_edited_rule_is_used_by_engine_and_sweep(checkout: SourceCopy) -> None:
     before = trades(checkout)
     assert before[0] in (before[1], before[1] + 1), "the sweep counts closed trades"
     assert trades(checkout) == before
-    for name, old, new in (DECIDE, HELPER):
-        path = checkout / name
-        original = path.read_text()
-        assert original.count(old) == 1
-        path.write_text(original.replace(old, new))
-        after = trades(checkout)
+    for edit in (DECIDE, HELPER):
+        with checkout.fault(*edit):
+            after = trades(checkout)
         assert after[0] != before[0]
         assert after[0] in (after[1], after[1] + 1)
-        path.write_text(original)

@@ -3,24 +3,21 @@
 The numbers are the rows of the parity catalogue in `docs/parity.md`, which also lists the faults that
 are planted elsewhere. The last cases plant nothing: the same tests pass in the copy.
 
-Every fault makes all kernels stale, and compiling them takes longer than what most of these tests compute:
-they run as plain Python, unless the fault is one of compiled code.
+The tests run as plain Python, unless the fault is one of compiled code: compiling what a fault made stale
+takes longer than what most of them compute.
 """
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
-import sys
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from support.planted import SourceCopy
+from support.processes import ROOT
+
 FAILED = 1
-LONGEST = 900.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -536,69 +533,28 @@ MUTANTS += [
 ]
 
 
+FOLDERS = (
+    "src", "research", "certify", "operations", "configs", "tests", "scripts", "notebooks", "deploy"
+)  # fmt: skip
+
+
 @pytest.fixture(scope="module")
-def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the sources and tests, importable in place of the installed package."""
-    root = tmp_path_factory.mktemp("mutant")
-    folders = (
-        "src",
-        "research",
-        "certify",
-        "operations",
-        "configs",
-        "tests",
-        "scripts",
-        "notebooks",
-        "deploy",
-    )
-    for folder in folders:
-        shutil.copytree(ROOT / folder, root / folder, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / "setup.cfg", root)
-    (root / "packages").mkdir()
-    (root / "packages" / "lockstep").symlink_to(root / "src", target_is_directory=True)
-    return root
-
-
-def run(copy: Path, *tests: str, compiled: bool = False) -> subprocess.CompletedProcess[str]:
-    # In CI pytest shows whole differences, which takes it minutes where two long lists differ in many places.
-    left_out = ("COV_", "PYTEST_", "CI")
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(left_out)}
-    environment = {
-        **kept,
-        "PYTHONPATH": f"{copy / 'packages'}{os.pathsep}{copy}",
-        "LOCKSTEP_CACHE_DIR": str(copy / "cache"),
-        "NUMBA_DISABLE_JIT": "0" if compiled else "1",
-        "PYTHONDONTWRITEBYTECODE": "1",
-    }
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests]
-    return subprocess.run(
-        command,
-        cwd=copy,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        stdin=subprocess.DEVNULL,
-        timeout=LONGEST,
-    )
+def copy(tmp_path_factory: pytest.TempPathFactory) -> SourceCopy:
+    copy = SourceCopy(tmp_path_factory.mktemp("mutant"), *FOLDERS)
+    shutil.copy(ROOT / "setup.cfg", copy.root)
+    return copy
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.row)
-def test_mutant_dies(copy: Path, mutant: Mutant) -> None:
-    path = copy / mutant.file
-    original = path.read_text()
-    assert original.count(mutant.old) == 1, "the source moved on: plant the fault anew"
-    path.write_text(original.replace(mutant.old, mutant.new))
-    try:
-        done = run(copy, mutant.killer, compiled=mutant.compiled)
-    finally:
-        path.write_text(original)
+def test_mutant_dies(copy: SourceCopy, mutant: Mutant) -> None:
+    with copy.fault(mutant.file, mutant.old, mutant.new):
+        done = copy.test(mutant.killer, compiled=mutant.compiled)
     assert done.returncode == FAILED, done.stdout + done.stderr
     assert mutant.killer.partition("::")[2] in done.stdout
 
 
 @pytest.mark.parametrize("compiled", [False, True])
-def test_without_a_fault_the_killers_pass(copy: Path, compiled: bool) -> None:
+def test_without_a_fault_the_killers_pass(copy: SourceCopy, compiled: bool) -> None:
     killers = dict.fromkeys(each.killer for each in MUTANTS if each.compiled == compiled)
-    done = run(copy, *killers, compiled=compiled)
+    done = copy.test(*killers, compiled=compiled)
     assert done.returncode == 0, done.stdout + done.stderr

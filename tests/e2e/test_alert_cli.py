@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
-from pathlib import Path
 
 from support.http_faults import FaultServer, answer
+from support.processes import ROOT, python
 
-SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "alert.py"
+SCRIPT = ROOT / "scripts/alert.py"
 
 
 def run(url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(SCRIPT), *arguments]
-    environment = {**os.environ, "DISCORD_WEBHOOK_URL": url}
-    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    return python(SCRIPT, *arguments, environment={**os.environ, "DISCORD_WEBHOOK_URL": url})
 
 
 def test_it_posts_or_says_in_one_line_why_not() -> None:

@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -25,8 +24,8 @@ from research.ledger.ledger import Ledger
 from support.databases import KINDS, fresh_url
 from support.first_version import FIRST, SETS, WHOLE_YEAR, desk
 from support.journals import tampered
+from support.processes import ROOT, python
 
-ROOT = Path(__file__).resolve().parents[2]
 NOW = datetime(2026, 3, 2, 21, 0, tzinfo=UTC)
 
 
@@ -212,10 +211,7 @@ def test_the_scripts(first: Path, tmp_path: Path) -> None:
     }
 
     def script(*words: str, **changes: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, str(ROOT / "scripts" / "backup.py"), *words]
-        return subprocess.run(
-            command, env={**environment, **changes}, cwd=ROOT, capture_output=True, text=True, check=False
-        )
+        return python(ROOT / "scripts/backup.py", *words, environment={**environment, **changes})
 
     done = script("create", "--keep", "3")
     assert done.returncode == 0, done.stderr

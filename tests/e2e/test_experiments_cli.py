@@ -6,7 +6,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,8 +18,8 @@ from research.experiments.cli import app, sweep_app
 from research.experiments.store import Store
 from research.ledger.database import Database
 from support.databases import KINDS, fresh_url
+from support.processes import ROOT, python
 
-ROOT = Path(__file__).resolve().parents[2]
 STRATEGY = ROOT / "configs/strategies/baseline_v1.yaml"
 GRID = """
 symbols: [COMP]
@@ -108,9 +107,8 @@ def call(*arguments: object) -> Result:
 
 
 def process(*arguments: str, code: str | None = None) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, *(("-c", code) if code else ("scripts/experiments.py",)), *arguments]
-    environment = {**os.environ, "COLUMNS": "200"}
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    words = (*(("-c", code) if code else ("scripts/experiments.py",)), *arguments)
+    return python(*words, environment={**os.environ, "COLUMNS": "200"})
 
 
 def runs(url: str, number: int = 1) -> pd.DataFrame:
@@ -211,10 +209,9 @@ def test_a_run_folder_fills_in_the_actual_impact(sqlite_url: str, grid: Path, tm
     assert call(*search(grid)).exit_code == 0
     assert call("promote", 1, "--output-name", "baseline_v2", *places, *FORCED).exit_code == 0
     config = tmp_path / "strategies" / "baseline_v2.yaml"
-    ran = subprocess.run(
-        [sys.executable, "-m", "research.backtest_runner", "--symbol", "COMP", "--start", "2015-01-02",
-         "--end", "2015-06-30", "--strategy", str(config), "--out", str(tmp_path / "runs")],
-        cwd=ROOT, capture_output=True, text=True, check=False,
+    ran = python(
+        "-m", "research.backtest_runner", "--symbol", "COMP", "--start", "2015-01-02", "--end", "2015-06-30",
+        "--strategy", config, "--out", tmp_path / "runs",
     )  # fmt: skip
     assert ran.returncode == 0, ran.stderr
     (folder,) = (tmp_path / "runs").iterdir()

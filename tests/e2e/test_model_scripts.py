@@ -15,8 +15,8 @@ import pytest
 
 from lockstep.models.store import ModelStore
 from support.models import NOW, RECORD, asking_for_validation, evidence, make_bundle, vouched
+from support.processes import ROOT, python
 
-ROOT = Path(__file__).resolve().parents[2]
 GIT = {
     "GIT_AUTHOR_NAME": "a",
     "GIT_AUTHOR_EMAIL": "a@b",
@@ -42,9 +42,8 @@ def store(tmp_path: Path) -> ModelStore:
 
 
 def script(name: str, *arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, f"scripts/{name}.py", *map(str, arguments)]
     settings = {**os.environ, "COLUMNS": "160", **environment}
-    return subprocess.run(command, cwd=ROOT, env=settings, capture_output=True, text=True, check=False)
+    return python(f"scripts/{name}.py", *arguments, environment=settings)
 
 
 def test_promote_roll_back_and_retire(store: ModelStore) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from support.processes import python
+
 BASELINE = "configs/strategies/ibs_baseline.yaml"
 
 # Runs a script after replacing the engine's one door to feature vectors.
@@ -26,8 +26,7 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 
 
 def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, *map(str, arguments)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    return python(*arguments)
 
 
 def lookahead(*arguments: object) -> subprocess.CompletedProcess[str]:

@@ -32,9 +32,9 @@ from lockstep.strategy.bundled import veto_of
 from lockstep.strategy.family import load_family, strategy_of
 from research.backtest.result import steps_of
 from research.backtest.run import run_backtest
+from support.processes import ROOT, python
 from support.training import SMALL_FOREST
 
-ROOT = Path(__file__).resolve().parents[2]
 FAMILY = ROOT / "tests/support/toys/family.py"
 STRATEGY = {"family": "ma_cross", "name": "follow", "fast": 5, "slow": 20, "entry_atr": 0.0, "exit_atr": 0.2}
 GRID = {
@@ -53,6 +53,7 @@ TRAINING = {
     "hold_out": {"start": "2017-01-03"},
     "threshold": {"keep": 0.9},
 }
+COMMAND = ("-m", "operations.main")
 START, END = "2015-07-01", "2016-06-30"
 LIVE = {
     "mode": "paper",
@@ -90,13 +91,10 @@ class Desk:
         self.environment = {**kept, "PYTHONPATH": path, "COLUMNS": "160"}
 
     def command(self, text: str) -> list[str]:
-        return [sys.executable, "-m", "operations.main", *text.split()]
+        return [sys.executable, *COMMAND, *text.split()]
 
     def run(self, text: str, code: int = 0) -> str:
-        done = subprocess.run(
-            self.command(text), cwd=self.folder, env=self.environment, capture_output=True, text=True,
-            check=False,
-        )  # fmt: skip
+        done = python(*COMMAND, *text.split(), folder=self.folder, environment=self.environment)
         assert done.returncode == code, (text, done.stdout, done.stderr)
         return done.stdout + done.stderr
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -25,9 +23,9 @@ from lockstep.strategy.families.rules import RulesConfig
 from lockstep.strategy.family import strategy_of
 from research.backtest.result import steps_of
 from research.backtest.run import run_backtest
+from support.processes import ROOT, python
 from support.training import SMALL_FOREST
 
-ROOT = Path(__file__).resolve().parents[2]
 STRATEGY = {
     "family": "rules",
     "name": "dip",
@@ -89,10 +87,8 @@ class SpecDesk:
         self.environment = {**kept, "PYTHONPATH": path, "COLUMNS": "160"}
 
     def run(self, text: str, code: int = 0) -> str:
-        done = subprocess.run(
-            [sys.executable, "-m", "operations.main", *text.split()], cwd=self.folder, env=self.environment,
-            capture_output=True, text=True, check=False,
-        )  # fmt: skip
+        words = ("-m", "operations.main", *text.split())
+        done = python(*words, folder=self.folder, environment=self.environment)
         assert done.returncode == code, (text, done.stdout, done.stderr)
         return done.stdout + done.stderr
 

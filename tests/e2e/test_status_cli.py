@@ -5,19 +5,17 @@ from __future__ import annotations
 import dataclasses
 import json
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 from lockstep.live.status.status import Status, write_status
+from support.processes import ROOT, python
 
-SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "status.py"
+SCRIPT = ROOT / "scripts/status.py"
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, str(SCRIPT), *arguments], capture_output=True, text=True, check=False
-    )
+    return python(SCRIPT, *arguments)
 
 
 def test_fine_look_at_it_and_nothing_there(tmp_path: Path) -> None:

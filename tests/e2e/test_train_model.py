@@ -16,7 +16,8 @@ import pytest
 import yaml
 
 from lockstep.models.store import ModelStore
-from support.training import ROOT, SMALL_FOREST, STRATEGY
+from support.processes import ROOT, python
+from support.training import SMALL_FOREST, STRATEGY
 
 CONTENT: dict[str, Any] = {
     "symbol": "SPX",
@@ -43,24 +44,20 @@ class Desk:
 
     def command(self, *arguments: object, out: str = "runs") -> list[str]:
         return [
-            sys.executable, str(ROOT / "scripts/train_model.py"), "--config", str(self.config),
+            str(ROOT / "scripts/train_model.py"), "--config", str(self.config),
             "--store", str(self.store), "--out", str(self.folder / out), "--by", "tester", "--jobs", "1",
             *map(str, arguments),
         ]  # fmt: skip
 
     def run(self, command: list[str]) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            command, cwd=ROOT, env=self.environment, capture_output=True, text=True, check=False
-        )
+        return python(*command, environment=self.environment)
 
     def train(self, *arguments: object, out: str = "runs") -> subprocess.CompletedProcess[str]:
         return self.run(self.command(*arguments, out=out))
 
     def rebuild(self, version: str, *arguments: object) -> subprocess.CompletedProcess[str]:
         script = str(ROOT / "scripts/rebuild_model.py")
-        return self.run(
-            [sys.executable, script, "SPX", version, "--store", str(self.store), *map(str, arguments)]
-        )
+        return self.run([script, "SPX", version, "--store", str(self.store), *map(str, arguments)])
 
     def sha256(self, version: str) -> str:
         return ModelStore(self.store).manifest().entry("SPX", version).sha256
@@ -91,7 +88,9 @@ def test_it_registers_a_candidate_and_leaves_a_run_folder(desk: Desk) -> None:
 
 def test_the_printed_command_judges_the_version(desk: Desk) -> None:
     (line,) = (each for each in desk.said.splitlines() if " validate SPX " in each)
-    done = desk.run(shlex.split(line))
+    done = subprocess.run(
+        shlex.split(line), cwd=ROOT, env=desk.environment, capture_output=True, text=True, check=False
+    )
     assert done.returncode in (0, 1), done.stderr
     assert "checks" in done.stdout
     entry = ModelStore(desk.store).manifest().entry("SPX", "v1")
@@ -100,8 +99,8 @@ def test_the_printed_command_judges_the_version(desk: Desk) -> None:
 
 def test_killed_in_the_middle_and_resumed_it_gives_the_same_bundle(desk: Desk) -> None:
     process = subprocess.Popen(
-        desk.command(out="killed"), cwd=ROOT, env=desk.environment, stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        [sys.executable, *desk.command(out="killed")], cwd=ROOT, env=desk.environment,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     finished = wait_for_steps(process, desk.folder / "killed", 5)
     process.send_signal(signal.SIGKILL)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -25,8 +24,8 @@ from lockstep.market.timeframe import DAILY
 from lockstep.models.store import ModelStore, load_bundle
 from support import desks
 from support.models import RECORD
+from support.processes import ROOT, python
 
-ROOT = Path(__file__).resolve().parents[2]
 WARM, SETS = 400, 120
 COMP, SPX = SeriesKey("COMP", DAILY), SeriesKey("SPX", DAILY)
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
@@ -72,8 +71,7 @@ def config(folder: Path, **changes: object) -> Path:
 
 def run(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run a script of the project."""
-    command = [sys.executable, str(ROOT / "scripts" / script), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+    return python(ROOT / "scripts" / script, *arguments)
 
 
 def models(found: ModelStore) -> list[TradedModel]:

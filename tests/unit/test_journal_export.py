@@ -9,7 +9,6 @@ import io
 import json
 import math
 import subprocess
-import sys
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from lockstep.live.journal.export import KINDS, Range, export, require_format, w
 from lockstep.strategy.decision import ENTER_LONG
 from support import journals as make
 from support.journals import HOUR, START
+from support.processes import ROOT, python
 
 ALL = Range()
 RECORDED = [kind for kind in KINDS if kind != "backtests"]
@@ -235,9 +235,7 @@ class TestBacktests:
 
 class TestCommand:
     def call(self, *words: object) -> subprocess.CompletedProcess[str]:
-        script = Path(__file__).resolve().parents[2] / "scripts" / "export.py"
-        command = [sys.executable, str(script), *map(str, words)]
-        return subprocess.run(command, capture_output=True, text=True, check=False)
+        return python(ROOT / "scripts/export.py", *words)
 
     def test_it_writes_and_counts(self, path: Path, tmp_path: Path) -> None:
         out = tmp_path / "positions.csv.gz"
