@@ -28,6 +28,7 @@ from lockstep.strategy.decision import (
     NO_SIGNAL,
     OUTSIDE_SESSION,
     OUTSIDE_WINDOW,
+    REFUSED,
     SIZE_ZERO,
     VETO,
 )
@@ -361,6 +362,8 @@ class _Comparison:
 
 
 def _cause(code: int) -> str:
+    if code >= REFUSED:
+        return "limits"
     if code >= FILTERED:
         return "filter"
     if code >= MISSING:

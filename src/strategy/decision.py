@@ -1,7 +1,8 @@
 """What every family of strategies shares in a decision: its outcomes, and the gates before an entry.
 
 A decision is one whole number. Below COLUMN_CODES it is one of the constants here; above, it carries
-the column or filter that it is about, so that each decision can be counted and explained.
+the column, the filter or the portfolio's rule that it is about, so that each decision can be counted and
+explained.
 
 Arguments of a `decide`, all float64:
 
@@ -50,9 +51,11 @@ ORDER_WAITING = 13
 EXIT_HANDOVER = 14
 EXIT_HALT = 15
 AMBIGUOUS = 16
+EXIT_DAILY_LOSS = 17
 COLUMN_CODES = 1_000
 MISSING = 1_000
 FILTERED = 2_000
+REFUSED = 3_000
 
 NAMES = {
     HOLD: "hold",
@@ -71,9 +74,10 @@ NAMES = {
     EXIT_HANDOVER: "handover",
     EXIT_HALT: "halt",
     AMBIGUOUS: "ambiguous",
+    EXIT_DAILY_LOSS: "daily loss",
 }
 ENTRIES = frozenset((ENTER_LONG, ENTER_SHORT))
-EXITS = frozenset((EXIT_SIGNAL, EXIT_SESSION, EXIT_MAX_BARS, EXIT_HANDOVER, EXIT_HALT))
+EXITS = frozenset((EXIT_SIGNAL, EXIT_SESSION, EXIT_MAX_BARS, EXIT_HANDOVER, EXIT_HALT, EXIT_DAILY_LOSS))
 
 
 def kind_of(code: int) -> str:

@@ -54,6 +54,7 @@ class Lane:
     clock     session readings; the broker reads the same
     recorder  where decisions, orders, trades and marks are reported
     veto      the model, or None
+    factor    what the amount of the strategy's sizes is multiplied by, 1 where it trades alone
     state     state of an earlier engine; None: start flat with the configured capital
     on_bar    called with the number of bars seen, for progress displays
 
@@ -83,5 +84,6 @@ class Lane:
     clock: SessionClock
     recorder: Recorder
     veto: Veto | None = None
+    factor: float = 1.0
     state: LaneState | None = None
     on_bar: Callable[[int], None] | None = None

@@ -41,6 +41,12 @@ def contracts(values: Floats, close: float, sizing: Sizing) -> float:
 
 
 @kernel
+def multiplied(sizing: Sizing, factor: float) -> Sizing:
+    """Return the sizing with `factor` times its amount; sizes are rounded down once, after it."""
+    return (sizing[MODE], sizing[AMOUNT] * factor, sizing[COLUMN], sizing[UNIT], sizing[STEP])
+
+
+@kernel
 def entry_order(quantity: float, values: Floats, exits: Exits) -> Order:
     """Return the market order for `quantity` (signed) with the distances of its stop and target.
 

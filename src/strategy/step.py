@@ -11,6 +11,7 @@ from lockstep.compiled import kernel
 from lockstep.errors import StrategyError
 from lockstep.market.bars import Floats
 from lockstep.market.history import Market
+from lockstep.strategy.admission import refusal
 from lockstep.strategy.config import ACCEPT_ALL, StrategyConfig
 from lockstep.strategy.decision import (
     COLUMN_CODES,
@@ -24,12 +25,13 @@ from lockstep.strategy.decision import (
     ORDER_WAITING,
     OUTSIDE_SESSION,
     PASS,
+    REFUSED,
     SIZE_ZERO,
     Clock,
 )
 from lockstep.strategy.family import family_of
 from lockstep.strategy.matching import NO_ORDER, Order
-from lockstep.strategy.sizing import Exits, Sizing, contracts, entry_order
+from lockstep.strategy.sizing import Exits, Sizing, contracts, entry_order, multiplied
 from lockstep.strategy.veto import Veto
 
 _FLAT = 0.0
@@ -88,10 +90,12 @@ class DecisionRules:
         ids: tuple[str, ...],
         *,
         decide: Callable[..., int] | None = None,
+        factor: float = 1.0,
     ) -> DecisionRules:
         """Flatten a configuration; StrategyError where the vector's `ids` are not its own.
 
         decide   in place of the family's own
+        factor   what the amount of its sizes is multiplied by
         """
         if ids != vector_ids(config, veto):
             raise StrategyError(f"{config.name}: vector {ids} is not {vector_ids(config, veto)}")
@@ -101,19 +105,21 @@ class DecisionRules:
             decide=decide or family_of(config).decide,
             rules=config.rules(market.session, veto.threshold if veto else ACCEPT_ALL),
             filters=config.filter_rules(),
-            sizing=config.sizing_rules(market.instrument),
+            sizing=multiplied(config.sizing_rules(market.instrument), factor),
             exits=config.exit_rules(),
             veto=veto,
             model_columns=tuple(ids.index(each) for each in veto.feature_ids) if veto else (),
         )
 
     def reason(self, code: int, absence: Callable[[int], str] = lambda _: "missing") -> str:
-        """Return a decision in words: names the filter, or the missing id and why it is missing.
+        """Return a decision in words: names the rule that refused, the filter, or the missing id and why.
 
         absence   says why the value of a column is missing
         """
         if code < COLUMN_CODES:
             return NAMES[code]
+        if code >= REFUSED:
+            return f"refused: {refusal(code)}"
         if code >= FILTERED:
             return f"filter {self.config.filters[code - FILTERED].feature}"
         column = code - MISSING

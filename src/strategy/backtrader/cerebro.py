@@ -7,7 +7,9 @@ from collections.abc import Sequence
 import backtrader as bt
 
 from lockstep.errors import StrategyError
+from lockstep.strategy.admission import Admissions
 from lockstep.strategy.backtrader.broker import SimulatedBroker
+from lockstep.strategy.backtrader.closing import ClosingStrategy
 from lockstep.strategy.backtrader.feed import StampedFeed, backtrader_timeframe
 from lockstep.strategy.backtrader.strategy import ParityStrategy
 from lockstep.strategy.lane import Lane
@@ -38,6 +40,7 @@ def build_cerebro(
     *,
     live: bool = False,
     broker: SimulatedBroker | None = None,
+    admissions: Admissions | None = None,
 ) -> bt.Cerebro:
     """Return a Cerebro that trades `lanes`, ready to run.
 
@@ -45,8 +48,13 @@ def build_cerebro(
     position. `live` steps bar by bar without preloading and refuses `execution: close`; everything else
     is the same. `strategy` may be a subclass with hooks of its own. StrategyError where lanes contradict
     each other.
+
+    admissions   answers the entries of all lanes of a bar set at once; lanes come in its order. None: each
+                 lane enters as it decides
     """
     _check(lanes, live)
+    if admissions is not None:
+        _check_order(lanes, admissions.symbols)
     broker = broker or SimulatedBroker()
     cerebro = Stepper(
         stdstats=False, preload=not live, runonce=not live, live=live, exactbars=False, cheat_on_open=False
@@ -61,7 +69,9 @@ def build_cerebro(
             cash=lane.config.capital,
             at_close=lane.config.execution == "close",
         )
-        cerebro.addstrategy(strategy, lane=lane)
+        cerebro.addstrategy(strategy, lane=lane, admissions=admissions)
+    if admissions is not None:
+        cerebro.addstrategy(ClosingStrategy, admissions=admissions)
     return cerebro
 
 
@@ -83,3 +93,19 @@ def _check(lanes: Sequence[Lane], live: bool) -> None:
             )
     if not lanes:
         raise StrategyError("nothing to trade: give at least one lane")
+
+
+def _check_order(lanes: Sequence[Lane], symbols: tuple[str, ...]) -> None:
+    """Sums of money depend on the order in which they are added: it is one, by symbol."""
+    given = tuple(lane.market.instrument.symbol for lane in lanes)
+    if given != symbols or given != tuple(sorted(given)):
+        raise StrategyError(
+            f"lanes {', '.join(given)} against {', '.join(symbols)}: entries are admitted in the order of "
+            "the symbols; give the lanes sorted by symbol"
+        )
+    for lane, symbol in zip(lanes, given, strict=True):
+        if lane.config.execution == "close":
+            raise StrategyError(
+                f"{symbol}: execution close fills before anybody can admit the entry; a portfolio trades "
+                "next_open"
+            )

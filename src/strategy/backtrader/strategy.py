@@ -1,24 +1,46 @@
 """The strategy of every family: gathers what a decision is taken on, acts on its answer, writes it down.
 
-The decision itself is `step.step`; which `decide` it calls is a matter of the configuration's family.
+The decision itself is `step.step`; which `decide` it calls is a matter of the configuration's family. Where
+somebody admits entries (`admission.py`), a bar has two phases, and `closing.py` calls the second.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import backtrader as bt
 
 from lockstep.errors import StrategyError
+from lockstep.market.bars import Floats
 from lockstep.strategy import records
-from lockstep.strategy.decision import ENTRIES, HOLD, NAMES
+from lockstep.strategy.admission import Admission, Admissions, LaneNews, LaneStanding
+from lockstep.strategy.decision import (
+    ENTRIES,
+    EXIT_DAILY_LOSS,
+    HOLD,
+    IN_SESSION,
+    NAMES,
+)
 from lockstep.strategy.lane import Lane, LaneState
-from lockstep.strategy.matching import CASH, CLOSE, POSITION, Account
+from lockstep.strategy.matching import CASH, CLOSE, POSITION, QUANTITY, Account, Order
+from lockstep.strategy.sizing import COLUMN, FIXED, MODE
 from lockstep.strategy.step import DecisionRules, PositionState, exit_order, step
 
 FLAT = 0.0
+
+
+class _Decided(NamedTuple):
+    """A decision between the phases of its bar; `entry` is the order that waits to be admitted."""
+
+    stamp: int
+    close: float
+    values: Floats
+    probability: float
+    code: int
+    entry: Order | None
+    in_session: bool
 
 
 class ParityStrategy(bt.Strategy):
@@ -32,7 +54,7 @@ class ParityStrategy(bt.Strategy):
     True
     """
 
-    params = (("lane", None),)
+    params = (("lane", None), ("admissions", None))
     family: ClassVar[str] = ""
     decide: ClassVar[Callable[..., int] | None] = None
 
@@ -44,6 +66,7 @@ class ParityStrategy(bt.Strategy):
         self._entry_bar = 0
         self._trade: records.TradeRecord | None = None
         self._required = HOLD
+        self._decided: _Decided | None = None
         self._watched = True
         self.clear()
         self.change(self.p.lane)
@@ -58,9 +81,30 @@ class ParityStrategy(bt.Strategy):
                 f"{lane.config.family}"
             )
         self._rules = DecisionRules.of(
-            lane.config, lane.market, lane.veto, lane.source.plan.ids, decide=type(self).decide
+            lane.config,
+            lane.market,
+            lane.veto,
+            lane.source.plan.ids,
+            decide=type(self).decide,
+            factor=lane.factor,
         )
         self._lane = lane
+        self._asked_for = self._columns(self.p.admissions)
+
+    def _columns(self, admissions: Admissions | None) -> tuple[int | None, int | None, int | None]:
+        """Return the columns of volatility, measure and score; None where there is none."""
+        if admissions is None:
+            return None, None, None
+        sizing, ids = self._rules.sizing, self._rules.ids
+        wanted = (admissions.volatility_id, admissions.rank_id)
+        for each in wanted:
+            if each and each not in ids:
+                raise StrategyError(
+                    f"{self.symbol}: limits or ranking need {each}, which {self._rules.config.name} does not "
+                    "read; add it to its `features`"
+                )
+        volatility, score = (ids.index(each) if each else None for each in wanted)
+        return volatility, None if sizing[MODE] == FIXED else int(sizing[COLUMN]), score
 
     def require_exit(self, code: int) -> None:
         """Leave the open position at the next bar of a session, for `code`, whatever the rules say."""
@@ -122,25 +166,88 @@ class ParityStrategy(bt.Strategy):
         self.next()
 
     def next(self) -> None:
-        """Decide on the present bar, once, and act."""
-        feed = self._feed
-        if len(feed) == self._seen:
+        """Decide on the present bar, once, and act; where entries are admitted, `conclude` acts on them."""
+        if len(self._feed) == self._seen:
             return
-        self._seen = len(feed)
-        stamp, close = feed.stamp(), feed.prices()[CLOSE]
-        account = self.broker.account(feed)
-        values = self._lane.source.vector(stamp)
-        code, probability, order = step(
-            self._rules, values, close, self._lane.clock.at(stamp), self._position(account)
+        self._seen = len(self._feed)
+        self._decide()
+        if self.p.admissions is None:
+            self.conclude()
+
+    def _decide(self) -> None:
+        """Decide on the present bar; an exit is sent at once."""
+        stamp, close = self._feed.stamp(), self._feed.prices()[CLOSE]
+        values, clock = self._lane.source.vector(stamp), self._lane.clock.at(stamp)
+        position = self._position(self.broker.account(self._feed))
+        code, probability, order = step(self._rules, values, close, clock, position)
+        is_entry = order is not None and code in ENTRIES
+        if order is not None and not is_entry:
+            self._submit(order, decision=stamp, intent=records.EXIT, code=code, probability=probability)
+        self._decided = _Decided(
+            stamp, close, values, probability, code, order if is_entry else None, clock[IN_SESSION] != 0.0
         )
-        if order is not None:
-            intent = records.ENTRY if code in ENTRIES else records.EXIT
-            self._submit(order, decision=stamp, intent=intent, code=code, probability=probability)
+
+    @property
+    def decided_at(self) -> int | None:
+        """The stamp of the bar that was decided on and is not concluded, UTC ns; None for none."""
+        return self._decided.stamp if self._decided else None
+
+    @property
+    def news(self) -> LaneNews | None:
+        """What the bar between its phases means to whoever admits entries; None without such a bar."""
+        if self._decided is None:
+            return None
+        _, close, values, probability, _, entry, _ = self._decided
+        volatility, measure, score = self._asked_for
+        return LaneNews(
+            close,
+            math.nan if volatility is None else float(values[volatility]),
+            0.0 if measure is None else float(values[measure]),
+            probability,
+            math.nan if score is None else float(values[score]),
+            entry[QUANTITY] if entry else 0.0,
+        )
+
+    @property
+    def standing(self) -> LaneStanding:
+        """The account, and whether an entry waits to fill."""
+        account = self.broker.account(self._feed)
+        waiting = self.broker.waiting(self._feed) if account[POSITION] == FLAT else None
+        return LaneStanding(account, waiting is not None and waiting.intent == records.ENTRY)
+
+    def conclude(self, admission: Admission | None = None, *, flatten: bool = False) -> None:
+        """Send the entry that was decided, as it was or as it was admitted; write the bar down.
+
+        flatten   leave the open position: at this bar where it is one of a session, else at the next
+                  such bar. An exit that waits already stays, an entry that waits fills
+        """
+        decided, self._decided = self._decided, None
+        if decided is None:
+            if flatten and self._is_held():
+                self.require_exit(EXIT_DAILY_LOSS)
+            return
+        stamp, close, values, probability, code, entry, in_session = decided
+        if admission is not None and entry is not None:
+            code = admission.code
+            entry = (admission.quantity, *entry[1:]) if code in ENTRIES else None
+        if entry is not None:
+            self._submit(entry, decision=stamp, intent=records.ENTRY, code=code, probability=probability)
+        elif flatten and self._is_held():
+            if in_session:
+                code = EXIT_DAILY_LOSS
+                self.leave_now(code, stamp)
+            else:
+                self.require_exit(EXIT_DAILY_LOSS)
         self._lane.recorder.decision(stamp, values, probability, code, self._reason(code, stamp))
         self._mark(stamp, close)
         self._hand_out()
         if self._lane.on_bar is not None:
             self._lane.on_bar(self._seen)
+
+    def _is_held(self) -> bool:
+        """Return whether a position is open that no waiting or required exit closes."""
+        is_open = self.broker.account(self._feed)[POSITION] != FLAT
+        return is_open and self._required == HOLD and self.broker.waiting(self._feed) is None
 
     def _position(self, account: Account) -> PositionState:
         held = self._seen - self._entry_bar + 1 if account[POSITION] != FLAT else 0
