@@ -170,6 +170,7 @@ class TestEngines:
     def engines(self, out: Path) -> list[str]:
         return [json.loads(path.read_text())["engine"] for path in out.glob("*/provenance.json")]
 
+    @pytest.mark.no_cover
     def test_both_leave_the_same_folders_for_several_symbols(self, tmp_path: Path) -> None:
         for engine in ("backtrader", "compiled"):
             self.run(tmp_path / engine, "--engine", engine, symbol="COMP,SPX")

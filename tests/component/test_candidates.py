@@ -165,6 +165,7 @@ class TestFirstSeen:
         with pytest.raises(DataError, match="moved by no constant"):
             see(ledger, KEY, other.rows(0, 270), now=NOON, source="x")
 
+    @pytest.mark.no_cover
     def test_the_journal_of_a_live_engine_is_read(
         self, ledger: Ledger, strategy: StrategyConfig, bars: Bars, tmp_path: Path
     ) -> None:
@@ -371,6 +372,7 @@ class TestRegistration:
         score(lab.ledger, candidate, days, np.concatenate((np.full(40, 0.1), np.full(144, 0.4))), now=NOON)
         assert fresh().passed
 
+    @pytest.mark.no_cover
     def test_the_exposure_is_the_sweeps(self, ledger: Ledger, strategy: StrategyConfig, bars: Bars) -> None:
         from research.sweep.run import sweep
 

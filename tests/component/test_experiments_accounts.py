@@ -218,6 +218,7 @@ class TestEngine:
         assert backtrader_course(config, data, first) is not kept[0]
         assert len(made) == 7
 
+    @pytest.mark.no_cover
     @pytest.mark.parametrize("short", [False, True])
     def test_timing_is_that_of_the_sweep(self, data: Data, short: bool) -> None:
         """Two computations of what the returns have beyond a constant position: bars, and sums of a sweep."""

@@ -85,6 +85,7 @@ class TestEvolution:
         derived = lab.ledger.searched(record.id, "COMP")
         assert (derived.kind, derived.replayable) == ("adaptive", True)
 
+    @pytest.mark.no_cover
     @pytest.mark.parametrize("batches", [1, 2, 5, 8])
     def test_an_interrupted_one_goes_the_same_way(self, lab: Lab, tmp_path: Path, batches: int) -> None:
         whole = lab.run(plan(**EVOLUTION))
@@ -114,6 +115,7 @@ class TestEvolution:
 
 
 class TestReplay:
+    @pytest.mark.no_cover
     @pytest.mark.parametrize(("gain", "p_value"), [(-1.0, 0.01), (1.0, 1.0)])
     def test_ranks_the_winner_and_writes_a_row_by_symbol(self, lab: Lab, gain: float, p_value: float) -> None:
         record = lab.run(plan(**EVOLUTION, symbols=("COMP", "SPX")))
@@ -248,6 +250,7 @@ class TestCommands:
         monkeypatch.setenv("LOCKSTEP_DB", f"sqlite:///{tmp_path / 'experiments.db'}")
         (tmp_path / "grid.yaml").write_text(GRID)
 
+    @pytest.mark.no_cover
     def test_evolve_and_replay(self, tmp_path: Path) -> None:
         more = ("--strategy", BASELINE, "--grid", tmp_path / "grid.yaml", "--seed", 1)
         done = call("evolve", "--name", "night", "--generations", 4, "--children", 5, *more)

@@ -252,6 +252,7 @@ class TestFailures:
 
 
 class TestResume:
+    @pytest.mark.no_cover
     @pytest.mark.parametrize("calls", [0, 1, 2, 3, 5])
     def test_what_was_interrupted_ends_as_if_it_had_not_been(
         self, lab: Lab, tmp_path: Path, calls: int
@@ -346,6 +347,7 @@ class TestService:
         with pytest.raises(ExperimentError, match="the code changed since"):
             same_data(sqlite_lab, replace(record, code_hash=f"c1-{'0' * 61}"))
 
+    @pytest.mark.no_cover
     @pytest.mark.parametrize("changes", [{}, {"walk_forward": "1y/6m/6m"}, {"symbols": ("COMP", "SPX")}])
     def test_a_judgement_on_every_kind_of_search(self, lab: Lab, changes: dict[str, Any]) -> None:
         record = lab.run(plan(**changes))

@@ -84,6 +84,7 @@ class TestCount:
 
 
 class TestAppendOnly:
+    @pytest.mark.no_cover
     @pytest.mark.parametrize("model", APPEND_ONLY)
     @pytest.mark.parametrize("statement", ["DELETE FROM {}", "UPDATE {} SET id = id + 1", "TRUNCATE {}"])
     def test_no_row_changes_or_goes(self, ledger: Ledger, model: type, statement: str) -> None:

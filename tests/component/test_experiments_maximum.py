@@ -199,6 +199,7 @@ class TestOverfitting:
     def measured(self, lab: Lab, record: Record) -> FamilyOverfitting:
         return judgement(lab, record).symbols[0].overfitting
 
+    @pytest.mark.no_cover
     def test_many_small_searches_are_one(self, tmp_path: Path) -> None:
         """And the winner alone is the winner of all."""
         one, many = toy_lab(database(tmp_path, "one")), toy_lab(database(tmp_path, "many"))
@@ -238,6 +239,7 @@ class TestOverfitting:
         assert self.measured(lab, small).gone == 0
         assert self.measured(lab, small).probability == before.probability
 
+    @pytest.mark.no_cover
     def test_blocks_are_joined_by_their_dates(self, edge: tuple[Lab, Record], tmp_path: Path) -> None:
         """One configuration on other ranges: between common dates it has earned the same."""
         lab = replace(edge[0], database=database(tmp_path))

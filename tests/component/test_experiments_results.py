@@ -187,6 +187,7 @@ class TestSensitivity:
 
 
 class TestPage:
+    @pytest.mark.no_cover
     def test_the_page_is_complete_and_deterministic(self, lab: Lab, record: Record, tmp_path: Path) -> None:
         first, second = (page_html(page_data(lab, record)) for _ in range(2))
         assert first == second
@@ -202,6 +203,7 @@ class TestPage:
         assert '"texttemplate":"%{z:.2f}"' in first
         assert str(tmp_path) not in first
 
+    @pytest.mark.no_cover
     def test_walk_forward_and_names_that_are_no_file_names(
         self, lab: Lab, forward: Record, tmp_path: Path
     ) -> None:
@@ -227,6 +229,7 @@ class TestPage:
         assert f'src="js/{library.name}"' in small.read_text()
         assert small.stat().st_size < 1_500_000
 
+    @pytest.mark.no_cover
     def test_hostile_names_stay_text(self, lab: Lab, record: Record) -> None:
         data = page_data(lab, record)
         (symbol,) = record.plan.symbols

@@ -72,6 +72,7 @@ def rows(lab: Lab) -> int:
         return connection.scalar(select(func.count()).select_from(LedgerRow)) or 0
 
 
+@pytest.mark.no_cover
 def test_two_spellings_are_one_trial_in_one_search_and_in_two(lab: Lab) -> None:
     first = lab.run(specs(*WORDS[:2], OTHER))
     runs = lab.store.runs(first.id)
@@ -296,6 +297,7 @@ def test_a_repeat_leaves_what_its_evaluation_would(tmp_path: Path, monkeypatch: 
     assert counted(labs["told"]) == 6
 
 
+@pytest.mark.no_cover
 def test_where_it_is_told(watched: Lab) -> None:
     watched.run(specs(below(0.2), below(0.3)))
     record = watched.run(specs({"id": SQUARE, "below": 0.04}, {"id": SQUARE, "below": 0.09}, below(0.15)))

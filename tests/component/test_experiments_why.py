@@ -142,6 +142,7 @@ def planted(edge: float, seed: int = 3, sessions: int = 500, trials: int = 40) -
     return returns
 
 
+@pytest.mark.no_cover
 def test_a_planted_edge_is_found_by_every_test_and_noise_by_none() -> None:
     arguments: dict[str, Any] = {"counted": 40, "per_year": 252.0}
     good = opinion_on_search(planted(0.0025), range(40), [7, 3], **arguments)

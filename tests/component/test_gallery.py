@@ -70,6 +70,7 @@ def same_trades(one: BacktestResult, other: BacktestResult) -> None:
     pd.testing.assert_frame_equal(one.equity, other.equity, check_exact=True)
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize(("name", "symbol"), TRADES, ids=lambda text: text)
 def test_it_trades_as_it_did(name: str, symbol: str) -> None:
     result = backtest(name, symbol)

@@ -64,6 +64,7 @@ def test_what_is_added_is_verified(database: Database) -> None:
     assert whole.id != whole.hash
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("name", NAMES)
 def test_a_row_that_is_gone_changed_or_put_in_is_named(name: str, database: Database) -> None:
     fill(database, times=3)

@@ -70,6 +70,7 @@ def python(program: str, *arguments: object) -> subprocess.Popen[str]:
     )  # fmt: skip
 
 
+@pytest.mark.no_cover
 def test_processes_that_add_at_once_make_one_chain_and_count_the_same_trial_once(url: str) -> None:
     ledger, times = Ledger(Database.open(url)), 8
     running = [python(ADDS, url, name, times) for name in "ab"]
@@ -82,6 +83,7 @@ def test_processes_that_add_at_once_make_one_chain_and_count_the_same_trial_once
     assert head.links == 1 + 2 * 2 * times
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("where", ["before the link", "before the commit"])
 def test_one_that_is_killed_has_added_rows_and_link_or_nothing(url: str, where: str) -> None:
     ledger = Ledger(Database.open(url))

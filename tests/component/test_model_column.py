@@ -106,6 +106,7 @@ MODELS: dict[str, Callable[[], Any]] = {
 }
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("name", MODELS)
 def test_a_column_is_what_the_bundle_answers_row_by_row(store: ModelStore, name: str) -> None:
     """Compiled, as it is, or row by row: whole histories, single bars and blocks alike."""
@@ -274,6 +275,7 @@ class TestInSample:
         return promote(lab, PromotionRequest(experiment=1, name="v2", **places))
 
 
+@pytest.mark.no_cover
 def test_a_filter_on_the_column_is_the_veto_of_the_model(store: ModelStore) -> None:
     """Backtrader, the sweep and the live engine; the veto is another way through all of them."""
     column = registered(store, desks.bundle("COMP", threshold=THRESHOLD))

@@ -100,6 +100,7 @@ def door(tmp_path: Path, ledger: Ledger) -> HoldOutDoor:
     return HoldOutDoor(bundle, look, tmp_path)
 
 
+@pytest.mark.no_cover
 def test_the_hold_out_is_opened_once_and_repeated_afterwards(tmp_path: Path, ledger: Ledger) -> None:
     ask = door(tmp_path, ledger)
     assert ask(False) is None
@@ -157,6 +158,7 @@ def test_an_undefined_hold_out_does_not_pass() -> None:
     assert not hold_out_agrees(replace(planted_case(), hold_out=lambda _: found)).passed
 
 
+@pytest.mark.no_cover
 def test_a_refused_model_leaves_the_hold_out_sealed() -> None:
     asked: list[bool] = []
 

@@ -87,6 +87,7 @@ def test_nothing_after_the_walk_forward_is_traded() -> None:
     assert outcome.dataset.decision[outcome.hold_out].min() > last
 
 
+@pytest.mark.no_cover
 def test_a_replay_answers_with_the_bar_that_backtrader_is_at() -> None:
     history, outcome = planted()
     ids = outcome.dataset.feature_ids

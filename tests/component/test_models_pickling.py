@@ -130,6 +130,7 @@ def test_a_crafted_pickle_is_refused_wherever_it_is(bundle: Bundle, name: str) -
         assert "\n" not in str(told.value)
 
 
+@pytest.mark.no_cover
 def test_there_are_enough_and_the_hook_would_notice() -> None:
     assert len(CRAFTED) == len(ACTING) + len(MISLEADING) >= 50
     # In a process of its own `pickle` runs them, and the hook that watches the readers says what they do.
@@ -180,6 +181,7 @@ def test_flags_hold_no_other_bytes() -> None:
         unpickled(content[:-5] + b"\x01\x02\x01u.", "x")
 
 
+@pytest.mark.no_cover
 def test_no_damaged_file_does_anything_but_being_refused() -> None:
     found = fuzz(500, seed=20261128)
     assert (found["violations"], found["deaths"]) == ([], [])

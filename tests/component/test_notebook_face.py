@@ -98,6 +98,7 @@ def test_a_backtest_is_one_line(result: BacktestResult) -> None:
         backtest(config)
 
 
+@pytest.mark.no_cover
 def test_a_sweep_is_one_line_and_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOCKSTEP_DB", f"sqlite:///{tmp_path / 'trials.db'}")
     grid = {"entry.high": [0.1, 0.2], "max_bars": [3, 8]}

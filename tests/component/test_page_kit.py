@@ -265,6 +265,7 @@ def test_what_is_no_html_is_not_found() -> None:
     assert not list(homemade(source))
 
 
+@pytest.mark.no_cover
 def test_only_the_kit_writes_html() -> None:
     found = {}
     for folder in ("src", "research", "certify", "operations", "scripts"):

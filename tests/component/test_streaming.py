@@ -175,6 +175,7 @@ def released(draw: st.DrawFn) -> list[BarSet]:
 class TestPrepared:
     """Computed ahead, in blocks of any size: the bits, and the reasons for gaps, of one by one."""
 
+    @pytest.mark.no_cover
     @settings(max_examples=60, deadline=None)
     @given(released(), st.lists(st.integers(1, 40), min_size=1, max_size=4))
     def test_equals_one_by_one(self, sets: list[BarSet], sizes: list[int]) -> None:

@@ -68,6 +68,7 @@ def traded(found: Trace) -> list[tuple[int, float]]:
     return [(int(fill[k.FILL_BAR]), float(fill[k.FILL_PRICE])) for fill in found.fills]
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("shift", [0, 1, 150, SESSIONS - 1])
 def test_trades_are_those_of_the_slow_oracle(shift: int) -> None:
     found = trace(CONFIG, HISTORY, "ES", shift=Shift(sessions=shift))
@@ -80,6 +81,7 @@ def test_trades_are_those_of_the_slow_oracle(shift: int) -> None:
     assert swept.metrics["net_profit"][0] == found.equity[-1] - CONFIG.capital
 
 
+@pytest.mark.no_cover
 def test_the_comparison_can_fail() -> None:
     """Negative control: other bars under the same decisions, as a shift of returns would have it."""
     found = trace(CONFIG, HISTORY, "ES", shift=Shift(sessions=150))

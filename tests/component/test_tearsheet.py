@@ -426,6 +426,7 @@ def _longest(data: ReportData) -> dict[str, int]:
     return {name: max(len(trace["y"]) for trace in found["data"]) for name, found in figures.items()}
 
 
+@pytest.mark.no_cover
 def test_every_line_of_a_long_run_has_a_few_thousand_points(monkeypatch: pytest.MonkeyPatch) -> None:
     data = _long()
     lines = _longest(data)

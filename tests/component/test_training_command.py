@@ -50,6 +50,7 @@ def silent() -> Console:
     return Console(file=io.StringIO(), width=140)
 
 
+@pytest.mark.no_cover
 def test_it_trains_reports_and_registers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: dict[str, Any] = {}
 

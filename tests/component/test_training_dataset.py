@@ -72,6 +72,7 @@ class TestParity:
         assert taken_samples(dataset) == backtrader_trades(config(), spx_history(), dataset)
         assert 100 < dataset.taken.sum() < len(dataset)
 
+    @pytest.mark.no_cover
     def test_so_they_are_for_es(self, shared_data: Path) -> None:
         settings = load_training(ES_FILE)
         history = load_training_history(settings, shared_data / "futures_daily")
@@ -79,6 +80,7 @@ class TestParity:
         assert taken_samples(dataset) == backtrader_trades(settings, history, dataset)
         assert 100 < dataset.taken.sum() < len(dataset)
 
+    @pytest.mark.no_cover
     def test_training_with_one_filter_off_is_another_population(self) -> None:
         other = config(strategy={**STRATEGY, "filters": []})
         dataset = build_dataset(other, spx_history())
@@ -93,6 +95,7 @@ class TestParity:
         assert set(dataset.row) <= set(found)
         assert len(found) - len(dataset) == dataset.unfinished
 
+    @pytest.mark.no_cover
     def test_both_sides_are_followed(self) -> None:
         both = config(strategy={**STRATEGY, "direction": "both", "filters": []})
         dataset = build_dataset(both, spx_history())
@@ -218,6 +221,7 @@ class TestRefusals:
         with pytest.raises(TrainingError, match="training of GC: the bars are of"):
             build_dataset(config(symbol="GC"), spx_history())
 
+    @pytest.mark.no_cover
     def test_no_signal_is_refused(self) -> None:
         silent = config(strategy={**STRATEGY, "filters": [{"feature": "rsi_2", "min": 200.0}]})
         with pytest.raises(TrainingError, match="no signal"):

@@ -44,6 +44,7 @@ def points(steps: tuple[SearchStep, ...]) -> list[Parameters]:
     return [dict(each.parameters) for each in steps]
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("surrogate", ["gp", "forest"])
 def test_it_finds_the_hill(surrogate: str) -> None:
     steps = searched(trials=20, surrogate=surrogate)

@@ -108,6 +108,7 @@ class TestOutcome:
         assert other.pipeline.predict_proba(probe).tobytes() == toy().pipeline.predict_proba(probe).tobytes()
         assert other.threshold == toy().threshold
 
+    @pytest.mark.no_cover
     def test_selected_ids_are_told(self) -> None:
         model = {**config().model.model_dump(), "feature_selection": {"kind": "mdi", "keep": 2}}
         found = train(invented_config(model=model), invented(), seed=4)

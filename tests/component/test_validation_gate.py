@@ -250,6 +250,7 @@ def simulate(
 STATED = 1 - GateLimits().min_dsr
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize(
     ("runs", "families", "each", "correlation"),
     [(400, 1, 1, 0.0), (200, 40, 1, 0.0), (200, 5, 8, 0.9), (200, 1, 40, 0.9)],

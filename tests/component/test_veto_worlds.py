@@ -26,10 +26,12 @@ def passed(world: World, ledger: Ledger) -> int:
     return sum(passes(case_of(world, seed, ledger)) for seed in range(_MODELS))
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("world", ["labels", "noise"])
 def test_models_without_skill_do_not_pass(world: World, ledger: Ledger) -> None:
     assert passed(world, ledger) <= _MOST_OF_NOISE
 
 
+@pytest.mark.no_cover
 def test_models_that_know_something_pass(ledger: Ledger) -> None:
     assert passed("planted", ledger) >= _LEAST_OF_SKILL

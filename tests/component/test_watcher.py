@@ -94,6 +94,7 @@ def test_what_is_replayed_is_counted_and_not_told_again(tmp_path: Path) -> None:
     assert (counters["corrected"], counters["duplicate"]) == (1, 1)
 
 
+@pytest.mark.no_cover
 def test_ten_thousand_duplicates_make_one_alert_per_interval(tmp_path: Path) -> None:
     alerts = Told()
     watch = watcher(tmp_path, alerts)

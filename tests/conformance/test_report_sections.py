@@ -55,6 +55,7 @@ def test_it_is_the_same_again(section: Section[ReportData]) -> None:
     require_same_again(section, reports()["whole"])
 
 
+@pytest.mark.no_cover
 def test_a_section_that_joins_is_on_the_page_in_its_part() -> None:
     before = tearsheet_html(reports()["whole"])
     with SECTIONS.joined(SYSTEM_QUALITY):

@@ -142,6 +142,7 @@ def test_combinations_drawn_at_once_are_those_made_one_by_one(family: Family, da
 number = st.one_of(st.just(math.nan), st.floats(-3.0, 3.0), st.floats(0.0, 1.0))
 
 
+@pytest.mark.no_cover
 @each_family
 @settings(parent=relaxed, max_examples=150)
 @given(data=st.data())
@@ -221,6 +222,7 @@ COMPARED = [
 ]
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize(("family", "rules"), COMPARED)
 @settings(parent=relaxed, max_examples=6)
 @given(data=st.data())
@@ -233,6 +235,7 @@ def test_sweep_and_backtrader_are_equal(family: Family, rules: dict[str, Any], d
     assert where == "", config.to_yaml()
 
 
+@pytest.mark.no_cover
 @each_family
 @settings(parent=relaxed, max_examples=8)
 @given(data=st.data())
@@ -269,6 +272,7 @@ def test_a_field_that_is_declared_wrongly_is_found() -> None:
     assert differences(family_faults.exit_called_entry()) == ["exit_atr: exit"] * 2
 
 
+@pytest.mark.no_cover
 def test_an_entry_that_reads_an_exit_slot_is_found() -> None:
     with family_faults.registered(family_faults.reads_the_exit_slot()) as family:
         assert first_difference(widest(family, exit_atr=0.3))[0] != ""

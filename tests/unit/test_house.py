@@ -90,6 +90,7 @@ def test_settings_have_one_base() -> None:
     assert "research/planted.py" in frozen_models(planted('x = ConfigDict(frozen=True, extra="forbid")\n'))
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("base", ["LiveError", "Exception"])
 def test_there_is_one_tree_of_errors(base: str) -> None:
     assert list(exceptions(TREES)) == []

@@ -105,6 +105,7 @@ def passed(nights: int, edge: float) -> tuple[int, int]:
     return replayed, plain
 
 
+@pytest.mark.no_cover
 def test_a_search_that_learns_keeps_its_size_and_finds_an_edge() -> None:
     replayed, plain = passed(SIMULATED, edge=0.0)
     assert replayed <= BOUND
