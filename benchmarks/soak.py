@@ -109,6 +109,15 @@ def _readme(count: int, seed: int) -> tuple[dict[str, Any], bool]:
     return {"commands": json.loads(done.stdout or "[]")}, done.returncode == 0
 
 
+def _examples(count: int, seed: int) -> tuple[dict[str, Any], bool]:
+    drawn = ("test_engine_equality", "test_sweep_equality", "test_strategy_families", "test_feature_registry")
+    tests = [str(path) for path in sorted((ROOT / "tests").rglob("test_*.py")) if path.stem in drawn]
+    command = [sys.executable, "-m", "pytest", "-q", "-n", "auto", f"--hypothesis-seed={seed}", *tests]
+    environment = {**os.environ, "LOCKSTEP_EXAMPLES": str(count)}
+    done = subprocess.run(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, check=False)
+    return {"tests": done.stdout.splitlines()[-1]}, done.returncode == 0
+
+
 def _sizes(count: int, seed: int) -> tuple[dict[str, Any], bool]:
     """Reject returns without skill at 5 %; a control that must fail, and tests that must not."""
     sizes = of_tests("support.sizes")
@@ -208,6 +217,11 @@ SOAKS = {
         sentence="one backtest with both engines, in minute bars: the same bytes, and how many times faster",
         count=5_000_000,
         run=engines,
+    ),
+    "examples": Soak(
+        sentence="drawn rules in every engine, drawn bars for every feature, in examples of each test",
+        count=200,
+        run=_examples,
     ),
     "readme": Soak(sentence="README's commands on a fresh machine", count=1, run=_readme),
     "replay": Soak(sentence="a long replay, in bar sets: memory stays flat", count=100_000, run=_replay),

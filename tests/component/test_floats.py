@@ -55,6 +55,7 @@ def test_every_mode_is_told_and_in_whose_arithmetic(bits: int) -> None:
     assert mode_with(bits) == "; ".join(f"{flaw} (Python, numpy, kernels)" for flaw in MODES[bits])
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("bits", MODES)
 @pytest.mark.parametrize("check", [require_exact, require_still_exact])
 def test_other_modes_are_refused_in_one_line(switched: None, bits: int, check: object) -> None:

@@ -29,6 +29,7 @@ from research.experiments.variants import VariantSpace, config_hashes, draw
 from research.sweep.run import sweep, trace
 from research.sweep.variants import entry_parts, exit_parts
 from support import family_faults
+from support.examples import examples
 
 OWN = Path(__file__).resolve().parents[1] / "support/toys/family.py"
 load_family(OWN)
@@ -127,7 +128,7 @@ def test_fields_are_declared_for_what_they_are(family: Family) -> None:
 
 
 @each_family
-@settings(parent=relaxed, max_examples=30)
+@settings(parent=relaxed, max_examples=examples(15))
 @given(data=st.data())
 def test_combinations_drawn_at_once_are_those_made_one_by_one(family: Family, data: st.DataObject) -> None:
     paths = data.draw(st.lists(st.sampled_from(sorted(family.typical)), min_size=1, max_size=3, unique=True))
@@ -144,7 +145,7 @@ number = st.one_of(st.just(math.nan), st.floats(-3.0, 3.0), st.floats(0.0, 1.0))
 
 @pytest.mark.no_cover
 @each_family
-@settings(parent=relaxed, max_examples=150)
+@settings(parent=relaxed, max_examples=examples(75))
 @given(data=st.data())
 def test_its_decisions_keep_to_what_all_families_promise(family: Family, data: st.DataObject) -> None:
     config = data.draw(drawn(family, {**family.typical, "max_bars": (None, 3)}))
@@ -224,7 +225,7 @@ COMPARED = [
 
 @pytest.mark.no_cover
 @pytest.mark.parametrize(("family", "rules"), COMPARED)
-@settings(parent=relaxed, max_examples=6)
+@settings(parent=relaxed, max_examples=examples(3))
 @given(data=st.data())
 def test_sweep_and_backtrader_are_equal(family: Family, rules: dict[str, Any], data: st.DataObject) -> None:
     values = data.draw(
@@ -237,7 +238,7 @@ def test_sweep_and_backtrader_are_equal(family: Family, rules: dict[str, Any], d
 
 @pytest.mark.no_cover
 @each_family
-@settings(parent=relaxed, max_examples=8)
+@settings(parent=relaxed, max_examples=examples(4))
 @given(data=st.data())
 def test_the_compiled_engine_and_backtrader_are_equal(family: Family, data: st.DataObject) -> None:
     """Every record, bit for bit, whatever the family and all families together declare."""

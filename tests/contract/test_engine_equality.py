@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import math
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -38,13 +37,13 @@ from research.backtest.result import BacktestResult
 from research.backtest.run import Engine, run_backtest
 from support import desks
 from support.engines import folders_but_for_the_engine
+from support.examples import examples
 from support.markets import HOURLY, random_bars
 from support.scenarios import CME, daily_bars, history_of
 
 BOOK = load_instruments()
-EXAMPLES = int(os.environ.get("LOCKSTEP_EXAMPLES", "12"))
 relaxed = settings(
-    max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=examples(6), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 HOUR = 3_600_000_000_000
 # The week before Thanksgiving to mid-December: two half-days of the NYSE and of the CME, a holiday.

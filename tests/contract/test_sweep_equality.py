@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
 from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
@@ -32,6 +31,7 @@ from research.statistics.maximum import SKETCH, sketch_of
 from research.sweep import kernels as k
 from research.sweep.inputs import CalendarBlocks
 from research.sweep.run import require_expressible, sweep, trace
+from support.examples import examples
 
 BOOK = load_instruments()
 HOURLY = Timeframe.parse("1h")
@@ -161,9 +161,8 @@ def assert_equal(config: IbsConfig, history: History, symbol: str) -> int:
     return len(backtest.trades)
 
 
-EXAMPLES = int(os.environ.get("LOCKSTEP_EXAMPLES", "12"))
 relaxed = settings(
-    max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=examples(6), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 
 
@@ -213,7 +212,7 @@ def with_commission(history: History, symbol: str, commission: Any) -> History:
 
 @pytest.mark.uncompiled
 @pytest.mark.parametrize("model", COMMISSIONS)
-@settings(parent=relaxed, max_examples=max(2, EXAMPLES // 4))
+@settings(parent=relaxed, max_examples=examples(2))
 @given(config=configs(DAILY_SHAPES[-3:]))
 def test_every_commission_model(model: str, config: IbsConfig) -> None:
     assert_equal(config, with_commission(history_of("SPX", ""), "SPX", COMMISSIONS[model]), "SPX")

@@ -27,6 +27,7 @@ from lockstep.market.asof import MaxAge
 from lockstep.market.history import History, SeriesKey
 from lockstep.market.sessions import CALENDAR_COLUMNS
 from lockstep.market.timeframe import DAILY
+from support.examples import examples
 from support.feature_checks import (
     MODIFIED,
     assert_same_bits,
@@ -51,7 +52,9 @@ from support.interpreted import interpreted
 REGISTRY = FeatureRegistry()
 IDS = (*REGISTRY.list(), *MODIFIED)
 FEATURES = {declared.name: declared for declared in REGISTRY}
-FEW = settings(max_examples=10, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+FEW = settings(
+    max_examples=examples(5), deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
 
 every_id = pytest.mark.parametrize("feature_id", IDS)
 every_feature = pytest.mark.parametrize("name", list(FEATURES))
@@ -261,7 +264,7 @@ def with_daily(history: History) -> History:
 
 
 @given(recipe=recipes())
-@settings(FEW, max_examples=15)
+@settings(FEW, max_examples=examples(8))
 def test_qualified_ids_and_products_batch_equals_streaming(recipe: Recipe) -> None:
     check_batch_equals_streaming(REGISTRY, QUALIFIED, with_daily(history_of(recipe, 1_200)))
 
