@@ -102,6 +102,11 @@ def _spec_parity(count: int, seed: int) -> tuple[dict[str, Any], bool]:
     return found
 
 
+def _portfolio_noise(count: int, seed: int) -> tuple[dict[str, Any], bool]:
+    found: tuple[dict[str, Any], bool] = of_tests("support.noise_portfolios").soak(count, seed)
+    return found
+
+
 def _readme(count: int, seed: int) -> tuple[dict[str, Any], bool]:
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "tests")}
     command = [sys.executable, "-m", "support.readme"]
@@ -212,6 +217,11 @@ SOAKS = {
         sentence="drawn specs in Backtrader, sweep, compiled and live engine: fills, decisions, equity alike",
         count=1_000,
         run=_spec_parity,
+    ),
+    "portfolio_noise": Soak(
+        sentence="portfolios of lanes without skill: how often another method than the simple one is written",
+        count=200,
+        run=_portfolio_noise,
     ),
     "engines": Soak(
         sentence="one backtest with both engines, in minute bars: the same bytes, and how many times faster",

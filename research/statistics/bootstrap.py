@@ -16,10 +16,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from lockstep.errors import ConfigError
+from lockstep.errors import ConfigError, DataError
 from lockstep.metrics import Floats, Integers, sharpe
-from lockstep.metrics.arrays import spread
+from lockstep.metrics.arrays import RESIDUE, spread
 from research.statistics.sharpe import finite
 
 _CHUNK = 250
@@ -84,6 +85,41 @@ def _rows(random: np.random.Generator, periods: int, block: int) -> Integers:
     first = np.maximum.accumulate(np.where(begins, place, 0))
     rows: Integers = (start[first] + place - first) % periods
     return rows
+
+
+def resampled_rows(periods: int, *, block: int, resamples: int, seed: int) -> NDArray[np.int32]:
+    """Return the rows of each stationary-bootstrap sample, int32 (resamples, periods); as `resampled_means`.
+
+    One matrix for all that is to be compared: portfolios that meet the same sessions differ by themselves
+    only. ConfigError for `block` or `resamples` below 1.
+    """
+    require_draws(resamples, block)
+    random = np.random.default_rng(seed)
+    out = np.empty((resamples, periods), dtype=np.int32)
+    for row in out:
+        row[:] = _rows(random, periods, block)
+    return out
+
+
+def sharpe_error(returns: Any, *, block: int | None = None, resamples: int = 1000, seed: int = 0) -> float:
+    """Return the standard error of the Sharpe ratio per period: its deviation over bootstrap samples.
+
+    returns   float64 (T,), T >= 8
+    block     average block length in periods; by default `block_length(returns)`
+
+    The ratio of a sample follows from its first two moments, which are means. Samples that do not vary
+    count for nothing. DataError for returns that are not finite, too few, or do not vary.
+    """
+    values = finite(returns, "returns", least=8)
+    if spread(values) == 0:
+        raise DataError(f"returns: {values.size} equal values: a Sharpe ratio needs returns that vary")
+    length = block_length(values) if block is None else block
+    scale = float(np.abs(values).max())
+    moments = np.stack([values / scale, (values / scale) ** 2], axis=1)
+    means = resampled_means(moments, block=length, resamples=resamples, seed=seed)
+    variances = (means[:, 1] - means[:, 0] ** 2) * values.size / (values.size - 1)
+    moving = variances > RESIDUE * means[:, 1]
+    return float(np.std(means[moving, 0] / np.sqrt(variances[moving]), ddof=1))
 
 
 Statistic = Callable[[Floats], float]
