@@ -16,6 +16,7 @@ from benchmarks.loading import loading
 from benchmarks.long_run import long_run
 from benchmarks.maximum import running_maximum
 from benchmarks.models import one_row, rolling_back
+from benchmarks.optimise import optimise
 from benchmarks.peers.environment import PeersMissing
 from benchmarks.report import page
 from benchmarks.specs import hashing
@@ -45,6 +46,7 @@ def main() -> None:
         page(),
         long_run(),
         hashing(),
+        optimise(),
     )
     for result in chain((measurement() for measurement in single), *several):
         share = f"{result.value / result.promise:.0%}{'' if result.kept else '  missed'}"
