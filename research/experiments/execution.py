@@ -19,6 +19,7 @@ from filelock import FileLock, Timeout
 from lockstep.errors import EngineMismatch, ExperimentError
 from lockstep.identity import cache_root, only_proves
 from lockstep.market.config import InstrumentBook, load_instruments
+from lockstep.market.families import Families, load_families
 from lockstep.market.history import SeriesKey
 from research.experiments import account_store, law, maximum_test
 from research.experiments.accounts import Engine, backtrader_course, first_runs_kept
@@ -33,7 +34,6 @@ from research.experiments.store import Record, Store
 from research.experiments.verification import Backtest, backtrader, selected, shown_accounts, verify, winners
 from research.ledger.database import Database
 from research.ledger.doors import introduce
-from research.ledger.families import Families, load_families
 from research.ledger.ledger import Ledger
 from research.ledger.tables import FAILED, FINISHED, MISMATCH, RUNNING, UNSUCCESSFUL
 

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from lockstep.market.dates import DateRange
+from lockstep.market.families import Families, load_families
 from lockstep.market.history import History, SeriesKey
-from research.ledger.families import Families, load_families
 from research.ledger.kinship import Series
 from research.ledger.ledger import Ledger
 

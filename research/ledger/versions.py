@@ -14,6 +14,7 @@ from lockstep.errors import ConfigError, EvidenceMissing, ExperimentError, Unkno
 from lockstep.market.command_line import ALL, Chosen, named_symbols
 from lockstep.market.config import load_instruments
 from lockstep.market.dates import DateRange
+from lockstep.market.families import load_families
 from lockstep.market.history import History, SeriesKey
 from lockstep.models.bundle import Bundle
 from lockstep.models.manifest import PRODUCTION, VETO, TrainingRecord
@@ -25,7 +26,6 @@ from lockstep.strategy.veto import Veto
 from research.ledger import promotions
 from research.ledger.database import Database
 from research.ledger.doors import open_door
-from research.ledger.families import load_families
 from research.ledger.law import FORCED, PROMOTED, REFUSED, Verdict
 from research.ledger.ledger import Ledger
 

@@ -12,13 +12,13 @@ from lockstep.desk import results_folder
 from lockstep.errors import ModelError, TrainingError, UnknownModel
 from lockstep.market.config import load_instruments
 from lockstep.market.dates import DateRange
+from lockstep.market.families import load_families
 from lockstep.market.history import History
 from lockstep.models import ModelStore, load_bundle
 from lockstep.models.bundle import Bundle, bundle_of
 from lockstep.models.definitions import changed_features
 from lockstep.models.manifest import PRODUCTION, VETO, TrainingRecord
 from research.backtest.account import Account, bundle_account
-from research.ledger.families import load_families
 from research.ledger.ledger import Ledger
 from research.model_validation.case import Champion, ModelCase, StrategyCase, ValidationCase
 from research.model_validation.hold_out import HoldOutDoor

@@ -16,13 +16,13 @@ from lockstep.features.feature_registry import default_registry
 from lockstep.market.bars import Floats
 from lockstep.market.config import load_instruments
 from lockstep.market.dates import DateRange
+from lockstep.market.families import load_families
 from lockstep.market.history import History, SeriesKey
 from lockstep.market.loader import load_history
 from lockstep.market.sessions import Dates
 from lockstep.strategy.clock import SessionClock
 from lockstep.strategy.families.rules import RulesConfig
 from research.ledger.doors import introduce
-from research.ledger.families import load_families
 from research.ledger.ledger import Ledger
 from research.splits.ranges import training_end
 

@@ -31,6 +31,7 @@ from lockstep.identity import (
 from lockstep.market.bars import Bars
 from lockstep.market.config import load_instruments
 from lockstep.market.dates import DateRange
+from lockstep.market.families import load_families
 from lockstep.market.history import History, Market, SeriesKey
 from lockstep.market.sessions import Dates
 from lockstep.models.bundle import WITHOUT_MODEL, Bundle, bundle_bytes
@@ -44,7 +45,6 @@ from research.backtest.account import Account
 from research.experiments.declaration import space_of_one
 from research.experiments.evaluation import data_hash
 from research.ledger.doors import introduce
-from research.ledger.families import load_families
 from research.ledger.ledger import Ledger, Trials
 from research.ledger.spaces import RELEASE
 from research.ledger.tables import OK

@@ -18,13 +18,13 @@ from lockstep.files import replace_file
 from lockstep.floats import require_exact
 from lockstep.identity import checkout_root, code_revision, json_digest, lock_hash, training_versions
 from lockstep.market.config import InstrumentBook, load_instruments
+from lockstep.market.families import load_families
 from lockstep.market.history import History, SeriesKey
 from lockstep.market.loader import load_history
 from lockstep.models.bundle import Bundle
 from lockstep.models.content import file_content
 from lockstep.models.manifest import TrainingRecord
 from research.ledger.doors import introduce
-from research.ledger.families import load_families
 from research.ledger.ledger import Ledger
 from research.ledger.spaces import ADAPTIVE
 from research.training.bundling import data_hashes, make_bundle

@@ -34,7 +34,7 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 # Inside the package when installed from a wheel, beside it in a checkout.
 _PLACES = (_PACKAGE / "configs", _PACKAGE.parent / "configs")
 _SECTIONS = ("sessions", "sources", "instruments")
-# Read by `research.ledger.families`.
+# Read by `lockstep.market.families`.
 _ALSO = ("families",)
 
 USER_FILE_VARIABLE = "LOCKSTEP_INSTRUMENTS"

@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, field_validator, model_validator
 
+from lockstep.market.margin import Margin
 from lockstep.settings import Grown, suggestion
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -31,6 +32,7 @@ class Instrument(Grown):
     slippage_ticks      ticks lost by every market or stop fill
     session             name of a session template
     pair                symbol that supplies the `*_pair` inputs of features, or None
+    margin              what a broker asks for per contract, by date, rising; none is shipped
     proxy_of            symbol that a price index stands in for, or None; shown in every report
 
     A file writes the three commissions as one entry, a number (per contract) or a mapping:
@@ -40,7 +42,7 @@ class Instrument(Grown):
     1.0
     """
 
-    LATER: ClassVar[frozenset[str]] = frozenset(("commission_basis_points", "commission_minimum"))
+    LATER: ClassVar[frozenset[str]] = frozenset(("commission_basis_points", "commission_minimum", "margin"))
 
     symbol: str
     name: str = ""
@@ -55,6 +57,7 @@ class Instrument(Grown):
     session: str
     pair: str | None = None
     proxy_of: str | None = None
+    margin: tuple[Margin, ...] = ()
 
     @model_validator(mode="before")
     @classmethod
@@ -83,6 +86,14 @@ class Instrument(Grown):
     def _only_dollars(cls, value: str) -> str:
         if value != "USD":
             raise ValueError("accounts are in USD; other currencies are not converted")
+        return value
+
+    @field_validator("margin")
+    @classmethod
+    def _rising(cls, value: tuple[Margin, ...]) -> tuple[Margin, ...]:
+        since = [each.since for each in value]
+        if since != sorted(set(since)):
+            raise ValueError("dates must rise: each entry holds from its date until the next one's")
         return value
 
     @property

@@ -12,12 +12,12 @@ from sqlalchemy import select, text
 from lockstep.errors import ConfigError, ExperimentError
 from lockstep.market.config import load_instruments
 from lockstep.market.dates import DateRange
+from lockstep.market.families import Families, load_families
 from research.ledger import bulk
 from research.ledger.append_only import APPEND_ONLY, EffectiveRow, KinshipRow, LookRow
 from research.ledger.bulk import insert_rows
 from research.ledger.chain import table_of
 from research.ledger.database import Database, default_url, row_counts
-from research.ledger.families import Families, load_families
 from research.ledger.ledger import Ledger, Trials
 from research.ledger.tables import SchemaRow
 from support.databases import KINDS, fresh_url

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from lockstep.errors import ConfigError
 from lockstep.market.config import load_instruments
 from lockstep.market.dates import DateRange
+from lockstep.market.families import load_families
 from lockstep.strategy.families.rules import RulesConfig
 from lockstep.strategy.family import strategy_of
 from research.ledger.database import Database
-from research.ledger.families import load_families
 from research.ledger.ledger import Ledger
 from research.specs.check import check_spec, require_spec
 from research.specs.occurrence import SIDES, frequencies

@@ -21,6 +21,7 @@ from typer.testing import CliRunner
 from lockstep.errors import PromotionRefused, TrainingError
 from lockstep.market.config import load_instruments
 from lockstep.market.dates import FIRST, DateRange
+from lockstep.market.families import load_families
 from lockstep.market.loader import load_bars
 from research.backtest_runner import app as runner
 from research.experiments.execution import Lab
@@ -29,7 +30,6 @@ from research.experiments.promotion import Promotion, PromotionRequest, promote
 from research.experiments.selection import ranking
 from research.ledger.append_only import APPEND_ONLY
 from research.ledger.database import Database
-from research.ledger.families import load_families
 from research.model_validation.checks_luck import hold_out_agrees
 from research.statistics.gate import GateLimits
 from research.training.counting import trainings, trial_counter

@@ -140,8 +140,8 @@ class TestCheck:
 
         from lockstep.market.config import load_instruments
         from lockstep.market.dates import DateRange
+        from lockstep.market.families import load_families
         from research.ledger.database import Database
-        from research.ledger.families import load_families
         from research.ledger.ledger import Ledger
 
         ledger = Ledger(Database.open())

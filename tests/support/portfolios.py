@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import date
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,9 @@ from lockstep.features.feature_registry import default_registry
 from lockstep.market.bars import Bars
 from lockstep.market.config import load_instruments
 from lockstep.market.history import History, SeriesKey
+from lockstep.market.margin import Margin
+from lockstep.portfolio.config import PortfolioConfig
+from lockstep.portfolio.coordinator import LaneTerms
 from lockstep.strategy.admission import Admission, Admissions, LaneNews, LaneStanding, Settled
 from lockstep.strategy.backtrader.cerebro import build_cerebro
 from lockstep.strategy.backtrader.feed import bars_feed
@@ -43,10 +47,13 @@ SIZES: tuple[Mapping[str, Any], ...] = (
 )
 
 
-def bars_of(symbol: str, timeframe: str, count: int, seed: int, *, first: str = "2019-01-02") -> Bars:
-    """Return `count` bars of the instrument's own session; hourly ones also when the market is closed."""
+def bars_of(symbol: str, timeframe: str, count: int, seed: int) -> Bars:
+    """Return `count` bars of the instrument's own session; hourly ones also when the market is closed.
+
+    Hourly bars begin when the windows of daily ones are full: then they trade side by side.
+    """
     market, random = BOOK.markets[symbol], np.random.default_rng(seed)
-    start = np.datetime64(first, "D")
+    start = np.datetime64("2019-01-02" if timeframe == "1d" else "2019-02-18", "D")
     if timeframe == "1d":
         dates = market.session.scheduled_dates(start, start + np.timedelta64(3 * count + 30, "D"))
         ends = market.session.nominal_close(dates[:count]).view("M8[ns]")
@@ -168,3 +175,92 @@ class AdmitAll:
             return None
         self.proposed.append((symbol, news.quantity))
         return Admission(ENTER_LONG if news.quantity > 0.0 else ENTER_SHORT, news.quantity)
+
+
+def margins(factor: float) -> tuple[Margin, ...]:
+    """Return margins that grow within the dates of `bars_of`; declared by nobody but this test."""
+    return tuple(
+        Margin(
+            since=since, initial=amount * factor, overnight=0.8 * amount * factor, source="made up for a test"
+        )
+        for since, amount in ((date(2019, 2, 12), 4_000.0), (date(2019, 3, 1), 9_000.0))
+    )
+
+
+def with_margins(given: World) -> World:
+    """Return the world with margins for each instrument."""
+    markets = {
+        symbol: replace(
+            each, instrument=each.instrument.model_copy(update={"margin": margins(1.0 + 0.3 * place)})
+        )
+        for place, (symbol, each) in enumerate(sorted(given.history.markets.items()))
+    }
+    return replace(given, history=replace(given.history, markets=markets))
+
+
+def portfolio_of(given: World, **settings: Any) -> PortfolioConfig:
+    """Return a portfolio over all lanes of a world: 2 units of a fixed size, equal weights of others."""
+    lanes = [
+        {"symbol": symbol, "strategy": "drawn.yaml"}
+        | ({"units": 2} if config.size.kind == "fixed" else {"weight": 1 / len(given.configs)})
+        for symbol, config in sorted(given.configs.items())
+    ]
+    content: dict[str, Any] = {"name": "drawn", "capital": 1_000_000.0, "day": "CME", "lanes": lanes}
+    return PortfolioConfig.model_validate(content | settings)
+
+
+def drawn_portfolio(given: World, seed: int) -> PortfolioConfig:
+    """Return a portfolio of which each limit is on or off."""
+    random = np.random.default_rng(seed)
+    symbols, n = given.symbols, len(given.symbols)
+
+    def maybe(value: Any) -> Any:
+        return value if random.random() < 0.5 else None
+
+    def uniform(low: float, high: float) -> float:
+        return float(random.uniform(low, high))
+
+    limits: dict[str, Any] = {
+        "max_positions": maybe(int(random.integers(1, n + 1))),
+        "max_total_contracts": maybe(int(random.integers(2, 12))),
+        "max_gross": maybe(uniform(0.2, 1.5)),
+        "max_net": maybe(uniform(0.1, 1.0)),
+        "max_margin": maybe(uniform(0.01, 0.1)),
+        "daily_loss": maybe({"fraction": uniform(0.001, 0.006), "flatten": bool(random.integers(2))}),
+        "drawdown": maybe(
+            {
+                "window": int(random.integers(3, 40)),
+                "tiers": [{"at": 0.002, "scale": 0.6}, {"at": 0.005, "scale": 0.3}],
+                "release": uniform(0.3, 1.0),
+                "halt": maybe(uniform(0.006, 0.015)),
+            }
+        ),
+    }
+    settings: dict[str, Any] = {"limits": limits}
+    if random.random() < 0.5:
+        factors = random.normal(size=(n, 3 * n))
+        matrix = np.corrcoef(factors + uniform(0, 1.5) * random.normal(size=3 * n))
+        matrix[np.diag_indices(n)] = 1.0
+        settings["correlation"] = {"symbols": symbols, "matrix": ((matrix + matrix.T) / 2).tolist()}
+        limits["volatility"] = {"target": uniform(0.03, 0.3), "id": VOLATILITY}
+    if random.random() < 0.5:
+        settings["groups"] = {"some": {"symbols": symbols[: n // 2 + 1], "max_positions": 1},
+                              "others": {"symbols": symbols[1:], "max_gross": uniform(0.2, 1.0)}}  # fmt: skip
+    settings["rank"] = [
+        {"by": "symbol"},
+        {"by": "listed", "order": list(random.permutation(symbols)), "top": maybe(1)},
+        {"by": "score", "id": VOLATILITY, "smallest_first": bool(random.integers(2)), "top": maybe(2)},
+    ][int(random.integers(3))]
+    return portfolio_of(given, **settings)
+
+
+def terms_of(given: World, config: PortfolioConfig) -> list[LaneTerms]:
+    return [LaneTerms.of(config, given.history.markets[each], given.configs[each]) for each in given.symbols]
+
+
+def run_portfolio_by(
+    given: World, config: PortfolioConfig, admissions: Admissions, **how: Any
+) -> dict[str, MemoryRecorder]:
+    """Run the world's lanes with the sizes of `config`, their entries admitted by `admissions`."""
+    factors = {each.symbol: each.factor for each in terms_of(given, config)}
+    return replace(given, factors=factors).together(admissions, **how)

@@ -12,8 +12,8 @@ import yaml
 from lockstep.errors import ConfigError
 from lockstep.market import config
 from lockstep.market.config import load_instruments, shipped_config, user_file
+from lockstep.market.families import load_families
 from lockstep.market.instrument import Instrument
-from research.ledger.families import load_families
 
 QQQ = """
 instruments:

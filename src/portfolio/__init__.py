@@ -1,0 +1,1 @@
+"""Portfolio: one account of several instruments, whose entries one coordinator admits."""

@@ -1,0 +1,337 @@
+"""`PortfolioConfig`: which strategies trade one account together, in which sizes and within which limits."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+import numpy as np
+from pydantic import Field, field_validator, model_validator
+
+from lockstep.errors import ConfigError
+from lockstep.identity import json_digest
+from lockstep.market.bars import Floats
+from lockstep.market.config import InstrumentBook
+from lockstep.market.families import load_families
+from lockstep.market.instrument import Instrument
+from lockstep.models.manifest import Symbol
+from lockstep.models.portfolio_file import VersionOrProduction
+from lockstep.settings import Grown, Settings, read_yaml, validated
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Part = Annotated[float, Field(gt=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
+
+_DIGITS = 4
+_NOT_NEGATIVE = -1e-8
+_SUM = 1e-9
+VOLATILITY_ID = "realised_vol_20_252"
+
+
+class PortfolioLane(Settings):
+    """One instrument and the strategy that trades it, each in one of two ways.
+
+    version, strategy   version of the model store, or a strategy's file; a lane has one of them
+    units, weight       contracts, for a strategy of fixed size; share of the capital, for one that sizes by
+                        risk or volatility; a lane has one of them
+    max_contracts       largest position; weight_cap: largest notional value, in multiples of the capital
+    """
+
+    symbol: Symbol
+    version: VersionOrProduction | None = None
+    strategy: str | None = None
+    units: Positive | None = None
+    weight: Annotated[float, Field(ge=0, le=1)] | None = None
+    max_contracts: Positive | None = None
+    weight_cap: Positive | None = None
+
+    @model_validator(mode="after")
+    def _one_of_each(self) -> Self:
+        if (self.version is None) == (self.strategy is None):
+            raise ValueError(f"{self.symbol}: give a version or a strategy, and not both")
+        if (self.units is None) == (self.weight is None):
+            raise ValueError(
+                f"{self.symbol}: give units (a strategy of fixed size) or a weight (any other), and not both"
+            )
+        return self
+
+
+class RankRule(Settings):
+    """In which order the proposals of one bar set are admitted; those of equal rank by symbol.
+
+    by         symbol; listed: as in `order`; probability: the model's, the largest first; score: the value of
+               the feature `id`, the largest first unless `smallest_first`
+    top        how many of a set may be admitted, None for all
+    """
+
+    by: Literal["symbol", "listed", "probability", "score"] = "symbol"
+    order: tuple[Symbol, ...] = ()
+    id: str = ""
+    smallest_first: bool = False
+    top: Count | None = None
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        for name, rule, value in (("order", "listed", self.order), ("id", "score", self.id)):
+            if bool(value) != (self.by == rule):
+                raise ValueError(f"{name} belongs to by: {rule}, which is {self.by}; give both or neither")
+        if self.smallest_first and self.by != "score":
+            raise ValueError(f"smallest_first belongs to by: score, which is {self.by}; leave it out")
+        return self
+
+
+class PortfolioGroup(Settings):
+    """Instruments that move as one: most positions, largest gross value in multiples of the capital."""
+
+    symbols: Annotated[tuple[Symbol, ...], Field(min_length=1)]
+    max_positions: Count | None = None
+    max_gross: Positive | None = None
+
+    @model_validator(mode="after")
+    def _limits_something(self) -> Self:
+        if self.max_positions is None and self.max_gross is None:
+            raise ValueError("a group without a limit does nothing; give max_positions or max_gross")
+        return self
+
+
+class VolatilityLimit(Settings):
+    """Largest yearly standard deviation of all rooms together, as a fraction of the capital.
+
+    id   feature that measures an instrument's yearly volatility, a fraction of its price
+    """
+
+    target: Positive
+    id: str = VOLATILITY_ID
+
+
+class DailyLossLimit(Settings):
+    """Loss of a day, fraction of the capital, after which nothing is entered for the rest of the day.
+
+    flatten   whether open positions leave, too
+    """
+
+    fraction: Part
+    flatten: bool = False
+
+
+class DrawdownTier(Settings):
+    """From a drawdown of `at` (fraction of the capital) on sizes are multiplied by `scale`."""
+
+    at: Part
+    scale: Annotated[float, Field(gt=0, lt=1)]
+
+
+class DrawdownLimit(Settings):
+    """What a drawdown from the highest equity of the last `window` sessions does.
+
+    Without a window it could end trading for ever: whole contracts times a scale round down to none, and a
+    flat account never makes a new high. With one it is at its high after `window` sessions.
+
+    release   a tier ends below this part of its drawdown
+    halt      drawdown from which nothing is entered until an operator ends it; in research: never again
+    """
+
+    window: Annotated[int, Field(ge=2, le=2_520)]
+    tiers: tuple[DrawdownTier, ...] = ()
+    release: Part = 0.5
+    halt: Part | None = None
+
+    @model_validator(mode="after")
+    def _rising(self) -> Self:
+        for lower, upper in itertools.pairwise(self.tiers):
+            if not (lower.at < upper.at and lower.scale > upper.scale):
+                raise ValueError(
+                    f"tiers: at {upper.at:g} scale {upper.scale:g} follows at {lower.at:g} scale "
+                    f"{lower.scale:g}; drawdowns must rise and scales must fall"
+                )
+        if self.halt is not None and self.tiers and self.halt <= self.tiers[-1].at:
+            raise ValueError(f"halt {self.halt:g}: comes before the last tier at {self.tiers[-1].at:g}")
+        if not self.tiers and self.halt is None:
+            raise ValueError("neither tiers nor a halt: the limit does nothing; give one, or leave it out")
+        return self
+
+
+class PortfolioLimits(Settings):
+    """Limits of the whole account; None: no such limit. Orders that wait count as positions.
+
+    max_gross, max_net   sum of the absolute, of the signed notional values, in multiples of the capital
+    max_margin           margin, fraction of the equity
+    """
+
+    max_positions: Count | None = None
+    max_total_contracts: Positive | None = None
+    max_gross: Positive | None = None
+    max_net: Positive | None = None
+    volatility: VolatilityLimit | None = None
+    max_margin: Positive | None = None
+    daily_loss: DailyLossLimit | None = None
+    drawdown: DrawdownLimit | None = None
+
+
+class CorrelationMatrix(Settings):
+    """Correlations of the lanes' daily returns, rounded to 1e-4; rows and columns as in `symbols`."""
+
+    symbols: tuple[Symbol, ...]
+    matrix: tuple[tuple[float, ...], ...]
+
+    @field_validator("matrix")
+    @classmethod
+    def _rounded(cls, value: tuple[tuple[float, ...], ...]) -> tuple[tuple[float, ...], ...]:
+        return tuple(tuple(round(each, _DIGITS) for each in row) for row in value)
+
+    @model_validator(mode="after")
+    def _valid(self) -> Self:
+        n = len(self.symbols)
+        if len(self.matrix) != n or any(len(row) != n for row in self.matrix):
+            raise ValueError(f"matrix: is not {n} x {n}, one row and column for each of the symbols")
+        found = np.array(self.matrix)
+        if not (np.isfinite(found).all() and (found == found.T).all() and (np.diag(found) == 1.0).all()):
+            raise ValueError("matrix: correlations are symmetric, with 1 on the diagonal; compute it again")
+        smallest = float(np.linalg.eigvalsh(found)[0])
+        if smallest < _NOT_NEGATIVE:
+            raise ValueError(
+                f"matrix: smallest eigenvalue {smallest:.3g} is negative, so some portfolio would have a "
+                "negative variance; compute all of it from the same dates"
+            )
+        return self
+
+    def sorted(self) -> Floats:
+        """Return the matrix in the order of the sorted symbols, float64 (n, n)."""
+        places = np.argsort(self.symbols)
+        return np.ascontiguousarray(np.array(self.matrix)[np.ix_(places, places)])
+
+
+class PortfolioConfig(Grown):
+    """One account: `capital` in USD, which limits are fractions of, and the lanes that trade it.
+
+    day      session template whose dates are the days of the daily loss and of the drawdown's window
+    made     how the file was made; shown, and in no decision
+
+    >>> portfolio = PortfolioConfig.model_validate({
+    ...     "name": "desk", "capital": 100_000, "day": "CME",
+    ...     "lanes": [{"symbol": "ES", "strategy": "ibs.yaml", "units": 1}], "limits": {"max_positions": 1}})
+    >>> portfolio.symbols, portfolio.limits.max_positions
+    (('ES',), 1)
+    """
+
+    SHOWN: ClassVar[frozenset[str]] = frozenset(("name", "made"))
+
+    name: Annotated[str, Field(min_length=1, pattern=r"^[A-Za-z0-9][\w.-]*$")]
+    capital: Positive
+    day: str
+    lanes: Annotated[tuple[PortfolioLane, ...], Field(min_length=1)]
+    rank: RankRule = RankRule()
+    groups: dict[str, PortfolioGroup] = Field(default_factory=dict)
+    limits: PortfolioLimits = PortfolioLimits()
+    correlation: CorrelationMatrix | None = None
+    made: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        for problem in self._problems():
+            raise ValueError(problem)
+        return self
+
+    def _problems(self) -> Iterator[str]:
+        symbols = [each.symbol for each in self.lanes]
+        for symbol in symbols:
+            if symbols.count(symbol) > 1:
+                yield f"{symbol}: two lanes trade it; one account holds one position of it, leave one out"
+        weights = [each.weight for each in self.lanes if each.weight is not None]
+        if weights and not sum(weights) > 0.0:
+            yield "weights sum to 0: nothing would trade; give at least one lane a weight"
+        if sum(weights) > 1.0 + _SUM:
+            yield f"weights sum to {sum(weights):.6g}: more than the capital; divide them by their sum"
+        if self.rank.by == "listed" and sorted(self.rank.order) != sorted(symbols):
+            yield f"rank: order {', '.join(self.rank.order)} is not that of the lanes {', '.join(symbols)}"
+        for name, group in self.groups.items():
+            for symbol in group.symbols:
+                if symbol not in symbols:
+                    yield f"groups.{name}: {symbol} has no lane; leave it out"
+        if self.correlation is not None and sorted(self.correlation.symbols) != sorted(symbols):
+            yield (
+                f"correlation: has {', '.join(self.correlation.symbols)}, the lanes are "
+                f"{', '.join(symbols)}; compute it for these"
+            )
+        if (self.limits.volatility is None) != (self.correlation is None):
+            yield (
+                "limits.volatility and correlation belong together: the one is judged with the other; give "
+                "both or neither"
+            )
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """The traded symbols, sorted: the order of everything that is added up."""
+        return tuple(sorted(each.symbol for each in self.lanes))
+
+    def lane(self, symbol: str) -> PortfolioLane:
+        """Return the lane of a symbol that has one."""
+        return next(each for each in self.lanes if each.symbol == symbol)
+
+    @property
+    def portfolio_hash(self) -> str:
+        """SHA-256 (hex) of everything that decides; the order in which lanes are listed does not."""
+        content = self.model_dump(mode="json", exclude=set(self.SHOWN))
+        content["lanes"] = sorted(content["lanes"], key=lambda each: str(each["symbol"]))
+        return json_digest(content)
+
+    def identity(self, strategies: Mapping[str, str], instruments: str) -> str:
+        """Return the SHA-256 (hex) of what trades: the file, and what it names.
+
+        strategies    hash of the bundle or of the configuration, by symbol; instruments: digest of what is
+                      declared of them
+        """
+        if set(strategies) != set(self.symbols):
+            raise ConfigError(
+                f"portfolio {self.name}: hashes of {', '.join(sorted(strategies))} for "
+                f"{', '.join(self.symbols)}; give one of each"
+            )
+        return json_digest(
+            {"portfolio": self.portfolio_hash, "strategies": dict(strategies), "instruments": instruments}
+        )
+
+
+def load_portfolio_config(path: Path, book: InstrumentBook) -> PortfolioConfig:
+    """Read a portfolio file; ConfigError where it is wrong or names what `book` does not declare."""
+    content = read_yaml(path)
+    if isinstance(content, Mapping) and "cash" in content:
+        raise ConfigError(
+            f"{path}: holds limits that a portfolio is made for, not a portfolio: it says nothing of sizes, "
+            "and its volatility limit needs correlations; write `lanes`, `limits` and `correlation`"
+        )
+    config = validated(PortfolioConfig, content, where=str(path))
+    try:
+        book.session_named(config.day)
+        instruments = {symbol: book.instrument(symbol) for symbol in config.symbols}
+        for problem in (*_without_margin(config, instruments), *_torn_apart(config, instruments)):
+            raise ConfigError(problem)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
+    return config
+
+
+def _without_margin(config: PortfolioConfig, instruments: Mapping[str, Instrument]) -> Iterator[str]:
+    if config.limits.max_margin is None:
+        return
+    for symbol, instrument in instruments.items():
+        if not instrument.margin:
+            yield (
+                f"limits.max_margin: no margin is declared for {symbol}; declare it in your instruments "
+                "file, margin: [{since: DATE, initial: USD, overnight: USD, source: TEXT}]"
+            )
+
+
+def _torn_apart(config: PortfolioConfig, instruments: Mapping[str, Instrument]) -> Iterator[str]:
+    """Yield the groups that limit one instrument of a family and leave another out."""
+    families = load_families()
+    for name, group in sorted(config.groups.items()):
+        inside = {families.of(instruments[each]): each for each in group.symbols}
+        for symbol, instrument in instruments.items():
+            family = families.of(instrument)
+            if symbol not in group.symbols and family in inside:
+                yield (
+                    f"groups.{name}: has {inside[family]} and not {symbol}, which are one market (family "
+                    f"{family}); put both in, or neither"
+                )

@@ -1,0 +1,378 @@
+"""`Coordinator`: answers the proposals of each bar set by the rules of one portfolio."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from lockstep.errors import ConfigError, StrategyError
+from lockstep.market.bars import Flags, Floats
+from lockstep.market.history import Market
+from lockstep.market.margin import margin_on
+from lockstep.market.sessions import Session
+from lockstep.portfolio import rules
+from lockstep.portfolio.config import PortfolioConfig, PortfolioLimits
+from lockstep.portfolio.kernels import scale_of, settle
+from lockstep.portfolio.state import CoordinatorState, LaneRoom, ProposalRecord, SettledSet
+from lockstep.strategy.admission import REFUSALS, Admission, LaneNews, LaneStanding, Settled
+from lockstep.strategy.config import FixedSize, StrategyConfig
+from lockstep.strategy.decision import ENTER_LONG, ENTER_SHORT, REFUSED
+from lockstep.strategy.sizing import Sizing, contracts, multiplied
+from lockstep.strategy.step import vector_ids
+from lockstep.strategy.veto import Veto
+
+_NEVER = 0
+_WHOLE = 1e-9
+_YEAR = 400
+
+
+@dataclass(frozen=True, kw_only=True)
+class LaneTerms:
+    """What a portfolio has to know of one lane; made by `of`.
+
+    factor   what the amount of the strategy's sizes is multiplied by: the lane's units or weight
+    """
+
+    symbol: str
+    market: Market
+    strategy: StrategyConfig
+    factor: float
+
+    @classmethod
+    def of(
+        cls, config: PortfolioConfig, market: Market, strategy: StrategyConfig, veto: Veto | None = None
+    ) -> LaneTerms:
+        """Return the terms of the lane that trades `market`; ConfigError where the strategy does not fit."""
+        symbol = market.instrument.symbol
+        lane, fixed = config.lane(symbol), isinstance(strategy.size, FixedSize)
+        if strategy.execution != "next_open":
+            raise ConfigError(
+                f"{symbol}: execution {strategy.execution} fills before its entry can be admitted; set "
+                "execution: next_open"
+            )
+        if fixed != (lane.units is not None):
+            given, wanted = ("weight", "units") if fixed else ("units", "weight")
+            raise ConfigError(
+                f"{symbol}: {given} for a strategy whose size is {strategy.size.kind}; give the lane {wanted}"
+            )
+        step = market.instrument.size_step
+        if lane.units is not None and abs(lane.units / step - round(lane.units / step)) > _WHOLE:
+            raise ConfigError(f"{symbol}: units {lane.units:g} is no multiple of the size step {step:g}")
+        if config.rank.by == "probability" and veto is None:
+            raise ConfigError(
+                f"{symbol}: rank by probability, and its strategy {strategy.name} has no model; rank by "
+                "symbol, listed or score"
+            )
+        ids = vector_ids(strategy, veto)
+        for where, wanted in (("limits.volatility", _volatility_id(config)), ("rank", config.rank.id)):
+            if wanted and wanted not in ids:
+                raise ConfigError(
+                    f"{symbol}: {where} needs {wanted}, which its strategy {strategy.name} does not read; "
+                    "add it to the strategy's `features`"
+                )
+        return cls(symbol=symbol, market=market, strategy=strategy, factor=_factor(config, symbol, strategy))
+
+    @property
+    def sizing(self) -> Sizing:
+        """The strategy's sizing with the factor in its amount; see `sizing.contracts`."""
+        return multiplied(self.strategy.sizing_rules(self.market.instrument), self.factor)
+
+    def base_size(self, values: Floats, close: float) -> float:
+        """Return the contracts, >= 0, of an entry at a decision vector (k,) and a close in points."""
+        return contracts(values, close, self.sizing)
+
+
+def _factor(config: PortfolioConfig, symbol: str, strategy: StrategyConfig) -> float:
+    lane = config.lane(symbol)
+    if isinstance(strategy.size, FixedSize):
+        assert lane.units is not None
+        return lane.units / strategy.size.contracts
+    assert lane.weight is not None
+    return lane.weight * config.capital / strategy.capital
+
+
+def _volatility_id(config: PortfolioConfig) -> str:
+    return config.limits.volatility.id if config.limits.volatility else ""
+
+
+class Coordinator:
+    """Answers proposals as `admission.Admissions` says; one for research and live.
+
+    All that it remembers is in `state`: a new one with that state answers as this one would have.
+
+    >>> from lockstep.market import load_instruments
+    >>> from lockstep.strategy.admission import LaneStanding
+    >>> from lockstep.strategy.families.ibs import IbsConfig
+    >>> book, opening = load_instruments(), LaneStanding(opening_account(100_000.0), False)
+    >>> portfolio = PortfolioConfig.model_validate({
+    ...     "name": "desk", "capital": 100_000, "day": "CME", "limits": {"max_positions": 1},
+    ...     "lanes": [{"symbol": each, "strategy": "ibs.yaml", "units": 1} for each in ("ES", "NQ")]})
+    >>> terms = [LaneTerms.of(portfolio, book.market(each), IbsConfig(name="ibs")) for each in ("ES", "NQ")]
+    >>> coordinator = Coordinator(portfolio, terms, book.session_named("CME"))
+    >>> wanted = [LaneNews(close, math.nan, 0.0, math.nan, math.nan, 1.0) for close in (5_000.0, 17_000.0)]
+    >>> settled = coordinator.settle(1_709_762_400_000_000_000, wanted, [opening, opening])
+    >>> [each.quantity for each in settled.admissions], coordinator.take().proposals[1].rule
+    ([1.0, 0.0], 'positions')
+    """
+
+    def __init__(
+        self,
+        config: PortfolioConfig,
+        lanes: Sequence[LaneTerms],
+        day: Session,
+        state: CoordinatorState | None = None,
+    ) -> None:
+        self.symbols = tuple(each.symbol for each in lanes)
+        if self.symbols != config.symbols:
+            raise ConfigError(
+                f"portfolio {config.name}: lanes {', '.join(self.symbols)} for {', '.join(config.symbols)}; "
+                "give each of them, sorted by symbol"
+            )
+        self.config = config
+        self.volatility_id, self.rank_id = _volatility_id(config), config.rank.id
+        self._day_of, self._lanes = day, tuple(lanes)
+        self._reserve = config.capital
+        for each in lanes:
+            self._reserve -= each.strategy.capital
+        self._fixed = _Fixed.of(config, lanes)
+        n, drawdown = len(lanes), config.limits.drawdown
+        self._window = _Window(day, drawdown.window) if drawdown else None
+        self._state = np.zeros(rules.STATE)
+        self._rooms = np.zeros((n, rules.LANE))
+        self._peaks = np.zeros((drawdown.window + 2 if drawdown else 0, 2))
+        self._margins = np.full((n, 2), math.nan)
+        self._news, self._accounts = np.full((n, rules.NEWS), math.nan), np.zeros((n, 5))
+        self._entering = np.zeros(n, dtype=np.bool_)
+        self._verdicts, self._order = np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.int64)
+        self._quantities, self._needed, self._base = np.zeros(n), np.zeros(n), np.zeros(n)
+        self._first_day, self._margin_day, self._is_news = -1.0, -1, False
+        self._stamp = _NEVER
+        self._restore(state or self._opening())
+
+    def settle(
+        self, stamp: int, news: Sequence[LaneNews | None], standing: Sequence[LaneStanding]
+    ) -> Settled:
+        """Answer a set's proposals; StrategyError where it does not come after the one before."""
+        if stamp <= self._stamp:
+            raise StrategyError(
+                f"portfolio {self.config.name}: set {stamp} comes after {self._stamp}; sets are settled "
+                "once, in the order of time"
+            )
+        self._stamp, self._is_news = stamp, True
+        day = self._day_of.day(stamp).date
+        if day != self._margin_day:
+            self._new_day(day)
+        self._read(news, standing)
+        flatten = settle(
+            float(day), self._first_day, self._reserve, self._news, self._accounts, self._entering,
+            self._state, self._rooms, self._peaks, *self._fixed, self._margins, self._verdicts,
+            self._quantities, self._needed, self._order,
+        )  # fmt: skip
+        return Settled([self._answer(i) for i in range(len(self.symbols))], bool(flatten))
+
+    @property
+    def state(self) -> CoordinatorState:
+        """What the next answers depend on."""
+        state, count = self._state.tolist(), int(self._state[rules.PEAKS])
+        return CoordinatorState(
+            stamp=self._stamp,
+            day=int(state[rules.DAY]),
+            baseline=state[rules.BASELINE],
+            equity=state[rules.EQUITY],
+            high=state[rules.PEAK_OF_DAY],
+            tier=int(state[rules.TIER]),
+            drawdown=state[rules.DRAWDOWN],
+            stopped=state[rules.STOPPED] != 0.0,
+            halted=state[rules.HALT] != 0.0,
+            peaks=tuple((int(day), high) for day, high in self._peaks[:count].tolist()),
+            lanes=tuple(
+                LaneRoom(symbol=symbol, close=close, risk=risk, room=room, leaving=leaving != 0.0)
+                for symbol, (close, risk, room, leaving) in zip(
+                    self.symbols, self._rooms.tolist(), strict=True
+                )
+            ),
+        )
+
+    @property
+    def scale(self) -> float:
+        """What the amount of new sizes is multiplied by now."""
+        return float(scale_of(self._state, self._fixed.tiers))
+
+    def take(self) -> SettledSet | None:
+        """Return the newest set as it was settled, once; None until the next one."""
+        if not self._is_news:
+            return None
+        self._is_news = False
+        return SettledSet(
+            state=self.state,
+            proposals=tuple(
+                self._proposal(place, i) for place, i in enumerate(self._order.tolist()) if i >= 0
+            ),
+        )
+
+    def resume(self) -> None:
+        """End a halt, as an operator does: drawdowns count from the present equity on."""
+        self._state[rules.HALT] = self._state[rules.TIER] = self._state[rules.DRAWDOWN] = 0.0
+        self._state[rules.PEAKS], self._state[rules.PEAK_OF_DAY] = 0.0, self._state[rules.EQUITY]
+
+    def _new_day(self, day: int) -> None:
+        self._margin_day = day
+        if self._window is not None:
+            self._first_day = float(self._window.first(day))
+        for i, each in enumerate(self._lanes):
+            self._margins[i] = margin_on(each.market.instrument.margin, day)
+
+    def _read(self, news: Sequence[LaneNews | None], standing: Sequence[LaneStanding]) -> None:
+        for i, (each, stands) in enumerate(zip(news, standing, strict=True)):
+            self._accounts[i] = stands.account
+            self._entering[i] = stands.is_entering
+            if each is None:
+                self._news[i], self._base[i] = (math.nan, math.nan, 0.0, 0.0, 0.0), 0.0
+                continue
+            side = math.copysign(1.0, each.quantity) if each.quantity else 0.0
+            self._news[i] = (each.close, each.volatility, each.measure, self._key(i, each), side)
+            self._base[i] = abs(each.quantity)
+
+    def _key(self, i: int, news: LaneNews) -> float:
+        rank = self.config.rank
+        if rank.by == "probability":
+            return -news.probability
+        if rank.by == "score":
+            return news.score if rank.smallest_first else -news.score
+        return float(rank.order.index(self.symbols[i])) if rank.by == "listed" else 0.0
+
+    def _answer(self, i: int) -> Admission | None:
+        verdict = int(self._verdicts[i])
+        if verdict == rules.NO_PROPOSAL:
+            return None
+        if verdict != rules.ADMITTED:
+            return Admission(REFUSED + verdict, 0.0)
+        quantity = float(self._quantities[i])
+        return Admission(ENTER_LONG if quantity > 0.0 else ENTER_SHORT, quantity)
+
+    def _proposal(self, place: int, i: int) -> ProposalRecord:
+        verdict = int(self._verdicts[i])
+        return ProposalRecord(
+            symbol=self.symbols[i],
+            stamp=self._stamp,
+            place=place,
+            side=float(self._news[i, rules.SIDE]),
+            base=float(self._base[i]),
+            scale=self.scale,
+            quantity=float(self._quantities[i]) if verdict == rules.ADMITTED else 0.0,
+            rule="" if verdict == rules.ADMITTED else REFUSALS[verdict],
+            margin=float(self._needed[i]),
+            equity=float(self._state[rules.EQUITY]),
+        )
+
+    def _opening(self) -> CoordinatorState:
+        capital = self.config.capital
+        return CoordinatorState(
+            stamp=_NEVER, day=-1, baseline=capital, equity=capital, high=-math.inf, tier=0, drawdown=0.0,
+            stopped=False, halted=False, peaks=(),
+            lanes=tuple(
+                LaneRoom(symbol=each, close=math.nan, risk=math.nan, room=0.0, leaving=False)
+                for each in self.symbols
+            ),
+        )  # fmt: skip
+
+    def _restore(self, state: CoordinatorState) -> None:
+        known = tuple(each.symbol for each in state.lanes)
+        if known != self.symbols:
+            raise StrategyError(
+                f"portfolio {self.config.name}: the state is of {', '.join(known)}, "
+                f"the lanes are {', '.join(self.symbols)}; begin without it"
+            )
+        self._stamp = state.stamp
+        self._state[:] = (
+            state.day, state.baseline, state.equity, state.high, state.tier, state.stopped, state.halted,
+            len(state.peaks), state.drawdown,
+        )  # fmt: skip
+        if state.peaks:
+            self._peaks[: len(state.peaks)] = state.peaks
+        self._rooms[:] = [(each.close, each.risk, each.room, each.leaving) for each in state.lanes]
+
+
+class _Fixed(NamedTuple):
+    """What a portfolio's file says, as the kernel takes it; see `rules.py`."""
+
+    terms: Floats
+    sizing: Floats
+    limits: Floats
+    tiers: Floats
+    groups: Floats
+    members: Flags
+    correlation: Floats
+
+    @classmethod
+    def of(cls, config: PortfolioConfig, lanes: Sequence[LaneTerms]) -> _Fixed:
+        capital, drawdown, n = config.capital, config.limits.drawdown, len(lanes)
+        groups = [each for _, each in sorted(config.groups.items())]
+        terms = []
+        for each in lanes:
+            lane, unit = config.lane(each.symbol), each.market.instrument.multiplier
+            terms.append((unit, _or_infinite(lane.max_contracts), _or_infinite(lane.weight_cap) * capital))
+        return cls(
+            terms=_table(terms, rules.TERM),
+            sizing=_table([each.sizing for each in lanes], 5),
+            limits=_limits(config, config.limits),
+            tiers=_table([(each.at, each.scale) for each in drawdown.tiers] if drawdown else [], 2),
+            groups=_table(
+                [
+                    (_or_infinite(each.max_positions), _or_infinite(each.max_gross) * capital)
+                    for each in groups
+                ],
+                2,
+            ),
+            members=np.array(
+                [[lane.symbol in each.symbols for lane in lanes] for each in groups], dtype=np.bool_
+            ).reshape(-1, n),
+            correlation=config.correlation.sorted() if config.correlation else np.zeros((0, 0)),
+        )
+
+
+def _table(rows: Sequence[tuple[float, ...]], columns: int) -> Floats:
+    return np.array(rows, dtype=np.float64).reshape(-1, columns)
+
+
+def _limits(config: PortfolioConfig, limits: PortfolioLimits) -> Floats:
+    capital, drawdown, loss = config.capital, limits.drawdown, limits.daily_loss
+    found = np.full(rules.LIMIT, math.inf)
+    found[rules.CAPITAL] = capital
+    found[rules.LOSS] = loss.fraction * capital if loss else math.inf
+    found[rules.FLATTEN] = 1.0 if loss and loss.flatten else 0.0
+    found[rules.RELEASE] = drawdown.release if drawdown else 0.0
+    found[rules.HALT_AT] = _or_infinite(drawdown.halt if drawdown else None)
+    found[rules.MOST_POSITIONS] = _or_infinite(limits.max_positions)
+    found[rules.MOST_TOTAL] = _or_infinite(limits.max_total_contracts)
+    found[rules.MOST_GROSS] = _or_infinite(limits.max_gross) * capital
+    found[rules.MOST_NET] = _or_infinite(limits.max_net) * capital
+    found[rules.MOST_RISK] = limits.volatility.target * capital if limits.volatility else math.inf
+    found[rules.MOST_MARGIN] = _or_infinite(limits.max_margin)
+    found[rules.TOP] = _or_infinite(config.rank.top)
+    return found
+
+
+def _or_infinite(limit: float | None) -> float:
+    return math.inf if limit is None else float(limit)
+
+
+class _Window:
+    """The first session of a window that ends at a session, by the calendar."""
+
+    def __init__(self, session: Session, window: int) -> None:
+        self._session, self._window = session, window
+        self._dates = np.empty(0, dtype=np.int64)
+
+    def first(self, day: int) -> int:
+        """Return the date, days since 1970, `window - 1` sessions before `day`, itself a session."""
+        if not self._dates.size or not self._dates[0] + 2 * self._window <= day <= self._dates[-1]:
+            first, last = day - 2 * self._window - _YEAR, day + _YEAR
+            dates = self._session.scheduled_dates(np.datetime64(first, "D"), np.datetime64(last, "D"))
+            self._dates = dates.astype(np.int64)
+        place = int(np.searchsorted(self._dates, day, side="right")) - self._window
+        return int(self._dates[max(place, 0)])
