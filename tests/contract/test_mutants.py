@@ -538,10 +538,21 @@ FOLDERS = (
 )  # fmt: skip
 
 
+# It is enough that a generated example fails; it need not become a small one.
+UNSHRUNK = """
+from hypothesis import Phase, settings
+
+settings.register_profile("unshrunk", phases=(Phase.explicit, Phase.generate))
+settings.load_profile("unshrunk")
+"""
+
+
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory: pytest.TempPathFactory) -> SourceCopy:
     copy = SourceCopy(tmp_path_factory.mktemp("mutant"), *FOLDERS)
     shutil.copy(ROOT / "setup.cfg", copy.root)
+    with (copy.root / "tests/conftest.py").open("a", encoding="utf-8") as conftest:
+        conftest.write(UNSHRUNK)
     return copy
 
 
