@@ -9,12 +9,12 @@ unset PYTHONDONTWRITEBYTECODE
 
 [ $# -eq 0 ] || exec pytest -n "$workers" --dist worksteal "$@"
 
-# Measuring doubles the time that Python takes, the compiler of kernels included. So it is left out where parts are
-# put together that are measured alone; and what is put together comes first, with no kernel compiled as yet.
-alone="tests/unit tests/component tests/conformance tests/golden"
-pytest -n "$workers" --dist worksteal $(printf -- "--ignore=%s " $alone)
+# Measuring doubles the time that Python takes, the compiler of kernels included. So it is left out where other tests
+# go through the same code, and those come first, with no kernel compiled as yet.
+unmeasured="tests/property tests/simulation"
+pytest -n "$workers" --dist worksteal $unmeasured
 coverage erase
-pytest -n "$workers" --dist worksteal --cov --cov-report= --cov-fail-under=0 $alone
+pytest -n "$workers" --dist worksteal --cov --cov-report= --cov-fail-under=0 $(printf -- "--ignore=%s " $unmeasured)
 
 # Coverage cannot see inside compiled kernels: what they compute is run once more as plain Python.
 NUMBA_DISABLE_JIT=1 pytest -n "$workers" -m uncompiled --cov --cov-append --cov-report= --cov-fail-under=0 -q
