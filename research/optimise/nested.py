@@ -111,8 +111,8 @@ def simplest(streams: Mapping[str, Floats], *, resamples: int, seed: int) -> Met
     unknown = [name for name, ratio in ratios.items() if not np.isfinite(ratio)]
     if unknown:
         raise DataError(
-            f"method {unknown[0]}: no Sharpe ratio: its P&L is not finite or does not vary; take a longer "
-            "range"
+            f"method {unknown[0]}: no Sharpe ratio: its P&L is not finite or does not vary; take a "
+            "longer range"
         )
     best = max(ratios, key=ratios.__getitem__)
     error = sharpe_error(streams[best], resamples=resamples, seed=seed)
@@ -125,7 +125,8 @@ def choose(risk: LaneRisk, design: NestedDesign, sessions: Integers | None = Non
 
     sessions   int64 (T,): the rows' numbers in the whole history; by default they follow one another
 
-    DataError where a lane does not move in a training range, ConfigError where the range is too short.
+    ConfigError for a range without a test, DataError for a training range that is too short or in which a lane
+    does not move.
     """
     numbers = np.arange(risk.pnl.shape[0]) if sessions is None else sessions
     _, streams = _walked(risk, design, numbers)

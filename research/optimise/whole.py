@@ -54,7 +54,8 @@ def whole_contracts(
     costs        float64 (m, n), >= 0: what a contract takes of each budget, USD
     budgets      float64 (m,), >= 0, USD
 
-    Exact up to 12 lanes, by single and pair moves above. DataError or ConfigError for other shapes or signs.
+    Exact up to 12 lanes unless the search is ended, by single and pair moves above; see `exact`. DataError
+    or ConfigError for other shapes or signs.
 
     >>> whole_contracts([1.4, 0.6], [[4.0, 1.0], [1.0, 1.0]], [5, 5]).quantities
     array([1, 1])

@@ -326,6 +326,7 @@ def test_drawdown_probabilities_are_those_of_a_slow_loop(sets: int) -> None:
     assert sets == 1 or found.min() < 0.5 < found.max()
 
 
+@pytest.mark.uncompiled
 def test_a_loss_from_the_start_is_a_drawdown_and_the_bound_itself_is_not() -> None:
     rows = np.array([[0, 1, 2]], dtype=np.int32)
     falling = np.array([[-30.0, -30.0, -40.0]])

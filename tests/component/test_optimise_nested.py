@@ -85,7 +85,7 @@ def leaks(risk: LaneRisk, design: NestedDesign) -> list[int]:
         other = risk.pnl.copy()
         other[test[0] - design.embargo :] *= -3.0
         changed = dataclasses.replace(risk, pnl=other)
-        # The test's own rows are put back, so that what differs was learned.
+        # Equal units earn -3 times as much in the other test; what differs was learned.
         pairs = [module._applied(each, design, train, test) for each in (risk, changed)]
         if any(not np.allclose(pairs[0][name] * -3.0, pairs[1][name]) for name in METHODS):
             found.append(number)
@@ -171,6 +171,10 @@ def test_what_cannot_be_judged_is_refused() -> None:
     late = LaneRisk.of(still, NAMES)
     with pytest.raises(DataError, match="lane ES: its P&L does not move in 195 sessions"):
         choose(late, dataclasses.replace(DESIGN, first=200))
+    with pytest.raises(DataError, match="P&L of the lanes: 5 rows: need at least 8"):
+        choose(risk_of(0, sessions=20), dataclasses.replace(DESIGN, year=10))
+    with pytest.raises(ConfigError, match="too short for one training and one test window"):
+        choose(risk_of(0, sessions=20), DESIGN)
     with pytest.raises(ConfigError, match="ranges must be positive"):
         NestedDesign(target=1.0, year=0)
     with pytest.raises(ConfigError, match="ranges must be positive"):
