@@ -125,8 +125,8 @@ def choose(risk: LaneRisk, design: NestedDesign, sessions: Integers | None = Non
 
     sessions   int64 (T,): the rows' numbers in the whole history; by default they follow one another
 
-    ConfigError for a range without a test, DataError for a training range that is too short or in which a lane
-    does not move.
+    ConfigError for a range without a test, DataError for a training range that is too short or in which a
+    lane does not move.
     """
     numbers = np.arange(risk.pnl.shape[0]) if sessions is None else sessions
     _, streams = _walked(risk, design, numbers)

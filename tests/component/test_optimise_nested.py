@@ -18,15 +18,19 @@ NAMES = ("CL", "ES", "GC")
 DESIGN = NestedDesign(target=1_000.0, first=300, year=100, groups=6, resamples=60)
 
 
-def risk_of(seed: int, sessions: int = 720, drift: float = 0.0) -> LaneRisk:
-    random = np.random.default_rng(seed)
-    pnl = random.normal(size=(sessions, 3)) + drift * np.array([0.0, 0.0, 1.0])
+def risk_of(seed: int, sessions: int = 720) -> LaneRisk:
+    """The loudest lane earns at first and loses later, so that it depends on the range what is chosen."""
+    pnl = np.random.default_rng(seed).normal(size=(sessions, 3))
+    pnl[:, 2] += np.where(np.arange(sessions) < 420, 0.4, -0.4)
     return LaneRisk.of(pnl * [100.0, 200.0, 800.0], NAMES)
 
 
 @pytest.fixture(scope="module")
 def judged() -> module.NestedResult:
-    return nested(risk_of(1), DESIGN)
+    result = nested(risk_of(1), DESIGN)
+    assert len(set(result.chosen[:4])) > 1
+    assert len(set(result.chosen[4:])) > 1
+    return result
 
 
 def test_every_row_is_the_next_range_with_the_units_of_its_training_part(
@@ -56,6 +60,9 @@ def test_paths_cover_every_session_once_with_units_of_other_groups(judged: modul
 def test_the_rule_is_made_again_in_each_training_part(judged: module.NestedResult) -> None:
     risk = risk_of(1)
     assert len(judged.chosen) == 4 + 15
+    first = risk.pnl[245:]
+    assert judged.chosen[4] == choose(LaneRisk.of(first, NAMES), DESIGN, np.arange(245, 720)).name
+    np.testing.assert_array_equal(judged.paths[RULE][0, :240], judged.paths[judged.chosen[4]][0, :240])
     for number, begin in enumerate((300, 400, 500, 600)):
         inside = choose(LaneRisk.of(risk.pnl[: begin - 5], NAMES), DESIGN).name
         assert judged.chosen[number] == inside
@@ -150,6 +157,17 @@ def test_the_error_is_that_of_the_best_and_of_its_own_blocks() -> None:
     assert simplest(found, resamples=400, seed=1).name == "hrp"
     runs = {name: np.repeat(each[::10], 10) for name, each in found.items()}
     assert simplest(runs, resamples=400, seed=1).name == "equal_risk"
+
+
+def test_the_error_is_not_that_of_the_simple_method() -> None:
+    """The best is dependent in time and doubtful, the simple one is not: it is kept; and the reverse."""
+    random = np.random.default_rng(6)
+    plain, runs = random.normal(size=2_000), np.repeat(random.normal(size=100), 20)
+    plain, runs = plain - plain.mean(), runs - runs.mean()
+    doubtful = simplest({"equal_risk": plain, "erc": runs + 0.06}, resamples=400, seed=1)
+    assert (doubtful.name, doubtful.best) == ("equal_risk", "erc")
+    certain = simplest({"equal_risk": runs, "erc": plain + 0.06}, resamples=400, seed=1)
+    assert (certain.name, certain.best) == ("erc", "erc")
 
 
 def test_a_skill_that_a_method_can_use_is_written() -> None:
