@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -39,8 +39,11 @@ from lockstep.market.reading.files import Loaded
 from lockstep.market.ticks import Ticks
 from lockstep.market.timeframe import Timeframe
 from lockstep.models.store import ModelStore
+from lockstep.portfolio.config import PortfolioConfig, PortfolioLane, load_portfolio_config
+from lockstep.portfolio.coordinator import LaneTerms
 from lockstep.strategy.config import StrategyConfig
 from lockstep.strategy.family import load_strategy
+from research.backtest.portfolio import PortfolioMember, portfolio_lines, portfolio_table, run_portfolio
 from research.backtest.provenance import ReadFile
 from research.backtest.result import BacktestResult
 from research.backtest.result_table import result_table
@@ -72,6 +75,9 @@ def main(
         str, typer.Option("--version", help="v3 or production: that version, beside no veto.")
     ] = "",
     store: Annotated[Path | None, typer.Option(help="Store of --version; default: the usual one.")] = None,
+    portfolio: Annotated[
+        Path | None, typer.Option("--portfolio", help="Portfolio YAML: its lanes trade one account.")
+    ] = None,
     quarantine: Annotated[bool, typer.Option(help="Reject bad rows to a file and keep the others.")] = False,
     seed: Annotated[int, typer.Option(help="Recorded in the provenance.")] = 0,
     engine: Annotated[
@@ -97,12 +103,22 @@ def main(
 
     With --version the strategy, the veto and its threshold are those of a version of the model store, as the
     live engine trades them; the same strategy without the veto runs beside it, each in its own folder.
-    The bars are those of the training unless --data-dir or --source names others.
+    The bars are those of the training unless --data-dir or --source names others. With --portfolio the lanes
+    of a file trade one account within its limits, in Backtrader; each lane brings its own strategy.
     """
     runner = _Runner(
         data_dir=data_dir, source=source, span=DateRange.of(start, end), quarantine=quarantine, seed=seed,
         engine=engine, verify=verify,
     )  # fmt: skip
+    if portfolio is not None:
+        given = {
+            "SYMBOL": symbol, "--strategy": config, "--version": model, "--timeframe": timeframe,
+            "--engine": engine, "--verify": verify, "--benchmark": benchmark, "--trials": trials,
+            "--out-of-sample": out_of_sample, "--shared-js": shared_js,
+        }  # fmt: skip
+        _require_bare(portfolio, given)
+        runner.portfolio(portfolio, ModelStore(store), out)
+        return
     if model:
         _require_alone(model, config, timeframe)
         chosen = symbols_with(symbol, model, ModelStore(store))
@@ -146,6 +162,16 @@ def _run_each(
     return results
 
 
+def _require_bare(portfolio: Path, given: Mapping[str, object]) -> None:
+    """Raise ConfigError where something is given that a portfolio says itself, or that it cannot do."""
+    for option, value in given.items():
+        if value:
+            raise ConfigError(
+                f"{option}: does not go with --portfolio {portfolio}, which names its own lanes and runs in "
+                "Backtrader; drop one of them"
+            )
+
+
 def _require_alone(model: str, config: Path | None, timeframe: str | None) -> None:
     """Raise ConfigError where something is given that the version brings itself."""
     for option, value in (("--strategy", config), ("--timeframe", timeframe)):
@@ -183,6 +209,41 @@ class _Runner:
         self._say(traded.count_look(history, self.span, self.ledger, now=datetime.now(UTC)))
         beside = (None, traded) if traded.veto is not None else (traded,)
         return [self._run(symbol, traded.config, history, each) for each in beside]
+
+    def portfolio(self, path: Path, store: ModelStore, out: Path) -> None:
+        """Run a portfolio, write its folder and print what came out."""
+        config = load_portfolio_config(path, self.book)
+        members = {
+            symbol: self._member(config, config.lane(symbol), path.parent, store) for symbol in config.symbols
+        }
+        result = run_portfolio(config, members, self.book, span=self.span, seed=self.seed)
+        folder = result.save(out)
+        self.console.print(portfolio_table(result))
+        self._say([*portfolio_lines(result), f"portfolio: {folder}"])
+
+    def _member(
+        self, config: PortfolioConfig, lane: PortfolioLane, folder: Path, store: ModelStore
+    ) -> PortfolioMember:
+        """Load what a lane trades, and count the look that its run is; files are named from `folder`."""
+        symbol, market = lane.symbol, self.book.market(lane.symbol)
+        if lane.version is not None:
+            traded = TradedVersion.load(symbol, lane.version, store)
+            LaneTerms.of(config, market, traded.config, traded.veto)
+            history = self._history(
+                symbol, traded.config, traded, *traded.record.bars(self.data_dir, self.source)
+            )
+            self._say(traded.count_look(history, self.span, self.ledger, now=datetime.now(UTC)))
+            return PortfolioMember(
+                strategy=traded.config, history=history, veto=traded.veto, model=traded.origin,
+                files=tuple(dict.fromkeys(self.files)),
+            )  # fmt: skip
+        settings = load_strategy(folder / str(lane.strategy))
+        LaneTerms.of(config, market, settings)
+        history = self._history(symbol, settings, None, self.data_dir, self.source)
+        purpose = f"backtest of {settings.name} in the portfolio {config.name}"
+        key = SeriesKey(symbol, settings.bars)
+        self._say(open_door(self.ledger, history, key, self.span, purpose=purpose, now=datetime.now(UTC)))
+        return PortfolioMember(strategy=settings, history=history, files=tuple(dict.fromkeys(self.files)))
 
     @cached_property
     def ledger(self) -> Ledger:

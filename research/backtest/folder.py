@@ -35,8 +35,8 @@ def write_run(
         written = [
             beside.submit(frame.to_parquet, temporary / f"{name}.parquet") for name, frame in frames.items()
         ]
-        _write_json(temporary / "metrics.json", {name: _finite(value) for name, value in metrics.items()})
-        _write_json(temporary / "provenance.json", provenance)
+        write_json(temporary / "metrics.json", {name: _finite(value) for name, value in metrics.items()})
+        write_json(temporary / "provenance.json", provenance)
         write_tearsheet(report, temporary / "tearsheet.html", shared_js=shared_js)
         for each in written:
             each.result()
@@ -48,5 +48,6 @@ def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _write_json(path: Path, content: Mapping[str, Any]) -> None:
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write JSON with sorted keys; ValueError for NaN and infinity."""
     path.write_text(json.dumps(content, indent=2, sort_keys=True, allow_nan=False) + "\n", encoding="utf-8")

@@ -80,10 +80,12 @@ def provenance(
     traded: Bars,
     seed: int,
     model: Mapping[str, Any] | None = None,
+    portfolio: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Return what the result of a run depends on, ready for JSON.
 
-    model   names the bundle whose veto was asked; None: there was none
+    model       names the bundle whose veto was asked; None: there was none
+    portfolio   hashes of the portfolio that it traded in; None: it traded alone
 
     `run_hash` is the SHA-256 of all the rest: equal hashes mean equal results.
     """
@@ -110,6 +112,8 @@ def provenance(
     }
     if model is not None:
         content["model"] = dict(model)
+    if portfolio is not None:
+        content["portfolio"] = dict(portfolio)
     content["run_hash"] = json_digest(content)
     return content
 

@@ -126,6 +126,17 @@ class BacktestResult:
             marks[_RUIN] = [(_FOREVER, self.ruined_at)]
         return record_frames.trades_frame(self.records, self.bars, multiplier, marks)
 
+    @property
+    def frames(self) -> dict[str, pd.DataFrame]:
+        """The frames of the run folder by the name of their file; `reasons` are the decisions."""
+        return {
+            "trades": self.trades,
+            "orders": self.orders,
+            "equity": self.equity,
+            "features": self.features,
+            "reasons": self.decisions,
+        }
+
     @cached_property
     def quality(self) -> QualityReport:
         """What is suspicious in the traded bars."""
@@ -264,16 +275,11 @@ class BacktestResult:
         """
         from research.backtest.folder import write_run
 
-        frames = {
-            "trades": self.trades,
-            "orders": self.orders,
-            "equity": self.equity,
-            "features": self.features,
-            "reasons": self.decisions,
-        }
         recorded = with_quality(self.provenance, self.quality.findings, self.files)
         shown = self.report_data() if report is None else report
-        return write_run(Path(folder) / self.name, frames, self.metrics, recorded, shown, shared_js=shared_js)
+        return write_run(
+            Path(folder) / self.name, self.frames, self.metrics, recorded, shown, shared_js=shared_js
+        )
 
 
 def _out_of_sample(

@@ -78,35 +78,20 @@ def run_backtest(
     verify   run the other engine, too: EngineMismatch, with the first difference, unless it agrees
     """
     require_exact()
-    registry = registry or default_registry()
-    market, bars = history.markets[symbol], history.series(SeriesKey(symbol, config.bars))
-    rows = (span or DateRange()).select(bars, market)
-    traded = bars.rows(rows.start, rows.stop)
-    chosen = engine_for(engine, len(traded))
+    run = InstrumentRun.of(
+        config, history, symbol, span=span, veto=veto, strategy=strategy, registry=registry, on_bar=on_bar
+    )
+    chosen = engine_for(engine, len(run.traded))
     if strategy is not ParityStrategy and (verify or chosen == COMPILED):
         raise ConfigError(
             f"engine compiled: runs a family's own rules, not those of {strategy.__name__}; leave the class "
             "out, or choose the engine backtrader"
         )
-    plan = registry.plan(vector_ids(config, veto), SeriesKey(symbol, config.bars))
-    source = BatchFeatures(plan, history, max_age=config.max_age.limits)
-    run = _Run(
-        config=config, market=market, traded=traded, rows=rows, source=source, veto=veto, strategy=strategy,
-        on_bar=on_bar,
-    )  # fmt: skip
     records = run.records(chosen)
     if verify:
         run.require_agreement(records, chosen)
     require_still_exact()
-    return BacktestResult(
-        config=config,
-        market=market,
-        bars=traded,
-        records=records,
-        vector_ids=plan.ids,
-        files=tuple(files),
-        provenance=by_engine(run.provenance(history, registry, seed, model), chosen),
-    )
+    return run.result(records, chosen, seed=seed, model=model, files=files)
 
 
 def engine_for(asked: Engine | None, bars: int) -> Engine:
@@ -136,10 +121,12 @@ def engine_lines(result: BacktestResult, asked: Engine | None, *, verified: bool
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Run:
-    """One run, whichever engine carries it out; `rows` of the source's bars are traded."""
+class InstrumentRun:
+    """One run, whichever engine carries it out; `rows` of the source's bars are traded. Made by `of`."""
 
     config: StrategyConfig
+    history: History
+    registry: FeatureRegistry
     market: Market
     traded: Bars
     rows: slice
@@ -148,7 +135,88 @@ class _Run:
     strategy: type[ParityStrategy]
     on_bar: Callable[[int], None] | None
 
+    @classmethod
+    def of(
+        cls,
+        config: StrategyConfig,
+        history: History,
+        symbol: str,
+        *,
+        span: DateRange | None,
+        veto: Veto | None,
+        strategy: type[ParityStrategy] = ParityStrategy,
+        registry: FeatureRegistry | None = None,
+        on_bar: Callable[[int], None] | None = None,
+    ) -> InstrumentRun:
+        """Select the traded bars and compute the features; arguments as of `run_backtest`."""
+        registry = registry or default_registry()
+        key, market = SeriesKey(symbol, config.bars), history.markets[symbol]
+        bars = history.series(key)
+        rows = (span or DateRange()).select(bars, market)
+        plan = registry.plan(vector_ids(config, veto), key)
+        return cls(
+            config=config,
+            history=history,
+            registry=registry,
+            market=market,
+            traded=bars.rows(rows.start, rows.stop),
+            rows=rows,
+            source=BatchFeatures(plan, history, max_age=config.max_age.limits),
+            veto=veto,
+            strategy=strategy,
+            on_bar=on_bar,
+        )
+
+    def lane(self, recorder: MemoryRecorder, *, factor: float = 1.0) -> Lane:
+        """Return the lane that trades the run in Backtrader; `factor` multiplies the amount of its sizes."""
+        clock = self._clock
+        clock.prepare(self.traded.end)
+        return Lane(
+            feed=bars_feed(self.traded),
+            market=self.market,
+            config=self.config,
+            source=self.source,
+            clock=clock,
+            recorder=recorder,
+            veto=self.veto,
+            factor=factor,
+            on_bar=self.on_bar,
+        )
+
+    def result(
+        self,
+        records: RunRecords,
+        engine: Engine,
+        *,
+        seed: int,
+        model: Mapping[str, Any] | None,
+        files: Sequence[ReadFile],
+        portfolio: Mapping[str, str] | None = None,
+    ) -> BacktestResult:
+        """Return what was recorded, with everything that it depends on; see `provenance`."""
+        plan = self.source.plan
+        content = provenance(
+            config=self.config,
+            instrument=self.market.instrument,
+            inputs={each: self.history.series(each) for each in source_keys(plan, self.history.markets)},
+            fingerprints={each: self.registry.fingerprint(each) for each in plan.ids},
+            traded=self.traded,
+            seed=seed,
+            model=model,
+            portfolio=portfolio,
+        )
+        return BacktestResult(
+            config=self.config,
+            market=self.market,
+            bars=self.traded,
+            records=records,
+            vector_ids=plan.ids,
+            files=tuple(files),
+            provenance=by_engine(content, engine),
+        )
+
     def records(self, engine: Engine) -> RunRecords:
+        """Run an engine and return what it wrote down."""
         return self._compiled() if engine == COMPILED else self._backtrader()
 
     def require_agreement(self, records: RunRecords, engine: Engine) -> None:
@@ -162,39 +230,13 @@ class _Run:
                 "Believe Backtrader (--engine backtrader), and report the strategy and the bars"
             )
 
-    def provenance(
-        self, history: History, registry: FeatureRegistry, seed: int, model: Mapping[str, Any] | None
-    ) -> dict[str, Any]:
-        """Return what the result depends on."""
-        plan = self.source.plan
-        return provenance(
-            config=self.config,
-            instrument=self.market.instrument,
-            inputs={each: history.series(each) for each in source_keys(plan, history.markets)},
-            fingerprints={each: registry.fingerprint(each) for each in plan.ids},
-            traded=self.traded,
-            seed=seed,
-            model=model,
-        )
-
     @property
     def _clock(self) -> SessionClock:
         return SessionClock(self.market.session, self.config.bars, self.config.auto_close)
 
     def _backtrader(self) -> RunRecords:
-        recorder, clock = MemoryRecorder(), self._clock
-        clock.prepare(self.traded.end)
-        lane = Lane(
-            feed=bars_feed(self.traded),
-            market=self.market,
-            config=self.config,
-            source=self.source,
-            clock=clock,
-            recorder=recorder,
-            veto=self.veto,
-            on_bar=self.on_bar,
-        )
-        build_cerebro([lane], self.strategy).run()
+        recorder = MemoryRecorder()
+        build_cerebro([self.lane(recorder)], self.strategy).run()
         return RunRecords.of(recorder)
 
     def _compiled(self) -> RunRecords:

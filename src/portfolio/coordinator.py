@@ -28,6 +28,7 @@ from lockstep.strategy.veto import Veto
 _NEVER = 0
 _WHOLE = 1e-9
 _YEAR = 400
+_FINE = 1e-6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,9 +82,13 @@ class LaneTerms:
         """The strategy's sizing with the factor in its amount; see `sizing.contracts`."""
         return multiplied(self.strategy.sizing_rules(self.market.instrument), self.factor)
 
-    def base_size(self, values: Floats, close: float) -> float:
-        """Return the contracts, >= 0, of an entry at a decision vector (k,) and a close in points."""
-        return contracts(values, close, self.sizing)
+    def wanted(self, vectors: Floats, closes: Floats) -> Floats:
+        """Return the contracts, float64 (n,), of entries at vectors (n, k), not rounded to a step."""
+        mode, amount, column, unit, _ = self.sizing
+        exact = (mode, amount, column, unit, _FINE)
+        return np.array(
+            [contracts(each, close, exact) for each, close in zip(vectors, closes.tolist(), strict=True)]
+        )
 
 
 def _factor(config: PortfolioConfig, symbol: str, strategy: StrategyConfig) -> float:
@@ -196,6 +201,15 @@ class Coordinator:
                 )
             ),
         )
+
+    @property
+    def marked(self) -> tuple[int, int, float, float, float, bool, bool]:
+        """Of the newest set: stamp, day, equity, drawdown, scale, stopped, halted; see `CoordinatorState`."""
+        state = self._state
+        return (
+            self._stamp, int(state[rules.DAY]), float(state[rules.EQUITY]), float(state[rules.DRAWDOWN]),
+            self.scale, bool(state[rules.STOPPED]), bool(state[rules.HALT]),
+        )  # fmt: skip
 
     @property
     def scale(self) -> float:

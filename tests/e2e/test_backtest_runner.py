@@ -139,3 +139,43 @@ def test_a_refusal_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
     assert done.stderr.count("\n") == 1
     assert "symbol 'CMP'" in done.stderr
     assert not (tmp_path / "out").exists()
+
+
+PORTFOLIO = """
+name: two
+capital: 200_000.0
+day: CME
+lanes:
+  - {symbol: COMP, strategy: STRATEGY, units: 2}
+  - {symbol: SPX, strategy: STRATEGY, units: 1}
+limits: {max_positions: 1}
+"""
+
+
+def test_a_portfolio(tmp_path: Path) -> None:
+    strategy = ROOT / "configs" / "strategies" / "ibs_baseline.yaml"
+    (tmp_path / "portfolio.yml").write_text(PORTFOLIO.replace("STRATEGY", str(strategy)), encoding="utf-8")
+    asked = (
+        "--portfolio",
+        str(tmp_path / "portfolio.yml"),
+        "--end",
+        "2012-12-31",
+        "--out",
+        str(tmp_path / "out"),
+    )
+    refused = call(*asked, "--strategy", str(strategy))
+    assert refused.returncode == 2
+    assert "--strategy: does not go with --portfolio" in refused.stderr
+    done = call(*asked)
+    assert done.returncode == 0, done.stderr
+    folder = folder_of(tmp_path / "out")
+    assert f"portfolio: {folder}" in done.stdout.replace("\n", "")
+    assert "two: refused by positions " in done.stdout
+    proposals = pd.read_parquet(folder / "proposals.parquet")
+    assert set(proposals["symbol"]) == {"COMP", "SPX"}
+    trades = {each: pd.read_parquet(folder / "lanes" / each / "trades.parquet") for each in ("COMP", "SPX")}
+    assert all(len(each) > 20 for each in trades.values())
+    # One position at a time: no trade of the one begins within a trade of the other.
+    comp, spx = (each[["entry_end", "exit_end"]].to_numpy() for each in trades.values())
+    assert not any(((spx[:, 0] >= entry) & (spx[:, 0] < exit_)).any() for entry, exit_ in comp)
+    assert json.loads((folder / "provenance.json").read_text())["portfolio"]["capital"] == 200_000.0

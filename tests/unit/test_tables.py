@@ -32,7 +32,7 @@ from lockstep.models import listing
 from lockstep.strategy.specs.program import Within
 from lockstep.tables import TextTable, number, prose
 from operations import candidates_cli
-from research.backtest import result_table, trade_comparison
+from research.backtest import portfolio, result_table, trade_comparison
 from research.checks import features_report as feature_tables
 from research.checks import lookahead as lookahead_run
 from research.experiments import progress, tables, why
@@ -342,6 +342,17 @@ def compared_trades(console: Console) -> None:
     console.print(trade_comparison.comparison_table(found, 5))
 
 
+def portfolio_lanes(console: Console) -> None:
+    trades = pd.DataFrame({"commission": [BIG], "slippage_cost": [BIG], "net_pnl": [-BIG]})
+    many = type("Trades", (), {"__len__": lambda _: HUGE, "__getitem__": lambda _, name: trades[name]})()
+    proposals = pd.DataFrame({"symbol": [LONG, LONG], "rule": ["", "total_contracts"]})
+    result: Any = SimpleNamespace(
+        config=SimpleNamespace(name="a_portfolio_with_quite_a_long_name"), proposals=proposals,
+        lanes={LONG: SimpleNamespace(trades=many)},
+    )  # fmt: skip
+    console.print(portfolio.portfolio_table(result))
+
+
 def waiting(console: Console) -> None:
     candidate: Any = SimpleNamespace(
         name="a_candidate_of_a_long_name", symbol=LONG, searched="adaptive", recorded="2026-01-02T12:00:00",
@@ -470,6 +481,7 @@ TABLES: dict[Any, tuple[Callable[[Console], None], tuple[str, ...]]] = {
         second_opinions,
         (f"−${BIG:,.0f}", f"{HUGE:,}", "−123.45", "0.876", "0.543", "99.9%", "99.9"),
     ),
+    portfolio: (portfolio_lanes, (LONG, f"{HUGE:,}", f"{-BIG:,.0f}", f"{2 * BIG:,.0f}")),
     candidates_cli: (waiting, (f"{LONG},", "2026-01-02", "12,345", "123456.79", "1234567", "withdrawn")),
     spec_tables: (
         specs,

@@ -1,0 +1,269 @@
+"""Run several strategies as one account: `run_portfolio`, and what it leaves."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from lockstep.errors import ConfigError
+from lockstep.files import replacing_folder
+from lockstep.floats import require_exact, require_still_exact
+from lockstep.identity import PORTFOLIOS, code_hash, json_digest
+from lockstep.market.config import InstrumentBook
+from lockstep.market.dates import DateRange
+from lockstep.market.history import History
+from lockstep.portfolio.config import PortfolioConfig
+from lockstep.portfolio.coordinator import Coordinator, LaneTerms
+from lockstep.portfolio.state import ProposalRecord
+from lockstep.strategy.admission import LaneNews, LaneStanding, Settled
+from lockstep.strategy.backtrader.cerebro import build_cerebro
+from lockstep.strategy.config import StrategyConfig
+from lockstep.strategy.records import MemoryRecorder
+from lockstep.strategy.sizing import FIXED, MODE, STEP
+from lockstep.strategy.veto import Veto
+from lockstep.tables import TextTable, number
+from research.backtest.folder import write_json
+from research.backtest.provenance import ReadFile
+from research.backtest.records import RunRecords
+from research.backtest.result import BacktestResult
+from research.backtest.run import BACKTRADER, InstrumentRun
+
+_PROPOSALS = tuple(ProposalRecord.__dataclass_fields__)
+_DAY = "datetime64[D]"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PortfolioMember:
+    """What one lane of a portfolio trades: its strategy on its history.
+
+    model   names the bundle of `veto` in the provenance; files: those that the bars were read from
+    """
+
+    strategy: StrategyConfig
+    history: History
+    veto: Veto | None = None
+    model: Mapping[str, Any] | None = None
+    files: Sequence[ReadFile] = ()
+
+    @property
+    def content_hash(self) -> str:
+        """The bundle's SHA-256, or the configuration's hash where there is no bundle."""
+        return str(self.model["sha256"]) if self.model is not None else self.strategy.config_hash
+
+
+@dataclass(frozen=True, kw_only=True)
+class PortfolioResult:
+    """A finished run of a portfolio.
+
+    lanes       as of single runs, by symbol
+    equity      per bar set: stamp (UTC), session_date, equity (USD), drawdown (fraction of the capital),
+                scale, stopped, halted
+    proposals   per proposal, see `ProposalRecord`; `rule` is empty where it was admitted
+    """
+
+    config: PortfolioConfig
+    lanes: Mapping[str, BacktestResult]
+    equity: pd.DataFrame
+    proposals: pd.DataFrame
+    provenance: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """Name of the portfolio and the first digits of its run's hash: names the folder."""
+        return f"{self.config.name}-{self.provenance['run_hash'][:10]}"
+
+    @cached_property
+    def refusals(self) -> dict[str, int]:
+        """How many proposals each rule refused; rules that refused none are left out."""
+        refused = self.proposals["rule"][self.proposals["rule"] != ""]
+        return {str(rule): int(count) for rule, count in refused.value_counts(sort=True).items()}
+
+    @property
+    def net_profit(self) -> float:
+        """Equity after the last set less the capital, USD."""
+        return float(self.equity["equity"].iloc[-1]) - self.config.capital
+
+    @property
+    def max_drawdown(self) -> float:
+        """Deepest fall of the equity below its highest before, capital included, fraction of the capital."""
+        equity = self.equity["equity"].to_numpy()
+        highest = np.maximum.accumulate(np.concatenate([[self.config.capital], equity]))[1:]
+        return float(np.max(highest - equity) / self.config.capital)
+
+    @property
+    def halted_on(self) -> np.datetime64 | None:
+        """Session date of the set from which nothing was entered any more, or None."""
+        halted = self.equity[self.equity["halted"]]
+        return None if halted.empty else np.datetime64(halted["session_date"].iloc[0], "D")
+
+    def save(self, folder: Path | str) -> Path:
+        """Write the portfolio's folder below `folder` and return it, complete or not at all.
+
+        equity.parquet, proposals.parquet, provenance.json, and in `lanes/<SYMBOL>` trades, orders, equity,
+        features and reasons of each lane. Equal runs leave equal bytes.
+        """
+        final = Path(folder) / self.name
+        with replacing_folder(final) as temporary:
+            self.equity.to_parquet(temporary / "equity.parquet")
+            self.proposals.to_parquet(temporary / "proposals.parquet")
+            write_json(temporary / "provenance.json", self.provenance)
+            for symbol, each in self.lanes.items():
+                lane = temporary / "lanes" / symbol
+                lane.mkdir(parents=True)
+                for name, frame in each.frames.items():
+                    frame.to_parquet(lane / f"{name}.parquet")
+                write_json(lane / "provenance.json", each.provenance)
+        return final
+
+
+def run_portfolio(
+    config: PortfolioConfig,
+    members: Mapping[str, PortfolioMember],
+    book: InstrumentBook,
+    *,
+    span: DateRange | None = None,
+    seed: int = 0,
+) -> PortfolioResult:
+    """Trade a portfolio over history in Backtrader and return what happened.
+
+    members   by symbol, one for each lane; span: session dates that are traded; seed: recorded
+
+    ConfigError where a strategy does not fit its lane, or where a lane's capital is too small for one step of
+    its instrument.
+    """
+    require_exact()
+    if set(members) != set(config.symbols):
+        raise ConfigError(
+            f"portfolio {config.name}: strategies for {', '.join(sorted(members))}, lanes are "
+            f"{', '.join(config.symbols)}; give one for each"
+        )
+    runs, terms = {}, []
+    for symbol in config.symbols:
+        each = members[symbol]
+        runs[symbol] = InstrumentRun.of(each.strategy, each.history, symbol, span=span, veto=each.veto)
+        terms.append(LaneTerms.of(config, runs[symbol].market, each.strategy, each.veto))
+        _require_a_step(config, terms[-1], runs[symbol])
+    recorders = {symbol: MemoryRecorder() for symbol in config.symbols}
+    watched = _Watched(Coordinator(config, terms, book.session_named(config.day)))
+    lanes = [runs[each.symbol].lane(recorders[each.symbol], factor=each.factor) for each in terms]
+    build_cerebro(lanes, admissions=watched).run()
+    require_still_exact()
+    hashes = {
+        "portfolio_hash": config.portfolio_hash,
+        "identity": config.identity(
+            {symbol: each.content_hash for symbol, each in members.items()}, book.digest(config.symbols, ())
+        ),
+    }
+    results = {
+        symbol: run.result(
+            RunRecords.of(recorders[symbol]), BACKTRADER, seed=seed, model=members[symbol].model,
+            files=members[symbol].files, portfolio=hashes,
+        )
+        for symbol, run in runs.items()
+    }  # fmt: skip
+    content = {
+        "portfolio": config.model_dump(mode="json"),
+        **hashes,
+        "code_hash": code_hash(PORTFOLIOS),
+        "lanes": {symbol: each.provenance["run_hash"] for symbol, each in results.items()},
+    }
+    return PortfolioResult(
+        config=config,
+        lanes=results,
+        equity=watched.equity(),
+        proposals=pd.DataFrame(watched.proposals, columns=list(_PROPOSALS)),
+        provenance={**content, "run_hash": json_digest(content)},
+    )
+
+
+def _require_a_step(config: PortfolioConfig, terms: LaneTerms, run: InstrumentRun) -> None:
+    """ConfigError where the median size of a lane that sizes by risk or volatility is no step at all."""
+    mode, step = terms.sizing[MODE], terms.sizing[STEP]
+    if mode == FIXED or not terms.factor:
+        return
+    wanted = terms.wanted(run.source.matrix[run.rows], run.traded.close)
+    median = float(np.nanmedian(wanted)) if np.isfinite(wanted).any() else math.nan
+    if median < step:
+        needed = config.capital * step / median
+        raise ConfigError(
+            f"portfolio {config.name}: {terms.symbol} trades from {needed:,.0f} USD, the capital is "
+            f"{config.capital:,.0f}: its median size is {median:.2g} of a step of {step:g}; give it more "
+            "weight, trade a smaller contract, or leave it out"
+        )
+
+
+@dataclass
+class _Watched:
+    """A coordinator, and what it said set by set."""
+
+    coordinator: Coordinator
+    rows: list[tuple[int, int, float, float, float, bool, bool]] = field(default_factory=list)
+    proposals: list[tuple[Any, ...]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.symbols = self.coordinator.symbols
+        self.volatility_id, self.rank_id = self.coordinator.volatility_id, self.coordinator.rank_id
+
+    def settle(
+        self, stamp: int, news: Sequence[LaneNews | None], standing: Sequence[LaneStanding]
+    ) -> Settled:
+        settled = self.coordinator.settle(stamp, news, standing)
+        self.rows.append(self.coordinator.marked)
+        if any(settled.admissions):
+            told = self.coordinator.take()
+            assert told is not None
+            self.proposals += [tuple(getattr(each, name) for name in _PROPOSALS) for each in told.proposals]
+        return settled
+
+    def equity(self) -> pd.DataFrame:
+        stamp, day, equity, drawdown, scale, stopped, halted = zip(*self.rows, strict=True)
+        return pd.DataFrame(
+            {
+                "session_date": np.array(day, dtype=_DAY).astype("datetime64[s]"),
+                "equity": equity,
+                "drawdown": drawdown,
+                "scale": scale,
+                "stopped": stopped,
+                "halted": halted,
+            },
+            index=pd.DatetimeIndex(np.array(stamp).view("M8[ns]"), tz="UTC", name="stamp"),
+        )
+
+
+def portfolio_table(result: PortfolioResult) -> TextTable:
+    """Return one row a lane: trades, net profit and costs in USD, proposals and how many were refused."""
+    table = TextTable(
+        "symbol", number("trades"), number("P&L"), number("costs"), number("proposed"), number("refused"),
+        title=result.config.name,
+    )  # fmt: skip
+    for symbol, each in result.lanes.items():
+        mine = result.proposals[result.proposals["symbol"] == symbol]
+        costs = each.trades["commission"].sum() + each.trades["slippage_cost"].sum()
+        table.add_row(
+            symbol, f"{len(each.trades):,}", f"{each.trades['net_pnl'].sum():,.0f}", f"{costs:,.0f}",
+            f"{len(mine):,}", f"{int((mine['rule'] != '').sum()):,}",
+        )  # fmt: skip
+    return table
+
+
+def portfolio_lines(result: PortfolioResult) -> list[str]:
+    """Return what came out of the whole account, in sentences."""
+    lines = [
+        f"{result.config.name}: net profit {result.net_profit:,.0f} USD on {result.config.capital:,.0f}, "
+        f"deepest drawdown {result.max_drawdown:.1%} of it"
+    ]
+    if result.refusals:
+        told = ", ".join(f"{rule} {count:,}" for rule, count in result.refusals.items())
+        lines.append(f"{result.config.name}: refused by {told}")
+    else:
+        lines.append(f"{result.config.name}: no limit refused anything")
+    if result.halted_on is not None:
+        lines.append(f"{result.config.name}: halted on {result.halted_on}; nothing was entered after it")
+    return lines
