@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import math
 
-from lockstep.compiled import kernel
+from lockstep.compiled import uncounted
 from lockstep.market.bars import Floats
 
 Clock = tuple[float, float, float]
@@ -89,7 +89,7 @@ def kind_of(code: int) -> str:
     return "hold" if code == HOLD else "no_trade"
 
 
-@kernel
+@uncounted
 def timed_exit(clock: Clock, holding: Holding, rules: Floats) -> int:
     """Return EXIT_SESSION past the auto-close, EXIT_MAX_BARS after the longest hold, else CLEAR."""
     if clock[PAST_AUTO_CLOSE] != 0.0:
@@ -99,7 +99,7 @@ def timed_exit(clock: Clock, holding: Holding, rules: Floats) -> int:
     return CLEAR
 
 
-@kernel
+@uncounted
 def entry_gate(values: Floats, side: float, clock: Clock, rules: Floats, filters: Floats) -> int:
     """Return why an entry to `side` may not happen: auto-close, window, missing value, filter; or CLEAR.
 

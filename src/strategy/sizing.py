@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from lockstep.compiled import kernel
+from lockstep.compiled import kernel, uncounted
 from lockstep.market.bars import Floats
 from lockstep.strategy.matching import Order
 
@@ -18,7 +18,7 @@ STOP_PART, STOP_MULTIPLE, STOP_COLUMN, TARGET_PART, TARGET_MULTIPLE, TARGET_COLU
 _WHOLE = 1e-9
 
 
-@kernel
+@uncounted
 def contracts(values: Floats, close: float, sizing: Sizing) -> float:
     """Return how many contracts to trade, >= 0, a multiple of the instrument's step, rounded down.
 
@@ -46,7 +46,7 @@ def multiplied(sizing: Sizing, factor: float) -> Sizing:
     return (sizing[MODE], sizing[AMOUNT] * factor, sizing[COLUMN], sizing[UNIT], sizing[STEP])
 
 
-@kernel
+@uncounted
 def entry_order(quantity: float, values: Floats, exits: Exits) -> Order:
     """Return the market order for `quantity` (signed) with the distances of its stop and target.
 

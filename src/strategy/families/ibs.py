@@ -11,7 +11,7 @@ from typing import Literal
 
 from pydantic import model_validator
 
-from lockstep.compiled import kernel
+from lockstep.compiled import uncounted
 from lockstep.market.bars import Floats
 from lockstep.strategy.config import Bounds, StrategyConfig
 from lockstep.strategy.decision import (
@@ -97,7 +97,7 @@ class IbsConfig(StrategyConfig):
         return EXIT_SLOTS
 
 
-@kernel
+@uncounted
 def decide(
     values: Floats, probability: float, clock: Clock, holding: Holding, rules: Floats, filters: Floats
 ) -> int:

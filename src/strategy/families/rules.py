@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from lockstep.compiled import kernel
+from lockstep.compiled import uncounted
 from lockstep.errors import FeatureError
 from lockstep.features.feature_registry import default_registry
 from lockstep.market.bars import Floats
@@ -290,7 +290,7 @@ def _compile(
     )
 
 
-@kernel
+@uncounted
 def first_missing(values: Floats, width: int) -> int:
     """Return the first of `width` columns that is NaN, `width` where none is."""
     column = 0
@@ -299,7 +299,7 @@ def first_missing(values: Floats, width: int) -> int:
     return column
 
 
-@kernel
+@uncounted
 def program_bounds(rules: Floats) -> tuple[int, int, int, int, int]:
     """Return where the programs begin: long exit, short exit, long entry, short entry; and where they end."""
     return (
@@ -316,7 +316,7 @@ def veto_column(rules: Floats) -> tuple[int, ...]:
     return (int(rules[VETO_COLUMN]),) if rules[VETO_LOW] > -math.inf else ()
 
 
-@kernel
+@uncounted
 def leave(signal: bool, clock: Clock, holding: Holding, rules: Floats) -> int:
     """Return the decision with a position, HOLD for none; `signal` says what the exit's conditions do."""
     if clock[IN_SESSION] == 0.0:
@@ -327,7 +327,7 @@ def leave(signal: bool, clock: Clock, holding: Holding, rules: Floats) -> int:
     return HOLD if due == CLEAR else due
 
 
-@kernel
+@uncounted
 def enter(
     long: bool, short: bool, values: Floats, probability: float, clock: Clock, rules: Floats, filters: Floats
 ) -> int:
@@ -354,7 +354,7 @@ def enter(
     return ENTER_LONG if long else ENTER_SHORT
 
 
-@kernel
+@uncounted
 def decide(
     values: Floats, probability: float, clock: Clock, holding: Holding, rules: Floats, filters: Floats
 ) -> int:

@@ -21,7 +21,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from lockstep.compiled import kernel
+from lockstep.compiled import kernel, uncounted
 from lockstep.market.bars import Floats
 from lockstep.strategy.specs.conditions import SCORE as SCORE_NAME
 from lockstep.strategy.specs.conditions import AllOf, Comparison, NotOf, Weight, parts_of
@@ -177,7 +177,7 @@ def satisfies(op: int, value: float, other: float, low: float, high: float) -> b
     return low <= value <= high
 
 
-@kernel
+@uncounted
 def holds(values: Floats, rules: Floats, start: int, stop: int) -> bool:
     """Return whether the program in rules[start:stop] is true of a vector; an empty one never is.
 
