@@ -38,6 +38,7 @@ EQUALITY = "tests/contract/test_engine_equality.py"
 POLICY = "tests/unit/test_models_policy.py"
 SPECS = "tests/unit/test_spec_evaluators.py"
 YEARS = "tests/unit/test_metrics_residue_and_years.py"
+PORTFOLIO = "tests/golden/test_portfolio_arithmetic.py"
 
 MUTANTS = [
     Mutant(
@@ -131,6 +132,42 @@ MUTANTS = [
         old='at_close=lane.config.execution == "close"',
         new="at_close=True",
         killer=f"{TEN_BARS}::test_long_from_signal_to_signal",
+    ),
+    Mutant(
+        row="the lanes of a portfolio are swapped",
+        file="src/strategy/backtrader/cerebro.py",
+        old="    if given != symbols or given != tuple(sorted(given)):",
+        new="    if False:",
+        killer="tests/contract/test_portfolio_parity.py"
+        "::test_lanes_come_sorted_and_as_the_admissions_know_them",
+    ),
+    Mutant(
+        row="a portfolio's day is that of UTC",
+        file="src/portfolio/coordinator.py",
+        old="day = self._day_of.day(stamp).date",
+        new="day = stamp // 86_400_000_000_000",
+        killer=f"{PORTFOLIO}::test_a_loss_stops_the_day_of_the_calendar_and_not_that_of_utc",
+    ),
+    Mutant(
+        row="a portfolio's equities are added from the last",
+        file="src/portfolio/kernels.py",
+        old="    for i in range(len(accounts)):\n        account",
+        new="    for i in range(len(accounts) - 1, -1, -1):\n        account",
+        killer=f"{PORTFOLIO}::test_equities_are_added_in_the_order_of_the_symbols",
+    ),
+    Mutant(
+        row="a portfolio's peak is of all time",
+        file="src/portfolio/kernels.py",
+        old="while gone < count and peaks[gone, PEAK_DAY] < first_day:",
+        new="while False:",
+        killer=f"{PORTFOLIO}::test_the_peak_leaves_with_its_window",
+    ),
+    Mutant(
+        row="an entry that waits takes no room",
+        file="src/portfolio/kernels.py",
+        old="            if not entering[i]:",
+        new="            if True:",
+        killer=f"{PORTFOLIO}::test_room_is_taken_while_an_entry_waits_and_freed_when_the_exit_has_filled",
     ),
     Mutant(
         row="36 a superseded model opens positions",

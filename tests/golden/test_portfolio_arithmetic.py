@@ -83,6 +83,15 @@ def test_reserve_equity_and_room_by_hand() -> None:
     assert not settled.flatten
 
 
+def test_equities_are_added_in_the_order_of_the_symbols() -> None:
+    """Beside 1e17 the 3 USD of the first account are less than half a unit in the last place, which is 16."""
+    made = coordinator("CL", "ES", "NQ", limits={"max_positions": 3})
+    cash = [LaneStanding(opening_account(each), False) for each in (3.0, 1e17, -1e17)]
+    made.settle(int(CLOSES[0]), [news(70.0), news(5_000.0), news(17_000.0)], cash)
+    # The reserve is -100,000. Added the other way round the 3 would come last, and stay.
+    assert made.state.equity == -100_000.0
+
+
 def test_room_is_taken_while_an_entry_waits_and_freed_when_the_exit_has_filled() -> None:
     made = coordinator("CL", "ES", limits={"max_positions": 1})
     waits = LaneStanding(opening_account(100_000.0), True)
@@ -141,9 +150,14 @@ def test_a_loss_stops_the_day_of_the_calendar_and_not_that_of_utc() -> None:
     steps = [
         (close - 2 * hour, 5_000.0, False, 2.0),
         (close, 4_960.5, False, 2.0),  # -3,950 in the session, but it is the first: baseline is the capital
-        (int(CLOSES[4]) - 22 * hour, 4_900.0, True, "daily_loss"),  # Sunday evening: next session, -6,050
+        (
+            int(CLOSES[4]) - 45 * hour // 2,
+            4_900.0,
+            True,
+            "daily_loss",
+        ),  # Sunday evening: next session, -6,050
         (int(CLOSES[4]) - hour, 5_500.0, False, "daily_loss"),  # recovered, and still the same day
-        (int(CLOSES[4]) + 2 * hour, 5_500.0, False, 2.0),  # 19:00 in New York, the next session
+        (int(CLOSES[4]) + 3 * hour // 2, 5_500.0, False, 2.0),  # 18:30 in New York, the next session
     ]
     for stamp, price, flatten, answer in steps:
         settled = made.settle(stamp, [news(price), news(17_000.0, 1.0)], [holding(2.0, 5_000.0), FLAT])
