@@ -112,6 +112,7 @@ class Coordinator:
     >>> from lockstep.market import load_instruments
     >>> from lockstep.strategy.admission import LaneStanding
     >>> from lockstep.strategy.families.ibs import IbsConfig
+    >>> from lockstep.strategy.matching import opening_account
     >>> book, opening = load_instruments(), LaneStanding(opening_account(100_000.0), False)
     >>> portfolio = PortfolioConfig.model_validate({
     ...     "name": "desk", "capital": 100_000, "day": "CME", "limits": {"max_positions": 1},
