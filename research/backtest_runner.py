@@ -40,7 +40,7 @@ from lockstep.market.ticks import Ticks
 from lockstep.market.timeframe import Timeframe
 from lockstep.models.store import ModelStore
 from lockstep.portfolio.config import PortfolioConfig, PortfolioLane, load_portfolio_config
-from lockstep.portfolio.coordinator import LaneTerms
+from lockstep.portfolio.terms import LaneTerms
 from lockstep.strategy.config import StrategyConfig
 from lockstep.strategy.family import load_strategy
 from research.backtest.portfolio import PortfolioMember, portfolio_lines, portfolio_table, run_portfolio

@@ -20,8 +20,9 @@ from lockstep.market.config import InstrumentBook
 from lockstep.market.dates import DateRange
 from lockstep.market.history import History
 from lockstep.portfolio.config import PortfolioConfig
-from lockstep.portfolio.coordinator import Coordinator, LaneTerms
+from lockstep.portfolio.coordinator import Coordinator
 from lockstep.portfolio.state import ProposalRecord
+from lockstep.portfolio.terms import LaneTerms
 from lockstep.strategy.admission import LaneNews, LaneStanding, Settled
 from lockstep.strategy.backtrader.cerebro import build_cerebro
 from lockstep.strategy.config import StrategyConfig

@@ -357,6 +357,15 @@ class Prepared:
         """Whether every bar is in session."""
         return bool(self._calendar.readings(None)[self.ground.rows, IN_SESSION].all())
 
+    @property
+    def ends(self) -> Stamps:
+        """Ends of the bars, UTC ns."""
+        return self._calendar.ends[self.ground.rows]
+
+    def readings(self, config: StrategyConfig) -> Floats:
+        """Return the clock of a configuration at every bar, float64 (n, 3)."""
+        return self._calendar.readings(config.auto_close)[self.ground.rows]
+
     def groups(self, configs: Sequence[StrategyConfig], threshold: float = ACCEPT_ALL) -> list[VariantGroup]:
         """Return the variants by the loop that they run in."""
         return group_variants(configs, self._market, always_open=self.always_open, threshold=threshold)
@@ -390,7 +399,7 @@ class Prepared:
             values=columns.values,
             present=columns.present,
             probability=chances.over(self.ground.rows, len(self._calendar.ends)) if chances else np.ones(1),
-            clock=self._calendar.readings(config.auto_close)[self.ground.rows],
+            clock=self.readings(config),
             bars=self.ground.prices,
             session=self.ground.session,
             marks=self.ground.marks,

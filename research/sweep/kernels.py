@@ -36,6 +36,7 @@ from lockstep.strategy.matching import (
     NO_FILL,
     NO_ORDER,
     OPEN,
+    STOP_FILL,
     Account,
     Bar,
     Costs,
@@ -187,6 +188,46 @@ def next_open_bar(always_open: bool, clock: Floats, i: int, n: int) -> int:
     while not always_open and i < n and clock_at(clock, i)[IN_SESSION] == 0.0:
         i += 1
     return i
+
+
+# What becomes of an entry, whatever its size, a row for each bar: side of the entry that is decided there (0:
+# none), bars of its fill and of the exit's, the bar that decided an exit which no stop or target was (the
+# number of bars where there is none), fill prices.
+SIDED, FILLED, LEFT, DECIDED, BOUGHT_AT, SOLD_AT = range(6)
+FATE = 8
+
+
+def tabulate(
+    next_entry: Callable[..., int],
+    carry_out: Callable[..., tuple[int, int]],
+    spec: Any,
+    values: Any,
+    clock: Floats,
+    bars: Floats,
+    costs: Costs,
+    outcome: Floats,
+    fills: Floats,
+    fates: Floats,
+) -> None:
+    """Write what becomes of each entry that a variant of one contract could take.
+
+    next_entry, carry_out   as for `account.record`
+    fills    float64 (2, 6): room for those of one entry
+    fates    float64 (n, 8), zeroed; the bar of a fill that never comes is n
+    """
+    n = bars.shape[0]
+    entry = next_entry(spec, values, clock, 0, n)
+    while entry < 2 * n:
+        i = entry if entry < n else entry - n
+        outcome[OPENED] = outcome[CLOSED] = n
+        fills[1, FILL_KIND], fills[1, FILL_DECISION] = STOP_FILL, n
+        _, count = carry_out(spec, values, clock, bars, costs, entry, outcome, 0, fills)
+        fates[i, SIDED] = 1.0 if entry < n else -1.0
+        fates[i, FILLED], fates[i, LEFT] = outcome[OPENED], math.floor(outcome[CLOSED])
+        own = count == 2 and fills[1, FILL_KIND] == NO_FILL
+        fates[i, DECIDED] = fills[1, FILL_DECISION] if own else n
+        fates[i, BOUGHT_AT], fates[i, SOLD_AT] = outcome[ENTRY], outcome[EXIT]
+        entry = next_entry(spec, values, clock, i + 1, n)
 
 
 @uncounted

@@ -101,6 +101,7 @@ find_entries = inlined(kernels.find_entries)
 hold = inlined(kernels.hold)
 record = inlined(account.record)
 settle = inlined(account.settle)
+tabulate = inlined(kernels.tabulate)
 # Of the family with the fingerprint {code}.
 decide = family_named({family!r}, where="sweep").decide
 INF = math.inf
@@ -174,12 +175,19 @@ def trace(p, sides, values, clock, bars, costs, capital, outcome, fills, curve):
         following_entry, recorded_trade, (p, sides), values, clock, bars, costs, capital, outcome, fills,
         curve
     )
+
+
+@uncounted
+def fates(p, sides, values, clock, bars, costs, outcome, fills, table):
+    tabulate(
+        following_entry, recorded_trade, (p, sides), values, clock, bars, costs, outcome, fills, table
+    )
 '''
 
 
 @functools.cache
 def loops(shape: Shape) -> ModuleType:
-    """Return the compiled `entries`, `evaluate` and `trace` of a shape, from the disk cache if there."""
+    """Return the compiled loops of a shape, from the disk cache if they are there."""
     entry_rules, filters = _spelled(shape.entry)
     exit_rules, sizing, exits = _spelled(shape.exit)
     text = _TEMPLATE.format(

@@ -28,7 +28,6 @@ from lockstep.strategy.family import Family, family_of
 from research.statistics.maximum import SKETCH
 from research.sweep.account import BLOCKS, MEASURES
 from research.sweep.inputs import Inputs
-from research.sweep.kernels import FILL_COLUMNS, OUTCOME
 from research.sweep.loops import desk
 from research.sweep.signals import BLOCK, SIGNALS, WAITING, WORD, Places, Words, evaluate_programs, words_of
 from research.sweep.variants import Integers, Variants
@@ -207,6 +206,7 @@ hold = inlined(kernels.hold)
 next_entry = inlined(signals.next_entry)
 record = inlined(account.record)
 settle = inlined(account.settle)
+tabulate = inlined(kernels.tabulate)
 # Of the family with the fingerprint {code}.
 acts = family_named({family!r}, where="sweep").signals
 enter = acts.enter
@@ -312,12 +312,24 @@ def trace(
     return record(
         following_entry, recorded_trade, spec, features, clock, bars, costs, capital, outcome, fills, curve
     )
+
+
+@uncounted
+def fates(
+    signals, rules, rules_at, columns, columns_at, filters, filters_at, read, read_at, sizing, exits, room,
+    features, probability, clock, bars, costs, outcome, fills, table
+):
+    spec = spec_of(
+        0, signals, rules, rules_at, columns, columns_at, filters, filters_at, read, read_at, sizing, exits,
+        room, probability, 0
+    )
+    tabulate(following_entry, recorded_trade, spec, features, clock, bars, costs, outcome, fills, table)
 '''
 
 
 @functools.cache
 def compiled(loop: SpecLoop) -> ModuleType:
-    """Return the compiled `evaluate` and `trace` of a loop, from the disk cache if they are there."""
+    """Return the compiled functions of a loop, from the disk cache if they are there."""
     text = _TEMPLATE.format(**{each.name: getattr(loop, each.name) for each in fields(loop)})
     return generated_module("sweeps", loop.name, text)
 
@@ -344,12 +356,9 @@ def evaluate_specs(piece: SpecPiece, inputs: Inputs) -> tuple[Floats, Floats, Fl
     return outputs
 
 
-def trace_spec(piece: SpecPiece, inputs: Inputs) -> tuple[Floats, Floats]:
-    """Return the fills, float64 (fills, 6), and the equity at every bar, of the one spec of a piece."""
-    bars = len(inputs.bars)
-    fills, curve = np.empty((2 * bars + 2, FILL_COLUMNS)), np.empty(bars)
-    count = compiled(piece.loop).trace(
+def what_spec_reads(piece: SpecPiece, inputs: Inputs) -> tuple[Any, ...]:
+    """Return the first arguments of `trace` and `fates` for the one spec of a piece."""
+    return (
         piece.specs.signals(inputs), *piece.specs.traded, inputs.values, inputs.probability, inputs.clock,
-        inputs.bars, inputs.costs, piece.capital, np.empty(OUTCOME), fills, curve,
+        inputs.bars, inputs.costs,
     )  # fmt: skip
-    return fills[:count], curve

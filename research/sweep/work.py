@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 
@@ -10,9 +12,10 @@ from lockstep.market.bars import Floats
 from lockstep.strategy.config import ACCEPT_ALL, StrategyConfig
 from lockstep.strategy.family import Family, family_of
 from research.sweep.inputs import Chances, Columns, Inputs, Prepared
-from research.sweep.kernels import FILL_COLUMNS, OUTCOME
+from research.sweep.kernels import FATE, FILL_COLUMNS, OUTCOME
 from research.sweep.loops import Each, Entries, Piece, evaluate, loops, pieces, shared_entries
-from research.sweep.specs import SpecPiece, Specs, apart, evaluate_specs, loop_of, trace_spec
+from research.sweep.specs import SpecPiece, Specs, apart, evaluate_specs, loop_of, what_spec_reads
+from research.sweep.specs import compiled as compiled_specs
 from research.sweep.variants import Variants
 
 Work = Piece | SpecPiece
@@ -68,6 +71,27 @@ def evaluated(piece: Work, inputs: Inputs, shared: Entries | None) -> tuple[Floa
 
 def traced(config: StrategyConfig, prepared: Prepared, chances: Chances | None) -> tuple[Floats, Floats]:
     """Return the fills of one configuration, float64 (fills, 6), and its equity at every bar."""
+    compiled, read = _alone(config, prepared, chances)
+    fills, curve = np.empty((2 * prepared.bars + 2, FILL_COLUMNS)), np.empty(prepared.bars)
+    count = compiled.trace(*read, config.capital, np.empty(OUTCOME), fills, curve)
+    return fills[:count], curve
+
+
+def fates(config: StrategyConfig, prepared: Prepared, chances: Chances | None) -> Floats:
+    """Return what becomes of each entry that one configuration could take, see `kernels.tabulate`.
+
+    config   of one contract, or of one share or coin
+    """
+    compiled, read = _alone(config, prepared, chances)
+    found = np.zeros((prepared.bars, FATE))
+    compiled.fates(*read, np.empty(OUTCOME), np.empty((2, FILL_COLUMNS)), found)
+    return found
+
+
+def _alone(
+    config: StrategyConfig, prepared: Prepared, chances: Chances | None
+) -> tuple[ModuleType, tuple[Any, ...]]:
+    """Return the compiled loops of one configuration, and what they read first."""
     threshold = chances.threshold if chances else ACCEPT_ALL
     family = family_of(config)
     if family.signals is not None:
@@ -75,15 +99,11 @@ def traced(config: StrategyConfig, prepared: Prepared, chances: Chances | None) 
         specs = Specs.of([config], prepared.market, {each: row for row, each in enumerate(ids)}, threshold)
         loop = loop_of(config, family, always_open=prepared.always_open)
         (piece,) = SpecPiece.parts(loop, config.capital, np.zeros(1, dtype=np.int64), specs, 1)
-        return trace_spec(piece, prepared.read(prepared.columns(ids, config), config, chances))
+        inputs = prepared.read(prepared.columns(ids, config), config, chances)
+        return compiled_specs(loop), what_spec_reads(piece, inputs)
     (group,) = prepared.groups([config], threshold)
     inputs = prepared.inputs(config, chances)
     compiled = loops(group.shape)
     sides = np.empty(prepared.bars, dtype=np.uint8)
-    fills, curve = np.empty((2 * prepared.bars + 2, FILL_COLUMNS)), np.empty(prepared.bars)
     compiled.entries(group.entry_parameters[0], *inputs.seen_while_flat, sides)
-    count = compiled.trace(
-        group.exit_parameters[0], sides, *inputs.seen_in_position, config.capital, np.empty(OUTCOME), fills,
-        curve,
-    )  # fmt: skip
-    return fills[:count], curve
+    return compiled, (group.exit_parameters[0], sides, *inputs.seen_in_position)

@@ -4,104 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 
 from lockstep.errors import ConfigError, StrategyError
-from lockstep.market.bars import Flags, Floats
-from lockstep.market.history import Market
 from lockstep.market.margin import margin_on
 from lockstep.market.sessions import Session
 from lockstep.portfolio import rules
-from lockstep.portfolio.config import PortfolioConfig, PortfolioLimits
+from lockstep.portfolio.config import PortfolioConfig
 from lockstep.portfolio.kernels import scale_of, settle
 from lockstep.portfolio.state import CoordinatorState, LaneRoom, ProposalRecord, SettledSet
+from lockstep.portfolio.terms import DrawdownWindow, LaneTerms, PortfolioTerms, volatility_id
 from lockstep.strategy.admission import REFUSALS, Admission, LaneNews, LaneStanding, Settled
-from lockstep.strategy.config import FixedSize, StrategyConfig
 from lockstep.strategy.decision import ENTER_LONG, ENTER_SHORT, REFUSED
-from lockstep.strategy.sizing import Sizing, contracts, multiplied
-from lockstep.strategy.step import vector_ids
-from lockstep.strategy.veto import Veto
 
 _NEVER = 0
-_WHOLE = 1e-9
-_YEAR = 400
-_FINE = 1e-6
-
-
-@dataclass(frozen=True, kw_only=True)
-class LaneTerms:
-    """What a portfolio has to know of one lane; made by `of`.
-
-    factor   what the amount of the strategy's sizes is multiplied by: the lane's units or weight
-    """
-
-    symbol: str
-    market: Market
-    strategy: StrategyConfig
-    factor: float
-
-    @classmethod
-    def of(
-        cls, config: PortfolioConfig, market: Market, strategy: StrategyConfig, veto: Veto | None = None
-    ) -> LaneTerms:
-        """Return the terms of the lane that trades `market`; ConfigError where the strategy does not fit."""
-        symbol = market.instrument.symbol
-        lane, fixed = config.lane(symbol), isinstance(strategy.size, FixedSize)
-        if strategy.execution != "next_open":
-            raise ConfigError(
-                f"{symbol}: execution {strategy.execution} fills before its entry can be admitted; set "
-                "execution: next_open"
-            )
-        if fixed != (lane.units is not None):
-            given, wanted = ("weight", "units") if fixed else ("units", "weight")
-            raise ConfigError(
-                f"{symbol}: {given} for a strategy whose size is {strategy.size.kind}; give the lane {wanted}"
-            )
-        step = market.instrument.size_step
-        if lane.units is not None and abs(lane.units / step - round(lane.units / step)) > _WHOLE:
-            raise ConfigError(f"{symbol}: units {lane.units:g} is no multiple of the size step {step:g}")
-        if config.rank.by == "probability" and veto is None:
-            raise ConfigError(
-                f"{symbol}: rank by probability, and its strategy {strategy.name} has no model; rank by "
-                "symbol, listed or score"
-            )
-        ids = vector_ids(strategy, veto)
-        for where, wanted in (("limits.volatility", _volatility_id(config)), ("rank", config.rank.id)):
-            if wanted and wanted not in ids:
-                raise ConfigError(
-                    f"{symbol}: {where} needs {wanted}, which its strategy {strategy.name} does not read; "
-                    "add it to the strategy's `features`"
-                )
-        return cls(symbol=symbol, market=market, strategy=strategy, factor=_factor(config, symbol, strategy))
-
-    @property
-    def sizing(self) -> Sizing:
-        """The strategy's sizing with the factor in its amount; see `sizing.contracts`."""
-        return multiplied(self.strategy.sizing_rules(self.market.instrument), self.factor)
-
-    def wanted(self, vectors: Floats, closes: Floats) -> Floats:
-        """Return the contracts, float64 (n,), of entries at vectors (n, k), not rounded to a step."""
-        mode, amount, column, unit, _ = self.sizing
-        exact = (mode, amount, column, unit, _FINE)
-        return np.array(
-            [contracts(each, close, exact) for each, close in zip(vectors, closes.tolist(), strict=True)]
-        )
-
-
-def _factor(config: PortfolioConfig, symbol: str, strategy: StrategyConfig) -> float:
-    lane = config.lane(symbol)
-    if isinstance(strategy.size, FixedSize):
-        assert lane.units is not None
-        return lane.units / strategy.size.contracts
-    assert lane.weight is not None
-    return lane.weight * config.capital / strategy.capital
-
-
-def _volatility_id(config: PortfolioConfig) -> str:
-    return config.limits.volatility.id if config.limits.volatility else ""
 
 
 class Coordinator:
@@ -139,14 +56,14 @@ class Coordinator:
                 "give each of them, sorted by symbol"
             )
         self.config = config
-        self.volatility_id, self.rank_id = _volatility_id(config), config.rank.id
+        self.volatility_id, self.rank_id = volatility_id(config), config.rank.id
         self._day_of, self._lanes = day, tuple(lanes)
         self._reserve = config.capital
         for each in lanes:
             self._reserve -= each.strategy.capital
-        self._fixed = _Fixed.of(config, lanes)
+        self._terms = PortfolioTerms.of(config, lanes)
         n, drawdown = len(lanes), config.limits.drawdown
-        self._window = _Window(day, drawdown.window) if drawdown else None
+        self._window = DrawdownWindow(day, drawdown.window) if drawdown else None
         self._state = np.zeros(rules.STATE)
         self._rooms = np.zeros((n, rules.LANE))
         self._peaks = np.zeros((drawdown.window + 2 if drawdown else 0, 2))
@@ -175,7 +92,7 @@ class Coordinator:
         self._read(news, standing)
         flatten = settle(
             float(day), self._first_day, self._reserve, self._news, self._accounts, self._entering,
-            self._state, self._rooms, self._peaks, *self._fixed, self._margins, self._verdicts,
+            self._state, self._rooms, self._peaks, *self._terms, self._margins, self._verdicts,
             self._quantities, self._needed, self._order,
         )  # fmt: skip
         return Settled([self._answer(i) for i in range(len(self.symbols))], bool(flatten))
@@ -215,7 +132,7 @@ class Coordinator:
     @property
     def scale(self) -> float:
         """What the amount of new sizes is multiplied by now."""
-        return float(scale_of(self._state, self._fixed.tiers))
+        return float(scale_of(self._state, self._terms.tiers))
 
     def take(self) -> SettledSet | None:
         """Return the newest set as it was settled, once; None until the next one."""
@@ -237,7 +154,7 @@ class Coordinator:
     def _new_day(self, day: int) -> None:
         self._margin_day = day
         if self._window is not None:
-            self._first_day = float(self._window.first(day))
+            self._first_day = float(self._window.first(np.array([day]))[0])
         for i, each in enumerate(self._lanes):
             self._margins[i] = margin_on(each.market.instrument.margin, day)
 
@@ -310,84 +227,3 @@ class Coordinator:
         if state.peaks:
             self._peaks[: len(state.peaks)] = state.peaks
         self._rooms[:] = [(each.close, each.risk, each.room, each.leaving) for each in state.lanes]
-
-
-class _Fixed(NamedTuple):
-    """What a portfolio's file says, as the kernel takes it; see `rules.py`."""
-
-    terms: Floats
-    sizing: Floats
-    limits: Floats
-    tiers: Floats
-    groups: Floats
-    members: Flags
-    correlation: Floats
-
-    @classmethod
-    def of(cls, config: PortfolioConfig, lanes: Sequence[LaneTerms]) -> _Fixed:
-        capital, drawdown, n = config.capital, config.limits.drawdown, len(lanes)
-        groups = [each for _, each in sorted(config.groups.items())]
-        terms = []
-        for each in lanes:
-            lane, unit = config.lane(each.symbol), each.market.instrument.multiplier
-            terms.append((unit, _or_infinite(lane.max_contracts), _or_infinite(lane.weight_cap) * capital))
-        return cls(
-            terms=_table(terms, rules.TERM),
-            sizing=_table([each.sizing for each in lanes], 5),
-            limits=_limits(config, config.limits),
-            tiers=_table([(each.at, each.scale) for each in drawdown.tiers] if drawdown else [], 2),
-            groups=_table(
-                [
-                    (_or_infinite(each.max_positions), _or_infinite(each.max_gross) * capital)
-                    for each in groups
-                ],
-                2,
-            ),
-            members=np.array(
-                [[lane.symbol in each.symbols for lane in lanes] for each in groups], dtype=np.bool_
-            ).reshape(-1, n),
-            correlation=config.correlation.sorted() if config.correlation else np.zeros((0, 0)),
-        )
-
-
-def _table(rows: Sequence[tuple[float, ...]], columns: int) -> Floats:
-    return np.array(rows, dtype=np.float64).reshape(-1, columns)
-
-
-def _limits(config: PortfolioConfig, limits: PortfolioLimits) -> Floats:
-    capital, drawdown, loss = config.capital, limits.drawdown, limits.daily_loss
-    found = np.full(rules.LIMIT, math.inf)
-    found[rules.CAPITAL] = capital
-    found[rules.LOSS] = loss.fraction * capital if loss else math.inf
-    found[rules.FLATTEN] = 1.0 if loss and loss.flatten else 0.0
-    found[rules.RELEASE] = drawdown.release if drawdown else 0.0
-    found[rules.HALT_AT] = _or_infinite(drawdown.halt if drawdown else None)
-    found[rules.MOST_POSITIONS] = _or_infinite(limits.max_positions)
-    found[rules.MOST_TOTAL] = _or_infinite(limits.max_total_contracts)
-    found[rules.MOST_GROSS] = _or_infinite(limits.max_gross) * capital
-    found[rules.MOST_NET] = _or_infinite(limits.max_net) * capital
-    found[rules.MOST_RISK] = limits.volatility.target * capital if limits.volatility else math.inf
-    found[rules.MOST_MARGIN] = _or_infinite(limits.max_margin)
-    found[rules.TOP] = _or_infinite(config.rank.top)
-    return found
-
-
-def _or_infinite(limit: float | None) -> float:
-    return math.inf if limit is None else float(limit)
-
-
-class _Window:
-    """The first session of a window that ends at a session, by the calendar."""
-
-    def __init__(self, session: Session, window: int) -> None:
-        self._session, self._window = session, window
-        self._dates = np.empty(0, dtype=np.int64)
-
-    def first(self, day: int) -> int:
-        """Return the date, days since 1970, `window - 1` sessions before `day`, itself a session."""
-        if not self._dates.size or not self._dates[0] + 2 * self._window <= day <= self._dates[-1]:
-            first, last = day - 2 * self._window - _YEAR, day + _YEAR
-            dates = self._session.scheduled_dates(np.datetime64(first, "D"), np.datetime64(last, "D"))
-            self._dates = dates.astype(np.int64)
-        place = int(np.searchsorted(self._dates, day, side="right")) - self._window
-        return int(self._dates[max(place, 0)])

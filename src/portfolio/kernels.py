@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from lockstep.compiled import kernel
+from lockstep.compiled import uncounted
 from lockstep.market.bars import Flags, Floats, Stamps
 from lockstep.portfolio.rules import (
     ADMITTED,
@@ -75,7 +75,7 @@ from lockstep.strategy.sizing import AMOUNT, MODE, STEP, contracts, multiplied
 from lockstep.strategy.sizing import UNIT as SIZE_UNIT
 
 
-@kernel
+@uncounted
 def total_equity(reserve: float, accounts: Floats, lanes: Floats, terms: Floats) -> float:
     """Return `reserve` plus the equity of all accounts (n, 5) at the last known closes, USD."""
     total = reserve
@@ -85,7 +85,7 @@ def total_equity(reserve: float, accounts: Floats, lanes: Floats, terms: Floats)
     return total
 
 
-@kernel
+@uncounted
 def mark(
     day: float, first_day: float, total: float, state: Floats, peaks: Floats, limits: Floats, tiers: Floats
 ) -> bool:
@@ -130,14 +130,14 @@ def mark(
     return False
 
 
-@kernel
+@uncounted
 def scale_of(state: Floats, tiers: Floats) -> float:
     """Return what the amount of new sizes is multiplied by."""
     tier = int(state[TIER])
     return float(tiers[tier - 1, TIMES]) if tier > 0 else 1.0
 
 
-@kernel
+@uncounted
 def ranked(news: Floats, order: Stamps) -> int:
     """Write the lanes that propose into `order` (n,), smallest key first, NaN last; return how many.
 
@@ -159,7 +159,7 @@ def ranked(news: Floats, order: Stamps) -> int:
     return count
 
 
-@kernel
+@uncounted
 def wanted_contracts(i: int, scale: float, news: Floats, lanes: Floats, sizing: Floats) -> float:
     """Return the signed contracts that lane i proposes at `scale`: rounded down once."""
     rule = (sizing[i, MODE], sizing[i, AMOUNT], 0.0, sizing[i, SIZE_UNIT], sizing[i, STEP])
@@ -167,7 +167,7 @@ def wanted_contracts(i: int, scale: float, news: Floats, lanes: Floats, sizing: 
     return float(news[i, SIDE]) * contracts(measured, lanes[i, CLOSE], multiplied(rule, scale))
 
 
-@kernel
+@uncounted
 def margin_with(i: int, quantity: float, accounts: Floats, lanes: Floats, margins: Floats) -> float:
     """Return the margin, USD, of all rooms with `quantity` contracts in that of lane i.
 
@@ -186,7 +186,7 @@ def margin_with(i: int, quantity: float, accounts: Floats, lanes: Floats, margin
     return total
 
 
-@kernel
+@uncounted
 def admit(
     i: int, place: int, quantity: float, margin: float, state: Floats, lanes: Floats, news: Floats,
     terms: Floats, limits: Floats, groups: Floats, members: Flags, correlation: Floats,
@@ -254,7 +254,7 @@ def admit(
     return ADMITTED
 
 
-@kernel
+@uncounted
 def settle(
     day: float, first_day: float, reserve: float, news: Floats, accounts: Floats, entering: Flags,
     state: Floats, lanes: Floats, peaks: Floats, terms: Floats, sizing: Floats, limits: Floats, tiers: Floats,

@@ -14,7 +14,8 @@ import pytest
 from lockstep.market.history import Market
 from lockstep.market.margin import margin_on
 from lockstep.portfolio.config import PortfolioConfig
-from lockstep.portfolio.coordinator import Coordinator, LaneTerms
+from lockstep.portfolio.coordinator import Coordinator
+from lockstep.portfolio.terms import LaneTerms
 from lockstep.strategy import decision as d
 from lockstep.strategy.admission import REFUSALS, LaneNews, LaneStanding, Settled
 from lockstep.strategy.families.ibs import IbsConfig

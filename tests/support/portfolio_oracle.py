@@ -14,7 +14,7 @@ import numpy as np
 
 from lockstep.market.sessions import Session
 from lockstep.portfolio.config import PortfolioConfig
-from lockstep.portfolio.coordinator import LaneTerms
+from lockstep.portfolio.terms import LaneTerms
 from lockstep.strategy import decision as d
 from lockstep.strategy.admission import REFUSALS, Admission, LaneNews, LaneStanding, Settled
 from lockstep.strategy.matching import POSITION

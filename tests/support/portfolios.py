@@ -16,7 +16,7 @@ from lockstep.market.config import load_instruments
 from lockstep.market.history import History, SeriesKey
 from lockstep.market.margin import Margin
 from lockstep.portfolio.config import PortfolioConfig
-from lockstep.portfolio.coordinator import LaneTerms
+from lockstep.portfolio.terms import LaneTerms
 from lockstep.strategy.admission import Admission, Admissions, LaneNews, LaneStanding, Settled
 from lockstep.strategy.backtrader.cerebro import build_cerebro
 from lockstep.strategy.backtrader.feed import bars_feed
@@ -97,7 +97,7 @@ class World:
         key = SeriesKey(symbol, config.bars)
         plan = default_registry().plan(vector_ids(config, None), key)
         return Lane(
-            feed=bars_feed(self.history.series(key)),
+            feed=bars_feed(self.traded(symbol)),
             market=market,
             config=config,
             source=BatchFeatures(plan, self.history, max_age=config.max_age.limits),
@@ -105,6 +105,10 @@ class World:
             recorder=MemoryRecorder(),
             factor=self.factors.get(symbol, 1.0),
         )
+
+    def traded(self, symbol: str) -> Bars:
+        """Return the bars that a symbol is traded on."""
+        return self.history.series(SeriesKey(symbol, self.configs[symbol].bars))
 
     def together(
         self, admissions: Admissions | None, *, live: bool = False, symbols: Sequence[str] = ()

@@ -12,7 +12,8 @@ import yaml
 
 from lockstep.errors import ConfigError
 from lockstep.portfolio.config import PortfolioConfig, load_portfolio_config
-from lockstep.portfolio.coordinator import Coordinator, LaneTerms
+from lockstep.portfolio.coordinator import Coordinator
+from lockstep.portfolio.terms import LaneTerms
 from lockstep.strategy.families.ibs import IbsConfig
 from support.portfolios import BOOK
 

@@ -1,0 +1,568 @@
+"""The compiled twin of a portfolio: what its lanes trade together, for very many sizes and limits.
+
+What becomes of an entry depends neither on its size nor on what other lanes do, so that it is worked out once
+a lane (`work.fates`). A portfolio then goes from bar set to bar set: fills, then marks, ranking and answers,
+by `lockstep.portfolio.kernels`, which Cerebro and the live engine call as well. Trades, equity and answers are
+those of `run_portfolio`, bit for bit (`tests/contract/test_portfolio_twin.py`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Self
+
+import joblib
+import numpy as np
+from numpy.typing import NDArray
+
+from lockstep.compiled import uncounted
+from lockstep.errors import ConfigError
+from lockstep.features.batch import BatchFeatures
+from lockstep.features.feature_registry import default_registry
+from lockstep.floats import require_exact
+from lockstep.market.bars import Flags, Floats, Stamps
+from lockstep.market.dates import DateRange
+from lockstep.market.history import History, Market, SeriesKey
+from lockstep.market.margin import margin_on
+from lockstep.market.sessions import Session
+from lockstep.portfolio import rules
+from lockstep.portfolio.config import PortfolioConfig, RankRule
+from lockstep.portfolio.kernels import (
+    admit,
+    margin_with,
+    mark,
+    ranked,
+    scale_of,
+    total_equity,
+    wanted_contracts,
+)
+from lockstep.portfolio.terms import DrawdownWindow, LaneTerms, PortfolioTerms, volatility_id
+from lockstep.strategy.admission import REFUSALS
+from lockstep.strategy.config import StrategyConfig
+from lockstep.strategy.decision import IN_SESSION
+from lockstep.strategy.matching import CASH, CLOSE, OPEN, POSITION, Account, Costs, execute, market_price
+from lockstep.strategy.sizing import COLUMN, FIXED, MODE
+from lockstep.strategy.step import vector_ids
+from lockstep.strategy.veto import Veto
+from research.sweep.inputs import Chances, Prepared
+from research.sweep.kernels import (
+    BOUGHT_AT,
+    DECIDED,
+    FILLED,
+    LEFT,
+    SIDED,
+    SOLD_AT,
+    market_order,
+)
+from research.sweep.work import fates
+
+Places = NDArray[np.int32]
+
+# What a set reads of a lane's bar, one line of the cache: close, points; USD a year of one contract by the
+# last known volatility; what the size measures; probability and score for the ranking; open, points; the next
+# bar of a session behind it; whether it is one itself.
+BAR_CLOSE, BAR_RISK, BAR_MEASURE, BAR_PROBABILITY, BAR_SCORE, BAR_OPEN, BAR_NEXT, BAR_IN_SESSION = range(8)
+BAR = 8
+
+# How proposals are ranked: by a number of the lane, by a bar's probability, largest first, or by its score.
+BY_LANE, BY_PROBABILITY, BY_SCORE = range(3)
+
+# Columns of a fill: lane, its bar, signed contracts, price; whether everything open had to leave.
+FILL_LANE, FILL_AT, FILL_SIZE, FILL_PRICE, FILL_FORCED = range(5)
+FILL = 5
+# Columns of a proposal: set, place in the ranking, lane, side, contracts by the strategy's own size, scale,
+# what was admitted, the rule that refused or ADMITTED, margin of all rooms with it, USD.
+P_SET, P_PLACE, P_LANE, P_SIDE, P_BASE, P_SCALE, P_QUANTITY, P_RULE, P_MARGIN = range(9)
+PROPOSAL = 9
+
+# Under way in a lane: the bar that decided the entry (-1: nothing), the bar of a forced exit's fill (-1:
+# none), whether it has to leave at its next bar of a session.
+ENTERED, FORCED, MUST = range(3)
+UNDER_WAY = 3
+
+# What a portfolio comes to: equity after the last set, USD; deepest fall below the highest equity before it,
+# USD; fills; sets in which a daily loss was reached; whether a drawdown halted it.
+LAST_EQUITY, DEEPEST_FALL, FILLS, STOPS, IS_HALTED = range(5)
+TOTALS = 5
+
+
+@uncounted
+def book(accounts: Floats, i: int, account: Account) -> None:
+    """Write the account of lane i."""
+    for slot in range(accounts.shape[1]):
+        accounts[i, slot] = account[slot]
+
+
+@uncounted
+def account_of(accounts: Floats, i: int) -> Account:
+    """Return the account of lane i."""
+    return (accounts[i, 0], accounts[i, 1], accounts[i, 2], accounts[i, 3], accounts[i, 4])
+
+
+@uncounted
+def key_of(kind: int, ascending: bool, number: float, bar: Floats) -> float:
+    """Return by what a proposal is ranked, smallest first."""
+    if kind == BY_PROBABILITY:
+        return -float(bar[BAR_PROBABILITY])
+    if kind == BY_SCORE:
+        return float(bar[BAR_SCORE]) if ascending else -float(bar[BAR_SCORE])
+    return number
+
+
+@uncounted
+def go_on(
+    i: int, here: int, bar: Floats, fate: Floats, costs: Costs, accounts: Floats, lanes: Floats,
+    under_way: Places, fills: Floats, count: int,
+) -> int:  # fmt: skip
+    """Carry out what fills in lane i at its bar `here`; returns how many fills there are.
+
+    fate    row of the entry that is under way, see `kernels.tabulate`
+    fills   float64 (f, 5), or (0, 5): then they are counted and not kept
+    """
+    if here == fate[FILLED]:
+        account = execute(account_of(accounts, i), market_order(lanes[i, rules.ROOM]), fate[BOUGHT_AT], costs)
+        book(accounts, i, account)
+        count = add_fill(fills, count, i, here, lanes[i, rules.ROOM], fate[BOUGHT_AT], False)
+    position, is_forced = accounts[i, POSITION], here == under_way[i, FORCED]
+    if position != 0.0 and (is_forced or here == fate[LEFT]):
+        price = market_price(-position, bar[BAR_OPEN], costs) if is_forced else fate[SOLD_AT]
+        book(accounts, i, execute(account_of(accounts, i), market_order(-position), price, costs))
+        count = add_fill(fills, count, i, here, -position, price, is_forced)
+        lanes[i, rules.ROOM] = lanes[i, rules.LEAVING] = 0.0
+        under_way[i, ENTERED] = under_way[i, FORCED] = -1
+        under_way[i, MUST] = 0
+    return count
+
+
+@uncounted
+def add_fill(fills: Floats, count: int, i: int, here: int, size: float, price: float, is_forced: bool) -> int:
+    """Write a fill where there is room for any; returns how many there are."""
+    if fills.shape[0] > 0:
+        fills[count, FILL_LANE], fills[count, FILL_AT] = i, here
+        fills[count, FILL_SIZE], fills[count, FILL_PRICE] = size, price
+        fills[count, FILL_FORCED] = 1.0 if is_forced else 0.0
+    return count + 1
+
+
+@uncounted
+def is_held(i: int, here: int, accounts: Floats, fate: Floats, under_way: Places) -> bool:
+    """Return whether lane i holds a position that no waiting or required exit closes, at its bar `here`."""
+    waits = under_way[i, FORCED] >= 0 or under_way[i, MUST] != 0 or fate[DECIDED] <= here
+    return accounts[i, POSITION] != 0.0 and not waits
+
+
+@uncounted
+def follow(
+    rows: Places, base: Stamps, day: Stamps, first_day: Stamps, session: Stamps, margin_of: Stamps,
+    margins: Floats, bars: Floats, table: Floats, costs: tuple[Costs, ...], reserve: float, terms: Floats,
+    sizing: Floats, limits: Floats, tiers: Floats, groups: Floats, members: Flags, correlation: Floats,
+    kind: int, ascending: bool, numbers: Floats, accounts: Floats, lanes: Floats, state: Floats,
+    peaks: Floats, news: Floats, order: Stamps, under_way: Places, sessions: Floats, states: Floats,
+    fills: Floats, proposals: Floats, refusals: Stamps, totals: Floats,
+) -> int:  # fmt: skip
+    """Trade one portfolio over S bar sets of n lanes; returns how many proposals there were.
+
+    rows        int32 (S, n): the bar of each lane, -1 without one; base: int64 (n,): first row of its bars
+    day, first_day   int64 (S,): date of each set, and of the first session of its drawdown's window
+    session     int64 (S,): ordinal of the day; margin_of: (S,): which of `margins` (m, n, 2) hold
+    bars, table   float64 (b, 8): rows as above, and of `kernels.tabulate`, of all lanes
+    terms ... correlation   see `lockstep.portfolio.rules`; they follow `PortfolioTerms`
+    kind, ascending, numbers   how proposals are ranked
+    accounts ... under_way   written; as at the start
+    sessions    float64 (days,), or (0,): equity after the last set of each day, USD
+    states      float64 (S, 9), or (0, 9): the coordinator's after each set
+    fills, proposals   float64 (f, 5) and (p, 9), or without rows
+    refusals    int64 (rules,): how many each rule refused; totals: float64 (5,)
+    """
+    count, proposed, highest = 0, 0, state[rules.EQUITY]
+    for s in range(rows.shape[0]):
+        asking = False
+        for i in range(rows.shape[1]):
+            news[i, rules.SIDE] = 0.0
+            here = rows[s, i]
+            if here < 0:
+                continue
+            bar = bars[base[i] + here]
+            lanes[i, rules.CLOSE], lanes[i, rules.RISK] = bar[BAR_CLOSE], bar[BAR_RISK]
+            entered = under_way[i, ENTERED]
+            if entered >= 0:
+                fate = table[base[i] + entered]
+                count = go_on(
+                    i, here, bar, fate, costs[i], accounts, lanes, under_way, fills, count
+                )  # fmt: skip
+                if under_way[i, MUST] != 0 and bar[BAR_IN_SESSION] != 0.0:
+                    under_way[i, MUST], under_way[i, FORCED] = 0, int(bar[BAR_NEXT])
+            if under_way[i, ENTERED] < 0 and table[base[i] + here, SIDED] != 0.0:
+                news[i, rules.SIDE], news[i, rules.MEASURE] = table[base[i] + here, SIDED], bar[BAR_MEASURE]
+                # A strategy whose own size is nothing proposes nothing.
+                if wanted_contracts(i, 1.0, news, lanes, sizing) == 0.0:
+                    news[i, rules.SIDE] = 0.0
+                else:
+                    news[i, rules.KEY] = key_of(kind, ascending, numbers[i], bar)
+                    asking = True
+        total = total_equity(reserve, accounts, lanes, terms)
+        flatten = mark(float(day[s]), float(first_day[s]), total, state, peaks, limits, tiers)
+        highest = max(highest, total)
+        totals[DEEPEST_FALL] = max(totals[DEEPEST_FALL], highest - total)
+        if flatten:
+            totals[STOPS] += 1.0
+            for i in range(rows.shape[1]):
+                entered, here = under_way[i, ENTERED], rows[s, i]
+                lanes[i, rules.LEAVING] = 1.0 if accounts[i, POSITION] != 0.0 else 0.0
+                if entered < 0:
+                    continue
+                # Without a bar, an exit that was decided at the newest one waits as well.
+                newest = here
+                past = s
+                while newest < 0:
+                    past -= 1
+                    newest = rows[past, i]
+                if is_held(i, newest, accounts, table[base[i] + entered], under_way):
+                    if here >= 0 and bars[base[i] + here, BAR_IN_SESSION] != 0.0:
+                        under_way[i, FORCED] = int(bars[base[i] + here, BAR_NEXT])
+                    else:
+                        under_way[i, MUST] = 1
+        if asking:
+            scale = scale_of(state, tiers)
+            for place in range(ranked(news, order)):
+                i = order[place]
+                quantity = wanted_contracts(i, scale, news, lanes, sizing)
+                margin = margin_with(i, quantity, accounts, lanes, margins[margin_of[s]])
+                verdict = admit(
+                    i, place, quantity, margin, state, lanes, news, terms, limits, groups, members,
+                    correlation,
+                )  # fmt: skip
+                if verdict == rules.ADMITTED:
+                    lanes[i, rules.ROOM] = quantity
+                    under_way[i, ENTERED] = rows[s, i]
+                else:
+                    refusals[verdict] += 1
+                if proposals.shape[0] > 0:
+                    told = proposals[proposed]
+                    told[P_SET], told[P_PLACE], told[P_LANE], told[P_SIDE] = s, place, i, news[i, rules.SIDE]
+                    told[P_BASE] = abs(wanted_contracts(i, 1.0, news, lanes, sizing))
+                    told[P_SCALE], told[P_RULE], told[P_MARGIN] = scale, verdict, margin
+                    told[P_QUANTITY] = quantity if verdict == rules.ADMITTED else 0.0
+                proposed += 1
+        if sessions.size > 0:
+            sessions[session[s]] = total
+        if states.shape[0] > 0:
+            for slot in range(states.shape[1]):
+                states[s, slot] = state[slot]
+    totals[LAST_EQUITY], totals[FILLS] = state[rules.EQUITY], count
+    totals[IS_HALTED] = state[rules.HALT]
+    return proposed
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PortfolioGround:
+    """What no size and no limit changes: S bar sets of n lanes in D days, and what becomes of every entry.
+
+    symbols     sorted; strategies, vetoes, markets: by symbol, `None` without a veto
+    stamps      int64 (S,): ends of the sets, UTC ns; day: (S,) days since 1970; days: (D,); session: (S,)
+    rows        int32 (S, n), base: int64 (n,), bars and table: float64 (b, 8), see `follow`
+    ids         of the volatility and of the score that `bars` hold, "" for none
+    margin_of, margins   see `follow`
+    """
+
+    symbols: tuple[str, ...]
+    strategies: Mapping[str, StrategyConfig]
+    vetoes: Mapping[str, Veto | None]
+    markets: Mapping[str, Market]
+    calendar: Session
+    stamps: Stamps
+    day: Stamps
+    days: Stamps
+    session: Stamps
+    rows: Places
+    base: Stamps
+    bars: Floats
+    table: Floats
+    ids: tuple[str, str]
+    margin_of: Stamps
+    margins: Floats
+
+    @classmethod
+    def of(
+        cls,
+        strategies: Mapping[str, StrategyConfig],
+        histories: Mapping[str, History],
+        calendar: Session,
+        *,
+        vetoes: Mapping[str, Veto] | None = None,
+        span: DateRange | None = None,
+        volatility: str = "",
+        score: str = "",
+    ) -> Self:
+        """Search the bars of each strategy, and carry out every entry.
+
+        calendar   of the portfolio's days; span: session dates that are traded, as in `run_portfolio`
+        volatility, score   ids of the limit of volatility and of the ranking, "" for none
+
+        ConfigError where a strategy does not read one of them.
+        """
+        symbols = tuple(sorted(strategies))
+        known = {each: (vetoes or {}).get(each) for each in symbols}
+        lanes = [
+            _LaneGround.of(
+                strategies[each], histories[each], each, known[each], span or DateRange(), volatility, score
+            )
+            for each in symbols
+        ]
+        stamps = np.unique(np.concatenate([each.ends for each in lanes]))
+        rows = np.full((stamps.size, len(lanes)), -1, dtype=np.int32)
+        for place, each in enumerate(lanes):
+            rows[np.searchsorted(stamps, each.ends), place] = np.arange(each.ends.size)
+        day = calendar.dates(stamps).astype("datetime64[D]").astype(np.int64)
+        days, session = np.unique(day, return_inverse=True)
+        markets = {each: histories[each].markets[each] for each in symbols}
+        declared = np.array(
+            [[margin_on(markets[each].instrument.margin, int(one)) for each in symbols] for one in days]
+        ).reshape(days.size, len(symbols), 2)
+        changes = np.flatnonzero(
+            np.concatenate(
+                ([True], (np.nan_to_num(declared[1:]) != np.nan_to_num(declared[:-1])).any(axis=(1, 2)))
+            )
+        )
+        return cls(
+            symbols=symbols,
+            strategies=dict(strategies),
+            vetoes=known,
+            markets=markets,
+            calendar=calendar,
+            stamps=stamps,
+            day=day,
+            days=days,
+            session=session.astype(np.int64),
+            rows=rows,
+            base=np.cumsum([0, *(len(each.bars) for each in lanes[:-1])]).astype(np.int64),
+            bars=np.concatenate([each.bars for each in lanes]),
+            table=np.concatenate([each.fates for each in lanes]),
+            ids=(volatility, score),
+            margin_of=np.searchsorted(changes, session, side="right").astype(np.int64) - 1,
+            margins=declared[changes],
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _LaneGround:
+    """One lane's bars: ends, int64 (b,), rows of `bars` and of `table`, float64 (b, 8)."""
+
+    ends: Stamps
+    bars: Floats
+    fates: Floats
+
+    @classmethod
+    def of(
+        cls, config: StrategyConfig, history: History, symbol: str, veto: Veto | None, span: DateRange,
+        volatility: str, score: str,
+    ) -> Self:  # fmt: skip
+        registry, chances = default_registry(), None
+        if veto is not None:
+            chances = Chances.of(veto, config, history, symbol)
+        ids = vector_ids(config, veto)
+        for each in (volatility, score):
+            if each and each not in ids:
+                raise ConfigError(
+                    f"{symbol}: limits or ranking need {each}, which its strategy {config.name} does not "
+                    "read; add it to the strategy's `features`"
+                )
+        # Every size has the fills of one contract; the vector stays what it is.
+        one = config.replaced(size={"kind": "fixed", "contracts": 1}, features=config.feature_ids)
+        one = chances.widened(one) if chances is not None else one
+        prepared = Prepared(history, symbol, one, span, registry)
+        rows, prices = prepared.ground.rows, prepared.ground.prices
+        key = SeriesKey(symbol, config.bars)
+        matrix = BatchFeatures(registry.plan(ids, key), history, max_age=config.max_age.limits).matrix[rows]
+        bars = np.full((len(prices), BAR), math.nan)
+        bars[:, BAR_CLOSE], bars[:, BAR_OPEN] = prices[:, CLOSE], prices[:, OPEN]
+        unit = history.markets[symbol].instrument.multiplier
+        if volatility:
+            bars[:, BAR_RISK] = _last_known(matrix[:, ids.index(volatility)], prices[:, CLOSE], unit)
+        sizing = config.sizing_rules(history.markets[symbol].instrument)
+        bars[:, BAR_MEASURE] = 0.0 if sizing[MODE] == FIXED else matrix[:, int(sizing[COLUMN])]
+        if chances is not None:
+            bars[:, BAR_PROBABILITY] = chances.probability[rows]
+        if score:
+            bars[:, BAR_SCORE] = matrix[:, ids.index(score)]
+        inside = prepared.readings(config)[:, IN_SESSION] != 0.0
+        numbers = np.where(inside, np.arange(len(prices)), len(prices))
+        following = np.minimum.accumulate(numbers[::-1])[::-1]
+        bars[:, BAR_NEXT] = np.append(following[1:], len(prices))
+        bars[:, BAR_IN_SESSION] = inside
+        return cls(ends=prepared.ends, bars=bars, fates=fates(one, prepared, chances))
+
+
+def _last_known(volatility: Floats, close: Floats, unit: float) -> Floats:
+    """Return USD a year of one contract, float64 (n,), by the last volatility that was a number."""
+    risk = volatility * np.abs(close) * unit
+    known = np.maximum.accumulate(np.where(np.isnan(volatility), -1, np.arange(risk.size)))
+    return np.where(known >= 0, risk[np.maximum(known, 0)], math.nan)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PortfolioSweep:
+    """What V portfolios came to; row v belongs to the v-th that was asked for.
+
+    net_profit, max_drawdown   float64 (V,), USD: after the last set, and the deepest fall of the equity below
+                               its highest before, capital included
+    fills, stops               int64 (V,): fills, and days that a daily loss ended
+    halted                     bool (V,): a drawdown ended all entries
+    refusals                   int64 (V, rules): how many proposals each of `admission.REFUSALS` refused
+    profits                    float64 (V, D): of each day, USD; (V, 0) where they were not asked for
+    days                       int64 (D,): days since 1970
+    """
+
+    net_profit: Floats
+    max_drawdown: Floats
+    fills: Stamps
+    stops: Stamps
+    halted: Flags
+    refusals: Stamps
+    profits: Floats
+    days: Stamps
+
+
+@dataclass(frozen=True, kw_only=True)
+class PortfolioTrace:
+    """One portfolio set by set.
+
+    fills       float64 (f, 5): lane, its bar, signed contracts, price, whether everything had to leave
+    states      float64 (S, 9): the coordinator's after each set, see `lockstep.portfolio.rules`
+    proposals   float64 (p, 9): set, place, lane, side, base, scale, admitted contracts, rule, margin
+    """
+
+    fills: Floats
+    states: Floats
+    proposals: Floats
+
+
+def sweep_portfolio(
+    ground: PortfolioGround,
+    configs: Sequence[PortfolioConfig],
+    *,
+    jobs: int = -1,
+    keep_profits: bool = False,
+) -> PortfolioSweep:
+    """Trade every portfolio, all of the strategies of `ground`, and return what each came to.
+
+    jobs           threads; -1 for one per core
+    keep_profits   also the profit of every day
+
+    ConfigError where a portfolio has other lanes, days or ids than `ground`, or one that does not fit.
+    """
+    require_exact()
+    count, days = len(configs), ground.days.size if keep_profits else 0
+    totals, sessions = np.zeros((count, TOTALS)), np.zeros((count, days))
+    refusals = np.zeros((count, len(REFUSALS)), dtype=np.int64)
+    none, window = np.zeros((0, PROPOSAL)), _Windows(ground)
+
+    def run(v: int) -> None:
+        _follow(
+            ground, configs[v], window, sessions[v], np.zeros((0, rules.STATE)), none[:, :FILL], none,
+            refusals[v], totals[v],
+        )  # fmt: skip
+
+    with ThreadPoolExecutor(joblib.effective_n_jobs(jobs)) as pool:
+        for _ in pool.map(run, range(count)):
+            pass
+    capital = np.array([each.capital for each in configs])
+    before = np.concatenate((capital[:, None], sessions[:, :-1]), axis=1) if days else sessions
+    return PortfolioSweep(
+        net_profit=totals[:, LAST_EQUITY] - capital,
+        max_drawdown=totals[:, DEEPEST_FALL],
+        fills=totals[:, FILLS].astype(np.int64),
+        stops=totals[:, STOPS].astype(np.int64),
+        halted=totals[:, IS_HALTED] != 0.0,
+        refusals=refusals,
+        profits=sessions - before,
+        days=ground.days,
+    )
+
+
+def trace_portfolio(ground: PortfolioGround, config: PortfolioConfig) -> PortfolioTrace:
+    """Trade one portfolio and return all that happened; ConfigError as for a sweep."""
+    require_exact()
+    sets, entries = len(ground.stamps), int((ground.table[:, SIDED] != 0.0).sum())
+    fills, proposals = np.zeros((2 * entries + 1, FILL)), np.zeros((entries + 1, PROPOSAL))
+    states, totals = np.zeros((sets, rules.STATE)), np.zeros(TOTALS)
+    refusals = np.zeros(len(REFUSALS), dtype=np.int64)
+    proposed = _follow(
+        ground, config, _Windows(ground), np.zeros(0), states, fills, proposals, refusals, totals
+    )
+    return PortfolioTrace(fills=fills[: int(totals[FILLS])], states=states, proposals=proposals[:proposed])
+
+
+class _Windows:
+    """First sessions of the windows of drawdowns, int64 (S,), by their lengths."""
+
+    def __init__(self, ground: PortfolioGround) -> None:
+        self._ground = ground
+        self._known: dict[int, Stamps] = {}
+
+    def first(self, window: int) -> Stamps:
+        if window not in self._known:
+            ground = self._ground
+            firsts = DrawdownWindow(ground.calendar, window).first(ground.days) if window else ground.days
+            self._known[window] = firsts[ground.session]
+        return self._known[window]
+
+
+def _follow(
+    ground: PortfolioGround, config: PortfolioConfig, windows: _Windows, sessions: Floats, states: Floats,
+    fills: Floats, proposals: Floats, refusals: Stamps, totals: Floats,
+) -> int:  # fmt: skip
+    lanes = _lanes(ground, config)
+    n, drawdown, capital = len(lanes), config.limits.drawdown, config.capital
+    window = drawdown.window if drawdown else 0
+    reserve = capital
+    for each in lanes:
+        reserve -= each.strategy.capital
+    accounts = np.full((n, 5), math.nan)
+    accounts[:, POSITION], accounts[:, CASH] = 0.0, [each.strategy.capital for each in lanes]
+    rooms, under_way = np.zeros((n, rules.LANE)), np.full((n, UNDER_WAY), -1, dtype=np.int32)
+    rooms[:, rules.CLOSE] = rooms[:, rules.RISK] = math.nan
+    under_way[:, MUST] = 0
+    state = np.array([-1.0, capital, capital, -math.inf, 0.0, 0.0, 0.0, 0.0, 0.0])
+    found: int = follow(
+        ground.rows, ground.base, ground.day, windows.first(window), ground.session, ground.margin_of,
+        ground.margins, ground.bars, ground.table, tuple(each.market.instrument.costs for each in lanes),
+        reserve, *PortfolioTerms.of(config, lanes), *_ranking(config.rank, ground.symbols), accounts, rooms,
+        state, np.zeros((window + 2 if window else 0, 2)), np.full((n, rules.NEWS), math.nan),
+        np.zeros(n, dtype=np.int64), under_way, sessions, states, fills, proposals, refusals, totals,
+    )  # fmt: skip
+    return found
+
+
+def _lanes(ground: PortfolioGround, config: PortfolioConfig) -> list[LaneTerms]:
+    """Return the terms of all lanes; ConfigError where the portfolio is not one of the ground."""
+    if config.symbols != ground.symbols:
+        raise ConfigError(
+            f"portfolio {config.name}: lanes {', '.join(config.symbols)} on a ground of "
+            f"{', '.join(ground.symbols)}; prepare it for these"
+        )
+    wanted = (volatility_id(config), config.rank.id)
+    for asked, known in zip(wanted, ground.ids, strict=True):
+        if asked not in ("", known):
+            raise ConfigError(
+                f"portfolio {config.name}: needs {asked}, the ground holds {known or 'none'}; prepare it "
+                "with this id"
+            )
+    if config.day != ground.calendar.template.name:
+        raise ConfigError(
+            f"portfolio {config.name}: its days are those of {config.day}, the ground's of "
+            f"{ground.calendar.template.name}; prepare it with these"
+        )
+    return [
+        LaneTerms.of(config, ground.markets[each], ground.strategies[each], ground.vetoes[each])
+        for each in ground.symbols
+    ]
+
+
+def _ranking(rank: RankRule, symbols: Sequence[str]) -> tuple[int, bool, Floats]:
+    kinds = {"probability": BY_PROBABILITY, "score": BY_SCORE}
+    numbers = [float(rank.order.index(each)) if rank.by == "listed" else 0.0 for each in symbols]
+    return kinds.get(rank.by, BY_LANE), rank.smallest_first, np.array(numbers)

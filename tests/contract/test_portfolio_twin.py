@@ -1,0 +1,239 @@
+"""Cerebro and the compiled twin trade a portfolio alike: fills, equity, answers and states, to the bit."""
+
+from __future__ import annotations
+
+import functools
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lockstep.errors import ConfigError
+from lockstep.market.dates import DateRange
+from lockstep.portfolio import rules
+from lockstep.portfolio.config import PortfolioConfig
+from lockstep.portfolio.coordinator import Coordinator
+from lockstep.portfolio.state import SettledSet
+from lockstep.strategy.admission import REFUSALS, LaneNews, LaneStanding, Settled
+from lockstep.strategy.decision import IN_SESSION
+from lockstep.strategy.records import MemoryRecorder
+from research.sweep import portfolio as twin
+from research.sweep.portfolio import PortfolioGround, PortfolioTrace, sweep_portfolio, trace_portfolio
+from support import portfolios
+from support.portfolios import BOOK, VOLATILITY, World, drawn_portfolio, portfolio_of, terms_of, with_margins
+
+CHOICES = (
+    {"BTC-USD": ("1d", 150), "CL": ("1h", 500), "ES": ("1d", 120), "SPY": ("1h", 800), "ZC": ("1d", 100)},
+    {"ES": ("1h", 700), "GC": ("1h", 700), "NQ": ("1h", 600)},
+    {"CL": ("1d", 200), "ES": ("1d", 200), "GC": ("1d", 200), "NQ": ("1d", 180), "SPY": ("1d", 200),
+     "ZC": ("1d", 190), "BTC-USD": ("1d", 260)},
+    {"BTC-USD": ("1h", 900), "SPY": ("1h", 900)},
+)  # fmt: skip
+SEEDS = range(24)
+
+
+@dataclass
+class Watched:
+    """A coordinator, and everything that it said."""
+
+    coordinator: Coordinator
+    stamps: list[int] = field(default_factory=list)
+    told: list[SettledSet] = field(default_factory=list)
+    flattened: list[int] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.symbols = self.coordinator.symbols
+        self.volatility_id, self.rank_id = self.coordinator.volatility_id, self.coordinator.rank_id
+
+    def settle(
+        self, stamp: int, news: Sequence[LaneNews | None], standing: Sequence[LaneStanding]
+    ) -> Settled:
+        settled = self.coordinator.settle(stamp, news, standing)
+        told = self.coordinator.take()
+        assert told is not None
+        self.stamps.append(stamp)
+        self.told.append(told)
+        if settled.flatten:
+            self.flattened.append(stamp)
+        return settled
+
+
+@functools.cache
+def world(seed: int) -> World:
+    return with_margins(portfolios.world(seed, CHOICES[seed % len(CHOICES)]))
+
+
+@functools.cache
+def ground(seed: int) -> PortfolioGround:
+    given = world(seed)
+    return PortfolioGround.of(
+        given.configs, {each: given.history for each in given.symbols}, BOOK.session_named("CME"),
+        volatility=VOLATILITY, score=VOLATILITY,
+    )  # fmt: skip
+
+
+def in_cerebro(given: World, config: PortfolioConfig) -> tuple[Watched, dict[str, MemoryRecorder]]:
+    watched = Watched(Coordinator(config, terms_of(given, config), BOOK.session_named(config.day)))
+    return watched, portfolios.run_portfolio_by(given, config, watched)
+
+
+def said_by_cerebro(watched: Watched, recorders: dict[str, MemoryRecorder]) -> dict[str, Any]:
+    """Return what both engines say, comparable to the bit."""
+    return {
+        "stamps": watched.stamps,
+        "trades": {
+            symbol: [
+                (each.entry_stamp, each.quantity, each.entry_price, each.exit_stamp, repr(each.exit_price))
+                for each in recorder.trades
+            ]
+            for symbol, recorder in recorders.items()
+        },
+        "states": [
+            repr(
+                (each.state.day, each.state.baseline, each.state.equity, each.state.high, each.state.tier,
+                 each.state.stopped, each.state.halted, each.state.drawdown)
+            )
+            for each in watched.told
+        ],
+        "proposals": [
+            repr(
+                (one.stamp, one.place, one.symbol, one.side, one.base, one.scale, one.quantity, one.rule,
+                 one.margin)
+            )
+            for each in watched.told
+            for one in each.proposals
+        ],
+    }  # fmt: skip
+
+
+def said_by_twin(on: PortfolioGround, trace: PortfolioTrace, given: World) -> dict[str, Any]:
+    stamps = on.stamps.tolist()
+    trades: dict[str, list[Any]] = {symbol: [] for symbol in on.symbols}
+    ends = {symbol: given.traded(symbol).end.tolist() for symbol in on.symbols}
+    for lane, bar, size, price, _ in trace.fills.tolist():
+        symbol = on.symbols[int(lane)]
+        done, stamp = trades[symbol], ends[symbol][int(bar)]
+        if done and done[-1][3] == 0:
+            done[-1] = (*done[-1][:3], stamp, repr(price))
+        else:
+            done.append((stamp, size, price, 0, "nan"))
+    return {
+        "stamps": stamps,
+        "trades": trades,
+        "states": [
+            repr(
+                (int(each[rules.DAY]), each[rules.BASELINE], each[rules.EQUITY], each[rules.PEAK_OF_DAY],
+                 int(each[rules.TIER]), each[rules.STOPPED] != 0.0, each[rules.HALT] != 0.0,
+                 each[rules.DRAWDOWN])
+            )
+            for each in trace.states.tolist()
+        ],
+        "proposals": [
+            repr(
+                (stamps[int(s)], int(place), on.symbols[int(lane)], side, base, scale, quantity,
+                 "" if rule == rules.ADMITTED else REFUSALS[int(rule)], margin)
+            )
+            for s, place, lane, side, base, scale, quantity, rule, margin in trace.proposals.tolist()
+        ],
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_both_engines_say_the_same(seed: int) -> None:
+    given, config = world(seed), drawn_portfolio(world(seed), seed)
+    watched, recorders = in_cerebro(given, config)
+    trace = trace_portfolio(ground(seed), config)
+    expected, found = said_by_cerebro(watched, recorders), said_by_twin(ground(seed), trace, given)
+    for part, content in expected.items():
+        assert found[part] == content, part
+
+
+def test_what_is_drawn_happens() -> None:
+    """Every rule refuses, both kinds of flattening and waits outside the session occur."""
+    happened: Counter[str] = Counter()
+    for seed in SEEDS:
+        given, on = world(seed), ground(seed)
+        trace = trace_portfolio(on, drawn_portfolio(given, seed))
+        rule = trace.proposals[:, twin.P_RULE]
+        happened.update(REFUSALS[int(each)] for each in rule[rule != rules.ADMITTED])
+        happened["fills"] += len(trace.fills)
+        happened["forced"] += int(trace.fills[:, twin.FILL_FORCED].sum())
+        happened["smaller"] += int((trace.proposals[:, twin.P_SCALE] < 1.0).sum())
+        for lane, symbol in enumerate(given.symbols):
+            clock = given.lane(symbol).clock
+            outside = [not clock.at(each)[IN_SESSION] for each in given.traded(symbol).end.tolist()]
+            happened["outside"] += sum(outside)
+            taken = on.table[on.base[lane] : on.base[lane] + len(outside)]
+            waits = taken[(taken[:, 0] != 0.0) & (taken[:, 1] > np.arange(len(outside)) + 1)]
+            happened["waits"] += len(waits)
+    for rule in set(REFUSALS) - {"contracts", "weight_cap"}:
+        assert happened[rule] > 0, rule
+    for what, least in (("fills", 2_000), ("forced", 40), ("smaller", 40), ("outside", 500), ("waits", 50)):
+        assert happened[what] >= least, (what, happened)
+
+
+def test_a_sweep_is_many_traces() -> None:
+    """Whatever the number of threads; days add up."""
+    on, configs = ground(2), [drawn_portfolio(world(2), seed) for seed in range(40)]
+    one, two = (sweep_portfolio(on, configs, jobs=jobs, keep_profits=True) for jobs in (1, 3))
+    for name in ("net_profit", "max_drawdown", "fills", "stops", "halted", "refusals", "profits"):
+        assert np.array_equal(getattr(one, name), getattr(two, name)), name
+    for v, config in enumerate(configs):
+        trace = trace_portfolio(on, config)
+        equity = trace.states[:, rules.EQUITY]
+        highest = np.maximum.accumulate(np.concatenate([[config.capital], equity]))[1:]
+        assert one.net_profit[v] == equity[-1] - config.capital
+        assert one.max_drawdown[v] == (highest - equity).max()
+        assert one.fills[v] == len(trace.fills)
+        assert one.profits[v].sum() == pytest.approx(one.net_profit[v], abs=1e-6)
+        refused = trace.proposals[:, twin.P_RULE]
+        assert one.refusals[v].sum() == (refused != rules.ADMITTED).sum()
+    assert len(set(one.net_profit.tolist())) > 20
+
+
+def test_a_range_of_dates_is_a_run_of_these_dates() -> None:
+    given, span = world(2), DateRange.of("2019-05-01", "2019-08-30")
+    config = drawn_portfolio(given, 3)
+    on = PortfolioGround.of(
+        given.configs, {each: given.history for each in given.symbols}, BOOK.session_named("CME"), span=span,
+        volatility=VOLATILITY, score=VOLATILITY,
+    )  # fmt: skip
+    assert 50 < len(on.stamps) < len(ground(2).stamps)
+    assert len(trace_portfolio(on, config).fills) > 10
+
+
+def test_one_contract_more_is_seen() -> None:
+    """Control: a twin whose entries are priced a tick away is not the same."""
+    given, on, config = world(2), ground(2), portfolio_of(world(2))
+    watched, recorders = in_cerebro(given, config)
+    expected = said_by_cerebro(watched, recorders)
+    table = on.table.copy()
+    (entry, *_) = np.flatnonzero(table[:, 0] != 0.0)
+    table[entry, 4] += 0.25
+    found = said_by_twin(on, trace_portfolio(replace(on, table=table), config), given)
+    assert said_by_twin(on, trace_portfolio(on, config), given) == expected
+    assert found["trades"] != expected["trades"]
+    assert found["states"] != expected["states"]
+
+
+def test_another_portfolio_is_refused() -> None:
+    given = world(1)
+    other = portfolio_of(portfolios.world(1, {"ES": ("1h", 700), "GC": ("1h", 700)}))
+    with pytest.raises(ConfigError, match="lanes ES, GC on a ground of ES, GC, NQ; prepare it for these"):
+        trace_portfolio(ground(1), other)
+    with pytest.raises(ConfigError, match="its days are those of NYSE, the ground's of CME"):
+        trace_portfolio(ground(1), portfolio_of(given, day="NYSE"))
+    bare = PortfolioGround.of(
+        given.configs, {each: given.history for each in given.symbols}, BOOK.session_named("CME")
+    )
+    asking = portfolio_of(given, rank={"by": "score", "id": VOLATILITY})
+    with pytest.raises(ConfigError, match=f"needs {VOLATILITY}, the ground holds none"):
+        trace_portfolio(bare, asking)
+    with pytest.raises(ConfigError, match=r"need rsi_2.*add it to the strategy's `features`"):
+        PortfolioGround.of(
+            given.configs, {each: given.history for each in given.symbols}, BOOK.session_named("CME"),
+            score="rsi_2",
+        )  # fmt: skip
