@@ -1,8 +1,8 @@
 """The compiled twin of a portfolio: what its lanes trade together, for very many sizes and limits.
 
 What becomes of an entry depends neither on its size nor on what other lanes do, so that it is worked out once
-a lane (`work.fates`). A portfolio then goes from bar set to bar set: fills, then marks, ranking and answers,
-by `lockstep.portfolio.kernels`, which Cerebro and the live engine call as well. Trades, equity and answers are
+a lane (`work.fates`). A portfolio then goes from bar set to bar set: fills, then marks, ranking and answers
+by `lockstep.portfolio.kernels`, which Cerebro and the live engine call, too. Trades, equity and answers are
 those of `run_portfolio`, bit for bit (`tests/contract/test_portfolio_twin.py`).
 """
 

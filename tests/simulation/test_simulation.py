@@ -80,7 +80,7 @@ def test_every_invariant_holds_after_every_step(piece: int) -> None:
     happened = {
         name: sum(each.counts[name] for each in outcomes) for name in ("kills", "sent", "fills", "sets")
     }
-    assert min(happened.values()) > LIVES, happened
+    assert min(happened.values()) > LIVES // 2, happened
 
 
 @pytest.mark.parametrize("name", PLANTS)
