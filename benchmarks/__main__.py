@@ -18,7 +18,7 @@ from benchmarks.maximum import running_maximum
 from benchmarks.models import one_row, rolling_back
 from benchmarks.optimise import optimise
 from benchmarks.peers.environment import PeersMissing
-from benchmarks.portfolio import together
+from benchmarks.portfolio import configurations, together
 from benchmarks.report import page
 from benchmarks.specs import hashing
 from benchmarks.startup import importing
@@ -32,8 +32,8 @@ def main() -> None:
     numbers = map(number, ("value", "promise", "of promise"))
     table = TextTable("measured", *numbers, prose("note"), title="100,000 hourly bars")
     single = (
-        importing, cold, batch, streaming, overhead, together, memory, growth, running_maximum, one_row,
-        rolling_back, evidence,
+        importing, cold, batch, streaming, overhead, together, configurations, memory, growth,
+        running_maximum, one_row, rolling_back, evidence,
     )  # fmt: skip
     several = (
         throughput(),

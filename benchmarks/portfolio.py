@@ -1,20 +1,23 @@
-"""Lanes of a portfolio in one Cerebro against the same strategies one after the other."""
+"""Lanes of a portfolio in one Cerebro against single runs, and how many portfolios the compiled twin runs."""
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
-from benchmarks.measure import Measured, ratio
+from benchmarks.measure import Measured, of_tests, ratio
 from benchmarks.workload import CONFIG, HOURLY, hourly_bars
 from lockstep.market.config import load_instruments
 from lockstep.market.history import History, SeriesKey
 from lockstep.portfolio.config import PortfolioConfig
 from research.backtest.portfolio import PortfolioMember, run_portfolio
 from research.backtest.run import run_backtest
+from research.sweep.portfolio import PortfolioGround, sweep_portfolio
 
 _SYMBOLS = ("ES", "NQ", "RTY", "YM")
 _BARS = 20_000
 _VOLATILITY = "realised_vol_20_252"
+_DAYS, _CONFIGURATIONS = 2_500, 400
 
 
 def together() -> Measured:
@@ -55,3 +58,29 @@ def together() -> Measured:
         what=f"four lanes with limits / four single runs, {HOURLY} bars", value=value, unit="x", promise=1.3,
         note=f"{bars_run / lanes:,.0f} against {bars_run / single:,.0f} bars/s",
     )  # fmt: skip
+
+
+def configurations() -> Measured:
+    """Measure portfolios of seven instruments, each limit on or off, on one core; their making included."""
+    support = of_tests("support.portfolios")
+    world = support.world(2, {each: ("1d", _DAYS) for each in support.LEVELS})
+    drawn = [support.drawn_portfolio(support.with_margins(world), seed) for seed in range(_CONFIGURATIONS)]
+    histories, calendar = {each: world.history for each in world.symbols}, support.BOOK.session_named("CME")
+    begun = time.process_time()
+    ground = PortfolioGround.of(world.configs, histories, calendar, volatility=_VOLATILITY, score=_VOLATILITY)
+    preparing = time.process_time() - begun
+    sweep_portfolio(ground, drawn[:1], jobs=1)
+
+    def seconds() -> float:
+        start = time.process_time()
+        sweep_portfolio(ground, drawn, jobs=1)
+        return time.process_time() - start
+
+    return Measured(
+        what=f"portfolios of {len(world.symbols)} instruments x {_DAYS:,} bars, one core",
+        value=len(drawn) / min(seconds() for _ in range(5)),
+        unit="/s",
+        promise=600.0,
+        note=f"{len(ground.stamps):,} bar sets; entries and fills took {preparing:.1f} s before; CPU time",
+        more_is_better=True,
+    )

@@ -104,7 +104,8 @@ def main(
     With --version the strategy, the veto and its threshold are those of a version of the model store, as the
     live engine trades them; the same strategy without the veto runs beside it, each in its own folder.
     The bars are those of the training unless --data-dir or --source names others. With --portfolio the lanes
-    of a file trade one account within its limits, in Backtrader; each lane brings its own strategy.
+    of a file trade one account within its limits, in Backtrader; each lane brings its own strategy, and
+    --verify has the compiled twin trade them again.
     """
     runner = _Runner(
         data_dir=data_dir, source=source, span=DateRange.of(start, end), quarantine=quarantine, seed=seed,
@@ -113,7 +114,7 @@ def main(
     if portfolio is not None:
         given = {
             "SYMBOL": symbol, "--strategy": config, "--version": model, "--timeframe": timeframe,
-            "--engine": engine, "--verify": verify, "--benchmark": benchmark, "--trials": trials,
+            "--engine": engine, "--benchmark": benchmark, "--trials": trials,
             "--out-of-sample": out_of_sample, "--shared-js": shared_js,
         }  # fmt: skip
         _require_bare(portfolio, given)
@@ -216,10 +217,10 @@ class _Runner:
         members = {
             symbol: self._member(config, config.lane(symbol), path.parent, store) for symbol in config.symbols
         }
-        result = run_portfolio(config, members, self.book, span=self.span, seed=self.seed)
+        result = run_portfolio(config, members, self.book, span=self.span, seed=self.seed, verify=self.verify)
         folder = result.save(out)
         self.console.print(portfolio_table(result))
-        self._say([*portfolio_lines(result), f"portfolio: {folder}"])
+        self._say([*portfolio_lines(result, verified=self.verify), f"portfolio: {folder}"])
 
     def _member(
         self, config: PortfolioConfig, lane: PortfolioLane, folder: Path, store: ModelStore

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lockstep.errors import ConfigError
+from lockstep.errors import ConfigError, EngineMismatch
 from lockstep.files import replacing_folder
 from lockstep.floats import require_exact, require_still_exact
 from lockstep.identity import PORTFOLIOS, code_hash, json_digest
@@ -31,10 +31,12 @@ from lockstep.strategy.sizing import FIXED, MODE, STEP
 from lockstep.strategy.veto import Veto
 from lockstep.tables import TextTable, number
 from research.backtest.folder import write_json
+from research.backtest.portfolio_referee import first_portfolio_difference
 from research.backtest.provenance import ReadFile
 from research.backtest.records import RunRecords
 from research.backtest.result import BacktestResult
 from research.backtest.run import BACKTRADER, InstrumentRun
+from research.sweep.portfolio import PortfolioGround, trace_portfolio
 
 _PROPOSALS = tuple(ProposalRecord.__dataclass_fields__)
 _DAY = "datetime64[D]"
@@ -131,10 +133,12 @@ def run_portfolio(
     *,
     span: DateRange | None = None,
     seed: int = 0,
+    verify: bool = False,
 ) -> PortfolioResult:
     """Trade a portfolio over history in Backtrader and return what happened.
 
     members   by symbol, one for each lane; span: session dates that are traded; seed: recorded
+    verify    run the compiled twin, too: EngineMismatch, with the first difference, unless it agrees
 
     ConfigError where a strategy does not fit its lane, or where a lane's capital is too small for one step of
     its instrument.
@@ -155,6 +159,8 @@ def run_portfolio(
     watched = _Watched(Coordinator(config, terms, book.session_named(config.day)))
     lanes = [runs[each.symbol].lane(recorders[each.symbol], factor=each.factor) for each in terms]
     build_cerebro(lanes, admissions=watched).run()
+    if verify:
+        _require_agreement(config, members, watched, recorders, span)
     require_still_exact()
     hashes = {
         "portfolio_hash": config.portfolio_hash,
@@ -182,6 +188,33 @@ def run_portfolio(
         proposals=pd.DataFrame(watched.proposals, columns=list(_PROPOSALS)),
         provenance={**content, "run_hash": json_digest(content)},
     )
+
+
+def _require_agreement(
+    config: PortfolioConfig,
+    members: Mapping[str, PortfolioMember],
+    watched: _Watched,
+    recorders: Mapping[str, MemoryRecorder],
+    span: DateRange | None,
+) -> None:
+    """Run the compiled twin; EngineMismatch where it says something else."""
+    ground = PortfolioGround.of(
+        {symbol: each.strategy for symbol, each in members.items()},
+        {symbol: each.history for symbol, each in members.items()},
+        watched.coordinator.calendar,
+        vetoes={symbol: each.veto for symbol, each in members.items() if each.veto is not None},
+        span=span,
+        volatility=watched.volatility_id,
+        score=watched.rank_id,
+    )
+    difference = first_portfolio_difference(
+        ground, trace_portfolio(ground, config), watched.rows, watched.proposals, recorders
+    )
+    if difference:
+        raise EngineMismatch(
+            f"portfolio {config.name}: {difference}; nothing is written. Believe Backtrader (leave --verify "
+            "out), and report the portfolio and the bars"
+        )
 
 
 def _require_a_step(config: PortfolioConfig, terms: LaneTerms, run: InstrumentRun) -> None:
@@ -254,8 +287,8 @@ def portfolio_table(result: PortfolioResult) -> TextTable:
     return table
 
 
-def portfolio_lines(result: PortfolioResult) -> list[str]:
-    """Return what came out of the whole account, in sentences."""
+def portfolio_lines(result: PortfolioResult, *, verified: bool = False) -> list[str]:
+    """Return what came out of the whole account, in sentences; `verified`: the compiled twin agreed."""
     lines = [
         f"{result.config.name}: net profit {result.net_profit:,.0f} USD on {result.config.capital:,.0f}, "
         f"deepest drawdown {result.max_drawdown:.1%} of it"
@@ -267,4 +300,9 @@ def portfolio_lines(result: PortfolioResult) -> list[str]:
         lines.append(f"{result.config.name}: no limit refused anything")
     if result.halted_on is not None:
         lines.append(f"{result.config.name}: halted on {result.halted_on}; nothing was entered after it")
+    if verified:
+        lines.append(
+            f"{result.config.name}: both engines agree on {len(result.equity):,} bar sets, "
+            f"{len(result.proposals):,} proposals and all fills"
+        )
     return lines

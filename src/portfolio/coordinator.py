@@ -57,7 +57,7 @@ class Coordinator:
             )
         self.config = config
         self.volatility_id, self.rank_id = volatility_id(config), config.rank.id
-        self._day_of, self._lanes = day, tuple(lanes)
+        self.calendar, self._lanes = day, tuple(lanes)
         self._reserve = config.capital
         for each in lanes:
             self._reserve -= each.strategy.capital
@@ -86,7 +86,7 @@ class Coordinator:
                 "once, in the order of time"
             )
         self._stamp, self._is_news = stamp, True
-        day = self._day_of.day(stamp).date
+        day = self.calendar.day(stamp).date
         if day != self._margin_day:
             self._new_day(day)
         self._read(news, standing)

@@ -9,9 +9,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lockstep.errors import ConfigError
+from lockstep.errors import ConfigError, EngineMismatch
+from lockstep.market.dates import DateRange
+from lockstep.portfolio import rules
 from lockstep.portfolio.config import PortfolioConfig
 from lockstep.strategy import decision as d
+from research.backtest import portfolio as run
 from research.backtest.portfolio import (
     PortfolioMember,
     PortfolioResult,
@@ -19,6 +22,8 @@ from research.backtest.portfolio import (
     run_portfolio,
 )
 from research.backtest.run import run_backtest
+from research.sweep import portfolio as twin
+from research.sweep.portfolio import PortfolioGround, PortfolioTrace, trace_portfolio
 from support import portfolios
 from support.portfolios import BOOK
 
@@ -106,6 +111,33 @@ def test_the_folder_is_the_same_twice_and_another_for_another_limit(tmp_path: Pa
         0
     ].keys()
     assert folders[0].name == folders[1].name != ran(limits={"max_positions": 2}).name
+
+
+def test_the_compiled_twin_agrees_and_a_difference_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = portfolios.drawn_portfolio(WORLD, 3)
+    span = DateRange.of("2019-02-01", "2019-04-30")
+    result = run_portfolio(config, members(), BOOK, span=span, verify=True)
+    assert len(result.proposals) > 20
+    assert (
+        f"both engines agree on {len(result.equity):,} bar sets" in portfolio_lines(result, verified=True)[-1]
+    )
+
+    def traced(column: int, where: str) -> Any:
+        def changed(ground: PortfolioGround, asked: PortfolioConfig) -> PortfolioTrace:
+            found = trace_portfolio(ground, asked)
+            getattr(found, where)[7, column] += 1.0
+            return found
+
+        return changed
+
+    for column, where, told in (
+        (twin.FILL_PRICE, "fills", r"the price of a fill of [\w-]+ is [\d.]+ in the compiled one, [\d.]+ in"),
+        (rules.EQUITY, "states", "the portfolio's equity is"),
+        (twin.P_BASE, "proposals", "its own size is"),
+    ):
+        monkeypatch.setattr(run, "trace_portfolio", traced(column, where))
+        with pytest.raises(EngineMismatch, match=rf"portfolio drawn: the engines part at .*{told}"):
+            run_portfolio(config, members(), BOOK, span=span, verify=True)
 
 
 def test_a_capital_for_which_an_instrument_is_too_large_is_refused() -> None:

@@ -144,7 +144,7 @@ MUTANTS = [
     Mutant(
         row="a portfolio's day is that of UTC",
         file="src/portfolio/coordinator.py",
-        old="day = self._day_of.day(stamp).date",
+        old="day = self.calendar.day(stamp).date",
         new="day = stamp // 86_400_000_000_000",
         killer=f"{PORTFOLIO}::test_a_loss_stops_the_day_of_the_calendar_and_not_that_of_utc",
     ),

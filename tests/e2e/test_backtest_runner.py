@@ -166,10 +166,11 @@ def test_a_portfolio(tmp_path: Path) -> None:
     refused = call(*asked, "--strategy", str(strategy))
     assert refused.returncode == 2
     assert "--strategy: does not go with --portfolio" in refused.stderr
-    done = call(*asked)
+    done = call(*asked, "--verify")
     assert done.returncode == 0, done.stderr
     folder = folder_of(tmp_path / "out")
     assert f"portfolio: {folder}" in done.stdout.replace("\n", "")
+    assert "two: both engines agree on " in done.stdout
     assert "two: refused by positions " in done.stdout
     proposals = pd.read_parquet(folder / "proposals.parquet")
     assert set(proposals["symbol"]) == {"COMP", "SPX"}

@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = ("src", "research", "certify", "operations", "scripts")
 ENGINES = {
     "run_backtest", "sweep", "trace", "residuals", "bundle_account", "build_cerebro", "CompiledRun",
-    "compiled_loop", "run_portfolio",
+    "compiled_loop", "run_portfolio", "sweep_portfolio", "trace_portfolio",
     # What hands one of them on.
     "backtrader_course", "backtrader", "evaluate", "on_cluster", "DEFAULT_EVALUATOR", "backtest",
     "swept_residuals",
@@ -27,7 +27,7 @@ HOMES = {
     "research.experiments", "research.experiments.diagnostics", "research.training.out_of_sample",
     "research.training", "research.sweep.residuals",
     "research.backtest.run", "research.backtest.engine", "research.sweep.run", "research.sweep",
-    "research.backtest.account", "research", "research.backtest.portfolio",
+    "research.backtest.account", "research", "research.backtest.portfolio", "research.sweep.portfolio",
     "lockstep.strategy.backtrader.cerebro", "lockstep.strategy.backtrader", "research.backtest",
 }  # fmt: skip
 
@@ -68,6 +68,7 @@ PARITY = {
     "research/backtest/run.py": "`run_backtest`, the one door of both engines: who calls it is listed here",
     "research/backtest/portfolio.py": "`run_portfolio`, an engine itself: who calls it is listed here",
     "research/sweep/run.py": "the engine",
+    "research/sweep/portfolio.py": "the engine",
 }
 ALLOWED = COUNTED | TRIALS | PARITY
 
