@@ -19,7 +19,7 @@ OTHER: dict[str, dict[str, Any]] = {
         "multiplier": 51, "tick_size": 0.5, "size_step": 2.0, "commission": 9.0, "slippage_ticks": 3.0,
         "session": "NYSE", "pair": "GC", "proxy_of": "NQ",
         "commission_basis_points": 5.0, "commission_minimum": 1.0,
-        "margin": ({"since": "2024-01-02", "initial": 13_000.0, "overnight": 12_000.0, "source": "a broker"},),
+        "margin": ({"since": "2024-01-02", "initial": 13_000.0, "overnight": 12_000.0, "source": "desk"},),
     },
     "sessions.CME": {
         "calendar": "XNYS", "timezone": "UTC", "open": "17:30", "close": "16:45", "grid": "clock",
