@@ -28,13 +28,14 @@ class Coordinator:
 
     >>> from lockstep.market import load_instruments
     >>> from lockstep.strategy.admission import LaneStanding
-    >>> from lockstep.strategy.families.ibs import IbsConfig
+    >>> from lockstep.strategy.family import strategy_of
     >>> from lockstep.strategy.matching import opening_account
     >>> book, opening = load_instruments(), LaneStanding(opening_account(100_000.0), False)
     >>> portfolio = PortfolioConfig.model_validate({
     ...     "name": "desk", "capital": 100_000, "day": "CME", "limits": {"max_positions": 1},
     ...     "lanes": [{"symbol": each, "strategy": "ibs.yaml", "units": 1} for each in ("ES", "NQ")]})
-    >>> terms = [LaneTerms.of(portfolio, book.market(each), IbsConfig(name="ibs")) for each in ("ES", "NQ")]
+    >>> ibs = strategy_of({"name": "ibs"}, where="example")
+    >>> terms = [LaneTerms.of(portfolio, book.market(each), ibs) for each in ("ES", "NQ")]
     >>> coordinator = Coordinator(portfolio, terms, book.session_named("CME"))
     >>> wanted = [LaneNews(close, math.nan, 0.0, math.nan, math.nan, 1.0) for close in (5_000.0, 17_000.0)]
     >>> settled = coordinator.settle(1_709_762_400_000_000_000, wanted, [opening, opening])
