@@ -215,14 +215,14 @@ def test_a_range_of_dates_is_a_run_of_these_dates() -> None:
     assert len(trace_portfolio(on, config).fills) > 10
 
 
-def test_one_contract_more_is_seen() -> None:
+@pytest.mark.uncompiled
+def test_a_price_one_tick_away_is_seen() -> None:
     """Control: a twin whose entries are priced a tick away is not the same."""
-    given, on, config = world(2), ground(2), portfolio_of(world(2))
+    given, on, config = world(2), ground(2), drawn(2)
     watched, recorders = in_cerebro(given, config)
     expected = said_by_cerebro(watched, recorders)
     table = on.table.copy()
-    (entry, *_) = np.flatnonzero(table[:, 0] != 0.0)
-    table[entry, 4] += 0.25
+    table[:, 4] += 0.25
     found = said_by_twin(on, trace_portfolio(replace(on, table=table), config), given)
     assert said_by_twin(on, trace_portfolio(on, config), given) == expected
     assert found["trades"] != expected["trades"]
