@@ -10,7 +10,7 @@ from lockstep.portfolio import rules
 from lockstep.strategy.admission import REFUSALS
 from lockstep.strategy.records import MemoryRecorder
 from research.backtest.referee import Difference
-from research.sweep import portfolio as twin
+from research.sweep import portfolio_loop as twin
 from research.sweep.portfolio import PortfolioGround, PortfolioTrace
 
 _NOTHING = "nothing"
@@ -96,7 +96,7 @@ def _fills(
 ) -> Iterator[Difference]:
     lane = ground.symbols.index(symbol)
     ends = ground.stamps[ground.rows[:, lane] >= 0].tolist()
-    own = trace.fills[trace.fills[:, twin.FILL_LANE] == lane].tolist()
+    own = trace.fills[trace.fills[:, twin.F_LANE] == lane].tolist()
     mine = [(ends[int(bar)], size, price) for _, bar, size, price, _ in own]
     theirs: list[tuple[Any, ...]] = []
     for each in recorder.trades:

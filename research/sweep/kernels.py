@@ -36,7 +36,6 @@ from lockstep.strategy.matching import (
     NO_FILL,
     NO_ORDER,
     OPEN,
-    STOP_FILL,
     Account,
     Bar,
     Costs,
@@ -220,7 +219,6 @@ def tabulate(
     while entry < 2 * n:
         i = entry if entry < n else entry - n
         outcome[OPENED] = outcome[CLOSED] = n
-        fills[1, FILL_KIND], fills[1, FILL_DECISION] = STOP_FILL, n
         _, count = carry_out(spec, values, clock, bars, costs, entry, outcome, 0, fills)
         fates[i, SIDED] = 1.0 if entry < n else -1.0
         fates[i, FILLED], fates[i, LEFT] = outcome[OPENED], math.floor(outcome[CLOSED])

@@ -22,7 +22,7 @@ _NEVER = 0
 
 
 class Coordinator:
-    """Answers proposals as `admission.Admissions` says; one for research and live.
+    """Answers proposals as `admission.Admissions` says.
 
     All that it remembers is in `state`: a new one with that state answers as this one would have.
 

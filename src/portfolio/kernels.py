@@ -1,6 +1,6 @@
 """The arithmetic of a portfolio, compiled: `settle` is one bar set, made of `mark`, `ranked` and `admit`.
 
-Cerebro, live and the sweep call the same code. Sums run over lanes in the order of the symbols, one after
+Cerebro and the sweep call the same code. Sums run over lanes in the order of the symbols, one after
 the other: floats that are added in another order are another number. Arrays are described in `rules.py`.
 """
 

@@ -22,7 +22,7 @@ from research.backtest.portfolio import (
     run_portfolio,
 )
 from research.backtest.run import run_backtest
-from research.sweep import portfolio as twin
+from research.sweep import portfolio_loop as twin
 from research.sweep.portfolio import PortfolioGround, PortfolioTrace, trace_portfolio
 from support import portfolios
 from support.portfolios import BOOK
@@ -131,7 +131,7 @@ def test_the_compiled_twin_agrees_and_a_difference_is_told(monkeypatch: pytest.M
         return changed
 
     for column, where, told in (
-        (twin.FILL_PRICE, "fills", r"the price of a fill of [\w-]+ is [\d.]+ in the compiled one, [\d.]+ in"),
+        (twin.F_PRICE, "fills", r"the price of a fill of [\w-]+ is [\d.]+ in the compiled one, [\d.]+ in"),
         (rules.EQUITY, "states", "the portfolio's equity is"),
         (twin.P_BASE, "proposals", "its own size is"),
     ):

@@ -1,7 +1,7 @@
 """How often noise passes for a model, and skill for one: five trainings of each kind, the soak has 200.
 
-A rate fails only beyond what chance explains in all but one of 800 runs: of five models without skill two
-may pass where 5 % should, of five with skill one must where 80 % should.
+Chance alone fails one run in 800 without skill, where 5 % of the models should pass and two of five may, and
+one in 3,000 with skill, where 80 % should pass and one of five must.
 """
 
 from __future__ import annotations

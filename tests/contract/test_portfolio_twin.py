@@ -20,7 +20,7 @@ from lockstep.portfolio.state import SettledSet
 from lockstep.strategy.admission import REFUSALS, LaneNews, LaneStanding, Settled
 from lockstep.strategy.decision import IN_SESSION
 from lockstep.strategy.records import MemoryRecorder
-from research.sweep import portfolio as twin
+from research.sweep import portfolio_loop as twin
 from research.sweep.portfolio import PortfolioGround, PortfolioTrace, sweep_portfolio, trace_portfolio
 from support import portfolios
 from support.portfolios import BOOK, VOLATILITY, World, drawn_portfolio, portfolio_of, terms_of, with_margins
@@ -170,7 +170,7 @@ def test_what_is_drawn_happens() -> None:
         rule = trace.proposals[:, twin.P_RULE]
         happened.update(REFUSALS[int(each)] for each in rule[rule != rules.ADMITTED])
         happened["fills"] += len(trace.fills)
-        happened["forced"] += int(trace.fills[:, twin.FILL_FORCED].sum())
+        happened["forced"] += int(trace.fills[:, twin.F_FORCED].sum())
         happened["smaller"] += int((trace.proposals[:, twin.P_SCALE] < 1.0).sum())
         for lane, symbol in enumerate(given.symbols):
             clock = given.lane(symbol).clock
