@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 
-from benchmarks.measure import Measured, of_tests
+from benchmarks.measure import Measured, least_cpu, of_tests
 from research.optimise.feasible import drawdown_probabilities
 from research.optimise.methods import equal_risk, scaled
 from research.optimise.nested import NestedDesign, nested
@@ -15,19 +14,6 @@ from research.optimise.whole import whole_contracts
 from research.statistics.bootstrap import resampled_rows
 
 _SETS, _MEASURED = 2_000, 80
-_RUNS = 3
-
-
-def _least(function: Callable[[], object], runs: int = _RUNS) -> float:
-    """Return the least CPU time of `runs`, after one that is not counted."""
-    function()
-
-    def once() -> float:
-        start = time.process_time()
-        function()
-        return time.process_time() - start
-
-    return min(once() for _ in range(runs))
 
 
 def optimise() -> Iterator[Measured]:
@@ -36,7 +22,7 @@ def optimise() -> Iterator[Measured]:
     sessions, lanes = risk.pnl.shape
     yield Measured(
         what=f"nested walk-forward and CPCV(10, 2), {lanes} lanes x {sessions:,} sessions",
-        value=_least(lambda: nested(risk, NestedDesign(target=25_000.0)), runs=1),
+        value=least_cpu(lambda: nested(risk, NestedDesign(target=25_000.0)), runs=1),
         unit="s",
         promise=15.0,
         note="52 outer parts, six methods, a control and the rule in each; CPU time",
@@ -45,7 +31,7 @@ def optimise() -> Iterator[Measured]:
     pnl = np.random.default_rng(1).normal(10, 2_000, (_MEASURED, sessions))
     yield Measured(
         what=f"P(drawdown above the declared) of {_SETS:,} limit sets, 1,000 resamples",
-        value=_least(lambda: drawdown_probabilities(pnl, rows, 1e5)) * _SETS / _MEASURED,
+        value=least_cpu(lambda: drawdown_probabilities(pnl, rows, 1e5)) * _SETS / _MEASURED,
         unit="s",
         promise=15.0,
         note="CPU time",
@@ -55,7 +41,7 @@ def optimise() -> Iterator[Measured]:
     most, budgets = np.full(lanes, 100), costs @ units * 0.7
     yield Measured(
         what=f"whole contracts of {lanes} lanes, exact, a budget that binds",
-        value=_least(lambda: whole_contracts(units, risk.covariance, most, costs, budgets)) * 1e3,
+        value=least_cpu(lambda: whole_contracts(units, risk.covariance, most, costs, budgets)) * 1e3,
         unit="ms",
         promise=50.0,
         note="CPU time",

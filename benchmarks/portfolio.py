@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 
-from benchmarks.measure import Measured, of_tests, ratio
+from benchmarks.measure import Measured, least_cpu, of_tests, ratio
 from benchmarks.workload import CONFIG, HOURLY, hourly_bars
 from lockstep.market.config import load_instruments
 from lockstep.market.history import History, SeriesKey
@@ -63,22 +62,21 @@ def together() -> Measured:
 def configurations() -> Measured:
     """Measure portfolios of seven instruments, each limit on or off, on one core; their making included."""
     support = of_tests("support.portfolios")
-    world = support.world(2, {each: ("1d", _DAYS) for each in support.LEVELS})
-    drawn = [support.drawn_portfolio(support.with_margins(world), seed) for seed in range(_CONFIGURATIONS)]
+    world = support.with_margins(support.world(2, {each: ("1d", _DAYS) for each in support.LEVELS}))
+    drawn = [support.drawn_portfolio(world, seed) for seed in range(_CONFIGURATIONS)]
     histories, calendar = {each: world.history for each in world.symbols}, support.BOOK.session_named("CME")
-    begun = time.process_time()
-    ground = PortfolioGround.of(world.configs, histories, calendar, volatility=_VOLATILITY, score=_VOLATILITY)
-    preparing = time.process_time() - begun
-    sweep_portfolio(ground, drawn[:1], jobs=1)
+    grounds: list[PortfolioGround] = []
 
-    def seconds() -> float:
-        start = time.process_time()
-        sweep_portfolio(ground, drawn, jobs=1)
-        return time.process_time() - start
+    def prepare() -> None:
+        found = PortfolioGround.of(
+            world.configs, histories, calendar, volatility=_VOLATILITY, score=_VOLATILITY
+        )
+        grounds.append(found)
 
+    preparing, ground = least_cpu(prepare, runs=1), grounds[0]
     return Measured(
         what=f"portfolios of {len(world.symbols)} instruments x {_DAYS:,} bars, one core",
-        value=len(drawn) / min(seconds() for _ in range(5)),
+        value=len(drawn) / least_cpu(lambda: sweep_portfolio(ground, drawn, jobs=1)),
         unit="/s",
         promise=600.0,
         note=f"{len(ground.stamps):,} bar sets; entries and fills took {preparing:.1f} s before; CPU time",

@@ -1,4 +1,4 @@
-"""The covariance of the lanes' profit and loss, shrunk, and the correlation that a portfolio declares.
+"""The covariance of the lanes' profit and loss, shrunk.
 
 A lane is one instrument with its strategy; its P&L per session is a column, in USD per contract or per unit
 of risk. The columns differ in scale by their units alone, and a scaled identity says that all variances are
@@ -16,15 +16,12 @@ from typing import Any
 
 import numpy as np
 
-from lockstep.errors import ConfigError, DataError
+from lockstep.errors import DataError
 from lockstep.metrics import Floats
 from lockstep.metrics.arrays import spread
 from research.statistics.sharpe import finite
 
 LEAST_SESSIONS = 8
-_DECIMALS = 4
-# What rounding leaves of an eigenvalue that is zero.
-_LEAST_EIGENVALUE = -1e-8
 
 
 def ledoit_wolf(values: Any) -> tuple[Floats, float]:
@@ -82,40 +79,3 @@ def correlation_of(covariance: Floats) -> Floats:
     correlation: Floats = covariance / np.outer(deviations, deviations)
     np.fill_diagonal(correlation, 1.0)
     return correlation
-
-
-def declared_correlation(covariance: Floats, names: Sequence[str]) -> Floats:
-    """Return the correlations as a portfolio declares them, (n, n): rounded to 1e-4, then checked.
-
-    ConfigError as in `require_correlation`: nearly equal lanes can lose their definiteness by rounding.
-    """
-    rounded: Floats = np.round(correlation_of(covariance), _DECIMALS)
-    require_correlation(rounded, names)
-    return rounded
-
-
-def require_correlation(matrix: Floats, names: Sequence[str]) -> None:
-    """Raise ConfigError unless `matrix`, (n, n), is a correlation matrix of the lanes in `names`.
-
-    Symmetric, finite, 1 on the diagonal, and positive semidefinite: smallest eigenvalue at least -1e-8.
-    """
-    count = len(names)
-    if matrix.shape != (count, count):
-        raise ConfigError(
-            f"correlation: shape {matrix.shape} for {count} lanes; give one row and one column per lane"
-        )
-    wrong = np.argwhere(~np.isfinite(matrix) | (matrix != matrix.T) | (np.eye(count) * (matrix - 1) != 0))
-    if wrong.size:
-        row, column = (int(each) for each in wrong[0])
-        raise ConfigError(
-            f"correlation of {names[row]} and {names[column]}: {matrix[row, column]}: must be finite, the "
-            "same both ways, and 1 of a lane with itself"
-        )
-    values, vectors = np.linalg.eigh(matrix)
-    if values[0] < _LEAST_EIGENVALUE:
-        heaviest = sorted(np.argsort(-np.abs(vectors[:, 0]), kind="stable")[:2].tolist())
-        raise ConfigError(
-            f"correlation: smallest eigenvalue {values[0]:.3g}: must be at least {_LEAST_EIGENVALUE:g}, or "
-            "some position would have a negative variance; look at "
-            f"{' and '.join(names[each] for each in heaviest)} first, or leave one of two like lanes out"
-        )

@@ -187,13 +187,20 @@ class CorrelationMatrix(Settings):
         if len(self.matrix) != n or any(len(row) != n for row in self.matrix):
             raise ValueError(f"matrix: is not {n} x {n}, one row and column for each of the symbols")
         found = np.array(self.matrix)
-        if not (np.isfinite(found).all() and (found == found.T).all() and (np.diag(found) == 1.0).all()):
-            raise ValueError("matrix: correlations are symmetric, with 1 on the diagonal; compute it again")
-        smallest = float(np.linalg.eigvalsh(found)[0])
-        if smallest < _NOT_NEGATIVE:
+        wrong = np.argwhere(~np.isfinite(found) | (found != found.T) | (np.eye(n) * (found - 1.0) != 0.0))
+        if wrong.size:
+            one, other = (int(each) for each in wrong[0])
             raise ValueError(
-                f"matrix: smallest eigenvalue {smallest:.3g} is negative, so some portfolio would have a "
-                "negative variance; compute all of it from the same dates"
+                f"matrix: correlation of {self.symbols[one]} and {self.symbols[other]}: "
+                f"{found[one, other]}: must be finite, symmetric, with 1 on the diagonal; compute it again"
+            )
+        values, vectors = np.linalg.eigh(found)
+        if values[0] < _NOT_NEGATIVE:
+            heaviest = sorted(np.argsort(-np.abs(vectors[:, 0]), kind="stable")[:2].tolist())
+            raise ValueError(
+                f"matrix: smallest eigenvalue {values[0]:.3g} is negative, so some portfolio would have a "
+                f"negative variance; look at {' and '.join(self.symbols[each] for each in heaviest)} first, "
+                "and compute all of it from the same dates"
             )
         return self
 

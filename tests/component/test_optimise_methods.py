@@ -13,11 +13,10 @@ from scipy.stats import kstest
 
 from lockstep.errors import ConfigError, DataError
 from lockstep.metrics import Floats, curve_from, drawdowns, expected_shortfall, sharpe
+from lockstep.portfolio.config import CorrelationMatrix
 from research.optimise.covariance import (
     correlation_of,
-    declared_correlation,
     ledoit_wolf,
-    require_correlation,
     shrunk_covariance,
 )
 from research.optimise.feasible import drawdown_probabilities
@@ -105,26 +104,11 @@ def test_a_lane_that_does_not_move_and_a_missing_value_are_named() -> None:
 @given(SEEDS, st.integers(1, 5))
 @settings(max_examples=40, deadline=None)
 def test_a_declared_correlation_is_rounded_and_semidefinite(seed: int, lanes: int) -> None:
-    declared = declared_correlation(risk_of(seed, lanes).covariance, NAMES[:lanes])
+    matrix = correlation_of(risk_of(seed, lanes).covariance).tolist()
+    declared = np.array(CorrelationMatrix(symbols=NAMES[:lanes], matrix=matrix).matrix)
     np.testing.assert_array_equal(declared, np.round(declared, 4))
     assert np.linalg.eigvalsh(declared)[0] > -1e-8
     assert (np.diag(declared) == 1).all()
-
-
-@pytest.mark.parametrize(
-    ("matrix", "said"),
-    [
-        ([[1, 0.9, 0.0], [0.9, 1, 0.8], [0.0, 0.8, 1]], "smallest eigenvalue -0.204: .* look at CL and ES"),
-        ([[1, 0.2, 0.0], [0.3, 1, 0.0], [0.0, 0.0, 1]], "correlation of CL and ES: 0.2: must be"),
-        ([[1, 0.0, 0.0], [0.0, 2, 0.0], [0.0, 0.0, 1]], "correlation of ES and ES: 2.0: must be"),
-        ([[1, np.nan, 0.0], [np.nan, 1, 0.0], [0.0, 0.0, 1]], "correlation of CL and ES: nan: must be"),
-        ([[1, 0.0], [0.0, 1]], r"shape \(2, 2\) for 3 lanes"),
-    ],
-)
-def test_a_matrix_that_is_no_correlation_is_refused(matrix: list[list[float]], said: str) -> None:
-    with pytest.raises(ConfigError, match=said):
-        require_correlation(np.array(matrix, dtype=np.float64), NAMES[:3])
-    require_correlation(np.ones((3, 3)), NAMES[:3])
 
 
 def test_groups_are_a_partition_of_the_lanes() -> None:

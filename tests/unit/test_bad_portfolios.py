@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
+from pydantic import ValidationError
 
 from lockstep.errors import ConfigError
-from lockstep.portfolio.config import PortfolioConfig, load_portfolio_config
+from lockstep.portfolio.config import CorrelationMatrix, PortfolioConfig, load_portfolio_config
 from lockstep.portfolio.coordinator import Coordinator
 from lockstep.portfolio.terms import LaneTerms
 from lockstep.strategy.families.ibs import IbsConfig
@@ -190,3 +193,23 @@ def test_lanes_that_are_not_the_files_are_refused() -> None:
     terms = [LaneTerms.of(config, BOOK.market(each), STRATEGY) for each in ("ES", "CL")]
     with pytest.raises(ConfigError, match="lanes ES, CL for CL, ES; give each of them, sorted by symbol"):
         Coordinator(config, terms, BOOK.session_named("CME"))
+
+
+@pytest.mark.parametrize(
+    ("matrix", "said"),
+    [
+        (
+            [[1, 0.9, 0.0], [0.9, 1, 0.8], [0.0, 0.8, 1]],
+            r"smallest eigenvalue -0.204 is negative, .* look at CL and ES",
+        ),
+        ([[1, 0.2, 0.0], [0.3, 1, 0.0], [0.0, 0.0, 1]], "correlation of CL and ES: 0.2: must be"),
+        ([[1, 0.0, 0.0], [0.0, 2, 0.0], [0.0, 0.0, 1]], "correlation of ES and ES: 2.0: must be"),
+        ([[1, math.nan, 0.0], [math.nan, 1, 0.0], [0.0, 0.0, 1]], "correlation of CL and ES: nan: must be"),
+        ([[1, 0.0], [0.0, 1]], "is not 3 x 3"),
+    ],
+)
+def test_a_matrix_that_is_no_correlation_names_its_lanes(matrix: list[list[float]], said: str) -> None:
+    symbols = ("CL", "ES", "GC")
+    with pytest.raises(ValidationError, match=said):
+        CorrelationMatrix(symbols=symbols, matrix=matrix)
+    assert CorrelationMatrix(symbols=symbols, matrix=np.ones((3, 3)).tolist()).symbols == symbols
