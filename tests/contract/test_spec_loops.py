@@ -11,6 +11,7 @@ from lockstep.strategy.config import ACCEPT_ALL
 from lockstep.strategy.families.rules import RULES, RulesConfig
 from research.sweep import specs as loops
 from research.sweep.inputs import Prepared
+from research.sweep.kernels import FILL_COLUMNS, OUTCOME
 from research.sweep.run import sweep
 from research.sweep.signals import evaluate_programs
 from support import specs
@@ -56,9 +57,13 @@ def test_what_is_not_said_to_be_read_is_not_there() -> None:
     blind = replace(packed, read=loops.Ragged.of([()], np.int64))
     loop = loops.loop_of(config, RULES, always_open=prepared.always_open)
     inputs = prepared.read(prepared.columns(config.feature_ids, config), config)
-    found = []
+    fills, curve, found = np.empty((2 * BARS + 2, FILL_COLUMNS)), np.empty(BARS), []
     for each in (packed, blind):
         (piece,) = loops.SpecPiece.parts(loop, config.capital, np.zeros(1, dtype=np.int64), each, 1)
-        found.append(len(loops.trace_spec(piece, inputs)[0]))
+        found.append(
+            loops.compiled(loop).trace(
+                *loops.what_spec_reads(piece, inputs), config.capital, np.empty(OUTCOME), fills, curve
+            )
+        )
     assert found[0] > 100
     assert found[1] == 0
