@@ -104,8 +104,7 @@ def main(
     With --version the strategy, the veto and its threshold are those of a version of the model store, as the
     live engine trades them; the same strategy without the veto runs beside it, each in its own folder.
     The bars are those of the training unless --data-dir or --source names others. With --portfolio the lanes
-    of a file trade one account within its limits, in Backtrader; each lane brings its own strategy, and
-    --verify has the compiled twin trade them again.
+    of a file trade one account within its limits; each lane brings its own strategy.
     """
     runner = _Runner(
         data_dir=data_dir, source=source, span=DateRange.of(start, end), quarantine=quarantine, seed=seed,
@@ -114,8 +113,8 @@ def main(
     if portfolio is not None:
         given = {
             "SYMBOL": symbol, "--strategy": config, "--version": model, "--timeframe": timeframe,
-            "--engine": engine, "--benchmark": benchmark, "--trials": trials,
-            "--out-of-sample": out_of_sample, "--shared-js": shared_js,
+            "--benchmark": benchmark, "--trials": trials, "--out-of-sample": out_of_sample,
+            "--shared-js": shared_js,
         }  # fmt: skip
         _require_bare(portfolio, given)
         runner.portfolio(portfolio, ModelStore(store), out)
@@ -168,8 +167,8 @@ def _require_bare(portfolio: Path, given: Mapping[str, object]) -> None:
     for option, value in given.items():
         if value:
             raise ConfigError(
-                f"{option}: does not go with --portfolio {portfolio}, which names its own lanes and runs in "
-                "Backtrader; drop one of them"
+                f"{option}: does not go with --portfolio {portfolio}, which says all that its lanes trade; "
+                "drop one of them"
             )
 
 
@@ -217,10 +216,12 @@ class _Runner:
         members = {
             symbol: self._member(config, config.lane(symbol), path.parent, store) for symbol in config.symbols
         }
-        result = run_portfolio(config, members, self.book, span=self.span, seed=self.seed, verify=self.verify)
+        result = run_portfolio(
+            config, members, self.book, span=self.span, seed=self.seed, engine=self.engine, verify=self.verify
+        )
         folder = result.save(out)
         self.console.print(portfolio_table(result))
-        self._say([*portfolio_lines(result, verified=self.verify), f"portfolio: {folder}"])
+        self._say([*portfolio_lines(result, self.engine, verified=self.verify), f"portfolio: {folder}"])
 
     def _member(
         self, config: PortfolioConfig, lane: PortfolioLane, folder: Path, store: ModelStore

@@ -12,17 +12,18 @@ from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from types import ModuleType
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lockstep.compiled import generated_module
+from lockstep.errors import EngineMismatch
 from lockstep.features.plan import COLD, FeatureSource
 from lockstep.identity import text_digest
 from lockstep.market.bars import Bars, Floats, Stamps
 from lockstep.market.history import Market
-from lockstep.strategy.decision import FILTERED, MISSING, NAMES
+from lockstep.strategy.decision import ENTRIES, FILTERED, MISSING, NAMES, REFUSED
 from lockstep.strategy.family import Family, family_of
 from lockstep.strategy.matching import NO_ORDER, opening_account
 from lockstep.strategy.records import OrderRecord, TradeRecord
@@ -47,12 +48,12 @@ decide = family_named({family!r}, where="backtest").decide
 
 @kernel
 def run(
-    asks, at_close, stop, ends, prices, clock, values, costs, rules, filters, sizing, exits, answers, codes,
-    probabilities, marks, orders, trades, state, money
+    asks, at_close, stop, ends, prices, clock, values, costs, rules, filters, sizing, exits, answers,
+    verdicts, admitted, leaves, codes, probabilities, marks, orders, trades, state, money
 ):
     return _run(
         decide, asks, at_close, stop, ends, prices, clock, values, costs, rules, filters, sizing, exits,
-        answers, codes, probabilities, marks, orders, trades, state, money
+        answers, verdicts, admitted, leaves, codes, probabilities, marks, orders, trades, state, money
     )
 
 
@@ -71,12 +72,32 @@ def compiled_loop(family: Family) -> ModuleType:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class Admitted:
+    """What a portfolio answered to one lane at each of its n bars.
+
+    verdicts   int64 (n,): the decision that an entry proposed there became, 0 where none was
+    contracts  float64 (n,): with which it was sent, signed; 0.0 where it was refused
+    leaves     int8 (n,): whether everything open had to leave, `loop.AT_BAR` and `loop.BEFORE_BAR` added up
+    """
+
+    verdicts: Stamps
+    contracts: Floats
+    leaves: NDArray[np.int8]
+
+    @classmethod
+    def alone(cls) -> Self:
+        """Return what one has that is in no portfolio: entries are sent as they are."""
+        return cls(verdicts=np.zeros(0, np.int64), contracts=np.zeros(0), leaves=np.zeros(0, np.int8))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class CompiledRun:
     """Everything that a run over n bars reads.
 
     bars     the traded ones; clock: float64 (n, 3), see `SessionClock.readings`
     values   float64 (n, ids): the decision vectors; source says why a value of theirs is missing
     rules    the strategy and its veto
+    admitted what a portfolio answers
     on_bar   called with the number of bars seen, now and then
     """
 
@@ -86,6 +107,7 @@ class CompiledRun:
     source: FeatureSource
     values: Floats
     clock: Floats
+    admitted: Admitted
     on_bar: Callable[[int], None] | None = None
 
     def records(self) -> RunRecords:
@@ -94,11 +116,11 @@ class CompiledRun:
         StrategyError where the model answers with anything but a chance: what fails must not trade.
         """
         bars, n, rules = self.bars, len(self.bars), self.rules
-        compiled, answers = compiled_loop(family_of(rules.config)), Answers(self)
+        compiled, answers, admitted = compiled_loop(family_of(rules.config)), Answers(self), self.admitted
         given = (
             bars.end, (bars.open, bars.high, bars.low, bars.close), self.clock, self.values,
             self.market.instrument.costs, rules.rules, rules.filters, rules.sizing, rules.exits,
-            answers.known,
+            answers.known, admitted.verdicts, admitted.contracts, admitted.leaves,
         )  # fmt: skip
         codes, probabilities, marks = np.empty(n, dtype=np.int64), np.empty(n), np.empty((n, 4))
         orders, trades = _opened(_ORDERS), _opened(_TRADES)
@@ -116,6 +138,7 @@ class CompiledRun:
                 self.on_bar(int(state[loop.ROW]))
             orders = _with_room(orders, int(state[loop.ORDERS]))
             trades = _with_room(trades, int(state[loop.TRADES]))
+        self._require_answers(codes)
         reason = self._reason(codes)
         return RunRecords(
             stamps=bars.end,
@@ -128,6 +151,21 @@ class CompiledRun:
             orders=self._orders(orders, int(state[loop.ORDERS])),
             trades=self._trades(trades, int(state[loop.TRADES])),
         )
+
+    def _require_answers(self, codes: Stamps) -> None:
+        """Raise EngineMismatch unless an entry was proposed exactly where the portfolio answered one."""
+        verdicts = self.admitted.verdicts
+        if not verdicts.size:
+            return
+        asked = (verdicts != 0) | (codes == 0) | (codes >= REFUSED) | np.isin(codes, list(ENTRIES))
+        wrong = np.flatnonzero(asked & (codes != verdicts))
+        if wrong.size:
+            end = np.datetime_as_string(np.datetime64(int(self.bars.end[wrong[0]]), "ns"), unit="m")
+            raise EngineMismatch(
+                f"{self.market.instrument.symbol}: at the bar that ended at {end}Z the portfolio answers an "
+                "entry that its lane does not propose, or none that it does; believe Backtrader "
+                "(--engine backtrader), and report the portfolio and the bars"
+            )
 
     def _reason(self, codes: Stamps) -> TextCodes:
         """Return the decisions in words, names in the order in which they first occur."""

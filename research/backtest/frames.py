@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from lockstep.market.bars import Bars, Floats
 from lockstep.market.finding import RowSpan
 from lockstep.strategy.decision import kind_of
-from research.backtest.records import RunRecords, TextCodes
+from research.backtest.records import RunRecords, TextCodes, dense
 
 _NEVER, _FOREVER = np.iinfo(np.int64).min, np.iinfo(np.int64).max
 # Of `2012-03-04T14:30`: all but the dashes and the colon.
@@ -68,9 +68,8 @@ def orders_frame(records: RunRecords) -> pd.DataFrame:
         name: column.array() if isinstance(column, TextCodes) else column
         for name, column in orders.columns.items()
     }
-    references = orders["reference"]
-    if references.size:
-        columns["reference"] = references - references.min() + 1
+    # Backtrader counts those of all lanes and of all runs of a process together.
+    columns["reference"] = dense(orders["reference"])
     return pd.DataFrame(columns | {name: _times(orders[name]) for name in ("decision", "stamp")})
 
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from lockstep.compiled import kernel
 from lockstep.market.bars import Floats, Stamps
-from lockstep.strategy.decision import IN_SESSION, PASS
+from lockstep.strategy.decision import EXIT_DAILY_LOSS, IN_SESSION, OUTSIDE_SESSION, PASS
 from lockstep.strategy.matching import (
     CASH,
     CLOSE,
@@ -42,19 +42,19 @@ from lockstep.strategy.matching import (
     match,
 )
 from lockstep.strategy.sizing import Exits, Sizing
-from lockstep.strategy.step import carried_out, is_entry, is_order
+from lockstep.strategy.step import carried_out, exit_order, is_entry, is_order
 
 Books = tuple[NDArray[Any], ...]
 
 # What a run remembers, int64 (STATE,): the next bar; the bars that the broker has matched; how many order
 # states, trades and references there are; of the market order that waits, its reference (0: none), the end of
 # the bar that decided it and its code; references of stop and target (0: none); decision of the open trade;
-# the first bar that counts as held.
+# the first bar that counts as held; the code of the exit that a portfolio requires (0: none).
 (
     ROW, MATCHED, ORDERS, TRADES, REFERENCES, WAITING, DECIDED, CODE, STOP_ORDER, TARGET_ORDER, OPENED_BY,
-    HELD_FROM,
-) = range(12)  # fmt: skip
-STATE = 12
+    HELD_FROM, REQUIRED,
+) = range(13)  # fmt: skip
+STATE = 13
 # And float64 (MONEY,): the account, the terms of the order that waits, the probability of its decision.
 CHANCE = 10
 MONEY = 11
@@ -70,6 +70,8 @@ REFERENCE, DECISION, INTENT, REASON, STATUS, STAMP, SIZE, PRICE, COMMISSION, SLI
 INTENTS = ("entry", "exit", "stop", "target")
 STATUSES = ("accepted", "completed", "canceled")
 ENTRY, EXIT, STOP_LOSS, TAKE_PROFIT = range(4)
+# When everything of a portfolio must leave: in a bar's own set, or in one between it and the bar before.
+AT_BAR, BEFORE_BAR = 1, 2
 ACCEPTED, COMPLETED, CANCELED = range(3)
 
 # One bar writes at most so many order states: a market order filled, two protective ones placed, one of them
@@ -154,6 +156,7 @@ def complete(
         trades[BARS_HELD][row] = seen - state[HELD_FROM]
         trades[PAID][row] += paid
         trades[LOST][row] += lost
+        state[REQUIRED] = 0
 
 
 @kernel
@@ -244,6 +247,12 @@ def mark(marks: Floats, i: int, close: float, account: Account, multiplier: floa
     marks[i, 3] = equity(account, close, multiplier)
 
 
+@kernel
+def is_held(state: Stamps, account: Account) -> bool:
+    """Return whether a position is open that no waiting or required exit closes."""
+    return account[POSITION] != 0.0 and state[WAITING] == 0 and state[REQUIRED] == 0
+
+
 def run(
     decide: Callable[..., int],
     asks: bool,
@@ -259,6 +268,9 @@ def run(
     sizing: Sizing,
     exits: Exits,
     answers: Floats,
+    verdicts: Stamps,
+    admitted: Floats,
+    leaves: NDArray[Any],
     codes: Stamps,
     probabilities: Floats,
     marks: Floats,
@@ -272,6 +284,7 @@ def run(
     decide          of the family
     asks            whether a model is asked about entries: `answers`, float64 (n,), NaN where not known yet
     at_close        orders fill at the close of the bar that decided them
+    verdicts, admitted, leaves   of a portfolio's lane, see `engine.Admitted`; (0,) where it trades alone
     ends, prices    int64 (n,), and four columns float64 (n,); clock: float64 (n, 3); values: float64 (n, ids)
     codes, probabilities, marks   int64 (n,), float64 (n,), float64 (n, 4): written, see `RunRecords`
     orders, trades  the books, see above
@@ -291,6 +304,8 @@ def run(
         stamp, bar, time = ends[i], bar_of(prices, i), (clock[i, 0], clock[i, 1], clock[i, 2])
         if state[MATCHED] == i:
             state[MATCHED] = i + 1
+            if leaves.size > 0 and leaves[i] & BEFORE_BAR != 0 and is_held(state, account):
+                state[REQUIRED] = EXIT_DAILY_LOSS
             if (account[POSITION] != 0.0 or state[WAITING] != 0) and time[IN_SESSION] != 0.0:
                 account, order = match_orders(
                     state, orders, trades, stamp, bar, account, order, costs, i, money[CHANCE]
@@ -301,7 +316,9 @@ def run(
             holding = (math.copysign(1.0, position), float(i - state[HELD_FROM] + 1))
         vector, chance = values[i], math.nan
         code = decide(vector, PASS, time, holding, rules, filters)
-        if asks and is_entry(code):
+        if state[REQUIRED] != 0 and position != 0.0 and code != OUTSIDE_SESSION:
+            code = state[REQUIRED]
+        elif asks and is_entry(code):
             chance = answers[i]
             if chance != chance:
                 lacking = True
@@ -309,6 +326,8 @@ def run(
             code = decide(vector, chance, time, holding, rules, filters)
         if is_order(code):
             code, sent = carried_out(code, position, state[WAITING] != 0, vector, bar[CLOSE], sizing, exits)
+            if verdicts.size > 0 and is_entry(code):
+                code, sent = verdicts[i], (admitted[i], sent[1], sent[2], sent[3], sent[4])
             if is_order(code):
                 money[CHANCE], order = chance, sent
                 send(state, orders, stamp, code, order[QUANTITY])
@@ -317,6 +336,12 @@ def run(
                         state, orders, trades, stamp, bar[CLOSE], account, order, costs, i + 1, chance
                     )
                     order = NO_ORDER
+        if leaves.size > 0 and leaves[i] & AT_BAR != 0 and is_held(state, account):
+            if time[IN_SESSION] != 0.0:
+                code, order = EXIT_DAILY_LOSS, exit_order(position)
+                send(state, orders, stamp, code, order[QUANTITY])
+            else:
+                state[REQUIRED] = EXIT_DAILY_LOSS
         codes[i], probabilities[i] = code, chance
         mark(marks, i, bar[CLOSE], account, costs[MULTIPLIER])
         state[ROW] = i + 1

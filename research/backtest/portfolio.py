@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lockstep.errors import ConfigError, EngineMismatch
+from lockstep.errors import ConfigError
 from lockstep.files import replacing_folder
 from lockstep.floats import require_exact, require_still_exact
 from lockstep.identity import PORTFOLIOS, code_hash, json_digest
@@ -20,23 +20,18 @@ from lockstep.market.config import InstrumentBook
 from lockstep.market.dates import DateRange
 from lockstep.market.history import History
 from lockstep.portfolio.config import PortfolioConfig
-from lockstep.portfolio.coordinator import Coordinator
 from lockstep.portfolio.state import ProposalRecord
 from lockstep.portfolio.terms import LaneTerms
-from lockstep.strategy.admission import LaneNews, LaneStanding, Settled
-from lockstep.strategy.backtrader.cerebro import build_cerebro
 from lockstep.strategy.config import StrategyConfig
-from lockstep.strategy.records import MemoryRecorder
 from lockstep.strategy.sizing import FIXED, MODE, STEP
 from lockstep.strategy.veto import Veto
 from lockstep.tables import TextTable, number
 from research.backtest.folder import write_json
-from research.backtest.portfolio_referee import first_portfolio_difference
-from research.backtest.provenance import ReadFile
-from research.backtest.records import RunRecords
+from research.backtest.portfolio_engine import PortfolioRun
+from research.backtest.provenance import ReadFile, by_engine
+from research.backtest.records import SetMarks
 from research.backtest.result import BacktestResult
-from research.backtest.run import BACKTRADER, InstrumentRun
-from research.sweep.portfolio import PortfolioGround, trace_portfolio
+from research.backtest.run import BACKTRADER, COMPILED, Engine, InstrumentRun, engine_for
 
 _PROPOSALS = tuple(ProposalRecord.__dataclass_fields__)
 _DAY = "datetime64[D]"
@@ -76,6 +71,12 @@ class PortfolioResult:
     equity: pd.DataFrame
     proposals: pd.DataFrame
     provenance: Mapping[str, Any]
+
+    @property
+    def engine(self) -> Engine:
+        """Which engine ran: `backtrader` or `compiled`."""
+        engine: Engine = self.provenance["engine"]
+        return engine
 
     @property
     def name(self) -> str:
@@ -133,12 +134,14 @@ def run_portfolio(
     *,
     span: DateRange | None = None,
     seed: int = 0,
+    engine: Engine | None = BACKTRADER,
     verify: bool = False,
 ) -> PortfolioResult:
-    """Trade a portfolio over history in Backtrader and return what happened.
+    """Trade a portfolio over history and return what happened.
 
     members   by symbol, one for each lane; span: session dates that are traded; seed: recorded
-    verify    run the compiled twin, too: EngineMismatch, with the first difference, unless it agrees
+    engine    `compiled` gives the same result many times faster; None: by the bars of all lanes
+    verify    run the other engine, too: EngineMismatch, with the first difference, unless it agrees
 
     ConfigError where a strategy does not fit its lane, or where a lane's capital is too small for one step of
     its instrument.
@@ -155,12 +158,15 @@ def run_portfolio(
         runs[symbol] = InstrumentRun.of(each.strategy, each.history, symbol, span=span, veto=each.veto)
         terms.append(LaneTerms.of(config, runs[symbol].market, each.strategy, each.veto))
         _require_a_step(config, terms[-1], runs[symbol])
-    recorders = {symbol: MemoryRecorder() for symbol in config.symbols}
-    watched = _Watched(Coordinator(config, terms, book.session_named(config.day)))
-    lanes = [runs[each.symbol].lane(recorders[each.symbol], factor=each.factor) for each in terms]
-    build_cerebro(lanes, admissions=watched).run()
+    run = PortfolioRun(
+        config=config, runs=runs, terms=terms, calendar=book.session_named(config.day), span=span
+    )
+    chosen = engine_for(engine, run.bars)
+    records = run.records(chosen)
     if verify:
-        _require_agreement(config, members, watched, recorders, span)
+        run.require_agreement(records, chosen)
+    elif chosen == COMPILED:
+        run.require_one_account(records)
     require_still_exact()
     hashes = {
         "portfolio_hash": config.portfolio_hash,
@@ -169,11 +175,11 @@ def run_portfolio(
         ),
     }
     results = {
-        symbol: run.result(
-            RunRecords.of(recorders[symbol]), BACKTRADER, seed=seed, model=members[symbol].model,
+        symbol: each.result(
+            records.lanes[symbol], chosen, seed=seed, model=members[symbol].model,
             files=members[symbol].files, portfolio=hashes,
         )
-        for symbol, run in runs.items()
+        for symbol, each in runs.items()
     }  # fmt: skip
     content = {
         "portfolio": config.model_dump(mode="json"),
@@ -184,37 +190,13 @@ def run_portfolio(
     return PortfolioResult(
         config=config,
         lanes=results,
-        equity=watched.equity(),
-        proposals=pd.DataFrame(watched.proposals, columns=list(_PROPOSALS)),
-        provenance={**content, "run_hash": json_digest(content)},
+        equity=_equity_frame(records.marks),
+        proposals=pd.DataFrame(
+            [tuple(getattr(each, name) for name in _PROPOSALS) for each in records.proposals],
+            columns=list(_PROPOSALS),
+        ),
+        provenance=by_engine({**content, "run_hash": json_digest(content)}, chosen),
     )
-
-
-def _require_agreement(
-    config: PortfolioConfig,
-    members: Mapping[str, PortfolioMember],
-    watched: _Watched,
-    recorders: Mapping[str, MemoryRecorder],
-    span: DateRange | None,
-) -> None:
-    """Run the compiled twin; EngineMismatch where it says something else."""
-    ground = PortfolioGround.of(
-        {symbol: each.strategy for symbol, each in members.items()},
-        {symbol: each.history for symbol, each in members.items()},
-        watched.coordinator.calendar,
-        vetoes={symbol: each.veto for symbol, each in members.items() if each.veto is not None},
-        span=span,
-        volatility=watched.volatility_id,
-        score=watched.rank_id,
-    )
-    difference = first_portfolio_difference(
-        ground, trace_portfolio(ground, config), watched.rows, watched.proposals, recorders
-    )
-    if difference:
-        raise EngineMismatch(
-            f"portfolio {config.name}: {difference}; nothing is written. Believe Backtrader (leave --verify "
-            "out), and report the portfolio and the bars"
-        )
 
 
 def _require_a_step(config: PortfolioConfig, terms: LaneTerms, run: InstrumentRun) -> None:
@@ -233,42 +215,11 @@ def _require_a_step(config: PortfolioConfig, terms: LaneTerms, run: InstrumentRu
         )
 
 
-@dataclass
-class _Watched:
-    """A coordinator, and what it said set by set."""
-
-    coordinator: Coordinator
-    rows: list[tuple[int, int, float, float, float, bool, bool]] = field(default_factory=list)
-    proposals: list[tuple[Any, ...]] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.symbols = self.coordinator.symbols
-        self.volatility_id, self.rank_id = self.coordinator.volatility_id, self.coordinator.rank_id
-
-    def settle(
-        self, stamp: int, news: Sequence[LaneNews | None], standing: Sequence[LaneStanding]
-    ) -> Settled:
-        settled = self.coordinator.settle(stamp, news, standing)
-        self.rows.append(self.coordinator.marked)
-        if any(settled.admissions):
-            told = self.coordinator.take()
-            assert told is not None
-            self.proposals += [tuple(getattr(each, name) for name in _PROPOSALS) for each in told.proposals]
-        return settled
-
-    def equity(self) -> pd.DataFrame:
-        stamp, day, equity, drawdown, scale, stopped, halted = zip(*self.rows, strict=True)
-        return pd.DataFrame(
-            {
-                "session_date": np.array(day, dtype=_DAY).astype("datetime64[s]"),
-                "equity": equity,
-                "drawdown": drawdown,
-                "scale": scale,
-                "stopped": stopped,
-                "halted": halted,
-            },
-            index=pd.DatetimeIndex(np.array(stamp).view("M8[ns]"), tz="UTC", name="stamp"),
-        )
+def _equity_frame(marks: SetMarks) -> pd.DataFrame:
+    days = marks.day.astype(_DAY).astype("datetime64[s]")
+    columns = {name: getattr(marks, name) for name in ("equity", "drawdown", "scale", "stopped", "halted")}
+    index = pd.DatetimeIndex(marks.stamp.view("M8[ns]"), tz="UTC", name="stamp")
+    return pd.DataFrame({"session_date": days, **columns}, index=index)
 
 
 def portfolio_table(result: PortfolioResult) -> TextTable:
@@ -287,8 +238,13 @@ def portfolio_table(result: PortfolioResult) -> TextTable:
     return table
 
 
-def portfolio_lines(result: PortfolioResult, *, verified: bool = False) -> list[str]:
-    """Return what came out of the whole account, in sentences; `verified`: the compiled twin agreed."""
+def portfolio_lines(
+    result: PortfolioResult, asked: Engine | None = BACKTRADER, *, verified: bool = False
+) -> list[str]:
+    """Return what came out of the whole account, in sentences.
+
+    asked      engine that was chosen, None where nobody did; verified: both engines ran and agreed
+    """
     lines = [
         f"{result.config.name}: net profit {result.net_profit:,.0f} USD on {result.config.capital:,.0f}, "
         f"deepest drawdown {result.max_drawdown:.1%} of it"
@@ -300,9 +256,14 @@ def portfolio_lines(result: PortfolioResult, *, verified: bool = False) -> list[
         lines.append(f"{result.config.name}: no limit refused anything")
     if result.halted_on is not None:
         lines.append(f"{result.config.name}: halted on {result.halted_on}; nothing was entered after it")
+    if asked is None and result.engine == COMPILED:
+        lines.append(
+            f"{result.config.name}: {sum(len(each.bars) for each in result.lanes.values()):,} bars, so the "
+            "compiled engine ran; engine backtrader runs Backtrader, verify both"
+        )
     if verified:
         lines.append(
             f"{result.config.name}: both engines agree on {len(result.equity):,} bar sets, "
-            f"{len(result.proposals):,} proposals and all fills"
+            f"{len(result.proposals):,} proposals and every record of all lanes"
         )
     return lines

@@ -3,38 +3,58 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import zip_longest
+from dataclasses import astuple
+from itertools import chain, zip_longest
 from typing import Any
 
-from lockstep.portfolio import rules
-from lockstep.strategy.admission import REFUSALS
-from lockstep.strategy.records import MemoryRecorder
-from research.backtest.referee import Difference
-from research.sweep import portfolio_loop as twin
-from research.sweep.portfolio import PortfolioGround, PortfolioTrace
+import numpy as np
+
+from research.backtest.records import PortfolioRecords, fills_of
+from research.backtest.referee import Difference, differences, earliest, first_in_column
 
 _NOTHING = "nothing"
+_MARKS = {
+    "day": "the portfolio's day", "equity": "the portfolio's equity", "drawdown": "its drawdown",
+    "scale": "its scale", "stopped": "its daily stop", "halted": "its halt",
+}  # fmt: skip
+_PROPOSAL = (
+    "a proposal", "the lane that proposes", "its place", "its side", "its own size", "the scale",
+    "what is admitted", "the rule that refuses", "the margin", "the equity of the set",
+)  # fmt: skip
 
 
 def first_portfolio_difference(
-    ground: PortfolioGround,
-    trace: PortfolioTrace,
-    marked: Sequence[tuple[Any, ...]],
-    proposals: Sequence[tuple[Any, ...]],
-    recorders: Mapping[str, MemoryRecorder],
+    compiled: PortfolioRecords, referee: PortfolioRecords, ids: Mapping[str, Sequence[str]]
 ) -> str:
     """Return the first difference in time, empty where every bit is equal.
 
-    trace       of the twin on `ground`; the others are of Cerebro
-    marked      per set as of `Coordinator.marked`; proposals: fields of `ProposalRecord`, in their order
-    recorders   of the lanes, by symbol
+    ids   of the decision vectors of the lanes, by symbol
     """
-    found = [
-        *_marks(ground, trace, marked),
-        *_proposals(ground, trace, proposals),
-        *(each for symbol in ground.symbols for each in _fills(ground, trace, symbol, recorders[symbol])),
-    ]
-    return str(min(found, key=lambda each: each.stamp)) if found else ""
+    lanes = (
+        each._replace(what=f"{each.what} of {symbol}")
+        for symbol in referee.lanes
+        for each in differences(compiled.lanes[symbol], referee.lanes[symbol], ids[symbol])
+    )
+    return earliest(
+        chain(
+            _marks(compiled, referee),
+            _first(_rows(compiled), _rows(referee), _PROPOSAL),
+            _fills(compiled, referee.fills),
+            lanes,
+        )
+    )
+
+
+def own_difference(compiled: PortfolioRecords) -> str:
+    """Return where the compiled account and the compiled lanes below it part, empty where nowhere."""
+    own = {symbol: fills_of(each.trades) for symbol, each in compiled.lanes.items()}
+    found = min(_fills(compiled, own), key=lambda each: each.stamp, default=None)
+    if found is None:
+        return ""
+    return (
+        f"the compiled engine contradicts itself at the bar that ended at {found.when}: {found.what} is "
+        f"{found.compiled!r} in the account, {found.referee!r} in the lane"
+    )
 
 
 def _first(
@@ -55,53 +75,24 @@ def _first(
                 return
 
 
-def _marks(
-    ground: PortfolioGround, trace: PortfolioTrace, marked: Sequence[tuple[Any, ...]]
-) -> Iterator[Difference]:
-    names = ("a bar set", "the portfolio's equity", "its drawdown", "its daily stop", "its halt")
-    states = trace.states[:, [rules.EQUITY, rules.DRAWDOWN, rules.STOPPED, rules.HALT]].tolist()
-    mine = [
-        (stamp, equity, drawdown, stopped != 0.0, halted != 0.0)
-        for stamp, (equity, drawdown, stopped, halted) in zip(ground.stamps.tolist(), states, strict=True)
-    ]
-    theirs = [
-        (stamp, equity, drawdown, stopped, halted)
-        for stamp, _, equity, drawdown, _, stopped, halted in marked
-    ]
-    yield from _first(mine, theirs, names)
+def _marks(compiled: PortfolioRecords, referee: PortfolioRecords) -> Iterator[Difference]:
+    mine, theirs = compiled.marks, referee.marks
+    if not np.array_equal(mine.stamp, theirs.stamp):
+        stamp = np.setxor1d(mine.stamp, theirs.stamp)[0]
+        has = [stamp in each.stamp for each in (mine, theirs)]
+        yield Difference(int(stamp), "a bar set", *("there" if each else _NOTHING for each in has))
+        return
+    for name, what in _MARKS.items():
+        yield from first_in_column(what, getattr(mine, name), getattr(theirs, name), mine.stamp)
 
 
-def _proposals(
-    ground: PortfolioGround, trace: PortfolioTrace, proposals: Sequence[tuple[Any, ...]]
-) -> Iterator[Difference]:
-    names = (
-        "a proposal", "the lane that proposes", "its place", "its side", "its own size", "the scale",
-        "what is admitted", "the rule that refuses", "the margin", "the equity of the set",
-    )  # fmt: skip
-    stamps, equity = ground.stamps.tolist(), trace.states[:, rules.EQUITY].tolist()
-    mine = [
-        (stamps[int(s)], ground.symbols[int(lane)], int(place), side, base, scale, quantity,
-         "" if rule == rules.ADMITTED else REFUSALS[int(rule)], margin, equity[int(s)])
-        for s, place, lane, side, base, scale, quantity, rule, margin in trace.proposals.tolist()
-    ]  # fmt: skip
-    theirs = [
-        (stamp, symbol, place, side, base, scale, quantity, rule, margin, total)
-        for symbol, stamp, place, side, base, scale, quantity, rule, margin, total in proposals
-    ]
-    yield from _first(mine, theirs, names)
+def _rows(records: PortfolioRecords) -> list[tuple[Any, ...]]:
+    """Return proposals as rows that begin with their stamps."""
+    rows = map(astuple, records.proposals)
+    return [(stamp, symbol, *rest) for symbol, stamp, *rest in rows]
 
 
-def _fills(
-    ground: PortfolioGround, trace: PortfolioTrace, symbol: str, recorder: MemoryRecorder
-) -> Iterator[Difference]:
-    lane = ground.symbols.index(symbol)
-    ends = ground.stamps[ground.rows[:, lane] >= 0].tolist()
-    own = trace.fills[trace.fills[:, twin.F_LANE] == lane].tolist()
-    mine = [(ends[int(bar)], size, price) for _, bar, size, price, _ in own]
-    theirs: list[tuple[Any, ...]] = []
-    for each in recorder.trades:
-        theirs.append((each.entry_stamp, each.quantity, each.entry_price))
-        if each.exit_stamp:
-            theirs.append((each.exit_stamp, -each.quantity, each.exit_price))
-    names = [f"{what} of {symbol}" for what in ("a fill", "the size of a fill", "the price of a fill")]
-    yield from _first(mine, theirs, names)
+def _fills(compiled: PortfolioRecords, referee: Mapping[str, Sequence[Any]]) -> Iterator[Difference]:
+    for symbol, theirs in referee.items():
+        names = [f"{what} of {symbol}" for what in ("a fill", "the size of a fill", "the price of a fill")]
+        yield from _first(compiled.fills[symbol], theirs, names)

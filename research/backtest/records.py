@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Generic, NamedTuple, Self, TypeVar
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from lockstep.errors import StrategyError
-from lockstep.market.bars import Floats
+from lockstep.market.bars import Flags, Floats, Stamps
+from lockstep.portfolio.state import ProposalRecord
 from lockstep.strategy.records import MemoryRecorder, OrderRecord, TradeRecord
 
 Row = TypeVar("Row", OrderRecord, TradeRecord)
@@ -183,3 +184,57 @@ class RunRecords:
 
 
 CLOSE, POSITION, CASH, EQUITY = range(4)
+
+
+def dense(references: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return references, int64 (n,), counted from 1 without gaps; equal ones stay equal.
+
+    >>> dense(np.array([7, 9, 7, 12])).tolist()
+    [1, 2, 1, 3]
+    """
+    return np.unique(references, return_inverse=True)[1].astype(np.int64) + 1
+
+
+FilledRow = tuple[int, float, float]
+"""One fill: end of its bar, UTC ns; signed contracts; price, points."""
+
+
+def fills_of(trades: Iterable[TradeRecord]) -> list[FilledRow]:
+    """Return the fills of trades, entry and exit, in the order of time."""
+    found: list[FilledRow] = []
+    for each in trades:
+        found.append((each.entry_stamp, each.quantity, each.entry_price))
+        if each.exit_stamp:
+            found.append((each.exit_stamp, -each.quantity, each.exit_price))
+    return found
+
+
+class SetMarks(NamedTuple):
+    """A portfolio's account after each of S bar sets, columns (S,).
+
+    stamp             end, UTC ns; day: of the portfolio's calendar, days since 1970
+    equity            USD; drawdown: fraction of the capital; scale: what new sizes are multiplied by
+    stopped, halted   whether a day's loss, a drawdown have ended entries
+    """
+
+    stamp: Stamps
+    day: Stamps
+    equity: Floats
+    drawdown: Floats
+    scale: Floats
+    stopped: Flags
+    halted: Flags
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PortfolioRecords:
+    """All that an engine reports of a portfolio.
+
+    proposals   in the order in which they were answered
+    fills       of each lane, by symbol, as the account has them; lanes: as of single runs
+    """
+
+    marks: SetMarks
+    proposals: Sequence[ProposalRecord]
+    fills: Mapping[str, Sequence[FilledRow]]
+    lanes: Mapping[str, RunRecords]

@@ -23,7 +23,7 @@ from lockstep.strategy.lane import Lane
 from lockstep.strategy.records import MemoryRecorder
 from lockstep.strategy.step import DecisionRules, vector_ids
 from lockstep.strategy.veto import Veto
-from research.backtest.engine import CompiledRun
+from research.backtest.engine import Admitted, CompiledRun
 from research.backtest.provenance import ReadFile, by_engine, provenance
 from research.backtest.records import RunRecords
 from research.backtest.referee import first_difference
@@ -217,7 +217,7 @@ class InstrumentRun:
 
     def records(self, engine: Engine) -> RunRecords:
         """Run an engine and return what it wrote down."""
-        return self._compiled() if engine == COMPILED else self._backtrader()
+        return self.compiled() if engine == COMPILED else self._backtrader()
 
     def require_agreement(self, records: RunRecords, engine: Engine) -> None:
         """Run the other engine; EngineMismatch where its records differ."""
@@ -239,13 +239,15 @@ class InstrumentRun:
         build_cerebro([self.lane(recorder)], self.strategy).run()
         return RunRecords.of(recorder)
 
-    def _compiled(self) -> RunRecords:
+    def compiled(self, admitted: Admitted | None = None, *, factor: float = 1.0) -> RunRecords:
+        """Run the compiled engine: as what a portfolio `admitted`, `factor` as in `lane`."""
         return CompiledRun(
             bars=self.traded,
             market=self.market,
-            rules=DecisionRules.of(self.config, self.market, self.veto, self.source.plan.ids),
+            rules=DecisionRules.of(self.config, self.market, self.veto, self.source.plan.ids, factor=factor),
             source=self.source,
             values=self.source.matrix[self.rows],
             clock=self._clock.readings(self.traded.end),
+            admitted=admitted or Admitted.alone(),
             on_bar=self.on_bar,
         ).records()

@@ -201,7 +201,10 @@ class Chances:
         symbol: str,
         registry: FeatureRegistry | None = None,
     ) -> Self:
-        """Ask the model of `veto` at every bar whose vector is complete; elsewhere NaN."""
+        """Ask the model of `veto` at every bar whose vector is complete; elsewhere NaN.
+
+        In one call where that gives the same bits, else bar by bar, as an engine asks.
+        """
         plan = (registry or default_registry()).plan(vector_ids(config, veto), SeriesKey(symbol, config.bars))
         matrix = BatchFeatures(plan, history, max_age=config.max_age.limits).matrix
         complete = ~np.isnan(matrix).any(axis=1)
@@ -209,7 +212,10 @@ class Chances:
         probability = np.full(len(matrix), np.nan)
         if complete.any():
             read = np.ascontiguousarray(matrix[complete][:, columns])
-            probability[complete] = np.asarray(veto.model.predict_proba(read), dtype=np.float64)[:, 1]
+            asked = [read] if veto.in_batches else [read[row : row + 1] for row in range(len(read))]
+            probability[complete] = np.concatenate(
+                [np.asarray(veto.model.predict_proba(each), dtype=np.float64)[:, 1] for each in asked]
+            )
         return cls(probability=probability, threshold=veto.threshold, feature_ids=veto.feature_ids)
 
     @classmethod

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from lockstep.market.dates import DateRange
 from lockstep.portfolio import rules
 from lockstep.portfolio.config import PortfolioConfig
 from lockstep.strategy import decision as d
-from research.backtest import portfolio as run
+from research.backtest import portfolio_engine as run
 from research.backtest.portfolio import (
     PortfolioMember,
     PortfolioResult,
@@ -25,6 +26,7 @@ from research.backtest.run import run_backtest
 from research.sweep import portfolio_loop as twin
 from research.sweep.portfolio import PortfolioGround, PortfolioTrace, trace_portfolio
 from support import portfolios
+from support.engines import folders_but_for_the_engine
 from support.portfolios import BOOK
 
 WORLD = portfolios.world(2, {"BTC-USD": ("1d", 120), "CL": ("1d", 90), "ES": ("1d", 90), "SPY": ("1h", 500)})
@@ -138,6 +140,58 @@ def test_the_compiled_twin_agrees_and_a_difference_is_told(monkeypatch: pytest.M
         monkeypatch.setattr(run, "trace_portfolio", traced(column, where))
         with pytest.raises(EngineMismatch, match=rf"portfolio drawn: the engines part at .*{told}"):
             run_portfolio(config, members(), BOOK, span=span, verify=True)
+
+
+class TestEngines:
+    CONFIG = portfolios.drawn_portfolio(WORLD, 3)
+
+    def test_they_leave_the_same_folder(self, tmp_path: Path) -> None:
+        for engine in ("backtrader", "compiled"):
+            run_portfolio(self.CONFIG, members(), BOOK, engine=engine).save(tmp_path / engine)
+        one, other = (folders_but_for_the_engine(tmp_path / each) for each in ("backtrader", "compiled"))
+        assert one == other
+        ((_, files),) = one.items()
+        assert len(files) == 3 + 6 * len(WORLD.symbols)
+        said = json.loads(next(tmp_path.glob("compiled/*/provenance.json")).read_bytes())
+        assert said["engine"] == "compiled"
+
+    def test_many_bars_are_compiled_unless_an_engine_is_named(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        bars = sum(len(WORLD.traded(each)) for each in WORLD.symbols)
+        for many, engine in ((bars + 1, "backtrader"), (bars, "compiled")):
+            monkeypatch.setattr("research.backtest.run.MANY_BARS", many)
+            result = run_portfolio(self.CONFIG, members(), BOOK, engine=None)
+            assert result.engine == engine
+            told = [each for each in portfolio_lines(result, None) if "so the compiled engine ran" in each]
+            assert [each.split(", ")[0] for each in told] == [f"drawn: {bars:,} bars"] * (
+                engine == "compiled"
+            )
+
+    def test_an_account_that_its_lanes_do_not_confirm_is_refused(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Without Backtrader beside them: an entry nobody proposes, another price."""
+
+        def planted(change: Any) -> Any:
+            def traced(ground: PortfolioGround, asked: PortfolioConfig) -> PortfolioTrace:
+                found = trace_portfolio(ground, asked)
+                change(found)
+                return found
+
+            return traced
+
+        def price(trace: PortfolioTrace) -> None:
+            trace.fills[7, twin.F_PRICE] += 0.25
+
+        def proposal(trace: PortfolioTrace) -> None:
+            trace.proposals[7, twin.P_SET] += 1.0
+
+        for change, told in (
+            (price, r"portfolio drawn: the compiled engine contradicts itself at .*the price of a fill of"),
+            (proposal, "the portfolio answers an entry that its lane does not propose, or none that it does"),
+        ):
+            monkeypatch.setattr(run, "trace_portfolio", planted(change))
+            with pytest.raises(EngineMismatch, match=told):
+                run_portfolio(self.CONFIG, members(), BOOK, engine="compiled")
 
 
 def test_a_capital_for_which_an_instrument_is_too_large_is_refused() -> None:

@@ -166,7 +166,7 @@ def test_a_portfolio(tmp_path: Path) -> None:
     refused = call(*asked, "--strategy", str(strategy))
     assert refused.returncode == 2
     assert "--strategy: does not go with --portfolio" in refused.stderr
-    done = call(*asked, "--verify")
+    done = call(*asked, "--engine", "compiled", "--verify")
     assert done.returncode == 0, done.stderr
     folder = folder_of(tmp_path / "out")
     assert f"portfolio: {folder}" in done.stdout.replace("\n", "")
@@ -179,4 +179,6 @@ def test_a_portfolio(tmp_path: Path) -> None:
     # One position at a time: no trade of the one begins within a trade of the other.
     comp, spx = (each[["entry_end", "exit_end"]].to_numpy() for each in trades.values())
     assert not any(((spx[:, 0] >= entry) & (spx[:, 0] < exit_)).any() for entry, exit_ in comp)
-    assert json.loads((folder / "provenance.json").read_text())["portfolio"]["capital"] == 200_000.0
+    provenance = json.loads((folder / "provenance.json").read_text())
+    assert provenance["portfolio"]["capital"] == 200_000.0
+    assert provenance["engine"] == "compiled"
