@@ -40,6 +40,7 @@ from support.engines import folders_but_for_the_engine
 from support.examples import examples
 from support.markets import HOURLY, random_bars
 from support.scenarios import CME, daily_bars, history_of
+from support.spec_parity import Different, Logistic
 
 BOOK = load_instruments()
 relaxed = settings(
@@ -135,22 +136,6 @@ def configs(draw: st.DrawFn, timeframe: str, filters: tuple[dict[str, Any], ...]
             "auto_close": st.sampled_from(["15:30", "13:00"]),
         }
     return IbsConfig.model_validate(content | draw(st.fixed_dictionaries({}, optional=optional)))
-
-
-class Logistic:
-    """A smooth function of two columns, NaN-free, the same for one row and for many."""
-
-    def predict_proba(self, features: Any, /) -> Any:
-        chance = 1.0 / (1.0 + np.exp(features[:, 0] - 4.0 * features[:, 1]))
-        return np.column_stack((1.0 - chance, chance))
-
-
-class Different:
-    """A model whose answer to a row depends on how many it is shown: what BLAS does to the last bits."""
-
-    def predict_proba(self, features: Any, /) -> Any:
-        chance = Logistic().predict_proba(features)[:, 1] * (1.0 if len(features) == 1 else 0.9)
-        return np.column_stack((1.0 - chance, chance))
 
 
 IDS = ("zscore_20", "ibs")

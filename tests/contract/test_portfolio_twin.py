@@ -12,18 +12,23 @@ import numpy as np
 import pytest
 
 from lockstep.errors import ConfigError
+from lockstep.market.bars import Stamps
 from lockstep.market.dates import DateRange
 from lockstep.portfolio import rules
 from lockstep.portfolio.config import PortfolioConfig
 from lockstep.portfolio.coordinator import Coordinator
 from lockstep.portfolio.state import SettledSet
 from lockstep.strategy.admission import REFUSALS, LaneNews, LaneStanding, Settled
-from lockstep.strategy.decision import IN_SESSION
+from lockstep.strategy.decision import EXIT_DAILY_LOSS, IN_SESSION, VETO
 from lockstep.strategy.records import MemoryRecorder
+from research.backtest.portfolio_engine import PortfolioRun
+from research.backtest.records import PortfolioRecords, RunRecords
+from research.backtest.referee import first_difference
+from research.backtest.run import COMPILED, InstrumentRun
 from research.sweep import portfolio_loop as twin
 from research.sweep.portfolio import PortfolioGround, PortfolioTrace, sweep_portfolio, trace_portfolio
 from support import portfolios
-from support.portfolios import BOOK, VOLATILITY, World, drawn_portfolio, portfolio_of, terms_of, with_margins
+from support.portfolios import BOOK, VOLATILITY, World, drawn_portfolio, mixed_world, portfolio_of, terms_of
 
 CHOICES = (
     {"BTC-USD": ("1d", 150), "CL": ("1h", 500), "ES": ("1d", 120), "SPY": ("1h", 800), "ZC": ("1d", 100)},
@@ -63,7 +68,7 @@ class Watched:
 
 @functools.cache
 def world(seed: int) -> World:
-    return with_margins(portfolios.world(seed, CHOICES[seed % len(CHOICES)]))
+    return mixed_world(seed, CHOICES[seed % len(CHOICES)])
 
 
 @functools.cache
@@ -71,17 +76,21 @@ def ground(seed: int) -> PortfolioGround:
     given = world(seed)
     return PortfolioGround.of(
         given.configs, {each: given.history for each in given.symbols}, BOOK.session_named("CME"),
-        volatility=VOLATILITY, score=VOLATILITY,
+        vetoes=given.vetoes, volatility=VOLATILITY, score=given.score,
     )  # fmt: skip
 
 
 def drawn(seed: int) -> PortfolioConfig:
-    """Return a portfolio of the world with this seed; half of them leave everything after a small loss."""
-    config = drawn_portfolio(world(seed), seed)
-    if seed // len(CHOICES) % 2:
-        return config
-    content = config.model_dump()
-    content["limits"]["daily_loss"] = {"fraction": 0.002, "flatten": True}
+    """Return a portfolio of the world with this seed.
+
+    Half of them leave everything after a small loss, others have limits of two lanes.
+    """
+    content = drawn_portfolio(world(seed), seed).model_dump()
+    if seed // len(CHOICES) % 2 == 0:
+        content["limits"]["daily_loss"] = {"fraction": 0.002, "flatten": True}
+    elif seed % 2 == 0:
+        content["lanes"][0]["max_contracts"] = 1.0
+        content["lanes"][1]["weight_cap"] = 0.05
     return PortfolioConfig.model_validate(content)
 
 
@@ -151,18 +160,40 @@ def said_by_twin(on: PortfolioGround, trace: PortfolioTrace, given: World) -> di
     }  # fmt: skip
 
 
+@functools.cache
+def run(seed: int) -> PortfolioRun:
+    given, config = world(seed), drawn(seed)
+    runs = {
+        each: InstrumentRun.of(
+            given.configs[each], given.history, each, span=None, veto=given.vetoes.get(each)
+        )
+        for each in given.symbols
+    }
+    calendar = BOOK.session_named(config.day)
+    return PortfolioRun(config=config, runs=runs, terms=terms_of(given, config), calendar=calendar, span=None)
+
+
+@functools.cache
+def compiled(seed: int) -> PortfolioRecords:
+    return run(seed).records(COMPILED)
+
+
 @pytest.mark.parametrize("seed", SEEDS)
 def test_both_engines_say_the_same(seed: int) -> None:
+    """Fills, states and answers of the account; and everything that a lane writes down."""
     given, config = world(seed), drawn(seed)
     watched, recorders = in_cerebro(given, config)
     trace = trace_portfolio(ground(seed), config)
     expected, found = said_by_cerebro(watched, recorders), said_by_twin(ground(seed), trace, given)
     for part, content in expected.items():
         assert found[part] == content, part
+    for symbol, recorder in recorders.items():
+        ids = run(seed).runs[symbol].source.plan.ids
+        assert first_difference(compiled(seed).lanes[symbol], RunRecords.of(recorder), ids) == "", symbol
 
 
 def test_what_is_drawn_happens() -> None:
-    """Every rule refuses, both kinds of flattening and waits outside the session occur."""
+    """Every rule refuses, both kinds of flattening and waits outside the session occur, models refuse."""
     happened: Counter[str] = Counter()
     for seed in SEEDS:
         given, on = world(seed), ground(seed)
@@ -179,10 +210,41 @@ def test_what_is_drawn_happens() -> None:
             taken = on.table[on.base[lane] : on.base[lane] + len(outside)]
             waits = taken[(taken[:, 0] != 0.0) & (taken[:, 1] > np.arange(len(outside)) + 1)]
             happened["waits"] += len(waits)
-    for rule in set(REFUSALS) - {"contracts", "weight_cap"}:
-        assert happened[rule] > 0, rule
-    for what, least in (("fills", 2_000), ("forced", 40), ("smaller", 40), ("outside", 500), ("waits", 50)):
+            happened[f"fills of {given.configs[symbol].family}"] += int(
+                (trace.fills[:, twin.F_LANE] == lane).sum()
+            )
+            codes = compiled(seed).lanes[symbol].codes
+            happened["vetoes"] += int((codes == VETO).sum())
+            # What must leave, and where that was decided at a later bar than the one of the set.
+            left = codes == EXIT_DAILY_LOSS
+            happened["left"] += int(left.sum())
+            flattened = np.isin(given.traded(symbol).end, flattened_at(trace, on))
+            happened["left later"] += int((left & ~flattened).sum())
+        happened[f"ranked by {drawn(seed).rank.by}"] += ranked_anew(trace)
+    for rule in REFUSALS:
+        assert happened[rule] > 0, (rule, happened)
+    for what, least in MUST_HAPPEN.items():
         assert happened[what] >= least, (what, happened)
+
+
+MUST_HAPPEN = {
+    "fills": 2_000, "forced": 40, "smaller": 40, "outside": 500, "waits": 50, "fills of ibs": 800,
+    "fills of rules": 800, "vetoes": 300, "left": 40, "left later": 5, "ranked by listed": 10,
+    "ranked by probability": 10, "ranked by score": 10,
+}  # fmt: skip
+
+
+def flattened_at(trace: PortfolioTrace, on: PortfolioGround) -> Stamps:
+    """Return the ends of the sets that ended a day."""
+    stopped, day = trace.states[:, rules.STOPPED], trace.states[:, rules.DAY]
+    begins = np.diff(stopped, prepend=0.0) + np.diff(day, prepend=0.0)
+    return on.stamps[(stopped > 0.0) & (begins > 0.0)]
+
+
+def ranked_anew(trace: PortfolioTrace) -> int:
+    """Return how many proposals come before one of a lane that is before theirs by symbol."""
+    sets, lanes = trace.proposals[:, twin.P_SET], trace.proposals[:, twin.P_LANE]
+    return int(((np.diff(sets) == 0.0) & (np.diff(lanes) < 0.0)).sum())
 
 
 def test_a_sweep_is_many_traces() -> None:
@@ -209,7 +271,7 @@ def test_a_range_of_dates_is_a_run_of_these_dates() -> None:
     config = drawn_portfolio(given, 3)
     on = PortfolioGround.of(
         given.configs, {each: given.history for each in given.symbols}, BOOK.session_named("CME"), span=span,
-        volatility=VOLATILITY, score=VOLATILITY,
+        vetoes=given.vetoes, volatility=VOLATILITY, score=given.score,
     )  # fmt: skip
     assert 50 < len(on.stamps) < len(ground(2).stamps)
     assert len(trace_portfolio(on, config).fills) > 10

@@ -25,13 +25,17 @@ from lockstep.strategy.clock import SessionClock
 from lockstep.strategy.config import StrategyConfig
 from lockstep.strategy.decision import ENTER_LONG, ENTER_SHORT
 from lockstep.strategy.families.ibs import IbsConfig
+from lockstep.strategy.families.rules import RulesConfig
 from lockstep.strategy.lane import Lane
 from lockstep.strategy.records import MemoryRecorder
 from lockstep.strategy.step import vector_ids
+from lockstep.strategy.veto import Veto
 from support.scenarios import make_bars
+from support.spec_parity import Different, Logistic
 
 BOOK = load_instruments()
 VOLATILITY = "realised_vol_20_252"
+SCORE = "momentum_z_5_10"
 LEVELS = {
     "BTC-USD": 20_000.0,
     "CL": 60.0,
@@ -80,13 +84,39 @@ def config_of(timeframe: str, seed: int, **changes: Any) -> IbsConfig:
     return IbsConfig.model_validate(settings | changes)
 
 
+def spec_of(timeframe: str, seed: int) -> RulesConfig:
+    """Return a spec that trades often: what `config_of` trades, in conditions, and a weighted sum."""
+    settings: dict[str, Any] = {
+        "name": "spec", "timeframe": timeframe,
+        "score": [{"id": "ibs", "weight": 1}, {"id": SCORE, "weight": 0.1}],
+        "long_entry": {"any": [{"id": "ibs", "below": 0.25}, {"id": "score", "below": 0.2}]},
+        "short_entry": {"all": [{"id": "ibs", "above": 0.7}, {"id": "score", "above": 0.5}]},
+        "long_exit": {"id": "ibs", "above": 0.6}, "short_exit": {"id": "ibs", "below": 0.4},
+        "stop": {"percent": 2.0}, "max_bars": 5, "size": SIZES[seed % 2], "features": [VOLATILITY, SCORE],
+        "capital": 1_000_000.0,
+    }  # fmt: skip
+    return RulesConfig.model_validate(settings)
+
+
+def veto_of(seed: int) -> Veto:
+    """Return a model that refuses some entries; every other one must be asked bar by bar."""
+    at_once = seed % 2 == 0
+    model = Logistic() if at_once else Different()
+    return Veto(model=model, feature_ids=("zscore_20", "ibs"), threshold=0.8, in_batches=at_once)
+
+
 @dataclass(frozen=True, kw_only=True)
 class World:
-    """Bars and a strategy of each instrument, in the order of the symbols."""
+    """Bars and a strategy of each instrument, in the order of the symbols.
+
+    score   id by which some portfolios rank
+    """
 
     history: History
     configs: Mapping[str, StrategyConfig]
     factors: Mapping[str, float] = field(default_factory=dict)
+    vetoes: Mapping[str, Veto] = field(default_factory=dict)
+    score: str = VOLATILITY
 
     @property
     def symbols(self) -> tuple[str, ...]:
@@ -95,7 +125,8 @@ class World:
     def lane(self, symbol: str) -> Lane:
         config, market = self.configs[symbol], self.history.markets[symbol]
         key = SeriesKey(symbol, config.bars)
-        plan = default_registry().plan(vector_ids(config, None), key)
+        veto = self.vetoes.get(symbol)
+        plan = default_registry().plan(vector_ids(config, veto), key)
         return Lane(
             feed=bars_feed(self.traded(symbol)),
             market=market,
@@ -103,6 +134,7 @@ class World:
             source=BatchFeatures(plan, self.history, max_age=config.max_age.limits),
             clock=SessionClock(market.session, config.bars, config.auto_close),
             recorder=MemoryRecorder(),
+            veto=veto,
             factor=self.factors.get(symbol, 1.0),
         )
 
@@ -132,6 +164,28 @@ def world(seed: int, chosen: Mapping[str, tuple[str, int]], **changes: Any) -> W
         bars[SeriesKey(symbol, configs[symbol].bars)] = bars_of(symbol, timeframe, count, 100 * seed + place)
     return World(
         history=History(bars=bars, markets={each: BOOK.markets[each] for each in chosen}), configs=configs
+    )
+
+
+def mixed_world(seed: int, chosen: Mapping[str, tuple[str, int]]) -> World:
+    """Return a world of declared margins, by seed of three kinds.
+
+    One of `config_of` alone; one in which every other lane is a spec and some lanes are behind a model; one
+    in which every lane is behind a model, so that probabilities can rank.
+    """
+    kind, plain = seed % 3, world(seed, chosen, features=[VOLATILITY, SCORE])
+    specs = {
+        symbol: spec_of(chosen[symbol][0], seed + place)
+        for place, symbol in enumerate(plain.symbols)
+        if kind and (place + kind) % 2
+    }
+    vetoes = {
+        symbol: veto_of(place)
+        for place, symbol in enumerate(plain.symbols)
+        if kind == 2 or (kind == 1 and place % 3 == 0)
+    }
+    return with_margins(
+        replace(plain, configs={**plain.configs, **specs}, vetoes=vetoes, score=SCORE if kind else VOLATILITY)
     )
 
 
@@ -250,16 +304,22 @@ def drawn_portfolio(given: World, seed: int) -> PortfolioConfig:
     if random.random() < 0.5:
         settings["groups"] = {"some": {"symbols": symbols[: n // 2 + 1], "max_positions": 1},
                               "others": {"symbols": symbols[1:], "max_gross": uniform(0.2, 1.0)}}  # fmt: skip
-    settings["rank"] = [
+    ranks = [
         {"by": "symbol"},
         {"by": "listed", "order": list(random.permutation(symbols)), "top": maybe(1)},
-        {"by": "score", "id": VOLATILITY, "smallest_first": bool(random.integers(2)), "top": maybe(2)},
-    ][int(random.integers(3))]
+        {"by": "score", "id": given.score, "smallest_first": bool(random.integers(2)), "top": maybe(2)},
+    ]
+    if set(given.vetoes) == set(symbols):
+        ranks[:2] = [{"by": "probability", "top": maybe(1)}]
+    settings["rank"] = ranks[int(random.integers(len(ranks)))]
     return portfolio_of(given, **settings)
 
 
 def terms_of(given: World, config: PortfolioConfig) -> list[LaneTerms]:
-    return [LaneTerms.of(config, given.history.markets[each], given.configs[each]) for each in given.symbols]
+    return [
+        LaneTerms.of(config, given.history.markets[each], given.configs[each], given.vetoes.get(each))
+        for each in given.symbols
+    ]
 
 
 def run_portfolio_by(

@@ -34,6 +34,14 @@ class Logistic:
         return np.column_stack((1.0 - chance, chance))
 
 
+class Different:
+    """A model whose answer to a row depends on how many it is shown: what BLAS does to the last bits."""
+
+    def predict_proba(self, features: Any, /) -> Any:
+        chance = Logistic().predict_proba(features)[:, 1] * (1.0 if len(features) == 1 else 0.9)
+        return np.column_stack((1.0 - chance, chance))
+
+
 MODEL = Veto(model=Logistic(), feature_ids=("zscore_20", "ibs"), threshold=0.55)
 
 
