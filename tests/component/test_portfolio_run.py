@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -192,6 +193,20 @@ class TestEngines:
             monkeypatch.setattr(run, "trace_portfolio", planted(change))
             with pytest.raises(EngineMismatch, match=told):
                 run_portfolio(self.CONFIG, members(), BOOK, engine="compiled")
+
+    def test_the_records_of_lanes_are_compared_as_well(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Lanes that take twice what was admitted leave the account's own numbers as they are."""
+        admitted = run._admitted
+
+        def twice(*given: Any) -> Any:
+            found = admitted(*given)
+            return replace(found, contracts=2.0 * found.contracts)
+
+        monkeypatch.setattr(run, "_admitted", twice)
+        with pytest.raises(EngineMismatch, match=r"engines part at .*the quantity of an order of [\w-]+ is"):
+            run_portfolio(self.CONFIG, members(), BOOK, verify=True)
+        with pytest.raises(EngineMismatch, match=r"contradicts itself at .*the size of a fill of [\w-]+ is"):
+            run_portfolio(self.CONFIG, members(), BOOK, engine="compiled")
 
 
 def test_a_capital_for_which_an_instrument_is_too_large_is_refused() -> None:

@@ -518,6 +518,106 @@ MUTANTS = [
 ]
 
 
+# A portfolio's twin and the lanes below it: in portfolio 18 all of this happens, 3 must leave while its
+# market is closed.
+TWIN, ACCOUNT = "research/sweep/portfolio_loop.py", "research/sweep/portfolio.py"
+SAME = "tests/contract/test_portfolio_twin.py::test_both_engines_say_the_same"
+
+MUTANTS += [
+    Mutant(
+        row="twin: lanes are swapped, each pays the costs of another one",
+        file=TWIN,
+        old="i, here, bar, fate, costs[i], accounts",
+        new="i, here, bar, fate, costs[-1 - i], accounts",
+        killer=f"{SAME}[18]",
+    ),
+    Mutant(
+        row="twin: room is freed when a lane decides to leave",
+        file=TWIN,
+        old="                if under_way[i, MUST] != 0 and bar",
+        new="                if fate[DECIDED] <= here:\n"
+        "                    lanes[i, rules.ROOM] = 0.0\n"
+        "                if under_way[i, MUST] != 0 and bar",
+        killer=f"{SAME}[18]",
+    ),
+    Mutant(
+        row="twin: an entry that waits takes no room",
+        file=TWIN,
+        old="margin, state, lanes, news, terms, limits",
+        new="margin, state, np.where((np.arange(rules.LANE) == rules.ROOM) & "
+        "(accounts[:, POSITION, None] == 0.0), 0.0, lanes), news, terms, limits",
+        killer=f"{SAME}[18]",
+    ),
+    Mutant(
+        row="twin: the day is that of UTC",
+        file=ACCOUNT,
+        old='day = calendar.dates(stamps).astype("datetime64[D]").astype(np.int64)',
+        new="day = stamps // 86_400_000_000_000",
+        killer=f"{SAME}[18]",
+    ),
+    Mutant(
+        row="twin: the reserve is added last",
+        file=TWIN,
+        old="total = total_equity(reserve, accounts, lanes, terms)",
+        new="total = total_equity(0.0, accounts, lanes, terms) + reserve",
+        killer=f"{SAME}[18]",
+    ),
+    Mutant(
+        row="twin: the peak is of all time",
+        file=ACCOUNT,
+        old="DrawdownWindow(ground.calendar, window).first(ground.days) if window",
+        new="0 * ground.days if window",
+        killer=f"{SAME}[18]",
+    ),
+    Mutant(
+        row="Cerebro: a lane that decides to leave takes no room",
+        file="src/strategy/backtrader/strategy.py",
+        old="        return LaneStanding(account, waiting",
+        new="        if waiting is None and self.broker.waiting(self._feed) is not None:\n"
+        "            account = (FLAT, *account[1:])\n"
+        "        return LaneStanding(account, waiting",
+        killer=f"{SAME}[18]",
+    ),
+    Mutant(
+        row="compiled lanes: a position without a bar stays when all must leave",
+        file="research/backtest/portfolio_engine.py",
+        old="    leaves[np.cumsum(there)[flattened & ~there]] |= loop.BEFORE_BAR\n",
+        new="",
+        killer=f"{SAME}[18]",
+    ),
+    Mutant(
+        row="compiled lanes: an entry is sent in its own size",
+        file="research/backtest/loop.py",
+        old="code, sent = verdicts[i], (admitted[i], sent[1], sent[2], sent[3], sent[4])",
+        new="code = verdicts[i]",
+        killer=f"{SAME}[18]",
+    ),
+    Mutant(
+        row="compiled lanes: what must leave is sent while the market is closed",
+        file="research/backtest/loop.py",
+        old=" and code != OUTSIDE_SESSION",
+        new="",
+        killer=f"{SAME}[3]",
+    ),
+    Mutant(
+        row="a portfolio's referee looks at the account alone",
+        file="research/backtest/portfolio_referee.py",
+        old="            lanes,\n",
+        new="",
+        killer="tests/component/test_portfolio_run.py"
+        "::TestEngines::test_the_records_of_lanes_are_compared_as_well",
+    ),
+    Mutant(
+        row="a model that must be asked bar by bar is asked about all at once",
+        file="research/sweep/inputs.py",
+        old="asked = [read] if veto.in_batches else",
+        new="asked = [read] if len(read) else",
+        killer="tests/contract/test_sweep_veto.py"
+        "::test_a_model_that_answers_many_rows_differently_is_asked_bar_by_bar",
+    ),
+]
+
+
 # What is one trial: what a spec means, and what it does.
 MEANING = "tests/property/test_spec_meaning.py"
 BEHAVIOUR = "tests/contract/test_spec_behaviour.py"

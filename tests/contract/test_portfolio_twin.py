@@ -19,10 +19,10 @@ from lockstep.portfolio.config import PortfolioConfig
 from lockstep.portfolio.coordinator import Coordinator
 from lockstep.portfolio.state import SettledSet
 from lockstep.strategy.admission import REFUSALS, LaneNews, LaneStanding, Settled
-from lockstep.strategy.decision import EXIT_DAILY_LOSS, IN_SESSION, VETO
+from lockstep.strategy.decision import EXIT_DAILY_LOSS, IN_SESSION, OUTSIDE_SESSION, VETO
 from lockstep.strategy.records import MemoryRecorder
 from research.backtest.portfolio_engine import PortfolioRun
-from research.backtest.records import PortfolioRecords, RunRecords
+from research.backtest.records import POSITION, PortfolioRecords, RunRecords
 from research.backtest.referee import first_difference
 from research.backtest.run import COMPILED, InstrumentRun
 from research.sweep import portfolio_loop as twin
@@ -87,7 +87,9 @@ def drawn(seed: int) -> PortfolioConfig:
     """
     content = drawn_portfolio(world(seed), seed).model_dump()
     if seed // len(CHOICES) % 2 == 0:
-        content["limits"]["daily_loss"] = {"fraction": 0.002, "flatten": True}
+        # The last of the choices holds little, and only a small loss comes while the market is closed.
+        fraction = 0.00002 if seed % len(CHOICES) == 3 else 0.002
+        content["limits"]["daily_loss"] = {"fraction": fraction, "flatten": True}
     elif seed % 2 == 0:
         content["lanes"][0]["max_contracts"] = 1.0
         content["lanes"][1]["weight_cap"] = 0.05
@@ -220,6 +222,8 @@ def test_what_is_drawn_happens() -> None:
             happened["left"] += int(left.sum())
             flattened = np.isin(given.traded(symbol).end, flattened_at(trace, on))
             happened["left later"] += int((left & ~flattened).sum())
+            held = compiled(seed).lanes[symbol].marks[:, POSITION] != 0.0
+            happened["closed"] += int((flattened & held & (codes == OUTSIDE_SESSION)).sum())
         happened[f"ranked by {drawn(seed).rank.by}"] += ranked_anew(trace)
     for rule in REFUSALS:
         assert happened[rule] > 0, (rule, happened)
@@ -229,7 +233,7 @@ def test_what_is_drawn_happens() -> None:
 
 MUST_HAPPEN = {
     "fills": 2_000, "forced": 40, "smaller": 40, "outside": 500, "waits": 50, "fills of ibs": 800,
-    "fills of rules": 800, "vetoes": 300, "left": 40, "left later": 5, "ranked by listed": 10,
+    "fills of rules": 800, "vetoes": 300, "left": 40, "left later": 5, "closed": 2, "ranked by listed": 10,
     "ranked by probability": 10, "ranked by score": 10,
 }  # fmt: skip
 

@@ -17,7 +17,7 @@ from lockstep.strategy.veto import Veto
 from research.backtest.run import run_backtest
 from research.sweep.inputs import Chances
 from research.sweep.run import trace
-from support.spec_parity import MODEL
+from support.spec_parity import MODEL, Different
 
 CONFIG = IbsConfig.model_validate(
     {"name": "x", "direction": "both", "stop": {"percent": 1.0}, "filters": [{"feature": "rsi_2", "max": 80}]}
@@ -47,6 +47,15 @@ def test_another_threshold_is_noticed(history: History) -> None:
     _, equity = backtrader(history, MODEL)
     chances = Chances.of(replace(MODEL, threshold=0.5), CONFIG, history, "SPX")
     assert trace(CONFIG, history, "SPX", span=SPAN, chances=chances).equity.tobytes() != equity
+
+
+def test_a_model_that_answers_many_rows_differently_is_asked_bar_by_bar(history: History) -> None:
+    different = replace(MODEL, model=Different())
+    alone, asked, at_once = (
+        Chances.of(each, CONFIG, history, "SPX").probability.tobytes()
+        for each in (MODEL, different, replace(different, in_batches=True))
+    )
+    assert alone == asked != at_once
 
 
 def test_answers_at_candidate_bars_are_enough(history: History) -> None:
