@@ -22,10 +22,12 @@ from lockstep.live.plausible import Plausibility
 from lockstep.live.risk.limits import Limits
 from lockstep.live.risk.rollout import Rollout
 from lockstep.live.risk.switches import Switches
+from lockstep.market.config import InstrumentBook, load_instruments
 from lockstep.models.manifest import PRODUCTION, Version
 from lockstep.monitoring.alerts import AlertRate, SinkSettings
 from lockstep.monitoring.registry import SINKS
 from lockstep.plugs import chosen_by_kind
+from lockstep.portfolio.config import PortfolioConfig, load_portfolio_config
 from lockstep.settings import Settings, read_yaml, shown, validated
 
 
@@ -95,6 +97,8 @@ class LiveConfig(Settings):
     positions     CSV of positions, exported by the broker, to reconcile with
     broker        receiver of the orders; see `brokers/registry.py` for the kinds
     clock         how the clock is checked in mode live; see `clock_check.py`
+    portfolio     file of the portfolio whose lanes are traded and whose limits admit their entries; its
+                  lanes are the instruments, which need to be listed only for their `handover`
     fills_by_hand   the operator reports fills with lockstep orders; mode live needs this, a
                   statement, or a broker that reports its fills
     grace         how long a bar set waits for its last bar
@@ -118,7 +122,8 @@ class LiveConfig(Settings):
     positions: Path | None = None
     clock: ClockSettings | None = None
     fills_by_hand: bool = False
-    instruments: Annotated[tuple[InstrumentSettings, ...], Field(min_length=1)]
+    instruments: tuple[InstrumentSettings, ...] = ()
+    portfolio: Path | None = None
     history: HistorySettings = HistorySettings()
     feeds: Annotated[tuple[Feed, ...], Field(min_length=1)]
     grace: Seconds = 5.0
@@ -147,6 +152,8 @@ class LiveConfig(Settings):
     @model_validator(mode="after")
     def _each_once(self) -> Self:
         symbols = [each.symbol for each in self.instruments]
+        if not symbols and self.portfolio is None:
+            raise ValueError("instruments: nothing is traded; list at least one, or give a portfolio")
         for symbol in symbols:
             if symbols.count(symbol) > 1:
                 raise ValueError(f"instruments: {symbol} is listed twice; list it once")
@@ -193,7 +200,38 @@ class LiveConfig(Settings):
         """
         settings = validated(cls, read_yaml(path), where=str(path))
         desk = desk_folder(path.parent)
-        return settings if desk is None else anchored(settings, desk.root)
+        found = settings if desk is None else anchored(settings, desk.root)
+        return found if found.portfolio is None else found.with_lanes(path)
+
+    def with_lanes(self, path: Path) -> LiveConfig:
+        """Return the configuration with the lanes of its portfolio as instruments, sorted by symbol.
+
+        path   of the file that it was read from. ConfigError where that lists other instruments or versions
+        """
+        portfolio = self.traded_portfolio()
+        assert portfolio is not None
+        lanes = {symbol: portfolio.lane(symbol).version or "" for symbol in portfolio.symbols}
+        listed = {each.symbol: each for each in self.instruments}
+        if self.instruments and self.versions != lanes:
+            told, held = (
+                ", ".join(f"{name} {each}" for name, each in sorted(of.items()))
+                for of in (self.versions, lanes)
+            )
+            raise ConfigError(
+                f"{path}: instruments are {told}, the lanes of {self.portfolio} are {held}; leave "
+                "`instruments` out, or list the same"
+            )
+        instruments = tuple(
+            listed.get(symbol, InstrumentSettings(symbol=symbol, version=version))
+            for symbol, version in lanes.items()
+        )
+        return self.model_copy(update={"instruments": instruments})
+
+    def traded_portfolio(self, book: InstrumentBook | None = None) -> PortfolioConfig | None:
+        """Read the portfolio, None without one; ConfigError where it is wrong or trades no versions."""
+        if self.portfolio is None:
+            return None
+        return _declared(self.portfolio, book or load_instruments())
 
     def require_mode(self, mode: Mode) -> None:
         """Raise ConfigError where the mode cannot be run with this configuration."""
@@ -222,3 +260,15 @@ class LiveConfig(Settings):
                 f"mode live: {symbol} is pinned to {version}, which trades in paper and shadow only; promote "
                 "it, remove `version` from live.yml and begin a new epoch"
             )
+
+
+def _declared(path: Path, book: InstrumentBook) -> PortfolioConfig:
+    """Read the portfolio that a desk trades; ConfigError where a lane trades a file and no version."""
+    config = load_portfolio_config(path, book)
+    for lane in config.lanes:
+        if lane.version is None:
+            raise ConfigError(
+                f"{path}: {lane.symbol} trades the strategy file {lane.strategy}; a desk trades versions of "
+                "the model store: register it, without a model where it has none, and give its version"
+            )
+    return config

@@ -27,6 +27,7 @@ from lockstep.live.events import (
     OrderSuppressed,
     OrderUnknown,
     OrderWithdrawn,
+    PortfolioResumed,
     PositionAgreed,
     PositionDiffers,
     PositionSeen,
@@ -118,6 +119,9 @@ class Effects:
                 self._conditions.hear(event)
             case RolloutMoved():
                 self.fraction = event.fraction
+            case PortfolioResumed():
+                assert self._setup.portfolio is not None
+                self._setup.portfolio.coordinator.resume()
             case EngineStarted() | EngineStopped() | CommandRefused() | OrderRefused() | OrderSuppressed():
                 pass
             case PositionAgreed() | PositionDiffers() | ClockJudged():
@@ -142,7 +146,11 @@ class Effects:
         seat = self._seats[event.symbol]
         model = self._setup.outside.model(event.symbol, event.to_sha256)
         strategy = self._strategies()[event.symbol]
-        strategy.change(seat.change(model, self._memory.bars))
+        factor = 1.0
+        if (portfolio := self._setup.portfolio) is not None:
+            factor = portfolio.terms(model).factor
+            portfolio.take_over(model)
+        strategy.change(seat.change(model, self._memory.bars, factor=factor))
         strategy.require_exit(HOLD)
         self._handover.candidates.pop(event.symbol, None)
 

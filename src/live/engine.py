@@ -48,10 +48,7 @@ class Engine:
         self._now = setup.now
         self._memory = Memory(setup.memory, setup.epoch.warmup)
         stage = BarSetStage(self._advance)
-        self.seats = {
-            symbol: Seat(model, stage, setup.markets, setup.epoch.states.get(symbol))
-            for symbol, model in setup.models.items()
-        }
+        self.seats = {symbol: setup.seat(symbol, stage) for symbol in setup.models}
         self._conditions = Conditions(
             unknown=lambda: self._outbox.unknown if self._outbox else frozenset(),
             superseded=lambda: self.handover.superseded,
@@ -68,7 +65,8 @@ class Engine:
             sized=self._sized,
         )
         lanes = [seat.lane for seat in self.seats.values()]
-        self._cerebro = build_cerebro(lanes, live=True, broker=self._broker)
+        self._coordinator = setup.portfolio.coordinator if setup.portfolio else None
+        self._cerebro = build_cerebro(lanes, live=True, broker=self._broker, admissions=self._coordinator)
         self._script = rehearsed(setup.journal.recorded(setup.epoch.number), self.seats)
         self._release: Release | None = None
         self._expected: StoredSet | None = None
@@ -76,7 +74,13 @@ class Engine:
         self._stopping = ""
         self.live = False
         self.sets = self.replayed = 0
-        self.handover = Handover(setup.policies, setup.outside.model, setup.markets, self._memory)
+        self.handover = Handover(
+            setup.policies,
+            setup.outside.model,
+            setup.markets,
+            self._memory,
+            fits=setup.portfolio.terms if setup.portfolio else None,
+        )
         self.effects = Effects(
             setup,
             seats=self.seats,
@@ -148,7 +152,8 @@ class Engine:
     @property
     def strategies(self) -> dict[str, ParityStrategy]:
         """The running strategies by symbol; none before Cerebro has made them."""
-        return {each.symbol: each for each in getattr(self._cerebro, "runningstrats", ())}
+        running = getattr(self._cerebro, "runningstrats", ())
+        return {each.symbol: each for each in running if isinstance(each, ParityStrategy)}
 
     # Between two sets
 
@@ -212,6 +217,7 @@ class Engine:
             release=release,
             lanes=tuple(lane for lane in lanes if lane is not None),
             events=self._gate.events,
+            settled=self._coordinator.take() if self._coordinator else None,
         )
 
     def _go_live(self) -> None:
@@ -267,6 +273,7 @@ class Engine:
         return credible(
             command,
             mode=self._setup.epoch.mode,
+            halted=self._coordinator is not None and self._coordinator.state.halted,
             states=states,
             reports=effects.reports,
             bars=effects.quarantine,

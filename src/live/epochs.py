@@ -16,6 +16,8 @@ from lockstep.live.journal import Journal
 from lockstep.live.journal.continuation import continued
 from lockstep.live.messages import Epoch, LaneState, Mode
 from lockstep.live.outside import require_wanted, version_with, wanted_versions
+from lockstep.live.portfolio import HASH as PORTFOLIO
+from lockstep.live.portfolio import begun_with, ended_with, require_looser
 from lockstep.live.risk.rollout import RolloutStep, require_sizes, stage
 from lockstep.live.traded import TradedModel, usual_trades
 from lockstep.live.warmup import WarmUp, first_windows, settled_bars, warm_up
@@ -41,6 +43,7 @@ def live_hashes(config: Path) -> dict[str, str]:
     """Return what an epoch is begun with, which every start compares; ConfigError for a wrong live.yml.
 
     code      that decides (`identity.DECIDING`); `feed KIND`, `broker KIND`: of each that live.yml uses
+    portfolio   of the portfolio's file, where there is one
     config    of the content of live.yml: comments and layout do not count. Strategy configurations are hashed
               in the bundles
     library NAME   version; machine   as of `compiled.machine`
@@ -53,6 +56,7 @@ def live_hashes(config: Path) -> dict[str, str]:
         "code": identity.code_hash(identity.DECIDING),
         "config": identity.json_digest(read_yaml(config), default=str),
         "machine": machine(),
+        **({} if (traded := used.traded_portfolio()) is None else {PORTFOLIO: traded.portfolio_hash}),
         **{f"library {name}": version for name, version in identity.library_versions().items()},
         **{name: identity.plug_hash(module) for name, module in plugs.items()},
     }
@@ -191,6 +195,12 @@ def successor(
     states = {symbol: state for symbol, state in epoch.states.items() if symbol in bundles}
     bindings = {**hashes, **declared_hashes(models, needs, config, book)}
     begun = replace(epoch, hashes=bindings, bundles=bundles, states=states, warmup=windows.bars)
+    portfolio = config.traded_portfolio(book)
+    if portfolio is not None:
+        require_looser(config.limits, portfolio, models)
+        gone = {symbol: state for symbol, state in epoch.states.items() if symbol not in bundles}
+        before = ended_with(journal, journal.newest_epoch())
+        begun = begun_with(begun, portfolio, models, book, before, gone)
     return begun, windows.sentence
 
 

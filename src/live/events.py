@@ -264,6 +264,17 @@ class RolloutMoved(EventRow):
 
 
 @dataclass(frozen=True, kw_only=True)
+class PortfolioResumed(EventRow):
+    """The operator has ended a halt of the portfolio: drawdowns count from the present equity on."""
+
+    kind: ClassVar[Literal["portfolio_resumed"]] = "portfolio_resumed"
+    since: ClassVar[int] = 2
+
+    command: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class BarIrregular(EventRow):
     """A bar that was recorded and not traded on, or that never came; see `messages.Irregularity`.
 
@@ -358,8 +369,8 @@ Event = (
     OrderSent | OrderAcknowledged | OrderRejected | OrderUnknown | OrderResolved | FillReported
     | OrderRefused | OrderSuppressed | OrderWithdrawn | ExitAtNextBar | ExitWithoutBar
     | SwapPending | SwapWithdrawn | ModelSwapped
-    | EngineStarted | EngineStopped | RolloutMoved | BarIrregular | BarJudged | CommandRefused
-    | PositionSeen | PositionAgreed | PositionDiffers | ClockJudged
+    | EngineStarted | EngineStopped | RolloutMoved | PortfolioResumed | BarIrregular | BarJudged
+    | CommandRefused | PositionSeen | PositionAgreed | PositionDiffers | ClockJudged
 )  # fmt: skip
 """Every event there is: the union is closed, so that a type checker finds the one that a reader forgot."""
 
@@ -369,7 +380,7 @@ OrderEvent = (
 )  # fmt: skip
 """What happened to an order after it was decided."""
 
-Told = FillReported | OrderResolved | RolloutMoved | BarJudged | PositionSeen
+Told = FillReported | OrderResolved | RolloutMoved | PortfolioResumed | BarJudged | PositionSeen
 """What the operator or a source of fills tells the engine; `CommandRefused` where it cannot be."""
 
 AnyEvent = TypeVar("AnyEvent", bound=EventRow)

@@ -7,20 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from lockstep.live.events import Event
 from lockstep.market.history import SeriesKey
+from lockstep.portfolio.state import CoordinatorState, SettledSet
 from lockstep.strategy.lane import LaneState
 from lockstep.strategy.matching import Order
 from lockstep.strategy.records import OrderRecord
 
 __all__ = [
-    "Arrival", "Epoch", "Irregularity", "LaneRecord", "LaneState", "Mode", "OrderIntent", "Refusal",
-    "Release", "ReportedFill", "SendResult", "SetRecord", "Values", "Wanted", "iso",
-    "symbol_of",
+    "Arrival", "Epoch", "EpochPortfolio", "Irregularity", "LaneRecord", "LaneState", "Mode", "OrderIntent",
+    "Refusal", "Release", "ReportedFill", "SendResult", "SetRecord", "Values", "Wanted", "iso", "symbol_of",
 ]  # fmt: skip
 
 Values = tuple[float, ...]
@@ -180,12 +180,23 @@ class LaneRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class SetRecord:
-    """One bar set with all that followed from it: one transaction of the journal."""
+    """One bar set with all that followed from it: one transaction of the journal.
+
+    settled   what the portfolio decided, None without one and where no traded instrument had a bar
+    """
 
     release: Release
     lanes: tuple[LaneRecord, ...]
     events: tuple[Event, ...] = ()
+    settled: SettledSet | None = None
     sequence: int = 0
+
+
+class EpochPortfolio(NamedTuple):
+    """The portfolio of an epoch: what its file says, as plain JSON, and its state at the start."""
+
+    content: Mapping[str, Any]
+    state: CoordinatorState
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -195,6 +206,7 @@ class Epoch:
     hashes   `code`, `config`, `lock`; bundles   symbol -> SHA-256 at the start
     warmup   bars by series that filled the windows before the first set, oldest first
     states   symbol -> state at the start, flat accounts in a first epoch
+    portfolio   None: every instrument trades alone
     """
 
     number: int
@@ -205,6 +217,7 @@ class Epoch:
     bundles: Mapping[str, str]
     warmup: Mapping[SeriesKey, tuple[tuple[int, Values], ...]]
     states: Mapping[str, LaneState]
+    portfolio: EpochPortfolio | None = None
 
 
 def iso(moment: int) -> str:

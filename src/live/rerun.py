@@ -12,7 +12,12 @@ from lockstep.live.journal.rows import StoredSet
 from lockstep.live.messages import LaneRecord, SetRecord
 from lockstep.live.traded import Seat, released_sets
 from lockstep.market.history import BarSet
-from lockstep.monitoring.parity import EngineStep, ParityDifference, step_differences
+from lockstep.monitoring.parity import (
+    EngineStep,
+    ParityDifference,
+    settled_differences,
+    step_differences,
+)
 
 STRETCH = 256
 """Entries of the journal that are computed for at once, at least one: few enough for objects to die young."""
@@ -56,7 +61,7 @@ def step_of(record: LaneRecord, stamp: int, bar: tuple[float, ...] | None = None
 
 def require_same(recorded: StoredSet, again: SetRecord, seats: dict[str, Seat]) -> None:
     """Raise ReplayMismatch with the first thing in which a set came out differently."""
-    if recorded.tells(again.lanes):
+    if recorded.tells(again.lanes, again.settled):
         return
     difference = next(_differences(recorded.record, again, seats), None)
     if difference is not None:
@@ -86,3 +91,4 @@ def _differences(recorded: SetRecord, again: SetRecord, seats: dict[str, Seat]) 
                 kind="account", symbol=symbol, stamp=stamp, where="state", first=repr(first.state),
                 second=repr(second.state),
             )  # fmt: skip
+    yield from settled_differences(recorded.settled, again.settled, stamp)

@@ -34,6 +34,7 @@ from lockstep.live.operator.commands import COMMANDS, Mailbox
 from lockstep.live.operator.statement import FillPositions, PositionsFile, StatementFile, reported_ids
 from lockstep.live.outside import BrokerFills, World, require_wanted
 from lockstep.live.plausible import Bands
+from lockstep.live.portfolio import DeskPortfolio, begun_with, require_looser
 from lockstep.live.reconciliation import Reconciliation
 from lockstep.live.risk.gateway import Gateway
 from lockstep.live.risk.rollout import RolloutStep, require_sizes, stage
@@ -52,6 +53,7 @@ from lockstep.market.history import History, SeriesKey
 from lockstep.market.timetable import Timetable
 from lockstep.models.store import ModelStore
 from lockstep.monitoring.alerts import Alert, Alerts, LogSink, LogSinkSettings, Sink
+from lockstep.portfolio.config import PortfolioConfig
 
 _LOGGER = logging.getLogger("lockstep.live")
 _SECOND = 1_000_000_000
@@ -153,6 +155,10 @@ class Service:
         self._told("loading models from the store")
         epoch = self._epoch(mode)
         models = {symbol: self._world.model(symbol, sha) for symbol, sha in epoch.bundles.items()}
+        traded_portfolio = config.traded_portfolio(self._book)
+        if traded_portfolio is not None:
+            models = dict(sorted(models.items()))
+            require_looser(config.limits, traded_portfolio, models)
         if wanted == "live":
             for sentence in require_machine(self._store.manifest(), epoch.bundles):
                 _LOGGER.warning("%s", sentence)
@@ -163,7 +169,7 @@ class Service:
         wanted_bars = needs if config.replay or not epoch.number else {}
         settled = settled_bars(sorted(wanted_bars), config.history, self._book)
         if not epoch.number:
-            epoch = self._begun(epoch, models, needs, settled)
+            epoch = self._begun(epoch, models, needs, settled, traded_portfolio)
         elif self.journal.last_set(epoch.number) is None:
             self._require_sizes(epoch, models)
         desk = FeedDesk(
@@ -225,6 +231,9 @@ class Service:
                 fraction=self._fraction(epoch, rollout_events),
                 expire=int(config.expire * _SECOND),
                 stop_after=stop_after,
+                portfolio=DeskPortfolio.of(traded_portfolio, models, self._book, epoch)
+                if traded_portfolio is not None
+                else None,
                 reconciliation=self._reconciliation(mode, models, connection),
                 clock=self._clock_check.verdict if self._clock_check else None,
             )
@@ -272,12 +281,15 @@ class Service:
         models: Mapping[str, TradedModel],
         needs: Mapping[SeriesKey, int],
         settled: History,
+        portfolio: PortfolioConfig | None,
     ) -> Epoch:
         """Begin the first epoch of the journal, its windows filled."""
         filled, short = warmed(epoch, models, needs, settled, self.config)
         if short:
             _LOGGER.warning("windows are not full: %s; no trade until they are", short)
         self._require_sizes(filled, models)
+        if portfolio is not None:
+            filled = begun_with(filled, portfolio, models, self._book)
         return replace(filled, number=self.journal.begin_epoch(filled))
 
     def _require_sizes(self, epoch: Epoch, models: Mapping[str, TradedModel]) -> None:

@@ -15,12 +15,14 @@ from lockstep.live.handover import Policy
 from lockstep.live.messages import Epoch, OrderIntent, Refusal
 from lockstep.live.outbox import Outbox
 from lockstep.live.outside import JournalPort, Observer, Outside, SetSource
+from lockstep.live.portfolio import DeskPortfolio
 from lockstep.live.reconciliation import Reconciliation
 from lockstep.live.risk.gateway import DeskGate, Gateway
 from lockstep.live.risk.rollout import scaled
 from lockstep.live.traded import Seat, TradedModel
 from lockstep.market.history import Market
 from lockstep.market.open_hours import next_open
+from lockstep.strategy.decision import EXIT_DAILY_LOSS, HOLD
 from lockstep.strategy.matching import CASH
 
 Exposure = Callable[[], tuple[Mapping[str, float], Mapping[str, float]]]
@@ -37,6 +39,7 @@ class Setup:
     fraction   of the decided size that mode live sends, as the epoch began; see `rollout.py`
     expire     ns after which an order that never left is not sent any more
     stop_after number of sets after which the engine stops by itself; None for never
+    portfolio  admits the entries of all lanes; None: every instrument trades alone
     reconciliation, clock   what has to be settled before mode live opens anything; None elsewhere
     """
 
@@ -56,8 +59,18 @@ class Setup:
     fraction: float = 1.0
     expire: int = 3_600_000_000_000
     stop_after: int | None = None
+    portfolio: DeskPortfolio | None = None
     reconciliation: Reconciliation | None = None
     clock: Callable[[int], ClockVerdict] | None = None
+
+    def seat(self, symbol: str, stage: BarSetStage) -> Seat:
+        """Return the seat of an instrument as the epoch began."""
+        model, state = self.models[symbol], self.epoch.states.get(symbol)
+        if self.portfolio is None:
+            return Seat(model, stage, self.markets, state)
+        required = EXIT_DAILY_LOSS if self.portfolio.is_leaving(symbol) else HOLD
+        factor = self.portfolio.terms(model).factor
+        return Seat(model, stage, self.markets, state, factor=factor, required=required)
 
     def gate(
         self, seats: Mapping[str, Seat], *, exposure: Exposure, doubts: Callable[[int], Doubts]
@@ -68,6 +81,7 @@ class Setup:
             {symbol: self.markets[symbol] for symbol in seats},
             traded=[seat.model.key for seat in seats.values()],
             equity={symbol: self._opening_equity(symbol) for symbol in seats},
+            day=self.portfolio.coordinator.calendar if self.portfolio else None,
             exposure=exposure,
             doubts=doubts,
             now=self.now,

@@ -25,6 +25,7 @@ from lockstep.models.bundle import Bundle
 from lockstep.strategy.bundled import config_of, veto_of
 from lockstep.strategy.clock import SessionClock
 from lockstep.strategy.config import StrategyConfig
+from lockstep.strategy.decision import HOLD
 from lockstep.strategy.lane import Lane
 from lockstep.strategy.matching import CLOSE
 from lockstep.strategy.sizing import COLUMN, FIXED, MODE, contracts
@@ -103,18 +104,28 @@ class Memory:
 
 
 class Seat:
-    """One traded instrument: the model that trades it, its windows, and the lane that Cerebro runs."""
+    """One traded instrument: the model that trades it, its windows, and the lane that Cerebro runs.
+
+    factor, required   as of `Lane`
+    """
 
     def __init__(
-        self, model: TradedModel, stage: BarSetStage, markets: Mapping[str, Market], state: LaneState | None
+        self,
+        model: TradedModel,
+        stage: BarSetStage,
+        markets: Mapping[str, Market],
+        state: LaneState | None,
+        *,
+        factor: float = 1.0,
+        required: int = HOLD,
     ) -> None:
         self.symbol = model.bundle.symbol
         self._markets = markets
         self._feed = stage_feed(stage, model.key)
         self.recorder = LaneRecorder(symbol=self.symbol, bundle=model.bundle.sha256)
-        self._sit(model, state)
+        self._sit(model, state, factor, required)
 
-    def _sit(self, model: TradedModel, state: LaneState | None) -> None:
+    def _sit(self, model: TradedModel, state: LaneState | None, factor: float, required: int) -> None:
         market = self._markets[self.symbol]
         self.model = model
         self.recorder.bundle = model.bundle.sha256
@@ -127,12 +138,14 @@ class Seat:
             clock=_clock(market.session, model.config.bars, model.config.auto_close),
             recorder=self.recorder,
             veto=model.veto,
+            factor=factor,
             state=state,
+            required=required,
         )
 
-    def change(self, model: TradedModel, bars: Kept) -> Lane:
+    def change(self, model: TradedModel, bars: Kept, *, factor: float = 1.0) -> Lane:
         """Seat another version, its windows filled from `bars`, and return its lane."""
-        self._sit(model, None)
+        self._sit(model, None, factor, HOLD)
         warm(self.windows, bars)
         return self.lane
 

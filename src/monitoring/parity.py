@@ -12,11 +12,14 @@ import struct
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import zip_longest
+from typing import Any
 
 import numpy as np
 
 from lockstep.errors import ParityError
 from lockstep.market.bars import Floats
+from lockstep.portfolio.state import SettledSet
 from lockstep.strategy.records import ENTRY, OrderRecord
 
 COMPLETED = "completed"
@@ -32,6 +35,7 @@ DECISION_CODE = "code: decision"
 ORDER = "order"
 COST = "cost"
 ACCOUNT = "account"
+PORTFOLIO = "portfolio"
 
 Context = Mapping[str, Mapping[int, tuple[float, ...]]]
 
@@ -196,6 +200,47 @@ def step_differences(first: EngineStep, second: EngineStep, ids: Sequence[str]) 
         )
     if _both(first.mark, second.mark) and _bits(first.mark) != _bits(second.mark):
         yield differ(ACCOUNT, "equity", first.mark, second.mark)
+
+
+def settled_differences(
+    first: SettledSet | None, second: SettledSet | None, stamp: int
+) -> Iterator[ParityDifference]:
+    """Yield what differs in what a portfolio decided at one bar set: proposals by rank, then its state."""
+
+    def differ(symbol: str, where: str, one: object, other: object) -> ParityDifference:
+        return ParityDifference(
+            kind=PORTFOLIO, symbol=symbol, stamp=stamp, where=where, first=str(one), second=str(other)
+        )
+
+    if first is None or second is None:
+        if first is not second:
+            yield differ("", "portfolio", *("settled" if each else "not settled" for each in (first, second)))
+        return
+    for one, other in zip_longest(first.proposals, second.proposals):
+        for symbol, where, left, right in _parts(one, other, "proposal"):
+            yield differ(symbol, where, left, right)
+    for where, left, right in _unlike(first.state, second.state):
+        if where != "lanes":
+            yield differ("", where, left, right)
+    for room, again in zip_longest(first.state.lanes, second.state.lanes):
+        for symbol, where, left, right in _parts(room, again, "lane"):
+            yield differ(symbol, where, left, right)
+
+
+def _parts(one: Any, other: Any, what: str) -> Iterator[tuple[str, str, object, object]]:
+    if one is None or other is None:
+        yield (one or other).symbol, what, one or "none", other or "none"
+        return
+    for where, left, right in _unlike(one, other):
+        yield one.symbol, where, left, right
+
+
+def _unlike(one: Any, other: Any) -> Iterator[tuple[str, object, object]]:
+    """Yield the fields in which two values of one class differ, NaN equal to NaN."""
+    for name in one.__dataclass_fields__:
+        left, right = getattr(one, name), getattr(other, name)
+        if repr(left) != repr(right):
+            yield name, left, right
 
 
 def _context_differences(symbol: str, first: Context, second: Context) -> Iterator[ParityDifference]:

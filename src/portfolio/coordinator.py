@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,6 +19,7 @@ from lockstep.portfolio.state import CoordinatorState, LaneRoom, ProposalRecord,
 from lockstep.portfolio.terms import DrawdownWindow, LaneTerms, PortfolioTerms, volatility_id
 from lockstep.strategy.admission import REFUSALS, Admission, LaneNews, LaneStanding, Settled
 from lockstep.strategy.decision import ENTER_LONG, ENTER_SHORT, REFUSED
+from lockstep.strategy.matching import CASH, Account, equity, opening_account
 
 _NEVER = 0
 
@@ -59,9 +62,6 @@ class Coordinator:
         self.config = config
         self.volatility_id, self.rank_id = volatility_id(config), config.rank.id
         self.calendar, self._lanes = day, tuple(lanes)
-        self._reserve = config.capital
-        for each in lanes:
-            self._reserve -= each.strategy.capital
         self._terms = PortfolioTerms.of(config, lanes)
         n, drawdown = len(lanes), config.limits.drawdown
         self._window = DrawdownWindow(day, drawdown.window) if drawdown else None
@@ -75,7 +75,7 @@ class Coordinator:
         self._quantities, self._needed, self._base = np.zeros(n), np.zeros(n), np.zeros(n)
         self._first_day, self._margin_day, self._is_news = -1.0, -1, False
         self._stamp = _NEVER
-        self._restore(state or self._opening())
+        self._restore(state or opening_state(config, lanes))
 
     def settle(
         self, stamp: int, news: Sequence[LaneNews | None], standing: Sequence[LaneStanding]
@@ -112,6 +112,7 @@ class Coordinator:
             drawdown=state[rules.DRAWDOWN],
             stopped=state[rules.STOPPED] != 0.0,
             halted=state[rules.HALT] != 0.0,
+            reserve=self._reserve,
             peaks=tuple((int(day), high) for day, high in self._peaks[:count].tolist()),
             lanes=tuple(
                 LaneRoom(symbol=symbol, close=close, risk=risk, room=room, leaving=leaving != 0.0)
@@ -146,6 +147,11 @@ class Coordinator:
                 self._proposal(place, i) for place, i in enumerate(self._order.tolist()) if i >= 0
             ),
         )
+
+    def change(self, terms: LaneTerms) -> None:
+        """Take over what another strategy of a lane wants; its account and its room stay."""
+        self._lanes = tuple(terms if each.symbol == terms.symbol else each for each in self._lanes)
+        self._terms = PortfolioTerms.of(self.config, self._lanes)
 
     def resume(self) -> None:
         """End a halt, as an operator does: drawdowns count from the present equity on."""
@@ -202,17 +208,6 @@ class Coordinator:
             equity=float(self._state[rules.EQUITY]),
         )
 
-    def _opening(self) -> CoordinatorState:
-        capital = self.config.capital
-        return CoordinatorState(
-            stamp=_NEVER, day=-1, baseline=capital, equity=capital, high=-math.inf, tier=0, drawdown=0.0,
-            stopped=False, halted=False, peaks=(),
-            lanes=tuple(
-                LaneRoom(symbol=each, close=math.nan, risk=math.nan, room=0.0, leaving=False)
-                for each in self.symbols
-            ),
-        )  # fmt: skip
-
     def _restore(self, state: CoordinatorState) -> None:
         known = tuple(each.symbol for each in state.lanes)
         if known != self.symbols:
@@ -220,7 +215,7 @@ class Coordinator:
                 f"portfolio {self.config.name}: the state is of {', '.join(known)}, "
                 f"the lanes are {', '.join(self.symbols)}; begin without it"
             )
-        self._stamp = state.stamp
+        self._stamp, self._reserve = state.stamp, state.reserve
         self._state[:] = (
             state.day, state.baseline, state.equity, state.high, state.tier, state.stopped, state.halted,
             len(state.peaks), state.drawdown,
@@ -228,3 +223,66 @@ class Coordinator:
         if state.peaks:
             self._peaks[: len(state.peaks)] = state.peaks
         self._rooms[:] = [(each.close, each.risk, each.room, each.leaving) for each in state.lanes]
+
+
+class LaneStart(NamedTuple):
+    """A lane as a portfolio finds it.
+
+    account   as in `matching.py`; room: contracts, signed: held, or waiting to fill; close: last, NaN: none
+    """
+
+    account: Account
+    room: float
+    close: float
+
+
+def opening_state(
+    config: PortfolioConfig,
+    lanes: Sequence[LaneTerms],
+    found: Mapping[str, LaneStart] | None = None,
+    before: tuple[float, CoordinatorState] | None = None,
+) -> CoordinatorState:
+    """Return the state from which a portfolio begins.
+
+    found    by symbol, where accounts are not new
+    before   capital, USD, and last state of the portfolio that goes on: what differs in capital was paid in
+             or out, so no drawdown or loss follows from it; a lane that is new takes its account's capital
+             from the reserve, one that is gone leaves its own there
+    """
+    known = found or {}
+    starts = {
+        each.symbol: known.get(each.symbol, LaneStart(opening_account(each.strategy.capital), 0.0, math.nan))
+        for each in lanes
+    }
+    fresh = tuple(
+        LaneRoom(symbol=symbol, close=each.close, risk=math.nan, room=each.room, leaving=False)
+        for symbol, each in starts.items()
+    )
+    if before is None:
+        reserve = config.capital
+        for lane in lanes:
+            reserve -= lane.strategy.capital
+        total = reserve
+        for lane in lanes:
+            account, _, close = starts[lane.symbol]
+            total += equity(account, close, lane.market.instrument.multiplier)
+        return CoordinatorState(
+            stamp=_NEVER, day=-1, baseline=total, equity=total, high=-math.inf, tier=0, drawdown=0.0,
+            stopped=False, halted=False, reserve=reserve, peaks=(), lanes=fresh,
+        )  # fmt: skip
+    capital, state = before
+    rooms = {each.symbol: each for each in state.lanes}
+    paid, reserve = config.capital - capital, state.reserve + config.capital - capital
+    for symbol in sorted(starts.keys() - rooms.keys()):
+        reserve -= starts[symbol].account[CASH]
+    for symbol in sorted(rooms.keys() - starts.keys()):
+        reserve += known[symbol].account[CASH]
+    return replace(
+        state,
+        baseline=state.baseline + paid,
+        equity=state.equity + paid,
+        high=state.high + paid,
+        reserve=reserve,
+        peaks=tuple((day, high + paid) for day, high in state.peaks),
+        lanes=tuple(rooms.get(each.symbol, each) for each in fresh),
+    )

@@ -31,6 +31,7 @@ class CoordinatorState:
     baseline   equity of the last set of the day before, USD; equity: of the newest; high: highest of this day
     tier       how many tiers of the drawdown limit hold; drawdown: fraction of the capital
     stopped    whether today's loss has ended entries for today; halted: whether a drawdown has ended them
+    reserve    of the capital, USD: what no lane's account holds
     peaks      (day, its high in USD) of finished days within the window, falling
     lanes      by symbol
     """
@@ -44,6 +45,7 @@ class CoordinatorState:
     drawdown: float
     stopped: bool
     halted: bool
+    reserve: float
     peaks: tuple[tuple[int, float], ...]
     lanes: tuple[LaneRoom, ...]
 

@@ -10,6 +10,7 @@ from lockstep.features.plan import FeatureSource
 from lockstep.market.history import Market
 from lockstep.strategy.clock import SessionClock
 from lockstep.strategy.config import StrategyConfig
+from lockstep.strategy.decision import HOLD
 from lockstep.strategy.matching import Account, Order
 from lockstep.strategy.records import Recorder
 from lockstep.strategy.veto import Veto
@@ -56,6 +57,7 @@ class Lane:
     veto      the model, or None
     factor    what the amount of the strategy's sizes is multiplied by, 1 where it trades alone
     state     state of an earlier engine; None: start flat with the configured capital
+    required  code of the exit that an earlier engine required of the open position, HOLD for none
     on_bar    called with the number of bars seen, for progress displays
 
     >>> from lockstep.features import BatchFeatures, FeatureRegistry
@@ -86,4 +88,5 @@ class Lane:
     veto: Veto | None = None
     factor: float = 1.0
     state: LaneState | None = None
+    required: int = HOLD
     on_bar: Callable[[int], None] | None = None

@@ -18,6 +18,7 @@ from lockstep.live.events import (
     OrderSent,
     OrderUnknown,
     OrderWithdrawn,
+    PortfolioResumed,
 )
 from lockstep.live.journal.reader import JournalReader
 from lockstep.live.journal.rows import read_state
@@ -54,7 +55,11 @@ def continued(
         raise JournalError(f"journal {journal.path}: it has no epoch yet; the engine begins the first one")
     first = journal.first_entry(newest.number)
     positions = positions_of(journal, newest, first)
-    events = [each for each in journal.events(*get_args(OrderEvent), BarJudged) if each.sequence >= first]
+    events = [
+        each
+        for each in journal.events(*get_args(OrderEvent), BarJudged, PortfolioResumed)
+        if each.sequence >= first
+    ]
     found = next(_unsettled(newest, positions, events), "")
     if mode not in (None, newest.mode):
         found = found or next(_not_flat(positions, f"mode {newest.mode} to {mode}"), "")
@@ -129,6 +134,11 @@ def _unsettled(
                     f"entry {event.sequence} ({event.kind}) came after the last bar of its instrument, whose"
                     " account does not hold it yet: run the engine until the next one"
                 )
+        elif isinstance(event, PortfolioResumed) and event.sequence > last:
+            yield (
+                f"entry {event.sequence} ({event.kind}) came after the last bar set, whose portfolio is"
+                " still halted: run the engine until the next bar set"
+            )
         elif isinstance(event, BarJudged) and event.decision == "accept" and event.sequence > last:
             yield (
                 f"entry {event.sequence} (quarantine) came after the last bar set, whose windows do not hold"

@@ -44,6 +44,8 @@ def explained(path: Path) -> Iterator[None]:
         way_out = _WAYS_OUT.get(code & _PRIMARY_CODE, "nothing of this was written")
         kind = JournalFault if code & _PRIMARY_CODE in _FAULTS else JournalError
         raise kind(f"journal {path}: {error}: {way_out}") from error
+    except UnicodeDecodeError as error:  # What SQLite says of a damaged schema quotes the damage.
+        raise JournalError(f"journal {path}: it is damaged: {RESTORE}") from error
 
 
 @contextmanager

@@ -22,13 +22,13 @@ from lockstep.live.journal.chain import ORIGIN, link
 from lockstep.live.journal.failures import explained
 from lockstep.live.journal.opening import WriterLock, held
 from lockstep.live.journal.reader import JournalReader
-from lockstep.live.journal.rows import epoch_rows, event_row, set_rows
+from lockstep.live.journal.rows import EpochRows, SetRows, epoch_rows, event_row, set_rows
 from lockstep.live.journal.schema import insert
 from lockstep.live.messages import Epoch, SetRecord
 
 _ENTRY, _SET, _EVENT, _EPOCH = map(insert, ("entries", "sets", "events", "epochs"))
-_SET_TABLES = tuple(map(insert, ("bars", "irregularities", "decisions", "orders")))
-_EPOCH_TABLES = tuple(map(insert, ("warmup", "states")))
+_SET_TABLES = tuple(map(insert, SetRows._fields[1:]))
+_EPOCH_TABLES = tuple(map(insert, EpochRows._fields[1:]))
 
 
 class _Tail(NamedTuple):
@@ -84,7 +84,7 @@ class Journal(JournalReader):
         """Begin the epoch after the newest one, whatever number `epoch` has, and return its number."""
         number = self._tail.epoch + 1
         rows = epoch_rows(number, self._tail.sequence + 1, epoch)
-        stored = link(self._tail.hash, rows)
+        stored = link(self._tail.hash, rows.hashed)
         with self._transaction() as connection:
             connection.execute(_EPOCH, (*rows.head, stored))
             for statement, table in zip(_EPOCH_TABLES, rows[1:], strict=True):
@@ -106,7 +106,7 @@ class Journal(JournalReader):
             event_row(number, sequence, each) for number, each in enumerate(record.events, sequence + 1)
         ]
         with self._transaction() as connection:
-            tail = self._chain(connection, [rows, *events])
+            tail = self._chain(connection, [rows.hashed, *events])
             connection.execute(_SET, rows.head)
             for statement, table in zip(_SET_TABLES, rows[1:], strict=True):
                 connection.executemany(statement, table)

@@ -180,7 +180,7 @@ def for_reading(path: Path) -> sqlite3.Connection:
         raise JournalError(f"journal {path}: there is none: check the path; the live engine creates it")
     with explained(path), ExitStack() as undo:
         connection = undo.enter_context(closing(_connected(path)))
-        _version(path, connection, oldest=len(schema.MIGRATIONS))
+        _version(path, connection, oldest=1)
         undo.pop_all()
     return connection
 

@@ -16,9 +16,10 @@ from lockstep.live.journal.chain import Row
 from lockstep.live.journal.failures import explained, legible
 from lockstep.live.journal.reading import Found
 from lockstep.live.journal.rows import StoredSet, numbers, read_epoch, read_event, read_set, series_key
-from lockstep.live.journal.schema import select
+from lockstep.live.journal.schema import PORTFOLIOS, select, version
 from lockstep.live.messages import Epoch, SetRecord, Values
 from lockstep.market.history import SeriesKey
+from lockstep.portfolio.state import CoordinatorState
 
 _PIECE = 1000
 _BAR = "end, open, high, low, close, volume"
@@ -66,6 +67,20 @@ class JournalReader:
             return None
         with explained(self.path):
             return self._decoded_set(next(reading.entries(self._connection, newest, last)))
+
+    def newest_settled(self, epoch: int) -> CoordinatorState | None:
+        """Return the state of the portfolio after the newest set of an epoch that it decided; None: none."""
+        first, last = self._range(epoch)
+        if (version(self._connection) or 0) < PORTFOLIOS:
+            return None
+        newest = self._one(
+            "SELECT max(sequence) FROM settlements WHERE sequence BETWEEN ? AND ?", first, last
+        )
+        if newest is None:
+            return None
+        with explained(self.path):
+            settled = self._decoded_set(next(reading.entries(self._connection, newest, newest))).settled
+        return settled.state if settled else None
 
     def count_sets(self, epoch: int) -> int:
         """Return how many bar sets an epoch has."""

@@ -21,6 +21,7 @@ from lockstep.live.journal.chain import Row
 from lockstep.live.messages import (
     Arrival,
     Epoch,
+    EpochPortfolio,
     Irregularity,
     LaneRecord,
     LaneState,
@@ -30,6 +31,7 @@ from lockstep.live.messages import (
 )
 from lockstep.market.history import SeriesKey
 from lockstep.market.timeframe import Timeframe
+from lockstep.portfolio.state import CoordinatorState, LaneRoom, ProposalRecord, SettledSet
 from lockstep.strategy.lane import WaitingOrder
 from lockstep.strategy.matching import Account
 from lockstep.strategy.records import OrderRecord
@@ -77,6 +79,13 @@ class SetRows(NamedTuple):
     irregularities: Sequence[Row]
     decisions: Sequence[Row]
     orders: Sequence[Row]
+    settlements: Sequence[Row] = ()
+    proposals: Sequence[Row] = ()
+
+    @property
+    def hashed(self) -> Row:
+        """What the hash is made of: without a portfolio what it was before there were any."""
+        return tuple(self) if self.settlements else tuple(self[:-2])
 
 
 class EpochRows(NamedTuple):
@@ -85,12 +94,19 @@ class EpochRows(NamedTuple):
     head: Row
     warmup: Sequence[Row]
     states: Sequence[Row]
+    coordinators: Sequence[Row] = ()
+
+    @property
+    def hashed(self) -> Row:
+        """See `SetRows.hashed`."""
+        return tuple(self) if self.coordinators else tuple(self[:-1])
 
 
 _PLAIN = slice(2, -3)
 """Columns of a decision that are stored as they are: all but places, waiting order, open trade, bars held."""
 _BY_VALUE = 2
 """The newest version of marshal that does not spell which objects are shared."""
+_ROOM = tuple(LaneRoom.__dataclass_fields__)
 
 
 class StoredSet:
@@ -105,8 +121,8 @@ class StoredSet:
         self.release = _release(rows)
         self.events = tuple(map(read_event, events))
 
-    def tells(self, lanes: Sequence[LaneRecord]) -> bool:
-        """Return whether the stored lanes are these, in every field and every bit.
+    def tells(self, lanes: Sequence[LaneRecord], settled: SettledSet | None = None) -> bool:
+        """Return whether the stored lanes, and what the portfolio decided, are these, in every bit.
 
         False may also mean that the same is spelled in another way, for example by an older version.
         """
@@ -117,11 +133,14 @@ class StoredSet:
                 for number, lane in enumerate(lanes)
                 for place, order in enumerate(lane.orders)
             ],
+            *settled_rows(self._rows.head[0], settled),
         )
         try:
             stored = (
                 [(row[_PLAIN], _said(row[-3]), _said(row[-2]), row[-1]) for row in self._rows.decisions],
                 [row[1:] for row in self._rows.orders],
+                list(self._rows.settlements),
+                list(self._rows.proposals),
             )
             # Equal bytes mean equal values: floats are spelled bit by bit and apart from whole numbers.
             return marshal.dumps(stored, _BY_VALUE) == marshal.dumps(told, _BY_VALUE)
@@ -161,6 +180,7 @@ def _said(text: str | None) -> Any:
 def set_rows(sequence: int, record: SetRecord) -> SetRows:
     """Return the rows of a bar set."""
     release = record.release
+    settlements, proposals = settled_rows(sequence, record.settled)
     return SetRows(
         head=(sequence, release.stamp),
         bars=_bar_rows(sequence, release),
@@ -173,6 +193,8 @@ def set_rows(sequence: int, record: SetRecord) -> SetRows:
             for number, lane in enumerate(record.lanes)
             for place, order in enumerate(lane.orders)
         ],
+        settlements=settlements,
+        proposals=proposals,
     )
 
 
@@ -185,8 +207,57 @@ def read_set(rows: SetRows, events: Iterable[Row]) -> SetRecord:
         release=_release(rows),
         lanes=tuple(_lane(row[2:], orders.get(row[1], ())) for row in rows.decisions),
         events=tuple(read_event(row) for row in events),
+        settled=_settled(rows),
         sequence=rows.head[0],
     )
+
+
+def settled_rows(sequence: int, settled: SettledSet | None) -> tuple[list[Row], list[Row]]:
+    """Return the rows of what a portfolio decided in a set: its state, and its proposals by rank."""
+    if settled is None:
+        return [], []
+    return [(sequence, *_coordinator_row(settled.state))], [
+        (sequence, place, each.symbol, *_numbers((each.side, each.base, each.scale, each.quantity)),
+         each.rule, _number(each.margin))
+        for place, each in enumerate(settled.proposals)
+    ]  # fmt: skip
+
+
+def _settled(rows: SetRows) -> SettledSet | None:
+    if not rows.settlements:
+        return None
+    state = _coordinator(rows.settlements[0][1:])
+    proposals = []
+    for row in rows.proposals:
+        side, base, scale, quantity, margin = numbers((*row[3:7], row[8]))
+        proposals.append(
+            ProposalRecord(
+                symbol=row[2], stamp=state.stamp, place=row[1], side=side, base=base, scale=scale,
+                quantity=quantity, rule=row[7], margin=margin, equity=state.equity,
+            )
+        )  # fmt: skip
+    return SettledSet(state=state, proposals=tuple(proposals))
+
+
+def _coordinator_row(state: CoordinatorState) -> Row:
+    where = "state of the coordinator"
+    peaks = text_of([[day, high] for day, high in state.peaks], where)
+    lanes = text_of([[*vars(each).values()] for each in state.lanes], where)
+    return (
+        state.stamp, state.day, *_numbers((state.baseline, state.equity, state.high)), state.tier,
+        _number(state.drawdown), int(state.stopped), int(state.halted), _number(state.reserve), peaks, lanes,
+    )  # fmt: skip
+
+
+def _coordinator(row: Row) -> CoordinatorState:
+    stamp, day, baseline, equity, high, tier, drawdown, stopped, halted, reserve, peaks, lanes = row
+    baseline, equity, high, drawdown, reserve = numbers((baseline, equity, high, drawdown, reserve))
+    return CoordinatorState(
+        stamp=stamp, day=day, baseline=baseline, equity=equity, high=high, tier=tier, drawdown=drawdown,
+        stopped=bool(stopped), halted=bool(halted), reserve=reserve,
+        peaks=tuple((when, each) for when, each in value_of(peaks)),
+        lanes=tuple(LaneRoom(**dict(zip(_ROOM, each, strict=True))) for each in value_of(lanes)),
+    )  # fmt: skip
 
 
 def event_row(sequence: int, in_set: int | None, event: Event) -> Row:
@@ -216,6 +287,10 @@ def epoch_rows(number: int, first: int, epoch: Epoch) -> EpochRows:
         # In the order of the primary key, in which they are read and hashed.
         warmup=sorted(warmup, key=lambda row: row[:4]),
         states=[(number, symbol, *_state_row(state)) for symbol, state in sorted(epoch.states.items())],
+        coordinators=[
+            (number, text_of(dict(each.content), "portfolio of the epoch"), *_coordinator_row(each.state))
+            for each in ([epoch.portfolio] if epoch.portfolio else [])
+        ],
     )
 
 
@@ -234,6 +309,9 @@ def read_epoch(rows: EpochRows) -> Epoch:
         bundles=value_of(bundles),
         warmup={key: tuple(bars) for key, bars in warmup.items()},
         states={row[1]: read_state(row[2:]) for row in rows.states},
+        portfolio=next(
+            (EpochPortfolio(value_of(row[1]), _coordinator(row[2:])) for row in rows.coordinators), None
+        ),
     )
 
 

@@ -32,7 +32,7 @@ def salvage(path: Path, target: Path) -> Sound:
             Path(undo.enter_context(TemporaryDirectory(dir=target.parent, prefix=".salvage-"))) / "pieces"
         )
         with explained(target), closing(sqlite3.connect(pieces, isolation_level=None)) as read:
-            read.executescript(f"PRAGMA synchronous = OFF; {schema.TABLES}")
+            read.executescript(f"PRAGMA synchronous = OFF; {schema.ALL_TABLES}")
             with closing(_opened(path)) as source:
                 fault = _read_all(source, read)
             found = verification.sound(read, fault)
@@ -53,7 +53,7 @@ def _read_all(source: sqlite3.Connection, into: sqlite3.Connection) -> str:
         except sqlite3.DatabaseError as error:
             faults.append(f"table {table}: {error}")
 
-    for table in schema.COLUMNS:
+    for table in schema.tables_of(schema.version(source) or 0):
         into.execute("BEGIN")
         into.executemany(schema.insert(table).replace("INSERT", "INSERT OR IGNORE", 1), readable(table))
         into.execute("COMMIT")

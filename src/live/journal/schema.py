@@ -23,7 +23,14 @@ _LEDGERS = {
     "orders": "sequence lane place symbol reference decision intent reason status"
     " stamp quantity price commission slippage",
     "events": "sequence in_set kind symbol time content",
+    "coordinators": "epoch portfolio stamp day baseline equity high tier drawdown stopped halted reserve"
+    " peaks lanes",
+    "settlements": "sequence stamp day baseline equity high tier drawdown stopped halted reserve peaks lanes",
+    "proposals": "sequence place symbol side base scale quantity rule margin",
 }
+PORTFOLIOS = 2
+"""The step that keeps what the coordinator of a portfolio decides."""
+_ADDED = {PORTFOLIOS: ("coordinators", "settlements", "proposals")}
 COLUMNS = {table: tuple(names.split()) for table, names in _LEDGERS.items()}
 """Columns by table, in the order in which rows are written, read and hashed."""
 
@@ -82,23 +89,53 @@ CREATE TABLE events (
 CREATE INDEX events_by_kind ON events (kind, time);
 """
 
+_PORTFOLIO = """
+CREATE TABLE coordinators (
+    epoch INTEGER PRIMARY KEY REFERENCES epochs, portfolio TEXT NOT NULL, stamp INTEGER NOT NULL,
+    day INTEGER NOT NULL, baseline, equity, high, tier INTEGER NOT NULL, drawdown,
+    stopped INTEGER NOT NULL, halted INTEGER NOT NULL, reserve, peaks TEXT NOT NULL, lanes TEXT NOT NULL
+);
+CREATE TABLE settlements (
+    sequence INTEGER PRIMARY KEY REFERENCES sets, stamp INTEGER NOT NULL,
+    day INTEGER NOT NULL, baseline, equity, high, tier INTEGER NOT NULL, drawdown,
+    stopped INTEGER NOT NULL, halted INTEGER NOT NULL, reserve, peaks TEXT NOT NULL, lanes TEXT NOT NULL
+);
+CREATE TABLE proposals (
+    sequence INTEGER NOT NULL REFERENCES settlements, place INTEGER NOT NULL, symbol TEXT NOT NULL,
+    side, base, scale, quantity, rule TEXT NOT NULL, margin,
+    PRIMARY KEY (sequence, place)
+) WITHOUT ROWID;
+"""
+
+ALL_TABLES = TABLES + _PORTFOLIO
+"""The tables of the newest step, without what guards them."""
+
 _APPEND_ONLY = """
 CREATE TRIGGER {table}_no_{verb} BEFORE {verb} ON {table}
 BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END;
 """
 
 
-def _version_1() -> str:
+def _step(number: int, tables: str) -> str:
     guards = (
-        _APPEND_ONLY.format(table=table, verb=verb) for table in COLUMNS for verb in ("UPDATE", "DELETE")
+        _APPEND_ONLY.format(table=table, verb=verb)
+        for table in tables_of(number)
+        if number == 1 or table not in tables_of(number - 1)
+        for verb in ("UPDATE", "DELETE")
     )
-    return "".join((TABLES, *guards, f"PRAGMA application_id = {APPLICATION_ID};"))
+    return "".join((tables, *guards))
 
 
-MIGRATIONS = (_version_1(),)
+def tables_of(step: int) -> tuple[str, ...]:
+    """Return the tables that a journal of a step has, in the order of COLUMNS."""
+    later = {table for number, added in _ADDED.items() if number > step for table in added}
+    return tuple(table for table in COLUMNS if table not in later)
+
+
+MIGRATIONS = (_step(1, TABLES) + f"PRAGMA application_id = {APPLICATION_ID};", _step(2, _PORTFOLIO))
 """SQL that leads from version n to n + 1, for n = 0, 1, ...; a stored journal names its version.
 
-A step that adds a column also says how the rows of older versions are hashed: see `chain.py`.
+A step that adds columns or tables also says how older rows are hashed: see `rows.SetRows.hashed`.
 """
 
 

@@ -130,9 +130,9 @@ def _steps(connection: sqlite3.Connection, since: int, last: int) -> Iterator[_S
     for (rows, stored), end in zip(starts, ends, strict=False):
         number, first = rows.head[0], rows.head[FIRST]
         if first >= since:
-            yield _Step(number, first - 1, [(f"epoch {number}", rows, stored)])
+            yield _Step(number, first - 1, [(f"epoch {number}", rows.hashed, stored)])
         for found in reading.entries(connection, max(first, since), end):
-            parts: list[object] = [*([found.set] if found.set else []), *found.events] or [None]
+            parts: list[object] = [*([found.set.hashed] if found.set else []), *found.events] or [None]
             yield _Step(
                 number,
                 found.entries[-1][0],

@@ -22,6 +22,7 @@ from lockstep.live.events import (
     Event,
     FillReported,
     OrderResolved,
+    PortfolioResumed,
     PositionSeen,
     RolloutMoved,
     Told,
@@ -75,6 +76,17 @@ class RolloutCommand(Settings):
         return RolloutMoved(command=name, **self.model_dump(exclude={"kind"}))
 
 
+class ResumeCommand(Settings):
+    """End a halt of the portfolio."""
+
+    kind: Literal["portfolio_resumed"] = "portfolio_resumed"
+    reason: str = Field(min_length=1)
+
+    def event(self, name: str) -> PortfolioResumed:
+        """Return the end of the halt as the journal keeps it; `name` is the command's."""
+        return PortfolioResumed(command=name, **self.model_dump(exclude={"kind"}))
+
+
 class BarCommand(Settings):
     """What to do with a quarantined bar: the market was there (`accept`), or it was not (`reject`).
 
@@ -109,11 +121,12 @@ class ReconcileCommand(Settings):
         return PositionSeen(command=name, **self.model_dump(exclude={"kind"}))
 
 
-Command = FillCommand | ResolveCommand | RolloutCommand | BarCommand | ReconcileCommand
+Command = FillCommand | ResolveCommand | RolloutCommand | ResumeCommand | BarCommand | ReconcileCommand
 _KINDS: Mapping[str, type[Command]] = {
     "fill": FillCommand,
     "resolved": ResolveCommand,
     "rollout": RolloutCommand,
+    "portfolio_resumed": ResumeCommand,
     "quarantine": BarCommand,
     "reconcile": ReconcileCommand,
 }

@@ -25,6 +25,7 @@ from lockstep.live.events import (
     OrderSent,
     OrderUnknown,
     OrderWithdrawn,
+    PortfolioResumed,
     PositionSeen,
     Told,
 )
@@ -270,11 +271,15 @@ def credible(
     command: Told | CommandRefused,
     *,
     mode: Mode,
+    halted: bool,
     states: Mapping[str, LaneState],
     reports: Reports,
     bars: Quarantine,
 ) -> Told | CommandRefused:
-    """Return a command as it is; one about what cannot be, or is not there, is refused."""
+    """Return a command as it is; one about what cannot be, or is not there, is refused.
+
+    halted   whether a drawdown has halted the portfolio
+    """
     try:
         if isinstance(command, FillReported | PositionSeen) and mode != "live":
             raise LiveError(f"mode {mode} simulates its fills and positions")
@@ -282,6 +287,8 @@ def credible(
             raise LiveError(f"{command.symbol}: is not traded here")
         if isinstance(command, FillReported):
             reports.require_open(command, states[command.symbol])
+        elif isinstance(command, PortfolioResumed) and not halted:
+            raise LiveError("portfolio: is not halted, there is nothing to end")
         elif isinstance(command, BarJudged):
             bars.require_waiting(series_key(command.key), command.end, command.values)
     except LockstepError as error:

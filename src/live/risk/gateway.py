@@ -17,6 +17,7 @@ from lockstep.live.risk.session_day import SessionDays
 from lockstep.live.risk.switches import Switches
 from lockstep.market.history import Market, SeriesKey
 from lockstep.market.open_hours import next_open
+from lockstep.market.sessions import Session
 
 __all__ = ["Context", "Gateway"]
 
@@ -100,6 +101,7 @@ class DeskGate:
     exposure    asked for the signed contracts held, and those of entries on the way, by symbol
     now         the moment of a review, UTC ns
     doubts      asked what stands against opening risk at a moment
+    day         whose dates are the days of profits, None: those of each instrument's session
     """
 
     def __init__(
@@ -112,10 +114,13 @@ class DeskGate:
         exposure: Callable[[], tuple[Mapping[str, float], Mapping[str, float]]],
         doubts: Callable[[int], Doubts],
         now: Callable[[], int],
+        day: Session | None = None,
     ) -> None:
         self._gateway = gateway
         self._markets = markets
-        self._days = SessionDays({name: each.session for name, each in markets.items()}, equity=equity)
+        sessions = {name: each.session for name, each in markets.items()}
+        self._days = SessionDays(sessions, equity=equity)
+        self._profits = SessionDays({name: day or each for name, each in sessions.items()}, equity=equity)
         self._traded = frozenset(traded)
         self._exposure = exposure
         self._doubts = doubts
@@ -144,7 +149,7 @@ class DeskGate:
 
     def marked(self, symbol: str, stamp: int, equity: float) -> None:
         """Take an account's equity, USD, at the close of a bar."""
-        self._days.marked(symbol, stamp, equity)
+        self._profits.marked(symbol, stamp, equity)
 
     def review(self, intent: OrderIntent) -> Refusal | None:
         """Return why the order must not go, or None; a recorded answer is given again, not found anew."""
@@ -191,7 +196,7 @@ class DeskGate:
 
     def profits(self, moment: int) -> dict[str, float]:
         """Return the USD made in the session day of `moment`, by symbol."""
-        return {symbol: self._days.profit(symbol, moment) for symbol in self._markets}
+        return {symbol: self._profits.profit(symbol, moment) for symbol in self._markets}
 
 
 def _refusals(events: Iterable[Event]) -> dict[str, Refusal]:

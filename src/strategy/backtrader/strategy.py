@@ -137,6 +137,7 @@ class ParityStrategy(bt.Strategy):
         if state is None:
             return
         self._entry_bar = 1 - state.bars_held
+        self._required = self._lane.required
         self._trade = records.TradeRecord(**state.trade) if state.trade else None
         self.broker.restore(self._feed, state.account, state.waiting, owner=self)
 
