@@ -200,7 +200,7 @@ def successor(
         require_looser(config.limits, portfolio, models)
         gone = {symbol: state for symbol, state in epoch.states.items() if symbol not in bundles}
         before = ended_with(journal, journal.newest_epoch())
-        begun = begun_with(begun, portfolio, models, book, before, gone)
+        begun = begun_with(begun, portfolio, models, book.markets, before, gone)
     return begun, windows.sentence
 
 

@@ -15,8 +15,9 @@ from lockstep.live.journal.reader import JournalReader
 from lockstep.live.messages import Epoch, EpochPortfolio, LaneState
 from lockstep.live.risk.limits import Limits
 from lockstep.live.traded import Kept, TradedModel
-from lockstep.market.config import InstrumentBook
+from lockstep.market.history import Market
 from lockstep.market.session_template import MINUTES_PER_DAY
+from lockstep.market.sessions import Session
 from lockstep.portfolio.config import PortfolioConfig
 from lockstep.portfolio.coordinator import Coordinator, LaneStart, opening_state
 from lockstep.portfolio.state import CoordinatorState
@@ -33,12 +34,17 @@ class DeskPortfolio:
     """A portfolio with the coordinator that a running desk asks."""
 
     config: PortfolioConfig
-    book: InstrumentBook
+    markets: Mapping[str, Market]
     coordinator: Coordinator
 
     @classmethod
     def of(
-        cls, config: PortfolioConfig, models: Mapping[str, TradedModel], book: InstrumentBook, epoch: Epoch
+        cls,
+        config: PortfolioConfig,
+        models: Mapping[str, TradedModel],
+        markets: Mapping[str, Market],
+        day: Session,
+        epoch: Epoch,
     ) -> DeskPortfolio:
         """Return the portfolio as an epoch finds it; JournalError where the epoch was begun without one."""
         if epoch.portfolio is None:
@@ -46,15 +52,13 @@ class DeskPortfolio:
                 f"epoch {epoch.number} of the journal was begun without a portfolio; begin a new one: "
                 "lockstep journal new-epoch --reason ..."
             )
-        terms = lane_terms(config, models, book)
-        day = book.session_named(config.day)
-        return cls(
-            config=config, book=book, coordinator=Coordinator(config, terms, day, epoch.portfolio.state)
-        )
+        terms = lane_terms(config, models, markets)
+        coordinator = Coordinator(config, terms, day, epoch.portfolio.state)
+        return cls(config=config, markets=markets, coordinator=coordinator)
 
     def terms(self, model: TradedModel) -> LaneTerms:
         """Return what a model asks for in its lane; ConfigError where it does not fit there."""
-        return _terms(self.config, model, self.book)
+        return _terms(self.config, model, self.markets)
 
     def take_over(self, model: TradedModel) -> None:
         """Let a model trade its lane from now on."""
@@ -66,21 +70,21 @@ class DeskPortfolio:
 
 
 def lane_terms(
-    config: PortfolioConfig, models: Mapping[str, TradedModel], book: InstrumentBook
+    config: PortfolioConfig, models: Mapping[str, TradedModel], markets: Mapping[str, Market]
 ) -> list[LaneTerms]:
     """Return what the models ask for, sorted by symbol; ConfigError where one does not fit its lane."""
-    return [_terms(config, models[symbol], book) for symbol in config.symbols]
+    return [_terms(config, models[symbol], markets) for symbol in config.symbols]
 
 
-def _terms(config: PortfolioConfig, model: TradedModel, book: InstrumentBook) -> LaneTerms:
-    return LaneTerms.of(config, book.market(model.bundle.symbol), model.config, model.veto)
+def _terms(config: PortfolioConfig, model: TradedModel, markets: Mapping[str, Market]) -> LaneTerms:
+    return LaneTerms.of(config, markets[model.bundle.symbol], model.config, model.veto)
 
 
 def begun_with(
     epoch: Epoch,
     config: PortfolioConfig,
     models: Mapping[str, TradedModel],
-    book: InstrumentBook,
+    markets: Mapping[str, Market],
     before: EpochPortfolio | None = None,
     gone: Mapping[str, LaneState] | None = None,
 ) -> Epoch:
@@ -95,7 +99,7 @@ def begun_with(
     earlier = None
     if before is not None:
         earlier = (float(before.content["capital"]), before.state)
-    state = opening_state(config, lane_terms(config, models, book), found, earlier)
+    state = opening_state(config, lane_terms(config, models, markets), found, earlier)
     return replace(epoch, portfolio=EpochPortfolio(config.model_dump(mode="json"), state))
 
 

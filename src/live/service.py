@@ -231,9 +231,7 @@ class Service:
                 fraction=self._fraction(epoch, rollout_events),
                 expire=int(config.expire * _SECOND),
                 stop_after=stop_after,
-                portfolio=DeskPortfolio.of(traded_portfolio, models, self._book, epoch)
-                if traded_portfolio is not None
-                else None,
+                portfolio=self._desk_portfolio(traded_portfolio, models, epoch),
                 reconciliation=self._reconciliation(mode, models, connection),
                 clock=self._clock_check.verdict if self._clock_check else None,
             )
@@ -289,8 +287,16 @@ class Service:
             _LOGGER.warning("windows are not full: %s; no trade until they are", short)
         self._require_sizes(filled, models)
         if portfolio is not None:
-            filled = begun_with(filled, portfolio, models, self._book)
+            filled = begun_with(filled, portfolio, models, self._book.markets)
         return replace(filled, number=self.journal.begin_epoch(filled))
+
+    def _desk_portfolio(
+        self, config: PortfolioConfig | None, models: Mapping[str, TradedModel], epoch: Epoch
+    ) -> DeskPortfolio | None:
+        if config is None:
+            return None
+        day = self._book.session_named(config.day)
+        return DeskPortfolio.of(config, models, self._book.markets, day, epoch)
 
     def _require_sizes(self, epoch: Epoch, models: Mapping[str, TradedModel]) -> None:
         """Refuse, at the start of an epoch in mode live, a stage of the roll-out that would send nothing.

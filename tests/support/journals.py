@@ -24,6 +24,7 @@ from lockstep.live.messages import (
 )
 from lockstep.market.history import SeriesKey
 from lockstep.market.timeframe import DAILY, Timeframe
+from lockstep.portfolio.state import CoordinatorState, LaneRoom, ProposalRecord, SettledSet
 from lockstep.strategy.lane import WaitingOrder
 from lockstep.strategy.records import OrderRecord
 from support.events import an_event
@@ -123,6 +124,35 @@ def bar_set(
         lanes=tuple(lane(each, number, features=features) for each in symbols),
         events=events,
     )
+
+
+def settled_set(number: int) -> SetRecord:
+    """Return a bar set of a portfolio, with an admitted and a refused proposal and numbers of every kind."""
+    plain = bar_set(number, symbols=("ES", "NQ"), features=3)
+    stamp = plain.release.stamp
+    lanes = (
+        LaneRoom(symbol="ES", close=5_000.25, risk=math.nan, room=2.0, leaving=False),
+        LaneRoom(symbol="NQ", close=math.nan, risk=0.1 + 0.2, room=-0.0, leaving=True),
+    )
+    state = CoordinatorState(
+        stamp=stamp, day=19_000 + number, baseline=1e5 / 3.0, equity=1e5 / 7.0, high=-math.inf, tier=1,
+        drawdown=0.1 * number, stopped=True, halted=False, reserve=-0.1,
+        peaks=((18_999, 1e5 + 0.1), (19_000, 1e5)), lanes=lanes,
+    )  # fmt: skip
+    first = ProposalRecord(
+        symbol="NQ",
+        stamp=stamp,
+        place=0,
+        side=-1.0,
+        base=3.0,
+        scale=0.5,
+        quantity=-1.0,
+        rule="",
+        margin=math.nan,
+        equity=state.equity,
+    )
+    second = dataclasses.replace(first, symbol="ES", place=1, quantity=0.0, rule="gross", margin=0.1)
+    return dataclasses.replace(plain, settled=SettledSet(state=state, proposals=(first, second)))
 
 
 def irregular_set(number: int) -> SetRecord:

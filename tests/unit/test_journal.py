@@ -15,7 +15,7 @@ import pytest
 from lockstep.errors import JournalError, JournalFault
 from lockstep.live.events import EngineStopped, FillReported
 from lockstep.live.journal import Journal
-from lockstep.live.messages import SetRecord
+from lockstep.live.messages import EpochPortfolio, SetRecord
 from lockstep.market.timeframe import DAILY, Timeframe
 from support import journals as make
 from support.events import an_event
@@ -38,13 +38,14 @@ class TestRoundTrip:
             alert,
             make.irregular_set(1),
             make.bar_set(2),
+            make.settled_set(3),
             dataclasses.replace(alert, time=6),
         ]
         for each in written:
             journal.append_set(each) if isinstance(each, SetRecord) else journal.append(each)
         read = list(journal.entries(1))
         assert [exactly(each) for each in read] == [exactly(each) for each in written]
-        assert [each.sequence for each in read] == [1, 2, 3, 6, 7]
+        assert [each.sequence for each in read] == [1, 2, 3, 6, 7, 8]
         assert [each.sequence for each in read[2].events] == [4, 5]  # type: ignore[union-attr]
 
     def test_an_epoch_equals_what_was_begun(self, tmp_path: Path) -> None:
@@ -57,7 +58,12 @@ class TestRoundTrip:
             make.key("ES", Timeframe(15)): ((2, make.bar(2)),),
             make.key("ES", DAILY): ((3, make.bar(3)),),
         }
-        epoch = make.epoch(warmup=warmup, states={"NQ": make.FLAT, "ES": lane}, mode="live", bundles={})
+        settled = make.settled_set(0).settled
+        assert settled is not None
+        portfolio = EpochPortfolio({"name": "desk", "capital": 0.1}, settled.state)
+        epoch = make.epoch(
+            warmup=warmup, states={"NQ": make.FLAT, "ES": lane}, mode="live", bundles={}, portfolio=portfolio
+        )
         with Journal.open(tmp_path / "live.db") as opened:
             assert opened.newest_epoch() is None
             assert opened.begin_epoch(epoch) == 1

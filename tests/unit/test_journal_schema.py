@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,8 +11,19 @@ import pytest
 
 from lockstep.errors import JournalError
 from lockstep.live.journal import Journal, schema
+from lockstep.live.journal.salvage import salvage
 from support import journals as make
 from support.journals import exactly, tampered
+
+FIRST_STEP = Path(__file__).resolve().parents[1] / "golden" / "journal_step_1.db.gz"
+FIRST_STEP_HASH = "e7d770112d273a7741375696678392ba5304b5061ce0d57274437bf23e76f710"
+
+
+def first_step(folder: Path) -> Path:
+    """Return a journal of schema 1."""
+    path = folder / "live.db"
+    path.write_bytes(gzip.decompress(FIRST_STEP.read_bytes()))
+    return path
 
 
 @pytest.fixture
@@ -41,7 +53,7 @@ class TestRefusals:
     def test_an_empty_file_becomes_a_journal(self, tmp_path: Path) -> None:
         """What a kill leaves between the creation of the file and that of the tables."""
         (tmp_path / "live.db").touch()
-        with pytest.raises(JournalError, match="schema 0, this Lockstep reads 1"):
+        with pytest.raises(JournalError, match="schema 0, this Lockstep reads 2"):
             Journal.open(tmp_path / "live.db", readonly=True)
         with Journal.open(tmp_path / "live.db") as opened:
             assert opened.begin_epoch(make.epoch()) == 1
@@ -86,22 +98,49 @@ class TestSchema:
         ]
         assert pragmas == ["wal", 2, 1]
 
-    def test_an_older_one_is_brought_up_to_date_and_kept(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_an_older_one_is_read_as_it_is(self, tmp_path: Path) -> None:
+        """A journal that the version before portfolios wrote: three sets, with the hashes that it had."""
+        path = first_step(tmp_path)
+        before = path.read_bytes()
+        with Journal.open(path, readonly=True) as opened:
+            assert opened.verify() == []
+            assert opened.newest_hash() == FIRST_STEP_HASH
+            epoch = opened.newest_epoch()
+            assert epoch is not None
+            assert epoch.portfolio is None
+            assert opened.newest_settled(1) is None
+            assert [exactly(each) for each in opened.entries(1)] == [
+                exactly(make.bar_set(n)) for n in range(3)
+            ]
+        assert path.read_bytes() == before
+
+    def test_an_older_one_is_brought_up_to_date_and_kept(self, tmp_path: Path) -> None:
+        path = first_step(tmp_path)
+        with Journal.open(path) as opened:
+            assert opened.select("PRAGMA user_version") == [(2,)]
+            assert opened.newest_hash() == FIRST_STEP_HASH
+            assert opened.append_set(make.bar_set(3)) == 4
+            assert opened.append_set(make.settled_set(4)) == 5
+            assert opened.verify() == []
+            assert exactly(opened.last_set()) == exactly(make.settled_set(4))
+        with Journal.open(tmp_path / "live.db.v1", readonly=True) as kept:
+            assert kept.select("PRAGMA user_version") == [(1,)]
+            assert kept.newest_hash() == FIRST_STEP_HASH
+
+    def test_an_older_one_is_salvaged(self, tmp_path: Path) -> None:
+        found = salvage(first_step(tmp_path), tmp_path / "saved.db")
+        assert (found.sequence, found.fault) == (3, "")
+        with Journal.open(tmp_path / "saved.db") as saved:
+            assert saved.newest_hash() == FIRST_STEP_HASH
+            assert saved.append_set(make.settled_set(5)) == 4
+
+    def test_a_newer_one_is_refused(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         path = self.older(tmp_path)
         monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, self.STEP))
-        with pytest.raises(JournalError, match=r"schema 1, this Lockstep reads 2: open it for writing once"):
-            Journal.open(path, readonly=True)
         with Journal.open(path) as opened:
             assert opened.select("SELECT * FROM extra") == []
-            assert exactly(opened.last_set()) == exactly(make.bar_set(0))
-            assert opened.append_set(make.bar_set(1)) == 2
-            assert opened.verify() == []
         monkeypatch.undo()
-        with Journal.open(tmp_path / "live.db.v1", readonly=True) as kept:
-            assert exactly(kept.last_set()) == exactly(make.bar_set(0))
-        with pytest.raises(JournalError, match="schema 2, written by a newer Lockstep; this one knows 1"):
+        with pytest.raises(JournalError, match="schema 3, written by a newer Lockstep; this one knows 2"):
             Journal.open(path)
 
     def test_a_step_that_fails_changes_nothing(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
