@@ -61,7 +61,7 @@ def step_of(record: LaneRecord, stamp: int, bar: tuple[float, ...] | None = None
 
 def require_same(recorded: StoredSet, again: SetRecord, seats: dict[str, Seat]) -> None:
     """Raise ReplayMismatch with the first thing in which a set came out differently."""
-    if recorded.tells(again.lanes, again.settled):
+    if recorded.tells(again):
         return
     difference = next(_differences(recorded.record, again, seats), None)
     if difference is not None:

@@ -25,7 +25,7 @@ from lockstep.market.history import SeriesKey
 from lockstep.market.timeframe import DAILY
 from lockstep.strategy.lane import WaitingOrder
 from lockstep.strategy.records import OrderRecord
-from support import desks
+from support import desks, journals
 
 WARM = 400
 COMP, SPX = SeriesKey("COMP", DAILY), SeriesKey("SPX", DAILY)
@@ -87,7 +87,7 @@ def replayed(folder: Path, rows: list[Any]) -> tuple[desks.Engine, desks.MemoryJ
 def one_by_one(patch: pytest.MonkeyPatch) -> None:
     """Let nothing be computed ahead, and no row be compared as it is stored."""
     patch.setattr(WindowFeatures, "prepare", lambda self, block: None)
-    patch.setattr(StoredSet, "tells", lambda self, lanes: False)
+    patch.setattr(StoredSet, "tells", lambda self, record: False)
 
 
 class TestLateBarsMissingBarsAndSwaps:
@@ -254,12 +254,12 @@ class TestOneBit:
     ) -> None:
         seen = set()
         for record in recorded.sets:
-            assert stored_set(record).tells(record.lanes)
+            assert stored_set(record).tells(record)
             for what, lane in chain.from_iterable(map(changed, record.lanes)):
                 stored = stored_set(replace(record, lanes=(lane,)))
                 fast = difference_of(stored, record, self.SEATS)
                 with monkeypatch.context() as patch:
-                    patch.setattr(StoredSet, "tells", lambda self, lanes: False)
+                    patch.setattr(StoredSet, "tells", lambda self, record: False)
                     slow = difference_of(stored, record, self.SEATS)
                 assert fast is not None, f"{what} of {lane}"
                 assert fast == slow
@@ -270,6 +270,37 @@ class TestOneBit:
             names = {field.name for field in fields(message)} - {"reference", "terms"}
             assert {f"{prefix}: {name}" for name in names} <= seen
         assert {"state: trade: exit_price", "state: trade: bars_held", "state: account 4", "mark 3"} <= seen
+
+    def test_in_each_field_of_what_a_portfolio_decided(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        record = journals.settled_set(3)
+        settled = record.settled
+        assert settled is not None
+        state, seats = settled.state, dict.fromkeys(("ES", "NQ"), self.SEATS["COMP"])
+        others = [
+            *(replace(settled, state=each) for _, each in in_each_field(state, but=("peaks", "lanes"))),
+            replace(settled, state=replace(state, peaks=state.peaks[:1])),
+            replace(settled, proposals=settled.proposals[::-1]),
+            replace(settled, proposals=settled.proposals[:1]),
+        ]
+        for place, lane in enumerate(state.lanes):
+            for _, each in in_each_field(lane):
+                lanes = (*state.lanes[:place], each, *state.lanes[place + 1 :])
+                others.append(replace(settled, state=replace(state, lanes=lanes)))
+        first, second = settled.proposals
+        others += [
+            replace(settled, proposals=(each, second))
+            for _, each in in_each_field(first, but=("stamp", "place", "equity"))
+        ]
+        assert stored_set(record).tells(record)
+        for other in others:
+            stored = stored_set(replace(record, settled=other))
+            fast = difference_of(stored, record, seats)
+            with monkeypatch.context() as patch:
+                patch.setattr(StoredSet, "tells", lambda self, record: False)
+                slow = difference_of(stored, record, seats)
+            assert fast is not None, other
+            assert fast == slow
+            assert fast.kind == "portfolio"
 
     @pytest.mark.parametrize("change", ["absent", "twice"])
     def test_a_lane_too_few_or_too_many_is_found(self, recorded: desks.MemoryJournal, change: str) -> None:
@@ -289,7 +320,7 @@ class TestOneBit:
         (lane,) = record.lanes
         trade = dict(reversed(lane.state.trade.items()))
         other = replace(record, lanes=(replace(lane, state=replace(lane.state, trade=trade)),))
-        assert not stored_set(other).tells(record.lanes)
+        assert not stored_set(other).tells(record)
         shown = {name: trade[name] for name in lane.state.trade}
         decoded = replace(record, lanes=(replace(lane, state=replace(lane.state, trade=shown)),))
         stored = stored_set(other)
@@ -318,7 +349,7 @@ class TestOneBit:
             seen = 0
             sets = (entry for entry in journal.recorded(1) if isinstance(entry, StoredSet))
             for stored, record in zip(sets, recorded.sets, strict=True):
-                assert stored.tells(record.lanes) is (record is not wrong)
+                assert stored.tells(record) is (record is not wrong)
                 assert stored.release == record.release
                 assert (difference_of(stored, record, self.SEATS) is None) is (record is not wrong)
                 seen += 1

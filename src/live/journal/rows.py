@@ -121,19 +121,19 @@ class StoredSet:
         self.release = _release(rows)
         self.events = tuple(map(read_event, events))
 
-    def tells(self, lanes: Sequence[LaneRecord], settled: SettledSet | None = None) -> bool:
+    def tells(self, record: SetRecord) -> bool:
         """Return whether the stored lanes, and what the portfolio decided, are these, in every bit.
 
         False may also mean that the same is spelled in another way, for example by an older version.
         """
         told = (
-            list(map(_told, lanes)),
+            list(map(_told, record.lanes)),
             [
                 (number, place, *_order_row(order))
-                for number, lane in enumerate(lanes)
+                for number, lane in enumerate(record.lanes)
                 for place, order in enumerate(lane.orders)
             ],
-            *settled_rows(self._rows.head[0], settled),
+            *settled_rows(self._rows.head[0], record.settled),
         )
         try:
             stored = (
