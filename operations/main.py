@@ -78,6 +78,18 @@ def _sweep() -> typer.Typer:
     return sweep_app
 
 
+@contents.add(
+    "optimize-portfolio",
+    "Choose sizes and limits of a portfolio.",
+    panel=RESEARCH,
+    script="optimize_portfolio",
+)
+def _optimize_portfolio() -> typer.Typer:
+    from research.optimise.command import app
+
+    return app
+
+
 def _journal_reader() -> Callable[..., Any]:
     from certify.realised import of_journal
 
@@ -229,7 +241,7 @@ def _rollback() -> typer.Typer:
 models = contents.group("models", "List, fetch, retire and rebuild versions; signing keys.", panel=MODELS)
 
 
-@models.add("list", "List versions, or the portfolio.", panel=COMMANDS, script="list_models")
+@models.add("list", "List versions.", panel=COMMANDS, script="list_models")
 def _models_list() -> typer.Typer:
     from lockstep.models.cli import list_app
 

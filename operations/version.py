@@ -15,6 +15,7 @@ _MEANING = {
     "deciding": "what the live engine does with them",
     "trials": "what a backtest or a search counts",
     "portfolios": "what a backtest of a portfolio depends on",
+    "optimising": "what makes a portfolio",
     "training": "the result of a training run",
     "releasing": "what a strategy without a model is released with",
     "validating": "what judges a model",

@@ -1,4 +1,4 @@
-"""List the models of a store, or show the portfolio: `list_models.py --portfolio [FILE]`."""
+"""List the models of a store."""
 
 from __future__ import annotations
 

@@ -35,17 +35,18 @@ from lockstep.files import replacing
 PACKAGES = ("lockstep", "research", "certify", "operations")
 
 # How a file becomes bars; what a desk does with them; what a backtest or a variant of a sweep makes of them,
-# and how dates are split; what trades a portfolio; what a training run makes; what makes a bundle of a
-# strategy alone; what judges bundles; what compares research with live, and with paper.
-READING, DECIDING, TRIALS, PORTFOLIOS, TRAINING, RELEASING, VALIDATING, CERTIFYING, PAPER = (
-    "reading", "deciding", "trials", "portfolios", "training", "releasing", "validating", "certifying",
-    "paper",
+# and how dates are split; what trades a portfolio, and what makes one; what a training run makes; what makes
+# a bundle of a strategy alone; what judges bundles; what compares research with live, and with paper.
+READING, DECIDING, TRIALS, PORTFOLIOS, OPTIMISING, TRAINING, RELEASING, VALIDATING, CERTIFYING, PAPER = (
+    "reading", "deciding", "trials", "portfolios", "optimising", "training", "releasing", "validating",
+    "certifying", "paper",
 )  # fmt: skip
 ROOTS: Mapping[str, tuple[str, ...]] = {
     READING: ("lockstep.market.reading.files",),
     DECIDING: ("lockstep.live.service",),
     TRIALS: ("research.experiments.evaluation", "research.sweep.run", "research.backtest.run"),
     PORTFOLIOS: ("research.backtest.portfolio",),
+    OPTIMISING: ("research.optimise.optimise",),
     TRAINING: ("research.training.train", "research.training.bundling"),
     RELEASING: ("research.training.release",),
     VALIDATING: ("research.model_validation.checks", "research.model_validation.gathering"),

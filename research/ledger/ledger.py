@@ -34,7 +34,15 @@ from research.ledger.counting import Counted, counted, within
 from research.ledger.database import Database
 from research.ledger.kinship import Series, introduce, is_known, merged_with, relatives
 from research.ledger.law import Law, Verdict, enact, laws, look, pronounce, sealed, verdicts
-from research.ledger.spaces import Derivation, TrialSpace, enter, searched, space_number, undeclared
+from research.ledger.spaces import (
+    Derivation,
+    TrialSpace,
+    enter,
+    last_searched,
+    searched,
+    space_number,
+    undeclared,
+)
 from research.ledger.tables import Base
 
 # Of these each trial has its own; the others are those of all that are recorded at once.
@@ -122,6 +130,14 @@ class Ledger:
                 return undeclared()
             number, family = found
             return searched(connection, number, relatives(connection, family))
+
+    def last_searched(self, config_hash: str) -> date | None:
+        """Return the last day that a search saw which evaluated a configuration, or found it; None for none.
+
+        Of what this ledger knows: a search elsewhere, or by eye, leaves no row.
+        """
+        with self.database.read() as connection:
+            return last_searched(connection, config_hash)
 
     def introduce(self, series: Series, *, now: datetime) -> tuple[str, ...]:
         """Let the ledger know bars that are about to be searched or traded on; returns sentences to print.

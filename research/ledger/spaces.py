@@ -23,16 +23,17 @@ import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from functools import cache, partial
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, cast
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, func, select, union
 
 from lockstep.market.dates import DateRange
 from research.ledger.append_only import LedgerRow, LinkRow, LookRow, SpaceRow
 from research.ledger.chain import append
 from research.ledger.counting import within
+from research.ledger.tables import ExperimentRun, Genealogy
 
 Kind = Literal["declared", "adaptive"]
 DECLARED: Kind = "declared"
@@ -203,6 +204,17 @@ def searched(connection: Connection, number: int, families: Sequence[str]) -> De
         reason = "the search chose its trials by the results of those before"
     alone = space.learns and space.size is not None and _came_alone(connection, families, dates, space)
     return Derivation(kind=ADAPTIVE, reason=reason, unevaluated=unevaluated, replayable=alone)
+
+
+def last_searched(connection: Connection, config_hash: str) -> date | None:
+    """Return the last day that a search saw which evaluated a configuration, or found it; None for none."""
+    found_by = union(
+        select(ExperimentRun.experiment_id).where(ExperimentRun.config_hash == config_hash),
+        select(Genealogy.experiment_id).where(Genealogy.config_hash == config_hash),
+    )
+    numbers = [number for (number,) in connection.execute(found_by)]
+    query = select(func.max(SpaceRow.last_date)).where(SpaceRow.experiment_id.in_(numbers))
+    return cast("date | None", connection.scalar(query))
 
 
 def space_number(connection: Connection, experiment_id: int, symbol: str) -> tuple[int, str] | None:

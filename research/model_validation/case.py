@@ -163,7 +163,7 @@ class ModelCase(ValidationCase):
     outcome: TrainingOutcome
 
     def __post_init__(self) -> None:
-        _require_same(self.bundle, self.outcome)
+        require_same_run(self.bundle, self.outcome)
 
     @property
     def kind(self) -> Literal["model"]:
@@ -372,7 +372,7 @@ class StrategyCase(ValidationCase):
         )
 
 
-def _require_same(bundle: Bundle, outcome: TrainingOutcome) -> None:
+def require_same_run(bundle: Bundle, outcome: TrainingOutcome) -> None:
     """Raise ModelError where the training run is not the one that made the bundle."""
     pairs = {
         "symbol": (bundle.symbol, outcome.dataset.symbol),

@@ -83,8 +83,8 @@ class _Asked:
 
 def _model_case(asked: _Asked) -> ModelCase:
     request, bundle = asked.request, asked.bundle
-    outcome, history = _trained(asked.record, request.data_dir, request.runs, request.run)
-    _require_same_bars(bundle, history)
+    outcome, history = trained_run(asked.record, request.data_dir, request.runs, request.run)
+    require_same_bars(bundle, history)
     dates = dates_of(outcome.dataset, outcome.development)
     return ModelCase(
         bundle=bundle,
@@ -99,7 +99,7 @@ def _model_case(asked: _Asked) -> ModelCase:
 def _strategy_case(asked: _Asked) -> StrategyCase:
     request, bundle = asked.request, asked.bundle
     released = _released(asked.record, request.data_dir)
-    _require_same_bars(bundle, released.history)
+    require_same_bars(bundle, released.history)
     # Whoever judges it has tried it, if nobody has counted that before.
     released.count(asked.ledger, now=asked.now)
     dates = released.dates.development
@@ -136,9 +136,13 @@ def _bundle(request: ValidationRequest) -> Bundle:
     return replace(bundle, version=request.version, changed_features=changed_features(bundle, entry.file))
 
 
-def _trained(
+def trained_run(
     record: TrainingRecord, data_dir: Path | None, runs: Path, run: Path | None
 ) -> tuple[TrainingOutcome, History]:
+    """Return the outcome of a record's training run, `run` or the one of `runs`, and the bars it was made of.
+
+    TrainingError where the run is not there.
+    """
     config = TrainingConfig.recorded(record.config, where="training record")
     history = load_training_history(config, data_dir or record.data_dir)
     if run is None:
@@ -146,7 +150,8 @@ def _trained(
     return load_outcome(run), history
 
 
-def _require_same_bars(bundle: Bundle, history: History) -> None:
+def require_same_bars(bundle: Bundle, history: History) -> None:
+    """Raise ModelError where the bars are not those that the bundle was trained on."""
     known, found = bundle.training["data_hashes"], data_hashes(history)
     other = [key for key in known if found.get(key) != known[key]]
     if other:
@@ -166,7 +171,7 @@ def _champion(request: ValidationRequest, span: DateRange) -> Champion | None:
     if model.versions[version].threshold is None:
         return _bare_strategy(request, version, record, span)
     try:
-        outcome, history = _trained(record, request.data_dir, request.runs, None)
+        outcome, history = trained_run(record, request.data_dir, request.runs, None)
     except TrainingError:
         return _final_model(request, version, record, span)
     account = Account.of_backtest(backtest(outcome, history))

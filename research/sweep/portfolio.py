@@ -105,6 +105,7 @@ class PortfolioGround:
         calendar: Session,
         *,
         vetoes: Mapping[str, Veto] | None = None,
+        answers: Mapping[str, Chances] | None = None,
         span: DateRange | None = None,
         volatility: str = "",
         score: str = "",
@@ -112,6 +113,7 @@ class PortfolioGround:
         """Search the bars of each strategy, and carry out every entry.
 
         calendar   of the portfolio's days; span: session dates that are traded, as in `run_portfolio`
+        answers    of lanes whose veto is not asked again, such as those of a walk-forward's models
         volatility, score   ids of the limit of volatility and of the ranking, "" for none
 
         ConfigError where a strategy does not read one of them.
@@ -120,10 +122,11 @@ class PortfolioGround:
         known = {each: (vetoes or {}).get(each) for each in symbols}
         lanes = [
             _LaneGround.of(
-                strategies[each], histories[each], each, known[each], span or DateRange(), volatility, score
+                strategies[each], histories[each], each, known[each], (answers or {}).get(each),
+                span or DateRange(), volatility, score,
             )
             for each in symbols
-        ]
+        ]  # fmt: skip
         stamps = np.unique(np.concatenate([each.ends for each in lanes]))
         rows = np.full((stamps.size, len(lanes)), -1, dtype=np.int32)
         for place, each in enumerate(lanes):
@@ -169,11 +172,11 @@ class _LaneGround:
 
     @classmethod
     def of(
-        cls, config: StrategyConfig, history: History, symbol: str, veto: Veto | None, span: DateRange,
-        volatility: str, score: str,
+        cls, config: StrategyConfig, history: History, symbol: str, veto: Veto | None,
+        chances: Chances | None, span: DateRange, volatility: str, score: str,
     ) -> Self:  # fmt: skip
-        registry, chances = default_registry(), None
-        if veto is not None:
+        registry = default_registry()
+        if veto is not None and chances is None:
             chances = Chances.of(veto, config, history, symbol)
         ids = vector_ids(config, veto)
         for each in (volatility, score):

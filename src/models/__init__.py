@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from lockstep.models.manifest import Evidence, Manifest, TrainingRecord
 from lockstep.models.policy import Policy
-from lockstep.models.portfolio_file import Portfolio, load_portfolio
 from lockstep.models.store import ModelStore, load_bundle
 from lockstep.models.verbs import Change
 
@@ -28,12 +27,10 @@ __all__ = [
     "Manifest",
     "ModelStore",
     "Policy",
-    "Portfolio",
     "TrainingRecord",
     "golden_vectors",
     "library_versions",
     "load_bundle",
-    "load_portfolio",
     "read_bundle",
     "save_bundle",
 ]

@@ -10,8 +10,7 @@ import typer
 from rich.console import Console
 
 from lockstep.market.command_line import SYMBOL_FLAGS, App, renamed
-from lockstep.market.config import load_instruments
-from lockstep.models import ModelStore, load_portfolio
+from lockstep.models import ModelStore
 from lockstep.models import listing as shown
 from lockstep.models.command_line import (
     By,
@@ -32,25 +31,16 @@ list_app = App()
 
 @list_app.command()
 def list_models(
-    path: Annotated[Path | None, typer.Argument(help="Portfolio file, for --portfolio.")] = None,
     symbol: Annotated[str | None, typer.Option(*SYMBOL_FLAGS, help="Only this instrument.")] = None,
-    portfolio: Annotated[bool, typer.Option("--portfolio", help="Show the portfolio.")] = False,
     store: Store = None,
     json: Json = False,
 ) -> None:
-    """Print the versions of the store, or the portfolio with its current versions."""
+    """Print the versions of the store."""
     manifest = shown.chosen_instruments(ModelStore(store).manifest(), symbol)
-    content = manifest.model_dump(mode="json", by_alias=True, exclude={"history"})
-    tables = [shown.versions_table(manifest)]
-    if portfolio:
-        content = shown.portfolio_content(load_portfolio(path, book=load_instruments()), manifest)
-        tables = [*shown.portfolio_tables(content)]
     if json:
-        print_json(content)
+        print_json(manifest.model_dump(mode="json", by_alias=True, exclude={"history"}))
         return
-    Console().print(*tables, sep="\n")
-    if portfolio:
-        print(shown.NOT_ENFORCED)
+    Console().print(shown.versions_table(manifest))
 
 
 rollback_app = App()

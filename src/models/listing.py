@@ -1,20 +1,16 @@
-"""The store as tables: versions by instrument, and a portfolio with the versions it means."""
+"""The store as tables: versions by instrument."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from lockstep.errors import UnknownModel
 from lockstep.models.manifest import Manifest, VersionEntry
-from lockstep.models.portfolio_file import Portfolio
 from lockstep.settings import suggestion
 from lockstep.tables import TextTable, number, prose
 
 _METRICS_SHOWN = 3
-_MISSING = "missing"
 NO_MODEL = "no model"
-NOT_ENFORCED = "Nothing enforces these limits yet: the live engine follows those of its own live.yml."
 
 
 def chosen_instruments(manifest: Manifest, symbol: str | None) -> Manifest:
@@ -59,32 +55,3 @@ def _cells(entry: VersionEntry) -> tuple[str, ...]:
 def _measure(value: float) -> str:
     """Return three digits, or every digit before the point: a count of 1,234 is not 1.23e+03."""
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
-
-
-def portfolio_content(portfolio: Portfolio, manifest: Manifest) -> dict[str, Any]:
-    """Return the portfolio for JSON; each instrument with the version that is meant now, and its status."""
-    content = portfolio.model_dump(mode="json")
-    for symbol, position in content["instruments"].items():
-        position["resolved"], position["status"] = _resolved(manifest, symbol, position["version"])
-    return content
-
-
-def _resolved(manifest: Manifest, symbol: str, version: str) -> tuple[str | None, str]:
-    try:
-        return manifest.resolve(symbol, version), manifest.entry(symbol, version).status
-    except UnknownModel:
-        return None, _MISSING
-
-
-def portfolio_tables(content: dict[str, Any]) -> tuple[TextTable, TextTable]:
-    """Return the instruments and the limits of `portfolio_content`."""
-    instruments = TextTable("symbol", "version", "is now", "status", number("largest weight"))
-    for symbol, each in content["instruments"].items():
-        now = each["resolved"] or "none"
-        instruments.add_row(symbol, each["version"], now, each["status"], f"{each['weight_cap']:.0%}")
-    limits = TextTable("limit", number("value"))
-    limits.add_row("cash, USD", f"{content['cash']:,.0f}")
-    for section in ("correlation", "risk"):
-        for name, value in content[section].items():
-            limits.add_row(f"{section}: {name.replace('_', ' ')}", f"{value:,.15g}")
-    return instruments, limits

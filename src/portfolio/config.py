@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -17,12 +17,12 @@ from lockstep.market.config import InstrumentBook
 from lockstep.market.families import load_families
 from lockstep.market.instrument import Instrument
 from lockstep.models.manifest import Symbol
-from lockstep.models.portfolio_file import VersionOrProduction
 from lockstep.settings import Grown, Settings, read_yaml, validated
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Part = Annotated[float, Field(gt=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
+VersionOrProduction = Annotated[str, Field(pattern=r"^(v[1-9]\d*|production)$")]
 
 _DIGITS = 4
 _NOT_NEGATIVE = -1e-8
@@ -303,16 +303,17 @@ class PortfolioConfig(Grown):
 def load_portfolio_config(path: Path, book: InstrumentBook) -> PortfolioConfig:
     """Read a portfolio file; ConfigError where it is wrong or names what `book` does not declare."""
     content = read_yaml(path)
-    if isinstance(content, Mapping) and "cash" in content:
+    if isinstance(content, Mapping) and "target_volatility" in content:
         raise ConfigError(
-            f"{path}: holds limits that a portfolio is made for, not a portfolio: it says nothing of sizes, "
-            "and its volatility limit needs correlations; write `lanes`, `limits` and `correlation`"
+            f"{path}: holds what a portfolio is made of, and no sizes; make one of it: `lockstep "
+            "optimize-portfolio`"
         )
     config = validated(PortfolioConfig, content, where=str(path))
     try:
         book.session_named(config.day)
         instruments = {symbol: book.instrument(symbol) for symbol in config.symbols}
-        for problem in (*_without_margin(config, instruments), *_torn_apart(config, instruments)):
+        groups = {name: each.symbols for name, each in sorted(config.groups.items())}
+        for problem in (*_without_margin(config, instruments), *torn_apart(groups, instruments)):
             raise ConfigError(problem)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
@@ -330,14 +331,14 @@ def _without_margin(config: PortfolioConfig, instruments: Mapping[str, Instrumen
             )
 
 
-def _torn_apart(config: PortfolioConfig, instruments: Mapping[str, Instrument]) -> Iterator[str]:
-    """Yield the groups that limit one instrument of a family and leave another out."""
+def torn_apart(groups: Mapping[str, Collection[str]], instruments: Mapping[str, Instrument]) -> Iterator[str]:
+    """Yield a sentence for each of `groups` that holds one instrument of a family and leaves another out."""
     families = load_families()
-    for name, group in sorted(config.groups.items()):
-        inside = {families.of(instruments[each]): each for each in group.symbols}
+    for name, members in groups.items():
+        inside = {families.of(instruments[each]): each for each in members}
         for symbol, instrument in instruments.items():
             family = families.of(instrument)
-            if symbol not in group.symbols and family in inside:
+            if symbol not in members and family in inside:
                 yield (
                     f"groups.{name}: has {inside[family]} and not {symbol}, which are one market (family "
                     f"{family}); put both in, or neither"

@@ -44,11 +44,7 @@ class LaneTerms:
         """Return the terms of the lane that trades `market`; ConfigError where the strategy does not fit."""
         symbol = market.instrument.symbol
         lane, fixed = config.lane(symbol), isinstance(strategy.size, FixedSize)
-        if strategy.execution != "next_open":
-            raise ConfigError(
-                f"{symbol}: execution {strategy.execution} fills before its entry can be admitted; set "
-                "execution: next_open"
-            )
+        require_admittable(symbol, strategy)
         if fixed != (lane.units is not None):
             given, wanted = ("weight", "units") if fixed else ("units", "weight")
             raise ConfigError(
@@ -82,6 +78,15 @@ class LaneTerms:
         exact = (mode, amount, column, unit, _FINE)
         return np.array(
             [contracts(each, close, exact) for each, close in zip(vectors, closes.tolist(), strict=True)]
+        )
+
+
+def require_admittable(symbol: str, strategy: StrategyConfig) -> None:
+    """Raise ConfigError where an entry would be filled before anybody could admit it."""
+    if strategy.execution != "next_open":
+        raise ConfigError(
+            f"{symbol}: execution {strategy.execution} fills before its entry can be admitted; set "
+            "execution: next_open"
         )
 
 

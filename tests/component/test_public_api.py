@@ -52,8 +52,7 @@ EXPORTED = {
     },
     "lockstep.models": {
         "Bundle", "Change", "Evidence", "GoldenVectors", "Manifest", "ModelStore", "Policy",
-        "Portfolio", "TrainingRecord", "golden_vectors", "library_versions", "load_bundle",
-        "load_portfolio", "read_bundle", "save_bundle",
+        "TrainingRecord", "golden_vectors", "library_versions", "load_bundle", "read_bundle", "save_bundle",
     },
     "lockstep.strategy": {
         "Family", "IbsConfig", "IbsStrategy", "Lane", "ParityStrategy", "SimulatedBroker", "StrategyConfig",

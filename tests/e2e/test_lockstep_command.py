@@ -161,7 +161,6 @@ def test_the_shell_completes(words: str, expected: str) -> None:
 PINNED = {
     ("--config", "train"): "of the training",
     ("--shared-js", "backtest"): "the folder is --out",
-    ("--portfolio", "models list"): "its file is an argument, with a default",
 }
 # What users of other commands would type, and how it is spelled here.
 ONE_SPELLING = {

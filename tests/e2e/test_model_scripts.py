@@ -85,7 +85,6 @@ def test_refusals_are_one_line_and_change_nothing(store: ModelStore) -> None:
         (("rollback_model", "ES", "--reason", "x"), "nothing was in production before v1"),
         (("retire_model", "ES", "v1", "--reason", "x"), "is in production"),
         (("list_models", "--symbol", "EZ"), "not in the manifest"),
-        (("list_models", "--portfolio", "nothing.yml"), "nothing.yml: cannot be read"),
         (("fetch_model", "ES", "v1", "--from", "nowhere"), "nowhere: has no manifest.json"),
         (("fetch_model", "ES", "v1", "--from", store.folder), "has no manifest.sig"),
         (("fetch_model", "ES", "v9", "--from", store.folder, "--sha256", "0" * 64), "'v9': not in the man"),
@@ -96,24 +95,6 @@ def test_refusals_are_one_line_and_change_nothing(store: ModelStore) -> None:
         assert message in done.stderr
         assert done.stderr.count("\n") == 1
     assert (store.folder / "manifest.json").read_bytes() == before
-
-
-def test_the_portfolio_shows_the_versions_that_it_means(tmp_path: Path, store: ModelStore) -> None:
-    path = tmp_path / "portfolio.yml"
-    path.write_text(
-        "cash: 1000\ninstruments:\n  ES: {}\n  NQ: {version: v3}\n"
-        "risk: {max_daily_loss: 0.1, max_total_position: 1, max_portfolio_volatility: 0.2}\n"
-    )
-    done = script("list_models", "--portfolio", path, "--json", "--store", store.folder)
-    shown = json.loads(done.stdout)["instruments"]
-    assert (shown["ES"]["resolved"], shown["ES"]["status"]) == ("v1", "production")
-    assert (shown["NQ"]["resolved"], shown["NQ"]["status"]) == (None, "missing")
-    done = script("list_models", "--portfolio", "--store", store.folder)
-    assert done.returncode == 0, done.stderr
-    assert "COMP" in done.stdout
-    assert "max daily loss" in done.stdout
-    # Limits that nothing obeys are not shown as if they held.
-    assert done.stdout.splitlines()[-1].startswith("Nothing enforces these limits yet")
 
 
 ATTACH = """

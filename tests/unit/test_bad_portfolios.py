@@ -131,7 +131,9 @@ CASES: dict[str, tuple[Edit, str]] = {
     "score without id": (put("rank", value={"by": "score"}), "id belongs to by: score"),
     "margin undeclared": (put("limits", "max_margin", value=0.5), "no margin is declared for CL; declare"),
     "capital that is no number": (put("capital", value=float("inf")), "capital"),
-    "the optimiser's input": (put("cash", value=200_000.0), "holds limits that a portfolio is made for"),
+    "the optimiser's plan": (
+        put("target_volatility", value=0.1), "holds what a portfolio is made of, and no sizes",
+    ),
 }  # fmt: skip
 
 

@@ -50,6 +50,7 @@ PATHS = re.compile(
 )
 # Written when they are first needed, or by the reader.
 NOT_IN_THE_CHECKOUT = {
+    "configs/portfolio_config.yml",
     "configs/strategies/best.yaml",
     "src/models/manifest.json",
     "src/models/manifest.json.lock",

@@ -13,12 +13,9 @@ from lockstep.errors import UnknownModel, VerbRefused
 from lockstep.models.command_line import actor, show_change
 from lockstep.models.listing import (
     chosen_instruments,
-    portfolio_content,
-    portfolio_tables,
     versions_table,
 )
 from lockstep.models.policy import Policy
-from lockstep.models.portfolio_file import load_portfolio
 from lockstep.models.store import ModelStore
 from lockstep.models.verbs import Change
 from support.models import NOW, RECORD, evidence, make_bundle
@@ -54,15 +51,6 @@ def test_versions_are_one_row_each(store: ModelStore) -> None:
     assert list(only.instruments) == ["ES"]
     with pytest.raises(UnknownModel, match="did you mean 'COMP'"):
         chosen_instruments(store.manifest(), "CMP")
-
-
-def test_a_portfolio_says_which_versions_it_means(store: ModelStore) -> None:
-    content = portfolio_content(load_portfolio(), store.manifest())
-    assert content["instruments"]["COMP"]["resolved"] == "v1"
-    assert content["instruments"]["SPX"]["status"] == "missing"
-    text = printed(*portfolio_tables(content))
-    assert "max portfolio volatility" in text
-    assert "none" in text
 
 
 def test_changes_are_printed_as_text_or_json(capsys: pytest.CaptureFixture[str]) -> None:

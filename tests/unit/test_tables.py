@@ -39,6 +39,7 @@ from research.experiments import progress, tables, why
 from research.experiments.comparison import MEASURES
 from research.experiments.diagnostics import SearchOpinion, SymbolDiagnostics, TrialOpinion, WinnerOpinion
 from research.model_validation import command
+from research.optimise import command as optimise_command
 from research.paper import report as report_table
 from research.paper.bands import Band
 from research.paper.residuals import ResidualSummary
@@ -176,10 +177,6 @@ def models(console: Console) -> None:
     model = SimpleNamespace(versions={"v1234567": entry})
     found = SimpleNamespace(instruments={LONG: {"a_model_with_a_long_name": model}})
     console.print(listing.versions_table(found))  # type: ignore[arg-type]
-    position = {"version": "production", "resolved": "v1234567", "status": "missing", "weight_cap": 0.25}
-    limits = {"max_portfolio_volatility_of_all_instruments_together": BIG}
-    content = {"cash": BIG, "instruments": {LONG: position}, "correlation": limits, "risk": {}}
-    console.print(*listing.portfolio_tables(content))
 
 
 def journal(console: Console) -> None:
@@ -353,6 +350,16 @@ def portfolio_lanes(console: Console) -> None:
     console.print(portfolio.portfolio_table(result))
 
 
+def optimised(console: Console) -> None:
+    sizes = SimpleNamespace(
+        symbols=(LONG,), wanted=[BIG], units=[float(HUGE)], notional=[1.0], needed=[BIG]
+    )  # fmt: skip
+    found: Any = SimpleNamespace(
+        config=SimpleNamespace(name="a_portfolio_with_quite_a_long_name"), sizes=sizes, contributions=[-BIG]
+    )
+    console.print(optimise_command.sizes_table(found))
+
+
 def waiting(console: Console) -> None:
     candidate: Any = SimpleNamespace(
         name="a_candidate_of_a_long_name", symbol=LONG, searched="adaptive", recorded="2026-01-02T12:00:00",
@@ -445,7 +452,7 @@ TABLES: dict[Any, tuple[Callable[[Console], None], tuple[str, ...]]] = {
     result_table: (results, (LONG, f"{-BIG:,.0f}", f"{HUGE:,}", "1234.56")),
     listing: (
         models,
-        (LONG, "a_model_with_a_long_name", f"{HUGE:,}", f"{BIG:,.0f}", f"{BIG:,.2f}", "1,230,000,000"),
+        (LONG, "a_model_with_a_long_name", f"{HUGE:,}", "1,230,000,000"),
     ),
     journal_report: (journal, (LONG, f"{BIG:,.2f}", str(HUGE), "2024-03-06T15:00:00.123456Z")),
     status_table: (status, (LONG, f"{-BIG:+,.2f}", str(HUGE))),
@@ -481,6 +488,7 @@ TABLES: dict[Any, tuple[Callable[[Console], None], tuple[str, ...]]] = {
         second_opinions,
         (f"−${BIG:,.0f}", f"{HUGE:,}", "−123.45", "0.876", "0.543", "99.9%", "99.9"),
     ),
+    optimise_command: (optimised, (LONG, f"{BIG:,.3f}", f"{HUGE:,}", f"{-BIG:,.0f}", f"{BIG:,.0f}")),
     portfolio: (portfolio_lanes, (LONG, f"{HUGE:,}", f"{-BIG:,.0f}", f"{2 * BIG:,.0f}")),
     candidates_cli: (waiting, (f"{LONG},", "2026-01-02", "12,345", "123456.79", "1234567", "withdrawn")),
     spec_tables: (

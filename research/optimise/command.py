@@ -1,0 +1,128 @@
+"""The command that makes a portfolio of a plan."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from lockstep.desk import desk_file, results_folder
+from lockstep.market.command_line import App, DataDir
+from lockstep.market.config import load_instruments
+from lockstep.market.dates import DateRange
+from lockstep.models.command_line import Store
+from lockstep.models.store import ModelStore
+from lockstep.portfolio.config import load_portfolio_config
+from lockstep.tables import TextTable, number
+from research.ledger.database import Database
+from research.ledger.ledger import Ledger
+from research.optimise.nested import RULE
+from research.optimise.optimise import OptimisedPortfolio, OptimiserDesign, optimise
+from research.optimise.plan import PLAN, load_plan
+from research.optimise.report import KeptRun, keep, limits_text
+from research.optimise.streams import PortfolioStreams, StreamSource
+
+app = App()
+
+
+@app.command()
+def main(
+    out: Annotated[
+        Path,
+        typer.Option(
+            help="The portfolio's file.",
+            default_factory=partial(desk_file, "portfolio_config.yml", "configs/portfolio_config.yml"),
+            show_default="configs/portfolio_config.yml",
+        ),
+    ],
+    results: Annotated[
+        Path,
+        typer.Option(
+            help="Folder of what every run leaves.",
+            default_factory=partial(results_folder, "portfolio"),
+            show_default="results/portfolio",
+        ),
+    ],
+    runs: Annotated[
+        Path,
+        typer.Option(
+            help="Folder of the training runs.",
+            default_factory=partial(results_folder, "training"),
+            show_default="results/training",
+        ),
+    ],
+    plan: Annotated[
+        Path,
+        typer.Option(
+            help="What to optimise.",
+            default_factory=partial(desk_file, PLAN, f"configs/{PLAN}"),
+            show_default=f"configs/{PLAN}",
+        ),
+    ],
+    start: Annotated[str | None, typer.Option(help="First session of the streams, YYYY-MM-DD.")] = None,
+    end: Annotated[str | None, typer.Option(help="Last session of the streams, YYYY-MM-DD.")] = None,
+    store: Store = None,
+    data_dir: DataDir = None,
+    seed: Annotated[int, typer.Option(help="Of resamples and drawn orders.")] = 0,
+) -> None:
+    """Choose sizes and limits of a portfolio, and write it with a report.
+
+    The plan names lanes, groups, target volatility and declared drawdown. Each lane's profit and loss is out
+    of sample; the method is the simplest that cannot be told from the best; limits are the fewest under which
+    the drawdown is improbable. Equal input writes equal bytes.
+    """
+    book, console = load_instruments(), Console(soft_wrap=True, highlight=False)
+    found = load_plan(plan, book)
+    ledger, now = Ledger(Database.open()), datetime.now(UTC)
+    source = StreamSource(
+        plan=found, folder=plan.parent, store=ModelStore(store), runs=runs, book=book, ledger=ledger, now=now,
+        data_dir=data_dir, span=DateRange.of(start, end),
+    )  # fmt: skip
+    with console.status("loading the lanes") as status:
+        streams = PortfolioStreams.of(found, source.lanes(), book)
+        design = OptimiserDesign(folder=out.parent, plan_folder=plan.parent, seed=seed)
+        portfolio = optimise(found, streams, design, on_step=status.update)
+    left = keep(portfolio, out, results)
+    load_portfolio_config(out, book)
+    show(portfolio, left, console)
+
+
+def show(found: OptimisedPortfolio, left: KeptRun, console: Console) -> None:
+    """Print lanes, limits and what may be believed."""
+    console.print(sizes_table(found))
+    rule = next(each for each in found.judged if each.name == RULE)
+    luck, made = found.luck, found.config.made
+    limits = limits_text(found.config.limits.model_dump(mode="json", exclude_none=True))
+    for line in (
+        *(f"{symbol}: {each.dates}, {each.seen}" for symbol, each in found.streams.lanes.items()),
+        f"sessions: {made['sessions'][0]} to {made['sessions'][1]}, {made['sessions'][2]:,} of all lanes",
+        f"method: {found.result.choice.name}; the rule out of sample: Sharpe {rule.sharpe.estimate:.2f} "
+        f"({rule.sharpe.low:.2f} to {rule.sharpe.high:.2f}), deepest drawdown {rule.drawdown.estimate:.1%}",
+        f"limits: {limits}; chance of a {found.plan.drawdown.at:.0%} drawdown "
+        f"{made['chance_of_drawdown']:.1%}; {made['limit_sets_tried']:,} sets tried",
+        f"order of the lanes: net profit from {luck.profit.min():,.0f} to {luck.profit.max():,.0f} USD in "
+        f"{luck.profit.size} orders",
+        f"portfolio: {left.config}",
+        f"report: {left.page}",
+    ):
+        console.print(line, markup=False)
+
+
+def sizes_table(found: OptimisedPortfolio) -> TextTable:
+    """Return one row a lane: units, notional value and risk in USD, and from which capital it trades."""
+    table = TextTable(
+        "symbol", number("wanted"), number("units"), number("value, USD"), number("risk a year, USD"),
+        number("trades from, USD"), title=found.config.name,
+    )  # fmt: skip
+    sizes = found.sizes
+    for place, symbol in enumerate(sizes.symbols):
+        table.add_row(
+            symbol, f"{sizes.wanted[place]:,.3f}", f"{sizes.units[place]:,.10g}",
+            f"{sizes.units[place] * sizes.notional[place]:,.0f}", f"{found.contributions[place]:,.0f}",
+            f"{sizes.needed[place]:,.0f}",
+        )  # fmt: skip
+    return table

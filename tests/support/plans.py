@@ -1,0 +1,71 @@
+"""A plan over drawn bars, its lanes and streams: what the optimiser is given, without a store."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import Any
+
+from lockstep.market.dates import DateRange
+from research.optimise.optimise import OptimisedPortfolio, OptimiserDesign, optimise
+from research.optimise.plan import PortfolioPlan
+from research.optimise.streams import LaneStream, PortfolioStreams
+from support import portfolios
+from support.portfolios import BOOK, World
+
+DESIGN = OptimiserDesign(
+    folder=Path("configs"), plan_folder=Path("configs/training"), limit_sets=40, resamples=100, orders=6
+)
+
+
+_DRAWN: dict[str, World] = {}
+
+
+def plan_world(**changes: Any) -> World:
+    """Return two lanes of a fixed size and two that size themselves, over more than two years."""
+    key = repr(changes)
+    if key not in _DRAWN:
+        drawn = {each: ("1d", 640) for each in ("CL", "ES", "GC", "SPY")}
+        _DRAWN[key] = portfolios.world(2, drawn, **changes)
+    return _DRAWN[key]
+
+
+def plan_of(given: World, **changes: Any) -> PortfolioPlan:
+    content: dict[str, Any] = {
+        "capital": 20_000_000.0,
+        "day": "CME",
+        "lanes": [{"symbol": each, "strategy": "drawn.yaml"} for each in given.symbols],
+        "groups": {"us_equity": {"symbols": ["ES", "SPY"]}},
+        "target_volatility": 0.1,
+        "drawdown": {"at": 0.4},
+    }
+    return PortfolioPlan.model_validate(content | changes)
+
+
+def lanes_of(given: World, dates: DateRange | None = None) -> dict[str, LaneStream]:
+    return {
+        symbol: LaneStream(
+            symbol=symbol,
+            family=symbol,
+            strategy=given.configs[symbol],
+            history=given.history,
+            veto=None,
+            answers=None,
+            dates=dates or DateRange.of("2019-02-01", "2021-06-30"),
+            seen="drawn",
+            source={"strategy": given.configs[symbol].config_hash, "bars": {symbol: "drawn"}},
+        )
+        for symbol in given.symbols
+    }
+
+
+@functools.cache
+def streams() -> PortfolioStreams:
+    return PortfolioStreams.of(plan_of(plan_world()), lanes_of(plan_world()), BOOK)
+
+
+@functools.cache
+def optimised() -> OptimisedPortfolio:
+    """Return a portfolio of which at least one limit binds now and then."""
+    plan = plan_of(plan_world(), limits={"max_positions": 2})
+    return optimise(plan, PortfolioStreams.of(plan, lanes_of(plan_world()), BOOK), DESIGN)
