@@ -69,6 +69,7 @@ PARITY = {
     "src/strategy/backtrader/cerebro.py": "the engine",
     "research/backtest/run.py": "`run_backtest`, the one door of both engines: who calls it is listed here",
     "research/backtest/portfolio.py": "`run_portfolio`, an engine itself: who calls it is listed here",
+    "research/backtest/portfolio_engine.py": "both engines of `run_portfolio`",
     "research/sweep/run.py": "the engine",
     "research/sweep/portfolio.py": "the engine",
 }
