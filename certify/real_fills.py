@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from certify.recording import Frame
-from lockstep.live.messages import ReportedFill
+from lockstep.live.events import FillReported
+from lockstep.live.units import SmallerUnit
 from lockstep.market.bars import Bars
 from lockstep.market.instrument import Instrument
 from lockstep.strategy.clock import SessionClock
@@ -22,12 +23,14 @@ from research.paper.residuals import MARKET, Residual, market_model, protective_
 class FillAuditor:
     """Pairs the completed orders of one instrument with the reports behind them; a frame at a time.
 
-    bars   settled, of the traded series
+    bars    settled, of the traded series
+    units   every declared instrument: a fill in a smaller unit is judged in that unit's contracts and costs
     """
 
     instrument: Instrument
     bars: Bars
     clock: SessionClock
+    units: Mapping[str, Instrument] = field(default_factory=dict)
     _levels: dict[tuple[int, str], float] = field(default_factory=dict)
     _account: Account | None = None
 
@@ -43,26 +46,30 @@ class FillAuditor:
             yield from self._judged(order, reports.pop(0))
         self._account = frame.record.state.account
 
-    def _judged(self, order: OrderRecord, report: ReportedFill) -> Iterator[Residual]:
-        model, touched = self._model(order, report)
+    def _judged(self, order: OrderRecord, report: FillReported) -> Iterator[Residual]:
+        sold = self.instrument if report.unit is None else self.units[report.unit]
+        model, touched = self._model(order, report, sold)
         if model is not None:
+            quantity = report.quantity
+            if sold is not self.instrument:
+                quantity = SmallerUnit.between(self.instrument, sold).count(quantity)
             yield residual(
-                self.instrument, stamp=report.stamp, order=report.kind, quantity=report.quantity,
+                sold, stamp=report.stamp, order=report.order, quantity=quantity,
                 price=report.price, model=model, commission=report.commission, touched=touched,
             )  # fmt: skip
         if order.intent == "entry":
             self._account = (order.quantity, order.price, np.nan, np.nan, 0.0)
 
-    def _model(self, order: OrderRecord, report: ReportedFill) -> tuple[float | None, bool]:
+    def _model(self, order: OrderRecord, report: FillReported, sold: Instrument) -> tuple[float | None, bool]:
         """Return what the model fills the order at; None where the bar is not settled yet."""
-        if report.kind == MARKET:
+        if report.order == MARKET:
             bar = self._first_open_bar(order.decision)
-            return (None if bar is None else market_model(order.quantity, bar, self.instrument)), True
+            return (None if bar is None else market_model(order.quantity, bar, sold)), True
         bar = self._bar(int(np.searchsorted(self.bars.end, report.stamp)))
         if bar is None:
             return None, False
         account, level = self._protected(order)
-        return protective_model(report.kind, account, level, bar, self.instrument)
+        return protective_model(report.order, account, level, bar, sold)
 
     def _protected(self, order: OrderRecord) -> tuple[Account, float]:
         """Return the account with its levels, as they were before the fill, and the level that filled."""

@@ -128,6 +128,7 @@ class _Check:
                 instrument=self._settled.markets[symbol].instrument,
                 bars=self._settled.series(frame.model.key),
                 clock=judge.clock,
+                units=load_instruments().instruments,
             )
         return self._auditors[symbol]
 

@@ -18,8 +18,7 @@ from lockstep.live.events import (
     OrderRefused,
 )
 from lockstep.live.journal import Journal
-from lockstep.live.messages import Epoch, LaneRecord, LaneState, Release, ReportedFill, SetRecord
-from lockstep.live.operator.commands import reported_fill
+from lockstep.live.messages import Epoch, LaneRecord, LaneState, Release, SetRecord
 from lockstep.live.operator.open_orders import demanded_exit
 from lockstep.live.outside import version_with
 from lockstep.live.traded import Kept, Memory, TradedModel, push, warm
@@ -43,7 +42,7 @@ class Frame:
     context   of these bars, what came since the decision before, see `EngineStep`
     waiting   whether a market order was still waiting when the decision was taken
     forced    code of the exit that handover or HALT required, None without
-    fills     reported since the decision before, in order (mode live)
+    fills     reported since the decision before, in order (mode live), in contracts of the instrument
     """
 
     model: TradedModel
@@ -56,7 +55,7 @@ class Frame:
     windows: WindowFeatures
     context: Context
     forced: int | None
-    fills: tuple[ReportedFill, ...]
+    fills: tuple[FillReported, ...]
 
     @property
     def stamp(self) -> int:
@@ -117,7 +116,7 @@ class _Seat:
     arrived: Arrived
     state: LaneState
     forced: int | None = None
-    fills: list[ReportedFill] = field(default_factory=list)
+    fills: list[FillReported] = field(default_factory=list)
 
 
 class Hearer(Protocol):
@@ -218,7 +217,7 @@ class Tape:
         elif isinstance(event, ExitWithoutBar):
             seat.state = replace(seat.state, waiting=demanded_exit(event))
         elif isinstance(event, FillReported):
-            seat.fills.append(reported_fill(event))
+            seat.fills.append(event)
 
     def _frame(self, record: LaneRecord, row: SetRecord, seat: _Seat, memory: Memory) -> Frame:
         if record.state.account[POSITION] == 0.0:

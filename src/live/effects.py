@@ -51,7 +51,7 @@ class Effects:
     """Carries out events, and keeps what follows from events alone.
 
     quarantine   bars that wait for the operator; reports   fills that no bar has booked yet
-    fraction     of the decided size that mode live sends
+    fraction     of the decided size that mode live sends; units   in which orders leave
     left         by symbol, the bar for which an exit was last sent without one
 
     strategies   the running ones by symbol; place   hands over orders whose reason is committed
@@ -82,6 +82,7 @@ class Effects:
         self.quarantine = Quarantine()
         self.reports = Reports()
         self.fraction = setup.fraction
+        self.units = setup.units
         self.left: dict[str, int] = {}
 
     def carry_out(self, event: Event, *, replayed: bool) -> None:
@@ -119,6 +120,7 @@ class Effects:
                 self._conditions.hear(event)
             case RolloutMoved():
                 self.fraction = event.fraction
+                self.units = self.units.moved(event.units or {})
             case PortfolioResumed():
                 assert self._setup.portfolio is not None
                 self._setup.portfolio.coordinator.resume()

@@ -128,9 +128,12 @@ class Engine:
 
     def _passed(self, intent: OrderIntent) -> None:
         self._intents.append(intent)
+        if intent.opens:
+            self.effects.units = self.effects.units.entered(intent.symbol, intent.unit)
 
     def _sized(self, intent: OrderIntent) -> OrderIntent | Refusal:
-        wanted = self._setup.sized(intent, self.effects.fraction)
+        unit = self.effects.units.of(intent.symbol, opens=intent.opens)
+        wanted = self._setup.sized(intent, self.effects.fraction, unit)
         if isinstance(wanted, Refusal):
             self._gate.refusals.append(wanted)
         return wanted
@@ -277,6 +280,7 @@ class Engine:
             states=states,
             reports=effects.reports,
             bars=effects.quarantine,
+            units=effects.units,
         )
 
     def _account(self, symbol: str, moment: int) -> EngineAccount:

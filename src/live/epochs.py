@@ -11,15 +11,16 @@ from lockstep.compiled import machine
 from lockstep.errors import JournalError, LiveError
 from lockstep.features.feature_registry import default_registry
 from lockstep.live.config import LiveConfig
-from lockstep.live.events import RolloutMoved
+from lockstep.live.events import OrderSent, RolloutMoved
 from lockstep.live.journal import Journal
 from lockstep.live.journal.continuation import continued
 from lockstep.live.messages import Epoch, LaneState, Mode
 from lockstep.live.outside import require_wanted, version_with, wanted_versions
 from lockstep.live.portfolio import HASH as PORTFOLIO
 from lockstep.live.portfolio import begun_with, ended_with, require_looser
-from lockstep.live.risk.rollout import RolloutStep, require_sizes, stage
+from lockstep.live.risk.rollout import RolloutStage, RolloutStep, require_sizes, stage
 from lockstep.live.traded import TradedModel, usual_trades
+from lockstep.live.units import OutwardUnits, SmallerUnit, opened_in
 from lockstep.live.warmup import WarmUp, first_windows, settled_bars, warm_up
 from lockstep.market.config import InstrumentBook, load_instruments
 from lockstep.market.history import History, SeriesKey
@@ -113,7 +114,8 @@ def declared_hashes(
     keys   series that its models read. Of the sources count those that feeds read by and, for a replay, those
            of its history: other feeds deliver bars, and what warmed up an epoch is in the journal
     """
-    symbols = sorted({key.symbol for key in keys})
+    units = config.rollout.units(config.versions, book)
+    symbols = sorted({*(key.symbol for key in keys), *units})
     sources = {source for feed in config.feeds for source in feed.sources()}
     if config.replay is not None:
         sources |= set(book.sources_of(symbols, config.history.data_dir, config.history.source))
@@ -173,25 +175,30 @@ def successor(
     that is wanted now, whatever series that one reads; one in a position keeps its version, which a running
     engine hands over. Windows hold the journal's bars; those of a series that it lacks come from the files.
 
-    Raises: what `continued` does; LiveError for an instrument that left live.yml with a position, or that has
-    no version; ModelError for a bundle that is gone.
+    Raises: what `continued` does; LiveError for an instrument that left live.yml with a position, whose
+    position is in a unit that left the roll-out, or that has no version; ModelError for a bundle that is
+    gone.
     """
     epoch = continued(journal, reason=reason, now=now, hashes=hashes, mode=mode)
     config.require_mode(epoch.mode)
     store = ModelStore(config.store)
     _require_flat(epoch, config)
+    book = load_instruments()
+    units = config.rollout.units(config.versions, book)
+    left = OutwardUnits(known=units, opened=opened_in(journal.events(OrderSent)))
+    left.require_known(symbol for symbol, state in epoch.states.items() if not _is_flat(state))
     bundles = _bundles(epoch, config, store)
     manifest = store.manifest()
     models = {
         symbol: TradedModel.of(load_bundle(symbol, version_with(manifest, symbol, sha), store=store))
         for symbol, sha in bundles.items()
     }
-    book = load_instruments()
     needs = needs_of(models, book)
     windows = _windows(journal, epoch, needs, config, book)
     if epoch.mode == "live":
         index, _ = stage(config.rollout, [RolloutStep.of(event) for event in journal.events(RolloutMoved)])
-        require_sizes(config.rollout, index, usual_trades(models.values(), book.markets, windows.bars))
+        trades = usual_trades(models.values(), book.markets, windows.bars)
+        require_sizes(config.rollout, index, trades, units)
     states = {symbol: state for symbol, state in epoch.states.items() if symbol in bundles}
     bindings = {**hashes, **declared_hashes(models, needs, config, book)}
     begun = replace(epoch, hashes=bindings, bundles=bundles, states=states, warmup=windows.bars)
@@ -202,6 +209,22 @@ def successor(
         before = ended_with(journal, journal.newest_epoch())
         begun = begun_with(begun, portfolio, models, book.markets, before, gone)
     return begun, windows.sentence
+
+
+def stage_of(epoch: Epoch, journal: Journal, config: LiveConfig) -> RolloutStage:
+    """Return the stage of the roll-out at which an epoch began; its own steps are replayed."""
+    first = journal.first_entry(epoch.number)
+    before = [RolloutStep.of(event) for event in journal.events(RolloutMoved) if event.sequence < first]
+    return stage(config.rollout, before)[1]
+
+
+def units_of(
+    epoch: Epoch, journal: Journal, began: RolloutStage, known: Mapping[str, SmallerUnit]
+) -> OutwardUnits:
+    """Return the units in which orders leave as an epoch began at a stage; its own orders are replayed."""
+    first = journal.first_entry(epoch.number)
+    before = (event for event in journal.events(OrderSent) if event.sequence < first)
+    return OutwardUnits(known=known, stage=began.units, opened=opened_in(before))
 
 
 def _is_flat(state: LaneState | None) -> bool:

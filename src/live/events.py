@@ -44,13 +44,17 @@ class EventRow:
 
 @dataclass(frozen=True, kw_only=True)
 class OrderSent(EventRow):
-    """An order is about to leave: committed before its first byte."""
+    """An order is about to leave: committed before its first byte.
+
+    unit   symbol of the smaller unit in which it leaves, None for contracts of the instrument itself
+    """
 
     kind: ClassVar[Literal["send"]] = "send"
 
     order_id: str
     broker: str
     message: Plain
+    unit: str | None = field(default=None, metadata={"since": 2})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +109,8 @@ class OrderResolved(EventRow):
 class FillReported(EventRow):
     """A fill at the broker.
 
-    quantity   signed, contracts; price   points; commission   USD; stamp   when
+    quantity   signed, contracts of the instrument; price   points; commission   USD; stamp   when
+    unit       symbol of the smaller unit in which it was told, None for the instrument itself
     """
 
     kind: ClassVar[Literal["fill"]] = "fill"
@@ -119,6 +124,7 @@ class FillReported(EventRow):
     price: float
     commission: float
     stamp: int
+    unit: str | None = field(default=None, metadata={"since": 2})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -252,7 +258,10 @@ class EngineStopped(EventRow):
 
 @dataclass(frozen=True, kw_only=True)
 class RolloutMoved(EventRow):
-    """The roll-out is at `stage` (from 0), at `fraction` of the size; `comparison` is a hash, or empty."""
+    """The roll-out is at `stage` (from 0), at `fraction` of the size; `comparison` is a hash, or empty.
+
+    units   smaller unit by traded symbol in which entries leave, None where all leave as themselves
+    """
 
     kind: ClassVar[Literal["rollout"]] = "rollout"
 
@@ -261,6 +270,7 @@ class RolloutMoved(EventRow):
     fraction: float
     comparison: str
     reason: str
+    units: Plain | None = field(default=None, metadata={"since": 2})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -319,7 +329,10 @@ class CommandRefused(EventRow):
 
 @dataclass(frozen=True, kw_only=True)
 class PositionSeen(EventRow):
-    """What the operator saw at the broker: signed contracts, as of `stamp`."""
+    """What the operator saw at the broker: signed contracts, as of `stamp`.
+
+    unit   symbol of the smaller unit in which it was told, None for the instrument itself
+    """
 
     kind: ClassVar[Literal["reconcile"]] = "reconcile"
     repeats_symbol_after: ClassVar[str] = "command"
@@ -328,6 +341,7 @@ class PositionSeen(EventRow):
     position: float
     stamp: int
     reason: str
+    unit: str | None = field(default=None, metadata={"since": 2})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,12 +6,13 @@ Stamps are ends of bars and moments, int64 UTC nanoseconds; bars are (open, high
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from lockstep.live.events import Event
+from lockstep.live.units import SmallerUnit
 from lockstep.market.history import SeriesKey
 from lockstep.portfolio.state import CoordinatorState, SettledSet
 from lockstep.strategy.lane import LaneState
@@ -84,6 +85,7 @@ class OrderIntent:
 
     order_id    epoch, mode, symbol, decision stamp, intent, sequence: the same after every restart
     intent      `entry` or `exit`; quantity signed, in contracts
+    unit        in which it leaves the house, None for contracts of the instrument itself; see `leaving`
     reference   close of the decision bar, points; terms   see `matching.py`: distances of stop and target
 
     >>> from lockstep.strategy.matching import NO_ORDER
@@ -104,11 +106,21 @@ class OrderIntent:
     reason: str
     probability: float
     version: str
+    unit: SmallerUnit | None = None
 
     @property
     def opens(self) -> bool:
         """Whether it opens or adds to a position."""
         return self.intent == "entry"
+
+    @property
+    def leaving(self) -> OrderIntent:
+        """The order as a broker is given it: symbol and contracts of its unit, everything else the same."""
+        if self.unit is None:
+            return self
+        quantity = self.unit.count(self.quantity)
+        terms = (quantity, *self.terms[1:])
+        return replace(self, symbol=self.unit.symbol, quantity=quantity, terms=terms, unit=None)
 
 
 class Refusal(NamedTuple):

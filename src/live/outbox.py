@@ -101,7 +101,8 @@ class Outbox:
             if why is not None:
                 late.append(SendResult(intent.order_id, "rejected", why, 0))
                 continue
-            message = self._broker.message(intent)
+            leaving = intent.leaving
+            message = self._broker.message(leaving)
             self._commit(
                 OrderSent(
                     symbol=intent.symbol,
@@ -109,10 +110,11 @@ class Outbox:
                     order_id=intent.order_id,
                     broker=self._broker.name,
                     message=dict(message),
+                    unit=intent.unit.symbol if intent.unit else None,
                 )
             )
             letter.status = SENT
-            self._broker.submit(intent, message)
+            self._broker.submit(leaving, message)
         return late
 
     def _due_letters(self, now: int) -> list[Letter]:

@@ -20,6 +20,7 @@ from lockstep.live.operator.commands import FillCommand, Mailbox
 from lockstep.live.quarantine import Quarantine
 from lockstep.live.risk.switches import Switches
 from lockstep.live.traded import TradedModel
+from lockstep.live.units import SmallerUnit
 from lockstep.market.history import SeriesKey
 from lockstep.models.manifest import PRODUCTION, VETO, Manifest, ModelEntry
 from lockstep.models.store import ModelStore, load_bundle
@@ -183,12 +184,21 @@ class BrokerFills:
     seen    ids of the fills that the journal holds already: they may be reported again and are left out
     since   from when on the source reports, UTC ns: the start of the journal, so that a fill which happened
             while no engine ran, or between two epochs, is heard of
+    units   smaller units of the roll-out, by their symbols: fills in them become fills of the instrument
     """
 
-    def __init__(self, source: FillSource, *, seen: Iterable[str], since: int) -> None:
+    def __init__(
+        self,
+        source: FillSource,
+        *,
+        seen: Iterable[str],
+        since: int,
+        units: Mapping[str, SmallerUnit] | None = None,
+    ) -> None:
         self._source = source
         self._seen = set(seen)
         self._since = since
+        self._units = units or {}
         self._lock = threading.Lock()
         self._waiting: dict[str, FillReported | CommandRefused] = {}
 
@@ -204,7 +214,7 @@ class BrokerFills:
             with self._lock:
                 if fill.fill_id in self._seen or fill.fill_id in self._waiting:
                     return
-                self._waiting[fill.fill_id] = _reported(fill)
+                self._waiting[fill.fill_id] = _reported(fill, self._units)
             wake()
 
         self._source.start(take, since=self._since)
@@ -291,12 +301,13 @@ def _fill_id(event: Event) -> str:
     return str(event.given.get("fill_id", "")) if isinstance(event, CommandRefused) else ""
 
 
-def _reported(fill: ReportedFill) -> FillReported | CommandRefused:
+def _reported(fill: ReportedFill, units: Mapping[str, SmallerUnit]) -> FillReported | CommandRefused:
     """Return a report as the engine takes it; what cannot be right becomes a bad command that says why."""
     told = fill._asdict()
     kind = told.pop("kind")
     try:
-        command = validated(FillCommand, {**told, "order": kind}, where=f"fill {fill.fill_id} of the broker")
+        where = f"fill {fill.fill_id} of the broker"
+        command = validated(FillCommand, {**told, "order": kind}, where=where).inside(units)
     except LockstepError as error:
         return CommandRefused(
             command=f"broker-{fill.fill_id}", given={"fill_id": fill.fill_id}, error=str(error)

@@ -15,6 +15,7 @@ import numpy as np
 from lockstep.live.brokers.protocol import Holding, Holdings
 from lockstep.live.events import Event, PositionAgreed, PositionDiffers
 from lockstep.live.messages import iso
+from lockstep.live.units import SmallerUnit
 from lockstep.market.sessions import Session
 
 _SAME = 1e-9
@@ -119,6 +120,49 @@ class Reconciliation:
             until = int(session.nominal_close(np.array([day], dtype="M8[D]"))[0])
             self._days[symbol] = (day, max(until, now))
         return day
+
+
+class UnitHoldings:
+    """What a source says, in contracts of the traded instruments, smaller units added; see `Holdings`.
+
+    An instrument and each of its units must be told, 0 for flat: what is missing is not taken for flat. The
+    older of their moments counts.
+    """
+
+    def __init__(self, source: Holdings, units: Mapping[str, SmallerUnit]) -> None:
+        self._source = source
+        self._units = dict(units)
+        self._missing = ""
+
+    @property
+    def trouble(self) -> str:
+        """What the source says, or which position it does not tell."""
+        return self._source.trouble or self._missing
+
+    def read(self, now: int) -> dict[str, Holding]:
+        """Return the newest holding by traded symbol, those left out of which a part is not told."""
+        told = self._source.read(now)
+        found = {symbol: each for symbol, each in told.items() if symbol not in self._units}
+        missing: list[str] = []
+        for unit in self._units.values():
+            absent = [symbol for symbol in (unit.of, unit.symbol) if symbol not in told]
+            missing += absent
+            whole = found.pop(unit.of, None)
+            if whole is not None and not absent:
+                found[unit.of] = _with(whole, told[unit.symbol], unit)
+        self._missing = ""
+        if told and missing:
+            names = ", ".join(sorted(set(missing)))
+            self._missing = f"positions: none of {names}; tell each unit of the roll-out, 0 for flat"
+        return found
+
+
+def _with(whole: Holding, part: Holding, unit: SmallerUnit) -> Holding:
+    """Return what is held of an instrument and of its unit together."""
+    quantity = part.quantity / unit.per_contract
+    if math.isfinite(part.quantity):
+        quantity = unit.contracts(part.quantity)
+    return Holding(whole.quantity + quantity, min(whole.as_of, part.as_of), whole.source)
 
 
 def _date(session: Session, moment: int) -> int:

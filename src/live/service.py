@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +22,8 @@ from lockstep.live.epochs import (
     needs_of,
     require_machine,
     require_same,
+    stage_of,
+    units_of,
     warmed,
 )
 from lockstep.live.events import EngineStarted, Event, FillReported, RolloutMoved
@@ -35,7 +37,7 @@ from lockstep.live.operator.statement import FillPositions, PositionsFile, State
 from lockstep.live.outside import BrokerFills, World, require_wanted
 from lockstep.live.plausible import Bands
 from lockstep.live.portfolio import DeskPortfolio, begun_with, require_looser
-from lockstep.live.reconciliation import Reconciliation
+from lockstep.live.reconciliation import Reconciliation, UnitHoldings
 from lockstep.live.risk.gateway import Gateway
 from lockstep.live.risk.rollout import RolloutStep, require_sizes, stage
 from lockstep.live.secret import ScrubbedJournal, Secrets
@@ -148,6 +150,7 @@ class Service:
     def _join(self, wanted: Mode, stop_after: int | None) -> Engine:
         config = self.config
         rollout_events = list(self.journal.events(RolloutMoved))
+        self._units = config.rollout.units(config.versions, self._book)
         self._wanted_mode = wanted
         self._stage, now_stage = stage(config.rollout, [RolloutStep.of(event) for event in rollout_events])
         mode: Mode = "shadow" if wanted == "live" and now_stage.mode == "shadow" else wanted
@@ -211,6 +214,7 @@ class Service:
         live = mode == "live" and config.clock is not None
         self._clock_check = ClockCheck(config.clock, self._clock) if live and config.clock else None
         traded_markets = {symbol: self._book.market(symbol) for symbol in models}
+        began = stage_of(epoch, self.journal, config)
         engine = Engine(
             Setup(
                 epoch=epoch,
@@ -228,7 +232,8 @@ class Service:
                 policies=config.policies,
                 memory=max([config.kept_bars, *needs.values()]),
                 flatten=config.switches.flatten,
-                fraction=self._fraction(epoch, rollout_events),
+                fraction=began.fraction,
+                units=units_of(epoch, self.journal, began, self._units),
                 expire=int(config.expire * _SECOND),
                 stop_after=stop_after,
                 portfolio=self._desk_portfolio(traded_portfolio, models, epoch),
@@ -237,6 +242,7 @@ class Service:
             )
         )
         label = f"stage {self._stage + 1} of {len(config.rollout.stages)}" if wanted == "live" else ""
+        label += now_stage.in_units if label else ""
         self._watcher.watch(
             lambda: {
                 "rollout": label,
@@ -247,18 +253,12 @@ class Service:
         )
         return engine
 
-    def _fraction(self, epoch: Epoch, events: Sequence[RolloutMoved]) -> float:
-        """Return the fraction of the size with which the epoch began; its own steps are replayed."""
-        first = self.journal.first_entry(epoch.number)
-        _, then = stage(
-            self.config.rollout, [RolloutStep.of(event) for event in events if event.sequence < first]
-        )
-        return then.fraction
-
     def _make_world(self) -> World:
         config, events = self.config, list(self.journal.events(*COMMANDS))
         seen = {event.command for event in events if isinstance(event, COMMANDS)}
-        statement = StatementFile(config.statement, reported_ids(events)) if config.statement else None
+        statement = None
+        if config.statement:
+            statement = StatementFile(config.statement, reported_ids(events), self._units)
         self._statement = statement
         mailbox = Mailbox(config.mailbox, seen)
         fills = [statement] if statement else []
@@ -307,7 +307,7 @@ class Service:
             return
         trades = usual_trades(models.values(), self._book.markets, epoch.warmup)
         try:
-            require_sizes(self.config.rollout, self._stage, trades)
+            require_sizes(self.config.rollout, self._stage, trades, self._units)
         except ConfigError as error:
             if self._wanted_mode == "live":
                 raise
@@ -323,9 +323,9 @@ class Service:
             return None
         source: Holdings | None = None
         if self.config.positions is not None:
-            source = PositionsFile(self.config.positions)
+            source = UnitHoldings(PositionsFile(self.config.positions), self._units)
         elif connection is not None and connection.positions is not None:
-            source = connection.positions
+            source = UnitHoldings(connection.positions, self._units)
         elif self._statement is not None:
             source = FillPositions(self._statement, models)
         sessions = {symbol: self._book.session(symbol) for symbol in models}
@@ -337,13 +337,15 @@ class Service:
         if mode == "paper" or settings is None:
             return None
         desk = BrokerDesk(
-            markets={symbol: self._book.market(symbol) for symbol in models},
+            markets={symbol: self._book.market(symbol) for symbol in (*models, *self._units)},
             secret=self._secrets.read,
             scrub=self._secrets.scrub,
             live=mode == "live",
         )
         connection = settings.connect(desk)
-        connection.orders.check({symbol: model.config.stop is not None for symbol, model in models.items()})
+        protected = {symbol: model.config.stop is not None for symbol, model in models.items()}
+        parts = {unit.symbol: protected[unit.of] for unit in self._units.values()}
+        connection.orders.check(protected | parts)
         return connection if mode == "live" else Connection(ShadowBroker(connection.orders))
 
     def _listening(self, connection: Connection | None) -> BrokerFills | None:
@@ -354,6 +356,7 @@ class Service:
             connection.fills,
             seen=reported_ids(self.journal.events(FillReported)),
             since=min(each.started for each in self.journal.epochs()),
+            units=self._units,
         )
         self._world.hear(found)
         return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from lockstep.live.backtrader.broker import GatedBroker, ReportedBroker
 from lockstep.live.backtrader.feed import BarSetStage
@@ -20,6 +20,7 @@ from lockstep.live.reconciliation import Reconciliation
 from lockstep.live.risk.gateway import DeskGate, Gateway
 from lockstep.live.risk.rollout import scaled
 from lockstep.live.traded import Seat, TradedModel
+from lockstep.live.units import OutwardUnits, SmallerUnit
 from lockstep.market.history import Market
 from lockstep.market.open_hours import next_open
 from lockstep.strategy.decision import EXIT_DAILY_LOSS, HOLD
@@ -37,6 +38,7 @@ class Setup:
     policies   how an open position is handed over, by symbol
     flatten    whether HALT closes what is open
     fraction   of the decided size that mode live sends, as the epoch began; see `rollout.py`
+    units      in which orders leave, as the epoch began
     expire     ns after which an order that never left is not sent any more
     stop_after number of sets after which the engine stops by itself; None for never
     portfolio  admits the entries of all lanes; None: every instrument trades alone
@@ -57,6 +59,7 @@ class Setup:
     memory: int
     flatten: bool = False
     fraction: float = 1.0
+    units: OutwardUnits = field(default_factory=OutwardUnits)
     expire: int = 3_600_000_000_000
     stop_after: int | None = None
     portfolio: DeskPortfolio | None = None
@@ -114,8 +117,11 @@ class Setup:
         kind = ReportedBroker if self.epoch.mode == "live" else GatedBroker
         return kind(stage, gate, order_id=self.order_id, version=version, passed=passed, sized=sized)
 
-    def sized(self, intent: OrderIntent, fraction: float) -> OrderIntent | Refusal:
-        """Return an order at a fraction of its size in mode live, or why nothing is left of it."""
+    def sized(
+        self, intent: OrderIntent, fraction: float, unit: SmallerUnit | None = None
+    ) -> OrderIntent | Refusal:
+        """Return an order in its unit, at a fraction of its size in mode live, or why nothing is left."""
+        intent = intent if unit is None else replace(intent, unit=unit)
         if self.epoch.mode != "live" or fraction == 1.0:
             return intent
         return scaled(intent, fraction, self.markets[intent.symbol].instrument.size_step)

@@ -28,11 +28,15 @@ from lockstep.live.events import (
     Told,
 )
 from lockstep.live.messages import ReportedFill
+from lockstep.live.units import SmallerUnit, inside
 from lockstep.settings import Settings, read_json, validated
 
 
 class FillCommand(Settings):
-    """A fill at the real broker. quantity signed, contracts; price in points; commission in USD."""
+    """A fill at the real broker. quantity signed, contracts; price in points; commission in USD.
+
+    unit   smaller unit in which it was told; symbol and quantity are those of the instrument, see `inside`
+    """
 
     kind: Literal["fill"] = "fill"
     fill_id: str = Field(min_length=1)
@@ -43,6 +47,12 @@ class FillCommand(Settings):
     price: float = Field(allow_inf_nan=False)
     commission: float = Field(ge=0, allow_inf_nan=False)
     stamp: int
+    unit: str | None = None
+
+    def inside(self, units: Mapping[str, SmallerUnit]) -> FillCommand:
+        """Return the fill in contracts of its instrument; LiveError for no whole steps of a smaller unit."""
+        told = inside(units, self.symbol, self.quantity)
+        return self if told.unit is None else self.model_copy(update=told._asdict())
 
     def event(self, name: str) -> FillReported:
         """Return the fill as the journal keeps it; `name` is the command's."""
@@ -63,13 +73,17 @@ class ResolveCommand(Settings):
 
 
 class RolloutCommand(Settings):
-    """A recorded step of the roll-out: to `stage`, at `fraction` of the size; 0 where nothing is sent."""
+    """A recorded step of the roll-out: to `stage`, at `fraction` of the size; 0 where nothing is sent.
+
+    units   smaller unit by traded symbol, None where there is none
+    """
 
     kind: Literal["rollout"] = "rollout"
     stage: int = Field(ge=0)
     fraction: float = Field(ge=0, le=1)
     comparison: str
     reason: str = Field(min_length=1)
+    units: dict[str, str] | None = None
 
     def event(self, name: str) -> RolloutMoved:
         """Return the step as the journal keeps it; `name` is the command's."""
@@ -108,13 +122,14 @@ class BarCommand(Settings):
 
 
 class ReconcileCommand(Settings):
-    """What the broker shows: signed contracts of a symbol, as of `stamp` (UTC ns)."""
+    """What the broker shows: signed contracts of a symbol, as of `stamp` (UTC ns); unit as of a fill."""
 
     kind: Literal["reconcile"] = "reconcile"
     symbol: str = Field(min_length=1)
     position: float = Field(allow_inf_nan=False)
     stamp: int
     reason: str = Field(min_length=1)
+    unit: str | None = None
 
     def event(self, name: str) -> PositionSeen:
         """Return the position as the journal keeps it; `name` is the command's."""

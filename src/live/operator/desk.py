@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lockstep.errors import LiveError
 from lockstep.live.config import LiveConfig
-from lockstep.live.events import Event, RolloutMoved
+from lockstep.live.events import Event, OrderSent, RolloutMoved
 from lockstep.live.journal import Journal
 from lockstep.live.journal.continuation import SymbolPosition, positions_of
 from lockstep.live.journal.opening import held
@@ -17,6 +17,8 @@ from lockstep.live.messages import Epoch, Irregularity
 from lockstep.live.operator.commands import BarCommand, Command, FillCommand, Mailbox, waiting
 from lockstep.live.operator.open_orders import OrderStep, Standing, last_steps
 from lockstep.live.quarantine import Quarantine
+from lockstep.live.units import OutwardUnits, opened_in
+from lockstep.market.config import load_instruments
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +30,7 @@ class OperatorDesk:
     quarantine  implausible bars, as far as the journal goes
     posted      commands that the engine has not taken yet, with their names
     running     whether a process writes the journal
+    units       smaller units of the roll-out, and those in which the newest orders left
     """
 
     config: LiveConfig
@@ -38,6 +41,7 @@ class OperatorDesk:
     quarantine: Quarantine
     posted: tuple[tuple[str, Command], ...]
     running: bool
+    units: OutwardUnits
 
     @classmethod
     def read(cls, path: Path) -> OperatorDesk:
@@ -61,6 +65,10 @@ class OperatorDesk:
             quarantine=quarantine,
             posted=tuple(waiting(config.mailbox)),
             running=held(config.journal),
+            units=OutwardUnits(
+                known=config.rollout.units(config.versions, load_instruments()),
+                opened=opened_in(event for event in events if isinstance(event, OrderSent)),
+            ),
         )
 
     @property

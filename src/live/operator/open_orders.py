@@ -33,6 +33,7 @@ from lockstep.live.messages import LaneState, Mode
 from lockstep.live.operator.commands import FillCommand
 from lockstep.live.quarantine import Quarantine, series_key
 from lockstep.live.reconciliation import EngineAccount
+from lockstep.live.units import OutwardUnits
 from lockstep.strategy.decision import NAMES
 from lockstep.strategy.lane import WaitingOrder
 from lockstep.strategy.matching import (
@@ -107,7 +108,8 @@ def _state(event: _Step) -> str:
 def _detail(event: _Step) -> str:
     match event:
         case FillReported():
-            return f"{event.quantity:+g} at {event.price:.10g}"
+            unit = "" if event.unit is None else f" {event.symbol} in {event.unit}"
+            return f"{event.quantity:+g}{unit} at {event.price:.10g}"
         case OrderResolved():
             return event.reason
         case OrderSent():
@@ -275,6 +277,7 @@ def credible(
     states: Mapping[str, LaneState],
     reports: Reports,
     bars: Quarantine,
+    units: OutwardUnits,
 ) -> Told | CommandRefused:
     """Return a command as it is; one about what cannot be, or is not there, is refused.
 
@@ -286,6 +289,7 @@ def credible(
         if isinstance(command, FillReported | PositionSeen) and command.symbol not in states:
             raise LiveError(f"{command.symbol}: is not traded here")
         if isinstance(command, FillReported):
+            units.require_told(command.order_id, command.symbol, command.unit)
             reports.require_open(command, states[command.symbol])
         elif isinstance(command, PortfolioResumed) and not halted:
             raise LiveError("portfolio: is not halted, there is nothing to end")

@@ -18,6 +18,7 @@ from lockstep.live.operator.desk import OperatorDesk
 from lockstep.live.operator.journal_cli import iso
 from lockstep.live.operator.open_orders import UNKNOWN, OrderName, OrderStep, Standing, require_unknown
 from lockstep.live.operator.statement import utc_nanoseconds
+from lockstep.live.units import inside
 from lockstep.market.command_line import App, LiveFile, OneSymbol
 from lockstep.settings import validated
 from lockstep.strategy.matching import QUANTITY
@@ -107,7 +108,7 @@ def fill(
     digest = hashlib.sha256(json_.dumps(facts).encode()).hexdigest()[:16]
     told = {"fill_id": fill_id or digest, "order_id": order_id, "symbol": symbol, "order": order.value,
             "quantity": quantity, "price": price, "commission": commission, "stamp": stamp}  # fmt: skip
-    command = validated(FillCommand, told, where=f"fill of {order_id}")
+    command = validated(FillCommand, told, where=f"fill of {order_id}").inside(desk.units.known)
     if _known(desk, command):
         typer.echo(f"{order_id}: this fill was reported before; nothing is done")
         return
@@ -134,13 +135,17 @@ def reconcile(
         )
     if not reason.strip():
         raise LiveError(f"{symbol}: no reason; say where the position was seen, and by whom")
-    held = desk.standing(symbol).position
+    seen = inside(desk.units.known, symbol, position)
+    held = desk.standing(seen.symbol).position
     if not desk.running:
         raise LiveError(f"{symbol}: no engine is running; confirm its position after the start")
-    command = ReconcileCommand(symbol=symbol, position=position, stamp=now, reason=reason)
-    desk.post(command, f"reconcile-{symbol}-{now}")
-    agrees = "which agrees" if held == position else "and nothing is opened until both agree"
-    typer.echo(f"{symbol}: the broker holds {position:+g}, the engine {held:+g}, {agrees}; {desk.taken}")
+    command = ReconcileCommand(
+        symbol=seen.symbol, position=seen.quantity, stamp=now, reason=reason, unit=seen.unit
+    )
+    desk.post(command, f"reconcile-{seen.symbol}-{now}")
+    agrees = "which agrees" if held == seen.quantity else "and nothing is opened until both agree"
+    ours = f"{held:+g}" if seen.unit is None else f"{held:+g} {seen.symbol}"
+    typer.echo(f"{symbol}: the broker holds {position:+g}, the engine {ours}, {agrees}; {desk.taken}")
 
 
 def require_expected(desk: OperatorDesk, fill: FillCommand, *, now: int) -> None:
@@ -149,6 +154,7 @@ def require_expected(desk: OperatorDesk, fill: FillCommand, *, now: int) -> None
         raise LiveError(
             f"fill of {fill.order_id}: mode {desk.epoch.mode} simulates its fills; none is reported"
         )
+    desk.units.require_told(fill.order_id, fill.symbol, fill.unit)
     desk.standing(fill.symbol).after(fill)
     decided = OrderName.parse(fill.order_id).decision
     if not decided <= fill.stamp <= now:
@@ -186,7 +192,9 @@ def listing(desk: OperatorDesk, *, every: bool) -> dict[str, Any]:
             continue
         orders += _waiting(standing, steps)
         if standing.position:
-            note = " and ".join(sorted(standing.protective))
+            unit = desk.units.of(symbol, opens=False)
+            held = [] if unit is None else [f"{unit.count(standing.position):+g} {unit.symbol}"]
+            note = " ".join([*held, " and ".join(sorted(standing.protective))]).strip()
             positions.append({"symbol": symbol, "position": standing.position, "note": note})
     return {
         "epoch": desk.epoch.number,

@@ -77,7 +77,7 @@ def advance(
         now=now,
         reason=required(reason),
     )
-    rollout.require_sizes(desk.config.rollout, step.stage, trades_of(desk, store))
+    rollout.require_sizes(desk.config.rollout, step.stage, trades_of(desk, store), desk.units.known)
     post(desk, step)
 
 
@@ -99,10 +99,11 @@ def post(desk: OperatorDesk, step: RolloutStep) -> None:
     # A running engine takes the fraction at once, the mode at its next start: until then nothing may leave.
     fraction = 0.0 if target.mode == "shadow" else target.fraction
     command = RolloutCommand(
-        stage=step.stage, fraction=fraction, comparison=step.comparison, reason=step.reason
-    )
+        stage=step.stage, fraction=fraction, comparison=step.comparison, reason=step.reason,
+        units=dict(target.units) or None,
+    )  # fmt: skip
     desk.post(command, f"rollout-{step.time}")
-    typer.echo(f"stage {step.stage + 1} of {len(stages)}, {_spelled(target)}; {desk.taken}")
+    typer.echo(f"stage {step.stage + 1} of {len(stages)}, {target.spelled}; {desk.taken}")
     if target.mode != present.mode:
         typer.echo(
             f"the mode changes to {target.mode} at a restart only, which needs a new epoch"
@@ -186,9 +187,9 @@ def summary(desk: OperatorDesk, manifest: Manifest, *, now: int) -> dict[str, An
     following = plan.stages[index + 1] if index + 1 < len(plan.stages) else None
     watched = rollout.watching(plan, promotions(manifest, symbols_of(desk)), now)
     return {
-        "stage": f"{index + 1} of {len(plan.stages)}, {_spelled(present)}",
+        "stage": f"{index + 1} of {len(plan.stages)}, {present.spelled}",
         "day": "not begun; it begins with mode shadow" if started is None else (now - started) // DAY + 1,
-        "next": "none" if following is None else f"{_spelled(following)}, from day {following.from_day}",
+        "next": "none" if following is None else f"{following.spelled}, from day {following.from_day}",
         "watch": f"a model was promoted less than {plan.watch_days} days ago" if watched else "none",
         "steps": [
             {
@@ -201,7 +202,3 @@ def summary(desk: OperatorDesk, manifest: Manifest, *, now: int) -> dict[str, An
         ],
         "engine": "is running" if desk.running else "is not running",
     }
-
-
-def _spelled(stage: rollout.RolloutStage) -> str:
-    return "shadow" if stage.mode == "shadow" else f"live with {stage.fraction:.0%} of the size"

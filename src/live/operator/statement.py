@@ -5,6 +5,8 @@ price, commission (USD) and time (ISO, with offset). A row counts once its line 
 `fill_id` was journaled is known and skipped, so that the file may be written anew.
 
 Positions: the file is replaced. Columns: symbol, quantity (signed, 0 for flat) and as_of (ISO, with offset).
+
+Both use the broker's names: a smaller unit of a roll-out stage has its own symbol and its own contracts.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -20,6 +22,7 @@ from lockstep.errors import LiveError
 from lockstep.live.brokers.protocol import Holding
 from lockstep.live.events import Event, FillReported
 from lockstep.live.operator.commands import FillCommand
+from lockstep.live.units import SmallerUnit
 from lockstep.settings import validated
 
 _EPOCH, _MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
@@ -29,10 +32,16 @@ POSITION_COLUMNS = ("symbol", "quantity", "as_of")
 
 
 class StatementFile:
-    """Reads new rows of a statement. `seen` are the ids of fills that the journal holds already."""
+    """Reads new rows of a statement. `seen` are the ids of fills that the journal holds already.
 
-    def __init__(self, path: Path, seen: Iterable[str] = ()) -> None:
+    units   smaller units of the roll-out, by their symbols: fills in them become fills of the instrument
+    """
+
+    def __init__(
+        self, path: Path, seen: Iterable[str] = (), units: Mapping[str, SmallerUnit] | None = None
+    ) -> None:
         self._path = path
+        self._units = units or {}
         self._seen = set(seen)
         self._size = -1
         self._quantities: dict[str, tuple[str, float]] = {}
@@ -74,7 +83,7 @@ class StatementFile:
         try:
             stamp = utc_nanoseconds(row["time"], where)
             content = {**{name: row[name] for name in COLUMNS[:-1]}, "stamp": stamp}
-            command = validated(FillCommand, content, where=where)
+            command = validated(FillCommand, content, where=where).inside(self._units)
         except (ValueError, TypeError) as error:
             raise LiveError(f"{where}: {error}") from error
         return command.event(f"statement-{command.fill_id}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated, Literal, NamedTuple, Self
 
@@ -13,6 +13,8 @@ from pydantic import Field, model_validator
 from lockstep.errors import ConfigError, LiveError
 from lockstep.live.events import RolloutMoved
 from lockstep.live.messages import Mode, OrderIntent, Refusal
+from lockstep.live.units import SmallerUnit, declared_units
+from lockstep.market.config import InstrumentBook
 from lockstep.market.schedule import DAY
 from lockstep.settings import Settings
 
@@ -23,11 +25,24 @@ class RolloutStage(Settings):
     """From day `from_day` of the roll-out at the earliest: orders are logged, or sent in part.
 
     from_day   1 is the day of the start; mode   `shadow` sends nothing; fraction   of the decided size
+    units      smaller contract by traded symbol, such as `ES: MES`, in which entries leave; see `units.py`
     """
 
     from_day: Annotated[int, Field(ge=1)]
     mode: Literal["shadow", "live"]
     fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
+    units: Mapping[str, str] = {}
+
+    @property
+    def spelled(self) -> str:
+        """The stage in words."""
+        sent = "shadow" if self.mode == "shadow" else f"live with {self.fraction:.0%} of the size"
+        return f"{sent}{self.in_units}"
+
+    @property
+    def in_units(self) -> str:
+        """What leaves in smaller units, in words to follow others, or empty."""
+        return "".join(f", {symbol} as {unit}" for symbol, unit in sorted(self.units.items()))
 
 
 class Rollout(Settings):
@@ -47,6 +62,10 @@ class Rollout(Settings):
         if not days or days[0] != 1 or any(b <= a for a, b in itertools.pairwise(days)):
             raise ValueError(f"stages begin on days {days}: the first must be 1 and each later than the last")
         return self
+
+    def units(self, traded: Iterable[str], book: InstrumentBook) -> dict[str, SmallerUnit]:
+        """Return every smaller unit that a stage names, by its symbol; ConfigError as of `declared_units`."""
+        return declared_units([each.units for each in self.stages], traded, book)
 
 
 class RolloutStep(NamedTuple):
@@ -146,40 +165,51 @@ class Trades(NamedTuple):
     step: float
 
 
-def require_sizes(rollout: Rollout, index: int, trades: Mapping[str, Trades]) -> None:
+def require_sizes(
+    rollout: Rollout,
+    index: int,
+    trades: Mapping[str, Trades],
+    units: Mapping[str, SmallerUnit] | None = None,
+) -> None:
     """Refuse (ConfigError) a live stage, from stage `index` on, that would send nothing of an instrument.
 
-    trades   by symbol; one whose size is not known yet is left out
+    trades   by symbol; one whose size is not known yet is left out; units   of the roll-out, by their symbols
     """
     for number, each in enumerate(rollout.stages[index:], start=index + 1):
-        for symbol, (size, step) in trades.items() if each.mode == "live" else ():
-            if _whole_steps(size, each.fraction, step):
+        for symbol, (size, whole) in trades.items() if each.mode == "live" else ():
+            unit = (units or {}).get(each.units.get(symbol, ""))
+            if _portion(size, each.fraction, whole, unit):
                 continue
+            step = whole if unit is None else unit.contracts(unit.step)
             needed = math.ceil(1 / each.fraction - _WHOLE) * step
             usual = f"{size:g} contract{'' if size == 1 else 's'}"
             raise ConfigError(
                 f"roll-out: stage {number} is live with {each.fraction:.0%} of the size; {symbol} usually "
                 f"trades {usual}, and that share is less than its step of {step:g}: nothing would be sent. "
-                f"Raise the stage's fraction, trade at least {needed:g} contracts, or trade a smaller one, "
-                "such as the micro"
+                f"Raise the stage's fraction, trade at least {needed:g} contracts, or let the stage send a "
+                f"smaller one, such as the micro: `units: {{{symbol}: ...}}`"
             )
 
 
 def scaled(intent: OrderIntent, fraction: float, step: float) -> OrderIntent | Refusal:
-    """Return an entry at `fraction` of its size, rounded down to `step` contracts; exits as they are.
+    """Return an entry at `fraction` of its size, rounded down to whole steps; exits as they are.
+
+    step   of the instrument, in contracts; an order with a unit is rounded to steps of the unit
 
     A size of 0 is a Refusal by the rule `rollout`.
     """
     if not intent.opens or fraction == 1.0:
         return intent
-    steps = _whole_steps(intent.quantity, fraction, step)
-    if steps == 0:
-        detail = f"{fraction:.0%} of {abs(intent.quantity):g} contracts is less than {step:g}"
+    quantity = _portion(intent.quantity, fraction, step, intent.unit)
+    if not quantity:
+        least = f"{step:g}" if intent.unit is None else f"{intent.unit.step:g} {intent.unit.symbol}"
+        detail = f"{fraction:.0%} of {abs(intent.quantity):g} contracts is less than {least}"
         return Refusal(intent.order_id, "rollout", detail)
-    quantity = math.copysign(steps * step, intent.quantity)
     return replace(intent, quantity=quantity, terms=(quantity, *intent.terms[1:]))
 
 
-def _whole_steps(quantity: float, fraction: float, step: float) -> int:
-    """Return the steps that are left of a quantity, rounded down."""
-    return math.floor(abs(quantity) * fraction / step + _WHOLE)
+def _portion(quantity: float, fraction: float, step: float, unit: SmallerUnit | None) -> float:
+    """Return what is left of a quantity, signed: a whole number of steps, rounded down."""
+    if unit is not None:
+        return unit.portion(quantity, fraction)
+    return math.copysign(math.floor(abs(quantity) * fraction / step + _WHOLE) * step, quantity)
