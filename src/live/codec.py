@@ -51,7 +51,8 @@ def event_of(
 def with_text(event: Event, change: Callable[[Any], Any]) -> Event:
     """Return an event whose free texts, also those within mappings, were passed through `change`."""
     names = [each.name for each in _SHAPES[type(event)] if each.free] + ["symbol"]
-    return replace(event, **{name: change(getattr(event, name)) for name in dict.fromkeys(names)})
+    told = {name: getattr(event, name) for name in dict.fromkeys(names)}
+    return replace(event, **{name: change(text) for name, text in told.items() if text is not None})
 
 
 class EventField(NamedTuple):
