@@ -20,7 +20,7 @@ from lockstep.market.instrument import Instrument
 from lockstep.settings import suggestion
 from lockstep.strategy.matching import on_grid
 
-_WHOLE = 1e-9
+_WHOLE, _ROUNDING = 1e-9, 1e-14
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,9 @@ class SmallerUnit:
 
     def portion(self, contracts: float, fraction: float) -> float:
         """Return the most contracts of `of`, signed, within a fraction of a size that are whole steps."""
-        steps = math.floor(abs(contracts) * fraction * self.per_contract / self.step + _WHOLE)
-        return math.copysign(self.contracts(steps * self.step), contracts)
+        steps = abs(contracts) * fraction * self.per_contract / self.step
+        whole = math.floor(steps * (1.0 + _ROUNDING) + _WHOLE)
+        return math.copysign(self.contracts(whole * self.step), contracts)
 
 
 class Inside(NamedTuple):
@@ -199,8 +200,8 @@ def _part(where: str, whole: Instrument, part: Instrument) -> SmallerUnit:
     ticks = part.tick_size / whole.tick_size
     if ticks < 1.0 - _WHOLE or not _is_whole(ticks):
         raise ConfigError(
-            f"{where}: its tick is {part.tick_size:g}, that of {whole.symbol} {whole.tick_size:g}: prices are not "
-            "on one scale; name a contract whose tick is the same or a multiple"
+            f"{where}: its tick is {part.tick_size:g}, that of {whole.symbol} {whole.tick_size:g}: must be "
+            "the same or a whole multiple, so that prices mean the same; name another contract"
         )
     if not _is_whole(whole.size_step * ratio / part.size_step):
         raise ConfigError(
