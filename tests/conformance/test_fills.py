@@ -28,6 +28,7 @@ from support.http_faults import Behaviour, FaultServer, answer
 
 ROOT = Path(__file__).resolve().parents[2]
 BARS = 10
+_SYMBOLS = {"NQ-1": "COMP", "MNQ-1": "MCOMP"}
 FILL = ReportedFill("f-1", "1-live-COMP-5-entry-1", "COMP", "market", 1.0, 2_000.0, 2.5, 7)
 
 
@@ -45,14 +46,14 @@ class Venue:
             if "id" not in asked:
                 return answer(200, {"executions": list(self.executions), "positions": {}})
             self.arrived[asked["id"]] += 1
-            self._execute(asked["id"], asked["quantity"])
+            self._execute(asked["id"], _SYMBOLS[asked["account"]], asked["quantity"])
         return answer(200, {"success": True})
 
-    def _execute(self, order_id: str, quantity: float) -> None:
+    def _execute(self, order_id: str, symbol: str, quantity: float) -> None:
         parts = (quantity / 4, quantity * 3 / 4)
         for number, part in enumerate(parts):
             fill = ReportedFill(
-                f"{order_id}.{number}", order_id, "COMP", "market", part, 2_000.0 + number, 1.0, 7
+                f"{order_id}.{number}", order_id, symbol, "market", part, 2_000.0 + number, 1.0, 7
             )
             self.executions.append({**fill._asdict(), "done": number == 1})
 
@@ -91,14 +92,19 @@ def decided(sets: Sequence[SetRecord]) -> list[str]:
 
 
 def test_kill_9_between_a_fill_and_its_journal_loses_none_and_books_none_twice(tmp_path: Path) -> None:
-    whole, dying = traded(tmp_path, "never", "killed")
+    whole, dying, small = traded(tmp_path, "never", "killed", "small")
     venue, sets, events, died = whole
     killed_venue, killed_sets, killed_events, killed = dying
     fills = [content_of(event) for event in events if event.kind == "fill"]
     assert (died, len(fills) > 2) == (0, True)
     assert killed >= 2 * len(fills), "every fill met a death before it was journaled and one after"
     assert decided(killed_sets) == decided(sets)
-    for found, told in ((venue, events), (killed_venue, killed_events)):
+    small_venue, small_sets, small_events, small_died = small
+    assert small_died == killed
+    assert [row.lanes[0].reason for row in small_sets] == [row.lanes[0].reason for row in sets]
+    assert [row.lanes[0].mark[1] * 10 for row in small_sets] == [row.lanes[0].mark[1] for row in sets]
+    assert {each["symbol"] for each in small_venue.executions} == {"MCOMP"}
+    for found, told in ((venue, events), (killed_venue, killed_events), (small_venue, small_events)):
         ids = [event.fill_id for event in told if event.kind == "fill"]
         assert len(ids) == len(set(ids)), "booked twice"
         assert {event.order_id for event in told if event.kind == "fill"} == set(found.arrived)

@@ -27,13 +27,14 @@ from lockstep.live.operator.journal_cli import iso
 from lockstep.live.outside import BrokerFills
 from lockstep.live.risk.limits import Limits
 from lockstep.live.traded import TradedModel
+from lockstep.live.units import OutwardUnits, inside
 from lockstep.market.history import History, SeriesKey
 from lockstep.models.store import ModelStore, load_bundle
 from lockstep.monitoring.evidence import read_sealed
 from lockstep.monitoring.parity import BAR, WARM_UP
 from research.paper.report import print_comparison, write_comparison
 from research.paper.verdict import KIND, SCHEMA, PaperComparison
-from support import desks, papers
+from support import desks, papers, units
 from support.events import an_event
 from support.models import RECORD
 from support.papers import COMP, SETS, SPX, WARM
@@ -353,6 +354,32 @@ def test_real_fills_are_held_against_the_cost_model(tmp_path: Path, store: Model
     assert summary.worst_ticks == pytest.approx(ticks, abs=0.55), "indices are not on the tick grid"
     assert summary.usd == pytest.approx(sum(each.usd for each in report.fills))
     assert summary.commission == pytest.approx(0.75 * summary.fills)
+
+
+def test_real_fills_of_a_smaller_unit_are_held_against_its_own_costs(
+    tmp_path: Path, store: ModelStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One MCOMP at 2 USD a point and 0.2 USD a side, not a tenth of a contract with the costs of COMP."""
+
+    class Micro(Reporting):
+        def _fill(self, order_id: str, quantity: float) -> Event:
+            told = super()._fill(order_id, quantity)
+            return replace(told, **inside(units.KNOWN, "MCOMP", quantity)._asdict())
+
+    monkeypatch.setenv("LOCKSTEP_INSTRUMENTS", str(units.declared(tmp_path)))
+    path = papers.traded(
+        tmp_path, papers.models(store)[0], name="live.db", mode="live", broker=papers.Broker(), expire=10**18,
+        outside=lambda journal: Micro(journal, 3.0), fraction=0.1,
+        units=OutwardUnits(known=units.KNOWN, stage={"COMP": "MCOMP"}),
+    )  # fmt: skip
+    report = checked(path, store)
+    assert report.passed
+    (summary,) = report.residuals
+    assert (summary.symbol, summary.order, summary.fills) == ("MCOMP", "market", len(report.fills))
+    assert {abs(each.quantity) for each in report.fills} == {1.0}
+    assert summary.mean_ticks == pytest.approx(3.0, abs=0.05)
+    assert summary.usd == pytest.approx(sum(each.ticks * TICK * 2.0 for each in report.fills))
+    assert summary.commission == pytest.approx((2.0 - units.COST) * summary.fills)
 
 
 def test_stops_of_a_real_broker_are_held_against_the_settled_bar(tmp_path: Path, store: ModelStore) -> None:

@@ -9,17 +9,19 @@ from typing import Any
 
 import pytest
 
-from lockstep.errors import ConfigError
+from lockstep.errors import ConfigError, JournalError, LiveError
 from lockstep.live.config import LiveConfig
 from lockstep.live.epochs import successor
 from lockstep.live.journal import Journal
+from lockstep.live.messages import LaneState
 from lockstep.live.risk.rollout import Trades
 from lockstep.live.service import Service
 from lockstep.live.traded import TradedModel, usual_trades
 from lockstep.market.dates import DateRange
 from lockstep.strategy.config import FixedSize, RiskSize
 from research.backtest.run import run_backtest
-from support import desks, papers
+from support import desks, journals, papers, units
+from support.events import an_event
 
 LIVE = {
     "traderspost": {"tickers": {"COMP": "NQZ2026"}},
@@ -58,6 +60,51 @@ def test_mode_live_does_not_start(tmp_path: Path) -> None:
     assert epochs(tmp_path) == 0
     begin(tmp_path, "live", rollout=ALL)
     assert epochs(tmp_path) == 1
+
+
+TICKERS = {"traderspost": {"tickers": {"COMP": "NQZ2026", "MCOMP": "MNQZ2026"}}}
+SMALL: dict[str, Any] = {**TICKERS, "rollout": units.stages(False, True, False)}
+
+
+def test_a_stage_that_sends_a_smaller_unit_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOCKSTEP_INSTRUMENTS", str(units.declared(tmp_path)))
+    papers.store(tmp_path / "store")
+    with pytest.raises(LiveError, match="no ticker of MCOMP; add the contract that trades"):
+        begin(tmp_path, "live", **{**SMALL, **LIVE})
+    (tmp_path / "live.db").unlink()
+    with pytest.raises(ConfigError, match="stage 2 is live with 10%"):
+        begin(tmp_path, "live", **{**SMALL, "rollout": units.stages(True, False, True)})
+    assert epochs(tmp_path) == 0
+    begin(tmp_path, "live", **SMALL)
+    assert epochs(tmp_path) == 1
+    begin(tmp_path, "live", **SMALL)
+    units.declared(tmp_path, multiplier=1.0)
+    with pytest.raises(JournalError, match="instruments changed since epoch 1"):
+        begin(tmp_path, "live", **SMALL)
+
+
+def test_a_position_in_a_unit_keeps_it_in_the_roll_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The exit could not be sent: 0.1 contracts of COMP are none."""
+    monkeypatch.setenv("LOCKSTEP_INSTRUMENTS", str(units.declared(tmp_path)))
+    sha = papers.store(tmp_path / "store").manifest().entry("COMP", "v1").sha256
+    held = (0.1, 5_000.0, 4_950.0, float("nan"), 1e5)
+    state = LaneState(account=held, trade={"decision": journals.START})
+    entry = {"order_id": f"1-live-COMP-{journals.START}-entry-1"}
+    with Journal.open(tmp_path / "live.db") as journal:
+        begun = journals.epoch(symbols=("COMP",), mode="live", states={"COMP": state}, bundles={"COMP": sha})
+        journal.begin_epoch(begun)
+        journal.append(
+            an_event("send", symbol="COMP", content={**entry, "unit": "MCOMP"}),
+            an_event("acknowledged", symbol="COMP", content=entry),
+        )
+    for rollout, refused in ((ALL, True), (SMALL["rollout"], False)):
+        config = LiveConfig.load(papers.config(tmp_path, **{**LIVE, **TICKERS, "rollout": rollout}))
+        with Journal.open(tmp_path / "live.db", readonly=True) as journal:
+            refusal = pytest.raises(LiveError, match="in MCOMP, which no stage") if refused else nullcontext()
+            with refusal:
+                successor(journal, config, hashes={}, reason="another stage", now=1)
 
 
 def test_the_size_of_today_counts_where_it_follows_the_market(tmp_path: Path) -> None:

@@ -11,13 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from lockstep.live.brokers.protocol import Message
 from lockstep.live.events import Event, FillReported, OrderSent, RolloutMoved
+from lockstep.live.journal import Journal
 from lockstep.live.messages import OrderIntent, SendResult
 from lockstep.live.operator.commands import FillCommand
+from lockstep.live.operator.journal_cli import iso
+from lockstep.live.operator.orders_cli import app as orders
 from lockstep.live.units import OutwardUnits, SmallerUnit
-from support import desks
+from support import desks, papers, units
 from support.papers import Broker
 from support.units import KNOWN, MICRO
 
@@ -173,11 +177,11 @@ def test_what_is_open_leaves_in_the_unit_of_its_entry(
 ) -> None:
     """A stage moves while a position is open: its exit goes out as it came, a new entry as the stage says."""
     journal, venue, before = desks.MemoryJournal(), Venue(), opened(small[0])
-    units, fraction = first
+    begins, fraction = first
     outside = Filling(journal)
 
     def go_on(sets: int | None) -> None:
-        run(tmp_path, journal, venue, outside, units=units, fraction=fraction, sets=sets)
+        run(tmp_path, journal, venue, outside, units=begins, fraction=fraction, sets=sets)
 
     go_on(before)
     begun = len(venue.sent)
@@ -185,7 +189,7 @@ def test_what_is_open_leaves_in_the_unit_of_its_entry(
     go_on(1 if restart else None)
     while restart and len(journal.sets) < len(small[0].sets):
         go_on(1)
-    old, new = (("MCOMP", 1.0), ("COMP", 1.0)) if units is SMALL else (("COMP", 1.0), ("MCOMP", 1.0))
+    old, new = (("MCOMP", 1.0), ("COMP", 1.0)) if begins is SMALL else (("COMP", 1.0), ("MCOMP", 1.0))
     entry, leaving, *later = venue.sent[begun - 1 :]
     assert (entry[0], entry[1], abs(entry[2])) == ("entry", *old)
     assert leaving == ("exit", old[0], -entry[2])
@@ -266,3 +270,49 @@ def test_shadow_shows_the_message_in_the_unit_and_trades_as_paper_does(tmp_path:
     said = [repr(row.lanes).replace("1-shadow-", "1-paper-") for row in shadow.sets]
     assert said == [repr(row.lanes) for row in paper.sets]
     assert {(symbol, abs(quantity)) for _, symbol, quantity in venue.sent} == {("MCOMP", 10.0)}
+
+
+def test_an_operator_tells_it_by_hand_from_the_entry_to_its_stop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process for every set; the desk is told what the broker's screen shows."""
+    monkeypatch.setenv("LOCKSTEP_INSTRUMENTS", str(units.declared(tmp_path)))
+    (model,) = papers.models(papers.store(tmp_path / "store"))
+    config = papers.config(tmp_path, rollout=units.stages(False, True, False))
+
+    def go_on() -> None:
+        papers.traded(
+            tmp_path, model, name="live.db", mode="live", broker=Venue(), expire=10**18, stop_after=1,
+            outside=lambda _: papers.Posted(tmp_path / "mailbox"), units=SMALL, fraction=0.1,
+        )  # fmt: skip
+
+    def call(*arguments: object) -> str:
+        result = CliRunner().invoke(orders, [*map(str, arguments), "--config", str(config)])
+        assert result.exit_code == 0, result.exception
+        return result.output
+
+    go_on()
+    while "acknowledged" not in call("list"):
+        go_on()
+    with Journal.open(tmp_path / "live.db", readonly=True) as journal:
+        (sent,) = journal.events(OrderSent)
+        last = journal.last_set()
+    assert last is not None
+    assert (sent.symbol, sent.unit, sent.message["symbol"]) == ("COMP", "MCOMP", "MCOMP")
+    quantity = sent.message["quantity"]
+    told = ("--order-id", sent.order_id, "--symbol", "MCOMP", "--commission", 0.2,
+            "--time", iso(last.release.stamp + 1))  # fmt: skip
+    assert f"fill of {quantity:+g} MCOMP" in call("fill", *told, "--quantity", quantity, "--price", 2_000)
+    go_on()
+    assert f"position      COMP {quantity / 10:+g} {quantity:+g} MCOMP stop" in call("list")
+    call("fill", *told, "--quantity", -quantity, "--price", 1_980, "--order", "stop")
+    go_on()
+    assert "position" not in call("list")
+    with Journal.open(tmp_path / "live.db", readonly=True) as journal:
+        fills = [(each.quantity, each.unit) for each in journal.events(FillReported)]
+        last = journal.last_set()
+    assert fills == [(quantity / 10, "MCOMP"), (-quantity / 10, "MCOMP")]
+    assert last is not None
+    lost = quantity * 20.0 * 2.0
+    assert last.lanes[0].state.account[:1] == (0.0,)
+    assert last.lanes[0].state.account[4] == pytest.approx(model.config.capital - lost - 0.4)

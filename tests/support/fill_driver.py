@@ -1,8 +1,9 @@
 """A live desk whose broker reports its fills, in forked children that die by SIGKILL around each of them.
 
-    fill_driver.py BARS FOLDER:never|FOLDER:killed...
+    fill_driver.py BARS FOLDER:never|FOLDER:killed|FOLDER:small...
 
-FOLDER/url holds the address of the broker's server. A child dies at the first fill that it is about to
+FOLDER/url holds the address of the broker's server. A desk `small` dies too, and sends a tenth of its size as
+MCOMP (`support/units.py`). A child dies at the first fill that it is about to
 journal: the even ones before the transaction, the odd ones after it. Prints how many died.
 """
 
@@ -25,8 +26,10 @@ from lockstep.live.messages import SetRecord
 from lockstep.live.operator.statement import reported_ids
 from lockstep.live.outside import BrokerFills
 from lockstep.live.secret import Secrets
+from lockstep.live.units import OutwardUnits
 from support import desks
 from support.toys.broker import ToyBrokerSettings
+from support.units import KNOWN
 
 WARM = 400
 PATIENCE = 10.0
@@ -75,13 +78,14 @@ class Hearing(desks.FakeOutside):
         self._fills.done(events)
 
 
-def run(folder: Path, bars: int, fate: str) -> None:
+def run(folder: Path, bars: int, fate: str, *, small: bool) -> None:
     """Run the desk until it dies or the history ends."""
     history, secrets = desks.history(WARM + bars), Secrets({})
     desk = BrokerDesk(
         markets={"COMP": history.markets["COMP"]}, secret=secrets.read, scrub=secrets.scrub, live=True
     )
-    settings = ToyBrokerSettings(accounts={"COMP": "NQ-1"}, url_file=folder / "url", seconds=5.0, every=0.03)
+    accounts = {"COMP": "NQ-1", "MCOMP": "MNQ-1"}
+    settings = ToyBrokerSettings(accounts=accounts, url_file=folder / "url", seconds=5.0, every=0.03)
     connection = settings.connect(desk)
     with Journal.open(folder / "live.db") as journal:
         epoch = journal.newest_epoch()
@@ -89,17 +93,20 @@ def run(folder: Path, bars: int, fate: str) -> None:
             first = desks.first_epoch({"COMP": MODEL}, history, WARM, mode="live")
             epoch = replace(first, number=journal.begin_epoch(first))
         assert connection.fills is not None
-        fills = BrokerFills(connection.fills, seen=reported_ids(journal.events(FillReported)), since=0)
+        seen = reported_ids(journal.events(FillReported))
+        fills = BrokerFills(connection.fills, seen=seen, since=0, units=KNOWN)
         fills.start(lambda: None)
         desks.engine(
             folder, {"COMP": MODEL}, Dying(journal, fate), history, warm=WARM, epoch=epoch,
             broker=connection.orders, outside=Hearing(journal, fills), expire=10**18,
+            units=OutwardUnits(known=KNOWN, stage={"COMP": "MCOMP"} if small else {}),
+            fraction=0.1 if small else 1.0,
         ).run()  # fmt: skip
         fills.stop()
 
 
 def main(bars: int, *desks_: str) -> int:
-    """Run each desk, FOLDER:never or FOLDER:killed, until a child reaches the end; print how many died."""
+    """Run each desk, FOLDER:never, killed or small, until a child reaches the end; print how many died."""
     # What is loaded and compiled here need not be in every child.
     desks.engine(Path(), {"COMP": MODEL}, desks.MemoryJournal(), desks.history(WARM + bars), warm=WARM).run()
     for each in desks_:
@@ -118,7 +125,8 @@ def child(folder: Path, bars: int, how: str, died: int) -> int:
     pid = os.fork()
     if pid == 0:
         try:
-            run(folder, bars, "" if how == "never" else ("after" if died % 2 else "before"))
+            fate = "" if how == "never" else ("after" if died % 2 else "before")
+            run(folder, bars, fate, small=how == "small")
         except BaseException:
             traceback.print_exc()
             os._exit(1)
