@@ -16,11 +16,13 @@ from typer.testing import CliRunner
 from lockstep.live.brokers.protocol import Message
 from lockstep.live.events import Event, FillReported, OrderSent, RolloutMoved
 from lockstep.live.journal import Journal
-from lockstep.live.messages import OrderIntent, SendResult
+from lockstep.live.messages import OrderIntent, SendResult, SetRecord
 from lockstep.live.operator.commands import FillCommand
 from lockstep.live.operator.journal_cli import iso
 from lockstep.live.operator.orders_cli import app as orders
+from lockstep.live.rerun import step_of
 from lockstep.live.units import OutwardUnits, SmallerUnit
+from research.paper.bands import closed_trades
 from support import desks, papers, units
 from support.papers import Broker
 from support.units import KNOWN, MICRO
@@ -316,3 +318,8 @@ def test_an_operator_tells_it_by_hand_from_the_entry_to_its_stop(
     lost = quantity * 20.0 * 2.0
     assert last.lanes[0].state.account[:1] == (0.0,)
     assert last.lanes[0].state.account[4] == pytest.approx(model.config.capital - lost - 0.4)
+    with Journal.open(tmp_path / "live.db", readonly=True) as journal:
+        rows = [each for each in journal.entries(1) if isinstance(each, SetRecord)]
+    steps = [step_of(lane, row.release.stamp) for row in rows for lane in row.lanes]
+    ((_, gain),) = closed_trades(steps, desks.load_markets()["COMP"].instrument.multiplier)
+    assert gain == pytest.approx(-lost - 0.4), "what the strategy log and the comparisons read of it"
