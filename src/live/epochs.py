@@ -114,7 +114,7 @@ def declared_hashes(
     keys   series that its models read. Of the sources count those that feeds read by and, for a replay, those
            of its history: other feeds deliver bars, and what warmed up an epoch is in the journal
     """
-    units = config.rollout.units(config.versions, book)
+    units = config.rollout.smaller_units(config.versions, book)
     symbols = sorted({*(key.symbol for key in keys), *units})
     sources = {source for feed in config.feeds for source in feed.sources()}
     if config.replay is not None:
@@ -184,7 +184,7 @@ def successor(
     store = ModelStore(config.store)
     _require_flat(epoch, config)
     book = load_instruments()
-    units = config.rollout.units(config.versions, book)
+    units = config.rollout.smaller_units(config.versions, book)
     left = OutwardUnits(known=units, opened=opened_in(journal.events(OrderSent)))
     left.require_known(symbol for symbol, state in epoch.states.items() if not _is_flat(state))
     bundles = _bundles(epoch, config, store)

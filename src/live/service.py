@@ -150,7 +150,7 @@ class Service:
     def _join(self, wanted: Mode, stop_after: int | None) -> Engine:
         config = self.config
         rollout_events = list(self.journal.events(RolloutMoved))
-        self._units = config.rollout.units(config.versions, self._book)
+        self._units = config.rollout.smaller_units(config.versions, self._book)
         self._wanted_mode = wanted
         self._stage, now_stage = stage(config.rollout, [RolloutStep.of(event) for event in rollout_events])
         mode: Mode = "shadow" if wanted == "live" and now_stage.mode == "shadow" else wanted

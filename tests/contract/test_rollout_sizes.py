@@ -22,6 +22,7 @@ from lockstep.strategy.config import FixedSize, RiskSize
 from research.backtest.run import run_backtest
 from support import desks, journals, papers, units
 from support.events import an_event
+from support.orders import intent
 
 LIVE = {
     "traderspost": {"tickers": {"COMP": "NQZ2026"}},
@@ -77,7 +78,12 @@ def test_a_stage_that_sends_a_smaller_unit_starts(tmp_path: Path, monkeypatch: p
     assert epochs(tmp_path) == 0
     begin(tmp_path, "live", **SMALL)
     assert epochs(tmp_path) == 1
-    begin(tmp_path, "live", **SMALL)
+    config = papers.config(tmp_path, **{**LIVE, **SMALL})
+    with Service(config, mode="live", environment=ENVIRONMENT) as service:
+        outside = service.engine._outbox
+        assert outside is not None
+        message = outside._broker.message(intent("COMP", 2.0, unit=units.MICRO).leaving)
+    assert (message["ticker"], message["quantity"], message["action"]) == ("MNQZ2026", 20, "buy")
     units.declared(tmp_path, multiplier=1.0)
     with pytest.raises(JournalError, match="instruments changed since epoch 1"):
         begin(tmp_path, "live", **SMALL)

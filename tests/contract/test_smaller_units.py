@@ -92,13 +92,14 @@ def run(
     fraction: float = 0.1,
     mode: str = "live",
     sets: int | None = None,
+    **setup: Any,
 ) -> None:
     """Run an engine over the journal: the process that began it, or the one after a restart."""
     bars, models = desks.history(WARM + BARS), {"COMP": MODEL}
     epoch = desks.first_epoch(models, bars, WARM, mode=mode)
     desks.engine(
         folder, models, journal, bars, warm=WARM, epoch=epoch, broker=venue, outside=outside, expire=10**18,
-        units=units, fraction=fraction, stop_after=sets,
+        units=units, fraction=fraction, stop_after=sets, **setup,
     ).run()  # fmt: skip
 
 
@@ -240,6 +241,18 @@ def test_a_stop_of_the_old_unit_closes_what_it_opened(restart: bool, small: Any,
     assert [each.intent for each in journal.sets[-1].lanes[0].orders if each.status == "completed"] == [
         "stop"
     ]
+
+
+def test_a_halt_that_flattens_sends_the_unit_that_is_held(small: Any, tmp_path: Path) -> None:
+    journal, venue = desks.MemoryJournal(), Venue()
+    outside = Filling(journal)
+    run(tmp_path, journal, venue, outside, sets=opened(small[0]))
+    (_, unit, held), begun = venue.sent[-1], len(venue.sent)
+    outside.queue.append(moved(None, 1.0))
+    outside.halt = "an operator's reason"
+    run(tmp_path, journal, venue, outside, sets=3, flatten=True)
+    assert venue.sent[begun:] == [("exit", unit, -held)]
+    assert positions(journal)[-1] == 0.0
 
 
 def test_a_fill_in_parts_is_what_was_filled(tmp_path: Path) -> None:

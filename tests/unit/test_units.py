@@ -130,12 +130,12 @@ def test_the_same_unit_at_two_stages_is_one_and_shadow_may_name_it() -> None:
             RolloutStage(from_day=2, mode="live", fraction=0.3, units={"ES": "MES"}),
         )
     )
-    assert plan.units(["ES"], load_instruments()) == KNOWN
+    assert plan.smaller_units(["ES"], load_instruments()) == KNOWN
     assert [each.spelled for each in plan.stages] == [
         "shadow, ES as MES",
         "live with 30% of the size, ES as MES",
     ]
-    assert Rollout().units(["ES"], load_instruments()) == {}
+    assert Rollout().smaller_units(["ES"], load_instruments()) == {}
 
 
 # Sizes

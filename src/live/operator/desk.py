@@ -66,7 +66,7 @@ class OperatorDesk:
             posted=tuple(waiting(config.mailbox)),
             running=held(config.journal),
             units=OutwardUnits(
-                known=config.rollout.units(config.versions, load_instruments()),
+                known=config.rollout.smaller_units(config.versions, load_instruments()),
                 opened=opened_in(event for event in events if isinstance(event, OrderSent)),
             ),
         )

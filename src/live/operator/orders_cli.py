@@ -122,7 +122,9 @@ def fill(
 @app.command()
 def reconcile(
     symbol: OneSymbol,
-    position: Annotated[float, typer.Option(help="Contracts shown by the broker, signed; 0 for flat.")],
+    position: Annotated[
+        float, typer.Option(help="All that the broker shows of it, in contracts, signed; 0 for flat.")
+    ],
     reason: Annotated[str, typer.Option(help="Where that was seen, and by whom.")],
     *,
     config: LiveFile,

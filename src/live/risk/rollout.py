@@ -63,7 +63,7 @@ class Rollout(Settings):
             raise ValueError(f"stages begin on days {days}: the first must be 1 and each later than the last")
         return self
 
-    def units(self, traded: Iterable[str], book: InstrumentBook) -> dict[str, SmallerUnit]:
+    def smaller_units(self, traded: Iterable[str], book: InstrumentBook) -> dict[str, SmallerUnit]:
         """Return every smaller unit that a stage names, by its symbol; ConfigError as of `declared_units`."""
         return declared_units([each.units for each in self.stages], traded, book)
 
