@@ -185,7 +185,7 @@ def successor(
     _require_flat(epoch, config)
     book = load_instruments()
     units = config.rollout.smaller_units(config.versions, book)
-    left = OutwardUnits(known=units, opened=opened_in(journal.events(OrderSent)))
+    left = OutwardUnits(known=units, opened=opened_in(journal.events(OrderSent), epoch.mode))
     left.require_known(symbol for symbol, state in epoch.states.items() if not _is_flat(state))
     bundles = _bundles(epoch, config, store)
     manifest = store.manifest()
@@ -224,7 +224,7 @@ def units_of(
     """Return the units in which orders leave as an epoch began at a stage; its own orders are replayed."""
     first = journal.first_entry(epoch.number)
     before = (event for event in journal.events(OrderSent) if event.sequence < first)
-    return OutwardUnits(known=known, stage=began.units, opened=opened_in(before))
+    return OutwardUnits(known=known, stage=began.units, opened=opened_in(before, epoch.mode))
 
 
 def _is_flat(state: LaneState | None) -> bool:

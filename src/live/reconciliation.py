@@ -162,7 +162,8 @@ def _with(whole: Holding, part: Holding, unit: SmallerUnit) -> Holding:
     quantity = part.quantity / unit.per_contract
     if math.isfinite(part.quantity):
         quantity = unit.contracts(part.quantity)
-    return Holding(whole.quantity + quantity, min(whole.as_of, part.as_of), whole.source)
+    told = f"{unit.of} {whole.quantity:+g} and {unit.symbol} {part.quantity:+g}"
+    return Holding(whole.quantity + quantity, min(whole.as_of, part.as_of), f"{whole.source}: {told}")
 
 
 def _date(session: Session, moment: int) -> int:

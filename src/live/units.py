@@ -130,10 +130,15 @@ class OutwardUnits:
             )
 
 
-def opened_in(sent: Iterable[OrderSent]) -> dict[str, str]:
-    """Return the unit of each symbol's newest order that left, oldest first; an exit has its entry's."""
+def opened_in(sent: Iterable[OrderSent], mode: str) -> dict[str, str]:
+    """Return the unit of each symbol's newest real order, oldest first; an exit has its entry's.
+
+    mode   of the epoch: a position that is simulated is in no unit, whatever was sent in mode live before it
+    """
     found: dict[str, str] = {}
-    for event in sent:
+    for event in sent if mode == "live" else ():
+        if event.order_id.split("-")[1:2] != [mode]:
+            continue
         found.pop(event.symbol, None)
         if event.unit is not None:
             found[event.symbol] = event.unit

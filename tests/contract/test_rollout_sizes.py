@@ -89,23 +89,24 @@ def test_a_stage_that_sends_a_smaller_unit_starts(tmp_path: Path, monkeypatch: p
         begin(tmp_path, "live", **SMALL)
 
 
+@pytest.mark.parametrize("mode", ["live", "paper"])
 def test_a_position_in_a_unit_keeps_it_in_the_roll_out(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    mode: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The exit could not be sent: 0.1 contracts of COMP are none."""
+    """The exit could not be sent: 0.1 contracts of COMP are none. What is simulated has no exit to send."""
     monkeypatch.setenv("LOCKSTEP_INSTRUMENTS", str(units.declared(tmp_path)))
     sha = papers.store(tmp_path / "store").manifest().entry("COMP", "v1").sha256
     held = (0.1, 5_000.0, 4_950.0, float("nan"), 1e5)
     state = LaneState(account=held, trade={"decision": journals.START})
     entry = {"order_id": f"1-live-COMP-{journals.START}-entry-1"}
     with Journal.open(tmp_path / "live.db") as journal:
-        begun = journals.epoch(symbols=("COMP",), mode="live", states={"COMP": state}, bundles={"COMP": sha})
+        begun = journals.epoch(symbols=("COMP",), mode=mode, states={"COMP": state}, bundles={"COMP": sha})
         journal.begin_epoch(begun)
         journal.append(
             an_event("send", symbol="COMP", content={**entry, "unit": "MCOMP"}),
             an_event("acknowledged", symbol="COMP", content=entry),
         )
-    for rollout, refused in ((ALL, True), (SMALL["rollout"], False)):
+    for rollout, refused in ((ALL, mode == "live"), (SMALL["rollout"], False)):
         config = LiveConfig.load(papers.config(tmp_path, **{**LIVE, **TICKERS, "rollout": rollout}))
         with Journal.open(tmp_path / "live.db", readonly=True) as journal:
             refusal = pytest.raises(LiveError, match="in MCOMP, which no stage") if refused else nullcontext()

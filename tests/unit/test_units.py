@@ -178,11 +178,14 @@ def test_an_entry_leaves_in_the_unit_of_its_stage_and_an_exit_in_that_of_its_ent
 
 
 def test_a_journal_tells_in_which_unit_the_newest_order_left() -> None:
-    def sent(symbol: str, unit: str | None) -> OrderSent:
-        return OrderSent(symbol=symbol, order_id="o", broker="b", message={}, unit=unit)
+    def sent(symbol: str, unit: str | None, mode: str = "live") -> OrderSent:
+        order_id = f"1-{mode}-{symbol}-5-entry-1"
+        return OrderSent(symbol=symbol, order_id=order_id, broker="b", message={}, unit=unit)
 
     told = [sent("ES", "MES"), sent("NQ", "MNQ"), sent("NQ", None), sent("CL", None), sent("CL", "MCL")]
-    assert opened_in(told) == {"ES": "MES", "CL": "MCL"}
+    assert opened_in(told, "live") == {"ES": "MES", "CL": "MCL"}
+    assert opened_in([*told, sent("ES", None, "shadow")], "live") == {"ES": "MES", "CL": "MCL"}
+    assert opened_in(told, "paper") == opened_in([sent("ES", "MES", "shadow")], "shadow") == {}
 
 
 # What a broker says
@@ -223,6 +226,7 @@ def test_positions_of_an_instrument_and_its_unit_are_added(tmp_path: Path) -> No
     found = both.read(0)
     assert (found["ES"].quantity, found["NQ"].quantity, sorted(found)) == (0.7, 2.0, ["ES", "NQ"])
     assert found["ES"].as_of < found["NQ"].as_of
+    assert found["ES"].source == "positions.csv: ES +1 and MES -3"
     assert both.trouble == ""
     assert positions(tmp_path, f"ES,0,{late}", f"MES,3,{late}").read(0)["ES"].quantity == 0.3
 

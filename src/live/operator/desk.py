@@ -67,7 +67,9 @@ class OperatorDesk:
             running=held(config.journal),
             units=OutwardUnits(
                 known=config.rollout.smaller_units(config.versions, load_instruments()),
-                opened=opened_in(event for event in events if isinstance(event, OrderSent)),
+                opened=opened_in(
+                    (event for event in events if isinstance(event, OrderSent)), epochs[-1].mode
+                ),
             ),
         )
 
