@@ -10,10 +10,14 @@ from typing import Any
 import pytest
 
 from lockstep.errors import ConfigError, JournalError, LiveError
+from lockstep.live.brokers.protocol import OnFill
+from lockstep.live.brokers.traderspost import TradersPostConfig
 from lockstep.live.config import LiveConfig
-from lockstep.live.epochs import successor
+from lockstep.live.epochs import live_hashes, successor
+from lockstep.live.events import FillReported
 from lockstep.live.journal import Journal
-from lockstep.live.messages import LaneState
+from lockstep.live.messages import LaneState, ReportedFill
+from lockstep.live.operator.statement import COLUMNS
 from lockstep.live.risk.rollout import Trades
 from lockstep.live.service import Service
 from lockstep.live.traded import TradedModel, usual_trades
@@ -87,6 +91,57 @@ def test_a_stage_that_sends_a_smaller_unit_starts(tmp_path: Path, monkeypatch: p
     units.declared(tmp_path, multiplier=1.0)
     with pytest.raises(JournalError, match="instruments changed since epoch 1"):
         begin(tmp_path, "live", **SMALL)
+
+
+class Reporting:
+    """A broker's source of fills, which tells one of two MCOMP."""
+
+    trouble = ""
+
+    def start(self, on_fill: OnFill, *, since: int) -> None:
+        on_fill(ReportedFill("b-1", "1-live-COMP-5-entry-1", "MCOMP", "stop", -2.0, 2_000.0, 0.4, 7))
+
+    def stop(self) -> None: ...
+
+
+def test_a_real_start_reads_fills_and_positions_of_the_unit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the epoch in shadow, over the recorded step, to one in mode live: as `service.py` joins it."""
+    monkeypatch.setenv("LOCKSTEP_INSTRUMENTS", str(units.declared(tmp_path)))
+    papers.store(tmp_path / "store")
+    statement, positions = tmp_path / "fills.csv", tmp_path / "positions.csv"
+    files = {**SMALL, "statement": str(statement), "positions": str(positions)}
+    begin(tmp_path, "live", **files)
+    path, step = tmp_path / "live.yml", {"stage": 1, "fraction": 0.1, "units": {"COMP": "MCOMP"}}
+    with Journal.open(tmp_path / "live.db") as journal:
+        journal.append(an_event("rollout", content={**step, "comparison": "", "reason": "planned"}))
+        hashes = live_hashes(path)
+        epoch, _ = successor(journal, LiveConfig.load(path), hashes=hashes, reason="live", now=1, mode="live")
+        journal.begin_epoch(epoch)
+    moment = "2026-03-06T14:10:03Z"
+    rows = [f"1,1-live-COMP-5-entry-1,MCOMP,market,3,2000,0.6,{moment}", ""]
+    statement.write_text("\n".join([",".join(COLUMNS), *rows]))
+    positions.write_text(f"symbol,quantity,as_of\nCOMP,0,{moment}\nMCOMP,3,{moment}\n")
+    connect = TradersPostConfig.connect
+    monkeypatch.setattr(
+        TradersPostConfig, "connect", lambda self, desk: connect(self, desk)._replace(fills=Reporting())
+    )
+    with Service(path, mode="live", environment=ENVIRONMENT) as service:
+        setup = service.engine._setup
+        assert (setup.fraction, setup.units.stage) == (0.1, {"COMP": "MCOMP"})
+        assert service._broker_fills is not None
+        service._broker_fills.start(lambda: None)
+        told = [each for each in setup.outside.commands() if isinstance(each, FillReported)]
+        assert [(each.symbol, each.quantity, each.unit) for each in told] == [
+            ("COMP", 0.3, "MCOMP"),
+            ("COMP", -0.2, "MCOMP"),
+        ]
+        assert setup.reconciliation is not None
+        assert setup.reconciliation._source is not None
+        assert setup.reconciliation._source.read(0)["COMP"].quantity == 0.3
+        service._watcher.beat(now=service._clock())
+        assert service._watcher.status.rollout == "stage 2 of 3, COMP as MCOMP"
 
 
 @pytest.mark.parametrize("mode", ["live", "paper"])
