@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,7 @@ from lockstep.live.reconciliation import UnitHoldings
 from lockstep.live.risk.rollout import Rollout, RolloutStage, Trades, require_sizes, scaled
 from lockstep.live.units import OutwardUnits, SmallerUnit, declared_units, inside, opened_in
 from lockstep.market.config import InstrumentBook, load_instruments
+from lockstep.market.families import Families, load_families
 from lockstep.settings import validated
 from lockstep.strategy.lane import WaitingOrder
 from support import journals, papers
@@ -62,6 +65,21 @@ HELD = LaneState(account=(0.1, 5_000.0, 4_950.0, math.nan, 1e5), trade={"decisio
 def test_a_micro_is_a_unit_of_its_contract(whole: str, part: str, per: int) -> None:
     found = declared_units([{}, {whole: part}, {whole: part}], [whole, "ZC"], load_instruments())
     assert found == {part: SmallerUnit(part, whole, per, 1.0)}
+
+
+def test_of_what_is_shipped_these_are_units_and_no_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Look at a new pair before it joins: BZ and MCL have two prices, which nothing declared tells."""
+    book, families = load_instruments(), load_families()
+    monkeypatch.setattr("lockstep.live.units.load_families", lambda: families)
+    found = set()
+    for whole, part in itertools.permutations(book.instruments, 2):
+        with suppress(ConfigError):
+            declared_units([{whole: part}], [whole], book)
+            found.add(f"{whole}>{part}")
+    assert found == set(
+        "ES>MES NQ>MNQ RTY>M2K YM>MYM GC>MGC SI>SIL HG>MHG CL>MCL BZ>MCL NG>QG NG>MNG"
+        " 6A>M6A 6B>M6B 6C>MCD 6E>M6E 6J>MJY 6S>MSF BTC>MBT".split()
+    )
 
 
 def odd() -> InstrumentBook:
@@ -115,8 +133,6 @@ def test_what_is_no_unit_is_refused_in_one_line(
 
 
 def listed(families: list[dict[str, Any]]) -> Any:
-    from lockstep.market.families import Families, load_families
-
     shipped = dict(load_families().families)
     for each in families:
         shipped[each["family"]] = (*shipped[each["family"]], *each["of"])
