@@ -114,10 +114,9 @@ def main(
         given = {
             "SYMBOL": symbol, "--strategy": config, "--version": model, "--timeframe": timeframe,
             "--benchmark": benchmark, "--trials": trials, "--out-of-sample": out_of_sample,
-            "--shared-js": shared_js,
         }  # fmt: skip
         _require_bare(portfolio, given)
-        runner.portfolio(portfolio, ModelStore(store), out)
+        runner.portfolio(portfolio, ModelStore(store), out, shared_js=out if shared_js else None)
         return
     if model:
         _require_alone(model, config, timeframe)
@@ -210,8 +209,8 @@ class _Runner:
         beside = (None, traded) if traded.veto is not None else (traded,)
         return [self._run(symbol, traded.config, history, each) for each in beside]
 
-    def portfolio(self, path: Path, store: ModelStore, out: Path) -> None:
-        """Run a portfolio, write its folder and print what came out."""
+    def portfolio(self, path: Path, store: ModelStore, out: Path, *, shared_js: Path | None) -> None:
+        """Run a portfolio, write its folder and print what came out; `shared_js` as in `save`."""
         config = load_portfolio_config(path, self.book)
         members = {
             symbol: self._member(config, config.lane(symbol), path.parent, store) for symbol in config.symbols
@@ -219,9 +218,15 @@ class _Runner:
         result = run_portfolio(
             config, members, self.book, span=self.span, seed=self.seed, engine=self.engine, verify=self.verify
         )
-        folder = result.save(out)
+        folder = result.save(out, shared_js=shared_js)
         self.console.print(portfolio_table(result))
-        self._say([*portfolio_lines(result, self.engine, verified=self.verify), f"portfolio: {folder}"])
+        self._say(
+            [
+                *portfolio_lines(result, self.engine, verified=self.verify),
+                f"portfolio: {folder}",
+                f"tear sheet: {folder / 'tearsheet.html'}",
+            ]
+        )
 
     def _member(
         self, config: PortfolioConfig, lane: PortfolioLane, folder: Path, store: ModelStore

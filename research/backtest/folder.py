@@ -35,7 +35,7 @@ def write_run(
         written = [
             beside.submit(frame.to_parquet, temporary / f"{name}.parquet") for name, frame in frames.items()
         ]
-        write_json(temporary / "metrics.json", {name: _finite(value) for name, value in metrics.items()})
+        write_json(temporary / "metrics.json", finite(metrics))
         write_json(temporary / "provenance.json", provenance)
         write_tearsheet(report, temporary / "tearsheet.html", shared_js=shared_js)
         for each in written:
@@ -43,9 +43,9 @@ def write_run(
     return final
 
 
-def _finite(value: float) -> float | None:
-    """JSON has no NaN and no infinity."""
-    return value if math.isfinite(value) else None
+def finite(measures: Mapping[str, float]) -> dict[str, float | None]:
+    """Return measures for JSON, which has no NaN and no infinity."""
+    return {name: value if math.isfinite(value) else None for name, value in measures.items()}
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -19,6 +19,7 @@ from lockstep.identity import PORTFOLIOS, code_hash, json_digest
 from lockstep.market.config import InstrumentBook
 from lockstep.market.dates import DateRange
 from lockstep.market.history import History
+from lockstep.metrics import summary
 from lockstep.portfolio.config import PortfolioConfig
 from lockstep.portfolio.state import ProposalRecord
 from lockstep.portfolio.terms import LaneTerms
@@ -26,15 +27,21 @@ from lockstep.strategy.config import StrategyConfig
 from lockstep.strategy.sizing import FIXED, MODE, STEP
 from lockstep.strategy.veto import Veto
 from lockstep.tables import TextTable, number
-from research.backtest.folder import write_json
+from research.backtest.folder import finite, write_json
 from research.backtest.portfolio_engine import PortfolioRun
 from research.backtest.provenance import ReadFile, by_engine
 from research.backtest.records import SetMarks
-from research.backtest.result import BacktestResult
+from research.backtest.result import BacktestResult, flat
 from research.backtest.run import BACKTRADER, COMPILED, Engine, InstrumentRun, engine_for
+
+if TYPE_CHECKING:
+    from research.report.portfolio_data import PortfolioSheet
 
 _PROPOSALS = tuple(ProposalRecord.__dataclass_fields__)
 _DAY = "datetime64[D]"
+_SECONDS_A_DAY = 86_400
+# The file has a place of its own on the page, and the page is the same whichever engine ran.
+_NOT_SHOWN = ("portfolio", "engine")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +71,7 @@ class PortfolioResult:
     equity      per bar set: stamp (UTC), session_date, equity (USD), drawdown (fraction of the capital),
                 scale, stopped, halted
     proposals   per proposal, see `ProposalRecord`; `rule` is empty where it was admitted
+    sessions_per_year   of the account's days
     """
 
     config: PortfolioConfig
@@ -71,6 +79,7 @@ class PortfolioResult:
     equity: pd.DataFrame
     proposals: pd.DataFrame
     provenance: Mapping[str, Any]
+    sessions_per_year: float
 
     @property
     def engine(self) -> Engine:
@@ -107,17 +116,95 @@ class PortfolioResult:
         halted = self.equity[self.equity["halted"]]
         return None if halted.empty else np.datetime64(halted["session_date"].iloc[0], "D")
 
-    def save(self, folder: Path | str) -> Path:
+    @cached_property
+    def trades(self) -> pd.DataFrame:
+        """Trades of all lanes as of single runs, by their entries; `bars_held` in days, as bars differ."""
+        found = pd.concat([each.trades for each in self.lanes.values()], ignore_index=True)
+        held = (found["exit_end"] - found["entry_end"]).dt.total_seconds() / _SECONDS_A_DAY
+        ordered = found.assign(bars_held=held).sort_values(["entry_end", "symbol"], kind="stable")
+        return ordered.reset_index(drop=True)
+
+    @cached_property
+    def metrics(self) -> dict[str, float | int]:
+        """All measures of `lockstep.metrics.Performance` of the account, holding times in days."""
+        closed = self.trades[self.trades["status"] == "closed"]
+        return summary(
+            equity=self.equity["equity"].to_numpy(),
+            session=self.equity["session_date"].to_numpy().astype(_DAY),
+            trade_pnl=closed["net_pnl"].to_numpy(dtype=np.float64),
+            trade_bars_held=closed["bars_held"].to_numpy(dtype=np.float64),
+            position=np.full(len(self.equity), math.nan),
+            traded_notional=sum(each.traded_notional for each in self.lanes.values()),
+            capital=self.config.capital,
+            sessions_per_year=self.sessions_per_year,
+        )
+
+    @property
+    def notes(self) -> list[str]:
+        """What a reader must know before believing the numbers, most of it of the lanes' bars and models."""
+        notes = [note for each in self.lanes.values() for note in each.caveats]
+        if (self.equity["equity"] <= 0.0).any():
+            notes.insert(0, "The account is ruined: nothing after that day could have been traded.")
+        return list(dict.fromkeys(notes))
+
+    def sheet(self) -> PortfolioSheet:
+        """Return what the portfolio's page shows."""
+        from research.report.data import COSTS, REASON_COLUMNS, TRADES, ReportData
+        from research.report.portfolio_data import LaneSheet, PortfolioSheet
+
+        shown = {
+            name: value for name, value in self.provenance.items() if name not in ("portfolio", "engine")
+        }
+        account = ReportData(
+            title=f"Portfolio of {len(self.lanes)} lanes" if len(self.lanes) > 1 else "Portfolio of one lane",
+            symbol=self.config.name,
+            instrument_name=", ".join(self.lanes),
+            proxy_of=None,
+            timeframe="sets",
+            capital=self.config.capital,
+            equity=self.equity,
+            trades=self.trades,
+            reasons=pd.DataFrame(columns=list(REASON_COLUMNS)),
+            features=pd.DataFrame(columns=["signal"]),
+            metrics=self.metrics,
+            provenance=flat(shown),
+            config_yaml=self.config.to_yaml(),
+            notes=self.notes,
+            sessions_per_year=self.sessions_per_year,
+            known=frozenset((TRADES, COSTS)),
+        )
+        lanes = [
+            LaneSheet(
+                symbol=symbol,
+                strategy=each.config.name
+                if each.model is None
+                else f"{each.config.name} {each.model['version']}",
+                capital=each.config.capital,
+                multiplier=each.market.instrument.multiplier,
+                equity=each.equity,
+                trades=each.trades,
+            )
+            for symbol, each in self.lanes.items()
+        ]
+        return PortfolioSheet(account=account, lanes=lanes, proposals=self.proposals)
+
+    def save(self, folder: Path | str, *, shared_js: Path | None = None) -> Path:
         """Write the portfolio's folder below `folder` and return it, complete or not at all.
 
-        equity.parquet, proposals.parquet, provenance.json, and in `lanes/<SYMBOL>` trades, orders, equity,
-        features and reasons of each lane. Equal runs leave equal bytes.
+        equity.parquet, proposals.parquet, metrics.json, provenance.json, tearsheet.html, and in
+        `lanes/<SYMBOL>` trades, orders, equity, features and reasons of each lane. Equal runs leave equal
+        bytes. `shared_js` is a folder of the plotting library for many pages; None: the page holds it.
         """
+        from research.report.portfolio_page import write_portfolio_page
+
         final = Path(folder) / self.name
         with replacing_folder(final) as temporary:
             self.equity.to_parquet(temporary / "equity.parquet")
             self.proposals.to_parquet(temporary / "proposals.parquet")
+            write_json(temporary / "metrics.json", finite(self.metrics))
             write_json(temporary / "provenance.json", self.provenance)
+            page = temporary / "tearsheet.html"
+            write_portfolio_page(self.sheet(), page, shared_js=shared_js)
             for symbol, each in self.lanes.items():
                 lane = temporary / "lanes" / symbol
                 lane.mkdir(parents=True)
@@ -196,6 +283,7 @@ def run_portfolio(
             columns=list(_PROPOSALS),
         ),
         provenance=by_engine({**content, "run_hash": json_digest(content)}, chosen),
+        sessions_per_year=float(run.calendar.template.sessions_per_year),
     )
 
 

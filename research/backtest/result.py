@@ -163,12 +163,14 @@ class BacktestResult:
             trade_pnl=closed["net_pnl"].to_numpy(dtype=np.float64),
             trade_bars_held=closed["bars_held"].to_numpy(dtype=np.float64),
             position=self.equity["position"].to_numpy(),
-            traded_notional=self._traded_notional(),
+            traded_notional=self.traded_notional,
             capital=self.config.capital,
             sessions_per_year=self.sessions_per_year,
         )
 
-    def _traded_notional(self) -> float:
+    @property
+    def traded_notional(self) -> float:
+        """Notional value of all fills, both sides, USD."""
         filled = self.orders[self.orders["status"] == "completed"]
         notional = (filled["quantity"].abs() * filled["price"].abs()).sum()
         return float(notional * self.market.instrument.multiplier)
@@ -176,9 +178,13 @@ class BacktestResult:
     @cached_property
     def notes(self) -> list[str]:
         """What a reader must know before believing the numbers."""
+        ruin = [] if self.ruined_at is None else [self._ruin(self.ruined_at)]
+        return [*ruin, *self.caveats]
+
+    @cached_property
+    def caveats(self) -> list[str]:
+        """What a reader must know of model, fills and bars."""
         notes = [] if self.model is None else list(_model_notes(self.symbol, self.model))
-        if self.ruined_at is not None:
-            notes.insert(0, self._ruin(self.ruined_at))
         if self.config.execution == "close":
             notes.append(
                 "Fills at the close of the signal bar: for comparison with the literature, cannot be traded."
@@ -243,7 +249,7 @@ class BacktestResult:
             reasons=self.reasons,
             features=self.features.iloc[:, :1],
             metrics=self.metrics,
-            provenance=_flat(
+            provenance=flat(
                 {name: value for name, value in self.provenance.items() if name not in _NOT_SHOWN}
             ),
             config_yaml=self.config.to_yaml(defaults=True),
@@ -310,15 +316,15 @@ def _model_notes(symbol: str, model: Mapping[str, Any]) -> Iterator[str]:
         yield f"The hold-out of {symbol} {model['version']} is {' to '.join(model['hold_out'])}."
 
 
-def _flat(content: dict[str, Any]) -> dict[str, str]:
+def flat(content: dict[str, Any]) -> dict[str, str]:
     """Return nested entries as `outer: inner`."""
-    flat: dict[str, str] = {}
+    found: dict[str, str] = {}
     for name, value in content.items():
         if isinstance(value, dict):
-            flat |= {f"{name}: {inner}": text for inner, text in _flat(value).items()}
+            found |= {f"{name}: {inner}": text for inner, text in flat(value).items()}
         else:
-            flat[name] = str(value)
-    return flat
+            found[name] = str(value)
+    return found
 
 
 def steps_of(result: BacktestResult) -> list[EngineStep]:

@@ -16,7 +16,6 @@ from research.report.tables import thin
 from research.report.theme import (
     ACCENT,
     BAR,
-    FAINT,
     GAIN,
     GAIN_SOFT,
     LOSS,
@@ -34,10 +33,6 @@ _POINTS = 2_000
 _BINS = 40
 _ROW_PIXELS = 26
 _DIGITS = 4
-# Columns of a heat map that have room for a number each.
-_NUMBERED = 12
-# Diverging, pale at zero: a reader sees at once which corner loses.
-_SCALE = [[0.0, LOSS], [0.5, FAINT], [1.0, GAIN]]
 
 
 def equity(
@@ -141,35 +136,6 @@ def by_value_lines(frame: pd.DataFrame, winner: str, measure: str) -> go.Figure:
     drawn.update_layout(
         xaxis=axis(type="category", showgrid=False, title=titled(plain(str(frame.index.name)))),
         yaxis=axis(title=titled(measure), zeroline=True, zerolinecolor=MUTED),
-    )
-    return drawn
-
-
-def heat_map(table: pd.DataFrame, measure: str) -> go.Figure:
-    """Return the mean measure per pair of values, pale at zero, with its number in each cell.
-
-    Empty where no run was made; numbers are left out where cells would be too small for them.
-    """
-    drawn = figure(max(240, 90 + 26 * len(table)))
-    values = table.to_numpy(dtype=np.float64)
-    reach = float(np.nanmax(np.abs(values))) or 1.0
-    drawn.add_heatmap(
-        z=[[None if np.isnan(cell) else round(cell, _DIGITS) for cell in row] for row in values.tolist()],
-        x=[plain(text) for text in table.columns],
-        y=[plain(text) for text in table.index],
-        colorscale=_SCALE,
-        zmin=-reach,
-        zmax=reach,
-        xgap=1,
-        ygap=1,
-        colorbar={"title": {"text": measure, "font": {"size": 11}}, "thickness": 10, "outlinewidth": 0},
-        texttemplate="%{z:.2f}" if table.shape[1] <= _NUMBERED else None,
-        textfont={"size": 11},
-        hovertemplate="%{y}, %{x}: %{z:.3f}<extra></extra>",
-    )
-    drawn.update_layout(
-        xaxis=axis(type="category", showgrid=False, title=titled(plain(str(table.columns.name)))),
-        yaxis=axis(type="category", showgrid=False, title=titled(plain(str(table.index.name)))),
     )
     return drawn
 

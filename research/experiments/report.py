@@ -53,6 +53,7 @@ from research.experiments.why import (
     verdict_on,
     was_promoted,
 )
+from research.report.heat_map import heat_map
 from research.report.page import (
     card,
     document,
@@ -367,7 +368,7 @@ def _parameter_cards(data: ExperimentReport) -> list[Markup]:
         cards.append(
             card(
                 f"{first} and {second}",
-                figure_block(f"heat{number}", figures.heat_map(table, data.by)),
+                figure_block(f"heat{number}", heat_map(table, data.by)),
                 caption=f"Mean test {data.by} over all other parameters: blue above zero, red below.",
             )
         )

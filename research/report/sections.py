@@ -64,9 +64,14 @@ def _time_caveats(report: ReportData) -> list[str]:
 
 def key_figures(report: ReportData) -> Markup:
     """Return the strip of ten key figures, or of those that are known."""
+    return page.key_figures(tiles(report))
+
+
+def tiles(report: ReportData) -> list[Tile]:
+    """Return the key figures."""
     known = report.metrics
     depth, length = known.get("max_drawdown"), count(known.get("max_drawdown_sessions"))
-    tiles: list[Figure] = [
+    found: list[Figure] = [
         ("Net P&L", known.get("net_profit"), usd, f"{percent(known.get('total_return'))} of capital"),
         ("CAGR", known.get("cagr"), percent, f"{percent(known.get('annual_return'))} a year, additive"),
         ("Sharpe", known.get("sharpe"), ratio, _interval(report)),
@@ -80,21 +85,21 @@ def key_figures(report: ReportData) -> Markup:
     ]
     if report.compounded:
         fraction = known.get("max_drawdown_fraction")
-        tiles[0] = (
+        found[0] = (
             "Total return",
             known.get("total_return"),
             percent,
             f"{usd(known.get('net_profit'))} gained",
         )
-        tiles[4] = (
+        found[4] = (
             "Max drawdown",
             None if fraction is None else -fraction,
             percent,
             f"{length} {report.period}s",
         )
-        tiles[1] = ("CAGR", known.get("cagr"), percent, f"{ratio(known.get('years'), 1)} years")
-    tiles += _trade_tiles(report) if TRADES in report.known else _period_tiles(report)
-    return page.key_figures(_tile(*tile) for tile in tiles)
+        found[1] = ("CAGR", known.get("cagr"), percent, f"{ratio(known.get('years'), 1)} years")
+    found += _trade_tiles(report) if TRADES in report.known else _period_tiles(report)
+    return [_tile(*each) for each in found]
 
 
 def _interval(report: ReportData) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
+import yaml
 from pydantic import Field, field_validator, model_validator
 
 from lockstep.errors import ConfigError
@@ -283,6 +284,11 @@ class PortfolioConfig(Grown):
         content = self.model_dump(mode="json", exclude=set(self.SHOWN))
         content["lanes"] = sorted(content["lanes"], key=lambda each: str(each["symbol"]))
         return json_digest(content)
+
+    def to_yaml(self) -> str:
+        """Return the portfolio as YAML that reads back as it."""
+        content = self.model_dump(mode="json", exclude_defaults=True, exclude_none=True)
+        return yaml.safe_dump(content, sort_keys=False, default_flow_style=None)
 
     def identity(self, strategies: Mapping[str, str], instruments: str) -> str:
         """Return the SHA-256 (hex) of what trades: the file, and what it names.

@@ -110,9 +110,8 @@ def test_the_folder_is_the_same_twice_and_another_for_another_limit(tmp_path: Pa
         for folder in folders
     ]
     assert contents[0] == contents[1]
-    assert {"equity.parquet", "proposals.parquet", "provenance.json", "lanes/ES/trades.parquet"} <= contents[
-        0
-    ].keys()
+    account = {"equity.parquet", "proposals.parquet", "metrics.json", "provenance.json", "tearsheet.html"}
+    assert account | {"lanes/ES/trades.parquet"} <= contents[0].keys()
     assert folders[0].name == folders[1].name != ran(limits={"max_positions": 2}).name
 
 
@@ -152,7 +151,7 @@ class TestEngines:
         one, other = (folders_but_for_the_engine(tmp_path / each) for each in ("backtrader", "compiled"))
         assert one == other
         ((_, files),) = one.items()
-        assert len(files) == 3 + 6 * len(WORLD.symbols)
+        assert len(files) == 5 + 6 * len(WORLD.symbols)
         said = json.loads(next(tmp_path.glob("compiled/*/provenance.json")).read_bytes())
         assert said["engine"] == "compiled"
 

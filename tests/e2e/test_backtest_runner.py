@@ -166,10 +166,11 @@ def test_a_portfolio(tmp_path: Path) -> None:
     refused = call(*asked, "--strategy", str(strategy))
     assert refused.returncode == 2
     assert "--strategy: does not go with --portfolio" in refused.stderr
-    done = call(*asked, "--engine", "compiled", "--verify")
+    done = call(*asked, "--engine", "compiled", "--verify", "--shared-js")
     assert done.returncode == 0, done.stderr
-    folder = folder_of(tmp_path / "out")
+    (folder,) = (each for each in (tmp_path / "out").iterdir() if each.is_dir())
     assert f"portfolio: {folder}" in done.stdout.replace("\n", "")
+    assert "Portfolio of 2 lanes" in (folder / "tearsheet.html").read_text(encoding="utf-8")
     assert "two: both engines agree on " in done.stdout
     assert "two: refused by positions " in done.stdout
     proposals = pd.read_parquet(folder / "proposals.parquet")
