@@ -20,6 +20,7 @@ from lockstep.portfolio.config import load_portfolio_config
 from lockstep.tables import TextTable, number
 from research.ledger.database import Database
 from research.ledger.ledger import Ledger
+from research.optimise.counting import trial_counter
 from research.optimise.nested import RULE
 from research.optimise.optimise import OptimisedPortfolio, OptimiserDesign, optimise
 from research.optimise.plan import PLAN, load_plan
@@ -73,7 +74,7 @@ def main(
 
     The plan names lanes, groups, target volatility and declared drawdown. Each lane's profit and loss is out
     of sample; the method is the simplest that cannot be told from the best; limits are the fewest under which
-    the drawdown is improbable. Equal input writes equal bytes.
+    the drawdown is improbable. Each configuration is a trial of every family. Equal input writes equal bytes.
     """
     book, console = load_instruments(), Console(soft_wrap=True, highlight=False)
     found = load_plan(plan, book)
@@ -85,7 +86,8 @@ def main(
     with console.status("loading the lanes") as status:
         streams = PortfolioStreams.of(found, source.lanes(), book)
         design = OptimiserDesign(folder=out.parent, plan_folder=plan.parent, seed=seed)
-        portfolio = optimise(found, streams, design, on_step=status.update)
+        count = trial_counter(ledger, streams, now=now)
+        portfolio = optimise(found, streams, design, count=count, on_step=status.update)
     left = keep(portfolio, out, results)
     load_portfolio_config(out, book)
     show(portfolio, left, console)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +23,7 @@ from lockstep.market.bars import Stamps
 from lockstep.market.margin import margin_on
 from lockstep.metrics import SESSIONS_PER_YEAR, Floats, curve_from, drawdowns, sharpe, sortino
 from lockstep.portfolio.config import PortfolioConfig, PortfolioLimits
+from research.optimise.counting import Count, uncounted_trials
 from research.optimise.feasible import LimitSearch, limit_sets, smallest_feasible
 from research.optimise.methods import CONTROLS, METHODS, LaneRisk, partition, scaled
 from research.optimise.nested import RULE, NestedDesign, NestedResult, nested
@@ -104,7 +105,6 @@ class OptimisedPortfolio:
     luck: OrderLuck
     profits: Floats
     judged: tuple[JudgedMethod, ...]
-    tried: tuple[str, ...]
 
     @cached_property
     def contributions(self) -> Floats:
@@ -147,11 +147,17 @@ def optimise(
     plan: PortfolioPlan,
     streams: PortfolioStreams,
     design: OptimiserDesign,
+    *,
+    count: Count = uncounted_trials,
     on_step: Progress = lambda text: None,
 ) -> OptimisedPortfolio:
-    """Return the portfolio of a plan; ConfigError where it cannot be made, with what to change."""
+    """Return the portfolio of a plan; ConfigError where it cannot be made, with what to change.
+
+    count   is told of every configuration before it is evaluated; on_step: what is done next
+    """
     require_grouped(plan, streams)
     on_step("choosing the method")
+    count([["method", name] for name in (*METHODS, *CONTROLS)])
     groups = {name: each.symbols for name, each in plan.groups.items()}
     # Per USD of notional value: what is equal, and what has the least variance, depends on the unit.
     value = streams.notional
@@ -163,7 +169,7 @@ def optimise(
     sizes = PortfolioSizes.of(streams, wanted, covariance)
     kept = streams if sizes.kept == streams.symbols else streams.only(sizes.kept)
     on_step("trying limits")
-    limits = _limits(plan, kept, sizes, design)
+    limits = _limits(plan, kept, sizes, design, count)
     config = _written(plan, kept, sizes, _found(plan, limits), design)
     on_step("trying orders of the lanes")
     swept = kept.sweep([config])
@@ -183,7 +189,6 @@ def optimise(
         luck=luck,
         profits=swept.profits[0],
         judged=judged,
-        tried=_tried(plan, streams, limits),
     )
 
 
@@ -202,7 +207,7 @@ def require_grouped(plan: PortfolioPlan, streams: PortfolioStreams) -> None:
 
 
 def _limits(
-    plan: PortfolioPlan, kept: PortfolioStreams, sizes: PortfolioSizes, design: OptimiserDesign
+    plan: PortfolioPlan, kept: PortfolioStreams, sizes: PortfolioSizes, design: OptimiserDesign, count: Count
 ) -> LimitSearch:
     """Return the search for the fewest limits; ConfigError where not even all of them are enough."""
     sets = limit_sets(
@@ -213,9 +218,14 @@ def _limits(
         volatility=plan.target_volatility if kept.ground.ids[0] else None,
         most=design.limit_sets,
     )
+
+    def profits(some: Sequence[PortfolioLimits]) -> Floats:
+        count([["limits", each.model_dump(mode="json")] for each in some])
+        return kept.sweep([_written(plan, kept, sizes, each, design) for each in some]).profits
+
     found = smallest_feasible(
         sets,
-        lambda some: kept.sweep([_written(plan, kept, sizes, each, design) for each in some]).profits,
+        profits,
         bound=plan.drawdown.at * plan.capital,
         probability=plan.drawdown.probability,
         resamples=design.resamples,
@@ -359,16 +369,3 @@ def _made(
 
 def _named(symbols: Sequence[str], values: Floats, digits: int = _DIGITS) -> dict[str, float]:
     return dict(zip(symbols, values.round(digits).tolist(), strict=True))
-
-
-def _tried(plan: PortfolioPlan, streams: PortfolioStreams, limits: LimitSearch) -> tuple[str, ...]:
-    """Return a name for each configuration that was evaluated: methods, and sets of limits."""
-    where: Mapping[str, Any] = {
-        "plan": plan.plan_hash,
-        "dates": str(streams.dates),
-        "streams": {symbol: dict(each.source) for symbol, each in streams.lanes.items()},
-        "code": code_hash(OPTIMISING),
-    }
-    methods = [json_digest([where, "method", name]) for name in (*METHODS, *CONTROLS)]
-    sets = [json_digest([where, "limits", each.model_dump(mode="json")]) for each, _ in limits.tried]
-    return (*methods, *sets)

@@ -64,7 +64,7 @@ def whole_contracts(
     # The riskiest lane is decided first: it leaves the fewest numbers within the best so far.
     order = np.argsort(np.diag(matrix), kind="stable")
     x, matrix, caps, takes = x[order], matrix[np.ix_(order, order)], caps[order], takes[:, order]
-    found = np.zeros(x.size, dtype=np.int64)
+    found = _below(x, caps, takes, limits)
     _improved(found, x, matrix, caps, takes, limits)
     exact = x.size <= MOST_LANES
     if exact:
@@ -77,6 +77,15 @@ def whole_contracts(
     return WholeContracts(
         quantities=quantities, distance=math.sqrt(_cost(found.astype(np.float64), x, matrix)), exact=exact
     )
+
+
+def _below(x: Floats, caps: Integers, takes: Floats, limits: Floats) -> Integers:
+    """Return allowed numbers to begin with: as much of what is wanted as budgets hold, rounded down."""
+    used = takes @ x
+    over = used > limits
+    part = float((limits[over] / used[over]).min()) if over.any() else 1.0
+    found = np.minimum(np.floor(part * x), caps).astype(np.int64)
+    return found if (takes @ found <= limits).all() else np.zeros_like(found)
 
 
 def _checked(wanted: Any, covariance: Any, most: Any, costs: Any, budgets: Any) -> tuple[Any, ...]:
@@ -154,6 +163,9 @@ def _improved(q: Integers, x: Floats, matrix: Floats, caps: Integers, takes: Flo
     for row in range(lanes):
         for column in range(lanes):
             slope[row] += 2.0 * matrix[row, column] * (q[column] - x[column])
+    for budget in range(limits.size):
+        for lane in range(lanes):
+            used[budget] += takes[budget, lane] * q[lane]
     least = 1e-12 * (_cost(np.zeros(lanes), x, matrix) + 1e-300)
     while True:
         best, first, up, second, other_up = -least, -1, 0, -1, 0

@@ -22,6 +22,7 @@ from lockstep.portfolio.config import load_portfolio_config
 from research.ledger.database import Database
 from research.ledger.ledger import Ledger
 from research.optimise.command import app
+from research.optimise.methods import CONTROLS, METHODS
 from research.optimise.plan import PortfolioPlan, load_plan
 from research.optimise.streams import LaneStream, PortfolioStreams, StreamSource
 from research.training.out_of_sample import traced_runs
@@ -105,10 +106,16 @@ def test_the_command_writes_a_portfolio_that_is_read(desk: Path) -> None:
         == ModelStore(desk / "store").manifest().entry("SPX", "v1").sha256
     )
     assert written.limits.max_gross == 4.0
+    ledger, dates = Ledger(Database.open()), DateRange.of(*written.made["sessions"][:2])
+    counted = {family: ledger.counted(family, dates) for family in ("NASDAQ100", "SP500")}
+    assert counted["NASDAQ100"].trials == len(METHODS) + len(CONTROLS) + written.made["limit_sets_tried"]
+    assert counted["SP500"].trials > counted["NASDAQ100"].trials
+    assert counted["NASDAQ100"].adaptive == 1
     before = {path.name: path.read_bytes() for path in (desk / "configs").rglob("*") if path.is_file()}
     assert called(desk).exit_code == 0
     after = {path.name: path.read_bytes() for path in (desk / "configs").rglob("*") if path.is_file()}
     assert after == before
+    assert ledger.counted("NASDAQ100", dates).trials == counted["NASDAQ100"].trials
 
 
 def test_a_models_stream_is_that_of_its_walk_forward(desk: Path) -> None:

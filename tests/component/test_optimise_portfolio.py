@@ -210,9 +210,13 @@ def test_what_cannot_be_made_is_refused_in_one_line(case: str) -> None:
     changes, message = REFUSED[case]
     world = plan_world(size=ALONE)
     plan = plan_of(world, **changes)
+    told: list[Any] = []
     with pytest.raises(ConfigError, match=message) as refused:
-        optimise(plan, PortfolioStreams.of(plan, lanes_of(world), BOOK), DESIGN)
+        optimise(plan, PortfolioStreams.of(plan, lanes_of(world), BOOK), DESIGN, count=told.extend)
     assert "\n" not in str(refused.value)
+    # What was evaluated is a trial, whatever came of it.
+    sets = DESIGN.limit_sets if "drawdown" in changes else 0
+    assert len(told) == len(METHODS) + 1 + sets
 
 
 def test_lanes_that_correlate_must_share_a_group() -> None:
