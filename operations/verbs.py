@@ -1,10 +1,10 @@
 """The verbs of a notebook: one line each for the usual case, found on `lockstep` by tab.
 
-`backtest`, `sweep`, `train`, `release`, `validate`, `certify`, `promote`, `rollback`; `lookahead`; `explain`;
-`rehearse` and `compare`, which hold research against the live engine. Each does what the command of its name
-does, with the same files, the same trial ledger and the same model store, and returns an object that shows
-itself. They live on top of the ladder, since `certify` sees what no lower package may; `lockstep` finds them
-by name. Each loads what it needs when it is called.
+`backtest`, `sweep`, `train`, `release`, `validate`, `certify`, `promote`, `rollback`; `optimize_portfolio`;
+`lookahead`; `explain`; `rehearse` and `compare`, which hold research against the live engine. Each does what
+the command of its name does, with the same files, the same trial ledger and the same model store, and returns
+an object that shows itself. They live on top of the ladder, since `certify` sees what no lower package may;
+`lockstep` finds them by name. Each loads what it needs when it is called.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from research.experiments.grid import Grid
     from research.experiments.report import ExperimentReport
     from research.model_validation.report import ValidationReport
+    from research.optimise.optimise import OptimisedPortfolio
     from research.specs.explain import Explanation
     from research.splits.ranges import Split
     from research.training.config import TrainingConfig
@@ -487,6 +488,37 @@ def rollback(symbol: str, *, reason: str, to: str | None = None, store: Store = 
     from lockstep.models.command_line import actor
 
     return _store(store).rollback(symbol, to=to, by=actor(by), now=_now(), reason=reason)
+
+
+def optimize_portfolio(
+    plan: Path | str,
+    *,
+    out: Path | str,
+    results: Folder = None,
+    runs: Folder = None,
+    store: Store = None,
+    data_dir: Folder = None,
+    start: Day = None,
+    end: Day = None,
+    seed: int = 0,
+) -> OptimisedPortfolio:
+    """Make the portfolio of a plan: write its file to `out`, figures and a page to `results`, and return it.
+
+    runs         folder of the training runs, whose walk-forwards are out of sample
+    start, end   sessions of the streams; None: all that are out of sample for every lane
+
+    Each configuration that is evaluated is a trial of every family, in the ledger (`LOCKSTEP_DB`).
+    """
+    from lockstep.desk import results_folder
+    from lockstep.market.dates import DateRange
+    from research.optimise.command import make_portfolio
+
+    portfolio, _ = make_portfolio(
+        Path(plan), out=Path(out), results=_path(results) or results_folder("portfolio"),
+        runs=_path(runs) or results_folder("training"), store=_store(store), data_dir=_path(data_dir),
+        span=DateRange.of(start, end), seed=seed,
+    )  # fmt: skip
+    return portfolio
 
 
 def lookahead(

@@ -1,6 +1,6 @@
 #!/bin/sh
 # The main job on real bars, from backtest to a live engine that is killed, in a store of the demo's own:
-# backtest, train, validate, certify, promote, trade on paper. Verdicts are printed as they are.
+# backtest, train, validate, certify, promote, make a portfolio, trade on paper. Verdicts are printed as they are.
 set -eu
 cd "$(dirname "$0")/.."
 python=.venv/bin/python
@@ -35,6 +35,14 @@ for symbol in COMP SPX; do
         "$python" scripts/promote_model.py "$symbol" v1 --by demo --force --reason demo
     }
 done
+
+say "Make one portfolio of both: what the models answered out of sample, whole contracts, limits"
+"$python" scripts/optimize_portfolio.py --plan configs/demo/portfolio.yml --runs "$out/training" \
+    --out "$out/portfolio_config.yml" --results "$out/portfolio"
+"$python" -m research.backtest_runner --portfolio "$out/portfolio_config.yml" --start 2012-01-03 \
+    --end 2015-12-31 --out "$out" --verify
+
+# What trades the portfolio on paper under its limits, and its certificate, comes here.
 
 say "Trade the promoted models on paper: 2018, bar by bar, killed after half of it and started again"
 "$python" -m certify.paper configs/demo/live.yml "$out/live" --kill-after 120

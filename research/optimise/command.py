@@ -22,7 +22,13 @@ from research.ledger.database import Database
 from research.ledger.ledger import Ledger
 from research.optimise.counting import trial_counter
 from research.optimise.nested import RULE
-from research.optimise.optimise import OptimisedPortfolio, OptimiserDesign, optimise
+from research.optimise.optimise import (
+    OptimisedPortfolio,
+    OptimiserDesign,
+    Progress,
+    no_progress,
+    optimise,
+)
 from research.optimise.plan import PLAN, load_plan
 from research.optimise.report import KeptRun, keep, limits_text
 from research.optimise.streams import PortfolioStreams, StreamSource
@@ -76,21 +82,48 @@ def main(
     of sample; the method is the simplest that cannot be told from the best; limits are the fewest under which
     the drawdown is improbable. Each configuration is a trial of every family. Equal input writes equal bytes.
     """
-    book, console = load_instruments(), Console(soft_wrap=True, highlight=False)
+    console = Console(soft_wrap=True, highlight=False)
+    with console.status("loading the lanes") as status:
+        portfolio, left = make_portfolio(
+            plan, out=out, results=results, runs=runs, store=ModelStore(store), data_dir=data_dir,
+            span=DateRange.of(start, end), seed=seed, on_step=status.update,
+        )  # fmt: skip
+    show(portfolio, left, console)
+
+
+def make_portfolio(
+    plan: Path,
+    *,
+    out: Path,
+    results: Path,
+    runs: Path,
+    store: ModelStore,
+    data_dir: Path | None = None,
+    span: DateRange | None = None,
+    seed: int = 0,
+    on_step: Progress = no_progress,
+) -> tuple[OptimisedPortfolio, KeptRun]:
+    """Make the portfolio of a plan's file, write it to `out` and what the run leaves to `results`.
+
+    runs   folder of the training runs; span: dates of the streams, all that are out of sample by default
+
+    `LOCKSTEP_DB` names the trial ledger. ConfigError or DataError where it cannot be made: then nothing is
+    written.
+    """
+    book = load_instruments()
     found = load_plan(plan, book)
     ledger, now = Ledger(Database.open()), datetime.now(UTC)
     source = StreamSource(
-        plan=found, folder=plan.parent, store=ModelStore(store), runs=runs, book=book, ledger=ledger, now=now,
-        data_dir=data_dir, span=DateRange.of(start, end),
+        plan=found, folder=plan.parent, store=store, runs=runs, book=book, ledger=ledger, now=now,
+        data_dir=data_dir, span=span or DateRange(),
     )  # fmt: skip
-    with console.status("loading the lanes") as status:
-        streams = PortfolioStreams.of(found, source.lanes(), book)
-        design = OptimiserDesign(folder=out.parent, plan_folder=plan.parent, seed=seed)
-        count = trial_counter(ledger, streams, now=now)
-        portfolio = optimise(found, streams, design, count=count, on_step=status.update)
+    streams = PortfolioStreams.of(found, source.lanes(), book)
+    design = OptimiserDesign(folder=out.parent, plan_folder=plan.parent, seed=seed)
+    count = trial_counter(ledger, streams, now=now)
+    portfolio = optimise(found, streams, design, count=count, on_step=on_step)
     left = keep(portfolio, out, results)
     load_portfolio_config(out, book)
-    show(portfolio, left, console)
+    return portfolio, left
 
 
 def show(found: OptimisedPortfolio, left: KeptRun, console: Console) -> None:
@@ -105,7 +138,7 @@ def show(found: OptimisedPortfolio, left: KeptRun, console: Console) -> None:
         f"method: {found.result.choice.name}; the rule out of sample: Sharpe {rule.sharpe.estimate:.2f} "
         f"({rule.sharpe.low:.2f} to {rule.sharpe.high:.2f}), deepest drawdown {rule.drawdown.estimate:.1%}",
         f"limits: {limits}; chance of a {found.plan.drawdown.at:.0%} drawdown "
-        f"{made['chance_of_drawdown']:.1%}; {made['limit_sets_tried']:,} sets tried",
+        f"{made['chance_of_drawdown']:.1%}; sets tried: {made['limit_sets_tried']:,}",
         f"order of the lanes: net profit from {luck.profit.min():,.0f} to {luck.profit.max():,.0f} USD in "
         f"{luck.profit.size} orders",
         f"portfolio: {left.config}",

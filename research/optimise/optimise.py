@@ -139,8 +139,24 @@ class OptimisedPortfolio:
         """SHA-256 (hex) of the written file's content: names what is kept of the run."""
         return json_digest(self.config.model_dump(mode="json"))
 
+    def plot(self) -> Any:
+        """Return the figure of what the rule and equal weights earned out of sample."""
+        from research.optimise.report import out_of_sample_figure
+        from research.report.views import on_paper
+
+        return on_paper(out_of_sample_figure(self))
+
+    def _repr_html_(self) -> str:
+        from research.optimise.report import portfolio_fragment
+
+        return portfolio_fragment(self)
+
 
 Progress = Callable[[str], None]
+
+
+def no_progress(text: str) -> None:
+    """Tell nobody what is done next."""
 
 
 def optimise(
@@ -149,7 +165,7 @@ def optimise(
     design: OptimiserDesign,
     *,
     count: Count = uncounted_trials,
-    on_step: Progress = lambda text: None,
+    on_step: Progress = no_progress,
 ) -> OptimisedPortfolio:
     """Return the portfolio of a plan; ConfigError where it cannot be made, with what to change.
 

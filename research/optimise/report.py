@@ -23,7 +23,7 @@ from research.optimise.optimise import WRITTEN, JudgedMethod, OptimisedPortfolio
 from research.report import page
 from research.report.page import Shade, Tile, percent, ratio, usd
 from research.report.section import Sections, cards
-from research.report.theme import ACCENT, BAR, GAIN, axis, figure, titled
+from research.report.theme import ACCENT, BAR, GAIN, MUTED, axis, figure, time_axis, titled
 from research.statistics.bootstrap import Interval
 
 SCHEMA = 1
@@ -162,7 +162,18 @@ SECTIONS: Sections[PortfolioReport] = Sections("a portfolio")
 
 def portfolio_page(report: PortfolioReport) -> str:
     """Return the page, self-contained."""
-    found = report.found
+    head, tiles = _top(report.found)
+    return page.document(report.found.config.name, page.joined(head, tiles, cards(SECTIONS, report)))
+
+
+def portfolio_fragment(found: OptimisedPortfolio) -> str:
+    """Return what a notebook shows: header, key figures, sizes and methods."""
+    report = PortfolioReport(found=found, before=None)
+    shown = [each.card(report) for each in SECTIONS.values() if each.name in ("lanes", "out of sample")]
+    return page.fragment(*_top(found), page.grid(shown))
+
+
+def _top(found: OptimisedPortfolio) -> tuple[Markup, Markup]:
     plan, written = found.plan, _row(found, WRITTEN)
     start, end, sessions = found.config.made["sessions"]
     head = page.header(
@@ -188,7 +199,7 @@ def portfolio_page(report: PortfolioReport) -> str:
         Tile("Sharpe, rule", ratio(_row(found, RULE).sharpe.estimate), "out of sample"),
         Tile("Sharpe, as written", ratio(written.sharpe.estimate), "in sample: the choice saw it"),
     ])  # fmt: skip
-    return page.document(found.config.name, page.joined(head, tiles, cards(SECTIONS, report)))
+    return head, tiles
 
 
 def _row(found: OptimisedPortfolio, name: str) -> JudgedMethod:
@@ -262,6 +273,24 @@ def _out_of_sample(report: PortfolioReport) -> Markup:
 
 def _interval(interval: Interval, text: Any = ratio) -> str:
     return f"{text(interval.estimate)} ({text(interval.low)} to {text(interval.high)})"
+
+
+def out_of_sample_figure(found: OptimisedPortfolio) -> go.Figure:
+    """Return the summed P&L of the walk-forward: the rule, equal weights, the control."""
+    dates = np.datetime_as_string(found.streams.days[found.result.sessions].astype("datetime64[D]")).tolist()
+    drawn = figure(320, hovermode="x unified")
+    for name, colour, width in ((RULE, GAIN, 2.0), ("equal", BAR, 1.4), ("max_sharpe", ACCENT, 1.0)):
+        earned = np.cumsum(found.result.walk_forward[name]).round(2).tolist()
+        drawn.add_scatter(
+            x=dates, y=earned, name=name, mode="lines", line={"color": colour, "width": width},
+            hovertemplate="$%{y:,.0f}",
+        )  # fmt: skip
+    drawn.update_layout(
+        xaxis=time_axis(),
+        yaxis=axis(tickformat="$~s", title=titled("P&L"), zeroline=True, zerolinecolor=MUTED),
+        showlegend=True,
+    )
+    return drawn
 
 
 def _luck_figure(report: PortfolioReport) -> go.Figure:
@@ -372,6 +401,10 @@ SECTIONS.add(
         f"error of the best ({report.found.result.choice.best}). max_sharpe is a control and never written; "
         "the last row is in sample."
     ),
+)  # fmt: skip
+SECTIONS.figure(
+    "", "P&L out of sample", "forward", lambda report: out_of_sample_figure(report.found), wide=True,
+    title="P&L of the walk-forward", caption="At the target volatility, in parts of contracts, no limits.",
 )  # fmt: skip
 SECTIONS.add(
     "", "correlation of P&L",

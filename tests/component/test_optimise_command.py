@@ -44,24 +44,25 @@ COMMAND = ("--plan", "--out", "--results", "--runs", "--store")
 
 
 @pytest.fixture(scope="module")
-def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a trained SPX in production, its training run, a strategy of COMP and a plan."""
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """A small training of SPX, with a ledger and a folder of its own."""
     folder = tmp_path_factory.mktemp("desk")
-    ledger = Ledger(Database.open(f"sqlite:///{folder / 'ledger.db'}"))
     task = Task(
         config=config(), config_path="", data_dir=None, seed=0, jobs=1, resume=False, out=folder / "runs"
-    )
-    trained = run_training(task, ledger, now=noon)
+    )  # fmt: skip
+    return run_training(task, Ledger(Database.open(f"sqlite:///{folder / 'ledger.db'}")), now=noon)
+
+
+@pytest.fixture(scope="module")
+def desk(trained: Trained) -> Path:
+    """A folder with the trained SPX in production, its training run, a strategy of COMP and a plan."""
+    folder = trained.folder.parents[1]
     store = ModelStore(folder / "store")
     store.register(trained.bundle, record=trained.record, by="test", now=NOON)
     store.promote("SPX", "v1", by="test", now=NOON, reason="for a test", force=True)
     (folder / "comp.yaml").write_text(yaml.safe_dump(STRATEGY))
     (folder / "plan.yml").write_text(yaml.safe_dump(PLAN))
-    TRAINED.append(trained)
     return folder
-
-
-TRAINED: list[Trained] = []
 
 
 @pytest.fixture(autouse=True)
@@ -118,10 +119,9 @@ def test_the_command_writes_a_portfolio_that_is_read(desk: Path) -> None:
     assert ledger.counted("NASDAQ100", dates).trials == counted["NASDAQ100"].trials
 
 
-def test_a_models_stream_is_that_of_its_walk_forward(desk: Path) -> None:
+def test_a_models_stream_is_that_of_its_walk_forward(desk: Path, trained: Trained) -> None:
     """Bit for bit the trades of the training report's account, not those of the final model."""
     found = lanes(desk)["SPX"]
-    (trained,) = TRAINED
     runs = traced_runs(trained.outcome, trained.history)
     assert (found.dates.start, found.dates.end) == (
         runs.filtered.date[0].item(), runs.filtered.date[-1].item(),
@@ -141,9 +141,10 @@ def test_a_models_stream_is_that_of_its_walk_forward(desk: Path) -> None:
     assert not np.allclose(alone.pnl[:, 0], other)
 
 
-def test_without_its_training_run_a_model_is_out_of_sample_after_it_only(desk: Path) -> None:
+def test_without_its_training_run_a_model_is_out_of_sample_after_it_only(
+    desk: Path, trained: Trained
+) -> None:
     found = lanes(desk, runs=desk / "nowhere")["SPX"]
-    (trained,) = TRAINED
     fitted = DateRange.of(*trained.bundle.training["range"])
     assert found.dates.start == fitted.end + timedelta(days=1)
     assert found.answers is None

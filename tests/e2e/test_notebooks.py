@@ -50,6 +50,12 @@ def specified(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Path]:
     return run(NOTEBOOKS / "04_specs.ipynb", tmp_path_factory.mktemp("specified"))
 
 
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Path]:
+    """Return the notebook about a portfolio after a run."""
+    return run(NOTEBOOKS / "05_portfolio.ipynb", tmp_path_factory.mktemp("shared"))
+
+
 def outputs(executed: tuple[Any, Path], source: str) -> list[Any]:
     """Return the outputs of the one cell that is `source`, or else of the one that contains it."""
     cells = [each for each in executed[0].cells if each.cell_type == "code" and source in each.source]
@@ -106,8 +112,9 @@ def test_notebooks_write_into_their_desk_only(
     trained: tuple[Any, Path],
     lived: tuple[Any, Path],
     specified: tuple[Any, Path],
+    shared: tuple[Any, Path],
 ) -> None:
-    for _, folder in (executed, trained, lived, specified):
+    for _, folder in (executed, trained, lived, specified, shared):
         assert [path.name for path in folder.iterdir()] == ["desk"]
 
 
@@ -198,3 +205,14 @@ def test_a_spec_is_written_explained_searched_and_promoted(specified: tuple[Any,
     assert "strategy: desk/strategies/dip_v2.yaml" in promoted
     assert "dip_v2 decides at the close of every daily bar." in promoted
     assert (specified[1] / "desk/strategies/dip_v2.yaml").is_file()
+
+
+def test_a_portfolio_is_made_and_traded(shared: tuple[Any, Path]) -> None:
+    assert "method equal_risk" in shown(shared, "portfolio = optimize_portfolio(")
+    names = [each["name"] for each in drawn(shared, "portfolio.plot()")["data"]]
+    assert names == ["rule", "equal", "max_sharpe"]
+    before, after = text(shared, "portfolio.limits.tried[0]").split("without more: ")[1].split(" and with: ")
+    assert float(before) >= float(after.split()[0])
+    assert float(after.split()[0]) <= 0.1
+    assert "both engines" in text(shared, "!{lockstep} backtest")
+    assert (shared[1] / "desk/portfolio_config.yml").is_file()
