@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -20,7 +21,9 @@ from lockstep.portfolio.config import load_portfolio_config
 from lockstep.tables import TextTable, number
 from research.ledger.database import Database
 from research.ledger.ledger import Ledger
+from research.optimise.adaptive import AdaptiveTrial, adaptive_search, keep_search
 from research.optimise.counting import trial_counter
+from research.optimise.lanes import StreamSource
 from research.optimise.nested import RULE
 from research.optimise.optimise import (
     OptimisedPortfolio,
@@ -30,8 +33,9 @@ from research.optimise.optimise import (
     optimise,
 )
 from research.optimise.plan import PLAN, load_plan
-from research.optimise.report import KeptRun, keep, limits_text
-from research.optimise.streams import PortfolioStreams, StreamSource
+from research.optimise.report import KeptRun, keep
+from research.optimise.streams import PortfolioStreams
+from research.optimise.written import limits_text
 
 app = App()
 
@@ -74,7 +78,11 @@ def main(
     end: Annotated[str | None, typer.Option(help="Last session of the streams, YYYY-MM-DD.")] = None,
     store: Store = None,
     data_dir: DataDir = None,
-    seed: Annotated[int, typer.Option(help="Of resamples and drawn orders.")] = 0,
+    seed: Annotated[int, typer.Option(help="Of resamples, drawn orders and --optuna.")] = 0,
+    optuna: Annotated[
+        int | None,
+        typer.Option(help="Trials by results over factor weights and parameters; kept, never written."),
+    ] = None,
 ) -> None:
     """Choose sizes and limits of a portfolio, and write it with a report.
 
@@ -86,7 +94,7 @@ def main(
     with console.status("loading the lanes") as status:
         portfolio, left = make_portfolio(
             plan, out=out, results=results, runs=runs, store=ModelStore(store), data_dir=data_dir,
-            span=DateRange.of(start, end), seed=seed, on_step=status.update,
+            span=DateRange.of(start, end), seed=seed, optuna=optuna, on_step=status.update,
         )  # fmt: skip
     show(portfolio, left, console)
 
@@ -101,11 +109,13 @@ def make_portfolio(
     data_dir: Path | None = None,
     span: DateRange | None = None,
     seed: int = 0,
+    optuna: int | None = None,
     on_step: Progress = no_progress,
 ) -> tuple[OptimisedPortfolio, KeptRun]:
     """Make the portfolio of a plan's file, write it to `out` and what the run leaves to `results`.
 
-    runs   folder of the training runs; span: dates of the streams, all that are out of sample by default
+    runs     folder of the training runs; span: dates of the streams, all that are out of sample by default
+    optuna   trials of a search by results (`adaptive.py`), None for none
 
     `LOCKSTEP_DB` names the trial ledger. ConfigError or DataError where it cannot be made: then nothing is
     written.
@@ -121,9 +131,13 @@ def make_portfolio(
     design = OptimiserDesign(folder=out.parent, plan_folder=plan.parent, seed=seed)
     count = trial_counter(ledger, streams, now=now)
     portfolio = optimise(found, streams, design, count=count, on_step=on_step)
+    tried: tuple[AdaptiveTrial, ...] = ()
+    if optuna is not None:
+        on_step("searching by results")
+        tried = adaptive_search(portfolio, trials=optuna, seed=seed, count=count)
     left = keep(portfolio, out, results)
     load_portfolio_config(out, book)
-    return portfolio, left
+    return portfolio, replace(left, search=keep_search(portfolio, tried, results) if tried else None)
 
 
 def show(found: OptimisedPortfolio, left: KeptRun, console: Console) -> None:
@@ -143,6 +157,7 @@ def show(found: OptimisedPortfolio, left: KeptRun, console: Console) -> None:
         f"{luck.profit.size} orders",
         f"portfolio: {left.config}",
         f"report: {left.page}",
+        *([f"search by results, in sample and adaptive: {left.search}"] if left.search else []),
     ):
         console.print(line, markup=False)
 

@@ -22,9 +22,10 @@ from lockstep.portfolio.config import load_portfolio_config
 from research.ledger.database import Database
 from research.ledger.ledger import Ledger
 from research.optimise.command import app
+from research.optimise.lanes import LaneStream, StreamSource
 from research.optimise.methods import CONTROLS, METHODS
 from research.optimise.plan import PortfolioPlan, load_plan
-from research.optimise.streams import LaneStream, PortfolioStreams, StreamSource
+from research.optimise.streams import PortfolioStreams
 from research.training.out_of_sample import traced_runs
 from research.training.run import Task, Trained, run_training
 from support.training import NOON, config, noon

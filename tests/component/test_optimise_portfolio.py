@@ -21,9 +21,10 @@ from research.optimise.feasible import limit_sets, smallest_feasible
 from research.optimise.methods import METHODS
 from research.optimise.nested import RULE
 from research.optimise.optimise import WRITTEN, optimise, require_grouped
-from research.optimise.report import SECTIONS, PortfolioReport, figures, keep
+from research.optimise.report import SECTIONS, PortfolioReport, keep
 from research.optimise.sizes import PortfolioSizes
 from research.optimise.streams import PortfolioStreams
+from research.optimise.written import figures
 from support import plans
 from support.plans import DESIGN, lanes_of, optimised, plan_of, plan_world, streams
 from support.portfolios import BOOK

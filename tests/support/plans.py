@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from lockstep.market.dates import DateRange
+from research.optimise.lanes import LaneStream
 from research.optimise.optimise import OptimisedPortfolio, OptimiserDesign, optimise
 from research.optimise.plan import PortfolioPlan
-from research.optimise.streams import LaneStream, PortfolioStreams
+from research.optimise.streams import PortfolioStreams
 from support import portfolios
 from support.portfolios import BOOK, World
 

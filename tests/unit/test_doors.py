@@ -54,8 +54,8 @@ TRIALS = {
     "research/training/release.py": "development dates, which are a trial; the hold-out after `look_once`",
     "research/model_validation/case.py": "the dates before the hold-out, which the training counted",
     "research/model_validation/gathering.py": "the champion over the dates before the challenger's hold-out",
-    "research/optimise/streams.py": "portfolios of streams that are out of sample and not sealed; what opens "
-    "sealed dates goes through `open_door`",
+    "research/optimise/streams.py": "portfolios on the dates of `lanes.py`, which are out of sample and not "
+    "sealed, or opened through `open_door`",
     "operations/contenders.py": "how much a candidate moved, not what it earned; then bars that came later",
 }
 # What these run is compared with itself: equal or not is all that is shown.
