@@ -107,6 +107,11 @@ def _portfolio_noise(count: int, seed: int) -> tuple[dict[str, Any], bool]:
     return found
 
 
+def _portfolio_parity(count: int, seed: int) -> tuple[dict[str, Any], bool]:
+    found: tuple[dict[str, Any], bool] = of_tests("support.portfolio_parity").soak(count, seed)
+    return found
+
+
 def _readme(count: int, seed: int) -> tuple[dict[str, Any], bool]:
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "tests")}
     command = [sys.executable, "-m", "support.readme"]
@@ -222,6 +227,11 @@ SOAKS = {
         sentence="portfolios of lanes without skill: how often another method than the simple one is written",
         count=200,
         run=_portfolio_noise,
+    ),
+    "portfolio_parity": Soak(
+        sentence="drawn portfolios in Cerebro, compiled and live engine: fills, answers, states, records",
+        count=1_000,
+        run=_portfolio_parity,
     ),
     "engines": Soak(
         sentence="one backtest with both engines, in minute bars: the same bytes, and how many times faster",

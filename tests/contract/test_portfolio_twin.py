@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,19 +14,23 @@ from lockstep.market.bars import Stamps
 from lockstep.market.dates import DateRange
 from lockstep.portfolio import rules
 from lockstep.portfolio.config import PortfolioConfig
-from lockstep.portfolio.coordinator import Coordinator
-from lockstep.portfolio.state import SettledSet
-from lockstep.strategy.admission import REFUSALS, LaneNews, LaneStanding, Settled
+from lockstep.strategy.admission import REFUSALS
 from lockstep.strategy.decision import EXIT_DAILY_LOSS, IN_SESSION, OUTSIDE_SESSION, VETO
-from lockstep.strategy.records import MemoryRecorder
 from research.backtest.portfolio_engine import PortfolioRun
-from research.backtest.records import POSITION, PortfolioRecords, RunRecords
-from research.backtest.referee import first_difference
-from research.backtest.run import COMPILED, InstrumentRun
+from research.backtest.records import POSITION, PortfolioRecords
+from research.backtest.run import COMPILED
 from research.sweep import portfolio_loop as twin
 from research.sweep.portfolio import PortfolioGround, PortfolioTrace, sweep_portfolio, trace_portfolio
-from support import portfolios
-from support.portfolios import BOOK, VOLATILITY, World, drawn_portfolio, mixed_world, portfolio_of, terms_of
+from support import portfolio_parity, portfolios
+from support.portfolio_parity import (
+    ground_of,
+    in_cerebro,
+    lane_difference,
+    run_of,
+    said_by_cerebro,
+    said_by_twin,
+)
+from support.portfolios import BOOK, VOLATILITY, World, drawn_portfolio, mixed_world, portfolio_of
 
 CHOICES = (
     {"BTC-USD": ("1d", 150), "CL": ("1h", 500), "ES": ("1d", 120), "SPY": ("1h", 800), "ZC": ("1d", 100)},
@@ -40,32 +42,6 @@ CHOICES = (
 SEEDS = range(24)
 
 
-@dataclass
-class Watched:
-    """A coordinator, and everything that it said."""
-
-    coordinator: Coordinator
-    stamps: list[int] = field(default_factory=list)
-    told: list[SettledSet] = field(default_factory=list)
-    flattened: list[int] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.symbols = self.coordinator.symbols
-        self.volatility_id, self.rank_id = self.coordinator.volatility_id, self.coordinator.rank_id
-
-    def settle(
-        self, stamp: int, news: Sequence[LaneNews | None], standing: Sequence[LaneStanding]
-    ) -> Settled:
-        settled = self.coordinator.settle(stamp, news, standing)
-        told = self.coordinator.take()
-        assert told is not None
-        self.stamps.append(stamp)
-        self.told.append(told)
-        if settled.flatten:
-            self.flattened.append(stamp)
-        return settled
-
-
 @functools.cache
 def world(seed: int) -> World:
     return mixed_world(seed, CHOICES[seed % len(CHOICES)])
@@ -73,11 +49,7 @@ def world(seed: int) -> World:
 
 @functools.cache
 def ground(seed: int) -> PortfolioGround:
-    given = world(seed)
-    return PortfolioGround.of(
-        given.configs, {each: given.history for each in given.symbols}, BOOK.session_named("CME"),
-        vetoes=given.vetoes, volatility=VOLATILITY, score=given.score,
-    )  # fmt: skip
+    return ground_of(world(seed))
 
 
 def drawn(seed: int) -> PortfolioConfig:
@@ -96,83 +68,9 @@ def drawn(seed: int) -> PortfolioConfig:
     return PortfolioConfig.model_validate(content)
 
 
-def in_cerebro(given: World, config: PortfolioConfig) -> tuple[Watched, dict[str, MemoryRecorder]]:
-    watched = Watched(Coordinator(config, terms_of(given, config), BOOK.session_named(config.day)))
-    return watched, portfolios.run_portfolio_by(given, config, watched)
-
-
-def said_by_cerebro(watched: Watched, recorders: dict[str, MemoryRecorder]) -> dict[str, Any]:
-    """Return what both engines say, comparable to the bit."""
-    return {
-        "stamps": watched.stamps,
-        "trades": {
-            symbol: [
-                (each.entry_stamp, each.quantity, each.entry_price, each.exit_stamp, repr(each.exit_price))
-                for each in recorder.trades
-            ]
-            for symbol, recorder in recorders.items()
-        },
-        "states": [
-            repr(
-                (each.state.day, each.state.baseline, each.state.equity, each.state.high, each.state.tier,
-                 each.state.stopped, each.state.halted, each.state.drawdown)
-            )
-            for each in watched.told
-        ],
-        "proposals": [
-            repr(
-                (one.stamp, one.place, one.symbol, one.side, one.base, one.scale, one.quantity, one.rule,
-                 one.margin)
-            )
-            for each in watched.told
-            for one in each.proposals
-        ],
-    }  # fmt: skip
-
-
-def said_by_twin(on: PortfolioGround, trace: PortfolioTrace, given: World) -> dict[str, Any]:
-    stamps = on.stamps.tolist()
-    trades: dict[str, list[Any]] = {symbol: [] for symbol in on.symbols}
-    ends = {symbol: given.traded(symbol).end.tolist() for symbol in on.symbols}
-    for lane, bar, size, price, _ in trace.fills.tolist():
-        symbol = on.symbols[int(lane)]
-        done, stamp = trades[symbol], ends[symbol][int(bar)]
-        if done and done[-1][3] == 0:
-            done[-1] = (*done[-1][:3], stamp, repr(price))
-        else:
-            done.append((stamp, size, price, 0, "nan"))
-    return {
-        "stamps": stamps,
-        "trades": trades,
-        "states": [
-            repr(
-                (int(each[rules.DAY]), each[rules.BASELINE], each[rules.EQUITY], each[rules.PEAK_OF_DAY],
-                 int(each[rules.TIER]), each[rules.STOPPED] != 0.0, each[rules.HALT] != 0.0,
-                 each[rules.DRAWDOWN])
-            )
-            for each in trace.states.tolist()
-        ],
-        "proposals": [
-            repr(
-                (stamps[int(s)], int(place), on.symbols[int(lane)], side, base, scale, quantity,
-                 "" if rule == rules.ADMITTED else REFUSALS[int(rule)], margin)
-            )
-            for s, place, lane, side, base, scale, quantity, rule, margin in trace.proposals.tolist()
-        ],
-    }  # fmt: skip
-
-
 @functools.cache
 def run(seed: int) -> PortfolioRun:
-    given, config = world(seed), drawn(seed)
-    runs = {
-        each: InstrumentRun.of(
-            given.configs[each], given.history, each, span=None, veto=given.vetoes.get(each)
-        )
-        for each in given.symbols
-    }
-    calendar = BOOK.session_named(config.day)
-    return PortfolioRun(config=config, runs=runs, terms=terms_of(given, config), calendar=calendar, span=None)
+    return run_of(world(seed), drawn(seed))
 
 
 @functools.cache
@@ -190,8 +88,7 @@ def test_both_engines_say_the_same(seed: int) -> None:
     for part, content in expected.items():
         assert found[part] == content, part
     for symbol, recorder in recorders.items():
-        ids = run(seed).runs[symbol].source.plan.ids
-        assert first_difference(compiled(seed).lanes[symbol], RunRecords.of(recorder), ids) == "", symbol
+        assert lane_difference(run(seed), compiled(seed), symbol, recorder) == "", symbol
 
 
 def test_what_is_drawn_happens() -> None:
@@ -313,3 +210,17 @@ def test_another_portfolio_is_refused() -> None:
             given.configs, {each: given.history for each in given.symbols}, BOOK.session_named("CME"),
             score="rsi_2",
         )  # fmt: skip
+
+
+def test_the_soak_names_the_engine_that_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small, and with an engine that is wrong, and one that cannot trade what it is asked."""
+    found, good = portfolio_parity.soak(3, seed=1)
+    assert good
+    assert found["compared with Cerebro"] == {"compiled": 3, "live": 1}
+    assert found["happened"]["admitted"] > 20
+    monkeypatch.setitem(portfolio_parity.ENGINES, "wrong", lambda case: "states")
+    monkeypatch.setitem(portfolio_parity.ENGINES, "absent", lambda case: None)
+    found, good = portfolio_parity.soak(1, seed=1)
+    assert not good
+    assert found["parted"] == {"1000000, wrong": "states"}
+    assert found["compared with Cerebro"] == {"absent": 0, "compiled": 1, "live": 0, "wrong": 1}
