@@ -26,6 +26,7 @@ from research.statistics.bootstrap import Interval
 
 DIGITS = 10
 _CURRENT, _RUNS = "portfolio_config.yml", "runs.json"
+_CENT = 0.01
 _RED, _BLUE = (200, 81, 43), (42, 111, 158)
 
 
@@ -154,7 +155,7 @@ def _lanes(report: PortfolioReport) -> Markup:
     ]
     total = float(found.contributions.sum())
     foot = ("all", "", "", "", usd(sizes.gross), usd(total), percent(total / found.volatility))
-    head = ("lane", "trades", "wanted", "units", "gross value", "risk", "share")
+    head = ("lane", "stream", "wanted", "units", "gross value", "risk", "share")
     return page.table(head, rows, foot=foot)
 
 
@@ -225,8 +226,10 @@ def out_of_sample_figure(found: OptimisedPortfolio) -> go.Figure:
     return drawn
 
 
-def _luck_figure(report: PortfolioReport) -> go.Figure:
+def _luck_figure(report: PortfolioReport) -> go.Figure | None:
     luck = report.found.luck
+    if not _depends_on_order(report):
+        return None
     drawn = figure(260)
     profit = np.sort(luck.profit).round(2)
     drawn.add_scatter(
@@ -241,9 +244,13 @@ def _luck_figure(report: PortfolioReport) -> go.Figure:
     return drawn
 
 
+def _depends_on_order(report: PortfolioReport) -> bool:
+    return bool(np.ptp(report.found.luck.profit) >= _CENT)
+
+
 def _luck_caption(report: PortfolioReport) -> str:
     luck = report.found.luck
-    if np.ptp(luck.profit) == 0:
+    if not _depends_on_order(report):
         return (
             f"All {luck.profit.size} orders of the lanes end with {usd(luck.profit[0])}: no limit makes one "
             "lane's entry depend on another's."
@@ -347,7 +354,14 @@ SECTIONS.add(
     ),
 )  # fmt: skip
 SECTIONS.figure(
-    "", "order luck", "luck", _luck_figure, title="Luck of the order", caption=_luck_caption, wide=True
+    "",
+    "order luck",
+    "luck",
+    _luck_figure,
+    title="Luck of the order",
+    caption=_luck_caption,
+    wide=True,
+    empty="Nothing to draw: one line for all orders.",
 )
 SECTIONS.add("", "limits", _limits, title="Limits", caption=_limits_caption, wide=True)
 SECTIONS.add(

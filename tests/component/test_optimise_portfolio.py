@@ -21,13 +21,14 @@ from research.optimise.feasible import limit_sets, smallest_feasible
 from research.optimise.methods import METHODS
 from research.optimise.nested import RULE
 from research.optimise.optimise import WRITTEN, optimise, require_grouped
-from research.optimise.report import SECTIONS, PortfolioReport, keep
+from research.optimise.report import SECTIONS, PortfolioReport, keep, portfolio_page
 from research.optimise.sizes import PortfolioSizes
 from research.optimise.streams import PortfolioStreams
 from research.optimise.written import figures
 from support import plans
 from support.plans import DESIGN, lanes_of, optimised, plan_of, plan_world, streams
 from support.portfolios import BOOK
+from support.reports import Page
 from support.sections import require_readable, require_same_again
 
 ALONE = {"kind": "fixed", "contracts": 1}
@@ -131,9 +132,12 @@ def test_orders_are_drawn_without_repeating_and_matter_where_a_limit_binds() -> 
     assert np.ptp(luck.profit) > 1_000.0
     assert luck.written[0] == pytest.approx(luck.profit[0])
     plan = plan_of(plan_world(), drawdown={"at": 1.0})
-    free = optimise(plan, streams(), DESIGN).luck
-    assert np.ptp(free.profit) == 0.0
-    assert free.written[0] == pytest.approx(free.profit[0])
+    free = optimise(plan, streams(), DESIGN)
+    assert np.ptp(free.luck.profit) == 0.0
+    assert free.luck.written[0] == pytest.approx(free.luck.profit[0])
+    page, other = (portfolio_page(PortfolioReport(found=each, before=None)) for each in (free, optimised()))
+    assert "no limit makes one lane" in Page(page).text
+    assert "proposals admitted in 6 orders" in Page(other).text
 
 
 BASE = PortfolioLimits.model_validate({"max_gross": 2.0, "daily_loss": {"fraction": 0.05, "flatten": True}})
@@ -192,6 +196,31 @@ def test_a_small_account_leaves_lanes_out_and_says_from_when_they_trade() -> Non
         "MCL": pytest.approx(whole.needed[0] / 10), "QM": pytest.approx(whole.needed[0] / 2),
     }  # fmt: skip
     assert whole.needed[1] == pytest.approx(streams().plan.capital / (0.2 * streams().contracts[1]))
+
+
+def test_a_small_account_is_written_without_the_lanes_that_it_cannot_trade(tmp_path: Path) -> None:
+    """With a limit of volatility, whose correlations are then those of the lanes that are left."""
+    world = plan_world(size=ALONE)
+    limits = {"volatility": {"target": 0.5}, "max_positions": 3}
+    rank = {"by": "listed", "order": ["SPY", "GC", "ES", "CL"]}
+    plan = plan_of(
+        world, capital=100_000.0, target_volatility=0.15, drawdown={"at": 1.0}, limits=limits, rank=rank
+    )
+    found = optimise(plan, PortfolioStreams.of(plan, lanes_of(world), BOOK), DESIGN)
+    assert found.kept.symbols == found.sizes.kept
+    assert set(found.kept.symbols) == {"CL", "SPY"}
+    left = keep(found, tmp_path / "portfolio_config.yml", tmp_path / "kept")
+    config = load_portfolio_config(left.config, BOOK)
+    assert config == found.config
+    assert config.rank.order == ("SPY", "CL")
+    assert config.correlation is not None
+    assert config.correlation.symbols == ("CL", "SPY")
+    members = {
+        symbol: PortfolioMember(strategy=world.configs[symbol], history=world.history)
+        for symbol in config.symbols
+    }
+    result = run_portfolio(config, members, BOOK, span=found.streams.dates)
+    assert result.net_profit == pytest.approx(found.profits.sum(), abs=1e-6)
 
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
