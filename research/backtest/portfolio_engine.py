@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
@@ -90,7 +91,7 @@ class PortfolioRun:
         )
 
     def _compiled(self) -> PortfolioRecords:
-        ground = self._ground()
+        ground = self.ground
         trace = trace_portfolio(ground, self.config)
         flattened = self._flattened(trace)
         written = {
@@ -106,7 +107,9 @@ class PortfolioRun:
             lanes=written,
         )
 
-    def _ground(self) -> PortfolioGround:
+    @cached_property
+    def ground(self) -> PortfolioGround:
+        """What the twin reads, whatever the sizes and limits are."""
         runs = self.runs
         return PortfolioGround.of(
             {symbol: each.config for symbol, each in runs.items()},
