@@ -54,7 +54,7 @@ def rolling_volatility(report: ReportData) -> go.Figure | None:
         report,
         lambda window: metrics.rolling_volatility(returns, window, per_year),
         overall,
-        tickformat=".0%",
+        tickformat=".1~%",
         hover="%{y:.1%}",
     )
 
