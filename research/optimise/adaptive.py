@@ -60,9 +60,7 @@ def adaptive_search(
     Of a lane whose spec has a `score` its weights vary, up to twice what they are and of either sign; of the
     portfolio its size from a quarter to twice what is written, and which limits are added.
     """
-    if trials < 1:
-        raise ConfigError(f"--optuna {trials}: must be a positive number of trials, such as 200")
-    optuna = _library()
+    optuna = library_for(trials)
     study = optuna.create_study(
         directions=list(_DIRECTIONS), sampler=optuna.samplers.NSGAIISampler(seed=seed)
     )
@@ -75,7 +73,10 @@ def adaptive_search(
     return tuple(replace(each, front=not any(_dominates(other, each) for other in made)) for each in made)
 
 
-def _library() -> Any:
+def library_for(trials: int) -> Any:
+    """Return the library that suggests; ConfigError where it is not installed, or for less than one trial."""
+    if trials < 1:
+        raise ConfigError(f"--optuna {trials}: must be a positive number of trials, such as 200")
     try:
         optuna = importlib.import_module("optuna")
     except ImportError as error:

@@ -21,7 +21,7 @@ from lockstep.portfolio.config import load_portfolio_config
 from lockstep.tables import TextTable, number
 from research.ledger.database import Database
 from research.ledger.ledger import Ledger
-from research.optimise.adaptive import AdaptiveTrial, adaptive_search, keep_search
+from research.optimise.adaptive import AdaptiveTrial, adaptive_search, keep_search, library_for
 from research.optimise.counting import trial_counter
 from research.optimise.lanes import StreamSource
 from research.optimise.nested import RULE
@@ -120,6 +120,8 @@ def make_portfolio(
     `LOCKSTEP_DB` names the trial ledger. ConfigError or DataError where it cannot be made: then nothing is
     written.
     """
+    if optuna is not None:
+        library_for(optuna)
     book = load_instruments()
     found = load_plan(plan, book)
     ledger, now = Ledger(Database.open()), datetime.now(UTC)

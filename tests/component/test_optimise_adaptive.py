@@ -6,7 +6,6 @@ import dataclasses
 import json
 import sys
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,53 +14,22 @@ import pytest
 from lockstep.errors import ConfigError
 from lockstep.metrics import sharpe
 from lockstep.strategy.families.rules import RulesConfig
-from research.optimise.adaptive import AdaptiveTrial, adaptive_search, factor_weights, keep_search
+from research.optimise.adaptive import (
+    AdaptiveTrial,
+    adaptive_search,
+    factor_weights,
+    keep_search,
+    library_for,
+)
 from research.optimise.optimise import OptimisedPortfolio, optimise
 from research.optimise.streams import PortfolioStreams
-from support.plans import DESIGN, lanes_of, optimised, plan_of, plan_world
+from support.plans import DESIGN, STUDIES, lanes_of, optuna_stand_in, plan_of, plan_world
 from support.portfolios import BOOK, VOLATILITY
-
-
-class Asked:
-    """A trial of the stand-in: suggests uniformly."""
-
-    def __init__(self, random: np.random.Generator) -> None:
-        self.random = random
-
-    def suggest_float(self, name: str, low: float, high: float) -> float:
-        return float(self.random.uniform(low, high))
-
-    def suggest_int(self, name: str, low: int, high: int) -> int:
-        return int(self.random.integers(low, high + 1))
-
-
-class Study:
-    """The part of an optuna study that is used; tells what it was told."""
-
-    told: list[list[float]]
-
-    def __init__(self, directions: list[str], sampler: Any) -> None:
-        assert directions == ["maximize", "minimize", "maximize"]
-        self.random, self.told = np.random.default_rng(sampler.seed), []
-        STUDIES.append(self)
-
-    def ask(self) -> Asked:
-        return Asked(self.random)
-
-    def tell(self, asked: Asked, values: list[float]) -> None:
-        self.told.append(values)
-
-
-STUDIES: list[Study] = []
 
 
 @pytest.fixture(autouse=True)
 def _library(monkeypatch: pytest.MonkeyPatch) -> None:
-    module: Any = ModuleType("optuna")
-    module.create_study = Study
-    module.samplers = SimpleNamespace(NSGAIISampler=lambda seed: SimpleNamespace(seed=seed))
-    module.logging = SimpleNamespace(set_verbosity=lambda level: None, WARNING=30)
-    monkeypatch.setitem(sys.modules, "optuna", module)
+    monkeypatch.setitem(sys.modules, "optuna", optuna_stand_in())
 
 
 @pytest.fixture(scope="module")
@@ -82,9 +50,9 @@ def scored() -> OptimisedPortfolio:
 def test_without_the_library_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(ConfigError, match="optuna is not installed; install the extra `optuna`, or leave"):
-        adaptive_search(optimised(), trials=3, seed=0, count=lambda told: None)
+        library_for(3)
     with pytest.raises(ConfigError, match="--optuna 0: must be a positive number of trials"):
-        adaptive_search(optimised(), trials=0, seed=0, count=lambda told: None)
+        library_for(0)
 
 
 def test_every_trial_is_counted_before_it_is_told_and_kept(

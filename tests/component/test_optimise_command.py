@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Callable
 from copy import deepcopy
 from datetime import timedelta
@@ -15,7 +16,7 @@ import yaml
 from typer.testing import CliRunner, Result
 
 from lockstep.errors import ConfigError, DataError
-from lockstep.market.config import load_instruments
+from lockstep.market.config import load_instruments, shipped_config
 from lockstep.market.dates import DateRange
 from lockstep.models.store import ModelStore
 from lockstep.portfolio.config import load_portfolio_config
@@ -28,6 +29,7 @@ from research.optimise.plan import PortfolioPlan, load_plan
 from research.optimise.streams import PortfolioStreams
 from research.training.out_of_sample import traced_runs
 from research.training.run import Task, Trained, run_training
+from support.plans import optuna_stand_in
 from support.training import NOON, config, noon
 
 BOOK = load_instruments()
@@ -80,6 +82,7 @@ def called(desk: Path, *more: str, plan: str = "plan.yml", out: str = "configs")
         desk / "store",
     )
     given = [text for pair in zip(COMMAND, map(str, places), strict=True) for text in pair]
+    given += ["--start", "2014-02-03"]
     return CliRunner().invoke(app, [*given, *more])
 
 
@@ -114,10 +117,16 @@ def test_the_command_writes_a_portfolio_that_is_read(desk: Path) -> None:
     assert counted["SP500"].trials > counted["NASDAQ100"].trials
     assert counted["NASDAQ100"].adaptive == 1
     before = {path.name: path.read_bytes() for path in (desk / "configs").rglob("*") if path.is_file()}
-    assert called(desk).exit_code == 0
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setitem(sys.modules, "optuna", optuna_stand_in())
+        searched = called(desk, "--optuna", "3")
+    assert searched.exit_code == 0, searched.output
+    (kept,) = (desk / "configs" / "kept").glob("optuna-*.json")
+    assert f"search by results, in sample and adaptive: {kept}" in searched.output.replace("\n", "")
+    kept.unlink()
     after = {path.name: path.read_bytes() for path in (desk / "configs").rglob("*") if path.is_file()}
     assert after == before
-    assert ledger.counted("NASDAQ100", dates).trials == counted["NASDAQ100"].trials
+    assert ledger.counted("NASDAQ100", dates).trials == counted["NASDAQ100"].trials + 3
 
 
 def test_a_models_stream_is_that_of_its_walk_forward(desk: Path, trained: Trained) -> None:
@@ -262,6 +271,11 @@ def test_a_bad_plan_is_refused_in_one_line(case: str, tmp_path: Path) -> None:
     assert str(refused.value).startswith(f"{path}: ")
 
 
+@pytest.mark.parametrize("name", ["training/portfolio.yml", "demo/portfolio.yml"])
+def test_the_shipped_plans_are_read(name: str) -> None:
+    assert load_plan(shipped_config(name), BOOK).symbols == ("COMP", "SPX")
+
+
 def test_the_good_plan_is_read_and_every_field_is_in_its_hash(desk: Path) -> None:
     plan = load_plan(desk / "plan.yml", BOOK)
     reversed_ = plan.model_copy(update={"lanes": plan.lanes[::-1]})
@@ -285,6 +299,17 @@ def test_a_strategy_that_fills_at_the_close_is_refused(desk: Path) -> None:
     )
     with pytest.raises(ConfigError, match="COMP: execution close fills before its entry can be admitted"):
         lanes(desk, plan=plan)
+
+
+def test_without_optuna_the_option_is_refused_before_anything_is_done(
+    desk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    for trials, message in (("5", "optuna is not installed"), ("0", "--optuna 0: must be")):
+        done = called(desk, "--optuna", trials, plan="none.yml", out="nowhere")
+        assert isinstance(done.exception, ConfigError)
+        assert message in str(done.exception)
+    assert not (desk / "nowhere").exists()
 
 
 def test_a_refusal_leaves_what_was_there(desk: Path, tmp_path: Path) -> None:

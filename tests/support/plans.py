@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 from typing import Any
+
+import numpy as np
 
 from lockstep.market.dates import DateRange
 from research.optimise.lanes import LaneStream
@@ -70,3 +73,45 @@ def optimised() -> OptimisedPortfolio:
     """Return a portfolio of which at least one limit binds now and then."""
     plan = plan_of(plan_world(), limits={"max_positions": 2})
     return optimise(plan, PortfolioStreams.of(plan, lanes_of(plan_world()), BOOK), DESIGN)
+
+
+class Asked:
+    """A trial of the stand-in: suggests uniformly."""
+
+    def __init__(self, random: np.random.Generator) -> None:
+        self.random = random
+
+    def suggest_float(self, name: str, low: float, high: float) -> float:
+        return float(self.random.uniform(low, high))
+
+    def suggest_int(self, name: str, low: int, high: int) -> int:
+        return int(self.random.integers(low, high + 1))
+
+
+class Study:
+    """The part of an optuna study that is used; tells what it was told."""
+
+    told: list[list[float]]
+
+    def __init__(self, directions: list[str], sampler: Any) -> None:
+        assert directions == ["maximize", "minimize", "maximize"]
+        self.random, self.told = np.random.default_rng(sampler.seed), []
+        STUDIES.append(self)
+
+    def ask(self) -> Asked:
+        return Asked(self.random)
+
+    def tell(self, asked: Asked, values: list[float]) -> None:
+        self.told.append(values)
+
+
+STUDIES: list[Study] = []
+
+
+def optuna_stand_in() -> ModuleType:
+    """Return what is used of optuna, without its samplers."""
+    module: Any = ModuleType("optuna")
+    module.create_study = Study
+    module.samplers = SimpleNamespace(NSGAIISampler=lambda seed: SimpleNamespace(seed=seed))
+    module.logging = SimpleNamespace(set_verbosity=lambda level: None, WARNING=30)
+    return module
