@@ -237,6 +237,20 @@ class TestProduct:
         lab.resume(number)
         assert lab.ledger.searched(number, "COMP").kind == "declared"
 
+    def test_what_evaluated_a_strategy_says_which_days_are_not_out_of_sample(self, tmp_path: Path) -> None:
+        """A search that evaluated it, under whatever name; neither its neighbours nor a comparison."""
+        lab = toy_lab(Database.open(f"sqlite:///{tmp_path / 'experiments.db'}"))
+        other = base(name="mine", entry=(BASE.entry[0], 0.2), max_bars=5)
+        assert lab.ledger.last_searched(other.config_hash) is None
+        lab.run(plan())
+        assert lab.ledger.last_searched(other.config_hash) == plan().split.searched.end
+        assert lab.ledger.last_searched(base(max_bars=4).config_hash) is None
+        compare(
+            lab, (BASELINE, BASELINE), "COMP", start="2012-01-03", end="2012-03-30", data_dir=None,
+            source=None,
+        )  # fmt: skip
+        assert lab.ledger.last_searched(BASE.config_hash) is None
+
     def test_comparisons_are_results(self, tmp_path: Path) -> None:
         lab = toy_lab(Database.open(f"sqlite:///{tmp_path / 'experiments.db'}"))
         compare(
