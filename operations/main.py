@@ -311,6 +311,13 @@ def _rollout() -> typer.Typer:
     return app
 
 
+@contents.add("portfolio", "Show the desk's portfolio; end its halt.", panel=LIVE)
+def _portfolio() -> typer.Typer:
+    from lockstep.live.operator.portfolio_cli import app
+
+    return app
+
+
 @contents.add("journal", "Show, verify and back up the journal.", panel=LIVE, script="journal")
 def _journal() -> typer.Typer:
     from lockstep.live.operator.journal_cli import app

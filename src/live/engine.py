@@ -115,6 +115,15 @@ class Engine:
         return self._gate.profits(self._now())
 
     @property
+    def portfolio(self) -> dict[str, float]:
+        """What the status shows of the portfolio, see `Status`; empty without one."""
+        if self._coordinator is None:
+            return {}
+        _, _, equity, drawdown, scale, stopped, halted = self._coordinator.marked
+        numbers = {"equity": equity, "drawdown": drawdown, "scale": scale}
+        return {**numbers, "stopped": float(stopped), "halted": float(halted)}
+
+    @property
     def unknown_orders(self) -> tuple[str, ...]:
         """Ids of orders of which nobody knows what became."""
         return self._outbox.unknown_orders if self._outbox else ()

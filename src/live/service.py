@@ -418,6 +418,7 @@ def _known(engine: Engine) -> dict[str, Any]:
         "cold_windows": tuple(cold),
         "quarantined": tuple(map(str, engine.quarantine.waiting)),
         "profit_today": engine.profits(),
+        "portfolio": engine.portfolio,
         "unknown_orders": engine.unknown_orders,
         "unreconciled": engine.doubts["unreconciled"],
         "clock": engine.doubts["clock"],

@@ -29,6 +29,7 @@ _OTHERS = "others"
 Kind = Literal[
     "entry", "exit", "stop", "refusal", "stale_feed", "restart", "mismatch", "daily_summary",
     "unknown_order", "swap", "implausible", "bars", "fault", "reconciliation", "clock",
+    "portfolio",
 ]  # fmt: skip
 
 
@@ -170,6 +171,7 @@ _URGENT: frozenset[Kind] = frozenset(
         "fault",
         "reconciliation",
         "clock",
+        "portfolio",
     )
 )
 

@@ -1,4 +1,4 @@
-"""What was recorded, as tables with declared types: fills, orders, positions, decisions, backtests.
+"""What was recorded, as tables with declared types: fills, orders, positions, decisions, proposals ...
 
 A table as a csv or parquet file that appears whole or not at all.
 """
@@ -34,10 +34,11 @@ _TYPES = {
     "sequence": pa.int64(),
     "code": pa.int64(),
     "bars_held": pa.int64(),
+    **dict.fromkeys(("place", "day", "tier", "stopped", "halted"), pa.int64()),
     "end": TIME,
     "decision": TIME,
     "vector": pa.list_(pa.float64()),
-    **dict.fromkeys(("mode", "symbol", "intent", "reason", "status", "kind", "bundle"), pa.string()),
+    **dict.fromkeys(("mode", "symbol", "intent", "reason", "status", "kind", "bundle", "rule"), pa.string()),
 }
 """Types by column; every other column is float64, missing where the journal has NaN."""
 
@@ -59,9 +60,22 @@ _QUERIES = {
         columns="mark_price AS close, mark_position AS position, mark_cash AS cash, mark_equity AS equity,"
         " entry_price, stop, target, bars_held"
     ),
+    "proposals": """
+        SELECT epoch, mode, sequence, sets.stamp AS end, symbol, place, side, base, scale, quantity, rule,
+               margin, equity
+        FROM proposals JOIN settlements USING (sequence) JOIN sets USING (sequence)
+             JOIN entries USING (sequence) JOIN epochs ON number = epoch
+        WHERE sets.stamp >= ? AND sets.stamp < ? ORDER BY sequence, place""",
+    "portfolio": """
+        SELECT epoch, mode, sequence, sets.stamp AS end, day, baseline, equity, drawdown, tier, stopped,
+               halted, reserve
+        FROM settlements JOIN sets USING (sequence) JOIN entries USING (sequence)
+             JOIN epochs ON number = epoch
+        WHERE sets.stamp >= ? AND sets.stamp < ? ORDER BY sequence""",
     "decisions": _LANES.format(columns="bundle, code, decisions.reason AS reason, probability, vector"),
 }
 KINDS = (*_QUERIES, "backtests")
+_EVER = frozenset(_QUERIES) - {"proposals", "portfolio"}
 
 
 class Range(NamedTuple):
@@ -106,12 +120,12 @@ def export(kind: str, days: Range, *, journal: Path | None, runs: Path, table: s
 
 
 def recorded(journal: JournalReader, kind: str, days: Range) -> pa.Table:
-    """Return `fills`, `orders`, `positions` or `decisions` of a journal; JournalError where there is none.
+    """Return `fills`, `orders` or another table of a journal; JournalError where there is none.
 
     Rows are those whose bar ends in the range; `end` and `decision` are ends of bars. A fill is the completed
     state of an order.
     """
-    rows = journal.records(_QUERIES[kind], *days.stamps)
+    rows = journal.records(_QUERIES[kind], *days.stamps) if kind in _EVER or journal.keeps_portfolios else []
     if not rows:
         raise JournalError(f"journal {journal.path}: no {kind} {days}: widen the range")
     if kind == "decisions":

@@ -68,10 +68,15 @@ class JournalReader:
         with explained(self.path):
             return self._decoded_set(next(reading.entries(self._connection, newest, last)))
 
+    @property
+    def keeps_portfolios(self) -> bool:
+        """Whether the file is of a step that keeps what a portfolio decides."""
+        return (version(self._connection) or 0) >= PORTFOLIOS
+
     def newest_settled(self, epoch: int) -> CoordinatorState | None:
         """Return the state of the portfolio after the newest set of an epoch that it decided; None: none."""
         first, last = self._range(epoch)
-        if (version(self._connection) or 0) < PORTFOLIOS:
+        if not self.keeps_portfolios:
             return None
         newest = self._one(
             "SELECT max(sequence) FROM settlements WHERE sequence BETWEEN ? AND ?", first, last

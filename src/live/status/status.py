@@ -48,6 +48,8 @@ class Status:
     quarantined     implausible bars that wait for the operator, series and stamp
     unreconciled    positions that were not found to be the broker's; clock   why it is not to be trusted
     fills           why the broker's fills cannot be heard at the moment
+    portfolio       equity, drawdown (fraction of the capital), scale of new sizes, and whether entries are
+                    stopped or halted (1.0); empty without one
     kill_switch, halt   the reason while on, else None
     alerts          counts of `Alerts`; counters   sets, orders, refusals by rule and what else is counted
     queues          what waits, by queue; faults   unexpected errors that a thread survived, by thread
@@ -67,6 +69,7 @@ class Status:
     pending_swaps: Mapping[str, str] = field(default_factory=dict)
     positions: Mapping[str, float] = field(default_factory=dict)
     profit_today: Mapping[str, float] = field(default_factory=dict)
+    portfolio: Mapping[str, float] = field(default_factory=dict)
     cold_windows: tuple[ColdWindow, ...] = ()
     last_bars: Mapping[str, int] = field(default_factory=dict)
     quarantined: tuple[str, ...] = ()
@@ -187,6 +190,7 @@ def _rows(status: Status, now: int, stale_seconds: float) -> Iterator[tuple[str,
         _pairs({name: f"{value:+,.2f} USD" for name, value in status.profit_today.items()}),
         False,
     )
+    yield from _portfolio_row(status.portfolio)
     yield (
         "cold windows",
         "\n".join(f"{w.symbol} {w.feature}: {w.seen} of {w.needed} bars" for w in status.cold_windows),
@@ -198,6 +202,20 @@ def _rows(status: Status, now: int, stale_seconds: float) -> Iterator[tuple[str,
     yield "alerts", _pairs(status.alerts), False
     yield "faults", _pairs({name: count for name, count in status.faults.items() if count}), True
     yield "counters", _pairs(status.counters), False
+
+
+def _portfolio_row(told: Mapping[str, float]) -> Iterator[tuple[str, str, bool]]:
+    if not told:
+        return
+    text = f"equity {told['equity']:,.2f} USD, drawdown {told['drawdown']:.2%}"
+    if told["scale"] != 1.0:
+        text += f", new sizes x {told['scale']:g}"
+    stops = [
+        sentence
+        for name, sentence in (("stopped", "no entry today any more"), ("halted", "HALTED: no entry"))
+        if told[name]
+    ]
+    yield "portfolio", ", ".join([text, *stops]), bool(stops)
 
 
 def _pairs(values: Mapping[str, object], separator: str = ", ") -> str:

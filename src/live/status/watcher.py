@@ -25,6 +25,7 @@ from lockstep.live.events import (
     OrderRejected,
     OrderUnknown,
     OrderWithdrawn,
+    PortfolioResumed,
     PositionDiffers,
     SwapPending,
 )
@@ -34,6 +35,7 @@ from lockstep.live.quarantine import irregularity_of
 from lockstep.live.risk.switches import Switches
 from lockstep.live.status.status import SECOND, State, Status, write_status
 from lockstep.monitoring.alerts import Alert, Alerts, Coalescer, Kind
+from lockstep.portfolio.state import CoordinatorState
 from lockstep.strategy.decision import kind_of
 from lockstep.strategy.records import STOP
 
@@ -52,6 +54,7 @@ _KINDS: Mapping[type[Event], Kind] = {
     SwapPending: "swap",
     BarJudged: "implausible",
     ExitWithoutBar: "exit",
+    PortfolioResumed: "portfolio",
     PositionDiffers: "reconciliation",
 }
 _IRREGULAR: Mapping[str, Kind] = {
@@ -95,6 +98,7 @@ class Watcher:
         self._positions: dict[str, float] = {}
         self._equity: dict[str, float] = {}
         self._evening: dict[str, float] = {}
+        self._portfolio: CoordinatorState | None = None
         self._day = 0
         self._written = 0
         self._now = started
@@ -114,6 +118,8 @@ class Watcher:
             self._irregular(each, replayed=replayed)
         for lane in record.lanes:
             self._lane(lane, record.release.stamp, replayed=replayed)
+        if record.settled is not None:
+            self._settled(record.settled.state, replayed=replayed)
         for event in record.events:
             self.happened(replace(event, time=record.release.stamp), replayed=replayed)
 
@@ -141,6 +147,26 @@ class Watcher:
             if not replayed:
                 text = f"{lane.symbol}: {order.intent} {order.quantity:g} at {order.price:g} ({order.reason})"
                 self._alert(kind, text, stamp)
+
+    def _settled(self, state: CoordinatorState, *, replayed: bool) -> None:
+        """Tell when the portfolio begins to stop entries or to make sizes smaller, and when that ends."""
+        before, self._portfolio = self._portfolio, state
+        if replayed or before is None:
+            return
+        equity = f"equity {state.equity:,.2f} USD, drawdown {state.drawdown:.2%}"
+        told = [
+            (
+                state.halted,
+                before.halted,
+                f"HALTED, nothing is entered until lockstep portfolio resume: {equity}",
+            ),
+            (state.stopped, before.stopped, f"a loss has ended entries for today: {equity}"),
+            (state.tier > before.tier, False, f"new sizes are smaller, tier {state.tier}: {equity}"),
+            (state.tier < before.tier, False, f"new sizes are larger again, tier {state.tier}: {equity}"),
+        ]
+        for now, already, text in told:
+            if now and not already:
+                self._alert("portfolio", text, state.stamp)
 
     def _summarise(self, stamp: int, *, replayed: bool) -> None:
         """Tell once a day (UTC) what the day before made."""
