@@ -17,7 +17,7 @@ from lockstep.live.journal.continuation import continued
 from lockstep.live.messages import Epoch, LaneState, Mode
 from lockstep.live.outside import require_wanted, version_with, wanted_versions
 from lockstep.live.portfolio import HASH as PORTFOLIO
-from lockstep.live.portfolio import begun_with, ended_with, require_looser
+from lockstep.live.portfolio import begun_with, ended_with, require_tradable
 from lockstep.live.risk.rollout import RolloutStage, RolloutStep, require_sizes, stage
 from lockstep.live.traded import TradedModel, usual_trades
 from lockstep.live.units import OutwardUnits, SmallerUnit, opened_in
@@ -204,7 +204,7 @@ def successor(
     begun = replace(epoch, hashes=bindings, bundles=bundles, states=states, warmup=windows.bars)
     portfolio = config.traded_portfolio(book)
     if portfolio is not None:
-        require_looser(config.limits, portfolio, models)
+        require_tradable(config.limits, portfolio, models, book.markets)
         gone = {symbol: state for symbol, state in epoch.states.items() if symbol not in bundles}
         before = ended_with(journal, journal.newest_epoch())
         begun = begun_with(begun, portfolio, models, book.markets, before, gone)

@@ -123,11 +123,17 @@ def ended_with(journal: JournalReader, epoch: Epoch | None) -> EpochPortfolio | 
     return epoch.portfolio._replace(state=newest) if newest else epoch.portfolio
 
 
-def require_looser(limits: Limits, portfolio: PortfolioConfig, models: Mapping[str, TradedModel]) -> None:
-    """Refuse (ConfigError) limits of the gateway that could stop what the portfolio admits.
+def require_tradable(
+    limits: Limits,
+    portfolio: PortfolioConfig,
+    models: Mapping[str, TradedModel],
+    markets: Mapping[str, Market],
+) -> None:
+    """Refuse (ConfigError) models that do not fit their lanes, and limits that could stop what is admitted.
 
-    models   by symbol
+    limits   of the gateway; models, markets: by symbol
     """
+    lane_terms(portfolio, models, markets)
     for problem in _tighter(limits, portfolio, models):
         raise ConfigError(
             f"limits.{problem}: the gateway is the last guard and must be looser than the portfolio "

@@ -36,7 +36,7 @@ from lockstep.live.operator.commands import COMMANDS, Mailbox
 from lockstep.live.operator.statement import FillPositions, PositionsFile, StatementFile, reported_ids
 from lockstep.live.outside import BrokerFills, World, require_wanted
 from lockstep.live.plausible import Bands
-from lockstep.live.portfolio import DeskPortfolio, begun_with, require_looser
+from lockstep.live.portfolio import DeskPortfolio, begun_with, require_tradable
 from lockstep.live.reconciliation import Reconciliation, UnitHoldings
 from lockstep.live.risk.gateway import Gateway
 from lockstep.live.risk.rollout import RolloutStep, require_sizes, stage
@@ -161,7 +161,7 @@ class Service:
         traded_portfolio = config.traded_portfolio(self._book)
         if traded_portfolio is not None:
             models = dict(sorted(models.items()))
-            require_looser(config.limits, traded_portfolio, models)
+            require_tradable(config.limits, traded_portfolio, models, self._book.markets)
         if wanted == "live":
             for sentence in require_machine(self._store.manifest(), epoch.bundles):
                 _LOGGER.warning("%s", sentence)
