@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -17,6 +18,7 @@ from certify.page import certificate_html
 from certify.run import CertificateRequest, certify
 from lockstep.errors import ConfigError, DataError
 from lockstep.files import replace_file
+from lockstep.live.config import LiveConfig
 from lockstep.market.command_line import App, Symbols
 from lockstep.models.evidence import CERTIFICATE
 from lockstep.models.manifest import Evidence
@@ -46,6 +48,9 @@ def main(
     out: Annotated[Path | None, typer.Option(help="Folder of the reports; default: the store's.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the certificates as JSON lines.")] = False,
     journal: Annotated[Path | None, typer.Option(help="Verify a recorded journal instead.")] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="live.yml: certify its portfolio, with its limits, instead.")
+    ] = None,
 ) -> None:
     """Compare research, sweep and a killed and restarted live engine.
 
@@ -53,10 +58,19 @@ def main(
     """
     if journal is not None:
         sys.exit(_recorded(journal, store, data_dir, source, as_json=as_json))
-    models = ModelStore(store)
     console = Console(stderr=as_json)
+    desk = None if config is None else LiveConfig.load(config)
+    models = ModelStore(store or (desk.store if desk else None))
+    if desk is not None:
+        if symbol:
+            raise ConfigError("--symbol and --config: a portfolio is certified as a whole; give one of them")
+        request = _desk_request(desk, models, data_dir, source)
+        request = replace(request, start=start, end=end, restarts=restarts, seed=seed)
+        sys.exit(_portfolio(desk, request, out, console, as_json=as_json))
     if not symbol:
-        raise ConfigError("no symbol: give --symbol COMP, or --journal for a recorded one")
+        raise ConfigError(
+            "no symbol: give --symbol COMP, --config live.yml for a portfolio, or --journal for a recording"
+        )
     chosen = symbols_with(symbol, version, models)
     for line in chosen.skipped:
         console.print(line, soft_wrap=True, highlight=False, markup=False)
@@ -89,6 +103,42 @@ def main(
                 f"{certificate.symbol} {certificate.version}: {lack}", soft_wrap=True, highlight=False
             )
     sys.exit(exit_code(issued, minimum, now))
+
+
+def _desk_request(
+    desk: LiveConfig, models: ModelStore, data_dir: Path | None, source: str | None
+) -> CertificateRequest:
+    """Return what to certify of a desk, on the bars that are given, else on those of its history section."""
+    given = (data_dir, source) if data_dir or source else (desk.history.data_dir, desk.history.source)
+    folder, name = given if any(given) else bars_of_training(models, desk.versions, None, None)
+    return CertificateRequest(versions=desk.versions, store=models, data_dir=folder, source=name)
+
+
+def _portfolio(
+    desk: LiveConfig, request: CertificateRequest, out: Path | None, console: Console, *, as_json: bool
+) -> int:
+    from certify.page import portfolio_certificate_html
+    from certify.portfolio import certify_portfolio, write_portfolio_certificate
+
+    def tell(text: str) -> None:
+        console.print(text, style="dim")
+
+    issued = certify_portfolio(desk, request, now=datetime.now(UTC), tell=tell)
+    path = write_portfolio_certificate(issued, out or request.store.folder / "reports")
+    page = path.with_suffix(".html")
+    replace_file(page, portfolio_certificate_html(issued), error=DataError)
+    if as_json:
+        print(issued.model_dump_json())
+        return 0 if issued.passed else NOT_EQUAL
+    verdict = "parity holds" if issued.passed else "PARITY DOES NOT HOLD"
+    console.print(f"portfolio {issued.portfolio}: {verdict}", style="bold", highlight=False)
+    console.print(f"  {issued.sentence}", highlight=False, soft_wrap=True)
+    killed = ", ".join(map(str, issued.killed_after)) or "never"
+    console.print(f"  live engine killed and restarted after bar set {killed}", highlight=False)
+    if issued.first:
+        console.print(f"  first: {issued.first}", highlight=False, markup=False, soft_wrap=True)
+    console.print(f"  certificate: {page}", soft_wrap=True, highlight=False)
+    return 0 if issued.passed else NOT_EQUAL
 
 
 def bars_of_training(

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import yaml
@@ -51,6 +51,14 @@ class ReplayRange:
     end: str | None
     data_dir: Path | None = None
     source: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeskRules:
+    """What a desk's live.yml says beside what it trades: its portfolio, and the limits of its gateway."""
+
+    portfolio: Mapping[str, Any]
+    limits: Mapping[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,16 +138,23 @@ def run_live(
     store: Path,
     kill_after: Sequence[int] = (),
     environment: Mapping[str, str] | None = None,
+    rules: DeskRules | None = None,
 ) -> LiveRun:
     """Run the engine in paper mode over a replay, with SIGKILL after so many bar sets each, to its end.
 
     store         a model store in which the bundles are in production
     environment   of the process; None for this one's
+    rules         of a desk; None: every bundle trades alone, without limits
 
     ParityError where the engine ends by itself with an error: its last line says why.
     """
     settings = folder / "live.yml"
-    settings.write_text(yaml.safe_dump(_settings(bundles, replay, folder, store)), encoding="utf-8")
+    content = _settings(bundles, replay, folder, store)
+    if rules is not None:
+        portfolio = folder / "portfolio.yml"
+        portfolio.write_text(yaml.safe_dump(dict(rules.portfolio)), encoding="utf-8")
+        content |= {"portfolio": str(portfolio), "instruments": [], "limits": dict(rules.limits)}
+    settings.write_text(yaml.safe_dump(content), encoding="utf-8")
     killed = run_killed(settings, folder / "live.db", folder, kill_after, environment)
     with Journal.open(folder / "live.db", readonly=True) as journal:
         rows = list(journal.entries(1))

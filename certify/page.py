@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 import plotly.graph_objects as go
 from markupsafe import Markup
 
@@ -25,6 +28,9 @@ from research.report.page import (
 from research.report.theme import GAIN, LOSS, axis, figure, time_axis, titled
 from research.report.views import on_paper
 
+if TYPE_CHECKING:
+    from certify.portfolio import PortfolioCertificate
+
 _COUNTED = ("bars", "vectors", "values", "probabilities", "decisions", "orders", "fills", "trades", "marks")
 _SIDES = {
     "research": "Backtrader research run",
@@ -44,6 +50,87 @@ def certificate_fragment(certificate: Certificate) -> str:
     """Return what a notebook shows of a certificate: the verdict, what was compared, the first difference."""
     cards = grid([_compared(certificate), _differences(certificate)])
     return fragment(_header(certificate), _figures(certificate), cards)
+
+
+def portfolio_certificate_html(certificate: PortfolioCertificate) -> str:
+    """Return the page of a portfolio's certificate."""
+    cards = (
+        _account_compared(certificate),
+        *(_lane_compared(symbol, parts) for symbol, parts in certificate.lanes.items()),
+        _limits(certificate),
+        _portfolio_for_what(certificate),
+    )
+    kills = ", ".join(f"{count:,}" for count in certificate.killed_after) or "never"
+    top = header(
+        certificate.portfolio,
+        "parity certificate of a portfolio",
+        (
+            f"{certificate.start} to {certificate.end}",
+            joined("killed after bar set ", strong(kills)),
+            f"issued {certificate.issued:%Y-%m-%d %H:%M} UTC",
+            f"valid until {certificate.expires:%Y-%m-%d}",
+        ),
+        badge="Parity holds" if certificate.passed else "Parity does not hold",
+    )
+    account = certificate.account[-1]
+    tiles = (
+        ("Lanes", len(certificate.lanes)),
+        ("Bar sets", account.sets),
+        ("Proposals", account.proposals),
+        ("Refused", account.proposals - account.admitted),
+        ("Fills", sum(parts[-1].fills for parts in certificate.lanes.values())),
+    )
+    figures = key_figures(Tile(name, f"{count:,}", "compared bit for bit") for name, count in tiles)
+    return document(f"Parity of {certificate.portfolio}", joined(top, figures, grid(cards)))
+
+
+def _account_compared(certificate: PortfolioCertificate) -> Markup:
+    rules = sorted({rule for part in certificate.account for rule in part.refused})
+    head = ("", "differences", "bar sets", "proposals", "admitted", *rules)
+    rows = [
+        (
+            " — ".join(_SIDES[each] for each in part.between),
+            *(f"{each:,}" for each in (part.different, part.sets, part.proposals, part.admitted)),
+            *(f"{part.refused.get(rule, 0):,}" for rule in rules),
+        )
+        for part in certificate.account
+    ]
+    caption = (
+        "Equity, drawdown, stops and every answer of the coordinator. What differs, or was not compared: "
+        f"{certificate.first or 'nothing'}"
+    )
+    return card("The account", table(head, rows), caption=caption, classes="wide")
+
+
+def _lane_compared(symbol: str, parts: Sequence[Part]) -> Markup:
+    head = ("", "differences", *(name.replace("marks", "equity marks") for name in _COUNTED))
+    rows = [
+        (_between(part), f"{part.different:,}", *(_count(part, name) for name in _COUNTED)) for part in parts
+    ]
+    return card(f"Lane {symbol}", table(head, rows), classes="wide")
+
+
+def _limits(certificate: PortfolioCertificate) -> Markup:
+    rows = [(name, str(value)) for name, value in certificate.limits.items() if value not in (None, {})]
+    refused = ", ".join(f"{count:,} by {rule}" for rule, count in certificate.refusals.items()) or "nothing"
+    caption = f"The gateway's limits of the desk, with which the live engine ran. It refused {refused}."
+    return card("Limits of the gateway", table(("limit", "value"), rows), caption=caption)
+
+
+def _portfolio_for_what(certificate: PortfolioCertificate) -> Markup:
+    entries = {
+        "certificate": certificate.digest,
+        "portfolio": certificate.portfolio_hash,
+        "identity": certificate.identity,
+        **{f"bundle {symbol}": sha256 for symbol, sha256 in certificate.bundles.items()},
+        **certificate.hashes,
+        "processor": certificate.processor,
+        "machine": certificate.machine,
+        "floating point": certificate.floats,
+        **certificate.versions,
+    }
+    caption = "It holds for exactly these; if one of them changes, certify again."
+    return card("Holds for", provenance(entries), caption=caption, classes="wide")
 
 
 def _header(certificate: Certificate) -> Markup:

@@ -14,7 +14,7 @@ import llvmlite.binding
 import numpy as np
 
 from certify.certificate import Certificate, Part, expiry
-from certify.live_run import LiveRun, ReplayRange, run_live
+from certify.live_run import DeskRules, LiveRun, ReplayRange, run_live
 from certify.series import Arrived, labels_of, with_settled
 from certify.sweep_side import compare_with_sweep
 from lockstep.errors import ParityError
@@ -75,15 +75,15 @@ def certify(
         for symbol, version in request.versions.items()
     }
     models = {symbol: TradedModel.of(bundle) for symbol, bundle in bundles.items()}
-    history = _history(models, request, book)
-    span = _span(models, history, request)
+    history = history_of(models, request, book)
+    span = span_of(models, history, request)
     tell(f"research and sweep, {span.start} to {span.end}")
     results = {
         symbol: run_backtest(model.config, history, symbol, span=span, veto=model.veto)
         for symbol, model in models.items()
     }
     tell(f"live engine, to be killed {request.restarts} times")
-    live = _live(bundles, request, history, span, results)
+    live = live_over(bundles, request, span, results)
     for mode in live.modes:
         if mode != floats:
             raise ParityError(f"live engine: floating-point mode {mode or 'unknown'}, here {floats}")
@@ -96,13 +96,16 @@ def certify(
     ]  # fmt: skip
 
 
-def _history(models: Mapping[str, TradedModel], request: CertificateRequest, book: InstrumentBook) -> History:
+def history_of(
+    models: Mapping[str, TradedModel], request: CertificateRequest, book: InstrumentBook
+) -> History:
+    """Return the settled bars of every series that the models read."""
     keys = sorted({key for model in models.values() for key in model.needs(book.markets)})
     settings = HistorySettings(data_dir=request.data_dir, source=request.source)
     return settled_bars(keys, settings, book)
 
 
-def _span(models: Mapping[str, TradedModel], history: History, request: CertificateRequest) -> DateRange:
+def span_of(models: Mapping[str, TradedModel], history: History, request: CertificateRequest) -> DateRange:
     """Return the sessions to trade: from the first one with full windows, unless a start was given."""
     starts, ends = [], []
     for model in models.values():
@@ -142,13 +145,14 @@ def _day(value: np.datetime64) -> date:
     return found
 
 
-def _live(
+def live_over(
     bundles: Mapping[str, Bundle],
     request: CertificateRequest,
-    history: History,
     span: DateRange,
     results: Mapping[str, BacktestResult],
+    rules: DeskRules | None = None,
 ) -> LiveRun:
+    """Run the live engine over what research traded, killed as asked; see `live_run.run_live`."""
     sets = len({int(end) for result in results.values() for end in result.bars.end})
     # None in the last tenth: a kill comes some sets late, and must leave the engine something to go on with.
     moments = range(1, max(sets * 9 // 10, 2))
@@ -158,7 +162,12 @@ def _live(
     )
     with _folder(request.folder) as folder:
         store = _production_store(bundles, request.store, folder / "store")
-        return run_live(bundles, replay, folder, store=store, kill_after=sorted(chosen))
+        return run_live(bundles, replay, folder, store=store, kill_after=sorted(chosen), rules=rules)
+
+
+def researched_bars(result: BacktestResult) -> int:
+    """Return the end of the last bar that was traded, UTC ns."""
+    return int(result.bars.end[-1])
 
 
 @contextmanager

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from typer.testing import CliRunner
 
 from lockstep.errors import ConfigError, JournalError, LiveError, LockstepError
@@ -31,29 +30,8 @@ from lockstep.strategy.matching import POSITION
 from research.backtest.portfolio import PortfolioMember, run_portfolio
 from research.backtest.run import context_keys
 from support import desks, papers
+from support.live_portfolios import LIMITS, PORTFOLIO, desk
 from support.models import RECORD
-
-PORTFOLIO: Mapping[str, Any] = {
-    "name": "desk",
-    "capital": 200_000.0,
-    "day": "NYSE",
-    "lanes": [
-        {"symbol": "COMP", "version": "production", "units": 2, "max_contracts": 4},
-        {"symbol": "SPX", "version": "production", "units": 3, "max_contracts": 4},
-    ],
-    "groups": {"us_equity": {"symbols": ["COMP", "SPX"], "max_gross": 1.0}},
-    "limits": {"max_positions": 1, "max_gross": 2.0, "daily_loss": {"fraction": 0.0005}},
-}
-
-
-def desk(folder: Path, *, portfolio: Mapping[str, Any] | None = None, **changes: Any) -> Path:
-    """Write a desk that trades two indices as a portfolio, and return its live.yml."""
-    if not (folder / "store").is_dir():
-        store = papers.store(folder / "store")
-        store.register(desks.bundle("SPX"), record=RECORD, by="me", now=papers.NOW)
-        store.promote("SPX", "v1", by="me", now=papers.NOW, reason="test", force=True)
-    (folder / "desk.yml").write_text(yaml.safe_dump({**PORTFOLIO, **(portfolio or {})}))
-    return papers.config(folder, **{"portfolio": str(folder / "desk.yml"), "instruments": [], **changes})
 
 
 def run(config: Path, **how: Any) -> None:
@@ -104,12 +82,12 @@ REFUSED: Mapping[str, tuple[Callable[[Path], Path], str]] = {
         r"limits\.max_contracts 1: COMP: lanes\.max_contracts may be 2; raise the one",
     ),
     "gateway: contracts of a symbol": (
-        lambda folder: desk(folder, limits={**LIMITS, "by_symbol": {"SPX": 2}}),
-        r"limits\.by_symbol 2: SPX: lanes\.max_contracts may be 3",
+        lambda folder: desk(folder, limits={**LIMITS, "by_symbol": {"SPX": 0.5}}),
+        r"limits\.by_symbol 0\.5: SPX: lanes\.max_contracts may be 1",
     ),
     "gateway: all contracts": (
-        lambda folder: desk(folder, limits={**LIMITS, "max_total_contracts": 2}),
-        r"limits\.max_total_contracts 2: the portfolio's limits\.max_total_contracts may be 3",
+        lambda folder: desk(folder, limits={**LIMITS, "max_total_contracts": 1}),
+        r"limits\.max_total_contracts 1: the portfolio's limits\.max_total_contracts may be 2",
     ),
     "gateway: notional": (
         lambda folder: desk(folder, limits={**LIMITS, "max_notional": 1e5}),
@@ -169,14 +147,6 @@ REFUSED: Mapping[str, tuple[Callable[[Path], Path], str]] = {
         lambda folder: papers.config(folder, instruments=[], portfolio=str(folder / "none.yml")),
         r"none\.yml",
     ),
-}
-LIMITS: Mapping[str, Any] = {
-    "max_contracts": 100,
-    "max_total_contracts": 100,
-    "max_orders_per_day": 100,
-    "max_daily_loss": 1e9,
-    "collar": {"percent": 50.0},
-    "stale_seconds": 1e9,
 }
 LOSS = {"fraction": 0.0005}
 
