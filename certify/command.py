@@ -48,7 +48,7 @@ def main(
     out: Annotated[Path | None, typer.Option(help="Folder of the reports; default: the store's.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the certificates as JSON lines.")] = False,
     journal: Annotated[Path | None, typer.Option(help="Verify a recorded journal instead.")] = None,
-    config: Annotated[
+    desk: Annotated[
         Path | None, typer.Option(help="live.yml: certify its portfolio, with its limits, instead.")
     ] = None,
 ) -> None:
@@ -59,17 +59,17 @@ def main(
     if journal is not None:
         sys.exit(_recorded(journal, store, data_dir, source, as_json=as_json))
     console = Console(stderr=as_json)
-    desk = None if config is None else LiveConfig.load(config)
-    models = ModelStore(store or (desk.store if desk else None))
-    if desk is not None:
+    config = None if desk is None else LiveConfig.load(desk)
+    models = ModelStore(store or (config.store if config else None))
+    if config is not None:
         if symbol:
-            raise ConfigError("--symbol and --config: a portfolio is certified as a whole; give one of them")
-        request = _desk_request(desk, models, data_dir, source)
+            raise ConfigError("--symbol and --desk: a portfolio is certified as a whole; give one of them")
+        request = _desk_request(config, models, data_dir, source)
         request = replace(request, start=start, end=end, restarts=restarts, seed=seed)
-        sys.exit(_portfolio(desk, request, out, console, as_json=as_json))
+        sys.exit(_portfolio(config, request, out, console, as_json=as_json))
     if not symbol:
         raise ConfigError(
-            "no symbol: give --symbol COMP, --config live.yml for a portfolio, or --journal for a recording"
+            "no symbol: give --symbol COMP, --desk live.yml for a portfolio, or --journal for a recording"
         )
     chosen = symbols_with(symbol, version, models)
     for line in chosen.skipped:

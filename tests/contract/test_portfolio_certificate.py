@@ -36,7 +36,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folder in which the command left a certificate."""
     folder = tmp_path_factory.mktemp("desk")
     done = python(
-        ROOT / "scripts" / "check_parity.py", "--config", str(desk(folder)), "--start", "2016-01-04", "--end",
+        ROOT / "scripts" / "check_parity.py", "--desk", str(desk(folder)), "--start", "2016-01-04", "--end",
         "2016-02-26", "--restarts", "2", "--out", str(folder / "out"),
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -125,6 +125,6 @@ def test_its_page_shows_lanes_account_and_limits(written: Path) -> None:
 
 def test_a_portfolio_is_certified_as_a_whole(tmp_path: Path) -> None:
     config = str(desk(tmp_path))
-    both = python(ROOT / "scripts" / "check_parity.py", "--config", config, "--symbol", "COMP")
+    both = python(ROOT / "scripts" / "check_parity.py", "--desk", config, "--symbol", "COMP")
     assert both.returncode == 2
     assert "a portfolio is certified as a whole" in both.stderr

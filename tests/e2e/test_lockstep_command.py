@@ -172,7 +172,7 @@ ONE_SPELLING = {
     "--version": {"--model", "--model-version"},
     "--grid": {"--grid-path", "--grid-file"},
 }
-OF_THE_ENGINE = ("live", "orders", "rollout", "journal", "data bars")
+OF_THE_ENGINE = ("live", "orders", "rollout", "portfolio", "journal", "data bars")
 
 
 def options() -> Iterator[tuple[str, Any]]:

@@ -64,6 +64,7 @@ PARITY = {
     "research/checks/computations.py": "the same run with and without later bars: the first difference",
     "certify/run.py": "research against sweep against live engine: bars, decisions, fills that differ",
     "certify/sweep_side.py": "the sweep's side of it",
+    "certify/portfolio.py": "the same of a portfolio, whose proposals are compared as well",
     "src/live/engine.py": "the live engine: it trades bars as they come, and journals every one",
     "certify/paper.py": "what the paper desk did already, against a backtest of the same sessions",
     "src/strategy/backtrader/cerebro.py": "the engine",

@@ -28,7 +28,8 @@ from support.journals import HOUR, START
 from support.processes import ROOT, python
 
 ALL = Range()
-RECORDED = [kind for kind in KINDS if kind != "backtests"]
+PORTFOLIO = ("portfolio", "proposals")
+RECORDED = tuple(kind for kind in KINDS if kind not in ("backtests", *PORTFOLIO))
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +102,37 @@ class TestRecorded:
         assert schema.field("sequence").type == pa.int64()
         assert schema.field("symbol").type == pa.string()
         assert not [each.name for each in schema if pa.types.is_null(each.type)]
+
+
+class TestPortfolio:
+    @pytest.fixture
+    def settled(self, tmp_path: Path) -> Path:
+        path = tmp_path / "portfolio.db"
+        with Journal.open(path) as journal:
+            journal.begin_epoch(make.epoch())
+            journal.append_set(make.bar_set(0))
+            journal.append_set(make.settled_set(1))
+        return path
+
+    def test_proposals_are_told_with_their_answers(self, settled: Path) -> None:
+        found = table("proposals", settled)
+        admitted, refused = found.to_pylist()
+        assert (admitted["symbol"], admitted["quantity"], admitted["rule"]) == ("NQ", -1.0, "")
+        assert (refused["symbol"], refused["place"], refused["rule"]) == ("ES", 1, "gross")
+        assert (admitted["margin"], refused["margin"], refused["equity"]) == (None, 0.1, 1e5 / 7.0)
+        assert found.schema.field("place").type == pa.int64()
+        assert found.schema.field("rule").type == pa.string()
+
+    def test_each_settled_set_has_a_row(self, settled: Path) -> None:
+        (row,) = table("portfolio", settled).to_pylist()
+        state = make.settled_set(1).settled.state  # type: ignore[union-attr]
+        assert (row["equity"], row["day"], row["stopped"]) == (state.equity, state.day, 1)
+        assert row["end"] == pd.Timestamp(START + HOUR, tz="UTC")
+
+    @pytest.mark.parametrize("kind", PORTFOLIO)
+    def test_a_journal_without_one_says_so(self, path: Path, kind: str) -> None:
+        with pytest.raises(JournalError, match=f"no {kind} from the beginning"):
+            table(kind, path)
 
 
 class TestRange:
