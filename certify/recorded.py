@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from certify.real_fills import FillAuditor
-from certify.recorded_report import DecisionSkew, RecordedReport
+from certify.recorded_account import check_account
+from certify.recorded_report import AccountSkew, DecisionSkew, RecordedReport
 from certify.recording import Frame, Tape, models_of
 from certify.skew import CODE, BarTally, FeatureTally, cause_of, unequal
 from lockstep.errors import ParityError
@@ -27,9 +28,10 @@ from lockstep.market.bars import Floats
 from lockstep.market.config import load_instruments
 from lockstep.market.history import History, Market
 from lockstep.models.store import ModelStore
+from lockstep.strategy.admission import REFUSALS
 from lockstep.strategy.clock import SessionClock
-from lockstep.strategy.decision import HOLD
-from lockstep.strategy.matching import CLOSE, POSITION
+from lockstep.strategy.decision import ENTRIES, EXIT_DAILY_LOSS, HOLD, REFUSED
+from lockstep.strategy.matching import CLOSE, POSITION, QUANTITY
 from lockstep.strategy.step import Decided, DecisionRules, PositionState, step
 from research.paper.residuals import Residual, summaries
 
@@ -37,9 +39,11 @@ from research.paper.residuals import Residual, summaries
 class Judge:
     """Takes decisions of one model again. It holds no state: what the account held is in the frame."""
 
-    def __init__(self, model: TradedModel, market: Market) -> None:
+    def __init__(self, model: TradedModel, market: Market, factor: float | None = None) -> None:
         self.clock = SessionClock(market.session, model.config.bars, model.config.auto_close)
-        self.rules = DecisionRules.of(model.config, market, model.veto, model.plan.ids)
+        self.rules = DecisionRules.of(
+            model.config, market, model.veto, model.plan.ids, factor=1.0 if factor is None else factor
+        )
 
     def again(self, frame: Frame, values: Floats) -> Decided:
         """Return what is decided on `values` (k,) with the account, clock and orders of the record."""
@@ -50,9 +54,28 @@ class Judge:
             frame.waiting,
             HOLD if frame.forced is None else frame.forced,
         )
-        return step(self.rules, values, frame.bar[CLOSE], self.clock.at(frame.stamp), state)
+        return answered(frame, step(self.rules, values, frame.bar[CLOSE], self.clock.at(frame.stamp), state))
 
 
+def answered(frame: Frame, decided: Decided) -> Decided:
+    """Return a decision as the portfolio answered it; it stays what it is where nobody was asked.
+
+    An entry that was not proposed, or in another size, is no decision of that record: its code is UNASKED.
+    """
+    if frame.factor is None:
+        return decided
+    if decided.code in ENTRIES and decided.order is not None:
+        answer, wanted = frame.answer, decided.order[QUANTITY]
+        if answer is None or answer.side * answer.base != wanted:
+            return decided._replace(code=UNASKED)
+        if answer.rule:
+            return decided._replace(code=REFUSED + REFUSALS.index(answer.rule), order=None)
+    elif frame.is_leaving and decided.order is None and frame.record.code == EXIT_DAILY_LOSS:
+        return decided._replace(code=EXIT_DAILY_LOSS)
+    return decided
+
+
+UNASKED = -1
 _COUNTS = ("compared", "unsettled", "code", "data")
 
 
@@ -75,6 +98,7 @@ def check_recorded(
         for frame in Tape(opened, models, settled.markets, check.bars).frames():
             check.take(frame)
         epochs = opened.epochs()
+        check.account = check_account(opened, models, settled.markets, load_instruments())
         return check.report(journal.name, tuple(dict.fromkeys(each.mode for each in epochs)), len(epochs))
 
 
@@ -95,7 +119,7 @@ class _Check:
             for sha, model in models.items()
         }
         self._ends = {sha: set(batch.end.tolist()) for sha, batch in self._batch.items()}
-        self._judges = {sha: Judge(model, settled.markets[model.key.symbol]) for sha, model in models.items()}
+        self._judges: dict[tuple[str, float | None], Judge] = {}
         self.bars = BarTally(settled)
         self._features: dict[str, FeatureTally] = {}
         self._decisions: dict[str, dict[str, int]] = {}
@@ -104,6 +128,7 @@ class _Check:
         self._fills: list[Residual] = []
         self._stamps: list[int] = []
         self._vectors = 0
+        self.account: AccountSkew | None = None
 
     def take(self, frame: Frame) -> None:
         """Take one recorded decision."""
@@ -123,7 +148,7 @@ class _Check:
     def _auditor(self, frame: Frame) -> FillAuditor:
         symbol = frame.record.symbol
         if symbol not in self._auditors:
-            judge = self._judges[frame.model.bundle.sha256]
+            judge = self._judge(frame)
             self._auditors[symbol] = FillAuditor(
                 instrument=self._settled.markets[symbol].instrument,
                 bars=self._settled.series(frame.model.key),
@@ -131,6 +156,13 @@ class _Check:
                 units=load_instruments().instruments,
             )
         return self._auditors[symbol]
+
+    def _judge(self, frame: Frame) -> Judge:
+        key = (frame.model.bundle.sha256, frame.factor)
+        if key not in self._judges:
+            market = self._settled.markets[frame.model.key.symbol]
+            self._judges[key] = Judge(frame.model, market, frame.factor)
+        return self._judges[key]
 
     def _compare_values(self, frame: Frame, recorded: np.ndarray, settled: np.ndarray) -> None:
         ids, own = frame.model.plan.ids, frame.windows.vector(frame.stamp)
@@ -150,7 +182,7 @@ class _Check:
     def _compare_decisions(
         self, frame: Frame, recorded: np.ndarray, settled: np.ndarray, counts: dict[str, int]
     ) -> None:
-        judge = self._judges[frame.model.bundle.sha256]
+        judge = self._judge(frame)
         told = Decided(frame.record.code, frame.record.probability, None)
         again = judge.again(frame, recorded)
         if not _same(told, again):
@@ -161,9 +193,10 @@ class _Check:
             self._first(frame, told, now, "data")
 
     def _first(self, frame: Frame, told: Decided, again: Decided, kind: str) -> None:
-        judge = self._judges[frame.model.bundle.sha256]
+        judge = self._judge(frame)
         text = f"{iso(frame.stamp)}: {frame.record.reason} ({told.probability:.6g}) recorded, "
-        text += f"{judge.rules.reason(again.code)} ({again.probability:.6g}) now ({kind})"
+        now = "an entry that was not proposed so" if again.code == UNASKED else judge.rules.reason(again.code)
+        text += f"{now} ({again.probability:.6g}) now ({kind})"
         self._firsts.setdefault(frame.record.symbol, text)
 
     def report(self, journal: str, modes: tuple[str, ...], epochs: int) -> RecordedReport:
@@ -187,6 +220,7 @@ class _Check:
                 DecisionSkew(symbol=symbol, first=self._firsts.get(symbol, ""), **counts)
                 for symbol, counts in sorted(self._decisions.items())
             ),
+            account=self.account,
             residuals=summaries(self._fills),
             fills=tuple(self._fills),
         )

@@ -21,10 +21,13 @@ def print_recorded(console: Console, report: RecordedReport) -> None:
     console.print(head, style="bold", soft_wrap=True, highlight=False, markup=False)
     console.print(f"  {count(report.vectors)} vectors, {count(report.values)} values", highlight=False)
     console.print(_features(report), _series(report), _decisions(report))
+    if report.account is not None:
+        console.print(_account(report.account))
     if report.residuals:
         console.print(_fills(report))
     firsts = {each.feature: each.first for each in report.features}
     firsts |= {each.symbol: each.first for each in report.decisions}
+    firsts["portfolio"] = report.account.first if report.account else ""
     for name, first in firsts.items():
         if first:
             console.print(f"  {name} {first}", soft_wrap=True, highlight=False, markup=False)
@@ -68,6 +71,14 @@ def _decisions(report: RecordedReport) -> TextTable:
     return table
 
 
+def _account(account: AccountSkew) -> TextTable:
+    title = "the portfolio, settled again from what its lanes recorded"
+    table = _table(title, "", "bar sets", "proposals", "different", "of mode live")
+    numbers = (account.sets, account.proposals, account.different, account.unsettled)
+    table.add_row("portfolio", *map(count, numbers))
+    return table
+
+
 def _fills(report: RecordedReport) -> TextTable:
     table = _table(
         "fills beyond the cost model, positive against us", "order", "fills", "mean ticks", "median",
@@ -100,9 +111,34 @@ class DecisionSkew(Settings):
     first: str
 
 
+class AccountSkew(Settings):
+    """What a portfolio decided, decided again from what its lanes had recorded.
+
+    sets, proposals   settled again; different: sets that came out otherwise; unsettled: sets of mode live
+    first             the first difference in words
+    """
+
+    sets: int = 0
+    proposals: int = 0
+    different: int = 0
+    unsettled: int = 0
+    first: str = ""
+
+    def with_(self, *, sets: int = 0, proposals: int = 0, unsettled: int = 0, first: str = "") -> AccountSkew:
+        """Return it with so many more; `first` is what differs in them, empty for nothing."""
+        return AccountSkew(
+            sets=self.sets + sets,
+            proposals=self.proposals + proposals,
+            different=self.different + bool(first),
+            unsettled=self.unsettled + unsettled,
+            first=self.first or first,
+        )
+
+
 class RecordedReport(Settings):
     """What a journal recorded, held against settled data and today's code.
 
+    account   of a portfolio, None where none was traded
     fills   of mode live only; residuals   their summaries: what they cost beyond the cost model
     """
 
@@ -117,6 +153,7 @@ class RecordedReport(Settings):
     features: tuple[FeatureSkew, ...]
     series: tuple[SeriesSkew, ...]
     decisions: tuple[DecisionSkew, ...]
+    account: AccountSkew | None = None
     residuals: tuple[ResidualSummary, ...]
     fills: tuple[Residual, ...]
 
@@ -124,6 +161,7 @@ class RecordedReport(Settings):
     def different(self) -> int:
         """How many values and decisions differ, and on how many bars decisions have no settled bar."""
         values = sum(each.different for each in self.features)
+        values += self.account.different if self.account else 0
         return values + sum(each.code + each.data + each.unsettled for each in self.decisions)
 
     @property

@@ -25,6 +25,10 @@ from lockstep.live.traded import Kept, Memory, TradedModel, push, warm
 from lockstep.market.history import Market, SeriesKey
 from lockstep.models.store import ModelStore, load_bundle
 from lockstep.monitoring.parity import Context
+from lockstep.portfolio.config import PortfolioConfig
+from lockstep.portfolio.state import ProposalRecord, SettledSet
+from lockstep.portfolio.terms import LaneTerms
+from lockstep.strategy.decision import EXIT_DAILY_LOSS
 from lockstep.strategy.matching import POSITION, opening_account
 from lockstep.strategy.records import ENTRY
 
@@ -41,7 +45,8 @@ class Frame:
     memory    the bars that had come, this set included; windows   of the model, filled with them
     context   of these bars, what came since the decision before, see `EngineStep`
     waiting   whether a market order was still waiting when the decision was taken
-    forced    code of the exit that handover or HALT required, None without
+    forced    code of the exit that handover, HALT or the portfolio required, None without
+    factor    what the sizes of the strategy are multiplied by in its portfolio; None: it trades alone
     fills     reported since the decision before, in order (mode live), in contracts of the instrument
     """
 
@@ -55,6 +60,7 @@ class Frame:
     windows: WindowFeatures
     context: Context
     forced: int | None
+    factor: float | None
     fills: tuple[FillReported, ...]
 
     @property
@@ -92,6 +98,18 @@ class Frame:
         rules = (e.rule for e in self.row.events if isinstance(e, OrderRefused) and self._mine(e))
         return next(rules, "")
 
+    @property
+    def answer(self) -> ProposalRecord | None:
+        """What the portfolio said to the entry of this decision, None where there was none."""
+        proposals = self.row.settled.proposals if self.row.settled else ()
+        return next((each for each in proposals if each.symbol == self.record.symbol), None)
+
+    @property
+    def is_leaving(self) -> bool:
+        """Whether the portfolio makes the position leave after this bar."""
+        settled = self.row.settled
+        return settled is not None and _leaves(settled, self.record.symbol)
+
     def _mine(self, event: Event) -> bool:
         return event.symbol == self.record.symbol
 
@@ -107,6 +125,10 @@ def models_of(journal: Journal, store: ModelStore) -> dict[str, TradedModel]:
     }
 
 
+def _leaves(settled: SettledSet, symbol: str) -> bool:
+    return any(each.leaving for each in settled.state.lanes if each.symbol == symbol)
+
+
 @dataclass
 class _Seat:
     model: TradedModel
@@ -115,6 +137,7 @@ class _Seat:
     windows: WindowFeatures
     arrived: Arrived
     state: LaneState
+    factor: float | None = None
     forced: int | None = None
     fills: list[FillReported] = field(default_factory=list)
 
@@ -142,6 +165,7 @@ class Tape:
         self._hearer = hearer
         self._journal = journal
         self._decided: dict[str, int] = {}
+        self._portfolio: PortfolioConfig | None = None
         self._models = models
         self._markets = markets
         needs = [bars for model in models.values() for bars in model.needs(markets).values()]
@@ -160,6 +184,7 @@ class Tape:
                 memory.add(key, end, values)
         if self._hearer is not None:
             self._hearer.begin(epoch)
+        self._portfolio = PortfolioConfig.model_validate(epoch.portfolio.content) if epoch.portfolio else None
         seats = {
             symbol: self._seat(
                 self._model(sha), memory, epoch.states.get(symbol), self._unheard(symbol, memory)
@@ -177,6 +202,8 @@ class Tape:
                 push(seat.windows, row.release)
                 seat.arrived.hear(row.release)
             yield from (self._frame(record, row, seats[record.symbol], memory) for record in row.lanes)
+            if row.settled is not None:
+                _make_leave(seats, row.settled)
 
     def _unheard(self, symbol: str, memory: Memory) -> Kept:
         """Return the bars that came after the last decision of an earlier epoch."""
@@ -194,7 +221,14 @@ class Tape:
             windows=windows,
             arrived=Arrived(labels, model.key, new),
             state=state or LaneState(account=opening_account(model.config.capital)),
+            factor=self._factor(model),
         )
+
+    def _factor(self, model: TradedModel) -> float | None:
+        if self._portfolio is None:
+            return None
+        market = self._markets[model.key.symbol]
+        return LaneTerms.of(self._portfolio, market, model.config, model.veto).factor
 
     def _model(self, sha: str) -> TradedModel:
         if sha not in self._models:
@@ -225,8 +259,16 @@ class Tape:
         frame = Frame(
             model=seat.model, row=row, record=record, before=seat.state, labels=seat.labels, needs=seat.needs,
             memory=memory, windows=seat.windows, context=seat.arrived.at(row.release.stamp),
-            forced=seat.forced, fills=tuple(seat.fills),
+            forced=seat.forced, factor=seat.factor, fills=tuple(seat.fills),
         )  # fmt: skip
         seat.state, seat.fills = record.state, []
         self._decided[record.symbol] = frame.stamp
         return frame
+
+
+def _make_leave(seats: Mapping[str, _Seat], settled: SettledSet) -> None:
+    """Note which positions must leave at their next bar: those whose exit did not go out with this set."""
+    for symbol, seat in seats.items():
+        held = seat.state.account[POSITION] != 0.0 and seat.state.waiting is None
+        if held and seat.forced is None and _leaves(settled, symbol):
+            seat.forced = EXIT_DAILY_LOSS
