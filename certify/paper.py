@@ -18,6 +18,7 @@ import numpy as np
 import typer
 
 from certify.live_run import run_killed
+from certify.paper_portfolio import Expected, answered_backtest, expected_by
 from certify.recorded import settled_history
 from certify.recording import Frame, Tape, models_of
 from certify.series import Arrived, with_settled
@@ -38,6 +39,9 @@ from lockstep.market.history import History, Market
 from lockstep.models.evidence import bars_read
 from lockstep.models.store import ModelStore
 from lockstep.monitoring.parity import Context, EngineStep
+from lockstep.portfolio.config import PortfolioConfig
+from lockstep.portfolio.state import ProposalRecord
+from lockstep.strategy.decision import EXIT_DAILY_LOSS
 from lockstep.strategy.matching import CASH, POSITION
 from research.backtest.result import steps_of
 from research.backtest.run import run_backtest
@@ -77,10 +81,12 @@ if __name__ == "__main__":
 
 @dataclass
 class OpenSegment:
-    """A segment that still grows."""
+    """A segment that still grows; factor and answers are a portfolio's, see `paper_portfolio.py`."""
 
     model: TradedModel
     opening: float
+    factor: float | None = None
+    answers: dict[int, ProposalRecord] = field(default_factory=dict)
     steps: list[EngineStep] = field(default_factory=list)
     uncompared: set[int] = field(default_factory=set)
 
@@ -90,9 +96,9 @@ class Cut:
     """The recorded decisions of one instrument, cut where a backtest has to begin anew.
 
     A backtest begins flat, knows one bundle, no gateway and no operator. So a segment ends with a swap, with
-    a required exit (handover, HALT), with an order that the gateway refused and before the bar at which a
-    waiting entry was withdrawn; the next one begins at the first bar that found the account flat and no order
-    waiting. Bars in between are left out, and counted.
+    a required exit (handover, HALT, the portfolio), with an order that the gateway refused and before the bar
+    at which a waiting entry was withdrawn; the next one begins at the first bar that found the account flat
+    and no order waiting. Bars in between are left out, and counted.
     """
 
     segments: list[OpenSegment] = field(default_factory=list)
@@ -106,17 +112,21 @@ class Cut:
         sha = frame.record.bundle
         if not self.bundles or self.bundles[-1] != sha:
             self.bundles.append(sha)
+        flattened = frame.factor is not None and frame.record.code == EXIT_DAILY_LOSS
         if (
             frame.forced is not None
+            or flattened
             or frame.withdrawn
             or (self._now and self._now.model.bundle.sha256 != sha)
         ):
             self._now = None
-        if self._now is None and frame.forced is None:
+        if self._now is None and frame.forced is None and not flattened:
             self._now = self._begun(frame)
         if self._now is None:
             self.left_out += 1
             return
+        if frame.answer is not None:
+            self._now.answers[frame.stamp] = frame.answer
         step = step_of(frame.record, frame.stamp, frame.bar)
         self._now.steps.append(replace(step, context=self._context(frame, begun=not self._now.steps)))
         if frame.refused:
@@ -134,7 +144,7 @@ class Cut:
         before = frame.before
         if before.account[POSITION] or before.waiting is not None:
             return None
-        begun = OpenSegment(model=frame.model, opening=before.account[CASH])
+        begun = OpenSegment(model=frame.model, opening=before.account[CASH], factor=frame.factor)
         self.segments.append(begun)
         return begun
 
@@ -194,8 +204,9 @@ def compare_paper(request: PaperRequest, *, now: int) -> tuple[PaperComparison, 
             cuts.setdefault(frame.record.symbol, Cut()).take(frame)
         newest = journal.newest_hash()
     found, curves = [], {}
+    expected = _expected(epochs, cuts, models, history)
     for symbol, cut in sorted(cuts.items()):
-        case = _case(symbol, cut, models, history, request)
+        case = _case(symbol, cut, models, history, request, expected)
         compared, curves[symbol] = compare_instrument(
             case, level=request.level, resamples=request.resamples, seed=request.seed, instruments=len(cuts)
         )
@@ -231,6 +242,18 @@ def compare_paper(request: PaperRequest, *, now: int) -> tuple[PaperComparison, 
     return comparison, curves
 
 
+def _expected(
+    epochs: Sequence[Epoch], cuts: Mapping[str, Cut], models: Mapping[str, TradedModel], history: History
+) -> Expected | None:
+    """Return what lanes of the newest portfolio are expected to do, None where instruments traded alone."""
+    portfolio = epochs[-1].portfolio
+    if portfolio is None:
+        return None
+    newest = {symbol: models[cut.bundles[-1]] for symbol, cut in cuts.items()}
+    config = PortfolioConfig.model_validate(portfolio.content)
+    return expected_by(config, newest, history, load_instruments())
+
+
 def _reads(models: Mapping[str, TradedModel]) -> dict[str, tuple[str, ...]]:
     """Return, by traded symbol, the symbols whose bars its models read."""
     markets = load_instruments().markets
@@ -258,15 +281,19 @@ def _epochs(epochs: Sequence[Epoch], request: PaperRequest) -> list[Epoch]:
 
 
 def _case(
-    symbol: str, cut: Cut, models: Mapping[str, TradedModel], history: History, request: PaperRequest
-) -> PaperCase:
+    symbol: str, cut: Cut, models: Mapping[str, TradedModel], history: History, request: PaperRequest,
+    expected: Expected | None,
+) -> PaperCase:  # fmt: skip
     newest = models[cut.bundles[-1]]
     market, config = history.markets[symbol], newest.config
     first = min(each.steps[0].stamp for each in cut.segments) if cut.segments else 0
     span, seen = _validation_span(
         newest, history, first, sum(len(each.steps) for each in cut.segments), request
     )
-    reference = run_backtest(config, history, symbol, span=span, veto=newest.veto)
+    if expected is None:
+        reference = run_backtest(config, history, symbol, span=span, veto=newest.veto)
+    else:
+        reference = expected(symbol, span)
     return PaperCase(
         market=market,
         capital=config.capital,
@@ -288,7 +315,10 @@ def _segment(part: OpenSegment, history: History) -> Segment:
             "files"
         )
     between = Between(first=steps[0].stamp, last=steps[-1].stamp)
-    result = run_backtest(model.config, history, model.key.symbol, span=between, veto=model.veto)
+    if part.factor is None:
+        result = run_backtest(model.config, history, model.key.symbol, span=between, veto=model.veto)
+    else:
+        result = answered_backtest(model, history, between, part.factor, part.answers)
     return Segment(
         sha256=model.bundle.sha256,
         version=model.bundle.version,

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from certify.paper import PaperRequest, compare_paper
 from certify.recorded import check_recorded
 from certify.recorded_report import RecordedReport
 from lockstep.live.journal import Journal
@@ -58,6 +59,32 @@ def test_an_honest_journal_comes_out_again(lived: Path) -> None:
     console = Console(record=True, width=100)
     report.show(console)
     assert "the portfolio, settled again from what its lanes recorded" in console.export_text()
+
+
+def test_paper_is_compared_lane_by_lane_as_it_was_answered(lived: Path, tmp_path: Path) -> None:
+    """Each lane beside a backtest with the recorded answers; its bands are of the whole portfolio."""
+    request = PaperRequest(journal=lived / "live.db", store=ModelStore(lived / "store"), resamples=300)
+    comparison, _ = compare_paper(request, now=1)
+    assert [each.symbol for each in comparison.instruments] == ["COMP", "SPX"]
+    for each in comparison.instruments:
+        assert each.equality.different == 0, each.equality
+        assert each.equality.decisions > 20
+        assert abs(each.paper_pnl - each.backtest_pnl) < 0.01
+        assert each.left_out > 0
+    # Control: an answer in another size than the lane traded.
+    path = papers.rewritten(lived / "live.db", tmp_path / "x.db", admits_one_more)
+    other, _ = compare_paper(replace(request, journal=path), now=1)
+    assert sum(each.equality.different for each in other.instruments) > 0
+
+
+def admits_one_more(record: SetRecord) -> SetRecord:
+    settled = record.settled
+    if settled is None:
+        return record
+    proposals = tuple(
+        each if each.rule else replace(each, quantity=each.quantity + each.side) for each in settled.proposals
+    )
+    return replace(record, settled=replace(settled, proposals=proposals))
 
 
 def admits_what_was_refused(record: SetRecord) -> SetRecord:
