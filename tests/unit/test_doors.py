@@ -66,6 +66,7 @@ PARITY = {
     "certify/sweep_side.py": "the sweep's side of it",
     "certify/portfolio.py": "the same of a portfolio, whose proposals are compared as well",
     "src/live/engine.py": "the live engine: it trades bars as they come, and journals every one",
+    "certify/paper_portfolio.py": "the same of a lane, given what its portfolio answered",
     "certify/paper.py": "what the paper desk did already, against a backtest of the same sessions",
     "src/strategy/backtrader/cerebro.py": "the engine",
     "research/backtest/run.py": "`run_backtest`, the one door of both engines: who calls it is listed here",

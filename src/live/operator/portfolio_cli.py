@@ -73,7 +73,6 @@ def summary(config: LiveConfig, *, last: int) -> dict[str, Any]:
             )
         proposals = journal.records(_QUERY, last)
     portfolio, state = PortfolioConfig.model_validate(found.content), found.state
-    margins = portfolio.limits.max_margin is not None
     return {
         "portfolio": portfolio.name,
         "hash": portfolio.portfolio_hash,
@@ -89,10 +88,7 @@ def summary(config: LiveConfig, *, last: int) -> dict[str, Any]:
             {name: None if value != value else value for name, value in asdict(each).items()}
             for each in state.lanes
         ],
-        "proposals": [
-            {**row, "stamp": iso(row["stamp"]), "margin": row["margin"] if margins else None}
-            for row in proposals
-        ],
+        "proposals": [{**row, "stamp": iso(row["stamp"])} for row in proposals],
     }
 
 
