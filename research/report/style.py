@@ -61,6 +61,8 @@ h3 { font-size: 11px; font-weight: 650; letter-spacing: 0.07em; text-transform: 
   border: 1px solid var(--rule); border-radius: 6px; overflow: hidden; margin-bottom: 16px; }
 .kpi:last-child:nth-child(5n+4) { grid-column: span 2; }
 .kpi:last-child:nth-child(5n+3) { grid-column: span 3; }
+.kpi:last-child:nth-child(5n+2) { grid-column: span 4; }
+.kpi:last-child:nth-child(5n+1) { grid-column: span 5; }
 .kpi { background: var(--paper); padding: 13px 18px 12px; min-width: 0; }
 .kpi span { display: block; font-size: 12px; line-height: 1.35; color: var(--muted); }
 .kpi b { display: block; font-size: 22px; line-height: 1.3; font-weight: 620; letter-spacing: -0.01em;
