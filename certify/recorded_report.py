@@ -5,10 +5,12 @@ A recorded journal against settled data, as tables for the terminal.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from rich.console import Console
 
 from certify.skew import FeatureSkew, SeriesSkew
-from lockstep.settings import SchemaVersion, Settings
+from lockstep.settings import Grown, SchemaVersion, Settings
 from lockstep.tables import TextTable, number, prose
 from research.paper.residuals import Residual, ResidualSummary
 from research.report.page import count, ratio, usd
@@ -135,12 +137,14 @@ class AccountSkew(Settings):
         )
 
 
-class RecordedReport(Settings):
+class RecordedReport(Grown):
     """What a journal recorded, held against settled data and today's code.
 
     account   of a portfolio, None where none was traded
     fills   of mode live only; residuals   their summaries: what they cost beyond the cost model
     """
+
+    LATER: ClassVar[frozenset[str]] = frozenset({"account"})
 
     schema_version: SchemaVersion = SCHEMA
     journal: str

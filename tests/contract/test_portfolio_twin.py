@@ -180,8 +180,9 @@ def test_a_range_of_dates_is_a_run_of_these_dates() -> None:
 
 @pytest.mark.uncompiled
 def test_a_price_one_tick_away_is_seen() -> None:
-    """Control: a twin whose entries are priced a tick away is not the same."""
-    given, on, config = world(2), ground(2), drawn(2)
+    """Control: a twin whose entries are priced a tick away is not the same. As plain Python without specs."""
+    given = portfolios.world(1, CHOICES[2])
+    on, config = ground_of(given), drawn_portfolio(given, 1)
     watched, recorders = in_cerebro(given, config)
     expected = said_by_cerebro(watched, recorders)
     table = on.table.copy()

@@ -190,7 +190,7 @@ def tampered(path: Path, *statements: str) -> None:
         other.execute("PRAGMA foreign_keys = OFF")
         for table in schema.COLUMNS:
             for verb in ("UPDATE", "DELETE"):
-                other.execute(f"DROP TRIGGER {table}_no_{verb}")
+                other.execute(f"DROP TRIGGER IF EXISTS {table}_no_{verb}")
         for statement in statements:
             assert other.execute(statement).rowcount != 0
     other.close()

@@ -24,6 +24,7 @@ from certify import recorded_report as recorded_table
 from certify.recorded_report import DecisionSkew, RecordedReport
 from certify.skew import FeatureSkew, SeriesSkew
 from lockstep.live.operator import journal_cli as journal_report
+from lockstep.live.operator import portfolio_cli
 from lockstep.live.status import status as status_table
 from lockstep.live.status.status import ColdWindow, Status
 from lockstep.market.finding import Finding
@@ -350,6 +351,16 @@ def portfolio_lanes(console: Console) -> None:
     console.print(portfolio.portfolio_table(result))
 
 
+def live_portfolio(console: Console) -> None:
+    row = {
+        "stamp": "2026-11-29T22:00:00Z", "symbol": LONG, "base": float(HUGE), "scale": 0.5, "quantity": -3.0,
+        "rule": "total_contracts", "margin": BIG, "equity": 2.0 * BIG,
+    }  # fmt: skip
+    lane = {"symbol": LONG, "close": BIG, "room": -3.0, "leaving": True}
+    console.print(portfolio_cli.lanes_table({"lanes": [lane]}))
+    console.print(portfolio_cli.proposals_table({"proposals": [row]}))
+
+
 def optimised(console: Console) -> None:
     sizes = SimpleNamespace(
         symbols=(LONG,), wanted=[BIG], units=[float(HUGE)], notional=[1.0], needed=[BIG]
@@ -489,6 +500,7 @@ TABLES: dict[Any, tuple[Callable[[Console], None], tuple[str, ...]]] = {
         (f"−${BIG:,.0f}", f"{HUGE:,}", "−123.45", "0.876", "0.543", "99.9%", "99.9"),
     ),
     optimise_command: (optimised, (LONG, f"{BIG:,.3f}", f"{HUGE:,}", f"{-BIG:,.0f}", f"{BIG:,.0f}")),
+    portfolio_cli: (live_portfolio, (LONG, "total_contracts", f"{BIG:,.0f}", "50.0%")),
     portfolio: (portfolio_lanes, (LONG, f"{HUGE:,}", f"{-BIG:,.0f}", f"{2 * BIG:,.0f}")),
     candidates_cli: (waiting, (f"{LONG},", "2026-01-02", "12,345", "123456.79", "1234567", "withdrawn")),
     spec_tables: (

@@ -110,13 +110,22 @@ def print_summary(console: Console, told: dict[str, Any]) -> None:
     )  # fmt: skip
     for text in stops:
         console.print(text, style="bold red", soft_wrap=True, highlight=False)
-    lanes = TextTable("symbol", number("close"), number("room"), prose(""), title="room that lanes take")
+    console.print(lanes_table(told))
+    if told["proposals"]:
+        console.print(proposals_table(told))
+
+
+def lanes_table(told: dict[str, Any]) -> TextTable:
+    """Return what each lane takes of the portfolio."""
+    table = TextTable("symbol", number("close"), number("room"), prose(""), title="room that lanes take")
     for lane in told["lanes"]:
         close = "" if lane["close"] is None else f"{lane['close']:,.10g}"
-        lanes.add_row(lane["symbol"], close, f"{lane['room']:+g}", "must leave" if lane["leaving"] else "")
-    console.print(lanes)
-    if not told["proposals"]:
-        return
+        table.add_row(lane["symbol"], close, f"{lane['room']:+g}", "must leave" if lane["leaving"] else "")
+    return table
+
+
+def proposals_table(told: dict[str, Any]) -> TextTable:
+    """Return the newest proposals with what was answered, and the margin of all rooms with each."""
     table = TextTable(
         "stamp", "symbol", number("wanted"), number("scale"), number("admitted"), prose("refused by"),
         number("margin"), number("of equity"), title="newest proposals",
@@ -128,4 +137,4 @@ def print_summary(console: Console, told: dict[str, Any]) -> None:
             row["rule"], "" if margin is None else f"{margin:,.0f}",
             "" if margin is None else f"{margin / row['equity']:.1%}",
         )  # fmt: skip
-    console.print(table)
+    return table
