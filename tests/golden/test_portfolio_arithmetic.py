@@ -24,6 +24,8 @@ from support import portfolios
 from support.portfolio_oracle import PortfolioOracle
 from support.portfolios import BOOK, VOLATILITY, MemoryRecorder, margins
 
+pytestmark = pytest.mark.uncompiled
+
 CME = BOOK.session_named("CME")
 DATES = CME.scheduled_dates(np.datetime64("2024-01-02"), np.datetime64("2024-03-28"))
 CLOSES = CME.nominal_close(DATES)
