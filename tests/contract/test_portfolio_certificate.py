@@ -12,6 +12,7 @@ import pytest
 
 import certify.portfolio as under_test
 from certify.live_run import DeskRules
+from certify.page import portfolio_certificate_html
 from certify.portfolio import PortfolioCertificate, account_part, certify_portfolio, settled_rows
 from certify.run import CertificateRequest
 from lockstep.errors import ParityError
@@ -117,9 +118,10 @@ def test_one_bit_of_the_account_is_found(issued: PortfolioCertificate) -> None:
     assert settled_rows([]) == ([], [])
 
 
-def test_its_page_shows_lanes_account_and_limits(written: Path) -> None:
+def test_its_page_shows_lanes_account_and_limits(written: Path, issued: PortfolioCertificate) -> None:
     (page,) = written.glob("parity-desk-*.html")
     text = page.read_text()
+    assert portfolio_certificate_html(issued) == text
     for told in ("Lane COMP", "Lane SPX", "The account", "Limits of the gateway", "max_total_contracts"):
         assert told in text
 
