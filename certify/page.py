@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import plotly.graph_objects as go
 from markupsafe import Markup
@@ -111,10 +111,16 @@ def _lane_compared(symbol: str, parts: Sequence[Part]) -> Markup:
 
 
 def _limits(certificate: PortfolioCertificate) -> Markup:
-    rows = [(name, str(value)) for name, value in certificate.limits.items() if value not in (None, {})]
+    rows = [(name, _limit(value)) for name, value in certificate.limits.items() if value not in (None, {})]
     refused = ", ".join(f"{count:,} by {rule}" for rule, count in certificate.refusals.items()) or "nothing"
     caption = f"The gateway's limits of the desk, with which the live engine ran. It refused {refused}."
     return card("Limits of the gateway", table(("limit", "value"), rows), caption=caption)
+
+
+def _limit(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_limit(each)}" for name, each in value.items() if each is not None)
+    return f"{value:,.10g}"
 
 
 def _portfolio_for_what(certificate: PortfolioCertificate) -> Markup:

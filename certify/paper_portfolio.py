@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
+from certify.portfolio import members_of
 from lockstep.errors import ParityError
 from lockstep.live.traded import TradedModel
 from lockstep.market.config import InstrumentBook
@@ -16,7 +17,7 @@ from lockstep.strategy.admission import REFUSALS, Admission, LaneNews, LaneStand
 from lockstep.strategy.backtrader.cerebro import build_cerebro
 from lockstep.strategy.decision import ENTER_LONG, ENTER_SHORT, REFUSED
 from lockstep.strategy.records import MemoryRecorder
-from research.backtest.portfolio import PortfolioMember, run_portfolio
+from research.backtest.portfolio import run_portfolio
 from research.backtest.records import RunRecords
 from research.backtest.result import BacktestResult
 from research.backtest.run import BACKTRADER, COMPILED, InstrumentRun
@@ -76,17 +77,7 @@ def expected_by(
         raise ParityError(
             f"portfolio {config.name}: {', '.join(missing)} decided nothing yet; let the engine run longer"
         )
-    members = {
-        symbol: PortfolioMember(
-            strategy=model.config,
-            history=replace(history, bars={key: history.bars[key] for key in model.needs(book.markets)}),
-            veto=model.veto,
-            model={"sha256": model.bundle.sha256},
-        )
-        for symbol, model in models.items()
-        if symbol in config.symbols
-    }
-
+    members = members_of({symbol: models[symbol] for symbol in config.symbols}, history)
     found: dict[DateRange, Mapping[str, BacktestResult]] = {}
 
     def over(symbol: str, span: DateRange) -> BacktestResult:

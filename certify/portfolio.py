@@ -29,7 +29,6 @@ from certify.run import (
     CertificateRequest,
     history_of,
     live_over,
-    researched_bars,
     span_of,
     unchanged,
 )
@@ -179,15 +178,7 @@ def certify_portfolio(
     models = {symbol: TradedModel.of(each) for symbol, each in bundles.items()}
     history = history_of(models, request, book)
     span = span_of(models, history, request)
-    members = {
-        symbol: PortfolioMember(
-            strategy=model.config,
-            history=replace(history, bars={key: history.bars[key] for key in model.needs(book.markets)}),
-            veto=model.veto,
-            model={"sha256": model.bundle.sha256},
-        )
-        for symbol, model in models.items()
-    }
+    members = members_of(models, history)
     tell(f"research and twin, {span.start} to {span.end}")
     research, twin = (
         run_portfolio(portfolio, members, book, span=span, engine=engine) for engine in (BACKTRADER, COMPILED)
@@ -207,7 +198,7 @@ def certify_portfolio(
     keys = {key for model in models.values() for key in model.needs(book.markets)}
     symbols = tuple(sorted({key.symbol for key in keys}))
     sources = book.sources_of(symbols, request.data_dir, request.source)
-    last = max(researched_bars(each) for each in research.lanes.values())
+    last = max(int(each.bars.end[-1]) for each in research.lanes.values())
     told = research.provenance
     first = next(iter(research.lanes.values())).provenance
     return PortfolioCertificate(
@@ -233,6 +224,19 @@ def certify_portfolio(
         issued=now,
         expires=expiry(now),
     )
+
+
+def members_of(models: Mapping[str, TradedModel], history: History) -> dict[str, PortfolioMember]:
+    """Return bundles, by symbol, as research trades them in a portfolio: each on the bars that it reads."""
+    return {
+        symbol: PortfolioMember(
+            strategy=model.config,
+            history=replace(history, bars={key: history.bars[key] for key in model.needs(history.markets)}),
+            veto=model.veto,
+            model={"sha256": model.bundle.sha256},
+        )
+        for symbol, model in models.items()
+    }
 
 
 def _some_pipeline(bundles: Mapping[str, Bundle]) -> Any:

@@ -165,11 +165,6 @@ def live_over(
         return run_live(bundles, replay, folder, store=store, kill_after=sorted(chosen), rules=rules)
 
 
-def researched_bars(result: BacktestResult) -> int:
-    """Return the end of the last bar that was traded, UTC ns."""
-    return int(result.bars.end[-1])
-
-
 @contextmanager
 def _folder(given: Path | None) -> Iterator[Path]:
     if given is not None:

@@ -26,6 +26,7 @@ from lockstep.portfolio.config import (
     RankRule,
     VersionOrProduction,
     torn_apart,
+    traded_twice,
 )
 from lockstep.settings import Settings, read_yaml, validated
 
@@ -123,9 +124,7 @@ class PortfolioPlan(Settings):
 
     def _problems(self) -> Iterator[str]:
         symbols = [each.symbol for each in self.lanes]
-        for symbol in symbols:
-            if symbols.count(symbol) > 1:
-                yield f"{symbol}: two lanes trade it; one account holds one position of it, leave one out"
+        yield from traded_twice(symbols)
         homes: dict[str, str] = {}
         for name, group in self.groups.items():
             for symbol in group.symbols:

@@ -150,8 +150,7 @@ class Effects:
         strategy = self._strategies()[event.symbol]
         factor = 1.0
         if (portfolio := self._setup.portfolio) is not None:
-            factor = portfolio.terms(model).factor
-            portfolio.take_over(model)
+            factor = portfolio.take_over(model).factor
         strategy.change(seat.change(model, self._memory.bars, factor=factor))
         strategy.require_exit(HOLD)
         self._handover.candidates.pop(event.symbol, None)

@@ -60,9 +60,11 @@ class DeskPortfolio:
         """Return what a model asks for in its lane; ConfigError where it does not fit there."""
         return _terms(self.config, model, self.markets)
 
-    def take_over(self, model: TradedModel) -> None:
-        """Let a model trade its lane from now on."""
-        self.coordinator.change(self.terms(model))
+    def take_over(self, model: TradedModel) -> LaneTerms:
+        """Let a model trade its lane from now on, and return what it asks for."""
+        terms = self.terms(model)
+        self.coordinator.change(terms)
+        return terms
 
     def is_leaving(self, symbol: str) -> bool:
         """Return whether the position of a lane must leave because everything open must."""

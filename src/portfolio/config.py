@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -211,6 +211,13 @@ class CorrelationMatrix(Settings):
         return np.ascontiguousarray(np.array(self.matrix)[np.ix_(places, places)])
 
 
+def traded_twice(symbols: Sequence[str]) -> Iterator[str]:
+    """Yield what is wrong with lanes of these symbols, one line each."""
+    for symbol in symbols:
+        if symbols.count(symbol) > 1:
+            yield f"{symbol}: two lanes trade it; one account holds one position of it, leave one out"
+
+
 class PortfolioConfig(Grown):
     """One account: `capital` in USD, which limits are fractions of, and the lanes that trade it.
 
@@ -244,9 +251,7 @@ class PortfolioConfig(Grown):
 
     def _problems(self) -> Iterator[str]:
         symbols = [each.symbol for each in self.lanes]
-        for symbol in symbols:
-            if symbols.count(symbol) > 1:
-                yield f"{symbol}: two lanes trade it; one account holds one position of it, leave one out"
+        yield from traded_twice(symbols)
         weights = [each.weight for each in self.lanes if each.weight is not None]
         if weights and not sum(weights) > 0.0:
             yield "weights sum to 0: nothing would trade; give at least one lane a weight"
