@@ -24,6 +24,7 @@ from benchmarks.long_replay import long_replay
 from benchmarks.long_run import engines
 from benchmarks.measure import ROOT, of_tests
 from benchmarks.training import stopping
+from benchmarks.var_backtests import var_backtests
 from lockstep.identity import DECIDING, VALIDATING, code_hash
 from research.ledger.database import Database
 from research.ledger.ledger import Ledger
@@ -237,6 +238,11 @@ SOAKS = {
         sentence="one backtest with both engines, in minute bars: the same bytes, and how many times faster",
         count=5_000_000,
         run=engines,
+    ),
+    "var_backtests": Soak(
+        sentence="backtests of value at risk, in runs: rejected are 5 % of right ones, and those too low",
+        count=2_000,
+        run=var_backtests,
     ),
     "examples": Soak(
         sentence="drawn rules in every engine, drawn bars for every feature, in examples of each test",

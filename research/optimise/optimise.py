@@ -23,12 +23,12 @@ from lockstep.market.bars import Stamps
 from lockstep.market.margin import margin_on
 from lockstep.metrics import SESSIONS_PER_YEAR, Floats, curve_from, drawdowns, sharpe, sortino
 from lockstep.portfolio.config import PortfolioConfig, PortfolioLimits
+from lockstep.portfolio.var_decomposition import volatility_contributions
 from research.optimise.counting import Count, uncounted_trials
 from research.optimise.feasible import LimitSearch, limit_sets, smallest_feasible
 from research.optimise.methods import CONTROLS, METHODS, LaneRisk, partition, scaled
 from research.optimise.nested import RULE, NestedDesign, NestedResult, nested
 from research.optimise.plan import PortfolioPlan
-from research.optimise.risk import volatility_contributions
 from research.optimise.sizes import PortfolioSizes
 from research.optimise.streams import PortfolioStreams
 from research.statistics.bootstrap import Interval, block_length, confidence_interval

@@ -14,6 +14,7 @@ from scipy.stats import kstest
 from lockstep.errors import ConfigError, DataError
 from lockstep.metrics import Floats, curve_from, drawdowns, expected_shortfall, sharpe
 from lockstep.portfolio.config import CorrelationMatrix
+from lockstep.portfolio.var_decomposition import shortfall_contributions, volatility_contributions
 from research.optimise.covariance import (
     correlation_of,
     ledoit_wolf,
@@ -34,7 +35,6 @@ from research.optimise.methods import (
     partition,
     scaled,
 )
-from research.optimise.risk import shortfall_contributions, volatility_contributions
 from research.statistics.bootstrap import resampled_rows, sharpe_error
 
 NAMES = ("CL", "ES", "GC", "NQ", "ZC")
