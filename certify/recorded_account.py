@@ -21,7 +21,7 @@ from lockstep.portfolio.config import PortfolioConfig
 from lockstep.strategy.admission import LaneNews, LaneStanding
 from lockstep.strategy.matching import CLOSE, POSITION, opening_account
 from lockstep.strategy.records import ENTRY
-from lockstep.strategy.sizing import COLUMN, FIXED, MODE
+from lockstep.strategy.sizing import measured
 
 _FLAT = 0.0
 _SIMULATED = ("paper", "shadow")
@@ -112,7 +112,6 @@ class _Again:
             return None
         model, coordinator = self.seats[lane.symbol], self.portfolio.coordinator
         values = np.frombuffer(lane.vector, dtype="<f8")
-        sizing = self.portfolio.terms(model).sizing
 
         def value(name: str) -> float:
             return float(values[model.plan.ids.index(name)]) if name else math.nan
@@ -120,7 +119,7 @@ class _Again:
         return LaneNews(
             row.release.bars[model.key][CLOSE],
             value(coordinator.volatility_id),
-            0.0 if sizing[MODE] == FIXED else float(values[int(sizing[COLUMN])]),
+            float(measured(values, self.portfolio.terms(model).sizing)),
             lane.probability,
             value(coordinator.rank_id),
             quantity,

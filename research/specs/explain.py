@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lockstep.market.timeframe import Timeframe
-from lockstep.strategy.config import AgeLimits, Distance, FixedSize, RiskSize
+from lockstep.strategy.config import AgeLimits, Distance, FixedSize, RiskSize, Size
 from lockstep.strategy.families.rules import RulesConfig
 from research.specs.ids import meaning
 from research.specs.occurrence import Frequencies, frequencies
@@ -170,12 +170,23 @@ def _size(config: RulesConfig) -> str:
     size, capital = config.size, f"${config.capital:,.0f}"
     if isinstance(size, FixedSize):
         contracts = number_words(size.contracts)
-        return f"It trades {contracts} contract{'' if contracts == '1' else 's'}."
+        return f"It trades {contracts} contract{'' if contracts == '1' else 's'}{_by_regime(size)}."
     if isinstance(size, RiskSize):
         what, share = f"a move of {size.feature} points worth", size.risk
     else:
         what, share = f"the yearly volatility of the position, by {size.feature},", size.target
-    return f"It trades as many contracts as make {what} {share * 100:.6g}% of {capital}."
+    return f"It trades as many contracts as make {what} {share * 100:.6g}% of {capital}{_by_regime(size)}."
+
+
+def _by_regime(size: Size) -> str:
+    by = size.by_regime
+    if by is None:
+        return ""
+    parts = (("bull", by.bull), ("bear", by.bear), ("sideways", by.sideways))
+    named = [f"{number_words(part * 100)}% in a {name} market" for name, part in parts if part < 1.0]
+    if by.high_volatility < 1.0:
+        named.append(f"{number_words(by.high_volatility * 100)}% at high volatility")
+    return f"; of that {', '.join(named)}, by {by.feature}"
 
 
 def _sum(config: RulesConfig) -> str:

@@ -33,7 +33,7 @@ from lockstep.strategy.admission import REFUSALS
 from lockstep.strategy.config import StrategyConfig
 from lockstep.strategy.decision import IN_SESSION
 from lockstep.strategy.matching import CASH, CLOSE, OPEN, POSITION
-from lockstep.strategy.sizing import COLUMN, FIXED, MODE
+from lockstep.strategy.sizing import measures
 from lockstep.strategy.step import vector_ids
 from lockstep.strategy.veto import Veto
 from research.sweep.inputs import Chances, Prepared
@@ -198,7 +198,7 @@ class _LaneGround:
         if volatility:
             bars[:, BAR_RISK] = _last_known(matrix[:, ids.index(volatility)], prices[:, CLOSE], unit)
         sizing = config.sizing_rules(history.markets[symbol].instrument)
-        bars[:, BAR_MEASURE] = 0.0 if sizing[MODE] == FIXED else matrix[:, int(sizing[COLUMN])]
+        bars[:, BAR_MEASURE] = measures(matrix, sizing)
         if chances is not None:
             bars[:, BAR_PROBABILITY] = chances.probability[rows]
         if score:

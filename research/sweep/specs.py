@@ -85,7 +85,7 @@ class Specs:
     columns   rows of the features that hold the spec's vector
     filters   as of `decide`
     read      columns of the vector that the search for entries reads
-    sizing    float64 (V, 5), see `sizing.contracts`; exits: float64 (V, 6), see `sizing.entry_order`
+    sizing    float64 (V, SIZING), see `sizing.contracts`; exits: float64 (V, 6), see `sizing.entry_order`
     """
 
     rules: Ragged
@@ -195,6 +195,8 @@ def loop_of(config: StrategyConfig, family: Family, *, always_open: bool) -> Spe
 
 _TEMPLATE = '''"""Generated: the sweep's loops for specs of one family; see research/sweep/specs.py."""
 
+import math
+
 from lockstep.compiled import inlined, uncounted
 from lockstep.strategy.family import family_named
 from research.sweep import account, kernels, signals
@@ -204,6 +206,7 @@ from research.sweep.signals import LONG_EXIT, SHORT_EXIT, is_set
 
 hold = inlined(kernels.hold)
 next_entry = inlined(signals.next_entry)
+NAN = math.nan
 record = inlined(account.record)
 settle = inlined(account.settle)
 tabulate = inlined(kernels.tabulate)
@@ -215,9 +218,12 @@ leave = acts.leave
 
 @uncounted
 def row(values, i):
-    """What the exit's conditions say, then what size, stop and target read."""
-    features, leaves, size, stop, target = values
-    return (1.0 if is_set(leaves, i) else 0.0, features[size, i], features[stop, i], features[target, i])
+    """What the exit's conditions say, then what size, stop, target and the size's regime read."""
+    features, leaves, size, stop, target, regime = values
+    return (
+        1.0 if is_set(leaves, i) else 0.0, features[size, i], features[stop, i], features[target, i],
+        features[regime, i]
+    )
 
 
 @uncounted
@@ -237,10 +243,15 @@ def following_entry(spec, values, clock, i, n):
 def trade(recorded, spec, values, clock, bars, costs, entry, outcome, count, fills):
     signals, rules, columns, filters, read, sizing, exits, vector, probability, turn = spec
     leaves = signals[LONG_EXIT if entry < bars.shape[0] else SHORT_EXIT]
-    seen = (values, leaves, columns[int(sizing[2])], columns[int(exits[2])], columns[int(exits[5])])
+    by_regime = sizing[5] == sizing[5]
+    regime = columns[int(sizing[5])] if by_regime else columns[0]
+    seen = (values, leaves, columns[int(sizing[2])], columns[int(exits[2])], columns[int(exits[5])], regime)
     return hold(
         decide, row, recorded, {at_close}, {always_open}, seen, clock, bars, costs, rules, NO_FILTER,
-        (sizing[0], sizing[1], 1.0, sizing[3], sizing[4]),
+        (
+            sizing[0], sizing[1], 1.0, sizing[3], sizing[4], 4.0 if by_regime else NAN, sizing[6], sizing[7],
+            sizing[8], sizing[9]
+        ),
         (exits[0], exits[1], 2.0, exits[3], exits[4], 3.0), entry, outcome, count, fills
     )
 

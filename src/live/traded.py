@@ -28,7 +28,7 @@ from lockstep.strategy.config import StrategyConfig
 from lockstep.strategy.decision import HOLD
 from lockstep.strategy.lane import Lane
 from lockstep.strategy.matching import CLOSE
-from lockstep.strategy.sizing import COLUMN, FIXED, MODE, contracts
+from lockstep.strategy.sizing import COLUMN, EVERY_REGIME, FIXED, MODE, contracts
 from lockstep.strategy.step import vector_ids
 from lockstep.strategy.veto import Veto
 
@@ -167,7 +167,9 @@ def usual_trades(
 
 
 def _usual_size(model: TradedModel, markets: Mapping[str, Market], bars: Kept) -> float | None:
-    sizing = model.config.sizing_rules(markets[model.bundle.symbol].instrument)
+    mode, amount, column, unit, step, *_ = model.config.sizing_rules(markets[model.bundle.symbol].instrument)
+    # What it trades where no regime makes it smaller: a regime is no reason to be without a size.
+    sizing = (mode, amount, column, unit, step, *EVERY_REGIME)
     if sizing[MODE] == FIXED:
         return float(contracts(np.empty(0), 0.0, sizing))
     windows = WindowFeatures(model.plan, markets, max_age=model.config.max_age.limits)

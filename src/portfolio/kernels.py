@@ -7,7 +7,6 @@ the other: floats that are added in another order are another number. Arrays are
 from __future__ import annotations
 
 import math
-from typing import Any
 
 from lockstep.compiled import uncounted
 from lockstep.market.bars import Flags, Floats, Stamps
@@ -71,8 +70,7 @@ from lockstep.portfolio.rules import (
     WEIGHT_CAP,
 )
 from lockstep.strategy.matching import POSITION, equity
-from lockstep.strategy.sizing import AMOUNT, MODE, STEP, contracts, multiplied
-from lockstep.strategy.sizing import UNIT as SIZE_UNIT
+from lockstep.strategy.sizing import multiplied, sized, sizing_of
 
 
 @uncounted
@@ -162,9 +160,8 @@ def ranked(news: Floats, order: Stamps) -> int:
 @uncounted
 def wanted_contracts(i: int, scale: float, news: Floats, lanes: Floats, sizing: Floats) -> float:
     """Return the signed contracts that lane i proposes at `scale`: rounded down once."""
-    rule = (sizing[i, MODE], sizing[i, AMOUNT], 0.0, sizing[i, SIZE_UNIT], sizing[i, STEP])
-    measured: Any = (news[i, MEASURE],)
-    return float(news[i, SIDE]) * contracts(measured, lanes[i, CLOSE], multiplied(rule, scale))
+    rule = multiplied(sizing_of(sizing[i]), scale)
+    return float(news[i, SIDE]) * sized(float(news[i, MEASURE]), lanes[i, CLOSE], rule)
 
 
 @uncounted

@@ -16,7 +16,7 @@ from lockstep.market.sessions import Session
 from lockstep.portfolio import rules
 from lockstep.portfolio.config import PortfolioConfig, PortfolioLimits
 from lockstep.strategy.config import FixedSize, StrategyConfig
-from lockstep.strategy.sizing import Sizing, contracts, multiplied
+from lockstep.strategy.sizing import SIZING, Sizing, contracts, multiplied
 from lockstep.strategy.step import vector_ids
 from lockstep.strategy.veto import Veto
 
@@ -74,8 +74,8 @@ class LaneTerms:
 
     def wanted(self, vectors: Floats, closes: Floats) -> Floats:
         """Return the contracts, float64 (n,), of entries at vectors (n, k), not rounded to a step."""
-        mode, amount, column, unit, _ = self.sizing
-        exact = (mode, amount, column, unit, _FINE)
+        mode, amount, column, unit, _, regime, bear, sideways, bull, volatile = self.sizing
+        exact = (mode, amount, column, unit, _FINE, regime, bear, sideways, bull, volatile)
         return np.array(
             [contracts(each, close, exact) for each, close in zip(vectors, closes.tolist(), strict=True)]
         )
@@ -126,7 +126,7 @@ class PortfolioTerms(NamedTuple):
             terms.append((unit, _or_infinite(lane.max_contracts), _or_infinite(lane.weight_cap) * capital))
         return cls(
             terms=_table(terms, rules.TERM),
-            sizing=_table([each.sizing for each in lanes], 5),
+            sizing=_table([each.sizing for each in lanes], SIZING),
             limits=_limits(config, config.limits),
             tiers=_table([(each.at, each.scale) for each in drawdown.tiers] if drawdown else [], 2),
             groups=_table(

@@ -24,7 +24,7 @@ class LaneNews(NamedTuple):
 
     close         points
     volatility    value of `Admissions.volatility_id`, fraction of the price a year; NaN: missing, not asked
-    measure       value of the sizing's column, 0.0 for a fixed size
+    measure       what its size is worked out from, see `sizing.measured`; 0.0 for a fixed size
     probability   of the model that the trade wins; NaN without one
     score         value of `Admissions.rank_id`; NaN: missing or not asked
     quantity      contracts that the lane would enter with by its own rules, signed; 0.0: it proposes nothing

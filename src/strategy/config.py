@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -27,12 +28,13 @@ from lockstep.market.bars import Floats
 from lockstep.market.instrument import Instrument
 from lockstep.market.sessions import Session
 from lockstep.market.timeframe import Timeframe
-from lockstep.settings import Settings, read_yaml, validated
+from lockstep.settings import Grown, Settings, read_yaml, validated
 from lockstep.strategy.decision import FAMILY, MAX_BARS, THRESHOLD, WINDOW_END, WINDOW_START
-from lockstep.strategy.sizing import ANNUAL_VOLATILITY, FIXED, POINTS_AT_RISK, Exits, Sizing
+from lockstep.strategy.sizing import ANNUAL_VOLATILITY, EVERY_REGIME, FIXED, POINTS_AT_RISK, Exits, Sizing
 
 ACCEPT_ALL = -math.inf
 DEFAULT_FAMILY = "ibs"
+REGIME_ID = "regime_200_0.5_14_252_0.8"
 
 
 def _rising(bounds: tuple[float, float]) -> tuple[float, float]:
@@ -94,14 +96,58 @@ class Distance(Settings):
         return self
 
 
-class FixedSize(Settings):
+def _regime_id(text: str) -> str:
+    if not re.fullmatch(r"regime_[^%*]+", text):
+        raise ValueError(f"must be an id of the feature regime without rank or product, such as {REGIME_ID}")
+    return text
+
+
+Part = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+
+
+class RegimeFactors(Settings):
+    """What a size is multiplied by in the regime that `feature` names at the decision, each 0 to 1.
+
+    A factor only makes positions smaller. One of 0 trades nothing in that regime.
+
+    >>> RegimeFactors(bear=0.5).factors
+    (0.5, 1.0, 1.0, 1.0)
+    """
+
+    feature: Annotated[str, AfterValidator(_regime_id)] = REGIME_ID
+    bull: Part = 1.0
+    bear: Part = 1.0
+    sideways: Part = 1.0
+    high_volatility: Part = 1.0
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if set(self.factors) in ({0.0}, {1.0}):
+            raise ValueError(f"all factors are {self.bull:g}: give one between or leave by_regime out")
+        return self
+
+    @property
+    def factors(self) -> tuple[float, float, float, float]:
+        """The factors in the order of the regime's codes: bear, sideways, bull, high volatility."""
+        return (self.bear, self.sideways, self.bull, self.high_volatility)
+
+
+class Size(Grown):
+    """What all kinds of sizes share: `by_regime`, the part of it that is traded in each market regime."""
+
+    LATER: ClassVar[frozenset[str]] = frozenset({"by_regime"})
+
+    by_regime: RegimeFactors | None = None
+
+
+class FixedSize(Size):
     """Always the same number of contracts."""
 
     kind: Literal["fixed"] = "fixed"
     contracts: Positive = 1.0
 
 
-class RiskSize(Settings):
+class RiskSize(Size):
     """Contracts such that a move of `feature` points is worth `risk` x `capital`."""
 
     kind: Literal["risk"]
@@ -109,7 +155,7 @@ class RiskSize(Settings):
     feature: str = "atr_14"
 
 
-class VolatilitySize(Settings):
+class VolatilitySize(Size):
     """Contracts such that the position's yearly standard deviation is `target` x `capital`.
 
     `feature` is the yearly volatility of the instrument as a fraction of its price.
@@ -144,12 +190,17 @@ def ids_read_by(part: object) -> tuple[str, ...]:
 
     >>> ids_read_by(Distance(atr=2.0)), ids_read_by(Distance(percent=1.0)), ids_read_by(FixedSize())
     (('atr_14',), (), ())
+    >>> ids_read_by(RiskSize(kind="risk", risk=0.01, by_regime=RegimeFactors(bear=0.5)))
+    ('atr_14', 'regime_200_0.5_14_252_0.8')
     """
     if isinstance(part, tuple):
         return part
     if isinstance(part, Distance):
         return (part.feature,) if part.atr else ()
-    return (part.feature,) if isinstance(part, RiskSize | VolatilitySize) else ()
+    if not isinstance(part, Size):
+        return ()
+    own = (part.feature,) if isinstance(part, RiskSize | VolatilitySize) else ()
+    return (*own, part.by_regime.feature) if part.by_regime else own
 
 
 class StrategyConfig(Settings):
@@ -338,13 +389,14 @@ class StrategyConfig(Settings):
 
     def sizing_rules(self, instrument: Instrument) -> Sizing:
         """Return the tuple that `sizing.contracts` takes."""
-        unit, step = instrument.multiplier, instrument.size_step
+        unit, step, by = instrument.multiplier, instrument.size_step, self.size.by_regime
+        regime = (self._column(by.feature), *by.factors) if by else EVERY_REGIME
         if isinstance(self.size, FixedSize):
-            return (FIXED, self.size.contracts, 0.0, unit, step)
+            return (FIXED, self.size.contracts, 0.0, unit, step, *regime)
         column = self._column(self.size.feature)
         if isinstance(self.size, RiskSize):
-            return (POINTS_AT_RISK, self.capital * self.size.risk, column, unit, step)
-        return (ANNUAL_VOLATILITY, self.capital * self.size.target, column, unit, step)
+            return (POINTS_AT_RISK, self.capital * self.size.risk, column, unit, step, *regime)
+        return (ANNUAL_VOLATILITY, self.capital * self.size.target, column, unit, step, *regime)
 
     def exit_rules(self) -> Exits:
         """Return the tuple that `sizing.entry_order` takes."""

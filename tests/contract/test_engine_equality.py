@@ -83,6 +83,11 @@ def adjusted() -> History:
 
 percent = st.builds(lambda value: {"percent": value}, st.sampled_from([0.2, 0.5, 1.0, 1.7, 3.0]))
 multiple = st.builds(lambda value: {"atr": value, "feature": "atr_14"}, st.sampled_from([0.5, 1.0, 2.5]))
+BY_REGIME = {
+    "by_regime": {
+        "feature": "regime_20_0.5_5_30_0.8", "bull": 0.75, "bear": 0.5, "sideways": 0.0, "high_volatility": 0.3
+    }
+}  # fmt: skip
 sizes = st.sampled_from(
     [
         {"kind": "fixed", "contracts": 2},
@@ -90,6 +95,9 @@ sizes = st.sampled_from(
         {"kind": "risk", "risk": 0.02, "feature": "atr_14"},
         {"kind": "risk", "risk": 0.0005, "feature": "atr_14"},
         {"kind": "volatility", "target": 0.4, "feature": "realised_vol_20_252"},
+        {"kind": "volatility", "target": 0.4, "feature": "realised_vol_20_252", **BY_REGIME},
+        {"kind": "risk", "risk": 0.02, "feature": "atr_14", **BY_REGIME},
+        {"kind": "fixed", "contracts": 4, **BY_REGIME},
     ]
 )
 DAILY_FILTERS = (

@@ -14,11 +14,11 @@ from support.specs import WORLDS
 BARS = 250
 # World, seed of the spec, and whether a model has a say: specs that trade there.
 DRAWN = [
-    ("daily", 0, False),
-    ("daily", 1, True),
-    ("young", 0, False),
+    ("daily", 2, False),
+    ("daily", 2, True),
+    ("young", 4, False),
     ("pair", 0, False),
-    ("hourly", 1, False),
+    ("hourly", 2, False),
 ]
 
 

@@ -25,7 +25,7 @@ SAID = {
     "long entry", "long exit", "short entry", "short exit", "~", "%", "@", "*",
     "stop in percent", "stop in atr", "target in percent", "target in atr", "max_bars", "veto", "features",
     "filter of long", "filter of short", "filter of both", "fills at the next_open", "fills at the close",
-    "size fixed", "size risk", "size volatility",
+    "size fixed", "size risk", "size volatility", "size by regime",
 }  # fmt: skip
 MET = {
     "enter long", "enter short", "signal", "max bars", "no signal", "hold", "missing", "filtered", "veto",

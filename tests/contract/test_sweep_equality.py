@@ -77,6 +77,8 @@ DAILY_SHAPES: list[dict[str, Any]] = [
     {"direction": "both", "target": 1, "size": "risk", "filters": [SHORT_ONLY, VOLUME]},
     {"direction": "both", "stop": 1, "target": 1, "size": "volatility", "filters": [PRODUCT, CALENDAR]},
     {"direction": "both", "stop": 1, "target": 1, "max_bars": 1, "execution": "close"},
+    {"direction": "both", "stop": 1, "size": "fixed by regime"},
+    {"direction": "both", "target": 1, "size": "risk by regime", "execution": "close"},
 ]
 PAIR_SHAPE: dict[str, Any] = {"direction": "both", "stop": 1, "filters": [PAIR], "max_bars": 1}
 HOURLY_SHAPES: list[dict[str, Any]] = [
@@ -87,10 +89,15 @@ HOURLY_SHAPES: list[dict[str, Any]] = [
 
 percent = st.builds(lambda value: {"percent": value}, st.sampled_from([0.2, 0.5, 1.0, 1.7, 3.0]))
 multiple = st.builds(lambda value: {"atr": value, "feature": "atr_14"}, st.sampled_from([0.5, 1.0, 2.5]))
+BY_REGIME: dict[str, Any] = {
+    "by_regime": {"feature": "regime_20_0.5_5_30_0.8", "bear": 0.5, "sideways": 0.7, "high_volatility": 0.0}
+}
 SIZES: dict[str, dict[str, Any]] = {
     "fixed": {"kind": "fixed", "contracts": 2},
     "risk": {"kind": "risk", "risk": 0.02, "feature": "atr_14"},
     "volatility": {"kind": "volatility", "target": 0.4, "feature": "realised_vol_20_252"},
+    "fixed by regime": {"kind": "fixed", "contracts": 4, **BY_REGIME},
+    "risk by regime": {"kind": "risk", "risk": 0.02, "feature": "atr_14", **BY_REGIME},
 }
 
 

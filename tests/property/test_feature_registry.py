@@ -219,13 +219,14 @@ def test_smallest_parameters(name: str, recipe: Recipe) -> None:
 
 
 def test_catalogue_is_complete() -> None:
-    """Around sixty families of ids in eight files, names unique."""
+    """Around sixty families of ids in nine files, names unique."""
     assert len(FEATURES) == len(REGISTRY) >= 60
     assert REGISTRY.families == (
         "calendar",
         "oscillators",
         "pair",
         "price_bar",
+        "regime",
         "returns",
         "trend",
         "volatility",

@@ -128,8 +128,10 @@ class PortfolioOracle:
 
     def _size(self, symbol: str, said: LaneNews) -> float:
         (terms,) = (each for each in self.lanes if each.symbol == symbol)
-        mode, amount, _, unit, step = terms.sizing
+        mode, amount, _, unit, step, *_ = terms.sizing
         wanted = amount * self.scale
+        if not mode and terms.strategy.size.by_regime is not None:
+            wanted *= said.measure
         if mode:
             wanted /= said.measure * unit * (abs(said.close) if mode == 2.0 else 1.0)
         steps = math.floor(wanted / step + 1e-9)

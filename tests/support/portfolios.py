@@ -49,6 +49,9 @@ SIZES: tuple[Mapping[str, Any], ...] = (
     {"kind": "fixed", "contracts": 3},
     {"kind": "volatility", "target": 0.4},
 )
+BY_REGIME: Mapping[str, Any] = {
+    "feature": "regime_10_0.5_1_15_0.8", "bull": 0.75, "bear": 0.5, "high_volatility": 0.0
+}  # fmt: skip
 
 
 def bars_of(symbol: str, timeframe: str, count: int, seed: int) -> Bars:
@@ -171,7 +174,8 @@ def mixed_world(seed: int, chosen: Mapping[str, tuple[str, int]]) -> World:
     """Return a world of declared margins, by seed of three kinds.
 
     One of `config_of` alone; one in which every other lane is a spec and some lanes are behind a model; one
-    in which every lane is behind a model, so that probabilities can rank.
+    in which every lane is behind a model, so that probabilities can rank. A third of the lanes trade smaller
+    in some regimes.
     """
     kind, plain = seed % 3, world(seed, chosen, features=[VOLATILITY, SCORE])
     specs = {
@@ -184,8 +188,13 @@ def mixed_world(seed: int, chosen: Mapping[str, tuple[str, int]]) -> World:
         for place, symbol in enumerate(plain.symbols)
         if kind == 2 or (kind == 1 and place % 3 == 0)
     }
+    configs = {**plain.configs, **specs}
+    for place, symbol in enumerate(plain.symbols):
+        if (place + seed) % 3 == 1:
+            size = configs[symbol].size.model_dump() | {"by_regime": BY_REGIME}
+            configs[symbol] = configs[symbol].replaced(size=size)
     return with_margins(
-        replace(plain, configs={**plain.configs, **specs}, vetoes=vetoes, score=SCORE if kind else VOLATILITY)
+        replace(plain, configs=configs, vetoes=vetoes, score=SCORE if kind else VOLATILITY)
     )
 
 

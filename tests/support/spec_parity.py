@@ -73,6 +73,8 @@ def said(config: RulesConfig) -> Iterator[str]:
             yield f"{name} in {'percent' if content[name].get('percent') else 'atr'}"
     yield from (f"filter of {each['side']}" for each in content["filters"])
     yield f"size {content['size']['kind']}"
+    if "by_regime" in content["size"]:
+        yield "size by regime"
     yield f"fills at the {content['execution']}"
     yield from (name for name in ("max_bars", "veto", "features", "window", "auto_close") if content[name])
 

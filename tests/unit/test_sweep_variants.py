@@ -39,7 +39,9 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "auto_close": st.sampled_from([None, "15:00"]),
     "size": st.sampled_from(
         [{"kind": "fixed", "contracts": 1}, {"kind": "fixed", "contracts": 3},
-         {"kind": "risk", "risk": 0.01, "feature": "atr_14"}]
+         {"kind": "risk", "risk": 0.01, "feature": "atr_14"},
+         {"kind": "risk", "risk": 0.01, "feature": "atr_14", "by_regime": {"bear": 0.5}},
+         {"kind": "fixed", "contracts": 3, "by_regime": {"bull": 0.5}}]
     ),
     "capital": st.sampled_from([100_000.0, 200_000.0]),
     "execution": st.sampled_from(["next_open", "close"]),

@@ -25,7 +25,7 @@ from lockstep.strategy.decision import (
 )
 from lockstep.strategy.lane import Lane, LaneState
 from lockstep.strategy.matching import CASH, CLOSE, POSITION, QUANTITY, Account, Order
-from lockstep.strategy.sizing import COLUMN, FIXED, MODE
+from lockstep.strategy.sizing import measured
 from lockstep.strategy.step import DecisionRules, PositionState, exit_order, step
 
 FLAT = 0.0
@@ -91,11 +91,11 @@ class ParityStrategy(bt.Strategy):
         self._lane = lane
         self._asked_for = self._columns(self.p.admissions)
 
-    def _columns(self, admissions: Admissions | None) -> tuple[int | None, int | None, int | None]:
-        """Return the columns of volatility, measure and score; None where there is none."""
+    def _columns(self, admissions: Admissions | None) -> tuple[int | None, int | None]:
+        """Return the columns of volatility and score; None where there is none."""
         if admissions is None:
-            return None, None, None
-        sizing, ids = self._rules.sizing, self._rules.ids
+            return None, None
+        ids = self._rules.ids
         wanted = (admissions.volatility_id, admissions.rank_id)
         for each in wanted:
             if each and each not in ids:
@@ -104,7 +104,7 @@ class ParityStrategy(bt.Strategy):
                     "read; add it to its `features`"
                 )
         volatility, score = (ids.index(each) if each else None for each in wanted)
-        return volatility, None if sizing[MODE] == FIXED else int(sizing[COLUMN]), score
+        return volatility, score
 
     def require_exit(self, code: int) -> None:
         """Leave the open position at the next bar of a session, for `code`, whatever the rules say."""
@@ -199,11 +199,11 @@ class ParityStrategy(bt.Strategy):
         if self._decided is None:
             return None
         _, close, values, probability, _, entry, _ = self._decided
-        volatility, measure, score = self._asked_for
+        volatility, score = self._asked_for
         return LaneNews(
             close,
             math.nan if volatility is None else float(values[volatility]),
-            0.0 if measure is None else float(values[measure]),
+            float(measured(values, self._rules.sizing)),
             probability,
             math.nan if score is None else float(values[score]),
             entry[QUANTITY] if entry else 0.0,
