@@ -113,6 +113,11 @@ def _portfolio_parity(count: int, seed: int) -> tuple[dict[str, Any], bool]:
     return found
 
 
+def _regimes(count: int, seed: int) -> tuple[dict[str, Any], bool]:
+    found: tuple[dict[str, Any], bool] = of_tests("support.regime_worlds").soak(count, seed)
+    return found
+
+
 def _readme(count: int, seed: int) -> tuple[dict[str, Any], bool]:
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "tests")}
     command = [sys.executable, "-m", "support.readme"]
@@ -238,6 +243,11 @@ SOAKS = {
         sentence="one backtest with both engines, in minute bars: the same bytes, and how many times faster",
         count=5_000_000,
         run=engines,
+    ),
+    "regimes": Soak(
+        sentence="strategies by regime, in worlds: how many equal ones are flagged, how many that fail",
+        count=4_000,
+        run=_regimes,
     ),
     "var_backtests": Soak(
         sentence="backtests of value at risk, in runs: rejected are 5 % of right ones, and those too low",

@@ -1,6 +1,6 @@
 """Results by market regime, with intervals, and the flag of a strategy that fails in one.
 
-Trades of one stretch of a regime share what happened in it, so that the stretch and not the trade is the unit:
+Trades of one stretch of a regime share what happened in it, so that the stretch is the unit, not the trade:
 errors are clustered by runs (Liang and Zeger, Longitudinal Data Analysis Using Generalized Linear Models,
 Biometrika 73 (1986), pp. 13-22; with few clusters compared with Student's t, Cameron and Miller, A
 Practitioner's Guide to Cluster-Robust Inference, Journal of Human Resources 50 (2015), pp. 317-372, section
@@ -113,7 +113,9 @@ def results_by_regime(
     p_values = [_p_value(values, codes == code, runs) for code in present]
     rates = _adjusted(p_values)
     return tuple(
-        _result(code, float((known == code).mean()), values, codes == code, runs, tested, level, resamples, seed)
+        _result(
+            code, float((known == code).mean()), values, codes == code, runs, tested, level, resamples, seed
+        )
         for code, tested in zip(present, zip(p_values, rates, strict=True), strict=True)
     )
 
@@ -137,10 +139,7 @@ def _checked(pnl: Any, decided: Any, regimes: Any) -> tuple[Floats, Floats, Inte
         )
     strange = set(every[~np.isnan(every)].tolist()) - REGIMES.keys()
     if strange:
-        raise DataError(
-            f"regimes: code {min(strange):g}: known are {', '.join(f'{code:g}' for code in sorted(REGIMES))}; "
-            "use the feature `regime`"
-        )
+        raise DataError(f"regimes: code {min(strange):g}: known are -1, 0, 1, 2; use the feature `regime`")
     known = ~np.isnan(every[bars])
     return values[known], every[bars][known], regime_runs(every)[bars][known]
 
@@ -155,7 +154,8 @@ class _Clusters:
     @classmethod
     def of(cls, values: Floats, runs: Integers) -> _Clusters:
         _, place = np.unique(runs, return_inverse=True)
-        return cls(np.bincount(place).astype(np.float64), np.bincount(place, weights=values))
+        sums: Floats = np.bincount(place, weights=values).astype(np.float64)
+        return cls(np.bincount(place).astype(np.float64), sums)
 
     @property
     def runs(self) -> int:
@@ -228,7 +228,7 @@ def _result(
 
 
 def _interval(clusters: _Clusters, level: float, resamples: int, seed: Sequence[int]) -> tuple[float, float]:
-    """Return the bootstrap-t interval of a mean: whole runs are drawn, each sample judged by its own error."""
+    """Return the bootstrap-t interval of a mean: whole runs are drawn, each sample has its own error."""
     count = clusters.runs
     if count < 2 or not clusters.error > 0.0:
         return math.nan, math.nan

@@ -175,6 +175,31 @@ def test_compression() -> None:
     assert value("compression_2_4_4", [*rows, wide, wide]) == 0.0
 
 
+def test_regime() -> None:
+    """Trend over 2 bars: changes 1 and 3, mean 2, deviation 1: 4 / sqrt 2 = 2.83. The last move is no larger.
+
+    Period 1: the average true range is the bar's own, here 4 twice and 3: none of two earlier lie below 3.
+    """
+    rising, falling = [0.0, 4.0, 0.0, 1.0, 4.0], [0.0, -4.0, 0.0, -1.0, -4.0]
+    assert value("regime_2_2.8_1_3_0.5", of_closes(rising)) == 1.0
+    assert value("regime_2_2.9_1_3_0.5", of_closes(rising)) == 0.0
+    assert value("regime_2_2.8_1_3_0.5", of_closes(falling)) == -1.0
+    assert value("regime_2_0_1_3_0.5", of_closes([0.0, 2.0, 1.0, 2.0, 1.0])) == 0.0
+
+
+def test_regime_of_high_volatility() -> None:
+    """True ranges 1, 1, 2: both earlier ones lie below. With 1, 2, 2 one does and one ties: 0.75."""
+    assert value("regime_2_2.8_1_3_0.9", of_closes([0.0, 1.0, 0.0, 2.0])) == 2.0
+    assert value("regime_2_9_1_3_1", of_closes([0.0, 1.0, 0.0, 2.0])) == 0.0
+    assert value("regime_2_9_1_3_0.7", of_closes([0.0, 1.0, 3.0, 1.0])) == 2.0
+    assert value("regime_2_9_1_3_0.75", of_closes([0.0, 1.0, 3.0, 1.0])) == 0.0
+
+
+def test_a_market_that_stands_still_is_sideways() -> None:
+    assert value("regime_5_0_1_3_0.5", of_closes([7.0] * 8)) == 0.0
+    assert value("regime_5_0_1_3_0.5", of_closes([1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0])) == 0.0
+
+
 def test_volume() -> None:
     rows = of_closes([1.0, 2.0, 1.0, 2.0], [4.0, 2.0, 2.0, 8.0])
     assert value("volume_pctile_4", rows) == 1.0
@@ -304,6 +329,8 @@ def test_session_segment(minute: float, length: float, segment: float) -> None:
         ("pivot_position_2_4", r"needs bars > 2 \* wing"),
         ("supply_zone_distance_3_6_14", r"needs bars > 2 \* wing"),
         ("nr_1", "must be at least 2"),
+        ("regime_200_0.5_14_252_1.5", "needs calm <= 1"),
+        ("regime_1_0.5_14_252_0.8", "bars = 1: must be at least 2"),
         ("pctb_20_0.01", "must be at least 0.1"),
     ],
 )

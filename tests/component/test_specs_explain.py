@@ -86,6 +86,16 @@ def test_all_that_a_spec_can_say_is_said() -> None:
             "It trades as many contracts as make a move of atr_14 points worth 1% of $100,000.",
         ),
         ({"size": {"contracts": 2.5}}, "It trades 2.5 contracts."),
+        (
+            {"size": {"contracts": 4, "by_regime": {"bear": 0.5, "high_volatility": 0}}},
+            "It trades 4 contracts; of that 50% in a bear market, 0% at high volatility, by "
+            "regime_200_0.5_14_252_0.8.",
+        ),
+        (
+            {"size": {"kind": "risk", "risk": 0.01, "by_regime": {"sideways": 0.25}}},
+            "It trades as many contracts as make a move of atr_14 points worth 1% of $100,000; of that 25% "
+            "in a sideways market, by regime_200_0.5_14_252_0.8.",
+        ),
         ({}, "It trades 1 contract."),
         ({}, "There is no protective stop."),
         (

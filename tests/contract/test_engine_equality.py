@@ -85,7 +85,8 @@ percent = st.builds(lambda value: {"percent": value}, st.sampled_from([0.2, 0.5,
 multiple = st.builds(lambda value: {"atr": value, "feature": "atr_14"}, st.sampled_from([0.5, 1.0, 2.5]))
 BY_REGIME = {
     "by_regime": {
-        "feature": "regime_20_0.5_5_30_0.8", "bull": 0.75, "bear": 0.5, "sideways": 0.0, "high_volatility": 0.3
+        "feature": "regime_20_0.5_5_30_0.8", "bull": 0.75, "bear": 0.5, "sideways": 0.0,
+        "high_volatility": 0.3,
     }
 }  # fmt: skip
 sizes = st.sampled_from(

@@ -193,9 +193,7 @@ def mixed_world(seed: int, chosen: Mapping[str, tuple[str, int]]) -> World:
         if (place + seed) % 3 == 1:
             size = configs[symbol].size.model_dump() | {"by_regime": BY_REGIME}
             configs[symbol] = configs[symbol].replaced(size=size)
-    return with_margins(
-        replace(plain, configs=configs, vetoes=vetoes, score=SCORE if kind else VOLATILITY)
-    )
+    return with_margins(replace(plain, configs=configs, vetoes=vetoes, score=SCORE if kind else VOLATILITY))
 
 
 def recorder_of(lane: Lane) -> MemoryRecorder:

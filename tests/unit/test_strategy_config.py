@@ -6,10 +6,12 @@ import math
 from pathlib import Path
 
 import pytest
+import yaml
 from pydantic import ValidationError
 
 from lockstep.errors import ConfigError
 from lockstep.market.asof import MaxAge
+from lockstep.settings import validated
 from lockstep.strategy.families.ibs import IbsConfig
 from lockstep.strategy.family import load_strategy
 
@@ -103,3 +105,45 @@ def test_feature_ids_are_unique_and_in_order() -> None:
         [2.0, 0.0, math.inf, 0.0],
     ]
     assert config.max_age.limits == MaxAge(bars=3, days=4)
+
+
+# Written by the version before sizes knew regimes.
+OLD_HASHES = {
+    "fixed": "061b78b786086830bde3c8eee17d726008c4d79c2d046f6d911628e7361777c0",
+    "risk": "1572a8d19cc0177b8f516fe2ae98fb1f28b2e277722b5ef39218d44e64c9723f",
+}
+
+
+def test_a_size_without_regimes_keeps_its_hash_and_its_file() -> None:
+    fixed = IbsConfig.model_validate({"name": "x", "size": {"kind": "fixed", "contracts": 3}})
+    risk = IbsConfig.model_validate({"name": "x", "size": {"kind": "risk", "risk": 0.01}})
+    assert {each.size.kind: each.config_hash for each in (fixed, risk)} == OLD_HASHES
+    assert "by_regime" not in fixed.to_yaml(defaults=True)
+    assert fixed.replaced(size={"contracts": 3, "by_regime": {"bear": 0.5}}).config_hash != fixed.config_hash
+
+
+def test_a_size_by_regime_puts_the_regime_into_the_vector() -> None:
+    config = IbsConfig.model_validate(
+        {"name": "x", "size": {"kind": "risk", "risk": 0.01, "by_regime": {"bear": 0.5}}}
+    )
+    assert config.feature_ids == ("ibs", "atr_14", "regime_200_0.5_14_252_0.8")
+    assert config.replaced(size=config.size.model_dump()) == config
+    assert validated(IbsConfig, yaml.safe_load(config.to_yaml()), where="again").size == config.size
+
+
+@pytest.mark.parametrize(
+    ("by", "rule"),
+    [
+        ({"bear": 1.5}, r"size\.fixed\.by_regime\.bear 1\.5: .*less than or equal to 1"),
+        ({"bear": -0.1}, r"size\.fixed\.by_regime\.bear -0\.1: .*greater than or equal to 0"),
+        ({"bear": math.nan}, r"size\.fixed\.by_regime\.bear nan"),
+        ({}, r"size\.fixed\.by_regime: all factors are 1: give one between or leave by_regime out"),
+        (dict.fromkeys(("bull", "bear", "sideways", "high_volatility"), 0), r"all factors are 0"),
+        ({"bear": 0.5, "feature": "rsi_2"}, r"must be an id of the feature regime"),
+        ({"bear": 0.5, "feature": "regime_200_0.5_14_252_0.8%20"}, r"without rank or product"),
+        ({"beer": 0.5}, r"unknown key 'size\.fixed\.by_regime\.beer'; did you mean 'bear'"),
+    ],
+)
+def test_a_regime_only_makes_sizes_smaller(by: dict[str, object], rule: str) -> None:
+    with pytest.raises(ConfigError, match=rule):
+        validated(IbsConfig, {"name": "x", "size": {"kind": "fixed", "by_regime": by}}, where="here")
