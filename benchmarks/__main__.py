@@ -22,6 +22,7 @@ from benchmarks.portfolio import configurations, together
 from benchmarks.report import page
 from benchmarks.specs import hashing
 from benchmarks.startup import importing
+from benchmarks.stress import gaps
 from benchmarks.sweep import growth, of_specs, peers, throughput
 from benchmarks.training import forests, search
 from lockstep.tables import TextTable, number, prose
@@ -32,8 +33,8 @@ def main() -> None:
     numbers = map(number, ("value", "promise", "of promise"))
     table = TextTable("measured", *numbers, prose("note"), title="100,000 hourly bars")
     single = (
-        importing, cold, batch, streaming, overhead, together, configurations, memory, growth,
-        running_maximum, one_row, rolling_back, evidence,
+        importing, cold, batch, streaming, overhead, together, configurations, gaps, memory,
+        growth, running_maximum, one_row, rolling_back, evidence,
     )  # fmt: skip
     several = (
         throughput(),

@@ -90,6 +90,13 @@ def _optimize_portfolio() -> typer.Typer:
     return app
 
 
+@contents.add("stress", "Trade crises and gaps; fails at a 40 % drawdown.", panel=RESEARCH)
+def _stress() -> typer.Typer:
+    from research.stress.command import app
+
+    return app
+
+
 def _journal_reader() -> Callable[..., Any]:
     from certify.realised import of_journal
 

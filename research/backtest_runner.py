@@ -41,7 +41,7 @@ from lockstep.market.timeframe import Timeframe
 from lockstep.models.store import ModelStore
 from lockstep.portfolio.config import PortfolioConfig, PortfolioLane, load_portfolio_config
 from lockstep.portfolio.terms import LaneTerms
-from lockstep.strategy.config import StrategyConfig
+from lockstep.strategy.config import FixedSize, StrategyConfig
 from lockstep.strategy.family import load_strategy
 from research.backtest.portfolio import PortfolioMember, portfolio_lines, portfolio_table, run_portfolio
 from research.backtest.provenance import ReadFile
@@ -212,9 +212,7 @@ class _Runner:
     def portfolio(self, path: Path, store: ModelStore, out: Path, *, shared_js: Path | None) -> None:
         """Run a portfolio, write its folder and print what came out; `shared_js` as in `save`."""
         config = load_portfolio_config(path, self.book)
-        members = {
-            symbol: self._member(config, config.lane(symbol), path.parent, store) for symbol in config.symbols
-        }
+        members = self.members(config, path.parent, store)
         result = run_portfolio(
             config, members, self.book, span=self.span, seed=self.seed, engine=self.engine, verify=self.verify
         )
@@ -227,6 +225,10 @@ class _Runner:
                 f"tear sheet: {folder / 'tearsheet.html'}",
             ]
         )
+
+    def members(self, config: PortfolioConfig, folder: Path, store: ModelStore) -> dict[str, PortfolioMember]:
+        """Load what each lane trades; files are named from `folder`."""
+        return {each: self._member(config, config.lane(each), folder, store) for each in config.symbols}
 
     def _member(
         self, config: PortfolioConfig, lane: PortfolioLane, folder: Path, store: ModelStore
@@ -303,6 +305,58 @@ class _Runner:
             )
         self._say(engine_lines(result, self.engine, verified=self.verify))
         return result
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadedPortfolio:
+    """A portfolio with what its lanes trade, on their bars."""
+
+    config: PortfolioConfig
+    members: Mapping[str, PortfolioMember]
+    book: InstrumentBook
+
+
+@dataclass(frozen=True, kw_only=True)
+class PortfolioLoader:
+    """Loads portfolios as a backtest does: looks at sealed dates are counted, rejected rows are told."""
+
+    runner: _Runner
+
+    @classmethod
+    def of(
+        cls, *, data_dir: Path | None, source: str | None, span: DateRange, console: Console
+    ) -> PortfolioLoader:
+        """Return a loader; the arguments are the options of the same names."""
+        runner = _Runner(
+            data_dir=data_dir, source=source, span=span, quarantine=False, seed=0, engine=None, verify=False,
+            console=console,
+        )  # fmt: skip
+        return cls(runner=runner)
+
+    def portfolio(self, path: Path, store: ModelStore) -> LoadedPortfolio:
+        """Return the portfolio of a file; ConfigError, DataError or ModelError where it cannot be loaded."""
+        config = load_portfolio_config(path, self.runner.book)
+        members = self.runner.members(config, path.parent, store)
+        return LoadedPortfolio(config=config, members=members, book=self.runner.book)
+
+    def single(self, symbol: str, strategy: Path, version: str, store: ModelStore) -> LoadedPortfolio:
+        """Return one strategy, or a version of the store, as an account of one lane without limits."""
+        book = self.runner.book
+        settings = TradedVersion.load(symbol, version, store).config if version else load_strategy(strategy)
+        size, market = settings.size, book.market(symbol)
+        lane = PortfolioLane(
+            symbol=symbol,
+            version=version or None,
+            strategy=None if version else str(strategy.resolve()),
+            units=size.contracts if isinstance(size, FixedSize) else None,
+            weight=None if isinstance(size, FixedSize) else 1.0,
+        )
+        config = PortfolioConfig(
+            name=f"{symbol}-{settings.name}", capital=settings.capital, day=market.instrument.session,
+            lanes=(lane,),
+        )  # fmt: skip
+        members = self.runner.members(config, Path(), store)
+        return LoadedPortfolio(config=config, members=members, book=book)
 
 
 def noting(console: Console, read: list[ReadFile], book: InstrumentBook, traded: Timeframe) -> OnLoaded:

@@ -1,6 +1,6 @@
 #!/bin/sh
 # The main job on real bars, from backtest to a live engine that is killed, in a store of the demo's own:
-# backtest, train, validate, certify, promote, make a portfolio, trade on paper. Verdicts are printed as they are.
+# backtest, train, validate, certify, promote, make a portfolio, stress it, trade on paper. Verdicts are printed as they are.
 set -eu
 cd "$(dirname "$0")/.."
 python=.venv/bin/python
@@ -41,6 +41,10 @@ say "Make one portfolio of both: what the models answered out of sample, whole c
     --out "$out/portfolio_config.yml" --results "$out/portfolio"
 "$python" -m research.backtest_runner --portfolio "$out/portfolio_config.yml" --start 2012-01-03 \
     --end 2015-12-31 --out "$out" --verify
+
+say "Stress it: crises, a gap at every open bar, the gate at a drawdown of 40 %"
+.venv/bin/lockstep stress --portfolio "$out/portfolio_config.yml" --out "$out" ||
+    echo "The verdict stands: no desk should trade these sizes. The demo goes on, on paper."
 
 say "Certify the portfolio: both engines and a live one that is killed, with the limits of the demo's desk"
 "$python" scripts/check_parity.py --desk configs/demo/live.yml --start 2016-01-04 --restarts 1 ||

@@ -9,7 +9,7 @@ by `lockstep.portfolio.kernels`, which Cerebro calls, too. Trades, equity and an
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Self
@@ -37,9 +37,7 @@ from lockstep.strategy.sizing import measures
 from lockstep.strategy.step import vector_ids
 from lockstep.strategy.veto import Veto
 from research.sweep.inputs import Chances, Prepared
-from research.sweep.kernels import (
-    SIDED,
-)
+from research.sweep.kernels import SIDED
 from research.sweep.portfolio_loop import (
     BAR,
     BAR_CLOSE,
@@ -63,6 +61,7 @@ from research.sweep.portfolio_loop import (
     STOPS,
     TOTALS,
     UNDER_WAY,
+    FollowArguments,
     Places,
     follow,
 )
@@ -330,6 +329,30 @@ def _follow(
     ground: PortfolioGround, config: PortfolioConfig, windows: _Windows, sessions: Floats, states: Floats,
     fills: Floats, proposals: Floats, refusals: Stamps, totals: Floats,
 ) -> int:  # fmt: skip
+    first = windows.first
+    given = follow_arguments(ground, config, first, sessions, states, fills, proposals, refusals, totals)
+    found: int = follow(0, len(ground.stamps), *given)
+    return found
+
+
+def follow_alone(ground: PortfolioGround, config: PortfolioConfig) -> FollowArguments:
+    """Return what `follow` takes to trade one portfolio of which nothing is kept set by set."""
+    none = np.zeros((0, PROPOSAL))
+    return follow_arguments(
+        ground, config, _Windows(ground).first, np.zeros(0), np.zeros((0, rules.STATE)), none[:, :FILL], none,
+        np.zeros(len(REFUSALS), dtype=np.int64), np.zeros(TOTALS),
+    )  # fmt: skip
+
+
+def follow_arguments(
+    ground: PortfolioGround, config: PortfolioConfig, first_day: Callable[[int], Stamps], sessions: Floats,
+    states: Floats, fills: Floats, proposals: Floats, refusals: Stamps, totals: Floats,
+) -> FollowArguments:  # fmt: skip
+    """Return what `follow` takes; ConfigError where the portfolio is not one of the ground.
+
+    first_day   window of a drawdown -> the date of its first session at each set, int64 (S,)
+    sessions ... totals   what is to be written, see `follow`
+    """
     lanes = _lanes(ground, config)
     n, drawdown, capital = len(lanes), config.limits.drawdown, config.capital
     window = drawdown.window if drawdown else 0
@@ -342,14 +365,13 @@ def _follow(
     rooms[:, rules.CLOSE] = rooms[:, rules.RISK] = math.nan
     under_way[:, MUST] = 0
     state = np.array([-1.0, capital, capital, -math.inf, 0.0, 0.0, 0.0, 0.0, 0.0])
-    found: int = follow(
-        ground.rows, ground.base, ground.day, windows.first(window), ground.session, ground.margin_of,
+    return FollowArguments(
+        ground.rows, ground.base, ground.day, first_day(window), ground.session, ground.margin_of,
         ground.margins, ground.bars, ground.table, tuple(each.market.instrument.costs for each in lanes),
         reserve, *PortfolioTerms.of(config, lanes), *_ranking(config.rank, ground.symbols), accounts, rooms,
         state, np.zeros((window + 2 if window else 0, 2)), np.full((n, rules.NEWS), math.nan),
         np.zeros(n, dtype=np.int64), under_way, sessions, states, fills, proposals, refusals, totals,
     )  # fmt: skip
-    return found
 
 
 def _lanes(ground: PortfolioGround, config: PortfolioConfig) -> list[LaneTerms]:

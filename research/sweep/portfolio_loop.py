@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -48,6 +50,45 @@ UNDER_WAY = 3
 # USD; fills; sets in which a daily loss was reached; whether a drawdown halted it.
 LAST_EQUITY, DEEPEST_FALL, FILLS, STOPS, IS_HALTED = range(5)
 TOTALS = 5
+
+
+class FollowArguments(NamedTuple):
+    """What `follow` takes behind the sets that it trades, as at the start; see there."""
+
+    rows: Places
+    base: Stamps
+    day: Stamps
+    first_day: Stamps
+    session: Stamps
+    margin_of: Stamps
+    margins: Floats
+    bars: Floats
+    table: Floats
+    costs: tuple[Costs, ...]
+    reserve: float
+    terms: Floats
+    sizing: Floats
+    limits: Floats
+    tiers: Floats
+    groups: Floats
+    members: Flags
+    correlation: Floats
+    kind: int
+    ascending: bool
+    numbers: Floats
+    accounts: Floats
+    lanes: Floats
+    state: Floats
+    peaks: Floats
+    news: Floats
+    order: Stamps
+    under_way: Places
+    sessions: Floats
+    states: Floats
+    fills: Floats
+    proposals: Floats
+    refusals: Stamps
+    totals: Floats
 
 
 @uncounted
@@ -119,6 +160,7 @@ def is_held(i: int, here: int, accounts: Floats, fate: Floats, under_way: Places
 
 @uncounted
 def follow(
+    start: int, stop: int,
     rows: Places, base: Stamps, day: Stamps, first_day: Stamps, session: Stamps, margin_of: Stamps,
     margins: Floats, bars: Floats, table: Floats, costs: tuple[Costs, ...], reserve: float, terms: Floats,
     sizing: Floats, limits: Floats, tiers: Floats, groups: Floats, members: Flags, correlation: Floats,
@@ -126,7 +168,10 @@ def follow(
     peaks: Floats, news: Floats, order: Stamps, under_way: Places, sessions: Floats, states: Floats,
     fills: Floats, proposals: Floats, refusals: Stamps, totals: Floats,
 ) -> int:  # fmt: skip
-    """Trade one portfolio over S bar sets of n lanes; returns how many proposals there were.
+    """Trade one portfolio over start <= set < stop of S bar sets of n lanes; returns how many proposals came.
+
+    Sets may be traded in several calls, one after the other, on the same arrays: `fills`, `proposals` and the
+    deepest fall are then those of one call.
 
     rows        int32 (S, n): the bar of each lane, -1 without one; base: int64 (n,): first row of its bars
     day, first_day   int64 (S,): date of each set, and of the first session of its drawdown's window
@@ -141,7 +186,7 @@ def follow(
     refusals    int64 (rules,): how many each rule refused; totals: float64 (5,)
     """
     count, proposed, highest = 0, 0, state[rules.EQUITY]
-    for s in range(rows.shape[0]):
+    for s in range(start, stop):
         asking = False
         for i in range(rows.shape[1]):
             news[i, rules.SIDE] = 0.0

@@ -45,6 +45,7 @@ POLICY = "tests/unit/test_models_policy.py"
 SPECS = "tests/unit/test_spec_evaluators.py"
 YEARS = "tests/unit/test_metrics_residue_and_years.py"
 PORTFOLIO = "tests/golden/test_portfolio_arithmetic.py"
+STRESS = "tests/golden/test_stress_golden.py"
 
 MUTANTS = [
     Mutant(
@@ -174,6 +175,20 @@ MUTANTS = [
         old="            if not entering[i]:",
         new="            if True:",
         killer=f"{PORTFOLIO}::test_room_is_taken_while_an_entry_waits_and_freed_when_the_exit_has_filled",
+    ),
+    Mutant(
+        row="a stop fills at its level through a gap",
+        file="src/strategy/matching.py",
+        old="market_price(-position, bar[OPEN], costs)\n        if bar[OPEN] >= target",
+        new="market_price(-position, stop, costs)\n        if bar[OPEN] >= target",
+        killer=f"{STRESS}::test_a_stop_fills_at_the_open_behind_the_gap",
+    ),
+    Mutant(
+        row="a stress test looks at the bar before the gap",
+        file="research/stress/loop.py",
+        old="            lanes[i, rules.CLOSE] = bars[first + here, CLOSE]",
+        new="            lanes[i, rules.CLOSE] = bars[first + here - 1, CLOSE]",
+        killer=f"{STRESS}::test_without_a_stop_the_position_is_marked_at_the_close",
     ),
     Mutant(
         row="36 a superseded model opens positions",

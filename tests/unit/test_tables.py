@@ -52,6 +52,9 @@ from research.specs.differences import FieldDifference, SignalDifference
 from research.specs.occurrence import FlatDecisions, Frequencies, Occurrence
 from research.specs.wording import Line
 from research.statistics.trade_order import TradeOrders
+from research.stress import report as stress_report
+from research.stress.run import ScenarioRow
+from research.stress.scenarios import SlippageScenario
 from research.training import screen
 from research.utils import add_source, data_report
 from support.experiments import plan
@@ -458,6 +461,21 @@ def best_so_far(console: Console) -> None:
     console.print(listener)
 
 
+def stress(console: Console) -> None:
+    gap = SimpleNamespace(title="gap -50%")
+    scan = SimpleNamespace(
+        gaps=[gap], worst=lambda k, count: [0], drawdowns=np.array([[BIG]]), losses=np.array([[1.0]]),
+        stamps=np.array([STAMP - 31_622_400 * 10**9]), is_open=np.array([True]),
+    )  # fmt: skip
+    base = ScenarioRow(scenario=None, drawdown=BIG, net_profit=-BIG)
+    row = ScenarioRow(scenario=SlippageScenario(times=5, name=LONG), drawdown=BIG, net_profit=float(HUGE))
+    found = SimpleNamespace(
+        config=SimpleNamespace(name=LONG, capital=BIG), plan=SimpleNamespace(gate=0.4), base=base, rows=[row],
+        scan=scan, reported=1, gaps_in_cerebro=[(0, 0)],
+    )  # fmt: skip
+    console.print(stress_report.stress_table(found))  # type: ignore[arg-type]
+
+
 # Every module that prints tables, its table, and numbers and names that must come out whole.
 TABLES: dict[Any, tuple[Callable[[Console], None], tuple[str, ...]]] = {
     result_table: (results, (LONG, f"{-BIG:,.0f}", f"{HUGE:,}", "1234.56")),
@@ -499,6 +517,7 @@ TABLES: dict[Any, tuple[Callable[[Console], None], tuple[str, ...]]] = {
         second_opinions,
         (f"−${BIG:,.0f}", f"{HUGE:,}", "−123.45", "0.876", "0.543", "99.9%", "99.9"),
     ),
+    stress_report: (stress, (LONG, f"{-BIG:,.0f}", f"{HUGE:,}", f"{100 * BIG:,.1f}%", "2023-03-06")),
     optimise_command: (optimised, (LONG, f"{BIG:,.3f}", f"{HUGE:,}", f"{-BIG:,.0f}", f"{BIG:,.0f}")),
     portfolio_cli: (live_portfolio, (LONG, "total_contracts", f"{BIG:,.0f}", "50.0%")),
     portfolio: (portfolio_lanes, (LONG, f"{HUGE:,}", f"{-BIG:,.0f}", f"{2 * BIG:,.0f}")),
