@@ -97,6 +97,13 @@ def _stress() -> typer.Typer:
     return app
 
 
+@contents.add("risk", "Measure value at risk of a portfolio or a desk.", panel=RESEARCH)
+def _risk() -> typer.Typer:
+    from operations.risk_cli import app
+
+    return app
+
+
 def _journal_reader() -> Callable[..., Any]:
     from certify.realised import of_journal
 

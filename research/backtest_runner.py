@@ -43,11 +43,17 @@ from lockstep.portfolio.config import PortfolioConfig, PortfolioLane, load_portf
 from lockstep.portfolio.terms import LaneTerms
 from lockstep.strategy.config import FixedSize, StrategyConfig
 from lockstep.strategy.family import load_strategy
-from research.backtest.portfolio import PortfolioMember, portfolio_lines, portfolio_table, run_portfolio
+from research.backtest.portfolio import (
+    PortfolioMember,
+    PortfolioResult,
+    portfolio_lines,
+    portfolio_table,
+    run_portfolio,
+)
 from research.backtest.provenance import ReadFile
 from research.backtest.result import BacktestResult
 from research.backtest.result_table import result_table
-from research.backtest.run import MANY_BARS, Engine, context_keys, engine_lines, run_backtest
+from research.backtest.run import COMPILED, MANY_BARS, Engine, context_keys, engine_lines, run_backtest
 from research.ledger.database import Database
 from research.ledger.doors import open_door
 from research.ledger.ledger import Ledger
@@ -178,6 +184,26 @@ def _require_alone(model: str, config: Path | None, timeframe: str | None) -> No
             raise ConfigError(f"{option} {value}: --version {model} brings its own; drop one of them")
 
 
+def run_portfolio_file(
+    path: Path,
+    store: ModelStore,
+    *,
+    span: DateRange,
+    data_dir: Path | None = None,
+    engine: Engine | None = COMPILED,
+    console: Console | None = None,
+) -> tuple[PortfolioResult, dict[str, PortfolioMember]]:
+    """Run the portfolio of a file over history and return what happened, with what its lanes traded.
+
+    The look at the dates is counted, as by the command; what there is to say of it goes to the console.
+    """
+    runner = _Runner(
+        data_dir=data_dir, source=None, span=span, quarantine=False, seed=0, engine=engine, verify=False,
+        console=console or Console(),
+    )  # fmt: skip
+    return runner.traded(path, store)
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Runner:
     """Loads and runs, one symbol after the other; `files` are those of the newest history."""
@@ -211,11 +237,7 @@ class _Runner:
 
     def portfolio(self, path: Path, store: ModelStore, out: Path, *, shared_js: Path | None) -> None:
         """Run a portfolio, write its folder and print what came out; `shared_js` as in `save`."""
-        config = load_portfolio_config(path, self.book)
-        members = self.members(config, path.parent, store)
-        result = run_portfolio(
-            config, members, self.book, span=self.span, seed=self.seed, engine=self.engine, verify=self.verify
-        )
+        result, _ = self.traded(path, store)
         folder = result.save(out, shared_js=shared_js)
         self.console.print(portfolio_table(result))
         self._say(
@@ -229,6 +251,15 @@ class _Runner:
     def members(self, config: PortfolioConfig, folder: Path, store: ModelStore) -> dict[str, PortfolioMember]:
         """Load what each lane trades; files are named from `folder`."""
         return {each: self._member(config, config.lane(each), folder, store) for each in config.symbols}
+
+    def traded(self, path: Path, store: ModelStore) -> tuple[PortfolioResult, dict[str, PortfolioMember]]:
+        """Run a portfolio and return what happened, with what its lanes traded."""
+        config = load_portfolio_config(path, self.book)
+        members = self.members(config, path.parent, store)
+        result = run_portfolio(
+            config, members, self.book, span=self.span, seed=self.seed, engine=self.engine, verify=self.verify
+        )
+        return result, members
 
     def _member(
         self, config: PortfolioConfig, lane: PortfolioLane, folder: Path, store: ModelStore

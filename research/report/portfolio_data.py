@@ -96,6 +96,11 @@ class PortfolioSheet:
 
         return self._marked(value)
 
+    @cached_property
+    def positions(self) -> Floats:
+        """Contracts of each lane after each set, signed, float64 (sets, lanes)."""
+        return self._marked(lambda lane, rows: floats(lane.equity, "position")[rows])
+
     def _marked(self, of: Callable[[LaneSheet, NDArray[np.intp]], Floats]) -> Floats:
         found = np.zeros((self.stamps.size, len(self.lanes)))
         for place, lane in enumerate(self.lanes):

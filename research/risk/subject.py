@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import TYPE_CHECKING, Literal
 
@@ -41,6 +41,11 @@ class SessionCloses:
         last = np.flatnonzero(np.append(days[1:] != days[:-1], True))
         return cls(dates=days[last], closes=bars.close[last], multiplier=market.instrument.multiplier)
 
+    def until(self, day: np.datetime64) -> SessionCloses:
+        """Return the sessions up to a date, that one included."""
+        rows = int(np.searchsorted(self.dates, day, side="right"))
+        return replace(self, dates=self.dates[:rows], closes=self.closes[:rows])
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class OwnResults:
@@ -58,7 +63,8 @@ class OwnResults:
 class RiskSubject:
     """A portfolio's run, or a desk, as everything that measures risk sees it.
 
-    as_of       session date of the positions; capital in USD
+    as_of       session date of the positions; stamp: of the newest bar set that they follow, UTC ns
+    capital     USD
     positions   contracts held, signed, by symbol in their order; reserved: of entries that were admitted and
                 wait to be filled, signed
     dates       datetime64[D] (T,): sessions that all instruments have; changes float64 (T, n): USD that one
@@ -71,6 +77,7 @@ class RiskSubject:
     kind: Literal["portfolio", "desk"]
     name: str
     as_of: date
+    stamp: int
     capital: float
     positions: Mapping[str, float]
     reserved: Mapping[str, float]

@@ -30,7 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lockstep.errors import DataError
-from lockstep.metrics.arrays import Floats
+from lockstep.metrics.arrays import Floats, Integers
 from lockstep.monitoring.eprocess import e_process
 
 Hits = NDArray[np.bool_]
@@ -40,7 +40,6 @@ DRAWS = 999
 REJECTED = 0.05
 ALARM = 20.0
 """Height of the e-process that correct forecasts ever reach with a probability of at most 1 / 20."""
-_LARGEST_BLOCK = 4_000_000
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -121,26 +120,26 @@ def coverage_statistic(hits: Any, sessions: int, tail: float) -> Floats:
 
 def independence_statistic(hits: Any) -> Floats:
     """Return Christoffersen's likelihood ratio of a first-order Markov chain, bool (..., T) to (...)."""
-    n00, n01, n10, n11 = _transitions(np.asarray(hits, dtype=np.bool_))
-    steps = n00 + n01 + n10 + n11
+    flags = np.asarray(hits, dtype=np.bool_)
+    before, after = flags[..., :-1], flags[..., 1:]
+    return _chained(before.shape[-1], before.sum(axis=-1), after.sum(axis=-1), (before & after).sum(axis=-1))
+
+
+def _chained(steps: int, before: Any, after: Any, both: Any) -> Floats:
+    """Return the likelihood ratio from counts: steps, those from a hit, to a hit, and from one to another."""
+    n11 = np.asarray(both, dtype=np.float64)
+    n10, n01 = before - n11, after - n11
+    n00 = steps - n11 - n10 - n01
     free = sum(
         _weighted_log(count, _share(count, stay + move))
         for stay, move in ((n00, n01), (n10, n11))
         for count in (stay, move)
     )
     hit, quiet = n01 + n11, n00 + n10
-    same = _weighted_log(hit, _share(hit, steps)) + _weighted_log(quiet, _share(quiet, steps))
+    same = _weighted_log(hit, hit / steps) + _weighted_log(quiet, quiet / steps)
     # The chain is never less likely; what is below zero is rounding.
     ratio: Floats = np.maximum(2.0 * (free - same), 0.0)
     return ratio
-
-
-def _transitions(hits: Hits) -> tuple[Floats, Floats, Floats, Floats]:
-    before, after = hits[..., :-1], hits[..., 1:]
-    n11 = (before & after).sum(axis=-1).astype(np.float64)
-    n10 = before.sum(axis=-1) - n11
-    n01 = after.sum(axis=-1) - n11
-    return before.shape[-1] - n11 - n10 - n01, n01, n10, n11
 
 
 def _share(part: Floats, whole: Floats) -> Floats:
@@ -207,7 +206,11 @@ def backtest_forecasts(
     hits = -earned > forecasts.var
     excess = np.divide(-earned, forecasts.es, out=np.full(earned.shape, np.nan), where=forecasts.es > 0)
     rng = np.random.default_rng(seed)
-    observed = _badness(hits[None], np.nan_to_num(excess, nan=0.0)[None], tail)
+    session = np.flatnonzero(hits)
+    observed = _badness(
+        np.zeros(session.size, np.int64), session, np.nan_to_num(excess[session], nan=0.0),
+        histories=1, sessions=earned.size, tail=tail,
+    )  # fmt: skip
     drawn = _drawn(forecasts.severity, tail, draws, rng)
     statistics = _statistics(hits, excess, tail)
     tests = {
@@ -261,29 +264,39 @@ def _statistics(hits: Hits, excess: Floats, tail: float) -> dict[str, float]:
     )
 
 
-def _badness(hits: Hits, excess: Floats, tail: float) -> Floats:
-    """Return what each test orders histories by, the worse the greater, (tests, histories)."""
-    uncovered = coverage_statistic(hits.sum(axis=-1), hits.shape[-1], tail)
-    chained = independence_statistic(hits)
-    given_hit, whole = shortfall_statistics(hits, excess, tail)
+def _badness(
+    history: Integers, session: Integers, excess: Floats, *, histories: int, sessions: int, tail: float
+) -> Floats:
+    """Return what each test orders histories by, the worse the greater, (tests, histories).
+
+    history, session, excess   of each hit, by history and session
+    """
+
+    def counted(which: Any = slice(None)) -> Integers:
+        return np.bincount(history[which], minlength=histories)
+
+    hits = counted()
+    total = np.bincount(history, weights=excess, minlength=histories)
+    follows = np.flatnonzero((np.diff(history) == 0) & (np.diff(session) == 1))
+    uncovered = coverage_statistic(hits, sessions, tail)
+    chained = _chained(sessions - 1, counted(session < sessions - 1), counted(session > 0), counted(follows))
     # Without a violation nothing speaks against their depth.
-    given_hit = np.where(np.isnan(given_hit), np.inf, given_hit)
-    return np.stack([uncovered, chained, uncovered + chained, -given_hit, -whole])
+    depth = np.divide(total, hits, out=np.full(histories, -np.inf), where=hits > 0)
+    return np.stack([uncovered, chained, uncovered + chained, depth - 1.0, total / (sessions * tail) - 1.0])
 
 
 def _drawn(severity: Floats, tail: float, draws: int, rng: np.random.Generator) -> Floats:
     """Return the badness of histories in which the forecasts are right, (tests, draws)."""
     sessions, depth = severity.shape
-    block = max(1, _LARGEST_BLOCK // sessions)
-    found = []
-    for first in range(0, draws, block):
-        size = min(block, draws - first)
-        hits = rng.random((size, sessions)) < tail
-        history, session = np.nonzero(hits)
-        excess = np.zeros(hits.shape)
-        excess[history, session] = severity[session, rng.integers(depth, size=session.size)]
-        found.append(_badness(hits, excess, tail))
-    return np.concatenate(found, axis=1)
+    # One hit after the other: the gaps between them are geometric.
+    places, end = np.empty(0, dtype=np.int64), draws * sessions
+    while not places.size or places[-1] < end:
+        start = places[-1] if places.size else -1
+        gaps = rng.geometric(tail, size=max(64, int(1.1 * (end - start) * tail)))
+        places = np.concatenate((places, start + np.cumsum(gaps)))
+    history, session = np.divmod(places[places < end], sessions)
+    excess = severity[session, rng.integers(depth, size=session.size)]
+    return _badness(history, session, excess, histories=draws, sessions=sessions, tail=tail)
 
 
 def _p_value(observed: float, drawn: Floats, rng: np.random.Generator) -> float:

@@ -55,6 +55,7 @@ EXPORTED = {
         "Bundle", "Change", "Evidence", "GoldenVectors", "Manifest", "ModelStore", "Policy",
         "TrainingRecord", "golden_vectors", "library_versions", "load_bundle", "read_bundle", "save_bundle",
     },
+    "lockstep.portfolio": {"calculate_cvar", "calculate_var", "var_decomposition"},
     "lockstep.strategy": {
         "Family", "IbsConfig", "IbsStrategy", "Lane", "ParityStrategy", "SimulatedBroker", "StrategyConfig",
         "Veto", "build_cerebro", "load_strategy", "register",

@@ -21,7 +21,7 @@ def closes(days: list[str], values: list[float], multiplier: float = 1.0) -> Ses
 
 def subject(**more: Any) -> RiskSubject:
     values: dict[str, Any] = {
-        "kind": "desk", "name": "desk", "as_of": date(2024, 1, 4), "capital": 1e6,
+        "kind": "desk", "name": "desk", "as_of": date(2024, 1, 4), "stamp": 0, "capital": 1e6,
         "positions": {"ES": 1.0, "ZC": 0.0}, "reserved": {"ZC": -2.0},
         "dates": np.array(["2024-01-03", "2024-01-04"], dtype="datetime64[D]"),
         "changes": np.array([[50.0, 10.0], [-100.0, 5.0]]), "closes": {},

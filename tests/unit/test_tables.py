@@ -46,6 +46,9 @@ from research.paper.bands import Band
 from research.paper.residuals import ResidualSummary
 from research.paper.verdict import Equality, InstrumentComparison, Reference
 from research.report.trust import OtherOrders
+from research.risk import written
+from research.risk.measured import measure
+from research.risk.subject import RiskSubject
 from research.specs import tables as spec_tables
 from research.specs.check import ReadId
 from research.specs.differences import FieldDifference, SignalDifference
@@ -354,6 +357,19 @@ def portfolio_lanes(console: Console) -> None:
     console.print(portfolio.portfolio_table(result))
 
 
+def risk(console: Console) -> None:
+    """One lane of a long name whose losses are of many digits."""
+    days = np.arange("2020-01-01", "2022-01-01", dtype="datetime64[D]")
+    changes = np.random.default_rng(0).normal(size=(days.size, 1)) * BIG / 3
+    subject = RiskSubject(
+        kind="portfolio", name="a_portfolio_with_quite_a_long_name", as_of=date(2021, 12, 31), stamp=0,
+        capital=BIG, positions={LONG: 1_234.0}, reserved={LONG: -0.0}, dates=days, changes=changes, closes={},
+    )  # fmt: skip
+    report = measure(subject)
+    for table in (written.levels_table, written.lanes_table, written.backtests_table):
+        console.print(table(report))
+
+
 def live_portfolio(console: Console) -> None:
     row = {
         "stamp": "2026-11-29T22:00:00Z", "symbol": LONG, "base": float(HUGE), "scale": 0.5, "quantity": -3.0,
@@ -520,6 +536,7 @@ TABLES: dict[Any, tuple[Callable[[Console], None], tuple[str, ...]]] = {
     stress_report: (stress, (LONG, f"{-BIG:,.0f}", f"{HUGE:,}", f"{100 * BIG:,.1f}%", "2023-03-06")),
     optimise_command: (optimised, (LONG, f"{BIG:,.3f}", f"{HUGE:,}", f"{-BIG:,.0f}", f"{BIG:,.0f}")),
     portfolio_cli: (live_portfolio, (LONG, "total_contracts", f"{BIG:,.0f}", "50.0%")),
+    written: (risk, (LONG, "+1234", "211", "1,293,502,191,845,284")),
     portfolio: (portfolio_lanes, (LONG, f"{HUGE:,}", f"{-BIG:,.0f}", f"{2 * BIG:,.0f}")),
     candidates_cli: (waiting, (f"{LONG},", "2026-01-02", "12,345", "123456.79", "1234567", "withdrawn")),
     spec_tables: (

@@ -19,6 +19,7 @@ from rich.text import Text
 from lockstep.errors import ConfigError, DataError, LiveError
 from lockstep.files import replace_file
 from lockstep.live.messages import Mode
+from lockstep.live.status.risk import RiskSummary, read_risk, risk_file
 from lockstep.settings import parse_json
 from lockstep.tables import TextTable, prose
 
@@ -52,6 +53,8 @@ class Status:
                     stopped or halted (1.0); empty without one
     kill_switch, halt   the reason while on, else None
     alerts          counts of `Alerts`; counters   sets, orders, refusals by rule and what else is counted
+    risk            what was last measured of the desk; None where nothing was. It is read beside the
+                    status file; the engine does not write it
     queues          what waits, by queue; faults   unexpected errors that a thread survived, by thread
     """
 
@@ -83,6 +86,7 @@ class Status:
     alerts: Mapping[str, int] = field(default_factory=dict)
     counters: Mapping[str, int] = field(default_factory=dict)
     faults: Mapping[str, int] = field(default_factory=dict)
+    risk: RiskSummary | None = None
     schema: int = SCHEMA
 
     def age(self, now: int) -> float:
@@ -109,7 +113,14 @@ def to_json(status: Status) -> str:
 def _plain(status: Status) -> dict[str, Any]:
     values = {each.name: getattr(status, each.name) for each in dataclasses.fields(status)}
     windows = [window._asdict() for window in status.cold_windows]
-    return {**values, "cold_windows": windows}
+    risk = values.pop("risk")
+    told = {} if risk is None else {"risk": {**dataclasses.asdict(risk), "doubts": _doubts(status)}}
+    return {**values, "cold_windows": windows, **told}
+
+
+def _doubts(status: Status) -> list[str]:
+    newest = max(status.last_bars.values(), default=0)
+    return status.risk.doubts(status.positions, newest) if status.risk is not None else []
 
 
 def write_status(path: Path, status: Status) -> None:
@@ -129,7 +140,7 @@ def heartbeat_file(path: Path) -> Path:
 
 
 def read_status(path: Path) -> Status:
-    """Return what the engine last wrote, with its newest heartbeat; LiveError where there is nothing."""
+    """Return what the engine last wrote, with heartbeat and risk from beside; LiveError without a file."""
     try:
         content = parse_json(path.read_bytes())
         if not isinstance(content, dict) or _schema(content) != SCHEMA:
@@ -139,7 +150,9 @@ def read_status(path: Path) -> Status:
         raise LiveError(f"{path}: {error.strerror}: no status; is the engine started?") from error
     except (ConfigError, ValidationError) as error:
         raise LiveError(f"{path}: is no status file; give the one that the engine writes") from error
-    return dataclasses.replace(status, heartbeat=max(status.heartbeat, _heartbeat(path)))
+    return dataclasses.replace(
+        status, heartbeat=max(status.heartbeat, _heartbeat(path)), risk=read_risk(risk_file(path))
+    )
 
 
 def _schema(content: Mapping[str, Any]) -> int:
@@ -191,6 +204,7 @@ def _rows(status: Status, now: int, stale_seconds: float) -> Iterator[tuple[str,
         False,
     )
     yield from _portfolio_row(status.portfolio)
+    yield from _risk_row(status)
     yield (
         "cold windows",
         "\n".join(f"{w.symbol} {w.feature}: {w.seen} of {w.needed} bars" for w in status.cold_windows),
@@ -216,6 +230,14 @@ def _portfolio_row(told: Mapping[str, float]) -> Iterator[tuple[str, str, bool]]
         if told[name]
     ]
     yield "portfolio", ", ".join([text, *stops]), bool(stops)
+
+
+def _risk_row(status: Status) -> Iterator[tuple[str, str, bool]]:
+    if status.risk is None:
+        return
+    doubts = _doubts(status)
+    old = f"; measure again, it is out of date: {', '.join(doubts)}" if doubts else ""
+    yield "risk", f"{status.risk.text}{old}", bool(doubts)
 
 
 def _pairs(values: Mapping[str, object], separator: str = ", ") -> str:
