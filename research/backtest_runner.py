@@ -41,7 +41,7 @@ from lockstep.market.timeframe import Timeframe
 from lockstep.models.store import ModelStore
 from lockstep.portfolio.config import PortfolioConfig, PortfolioLane, load_portfolio_config
 from lockstep.portfolio.terms import LaneTerms
-from lockstep.strategy.config import FixedSize, StrategyConfig
+from lockstep.strategy.config import StrategyConfig
 from lockstep.strategy.family import load_strategy
 from research.backtest.portfolio import (
     PortfolioMember,
@@ -112,7 +112,7 @@ def main(
     The bars are those of the training unless --data-dir or --source names others. With --portfolio the lanes
     of a file trade one account within its limits; each lane brings its own strategy.
     """
-    runner = _Runner(
+    runner = HistoryRunner(
         data_dir=data_dir, source=source, span=DateRange.of(start, end), quarantine=quarantine, seed=seed,
         engine=engine, verify=verify,
     )  # fmt: skip
@@ -197,7 +197,7 @@ def run_portfolio_file(
 
     The look at the dates is counted, as by the command; what there is to say of it goes to the console.
     """
-    runner = _Runner(
+    runner = HistoryRunner(
         data_dir=data_dir, source=None, span=span, quarantine=False, seed=0, engine=engine, verify=False,
         console=console or Console(),
     )  # fmt: skip
@@ -205,7 +205,7 @@ def run_portfolio_file(
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Runner:
+class HistoryRunner:
     """Loads and runs, one symbol after the other; `files` are those of the newest history."""
 
     data_dir: Path | None
@@ -336,58 +336,6 @@ class _Runner:
             )
         self._say(engine_lines(result, self.engine, verified=self.verify))
         return result
-
-
-@dataclass(frozen=True, kw_only=True)
-class LoadedPortfolio:
-    """A portfolio with what its lanes trade, on their bars."""
-
-    config: PortfolioConfig
-    members: Mapping[str, PortfolioMember]
-    book: InstrumentBook
-
-
-@dataclass(frozen=True, kw_only=True)
-class PortfolioLoader:
-    """Loads portfolios as a backtest does: looks at sealed dates are counted, rejected rows are told."""
-
-    runner: _Runner
-
-    @classmethod
-    def of(
-        cls, *, data_dir: Path | None, source: str | None, span: DateRange, console: Console
-    ) -> PortfolioLoader:
-        """Return a loader; the arguments are the options of the same names."""
-        runner = _Runner(
-            data_dir=data_dir, source=source, span=span, quarantine=False, seed=0, engine=None, verify=False,
-            console=console,
-        )  # fmt: skip
-        return cls(runner=runner)
-
-    def portfolio(self, path: Path, store: ModelStore) -> LoadedPortfolio:
-        """Return the portfolio of a file; ConfigError, DataError or ModelError where it cannot be loaded."""
-        config = load_portfolio_config(path, self.runner.book)
-        members = self.runner.members(config, path.parent, store)
-        return LoadedPortfolio(config=config, members=members, book=self.runner.book)
-
-    def single(self, symbol: str, strategy: Path, version: str, store: ModelStore) -> LoadedPortfolio:
-        """Return one strategy, or a version of the store, as an account of one lane without limits."""
-        book = self.runner.book
-        settings = TradedVersion.load(symbol, version, store).config if version else load_strategy(strategy)
-        size, market = settings.size, book.market(symbol)
-        lane = PortfolioLane(
-            symbol=symbol,
-            version=version or None,
-            strategy=None if version else str(strategy.resolve()),
-            units=size.contracts if isinstance(size, FixedSize) else None,
-            weight=None if isinstance(size, FixedSize) else 1.0,
-        )
-        config = PortfolioConfig(
-            name=f"{symbol}-{settings.name}", capital=settings.capital, day=market.instrument.session,
-            lanes=(lane,),
-        )  # fmt: skip
-        members = self.runner.members(config, Path(), store)
-        return LoadedPortfolio(config=config, members=members, book=book)
 
 
 def noting(console: Console, read: list[ReadFile], book: InstrumentBook, traded: Timeframe) -> OnLoaded:

@@ -13,7 +13,7 @@ from lockstep.market.command_line import App, DataDir, OneSymbol, Results, Sourc
 from lockstep.market.dates import DateRange
 from lockstep.models.command_line import Store
 from lockstep.models.store import ModelStore
-from research.backtest_runner import PortfolioLoader
+from research.stress.loading import PortfolioLoader
 from research.stress.plan import load_plan
 from research.stress.report import save_stress, stress_lines, stress_table
 from research.stress.run import StressResult, run_stress

@@ -84,7 +84,8 @@ def _tiles(found: StressResult) -> Markup:
     ]
     if not found.passes:
         size = page.UNDEFINED if found.size is None else percent(found.size.scale, 0)
-        tiles.append(Tile("Largest size", size, "of the present one"))
+        note = "not even the smallest step" if found.size is None else "of the present one"
+        tiles.append(Tile("Largest size under it", size, note))
     return page.key_figures(tiles)
 
 
@@ -112,6 +113,7 @@ def drawdown_figure(found: StressResult) -> go.Figure:
         marker={"color": [LOSS if drawdown >= gate else GAIN for _, drawdown in rows]},
         text=[percent(drawdown) for _, drawdown in rows],
         textposition="auto",
+        insidetextanchor="start",
         cliponaxis=False,
         hovertemplate="%{y}: %{x:.1f} %<extra></extra>",
     )
@@ -175,7 +177,7 @@ def _table(found: StressResult) -> Markup:
             _shown(row.scenario.title), percent(row.drawdown), page.coloured(usd(row.net_profit)),
             _said(row.drawdown, gate), page.prose(remark_of(row)),
         ))  # fmt: skip
-    return page.table(("scenario", "drawdown", "P&L", "gate", "remark"), rows)
+    return page.table(("scenario", "drawdown", "P&L", "gate", page.prose("remark")), rows)
 
 
 def _said(drawdown: float, gate: float) -> str:
@@ -185,8 +187,7 @@ def _said(drawdown: float, gate: float) -> str:
 
 def _sizes(found: StressResult) -> Markup:
     size = found.size
-    if size is None:
-        return page.empty_block(size_line(found))
+    assert size is not None
     rows = []
     for lane in sorted(found.config.lanes, key=lambda each: each.symbol):
         now = lane.units if lane.units is not None else lane.weight
@@ -214,7 +215,7 @@ STRESS_SECTIONS.add(
     "included. P&L is that of the whole run; of a gap, what the gap itself makes of the account.",
 )  # fmt: skip
 STRESS_SECTIONS.add(
-    "", "sizes", _sizes, title="Largest size under the gate", wide=True, shown=lambda found: not found.passes,
+    "", "sizes", _sizes, title="Largest size under the gate", shown=lambda found: found.size is not None,
     caption="Every whole percent of the present sizes was tried from 99 down, units rounded down to whole "
     "steps, until every scenario stayed below the gate. The capital stays.",
 )  # fmt: skip

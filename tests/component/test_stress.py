@@ -6,6 +6,7 @@ import functools
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,11 +20,13 @@ from lockstep.settings import validated
 from research.backtest.portfolio import run_portfolio
 from research.backtest.run import COMPILED
 from research.report.section import Section
+from research.risk.section import RISK_PARTS
 from research.stress import command
 from research.stress.gaps import GapScan
-from research.stress.page import STRESS_SECTIONS, stress_page
+from research.stress.page import STRESS_SECTIONS, stress_cards, stress_page
 from research.stress.plan import StressPlan
 from research.stress.report import save_stress, stress_content, stress_lines
+from research.stress.risk_part import StressPart
 from research.stress.run import StressResult, run_stress
 from support.pages import Page
 from support.portfolios import BOOK, World, portfolio_of, world
@@ -263,6 +266,22 @@ def test_dates_that_are_not_traded_are_not_replayed() -> None:
             portfolio(), stress_world(given()).members, BOOK, plan=plan(spring),
             span=DateRange.of("2019-03-11", "2019-04-30"),
         )  # fmt: skip
+
+
+def test_the_risk_page_has_the_same_numbers() -> None:
+    """The part of a portfolio's run, over its dates; a desk, which has no run, has no part."""
+    span = DateRange.of("2019-02-01", "2019-04-30")
+    members = stress_world(given()).members
+    ran = run_portfolio(portfolio(), members, BOOK, span=span, engine=COMPILED)
+    part = StressPart().measure(SimpleNamespace(run=ran, members=members))  # type: ignore[arg-type]
+    assert part is not None
+    own = run_stress(portfolio(), members, BOOK, span=span)
+    assert part.content == stress_content(own)
+    assert part.content["history"]["drawdown"] == ran.max_drawdown
+    assert part.failed == (not own.passes)
+    assert list(part.cards) == stress_cards(own)
+    assert StressPart().measure(SimpleNamespace(run=None, members=None)) is None  # type: ignore[arg-type]
+    assert RISK_PARTS["stress"].name == StressPart.name
 
 
 def test_the_module_names_its_steps() -> None:

@@ -13,11 +13,13 @@ ROOT = Path(__file__).resolve().parents[2]
 # What only the step may call: the rules of a decision, and what makes an order of it.
 RULES = {"decide", "entry_order"}
 # The compiled twins call the same kernels, of many variants or of one run; contract tests compare them with
-# Backtrader. How often a spec may enter is counted by asking `decide` at every bar while flat.
+# Backtrader; so is the stress loop, which reads the distances of stops and targets. How often a spec may
+# enter is counted by asking `decide` at every bar while flat.
 ALLOWED = {
     "src/strategy/step.py",
     "research/backtest/loop.py",
     "research/specs/occurrence.py",
+    "research/stress/gaps.py",
     "research/sweep/kernels.py",
 }
 

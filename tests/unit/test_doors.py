@@ -56,7 +56,7 @@ TRIALS = {
     "research/model_validation/gathering.py": "the champion over the dates before the challenger's hold-out",
     "research/optimise/streams.py": "portfolios on the dates of `lanes.py`, which are out of sample and not "
     "sealed, or opened through `open_door`",
-    "research/stress/run.py": "changed bars; `PortfolioLoader` opened the dates of those that were changed",
+    "research/stress/run.py": "changed bars; `HistoryRunner` opened the dates of those that were changed",
     "operations/contenders.py": "how much a candidate moved, not what it earned; then bars that came later",
 }
 # What these run is compared with itself: equal or not is all that is shown.
