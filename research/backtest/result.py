@@ -13,13 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
+from lockstep.features.feature_registry import default_registry
 from lockstep.market.bars import Bars
 from lockstep.market.history import Market
 from lockstep.market.quality import QualityReport, assess
 from lockstep.metrics import summary
 from lockstep.monitoring.parity import EngineStep
-from lockstep.strategy.config import StrategyConfig
+from lockstep.strategy.config import REGIME_ID, StrategyConfig
 from lockstep.strategy.records import OrderRecord
 from research.backtest import frames as record_frames
 from research.backtest.provenance import ReadFile, with_quality
@@ -231,6 +233,17 @@ class BacktestResult:
         for file in self.files:
             yield from file.sentences
 
+    @cached_property
+    def regimes(self) -> NDArray[np.float64]:
+        """The market regime at every bar, float64 (bars,): the one that sizes read, else `REGIME_ID`.
+
+        One that no size reads is worked out on the traded bars: NaN until its window is full.
+        """
+        by = self.config.size.by_regime
+        if by is not None:
+            return np.asarray(self.features[by.feature].to_numpy(), dtype=np.float64)
+        return default_registry().calculate(REGIME_ID, self.bars)
+
     def report_data(self) -> ReportData:
         """Return what the tear sheet shows."""
         from research.report.data import ReportData
@@ -257,6 +270,7 @@ class BacktestResult:
             multiplier=instrument.multiplier,
             in_points=self.bars.adjustment == "difference",
             out_of_sample=_out_of_sample(self.model, self.equity["session_date"]),
+            regimes=self.regimes,
         )
 
     def plot(self) -> go.Figure:

@@ -93,6 +93,7 @@ class ReportData:
     trials       how many variants the strategy was chosen from, >= 1; None where it is not known
     compounded   whether each period's return is on the equity before it, and not on `capital`
     period       what a return covers: `session`, `day`, `week`, `month` ...
+    regimes      float64 (bars,), the feature `regime` at every bar, NaN where unknown; None: not known
     known        which parts the report has: BARS (close and position per bar), TRADES, PRICES (of trades),
                  COSTS, RECORD (reasons, features, config); what is not known is left off the page
 
@@ -124,6 +125,7 @@ class ReportData:
     trials: float | None = None
     compounded: bool = False
     period: str = "session"
+    regimes: Floats | None = None
     known: frozenset[str] = EVERYTHING
 
     def __post_init__(self) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from research.report import captions, sections, sections_record
+from research.report import captions, sections, sections_record, sections_regimes
 from research.report.data import BARS, COSTS, DEEPEST, PRICES, RECORD, TRADES, ReportData
 from research.report.figures_account import costs_paid, equity_and_drawdown, leverage, turnover
 from research.report.figures_rolling import (
@@ -172,6 +172,14 @@ SECTIONS.add(
     "Winning periods and runs",
     sections_record.runs,
     caption="Gains and losses in percent of capital; runs of periods that follow each other.",
+    wide=True,
+)
+SECTIONS.add(
+    RISK,
+    "By regime",
+    sections_regimes.by_regime,
+    caption=sections_regimes.caption,
+    shown=sections_regimes.is_known,
     wide=True,
 )
 SECTIONS.add(

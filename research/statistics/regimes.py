@@ -11,8 +11,8 @@ for Inference with Clustered Errors, Review of Economics and Statistics 90 (2008
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -120,6 +120,25 @@ def results_by_regime(
     )
 
 
+def judged_together(found: Mapping[str, Sequence[RegimeResult]]) -> dict[str, tuple[RegimeResult, ...]]:
+    """Return results of several strategies with one correction over all their tests, by the same names.
+
+    The more strategies are looked at, the more often one fails somewhere by chance.
+    """
+    tested = [(name, each) for name, results in found.items() for each in results]
+    rates = _adjusted([each.p_value for _, each in tested])
+    judged: dict[str, list[RegimeResult]] = {name: [] for name in found}
+    for (name, each), rate in zip(tested, rates, strict=True):
+        judged[name].append(replace(each, adjusted=rate, verdict=_verdict(rate, each.mean)))
+    return {name: tuple(results) for name, results in judged.items()}
+
+
+def _verdict(rate: float, mean: float) -> str:
+    if math.isnan(rate):
+        return NOT_ENOUGH
+    return FAILS if rate <= FALSE_RATE and mean < 0 else HOLDS
+
+
 def failing_regimes(results: Sequence[RegimeResult]) -> tuple[str, ...]:
     """Return the names of the regimes that a strategy is flagged in."""
     return tuple(each.name for each in results if each.fails)
@@ -208,7 +227,6 @@ def _result(
     clusters = _Clusters.of(own, runs[inside])
     mean = clusters.mean if own.size else math.nan
     low, high = _interval(clusters, level, resamples, [seed, int(code) + 1])
-    verdict = NOT_ENOUGH if math.isnan(p_value) else FAILS if rate <= FALSE_RATE and mean < 0 else HOLDS
     return RegimeResult(
         regime=code,
         name=REGIMES[code],
@@ -223,7 +241,7 @@ def _result(
         profit_factor=metrics.profit_factor(own),
         p_value=p_value,
         adjusted=rate,
-        verdict=verdict,
+        verdict=_verdict(rate, mean),
     )
 
 

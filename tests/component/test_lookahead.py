@@ -38,6 +38,7 @@ from research.checks.lookahead import (
     lookahead_table,
 )
 from research.checks.verdicts import LookaheadFinding, LookaheadReport
+from research.statistics.markov import turbulent_probabilities
 from support.scenarios import CME, NYSE, SPY, daily_bars, history_of, make_bars
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -435,3 +436,58 @@ class TestFiles:
         assert first < second
         assert lines[first].count("2024-01-08 22:00Z") == 2
         assert lines[second].count("2024-01-08 22:00Z") == 1
+
+
+def markov_changes(close: Any) -> Any:
+    """Return the one-bar changes that a Markov model is fitted on, float64 (n,); the first is 0."""
+    return np.diff(close, prepend=close[:1])
+
+
+def smoothed(close: Any) -> Any:
+    """Probabilities of the state of larger variance as textbooks draw them: by a fit to everything."""
+    from statsmodels.tsa.regime_switching.markov_regression import MarkovRegression
+
+    model = MarkovRegression(markov_changes(close), k_regimes=2, switching_variance=True)
+    fitted = model.fit(disp=False)
+    return np.asarray(fitted.smoothed_marginal_probabilities)[:, int(np.argmax(fitted.params[-2:]))]
+
+
+def filtered_with_the_whole_fit(close: Any) -> Any:
+    """Filtered, yet with parameters that know all bars: half of the same mistake."""
+    from statsmodels.tsa.regime_switching.markov_regression import MarkovRegression
+
+    fitted = MarkovRegression(markov_changes(close), k_regimes=2, switching_variance=True).fit(disp=False)
+    return np.asarray(fitted.filtered_marginal_probabilities)[:, int(np.argmax(fitted.params[-2:]))]
+
+
+def walked_forward(close: Any) -> Any:
+    if close.size <= 110:
+        return np.full(close.size, np.nan)
+    found = turbulent_probabilities(markov_changes(close), window=110, refit=500)
+    return np.where(np.isnan(found), 0.0, found)
+
+
+@pytest.mark.filterwarnings("ignore")
+class TestMarkov:
+    """Smoothed probabilities know the future; what a report may show does not."""
+
+    @pytest.fixture
+    def switching(self) -> History:
+        """Return 220 daily bars that are calm and wild in turn."""
+        random = np.random.default_rng(4)
+        steps = random.normal(0, 1, 220) * np.where(np.arange(220) // 25 % 2, 12.0, 2.0)
+        close = np.round((3000.0 + np.cumsum(steps)) * 4) / 4
+        return history_of(daily_bars([(c, c + 2.0, c - 2.0, c) for c in close.tolist()]))
+
+    @pytest.mark.parametrize("drive", [smoothed, filtered_with_the_whole_fit])
+    def test_probabilities_that_know_the_future_are_caught(
+        self, switching: History, drive: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        registry = plant(monkeypatch, drive)
+        report = check(switching, registry, cuts=1, config={"features": ("planted",)})
+        assert not report.passed
+        assert "planted" in {finding.what for finding in report.findings}
+
+    def test_walked_forward_they_pass(self, switching: History, monkeypatch: pytest.MonkeyPatch) -> None:
+        registry = plant(monkeypatch, walked_forward)
+        assert check(switching, registry, cuts=1, config={"features": ("planted",)}).passed

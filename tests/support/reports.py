@@ -15,6 +15,8 @@ from research.report import ReportData, tearsheet
 from research.report.data import TRADE_COLUMNS, floats
 
 CAPITAL = 100_000.0
+# Of 800 bars, four runs of five bars in turn: unknown at first.
+REGIMES = np.concatenate((np.full(20, np.nan), np.tile(np.repeat([1.0, -1.0, 0.0, 2.0], 5), 39)))
 
 
 def report(
@@ -73,7 +75,11 @@ def full(**changes: Any) -> ReportData:
         position[first:last] = each.side
     excursions = small.trades.assign(mae=120.0, mfe=floats(small.trades, "net_pnl") + 500.0)
     return replace(
-        small, equity=small.equity.assign(position=position), trades=excursions, multiplier=20.0, **changes
+        small,
+        equity=small.equity.assign(position=position),
+        trades=excursions,
+        multiplier=20.0,
+        **{"regimes": REGIMES, **changes},
     )
 
 

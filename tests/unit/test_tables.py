@@ -46,6 +46,7 @@ from research.paper.bands import Band
 from research.paper.residuals import ResidualSummary
 from research.paper.verdict import Equality, InstrumentComparison, Reference
 from research.report.trust import OtherOrders
+from research.risk import regimes as risk_regimes
 from research.risk import written
 from research.risk.measured import measure
 from research.risk.subject import RiskSubject
@@ -54,6 +55,7 @@ from research.specs.check import ReadId
 from research.specs.differences import FieldDifference, SignalDifference
 from research.specs.occurrence import FlatDecisions, Frequencies, Occurrence
 from research.specs.wording import Line
+from research.statistics.regimes import RegimeResult
 from research.statistics.trade_order import TradeOrders
 from research.stress import report as stress_report
 from research.stress.run import ScenarioRow
@@ -242,6 +244,14 @@ def paper(console: Console) -> None:
         ),
     )  # fmt: skip
     console.print(report_table._bands_table(found))
+
+
+def by_regime(console: Console) -> None:
+    result = RegimeResult(
+        regime=2.0, name="high volatility", bars=1.0, trades=HUGE, runs=HUGE, net=-BIG, mean=BIG, low=-BIG,
+        high=BIG, win_rate=1.0, profit_factor=1.0, p_value=0.123, adjusted=0.5, verdict="no failure found",
+    )  # fmt: skip
+    console.print(risk_regimes.regimes_text({LONG: (result,)}))
 
 
 def validation(console: Console) -> None:
@@ -535,6 +545,7 @@ TABLES: dict[Any, tuple[Callable[[Console], None], tuple[str, ...]]] = {
     ),
     stress_report: (stress, (LONG, f"{-BIG:,.0f}", f"{HUGE:,}", f"{100 * BIG:,.1f}%", "2023-03-06")),
     optimise_command: (optimised, (LONG, f"{BIG:,.3f}", f"{HUGE:,}", f"{-BIG:,.0f}", f"{BIG:,.0f}")),
+    risk_regimes: (by_regime, (LONG, f"{HUGE:,}", f"{-BIG:,.0f}", f"{BIG:,.0f}", "0.123", "volatility")),
     portfolio_cli: (live_portfolio, (LONG, "total_contracts", f"{BIG:,.0f}", "50.0%")),
     written: (risk, (LONG, "+1234", "211", "1,293,502,191,845,284")),
     portfolio: (portfolio_lanes, (LONG, f"{HUGE:,}", f"{-BIG:,.0f}", f"{2 * BIG:,.0f}")),
