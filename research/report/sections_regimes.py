@@ -28,9 +28,9 @@ HEAD = (
     "p", "",
 )  # fmt: skip
 HOW = (
-    "The regime is that of the bar that decided the entry. Intervals resample whole runs. A strategy fails in "
-    "a regime where its mean trade there is below zero and significantly below that of its other trades: "
-    "errors by run, Benjamini-Hochberg at 5% over the regimes."
+    "The regime is that of the bar that decided the entry. Intervals resample whole runs. A strategy fails "
+    "in a regime where its mean trade there is below zero and significantly below that of its other "
+    "trades: errors by run, Benjamini-Hochberg at 5% over the regimes."
 )
 
 

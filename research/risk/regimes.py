@@ -28,7 +28,7 @@ class Regimes:
     name = "regimes"
 
     def measure(self, subject: RiskSubject) -> RiskPart | None:
-        """Return the part; None where nothing was run in research and no instrument has a record long enough."""
+        """Return the part; None where nothing was run and no instrument has a record long enough."""
         lanes = {} if subject.run is None else subject.run.lanes
         found = {symbol: results_of(lane.report_data()) for symbol, lane in lanes.items()}
         results = judged_together({symbol: each for symbol, each in found.items() if each})

@@ -1,7 +1,8 @@
 """Markov switching as a report may show it: filtered, with parameters of earlier windows.
 
-Two states of returns, each with a mean and a variance of its own: Hamilton, A New Approach to the Economic Analysis
-of Nonstationary Time Series and the Business Cycle, Econometrica 57 (1989), pp. 357-384; fitted by statsmodels.
+Two states of returns, each with a mean and a variance of its own: Hamilton, A New Approach to the Economic
+Analysis of Nonstationary Time Series and the Business Cycle, Econometrica 57 (1989), pp. 357-384; fitted by
+statsmodels.
 Smoothed probabilities, and filtered ones with parameters of the whole sample, know the future. Neither is
 offered here, and no feature is made of this: strategies have the feature `regime`.
 """
