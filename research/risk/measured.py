@@ -11,7 +11,8 @@ from lockstep.metrics.arrays import Floats
 from lockstep.portfolio.var import DEFAULT, METHODS, TAILS, WARM_UP, Method, TailRisk, tail_risk
 from lockstep.portfolio.var_decomposition import VarDecomposition, var_decomposition
 from research.risk.forecasts import JudgedForecasts, judged_own, judged_today, window_for
-from research.risk.section import RiskPart, measured_parts
+from research.risk.parts import measured_parts
+from research.risk.section import RiskPart
 from research.risk.subject import RiskSubject
 
 Given = ParamSpec("Given")

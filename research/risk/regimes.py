@@ -14,7 +14,7 @@ from lockstep.tables import TextTable, number
 from research.report import page
 from research.report.page import UNDEFINED, percent, ratio
 from research.report.sections_regimes import HOW, regime_table, results_of
-from research.risk.section import RISK_PARTS, RiskPart
+from research.risk.section import RiskPart
 from research.risk.subject import RiskSubject
 from research.statistics.markov import REFIT, WINDOW, turbulent_probabilities
 from research.statistics.regimes import RegimeResult, failing_regimes, judged_together
@@ -48,9 +48,6 @@ class Regimes:
             lines=[f"{symbol} fails in: {', '.join(names)}." for symbol, names in failing.items()],
             tables=[regimes_text(results)] if results else [],
         )
-
-
-RISK_PARTS.register(Regimes())
 
 
 def _state(subject: RiskSubject, symbol: str) -> float | None:

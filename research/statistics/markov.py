@@ -32,8 +32,8 @@ def turbulent_probabilities(returns: Any, *, window: int = WINDOW, refit: int = 
 
     The value at t depends on returns up to t: its parameters come from the `window` returns before the
     stretch of `refit` that t is in, and the filter runs from the beginning of that window. NaN for the first
-    `window` returns, and for a stretch whose window does not vary or cannot be fitted. DataError for returns that are
-    not finite or too few, ConfigError for a window below 100 or a refit below 1.
+    `window` returns, and for a stretch whose window does not vary or cannot be fitted. DataError for returns
+    that are not finite or too few, ConfigError for a window below 100 or a refit below 1.
 
     >>> calm, wild = np.tile([0.1, -0.1], 60), np.tile([2.0, -2.1], 10)
     >>> found = turbulent_probabilities(np.concatenate((calm, wild, calm, wild)), window=140, refit=140)
@@ -57,14 +57,14 @@ def turbulent_probabilities(returns: Any, *, window: int = WINDOW, refit: int = 
 
 
 def _filtered(past: Floats, whole: Floats) -> Floats:
-    """Return the filtered probabilities of `whole` by parameters that were fitted on `past`, its beginning."""
+    """Return the filtered probabilities of `whole` by parameters fitted on `past`, its beginning."""
     from statsmodels.tsa.regime_switching.markov_regression import MarkovRegression
 
     scale = spread(past)
     if not scale > 0.0:
         return np.full(whole.size, math.nan)
     try:
-        # It says when the optimiser stopped early; the parameters then come from earlier windows all the same.
+        # It warns where the optimiser stopped early; the parameters come from earlier windows all the same.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             parts: dict[str, Any] = {"k_regimes": 2, "trend": "c", "switching_variance": True}

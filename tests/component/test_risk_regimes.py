@@ -12,6 +12,7 @@ import pytest
 from research.backtest.portfolio import PortfolioMember, run_portfolio
 from research.report import page
 from research.report.sections_regimes import mean_trades, regime_table
+from research.risk import parts as parts
 from research.risk.regimes import Regimes
 from research.risk.section import RISK_PARTS, RiskPart
 from research.risk.subject import RiskSubject, SessionCloses
@@ -25,7 +26,7 @@ BY_REGIME = [symbol for symbol, each in WORLD.configs.items() if each.size.by_re
 def subject(**more: Any) -> RiskSubject:
     dates = np.datetime64("2024-01-01") + np.arange(2)
     values: dict[str, Any] = {
-        "kind": "portfolio", "name": "three", "as_of": date(2024, 1, 2), "capital": 1e6,
+        "kind": "portfolio", "name": "three", "as_of": date(2024, 1, 2), "stamp": 0, "capital": 1e6,
         "positions": {"ES": 1.0}, "reserved": {}, "dates": dates, "changes": np.zeros((2, 1)), "closes": {},
     }  # fmt: skip
     return RiskSubject(**(values | more))

@@ -88,8 +88,8 @@ def test_loader_of_outside_files_would_be_noticed() -> None:
 
 def test_all_figures_are_there_with_fixed_names() -> None:
     names = [
-        "equity", "months", "rolling", "sortino", "volatility", "beta", "regimes", "leverage", "turnover", "costs",
-        "distribution", "excursions", "trades", "deciles", "reasons",
+        "equity", "months", "rolling", "sortino", "volatility", "beta", "regimes", "leverage", "turnover",
+        "costs", "distribution", "excursions", "trades", "deciles", "reasons",
     ]  # fmt: skip
     assert list(page(full()).figures) == names
 
