@@ -24,6 +24,7 @@ from lockstep.live.journal import Journal
 from lockstep.live.messages import SetRecord
 from lockstep.live.rerun import step_of
 from lockstep.live.traded import Kept
+from lockstep.market.instrument import traded_symbol
 from lockstep.models.bundle import Bundle
 from lockstep.monitoring.parity import EngineStep
 
@@ -125,7 +126,7 @@ def _bar(row: SetRecord, symbol: str, timeframe: str) -> tuple[float, ...]:
     (values,) = (
         values
         for key, values in row.release.bars.items()
-        if (key.symbol, str(key.timeframe)) == (symbol, timeframe)
+        if (key.symbol, str(key.timeframe)) == (traded_symbol(symbol), timeframe)
     )
     return values
 

@@ -86,12 +86,14 @@ def portfolio_certificate_html(certificate: PortfolioCertificate) -> str:
 
 def _account_compared(certificate: PortfolioCertificate) -> Markup:
     rules = sorted({rule for part in certificate.account for rule in part.refused})
-    head = ("", "differences", "bar sets", "proposals", "admitted", *rules)
+    nets = ("net orders",) if any(part.nets for part in certificate.account) else ()
+    head = ("", "differences", "bar sets", "proposals", "admitted", *rules, *nets)
     rows = [
         (
             " — ".join(_SIDES[each] for each in part.between),
             *(f"{each:,}" for each in (part.different, part.sets, part.proposals, part.admitted)),
             *(f"{part.refused.get(rule, 0):,}" for rule in rules),
+            *(f"{part.nets:,}" for _ in nets),
         )
         for part in certificate.account
     ]

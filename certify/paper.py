@@ -36,6 +36,7 @@ from lockstep.market.bars import Bars
 from lockstep.market.config import load_instruments
 from lockstep.market.dates import DateRange, as_day
 from lockstep.market.history import History, Market
+from lockstep.market.instrument import traded_symbol
 from lockstep.models.evidence import bars_read
 from lockstep.models.store import ModelStore
 from lockstep.monitoring.parity import Context, EngineStep
@@ -285,7 +286,7 @@ def _case(
     expected: Expected | None,
 ) -> PaperCase:  # fmt: skip
     newest = models[cut.bundles[-1]]
-    market, config = history.markets[symbol], newest.config
+    market, config = history.markets[traded_symbol(symbol)].named(symbol), newest.config
     first = min(each.steps[0].stamp for each in cut.segments) if cut.segments else 0
     span, seen = _validation_span(
         newest, history, first, sum(len(each.steps) for each in cut.segments), request
@@ -297,7 +298,7 @@ def _case(
     return PaperCase(
         market=market,
         capital=config.capital,
-        segments=[_segment(each, history) for each in cut.segments],
+        segments=[_segment(symbol, each, history) for each in cut.segments],
         left_out=cut.left_out,
         refused=cut.refused,
         reference=AccountStretch(steps=steps_of(reference), opening=config.capital),
@@ -306,7 +307,7 @@ def _case(
     )
 
 
-def _segment(part: OpenSegment, history: History) -> Segment:
+def _segment(name: str, part: OpenSegment, history: History) -> Segment:
     model, steps = part.model, part.steps
     bars = history.series(model.key)
     if not len(bars) or bars.end[-1] < steps[-1].stamp:
@@ -318,7 +319,7 @@ def _segment(part: OpenSegment, history: History) -> Segment:
     if part.factor is None:
         result = run_backtest(model.config, history, model.key.symbol, span=between, veto=model.veto)
     else:
-        result = answered_backtest(model, history, between, part.factor, part.answers)
+        result = answered_backtest(name, model, history, between, part.factor, part.answers)
     return Segment(
         sha256=model.bundle.sha256,
         version=model.bundle.version,

@@ -9,6 +9,7 @@ from pathlib import Path
 from lockstep.errors import ParityError
 from lockstep.files import replace_file
 from lockstep.live.outside import version_with
+from lockstep.market.instrument import traded_symbol
 from lockstep.models.content import sha256_of
 from lockstep.models.evidence import PAPER, gathered_with
 from lockstep.models.manifest import VETO, BarsRead, Evidence
@@ -42,7 +43,7 @@ def attach(
     file = _kept(written, store)
     found = {each.symbol: evidence_of(comparison, each, file, store) for each in comparison.instruments}
     for symbol, evidence in found.items():
-        store.attach(symbol, versions[symbol], evidence, by=by, now=now)
+        store.attach(traded_symbol(symbol), versions[symbol], evidence, by=by, now=now)
     return found
 
 
@@ -55,8 +56,8 @@ def _version(each: InstrumentComparison, comparison: PaperComparison, store: Mod
             "with --epoch, or let that version run in a journal of its own"
         )
     manifest = store.manifest()
-    version = version_with(manifest, each.symbol, bundles[0])
-    if manifest.entry(each.symbol, version, VETO).status == "retired":
+    version = version_with(manifest, traded_symbol(each.symbol), bundles[0])
+    if manifest.entry(traded_symbol(each.symbol), version, VETO).status == "retired":
         raise ParityError(f"{each.symbol} {version}: is retired; nothing promotes it any more")
     least = store.policy().paper.sessions
     if each.sessions < least:

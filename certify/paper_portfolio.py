@@ -50,16 +50,17 @@ class RecordedAnswers:
 
 
 def answered_backtest(
+    name: str,
     model: TradedModel,
     history: History,
     span: DateRange,
     factor: float,
     answers: Mapping[int, ProposalRecord],
 ) -> BacktestResult:
-    """Run a backtest of one lane, its sizes times `factor`, its entries answered as recorded."""
-    symbol, recorder = model.key.symbol, MemoryRecorder()
-    run = InstrumentRun.of(model.config, history, symbol, span=span, veto=model.veto)
-    admissions = RecordedAnswers(symbols=(symbol,), answers=answers)
+    """Run a backtest of the lane `name`, its sizes times `factor`, its entries answered as recorded."""
+    recorder = MemoryRecorder()
+    run = InstrumentRun.of(model.config, history, name, span=span, veto=model.veto)
+    admissions = RecordedAnswers(symbols=(name,), answers=answers)
     build_cerebro([run.lane(recorder, factor=factor)], admissions=admissions).run()
     return run.result(RunRecords.of(recorder), BACKTRADER, seed=0, model=None, files=())
 
@@ -72,12 +73,12 @@ def expected_by(
     config: PortfolioConfig, models: Mapping[str, TradedModel], history: History, book: InstrumentBook
 ) -> Expected:
     """Return what each lane is expected to do; `models`, by symbol, are the newest that traded."""
-    missing = sorted(set(config.symbols) - models.keys())
+    missing = sorted(set(config.names) - models.keys())
     if missing:
         raise ParityError(
             f"portfolio {config.name}: {', '.join(missing)} decided nothing yet; let the engine run longer"
         )
-    members = members_of({symbol: models[symbol] for symbol in config.symbols}, history)
+    members = members_of({symbol: models[symbol] for symbol in config.names}, history)
     found: dict[DateRange, Mapping[str, BacktestResult]] = {}
 
     def over(symbol: str, span: DateRange) -> BacktestResult:

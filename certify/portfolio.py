@@ -7,13 +7,14 @@ or it refuses to start; and what it refuses all the same is a difference, becaus
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, NamedTuple
 
 import llvmlite.binding
 import numpy as np
@@ -38,25 +39,31 @@ from lockstep.files import replace_file
 from lockstep.floats import require_exact
 from lockstep.identity import json_digest
 from lockstep.live.config import LiveConfig
+from lockstep.live.events import OrdersNetted
+from lockstep.live.messages import SetRecord
 from lockstep.live.traded import TradedModel
 from lockstep.market.config import load_instruments
 from lockstep.market.history import History
+from lockstep.market.instrument import lane_name, traded_symbol
 from lockstep.models.bundle import Bundle
 from lockstep.models.evidence import bars_read
 from lockstep.models.golden import arithmetic
 from lockstep.models.manifest import BarsRead
 from lockstep.models.store import load_bundle
 from lockstep.monitoring.parity import compare
+from lockstep.portfolio.config import PortfolioConfig
 from lockstep.portfolio.state import ProposalRecord, SettledSet
 from lockstep.settings import Grown, SchemaVersion
+from lockstep.strategy.records import ENTRY, EXIT
 from research.backtest.portfolio import PortfolioMember, PortfolioResult, run_portfolio
-from research.backtest.result import steps_of
+from research.backtest.result import BacktestResult, steps_of
 from research.backtest.run import BACKTRADER, COMPILED
 
 SCHEMA = 1
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MARKS = ("equity", "drawdown", "stopped", "halted")
 _PROPOSALS = tuple(ProposalRecord.__dataclass_fields__)
+_NETS = ("instrument", "quantity", "members")
 
 
 class AccountPart(Grown):
@@ -64,14 +71,18 @@ class AccountPart(Grown):
 
     sets       bar sets whose equity, drawdown, stop and halt were compared
     proposals  compared in every field; admitted: how many of them; refused: by rule
-    different  how many sets and proposals differ; first: the first of them in words
+    nets       of ensembles: what all members sent together, by instrument and bar set, with its parts
+    different  how many sets, proposals and nets differ; first: the first of them in words
     """
+
+    LATER: ClassVar[frozenset[str]] = frozenset(("nets",))
 
     between: tuple[str, str]
     sets: int
     proposals: int
     admitted: int
     refused: dict[str, int]
+    nets: int = 0
     different: int
     first: str = ""
 
@@ -114,7 +125,8 @@ class PortfolioCertificate(Grown):
         """Whether every lane and the account were compared, fills and proposals too, and nothing differed."""
         parts = [part for each in self.lanes.values() for part in each]
         compared = all(part.bars and part.marks and part.fills for part in parts)
-        shared = all(part.sets and part.proposals for part in self.account)
+        netted = any(traded_symbol(name) != name for name in self.lanes)
+        shared = all(part.sets and part.proposals and bool(part.nets) == netted for part in self.account)
         return bool(parts) and compared and shared and not self.different
 
     @property
@@ -142,6 +154,7 @@ class PortfolioCertificate(Grown):
             f"({account.admitted:,} admitted), {sum(each.decisions for each in lanes):,} decisions, "
             f"{sum(each.fills for each in lanes):,} fills compared"
         )
+        counts += f", {account.nets:,} net orders" if account.nets else ""
         return f"{counts}, {self.different:,} difference{'' if self.different == 1 else 's'}"
 
     @property
@@ -171,9 +184,10 @@ def certify_portfolio(
     portfolio = config.traded_portfolio(book)
     if portfolio is None:
         raise ConfigError("live.yml: trades no portfolio; certify its versions with --symbol")
-    versions = {symbol: config.versions[symbol] for symbol in portfolio.symbols}
+    versions = {symbol: config.versions[symbol] for symbol in portfolio.names}
     bundles = {
-        symbol: load_bundle(symbol, version, store=request.store) for symbol, version in versions.items()
+        name: load_bundle(traded_symbol(name), version, store=request.store)
+        for name, version in versions.items()
     }
     models = {symbol: TradedModel.of(each) for symbol, each in bundles.items()}
     history = history_of(models, request, book)
@@ -185,15 +199,15 @@ def certify_portfolio(
     )
     tell(f"live engine with the limits of the desk, to be killed {request.restarts} times")
     rules = DeskRules(
-        portfolio=portfolio.model_dump(mode="json"), limits=config.limits.model_dump(mode="json")
+        portfolio=_with_versions(portfolio, bundles), limits=config.limits.model_dump(mode="json")
     )
     live = live_over(bundles, request, span, research.lanes, rules)
     for mode in live.modes:
         if mode != floats:
             raise ParityError(f"live engine: floating-point mode {mode or 'unknown'}, here {floats}")
     lanes = {
-        symbol: _lane(model, research, twin, live, members[symbol].history)
-        for symbol, model in models.items()
+        name: _lane(name, model, research, twin, live, members[name].history)
+        for name, model in models.items()
     }
     keys = {key for model in models.values() for key in model.needs(book.markets)}
     symbols = tuple(sorted({key.symbol for key in keys}))
@@ -226,6 +240,18 @@ def certify_portfolio(
     )
 
 
+def _with_versions(portfolio: PortfolioConfig, bundles: Mapping[str, Bundle]) -> dict[str, Any]:
+    """Return a portfolio's content, the versions of its members by number.
+
+    One version of an instrument is in production; in the store of the live run it may be another member's.
+    """
+    content = portfolio.model_dump(mode="json")
+    for lane in content["lanes"]:
+        for member in lane.get("members", ()):
+            member["version"] = bundles[lane_name(lane["symbol"], member["name"])].version
+    return content
+
+
 def members_of(models: Mapping[str, TradedModel], history: History) -> dict[str, PortfolioMember]:
     """Return bundles, by symbol, as research trades them in a portfolio: each on the bars that it reads."""
     return {
@@ -244,14 +270,14 @@ def _some_pipeline(bundles: Mapping[str, Bundle]) -> Any:
 
 
 def _lane(
-    model: TradedModel, research: PortfolioResult, twin: PortfolioResult, live: LiveRun, history: History
-) -> tuple[Part, Part]:
+    name: str, model: TradedModel, research: PortfolioResult, twin: PortfolioResult, live: LiveRun,
+    history: History,
+) -> tuple[Part, Part]:  # fmt: skip
     """Compare one lane with the twin's, in everything that it writes down, and with the live engine's."""
-    symbol, ids = model.key.symbol, model.plan.ids
-    result = research.lanes[symbol]
-    swept = compare(steps_of(result), steps_of(twin.lanes[symbol]), ids)
+    result, ids = research.lanes[name], model.plan.ids
+    swept = compare(steps_of(result), steps_of(twin.lanes[name]), ids)
     arrived = Arrived(labels_of(model.plan, history.markets), model.key, live.warmup)
-    traded = live.steps(symbol, model.config.timeframe, arrived)
+    traded = live.steps(name, model.config.timeframe, arrived)
     lived = compare(with_settled(steps_of(result), traded, history, model.plan), traded, ids)
     return Part.of((RESEARCH, SWEEP), swept), Part.of((RESEARCH, LIVE), lived)
 
@@ -259,27 +285,59 @@ def _lane(
 def _account(
     research: PortfolioResult, twin: PortfolioResult, live: LiveRun
 ) -> tuple[AccountPart, AccountPart]:
-    settled = [each.settled for each in live.sets if each.settled is not None]
     ours = _rows(research)
     return (
         account_part((RESEARCH, SWEEP), ours, _rows(twin)),
-        account_part((RESEARCH, LIVE), ours, settled_rows(settled)),
+        account_part((RESEARCH, LIVE), ours, journaled_rows(live.sets)),
     )
 
 
-AccountRows = tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]
-"""(stamp, equity, drawdown, stopped, halted) of each bar set, and (stamp, ...) of each proposal by rank."""
+class AccountRows(NamedTuple):
+    """What is compared of one account; every row begins with its stamp.
+
+    marks       (stamp, equity, drawdown, stopped, halted) of each bar set
+    proposals   of each proposal by rank; nets: (stamp, instrument, quantity, members) of each net order
+    """
+
+    marks: list[tuple[Any, ...]]
+    proposals: list[tuple[Any, ...]]
+    nets: list[tuple[Any, ...]]
 
 
 def _rows(result: PortfolioResult) -> AccountRows:
     stamps = pd.DatetimeIndex(result.equity.index).as_unit("ns").asi8.tolist()
     marks = list(zip(stamps, *(result.equity[name].tolist() for name in _MARKS), strict=True))
     proposals = list(zip(*(result.proposals[name].tolist() for name in _PROPOSALS), strict=True))
-    return marks, [(row[1], *row) for row in proposals]
+    return AccountRows(marks, [(row[1], *row) for row in proposals], nets_of(result.lanes))
 
 
-def settled_rows(settled: Sequence[SettledSet]) -> AccountRows:
+def nets_of(lanes: Mapping[str, BacktestResult]) -> list[tuple[Any, ...]]:
+    """Return what the members of each ensemble sent together, worked out from the orders of its lanes."""
+    found: dict[tuple[int, str], dict[str, float]] = {}
+    for name, result in lanes.items():
+        symbol = traded_symbol(name)
+        for order in result.records.orders if symbol != name else ():
+            if order.status == "accepted" and order.intent in (ENTRY, EXIT):
+                found.setdefault((order.decision, symbol), {})[name] = order.quantity
+    return [
+        (*key, math.fsum(members.values()), tuple(sorted(members.items())))
+        for key, members in sorted(found.items())
+    ]
+
+
+def journaled_rows(sets: Sequence[SetRecord]) -> AccountRows:
     """Return what a live engine journaled of the account."""
+    nets = [
+        (each.decision, each.symbol, each.quantity, tuple(sorted(each.members.items())))
+        for row in sets
+        for each in row.events
+        if isinstance(each, OrdersNetted)
+    ]
+    return settled_rows([each.settled for each in sets if each.settled is not None], nets)
+
+
+def settled_rows(settled: Sequence[SettledSet], nets: Sequence[tuple[Any, ...]] = ()) -> AccountRows:
+    """Return what was settled of an account, and the net orders."""
     marks = [
         (each.state.stamp, each.state.equity, each.state.drawdown, each.state.stopped, each.state.halted)
         for each in settled
@@ -289,24 +347,26 @@ def settled_rows(settled: Sequence[SettledSet]) -> AccountRows:
         for each in settled
         for told in each.proposals
     ]
-    return marks, proposals
+    return AccountRows(marks, proposals, list(nets))
 
 
 def account_part(between: tuple[str, str], first: AccountRows, second: AccountRows) -> AccountPart:
     """Compare two records of one account row by row; NaN equals NaN."""
     differences = []
     for what, names, one, other in (
-        ("bar set", _MARKS, first[0], second[0]),
-        ("proposal", _PROPOSALS, first[1], second[1]),
+        ("bar set", _MARKS, first.marks, second.marks),
+        ("proposal", _PROPOSALS, first.proposals, second.proposals),
+        ("net order", _NETS, first.nets, second.nets),
     ):
         for mine, theirs in zip_longest(one, other):
             if repr(mine) != repr(theirs):
                 differences.append(_told(what, names, mine, theirs))
-    answers = Counter(row[_PROPOSALS.index("rule") + 1] for row in first[1])
+    answers = Counter(row[_PROPOSALS.index("rule") + 1] for row in first.proposals)
     return AccountPart(
         between=between,
-        sets=len(first[0]),
-        proposals=len(first[1]),
+        sets=len(first.marks),
+        proposals=len(first.proposals),
+        nets=len(first.nets),
         admitted=answers.pop("", 0),
         refused=dict(sorted(answers.items())),
         different=len(differences),

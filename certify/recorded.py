@@ -27,6 +27,7 @@ from lockstep.live.warmup import settled_bars
 from lockstep.market.bars import Floats
 from lockstep.market.config import load_instruments
 from lockstep.market.history import History, Market
+from lockstep.market.instrument import traded_symbol
 from lockstep.models.store import ModelStore
 from lockstep.strategy.admission import REFUSALS
 from lockstep.strategy.clock import SessionClock
@@ -150,7 +151,7 @@ class _Check:
         if symbol not in self._auditors:
             judge = self._judge(frame)
             self._auditors[symbol] = FillAuditor(
-                instrument=self._settled.markets[symbol].instrument,
+                instrument=self._settled.markets[traded_symbol(symbol)].instrument,
                 bars=self._settled.series(frame.model.key),
                 clock=judge.clock,
                 units=load_instruments().instruments,

@@ -16,6 +16,7 @@ from lockstep.live.portfolio import DeskPortfolio
 from lockstep.live.traded import TradedModel
 from lockstep.market.config import InstrumentBook
 from lockstep.market.history import Market
+from lockstep.market.instrument import traded_symbol
 from lockstep.monitoring.parity import settled_differences
 from lockstep.portfolio.config import PortfolioConfig
 from lockstep.strategy.admission import LaneNews, LaneStanding
@@ -69,13 +70,14 @@ class _Again:
     ) -> _Again:  # fmt: skip
         assert epoch.portfolio is not None
         config = PortfolioConfig.model_validate(epoch.portfolio.content)
-        seats = {symbol: models[epoch.bundles[symbol]] for symbol in config.symbols}
+        seats = {symbol: models[epoch.bundles[symbol]] for symbol in config.names}
+        named = {name: markets[traded_symbol(name)].named(name) for name in config.names}
         day = book.session_named(config.day)
         states = {
             symbol: epoch.states.get(symbol) or LaneState(account=opening_account(each.config.capital))
             for symbol, each in seats.items()
         }
-        portfolio = DeskPortfolio.of(config, seats, markets, day, epoch)
+        portfolio = DeskPortfolio.of(config, seats, {**markets, **named}, day, epoch)
         return cls(portfolio=portfolio, seats=seats, models=models, states=states)
 
     def take(self, entry: SetRecord | Event) -> str:
@@ -84,7 +86,7 @@ class _Again:
             return self._settle(entry)
         if isinstance(entry, ModelSwapped):
             self.seats[entry.symbol] = self.models[entry.to_sha256]
-            self.portfolio.take_over(self.seats[entry.symbol])
+            self.portfolio.take_over(entry.symbol, self.seats[entry.symbol])
         elif isinstance(entry, OrderWithdrawn):
             self.withdrawn.add(entry.order_id)
         elif isinstance(entry, PortfolioResumed):
@@ -119,7 +121,7 @@ class _Again:
         return LaneNews(
             row.release.bars[model.key][CLOSE],
             value(coordinator.volatility_id),
-            float(measured(values, self.portfolio.terms(model).sizing)),
+            float(measured(values, self.portfolio.terms(lane.symbol, model).sizing)),
             lane.probability,
             value(coordinator.rank_id),
             quantity,

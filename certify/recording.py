@@ -23,6 +23,7 @@ from lockstep.live.operator.open_orders import demanded_exit
 from lockstep.live.outside import version_with
 from lockstep.live.traded import Kept, Memory, TradedModel, push, warm
 from lockstep.market.history import Market, SeriesKey
+from lockstep.market.instrument import traded_symbol
 from lockstep.models.store import ModelStore, load_bundle
 from lockstep.monitoring.parity import Context
 from lockstep.portfolio.config import PortfolioConfig
@@ -121,7 +122,7 @@ def models_of(journal: Journal, store: ModelStore) -> dict[str, TradedModel]:
     manifest = store.manifest()
     return {
         sha: TradedModel.of(load_bundle(symbol, version_with(manifest, symbol, sha), store=store))
-        for symbol, sha in sorted({*begun, *swapped})
+        for symbol, sha in sorted({(traded_symbol(lane), sha) for lane, sha in (*begun, *swapped)})
     }
 
 
@@ -186,10 +187,10 @@ class Tape:
             self._hearer.begin(epoch)
         self._portfolio = PortfolioConfig.model_validate(epoch.portfolio.content) if epoch.portfolio else None
         seats = {
-            symbol: self._seat(
-                self._model(sha), memory, epoch.states.get(symbol), self._unheard(symbol, memory)
+            name: self._seat(
+                name, self._model(sha), memory, epoch.states.get(name), self._unheard(name, memory)
             )
-            for symbol, sha in epoch.bundles.items()
+            for name, sha in epoch.bundles.items()
         }
         for row in self._journal.entries(epoch.number):
             if not isinstance(row, SetRecord):
@@ -210,7 +211,9 @@ class Tape:
         last = self._decided.get(symbol, -1)
         return {key: tuple(bar for bar in kept if bar[0] > last) for key, kept in memory.bars.items()}
 
-    def _seat(self, model: TradedModel, memory: Memory, state: LaneState | None, new: Kept) -> _Seat:
+    def _seat(
+        self, name: str, model: TradedModel, memory: Memory, state: LaneState | None, new: Kept
+    ) -> _Seat:
         windows = WindowFeatures(model.plan, self._markets, max_age=model.config.max_age.limits)
         warm(windows, memory.bars)
         labels = labels_of(model.plan, self._markets)
@@ -221,13 +224,13 @@ class Tape:
             windows=windows,
             arrived=Arrived(labels, model.key, new),
             state=state or LaneState(account=opening_account(model.config.capital)),
-            factor=self._factor(model),
+            factor=self._factor(name, model),
         )
 
-    def _factor(self, model: TradedModel) -> float | None:
+    def _factor(self, name: str, model: TradedModel) -> float | None:
         if self._portfolio is None:
             return None
-        market = self._markets[model.key.symbol]
+        market = self._markets[model.key.symbol].named(name)
         return LaneTerms.of(self._portfolio, market, model.config, model.veto).factor
 
     def _model(self, sha: str) -> TradedModel:
@@ -244,7 +247,7 @@ class Tape:
         if isinstance(event, ModelSwapped):
             successor = self._model(event.to_sha256)
             seats[event.symbol] = replace(
-                self._seat(successor, memory, seat.state, memory.bars), fills=seat.fills
+                self._seat(event.symbol, successor, memory, seat.state, memory.bars), fills=seat.fills
             )
         elif isinstance(event, ExitAtNextBar):
             seat.forced = event.code

@@ -179,7 +179,8 @@ def _production_store(bundles: Mapping[str, Bundle], store: ModelStore, folder: 
     """Return a store of its own in which exactly these versions are in production."""
     folder.mkdir(parents=True, exist_ok=True)
     target, now = ModelStore(folder), datetime.now(UTC)
-    for symbol, bundle in bundles.items():
+    for bundle in bundles.values():
+        symbol = bundle.symbol
         target.fetch(store, symbol, bundle.version, sha256=bundle.sha256, by="certify", now=now)
         target.promote(symbol, bundle.version, by="certify", now=now, reason="to be certified", force=True)
     return folder

@@ -249,8 +249,8 @@ class HistoryRunner:
         )
 
     def members(self, config: PortfolioConfig, folder: Path, store: ModelStore) -> dict[str, PortfolioMember]:
-        """Load what each lane trades; files are named from `folder`."""
-        return {each: self._member(config, config.lane(each), folder, store) for each in config.symbols}
+        """Load what each lane trades, by its name; files are named from `folder`."""
+        return {name: self._member(config, name, folder, store) for name in config.names}
 
     def traded(self, path: Path, store: ModelStore) -> tuple[PortfolioResult, dict[str, PortfolioMember]]:
         """Run a portfolio and return what happened, with what its lanes traded."""
@@ -261,11 +261,10 @@ class HistoryRunner:
         )
         return result, members
 
-    def _member(
-        self, config: PortfolioConfig, lane: PortfolioLane, folder: Path, store: ModelStore
-    ) -> PortfolioMember:
+    def _member(self, config: PortfolioConfig, name: str, folder: Path, store: ModelStore) -> PortfolioMember:
         """Load what a lane trades, and count the look that its run is; files are named from `folder`."""
-        symbol, market = lane.symbol, self.book.market(lane.symbol)
+        lane, market = config.lane(name), self.book.market(name)
+        symbol = lane.symbol
         if lane.version is not None:
             traded = TradedVersion.load(symbol, lane.version, store)
             LaneTerms.of(config, market, traded.config, traded.veto)

@@ -226,7 +226,7 @@ def run_portfolio(
 ) -> PortfolioResult:
     """Trade a portfolio over history and return what happened.
 
-    members   by symbol, one for each lane; span: session dates that are traded; seed: recorded
+    members   by the names of the lanes, one for each; span: session dates that are traded; seed: recorded
     engine    `compiled` gives the same result many times faster; None: by the bars of all lanes
     verify    run the other engine, too: EngineMismatch, with the first difference, unless it agrees
 
@@ -234,13 +234,13 @@ def run_portfolio(
     its instrument.
     """
     require_exact()
-    if set(members) != set(config.symbols):
+    if set(members) != set(config.names):
         raise ConfigError(
             f"portfolio {config.name}: strategies for {', '.join(sorted(members))}, lanes are "
-            f"{', '.join(config.symbols)}; give one for each"
+            f"{', '.join(config.names)}; give one for each"
         )
     runs, terms = {}, []
-    for symbol in config.symbols:
+    for symbol in config.names:
         each = members[symbol]
         runs[symbol] = InstrumentRun.of(each.strategy, each.history, symbol, span=span, veto=each.veto)
         terms.append(LaneTerms.of(config, runs[symbol].market, each.strategy, each.veto))

@@ -14,6 +14,7 @@ from lockstep.floats import require_exact, require_still_exact
 from lockstep.market.bars import Bars
 from lockstep.market.dates import DateRange
 from lockstep.market.history import History, Market, SeriesKey
+from lockstep.market.instrument import traded_symbol
 from lockstep.strategy.backtrader.cerebro import build_cerebro
 from lockstep.strategy.backtrader.feed import bars_feed
 from lockstep.strategy.backtrader.strategy import ParityStrategy
@@ -148,9 +149,13 @@ class InstrumentRun:
         registry: FeatureRegistry | None = None,
         on_bar: Callable[[int], None] | None = None,
     ) -> InstrumentRun:
-        """Select the traded bars and compute the features; arguments as of `run_backtest`."""
+        """Select the traded bars and compute the features; arguments as of `run_backtest`.
+
+        symbol   or the name of the lane that trades it, which every record then bears
+        """
         registry = registry or default_registry()
-        key, market = SeriesKey(symbol, config.bars), history.markets[symbol]
+        traded = traded_symbol(symbol)
+        key, market = SeriesKey(traded, config.bars), history.markets[traded].named(symbol)
         bars = history.series(key)
         rows = (span or DateRange()).select(bars, market)
         plan = registry.plan(vector_ids(config, veto), key)
@@ -172,7 +177,7 @@ class InstrumentRun:
         clock = self._clock
         clock.prepare(self.traded.end)
         return Lane(
-            feed=bars_feed(self.traded),
+            feed=bars_feed(self.traded, name=self.market.instrument.symbol),
             market=self.market,
             config=self.config,
             source=self.source,

@@ -95,7 +95,7 @@ def _tried(found: OptimisedPortfolio, asked: Any, number: int, count: Count) -> 
         told = f"{symbol}.score.{name}"
         parameters[told] = float(f"{asked.suggest_float(told, -reach, reach):.{_DIGITS}g}")
     for symbol in dict.fromkeys(symbol for symbol, _, _ in factor_weights(streams)):
-        own = streams.lanes[symbol].strategy
+        own = streams.traded[symbol].strategy
         score = [
             {"id": name, "weight": parameters[f"{symbol}.score.{name}"]}
             for lane, name, _ in factor_weights(streams)
@@ -120,14 +120,14 @@ def _tried(found: OptimisedPortfolio, asked: Any, number: int, count: Count) -> 
 
 
 def factor_weights(streams: PortfolioStreams) -> Iterator[tuple[str, str, float]]:
-    """Yield symbol, id and weight of every lane without a model whose strategy has a score.
+    """Yield name, id and weight of every lane without a model whose strategy has a score.
 
     A model was trained on the entries of its own strategy: another one's are none of its business.
     """
-    for symbol, lane in streams.lanes.items():
+    for name, lane in streams.traded.items():
         if lane.veto is None:
             for each in getattr(lane.strategy, "score", ()):
-                yield symbol, each.id, each.weight
+                yield name, each.id, each.weight
 
 
 def _sized(found: OptimisedPortfolio, streams: PortfolioStreams, size: float) -> PortfolioConfig:

@@ -22,6 +22,7 @@ from lockstep.market.config import InstrumentBook
 from lockstep.market.dates import DateRange
 from lockstep.market.families import load_families
 from lockstep.market.history import History, SeriesKey
+from lockstep.market.instrument import lane_name
 from lockstep.market.loader import load_history
 from lockstep.models.store import ModelStore
 from lockstep.portfolio.config import VOLATILITY_ID
@@ -46,6 +47,7 @@ from research.training.outcome import TrainingOutcome
 class LaneStream:
     """What a lane trades, and on which dates its answers are out of sample.
 
+    members   of an ensemble, by the names of their lanes; strategy and history are then those of the first
     answers   of the walk-forward's models; None: the veto itself is asked, or there is none
     dates     session dates that may be used
     seen      what they are, as a sentence goes on
@@ -61,6 +63,52 @@ class LaneStream:
     dates: DateRange
     seen: str
     source: Mapping[str, Any]
+    members: Mapping[str, LaneStream] = field(default_factory=dict)
+
+    @classmethod
+    def together(cls, symbol: str, members: Mapping[str, LaneStream]) -> LaneStream:
+        """Return an ensemble, on the dates that its members have in common.
+
+        ConfigError where some have a fixed size and others have not; DataError without a common date.
+        """
+        first = next(iter(members.values()))
+        odd = next((name for name, each in members.items() if each.is_fixed != first.is_fixed), "")
+        if odd:
+            raise ConfigError(
+                f"{odd}: its size is {members[odd].strategy.size.kind}, that of {next(iter(members))} is "
+                f"{first.strategy.size.kind}; members share units or a weight, so give all the same kind"
+            )
+        start = max(each.dates.start for each in members.values())
+        end = min(each.dates.end for each in members.values())
+        told = "; ".join(f"{name} {each.seen}" for name, each in members.items())
+        if start > end:
+            raise DataError(
+                f"{symbol}: its members have no date out of sample in common: {told}; leave one out"
+            )
+        return replace(
+            first,
+            veto=None,
+            answers=None,
+            dates=DateRange(start=start, end=end),
+            seen=told,
+            source={name: dict(each.source) for name, each in members.items()},
+            members=members,
+        )
+
+    @property
+    def traded(self) -> Mapping[str, LaneStream]:
+        """What trades, by the names of lanes: the members of an ensemble, else the lane itself."""
+        return self.members or {self.symbol: self}
+
+    def following(self, strategies: Mapping[str, StrategyConfig]) -> LaneStream:
+        """Return the lane as it trades other strategies, by the names of lanes, in place of some."""
+        if not self.members:
+            return replace(self, strategy=strategies.get(self.symbol, self.strategy))
+        members = {
+            name: replace(each, strategy=strategies.get(name, each.strategy))
+            for name, each in self.members.items()
+        }
+        return replace(self, members=members)
 
     @property
     def is_fixed(self) -> bool:
@@ -70,7 +118,7 @@ class LaneStream:
     @property
     def reads_volatility(self) -> bool:
         """Whether a volatility limit could be held on it."""
-        return VOLATILITY_ID in vector_ids(self.strategy, self.veto)
+        return all(VOLATILITY_ID in vector_ids(each.strategy, each.veto) for each in self.traded.values())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,10 +147,22 @@ class StreamSource:
         return {symbol: self._asked(each) for symbol, each in found.items()}
 
     def _lane(self, lane: PlannedLane) -> LaneStream:
-        if lane.version is not None:
-            return self._version(lane.symbol, TradedVersion.load(lane.symbol, lane.version, self.store))
-        strategy = load_strategy(self.folder / str(lane.strategy))
-        return self._bare(lane.symbol, strategy, None, self.data_dir, None)
+        symbol = lane.symbol
+        if not lane.members:
+            return self._one(symbol, lane.version, lane.strategy)
+        members = sorted(lane.members, key=lambda each: each.name)
+        return LaneStream.together(
+            symbol,
+            {
+                lane_name(symbol, each.name): self._one(symbol, each.version, each.strategy)
+                for each in members
+            },
+        )
+
+    def _one(self, symbol: str, version: str | None, strategy: str | None) -> LaneStream:
+        if version is not None:
+            return self._version(symbol, TradedVersion.load(symbol, version, self.store))
+        return self._bare(symbol, load_strategy(self.folder / str(strategy)), None, self.data_dir, None)
 
     def _version(self, symbol: str, traded: TradedVersion) -> LaneStream:
         require_admittable(symbol, traded.config)

@@ -275,9 +275,10 @@ def _written(
     for symbol in kept.symbols:
         lane, size = plan.lane(symbol), round(units[symbol], 9)
         content = lane.model_dump(exclude_none=True)
-        if lane.strategy is not None:
-            path = Path(os.path.relpath(design.plan_folder / lane.strategy, design.folder))
-            content["strategy"] = path.as_posix()
+        for each in (content, *content.get("members", ())):
+            if "strategy" in each:
+                path = Path(os.path.relpath(design.plan_folder / each["strategy"], design.folder))
+                each["strategy"] = path.as_posix()
         lanes.append(content | {"units" if kept.lanes[symbol].is_fixed else "weight": size})
     content = {
         "name": plan.name,
@@ -375,7 +376,7 @@ def _made(
         "limit_sets_tried": len(limits.tried),
         **({} if _found(plan, limits).volatility else {"correlation": _matrix(kept)}),
         "streams": {
-            symbol: {**each.source, "seen": each.seen} for symbol, each in streams.lanes.items()
+            name: {**each.source, "seen": each.seen} for name, each in streams.traded.items()
         },
         "seed": design.seed,
         "plan_hash": plan.plan_hash,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, ClassVar, Self
 
 from pydantic import Field, model_validator
 
@@ -20,6 +20,7 @@ from lockstep.market.instrument import Instrument
 from lockstep.models.manifest import Symbol
 from lockstep.portfolio.config import (
     Count,
+    EnsembleMember,
     Part,
     PortfolioLimits,
     Positive,
@@ -27,8 +28,9 @@ from lockstep.portfolio.config import (
     VersionOrProduction,
     torn_apart,
     traded_twice,
+    unfit_lane,
 )
-from lockstep.settings import Settings, read_yaml, validated
+from lockstep.settings import Grown, Settings, read_yaml, validated
 
 PLAN = "training/portfolio.yml"
 # Keys of the file that was shown and obeyed by nothing, with what says the same now.
@@ -39,22 +41,26 @@ _FORMER: Mapping[str, str] = {
 }
 
 
-class PlannedLane(Settings):
-    """One instrument and what trades it: a version of the model store, or a strategy's file.
+class PlannedLane(Grown):
+    """One instrument and what trades it: a version of the model store, a strategy's file, or an ensemble.
 
+    members         of an ensemble, as in a portfolio; the optimiser sizes it as a whole
     max_contracts   largest size; weight_cap: largest notional value, in multiples of the capital
     """
+
+    LATER: ClassVar[frozenset[str]] = frozenset(("members",))
 
     symbol: Symbol
     version: VersionOrProduction | None = None
     strategy: str | None = None
+    members: tuple[EnsembleMember, ...] = ()
     max_contracts: Positive | None = None
     weight_cap: Positive | None = None
 
     @model_validator(mode="after")
     def _one(self) -> Self:
-        if (self.version is None) == (self.strategy is None):
-            raise ValueError(f"{self.symbol}: give a version or a strategy, and not both")
+        for problem in unfit_lane(self.symbol, self.version, self.strategy, self.members):
+            raise ValueError(problem)
         return self
 
 

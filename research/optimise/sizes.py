@@ -22,7 +22,8 @@ from research.optimise.whole import whole_contracts
 class PortfolioSizes:
     """Units of each lane, contracts or weights: what was wanted and what can be ordered. Arrays are (n,).
 
-    needed     USD: the capital from which a lane's usual entry is one step of its instrument
+    needed     USD: the capital from which a lane's usual entry is one step of its instrument, in an ensemble
+               that of each member
     smaller    by symbol, contracts of the same market with a smaller multiplier, each with its capital
     distance   USD: volatility per session of what was ordered less what was wanted
     exact      whether no sizes that the caps allow are nearer
@@ -66,7 +67,8 @@ class PortfolioSizes:
         instruments = [streams.book.instrument(symbol) for symbol in streams.symbols]
         size_steps = np.array([each.size_step for each in instruments])
         with np.errstate(divide="ignore"):
-            needed = plan.capital * size_steps / (wanted * streams.contracts)
+            needed = plan.capital * size_steps / (wanted * streams.smallest)
+            needed = np.maximum(needed, np.where(fixed, plan.capital * steps / wanted, 0.0))
         sizes = cls(
             symbols=streams.symbols,
             wanted=wanted,

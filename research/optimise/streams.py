@@ -18,11 +18,11 @@ from lockstep.market.bars import Floats, Stamps
 from lockstep.market.config import InstrumentBook
 from lockstep.market.dates import DateRange
 from lockstep.market.history import SeriesKey
-from lockstep.portfolio.config import VOLATILITY_ID, PortfolioConfig
+from lockstep.portfolio.config import VOLATILITY_ID, PortfolioConfig, smallest_step
 from lockstep.strategy.config import StrategyConfig
 from research.optimise.covariance import correlation_of, shrunk_covariance
 from research.optimise.lanes import LaneStream
-from research.optimise.plan import PortfolioPlan
+from research.optimise.plan import PlannedLane, PortfolioPlan
 from research.sweep.portfolio import PortfolioGround, PortfolioSweep, sweep_portfolio, trace_portfolio
 from research.sweep.portfolio_loop import BAR_CLOSE, P_BASE, P_LANE, P_SET
 
@@ -40,7 +40,8 @@ class PortfolioStreams:
 
     days       int64 (T,), days since 1970
     pnl        float64 (T, n), USD per session of one unit: a contract, or a weight of 1
-    contracts  float64 (n,): what an entry of one unit buys, the median of the newest ones
+    contracts  float64 (n,): what an entry of one unit buys, the median of the newest ones, of all members of
+               an ensemble together; smallest: of the smallest of them
     notional   float64 (n,), USD, likewise
     """
 
@@ -51,6 +52,7 @@ class PortfolioStreams:
     ground: PortfolioGround
     pnl: Floats
     contracts: Floats
+    smallest: Floats
     notional: Floats
 
     @classmethod
@@ -69,10 +71,11 @@ class PortfolioStreams:
         ground = _ground(plan, lanes, book, dates)
         if ground.days.size < LEAST_SESSIONS:
             _refuse_short(lanes, ground.days.size)
-        scales = np.array([1.0 if each.is_fixed else _FINE for each in lanes.values()])
-        alone = [_alone(plan, lanes, book, symbol) for symbol in ground.symbols]
+        symbols = tuple(sorted(lanes))
+        scales = np.array([_scale(plan.lane(each), lanes[each]) for each in symbols])
+        alone = [_alone(plan, lanes, book, symbol) for symbol in symbols]
         swept = sweep_portfolio(ground, alone, keep_profits=True)
-        entries = [_entries(ground, one, place) for place, one in enumerate(alone)]
+        entries = [_entries(ground, one, lanes[each]) for each, one in zip(symbols, alone, strict=True)]
         return cls(
             plan=plan,
             lanes=lanes,
@@ -80,14 +83,20 @@ class PortfolioStreams:
             dates=dates,
             ground=ground,
             pnl=np.ascontiguousarray((swept.profits / scales[:, None]).T),
-            contracts=np.array([each[0] for each in entries]) / scales,
-            notional=np.array([each[1] for each in entries]) / scales,
+            contracts=np.array([sum(each[:, 0]) for each in entries]) / scales,
+            smallest=np.array([min(each[:, 0]) for each in entries]) / scales,
+            notional=np.array([sum(each[:, 1]) for each in entries]) / scales,
         )
 
     @property
     def symbols(self) -> tuple[str, ...]:
-        """The lanes, sorted."""
-        return self.ground.symbols
+        """The lanes' symbols, sorted."""
+        return tuple(sorted(self.lanes))
+
+    @property
+    def traded(self) -> dict[str, LaneStream]:
+        """What trades, by the names of lanes: an ensemble's members each on their own."""
+        return {name: each for lane in self.lanes.values() for name, each in lane.traded.items()}
 
     @property
     def days(self) -> Stamps:
@@ -98,7 +107,8 @@ class PortfolioStreams:
     def steps(self) -> Floats:
         """The smallest change of each lane's units: a step of its contracts, or of its weight, (n,)."""
         return np.array([
-            self.book.instrument(symbol).size_step if each.is_fixed else _STEP_OF_WEIGHT
+            smallest_step(self.plan.lane(symbol).members, self.book.instrument(symbol).size_step)
+            if each.is_fixed else _STEP_OF_WEIGHT
             for symbol, each in sorted(self.lanes.items())
         ])  # fmt: skip
 
@@ -129,11 +139,8 @@ class PortfolioStreams:
     def sweep_with(
         self, strategies: Mapping[str, StrategyConfig], configs: Sequence[PortfolioConfig]
     ) -> PortfolioSweep:
-        """Trade portfolios in which some lanes follow other strategies, by symbol."""
-        changed = {
-            symbol: replace(each, strategy=strategies.get(symbol, each.strategy))
-            for symbol, each in self.lanes.items()
-        }
+        """Trade portfolios in which some lanes follow other strategies, by their names."""
+        changed = {symbol: each.following(strategies) for symbol, each in self.lanes.items()}
         ground = _ground(self.plan, changed, self.book, self.dates) if strategies else self.ground
         return sweep_portfolio(ground, configs, keep_profits=True)
 
@@ -141,12 +148,13 @@ class PortfolioStreams:
 def _ground(
     plan: PortfolioPlan, lanes: Mapping[str, LaneStream], book: InstrumentBook, dates: DateRange
 ) -> PortfolioGround:
+    traded = {name: each for lane in lanes.values() for name, each in lane.traded.items()}
     return PortfolioGround.of(
-        {symbol: each.strategy for symbol, each in lanes.items()},
-        {symbol: each.history for symbol, each in lanes.items()},
+        {name: each.strategy for name, each in traded.items()},
+        {name: each.history for name, each in traded.items()},
         book.session_named(plan.day),
-        vetoes={symbol: each.veto for symbol, each in lanes.items() if each.veto is not None},
-        answers={symbol: each.answers for symbol, each in lanes.items() if each.answers is not None},
+        vetoes={name: each.veto for name, each in traded.items() if each.veto is not None},
+        answers={name: each.answers for name, each in traded.items() if each.answers is not None},
         span=dates,
         volatility=VOLATILITY_ID if all(each.reads_volatility for each in lanes.values()) else "",
         score=plan.rank.id,
@@ -171,31 +179,41 @@ def _alone(
     own = lanes[symbol]
     content = []
     for other, each in lanes.items():
-        step = book.instrument(other).size_step
-        size = (
-            {"units": 1.0 if other == symbol else step} if each.is_fixed else {"weight": _SHARE / len(lanes)}
-        )
+        planned, step = plan.lane(other), book.instrument(other).size_step
+        unit = _scale(planned, each) if other == symbol else smallest_step(planned.members, step)
+        size = {"units": unit} if each.is_fixed else {"weight": _SHARE / len(lanes)}
         if other == symbol and not each.is_fixed:
             size = {"weight": _SHARE}
         limit = {} if other == symbol else {"max_contracts": step / 2}
-        content.append({"symbol": other, "strategy": "alone", **size, **limit})
+        members = [member.model_dump(exclude_none=True) for member in planned.members]
+        what = {"members": members} if members else {"strategy": "alone"}
+        content.append({"symbol": other, **what, **size, **limit})
     capital = plan.capital if own.is_fixed else plan.capital * _FINE / _SHARE
     return PortfolioConfig.model_validate(
         {"name": "alone", "capital": capital, "day": plan.day, "lanes": content}
     )
 
 
-def _entries(ground: PortfolioGround, alone: PortfolioConfig, place: int) -> tuple[float, float]:
-    """Return contracts and notional value, USD, of the newest entries of the lane that trades."""
-    told = trace_portfolio(ground, alone).proposals
-    own = told[told[:, P_LANE] == place][-_RECENT:]
-    symbol = ground.symbols[place]
-    if not own.size:
-        raise DataError(f"{symbol}: its strategy enters nothing in {ground.days.size} sessions; leave it out")
-    rows = ground.base[place] + ground.rows[own[:, P_SET].astype(np.int64), place]
-    values = own[:, P_BASE] * np.abs(ground.bars[rows, BAR_CLOSE])
-    unit = ground.markets[symbol].instrument.multiplier
-    return float(np.median(own[:, P_BASE])), float(np.median(values)) * unit
+def _scale(planned: PlannedLane, lane: LaneStream) -> float:
+    """Return the units that a lane trades alone: so many that no rounding is left."""
+    return smallest_step(planned.members, 1.0) if lane.is_fixed else _FINE
+
+
+def _entries(ground: PortfolioGround, alone: PortfolioConfig, lane: LaneStream) -> Floats:
+    """Return contracts and notional value, USD, of the newest entries of what a lane trades, (members, 2)."""
+    told, found = trace_portfolio(ground, alone).proposals, []
+    for name in lane.traded:
+        place = ground.symbols.index(name)
+        own = told[told[:, P_LANE] == place][-_RECENT:]
+        if not own.size:
+            raise DataError(
+                f"{name}: its strategy enters nothing in {ground.days.size} sessions; leave it out"
+            )
+        rows = ground.base[place] + ground.rows[own[:, P_SET].astype(np.int64), place]
+        values = own[:, P_BASE] * np.abs(ground.bars[rows, BAR_CLOSE])
+        unit = ground.markets[name].instrument.multiplier
+        found.append((float(np.median(own[:, P_BASE])), float(np.median(values)) * unit))
+    return np.array(found)
 
 
 def _daily_changes(lanes: Mapping[str, LaneStream], last: date, window: int) -> Floats:

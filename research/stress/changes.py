@@ -16,6 +16,7 @@ from lockstep.errors import DataError
 from lockstep.market.bars import Bars, Floats
 from lockstep.market.dates import DateRange
 from lockstep.market.history import History, Market, SeriesKey
+from lockstep.market.instrument import traded_symbol
 from lockstep.market.sessions import Dates
 from research.backtest.portfolio import PortfolioMember
 
@@ -25,7 +26,7 @@ Change = Callable[[Bars, Market], Bars]
 
 @dataclass(frozen=True, kw_only=True)
 class StressWorld:
-    """What is traded without any stress: the members of a portfolio by symbol, over `span`."""
+    """What is traded without any stress: the members of a portfolio, by lane, over `span`."""
 
     members: Mapping[str, PortfolioMember]
     span: DateRange
@@ -36,11 +37,11 @@ class StressWorld:
 
     def key(self, symbol: str) -> SeriesKey:
         """Return which series a lane trades."""
-        return SeriesKey(symbol, self.members[symbol].strategy.bars)
+        return SeriesKey(traded_symbol(symbol), self.members[symbol].strategy.bars)
 
     def market(self, symbol: str) -> Market:
         """Return the market of a lane."""
-        return self.members[symbol].history.markets[symbol]
+        return self.members[symbol].history.markets[traded_symbol(symbol)]
 
     def dates(self, symbol: str) -> Dates:
         """Return the session dates of the bars that a symbol is traded on, datetime64[D] (n,)."""

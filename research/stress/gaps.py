@@ -11,7 +11,6 @@ from lockstep.features.batch import BatchFeatures
 from lockstep.features.feature_registry import default_registry
 from lockstep.floats import require_exact
 from lockstep.market.bars import Flags, Floats, Stamps
-from lockstep.market.history import SeriesKey
 from lockstep.portfolio import rules
 from lockstep.portfolio.config import PortfolioConfig
 from lockstep.strategy.sizing import entry_order
@@ -140,7 +139,7 @@ def _gapped(world: StressWorld, ground: PortfolioGround, gap: GapScenario) -> Fl
 def _distances(world: StressWorld, symbol: str) -> Floats:
     member = world.members[symbol]
     config, ids = member.strategy, vector_ids(member.strategy, member.veto)
-    plan = default_registry().plan(ids, SeriesKey(symbol, config.bars))
+    plan = default_registry().plan(ids, world.key(symbol))
     matrix = BatchFeatures(plan, member.history, max_age=config.max_age.limits).matrix[world.rows(symbol)]
     exits = config.exit_rules()
     found = np.empty((len(matrix), DISTANCES))

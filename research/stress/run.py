@@ -13,6 +13,7 @@ from lockstep.floats import require_exact, require_still_exact
 from lockstep.identity import hash_of, json_digest
 from lockstep.market.config import InstrumentBook
 from lockstep.market.dates import DateRange
+from lockstep.market.instrument import traded_symbol
 from lockstep.market.sessions import Session
 from lockstep.portfolio.config import PortfolioConfig
 from lockstep.portfolio.terms import LaneTerms
@@ -97,14 +98,15 @@ class StressCase:
 
     def outcome(self, config: PortfolioConfig) -> tuple[float, float]:
         """Return the deepest fall and the net profit of a portfolio of its lanes, USD."""
-        mine = without_lanes(config, [each for each in self.missing if each in config.symbols])
+        gone = {traded_symbol(each) for each in self.missing}
+        mine = without_lanes(config, [each for each in gone if each in config.symbols])
         ground = narrowed(self.run.ground, kept_lanes(self.run.ground, mine))
         found = sweep_portfolio(ground, [mine], jobs=1)
         return float(found.max_drawdown[0]), float(found.net_profit[0])
 
     def has_lanes(self, config: PortfolioConfig) -> bool:
         """Whether any lane of a portfolio trades it."""
-        return any(each not in self.missing for each in config.symbols)
+        return any(each not in self.missing for each in config.names)
 
 
 Outcome = tuple[ScenarioRow, StressCase | None]
@@ -221,7 +223,7 @@ def _outcome(
         if is_own:
             raise
         return ScenarioRow(scenario=scenario, refused=str(error)), None
-    mine = without_lanes(config, stressed.missing)
+    mine = without_lanes(config, {traded_symbol(each) for each in stressed.missing})
     case = StressCase(scenario=dated, missing=stressed.missing, run=_run(mine, stressed, calendar))
     return _row(case, config), case
 
@@ -287,10 +289,8 @@ def _size_under(
         # A size that trades nothing is safe, and no size.
         return bool(scan.is_open.any()) and _deepest(scan, reported) < gate
 
-    members = ground.ground.markets
-    return largest_size(
-        config, {each: members[each].instrument.size_step for each in config.symbols}, accepts
-    )
+    steps = {traded_symbol(name): each.instrument.size_step for name, each in ground.ground.markets.items()}
+    return largest_size(config, steps, accepts)
 
 
 def _hashes(

@@ -19,6 +19,7 @@ from lockstep.errors import ConfigError, NoBars
 from lockstep.market.bars import Bars, Floats
 from lockstep.market.dates import DateRange
 from lockstep.market.history import Market
+from lockstep.market.instrument import traded_symbol
 from lockstep.market.sessions import Dates
 from lockstep.models.manifest import Symbol
 from lockstep.plugs import PlugSettings, Registry, kind_of
@@ -78,7 +79,7 @@ class Scenario(PlugSettings):
 
     def _touched(self, world: StressWorld) -> list[str]:
         """Return the lanes that it changes."""
-        return [each for each in world.members if not self.symbols or each in self.symbols]
+        return [each for each in world.members if not self.symbols or traded_symbol(each) in self.symbols]
 
 
 def _require_shock(value: float) -> float:
@@ -114,6 +115,9 @@ class ReplayScenario(Scenario):
         for symbol in world.members:
             if lacking := self._lacking(world, symbol):
                 missing[symbol] = lacking
+        # An ensemble trades as a whole, or not at all.
+        gone = {traded_symbol(each): told for each, told in missing.items()}
+        missing = {each: gone[traded_symbol(each)] for each in world.members if traded_symbol(each) in gone}
         members = {symbol: each for symbol, each in world.members.items() if symbol not in missing}
         if not members:
             raise NoBars(f"scenario {self.title}: {'; '.join(missing.values())}")
@@ -121,7 +125,7 @@ class ReplayScenario(Scenario):
 
     def _lacking(self, world: StressWorld, symbol: str) -> str:
         """Return what a lane lacks of the dates, in a sentence, "" for nothing."""
-        if self.symbols and symbol not in self.symbols:
+        if self.symbols and traded_symbol(symbol) not in self.symbols:
             return f"{symbol} is not in symbols"
         scheduled = world.market(symbol).session.scheduled_dates(
             np.datetime64(self.start), np.datetime64(self.end)
@@ -159,7 +163,10 @@ class GapScenario(Scenario):
 
     def factors(self, symbols: Iterable[str]) -> list[float]:
         """Return what the price of each of these symbols is multiplied by."""
-        return [1.0 + self.shock if not self.symbols or each in self.symbols else 1.0 for each in symbols]
+        return [
+            1.0 + self.shock if not self.symbols or traded_symbol(each) in self.symbols else 1.0
+            for each in symbols
+        ]
 
     def apply(self, world: StressWorld) -> Stressed:
         """End all bars with the gap; NoBars where no lane has bars from then on."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from lockstep.market.bars import Flags
-from lockstep.portfolio.config import PortfolioConfig
+from lockstep.portfolio.config import PortfolioConfig, smallest_step
 from research.sweep.portfolio import PortfolioGround
 
 _WHOLE = 1e-9
@@ -68,7 +68,7 @@ def at_scale(config: PortfolioConfig, scale: float, steps: Mapping[str, float]) 
             weights[lane.symbol] = scale * lane.weight
             lanes.append(lane.model_copy(update={"weight": weights[lane.symbol]}))
             continue
-        step = steps[lane.symbol]
+        step = smallest_step(lane.members, steps[lane.symbol])
         count = math.floor(scale * lane.units / step + _WHOLE)
         units[lane.symbol] = count * step if step >= 1.0 else count / math.floor(1.0 / step + 0.5)
         lanes.append(lane.model_copy(update={"units": units[lane.symbol]}))
@@ -108,7 +108,7 @@ def largest_size(
 
 def kept_lanes(ground: PortfolioGround, config: PortfolioConfig) -> Flags:
     """Return which lanes of a ground a portfolio has, bool (n,)."""
-    return np.array([each in config.symbols for each in ground.symbols], dtype=np.bool_)
+    return np.array([each in config.names for each in ground.symbols], dtype=np.bool_)
 
 
 def narrowed(ground: PortfolioGround, kept: Flags) -> PortfolioGround:

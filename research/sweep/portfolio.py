@@ -24,6 +24,7 @@ from lockstep.floats import require_exact
 from lockstep.market.bars import Flags, Floats, Stamps
 from lockstep.market.dates import DateRange
 from lockstep.market.history import History, Market, SeriesKey
+from lockstep.market.instrument import traded_symbol
 from lockstep.market.margin import margin_on
 from lockstep.market.sessions import Session
 from lockstep.portfolio import rules
@@ -72,7 +73,7 @@ from research.sweep.work import fates
 class PortfolioGround:
     """What no size and no limit changes: S bar sets of n lanes in D days, and what becomes of every entry.
 
-    symbols     sorted; strategies, vetoes, markets: by symbol, `None` without a veto
+    symbols     names of the lanes, sorted; strategies, vetoes, markets: by name, `None` without a veto
     stamps      int64 (S,): ends of the sets, UTC ns; day: (S,) days since 1970; days: (D,); session: (S,)
     rows        int32 (S, n), base: int64 (n,), bars and table: float64 (b, 8), see `follow`
     ids         of the volatility and of the score that `bars` hold, "" for none
@@ -109,7 +110,7 @@ class PortfolioGround:
         volatility: str = "",
         score: str = "",
     ) -> Self:
-        """Search the bars of each strategy, and carry out every entry.
+        """Search the bars of each strategy, and carry out every entry; mappings are by the lanes' names.
 
         calendar   of the portfolio's days; span: session dates that are traded, as in `run_portfolio`
         answers    of lanes whose veto is not asked again, such as those of a walk-forward's models
@@ -121,8 +122,8 @@ class PortfolioGround:
         known = {each: (vetoes or {}).get(each) for each in symbols}
         lanes = [
             _LaneGround.of(
-                strategies[each], histories[each], each, known[each], (answers or {}).get(each),
-                span or DateRange(), volatility, score,
+                strategies[each], histories[each], traded_symbol(each), known[each],
+                (answers or {}).get(each), span or DateRange(), volatility, score,
             )
             for each in symbols
         ]  # fmt: skip
@@ -132,7 +133,7 @@ class PortfolioGround:
             rows[np.searchsorted(stamps, each.ends), place] = np.arange(each.ends.size)
         day = calendar.dates(stamps).astype("datetime64[D]").astype(np.int64)
         days, session = np.unique(day, return_inverse=True)
-        markets = {each: histories[each].markets[each] for each in symbols}
+        markets = {each: histories[each].markets[traded_symbol(each)].named(each) for each in symbols}
         declared = np.array(
             [[margin_on(markets[each].instrument.margin, int(one)) for each in symbols] for one in days]
         ).reshape(days.size, len(symbols), 2)
@@ -376,9 +377,9 @@ def follow_arguments(
 
 def _lanes(ground: PortfolioGround, config: PortfolioConfig) -> list[LaneTerms]:
     """Return the terms of all lanes; ConfigError where the portfolio is not one of the ground."""
-    if config.symbols != ground.symbols:
+    if config.names != ground.symbols:
         raise ConfigError(
-            f"portfolio {config.name}: lanes {', '.join(config.symbols)} on a ground of "
+            f"portfolio {config.name}: lanes {', '.join(config.names)} on a ground of "
             f"{', '.join(ground.symbols)}; prepare it for these"
         )
     wanted = (volatility_id(config), config.rank.id)
@@ -401,5 +402,6 @@ def _lanes(ground: PortfolioGround, config: PortfolioConfig) -> list[LaneTerms]:
 
 def _ranking(rank: RankRule, symbols: Sequence[str]) -> tuple[int, bool, Floats]:
     kinds = {"probability": BY_PROBABILITY, "score": BY_SCORE}
-    numbers = [float(rank.order.index(each)) if rank.by == "listed" else 0.0 for each in symbols]
+    listed = rank.by == "listed"
+    numbers = [float(rank.order.index(traded_symbol(each))) if listed else 0.0 for each in symbols]
     return kinds.get(rank.by, BY_LANE), rank.smallest_first, np.array(numbers)

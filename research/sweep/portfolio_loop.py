@@ -73,6 +73,7 @@ class FollowArguments(NamedTuple):
     groups: Floats
     members: Flags
     correlation: Floats
+    instruments: Stamps
     kind: int
     ascending: bool
     numbers: Floats
@@ -164,9 +165,9 @@ def follow(
     rows: Places, base: Stamps, day: Stamps, first_day: Stamps, session: Stamps, margin_of: Stamps,
     margins: Floats, bars: Floats, table: Floats, costs: tuple[Costs, ...], reserve: float, terms: Floats,
     sizing: Floats, limits: Floats, tiers: Floats, groups: Floats, members: Flags, correlation: Floats,
-    kind: int, ascending: bool, numbers: Floats, accounts: Floats, lanes: Floats, state: Floats,
-    peaks: Floats, news: Floats, order: Stamps, under_way: Places, sessions: Floats, states: Floats,
-    fills: Floats, proposals: Floats, refusals: Stamps, totals: Floats,
+    instruments: Stamps, kind: int, ascending: bool, numbers: Floats, accounts: Floats, lanes: Floats,
+    state: Floats, peaks: Floats, news: Floats, order: Stamps, under_way: Places, sessions: Floats,
+    states: Floats, fills: Floats, proposals: Floats, refusals: Stamps, totals: Floats,
 ) -> int:  # fmt: skip
     """Trade one portfolio over start <= set < stop of S bar sets of n lanes; returns how many proposals came.
 
@@ -177,7 +178,7 @@ def follow(
     day, first_day   int64 (S,): date of each set, and of the first session of its drawdown's window
     session     int64 (S,): ordinal of the day; margin_of: (S,): which of `margins` (m, n, 2) hold
     bars, table   float64 (b, 8): rows as above, and of `kernels.tabulate`, of all lanes
-    terms ... correlation   see `lockstep.portfolio.rules`; they follow `PortfolioTerms`
+    terms ... instruments   see `lockstep.portfolio.rules`; they follow `PortfolioTerms`
     kind, ascending, numbers   how proposals are ranked
     accounts ... under_way   written; as at the start
     sessions    float64 (days,), or (0,): equity after the last set of each day, USD
@@ -241,7 +242,7 @@ def follow(
                 margin = margin_with(i, quantity, accounts, lanes, margins[margin_of[s]])
                 verdict = admit(
                     i, place, quantity, margin, state, lanes, news, terms, limits, groups, members,
-                    correlation,
+                    correlation, instruments,
                 )  # fmt: skip
                 if verdict == rules.ADMITTED:
                     lanes[i, rules.ROOM] = quantity

@@ -23,6 +23,7 @@ from lockstep.live.risk.limits import Limits
 from lockstep.live.risk.rollout import Rollout
 from lockstep.live.risk.switches import Switches
 from lockstep.market.config import InstrumentBook, load_instruments
+from lockstep.market.instrument import traded_symbol
 from lockstep.models.manifest import PRODUCTION, Version
 from lockstep.monitoring.alerts import AlertRate, SinkSettings
 from lockstep.monitoring.registry import SINKS
@@ -210,7 +211,7 @@ class LiveConfig(Settings):
         """
         portfolio = self.traded_portfolio()
         assert portfolio is not None
-        lanes = {symbol: portfolio.lane(symbol).version or "" for symbol in portfolio.symbols}
+        lanes = {symbol: portfolio.lane(symbol).version or "" for symbol in portfolio.names}
         listed = {each.symbol: each for each in self.instruments}
         if self.instruments and self.versions != lanes:
             told, held = (
@@ -256,6 +257,12 @@ class LiveConfig(Settings):
     def require_no_pin(self) -> None:
         """Raise ConfigError where a version is pinned: only what is in production trades real money."""
         for symbol, version in self.pins.items():
+            if traded_symbol(symbol) != symbol:
+                raise ConfigError(
+                    f"mode live: {symbol} is a member of an ensemble and trades {version}; one version per "
+                    "instrument is in production, and nothing else trades real money: trade the ensemble in "
+                    "mode paper or shadow"
+                )
             raise ConfigError(
                 f"mode live: {symbol} is pinned to {version}, which trades in paper and shadow only; promote "
                 "it, remove `version` from live.yml and begin a new epoch"
@@ -265,10 +272,11 @@ class LiveConfig(Settings):
 def _declared(path: Path, book: InstrumentBook) -> PortfolioConfig:
     """Read the portfolio that a desk trades; ConfigError where a lane trades a file and no version."""
     config = load_portfolio_config(path, book)
-    for lane in config.lanes:
+    for name in config.names:
+        lane = config.lane(name)
         if lane.version is None:
             raise ConfigError(
-                f"{path}: {lane.symbol} trades the strategy file {lane.strategy}; a desk trades versions of "
+                f"{path}: {name} trades the strategy file {lane.strategy}; a desk trades versions of "
                 "the model store: register it, without a model where it has none, and give its version"
             )
     return config

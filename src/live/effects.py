@@ -24,6 +24,7 @@ from lockstep.live.events import (
     OrderRejected,
     OrderResolved,
     OrderSent,
+    OrdersNetted,
     OrderSuppressed,
     OrderUnknown,
     OrderWithdrawn,
@@ -126,6 +127,8 @@ class Effects:
                 self._setup.portfolio.coordinator.resume()
             case EngineStarted() | EngineStopped() | CommandRefused() | OrderRefused() | OrderSuppressed():
                 pass
+            case OrdersNetted():
+                pass
             case PositionAgreed() | PositionDiffers() | ClockJudged():
                 pass
             case _:
@@ -150,7 +153,7 @@ class Effects:
         strategy = self._strategies()[event.symbol]
         factor = 1.0
         if (portfolio := self._setup.portfolio) is not None:
-            factor = portfolio.take_over(model).factor
+            factor = portfolio.take_over(event.symbol, model).factor
         strategy.change(seat.change(model, self._memory.bars, factor=factor))
         strategy.require_exit(HOLD)
         self._handover.candidates.pop(event.symbol, None)

@@ -26,6 +26,7 @@ from lockstep.live.events import (
 from lockstep.live.handover import Handover, swap_event
 from lockstep.live.journal.rows import StoredSet
 from lockstep.live.messages import OrderIntent, Refusal, Release, SendResult, SetRecord
+from lockstep.live.netting import netted, told
 from lockstep.live.operator.open_orders import credible, demand
 from lockstep.live.quarantine import Quarantine, irregular
 from lockstep.live.reconciliation import EngineAccount
@@ -220,7 +221,7 @@ class Engine:
         """Hand over the orders whose reason is committed."""
         intents, self._intents = self._intents, []
         if self._outbox is not None:
-            self._outbox.place(intents)
+            self._outbox.place(each for each in netted(intents, self._setup.order_id) if each.quantity)
 
     def _record(self, release: Release) -> SetRecord:
         strategies = self.strategies
@@ -228,7 +229,7 @@ class Engine:
         return SetRecord(
             release=release,
             lanes=tuple(lane for lane in lanes if lane is not None),
-            events=self._gate.events,
+            events=(*self._gate.events, *told(netted(self._intents, self._setup.order_id))),
             settled=self._coordinator.take() if self._coordinator else None,
         )
 

@@ -24,6 +24,7 @@ from lockstep.live.units import OutwardUnits, SmallerUnit, opened_in
 from lockstep.live.warmup import WarmUp, first_windows, settled_bars, warm_up
 from lockstep.market.config import InstrumentBook, load_instruments
 from lockstep.market.history import History, SeriesKey
+from lockstep.market.instrument import traded_symbol
 from lockstep.models.evidence import CERTIFICATE, MACHINE
 from lockstep.models.manifest import Manifest
 from lockstep.models.store import ModelStore, load_bundle
@@ -70,7 +71,8 @@ def require_machine(manifest: Manifest, bundles: Mapping[str, str]) -> Iterator[
     certificate, or with one that an earlier version issued. LiveError for a certificate of another machine.
     """
     for symbol, sha256 in bundles.items():
-        entry = manifest.entry(symbol, version_with(manifest, symbol, sha256))
+        traded = traded_symbol(symbol)
+        entry = manifest.entry(traded, version_with(manifest, traded, sha256))
         issued = [each for each in entry.evidence if each.kind == CERTIFICATE and each.passed]
         there = issued[-1].hashes.get(MACHINE) if issued else None
         what = f"{symbol} {sha256[:12]}"
@@ -190,24 +192,25 @@ def successor(
     bundles = _bundles(epoch, config, store)
     manifest = store.manifest()
     models = {
-        symbol: TradedModel.of(load_bundle(symbol, version_with(manifest, symbol, sha), store=store))
-        for symbol, sha in bundles.items()
+        lane: TradedModel.of(load_bundle(symbol, version_with(manifest, symbol, sha), store=store))
+        for lane, sha in bundles.items()
+        for symbol in (traded_symbol(lane),)
     }
     needs = needs_of(models, book)
     windows = _windows(journal, epoch, needs, config, book)
     if epoch.mode == "live":
         index, _ = stage(config.rollout, [RolloutStep.of(event) for event in journal.events(RolloutMoved)])
-        trades = usual_trades(models.values(), book.markets, windows.bars)
+        trades = usual_trades(models, book.markets, windows.bars)
         require_sizes(config.rollout, index, trades, units)
     states = {symbol: state for symbol, state in epoch.states.items() if symbol in bundles}
     bindings = {**hashes, **declared_hashes(models, needs, config, book)}
     begun = replace(epoch, hashes=bindings, bundles=bundles, states=states, warmup=windows.bars)
     portfolio = config.traded_portfolio(book)
     if portfolio is not None:
-        require_tradable(config.limits, portfolio, models, book.markets)
+        require_tradable(config.limits, portfolio, models, book.markets_with(models))
         gone = {symbol: state for symbol, state in epoch.states.items() if symbol not in bundles}
         before = ended_with(journal, journal.newest_epoch())
-        begun = begun_with(begun, portfolio, models, book.markets, before, gone)
+        begun = begun_with(begun, portfolio, models, book.markets_with(models), before, gone)
     return begun, windows.sentence
 
 

@@ -139,6 +139,22 @@ class OrderRefused(EventRow):
 
 
 @dataclass(frozen=True, kw_only=True)
+class OrdersNetted(EventRow):
+    """What the members of an ensemble wanted together; part of the bar set that decided it.
+
+    quantity   signed, contracts, the sum over `members`, by the names of their lanes; 0 where nothing leaves
+    """
+
+    kind: ClassVar[Literal["netted"]] = "netted"
+    since: ClassVar[int] = 3
+
+    order_id: str
+    decision: int
+    quantity: float
+    members: Plain
+
+
+@dataclass(frozen=True, kw_only=True)
 class OrderSuppressed(EventRow):
     """What the kill switch would have refused in mode live, where the simulation goes on."""
 
@@ -381,7 +397,7 @@ class ClockJudged(EventRow):
 
 Event = (
     OrderSent | OrderAcknowledged | OrderRejected | OrderUnknown | OrderResolved | FillReported
-    | OrderRefused | OrderSuppressed | OrderWithdrawn | ExitAtNextBar | ExitWithoutBar
+    | OrderRefused | OrderSuppressed | OrdersNetted | OrderWithdrawn | ExitAtNextBar | ExitWithoutBar
     | SwapPending | SwapWithdrawn | ModelSwapped
     | EngineStarted | EngineStopped | RolloutMoved | PortfolioResumed | BarIrregular | BarJudged
     | CommandRefused | PositionSeen | PositionAgreed | PositionDiffers | ClockJudged

@@ -50,7 +50,8 @@ class Handover:
     policy   by symbol: `adopt` lets the new version manage an open position, `manage_out` waits until the
              old one has left it, `flatten` makes it leave at the next bar
     load     loads the bundle of a SHA-256 of a symbol
-    fits     raises a LockstepError for a model that the desk's portfolio cannot take; None: there is no such
+    fits     raises a LockstepError for a lane's name and a model that the desk's portfolio cannot take there;
+             None: there is no portfolio
     """
 
     def __init__(
@@ -59,7 +60,7 @@ class Handover:
         load: Callable[[str, str], TradedModel],
         markets: Mapping[str, Market],
         memory: Memory,
-        fits: Callable[[TradedModel], object] | None = None,
+        fits: Callable[[str, TradedModel], object] | None = None,
     ) -> None:
         self._fits = fits
         self._policy = policy
@@ -97,7 +98,7 @@ class Handover:
                 model = self._load(seat.symbol, wanted.sha256)
                 obstacle = self._obstacle(seat, model)
                 if not obstacle and self._fits is not None:
-                    self._fits(model)
+                    self._fits(seat.symbol, model)
             except LockstepError as error:
                 obstacle = str(error)
         return Candidate(

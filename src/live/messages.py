@@ -84,7 +84,8 @@ class OrderIntent:
     """A market order that the strategy wants, before anything is sent.
 
     order_id    epoch, mode, symbol, decision stamp, intent, sequence: the same after every restart
-    intent      `entry` or `exit`; quantity signed, in contracts
+    intent      `entry`, `exit` or `net`; quantity signed, in contracts
+    parts       the orders of an ensemble's members that a net order is made of; see `netting.py`
     unit        in which it leaves the house, None for contracts of the instrument itself; see `leaving`
     reference   close of the decision bar, points; terms   see `matching.py`: distances of stop and target
 
@@ -107,11 +108,12 @@ class OrderIntent:
     probability: float
     version: str
     unit: SmallerUnit | None = None
+    parts: tuple[OrderIntent, ...] = ()
 
     @property
     def opens(self) -> bool:
-        """Whether it opens or adds to a position."""
-        return self.intent == "entry"
+        """Whether it opens or adds to a position: a net order as soon as one of its parts does."""
+        return self.intent == "entry" or any(each.opens for each in self.parts)
 
     @property
     def leaving(self) -> OrderIntent:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from lockstep.live.brokers.protocol import OutboundBroker
 from lockstep.live.events import OrderAcknowledged, OrderRejected, OrderSent, OrderUnknown
 from lockstep.live.messages import OrderIntent, Refusal, SendResult
+from lockstep.live.netting import exits_of
 
 Settled = OrderAcknowledged | OrderRejected | OrderUnknown
 _OUTCOMES: Mapping[str, type[Settled]] = {
@@ -96,11 +97,11 @@ class Outbox:
         """Send what is due, exits before entries; returns a result for each that may not go any more."""
         late = []
         for letter in self._due_letters(now):
-            intent = letter.intent
             why = self._obstacle(letter, now)
             if why is not None:
-                late.append(SendResult(intent.order_id, "rejected", why, 0))
+                late.append(SendResult(letter.intent.order_id, "rejected", why, 0))
                 continue
+            intent = letter.intent
             leaving = intent.leaving
             message = self._broker.message(leaving)
             self._commit(
@@ -123,12 +124,23 @@ class Outbox:
         return sorted(due, key=lambda each: each.intent.opens)
 
     def _obstacle(self, letter: Letter, now: int) -> str | None:
-        """Return why an order that is due must not leave, or None."""
+        """Return why an order that is due must not leave, or None.
+
+        A net order that must not open anything goes on with its exits, where it has some.
+        """
         if now - letter.due > self._expire:
             return "not sent in time: expired here"
-        if letter.intent.opens and self._closed_after(letter.intent):
+        why = self._held_back(letter.intent)
+        if why is not None and (exits := exits_of(letter.intent)) is not None:
+            letter.intent = exits
+            return self._held_back(exits)
+        return why
+
+    def _held_back(self, intent: OrderIntent) -> str | None:
+        # Of an ensemble, what one member leaves says nothing of what another one enters.
+        if intent.opens and not intent.parts and self._closed_after(intent):
             return "withdrawn: an exit of the instrument was decided after it, and it had not left"
-        refusal = self._review(letter.intent)
+        refusal = self._review(intent)
         return None if refusal is None else f"{refusal.rule}: {refusal.detail}"
 
     def _closed_after(self, entry: OrderIntent) -> bool:

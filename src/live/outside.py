@@ -22,6 +22,7 @@ from lockstep.live.risk.switches import Switches
 from lockstep.live.traded import TradedModel
 from lockstep.live.units import SmallerUnit
 from lockstep.market.history import SeriesKey
+from lockstep.market.instrument import traded_symbol
 from lockstep.models.manifest import PRODUCTION, VETO, Manifest, ModelEntry
 from lockstep.models.store import ModelStore, load_bundle
 from lockstep.settings import validated
@@ -156,7 +157,11 @@ class World:
         return self._wanted
 
     def model(self, symbol: str, sha256: str) -> TradedModel:
-        """Load the version with this SHA-256; a ModelError says why it cannot be used."""
+        """Load the version with this SHA-256; a ModelError says why it cannot be used.
+
+        symbol   or the name of the lane that trades it
+        """
+        symbol = traded_symbol(symbol)
         if sha256 not in self._models:
             version = version_with(self._store.manifest(), symbol, sha256)
             self._models[sha256] = TradedModel.of(load_bundle(symbol, version, store=self._store))
@@ -238,8 +243,11 @@ class BrokerFills:
 
 
 def wanted_versions(manifest: Manifest, versions: Mapping[str, str]) -> dict[str, Wanted]:
-    """Return what `versions`, by symbol, mean in a manifest: the version in production, or the pinned one."""
-    return {symbol: _wanted(manifest, symbol, version) for symbol, version in versions.items()}
+    """Return what `versions` mean in a manifest: the version in production, or the pinned one.
+
+    versions   by symbol, those of an ensemble's members by the names of their lanes
+    """
+    return {lane: _wanted(manifest, traded_symbol(lane), version) for lane, version in versions.items()}
 
 
 def require_wanted(manifest: Manifest, versions: Mapping[str, str], folder: Path) -> dict[str, Wanted]:
@@ -269,7 +277,8 @@ def pinned_versions(manifest: Manifest, versions: Mapping[str, str]) -> dict[str
     found = {}
     for symbol, version in versions.items():
         if version != PRODUCTION:
-            production = manifest.instruments.get(symbol, {}).get(VETO, ModelEntry()).production
+            entry = manifest.instruments.get(traded_symbol(symbol), {}).get(VETO, ModelEntry())
+            production = entry.production
             there = f"production is {production}" if production else "no version is in production"
             found[symbol] = f"{version} ({'also in production' if production == version else there})"
     return found

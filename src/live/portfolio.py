@@ -56,13 +56,13 @@ class DeskPortfolio:
         coordinator = Coordinator(config, terms, day, epoch.portfolio.state)
         return cls(config=config, markets=markets, coordinator=coordinator)
 
-    def terms(self, model: TradedModel) -> LaneTerms:
-        """Return what a model asks for in its lane; ConfigError where it does not fit there."""
-        return _terms(self.config, model, self.markets)
+    def terms(self, name: str, model: TradedModel) -> LaneTerms:
+        """Return what a model asks for in the lane of that name; ConfigError where it does not fit there."""
+        return _terms(self.config, name, model, self.markets)
 
-    def take_over(self, model: TradedModel) -> LaneTerms:
-        """Let a model trade its lane from now on, and return what it asks for."""
-        terms = self.terms(model)
+    def take_over(self, name: str, model: TradedModel) -> LaneTerms:
+        """Let a model trade a lane from now on, and return what it asks for."""
+        terms = self.terms(name, model)
         self.coordinator.change(terms)
         return terms
 
@@ -74,12 +74,17 @@ class DeskPortfolio:
 def lane_terms(
     config: PortfolioConfig, models: Mapping[str, TradedModel], markets: Mapping[str, Market]
 ) -> list[LaneTerms]:
-    """Return what the models ask for, sorted by symbol; ConfigError where one does not fit its lane."""
-    return [_terms(config, models[symbol], markets) for symbol in config.symbols]
+    """Return what the models ask for, sorted by name; ConfigError where one does not fit its lane.
+
+    models, markets   by the names of the lanes
+    """
+    return [_terms(config, name, models[name], markets) for name in config.names]
 
 
-def _terms(config: PortfolioConfig, model: TradedModel, markets: Mapping[str, Market]) -> LaneTerms:
-    return LaneTerms.of(config, markets[model.bundle.symbol], model.config, model.veto)
+def _terms(
+    config: PortfolioConfig, name: str, model: TradedModel, markets: Mapping[str, Market]
+) -> LaneTerms:
+    return LaneTerms.of(config, markets[name], model.config, model.veto)
 
 
 def begun_with(
@@ -133,7 +138,7 @@ def require_tradable(
 ) -> None:
     """Refuse (ConfigError) models that do not fit their lanes, and limits that could stop what is admitted.
 
-    limits   of the gateway; models, markets: by symbol
+    limits   of the gateway; models, markets: by the names of the lanes
     """
     lane_terms(portfolio, models, markets)
     for problem in _tighter(limits, portfolio, models):
@@ -160,11 +165,12 @@ def _tighter(limits: Limits, portfolio: PortfolioConfig, models: Mapping[str, Tr
                 f"max_notional {limits.max_notional:g}", worth[symbol], limits.max_notional,
                 f"{symbol}: lanes.weight_cap or limits.max_gross",
             )  # fmt: skip
-        bars = models[symbol].config.bars
+    for name in portfolio.names:
+        bars = models[name].config.bars
         daily = 1 if bars.is_session else math.ceil(MINUTES_PER_DAY / bars.minutes)
         yield from _bound(
             f"max_orders_per_day {limits.max_orders_per_day}", daily, limits.max_orders_per_day,
-            f"{symbol}: a bar may lead to an order, and {bars} has {daily} a day; it",
+            f"{name}: a bar may lead to an order, and {bars} has {daily} a day; it",
         )  # fmt: skip
     largest = sorted(most.values(), reverse=True)[: rules.max_positions]
     yield from _bound(

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from lockstep.errors import ConfigError, LockstepError, ReplayMismatch
+from lockstep.errors import ConfigError, LiveError, LockstepError, ReplayMismatch
 from lockstep.floats import require_exact
 from lockstep.live.brokers.protocol import BrokerDesk, Connection, Holdings, ShadowBroker
 from lockstep.live.clock_check import ClockCheck
@@ -52,6 +52,7 @@ from lockstep.live.traded import TradedModel, usual_trades
 from lockstep.live.warmup import feeds_of, settled_bars
 from lockstep.market.config import load_instruments
 from lockstep.market.history import History, SeriesKey
+from lockstep.market.instrument import traded_symbol
 from lockstep.market.timetable import Timetable
 from lockstep.models.store import ModelStore
 from lockstep.monitoring.alerts import Alert, Alerts, LogSink, LogSinkSettings, Sink
@@ -161,7 +162,7 @@ class Service:
         traded_portfolio = config.traded_portfolio(self._book)
         if traded_portfolio is not None:
             models = dict(sorted(models.items()))
-            require_tradable(config.limits, traded_portfolio, models, self._book.markets)
+            require_tradable(config.limits, traded_portfolio, models, self._book.markets_with(models))
         if wanted == "live":
             for sentence in require_machine(self._store.manifest(), epoch.bundles):
                 _LOGGER.warning("%s", sentence)
@@ -219,7 +220,7 @@ class Service:
             Setup(
                 epoch=epoch,
                 models=models,
-                markets=self._book.markets,
+                markets=self._book.markets_with(models),
                 journal=ScrubbedJournal(self.journal, self._secrets),
                 source=self._source,
                 gateway=Gateway(
@@ -287,7 +288,7 @@ class Service:
             _LOGGER.warning("windows are not full: %s; no trade until they are", short)
         self._require_sizes(filled, models)
         if portfolio is not None:
-            filled = begun_with(filled, portfolio, models, self._book.markets)
+            filled = begun_with(filled, portfolio, models, self._book.markets_with(models))
         return replace(filled, number=self.journal.begin_epoch(filled))
 
     def _desk_portfolio(
@@ -296,7 +297,7 @@ class Service:
         if config is None:
             return None
         day = self._book.session_named(config.day)
-        return DeskPortfolio.of(config, models, self._book.markets, day, epoch)
+        return DeskPortfolio.of(config, models, self._book.markets_with(models), day, epoch)
 
     def _require_sizes(self, epoch: Epoch, models: Mapping[str, TradedModel]) -> None:
         """Refuse, at the start of an epoch in mode live, a stage of the roll-out that would send nothing.
@@ -305,7 +306,7 @@ class Service:
         """
         if self._wanted_mode == "paper":
             return
-        trades = usual_trades(models.values(), self._book.markets, epoch.warmup)
+        trades = usual_trades(models, self._book.markets, epoch.warmup)
         try:
             require_sizes(self.config.rollout, self._stage, trades, self._units)
         except ConfigError as error:
@@ -337,13 +338,24 @@ class Service:
         if mode == "paper" or settings is None:
             return None
         desk = BrokerDesk(
-            markets={symbol: self._book.market(symbol) for symbol in (*models, *self._units)},
+            markets={
+                symbol: self._book.market(symbol)
+                for symbol in sorted({*map(traded_symbol, models), *self._units})
+            },
             secret=self._secrets.read,
             scrub=self._secrets.scrub,
             live=mode == "live",
         )
         connection = settings.connect(desk)
         protected = {symbol: model.config.stop is not None for symbol, model in models.items()}
+        ensembles = sorted({traded_symbol(each) for each in models} - models.keys())
+        if ensembles and not connection.orders.takes_net:
+            raise LiveError(
+                f"{ensembles[0]}: is an ensemble, and the broker {connection.orders.name} takes no net "
+                "orders; trade it in mode paper, or by a broker that does"
+            )
+        protected = {symbol: each for symbol, each in protected.items() if traded_symbol(symbol) == symbol}
+        protected |= dict.fromkeys(ensembles, False)
         parts = {unit.symbol: protected[unit.of] for unit in self._units.values()}
         connection.orders.check(protected | parts)
         return connection if mode == "live" else Connection(ShadowBroker(connection.orders))

@@ -33,7 +33,8 @@ Exposure = Callable[[], tuple[Mapping[str, float], Mapping[str, float]]]
 class Setup:
     """Everything that an engine is joined of.
 
-    models     by symbol, as the epoch began; markets   of all symbols that are traded or read
+    models     by symbol, those of an ensemble's members by the names of their lanes, as the epoch began
+    markets    of all lanes by their names, and of all symbols that are read
     broker     takes orders that leave the house; None in mode paper
     policies   how an open position is handed over, by symbol
     flatten    whether HALT closes what is open
@@ -70,10 +71,10 @@ class Setup:
         """Return the seat of an instrument as the epoch began."""
         model, state = self.models[symbol], self.epoch.states.get(symbol)
         if self.portfolio is None:
-            return Seat(model, stage, self.markets, state)
+            return Seat(model, stage, self.markets, state, name=symbol)
         required = EXIT_DAILY_LOSS if self.portfolio.is_leaving(symbol) else HOLD
-        factor = self.portfolio.terms(model).factor
-        return Seat(model, stage, self.markets, state, factor=factor, required=required)
+        factor = self.portfolio.terms(symbol, model).factor
+        return Seat(model, stage, self.markets, state, name=symbol, factor=factor, required=required)
 
     def gate(
         self, seats: Mapping[str, Seat], *, exposure: Exposure, doubts: Callable[[int], Doubts]
@@ -82,7 +83,7 @@ class Setup:
         return DeskGate(
             self.gateway,
             {symbol: self.markets[symbol] for symbol in seats},
-            traded=[seat.model.key for seat in seats.values()],
+            traded={name: seat.model.key for name, seat in seats.items()},
             equity={symbol: self._opening_equity(symbol) for symbol in seats},
             day=self.portfolio.coordinator.calendar if self.portfolio else None,
             exposure=exposure,

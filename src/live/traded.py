@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -104,9 +104,9 @@ class Memory:
 
 
 class Seat:
-    """One traded instrument: the model that trades it, its windows, and the lane that Cerebro runs.
+    """One lane: the model that trades it, its windows, and what Cerebro runs.
 
-    factor, required   as of `Lane`
+    name   of the lane, "" for the model's symbol; factor, required   as of `Lane`
     """
 
     def __init__(
@@ -116,12 +116,13 @@ class Seat:
         markets: Mapping[str, Market],
         state: LaneState | None,
         *,
+        name: str = "",
         factor: float = 1.0,
         required: int = HOLD,
     ) -> None:
-        self.symbol = model.bundle.symbol
+        self.symbol = name or model.bundle.symbol
         self._markets = markets
-        self._feed = stage_feed(stage, model.key)
+        self._feed = stage_feed(stage, model.key, name=self.symbol)
         self.recorder = LaneRecorder(symbol=self.symbol, bundle=model.bundle.sha256)
         self._sit(model, state, factor, required)
 
@@ -151,18 +152,17 @@ class Seat:
 
 
 def usual_trades(
-    models: Iterable[TradedModel], markets: Mapping[str, Market], bars: Kept
+    models: Mapping[str, TradedModel], markets: Mapping[str, Market], bars: Kept
 ) -> dict[str, Trades]:
-    """Return what each model would trade on the newest of `bars`, by symbol.
+    """Return what each model would trade on the newest of `bars`, by the name of its lane.
 
     A fixed size is that size whatever the bars are. A model whose windows they do not fill is left out.
     """
     found = {}
-    for model in models:
+    for name, model in models.items():
         size = _usual_size(model, markets, bars)
         if size is not None:
-            symbol = model.bundle.symbol
-            found[symbol] = Trades(size, markets[symbol].instrument.size_step)
+            found[name] = Trades(size, markets[model.bundle.symbol].instrument.size_step)
     return found
 
 

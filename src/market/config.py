@@ -21,7 +21,7 @@ from lockstep.errors import ConfigError, DataError
 from lockstep.identity import json_digest
 from lockstep.market.exception_lists import with_listed
 from lockstep.market.history import Market
-from lockstep.market.instrument import COMMISSION_EXAMPLES, Instrument
+from lockstep.market.instrument import COMMISSION_EXAMPLES, Instrument, traded_symbol
 from lockstep.market.session_template import SessionTemplate
 from lockstep.market.sessions import Session
 from lockstep.market.source import Source
@@ -82,12 +82,16 @@ class InstrumentBook(Settings):
     instruments: dict[str, Instrument]
 
     def instrument(self, symbol: str) -> Instrument:
-        """Return the instrument; ConfigError with the nearest symbol where there is none."""
-        if symbol not in self.instruments:
+        """Return the instrument; ConfigError with the nearest symbol where there is none.
+
+        symbol   or the name of a lane that trades it, which the instrument then bears
+        """
+        traded = traded_symbol(symbol)
+        if traded not in self.instruments:
             raise ConfigError(
-                f"symbol {symbol!r}: not in instruments.yml{suggestion(symbol, self.instruments)}"
+                f"symbol {traded!r}: not in instruments.yml{suggestion(traded, self.instruments)}"
             )
-        return self.instruments[symbol]
+        return self.instruments[traded].named(symbol)
 
     def session(self, symbol: str) -> Session:
         """Return the session that an instrument trades in; every caller gets the same object."""
@@ -107,6 +111,10 @@ class InstrumentBook(Settings):
     def markets(self) -> dict[str, Market]:
         """The market of every declared symbol."""
         return {symbol: self.market(symbol) for symbol in self.instruments}
+
+    def markets_with(self, lanes: Iterable[str]) -> dict[str, Market]:
+        """Return the market of every declared symbol, and those that lanes trade by the lanes' names."""
+        return self.markets | {lane: self.market(lane) for lane in lanes}
 
     def digest(self, symbols: Iterable[str], sources: Iterable[str]) -> str:
         """Return the SHA-256 (hex) of all that is declared of these symbols and sources and their sessions.

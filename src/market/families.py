@@ -15,7 +15,7 @@ from pathlib import Path
 
 from lockstep.errors import ConfigError
 from lockstep.market.config import instruments_content, shipped_config, user_file
-from lockstep.market.instrument import Instrument
+from lockstep.market.instrument import Instrument, traded_symbol
 from lockstep.settings import Settings, read_yaml, validated
 
 
@@ -38,7 +38,7 @@ class Families(Settings):
 
     def of(self, instrument: Instrument) -> str:
         """Return the name of the family of `instrument`."""
-        root = instrument.proxy_of or instrument.symbol
+        root = instrument.proxy_of or traded_symbol(instrument.symbol)
         return self.listed(root) or root
 
     def listed(self, symbol: str) -> str | None:

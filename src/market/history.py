@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from lockstep.errors import DataError
@@ -40,6 +40,12 @@ class Market:
 
     instrument: Instrument
     session: Session
+
+    def named(self, lane: str) -> Market:
+        """Return the market under the name of a lane that trades it, see `Instrument.named`."""
+        return (
+            self if lane == self.instrument.symbol else replace(self, instrument=self.instrument.named(lane))
+        )
 
 
 class BarSet(NamedTuple):

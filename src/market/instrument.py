@@ -14,10 +14,25 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 _PER_UNIT = ("per_contract", "per_share")
+_MEMBER = "#"
 _COMMISSION_KEYS = (*_PER_UNIT, "basis_points", "minimum")
 COMMISSION_EXAMPLES = (
     "{per_share: 0.005, minimum: 1.00}, {basis_points: 10}, {per_contract: 1.25}, or 0 if there is none"
 )
+
+
+def lane_name(symbol: str, member: str) -> str:
+    """Return the name of a member's lane in an ensemble that trades `symbol`.
+
+    >>> lane_name("ES", "fast"), traded_symbol("ES#fast"), traded_symbol("ES")
+    ('ES#fast', 'ES', 'ES')
+    """
+    return f"{symbol}{_MEMBER}{member}"
+
+
+def traded_symbol(lane: str) -> str:
+    """Return the symbol that a lane trades: the lane's own name, without the member of an ensemble."""
+    return lane.partition(_MEMBER)[0]
 
 
 class Instrument(Grown):
@@ -95,6 +110,10 @@ class Instrument(Grown):
         if since != sorted(set(since)):
             raise ValueError("dates must rise: each entry holds from its date until the next one's")
         return value
+
+    def named(self, lane: str) -> Instrument:
+        """Return the instrument under the name of a lane that trades it: what the lane's records say."""
+        return self if lane == self.symbol else self.model_copy(update={"symbol": lane})
 
     @property
     def costs(self) -> tuple[float, float, float, float, float, float]:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from fractions import Fraction
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -16,7 +19,7 @@ from lockstep.identity import json_digest
 from lockstep.market.bars import Floats
 from lockstep.market.config import InstrumentBook
 from lockstep.market.families import load_families
-from lockstep.market.instrument import Instrument
+from lockstep.market.instrument import Instrument, lane_name, traded_symbol
 from lockstep.models.manifest import Symbol
 from lockstep.settings import Grown, Settings, read_yaml, validated
 
@@ -28,21 +31,46 @@ VersionOrProduction = Annotated[str, Field(pattern=r"^(v[1-9]\d*|production)$")]
 _DIGITS = 4
 _NOT_NEGATIVE = -1e-8
 _SUM = 1e-9
+_FINEST = 1_000
 VOLATILITY_ID = "realised_vol_20_252"
 
 
-class PortfolioLane(Settings):
-    """One instrument and the strategy that trades it, each in one of two ways.
+class EnsembleMember(Settings):
+    """One of several strategies that trade an instrument together; `share` of the lane's size is its own.
 
-    version, strategy   version of the model store, or a strategy's file; a lane has one of them
-    units, weight       contracts, for a strategy of fixed size; share of the capital, for one that sizes by
-                        risk or volatility; a lane has one of them
-    max_contracts       largest position; weight_cap: largest notional value, in multiples of the capital
+    version, strategy   as of a lane
     """
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
+    version: VersionOrProduction | None = None
+    strategy: str | None = None
+    share: Part
+
+    @model_validator(mode="after")
+    def _one_of_each(self) -> Self:
+        if (self.version is None) == (self.strategy is None):
+            raise ValueError(f"{self.name}: give a version or a strategy, and not both")
+        return self
+
+
+class PortfolioLane(Grown):
+    """One instrument and what trades it: a strategy, or an ensemble of them.
+
+    version, strategy   version of the model store, or a strategy's file
+    members             of an ensemble, each a lane of its own; their orders are netted. A lane has one of
+                        version, strategy and members
+    units, weight       contracts, for a strategy of fixed size; share of the capital, for one that sizes by
+                        risk or volatility; a lane has one of them, and members their shares of it
+    max_contracts       largest position; weight_cap: largest notional value, in multiples of the capital.
+                        Members count without their signs
+    """
+
+    LATER: ClassVar[frozenset[str]] = frozenset(("members",))
 
     symbol: Symbol
     version: VersionOrProduction | None = None
     strategy: str | None = None
+    members: tuple[EnsembleMember, ...] = ()
     units: Positive | None = None
     weight: Annotated[float, Field(ge=0, le=1)] | None = None
     max_contracts: Positive | None = None
@@ -50,13 +78,66 @@ class PortfolioLane(Settings):
 
     @model_validator(mode="after")
     def _one_of_each(self) -> Self:
-        if (self.version is None) == (self.strategy is None):
-            raise ValueError(f"{self.symbol}: give a version or a strategy, and not both")
         if (self.units is None) == (self.weight is None):
             raise ValueError(
                 f"{self.symbol}: give units (a strategy of fixed size) or a weight (any other), and not both"
             )
+        for problem in unfit_lane(self.symbol, self.version, self.strategy, self.members):
+            raise ValueError(problem)
         return self
+
+    def member(self, member: EnsembleMember) -> PortfolioLane:
+        """Return what a member trades as a lane: its share of the size, the limits of the instrument."""
+        return PortfolioLane(
+            symbol=self.symbol,
+            version=member.version,
+            strategy=member.strategy,
+            units=None if self.units is None else _share(self.units, member.share),
+            weight=None if self.weight is None else self.weight * member.share,
+            max_contracts=self.max_contracts,
+            weight_cap=self.weight_cap,
+        )
+
+
+def _share(units: float, share: float) -> float:
+    """Return a part of units, without what decimal fractions leave behind: three tenths of ten are three."""
+    part, nearest = units * share, round(units * share)
+    return float(nearest) if abs(part - nearest) < _SUM * max(1.0, units) else part
+
+
+def smallest_step(members: Sequence[EnsembleMember], step: float) -> float:
+    """Return the fewest contracts of which every member gets whole steps; `step` without members.
+
+    >>> shares = [("a", 0.4), ("b", 0.3), ("c", 0.3)]
+    >>> smallest_step([EnsembleMember(name=name, strategy=name, share=share) for name, share in shares], 1.0)
+    10.0
+    """
+    shares = [Fraction(each.share).limit_denominator(_FINEST) for each in members]
+    return step * math.lcm(*(each.denominator for each in shares))
+
+
+def unfit_lane(
+    symbol: str, version: str | None, strategy: str | None, members: Sequence[EnsembleMember]
+) -> Iterator[str]:
+    """Yield what is wrong with what trades `symbol`, one line each: one of the three has to be given."""
+    if [version is None, strategy is None, not members].count(False) != 1:
+        yield (
+            f"{symbol}: give a version or a strategy, or the members of an ensemble, and only one of these"
+        )
+    if not members:
+        return
+    if len(members) == 1:
+        yield f"{symbol}: an ensemble of one member; give the lane its {members[0].name} without `members`"
+    names = [each.name for each in members]
+    traded = [each.version or each.strategy for each in members]
+    for name, what in zip(names, traded, strict=True):
+        if names.count(name) > 1:
+            yield f"{symbol}: two members are named {name}; name each differently"
+        if traded.count(what) > 1:
+            yield f"{symbol}: two members trade {what}: they are one strategy; give one of them both shares"
+    total = sum(each.share for each in members)
+    if abs(total - 1.0) > _SUM:
+        yield f"{symbol}: shares of its members sum to {total:.6g}; they must sum to 1"
 
 
 class RankRule(Settings):
@@ -205,9 +286,9 @@ class CorrelationMatrix(Settings):
             )
         return self
 
-    def sorted(self) -> Floats:
-        """Return the matrix in the order of the sorted symbols, float64 (n, n)."""
-        places = np.argsort(self.symbols)
+    def of(self, names: Sequence[str]) -> Floats:
+        """Return the matrix for the lanes of these names, float64 (n, n): 1 between those of one symbol."""
+        places = [self.symbols.index(traded_symbol(each)) for each in names]
         return np.ascontiguousarray(np.array(self.matrix)[np.ix_(places, places)])
 
 
@@ -215,7 +296,10 @@ def traded_twice(symbols: Sequence[str]) -> Iterator[str]:
     """Yield what is wrong with lanes of these symbols, one line each."""
     for symbol in symbols:
         if symbols.count(symbol) > 1:
-            yield f"{symbol}: two lanes trade it; one account holds one position of it, leave one out"
+            yield (
+                f"{symbol}: two lanes trade it; one account holds one position of it: leave one out, or make "
+                "them members of an ensemble, `members: [{name, strategy, share}]`"
+            )
 
 
 class PortfolioConfig(Grown):
@@ -227,7 +311,7 @@ class PortfolioConfig(Grown):
     >>> portfolio = PortfolioConfig.model_validate({
     ...     "name": "desk", "capital": 100_000, "day": "CME",
     ...     "lanes": [{"symbol": "ES", "strategy": "ibs.yaml", "units": 1}], "limits": {"max_positions": 1}})
-    >>> portfolio.symbols, portfolio.limits.max_positions
+    >>> portfolio.names, portfolio.limits.max_positions
     (('ES',), 1)
     """
 
@@ -276,18 +360,36 @@ class PortfolioConfig(Grown):
 
     @property
     def symbols(self) -> tuple[str, ...]:
-        """The traded symbols, sorted: the order of everything that is added up."""
+        """The traded symbols, sorted."""
         return tuple(sorted(each.symbol for each in self.lanes))
 
-    def lane(self, symbol: str) -> PortfolioLane:
-        """Return the lane of a symbol that has one."""
-        return next(each for each in self.lanes if each.symbol == symbol)
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of everything that trades on its own, sorted: the order of all that is added up.
+
+        A lane's name is its symbol; the members of an ensemble have one each, such as `ES#fast`.
+        """
+        return tuple(sorted(self._by_name))
+
+    def lane(self, name: str) -> PortfolioLane:
+        """Return the lane of that name; a member of an ensemble with its own part of the size."""
+        return self._by_name[name]
+
+    @cached_property
+    def _by_name(self) -> dict[str, PortfolioLane]:
+        found = {each.symbol: each for each in self.lanes if not each.members}
+        for lane in self.lanes:
+            found |= {lane_name(lane.symbol, each.name): lane.member(each) for each in lane.members}
+        return found
 
     @property
     def portfolio_hash(self) -> str:
         """SHA-256 (hex) of everything that decides; the order in which lanes are listed does not."""
         content = self.model_dump(mode="json", exclude=set(self.SHOWN))
         content["lanes"] = sorted(content["lanes"], key=lambda each: str(each["symbol"]))
+        for lane in content["lanes"]:
+            if "members" in lane:
+                lane["members"] = sorted(lane["members"], key=lambda each: str(each["name"]))
         return json_digest(content)
 
     def to_yaml(self) -> str:
@@ -298,13 +400,13 @@ class PortfolioConfig(Grown):
     def identity(self, strategies: Mapping[str, str], instruments: str) -> str:
         """Return the SHA-256 (hex) of what trades: the file, and what it names.
 
-        strategies    hash of the bundle or of the configuration, by symbol; instruments: digest of what is
+        strategies    hash of the bundle or of the configuration, by name; instruments: digest of what is
                       declared of them
         """
-        if set(strategies) != set(self.symbols):
+        if set(strategies) != set(self.names):
             raise ConfigError(
                 f"portfolio {self.name}: hashes of {', '.join(sorted(strategies))} for "
-                f"{', '.join(self.symbols)}; give one of each"
+                f"{', '.join(self.names)}; give one of each"
             )
         return json_digest(
             {"portfolio": self.portfolio_hash, "strategies": dict(strategies), "instruments": instruments}

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lockstep.errors import ConfigError, StrategyError
+from lockstep.market.instrument import traded_symbol
 from lockstep.market.margin import margin_on
 from lockstep.market.sessions import Session
 from lockstep.portfolio import rules
@@ -54,10 +55,10 @@ class Coordinator:
         state: CoordinatorState | None = None,
     ) -> None:
         self.symbols = tuple(each.symbol for each in lanes)
-        if self.symbols != config.symbols:
+        if self.symbols != config.names:
             raise ConfigError(
-                f"portfolio {config.name}: lanes {', '.join(self.symbols)} for {', '.join(config.symbols)}; "
-                "give each of them, sorted by symbol"
+                f"portfolio {config.name}: lanes {', '.join(self.symbols)} for {', '.join(config.names)}; "
+                "give each of them, sorted by name"
             )
         self.config = config
         self.volatility_id, self.rank_id = volatility_id(config), config.rank.id
@@ -182,7 +183,7 @@ class Coordinator:
             return -news.probability
         if rank.by == "score":
             return news.score if rank.smallest_first else -news.score
-        return float(rank.order.index(self.symbols[i])) if rank.by == "listed" else 0.0
+        return float(rank.order.index(traded_symbol(self.symbols[i]))) if rank.by == "listed" else 0.0
 
     def _answer(self, i: int) -> Admission | None:
         verdict = int(self._verdicts[i])

@@ -184,14 +184,30 @@ def margin_with(i: int, quantity: float, accounts: Floats, lanes: Floats, margin
 
 
 @uncounted
+def opens_instrument(j: int, i: int, lanes: Floats, instruments: Stamps) -> bool:
+    """Return whether no lane before j has room in its instrument, lane i counted as one that has.
+
+    The members of an ensemble are one position.
+    """
+    for k in range(j):
+        if instruments[k] == instruments[j] and (k == i or lanes[k, ROOM] != 0.0):
+            return False
+    return True
+
+
+@uncounted
 def admit(
     i: int, place: int, quantity: float, margin: float, state: Floats, lanes: Floats, news: Floats,
-    terms: Floats, limits: Floats, groups: Floats, members: Flags, correlation: Floats,
+    terms: Floats, limits: Floats, groups: Floats, members: Flags, correlation: Floats, instruments: Stamps,
 ) -> int:  # fmt: skip
     """Return ADMITTED, or the first rule that refuses `quantity` contracts of lane i.
 
+    Lanes that trade one instrument, the members of an ensemble, are one position. Their sizes add up without
+    signs: an exit is never refused, and could leave the other side alone.
+
     place     of the proposal in the ranking; margin: `margin_with` it, USD; members: bool (g, n)
     correlation   (n, n), or (0, 0) without a volatility limit
+    instruments   int64 (n,): equal numbers for lanes that trade one instrument
     """
     if state[HALT] != 0.0:
         return HALTED
@@ -205,13 +221,16 @@ def admit(
         return UNKNOWN
     if place >= limits[TOP]:
         return RANK
-    positions, total, gross, net, variance = 0, 0.0, 0.0, 0.0, 0.0
+    positions, total, gross, net, variance, own, worth = 0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
     for j in range(len(lanes)):
         room = quantity if j == i else lanes[j, ROOM]
         if room == 0.0:
             continue
-        positions += 1
+        positions += opens_instrument(j, i, lanes, instruments)
         total += abs(room)
+        if instruments[j] == instruments[i]:
+            own += abs(room)
+            worth += abs(room * lanes[j, CLOSE]) * terms[j, UNIT]
         value = room * abs(lanes[j, CLOSE]) * terms[j, UNIT]
         gross += abs(value)
         net += value
@@ -222,11 +241,11 @@ def admit(
                     variance += room * lanes[j, RISK] * correlation[j, k] * other * lanes[k, RISK]
     if positions > limits[MOST_POSITIONS]:
         return POSITIONS
-    if abs(quantity) > terms[i, MOST_CONTRACTS]:
+    if own > terms[i, MOST_CONTRACTS]:
         return CONTRACTS
     if total > limits[MOST_TOTAL]:
         return TOTAL_CONTRACTS
-    if abs(quantity * lanes[i, CLOSE]) * terms[i, UNIT] > terms[i, MOST_VALUE]:
+    if worth > terms[i, MOST_VALUE]:
         return WEIGHT_CAP
     if gross > limits[MOST_GROSS]:
         return GROSS
@@ -238,7 +257,7 @@ def admit(
             for j in range(len(lanes)):
                 room = quantity if j == i else lanes[j, ROOM]
                 if members[g, j] and room != 0.0:
-                    count += 1
+                    count += opens_instrument(j, i, lanes, instruments)
                     value += abs(room * lanes[j, CLOSE]) * terms[j, UNIT]
             if count > groups[g, GROUP_POSITIONS] or value > groups[g, GROUP_GROSS]:
                 return GROUP
@@ -255,8 +274,8 @@ def admit(
 def settle(
     day: float, first_day: float, reserve: float, news: Floats, accounts: Floats, entering: Flags,
     state: Floats, lanes: Floats, peaks: Floats, terms: Floats, sizing: Floats, limits: Floats, tiers: Floats,
-    groups: Floats, members: Flags, correlation: Floats, margins: Floats, verdicts: Stamps,
-    quantities: Floats, needed: Floats, order: Stamps,
+    groups: Floats, members: Flags, correlation: Floats, instruments: Stamps, margins: Floats,
+    verdicts: Stamps, quantities: Floats, needed: Floats, order: Stamps,
 ) -> bool:  # fmt: skip
     """Settle one bar set; return whether everything open must leave.
 
@@ -287,7 +306,7 @@ def settle(
         needed[i] = margin_with(i, quantities[i], accounts, lanes, margins)
         verdicts[i] = admit(
             i, place, quantities[i], needed[i], state, lanes, news, terms, limits, groups, members,
-            correlation,
+            correlation, instruments,
         )  # fmt: skip
         if verdicts[i] == ADMITTED:
             lanes[i, ROOM] = quantities[i]

@@ -12,6 +12,7 @@ import numpy as np
 from lockstep.errors import ConfigError
 from lockstep.market.bars import Flags, Floats, Stamps
 from lockstep.market.history import Market
+from lockstep.market.instrument import traded_symbol
 from lockstep.market.sessions import Session
 from lockstep.portfolio import rules
 from lockstep.portfolio.config import PortfolioConfig, PortfolioLimits
@@ -29,6 +30,7 @@ _YEAR = 400
 class LaneTerms:
     """What a portfolio has to know of one lane; made by `of`.
 
+    symbol   the lane's name, and that of `market`
     factor   what the amount of the strategy's sizes is multiplied by: the lane's units or weight
     """
 
@@ -41,7 +43,10 @@ class LaneTerms:
     def of(
         cls, config: PortfolioConfig, market: Market, strategy: StrategyConfig, veto: Veto | None = None
     ) -> LaneTerms:
-        """Return the terms of the lane that trades `market`; ConfigError where the strategy does not fit."""
+        """Return the terms of the lane that trades `market`, which bears the lane's name.
+
+        ConfigError where the strategy does not fit.
+        """
         symbol = market.instrument.symbol
         lane, fixed = config.lane(symbol), isinstance(strategy.size, FixedSize)
         require_admittable(symbol, strategy)
@@ -52,7 +57,10 @@ class LaneTerms:
             )
         step = market.instrument.size_step
         if lane.units is not None and abs(lane.units / step - round(lane.units / step)) > _WHOLE:
-            raise ConfigError(f"{symbol}: units {lane.units:g} is no multiple of the size step {step:g}")
+            whose = "" if traded_symbol(symbol) == symbol else ", its share of the lane's,"
+            raise ConfigError(
+                f"{symbol}: units {lane.units:g}{whose} is no multiple of the size step {step:g}"
+            )
         if config.rank.by == "probability" and veto is None:
             raise ConfigError(
                 f"{symbol}: rank by probability, and its strategy {strategy.name} has no model; rank by "
@@ -114,12 +122,14 @@ class PortfolioTerms(NamedTuple):
     groups: Floats
     members: Flags
     correlation: Floats
+    instruments: Stamps
 
     @classmethod
     def of(cls, config: PortfolioConfig, lanes: Sequence[LaneTerms]) -> PortfolioTerms:
-        """Return the terms of a portfolio with these lanes, sorted by symbol."""
+        """Return the terms of a portfolio with these lanes, sorted by name."""
         capital, drawdown, n = config.capital, config.limits.drawdown, len(lanes)
         groups = [each for _, each in sorted(config.groups.items())]
+        traded = [traded_symbol(each.symbol) for each in lanes]
         terms = []
         for each in lanes:
             lane, unit = config.lane(each.symbol), each.market.instrument.multiplier
@@ -137,9 +147,10 @@ class PortfolioTerms(NamedTuple):
                 2,
             ),
             members=np.array(
-                [[lane.symbol in each.symbols for lane in lanes] for each in groups], dtype=np.bool_
+                [[symbol in each.symbols for symbol in traded] for each in groups], dtype=np.bool_
             ).reshape(-1, n),
-            correlation=config.correlation.sorted() if config.correlation else np.zeros((0, 0)),
+            correlation=config.correlation.of(traded) if config.correlation else np.zeros((0, 0)),
+            instruments=np.array([traded.index(symbol) for symbol in traded], dtype=np.int64),
         )
 
 

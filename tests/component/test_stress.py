@@ -289,3 +289,26 @@ def test_the_module_names_its_steps() -> None:
     run_stress(portfolio(), stress_world(given()).members, BOOK, plan=plan(), on_step=steps.append)
     assert steps[0] == "the history as it was"
     assert steps[-1] == "the largest size that stays under the gate"
+
+
+def test_an_ensemble_is_stressed_as_a_whole() -> None:
+    """Its worst gaps are those of Cerebro, and a smaller size leaves every member whole contracts."""
+    drawn = world(4, dict.fromkeys(("ES#a", "ES#b", "NQ"), ("1d", 90)), stop={"percent": 3.0})
+    config = portfolio_of(drawn, capital=2_000_000.0)
+    result = run_stress(config, stress_world(drawn).members, BOOK, plan=plan(gate=0.2))
+    assert len(result.gaps_in_cerebro) == 2
+    assert all(row.in_cerebro for row in sorted(result.rows, key=lambda row: -row.drawdown)[:1])
+    assert not result.passes
+    assert result.size is not None
+    smaller = {each.symbol: each for each in result.size.config.lanes}
+    if "ES" in smaller:
+        units = smaller["ES"].units
+        assert units is not None
+        assert units % 2 == 0
+    # Control: one of the two instruments alone, so that symbols reach the members of an ensemble.
+    one = run_stress(
+        config, stress_world(drawn).members, BOOK,
+        plan=plan({"kind": "gap", "shock": -0.5, "symbols": ["ES"]}, gate=0.2),
+    )  # fmt: skip
+    assert one.scan.falls.shape == result.scan.falls[:1].shape
+    assert np.nanmax(one.scan.falls) > 0.0

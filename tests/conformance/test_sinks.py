@@ -107,7 +107,10 @@ def test_a_flood_is_throttled_and_counted(
             alerts.post(alert())
         alerts.stop(5.0)
     told = [json.dumps(body) for _, body in server.requests] or [
-        each.message for each in caplog.records if each.name == "lockstep.alerts"
+        each.message
+        for each in caplog.records
+        # A thread of an earlier test may still be giving up.
+        if each.name == "lockstep.alerts" and "not delivered" not in each.message
     ]
     assert len(told) == 3
     assert "47 more" in told[-1]

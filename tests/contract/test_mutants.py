@@ -539,6 +539,33 @@ MUTANTS = [
 ]
 
 
+NETS = "tests/contract/test_ensembles.py::test_orders_of_members_are_one_and_others_stay_what_they_are"
+
+MUTANTS += [
+    Mutant(
+        row="each member of an ensemble is a position",
+        file="src/portfolio/kernels.py",
+        old="        positions += opens_instrument(j, i, lanes, instruments)\n",
+        new="        positions += 1\n",
+        killer=f"{PORTFOLIO}::test_two_members_are_one_position_and_gross_contracts",
+    ),
+    Mutant(
+        row="members' contracts are netted under the instrument's limit",
+        file="src/portfolio/kernels.py",
+        old="            own += abs(room)\n",
+        new="            own += room\n",
+        killer=f"{PORTFOLIO}::test_two_members_are_one_position_and_gross_contracts",
+    ),
+    Mutant(
+        row="a net order forgets its last member",
+        file="src/live/netting.py",
+        old="math.fsum(each.quantity for each in parts)",
+        new="math.fsum(each.quantity for each in parts[:-1])",
+        killer=NETS,
+    ),
+]
+
+
 # A portfolio's twin and the lanes below it: in portfolio 18 all of this happens, 3 must leave while its
 # market is closed.
 TWIN, ACCOUNT = "research/sweep/portfolio_loop.py", "research/sweep/portfolio.py"

@@ -13,7 +13,7 @@ import pytest
 import certify.portfolio as under_test
 from certify.live_run import DeskRules
 from certify.page import portfolio_certificate_html
-from certify.portfolio import PortfolioCertificate, account_part, certify_portfolio, settled_rows
+from certify.portfolio import AccountRows, PortfolioCertificate, account_part, certify_portfolio, settled_rows
 from certify.run import CertificateRequest
 from lockstep.errors import ParityError
 from lockstep.live.config import LiveConfig
@@ -108,14 +108,18 @@ def test_another_portfolio_in_live_is_found(
 def test_one_bit_of_the_account_is_found(issued: PortfolioCertificate) -> None:
     marks = [(1, 100.0, 0.0, False, False), (2, 101.0, 0.0, False, False)]
     wanted = [(2, "ES", 2, 0, 1.0, 3.0, 1.0, 3.0, "", float("nan"), 101.0)]
-    same = account_part(("research", "live"), (marks, wanted), (list(marks), list(wanted)))
-    assert (same.different, same.sets, same.proposals, same.admitted) == (0, 2, 1, 1)
+    nets = [(2, "ES", 1.0, (("ES#a", 2.0), ("ES#b", -1.0)))]
+    rows = AccountRows(marks, wanted, nets)
+    same = account_part(("research", "live"), rows, AccountRows(list(marks), list(wanted), list(nets)))
+    assert (same.different, same.sets, same.proposals, same.admitted, same.nets) == (0, 2, 1, 1, 1)
     other = [marks[0], (2, float(np.nextafter(101.0, 200.0)), 0.0, False, False)]
-    assert account_part(("research", "live"), (marks, wanted), (other, wanted)).different == 1
-    assert account_part(("research", "live"), (marks, wanted), (marks, [])).first.endswith(
+    assert account_part(("research", "live"), rows, rows._replace(marks=other)).different == 1
+    assert account_part(("research", "live"), rows, rows._replace(proposals=[])).first.endswith(
         "there against none"
     )
-    assert settled_rows([]) == ([], [])
+    crossed = [(2, "ES", 1.0, (("ES#a", 1.0),))]
+    assert "members" in account_part(("research", "live"), rows, rows._replace(nets=crossed)).first
+    assert settled_rows([]) == ([], [], [])
 
 
 def test_its_page_shows_lanes_account_and_limits(written: Path, issued: PortfolioCertificate) -> None:

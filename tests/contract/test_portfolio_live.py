@@ -20,6 +20,7 @@ from lockstep.strategy.matching import opening_account
 from lockstep.strategy.records import MemoryRecorder
 from support import desks, portfolios
 from support.portfolio_live import engine_of, epoch_of, history_of, models_of, settled
+from support.portfolio_parity import LOOSE
 from support.portfolios import BOOK, World, run_portfolio_by, terms_of
 
 WORLD = portfolios.with_margins(
@@ -31,6 +32,16 @@ WORLD = portfolios.with_margins(
         },
     )
 )  # fmt: skip
+ENSEMBLE = portfolios.with_margins(
+    portfolios.world(
+        5,
+        {
+            "CL": ("1h", 260), "ES#a": ("1d", 110), "ES#b": ("1h", 260), "ES#c": ("1h", 260),
+            "SPY#one": ("1h", 400), "SPY#two": ("1d", 100),
+        },
+    )
+)  # fmt: skip
+WORLDS = {"lanes": WORLD, "ensembles": ENSEMBLE}
 SEEDS = range(6)
 
 
@@ -64,7 +75,7 @@ def researched(given: World, seed: int) -> tuple[Watched, dict[str, MemoryRecord
 def lived(given: World, seed: int, folder: Path, stops: tuple[int | None, ...]) -> list[SetRecord]:
     config, journal = portfolios.drawn_portfolio(given, seed), desks.MemoryJournal()
     for stop in stops:
-        engine_of(given, config, journal, folder, stop_after=stop).run()
+        engine_of(given, config, journal, folder, stop_after=stop, limits=LOOSE).run()
     return journal.sets
 
 
@@ -86,17 +97,18 @@ def require_same(recorder: MemoryRecorder, sets: list[SetRecord], symbol: str) -
     assert ours == theirs
 
 
+@pytest.mark.parametrize("kind", WORLDS)
 @pytest.mark.parametrize("seed", SEEDS)
-def test_research_and_live_agree(seed: int, tmp_path: Path) -> None:
+def test_research_and_live_agree(kind: str, seed: int, tmp_path: Path) -> None:
     """Stopped after a third of its sets; another engine goes on with the journal of the first."""
-    watched, recorders = researched(WORLD, seed)
-    sets = lived(WORLD, seed, tmp_path, (len(watched.states) // 3, None))
+    watched, recorders = researched(WORLDS[kind], seed)
+    sets = lived(WORLDS[kind], seed, tmp_path, (len(watched.states) // 3, None))
     states, proposals = settled(sets)
     assert list(map(repr, states)) == list(map(repr, watched.states))
     assert list(map(repr, proposals)) == list(map(repr, watched.proposals))
     for symbol, recorder in recorders.items():
         require_same(recorder, sets, symbol)
-    assert sum(len(each.trades) for each in recorders.values()) > 10
+    assert sum(len(each.trades) for each in recorders.values()) > (10 if kind == "lanes" else 3)
 
 
 def test_the_drawn_portfolios_refuse_by_many_rules() -> None:

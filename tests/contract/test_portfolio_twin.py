@@ -39,12 +39,16 @@ CHOICES = (
      "ZC": ("1d", 190), "BTC-USD": ("1d", 260)},
     {"BTC-USD": ("1h", 900), "SPY": ("1h", 900)},
 )  # fmt: skip
-SEEDS = range(24)
+ENSEMBLES = {
+    "CL#fast": ("1h", 500), "CL#slow": ("1h", 500), "ES#a": ("1d", 120), "ES#b": ("1h", 600),
+    "ES#c": ("1d", 120), "GC": ("1d", 100),
+}  # fmt: skip
+LANES, SEEDS = range(24), range(32)
 
 
 @functools.cache
 def world(seed: int) -> World:
-    return mixed_world(seed, CHOICES[seed % len(CHOICES)])
+    return mixed_world(seed, CHOICES[seed % len(CHOICES)] if seed in LANES else ENSEMBLES)
 
 
 @functools.cache

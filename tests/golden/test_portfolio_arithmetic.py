@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -329,11 +330,60 @@ WORLD = portfolios.with_margins(
 )  # fmt: skip
 
 
-def compared(seed: int, again: int = 0) -> tuple[Both, dict[str, MemoryRecorder]]:
-    config = portfolios.drawn_portfolio(WORLD, seed)
-    terms = portfolios.terms_of(WORLD, config)
+ENSEMBLES = portfolios.with_margins(
+    portfolios.world(7, {"CL": ("1h", 300), "ES#a": ("1d", 90), "ES#b": ("1h", 400), "ES#c": ("1h", 400),
+                         "GC#a": ("1d", 90), "GC#b": ("1d", 90)})
+)  # fmt: skip
+
+
+def compared(
+    seed: int, again: int = 0, world: portfolios.World = WORLD
+) -> tuple[Both, dict[str, MemoryRecorder]]:
+    config = portfolios.drawn_portfolio(world, seed)
+    if world is ENSEMBLES:
+        content = config.model_dump()
+        content["lanes"][1].update(max_contracts=1.0 + seed % 4, weight_cap=0.3 + 0.1 * (seed % 5))
+        config = PortfolioConfig.model_validate(content)
+    terms = portfolios.terms_of(world, config)
     both = Both(Coordinator(config, terms, CME), PortfolioOracle(config, terms, CME), again)
-    return both, portfolios.run_portfolio_by(WORLD, config, both)
+    return both, portfolios.run_portfolio_by(world, config, both)
+
+
+def test_ensembles_equal_the_slow_implementation() -> None:
+    """Members are one position and one instrument; their sizes add up without signs."""
+    met: Counter[str] = Counter()
+    trades = 0
+    for seed in range(12):
+        both, recorders = compared(seed, world=ENSEMBLES)
+        met.update(both.rules)
+        trades += sum(len(each.trades) for each in recorders.values())
+    assert {"positions", "contracts", "weight_cap", "group", "volatility"} <= set(met), met
+    assert trades > 200
+
+
+def test_two_members_are_one_position_and_gross_contracts() -> None:
+    """By hand: ES#a holds 2, ES#b wants to be short 2. One position; four contracts, and none net."""
+    for limits, lane, refused in (
+        ({"max_positions": 1}, {}, ""),
+        ({"max_positions": 1, "max_net": 0.6}, {}, ""),
+        ({"max_total_contracts": 3}, {}, "total_contracts"),
+        ({}, {"max_contracts": 3}, "contracts"),
+        ({}, {"max_contracts": 4}, ""),
+    ):
+        config = PortfolioConfig.model_validate(
+            {"name": "two", "capital": 1_000_000, "day": "CME", "limits": limits, "lanes": [
+                {"symbol": "ES", "units": 4, **lane, "members": [
+                    {"name": name, "strategy": f"{name}.yaml", "share": 0.5} for name in "ab"]}]}
+        )  # fmt: skip
+        found = Coordinator(
+            config, [LaneTerms.of(config, BOOK.market(each), STRATEGY) for each in config.names], CME
+        )
+        first = found.settle(int(CLOSES[0]), [news(5_000.0, 2.0), news(5_000.0)], [FLAT, FLAT])
+        assert answers(first) == [2.0, None]
+        second = found.settle(
+            int(CLOSES[1]), [news(5_000.0), news(5_000.0, -2.0)], [holding(2.0, 5_000.0), FLAT]
+        )
+        assert answers(second) == [None, refused or -2.0]
 
 
 def test_drawn_portfolios_equal_the_slow_implementation() -> None:

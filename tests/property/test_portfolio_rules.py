@@ -8,6 +8,7 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from lockstep.market.instrument import traded_symbol
 from lockstep.portfolio.config import PortfolioConfig
 from lockstep.portfolio.coordinator import Coordinator
 from lockstep.strategy import decision as d
@@ -54,13 +55,16 @@ class Watching(Coordinator):
 
     def _always(self, held: dict[str, float]) -> None:
         limits = self.config.limits
-        assert limits.max_positions is None or sum(map(bool, held.values())) <= limits.max_positions
+        open_ = {traded_symbol(each) for each in held if held[each]}
+        assert limits.max_positions is None or len(open_) <= limits.max_positions
         assert (
             limits.max_total_contracts is None or sum(map(abs, held.values())) <= limits.max_total_contracts
         )
         for group in self.config.groups.values():
-            count = sum(bool(held[each]) for each in group.symbols)
-            assert group.max_positions is None or count <= group.max_positions
+            assert group.max_positions is None or len(open_ & set(group.symbols)) <= group.max_positions
+        for lane in self.config.lanes:
+            own = sum(abs(held[each]) for each in held if traded_symbol(each) == lane.symbol)
+            assert lane.max_contracts is None or own <= lane.max_contracts
 
     def _within(self, held: dict[str, float], close: dict[str, float]) -> None:
         limits, capital = self.config.limits, self.config.capital
@@ -75,15 +79,27 @@ class Watching(Coordinator):
         assert limits.max_net is None or abs(sum(value.values())) <= limits.max_net * capital + slack
 
 
-def watched(config: PortfolioConfig, kind: type[Watching]) -> tuple[Watching, dict[str, Any]]:
-    made = kind(config, portfolios.terms_of(WORLD, config), BOOK.session_named(config.day))
-    return made, portfolios.run_portfolio_by(WORLD, config, made)
+ENSEMBLE = portfolios.with_margins(
+    portfolios.world(12, {"CL": ("1h", 500), "ES#a": ("1d", 90), "ES#b": ("1h", 500), "ES#c": ("1h", 500)})
+)
+
+
+def watched(
+    config: PortfolioConfig, kind: type[Watching], world: portfolios.World = WORLD
+) -> tuple[Watching, dict[str, Any]]:
+    made = kind(config, portfolios.terms_of(world, config), BOOK.session_named(config.day))
+    return made, portfolios.run_portfolio_by(world, config, made)
 
 
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
-@given(st.integers(0, 2**31))
-def test_room_never_exceeds_a_limit_and_exits_are_never_refused(seed: int) -> None:
-    made, recorders = watched(portfolios.drawn_portfolio(WORLD, seed), Watching)
+@given(st.integers(0, 2**31), st.sampled_from([WORLD, ENSEMBLE]))
+def test_room_never_exceeds_a_limit_and_exits_are_never_refused(seed: int, world: portfolios.World) -> None:
+    config = portfolios.drawn_portfolio(world, seed)
+    if world is ENSEMBLE:
+        content = config.model_dump()
+        content["lanes"][1]["max_contracts"] = 1.0 + seed % 12
+        config = PortfolioConfig.model_validate(content)
+    made, recorders = watched(config, Watching, world)
     assert made.proposed > 10
     for recorder in recorders.values():
         position = {stamp: held for stamp, _, held, _, _ in recorder.marks}

@@ -29,6 +29,7 @@ from lockstep.live.setup import Setup
 from lockstep.live.traded import TradedModel
 from lockstep.market.dates import DateRange
 from lockstep.market.history import History, SeriesKey
+from lockstep.market.instrument import traded_symbol
 from lockstep.market.loader import load_history
 from lockstep.market.timeframe import DAILY
 from lockstep.market.timetable import Timetable
@@ -291,12 +292,12 @@ def engine(
     world.models |= {each.bundle.sha256: each for each in models.values()}
     traded = frozenset(each.key for each in models.values())
     feeds = setup.pop("feeds", None) or source(bars, traded, arrivals=arrivals, band=band)
-    markets = {symbol: bars.markets[symbol] for symbol in models}
+    markets = {name: bars.markets[traded_symbol(name)].named(name) for name in models}
     return Engine(
         Setup(
             epoch=epoch,
             models=models,
-            markets=bars.markets,
+            markets={**bars.markets, **markets},
             journal=journal,
             source=feeds,
             gateway=Gateway(limits=limits, switches=switches(folder), mode=epoch.mode, markets=markets),

@@ -146,7 +146,7 @@ def with_lane(record: SetRecord, **changes: Any) -> SetRecord:
 class Broker:
     """Acknowledges everything."""
 
-    name, waiting, faults = "fake", 0, 0
+    name, waiting, faults, takes_net = "fake", 0, 0, False
 
     def check(self, protected: Any) -> None: ...
 

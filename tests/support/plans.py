@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -49,8 +50,8 @@ def plan_of(given: World, **changes: Any) -> PortfolioPlan:
 def lanes_of(given: World, dates: DateRange | None = None) -> dict[str, LaneStream]:
     return {
         symbol: LaneStream(
-            symbol=symbol,
-            family=symbol,
+            symbol=symbol.partition("#")[0],
+            family=symbol.partition("#")[0],
             strategy=given.configs[symbol],
             history=given.history,
             veto=None,
@@ -61,6 +62,11 @@ def lanes_of(given: World, dates: DateRange | None = None) -> dict[str, LaneStre
         )
         for symbol in given.symbols
     }
+
+
+def renamed(lane: LaneStream, symbol: str) -> LaneStream:
+    """Return a member of an ensemble as a lane by itself, its size that of a lane."""
+    return replace(lane, symbol=symbol)
 
 
 @functools.cache

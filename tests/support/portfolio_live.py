@@ -13,6 +13,7 @@ from lockstep.live.messages import Epoch, SetRecord
 from lockstep.live.portfolio import DeskPortfolio, begun_with
 from lockstep.live.traded import TradedModel
 from lockstep.market.history import History, SeriesKey
+from lockstep.market.instrument import traded_symbol
 from lockstep.models.bundle import Bundle
 from lockstep.portfolio.config import PortfolioConfig
 from lockstep.portfolio.coordinator import Coordinator
@@ -27,7 +28,7 @@ def traded(symbol: str, config: StrategyConfig) -> TradedModel:
     registry = default_registry()
     return TradedModel.of(
         Bundle(
-            symbol=symbol, target="", pipeline=None, feature_ids=config.feature_ids,
+            symbol=traded_symbol(symbol), target="", pipeline=None, feature_ids=config.feature_ids,
             fingerprints={each: registry.fingerprint(each) for each in config.feature_ids},
             strategy={
                 "family": type(config).__name__ if config.family == "ibs" else config.family,
@@ -47,7 +48,7 @@ def models_of(given: World) -> dict[str, TradedModel]:
 
 def history_of(given: World) -> History:
     """Return the bars that the lanes of a world trade."""
-    keys = [SeriesKey(symbol, config.bars) for symbol, config in given.configs.items()]
+    keys = {SeriesKey(traded_symbol(name), config.bars) for name, config in given.configs.items()}
     return replace(given.history, bars={key: given.history.bars[key] for key in keys})
 
 
@@ -57,7 +58,7 @@ def epoch_of(given: World, config: PortfolioConfig, *, warm: int = 0) -> Epoch:
     until = int(given.traded(given.symbols[0]).end[warm - 1]) if warm else 0
     filled = {key: tuple(bar for bar in desks.kept(bars, key) if bar[0] <= until) for key in bars.bars}
     epoch = replace(desks.first_epoch(models, bars, 0), warmup=filled)
-    return begun_with(epoch, config, models, given.history.markets)
+    return begun_with(epoch, config, models, given.markets)
 
 
 def engine_of(
@@ -76,10 +77,10 @@ def engine_of(
     """
     models = models_of(given)
     begun = epoch or epoch_of(given, config)
-    portfolio = DeskPortfolio.of(config, models, given.history.markets, BOOK.session_named(config.day), begun)
+    portfolio = DeskPortfolio.of(config, models, given.markets, BOOK.session_named(config.day), begun)
     if coordinator is not Coordinator:
         known = portfolio.coordinator
-        terms = [portfolio.terms(models[symbol]) for symbol in given.symbols]
+        terms = [portfolio.terms(symbol, models[symbol]) for symbol in given.symbols]
         portfolio = replace(portfolio, coordinator=coordinator(config, terms, known.calendar, known.state))
     return desks.engine(
         folder, models, journal, history_of(given), epoch=begun, memory=5_000, portfolio=portfolio, **setup

@@ -12,6 +12,7 @@ from fractions import Fraction
 
 import numpy as np
 
+from lockstep.market.instrument import traded_symbol
 from lockstep.market.sessions import Session
 from lockstep.portfolio.config import PortfolioConfig
 from lockstep.portfolio.terms import LaneTerms
@@ -121,7 +122,7 @@ class PortfolioOracle:
         rank = self.config.rank
         return {
             "symbol": 0.0,
-            "listed": float(rank.order.index(symbol)) if rank.order else 0.0,
+            "listed": float(rank.order.index(traded_symbol(symbol))) if rank.order else 0.0,
             "probability": -said.probability,
             "score": said.score if rank.smallest_first else -said.score,
         }[rank.by]
@@ -151,12 +152,16 @@ class PortfolioOracle:
         def above(found: float, limit: float | None) -> bool:
             return limit is not None and found > limit
 
+        instrument = traded_symbol(symbol)
+        own = [each for each in self.symbols if traded_symbol(each) == instrument]
+        held = {traded_symbol(each) for each in self.symbols if room[each]}
         groups = [
-            above(sum(room[each] != 0 for each in group.symbols), group.max_positions)
+            above(len(held & set(group.symbols)), group.max_positions)
             or (group.max_gross is not None and sum(abs(value[each]) for each in self.symbols
-                                                    if each in group.symbols) > group.max_gross * capital)
+                                                    if traded_symbol(each) in group.symbols)
+                > group.max_gross * capital)
             for group in config.groups.values()
-            if symbol in group.symbols
+            if instrument in group.symbols
         ]  # fmt: skip
         margin = sum(self._margin(each, room[each], accounts[each]) for each in self.symbols if room[each])
         asked = {
@@ -167,10 +172,11 @@ class PortfolioOracle:
             or (limits.volatility is not None and math.isnan(self.risk[symbol]))
             or (limits.max_margin is not None and math.isnan(margin)),
             "rank": config.rank.top is not None and place >= config.rank.top,
-            "positions": above(sum(each != 0 for each in room.values()), limits.max_positions),
-            "contracts": above(abs(quantity), lane.max_contracts),
+            "positions": above(len(held), limits.max_positions),
+            "contracts": above(sum(abs(room[each]) for each in own), lane.max_contracts),
             "total_contracts": above(sum(map(abs, room.values())), limits.max_total_contracts),
-            "weight_cap": lane.weight_cap is not None and abs(value[symbol]) > lane.weight_cap * capital,
+            "weight_cap": lane.weight_cap is not None
+            and sum(abs(value[each]) for each in own) > lane.weight_cap * capital,
             "gross": limits.max_gross is not None
             and sum(abs(value[each]) for each in self.symbols) > limits.max_gross * capital,
             "net": limits.max_net is not None
@@ -195,7 +201,7 @@ class PortfolioOracle:
     def _volatility(self, room: dict[str, float]) -> float:
         assert self.config.correlation is not None
         held = [each for each in self.symbols if room[each]]
-        places = [self.config.correlation.symbols.index(each) for each in held]
+        places = [self.config.correlation.symbols.index(traded_symbol(each)) for each in held]
         values, vectors = np.linalg.eigh(np.array(self.config.correlation.matrix)[np.ix_(places, places)])
         along = vectors.T @ np.array([room[each] * self.risk[each] for each in held])
         return (

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from lockstep.market.instrument import lane_name
 from lockstep.portfolio import rules
 from lockstep.portfolio.config import PortfolioConfig
 from lockstep.portfolio.coordinator import Coordinator
@@ -160,18 +161,24 @@ class ParityCase:
 
     @classmethod
     def drawn(cls, seed: int) -> ParityCase:
-        """Return the case of a seed: two to seven instruments, daily or hourly, each limit on or off."""
+        """Return the case of a seed: two to seven instruments, daily or hourly, each limit on or off.
+
+        In some, members of an ensemble trade one of the instruments.
+        """
         random = np.random.default_rng(seed)
         symbols = random.choice(sorted(LEVELS), size=int(random.integers(2, len(LEVELS) + 1)), replace=False)
         hourly = random.random(symbols.size) < 0.4
-        given = mixed_world(
-            seed,
-            {
-                str(symbol): ("1h", int(random.integers(300, 900))) if by_hour
-                else ("1d", int(random.integers(80, 260)))
-                for symbol, by_hour in zip(symbols, hourly, strict=True)
-            },
-        )  # fmt: skip
+        chosen = {
+            str(symbol): ("1h", int(random.integers(300, 900))) if by_hour
+            else ("1d", int(random.integers(80, 260)))
+            for symbol, by_hour in zip(symbols, hourly, strict=True)
+        }  # fmt: skip
+        apart = np.random.default_rng([seed, 1])
+        if apart.random() < 0.3:
+            shared = str(apart.choice(sorted(chosen)))
+            bars = chosen.pop(shared)
+            chosen |= {lane_name(shared, member): bars for member in "abc"[: int(apart.integers(2, 4))]}
+        given = mixed_world(seed, chosen)
         content = drawn_portfolio(given, seed).model_dump()
         if random.random() < 0.4:
             fraction = float(10 ** random.uniform(-5.0, -2.5))
@@ -242,6 +249,7 @@ def happened(case: ParityCase) -> Counter[str]:
     found: Counter[str] = Counter([f"ranked by {case.config.rank.by}"])
     for told in case.watched.told:
         found.update(f"refused: {each.rule}" if each.rule else "admitted" for each in told.proposals)
+    found["portfolios with an ensemble"] += case.config.names != case.config.symbols
     found["sets"] += len(case.watched.told)
     found["sets after a halt"] += sum(each.state.halted for each in case.watched.told)
     found["days flattened"] += len(case.watched.flattened)

@@ -13,7 +13,8 @@ from lockstep.features.batch import BatchFeatures
 from lockstep.features.feature_registry import default_registry
 from lockstep.market.bars import Bars
 from lockstep.market.config import load_instruments
-from lockstep.market.history import History, SeriesKey
+from lockstep.market.history import History, Market, SeriesKey
+from lockstep.market.instrument import traded_symbol
 from lockstep.market.margin import Margin
 from lockstep.portfolio.config import PortfolioConfig
 from lockstep.portfolio.terms import LaneTerms
@@ -110,7 +111,7 @@ def veto_of(seed: int) -> Veto:
 
 @dataclass(frozen=True, kw_only=True)
 class World:
-    """Bars and a strategy of each instrument, in the order of the symbols.
+    """Bars and a strategy of each lane, by its name; members of an ensemble trade one instrument.
 
     score   id by which some portfolios rank
     """
@@ -126,12 +127,12 @@ class World:
         return tuple(sorted(self.configs))
 
     def lane(self, symbol: str) -> Lane:
-        config, market = self.configs[symbol], self.history.markets[symbol]
-        key = SeriesKey(symbol, config.bars)
+        config, market = self.configs[symbol], self.market(symbol)
+        key = SeriesKey(traded_symbol(symbol), config.bars)
         veto = self.vetoes.get(symbol)
         plan = default_registry().plan(vector_ids(config, veto), key)
         return Lane(
-            feed=bars_feed(self.traded(symbol)),
+            feed=bars_feed(self.traded(symbol), name=symbol),
             market=market,
             config=config,
             source=BatchFeatures(plan, self.history, max_age=config.max_age.limits),
@@ -142,8 +143,17 @@ class World:
         )
 
     def traded(self, symbol: str) -> Bars:
-        """Return the bars that a symbol is traded on."""
-        return self.history.series(SeriesKey(symbol, self.configs[symbol].bars))
+        """Return the bars that a lane trades."""
+        return self.history.series(SeriesKey(traded_symbol(symbol), self.configs[symbol].bars))
+
+    def market(self, symbol: str) -> Market:
+        """Return the market of a lane, under its name."""
+        return self.history.markets[traded_symbol(symbol)].named(symbol)
+
+    @property
+    def markets(self) -> dict[str, Market]:
+        """The markets of all symbols, and of all lanes under their names."""
+        return {**self.history.markets, **{each: self.market(each) for each in self.symbols}}
 
     def together(
         self, admissions: Admissions | None, *, live: bool = False, symbols: Sequence[str] = ()
@@ -160,14 +170,24 @@ class World:
 
 
 def world(seed: int, chosen: Mapping[str, tuple[str, int]], **changes: Any) -> World:
-    """Return a world of `symbol -> (timeframe, number of bars)`."""
-    bars, configs = {}, {}
-    for place, (symbol, (timeframe, count)) in enumerate(sorted(chosen.items())):
-        configs[symbol] = config_of(timeframe, seed + place, **changes)
-        bars[SeriesKey(symbol, configs[symbol].bars)] = bars_of(symbol, timeframe, count, 100 * seed + place)
-    return World(
-        history=History(bars=bars, markets={each: BOOK.markets[each] for each in chosen}), configs=configs
-    )
+    """Return a world of `name -> (timeframe, number of bars)`.
+
+    Lanes of one symbol, such as `ES#a` and `ES#b`, have sizes of one kind, and one series a timeframe: of as
+    many bars as the first of them asks for.
+    """
+    bars: dict[SeriesKey, Bars] = {}
+    configs: dict[str, StrategyConfig] = {}
+    kinds: dict[str, int] = {}
+    for place, (name, (timeframe, count)) in enumerate(sorted(chosen.items())):
+        symbol = traded_symbol(name)
+        entry = [0.0, 0.3] if symbol == name else [0.0, round(0.2 + 0.04 * place, 2)]
+        kind = kinds.setdefault(symbol, seed + place)
+        configs[name] = config_of(timeframe, kind, **{"entry": entry, **changes})
+        key = SeriesKey(symbol, configs[name].bars)
+        if key not in bars:
+            bars[key] = bars_of(symbol, timeframe, count, 100 * seed + place)
+    markets = {each: BOOK.markets[each] for each in {key.symbol for key in bars}}
+    return World(history=History(bars=bars, markets=markets), configs=configs)
 
 
 def mixed_world(seed: int, chosen: Mapping[str, tuple[str, int]]) -> World:
@@ -179,7 +199,7 @@ def mixed_world(seed: int, chosen: Mapping[str, tuple[str, int]]) -> World:
     """
     kind, plain = seed % 3, world(seed, chosen, features=[VOLATILITY, SCORE])
     specs = {
-        symbol: spec_of(chosen[symbol][0], seed + place)
+        symbol: spec_of(chosen[symbol][0], int(plain.configs[symbol].size.kind != "fixed"))
         for place, symbol in enumerate(plain.symbols)
         if kind and (place + kind) % 2
     }
@@ -263,13 +283,26 @@ def with_margins(given: World) -> World:
     return replace(given, history=replace(given.history, markets=markets))
 
 
+def lanes_of(given: World) -> dict[str, list[str]]:
+    """Return the names of the lanes that trade each symbol, sorted."""
+    found: dict[str, list[str]] = {}
+    for name in given.symbols:
+        found.setdefault(traded_symbol(name), []).append(name)
+    return found
+
+
 def portfolio_of(given: World, **settings: Any) -> PortfolioConfig:
     """Return a portfolio over all lanes of a world: 2 units of a fixed size, equal weights of others."""
-    lanes = [
-        {"symbol": symbol, "strategy": "drawn.yaml"}
-        | ({"units": 2} if config.size.kind == "fixed" else {"weight": 1 / len(given.configs)})
-        for symbol, config in sorted(given.configs.items())
-    ]
+    lanes = []
+    for symbol, names in lanes_of(given).items():
+        fixed = given.configs[names[0]].size.kind == "fixed"
+        lane = {"symbol": symbol, "units": 2 * len(names)} if fixed else {
+            "symbol": symbol, "weight": len(names) / len(given.configs)}  # fmt: skip
+        members = [
+            {"name": name.partition("#")[2], "strategy": f"{name}.yaml", "share": 1 / len(names)}
+            for name in names
+        ]
+        lanes.append(lane | ({"strategy": "drawn.yaml"} if names == [symbol] else {"members": members}))
     content: dict[str, Any] = {"name": "drawn", "capital": 1_000_000.0, "day": "CME", "lanes": lanes}
     return PortfolioConfig.model_validate(content | settings)
 
@@ -277,7 +310,8 @@ def portfolio_of(given: World, **settings: Any) -> PortfolioConfig:
 def drawn_portfolio(given: World, seed: int) -> PortfolioConfig:
     """Return a portfolio of which each limit is on or off."""
     random = np.random.default_rng(seed)
-    symbols, n = given.symbols, len(given.symbols)
+    symbols = tuple(lanes_of(given))
+    n = len(symbols)
 
     def maybe(value: Any) -> Any:
         return value if random.random() < 0.5 else None
@@ -316,7 +350,7 @@ def drawn_portfolio(given: World, seed: int) -> PortfolioConfig:
         {"by": "listed", "order": list(random.permutation(symbols)), "top": maybe(1)},
         {"by": "score", "id": given.score, "smallest_first": bool(random.integers(2)), "top": maybe(2)},
     ]
-    if set(given.vetoes) == set(symbols):
+    if set(given.vetoes) == set(given.symbols):
         ranks[:2] = [{"by": "probability", "top": maybe(1)}]
     settings["rank"] = ranks[int(random.integers(len(ranks)))]
     return portfolio_of(given, **settings)
@@ -324,7 +358,7 @@ def drawn_portfolio(given: World, seed: int) -> PortfolioConfig:
 
 def terms_of(given: World, config: PortfolioConfig) -> list[LaneTerms]:
     return [
-        LaneTerms.of(config, given.history.markets[each], given.configs[each], given.vetoes.get(each))
+        LaneTerms.of(config, given.market(each), given.configs[each], given.vetoes.get(each))
         for each in given.symbols
     ]
 

@@ -77,6 +77,22 @@ def weights(*values: float) -> Edit:
     return edit
 
 
+ENSEMBLE: list[dict[str, Any]] = [
+    {"name": "fast", "strategy": "a.yaml", "share": 0.4},
+    {"name": "slow", "strategy": "b.yaml", "share": 0.6},
+]
+
+
+def members(given: list[dict[str, Any]], **lane: Any) -> Edit:
+    """Let the first lane be traded by an ensemble."""
+
+    def edit(content: dict[str, Any]) -> None:
+        del content["lanes"][0]["strategy"]
+        content["lanes"][0] |= {"members": given, **lane}
+
+    return edit
+
+
 NO_VOLATILITY = both(without("limits", "volatility"), without("correlation"))
 NQ = {"symbol": "NQ", "strategy": "ibs.yaml", "units": 1}
 SPY = {"symbol": "SPY", "strategy": "ibs.yaml", "units": 10}
@@ -88,6 +104,21 @@ CASES: dict[str, tuple[Edit, str]] = {
     "unknown key": (put("limits", "max_postions", value=3), "max_postions.*did you mean 'max_positions'"),
     "unknown day": (put("day", value="CMEE"), "CMEE.*did you mean 'CME'"),
     "two lanes of a symbol": (put("lanes", 1, "symbol", value="ES"), "ES: two lanes trade it.*leave one out"),
+    "version and members": (members(ENSEMBLE, version="v3"), "ES: give a version or a strategy, or the memb"),
+    "one member": (members(ENSEMBLE[:1]), "ES: an ensemble of one member; give the lane its fast without"),
+    "members of one name": (
+        members([ENSEMBLE[0], {**ENSEMBLE[1], "name": "fast"}]), "ES: two members are named fast; name each",
+    ),
+    "members that are one strategy": (
+        members([ENSEMBLE[0], {**ENSEMBLE[1], "strategy": "a.yaml"}]), "ES: two members trade a.yaml",
+    ),
+    "shares above one": (
+        members([ENSEMBLE[0], {**ENSEMBLE[1], "share": 0.7}]), "ES: shares of its members sum to 1.1; they",
+    ),
+    "a member without anything": (
+        members([ENSEMBLE[0], {"name": "slow", "share": 0.6}]), "slow: give a version or a strategy, and not",
+    ),
+    "a member's name": (members([{**ENSEMBLE[0], "name": "Fast one"}, ENSEMBLE[1]]), "members.0.name"),
     "no lanes": (put("lanes", value=[]), "lanes"),
     "weights sum to 0": (weights(0.0, 0.0), "weights sum to 0.*give at least one lane a weight"),
     "weights above the capital": (weights(0.8, 0.4), "weights sum to 1.2: more than the capital"),
@@ -190,10 +221,38 @@ def test_a_strategy_that_does_not_fit_is_refused(case: str, tmp_path: Path) -> N
         LaneTerms.of(config, BOOK.market("ES"), STRATEGY.replaced(**changes))
 
 
+def test_members_have_their_shares_and_whole_contracts(tmp_path: Path) -> None:
+    config = load_portfolio_config(
+        written(tmp_path, both(members(ENSEMBLE), put("lanes", 0, "units", value=5))), BOOK
+    )
+    assert (config.names, config.symbols) == (("CL", "ES#fast", "ES#slow"), ("CL", "ES"))
+    assert [config.lane(each).units for each in config.names] == [1.0, 2.0, 3.0]
+    assert [LaneTerms.of(config, BOOK.market(each), STRATEGY).factor for each in config.names] == [
+        1.0,
+        2.0,
+        3.0,
+    ]
+    # Ten thirds are ten thirds, three tenths of ten are three.
+    thirds = [
+        {"name": name, "strategy": name, "share": share}
+        for name, share in zip("abc", (0.3, 0.3, 0.4), strict=True)
+    ]
+    three = load_portfolio_config(
+        written(tmp_path, both(members(thirds), put("lanes", 0, "units", value=10))), BOOK
+    )
+    assert [three.lane(each).units for each in three.names[1:]] == [3.0, 3.0, 4.0]
+    odd = load_portfolio_config(written(tmp_path, members(ENSEMBLE)), BOOK)
+    with pytest.raises(ConfigError, match=r"ES#fast: units 0\.8, its share of the lane's, is no mul"):
+        LaneTerms.of(odd, BOOK.market("ES#fast"), STRATEGY)
+    # The order of members says nothing.
+    other = load_portfolio_config(written(tmp_path, members(ENSEMBLE[::-1])), BOOK)
+    assert other.portfolio_hash == odd.portfolio_hash != three.portfolio_hash
+
+
 def test_lanes_that_are_not_the_files_are_refused() -> None:
     config = PortfolioConfig.model_validate(GOOD)
     terms = [LaneTerms.of(config, BOOK.market(each), STRATEGY) for each in ("ES", "CL")]
-    with pytest.raises(ConfigError, match="lanes ES, CL for CL, ES; give each of them, sorted by symbol"):
+    with pytest.raises(ConfigError, match="lanes ES, CL for CL, ES; give each of them, sorted by name"):
         Coordinator(config, terms, BOOK.session_named("CME"))
 
 

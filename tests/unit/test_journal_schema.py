@@ -15,6 +15,8 @@ from lockstep.live.journal.salvage import salvage
 from support import journals as make
 from support.journals import exactly, tampered
 
+NEWEST = len(schema.MIGRATIONS)
+
 FIRST_STEP = Path(__file__).resolve().parents[1] / "golden" / "journal_step_1.db.gz"
 FIRST_STEP_HASH = "e7d770112d273a7741375696678392ba5304b5061ce0d57274437bf23e76f710"
 
@@ -53,7 +55,7 @@ class TestRefusals:
     def test_an_empty_file_becomes_a_journal(self, tmp_path: Path) -> None:
         """What a kill leaves between the creation of the file and that of the tables."""
         (tmp_path / "live.db").touch()
-        with pytest.raises(JournalError, match="schema 0, this Lockstep reads 2"):
+        with pytest.raises(JournalError, match=f"schema 0, this Lockstep reads {NEWEST}"):
             Journal.open(tmp_path / "live.db", readonly=True)
         with Journal.open(tmp_path / "live.db") as opened:
             assert opened.begin_epoch(make.epoch()) == 1
@@ -117,7 +119,7 @@ class TestSchema:
     def test_an_older_one_is_brought_up_to_date_and_kept(self, tmp_path: Path) -> None:
         path = first_step(tmp_path)
         with Journal.open(path) as opened:
-            assert opened.select("PRAGMA user_version") == [(2,)]
+            assert opened.select("PRAGMA user_version") == [(NEWEST,)]
             assert opened.newest_hash() == FIRST_STEP_HASH
             assert opened.append_set(make.bar_set(3)) == 4
             assert opened.append_set(make.settled_set(4)) == 5
@@ -140,7 +142,9 @@ class TestSchema:
         with Journal.open(path) as opened:
             assert opened.select("SELECT * FROM extra") == []
         monkeypatch.undo()
-        with pytest.raises(JournalError, match="schema 3, written by a newer Lockstep; this one knows 2"):
+        with pytest.raises(
+            JournalError, match=f"schema {NEWEST + 1}, written by a newer Lockstep; this one knows {NEWEST}"
+        ):
             Journal.open(path)
 
     def test_a_step_that_fails_changes_nothing(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -113,7 +113,11 @@ FIELDS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     ),
 }  # fmt: skip
 # What the file says by naming a thing, which these runs have none of: hash alone.
-NAMED = {"lanes.symbol", "lanes.version", "lanes.strategy", "correlation.symbols"}
+NAMED = {"lanes.symbol", "lanes.version", "lanes.strategy", "correlation.symbols"} | {
+    # What members do is in `contract/test_ensembles.py` and `unit/test_bad_portfolios.py`.
+    f"lanes.members.{name}"
+    for name in ("name", "version", "strategy", "share")
+}
 
 
 def leaves(model: type[BaseModel], prefix: str = "") -> Iterator[str]:

@@ -81,8 +81,8 @@ class StageFeed(StampedFeed):
         return True
 
 
-def stage_feed(stage: BarSetStage, key: SeriesKey) -> Any:
-    """Return a `StageFeed` named by its symbol, with explicit timeframe and compression."""
+def stage_feed(stage: BarSetStage, key: SeriesKey, *, name: str = "") -> Any:
+    """Return a `StageFeed` named by its symbol or as said, with explicit timeframe and compression."""
     timeframe, compression = backtrader_timeframe(key.timeframe)
     make: Any = StageFeed
-    return make(stage=stage, key=key, name=key.symbol, timeframe=timeframe, compression=compression)
+    return make(stage=stage, key=key, name=name or key.symbol, timeframe=timeframe, compression=compression)

@@ -27,6 +27,8 @@ class OutboundBroker(Protocol):
     name            for journal and status
     waiting         number of messages waiting or in flight
     faults          number of unexpected errors that its threads survived; should be 0
+    takes_net       whether a message can move a position from any size to any other, through 0 as well: what
+                    an ensemble needs. Such an order carries no stop and no target
 
     >>> from lockstep.live.brokers.protocol import ShadowBroker
     >>> all(hasattr(ShadowBroker, name) for name in ("check", "message", "start", "submit", "stop"))
@@ -44,6 +46,10 @@ class OutboundBroker(Protocol):
     @property
     def faults(self) -> int:
         """How many unexpected errors there were."""
+
+    @property
+    def takes_net(self) -> bool:
+        """Whether it takes net orders."""
 
     def check(self, protected: Mapping[str, bool]) -> None:
         """Refuse (LiveError) symbols that it cannot trade; the value says whether entries carry a stop."""
@@ -168,6 +174,7 @@ class ShadowBroker:
 
     def __init__(self, of: OutboundBroker) -> None:
         self._of = of
+        self.takes_net = of.takes_net
         self._on_result: OnResult | None = None
         self.sent: deque[tuple[str, Message]] = deque(maxlen=_KEPT)
 

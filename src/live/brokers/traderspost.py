@@ -78,6 +78,8 @@ class TradersPost:
     """Sends orders to one webhook. It reports no fills."""
 
     name = "traderspost"
+    # Its signals open, add to or leave a position; none goes from one side to the other.
+    takes_net = False
 
     def __init__(
         self,

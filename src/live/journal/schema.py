@@ -132,7 +132,11 @@ def tables_of(step: int) -> tuple[str, ...]:
     return tuple(table for table in COLUMNS if table not in later)
 
 
-MIGRATIONS = (_step(1, TABLES) + f"PRAGMA application_id = {APPLICATION_ID};", _step(2, _PORTFOLIO))
+MIGRATIONS = (
+    _step(1, TABLES) + f"PRAGMA application_id = {APPLICATION_ID};",
+    _step(2, _PORTFOLIO),
+    _step(3, ""),  # events alone: `netted`
+)
 """SQL that leads from version n to n + 1, for n = 0, 1, ...; a stored journal names its version.
 
 A step that adds columns or tables also says how older rows are hashed: see `rows.SetRows.hashed`.

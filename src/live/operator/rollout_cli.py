@@ -23,6 +23,7 @@ from lockstep.live.risk.rollout import PaperVerdict, RolloutStep, Trades
 from lockstep.live.traded import TradedModel, usual_trades
 from lockstep.market.command_line import App, LiveFile
 from lockstep.market.config import load_instruments
+from lockstep.market.instrument import traded_symbol
 from lockstep.market.schedule import DAY
 from lockstep.models.command_line import Store
 from lockstep.models.manifest import VETO, Manifest
@@ -129,12 +130,14 @@ def trades_of(desk: OperatorDesk, store: Path | None) -> dict[str, Trades]:
     """
     folder = ModelStore(store or desk.config.store)
     wanted = wanted_versions(folder.manifest(), desk.config.versions)
-    loaded = [load_bundle(symbol, each.version, store=folder) for symbol, each in wanted.items()]
-    models = {bundle.symbol: TradedModel.of(bundle) for bundle in loaded}
+    models = {
+        name: TradedModel.of(load_bundle(traded_symbol(name), each.version, store=folder))
+        for name, each in wanted.items()
+    }
     book = load_instruments()
     with Journal.open(desk.config.journal, readonly=True) as journal:
         bars = {key: journal.bars(key, limit=count) for key, count in needs_of(models, book).items()}
-    found = usual_trades(models.values(), book.markets, bars)
+    found = usual_trades(models, book.markets, bars)
     for symbol in models.keys() - found.keys():
         raise LiveError(f"roll-out: {symbol}: too few bars to know its size; let the desk run on")
     return found

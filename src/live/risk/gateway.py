@@ -97,8 +97,9 @@ class DeskGate:
 
     refusals     of the present set; suppressed   what the kill switch would have refused in mode live
 
-    traded      the traded series; markets   of their symbols; equity   their accounts at the start, USD
-    exposure    asked for the signed contracts held, and those of entries on the way, by symbol
+    traded      the traded series; markets; equity: the accounts at the start, USD. All are by symbol, those
+                of an ensemble's members by the names of their lanes
+    exposure    asked for the signed contracts held, and those of entries on the way, likewise
     now         the moment of a review, UTC ns
     doubts      asked what stands against opening risk at a moment
     day         whose dates are the days of profits, None: those of each instrument's session
@@ -109,7 +110,7 @@ class DeskGate:
         gateway: Gateway,
         markets: Mapping[str, Market],
         *,
-        traded: Iterable[SeriesKey],
+        traded: Mapping[str, SeriesKey],
         equity: Mapping[str, float],
         exposure: Callable[[], tuple[Mapping[str, float], Mapping[str, float]]],
         doubts: Callable[[int], Doubts],
@@ -121,7 +122,7 @@ class DeskGate:
         sessions = {name: each.session for name, each in markets.items()}
         self._days = SessionDays(sessions, equity=equity)
         self._profits = SessionDays({name: day or each for name, each in sessions.items()}, equity=equity)
-        self._traded = frozenset(traded)
+        self._traded = dict(traded)
         self._exposure = exposure
         self._doubts = doubts
         self._now = now
@@ -135,7 +136,9 @@ class DeskGate:
         """Begin a set; in a replay, `recorded` holds the refusals that were given then."""
         self.refusals, self.suppressed = [], []
         self._bars |= {
-            key.symbol: (release.stamp, values) for key, values in release.bars.items() if key in self._traded
+            name: (release.stamp, release.bars[key])
+            for name, key in self._traded.items()
+            if key in release.bars
         }
         self._recorded = None if recorded is None else _refusals(recorded)
 
@@ -170,9 +173,14 @@ class DeskGate:
         return None
 
     def release(self, intent: OrderIntent) -> Refusal | None:
-        """Return why an order that waited for the open must not leave now, or None."""
+        """Return why an order that waited for the open must not leave now, or None.
+
+        A net order is refused with the first of its parts that is.
+        """
         now = self._now()
-        return self._gateway.release(intent, self._context(now, now))
+        context = self._context(now, now)
+        refusals = (self._gateway.release(each, context) for each in intent.parts or (intent,))
+        return next((each for each in refusals if each is not None), None)
 
     def _note_suppressed(self, intent: OrderIntent) -> None:
         """Keep what the kill switch would refuse in mode live, where the simulation goes on."""

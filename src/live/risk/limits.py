@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 
 from lockstep.live.messages import OrderIntent, Values
 from lockstep.market.history import Market
+from lockstep.market.instrument import traded_symbol
 from lockstep.market.open_hours import is_open, open_time
 from lockstep.settings import Settings
 from lockstep.strategy.matching import CLOSE
@@ -23,7 +24,8 @@ class Context:
     """The desk at one moment; a value, so that a review can be repeated.
 
     now, due       UTC ns: the moment of the review, and when the order would be sent (`next_open`)
-    positions      signed contracts by symbol
+    positions      signed contracts by symbol, those of an ensemble's members by the names of their lanes, as
+                   everywhere here
     pending        signed contracts of entries that were let through and have not filled, by symbol
     last_bars      (end, values) of the newest bar of each traded instrument
     orders_today   orders let through in the instrument's session day; profit_today   USD, see `SessionDays`
@@ -48,8 +50,17 @@ class Context:
     reviewed: Set[str] = frozenset()
 
     def exposure(self, symbol: str) -> float:
-        """Return signed contracts held or on the way."""
-        return self.positions.get(symbol, 0.0) + self.pending.get(symbol, 0.0)
+        """Return signed contracts of an instrument held or on the way, members of an ensemble netted.
+
+        symbol   or the name of a lane that trades it
+        """
+        traded = traded_symbol(symbol)
+        lanes = sorted({*self.positions, *self.pending})
+        return sum(
+            self.positions.get(each, 0.0) + self.pending.get(each, 0.0)
+            for each in lanes
+            if traded_symbol(each) == traded
+        )
 
 
 SECOND = 1_000_000_000
@@ -121,7 +132,7 @@ def clock(intent: OrderIntent, context: Context, limits: Limits, markets: Market
 
 def unknown_order(intent: OrderIntent, context: Context, limits: Limits, markets: Markets) -> str | None:
     """Refuse while an order of this instrument is UNKNOWN: it may stand at the broker."""
-    if intent.symbol in context.unknown:
+    if context.unknown & {intent.symbol, traded_symbol(intent.symbol)}:
         return f"an order of {intent.symbol} is UNKNOWN; resolve it with lockstep orders resolve"
     return None
 
@@ -175,7 +186,7 @@ def daily_loss(intent: OrderIntent, context: Context, limits: Limits, markets: M
 def position(intent: OrderIntent, context: Context, limits: Limits, markets: Markets) -> str | None:
     """Refuse a position of the instrument above its limit."""
     after = abs(context.exposure(intent.symbol) + intent.quantity)
-    allowed = limits.by_symbol.get(intent.symbol, limits.max_contracts)
+    allowed = limits.by_symbol.get(traded_symbol(intent.symbol), limits.max_contracts)
     return None if after <= allowed else f"position would be {after:g} contracts, allowed are {allowed:g}"
 
 
@@ -209,8 +220,10 @@ def total_notional(intent: OrderIntent, context: Context, limits: Limits, market
 
 
 def _exposures(intent: OrderIntent, context: Context) -> dict[str, float]:
-    symbols = {*context.positions, *context.pending, intent.symbol}
-    after = {symbol: context.exposure(symbol) for symbol in sorted(symbols)}
+    """Return what each instrument would be, by the name of one of the lanes that trade it."""
+    lanes = {traded_symbol(each): each for each in sorted({*context.positions, *context.pending})}
+    lanes[traded_symbol(intent.symbol)] = intent.symbol
+    after = {lane: context.exposure(lane) for _, lane in sorted(lanes.items())}
     after[intent.symbol] += intent.quantity
     return after
 

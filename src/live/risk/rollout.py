@@ -15,6 +15,7 @@ from lockstep.live.events import RolloutMoved
 from lockstep.live.messages import Mode, OrderIntent, Refusal
 from lockstep.live.units import SmallerUnit, declared_units
 from lockstep.market.config import InstrumentBook
+from lockstep.market.instrument import traded_symbol
 from lockstep.market.schedule import DAY
 from lockstep.settings import Settings
 
@@ -64,8 +65,19 @@ class Rollout(Settings):
         return self
 
     def smaller_units(self, traded: Iterable[str], book: InstrumentBook) -> dict[str, SmallerUnit]:
-        """Return every smaller unit that a stage names, by its symbol; ConfigError as of `declared_units`."""
-        return declared_units([each.units for each in self.stages], traded, book)
+        """Return every smaller unit that a stage names, by its symbol; ConfigError as of `declared_units`.
+
+        traded   symbols, or names of lanes that trade them
+        """
+        names = list(traded)
+        symbols = set(map(traded_symbol, names))
+        for symbol in sorted({symbol for each in self.stages for symbol in each.units} & symbols):
+            if symbol not in names:
+                raise ConfigError(
+                    f"rollout: units: {symbol} is an ensemble, which trades in modes paper and shadow, in "
+                    "contracts of the instrument itself; take it out"
+                )
+        return declared_units([each.units for each in self.stages], symbols, book)
 
 
 class RolloutStep(NamedTuple):

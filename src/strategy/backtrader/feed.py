@@ -102,8 +102,8 @@ class BarsFeed(StampedFeed):
         return True
 
 
-def bars_feed(bars: Bars) -> Any:
-    """Return a `BarsFeed` of `bars`, named by its symbol, with explicit timeframe and compression."""
+def bars_feed(bars: Bars, *, name: str = "") -> Any:
+    """Return a `BarsFeed` of `bars`, named by its symbol or as said, with its timeframe and compression."""
     timeframe, compression = backtrader_timeframe(bars.timeframe)
     make: Any = BarsFeed  # Backtrader's metaclass takes what the type does not declare
-    return make(bars=bars, name=bars.symbol, timeframe=timeframe, compression=compression)
+    return make(bars=bars, name=name or bars.symbol, timeframe=timeframe, compression=compression)
