@@ -17,6 +17,7 @@ from lockstep.live.operator.open_orders import Standing
 from lockstep.live.warmup import settled_bars
 from lockstep.market.config import InstrumentBook, load_instruments
 from lockstep.market.history import Market, SeriesKey
+from lockstep.market.instrument import traded_symbol
 from lockstep.strategy.matching import CLOSE, POSITION, QUANTITY
 from lockstep.strategy.records import ENTRY
 from research.risk.subject import (
@@ -122,7 +123,7 @@ def _keys(journal: JournalReader, symbols: list[str]) -> dict[str, SeriesKey]:
     stamps = journal.last_stamps()
     found = {}
     for symbol in symbols:
-        mine = [key for key in stamps if key.symbol == symbol]
+        mine = [key for key in stamps if key.symbol == traded_symbol(symbol)]
         if mine:
             found[symbol] = max(mine, key=lambda each: (stamps[each], str(each.timeframe)))
     return found

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from lockstep.market.history import SeriesKey
+from lockstep.market.instrument import traded_symbol
 from research.backtest.portfolio import PortfolioMember, PortfolioResult
 from research.risk.subject import OwnResults, RiskSubject, SessionCloses, common_changes
 
@@ -24,7 +25,7 @@ def subject_of_run(
     as_of = sheet.account.session_dates[-1]
     closes = {
         symbol: SessionCloses.of(
-            members[symbol].history, SeriesKey(symbol, members[symbol].strategy.bars)
+            members[symbol].history, SeriesKey(traded_symbol(symbol), members[symbol].strategy.bars)
         ).until(as_of)
         for symbol in symbols
     }

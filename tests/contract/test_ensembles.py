@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 
@@ -29,6 +30,7 @@ from lockstep.live.service import Service
 from lockstep.market.instrument import traded_symbol
 from lockstep.models.store import ModelStore
 from lockstep.strategy.matching import NO_ORDER
+from operations.desk_risk import subject_of_desk
 from support import desks, papers, portfolios
 from support.live_portfolios import LIMITS, PORTFOLIO
 from support.models import RECORD
@@ -125,6 +127,16 @@ def test_its_journal_comes_out_again_and_paper_equals_its_backtest(lived: Path) 
     for each in comparison.instruments:
         assert each.equality.different == 0, each.equality
         assert abs(each.paper_pnl - each.backtest_pnl) < 0.01
+
+
+def test_the_risk_of_a_desk_is_that_of_its_net_position(lived: Path) -> None:
+    """Members are shown each on their own; what they hold on opposite sides has no risk together."""
+    subject = subject_of_desk(lived / "live.yml")
+    assert set(subject.positions) == {"COMP#eager", "COMP#even", "COMP#strict", "SPX"}
+    members = [place for place, each in enumerate(subject.symbols) if each != "SPX"]
+    assert (subject.changes[:, members] == subject.changes[:, members[:1]]).all()
+    crossed = np.array([1.0, 1.0, -2.0])
+    assert not (subject.changes[:, members] @ crossed).any()
 
 
 @pytest.fixture(scope="module")
