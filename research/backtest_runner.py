@@ -39,7 +39,7 @@ from lockstep.market.reading.files import Loaded
 from lockstep.market.ticks import Ticks
 from lockstep.market.timeframe import Timeframe
 from lockstep.models.store import ModelStore
-from lockstep.portfolio.config import PortfolioConfig, PortfolioLane, load_portfolio_config
+from lockstep.portfolio.config import PortfolioConfig, load_portfolio_config
 from lockstep.portfolio.terms import LaneTerms
 from lockstep.strategy.config import StrategyConfig
 from lockstep.strategy.family import load_strategy
