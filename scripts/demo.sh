@@ -43,7 +43,7 @@ say "Make one portfolio of both: what the models answered out of sample, whole c
     --end 2015-12-31 --out "$out" --verify
 
 say "Stress it: crises, a gap at every open bar, the gate at a drawdown of 40 %"
-.venv/bin/lockstep stress --portfolio "$out/portfolio_config.yml" --out "$out" ||
+.venv/bin/lockstep stress --portfolio "$out/portfolio_config.yml" --end 2015-12-31 --out "$out" ||
     echo "The verdict stands: no desk should trade these sizes. The demo goes on, on paper."
 
 say "Certify the portfolio: both engines and a live one that is killed, with the limits of the demo's desk"

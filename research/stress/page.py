@@ -120,7 +120,7 @@ def drawdown_figure(found: StressResult) -> go.Figure:
     drawn.add_vline(x=100.0 * gate, line={"color": MUTED, "width": 1.4, "dash": "dash"})
     drawn.update_layout(
         xaxis=axis(ticksuffix=" %", title=titled("deepest drawdown, % of the capital"), rangemode="tozero"),
-        yaxis=axis(showgrid=False, type="category"),
+        yaxis=axis(showgrid=False, type="category", ticklabelstandoff=6),
     )
     return drawn
 
