@@ -18,15 +18,10 @@ from lockstep.live.warmup import settled_bars
 from lockstep.market.config import InstrumentBook, load_instruments
 from lockstep.market.history import Market, SeriesKey
 from lockstep.market.instrument import traded_symbol
+from lockstep.portfolio.session_changes import SessionCloses, common_changes, require_history
 from lockstep.strategy.matching import CLOSE, POSITION, QUANTITY
 from lockstep.strategy.records import ENTRY
-from research.risk.subject import (
-    OwnResults,
-    RiskSubject,
-    SessionCloses,
-    common_changes,
-    require_history,
-)
+from research.risk.subject import OwnResults, RiskSubject
 
 _EVERY_BAR = 2**31
 _MARKS = """

@@ -103,8 +103,7 @@ def tails_of(text: str) -> tuple[float, ...]:
 def _run_of(
     portfolio: Path, store: ModelStore, span: DateRange, data_dir: Path | None, console: Console
 ) -> RiskSubject:
-    result, members = run_portfolio_file(portfolio, store, span=span, data_dir=data_dir, console=console)
-    return subject_of_run(result, members)
+    return subject_of_run(run_portfolio_file(portfolio, store, span=span, data_dir=data_dir, console=console))
 
 
 def _show(report: RiskReport, console: Console) -> None:

@@ -192,8 +192,8 @@ def run_portfolio_file(
     data_dir: Path | None = None,
     engine: Engine | None = COMPILED,
     console: Console | None = None,
-) -> tuple[PortfolioResult, dict[str, PortfolioMember]]:
-    """Run the portfolio of a file over history and return what happened, with what its lanes traded.
+) -> PortfolioResult:
+    """Run the portfolio of a file over history and return what happened.
 
     The look at the dates is counted, as by the command; what there is to say of it goes to the console.
     """
@@ -237,7 +237,7 @@ class HistoryRunner:
 
     def portfolio(self, path: Path, store: ModelStore, out: Path, *, shared_js: Path | None) -> None:
         """Run a portfolio, write its folder and print what came out; `shared_js` as in `save`."""
-        result, _ = self.traded(path, store)
+        result = self.traded(path, store)
         folder = result.save(out, shared_js=shared_js)
         self.console.print(portfolio_table(result))
         self._say(
@@ -252,14 +252,13 @@ class HistoryRunner:
         """Load what each lane trades, by its name; files are named from `folder`."""
         return {name: self._member(config, name, folder, store) for name in config.names}
 
-    def traded(self, path: Path, store: ModelStore) -> tuple[PortfolioResult, dict[str, PortfolioMember]]:
-        """Run a portfolio and return what happened, with what its lanes traded."""
+    def traded(self, path: Path, store: ModelStore) -> PortfolioResult:
+        """Run a portfolio and return what happened."""
         config = load_portfolio_config(path, self.book)
         members = self.members(config, path.parent, store)
-        result = run_portfolio(
+        return run_portfolio(
             config, members, self.book, span=self.span, seed=self.seed, engine=self.engine, verify=self.verify
         )
-        return result, members
 
     def _member(self, config: PortfolioConfig, name: str, folder: Path, store: ModelStore) -> PortfolioMember:
         """Load what a lane trades, and count the look that its run is; files are named from `folder`."""

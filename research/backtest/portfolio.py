@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,9 +18,11 @@ from lockstep.floats import require_exact, require_still_exact
 from lockstep.identity import PORTFOLIOS, code_hash, json_digest
 from lockstep.market.config import InstrumentBook
 from lockstep.market.dates import DateRange
-from lockstep.market.history import History
+from lockstep.market.history import History, SeriesKey
+from lockstep.market.instrument import traded_symbol
 from lockstep.metrics import summary
 from lockstep.portfolio.config import PortfolioConfig
+from lockstep.portfolio.session_changes import SessionCloses
 from lockstep.portfolio.state import ProposalRecord
 from lockstep.portfolio.terms import LaneTerms
 from lockstep.strategy.config import StrategyConfig
@@ -72,6 +74,7 @@ class PortfolioResult:
                 scale, stopped, halted
     proposals   per proposal, see `ProposalRecord`; `rule` is empty where it was admitted
     sessions_per_year   of the account's days
+    members     what the lanes traded, with their histories
     """
 
     config: PortfolioConfig
@@ -80,6 +83,7 @@ class PortfolioResult:
     proposals: pd.DataFrame
     provenance: Mapping[str, Any]
     sessions_per_year: float
+    members: Mapping[str, PortfolioMember] = field(repr=False)
 
     @property
     def engine(self) -> Engine:
@@ -140,6 +144,29 @@ class PortfolioResult:
         )
 
     @property
+    def reserved(self) -> dict[str, float]:
+        """Contracts, signed, of entries admitted at the last bar of their lane, which wait to fill."""
+        admitted = self.proposals[self.proposals["rule"] == ""]
+        found = {}
+        for symbol, lane in self.lanes.items():
+            last = lane.equity.index[-1].value
+            mine = admitted[(admitted["symbol"] == symbol) & (admitted["stamp"] == last)]
+            if len(mine):
+                found[symbol] = float(np.asarray(mine["quantity"])[-1])
+        return found
+
+    @cached_property
+    def closes(self) -> dict[str, SessionCloses]:
+        """The last close of every session of each lane, bars before the run included, none after it."""
+        last = np.datetime64(self.equity["session_date"].iloc[-1], "D")
+        return {
+            symbol: SessionCloses.of(
+                each.history, SeriesKey(traded_symbol(symbol), each.strategy.bars)
+            ).until(last)
+            for symbol, each in self.members.items()
+        }
+
+    @property
     def notes(self) -> list[str]:
         """What a reader must know before believing the numbers, most of it of the lanes' bars and models."""
         notes = [note for each in self.lanes.values() for note in each.caveats]
@@ -186,7 +213,9 @@ class PortfolioResult:
             )
             for symbol, each in self.lanes.items()
         ]
-        return PortfolioSheet(account=account, lanes=lanes, proposals=self.proposals)
+        return PortfolioSheet(
+            account=account, lanes=lanes, proposals=self.proposals, closes=self.closes, reserved=self.reserved
+        )
 
     def save(self, folder: Path | str, *, shared_js: Path | None = None) -> Path:
         """Write the portfolio's folder below `folder` and return it, complete or not at all.
@@ -284,6 +313,7 @@ def run_portfolio(
         ),
         provenance=by_engine({**content, "run_hash": json_digest(content)}, chosen),
         sessions_per_year=float(run.calendar.template.sessions_per_year),
+        members=members,
     )
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 
 from lockstep import metrics
 from lockstep.errors import DataError
+from lockstep.portfolio.session_changes import SessionCloses, common_changes, newest_changes
+from lockstep.portfolio.var import DEFAULT, TAILS
+from lockstep.portfolio.var_decomposition import VarDecomposition, var_decomposition
 from research.report.data import Floats, ReportData, floats
 
 STATE_COLUMNS = ("scale", "stopped", "halted")
@@ -50,6 +53,8 @@ class PortfolioSheet:
                 of all lanes, held in days
     lanes       by symbol
     proposals   one row per proposal: symbol, stamp (UTC ns), rule that refused, empty where it was admitted
+    closes      of the lanes' instruments by session, up to the end; reserved: entries that wait to fill then,
+                contracts, signed. Empty where they are not known: then there is nothing on the next session
 
     DataError where a column is missing or there is no lane.
     """
@@ -57,6 +62,8 @@ class PortfolioSheet:
     account: ReportData
     lanes: Sequence[LaneSheet]
     proposals: pd.DataFrame
+    closes: Mapping[str, SessionCloses] = field(default_factory=dict)
+    reserved: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.lanes:
@@ -100,6 +107,26 @@ class PortfolioSheet:
     def positions(self) -> Floats:
         """Contracts of each lane after each set, signed, float64 (sets, lanes)."""
         return self._marked(lambda lane, rows: floats(lane.equity, "position")[rows])
+
+    @cached_property
+    def exposed(self) -> Floats:
+        """Contracts of each lane after the last set, waiting entries included, signed, float64 (lanes,)."""
+        waiting = np.array([self.reserved.get(symbol, 0.0) for symbol in self.symbols])
+        return np.asarray(self.positions[-1] + waiting)
+
+    @cached_property
+    def next_session(self) -> dict[float, VarDecomposition] | str:
+        """Risk of the next session by tail; a sentence where it cannot be measured."""
+        try:
+            _, changes = common_changes({symbol: self.closes[symbol] for symbol in self.symbols})
+            return {
+                tail: var_decomposition(
+                    newest_changes(changes, tail, DEFAULT), self.exposed, self.symbols, tail
+                )
+                for tail in TAILS
+            }
+        except DataError as error:
+            return str(error)
 
     def _marked(self, of: Callable[[LaneSheet, NDArray[np.intp]], Floats]) -> Floats:
         found = np.zeros((self.stamps.size, len(self.lanes)))

@@ -227,6 +227,33 @@ def _stretched(report: PortfolioSheet) -> str:
     return f" Each point is {stretch} sets: the greatest gross value, the mean net value, the most positions."
 
 
+def next_session(report: PortfolioSheet) -> Markup:
+    """Return risk of the next session by lane, with the numbers of `lockstep risk`."""
+    found = report.next_session
+    if isinstance(found, str):
+        return empty_block(found)
+    if not report.exposed.any():
+        return empty_block("No position is open at the end and no entry waits: nothing is at risk.")
+    head = ["Lane", "Contracts"]
+    for tail in found:
+        head += [f"VaR {percent(1 - tail, 0)}", f"ES {percent(1 - tail, 0)}", "Share of ES"]
+    rows = []
+    for place, symbol in enumerate(report.symbols):
+        cells = [symbol, f"{report.exposed[place]:+g}".replace("-", "\N{MINUS SIGN}")]
+        for each in found.values():
+            part, whole = float(each.component_es[place]), each.total.es
+            cells += [
+                usd(float(each.component_var[place])),
+                usd(part),
+                percent(part / whole if whole else None),
+            ]
+        rows.append(cells)
+    foot = ["Account", ""]
+    for each in found.values():
+        foot += [usd(each.total.var), usd(each.total.es), percent(1.0 if each.total.es else None)]
+    return table(head, rows, foot=foot)
+
+
 def _has_others(report: PortfolioSheet) -> bool:
     return len(report.lanes) > 1
 
@@ -311,6 +338,12 @@ SECTIONS.figure(
     caption=_exposure_caption, wide=True,
 )  # fmt: skip
 
+SECTIONS.add(
+    RISK, "The next session", next_session, shown=lambda report: bool(report.closes),
+    caption="Value at risk and expected shortfall of the positions after the last set, entries that wait "
+    "included, by filtered historical simulation. Components: they add up. `lockstep risk` says more.",
+    wide=True,
+)  # fmt: skip
 SECTIONS.add(
     RISK, f"The {DEEPEST} deepest drawdowns", lambda report: sections_record.declines(report.account),
     caption="From a high of equity to the first return to it, in calendar days.", wide=True,

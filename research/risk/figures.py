@@ -5,13 +5,14 @@ from __future__ import annotations
 import numpy as np
 import plotly.graph_objects as go
 
+from lockstep.portfolio.session_changes import newest_changes
 from lockstep.portfolio.var import DEFAULT
 from lockstep.portfolio.var import scenarios as next_sessions
 from research.report.page import plain
 from research.report.tables import thin
 from research.report.theme import ACCENT, BAR, GAIN, LOSS, MUTED, axis, figure, level, time_axis, titled
 from research.risk.forecasts import JudgedForecasts
-from research.risk.measured import OWN, TODAY, RiskReport, sample
+from research.risk.measured import OWN, TODAY, RiskReport
 from research.risk.written import confidence
 from research.statistics.var_backtests import ALARM
 
@@ -23,7 +24,7 @@ _LEAST_EVIDENCE = 1e-3
 def scenarios(report: RiskReport) -> go.Figure:
     """Return the distribution of today's positions' results, with value at risk and expected shortfall."""
     tail = min(report.tails)
-    rows = sample(report.subject, tail, DEFAULT) * report.subject.exposed
+    rows = newest_changes(report.subject.changes, tail, DEFAULT) * report.subject.exposed
     total = next_sessions(rows, DEFAULT).sum(axis=1)
     counts, edges = np.histogram(total, bins=_BINS)
     middle = (edges[1:] + edges[:-1]) / 2

@@ -10,12 +10,11 @@ from numpy.typing import NDArray
 
 from lockstep.errors import DataError
 from lockstep.metrics.arrays import Dates, Floats
-from lockstep.portfolio.var import DECAY, WARM_UP, ewma_deviations, sessions_needed
+from lockstep.portfolio.session_changes import window_for
+from lockstep.portfolio.var import DECAY, WARM_UP, ewma_deviations
 from research.risk.subject import OwnResults, RiskSubject
 from research.statistics.var_backtests import TailForecasts, VarBacktest, backtest_forecasts
 
-WINDOW = 500
-"""Sessions that a forecast looks back on, two years; today's and those of the backtest alike."""
 LEAST_JUDGED = 100
 
 
@@ -36,11 +35,6 @@ class JudgedForecasts:
     def hits(self) -> NDArray[np.bool_]:
         """Sessions whose loss exceeded the value at risk."""
         return np.asarray(-self.pnl > self.var)
-
-
-def window_for(tail: float) -> int:
-    """Return how many sessions a forecast of a tail looks back on: 500, more where the tail needs more."""
-    return max(WINDOW, sessions_needed(tail, "historical"))
 
 
 def rolling_forecasts(

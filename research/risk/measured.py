@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import ParamSpec, TypeVar
 
 from lockstep.errors import DataError
-from lockstep.metrics.arrays import Floats
-from lockstep.portfolio.var import DEFAULT, METHODS, TAILS, WARM_UP, Method, TailRisk, tail_risk
+from lockstep.portfolio.session_changes import newest_changes
+from lockstep.portfolio.var import DEFAULT, METHODS, TAILS, Method, TailRisk, tail_risk
 from lockstep.portfolio.var_decomposition import VarDecomposition, var_decomposition
-from research.risk.forecasts import JudgedForecasts, judged_own, judged_today, window_for
+from research.risk.forecasts import JudgedForecasts, judged_own, judged_today
 from research.risk.parts import measured_parts
 from research.risk.section import RiskPart
 from research.risk.subject import RiskSubject
@@ -75,7 +75,7 @@ def measure(subject: RiskSubject, *, tails: Sequence[float] = TAILS, seed: int =
     >>> round(measure(desk, tails=(0.05,)).level(0.05).var)
     323
     """
-    default = {tail: _numbers(subject, tail, DEFAULT) for tail in tails}
+    lanes = {tail: _shared_out(subject, tail) for tail in tails}
     others: dict[Method, Mapping[float, TailRisk | Refused]] = {
         method: {tail: _or_refused(_numbers, subject, tail, method) for tail in tails}
         for method in METHODS
@@ -84,8 +84,8 @@ def measure(subject: RiskSubject, *, tails: Sequence[float] = TAILS, seed: int =
     return RiskReport(
         subject=subject,
         tails=tuple(tails),
-        levels={DEFAULT: default, **others},
-        lanes={tail: _shared_out(subject, tail) for tail in tails},
+        levels={DEFAULT: {tail: each.total for tail, each in lanes.items()}, **others},
+        lanes=lanes,
         own={tail: _or_refused(_own, subject, tail) for tail in tails},
         judged={
             TODAY: {tail: _or_refused(judged_today, subject, tail, seed=seed) for tail in tails},
@@ -96,18 +96,14 @@ def measure(subject: RiskSubject, *, tails: Sequence[float] = TAILS, seed: int =
     )
 
 
-def sample(subject: RiskSubject, tail: float, method: Method) -> Floats:
-    """Return the newest changes that a tail is measured by, (<= 500, n), with what the filter begins with."""
-    size = window_for(tail) + (WARM_UP if method == "filtered" else 0)
-    return subject.changes[-size:]
-
-
 def _numbers(subject: RiskSubject, tail: float, method: Method) -> TailRisk:
-    return tail_risk(sample(subject, tail, method) * subject.exposed, tail, method=method)
+    return tail_risk(newest_changes(subject.changes, tail, method) * subject.exposed, tail, method=method)
 
 
 def _shared_out(subject: RiskSubject, tail: float) -> VarDecomposition:
-    return var_decomposition(sample(subject, tail, DEFAULT), subject.exposed, subject.symbols, tail)
+    return var_decomposition(
+        newest_changes(subject.changes, tail, DEFAULT), subject.exposed, subject.symbols, tail
+    )
 
 
 def _own(subject: RiskSubject, tail: float) -> TailRisk:

@@ -33,6 +33,7 @@ JUDGED_NAMES: Mapping[str, str] = {
     TODAY: "Today's positions, had they always been held",
     OWN: "Positions of each evening, the account's own P&L",
 }
+_SHORT = {TODAY: "today's", OWN: "own"}
 
 
 def confidence(tail: float) -> str:
@@ -178,7 +179,7 @@ def lanes_table(report: RiskReport) -> TextTable:
 def backtests_table(report: RiskReport) -> TextTable:
     """Return one row for each forecast that was judged: violations, and the tests that reject."""
     table = TextTable(
-        "forecasts", number("level"), number("sessions"), number("violations"), number("expected"),
+        "forecasts", number("sessions"), number("violations"), number("expected"),
         number("least p"), number("evidence"), prose("rejected by"), title="backtests",
     )  # fmt: skip
     for whose, each in report.judged.items():
@@ -189,7 +190,7 @@ def backtests_table(report: RiskReport) -> TextTable:
             least = min(one.p_value for one in tested.tests.values())
             alarm = (f"e-process on {found.dates[tested.alarm]}",) if tested.alarm is not None else ()
             table.add_row(
-                "own" if whose == OWN else "today's", confidence(tail), f"{tested.sessions:,}",
+                f"{_SHORT[whose]} {confidence(tail)}", f"{tested.sessions:,}",
                 f"{tested.hits:,}", f"{tested.expected:,.1f}", f"{least:.3f}",
                 f"{tested.evidence.max():,.2f}", ", ".join((*tested.rejected, *alarm)) or "nothing",
             )  # fmt: skip

@@ -14,13 +14,15 @@ import pytest
 from lockstep.errors import DataError
 from lockstep.market.dates import DateRange
 from lockstep.metrics import expected_shortfall, value_at_risk
+from lockstep.portfolio.session_changes import newest_changes, window_for
 from lockstep.portfolio.var import TAILS, TailRisk, calculate_cvar, calculate_var, filtered_scenarios
 from lockstep.settings import parse_json
 from research.backtest.portfolio import PortfolioMember, PortfolioResult, run_portfolio
+from research.report.portfolio_page import next_session
 from research.report.section import Section
-from research.risk.forecasts import own_before, rolling_forecasts, window_for
-from research.risk.measured import OWN, TODAY, RiskReport, measure, sample
-from research.risk.of_run import reserved_entries, subject_of_run
+from research.risk.forecasts import own_before, rolling_forecasts
+from research.risk.measured import OWN, TODAY, RiskReport, measure
+from research.risk.of_run import subject_of_run
 from research.risk.page import SECTIONS, risk_fragment, risk_html
 from research.risk.subject import OwnResults, RiskSubject
 from research.risk.written import risk_content, risk_lines, write_risk
@@ -46,7 +48,7 @@ def result(end: date | None = None) -> PortfolioResult:
 
 @functools.cache
 def subject() -> RiskSubject:
-    return subject_of_run(result(), MEMBERS)
+    return subject_of_run(result())
 
 
 def held(**positions: float) -> RiskSubject:
@@ -98,13 +100,32 @@ class TestOfARun:
         at = int(np.flatnonzero(frame.index.as_unit("ns").asi8 == row["stamp"])[0])
         cut = result(frame["session_date"].iloc[at].date())
         assert cut.lanes["ES"].equity["position"].iloc[-1] == 0.0
-        assert reserved_entries(cut)["ES"] == row["quantity"] != 0.0
+        assert cut.reserved["ES"] == row["quantity"] != 0.0
         entered = result().lanes["ES"].trades
         fill = entered[entered["entry_end"] == frame.index[at + 1]]
         assert abs(float(fill["quantity"].iloc[0])) == abs(row["quantity"])
-        found = subject_of_run(cut, MEMBERS)
+        found = subject_of_run(cut)
         assert found.exposed[found.symbols.index("ES")] == row["quantity"]
         assert found.dates[-1] <= frame["session_date"].iloc[at].to_datetime64().astype("M8[D]")
+
+    def test_the_tear_sheet_has_the_same_numbers(self) -> None:
+        sheet, found = result().sheet(), measure(subject())
+        assert not isinstance(sheet.next_session, str)
+        for tail in TAILS:
+            assert sheet.next_session[tail].total == found.level(tail)
+            assert np.array_equal(sheet.next_session[tail].component_es, found.lanes[tail].component_es)
+
+    def test_the_tear_sheet_of_an_entry_that_waits_shows_its_risk(self) -> None:
+        sheet = result(date(2020, 12, 31)).sheet()
+        waiting = replace(sheet, reserved={"ES": 3.0, "GC": -2.0})
+        found = waiting.next_session
+        assert not isinstance(found, str)
+        seen = Page(str(next_session(waiting))).text
+        assert f"${found[0.01].total.es:,.0f}" in seen
+        assert "+3" in seen
+        assert "\N{MINUS SIGN}2" in seen
+        known = {name: each.until(np.datetime64("2019-03-01")) for name, each in sheet.closes.items()}
+        assert "needs 70" in Page(str(next_session(replace(waiting, closes=known)))).text
 
 
 class TestForecasts:
@@ -154,7 +175,7 @@ class TestReport:
     def test_numbers_are_those_of_the_functions(self, tail: float) -> None:
         pnl = held().changes[-520:] * [2.0, -1.0]
         level = report("held").level(tail)
-        assert level == (calculate_var(pnl, tail), calculate_cvar(pnl, tail))
+        assert level == pytest.approx((calculate_var(pnl, tail), calculate_cvar(pnl, tail)), rel=1e-12)
         parts = report("held").lanes[tail]
         assert parts.component_es.sum() == pytest.approx(level.es, rel=1e-12)
         own = held().own
@@ -167,8 +188,8 @@ class TestReport:
     def test_a_tail_looks_back_on_as_many_sessions_as_it_needs(self) -> None:
         assert window_for(0.01) == 500
         assert window_for(0.001) == 2_500
-        assert len(sample(held(), 0.05, "filtered")) == 520
-        assert len(sample(held(), 0.05, "normal")) == 500
+        assert len(newest_changes(held().changes, 0.05, "filtered")) == 520
+        assert len(newest_changes(held().changes, 0.05, "normal")) == 500
 
     def test_both_kinds_of_forecasts_are_judged(self) -> None:
         for whose in (TODAY, OWN):

@@ -56,6 +56,12 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Path]:
     return run(NOTEBOOKS / "05_portfolio.ipynb", tmp_path_factory.mktemp("shared"))
 
 
+@pytest.fixture(scope="module")
+def risked(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Path]:
+    """Return the notebook about risk after a run."""
+    return run(NOTEBOOKS / "06_risk.ipynb", tmp_path_factory.mktemp("risked"))
+
+
 def outputs(executed: tuple[Any, Path], source: str) -> list[Any]:
     """Return the outputs of the one cell that is `source`, or else of the one that contains it."""
     cells = [each for each in executed[0].cells if each.cell_type == "code" and source in each.source]
@@ -113,8 +119,9 @@ def test_notebooks_write_into_their_desk_only(
     lived: tuple[Any, Path],
     specified: tuple[Any, Path],
     shared: tuple[Any, Path],
+    risked: tuple[Any, Path],
 ) -> None:
-    for _, folder in (executed, trained, lived, specified, shared):
+    for _, folder in (executed, trained, lived, specified, shared, risked):
         assert [path.name for path in folder.iterdir()] == ["desk"]
 
 
@@ -216,3 +223,21 @@ def test_a_portfolio_is_made_and_traded(shared: tuple[Any, Path]) -> None:
     assert float(after.split()[0]) <= 0.1
     assert "both engines" in text(shared, "!{lockstep} backtest")
     assert (shared[1] / "desk/portfolio_config.yml").is_file()
+
+
+def test_risk_is_measured_shared_out_and_judged(risked: tuple[Any, Path]) -> None:
+    filtered, plain, _ = (
+        float(line.split()[-1].replace(",", ""))
+        for line in text(risked, "calculate_var, calculate_cvar)):").splitlines()
+    )
+    assert filtered > plain
+    assert "100 sessions, needs 270" in text(risked, "except Exception as refusal")
+    together, whole = text(risked, "parts = var_decomposition(").rsplit("components: ", 1)[1].split(" of ")
+    assert together == whole.strip()
+    judged = text(risked, "report = measure(subject)")
+    assert judged.count("an alarm at 20: False") == 2
+    low = text(risked, "low = TailForecasts(")
+    assert "rejected by kupiec" in low
+    assert "alarm of the e-process on 20" in low
+    assert "Filtered historical" in text(risked, "!{lockstep} risk")
+    assert (risked[1] / "desk/risk/two_indices/risk.html").is_file()

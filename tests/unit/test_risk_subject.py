@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from lockstep.errors import DataError
+from lockstep.portfolio.session_changes import SessionCloses, common_changes, require_history
 from research.risk.section import RISK_PARTS, RiskPart, measured_parts
-from research.risk.subject import RiskSubject, SessionCloses, common_changes, require_history
+from research.risk.subject import RiskSubject
 
 
 def closes(days: list[str], values: list[float], multiplier: float = 1.0) -> SessionCloses:
