@@ -54,4 +54,7 @@ say "Trade the portfolio on paper: 2018, bar by bar, killed after half of it and
 "$python" -m certify.paper configs/demo/live.yml "$out/live" --kill-after 120
 "$python" scripts/status.py --file "$out/live/status.json" || true
 .venv/bin/lockstep portfolio show --config configs/demo/live.yml --last 5 || true
+
+say "Measure what its positions may cost in the next session"
+.venv/bin/lockstep risk --desk configs/demo/live.yml
 "$python" scripts/check_parity.py --journal "$out/live/paper.db"
