@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from lockstep.portfolio.session_changes import SessionCloses
 from research.backtest.portfolio import PortfolioMember, run_portfolio
 from research.report import page
 from research.report.sections_regimes import mean_trades, regime_table
 from research.risk import parts as parts
 from research.risk.regimes import Regimes
 from research.risk.section import RISK_PARTS, RiskPart
-from research.risk.subject import RiskSubject, SessionCloses
+from research.risk.subject import RiskSubject
 from research.statistics.regimes import FAILS, HOLDS, judged_together, results_by_regime
 from support.portfolios import BOOK, drawn_portfolio, mixed_world
 
