@@ -159,12 +159,11 @@ class PortfolioResult:
     def closes(self) -> dict[str, SessionCloses]:
         """The last close of every session of each lane, bars before the run included, none after it."""
         last = np.datetime64(self.equity["session_date"].iloc[-1], "D")
-        return {
-            symbol: SessionCloses.of(
-                each.history, SeriesKey(traded_symbol(symbol), each.strategy.bars)
-            ).until(last)
-            for symbol, each in self.members.items()
-        }
+        found = {}
+        for symbol, each in self.members.items():
+            key = SeriesKey(traded_symbol(symbol), each.strategy.bars)
+            found[symbol] = SessionCloses.of(each.history, key).until(last)
+        return found
 
     @property
     def notes(self) -> list[str]:
