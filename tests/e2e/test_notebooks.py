@@ -227,8 +227,7 @@ def test_a_portfolio_is_made_and_traded(shared: tuple[Any, Path]) -> None:
 
 def test_risk_is_measured_shared_out_and_judged(risked: tuple[Any, Path]) -> None:
     filtered, plain, _ = (
-        float(line.split()[-1].replace(",", ""))
-        for line in text(risked, "calculate_var, calculate_cvar)):").splitlines()
+        float(line.split()[-1].replace(",", "")) for line in text(risked, "recent = changes").splitlines()
     )
     assert filtered > plain
     assert "100 sessions, needs 270" in text(risked, "except Exception as refusal")
