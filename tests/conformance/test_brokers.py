@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from lockstep.live.brokers.fills import Executions
 from lockstep.live.brokers.protocol import BrokerDesk, BrokerSettings, Connection, Message, OutboundBroker
 from lockstep.live.brokers.registry import BROKERS
 from lockstep.live.messages import OrderIntent, ReportedFill, SendResult
+from lockstep.live.netting import net_of
 from lockstep.live.secret import Secrets
 from lockstep.plugs import kind_of
 from support.http_faults import (
@@ -240,6 +241,19 @@ def test_a_message_is_a_function_of_its_order(kind: str, tmp_path: Path) -> None
     assert json.dumps(first, allow_nan=False) == json.dumps(again, allow_nan=False)
     assert "id-1" in json.dumps(dict(first))
     assert first != connection.orders.message(intent("ES", order_id="id-1", opens=False))
+
+
+@every_broker
+def test_net_orders_are_signed_or_not_taken(kind: str, tmp_path: Path) -> None:
+    """What an ensemble sends may turn a position round; a broker says whether its messages can say that."""
+    orders = reached(kind, tmp_path, "http://localhost/x", live=False).orders
+    if not orders.takes_net:
+        assert kind == "traderspost"
+        return
+    net = net_of([intent("ES#x", 5.0), intent("ES#y", -3.0, opens=False)], "net")
+    written = [json.dumps(orders.message(replace(net, quantity=size))) for size in (2.0, -2.0)]
+    assert written[0] != written[1]
+    assert all("2.0" in each for each in written)
 
 
 @every_broker

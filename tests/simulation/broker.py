@@ -55,6 +55,7 @@ class SimBroker:
     """
 
     name = "traderspost"
+    takes_net = False
     faults = 0
 
     def __init__(

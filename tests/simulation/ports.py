@@ -101,7 +101,7 @@ class MortalBroker:
         self._line = line
         self._submitted = submitted
         self._answered = answered
-        self.name = broker.name
+        self.name, self.takes_net = broker.name, broker.takes_net
 
     def check(self, protected: Mapping[str, bool]) -> None:
         self._broker.check(protected)

@@ -47,6 +47,7 @@ class ToyOrders:
     """An `OutboundBroker`: the queue, the threads and the meaning of an answer are the library's."""
 
     name = "toy"
+    takes_net = True
 
     def __init__(self, settings: ToyBrokerSettings, to: Endpoint | None, desk: BrokerDesk) -> None:
         self._settings, self._to, self._scrub = settings, to, desk.scrub
