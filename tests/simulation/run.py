@@ -121,7 +121,7 @@ class Run:
 
     def _require_sizes(self, epoch: Epoch) -> None:
         """Refuse a stage of the roll-out that would send nothing, as `Service` does."""
-        desk, models = self.world.life.desk, self._models(epoch).values()
+        desk, models = self.world.life.desk, self._models(epoch)
         if desk.mode == "live":
             stages = (rollout.RolloutStage(from_day=1, mode="live", fraction=desk.fraction),)
             trades = usual_trades(models, markets(), epoch.warmup)
