@@ -17,7 +17,7 @@ from lockstep.market.sessions import Session
 from lockstep.portfolio import rules
 from lockstep.portfolio.config import PortfolioConfig, PortfolioLimits
 from lockstep.strategy.config import FixedSize, StrategyConfig
-from lockstep.strategy.sizing import SIZING, Sizing, contracts, multiplied
+from lockstep.strategy.sizing import SIZING, Sizing, all_contracts, multiplied
 from lockstep.strategy.step import vector_ids
 from lockstep.strategy.veto import Veto
 
@@ -84,9 +84,7 @@ class LaneTerms:
         """Return the contracts, float64 (n,), of entries at vectors (n, k), not rounded to a step."""
         mode, amount, column, unit, _, regime, bear, sideways, bull, volatile = self.sizing
         exact = (mode, amount, column, unit, _FINE, regime, bear, sideways, bull, volatile)
-        return np.array(
-            [contracts(each, close, exact) for each, close in zip(vectors, closes.tolist(), strict=True)]
-        )
+        return all_contracts(np.ascontiguousarray(vectors), closes, exact)
 
 
 def require_admittable(symbol: str, strategy: StrategyConfig) -> None:

@@ -36,6 +36,15 @@ def contracts(values: Floats, close: float, sizing: Sizing) -> float:
     return sized(measured(values, sizing), close, sizing)
 
 
+@kernel
+def all_contracts(vectors: Floats, closes: Floats, sizing: Sizing) -> Floats:
+    """Return `contracts` of each of n vectors, float64 (n, k), at its close, float64 (n,): float64 (n,)."""
+    found = np.empty(len(vectors))
+    for i in range(len(vectors)):
+        found[i] = contracts(vectors[i], closes[i], sizing)
+    return found
+
+
 @uncounted
 def measured(values: Floats, sizing: Sizing) -> float:
     """Return what a size is worked out from: all that `sized` reads of a decision vector, in one number.

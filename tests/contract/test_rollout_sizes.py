@@ -212,6 +212,7 @@ def test_a_size_is_that_of_an_entry_on_the_newest_bar() -> None:
         found = usual_trades({"COMP": model}, bars.markets, kept)
         assert found == {"COMP": Trades(abs(order.quantity), 1.0)}
     assert len({abs(order.quantity) for order in entries}) > 3
-    assert usual_trades({"COMP": model}, bars.markets, {key: desks.kept(bars, key)[:5] for key in bars.bars}) == {}
+    few = {key: desks.kept(bars, key)[:5] for key in bars.bars}
+    assert usual_trades({"COMP": model}, bars.markets, few) == {}
     fixed = TradedModel.of(desks.bundle(size=FixedSize(contracts=7)))
     assert usual_trades({"COMP": fixed}, bars.markets, {}) == {"COMP": Trades(7.0, 1.0)}
