@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -63,7 +64,8 @@ def main(
         if start is not None or end is not None:
             raise ConfigError("--start, --end: a desk is measured as it is now; they go with --portfolio")
         folder = LiveConfig.load(desk).status.parent
-        report = measure(subject_of_desk(desk, data_dir=data_dir), tails=tails, seed=seed)
+        subject = replace(subject_of_desk(desk, data_dir=data_dir), data_dir=data_dir)
+        report = measure(subject, tails=tails, seed=seed)
     else:
         assert portfolio is not None
         subject = _run_of(portfolio, ModelStore(store), DateRange.of(start, end), data_dir, console)
@@ -103,7 +105,8 @@ def tails_of(text: str) -> tuple[float, ...]:
 def _run_of(
     portfolio: Path, store: ModelStore, span: DateRange, data_dir: Path | None, console: Console
 ) -> RiskSubject:
-    return subject_of_run(run_portfolio_file(portfolio, store, span=span, data_dir=data_dir, console=console))
+    result = run_portfolio_file(portfolio, store, span=span, data_dir=data_dir, console=console)
+    return replace(subject_of_run(result), data_dir=data_dir)
 
 
 def _show(report: RiskReport, console: Console) -> None:

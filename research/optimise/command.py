@@ -8,17 +8,26 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import typer
 from rich.console import Console
 
 from lockstep.desk import desk_file, results_folder
+from lockstep.errors import ConfigError, DataError
 from lockstep.market.command_line import App, DataDir
-from lockstep.market.config import load_instruments
+from lockstep.market.config import InstrumentBook, load_instruments
 from lockstep.market.dates import DateRange
+from lockstep.market.history import SeriesKey
+from lockstep.market.loader import load_history
+from lockstep.market.timeframe import DAILY
+from lockstep.metrics import Floats
 from lockstep.models.command_line import Store
 from lockstep.models.store import ModelStore
 from lockstep.portfolio.config import load_portfolio_config
+from lockstep.settings import suggestion
 from lockstep.tables import TextTable, number
+from research.factors.config import load_factors
+from research.factors.series import DailyBars, build_factors, moves_on
 from research.ledger.database import Database
 from research.ledger.ledger import Ledger
 from research.optimise.adaptive import AdaptiveTrial, adaptive_search, keep_search, library_for
@@ -32,7 +41,7 @@ from research.optimise.optimise import (
     no_progress,
     optimise,
 )
-from research.optimise.plan import PLAN, load_plan
+from research.optimise.plan import PLAN, PortfolioPlan, load_plan
 from research.optimise.report import KeptRun, keep
 from research.optimise.streams import PortfolioStreams
 from research.optimise.written import limits_text
@@ -132,7 +141,8 @@ def make_portfolio(
     streams = PortfolioStreams.of(found, source.lanes(), book)
     design = OptimiserDesign(folder=out.parent, plan_folder=plan.parent, seed=seed)
     count = trial_counter(ledger, streams, now=now)
-    portfolio = optimise(found, streams, design, count=count, on_step=on_step)
+    factors = neutral_moves(found, streams, data_dir, book) if found.neutral else None
+    portfolio = optimise(found, streams, design, factors=factors, count=count, on_step=on_step)
     tried: tuple[AdaptiveTrial, ...] = ()
     if optuna is not None:
         on_step("searching by results")
@@ -140,6 +150,33 @@ def make_portfolio(
     left = keep(portfolio, out, results)
     load_portfolio_config(out, book)
     return portfolio, replace(left, search=keep_search(portfolio, tried, results) if tried else None)
+
+
+def neutral_moves(
+    plan: PortfolioPlan, streams: PortfolioStreams, data_dir: Path | None, book: InstrumentBook
+) -> Floats:
+    """Return the moves of the plan's `neutral` factors in the streams' sessions, float64 (T, k).
+
+    ConfigError for a factor that is not declared; DataError, saying why, for one that cannot be built on
+    them.
+    """
+    declared = load_factors().factors
+    for name in plan.neutral:
+        if name not in declared:
+            raise ConfigError(f"plan {plan.name}: neutral: no factor {name!r}{suggestion(name, declared)}")
+
+    def find(symbol: str) -> DailyBars:
+        if symbol in streams.lanes:
+            lane = streams.lanes[symbol]
+            return DailyBars.of(lane.history, SeriesKey(symbol, lane.strategy.bars))
+        return DailyBars.of(
+            load_history(symbol, data_dir, timeframe=DAILY, book=book), SeriesKey(symbol, DAILY)
+        )
+
+    series, absent = build_factors({name: declared[name] for name in plan.neutral}, find)
+    for name, why in absent.items():
+        raise DataError(f"plan {plan.name}: neutral to {name}: {why}")
+    return np.column_stack([moves_on(each, streams.days.astype("datetime64[D]")) for each in series])
 
 
 def show(found: OptimisedPortfolio, left: KeptRun, console: Console) -> None:
@@ -157,6 +194,10 @@ def show(found: OptimisedPortfolio, left: KeptRun, console: Console) -> None:
         f"{made['chance_of_drawdown']:.1%}; sets tried: {made['limit_sets_tried']:,}",
         f"order of the lanes: net profit from {luck.profit.min():,.0f} to {luck.profit.max():,.0f} USD in "
         f"{luck.profit.size} orders",
+        *(
+            f"neutral to {name}: whole contracts leave {left_over / 100:,.0f} USD for a move of 1%"
+            for name, left_over in zip(found.plan.neutral, found.leaning, strict=True)
+        ),
         f"portfolio: {left.config}",
         f"report: {left.page}",
         *([f"search by results, in sample and adaptive: {left.search}"] if left.search else []),

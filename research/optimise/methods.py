@@ -17,6 +17,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
@@ -27,6 +28,7 @@ from scipy.spatial.distance import squareform
 from lockstep.compiled import kernel
 from lockstep.errors import ConfigError, DataError
 from lockstep.metrics import SESSIONS_PER_YEAR, Floats
+from research.factors.neutral import neutral_weights
 from research.optimise.covariance import correlation_of, shrunk_covariance
 
 Groups = tuple[tuple[int, ...], ...]
@@ -42,15 +44,25 @@ class LaneRisk:
     covariance   (n, n), per session, positive definite; see `shrunk_covariance`
     groups       columns that are one bet, as a partition; see `partition`
     names        of the lanes, for messages
+    factors      float64 (T, k), moves of `factor_names`, to which weights are to be neutral; None: to none
     """
 
     pnl: Floats
     covariance: Floats
     groups: Groups
     names: tuple[str, ...]
+    factors: Floats | None = None
+    factor_names: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, pnl: Any, names: Sequence[str], groups: Groups | None = None) -> Self:
+    def of(
+        cls,
+        pnl: Any,
+        names: Sequence[str],
+        groups: Groups | None = None,
+        factors: Floats | None = None,
+        factor_names: Sequence[str] = (),
+    ) -> Self:
         """Return what `pnl` says; without `groups` each lane is a bet of its own. DataError as there.
 
         >>> import numpy as np
@@ -63,7 +75,27 @@ class LaneRisk:
             covariance=shrunk_covariance(pnl, names),
             groups=partition(names, {}) if groups is None else groups,
             names=tuple(names),
+            factors=factors,
+            factor_names=tuple(factor_names),
         )
+
+    @cached_property
+    def exposures(self) -> Floats:
+        """Slopes of one unit of each lane on the factors, (n, k), by least squares with a constant."""
+        assert self.factors is not None
+        design = np.column_stack((np.ones(len(self.factors)), self.factors))
+        return np.asarray(np.linalg.lstsq(design, self.pnl, rcond=None)[0][1:].T, dtype=np.float64)
+
+
+def weights_of(method: Method, risk: LaneRisk) -> Floats:
+    """Return a method's weights, (n,), or the nearest ones without an exposure to the factors, if any.
+
+    ConfigError where no weights >= 0 are neutral.
+    """
+    weights = method(risk)
+    if risk.factors is None:
+        return weights
+    return neutral_weights(weights, risk.exposures, risk.covariance, risk.factor_names)
 
 
 def partition(names: Sequence[str], groups: Mapping[str, Sequence[str]]) -> Groups:

@@ -20,7 +20,7 @@ import numpy as np
 
 from lockstep.errors import ConfigError, DataError
 from lockstep.metrics import Floats, Integers, sharpe
-from research.optimise.methods import CONTROLS, METHODS, LaneRisk, scaled
+from research.optimise.methods import CONTROLS, METHODS, LaneRisk, scaled, weights_of
 from research.splits.purged import CombinatorialPurgedCV
 from research.splits.walk_forward import WalkForward, WindowLength
 from research.statistics.bootstrap import sharpe_error
@@ -189,10 +189,11 @@ def _applied(risk: LaneRisk, design: NestedDesign, train: Integers, test: Intege
     """Return P&L per session of the test, by method and control, with the units that training gives."""
     seen = _part(risk, train)
     return {
-        name: risk.pnl[test] @ scaled(method(seen), seen.covariance, design.target)
+        name: risk.pnl[test] @ scaled(weights_of(method, seen), seen.covariance, design.target)
         for name, method in (*METHODS.items(), *CONTROLS.items())
     }
 
 
 def _part(risk: LaneRisk, rows: Integers) -> LaneRisk:
-    return LaneRisk.of(risk.pnl[rows], risk.names, risk.groups)
+    factors = None if risk.factors is None else risk.factors[rows]
+    return LaneRisk.of(risk.pnl[rows], risk.names, risk.groups, factors, risk.factor_names)

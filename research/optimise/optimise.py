@@ -26,7 +26,7 @@ from lockstep.portfolio.config import PortfolioConfig, PortfolioLimits
 from lockstep.portfolio.var_decomposition import volatility_contributions
 from research.optimise.counting import Count, uncounted_trials
 from research.optimise.feasible import LimitSearch, limit_sets, smallest_feasible
-from research.optimise.methods import CONTROLS, METHODS, LaneRisk, partition, scaled
+from research.optimise.methods import CONTROLS, METHODS, LaneRisk, partition, scaled, weights_of
 from research.optimise.nested import RULE, NestedDesign, NestedResult, nested
 from research.optimise.plan import PortfolioPlan
 from research.optimise.sizes import PortfolioSizes
@@ -92,6 +92,8 @@ class OptimisedPortfolio:
     covariance   per session and unit, USD^2, (n, n)
     profits      float64 (T,), USD per session of the portfolio as it is written, in the twin: in sample
     judged       the rule first, then `equal` and the others, then what is written
+    leaning      float64 (k,): USD per move of 1 of each `neutral` factor, left by whole contracts; (0,) for
+    none
     """
 
     plan: PortfolioPlan
@@ -105,6 +107,7 @@ class OptimisedPortfolio:
     luck: OrderLuck
     profits: Floats
     judged: tuple[JudgedMethod, ...]
+    leaning: Floats
 
     @cached_property
     def contributions(self) -> Floats:
@@ -164,23 +167,32 @@ def optimise(
     streams: PortfolioStreams,
     design: OptimiserDesign,
     *,
+    factors: Floats | None = None,
     count: Count = uncounted_trials,
     on_step: Progress = no_progress,
 ) -> OptimisedPortfolio:
     """Return the portfolio of a plan; ConfigError where it cannot be made, with what to change.
 
-    count   is told of every configuration before it is evaluated; on_step: what is done next
+    factors   float64 (T, k), moves of the plan's `neutral` factors in the streams' sessions
+    count     is told of every configuration before it is evaluated; on_step: what is done next
     """
     require_grouped(plan, streams)
+    if plan.neutral and (factors is None or factors.shape != (streams.days.size, len(plan.neutral))):
+        raise ConfigError(
+            f"plan {plan.name}: neutral to {', '.join(plan.neutral)}: give the moves of these factors"
+        )
     on_step("choosing the method")
     count([["method", name] for name in (*METHODS, *CONTROLS)])
     groups = {name: each.symbols for name, each in plan.groups.items()}
     # Per USD of notional value: what is equal, and what has the least variance, depends on the unit.
     value = streams.notional
-    risk = LaneRisk.of(streams.pnl / value, streams.symbols, partition(streams.symbols, groups))
+    risk = LaneRisk.of(
+        streams.pnl / value, streams.symbols, partition(streams.symbols, groups),
+        factors if plan.neutral else None, plan.neutral,
+    )  # fmt: skip
     target = plan.target_volatility * plan.capital
     result = nested(risk, NestedDesign(target=target, seed=design.seed))
-    wanted = scaled(METHODS[result.choice.name](risk), risk.covariance, target) / value
+    wanted = scaled(weights_of(METHODS[result.choice.name], risk), risk.covariance, target) / value
     covariance = risk.covariance * np.outer(value, value)
     sizes = PortfolioSizes.of(streams, wanted, covariance)
     kept = streams if sizes.kept == streams.symbols else streams.only(sizes.kept)
@@ -205,6 +217,7 @@ def optimise(
         luck=luck,
         profits=swept.profits[0],
         judged=judged,
+        leaning=sizes.units @ (risk.exposures * value[:, None]) if plan.neutral else np.zeros(0),
     )
 
 

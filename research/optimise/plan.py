@@ -97,19 +97,22 @@ class DeclaredDrawdown(Settings):
     probability: Annotated[float, Field(gt=0, lt=1)] = 0.1
 
 
-class PortfolioPlan(Settings):
+class PortfolioPlan(Grown):
     """What is to be optimised: one account of `capital` USD.
 
     day                 session template whose dates are the account's days
     target_volatility   standard deviation of a year, fraction of the capital, before whole contracts
     limits              always in force; the optimiser adds to them and loosens none
     rank                as in a portfolio
+    neutral             factors of `factors.yml` that the lanes' profit and loss may not depend on
 
     >>> from lockstep.market.config import shipped_config
     >>> plan = load_plan(shipped_config("training/portfolio.yml"))
     >>> plan.symbols, plan.target_volatility
     (('COMP', 'SPX'), 0.1)
     """
+
+    LATER: ClassVar[frozenset[str]] = frozenset({"neutral"})
 
     name: Annotated[str, Field(min_length=1, pattern=r"^[A-Za-z0-9][\w.-]*$")] = "desk"
     capital: Positive
@@ -121,6 +124,7 @@ class PortfolioPlan(Settings):
     drawdown: DeclaredDrawdown
     limits: PortfolioLimits = PortfolioLimits()
     rank: RankRule = RankRule()
+    neutral: tuple[str, ...] = ()
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -139,6 +143,8 @@ class PortfolioPlan(Settings):
                 if symbol in homes:
                     yield f"{symbol}: in groups {homes[symbol]} and {name}; put it in one of them"
                 homes[symbol] = name
+        if len(set(self.neutral)) < len(self.neutral):
+            yield "neutral: a factor is named twice; name each once"
         if self.rank.by == "listed" and sorted(self.rank.order) != sorted(symbols):
             yield f"rank: order {', '.join(self.rank.order)} is not that of the lanes {', '.join(symbols)}"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -41,6 +42,7 @@ class RiskSubject:
     closes      by symbol, whole; own: results of the account itself, None where there are none
     run, members   of a portfolio that was run in research, else None
     notes       what a reader must know first
+    data_dir    where bars of other instruments are, for factors; None: those that come with Lockstep
     """
 
     kind: Literal["portfolio", "desk"]
@@ -57,6 +59,7 @@ class RiskSubject:
     run: PortfolioResult | None = None
     members: Mapping[str, PortfolioMember] | None = None
     notes: Sequence[str] = field(default=())
+    data_dir: Path | None = None
 
     @property
     def symbols(self) -> tuple[str, ...]:

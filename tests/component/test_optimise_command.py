@@ -285,7 +285,7 @@ def test_the_good_plan_is_read_and_every_field_is_in_its_hash(desk: Path) -> Non
         "correlation": plan.correlation.model_copy(update={"window": 99}), "target_volatility": 0.2,
         "drawdown": plan.drawdown.model_copy(update={"at": 0.3}),
         "limits": plan.limits.model_copy(update={"max_gross": 1.0}),
-        "rank": plan.rank.model_copy(update={"top": 1}),
+        "rank": plan.rank.model_copy(update={"top": 1}), "neutral": ("gold",),
     }  # fmt: skip
     assert changes.keys() == PortfolioPlan.model_fields.keys()
     hashes = {plan.model_copy(update={name: value}).plan_hash for name, value in changes.items()}

@@ -1,0 +1,1 @@
+"""Factors: built of bars, exposures and attribution, neutral weights."""
