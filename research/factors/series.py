@@ -135,7 +135,7 @@ def common_moves(
             f"{', '.join(each.name for each in series) or 'none'} and the account have; at least 2 are needed"
         )
     levels = [each.level[np.searchsorted(each.dates, common)] for each in known]
-    moves = np.diff(np.array(levels).reshape(len(known), -1), axis=1).T
+    moves = np.diff(np.array(levels, dtype=np.float64).reshape(len(known), common.size), axis=1).T
     return FactorMoves(
         dates=common[1:],
         moves=np.ascontiguousarray(moves),

@@ -342,3 +342,9 @@ class TestNeutral:
     def test_lanes_that_all_lean_to_one_side_are_refused(self) -> None:
         with pytest.raises(ConfigError, match=re.escape("neutral to BTC: no weights >= 0 are")):
             neutral_weights([0.5, 0.5], [[1.0], [2.0]], np.eye(2), ["BTC"])
+
+
+def test_without_a_factor_there_are_no_moves_and_no_error() -> None:
+    found = common_moves([], DAYS[5:8])
+    assert found.moves.shape == (2, 0)
+    assert found.names == ()
