@@ -100,7 +100,6 @@ def _stress() -> typer.Typer:
 @contents.add("risk", "Measure value at risk of a portfolio or a desk.", panel=RESEARCH)
 def _risk() -> typer.Typer:
     # Joins the parts of the page, which know nothing of what is above them.
-    import research.stress.risk_part  # noqa: F401
     from operations.risk_cli import app
 
     return app

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -63,14 +64,15 @@ def main(
     if desk is not None:
         if start is not None or end is not None:
             raise ConfigError("--start, --end: a desk is measured as it is now; they go with --portfolio")
+        report = risk_of_desk(desk, data_dir=data_dir, tails=tails, seed=seed)
         folder = LiveConfig.load(desk).status.parent
-        subject = replace(subject_of_desk(desk, data_dir=data_dir), data_dir=data_dir)
-        report = measure(subject, tails=tails, seed=seed)
     else:
         assert portfolio is not None
-        subject = _run_of(portfolio, ModelStore(store), DateRange.of(start, end), data_dir, console)
-        folder = out / subject.name
-        report = measure(subject, tails=tails, seed=seed)
+        report = risk_of_portfolio(
+            portfolio, ModelStore(store), DateRange.of(start, end), data_dir=data_dir, tails=tails, seed=seed,
+            console=console,
+        )  # fmt: skip
+        folder = out / report.subject.name
     content, page = write_risk(report, folder)
     _show(report, console)
     console.print(f"figures: {content}", markup=False)
@@ -102,11 +104,33 @@ def tails_of(text: str) -> tuple[float, ...]:
     return tuple(sorted(found, reverse=True))
 
 
-def _run_of(
-    portfolio: Path, store: ModelStore, span: DateRange, data_dir: Path | None, console: Console
-) -> RiskSubject:
+def risk_of_desk(
+    desk: Path, *, data_dir: Path | None = None, tails: Sequence[float] = TAILS, seed: int = 0
+) -> RiskReport:
+    """Measure what the desk of a live.yml holds now; errors as of `subject_of_desk`."""
+    subject = subject_of_desk(desk, data_dir=data_dir)
+    return _measured(subject, data_dir, tails, seed)
+
+
+def risk_of_portfolio(
+    portfolio: Path,
+    store: ModelStore,
+    span: DateRange,
+    *,
+    data_dir: Path | None = None,
+    tails: Sequence[float] = TAILS,
+    seed: int = 0,
+    console: Console | None = None,
+) -> RiskReport:
+    """Run the portfolio of a file and measure what it holds at its last set; see `run_portfolio_file`."""
     result = run_portfolio_file(portfolio, store, span=span, data_dir=data_dir, console=console)
-    return replace(subject_of_run(result), data_dir=data_dir)
+    return _measured(subject_of_run(result), data_dir, tails, seed)
+
+
+def _measured(subject: RiskSubject, data_dir: Path | None, tails: Sequence[float], seed: int) -> RiskReport:
+    import research.stress.risk_part  # noqa: F401  adds its part
+
+    return measure(replace(subject, data_dir=data_dir), tails=tails, seed=seed)
 
 
 def _show(report: RiskReport, console: Console) -> None:

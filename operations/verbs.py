@@ -1,10 +1,10 @@
 """The verbs of a notebook: one line each for the usual case, found on `lockstep` by tab.
 
-`backtest`, `sweep`, `train`, `release`, `validate`, `certify`, `promote`, `rollback`; `optimize_portfolio`;
-`lookahead`; `explain`; `rehearse` and `compare`, which hold research against the live engine. Each does what
-the command of its name does, with the same files, the same trial ledger and the same model store, and returns
-an object that shows itself. They live on top of the ladder, since `certify` sees what no lower package may;
-`lockstep` finds them by name. Each loads what it needs when it is called.
+`backtest`, `sweep`, `train`, `release`, `validate`, `certify`, `promote`, `rollback`; `optimize_portfolio`,
+`risk`, `stress`; `lookahead`; `explain`; `rehearse` and `compare`, which hold research against the live
+engine. Each does what the command of its name does, with the same files, the same trial ledger and the same
+model store, and returns an object that shows itself. They live on top of the ladder, since `certify` sees
+what no lower package may; `lockstep` finds them by name. Each loads what it needs when it is called.
 """
 
 from __future__ import annotations
@@ -38,8 +38,10 @@ if TYPE_CHECKING:
     from research.experiments.report import ExperimentReport
     from research.model_validation.report import ValidationReport
     from research.optimise.optimise import OptimisedPortfolio
+    from research.risk.measured import RiskReport
     from research.specs.explain import Explanation
     from research.splits.ranges import Split
+    from research.stress.run import StressResult
     from research.training.config import TrainingConfig
     from research.training.report_data import TrainingReport
 
@@ -519,6 +521,66 @@ def optimize_portfolio(
         span=DateRange.of(start, end), seed=seed,
     )  # fmt: skip
     return portfolio
+
+
+def risk(
+    portfolio: Folder = None,
+    *,
+    desk: Folder = None,
+    store: Store = None,
+    data_dir: Folder = None,
+    start: Day = None,
+    end: Day = None,
+    seed: int = 0,
+) -> RiskReport:
+    """Measure what the next session may cost: value at risk and expected shortfall of today's positions.
+
+    portfolio    file of a portfolio: its run, positions at the last set; or
+    desk         a live.yml: positions and waiting entries of its journal
+    start, end   sessions of the run; seed: of the p-values
+
+    ConfigError unless one of the two is given. Nothing is written; see `research.risk.written`.
+    """
+    from lockstep.market.dates import DateRange
+    from operations.risk_cli import risk_of_desk, risk_of_portfolio
+
+    if (portfolio is None) == (desk is None):
+        raise ConfigError("risk: give either the file of a portfolio, or desk=, the live.yml of a desk")
+    if desk is not None:
+        return risk_of_desk(Path(desk), data_dir=_path(data_dir), seed=seed)
+    span = DateRange.of(start, end)
+    return risk_of_portfolio(Path(str(portfolio)), _store(store), span, data_dir=_path(data_dir), seed=seed)
+
+
+def stress(
+    portfolio: Path | str,
+    *,
+    scenarios: Folder = None,
+    gate: float | None = None,
+    store: Store = None,
+    data_dir: Folder = None,
+    start: Day = None,
+    end: Day = None,
+) -> StressResult:
+    """Trade crises, gaps at every open bar and other changed bars with a portfolio's own strategies.
+
+    scenarios   YAML of your own; None: those of Lockstep
+    gate        drawdown to stay below, fraction of the capital; None: that of the scenarios, 0.4
+
+    The worst ones run again in Backtrader: EngineMismatch unless every bit is equal. Nothing is written.
+    """
+    from rich.console import Console
+
+    from lockstep.market.dates import DateRange
+    from research.stress.loading import PortfolioLoader
+    from research.stress.plan import load_plan
+    from research.stress.run import run_stress
+
+    span = DateRange.of(start, end)
+    loader = PortfolioLoader.of(data_dir=_path(data_dir), source=None, span=span, console=Console())
+    loaded = loader.portfolio(Path(portfolio), _store(store))
+    plan = None if scenarios is None else load_plan(Path(scenarios))
+    return run_stress(loaded.config, loaded.members, loaded.book, plan=plan, span=span, gate=gate)
 
 
 def lookahead(

@@ -36,7 +36,9 @@ if TYPE_CHECKING:
     from operations.verbs import promote as promote
     from operations.verbs import rehearse as rehearse
     from operations.verbs import release as release
+    from operations.verbs import risk as risk
     from operations.verbs import rollback as rollback
+    from operations.verbs import stress as stress
     from operations.verbs import sweep as sweep
     from operations.verbs import train as train
     from operations.verbs import validate as validate
@@ -73,7 +75,9 @@ _HOMES = {
     "promote": "operations.verbs",
     "rehearse": "operations.verbs",
     "release": "operations.verbs",
+    "risk": "operations.verbs",
     "rollback": "operations.verbs",
+    "stress": "operations.verbs",
     "sweep": "operations.verbs",
     "tearsheet": "research.report.external",
     "train": "operations.verbs",
@@ -107,7 +111,9 @@ __all__ = [
     "promote",
     "rehearse",
     "release",
+    "risk",
     "rollback",
+    "stress",
     "sweep",
     "tearsheet",
     "train",

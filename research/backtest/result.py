@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from lockstep.features.feature_registry import default_registry
 from lockstep.market.bars import Bars
 from lockstep.market.history import Market
+from lockstep.market.instrument import traded_symbol
 from lockstep.market.quality import QualityReport, assess
 from lockstep.metrics import summary
 from lockstep.monitoring.parity import EngineStep
@@ -186,6 +187,7 @@ class BacktestResult:
     @cached_property
     def caveats(self) -> list[str]:
         """What a reader must know of model, fills and bars."""
+        traded = traded_symbol(self.symbol)
         notes = [] if self.model is None else list(_model_notes(self.symbol, self.model))
         if self.config.execution == "close":
             notes.append(
@@ -193,12 +195,12 @@ class BacktestResult:
             )
         if self.market.instrument.proxy_of:
             notes.append(
-                f"{self.symbol} is an index, priced with the costs of {self.market.instrument.proxy_of}; "
+                f"{traded} is an index, priced with the costs of {self.market.instrument.proxy_of}; "
                 "it approximates a tradable series, but cannot be traded."
             )
         if self.bars.adjustment != "none":
             notes.append(
-                f"Prices of {self.symbol} are adjusted by {self.bars.adjustment}: levels differ from what "
+                f"Prices of {traded} are adjusted by {self.bars.adjustment}: levels differ from what "
                 "was quoted, and so does whatever is in percent of them, like stops and returns."
             )
         return [*notes, *self._quality_notes()]
@@ -217,12 +219,12 @@ class BacktestResult:
         if stale:
             where = ", ".join(f"{each.where} ({each.count})" for each in stale)
             yield (
-                f"Many opens of {self.symbol} equal the previous close, and a fill at the open is then a "
-                f"fill at the close: {where}."
+                f"Many opens of {traded_symbol(self.symbol)} equal the previous close, and a fill at the "
+                f"open is then a fill at the close: {where}."
             )
         others = [each for each in self.quality.findings if each.kind != "stale_open"]
         for each in sorted(others, key=lambda each: each.severity == "note"):
-            yield f"{self.symbol} {self.bars.timeframe}: {each.sentence}."
+            yield f"{traded_symbol(self.symbol)} {self.bars.timeframe}: {each.sentence}."
         marks = self.trades["spans"]
         doubtful = [each for each in marks.unique() if {*each.split(", ")} & {*_MARKS}]
         marked = self.trades[marks.isin(doubtful)]

@@ -59,6 +59,11 @@ class RiskReport:
         """Whether a gate of one of the parts has failed."""
         return any(part.failed for part in self.parts.values())
 
+    def _repr_html_(self) -> str:
+        from research.risk.page import risk_fragment
+
+        return risk_fragment(self)
+
 
 def measure(subject: RiskSubject, *, tails: Sequence[float] = TAILS, seed: int = 0) -> RiskReport:
     """Return the risk of a subject.

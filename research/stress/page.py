@@ -39,6 +39,12 @@ def write_stress_page(found: StressResult, path: Path, *, shared_js: Path | None
     return page.write_page(path, _title(found), _body(found), shared_js=shared_js)
 
 
+def stress_fragment(found: StressResult) -> str:
+    """Return what a notebook shows: header, key figures, scenarios."""
+    shown = [each.card(found) for each in STRESS_SECTIONS.values() if each.name == "scenarios"]
+    return page.fragment(_head(found), _tiles(found), page.grid(shown))
+
+
 def _title(found: StressResult) -> str:
     return f"Stress of {found.config.name}"
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from lockstep.files import replacing_folder
 from lockstep.identity import json_digest
+from lockstep.market.instrument import traded_symbol
 from lockstep.tables import TextTable, number, prose
 from research.backtest.folder import write_json
 from research.stress.gaps import GapScan
@@ -78,7 +79,7 @@ def remark_of(row: ScenarioRow) -> str:
     parts = [f"from {row.when}"] if row.when else []
     if row.refused:
         parts.append(NO_BARS if NO_BARS in row.refused else row.refused.rpartition(": ")[2])
-    parts += [f"{symbol}: {NO_BARS}" for symbol in row.missing]
+    parts += [f"{symbol}: {NO_BARS}" for symbol in dict.fromkeys(map(traded_symbol, row.missing))]
     parts += ["equal in Cerebro"] if row.in_cerebro else []
     return ", ".join(parts)
 
@@ -119,7 +120,7 @@ def stress_lines(found: StressResult) -> list[str]:
         f"{each.scenario.title}: {sentence}"
         for each in found.rows
         if each.scenario is not None
-        for sentence in each.missing.values()
+        for sentence in dict.fromkeys(each.missing.values())
     ]
     lines += [each.refused for each in found.rows if each.refused]
     verdict = "PASSED" if found.passes else "FAILED"

@@ -82,6 +82,11 @@ class StressResult:
         """Whether every scenario stays below the gate."""
         return self.worst < self.plan.gate
 
+    def _repr_html_(self) -> str:
+        from research.stress.page import stress_fragment
+
+        return stress_fragment(self)
+
 
 def _deepest(scan: GapScan, gaps: int) -> float:
     found = scan.drawdowns[:gaps, scan.is_open]

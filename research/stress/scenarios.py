@@ -120,23 +120,24 @@ class ReplayScenario(Scenario):
         missing = {each: gone[traded_symbol(each)] for each in world.members if traded_symbol(each) in gone}
         members = {symbol: each for symbol, each in world.members.items() if symbol not in missing}
         if not members:
-            raise NoBars(f"scenario {self.title}: {'; '.join(missing.values())}")
+            raise NoBars(f"scenario {self.title}: {'; '.join(dict.fromkeys(missing.values()))}")
         return Stressed(members=members, span=DateRange(start=self.start, end=self.end), missing=missing)
 
     def _lacking(self, world: StressWorld, symbol: str) -> str:
         """Return what a lane lacks of the dates, in a sentence, "" for nothing."""
-        if self.symbols and traded_symbol(symbol) not in self.symbols:
-            return f"{symbol} is not in symbols"
+        traded = traded_symbol(symbol)
+        if self.symbols and traded not in self.symbols:
+            return f"{traded} is not in symbols"
         scheduled = world.market(symbol).session.scheduled_dates(
             np.datetime64(self.start), np.datetime64(self.end)
         )
         if not scheduled.size:
-            return f"{symbol} has no session from {self.start} to {self.end}"
+            return f"{traded} has no session from {self.start} to {self.end}"
         dates = world.dates(symbol)
         dates = dates[(dates >= np.datetime64(world.span.start)) & (dates <= np.datetime64(world.span.end))]
         there = f"{dates[0]} to {dates[-1]}" if dates.size else "nothing"
         if not dates.size or dates[0] > scheduled[0] or dates[-1] < scheduled[-1]:
-            return f"{symbol} has no bars from {self.start} to {self.end}, only {there}"
+            return f"{traded} has no bars from {self.start} to {self.end}, only {there}"
         return ""
 
 

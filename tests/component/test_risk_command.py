@@ -18,6 +18,7 @@ from lockstep.live.service import Service
 from lockstep.live.status.status import read_status
 from lockstep.market.loader import load_bars
 from lockstep.strategy.matching import POSITION
+from operations import verbs
 from operations.desk_risk import subject_of_desk
 from operations.risk_cli import app, tails_of
 from support import desks, live_portfolios, papers
@@ -147,6 +148,26 @@ class TestPortfolio:
         invoke("--portfolio", str(file), "--out", str(tmp_path / "out"), "--start", "2016-01-04")
         for name in ("risk.json", "risk.html"):
             assert (again / "one" / name).read_bytes() == (tmp_path / "out" / "one" / name).read_bytes()
+
+    def test_the_verbs_say_what_the_commands_write(self, tmp_path: Path) -> None:
+        """Also that both show themselves in a notebook, and that an account too small fails its gate."""
+        file = tmp_path / "small.yml"
+        shutil.copy("configs/strategies/ibs_baseline.yaml", tmp_path)
+        lane = {"symbol": "COMP", "strategy": "ibs_baseline.yaml", "units": 1}
+        content = {"name": "small", "capital": 100_000, "day": "NYSE", "lanes": [lane]}
+        file.write_text(yaml.safe_dump(content), encoding="utf-8")
+        report = verbs.risk(file, start="2014-01-02", end="2018-12-31")
+        invoke("--portfolio", str(file), "--out", str(tmp_path / "out"), "--start", "2014-01-02")
+        written = json.loads((tmp_path / "out" / "small" / "risk.json").read_text())
+        assert written["parts"]["stress"] == report.parts["stress"].content
+        assert report.failed
+        tested = verbs.stress(file, start="2014-01-02", end="2018-12-31")
+        assert not tested.passes
+        assert tested.worst == report.parts["stress"].content["worst_drawdown"]
+        for shown in (report, tested):
+            assert "small" in shown._repr_html_()
+        with pytest.raises(ConfigError, match="risk: give either the file of a portfolio, or desk="):
+            verbs.risk()
 
 
 @pytest.mark.parametrize(
