@@ -539,6 +539,32 @@ MUTANTS = [
 ]
 
 
+VAR = "tests/unit/test_var.py"
+
+MUTANTS += [
+    Mutant(
+        row="a forecast of the volatility knows the session that it is for",
+        file="src/portfolio/var.py",
+        old="        found[session + 1] = variance\n",
+        new="        found[session] = found[session + 1] = variance\n",
+        killer=f"{VAR}::test_forecasts_do_not_know_their_own_session",
+    ),
+    Mutant(
+        row="scenarios keep the volatility of their day",
+        file="src/portfolio/var.py",
+        old="rescaled: Floats = rows[WARM_UP:] * scale",
+        new="rescaled: Floats = rows[WARM_UP:] * 1.0",
+        killer=f"{VAR}::test_filtered_follows_the_volatility_of_today",
+    ),
+    Mutant(
+        row="sizes of a bull market in a bear market",
+        file="src/strategy/sizing.py",
+        old="    if regime == -1.0:\n        return sizing[BEAR]\n",
+        new="    if regime == -1.0:\n        return sizing[BULL]\n",
+        killer="tests/unit/test_sizing.py::test_a_regime_makes_every_kind_of_size_smaller",
+    ),
+]
+
 NETS = "tests/contract/test_ensembles.py::test_orders_of_members_are_one_and_others_stay_what_they_are"
 
 MUTANTS += [
