@@ -78,7 +78,9 @@ def factor_report(subject: RiskSubject) -> FactorReport:
     pnl = changes @ subject.exposed
     return FactorReport(
         moves=moves,
-        sizes=moves.moves.std(axis=0, ddof=1),
+        sizes=moves.moves.std(axis=0, ddof=1)
+        if len(moves.moves) > 1
+        else np.full(len(moves.names), math.nan),
         exposures=position_exposures(changes, subject.exposed, moves.moves, moves.names),
         explained=fit_factors(pnl, moves.moves, moves.names).r_squared if np.ptp(pnl) > 0 else math.nan,
         **_of_own(subject, series, absent),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from lockstep.errors import DataError
 from lockstep.portfolio.session_changes import newest_changes
@@ -58,6 +58,13 @@ class RiskReport:
     def failed(self) -> bool:
         """Whether a gate of one of the parts has failed."""
         return any(part.failed for part in self.parts.values())
+
+    def plot(self) -> Any:
+        """Return the figure of what the next session may bring."""
+        from research.report.views import on_paper
+        from research.risk.figures import scenarios
+
+        return on_paper(scenarios(self))
 
     def _repr_html_(self) -> str:
         from research.risk.page import risk_fragment

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -81,6 +82,13 @@ class StressResult:
     def passes(self) -> bool:
         """Whether every scenario stays below the gate."""
         return self.worst < self.plan.gate
+
+    def plot(self) -> Any:
+        """Return the figure of the deepest drawdown of each scenario, and the gate."""
+        from research.report.views import on_paper
+        from research.stress.page import drawdown_figure
+
+        return on_paper(drawdown_figure(self))
 
     def _repr_html_(self) -> str:
         from research.stress.page import stress_fragment

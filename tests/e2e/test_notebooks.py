@@ -233,10 +233,10 @@ def test_risk_is_measured_shared_out_and_judged(risked: tuple[Any, Path]) -> Non
     assert "100 sessions, needs 270" in text(risked, "except Exception as refusal")
     together, whole = text(risked, "parts = var_decomposition(").rsplit("components: ", 1)[1].split(" of ")
     assert together == whole.strip()
-    judged = text(risked, "report = measure(subject)")
-    assert judged.count("an alarm at 20: False") == 2
-    low = text(risked, "low = TailForecasts(")
-    assert "rejected by kupiec" in low
-    assert "alarm of the e-process on 20" in low
-    assert "Filtered historical" in text(risked, "!{lockstep} risk")
-    assert (risked[1] / "desk/risk/two_indices/risk.html").is_file()
+    judged = text(risked, "report.judged_of(whose)")
+    assert judged.count("violations of") == 4
+    assert judged.count("p-values") == 4
+    assert "Filtered historical (default)" in shown(risked, "report = risk(")
+    assert "over the gate" in shown(risked, "tested = stress(")
+    assert drawn(risked, "report.plot()")["data"]
+    assert len(drawn(risked, "tested.plot()")["data"][0]["y"]) > 10
