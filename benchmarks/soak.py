@@ -20,6 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.alarms import alarms
+from benchmarks.detectors import detectors
 from benchmarks.long_replay import long_replay
 from benchmarks.long_run import engines
 from benchmarks.measure import ROOT, of_tests
@@ -253,6 +255,16 @@ SOAKS = {
         sentence="backtests of value at risk, in runs: rejected are 5 % of right ones, and those too low",
         count=2_000,
         run=var_backtests,
+    ),
+    "alarms": Soak(
+        sentence="ALARM and WATCH of streams, healthy and decayed, in years: rates, delays, mistakes",
+        count=1_000,
+        run=alarms,
+    ),
+    "detectors": Soak(
+        sentence="the usual detectors of a lower win rate beside ALARM, in years: false ones, and delays",
+        count=1_000,
+        run=detectors,
     ),
     "examples": Soak(
         sentence="drawn rules in every engine, drawn bars for every feature, in examples of each test",

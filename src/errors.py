@@ -6,6 +6,7 @@
     │   ├── BadBars              a row of market data breaks a rule
     │   ├── NoBars               there is no bar in the range that was asked for
     │   ├── SourceChanged        a file changed while it was read
+    │   ├── NoReference          outcomes of validation give a monitored stream nothing to be held to
     │   └── CalendarError        the trading calendar does not cover what was asked
     ├── CodeError                which code this is cannot be determined
     ├── FloatModeError           the processor does not compute as every other run does
@@ -106,6 +107,10 @@ class NoBars(DataError):
 
 class SourceChanged(DataError):
     """A file changed while it was read."""
+
+
+class NoReference(DataError):
+    """Outcomes of validation give a monitored stream nothing to be held to."""
 
 
 class CalendarError(DataError):
