@@ -22,6 +22,7 @@ from typing import Any
 
 from benchmarks.alarms import alarms
 from benchmarks.detectors import detectors
+from benchmarks.drift import drift
 from benchmarks.long_replay import long_replay
 from benchmarks.long_run import engines
 from benchmarks.measure import ROOT, of_tests
@@ -265,6 +266,11 @@ SOAKS = {
         sentence="the usual detectors of a lower win rate beside ALARM, in years: false ones, and delays",
         count=1_000,
         run=detectors,
+    ),
+    "drift": Soak(
+        sentence="drift of features, in years without any: how often the warning is false, and what it finds",
+        count=300,
+        run=drift,
     ),
     "examples": Soak(
         sentence="drawn rules in every engine, drawn bars for every feature, in examples of each test",

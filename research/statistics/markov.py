@@ -2,7 +2,7 @@
 
 Two states of returns, each with a mean and a variance of its own: Hamilton, A New Approach to the Economic
 Analysis of Nonstationary Time Series and the Business Cycle, Econometrica 57 (1989), pp. 357-384; fitted by
-statsmodels.
+statsmodels. The filter itself is the one that a running desk uses (`lockstep.monitoring.regimes`).
 Smoothed probabilities, and filtered ones with parameters of the whole sample, know the future. Neither is
 offered here, and no feature is made of this: strategies have the feature `regime`.
 """
@@ -18,6 +18,7 @@ import numpy as np
 from lockstep.errors import ConfigError, DataError
 from lockstep.metrics import Floats
 from lockstep.metrics.arrays import spread
+from lockstep.monitoring.regimes import VolatilityFilter
 from research.statistics.sharpe import finite
 
 WINDOW, REFIT = 1000, 250
@@ -56,21 +57,42 @@ def turbulent_probabilities(returns: Any, *, window: int = WINDOW, refit: int = 
     return found
 
 
-def _filtered(past: Floats, whole: Floats) -> Floats:
-    """Return the filtered probabilities of `whole` by parameters fitted on `past`, its beginning."""
+def fitted_filter(returns: Any) -> VolatilityFilter:
+    """Return the filter of two states that fits returns best, to be frozen and used on later ones.
+
+    returns   float64 (n,), n >= 100, such as daily returns. DataError for returns that are not finite, too
+              few, or do not vary, and where no two states can be fitted: give another stretch.
+    """
     from statsmodels.tsa.regime_switching.markov_regression import MarkovRegression
 
-    scale = spread(past)
+    values = finite(returns, "returns")
+    scale = spread(values) if values.size >= _LEAST_WINDOW else 0.0
     if not scale > 0.0:
-        return np.full(whole.size, math.nan)
+        raise DataError(
+            f"Markov switching: {values.size} returns; needs {_LEAST_WINDOW} that vary; give a longer stretch"
+        )
     try:
         # It warns where the optimiser stopped early; the parameters come from earlier windows all the same.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             parts: dict[str, Any] = {"k_regimes": 2, "trend": "c", "switching_variance": True}
-            fitted = MarkovRegression(past / scale, **parts).fit(disp=False)
-            answers = MarkovRegression(whole / scale, **parts).filter(fitted.params)
-    except (np.linalg.LinAlgError, ValueError):
+            fitted = MarkovRegression(values / scale, **parts).fit(disp=False)
+        stay_first, leave_second, *rest = (float(each) for each in fitted.params)
+        states = sorted(
+            (math.sqrt(rest[2 + place]) * scale, rest[place] * scale, stay)
+            for place, stay in enumerate((stay_first, 1.0 - leave_second))
+        )
+        deviation, mean, stay = zip(*states, strict=True)
+        return VolatilityFilter(mean=mean, deviation=deviation, stay=stay)
+    except (np.linalg.LinAlgError, ValueError) as error:
+        raise DataError(
+            f"Markov switching: no two states fit these {values.size} returns; give another stretch"
+        ) from error
+
+
+def _filtered(past: Floats, whole: Floats) -> Floats:
+    """Return the filtered probabilities of `whole` by parameters fitted on `past`, its beginning."""
+    try:
+        return fitted_filter(past).probabilities(whole)
+    except DataError:
         return np.full(whole.size, math.nan)
-    larger = int(np.argmax(fitted.params[-2:]))
-    return np.asarray(answers.filtered_marginal_probabilities, dtype=np.float64)[:, larger]
