@@ -10,7 +10,7 @@ until they are acknowledged; wealth then starts again from zero. A new bundle st
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -96,8 +96,11 @@ class Gauge:
 
     def acknowledged(self) -> Gauge:
         """Return the gauge after somebody took note: it starts again, if it was raised."""
-        # The month stays: what it adds was added.
-        return Gauge(wealth=(0.0,) * len(self.wealth), month=self.month) if self.raised else self
+        return self.restarted() if self.raised else self
+
+    def restarted(self) -> Gauge:
+        """Return the gauge without wealth. The month stays: what it adds was added."""
+        return Gauge(wealth=(0.0,) * len(self.wealth), month=self.month)
 
     def _rising(self, time: int, x: float, growth: float) -> Gauge:
         # While it is raised, what is said of it stays what it was raised for.
@@ -175,6 +178,10 @@ class StreamState:
             )
         return replace(self, alarm=self.alarm.acknowledged(), watch=self.watch.acknowledged(), time=time)
 
+    def restarted(self, time: int) -> StreamState:
+        """Return the state without wealth, raised or not, from `time` (UTC ns) on."""
+        return replace(self, alarm=self.alarm.restarted(), watch=self.watch.acknowledged(), time=time)
+
 
 def rebuilt(
     bundle: str, reference: StreamReference, stamps: Iterable[Stamp], acknowledged: Iterable[int] = ()
@@ -189,22 +196,6 @@ def rebuilt(
     for time, _, stamp in sorted(events, key=lambda each: each[:2]):
         state = state.acknowledged(time) if stamp is None else state.after(stamp, reference)
     return state
-
-
-def desk_wealth(states: Mapping[str, StreamState], places: Sequence[str]) -> float:
-    """Return the desk's wealth: the mean of its streams' ALARM wealth, whatever they depend on.
-
-    states   by place of a stream on the desk, such as "COMP win_rate"; one without a state counts as 0
-    places   all of them, fixed while the desk is: a new bundle takes over the place of the old one. Wealth
-             that is divided by fewer places afterwards would grow by no bet
-
-    The desk's false alarms at 1 / alpha are at most alpha a year, those of any of K streams K alpha.
-    ConfigError for a state at no place, and for no place.
-    """
-    unknown = sorted(states.keys() - set(places))
-    if unknown or not places:
-        raise ConfigError(f"streams {unknown or 'of the desk'}: not among its places; start the desk anew")
-    return math.fsum(states[each].alarm.total for each in sorted(states)) / len(places)
 
 
 def month_of(time: int) -> int:

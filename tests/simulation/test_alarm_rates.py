@@ -39,13 +39,21 @@ def test_a_fallen_win_rate_is_seen_as_soon_as_stated() -> None:
     for each in found.values():
         assert each["ALARM, floor known"] <= 170
         assert each["ALARM, floor of 400 trades"] <= 260
-    assert found["after a year"]["WATCH, estimate of 400 trades"] <= 120
+    for name in ("at once", "after a year"):
+        assert found[name]["WATCH, estimate of 400 trades"] <= 120
 
 
 def test_probabilities_that_become_too_high_are_seen_as_soon_as_stated() -> None:
     found = alarms.calibration_fall(400, 4)
     assert found["median delay, signals"] <= 380
     assert found["false a year, at the tolerance"] * 400 <= alarms.allowed(400)
+
+
+def test_false_alarms_on_skewed_profits_are_within_their_bound() -> None:
+    found = alarms.profits(100, 5)
+    assert found["ALARM, first year"] * 100 <= alarms.allowed(100)
+    assert found["ALARM, a year, over five"] * 100 <= alarms.allowed(100)
+    assert found["median delay of ALARM, trades"] < 250
 
 
 def test_three_mistakes_break_the_rate_and_what_is_done_keeps_it() -> None:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from lockstep.errors import ConfigError, DataError
 from lockstep.metrics import Floats
 from lockstep.monitoring.alarm_text import raised, visible
-from lockstep.monitoring.alarms import Gauge, Stamp, StreamState, desk_wealth, month_of, rebuilt
+from lockstep.monitoring.alarms import Gauge, Stamp, StreamState, month_of, rebuilt
 from lockstep.monitoring.reference import StreamReference
 from lockstep.monitoring.wealth import ALPHA, FALLS, LARGEST_BET, bets, even_months, gains, wealth_paths
 
@@ -206,16 +206,6 @@ def test_time_only_runs_forward() -> None:
         state.acknowledged(state.time - 1)
     with pytest.raises(ConfigError, match="pass its own"):
         state.after(Stamp(time=state.time + 1, values=(1.0,)), reference(stream="pnl"))
-
-
-def test_a_desk_is_the_mean_of_its_streams() -> None:
-    bar = reference()
-    fallen = rebuilt(BUNDLE, bar, stamps([0.0] * 10))
-    places = ("COMP win_rate", "COMP pnl", "GC win_rate", "GC pnl")
-    assert desk_wealth({places[0]: fallen}, places) == fallen.alarm.total / 4
-    assert desk_wealth(dict.fromkeys(places, fallen), places) == pytest.approx(fallen.alarm.total)
-    with pytest.raises(ConfigError, match="CL pnl"):
-        desk_wealth({"CL pnl": fallen}, places)
 
 
 def test_a_gauge_without_a_rise_says_so() -> None:
