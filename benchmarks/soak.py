@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.alarms import alarms
+from benchmarks.decay import half_lives
 from benchmarks.detectors import detectors
 from benchmarks.drift import drift
 from benchmarks.long_replay import long_replay
@@ -271,6 +272,11 @@ SOAKS = {
         sentence="drift of features, in years without any: how often the warning is false, and what it finds",
         count=300,
         run=drift,
+    ),
+    "half_lives": Soak(
+        sentence="decay of an edge, in drawn edges of each kind: intervals of half-lives hold the true one",
+        count=1_000,
+        run=half_lives,
     ),
     "examples": Soak(
         sentence="drawn rules in every engine, drawn bars for every feature, in examples of each test",
