@@ -15,7 +15,7 @@ from scipy.signal import lfilter
 
 from lockstep.metrics import Dates, Floats
 from lockstep.monitoring.distances import psi
-from lockstep.monitoring.drift_baseline import LEVEL, DriftBaseline, scores
+from lockstep.monitoring.drift_baseline import INNOVATIONS, LEVEL, DriftBaseline, scores
 from lockstep.monitoring.feature_history import FeatureHistory
 from lockstep.monitoring.ranges import RangeCheck
 
@@ -90,6 +90,23 @@ def bound(runs: int, rate: float) -> int:
     return int(stats.binom.isf(_LEVEL, runs, rate))
 
 
+def wandering(runs: int, seed: int, *, years: int = 17, features: int = 3) -> dict[str, float]:
+    """Return how often random walks rank their running year first: by level, and by innovations."""
+    first = dict.fromkeys((LEVEL, INNOVATIONS), 0)
+    for run in range(runs):
+        steps = np.random.default_rng([seed, run]).standard_normal((WINDOW + YEAR * (years + 1), features))
+        values = np.cumsum(steps, axis=0)
+        baseline = DriftBaseline.of(history_of(values[:-YEAR]))
+        peaks = np.fmax.reduce(baseline.distances(values[-YEAR - WINDOW :]), axis=0)
+        for column, peak in zip(baseline.columns, peaks, strict=True):
+            if column.what in first:
+                first[column.what] += column.rank(float(peak)) == 1.0
+    cases = runs * features
+    shares = {what: round(count / cases, 4) for what, count in first.items()}
+    stated = 1.0 / (years + 1)
+    return {"stated": round(stated, 4), "bound": round(bound(cases, stated) / cases, 4), **shares}
+
+
 def found_shift(runs: int, seed: int, shift: float, *, changed: int = 1, slope: float = SLOPE) -> float:
     """Return the share of years that are warned of, where some of 40 features move by deviations for good."""
     warned = 0
@@ -138,6 +155,7 @@ def drift(runs: int, seed: int) -> tuple[dict[str, Any], bool]:
         "17 years, 40 slow ones at .99": false_years(fewer, seed + 2, slope=0.99),
         "9 years, 40 features at .95": false_years(fewer, seed + 3, years=9),
     }
+    walks = wandering(2 * runs, seed + 10)
     flags = {
         f"{size} sessions, autocorrelation {slope:g}": round(psi_flags(2_000, seed + 4, size, slope), 3)
         for slope in (0.0, SLOPE)
@@ -151,6 +169,7 @@ def drift(runs: int, seed: int) -> tuple[dict[str, Any], bool]:
     found = {
         "runs": runs,
         "false years": worlds,
+        "random walks, ranked first": walks,
         "years with a warning, one feature of 40 moved": {
             f"{shift:g} deviations, autocorrelation {slope:g}": found_shift(few, seed + 8, shift, slope=slope)
             for slope in (0.0, SLOPE)
@@ -163,5 +182,6 @@ def drift(runs: int, seed: int) -> tuple[dict[str, Any], bool]:
         ),
     }
     kept = all(world["false"] <= world["bound"] for world in worlds.values())
+    kept &= walks[INNOVATIONS] <= walks["bound"]
     kept &= broken["five features of one vendor"]["within 3 sessions"] >= 0.99
     return found, kept and broken["none (x 1)"]["within 20 sessions"] == 0.0

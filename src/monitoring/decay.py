@@ -4,7 +4,7 @@ The information coefficient of horizon h is Spearman's rank correlation of a sig
 h-th session after it (Grinold and Kahn, Active Portfolio Management, 2nd ed. (2000), chapters 6 and 13).
 Where an edge fades at a constant rate it is a 2^(-(h - 1) / half-life).
 
-One year of sessions says little about a half-life: a true 8 days is fitted as anything from 3 to 28. So
+One year of sessions says little about a half-life: a true 8 days is fitted as anything from 2 to 41. So
 nothing acts on the estimate. The interval is the projection of a joint region of half-life and size: errors
 at neighbouring horizons are correlated as the signal is, which it knows, and where the data cannot tell a
 half-life from any longer one, its upper end is infinite.

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +16,9 @@ import numpy as np
 from lockstep.errors import DataError
 from lockstep.identity import json_digest
 from lockstep.metrics.arrays import Dates, Floats
+from lockstep.monitoring.evidence import read_sealed, sealed
 
+KIND, SCHEMA = "feature history", 1
 DAY = np.dtype("datetime64[D]")
 
 
@@ -71,6 +75,21 @@ class FeatureHistory:
             found.update(np.ascontiguousarray(array, dtype="<f8").tobytes())
         return found.hexdigest()
 
+    def text(self) -> str:
+        """Return the sealed file's text: plain JSON, every number exactly."""
+        return sealed(
+            {
+                "kind": KIND,
+                "schema": SCHEMA,
+                "ids": list(self.ids),
+                "sessions": np.datetime_as_string(self.sessions).tolist(),
+                "values": _plain(self.values),
+                "low": _plain(self.low),
+                "high": _plain(self.high),
+                "gaps": self.gaps,
+            }
+        )
+
     def row(self, session: Any, values: Sequence[float] | Floats, after: date) -> Floats:
         """Return a session after `after` as a row, float64 (ids,); DataError where it does not fit."""
         row = np.asarray(values, dtype=np.float64)
@@ -106,7 +125,7 @@ class FeatureHistory:
             )
 
     def _check_values(self) -> None:
-        if np.isnan(self.low).any() or np.isnan(self.high).any() or (self.low > self.high).any():
+        if not ((self.low <= self.high) & (self.low < np.inf) & (self.high > -np.inf)).all():
             raise DataError("feature history: each range needs low <= high; take them from the registry")
         with np.errstate(invalid="ignore"):
             outside = (self.values < self.low) | (self.values > self.high) | np.isinf(self.values)
@@ -117,6 +136,40 @@ class FeatureHistory:
                 f"{self.sessions[row]}; declared are {self.low[column]:g} to {self.high[column]:g}, all "
                 "finite; compute it again with the features of the bundle"
             )
+
+
+def read_feature_history(path: Path) -> FeatureHistory:
+    """Return the history in a sealed file, with the digest that it had.
+
+    ParityError where the file is missing, was edited, or is of another kind or schema.
+
+    >>> import tempfile
+    >>> days = np.arange("2020-01-01", "2020-01-03", dtype="datetime64[D]")
+    >>> written = FeatureHistory(ids=("x",), sessions=days, values=[[0.1], [np.nan]], low=[-np.inf], high=[1])
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     size = (Path(folder) / "history.json").write_text(written.text())
+    ...     read_feature_history(Path(folder) / "history.json").digest == written.digest
+    True
+    """
+    content = read_sealed(path, kind=KIND, schema=SCHEMA)
+    ids = tuple(content["ids"])
+    return FeatureHistory(
+        ids=ids,
+        sessions=np.array(content["sessions"], dtype=DAY),
+        values=_numbers(content["values"], math.nan).reshape(-1, len(ids)),
+        low=_numbers(content["low"], -math.inf),
+        high=_numbers(content["high"], math.inf),
+        gaps=content["gaps"],
+    )
+
+
+def _plain(numbers: Floats) -> list[float | None]:
+    """Return numbers row by row, None where JSON has none; the field says which it was."""
+    return [each if math.isfinite(each) else None for each in numbers.ravel().tolist()]
+
+
+def _numbers(plain: Sequence[float | None], missing: float) -> Floats:
+    return np.array([missing if each is None else each for each in plain], dtype=np.float64)
 
 
 def day_of(session: Any) -> date:

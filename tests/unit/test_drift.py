@@ -6,6 +6,7 @@ import json
 import math
 from dataclasses import asdict
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ import pytest
 from scipy import stats
 
 from benchmarks import drift as simulated
-from lockstep.errors import DataError
+from lockstep.errors import DataError, ParityError
 from lockstep.metrics import Floats
 from lockstep.monitoring.distances import LEAST_VALUES, psi, rolling_ks
 from lockstep.monitoring.drift import (
@@ -33,7 +34,7 @@ from lockstep.monitoring.drift_baseline import (
     DriftSettings,
     scores,
 )
-from lockstep.monitoring.feature_history import FeatureHistory
+from lockstep.monitoring.feature_history import FeatureHistory, read_feature_history
 from lockstep.monitoring.ranges import RangeCheck
 
 NAN = math.nan
@@ -337,6 +338,22 @@ def test_equal_values_have_equal_hashes_however_they_are_written() -> None:
     other = np.array([[-0.0], [NAN]])
     other.view(np.uint64)[1] ^= 1
     assert simulated.history_of(other).digest == plain.digest
+
+
+def test_a_history_is_the_same_after_a_file_and_an_edited_one_is_refused(tmp_path: Path) -> None:
+    values = noise(300, 2)
+    values[3, 1] = NAN
+    history = simulated.history_of(values, low=np.array([-9.0, -np.inf]), gaps=True)
+    path = tmp_path / "history.json"
+    path.write_text(history.text())
+    read = read_feature_history(path)
+    assert read.digest == history.digest
+    assert read.values.tobytes() == history.values.tobytes()
+    path.write_text(history.text().replace('"gaps": true', '"gaps": false'))
+    with pytest.raises(ParityError, match="was changed after it was written"):
+        read_feature_history(path)
+    with pytest.raises(ParityError, match="give the JSON file"):
+        read_feature_history(tmp_path / "missing.json")
 
 
 def test_a_unit_error_is_found_within_three_sessions() -> None:
