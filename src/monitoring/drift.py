@@ -20,7 +20,7 @@ import numpy as np
 
 from lockstep.metrics.arrays import Floats
 from lockstep.monitoring.distances import psi
-from lockstep.monitoring.drift_baseline import FEWEST_YEARS, MISSING, DriftBaseline, at_the_end, scores
+from lockstep.monitoring.drift_baseline import FEWEST_YEARS, LEVEL, MISSING, DriftBaseline, at_the_end, scores
 from lockstep.monitoring.feature_history import day_of
 
 QUIET, NO_RATE, WATCH, WARNING, INVESTIGATION = (
@@ -39,6 +39,7 @@ class DriftReading:
     rank       of the peak among the running year and those of history, 1 the largest, ties by midranks
     years      of history that it is compared with; the rate of rank 1 is 1 / (years + 1)
     score      the peak in deviations of the other years, NaN: none; streamed: whether it is in the stream
+    wanders    whether it is the level of a slow feature, whose rank has no stated rate
     """
 
     feature: str
@@ -50,6 +51,7 @@ class DriftReading:
     years: int
     score: float
     streamed: bool
+    wanders: bool
 
     @property
     def first(self) -> bool:
@@ -61,6 +63,8 @@ class DriftReading:
         """Return what there is to say besides the numbers, often nothing."""
         if not self.years:
             return "less than two years of history: no rank; freeze a reference when there are more"
+        if self.wanders:
+            return "slow: its level is ranked without a stated rate; its innovations are judged"
         if not self.streamed:
             first = f"watch: furthest of {self.years + 1} years, rate 1 in {self.years + 1}; "
             return f"{first if self.first else ''}not in the stream"
@@ -89,6 +93,11 @@ class DriftVerdict:
     feature: str
     what: str
     readings: tuple[DriftReading, ...]
+
+    @property
+    def watches(self) -> tuple[DriftReading, ...]:
+        """Features with too short a history for the stream that are first of their own years; see `note`."""
+        return tuple(each for each in self.readings if each.first and not each.streamed and not each.wanders)
 
     @property
     def rate(self) -> float:
@@ -201,6 +210,7 @@ class DriftWatch:
                 years=column.peaks.size,
                 score=float(own[place]),
                 streamed=baseline.streamed(column),
+                wanders=column.slow and column.what == LEVEL,
             )
             for place, column in enumerate(baseline.columns)
         )

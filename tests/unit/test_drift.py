@@ -196,7 +196,8 @@ def test_a_slow_feature_is_judged_by_its_innovations() -> None:
     steps = np.diff(values[-61:], axis=0)
     last = run(history, values[-61] + np.cumsum(4.0 * steps, axis=0))[-1]
     assert (last.verdict, last.what) == (WARNING, INNOVATIONS)
-    assert last.readings[0].note.endswith("not in the stream")
+    assert last.readings[0].note.startswith("slow: its level is ranked without a stated rate")
+    assert last.watches == ()
 
 
 def test_a_feature_of_autocorrelation_95_is_not_slow() -> None:
@@ -233,6 +234,7 @@ def test_a_feature_with_a_short_history_is_a_watch_of_its_own() -> None:
     last = run(simulated.history_of(values), rows)[-1]
     assert (last.verdict, last.years) == (QUIET, 12)
     assert last.readings[0].note == "watch: furthest of 5 years, rate 1 in 5; not in the stream"
+    assert last.watches == last.readings[:1]
 
 
 def test_probabilities_of_signals_are_an_investigation_and_may_have_gaps() -> None:
