@@ -55,6 +55,12 @@ def test_forward_evidence_is_numbers_alone() -> None:
     assert loaded.isdisjoint({"pandas", "scipy", "numba", "pydantic", "lockstep.monitoring.alerts"})
 
 
+def test_alarms_load_neither_frames_nor_scikit_learn() -> None:
+    modules = ("desk_alarms", "alarm_text", "calibration", "reference_outcomes")
+    loaded = loaded_by("; ".join(f"import lockstep.monitoring.{each}" for each in modules))
+    assert loaded.isdisjoint({"pandas", "scipy", "numba", "sklearn", "backtrader"})
+
+
 def test_who_asks_no_model_does_not_wait_for_scikit_learn() -> None:
     """Loading it is a third of the start of a command: experiments and the store open without it."""
     opened = loaded_by("import lockstep.models.bundle, research.experiments.cli, certify.realised")

@@ -164,6 +164,18 @@ def test_threshold_knows_that_wins_come_in_runs() -> None:
     assert together > 1.5 * apart
 
 
+@pytest.mark.parametrize("per_year", [3, 8])
+def test_few_trades_a_year_do_not_raise_watch_too_often(per_year: int) -> None:
+    """Peaks of such years are few numbers, and one of them may be that of many years."""
+    x = wins(np.random.default_rng(4), 1, rates(400, 0), 0.0)[0]
+    shares = (0.05, 0.1, 0.14, 0.2, 0.3)
+    at = watch_threshold(x, per_year=per_year, bets=shares, every=1, seed=1)
+    years = wins(np.random.default_rng(5), 4_000, np.full(per_year, x.mean()), 0.0)
+    peaks = paths(years, float(x.mean()), per_year, shares).max(axis=1)
+    assert (peaks >= at).mean() <= 0.065
+    assert (peaks >= at * (1.0 - 1e-6)).mean() > 0.065 or per_year > 3
+
+
 def test_a_longer_year_shows_a_smaller_decay() -> None:
     x = wins(np.random.default_rng(5), 1, rates(400, 0), 0.0)[0]
     falls = [reference_of(x, per_year, 1).visible_fall for per_year in (60, 120, 250)]
