@@ -56,7 +56,7 @@ def test_false_alarms_on_skewed_profits_are_within_their_bound() -> None:
     assert found["median delay of ALARM, trades"] < 250
 
 
-def test_three_mistakes_break_the_rate_and_what_is_done_keeps_it() -> None:
+def test_three_mistakes_break_their_rates() -> None:
     found, broken = alarms.controls(200, 2)
     assert broken, found
 
