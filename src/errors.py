@@ -43,6 +43,7 @@
     │   ├── FeedError            a feed cannot start or go on
     │   ├── InboxClosed          the engine stopped reading
     │   └── InboxFull            no room within the time given
+    ├── MonitorError             a desk cannot be watched as configured, or its monitor is in the way
     ├── ParityError              research and live came apart, or cannot be compared
     ├── ExperimentError          an experiment cannot be run, found or shown as it was asked for
     │   ├── EngineMismatch       a compiled loop and Backtrader disagree
@@ -178,6 +179,10 @@ class ReplayMismatch(JournalError):
             f"replay of the journal: {difference}; nothing is traded. If code or configuration changed on "
             "purpose, begin a new epoch: lockstep journal new-epoch --reason ..."
         )
+
+
+class MonitorError(LockstepError):
+    """A desk cannot be watched as configured, or another monitor is in the way."""
 
 
 class ParityError(LockstepError):

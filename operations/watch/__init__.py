@@ -1,0 +1,1 @@
+"""Watching a running desk from its journal: outcomes, alarms, drift, decay, regimes. Nothing here trades."""
