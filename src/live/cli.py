@@ -44,13 +44,17 @@ def show(
         float, typer.Option(min=0, help="Seconds without a heartbeat after which it is stale.")
     ] = 60.0,
 ) -> None:
-    """Print the status; exit code 1 if the engine is stopped, stale, or found a mismatch."""
+    """Print the status; exit code 1 if somebody should look.
+
+    That is: the engine is stopped, stale, or found a mismatch; or its monitor has an ALARM that nobody has
+    acknowledged, or has itself not run for too long.
+    """
     status, now = read_status(file), time.time_ns()
     if json:
-        print(to_json(status), end="")
+        print(to_json(status, now), end="")
     else:
         Console().print(status_table(status, now, stale_seconds=stale))
-    sys.exit(1 if status.trouble(now, stale_seconds=stale) else 0)
+    sys.exit(1 if status.attention(now, stale_seconds=stale) else 0)
 
 
 alert_app = typer.Typer(add_completion=False)

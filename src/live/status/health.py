@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -15,6 +16,7 @@ from prometheus_client.registry import Collector
 
 from lockstep.errors import LiveError
 from lockstep.live.loopback import LoopbackHandler, LoopbackServer
+from lockstep.live.status.monitor import ALARM, SEVERITIES, WATCH
 from lockstep.live.status.status import Status
 
 _LAST_ANSWERS = 1.0  # seconds that answers may take at a stop
@@ -48,6 +50,24 @@ class StatusCollector(Collector):
         yield _counters("alerts", "Alerts by fate", "fate", status.alerts)
         yield _counters("events", "What the engine counts", "name", status.counters)
         yield _counters("faults", "Unexpected errors that a thread survived", "thread", status.faults)
+        yield from _monitored(status, now)
+
+
+def _monitored(status: Status, now: int) -> Iterable[Metric]:
+    """Yield what a monitor of the desk said, nothing where none ever ran."""
+    summary = status.monitor
+    if summary is None and not status.monitor_fault:
+        return
+    stale = summary is None or summary.is_stale(now)
+    yield _gauge("monitor_stale", "1 while nobody watches the desk that was watched", float(stale))
+    if summary is None:
+        return
+    levels = Counter(each.level for each in summary.alarms)
+    severities = Counter(each.severity for each in summary.drift)
+    yield _gauge("monitor_age_seconds", "Seconds since the monitor ran", summary.age(now))
+    yield _gauge("monitor_wealth", "Mean wealth of the streams; ALARM at 20, NaN: none", summary.wealth)
+    yield _gauges("alarms", "Not acknowledged", "level", {level: levels[level] for level in (ALARM, WATCH)})
+    yield _gauges("drift", "Findings", "severity", {each: severities[each] for each in SEVERITIES})
 
 
 def _gauge(name: str, text: str, value: float) -> Metric:
@@ -68,15 +88,29 @@ def _labelled(family: Any, values: Any) -> Metric:
     return family  # type: ignore[no-any-return]
 
 
+def _health(status: Status, now: int, stale_seconds: float) -> dict[str, Any]:
+    """Return the body of `/health`; `monitor` is in it where one watches the desk, and changes no verdict."""
+    trouble, monitor = status.trouble(now, stale_seconds=stale_seconds), status.monitor_report(now)
+    return {
+        "healthy": trouble is None,
+        "trouble": trouble,
+        **({} if monitor is None else {"monitor": monitor}),
+    }
+
+
 class HealthServer:
-    """Answers `/health` (200, or 503 with the reason) and `/metrics` on the loopback address."""
+    """Answers `/health` (200, or 503 with the reason) and `/metrics` on the loopback address.
+
+    Both report the engine's health and, apart from it, what a monitor said of the model: an alarm of the
+    model is no reason to restart the engine.
+    """
 
     def __init__(self, port: int, look: Look, clock: Clock, *, stale_seconds: float) -> None:
         """Bind `port` (0: any free one, see `port`); LiveError where it is taken."""
         registry = CollectorRegistry(auto_describe=False)
         registry.register(StatusCollector(look, clock, stale_seconds=stale_seconds))
         handler = type("Handler", (_Handler,), {
-            "trouble": staticmethod(lambda: look().trouble(clock(), stale_seconds=stale_seconds)),
+            "answer": staticmethod(lambda: _health(look(), clock(), stale_seconds)),
             "registry": registry,
         })  # fmt: skip
         try:
@@ -100,7 +134,7 @@ class HealthServer:
 
 
 class _Handler(LoopbackHandler):
-    trouble: Callable[[], str | None]
+    answer: Callable[[], Mapping[str, Any]]
     registry: CollectorRegistry
 
     def do_GET(self) -> None:
@@ -108,9 +142,8 @@ class _Handler(LoopbackHandler):
         if self.path == "/metrics":
             self.send(HTTPStatus.OK, generate_latest(self.registry), CONTENT_TYPE_PLAIN_0_0_4)
         elif self.path == "/health":
-            trouble = self.trouble()
-            body = json.dumps({"healthy": trouble is None, "trouble": trouble}).encode()
-            status = HTTPStatus.OK if trouble is None else HTTPStatus.SERVICE_UNAVAILABLE
-            self.send(status, body, "application/json")
+            answer = self.answer()
+            status = HTTPStatus.OK if answer["healthy"] else HTTPStatus.SERVICE_UNAVAILABLE
+            self.send(status, json.dumps(answer).encode(), "application/json")
         else:
             self.send(HTTPStatus.NOT_FOUND, b"there are /health and /metrics\n", "text/plain")

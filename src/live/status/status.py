@@ -19,6 +19,7 @@ from rich.text import Text
 from lockstep.errors import ConfigError, DataError, LiveError
 from lockstep.files import replace_file
 from lockstep.live.messages import Mode
+from lockstep.live.status.monitor import MonitorSummary, Row, monitor_file, read_monitor_or_fault
 from lockstep.live.status.risk import RiskSummary, read_risk, risk_file
 from lockstep.settings import parse_json
 from lockstep.tables import TextTable, prose
@@ -55,6 +56,8 @@ class Status:
     alerts          counts of `Alerts`; counters   sets, orders, refusals by rule and what else is counted
     risk            what was last measured of the desk; None where nothing was. It is read beside the
                     status file; the engine does not write it
+    monitor         what watches the desk said last, likewise read beside it; None where nothing does, or
+                    where its file is unreadable: then monitor_fault says so
     queues          what waits, by queue; faults   unexpected errors that a thread survived, by thread
     """
 
@@ -87,6 +90,8 @@ class Status:
     counters: Mapping[str, int] = field(default_factory=dict)
     faults: Mapping[str, int] = field(default_factory=dict)
     risk: RiskSummary | None = None
+    monitor: MonitorSummary | None = None
+    monitor_fault: str = ""
     schema: int = SCHEMA
 
     def age(self, now: int) -> float:
@@ -94,28 +99,49 @@ class Status:
         return (now - self.heartbeat) / SECOND
 
     def trouble(self, now: int, *, stale_seconds: float) -> str | None:
-        """Return why somebody should look, or None: not running, or no heartbeat for `stale_seconds`."""
+        """Return why the engine is not well, or None: not running, or no heartbeat for `stale_seconds`.
+
+        The engine's health is its own: what a monitor says of the model is in `attention`.
+        """
         if self.state in ("stopped", "mismatch"):
             return f"{self.state}: {self.detail}" if self.detail else self.state
         if abs(self.age(now)) > stale_seconds:
             return f"stale: last heartbeat {self.age(now):.0f} s ago"
         return None
 
+    def attention(self, now: int, *, stale_seconds: float) -> str | None:
+        """Return why somebody should look, or None: `trouble`, or the monitor has an ALARM or is stale."""
+        trouble = self.trouble(now, stale_seconds=stale_seconds)
+        if trouble is not None:
+            return trouble
+        return self.monitor_fault or (None if self.monitor is None else self.monitor.attention(now))
+
+    def monitor_report(self, now: int) -> dict[str, Any] | None:
+        """Return what the monitor said as plain JSON, None where nothing watches the desk."""
+        if self.monitor_fault:
+            return {"fault": self.monitor_fault, "stale": True}
+        return None if self.monitor is None else self.monitor.report(now)
+
 
 _STATUS = TypeAdapter(Status)
 
 
-def to_json(status: Status) -> str:
-    """Return the status as one JSON object."""
-    return json.dumps(_plain(status), indent=2) + "\n"
+def to_json(status: Status, now: int | None = None) -> str:
+    """Return the status as one JSON object.
+
+    now   UTC ns, for the age of what is read beside it; None: as of its heartbeat
+    """
+    return json.dumps(_plain(status, status.heartbeat if now is None else now), indent=2) + "\n"
 
 
-def _plain(status: Status) -> dict[str, Any]:
+def _plain(status: Status, now: int) -> dict[str, Any]:
     values = {each.name: getattr(status, each.name) for each in dataclasses.fields(status)}
     windows = [window._asdict() for window in status.cold_windows]
     risk = values.pop("risk")
     told = {} if risk is None else {"risk": {**dataclasses.asdict(risk), "doubts": _doubts(status)}}
-    return {**values, "cold_windows": windows, **told}
+    del values["monitor"], values["monitor_fault"]
+    monitor = status.monitor_report(now)
+    return {**values, "cold_windows": windows, **told, **({} if monitor is None else {"monitor": monitor})}
 
 
 def _doubts(status: Status) -> list[str]:
@@ -140,7 +166,10 @@ def heartbeat_file(path: Path) -> Path:
 
 
 def read_status(path: Path) -> Status:
-    """Return what the engine last wrote, with heartbeat and risk from beside; LiveError without a file."""
+    """Return what the engine last wrote; LiveError without a file.
+
+    Heartbeat, risk and what a monitor said come from the files beside it.
+    """
     try:
         content = parse_json(path.read_bytes())
         if not isinstance(content, dict) or _schema(content) != SCHEMA:
@@ -150,8 +179,13 @@ def read_status(path: Path) -> Status:
         raise LiveError(f"{path}: {error.strerror}: no status; is the engine started?") from error
     except (ConfigError, ValidationError) as error:
         raise LiveError(f"{path}: is no status file; give the one that the engine writes") from error
+    monitor, fault = read_monitor_or_fault(monitor_file(path))
     return dataclasses.replace(
-        status, heartbeat=max(status.heartbeat, _heartbeat(path)), risk=read_risk(risk_file(path))
+        status,
+        heartbeat=max(status.heartbeat, _heartbeat(path)),
+        risk=read_risk(risk_file(path)),
+        monitor=monitor,
+        monitor_fault=fault,
     )
 
 
@@ -176,9 +210,10 @@ def status_table(status: Status, now: int, *, stale_seconds: float) -> TextTable
     return table
 
 
-def _rows(status: Status, now: int, stale_seconds: float) -> Iterator[tuple[str, str, bool]]:
+def _rows(status: Status, now: int, stale_seconds: float) -> Iterator[Row]:
     trouble = status.trouble(now, stale_seconds=stale_seconds)
-    yield "verdict", trouble or "fine", trouble is not None
+    attention = status.attention(now, stale_seconds=stale_seconds)
+    yield "verdict", attention or "fine", attention is not None
     yield "mode", f"{status.mode}, {status.state}, epoch {status.epoch}", False
     yield "doing", status.detail if status.state in ("starting", "replaying") else "", False
     yield "roll-out", status.rollout, False
@@ -205,6 +240,9 @@ def _rows(status: Status, now: int, stale_seconds: float) -> Iterator[tuple[str,
     )
     yield from _portfolio_row(status.portfolio)
     yield from _risk_row(status)
+    yield "monitor", status.monitor_fault, True
+    if status.monitor is not None:
+        yield from status.monitor.rows(now)
     yield (
         "cold windows",
         "\n".join(f"{w.symbol} {w.feature}: {w.seen} of {w.needed} bars" for w in status.cold_windows),
@@ -218,7 +256,7 @@ def _rows(status: Status, now: int, stale_seconds: float) -> Iterator[tuple[str,
     yield "counters", _pairs(status.counters), False
 
 
-def _portfolio_row(told: Mapping[str, float]) -> Iterator[tuple[str, str, bool]]:
+def _portfolio_row(told: Mapping[str, float]) -> Iterator[Row]:
     if not told:
         return
     text = f"equity {told['equity']:,.2f} USD, drawdown {told['drawdown']:.2%}"
@@ -232,7 +270,7 @@ def _portfolio_row(told: Mapping[str, float]) -> Iterator[tuple[str, str, bool]]
     yield "portfolio", ", ".join([text, *stops]), bool(stops)
 
 
-def _risk_row(status: Status) -> Iterator[tuple[str, str, bool]]:
+def _risk_row(status: Status) -> Iterator[Row]:
     if status.risk is None:
         return
     doubts = _doubts(status)

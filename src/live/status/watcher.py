@@ -33,6 +33,7 @@ from lockstep.live.messages import Irregularity, LaneRecord, Mode, SetRecord, is
 from lockstep.live.plausible import AGREE
 from lockstep.live.quarantine import irregularity_of
 from lockstep.live.risk.switches import Switches
+from lockstep.live.status.monitor import MonitorFile, monitor_file
 from lockstep.live.status.status import SECOND, State, Status, write_status
 from lockstep.monitoring.alerts import Alert, Alerts, Coalescer, Kind
 from lockstep.portfolio.state import CoordinatorState
@@ -104,7 +105,14 @@ class Watcher:
         self._now = started
         self._irregular_bars = Coalescer(bars_every)
         self._recorded = self._replayed = 0
-        self.status = Status(mode=mode, state="starting", epoch=epoch, started=started, heartbeat=started)
+        self._monitor = MonitorFile(monitor_file(path))
+        self._status = Status(mode=mode, state="starting", epoch=epoch, started=started, heartbeat=started)
+
+    @property
+    def status(self) -> Status:
+        """The present status, with what the desk's monitor said last; any thread may ask."""
+        monitor, fault = self._monitor.look()
+        return replace(self._status, monitor=monitor, monitor_fault=fault)
 
     def watch(self, look: Look) -> None:
         """Ask `look` for what only the engine knows."""
@@ -203,7 +211,7 @@ class Watcher:
         self._now = now
         for alert in self._irregular_bars.due(now):
             self._alerts.post(alert)
-        if now - self._written >= SECOND or self.status.state != "running":
+        if now - self._written >= SECOND or self._status.state != "running":
             self._write(now)
         self._alerts.tick(now)
 
@@ -222,7 +230,7 @@ class Watcher:
 
     def change(self, state: State, detail: str) -> None:
         """Note what the engine is doing now."""
-        self.status = replace(self.status, state=state, detail=self._scrubbed(detail))
+        self._status = replace(self._status, state=state, detail=self._scrubbed(detail))
 
     def end(self, state: State, detail: str, now: int) -> None:
         """Write the last status, and send the alerts that were held back."""
@@ -243,11 +251,11 @@ class Watcher:
             **self._look(),
         }
         self._tell_faults(fields.get("faults", {}), now)
-        if fields.get("fills") and not self.status.fills:
+        if fields.get("fills") and not self._status.fills:
             self._alert("fault", f"fills: nothing is heard from the broker: {fields['fills']}", now)
-        self.status = replace(self.status, heartbeat=now, **self._scrubbed(fields))
+        self._status = replace(self._status, heartbeat=now, **self._scrubbed(fields))
         try:
-            write_status(self._path, self.status)
+            write_status(self._path, self._status)
         except DataError as error:
             self._counters["status not written"] += 1
             _LOGGER.error("status: %s", error)
@@ -255,7 +263,7 @@ class Watcher:
     def _tell_faults(self, faults: Mapping[str, int], now: int) -> None:
         """Raise an alert where a thread has survived an unexpected error since the last status."""
         for thread, count in faults.items():
-            if count > self.status.faults.get(thread, 0):
+            if count > self._status.faults.get(thread, 0):
                 self._alert("fault", f"{thread}: {count} unexpected errors so far, see the log", now)
 
     def _alert(self, kind: Kind, text: str, time: int) -> None:
