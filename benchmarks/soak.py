@@ -27,6 +27,7 @@ from benchmarks.drift import drift
 from benchmarks.long_replay import long_replay
 from benchmarks.long_run import engines
 from benchmarks.measure import ROOT, of_tests
+from benchmarks.slippage import slippage
 from benchmarks.training import stopping
 from benchmarks.var_backtests import var_backtests
 from lockstep.identity import DECIDING, VALIDATING, code_hash
@@ -272,6 +273,11 @@ SOAKS = {
         sentence="drift of features, in years without any: how often the warning is false, and what it finds",
         count=300,
         run=drift,
+    ),
+    "slippage": Soak(
+        sentence="ALARM on slippage of fills, in years at the tolerance: rates, delays, two controls",
+        count=1_000,
+        run=slippage,
     ),
     "half_lives": Soak(
         sentence="decay of an edge, in drawn edges of each kind: intervals of half-lives hold the true one",

@@ -11,7 +11,8 @@ from certify.recording import Frame
 from lockstep.live.events import FillReported
 from lockstep.live.units import SmallerUnit
 from lockstep.market.bars import Bars
-from lockstep.market.instrument import Instrument
+from lockstep.market.history import History
+from lockstep.market.instrument import Instrument, traded_symbol
 from lockstep.strategy.clock import SessionClock
 from lockstep.strategy.decision import IN_SESSION
 from lockstep.strategy.matching import Account, Bar
@@ -90,3 +91,25 @@ class FillAuditor:
             return None
         bars = self.bars
         return (float(bars.open[row]), float(bars.high[row]), float(bars.low[row]), float(bars.close[row]))
+
+
+@dataclass
+class FillAudit:
+    """Pairs the fills of every lane of a journal, frame after frame, with what settled bars say."""
+
+    settled: History
+    units: Mapping[str, Instrument]
+    _auditors: dict[str, FillAuditor] = field(default_factory=dict)
+
+    def take(self, frame: Frame) -> Iterator[Residual]:
+        """Yield the residuals of the fills that were booked with this bar."""
+        lane = frame.record.symbol
+        if lane not in self._auditors:
+            market, config = self.settled.markets[traded_symbol(lane)], frame.model.config
+            self._auditors[lane] = FillAuditor(
+                instrument=market.instrument,
+                bars=self.settled.series(frame.model.key),
+                clock=SessionClock(market.session, config.bars, config.auto_close),
+                units=self.units,
+            )
+        yield from self._auditors[lane].take(frame)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from certify.real_fills import FillAuditor
+from certify.real_fills import FillAudit
 from certify.recorded_account import check_account
 from certify.recorded_report import AccountSkew, DecisionSkew, RecordedReport
 from certify.recording import Frame, Tape, models_of
@@ -27,7 +27,6 @@ from lockstep.live.warmup import settled_bars
 from lockstep.market.bars import Floats
 from lockstep.market.config import load_instruments
 from lockstep.market.history import History, Market
-from lockstep.market.instrument import traded_symbol
 from lockstep.models.store import ModelStore
 from lockstep.strategy.admission import REFUSALS
 from lockstep.strategy.clock import SessionClock
@@ -125,7 +124,7 @@ class _Check:
         self._features: dict[str, FeatureTally] = {}
         self._decisions: dict[str, dict[str, int]] = {}
         self._firsts: dict[str, str] = {}
-        self._auditors: dict[str, FillAuditor] = {}
+        self._audit = FillAudit(settled, load_instruments().instruments)
         self._fills: list[Residual] = []
         self._stamps: list[int] = []
         self._vectors = 0
@@ -134,7 +133,7 @@ class _Check:
     def take(self, frame: Frame) -> None:
         """Take one recorded decision."""
         self._stamps.append(frame.stamp)
-        self._fills += self._auditor(frame).take(frame)
+        self._fills += self._audit.take(frame)
         sha, symbol = frame.model.bundle.sha256, frame.record.symbol
         counts = self._decisions.setdefault(symbol, dict.fromkeys(_COUNTS, 0))
         recorded = np.frombuffer(frame.record.vector, dtype="<f8").astype(np.float64)
@@ -145,18 +144,6 @@ class _Check:
         settled = self._batch[sha].vector(frame.stamp)
         self._compare_values(frame, recorded, settled)
         self._compare_decisions(frame, recorded, settled, counts)
-
-    def _auditor(self, frame: Frame) -> FillAuditor:
-        symbol = frame.record.symbol
-        if symbol not in self._auditors:
-            judge = self._judge(frame)
-            self._auditors[symbol] = FillAuditor(
-                instrument=self._settled.markets[traded_symbol(symbol)].instrument,
-                bars=self._settled.series(frame.model.key),
-                clock=judge.clock,
-                units=load_instruments().instruments,
-            )
-        return self._auditors[symbol]
 
     def _judge(self, frame: Frame) -> Judge:
         key = (frame.model.bundle.sha256, frame.factor)

@@ -18,7 +18,7 @@ from certify.recorded import RecordedReport, check_recorded
 from certify.skew import CODE, CORRECTED, LATE
 from lockstep.errors import LockstepError, ModelError, ParityError
 from lockstep.live.brokers.protocol import OnFill
-from lockstep.live.events import Event, OrderAcknowledged, OrderSent, OrderWithdrawn
+from lockstep.live.events import Event, OrderWithdrawn
 from lockstep.live.journal import Journal
 from lockstep.live.journal.continuation import continued
 from lockstep.live.messages import Arrival, SetRecord, Values
@@ -35,11 +35,9 @@ from lockstep.monitoring.parity import BAR, WARM_UP
 from research.paper.report import print_comparison, write_comparison
 from research.paper.verdict import KIND, SCHEMA, PaperComparison
 from support import desks, papers, units
-from support.events import an_event
 from support.models import RECORD
 from support.papers import COMP, SETS, SPX, WARM
-
-TICK = 0.25
+from support.real_fills import TICK, Reporting, live
 
 
 @pytest.fixture(scope="module")
@@ -239,67 +237,6 @@ def test_a_bundle_that_is_gone_is_refused(paper: Path, tmp_path: Path) -> None:
 
 
 # Real fills
-
-
-class Reporting(desks.FakeOutside):
-    """Reports each acknowledged order as filled at the next open, so many ticks worse than the model.
-
-    stops   report each entry's stop as filled, too, an hour after its first bar
-    """
-
-    def __init__(self, journal: Journal, ticks: float, *, stops: bool = False) -> None:
-        super().__init__()
-        self.journal, self.ticks, self.stops = journal, ticks, stops
-        self.stopped: set[int] = set()
-        self.seen: set[str] = set()
-        self.opens = {end: values[0] for end, values in desks.kept(desks.history(WARM + SETS + 1), COMP)}
-
-    def commands(self) -> Sequence[Event]:
-        events = list(self.journal.events(OrderSent, OrderAcknowledged))
-        sent = {each.order_id: each.message for each in events if each.kind == "send"}
-        new = [
-            each.order_id for each in events if each.kind == "acknowledged" and each.order_id not in self.seen
-        ]
-        self.seen.update(new)
-        return [*(self._fill(order_id, sent[order_id]["quantity"]) for order_id in new), *self._stop()]
-
-    def done(self, events: Sequence[Event]) -> None: ...
-
-    def _stop(self) -> list[Event]:
-        last = self.journal.last_set() if self.stops else None
-        state = last.lanes[0].state if last else None
-        if last is None or state is None or state.trade is None or state.waiting is not None:
-            return []
-        if state.trade["decision"] in self.stopped:
-            return []
-        self.stopped.add(state.trade["decision"])
-        position, _, level, *_ = state.account
-        order_id = f"1-live-COMP-{state.trade['decision']}-entry-1"
-        content = {
-            "command": f"stop {order_id}", "fill_id": f"stop {order_id}", "order_id": order_id,
-            "symbol": "COMP", "order": "stop", "quantity": -position, "commission": 1.25,
-            "price": level - np.sign(position) * TICK * (1 + self.ticks),
-            "stamp": last.release.stamp + 3_600_000_000_000,
-        }  # fmt: skip
-        return [an_event("fill", symbol="COMP", content=content)]
-
-    def _fill(self, order_id: str, quantity: float) -> Event:
-        decision = int(order_id.split("-")[-3])
-        following = min(end for end in self.opens if end > decision)
-        price = self.opens[following] + np.sign(quantity) * TICK * (1 + self.ticks)
-        content = {
-            "command": order_id, "fill_id": order_id, "order_id": order_id, "symbol": "COMP",
-            "order": "market", "quantity": quantity, "price": price, "commission": 2.0,
-            "stamp": following - 1,
-        }  # fmt: skip
-        return an_event("fill", symbol="COMP", content=content)
-
-
-def live(folder: Path, store: ModelStore, ticks: float, *, stops: bool = False) -> Path:
-    return papers.traded(
-        folder, papers.models(store)[0], name="live.db", mode="live", broker=papers.Broker(), expire=10**18,
-        outside=lambda journal: Reporting(journal, ticks, stops=stops),
-    )  # fmt: skip
 
 
 class ReportedByTheBroker(Reporting):
