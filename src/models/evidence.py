@@ -20,6 +20,9 @@ VALIDATION, CERTIFICATE, PAPER = "validation", "certificate", "paper"
 # What a candidate earned on bars that did not exist when it was registered. It is bound to the bundle alone:
 # it happened, whatever the code is now; that the code trades the bundle alike is for the certificate to say.
 FORWARD = "forward"
+# What a running desk is held to, frozen at validation. It is bound to the bundle alone, too: a desk does not
+# choose its bar again because code that has nothing to do with it has changed.
+REFERENCE = "reference"
 MACHINE, _LIBRARY = "machine", "library "
 
 # Evidence of these kinds was computed from bars by our code, by these roots of it: it must say by which code,

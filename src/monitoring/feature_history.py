@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,10 +16,57 @@ import numpy as np
 from lockstep.errors import DataError
 from lockstep.identity import json_digest
 from lockstep.metrics.arrays import Dates, Floats
-from lockstep.monitoring.evidence import read_sealed, sealed
+from lockstep.settings import Settings
 
-KIND, SCHEMA = "feature history", 1
 DAY = np.dtype("datetime64[D]")
+# A column of so few values is written as places in a list of them, a byte each.
+_FEW = 256
+
+
+class PackedColumn(Settings):
+    """A column of float64 in plain text: `values`, or `codes` (uint8) of places in `distinct`; base64.
+
+    Numbers are little endian. JSON of 20 years of 70 features would be twice as large.
+    """
+
+    values: str = ""
+    distinct: str = ""
+    codes: str = ""
+
+    @classmethod
+    def of(cls, column: Floats) -> PackedColumn:
+        """Pack float64 (n,); equal bits give equal text.
+
+        >>> PackedColumn.of(np.array([0.5, 0.5, 1.0, 0.5])).column().tolist()
+        [0.5, 0.5, 1.0, 0.5]
+        """
+        bits = np.ascontiguousarray(column, dtype="<f8").view("<u8")
+        distinct, codes = np.unique(bits, return_inverse=True)
+        if distinct.size > _FEW:
+            return cls(values=_text(bits))
+        return cls(distinct=_text(distinct), codes=_text(codes.astype(np.uint8)))
+
+    def column(self) -> Floats:
+        """Return what was packed, float64 (n,); DataError where the text is none of it."""
+        try:
+            if self.values:
+                return np.frombuffer(base64.b64decode(self.values, validate=True), dtype="<f8")
+            distinct = np.frombuffer(base64.b64decode(self.distinct, validate=True), dtype="<f8")
+            codes = np.frombuffer(base64.b64decode(self.codes, validate=True), dtype=np.uint8)
+            return np.asarray(distinct[codes], dtype=np.float64)
+        except (ValueError, IndexError) as error:
+            raise DataError(f"feature history: a column cannot be read ({error}); freeze it again") from error
+
+
+class HistoryContent(Settings):
+    """A `FeatureHistory` as it is written: plain JSON, every number exactly, null for an infinite bound."""
+
+    ids: tuple[str, ...]
+    sessions: tuple[date, ...]
+    columns: tuple[PackedColumn, ...]
+    low: tuple[float | None, ...]
+    high: tuple[float | None, ...]
+    gaps: bool
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -75,19 +122,42 @@ class FeatureHistory:
             found.update(np.ascontiguousarray(array, dtype="<f8").tobytes())
         return found.hexdigest()
 
-    def text(self) -> str:
-        """Return the sealed file's text: plain JSON, every number exactly."""
-        return sealed(
-            {
-                "kind": KIND,
-                "schema": SCHEMA,
-                "ids": list(self.ids),
-                "sessions": np.datetime_as_string(self.sessions).tolist(),
-                "values": _plain(self.values),
-                "low": _plain(self.low),
-                "high": _plain(self.high),
-                "gaps": self.gaps,
-            }
+    @property
+    def content(self) -> HistoryContent:
+        """All of it as plain values, for a file; equal histories give equal content."""
+        return HistoryContent(
+            ids=self.ids,
+            sessions=tuple(self.sessions.tolist()),
+            columns=tuple(map(PackedColumn.of, self.values.T)),
+            low=_bounds(self.low),
+            high=_bounds(self.high),
+            gaps=self.gaps,
+        )
+
+    @classmethod
+    def of_content(cls, content: HistoryContent) -> FeatureHistory:
+        """Return the history that was written, with the digest that it had; DataError where it is none.
+
+        >>> days = np.arange("2020-01-01", "2020-01-03", dtype="datetime64[D]")
+        >>> own = FeatureHistory(ids=("x",), sessions=days, values=[[0.1], [np.nan]], low=[-np.inf], high=[1])
+        >>> FeatureHistory.of_content(own.content).digest == own.digest
+        True
+        """
+        columns = [each.column() for each in content.columns]
+        count = len(content.sessions)
+        if any(each.size != count for each in columns):
+            sizes = ", ".join(str(each.size) for each in columns[:3])
+            raise DataError(
+                f"feature history: {count} sessions, columns of {sizes} values; each needs one for each "
+                "session; freeze it again"
+            )
+        return cls(
+            ids=content.ids,
+            sessions=np.array(content.sessions, dtype=DAY),
+            values=np.array(columns, dtype=np.float64).reshape(-1, count).T,
+            low=np.array([-math.inf if each is None else each for each in content.low], dtype=np.float64),
+            high=np.array([math.inf if each is None else each for each in content.high], dtype=np.float64),
+            gaps=content.gaps,
         )
 
     def row(self, session: Any, values: Sequence[float] | Floats, after: date) -> Floats:
@@ -138,38 +208,12 @@ class FeatureHistory:
             )
 
 
-def read_feature_history(path: Path) -> FeatureHistory:
-    """Return the history in a sealed file, with the digest that it had.
-
-    ParityError where the file is missing, was edited, or is of another kind or schema.
-
-    >>> import tempfile
-    >>> days = np.arange("2020-01-01", "2020-01-03", dtype="datetime64[D]")
-    >>> written = FeatureHistory(ids=("x",), sessions=days, values=[[0.1], [np.nan]], low=[-np.inf], high=[1])
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     size = (Path(folder) / "history.json").write_text(written.text())
-    ...     read_feature_history(Path(folder) / "history.json").digest == written.digest
-    True
-    """
-    content = read_sealed(path, kind=KIND, schema=SCHEMA)
-    ids = tuple(content["ids"])
-    return FeatureHistory(
-        ids=ids,
-        sessions=np.array(content["sessions"], dtype=DAY),
-        values=_numbers(content["values"], math.nan).reshape(-1, len(ids)),
-        low=_numbers(content["low"], -math.inf),
-        high=_numbers(content["high"], math.inf),
-        gaps=content["gaps"],
-    )
+def _text(numbers: Any) -> str:
+    return base64.b64encode(numbers.tobytes()).decode("ascii")
 
 
-def _plain(numbers: Floats) -> list[float | None]:
-    """Return numbers row by row, None where JSON has none; the field says which it was."""
-    return [each if math.isfinite(each) else None for each in numbers.ravel().tolist()]
-
-
-def _numbers(plain: Sequence[float | None], missing: float) -> Floats:
-    return np.array([missing if each is None else each for each in plain], dtype=np.float64)
+def _bounds(numbers: Floats) -> tuple[float | None, ...]:
+    return tuple(each if math.isfinite(each) else None for each in numbers.tolist())
 
 
 def day_of(session: Any) -> date:

@@ -1,25 +1,21 @@
 """The monitoring reference: what a model is held to, frozen when it is validated.
 
 Floors, estimates, bets, clip points and thresholds come of out-of-sample outcomes by one function,
-`reference_outcomes.monitoring_reference`. It is written as a sealed file (`evidence.py`): a desk does not
-choose its floor after seeing the game. A stream that the outcomes cannot support is named in `off`, with the
-reason.
+`reference_outcomes.monitoring_reference`. It is a part of the bundle's frozen reference (`frozen.py`): a desk
+does not choose its floor after seeing the game. A stream that the outcomes cannot support is named in `off`,
+with the reason.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field
 
-from lockstep.errors import ParityError
 from lockstep.identity import json_digest
-from lockstep.monitoring.evidence import DIGEST, read_sealed, sealed
 from lockstep.monitoring.readings import StreamKind
-from lockstep.settings import Settings, validated
+from lockstep.settings import Settings
 
-KIND, SCHEMA = "monitoring reference", 1
 LEAST_OUTCOMES = 50
 
 Unit = Annotated[float, Field(ge=0, le=1)]
@@ -83,23 +79,3 @@ class MonitoringReference(Settings):
     def of(self, stream: StreamKind) -> StreamReference | None:
         """Return what a stream is held to; None where it is off."""
         return next((each for each in self.streams if each.stream == stream), None)
-
-    def text(self) -> str:
-        """Return the sealed file's text."""
-        return sealed({"kind": KIND, "schema": SCHEMA, **self.model_dump(mode="json")})
-
-
-def read_reference(path: Path, *, bundle: str) -> MonitoringReference:
-    """Return the reference in a sealed file.
-
-    ParityError where it is missing, was edited, is of another kind or schema, or of another `bundle`.
-    """
-    content = read_sealed(path, kind=KIND, schema=SCHEMA)
-    rest = {name: each for name, each in content.items() if name not in ("kind", "schema", DIGEST)}
-    found = validated(MonitoringReference, rest, where=str(path))
-    if found.bundle != bundle:
-        raise ParityError(
-            f"{path}: is the reference of bundle {found.bundle[:12]}, not of {bundle[:12]}; validate the "
-            "bundle that trades"
-        )
-    return found

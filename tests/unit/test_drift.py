@@ -6,7 +6,6 @@ import json
 import math
 from dataclasses import asdict
 from datetime import date
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ import pytest
 from scipy import stats
 
 from benchmarks import drift as simulated
-from lockstep.errors import DataError, ParityError
+from lockstep.errors import DataError
 from lockstep.metrics import Floats
 from lockstep.monitoring.distances import LEAST_VALUES, psi, rolling_ks
 from lockstep.monitoring.drift import (
@@ -34,7 +33,7 @@ from lockstep.monitoring.drift_baseline import (
     DriftSettings,
     scores,
 )
-from lockstep.monitoring.feature_history import FeatureHistory, read_feature_history
+from lockstep.monitoring.feature_history import FeatureHistory, HistoryContent
 from lockstep.monitoring.ranges import RangeCheck
 
 NAN = math.nan
@@ -342,20 +341,31 @@ def test_equal_values_have_equal_hashes_however_they_are_written() -> None:
     assert simulated.history_of(other).digest == plain.digest
 
 
-def test_a_history_is_the_same_after_a_file_and_an_edited_one_is_refused(tmp_path: Path) -> None:
-    values = noise(300, 2)
+@pytest.mark.parametrize("decimals", [1, 9])
+def test_a_history_is_the_same_after_it_was_written(decimals: int) -> None:
+    values = noise(300, 2).round(decimals)
     values[3, 1] = NAN
     history = simulated.history_of(values, low=np.array([-9.0, -np.inf]), gaps=True)
-    path = tmp_path / "history.json"
-    path.write_text(history.text())
-    read = read_feature_history(path)
+    written = history.content.model_dump_json()
+    read = FeatureHistory.of_content(HistoryContent.model_validate_json(written))
     assert read.digest == history.digest
     assert read.values.tobytes() == history.values.tobytes()
-    path.write_text(history.text().replace('"gaps": true', '"gaps": false'))
-    with pytest.raises(ParityError, match="was changed after it was written"):
-        read_feature_history(path)
-    with pytest.raises(ParityError, match="give the JSON file"):
-        read_feature_history(tmp_path / "missing.json")
+    assert [bool(each.codes) for each in history.content.columns] == [decimals == 1] * 2
+
+
+@pytest.mark.parametrize(
+    ("column", "words"),
+    [
+        ({"values": "AAAA"}, "cannot be read"),
+        ({"values": "é"}, "cannot be read"),
+        ({"values": "AAAAAAAAAAA="}, "3 sessions, columns of 1 values"),
+        ({"distinct": "AAAAAAAAAAA=", "codes": "AAEA"}, "cannot be read"),
+    ],
+)
+def test_a_column_that_was_not_written_so_is_refused(column: dict[str, str], words: str) -> None:
+    content = simulated.history_of(np.zeros((3, 1))).content.model_dump(mode="json")
+    with pytest.raises(DataError, match=words):
+        FeatureHistory.of_content(HistoryContent.model_validate({**content, "columns": [column]}))
 
 
 def test_a_unit_error_is_found_within_three_sessions() -> None:
