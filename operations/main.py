@@ -378,9 +378,10 @@ def _data_bars() -> typer.Typer:
     return app
 
 
-@data.add("export", "Export fills, orders, decisions, backtests.", panel=COMMANDS, script="export")
+@data.add("export", "Export fills, decisions, outcomes, backtests.", panel=COMMANDS, script="export")
 def _data_export() -> typer.Typer:
-    from lockstep.live.journal.export_cli import app
+    # Sees the journal and, above it, the monitor.
+    from operations.export_cli import app
 
     return app
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lockstep.console import run
-from lockstep.live.journal.export_cli import app
+from operations.export_cli import app
 
 if __name__ == "__main__":
     run(app)

@@ -19,7 +19,10 @@ from lockstep.errors import AlertFailed
 from lockstep.plugs import PlugSettings, ReadSecret
 from lockstep.settings import Settings
 
-__all__ = ["Alert", "AlertRate", "Alerts", "Kind", "LogSink", "LogSinkSettings", "Sink", "SinkSettings"]
+__all__ = [
+    "SEVERITY", "Alert", "AlertRate", "Alerts", "Kind", "LogSink", "LogSinkSettings", "Severity", "Sink",
+    "SinkSettings",
+]  # fmt: skip
 
 
 _MINUTE = 60_000_000_000
@@ -29,8 +32,25 @@ _OTHERS = "others"
 Kind = Literal[
     "entry", "exit", "stop", "refusal", "stale_feed", "restart", "mismatch", "daily_summary",
     "unknown_order", "swap", "implausible", "bars", "fault", "reconciliation", "clock",
-    "portfolio",
+    "portfolio", "alarm", "watch", "drift", "investigation", "monitor",
 ]  # fmt: skip
+Severity = Literal["alert", "warning", "investigation", "notice"]
+
+SEVERITY: Mapping[Kind, Severity] = {
+    **dict.fromkeys((
+        "mismatch", "unknown_order", "stale_feed", "stop", "implausible", "bars", "fault", "reconciliation",
+        "clock", "portfolio", "alarm",
+    ), "alert"),
+    **dict.fromkeys(("watch", "drift", "monitor"), "warning"),
+    "investigation": "investigation",
+    **dict.fromkeys(("entry", "exit", "refusal", "restart", "daily_summary", "swap"), "notice"),
+}  # fmt: skip
+"""How much a kind matters. alert: act now; warning: look at it today; investigation: nothing is known to be
+wrong, find out; notice: nothing to do.
+
+Those of a monitor: `alarm`, a win rate, a P&L, a calibration or an information coefficient has fallen;
+`watch`, one of them may have; `drift`, a feature has moved; `investigation`, probabilities have; `monitor`,
+the desk is not watched, or watched with bad input."""
 
 
 class Alert(NamedTuple):
@@ -43,6 +63,16 @@ class Alert(NamedTuple):
     kind: Kind
     text: str
     time: int
+
+    @property
+    def head(self) -> str:
+        """The kind in words, after its severity where that is more than a notice.
+
+        >>> Alert("stale_feed", "no bar", 0).head, Alert("swap", "v3", 0).head
+        ('alert: stale feed', 'swap')
+        """
+        severity, name = SEVERITY[self.kind], self.kind.replace("_", " ")
+        return name if severity in ("notice", name) else f"{severity}: {name}"
 
 
 class AlertRate(Settings):
@@ -160,20 +190,6 @@ def _joined(group: _Group) -> Alert | None:
 
 _LOGGER = logging.getLogger("lockstep.alerts")
 _LONGEST_WAIT = 30.0
-_URGENT: frozenset[Kind] = frozenset(
-    (
-        "mismatch",
-        "unknown_order",
-        "stale_feed",
-        "stop",
-        "implausible",
-        "bars",
-        "fault",
-        "reconciliation",
-        "clock",
-        "portfolio",
-    )
-)
 
 
 class Sink(Protocol):
@@ -215,7 +231,7 @@ class LogSink:
 
     def send(self, alert: Alert) -> None:
         """Write one alert."""
-        level = logging.WARNING if alert.kind in _URGENT else logging.INFO
+        level = logging.INFO if SEVERITY[alert.kind] == "notice" else logging.WARNING
         # A lone surrogate cannot be written as UTF-8: the line would be lost.
         text = alert.text.encode("utf-8", "backslashreplace").decode()
         _LOGGER.log(level, text, extra={"kind": alert.kind})

@@ -63,7 +63,7 @@ class DiscordSink:
 
     def send(self, alert: Alert) -> None:
         """Post one alert; AlertFailed on any status but 2xx, with the wait that a 429 asks for."""
-        head = f"**{alert.kind.replace('_', ' ')}** "
+        head = f"**{alert.head}** "
         text = head + _shortened(alert.text, _LONGEST - len(head))
         # It only writes the message. Its own ways to post know no deadline, and log what the server said.
         message = DiscordWebhook(url="", content=text, allowed_mentions={"parse": []}).json

@@ -20,8 +20,8 @@ def test_it_posts_or_says_in_one_line_why_not() -> None:
         sent = run(server.url, "--kind", "mismatch", "desk1: the engine failed")
         failed = run(server.url, "again")
         assert [body["content"] for _, body in server.requests] == [
-            "**mismatch** desk1: the engine failed",
-            "**stop** again",
+            "**alert: mismatch** desk1: the engine failed",
+            "**alert: stop** again",
         ]
     unknown = run("", "--kind", "mismatches", "again")
     unset = run("", "again")

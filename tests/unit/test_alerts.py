@@ -5,6 +5,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterator
+from typing import get_args
 
 import pytest
 from hypothesis import given
@@ -13,7 +14,7 @@ from pydantic import SecretStr
 
 from lockstep.errors import AlertFailed, ConfigError
 from lockstep.monitoring import alerts as module
-from lockstep.monitoring.alerts import Alert, AlertRate, Alerts, LogSink, Throttle
+from lockstep.monitoring.alerts import SEVERITY, Alert, AlertRate, Alerts, LogSink, Throttle
 from lockstep.monitoring.discord import DiscordSink
 from support.http_faults import ENDLESS, FaultServer, answer, drop, garbage, hang
 
@@ -154,6 +155,33 @@ def test_the_log_shouts_when_somebody_has_to_act(caplog: pytest.LogCaptureFixtur
     ]
 
 
+def test_every_kind_has_one_severity() -> None:
+    assert sorted(SEVERITY) == sorted(get_args(module.Kind))
+    assert set(SEVERITY.values()) == set(get_args(module.Severity))
+
+
+@pytest.mark.parametrize(
+    ("kind", "head", "level"),
+    [
+        ("alarm", "alert: alarm", "WARNING"),
+        ("watch", "warning: watch", "WARNING"),
+        ("drift", "warning: drift", "WARNING"),
+        ("investigation", "investigation", "WARNING"),
+        ("monitor", "warning: monitor", "WARNING"),
+        ("daily_summary", "daily summary", "INFO"),
+    ],
+)
+def test_what_a_monitor_says_goes_out_with_its_severity(
+    kind: module.Kind, head: str, level: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    with FaultServer(answer(204, b"")) as server:
+        DiscordSink(SecretStr(server.url)).send(alert("COMP", kind=kind))
+        assert [body["content"] for _, body in server.requests] == [f"**{head}** COMP"]
+    LogSink().send(alert("COMP", kind=kind))
+    assert [each.levelname for each in caplog.records if each.name == "lockstep.alerts"] == [level]
+
+
 def wait_until(condition: Callable[[], bool]) -> None:
     end = time.monotonic() + 5.0
     while not condition():
@@ -233,7 +261,7 @@ def test_discord_gets_the_text_and_mentions_nobody() -> None:
         assert sent_to(server, "ES @everyone " + "x" * 3000)["sent"] == 1
         path, body = server.requests[0]
     assert path.startswith("/hook/s3cr3t-passw0rd")
-    assert body["content"].startswith("**stale feed** ES @\u200beveryone xxx")
+    assert body["content"].startswith("**alert: stale feed** ES @\u200beveryone xxx")
     assert len(body["content"]) <= 2000
     assert body["allowed_mentions"] == {"parse": []}
 
@@ -311,7 +339,7 @@ def test_a_text_that_is_cut_says_so() -> None:
 def posted(text: str) -> str:
     with FaultServer(answer(204, b"")) as server:
         DiscordSink(SecretStr(server.url)).send(alert(text, kind="bars"))
-        return str(server.requests[0][1]["content"]).removeprefix("**bars** ")
+        return str(server.requests[0][1]["content"]).removeprefix("**alert: bars** ")
 
 
 @pytest.mark.parametrize(
