@@ -298,7 +298,7 @@ def _case(
     return PaperCase(
         market=market,
         capital=config.capital,
-        segments=[_segment(symbol, each, history) for each in cut.segments],
+        segments=[segment_of(symbol, each, history) for each in cut.segments],
         left_out=cut.left_out,
         refused=cut.refused,
         reference=AccountStretch(steps=steps_of(reference), opening=config.capital),
@@ -307,7 +307,11 @@ def _case(
     )
 
 
-def _segment(name: str, part: OpenSegment, history: History) -> Segment:
+def segment_of(name: str, part: OpenSegment, history: History) -> Segment:
+    """Return what the lane `name` did over a stretch of its journal, beside the backtest of the same bars.
+
+    ParityError where settled bars end before the stretch does.
+    """
     model, steps = part.model, part.steps
     bars = history.series(model.key)
     if not len(bars) or bars.end[-1] < steps[-1].stamp:
