@@ -81,18 +81,43 @@ class DeskState:
         reached = not self.raised and following.wealth >= 1.0 / ALPHA
         return replace(following, raised=following.time) if reached else following
 
-    def acknowledged(self, time: int) -> DeskState:
+    def acknowledged(self, time: int, place: str = "") -> DeskState:
         """Return the state after somebody took note at `time` (UTC ns) of all that is raised.
+
+        place   only of what this place has raised; the desk's own ALARM stays
 
         What is not raised goes on. Where the desk's own ALARM was, every stream starts again from zero, or
         the same wealth would raise it twice.
         """
         self._require_now(time)
+        if place:
+            here, streams = self._place(place), list(self.streams)
+            streams[here] = streams[here].acknowledged(time)
+            return replace(self, streams=tuple(streams), time=time)
         if self.raised:
-            streams = tuple(each.restarted(time) for each in self.streams)
+            restarted = tuple(each.restarted(time) for each in self.streams)
         else:
-            streams = tuple(each.acknowledged(time) for each in self.streams)
-        return replace(self, streams=streams, time=time, raised=0)
+            restarted = tuple(each.acknowledged(time) for each in self.streams)
+        return replace(self, streams=restarted, time=time, raised=0)
+
+    def joined(self, time: int, place: DeskPlace) -> DeskState:
+        """Return the state after a place came to the desk at `time` (UTC ns), its stream without wealth.
+
+        The mean over more places is smaller, so that this wins nothing. A place never goes: a stream whose
+        bundle has no reference is fed no more, and its wealth stays what it is. ConfigError where the desk
+        has it.
+        """
+        self._require_now(time)
+        names = [each.name for each in self.places]
+        if place.name in names:
+            raise ConfigError(f"place {place.name}: is on this desk; replace what holds it")
+        found = sorted(
+            [*zip(self.places, self.streams, strict=True),
+             (place, StreamState.new(place.bundle, place.reference))],
+            key=lambda each: each[0].name,
+        )  # fmt: skip
+        places, streams = zip(*found, strict=True)
+        return replace(self, places=places, streams=streams, time=time)
 
     def replaced(self, time: int, place: DeskPlace) -> DeskState:
         """Return the state after another bundle took a place at `time` (UTC ns): its stream is new.
@@ -100,13 +125,16 @@ class DeskState:
         Each change adds at most one month's start to what a year adds.
         """
         self._require_now(time)
-        names = [each.name for each in self.places]
-        if place.name not in names:
-            raise ConfigError(f"place {place.name}: not on this desk; start it anew with it")
-        here = names.index(place.name)
+        here = self._place(place.name)
         places, streams = list(self.places), list(self.streams)
         places[here], streams[here] = place, StreamState.new(place.bundle, place.reference)
         return replace(self, places=tuple(places), streams=tuple(streams), time=time)
+
+    def _place(self, name: str) -> int:
+        names = [each.name for each in self.places]
+        if name not in names:
+            raise ConfigError(f"place {name}: not on this desk; it has {', '.join(names)}")
+        return names.index(name)
 
     def _require_now(self, time: int) -> None:
         if time < self.time:

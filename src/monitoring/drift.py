@@ -12,12 +12,14 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
 import numpy as np
 
+from lockstep.errors import DataError
 from lockstep.metrics.arrays import Floats
 from lockstep.monitoring.distances import psi
 from lockstep.monitoring.drift_baseline import FEWEST_YEARS, LEVEL, MISSING, DriftBaseline, at_the_end, scores
@@ -164,6 +166,34 @@ class DriftWatch:
         distances = at_the_end(self.baseline, np.array(self._rows))
         self._peaks = np.fmax(self._peaks, distances)
         return self._verdict(distances)
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """What a watch on the same baseline needs to go on from here, as plain JSON; see `resume`."""
+        rows = [[None if math.isnan(x) else x for x in row.tolist()] for row in self._rows]
+        return {
+            "rows": rows,
+            "peaks": [None if math.isnan(x) else x for x in self._peaks.tolist()],
+            "since": None if self._since is None else self._since.isoformat(),
+            "after": self._after.isoformat(),
+            "seen": self._seen,
+        }
+
+    def resume(self, state: Mapping[str, Any]) -> None:
+        """Go on from the `state` of another watch on the same baseline, as if its sessions had come here.
+
+        DataError where it is of other features.
+        """
+        peaks = np.array(state["peaks"], dtype=np.float64)
+        if peaks.shape != self._peaks.shape:
+            raise DataError(
+                f"drift: a state of {peaks.size} columns for a baseline of {self._peaks.size}; observe the "
+                "sessions again"
+            )
+        self._rows = deque((np.array(row, dtype=np.float64) for row in state["rows"]), self._rows.maxlen)
+        self._peaks = peaks
+        self._since = None if state["since"] is None else date.fromisoformat(state["since"])
+        self._after, self._seen = date.fromisoformat(state["after"]), int(state["seen"])
 
     def _verdict(self, distances: Floats) -> DriftVerdict:
         baseline = self.baseline

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -78,6 +79,27 @@ class RangeCheck:
         self._running = np.where(missing, self._running, np.where(outside, self._running + 1, 0))
         found = np.flatnonzero(outside & (self._running == SESSIONS_RUNNING))
         return tuple(self._broken(int(each), float(row[each])) for each in found)
+
+    @property
+    def broken(self) -> tuple[str, ...]:
+        """Ids of the features that are broken now, in the order of the history."""
+        there = np.flatnonzero(self._running >= SESSIONS_RUNNING)
+        return tuple(self._history.ids[each] for each in there)
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """What a check on the same history needs to go on from here, as plain JSON; see `resume`."""
+        return {
+            "running": self._running.tolist(),
+            "since": [each.isoformat() for each in self._since],
+            "after": self._after.isoformat(),
+        }
+
+    def resume(self, state: Mapping[str, Any]) -> None:
+        """Go on from the `state` of another check on the same history."""
+        self._running = np.array(state["running"], dtype=np.int64)
+        self._since = [date.fromisoformat(each) for each in state["since"]]
+        self._after = date.fromisoformat(state["after"])
 
     def _broken(self, place: int, value: float) -> BrokenFeature:
         declared = bool(value < self._history.low[place] or value > self._history.high[place])

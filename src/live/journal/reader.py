@@ -176,6 +176,10 @@ class JournalReader:
         """Return the sequence that the first entry of an epoch has, or will have."""
         return self._range(epoch)[0]
 
+    def last_entry(self, epoch: int) -> int:
+        """Return the sequence of the last entry of an epoch so far; below its first where it has none."""
+        return self._range(epoch)[1]
+
     def backup(self, target: Path) -> None:
         """Copy the journal into the new file `target`, verified, also while the engine writes."""
         with explained(self.path):
