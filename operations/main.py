@@ -340,6 +340,13 @@ def _journal() -> typer.Typer:
     return app
 
 
+@contents.add("monitor", "Watch a running desk: alarms, drift, decay.", panel=LIVE, script="monitor")
+def _monitor() -> typer.Typer:
+    from operations.watch.cli import app
+
+    return app
+
+
 @contents.add("alert", "Send one alert from outside the engine.", panel=LIVE, script="alert")
 def _alert() -> typer.Typer:
     from lockstep.live.cli import alert_app

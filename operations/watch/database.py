@@ -34,6 +34,9 @@ _DERIVED: Mapping[str, tuple[str, int]] = {
     "drift": (
         "lane kind session bundle verdict since years score highest feature what sentence severity", 3,
     ),
+    "fills": (
+        "lane stamp number symbol order_kind quantity price model ticks usd commission touched", 3,
+    ),
     "notes": ("about sentence", 2),
     "states": ("name content", 1),
 }  # fmt: skip
@@ -57,32 +60,27 @@ def _ddl(table: str) -> str:
 
 
 class MonitorDatabase:
-    """A `monitor.db`, opened to write by one process at a time, or to read by any number.
+    """A `monitor.db`, opened to write, or to read while somebody else writes."""
 
-    MonitorError where the file is something else, or another monitor writes it.
-    """
-
-    def __init__(self, path: Path, connection: sqlite3.Connection, lock: FileLock | None) -> None:
+    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
         self.path = path
         self._connection = connection
-        self._lock = lock
 
     @classmethod
     @contextmanager
     def open(cls, path: Path, *, readonly: bool = False) -> Iterator[Self]:
-        """Open the file; a writer makes it where it is missing. Whole columns: see `COLUMNS`."""
-        lock = None if readonly else _locked(path)
+        """Open the file; a writer makes it where it is missing.
+
+        MonitorError where the file is something else, is damaged, or was busy for a minute.
+        """
         try:
             with closing(_connected(path, readonly=readonly)) as connection:
                 if not readonly:
                     _prepared(path, connection)
                 _require_ours(path, connection)
-                yield cls(path, connection, lock)
+                yield cls(path, connection)
         except sqlite3.Error as error:
             raise MonitorError(f"{path}: {error}; if it is damaged, remove it and run the monitor") from error
-        finally:
-            if lock is not None:
-                lock.release()
 
     @contextmanager
     def step(self) -> Iterator[None]:
@@ -108,11 +106,15 @@ class MonitorDatabase:
         query = f"INSERT OR REPLACE INTO {table} VALUES ({', '.join('?' * len(names))})"
         self._connection.executemany(query, ([_stored(row[name]) for name in names] for row in rows))
 
-    def replace(self, table: str, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Write rows in place of all that there are, leaving alone what would be the same."""
+    def replace(
+        self, table: str, rows: Iterable[Mapping[str, Any]], where: str = "", *parameters: Any
+    ) -> None:
+        """Write rows in place of all that there are, or of those `where`; what is the same is left alone."""
         names, width = COLUMNS[table], TABLES[table][1]
         wanted = {tuple(row[name] for name in names[:width]): row for row in rows}
-        there = {tuple(row[name] for name in names[:width]): row for row in self.rows(table)}
+        there = {
+            tuple(row[name] for name in names[:width]): row for row in self.rows(table, where, *parameters)
+        }
         condition = " AND ".join(f"{name} IS ?" for name in names[:width])
         gone = [key for key in there if key not in wanted]
         self._connection.executemany(f"DELETE FROM {table} WHERE {condition}", gone)
@@ -149,25 +151,35 @@ def _stored(value: Any) -> Any:
     return None if isinstance(value, float) and math.isnan(value) else value
 
 
-def _locked(path: Path) -> FileLock:
+@contextmanager
+def only_monitor(path: Path) -> Iterator[None]:
+    """Be the one monitor of a database while the block runs; MonitorError where another one is.
+
+    Acknowledging needs no such right: it is one step, and steps wait for each other.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path.with_name(path.name + ".lock"))
     try:
         lock.acquire(timeout=0)
     except Timeout:
         raise MonitorError(
-            f"{path}: another monitor is writing it; let that one go on, or stop it first"
+            f"{path}: another monitor is running; let that one go on, or stop it first"
         ) from None
     except OSError as error:
         raise MonitorError(f"{path}: cannot be locked for writing: {error.strerror}") from error
-    return lock
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _connected(path: Path, *, readonly: bool) -> sqlite3.Connection:
     if readonly and not path.is_file():
         raise MonitorError(f"{path}: there is no such file; run the monitor first")
+    if not readonly:
+        path.parent.mkdir(parents=True, exist_ok=True)
     address = f"{path.resolve().as_uri()}?mode={'ro' if readonly else 'rwc'}"
-    return sqlite3.connect(address, uri=True, isolation_level=None, timeout=10.0)
+    return sqlite3.connect(address, uri=True, isolation_level=None, timeout=60.0)
 
 
 def _prepared(path: Path, connection: sqlite3.Connection) -> None:

@@ -49,6 +49,12 @@ def live_file() -> Path:
     return Path("configs/live.yml") if desk is None else desk.live
 
 
+def monitoring_file() -> Path:
+    """Return `monitoring.yml` beside the desk folder's live.yml, else that of `configs`."""
+    desk = desk_folder()
+    return Path("configs/monitoring.yml") if desk is None else desk.live.with_name("monitoring.yml")
+
+
 def strategy_file() -> Path:
     """Return the strategy of the desk folder, elsewhere the baseline that comes with Lockstep."""
     desk = desk_folder()

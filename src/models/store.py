@@ -165,7 +165,7 @@ class ModelStore:
     >>> with TemporaryDirectory() as folder:
     ...     store = ModelStore(Path(folder))
     ...     store.manifest().instruments, store.policy().promotion
-    ({}, ('validation', 'certificate', 'reference'))
+    ({}, ('validation', 'certificate'))
     """
 
     def __init__(self, folder: Path | None = None) -> None:

@@ -30,9 +30,12 @@ from lockstep.live.status.status import ColdWindow, Status
 from lockstep.market.finding import Finding
 from lockstep.market.quality import QualityReport
 from lockstep.models import listing
+from lockstep.monitoring.outcomes import SignalOutcome
 from lockstep.strategy.specs.program import Within
 from lockstep.tables import TextTable, number, prose
 from operations import candidates_cli
+from operations.watch import report as watch_report
+from operations.watch.report import MonitorReport
 from research.backtest import portfolio, result_table, trade_comparison
 from research.checks import features_report as feature_tables
 from research.checks import lookahead as lookahead_run
@@ -367,6 +370,39 @@ def portfolio_lanes(console: Console) -> None:
     console.print(portfolio.portfolio_table(result))
 
 
+def watched(console: Console) -> None:
+    trade = SignalOutcome(
+        lane=LONG, decision=1, bundle="b", side=1, probability=0.6, state="taken", entry=2, exit=3, pnl=-BIG
+    )
+    standing = {
+        "place": f"{LONG} win_rate", "stream": "win_rate", "bundle": "b", "outcomes": HUGE, "floor": 0.5925,
+        "estimate": 0.61, "alarm": 136.96, "alarm_at": 20.0, "watch": 0.14, "watch_at": 5.2,
+        "visible": "The smallest decay that a year of 122 outcomes shows as ALARM is from 61.0% to 47.1%.",
+    }  # fmt: skip
+    sides = {
+        f"{side}_{name}": value
+        for side in ("live", "backtest")
+        for name, value in (("cagr", 0.027), ("sharpe", 0.98), ("max_drawdown_fraction", 0.013))
+    }
+    against = {
+        "name": LONG,
+        "sessions": HUGE,
+        "information_ratio": None,
+        "tracking_difference": -BIG,
+        **sides,
+    }
+    drift = {
+        "lane": LONG, "kind": "features", "session": "2010-01-25", "verdict": "no drift found",
+        "sentence": "no drift found up to 2010-01-25", "severity": "",
+    }  # fmt: skip
+    report = MonitorReport(
+        frontier=0, written=0, references={LONG: ""}, outcomes=(trade,), standings=(standing,), wealth=(),
+        alarms=(), drift=(drift,), notes=(), against=(against,),
+    )  # fmt: skip
+    for table in report.tables():
+        console.print(table)
+
+
 def risk(console: Console) -> None:
     """One lane of a long name whose losses are of many digits."""
     days = np.arange("2020-01-01", "2022-01-01", dtype="datetime64[D]")
@@ -547,6 +583,7 @@ TABLES: dict[Any, tuple[Callable[[Console], None], tuple[str, ...]]] = {
     optimise_command: (optimised, (LONG, f"{BIG:,.3f}", f"{HUGE:,}", f"{-BIG:,.0f}", f"{BIG:,.0f}")),
     risk_regimes: (by_regime, (LONG, f"{HUGE:,}", f"{-BIG:,.0f}", f"{BIG:,.0f}", "0.123", "volatility")),
     portfolio_cli: (live_portfolio, (LONG, "total_contracts", f"{BIG:,.0f}", "50.0%")),
+    watch_report: (watched, (LONG, f"{HUGE:,}", f"{-BIG:,.2f}", "136.96", "0.14", "2.7%", "2010-01-25")),
     written: (risk, (LONG, "+1234", "211", "1,293,502,191,845,284")),
     portfolio: (portfolio_lanes, (LONG, f"{HUGE:,}", f"{-BIG:,.0f}", f"{2 * BIG:,.0f}")),
     candidates_cli: (waiting, (f"{LONG},", "2026-01-02", "12,345", "123456.79", "1234567", "withdrawn")),
