@@ -25,6 +25,7 @@ from benchmarks.startup import importing
 from benchmarks.stress import gaps
 from benchmarks.sweep import growth, of_specs, peers, throughput
 from benchmarks.training import forests, search
+from benchmarks.watching import watching
 from lockstep.tables import TextTable, number, prose
 
 
@@ -49,6 +50,7 @@ def main() -> None:
         long_run(),
         hashing(),
         optimise(),
+        watching(),
     )
     for result in chain((measurement() for measurement in single), *several):
         share = f"{result.value / result.promise:.0%}{'' if result.kept else '  missed'}"

@@ -24,6 +24,7 @@ from benchmarks.alarms import alarms
 from benchmarks.decay import half_lives
 from benchmarks.detectors import detectors
 from benchmarks.drift import drift
+from benchmarks.ic import ic
 from benchmarks.long_replay import long_replay
 from benchmarks.long_run import engines
 from benchmarks.measure import ROOT, of_tests
@@ -263,6 +264,11 @@ SOAKS = {
         sentence="ALARM and WATCH of streams, healthy and decayed, in years: rates, delays, mistakes",
         count=1_000,
         run=alarms,
+    ),
+    "ic": Soak(
+        sentence="ALARM and WATCH on information coefficients, in years: rates, delays, and no fall",
+        count=1_000,
+        run=ic,
     ),
     "detectors": Soak(
         sentence="the usual detectors of a lower win rate beside ALARM, in years: false ones, and delays",

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import stats
 
-from benchmarks import alarms, detectors
+from benchmarks import alarms, detectors, ic
 from benchmarks.alarm_worlds import rates, wins
 
 
@@ -54,6 +55,25 @@ def test_false_alarms_on_skewed_profits_are_within_their_bound() -> None:
     assert found["ALARM, first year"] * 100 <= alarms.allowed(100)
     assert found["ALARM, a year, over five"] * 100 <= alarms.allowed(100)
     assert found["median delay of ALARM, trades"] < 250
+
+
+def test_forecasts_have_the_coefficient_and_the_dependence_that_were_asked_for() -> None:
+    forecast, following = ic.pairs(np.random.default_rng(1), 50, np.full(4_000, 0.15), 0.1)
+    found = [stats.spearmanr(f, r).statistic for f, r in zip(forecast, following, strict=True)]
+    assert np.mean(found) == pytest.approx(0.15, abs=0.01)
+    product = forecast * following
+    assert np.corrcoef(product[:, :-1].ravel(), product[:, 1:].ravel())[0, 1] == pytest.approx(0.1, abs=0.015)
+
+
+def test_false_alarms_on_information_coefficients_are_within_their_bound() -> None:
+    found, good = ic.false_years(25, 6)
+    assert good, found
+    assert len(found) == 6
+
+
+def test_a_fallen_information_coefficient_is_seen_and_one_that_stays_is_not() -> None:
+    found = ic.falls(60, 7)
+    assert ic.seen_and_silent(found, 60), found
 
 
 def test_three_mistakes_break_their_rates() -> None:

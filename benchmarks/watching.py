@@ -1,0 +1,128 @@
+"""What a monitor costs the engine: a paper replay alone and beside a process that watches its journal."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr
+from io import StringIO
+from pathlib import Path
+
+import yaml
+
+from benchmarks.measure import ROOT, Measured, of_tests, once
+from lockstep.live.journal import Journal
+from lockstep.live.service import Service
+
+MONITOR = (sys.executable, str(ROOT / "scripts/monitor.py"), "run", "--config", "{config}", "--every", "1")
+PAIRS, MOST = 9, 1.05
+START, END = "2016-01-04", "2017-12-29"
+_PATIENCE, _SETTLED = 60.0, 2.0
+
+
+def watching(
+    command: Sequence[str] = MONITOR, *, pairs: int = PAIRS, end: str = END, settled: float = _SETTLED
+) -> Iterator[Measured]:
+    """Measure interleaved replays of COMP and SPX on embedded bars, journal on disk, alone and watched.
+
+    command   of the watching process; {config} is its monitoring.yml, {journal} the journal. It starts before
+              the replay, has watched once when monitor.db exists, and must live until the end
+    pairs     of replays, in turns: what the machine does meanwhile meets both
+    end       last session of the replay; settled   seconds from the first look to the replay
+
+    RuntimeError where the watching process ends early or never looks.
+    """
+    ratios, alone, lengths = [], [], []
+    with tempfile.TemporaryDirectory(dir=".") as name:
+        folder = Path(name).resolve()
+        _desk(folder)
+        _replay(folder / "warm-up", folder, end, None, settled)
+        for pair in range(pairs):
+            first, second = (None, command) if pair % 2 == 0 else (command, None)
+            found = {
+                each is None: _replay(folder / f"{pair}-{place}", folder, end, each, settled)
+                for place, each in enumerate((first, second))
+            }
+            ratios.append(found[False][0] / found[True][0])
+            alone.append(found[True][0])
+            lengths.append(found[True][1])
+    note = (
+        f"{pairs} interleaved pairs of {lengths[0]} sets, {statistics.median(alone):.2f} s alone; "
+        f"ratios from {min(ratios):.3f} to {max(ratios):.3f}"
+    )
+    yield Measured(
+        what="paper replay, watched / alone",
+        value=statistics.median(ratios),
+        unit="x",
+        promise=MOST,
+        note=note,
+    )
+
+
+def _desk(folder: Path) -> None:
+    """Write the store that all replays share: a model of COMP and one of SPX."""
+    papers, desks, models = (of_tests(f"support.{each}") for each in ("papers", "desks", "models"))
+    store = papers.store(folder / "store")
+    store.register(desks.bundle("SPX"), record=models.RECORD, by="me", now=papers.NOW)
+    store.promote("SPX", "v1", by="me", now=papers.NOW, reason="benchmark", force=True)
+
+
+def _replay(
+    own: Path, folder: Path, end: str, command: Sequence[str] | None, settled: float
+) -> tuple[float, int]:
+    """Return the seconds of one replay into a new journal, and its bar sets."""
+    own.mkdir()
+    config = of_tests("support.papers").config(
+        own,
+        store=str(folder / "store"),
+        instruments=[{"symbol": "COMP"}, {"symbol": "SPX"}],
+        feeds=[{"kind": "replay", "start": START, "end": end}],
+    )
+    watched = {"desk": str(config), "database": str(own / "monitor.db"), "every": 1.0}
+    (own / "monitoring.yml").write_text(yaml.safe_dump(watched), encoding="utf-8")
+    # The desk tells its console of every stop.
+    with redirect_stderr(StringIO()), Service(config, mode=None, environment={}) as service:
+        if command is None:
+            elapsed = once(service.run)
+        else:
+            names = {"config": str(own / "monitoring.yml"), "journal": str(own / "live.db")}
+            with _watched([each.format(**names) for each in command], own, settled):
+                elapsed = once(service.run)
+    with Journal.open(own / "live.db", readonly=True) as journal:
+        return elapsed, journal.count_sets(1)
+
+
+@contextmanager
+def _watched(command: Sequence[str], own: Path, settled: float) -> Iterator[None]:
+    """Let a process watch; RuntimeError where it ends before the block does."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with (own / "monitor.log").open("wb") as log:
+        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
+    try:
+        patience = time.monotonic() + _PATIENCE
+        while not (own / "monitor.db").exists():
+            _require_alive(process, own)
+            if time.monotonic() > patience:
+                raise RuntimeError(f"{' '.join(command)}: never looked; no {own / 'monitor.db'}")
+            time.sleep(0.05)
+        time.sleep(settled)
+        yield
+        _require_alive(process, own)
+    finally:
+        process.terminate()
+        try:
+            process.wait(timeout=_PATIENCE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _require_alive(process: subprocess.Popen[bytes], own: Path) -> None:
+    if process.poll() is not None:
+        said = (own / "monitor.log").read_text(errors="replace").strip().splitlines()
+        raise RuntimeError(f"the watching process ended with {process.returncode}: {(said or [''])[-1]}")
