@@ -108,9 +108,9 @@ class MonitorReport:
 
     def _against(self) -> TextTable:
         table = TextTable(
-            "live against backtest", number("sessions"), number("CAGR"), number("Sharpe"), number("drawdown"),
+            "account", number("sessions"), number("CAGR"), number("Sharpe"), number("drawdown"),
             number("backtest: CAGR"), number("Sharpe"), number("drawdown"), number("information ratio"),
-            number("difference"),
+            number("difference"), title="live against backtest",
         )  # fmt: skip
         for row in self.against:
             sides = [

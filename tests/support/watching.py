@@ -84,6 +84,22 @@ def watched_desk(folder: Path, *seeds: int, reference: bool = True, **model: Any
     return desk
 
 
+def attached(folder: Path, lanes: dict[str, int]) -> WatchedDesk:
+    """Return the desk of a folder with live.yml and store, watched; v1 of each symbol has a reference."""
+    desk = WatchedDesk(folder, ModelStore(folder / "store"))
+    desk.config.write_text(yaml.safe_dump({"desk": str(folder / "live.yml"), "database": str(desk.database)}))
+    for symbol in lanes:
+        bundle = desk.store.manifest().entry(symbol, "v1").sha256
+        found = frozen_reference(
+            bundle,
+            outcomes=monitoring_reference(reference_outcomes(400), bundle=bundle),
+            features=None,
+            probabilities=None,
+        )
+        attach_reference(desk.store, symbol, "v1", found)
+    return desk
+
+
 def reference_of(model: TradedModel, *, before: int, **outcomes: Any) -> FrozenReference:
     """Return a reference of a model: made-up outcomes, real features of all sessions before a stamp."""
     bundle = model.bundle.sha256

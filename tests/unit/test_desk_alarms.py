@@ -87,8 +87,36 @@ def test_a_new_bundle_takes_the_place_of_the_old_one() -> None:
     assert following.streams[1].bundle == "cd" * 32
     assert following.streams[1].alarm.total == 0.0
     assert following.wealth == pytest.approx(state.wealth * 2 / 3)
-    with pytest.raises(ConfigError, match="start it anew"):
+    with pytest.raises(ConfigError, match="not on this desk; it has CL win_rate"):
         state.replaced(state.time, place("ES win_rate"))
+
+
+def test_a_place_that_joins_wins_nothing() -> None:
+    state = desk()
+    for day in range(1, 10):
+        state = state.after(lost(day, *NAMES))
+    wider = state.joined(state.time, place("ES win_rate"))
+    assert wider.wealth == pytest.approx(state.wealth * 3 / 4)
+    assert [each.name for each in wider.places] == sorted([*NAMES, "ES win_rate"])
+    kept = dict(zip((each.name for each in state.places), state.streams, strict=True))
+    for each, stream in zip(wider.places, wider.streams, strict=True):
+        assert stream == kept.get(each.name, stream)
+    with pytest.raises(ConfigError, match="is on this desk"):
+        state.joined(state.time, place(NAMES[0]))
+    with pytest.raises(DataError, match="before what was seen"):
+        state.joined(START, place("ES win_rate"))
+
+
+def test_one_place_is_acknowledged_alone() -> None:
+    state = desk()
+    for day in range(1, 40):
+        state = state.after(lost(day, *NAMES))
+    assert state.raised
+    noted = state.acknowledged(state.time, "CL win_rate")
+    assert (noted.raised, noted.streams[0].alarm.raised) == (state.raised, 0)
+    assert noted.streams[1:] == state.streams[1:]
+    with pytest.raises(ConfigError, match="not on this desk"):
+        state.acknowledged(state.time, "ES win_rate")
 
 
 def test_order_of_places_changes_nothing() -> None:
