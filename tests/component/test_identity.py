@@ -129,7 +129,8 @@ class TestEveryEdit:
 
     @pytest.mark.parametrize(
         "module",
-        ["lockstep.live.status.status", "research.report.theme", "research.report.style", "certify.page",
+        ["lockstep.live.status.status", "lockstep.live.status.monitor", "lockstep.live.status.watcher",
+         "research.report.theme", "research.report.style", "certify.page",
          "lockstep.models.listing", "lockstep.monitoring.discord", "research.experiments.report"],
     )  # fmt: skip
     def test_of_a_table_or_a_page_stops_no_desk_and_voids_no_certificate(self, module: str) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from operations.backup import sets, verify
+from operations.watch.config import MonitoringConfig
 from support.first_version import FIRST
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
@@ -61,7 +62,7 @@ def test_settings_that_are_used_are_in_the_template() -> None:
     used = set()
     for path in (*UNITS, *PAGES, DEPLOY / "backup.sh", DEPLOY / "shell.sh"):
         used |= set(re.findall(r"\$\{?(LOCKSTEP_[A-Z_]+)", path.read_text(encoding="utf-8")))
-    assert {"LOCKSTEP_MODE", "LOCKSTEP_JOURNAL"} <= used
+    assert {"LOCKSTEP_MODE", "LOCKSTEP_JOURNAL", "LOCKSTEP_MONITORING"} <= used
     assert used <= declared
 
 
@@ -69,6 +70,29 @@ def test_settings_that_are_used_are_in_the_template() -> None:
 def test_links_lead_somewhere(page: Path) -> None:
     for link in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
         assert (page.parent / link).exists(), f"{page.name}: {link}"
+
+
+def test_every_script_that_a_unit_runs_exists() -> None:
+    named = {script for unit in UNITS for script in re.findall(r"scripts/\w+\.py", unit.read_text("utf-8"))}
+    assert {"scripts/run_live.py", "scripts/alert.py", "scripts/monitor.py"} <= named
+    assert {script for script in named if not (DEPLOY.parent / script).is_file()} == set()
+
+
+def test_every_runbook_is_found_from_the_overview_and_the_site() -> None:
+    overview = (DEPLOY / "README.md").read_text(encoding="utf-8")
+    site = (DEPLOY.parent / "mkdocs.yml").read_text(encoding="utf-8")
+    for page in DEPLOY.glob("runbooks/*.md"):
+        assert f"](runbooks/{page.name})" in overview, page.name
+        assert f"deploy/runbooks/{page.name}" in site, page.name
+
+
+def test_the_nightly_pass_comes_before_the_desk_counts_as_not_watched() -> None:
+    """One pass a day, the longest day of the year included, and late by what the timer allows."""
+    timer = (DEPLOY / "systemd" / "lockstep-monitor.timer").read_text(encoding="utf-8")
+    assert re.findall(r"^OnCalendar=(.*)$", timer, flags=re.MULTILINE) == ["*-*-* 18:30:00 America/New_York"]
+    late = int(re.findall(r"^RandomizedDelaySec=(\d+)$", timer, flags=re.MULTILINE)[0])
+    config = MonitoringConfig.load(DEPLOY.parent / "configs" / "monitoring.yml")
+    assert 25 * 3_600 + late < config.stale_after
 
 
 @pytest.fixture

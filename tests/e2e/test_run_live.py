@@ -22,6 +22,7 @@ import yaml
 from lockstep.live.events import BarJudged, EngineStarted, EngineStopped
 from lockstep.live.journal import Journal
 from lockstep.live.messages import SetRecord
+from lockstep.live.status.monitor import MonitorSummary, RaisedAlarm, monitor_file, write_monitor
 from lockstep.live.status.status import read_status
 from lockstep.market.history import SeriesKey
 from lockstep.market.timeframe import DAILY
@@ -92,6 +93,13 @@ def post(port: int, *bars: dict[str, object]) -> tuple[int, dict[str, Any]]:
         return answer.status, json.loads(answer.read())
 
 
+def healthy(port: int) -> dict[str, Any]:
+    """Return the body of `/health`, which answers 200."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=10) as answer:
+        assert answer.status == 200
+        return json.loads(answer.read())  # type: ignore[no-any-return]
+
+
 def bar_at(end: str, symbol: str, **changes: float) -> dict[str, object]:
     return {"symbol": symbol, "timeframe": "1d", "end": end, **BARS[symbol], **changes}
 
@@ -120,8 +128,14 @@ def test_posted_bars_are_journaled_before_the_answer_and_known_after_a_restart(
     until(lambda: is_running(tmp_path), first)
     assert post(port, *bars_at(ENDS[0]))[0] == 200
     assert len(sets(tmp_path)) == 1
-    with urllib.request.urlopen(f"http://127.0.0.1:{health}/health", timeout=10) as answer:
-        assert answer.status == 200
+    assert healthy(health) == {"healthy": True, "trouble": None}
+    place = "COMP win_rate"
+    raised = RaisedAlarm(place=place, level="ALARM", severity="alert", since=1, raised=2, sentence="it fell")
+    alarmed = MonitorSummary(written=time.time_ns(), stale_after=3_600.0, alarms=(raised,))
+    write_monitor(monitor_file(tmp_path / "status.json"), alarmed)
+    until(lambda: "monitor" in healthy(health), first)
+    body = healthy(health)
+    assert (body["healthy"], body["monitor"]["alarms"][0]["place"]) == (True, place)
     ended(first)
     with Journal.open(tmp_path / "live.db", readonly=True) as journal:
         assert [event.why for event in journal.events(EngineStopped)] == ["SIGTERM"]
