@@ -47,7 +47,7 @@ def show(
     """Print the status; exit code 1 if somebody should look.
 
     That is: the engine is stopped, stale, or found a mismatch; or its monitor has an ALARM that nobody has
-    acknowledged, or has itself not run for too long.
+    acknowledged, found a broken feature, or has itself not run for too long.
     """
     status, now = read_status(file), time.time_ns()
     if json:

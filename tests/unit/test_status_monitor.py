@@ -40,6 +40,7 @@ NOW = 1_709_737_200 * SECOND  # 2024-03-06T15:00:00Z
 FALLEN = "ALARM COMP@v3: win rate 48.1% over 79 outcomes since about 2024-03-02. Stop new entries."
 ALARM = RaisedAlarm("COMP win_rate", "ALARM", "alert", NOW - 4 * DAY, NOW - DAY, FALLEN)
 WATCH = RaisedAlarm("SPX ic", "WATCH", "watch", NOW - 9 * DAY, NOW - DAY, "WATCH SPX@v1: look at the curves.")
+BROKEN = ReportedDrift("SPX", "alert", "SPX: rsi_14 is 4,210, declared up to 100, for two sessions")
 DRIFT = ReportedDrift("COMP", "warning", "drift, warning: rsi_14 (level); look at its chart")
 SUMMARY = MonitorSummary(
     written=NOW - 3_600 * SECOND,
@@ -171,6 +172,14 @@ def test_it_is_read_beside_the_status_and_shown(tmp_path: Path) -> None:
     assert (told["stale"], told["age"], told["alarms"][0]["place"]) == (False, 3_600.0, "COMP win_rate")
 
 
+def test_a_broken_feature_is_red_and_apart_from_drift() -> None:
+    status = replace(STATUS, monitor=replace(QUIET, drift=(DRIFT, BROKEN)))
+    assert row(shown(status), "broken features") == f"SPX: {BROKEN.sentence}"
+    assert row(shown(status), "drift") == f"COMP: {DRIFT.sentence}"
+    red = colours(status)
+    assert (red["broken features"], red["drift"]) == (True, False)
+
+
 def test_the_first_run_of_a_monitor_knows_no_outcome() -> None:
     new = MonitorSummary(written=NOW, stale_after=60.0)
     assert row(shown(replace(STATUS, monitor=new)), "monitor") == "last run 0 s ago; no outcome is known yet"
@@ -206,6 +215,8 @@ def test_the_threshold_is_that_of_the_desks_alarm() -> None:
         ({"alarms": (ALARM,)}, "ALARM of the model: COMP win_rate"),
         ({"alarms": (WATCH,)}, None),
         ({"drift": (DRIFT,)}, None),
+        ({"drift": (DRIFT, BROKEN, BROKEN)}, "broken features: SPX"),
+        ({"drift": (BROKEN,), "alarms": (ALARM,)}, "ALARM of the model: COMP win_rate"),
         ({"notes": SUMMARY.notes, "references": SUMMARY.references}, None),
     ],
 )
@@ -332,7 +343,7 @@ def test_health_follows_the_file_and_stays_the_engines_own(desk: Desk) -> None:
         "lockstep_monitor_wealth": 3.25,
         'lockstep_alarms{level="ALARM"}': 1.0, 'lockstep_alarms{level="WATCH"}': 1.0,
         'lockstep_drift{severity="warning"}': 1.0, 'lockstep_drift{severity="investigation"}': 0.0,
-        'lockstep_drift{severity="watch"}': 0.0,
+        'lockstep_drift{severity="watch"}': 0.0, 'lockstep_drift{severity="alert"}': 0.0,
     }  # fmt: skip
 
     write_monitor(desk.file, QUIET)

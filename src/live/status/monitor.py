@@ -23,7 +23,8 @@ SCHEMA = 1
 THRESHOLD = 1.0 / ALPHA
 """The mean wealth of a desk at which its ALARM is raised: one false one in as many years, at most."""
 ALARM, WATCH = "ALARM", "WATCH"
-SEVERITIES = ("warning", "investigation", "watch")
+ALERT = "alert"
+SEVERITIES = (ALERT, "warning", "investigation", "watch")
 _SECOND = 1_000_000_000
 _DAY, _HOUR, _MINUTE = 86_400.0, 3_600.0, 60.0
 _LOOK_EVERY = 2.0  # seconds
@@ -49,7 +50,10 @@ class RaisedAlarm(NamedTuple):
 
 
 class ReportedDrift(NamedTuple):
-    """A finding about the inputs or probabilities of a lane; severity: one of `SEVERITIES`."""
+    """A finding about the inputs or probabilities of a lane.
+
+    severity   one of `SEVERITIES`; `alert`: a feature is broken, the model decides on nonsense
+    """
 
     lane: str
     severity: str
@@ -95,23 +99,31 @@ class MonitorSummary:
         return abs(self.age(now)) > self.stale_after
 
     def attention(self, now: int) -> str | None:
-        """Return why somebody should look, or None: an unacknowledged ALARM, or a monitor that is stale.
+        """Return why somebody should look, or None.
 
-        WATCH and drift are no reason: both are raised on healthy desks too often to end a command in failure.
+        That is: an unacknowledged ALARM, a broken feature, or a monitor that is stale. WATCH and drift are no
+        reason: both are raised on healthy desks too often to end a command in failure.
         """
         raised = [each.place for each in self.alarms if each.level == ALARM]
         if raised:
             return f"ALARM of the model: {', '.join(raised)}"
+        broken = [each.lane for each in self.drift if each.severity == ALERT]
+        if broken:
+            return f"broken features: {', '.join(dict.fromkeys(broken))}"
         return f"monitor {self._staleness(now)}" if self.is_stale(now) else None
 
     def rows(self, now: int) -> Iterator[Row]:
         """Yield what the table of a status shows at `now` (UTC ns); rows without text are left out there."""
         for name, wanted in (("alarms", True), ("watches", False)):
-            told = [
+            found = [
                 f"{each.place}: {each.sentence}" for each in self.alarms if (each.level == ALARM) is wanted
             ]
-            yield name, "\n".join(told), wanted
-        yield "drift", "\n".join(f"{each.lane}: {each.sentence}" for each in self.drift), False
+            yield name, "\n".join(found), wanted
+        for name, wanted in (("broken features", True), ("drift", False)):
+            found = [
+                f"{each.lane}: {each.sentence}" for each in self.drift if (each.severity == ALERT) is wanted
+            ]
+            yield name, "\n".join(found), wanted
         off = [f"{lane}: {why}" for lane, why in sorted(self.references.items()) if why]
         yield "no reference", "\n".join(off), False
         stale = self.is_stale(now)

@@ -110,7 +110,7 @@ class Status:
         return None
 
     def attention(self, now: int, *, stale_seconds: float) -> str | None:
-        """Return why somebody should look, or None: `trouble`, or the monitor has an ALARM or is stale."""
+        """Return why somebody should look, or None: `trouble`, or what `MonitorSummary.attention` says."""
         trouble = self.trouble(now, stale_seconds=stale_seconds)
         if trouble is not None:
             return trouble
