@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from lockstep.errors import MonitorError
+from lockstep.errors import LockstepError, MonitorError
 from lockstep.market.command_line import App, monitoring_file
 from lockstep.models.command_line import By, actor
 from lockstep.monitoring.alarms import moment
@@ -48,13 +48,27 @@ def run(
     settings = MonitoringConfig.load(config)
     monitor = Monitor(settings)
     with only_monitor(settings.database):
-        done = 0
-        while True:
+        if not every:
             _passed(monitor, settings)
-            done += 1
-            if not every or done == passes:
-                return
-            time.sleep(every)
+            return
+        _watching(monitor, settings, every, passes)
+
+
+def _watching(monitor: Monitor, settings: MonitoringConfig, every: float, passes: int) -> None:
+    """Pass again and again; what a pass is refused for is printed once, and the next one tries again."""
+    done, said = 0, ""
+    while True:
+        try:
+            _passed(monitor, settings)
+            said = ""
+        except LockstepError as refusal:
+            if str(refusal) != said:
+                typer.echo(str(refusal), err=True)
+            said = str(refusal)
+        done += 1
+        if done == passes:
+            return
+        time.sleep(every)
 
 
 def _passed(
@@ -72,6 +86,8 @@ def _passed(
         f"outcomes are known up to {moment(found.frontier)}" if found.frontier else "no outcome is known yet"
     )
     console.print(f"{found.sets:,} new bar sets; {known}", markup=False)
+    for path in found.written:
+        console.print(f"recommended, nothing was changed: {path}", markup=False)
     for line in (*report.lines(), *failed):
         console.print(line, markup=False)
 

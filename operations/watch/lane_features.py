@@ -32,6 +32,7 @@ def look_at_features(
         sessions = rows.sessions(database, "lane = ? AND session > ?", lane, kept["last"])
         market = history.markets[traded_symbol(lane)]
         over = _over(sessions, market)
+        said: list[DriftRow] = []
         for bundle, group in _by_bundle(over):
             model, reference = models[bundle], reference_of(lane, bundle)
             state = kept["watches"] if kept["bundle"] == bundle else {}
@@ -39,7 +40,7 @@ def look_at_features(
             for session in group:
                 for kind, watch in watches.items():
                     values = vector(session) if kind == "features" else np.array([session.probability])
-                    _put(database, watch.look(session.session, values))
+                    said += watch.look(session.session, values)
             kept = {
                 "last": group[-1].session,
                 "bundle": bundle,
@@ -51,6 +52,7 @@ def look_at_features(
             if readings:
                 rows.keep_state(database, f"readings {lane}", readings)
         if over:
+            database.put("drift", rows.rows_of(said))
             rows.keep_state(database, _name(lane), kept)
 
 
@@ -109,7 +111,3 @@ def _by_bundle(sessions: Sequence[LaneSession]) -> Iterator[tuple[str, list[Lane
         group.append(each)
     if group:
         yield group[-1].bundle, group
-
-
-def _put(database: MonitorDatabase, found: Iterator[DriftRow]) -> None:
-    database.put("drift", rows.rows_of(found))

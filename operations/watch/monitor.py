@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ from operations.watch.against import curve_of, live_against_backtest
 from operations.watch.config import MonitoringConfig
 from operations.watch.database import DERIVED, MonitorDatabase
 from operations.watch.join import JoinedSignal, LaneSwap
+from operations.watch.lane_decay import look_at_decay, recommended
 from operations.watch.lane_features import look_at_features, look_at_regimes
 from operations.watch.notes import database_notes, mode_notes
 from operations.watch.reading import bundles_traded, read_journal
@@ -50,11 +52,13 @@ class MonitorPass:
 
     sets        bar sets that were new; frontier: up to when all outcomes are known, UTC ns, 0 for none
     references  by lane of the newest epoch: empty, or why its alarms are off
+    written     recommendations that are new
     """
 
     sets: int
     frontier: int
     references: Mapping[str, str]
+    written: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -102,6 +106,8 @@ class Monitor:
             signals = rows.signals(database, "epoch >= ?", read.since)
             notes += mode_notes(read.mode, read.since)
             notes += database_notes(database, signals, frontier, self.config.open_sessions)
+            months, more = look_at_decay(database, signals, self.config.decay, frontier)
+            notes += more
             told = ({"about": about, "sentence": sentence} for about, sentence in sorted(set(notes)))
             database.replace("notes", told)
             look_at_features(database, self._reference, self._parts.models, read.history)
@@ -113,7 +119,8 @@ class Monitor:
             database.set_value(LAST_RUN, now)
         self._last = self._seen(database, read)
         self._hold_against(database, read)
-        return MonitorPass(sets=read.sets, frontier=frontier, references=references)
+        written = tuple(recommended(months, self._parts.models, database.path.parent / "rotation"))
+        return MonitorPass(sets=read.sets, frontier=frontier, references=references, written=written)
 
     def _hold_against(self, database: MonitorDatabase, read: _Read) -> None:
         """Run the backtest beside the desk, once after each session: it reads the whole journal."""

@@ -139,7 +139,7 @@ def test_a_frozen_model_is_watched_by_its_reference(traded: WatchedDesk) -> None
     assert places == ["COMP calibration", "COMP ic", "COMP pnl", "COMP win_rate"]
     wins = next(each for each in report.standings if each["stream"] == "win_rate")
     assert wins["outcomes"] == report.counts()["taken"]
-    assert {row["kind"] for row in report.drift} == {"features", "regime"}
+    assert {row["kind"] for row in report.drift} == {"features", "regime", "decay"}
     assert len(traded.rows("drift", "kind = 'features'")) == SETS
 
 
