@@ -149,17 +149,17 @@ def _observed(date: Dates, nominal: float) -> float:
     return metrics.time_scale(date, np.unique(date).size, nominal).periods_per_year
 
 
+def bundle_backtest(
+    bundle: Bundle, history: History, span: DateRange, registry: FeatureRegistry | None = None
+) -> BacktestResult:
+    """Return what a bundle's own strategy and veto do over a span, in Backtrader."""
+    return run_backtest(
+        config_of(bundle), history, bundle.symbol, span=span, veto=veto_of(bundle), registry=registry
+    )
+
+
 def bundle_account(
     bundle: Bundle, history: History, span: DateRange, registry: FeatureRegistry | None = None
 ) -> Account:
-    """Return what a bundle's own strategy and veto do over a span, in Backtrader."""
-    return Account.of_backtest(
-        run_backtest(
-            config_of(bundle),
-            history,
-            bundle.symbol,
-            span=span,
-            veto=veto_of(bundle),
-            registry=registry,
-        )
-    )
+    """Return the account of `bundle_backtest`."""
+    return Account.of_backtest(bundle_backtest(bundle, history, span, registry))

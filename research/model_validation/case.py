@@ -26,7 +26,8 @@ from lockstep.strategy.bundled import veto_of
 from lockstep.strategy.config import StrategyConfig
 from lockstep.strategy.step import vector_ids
 from lockstep.strategy.veto import Veto
-from research.backtest.account import Account, bundle_account
+from research.backtest.account import Account, bundle_account, bundle_backtest
+from research.backtest.result import BacktestResult
 from research.training.acceptance import Acceptance, StrategyAcceptance
 from research.training.config import DataRange
 from research.training.gain import Gain, RandomVeto, random_veto
@@ -126,8 +127,13 @@ class ValidationCase(ABC):
 
     @cached_property
     @abstractmethod
+    def result(self) -> BacktestResult:
+        """The run that is judged, in Backtrader."""
+
+    @cached_property
     def account(self) -> Account:
-        """The account that is judged, run in Backtrader."""
+        """Its account."""
+        return Account.of_backtest(self.result)
 
     @cached_property
     @abstractmethod
@@ -212,9 +218,9 @@ class ModelCase(ValidationCase):
         return OutOfSample.of(self.outcome)
 
     @cached_property
-    def account(self) -> Account:
+    def result(self) -> BacktestResult:
         """The strategy with the walk-forward's veto, out of sample."""
-        return Account.of_backtest(backtest(self.outcome, self.history, self.registry))
+        return backtest(self.outcome, self.history, self.registry)
 
     @cached_property
     def in_sample(self) -> Account:
@@ -339,9 +345,9 @@ class StrategyCase(ValidationCase):
         return self.released.dates.development
 
     @cached_property
-    def account(self) -> Account:
+    def result(self) -> BacktestResult:
         """The strategy as it is."""
-        return bundle_account(self.bundle, self.history, self.span, self.registry)
+        return bundle_backtest(self.bundle, self.history, self.span, self.registry)
 
     @cached_property
     def costly(self) -> Account:

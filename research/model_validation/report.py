@@ -14,10 +14,12 @@ import pandas as pd
 import plotly.graph_objects as go
 from markupsafe import Markup
 
+from lockstep.monitoring.frozen import FrozenReference
 from research.backtest.account import Account
 from research.model_validation.case import ModelCase, ValidationCase
 from research.model_validation.checks import CHECKS
 from research.model_validation.report_gain import gain_figures, gain_lines, lots_histogram, scaled
+from research.model_validation.report_reference import reference_card, reference_facts
 from research.report import page
 from research.report.page import (
     UNDEFINED,
@@ -58,11 +60,17 @@ _DIGITS = 4
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ValidationReport:
-    """A judged version; `promoted` says whether it is in production already."""
+    """A judged version.
+
+    promoted    whether it is in production already
+    reference   what a desk will be held to; None: `unfrozen` says why there is none
+    """
 
     case: ValidationCase
     verdict: GateVerdict
     promoted: bool = False
+    reference: FrozenReference | None = None
+    unfrozen: str = "Nothing was frozen."
 
     @property
     def line(self) -> VerdictLine:
@@ -134,6 +142,7 @@ def validation_json(report: ValidationReport) -> str:
         "champion": None if report.case.champion is None else report.case.champion.version,
         "trials": report.case.trials,
         **_judged_on(report.case),
+        "reference": None if report.reference is None else reference_facts(report.reference),
         "provenance": _provenance(report.case),
     }
     return json.dumps(content, indent=1, allow_nan=False) + "\n"
@@ -369,6 +378,14 @@ SECTIONS.figure(
         "Same dates, other " + ("knowledge" if isinstance(report.case, ModelCase) else "costs")
     ),
     caption=lambda report: _differing(report.case),
+    wide=True,
+)
+SECTIONS.add(
+    "",
+    "Frozen reference",
+    lambda report: reference_card(report.reference, report.unfrozen),
+    caption="What a desk that trades this version is held to; ALARM and WATCH are raised on evidence, not "
+    "on one value below.",
     wide=True,
 )
 SECTIONS.add("", "Notes", lambda report: notes(_notes(report.case)), wide=True)

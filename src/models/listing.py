@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lockstep.errors import UnknownModel
-from lockstep.models.manifest import Manifest, VersionEntry
+from lockstep.models.evidence import REFERENCE
+from lockstep.models.manifest import Evidence, Manifest, VersionEntry
 from lockstep.settings import suggestion
 from lockstep.tables import TextTable, number, prose
 
@@ -47,9 +48,16 @@ def _cells(entry: VersionEntry) -> tuple[str, ...]:
         " to ".join(entry.training_range) if entry.training_range else "",
         NO_MODEL if entry.threshold is None else f"{entry.threshold:.3g}",
         ", ".join(f"{name} {_measure(value)}" for name, value in known[:_METRICS_SHOWN]),
-        ", ".join(f"{each.kind} {'passed' if each.passed else 'failed'}" for each in entry.evidence),
+        ", ".join(f"{each.kind} {_verdict(each)}" for each in entry.evidence),
         f"{entry.use.count:,}",
     )
+
+
+def _verdict(evidence: Evidence) -> str:
+    """Return it in a word: a reference is no verdict."""
+    if evidence.passed:
+        return "frozen" if evidence.kind == REFERENCE else "passed"
+    return "failed"
 
 
 def _measure(value: float) -> str:

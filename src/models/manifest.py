@@ -92,7 +92,7 @@ class BarsRead(_Part):
 class Evidence(_Part, Grown):
     """A verdict on exactly one bundle.
 
-    kind      `validation`, `certificate` or `paper`: what a policy requires
+    kind      `validation`, `certificate`, `reference`, `paper` or `forward`: what a policy requires
     file      name of the report, and file_sha256 its hash, or ""
     expires   time after which it no longer counts; None: never
     hashes    of its other inputs: data, configuration, code, instruments

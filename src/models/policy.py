@@ -14,6 +14,7 @@ from lockstep.models.evidence import (
     CERTIFICATE,
     FORWARD,
     PAPER,
+    REFERENCE,
     VALIDATION,
     elsewhere,
     gathered_otherwise,
@@ -108,7 +109,7 @@ class Policy(Settings):
     250
     """
 
-    promotion: tuple[str, ...] = (VALIDATION, CERTIFICATE)
+    promotion: tuple[str, ...] = (VALIDATION, CERTIFICATE, REFERENCE)
     certificate: CertificateMinimum = CertificateMinimum()
     paper: PaperMinimum = PaperMinimum()
     forward: ForwardMinimum = ForwardMinimum()
@@ -119,7 +120,7 @@ class Policy(Settings):
         return tuple(
             f"{kind}: {fault}"
             for kind in self.promotion
-            for fault in self._faults(newest.get(kind), entry.sha256, now)
+            for fault in self._faults(kind, newest.get(kind), entry.sha256, now)
         )
 
     def data(self, entry: VersionEntry) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -136,9 +137,10 @@ class Policy(Settings):
             remarks += [f"{kind}: {remark}" for remark in (*unread, elsewhere(newest[kind])) if remark]
         return tuple(faults), tuple(remarks)
 
-    def _faults(self, evidence: Evidence | None, sha256: str, now: datetime) -> Iterator[str]:
+    def _faults(self, kind: str, evidence: Evidence | None, sha256: str, now: datetime) -> Iterator[str]:
         if evidence is None:
-            yield "there is none"
+            # Versions that were validated before there were references have everything else.
+            yield "there is none; validate it again" if kind == REFERENCE else "there is none"
             return
         if evidence.bundle_sha256 != sha256:
             yield f"is about another bundle, {evidence.bundle_sha256[:12]}…"

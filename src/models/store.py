@@ -165,7 +165,7 @@ class ModelStore:
     >>> with TemporaryDirectory() as folder:
     ...     store = ModelStore(Path(folder))
     ...     store.manifest().instruments, store.policy().promotion
-    ({}, ('validation', 'certificate'))
+    ({}, ('validation', 'certificate', 'reference'))
     """
 
     def __init__(self, folder: Path | None = None) -> None:

@@ -9,7 +9,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from lockstep.metrics.arrays import Floats
 
 OutcomeState = Literal["taken", "vetoed", "refused", "censored", "open", "unsettled"]
 STATES: tuple[OutcomeState, ...] = ("taken", "vetoed", "refused", "censored", "open", "unsettled")
@@ -38,7 +42,7 @@ class SignalOutcome:
     entry, exit   UTC ns of the fills' bars, 0 while there is none
     quantity      signed contracts, 0 where nothing was traded; prices in points, NaN while there is none
     pnl           net, in the account's money; NaN while there is none; of `vetoed` counterfactual
-    following     change of the close over the next bar as a share of the present one, times side; NaN: none
+    following     see `following`; NaN: none
     """
 
     lane: str
@@ -70,6 +74,22 @@ class SignalOutcome:
     def is_final(self) -> bool:
         """Whether nothing can change it any more but a correction."""
         return self.state in FINAL
+
+
+def following(close: Any, next_close: Any, side: Any) -> Floats:
+    """Return the change of the close over the next bar as a share of |close|, times side; float64 (n,).
+
+    close, next_close   float64 (n,), points, of the bar that was decided on and of the one after it
+    side                (n,) or one for all: 1 long, -1 short
+
+    A share of the size, since an adjusted series may be below 0. NaN where the close is 0 or one is NaN.
+
+    >>> following([100.0, -50.0, 0.0], [101.0, -49.0, 1.0], [1, -1, 1]).tolist()
+    [0.01, -0.02, nan]
+    """
+    now, after = np.asarray(close, dtype=np.float64), np.asarray(next_close, dtype=np.float64)
+    size = np.where(now == 0.0, np.nan, np.abs(now))
+    return np.asarray(side * (after - now) / size, dtype=np.float64)
 
 
 def thinned(outcomes: Iterable[SignalOutcome]) -> tuple[SignalOutcome, ...]:

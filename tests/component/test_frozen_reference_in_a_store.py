@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
-from lockstep.errors import NoReference
+from lockstep.errors import EvidenceMissing, NoReference
 from lockstep.models.content import REPORTS
+from lockstep.models.listing import versions_table
 from lockstep.models.manifest import Evidence
 from lockstep.models.store import ModelStore
 from lockstep.monitoring.frozen import frozen_in
@@ -127,3 +130,33 @@ def test_a_reference_comes_along_with_a_signed_manifest(store: ModelStore, tmp_p
     bare.fetch(store, "COMP", "v1", sha256=sha256(store), by="me", now=NOW)
     with pytest.raises(NoReference, match="COMP v1: has no reference"):
         frozen_in(bare, "COMP", sha256(store))
+
+
+def test_a_promotion_asks_for_it_and_force_overrules_that(store: ModelStore) -> None:
+    for kind in ("validation", "certificate"):
+        store.attach("COMP", "v1", evidence(sha256(store), kind=kind), by="me", now=NOW)
+    told = "COMP ibs_veto v1: cannot be promoted: reference: there is none; validate it again; provide it, or"
+    with pytest.raises(EvidenceMissing, match=told):
+        store.promote("COMP", "v1", by="me", now=NOW)
+    change = store.promote("COMP", "v1", by="me", now=NOW, force=True, reason="a test")
+    assert change.overruled == ("reference: there is none; validate it again",)
+    for kind in ("validation", "certificate"):
+        store.attach("COMP", "v2", evidence(sha256(store, "v2"), kind=kind), by="me", now=NOW)
+    assert store.manifest().entry("COMP", "v2").status == "candidate"
+    attach_reference(store, "COMP", "v2")
+    assert store.manifest().entry("COMP", "v2").status == "validated"
+    assert store.promote("COMP", "v2", by="me", now=NOW).overruled == ()
+
+
+def test_a_policy_that_names_kinds_keeps_what_it_names(store: ModelStore) -> None:
+    (store.folder / "policy.json").write_text('{"promotion": ["validation"]}')
+    store.attach("COMP", "v1", evidence(sha256(store)), by="me", now=NOW)
+    assert store.promote("COMP", "v1", by="me", now=NOW).overruled == ()
+
+
+def test_the_list_of_versions_says_that_it_was_frozen(store: ModelStore) -> None:
+    attach_reference(store, "COMP", "v1")
+    store.attach("COMP", "v1", evidence(sha256(store), passed=False), by="me", now=NOW)
+    console = Console(width=200, record=True, file=io.StringIO())
+    console.print(versions_table(store.manifest()))
+    assert "reference frozen, validation failed" in console.export_text()

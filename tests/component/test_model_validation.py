@@ -27,6 +27,8 @@ from lockstep.market.config import load_instruments
 from lockstep.market.history import History, SeriesKey
 from lockstep.market.timeframe import DAILY
 from lockstep.models import ModelStore
+from lockstep.models.content import sha256_of
+from lockstep.monitoring.frozen import FrozenReference, frozen_in
 from research.ledger.database import Database
 from research.ledger.ledger import Ledger
 from research.model_validation import command
@@ -46,6 +48,7 @@ from research.model_validation.checks_model import (
 from research.model_validation.command import show, validate_version
 from research.model_validation.gathering import ValidationRequest, gather, newest
 from research.model_validation.hold_out import HoldOutDoor, HoldOutRecord
+from research.model_validation.reference import frozen_reference
 from research.model_validation.report import (
     AGAINST_THE_BENCHMARK,
     SECTIONS,
@@ -224,8 +227,15 @@ def test_a_bundle_with_another_pipeline_is_refused() -> None:
 
 
 @functools.cache
+def planted_reference() -> FrozenReference:
+    case = planted_case()
+    return frozen_reference(replace(case, bundle=replace(case.bundle, sha256="ab" * 32)))
+
+
+@functools.cache
 def report() -> ValidationReport:
-    return ValidationReport(case=planted_case(), verdict=judge_model(planted_case()))
+    case = planted_case()
+    return ValidationReport(case=case, verdict=judge_model(case), reference=planted_reference())
 
 
 @functools.cache
@@ -249,6 +259,23 @@ def test_the_report_says_what_was_found() -> None:
     assert "passed every check" in page
     for each in asked_of(ModelCase):
         assert str(escape(each.asks)) in page
+
+
+def test_the_report_says_what_was_frozen() -> None:
+    told = json.loads(validation_json(report()))["reference"]
+    assert told["digest"] == planted_reference().digest
+    assert list(told["streams"]) == ["win_rate", "pnl", "calibration", "ic"]
+    win = planted_reference().outcomes.streams[0]
+    assert told["streams"]["win_rate"] == {
+        "floor": win.floor, "estimate": win.estimate, "outcomes": win.outcomes, "per_year": win.per_year,
+    }  # fmt: skip
+    assert told["features"] == {"columns": 6, "sessions": 2_600, "years": 10}
+    assert sum(told["regimes"].values()) == pytest.approx(1.0)
+    page = validation_html(report())
+    assert "10 whole years: false in 1 year of 11 without drift." in page
+    assert "Frozen reference" in page
+    few = replace(planted_reference(), regime=None, absent=("regime: 120 sessions, a trend needs 200",))
+    assert "Off: regime: 120 sessions, a trend needs 200" in validation_html(replace(report(), reference=few))
 
 
 def test_the_report_says_what_was_refused() -> None:
@@ -444,8 +471,8 @@ def test_a_version_is_gathered_from_its_record(desk: Path) -> None:
 
 def test_a_verdict_is_attached_and_written(desk: Path) -> None:
     made, page = validate_version("SPX", "", by="a", store=desk / "store", run=next(desk.glob("runs/*")))
-    (evidence,) = ModelStore(desk / "store").manifest().entry("SPX", "v1").evidence
-    assert evidence.kind == "validation"
+    frozen, evidence = ModelStore(desk / "store").manifest().entry("SPX", "v1").evidence
+    assert (frozen.kind, evidence.kind) == ("reference", "validation")
     assert evidence.passed == made.verdict.passed
     assert evidence.file == "reports/SPX_v1-validation.json"
     assert page == desk / "store" / "reports" / "SPX_v1-validation.html"
@@ -456,6 +483,52 @@ def test_a_verdict_is_attached_and_written(desk: Path) -> None:
     numbers = write_validation(made, desk / "out")[1]
     elsewhere = evidence_of(made, numbers, request(desk), book, now=NOW)
     assert elsewhere.file == str(desk / "out" / "SPX_v1-validation.json")
+
+
+def test_the_reference_is_frozen_beside_the_verdict_and_found_by_hash(desk: Path) -> None:
+    store, run = ModelStore(desk / "store"), next(desk.glob("runs/*"))
+    made, _ = validate_version("SPX", "", by="a", store=store.folder, run=run)
+    entry = store.manifest().entry("SPX", "v1")
+    (frozen,) = (each for each in entry.evidence if each.kind == "reference")
+    assert frozen.file == "reports/SPX_v1-reference.json"
+    path = store.folder / frozen.file
+    assert frozen.file_sha256 == sha256_of(path.read_bytes())
+    assert (frozen.passed, frozen.bundle_sha256) == (True, entry.sha256)
+    assert frozen.hashes == made.case.hashes
+    assert frozen.data is not None
+    assert frozen.data == entry.evidence[1].data
+    assert made.reference is not None
+    assert frozen_in(store, "SPX", entry.sha256).digest == made.reference.digest
+    # A verdict that was not passed freezes, too: whoever forces the promotion is watched all the same.
+    assert not made.verdict.passed
+    assert not [each for each in store.policy().missing(entry, NOW) if each.startswith("reference")]
+    before = path.read_bytes()
+    validate_version("SPX", "", by="a", store=store.folder, run=run)
+    assert path.read_bytes() == before
+    assert frozen_in(store, "SPX", entry.sha256).digest == made.reference.digest
+
+
+def test_reports_elsewhere_hold_the_reference_too(desk: Path) -> None:
+    store = ModelStore(desk / "store")
+    validate_version("SPX", "", by="a", store=store.folder, run=next(desk.glob("runs/*")), out=desk / "out")
+    frozen, _ = store.manifest().entry("SPX", "v1").evidence
+    assert frozen.file == str(desk / "out" / "SPX_v1-reference.json")
+    assert frozen_in(store, "SPX", frozen.bundle_sha256).bundle == frozen.bundle_sha256
+
+
+def test_what_cannot_be_frozen_keeps_no_verdict_back(desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(case: ValidationCase) -> FrozenReference:
+        raise DataError("no trade has a decision")
+
+    monkeypatch.setattr("research.model_validation.validate.frozen_reference", refuse)
+    made, page = validate_version("SPX", "", by="a", store=desk / "store", run=next(desk.glob("runs/*")))
+    store = ModelStore(desk / "store")
+    entry = store.manifest().entry("SPX", "v1")
+    assert [each.kind for each in entry.evidence] == ["validation"]
+    assert "reference: there is none; validate it again" in store.policy().missing(entry, NOW)
+    assert "cannot be promoted: no trade has a decision" in page.read_text()
+    assert made.reference is None
+    assert json.loads(validation_json(made))["reference"] is None
 
 
 def test_a_missing_run_is_refused_and_nothing_is_attached(desk: Path) -> None:

@@ -18,6 +18,7 @@ from lockstep.market.config import load_instruments
 from lockstep.market.history import History, SeriesKey
 from lockstep.market.timeframe import DAILY
 from lockstep.models.store import ModelStore
+from lockstep.monitoring.frozen import frozen_in
 from research.ledger.database import Database
 from research.ledger.ledger import Ledger, Trials
 from research.model_validation.case import Champion, ModelCase, StrategyCase
@@ -224,8 +225,9 @@ def test_a_version_is_judged_from_its_record_and_opens_its_hold_out_once(
     again, _ = validate(registered, ledger, by="ann", now=NOON)
     assert again.verdict == report.verdict
     entry = registered.store.manifest().entry(SYMBOL, "v1")
-    assert [each.kind for each in entry.evidence] == ["validation", "validation"]
-    assert entry.evidence[0].hashes["release config"]
+    assert [each.kind for each in entry.evidence] == ["reference", "validation"] * 2
+    assert all(each.hashes["release config"] for each in entry.evidence)
+    assert frozen_in(registered.store, SYMBOL, entry.sha256).probabilities is None
     family = release.trial_family(SYMBOL)
     sealed = gather(registered, ledger, now=NOON).released.dates.hold_out  # type: ignore[attr-defined]
     assert [look.number for look in ledger.looks(family, sealed)] == [1]

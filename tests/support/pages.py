@@ -23,6 +23,8 @@ def renamed(value: Any, names: Mapping[str, str]) -> Any:
     """
     if isinstance(value, str):
         return names.get(value, value)
+    if isinstance(value, type):
+        return value
     if isinstance(value, Mapping):
         return {renamed(key, names): renamed(each, names) for key, each in value.items()}
     if isinstance(value, tuple) and hasattr(value, "_fields"):

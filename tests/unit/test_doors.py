@@ -16,8 +16,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = ("src", "research", "certify", "operations", "scripts")
 ENGINES = {
-    "run_backtest", "sweep", "trace", "residuals", "bundle_account", "build_cerebro", "CompiledRun",
-    "compiled_loop", "run_portfolio", "sweep_portfolio", "trace_portfolio",
+    "run_backtest", "sweep", "trace", "residuals", "bundle_account", "bundle_backtest", "build_cerebro",
+    "CompiledRun", "compiled_loop", "run_portfolio", "sweep_portfolio", "trace_portfolio",
     # What hands one of them on.
     "backtrader_course", "backtrader", "evaluate", "on_cluster", "DEFAULT_EVALUATOR", "backtest",
     "swept_residuals",
@@ -61,7 +61,7 @@ TRIALS = {
 }
 # What these run is compared with itself: equal or not is all that is shown.
 PARITY = {
-    "research/backtest/account.py": "`bundle_account` is an engine itself",
+    "research/backtest/account.py": "`bundle_backtest` is an engine itself",
     "research/checks/computations.py": "the same run with and without later bars: the first difference",
     "certify/run.py": "research against sweep against live engine: bars, decisions, fills that differ",
     "certify/sweep_side.py": "the sweep's side of it",

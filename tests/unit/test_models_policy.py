@@ -151,7 +151,31 @@ def test_evidence_of_the_first_version_does_not_count_and_says_why() -> None:
         f"certificate: {EARLIER}",
         f"certificate: {UNRECORDED.format('instruments')}",
         "certificate: was issued by an older version, which did not record its size; certify again",
+        "reference: there is none; validate it again",
     )
+
+
+def test_a_version_that_was_validated_before_there_were_references_is_asked_for_one() -> None:
+    found, certificate = evidence(SHA), evidence(SHA, kind="certificate")
+    before = with_evidence(found, certificate)
+    assert Policy().missing(before, NOW) == ("reference: there is none; validate it again",)
+    # A policy that names kinds keeps what it names.
+    assert Policy(promotion=("validation", "certificate")).missing(before, NOW) == ()
+    frozen = Evidence(kind="reference", passed=True, bundle_sha256=SHA)
+    assert Policy().missing(with_evidence(found, certificate, frozen), NOW) == ()
+
+
+def test_a_reference_is_bound_to_the_bundle_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A desk does not choose its bar again because code changed; another bundle is another bar."""
+    frozen = Evidence(kind="reference", passed=True, bundle_sha256=SHA, hashes={"dataset code": "old"})
+    policy = Policy(promotion=("reference",))
+    monkeypatch.setattr(gathering.identity, "code_hash", lambda root: "edited")
+    monkeypatch.setattr(gathering.identity, "library_versions", lambda: {"numpy": "9.1"})
+    assert policy.missing(with_evidence(frozen), NOW) == ()
+    (said,) = policy.missing(with_evidence(frozen.model_copy(update={"bundle_sha256": "d" * 64})), NOW)
+    assert said == f"reference: is about another bundle, {'d' * 12}…"
+    (said,) = policy.missing(with_evidence(frozen.model_copy(update={"passed": False})), NOW)
+    assert said == "reference: was not passed"
 
 
 def test_evidence_is_written_as_before_while_it_records_no_more() -> None:
