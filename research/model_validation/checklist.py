@@ -13,6 +13,7 @@ Generated from the checks in `research/model_validation/`; do not edit. To renew
     python -m research.model_validation.checklist > deploy/CHECKLIST.md
 
 `lockstep validate ES --version v3` runs all checks, writes a report and attaches the verdict to the manifest.
+It also freezes the reference, what a desk will be held to: floors of alarms, histories for drift, regimes.
 Limits are set under `acceptance` in `configs/training/<SYMBOL>.yml`. A value that cannot be measured does not
 pass. The hold-out is opened only for a model that passed everything else.
 
@@ -25,6 +26,8 @@ _TAIL = """
 
 - [ ] Was the parity certificate issued on the host that will trade, over bars like those that the model will
       see? `policy.json` sets its minimum size.
+- [ ] Have you read the card *Frozen reference* of the validation report: which streams are off, and how often
+      is drift false?
 - [ ] Have you read the training report, and could you have lived with the result of each window?
 - [ ] Does the promotion's reason say what should improve, and when that will be judged?
 - [ ] Do you know which version to roll back to, and does its file match the manifest

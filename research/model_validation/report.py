@@ -384,8 +384,8 @@ SECTIONS.add(
     "",
     "Frozen reference",
     lambda report: reference_card(report.reference, report.unfrozen),
-    caption="What a desk that trades this version is held to; ALARM and WATCH are raised on evidence, not "
-    "on one value below.",
+    caption="What a desk that trades this version is held to. ALARM bets that the mean has fallen below the "
+    "floor, WATCH that it has fallen below the estimate.",
     wide=True,
 )
 SECTIONS.add("", "Notes", lambda report: notes(_notes(report.case)), wide=True)

@@ -7,7 +7,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from lockstep.monitoring.drift_baseline import DriftBaseline
+from lockstep.monitoring.drift_baseline import FEWEST_YEARS, DriftBaseline
 from lockstep.monitoring.feature_history import FeatureHistory
 from lockstep.monitoring.frozen import FrozenReference
 from lockstep.monitoring.reference import StreamReference
@@ -17,7 +17,7 @@ from research.report.page import count, joined, notes, percent, prose, ratio, ta
 _WRITTEN: dict[str, tuple[str, Callable[[float], str]]] = {
     "win_rate": ("win rate", percent),
     "pnl": ("mean P&L of a trade", usd),
-    "calibration": ("wins beyond what was predicted", lambda value: percent(value)),
+    "calibration": ("wins beyond what was predicted", percent),
     "ic": ("information coefficient", lambda value: ratio(value, 3)),
 }
 
@@ -61,7 +61,7 @@ def reference_card(reference: FrozenReference | None, unfrozen: str) -> Markup:
     if reference is None:
         return notes([unfrozen])
     streams = reference.outcomes.streams
-    head = ("stream", "ALARM below", "WATCH below", "outcomes", "a year")
+    head = ("stream", "floor", "estimate", "outcomes", "a year")
     shown = table(head, map(_row, streams)) if streams else ""
     return joined(shown, notes([*(f"Off: {each}" for each in _absent(reference)), *_sentences(reference)]))
 
@@ -82,7 +82,7 @@ def _sentences(reference: FrozenReference) -> list[str]:
         if history is not None:
             found.append(f"Drift of {what}: {_rate(history)}")
     if reference.regime is not None:
-        shares = ", ".join(f"{name} {percent(share)}" for name, share in (_shares(reference) or {}).items())
+        shares = "; ".join(f"{name} {percent(share)}" for name, share in (_shares(reference) or {}).items())
         found.append(f"Regimes of {count(reference.regime.sessions)} sessions: {shares}.")
     return found
 
@@ -92,4 +92,7 @@ def _rate(history: FeatureHistory) -> str:
     kept = f"{count(len(history))} sessions up to {history.sessions[-1]}"
     if not baseline.years:
         return f"{kept}, less than two whole years: no rate can be stated."
-    return f"{kept}, {baseline.years} whole years: false in 1 year of {baseline.years + 1} without drift."
+    weak = "" if baseline.years >= FEWEST_YEARS else f", a watch and no warning below {FEWEST_YEARS} years"
+    return (
+        f"{kept}, {baseline.years} whole years: false in 1 year of {baseline.years + 1} without drift{weak}."
+    )

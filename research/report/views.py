@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import plotly.graph_objects as go
 from markupsafe import Markup
 
+from lockstep.models.listing import evidence_words
 from research.report import page, sections
 from research.report.data import ReportData, floats
 from research.report.page import UNDEFINED, Tile, count, fragment, percent, ratio, usd
@@ -147,7 +148,7 @@ def manifest(found: Manifest) -> str:
             entry.status,
             " to ".join(entry.training_range) if entry.training_range else "",
             ratio(entry.threshold),
-            ", ".join(f"{each.kind} {'passed' if each.passed else 'failed'}" for each in entry.evidence),
+            evidence_words(entry),
         )
         for symbol, models in found.instruments.items()
         for name, model in models.items()

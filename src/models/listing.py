@@ -48,16 +48,21 @@ def _cells(entry: VersionEntry) -> tuple[str, ...]:
         " to ".join(entry.training_range) if entry.training_range else "",
         NO_MODEL if entry.threshold is None else f"{entry.threshold:.3g}",
         ", ".join(f"{name} {_measure(value)}" for name, value in known[:_METRICS_SHOWN]),
-        ", ".join(f"{each.kind} {_verdict(each)}" for each in entry.evidence),
+        evidence_words(entry),
         f"{entry.use.count:,}",
     )
 
 
+def evidence_words(entry: VersionEntry) -> str:
+    """Return what evidence a version has, oldest first: "reference frozen, validation passed"."""
+    return ", ".join(f"{each.kind} {_verdict(each)}" for each in entry.evidence)
+
+
 def _verdict(evidence: Evidence) -> str:
-    """Return it in a word: a reference is no verdict."""
-    if evidence.passed:
-        return "frozen" if evidence.kind == REFERENCE else "passed"
-    return "failed"
+    if not evidence.passed:
+        return "failed"
+    # It is no verdict: what it lacks refuses nothing.
+    return "frozen" if evidence.kind == REFERENCE else "passed"
 
 
 def _measure(value: float) -> str:
