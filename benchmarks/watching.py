@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr
 from io import StringIO
 from pathlib import Path
+from typing import NamedTuple
 
 import yaml
 
@@ -22,7 +23,7 @@ from lockstep.live.service import Service
 MONITOR = (sys.executable, str(ROOT / "scripts/monitor.py"), "run", "--config", "{config}", "--every", "1")
 PAIRS, MOST = 9, 1.05
 START, END = "2016-01-04", "2017-12-29"
-_PATIENCE, _SETTLED = 60.0, 2.0
+_PATIENCE, _SETTLED, _BEGUN = 60.0, 2.0, 20
 
 
 def watching(
@@ -30,38 +31,48 @@ def watching(
 ) -> Iterator[Measured]:
     """Measure interleaved replays of COMP and SPX on embedded bars, journal on disk, alone and watched.
 
-    command   of the watching process; {config} is its monitoring.yml, {journal} the journal. It starts before
-              the replay, has watched once when monitor.db exists, and must live until the end
+    Twice: by the clock, which is right on a quiet machine, and without the time in which the engine could run
+    and no processor was free, which is what a busy one can show: locks, disk, cache.
+
+    command   of the watching process; {config} is its monitoring.yml, {journal} the journal. It starts after
+              the first sets and before what is measured, has begun when monitor.db exists, and live until the
+              end
     pairs     of replays, in turns: what the machine does meanwhile meets both
     end       last session of the replay; settled   seconds from the first look to the replay
 
     RuntimeError where the watching process ends early or never looks.
     """
-    ratios, alone, lengths = [], [], []
+    alone, watched = [], []
     with tempfile.TemporaryDirectory(dir=".") as name:
         folder = Path(name).resolve()
         _desk(folder)
         _replay(folder / "warm-up", folder, end, None, settled)
         for pair in range(pairs):
-            first, second = (None, command) if pair % 2 == 0 else (command, None)
-            found = {
-                each is None: _replay(folder / f"{pair}-{place}", folder, end, each, settled)
-                for place, each in enumerate((first, second))
-            }
-            ratios.append(found[False][0] / found[True][0])
-            alone.append(found[True][0])
-            lengths.append(found[True][1])
-    note = (
-        f"{pairs} interleaved pairs of {lengths[0]} sets, {statistics.median(alone):.2f} s alone; "
-        f"ratios from {min(ratios):.3f} to {max(ratios):.3f}"
-    )
-    yield Measured(
-        what="paper replay, watched / alone",
-        value=statistics.median(ratios),
-        unit="x",
-        promise=MOST,
-        note=note,
-    )
+            for place in (0, 1):
+                beside = command if place != pair % 2 else None
+                found = _replay(folder / f"{pair}-{place}", folder, end, beside, settled)
+                (watched if beside else alone).append(found)
+    usual = statistics.median(each.elapsed for each in alone)
+    for name, what in (("elapsed", ""), ("running", ", waits for a processor apart")):
+        ratios = [
+            getattr(one, name) / getattr(other, name) for one, other in zip(watched, alone, strict=True)
+        ]
+        yield Measured(
+            what=f"paper replay, watched / alone{what}",
+            value=statistics.median(ratios),
+            unit="x",
+            promise=MOST,
+            note=f"{pairs} interleaved pairs of {alone[0].sets} sets, {usual:.2f} s alone; "
+            f"ratios from {min(ratios):.3f} to {max(ratios):.3f}",
+        )
+
+
+class _Replay(NamedTuple):
+    """Seconds of a replay, those apart in which its thread waited for a processor, and its bar sets."""
+
+    elapsed: float
+    running: float
+    sets: int
 
 
 def _desk(folder: Path) -> None:
@@ -72,10 +83,8 @@ def _desk(folder: Path) -> None:
     store.promote("SPX", "v1", by="me", now=papers.NOW, reason="benchmark", force=True)
 
 
-def _replay(
-    own: Path, folder: Path, end: str, command: Sequence[str] | None, settled: float
-) -> tuple[float, int]:
-    """Return the seconds of one replay into a new journal, and its bar sets."""
+def _replay(own: Path, folder: Path, end: str, command: Sequence[str] | None, settled: float) -> _Replay:
+    """Return what one replay into a new journal took."""
     own.mkdir()
     config = of_tests("support.papers").config(
         own,
@@ -85,21 +94,34 @@ def _replay(
     )
     watched = {"desk": str(config), "database": str(own / "monitor.db"), "every": 1.0}
     (own / "monitoring.yml").write_text(yaml.safe_dump(watched), encoding="utf-8")
-    # The desk tells its console of every stop.
+    # The desk tells its console of every stop. A monitor has nothing to watch before the first decision.
+    with redirect_stderr(StringIO()):
+        with Service(config, mode=None, environment={}, stop_after=_BEGUN) as begun:
+            begun.run()
     with redirect_stderr(StringIO()), Service(config, mode=None, environment={}) as service:
-        if command is None:
+        names = {"config": str(own / "monitoring.yml"), "journal": str(own / "live.db")}
+        with _watched([each.format(**names) for each in command or ()], own, settled):
+            waited = _waited()
             elapsed = once(service.run)
-        else:
-            names = {"config": str(own / "monitoring.yml"), "journal": str(own / "live.db")}
-            with _watched([each.format(**names) for each in command], own, settled):
-                elapsed = once(service.run)
+            waited = _waited() - waited
     with Journal.open(own / "live.db", readonly=True) as journal:
-        return elapsed, journal.count_sets(1)
+        return _Replay(elapsed, elapsed - waited, journal.count_sets(1))
+
+
+def _waited() -> float:
+    """Return the seconds for which this thread could run and no processor was free; 0 where nobody counts."""
+    try:
+        return int(Path("/proc/thread-self/schedstat").read_text().split()[1]) / 1e9
+    except OSError:
+        return 0.0
 
 
 @contextmanager
 def _watched(command: Sequence[str], own: Path, settled: float) -> Iterator[None]:
-    """Let a process watch; RuntimeError where it ends before the block does."""
+    """Let a process watch, none without a command; RuntimeError where it ends before the block does."""
+    if not command:
+        yield
+        return
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     with (own / "monitor.log").open("wb") as log:
         process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
