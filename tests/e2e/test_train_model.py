@@ -94,7 +94,7 @@ def test_the_printed_command_judges_the_version(desk: Desk) -> None:
     assert done.returncode in (0, 1), done.stderr
     assert "checks" in done.stdout
     entry = ModelStore(desk.store).manifest().entry("SPX", "v1")
-    assert [each.kind for each in entry.evidence] == ["validation"]
+    assert [each.kind for each in entry.evidence] == ["reference", "validation"]
 
 
 def test_killed_in_the_middle_and_resumed_it_gives_the_same_bundle(desk: Desk) -> None:
