@@ -2,14 +2,15 @@
 
 `backtest`, `sweep`, `train`, `release`, `validate`, `certify`, `promote`, `rollback`; `optimize_portfolio`,
 `risk`, `stress`; `lookahead`; `explain`; `rehearse` and `compare`, which hold research against the live
-engine. Each does what the command of its name does, with the same files, the same trial ledger and the same
-model store, and returns an object that shows itself. They live on top of the ladder, since `certify` sees
-what no lower package may; `lockstep` finds them by name. Each loads what it needs when it is called.
+engine; `monitor`. Each does what the command of its name does, with the same files, the same trial ledger and
+the same model store, and returns an object that shows itself. They live on top of the ladder, since `certify`
+sees what no lower package may; `lockstep` finds them by name. Each loads what it needs when it is called.
 """
 
 from __future__ import annotations
 
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from lockstep.models.verbs import Change
     from lockstep.monitoring.parity import ParityComparison
     from lockstep.strategy.config import StrategyConfig
+    from operations.watch.report import MonitorReport
     from research.backtest.result import BacktestResult
     from research.backtest.run import Engine
     from research.checks.verdicts import LookaheadReport
@@ -672,6 +674,30 @@ def rehearse(
     copy.promote(symbol, copied, by=by, now=_now(), reason="rehearsal", force=True)
     replay = ReplayRange(start=str(start), end=_iso(end), data_dir=_path(data_dir))
     return run_live({symbol: bundle}, replay, place, store=copy.folder, kill_after=kill_after)
+
+
+def monitor(config: Folder = None) -> MonitorReport:
+    """Watch a desk once: read what is new in its journal, and return what there is to say.
+
+    config   the monitoring.yml; None: that of the desk folder, or of `configs`
+
+    The monitor's database and the summary of the desk's status are brought up to date; nobody is told, which
+    `lockstep monitor run` does.
+    """
+    from lockstep.market.command_line import monitoring_file
+    from operations.watch.config import MonitoringConfig
+    from operations.watch.database import MonitorDatabase, only_monitor
+    from operations.watch.monitor import Monitor
+    from operations.watch.report import read_report
+    from operations.watch.telling import write_summary
+
+    settings = MonitoringConfig.load(_path(config) or monitoring_file())
+    watching = Monitor(settings)
+    with only_monitor(settings.database), MonitorDatabase.open(settings.database) as database:
+        watching.run(database, now=time.time_ns())
+    report = read_report(settings.database)
+    write_summary(report, settings, watching.desk)
+    return report
 
 
 def compare(first: BacktestResult, second: BacktestResult | LiveRun) -> ParityComparison:

@@ -1,6 +1,6 @@
 #!/bin/sh
 # The main job on real bars, from backtest to a live engine that is killed, in a store of the demo's own:
-# backtest, train, validate, certify, promote, make a portfolio, stress it, trade on paper. Verdicts are printed as they are.
+# backtest, train, validate, certify, promote, make a portfolio, stress it, trade on paper, watch it. Verdicts are printed as they are.
 set -eu
 cd "$(dirname "$0")/.."
 python=.venv/bin/python
@@ -54,6 +54,10 @@ say "Trade the portfolio on paper: 2018, bar by bar, killed after half of it and
 "$python" -m certify.paper configs/demo/live.yml "$out/live" --kill-after 120
 "$python" scripts/status.py --file "$out/live/status.json" || true
 .venv/bin/lockstep portfolio show --config configs/demo/live.yml --last 5 || true
+
+say "Watch the desk: outcomes of its signals, alarms, drift, regime, live against backtest"
+.venv/bin/lockstep monitor run --config configs/demo/monitoring.yml
+.venv/bin/lockstep monitor show --config configs/demo/monitoring.yml || true
 
 say "Measure what its positions may cost in the next session"
 .venv/bin/lockstep risk --desk configs/demo/live.yml

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from operations.verbs import compare as compare
     from operations.verbs import explain as explain
     from operations.verbs import lookahead as lookahead
+    from operations.verbs import monitor as monitor
     from operations.verbs import optimize_portfolio as optimize_portfolio
     from operations.verbs import promote as promote
     from operations.verbs import rehearse as rehearse
@@ -71,6 +72,7 @@ _HOMES = {
     "load_history": "lockstep.market.loader",
     "load_instruments": "lockstep.market.config",
     "lookahead": "operations.verbs",
+    "monitor": "operations.verbs",
     "optimize_portfolio": "operations.verbs",
     "promote": "operations.verbs",
     "rehearse": "operations.verbs",
@@ -107,6 +109,7 @@ __all__ = [
     "load_history",
     "load_instruments",
     "lookahead",
+    "monitor",
     "optimize_portfolio",
     "promote",
     "rehearse",

@@ -31,7 +31,8 @@ app = App(no_args_is_help=True)
 Config = Annotated[
     Path,
     typer.Option(
-        "--config", help="The monitor's configuration.", default_factory=monitoring_file,
+        "--config", envvar="LOCKSTEP_MONITORING", help="The monitor's configuration.",
+        default_factory=monitoring_file,
         show_default="configs/monitoring.yml",
     ),
 ]  # fmt: skip
@@ -41,17 +42,18 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 @app.command()
 def run(
     config: Config,
-    every: Annotated[float, typer.Option(help="Go on, with a pause of so many seconds; 0: one pass.")] = 0.0,
-    passes: Annotated[int, typer.Option(help="Stop after so many passes; 0: never, with --every.")] = 0,
+    forever: Annotated[bool, typer.Option("--forever", help="Go on, with the pause `every`.")] = False,
+    every: Annotated[float, typer.Option(help="Go on, with a pause of so many seconds.")] = 0.0,
+    passes: Annotated[int, typer.Option(help="Stop after so many passes; 0: never.")] = 0,
 ) -> None:
     """Bring monitor.db up to date with the journal, send new alerts, and write the summary of the status."""
     settings = MonitoringConfig.load(config)
     monitor = Monitor(settings)
     with only_monitor(settings.database):
-        if not every:
+        if every or forever:
+            _watching(monitor, settings, every or settings.every, passes)
+        else:
             _passed(monitor, settings)
-            return
-        _watching(monitor, settings, every, passes)
 
 
 def _watching(monitor: Monitor, settings: MonitoringConfig, every: float, passes: int) -> None:
@@ -81,7 +83,8 @@ def _passed(
     report = read_report(settings.database)
     write_summary(report, settings, monitor.desk)
     with MonitorDatabase.open(settings.database) as database:
-        failed = tell(database, list(news_of(report)), sinks_of(settings, monitor.desk), now=now)
+        sinks, rate = sinks_of(settings, monitor.desk), settings.alerts_of(monitor.desk).rate
+        failed = tell(database, list(news_of(report)), sinks, rate, now=now)
     known = (
         f"outcomes are known up to {moment(found.frontier)}" if found.frontier else "no outcome is known yet"
     )

@@ -80,7 +80,9 @@ class MonitorDatabase:
                 _require_ours(path, connection)
                 yield cls(path, connection)
         except sqlite3.Error as error:
-            raise MonitorError(f"{path}: {error}; if it is damaged, remove it and run the monitor") from error
+            raise MonitorError(
+                f"{path}: {error}; name the monitor's own file, or move this one away and run the monitor"
+            ) from error
 
     @contextmanager
     def step(self) -> Iterator[None]:

@@ -17,13 +17,14 @@ from lockstep.market.bars import Bars
 from lockstep.market.history import Market
 from lockstep.metrics import Floats
 from lockstep.metrics.arrays import Dates
+from lockstep.monitoring.alerts import Severity
 from lockstep.monitoring.drift import INVESTIGATION, QUIET, WARNING, WATCH, DriftVerdict, DriftWatch
 from lockstep.monitoring.drift_baseline import DriftBaseline
 from lockstep.monitoring.feature_history import FeatureHistory
 from lockstep.monitoring.ranges import RangeCheck
 from lockstep.monitoring.regimes import NAMES, UNKNOWN, RegimeReference, RegimeWatch, regime_trigger
 from operations.watch.join import LaneSession
-from operations.watch.streams import Severity, runbook
+from operations.watch.streams import runbook
 
 FEATURES, PROBABILITIES, RANGES, REGIME, DECAY = "features", "probabilities", "ranges", "regime", "decay"
 _SEVERITIES: Mapping[str, Severity] = {

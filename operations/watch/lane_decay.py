@@ -9,6 +9,7 @@ import numpy as np
 
 from lockstep.errors import DataError
 from lockstep.live.traded import TradedModel
+from lockstep.monitoring.alerts import Severity
 from lockstep.monitoring.decay import ALERT, WARNING, DecaySettings, DecayVerdict, decay
 from lockstep.monitoring.decay_feed import decay_arrays
 from lockstep.monitoring.outcomes import SignalOutcome
@@ -19,7 +20,7 @@ from operations.watch.join import JoinedSignal, LaneSession
 from operations.watch.notes import is_impossible
 from operations.watch.rotation import write_rotation
 from operations.watch.settle import Note
-from operations.watch.streams import Severity, runbook
+from operations.watch.streams import runbook
 
 _SEVERITIES: Mapping[str, Severity] = {ALERT: "alert", WARNING: "warning"}
 # No position is held for so long, ns.

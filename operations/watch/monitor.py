@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ from operations.watch.lane_decay import look_at_decay, recommended
 from operations.watch.lane_features import look_at_features, look_at_regimes
 from operations.watch.notes import database_notes, mode_notes
 from operations.watch.reading import bundles_traded, read_journal
-from operations.watch.settle import settle
+from operations.watch.settle import Note, settle
 from operations.watch.slippage import LaneFill, reported_fills, slippage_standings, watched_slippage
 from operations.watch.streams import LaneStreams, WatchedStreams, standings, watched
 
@@ -105,6 +105,7 @@ class Monitor:
             frontier, notes = settle(database, self._parts.models, read.history, read.until)
             signals = rows.signals(database, "epoch >= ?", read.since)
             notes += mode_notes(read.mode, read.since)
+            notes += self._history_notes(database, read.lanes)
             notes += database_notes(database, signals, frontier, self.config.open_sessions)
             months, more = look_at_decay(database, signals, self.config.decay, frontier)
             notes += more
@@ -239,6 +240,18 @@ class Monitor:
             else:
                 found[lane] = "; ".join(reference.outcomes.off)
         return found
+
+    def _history_notes(self, database: MonitorDatabase, lanes: Sequence[str]) -> Iterator[Note]:
+        """Yield which lanes have sessions in the history that they would be compared with."""
+        for lane in lanes:
+            sessions = rows.sessions(database, "lane = ?", lane)
+            reference = self._reference(lane, sessions[-1].bundle) if sessions else None
+            if reference is not None and sessions[-1].session <= reference.history_end:
+                until = reference.history_end
+                text = (
+                    f"{lane}: the reference knows features up to {until}, and the desk has not come further"
+                )
+                yield lane, f"{text}; drift is looked at from then on"
 
     def _streams(
         self, database: MonitorDatabase, signals: Sequence[JoinedSignal], since: int, frontier: int

@@ -18,7 +18,7 @@ from lockstep.market.bars import Bars
 from lockstep.market.dates import DateRange
 from lockstep.market.history import History
 from lockstep.metrics import Floats
-from lockstep.monitoring.outcomes import SignalOutcome
+from lockstep.monitoring.outcomes import SignalOutcome, following
 from operations.watch.join import FOLLOWED
 from research.training.round_trips import round_trips
 
@@ -63,7 +63,7 @@ def followed(model: TradedModel, history: History, decisions: Iterable[int]) -> 
     found = {}
     for row, decision in zip(rows.tolist(), wanted.tolist(), strict=True):
         trip = trips.get(row, NOT_FOLLOWED)
-        found[decision] = replace(trip, following=_following(bars, row, trip.side))
+        found[decision] = replace(trip, following=_followed_by(bars, row, trip.side))
     return found
 
 
@@ -90,12 +90,11 @@ def _trips(model: TradedModel, history: History, bars: Bars, rows: Any) -> dict[
     }  # fmt: skip
 
 
-def _following(bars: Bars, row: int, side: int) -> float:
-    """Return the change of the close over the next bar as a share of the present one, times side."""
-    if not side or row + 1 >= len(bars) or bars.close[row] == 0.0:
+def _followed_by(bars: Bars, row: int, side: int) -> float:
+    """Return what followed a signal on a side, NaN while the next bar is not settled or the side unknown."""
+    if not side or row + 1 >= len(bars):
         return math.nan
-    now, later = float(bars.close[row]), float(bars.close[row + 1])
-    return side * (later - now) / abs(now)
+    return float(following(bars.close[row], bars.close[row + 1], side))
 
 
 def settled_outcome(outcome: SignalOutcome, trip: FollowedSignal) -> SignalOutcome:

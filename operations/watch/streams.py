@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
-from typing import Any, Literal
+from typing import Any
 
 from lockstep.monitoring.alarm_text import raised, visible
 from lockstep.monitoring.alarms import Stamp, StreamState, moment
+from lockstep.monitoring.alerts import Severity
 from lockstep.monitoring.desk_alarms import DeskPlace, DeskState
 from lockstep.monitoring.outcomes import SignalOutcome, thinned
 from lockstep.monitoring.readings import StreamKind, of_calibration, of_profit, of_ranks, of_wins
@@ -21,7 +22,6 @@ from lockstep.monitoring.wealth import ALPHA
 from operations.watch.join import LaneSwap
 
 DESK = "desk"
-Severity = Literal["alert", "warning", "investigation", "notice"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -283,8 +283,8 @@ class _Feeder:
                 AlarmRaised(
                     place=place.name, level=each.level, raised=each.raised, bundle=place.bundle,
                     stream=each.stream, since=each.since, outcomes=gauge.outcomes,
-                    sentence=f"{each.sentence} {runbook(page)}",
-                    severity="alert" if each.level == "ALARM" else "notice",
+                    sentence=f"{each.sentence} {steps(page, place.name)}",
+                    severity="alert" if each.level == "ALARM" else "warning",
                 )
             )  # fmt: skip
 
@@ -315,6 +315,11 @@ def standings(desk: DeskState | None) -> list[dict[str, Any]]:
     ]
 
 
+def steps(name: str, place: str) -> str:
+    """Return where the steps for an alarm are, and how it is acknowledged."""
+    return f'See deploy/runbooks/{name}.md; to acknowledge: lockstep monitor ack "{place}".'
+
+
 def runbook(name: str) -> str:
     """Return where the steps for an alarm are."""
     return f"See deploy/runbooks/{name}.md."
@@ -331,6 +336,6 @@ def _of_desk(desk: DeskState) -> AlarmRaised:
             f"ALARM desk: the mean wealth of its {len(desk.streams)} streams reached {desk.wealth:.1f} of "
             f"{1 / ALPHA:g} at {moment(desk.raised)}; most of it is of {place.name}, since about "
             f"{moment(since)[:10]}. A healthy desk does this in at most one year of {round(1 / ALPHA)}. Stop "
-            f"new entries or shrink them, start a challenger, then acknowledge. {runbook('alarm-desk')}"
+            f"new entries or shrink them, start a challenger, then acknowledge. {steps('alarm-desk', DESK)}"
         ),
     )  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -16,7 +17,15 @@ from lockstep.live.status.monitor import (
     monitor_file,
     write_monitor,
 )
-from lockstep.monitoring.alerts import Alert, Kind, LogSink, LogSinkSettings, Sink
+from lockstep.monitoring.alerts import (
+    Alert,
+    AlertRate,
+    Kind,
+    LogSink,
+    LogSinkSettings,
+    Sink,
+    Throttle,
+)
 from operations.watch.config import MonitoringConfig
 from operations.watch.database import MonitorDatabase
 from operations.watch.report import MonitorReport
@@ -45,7 +54,9 @@ def news_of(report: MonitorReport) -> Iterator[News]:
         yield News(f"note {note}", "monitor", note)
 
 
-def tell(database: MonitorDatabase, news: Sequence[News], sinks: Sequence[Sink], *, now: int) -> list[str]:
+def tell(
+    database: MonitorDatabase, news: Sequence[News], sinks: Sequence[Sink], rate: AlertRate, *, now: int
+) -> list[str]:
     """Send what was not delivered yet; return what could not be, one line each.
 
     News count as delivered when every sink took them; they are sent again with the next run otherwise, and
@@ -53,18 +64,30 @@ def tell(database: MonitorDatabase, news: Sequence[News], sinks: Sequence[Sink],
     """
     known = {row["subject"] for row in database.rows("deliveries")}
     failed = []
-    for each in news:
-        if each.subject in known:
-            continue
+    for alert, subjects in _limited([each for each in news if each.subject not in known], rate, now):
         try:
             for sink in sinks:
-                sink.send(Alert(each.kind, each.sentence, now))
+                sink.send(alert)
         except AlertFailed as failure:
             failed.append(f"alert not delivered, the next run tries again: {failure}")
             continue
         with database.step():
-            database.put("deliveries", [{"kind": each.kind, "subject": each.subject, "delivered": now}])
+            told = {"kind": alert.kind, "delivered": now}
+            database.put("deliveries", ({**told, "subject": each} for each in subjects))
     return failed
+
+
+def _limited(news: Sequence[News], rate: AlertRate, now: int) -> Iterator[tuple[Alert, list[str]]]:
+    """Yield alerts with the subjects that they stand for: beyond a kind's burst, the last with a count."""
+    throttle, held = Throttle(rate), defaultdict[Kind, list[str]](list)
+    for each in news:
+        alert = throttle.admit(Alert(each.kind, each.sentence, now))
+        if alert is None:
+            held[each.kind].append(each.subject)
+        else:
+            yield alert, [each.subject]
+    for alert in throttle.rest():
+        yield alert, held[alert.kind]
 
 
 def sinks_of(config: MonitoringConfig, desk: LiveConfig) -> list[Sink]:
@@ -78,7 +101,7 @@ def summary_of(report: MonitorReport, *, stale_after: float) -> MonitorSummary:
     """Return what the status and `/health` show of a report."""
     shown = [row for row in report.drift if row["severity"]]
     desk = [each["alarm"] for each in report.wealth if each["place"] == "desk"]
-    named = {"notice": "watch", "alert": "warning"}
+    named = {"notice": "watch"}
     return MonitorSummary(
         written=report.written,
         frontier=report.frontier,

@@ -37,7 +37,7 @@ NOW = datetime(2026, 1, 5, tzinfo=UTC)
 HEAVY = {"backtrader", "pandas", "numpy", "numba", "exchange_calendars", "plotly", "pydantic", "sklearn"}
 VERBS = {
     "backtest", "sweep", "train", "validate", "certify", "promote", "rollback", "lookahead", "rehearse",
-    "release", "compare", "explain", "optimize_portfolio", "risk", "stress",
+    "release", "compare", "explain", "optimize_portfolio", "risk", "stress", "monitor",
 }  # fmt: skip
 
 

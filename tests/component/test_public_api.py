@@ -20,8 +20,8 @@ EXPORTED = {
         "Bars", "Bundle", "DateRange", "FeatureRegistry", "History", "IbsConfig", "IbsStrategy",
         "InstrumentBook", "LockstepError", "ModelStore", "RulesConfig", "assess", "backtest", "certify",
         "compare", "explain", "load_bars", "load_bundle", "load_history", "load_instruments", "lookahead",
-        "optimize_portfolio", "promote", "rehearse", "release", "risk", "rollback", "stress", "sweep",
-        "tearsheet", "train", "validate",
+        "monitor", "optimize_portfolio", "promote", "rehearse", "release", "risk", "rollback", "stress",
+        "sweep", "tearsheet", "train", "validate",
     },
     "research": {
         "BacktestResult", "build_dataset", "load_training", "load_training_history",

@@ -15,10 +15,10 @@ from lockstep.live.journal import Journal
 from lockstep.live.messages import SetRecord
 from lockstep.live.service import Service
 from lockstep.live.status.monitor import monitor_file, read_monitor
-from lockstep.monitoring.alerts import Alert
+from lockstep.monitoring.alerts import Alert, AlertRate
 from operations.watch.cli import acknowledge, app
 from operations.watch.database import MonitorDatabase
-from operations.watch.telling import news_of, tell
+from operations.watch.telling import News, news_of, tell
 from support import live_portfolios, papers
 from support.real_fills import live
 from support.watching import WatchedDesk, attached, watched_desk
@@ -73,6 +73,9 @@ def test_a_day_with_the_commands(alarmed: WatchedDesk) -> None:
     assert call("run", *config, "--every", "0.001", "--passes", "2")[1].count("0 new bar sets") == 2
 
 
+RATE = AlertRate()
+
+
 class ChannelSink:
     """Keeps what it is sent; fails while it is down."""
 
@@ -97,13 +100,23 @@ def test_everything_is_told_once_and_what_failed_again(alarmed: WatchedDesk) -> 
     assert {each.kind for each in news} >= {"alarm", "watch"}
     with MonitorDatabase.open(alarmed.database) as database:
         channel.down = True
-        failed = tell(database, news, [channel], now=1)
+        failed = tell(database, news, [channel], RATE, now=1)
         assert len(failed) == len(news)
         assert all("the next run tries again" in line for line in failed)
         channel.down = False
-        assert tell(database, news, [channel], now=2) == []
-        assert tell(database, news, [channel], now=3) == []
+        assert tell(database, news, [channel], RATE, now=2) == []
+        assert tell(database, news, [channel], RATE, now=3) == []
     assert [each.text for each in channel.sent] == [each.sentence for each in news]
+
+
+def test_a_flood_is_joined_and_every_part_of_it_counts_as_told(alarmed: WatchedDesk) -> None:
+    news, channel = [News(f"note {n}", "monitor", f"note {n}") for n in range(40)], ChannelSink()
+    with MonitorDatabase.open(alarmed.database) as database:
+        assert tell(database, news, [channel], RATE, now=1) == []
+        assert len(channel.sent) == RATE.burst + 1
+        assert channel.sent[-1].text == f"note 39 (and {40 - RATE.burst - 1} more)"
+        assert tell(database, news, [channel], RATE, now=2) == []
+    assert len(channel.sent) == RATE.burst + 1
 
 
 def test_slippage_of_real_fills_is_watched(tmp_path: Path) -> None:

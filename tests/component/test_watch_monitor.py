@@ -186,7 +186,9 @@ def test_a_fall_is_an_alarm_in_one_sentence(alarmed: WatchedDesk) -> None:
     assert alarm.severity == "alert"
     assert "COMP@v1: win rate 0.0% over" in alarm.sentence
     assert "against the floor of" in alarm.sentence
-    assert alarm.sentence.endswith("See deploy/runbooks/alarm-win-rate.md.")
+    assert alarm.sentence.endswith(
+        'See deploy/runbooks/alarm-win-rate.md; to acknowledge: lockstep monitor ack "COMP win_rate".'
+    )
     assert alarmed.report().is_alarmed
 
 

@@ -62,6 +62,12 @@ def risked(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Path]:
     return run(NOTEBOOKS / "06_risk.ipynb", tmp_path_factory.mktemp("risked"))
 
 
+@pytest.fixture(scope="module")
+def watched(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Path]:
+    """Return the notebook about watching a desk after a run."""
+    return run(NOTEBOOKS / "07_watching.ipynb", tmp_path_factory.mktemp("watched"))
+
+
 def outputs(executed: tuple[Any, Path], source: str) -> list[Any]:
     """Return the outputs of the one cell that is `source`, or else of the one that contains it."""
     cells = [each for each in executed[0].cells if each.cell_type == "code" and source in each.source]
@@ -120,8 +126,9 @@ def test_notebooks_write_into_their_desk_only(
     specified: tuple[Any, Path],
     shared: tuple[Any, Path],
     risked: tuple[Any, Path],
+    watched: tuple[Any, Path],
 ) -> None:
-    for _, folder in (executed, trained, lived, specified, shared, risked):
+    for _, folder in (executed, trained, lived, specified, shared, risked, watched):
         assert [path.name for path in folder.iterdir()] == ["desk"]
 
 
@@ -240,3 +247,17 @@ def test_risk_is_measured_shared_out_and_judged(risked: tuple[Any, Path]) -> Non
     assert "over the gate" in shown(risked, "tested = stress(")
     assert drawn(risked, "report.plot()")["data"]
     assert len(drawn(risked, "tested.plot()")["data"][0]["y"]) > 10
+
+
+def test_a_desk_is_watched(watched: tuple[Any, Path]) -> None:
+    page = shown(watched, "watched = monitor(")
+    assert "no ALARM" in page
+    assert "COMP win_rate" in page
+    assert "84" in page, "trades that were taken"
+    assert {trace["name"] for trace in drawn(watched, "watched.plot()")["data"]} == {
+        "COMP pnl", "COMP win_rate", "desk",
+    }  # fmt: skip
+    assert "The smallest decay that a year of" in text(watched, "monitor explain")
+    assert "'COMP': 0.0" in text(watched, "watched.counts()")
+    assert "85 rows of outcomes" in text(watched, "data export outcomes")
+    assert text(watched, "monitor rebuild").rstrip().endswith("True")
