@@ -63,12 +63,12 @@ def live_against_backtest(
         models = models_of(journal, ModelStore(desk_config.store))
         history = settled_history(models, desk_config.history.data_dir, desk_config.history.source)
         cuts, known, unsettled = _cuts(journal, chosen, models, history)
-    lanes, notes = [], []
+    lanes, notes, portfolio = [], [], _portfolio(chosen[-1])
     for name, cut in sorted(cuts.items()):
         if not cut.segments:
             notes.append(f"{name}: it was never flat, so that no backtest can be run beside it")
             continue
-        lanes.append(_lane(name, cut, models, history, (expected or {}).get(name)))
+        lanes.append(_lane(name, cut, models, history, (expected or {}).get(name), portfolio))
     if not lanes:
         raise DataError(f"journal {journal.path}: {notes[0]}; wait until a position is closed")
     return LiveAgainstBacktest(
@@ -77,7 +77,7 @@ def live_against_backtest(
         known=known,
         unsettled=unsettled,
         lanes=tuple(lanes),
-        desk=_desk(lanes, chosen[-1]),
+        desk=_desk(lanes, portfolio),
         notes=tuple(notes),
     )
 
@@ -131,7 +131,9 @@ def _lane(
     models: Mapping[str, TradedModel],
     history: History,
     expected: ExpectedMeasures | None,
+    portfolio: PortfolioConfig | None,
 ) -> AgainstBacktest:
+    """Return one lane on the capital of its strategy, or of the portfolio, whose sizes it trades."""
     market, newest = history.markets[traded_symbol(name)].named(name), models[cut.bundles[-1]].config
     segments = [segment_of(name, each, history) for each in cut.segments]
     live, backtest = (
@@ -140,15 +142,16 @@ def _lane(
         )
         for part in ([each.paper for each in segments], [each.backtest for each in segments])
     )
+    capital = newest.capital if portfolio is None else portfolio.capital
     per_year = market.session.template.sessions_per_year
     dates = np.union1d(live.dates, backtest.dates)
     return compared(
         name,
         tuple(dict.fromkeys(each.version for each in segments)),
         dates,
-        live.side(dates, newest.capital, per_year),
-        backtest.side(dates, newest.capital, per_year),
-        newest.capital,
+        live.side(dates, capital, per_year),
+        backtest.side(dates, capital, per_year),
+        capital,
         per_year,
         left_out=cut.left_out,
         refused=cut.refused.total(),
@@ -156,12 +159,15 @@ def _lane(
     )
 
 
-def _desk(lanes: Sequence[AgainstBacktest], newest: Epoch) -> AgainstBacktest:
+def _portfolio(epoch: Epoch) -> PortfolioConfig | None:
+    return None if epoch.portfolio is None else PortfolioConfig.model_validate(epoch.portfolio.content)
+
+
+def _desk(lanes: Sequence[AgainstBacktest], portfolio: PortfolioConfig | None) -> AgainstBacktest:
     """Return the sum of the lanes on the capital of the portfolio, or on the sum of theirs."""
     capital, per_year = math.fsum(each.capital for each in lanes), float(SESSIONS_PER_YEAR)
     book = load_instruments()
-    if newest.portfolio is not None:
-        portfolio = PortfolioConfig.model_validate(newest.portfolio.content)
+    if portfolio is not None:
         capital = portfolio.capital
         per_year = book.session_named(portfolio.day).template.sessions_per_year
     else:

@@ -97,12 +97,12 @@ class MonitorReport:
     def _streams(self) -> TextTable:
         table = TextTable(
             "stream", number("outcomes"), number("floor"), number("estimate"), number("ALARM, of 20"),
-            number("WATCH"), number("of"), prose("smallest decay that a year shows"),
+            number("WATCH"), number("of"),
         )  # fmt: skip
         for each in self.standings:
             table.add_row(
                 each["place"], f"{each['outcomes']:,}", f"{each['floor']:.4g}", f"{each['estimate']:.4g}",
-                f"{each['alarm']:.2f}", f"{each['watch']:.2f}", f"{each['watch_at']:.2f}", each["visible"],
+                f"{each['alarm']:.2f}", f"{each['watch']:.2f}", f"{each['watch_at']:.2f}",
             )  # fmt: skip
         return table
 

@@ -51,7 +51,8 @@ class AgainstBacktest:
 
     name       of the lane, or "desk"; versions   of its bundles, in order
     dates      datetime64[D] (n,), sessions of either account; live, backtest   what they did
-    capital    what returns refer to; left_out   bars that no backtest can be run beside
+    capital    what returns refer to, of the strategy or the portfolio
+    left_out   bars that no backtest can be run beside
     refused    orders that the gateway refused
     information_ratio     yearly, of the session differences live minus backtest over the capital; NaN where
                they never vary, as on paper, where they are all 0

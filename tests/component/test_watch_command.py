@@ -168,6 +168,7 @@ def test_a_desk_that_trades_a_portfolio(tmp_path: Path) -> None:
     assert taken
     assert {abs(each.quantity) for each in taken} == {2.0}, "of the portfolio"
     assert {each["name"] for each in report.against} == {"COMP", "SPX", "desk"}
+    assert all(0.0 <= each["live_max_drawdown_fraction"] < 1.0 for each in report.against)
     before = desk.digest()
     desk.run(rebuild=True)
     assert desk.digest() == before
