@@ -270,3 +270,33 @@ def test_what_is_not_joined_is_noticed(tmp_path: Path) -> None:
             require_whole(desk)
         desk.run(rebuild=True)
         require_whole(desk)
+
+
+def test_two_bundles_that_decided_on_the_same_bars_are_two_signals(tmp_path: Path) -> None:
+    """A second epoch that goes over the bars of the first one, with another version."""
+    desk = watched_desk(tmp_path, 0, 3, reference=False)
+    old, new = desk.models()
+    papers.traded(desk.folder, old, name="live.db", stop_after=60)
+    with Journal.open(desk.journal) as journal:
+        journal.begin_epoch(desks.first_epoch({"COMP": new}, desks.history(WARM + SETS), WARM))
+    papers.traded(desk.folder, new, name="live.db", stop_after=60)
+    desk.run()
+    require_whole(desk)
+    decided = Counter(each.decision for each in outcomes(desk))
+    assert max(decided.values()) == 2, "the same bar, once for each bundle"
+    assert {each.bundle for each in outcomes(desk)} == {old.bundle.sha256, new.bundle.sha256}
+    before = desk.digest()
+    desk.run(rebuild=True)
+    assert desk.digest() == before
+
+
+def test_a_vetoed_trade_that_is_stopped_out_on_the_bar_of_its_entry(tmp_path: Path) -> None:
+    desk = watched_desk(tmp_path, reference=False)
+    papers.traded(desk.folder, desk.models()[0], name="live.db")
+    desk.run()
+    at_once = [each for each in outcomes(desk) if each.state == "vetoed" and each.exit == each.entry]
+    assert at_once
+    assert all(each.pnl < 0.0 for each in at_once), "its stop"
+    waiting = [each for each in outcomes(desk) if each.state == "unsettled"]
+    last = desk.rows("sessions")[-20]["stamp"]
+    assert all(each.decision > last for each in waiting), "only the newest wait for bars"

@@ -265,6 +265,21 @@ def test_bars_that_are_corrected_after_settlement_append_a_correction(
     assert desk.digest() == before, "one correction is one row, and a rebuild keeps it"
 
 
+def test_bars_after_the_newest_decision_say_nothing(tmp_path: Path) -> None:
+    """The files go on for years: what a desk has not lived through settles none of its signals."""
+    desk = watched_desk(tmp_path)
+    papers.traded(desk.folder, desk.models()[0], name="live.db", stop_after=60)
+    desk.run()
+    newest = desk.rows("sessions")[-1]["stamp"]
+    waiting = [row for row in desk.rows("outcomes") if row["state"] == "unsettled"]
+    assert waiting
+    assert max(row["exit"] for row in desk.rows("outcomes")) <= newest
+    assert max(row["exit"] for row in desk.rows("settled")) <= newest
+    at_the_end = [row for row in desk.rows("outcomes") if row["decision"] == newest]
+    assert all(row["following"] is None for row in at_the_end)
+    assert max(row["session"] for row in desk.rows("drift")) <= desk.rows("sessions")[-1]["session"]
+
+
 def test_a_unit_error_is_found_by_the_range_check(tmp_path: Path) -> None:
     desk = watched_desk(tmp_path)
     source = papers.traded(desk.folder, desk.models()[0], name="healthy.db")

@@ -744,8 +744,247 @@ MUTANTS += [
 ]
 
 
+# Watching a desk: outcomes, streams, drift, and what a monitor keeps.
+JOIN, WATCHING = "tests/component/test_watch_join.py", "tests/component/test_watch_monitor.py"
+STREAMS, SURFACES = "tests/unit/test_watch_streams.py", "tests/unit/test_status_monitor.py"
+
+MUTANTS += [
+    Mutant(
+        row="watch: a trade's profit is without the commission of its exit",
+        file="operations/watch/join.py",
+        old="pnl=gross - cursor.commission - order.commission",
+        new="pnl=gross - cursor.commission",
+        killer=f"{JOIN}::test_a_desk_on_paper",
+    ),
+    Mutant(
+        row="watch: a trade is of the bundle that left, not of the one that entered",
+        file="operations/watch/join.py",
+        old="        known = self._row(lane, cursor.held, cursor.signal_bundle)\n",
+        new="        cursor.signal_bundle = cursor.bundle\n"
+        "        known = self._row(lane, cursor.held, cursor.signal_bundle)\n",
+        killer=f"{JOIN}::test_a_swap[adopt]",
+    ),
+    Mutant(
+        row="watch: two bundles that decided on one bar are one signal",
+        file="operations/watch/database.py",
+        old='" entry_price exit_price pnl following sequence", 3,',
+        new='" entry_price exit_price pnl following sequence", 2,',
+        killer=f"{JOIN}::test_two_bundles_that_decided_on_the_same_bars_are_two_signals",
+    ),
+    Mutant(
+        row="watch: what the gateway refused was taken",
+        file="operations/watch/join.py",
+        old='"censored" if superseded else "refused", text)',
+        new='"censored" if superseded else "taken", text)',
+        killer=f"{JOIN}::test_refused_by_the_gateway",
+    ),
+    Mutant(
+        row="watch: what the portfolio refused was taken",
+        file="operations/watch/join.py",
+        old='state, reason = "refused", record.reason',
+        new='state, reason = "taken", record.reason',
+        killer="tests/component/test_watch_command.py::test_a_desk_that_trades_a_portfolio",
+    ),
+    Mutant(
+        row="watch: an exit for a handover is the strategy's own",
+        file="operations/watch/join.py",
+        old="(EXIT_HANDOVER, EXIT_HALT, EXIT_DAILY_LOSS)",
+        new="(EXIT_HALT, EXIT_DAILY_LOSS)",
+        killer=f"{JOIN}::test_a_swap[flatten]",
+    ),
+    Mutant(
+        row="watch: a vetoed trade ends a bar early",
+        file="operations/watch/settling.py",
+        old="exit=int(bars.end[leave])",
+        new="exit=int(bars.end[leave - 1])",
+        killer=f"{JOIN}::test_vetoed_outcomes_are_the_training_labels",
+    ),
+    Mutant(
+        row="watch: a vetoed trade that ends on the bar of its entry has no outcome",
+        file="operations/watch/settling.py",
+        old="if not is_vetoed(outcome) or not trip.exit:",
+        new="if not is_vetoed(outcome) or not trip.exit > trip.entry:",
+        killer=f"{JOIN}::test_a_vetoed_trade_that_is_stopped_out_on_the_bar_of_its_entry",
+    ),
+    Mutant(
+        row="watch: signals that overlap are bets of their own",
+        file="src/monitoring/outcomes.py",
+        old="if each.decision < free or each.state in",
+        new="if each.state in",
+        killer=f"{STREAMS}::test_what_is_open_ends_the_choice_until_it_ends",
+    ),
+    Mutant(
+        row="watch: outcomes of one moment are multiplied, not averaged",
+        file="src/monitoring/alarms.py",
+        old="return math.fsum(self.values) / len(self.values)",
+        new="return math.prod(self.values)",
+        killer="tests/unit/test_alarms.py::test_instruments_of_one_moment_are_one_bet_on_their_mean",
+    ),
+    Mutant(
+        row="watch: what is not settled yet is fed",
+        file="operations/watch/streams.py",
+        old="events = sorted((each for each in events if each[0] <= frontier),",
+        new="events = sorted((each for each in events if frontier),",
+        killer=f"{STREAMS}::test_an_earlier_frontier_is_a_prefix",
+    ),
+    Mutant(
+        row="watch: a lane whose bars end early holds up nobody",
+        file="operations/watch/settle.py",
+        old="            frontier = min(frontier, max(end, waiting))\n",
+        new="",
+        killer=f"{WATCHING}::test_bars_that_end_before_the_journal",
+    ),
+    Mutant(
+        row="watch: bars that came after the newest decision settle signals",
+        file="operations/watch/monitor.py",
+        old='np.searchsorted(bars.end, until, side="right")',
+        new="len(bars)",
+        killer=f"{WATCHING}::test_bars_after_the_newest_decision_say_nothing",
+    ),
+    Mutant(
+        row="watch: corrected bars replace the first value of a round trip",
+        file="operations/watch/settle.py",
+        old="first = known[key] if key in known else trip",
+        new="first = trip",
+        killer=f"{WATCHING}::test_bars_that_are_corrected_after_settlement_append_a_correction",
+    ),
+    Mutant(
+        row="watch: an acknowledgement has the time of the wall",
+        file="operations/watch/cli.py",
+        old="        frontier = int(rows.state(database, FRONTIER) or 0)\n",
+        new="        frontier = now\n",
+        killer=f"{WATCHING}::test_an_acknowledgement_ends_it_and_survives_a_rebuild",
+    ),
+    Mutant(
+        row="watch: a rebuild forgets who took note of what",
+        file="operations/watch/monitor.py",
+        old="database.clear(DERIVED)",
+        new='database.clear((*DERIVED, "acknowledgements"))',
+        killer=f"{WATCHING}::test_an_acknowledgement_ends_it_and_survives_a_rebuild",
+    ),
+    Mutant(
+        row="watch: a new bundle inherits the wealth of the old one",
+        file="src/monitoring/desk_alarms.py",
+        old="places[here], streams[here] = place, StreamState.new(place.bundle, place.reference)",
+        new="places[here] = place",
+        killer=f"{STREAMS}::test_a_new_bundle_starts_new_streams",
+    ),
+    Mutant(
+        row="watch: outcomes of the old bundle feed the new one",
+        file="operations/watch/streams.py",
+        old="                if each.bundle == swap.bundle\n",
+        new="                if True\n",
+        killer=f"{STREAMS}::test_a_trade_of_the_old_bundle_never_feeds_the_new_one",
+    ),
+    Mutant(
+        row="watch: the size of a portfolio makes a stream better",
+        file="operations/watch/streams.py",
+        old="    return wanted / abs(each.quantity) if each.quantity and wanted else 1.0\n",
+        new="    return 1.0\n",
+        killer=f"{STREAMS}::test_profits_are_those_of_the_strategys_own_size",
+    ),
+    Mutant(
+        row="watch: drift is fed with the session that still runs",
+        file="operations/watch/lane_features.py",
+        old="return list(sessions) if last.stamp >= close else list(sessions[:-1])",
+        new="return list(sessions)",
+        killer="tests/component/test_watch_features.py::test_a_running_session_is_not_looked_at",
+    ),
+    Mutant(
+        row="watch: a drift that goes on forgets its peaks",
+        file="src/monitoring/drift.py",
+        old="        self._peaks = peaks\n",
+        new="",
+        killer="tests/unit/test_drift.py::test_a_watch_that_was_stopped_goes_on_as_if_it_had_not_been",
+    ),
+    Mutant(
+        row="watch: one session out of range is a broken feature",
+        file="src/monitoring/ranges.py",
+        old="SESSIONS_RUNNING = 2",
+        new="SESSIONS_RUNNING = 1",
+        killer="tests/unit/test_drift.py"
+        "::test_one_session_outside_is_not_enough_and_a_stretch_is_reported_once",
+    ),
+    Mutant(
+        row="watch: a range check that goes on begins to count again",
+        file="src/monitoring/ranges.py",
+        old='        self._running = np.array(state["running"], dtype=np.int64)\n',
+        new="",
+        killer="tests/unit/test_drift.py::test_a_range_check_that_was_stopped_goes_on_as_if_it_had_not_been",
+    ),
+    Mutant(
+        row="watch: the running month is judged for its decay",
+        file="operations/watch/features.py",
+        old="for place in range(len(days) - 1) if days[place][:7] != days[place + 1][:7]]",
+        new="for place in range(len(days)) if days[place][:7] != [*days, ''][place + 1][:7]]",
+        killer="tests/component/test_watch_features.py::test_the_running_month_is_not_judged",
+    ),
+    Mutant(
+        row="watch: an epoch of another mode feeds streams",
+        file="operations/watch/monitor.py",
+        old="        if each != mode:\n            break\n",
+        new="",
+        killer=f"{WATCHING}::test_modes_are_not_mixed",
+    ),
+    Mutant(
+        row="watch: an alert that no sink took counts as delivered",
+        file="operations/watch/telling.py",
+        old='{failure}")\n            continue\n',
+        new='{failure}")\n',
+        killer="tests/component/test_watch_command.py::test_everything_is_told_once_and_what_failed_again",
+    ),
+    Mutant(
+        row="watch: a backtest begins flat beside a desk that holds a position",
+        file="certify/paper.py",
+        old="        if before.account[POSITION] or before.waiting is not None:\n            return None\n",
+        new="",
+        killer="tests/component/test_watch_against.py"
+        "::test_lanes_of_a_portfolio_are_answered_as_recorded_and_summed",
+    ),
+    Mutant(
+        row="watch: live is compared over bars before the desk began",
+        file="operations/watch/against.py",
+        old="    dates = np.union1d(live.dates, backtest.dates)\n",
+        new="    every = history.series(models[cut.bundles[-1]].key).end\n"
+        "    dates = np.unique(market.session.dates(every, newest.bars))\n",
+        killer="tests/component/test_watch_against.py::test_a_paper_desk_equals_its_backtest_to_the_cent",
+    ),
+    Mutant(
+        row="watch: a fill that was worse is a gain",
+        file="research/paper/residuals.py",
+        old="worse = math.copysign(1.0, quantity) * (price - model)",
+        new="worse = math.copysign(1.0, quantity) * (model - price)",
+        killer="tests/component/test_watch_slippage.py"
+        "::test_fills_are_those_of_the_certificate_and_a_planted_slippage_is_raised",
+    ),
+    Mutant(
+        row="watch: a monitor that does not run any more is never stale",
+        file="src/live/status/monitor.py",
+        old="return abs(self.age(now)) > self.stale_after",
+        new="return False",
+        killer=f"{SURFACES}::test_a_monitor_that_does_not_run_any_more_is_red",
+    ),
+    Mutant(
+        row="watch: the reference of another bundle is accepted",
+        file="src/monitoring/frozen.py",
+        old="    if found.bundle != bundle:\n",
+        new="    if False:\n",
+        killer="tests/unit/test_frozen_reference.py"
+        "::test_a_missing_one_and_that_of_another_bundle_are_refused",
+    ),
+    Mutant(
+        row="watch: a promotion does not ask for a reference",
+        file="src/models/policy.py",
+        old="promotion: tuple[str, ...] = (VALIDATION, CERTIFICATE, REFERENCE)",
+        new="promotion: tuple[str, ...] = (VALIDATION, CERTIFICATE)",
+        killer=f"{POLICY}::test_a_version_that_was_validated_before_there_were_references_is_asked_for_one",
+    ),
+]
+
+
 FOLDERS = (
-    "src", "research", "certify", "operations", "configs", "tests", "scripts", "notebooks", "deploy"
+    "src", "research", "certify", "operations", "configs", "tests", "scripts", "notebooks", "deploy",
+    "benchmarks",
 )  # fmt: skip
 
 

@@ -1,22 +1,31 @@
-"""Journal, store and ledger as one set: made, verified, restored, and traded on from."""
+"""Journal, store, ledger and monitor as one set: made, verified, restored, and traded on from."""
 
 from __future__ import annotations
 
 import json
 import os
 import shutil
+import sqlite3
 import subprocess
+import sys
 from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 from lockstep.live.journal import Journal
 from lockstep.live.service import Service
 from lockstep.models.store import ModelStore
 from operations import backup
 from operations.backup import BackupError, Places, create, prune, restore, sets, verify
+from operations.monitor_backup import copy_monitor
+from operations.watch.config import MonitoringConfig
+from operations.watch.database import MonitorDatabase
+from operations.watch.monitor import Monitor
 from research.experiments.store import Store
 from research.ledger.chain import Head
 from research.ledger.database import Database, copy_tables, row_counts
@@ -30,12 +39,41 @@ NOW = datetime(2026, 3, 2, 21, 0, tzinfo=UTC)
 
 
 def places(folder: Path) -> Places:
-    return Places(folder / "paper.db", folder / "store", f"sqlite:///{folder / 'experiments.db'}")
+    ledger = f"sqlite:///{folder / 'experiments.db'}"
+    return Places(folder / "paper.db", folder / "store", ledger, folder / "monitor.db")
+
+
+def monitoring(folder: Path) -> Path:
+    """Write the configuration of the monitor of a desk, and return its file."""
+    path = folder / "monitoring.yml"
+    content = {"desk": str(folder / "desk.yml"), "database": str(folder / "monitor.db")}
+    path.write_text(yaml.safe_dump(content), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def watched(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The database of a monitor of the first version's desk; somebody took note of something."""
+    folder = tmp_path_factory.mktemp("watched") / "first"
+    shutil.copytree(FIRST, folder)
+    desk(folder)
+    config = MonitoringConfig.load(monitoring(folder))
+    with MonitorDatabase.open(config.database) as database:
+        Monitor(config).run(database, now=int(NOW.timestamp() * 1e9))
+        with database.step():
+            database.put("acknowledgements", [noted(1)])
+    return config.database
+
+
+def noted(number: int) -> dict[str, Any]:
+    return {"place": "COMP pnl", "time": number, "by": "AB", "reason": "a bad day", "given": number}
 
 
 @pytest.fixture
-def first(tmp_path: Path) -> Path:
-    return Path(shutil.copytree(FIRST, tmp_path / "first"))
+def first(tmp_path: Path, watched: Path) -> Path:
+    folder = Path(shutil.copytree(FIRST, tmp_path / "first"))
+    shutil.copy(watched, folder)
+    return folder
 
 
 @pytest.fixture
@@ -56,7 +94,7 @@ def test_a_desk_goes_on_from_a_restored_set(
 ) -> None:
     config = desk(first)
     shutil.copy(first / "live.yml", tmp_path)
-    for path in (*first.glob("paper.db*"), first / "experiments.db"):
+    for path in (*first.glob("paper.db*"), first / "experiments.db", *first.glob("monitor.db*")):
         path.unlink()
     shutil.rmtree(first / "store")
     assert all(line.endswith("restored") for line in restore(made, places(first)))
@@ -70,13 +108,17 @@ def test_a_desk_goes_on_from_a_restored_set(
         assert service.engine.sets == WHOLE_YEAR - SETS
     assert ModelStore(first / "store").rollback("COMP", by="t", now=NOW, reason="works").version == "v1"
     assert row_counts(Database.open(places(first).ledger))["ledger"] == 18
+    with MonitorDatabase.open(first / "monitor.db") as database:
+        assert database.rows("acknowledgements") == [noted(1)]
+        passed = Monitor(MonitoringConfig.load(monitoring(first))).run(database, now=2 * 10**18)
+        assert passed.sets == WHOLE_YEAR - SETS, "it goes on where it was"
 
 
 def test_a_crash_of_the_restore_is_continued(
     made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     target = tmp_path / "restored"
-    for _ in range(3):
+    for _ in range(4):
         calls = 0
 
         def dying(source: Path, target: Path, put: Callable[..., None] = os.replace) -> None:
@@ -92,8 +134,8 @@ def test_a_crash_of_the_restore_is_continued(
         except KeyboardInterrupt:
             lines = []
         monkeypatch.undo()
-    assert [line.rsplit(": ")[1] for line in lines] == ["is there already", "is there already", "restored"]
-    assert [line.rsplit(": ")[1] for line in restore(made, places(target))] == ["is there already"] * 3
+    assert [line.rsplit(": ")[1] for line in lines] == [*["is there already"] * 3, "restored"]
+    assert [line.rsplit(": ")[1] for line in restore(made, places(target))] == ["is there already"] * 4
     assert not list(target.glob(".*"))
 
 
@@ -103,6 +145,8 @@ def test_nothing_is_overwritten(made: Path, first: Path, tmp_path: Path) -> None
         pass
     (first / "store" / "policy.json").write_text("{}")
     Store(Database.open(places(first).ledger)).update(1, name="another")
+    with MonitorDatabase.open(first / "monitor.db") as database, database.step():
+        database.put("acknowledgements", [noted(2)])
     for part, place in zip(Places._fields, places(first), strict=True):
         with pytest.raises(BackupError, match=r"holds something else|of another one is beside it"):
             restore(made, empty._replace(**{part: place}))
@@ -118,7 +162,9 @@ def test_an_unchanged_place_is_left_as_it_is(made: Path, tmp_path: Path) -> None
     assert target.journal.stat().st_ino == before
 
 
-@pytest.mark.parametrize("name", ["journal.db", "store/manifest.json", "store/COMP_v1.joblib", "ledger.db"])
+@pytest.mark.parametrize(
+    "name", ["journal.db", "store/manifest.json", "store/COMP_v1.joblib", "ledger.db", "monitor.db"]
+)
 def test_a_changed_file_is_named_and_never_restored(made: Path, tmp_path: Path, name: str) -> None:
     content = bytearray((made / name).read_bytes())
     content[len(content) // 2] ^= 1
@@ -126,7 +172,7 @@ def test_a_changed_file_is_named_and_never_restored(made: Path, tmp_path: Path, 
     assert verify(made) == [f"{name}: its content has changed"]
     with pytest.raises(BackupError, match="its content has changed"):
         restore(made, places(tmp_path / "restored"))
-    if name != "ledger.db":
+    if name.startswith(("journal", "store")):
         relisted(made, name)
         assert verify(made) != []
 
@@ -216,7 +262,7 @@ def test_the_scripts(first: Path, tmp_path: Path) -> None:
     done = script("create", "--keep", "3")
     assert done.returncode == 0, done.stderr
     (made,) = sets(tmp_path / "sets")
-    assert "journal to epoch 1, entry 100, model store, ledger of 18 trials" in done.stdout
+    assert "journal to epoch 1, entry 100, model store, ledger of 18 trials, no monitor" in done.stdout
     assert script("verify", str(made)).stdout == f"{made}: whole\n"
     refused = script("restore", str(made))
     assert refused.returncode == 2
@@ -229,3 +275,133 @@ def test_the_scripts(first: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     (made / "ledger.db").write_bytes(b"")
     assert script("verify", str(made)).returncode == 1
+
+
+# The monitor's database.
+
+WRITER = """
+import sys
+from pathlib import Path
+from operations.watch.database import MonitorDatabase
+with MonitorDatabase.open(Path(sys.argv[1])) as database:
+    for number in range(2, 10**6):
+        with database.step():
+            database.put("acknowledgements", [
+                {"place": "COMP pnl", "time": number, "by": "AB", "reason": "x" * 2_000, "given": number}])
+            database.put("corrections", [
+                {"lane": "COMP", "decision": 1, "bundle": "b", "number": number, "exit": 1, "pnl": 1.0,
+                 "following": 1.0, "sentence": "x"}])
+        if number == 200:
+            print("writing", flush=True)
+"""
+
+
+def test_a_monitor_that_writes_is_copied_between_two_of_its_steps(first: Path, tmp_path: Path) -> None:
+    source = first / "monitor.db"
+    with subprocess.Popen(
+        [sys.executable, "-c", WRITER, str(source)], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    ) as writer:
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == "writing\n"
+        copies = [copy_monitor(source, tmp_path / f"{number}.db") for number in range(5)]
+        writer.kill()
+    for found in copies:
+        assert found["acknowledgements"] - 1 == found["corrections"] >= 199, "both rows of a step, or none"
+    assert [each["corrections"] for each in copies] == sorted({each["corrections"] for each in copies})
+
+
+def test_the_file_alone_lacks_what_is_in_the_log(first: Path, tmp_path: Path) -> None:
+    """Negative control of the copy above: why it is not `cp`."""
+    source = first / "monitor.db"
+    with MonitorDatabase.open(source) as database:
+        with database.step():
+            database.put("acknowledgements", [noted(2)])
+        naive = Path(shutil.copy(source, tmp_path / "naive.db"))
+        assert copy_monitor(source, tmp_path / "copy.db")["acknowledgements"] == 2
+    assert copy_monitor(naive, tmp_path / "other.db")["acknowledgements"] == 1
+
+
+def test_a_monitor_is_copied_before_the_journal_that_it_has_read(
+    first: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An engine and its monitor may go on between the two copies: the set's journal is the longer one."""
+    there: list[bool] = []
+
+    def watching(source: Path, target: Path) -> dict[str, int]:
+        there.append((target.parent / backup.JOURNAL).exists())
+        return copy_monitor(source, target)
+
+    monkeypatch.setattr(backup, "copy_monitor", watching)
+    create(tmp_path / "sets", places(first), now=NOW)
+    assert there == [False]
+
+
+def test_a_set_of_before_there_were_monitors_is_restored_without_one(made: Path, tmp_path: Path) -> None:
+    content = json.loads((made / backup.LIST).read_text())
+    del content["monitor"], content["files"]["monitor.db"]
+    (made / backup.LIST).write_text(json.dumps(content))
+    (made / "monitor.db").unlink()
+    assert verify(made) == []
+    target = places(tmp_path / "restored")
+    *_, last = restore(made, target)
+    assert last == f"monitor {target.monitor}: is not in this set; the monitor makes a new one"
+    assert not (tmp_path / "restored" / "monitor.db").exists()
+    with Journal.open(tmp_path / "restored" / "paper.db", readonly=True) as journal:
+        assert journal.verify() == []
+
+
+def test_a_monitor_that_lost_an_acknowledgement_is_not_whole(made: Path) -> None:
+    with MonitorDatabase.open(made / "monitor.db") as database, database.step():
+        database.clear(["acknowledgements"])
+    with closing(sqlite3.connect(made / "monitor.db")) as connection:
+        connection.execute("PRAGMA journal_mode = DELETE")
+    relisted(made, "monitor.db")
+    assert verify(made) == ["monitor.db: acknowledgements has 0 rows, written were 1"]
+
+
+def test_what_is_no_monitors_is_not_backed_up(first: Path, tmp_path: Path) -> None:
+    for content in (b"notes of mine" * 100, (first / "paper.db").read_bytes()):
+        (first / "monitor.db").write_bytes(content)
+        with pytest.raises(BackupError) as refusal:
+            create(tmp_path / "sets", places(first), now=NOW)
+        assert str(refusal.value).startswith(f"backup: monitor {first / 'monitor.db'}: ")
+        assert "\n" not in str(refusal.value)
+        assert list((tmp_path / "sets").iterdir()) == []
+
+
+def test_which_monitor_is_part_of_a_set(first: Path, tmp_path: Path) -> None:
+    desk(first)
+    where, config = places(first), monitoring(first)
+    kept = {name: each for name, each in os.environ.items() if not name.startswith("LOCKSTEP_")}
+    other = first / "other.db"
+    shutil.copy(first / "paper.db", other)
+
+    def made(number: int, journal: Path | None, *words: str, **changes: str) -> tuple[int, str]:
+        done = python(
+            ROOT / "scripts/backup.py", "create", "--out", str(tmp_path / f"sets{number}"), "--journal",
+            str(journal), *words, environment={**kept, **changes},
+        )  # fmt: skip
+        assert "Traceback" not in done.stderr
+        return done.returncode, done.stdout + done.stderr
+
+    code, said = made(1, where.journal, "--monitoring", str(config))
+    assert (code, "monitor with 1 acknowledgements and 11 settled signals" in said) == (0, True), said
+    (whole,) = sets(tmp_path / "sets1")
+    assert verify(whole) == []
+    code, said = made(2, where.journal, LOCKSTEP_MONITORING=str(config))
+    assert (code, "monitor with 1 acknowledgements" in said) == (0, True)
+    code, said = made(3, other, "--monitoring", str(config))
+    assert (code, len(said.splitlines())) == (2, 1)
+    assert f"watches journal {where.journal}, not {other}; name the monitor of this desk" in said
+    assert not (tmp_path / "sets3").exists()
+    code, said = made(4, other)
+    assert (code, "no monitor" in said) == (0, True), "the default one watches another desk"
+    (first / "monitor.db").unlink()
+    code, said = made(5, where.journal, "--monitoring", str(config))
+    assert code == 0
+    assert f"no monitor is part of it: {first / 'monitor.db'} is not there yet; it has not run" in said
+    assert not (first / "monitor.db").exists()
+    done = python(
+        ROOT / "scripts/backup.py", "restore", str(whole), "--monitoring", str(config), environment=kept,
+    )  # fmt: skip
+    assert f"monitor {first / 'monitor.db'}: restored" in done.stdout, done.stderr

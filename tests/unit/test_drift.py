@@ -399,3 +399,41 @@ def test_a_history_that_says_nothing_leaves_the_declared_range(value: float) -> 
     days = days_after(history, 4)
     found = [check.observe(day, [each]) for day, each in zip(days, [0.9, 0.9, 90.0, 90.0], strict=True)]
     assert [len(each) for each in found] == [0, 0, 0, 1]
+
+
+def stopped_and_resumed(history: FeatureHistory, rows: Floats) -> list[DriftVerdict]:
+    """Return the verdicts of a watch that is written down and made anew before every session."""
+    baseline, found = DriftBaseline.of(history), []
+    state = json.loads(json.dumps(DriftWatch(baseline).state))
+    for day, row in zip(days_after(history, len(rows)), rows, strict=True):
+        watch = DriftWatch(baseline)
+        watch.resume(state)
+        found.append(watch.observe(day, row))
+        state = json.loads(json.dumps(watch.state))
+    return found
+
+
+def test_a_watch_that_was_stopped_goes_on_as_if_it_had_not_been() -> None:
+    """Also after a fall that is over, which only the peaks remember, and over the end of a running year."""
+    history, rows = years(3, 2), noise(YEAR + 20, 2, seed=6)
+    rows[5:45, 0] += 3.0
+    rows[60:64, 1] = NAN
+    whole = run(history, rows)
+    assert [told(each) for each in stopped_and_resumed(history, rows)] == [told(each) for each in whole]
+    assert whole[200].score > whole[200].highest, "the fall of long ago is still the peak of its year"
+    with pytest.raises(DataError, match=r"a state of \d+ columns for a baseline of \d+"):
+        DriftWatch(DriftBaseline.of(years(3, 1))).resume(DriftWatch(DriftBaseline.of(history)).state)
+
+
+def test_a_range_check_that_was_stopped_goes_on_as_if_it_had_not_been() -> None:
+    free = {"low": np.zeros(1), "high": np.full(1, 100.0)}
+    history = simulated.history_of(np.full((9, 1), 50.0) + np.arange(9.0)[:, None], **free)
+    values = [101.0, 50.0, 101.0, NAN, 102.0, 103.0, 50.0, 101.0, 101.0]
+    days, state, found = days_after(history, len(values)), RangeCheck(history).state, []
+    for day, value in zip(days, values, strict=True):
+        check = RangeCheck(history)
+        check.resume(json.loads(json.dumps(state)))
+        found.append(check.observe(day, [value]))
+        state = check.state
+    assert [len(each) for each in found] == [0, 0, 0, 0, 1, 0, 0, 0, 1]
+    assert found[4][0].since == days[2].item()

@@ -201,3 +201,15 @@ def test_what_is_open_ends_the_choice_until_it_ends() -> None:
     ended = replace(held, state="taken", exit=START + 8 * DAY)
     found = thinned([signal(1), ended, signal(6, state="vetoed"), signal(9)])
     assert [each.decision - START for each in found] == [DAY, 5 * DAY, 9 * DAY]
+
+
+def test_a_trade_of_the_old_bundle_never_feeds_the_new_one() -> None:
+    """Two epochs may go over the same bars, so that the time alone does not say whose a signal is."""
+    old = [signal(2 * day) for day in range(1, 40)]
+    new = [signal(2 * day, bundle=NEXT, won=True) for day in range(10, 40)]
+    swaps, references = (swap(), swap(NEXT, 20)), {NEXT: reference(NEXT)}
+    found = seen([lane([*old, *new], *swaps, references=references)])
+    alone = seen([lane([*old[:9], *new], *swaps, references=references)])
+    assert repr(found) == repr(alone)
+    assert outcomes_of(found)["ES win_rate"] == len(new)
+    assert "ES win_rate" not in {each.place for each in found.alarms if not each.acknowledged}
