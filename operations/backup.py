@@ -1,8 +1,9 @@
-"""Backups of what a desk cannot make again: journal, model store and trial ledger, as one set.
+"""Backups of what a desk cannot make again: journal, model store, trial ledger and monitor, as one set.
 
 A set is a folder with a list of its files and their hashes. It is written beside its place and renamed when
-it is complete and verified, so that a set with a name is a whole one. The journal is copied first: bundles
-are only ever added to a store, so that the store's later copy holds every bundle that the journal needs.
+it is complete and verified, so that a set with a name is a whole one. Each part is copied before what it
+needs: the monitor's database, which has read entries of the journal, then the journal, which names bundles of
+the store. Entries and bundles are only ever added, so that the later copy holds what the earlier one needs.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from lockstep.models.policy import POLICY
 from lockstep.models.sources import SIGNATURE, SOURCES
 from lockstep.models.store import ModelStore
 from lockstep.settings import SchemaVersion, Settings, read_json, validated
+from operations.monitor_backup import MONITOR, copy_monitor, monitor_faults
 from research.ledger.database import Database, copy_tables, row_counts
 
 SCHEMA = 1
@@ -39,7 +41,7 @@ _CHUNK = 1 << 20
 
 
 class Places(NamedTuple):
-    """Where the parts live: the journal's file, the store's folder, the ledger's database URL.
+    """Where the parts live: the journal's file, the store's folder, the ledger's database URL, `monitor.db`.
 
     None where a desk has no such part: a machine that only trades has no ledger.
     """
@@ -47,6 +49,7 @@ class Places(NamedTuple):
     journal: Path | None
     store: Path | None
     ledger: str | None
+    monitor: Path | None = None
 
 
 class BackupSet(Settings):
@@ -55,6 +58,8 @@ class BackupSet(Settings):
     files      SHA-256 (hex) by path inside the set
     epoch, sequence   newest of the journal; trials   rows by table of the ledger; each None where absent
     absent     files that the manifest names and the store did not have
+    monitor    rows of the monitor's recorded tables; None where the set has none, or is of before there were
+               monitors
     """
 
     schema_version: SchemaVersion = SCHEMA
@@ -64,6 +69,7 @@ class BackupSet(Settings):
     sequence: int | None = None
     rows: dict[str, int] | None = None
     absent: tuple[str, ...] = ()
+    monitor: dict[str, int] | None = None
 
 
 def create(folder: Path, places: Places, *, now: datetime) -> Path:
@@ -75,7 +81,7 @@ def create(folder: Path, places: Places, *, now: datetime) -> Path:
     leaves nothing. JournalError, ModelError, ExperimentError as the parts' own.
     """
     if not any(places):
-        raise BackupError("backup: neither journal, store nor ledger is given; name at least one")
+        raise BackupError("backup: no journal, store, ledger or monitor is given; name at least one")
     folder.mkdir(parents=True, exist_ok=True)
     final = folder / f"set-{now:{_STAMP}}"
     if final.exists():
@@ -134,7 +140,12 @@ def verify(folder: Path) -> list[str]:
     if faults:
         return faults
     try:
-        return [*_journal_faults(folder, listed), *_store_faults(folder), *_ledger_faults(folder, listed)]
+        return [
+            *_journal_faults(folder, listed),
+            *_store_faults(folder),
+            *_ledger_faults(folder, listed),
+            *monitor_faults(folder / MONITOR, listed.monitor),
+        ]
     except LockstepError as error:
         return [str(error)]
 
@@ -145,7 +156,8 @@ def restore(folder: Path, places: Places) -> list[str]:
     Everything is checked before anything is written. Each part appears whole or not at all; after a crash the
     same call goes on: what is there with the set's content is left as it is.
 
-    Raises: BackupError where the set is not whole, has no such part, or a place holds something else.
+    Raises: BackupError where the set is not whole, has no such part, or a place holds something else. A set
+    without a monitor is restored without it: its desk was not watched, or there were none yet.
     """
     if faults := verify(folder):
         raise BackupError(f"backup {folder}: {faults[0]}; take another set")
@@ -156,14 +168,15 @@ def restore(folder: Path, places: Places) -> list[str]:
 
 
 class _Step(NamedTuple):
-    """Bringing one part back. write   None where it is there already."""
+    """Bringing one part back. write   None where nothing is to be done; why   in words."""
 
     what: str
     write: Callable[[], object] | None
+    why: str = "is there already"
 
     def carry_out(self) -> str:
         if self.write is None:
-            return "is there already"
+            return self.why
         self.write()
         return "restored"
 
@@ -207,6 +220,12 @@ def _store_step(folder: Path, place: Path | str) -> _Step:
     return _Step(f"store {target}", lambda: _put_folder(source, target))
 
 
+def _monitor_step(folder: Path, place: Path | str) -> _Step:
+    if read(folder).monitor is None:
+        return _Step(f"monitor {place}", None, "is not in this set; the monitor makes a new one")
+    return _file_step(folder, MONITOR, Path(place), "monitor")
+
+
 def _file_step(folder: Path, name: str, target: Path, what: str) -> _Step:
     listed = read(folder).files.get(name)
     if listed is None:
@@ -221,7 +240,7 @@ def _file_step(folder: Path, name: str, target: Path, what: str) -> _Step:
     return _Step(f"{what} {target}", lambda: _put_file(folder / name, target))
 
 
-_PARTS = (_journal_step, _store_step, _ledger_step)
+_PARTS = (_journal_step, _store_step, _ledger_step, _monitor_step)
 
 
 def _put_file(source: Path, target: Path) -> None:
@@ -246,6 +265,8 @@ def _hashes(folder: Path) -> dict[str, str]:
 
 def _parts(partial: Path, places: Places, now: datetime) -> BackupSet:
     found = BackupSet(made=now, files={})
+    if places.monitor is not None:
+        found = found.model_copy(update={"monitor": copy_monitor(places.monitor, partial / MONITOR)})
     if places.journal is not None:
         with Journal.open(places.journal, readonly=True) as journal:
             journal.backup(partial / JOURNAL)

@@ -8,8 +8,9 @@ from typing import Annotated
 
 import typer
 
-from lockstep.market.command_line import renamed
-from operations.backup import Places, create, prune, read, restore, sets, verify
+from lockstep.market.command_line import monitoring_file, renamed
+from operations.backup import BackupSet, Places, create, prune, read, restore, sets, verify
+from operations.monitor_backup import watched_by
 
 DAMAGED = 1
 
@@ -22,6 +23,14 @@ AStore = Annotated[Path | None, typer.Option("--store", envvar="LOCKSTEP_MODEL_S
 ALedger = Annotated[
     str | None, typer.Option("--ledger", envvar="LOCKSTEP_DB", help="URL of the trial ledger.")
 ]
+AMonitoring = Annotated[
+    Path | None,
+    typer.Option(
+        "--monitoring", envvar="LOCKSTEP_MONITORING",
+        help="Configuration of the monitor, whose database is a part; default: that of the desk folder or "
+        "configs/monitoring.yml, where it watches this journal.",
+    ),
+]  # fmt: skip
 
 
 @app.command("create", cls=renamed({"--to": "--out"}))
@@ -30,12 +39,18 @@ def make(
     journal: AJournal = None,
     store: AStore = None,
     ledger: ALedger = None,
+    monitoring: AMonitoring = None,
     keep: Annotated[int, typer.Option(min=0, help="Number of sets to keep; 0: all.")] = 0,
 ) -> None:
     """Copy the named parts into one verified set; the engine may be running."""
-    made = create(to, Places(journal, store, ledger), now=datetime.now(UTC))
+    monitor, why = _monitor(monitoring, journal)
+    if monitor is not None and not monitor.is_file():
+        monitor, why = None, f"no monitor is part of it: {monitor} is not there yet; it has not run"
+    made = create(to, Places(journal, store, ledger, monitor), now=datetime.now(UTC))
     listed = read(made)
-    typer.echo(f"backup: {made}: {_told(listed.epoch, listed.sequence, listed.rows, store)}")
+    typer.echo(f"backup: {made}: {_told(listed)}")
+    if why:
+        typer.echo(why)
     for name in listed.absent:
         typer.echo(f"not in the store, though its manifest names it: {name}")
     for gone in prune(to, keep=keep):
@@ -46,14 +61,12 @@ def make(
 def show(to: Sets) -> None:
     """List the sets, oldest first."""
     for each in sets(to):
-        listed = read(each)
-        store = next((name for name in listed.files if name.startswith("store/")), None)
-        typer.echo(f"{each.name}: {_told(listed.epoch, listed.sequence, listed.rows, store)}")
+        typer.echo(f"{each.name}: {_told(read(each))}")
 
 
 @app.command("verify")
 def check(folder: Set) -> None:
-    """Verify files, journal, manifest, bundles and ledger of a set; exit code 1 if there are findings."""
+    """Verify files, journal, bundles, ledger and monitor of a set; exit code 1 if there are findings."""
     faults = verify(folder)
     for fault in faults:
         typer.echo(f"{folder}: {fault}")
@@ -63,16 +76,40 @@ def check(folder: Set) -> None:
 
 
 @app.command("restore")
-def bring_back(folder: Set, journal: AJournal = None, store: AStore = None, ledger: ALedger = None) -> None:
+def bring_back(
+    folder: Set,
+    journal: AJournal = None,
+    store: AStore = None,
+    ledger: ALedger = None,
+    monitoring: AMonitoring = None,
+) -> None:
     """Restore the parts of a set to the named places; existing files are never overwritten."""
-    for line in restore(folder, Places(journal, store, ledger)):
+    monitor, why = _monitor(monitoring, journal)
+    for line in restore(folder, Places(journal, store, ledger, monitor)):
         typer.echo(line)
+    if why:
+        typer.echo(why)
 
 
-def _told(epoch: int | None, sequence: int | None, rows: dict[str, int] | None, store: object) -> str:
-    parts = [
-        f"journal to epoch {epoch}, entry {sequence}" if epoch is not None else "no journal",
-        "model store" if store else "no model store",
-        f"ledger of {rows['ledger']} trials" if rows is not None else "no ledger",
-    ]
-    return ", ".join(parts)
+def _monitor(monitoring: Path | None, journal: Path | None) -> tuple[Path | None, str]:
+    """Return the monitor's database, and why it is no part; a default one goes with its journal alone."""
+    if monitoring is None and journal is None:
+        return None, ""
+    return watched_by(monitoring or monitoring_file(), journal, named=monitoring is not None)
+
+
+def _told(listed: BackupSet) -> str:
+    store = any(name.startswith("store/") for name in listed.files)
+    monitor = "no monitor"
+    if listed.monitor is not None:
+        noted, settled = (listed.monitor[name] for name in ("acknowledgements", "settled"))
+        monitor = f"monitor with {noted} acknowledgements and {settled:,} settled signals"
+    return ", ".join(
+        [
+            "no journal" if listed.epoch is None
+            else f"journal to epoch {listed.epoch}, entry {listed.sequence}",
+            "model store" if store else "no model store",
+            f"ledger of {listed.rows['ledger']} trials" if listed.rows is not None else "no ledger",
+            monitor,
+        ]
+    )  # fmt: skip

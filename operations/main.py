@@ -354,7 +354,7 @@ def _alert() -> typer.Typer:
     return alert_app
 
 
-@contents.add("backup", "Back up journal, store and ledger as one set.", panel=LIVE, script="backup")
+@contents.add("backup", "Back up journal, store, ledger and monitor.", panel=LIVE, script="backup")
 def _backup() -> typer.Typer:
     from operations.backup_cli import app
 
