@@ -1,4 +1,4 @@
-"""Back up journal, model store, trial ledger and monitor as one set, verify it, restore it: `backup.py --help`."""
+"""Back up journal, store, ledger and monitor as one set, verify it, restore it: `backup.py --help`."""
 
 from __future__ import annotations
 
