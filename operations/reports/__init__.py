@@ -1,0 +1,1 @@
+"""Reports of a desk: one numbers object, written as a page and as a PDF."""
