@@ -35,7 +35,15 @@ def look_at_decay(
 
     A month is judged by the signals and closes up to its end, once: it is the same whenever it is judged.
     """
-    done = {(row["lane"], row["session"]) for row in database.rows("drift", "kind = ?", DECAY)}
+    traded_by = {(each.lane, each.session): each.bundle for each in rows.sessions(database)}
+    known = [
+        row
+        for row in database.rows("drift", "kind = ?", DECAY)
+        # Where an epoch went back over these bars with another bundle, the month is that one's.
+        if traded_by.get((row["lane"], row["session"])) == row["bundle"]
+    ]
+    database.replace("drift", known, "kind = ?", DECAY)
+    done = {(row["lane"], row["session"]) for row in known}
     found: list[Found] = []
     notes: list[Note] = []
     for (lane, bundle), outcomes in _asked(signals, frontier).items():
@@ -44,11 +52,11 @@ def look_at_decay(
                   if sessions[place].bundle == bundle]  # fmt: skip
         for place in traded:
             last = sessions[place]
-            known = [each for each in outcomes if each.decision <= last.stamp]
-            if (lane, last.session) in done or not known or not all(each.side for each in known):
+            asked = [each for each in outcomes if each.decision <= last.stamp]
+            if (lane, last.session) in done or not asked or not all(each.side for each in asked):
                 continue
             try:
-                found.append((last, _judged(known, sessions[: place + 1], settings)))
+                found.append((last, _judged(asked, sessions[: place + 1], settings)))
             except DataError as error:
                 notes.append((lane, f"{lane}: {error}"))
                 break

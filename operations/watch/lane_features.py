@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -13,8 +15,17 @@ from lockstep.market.instrument import traded_symbol
 from lockstep.monitoring.frozen import FrozenReference
 from operations.watch import rows
 from operations.watch.database import MonitorDatabase
-from operations.watch.features import REGIME, DriftRow, FeatureWatch, regimes, session_returns, vector
+from operations.watch.features import (
+    DECAY,
+    REGIME,
+    DriftRow,
+    FeatureWatch,
+    regimes,
+    session_returns,
+    vector,
+)
 from operations.watch.join import LaneSession
+from operations.watch.settle import Note
 
 ReferenceOf = Callable[[str, str], FrozenReference | None]
 
@@ -26,10 +37,14 @@ def look_at_features(
 
     reference_of   returns what a bundle of a lane is held to, None where there is nothing
     history        settled bars, for the regime
+
+    Where a session that was looked at is another one now, since an epoch went back over its bars, or has
+    another reference, since its version was validated again, the lane is looked at from the beginning.
     """
     for lane in sorted({each.lane for each in rows.swaps(database)}):
-        kept = rows.state(database, _name(lane)) or {"last": "", "bundle": "", "watches": {}}
-        sessions = rows.sessions(database, "lane = ? AND session > ?", lane, kept["last"])
+        every = rows.sessions(database, "lane = ?", lane)
+        kept = _kept(database, lane, every, reference_of)
+        sessions = [each for each in every if each.session > kept["last"]]
         market = history.markets[traded_symbol(lane)]
         over = _over(sessions, market)
         said: list[DriftRow] = []
@@ -53,7 +68,38 @@ def look_at_features(
                 rows.keep_state(database, f"readings {lane}", readings)
         if over:
             database.put("drift", rows.rows_of(said))
-            rows.keep_state(database, _name(lane), kept)
+            seen = every[: len(every) - len(sessions) + len(over)]
+            rows.keep_state(database, _name(lane), {**kept, "basis": _basis(seen, reference_of)})
+
+
+def _kept(
+    database: MonitorDatabase, lane: str, every: Sequence[LaneSession], reference_of: ReferenceOf
+) -> dict[str, Any]:
+    """Return where the watch of a lane stopped; from the beginning where that is not what is there now."""
+    kept: dict[str, Any] | None = rows.state(database, _name(lane))
+    if kept is not None:
+        seen = [each for each in every if each.session <= kept["last"]]
+        if kept["basis"] == _basis(seen, reference_of):
+            return kept
+        database.replace("drift", (), "lane = ? AND kind NOT IN (?, ?)", lane, REGIME, DECAY)
+        database.replace("states", (), "name IN (?, ?)", _name(lane), f"readings {lane}")
+    return {"last": "", "bundle": "", "watches": {}}
+
+
+def _basis(sessions: Iterable[LaneSession], reference_of: ReferenceOf) -> str:
+    """Return the SHA-256 (hex) of all that looks at sessions depend on."""
+    found, references = hashlib.sha256(), dict[str, str]()
+    for each in sessions:
+        if each.bundle not in references:
+            reference = reference_of(each.lane, each.bundle)
+            references[each.bundle] = "" if reference is None else _digest(reference)
+        found.update(repr((each.session, references[each.bundle], each.vector, each.probability)).encode())
+    return found.hexdigest()
+
+
+@lru_cache(maxsize=64)
+def _digest(reference: FrozenReference) -> str:
+    return reference.digest
 
 
 def look_at_regimes(
@@ -70,6 +116,30 @@ def look_at_regimes(
                 days = [each.session for each in group]
                 found += regimes(lane, bundle, reference.regime, dates, returns, days)
     database.replace("drift", rows.rows_of(found), "kind = ?", REGIME)
+
+
+def unknown_features(
+    database: MonitorDatabase,
+    reference_of: ReferenceOf,
+    models: Mapping[str, TradedModel],
+    lanes: Iterable[str],
+) -> Iterator[Note]:
+    """Yield which lanes are not looked at for drift, although their bundle has a reference, and why."""
+    for lane in lanes:
+        sessions = rows.sessions(database, "lane = ?", lane)
+        reference = reference_of(lane, sessions[-1].bundle) if sessions else None
+        if reference is None:
+            continue
+        ids = models[sessions[-1].bundle].plan.ids
+        if reference.features is None:
+            for each in reference.absent:
+                yield lane, f"{lane}: the reference lacks {each}"
+        elif reference.features.ids != ids:
+            new = ", ".join(sorted(set(ids) - set(reference.features.ids))) or "none"
+            text = (
+                f"{lane}: the reference is of other features than the bundle reads (new: {new}); drift is not"
+            )
+            yield lane, f"{text} looked at: validate the version again"
 
 
 def _name(lane: str) -> str:

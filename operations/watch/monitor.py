@@ -27,7 +27,7 @@ from operations.watch.config import MonitoringConfig
 from operations.watch.database import DERIVED, MonitorDatabase
 from operations.watch.join import JoinedSignal, LaneSwap
 from operations.watch.lane_decay import look_at_decay, recommended
-from operations.watch.lane_features import look_at_features, look_at_regimes
+from operations.watch.lane_features import look_at_features, look_at_regimes, unknown_features
 from operations.watch.notes import database_notes, mode_notes
 from operations.watch.reading import bundles_traded, read_journal
 from operations.watch.settle import Note, settle
@@ -44,6 +44,10 @@ class MonitorParts:
 
     models: dict[str, TradedModel] = field(default_factory=dict)
     references: dict[str, FrozenReference | str] = field(default_factory=dict)
+
+    def forget_absent(self) -> None:
+        """Forget which references were not there: they are looked for again."""
+        self.references = {sha: each for sha, each in self.references.items() if not isinstance(each, str)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +101,8 @@ class Monitor:
                 f"{database.path}: it is {moment(now)} now, and the last run was at {moment(before)}; the "
                 "clock fell back: correct it, then run again"
             )
+        # A version that was validated again, or a file that was restored, has a reference from now on.
+        self._parts.forget_absent()
         read = self._read(database)
         if read.sets == 0 and (seen := self._seen(database, read)) == self._last:
             database.set_value(LAST_RUN, now)
@@ -106,6 +112,7 @@ class Monitor:
             signals = rows.signals(database, "epoch >= ?", read.since)
             notes += mode_notes(read.mode, read.since)
             notes += self._history_notes(database, read.lanes)
+            notes += unknown_features(database, self._reference, self._parts.models, read.lanes)
             notes += database_notes(database, signals, frontier, self.config.open_sessions)
             months, more = look_at_decay(database, signals, self.config.decay, frontier)
             notes += more
@@ -149,7 +156,7 @@ class Monitor:
     def _seen(self, database: MonitorDatabase, read: _Read) -> Any:
         """Return all that a pass depends on besides new bar sets; the same: nothing is to be done."""
         bars = tuple(bars.content_hash for bars in read.history.bars.values())
-        references = tuple((rows.state(database, REFERENCES) or {}).items())
+        references = tuple(self._lane_references(database, read.lanes).items())
         noted = len(rows.acknowledgements(database))
         return rows.state(database, FRONTIER) or 0, references, bars, noted, len(read.fills)
 

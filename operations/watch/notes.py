@@ -68,8 +68,10 @@ def lane_notes(
         )
         yield lane, text
     taken = [each.exit for each in outcomes if each.state == "taken"]
-    if taken and max(taken) < _days_before(frontier, _QUIET_DAYS):
-        yield lane, f"{lane}: no trade has ended since {moment(max(taken))[:10]}; its streams wait for one"
+    begun = min(each.decision for each in outcomes)
+    if (last := max(taken, default=begun)) < _days_before(frontier, _QUIET_DAYS):
+        since = f"{'' if taken else 'its first signal of '}{moment(last)[:10]}"
+        yield lane, f"{lane}: no trade has ended since {since}; its streams wait for one"
 
 
 def is_impossible(probability: float) -> bool:

@@ -746,6 +746,7 @@ MUTANTS += [
 
 # Watching a desk: outcomes, streams, drift, and what a monitor keeps.
 JOIN, WATCHING = "tests/component/test_watch_join.py", "tests/component/test_watch_monitor.py"
+BAD_INPUT = "tests/component/test_watch_bad_input.py"
 STREAMS, SURFACES = "tests/unit/test_watch_streams.py", "tests/unit/test_status_monitor.py"
 
 MUTANTS += [
@@ -971,6 +972,27 @@ MUTANTS += [
         new="    if False:\n",
         killer="tests/unit/test_frozen_reference.py"
         "::test_a_missing_one_and_that_of_another_bundle_are_refused",
+    ),
+    Mutant(
+        row="watch: what was looked at without a reference is not looked at again",
+        file="operations/watch/lane_features.py",
+        old='        if kept["basis"] == _basis(seen, reference_of):',
+        new="        if True:",
+        killer=f"{BAD_INPUT}::test_a_reference_that_comes_later_counts_from_the_beginning",
+    ),
+    Mutant(
+        row="watch: a monitor that keeps running never looks for a reference again",
+        file="operations/watch/monitor.py",
+        old="        self._parts.forget_absent()\n",
+        new="",
+        killer=f"{BAD_INPUT}::test_a_reference_that_comes_later_counts_from_the_beginning",
+    ),
+    Mutant(
+        row="watch: a month that an epoch went back over is still the old bundle's",
+        file="operations/watch/lane_decay.py",
+        old='if traded_by.get((row["lane"], row["session"])) == row["bundle"]',
+        new="if traded_by",
+        killer=f"{BAD_INPUT}::test_epochs_that_go_back_over_the_same_bars",
     ),
     Mutant(
         row="watch: a promotion does not ask for a reference",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,17 @@ class WatchedDesk:
         monitor = Monitor(MonitoringConfig.load(self.config))
         with MonitorDatabase.open(self.database) as database:
             return (monitor.rebuild if rebuild else monitor.run)(database, now=self.now)
+
+    def staying(self) -> Callable[[], MonitorPass]:
+        """Return the pass of one monitor that keeps running."""
+        monitor = Monitor(MonitoringConfig.load(self.config))
+
+        def once_more() -> MonitorPass:
+            self.now += 1_000_000_000
+            with MonitorDatabase.open(self.database) as database:
+                return monitor.run(database, now=self.now)
+
+        return once_more
 
     def report(self) -> MonitorReport:
         return read_report(self.database)
