@@ -56,7 +56,7 @@ def test_accepting_all_gives_the_plain_strategy() -> None:
     assert np.array_equal(taken_trades(dataset, np.ones(len(dataset), dtype=np.bool_)), dataset.taken)
 
 
-@settings(max_examples=12)
+@settings(max_examples=12, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.floats(0.0, 1.0))
 def test_kept_trades_are_those_of_the_sweep(seed: int, threshold: float) -> None:
     dataset, strategy = spx_dataset(), config().strategy
@@ -68,7 +68,7 @@ def test_kept_trades_are_those_of_the_sweep(seed: int, threshold: float) -> None
     assert dataset.row[taken_trades(dataset, chance >= threshold)].tolist() == closed.tolist()
 
 
-@settings(max_examples=25)
+@settings(max_examples=25, deadline=None)
 @given(
     st.integers(0, 2**32 - 1), st.sampled_from(["sharpe", "net_pnl", "profit_factor"]), st.floats(0.1, 0.9)
 )
