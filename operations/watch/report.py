@@ -13,15 +13,21 @@ import numpy as np
 
 from lockstep.errors import MonitorError
 from lockstep.monitoring.alarms import moment
+from lockstep.monitoring.curves import CurveWindow, windows
 from lockstep.monitoring.outcomes import STATES, SignalKey, SignalOutcome
 from lockstep.tables import TextTable, number, prose
 from operations.watch import rows
 from operations.watch.database import MonitorDatabase
 from operations.watch.monitor import AGAINST, FRONTIER, LAST_RUN, REFERENCES, STANDINGS
-from operations.watch.streams import DESK, AlarmRaised
+from operations.watch.notes import is_impossible
+from operations.watch.streams import DESK, AlarmRaised, place_name
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
+
+
+# Quarters of a lane in the table.
+_QUARTERS = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +88,7 @@ class MonitorReport:
 
     def tables(self) -> tuple[TextTable, ...]:
         """Return outcomes by lane, streams, and the newest look at features, regimes and decay."""
-        found = (self._lanes(), self._streams(), self._against(), self._features())
+        found = (self._lanes(), self._accuracy(), self._streams(), self._against(), self._features())
         return tuple(each for each in found if each.rows)
 
     def _lanes(self) -> TextTable:
@@ -92,6 +98,31 @@ class MonitorReport:
             found = Counter(each.state for each in own)
             profit = math.fsum(each.pnl for each in own if each.state == "taken")
             table.add_row(lane, *(f"{found[state]:,}" for state in STATES), f"{profit:,.2f}")
+        return table
+
+    def quarters(self, lane: str) -> tuple[CurveWindow, ...]:
+        """Return the calendar quarters of a lane's decisions, scored once all their signals have settled.
+
+        Signals whose probability is impossible are left out; a note counts them. `reference_hit_rate` is that
+        of validation, NaN without a reference.
+        """
+        own = [each for each in self.outcomes if each.lane == lane and not is_impossible(each.probability)]
+        held = (each["estimate"] for each in self.standings if each["place"] == place_name(lane, "win_rate"))
+        found = windows(own, reference_hit_rate=next(held, math.nan))
+        return tuple(each for each in found if each.kind == "quarter")
+
+    def _accuracy(self) -> TextTable:
+        table = TextTable(
+            "quarter of decisions", number("signals"), number("hit rate"), number("validation"),
+            number("Brier"), number("log loss"), number("AUC"), number("mean P&L"),
+        )  # fmt: skip
+        for lane in sorted({each.lane for each in self.outcomes}):
+            for each in [one for one in self.quarters(lane) if one.is_closed and one.scored][-_QUARTERS:]:
+                scores = (_number(known(value), 3) for value in (each.brier, each.log_loss, each.auc))
+                table.add_row(
+                    f"{lane} {each.name}", f"{each.scored:,}", _share(known(each.hit_rate)),
+                    _share(known(each.reference_hit_rate)), *scores, _number(known(each.mean_pnl)),
+                )  # fmt: skip
         return table
 
     def _streams(self) -> TextTable:
@@ -149,8 +180,13 @@ def _share(value: float | None) -> str:
     return "–" if value is None else f"{value:.1%}"
 
 
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.2f}"
+def _number(value: float | None, digits: int = 2) -> str:
+    return "–" if value is None else f"{value:,.{digits}f}"
+
+
+def known(value: float) -> float | None:
+    """Return a value, None where it is NaN."""
+    return None if math.isnan(value) else value
 
 
 def wealth_figure(points: Sequence[dict[str, Any]]) -> go.Figure:

@@ -51,6 +51,8 @@ def test_a_day_with_the_commands(alarmed: WatchedDesk) -> None:
     assert code == 1, "an ALARM that nobody has acknowledged"
     for part in ("COMP win_rate", "taken", "live against backtest", "calm, up"):
         assert part in said
+    assert "COMP 2009 Q3" in said, "a quarter whose signals have all settled"
+    assert "COMP 2010 Q1" not in said, "one that goes on"
     told = json.loads(call("show", "--json", *config)[1])
     assert {each["place"] for each in told["standings"]} >= {"COMP ic", "COMP pnl"}
     summary = read_monitor(monitor_file(LiveConfig.load(alarmed.folder / "live.yml").status))
