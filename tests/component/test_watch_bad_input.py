@@ -327,6 +327,28 @@ def test_a_reference_that_comes_later_counts_from_the_beginning(tmp_path: Path, 
     assert len(features(desk)) == SETS
 
 
+def test_a_reference_that_is_lost_and_restored_leaves_no_trace(tmp_path: Path) -> None:
+    """Also for a monitor that keeps running, without a new bar."""
+    desk = watched_desk(tmp_path)
+    papers.traded(desk.folder, desk.models()[0], name="live.db")
+    desk.run()
+    whole = desk.digest()
+    path = desk.store.folder / "reports" / "COMP_v1-reference.json"
+    content = path.read_bytes()
+    path.unlink()
+    passed = desk.staying()
+    passed()
+    assert desk.report().standings == ()
+    assert features(desk) == []
+    lost = desk.digest()
+    desk.run(rebuild=True)
+    assert desk.digest() == lost
+    path.write_bytes(content)
+    passed()
+    assert len(desk.report().standings) == 4
+    assert desk.digest() == whole
+
+
 def test_epochs_that_go_back_over_the_same_bars(tmp_path: Path) -> None:
     desk = watched_desk(tmp_path, 0, 3)
     old, new = desk.models()
