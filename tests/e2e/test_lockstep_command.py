@@ -160,6 +160,10 @@ def test_the_shell_completes(words: str, expected: str) -> None:
 # Where an option means something else than its usual word says, and why that is right.
 PINNED = {
     ("--config", "train"): "of the training",
+    **{
+        ("--config", f"monitor {each}"): "of the monitor"
+        for each in ("run", "show", "ack", "rebuild", "explain")
+    },
     ("--shared-js", "backtest"): "the folder is --out",
 }
 # What users of other commands would type, and how it is spelled here.
