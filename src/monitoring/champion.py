@@ -28,7 +28,7 @@ BETTER_AT = 20.0
 _HALVINGS = 40
 
 
-class Verdict(StrEnum):
+class ChallengerVerdict(StrEnum):
     """What a shadow period says of a challenger."""
 
     BETTER = "better"
@@ -68,7 +68,7 @@ class ChampionComparison:
               bounds that hold at all moments at once; NaN without a signal
     """
 
-    verdict: Verdict
+    verdict: ChallengerVerdict
     e_value: float
     mean: float
     low: float
@@ -135,8 +135,8 @@ def compare(scores: Sequence[PairedScore], *, margin: float, level: float = 0.95
     _require_possible(ordered, difference, bound)
     if not difference.size:
         return ChampionComparison(
-            verdict=Verdict.UNDECIDED, e_value=1.0, mean=math.nan, low=math.nan, high=math.nan, signals=0,
-            margin=margin, level=level,
+            verdict=ChallengerVerdict.UNDECIDED, e_value=1.0, mean=math.nan, low=math.nan, high=math.nan,
+            signals=0, margin=margin, level=level,
         )  # fmt: skip
     largest = np.maximum.accumulate(bound)
     e_value = evidence(difference, largest, 0.0)
@@ -154,12 +154,12 @@ def compare(scores: Sequence[PairedScore], *, margin: float, level: float = 0.95
     )
 
 
-def _verdict(e_value: float, low: float, high: float, margin: float) -> Verdict:
+def _verdict(e_value: float, low: float, high: float, margin: float) -> ChallengerVerdict:
     if e_value >= BETTER_AT:
-        return Verdict.BETTER
+        return ChallengerVerdict.BETTER
     if low > -margin:
-        return Verdict.NOT_WORSE
-    return Verdict.WORSE if high < -margin else Verdict.UNDECIDED
+        return ChallengerVerdict.NOT_WORSE
+    return ChallengerVerdict.WORSE if high < -margin else ChallengerVerdict.UNDECIDED
 
 
 def evidence(difference: Floats, largest: Floats, mean: float) -> float:

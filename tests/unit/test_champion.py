@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 
 from lockstep.errors import ConfigError, DataError
-from lockstep.monitoring.champion import PairedScore, Verdict, compare, paired, score
+from lockstep.monitoring.champion import ChallengerVerdict, PairedScore, compare, paired, score
 
 MARGIN = 0.005
 RUNS = 200
@@ -28,7 +28,7 @@ def world(seed: int, *, signals: int, champion: float, challenger: float) -> lis
     ]
 
 
-def rate(verdict: Verdict, **models: float) -> float:
+def rate(verdict: ChallengerVerdict, **models: float) -> float:
     found = [compare(world(seed, signals=250, **models), margin=MARGIN).verdict for seed in range(RUNS)]  # type: ignore[arg-type]
     return float(np.mean([each is verdict for each in found]))
 
@@ -39,19 +39,19 @@ def bound(stated: float) -> float:
 
 
 def test_two_equal_models_are_seldom_called_better_or_worse() -> None:
-    assert rate(Verdict.BETTER, champion=0.1, challenger=0.1) <= bound(0.05)
-    assert rate(Verdict.WORSE, champion=0.1, challenger=0.1) <= bound(0.025)
+    assert rate(ChallengerVerdict.BETTER, champion=0.1, challenger=0.1) <= bound(0.05)
+    assert rate(ChallengerVerdict.WORSE, champion=0.1, challenger=0.1) <= bound(0.025)
 
 
 def test_a_worse_one_is_seldom_called_not_worse() -> None:
     """At .17 of noise against .1 the mean score is .0175 lower, far below the margin."""
-    assert rate(Verdict.NOT_WORSE, champion=0.1, challenger=0.17) <= bound(0.025)
-    assert rate(Verdict.BETTER, champion=0.1, challenger=0.17) == 0.0
+    assert rate(ChallengerVerdict.NOT_WORSE, champion=0.1, challenger=0.17) <= bound(0.025)
+    assert rate(ChallengerVerdict.BETTER, champion=0.1, challenger=0.17) == 0.0
 
 
 def test_a_much_better_one_is_found() -> None:
-    assert rate(Verdict.BETTER, champion=0.3, challenger=0.05) > 0.9
-    assert rate(Verdict.WORSE, champion=0.05, challenger=0.3) > 0.7
+    assert rate(ChallengerVerdict.BETTER, champion=0.3, challenger=0.05) > 0.9
+    assert rate(ChallengerVerdict.WORSE, champion=0.05, challenger=0.3) > 0.7
 
 
 def test_looking_every_day_is_what_was_promised() -> None:
@@ -64,24 +64,28 @@ def test_looking_every_day_is_what_was_promised() -> None:
         tested += any(
             stats.ttest_1samp(difference[:n], 0.0, alternative="greater").pvalue < 0.05 for n in looks
         )
-        peeked += any(compare(scores[:n], margin=MARGIN).verdict is Verdict.BETTER for n in (40, 80, 120))
+        peeked += any(
+            compare(scores[:n], margin=MARGIN).verdict is ChallengerVerdict.BETTER for n in (40, 80, 120)
+        )
     assert tested / RUNS > 0.15
     assert peeked / RUNS <= bound(0.05)
 
 
 def test_what_was_reached_stays_reached() -> None:
     scores = world(3, signals=250, champion=0.3, challenger=0.05)
-    first = next(n for n in range(1, 251) if compare(scores[:n], margin=MARGIN).verdict is Verdict.BETTER)
+    first = next(
+        n for n in range(1, 251) if compare(scores[:n], margin=MARGIN).verdict is ChallengerVerdict.BETTER
+    )
     worse = [
         replace(each, time=1_000 + each.time) for each in world(4, signals=200, champion=0.05, challenger=0.3)
     ]
-    assert compare([*scores[:first], *worse], margin=MARGIN).verdict is Verdict.BETTER
+    assert compare([*scores[:first], *worse], margin=MARGIN).verdict is ChallengerVerdict.BETTER
 
 
 def test_the_same_model_is_not_worse_before_long() -> None:
     same = [paired(day, 0.6, 0.6, won=day % 2 == 0) for day in range(1, 60)]
     found = compare(same, margin=MARGIN)
-    assert found.verdict is Verdict.NOT_WORSE
+    assert found.verdict is ChallengerVerdict.NOT_WORSE
     assert found.mean == 0.0
     assert found.e_value == 1.0
 
@@ -94,7 +98,7 @@ def test_order_changes_nothing() -> None:
 
 def test_nothing_is_undecided() -> None:
     found = compare([], margin=MARGIN)
-    assert found.verdict is Verdict.UNDECIDED
+    assert found.verdict is ChallengerVerdict.UNDECIDED
     assert "no signal has an outcome" in found.sentence
 
 
