@@ -52,7 +52,7 @@ def subject_of_desk(path: Path, *, data_dir: Path | None = None) -> RiskSubject:
         rooms = {each.symbol: each.room for each in settled.lanes} if settled else {}
         symbols = sorted(each.symbol for each in desk.config.instruments)
         positions, reserved = _exposures(desk, symbols, rooms)
-        keys = _keys(journal, symbols)
+        keys = series_of_lanes(journal, symbols)
         found = {symbol: _closes(journal, key, history, book, stamp) for symbol, key in keys.items()}
         closes = {symbol: each for symbol, (each, _) in found.items()}
         require_history(positions, closes)
@@ -113,7 +113,7 @@ def _waiting(standing: Standing) -> float:
     return float(waiting.terms[QUANTITY]) if waiting is not None and waiting.intent == ENTRY else 0.0
 
 
-def _keys(journal: JournalReader, symbols: list[str]) -> dict[str, SeriesKey]:
+def series_of_lanes(journal: JournalReader, symbols: list[str]) -> dict[str, SeriesKey]:
     """Return the series of each symbol that has the newest bar, by symbol; without one it is left out."""
     stamps = journal.last_stamps()
     found = {}

@@ -347,6 +347,15 @@ def _monitor() -> typer.Typer:
     return app
 
 
+@contents.add(
+    "report", "Report a month: a page, and a PDF.", panel=LIVE, script="generate_performance_report"
+)
+def _report() -> typer.Typer:
+    from operations.reports.cli import report_app
+
+    return report_app
+
+
 @contents.add("alert", "Send one alert from outside the engine.", panel=LIVE, script="alert")
 def _alert() -> typer.Typer:
     from lockstep.live.cli import alert_app
