@@ -13,7 +13,7 @@ from itertools import chain, count
 from pathlib import Path
 from typing import Any, Self
 
-from sqlalchemy import Connection, Engine, Table, create_engine, event, func, make_url, select, text
+from sqlalchemy import URL, Connection, Engine, Table, create_engine, event, func, make_url, select, text
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
@@ -30,6 +30,7 @@ from research.ledger.upgrade import create, guard_again, stored_version, unguard
 
 _LOGGER = logging.getLogger("lockstep.experiments")
 _BUSY_SECONDS = 60
+_READER_SECONDS = 5.0
 # A whole batch, so that none of it goes to the disk twice.
 _CACHE_KIBIBYTES = 65_536
 _CREATION_LOCK = 7_265_118
@@ -69,6 +70,27 @@ class Database:
                 "set LOCKSTEP_DB to a database URL"
             ) from error
         database._bring_up_to_date()
+        return database
+
+    @classmethod
+    def reading(cls, url: str) -> Self:
+        """Connect to what is there, to read it: nothing is created, upgraded or written.
+
+        ExperimentError without such a database, or where its tables are not those of this version.
+        """
+        try:
+            parsed = make_url(url)
+            engine = _engine(url) if parsed.get_backend_name() != "sqlite" else _read_only(parsed)
+        except (ArgumentError, NoSuchModuleError, ImportError) as error:
+            raise ExperimentError(f"database {_without_password(url)}: {_first_line(error)}") from error
+        database = cls(engine)
+        with database.read() as connection:
+            stored = database._known(stored_version(connection))
+        if stored != SCHEMA:
+            raise ExperimentError(
+                f"database {database._shown}: has {'no tables' if stored is None else f'schema {stored}'}, "
+                f"this version reads schema {SCHEMA}; `lockstep experiments list` brings it up to date"
+            )
         return database
 
     @contextmanager
@@ -189,6 +211,22 @@ def _engine(url: str) -> Engine:
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _read_only(url: URL) -> Engine:
+    """Return an engine of a SQLite file that cannot write; ExperimentError where there is no file."""
+    path = Path(url.database or "")
+    if not path.is_file():
+        raise ExperimentError(f"database {path}: there is none yet; the first experiment makes it")
+    address = f"{path.resolve().as_uri()}?mode=ro"
+
+    def connected() -> sqlite3.Connection:
+        # Python's driver would begin transactions by itself, and not before a SELECT.
+        return sqlite3.connect(address, uri=True, isolation_level=None, timeout=_READER_SECONDS)
+
+    engine = create_engine(url, poolclass=NullPool, creator=connected)
+    event.listen(engine, "begin", _begin_sqlite)
     return engine
 
 
