@@ -356,6 +356,13 @@ def _report() -> typer.Typer:
     return report_app
 
 
+@contents.add("dashboard", "Show the desk in a browser.", panel=LIVE, script="dashboard")
+def _dashboard() -> typer.Typer:
+    from operations.dashboard.cli import app
+
+    return app
+
+
 @contents.add("alert", "Send one alert from outside the engine.", panel=LIVE, script="alert")
 def _alert() -> typer.Typer:
     from lockstep.live.cli import alert_app

@@ -102,6 +102,12 @@ class MonitorDatabase:
         found = self._connection.execute(query, parameters).fetchall()
         return [dict(zip(names, row, strict=True)) for row in found]
 
+    def select(self, query: str, *parameters: Any) -> list[dict[str, Any]]:
+        """Return the rows of a query of one's own by the names of its columns; it changes nothing."""
+        cursor = self._connection.execute(query, parameters)
+        names = [column[0] for column in cursor.description]
+        return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
     def put(self, table: str, rows: Iterable[Mapping[str, Any]]) -> None:
         """Write rows, in place of those of the same keys."""
         names = COLUMNS[table]

@@ -69,6 +69,39 @@ def document(title: str, body: Markup, *, library: str | None = None) -> str:
     )
 
 
+def served_page(
+    title: str,
+    pieces: Sequence[tuple[str, Markup]],
+    *,
+    page: str,
+    links: Sequence[tuple[str, str, bool]],
+    styles: Sequence[str],
+    scripts: Sequence[str],
+) -> str:
+    """Return a page for a server: a bar of links over pieces that its script replaces one by one.
+
+    pieces   each with a digest of itself; page   its name, for the script
+    links    address, name, and whether it is this page; styles, scripts   addresses of files
+    """
+    return (
+        _templates()
+        .get_template("served.html")
+        .render(title=title, pieces=pieces, page=page, links=links, styles=styles, scripts=scripts)
+    )
+
+
+def login_page(title: str, explanation: str, *, refusal: str, page: str, styles: Sequence[str]) -> str:
+    """Return the page that asks for a token and posts it to `/login`, with the `page` to go on to.
+
+    refusal   why the last one was not taken; empty: nothing was given yet
+    """
+    return (
+        _templates()
+        .get_template("login.html")
+        .render(title=title, help=explanation, refusal=refusal, page=page, styles=styles)
+    )
+
+
 def fragment(*pieces: str) -> str:
     """Return what a notebook shows of an object: pieces with the style of the pages, light and dark."""
     rendered = _templates().get_template("fragment.html")

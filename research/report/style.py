@@ -218,13 +218,14 @@ if (!window.Plotly) {
   }
   figures.length = 0;
 }
-for (const element of figures) {
+function mount(element) {
   draw(element, dark.matches);
-  if (!element.hasAttribute("data-fit")) continue;
+  if (!element.hasAttribute("data-fit")) return;
   element.on("plotly_relayout", (change) => {
     if (Object.keys(change).some((key) => key.startsWith("xaxis"))) fit(element);
   });
 }
+figures.forEach(mount);
 dark.addEventListener("change", () => figures.forEach((element) => draw(element, dark.matches)));
 
 // Plotly's own resizing waits a tenth of a second, by when the page has been printed.

@@ -16,7 +16,7 @@ from prometheus_client.registry import Collector
 
 from lockstep.errors import LiveError
 from lockstep.live.loopback import LoopbackHandler, LoopbackServer
-from lockstep.live.status.monitor import ALARM, SEVERITIES, WATCH
+from lockstep.live.status.monitor import ALARM, SEVERITIES, WATCH, MonitorSummary
 from lockstep.live.status.status import Status
 
 _LAST_ANSWERS = 1.0  # seconds that answers may take at a stop
@@ -50,13 +50,15 @@ class StatusCollector(Collector):
         yield _counters("alerts", "Alerts by fate", "fate", status.alerts)
         yield _counters("events", "What the engine counts", "name", status.counters)
         yield _counters("faults", "Unexpected errors that a thread survived", "thread", status.faults)
-        yield from _monitored(status, now)
+        yield from monitor_metrics(status.monitor, status.monitor_fault, now)
 
 
-def _monitored(status: Status, now: int) -> Iterable[Metric]:
-    """Yield what a monitor of the desk said, nothing where none ever ran."""
-    summary = status.monitor
-    if summary is None and not status.monitor_fault:
+def monitor_metrics(summary: MonitorSummary | None, fault: str, now: int) -> Iterable[Metric]:
+    """Yield what a monitor of the desk said, nothing where none ever ran.
+
+    fault   why its summary cannot be read; the desk then counts as not watched
+    """
+    if summary is None and not fault:
         return
     stale = summary is None or summary.is_stale(now)
     yield _gauge("monitor_stale", "1 while nobody watches the desk that was watched", float(stale))

@@ -1,0 +1,182 @@
+"""Every page of the dashboard in a real chromium: nothing foreign, no complaint, keyboard, phone, updates."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from lockstep.live.status.monitor import MonitorSummary, write_monitor
+from operations.dashboard.page import DashboardPage
+from operations.dashboard.registry import PAGES
+from support.browser import Browser, Tab, browser, needs_browser
+from support.dashboards import TOKEN, ServedDashboard, commit, running, served, sources_of, traded_desk
+from support.watching import WatchedDesk
+
+pytestmark = needs_browser
+
+_LIVE = "document.getElementById('connection')?.textContent === 'live'"
+_ASKING = "document.readyState === 'complete' && document.activeElement.id === 'token'"
+_DRAWN = "[...document.querySelectorAll('.figure')].every((each) => each.querySelector('svg'))"
+
+
+def _wider(tab: Tab, width: int) -> list[str]:
+    """Return what is wider than the page, other than what scrolls within it."""
+    is_wide = f"each.getBoundingClientRect().right > {width} + 1 && !each.closest('.scroll, .figure, .skip')"
+    found: list[str] = tab.ask(
+        f"[...document.querySelectorAll('body *')].filter((each) => {is_wide})"
+        ".map((each) => each.outerHTML.slice(0, 90))"
+    )
+    return found
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> WatchedDesk:
+    found = traded_desk(tmp_path_factory.mktemp("desk"))
+    now = time.time_ns()
+    running(found.folder, now)
+    write_monitor(found.folder / "monitor.json", MonitorSummary(written=now, stale_after=3_600.0))
+    return found
+
+
+@pytest.fixture(scope="module")
+def dashboard(desk: WatchedDesk) -> Iterator[ServedDashboard]:
+    with served(sources_of(desk.folder)) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    with browser(tmp_path_factory.mktemp("chromium")) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def tab(chromium: Browser, dashboard: ServedDashboard) -> Tab:
+    """A tab that has logged in, by keyboard alone."""
+    found = chromium.tab()
+    found.look_like(width=1280)
+    found.open(f"{dashboard.address}/desk")
+    assert found.ask("document.title") == "Lockstep dashboard"
+    found.wait(_ASKING)
+    found.write("not the token")
+    found.press("Enter")
+    found.wait("document.querySelector('[role=alert]')?.textContent === 'This is not the token.'")
+    found.wait(_ASKING)
+    found.write(TOKEN)
+    found.press("Enter")
+    found.wait(_LIVE)
+    found.forget()
+    return found
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_a_page(tab: Tab, dashboard: ServedDashboard, page: DashboardPage, dark: bool, width: int) -> None:
+    tab.forget()
+    tab.look_like(width=width, dark=dark, phone=width < 600)
+    tab.open(f"{dashboard.address}/{page.name}")
+    tab.wait(_LIVE)
+    tab.wait(_DRAWN)
+    assert tab.ask("document.title") == f"{page.title} - Lockstep"
+    assert tab.ask("document.querySelector('h1').innerText")
+    assert tab.ask("document.querySelector('[aria-current=page]').innerText") == page.title
+    assert tab.hosts == {dashboard.address.removeprefix("http://")}
+    assert tab.errors == []
+    assert tab.ask("document.documentElement.scrollWidth") <= width
+    assert _wider(tab, width) == []
+    colour = tab.ask("getComputedStyle(document.body).backgroundColor")
+    assert colour == ("rgb(18, 23, 29)" if dark else "rgb(244, 246, 248)")
+
+
+def test_an_error_a_foreign_request_and_a_wide_page_would_be_seen(
+    tab: Tab, dashboard: ServedDashboard
+) -> None:
+    """The control of all of the above; the policy stops what it is there to stop."""
+    tab.look_like(width=390, phone=True)
+    tab.open(f"{dashboard.address}/desk")
+    tab.wait(_LIVE)
+    tab.ask("document.querySelector('h1').style.width = '900px', 1")
+    assert _wider(tab, 390) != []
+    assert tab.ask("document.documentElement.scrollWidth") > 390
+    tab.ask("const script = document.createElement('script'); script.textContent = 'window.isBad = 1';"
+            "document.body.append(script); 1")  # fmt: skip
+    assert tab.ask("window.isBad") is None
+    assert any("Content Security Policy" in each for each in tab.errors)
+    assert tab.ask("fetch('http://127.0.0.1:9/').then(() => 0, () => 1)") == 1
+    tab.open(f"http://localhost:{dashboard.port}/login")
+    assert tab.hosts == {f"{name}:{dashboard.port}" for name in ("127.0.0.1", "localhost")}
+
+
+def test_the_key_figures_and_the_chart_are_there(tab: Tab, dashboard: ServedDashboard) -> None:
+    tab.look_like(width=1280)
+    tab.open(f"{dashboard.address}/desk")
+    tab.wait(_DRAWN)
+    text = tab.text
+    for each in ("P&L today", "\N{MINUS SIGN}$195", "Profit so far", "enter long", "No alarm, no drift"):
+        assert each in text, each
+    drawn = tab.ask("document.getElementById('desk-profit').data[1].x.length")
+    assert 2 <= drawn <= 2_000
+
+
+def test_it_works_by_keyboard(tab: Tab, dashboard: ServedDashboard) -> None:
+    tab.look_like(width=1280)
+    tab.open(f"{dashboard.address}/desk")
+    tab.press("Tab")
+    assert tab.ask("document.activeElement.className") == "skip"
+    assert tab.ask("document.activeElement.getBoundingClientRect().left") >= 0, "it is seen"
+    for page in PAGES:
+        tab.press("Tab")
+        assert tab.ask("document.activeElement.innerText") == page.title
+        assert tab.ask("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+    tab.open(f"{dashboard.address}/desk")
+    tab.press("Tab")
+    tab.press("Enter")
+    assert tab.ask("document.activeElement.id") == "main"
+
+
+def test_a_commit_is_seen_within_two_seconds_and_moves_nothing(
+    tab: Tab, dashboard: ServedDashboard, desk: WatchedDesk
+) -> None:
+    tab.look_like(width=1280, height=500)
+    tab.open(f"{dashboard.address}/desk")
+    tab.wait(_LIVE)
+    tab.wait(_DRAWN)
+    tab.ask("window.scrollTo(0, 900), window.chart = document.querySelector('.figure'), 1")
+    tab.wait("!isFetching")
+    before = tab.text.count("replayed 0")
+    began = time.monotonic()
+    commit(desk.journal)
+    tab.wait(f"document.body.innerText.split('replayed 0').length - 1 > {before}", seconds=2.0)
+    assert time.monotonic() - began < 2.0
+    assert tab.ask("window.scrollY") == 900
+    assert tab.ask("window.chart.isConnected && window.chart === document.querySelector('.figure')")
+
+
+def test_a_zoomed_chart_stays_zoomed_when_it_is_drawn_anew(tab: Tab, dashboard: ServedDashboard) -> None:
+    tab.look_like(width=1280)
+    tab.open(f"{dashboard.address}/desk")
+    tab.wait(_DRAWN)
+    zoom = ["2009-10-01", "2009-12-01"]
+    tab.ask(f"Plotly.relayout('desk-profit', {{'xaxis.range': {zoom}}}).then(() => 1)")
+    tab.ask("for (const each of main.children) each.dataset.digest = 'old'; refresh(), 1")
+    tab.wait("[...main.children].every((each) => each.dataset.digest !== 'old')")
+    tab.wait(_DRAWN)
+    assert tab.ask("document.getElementById('desk-profit').layout.xaxis.range") == zoom
+
+
+def test_a_dashboard_that_comes_back_is_found_again(chromium: Browser, desk: WatchedDesk) -> None:
+    """The session outlives the server, since it is of the token and not of the process."""
+    with served(sources_of(desk.folder)) as first:
+        port = first.port
+        tab = chromium.tab()
+        tab.look_like(width=1280)
+        tab.call("Network.setCookie", url=first.address, name="lockstep_dashboard",
+                 value=first.cookie.partition("=")[2])  # fmt: skip
+        tab.open(f"{first.address}/desk")
+        tab.wait(_LIVE)
+    tab.wait("document.getElementById('connection').className === 'lost'")
+    with served(sources_of(desk.folder), port=port):
+        tab.wait(_LIVE)
