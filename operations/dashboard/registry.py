@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from operations.dashboard.page import DashboardPage
-from operations.dashboard.pages.desk import DESK
+from operations.dashboard.pages import against, desk, experiments, models, risk
 
 PAGES: tuple[DashboardPage, ...] = (
-    DESK,
-)  # fmt: skip
+    desk.PAGE,
+    against.PAGE,
+    models.PAGE,
+    risk.PAGE,
+    experiments.PAGE,
+)

@@ -16,7 +16,7 @@ import pytest
 from lockstep.live.journal import Journal, opening
 from operations.dashboard.changes import Changes, DatabaseWatch
 from operations.dashboard.page import DashboardPage
-from operations.dashboard.pages.desk import DESK
+from operations.dashboard.pages import desk as desk_page
 from operations.dashboard.registry import PAGES
 from operations.dashboard.security import SESSION_SECONDS, LoginSessions
 from research.report import page as kit
@@ -280,7 +280,7 @@ def test_a_fault_of_one_page_leaves_the_others(desk: WatchedDesk) -> None:
     def broken(*_: object) -> list[kit.Markup]:
         raise ZeroDivisionError
 
-    pages = (DESK, DashboardPage(name="broken", title="Broken", build=broken))
+    pages = (desk_page.PAGE, DashboardPage(name="broken", title="Broken", build=broken))
     with served(sources_of(desk.folder), pages=pages) as dashboard:
         assert "the dashboard has a fault" in dashboard.ask("/broken").text
         assert "Positions" in dashboard.ask("/desk").text

@@ -176,7 +176,7 @@ ONE_SPELLING = {
     "--version": {"--model", "--model-version"},
     "--grid": {"--grid-path", "--grid-file"},
 }
-OF_THE_ENGINE = ("live", "orders", "rollout", "portfolio", "journal", "data bars")
+OF_THE_ENGINE = ("live", "orders", "rollout", "portfolio", "journal", "data bars", "dashboard")
 
 
 def options() -> Iterator[tuple[str, Any]]:

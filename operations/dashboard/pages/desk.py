@@ -298,4 +298,4 @@ def _equity(view: DeskView) -> Markup:
     )
 
 
-DESK = DashboardPage(name="desk", title="Desk", build=DeskReader().pieces)
+PAGE = DashboardPage(name="desk", title="Desk", build=DeskReader().pieces)
