@@ -363,6 +363,13 @@ def _dashboard() -> typer.Typer:
     return app
 
 
+@contents.add("health", "Look at every strategy once a week.", panel=LIVE, script="strategy_health_check")
+def _health() -> typer.Typer:
+    from operations.reports.cli import health_app
+
+    return health_app
+
+
 @contents.add("alert", "Send one alert from outside the engine.", panel=LIVE, script="alert")
 def _alert() -> typer.Typer:
     from lockstep.live.cli import alert_app

@@ -1,6 +1,6 @@
 #!/bin/sh
 # The main job on real bars, from backtest to a live engine that is killed, in a store of the demo's own:
-# backtest, train, validate, certify, promote, make a portfolio, stress it, trade on paper, watch it. Verdicts are printed as they are.
+# backtest, train, validate, certify, promote, make a portfolio, stress it, trade on paper, watch it, report it. Verdicts are printed as they are.
 set -eu
 cd "$(dirname "$0")/.."
 python=.venv/bin/python
@@ -62,3 +62,7 @@ say "Watch the desk: outcomes of its signals, alarms, drift, regime, live agains
 say "Measure what its positions may cost in the next session"
 .venv/bin/lockstep risk --desk configs/demo/live.yml
 "$python" scripts/check_parity.py --journal "$out/live/paper.db"
+
+say "Report its year on paper: December, and all before it, as a page and as a PDF"
+.venv/bin/lockstep report --desk configs/demo/live.yml --monitoring configs/demo/monitoring.yml --month 2018-12 --pdf \
+    --out "$out"

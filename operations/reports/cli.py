@@ -1,8 +1,10 @@
-"""The command that writes the report of a month, as a page and as a PDF."""
+"""The commands that report a month, and that look at every strategy once a week."""
 
 from __future__ import annotations
 
+import json as json_
 import re
+import time
 from datetime import UTC, date, datetime
 from functools import partial
 from pathlib import Path
@@ -10,6 +12,7 @@ from typing import Annotated
 
 import numpy as np
 import typer
+from rich.console import Console
 
 from lockstep.desk import results_folder
 from lockstep.errors import ConfigError
@@ -17,6 +20,7 @@ from lockstep.market.command_line import App, live_file, monitoring_file
 from operations.reports.blocks import ReportDocument
 from operations.reports.content import report_document
 from operations.reports.desk import journal_of
+from operations.reports.health import health_of
 from operations.reports.html import write_report_page
 from operations.reports.numbers import ReportNumbers, month_of, numbers_of_desk, numbers_of_run
 from operations.watch.config import MonitoringConfig
@@ -24,7 +28,10 @@ from research.report.page import percent, usd
 
 PREVIOUS = "previous"
 
+LOOK_AT_IT = 1
+
 report_app = App()
+health_app = App()
 
 
 @report_app.command()
@@ -55,7 +62,8 @@ def report(
             raise ConfigError("--run: reports a run folder; leave out --desk and --benchmark")
         numbers = numbers_of_run(run, chosen)
     else:
-        live, database = watched_files(desk, monitoring)
+        live, settings = watched_files(desk, monitoring)
+        database = None if settings is None else settings.database
         numbers = numbers_of_desk(journal_of(live), chosen, monitor=database, benchmark=benchmark)
     for line in written(numbers, out, pdf=pdf):
         typer.echo(line)
@@ -91,8 +99,42 @@ def _month(text: str, today: date) -> np.datetime64 | None:
     return month_of(text, today)
 
 
-def watched_files(desk: Path | None, monitoring: Path | None) -> tuple[Path, Path | None]:
-    """Return the live.yml of a desk and the database of its monitor, None where nothing watches it.
+@health_app.command()
+def health(
+    all: Annotated[
+        bool, typer.Option("--all", help="Show every lane, and not only those to be looked at.")
+    ] = False,
+    desk: Annotated[Path | None, typer.Option(help="live.yml of the desk; default: the watched one.")] = None,
+    monitoring: Annotated[
+        Path | None, typer.Option(envvar="LOCKSTEP_MONITORING", help="The monitor's configuration.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Show how every strategy of a desk is, one line each; exit code 1 where somebody should look."""
+    live, settings = watched_files(desk, monitoring)
+    found = health_of(
+        journal_of(live),
+        None if settings is None else settings.database,
+        stale_after=0.0 if settings is None else settings.stale_after,
+        now=time.time_ns(),
+    )
+    if json:
+        typer.echo(json_.dumps(found.plain(), indent=2, allow_nan=False))
+    else:
+        console = Console(soft_wrap=True, highlight=False)
+        table = found.table(everything=all)
+        if table.rows:
+            console.print(table)
+        for line in found.lines():
+            console.print(line, markup=False)
+        if not found.needs_a_look:
+            console.print(f"{len(found.lanes)} lanes, and nothing to look at")
+    if found.needs_a_look:
+        raise typer.Exit(LOOK_AT_IT)
+
+
+def watched_files(desk: Path | None, monitoring: Path | None) -> tuple[Path, MonitoringConfig | None]:
+    """Return the live.yml of a desk and the configuration of its monitor, None where nothing watches it.
 
     desk         None: the one that the monitor watches, else the usual one
     monitoring   the monitor's configuration, None: the usual one, where it exists and watches this desk
@@ -104,9 +146,9 @@ def watched_files(desk: Path | None, monitoring: Path | None) -> tuple[Path, Pat
         return desk or live_file(), None
     settings = MonitoringConfig.load(path)
     if desk is None:
-        return settings.desk, settings.database
+        return settings.desk, settings
     if desk.resolve() == settings.desk.resolve():
-        return desk, settings.database
+        return desk, settings
     if monitoring is not None:
         raise ConfigError(f"{monitoring}: watches {settings.desk}, not {desk}; name the monitor of this desk")
     return desk, None

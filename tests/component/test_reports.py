@@ -373,10 +373,9 @@ class TestCommand:
         other = papers.config(tmp_path)
         with pytest.raises(ConfigError, match=r"watches .*live\.yml, not .*; name the monitor of this desk"):
             watched_files(other, desk.config)
-        assert watched_files(desk.folder / "live.yml", desk.config) == (
-            desk.folder / "live.yml",
-            desk.database,
-        )
+        live, settings = watched_files(desk.folder / "live.yml", desk.config)
+        assert settings is not None
+        assert (live, settings.database) == (desk.folder / "live.yml", desk.database)
 
     def test_months(self) -> None:
         today = date(2026, 3, 1)

@@ -75,6 +75,7 @@ def test_links_lead_somewhere(page: Path) -> None:
 def test_every_script_that_a_unit_runs_exists() -> None:
     named = {script for unit in UNITS for script in re.findall(r"scripts/\w+\.py", unit.read_text("utf-8"))}
     assert {"scripts/run_live.py", "scripts/alert.py", "scripts/monitor.py"} <= named
+    assert {"scripts/generate_performance_report.py", "scripts/strategy_health_check.py"} <= named
     assert {script for script in named if not (DEPLOY.parent / script).is_file()} == set()
 
 
@@ -93,6 +94,17 @@ def test_the_nightly_pass_comes_before_the_desk_counts_as_not_watched() -> None:
     late = int(re.findall(r"^RandomizedDelaySec=(\d+)$", timer, flags=re.MULTILINE)[0])
     config = MonitoringConfig.load(DEPLOY.parent / "configs" / "monitoring.yml")
     assert 25 * 3_600 + late < config.stale_after
+
+
+def test_a_month_is_reported_after_its_last_nightly_pass() -> None:
+    """The first of a month comes after the evening of the last, and Saturday after that of Friday."""
+    systemd = DEPLOY / "systemd"
+    for name, wanted in (("report", "*-*-01 07:00:00"), ("health-check", "Sat *-*-* 09:00:00")):
+        timer = (systemd / f"lockstep-{name}.timer").read_text(encoding="utf-8")
+        assert f"OnCalendar={wanted} America/New_York" in timer.splitlines()
+        service = (systemd / f"lockstep-{name}.service").read_text(encoding="utf-8")
+        assert f"OnFailure=lockstep-{name}-failure.service" in service.splitlines()
+        assert (systemd / f"lockstep-{name}-failure.service").is_file()
 
 
 @pytest.fixture

@@ -34,6 +34,8 @@ from lockstep.monitoring.outcomes import SignalOutcome
 from lockstep.strategy.specs.program import Within
 from lockstep.tables import TextTable, number, prose
 from operations import candidates_cli
+from operations.reports import health
+from operations.reports.health import DeskHealth, LaneHealth
 from operations.watch import report as watch_report
 from operations.watch.report import MonitorReport
 from research.backtest import portfolio, result_table, trade_comparison
@@ -160,6 +162,15 @@ class TestLayout:
         table.add_row(*[f"{HUGE:,}"] * 6)
         with pytest.raises(AssertionError):
             require_whole(printed(lambda console: console.print(table)), f"{HUGE:,}")
+
+
+def weekly(console: Console) -> None:
+    lane = LaneHealth(
+        lane=LONG, version="v123", outcomes={"taken": HUGE, "vetoed": 12, "refused": 3},
+        alarms=("ALARM ES win_rate",), wealth=123.45, drift=("a feature of it drifts " * 5,), reference="",
+        validation=1_234.2, certificate=float("nan"), look=("ALARM",),
+    )  # fmt: skip
+    console.print(DeskHealth(until=STAMP, watched="", desk=(), lanes=(lane,)).table(everything=True))
 
 
 def results(console: Console) -> None:
@@ -583,6 +594,7 @@ TABLES: dict[Any, tuple[Callable[[Console], None], tuple[str, ...]]] = {
     optimise_command: (optimised, (LONG, f"{BIG:,.3f}", f"{HUGE:,}", f"{-BIG:,.0f}", f"{BIG:,.0f}")),
     risk_regimes: (by_regime, (LONG, f"{HUGE:,}", f"{-BIG:,.0f}", f"{BIG:,.0f}", "0.123", "volatility")),
     portfolio_cli: (live_portfolio, (LONG, "total_contracts", f"{BIG:,.0f}", "50.0%")),
+    health: (weekly, (LONG, "v123", f"{HUGE:,}", "123.45", "1,234")),
     watch_report: (watched, (LONG, f"{HUGE:,}", f"{-BIG:,.2f}", "136.96", "0.14", "2.7%", "2010-01-25")),
     written: (risk, (LONG, "+1234", "211", "1,293,502,191,845,284")),
     portfolio: (portfolio_lanes, (LONG, f"{HUGE:,}", f"{-BIG:,.0f}", f"{2 * BIG:,.0f}")),
