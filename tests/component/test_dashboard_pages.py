@@ -193,6 +193,19 @@ def test_an_acknowledgement_names_who_and_why(traded: WatchedDesk, desk: Watched
     assert shown(models.PAGE, sources(traded)).count(OPEN) == html.count(OPEN) + 1
 
 
+def test_an_impossible_probability_spoils_no_score(traded: WatchedDesk, desk: WatchedDesk) -> None:
+    with MonitorDatabase.open(desk.database) as database, database.step():
+        rows = [row for row in database.rows("outcomes") if row["state"] in ("taken", "vetoed")]
+        database.put("outcomes", [{**rows[0], "probability": 1.5}])
+    quarter = r"2009 Q3</th><td>(\d+)"
+    counts = [
+        int(found[1])
+        for each in (traded, desk)
+        if (found := re.search(quarter, shown(models.PAGE, sources(each)))) is not None
+    ]
+    assert counts[1] == counts[0] - 1
+
+
 def drift(lane: str, kind: str, session: str, bundle: str, **values: Any) -> dict[str, Any]:
     empty = dict.fromkeys(("since", "feature", "what", "sentence", "severity"), "")
     row = {"lane": lane, "kind": kind, "session": session, "bundle": bundle, "years": 0, "score": None}

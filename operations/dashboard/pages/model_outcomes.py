@@ -59,7 +59,11 @@ def accuracy(
         own = [
             each
             for each in report.outcomes
-            if each.lane == lane.lane and each.bundle == lane.bundle and each.decision <= report.frontier
+            if each.lane == lane.lane
+            and each.bundle == lane.bundle
+            and each.decision <= report.frontier
+            # A note counts those with an impossible probability; they feed no score.
+            and (math.isnan(each.probability) or 0.0 <= each.probability <= 1.0)
         ]
         own.sort(key=lambda each: each.decision)
         expected = estimates.get(f"{lane.lane} win_rate", math.nan)
