@@ -74,6 +74,11 @@ def absent(title: str, sentence: str) -> Markup:
     return page.card(title, page.empty_block(sentence), classes="wide")
 
 
+def parts_of(parts: Mapping[str, Iterable[Markup]]) -> list[Markup]:
+    """Return a piece for each part of a page, cards by heading: what did not change is not drawn anew."""
+    return [page.grid([page.part(name, cards)], "after") for name, cards in parts.items()]
+
+
 def guarded(title: str, make: Callable[[], Iterable[Markup]]) -> list[Markup]:
     """Return the cards that `make` yields; where a source cannot be read, one card that says why."""
     try:

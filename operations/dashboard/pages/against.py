@@ -19,6 +19,7 @@ from operations.dashboard.parts import (
     head,
     monitor_rows,
     number,
+    parts_of,
     thinned_rows,
     times,
     watched,
@@ -55,7 +56,7 @@ def build(sources: DashboardSources, now: int) -> Sequence[Markup]:
     accounts = guarded("Live against backtest", lambda: _accounts(rows, report))
     fills = guarded("Slippage", lambda: _slippage(monitor_rows(sources, "fills", "ticks IS NOT NULL")))
     tiles = guarded("Live against backtest", lambda: [page.key_figures(_tiles(each)) for each in rows[:1]])
-    return title, *tiles, page.grid([page.part("Accounts", accounts), page.part("Fills", fills)])
+    return title, *tiles, *parts_of({"Accounts": accounts, "Fills": fills})
 
 
 def _tiles(row: Mapping[str, Any]) -> Iterator[Tile]:

@@ -13,7 +13,7 @@ from markupsafe import Markup
 from lockstep.errors import LockstepError
 from lockstep.models.store import ModelStore
 from operations.dashboard.page import DashboardPage, DashboardSources
-from operations.dashboard.parts import absent, add_line, element_id, guarded, thinned_rows
+from operations.dashboard.parts import absent, add_line, element_id, guarded, parts_of, thinned_rows
 from research.report import page
 from research.report.page import Tile, count, ratio
 from research.report.theme import GAIN, MUTED, axis, figure, time_axis, titled
@@ -33,18 +33,19 @@ def build(sources: DashboardSources, now: int) -> Sequence[Markup]:
     from research.ledger.database import Database
 
     title = page.header("Experiments and candidates", "What was tried, and what came of it")
-    parts = [("Promotions", guarded("Promotions", lambda: _promotions(sources.store)))]
+    parts: dict[str, list[Markup]] = {}
     try:
         database = Database.reading(sources.ledger)
     except LockstepError as error:
-        parts.insert(0, ("Ledger", [absent("Ledger", str(error))]))
+        parts["Ledger"] = [absent("Ledger", str(error))]
     else:
         made = {
             "Trials": _trials, "Experiments": _experiments, "Candidates": _candidates, "Gates": _verdicts,
             "Hold-outs": _looks,
         }  # fmt: skip
-        parts = [(name, guarded(name, partial(make, database))) for name, make in made.items()] + parts
-    return title, page.grid([page.part(name, cards) for name, cards in parts])
+        parts = {name: guarded(name, partial(make, database)) for name, make in made.items()}
+    parts["Promotions"] = guarded("Promotions", lambda: _promotions(sources.store))
+    return title, *parts_of(parts)
 
 
 def _rows(database: Database, query: str, **values: Any) -> list[dict[str, Any]]:
@@ -80,7 +81,13 @@ def _trials(database: Database) -> Iterator[Markup]:
         page.table(
             ("family", "who tried", "trials", "failed", "newest"),
             [
-                (row["family"], row["kind"], count(row["trials"]), count(row["failed"]), row["newest"][:16])
+                (
+                    row["family"],
+                    row["kind"],
+                    count(row["trials"]),
+                    count(row["failed"]),
+                    _minute(row["newest"]),
+                )
                 for row in rows
             ],
         ),
@@ -107,7 +114,8 @@ def _experiments(database: Database) -> Iterator[Markup]:
     )  # fmt: skip
     cells = [
         (
-            f"{row['id']} {row['name']}", row["kind"], row["status"], count(row["runs"]), row["started"][:16],
+            f"{row['id']} {row['name']}", row["kind"], row["status"], count(row["runs"]),
+            _minute(row["started"]),
             ratio(row["seconds"], 1), ratio(maxima.get(row["id"], {}).get("best")),
             count(maxima.get(row["id"], {}).get("survivors")),
             ratio(replays.get(row["id"], {}).get("p_value"), 3),
@@ -205,7 +213,7 @@ def _verdicts(database: Database) -> Iterator[Markup]:
     cells = [
         (
             row["subject"][:40], page.failed(row["kind"]) if row["kind"] == "refused" else row["kind"],
-            row["recorded"][:16], _experiment(row["experiment_id"]),
+            _minute(row["recorded"]), _experiment(row["experiment_id"]),
             page.prose("; ".join(json.loads(row["refusals"])) or "passed"),
             page.prose(row["reason"] or "none given"),
             page.prose(_limits(json.loads(row["limits"]))),
@@ -225,6 +233,10 @@ def _limits(limits: Mapping[str, float]) -> str:
     return ", ".join(f"{name} {value:g}" for name, value in sorted(limits.items()))
 
 
+def _minute(text: str) -> str:
+    return text[:16].replace("T", " ")
+
+
 def _experiment(number: int | None) -> str:
     return page.UNDEFINED if number is None else str(number)
 
@@ -237,7 +249,7 @@ def _looks(database: Database) -> Iterator[Markup]:
     cells = [
         (
             row["family"], row["symbol"], f"{row['first_date']} to {row['last_date']}",
-            _experiment(row["experiment_id"]), row["recorded"][:16], page.prose(row["purpose"]),
+            _experiment(row["experiment_id"]), _minute(row["recorded"]), page.prose(row["purpose"]),
         )
         for row in rows
     ]  # fmt: skip

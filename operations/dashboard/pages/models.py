@@ -16,7 +16,7 @@ from lockstep.monitoring.alarms import moment
 from operations.dashboard.page import DashboardPage, DashboardSources
 from operations.dashboard.pages.model_inputs import anomalies, decays, inputs, regimes
 from operations.dashboard.pages.model_outcomes import accuracy, alarms
-from operations.dashboard.parts import WatchedLane, absent, guarded, head, watched, watched_lanes
+from operations.dashboard.parts import WatchedLane, absent, guarded, head, parts_of, watched, watched_lanes
 from research.report import page
 from research.report.page import Tile, count
 
@@ -38,17 +38,16 @@ def build(sources: DashboardSources, now: int) -> Sequence[Markup]:
         lanes.extend(watched_lanes(sources))
         yield _versions(lanes, sources.store, report)
 
-    parts = [
-        ("Versions and references", guarded("Versions", versions)),
-        ("Alarms", guarded("Alarms", lambda: alarms(sources, report))),
-        ("Accuracy", guarded("Accuracy", lambda: accuracy(sources, report, lanes))),
-        ("Features and probabilities", guarded("Features", lambda: inputs(sources, report, lanes))),
-        ("Information coefficient and decay", guarded("Decay", lambda: decays(sources, report, lanes))),
-        ("Regimes", guarded("Regimes", lambda: regimes(sources, lanes))),
-        ("Anomalies", guarded("Anomalies", lambda: anomalies(report))),
-    ]
-    grid = page.grid([page.part(name, cards) for name, cards in parts])
-    return title, page.key_figures(_tiles(report)), grid
+    parts = {
+        "Versions and references": guarded("Versions", versions),
+        "Alarms": guarded("Alarms", lambda: alarms(sources, report)),
+        "Accuracy": guarded("Accuracy", lambda: accuracy(sources, report, lanes)),
+        "Features and probabilities": guarded("Features", lambda: inputs(sources, report, lanes)),
+        "Information coefficient and decay": guarded("Decay", lambda: decays(sources, report, lanes)),
+        "Regimes": guarded("Regimes", lambda: regimes(sources, lanes)),
+        "Anomalies": guarded("Anomalies", lambda: anomalies(report)),
+    }
+    return title, page.key_figures(_tiles(report)), *parts_of(parts)
 
 
 def _tiles(report: MonitorReport) -> Iterator[Tile]:

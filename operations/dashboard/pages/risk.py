@@ -16,7 +16,7 @@ from lockstep.monitoring.alarms import moment
 from lockstep.settings import parse_json
 from operations.dashboard.page import DashboardPage, DashboardSources
 from operations.dashboard.pages.risk_limits import HeldNow, held_now, limits_used
-from operations.dashboard.parts import absent, add_line, guarded, monitor_rows, number, thinned_rows
+from operations.dashboard.parts import absent, add_line, guarded, monitor_rows, number, parts_of, thinned_rows
 from research.report import page
 from research.report.page import Tile, coloured, count, percent, ratio, usd
 from research.report.theme import GAIN, axis, figure, time_axis, titled
@@ -31,19 +31,18 @@ _MEASURE = "lockstep risk --desk"
 def build(sources: DashboardSources, now: int) -> Sequence[Markup]:
     """Return the page's pieces; see `DashboardPage`."""
     held = held_now(sources.live)
-    risk = guarded("Value at risk", lambda: _risk(sources.live, held))
-    parts = [
-        ("Value at risk of the next session", risk),
-        ("Exposures", guarded("Exposures", lambda: _exposures(sources.live, held))),
-        ("Limits", guarded("Limits", lambda: limits_used(sources.live, held))),
-        ("Drawdown", guarded("Drawdown", lambda: _drawdown(sources))),
-        ("Roll-out", guarded("Roll-out", lambda: _rollout(sources.live, held))),
-    ]
     title = page.header(
         "Portfolio and risk", "What is held, what may be lost, what is allowed", _facts(held, now)
     )
     troubles = page.caveats("What could not be read", held.trouble)
-    return title, troubles, page.grid([page.part(name, cards) for name, cards in parts])
+    parts = {
+        "Value at risk of the next session": guarded("Value at risk", lambda: _risk(sources.live, held)),
+        "Exposures": guarded("Exposures", lambda: _exposures(sources.live, held)),
+        "Limits": guarded("Limits", lambda: limits_used(sources.live, held)),
+        "Drawdown": guarded("Drawdown", lambda: _drawdown(sources)),
+        "Roll-out": guarded("Roll-out", lambda: _rollout(sources.live, held)),
+    }
+    return title, troubles, *parts_of(parts)
 
 
 def _facts(held: HeldNow, now: int) -> list[str]:
