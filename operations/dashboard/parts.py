@@ -1,4 +1,4 @@
-"""What the pages share: the monitor's report, cards for what is absent, ages, bounded lines."""
+"""What the pages share: the monitor's report, cards for what is absent, bounded lines."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from markupsafe import Markup
 
 from lockstep.errors import LockstepError
 from lockstep.metrics.arrays import Floats
-from lockstep.monitoring.alarms import moment
 from operations.dashboard.page import DashboardSources
+from operations.dashboard.words import ago, minute
 from research.report import page
 from research.report.tables import thin
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from operations.watch.report import MonitorReport
 
 MOST_POINTS = 2_000
-_UNITS = ((86_400, "day"), (3_600, "hour"), (60, "minute"), (1, "second"))
 _NOT_WATCHED = (
     "This desk is not watched: it has no monitoring.yml. Write one and run `lockstep monitor run`; "
     "docs/monitoring.md says how."
@@ -49,24 +48,10 @@ def head(title: str, subtitle: str, report: MonitorReport | str, now: int, *fact
     """Return the header of a page that shows what the monitor knows: up to when, and when it last ran."""
     if isinstance(report, str):
         return page.header(title, subtitle, list(facts))
-    known = f"outcomes known up to {moment(report.frontier)}" if report.frontier else "no outcome known yet"
+    known = (
+        f"outcomes known up to {minute(report.frontier)} UTC" if report.frontier else "no outcome known yet"
+    )
     return page.header(title, subtitle, [known, f"the monitor ran {ago(report.written, now)}", *facts])
-
-
-def ago(then: int, now: int) -> str:
-    """Return how long ago something was, both UTC ns, in its largest unit.
-
-    >>> ago(0, 7_300_000_000_000), ago(5, 5)
-    ('2 hours ago', 'just now')
-    """
-    seconds = (now - then) // 1_000_000_000
-    if seconds < 0:
-        return f"at {moment(then)}, later than this clock"
-    for size, unit in _UNITS:
-        if seconds >= size:
-            many = seconds // size
-            return f"{many:,} {unit}{'s' * (many != 1)} ago"
-    return "just now"
 
 
 def absent(title: str, sentence: str) -> Markup:

@@ -12,7 +12,6 @@ from markupsafe import Markup
 
 from lockstep.errors import LockstepError
 from lockstep.market.instrument import traded_symbol
-from lockstep.monitoring.alarms import moment
 from lockstep.monitoring.curves import STEP, CurveWindow, settled_reliability, windows
 from lockstep.monitoring.wealth import ALPHA
 from operations.dashboard.page import DashboardSources
@@ -28,6 +27,7 @@ from operations.dashboard.parts import (
     thinned_rows,
     times,
 )
+from operations.dashboard.words import minute
 from research.report import page
 from research.report.page import count, percent, ratio, usd
 from research.report.theme import ACCENT, BAR, GAIN, LOSS, MUTED, axis, figure, time_axis, titled
@@ -231,7 +231,7 @@ def _raised(found: Sequence[AlarmRaised], notes: Sequence[Mapping[str, Any]]) ->
     rows = [
         (
             each.place, page.failed(each.level) if not each.acknowledged else each.level,
-            moment(each.raised)[:16], moment(each.since)[:10], count(each.outcomes),
+            minute(each.raised), minute(each.since)[:10], count(each.outcomes),
             page.prose(_acknowledged(each, notes)), page.prose(each.sentence),
         )
         for each in newest
@@ -253,8 +253,8 @@ def _acknowledged(each: AlarmRaised, notes: Sequence[Mapping[str, Any]]) -> str:
         return "open"
     for note in notes:
         if note["time"] == each.acknowledged and note["place"] in (each.place, "desk"):
-            return f"{moment(note['given'])[:16]} by {note['by']}: {note['reason']}"
-    return f"{moment(each.acknowledged)[:16]}, with a new bundle"
+            return f"{minute(note['given'])} by {note['by']}: {note['reason']}"
+    return f"{minute(each.acknowledged)}, with a new bundle"
 
 
 def _streams(standings: Sequence[Mapping[str, Any]]) -> Markup:

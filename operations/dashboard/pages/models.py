@@ -12,11 +12,11 @@ from lockstep.market.instrument import traded_symbol
 from lockstep.models.evidence import REFERENCE
 from lockstep.models.manifest import HistoryEntry, Manifest, VersionEntry
 from lockstep.models.store import ModelStore
-from lockstep.monitoring.alarms import moment
 from operations.dashboard.page import DashboardPage, DashboardSources
 from operations.dashboard.pages.model_inputs import anomalies, decays, inputs, regimes
 from operations.dashboard.pages.model_outcomes import accuracy, alarms
 from operations.dashboard.parts import WatchedLane, absent, guarded, head, parts_of, watched, watched_lanes
+from operations.dashboard.words import minute
 from research.report import page
 from research.report.page import Tile, count
 
@@ -74,7 +74,7 @@ def _versions(lanes: Sequence[WatchedLane], store: ModelStore, report: MonitorRe
         entry = _entry(manifest, symbol, lane.version)
         promoted = _promotion(manifest, symbol, lane.version)
         rows.append((
-            lane.lane, lane.version, lane.bundle[:_HASH], moment(lane.since)[:16],
+            lane.lane, lane.version, lane.bundle[:_HASH], minute(lane.since),
             page.prose(_told(promoted)), page.prose(_frozen(store, lane, entry)),
             page.prose(report.references.get(lane.lane) or "all streams watched"),
         ))  # fmt: skip

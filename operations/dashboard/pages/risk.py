@@ -12,11 +12,11 @@ from markupsafe import Markup
 
 from lockstep.live.config import LiveConfig
 from lockstep.live.status.risk import SCHEMA, RiskSummary, risk_file
-from lockstep.monitoring.alarms import moment
 from lockstep.settings import parse_json
 from operations.dashboard.page import DashboardPage, DashboardSources
 from operations.dashboard.pages.risk_limits import HeldNow, held_now, limits_used
 from operations.dashboard.parts import absent, add_line, guarded, monitor_rows, number, parts_of, thinned_rows
+from operations.dashboard.words import minute
 from research.report import page
 from research.report.page import Tile, coloured, count, percent, ratio, usd
 from research.report.theme import GAIN, axis, figure, time_axis, titled
@@ -48,7 +48,7 @@ def build(sources: DashboardSources, now: int) -> Sequence[Markup]:
 def _facts(held: HeldNow, now: int) -> list[str]:
     if held.status is None:
         return ["the engine has written no status that can be read"]
-    written = f"positions of {moment(held.status.heartbeat)}"
+    written = f"positions of {minute(held.status.heartbeat)} UTC"
     return [f"mode {held.status.mode}, {held.status.state}", written]
 
 
@@ -84,7 +84,7 @@ def _risk(live: LiveConfig, held: HeldNow) -> Iterator[Markup]:
     yield page.card(
         "By method",
         page.table(header, rows, foot=("own P&L, historical", *_level_cells(content["own"], names))),
-        caption=f"Measured after {content['as_of']} (bars up to {moment(int(content['stamp']))}), from "
+        caption=f"Measured after {content['as_of']} (bars up to {minute(int(content['stamp']))} UTC), from "
         f"{count(content['sessions']['count'])} sessions. Losses are positive; ES is the mean beyond VaR.",
         classes="wide",
     )
@@ -230,7 +230,7 @@ def _rollout(live: LiveConfig, held: HeldNow) -> Iterator[Markup]:
     )
     steps = [
         (
-            moment(each.time)[:16],
+            minute(each.time),
             f"stage {each.stage + 1}",
             percent(each.fraction, 0),
             page.prose(each.reason or "none given"),
