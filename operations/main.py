@@ -356,6 +356,13 @@ def _report() -> typer.Typer:
     return report_app
 
 
+@contents.add("retrain", "Train models again: plan, run, approve.", panel=LIVE, script="retrain")
+def _retrain() -> typer.Typer:
+    from operations.retraining.cli import app
+
+    return app
+
+
 @contents.add("dashboard", "Show the desk in a browser.", panel=LIVE, script="dashboard")
 def _dashboard() -> typer.Typer:
     from operations.dashboard.cli import app

@@ -44,6 +44,7 @@
     │   ├── InboxClosed          the engine stopped reading
     │   └── InboxFull            no room within the time given
     ├── MonitorError             a desk cannot be watched as configured, or its monitor is in the way
+    ├── RetrainingError          a retraining cannot begin or go on, or its book was changed
     ├── ParityError              research and live came apart, or cannot be compared
     ├── ExperimentError          an experiment cannot be run, found or shown as it was asked for
     │   ├── EngineMismatch       a compiled loop and Backtrader disagree
@@ -183,6 +184,10 @@ class ReplayMismatch(JournalError):
 
 class MonitorError(LockstepError):
     """A desk cannot be watched as configured, or another monitor is in the way."""
+
+
+class RetrainingError(LockstepError):
+    """A retraining cannot begin or go on, or its book is not what was written."""
 
 
 class ParityError(LockstepError):

@@ -39,6 +39,7 @@ class ValidationRequest:
     version    `v3`; `data_dir` None means the folder that the training named
     run        folder of the training run; None: the one in `runs` that the record leads to
     reports    where the report goes, and the hold-out's result is kept
+    retrained  a challenger that is tested in shadow: its hold-out stays sealed
     """
 
     symbol: str
@@ -49,6 +50,7 @@ class ValidationRequest:
     run: Path | None = None
     runs: Path = field(default_factory=partial(results_folder, "training"))
     name: str = VETO
+    retrained: bool = False
 
 
 def gather(request: ValidationRequest, ledger: Ledger, *, now: datetime) -> ValidationCase:

@@ -37,7 +37,11 @@ def validate(
     promoted = model.production == request.version
     reference, unfrozen = _frozen(case)
     report = ValidationReport(
-        case=case, verdict=judge_model(case), promoted=promoted, reference=reference, unfrozen=unfrozen
+        case=case,
+        verdict=judge_model(case, retrained=request.retrained),
+        promoted=promoted,
+        reference=reference,
+        unfrozen=unfrozen,
     )
     page, numbers = write_validation(report, request.reports)
     attached = [evidence_of(report, numbers, request, book, now=now)]

@@ -109,12 +109,22 @@ def bundle_file(symbol: str, name: str, version: str) -> str:
     return f"{_stem(symbol, name)}_{version}.joblib"
 
 
-def next_version(folder: Path, symbol: str, name: str, taken: list[str]) -> str:
-    """Return the version after all that the manifest or the folder holds; a file is never overwritten."""
+def next_version(folder: Path, symbol: str, name: str, taken: list[str], content: bytes = b"") -> str:
+    """Return the version after all that the manifest or the folder holds; a file is never overwritten.
+
+    content   of the bundle to be registered: a file of the same bytes that the manifest does not know was
+              left by a registration that was killed, and keeps its number
+    """
     pattern = re.compile(rf"{re.escape(_stem(symbol, name))}_v([1-9]\d*)\.joblib")
-    files = (pattern.fullmatch(path.name) for path in folder.glob("*.joblib"))
+    known = {bundle_file(symbol, name, version) for version in taken}
+    paths = (path for path in folder.glob("*.joblib") if path.name in known or not _holds(path, content))
+    files = (pattern.fullmatch(path.name) for path in paths)
     numbers = [int(version[1:]) for version in taken] + [int(found.group(1)) for found in files if found]
     return f"v{max(numbers, default=0) + 1}"
+
+
+def _holds(path: Path, content: bytes) -> bool:
+    return path.stat().st_size == len(content) and path.read_bytes() == content
 
 
 def _stem(symbol: str, name: str) -> str:
@@ -210,7 +220,7 @@ class ModelStore:
         with locked(self.folder):
             manifest = self.manifest()
             model = manifest.instruments.get(bundle.symbol, {}).get(bundle.name, ModelEntry())
-            version = next_version(self.folder, bundle.symbol, bundle.name, list(model.versions))
+            version = next_version(self.folder, bundle.symbol, bundle.name, list(model.versions), content)
             if parent is not None:
                 parent = manifest.resolve(bundle.symbol, parent, bundle.name)
             entry = entry_of(
@@ -309,7 +319,7 @@ class ModelStore:
     ) -> None:
         """Write bundle and manifest; where the second fails, the first is taken back."""
         path = self.folder / entry.file
-        if path.exists():
+        if path.exists() and not _holds(path, content):
             raise VerbRefused(f"{path}: exists, but is not in the manifest; move it away")
         done = verbs.registered(manifest, act, version, entry, action)
         replace_file(path, content)

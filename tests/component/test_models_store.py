@@ -18,6 +18,7 @@ from lockstep import errors
 from lockstep.errors import ConfigError
 from lockstep.models import manifest_file
 from lockstep.models import store as location
+from lockstep.models import store as stores
 from lockstep.models.bundle import Bundle
 from lockstep.models.manifest import Manifest
 from lockstep.models.store import ModelStore
@@ -97,6 +98,23 @@ def test_a_number_is_never_given_twice(store: ModelStore, bundles: tuple[Bundle,
     stray.write_bytes(b"left by a process that was killed")
     assert store.register(bundles[0], record=RECORD, by="ann", now=NOW) == "v10"
     assert stray.read_bytes() == b"left by a process that was killed"
+
+
+def test_a_registration_that_was_killed_keeps_its_number(
+    store: ModelStore, bundles: tuple[Bundle, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    real = stores.write_manifest
+    monkeypatch.setattr(stores, "write_manifest", killed)
+    with pytest.raises(KeyboardInterrupt):
+        store.register(bundles[0], record=RECORD, by="ann", now=NOW)
+    monkeypatch.setattr(stores, "write_manifest", real)
+    assert (store.folder / "ES_v4.joblib").is_file()
+    assert store.register(bundles[0], record=RECORD, by="ann", now=NOW) == "v4"
+    # What is registered keeps its number for itself, also where the same bundle comes again.
+    assert store.register(bundles[0], record=RECORD, by="ann", now=NOW) == "v5"
 
 
 def test_promotion_needs_evidence_on_exactly_this_bundle(store: ModelStore) -> None:

@@ -14,7 +14,9 @@ import typer
 from operations.main import app
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = sorted([*ROOT.glob("deploy/runbooks/*.md"), ROOT / "docs" / "monitoring.md"])
+PAGES = sorted([
+    *ROOT.glob("deploy/runbooks/*.md"), ROOT / "docs" / "monitoring.md", ROOT / "docs" / "retraining.md",
+])  # fmt: skip
 BLOCK = re.compile(r"^ *```sh\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
 
 

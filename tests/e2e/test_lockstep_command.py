@@ -164,6 +164,10 @@ PINNED = {
         ("--config", f"monitor {each}"): "of the monitor"
         for each in ("run", "show", "ack", "rebuild", "explain")
     },
+    **{
+        ("--config", f"retrain {each}"): "of retraining"
+        for each in ("plan", "run", "status", "approve", "abort")
+    },
     ("--shared-js", "backtest"): "the folder is --out",
 }
 # What users of other commands would type, and how it is spelled here.

@@ -31,11 +31,15 @@ from lockstep.market.finding import Finding
 from lockstep.market.quality import QualityReport
 from lockstep.models import listing
 from lockstep.monitoring.outcomes import SignalOutcome
+from lockstep.monitoring.triggers import RetrainingTrigger
 from lockstep.strategy.specs.program import Within
 from lockstep.tables import TextTable, number, prose
 from operations import candidates_cli
 from operations.reports import health
 from operations.reports.health import DeskHealth, LaneHealth
+from operations.retraining import cli as retraining_cli
+from operations.retraining.book import RetrainingRun, Step, StepRow
+from operations.retraining.plan import SymbolPlan
 from operations.watch import report as watch_report
 from operations.watch.report import MonitorReport
 from research.backtest import portfolio, result_table, trade_comparison
@@ -414,6 +418,22 @@ def watched(console: Console) -> None:
         console.print(table)
 
 
+def retrainings(console: Console) -> None:
+    trigger = RetrainingTrigger(
+        kind="calendar", symbol=LONG, evidence="", since=STAMP, sentence="its training ended long ago " * 4
+    )
+    console.print(
+        retraining_cli.triggers_table([SymbolPlan(symbol=LONG, version="v1234", triggers=(trigger,))])
+    )
+    row = StepRow(
+        number=1, run="0123456789abcdef", symbol=LONG, step=Step.ROLLED_BACK, time=STAMP, desk=STAMP,
+        by="auto", outputs={"champion": "v1234", "version": "v1235"}, sentence="a trade lost more " * 6,
+    )  # fmt: skip
+    run = RetrainingRun(id=row.run, symbol=LONG, steps=(row,))
+    console.print(retraining_cli.runs_table([run]))
+    console.print(retraining_cli.steps_table(run))
+
+
 def risk(console: Console) -> None:
     """One lane of a long name whose losses are of many digits."""
     days = np.arange("2020-01-01", "2022-01-01", dtype="datetime64[D]")
@@ -559,6 +579,10 @@ TABLES: dict[Any, tuple[Callable[[Console], None], tuple[str, ...]]] = {
     journal_report: (journal, (LONG, f"{BIG:,.2f}", str(HUGE), "2024-03-06T15:00:00.123456Z")),
     status_table: (status, (LONG, f"{-BIG:+,.2f}", str(HUGE))),
     screen: (training, (f"{-BIG:,.0f}", f"{HUGE:,}", "-123.45", "1234.56", "2012-12-31")),
+    retraining_cli: (
+        retrainings,
+        (LONG, "v1234", "v1235", "0123456789abcdef", "ROLLED_BACK", "2024-03-06"),
+    ),
     report_table: (paper, (f"{BIG:,.2f}", f"{BIG * 100:,.2f}%")),
     command: (validation, (LONG + ",", f"{BIG:,.2f}")),
     lookahead_run: (lookahead, (LONG, f"{BIG:,.2f}", f"{HUGE:,}", "15:00Z")),
