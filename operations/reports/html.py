@@ -49,11 +49,16 @@ def _table(block: TableBlock) -> Markup:
     if not block.rows:
         return page.empty_block(block.empty)
     rows = [
-        tuple(page.prose(cell) if at in block.prose else page.coloured(cell) for at, cell in enumerate(row))
+        tuple(page.prose(cell) if at in block.prose else _cell(cell) for at, cell in enumerate(row))
         for row in block.rows
     ]
     head = tuple(page.prose(cell) if at in block.prose else cell for at, cell in enumerate(block.head))
     return page.table(head, rows)
+
+
+def _cell(text: str) -> Markup:
+    """Return a number, a loss in its colour; an interval may begin below zero and is no loss."""
+    return Markup.escape(text) if " " in text else page.coloured(text)
 
 
 def _chart(block: ChartBlock) -> Markup:

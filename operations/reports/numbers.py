@@ -201,7 +201,7 @@ def _desk_month(
         acknowledged=tuple(each for each in report.alarms if first <= each.acknowledged <= last),
         drift=tuple(drift),
         against=_against(report, last),
-        slippage=_slippage(fills),
+        slippage=realised(fills),
         candidates=known,
         ledger=why,
         figures=plan_figures(so_far, signals, _sized(config, desk, settled, last)),
@@ -224,7 +224,8 @@ def _against(report: MonitorReport, last: int) -> tuple[Mapping[str, Any], ...]:
     return tuple(row for row in report.against if not row["last"] or np.datetime64(row["last"]) <= until)
 
 
-def _slippage(fills: Sequence[Mapping[str, Any]]) -> tuple[RealisedSlippage, ...]:
+def realised(fills: Sequence[Mapping[str, Any]]) -> tuple[RealisedSlippage, ...]:
+    """Return what rows of the table `fills` cost beyond the cost model, by lane and kind of order."""
     groups: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for fill in fills:
         groups.setdefault((fill["lane"], fill["order_kind"]), []).append(fill)

@@ -43,7 +43,9 @@ from research.report.theme import INK, LOSS, MUTED, RULE, WELL
 
 PLAIN, BOLD = "Vera", "VeraBd"
 MARGIN = 42.0
-WIDTH = A4[0] - 2 * MARGIN
+# reportlab's frames keep six points free on each side.
+_EDGE = MARGIN + 6.0
+WIDTH = A4[0] - 2 * _EDGE
 _SIZES = (7.0, 6.5, 6.0, 5.5, 5.0)
 _PADDING = 3.0
 _LEAST_PROSE = 90.0
@@ -117,8 +119,8 @@ def _canvas(running: str) -> type[Canvas]:
                 self.__dict__.update(page)
                 self.setFont(PLAIN, 6.5)
                 self.setFillColor(HexColor(MUTED))
-                self.drawString(MARGIN, MARGIN / 2, running)
-                self.drawRightString(A4[0] - MARGIN, MARGIN / 2, f"page {number} of {len(self._kept)}")
+                self.drawString(_EDGE, MARGIN / 2, running)
+                self.drawRightString(A4[0] - _EDGE, MARGIN / 2, f"page {number} of {len(self._kept)}")
                 super().showPage()
             super().save()
 
@@ -143,7 +145,7 @@ def _paragraph(text: str, style: ParagraphStyle) -> Paragraph:
 def _head(document: ReportDocument) -> Iterator[Flowable]:
     yield _paragraph(document.title, _style(17, bold=True))
     yield _paragraph(document.subtitle, _style(11, colour=MUTED, spaceAfter=4))
-    yield _paragraph("   ".join((document.lead, *document.facts)), _style(7.5, colour=MUTED, spaceAfter=6))
+    yield _paragraph(" · ".join((document.lead, *document.facts)), _style(7.5, colour=MUTED, spaceAfter=6))
     if document.caveats:
         yield _paragraph("Before you read the numbers", _style(8, bold=True))
         for each in document.caveats:
@@ -272,7 +274,7 @@ def _table(block: TableBlock) -> Flowable:
         ("TEXTCOLOR", (at, number), (at, number), HexColor(LOSS))
         for number, row in enumerate(block.rows, 1)
         for at in numbers
-        if row[at].startswith(_MINUS)
+        if row[at].startswith(_MINUS) and " " not in row[at]
     ]
     table.setStyle([
         ("FONT", (0, 0), (-1, -1), PLAIN, layout.size, layout.size * 1.3),

@@ -96,7 +96,7 @@ def chart_drawing(chart: ChartBlock, width: float, font: str) -> Drawing:
         )
         drawing.add(_text(across[at], _BOTTOM - _SIZE - 3, chart.places[at], font, anchor))
     for number, line in enumerate(chart.lines):
-        colour = HexColor(LOSS if chart.name == "drawdown" else (GAIN, BAR)[number % 2])
+        colour = _colour(chart, number)
         if chart.kind == "line":
             for points in _stretches(line, across, height):
                 drawing.add(PolyLine(points, strokeColor=colour, strokeWidth=1.0))
@@ -110,6 +110,10 @@ def chart_drawing(chart: ChartBlock, width: float, font: str) -> Drawing:
         )
     _legend(drawing, chart, font)
     return drawing
+
+
+def _colour(chart: ChartBlock, number: int) -> Color:
+    return HexColor(LOSS if chart.name == "drawdown" else (GAIN, BAR)[number % 2])
 
 
 def _text(x: float, y: float, text: str, font: str, anchor: str) -> String:
@@ -164,7 +168,7 @@ def _bars(
 
 def _legend(drawing: Drawing, chart: ChartBlock, font: str) -> None:
     x = _LEFT
-    for line, colour in zip(chart.lines, (GAIN, BAR), strict=False):
-        drawing.add(Rect(x, _HEIGHT - _SIZE - 1, 8, 4, fillColor=HexColor(colour), strokeColor=None))
+    for number, line in enumerate(chart.lines):
+        drawing.add(Rect(x, _HEIGHT - _SIZE - 1, 8, 4, fillColor=_colour(chart, number), strokeColor=None))
         drawing.add(_text(x + 11, _HEIGHT - _SIZE - 2, line.name, font, "start"))
         x += 20 + stringWidth(line.name, font, _SIZE)

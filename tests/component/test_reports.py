@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import math
@@ -25,6 +26,7 @@ from lockstep import backtest
 from lockstep.errors import ConfigError, DataError, JournalError, LiveError, LockstepError, MonitorError
 from lockstep.live.config import LiveConfig
 from lockstep.live.journal import Journal
+from lockstep.live.messages import SetRecord
 from lockstep.metrics import performance
 from operations.reports.account import AccountRecord, FilledOrders, account_numbers, until
 from operations.reports.blocks import ChartBlock, ReportDocument, ReportPart, TableBlock
@@ -32,19 +34,21 @@ from operations.reports.cli import report_app, watched_files, written
 from operations.reports.content import report_document
 from operations.reports.desk import account_of_desk, journal_of
 from operations.reports.html import report_page
-from operations.reports.numbers import ReportNumbers, month_of, numbers_of_desk, numbers_of_run
+from operations.reports.numbers import ReportNumbers, month_of, numbers_of_desk, numbers_of_run, realised
 from operations.reports.pdf import PLAIN, WIDTH, legible, pdf_bytes, table_layout
 from operations.reports.pdf_chart import axis_texts, tick_texts, ticks
 from operations.reports.run import account_of_run
 from operations.watch.report import read_report
+from research.backtest.portfolio import PortfolioMember, run_portfolio
 from research.report.page import document as whole_page
-from support import papers, reports
+from support import papers, portfolios, reports
 from support.pages import assert_escaped
 from support.reports import Page
 from support.watching import WatchedDesk, watched_desk
 
 START, LONG_END, SHORT_END = "2014-01-02", "2016-06-30", "2016-03-31"
 MONTH = np.datetime64("2016-03")
+OLD_JOURNAL = Path(__file__).parents[1] / "golden" / "journal_step_1.db.gz"
 
 
 @pytest.fixture(scope="module")
@@ -246,6 +250,65 @@ class TestEqualToItsSource:
         newest = found[-1]
         assert newest is not None
         assert sum(newest.all_outcomes.values()) == len(outcomes)
+
+
+class TestOtherSources:
+    def test_a_portfolio_of_several_lanes(self, tmp_path: Path) -> None:
+        """Its account is that of the book that its lanes were run with."""
+        world = portfolios.with_margins(portfolios.world(2, {"CL": ("1d", 120), "ES": ("1d", 120)}))
+        members = {
+            symbol: PortfolioMember(strategy=config, history=world.history)
+            for symbol, config in world.configs.items()
+        }
+        result = run_portfolio(portfolios.portfolio_of(world), members, portfolios.BOOK, engine="compiled")
+        folder = result.save(tmp_path)
+        numbers = numbers_of_run(folder, None)
+        for name, value in result.metrics.items():
+            assert numbers.account.whole[name] == pytest.approx(value, rel=0, abs=0, nan_ok=True), name
+        text = _text(report_page(report_document(numbers)))
+        assert "CL, ES" in text
+
+    def test_a_journal_of_an_older_schema_is_read(self, tmp_path: Path) -> None:
+        live = papers.config(tmp_path)
+        (tmp_path / "live.db").write_bytes(gzip.decompress(OLD_JOURNAL.read_bytes()))
+        found = account_of_desk(journal_of(live))
+        with Journal.open(tmp_path / "live.db", readonly=True) as journal:
+            assert not journal.keeps_portfolios
+            marks = journal.select("SELECT mark_equity FROM decisions ORDER BY sequence")
+        assert len(found.record.data.equity) > 0
+        assert len(marks) >= len(found.record.data.equity)
+
+    def test_an_epoch_that_goes_on_is_one_account(self, tmp_path: Path) -> None:
+        """A desk that begins a second epoch, with the state of the first, has made what its marks say."""
+        other = watched_desk(tmp_path / "desk")
+        papers.traded(other.folder, other.models()[0], name="live.db")
+        live = other.folder / "live.yml"
+        before = account_of_desk(journal_of(live)).record.data
+        with Journal.open(other.folder / "live.db") as journal:
+            (epoch,) = journal.epochs()
+            sets = [each for each in journal.entries(epoch.number) if isinstance(each, SetRecord)]
+            last = {lane.symbol: lane for each in sets for lane in each.lanes}["COMP"]
+            journal.begin_epoch(replace(epoch, number=2, states={"COMP": last.state}))
+            later = sets[-1].release.stamp + 86_400_000_000_000
+            release = replace(sets[-1].release, stamp=later)
+            price, position, cash, equity = last.mark
+            moved = replace(last, mark=(price, position, cash, equity + 123.0), orders=())
+            journal.append_set(replace(sets[-1], release=release, lanes=(moved,), events=(), sequence=0))
+        after = account_of_desk(journal_of(live)).record.data
+        assert len(after.equity) == len(before.equity) + 1
+        assert after.capital == before.capital
+        gained = after.equity["equity"].iloc[-1] - before.equity["equity"].iloc[-1]
+        assert gained == pytest.approx(123.0)
+
+    def test_realised_slippage_is_that_of_the_months_fills(self, tmp_path: Path) -> None:
+        rows = [
+            {"lane": "ES", "order_kind": "market", "ticks": 1.0, "usd": 12.5},
+            {"lane": "ES", "order_kind": "market", "ticks": -0.5, "usd": -6.25},
+            {"lane": "ES", "order_kind": "stop", "ticks": 2.0, "usd": 25.0},
+        ]
+        market, stop = realised(rows)
+        assert (market.order, market.fills, market.ticks, market.usd) == ("market", 2, 0.25, 6.25)
+        assert (stop.order, stop.fills, stop.ticks, stop.usd) == ("stop", 1, 2.0, 25.0)
 
 
 @pytest.mark.parametrize("which", ["of_run", "of_desk"])
