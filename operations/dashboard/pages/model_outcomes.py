@@ -232,20 +232,14 @@ def _raised(found: Sequence[AlarmRaised], notes: Sequence[Mapping[str, Any]]) ->
         (
             each.place, page.failed(each.level) if not each.acknowledged else each.level,
             minute(each.raised), minute(each.since)[:10], count(each.outcomes),
-            page.prose(_acknowledged(each, notes)), page.prose(each.sentence),
+            page.prose(_acknowledged(each, notes)),
         )
         for each in newest
     ]  # fmt: skip
-    header = (
-        "stream",
-        "level",
-        "raised, UTC",
-        "since about",
-        "outcomes",
-        page.prose("acknowledged"),
-        page.prose("what it said"),
-    )
-    return page.card("Raised and acknowledged", page.table(header, rows), classes="wide")
+    header = ("stream", "level", "raised, UTC", "since about", "outcomes", page.prose("acknowledged"))
+    told = [each.sentence for each in newest if not each.acknowledged]
+    body = page.joined(page.table(header, rows), page.notes(told) if told else "")
+    return page.card("Raised and acknowledged", body, classes="wide")
 
 
 def _acknowledged(each: AlarmRaised, notes: Sequence[Mapping[str, Any]]) -> str:
