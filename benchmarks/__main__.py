@@ -6,6 +6,7 @@ from itertools import chain
 
 from rich.console import Console
 
+from benchmarks.dashboard import dashboard
 from benchmarks.engine import memory, overhead
 from benchmarks.experiments import wide_grid
 from benchmarks.features import batch, cold, streaming
@@ -51,6 +52,7 @@ def main() -> None:
         hashing(),
         optimise(),
         watching(),
+        dashboard(),
     )
     for result in chain((measurement() for measurement in single), *several):
         share = f"{result.value / result.promise:.0%}{'' if result.kept else '  missed'}"

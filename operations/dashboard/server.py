@@ -261,11 +261,12 @@ def dashboard_app(
 
 
 def bound(port: int) -> socket.socket:
-    """Return a socket bound to a loopback port, 0 for any free one; LiveError where it is taken."""
+    """Return a socket that listens on a loopback port, 0 for any; LiveError where it is taken."""
     found = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         found.bind((LOOPBACK, port))
+        found.listen()  # A browser that is quicker than the server waits.
     except OSError as error:
         found.close()
         raise LiveError(f"dashboard: port {port}: {error.strerror}; choose another with --port") from error

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal, TypedDict
+from typing import TYPE_CHECKING, Literal, TypedDict
 
 from lockstep.errors import LockstepError
 from lockstep.live.events import ModelSwapped, SwapPending, SwapWithdrawn
 from lockstep.live.messages import Wanted
-from lockstep.live.traded import Memory, Seat, TradedModel
 from lockstep.market.history import Market
 from lockstep.strategy.matching import POSITION
+
+if TYPE_CHECKING:
+    # The configuration names the policies, and is read by programs that trade no model.
+    from lockstep.live.traded import Memory, Seat, TradedModel
 
 Policy = Literal["adopt", "manage_out", "flatten"]
 

@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 from pydantic import Field, model_validator
-from scipy import stats
 
 from lockstep.errors import ConfigError, DataError
 from lockstep.metrics.arrays import Floats, Integers
@@ -167,6 +166,8 @@ def edge_p_value(signal: Any, returns: Any) -> float:
     Automatic Lag Selection in Covariance Matrix Estimation, Review of Economic Studies 61 (1994), 631-653).
     NaN where one side does not vary, or there are fewer than 20 pairs.
     """
+    from scipy import stats  # late: every configuration of a desk loads this file
+
     x, y = _pairs(*_checked(signal, returns), 1)
     if x.size < _LEAST_PAIRS or np.ptp(x) == 0.0 or np.ptp(y) == 0.0:
         return math.nan
@@ -195,6 +196,8 @@ def half_life(coefficients: Any, covariance: Any, *, level: float = 0.95) -> tup
     >>> bool(low < 1 < high), round(found, 2)
     (True, 1.0)
     """
+    from scipy import stats
+
     ic = np.asarray(coefficients, dtype=np.float64)
     steps = np.arange(ic.size)
     shapes = np.vstack(
@@ -218,6 +221,8 @@ def error_covariance(signal: Any, counts: Any) -> Floats:
     Where returns are not autocorrelated, the errors at horizons h and k are correlated as the signal is with
     itself |h - k| sessions later: each is a mean of signal times return.
     """
+    from scipy import stats
+
     x = np.asarray(signal, dtype=np.float64)
     known = ~np.isnan(x)
     scores = np.zeros(x.size)
@@ -286,6 +291,8 @@ def _pairs(x: Floats, y: Floats, horizon: int) -> tuple[Floats, Floats]:
 
 
 def _spearman(x: Floats, y: Floats, least: int) -> float:
+    from scipy import stats
+
     if x.size < max(least, 2) or np.ptp(x) == 0.0 or np.ptp(y) == 0.0:
         return math.nan
     first, second = (stats.rankdata(each) - (x.size + 1.0) / 2.0 for each in (x, y))

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal
 
-from discord_webhook import DiscordWebhook
 from pydantic import Field, SecretStr
 
 from lockstep.errors import AlertFailed
@@ -66,6 +65,9 @@ class DiscordSink:
         head = f"**{alert.head}** "
         text = head + _shortened(alert.text, _LONGEST - len(head))
         # It only writes the message. Its own ways to post know no deadline, and log what the server said.
+        # It brings an HTTP client of its own, which takes longer to load than all the rest.
+        from discord_webhook import DiscordWebhook
+
         message = DiscordWebhook(url="", content=text, allowed_mentions={"parse": []}).json
         attempt = self._post(
             self._endpoint,
