@@ -147,6 +147,10 @@ class _Answers:
         self._metrics = partial(metrics_text, sources.live.status, clock, stale_seconds=STALE_SECONDS)
         self._first = pages[0].name
 
+    def make_ready(self) -> None:
+        """Make the first page."""
+        self._built[self._first].pieces()
+
     def start(self, request: Request) -> Response:
         """Lead to the first page."""
         return RedirectResponse(f"/{self._first}", HTTPStatus.SEE_OTHER)
@@ -236,12 +240,15 @@ def dashboard_app(
     answers = _Answers(sources, sessions, pages, clock)
 
     @asynccontextmanager
-    async def looking(app: Starlette) -> AsyncIterator[None]:
-        task = asyncio.create_task(answers.changes.run())
+    async def running(app: Starlette) -> AsyncIterator[None]:
+        looking = asyncio.create_task(answers.changes.run())
+        # The first page of a long journal takes longest, and somebody is about to ask for it.
+        ready = asyncio.create_task(asyncio.to_thread(answers.make_ready))
         try:
             yield
         finally:
-            task.cancel()
+            looking.cancel()
+            ready.cancel()
 
     app = Starlette(
         routes=[
@@ -254,7 +261,7 @@ def dashboard_app(
             Route("/{name}", answers.page),
         ],
         middleware=[Middleware(Guard, sessions=sessions, unknown=answers.unknown)],
-        lifespan=looking,
+        lifespan=running,
     )
     app.state.changes = answers.changes
     return app
