@@ -298,7 +298,9 @@ def _evidence(ledger: Ledger, candidate: ForwardCandidate, month: np.datetime64)
     dates, residuals = sessions_of(ledger, candidate)
     mine = residuals[dates.astype("datetime64[M]") <= month]
     path = candidate.evidence(mine)
+    happened = [each.kind for each in candidate.events if np.datetime64(each.session, "M") <= month]
     return CandidateEvidence(
-        name=candidate.name, symbol=candidate.symbol, status=candidate.status, sessions=int(mine.size),
+        name=candidate.name, symbol=candidate.symbol, 
+        status=happened[-1] if happened else "waiting", sessions=int(mine.size),
         evidence=float(path[-1]) if path.size else candidate.e_history, needed=candidate.threshold("pilot"),
     )  # fmt: skip

@@ -12,7 +12,7 @@ import sqlite3
 import sys
 from collections import Counter
 from dataclasses import replace
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import numpy as np
@@ -38,8 +38,13 @@ from operations.reports.numbers import ReportNumbers, month_of, numbers_of_desk,
 from operations.reports.pdf import PLAIN, WIDTH, legible, pdf_bytes, table_layout
 from operations.reports.pdf_chart import axis_texts, tick_texts, ticks
 from operations.reports.run import account_of_run
+from operations.watch.cli import acknowledge
+from operations.watch.database import MonitorDatabase
 from operations.watch.report import read_report
 from research.backtest.portfolio import PortfolioMember, run_portfolio
+from research.ledger.candidates import CandidateTerms, ForwardEvent, happened, register, score
+from research.ledger.database import Database
+from research.ledger.ledger import Ledger
 from research.report.page import document as whole_page
 from support import papers, portfolios, reports
 from support.pages import assert_escaped
@@ -311,6 +316,49 @@ class TestOtherSources:
         assert (stop.order, stop.fills, stop.ticks, stop.usd) == ("stop", 1, 2.0, 25.0)
 
 
+class TestMonthsOfADesk:
+    def test_candidates_are_as_they_were_at_the_end_of_the_month(
+        self, desk: WatchedDesk, tmp_path: Path
+    ) -> None:
+        url = f"sqlite:///{tmp_path / 'experiments.db'}"
+        ledger, began = Ledger(Database.open(url)), datetime(2010, 1, 4, tzinfo=UTC)
+        terms = CandidateTerms(
+            name="dip", kind="strategy", symbol="COMP", family="NASDAQ", hash="a", content={}, sigma=0.01,
+            beta=0.0, searched="adaptive",
+        )  # fmt: skip
+        candidate = register(ledger, terms, now=began)
+        sessions = np.array(["2010-01-05", "2010-01-06", "2010-02-01"], dtype="datetime64[D]")
+        residuals = np.array([1.0, 2.0, -1.0])
+        score(ledger, candidate, sessions, residuals, now=began)
+        later = ForwardEvent(kind="pilot", session=date(2010, 2, 1), evidence=9.0, reason="")
+        happened(ledger, candidate, [later], now=began)
+        config = LiveConfig.load(desk.folder / "live.yml")
+        january = numbers_of_desk(config, np.datetime64("2010-01"), monitor=desk.database, ledger=url).desk
+        assert january is not None
+        (found,) = january.candidates
+        assert (found.name, found.status, found.sessions) == ("dip", "waiting", 2)
+        assert found.evidence == pytest.approx(float(candidate.evidence(residuals[:2])[-1]))
+        assert found.needed == pytest.approx(candidate.threshold("pilot"))
+        december = numbers_of_desk(config, np.datetime64("2009-12"), monitor=desk.database, ledger=url).desk
+        assert december is not None
+        assert list(december.candidates) == []
+
+    def test_an_acknowledgement_is_in_its_month(self, desk: WatchedDesk, tmp_path: Path) -> None:
+        database = tmp_path / "monitor.db"
+        shutil.copy(desk.database, database)
+        month = _of_desk(desk).month
+        with MonitorDatabase.open(database) as opened:
+            acknowledge(opened, "desk", by="me", reason="looked at it", now=1)
+        found = _of_desk(desk, str(month), database).desk
+        assert found is not None
+        assert len(found.acknowledged) > 0
+        assert all(each.acknowledged for each in found.acknowledged)
+        earlier = _of_desk(desk, str(month - 1), database).desk
+        assert earlier is not None
+        assert list(earlier.acknowledged) == []
+        assert list(earlier.against) == [], "the monitor keeps the newest state only"
+
+
 @pytest.mark.parametrize("which", ["of_run", "of_desk"])
 class TestPageAndPdf:
     @pytest.fixture
@@ -439,6 +487,19 @@ class TestCommand:
         live, settings = watched_files(desk.folder / "live.yml", desk.config)
         assert settings is not None
         assert (live, settings.database) == (desk.folder / "live.yml", desk.database)
+
+    def test_a_run_is_no_desk(self, run: Path, tmp_path: Path) -> None:
+        with pytest.raises(ConfigError, match="leave out --desk and --benchmark"):
+            self.call("--run", run, "--benchmark", "COMP", "--out", tmp_path)
+        with pytest.raises(DataError, match="has no session in it"):
+            self.call("--run", run, "--month", "previous", "--out", tmp_path)
+        assert list(tmp_path.iterdir()) == []
+
+    def test_a_desk_that_no_monitor_is_configured_for(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        assert watched_files(Path("live.yml"), None) == (Path("live.yml"), None)
 
     def test_months(self) -> None:
         today = date(2026, 3, 1)
