@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as json_
+import os
 import re
 import time
 from datetime import UTC, date, datetime
@@ -14,7 +15,7 @@ import numpy as np
 import typer
 from rich.console import Console
 
-from lockstep.desk import results_folder
+from lockstep.desk import desk_file, results_folder
 from lockstep.errors import ConfigError
 from lockstep.market.command_line import App, live_file, monitoring_file
 from operations.reports.blocks import ReportDocument
@@ -23,6 +24,7 @@ from operations.reports.desk import journal_of
 from operations.reports.health import health_of
 from operations.reports.html import write_report_page
 from operations.reports.numbers import ReportNumbers, month_of, numbers_of_desk, numbers_of_run
+from operations.retraining.config import RetrainingConfig
 from operations.watch.config import MonitoringConfig
 from research.report.page import percent, usd
 
@@ -64,7 +66,9 @@ def report(
     else:
         live, settings = watched_files(desk, monitoring)
         database = None if settings is None else settings.database
-        numbers = numbers_of_desk(journal_of(live), chosen, monitor=database, benchmark=benchmark)
+        numbers = numbers_of_desk(
+            journal_of(live), chosen, monitor=database, retrainings=book_of(settings), benchmark=benchmark
+        )
     for line in written(numbers, out, pdf=pdf):
         typer.echo(line)
 
@@ -131,6 +135,18 @@ def health(
             console.print(f"{len(found.lanes)} lanes, and nothing to look at")
     if found.needs_a_look:
         raise typer.Exit(LOOK_AT_IT)
+
+
+def book_of(watched: MonitoringConfig | None) -> Path | None:
+    """Return the book of a desk's retrainings; None where no configuration watches this desk."""
+    path = Path(
+        os.environ.get("LOCKSTEP_RETRAINING") or desk_file("retraining.yml", "configs/retraining.yml")
+    )
+    if watched is None or not path.is_file():
+        return None
+    settings = RetrainingConfig.load(path)
+    is_ours = settings.monitoring.is_file() and MonitoringConfig.load(settings.monitoring) == watched
+    return settings.database if is_ours else None
 
 
 def watched_files(desk: Path | None, monitoring: Path | None) -> tuple[Path, MonitoringConfig | None]:

@@ -23,6 +23,7 @@ from research.statistics.bootstrap import resampled_means
 LEAST_SIGNALS = 30
 """Signals or trades below which a gain is not stated."""
 LEAST_ALARMS = 8
+_LATENCY = "By the clock, from the trigger of a retraining by an ALARM to its challenger in shadow."
 _SEED, _RESAMPLES, _BOUNDS = 0, 2_000, (0.025, 0.975)
 
 
@@ -191,14 +192,22 @@ def over_plain(trades: Sequence[SizedTrade]) -> Floats:
 
 
 def plan_figures(
-    alarms: Iterable[AlarmRaised], signals: Sequence[JudgedSignal], sized: Sequence[SizedTrade] | None
+    alarms: Iterable[AlarmRaised],
+    signals: Sequence[JudgedSignal],
+    sized: Sequence[SizedTrade] | None,
+    latencies: Sequence[float] | None = None,
 ) -> tuple[PlanFigure, ...]:
-    """Return the plan's figures of a desk; sized: trades of its portfolio, None where it has none."""
+    """Return the plan's figures of a desk.
+
+    sized       trades of its portfolio, None where it has none
+    latencies   hours from an alarm's trigger to its challenger in shadow, None where no book of
+                retrainings is known
+    """
     found = [float(each.outcomes) for each in alarms if each.level == "ALARM"]
     figures = [
         plan_figure(
-            "From an alarm to a challenger in shadow", "hours", [], LEAST_ALARMS,
-            "Not measured: no retraining has answered an alarm of this desk yet.",
+            "From an alarm to a challenger in shadow", "hours", latencies or (), LEAST_ALARMS,
+            _LATENCY if latencies is not None else "Not measured: no book of retrainings is known.",
         ),
         plan_figure(
             "Decay found after", "trades", found, LEAST_ALARMS,

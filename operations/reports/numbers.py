@@ -24,6 +24,7 @@ from operations.reports.account import AccountNumbers, account_numbers
 from operations.reports.desk import DeskAccount, account_of_desk
 from operations.reports.figures import PlanFigure, SizedTrade, judged_signals, plan_figures, strengths
 from operations.reports.run import account_of_run
+from operations.retraining.book import RetrainingBook, Step
 from operations.watch import rows
 from operations.watch.database import MonitorDatabase
 from operations.watch.report import MonitorReport, corrected, read_report
@@ -33,6 +34,7 @@ from research.ledger.candidates import ForwardCandidate, candidates, sessions_of
 from research.ledger.database import Database, default_url
 from research.ledger.ledger import Ledger
 
+_HOUR = 3_600 * 1e9
 _VECTORS = "SELECT symbol, stamp, vector FROM decisions JOIN sets USING (sequence) ORDER BY sequence, place"
 
 
@@ -145,12 +147,14 @@ def numbers_of_desk(
     month: np.datetime64 | None,
     *,
     monitor: Path | None,
+    retrainings: Path | None = None,
     ledger: str = "",
     benchmark: str = "",
 ) -> ReportNumbers:
     """Return the numbers of a desk at the end of a month; None: the last one with a session.
 
     monitor     its database, None where none is configured; ledger   URL, empty: the usual one
+    retrainings the book of its retrainings, None where none is configured
     benchmark   see `account_of_desk`
 
     Raises LiveError and JournalError as `account_of_desk` does, DataError without a session in the month. A
@@ -165,12 +169,17 @@ def numbers_of_desk(
     return ReportNumbers(
         title=data.title, symbol=data.symbol, kind="desk", source=config.journal.name, mode=desk.mode,
         month=chosen, capital=data.capital, account=account, notes=tuple(notes), provenance=data.provenance,
-        desk=_desk_month(config, desk, chosen, monitor, ledger),
+        desk=_desk_month(config, desk, chosen, monitor, ledger, retrainings),
     )  # fmt: skip
 
 
 def _desk_month(
-    config: LiveConfig, desk: DeskAccount, month: np.datetime64, monitor: Path | None, ledger: str
+    config: LiveConfig,
+    desk: DeskAccount,
+    month: np.datetime64,
+    monitor: Path | None,
+    ledger: str,
+    retrainings: Path | None,
 ) -> DeskMonth:
     first, last = _stamps(month)
     known, why = _candidates(ledger, month)
@@ -192,6 +201,7 @@ def _desk_month(
         settled = rows.settled(database)
         outcomes = corrected(database)
     signals = judged_signals(outcomes, settled, _scores(config, outcomes), last)
+    latencies = None if retrainings is None else latencies_of(retrainings, last)
     so_far = [each for each in report.alarms if each.raised <= last]
     return DeskMonth(
         watched="",
@@ -204,7 +214,7 @@ def _desk_month(
         slippage=realised(fills),
         candidates=known,
         ledger=why,
-        figures=plan_figures(so_far, signals, _sized(config, desk, settled, last)),
+        figures=plan_figures(so_far, signals, _sized(config, desk, settled, last), latencies),
     )
 
 
@@ -222,6 +232,23 @@ def _against(report: MonitorReport, last: int) -> tuple[Mapping[str, Any], ...]:
     """Return live against backtest where it ends by the month: the monitor keeps its newest state only."""
     until = np.datetime64(last, "ns").astype("datetime64[D]")
     return tuple(row for row in report.against if not row["last"] or np.datetime64(row["last"]) <= until)
+
+
+def latencies_of(book: Path, until: int) -> list[float]:
+    """Return the hours from each ALARM's trigger to its challenger in shadow, of runs that got so far.
+
+    until   UTC ns of bars; a run that began on later ones is left out
+    """
+    with RetrainingBook.open(book, readonly=True) as opened:
+        runs = opened.runs()
+    found = []
+    for run in runs:
+        begun, shadow = run.at(Step.TRIGGERED), run.at(Step.SHADOWING)
+        if begun is None or shadow is None or begun.desk > until:
+            continue
+        if begun.inputs.get("kind") == "alarm":
+            found.append((shadow.time - begun.time) / _HOUR)
+    return found
 
 
 def realised(fills: Sequence[Mapping[str, Any]]) -> tuple[RealisedSlippage, ...]:

@@ -33,11 +33,20 @@ from operations.reports.blocks import ChartBlock, ReportDocument, ReportPart, Ta
 from operations.reports.cli import report_app, watched_files, written
 from operations.reports.content import report_document
 from operations.reports.desk import account_of_desk, journal_of
+from operations.reports.figures import plan_figures
 from operations.reports.html import report_page
-from operations.reports.numbers import ReportNumbers, month_of, numbers_of_desk, numbers_of_run, realised
+from operations.reports.numbers import (
+    ReportNumbers,
+    latencies_of,
+    month_of,
+    numbers_of_desk,
+    numbers_of_run,
+    realised,
+)
 from operations.reports.pdf import PLAIN, WIDTH, legible, pdf_bytes, table_layout
 from operations.reports.pdf_chart import axis_texts, tick_texts, ticks
 from operations.reports.run import account_of_run
+from operations.retraining.book import RetrainingBook, Step, StepRow
 from operations.watch.cli import acknowledge
 from operations.watch.database import MonitorDatabase
 from operations.watch.report import read_report
@@ -342,6 +351,23 @@ class TestMonthsOfADesk:
         december = numbers_of_desk(config, np.datetime64("2009-12"), monitor=desk.database, ledger=url).desk
         assert december is not None
         assert list(december.candidates) == []
+
+    def test_latency_is_from_an_alarms_trigger_to_the_shadow(self, desk: WatchedDesk, tmp_path: Path) -> None:
+        hour, book = 3_600 * 10**9, tmp_path / "retraining.db"
+        runs = {"a": ("alarm", 5, 1), "b": ("alarm", 7, 2**62), "c": ("calendar", 9, 1), "d": ("alarm", 0, 1)}
+        steps = (Step.TRIGGERED, Step.TRAINED, Step.VALIDATED, Step.CERTIFIED, Step.SHADOWING)
+        with RetrainingBook.open(book) as opened:
+            for symbol, (kind, hours, seen) in runs.items():
+                for step in steps if hours else steps[:2]:
+                    late = hours if step is Step.SHADOWING else 0
+                    opened.append(StepRow(
+                        number=0, run=symbol * 16, symbol=symbol, step=step, time=hour * (1 + late),
+                        desk=seen, by="auto", inputs={"kind": kind} if step is Step.TRIGGERED else {},
+                    ))  # fmt: skip
+        assert latencies_of(book, 2**61) == [5.0], "b began later, c is no alarm, d is not in shadow"
+        figure = plan_figures((), (), None, [5.0] * 8)[0]
+        assert (figure.value, figure.observations) == (5.0, 8)
+        assert plan_figures((), (), None)[0].sentence.startswith("Not measured")
 
     def test_an_acknowledgement_is_in_its_month(self, desk: WatchedDesk, tmp_path: Path) -> None:
         database = tmp_path / "monitor.db"
