@@ -66,3 +66,6 @@ say "Measure what its positions may cost in the next session"
 say "Report its year on paper: December, and all before it, as a page and as a PDF"
 .venv/bin/lockstep report --desk configs/demo/live.yml --monitoring configs/demo/monitoring.yml --month 2018-12 --pdf \
     --out "$out"
+
+say "Look at it in the browser: http://localhost:8790, as soon as this is running"
+echo ".venv/bin/lockstep dashboard --config configs/demo/live.yml --monitoring configs/demo/monitoring.yml"
