@@ -56,9 +56,9 @@ def _table(block: TableBlock) -> Markup:
     return page.table(head, rows)
 
 
-def _cell(text: str) -> Markup:
+def _cell(text: str) -> str:
     """Return a number, a loss in its colour; an interval may begin below zero and is no loss."""
-    return Markup.escape(text) if " " in text else page.coloured(text)
+    return text if " " in text else page.coloured(text)
 
 
 def _chart(block: ChartBlock) -> Markup:

@@ -91,7 +91,9 @@ def test_a_certificate_is_written_shown_and_attached(
     page = keep(certificate, tmp_path, store, by="test", now=NOW)
     assert "Parity holds" in page.read_text()
     assert write_certificate(certificate, tmp_path).name == f"{certificate.name}.json"
-    with pytest.raises(EvidenceMissing, match=r"validation: there is none; provide") as refusal:
+    with pytest.raises(
+        EvidenceMissing, match="validation: there is none; reference: there is none"
+    ) as refusal:
         store.promote("COMP", "v1", by="test", now=NOW)
     assert "certificate" not in str(refusal.value)
     with pytest.raises(EvidenceMissing, match="certificate: expired"):
