@@ -16,7 +16,7 @@ import numpy as np
 
 from lockstep.metrics import Floats
 from lockstep.monitoring.outcomes import SignalKey, SignalOutcome, thinned
-from operations.watch.settling import FollowedSignal
+from operations.watch.counterfactual import FollowedSignal
 from operations.watch.streams import AlarmRaised
 from research.statistics.bootstrap import resampled_means
 

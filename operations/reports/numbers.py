@@ -26,9 +26,9 @@ from operations.reports.figures import PlanFigure, SizedTrade, judged_signals, p
 from operations.reports.run import account_of_run
 from operations.retraining.book import RetrainingBook, Step
 from operations.watch import rows
+from operations.watch.counterfactual import FollowedSignal
 from operations.watch.database import MonitorDatabase
 from operations.watch.report import MonitorReport, corrected, read_report
-from operations.watch.settling import FollowedSignal
 from operations.watch.streams import AlarmRaised
 from research.ledger.candidates import ForwardCandidate, candidates, sessions_of
 from research.ledger.database import Database, default_url

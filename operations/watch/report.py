@@ -118,10 +118,10 @@ class MonitorReport:
         )  # fmt: skip
         for lane in sorted({each.lane for each in self.outcomes}):
             for each in [one for one in self.quarters(lane) if one.is_closed and one.scored][-_QUARTERS:]:
-                scores = (_number(known(value), 3) for value in (each.brier, each.log_loss, each.auc))
+                scores = (_number(rows.plain(value), 3) for value in (each.brier, each.log_loss, each.auc))
                 table.add_row(
-                    f"{lane} {each.name}", f"{each.scored:,}", _share(known(each.hit_rate)),
-                    _share(known(each.reference_hit_rate)), *scores, _number(known(each.mean_pnl)),
+                    f"{lane} {each.name}", f"{each.scored:,}", _share(rows.plain(each.hit_rate)),
+                    _share(rows.plain(each.reference_hit_rate)), *scores, _number(rows.plain(each.mean_pnl)),
                 )  # fmt: skip
         return table
 
@@ -182,11 +182,6 @@ def _share(value: float | None) -> str:
 
 def _number(value: float | None, digits: int = 2) -> str:
     return "–" if value is None else f"{value:,.{digits}f}"
-
-
-def known(value: float) -> float | None:
-    """Return a value, None where it is NaN."""
-    return None if math.isnan(value) else value
 
 
 def wealth_figure(points: Sequence[dict[str, Any]]) -> go.Figure:

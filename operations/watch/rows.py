@@ -10,9 +10,9 @@ from dataclasses import asdict, fields
 from typing import Any, TypeVar
 
 from lockstep.monitoring.outcomes import SignalKey, SignalOutcome
+from operations.watch.counterfactual import FollowedSignal
 from operations.watch.database import MonitorDatabase
 from operations.watch.join import JoinedSignal, LaneCursor, LaneSession, LaneSwap
-from operations.watch.settling import FollowedSignal
 from operations.watch.slippage import LaneFill
 from operations.watch.streams import Acknowledgement, AlarmRaised
 

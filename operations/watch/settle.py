@@ -11,15 +11,15 @@ from lockstep.market.history import History
 from lockstep.monitoring.alarms import moment
 from lockstep.monitoring.outcomes import SignalKey
 from operations.watch import rows
-from operations.watch.database import MonitorDatabase
-from operations.watch.join import JoinedSignal
-from operations.watch.settling import (
+from operations.watch.counterfactual import (
     FollowedSignal,
     corrections,
     followed,
     settled_outcome,
     unsettled_since,
 )
+from operations.watch.database import MonitorDatabase
+from operations.watch.join import JoinedSignal
 
 Note = tuple[str, str]
 

@@ -795,14 +795,14 @@ MUTANTS += [
     ),
     Mutant(
         row="watch: a vetoed trade ends a bar early",
-        file="operations/watch/settling.py",
+        file="operations/watch/counterfactual.py",
         old="exit=int(bars.end[leave])",
         new="exit=int(bars.end[leave - 1])",
         killer=f"{JOIN}::test_vetoed_outcomes_are_the_training_labels",
     ),
     Mutant(
         row="watch: a vetoed trade that ends on the bar of its entry has no outcome",
-        file="operations/watch/settling.py",
+        file="operations/watch/counterfactual.py",
         old="if not is_vetoed(outcome) or not trip.exit:",
         new="if not is_vetoed(outcome) or not trip.exit > trip.entry:",
         killer=f"{JOIN}::test_a_vetoed_trade_that_is_stopped_out_on_the_bar_of_its_entry",

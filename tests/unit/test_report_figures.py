@@ -22,7 +22,7 @@ from operations.reports.figures import (
     plan_figures,
     strengths,
 )
-from operations.watch.settling import NOT_FOLLOWED, FollowedSignal
+from operations.watch.counterfactual import NOT_FOLLOWED, FollowedSignal
 from operations.watch.streams import AlarmRaised
 
 
