@@ -1,7 +1,7 @@
 #!/bin/sh
-# Copies journal, model store, trial ledger and the monitor's database as one verified set into LOCKSTEP_BACKUPS, and
-# keeps the newest LOCKSTEP_BACKUPS_KEPT sets. What is not set in the environment (a desk without a ledger), and the
-# database of a monitor that has not run yet, is left out; the output says so.
+# Copies journal, model store, trial ledger, the monitor's database and the book of retrainings as one verified set into
+# LOCKSTEP_BACKUPS, and keeps the newest LOCKSTEP_BACKUPS_KEPT sets. What is not set in the environment (a desk without a
+# ledger), and what is not there yet (a monitor that has not run, no retraining so far), is left out; the output says so.
 set -eu
 
 : "${LOCKSTEP_JOURNAL:?the journal file}" "${LOCKSTEP_BACKUPS:?the folder for copies}"

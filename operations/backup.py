@@ -1,9 +1,10 @@
-"""Backups of what a desk cannot make again: journal, model store, trial ledger and monitor, as one set.
+"""Backups of what a desk cannot make again: journal, store, ledger, monitor and retrainings, as one set.
 
 A set is a folder with a list of its files and their hashes. It is written beside its place and renamed when
 it is complete and verified, so that a set with a name is a whole one. Each part is copied before what it
-needs: the monitor's database, which has read entries of the journal, then the journal, which names bundles of
-the store. Entries and bundles are only ever added, so that the later copy holds what the earlier one needs.
+needs: the book of retrainings, which names outcomes and versions, the monitor's database, which has read
+entries of the journal, then the journal, which names bundles of the store. Entries and bundles are only ever
+added, so that the later copy holds what the earlier one needs.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ from lockstep.models.policy import POLICY
 from lockstep.models.sources import SIGNATURE, SOURCES
 from lockstep.models.store import ModelStore
 from lockstep.settings import SchemaVersion, Settings, read_json, validated
-from operations.monitor_backup import MONITOR, copy_monitor, monitor_faults
+from operations.book_backup import BOOK, book_faults, copy_book
+from operations.monitor_backup import MONITOR, copy_between_writes, copy_monitor, monitor_faults
 from research.ledger.database import Database, copy_tables, row_counts
 
 SCHEMA = 1
@@ -41,7 +43,7 @@ _CHUNK = 1 << 20
 
 
 class Places(NamedTuple):
-    """Where the parts live: the journal's file, the store's folder, the ledger's database URL, `monitor.db`.
+    """Where the parts live: journal, store's folder, ledger's database URL, `monitor.db`, `retraining.db`.
 
     None where a desk has no such part: a machine that only trades has no ledger.
     """
@@ -50,6 +52,7 @@ class Places(NamedTuple):
     store: Path | None
     ledger: str | None
     monitor: Path | None = None
+    retraining: Path | None = None
 
 
 class BackupSet(Settings):
@@ -60,6 +63,7 @@ class BackupSet(Settings):
     absent     files that the manifest names and the store did not have
     monitor    rows of the monitor's recorded tables; None where the set has none, or is of before there were
                monitors
+    retraining rows of the book of retrainings; None likewise
     """
 
     schema_version: SchemaVersion = SCHEMA
@@ -70,6 +74,7 @@ class BackupSet(Settings):
     rows: dict[str, int] | None = None
     absent: tuple[str, ...] = ()
     monitor: dict[str, int] | None = None
+    retraining: int | None = None
 
 
 def create(folder: Path, places: Places, *, now: datetime) -> Path:
@@ -81,7 +86,7 @@ def create(folder: Path, places: Places, *, now: datetime) -> Path:
     leaves nothing. JournalError, ModelError, ExperimentError as the parts' own.
     """
     if not any(places):
-        raise BackupError("backup: no journal, store, ledger or monitor is given; name at least one")
+        raise BackupError("backup: no journal, store, ledger, monitor or book is given; name at least one")
     folder.mkdir(parents=True, exist_ok=True)
     final = folder / f"set-{now:{_STAMP}}"
     if final.exists():
@@ -145,6 +150,7 @@ def verify(folder: Path) -> list[str]:
             *_store_faults(folder),
             *_ledger_faults(folder, listed),
             *monitor_faults(folder / MONITOR, listed.monitor),
+            *book_faults(folder / BOOK, listed.retraining),
         ]
     except LockstepError as error:
         return [str(error)]
@@ -157,7 +163,7 @@ def restore(folder: Path, places: Places) -> list[str]:
     same call goes on: what is there with the set's content is left as it is.
 
     Raises: BackupError where the set is not whole, has no such part, or a place holds something else. A set
-    without a monitor is restored without it: its desk was not watched, or there were none yet.
+    without a monitor or a book of retrainings is restored without it: there was none yet.
     """
     if faults := verify(folder):
         raise BackupError(f"backup {folder}: {faults[0]}; take another set")
@@ -226,6 +232,12 @@ def _monitor_step(folder: Path, place: Path | str) -> _Step:
     return _file_step(folder, MONITOR, Path(place), "monitor")
 
 
+def _book_step(folder: Path, place: Path | str) -> _Step:
+    if read(folder).retraining is None:
+        return _Step(f"retrainings {place}", None, "are not in this set; the next one begins a new book")
+    return _file_step(folder, BOOK, Path(place), "retrainings")
+
+
 def _file_step(folder: Path, name: str, target: Path, what: str) -> _Step:
     listed = read(folder).files.get(name)
     if listed is None:
@@ -240,7 +252,7 @@ def _file_step(folder: Path, name: str, target: Path, what: str) -> _Step:
     return _Step(f"{what} {target}", lambda: _put_file(folder / name, target))
 
 
-_PARTS = (_journal_step, _store_step, _ledger_step, _monitor_step)
+_PARTS = (_journal_step, _store_step, _ledger_step, _monitor_step, _book_step)
 
 
 def _put_file(source: Path, target: Path) -> None:
@@ -265,6 +277,8 @@ def _hashes(folder: Path) -> dict[str, str]:
 
 def _parts(partial: Path, places: Places, now: datetime) -> BackupSet:
     found = BackupSet(made=now, files={})
+    if places.retraining is not None:
+        found = found.model_copy(update={"retraining": copy_book(places.retraining, partial / BOOK)})
     if places.monitor is not None:
         found = found.model_copy(update={"monitor": copy_monitor(places.monitor, partial / MONITOR)})
     if places.journal is not None:
@@ -317,13 +331,7 @@ def _copy_ledger(url: str, target: Path) -> dict[str, int]:
         copied = Database.open(f"sqlite:///{target}")
         copy_tables(source, copied)
     else:
-        with (
-            closing(sqlite3.connect(make_url(url).database or "")) as one,
-            closing(sqlite3.connect(target)) as other,
-        ):
-            one.backup(other)
-    with closing(sqlite3.connect(target)) as other:
-        other.execute("PRAGMA journal_mode = DELETE")
+        copy_between_writes(Path(make_url(url).database or ""), target)
     return _counted(target)
 
 

@@ -48,12 +48,7 @@ def copy_monitor(source: Path, target: Path) -> dict[str, int]:
     try:
         with MonitorDatabase.open(source, readonly=True):
             pass
-        with (
-            closing(sqlite3.connect(f"{source.resolve().as_uri()}?mode=ro", uri=True, timeout=60.0)) as one,
-            closing(sqlite3.connect(target)) as other,
-        ):
-            one.backup(other)
-            other.execute("PRAGMA journal_mode = DELETE")
+        copy_between_writes(source, target)
         return _counted(target)
     except (MonitorError, sqlite3.Error) as error:
         raise BackupError(f"backup: monitor {source}: {error}") from error
@@ -71,14 +66,33 @@ def monitor_faults(file: Path, listed: dict[str, int] | None) -> Iterator[str]:
     """
     if listed is None:
         return
+    damage = damage_of(file)
+    yield from damage
+    if damage:
+        return
+    for table, count in _counted(file).items():
+        if count != listed.get(table):
+            yield f"{file.name}: {table} has {count} rows, written were {listed.get(table)}"
+
+
+def copy_between_writes(source: Path, target: Path) -> None:
+    """Copy an SQLite file into a new one without a log, as it is between two writes of whoever has it open.
+
+    sqlite3.Error where it cannot be read or written.
+    """
+    with (
+        closing(sqlite3.connect(f"{source.resolve().as_uri()}?mode=ro", uri=True, timeout=60.0)) as one,
+        closing(sqlite3.connect(target)) as other,
+    ):
+        one.backup(other)
+        other.execute("PRAGMA journal_mode = DELETE")
+
+
+def damage_of(file: Path) -> list[str]:
+    """Return what SQLite finds wrong with a file that nobody writes, one line each; empty for a sound one."""
     with closing(sqlite3.connect(f"{file.resolve().as_uri()}?mode=ro&immutable=1", uri=True)) as copied:
         try:
             answers = [answer for (answer,) in copied.execute("PRAGMA integrity_check")]
         except sqlite3.Error as error:
             answers = [str(error)]
-    yield from (f"{file.name}: {answer}" for answer in answers if answer != "ok")
-    if answers != ["ok"]:
-        return
-    for table, count in _counted(file).items():
-        if count != listed.get(table):
-            yield f"{file.name}: {table} has {count} rows, written were {listed.get(table)}"
+    return [f"{file.name}: {answer}" for answer in answers if answer != "ok"]

@@ -2,6 +2,7 @@
 
 One row for each step of a run, never changed and never removed: triggers of the database refuse that, and
 each row carries the hash of the one before, so that an edit by hand is noticed when the book is opened.
+Beside them, what each look at a shadow period found; that can be derived again.
 """
 
 from __future__ import annotations
@@ -19,9 +20,11 @@ from filelock import FileLock, Timeout
 
 from lockstep.errors import RetrainingError
 from lockstep.identity import json_digest
+from lockstep.monitoring.champion import ChallengerVerdict, ChampionComparison
 
 APPLICATION_ID = 0x4C4F4352
-SCHEMA = 1
+SCHEMA = 2
+_WITH_LOOKS = 2  # The schema since which there are looks.
 RUN_DIGITS = 16
 
 
@@ -130,6 +133,33 @@ class RetrainingRun:
         return found[-1] if found else None
 
 
+@dataclass(frozen=True, kw_only=True)
+class ShadowLook:
+    """What a shadow period said when a pass looked at it: see `ChampionComparison` for the numbers.
+
+    desk   up to when the monitor knew the desk by then, UTC ns; mean, low, high: None without a signal
+    """
+
+    run: str
+    desk: int
+    verdict: ChallengerVerdict
+    signals: int
+    e_value: float
+    mean: float | None
+    low: float | None
+    high: float | None
+
+    @classmethod
+    def of(cls, run: str, desk: int, found: ChampionComparison) -> Self:
+        """Return what a comparison found."""
+        known = bool(found.signals)
+        return cls(
+            run=run, desk=desk, verdict=found.verdict, signals=found.signals, e_value=found.e_value,
+            mean=found.mean if known else None, low=found.low if known else None,
+            high=found.high if known else None,
+        )  # fmt: skip
+
+
 def run_id(symbol: str, kind: str, evidence: str) -> str:
     """Return what names a run: the same trigger with the same evidence is the same run, hex.
 
@@ -143,6 +173,13 @@ _COLUMNS = (
     "number", "run", "symbol", "step", "time", "desk", "by", "inputs", "outputs", "sentence", "previous",
     "hash",
 )  # fmt: skip
+_LOOK_COLUMNS = ("run", "desk", "verdict", "signals", "e_value", "mean", "low", "high")
+_LOOKS = """
+CREATE TABLE looks (
+    run TEXT NOT NULL, desk INTEGER NOT NULL, verdict TEXT NOT NULL, signals INTEGER NOT NULL,
+    e_value REAL NOT NULL, mean REAL, low REAL, high REAL, PRIMARY KEY (run, desk)
+) STRICT, WITHOUT ROWID;
+"""
 _DDL = f"""
 CREATE TABLE steps (
     number INTEGER PRIMARY KEY, run TEXT NOT NULL, symbol TEXT NOT NULL, step TEXT NOT NULL,
@@ -154,6 +191,7 @@ CREATE TRIGGER steps_no_update BEFORE UPDATE ON steps
 BEGIN SELECT RAISE(ABORT, 'rows of a book of retrainings are never changed'); END;
 CREATE TRIGGER steps_no_delete BEFORE DELETE ON steps
 BEGIN SELECT RAISE(ABORT, 'rows of a book of retrainings are never removed'); END;
+{_LOOKS}
 PRAGMA application_id = {APPLICATION_ID};
 PRAGMA user_version = {SCHEMA};
 """
@@ -182,6 +220,8 @@ class RetrainingBook:
                 if not readonly:
                     _prepare(connection)
                 _require_ours(path, connection)
+                if not readonly:
+                    _upgrade(connection)
                 book = cls(path, connection)
                 book.rows()
                 yield book
@@ -206,6 +246,21 @@ class RetrainingBook:
             previous = row["hash"]
             found.append(_row(row))
         return tuple(found)
+
+    def looks(self) -> tuple[ShadowLook, ...]:
+        """Return the looks at all shadow periods, by run and time; a book of older times has none."""
+        if self._connection is None or _schema(self._connection) < _WITH_LOOKS:
+            return ()
+        query = f"SELECT {', '.join(_LOOK_COLUMNS)} FROM looks ORDER BY run, desk"
+        rows = (dict(zip(_LOOK_COLUMNS, row, strict=True)) for row in self._connection.execute(query))
+        return tuple(ShadowLook(**{**row, "verdict": ChallengerVerdict(row["verdict"])}) for row in rows)
+
+    def looked(self, look: ShadowLook) -> None:
+        """Keep what a look found, in place of an earlier one at the same moment of the desk."""
+        if self._connection is None:
+            raise RetrainingError(f"{self.path}: was opened to be read; open it to write")
+        query = f"INSERT OR REPLACE INTO looks VALUES ({', '.join('?' * len(_LOOK_COLUMNS))})"
+        self._connection.execute(query, [getattr(look, name) for name in _LOOK_COLUMNS])
 
     def runs(self) -> tuple[RetrainingRun, ...]:
         """Return all runs, in the order in which they began."""
@@ -302,13 +357,22 @@ def _prepare(connection: sqlite3.Connection) -> None:
 
 def _require_ours(path: Path, connection: sqlite3.Connection) -> None:
     (application,) = connection.execute("PRAGMA application_id").fetchone()
-    (number,) = connection.execute("PRAGMA user_version").fetchone()
+    number = _schema(connection)
     if application != APPLICATION_ID:
         raise RetrainingError(f"{path}: is no book of retrainings; name another file")
-    if number != SCHEMA:
+    if not 1 <= number <= SCHEMA:
         raise RetrainingError(
             f"{path}: has schema {number}, this version writes {SCHEMA}; use the version that wrote it"
         )
+
+
+def _schema(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def _upgrade(connection: sqlite3.Connection) -> None:
+    if _schema(connection) < _WITH_LOOKS:
+        connection.executescript(f"BEGIN IMMEDIATE;{_LOOKS}PRAGMA user_version = {SCHEMA};COMMIT;")
 
 
 def _require_follows(path: Path, row: StepRow, runs: Sequence[RetrainingRun]) -> None:

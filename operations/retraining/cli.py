@@ -15,17 +15,19 @@ from lockstep.desk import desk_file
 from lockstep.market.command_line import App
 from lockstep.models.command_line import By, Reason, actor
 from lockstep.tables import TextTable, prose
-from operations.retraining.book import RetrainingBook, RetrainingRun, Step, only_retraining
+from operations.retraining.book import RetrainingBook, RetrainingRun, only_retraining
 from operations.retraining.challenger import Workshop
 from operations.retraining.config import RetrainingConfig
 from operations.retraining.machine import AUTO, RetrainingMachine
 from operations.retraining.plan import MonitoredDesk, SymbolPlan, day_of, plan_of, read_plan
+from operations.retraining.telling import ENDED_BADLY, news_of
+from operations.watch.config import MonitoringConfig
+from operations.watch.database import MonitorDatabase
+from operations.watch.telling import sinks_of, tell
 from research.ledger.database import Database
 from research.ledger.ledger import Ledger
 
 LOOK_AT_IT = 1
-# What somebody should look at, once it has happened.
-_BAD = frozenset((Step.FAILED, Step.ROLLED_BACK))
 
 app = App(no_args_is_help=True)
 
@@ -67,7 +69,7 @@ def run(config: Config, dry_run: DryRun = False) -> None:
         found = machine.run()
     if not found:
         console.print("no retraining is under way, and nothing calls for one")
-    if any(each.now in _BAD and before.get(each.id) is not each.now for each in found):
+    if any(each.now in ENDED_BADLY and before.get(each.id) is not each.now for each in found):
         raise typer.Exit(LOOK_AT_IT)
 
 
@@ -115,14 +117,30 @@ def abort(which: Run, config: Config, reason: Reason = "", by: By = "", dry_run:
 def _machine(
     settings: RetrainingConfig, console: Console, *, dry_run: bool = False
 ) -> Iterator[RetrainingMachine]:
-    """Yield the machine of a desk, the only one that takes steps; with `dry_run` one that cannot write."""
+    """Yield the machine of a desk, the only one that takes steps; with `dry_run` one that cannot write.
+
+    Afterwards people are told, also where the steps of a symbol were refused.
+    """
     view = MonitoredDesk.read(settings)
     if dry_run:
         with RetrainingBook.open(settings.database, readonly=True) as book:
             yield _assembled(settings, view, book, console)
         return
     with only_retraining(settings.database), RetrainingBook.open(settings.database) as book:
-        yield _assembled(settings, view, book, console)
+        try:
+            yield _assembled(settings, view, book, console)
+        finally:
+            for line in _told(settings, view, book):
+                console.print(line, markup=False)
+
+
+def _told(settings: RetrainingConfig, view: MonitoredDesk, book: RetrainingBook) -> list[str]:
+    """Send what was not delivered yet to the monitor's sinks; return what could not be, one line each."""
+    monitoring = MonitoringConfig.load(settings.monitoring)
+    news, sinks = list(news_of(book)), sinks_of(monitoring, view.live)
+    with MonitorDatabase.open(monitoring.database) as database:
+        now = int(_now().timestamp() * 1_000_000_000)
+        return tell(database, news, sinks, monitoring.alerts_of(view.live).rate, now=now)
 
 
 def _assembled(

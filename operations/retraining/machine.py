@@ -19,7 +19,7 @@ from lockstep.models.evidence import CERTIFICATE, REFERENCE, VALIDATION
 from lockstep.models.manifest import PRODUCTION
 from lockstep.monitoring.champion import ChallengerVerdict, ChampionComparison, compare
 from lockstep.monitoring.triggers import RetrainingTrigger
-from operations.retraining.book import RetrainingBook, RetrainingRun, Step, StepRow, run_id
+from operations.retraining.book import RetrainingBook, RetrainingRun, ShadowLook, Step, StepRow, run_id
 from operations.retraining.challenger import (
     ChallengerMaker,
     StepResult,
@@ -36,7 +36,6 @@ AUTO = "auto"
 DAY, HOUR = 86_400_000_000_000, 3_600_000_000_000
 # What a promotion came to is looked at once more after so many days.
 MEASURED_AFTER = 90
-_GOOD = (ChallengerVerdict.BETTER, ChallengerVerdict.NOT_WORSE)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -168,7 +167,8 @@ class RetrainingMachine:
 
     def _decided(self, run: RetrainingRun) -> RetrainingRun | None:
         found = self.compared(run)
-        if found.verdict in _GOOD:
+        self.book.looked(ShadowLook.of(run.id, self.view.frontier, found))
+        if found.verdict.is_promotable:
             if self.config.approval == AUTO:
                 return self.approve(run, found, by=AUTO)
             self.tell(f"{run.symbol}: {found.sentence}; lockstep retrain approve {run.id}")
@@ -187,7 +187,7 @@ class RetrainingMachine:
         if run.now is not Step.SHADOWING:
             raise RetrainingError(f"run {run.id}: is {run.now}; only one that is SHADOWING can be approved")
         found = self.compared(run)
-        if found.verdict not in _GOOD:
+        if not found.verdict.is_promotable:
             raise RetrainingError(
                 f"run {run.id}: {found.sentence}; it cannot be approved yet: wait, or abort the run"
             )

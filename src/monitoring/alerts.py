@@ -32,7 +32,7 @@ _OTHERS = "others"
 Kind = Literal[
     "entry", "exit", "stop", "refusal", "stale_feed", "restart", "mismatch", "daily_summary",
     "unknown_order", "swap", "implausible", "bars", "fault", "reconciliation", "clock",
-    "portfolio", "alarm", "watch", "drift", "investigation", "monitor",
+    "portfolio", "alarm", "watch", "drift", "investigation", "monitor", "retraining",
 ]  # fmt: skip
 Severity = Literal["alert", "warning", "investigation", "notice"]
 
@@ -41,7 +41,7 @@ SEVERITY: Mapping[Kind, Severity] = {
         "mismatch", "unknown_order", "stale_feed", "stop", "implausible", "bars", "fault", "reconciliation",
         "clock", "portfolio", "alarm",
     ), "alert"),
-    **dict.fromkeys(("watch", "drift", "monitor"), "warning"),
+    **dict.fromkeys(("watch", "drift", "monitor", "retraining"), "warning"),
     "investigation": "investigation",
     **dict.fromkeys(("entry", "exit", "refusal", "restart", "daily_summary", "swap"), "notice"),
 }  # fmt: skip
@@ -50,7 +50,8 @@ wrong, find out; notice: nothing to do.
 
 Those of a monitor: `alarm`, a win rate, a P&L, a calibration or an information coefficient has fallen;
 `watch`, one of them may have; `drift`, a feature has moved; `investigation`, probabilities have; `monitor`,
-the desk is not watched, or watched with bad input."""
+the desk is not watched, or watched with bad input. `retraining`: a challenger waits for a
+person, a retraining failed, or a promotion was taken back."""
 
 
 class Alert(NamedTuple):

@@ -36,6 +36,11 @@ class ChallengerVerdict(StrEnum):
     WORSE = "worse"
     UNDECIDED = "undecided"
 
+    @property
+    def is_promotable(self) -> bool:
+        """Whether a challenger of which this is known may take the champion's place."""
+        return self in (ChallengerVerdict.BETTER, ChallengerVerdict.NOT_WORSE)
+
 
 @dataclass(frozen=True, kw_only=True)
 class PairedScore:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 from collections.abc import Callable
 from dataclasses import replace
@@ -36,20 +35,23 @@ from operations.retraining.shadow import faults
 from support import papers
 from support.references import expected_measures
 from support.retraining import (
+    BEARABLE,
     NOW,
     TRAINED_TO,
     QuickMaker,
     RetrainedDesk,
+    alarmed_desk,
     digest_of_folder,
+    moved,
+    promoted_desk,
     recorded,
     referred,
     retrained_desk,
+    shadowed_desk,
 )
 
 SHADOWING = ["TRIGGERED", "TRAINED", "VALIDATED", "CERTIFIED", "SHADOWING"]
 WHOLE = [*SHADOWING, "APPROVED", "PROMOTED", "WATCHED", "DONE"]
-# No trade of this desk loses so much.
-BEARABLE = {"expected": expected_measures(worst_trade_pnl=-1e6, worst_session_pnl=-1e6)}
 
 
 @pytest.fixture(autouse=True)
@@ -59,40 +61,17 @@ def _own_ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def alarmed(tmp_path_factory: pytest.TempPathFactory) -> RetrainedDesk:
-    """A desk with an ALARM: its made-up reference knows a forecast that this forest is not."""
-    desk = retrained_desk(tmp_path_factory.mktemp("alarmed"))
-    desk.trade(120)
-    return desk
+    return alarmed_desk(tmp_path_factory)
 
 
 @pytest.fixture(scope="module")
-def shadowed(alarmed: RetrainedDesk, tmp_path_factory: pytest.TempPathFactory) -> RetrainedDesk:
-    """The same, with a challenger in shadow for a hundred sessions; nothing is decided yet."""
-    desk = moved(alarmed, tmp_path_factory.mktemp("shadowed"))
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setenv("LOCKSTEP_DB", f"sqlite:///{desk.folder / 'ledger.db'}")
-        desk.retrain(QuickMaker(desk.store, reference=BEARABLE))
-    desk.trade(220)
-    return desk
+def shadowed(tmp_path_factory: pytest.TempPathFactory) -> RetrainedDesk:
+    return shadowed_desk(tmp_path_factory)
 
 
 @pytest.fixture(scope="module")
-def promoted(shadowed: RetrainedDesk, tmp_path_factory: pytest.TempPathFactory) -> RetrainedDesk:
-    """The same, with the challenger in production and trading for twenty sessions."""
-    desk = moved(shadowed, tmp_path_factory.mktemp("promoted"))
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setenv("LOCKSTEP_DB", f"sqlite:///{desk.folder / 'ledger.db'}")
-        desk.retrain()
-    desk.trade(240)
-    return desk
-
-
-def moved(desk: RetrainedDesk, folder: Path) -> RetrainedDesk:
-    """Return a copy of a desk in another folder."""
-    shutil.copytree(desk.folder, folder, dirs_exist_ok=True)
-    for path in folder.glob("*.yml"):
-        path.write_text(path.read_text().replace(str(desk.folder), str(folder)))
-    return RetrainedDesk(folder, type(desk.store)(folder / "store"), now=desk.now, sets=desk.sets)
+def promoted(tmp_path_factory: pytest.TempPathFactory) -> RetrainedDesk:
+    return promoted_desk(tmp_path_factory)
 
 
 def steps(desk: RetrainedDesk) -> list[str]:

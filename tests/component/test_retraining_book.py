@@ -11,10 +11,12 @@ from pathlib import Path
 import pytest
 
 from lockstep.errors import RetrainingError
+from lockstep.monitoring.champion import ChallengerVerdict
 from operations.retraining.book import (
     FOLLOWING,
     RetrainingBook,
     RetrainingRun,
+    ShadowLook,
     Step,
     StepRow,
     only_retraining,
@@ -131,8 +133,10 @@ def test_evidence_names_a_run() -> None:
 def test_a_reader_leaves_nothing_behind(path: Path) -> None:
     with RetrainingBook.open(path, readonly=True) as book:
         assert book.runs() == ()
-        with pytest.raises(RetrainingError, match="opened to be read"):
-            taken(book, Step.TRIGGERED)
+        assert book.looks() == ()
+        for write in (lambda: taken(book, Step.TRIGGERED), lambda: book.looked(LOOK)):
+            with pytest.raises(RetrainingError, match="opened to be read"):
+                write()
     assert not path.exists()
     with RetrainingBook.open(path) as book:
         taken(book, Step.TRIGGERED)
@@ -178,3 +182,36 @@ def test_two_processes_never_take_steps_at_once(path: Path) -> None:
             pass
     with only_retraining(path):
         pass
+
+
+LOOK = ShadowLook(
+    run="a1", desk=7, verdict=ChallengerVerdict.NOT_WORSE, signals=40, e_value=1.5, mean=0.01, low=-0.01,
+    high=0.03,
+)  # fmt: skip
+
+
+def test_looks_come_back_by_time_and_one_of_the_same_moment_takes_its_place(
+    book: RetrainingBook, path: Path
+) -> None:
+    later = replace(LOOK, desk=8, signals=0, mean=None, low=None, high=None)
+    for each in (later, replace(LOOK, e_value=9.0), LOOK):
+        book.looked(each)
+    with RetrainingBook.open(path, readonly=True) as other:
+        assert other.looks() == (LOOK, later)
+
+
+def test_a_book_of_before_there_were_looks_is_read_and_brought_up_to_date(path: Path) -> None:
+    with RetrainingBook.open(path) as book:
+        taken(book, Step.TRIGGERED)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript("DROP TABLE looks; PRAGMA user_version = 1;")
+    with RetrainingBook.open(path, readonly=True) as book:
+        assert (len(book.rows()), book.looks()) == (1, ())
+    with RetrainingBook.open(path) as book:
+        book.looked(LOOK)
+        assert (len(book.rows()), book.looks()) == (1, (LOOK,))
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA user_version = 3")
+    with pytest.raises(RetrainingError, match="has schema 3, this version writes 2"):
+        with RetrainingBook.open(path):
+            pass

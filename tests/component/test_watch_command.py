@@ -9,19 +9,19 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from lockstep.errors import AlertFailed, MonitorError
+from lockstep.errors import MonitorError
 from lockstep.live.config import LiveConfig
 from lockstep.live.journal import Journal
 from lockstep.live.messages import SetRecord
 from lockstep.live.service import Service
 from lockstep.live.status.monitor import monitor_file, read_monitor
-from lockstep.monitoring.alerts import Alert, AlertRate
+from lockstep.monitoring.alerts import AlertRate
 from operations.watch.cli import acknowledge, app
 from operations.watch.database import MonitorDatabase
 from operations.watch.telling import News, news_of, tell
 from support import live_portfolios, papers
 from support.real_fills import live
-from support.watching import WatchedDesk, attached, watched_desk
+from support.watching import ChannelSink, WatchedDesk, attached, watched_desk
 
 
 def call(*arguments: object) -> tuple[int, str]:
@@ -76,21 +76,6 @@ def test_a_day_with_the_commands(alarmed: WatchedDesk) -> None:
 
 
 RATE = AlertRate()
-
-
-class ChannelSink:
-    """Keeps what it is sent; fails while it is down."""
-
-    name = "channel"
-
-    def __init__(self) -> None:
-        self.sent: list[Alert] = []
-        self.down = False
-
-    def send(self, alert: Alert) -> None:
-        if self.down:
-            raise AlertFailed("no answer")
-        self.sent.append(alert)
 
 
 def test_everything_is_told_once_and_what_failed_again(alarmed: WatchedDesk) -> None:

@@ -22,7 +22,9 @@ from lockstep.live.service import Service
 from lockstep.models.store import ModelStore
 from operations import backup
 from operations.backup import BackupError, Places, create, prune, restore, sets, verify
+from operations.book_backup import copy_book
 from operations.monitor_backup import copy_monitor
+from operations.retraining.book import RetrainingBook, Step, StepRow
 from operations.watch.config import MonitoringConfig
 from operations.watch.database import MonitorDatabase
 from operations.watch.monitor import Monitor
@@ -40,7 +42,9 @@ NOW = datetime(2026, 3, 2, 21, 0, tzinfo=UTC)
 
 def places(folder: Path) -> Places:
     ledger = f"sqlite:///{folder / 'experiments.db'}"
-    return Places(folder / "paper.db", folder / "store", ledger, folder / "monitor.db")
+    return Places(
+        folder / "paper.db", folder / "store", ledger, folder / "monitor.db", folder / "retraining.db"
+    )  # fmt: skip
 
 
 def monitoring(folder: Path) -> Path:
@@ -65,6 +69,24 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return config.database
 
 
+def retraining(folder: Path) -> Path:
+    """Write the configuration of the retrainings of a desk, and return its file."""
+    path = folder / "retraining.yml"
+    content = {
+        "monitoring": str(monitoring(folder)), "database": str(folder / "retraining.db"),
+        "runs": str(folder / "runs"),
+    }  # fmt: skip
+    path.write_text(yaml.safe_dump(content), encoding="utf-8")
+    return path
+
+
+def step_of(step: Step, sentence: str = "it waits for AB") -> StepRow:
+    return StepRow(
+        number=0, run="a1", symbol="COMP", step=step, time=5, desk=4, by="AB",
+        outputs={"champion": "v1", "version": "v2"}, sentence=sentence,
+    )  # fmt: skip
+
+
 def noted(number: int) -> dict[str, Any]:
     return {"place": "COMP pnl", "time": number, "by": "AB", "reason": "a bad day", "given": number}
 
@@ -73,6 +95,9 @@ def noted(number: int) -> dict[str, Any]:
 def first(tmp_path: Path, watched: Path) -> Path:
     folder = Path(shutil.copytree(FIRST, tmp_path / "first"))
     shutil.copy(watched, folder)
+    with RetrainingBook.open(folder / "retraining.db") as book:
+        for step in (Step.TRIGGERED, Step.TRAINED):
+            book.append(step_of(step))
     return folder
 
 
@@ -94,8 +119,9 @@ def test_a_desk_goes_on_from_a_restored_set(
 ) -> None:
     config = desk(first)
     shutil.copy(first / "live.yml", tmp_path)
-    for path in (*first.glob("paper.db*"), first / "experiments.db", *first.glob("monitor.db*")):
-        path.unlink()
+    for name in ("paper.db*", "experiments.db", "monitor.db*", "retraining.db*"):
+        for path in first.glob(name):
+            path.unlink()
     shutil.rmtree(first / "store")
     assert all(line.endswith("restored") for line in restore(made, places(first)))
     with Journal.open(first / "paper.db", readonly=True) as journal:
@@ -112,13 +138,17 @@ def test_a_desk_goes_on_from_a_restored_set(
         assert database.rows("acknowledgements") == [noted(1)]
         passed = Monitor(MonitoringConfig.load(monitoring(first))).run(database, now=2 * 10**18)
         assert passed.sets == WHOLE_YEAR - SETS, "it goes on where it was"
+    with RetrainingBook.open(first / "retraining.db") as book:
+        (run,) = book.runs()
+        assert (run.steps[0].by, run.steps[0].sentence) == ("AB", "it waits for AB")
+        assert book.append(step_of(Step.VALIDATED)).now is Step.VALIDATED, "it goes on where it was"
 
 
 def test_a_crash_of_the_restore_is_continued(
     made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     target = tmp_path / "restored"
-    for _ in range(4):
+    for _ in range(5):
         calls = 0
 
         def dying(source: Path, target: Path, put: Callable[..., None] = os.replace) -> None:
@@ -134,8 +164,8 @@ def test_a_crash_of_the_restore_is_continued(
         except KeyboardInterrupt:
             lines = []
         monkeypatch.undo()
-    assert [line.rsplit(": ")[1] for line in lines] == [*["is there already"] * 3, "restored"]
-    assert [line.rsplit(": ")[1] for line in restore(made, places(target))] == ["is there already"] * 4
+    assert [line.rsplit(": ")[1] for line in lines] == [*["is there already"] * 4, "restored"]
+    assert [line.rsplit(": ")[1] for line in restore(made, places(target))] == ["is there already"] * 5
     assert not list(target.glob(".*"))
 
 
@@ -163,8 +193,12 @@ def test_an_unchanged_place_is_left_as_it_is(made: Path, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    "name", ["journal.db", "store/manifest.json", "store/COMP_v1.joblib", "ledger.db", "monitor.db"]
-)
+        "name",
+    [
+        "journal.db", "store/manifest.json", "store/COMP_v1.joblib", "ledger.db", "monitor.db",
+        "retraining.db",
+    ],
+)  # fmt: skip
 def test_a_changed_file_is_named_and_never_restored(made: Path, tmp_path: Path, name: str) -> None:
     content = bytearray((made / name).read_bytes())
     content[len(content) // 2] ^= 1
@@ -172,7 +206,7 @@ def test_a_changed_file_is_named_and_never_restored(made: Path, tmp_path: Path, 
     assert verify(made) == [f"{name}: its content has changed"]
     with pytest.raises(BackupError, match="its content has changed"):
         restore(made, places(tmp_path / "restored"))
-    if name.startswith(("journal", "store")):
+    if name.startswith(("journal", "store", "retraining")):
         relisted(made, name)
         assert verify(made) != []
 
@@ -262,7 +296,8 @@ def test_the_scripts(first: Path, tmp_path: Path) -> None:
     done = script("create", "--keep", "3")
     assert done.returncode == 0, done.stderr
     (made,) = sets(tmp_path / "sets")
-    assert "journal to epoch 1, entry 100, model store, ledger of 18 trials, no monitor" in done.stdout
+    said = "journal to epoch 1, entry 100, model store, ledger of 18 trials, no monitor, no retrainings"
+    assert said in done.stdout
     assert script("verify", str(made)).stdout == f"{made}: whole\n"
     refused = script("restore", str(made))
     assert refused.returncode == 2
@@ -343,7 +378,7 @@ def test_a_set_of_before_there_were_monitors_is_restored_without_one(made: Path,
     (made / "monitor.db").unlink()
     assert verify(made) == []
     target = places(tmp_path / "restored")
-    *_, last = restore(made, target)
+    *_, last, _ = restore(made, target)
     assert last == f"monitor {target.monitor}: is not in this set; the monitor makes a new one"
     assert not (tmp_path / "restored" / "monitor.db").exists()
     with Journal.open(tmp_path / "restored" / "paper.db", readonly=True) as journal:
@@ -405,3 +440,91 @@ def test_which_monitor_is_part_of_a_set(first: Path, tmp_path: Path) -> None:
         ROOT / "scripts/backup.py", "restore", str(whole), "--monitoring", str(config), environment=kept,
     )  # fmt: skip
     assert f"monitor {first / 'monitor.db'}: restored" in done.stdout, done.stderr
+
+
+# The book of retrainings.
+
+
+def without_log(path: Path, *statements: str) -> None:
+    """Change a copied book by hand, and leave one file."""
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript("DROP TRIGGER steps_no_update; DROP TRIGGER steps_no_delete;")
+        for each in statements:
+            connection.execute(each)
+        connection.commit()
+
+
+@pytest.mark.parametrize(
+    ("edit", "said"),
+    [
+        ("UPDATE steps SET by = 'me' WHERE number = 1", "row 1 (a1 TRIGGERED) is not what was written"),
+        ("DELETE FROM steps WHERE number = 1", "row 2 (a1 TRAINED) is not what was written"),
+        ("DELETE FROM steps WHERE number = 2", "retraining.db: has 1 rows, written were 2"),
+    ],
+)
+def test_a_book_that_was_edited_in_the_set_is_not_whole(
+    made: Path, tmp_path: Path, edit: str, said: str
+) -> None:
+    assert verify(made) == []
+    without_log(made / "retraining.db", edit)
+    relisted(made, "retraining.db")
+    (fault,) = verify(made)
+    assert said in fault
+    with pytest.raises(BackupError, match="take another set") as refusal:
+        restore(made, places(tmp_path / "restored"))
+    assert "\n" not in str(refusal.value)
+    assert not (tmp_path / "restored").exists()
+
+
+def test_pages_of_a_book_that_a_disk_lost_are_found(made: Path) -> None:
+    path = made / "retraining.db"
+    content = bytearray(path.read_bytes())
+    content[4096:8192] = bytes(4096)
+    path.write_bytes(content)
+    relisted(made, "retraining.db")
+    assert any("retraining.db" in fault for fault in verify(made))
+
+
+def test_a_book_that_was_edited_is_not_backed_up(first: Path, tmp_path: Path) -> None:
+    without_log(first / "retraining.db", "UPDATE steps SET by = 'me' WHERE number = 1")
+    with pytest.raises(BackupError, match="is not what was written") as refusal:
+        create(tmp_path / "sets", places(first), now=NOW)
+    assert "\n" not in str(refusal.value)
+    assert list((tmp_path / "sets").iterdir()) == []
+
+
+def test_a_book_is_copied_with_its_log_while_it_is_open(first: Path, tmp_path: Path) -> None:
+    source = first / "retraining.db"
+    with RetrainingBook.open(source) as book:
+        book.append(step_of(Step.VALIDATED))
+        naive = Path(shutil.copy(source, tmp_path / "naive.db"))
+        assert copy_book(source, tmp_path / "copy.db") == 3
+    assert copy_book(naive, tmp_path / "other.db") == 2, "the file alone lacks what is in the log"
+
+
+def test_which_book_is_part_of_a_set(first: Path, tmp_path: Path) -> None:
+    desk(first)
+    config = retraining(first)
+    kept = {name: each for name, each in os.environ.items() if not name.startswith("LOCKSTEP_")}
+
+    def script(*words: str) -> tuple[int, str]:
+        done = python(ROOT / "scripts/backup.py", *words, environment=kept)
+        assert "Traceback" not in done.stderr
+        return done.returncode, done.stdout + done.stderr
+
+    out = ("--out", str(tmp_path / "sets"), "--retraining", str(config))
+    code, said = script("create", *out, "--journal", str(first / "paper.db"))
+    assert (code, "2 steps of retrainings" in said) == (0, True), said
+    other = shutil.copy(first / "paper.db", first / "other.db")
+    code, said = script("create", *out, "--journal", str(other))
+    assert (code, len(said.splitlines()), "name the monitor of this desk" in said) == (2, 1, True)
+    (made,) = sets(tmp_path / "sets")
+    (first / "retraining.db").unlink()
+    code, said = script("restore", str(made), "--retraining", str(config))
+    assert f"retrainings {first / 'retraining.db'}: restored" in said
+    (first / "retraining.db").unlink()
+    code, said = script(
+        "create", "--out", str(tmp_path / "others"), "--retraining", str(config), "--journal",
+        str(first / "paper.db"),
+    )  # fmt: skip
+    assert (code, "is not there yet; none began" in said) == (0, True), said

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
+from filelock import FileLock
 
 from lockstep.live.journal import Journal
 from lockstep.models.content import REPORTS, sha256_of
@@ -26,11 +30,18 @@ from operations.retraining.plan import MonitoredDesk
 from research.training.config import TrainingConfig
 from support import desks, papers
 from support.evidence import RECORD
-from support.references import attach_reference, frozen_reference, reference_outcomes
+from support.references import (
+    attach_reference,
+    expected_measures,
+    frozen_reference,
+    reference_outcomes,
+)
 from support.watching import WatchedDesk
 
 TRAINED_TO = "2009-07-31"
 NOW = datetime(2026, 1, 2, 12, tzinfo=UTC)
+# No trade of this desk loses so much.
+BEARABLE = {"expected": expected_measures(worst_trade_pnl=-1e6, worst_session_pnl=-1e6)}
 
 
 def now() -> datetime:
@@ -221,3 +232,54 @@ def digest_of_folder(*folders: Path) -> str:
     for path in sorted(each for folder in folders for each in (folder, *folder.rglob("*")) if each.is_file()):
         found.update(f"{path} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
     return found.hexdigest()
+
+
+def moved(desk: RetrainedDesk, folder: Path) -> RetrainedDesk:
+    """Return a copy of a desk in another folder."""
+    shutil.copytree(desk.folder, folder, dirs_exist_ok=True)
+    for path in folder.glob("*.yml"):
+        path.write_text(path.read_text().replace(str(desk.folder), str(folder)))
+    return RetrainedDesk(folder, type(desk.store)(folder / "store"), now=desk.now, sets=desk.sets)
+
+
+def alarmed_desk(factory: pytest.TempPathFactory) -> RetrainedDesk:
+    """Return a desk with an ALARM: its made-up reference knows a forecast that this forest is not."""
+    return _made_once(factory, "alarmed", 120, retrained_desk)
+
+
+def shadowed_desk(factory: pytest.TempPathFactory) -> RetrainedDesk:
+    """Return the same, with a challenger in shadow for a hundred sessions; nothing is decided yet."""
+
+    def make(folder: Path) -> RetrainedDesk:
+        desk = moved(alarmed_desk(factory), folder)
+        desk.retrain(QuickMaker(desk.store, reference=BEARABLE))
+        return desk
+
+    return _made_once(factory, "shadowed", 220, make)
+
+
+def promoted_desk(factory: pytest.TempPathFactory) -> RetrainedDesk:
+    """Return the same, with the challenger in production and trading for twenty sessions."""
+
+    def make(folder: Path) -> RetrainedDesk:
+        desk = moved(shadowed_desk(factory), folder)
+        desk.retrain()
+        return desk
+
+    return _made_once(factory, "promoted", 240, make)
+
+
+def _made_once(
+    factory: pytest.TempPathFactory, name: str, sets: int, make: Callable[[Path], RetrainedDesk]
+) -> RetrainedDesk:
+    """Return the desk that `make` leaves, traded to so many sets; all processes of a test run share it."""
+    base = factory.getbasetemp()
+    root = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    folder, ready = root / f"desk-{name}", root / f"desk-{name}.ready"
+    with FileLock(root / f"desk-{name}.lock"):
+        if not ready.exists():
+            with pytest.MonkeyPatch.context() as patched:
+                patched.setenv("LOCKSTEP_DB", f"sqlite:///{root / f'desk-{name}-ledger.db'}")
+                make(folder).trade(sets)
+            ready.touch()
+    return RetrainedDesk(folder, ModelStore(folder / "store"), now=(2_000_000_000 + sets) * 10**9, sets=sets)

@@ -11,12 +11,14 @@ from typing import Any
 import numpy as np
 import yaml
 
+from lockstep.errors import AlertFailed
 from lockstep.features.batch import BatchFeatures
 from lockstep.features.feature_registry import default_registry
 from lockstep.live.traded import TradedModel
 from lockstep.market.loader import load_history
 from lockstep.market.timeframe import DAILY
 from lockstep.models.store import ModelStore
+from lockstep.monitoring.alerts import Alert
 from lockstep.monitoring.feature_history import FeatureHistory
 from lockstep.monitoring.frozen import FrozenReference
 from lockstep.monitoring.reference_outcomes import monitoring_reference
@@ -137,3 +139,18 @@ def _features(ids: tuple[str, ...], before: int) -> FeatureHistory:
         ids=ids, sessions=dates[known], values=batch.matrix[:rows][known],
         low=[each.low for each in ranges], high=[each.high for each in ranges],
     )  # fmt: skip
+
+
+class ChannelSink:
+    """Keeps what it is sent; fails while it is down."""
+
+    name = "channel"
+
+    def __init__(self) -> None:
+        self.sent: list[Alert] = []
+        self.down = False
+
+    def send(self, alert: Alert) -> None:
+        if self.down:
+            raise AlertFailed("no answer")
+        self.sent.append(alert)
