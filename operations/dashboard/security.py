@@ -53,9 +53,9 @@ def token_of(path: Path) -> str:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return Secrets({}).read("dashboard token", variable=None, file=path).get_secret_value()
     except OSError as error:
+        if path.exists():
+            return Secrets({}).read("dashboard token", variable=None, file=path).get_secret_value()
         raise ConfigError(
             f"{path}: {error.strerror}: the token cannot be written; name another file with --token-file"
         ) from error

@@ -47,9 +47,10 @@ from research.report.style import SCRIPT, STYLE
 
 STALE_SECONDS = 60.0
 """Seconds without a heartbeat after which an engine counts as not running."""
+KEPT_SECONDS = 1.0
+"""Seconds that a page may be shown again without being made again."""
 _LONGEST_LOGIN = 4_096  # bytes
 _WRONG_PAUSE = 0.5  # seconds that a wrong token costs
-_KEPT_SECONDS = 1.0  # that a page may be shown again without being made again
 _LAST_ANSWERS = 2  # seconds that answers may take at a stop
 _HELP = "It is the line in the token file; the command that started the dashboard printed where that is."
 _LOGGER = logging.getLogger("lockstep.dashboard")
@@ -105,7 +106,7 @@ class _Built:
         """Return the pieces, each with its digest; a fault of the page becomes a sentence in its place."""
         with self._lock:
             number = self._changes.number
-            if number != self._number or time.monotonic() - self._made > _KEPT_SECONDS:
+            if number != self._number or time.monotonic() - self._made > KEPT_SECONDS:
                 made = self._build()
                 self._pieces = tuple(
                     (hashlib.sha256(each.encode()).hexdigest()[:16], each) for each in made if each

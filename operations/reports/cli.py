@@ -3,30 +3,25 @@
 from __future__ import annotations
 
 import json as json_
-import os
 import re
 import time
 from datetime import UTC, date, datetime
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 import typer
 from rich.console import Console
 
-from lockstep.desk import desk_file, results_folder
+from lockstep.desk import results_folder
 from lockstep.errors import ConfigError
-from lockstep.market.command_line import App, live_file, monitoring_file
-from operations.reports.blocks import ReportDocument
-from operations.reports.content import report_document
-from operations.reports.desk import journal_of
-from operations.reports.health import health_of
-from operations.reports.html import write_report_page
-from operations.reports.numbers import ReportNumbers, month_of, numbers_of_desk, numbers_of_run
-from operations.retraining.config import RetrainingConfig
-from operations.watch.config import MonitoringConfig
-from research.report.page import percent, usd
+from lockstep.market.command_line import App
+from operations.reports.asked import book_of, journal_of, month_of, watched_files
+
+if TYPE_CHECKING:
+    from operations.reports.blocks import ReportDocument
+    from operations.reports.numbers import ReportNumbers
 
 PREVIOUS = "previous"
 
@@ -62,12 +57,18 @@ def report(
     if run is not None:
         if desk is not None or benchmark:
             raise ConfigError("--run: reports a run folder; leave out --desk and --benchmark")
+        from operations.reports.numbers import numbers_of_run
+
         numbers = numbers_of_run(run, chosen)
     else:
         live, settings = watched_files(desk, monitoring)
+        asked = journal_of(live)
         database = None if settings is None else settings.database
+        # It takes longer to load than a refusal should.
+        from operations.reports.numbers import numbers_of_desk
+
         numbers = numbers_of_desk(
-            journal_of(live), chosen, monitor=database, retrainings=book_of(settings), benchmark=benchmark
+            asked, chosen, monitor=database, retrainings=book_of(settings), benchmark=benchmark
         )
     for line in written(numbers, out, pdf=pdf):
         typer.echo(line)
@@ -75,6 +76,10 @@ def report(
 
 def written(numbers: ReportNumbers, folder: Path, *, pdf: bool) -> list[str]:
     """Write a report into a folder and return what to say of it; nothing is written where it is refused."""
+    from operations.reports.content import report_document
+    from operations.reports.html import write_report_page
+    from research.report.page import percent, usd
+
     document = report_document(numbers)
     stem = re.sub(r"[^A-Za-z0-9._-]+", "-", f"{numbers.title}-{numbers.month}").strip("-.")
     files = [_pdf(document, folder / f"{stem}.pdf")] if pdf else []
@@ -116,8 +121,11 @@ def health(
 ) -> None:
     """Show how every strategy of a desk is, one line each; exit code 1 where somebody should look."""
     live, settings = watched_files(desk, monitoring)
+    asked = journal_of(live)
+    from operations.reports.health import health_of
+
     found = health_of(
-        journal_of(live),
+        asked,
         None if settings is None else settings.database,
         stale_after=0.0 if settings is None else settings.stale_after,
         now=time.time_ns(),
@@ -135,36 +143,3 @@ def health(
             console.print(f"{len(found.lanes)} lanes, and nothing to look at")
     if found.needs_a_look:
         raise typer.Exit(LOOK_AT_IT)
-
-
-def book_of(watched: MonitoringConfig | None) -> Path | None:
-    """Return the book of a desk's retrainings; None where no configuration watches this desk."""
-    path = Path(
-        os.environ.get("LOCKSTEP_RETRAINING") or desk_file("retraining.yml", "configs/retraining.yml")
-    )
-    if watched is None or not path.is_file():
-        return None
-    settings = RetrainingConfig.load(path)
-    is_ours = settings.monitoring.is_file() and MonitoringConfig.load(settings.monitoring) == watched
-    return settings.database if is_ours else None
-
-
-def watched_files(desk: Path | None, monitoring: Path | None) -> tuple[Path, MonitoringConfig | None]:
-    """Return the live.yml of a desk and the configuration of its monitor, None where nothing watches it.
-
-    desk         None: the one that the monitor watches, else the usual one
-    monitoring   the monitor's configuration, None: the usual one, where it exists and watches this desk
-
-    ConfigError where a configuration that was named watches another desk.
-    """
-    path = monitoring or monitoring_file()
-    if monitoring is None and not path.is_file():
-        return desk or live_file(), None
-    settings = MonitoringConfig.load(path)
-    if desk is None:
-        return settings.desk, settings
-    if desk.resolve() == settings.desk.resolve():
-        return desk, settings
-    if monitoring is not None:
-        raise ConfigError(f"{monitoring}: watches {settings.desk}, not {desk}; name the monitor of this desk")
-    return desk, None

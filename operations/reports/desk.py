@@ -10,7 +10,6 @@ import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -297,13 +296,3 @@ def _benchmark(name: str, lane: _Lane, dates: Any) -> Benchmark | None:
     if not (np.isfinite(level) & (level > 0)).all() or (np.diff(days[last].astype(np.int64)) <= 0).any():
         return None
     return Benchmark(name=f"{name} bought and held", dates=days[last], level=level)
-
-
-def journal_of(path: Path) -> LiveConfig:
-    """Return the configuration of a desk; LiveError where its journal is absent."""
-    config = LiveConfig.load(path)
-    if not config.journal.is_file():
-        raise LiveError(
-            f"journal {config.journal}: there is none; let the engine of {path} run, or name another desk"
-        )
-    return config

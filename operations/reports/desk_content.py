@@ -27,8 +27,8 @@ def desk_parts(desk: DeskMonth) -> Iterator[ReportPart]:
     yield ReportPart(title="Drift, decay and regime", blocks=(_drift(desk),))
     yield ReportPart(
         title="Live against backtest",
-        caption="All sessions so far, on the same settled bars. On paper both are equal, and the information "
-        "ratio is not defined.",
+        caption="All sessions up to the month's end, on the same settled bars. On paper both are equal, and "
+        "the information ratio is not defined.",
         blocks=(_against(desk),),
     )
     yield ReportPart(
@@ -97,12 +97,7 @@ def _against(desk: DeskMonth) -> TableBlock:
         "", "Sessions", "Live: CAGR", "Sharpe", "Trades", "Backtest: CAGR", "Sharpe", "Trades", "Difference",
         "Inf. ratio",
     )  # fmt: skip
-    empty = (
-        _NOT_WATCHED
-        if desk.watched
-        else "The monitor keeps the comparison up to now only; it is in the report of the newest month."
-    )
-    return TableBlock(head=head, rows=rows, empty=empty)
+    return TableBlock(head=head, rows=rows, empty=_NOT_WATCHED if desk.watched else desk.no_against)
 
 
 def _beside(row: Mapping[str, Any]) -> tuple[str, ...]:

@@ -6,14 +6,13 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from sqlalchemy.engine import make_url
 
-from lockstep.errors import DataError, LockstepError, MonitorError
+from lockstep.errors import LockstepError, MonitorError
 from lockstep.live.config import LiveConfig
 from lockstep.live.journal import Journal
 from lockstep.market.config import load_instruments
@@ -26,8 +25,10 @@ from operations.reports.figures import PlanFigure, SizedTrade, judged_signals, p
 from operations.reports.run import account_of_run
 from operations.retraining.book import RetrainingBook, Step
 from operations.watch import rows
+from operations.watch.against import live_against_backtest
 from operations.watch.counterfactual import FollowedSignal
 from operations.watch.database import MonitorDatabase
+from operations.watch.monitor import AGAINST, plain_rows, present_epochs
 from operations.watch.report import MonitorReport, corrected, read_report
 from operations.watch.streams import AlarmRaised
 from research.ledger.candidates import ForwardCandidate, candidates, sessions_of
@@ -35,6 +36,7 @@ from research.ledger.database import Database, default_url
 from research.ledger.ledger import Ledger
 
 _HOUR = 3_600 * 1e9
+_NEVER_COMPARED = "No account was compared yet: run the monitor."
 _VECTORS = "SELECT symbol, stamp, vector FROM decisions JOIN sets USING (sequence) ORDER BY sequence, place"
 
 
@@ -69,7 +71,8 @@ class DeskMonth:
     outcomes     signals by state, decided in the month; all_outcomes: up to its end
     raised       alarms of the month, acknowledged: those acknowledged in it, whenever raised
     drift        findings of the month that had a severity, plain rows of `monitor.db`
-    against      live against backtest over all sessions so far, see `research.paper.against`
+    against      live against backtest over all sessions up to the month's end, see `research.paper.against`
+    no_against   why there is none; empty where there is
     slippage     realised, of fills of the month
     candidates   of the ledger; ledger: empty, or why there are none
     figures      the plan's, over all time up to the end of the month
@@ -82,6 +85,7 @@ class DeskMonth:
     acknowledged: Sequence[AlarmRaised]
     drift: Sequence[Mapping[str, Any]]
     against: Sequence[Mapping[str, Any]]
+    no_against: str
     slippage: Sequence[RealisedSlippage]
     candidates: Sequence[CandidateEvidence]
     ledger: str
@@ -110,21 +114,6 @@ class ReportNumbers:
     notes: Sequence[str]
     provenance: Mapping[str, str]
     desk: DeskMonth | None = None
-
-
-def month_of(text: str, today: date) -> np.datetime64:
-    """Return a month as datetime64[M]; DataError unless it is one like 2026-03 and has begun.
-
-    >>> month_of("2026-03", date(2026, 3, 1))
-    np.datetime64('2026-03')
-    """
-    try:
-        found = np.datetime64(date.fromisoformat(f"{text}-01"), "M")
-    except ValueError:
-        raise DataError(f"month {text!r}: must be a month like 2026-03") from None
-    if found > np.datetime64(today, "M"):
-        raise DataError(f"month {text}: has not begun on {today}; name one that has")
-    return found
 
 
 def numbers_of_run(folder: Path, month: np.datetime64 | None) -> ReportNumbers:
@@ -187,8 +176,8 @@ def _desk_month(
         where = "no monitor is configured" if monitor is None else f"{monitor.name} is absent"
         return DeskMonth(
             watched=f"Not watched: {where}. Outcomes, alarms and drift are not known.",
-            outcomes={}, all_outcomes={}, raised=(), acknowledged=(), drift=(), against=(), slippage=(),
-            candidates=known, ledger=why, figures=(),
+            outcomes={}, all_outcomes={}, raised=(), acknowledged=(), drift=(), against=(), no_against="",
+            slippage=(), candidates=known, ledger=why, figures=(),
         )  # fmt: skip
     report = read_report(monitor)
     with MonitorDatabase.open(monitor, readonly=True) as database:
@@ -203,6 +192,7 @@ def _desk_month(
     signals = judged_signals(outcomes, settled, _scores(config, outcomes), last)
     latencies = None if retrainings is None else latencies_of(retrainings, last)
     so_far = [each for each in report.alarms if each.raised <= last]
+    against, no_against = _against(config, report, month)
     return DeskMonth(
         watched="",
         outcomes=_counts(each for each in outcomes if first <= each.decision <= last),
@@ -210,7 +200,8 @@ def _desk_month(
         raised=tuple(each for each in so_far if first <= each.raised),
         acknowledged=tuple(each for each in report.alarms if first <= each.acknowledged <= last),
         drift=tuple(drift),
-        against=_against(report, last),
+        against=against,
+        no_against=no_against,
         slippage=realised(fills),
         candidates=known,
         ledger=why,
@@ -228,10 +219,23 @@ def _counts(outcomes: Any) -> dict[str, int]:
     return {state: found[state] for state in STATES}
 
 
-def _against(report: MonitorReport, last: int) -> tuple[Mapping[str, Any], ...]:
-    """Return live against backtest where it ends by the month: the monitor keeps its newest state only."""
-    until = np.datetime64(last, "ns").astype("datetime64[D]")
-    return tuple(row for row in report.against if not row["last"] or np.datetime64(row["last"]) <= until)
+def _against(
+    config: LiveConfig, report: MonitorReport, month: np.datetime64
+) -> tuple[tuple[Mapping[str, Any], ...], str]:
+    """Return live against backtest at the end of a month, or why there is nothing to compare.
+
+    The monitor keeps its newest state only. What it said earlier is compared again, on the same settled bars.
+    """
+    until = (month + 1).astype("datetime64[D]") - 1
+    if all(not row["last"] or np.datetime64(row["last"]) <= until for row in report.against):
+        told = [each for each in report.notes if each.startswith(AGAINST)]
+        return report.against, "" if report.against else (told or [_NEVER_COMPARED])[0]
+    try:
+        with Journal.open(config.journal, readonly=True) as journal:
+            epochs = present_epochs(journal.epochs())
+        return plain_rows(live_against_backtest(config, epochs=epochs, until=until)), ""
+    except LockstepError as error:
+        return (), f"{AGAINST}: {error}"
 
 
 def latencies_of(book: Path, until: int) -> list[float]:

@@ -24,7 +24,7 @@ from lockstep.live.messages import Epoch
 from lockstep.live.operator.journal_cli import iso
 from lockstep.live.traded import TradedModel
 from lockstep.market.config import load_instruments
-from lockstep.market.history import History
+from lockstep.market.history import History, SeriesKey
 from lockstep.market.instrument import traded_symbol
 from lockstep.market.sessions import Dates
 from lockstep.metrics import SESSIONS_PER_YEAR
@@ -47,22 +47,24 @@ def live_against_backtest(
     desk_config: LiveConfig,
     *,
     epochs: Sequence[int] | None = None,
+    until: np.datetime64 | None = None,
     expected: Mapping[str, ExpectedMeasures] | None = None,
 ) -> LiveAgainstBacktest:
     """Return what a desk did beside a backtest on settled bars.
 
     epochs     numbers of those that are read, all of one mode; None: those of the newest mode
+    until      last session that is compared, datetime64[D]: what came later is in no number; None: the newest
     expected   what validation measured, by lane
 
     Raises: DataError for an empty journal, unknown epochs or epochs of several modes, decisions that go back
-    in time, or settled bars that end before the first decision; ModelError for a bundle that is gone;
-    JournalError.
+    in time, settled bars that end before the first decision, or no decision up to `until`; ModelError for a
+    bundle that is gone; JournalError.
     """
     with Journal.open(desk_config.journal, readonly=True) as journal:
         chosen = _chosen(journal, epochs)
         models = models_of(journal, ModelStore(desk_config.store))
         history = settled_history(models, desk_config.history.data_dir, desk_config.history.source)
-        cuts, known, unsettled = _cuts(journal, chosen, models, history)
+        cuts, known, unsettled = _cuts(journal, chosen, models, history, until)
     lanes, notes, portfolio = [], [], _portfolio(chosen[-1])
     for name, cut in sorted(cuts.items()):
         if not cut.segments:
@@ -99,12 +101,17 @@ def _chosen(journal: Journal, epochs: Sequence[int] | None) -> list[Epoch]:
 
 
 def _cuts(
-    journal: Journal, epochs: Sequence[Epoch], models: Mapping[str, TradedModel], history: History
+    journal: Journal,
+    epochs: Sequence[Epoch],
+    models: Mapping[str, TradedModel],
+    history: History,
+    until: np.datetime64 | None,
 ) -> tuple[dict[str, Cut], int, int]:
     """Return the decisions by lane, up to where the settled bars of every lane are known."""
     traded = {models[sha].key for epoch in epochs for sha in epoch.bundles.values()}
     ends = {key: history.series(key).end for key in traded}
     known = min(int(end[-1]) if end.size else 0 for end in ends.values())
+    wanted = {model.key: _last_end(history, model.key, until) for model in models.values()}
     tape, unsettled, last = Tape(journal, models, history.markets), 0, 0
     cuts: dict[str, Cut] = {}
     for epoch in epochs:
@@ -115,14 +122,29 @@ def _cuts(
                     f"{iso(last)}; compare epochs one by one"
                 )
             last = frame.stamp
+            end = wanted[frame.model.key]
+            if end is not None and frame.stamp > end:
+                continue
             if frame.stamp > known:
                 unsettled += 1
                 continue
             cuts.setdefault(frame.record.symbol, Cut()).take(frame)
+    if not cuts and until is not None and not unsettled:
+        raise DataError(f"journal {journal.path}: no decision up to {until}")
     if not cuts:
         late = f"settled bars end at {iso(known)}, before its first decision; give newer files"
         raise DataError(f"journal {journal.path}: {late if unsettled else 'no decision yet; let it run'}")
     return cuts, known, unsettled
+
+
+def _last_end(history: History, key: SeriesKey, until: np.datetime64 | None) -> int | None:
+    """Return the end of the last settled bar up to a session, UTC ns; None where bars end before it."""
+    end = history.series(key).end
+    if until is None or not end.size:
+        return None
+    dates = history.markets[key.symbol].session.dates(end, key.timeframe)
+    count = int(np.searchsorted(dates, until, side="right"))
+    return None if count == end.size else int(end[count - 1]) if count else 0
 
 
 def _lane(

@@ -12,6 +12,7 @@ import numpy as np
 from lockstep.errors import LiveError, LockstepError, MonitorError
 from lockstep.live.config import LiveConfig
 from lockstep.live.journal import Journal
+from lockstep.live.messages import Epoch
 from lockstep.live.outside import version_with
 from lockstep.live.traded import TradedModel
 from lockstep.live.warmup import settled_bars
@@ -33,6 +34,7 @@ from operations.watch.reading import bundles_traded, read_journal
 from operations.watch.settle import Note, settle
 from operations.watch.slippage import LaneFill, reported_fills, slippage_standings, watched_slippage
 from operations.watch.streams import LaneStreams, WatchedStreams, standings, watched
+from research.paper.against import LiveAgainstBacktest
 
 FRONTIER, STANDINGS, REFERENCES = "frontier", "standings", "references"
 LAST_RUN, AGAINST = "last run", "live against backtest"
@@ -145,11 +147,11 @@ class Monitor:
         try:
             compared = live_against_backtest(self.desk, epochs=read.epochs, expected=expected)
         except LockstepError as error:
-            found["notes"] = [f"live against backtest: {error}"]
+            found["notes"] = [f"{AGAINST}: {error}"]
         else:
-            plain = [{name: rows.plain(value) for name, value in row.items()} for row in compared.rows]
             curves = {each.name: curve_of(each) for each in (*compared.lanes, compared.desk)}
-            found |= {"rows": plain, "curves": curves, "notes": list(compared.notes)}
+            notes = list(compared.notes)
+            found |= {"rows": list(plain_rows(compared)), "curves": curves, "notes": notes}
         with database.step():
             database.set_value(AGAINST, found)
 
@@ -170,14 +172,13 @@ class Monitor:
             if not until:
                 raise LiveError(f"journal {self.desk.journal}: has no decision yet; let the engine run")
             history = self._settled_bars(load_instruments(), until)
-            since = _since([(each.number, each.mode) for each in epochs])
-            chosen = [each.number for each in epochs if each.number >= since]
+            chosen = present_epochs(epochs)
             return _Read(
                 sets=sets,
                 until=until,
                 mode=epochs[-1].mode,
-                since=since,
-                epochs=tuple(chosen),
+                since=chosen[0],
+                epochs=chosen,
                 lanes=tuple(sorted(epochs[-1].bundles)),
                 history=history,
                 fills=reported_fills(journal, self._parts.models, history, epochs=chosen),
@@ -287,11 +288,13 @@ def _settled_until(history: History) -> int:
     return min((int(bars.end[-1]) for bars in history.bars.values() if len(bars)), default=0)
 
 
-def _since(epochs: Sequence[tuple[int, str]]) -> int:
-    """Return the first of the newest epochs that are all of one mode."""
-    mode, found = epochs[-1][1], epochs[-1][0]
-    for number, each in reversed(epochs):
-        if each != mode:
-            break
-        found = number
-    return found
+def plain_rows(compared: LiveAgainstBacktest) -> tuple[dict[str, Any], ...]:
+    """Return live against backtest as the database keeps it: a row per lane, then the desk's; no NaN."""
+    return tuple({name: rows.plain(value) for name, value in row.items()} for row in compared.rows)
+
+
+def present_epochs(epochs: Sequence[Epoch]) -> tuple[int, ...]:
+    """Return the numbers of the newest epochs in a row that have one mode, rising; none of none."""
+    modes = [each.mode for each in epochs]
+    first = next((at for at in range(len(modes), 0, -1) if modes[at - 1] != modes[-1]), 0)
+    return tuple(each.number for each in epochs[first:])

@@ -8,22 +8,27 @@ import sqlite3
 import stat
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from lockstep import console
 from lockstep.live.journal import Journal, opening
 from operations.dashboard.changes import Changes, DatabaseWatch
 from operations.dashboard.page import DashboardPage
 from operations.dashboard.pages import desk as desk_page
 from operations.dashboard.registry import PAGES
 from operations.dashboard.security import SESSION_SECONDS, LoginSessions
+from operations.dashboard.server import KEPT_SECONDS
 from research.report import page as kit
 from support.dashboards import (
     NOW,
     TOKEN,
     ServedDashboard,
+    commanded,
     commit,
     running,
     served,
@@ -169,6 +174,58 @@ def test_a_port_that_is_taken_is_one_line(other: WatchedDesk) -> None:
         f"error: dashboard: port {port}: Address already in use; choose another with --port"
     ]
     assert done.stdout == ""
+
+
+def test_a_token_file_that_cannot_be_made_is_one_line(other: WatchedDesk) -> None:
+    words = ("--config", other.folder / "live.yml", "--token-file", other.folder / "live.yml" / "token")
+    done = python(ROOT / "scripts/dashboard.py", *words)
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert "the token cannot be written; name another file with --token-file" in done.stderr
+
+
+def test_the_command_starts_on_any_journal_and_its_page_says_what_is_wrong(other: WatchedDesk) -> None:
+    kept = other.journal.read_bytes()
+    with commanded(other.folder) as ask:
+
+        def said(content: bytes | None, version: int | None = None) -> str:
+            for each in other.folder.glob("live.db*"):
+                each.unlink()
+            if content is not None:
+                other.journal.write_bytes(content)
+            if version is not None:
+                with closing(sqlite3.connect(other.journal)) as writer:
+                    writer.execute(f"PRAGMA user_version = {version}")
+            time.sleep(KEPT_SECONDS)  # A page that is younger is shown again.
+            answer = ask("/desk")
+            assert answer.status == 200
+            return answer.text
+
+        assert "there is none: check the path; the live engine creates it" in said(None)
+        assert "restore as in docs/journal.md" in said(b"SQLite format 3\0" + b"\xff" * 8_000)
+        assert "open it for writing once" in said(kept, 0)
+        assert "written by a newer Lockstep" in said(kept, 99)
+        assert "2,198.25" in said(kept), "the stop of the open position: the journal is there again"
+
+
+def test_a_locked_journal_is_said_by_page_and_report(other: WatchedDesk) -> None:
+    report = partial(
+        python, "-m", "operations.main", "report", "--monitoring", other.config, "--out", other.folder / "out"
+    )
+    with (
+        commanded(other.folder) as ask,
+        ThreadPoolExecutor(1) as aside,
+        closing(sqlite3.connect(other.journal, isolation_level=None)) as writer,
+    ):
+        writer.execute("PRAGMA journal_mode = DELETE")
+        writer.execute("BEGIN EXCLUSIVE")
+        reporting = aside.submit(report)
+        page, done = ask("/desk").text, reporting.result()
+    assert "another program keeps it locked" in page
+    assert done.returncode == console.FAULT, "it may be over a moment later"
+    assert len(done.stderr.splitlines()) == 1
+    assert "another program keeps it locked" in done.stderr
+    assert not (other.folder / "out").exists()
 
 
 # That it only reads, and when it reads anew

@@ -37,7 +37,7 @@ from research.risk.measured import measure
 from research.risk.written import write_risk
 from support import live_portfolios
 from support.experiments import NOON, plan, toy_lab
-from support.real_fills import live
+from support.real_fills import live_desk
 from support.watching import WatchedDesk, watched_desk
 
 PAGES = (against.PAGE, models.PAGE, risk.PAGE, experiments.PAGE)
@@ -75,9 +75,7 @@ def line(drawn: dict[str, Any], name: str) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def traded(tmp_path_factory: pytest.TempPathFactory) -> WatchedDesk:
     """A live desk on embedded bars whose fills were reported, some of them worse, watched and measured."""
-    desk = watched_desk(tmp_path_factory.mktemp("desk"))
-    live(desk.folder, desk.store, lambda number: (0.0, 1.0, -1.0, 4.0)[number % 4], stops=True)
-    desk.run()
+    desk = live_desk(tmp_path_factory.mktemp("desk"))
     settings = LiveConfig.load(desk.folder / "live.yml")
     with Journal.open(settings.journal, readonly=True) as journal:
         newest = journal.last_set()

@@ -11,7 +11,8 @@ import shutil
 import sqlite3
 import sys
 from collections import Counter
-from dataclasses import replace
+from contextlib import closing
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -29,16 +30,16 @@ from lockstep.live.journal import Journal
 from lockstep.live.messages import SetRecord
 from lockstep.metrics import performance
 from operations.reports.account import AccountRecord, FilledOrders, account_numbers, until
+from operations.reports.asked import journal_of, month_of, watched_files
 from operations.reports.blocks import ChartBlock, ReportDocument, ReportPart, TableBlock
-from operations.reports.cli import report_app, watched_files, written
+from operations.reports.cli import report_app, written
 from operations.reports.content import report_document
-from operations.reports.desk import account_of_desk, journal_of
+from operations.reports.desk import account_of_desk
 from operations.reports.figures import plan_figures
 from operations.reports.html import report_page
 from operations.reports.numbers import (
     ReportNumbers,
     latencies_of,
-    month_of,
     numbers_of_desk,
     numbers_of_run,
     realised,
@@ -47,21 +48,27 @@ from operations.reports.pdf import PLAIN, WIDTH, legible, pdf_bytes, table_layou
 from operations.reports.pdf_chart import axis_texts, tick_texts, ticks
 from operations.reports.run import account_of_run
 from operations.retraining.book import RetrainingBook, Step, StepRow
+from operations.watch.against import live_against_backtest
 from operations.watch.cli import acknowledge
 from operations.watch.database import MonitorDatabase
+from operations.watch.monitor import plain_rows
 from operations.watch.report import read_report
 from research.backtest.portfolio import PortfolioMember, run_portfolio
 from research.ledger.candidates import CandidateTerms, ForwardEvent, happened, register, score
 from research.ledger.database import Database
 from research.ledger.ledger import Ledger
 from research.report.page import document as whole_page
-from support import papers, portfolios, reports
+from research.report.page import usd
+from support import desks, papers, portfolios, reports
 from support.pages import assert_escaped
+from support.processes import python
+from support.real_fills import live, live_desk, uneven
 from support.reports import Page
 from support.watching import WatchedDesk, watched_desk
 
 START, LONG_END, SHORT_END = "2014-01-02", "2016-06-30", "2016-03-31"
 MONTH = np.datetime64("2016-03")
+MULTIPLIER = desks.load_markets()["COMP"].instrument.multiplier
 OLD_JOURNAL = Path(__file__).parents[1] / "golden" / "journal_step_1.db.gz"
 
 
@@ -79,6 +86,12 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> WatchedDesk:
     papers.traded(found.folder, found.models()[0], name="live.db")
     found.run()
     return found
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory: pytest.TempPathFactory) -> WatchedDesk:
+    """A desk in mode live whose broker reported its fills."""
+    return live_desk(tmp_path_factory.mktemp("real"))
 
 
 @pytest.fixture(scope="module")
@@ -200,6 +213,42 @@ def _document_of(record: AccountRecord, month: str) -> ReportDocument:
             provenance={},
         )
     )
+
+
+@dataclass(frozen=True)
+class _Counted:
+    """What the reported fills of a journal make: profit, results of closed trades, commission of those."""
+
+    sets: int
+    profit: float
+    closed: list[float]
+    commission: float
+
+
+def _counted(journal: Path, month: object) -> _Counted:
+    """Count fills of COMP up to the end of a month in the plainest way: money, position, last close."""
+    end = int((np.datetime64(month, "M") + 1).astype("datetime64[ns]").astype(np.int64))
+    with closing(sqlite3.connect(journal)) as reader:
+        sets, last = reader.execute(
+            "SELECT count(*), max(sequence) FROM sets WHERE stamp < ?", (end,)
+        ).fetchone()
+        fills = reader.execute(
+            "SELECT content FROM events WHERE kind = 'fill' AND sequence < ? ORDER BY sequence", (last or 0,)
+        ).fetchall()
+        closes = reader.execute(
+            "SELECT close FROM bars WHERE symbol = 'COMP' AND sequence = ?", (last,)
+        ).fetchall()
+    money, position, begun, fees, closed, paid = 0.0, 0.0, 0.0, 0.0, [], 0.0
+    for (content,) in fills:
+        fill = json.loads(content)
+        money -= fill["quantity"] * fill["price"] * MULTIPLIER + fill["commission"]
+        fees += fill["commission"]
+        position += fill["quantity"]
+        if position == 0.0:
+            closed.append(money - begun)
+            begun, paid = money, fees
+    worth = position * closes[0][0] * MULTIPLIER if position else 0.0
+    return _Counted(sets=sets, profit=money + worth, closed=closed, commission=paid)
 
 
 class _Lines(Page):
@@ -382,7 +431,72 @@ class TestMonthsOfADesk:
         earlier = _of_desk(desk, str(month - 1), database).desk
         assert earlier is not None
         assert list(earlier.acknowledged) == []
-        assert list(earlier.against) == [], "the monitor keeps the newest state only"
+
+
+class TestModeLive:
+    """A desk whose broker reported its fills; months before the newest are compared with a backtest too."""
+
+    @pytest.mark.parametrize("month", ["2009-08", "2009-11", "2010-01"])
+    def test_the_account_is_what_the_reported_fills_make(self, real: WatchedDesk, month: str) -> None:
+        found = _of_desk(real, month)
+        assert found.mode == "live"
+        before, by_then = (_counted(real.journal, each) for each in (np.datetime64(month) - 1, month))
+        account = found.account
+        assert account.whole["net_profit"] == pytest.approx(by_then.profit, abs=1e-6)
+        assert account.month["net_profit"] == pytest.approx(by_then.profit - before.profit, abs=1e-6)
+        assert account.whole["trades"] == len(by_then.closed)
+        assert account.month["trades"] == len(by_then.closed) - len(before.closed)
+        closed = account.trades[account.trades["status"] == "closed"].sort_values("exit_end")
+        assert closed["net_pnl"].tolist() == pytest.approx(by_then.closed, abs=1e-6)
+        assert account.costs["whole"].commission == pytest.approx(by_then.commission)
+
+    def test_an_order_at_another_price_than_its_fill_would_be_seen(
+        self, real: WatchedDesk, tmp_path: Path
+    ) -> None:
+        live = LiveConfig.load(papers.config(tmp_path))
+        shutil.copy(real.journal, live.journal)
+        with closing(sqlite3.connect(live.journal)) as writer, writer:
+            for (name,) in writer.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
+                writer.execute(f"DROP TRIGGER {name}")
+            writer.execute(
+                "UPDATE orders SET price = price + 0.25 WHERE status = 'completed' AND sequence = "
+                "(SELECT min(sequence) FROM orders WHERE status = 'completed')"
+            )
+        closed = account_of_desk(live).record.data.closed["net_pnl"].tolist()
+        known = _counted(live.journal, "2010-01").closed
+        assert closed[1:] == pytest.approx(known[1:], abs=1e-6)
+        assert closed[0] == pytest.approx(known[0] - 0.25 * MULTIPLIER, abs=1e-6)
+
+    def test_a_month_is_compared_as_if_the_desk_had_ended_with_it(
+        self, real: WatchedDesk, tmp_path: Path
+    ) -> None:
+        newest, earlier = _of_desk(real).desk, _of_desk(real, "2009-10").desk
+        assert newest is not None
+        assert list(newest.against) == list(real.report().against)
+        sets = _counted(real.journal, "2009-10").sets
+        journal = live(tmp_path, real.store, uneven, stops=True, stop_after=sets)
+        short = LiveConfig.load(papers.config(tmp_path, store=str(real.store.folder)))
+        assert short.journal == journal
+        assert earlier is not None
+        assert earlier.against == plain_rows(live_against_backtest(short))
+        assert earlier.against != newest.against
+        assert earlier.against[0]["tracking_difference"] != 0.0
+
+    def test_a_month_that_cannot_be_compared_says_why(self, real: WatchedDesk, tmp_path: Path) -> None:
+        """The bundles are gone: account, signals and alarms of the month are there all the same."""
+        config = LiveConfig.load(papers.config(tmp_path, journal=str(real.journal)))
+        numbers = numbers_of_desk(
+            config, np.datetime64("2009-10"), monitor=real.database, ledger=f"sqlite:///{tmp_path / 'no.db'}"
+        )
+        assert numbers.desk is not None
+        assert list(numbers.desk.against) == []
+        text = _text(report_page(report_document(numbers)))
+        assert "live against backtest: " in text
+        assert "no version of the store is the bundle" in text
+
+    def test_the_command_reports_a_month(self, real: WatchedDesk, tmp_path: Path) -> None:
+        said = _called("--monitoring", real.config, "--month", "2009-10", "--out", tmp_path)
+        assert f"{usd(_counted(real.journal, '2009-10').profit)} so far" in said
 
 
 @pytest.mark.parametrize("which", ["of_run", "of_desk"])
@@ -479,23 +593,24 @@ def test_ticks_are_round_and_frame_the_values(of_run: ReportNumbers) -> None:
             assert shown == pytest.approx(mark * (100 if chart.percent else 1), abs=1e-9), chart.name
 
 
-class TestCommand:
-    def call(self, *arguments: object) -> str:
-        found = CliRunner().invoke(report_app, [str(each) for each in arguments], catch_exceptions=True)
-        if found.exception is not None and not isinstance(found.exception, SystemExit):
-            raise found.exception
-        assert found.exit_code == 0, found.output
-        return found.output
+def _called(*arguments: object) -> str:
+    found = CliRunner().invoke(report_app, [str(each) for each in arguments], catch_exceptions=True)
+    if found.exception is not None and not isinstance(found.exception, SystemExit):
+        raise found.exception
+    assert found.exit_code == 0, found.output
+    return found.output
 
+
+class TestCommand:
     def test_a_run_folder(self, run: Path, tmp_path: Path) -> None:
-        said = self.call("--run", run, "--month", "2016-03", "--pdf", "--out", tmp_path / "new")
+        said = _called("--run", run, "--month", "2016-03", "--pdf", "--out", tmp_path / "new")
         page, pdf = (Path(line.removeprefix("report: ")) for line in said.splitlines()[1:])
         assert page.read_text().startswith("<!DOCTYPE html>")
         assert pdf.read_bytes().startswith(b"%PDF")
         assert said.startswith("ibs_baseline, 2016-03: $")
 
     def test_a_desk_finds_its_monitor(self, desk: WatchedDesk, tmp_path: Path) -> None:
-        said = self.call("--monitoring", desk.config, "--out", tmp_path)
+        said = _called("--monitoring", desk.config, "--out", tmp_path)
         assert "report: " in said
         assert "Not watched" not in next(tmp_path.iterdir()).read_text()
 
@@ -516,9 +631,9 @@ class TestCommand:
 
     def test_a_run_is_no_desk(self, run: Path, tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match="leave out --desk and --benchmark"):
-            self.call("--run", run, "--benchmark", "COMP", "--out", tmp_path)
+            _called("--run", run, "--benchmark", "COMP", "--out", tmp_path)
         with pytest.raises(DataError, match="has no session in it"):
-            self.call("--run", run, "--month", "previous", "--out", tmp_path)
+            _called("--run", run, "--month", "previous", "--out", tmp_path)
         assert list(tmp_path.iterdir()) == []
 
     def test_a_desk_that_no_monitor_is_configured_for(
@@ -586,6 +701,21 @@ class TestRefusals:
             connection.execute("CREATE TABLE other (x)")
         with pytest.raises(JournalError):
             account_of_desk(journal_of(live))
+
+    def test_the_command_refuses_a_journal_in_one_line(self, desk: WatchedDesk, tmp_path: Path) -> None:
+        papers.config(tmp_path)
+        kept = desk.journal.read_bytes()
+        for words in ("there is none", "open it for writing once"):
+            if words != "there is none":
+                (tmp_path / "live.db").write_bytes(kept)
+                with closing(sqlite3.connect(tmp_path / "live.db")) as writer:
+                    writer.execute("PRAGMA user_version = 0")
+            arguments = ("report", "--desk", tmp_path / "live.yml", "--pdf", "--out", tmp_path / "out")
+            done = python("-m", "operations.main", *arguments, folder=tmp_path)
+            assert (done.returncode, done.stdout) == (2, "")
+            assert len(done.stderr.splitlines()) == 1
+            assert words in done.stderr
+            assert not (tmp_path / "out").exists()
 
     def test_a_monitor_database_of_another_schema(self, desk: WatchedDesk, tmp_path: Path) -> None:
         other = tmp_path / "monitor.db"

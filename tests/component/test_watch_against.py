@@ -144,6 +144,19 @@ def test_lanes_of_a_portfolio_are_answered_as_recorded_and_summed(tmp_path: Path
     assert [each["name"] for each in rows] == ["COMP", "SPX", "desk"]
 
 
+def test_what_came_after_a_session_is_in_no_number(folder: Path, paper: Path, tmp_path: Path) -> None:
+    whole = live_against_backtest(config(folder, paper)).desk
+    last = whole.dates[59]
+    journal = papers.traded(tmp_path, papers.models(ModelStore(folder / "store"))[0], stop_after=60)
+    ended = live_against_backtest(config(folder, journal)).desk
+    for until in (last, whole.dates[60] - 1):
+        found = live_against_backtest(config(folder, paper), until=until)
+        assert found.unsettled == 0
+        assert repr(found.desk.row) == repr(ended.row) != repr(whole.row)
+        assert found.desk.live.pnl.tolist() == whole.live.pnl[:60].tolist()
+    assert "no decision up to 2009-08-03" in refusal(folder, paper, until=whole.dates[0] - 1)
+
+
 def test_a_figure_has_only_colours_with_a_dark_counterpart(folder: Path, paper: Path) -> None:
     found = live_against_backtest(config(folder, paper))
     drawn = found.figure("COMP")

@@ -5,7 +5,10 @@ from __future__ import annotations
 import atexit
 import functools
 import json
+import re
 import shutil
+import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -14,6 +17,7 @@ import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,6 +35,7 @@ from operations.dashboard.server import bound, dashboard_app, server_of
 from operations.watch.config import MonitoringConfig
 from research.report import page as kit
 from support import papers
+from support.processes import ROOT
 from support.watching import WatchedDesk, watched_desk
 
 NOW = 1_800_000_000 * 10**9
@@ -121,6 +126,25 @@ def served(
             server.should_exit = True
             thread.join(30)
             assert not thread.is_alive(), "the dashboard does not stop"
+
+
+@contextmanager
+def commanded(folder: Path) -> Iterator[Callable[[str], Answer]]:
+    """Run the dashboard command on a desk folder while the block runs; yield what asks it with its token."""
+    token = folder / "dashboard.token"
+    command = [
+        sys.executable, str(ROOT / "scripts/dashboard.py"), "--config", str(folder / "live.yml"),
+        "--port", "0", "--token-file", str(token),
+    ]  # fmt: skip
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            said = re.fullmatch(r"dashboard: http://localhost:(\d+)\n", process.stdout.readline())
+            assert said is not None, "the dashboard did not start"
+            bearer = {"Authorization": f"Bearer {token.read_text().strip()}"}
+            yield partial(ServedDashboard(int(said[1])).ask, **bearer)
+        finally:
+            process.terminate()
 
 
 def sources_of(folder: Path, *, watched: bool = True) -> DashboardSources:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
+import shutil
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import yaml
 
 from lockstep.live.events import Event, OrderAcknowledged, OrderSent
 from lockstep.live.journal import Journal
@@ -13,6 +19,7 @@ from lockstep.models.store import ModelStore
 from support import desks, papers
 from support.events import an_event
 from support.papers import COMP, SETS, WARM
+from support.watching import WatchedDesk, watched_desk
 
 TICK = 0.25
 
@@ -80,10 +87,39 @@ class Reporting(desks.FakeOutside):
 
 
 def live(
-    folder: Path, store: ModelStore, ticks: float | Callable[[int], float], *, stops: bool = False
+    folder: Path,
+    store: ModelStore,
+    ticks: float | Callable[[int], float],
+    *,
+    stops: bool = False,
+    **setup: Any,
 ) -> Path:
     """Return the journal of a live desk of COMP."""
     return papers.traded(
         folder, papers.models(store)[0], name="live.db", mode="live", broker=papers.Broker(), expire=10**18,
-        outside=lambda journal: Reporting(journal, ticks, stops=stops),
+        outside=lambda journal: Reporting(journal, ticks, stops=stops), **setup,
     )  # fmt: skip
+
+
+def uneven(number: int) -> float:
+    """Return by how many ticks a fill is worse: none, one, a better one, four, and again."""
+    return (0.0, 1.0, -1.0, 4.0)[number % 4]
+
+
+@functools.cache
+def _template() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="lockstep-live-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    desk = watched_desk(folder)
+    live(folder, desk.store, uneven, stops=True)
+    desk.run()
+    return folder
+
+
+def live_desk(folder: Path) -> WatchedDesk:
+    """Return a desk in mode live of 120 sessions, watched; some of its reported fills are worse."""
+    shutil.copytree(_template(), folder, dirs_exist_ok=True)
+    papers.config(folder)
+    desk = WatchedDesk(folder, ModelStore(folder / "store"))
+    desk.config.write_text(yaml.safe_dump({"desk": str(folder / "live.yml"), "database": str(desk.database)}))
+    return desk
