@@ -329,6 +329,144 @@ for _column in ("evaluation", "train", "test"):
     Index(f"behaviour_by_{_column}", BehaviourRow.__table__.c[_column])
 
 
+class NightRow(Base):
+    """What a night of the pipeline did: that it began, each step that is complete, how it ended.
+
+    night     its name, the date of the newest session; kind: `begun`, `step`, `failed`, `finished`
+    step      name of the step, empty for the night as a whole; key: content hash of all that goes into it
+    output    digest of the folder that the step left; sentence: what happened, in words
+    """
+
+    __tablename__ = "night"
+    __table_args__ = (UniqueConstraint("night", "kind", "step", "key", name="night_event"),)
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    night: Mapped[str] = mapped_column(String(32))
+    kind: Mapped[str] = mapped_column(String(16))
+    step: Mapped[str] = mapped_column(String(32))
+    key: Mapped[str] = mapped_column(String(64))
+    output: Mapped[str] = mapped_column(String(64))
+    sentence: Mapped[str] = mapped_column(Text)
+    recorded: Mapped[str] = mapped_column(String(32))
+
+
+class EffectRow(Base):
+    """Something that a night does to the world, written down before it is done, so that it is done once.
+
+    key   names it, whoever asks for it again; kind: `register`, `log`, `message`, …; content   JSON
+    """
+
+    __tablename__ = "effect"
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    key: Mapped[str] = mapped_column(String(64), unique=True)
+    night: Mapped[str] = mapped_column(String(32))
+    kind: Mapped[str] = mapped_column(String(16))
+    subject: Mapped[str] = mapped_column(Text)
+    content: Mapped[str] = mapped_column(Text)
+    recorded: Mapped[str] = mapped_column(String(32))
+
+
+class EffectDoneRow(Base):
+    """That an effect was carried out; an effect without this row may or may not have been."""
+
+    __tablename__ = "effect_done"
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    effect_id: Mapped[int] = mapped_column(Integer, unique=True)
+    outcome: Mapped[str] = mapped_column(Text)
+    recorded: Mapped[str] = mapped_column(String(32))
+
+
+class PerformanceRow(Base):
+    """What a strategy earned in one complete day, week or month, written once.
+
+    strategy   `config_hash` of a strategy, SHA-256 of a bundle; name: what people call it
+    mode       `backtest`, `shadow`, `paper`, `live`; account: which of several, such as a desk's name
+    period     `day`, `week`, `month`, from `first_date` to `last_date`, its first and last session
+    result     sum of the session results, fractions of the capital; pnl   USD
+    sharpe, drawdown, win_rate   as in `lockstep.metrics`, NULL where undefined
+    content    JSON: where the numbers come from
+    """
+
+    __tablename__ = "performance"
+    __table_args__ = (
+        UniqueConstraint(
+            "strategy", "symbol", "mode", "account", "period", "first_date", name="performance_of_a_period"
+        ),
+    )
+
+    id: Mapped[int] = mapped_column(Number, primary_key=True, autoincrement=True)
+    strategy: Mapped[str] = mapped_column(String(64))
+    name: Mapped[str] = mapped_column(Text)
+    symbol: Mapped[str] = mapped_column(String(32))
+    mode: Mapped[str] = mapped_column(String(16))
+    account: Mapped[str] = mapped_column(String(64))
+    period: Mapped[str] = mapped_column(String(8))
+    first_date: Mapped[date] = mapped_column(Date)
+    last_date: Mapped[date] = mapped_column(Date)
+    sessions: Mapped[int] = mapped_column(Integer)
+    trades: Mapped[int] = mapped_column(Integer)
+    result: Mapped[float] = mapped_column(Double)
+    pnl: Mapped[float] = mapped_column(Double)
+    sharpe: Mapped[float | None] = mapped_column(Double)
+    drawdown: Mapped[float | None] = mapped_column(Double)
+    win_rate: Mapped[float | None] = mapped_column(Double)
+    content: Mapped[str] = mapped_column(Text)
+    recorded: Mapped[str] = mapped_column(String(32))
+
+
+class AbTestRow(Base):
+    """An A/B test, with all that is decided before its first session.
+
+    content   JSON: both arms, mode, plan, least sessions and trades, level
+    stamp     UTC nanoseconds: only sessions that begin later count
+    """
+
+    __tablename__ = "ab_test"
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    name: Mapped[str] = mapped_column(Text, unique=True)
+    symbol: Mapped[str] = mapped_column(String(32))
+    content: Mapped[str] = mapped_column(Text)
+    stamp: Mapped[int] = mapped_column(BigInteger)
+    recorded: Mapped[str] = mapped_column(String(32))
+
+
+class AbSessionRow(Base):
+    """One session of one arm of a test.
+
+    result   fraction of the capital; trades, won   that ended in it, and those of them with a profit
+    """
+
+    __tablename__ = "ab_session"
+    __table_args__ = (UniqueConstraint("test_id", "arm", "session", name="ab_session_of_an_arm"),)
+
+    id: Mapped[int] = mapped_column(Number, primary_key=True, autoincrement=True)
+    test_id: Mapped[int] = mapped_column(Integer)
+    arm: Mapped[str] = mapped_column(String(16))
+    session: Mapped[date] = mapped_column(Date)
+    result: Mapped[float] = mapped_column(Double)
+    trades: Mapped[int] = mapped_column(Integer)
+    won: Mapped[int] = mapped_column(Integer)
+    recorded: Mapped[str] = mapped_column(String(32))
+
+
+class AbEventRow(Base):
+    """What became of a test: `won`, `lost`, `futile`, `stopped`, with the evidence then."""
+
+    __tablename__ = "ab_event"
+    __table_args__ = (UniqueConstraint("test_id", "kind", name="ab_event_of_a_test"),)
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    test_id: Mapped[int] = mapped_column(Integer)
+    kind: Mapped[str] = mapped_column(String(16))
+    session: Mapped[date] = mapped_column(Date)
+    evidence: Mapped[float] = mapped_column(Double)
+    reason: Mapped[str] = mapped_column(Text)
+    recorded: Mapped[str] = mapped_column(String(32))
+
+
 class LinkRow(Base):
     """One link of the chain: rows that were added to an append-only table, see `chain.py`.
 
@@ -351,6 +489,7 @@ class LinkRow(Base):
 CHAINED = (
     LedgerRow, EffectiveRow, LookRow, SeriesRow, KinshipRow, LawRow, SpaceRow, MaximumRow, VerdictRow,
     ReplayRow, FirstSeenRow, CandidateRow, ForwardRow, CandidateEventRow, BehaviourRow,
+    NightRow, EffectRow, EffectDoneRow, PerformanceRow, AbTestRow, AbSessionRow, AbEventRow,
 )  # fmt: skip
 """The tables whose rows the chain holds."""
 
