@@ -190,6 +190,10 @@ class RetrainingError(LockstepError):
     """A retraining cannot begin or go on, or its book is not what was written."""
 
 
+class PipelineError(LockstepError):
+    """A night of the pipeline cannot begin, or one of its steps failed."""
+
+
 class ParityError(LockstepError):
     """Research and live came apart, or cannot be compared."""
 

@@ -104,7 +104,7 @@ TRAINING_LIBRARIES = (
 
 LOCK = "requirements.lock"
 
-_KEY, _KEPT = 32, 64
+_KEY, _KEPT = 32, 256
 _HASH = re.compile("c1-[0-9a-f]{61}")
 # Begins every code hash: one that an earlier version made another way is never equal to one of ours.
 _SCHEME = "c1-"
@@ -479,19 +479,19 @@ def code_hash(root: str, sources: SourceTree | None = None) -> str:
 
     CodeError where a source cannot be read or resolved.
     """
-    return hash_of(ROOTS[root], sources) if sources else _hash_here(root)
+    return hash_of(ROOTS[root], sources) if sources else _hash_here(root, ROOTS[root])
 
 
 @functools.cache
-def _hash_here(root: str) -> str:
-    """Return the hash of a root, from the user's cache where these very sources were parsed before."""
+def _hash_here(name: str, roots: tuple[str, ...]) -> str:
+    """Return the hash of some roots, from the user's cache where these very sources were parsed before."""
     sources = _installed()
-    kept = cache_root() / "identity" / f"{sources.digest[:_KEY]}-{root}"
+    kept = cache_root() / "identity" / f"{sources.digest[:_KEY]}-{name}"
     with suppress(OSError, ValueError):
         found = kept.read_text(encoding="ascii")
         if _HASH.fullmatch(found):
             return found
-    found = hash_of(ROOTS[root], sources)
+    found = hash_of(roots, sources)
     with suppress(OSError):
         _keep(kept, found)
     return found
@@ -519,6 +519,11 @@ def _installed() -> SourceTree:
     return SourceTree.installed()
 
 
+def is_changed_on_disk() -> bool:
+    """Whether a source is not what it was when this process first read it: new processes run other code."""
+    return SourceTree.installed().digest != _installed().digest
+
+
 def plug_modules(kind: str, sources: SourceTree | None = None) -> Mapping[str, str]:
     """Return the modules of the plugs of a kind of `PLUGS`, by the last part of their name."""
     sources, package = sources or _installed(), PLUGS[kind].package
@@ -533,10 +538,10 @@ def plug_hash(module: str) -> str:
     module   dotted name; a plug from outside the project is its own closure
     """
     sources = _installed()
-    if module not in sources.texts:
-        path = _source_of(module)
-        sources = sources.edited(**{module: path.read_text(encoding="utf-8")})
-    return hash_of((module,), sources)
+    if module in sources.texts:
+        return _hash_here(module, (module,))
+    path = _source_of(module)
+    return hash_of((module,), sources.edited(**{module: path.read_text(encoding="utf-8")}))
 
 
 def _source_of(module: str) -> Path:

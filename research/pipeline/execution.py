@@ -1,0 +1,249 @@
+"""A night from its first step to its last. Killed at any moment, the next start goes on where it was.
+
+A step writes into a folder beside its own, which is renamed when it is complete; then its row is written.
+Killed in between, the folder is there and is taken as it is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from filelock import FileLock, Timeout
+
+from lockstep.errors import LockstepError, PipelineError
+from lockstep.files import replace_file, replacing_folder
+from lockstep.identity import is_changed_on_disk, text_digest
+from research.pipeline.book import BEGUN, FAILED, FINISHED, STEP, NightBook, NightEvent
+from research.pipeline.graph import Pipeline, PipelineStep
+
+C = TypeVar("C")
+
+_ABOUT = "step.json"
+_DIGITS = 16
+
+
+class Outcome(StrEnum):
+    """What became of a step in this start: done, done before, failed, left out, or would be done."""
+
+    DONE = "done"
+    KEPT = "kept"
+    FAILED = "failed"
+    LEFT_OUT = "left out"
+    WOULD = "would run"
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepOutcome:
+    """One step of a start; `folder` is what it left, None where it left nothing."""
+
+    name: str
+    outcome: Outcome
+    sentence: str
+    key: str = ""
+    folder: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Night(Generic[C]):
+    """One night.
+
+    name      its name, the date of the newest session, and `context` what its steps are given
+    folder    where the folders of steps are: folder/STEP/KEY
+    hear      is told each outcome as it comes
+    """
+
+    name: str
+    pipeline: Pipeline[C]
+    context: C
+    book: NightBook
+    folder: Path
+    hear: Callable[[StepOutcome], None] = lambda outcome: None
+    outcomes: list[StepOutcome] = field(default_factory=list)
+
+    def run(self) -> list[StepOutcome]:
+        """Do what is not done yet. A step that fails stops those that need it, and no other.
+
+        Raises: PipelineError at the end where a step failed; at once where the code on the disk is not the
+        one that runs, or another process is at work on the folder.
+        """
+        with only_one_night(self.folder, self.name, self.book.now()):
+            self.book.require_clock()
+            for leftover in self.folder.glob("*/.*.tmp"):
+                shutil.rmtree(leftover, ignore_errors=True)
+            self.book.record(self.name, BEGUN)
+            self._walk(self._done)
+            failed = [each for each in self.outcomes if each.outcome is Outcome.FAILED]
+            if failed:
+                raise PipelineError(f"night {self.name}: {failed[0].sentence}{_more(len(failed))}")
+            self.book.record(self.name, FINISHED)
+        return self.outcomes
+
+    def rehearse(self) -> list[StepOutcome]:
+        """Say what would be done, and change nothing."""
+        self._walk(self._would)
+        return self.outcomes
+
+    def _walk(self, take: Callable[[PipelineStep[C], str, Mapping[str, Path]], StepOutcome]) -> None:
+        outputs: dict[str, str] = {}
+        folders: dict[str, Path] = {}
+        missing: dict[str, Outcome] = {}
+        for step in self.pipeline.ordered:
+            gone = [name for name in step.needs if name in missing]
+            late = [name for name in step.after if missing.get(name) is Outcome.WOULD]
+            if gone or late:
+                found = _without(step.name, gone or late, missing)
+            else:
+                found = self._taken(step, folders, outputs, take)
+            if found.folder is None:
+                missing[step.name] = found.outcome
+            else:
+                folders[step.name], outputs[step.name] = found.folder, digest_of(found.folder)
+            self.outcomes.append(found)
+            self.hear(found)
+
+    def _taken(
+        self,
+        step: PipelineStep[C],
+        folders: Mapping[str, Path],
+        outputs: Mapping[str, str],
+        take: Callable[[PipelineStep[C], str, Mapping[str, Path]], StepOutcome],
+    ) -> StepOutcome:
+        read = {name: folders[name] for name in (*step.needs, *step.after) if name in folders}
+        try:
+            return take(step, step.key(self.context, read, outputs), read)
+        except (LockstepError, OSError) as error:
+            if is_changed_on_disk():
+                raise _changed(self.name) from error
+            reason = _reason(error)
+            # Where nothing can be written any more, the line on the terminal is all there is.
+            with suppress(LockstepError):
+                self.book.record(self.name, FAILED, step=step.name, key=text_digest(reason), sentence=reason)
+            return StepOutcome(name=step.name, outcome=Outcome.FAILED, sentence=f"{step.name}: {reason}")
+
+    def _done(self, step: PipelineStep[C], key: str, read: Mapping[str, Path]) -> StepOutcome:
+        if is_changed_on_disk():
+            raise _changed(self.name)
+        place, known = self._place(step, key), self.book.step(step.name, key)
+        if known is not None and place.exists():
+            _require_as_left(step.name, place, known)
+            self._record(step, key, place, known.sentence)
+            return _kept(step, key, place, known.sentence)
+        if not place.exists():
+            with replacing_folder(place) as folder:
+                sentence = step.work(self.context, read, folder)
+                replace_file(folder / _ABOUT, json.dumps({"key": key, "sentence": sentence}), durable=False)
+        sentence = str(json.loads((place / _ABOUT).read_text(encoding="utf-8"))["sentence"])
+        if known is not None:
+            _require_as_left(step.name, place, known)
+        self._record(step, key, place, sentence)
+        return StepOutcome(name=step.name, outcome=Outcome.DONE, sentence=sentence, key=key, folder=place)
+
+    def _record(self, step: PipelineStep[C], key: str, place: Path, sentence: str) -> None:
+        """Write down what tonight uses, whichever night made it."""
+        self.book.record(self.name, STEP, step=step.name, key=key, output=digest_of(place), sentence=sentence)
+
+    def _would(self, step: PipelineStep[C], key: str, read: Mapping[str, Path]) -> StepOutcome:
+        place, known = self._place(step, key), self.book.step(step.name, key)
+        if known is not None and place.exists():
+            return _kept(step, key, place, known.sentence)
+        return StepOutcome(name=step.name, outcome=Outcome.WOULD, sentence=f"key {key[:_DIGITS]}", key=key)
+
+    def _place(self, step: PipelineStep[C], key: str) -> Path:
+        return self.folder / step.name / key[:_DIGITS]
+
+
+def digest_of(folder: Path) -> str:
+    """Return the SHA-256 (hex) of a folder: the names of its files and what is in them."""
+    found = hashlib.sha256()
+    for path in sorted(each for each in folder.rglob("*") if each.is_file()):
+        content = hashlib.sha256(path.read_bytes()).hexdigest()
+        found.update(f"{path.relative_to(folder).as_posix()}\0{content}\n".encode())
+    return found.hexdigest()
+
+
+@contextmanager
+def only_one_night(folder: Path, night: str, now: datetime) -> Iterator[None]:
+    """Hold the folder's lock; PipelineError, saying who has it and since when, where another process does."""
+    folder.mkdir(parents=True, exist_ok=True)
+    who = folder / "running.json"
+    try:
+        with FileLock(folder / "night.lock", timeout=0):
+            held = {"pid": os.getpid(), "night": night, "since": now.isoformat(timespec="seconds")}
+            replace_file(who, json.dumps(held), durable=False, error=PipelineError)
+            try:
+                yield
+            finally:
+                who.unlink(missing_ok=True)
+    except Timeout as error:
+        raise PipelineError(f"{folder}: {_holder(who)}; let it finish") from error
+
+
+def prune(folder: Path, book: NightBook, nights: int) -> int:
+    """Remove the folders that none of the newest `nights` nights used; returns how many."""
+    events = [each for each in book.events() if each.kind in (STEP, BEGUN)]
+    kept = set(list(dict.fromkeys(each.night for each in events))[-nights:])
+    used = {(each.step, each.key[:_DIGITS]) for each in events if each.kind == STEP and each.night in kept}
+    removed = 0
+    for place in folder.glob("*/*"):
+        if place.is_dir() and not place.name.startswith(".") and (place.parent.name, place.name) not in used:
+            shutil.rmtree(place)
+            removed += 1
+    return removed
+
+
+def _holder(who: Path) -> str:
+    try:
+        found = json.loads(who.read_text(encoding="utf-8"))
+        since = str(found["since"])[:16].replace("T", " ")
+        return f"process {found['pid']} is at work on night {found['night']}, since {since} UTC"
+    except (OSError, ValueError, KeyError):
+        return "another process is at work here"
+
+
+def _kept(step: PipelineStep[C], key: str, place: Path, sentence: str) -> StepOutcome:
+    return StepOutcome(name=step.name, outcome=Outcome.KEPT, sentence=sentence, key=key, folder=place)
+
+
+def _require_as_left(name: str, place: Path, known: NightEvent) -> None:
+    found = digest_of(place)
+    if found != known.output:
+        raise PipelineError(
+            f"{place}: is {found[:12]}, and step {name} left {known.output[:12]}: somebody changed it, or it "
+            "does not come out the same twice; remove the folder, and run the night again"
+        )
+
+
+def _without(name: str, gone: list[str], missing: Mapping[str, Outcome]) -> StepOutcome:
+    would = all(missing[each] is Outcome.WOULD for each in gone)
+    outcome = Outcome.WOULD if would else Outcome.LEFT_OUT
+    return StepOutcome(name=name, outcome=outcome, sentence=f"after {', '.join(gone)}" if would else (
+        f"needs {', '.join(gone)}"
+    ))  # fmt: skip
+
+
+def _changed(night: str) -> PipelineError:
+    return PipelineError(
+        f"night {night}: the code on the disk changed while it ran; run it again: what is done stays done "
+        "where its code is the same"
+    )
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, OSError) and not isinstance(error, LockstepError):
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}{error.strerror or type(error).__name__}"
+    return str(error)
+
+
+def _more(count: int) -> str:
+    return f" (and {count - 1} more)" if count > 1 else ""
