@@ -31,7 +31,7 @@ class Happened(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Effect:
+class NightEffect:
     """One effect, as it was written down; `outcome` is None where nobody knows whether it happened."""
 
     key: str
@@ -44,7 +44,7 @@ class Effect:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Effects:
+class NightEffects:
     """The effects of one ledger; now: the clock."""
 
     ledger: Ledger
@@ -77,12 +77,12 @@ class Effects:
         self._done(key, act())
         return Happened.NOW
 
-    def find(self, kind: str, subject: str) -> Effect | None:
+    def find(self, kind: str, subject: str) -> NightEffect | None:
         """Return an effect that was written down, by its name."""
         key = json_digest([kind, subject])
         return next((each for each in self.all() if each.key == key), None)
 
-    def all(self, night: str | None = None) -> Sequence[Effect]:
+    def all(self, night: str | None = None) -> Sequence[NightEffect]:
         """Return what was written down, of one night or of all, oldest first."""
         effect, done = table_of(EffectRow), table_of(EffectDoneRow)
         wanted = select(effect, done.c.outcome).join(done, done.c.effect_id == effect.c.id, isouter=True)
@@ -91,7 +91,7 @@ class Effects:
         with self.ledger.database.read() as connection:
             rows = connection.execute(wanted.order_by(effect.c.id)).all()
         return [
-            Effect(
+            NightEffect(
                 key=row.key, night=row.night, kind=row.kind, subject=row.subject,
                 content=json.loads(row.content), recorded=row.recorded, outcome=row.outcome,
             )

@@ -16,7 +16,7 @@ from research.ledger.database import Database
 from research.ledger.ledger import Ledger
 from research.pipeline import execution
 from research.pipeline.book import FAILED, FINISHED, NightBook
-from research.pipeline.effects import Effects, Happened
+from research.pipeline.effects import NightEffects, Happened
 from research.pipeline.execution import Night, Outcome, StepOutcome, digest_of, only_one_night, prune
 from research.pipeline.graph import Inputs, Pipeline, PipelineStep
 
@@ -243,7 +243,7 @@ def test_a_death_before_or_after_any_write_ends_the_same(
 
 def test_an_effect_happens_once(ledger: Ledger) -> None:
     sent: list[str] = []
-    effects = Effects(ledger=ledger, now=lambda: NOON)
+    effects = NightEffects(ledger=ledger, now=lambda: NOON)
 
     def send() -> str:
         sent.append("x")
