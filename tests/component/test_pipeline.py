@@ -16,7 +16,7 @@ from research.ledger.database import Database
 from research.ledger.ledger import Ledger
 from research.pipeline import execution
 from research.pipeline.book import FAILED, FINISHED, NightBook
-from research.pipeline.effects import NightEffects, Happened
+from research.pipeline.effects import Happened, NightEffects
 from research.pipeline.execution import Night, Outcome, StepOutcome, digest_of, only_one_night, prune
 from research.pipeline.graph import Inputs, Pipeline, PipelineStep
 
