@@ -45,6 +45,7 @@
     │   └── InboxFull            no room within the time given
     ├── MonitorError             a desk cannot be watched as configured, or its monitor is in the way
     ├── RetrainingError          a retraining cannot begin or go on, or its book was changed
+    ├── PipelineError
     ├── ParityError              research and live came apart, or cannot be compared
     ├── ExperimentError          an experiment cannot be run, found or shown as it was asked for
     │   ├── EngineMismatch       a compiled loop and Backtrader disagree
