@@ -107,7 +107,7 @@ def scored(
     first = int(np.searchsorted(bars.end, candidate.stamp, side="right"))
     if first >= len(bars) or dates[-1] <= dates[first]:
         return []
-    start, last = dates[first] + 1, dates[-1] if bars.timeframe.is_session else dates[-1] - 1
+    start, last = dates[first] + 1, contender.last_complete(history)
     if last < start or not ((dates >= start) & (dates <= last)).any():
         return []
     run = contender.run(history, DateRange.of(str(start), str(last)))

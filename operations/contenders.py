@@ -11,20 +11,24 @@ from statistics import NormalDist
 from typing import Any, Self
 
 import numpy as np
+from sqlalchemy import Connection
 
 from lockstep.errors import ExperimentError
+from lockstep.features.batch import BatchFeatures
 from lockstep.features.feature_registry import default_registry
 from lockstep.identity import TRIALS, code_hash
 from lockstep.market.bars import Bars, Floats
 from lockstep.market.config import InstrumentBook
 from lockstep.market.dates import DateRange
 from lockstep.market.history import History, SeriesKey
+from lockstep.metrics import curve_from
 from lockstep.models.store import ModelStore
 from lockstep.monitoring.eprocess import SESSIONS, history_evidence
-from lockstep.strategy.config import StrategyConfig
+from lockstep.strategy.config import REGIME_ID, StrategyConfig
 from lockstep.strategy.family import family_named, family_of
 from lockstep.strategy.step import vector_ids
 from lockstep.strategy.veto import Veto
+from research.backtest.account import Account
 from research.backtest.run import context_keys
 from research.backtest.timing import TimedAccount
 from research.experiments.execution import Lab
@@ -40,11 +44,20 @@ from research.ledger.candidates import (
 )
 from research.ledger.first_seen import see
 from research.ledger.ledger import Ledger
+from research.ledger.performance import (
+    MeasuredStrategy,
+    PerformanceMode,
+    SessionResults,
+    periods_of,
+    store,
+)
 from research.ledger.versions import TradedVersion
 from research.statistics.bootstrap import block_length
+from research.statistics.regimes import RegimeResult, results_by_regime
 from research.statistics.sharpe import SharpeSample
 from research.sweep.inputs import Chances
-from research.sweep.run import trace
+from research.sweep.kernels import FILL_DECISION
+from research.sweep.run import Trace, trace
 
 # Bars that are kept beside what the features look back on: for joins with slower series, and late starters.
 _SPARE_BARS = 300
@@ -139,6 +152,13 @@ class Contender:
         own = plan.lookback(key) + _SPARE_BARS
         return own if self.champion is None else max(own, self.champion.lookback(key))
 
+    def last_complete(self, history: History) -> np.datetime64:
+        """Return the newest session of the traded series that gets no more bars, datetime64[D]."""
+        bars = history.series(SeriesKey(self.symbol, self.config.bars))
+        dates = history.markets[self.symbol].session.dates(bars.end[-1:], bars.timeframe)
+        newest: np.datetime64 = dates[0]
+        return newest if bars.timeframe.is_session else newest - 1
+
     def run(self, history: History, span: DateRange) -> TimedAccount:
         """Trade it over a span; its sessions, less the champion's, beside those of its market."""
         own = self._alone(history, span)
@@ -150,16 +170,49 @@ class Contender:
         return replace(own, returns=own.returns - other.returns, beta=own.beta - other.beta)
 
     def _alone(self, history: History, span: DateRange) -> TimedAccount:
+        found, bars, _ = self._traced(history, span)
+        return TimedAccount.of_trace(found, bars, history.markets[self.symbol], self.config)
+
+    def results(self, history: History, span: DateRange) -> SessionResults:
+        """Trade it over a span; its own complete sessions and trades, in money, whatever its champion did."""
+        found, bars, _ = self._traced(history, span)
+        market = history.markets[self.symbol]
+        account = Account.of_trace(found, bars, market, self.config.capital)
+        last = self.last_complete(history)
+        whole, over = account.sessions <= last, account.ended <= last
+        return SessionResults(
+            dates=account.sessions[whole],
+            pnl=np.diff(curve_from(account.capital, account.session_equity))[whole],
+            capital=account.capital,
+            # As the market has it: what is observed changes with every session.
+            sessions_per_year=float(market.session.template.sessions_per_year),
+            ended=account.ended[over],
+            trade_pnl=account.pnl[over],
+        )
+
+    def by_regime(self, history: History, span: DateRange) -> tuple[RegimeResult, ...]:
+        """Trade it over a span; its own trades by market regime, whatever its champion did.
+
+        The regime is the one that its sizes read, else `REGIME_ID`, on all bars of the history so far.
+        """
+        found, bars, first = self._traced(history, span)
+        by = self.config.size.by_regime
+        wanted = REGIME_ID if by is None else by.feature
+        plan = default_registry().plan((wanted,), SeriesKey(self.symbol, self.config.bars))
+        codes = BatchFeatures(plan, history, max_age=self.config.max_age.limits).matrix[:, 0]
+        account = Account.of_trace(found, bars, history.markets[self.symbol], self.config.capital)
+        decided = found.fills[: 2 * account.pnl.size : 2, FILL_DECISION].astype(np.int64)
+        return results_by_regime(account.pnl, decided, codes[first : first + len(bars)])
+
+    def _traced(self, history: History, span: DateRange) -> tuple[Trace, Bars, int]:
+        """Return what it does over a span, the bars of the span, and the number of the first of them."""
         chances = None
         if self.veto is not None:
             chances = Chances.of(self.veto, self.config, history, self.symbol)
         found = trace(self.config, history, self.symbol, span=span, chances=chances)
-        market, bars = (
-            history.markets[self.symbol],
-            history.series(SeriesKey(self.symbol, self.config.bars)),
-        )
-        rows = span.select(bars, market)
-        return TimedAccount.of_trace(found, bars.rows(rows.start, rows.stop), market, self.config)
+        bars = history.series(SeriesKey(self.symbol, self.config.bars))
+        rows = span.select(bars, history.markets[self.symbol])
+        return found, bars.rows(rows.start, rows.stop), rows.start
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -190,7 +243,7 @@ def enrol(
 ) -> ForwardCandidate:  # fmt: skip
     """Register a contender with what its history over `span` says, and keep the bars that it will need.
 
-    Nothing is written where it is refused.
+    What it earned there goes to the performance store. All of it is written at once, or nothing.
     """
     past = measured(contender, history, span)
     adaptive = provenance.searched == "adaptive" or provenance.trials is None
@@ -209,6 +262,7 @@ def enrol(
             **contender.content,
             "history": [str(past.date[0]), str(past.date[-1])],
             "drawdown": drawdown_band(past.residual / sigma),
+            "regimes": [each.plain for each in contender.by_regime(history, span)],
         },
         sigma=sigma,
         beta=past.beta,
@@ -218,10 +272,27 @@ def enrol(
         e_history=worth,
         champion=None if contender.champion is None else contender.champion.hash,
     )
-    found = register(ledger, registration, now=now, per_year=per_year)
-    for key, bars in history.bars.items():
-        see(ledger, key, newest(bars, contender.lookback(key), now), now=now, source=bars.source)
-    return found
+    earned = periods_of(contender.results(history, span), newest=contender.last_complete(history))
+
+    def along(connection: Connection, found: ForwardCandidate) -> None:
+        for key, bars in history.bars.items():
+            recent = newest(bars, contender.lookback(key), now)
+            see(ledger, key, recent, now=now, source=bars.source, connection=connection)
+        subject = measured_as(found, "backtest")
+        store(ledger, subject, earned, source={"history": str(span)}, now=now, connection=connection)
+
+    return register(ledger, registration, now=now, per_year=per_year, along=along)
+
+
+def measured_as(candidate: ForwardCandidate, mode: PerformanceMode) -> MeasuredStrategy:
+    """Return under which name the performance store keeps what a candidate earned."""
+    return MeasuredStrategy(
+        strategy=candidate.hash,
+        name=candidate.name,
+        symbol=candidate.symbol,
+        mode=mode,
+        account=f"candidate {candidate.id}",
+    )
 
 
 def newest(bars: Bars, count: int, now: datetime) -> Bars:

@@ -19,10 +19,13 @@ from lockstep.errors import LiveError
 from lockstep.live.config import LiveConfig
 from lockstep.live.journal import Journal
 from lockstep.live.journal.reader import JournalReader
-from lockstep.live.messages import Epoch, LaneState
+from lockstep.live.messages import Epoch, LaneState, Mode
 from lockstep.market.config import InstrumentBook, load_instruments
+from lockstep.market.history import Market, SeriesKey
 from lockstep.market.instrument import traded_symbol
-from lockstep.metrics import SESSIONS_PER_YEAR
+from lockstep.market.sessions import Dates
+from lockstep.market.timeframe import Timeframe
+from lockstep.metrics import SESSIONS_PER_YEAR, Floats
 from lockstep.strategy.matching import CASH, POSITION
 from operations.desk_risk import series_of_lanes
 from operations.reports.account import AccountRecord, FilledOrders
@@ -37,7 +40,7 @@ from research.report.data import (
 )
 
 _MARKS = """
-    SELECT epoch, sets.stamp AS stamp, symbol, mark_price AS price, mark_position AS position,
+    SELECT epoch, sets.stamp AS stamp, symbol, bundle, mark_price AS price, mark_position AS position,
            mark_cash AS cash, mark_equity AS equity
     FROM decisions JOIN sets USING (sequence) JOIN entries USING (sequence)
     WHERE epoch IN ({epochs}) ORDER BY sequence, place
@@ -52,16 +55,33 @@ _HASHES = ("code", "config", "lock", "portfolio", "instruments", "machine")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class LaneSessions:
+    """What one lane made in S sessions, USD; the last one may still go on where its bars are shorter.
+
+    dates     datetime64[D] (S,), rising; pnl: float64 (S,); bundles: (S,), SHA-256 that decided last in each
+    capital   that of the portfolio, else what it was worth when it began; sessions_per_year: its market's
+    timeframe   of its bars
+    """
+
+    dates: Dates
+    pnl: Floats
+    bundles: tuple[str, ...]
+    capital: float
+    sessions_per_year: float
+    timeframe: Timeframe
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class DeskAccount:
     """What a journal says of a desk.
 
-    record   of all its lanes together, a row per session; lanes: their names
+    record   of all its lanes together, a row per session; lanes: of each, by name
     mode     of the epochs that were read; bundles: SHA-256 that decided last, by lane
     """
 
     record: AccountRecord
-    lanes: tuple[str, ...]
-    mode: str
+    lanes: Mapping[str, LaneSessions]
+    mode: Mode
     bundles: Mapping[str, str]
 
 
@@ -73,29 +93,33 @@ class _Lane:
     profit: list[float] = field(default_factory=list)
     prices: list[float] = field(default_factory=list)
     positions: list[float] = field(default_factory=list)
+    bundles: list[str] = field(default_factory=list)
     begun: float = math.nan
     last: Mapping[str, Any] | None = None
     epoch: int = 0
     total: float = 0.0
 
 
-def account_of_desk(config: LiveConfig, benchmark: str = "") -> DeskAccount:
-    """Return the account of a desk, over all epochs of its newest mode.
+def account_of_desk(config: LiveConfig, benchmark: str = "", mode: Mode | None = None) -> DeskAccount:
+    """Return the account of a desk, over all epochs of one mode.
 
     benchmark   lane whose instrument is shown beside it; empty: the first by name
+    mode        None: that of the newest epoch
 
-    LiveError where the journal has no decision yet or no such lane; JournalError where it cannot be read.
+    LiveError where the journal has no decision of that mode or no such lane; JournalError where it cannot be
+    read.
     """
     book = load_instruments()
     with Journal.open(config.journal, readonly=True) as journal:
         epochs = journal.epochs()
         if not epochs:
             raise LiveError(f"journal {config.journal}: has no epoch yet; let the engine run")
-        chosen = [each for each in epochs if each.mode == epochs[-1].mode]
+        mode = mode or epochs[-1].mode
+        chosen = [each for each in epochs if each.mode == mode]
         numbers = ", ".join(str(each.number) for each in chosen)
         lanes = _lanes(journal.records(_MARKS.format(epochs=numbers)), chosen)
         if not lanes:
-            raise LiveError(f"journal {config.journal}: has no decision yet; let the engine run")
+            raise LiveError(f"journal {config.journal}: has no decision in mode {mode}; let the engine run")
         keys = series_of_lanes(journal, sorted(lanes))
         fills = journal.records(_FILLS.format(epochs=numbers))
         bundles = dict(_bundles(journal))
@@ -110,11 +134,11 @@ def account_of_desk(config: LiveConfig, benchmark: str = "") -> DeskAccount:
         raise LiveError(f"benchmark {beside!r}: no lane of the desk; it has {', '.join(sorted(lanes))}")
     capital = _capital(chosen, lanes)
     left_out = len(epochs) - len(chosen)
-    notes = [f"{left_out} epochs of another mode than {chosen[-1].mode} are left out."] if left_out else []
+    notes = [f"{left_out} epochs of another mode than {mode} are left out."] if left_out else []
     data = ReportData(
         title=_name(config, sorted(lanes)),
         symbol=", ".join(sorted(lanes)),
-        instrument_name=f"mode {chosen[-1].mode}",
+        instrument_name=f"mode {mode}",
         proxy_of=None,
         timeframe="1d",
         capital=capital,
@@ -132,9 +156,25 @@ def account_of_desk(config: LiveConfig, benchmark: str = "") -> DeskAccount:
     )
     return DeskAccount(
         record=AccountRecord(data=data, fills=_filled(fills, book)),
-        lanes=tuple(sorted(lanes)),
-        mode=chosen[-1].mode,
+        lanes={
+            name: _sessions(lane, dates[name], chosen[-1], book.market(traded_symbol(name)), keys[name])
+            for name, lane in sorted(lanes.items())
+        },
+        mode=mode,
         bundles=bundles,
+    )
+
+
+def _sessions(lane: _Lane, dates: Dates, epoch: Epoch, market: Market, key: SeriesKey) -> LaneSessions:
+    days = dates.astype("datetime64[D]")
+    last = np.flatnonzero(np.append(days[1:] != days[:-1], True))
+    return LaneSessions(
+        dates=days[last],
+        pnl=np.diff(np.array(lane.profit)[last], prepend=0.0),
+        bundles=tuple(lane.bundles[at] for at in last),
+        capital=_capital([epoch], {"": lane}),
+        sessions_per_year=float(market.session.template.sessions_per_year),
+        timeframe=key.timeframe,
     )
 
 
@@ -182,6 +222,7 @@ def _lanes(rows: Sequence[Mapping[str, Any]], epochs: Sequence[Epoch]) -> dict[s
         lane.profit.append(lane.total)
         lane.prices.append(row["price"])
         lane.positions.append(row["position"])
+        lane.bundles.append(row["bundle"])
     return lanes
 
 

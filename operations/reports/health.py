@@ -152,7 +152,7 @@ def _watched(monitor: Path | None, stale_after: float, now: int) -> tuple[Monito
 
 
 def _lane(lane: str, bundle: str, manifest: Manifest, report: MonitorReport | None, now: int) -> LaneHealth:
-    version, entry = _version(manifest, lane, bundle)
+    version, entry = version_of(manifest, lane, bundle)
     ages = {kind: _age(entry, kind, now) for kind in (VALIDATION, CERTIFICATE)}
     alarms: tuple[str, ...] = ()
     drift: tuple[str, ...] = ()
@@ -182,7 +182,8 @@ def _lane(lane: str, bundle: str, manifest: Manifest, report: MonitorReport | No
     )  # fmt: skip
 
 
-def _version(manifest: Manifest, lane: str, bundle: str) -> tuple[str, VersionEntry | None]:
+def version_of(manifest: Manifest, lane: str, bundle: str) -> tuple[str, VersionEntry | None]:
+    """Return which version of a lane has this SHA-256, and its entry; "" and None for a strange one."""
     known = manifest.instruments.get(traded_symbol(lane), {}).get(VETO)
     for version, entry in (known.versions if known else {}).items():
         if entry.sha256 == bundle:

@@ -8,7 +8,7 @@ file. Rows are only ever added, see `append_only.py`.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any, Literal
@@ -25,6 +25,7 @@ from research.ledger.append_only import CandidateEventRow, CandidateRow, Forward
 from research.ledger.chain import append, append_rows, table_of
 from research.ledger.ledger import Ledger
 from research.ledger.tables import ExperimentRun
+from research.statistics.regimes import RegimeResult
 
 Kind = Literal["strategy", "model"]
 Searched = Literal["declared", "adaptive"]
@@ -61,6 +62,12 @@ class CandidateTerms:
     trials: int | None = None
     p_value: float | None = None
     champion: str | None = None
+
+    @property
+    def regimes(self) -> tuple[RegimeResult, ...] | None:
+        """What its history came to in each market regime; None where that was not kept."""
+        kept = self.content.get("regimes")
+        return None if kept is None else tuple(RegimeResult.of_plain(each) for each in kept)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,11 +119,13 @@ class ForwardCandidate(CandidateTerms):
 
 
 def register(
-    ledger: Ledger, registration: CandidateTerms, *, now: datetime, per_year: int | None = None
-) -> ForwardCandidate:
+    ledger: Ledger, registration: CandidateTerms, *, now: datetime, per_year: int | None = None,
+    along: Callable[[Connection, ForwardCandidate], None] | None = None,
+) -> ForwardCandidate:  # fmt: skip
     """Register a candidate, which spends a share of the year's budget; nothing is written if refused.
 
     per_year   most registrations of the year; the first of a year decides for all, `PER_YEAR` by default
+    along      writes what belongs to it, in the same transaction
 
     ExperimentError where the budget is spent, another number was decided for the year, the name is taken, or
     the same thing is registered already and not ended.
@@ -140,7 +149,10 @@ def register(
             "recorded": now.isoformat(timespec="seconds"),
         }
         (number,) = append(connection, CandidateRow, [row])
-        return next(each for each in _candidates(connection) if each.id == number)
+        found = next(each for each in _candidates(connection) if each.id == number)
+        if along is not None:
+            along(connection, found)
+        return found
 
 
 _FROZEN = (

@@ -43,11 +43,15 @@ class Sighting:
     factor: float = 1.0
 
 
-def see(ledger: Ledger, key: SeriesKey, bars: Bars, *, now: datetime, source: str) -> Sighting:
+def see(
+    ledger: Ledger, key: SeriesKey, bars: Bars, *, now: datetime, source: str,
+    connection: Connection | None = None,
+) -> Sighting:  # fmt: skip
     """Store the bars of a series that were never seen before; each bar is stored once, whatever comes later.
 
     now      the moment at which they are seen, UTC; bars that end after it are refused
     source   who saw them: a file's name, `journal`
+    connection   of a transaction of the caller's, with which they are stored
 
     Where the series is adjusted and was adjusted anew since, the new bars are brought to the stored level.
     DataError for a bar from the future, and for an adjusted series whose stored part moved by no constant.
@@ -59,21 +63,27 @@ def see(ledger: Ledger, key: SeriesKey, bars: Bars, *, now: datetime, source: st
             f"{bars.source}: a bar of {key} ends {newest} UTC, after now "
             f"({now:%Y-%m-%d %H:%M}): nobody can have seen it; check the time zone of the source"
         )
-    with ledger.database.write() as connection:
-        known, values = _stored(connection, key)
-        found = np.column_stack([getattr(bars, name) for name in BAR_COLUMNS])
-        fresh = ~np.isin(bars.end, known)
-        common = np.isin(known, bars.end)
-        before, after = values[common], found[~fresh]
-        shift, factor = _moved(key, bars.adjustment, before, after)
-        levelled = _levelled(found, shift, factor)
-        corrected = np.count_nonzero((np.abs(levelled[~fresh] - before) > _SAME * np.abs(before)).any(axis=1))
-        seen = now.isoformat(timespec="seconds")
-        rows = [
-            (str(key), end, *numbers, seen, source[-64:])
-            for end, numbers in zip(bars.end[fresh].tolist(), levelled[fresh].tolist(), strict=True)
-        ]
-        append_rows(connection, FirstSeenRow, _COLUMNS, rows)
+    if connection is not None:
+        return _see(connection, key, bars, now, source)
+    with ledger.database.write() as own:
+        return _see(own, key, bars, now, source)
+
+
+def _see(connection: Connection, key: SeriesKey, bars: Bars, now: datetime, source: str) -> Sighting:
+    known, values = _stored(connection, key)
+    found = np.column_stack([getattr(bars, name) for name in BAR_COLUMNS])
+    fresh = ~np.isin(bars.end, known)
+    common = np.isin(known, bars.end)
+    before, after = values[common], found[~fresh]
+    shift, factor = _moved(key, bars.adjustment, before, after)
+    levelled = _levelled(found, shift, factor)
+    corrected = np.count_nonzero((np.abs(levelled[~fresh] - before) > _SAME * np.abs(before)).any(axis=1))
+    seen = now.isoformat(timespec="seconds")
+    rows = [
+        (str(key), end, *numbers, seen, source[-64:])
+        for end, numbers in zip(bars.end[fresh].tolist(), levelled[fresh].tolist(), strict=True)
+    ]
+    append_rows(connection, FirstSeenRow, _COLUMNS, rows)
     return Sighting(new=len(rows), corrected=int(corrected), shift=shift, factor=factor)
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from typing import Any
 
 import numpy as np
 from markupsafe import Markup
@@ -41,7 +39,7 @@ class Regimes:
             title=TITLE,
             cards=_cards(results, states),
             content={
-                "by_lane": {symbol: [_plain(each) for each in found] for symbol, found in results.items()},
+                "by_lane": {symbol: [each.plain for each in found] for symbol, found in results.items()},
                 "failing": {symbol: list(names) for symbol, names in failing.items()},
                 "turbulence_now": states,
             },
@@ -89,14 +87,6 @@ def _cards(
             )
         )
     return cards
-
-
-def _plain(each: RegimeResult) -> dict[str, Any]:
-    """Return a result as plain JSON: what is not finite is None."""
-    return {
-        name: None if isinstance(value, float) and not math.isfinite(value) else value
-        for name, value in asdict(each).items()
-    }
 
 
 def regimes_text(results: Mapping[str, Sequence[RegimeResult]]) -> TextTable:

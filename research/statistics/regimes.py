@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -64,6 +64,20 @@ class RegimeResult:
     def fails(self) -> bool:
         """Whether the strategy is flagged in this regime."""
         return self.verdict == FAILS
+
+    @property
+    def plain(self) -> dict[str, Any]:
+        """The result as plain JSON: what is not finite is None."""
+        return {
+            name: None if isinstance(value, float) and not math.isfinite(value) else value
+            for name, value in asdict(self).items()
+        }
+
+    @classmethod
+    def of_plain(cls, plain: Mapping[str, Any]) -> RegimeResult:
+        """Return what `plain` was made of; what was not finite is nan."""
+        values: dict[str, Any] = {n: math.nan if v is None else v for n, v in plain.items()}
+        return cls(**values)
 
 
 def regime_runs(regimes: Any) -> Integers:
@@ -142,6 +156,28 @@ def _verdict(rate: float, mean: float) -> str:
 def failing_regimes(results: Sequence[RegimeResult]) -> tuple[str, ...]:
     """Return the names of the regimes that a strategy is flagged in."""
     return tuple(each.name for each in results if each.fails)
+
+
+def regimes_in_words(results: Sequence[RegimeResult]) -> str:
+    """Return in which regimes a strategy is flagged, in which it is not, and which cannot be judged.
+
+    >>> regimes_in_words(results_by_regime([1.0, -2.0], [0, 1], [1.0, -1.0]))
+    'too few trades to judge it in bull, bear'
+    """
+    by_verdict = {
+        verdict: ", ".join(
+            f"{each.name} ({each.trades:,} trades, mean {each.mean:+,.0f})" if each.fails else each.name
+            for each in results
+            if each.verdict == verdict
+        )
+        for verdict in (FAILS, HOLDS, NOT_ENOUGH)
+    }
+    parts = [
+        f"fails in {by_verdict[FAILS]}" if by_verdict[FAILS] else "",
+        f"no failure found in {by_verdict[HOLDS]}" if by_verdict[HOLDS] else "",
+        f"too few trades to judge it in {by_verdict[NOT_ENOUGH]}" if by_verdict[NOT_ENOUGH] else "",
+    ]
+    return "; ".join(each for each in parts if each) or "no regime is known of its history"
 
 
 def _checked(pnl: Any, decided: Any, regimes: Any) -> tuple[Floats, Floats, Integers]:

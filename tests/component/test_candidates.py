@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,8 @@ from sqlalchemy import text
 from lockstep.errors import DataError, ExperimentError
 from lockstep.live.journal import Journal
 from lockstep.live.messages import Release, SetRecord
-from lockstep.market import DAILY
 from lockstep.market.bars import Bars
-from lockstep.market.config import load_instruments
 from lockstep.market.dates import DateRange
-from lockstep.market.history import History, SeriesKey
 from lockstep.market.loader import load_bars
 from lockstep.strategy.config import StrategyConfig
 from lockstep.strategy.family import load_strategy
@@ -28,7 +25,6 @@ from research.backtest.account import Account
 from research.backtest.run import run_backtest
 from research.experiments.service import judged, verified_ranking
 from research.ledger.candidates import (
-    CandidateTerms,
     ForwardCandidate,
     ForwardEvent,
     candidate_named,
@@ -44,13 +40,9 @@ from research.ledger.database import Database
 from research.ledger.first_seen import see, seen_bars
 from research.ledger.ledger import Ledger
 from research.statistics.gate import FRESH, Check
+from support.candidates import BASELINE, FREE, KEY, NOON, enrolled, known, registration, until
 from support.experiments import plan, toy_lab
 from support.journals import epoch
-
-ROOT = Path(__file__).resolve().parents[2]
-KEY = SeriesKey("COMP", DAILY)
-FREE = CandidateOrigin(searched="adaptive", trials=None)
-NOON = datetime(2012, 3, 7, 12, tzinfo=UTC)
 
 
 @pytest.fixture(scope="module")
@@ -60,42 +52,12 @@ def bars() -> Bars:
 
 @pytest.fixture(scope="module")
 def strategy() -> StrategyConfig:
-    return load_strategy(ROOT / "configs/strategies/ibs_baseline.yaml")
+    return load_strategy(BASELINE)
 
 
 @pytest.fixture
 def ledger(tmp_path: Path) -> Ledger:
     return Ledger(Database.open(f"sqlite:///{tmp_path / 'experiments.db'}"))
-
-
-def until(bars: Bars, moment: datetime) -> Bars:
-    stamp = np.datetime64(moment.replace(tzinfo=None), "ns").astype(np.int64)
-    return bars.rows(0, int(np.searchsorted(bars.end, stamp)))
-
-
-def known(bars: Bars, moment: datetime) -> History:
-    return History(bars={KEY: until(bars, moment)}, markets=load_instruments().markets)
-
-
-def enrolled(ledger: Ledger, strategy: StrategyConfig, bars: Bars, **changes: Any) -> ForwardCandidate:
-    given = {"name": "dip", "family": "NASDAQ", "now": NOON, **changes}
-    moment = given["now"]
-    contender = Contender.of_strategy(strategy, "COMP")
-    return enrol(ledger, contender, known(bars, moment), DateRange(), given.pop("provenance", FREE), **given)
-
-
-def registration(name: str = "a", **changes: Any) -> CandidateTerms:
-    given: dict[str, Any] = {
-        "kind": "strategy",
-        "symbol": "COMP",
-        "family": "NASDAQ",
-        "hash": name,
-        "content": {"drawdown": 20.0},
-        "sigma": 0.01,
-        "beta": 0.1,
-        "searched": "adaptive",
-    }
-    return CandidateTerms(name=name, **given | changes)
 
 
 class TestBudget:
@@ -417,7 +379,7 @@ class TestCommand:
         return CliRunner().invoke(app, list(words))
 
     def test_from_registration_to_withdrawal(self, database: str) -> None:
-        path = str(ROOT / "configs/strategies/ibs_baseline.yaml")
+        path = str(BASELINE)
         found = self.run("register", "dip", "--strategy", path, "--symbol", "COMP")
         assert "registration 1 of 12" in found.output, found.output
         assert "full size at 60" in found.output
