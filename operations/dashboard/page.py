@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from lockstep.live.config import LiveConfig
 from lockstep.models.store import ModelStore
+from operations.retraining.config import RetrainingConfig
 from operations.watch.config import MonitoringConfig
 
 
@@ -19,7 +20,7 @@ class DashboardSources:
 
     live         the desk: journal, status file, portfolio; monitoring: of its monitor, None without one
     store        the model store; ledger: URL of experiments and trials
-    results      folder of reports and run folders
+    results      folder of reports and run folders; retraining: of the desk's models, None without one
     """
 
     live: LiveConfig
@@ -27,6 +28,7 @@ class DashboardSources:
     store: ModelStore
     ledger: str
     results: Path
+    retraining: RetrainingConfig | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

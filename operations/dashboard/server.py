@@ -133,9 +133,9 @@ class _Answers:
         pages: Sequence[DashboardPage],
         clock: Callable[[], int],
     ) -> None:
-        monitoring = sources.monitoring
+        kept = (each.database for each in (sources.monitoring, sources.retraining) if each is not None)
         self.changes = Changes(
-            [sources.live.journal, *(() if monitoring is None else (monitoring.database,))],
+            [sources.live.journal, *kept],
             [
                 sources.live.status, monitor_file(sources.live.status), sources.store.folder / MANIFEST,
                 sources.live.switches.kill_file, sources.live.switches.halt_file,

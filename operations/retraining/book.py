@@ -72,6 +72,8 @@ FOLLOWING: Mapping[Step, frozenset[Step]] = {
     ),
 }
 """What may come after a step."""
+ENDED_BADLY = frozenset({Step.FAILED, Step.ROLLED_BACK})
+"""What somebody should look at, once it has happened."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,6 +160,11 @@ class ShadowLook:
             mean=found.mean if known else None, low=found.low if known else None,
             high=found.high if known else None,
         )  # fmt: skip
+
+
+def awaits_approval(run: RetrainingRun, look: ShadowLook | None) -> bool:
+    """Whether a challenger in shadow could be promoted by its newest look, and is not approved yet."""
+    return run.now is Step.SHADOWING and look is not None and look.verdict.is_promotable
 
 
 def run_id(symbol: str, kind: str, evidence: str) -> str:
@@ -252,7 +259,8 @@ class RetrainingBook:
         if self._connection is None or _schema(self._connection) < _WITH_LOOKS:
             return ()
         query = f"SELECT {', '.join(_LOOK_COLUMNS)} FROM looks ORDER BY run, desk"
-        rows = (dict(zip(_LOOK_COLUMNS, row, strict=True)) for row in self._connection.execute(query))
+        found = self._connection.execute(query).fetchall()
+        rows = (dict(zip(_LOOK_COLUMNS, row, strict=True)) for row in found)
         return tuple(ShadowLook(**{**row, "verdict": ChallengerVerdict(row["verdict"])}) for row in rows)
 
     def looked(self, look: ShadowLook) -> None:

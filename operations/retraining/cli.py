@@ -15,12 +15,12 @@ from lockstep.desk import desk_file
 from lockstep.market.command_line import App
 from lockstep.models.command_line import By, Reason, actor
 from lockstep.tables import TextTable, prose
-from operations.retraining.book import RetrainingBook, RetrainingRun, only_retraining
+from operations.retraining.book import ENDED_BADLY, RetrainingBook, RetrainingRun, only_retraining
 from operations.retraining.challenger import Workshop
 from operations.retraining.config import RetrainingConfig
 from operations.retraining.machine import AUTO, RetrainingMachine
 from operations.retraining.plan import MonitoredDesk, SymbolPlan, day_of, plan_of, read_plan
-from operations.retraining.telling import ENDED_BADLY, news_of
+from operations.retraining.telling import news_of
 from operations.watch.config import MonitoringConfig
 from operations.watch.database import MonitorDatabase
 from operations.watch.telling import sinks_of, tell

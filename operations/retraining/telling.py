@@ -4,21 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from operations.retraining.book import RetrainingBook, RetrainingRun, ShadowLook, Step
+from operations.retraining.book import ENDED_BADLY, RetrainingBook, RetrainingRun, awaits_approval
 from operations.watch.telling import News
-
-ENDED_BADLY = frozenset((Step.FAILED, Step.ROLLED_BACK))
-"""What somebody should look at, once it has happened."""
-
-
-def newest_looks(book: RetrainingBook) -> dict[str, ShadowLook]:
-    """Return the newest look at the shadow period of each run that has one."""
-    return {each.run: each for each in book.looks()}
-
-
-def awaits_approval(run: RetrainingRun, look: ShadowLook | None) -> bool:
-    """Whether a challenger in shadow could be promoted, and a person has yet to say so."""
-    return run.now is Step.SHADOWING and look is not None and look.verdict.is_promotable
 
 
 def news_of(book: RetrainingBook) -> Iterator[News]:
@@ -26,7 +13,7 @@ def news_of(book: RetrainingBook) -> Iterator[News]:
 
     So a message that a kill kept from being sent is sent by the next pass, and none twice.
     """
-    looks = newest_looks(book)
+    looks = {each.run: each for each in book.looks()}
     for run in {each.symbol: each for each in book.runs()}.values():
         last = run.steps[-1]
         if run.now in ENDED_BADLY:

@@ -348,3 +348,19 @@ def test_pages_have_names_that_no_other_address_has() -> None:
     names = [each.name for each in PAGES]
     assert len(set(names)) == len(names)
     assert not {"login", "metrics", "changes", "pieces", "static"} & set(names)
+
+
+def test_which_retrainings_are_those_of_the_desk(tmp_path: Path) -> None:
+    desk = traded_desk(tmp_path / "desk")
+    retrained(desk.folder)
+    live = desk.folder / "live.yml"
+    found = cli._retraining(live, None)
+    assert found is not None
+    assert found.database == desk.folder / "retraining.db"
+    other = tmp_path / "live.yml"
+    other.write_text(live.read_text())
+    (tmp_path / "retraining.yml").write_text((desk.folder / "retraining.yml").read_text())
+    assert cli._retraining(other, None) is None, "its monitor watches another desk"
+    assert cli._retraining(other, desk.folder / "retraining.yml") == found, "somebody named it"
+    with pytest.raises(ConfigError, match=r"none\.yml"):
+        cli._retraining(live, tmp_path / "none.yml")

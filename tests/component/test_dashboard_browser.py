@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
 from lockstep.live.status.monitor import MonitorSummary, write_monitor
 from operations.dashboard.page import DashboardPage
 from operations.dashboard.registry import PAGES
+from operations.retraining.book import RetrainingBook, Step
 from support.browser import Browser, Tab, browser, needs_browser
-from support.dashboards import TOKEN, ServedDashboard, commit, running, served, sources_of, traded_desk
+from support.dashboards import (
+    TOKEN,
+    ServedDashboard,
+    commit,
+    retrained,
+    running,
+    served,
+    sources_of,
+    traded_desk,
+)
 from support.watching import WatchedDesk
 
 pytestmark = needs_browser
@@ -36,6 +47,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> WatchedDesk:
     found = traded_desk(tmp_path_factory.mktemp("desk"))
     now = time.time_ns()
     running(found.folder, now)
+    retrained(found.folder)
     write_monitor(found.folder / "monitor.json", MonitorSummary(written=now, stale_after=3_600.0))
     return found
 
@@ -119,6 +131,23 @@ def test_the_key_figures_and_the_chart_are_there(tab: Tab, dashboard: ServedDash
         assert each in text, each
     drawn = tab.ask("document.getElementById('desk-profit').data[1].x.length")
     assert 2 <= drawn <= 2_000
+
+
+def test_a_step_of_a_retraining_is_seen_within_two_seconds(
+    tab: Tab, dashboard: ServedDashboard, desk: WatchedDesk
+) -> None:
+    tab.look_like(width=1280)
+    tab.open(f"{dashboard.address}/models")
+    tab.wait(_LIVE)
+    tab.wait(_DRAWN)
+    assert "lockstep retrain approve 96c0261b60d135a7 --by NAME" in tab.text
+    assert tab.ask("document.getElementById('retraining-COMP').data[0].y.length") == 29
+    tab.wait("!isFetching")
+    with RetrainingBook.open(desk.folder / "retraining.db") as book:
+        (run,) = book.runs()
+        book.append(replace(run.steps[-1], step=Step.REJECTED, sentence="ignorance is not non-inferiority"))
+    tab.wait("document.body.textContent.includes('COMP: REJECTED')", seconds=2.0)
+    assert "lockstep retrain approve" not in tab.text
 
 
 def test_it_works_by_keyboard(tab: Tab, dashboard: ServedDashboard) -> None:

@@ -23,6 +23,8 @@ from operations.dashboard.page import DashboardPage, DashboardSources
 from operations.dashboard.pages import against, experiments, models, risk
 from operations.dashboard.parts import MOST_POINTS, guarded
 from operations.desk_risk import subject_of_desk
+from operations.retraining.book import Step
+from operations.retraining.config import RetrainingConfig
 from operations.watch.config import MonitoringConfig
 from operations.watch.database import MonitorDatabase
 from operations.watch.monitor import AGAINST, STANDINGS
@@ -36,6 +38,7 @@ from research.report.theme import LOSS
 from research.risk.measured import measure
 from research.risk.written import write_risk
 from support import live_portfolios
+from support.dashboards import retrained
 from support.experiments import NOON, plan, toy_lab
 from support.real_fills import live_desk
 from support.watching import WatchedDesk, watched_desk
@@ -156,6 +159,68 @@ def test_models_show_version_reference_and_both_thresholds(traded: WatchedDesk) 
     assert "ALARM COMP@v1: information coefficient" in html
     assert "2009 Q4</th>" in html
     assert "2010 Q1</th>" not in html, "it is not over"
+
+
+def retraining_of(desk: WatchedDesk, *steps: Step, **changes: Any) -> str:
+    """Return the models page of a desk with a run of these steps."""
+    retrained(desk.folder, *steps, **changes)
+    return shown(models.PAGE, sources(desk, retraining=RetrainingConfig.load(desk.folder / "retraining.yml")))
+
+
+def test_a_retraining_shows_what_it_waits_for_and_how_its_challenger_compares(desk: WatchedDesk) -> None:
+    html = retraining_of(desk)
+    assert "COMP: SHADOWING</h2>" in html
+    assert "lockstep retrain approve 96c0261b60d135a7 --by NAME" in html
+    assert "COMP: it is SHADOWING &lt;now&gt;" in html, "text is text"
+    for what, value in (
+        ("Signals so far", "29"), ("Evidence that it is better", "3.90"), ("Verdict", "not worse"),
+        ("Lower bound of the difference", "\N{MINUS SIGN}0.0172"), ("Waits for", "a person"),
+    ):  # fmt: skip
+        assert value in html.partition(what)[2][:400], what
+    assert "not worse above \N{MINUS SIGN}0.0200" in html
+    drawn = figure(html, "retraining-COMP")
+    assert line(drawn, "evidence")["y"] == [round(1.0 + day / 10, 6) for day in range(1, 30)]
+    assert set(line(drawn, "better at 20")["y"]) == {20.0}
+    assert set(line(drawn, "margin")["y"]) == {-0.02}
+    assert line(drawn, "lower bound")["y"][-1] == pytest.approx(-1 / 58, abs=1e-6)
+
+
+WAYS: dict[str, tuple[tuple[Step, ...], dict[str, Any], str, str]] = {
+    "auto": ((), {"approval": "auto"}, "which promotes it: approval is auto", "lockstep retrain run<"),
+    "undecided": ((), {"looks": 5}, "undecided after 2010-05-25 of the desk", ""),
+    "nobody looked": ((), {"looks": 0}, "nobody looked at it", ""),
+    "failed": (
+        (Step.TRIGGERED, Step.FAILED), {"looks": 0}, "look at what was seen",
+        "retrain status 96c0261b60d135a7<"
+    ),
+    "on the way": ((Step.TRIGGERED,), {"looks": 0}, "which goes on from here", "lockstep retrain run<"),
+    "aborted": ((Step.TRIGGERED, Step.ABORTED), {"looks": 0}, "it has ended", ""),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_retraining_says_for_whom_it_waits(desk: WatchedDesk, way: str) -> None:
+    steps, changes, told, command = WAYS[way]
+    html = retraining_of(desk, *steps, **changes)
+    assert told in html
+    assert ("lockstep retrain approve" in html) is False
+    typed = re.findall(r"<pre[^>]*>([^<]*)<", html)
+    assert any(f"{each}<".endswith(command) for each in typed) if command else typed == []
+    assert ('class="loss">FAILED' in html) == (way == "failed")
+
+
+def test_without_retrainings_the_page_says_so(desk: WatchedDesk) -> None:
+    assert "this desk has no retraining.yml" in shown(models.PAGE, sources(desk))
+    book = retrained(desk.folder)
+    given = sources(desk, retraining=RetrainingConfig.load(desk.folder / "retraining.yml"))
+    before = {each.name: each.read_bytes() for each in desk.folder.glob("retraining.db*")}
+    assert "SHADOWING" in shown(models.PAGE, given)
+    assert {each.name: each.read_bytes() for each in desk.folder.glob("retraining.db*")} == before
+    book.unlink()
+    assert "No retraining has begun" in shown(models.PAGE, given)
+    assert not book.exists(), "a page makes none"
+    book.write_text("notes of mine" * 100)
+    assert "retraining.db: file is not a database" in shown(models.PAGE, given)
 
 
 def spoil_wealth(path: Path, count: int) -> float:

@@ -28,10 +28,13 @@ from lockstep.live.events import EngineStarted
 from lockstep.live.journal import Journal
 from lockstep.live.status.status import Status, write_status
 from lockstep.models.store import ModelStore
+from lockstep.monitoring.champion import ChallengerVerdict
 from operations.dashboard.page import DashboardPage, DashboardSources
 from operations.dashboard.pages.desk import DeskReader
 from operations.dashboard.registry import PAGES
 from operations.dashboard.server import bound, dashboard_app, server_of
+from operations.retraining.book import RetrainingBook, ShadowLook, Step, StepRow
+from operations.retraining.config import RetrainingConfig
 from operations.watch.config import MonitoringConfig
 from research.report import page as kit
 from support import papers
@@ -155,6 +158,9 @@ def sources_of(folder: Path, *, watched: bool = True) -> DashboardSources:
         store=ModelStore(folder / "store"),
         ledger=f"sqlite:///{folder / 'experiments.db'}",
         results=folder / "results",
+        retraining=RetrainingConfig.load(retraining)
+        if (retraining := folder / "retraining.yml").is_file()
+        else None,
     )
 
 
@@ -208,3 +214,40 @@ def commit(journal: Path) -> None:
 def shown(folder: Path, now: int = NOW) -> str:
     """Return the desk page of a folder, without a server."""
     return kit.joined(*DeskReader().pieces(sources_of(folder), now))
+
+
+BEGUN = {
+    "champion": "v1",
+    "version": "v2",
+    "margin": 0.02,
+    "max_days": 120,
+    "fresh_from": 1_264_453_200 * 10**9,
+}
+
+
+def retrained(folder: Path, *steps: Step, looks: int = 30, approval: str = "person") -> Path:
+    """Write the retrainings of a desk with one run, by default one that waits for a person; return its book.
+
+    Each look is a day later than the one before, and says more.
+    """
+    config, database = folder / "retraining.yml", folder / "retraining.db"
+    content = {
+        "monitoring": str(folder / "monitoring.yml"), "database": str(database), "runs": str(folder / "runs"),
+        "approval": approval,
+    }  # fmt: skip
+    config.write_text(yaml.safe_dump(content))
+    usual = (Step.TRIGGERED, Step.TRAINED, Step.VALIDATED, Step.CERTIFIED, Step.SHADOWING)
+    with RetrainingBook.open(database) as book:
+        for number, step in enumerate(steps or usual):
+            book.append(StepRow(
+                number=0, run="96c0261b60d135a7", symbol="COMP", step=step, time=NOW + number, desk=NOW,
+                by="auto", inputs={"kind": "alarm"}, outputs=BEGUN, sentence=f"COMP: it is {step} <now>",
+            ))  # fmt: skip
+        for day in range(looks):
+            book.looked(ShadowLook(
+                run="96c0261b60d135a7", desk=int(BEGUN["fresh_from"]) + day * 86_400 * 10**9,
+                verdict=ChallengerVerdict.NOT_WORSE if day > 20 else ChallengerVerdict.UNDECIDED,
+                signals=day, e_value=1.0 + day / 10, mean=day / 5_000 if day else None,
+                low=-1.0 / (2 * day) if day else None, high=1.0 / (2 * day) if day else None,
+            ))  # fmt: skip
+    return database

@@ -15,6 +15,7 @@ from lockstep.models.store import ModelStore
 from operations.dashboard.page import DashboardPage, DashboardSources
 from operations.dashboard.pages.model_inputs import anomalies, decays, inputs, regimes
 from operations.dashboard.pages.model_outcomes import accuracy, alarms
+from operations.dashboard.pages.model_retraining import retrainings
 from operations.dashboard.parts import WatchedLane, absent, guarded, head, parts_of, watched, watched_lanes
 from operations.dashboard.words import minute
 from research.report import page
@@ -40,6 +41,7 @@ def build(sources: DashboardSources, now: int) -> Sequence[Markup]:
 
     parts = {
         "Versions and references": guarded("Versions", versions),
+        "Retraining": guarded("Retraining", lambda: retrainings(sources)),
         "Alarms": guarded("Alarms", lambda: alarms(sources, report)),
         "Accuracy": guarded("Accuracy", lambda: accuracy(sources, report, lanes)),
         "Features and probabilities": guarded("Features", lambda: inputs(sources, report, lanes)),
