@@ -16,7 +16,9 @@ from pathlib import Path
 import pytest
 
 from lockstep import console
+from lockstep.errors import ConfigError
 from lockstep.live.journal import Journal, opening
+from operations.dashboard import cli
 from operations.dashboard.changes import Changes, DatabaseWatch
 from operations.dashboard.page import DashboardPage
 from operations.dashboard.pages import desk as desk_page
@@ -30,6 +32,7 @@ from support.dashboards import (
     ServedDashboard,
     commanded,
     commit,
+    retrained,
     running,
     served,
     shown,

@@ -21,6 +21,8 @@ from lockstep.errors import (
     RetrainingError,
     StoreFailure,
 )
+from lockstep.features.driver import Driver, driver
+from lockstep.features.feature import Feature
 from lockstep.models import store as stores
 from lockstep.models.manifest_file import MANIFEST
 from lockstep.monitoring.champion import PairedScore
@@ -276,6 +278,45 @@ def test_decisions_that_do_not_come_out_again_take_it_back(promoted: RetrainedDe
     desk.retrain()
     assert steps(desk)[-1] == "ROLLED_BACK"
     assert "parity: " in run_of(desk).steps[-1].sentence
+
+
+@pytest.mark.parametrize(
+    ("off", "above", "said"),
+    [
+        (0.0, 0.0, "nothing in"),
+        (1e-9, 0.0, "golden vectors: zscore_20"),
+        # The bars of the golden vectors were never so high.
+        (1e-9, 2_100.0, "recorded values do not come out again by this code"),
+    ],
+)
+def test_class_code_that_computes_a_recorded_value_otherwise_takes_it_back(
+    promoted: RetrainedDesk,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    off: float,
+    above: float,
+    said: str,
+) -> None:
+    """Off by nothing, the promotion stays. The fault is around the kernel, whose source is fingerprinted."""
+
+    def planted(feature: Feature) -> Driver:
+        drive = driver(feature)
+
+        def drifting(*arguments: Any) -> None:
+            drive(*arguments)
+            close, *_, start, stop, out, at = arguments
+            if feature.name == "zscore":
+                out[at : at + stop - start] += np.where(close[start:stop] > above, off, 0.0)
+
+        return drifting
+
+    desk = moved(promoted, tmp_path / "desk")
+    for place in ("batch.driver", "batch.batch_driver", "streaming.driver"):
+        monkeypatch.setattr(f"lockstep.features.{place}", planted)
+    desk.retrain()
+    assert steps(desk)[7:] == (["ROLLED_BACK"] if off else ["WATCHED", "DONE"])
+    assert desk.production == ("v1" if off else "v2")
+    assert said in run_of(desk).steps[7].sentence
 
 
 def test_unknown_orders_and_refusals_take_it_back(

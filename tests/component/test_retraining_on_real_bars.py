@@ -1,18 +1,25 @@
-"""A real training, validation and certificate: from an alarm to the shadow period; every version again."""
+"""A real training, validation and certificate, killed on the way: from an alarm to the shadow period."""
 
 from __future__ import annotations
 
+import json
+import os
+import signal
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import yaml
 from typer.testing import CliRunner
 
+from certify import run as certificates
 from lockstep.market.dates import DateRange
 from lockstep.models.content import REPORTS
 from lockstep.models.evidence import CERTIFICATE, REFERENCE, VALIDATION
 from lockstep.models.manifest import VersionEntry
+from lockstep.models.policy import POLICY
 from lockstep.models.store import ModelStore
 from lockstep.monitoring.frozen import frozen_in
 from lockstep.monitoring.reference_outcomes import monitoring_reference
@@ -73,12 +80,15 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RetrainedDesk:
     found.store.register(trained.bundle, record=trained.record, by="me", now=NOW)
     found.store.promote("COMP", "v1", by="me", now=NOW, reason="test", force=True)
     disappointing(found.store)
+    # A year of sessions would show no more of the steps, and take four times as long.
+    policy = {"certificate": {"bars": 60, "trades": 1}}
+    (found.store.folder / POLICY).write_text(json.dumps(policy))
     papers.config(folder)
     content = {"desk": str(folder / "live.yml"), "database": str(found.database)}
     found.config.write_text(yaml.safe_dump(content))
     content = {
         "monitoring": str(found.config), "database": str(found.book), "runs": str(folder / "runs"),
-        "jobs": 1, "certify_sessions": 260, "restarts": 1,
+        "jobs": 1, "certify_sessions": 65, "restarts": 1,
     }  # fmt: skip
     found.retraining.write_text(yaml.safe_dump(content))
     found.trade(220)
@@ -93,6 +103,37 @@ def retrained(desk: RetrainedDesk) -> RetrainingRun:
     return run
 
 
+def killed_in(desk: RetrainedDesk, spoil: Callable[[Callable[[], None]], None]) -> list[str]:
+    """Let a child take steps until `spoil` has it killed; return the steps that are in the book then."""
+    child = os.fork()
+    if child == 0:
+        try:
+            spoil(lambda: os.kill(os.getpid(), signal.SIGKILL))
+            retrained(desk)
+        finally:
+            os._exit(1)
+    _, status = os.waitpid(child, 0)
+    assert os.WIFSIGNALED(status)
+    return [str(each.step) for each in desk.runs()[0].steps]
+
+
+def in_validation(kill: Callable[[], None]) -> None:
+    """Die when the reference is attached, and the verdict is not."""
+    attach = ModelStore.attach
+
+    def attached(store: ModelStore, symbol: str, version: str, evidence: Any, **named: Any) -> None:
+        if evidence.kind == VALIDATION:
+            kill()
+        attach(store, symbol, version, evidence, **named)
+
+    ModelStore.attach = attached  # type: ignore[method-assign,assignment]
+
+
+def in_certificate(kill: Callable[[], None]) -> None:
+    """Die when research and sweep agree, and the live engine has yet to trade."""
+    certificates.live_over = lambda *_: kill()  # type: ignore[assignment]
+
+
 def reference_again(desk: RetrainedDesk, run: RetrainingRun, entry: VersionEntry) -> str:
     """Return the text of the reference that validation freezes of a version, made of its training run."""
     request = ValidationRequest(
@@ -105,14 +146,24 @@ def reference_again(desk: RetrainedDesk, run: RetrainingRun, entry: VersionEntry
 
 
 @pytest.mark.no_cover
-def test_from_an_alarm_to_the_shadow_period_by_one_command(desk: RetrainedDesk) -> None:
+def test_killed_in_validation_and_certificate_it_goes_from_an_alarm_to_the_shadow_period(
+    desk: RetrainedDesk,
+) -> None:
+    assert killed_in(desk, in_validation) == ["TRIGGERED", "TRAINED"]
+    (kept,) = desk.store.manifest().entry("COMP", "v2").evidence
+    assert kept.kind == REFERENCE
+    assert killed_in(desk, in_certificate) == ["TRIGGERED", "TRAINED", "VALIDATED"]
     run = retrained(desk)
     assert run.now is Step.SHADOWING
     assert run.steps[0].inputs["kind"] == "alarm"
     entry = desk.store.manifest().entry("COMP", "v2")
-    assert {each.kind: each.passed for each in entry.evidence} == {
-        VALIDATION: True, CERTIFICATE: True, REFERENCE: True,
-    }  # fmt: skip
+    # The reference was frozen twice, and is the same.
+    assert [(each.kind, each.passed) for each in entry.evidence] == [
+        (REFERENCE, True), (REFERENCE, True), (VALIDATION, True), (CERTIFICATE, True),
+    ]  # fmt: skip
+    assert entry.evidence[0].file_sha256 == entry.evidence[1].file_sha256
+    assert set(desk.store.manifest().model("COMP").versions) == {"v1", "v2"}
+    assert len(list((desk.folder / "runs").iterdir())) == 2, "it was trained once"
     assert (entry.parent, entry.status) == ("v1", "validated")
     assert desk.store.policy().missing(entry, NOW) == ()
     # It knows more bars than v1, and none of those on which it will be tested.
