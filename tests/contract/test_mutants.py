@@ -46,6 +46,10 @@ SPECS = "tests/unit/test_spec_evaluators.py"
 YEARS = "tests/unit/test_metrics_residue_and_years.py"
 PORTFOLIO = "tests/golden/test_portfolio_arithmetic.py"
 STRESS = "tests/golden/test_stress_golden.py"
+BOOK = "tests/component/test_retraining_book.py"
+RETRAINING = "tests/component/test_retraining.py"
+CHAMPION = "tests/unit/test_champion.py"
+TRIGGERS = "tests/unit/test_triggers.py"
 
 MUTANTS = [
     Mutant(
@@ -1000,6 +1004,97 @@ MUTANTS += [
         old="promotion: tuple[str, ...] = (VALIDATION, CERTIFICATE, REFERENCE)",
         new="promotion: tuple[str, ...] = (VALIDATION, CERTIFICATE)",
         killer=f"{POLICY}::test_a_version_that_was_validated_before_there_were_references_is_asked_for_one",
+    ),
+    Mutant(
+        row="retraining: a row of the book that was edited is read",
+        file="operations/retraining/book.py",
+        old='if (row["number"], row["previous"], row["hash"]) != (number, previous, _hash_of(row)):',
+        new="if False:",
+        killer=f"{BOOK}::test_a_row_that_was_edited_by_hand_is_refused",
+    ),
+    Mutant(
+        row="retraining: a step may follow any other",
+        file="operations/retraining/book.py",
+        old="elif row.step not in FOLLOWING[own.now]:",
+        new="elif False:",
+        killer=f"{BOOK}::test_only_what_follows_is_recorded",
+    ),
+    Mutant(
+        row="retraining: a symbol is retrained twice at once",
+        file="operations/retraining/book.py",
+        old="if each.symbol == row.symbol and each.is_active",
+        new="if False",
+        killer=f"{BOOK}::test_one_retraining_of_a_symbol_at_a_time",
+    ),
+    Mutant(
+        row="retraining: every alarm of a symbol is one run",
+        file="operations/retraining/book.py",
+        old="json_digest([symbol, kind, evidence])",
+        new="json_digest([symbol, kind])",
+        killer=f"{BOOK}::test_evidence_names_a_run",
+    ),
+    Mutant(
+        row="retraining: ignorance is non-inferiority",
+        file="src/monitoring/champion.py",
+        old="if low > -margin:",
+        new="if high > -margin:",
+        killer=f"{CHAMPION}::test_a_worse_one_is_seldom_called_not_worse",
+    ),
+    Mutant(
+        row="retraining: a little evidence is enough",
+        file="src/monitoring/champion.py",
+        old="BETTER_AT = 20.0",
+        new="BETTER_AT = 2.0",
+        killer=f"{CHAMPION}::test_two_equal_models_are_seldom_called_better_or_worse",
+    ),
+    Mutant(
+        row="retraining: drift alone begins one",
+        file="src/monitoring/triggers.py",
+        old="if worst_drift and (watches or accuracy is not None):",
+        new="if worst_drift:",
+        killer=f"{TRIGGERS}::test_what_calls_for_one",
+    ),
+    Mutant(
+        row="retraining: nothing cools down",
+        file="src/monitoring/triggers.py",
+        old="if last_run is not None and (today - last_run).days < cool_down_days:",
+        new="if False:",
+        killer=f"{TRIGGERS}::test_what_calls_for_one",
+    ),
+    Mutant(
+        row="retraining: refusals take no promotion back",
+        file="operations/retraining/shadow.py",
+        old="if count and binom.sf(count - 1, len(found), usual) < _BY_CHANCE:",
+        new="if False:",
+        killer=f"{RETRAINING}::test_unknown_orders_and_refusals_take_it_back",
+    ),
+    Mutant(
+        row="retraining: skew of code takes no promotion back",
+        file="operations/retraining/shadow.py",
+        old='if now["features"] > then["features"]:',
+        new="if False:",
+        killer=f"{RETRAINING}::test_class_code_that_computes_a_recorded_value_otherwise_takes_it_back",
+    ),
+    Mutant(
+        row="retraining: an undecided challenger stays in shadow for ever",
+        file="operations/retraining/machine.py",
+        old='late = days >= int(run.output("max_days"))',
+        new="late = False",
+        killer=f"{RETRAINING}::test_an_undecided_challenger_is_rejected_in_the_end",
+    ),
+    Mutant(
+        row="retraining: the challenger is tested on bars of its training",
+        file="operations/retraining/shadow.py",
+        old="one for one in own if one.decision > since",
+        new="one for one in own",
+        killer=f"{RETRAINING}::test_every_separate_signal_after_the_training_is_scored",
+    ),
+    Mutant(
+        row="retraining: nobody is waited for",
+        file="operations/retraining/machine.py",
+        old="if self.config.approval == AUTO:",
+        new="if True:",
+        killer=f"{RETRAINING}::test_a_person_approves",
     ),
 ]
 
