@@ -28,6 +28,7 @@ from benchmarks.ic import ic
 from benchmarks.long_replay import long_replay
 from benchmarks.long_run import engines
 from benchmarks.measure import ROOT, of_tests
+from benchmarks.retraining import retraining
 from benchmarks.slippage import slippage
 from benchmarks.training import stopping
 from benchmarks.var_backtests import var_backtests
@@ -284,6 +285,12 @@ SOAKS = {
         sentence="ALARM on slippage of fills, in years at the tolerance: rates, delays, two controls",
         count=1_000,
         run=slippage,
+    ),
+    "retraining": Soak(
+        sentence="champion and challenger looked at every day, in shadow periods: wrong verdicts; one "
+        "retraining with a whole search, from an alarm to its shadow period",
+        count=2_000,
+        run=retraining,
     ),
     "half_lives": Soak(
         sentence="decay of an edge, in drawn edges of each kind: intervals of half-lives hold the true one",

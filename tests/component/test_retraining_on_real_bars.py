@@ -9,9 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-import yaml
 from typer.testing import CliRunner
 
 from certify import run as certificates
@@ -22,7 +20,6 @@ from lockstep.models.manifest import VersionEntry
 from lockstep.models.policy import POLICY
 from lockstep.models.store import ModelStore
 from lockstep.monitoring.frozen import frozen_in
-from lockstep.monitoring.reference_outcomes import monitoring_reference
 from operations.retraining import cli
 from operations.retraining.book import RetrainingRun, Step
 from research.ledger.database import Database
@@ -31,20 +28,16 @@ from research.model_validation.gathering import ValidationRequest, gather
 from research.model_validation.reference import frozen_reference
 from research.training.config import TrainingConfig
 from research.training.rebuild import rebuild
-from research.training.run import Task, run_training
-from support import papers
-from support.references import reference_outcomes
-from support.retraining import NOW, RetrainedDesk, digest_of_folder, now, recorded, referred
+from support.retraining import (
+    LENIENT,
+    NOW,
+    TRAINED_TO,
+    RetrainedDesk,
+    digest_of_folder,
+    recorded,
+    trained_desk,
+)
 from support.training import SMALL_FOREST
-
-# Every check is made; what a forest of ten trees on five years of an index is worth is not the question here.
-LENIENT = {
-    "min_trades": 1, "min_sharpe": -99, "min_profit_factor": 0, "max_drawdown": 1, "min_gain": -99,
-    "max_random_veto_p": 1, "max_area_p": 1, "min_gain_kept": -99, "min_dsr": 0, "max_shifted_errors": 99,
-    "min_veto_share": 0, "max_calibration_z": 99, "min_brier_skill": -99, "max_importance_share": 1,
-    "min_probability_spread": 0, "max_challenger_deficit": 99,
-}  # fmt: skip
-
 
 STRATEGY = {
     "name": "small", "entry": [0.0, 0.35], "exit": [0.7, 1.0], "max_bars": 10, "stop": {"percent": 3.0},
@@ -53,44 +46,20 @@ STRATEGY = {
 
 def small() -> TrainingConfig:
     return recorded(
-        data={"start": "2001-01-02", "end": "2009-07-31"}, strategy=STRATEGY,
-        hold_out={"start": "2009-01-02"},
-        model=SMALL_FOREST, search={"trials": 2, "initial": 2, "stop": "none"},
+        data={"start": "2001-01-02", "end": TRAINED_TO}, strategy=STRATEGY, model=SMALL_FOREST,
+        search={"trials": 2, "initial": 2, "stop": "none"},
         validation={"groups": 3, "test_groups": 1, "embargo_days": 3, "walk_forward": "3y/1y/1y"},
         acceptance=LENIENT,
     )  # fmt: skip
 
 
-def disappointing(store: ModelStore) -> None:
-    """Attach a reference that promises nine wins of ten: an ALARM is a matter of weeks."""
-    won = (np.random.default_rng(1).random(400) < 0.9).astype(np.int64)
-    outcomes = reference_outcomes(400, won=won, profits=np.where(won, 120.0, -100.0))
-    sha256 = store.manifest().entry("COMP", "v1").sha256
-    referred(store, "v1", outcomes=monitoring_reference(outcomes, bundle=sha256))
-
-
 @pytest.fixture
 def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RetrainedDesk:
     monkeypatch.setenv("LOCKSTEP_DB", f"sqlite:///{tmp_path / 'ledger.db'}")
-    folder = tmp_path / "desk"
-    (folder / "store").mkdir(parents=True)
-    found = RetrainedDesk(folder, ModelStore(folder / "store"))
-    task = Task(config=small(), config_path="COMP.yml", jobs=1, seed=4, out=folder / "runs")
-    trained = run_training(task, Ledger(Database.open()), now=now)
-    found.store.register(trained.bundle, record=trained.record, by="me", now=NOW)
-    found.store.promote("COMP", "v1", by="me", now=NOW, reason="test", force=True)
-    disappointing(found.store)
+    found = trained_desk(tmp_path / "desk", small(), jobs=1, certify_sessions=65, restarts=1)
     # A year of sessions would show no more of the steps, and take four times as long.
     policy = {"certificate": {"bars": 60, "trades": 1}}
     (found.store.folder / POLICY).write_text(json.dumps(policy))
-    papers.config(folder)
-    content = {"desk": str(folder / "live.yml"), "database": str(found.database)}
-    found.config.write_text(yaml.safe_dump(content))
-    content = {
-        "monitoring": str(found.config), "database": str(found.book), "runs": str(folder / "runs"),
-        "jobs": 1, "certify_sessions": 65, "restarts": 1,
-    }  # fmt: skip
-    found.retraining.write_text(yaml.safe_dump(content))
     found.trade(220)
     return found
 
