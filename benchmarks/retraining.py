@@ -139,7 +139,7 @@ def _is_shortcut_right(world: World, seed: int) -> bool:
 
 def comparisons(count: int, seed: int) -> tuple[dict[str, Any], bool]:
     """Return the rates of each world over `count` shadow periods, and whether all are as stated."""
-    better, not_worse = (_most(count, rate) for rate in (BETTER_RATE, NOT_WORSE_RATE))
+    better, not_worse = allowed(count)
     found: dict[str, Any] = {"margin": MARGIN, "most better": better, "most not worse": not_worse}
     good = True
     with ProcessPoolExecutor(os.cpu_count()) as pool:
@@ -149,14 +149,15 @@ def comparisons(count: int, seed: int) -> tuple[dict[str, Any], bool]:
             )
             periods = list(pool.map(partial(period, world), seeds, chunksize=20))
             same = all(pool.map(partial(_is_shortcut_right, world), seeds[:_COMPARED_DAILY], chunksize=2))
-            rates = _rates(periods)
-            found[name] = {**rates, "looked at one by one, the same": same}
-            good &= same and _is_as_stated(name, rates, better, not_worse)
+            told = rates(periods)
+            found[name] = {**told, "looked at one by one, the same": same}
+            good &= same and is_as_stated(name, told, better, not_worse)
             print(f"{name}: {found[name]}", flush=True)
     return found, good
 
 
-def _rates(periods: Sequence[Period]) -> dict[str, Any]:
+def rates(periods: Sequence[Period]) -> dict[str, Any]:
+    """Return how often each verdict was the first one, `better` ever said, and how soon."""
     told = Counter(each.verdict for each in periods)
     days = [each.day for each in periods if each.verdict is not ChallengerVerdict.UNDECIDED]
     return {
@@ -167,17 +168,24 @@ def _rates(periods: Sequence[Period]) -> dict[str, Any]:
     }
 
 
-def _is_as_stated(name: str, rates: dict[str, Any], better: float, not_worse: float) -> bool:
+def is_as_stated(name: str, found: dict[str, Any], better: float, not_worse: float) -> bool:
+    """Return whether the rates of a world are within `allowed`, or its power is enough."""
     if name.startswith("equal"):
-        return bool(rates["better on any day"] <= better)
+        return bool(found["better on any day"] <= better)
     if name.startswith("worse"):
-        return bool(rates["mean difference"] < -MARGIN and rates["not worse"] <= not_worse)
-    return name != POWER or bool(rates["better on any day"] >= LEAST_POWER)
+        return bool(found["mean difference"] < -MARGIN and found["not worse"] <= not_worse)
+    return name != POWER or bool(found["better on any day"] >= LEAST_POWER)
 
 
-def _most(count: int, rate: float) -> float:
-    """Return the largest share that a procedure of this rate exceeds in one run of a thousand."""
-    return float(stats.binom.ppf(1.0 - _LEVEL, count, rate)) / count
+def allowed(count: int) -> tuple[float, float]:
+    """Return the shares of `better` and `not worse` that procedures of the stated rates seldom exceed.
+
+    In one run of `count` periods of a thousand, for equal models and for those that are worse by the margin.
+    """
+    better, not_worse = (
+        float(stats.binom.ppf(1.0 - _LEVEL, count, rate)) / count for rate in (BETTER_RATE, NOT_WORSE_RATE)
+    )
+    return better, not_worse
 
 
 def from_alarm_to_shadow() -> dict[str, Any]:
