@@ -187,16 +187,19 @@ def update(ledger: Ledger, *, now: datetime, by: str) -> list[CandidateProgress]
         events = tuple(decisions(each, dates.tolist(), residuals))
         happened(ledger, each, events, now=now)
         if events and each.kind == "model":
-            _attach(each, events, residuals.size, now=now, by=by)
+            kinds = {event.kind for event in (*each.events, *events)}
+            attach_forward(each, kinds, residuals.size, now=now, by=by)
         found.append(CandidateProgress(candidate=each, sessions=len(new), events=events))
     return found
 
 
-def _attach(
-    candidate: ForwardCandidate, events: Sequence[ForwardEvent], sessions: int, *, now: datetime, by: str
+def attach_forward(
+    candidate: ForwardCandidate, kinds: set[str], sessions: int, *, now: datetime, by: str
 ) -> None:
-    """Attach what the newest events mean for a promotion to the version in its store."""
-    kinds = {each.kind for each in (*candidate.events, *events)}
+    """Attach what the events of a version mean for its promotion to the version in its store.
+
+    kinds   of all its events up to now; sessions   that were scored
+    """
     evidence = Evidence(
         kind=FORWARD,
         passed=not kinds & set(ENDINGS),

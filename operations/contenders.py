@@ -245,6 +245,24 @@ def enrol(
 
     What it earned there goes to the performance store. All of it is written at once, or nothing.
     """
+    terms = terms_of(contender, history, span, provenance, name=name, family=family)
+    earned = periods_of(contender.results(history, span), newest=contender.last_complete(history))
+
+    def along(connection: Connection, found: ForwardCandidate) -> None:
+        for key, bars in history.bars.items():
+            recent = newest(bars, contender.lookback(key), now)
+            see(ledger, key, recent, now=now, source=bars.source, connection=connection)
+        subject = measured_as(found, "backtest")
+        store(ledger, subject, earned, source={"history": str(span)}, now=now, connection=connection)
+
+    return register(ledger, terms, now=now, per_year=per_year, along=along)
+
+
+def terms_of(
+    contender: Contender, history: History, span: DateRange, provenance: CandidateOrigin, *, name: str,
+    family: str,
+) -> CandidateTerms:  # fmt: skip
+    """Return what a registration would freeze; ExperimentError where the history is too short."""
     past = measured(contender, history, span)
     adaptive = provenance.searched == "adaptive" or provenance.trials is None
     p_value = None if adaptive else _p_value(past.residual)
@@ -252,7 +270,7 @@ def enrol(
     if p_value is not None and provenance.trials is not None:
         worth = history_evidence(p_value, provenance.trials, adaptive=False)
     sigma = float(past.residual.std(ddof=1))
-    registration = CandidateTerms(
+    return CandidateTerms(
         name=name,
         kind=contender.kind,
         symbol=contender.symbol,
@@ -272,16 +290,6 @@ def enrol(
         e_history=worth,
         champion=None if contender.champion is None else contender.champion.hash,
     )
-    earned = periods_of(contender.results(history, span), newest=contender.last_complete(history))
-
-    def along(connection: Connection, found: ForwardCandidate) -> None:
-        for key, bars in history.bars.items():
-            recent = newest(bars, contender.lookback(key), now)
-            see(ledger, key, recent, now=now, source=bars.source, connection=connection)
-        subject = measured_as(found, "backtest")
-        store(ledger, subject, earned, source={"history": str(span)}, now=now, connection=connection)
-
-    return register(ledger, registration, now=now, per_year=per_year, along=along)
 
 
 def measured_as(candidate: ForwardCandidate, mode: PerformanceMode) -> MeasuredStrategy:

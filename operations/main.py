@@ -138,6 +138,13 @@ def _candidates() -> typer.Typer:
     return app
 
 
+@contents.add("pipeline", "Search every night, score, register, decide.", panel=RESEARCH, script="pipeline")
+def _pipeline() -> typer.Typer:
+    from operations.nightly.cli import app
+
+    return app
+
+
 check = contents.group("check", "Check a strategy for look-ahead, or its features.", panel=RESEARCH)
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -28,9 +30,11 @@ def space_of(plan: Plan, symbol: str) -> TrialSpace:
     """Return what a plan may evaluate on a symbol.
 
     A random search declares the combinations that it drew, not those that it might have drawn; an evolution
-    all that it may come to. Of a family whose hash is over what a variant means, that is declared: two
-    spellings are one variant.
+    all that it may come to; a part of a space all of that space, whose other parts count with it. Of a family
+    whose hash is over what a variant means, that is declared: two spellings are one variant.
     """
+    if plan.kind == "part":
+        return replace(space_of(plan.whole, symbol), proposer=plan.kind, how=_walked(plan))
     if _is_listed(plan):
         names = _meanings(plan.space, plan.numbers if plan.generations is None else plan.reachable)
         fields, size, members = {_MEANING: names}, len(names), None
@@ -53,6 +57,29 @@ def space_of(plan: Plan, symbol: str) -> TrialSpace:
 def how_it_learns(plan: Plan) -> str:
     """Return what decides which variants an evolution visits."""
     return f"{plan.generations} generations of {plan.children}, seed {plan.seed}, by {plan.select_by}"
+
+
+def _walked(plan: Plan) -> str:
+    return f"{plan.skip} to {(plan.skip or 0) + len(plan.numbers)} in the order of seed {plan.seed}"
+
+
+def parts_of(ledger: Ledger, plan: Plan, symbol: str, family: str) -> tuple[int, int]:
+    """Return how many parts of a plan's space were begun on a symbol, and how far they came in its order.
+
+    A plan with another seed walks in another order, from its beginning; the parts of both count.
+    """
+    whole = space_of(plan.whole, symbol)
+    found = [
+        each.how
+        for each in ledger.spaces(family, plan.split.searched)
+        if each.proposer == "part" and replace(each, proposer=whole.proposer, how="").hash == whole.hash
+    ]
+    walked = [_STEPS.fullmatch(how) for how in found]
+    ends = [int(each[1]) for each in walked if each is not None and int(each[2]) == plan.seed]
+    return len(found), max(ends, default=0)
+
+
+_STEPS = re.compile(r"\d+ to (\d+) in the order of seed (\d+)")
 
 
 def space_of_one(
@@ -96,6 +123,9 @@ def search_hash(record: Record) -> str:
     plan = record.plan.model_dump(
         mode="json", exclude={"name", "picked", "top", "limits", "data_dir", "source"}
     )
+    if plan["skip"] is None:
+        # As earlier versions wrote it, which had no parts: what is known of their searches still holds.
+        del plan["skip"]
     return json_digest([plan, record.plan.strategy.config_hash, record.code_hash, record.data_hashes])
 
 

@@ -122,8 +122,37 @@ class Lab:
 
     def run(self, plan: Plan, listener: ExperimentListener | None = None) -> Record:
         """Make a new experiment and carry it out; its record. See `resume` for what can go wrong."""
-        data = {symbol: self.data(plan, symbol) for symbol in plan.symbols}
-        number = self.store.create(
+        data = self._data(plan)
+        return self._carry_out(self._begin(plan, data), data, listener or ExperimentListener())
+
+    def begin(self, plan: Plan) -> int:
+        """Make a new experiment, of which nothing is evaluated yet, and return its number."""
+        return self._begin(plan, self._data(plan))
+
+    def evaluate(self, number: int, listener: ExperimentListener | None = None) -> Record:
+        """Evaluate what is missing of an experiment that has not ended, and return its record.
+
+        Its winners are nobody's yet: `conclude` runs them in Backtrader. Raises as `resume` does.
+        """
+        record, data = self._unfinished(number)
+        with only_one(self.database, number), frozen():
+            self._search(record, data, listener or ExperimentListener())
+        return self.store.record(number)
+
+    def conclude(self, number: int, listener: ExperimentListener | None = None) -> Record:
+        """End an experiment of which all is evaluated: maximum test, and its winners in Backtrader.
+
+        Raises as `resume` does.
+        """
+        record, data = self._unfinished(number)
+        with only_one(self.database, number), frozen():
+            return self._finish(record, data, listener or ExperimentListener())
+
+    def _data(self, plan: Plan) -> dict[str, Data]:
+        return {symbol: self.data(plan, symbol) for symbol in plan.symbols}
+
+    def _begin(self, plan: Plan, data: Mapping[str, Data]) -> int:
+        return self.store.create(
             name=plan.name,
             kind=plan.kind,
             status=RUNNING,
@@ -136,7 +165,6 @@ class Lab:
             seconds=0.0,
             bars=0,
         )
-        return self._carry_out(number, data, listener or ExperimentListener())
 
     def resume(self, number: int, listener: ExperimentListener | None = None) -> Record:
         """Do what is missing of an experiment, and return its record.
@@ -144,38 +172,46 @@ class Lab:
         ExperimentError where code or data are not those it was begun with, where another process works on
         it, or where it ends without a result; EngineMismatch where Backtrader disagrees about a winner.
         """
+        _, data = self._unfinished(number)
+        return self._carry_out(number, data, listener or ExperimentListener())
+
+    def _unfinished(self, number: int) -> tuple[Record, dict[str, Data]]:
+        """Return an experiment that is to go on, and its bars, which are those that it was begun with."""
         record = self.store.record(number)
         if record.status == FINISHED:
             raise ExperimentError(f"experiment {number}: is finished; `show {number}` shows it")
-        data = {symbol: self.data(record.plan, symbol) for symbol in record.plan.symbols}
+        data = self._data(record.plan)
         _require_code(record)
         for symbol, each in data.items():
             _require_same(f"experiment {number}: bars of {symbol}", record.data_hashes[symbol], each.hash)
-        return self._carry_out(number, data, listener or ExperimentListener())
+        return record, data
 
     def _carry_out(self, number: int, data: Mapping[str, Data], listener: ExperimentListener) -> Record:
         with only_one(self.database, number), frozen():
-            record = self.store.record(number)
-            self._introduce(record, data, listener)
-            self._declare(record, data)
-            self._agree(record, listener)
-            listener.begin(record.runs, record.done)
-            search = Search(
-                store=self.store,
-                ledger=self.ledger,
-                evaluator=self.evaluator,
-                now=self.now,
-                record=record,
-                data=data,
-                listener=listener,
-            )
-            if record.plan.generations is None:
-                search.evaluate_missing()
-            else:
-                search.evolve()
-                record = self.store.record(number)
-                self.store.update(number, runs=record.done)
+            record = self._search(self.store.record(number), data, listener)
             return self._finish(record, data, listener)
+
+    def _search(self, record: Record, data: Mapping[str, Data], listener: ExperimentListener) -> Record:
+        self._introduce(record, data, listener)
+        self._declare(record, data)
+        self._agree(record, listener)
+        listener.begin(record.runs, record.done)
+        search = Search(
+            store=self.store,
+            ledger=self.ledger,
+            evaluator=self.evaluator,
+            now=self.now,
+            record=record,
+            data=data,
+            listener=listener,
+        )
+        if record.plan.generations is None:
+            search.evaluate_missing()
+            return record
+        search.evolve()
+        record = self.store.record(record.id)
+        self.store.update(record.id, runs=record.done)
+        return record
 
     def _introduce(self, record: Record, data: Mapping[str, Data], listener: ExperimentListener) -> None:
         """Let the ledger know the bars: by them it finds out what was tried on them under other names."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import functools
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, model_validator
 
 from lockstep.settings import Settings
 from lockstep.strategy.family import AnyStrategy
@@ -14,7 +14,7 @@ from research.experiments.variants import VariantSpace
 from research.splits.ranges import Split, TrainTestWindow, windows
 from research.statistics.gate import GateLimits
 
-Kind = Literal["grid", "random", "evolution"]
+Kind = Literal["grid", "random", "part", "evolution"]
 
 
 class Plan(Settings):
@@ -22,6 +22,8 @@ class Plan(Settings):
 
     strategy      the base configuration, whose values hold where no parameter says otherwise
     sample, seed  number of combinations drawn at random, and the seed of the draw; None for all
+    skip          of a search that walks through its space a part at a time: how many combinations came before
+                  its `sample` in the order that `seed` gives; None for a draw of its own
     generations, children   of an evolution, None for any other search; picked: the combinations that it has
                   visited, in that order
     walk_forward  train/test/step spans; None for the one window of `split`
@@ -37,6 +39,7 @@ class Plan(Settings):
     split: Split
     sample: int | None = None
     seed: int = 0
+    skip: Annotated[int, Field(ge=0)] | None = None
     generations: Annotated[int, Field(ge=1)] | None = None
     children: Annotated[int, Field(ge=1)] = 20
     picked: tuple[int, ...] = ()
@@ -48,11 +51,25 @@ class Plan(Settings):
     data_dir: str | None = None
     source: str | None = None
 
+    @model_validator(mode="after")
+    def _part_of_a_size(self) -> Self:
+        if self.skip is not None and (self.sample is None or self.generations is not None):
+            raise ValueError("skip: a part of a space needs a sample, and is no evolution")
+        return self
+
+    @property
+    def whole(self) -> Plan:
+        """The search of all combinations, of which this one is a part."""
+        content = {name: getattr(self, name) for name in type(self).model_fields}
+        return Plan(**{**content, "sample": None, "skip": None})
+
     @property
     def kind(self) -> Kind:
-        """Grid or random search, or evolution."""
+        """Grid or random search, a part of a space, or evolution."""
         if self.generations is not None:
             return "evolution"
+        if self.skip is not None:
+            return "part"
         return "grid" if self.sample is None else "random"
 
     @functools.cached_property
@@ -67,6 +84,8 @@ class Plan(Settings):
             return sorted(self.picked)
         if self.sample is None:
             return range(self.space.size)
+        if self.skip is not None:
+            return self.space.part(self.skip, self.sample, self.seed)
         return self.space.sample(self.sample, self.seed)
 
     @property

@@ -20,7 +20,18 @@ from research.experiments.plan import Plan
 from research.ledger.behaviours import Behaviour
 from research.ledger.bulk import insert_rows
 from research.ledger.database import Database
-from research.ledger.tables import FAILED, METRICS, OK, PARTS, AccountRow, Experiment, ExperimentRun, Returns
+from research.ledger.tables import (
+    FAILED,
+    FINISHED,
+    METRICS,
+    OK,
+    PARTS,
+    UNSUCCESSFUL,
+    AccountRow,
+    Experiment,
+    ExperimentRun,
+    Returns,
+)
 
 _FIXED = (
     "experiment_id", "symbol", "window_number", "variant", "parameters", "config_hash", "evaluation",
@@ -50,6 +61,11 @@ class Record:
     finished: str | None
     seconds: float
     bars: int
+
+    @property
+    def ended(self) -> bool:
+        """Whether there is nothing to go on with: it has a result, or none will come of it."""
+        return self.status in (FINISHED, UNSUCCESSFUL)
 
 
 class RunHead(NamedTuple):
@@ -183,6 +199,13 @@ class Store:
             rows = connection.execute(wanted).all()
             done = {row[0]: row[1] for row in connection.execute(counted)}
         return [_record(row._asdict(), done.get(row.id, 0)) for row in rows]
+
+    def named(self, name: str) -> list[Record]:
+        """Return the experiments of a name, oldest first."""
+        wanted = select(Experiment.id).where(Experiment.name == name).order_by(Experiment.id)
+        with self.database.read() as connection:
+            numbers = list(connection.scalars(wanted))
+        return [self.record(number) for number in numbers]
 
     def _unknown(self, number: int) -> ExperimentError:
         with self.database.read() as connection:

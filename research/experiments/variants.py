@@ -151,6 +151,14 @@ class VariantSpace:
         """
         return sorted(random.Random(seed).sample(range(self.size), min(count, self.size)))
 
+    def part(self, skip: int, count: int, seed: int) -> list[int]:
+        """Return the numbers of `count` combinations after the first `skip` of a seeded order, rising.
+
+        Fewer, or none, at the end of the space. Parts of one order share no combination.
+        """
+        order = np.random.default_rng(seed).permutation(self.size)
+        return sorted(order[skip : skip + count].tolist())
+
 
 def _all_numbers(values: Sequence[Any]) -> bool:
     return all(isinstance(each, int | float) and not isinstance(each, bool) for each in values)

@@ -37,6 +37,7 @@ from research.ledger.law import Law, Verdict, enact, laws, look, pronounce, seal
 from research.ledger.spaces import (
     Derivation,
     TrialSpace,
+    declared_spaces,
     enter,
     last_searched,
     searched,
@@ -118,6 +119,11 @@ class Ledger:
         """Whether an experiment has written down what it is going to evaluate on a symbol."""
         with self.database.read() as connection:
             return space_number(connection, experiment_id, symbol) is not None
+
+    def spaces(self, family: str, dates: DateRange) -> list[TrialSpace]:
+        """Return what was declared on a family, with its relatives, over overlapping dates, oldest first."""
+        with self.database.read() as connection:
+            return declared_spaces(connection, relatives(connection, family), dates)
 
     def searched(self, experiment_id: int, symbol: str) -> Derivation:
         """Return how an experiment came to its trials on a symbol: declared before any result, or adaptive.

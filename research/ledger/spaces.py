@@ -206,6 +206,11 @@ def searched(connection: Connection, number: int, families: Sequence[str]) -> De
     return Derivation(kind=ADAPTIVE, reason=reason, unevaluated=unevaluated, replayable=alone)
 
 
+def declared_spaces(connection: Connection, families: Sequence[str], dates: DateRange) -> list[TrialSpace]:
+    """Return what was declared on families over dates that overlap these, oldest first."""
+    return [each.space for each in _spaces(connection, families, dates)]
+
+
 def last_searched(connection: Connection, config_hash: str) -> date | None:
     """Return the last day that a search saw which evaluated a configuration, or found it; None for none."""
     found_by = union(

@@ -58,6 +58,7 @@ class Night(Generic[C]):
     """One night.
 
     name      its name, the date of the newest session, and `context` what its steps are given
+    digest    of all that it is made of, recorded at its end: a later start sees whether anything is new
     folder    where the folders of steps are: folder/STEP/KEY
     hear      is told each outcome as it comes
     """
@@ -67,6 +68,7 @@ class Night(Generic[C]):
     context: C
     book: NightBook
     folder: Path
+    digest: str = ""
     hear: Callable[[StepOutcome], None] = lambda outcome: None
     outcomes: list[StepOutcome] = field(default_factory=list)
 
@@ -80,12 +82,12 @@ class Night(Generic[C]):
             self.book.require_clock()
             for leftover in self.folder.glob("*/.*.tmp"):
                 shutil.rmtree(leftover, ignore_errors=True)
-            self.book.record(self.name, BEGUN)
+            self.book.record(self.name, BEGUN, key=self.digest)
             self._walk(self._done)
             failed = [each for each in self.outcomes if each.outcome is Outcome.FAILED]
             if failed:
                 raise PipelineError(f"night {self.name}: {failed[0].sentence}{_more(len(failed))}")
-            self.book.record(self.name, FINISHED)
+            self.book.record(self.name, FINISHED, key=self.digest)
         return self.outcomes
 
     def rehearse(self) -> list[StepOutcome]:
@@ -159,7 +161,12 @@ class Night(Generic[C]):
         return StepOutcome(name=step.name, outcome=Outcome.WOULD, sentence=f"key {key[:_DIGITS]}", key=key)
 
     def _place(self, step: PipelineStep[C], key: str) -> Path:
-        return self.folder / step.name / key[:_DIGITS]
+        return place_of(self.folder, step.name, key)
+
+
+def place_of(folder: Path, step: str, key: str) -> Path:
+    """Return the folder that a step with this key leaves."""
+    return folder / step / key[:_DIGITS]
 
 
 def digest_of(folder: Path) -> str:
@@ -199,6 +206,18 @@ def prune(folder: Path, book: NightBook, nights: int) -> int:
             shutil.rmtree(place)
             removed += 1
     return removed
+
+
+def holder(folder: Path) -> str:
+    """Return who is at work on a folder, and since when; empty where nobody is."""
+    who = folder / "running.json"
+    if not who.is_file():
+        return ""
+    try:
+        with FileLock(folder / "night.lock", timeout=0):
+            return ""
+    except Timeout:
+        return _holder(who)
 
 
 def _holder(who: Path) -> str:

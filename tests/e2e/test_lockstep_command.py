@@ -168,6 +168,10 @@ PINNED = {
         ("--config", f"retrain {each}"): "of retraining"
         for each in ("plan", "run", "status", "approve", "abort")
     },
+    **{
+        ("--config", f"pipeline {each}"): "of nights"
+        for each in ("run", "resume", "status", "history", "show")
+    },
     ("--shared-js", "backtest"): "the folder is --out",
 }
 # What users of other commands would type, and how it is spelled here.

@@ -35,6 +35,8 @@ from lockstep.monitoring.triggers import RetrainingTrigger
 from lockstep.strategy.specs.program import Within
 from lockstep.tables import TextTable, number, prose
 from operations import candidates_cli
+from operations.nightly import cli as nightly_cli
+from operations.nightly.night import NightHistory
 from operations.reports import health
 from operations.reports.health import DeskHealth, LaneHealth
 from operations.retraining import cli as retraining_cli
@@ -54,6 +56,7 @@ from research.paper import report as report_table
 from research.paper.bands import Band
 from research.paper.residuals import ResidualSummary
 from research.paper.verdict import Equality, InstrumentComparison, Reference
+from research.pipeline.book import NightEvent
 from research.report.trust import OtherOrders
 from research.risk import regimes as risk_regimes
 from research.risk import written
@@ -434,6 +437,20 @@ def retrainings(console: Console) -> None:
     console.print(retraining_cli.steps_table(run))
 
 
+def nights(console: Console) -> None:
+    events = tuple(
+        NightEvent(
+            night=LONG, kind=kind, step=step, key="", output="", sentence="nothing promoted: " * 6,
+            recorded="2026-03-02T07:00:00+00:00",
+        )
+        for kind, step in (("begun", ""), ("step", "report"))
+    )  # fmt: skip
+    console.print(nightly_cli.steps_table(LONG, events))
+    ledger: Any = None
+    config: Any = None
+    console.print(nightly_cli.history_table(NightHistory(config=config, ledger=ledger, recorded=events)))
+
+
 def risk(console: Console) -> None:
     """One lane of a long name whose losses are of many digits."""
     days = np.arange("2020-01-01", "2022-01-01", dtype="datetime64[D]")
@@ -583,6 +600,7 @@ TABLES: dict[Any, tuple[Callable[[Console], None], tuple[str, ...]]] = {
         retrainings,
         (LONG, "v1234", "v1235", "0123456789abcdef", "ROLLED_BACK", "2024-03-06"),
     ),
+    nightly_cli: (nights, (LONG, "report", "2026-03-02")),
     report_table: (paper, (f"{BIG:,.2f}", f"{BIG * 100:,.2f}%")),
     command: (validation, (LONG + ",", f"{BIG:,.2f}")),
     lookahead_run: (lookahead, (LONG, f"{BIG:,.2f}", f"{HUGE:,}", "15:00Z")),

@@ -1,0 +1,143 @@
+"""`NightlyConfig`: what `configs/pipeline/nightly.yml` says. Frozen; unknown fields are refused."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from lockstep.desk import anchored, desk_folder
+from lockstep.errors import ConfigError
+from lockstep.identity import json_digest
+from lockstep.live.config import AlertSettings
+from lockstep.settings import Settings, read_bytes, read_yaml, validated
+from research.experiments.grid import SelectBy, Values
+from research.splits.ranges import Split
+
+_MOST = 20_000_000
+_Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
+
+
+class NightlySpace(Settings):
+    """A declared space: a grid over a strategy on fixed dates, walked through a part a night.
+
+    strategy     its file, relative to the file of the configuration
+    parameters   as in a grid file: dotted path -> values, or {start, stop, step}
+    split        as in a grid file; another split is another space
+    per_night    combinations that a night evaluates for each symbol, 0 < per_night
+    seed         of the order in which the nights come to them
+    top          how many of a night's best Backtrader runs again; select_by   the measure that ranks them
+    """
+
+    name: _Name
+    strategy: Path
+    parameters: Annotated[dict[str, Values], Field(min_length=1)]
+    split: Split
+    per_night: Annotated[int, Field(ge=2, le=1_000_000)]
+    seed: Annotated[int, Field(ge=0)] = 0
+    top: Annotated[int, Field(ge=1, le=100)] = 3
+    select_by: SelectBy = "sharpe"
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.size > _MOST:
+            raise ValueError(
+                f"space {self.name}: {self.size:,} combinations, at most {_MOST:,}; take fewer values"
+            )
+        return self
+
+    @property
+    def size(self) -> int:
+        """The number of combinations."""
+        return math.prod(len(values) for values in self.parameters.values())
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 (hex) of all that it says, and of its strategy's file."""
+        content = hashlib.sha256(read_bytes(self.strategy)).hexdigest()
+        return json_digest([self.model_dump(mode="json", exclude={"strategy"}), content])
+
+
+class RegistrationRules(Settings):
+    """When a night registers a winner for forward evidence; each registration spends the year's budget.
+
+    days_between     between two registrations of nights, whatever they register
+    most_per_night   registrations of one night
+    least_history    what a winner's history must be worth at least, e_hist >= 0; see docs/forward.md
+    per_year         registrations of a year; the first of a year decides
+    """
+
+    days_between: Annotated[int, Field(ge=0, le=3_650)] = 30
+    most_per_night: Annotated[int, Field(ge=0, le=12)] = 1
+    least_history: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
+    per_year: Annotated[int, Field(ge=1, le=100)] = 12
+
+
+class NightlyConfig(Settings):
+    """What a night does; paths are relative to the working or the desk folder.
+
+    symbols      each has its bars, its searches and its registrations; what stops one stops no other
+    spaces       what is searched: all of it is declared before its first result
+    results      folder of the nights: steps, pages
+    data_dir, source   where bars come from, as for the backtest runner
+    accepted     kinds of findings of `lockstep data check` that stop no symbol
+    registrations   when a winner is registered; log   the log of strategies
+    journal      of the live engine: its bars are seen first; None without one
+    monitoring, retraining   configurations of the monitor and of retrainings; None: no desk is watched
+    keep_nights  nights whose runs and folders are kept; what was tried stays counted
+    alerts       where alerts go beside the log of the process
+    """
+
+    symbols: Annotated[tuple[str, ...], Field(min_length=1)]
+    spaces: Annotated[tuple[NightlySpace, ...], Field(min_length=1)]
+    results: Path
+    data_dir: Path | None = None
+    source: str | None = None
+    accepted: tuple[str, ...] = ()
+    registrations: RegistrationRules = RegistrationRules()
+    log: Path = Path("STRATEGY_LOG.md")
+    journal: Path | None = None
+    monitoring: Path | None = None
+    retraining: Path | None = None
+    keep_nights: Annotated[int, Field(ge=1, le=1_000)] = 5
+    alerts: AlertSettings = AlertSettings()
+
+    @field_validator("symbols", "spaces")
+    @classmethod
+    def _each_once(cls, given: tuple[Any, ...]) -> tuple[Any, ...]:
+        names = [each if isinstance(each, str) else each.name for each in given]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise ValueError(f"{twice} occurs twice; name it once")
+        return given
+
+    @model_validator(mode="after")
+    def _desk_for_retraining(self) -> Self:
+        if self.retraining is not None and self.monitoring is None:
+            raise ValueError("retraining without monitoring: its triggers are the monitor's; give both")
+        return self
+
+    @classmethod
+    def load(cls, path: Path) -> NightlyConfig:
+        """Read a YAML file; ConfigError naming file, field, value and rule.
+
+        Relative paths in a file of a desk folder are relative to that folder.
+        """
+        settings = validated(cls, read_yaml(path), where=str(path))
+        spaces = tuple(
+            each.model_copy(update={"strategy": _beside(path, each.strategy)}) for each in settings.spaces
+        )
+        desk = desk_folder(path.parent)
+        if desk is not None:
+            settings = anchored(settings, desk.root)
+        return settings.model_copy(update={"spaces": spaces})
+
+
+def _beside(path: Path, strategy: Path) -> Path:
+    found = path.parent / strategy
+    if not found.is_file():
+        raise ConfigError(f"{path}: strategy {strategy}: there is no such file beside it; correct the path")
+    return found

@@ -1,0 +1,230 @@
+"""A night as a command makes it: what is there, whether it is new, and what is made of it."""
+
+from __future__ import annotations
+
+import atexit
+import json
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from lockstep.errors import ExperimentError, PipelineError
+from lockstep.files import replace_file
+from lockstep.market.config import InstrumentBook, load_instruments
+from operations.nightly.config import NightlyConfig
+from operations.nightly.world import World, known_bars, look
+from research.ledger.database import Database, default_url
+from research.ledger.ledger import Ledger
+from research.pipeline.book import BEGUN, FAILED, FINISHED, STEP, NightBook, NightEvent
+from research.pipeline.effects import NightEffects
+from research.pipeline.execution import Night, StepOutcome, holder, place_of, prune
+
+if TYPE_CHECKING:
+    from operations.nightly.context import NightContext
+
+INGEST, REPORT = "ingest", "report"
+
+
+def utc_now() -> datetime:
+    """Return the moment, UTC."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NightMade:
+    """What a start made: the page of the night, and what was left out of it, a line each."""
+
+    night: str
+    page: Path
+    troubles: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Nights:
+    """The nights of a configuration and of a ledger."""
+
+    config: NightlyConfig
+    ledger: Ledger
+    book: InstrumentBook
+    now: Callable[[], datetime] = utc_now
+
+    @classmethod
+    def of(cls, config: Path, *, reading: bool = False) -> Self:
+        """Return the nights of a file; with `reading`, of a database that is not written."""
+        settings = NightlyConfig.load(config)
+        database = _readable() if reading else Database.open()
+        return cls(config=settings, ledger=Ledger(database), book=load_instruments())
+
+    @property
+    def steps(self) -> Path:
+        """The folder of the steps."""
+        return self.config.results / "steps"
+
+    @cached_property
+    def nights(self) -> NightBook:
+        """What was recorded."""
+        return NightBook(ledger=self.ledger, now=self.now)
+
+    @cached_property
+    def world(self) -> World:
+        """What there is tonight."""
+        newest = next(
+            (each for each in reversed(self._events) if each.step == INGEST and each.kind == STEP), None
+        )
+        folder = None if newest is None else place_of(self.steps, newest.step, newest.key)
+        return look(self.config, known_bars(folder), self.book, self.now())
+
+    @cached_property
+    def _events(self) -> tuple[NightEvent, ...]:
+        return tuple(self.nights.events())
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the night that was begun last, if there is one, is finished."""
+        begun = [(each.night, each.key) for each in self._events if each.kind == BEGUN]
+        return not begun or begun[-1] in self._finished
+
+    @property
+    def nothing_new(self) -> str:
+        """The newest night, where it is finished and was made of all that there is; empty otherwise."""
+        night = self.world.night
+        return night if (night, self.world.digest) in self._finished else ""
+
+    @property
+    def _finished(self) -> set[tuple[str, str]]:
+        return {(each.night, each.key) for each in self._events if each.kind == FINISHED}
+
+    def make(self, hear: Callable[[StepOutcome], None] = lambda outcome: None) -> NightMade:
+        """Make the night; PipelineError where a step failed."""
+        night = self._night(hear)
+        night.run()
+        page = next(each.folder for each in night.outcomes if each.name == REPORT)
+        assert page is not None
+        return self._kept(night.name, page)
+
+    def rehearse(self) -> list[StepOutcome]:
+        """Say what would be done, and change nothing."""
+        return self._night(lambda outcome: None).rehearse()
+
+    @cached_property
+    def context(self) -> NightContext:
+        """What the steps of tonight are given; ExperimentError where a space names an unknown path."""
+        # Whatever evaluates is imported only where there is something to do.
+        from operations.nightly.context import NightContext
+        from research.experiments.execution import Lab
+
+        lab = Lab(database=self.ledger.database, now=self.now, book=self.book)
+        found = NightContext(
+            night=self.world.night, config=self.config, world=self.world, lab=lab, now=self.now
+        )
+        for space in self.config.spaces:
+            found.strategy(space)
+        return found
+
+    def _night(self, hear: Callable[[StepOutcome], None]) -> Night[NightContext]:
+        from operations.nightly.pipeline import pipeline
+
+        return Night(
+            name=self.world.night, pipeline=pipeline(), context=self.context, book=self.nights,
+            folder=self.steps, hear=hear, digest=self.world.digest,
+        )  # fmt: skip
+
+    def _kept(self, night: str, folder: Path) -> NightMade:
+        """Put the page where people look for it, and remove what no newer night uses."""
+        page = page_of(self.config, night)
+        page.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(page, (folder / "report.html").read_bytes())
+        found = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+        prune(self.steps, self.nights, self.config.keep_nights)
+        return NightMade(night=night, page=page, troubles=tuple(found["troubles"]))
+
+
+def page_of(config: NightlyConfig, night: str) -> Path:
+    """Return where the page of a night is."""
+    return config.results / f"night-{night}.html"
+
+
+def _readable() -> Database:
+    """Return the database to be read; an empty one, of which nothing stays, where there is none yet."""
+    try:
+        return Database.reading(default_url())
+    except ExperimentError:
+        url = default_url()
+        if url.startswith("sqlite:///") and not Path(url.removeprefix("sqlite:///")).exists():
+            folder = tempfile.mkdtemp()
+            atexit.register(shutil.rmtree, folder, ignore_errors=True)
+            return Database.open(f"sqlite:///{folder}/empty.db")
+        raise
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class NightHistory:
+    """What was recorded of all nights of a configuration's ledger."""
+
+    config: NightlyConfig
+    ledger: Ledger
+    recorded: tuple[NightEvent, ...]
+
+    @classmethod
+    def of(cls, config: Path) -> Self:
+        """Read it; nothing is written."""
+        settings, ledger = NightlyConfig.load(config), Ledger(_readable())
+        events = tuple(NightBook(ledger=ledger, now=utc_now).events())
+        return cls(config=settings, ledger=ledger, recorded=events)
+
+    @property
+    def nights(self) -> tuple[str, ...]:
+        """The names of all nights, in the order in which they began."""
+        return tuple(dict.fromkeys(each.night for each in self.recorded))
+
+    @property
+    def at_work(self) -> str:
+        """Who is making a night now; empty where nobody is."""
+        return holder(self.config.results / "steps")
+
+    @property
+    def unknown(self) -> tuple[str, ...]:
+        """The effects of which nobody knows whether they happened, a line each."""
+        effects = NightEffects(ledger=self.ledger, now=utc_now).all()
+        return tuple(
+            f"{each.kind} of {each.subject}: nobody knows whether it happened"
+            for each in effects
+            if each.outcome is None
+        )
+
+    def night(self, name: str) -> str:
+        """Return the name of a night, the newest by default; PipelineError where there is none."""
+        if not self.nights:
+            raise PipelineError("no night was made yet; `lockstep pipeline run` makes one")
+        if name and name not in self.nights:
+            raise PipelineError(f"night {name}: was not made; the newest is {self.nights[-1]}")
+        return name or self.nights[-1]
+
+    def events(self, night: str) -> tuple[NightEvent, ...]:
+        """Return what was recorded of a night, oldest first."""
+        return tuple(each for each in self.recorded if each.night == night)
+
+    def state(self, night: str) -> str:
+        """Return whether a night is finished, and why not."""
+        events = self.events(night)
+        if any(each.kind == FINISHED for each in events):
+            return "finished"
+        failed = [each for each in events if each.kind == FAILED]
+        if failed:
+            return f"not finished: {failed[-1].step}: {failed[-1].sentence}"
+        return "not finished; `lockstep pipeline resume` goes on with it"
+
+    def sentence(self, night: str) -> str:
+        """Return what the report of a night says; empty where it has none."""
+        said = [each.sentence for each in self.events(night) if each.step == REPORT and each.kind == STEP]
+        return said[-1] if said else ""
+
+    def page(self, night: str) -> Path | None:
+        """Return the page of a night, None where there is none any more."""
+        found = page_of(self.config, night)
+        return found if found.is_file() else None

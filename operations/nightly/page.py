@@ -1,0 +1,135 @@
+"""A night as a page: what was done, what was found, who waits, what happened, and what nobody knows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from markupsafe import Markup
+
+from research.report import page
+from research.report.page import Tile, count, ratio
+
+Report = Mapping[str, Any]
+
+
+def night_page(report: Report) -> Markup:
+    """Return the body of the page of a night; `report` is the content of its report.json."""
+    promoted = [each for each in report["events"] if each["kind"] in ("pilot", "full")]
+    head = page.header(
+        f"Night of {report['night']}",
+        "What was searched, scored and decided",
+        [f"{', '.join(report['symbols'])}"],
+        lead=report["lead"],
+        lead_class="loss" if report["troubles"] else "good" if promoted else "",
+        verdict=report["sentence"],
+    )
+    return page.joined(
+        head,
+        page.caveats("Look at this first", list(report["troubles"])),
+        page.key_figures(_tiles(report)),
+        page.grid(list(_cards(report))),
+    )
+
+
+def _tiles(report: Report) -> Iterator[Tile]:
+    variants = sum(each["variants"] for each in report["spaces"])
+    budget = report["budget"]
+    yield Tile("Variants tonight", count(variants), "evaluated, counted and stored")
+    yield Tile("Winners in Backtrader", count(len(report["winners"])), "the same to the last bit")
+    yield Tile("Registered tonight", count(len(report["registered"])), "for forward evidence")
+    if budget:
+        left = budget["of"] - budget["spent"]
+        yield Tile("Registrations left", count(left), f"of {budget['of']} in {budget['year']}")
+    yield Tile("Candidates waiting", count(len(report["candidates"])), "scored session by session")
+    yield Tile("Events", count(len(report["events"])), "promoted, retired, at risk")
+
+
+def _cards(report: Report) -> Iterator[Markup]:
+    yield _table(
+        "Spaces", ("space", "symbol", "tonight", "before", "of all"),
+        [
+            (each["space"], each["symbol"], count(each["variants"]), count(each["before"]),
+             count(each["size"]))
+            for each in report["spaces"]
+        ],
+        "Each space was declared, all of it, before its first result; a night takes the next part of one "
+        "order, and no variant twice. All that was declared counts as tried from the first night on.",
+        "no space is searched tonight",
+    )  # fmt: skip
+    yield _table(
+        "The best of tonight",
+        ("search", "Sharpe, training", "test", "trades", "p after all trials", page.prose("verdict")),
+        [
+            (each["name"].removeprefix("night "), ratio(each.get("train_sharpe")),
+             ratio(each.get("test_sharpe")), count(each.get("trades")), ratio(each.get("p_value"), 3),
+             page.prose(_verdict(each)))
+            for each in report["results"]
+        ],
+        "Run again in Backtrader. The p-value is that of the maximum test: how often the best of all that "
+        "was tried and declared would be as good without skill.",
+        "no search has a result tonight",
+    )  # fmt: skip
+    yield _table(
+        "Registrations", ("candidate", "history is worth", page.prose("why, or why not")),
+        [
+            *((each["name"], ratio(each["e_history"], 3), page.prose("registered")) for each in
+              report["registered"]),
+            *(("", "", page.prose(each)) for each in report["refused"]),
+        ],
+        "A registration freezes a strategy and spends a share of the year's error budget, which nothing "
+        "gives back. From then on only sessions count that did not exist.",
+        "nothing was to be registered",
+    )  # fmt: skip
+    yield _table(
+        "Forward evidence", ("candidate", "registered", "sessions", "evidence", "pilot at", "full size at"),
+        [
+            (_named(each), each["registered"], count(each["sessions"]), ratio(each["evidence"]),
+             ratio(each["pilot"], 1), ratio(each["full"], 1))
+            for each in report["candidates"]
+        ],
+        "History times forward evidence. Without an edge it reaches a threshold of 60 with a chance of one "
+        "in sixty, however often it is looked at.",
+        "no candidate waits for evidence",
+    )  # fmt: skip
+    yield _table(
+        "Events", ("candidate", page.prose("what happened")),
+        [(each["name"], page.prose(each["sentence"])) for each in report["events"]],
+        "", report["sentence"],
+    )  # fmt: skip
+    yield _notes("What nobody knows", report["unknown"], "every effect of every night has an outcome")
+    yield _table(
+        "Steps", ("step", page.prose("what it did")),
+        [(each["step"], page.prose(each["sentence"])) for each in report["steps"]],
+        "A step is named by all that goes into it, and is made once.", "no step was made",
+    )  # fmt: skip
+    if report["quality"]:
+        yield _table(
+            "Bars", ("symbol", "finding", "count", page.prose("what it is")),
+            [
+                (each["symbol"], each["kind"], count(each["count"]), page.prose(each["sentence"]))
+                for each in report["quality"]
+            ],
+            "", "",
+        )  # fmt: skip
+
+
+def _verdict(result: Mapping[str, Any]) -> str:
+    return f"{result['word']}: {result['verdict']}" if result.get("word") else result["verdict"]
+
+
+def _named(candidate: Mapping[str, Any]) -> Markup:
+    label = f"evidence of {candidate['name']}"
+    return page.joined(candidate["name"], page.sparkline(label, candidate["path"], level=1.0))
+
+
+def _table(
+    title: str, head: Sequence[str], rows: Sequence[Sequence[str]], caption: str, empty: str
+) -> Markup:
+    found = page.table(head, rows) if rows else page.empty_block(empty)
+    return page.card(title, found, caption=caption, classes="wide")
+
+
+def _notes(title: str, sentences: Sequence[str], empty: str) -> Markup:
+    found = page.notes(sentences) if sentences else page.empty_block(empty)
+    return page.card(title, found, classes="wide")

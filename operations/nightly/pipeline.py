@@ -1,0 +1,27 @@
+"""The steps of a night in their order, and a night from its first look at the bars to its page."""
+
+from __future__ import annotations
+
+from operations.nightly.context import NightContext
+from operations.nightly.steps import (
+    candidates,
+    decide,
+    forward,
+    ingest,
+    quality,
+    register,
+    report,
+    sweep,
+    verify,
+)
+from research.pipeline.graph import Pipeline
+
+STEPS = (
+    ingest.STEP, quality.STEP, candidates.STEP, sweep.STEP, verify.STEP, register.STEP, forward.STEP,
+    decide.STEP, report.STEP,
+)  # fmt: skip
+
+
+def pipeline() -> Pipeline[NightContext]:
+    """Return the steps as a graph."""
+    return Pipeline(STEPS)

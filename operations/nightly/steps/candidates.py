@@ -1,0 +1,59 @@
+"""What is searched tonight: every space is declared before its first result, then walked through."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from operations.nightly.config import NightlySpace
+from operations.nightly.context import NightContext, NightStep, usable, write_json
+from research.experiments.declaration import parts_of, space_of
+from research.experiments.plan import Plan
+from research.pipeline.graph import Inputs
+
+PROPOSER = "pipeline"
+
+
+def ingredients(context: NightContext, read: Inputs) -> Any:
+    """Return what the step reads from outside: the night, and the spaces with their strategies."""
+    return [context.night, {each.name: each.digest for each in context.config.spaces}]
+
+
+def work(context: NightContext, read: Inputs, folder: Path) -> str:
+    """Declare what is not declared yet, all of it before any is evaluated, and name tonight's parts."""
+    pairs = [(space, symbol) for space in context.config.spaces for symbol in usable(read)]
+    for space, symbol in pairs:
+        _declare(context, context.plan(space, symbol, name="", skip=0), symbol)
+    found = [_part(context, space, symbol) for space, symbol in pairs]
+    write_json(folder, "candidates", {"parts": found})
+    tonight = sum(each["variants"] for each in found)
+    over = sum(not each["variants"] for each in found)
+    return f"{tonight:,} variants of {len(found)} declared spaces; {over or 'none'} of them used up"
+
+
+def _declare(context: NightContext, plan: Plan, symbol: str) -> None:
+    ledger, family = context.lab.ledger, context.lab.family(symbol)
+    space = replace(space_of(plan.whole, symbol), proposer=PROPOSER)
+    if all(each.hash != space.hash for each in ledger.spaces(family, plan.split.searched)):
+        ledger.declare(space, family, plan.split.searched, now=context.now())
+
+
+def _part(context: NightContext, space: NightlySpace, symbol: str) -> dict[str, Any]:
+    whole = context.plan(space, symbol, name="", skip=0)
+    begun, skip = parts_of(context.lab.ledger, whole, symbol, context.lab.family(symbol))
+    plan = context.plan(space, symbol, name=mark(space, symbol, begun), skip=skip)
+    return {
+        "space": space.name, "symbol": symbol, "size": space.size, "before": min(skip, space.size),
+        "variants": plan.variants, "plan": plan.model_dump_json() if plan.variants else None,
+    }  # fmt: skip
+
+
+def mark(space: NightlySpace, symbol: str, part: int) -> str:
+    """Return the name of the experiment of a part, by which it is found after a kill."""
+    return f"night {space.name} {symbol} {part}"
+
+
+STEP: NightStep = NightStep(
+    name="candidates", module=__name__, needs=("quality",), ingredients=ingredients, work=work
+)

@@ -1,0 +1,102 @@
+"""What the night was, for people and for machines: one page, and the same as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from operations.nightly.context import NightContext, NightStep, read_json, write_json
+from operations.nightly.page import night_page
+from research.pipeline.book import FAILED, NightBook
+from research.pipeline.graph import Inputs
+from research.report.page import write_page
+
+PAGE = "report.html"
+_READ = ("ingest", "quality", "candidates", "sweep", "verify", "register", "forward", "decide")
+
+
+def ingredients(context: NightContext, read: Inputs) -> Any:
+    """Return what the step reads from outside: why steps are missing, and effects without an outcome."""
+    return [context.night, dict(_missing(context, read)), list(_unknown(context))]
+
+
+def work(context: NightContext, read: Inputs, folder: Path) -> str:
+    """Write the page and its JSON."""
+    found = {name: read_json(read, name) for name in _READ}
+    report = _report(context, read, found)
+    write_json(folder, "report", report)
+    write_page(folder / PAGE, f"Night of {context.night}", night_page(report))
+    return str(report["sentence"])
+
+
+def _report(context: NightContext, read: Inputs, found: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    events = found["decide"].get("events", [])
+    results = found["verify"].get("results", [])
+    missing = dict(_missing(context, read))
+    troubles = [f"{name}: {why}" for name, why in missing.items()]
+    troubles += [line for name in _READ for line in found[name].get("troubles", [])]
+    registered = found["register"].get("registered", [])
+    reasons = found["register"].get("refused", [])
+    return {
+        "night": context.night,
+        "symbols": list(context.world.usable),
+        "lead": "something needs you" if troubles else "complete",
+        "sentence": _sentence(events, registered, reasons),
+        "troubles": troubles,
+        "spaces": found["candidates"].get("parts", []),
+        "results": results,
+        "winners": [each for each in results if each["variant"] is not None],
+        "registered": registered,
+        "refused": reasons,
+        "budget": found["register"].get("budget"),
+        "candidates": found["forward"].get("candidates", []),
+        "events": events,
+        "unknown": [*found["decide"].get("unknown", []), *_unknown(context)],
+        "quality": [
+            {"symbol": symbol, **each}
+            for symbol, rows in found["quality"].get("findings", {}).items()
+            for each in rows
+        ],
+        "steps": [
+            {"step": name, "sentence": _said(read, name) or f"not made: {missing.get(name, '')}"}
+            for name in _READ
+        ],
+    }
+
+
+def _sentence(events: list[Any], registered: list[Any], reasons: list[str]) -> str:
+    """Return the night in a sentence, and why nothing came of it where nothing did."""
+    if events:
+        return "; ".join(each["sentence"] for each in events)
+    if registered:
+        names = ", ".join(each["name"] for each in registered)
+        return f"nothing promoted; registered for forward evidence: {names}"
+    why = reasons[0] if reasons else "there was no winner to register, and no candidate came to a decision"
+    return f"nothing promoted: {why}"
+
+
+def _said(read: Inputs, name: str) -> str:
+    if name not in read:
+        return ""
+    return str(json.loads((read[name] / "step.json").read_text(encoding="utf-8"))["sentence"])
+
+
+def _missing(context: NightContext, read: Inputs) -> Iterator[tuple[str, str]]:
+    """Yield the steps that left nothing, with the newest reason that was recorded."""
+    book = NightBook(ledger=context.lab.ledger, now=context.now)
+    said = {each.step: each.sentence for each in book.events(context.night) if each.kind == FAILED}
+    for name in _READ:
+        if name not in read:
+            yield name, said.get(name, "a step that it needs is missing")
+
+
+def _unknown(context: NightContext) -> Iterator[str]:
+    """Yield the effects of all nights of which nobody knows whether they happened."""
+    for each in context.effects.all():
+        if each.outcome is None:
+            yield f"{each.kind} of {each.subject}, night {each.night}: begun, and its end is not known"
+
+
+STEP: NightStep = NightStep(name="report", module=__name__, after=_READ, ingredients=ingredients, work=work)
