@@ -13,7 +13,7 @@ from lockstep.files import replace_file
 from lockstep.strategy.config import StrategyConfig
 from lockstep.strategy.family import load_strategy
 from operations.nightly.config import NightlyConfig, NightlySpace
-from operations.nightly.world import World
+from operations.nightly.world import NightWorld
 from research.experiments.execution import Lab
 from research.experiments.paths import require_known
 from research.experiments.plan import Plan
@@ -36,7 +36,7 @@ class NightContext:
 
     night: str
     config: NightlyConfig
-    world: World
+    world: NightWorld
     lab: Lab
     by: str = "pipeline"
     now: Callable[[], datetime]

@@ -17,7 +17,7 @@ from lockstep.errors import ExperimentError, PipelineError
 from lockstep.files import replace_file
 from lockstep.market.config import InstrumentBook, load_instruments
 from operations.nightly.config import NightlyConfig
-from operations.nightly.world import World, known_bars, look
+from operations.nightly.world import NightWorld, known_bars, look
 from research.ledger.database import Database, default_url
 from research.ledger.ledger import Ledger
 from research.pipeline.book import BEGUN, FAILED, FINISHED, STEP, NightBook, NightEvent
@@ -71,7 +71,7 @@ class Nights:
         return NightBook(ledger=self.ledger, now=self.now)
 
     @cached_property
-    def world(self) -> World:
+    def world(self) -> NightWorld:
         """What there is tonight."""
         newest = next(
             (each for each in reversed(self._events) if each.step == INGEST and each.kind == STEP), None

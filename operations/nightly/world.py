@@ -44,7 +44,7 @@ class SymbolBars:
 
 
 @dataclass(frozen=True, kw_only=True)
-class World:
+class NightWorld:
     """What decides what a night does; symbols: by name, in the order of the configuration."""
 
     symbols: Mapping[str, SymbolBars]
@@ -70,7 +70,7 @@ class World:
 
 def look(
     config: NightlyConfig, before: Mapping[str, SymbolBars], book: InstrumentBook, now: datetime
-) -> World:
+) -> NightWorld:
     """Return what there is; `before` is what the last night found."""
     found = {symbol: _symbol(config, symbol, before.get(symbol), book, now) for symbol in config.symbols}
     parts = [
@@ -79,7 +79,7 @@ def look(
         {name: asdict(each) for name, each in found.items()},
         {str(path): _state(path) for path in _outside(config)},
     ]
-    return World(symbols=found, digest=json_digest(parts))
+    return NightWorld(symbols=found, digest=json_digest(parts))
 
 
 def known_bars(folder: Path | None) -> dict[str, SymbolBars]:
