@@ -1,0 +1,1 @@
+"""`lockstep ab`: two strategies side by side, judged by their paired sessions."""
