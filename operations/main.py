@@ -145,6 +145,13 @@ def _pipeline() -> typer.Typer:
     return app
 
 
+@contents.add("ab", "Compare two strategies side by side.", panel=RESEARCH, script="ab")
+def _ab() -> typer.Typer:
+    from operations.ab.cli import app
+
+    return app
+
+
 check = contents.group("check", "Check a strategy for look-ahead, or its features.", panel=RESEARCH)
 
 

@@ -18,6 +18,7 @@ from sqlalchemy import Connection, select
 from lockstep.errors import ExperimentError
 from lockstep.market.bars import Floats
 from lockstep.market.sessions import Dates
+from lockstep.market.timeframe import Timeframe
 from lockstep.metrics import Integers
 from lockstep.monitoring.ab import CHALLENGER, CHAMPION, AbMode, AbPlan
 from research.ledger.append_only import AbEventRow, AbSessionRow, AbTestRow
@@ -32,12 +33,14 @@ ARMS = (CHAMPION, CHALLENGER)
 class AbArm:
     """One arm as it was frozen.
 
-    name      what people call it; kind   `strategy` or `model`, as of a candidate; hash   its identity
+    name      what people call it; origin   how it was named: a file, a version, a candidate
+    kind      `strategy` or `model`, as of a candidate; hash   its identity
     content   what it takes to trade it again, JSON
     sharpe, exposure, trades_a_year   over the history at creation: annual Sharpe ratio, mean signed exposure
     """
 
     name: str
+    origin: str
     kind: str
     hash: str
     content: Mapping[str, Any]
@@ -51,7 +54,8 @@ class AbTerms:
     """All that is decided before the first session.
 
     sigma        deviation of a session's paired difference over history, > 0, a fraction of the capital
-    capital      USD that results of a split test refer to
+    timeframe    of the bars that both decide on; capital   USD, of both
+    desk         live.yml of the desk whose signals are split, else empty
     correlation  of the arms' sessions over history; history   its first and last session
     """
 
@@ -64,6 +68,13 @@ class AbTerms:
     capital: float
     correlation: float
     history: tuple[str, str]
+    timeframe: str
+    desk: str = ""
+
+    @property
+    def bars(self) -> Timeframe:
+        """The timeframe, parsed."""
+        return Timeframe.parse(self.timeframe)
 
     @property
     def mode(self) -> AbMode:
@@ -75,7 +86,8 @@ class AbTerms:
 class AbEnding:
     """How a test ended: `won`, `lost`, `futile`, `stopped`, at which session, and what was known then.
 
-    evidence   lower bound of the mean difference in deviations, as it stood then; 0 before there was one
+    evidence   the bound of the mean difference that is nearest to 0, in deviations, as it stood then; of a
+               test that was not won or lost, the mean difference
     """
 
     kind: str
@@ -255,8 +267,8 @@ def require_running(test: AbTest) -> None:
     found = test.ending
     if found is not None:
         raise ExperimentError(
-            f"A/B test {test.name}: ended on {found.session}, {found.kind}: {found.reason}; create another one "
-            "to go on"
+            f"A/B test {test.name}: ended on {found.session}, {found.kind}: {found.reason}; create another "
+            "one to go on"
         )
 
 
@@ -293,8 +305,13 @@ def _terms(name: str, symbol: str, content: dict[str, Any]) -> AbTerms:
     plan["power_by_year"] = tuple(plan["power_by_year"])
     if plan["needed_years"] is None:
         plan["needed_years"] = np.inf
-    arms = {arm: AbArm(**content[arm]) for arm in ARMS}
-    numbers = {each: content[each] for each in ("sigma", "capital", "correlation")}
+    numbers = ("sigma", "capital", "correlation", "timeframe", "desk")
     return AbTerms(
-        name=name, symbol=symbol, plan=AbPlan(**plan), history=tuple(content["history"]), **arms, **numbers
+        name=name,
+        symbol=symbol,
+        champion=AbArm(**content[CHAMPION]),
+        challenger=AbArm(**content[CHALLENGER]),
+        plan=AbPlan(**plan),
+        history=tuple(content["history"]),
+        **{each: content[each] for each in numbers},
     )
