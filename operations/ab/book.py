@@ -132,9 +132,15 @@ class ArmSessions:
 
     def after(self, last: np.datetime64) -> ArmSessions:
         """Return the sessions that come later."""
-        mine = self.dates > last
+        return self._chosen(np.flatnonzero(self.dates > last))
+
+    def first(self, count: int) -> ArmSessions:
+        """Return the first `count` sessions."""
+        return self._chosen(np.arange(min(count, self.dates.size)))
+
+    def _chosen(self, rows: Integers) -> ArmSessions:
         return ArmSessions(
-            dates=self.dates[mine], results=self.results[mine], trades=self.trades[mine], won=self.won[mine]
+            dates=self.dates[rows], results=self.results[rows], trades=self.trades[rows], won=self.won[rows]
         )
 
 

@@ -42,9 +42,9 @@ def _forward(ledger: Ledger, arm: AbArm, test: AbTest) -> list[str]:
         return ["forward evidence: allows a pilot; full size needs more sessions"]
     what = f"--version {arm.content['version']}" if arm.kind == "model" else f"--strategy {_file(arm)}"
     return [
-        "forward evidence: there is none, and this test's sessions do not count for it: "
-        f"`lockstep candidates register NAME {what} --symbol {test.terms.symbol} "
-        f"--champion {_file(test.terms.champion)}`"
+        "forward evidence: there is none, and the sessions of this test do not count as such; it begins with "
+        f"lockstep candidates register NAME {what} --symbol {test.terms.symbol} "
+        f"--champion {_file(test.terms.champion)}"
     ]
 
 

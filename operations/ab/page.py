@@ -111,6 +111,16 @@ def _before_trading(test: AbTest, gates: Sequence[str]) -> list[str]:
     return [f"The challenger is better; to promote it: {promotion_command(test)}", *gates]
 
 
+def _until(found: AbStanding) -> str:
+    """Return about when a running test ends at the latest, in words."""
+    if found.test.status != AbVerdict.RUNNING:
+        return ""
+    left = found.test.terms.plan.sessions - found.differences.size
+    dates = found.sessions[CHAMPION].dates
+    begun = dates[-1] if dates.size else np.datetime64(found.test.recorded[:10], "D")
+    return f", until about {(begun + np.timedelta64(round(left * 365.25 / SESSIONS), 'D')).astype('M8[M]')}"
+
+
 def _per_year(found: AbStanding, deviations: float) -> float:
     """Return a mean difference in deviations of a session as a fraction of the capital a year."""
     return deviations * found.test.terms.sigma * SESSIONS
@@ -119,14 +129,14 @@ def _per_year(found: AbStanding, deviations: float) -> float:
 def _tiles(found: AbStanding) -> Iterator[Tile]:
     plan, judged = found.test.terms.plan, found.judgement
     done = found.differences.size
-    yield Tile("Sessions", page.count(done), f"of {plan.sessions:,} at most, {plan.years:.1f} years")
+    yield Tile("Sessions", page.count(done), f"of {plan.sessions:,} at most{_until(found)}")
     trades = [int(found.sessions[arm].trades.sum()) for arm in ARMS]
     yield Tile("Trades", f"{trades[0]:,} / {trades[1]:,}", "champion / challenger")
     mean = _per_year(found, float(judged.mean[-1])) if done else math.nan
     yield Tile("Challenger ahead by", percent(mean), "of the capital a year so far", mean < 0)
     bounds = (judged.low, judged.high)
     low, high = (_per_year(found, float(each[-1])) if done else math.nan for each in bounds)
-    yield Tile("At least", percent(low), f"a year, {plan.level:.0%} together with", low < 0)
+    yield Tile("At least", percent(low), f"a year, {plan.level:.0%} together with")
     yield Tile("At most", percent(high), "a year, at every look", high < 0)
 
 
@@ -153,7 +163,8 @@ def _sequence(found: AbStanding) -> go.Figure | None:
     if known.size < 2:
         return None
     dates = np.array(_dates(found))
-    drawn = figure(330, xaxis=time_axis(), hovermode="x unified")
+    # From the first session on, as the figure below it.
+    drawn = figure(330, xaxis=time_axis(range=[dates[0], dates[-1]]), hovermode="x unified")
     drawn.update_layout(yaxis=axis(ticksuffix=" %", title=titled("a year")))
     shown = _thinned(known)
     bands = (("at most", judged.high, None), ("at least", judged.low, "tonexty"))
@@ -271,7 +282,7 @@ def _notes(found: AbStanding) -> list[str]:
     told = list(_RULES)
     if terms.mode is AbMode.REPLAY and abs(exposed) >= 0.05:
         told.append(
-            f"In history the challenger's mean exposure was {exposed:+.2f} of the capital beside the champion's: "
-            "as much of the market's drift is in the difference. Forward evidence takes it out."
+            f"In history the challenger's mean exposure was {exposed:+.2f} of the capital beside that of the "
+            "champion: as much of the market's drift is in the difference. Forward evidence takes it out."
         )
     return told

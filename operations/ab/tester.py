@@ -169,12 +169,20 @@ def evaluate_all(
 
 
 def standing(ledger: Ledger, test: AbTest) -> AbStanding:
-    """Return where a test is, by its written sessions."""
+    """Return where a test is, by its written sessions up to the one that decided."""
     sessions = {arm: sessions_of_arm(ledger, test, arm) for arm in ARMS}
+    judgement = _judged(test, sessions)
+    if judgement.at >= 0:
+        sessions = {arm: each.first(judgement.at + 1) for arm, each in sessions.items()}
+        judgement = _judged(test, sessions)
+    champion, challenger = (sessions[arm].results for arm in ARMS)
+    return AbStanding(test=test, sessions=sessions, differences=challenger - champion, judgement=judgement)
+
+
+def _judged(test: AbTest, sessions: Mapping[str, ArmSessions]) -> AbJudgement:
     champion, challenger = (sessions[arm] for arm in ARMS)
-    differences = challenger.results - champion.results
-    judgement = judge(differences / test.terms.sigma, champion.trades, challenger.trades, test.terms.plan)
-    return AbStanding(test=test, sessions=sessions, differences=differences, judgement=judgement)
+    differences = (challenger.results - champion.results) / test.terms.sigma
+    return judge(differences, champion.trades, challenger.trades, test.terms.plan)
 
 
 def _ending(found: AbStanding) -> AbEnding | None:

@@ -1,4 +1,4 @@
-"""Looking daily at equal arms names a winner in at most 5 % of tests; a better one wins as often as stated."""
+"""Looking daily at equal arms seldom names a winner; a better arm wins as often as its creation said."""
 
 from __future__ import annotations
 

@@ -35,6 +35,7 @@ from lockstep.monitoring.triggers import RetrainingTrigger
 from lockstep.strategy.specs.program import Within
 from lockstep.tables import TextTable, number, prose
 from operations import candidates_cli
+from operations.ab import cli as ab_cli
 from operations.nightly import cli as nightly_cli
 from operations.nightly.night import NightHistory
 from operations.reports import health
@@ -493,6 +494,17 @@ def waiting(console: Console) -> None:
     console.print(candidates_cli.candidates_table([candidate], [np.full(12_345, 123456.789)], 0.1))
 
 
+def side_by_side(console: Console) -> None:
+    terms = SimpleNamespace(
+        symbol=LONG, sigma=10.0, plan=SimpleNamespace(sessions=HUGE),
+        champion=SimpleNamespace(name="a_champion_of_a_long_name"), challenger=SimpleNamespace(name="other"),
+    )  # fmt: skip
+    test = SimpleNamespace(name="a test of a long name", terms=terms, recorded="2026-01-02", status="running")
+    bounds = SimpleNamespace(mean=np.array([0.1]), low=np.array([-0.25]), high=np.array([np.inf]))
+    found: Any = SimpleNamespace(test=test, judgement=bounds, differences=np.zeros(12_345))
+    console.print(ab_cli.tests_table([found]))
+
+
 def experiment_tables(console: Console) -> None:
     record: Any = SimpleNamespace(
         id=1234, name="a search with a long name, " * 3, kind="random", status="unsuccessful", runs=HUGE,
@@ -641,6 +653,10 @@ TABLES: dict[Any, tuple[Callable[[Console], None], tuple[str, ...]]] = {
     written: (risk, (LONG, "+1234", "211", "1,293,502,191,845,284")),
     portfolio: (portfolio_lanes, (LONG, f"{HUGE:,}", f"{-BIG:,.0f}", f"{2 * BIG:,.0f}")),
     candidates_cli: (waiting, (f"{LONG},", "2026-01-02", "12,345", "123456.79", "1234567", "withdrawn")),
+    ab_cli: (
+        side_by_side,
+        (LONG + ",", "2026-01-02", "12,345", f"{HUGE:,}", "+25200.0%", "-63000.0%", "running"),
+    ),
     spec_tables: (
         specs,
         (
