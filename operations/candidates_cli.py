@@ -11,7 +11,8 @@ import numpy as np
 import typer
 from rich.console import Console
 
-from lockstep.errors import ConfigError
+from lockstep.errors import ConfigError, ExperimentError
+from lockstep.live.config import LiveConfig
 from lockstep.market.bars import Floats
 from lockstep.market.command_line import App, DataDir, OneSymbol, SourceName
 from lockstep.market.config import load_instruments
@@ -24,9 +25,14 @@ from lockstep.monitoring.eprocess import e_bh
 from lockstep.strategy.family import load_strategy
 from lockstep.tables import TextTable, prose
 from operations.candidates import CandidateProgress, observe_files, observe_journal, update
+from operations.candidates_log import failing, log_candidates
 from operations.contenders import CandidateOrigin, Contender, enrol, of_experiment
+from operations.performance import store_periods
+from operations.performance_cli import performance_tables, show_performance
+from research.experiments.cli import Log
 from research.experiments.execution import Lab
 from research.ledger.candidates import (
+    BY_HAND,
     FULL_SIZE,
     PILOTED,
     WITHDRAWN,
@@ -39,7 +45,12 @@ from research.ledger.candidates import (
 )
 from research.ledger.database import Database
 from research.ledger.ledger import Ledger
+from research.ledger.performance import read
 from research.ledger.versions import TradedVersion, named_strategy
+from research.risk.regimes import regimes_text
+
+_RATE = 0.1
+_MONTHS = 12
 
 app = App(no_args_is_help=True, help="Forward evidence: on bars that did not exist at registration.")
 
@@ -65,6 +76,8 @@ def register_candidate(
         str, typer.Option(help="What it must beat: a strategy's YAML, or a version such as production.")
     ] = "",
     per_year: PerYear = None,
+    *,
+    log: Log,
 ) -> None:
     """Register a candidate: it spends a share of the year's error budget, which nothing gives back.
 
@@ -94,6 +107,7 @@ def register_candidate(
         name=name, family=lab.family(contender.symbol), now=now, per_year=per_year,
     )  # fmt: skip
     _say(Console(), registered_lines(found, lab.ledger))
+    _write_log(lab.ledger, log)
 
 
 def _contender(strategy: Path | None, symbol: str, version: str, store: ModelStore) -> Contender:
@@ -119,6 +133,7 @@ def registered_lines(found: ForwardCandidate, ledger: Ledger) -> list[str]:
     return [
         f"{found.name}: registration {used} of {round(1 / found.weight)} of {found.year}; it stays spent",
         f"  its history {past}",
+        f"  by market regime: {failing(found)}",
         f"  deviation of a session {found.sigma:.3%} of the capital, exposure {found.beta:+.2f}",
         f"  promoted to a pilot at evidence {found.threshold(PILOTED):.0f}, to full size at "
         f"{found.threshold(FULL_SIZE):.0f}; `lockstep candidates update` scores it",
@@ -132,10 +147,22 @@ def update_candidates(
     journal: Annotated[
         Path | None, typer.Option(help="Journal of the live engine: its bars are seen first.")
     ] = None,
+    desk: Annotated[
+        Path | None, typer.Option(help="live.yml of a desk: its journal, and what its lanes earned.")
+    ] = None,
     by: Annotated[str, typer.Option(help="Who does it; default: the user.")] = "",
+    *,
+    log: Log,
 ) -> None:
-    """See new bars, score every complete session once, and promote or retire by what is known then."""
-    ledger, now, console = Ledger(Database.open()), datetime.now(UTC), Console()
+    """See new bars, score every complete session once, and promote or retire by what is known then.
+
+    Days, weeks and months that are over go to the performance store.
+    """
+    if desk is not None and journal is not None:
+        raise ConfigError("--journal and --desk: the desk names its journal; give one of them")
+    lab, now, console = Lab(database=Database.open()), datetime.now(UTC), Console()
+    ledger, config = lab.ledger, None if desk is None else LiveConfig.load(desk)
+    journal = journal if config is None else config.journal
     waiting = [each for each in candidates(ledger) if not each.ended]
     seen = {} if journal is None else observe_journal(ledger, waiting, journal, now=now)
     if journal is None or data_dir is not None:
@@ -146,8 +173,11 @@ def update_candidates(
         lines.append(f"{key}: {each.new:,} new bars{late}")
     done = update(ledger, now=now, by=actor(by))
     lines += [line for each in done for line in _progress_lines(each)]
+    earned = store_periods(lab, now=now, desk=config)
+    lines += earned.lines
     _say(console, lines or ["no candidate waits for evidence: register one first"])
-    if any(each.trouble for each in done):
+    _write_log(ledger, log)
+    if earned.troubles or any(each.trouble for each in done):
         raise typer.Exit(1)
 
 
@@ -160,7 +190,10 @@ def _progress_lines(found: CandidateProgress) -> list[str]:
 
 @app.command("list")
 def list_candidates(
-    rate: Annotated[float, typer.Option(help="False discovery rate of the last column.")] = 0.1,
+    rate: Annotated[float, typer.Option(help="False discovery rate of the last column.")] = _RATE,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", help="Also the market regimes in which their history fails.")
+    ] = False,
 ) -> None:
     """List all candidates with their evidence, oldest first."""
     ledger, console = Ledger(Database.open()), Console()
@@ -169,6 +202,8 @@ def list_candidates(
         _say(console, ["no candidate was registered yet"])
         return
     console.print(candidates_table(known, [_evidence(ledger, each) for each in known], rate))
+    if verbose:
+        _say(console, [f"{each.name}, its history by market regime: {failing(each)}" for each in known])
 
 
 def candidates_table(known: Sequence[ForwardCandidate], paths: Sequence[Floats], rate: float) -> TextTable:
@@ -194,16 +229,20 @@ def _evidence(ledger: Ledger, candidate: ForwardCandidate) -> Floats:
     return candidate.evidence(sessions_of(ledger, candidate)[1])
 
 
-@app.command("withdraw")
-def withdraw(
+@app.command("retire")
+def retire(
     name: CandidateName,
     reason: Annotated[str, typer.Option(help="Why; recorded.")],
+    *,
+    log: Log,
 ) -> None:
-    """End a candidate; its share of the budget stays spent."""
+    """Retire a candidate by hand; its share of the budget stays spent."""
     ledger = Ledger(Database.open())
     found = candidate_named(ledger, name)
     if found.ended:
         raise ConfigError(f"candidate {name}: is {found.status} already")
+    if not reason.strip():
+        raise ConfigError("--reason: must say why; it is recorded, and stands in the strategy log")
     path = _evidence(ledger, found)
     today: date = datetime.now(UTC).date()
     event = ForwardEvent(
@@ -211,7 +250,36 @@ def withdraw(
         reason=reason,
     )  # fmt: skip
     happened(ledger, found, [event], now=datetime.now(UTC))
-    _say(Console(), [f"{name}: withdrawn; its share of {found.year}'s budget stays spent"])
+    _say(Console(), [f"{name}: {BY_HAND}; its share of {found.year}'s budget stays spent"])
+    _write_log(ledger, log)
+
+
+@app.command("show")
+def show(name: CandidateName) -> None:
+    """Show one candidate: what was frozen, its evidence, its history by regime, what became of it."""
+    ledger, console = Ledger(Database.open()), Console()
+    found = candidate_named(ledger, name)
+    console.print(candidates_table([found], [_evidence(ledger, found)], _RATE))
+    _say(console, ["", *registered_lines(found, ledger)])
+    if found.regimes:
+        console.print(regimes_text({found.symbol: found.regimes}))
+    _say(console, [f"{each.session} {each.in_words}: {each.reason}" for each in found.events])
+    months = read(ledger, name=found.name, mode="shadow", period="month")
+    for table in performance_tables(months[-_MONTHS:]):
+        console.print(table)
+
+
+app.command("performance")(show_performance)
+
+
+def _write_log(ledger: Ledger, log: Path) -> None:
+    """Write what the strategy log has no line of; the ledger has it all, whatever becomes of the log."""
+    try:
+        log_candidates(ledger, log)
+    except ExperimentError as error:
+        raise ExperimentError(
+            f"{error}; nothing is lost: the next `lockstep candidates update` writes the line"
+        ) from error
 
 
 def _say(console: Console, lines: list[str]) -> None:

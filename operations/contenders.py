@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -48,6 +48,7 @@ from research.ledger.performance import (
     MeasuredStrategy,
     PerformanceMode,
     SessionResults,
+    on_days,
     periods_of,
     store,
 )
@@ -190,10 +191,13 @@ class Contender:
             trade_pnl=account.pnl[over],
         )
 
-    def by_regime(self, history: History, span: DateRange) -> tuple[RegimeResult, ...]:
+    def by_regime(
+        self, history: History, span: DateRange, sealed: Sequence[DateRange] = ()
+    ) -> tuple[RegimeResult, ...]:
         """Trade it over a span; its own trades by market regime, whatever its champion did.
 
         The regime is the one that its sizes read, else `REGIME_ID`, on all bars of the history so far.
+        Nothing is said of sealed days, nor of trades that were decided or ended on one.
         """
         found, bars, first = self._traced(history, span)
         by = self.config.size.by_regime
@@ -202,7 +206,9 @@ class Contender:
         codes = BatchFeatures(plan, history, max_age=self.config.max_age.limits).matrix[:, 0]
         account = Account.of_trace(found, bars, history.markets[self.symbol], self.config.capital)
         decided = found.fills[: 2 * account.pnl.size : 2, FILL_DECISION].astype(np.int64)
-        return results_by_regime(account.pnl, decided, codes[first : first + len(bars)])
+        codes = np.where(on_days(account.date, sealed), np.nan, codes[first : first + len(bars)])
+        over = ~on_days(account.ended, sealed)
+        return results_by_regime(account.pnl[over], decided[over], codes)
 
     def _traced(self, history: History, span: DateRange) -> tuple[Trace, Bars, int]:
         """Return what it does over a span, the bars of the span, and the number of the first of them."""
@@ -243,10 +249,14 @@ def enrol(
 ) -> ForwardCandidate:  # fmt: skip
     """Register a contender with what its history over `span` says, and keep the bars that it will need.
 
-    What it earned there goes to the performance store. All of it is written at once, or nothing.
+    What it earned there goes to the performance store, but for sealed days. All of it is written at once, or
+    nothing.
     """
-    terms = terms_of(contender, history, span, provenance, name=name, family=family)
-    earned = periods_of(contender.results(history, span), newest=contender.last_complete(history))
+    sealed = ledger.sealed(family, span)
+    terms = terms_of(contender, history, span, provenance, name=name, family=family, sealed=sealed)
+    earned = periods_of(
+        contender.results(history, span).outside(sealed), newest=contender.last_complete(history)
+    )
 
     def along(connection: Connection, found: ForwardCandidate) -> None:
         for key, bars in history.bars.items():
@@ -260,9 +270,12 @@ def enrol(
 
 def terms_of(
     contender: Contender, history: History, span: DateRange, provenance: CandidateOrigin, *, name: str,
-    family: str,
+    family: str, sealed: Sequence[DateRange] = (),
 ) -> CandidateTerms:  # fmt: skip
-    """Return what a registration would freeze; ExperimentError where the history is too short."""
+    """Return what a registration would freeze; ExperimentError where the history is too short.
+
+    sealed   days of the history of which no result may be shown, not even by regime
+    """
     past = measured(contender, history, span)
     adaptive = provenance.searched == "adaptive" or provenance.trials is None
     p_value = None if adaptive else _p_value(past.residual)
@@ -280,7 +293,7 @@ def terms_of(
             **contender.content,
             "history": [str(past.date[0]), str(past.date[-1])],
             "drawdown": drawdown_band(past.residual / sigma),
-            "regimes": [each.plain for each in contender.by_regime(history, span)],
+            "regimes": [each.plain for each in contender.by_regime(history, span, sealed)],
         },
         sigma=sigma,
         beta=past.beta,

@@ -131,7 +131,12 @@ def _tearsheet() -> typer.Typer:
     return app
 
 
-@contents.add("candidates", "Forward evidence: register, score, promote, retire.", panel=RESEARCH)
+@contents.add(
+    "candidates",
+    "Forward evidence: register, score, promote, retire.",
+    panel=RESEARCH,
+    script="candidates",
+)
 def _candidates() -> typer.Typer:
     from operations.candidates_cli import app
 

@@ -1,8 +1,13 @@
-"""The strategy file that promotion writes, and `STRATEGY_LOG.md`: what was promoted, and what came of it."""
+"""The strategy file that promotion writes, and `STRATEGY_LOG.md`: what was promoted, and what came of it.
+
+Candidates have a section of their own there, a line for each thing that happened to one.
+"""
 
 from __future__ import annotations
 
+import errno
 import math
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -11,7 +16,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from lockstep.errors import ExperimentError
+from lockstep.errors import ExperimentError, StoreFailure
 from lockstep.files import replace_file
 from lockstep.market.dates import DateRange
 from lockstep.models.manifest import LedgerStamp
@@ -23,7 +28,10 @@ from research.experiments.variants import spelled
 from research.statistics.gate import GateLimits
 from research.statistics.verdict import VerdictLine
 
-_TITLE = "# Strategy log\n\nWhat was promoted, why, and what came of it. Written by `lockstep experiments`.\n"
+_TITLE = (
+    "# Strategy log\n\nWhat was promoted, why, and what came of it. Written by `lockstep experiments` and "
+    "`lockstep candidates`.\n"
+)
 _UNKNOWN = "- actual impact: not measured yet"
 _ACTUAL = "- actual impact"
 
@@ -146,6 +154,50 @@ def fill_in_actual(log: Path, name: str, day: date, measured: str) -> None:
     if not log.is_file():
         raise ExperimentError(f"{log}: there is no strategy log; promote something first, or give --log")
     _edit(log, edit)
+
+
+def append_marked(log: Path, heading: str, lines: Mapping[str, str]) -> int:
+    """Add lines to a section of the log, each once; returns how many were new.
+
+    lines   by a mark without spaces, which stands in a comment at the end of its line: a line whose mark is
+            there was written before, and is left as it is
+
+    The log is made where it is missing. ExperimentError where it cannot be written; then it is as it was.
+    """
+
+    def edit(text: str) -> str:
+        new = "".join(f"{each}\n" for each in _unwritten(text, lines))
+        title = f"\n## {heading}\n"
+        start = text.find(title)
+        if start < 0:
+            return f"{text.rstrip()}\n{title}\n{new}"
+        stop = text.find("\n## ", start + 1)
+        stop = len(text) if stop < 0 else stop
+        return f"{text[:stop].rstrip()}\n{new}{text[stop:]}"
+
+    try:
+        if log.exists() and not log.stat().st_mode & stat.S_IWUSR:
+            raise PermissionError(errno.EACCES, "it is read-only")
+        new = _unwritten(log.read_text(encoding="utf-8") if log.is_file() else "", lines)
+        if new:
+            _edit(log, edit)
+    except (OSError, StoreFailure, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ExperimentError(
+            f"{log}: cannot be written: {reason}; make it writable, or give --log"
+        ) from error
+    return len(new)
+
+
+def _unwritten(text: str, lines: Mapping[str, str]) -> list[str]:
+    """Return the lines whose mark ends no line of the text, each with its mark."""
+    marked = {mark: f"<!-- {mark} -->" for mark in lines}
+    there = {line[line.rfind("<!-- ") :] for line in map(str.rstrip, text.splitlines())}
+    return [
+        f"- {' '.join(line.split()).replace('<!--', '').replace('-->', '')} {marked[mark]}"
+        for mark, line in lines.items()
+        if marked[mark] not in there
+    ]
 
 
 def _edit(log: Path, change: Any) -> None:

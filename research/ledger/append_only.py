@@ -291,7 +291,10 @@ class ForwardRow(Base):
 
 
 class CandidateEventRow(Base):
-    """What became of a candidate: `pilot`, `full`, `retired`, `risk`, `withdrawn`, with the evidence then."""
+    """What became of a candidate, with the evidence then.
+
+    kind   `pilot`, `full`, `retired`, `risk`, or `withdrawn`: retired by hand
+    """
 
     __tablename__ = "candidate_event"
 

@@ -1,7 +1,7 @@
 """Candidates that wait for forward evidence: registered within a yearly budget, scored once per session.
 
 Searching is free; only a registration costs. It freezes what is judged and by what it is measured, and spends
-a share of the year's error budget that nothing gives back: not a withdrawal, not another name, not a deleted
+a share of the year's error budget that nothing gives back: not a retirement, not another name, not a deleted
 file. Rows are only ever added, see `append_only.py`.
 """
 
@@ -32,6 +32,8 @@ Searched = Literal["declared", "adaptive"]
 
 PILOTED, FULL_SIZE = "pilot", "full"
 RETIRED, AT_RISK, WITHDRAWN = "retired", "risk", "withdrawn"
+BY_HAND = "retired by hand"
+"""What people read for `WITHDRAWN`."""
 ENDINGS = (RETIRED, AT_RISK, WITHDRAWN)
 ALLOWED = {PILOTED: PILOT, FULL_SIZE: FULL}
 """False promotions that a year's registrations may expect, by the size that they are promoted to."""
@@ -79,6 +81,11 @@ class ForwardEvent:
     evidence: float
     reason: str
 
+    @property
+    def in_words(self) -> str:
+        """The kind, as people read it: `pilot`, `full`, `retired`, `risk`, `retired by hand`."""
+        return BY_HAND if self.kind == WITHDRAWN else self.kind
+
 
 @dataclass(frozen=True, kw_only=True)
 class ForwardCandidate(CandidateTerms):
@@ -101,13 +108,13 @@ class ForwardCandidate(CandidateTerms):
 
     @property
     def ended(self) -> bool:
-        """Whether it was retired or withdrawn."""
+        """Whether it was retired, by a rule or by hand."""
         return any(self.event(kind) for kind in ENDINGS)
 
     @property
     def status(self) -> str:
-        """`waiting`, or the newest event's kind."""
-        return self.events[-1].kind if self.events else "waiting"
+        """`waiting`, or the newest event in words."""
+        return self.events[-1].in_words if self.events else "waiting"
 
     def threshold(self, size: str) -> float:
         """Return what history x forward evidence must reach for `pilot` or `full` size."""
@@ -263,7 +270,7 @@ def happened(
 def promoted_to(ledger: Ledger, hash: str, symbol: str) -> str | None:
     """Return the size that forward evidence allows what has this hash: `pilot`, `full`, or None.
 
-    None also for what was retired or withdrawn since.
+    None also for what was retired since.
     """
     for each in reversed(candidates(ledger)):
         if each.hash == hash and each.symbol == symbol and not each.ended:
@@ -275,7 +282,7 @@ def forward_multiple(ledger: Ledger, hash: str, symbol: str) -> float | None:
     """Return the most that forward evidence reached, as a multiple of what a pilot needs; None without any.
 
     None where nothing with this hash is registered for the symbol, no session of it was scored yet, or it was
-    retired or withdrawn. Whoever reached 1 once is promoted, whatever came after: a later loss is for the
+    retired. Whoever reached 1 once is promoted, whatever came after: a later loss is for the
     rules of retirement.
     """
     for each in reversed(candidates(ledger)):

@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import date, datetime
 from typing import Any, Literal, get_args
 
@@ -22,6 +22,8 @@ from sqlalchemy import Connection, select
 
 from lockstep import metrics
 from lockstep.errors import DataError
+from lockstep.market.bars import Flags
+from lockstep.market.dates import DateRange
 from lockstep.market.sessions import Dates
 from lockstep.metrics import Floats, Integers
 from research.ledger.append_only import PerformanceRow
@@ -66,6 +68,25 @@ class SessionResults:
         numbers = (*self.pnl, *self.trade_pnl, self.capital, self.sessions_per_year)
         if not np.isfinite(numbers).all() or min(self.capital, self.sessions_per_year) <= 0:
             raise DataError("results by session: must be finite, capital and sessions a year above 0")
+
+    def outside(self, sealed: Sequence[DateRange]) -> SessionResults:
+        """Return the results without sealed days, and without trades that ended on one."""
+        shown, over = (~on_days(each, sealed) for each in (self.dates, self.ended))
+        return replace(
+            self,
+            dates=self.dates[shown],
+            pnl=self.pnl[shown],
+            ended=self.ended[over],
+            trade_pnl=self.trade_pnl[over],
+        )
+
+
+def on_days(dates: Dates, ranges: Sequence[DateRange]) -> Flags:
+    """Return which dates, datetime64[D] (n,), lie in one of the ranges, bool (n,)."""
+    found = np.zeros(dates.shape, dtype=np.bool_)
+    for each in ranges:
+        found |= (dates >= np.datetime64(each.start)) & (dates <= np.datetime64(each.end))
+    return found
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,8 +146,8 @@ class PeriodRow(PeriodPerformance):
 
     @property
     def row(self) -> dict[str, Any]:
-        """All of it by plain names, as an export has it; NaN stays NaN."""
-        found = {**asdict(self.subject), **{name: getattr(self, name) for name in _MEASURED}}
+        """All of it by plain names, as an export has it; what is undefined is None."""
+        found = {**asdict(self.subject), **{name: _plain(getattr(self, name)) for name in _MEASURED}}
         return {**found, "source": json.dumps(dict(self.source), sort_keys=True), "recorded": self.recorded}
 
 

@@ -367,6 +367,7 @@ class TestRegistration:
 def database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     url = f"sqlite:///{tmp_path / 'desk.db'}"
     monkeypatch.setenv("LOCKSTEP_DB", url)
+    monkeypatch.chdir(tmp_path)
     return url
 
 
@@ -378,22 +379,46 @@ class TestCommand:
 
         return CliRunner().invoke(app, list(words))
 
-    def test_from_registration_to_withdrawal(self, database: str) -> None:
-        path = str(BASELINE)
-        found = self.run("register", "dip", "--strategy", path, "--symbol", "COMP")
+    def test_from_registration_to_retirement(self, database: str, tmp_path: Path) -> None:
+        found = self.run("register", "dip", "--strategy", str(BASELINE), "--symbol", "COMP")
         assert "registration 1 of 12" in found.output, found.output
         assert "full size at 60" in found.output
+        assert "by market regime: no failure found in bull" in found.output
         assert "0 new bars" in self.run("update").output
         assert "waiting" in self.run("list").output
-        assert "stays spent" in self.run("withdraw", "dip", "--reason", "a trial").output
-        assert "withdrawn" in self.run("list").output
+        assert "dip, its history by market regime: no failure" in self.run("list", "--verbose").output
+        months = self.run("performance", "dip", "--mode", "backtest", "--newest", "3").output
+        assert [each[:7] for each in months.splitlines()[3:]] == ["2018-10", "2018-11", "2018-12"][:2]
+        assert "stays spent" in self.run("retire", "dip", "--reason", "a trial").output
+        assert "retired by hand" in self.run("list").output
+        shown = self.run("show", "dip").output
+        assert "retired by hand: a trial" in shown
+        assert "high volatility" in shown
+        logged = (tmp_path / "STRATEGY_LOG.md").read_text().splitlines()
+        assert [each.split()[3] for each in logged if each.startswith("- ")] == ["registered:", "retired"]
+
+    def test_a_log_that_cannot_be_written_undoes_nothing(self, database: str, tmp_path: Path) -> None:
+        (tmp_path / "STRATEGY_LOG.md").mkdir()
+        terms = registration("dip", content={"drawdown": 20.0})
+        register(Ledger(Database.open(database)), terms, now=NOON)
+        found = self.run("retire", "dip", "--reason", "enough")
+        assert found.exit_code
+        assert "nothing is lost: the next `lockstep candidates update` writes the line" in str(
+            found.exception
+        )
+        assert candidate_named(Ledger(Database.open(database)), "dip").status == "retired by hand"
 
     @pytest.mark.parametrize(
         ("words", "told"),
         [
             (["register", "x"], "exactly one of"),
             (["register", "x", "--strategy", "y.yaml"], "need --symbol"),
-            (["withdraw", "nobody", "--reason", "r"], "candidate nobody: is"),
+            (["retire", "nobody", "--reason", "r"], "candidate nobody: is"),
+            (["show", "nobody"], "candidate nobody: is"),
+            (["update", "--journal", "a.db", "--desk", "live.yml"], "give one of them"),
+            (["performance", "nobody"], "no complete period; nothing is stored yet"),
+            (["performance", "--mode", "papers"], "did you mean 'paper'?"),
+            (["performance", "--period", "year"], "must be day, week, month"),
         ],
     )
     def test_bad_input_is_one_line(self, database: str, words: list[str], told: str) -> None:

@@ -18,6 +18,7 @@ from lockstep.market.loader import load_bars
 from lockstep.strategy.config import StrategyConfig
 from lockstep.strategy.family import load_strategy
 from operations.candidates import scored
+from operations.contenders import Contender
 from operations.performance import account_name, store_periods
 from operations.reports.account import account_numbers
 from operations.reports.desk import account_of_desk
@@ -121,6 +122,21 @@ class TestCandidates:
             np.diff(account.session_equity, prepend=account.capital).tolist(), abs=1e-6
         )
         assert sum(each.trades for each in days) == account.pnl.size
+
+    def test_sealed_days_stay_sealed(self, lab: Lab, strategy: StrategyConfig, bars: Bars) -> None:
+        held = DateRange.of("2010-01-04", "2010-12-31")
+        searched = DateRange.of("2008-01-02", "2009-12-31")
+        lab.ledger.enact("NASDAQ", searched, limits={}, holdout=held, now=NOON)
+        found = enrolled(lab.ledger, strategy, bars)
+        days = [each for each in read(lab.ledger, mode="backtest") if each.period == "day"]
+        years = [each.first_date.year for each in days]
+        assert (years.count(2009), years.count(2010), years.count(2011)) == (252, 0, 252)
+        every = Contender.of_candidate(found).by_regime(known(bars, NOON), DateRange())
+        hidden = {each.name: each.trades for each in every}
+        for each in found.regimes or ():
+            hidden[each.name] -= each.trades
+        assert min(hidden.values()) >= 0
+        assert 10 < sum(hidden.values()) < 60, "about a year of trades"
 
     def test_one_that_is_not_what_it_was_stops_no_other(
         self, lab: Lab, strategy: StrategyConfig, bars: Bars, monkeypatch: pytest.MonkeyPatch

@@ -57,7 +57,8 @@ TRIALS = {
     "research/optimise/streams.py": "portfolios on the dates of `lanes.py`, which are out of sample and not "
     "sealed, or opened through `open_door`",
     "research/stress/run.py": "changed bars; `HistoryRunner` opened the dates of those that were changed",
-    "operations/contenders.py": "how much a candidate moved, not what it earned; then bars that came later",
+    "operations/contenders.py": "how much a candidate moved, what it earned on days that are not "
+    "sealed; then bars that came later",
 }
 # What these run is compared with itself: equal or not is all that is shown.
 PARITY = {

@@ -34,7 +34,7 @@ from lockstep.monitoring.outcomes import SignalOutcome
 from lockstep.monitoring.triggers import RetrainingTrigger
 from lockstep.strategy.specs.program import Within
 from lockstep.tables import TextTable, number, prose
-from operations import candidates_cli
+from operations import candidates_cli, performance_cli
 from operations.ab import cli as ab_cli
 from operations.nightly import cli as nightly_cli
 from operations.nightly.night import NightHistory
@@ -51,6 +51,7 @@ from research.checks import lookahead as lookahead_run
 from research.experiments import progress, tables, why
 from research.experiments.comparison import MEASURES
 from research.experiments.diagnostics import SearchOpinion, SymbolDiagnostics, TrialOpinion, WinnerOpinion
+from research.ledger.performance import MeasuredStrategy, PeriodRow
 from research.model_validation import command
 from research.optimise import command as optimise_command
 from research.paper import report as report_table
@@ -488,7 +489,7 @@ def optimised(console: Console) -> None:
 def waiting(console: Console) -> None:
     candidate: Any = SimpleNamespace(
         name="a_candidate_of_a_long_name", symbol=LONG, searched="adaptive", recorded="2026-01-02T12:00:00",
-        e_history=1.0, status="withdrawn", event=lambda kind: kind,
+        e_history=1.0, status="retired by hand", event=lambda kind: kind,
         threshold=lambda size: {"pilot": 123456.0, "full": 1234567.0}[size],
     )  # fmt: skip
     console.print(candidates_cli.candidates_table([candidate], [np.full(12_345, 123456.789)], 0.1))
@@ -503,6 +504,19 @@ def side_by_side(console: Console) -> None:
     bounds = SimpleNamespace(mean=np.array([0.1]), low=np.array([-0.25]), high=np.array([np.inf]))
     found: Any = SimpleNamespace(test=test, judgement=bounds, differences=np.zeros(12_345))
     console.print(ab_cli.tests_table([found]))
+
+
+def periods(console: Console) -> None:
+    subject = MeasuredStrategy(
+        strategy="a" * 64, name="a_candidate_of_a_long_name", symbol=LONG, mode="backtest", account="candidate 1",
+    )  # fmt: skip
+    row = PeriodRow(
+        period="week", first_date=date(2026, 3, 2), last_date=date(2026, 3, 6), sessions=5, trades=HUGE,
+        result=-BIG, pnl=-BIG, sharpe=-123.45, drawdown=BIG, win_rate=1.0, subject=subject, source={},
+        recorded="2026-03-09T02:00:00+00:00",
+    )  # fmt: skip
+    for table in performance_cli.performance_tables([row]):
+        console.print(table)
 
 
 def experiment_tables(console: Console) -> None:
@@ -652,11 +666,12 @@ TABLES: dict[Any, tuple[Callable[[Console], None], tuple[str, ...]]] = {
     watch_report: (watched, (LONG, f"{HUGE:,}", f"{-BIG:,.2f}", "136.96", "0.14", "2.7%", "2010-01-25")),
     written: (risk, (LONG, "+1234", "211", "1,293,502,191,845,284")),
     portfolio: (portfolio_lanes, (LONG, f"{HUGE:,}", f"{-BIG:,.0f}", f"{2 * BIG:,.0f}")),
-    candidates_cli: (waiting, (f"{LONG},", "2026-01-02", "12,345", "123456.79", "1234567", "withdrawn")),
     ab_cli: (
         side_by_side,
         (LONG + ",", "2026-01-02", "12,345", f"{HUGE:,}", "+25200.0%", "-63000.0%", "running"),
     ),
+    candidates_cli: (waiting, (f"{LONG},", "2026-01-02", "12,345", "123456.79", "1234567", "retired")),
+    performance_cli: (periods, (LONG, f"{HUGE:,}", f"{-BIG:,.0f}", "2026-W10", "-123.45")),
     spec_tables: (
         specs,
         (
