@@ -25,6 +25,7 @@ from research.ledger.ledger import Ledger
 from research.report.sections_regimes import results_of
 from research.statistics.regimes import RegimeResult, failing_regimes
 from support.candidates import BASELINE, FREE, KEY, enrolled, known, registration
+from support.candidates import NOON as REGISTERED
 from support.experiments import NOON
 
 _STRETCH, _DRIFT = 420, 0.0015
@@ -114,15 +115,6 @@ def test_a_row_of_an_earlier_version_says_so(ledger: Ledger) -> None:
 def test_a_challenger_is_judged_by_its_own_trades(ledger: Ledger, bars: Bars) -> None:
     config = load_strategy(BASELINE)
     alone = enrolled(ledger, config, bars)
-    history, other = known(bars, NOON), Contender.of_strategy(config.replaced(max_bars=3), "COMP")
+    other = Contender.of_strategy(config.replaced(max_bars=3), "COMP")
     paired = Contender.of_strategy(config, "COMP").against(other)
-    assert repr(paired.by_regime(until_noon(history, alone.content["history"][1]), DateRange())) == repr(
-        alone.regimes
-    )
-
-
-def until_noon(history: History, last: str) -> History:
-    """Return the history up to a session."""
-    bars = history.bars[KEY]
-    rows = DateRange.of(end=last).select(bars, history.markets["COMP"])
-    return replace(history, bars={KEY: bars.rows(rows.start, rows.stop)})
+    assert repr(paired.by_regime(known(bars, REGISTERED), DateRange())) == repr(alone.regimes)

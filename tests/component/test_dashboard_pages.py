@@ -19,6 +19,7 @@ from lockstep.live.journal import Journal
 from lockstep.live.status.status import Status, write_status
 from lockstep.models.store import ModelStore
 from lockstep.monitoring.slippage import running
+from operations.contenders import measured_as
 from operations.dashboard.page import DashboardPage, DashboardSources
 from operations.dashboard.pages import against, experiments, models, risk
 from operations.dashboard.parts import MOST_POINTS, guarded
@@ -33,10 +34,12 @@ from research.experiments.store import Record
 from research.ledger.candidates import CandidateTerms, ForwardEvent, happened, register, score
 from research.ledger.database import Database
 from research.ledger.ledger import Ledger
+from research.ledger.performance import SessionResults, periods_of, store
 from research.report import page
 from research.report.theme import LOSS
 from research.risk.measured import measure
 from research.risk.written import write_risk
+from research.statistics.regimes import RegimeResult
 from support import live_portfolios
 from support.dashboards import retrained
 from support.experiments import NOON, plan, toy_lab
@@ -358,7 +361,8 @@ def ledger(desk: WatchedDesk) -> tuple[Ledger, Record]:
     lab = toy_lab(Database.open(sources(desk).ledger))
     record = lab.run(plan())
     terms = CandidateTerms(
-        name="dip", kind="strategy", symbol="COMP", family="NASDAQ", hash="h", content={"drawdown": 20.0},
+        name="dip", kind="strategy", symbol="COMP", family="NASDAQ", hash="h",
+        content={"drawdown": 20.0, "regimes": [planted_failure().plain]},
         sigma=0.01, beta=0.1, searched="adaptive",
     )  # fmt: skip
     candidate = register(lab.ledger, terms, now=NOON)
@@ -368,7 +372,21 @@ def ledger(desk: WatchedDesk) -> tuple[Ledger, Record]:
         kind="pilot", session=date(2026, 1, 14), evidence=7.0, reason="the evidence reached 6"
     )
     happened(lab.ledger, candidate, [event], now=NOON)
+    earned = SessionResults(
+        dates=days, pnl=np.full(days.size, -100.0), capital=1e5, sessions_per_year=252.0, ended=days[:2],
+        trade_pnl=np.array([5.0, -5.0]),
+    )  # fmt: skip
+    months = periods_of(earned, newest=np.datetime64("2026-02-02"))
+    store(lab.ledger, measured_as(candidate, "shadow"), months, source={}, now=NOON)
     return lab.ledger, record
+
+
+def planted_failure() -> RegimeResult:
+    """Return what a history came to that fails in bear markets."""
+    return RegimeResult(
+        regime=-1.0, name="bear", bars=0.2, trades=40, runs=9, net=-4_000.0, mean=-100.0, low=-150.0,
+        high=-50.0, win_rate=0.3, profit_factor=0.5, p_value=0.001, adjusted=0.004, verdict="fails",
+    )  # fmt: skip
 
 
 def test_experiments_show_trials_candidates_and_promotions(
@@ -378,6 +396,11 @@ def test_experiments_show_trials_candidates_and_promotions(
     assert "Cannot be read" not in html
     assert f"{ledger[1].id} trial</th><td>grid</td><td>finished</td><td>6</td>" in html
     assert "pilot; the evidence reached 6" in html
+    assert "bear" in html.partition("its history fails in")[2].partition("</table>")[0]
+    month = html.partition("Candidates by month")[2].partition("</table>")[0]
+    assert "2026-01" in month
+    assert "−$1,000" in month
+    assert "−1.00%" in month
     assert "by me" not in html
     assert "<td>promote</td><td>–</td><td>v1</td><td>me</td>" in html
     drawn = figure(html, "candidate-1")

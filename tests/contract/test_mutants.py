@@ -45,6 +45,7 @@ POLICY = "tests/unit/test_models_policy.py"
 SPECS = "tests/unit/test_spec_evaluators.py"
 YEARS = "tests/unit/test_metrics_residue_and_years.py"
 PORTFOLIO = "tests/golden/test_portfolio_arithmetic.py"
+PERIODS = "tests/property/test_performance_periods.py"
 STRESS = "tests/golden/test_stress_golden.py"
 BOOK = "tests/component/test_retraining_book.py"
 RETRAINING = "tests/component/test_retraining.py"
@@ -364,6 +365,44 @@ MUTANTS = [
         new="    if adaptive and p_value > 0.5:\n",
         killer="tests/unit/test_eprocess.py"
         "::test_history_counts_once_by_half_the_inverse_root_of_the_corrected_p_value",
+    ),
+    Mutant(
+        row="performance: a week that goes on is stored",
+        file="research/ledger/performance.py",
+        old='if period == "day" or unit < _units(last, period):',
+        new='if period == "day" or unit <= _units(last, period):',
+        killer=f"{PERIODS}::test_a_week_without_a_session_of_the_next_one_is_not_stored",
+    ),
+    Mutant(
+        row="performance: a later value takes the place of the first",
+        file="research/ledger/performance.py",
+        old="fresh = [each for each in periods if _key(each) not in known]",
+        new="fresh = [one for one in periods if not ((old := known.get(_key(one))) and _same(old, one))]",
+        killer=f"{PERIODS}::test_the_first_value_stays_and_a_later_one_is_counted",
+    ),
+    Mutant(
+        row="performance: the session of the registration counts",
+        file="operations/candidates.py",
+        old="start, last = dates[first] + 1, contender.last_complete(history)",
+        new="start, last = dates[first], contender.last_complete(history)",
+        killer="tests/component/test_performance.py::TestCandidates"
+        "::test_shadow_is_what_a_backtest_of_the_sessions_since_makes",
+        compiled=True,
+    ),
+    Mutant(
+        row="performance: sealed days of a candidate's history are shown",
+        file="operations/contenders.py",
+        old="contender.results(history, span).outside(sealed)",
+        new="contender.results(history, span)",
+        killer="tests/component/test_performance.py::TestCandidates::test_sealed_days_stay_sealed",
+        compiled=True,
+    ),
+    Mutant(
+        row="candidates: a line of the log is written every night",
+        file="research/experiments/strategy_log.py",
+        old="        if marked[mark] not in there\n",
+        new="",
+        killer="tests/component/test_candidates_log.py::test_two_ledgers_in_one_log_keep_their_lines_apart",
     ),
     Mutant(
         row="a search counts its replays and not itself",

@@ -508,7 +508,8 @@ def side_by_side(console: Console) -> None:
 
 def periods(console: Console) -> None:
     subject = MeasuredStrategy(
-        strategy="a" * 64, name="a_candidate_of_a_long_name", symbol=LONG, mode="backtest", account="candidate 1",
+        strategy="a" * 64, name="a_candidate_of_a_long_name", symbol=LONG, mode="backtest",
+        account="candidate 1",
     )  # fmt: skip
     row = PeriodRow(
         period="week", first_date=date(2026, 3, 2), last_date=date(2026, 3, 6), sessions=5, trades=HUGE,
@@ -671,7 +672,7 @@ TABLES: dict[Any, tuple[Callable[[Console], None], tuple[str, ...]]] = {
         (LONG + ",", "2026-01-02", "12,345", f"{HUGE:,}", "+25200.0%", "-63000.0%", "running"),
     ),
     candidates_cli: (waiting, (f"{LONG},", "2026-01-02", "12,345", "123456.79", "1234567", "retired")),
-    performance_cli: (periods, (LONG, f"{HUGE:,}", f"{-BIG:,.0f}", "2026-W10", "-123.45")),
+    performance_cli: (periods, (f"{LONG},", f"{HUGE:,}", f"{-BIG:,.0f}", "2026-W10", "-123.45")),
     spec_tables: (
         specs,
         (

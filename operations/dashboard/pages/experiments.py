@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -21,8 +21,9 @@ from research.report.theme import GAIN, MUTED, axis, figure, time_axis, titled
 if TYPE_CHECKING:
     from research.ledger.candidates import ForwardCandidate
     from research.ledger.database import Database
+    from research.ledger.ledger import Ledger
 
-_NEWEST, _MOST_CANDIDATES, _MOST_CHARTS = 20, 40, 12
+_NEWEST, _MOST_CANDIDATES, _MOST_CHARTS, _MOST_MONTHS = 20, 40, 12, 36
 # Trials that are counted by family: the newest ones.
 _MOST_TRIALS = 500_000
 _LEAST = 1e-3
@@ -161,20 +162,75 @@ def _candidates(database: Database) -> Iterator[Markup]:
             each.name, each.symbol, each.kind, each.recorded[:10], each.searched, count(each.trials),
             count(residuals.size), ratio(evidence), f"{ratio(pilot)}, {ratio(full)}",
             page.prose("; ".join((each.status, *(event.reason for event in each.events[-1:])))),
+            page.prose(_regimes(each)),
         ))  # fmt: skip
         if path.size and len(charts) < _MOST_CHARTS:
             charts.append(_evidence(each, dates.astype(str).tolist(), path, pilot, full))
     header = (
         "candidate", "symbol", "kind", "registered", "search", "trials", "sessions", "evidence",
-        "needed: pilot, full", page.prose("what became of it"),
+        "needed: pilot, full", page.prose("what became of it"), page.prose("its history fails in"),
     )  # fmt: skip
     yield page.card(
         "Candidates",
         page.table(header, rows),
-        caption="Evidence is that of history times that of sessions which began after the registration.",
+        caption="Evidence is that of history times that of sessions which began after the registration. A "
+        "history fails in a market regime where its trades lose and are significantly worse than its others.",
         classes="wide",
     )
     yield from charts
+    yield from _months(ledger, {each.name for each in found})
+
+
+def _regimes(each: ForwardCandidate) -> str:
+    from research.statistics.regimes import failing_regimes
+
+    if each.regimes is None:
+        return page.UNDEFINED
+    return ", ".join(failing_regimes(each.regimes)) or "none that can be judged"
+
+
+def _months(ledger: Ledger, names: Set[str]) -> Iterator[Markup]:
+    """Yield the newest months of the candidates since their registration, the newest first."""
+    from research.ledger.performance import read
+
+    rows = [each for each in read(ledger, mode="shadow", period="month") if each.subject.name in names]
+    if not rows:
+        return
+    newest = sorted(rows, key=lambda each: (each.first_date, each.subject.name), reverse=True)[:_MOST_MONTHS]
+    yield page.card(
+        "Candidates by month",
+        page.table(
+            (
+                "month",
+                "candidate",
+                "symbol",
+                "sessions",
+                "trades",
+                "P&L",
+                "result",
+                "Sharpe",
+                "drawdown",
+                "winning",
+            ),
+            [
+                (
+                    f"{each.first_date:%Y-%m}",
+                    each.subject.name,
+                    each.subject.symbol,
+                    count(each.sessions),
+                    count(each.trades),
+                    page.coloured(page.usd(each.pnl)),
+                    page.percent(each.result, 2),
+                    ratio(each.sharpe),
+                    page.percent(each.drawdown, 2),
+                    page.percent(each.win_rate),
+                )
+                for each in newest
+            ],
+        ),
+        caption=f"The newest {_MOST_MONTHS} complete months in shadow, as they were first written down.",
+        classes="wide",
+    )
 
 
 def _evidence(each: ForwardCandidate, days: Sequence[str], path: Any, pilot: float, full: float) -> Markup:
