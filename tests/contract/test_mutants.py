@@ -387,7 +387,6 @@ MUTANTS = [
         new="start, last = dates[first], contender.last_complete(history)",
         killer="tests/component/test_performance.py::TestCandidates"
         "::test_shadow_is_what_a_backtest_of_the_sessions_since_makes",
-        compiled=True,
     ),
     Mutant(
         row="performance: sealed days of a candidate's history are shown",
@@ -395,7 +394,6 @@ MUTANTS = [
         old="contender.results(history, span).outside(sealed)",
         new="contender.results(history, span)",
         killer="tests/component/test_performance.py::TestCandidates::test_sealed_days_stay_sealed",
-        compiled=True,
     ),
     Mutant(
         row="candidates: a line of the log is written every night",

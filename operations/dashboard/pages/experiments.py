@@ -197,37 +197,21 @@ def _months(ledger: Ledger, names: Set[str]) -> Iterator[Markup]:
     if not rows:
         return
     newest = sorted(rows, key=lambda each: (each.first_date, each.subject.name), reverse=True)[:_MOST_MONTHS]
+    header = (
+        "month", "candidate", "symbol", "sessions", "trades", "P&L", "result", "Sharpe", "drawdown",
+        "winning",
+    )  # fmt: skip
+    cells = [
+        (
+            f"{each.first_date:%Y-%m}", each.subject.name, each.subject.symbol, count(each.sessions),
+            count(each.trades), page.coloured(page.usd(each.pnl)), page.percent(each.result, 2),
+            ratio(each.sharpe), page.percent(each.drawdown, 2), page.percent(each.win_rate),
+        )
+        for each in newest
+    ]  # fmt: skip
     yield page.card(
         "Candidates by month",
-        page.table(
-            (
-                "month",
-                "candidate",
-                "symbol",
-                "sessions",
-                "trades",
-                "P&L",
-                "result",
-                "Sharpe",
-                "drawdown",
-                "winning",
-            ),
-            [
-                (
-                    f"{each.first_date:%Y-%m}",
-                    each.subject.name,
-                    each.subject.symbol,
-                    count(each.sessions),
-                    count(each.trades),
-                    page.coloured(page.usd(each.pnl)),
-                    page.percent(each.result, 2),
-                    ratio(each.sharpe),
-                    page.percent(each.drawdown, 2),
-                    page.percent(each.win_rate),
-                )
-                for each in newest
-            ],
-        ),
+        page.table(header, cells),
         caption=f"The newest {_MOST_MONTHS} complete months in shadow, as they were first written down.",
         classes="wide",
     )
