@@ -21,12 +21,14 @@ resolve setup.cfg --extra notebooks --constraint requirements-dev.lock \
     --output-file requirements-notebooks.lock "$@"
 # The peers live in an environment of their own.
 resolve benchmarks/peers/requirements.txt --output-file benchmarks/peers/requirements.lock "$@"
+# So does Prefect, which asks for other versions than Lockstep.
+resolve deploy/prefect/requirements.txt --output-file deploy/prefect/requirements.lock "$@"
 "$python" -c 'import tomllib
 print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")' |
     resolve - --output-file requirements-build.lock "$@"
 
 # environment.sh takes wheels only: there must be one of everything.
-for lock in requirements*.lock benchmarks/peers/requirements.lock; do
+for lock in requirements*.lock benchmarks/peers/requirements.lock deploy/prefect/requirements.lock; do
     for machine in x86_64 aarch64; do
         for version in 3.11 3.12 3.13; do
             uv pip install --dry-run --quiet --target build --python "$python" --python-version "$version" \

@@ -32,6 +32,7 @@ LOCKS: dict[str, tuple[str, ...] | None] = {
     "requirements-dev.lock": ("dev", "notebooks", "cluster", "boosting", "shap"),
     "requirements-notebooks.lock": ("notebooks",),
     "benchmarks/peers/requirements.lock": None,
+    "deploy/prefect/requirements.lock": None,
     "requirements-build.lock": None,
 }
 PYTHONS = ("3.11.0", "3.11.9", "3.12.0", "3.12.9", "3.13.0", "3.13.9")
@@ -94,7 +95,8 @@ def roots(lock: str) -> tuple[str, ...]:
     if lock == "requirements-build.lock":
         return tuple(tomllib.loads((ROOT / "pyproject.toml").read_text())["build-system"]["requires"])
     if extras is None:
-        return tuple((ROOT / lock).with_suffix(".txt").read_text().splitlines())
+        lines = (ROOT / lock).with_suffix(".txt").read_text().splitlines()
+        return tuple(line for line in lines if not line.startswith("#"))
     config = configparser.ConfigParser()
     config.read(ROOT / "setup.cfg", encoding="utf-8")
     parts = [config["options"]["install_requires"]]
