@@ -157,6 +157,37 @@ def _ab() -> typer.Typer:
     return app
 
 
+evaluate = contents.group("evaluate", "Run one variant or one candidate by hand.", panel=RESEARCH)
+
+
+@evaluate.add("variant", "Compare a strategy and a variant.", panel=COMMANDS, script="evaluate_variant")
+def _evaluate_variant() -> typer.Typer:
+    from operations.evaluations_cli import variant_app
+
+    return variant_app
+
+
+@evaluate.add(
+    "candidate",
+    "Run a candidate, before and after its registration.",
+    panel=COMMANDS,
+    script="backtest_candidate",
+)
+def _evaluate_candidate() -> typer.Typer:
+    from operations.evaluations_cli import candidate_app
+
+    return candidate_app
+
+
+@evaluate.add(
+    "report", "Write the page of an experiment or candidate.", panel=COMMANDS, script="generate_report"
+)
+def _evaluate_report() -> typer.Typer:
+    from operations.evaluations_cli import report_app
+
+    return report_app
+
+
 check = contents.group("check", "Check a strategy for look-ahead, or its features.", panel=RESEARCH)
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from lockstep.market.dates import DateRange, Day
 from lockstep.market.history import SeriesKey
 from lockstep.market.loader import load_history
 from lockstep.metrics import calendar_years, correlation, curve_from, period_returns, session_equity
+from lockstep.strategy.config import StrategyConfig
 from lockstep.strategy.family import load_strategy
 from research.backtest.result import BacktestResult
 from research.backtest.run import context_keys, run_backtest
@@ -24,13 +26,17 @@ from research.ledger.doors import open_door
 from research.ledger.ledger import Trials
 from research.ledger.spaces import COMPARE
 from research.ledger.tables import OK
-from research.ledger.versions import VersionName
+from research.ledger.versions import TradedVersion, VersionName
 from research.statistics.bootstrap import Interval, confidence_interval
 
 MEASURES = (
     "trades", "net_profit", "cagr", "sharpe", "sortino", "calmar", "max_drawdown_fraction", "win_rate",
     "profit_factor", "exposure", "turnover",
 )  # fmt: skip
+
+
+Compared: TypeAlias = StrategyConfig | Path | VersionName
+"""What can be compared: a configuration, the path of a YAML file, the name of a version."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -53,7 +59,7 @@ class StrategyComparison:
 
 def compare(
     lab: Lab,
-    strategies: tuple[Path | VersionName, Path | VersionName],
+    strategies: tuple[Compared, Compared],
     symbol: str,
     *,
     start: Day,
@@ -63,8 +69,9 @@ def compare(
 ) -> StrategyComparison:
     """Run both strategies, count both trials, and measure their difference.
 
-    strategies   YAML files or versions; a version is its strategy with its veto. Where there is one, bars are
-                 those of its training unless others are named. A look at sealed dates is counted
+    strategies   configurations, YAML files or versions; a version is its strategy with its veto. Where there
+                 is one, bars are those of its training unless others are named. A look at sealed dates is
+                 counted
     """
     span, results = DateRange.of(start, end), []
     looks: list[str] = []
@@ -73,7 +80,7 @@ def compare(
         data_dir, source = traded.record.bars(data_dir, source)
     for each in strategies:
         version = versions[each] if isinstance(each, VersionName) else None
-        config = load_strategy(each) if isinstance(each, Path) else versions[each].config
+        config = _config(each, versions)
         veto = None if version is None else version.veto
         history = load_history(
             symbol, data_dir, timeframe=config.bars, end=end, book=lab.book, source=source,
@@ -103,6 +110,12 @@ def compare(
         correlation=_correlation(first, second),
         looks=tuple(dict.fromkeys(looks)),
     )
+
+
+def _config(each: Compared, versions: Mapping[VersionName, TradedVersion]) -> StrategyConfig:
+    if isinstance(each, VersionName):
+        return versions[each].config
+    return load_strategy(each) if isinstance(each, Path) else each
 
 
 def _count(lab: Lab, result: BacktestResult, data: str) -> None:
