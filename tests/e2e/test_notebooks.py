@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,24 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Path]:
     return run(NOTEBOOKS / "07_watching.ipynb", tmp_path_factory.mktemp("watched"))
 
 
+@pytest.fixture(scope="module")
+def explored(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Path]:
+    """Return the notebook that looks at a market after a run."""
+    return run(NOTEBOOKS / "exploratory_analysis.ipynb", tmp_path_factory.mktemp("explored"))
+
+
+@pytest.fixture(scope="module")
+def varied(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Path]:
+    """Return the notebook about a variant of a strategy after a run."""
+    return run(NOTEBOOKS / "backtest_strategy_variant.ipynb", tmp_path_factory.mktemp("varied"))
+
+
+@pytest.fixture(scope="module")
+def leaned(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Path]:
+    """Return the notebook about the importance of features after a run."""
+    return run(NOTEBOOKS / "evaluate_feature_importance.ipynb", tmp_path_factory.mktemp("leaned"))
+
+
 def outputs(executed: tuple[Any, Path], source: str) -> list[Any]:
     """Return the outputs of the one cell that is `source`, or else of the one that contains it."""
     cells = [each for each in executed[0].cells if each.cell_type == "code" and source in each.source]
@@ -127,9 +146,13 @@ def test_notebooks_write_into_their_desk_only(
     shared: tuple[Any, Path],
     risked: tuple[Any, Path],
     watched: tuple[Any, Path],
+    varied: tuple[Any, Path],
+    leaned: tuple[Any, Path],
+    explored: tuple[Any, Path],
 ) -> None:
-    for _, folder in (executed, trained, lived, specified, shared, risked, watched):
+    for _, folder in (executed, trained, lived, specified, shared, risked, watched, varied, leaned):
         assert [path.name for path in folder.iterdir()] == ["desk"]
+    assert list(explored[1].iterdir()) == []
 
 
 def test_bars_are_read_and_judged(executed: tuple[Any, Path]) -> None:
@@ -261,3 +284,27 @@ def test_a_desk_is_watched(watched: tuple[Any, Path]) -> None:
     assert "'COMP': 0.0" in text(watched, "watched.counts()")
     assert "85 rows of outcomes" in text(watched, "data export outcomes")
     assert text(watched, "monitor rebuild").rstrip().endswith("True")
+
+
+def test_a_look_at_a_market_ends_with_what_noise_looks_like(explored: tuple[Any, Path]) -> None:
+    line = text(explored, "shifts = draw.integers")
+    assert re.match(r"the best of 3\d in noise, 95 %: 0\.0\d\d; here: 0\.0\d\d ", line)
+    noise, found = map(float, re.findall(r"0\.\d{3}", line))
+    # Nothing that was looked at stands out of what looking costs.
+    assert 0.03 < noise < 0.1
+    assert found < noise
+    assert "their size" in text(explored, "autocorr")
+
+
+def test_a_variant_is_compared_searched_around_and_registered(varied: tuple[Any, Path]) -> None:
+    counted = text(varied, "evaluate variant")
+    assert "ibs_baseline, entry.high=0.3 returns" in counted
+    assert "NASDAQ100: 2 trials over these dates so far" in counted
+    assert "registration 1 of 12" in text(varied, "candidates register")
+    assert "Both engines agree on every record." in text(varied, "evaluate candidate")
+
+
+def test_the_importance_of_features_comes_with_intervals(leaned: tuple[Any, Path]) -> None:
+    assert "features are worth something beyond chance" in text(leaned, "found.low > 0")
+    assert "rise of the log loss" in text(leaned, "table.head")
+    assert "fingerprint" in text(leaned, "describe(found.ids[0])")
