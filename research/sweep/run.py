@@ -28,6 +28,7 @@ from lockstep.strategy.config import StrategyConfig
 from lockstep.strategy.family import family_of
 from research.statistics.maximum import SKETCH
 from research.sweep.account import BLOCKS, TIMING, sums_of
+from research.sweep.cluster import scheduler_at
 from research.sweep.inputs import Chances, Prepared, Shift
 from research.sweep.loops import Each
 from research.sweep.variants import Integers, Variants
@@ -62,29 +63,14 @@ def workers(jobs: int, cluster: str | None = None) -> Iterator[Workers]:
         with ThreadPoolExecutor(count) as pool:
             yield Workers(run=lambda tasks: pool.map(_call, tasks), count=count, each=pool.map)
         return
-    with _client(cluster), joblib.parallel_config(backend="dask"):
-        parallel = joblib.Parallel(n_jobs=-1, return_as="generator")
-        yield Workers(run=parallel, count=joblib.effective_n_jobs(-1), each=None)
+    with scheduler_at(cluster) as scheduler:
+        yield Workers(run=scheduler.run, count=scheduler.count, each=None)
 
 
 def _call(task: Any) -> Any:
     """Carry out one of joblib's delayed calls."""
     function, arguments, named = task
     return function(*arguments, **named)
-
-
-def _client(cluster: str) -> Any:
-    try:
-        import distributed
-    except ImportError as error:
-        raise ConfigError(
-            f"cluster {cluster}: Dask is not installed; run scripts/environment.sh requirements-dev.lock"
-        ) from error
-    try:
-        connect: Any = distributed.Client
-        return connect(cluster, timeout="10s", set_as_default=True)
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"cluster {cluster}: no scheduler answers: {error}; check the address") from error
 
 
 CHUNK = 1_000

@@ -39,13 +39,16 @@ def train(
     seed: Annotated[int, typer.Option(help="Seed of search and estimators.")] = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Resume an interrupted run.")] = False,
     jobs: Annotated[int, typer.Option(help="Processes; -1: one per core. Does not affect the result.")] = -1,
+    cluster: Annotated[
+        str | None, typer.Option(help="Dask scheduler, tcp://host:8786; default: this machine.")
+    ] = None,
     store: Annotated[Path | None, typer.Option(help="Model store; default: the usual one.")] = None,
     by: Annotated[str | None, typer.Option(help="Your name; default: the current user.")] = None,
 ) -> None:
     """Search, fit and evaluate; every step is counted as a trial and stored for --resume."""
     task = Task(
         config=load_training(config, strategy=strategy).with_trials(trials), config_path=str(config),
-        data_dir=data_dir, seed=seed, jobs=jobs, resume=resume, out=out,
+        data_dir=data_dir, seed=seed, jobs=jobs, cluster=cluster, resume=resume, out=out,
     )  # fmt: skip
     train_and_register(task, store, Console(), by=by)
 

@@ -49,6 +49,7 @@ class Task:
     """What is to be trained, and where things lie; `data_dir` None means the embedded bars.
 
     config_path   where the configuration came from, for the record
+    cluster       address of a Dask scheduler whose workers search, None for `jobs` processes of this machine
     resume        go on from the steps that an interrupted run of the same training left in `out`
     """
 
@@ -57,6 +58,7 @@ class Task:
     data_dir: Path | None = None
     seed: int = 0
     jobs: int = -1
+    cluster: str | None = None
     resume: bool = False
     out: Path = field(default_factory=partial(results_folder, "training"))
 
@@ -93,7 +95,9 @@ def run_training(
     steps = StepFolder(_made(folder / STEPS), count)
     if not task.resume:
         steps.forget()
-    outcome = train(config, dataset, seed=task.seed, jobs=task.jobs, diary=steps, listener=listener)
+    outcome = train(
+        config, dataset, seed=task.seed, jobs=task.jobs, cluster=task.cluster, diary=steps, listener=listener
+    )
     bundle = make_bundle(outcome, history)
     record = training_record(task, history, dataset)
     _write(folder, outcome, bundle, record)

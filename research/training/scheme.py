@@ -20,6 +20,7 @@ from lockstep.metrics import Floats, Integers
 from research.splits.labels import Labels
 from research.splits.purged import CombinatorialPurgedCV
 from research.splits.walk_forward import DAY
+from research.sweep.cluster import scheduler_at
 from research.training.config import ModelSettings, Selection, TrainingConfig
 from research.training.dataset import Dataset
 from research.training.estimators import Parameters
@@ -191,13 +192,20 @@ class Scored:
 
 
 @contextmanager
-def fold_workers(jobs: int) -> Iterator[FoldRunner]:
+def fold_workers(jobs: int, cluster: str | None = None) -> Iterator[FoldRunner]:
     """Yield what runs joblib's delayed calls in `jobs` processes (-1: one per core), in order.
 
-    Every call computes on one thread from values that it is sent, so that their number changes nothing.
+    cluster   address of a Dask scheduler, whose workers run them instead: all of them, whatever `jobs` says
+
+    Every call computes on one thread from values that it is sent, so that neither number nor place of the
+    workers changes anything. A call whose worker dies is run again by another one.
     """
     if jobs == 0 or jobs < -1:
         raise TrainingError(f"jobs {jobs}: give the number of processes, or -1 for one per core")
+    if cluster is not None:
+        with scheduler_at(cluster) as scheduler:
+            yield FoldRunner(lambda calls: list(scheduler.run(calls)), scheduler.count)
+        return
     with joblib.Parallel(
         n_jobs=jobs, backend="loky", batch_size=1, pre_dispatch="all", max_nbytes=None
     ) as parallel:

@@ -41,13 +41,15 @@ def train(
     *,
     seed: int = 0,
     jobs: int = 1,
+    cluster: str | None = None,
     diary: Diary | None = None,
     listener: SearchListener | None = None,
 ) -> TrainingOutcome:
     """Search, select and fit; the hold-out's rows are set aside and never read.
 
     seed   of everything that draws; the same inputs and seed give the same outcome bit for bit (but for the
-           seconds of the steps), whatever `jobs`, the number of processes
+           seconds of the steps), whatever `jobs`, the number of processes, and `cluster`, the address of a
+           Dask scheduler whose workers take their place
 
     TrainingError where there are too few samples, one class only, or every step of a search fails;
     FloatModeError where the processor does not compute as every other run does.
@@ -57,7 +59,7 @@ def train(
     counting = _Counting(listener or SearchListener())
     steps = config.search.window_trials or config.search.trials
     counting.begin(len(scheme.windows) * steps + config.search.trials)
-    with fold_workers(jobs) as run:
+    with fold_workers(jobs, cluster) as run:
         trainer = _Trainer(config, dataset, seed, run, diary or Diary(), counting)
         windows = tuple(
             trainer.window(number, train, test) for number, (train, test) in enumerate(scheme.windows)

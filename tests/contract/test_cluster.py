@@ -21,7 +21,10 @@ from research.experiments.cli import app
 from research.experiments.store import Store
 from research.ledger.database import Database
 from research.sweep.run import SweepResult, sweep
+from research.training.search import SearchAttempt, SearchListener
+from research.training.train import train
 from support.experiments import BASELINE
+from support.training import invented, invented_config
 
 distributed = pytest.importorskip("distributed", reason="Dask is not installed")
 
@@ -103,6 +106,33 @@ def test_an_experiment_on_a_cluster_is_the_one_made_here(
         found.append(Store(Database.open(url)).runs(1))
     pd.testing.assert_frame_equal(*found, check_exact=True)
     assert len(found[0]) == 12
+
+
+class Killing(SearchListener):
+    """Kills the first worker after the first step."""
+
+    def __init__(self, cluster: object) -> None:
+        self.cluster = cluster
+        self.killed = 0
+
+    def stepped(self, search: str, attempt: SearchAttempt, best: float) -> None:
+        if not self.killed:
+            self.killed = next(iter(self.cluster.workers.values())).pid  # type: ignore[attr-defined]
+            os.kill(self.killed, signal.SIGKILL)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_training_on_a_cluster_is_the_one_made_here(cluster: object) -> None:
+    """A worker is killed in the middle of the search; its calls are run again by another one."""
+    listener = Killing(cluster)
+    address = cluster.scheduler_address  # type: ignore[attr-defined]
+    there = train(invented_config(), invented(), seed=4, cluster=address, listener=listener)
+    here = train(invented_config(), invented(), seed=4)
+    assert listener.killed
+    assert there.threshold == here.threshold
+    assert [each.parameters for each in there.steps] == [each.parameters for each in here.steps]
+    for mine, other in zip(there.steps, here.steps, strict=True):
+        assert np.array_equal(mine.probabilities, other.probabilities)
 
 
 def test_an_address_where_nobody_listens_is_refused(history: History) -> None:
