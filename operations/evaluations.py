@@ -104,6 +104,7 @@ def backtest_candidate(
         book=lab.book, source=source,
     )  # fmt: skip
     first, last = candidate.content["history"]
+    version = _version(contender)
     lines: list[str] = []
 
     def run(span: DateRange) -> BacktestResult:
@@ -113,10 +114,12 @@ def backtest_candidate(
                 lab.ledger, history, key, span, purpose=f"backtest of candidate {name}", now=lab.now(),
                 families=lab.families,
             )
+            if version is None
+            else version.count_look(history, span, lab.ledger, now=lab.now())
         )  # fmt: skip
         return run_backtest(
             contender.config, history, contender.symbol, span=span, veto=contender.veto, verify=True,
-            model=_origin(contender),
+            model=None if version is None else version.origin,
         )  # fmt: skip
 
     since = _since(candidate, contender, history)
@@ -127,11 +130,11 @@ def backtest_candidate(
     )  # fmt: skip
 
 
-def _origin(contender: Contender) -> dict[str, Any] | None:
-    if contender.veto is None:
+def _version(contender: Contender) -> TradedVersion | None:
+    if contender.kind != "model":
         return None
     store = ModelStore(Path(contender.content["store"]))
-    return TradedVersion.load(contender.symbol, contender.content["version"], store).origin
+    return TradedVersion.load(contender.symbol, contender.content["version"], store)
 
 
 def _since(candidate: ForwardCandidate, contender: Contender, history: History) -> DateRange | None:
