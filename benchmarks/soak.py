@@ -125,6 +125,11 @@ def _regimes(count: int, seed: int) -> tuple[dict[str, Any], bool]:
     return found
 
 
+def _ab(count: int, seed: int) -> tuple[dict[str, Any], bool]:
+    found: tuple[dict[str, Any], bool] = of_tests("simulation.ab_worlds").soak(count, seed)
+    return found
+
+
 def _readme(count: int, seed: int) -> tuple[dict[str, Any], bool]:
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "tests")}
     command = [sys.executable, "-m", "support.readme"]
@@ -250,6 +255,11 @@ SOAKS = {
         sentence="one backtest with both engines, in minute bars: the same bytes, and how many times faster",
         count=5_000_000,
         run=engines,
+    ),
+    "ab": Soak(
+        sentence="A/B tests looked at every day, in tests: winners among equal arms, power of better ones",
+        count=2_000,
+        run=_ab,
     ),
     "regimes": Soak(
         sentence="strategies by regime, in worlds: how many equal ones are flagged, how many that fail",

@@ -38,7 +38,7 @@ _MODES = {
 
 def write_ab_page(ledger: Ledger, test: AbTest, path: Path, *, now: datetime) -> Path:
     """Write the page of a test and return its path."""
-    body = _body(standing(ledger, test), open_gates(ledger, test, now=now))
+    body = ab_page_body(standing(ledger, test), open_gates(ledger, test, now=now))
     return page.write_page(path, f"A/B test {test.name}", body)
 
 
@@ -77,7 +77,8 @@ def _leaning(found: AbStanding) -> str:
     return "both arms are level" if mean == 0 else f"{ahead}, by less than the bounds can tell from luck"
 
 
-def _body(found: AbStanding, gates: Sequence[str]) -> Markup:
+def ab_page_body(found: AbStanding, gates: Sequence[str]) -> Markup:
+    """Return the body of a test's page; gates   what a winner still lacks, see `open_gates`."""
     test, terms = found.test, found.test.terms
     measures = measured_arms(found.sessions)
     head = page.header(
@@ -149,7 +150,9 @@ def _sequence_card(found: AbStanding) -> Markup:
     return page.card(
         "Mean difference and its bounds",
         page.figure_block(
-            "ab-sequence", _sequence(found), empty="The bounds begin with the first complete session."
+            "ab-sequence",
+            _sequence(found),
+            empty="Nothing can be said yet: bounds begin after about 40 sessions.",
         ),
         caption="Challenger less champion, per cent of the capital a year. The challenger has won when the "
         f"band lies above 0, lost when it lies below; dotted: the planned difference, {margin} either way.",
@@ -242,8 +245,8 @@ def _arms_card(test: AbTest, measures: Mapping[str, ArmMeasures]) -> Markup:
     ]
     return page.card(
         "The arms",
-        page.table(("", "champion", "challenger"), rows),
-        caption="In brackets 95 % intervals by blocks of sessions. They do not decide.",
+        page.table(("", "champion", "challenger"), rows, classes="explained"),
+        caption="Below each measure its 95 % interval, by blocks of sessions. They decide nothing.",
     )
 
 
@@ -251,7 +254,7 @@ def _with_interval(name: str, measure: ShownMeasure) -> Markup:
     written = ratio if name == SHARPE else percent
     if math.isnan(measure.low):
         return page.joined(written(measure.value))
-    interval = f" [{written(measure.low)} to {written(measure.high)}]"
+    interval = f"{written(measure.low)} to {written(measure.high)}"
     return page.joined(written(measure.value), page.small(interval))
 
 

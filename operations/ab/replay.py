@@ -50,7 +50,7 @@ def replayed(
     pair = Contender.of_candidate(_as_candidate(test))
     assert pair.champion is not None
     history = History(bars={key: seen_bars(ledger, key) for key in pair.keys(book)}, markets=book.markets)
-    span = _span(pair, history, test.stamp)
+    span = sessions_since(pair, history, test.stamp)
     arms = {CHAMPION: pair.champion, CHALLENGER: replace(pair, champion=None)}
     if span is None:
         return dict.fromkeys(arms, _NOTHING)
@@ -65,8 +65,11 @@ _NOTHING = ArmSessions(
 )
 
 
-def _span(pair: Contender, history: History, stamp: int) -> DateRange | None:
-    """Return the complete sessions that began after `stamp`; None where there is none yet."""
+def sessions_since(pair: Contender, history: History, stamp: int) -> DateRange | None:
+    """Return the complete sessions that began after `stamp`, UTC ns; None where there is none yet.
+
+    The session in progress at `stamp` does not count: part of it was known.
+    """
     bars = history.series(SeriesKey(pair.symbol, pair.config.bars))
     first = int(np.searchsorted(bars.end, stamp, side="right"))
     if first >= len(bars):

@@ -9,6 +9,7 @@ from datetime import date, datetime
 from pathlib import Path
 
 from lockstep.errors import ExperimentError, LockstepError
+from lockstep.live.config import LiveConfig
 from lockstep.market.bars import Floats, Stamps
 from lockstep.market.dates import DateRange
 from lockstep.market.history import History
@@ -84,7 +85,8 @@ class StrategyABTester:
         desk         live.yml of the desk whose signals are split; mode `split` needs it
         insist       create a test that needs more than three years
 
-        ExperimentError for arms that cannot be compared, a name that is taken, or a test that takes too long.
+        ExperimentError for arms that cannot be compared, a name that is taken, or a test that takes too long;
+        ConfigError where the desk's file cannot be read.
         """
         require_comparable(champion, challenger, mode)
         if (desk is None) is (mode is AbMode.SPLIT):
@@ -92,6 +94,8 @@ class StrategyABTester:
                 f"A/B test {name}: mode split needs the live.yml of the desk that trades the signals "
                 "(--desk), and mode replay none"
             )
+        if desk is not None:
+            LiveConfig.load(desk)
         past = past_of(champion, challenger, mode, history, span or DateRange())
         plan = _planned(past, mode, difference, years)
         if plan.needed_years > PATIENCE_YEARS and not insist:
@@ -126,7 +130,19 @@ class StrategyABTester:
             observed(
                 self.ledger, [test], now=now, data_dir=self.data_dir, source=self.source, journal=self.journal
             )
-        return self._evaluated(test, now)
+        return self.count_sessions(test, now=now)
+
+    def count_sessions(self, test: AbTest, *, now: datetime) -> AbProgress:
+        """Write the complete sessions on bars that were seen already, and end the test where they decide."""
+        if test.terms.mode is AbMode.REPLAY:
+            found = replayed(self.ledger, test)
+        else:
+            found = shared(test)
+        new = write_sessions(self.ledger, test, found, now=now)
+        ending = ending_of(standing(self.ledger, test))
+        if ending is not None:
+            end(self.ledger, test, ending, now=now)
+        return AbProgress(test=ab_test_named(self.ledger, test.name), new=new, ending=ending)
 
     def stop_test(self, name: str, *, reason: str, now: datetime) -> AbTest:
         """End a test by hand; ExperimentError where it has ended already."""
@@ -138,17 +154,6 @@ class StrategyABTester:
         ending = AbEnding(kind=STOPPED, session=day, evidence=mean, reason=reason)
         end(self.ledger, test, ending, now=now)
         return ab_test_named(self.ledger, name)
-
-    def _evaluated(self, test: AbTest, now: datetime) -> AbProgress:
-        if test.terms.mode is AbMode.REPLAY:
-            found = replayed(self.ledger, test)
-        else:
-            found = shared(test)
-        new = write_sessions(self.ledger, test, found, now=now)
-        ending = _ending(standing(self.ledger, test))
-        if ending is not None:
-            end(self.ledger, test, ending, now=now)
-        return AbProgress(test=ab_test_named(self.ledger, test.name), new=new, ending=ending)
 
 
 def evaluate_all(
@@ -185,7 +190,8 @@ def _judged(test: AbTest, sessions: Mapping[str, ArmSessions]) -> AbJudgement:
     return judge(differences, champion.trades, challenger.trades, test.terms.plan)
 
 
-def _ending(found: AbStanding) -> AbEnding | None:
+def ending_of(found: AbStanding) -> AbEnding | None:
+    """Return how a test ends by its sessions; None where they decide nothing."""
     judged, at = found.judgement, found.judgement.at
     if judged.verdict is AbVerdict.RUNNING:
         return None

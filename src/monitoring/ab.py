@@ -46,9 +46,10 @@ ONE_SIDED, POWER = 0.05, 0.8
 LONGEST_YEARS = 25
 """No test is planned for longer: its strategies will be others by then."""
 
-_PATHS, _PIECE = 2_000, 250
+# Fewer tests are simulated of long ones: more than these sessions take too long to wait for.
+_PATHS, _FEWEST, _DRAWN, _PIECE = 2_000, 400, 3_000_000, 250
 # Where power of 80 % is reached, in sessions times squared effect: 13 to 14 for effects that a desk meets.
-_REACH = 24.0
+_REACH = 20.0
 _TAILS = 5
 
 
@@ -79,9 +80,11 @@ def paired_effect(difference: float, *, mode: AbMode, correlation: float = 0.0) 
     """
     if not (math.isfinite(difference) and difference > 0):
         raise ConfigError(f"difference {difference}: of two Sharpe ratios; must be positive, such as 0.5")
+    if mode is AbMode.SPLIT:
+        return difference / 2
     if not correlation < 1:
         raise ConfigError(f"correlation {correlation}: must be below 1; arms that never differ need no test")
-    return difference / 2 if mode is AbMode.SPLIT else difference / math.sqrt(2 * (1 - correlation))
+    return difference / math.sqrt(2 * (1 - correlation))
 
 
 def years_of_one_look(effect: float, *, error: float = ONE_SIDED, power: float = POWER) -> float:
@@ -145,7 +148,7 @@ def planned(
 
     trades_a_year   of the arm that trades less, > 0: nothing is decided before 30 trades
     years           when to end at the latest; None: where its power is 80 %, after 25 years at most
-    paths           how many tests are simulated, Student's t with five degrees of freedom; seed of them
+    paths, seed     tests that are simulated, at most: Student's t with five degrees of freedom
 
     ConfigError for numbers out of their ranges.
     """
@@ -156,8 +159,9 @@ def planned(
         raise ConfigError(f"years {years:g}: a test lasts up to {LONGEST_YEARS} years; give 0.5 to 3")
     ready = max(LEAST_SESSIONS, math.ceil(LEAST_TRADES / trades_a_year * SESSIONS))
     margin = effect / math.sqrt(SESSIONS)
-    horizon = min(LONGEST_YEARS * SESSIONS, max(ready, math.ceil(_REACH / margin**2)))
-    wins = _first_wins(margin, horizon, ready, paths, seed)
+    wanted = max(ready, math.ceil(_REACH / margin**2), round((years or 0.0) * SESSIONS))
+    horizon = min(LONGEST_YEARS * SESSIONS, wanted)
+    wins = _first_wins(margin, horizon, ready, min(paths, max(_FEWEST, _DRAWN // horizon)), seed)
     needed = float(np.quantile(wins, POWER, method="inverted_cdf"))
     sessions = round(years * SESSIONS) if years is not None else int(min(needed, LONGEST_YEARS * SESSIONS))
 

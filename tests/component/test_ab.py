@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from sqlalchemy import text
+from typer.testing import CliRunner
 
-from lockstep.errors import DataError, ExperimentError
+from lockstep.errors import ConfigError, DataError, ExperimentError
 from lockstep.live.journal import Journal
 from lockstep.live.messages import SetRecord
 from lockstep.market import DAILY
@@ -20,17 +22,27 @@ from lockstep.market.config import load_instruments
 from lockstep.market.dates import DateRange
 from lockstep.market.history import History, SeriesKey
 from lockstep.market.loader import load_bars
-from lockstep.monitoring.ab import CHALLENGER, CHAMPION, AbMode, AbVerdict
+from lockstep.monitoring.ab import CHALLENGER, CHAMPION, AbMode, AbVerdict, arm_of
 from lockstep.strategy.config import StrategyConfig
 from lockstep.strategy.family import load_strategy
 from operations.ab.arms import StrategyCandidate
-from operations.ab.book import AbTest, ab_test_named, ab_tests, sessions_of_arm
-from operations.ab.replay import replayed
-from operations.ab.tester import StrategyABTester, evaluate_all, standing
+from operations.ab.book import (
+    AbTest,
+    ArmSessions,
+    ab_test_named,
+    ab_tests,
+    end,
+    sessions_of_arm,
+    write_sessions,
+)
+from operations.ab.cli import app
+from operations.ab.replay import replayed, sessions_since
+from operations.ab.tester import StrategyABTester, ending_of, evaluate_all, standing
+from research.ledger.candidates import CandidateTerms, ForwardEvent, candidates, happened, register
 from research.ledger.database import Database
 from research.ledger.first_seen import see
 from research.ledger.ledger import Ledger
-from support import desks, papers
+from support import desks, papers, real_fills
 
 ROOT = Path(__file__).resolve().parents[2]
 KEY = SeriesKey("COMP", DAILY)
@@ -141,6 +153,15 @@ class TestCreation:
 
 
 class TestReplay:
+    def test_the_session_of_the_creation_does_not_count(self, strategy: StrategyConfig, bars: Bars) -> None:
+        pair, history = arm(strategy).trades, known(bars, NOON + timedelta(days=3))
+        stamp = int(np.datetime64("2012-03-07T12:00", "ns").astype(np.int64))
+        assert sessions_since(pair, history, stamp) == DateRange.of("2012-03-08", "2012-03-09")
+        assert sessions_since(pair, history, int(history.bars[KEY].end[-2] - HOUR)) == DateRange.of(
+            "2012-03-09", "2012-03-09"
+        )
+        assert sessions_since(pair, history, int(history.bars[KEY].end[-1] - HOUR)) is None
+
     def test_sessions_after_the_creation_as_research_runs_each_arm(
         self, tester: StrategyABTester, ledger: Ledger, strategy: StrategyConfig, bars: Bars
     ) -> None:
@@ -169,7 +190,7 @@ class TestReplay:
             for days in nights:
                 later = NOON + timedelta(days=days)
                 seen(book, bars, later)
-                assert mine._evaluated(ab_test_named(book, "variant"), later).trouble == ""
+                assert mine.count_sessions(ab_test_named(book, "variant"), now=later).trouble == ""
         rows = [standing(each, ab_test_named(each, "variant")) for each in (ledger, other)]
         assert np.array_equal(rows[0].differences, rows[1].differences)
         assert rows[0].differences.size == 82
@@ -180,10 +201,10 @@ class TestReplay:
         test = created(tester, strategy, bars)
         first, second = (NOON + timedelta(days=each) for each in (120, 240))
         seen(ledger, bars, first)
-        tester._evaluated(test, first)
+        tester.count_sessions(test, now=first)
         before = sessions_of_arm(ledger, test, CHALLENGER).results
         seen(ledger, replace(bars, close=(bars.high + bars.low) / 2), second)
-        tester._evaluated(test, second)
+        tester.count_sessions(test, now=second)
         after = sessions_of_arm(ledger, test, CHALLENGER).results
         assert np.array_equal(after[: before.size], before)
         assert after.size > before.size + 60
@@ -195,7 +216,7 @@ class TestReplay:
         test = created(tester, strategy, bars)
         later = NOON + timedelta(days=60)
         seen(ledger, bars, later)
-        tester._evaluated(test, later)
+        tester.count_sessions(test, now=later)
         found = dict(replayed(ledger, test))
         moved = found[CHAMPION].results.copy()
         moved[3] += 1e-12
@@ -204,20 +225,20 @@ class TestReplay:
             lambda *_: {**found, CHAMPION: replace(found[CHAMPION], results=moved)},
         )
         with pytest.raises(ExperimentError, match=r"session 2012-03-13 of the champion was .* would be"):
-            tester._evaluated(test, later)
+            tester.count_sessions(test, now=later)
 
     def test_bars_that_nobody_saw_are_named(
         self, tester: StrategyABTester, ledger: Ledger, strategy: StrategyConfig, bars: Bars
     ) -> None:
         test = created(tester, strategy, bars)
-        assert tester._evaluated(test, NOON).new == []
+        assert tester.count_sessions(test, now=NOON).new == []
         with pytest.raises(ExperimentError, match="append-only"), ledger.database.write() as connection:
             connection.execute(text("DELETE FROM first_seen"))
         with ledger.database.write() as connection:
             connection.execute(text("DROP TRIGGER first_seen_no_delete"))
             connection.execute(text("DELETE FROM first_seen"))
         with pytest.raises(DataError, match="COMP:1d: no bar of it was seen yet"):
-            tester._evaluated(test, NOON)
+            tester.count_sessions(test, now=NOON)
 
     @pytest.mark.no_cover
     def test_a_replayed_arm_is_the_arm_that_runs_live_in_shadow_bit_for_bit(
@@ -284,9 +305,188 @@ class TestEndings:
         test = created(tester, strategy, bars, years=0.25)
         later = NOON + timedelta(days=120)
         seen(ledger, bars, later)
-        done = tester._evaluated(test, later)
+        done = tester.count_sessions(test, now=later)
         assert done.ending is not None
         assert (done.ending.kind, done.test.status) == ("futile", "futile")
         assert done.ending.session == done.new[62]
         assert "63 sessions are over" in done.ending.reason
         assert standing(ledger, done.test).judgement.verdict is AbVerdict.FUTILE
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the live.yml of a desk in mode live whose fills were reported."""
+    folder = tmp_path_factory.mktemp("desk")
+    path = papers.config(folder)
+    real_fills.live(folder, papers.store(folder / "store"), real_fills.uneven, stops=True)
+    return path
+
+
+class TestSplit:
+    def split(self, tester: StrategyABTester, desk: Path, **given: Any) -> AbTest:
+        history = desks.history(papers.WARM)
+        began = moment_of(history.bars[KEY].end[papers.WARM - 1] + HOUR)
+        arms = (
+            StrategyCandidate(name=name, origin="v1", trades=arm(desks.CONFIG).trades)
+            for name in ("market orders", "limit orders")
+        )
+        return tester.create_test(
+            "limit orders", *arms, before(history, began), now=began, mode=AbMode.SPLIT, desk=desk,
+            insist=True, **given,
+        )  # fmt: skip
+
+    def test_each_arm_has_the_fills_of_its_signals(
+        self, tester: StrategyABTester, ledger: Ledger, desk: Path
+    ) -> None:
+        test = self.split(tester, desk)
+        assert test.terms.plan.one_look_years == pytest.approx(99, abs=0.5)
+        done = tester.evaluate_test("limit orders", now=NOON)
+        assert (done.trouble, len(done.new)) == ("", 119)
+        with Journal.open(desk.parent / "live.db", readonly=True) as reader:
+            orders = [
+                (row.release.stamp, each)
+                for row in reader.entries(1)
+                if isinstance(row, SetRecord)
+                for each in row.lanes[0].orders
+                if each.status == "completed"
+            ]
+        market = load_instruments().market("COMP")
+        # Counted by hand: entry and exit follow each other, all that was paid is taken off.
+        made: dict[str, dict[str, float]] = {CHAMPION: {}, CHALLENGER: {}}
+        for (_, entry), (stamp, leave) in zip(orders[::2], orders[1::2], strict=False):
+            session = str(market.session.dates(np.array([entry.decision]), DAILY)[0])
+            whose = arm_of("limit orders", "COMP", session, entry.decision)
+            day = str(market.session.dates(np.array([stamp]), DAILY)[0])
+            points = (leave.price - entry.price) * entry.quantity * market.instrument.multiplier
+            net = points - entry.commission - leave.commission
+            made[whose][day] = made[whose].get(day, 0.0) + net / desks.CONFIG.capital
+        for name in (CHAMPION, CHALLENGER):
+            written = sessions_of_arm(ledger, test, name)
+            days = dict(zip(map(str, written.dates), written.results, strict=True))
+            last = str(written.dates[-1])
+            expected = {day: value for day, value in made[name].items() if day <= last}
+            assert len(expected) >= 4
+            assert {day: value for day, value in days.items() if value} == pytest.approx(expected)
+            assert written.trades.sum() >= len(expected)
+
+    def test_split_signals_are_those_of_the_hash(self, tester: StrategyABTester, desk: Path) -> None:
+        test = self.split(tester, desk)
+        stamps = desks.history(papers.WARM).bars[KEY].end[-300:]
+        found = tester.split_signals(test, stamps)
+        assert sorted([*found[CHAMPION], *found[CHALLENGER]]) == stamps.tolist()
+        assert 110 < found[CHALLENGER].size < 190
+        market = load_instruments().market("COMP")
+        for stamp in found[CHALLENGER].tolist():
+            session = str(market.session.dates(np.array([stamp]), DAILY)[0])
+            assert arm_of(test.name, "COMP", session, stamp) == CHALLENGER
+
+    def test_a_desk_that_does_not_trade_it_is_named(self, ledger: Ledger, desk: Path, tmp_path: Path) -> None:
+        tester = StrategyABTester(ledger=ledger)
+        with pytest.raises(ConfigError, match=r"nothing\.yml"):
+            self.split(tester, tmp_path / "nothing.yml")
+        assert ab_tests(ledger) == []
+        self.split(tester, papers.config(tmp_path))
+        (done,) = evaluate_all(ledger, now=NOON)
+        assert "live.db" in done.trouble
+        assert "\n" not in done.trouble
+
+
+class TestCommand:
+    @pytest.fixture(autouse=True)
+    def database(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ledger:
+        url = f"sqlite:///{tmp_path / 'desk.db'}"
+        monkeypatch.setenv("LOCKSTEP_DB", url)
+        return Ledger(Database.open(url))
+
+    def run(self, *words: object) -> Any:
+        return CliRunner().invoke(app, [str(each) for each in words])
+
+    def refused(self, *words: object) -> str:
+        found = self.run(*words)
+        assert found.exit_code
+        assert found.exception is not None
+        assert "\n" not in str(found.exception)
+        return str(found.exception)
+
+    @pytest.mark.parametrize("name", ["core_against_variant", "feature_weight_boost"])
+    def test_the_examples(self, database: Ledger, tmp_path: Path, name: str) -> None:
+        file = ROOT / f"configs/ab/{name}.yml"
+        if name == "core_against_variant":
+            assert "more than three" in self.refused("create", file)
+            assert ab_tests(database) == []
+        said = self.run("create", file, *(["--yes"] if name == "core_against_variant" else []))
+        assert said.exit_code == 0, said.output
+        (test,) = ab_tests(database)
+        plan = test.terms.plan
+        assert f"{plan.needed_years:.1f} looked at every day, {plan.one_look_years:.1f} for a" in said.output
+        assert f"power {plan.power:.0%}" in said.output
+        assert f"{test.name}: 0 sessions counted" in self.run("evaluate").output
+        assert "nothing is decided before" in self.run("status", test.name, "--out", tmp_path).output
+        assert test.name in next(tmp_path.glob("ab-*.html")).read_text(encoding="utf-8")
+        assert "its sessions stay" in self.run("stop", test.name, "--reason", "an example").output
+        assert "stopped" in self.run("status").output
+        assert "no A/B test is running" in self.run("evaluate").output
+
+    def test_bad_input_is_one_line(self, tmp_path: Path) -> None:
+        assert "A/B test nobody: was not created; there is none" in self.refused("evaluate", "nobody")
+        assert "was not created" in self.refused("stop", "nobody", "--reason", "r")
+        assert "was not created" in self.refused("status", "nobody")
+        file, baseline = tmp_path / "test.yml", ROOT / "configs/strategies/ibs_baseline.yaml"
+        for change, told in (
+            ({"champion": str(baseline), "challenger": str(baseline)}, "are the same strategy"),
+            ({"challenger": "nowhere.yaml"}, "nowhere.yaml"),
+            ({"challenger": "v9"}, "not in the manifest"),
+            ({"symbol": "NOPE"}, "NOPE"),
+            ({"difference": 0}, "difference"),
+            ({"mode": "both"}, "mode"),
+            ({"arms": 2}, "arms"),
+            ({"mode": "split"}, "needs the live.yml"),
+            ({"desk": "live.yml"}, "and mode replay none"),
+        ):
+            content = {"name": "a", "symbol": "COMP", "champion": str(baseline), "challenger": VARIANT}
+            file.write_text(yaml.safe_dump({**content, **change}), encoding="utf-8")
+            assert told in self.refused("create", file), change
+
+    def test_a_winner_prints_the_promotion_and_what_is_open(self, database: Ledger, tmp_path: Path) -> None:
+        assert self.run("create", ROOT / "configs/ab/feature_weight_boost.yml").exit_code == 0
+        (test,) = ab_tests(database)
+        decided(database, test, edge=2.0)
+        said = self.run("status", test.name, "--out", tmp_path).output
+        assert "The challenger won on" in said
+        assert "lockstep promote COMP --strategy" in said
+        assert "score_boosted.yaml" in said
+        assert "still open: validation, certificate, reference" in said
+        assert "still open: forward evidence: there is none" in said
+        assert candidates(database) == []
+        page = next(tmp_path.glob("ab-*.html")).read_text(encoding="utf-8")
+        assert "Before it is traded" in page
+        assert "forward evidence: there is none" in page
+        registered(database, test)
+        assert "forward evidence: allows a pilot" in self.run("status", test.name).output
+
+
+VARIANT = str(ROOT / "configs/ab/core_variant.yaml")
+
+
+def decided(ledger: Ledger, test: AbTest, *, edge: float) -> None:
+    """Write sessions of both arms that decide a test: `edge` deviations in the mean."""
+    days = np.arange("2030-01-01", "2030-04-11", dtype="M8[D]")
+    results = np.random.default_rng(1).normal(size=days.size) * test.terms.sigma
+    ended = np.ones(days.size, dtype=np.int64)
+    champion = ArmSessions(dates=days, results=np.zeros(days.size), trades=ended, won=ended)
+    arms = {CHAMPION: champion, CHALLENGER: replace(champion, results=results + edge * test.terms.sigma)}
+    write_sessions(ledger, test, arms, now=NOON)
+    (ending,) = [each for each in [ending_of(standing(ledger, test))] if each]
+    end(ledger, test, ending, now=NOON)
+
+
+def registered(ledger: Ledger, test: AbTest) -> None:
+    """Register the challenger as a candidate that has reached a pilot."""
+    arm = test.terms.challenger
+    terms = CandidateTerms(
+        name="boost", kind="strategy", symbol="COMP", family="NASDAQ", hash=arm.hash, content=arm.content,
+        sigma=0.01, beta=0.0, searched="adaptive",
+    )  # fmt: skip
+    found = register(ledger, terms, now=NOON)
+    event = ForwardEvent(kind="pilot", session=NOON.date(), evidence=7.0, reason="a test")
+    happened(ledger, found, [event], now=NOON)

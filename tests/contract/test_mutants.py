@@ -43,6 +43,7 @@ ENGINE = "tests/unit/test_engine.py"
 EQUALITY = "tests/contract/test_engine_equality.py"
 POLICY = "tests/unit/test_models_policy.py"
 SPECS = "tests/unit/test_spec_evaluators.py"
+AB = "tests/unit/test_ab.py"
 YEARS = "tests/unit/test_metrics_residue_and_years.py"
 PORTFOLIO = "tests/golden/test_portfolio_arithmetic.py"
 PERIODS = "tests/property/test_performance_periods.py"
@@ -1041,6 +1042,41 @@ MUTANTS += [
         old="promotion: tuple[str, ...] = (VALIDATION, CERTIFICATE, REFERENCE)",
         new="promotion: tuple[str, ...] = (VALIDATION, CERTIFICATE)",
         killer=f"{POLICY}::test_a_version_that_was_validated_before_there_were_references_is_asked_for_one",
+    ),
+    Mutant(
+        row="A/B: the arms of split signals change places",
+        file="src/monitoring/ab.py",
+        old="return CHALLENGER if first else CHAMPION",
+        new="return CHAMPION if first else CHALLENGER",
+        killer=f"{AB}::TestArms::test_the_bit_is_written_down",
+    ),
+    Mutant(
+        row="A/B: a test is decided before its sixtieth session",
+        file="src/monitoring/ab.py",
+        old="ready = (sessions >= plan.least_sessions) & (trades",
+        new="ready = (sessions >= 1) & (trades",
+        killer=f"{AB}::TestVerdicts::test_nothing_is_decided_before_sixty_sessions",
+    ),
+    Mutant(
+        row="A/B: the arm that trades more stands for both",
+        file="src/monitoring/ab.py",
+        old="trades = np.minimum(",
+        new="trades = np.maximum(",
+        killer=f"{AB}::TestVerdicts::test_nor_before_thirty_trades_of_each_arm",
+    ),
+    Mutant(
+        row="A/B: the wrong bound of the sequence decides",
+        file="src/monitoring/ab.py",
+        old="ready & (low > 0), ready & (high < 0)",
+        new="ready & (high > 0), ready & (low < 0)",
+        killer=f"{AB}::TestVerdicts::test_alike_arms_end_early_and_all_tests_end",
+    ),
+    Mutant(
+        row="A/B: the session of the creation counts",
+        file="operations/ab/replay.py",
+        old="dates[first] + 1, pair.last_complete",
+        new="dates[first], pair.last_complete",
+        killer="tests/component/test_ab.py::TestReplay::test_the_session_of_the_creation_does_not_count",
     ),
     Mutant(
         row="retraining: a row of the book that was edited is read",

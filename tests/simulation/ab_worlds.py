@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import norm
 
-from lockstep.identity import code_hash
+from lockstep.identity import hash_of
 from lockstep.metrics import Floats
 from lockstep.monitoring.ab import AbMode, AbPlan, AbVerdict, decided, planned
 from lockstep.monitoring.eprocess import SESSIONS, confidence_sequence
@@ -88,4 +88,4 @@ def soak(count: int, seed: int) -> tuple[dict[str, Any], bool]:
             "years": round(plan.years, 2), "stated": plan.power, "measured": measured,
         }  # fmt: skip
         good &= abs(measured - plan.power) <= WITHIN
-    return {"judging code": code_hash((MODULE,)), "equal arms": equal, "power": power}, good
+    return {"judging code": hash_of((MODULE,)), "equal arms": equal, "power": power}, good

@@ -40,7 +40,7 @@ class TestPlan:
         assert years_of_one_look(effect) == pytest.approx(years, abs=0.05)
 
     def test_halves_of_the_signals_need_a_century_whatever_the_correlation(self) -> None:
-        for correlation in (0.0, 0.99):
+        for correlation in (0.0, 0.99, 1.0):
             effect = paired_effect(0.5, mode=AbMode.SPLIT, correlation=correlation)
             assert years_of_one_look(effect) == pytest.approx(99, abs=0.5)
 
