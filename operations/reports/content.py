@@ -71,7 +71,7 @@ def _tiles(numbers: ReportNumbers) -> Iterator[Tile]:
         ("Trades of the month", month["trades"], count, f"{percent(month['win_rate'])} won"),
         ("Trades so far", whole["trades"], count, f"{percent(whole['win_rate'])} won"),
         ("Worst session of the month", month["worst_session"], _fine, f"best {_fine(month['best_session'])}"),
-        ("Costs of the month", costs.paid, usd, f"of {count(costs.trades)} ended trades"),
+        ("Costs of the month", costs.paid, usd, f"trades that ended: {count(costs.trades)}"),
         ("Profit factor", whole["profit_factor"], ratio, f"{usd(whole['expectancy'])} per trade"),
     ):  # fmt: skip
         yield Tile(name, write(value), note, is_loss=value < 0)

@@ -67,7 +67,7 @@ def _chart(block: ChartBlock) -> Markup:
     drawn = figure(
         _HEIGHT, xaxis=time_axis() if block.kind == "line" else axis(type="category", showgrid=False)
     )
-    drawn.update_layout(showlegend=True, yaxis=axis(tickformat=".0%" if block.percent else ""))
+    drawn.update_layout(showlegend=True, yaxis=axis(tickformat=".2~%" if block.percent else ""))
     pattern = "%{y:.2%}" if block.percent else "%{y:,.2f}"
     for line, colour in zip(block.lines, (GAIN, BAR), strict=False):
         shown = LOSS if block.name == "drawdown" else colour

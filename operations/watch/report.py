@@ -200,7 +200,9 @@ def wealth_figure(points: Sequence[dict[str, Any]]) -> go.Figure:
         titled,
     )
 
-    drawn = figure(320, xaxis=time_axis(), yaxis=axis(type="log", title=titled("Wealth of ALARM bets")))
+    drawn = figure(
+        320, xaxis=time_axis(), yaxis=axis(type="log", dtick=1, title=titled("Wealth of ALARM bets"))
+    )
     drawn.update_layout(showlegend=True)
     colours = (GAIN, ACCENT, BAR, PRICE, INK)
     for place, name in enumerate(sorted({each["place"] for each in points})):

@@ -73,7 +73,9 @@ h3 { font-size: 11px; font-weight: 650; letter-spacing: 0.07em; text-transform: 
 .spark polyline { fill: none; stroke: var(--gain); stroke-width: 1.6; vector-effect: non-scaling-stroke; }
 .spark line { stroke: var(--muted); stroke-dasharray: 2 4; vector-effect: non-scaling-stroke; }
 table { border-collapse: collapse; width: 100%; font-size: 12.5px; font-variant-numeric: tabular-nums; }
-.scroll { overflow-x: auto; }
+.scroll { overflow-x: auto; background:
+  linear-gradient(to left, var(--paper) 40%, transparent) right / 40px 100% no-repeat local,
+  linear-gradient(to left, var(--rule), transparent) right / 14px 100% no-repeat scroll; }
 .prose { white-space: normal; text-align: left; }
 th, td { padding: 4px 8px; text-align: right; white-space: nowrap; border-bottom: 1px solid var(--faint); }
 th:first-child, td:first-child { text-align: left; padding-left: 0; }
@@ -133,6 +135,10 @@ main {{ max-width: 1220px; margin: 0 auto; padding: 36px 24px 48px; }}
   .kpi:last-child:nth-child(n) {{ grid-column: auto; }}
   .kpi:last-child:nth-child(odd) {{ grid-column: 1 / -1; }}
   .columns {{ grid-template-columns: minmax(0, 1fr); }}
+  h1 small {{ display: block; margin: 2px 0 0; }}
+  .scroll tr > :first-child {{ position: sticky; left: 0; background: var(--paper); padding-right: 10px; }}
+  td > .prose {{ min-width: 210px; }}
+  th > .prose {{ min-width: 110px; }}
 }}
 @page {{ size: A4; margin: 10mm; }}
 @media print {{

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import math
+import sqlite3
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 
 import pytest
@@ -12,11 +16,14 @@ from lockstep.live.status.monitor import MonitorSummary, write_monitor
 from operations.dashboard.page import DashboardPage
 from operations.dashboard.registry import PAGES
 from operations.retraining.book import RetrainingBook, Step
+from research.report import page as kit
+from support import desks
 from support.browser import Browser, Tab, browser, needs_browser
 from support.dashboards import (
     TOKEN,
     ServedDashboard,
     commit,
+    portfolio_desk,
     retrained,
     running,
     served,
@@ -40,6 +47,12 @@ def _wider(tab: Tab, width: int) -> list[str]:
         ".map((each) => each.outerHTML.slice(0, 90))"
     )
     return found
+
+
+def _log_in(tab: Tab, dashboard: ServedDashboard) -> None:
+    """Give a tab the session that a login begins."""
+    session = dashboard.cookie.partition("=")[2]
+    tab.call("Network.setCookie", url=dashboard.address, name="lockstep_dashboard", value=session)
 
 
 @pytest.fixture(scope="module")
@@ -202,10 +215,76 @@ def test_a_dashboard_that_comes_back_is_found_again(chromium: Browser, desk: Wat
         port = first.port
         tab = chromium.tab()
         tab.look_like(width=1280)
-        tab.call("Network.setCookie", url=first.address, name="lockstep_dashboard",
-                 value=first.cookie.partition("=")[2])  # fmt: skip
+        _log_in(tab, first)
         tab.open(f"{first.address}/desk")
         tab.wait(_LIVE)
     tab.wait("document.getElementById('connection').className === 'lost'")
     with served(sources_of(desk.folder), port=port):
         tab.wait(_LIVE)
+
+
+@pytest.fixture(scope="module")
+def held(tmp_path_factory: pytest.TempPathFactory) -> WatchedDesk:
+    return portfolio_desk(tmp_path_factory.mktemp("held"))
+
+
+def _rows(tab: Tab, card: str) -> dict[str, list[str]]:
+    """Return the cells of a card's table as they are seen, by the first of each row."""
+    script = (
+        "[...document.querySelectorAll('.card')].filter((each) => each.querySelector('h2')?.innerText === "
+        f"{json.dumps(card)}).flatMap((each) => [...each.querySelectorAll('tr')])"
+        ".map((row) => [...row.cells].map((cell) => cell.innerText))"
+    )
+    found = {name: cells for name, *cells in tab.ask(script)}
+    assert found, card
+    return found
+
+
+def test_the_risk_of_a_desk_that_holds_positions(chromium: Browser, held: WatchedDesk) -> None:
+    """Positions, VaR, lanes and limits are those of the journal's rows and of what was measured."""
+    with closing(sqlite3.connect(held.journal)) as reader:
+        marks = {
+            symbol: (position, price)
+            for symbol, position, price in reader.execute(
+                "SELECT symbol, mark_position, mark_price FROM decisions ORDER BY sequence"
+            )
+        }
+    assert marks.keys() == {"COMP", "SPX"}
+    assert all(position for position, _ in marks.values())
+    markets = desks.load_markets()
+    worth = {
+        name: size * close * markets[name].instrument.multiplier for name, (size, close) in marks.items()
+    }
+    measured = json.loads((held.folder / "risk.json").read_text())
+    with served(sources_of(held.folder)) as dashboard:
+        tab = chromium.tab()
+        tab.look_like(width=390, phone=True)
+        _log_in(tab, dashboard)
+        tab.open(f"{dashboard.address}/risk")
+        tab.wait(_LIVE)
+        tab.wait(_DRAWN)
+        text = tab.text
+        assert tab.errors == []
+        assert _wider(tab, 390) == []
+        for level in measured["levels"]["filtered"].values():
+            assert level["var"] > 1_000.0
+            assert kit.usd(level["var"]) in text
+            assert kit.usd(level["es"]) in text
+        assert "no longer hold" not in text
+        lanes, exposures = _rows(tab, "By lane"), _rows(tab, "Exposures")
+        for name, (size, _) in marks.items():
+            assert lanes[name][0] == kit.ratio(size)
+            assert lanes[name][3] == kit.usd(measured["lanes"]["99"][name]["component_es"])
+            assert exposures[name][:2] == [f"{size:g}", f"{size:g}"]
+            assert exposures[name][3] == kit.usd(worth[name])
+        parts = [measured["lanes"]["99"][name]["component_es"] for name in marks]
+        assert math.fsum(parts) == pytest.approx(measured["levels"]["filtered"]["99"]["es"])
+        gross = math.fsum(map(abs, worth.values())) / measured["capital"]
+        limits = _rows(tab, "Limits of the portfolio")
+        assert limits["open positions"][0] == "100%, reached"
+        assert limits["gross value"][:2] == [kit.percent(gross / 2.0, 0), kit.ratio(gross)]
+        assert _rows(tab, "Limits of the gateway")["all positions"][1] == "3.00"
+        # The control: a position that the journal has not is not what was measured.
+        running(held.folder, time.time_ns(), positions={"COMP": 1.0, "SPX": 1.0})
+        tab.wait("document.body.innerText.includes('These numbers no longer hold')", seconds=5.0)
+        assert "COMP +1 since, +2 measured" in tab.text

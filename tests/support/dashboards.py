@@ -16,7 +16,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,6 +26,7 @@ import yaml
 from lockstep.live.config import LiveConfig
 from lockstep.live.events import EngineStarted
 from lockstep.live.journal import Journal
+from lockstep.live.service import Service
 from lockstep.live.status.status import Status, write_status
 from lockstep.models.store import ModelStore
 from lockstep.monitoring.champion import ChallengerVerdict
@@ -33,15 +34,20 @@ from operations.dashboard.page import DashboardPage, DashboardSources
 from operations.dashboard.pages.desk import DeskReader
 from operations.dashboard.registry import PAGES
 from operations.dashboard.server import bound, dashboard_app, server_of
+from operations.desk_risk import subject_of_desk
 from operations.retraining.book import RetrainingBook, ShadowLook, Step, StepRow
 from operations.retraining.config import RetrainingConfig
 from operations.watch.config import MonitoringConfig
 from research.report import page as kit
-from support import papers
+from research.risk.measured import measure
+from research.risk.written import write_risk
+from support import live_portfolios, papers
 from support.processes import ROOT
 from support.watching import WatchedDesk, watched_desk
 
 NOW = 1_800_000_000 * 10**9
+# Sets after which both lanes hold a position; sessions that its risk is measured on, for speed.
+_BOTH_HELD, _RISK_SESSIONS = 40, 600
 TOKEN = "correct-horse-battery-staple-17"
 
 
@@ -180,6 +186,24 @@ def traded_desk(folder: Path) -> WatchedDesk:
     papers.config(folder)
     desk = WatchedDesk(folder, ModelStore(folder / "store"))
     desk.config.write_text(yaml.safe_dump({"desk": str(folder / "live.yml"), "database": str(desk.database)}))
+    return desk
+
+
+def portfolio_desk(folder: Path) -> WatchedDesk:
+    """Return a desk with a portfolio of two indices that holds both, with its risk measured, and watched."""
+    limits = {**live_portfolios.PORTFOLIO["limits"], "max_positions": 2, "daily_loss": {"fraction": 0.05}}
+    groups = {"us_equity": {"symbols": ["COMP", "SPX"], "max_gross": 2.0}}
+    path = live_portfolios.desk(folder, portfolio={"limits": limits, "groups": groups})
+    with Service(path, mode=None, environment={}, stop_after=_BOTH_HELD) as service:
+        service.run()
+    subject = subject_of_desk(path)
+    recent = replace(
+        subject, dates=subject.dates[-_RISK_SESSIONS:], changes=subject.changes[-_RISK_SESSIONS:]
+    )
+    write_risk(measure(recent), folder)
+    desk = WatchedDesk(folder, ModelStore(folder / "store"))
+    desk.config.write_text(yaml.safe_dump({"desk": str(path), "database": str(desk.database)}))
+    desk.run()
     return desk
 
 

@@ -196,7 +196,7 @@ def _running(lane: str, kind: str, mine: Sequence[Mapping[str, Any]]) -> Markup:
         f"{lane}: {kind} orders",
         page.figure_block(element_id("slippage", lane, kind), drawn),
         caption=f"Running mean{since}, each clipped as the alarm clips it, with bounds that hold at all "
-        f"moments at once with 95 %; {TOLERANCE:g} ticks (dotted) are tolerated. A bound is missing while "
+        f"moments at once with 95%; {TOLERANCE:g} ticks (dotted) are tolerated. A bound is missing while "
         "nothing can be said.",
     )
 

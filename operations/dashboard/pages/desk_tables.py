@@ -297,4 +297,4 @@ def log(view: DeskView) -> Markup:
         text = told if len(told) <= _LONGEST else f"{told[:_LONGEST]} …"
         rows.append((minute(each["time"]), each["kind"].replace("_", " "), each["symbol"], text))
     head = ("time", "event", "lane", "what")
-    return _listed("Log", head, rows, empty="Nothing has happened yet.", classes="words")
+    return _listed("Log", head, rows, empty="Nothing has happened yet.", classes="words log")

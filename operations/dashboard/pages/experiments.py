@@ -235,7 +235,7 @@ def _evidence(each: ForwardCandidate, days: Sequence[str], path: Any, pilot: flo
             dash=dash,
             width=1,
         )
-    drawn.update_layout(showlegend=True, yaxis=axis(type="log", title=titled("Evidence")))
+    drawn.update_layout(showlegend=True, yaxis=axis(type="log", dtick=1, title=titled("Evidence")))
     return page.card(
         each.name,
         page.figure_block(element_id("candidate", str(each.id)), drawn),

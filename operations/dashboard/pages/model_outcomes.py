@@ -174,7 +174,7 @@ def _reliability(lane: WatchedLane, own: Sequence[SignalOutcome], frontier: int)
         title,
         picture,
         caption="Share of wins by predicted probability, in bins of at least 50 signals of closed quarters, "
-        "with 95 % bootstrap intervals; on the dotted line probabilities mean what they say.",
+        "with 95% bootstrap intervals; on the dotted line probabilities mean what they say.",
     )
 
 
@@ -318,5 +318,5 @@ def _wealth_figure(rows: Sequence[Mapping[str, Any]], watch_at: float) -> go.Fig
         add_line(drawn, at, values, name, colour, "%{y:.2f}", dash=dash)
     for name, value, dash in thresholds:
         add_line(drawn, ends, [value] * 2, f"{name} at {value:.3g}", MUTED, "%{y:.2f}", dash=dash, width=1)
-    drawn.update_layout(showlegend=True, yaxis=axis(type="log", title=titled("Wealth")))
+    drawn.update_layout(showlegend=True, yaxis=axis(type="log", dtick=1, title=titled("Wealth")))
     return drawn
