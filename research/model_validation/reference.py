@@ -20,6 +20,7 @@ from lockstep.errors import DataError, LockstepError
 from lockstep.features.batch import BatchFeatures
 from lockstep.market.bars import Bars
 from lockstep.metrics import Dates, Integers
+from lockstep.monitoring.calibration import probability_scores
 from lockstep.monitoring.feature_history import FeatureHistory
 from lockstep.monitoring.frozen import ExpectedMeasures, FrozenReference
 from lockstep.monitoring.outcomes import following
@@ -48,7 +49,7 @@ def frozen_reference(case: ValidationCase) -> FrozenReference:
         features=_or_absent("features", absent, lambda: feature_history(case)),
         probabilities=_or_absent("probabilities", absent, lambda: probability_history(case)),
         regime=_or_absent("regime", absent, lambda: regime_reference(case)),
-        expected=expected_measures(case.account),
+        expected=expected_measures(case.account, brier=brier_score(case)),
         history_end=str(sessions[-1]),
         absent=tuple(absent),
     )
@@ -133,8 +134,16 @@ def regime_reference(case: ValidationCase) -> RegimeReference:
     return RegimeReference.of(returns, fitted_filter(returns[np.isfinite(returns)]))
 
 
-def expected_measures(account: Account) -> ExpectedMeasures:
-    """Return what the account did, by the names of `lockstep.metrics`."""
+def brier_score(case: ValidationCase) -> float | None:
+    """Return the Brier score of the walk-forward's answers to all signals, as a desk's are scored."""
+    if not isinstance(case, ModelCase):
+        return None
+    found = case.out_of_sample
+    return probability_scores(found.probability, found.target).brier
+
+
+def expected_measures(account: Account, *, brier: float | None = None) -> ExpectedMeasures:
+    """Return what the account did, by the names of `lockstep.metrics`, beside a Brier score."""
     returns, sessions, pnl = account.returns, account.sessions, account.pnl
     scale = metrics.time_scale(account.date, sessions.size, account.sessions_per_year)
     by_session, by_bar = (
@@ -155,6 +164,7 @@ def expected_measures(account: Account) -> ExpectedMeasures:
         worst_session=worst,
         worst_session_pnl=worst * account.capital,
         worst_trade_pnl=float(pnl.min()) if pnl.size else math.nan,
+        brier=brier,
     )
 
 

@@ -81,6 +81,8 @@ def _sentences(reference: FrozenReference) -> list[str]:
     for what, history in (("features", reference.features), ("probabilities", reference.probabilities)):
         if history is not None:
             found.append(f"Drift of {what}: {_rate(history)}")
+    if reference.expected.brier is not None:
+        found.append(f"Brier score of all out-of-sample signals: {ratio(reference.expected.brier, 3)}.")
     if reference.regime is not None:
         shares = "; ".join(f"{name} {percent(share)}" for name, share in (_shares(reference) or {}).items())
         found.append(f"Regimes of {count(reference.regime.sessions)} sessions: {shares}.")

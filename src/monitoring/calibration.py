@@ -28,6 +28,7 @@ class Reliability:
     predicted, observed   float64 (b,): mean probability, share of wins
     low, high             float64 (b,): 95 % bootstrap interval of `observed`
     count                 int64 (b,): signals
+    brier                 score of all signals, in a bin or not, [0, 1]; NaN without one
     """
 
     predicted: Floats
@@ -35,6 +36,7 @@ class Reliability:
     low: Floats
     high: Floats
     count: Integers
+    brier: float = math.nan
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -105,9 +107,10 @@ def reliability(
     if not 0 < level < 1 or bins < 1:
         raise ConfigError(f"reliability: level {level} in (0, 1) and {bins} bins >= 1 are needed")
     chance, target = _pairs(probability, won)
+    brier = probability_scores(chance, target).brier
     if chance.size < LEAST_IN_BIN:
-        none = np.empty(0)
-        return Reliability(predicted=none, observed=none, low=none, high=none, count=none.astype(np.int64))
+        none, no = np.empty(0), np.empty(0, dtype=np.int64)
+        return Reliability(predicted=none, observed=none, low=none, high=none, count=no, brier=brier)
     bin_of = _bins(chance, bins)
     count = np.bincount(bin_of).astype(np.int64)
     observed = np.bincount(bin_of, weights=target) / count
@@ -118,6 +121,7 @@ def reliability(
         low=low,
         high=high,
         count=count,
+        brier=brier,
     )
 
 

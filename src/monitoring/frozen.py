@@ -14,7 +14,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, PlainSerializer
+from pydantic import (
+    BeforeValidator,
+    Field,
+    PlainSerializer,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+)
 
 from lockstep.errors import ConfigError, DataError, NoReference, ParityError, UnknownModel
 from lockstep.models.content import file_content, sha256_of
@@ -47,6 +53,8 @@ class ExpectedMeasures(Settings):
     trades_per_year          of the calendar
     worst_session            smallest return of a session on the capital; worst_session_pnl  the same in money
     worst_trade_pnl          smallest net result of a trade, money
+    brier                    mean of (p - y)^2 over all out-of-sample signals, [0, 1]; None without a model,
+                             and in references of releases that did not record it, which keep their digest
 
     >>> found = ExpectedMeasures(
     ...     first="2020-01-02", last="2020-06-30", sessions=124, trades=1, capital=1e5, cagr=0.02, sharpe=1.1,
@@ -69,6 +77,14 @@ class ExpectedMeasures(Settings):
     worst_session: Measured
     worst_session_pnl: Measured
     worst_trade_pnl: Measured
+    brier: Annotated[float, Field(ge=0.0, le=1.0)] | None = None
+
+    @model_serializer(mode="wrap")
+    def _written(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        found: dict[str, Any] = write(self)
+        if self.brier is None:
+            del found["brier"]
+        return found
 
 
 class _Content(Settings):

@@ -18,6 +18,7 @@ from lockstep.live.config import LiveConfig
 from lockstep.live.journal import Journal
 from lockstep.live.status.status import Status, write_status
 from lockstep.models.store import ModelStore
+from lockstep.monitoring.frozen import frozen_in
 from lockstep.monitoring.slippage import running
 from operations.contenders import measured_as
 from operations.dashboard.page import DashboardPage, DashboardSources
@@ -44,6 +45,7 @@ from support import live_portfolios
 from support.dashboards import retrained
 from support.experiments import NOON, plan, toy_lab
 from support.real_fills import live_desk
+from support.references import attach_reference
 from support.watching import WatchedDesk, watched_desk
 
 PAGES = (against.PAGE, models.PAGE, risk.PAGE, experiments.PAGE)
@@ -224,6 +226,32 @@ def test_without_retrainings_the_page_says_so(desk: WatchedDesk) -> None:
     assert not book.exists(), "a page makes none"
     book.write_text("notes of mine" * 100)
     assert "retraining.db: file is not a database" in shown(models.PAGE, given)
+
+
+def test_scores_and_reliability_have_the_brier_score_of_validation(desk: WatchedDesk) -> None:
+    scored = [
+        (each.probability - each.won) ** 2
+        for each in desk.report().outcomes
+        if each.state in ("taken", "vetoed") and each.decision < quarter_of(2010, 1)
+    ]
+    before = shown(models.PAGE, sources(desk))
+    assert "at validation: not recorded" in before
+    assert "validation</th><td>–</td><td>not recorded</td>" in before
+    assert f"Brier score: {page.ratio(float(np.mean(scored)), 3)}; at validation:" in before
+    (model,) = desk.models()
+    known = frozen_in(desk.store, "COMP", model.bundle.sha256)
+    measured = known.expected.model_copy(update={"brier": 0.2411})
+    attach_reference(desk.store, "COMP", "v1", replace(known, expected=measured))
+    html = shown(models.PAGE, sources(desk))
+    assert "at validation: 0.241" in html
+    assert "validation</th><td>–</td><td>0.241</td>" in html
+    shutil.rmtree(desk.store.folder / "reports")
+    assert "at validation: –" in shown(models.PAGE, sources(desk)), "there is no reference"
+
+
+def quarter_of(year: int, number: int) -> int:
+    """Return when a quarter begins, UTC ns."""
+    return int(np.datetime64(f"{year}-{3 * number - 2:02}", "ns").astype(np.int64))
 
 
 def spoil_wealth(path: Path, count: int) -> float:

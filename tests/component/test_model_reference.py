@@ -24,6 +24,7 @@ from research.model_validation import reference as made_of
 from research.model_validation.case import ModelCase, StrategyCase
 from research.model_validation.checks_inputs import streamed
 from research.model_validation.reference import (
+    brier_score,
     expected_measures,
     feature_history,
     frozen_reference,
@@ -179,6 +180,15 @@ def test_expected_measures_are_those_of_the_backtest() -> None:
     assert told.trades_per_year == pytest.approx(shown["trades"] / shown["years"])
     assert told.worst_trade_pnl == case().account.pnl.min()
     assert told.worst_session_pnl == pytest.approx(told.worst_session * told.capital)
+
+
+def test_the_brier_score_is_of_every_answer_of_the_walk_forward() -> None:
+    answers, data = OutOfSample.of(case().outcome), case().outcome.dataset
+    won = np.array([data.net_pnl[each] > 0 for each in answers.sample.tolist()], dtype=np.float64)
+    assert found().expected.brier == pytest.approx(np.mean((answers.probability - won) ** 2))
+    separate = case().separate
+    assert found().expected.brier != pytest.approx(np.mean((separate.probability - separate.target) ** 2))
+    assert brier_score(StrategyCase.__new__(StrategyCase)) is None, "there is no model"
 
 
 def test_an_account_without_a_trade_expects_nothing() -> None:

@@ -141,6 +141,15 @@ def test_the_reliability_curve_is_that_of_closed_quarters() -> None:
     fewer = settled_reliability([held, *given_signals[1:]], seed=3)
     assert fewer.count.sum() == whole.count.sum() - first_quarter
     assert settled_reliability([], seed=3).count.size == 0
+    assert math.isnan(settled_reliability([], seed=3).brier)
+
+
+def test_the_reliability_curve_has_the_score_of_its_signals() -> None:
+    few = [signal(at, probability=0.5 + at / 100, pnl=1.0 if at % 3 else -1.0) for at in range(1, 21)]
+    found = settled_reliability([*few, signal(200)], seed=3)
+    assert found.count.size == 0, "too few for a bin"
+    missed = [(each.probability - each.won) ** 2 for each in few]
+    assert found.brier == pytest.approx(math.fsum(missed) / 20)
 
 
 def test_nothing_has_no_window() -> None:

@@ -17,7 +17,7 @@ from lockstep.monitoring.drift import DriftWatch
 from lockstep.monitoring.drift_baseline import LEVEL, DriftBaseline
 from lockstep.monitoring.evidence import sealed
 from lockstep.monitoring.frozen import FrozenReference, read_frozen
-from support.references import BUNDLE, feature_history, frozen_reference
+from support.references import BUNDLE, expected_measures, feature_history, frozen_reference
 
 
 @functools.cache
@@ -49,7 +49,7 @@ def test_every_part_is_in_the_digest() -> None:
     changes: tuple[dict[str, Any], ...] = (
         {"features": None}, {"features": feature_history(601)}, {"probabilities": None}, {"regime": None},
         {"history_end": "2012-04-23"}, {"absent": ("regime: 3 sessions",)}, {"outcomes": {"seed": 2}},
-        {"expected": {"cagr": math.nan}},
+        {"expected": {"cagr": math.nan}}, {"expected": {"brier": 0.2}},
     )  # fmt: skip
     found = {whole().digest}
     for each in changes:
@@ -59,6 +59,21 @@ def test_every_part_is_in_the_digest() -> None:
         }
         found.add(frozen_reference(**parts).digest)
     assert len(found) == len(changes) + 1
+
+
+def test_a_reference_of_before_the_brier_score_keeps_its_bytes(tmp_path: Path) -> None:
+    older = frozen_reference(expected=expected_measures(brier=None))
+    assert "brier" not in json.loads(older.text())["expected"]
+    found = read_frozen(written(tmp_path, older.text()), bundle=BUNDLE)
+    assert found.expected.brier is None
+    assert (found.text(), found.digest) == (older.text(), older.digest)
+    newer = frozen_reference(expected=expected_measures(brier=0.21))
+    assert read_frozen(written(tmp_path, newer.text()), bundle=BUNDLE).expected.brier == 0.21
+    assert newer.digest != older.digest
+    impossible = json.loads(newer.text())
+    impossible["expected"]["brier"] = 1.5
+    with pytest.raises(ParityError, match="brier"):
+        read_frozen(written(tmp_path, sealed(impossible)), bundle=BUNDLE)
 
 
 def test_parts_that_could_not_be_made_are_absent_with_the_reason(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import plotly.graph_objects as go
 from markupsafe import Markup
 
-from lockstep.errors import LockstepError
+from lockstep.errors import LockstepError, NoReference
 from lockstep.market.instrument import traded_symbol
 from lockstep.monitoring.curves import STEP, CurveWindow, settled_reliability, windows
 from lockstep.monitoring.wealth import ALPHA
@@ -67,8 +67,9 @@ def accuracy(
         ]
         own.sort(key=lambda each: each.decision)
         expected = estimates.get(f"{lane.lane} win_rate", math.nan)
-        yield _scores(lane, own, report.frontier, expected, _trained(sources, lane))
-        yield _reliability(lane, own[-_MOST_RELIABILITY:], report.frontier)
+        brier = _validated_brier(sources, lane, own)
+        yield _scores(lane, own, report.frontier, expected, brier, _trained(sources, lane))
+        yield _reliability(lane, own[-_MOST_RELIABILITY:], report.frontier, brier)
     yield from left_out(lanes)
 
 
@@ -86,8 +87,21 @@ def _trained(sources: DashboardSources, lane: WatchedLane) -> Mapping[str, float
         return {}
 
 
+def _validated_brier(sources: DashboardSources, lane: WatchedLane, own: Sequence[SignalOutcome]) -> str:
+    """Return validation's Brier score in words: a dash without a reference, or without probabilities."""
+    from lockstep.monitoring.frozen import frozen_in
+
+    try:
+        found = frozen_in(sources.store, traded_symbol(lane.lane), lane.bundle)
+    except NoReference:
+        return page.UNDEFINED
+    if found.expected.brier is not None:
+        return ratio(found.expected.brier, 3)
+    return page.UNDEFINED if all(math.isnan(each.probability) for each in own) else "not recorded"
+
+
 def _scores(
-    lane: WatchedLane, own: Sequence[SignalOutcome], frontier: int, expected: float,
+    lane: WatchedLane, own: Sequence[SignalOutcome], frontier: int, expected: float, brier: str,
     trained: Mapping[str, float | None],
 ) -> Markup:  # fmt: skip
     title = f"{lane.lane} {lane.version}: scores"
@@ -105,7 +119,7 @@ def _scores(
         return page.card(title, page.empty_block("No quarter is closed yet, and no 100 signals are settled."))
     header = ("window", "signals", "Brier", "log loss", "AUC", "hit rate", "mean P&L, USD")
     foot = (
-        "validation", page.UNDEFINED, page.UNDEFINED,
+        "validation", page.UNDEFINED, brier,
         ratio(trained.get("log_loss_out_of_sample"), 3), ratio(trained.get("roc_auc_out_of_sample"), 3),
         percent(expected), page.UNDEFINED,
     )  # fmt: skip
@@ -163,7 +177,7 @@ def _rolling(found: Sequence[CurveWindow], expected: float) -> go.Figure:
     return drawn
 
 
-def _reliability(lane: WatchedLane, own: Sequence[SignalOutcome], frontier: int) -> Markup:
+def _reliability(lane: WatchedLane, own: Sequence[SignalOutcome], frontier: int, brier: str) -> Markup:
     title = f"{lane.lane} {lane.version}: reliability"
     found = _curve(tuple(own), frontier)
     picture = page.figure_block(
@@ -174,7 +188,8 @@ def _reliability(lane: WatchedLane, own: Sequence[SignalOutcome], frontier: int)
         title,
         picture,
         caption="Share of wins by predicted probability, in bins of at least 50 signals of closed quarters, "
-        "with 95% bootstrap intervals; on the dotted line probabilities mean what they say.",
+        "with 95% bootstrap intervals; on the dotted line probabilities mean what they say. Brier score: "
+        f"{ratio(found.brier, 3)}; at validation: {brier}.",
     )
 
 
