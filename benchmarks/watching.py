@@ -13,39 +13,52 @@ from contextlib import contextmanager, redirect_stderr
 from io import StringIO
 from pathlib import Path
 from typing import NamedTuple
+from unittest.mock import patch
 
+import numpy as np
 import yaml
 
 from benchmarks.measure import ROOT, Measured, of_tests, once
 from lockstep.live.journal import Journal
+from lockstep.live.messages import SetRecord
 from lockstep.live.service import Service
+from lockstep.metrics import Floats
 
 MONITOR = (sys.executable, str(ROOT / "scripts/monitor.py"), "run", "--config", "{config}", "--every", "1")
-PAIRS, MOST = 9, 1.05
+PAIRS, MOST, MOST_P99 = 9, 1.05, 1.10
+SEED = 0
+"""Of the models of the desk."""
 START, END = "2016-01-04", "2017-12-29"
 _PATIENCE, _SETTLED, _BEGUN = 60.0, 2.0, 20
 
 
 def watching(
-    command: Sequence[str] = MONITOR, *, pairs: int = PAIRS, end: str = END, settled: float = _SETTLED
+    command: Sequence[str] = MONITOR,
+    *,
+    pairs: int = PAIRS,
+    end: str = END,
+    settled: float = _SETTLED,
+    seed: int = SEED,
 ) -> Iterator[Measured]:
     """Measure interleaved replays of COMP and SPX on embedded bars, journal on disk, alone and watched.
 
     Twice: by the clock, which is right on a quiet machine, and without the time in which the engine could run
-    and no processor was free, which is what a busy one can show: locks, disk, cache.
+    and no processor was free, which is what a busy one can show: locks, disk, cache. Then the slowest
+    hundredth of all bar sets (p99), by the clock, from one commit to the next.
 
     command   of the watching process; {config} is its monitoring.yml, {journal} the journal. It starts after
               the first sets and before what is measured, has begun when monitor.db exists, and live until the
               end
     pairs     of replays, in turns: what the machine does meanwhile meets both
     end       last session of the replay; settled   seconds from the first look to the replay
+    seed      of the desk's models
 
     RuntimeError where the watching process ends early or never looks.
     """
     alone, watched = [], []
     with tempfile.TemporaryDirectory(dir=".") as name:
         folder = Path(name).resolve()
-        _desk(folder)
+        _desk(folder, seed)
         _replay(folder / "warm-up", folder, end, None, settled)
         for pair in range(pairs):
             for place in (0, 1):
@@ -65,21 +78,44 @@ def watching(
             note=f"{pairs} interleaved pairs of {alone[0].sets} sets, {usual:.2f} s alone; "
             f"ratios from {min(ratios):.3f} to {max(ratios):.3f}",
         )
+    yield _slowest(alone, watched)
 
 
 class _Replay(NamedTuple):
-    """Seconds of a replay, those apart in which its thread waited for a processor, and its bar sets."""
+    """Seconds of a replay, those apart in which its thread waited for a processor, its bar sets.
+
+    steps   seconds from each set's commit to the next one's, (sets - 1,)
+    """
 
     elapsed: float
     running: float
     sets: int
+    steps: Floats
 
 
-def _desk(folder: Path) -> None:
+def _slowest(alone: Sequence[_Replay], watched: Sequence[_Replay]) -> Measured:
+    """Return the 99th percentile of all bar sets, watched over alone."""
+    ratios = [_p99(one.steps) / _p99(other.steps) for one, other in zip(watched, alone, strict=True)]
+    usual, beside = (_p99(np.concatenate([each.steps for each in found])) for found in (alone, watched))
+    return Measured(
+        what="bar set of a paper replay, p99, watched / alone",
+        value=beside / usual,
+        unit="x",
+        promise=MOST_P99,
+        note=f"{usual * 1e3:.2f} ms alone, {beside * 1e3:.2f} ms watched, all sets of {len(alone)} pairs; "
+        f"ratios of single pairs from {min(ratios):.3f} to {max(ratios):.3f}",
+    )
+
+
+def _p99(steps: Floats) -> float:
+    return float(np.percentile(steps, 99))
+
+
+def _desk(folder: Path, seed: int) -> None:
     """Write the store that all replays share: a model of COMP and one of SPX."""
     papers, desks, models = (of_tests(f"support.{each}") for each in ("papers", "desks", "models"))
-    store = papers.store(folder / "store")
-    store.register(desks.bundle("SPX"), record=models.RECORD, by="me", now=papers.NOW)
+    store = papers.store(folder / "store", seed)
+    store.register(desks.bundle("SPX", seed=seed), record=models.RECORD, by="me", now=papers.NOW)
     store.promote("SPX", "v1", by="me", now=papers.NOW, reason="benchmark", force=True)
 
 
@@ -102,10 +138,25 @@ def _replay(own: Path, folder: Path, end: str, command: Sequence[str] | None, se
         names = {"config": str(own / "monitoring.yml"), "journal": str(own / "live.db")}
         with _watched([each.format(**names) for each in command or ()], own, settled):
             waited = _waited()
-            elapsed = once(service.run)
+            with _commits() as commits:
+                elapsed = once(service.run)
             waited = _waited() - waited
     with Journal.open(own / "live.db", readonly=True) as journal:
-        return _Replay(elapsed, elapsed - waited, journal.count_sets(1))
+        return _Replay(elapsed, elapsed - waited, journal.count_sets(1), np.diff(commits))
+
+
+@contextmanager
+def _commits() -> Iterator[list[float]]:
+    """Note when each bar set of this process is committed, in seconds, while the block runs."""
+    plain, found = Journal.append_set, list[float]()
+
+    def noted(journal: Journal, record: SetRecord) -> int:
+        sequence = plain(journal, record)
+        found.append(time.perf_counter())
+        return sequence
+
+    with patch.object(Journal, "append_set", noted):
+        yield found
 
 
 def _waited() -> float:

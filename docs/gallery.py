@@ -21,7 +21,7 @@ from lockstep import backtest
 from lockstep.strategy.families.rules import RulesConfig
 from lockstep.strategy.family import load_strategy
 from research.backtest.result import BacktestResult
-from research.report.tables import thin
+from research.report.thinning import thin
 from research.specs.explain import explain
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -15,7 +15,6 @@ from lockstep.models.store import ModelStore
 from operations.dashboard.page import DashboardSources
 from operations.retraining.config import RetrainingConfig
 from operations.watch.config import MonitoringConfig
-from research.ledger.database import default_url
 
 PORT = 8_790
 TOKEN_FILE = "dashboard.token"
@@ -55,7 +54,7 @@ def main(
         live=live,
         monitoring=_watching(config, monitoring),
         store=ModelStore(store or live.store),
-        ledger=default_url(),
+        ledger="",
         results=out,
         retraining=_retraining(config, retraining),
     )

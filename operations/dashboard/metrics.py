@@ -10,8 +10,9 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from lockstep.errors import LiveError
-from lockstep.live.status.health import StatusCollector, monitor_metrics
+from lockstep.live.status.health import StatusCollector, monitor_metrics, risk_metrics
 from lockstep.live.status.monitor import monitor_file, read_monitor_or_fault
+from lockstep.live.status.risk import read_risk, risk_file
 from lockstep.live.status.status import read_status
 
 
@@ -19,7 +20,7 @@ class DeskCollector(Collector):
     """The files of a desk as Prometheus metrics, of the names that the engine's own have.
 
     `lockstep_status_readable` is 0 where the engine never wrote its status, or another version did; what the
-    monitor said is there all the same.
+    monitor said, and the risk that was measured, are there all the same.
     """
 
     def __init__(self, status: Path, clock: Callable[[], int], *, stale_seconds: float) -> None:
@@ -33,6 +34,8 @@ class DeskCollector(Collector):
             status = read_status(self._path)
         except LiveError:
             yield _readable(0.0)
+            # Whether the numbers hold is said by positions, which are not known.
+            yield from risk_metrics(read_risk(risk_file(self._path)), doubtful=True)
             yield from monitor_metrics(*read_monitor_or_fault(monitor_file(self._path)), self._clock())
             return
         yield _readable(1.0)

@@ -19,7 +19,7 @@ class DashboardSources:
     """Where a page reads; everything is only read, and may be absent.
 
     live         the desk: journal, status file, portfolio; monitoring: of its monitor, None without one
-    store        the model store; ledger: URL of experiments and trials
+    store        the model store; ledger: URL of experiments and trials, empty: the usual one
     results      folder of reports and run folders; retraining: of the desk's models, None without one
     """
 

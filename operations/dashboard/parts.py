@@ -17,7 +17,7 @@ from lockstep.metrics.arrays import Floats
 from operations.dashboard.page import DashboardSources
 from operations.dashboard.words import ago, minute
 from research.report import page
-from research.report.tables import thin
+from research.report.thinning import thin
 
 if TYPE_CHECKING:
     from operations.watch.report import MonitorReport

@@ -16,7 +16,8 @@ from operations.reports.desk_content import desk_parts
 from operations.reports.numbers import ReportNumbers
 from research.report.measures import GROUPS
 from research.report.page import Tile, count, percent, ratio, usd
-from research.report.tables import readable, thin
+from research.report.tables import readable
+from research.report.thinning import thin
 
 _POINTS = 600
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")

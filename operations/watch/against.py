@@ -40,7 +40,7 @@ from research.paper.against import (
     compared,
     side_of,
 )
-from research.report.tables import thin
+from research.report.thinning import thin
 
 
 def live_against_backtest(

@@ -12,7 +12,6 @@ from lockstep.market.bars import Floats
 from research.experiments.accounts import SymbolAccount
 from research.experiments.sensitivity import ParameterImportance, Scores
 from research.report.page import plain
-from research.report.tables import thin
 from research.report.theme import (
     ACCENT,
     BAR,
@@ -26,6 +25,7 @@ from research.report.theme import (
     time_axis,
     titled,
 )
+from research.report.thinning import thin
 from research.splits.ranges import TrainTestWindow
 from research.statistics.pbo import Overfitting
 

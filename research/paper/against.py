@@ -18,8 +18,8 @@ from lockstep.monitoring.frozen import ExpectedMeasures
 from lockstep.monitoring.parity import COMPLETED, EngineStep
 from research.paper.bands import AccountStretch, closed_trades
 from research.paper.compare import HALF_A_CENT
-from research.report.tables import thin
 from research.report.theme import BAR, GAIN, LOSS, MUTED, axis, figure, time_axis, titled
+from research.report.thinning import thin
 
 DESK = "desk"
 _LEAST_SESSIONS = 2

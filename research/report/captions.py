@@ -8,7 +8,8 @@ from research.report import trade_tables
 from research.report.data import BARS, TRADES, ReportData, floats
 from research.report.figures_trades import FIRST_VIEW_BARS, doubtful, shown_trades
 from research.report.page import TIMES, percent, ratio, usd
-from research.report.tables import signal_deciles, thinning_note
+from research.report.tables import signal_deciles
+from research.report.thinning import thinning_note
 
 
 def distribution(report: ReportData) -> str:

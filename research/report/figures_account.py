@@ -9,7 +9,7 @@ from lockstep import metrics
 from research.report import trade_tables
 from research.report.data import Floats, ReportData, floats
 from research.report.page import percent, plain, usd
-from research.report.tables import NARROW_LIMIT, bar_texts, shown_dates, thin
+from research.report.tables import bar_texts, shown_dates
 from research.report.theme import (
     ACCENT,
     BAR,
@@ -24,6 +24,7 @@ from research.report.theme import (
     time_axis,
     titled,
 )
+from research.report.thinning import NARROW_LIMIT, thin
 
 _CENTS = 2
 

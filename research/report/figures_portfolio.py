@@ -10,7 +10,7 @@ from research.report.figures_account import equity_and_drawdown
 from research.report.heat_map import heat_map, rows_high
 from research.report.page import plain
 from research.report.portfolio_data import PortfolioSheet
-from research.report.tables import NARROW_LIMIT, bar_texts, readable, shown_dates, thin
+from research.report.tables import bar_texts, readable, shown_dates
 from research.report.theme import (
     ACCENT,
     BAR,
@@ -24,6 +24,7 @@ from research.report.theme import (
     time_axis,
     titled,
 )
+from research.report.thinning import NARROW_LIMIT, thin
 
 _CENTS = 2
 # Lanes and rules side by side; in grey what comes behind them.

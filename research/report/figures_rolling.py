@@ -9,8 +9,9 @@ import plotly.graph_objects as go
 
 from lockstep import metrics
 from research.report.data import Floats, ReportData, floats
-from research.report.tables import NARROW_LIMIT, shown_dates, thin
+from research.report.tables import shown_dates
 from research.report.theme import ACCENT, GAIN, MUTED, axis, figure, level, time_axis
+from research.report.thinning import NARROW_LIMIT, thin
 from research.report.track_record import against
 
 Measure = Callable[[int], Floats]

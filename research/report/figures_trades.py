@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from research.report.data import Floats, ReportData, floats
 from research.report.page import plain, price, usd
-from research.report.tables import bar_texts, grouped_returns, readable, thin, times_of
+from research.report.tables import bar_texts, grouped_returns, readable, times_of
 from research.report.theme import (
     ACCENT,
     BUTTON,
@@ -29,6 +29,7 @@ from research.report.theme import (
     time_axis,
     titled,
 )
+from research.report.thinning import thin
 
 FIRST_VIEW_BARS = 250
 TRADE_LIMIT = 1_000

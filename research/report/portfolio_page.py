@@ -33,7 +33,8 @@ from research.report.page import (
 )
 from research.report.portfolio_data import LaneSheet, PortfolioSheet
 from research.report.section import Sections, cards
-from research.report.tables import readable, thinning_note
+from research.report.tables import readable
+from research.report.thinning import thinning_note
 
 RESULT, LANES, LIMITS, RISK = "Result", "Lanes", "Limits", "Risk"
 TRADING, RECORDED = "Trades", "Record"

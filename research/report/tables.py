@@ -1,13 +1,12 @@
 """What the tear sheet's tables and bars show, computed from a report: years, months, exits, deciles.
 
-Series of a report as plotly wants them: texts of time, and long series thinned without losing extremes.
+Series of a report as plotly wants them: texts of time.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from itertools import pairwise
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -249,11 +248,6 @@ def _half_width(values: Floats) -> float:
     return float(_NORMAL_95 * values.std(ddof=1) / np.sqrt(values.size))
 
 
-POINT_LIMIT = 6_000  # of a figure as wide as the page: twenty years of days, five values to a pixel
-NARROW_LIMIT = 1_000  # of one that is half as wide, or a line among several
-_KEPT_PER_BUCKET = 4
-
-
 def stamp_texts(stamps: pd.DatetimeIndex) -> NDArray[np.object_]:
     """Return UTC stamps as `2012-03-04 14:30`, None for NaT."""
     naive = stamps.tz_convert("UTC").tz_localize(None) if stamps.tz is not None else stamps
@@ -285,58 +279,3 @@ def times_of(report: ReportData, stamps: pd.Series) -> list[str | None]:
         None if missing else (bar if at >= 0 else text)
         for at, bar, text, missing in zip(position, known, own, wanted.isna(), strict=True)
     ]
-
-
-def thin(values: Floats, limit: int = POINT_LIMIT) -> NDArray[np.intp]:
-    """Return rising positions of at most `limit` values that draw the same picture; all if they are few.
-
-    The series is cut into equal stretches; each keeps its first, lowest, highest and last value, so that no
-    spike and no drawdown disappears. A plain every-k-th sample would lose them. NaN and infinity are gaps, in
-    which no line is drawn: one value of a gap stays between what is kept on its two sides, for which
-    stretches are twice as long.
-
-    >>> import numpy as np
-    >>> thin(np.array([1.0, 9.0, 1.0, 2.0, 2.0, np.nan, -5.0, 2.0, 2.0, 3.0]), limit=9).tolist()
-    [0, 1, 5, 6, 9]
-    """
-    if values.size <= limit:
-        return np.arange(values.size)
-    known = np.flatnonzero(np.isfinite(values))
-    is_whole = known.size == values.size
-    # Between any two values that are kept, and at both ends, may be a gap.
-    stretches = limit // _KEPT_PER_BUCKET if is_whole else (limit - 1) // (2 * _KEPT_PER_BUCKET)
-    edges = np.searchsorted(known, np.linspace(0, values.size, stretches + 1).astype(np.intp))
-    seen = values if is_whole else values[known]
-    kept: list[int] = []
-    for start, stop in pairwise(edges):
-        if start < stop:
-            part = seen[start:stop]
-            kept += [start, start + int(part.argmin()), start + int(part.argmax()), stop - 1]
-    drawn = np.unique(np.array(kept, dtype=np.intp))
-    return drawn if is_whole else _with_gaps(known, drawn, values.size)
-
-
-def _with_gaps(known: NDArray[np.intp], drawn: NDArray[np.intp], count: int) -> NDArray[np.intp]:
-    """Return positions of the `drawn` known values, and one of each gap between two of them, or at an end.
-
-    Between two neighbours lie as many unknown values as their positions are further apart than their places
-    among the known ones.
-    """
-    at = np.concatenate(([-1], known[drawn], [count]))
-    place = np.concatenate(([-1], drawn, [known.size]))
-    has_gap = np.diff(at) > np.diff(place)
-    unknown = np.setdiff1d(np.arange(count), known, assume_unique=True)
-    # The first unknown value behind a kept one: as many are before it as before the kept one itself.
-    before = (at - place)[:-1][has_gap]
-    return np.union1d(known[drawn], unknown[before])
-
-
-def thinning_note(bars: int, limit: int = POINT_LIMIT) -> str:
-    """Return the sentence that tells of thinning, or nothing where all bars are drawn."""
-    if bars <= limit:
-        return ""
-    stretches = limit // _KEPT_PER_BUCKET
-    return (
-        f"Drawn from {bars:,} bars in {stretches:,} stretches, each with its first, lowest, highest and last "
-        "value; all figures are computed from every bar."
-    )

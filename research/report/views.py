@@ -17,8 +17,8 @@ from lockstep.models.listing import evidence_words
 from research.report import page, sections
 from research.report.data import ReportData, floats
 from research.report.page import UNDEFINED, Tile, count, fragment, percent, ratio, usd
-from research.report.tables import thin
 from research.report.theme import PAPER
+from research.report.thinning import thin
 
 if TYPE_CHECKING:
     from lockstep.market.bars import Bars

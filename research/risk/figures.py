@@ -9,8 +9,8 @@ from lockstep.portfolio.session_changes import newest_changes
 from lockstep.portfolio.var import DEFAULT
 from lockstep.portfolio.var import scenarios as next_sessions
 from research.report.page import plain
-from research.report.tables import thin
 from research.report.theme import ACCENT, BAR, GAIN, LOSS, MUTED, axis, figure, level, time_axis, titled
+from research.report.thinning import thin
 from research.risk.forecasts import JudgedForecasts
 from research.risk.measured import OWN, TODAY, RiskReport
 from research.risk.written import confidence

@@ -187,6 +187,22 @@ def test_a_token_file_that_cannot_be_made_is_one_line(other: WatchedDesk) -> Non
     assert "the token cannot be written; name another file with --token-file" in done.stderr
 
 
+def test_it_starts_without_what_its_first_page_does_not_need() -> None:
+    """Each of these takes a tenth of a second and more; the control: what a report needs brings them."""
+    asked = (
+        "import sys, operations.dashboard.cli, operations.dashboard.server\n"
+        "heavy = ('pandas', 'sqlalchemy', 'sklearn', 'scipy', 'backtrader', 'matplotlib', 'reportlab')\n"
+        "print(*[each for each in heavy if each in sys.modules])\n"
+        "import operations.reports.numbers\n"
+        "print(*[each for each in heavy if each in sys.modules])\n"
+    )
+    done = python("-c", asked)
+    assert done.returncode == 0, done.stderr
+    first, later = done.stdout.split("\n")[:2]
+    assert first == ""
+    assert "pandas sqlalchemy" in later
+
+
 def test_the_command_starts_on_any_journal_and_its_page_says_what_is_wrong(other: WatchedDesk) -> None:
     kept = other.journal.read_bytes()
     with commanded(other.folder) as ask:

@@ -163,6 +163,25 @@ def test_a_step_of_a_retraining_is_seen_within_two_seconds(
     assert "lockstep retrain approve" not in tab.text
 
 
+def test_tables_can_be_read_on_a_phone(tab: Tab, dashboard: ServedDashboard) -> None:
+    """Sentences of the log are seen whole; of a table that scrolls the names of rows stay in sight."""
+    tab.look_like(width=390, phone=True)
+    tab.open(f"{dashboard.address}/desk")
+    tab.wait(_DRAWN)
+    cells = "[...document.querySelectorAll('.log td:last-child')]"
+    ends = f"{cells}.map((one) => one.getBoundingClientRect().right)"
+    assert 0 < max(tab.ask(ends)) <= 390
+    tab.ask("window.wide = [...document.querySelectorAll('.scroll')].find((one) => "
+            "one.scrollWidth > one.clientWidth + 100 && !one.querySelector('.log')), 1")  # fmt: skip
+    name = "wide.querySelector('tbody tr').cells[0].getBoundingClientRect().left"
+    before = tab.ask(name)
+    tab.ask("wide.scrollLeft = 100, 1")
+    assert tab.ask("wide.querySelector('tbody tr').cells[1].getBoundingClientRect().left") < before + 100
+    assert tab.ask(name) == before
+    tab.look_like(width=1280)
+    assert max(tab.ask(ends)) > 390, "the control: a wide screen has another form"
+
+
 def test_it_works_by_keyboard(tab: Tab, dashboard: ServedDashboard) -> None:
     tab.look_like(width=1280)
     tab.open(f"{dashboard.address}/desk")

@@ -18,7 +18,7 @@ from operations.dashboard import account
 from operations.dashboard.account import DeskProfit, ProfitReader
 from operations.dashboard.pages.desk import POINTS, DeskReader
 from research.report import page as kit
-from research.report.tables import thin
+from research.report.thinning import thin
 from support import dashboards, papers
 from support.dashboards import NOW, commit, running, served, shown, sources_of, traded_desk
 from support.watching import WatchedDesk

@@ -41,7 +41,18 @@ def folder(tmp_path: Path) -> Path:
         drift=(ReportedDrift("COMP", "warning", "moved"),),
     )  # fmt: skip
     write_monitor(tmp_path / "monitor.json", summary)
+    write_risk(tmp_path)
     return tmp_path
+
+
+def write_risk(folder: Path, size: float = 1.0) -> None:
+    """Write what a risk measurement of a desk leaves, of so many contracts of COMP."""
+    levels = {"95": {"var": 4_100.5, "es": 5_200.0}, "99": {"var": 7_300.0, "es": 8_400.25}}
+    content = {
+        "schema": 1, "kind": "desk", "as_of": "2027-01-15", "stamp": NOW, "method": "filtered",
+        "levels": {"filtered": levels}, "positions": {"COMP": size}, "reserved": {},
+    }  # fmt: skip
+    (folder / "risk.json").write_text(json.dumps(content))
 
 
 def queried(board: dict[str, Any]) -> set[str]:
@@ -83,6 +94,26 @@ def test_what_the_desk_says_is_exported(folder: Path) -> None:
     assert (later["lockstep_up"][()], later["lockstep_monitor_stale"][()]) == (0.0, 1.0)
 
 
+def test_the_measured_risk_is_exported_and_whether_it_holds(folder: Path) -> None:
+    found = exported(folder)
+    assert found["lockstep_value_at_risk_usd"] == {("95",): 4_100.5, ("99",): 7_300.0}
+    assert found["lockstep_expected_shortfall_usd"] == {("95",): 5_200.0, ("99",): 8_400.25}
+    assert found["lockstep_risk_stale"][()] == 0.0
+    write_risk(folder, size=2.0)
+    assert exported(folder)["lockstep_risk_stale"][()] == 1.0, "the desk holds 1"
+    (folder / "status.json").unlink()
+    write_risk(folder)
+    without = exported(folder)
+    assert without["lockstep_value_at_risk_usd"][("99",)] == 7_300.0
+    assert without["lockstep_risk_stale"][()] == 1.0, "nobody knows what is held"
+    for spoilt in ("{", None):
+        if spoilt is None:
+            (folder / "risk.json").unlink()
+        else:
+            (folder / "risk.json").write_text(spoilt)
+        assert not [name for name in exported(folder) if "risk" in name or "shortfall" in name]
+
+
 def test_the_monitor_is_exported_where_no_engine_left_a_status(folder: Path) -> None:
     (folder / "status.json").unlink()
     found = exported(folder)
@@ -91,5 +122,6 @@ def test_the_monitor_is_exported_where_no_engine_left_a_status(folder: Path) -> 
     assert "lockstep_up" not in found
     (folder / "monitor.json").write_text("{")
     assert exported(folder)["lockstep_monitor_stale"][()] == 1.0
-    (folder / "monitor.json").unlink()
+    for name in ("monitor.json", "risk.json"):
+        (folder / name).unlink()
     assert set(exported(folder)) == {"lockstep_status_readable"}

@@ -32,7 +32,8 @@ from research.report import page as written
 from research.report.data import floats
 from research.report.figures_trades import FIRST_VIEW_BARS
 from research.report.measures import GROUPS
-from research.report.tables import POINT_LIMIT, bar_texts, thin, thinning_note, times_of
+from research.report.tables import bar_texts, times_of
+from research.report.thinning import POINT_LIMIT, thin, thinning_note
 from support.reports import CAPITAL, Page, full, page, report
 
 HOSTILE = """</script><script>alert("x")</script><img src='http://evil.example/x'>&"""

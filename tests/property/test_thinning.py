@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from research.report.tables import thin
+from research.report.thinning import thin
 
 Positions = NDArray[np.intp]
 Thinning = Callable[[Any, int], Positions]

@@ -154,7 +154,17 @@ class Browser:
         """Return a new tab."""
         asked = urllib.request.Request(f"{self._address}/json/new?about:blank", method="PUT")
         with urllib.request.urlopen(asked, timeout=LONGEST) as answer:
-            told = json.load(answer)
+            return self._led(json.load(answer))
+
+    def window(self) -> Tab:
+        """Return the tab of a new window, which counts as seen also where another one covers it."""
+        made = self.tab().call("Target.createTarget", url="about:blank", newWindow=True)
+        with urllib.request.urlopen(f"{self._address}/json/list", timeout=LONGEST) as answer:
+            found = self._led(next(each for each in json.load(answer) if each["id"] == made["targetId"]))
+        found.call("Emulation.setFocusEmulationEnabled", enabled=True)
+        return found
+
+    def _led(self, told: dict[str, Any]) -> Tab:
         socket = connect(told["webSocketDebuggerUrl"], max_size=None, proxy=None)
         self._sockets.append(socket)
         return Tab(socket)

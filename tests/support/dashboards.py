@@ -171,18 +171,18 @@ def sources_of(folder: Path, *, watched: bool = True) -> DashboardSources:
 
 
 @functools.cache
-def _template() -> Path:
+def _template(seed: int) -> Path:
     folder = Path(tempfile.mkdtemp(prefix="lockstep-dashboard-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    desk = watched_desk(folder, reference=False)
+    desk = watched_desk(folder, seed, reference=False)
     papers.traded(folder, desk.models()[0], name="live.db")
     desk.run()
     return folder
 
 
-def traded_desk(folder: Path) -> WatchedDesk:
+def traded_desk(folder: Path, seed: int = 0) -> WatchedDesk:
     """Return a desk on paper that has traded 120 sessions, and was watched; no engine has a status there."""
-    shutil.copytree(_template(), folder, dirs_exist_ok=True)
+    shutil.copytree(_template(seed), folder, dirs_exist_ok=True)
     papers.config(folder)
     desk = WatchedDesk(folder, ModelStore(folder / "store"))
     desk.config.write_text(yaml.safe_dump({"desk": str(folder / "live.yml"), "database": str(desk.database)}))
@@ -229,10 +229,10 @@ def marks(journal: Path) -> list[tuple[int, float]]:
         ]
 
 
-def commit(journal: Path) -> None:
+def commit(journal: Path, replayed: int = 0) -> None:
     """Write one event into a journal, as an engine would."""
     with Journal.open(journal) as found:
-        found.append(EngineStarted(symbol="", time=NOW, replayed=0))
+        found.append(EngineStarted(symbol="", time=NOW, replayed=replayed))
 
 
 def shown(folder: Path, now: int = NOW) -> str:

@@ -386,6 +386,25 @@ def test_the_engine_writes_nothing_of_it(desk: Desk, tmp_path: Path) -> None:
     assert read_status(tmp_path / "status.json").monitor == SUMMARY
 
 
+def test_the_measured_risk_is_in_the_metrics_and_not_in_the_status(desk: Desk, tmp_path: Path) -> None:
+    assert "value_at_risk" not in desk.get("/metrics")[1]
+    content = {
+        "schema": 1, "kind": "desk", "as_of": "2026-01-02", "stamp": NOW, "method": "filtered",
+        "levels": {"filtered": {"99": {"var": 7_300.0, "es": 8_400.25}}}, "positions": {"ES": 1.0},
+        "reserved": {},
+    }  # fmt: skip
+    (tmp_path / "risk.json").write_text(json.dumps(content))
+    lines = desk.get("/metrics")[1].splitlines()
+    for line in (
+        'lockstep_value_at_risk_usd{level="99"} 7300.0',
+        'lockstep_expected_shortfall_usd{level="99"} 8400.25',
+        "lockstep_risk_stale 1.0",
+    ):  # fmt: skip
+        assert line in lines
+    desk.watcher.beat(now=NOW + 5 * SECOND)
+    assert "7300" not in (tmp_path / "status.json").read_text()
+
+
 def test_many_may_ask_while_it_is_replaced(tmp_path: Path) -> None:
     path = tmp_path / "monitor.json"
     write_monitor(path, QUIET)

@@ -24,7 +24,7 @@ from operations.watch.config import MonitoringConfig
 from operations.watch.database import MonitorDatabase
 from research.report import page as kit
 from research.report.page import Tile
-from research.report.tables import thin
+from research.report.thinning import thin
 
 STALE_SECONDS = 60.0
 """Seconds without a heartbeat after which an engine counts as not running."""

@@ -31,12 +31,12 @@ _LEAST = 1e-3
 
 def build(sources: DashboardSources, now: int) -> Sequence[Markup]:
     """Return the page's pieces; see `DashboardPage`."""
-    from research.ledger.database import Database
+    from research.ledger.database import Database, default_url
 
     title = page.header("Experiments and candidates", "What was tried, and what came of it")
     parts: dict[str, list[Markup]] = {}
     try:
-        database = Database.reading(sources.ledger)
+        database = Database.reading(sources.ledger or default_url())
     except LockstepError as error:
         parts["Ledger"] = [absent("Ledger", str(error))]
     else:

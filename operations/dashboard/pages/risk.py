@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 from markupsafe import Markup
 
 from lockstep.live.config import LiveConfig
-from lockstep.live.status.risk import SCHEMA, RiskSummary, risk_file
+from lockstep.live.status.risk import SCHEMA, risk_file
 from lockstep.settings import parse_json
 from operations.dashboard.page import DashboardPage, DashboardSources
 from operations.dashboard.pages.risk_limits import HeldNow, held_now, limits_used
@@ -66,10 +66,10 @@ def _risk(live: LiveConfig, held: HeldNow) -> Iterator[Markup]:
             "Value at risk", f"{path} is no measurement of a desk that this version reads; measure again."
         )
         return
-    capital, summary = float(content["capital"]), None if held.status is None else held.status.risk
+    capital = float(content["capital"])
     levels = content["levels"][content["method"]]
     yield page.card("Next session", page.key_figures(_level_tiles(levels, capital)), classes="wide")
-    doubts = _doubts(summary, held)
+    doubts = [] if held.status is None else held.status.risk_doubts
     if doubts:
         yield page.card(
             "These numbers no longer hold", page.notes([*doubts, f"measure again: {_MEASURE} live.yml"]),
@@ -102,12 +102,6 @@ def _level_tiles(levels: Mapping[str, Any], capital: float) -> Iterator[Tile]:
 def _level_cells(each: Mapping[str, Any], names: Sequence[str]) -> list[str]:
     found = (each.get(level, {}) for level in names)
     return [usd(level.get(key)) for level in found for key in ("var", "es")]
-
-
-def _doubts(summary: RiskSummary | None, held: HeldNow) -> list[str]:
-    if summary is None or held.status is None:
-        return []
-    return summary.doubts(held.positions, max(held.status.last_bars.values(), default=0))
 
 
 def _by_lane(content: Mapping[str, Any], level: str) -> Markup:

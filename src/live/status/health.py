@@ -17,9 +17,12 @@ from prometheus_client.registry import Collector
 from lockstep.errors import LiveError
 from lockstep.live.loopback import LoopbackHandler, LoopbackServer
 from lockstep.live.status.monitor import ALARM, SEVERITIES, WATCH, MonitorSummary
+from lockstep.live.status.risk import RiskSummary
 from lockstep.live.status.status import Status
 
 _LAST_ANSWERS = 1.0  # seconds that answers may take at a stop
+
+_RISKS = (("value_at_risk", "Value at risk"), ("expected_shortfall", "Expected shortfall"))
 
 Look = Callable[[], Status]
 Clock = Callable[[], int]
@@ -50,7 +53,20 @@ class StatusCollector(Collector):
         yield _counters("alerts", "Alerts by fate", "fate", status.alerts)
         yield _counters("events", "What the engine counts", "name", status.counters)
         yield _counters("faults", "Unexpected errors that a thread survived", "thread", status.faults)
+        yield from risk_metrics(status.risk, bool(status.risk_doubts))
         yield from monitor_metrics(status.monitor, status.monitor_fault, now)
+
+
+def risk_metrics(summary: RiskSummary | None, doubtful: bool) -> Iterable[Metric]:
+    """Yield the risk of the next session as it was last measured; nothing where it never was."""
+    if summary is None:
+        return
+    for at, (name, text) in enumerate(_RISKS):
+        values = {level: both[at] for level, both in summary.levels.items()}
+        yield _gauges(
+            f"{name}_usd", f"{text} of the next session, by confidence in per cent", "level", values
+        )
+    yield _gauge("risk_stale", "1 where positions or bars are others than were measured", float(doubtful))
 
 
 def monitor_metrics(summary: MonitorSummary | None, fault: str, now: int) -> Iterable[Metric]:

@@ -94,6 +94,12 @@ class Status:
     monitor_fault: str = ""
     schema: int = SCHEMA
 
+    @property
+    def risk_doubts(self) -> list[str]:
+        """Why the measured risk may no longer hold, one sentence each; none where nothing was measured."""
+        newest = max(self.last_bars.values(), default=0)
+        return self.risk.doubts(self.positions, newest) if self.risk is not None else []
+
     def age(self, now: int) -> float:
         """Return the seconds since the heartbeat; negative when the clock fell back."""
         return (now - self.heartbeat) / SECOND
@@ -138,15 +144,10 @@ def _plain(status: Status, now: int) -> dict[str, Any]:
     values = {each.name: getattr(status, each.name) for each in dataclasses.fields(status)}
     windows = [window._asdict() for window in status.cold_windows]
     risk = values.pop("risk")
-    told = {} if risk is None else {"risk": {**dataclasses.asdict(risk), "doubts": _doubts(status)}}
+    told = {} if risk is None else {"risk": {**dataclasses.asdict(risk), "doubts": status.risk_doubts}}
     del values["monitor"], values["monitor_fault"]
     monitor = status.monitor_report(now)
     return {**values, "cold_windows": windows, **told, **({} if monitor is None else {"monitor": monitor})}
-
-
-def _doubts(status: Status) -> list[str]:
-    newest = max(status.last_bars.values(), default=0)
-    return status.risk.doubts(status.positions, newest) if status.risk is not None else []
 
 
 def write_status(path: Path, status: Status) -> None:
@@ -273,7 +274,7 @@ def _portfolio_row(told: Mapping[str, float]) -> Iterator[Row]:
 def _risk_row(status: Status) -> Iterator[Row]:
     if status.risk is None:
         return
-    doubts = _doubts(status)
+    doubts = status.risk_doubts
     old = f"; measure again, it is out of date: {', '.join(doubts)}" if doubts else ""
     yield "risk", f"{status.risk.text}{old}", bool(doubts)
 

@@ -34,6 +34,7 @@ from lockstep.live.plausible import AGREE
 from lockstep.live.quarantine import irregularity_of
 from lockstep.live.risk.switches import Switches
 from lockstep.live.status.monitor import MonitorFile, monitor_file
+from lockstep.live.status.risk import read_risk, risk_file
 from lockstep.live.status.status import SECOND, State, Status, write_status
 from lockstep.monitoring.alerts import Alert, Alerts, Coalescer, Kind
 from lockstep.portfolio.state import CoordinatorState
@@ -110,9 +111,10 @@ class Watcher:
 
     @property
     def status(self) -> Status:
-        """The present status, with what the desk's monitor said last; any thread may ask."""
+        """The present status, with what monitor and risk measurement said last; any thread may ask."""
         monitor, fault = self._monitor.look()
-        return replace(self._status, monitor=monitor, monitor_fault=fault)
+        risk = read_risk(risk_file(self._path))
+        return replace(self._status, risk=risk, monitor=monitor, monitor_fault=fault)
 
     def watch(self, look: Look) -> None:
         """Ask `look` for what only the engine knows."""
