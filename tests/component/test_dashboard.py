@@ -191,7 +191,7 @@ def test_it_starts_without_what_its_first_page_does_not_need() -> None:
     """Each of these takes a tenth of a second and more; the control: what a report needs brings them."""
     asked = (
         "import sys, operations.dashboard.cli, operations.dashboard.server\n"
-        "heavy = ('pandas', 'sqlalchemy', 'sklearn', 'scipy.stats', 'backtrader', 'matplotlib', 'reportlab')\n"
+        "heavy = ('pandas', 'sqlalchemy', 'sklearn', 'scipy.stats', 'backtrader', 'reportlab')\n"
         "print(*[each for each in heavy if each in sys.modules])\n"
         "import operations.reports.numbers\n"
         "print(*[each for each in heavy if each in sys.modules])\n"

@@ -165,7 +165,8 @@ class Browser:
         return found
 
     def _led(self, told: dict[str, Any]) -> Tab:
-        socket = connect(told["webSocketDebuggerUrl"], max_size=None, proxy=None)
+        # Answers wait behind events that nobody has read yet, so that a ping may wait for long.
+        socket = connect(told["webSocketDebuggerUrl"], max_size=None, proxy=None, ping_interval=None)
         self._sockets.append(socket)
         return Tab(socket)
 
