@@ -33,14 +33,19 @@ def candidate_lines(candidate: ForwardCandidate) -> Mapping[str, str]:
     share = f"one of {round(1 / candidate.weight)} registrations of {candidate.year}"
     what = f"{candidate.symbol}, {candidate.kind} {candidate.hash[:12]}, {candidate.searched} search, {share}"
     lines = {
-        f"{candidate.stamp}:registered": f"{candidate.recorded[:10]} {candidate.name} registered: {what}; "
+        mark_of(candidate, "registered"): f"{candidate.recorded[:10]} {candidate.name} registered: {what}; "
         f"its history by market regime: {failing(candidate)}"
     }
     for each in candidate.events:
-        lines[f"{candidate.stamp}:{each.kind}"] = (
+        lines[mark_of(candidate, each.kind)] = (
             f"{each.session} {candidate.name} {each.in_words}: {each.reason} (evidence {each.evidence:.2f})"
         )
     return lines
+
+
+def mark_of(candidate: ForwardCandidate, kind: str) -> str:
+    """Return by what the line of an event is found again, whoever wrote it; names are unique in a ledger."""
+    return f"{candidate.name} {kind}"
 
 
 def failing(candidate: ForwardCandidate) -> str:

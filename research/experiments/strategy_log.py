@@ -159,8 +159,8 @@ def fill_in_actual(log: Path, name: str, day: date, measured: str) -> None:
 def append_marked(log: Path, heading: str, lines: Mapping[str, str]) -> int:
     """Add lines to a section of the log, each once; returns how many were new.
 
-    lines   by a mark without spaces, which stands in a comment at the end of its line: a line whose mark is
-            there was written before, and is left as it is
+    lines   by a mark, which stands in a comment at the end of its line: a line whose mark is there was
+            written before, and is left as it is
 
     The log is made where it is missing. ExperimentError where it cannot be written; then it is as it was.
     """

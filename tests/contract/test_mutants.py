@@ -401,7 +401,7 @@ MUTANTS = [
         file="research/experiments/strategy_log.py",
         old="        if marked[mark] not in there\n",
         new="",
-        killer="tests/component/test_candidates_log.py::test_two_ledgers_in_one_log_keep_their_lines_apart",
+        killer="tests/component/test_candidates_log.py::test_a_line_that_somebody_else_wrote_is_not_written_again",
     ),
     Mutant(
         row="a search counts its replays and not itself",
