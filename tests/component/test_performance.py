@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
+from typer.testing import CliRunner
 
 import operations.contenders
 from lockstep.errors import DataError, LockstepError
@@ -18,7 +20,9 @@ from lockstep.market.loader import load_bars
 from lockstep.strategy.config import StrategyConfig
 from lockstep.strategy.family import load_strategy
 from operations.candidates import scored
+from operations.candidates_cli import app as candidates_app
 from operations.contenders import Contender
+from operations.export_cli import app as export_app
 from operations.performance import account_name, store_periods
 from operations.reports.account import account_numbers
 from operations.reports.desk import account_of_desk
@@ -221,6 +225,28 @@ class TestDesks:
         fresh = Lab(database=Database.open(f"sqlite:///{tmp_path / 'fresh.db'}"))
         store_periods(fresh, now=NOON, desk=config)
         assert repr(read(fresh.ledger)) == repr(after)
+
+    def test_the_commands_store_show_and_export(
+        self, paper: WatchedDesk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("LOCKSTEP_DB", f"sqlite:///{tmp_path / 'commands.db'}")
+        monkeypatch.chdir(tmp_path)
+        desk = str(paper.folder / "live.yml")
+        told = [CliRunner().invoke(candidates_app, ["update", "--desk", desk]).output for _ in range(2)]
+        assert told[0].endswith("periods stored\n")
+        assert "periods" not in told[1]
+        shown = CliRunner().invoke(candidates_app, ["performance", "COMP v1", "--period", "week"]).output
+        assert shown.startswith("COMP v1: COMP, paper, ")
+        assert "2010-W03" in shown
+        out = tmp_path / "performance.parquet"
+        exported = ["performance", "--out", str(out), "--format", "parquet", "--start", "2009-08-01"]
+        assert CliRunner().invoke(export_app, exported).exit_code == 0
+        table = pd.read_parquet(out)
+        assert set(table["period"]) == {"day", "week", "month"}
+        assert str(table["first_date"].min()) >= "2009-08-01"
+        assert table.loc[table["period"] == "day", "sharpe"].isna().all()
+        found = CliRunner().invoke(export_app, [*exported[:-1], "2030-01-01"])
+        assert "no period is stored from 2030-01-01" in str(found.exception)
 
     def test_a_desk_that_never_ran_is_one_line(self, lab: Lab, tmp_path: Path) -> None:
         config = LiveConfig.load(papers.config(tmp_path))
