@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -36,6 +38,7 @@ from operations.ab.book import (
     write_sessions,
 )
 from operations.ab.cli import app
+from operations.ab.gates import open_gates, promotion_command
 from operations.ab.replay import replayed, sessions_since
 from operations.ab.tester import StrategyABTester, ending_of, evaluate_all, standing
 from research.ledger.candidates import CandidateTerms, ForwardEvent, candidates, happened, register
@@ -241,38 +244,48 @@ class TestReplay:
             tester.count_sessions(test, now=NOON)
 
     @pytest.mark.no_cover
+    @pytest.mark.parametrize("kind", ["strategy", "model"])
     def test_a_replayed_arm_is_the_arm_that_runs_live_in_shadow_bit_for_bit(
-        self, ledger: Ledger, tmp_path: Path
+        self, ledger: Ledger, tmp_path: Path, kind: str
     ) -> None:
         """A desk in shadow trades the champion; the test replays it on the bars of the desk's journal."""
-        model = desks.bare()
+        if kind == "strategy":
+            model, config = desks.bare(), desks.CONFIG
+            arms = arm(config), arm(config.replaced(name="wide", exit=[0.6, 1.0]))
+        else:
+            store = papers.store(tmp_path / "store", 0, 1)
+            model, config = papers.models(store)[0], desks.CONFIG
+            one, two = (
+                StrategyCandidate.named(each, "COMP", ledger, store.folder) for each in ("production", "v2")
+            )
+            assert one.trades.veto is not None
+            arms = one, two
         journal = papers.traded(tmp_path, model, mode="shadow", broker=papers.Broker())
         with Journal.open(journal, readonly=True) as reader:
             rows = [row for row in reader.entries(1) if isinstance(row, SetRecord)]
         stamps = np.array([row.release.stamp for row in rows])
         marks = np.array([row.lanes[0].mark[3] for row in rows])
         history = desks.history(papers.WARM + papers.SETS)
-        market = history.markets["COMP"]
         # Created before the last session of the warm-up was over: the desk's first is the test's first.
         began = moment_of(history.bars[KEY].end[papers.WARM - 1] - HOUR)
-        config = desks.CONFIG
-        variant = config.replaced(name="wide", exit=[0.6, 1.0])
         tester = StrategyABTester(ledger=ledger, journal=journal)
-        test = tester.create_test(
-            "shadow", arm(config), arm(variant), before(history, began), now=began, insist=True
-        )
+        test = tester.create_test("shadow", *arms, before(history, began), now=began, insist=True)
         warm = moment_of(stamps[0] - HOUR)
         for key, seen_before in before(history, warm).bars.items():
             see(ledger, key, seen_before, now=warm, source="warm-up")
-        done = tester.evaluate_test("shadow", now=moment_of(stamps[-1] + HOUR))
-        assert done.trouble == ""
+        tester.evaluate_test("shadow", now=moment_of(stamps[-1] + HOUR))
         written = sessions_of_arm(ledger, test, CHAMPION)
-        dates = market.session.dates(stamps, DAILY)
         live = np.diff(marks, prepend=config.capital) / config.capital
-        assert np.array_equal(written.dates, dates)
+        assert np.array_equal(written.dates, history.markets["COMP"].session.dates(stamps, DAILY))
         assert np.array_equal(written.results, live)
-        assert written.trades.sum() > 20
+        assert written.trades.sum() > 10
         assert not np.array_equal(sessions_of_arm(ledger, test, CHALLENGER).results, live)
+        if kind == "model":
+            assert promotion_command(test).startswith("lockstep promote COMP v2 --store ")
+            lacking = open_gates(ledger, test, now=NOON)
+            assert [each.partition(":")[0] for each in lacking] == [
+                "validation", "certificate", "reference", "forward evidence",
+            ]  # fmt: skip
 
 
 def moment_of(stamp: int) -> datetime:
@@ -298,6 +311,36 @@ class TestEndings:
         assert evaluate_all(ledger, now=NOON) == []
         with pytest.raises(ExperimentError, match="append-only"), ledger.database.write() as connection:
             connection.execute(text("UPDATE ab_event SET kind = 'won'"))
+
+    def test_what_a_kill_left_between_counting_and_ending_ends_the_next_time(
+        self, tester: StrategyABTester, ledger: Ledger, strategy: StrategyConfig, bars: Bars,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:  # fmt: skip
+        test = created(tester, strategy, bars, years=0.25)
+        later = NOON + timedelta(days=120)
+        seen(ledger, bars, later)
+        with monkeypatch.context() as killed:
+            killed.setattr("operations.ab.tester.end", lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL))
+            child = os.fork()
+            if child == 0:
+                tester.count_sessions(test, now=later)
+                os._exit(0)
+        assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
+        assert ab_test_named(ledger, "variant").status == "running"
+        done = tester.count_sessions(test, now=later)
+        assert (len(done.new), done.test.status) == (0, "futile")
+
+    def test_a_registered_candidate_is_an_arm_by_its_name(
+        self, ledger: Ledger, strategy: StrategyConfig
+    ) -> None:
+        trades = arm(strategy).trades
+        terms = CandidateTerms(
+            name="dip", kind="strategy", symbol="COMP", family="NASDAQ", hash=trades.hash,
+            content=trades.content, sigma=0.01, beta=0.0, searched="adaptive",
+        )  # fmt: skip
+        register(ledger, terms, now=NOON)
+        found = StrategyCandidate.named("dip", "COMP", ledger)
+        assert (found.name, found.trades.hash, found.trades.champion) == ("dip", trades.hash, None)
 
     def test_the_plans_end_is_futile(
         self, tester: StrategyABTester, ledger: Ledger, strategy: StrategyConfig, bars: Bars
