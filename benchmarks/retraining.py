@@ -26,7 +26,7 @@ MARGIN = 0.02
 # Stated rates, each exceeded by a procedure that keeps it in one run of a thousand.
 BETTER_RATE, NOT_WORSE_RATE, _LEVEL = 1.0 / BETTER_AT, 0.025, 0.001
 LEAST_POWER = 0.8
-_COMPARED_DAILY = 40  # periods in which each day is looked at one by one, to check the shortcut
+_COMPARED_DAILY = 5  # periods in which each day is looked at one by one, to check the shortcut
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,9 +191,9 @@ def allowed(count: int) -> tuple[float, float]:
 def from_alarm_to_shadow() -> dict[str, Any]:
     """Return how many seconds each step took on COMP, by the rows of the book, by the real command.
 
-    Configuration, features and search are those of `configs/training/COMP.yml`, with bars up to mid-2009,
-    shorter outer windows for that, and limits that every model passes. The champion is made in one step of
-    the search, and its record asks for all of them.
+    Features and search are those of `configs/training/COMP.yml`. The bars end in mid-2009, so that the outer
+    windows are shorter and the rules enter more often; every model passes the limits. The champion is made in
+    one step of the search, and its record asks for all of them.
     """
     support = of_tests("support.retraining")
     shipped = load_training(ROOT / "configs/training/COMP.yml")
@@ -202,13 +202,16 @@ def from_alarm_to_shadow() -> dict[str, Any]:
         hold_out={"start": "2009-01-02"},
         validation={**shipped.validation.model_dump(), "walk_forward": "4y/1y/1y"},
         acceptance=support.LENIENT,
+        strategy=support.STRATEGY,
+        # From even odds on, so that there is a veto to validate.
+        threshold={**shipped.threshold.model_dump(), "low": 0.5},
     )
     with tempfile.TemporaryDirectory() as name:
         os.environ["LOCKSTEP_DB"] = f"sqlite:///{name}/ledger.db"
         desk = support.trained_desk(Path(name) / "desk", config, trials=1)
         desk.trade(220)
         words = [sys.executable, "scripts/retrain.py", "run", "--config", str(desk.retraining)]
-        subprocess.run(words, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(words, cwd=ROOT, check=False, stdout=subprocess.DEVNULL)
         (run,) = desk.runs()
         trained = desk.store.manifest().entry("COMP", run.output("version"))
     began, seconds = run.steps[0], {}

@@ -31,6 +31,7 @@ from research.training.rebuild import rebuild
 from support.retraining import (
     LENIENT,
     NOW,
+    STRATEGY,
     TRAINED_TO,
     RetrainedDesk,
     digest_of_folder,
@@ -38,10 +39,6 @@ from support.retraining import (
     trained_desk,
 )
 from support.training import SMALL_FOREST
-
-STRATEGY = {
-    "name": "small", "entry": [0.0, 0.35], "exit": [0.7, 1.0], "max_bars": 10, "stop": {"percent": 3.0},
-}  # fmt: skip
 
 
 def small() -> TrainingConfig:

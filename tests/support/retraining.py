@@ -51,6 +51,10 @@ LENIENT = {
     "min_veto_share": 0, "max_calibration_z": 99, "min_brier_skill": -99, "max_importance_share": 1,
     "min_probability_spread": 0, "max_challenger_deficit": 99,
 }  # fmt: skip
+# Enters more often than the desk's own rules, so that a few years have trades enough.
+STRATEGY = {
+    "name": "small", "entry": [0.0, 0.35], "exit": [0.7, 1.0], "max_bars": 10, "stop": {"percent": 3.0},
+}  # fmt: skip
 # No trade of this desk loses so much.
 BEARABLE = {"expected": expected_measures(worst_trade_pnl=-1e6, worst_session_pnl=-1e6)}
 

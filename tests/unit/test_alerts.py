@@ -168,6 +168,7 @@ def test_every_kind_has_one_severity() -> None:
         ("drift", "warning: drift", "WARNING"),
         ("investigation", "investigation", "WARNING"),
         ("monitor", "warning: monitor", "WARNING"),
+        ("retraining", "warning: retraining", "WARNING"),
         ("daily_summary", "daily summary", "INFO"),
     ],
 )
