@@ -8,7 +8,7 @@ from typing import Any
 from markupsafe import Markup
 
 from research.report import page
-from research.report.page import Tile, count, ratio
+from research.report.page import Tile, count, percent, ratio, usd
 
 Report = Mapping[str, Any]
 
@@ -96,6 +96,16 @@ def _cards(report: Report) -> Iterator[Markup]:
         "Events", ("candidate", page.prose("what happened")),
         [(each["name"], page.prose(each["sentence"])) for each in report["events"]],
         "", report["sentence"],
+    )  # fmt: skip
+    yield _table(
+        "Signals of the last 30 days", ("lane", "signals", "taken", "vetoed", "hit rate", "Brier", "P&L"),
+        [
+            (each["lane"], count(each["signals"]), count(each["taken"]), count(each["vetoed"]),
+             percent(each["hit_rate"]), ratio(each["brier"], 3), page.coloured(usd(each["pnl"])))
+            for each in report["outcomes"]
+        ],
+        "Hit rate, Brier score and P&L are of the signals that were taken and have ended.",
+        "no desk is watched, or it had no signal",
     )  # fmt: skip
     yield _notes("What nobody knows", report["unknown"], "every effect of every night has an outcome")
     yield _table(

@@ -6,19 +6,23 @@ from operations.nightly.context import NightContext
 from operations.nightly.steps import (
     candidates,
     decide,
+    features,
     forward,
     ingest,
+    outcomes,
     quality,
     register,
     report,
+    retrain,
+    store,
     sweep,
     verify,
 )
 from research.pipeline.graph import Pipeline
 
 STEPS = (
-    ingest.STEP, quality.STEP, candidates.STEP, sweep.STEP, verify.STEP, register.STEP, forward.STEP,
-    decide.STEP, report.STEP,
+    ingest.STEP, quality.STEP, features.STEP, outcomes.STEP, retrain.STEP, candidates.STEP, sweep.STEP,
+    verify.STEP, register.STEP, forward.STEP, decide.STEP, store.STEP, report.STEP,
 )  # fmt: skip
 
 

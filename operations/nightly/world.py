@@ -17,11 +17,13 @@ import numpy as np
 
 from lockstep.errors import LockstepError, PipelineError
 from lockstep.identity import json_digest
+from lockstep.live.config import LiveConfig
 from lockstep.market.bars import Bars
 from lockstep.market.config import InstrumentBook
 from lockstep.market.loader import load_bars
 from lockstep.market.sessions import Session
 from operations.nightly.config import NightlyConfig
+from operations.watch.config import MonitoringConfig
 
 FACTS = "ingest.json"
 
@@ -158,10 +160,12 @@ def _digest(path: Path) -> str:
 
 def _outside(config: NightlyConfig) -> Iterator[Path]:
     """Yield what else a night reads, which grows by itself: journals with their logs, configurations."""
-    for path in (config.journal, config.monitoring, config.retraining):
-        if path is not None:
-            yield path
-            yield path.with_name(f"{path.name}-wal")
+    paths = [each for each in (config.journal, config.monitoring, config.retraining) if each is not None]
+    if config.monitoring is not None:
+        paths.append(LiveConfig.load(MonitoringConfig.load(config.monitoring).desk).journal)
+    for path in paths:
+        yield path
+        yield path.with_name(f"{path.name}-wal")
 
 
 def _state(path: Path) -> tuple[int, int] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -64,7 +64,7 @@ def run(config: Config, dry_run: DryRun = False) -> None:
     if dry_run:
         _rehearse(settings, console)
         return
-    with _machine(settings, console) as machine:
+    with one_machine(settings, _say(console)) as machine:
         before = {each.id: each.now for each in machine.book.runs()}
         found = machine.run()
     if not found:
@@ -92,7 +92,7 @@ def status(
 def approve(which: Run, config: Config, by: By = "", dry_run: DryRun = False) -> None:
     """Approve a challenger that is better, or not worse, and promote it; production changes."""
     settings, console = RetrainingConfig.load(config), _console()
-    with _machine(settings, console, dry_run=dry_run) as machine:
+    with one_machine(settings, _say(console), dry_run=dry_run) as machine:
         wanted = machine.book.run(which)
         found = machine.approvable(wanted)
         if dry_run:
@@ -105,7 +105,7 @@ def approve(which: Run, config: Config, by: By = "", dry_run: DryRun = False) ->
 def abort(which: Run, config: Config, reason: Reason = "", by: By = "", dry_run: DryRun = False) -> None:
     """End a retraining; versions that it registered stay, and production is what it is."""
     settings, console = RetrainingConfig.load(config), _console()
-    with _machine(settings, console, dry_run=dry_run) as machine:
+    with one_machine(settings, _say(console), dry_run=dry_run) as machine:
         wanted = machine.book.run(which)
         if dry_run:
             console.print(f"run {wanted.id} is {wanted.now} and would be ended", markup=False)
@@ -114,24 +114,24 @@ def abort(which: Run, config: Config, reason: Reason = "", by: By = "", dry_run:
 
 
 @contextmanager
-def _machine(
-    settings: RetrainingConfig, console: Console, *, dry_run: bool = False
+def one_machine(
+    settings: RetrainingConfig, say: Callable[[str], None], *, dry_run: bool = False
 ) -> Iterator[RetrainingMachine]:
     """Yield the machine of a desk, the only one that takes steps; with `dry_run` one that cannot write.
 
-    Afterwards people are told, also where the steps of a symbol were refused.
+    Afterwards people are told, also where the steps of a symbol were refused. `say` hears each step.
     """
     view = MonitoredDesk.read(settings)
     if dry_run:
         with RetrainingBook.open(settings.database, readonly=True) as book:
-            yield _assembled(settings, view, book, console)
+            yield _assembled(settings, view, book, say)
         return
     with only_retraining(settings.database), RetrainingBook.open(settings.database) as book:
         try:
-            yield _assembled(settings, view, book, console)
+            yield _assembled(settings, view, book, say)
         finally:
             for line in _told(settings, view, book):
-                console.print(line, markup=False)
+                say(line)
 
 
 def _told(settings: RetrainingConfig, view: MonitoredDesk, book: RetrainingBook) -> list[str]:
@@ -144,7 +144,7 @@ def _told(settings: RetrainingConfig, view: MonitoredDesk, book: RetrainingBook)
 
 
 def _assembled(
-    settings: RetrainingConfig, view: MonitoredDesk, book: RetrainingBook, console: Console
+    settings: RetrainingConfig, view: MonitoredDesk, book: RetrainingBook, say: Callable[[str], None]
 ) -> RetrainingMachine:
     maker = Workshop(
         config=settings, store=view.store, history=view.live.history,
@@ -152,8 +152,12 @@ def _assembled(
     )  # fmt: skip
     return RetrainingMachine(
         config=settings, view=view, book=book, maker=maker, now=_now,
-        tell=lambda text: console.print(text, markup=False),
+        tell=say,
     )  # fmt: skip
+
+
+def _say(console: Console) -> Callable[[str], None]:
+    return lambda text: console.print(text, markup=False)
 
 
 def _now() -> datetime:
@@ -161,7 +165,7 @@ def _now() -> datetime:
 
 
 def _rehearse(settings: RetrainingConfig, console: Console) -> None:
-    with _machine(settings, console, dry_run=True) as machine:
+    with one_machine(settings, _say(console), dry_run=True) as machine:
         runs = machine.book.runs()
         plans = [plan_of(machine.view, each, runs, settings) for each in machine.view.symbols]
         _show_plan(plans, console)

@@ -53,7 +53,7 @@ def run(
         if every or forever:
             _watching(monitor, settings, every or settings.every, passes)
         else:
-            _passed(monitor, settings)
+            pass_once(monitor, settings)
 
 
 def _watching(monitor: Monitor, settings: MonitoringConfig, every: float, passes: int) -> None:
@@ -61,7 +61,7 @@ def _watching(monitor: Monitor, settings: MonitoringConfig, every: float, passes
     done, said = 0, ""
     while True:
         try:
-            _passed(monitor, settings)
+            pass_once(monitor, settings)
             said = ""
         except LockstepError as refusal:
             if str(refusal) != said:
@@ -73,9 +73,10 @@ def _watching(monitor: Monitor, settings: MonitoringConfig, every: float, passes
         time.sleep(every)
 
 
-def _passed(
+def pass_once(
     monitor: Monitor, settings: MonitoringConfig, act: Callable[..., MonitorPass] | None = None
 ) -> None:
+    """Make one pass of a monitor, and print what it found: summary and alerts are part of it."""
     now = time.time_ns()
     console = Console(soft_wrap=True, highlight=False)
     with MonitorDatabase.open(settings.database) as database:
@@ -166,7 +167,7 @@ def rebuild(config: Config) -> None:
     settings = MonitoringConfig.load(config)
     monitor = Monitor(settings)
     with only_monitor(settings.database):
-        _passed(monitor, settings, monitor.rebuild)
+        pass_once(monitor, settings, monitor.rebuild)
 
 
 @app.command()

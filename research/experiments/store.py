@@ -200,12 +200,15 @@ class Store:
             done = {row[0]: row[1] for row in connection.execute(counted)}
         return [_record(row._asdict(), done.get(row.id, 0)) for row in rows]
 
+    def names(self) -> dict[int, str]:
+        """Return the names of all experiments by number, oldest first."""
+        with self.database.read() as connection:
+            rows = connection.execute(select(Experiment.id, Experiment.name).order_by(Experiment.id)).all()
+        return {row.id: row.name for row in rows}
+
     def named(self, name: str) -> list[Record]:
         """Return the experiments of a name, oldest first."""
-        wanted = select(Experiment.id).where(Experiment.name == name).order_by(Experiment.id)
-        with self.database.read() as connection:
-            numbers = list(connection.scalars(wanted))
-        return [self.record(number) for number in numbers]
+        return [self.record(number) for number, known in self.names().items() if known == name]
 
     def _unknown(self, number: int) -> ExperimentError:
         with self.database.read() as connection:

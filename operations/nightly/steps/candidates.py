@@ -49,8 +49,8 @@ def _part(context: NightContext, space: NightlySpace, symbol: str) -> dict[str, 
     }  # fmt: skip
 
 
-def mark(space: NightlySpace, symbol: str, part: int) -> str:
-    """Return the name of the experiment of a part, by which it is found after a kill."""
+def mark(space: NightlySpace, symbol: str, part: int | str) -> str:
+    """Return the name of the experiment of a part, by which it is found again; `part` "": its start."""
     return f"night {space.name} {symbol} {part}"
 
 

@@ -14,7 +14,10 @@ from research.pipeline.graph import Inputs
 from research.report.page import write_page
 
 PAGE = "report.html"
-_READ = ("ingest", "quality", "candidates", "sweep", "verify", "register", "forward", "decide")
+_READ = (
+    "ingest", "quality", "features", "outcomes", "retrain", "candidates", "sweep", "verify", "register",
+    "forward", "decide", "store",
+)  # fmt: skip
 
 
 def ingredients(context: NightContext, read: Inputs) -> Any:
@@ -53,6 +56,7 @@ def _report(context: NightContext, read: Inputs, found: dict[str, dict[str, Any]
         "budget": found["register"].get("budget"),
         "candidates": found["forward"].get("candidates", []),
         "events": events,
+        "outcomes": found["outcomes"].get("lanes", []),
         "unknown": [*found["decide"].get("unknown", []), *_unknown(context)],
         "quality": [
             {"symbol": symbol, **each}
