@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping
 from contextlib import closing
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -72,8 +71,8 @@ def bars_until(day: str, symbol: str = "COMP") -> Bars:
     return load_bars(symbol, end=date.fromisoformat(day))
 
 
-def write_bars(folder: Path, bars: Bars) -> Path:
-    """Write daily bars as a file that the sources of a folder `futures_daily` read."""
+def write_bars(folder: Path, bars: Bars, symbol: str) -> Path:
+    """Write daily bars under a symbol, as a file that the sources of a folder `futures_daily` read."""
     folder.mkdir(parents=True, exist_ok=True)
     session = load_instruments().session(bars.symbol)
     days = session.dates(bars.end, bars.timeframe)
@@ -83,21 +82,24 @@ def write_bars(folder: Path, bars: Bars) -> Path:
         lines.append(
             ",".join((str(np.datetime_as_string(day)), *(repr(float(each)) for each in values), "0"))
         )
-    path = folder / f"{bars.symbol}_bt.csv"
+    path = folder / f"{symbol}_bt.csv"
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path
 
 
-_OF_TIME = {"recorded", "started", "finished", "seconds", "stamp", "seen", "hash", "written", "created"}
+_OF_TIME = {"recorded", "started", "finished", "seconds", "seen"}
+# The hashes of the chain are over rows with their times.
+_OF_LINKS = {"digest", "previous", "hash"}
 
 
-def dump(database: Path) -> Mapping[str, list[Any]]:
+def dump(database: Path) -> dict[str, list[Any]]:
     """Return every row of every table, without times and without what hashes them."""
     found: dict[str, list[Any]] = {}
     with closing(sqlite3.connect(database)) as connection:
         tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")
         for (name,) in tables.fetchall():
             rows = connection.execute(f'SELECT * FROM "{name}"')
-            kept = [at for at, each in enumerate(rows.description) if each[0] not in _OF_TIME]
+            left_out = _OF_TIME | (_OF_LINKS if name == "link" else set())
+            kept = [at for at, each in enumerate(rows.description) if each[0] not in left_out]
             found[name] = sorted((tuple(row[at] for at in kept) for row in rows), key=repr)
     return found

@@ -1,0 +1,196 @@
+"""What goes wrong at night: one line and an exit code each, nothing half-done; a later start completes it."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import sqlite3
+import sys
+from collections.abc import Callable
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from lockstep.console import run
+from operations.main import app
+from research.ledger import database
+from research.ledger.database import Database
+from research.ledger.ledger import Ledger
+from research.pipeline import execution
+from research.pipeline.book import NightBook
+from research.pipeline.execution import digest_of, only_one_night
+from support.nights import bars_until, dump, space, write_bars, written
+
+Command = Callable[..., tuple[int, str, str]]
+TINY = space(
+    parameters={"entry.high": [0.1, 0.2, 0.3], "max_bars": [3, 5, 8, 10]}, per_night=6,
+    split={
+        "train": ["2011-01-03", "2011-12-30"], "validation": ["2012-01-03", "2012-12-31"],
+        "holdout": ["2013-01-02", "2013-12-31"],
+    },
+)  # fmt: skip
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Command:
+    """Return `lockstep pipeline` as a user runs it: exit code, what it printed, what it complained of."""
+    monkeypatch.setenv("LOCKSTEP_DB", f"sqlite:///{tmp_path / 'experiments.db'}")
+
+    def called(*words: str) -> tuple[int, str, str]:
+        called = ["lockstep", "pipeline", *words, "--config", str(tmp_path / "nightly.yml")]
+        monkeypatch.setattr(sys, "argv", called)
+        with pytest.raises(SystemExit) as ended:
+            run(lambda: app(prog_name="lockstep"))
+        out, err = capsys.readouterr()
+        return int(ended.value.code or 0), out, err
+
+    return called
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Path:
+    """Return a folder with two markets' bars and the configuration of a night on them."""
+    folder = tmp_path / "futures_daily"
+    for symbol, embedded in (("ES", "SPX"), ("NQ", "COMP")):
+        write_bars(folder, bars_until("2014-06-30", embedded), symbol)
+    written(
+        tmp_path, symbols=["ES", "NQ"], data_dir=str(folder), spaces=[TINY], accepted=["stale_open"],
+    )  # fmt: skip
+    return tmp_path
+
+
+def cut(path: Path, lines: int) -> None:
+    path.write_text("\n".join(path.read_text().splitlines()[:lines]) + "\n")
+
+
+def test_a_half_written_file_stops_its_symbol_and_no_other(desk: Path, command: Command) -> None:
+    path = desk / "futures_daily" / "ES_bt.csv"
+    whole = path.read_text()
+    path.write_text(whole[: len(whole) - 30])
+    code, out, _ = command("run")
+    assert code == 1
+    told = out.splitlines()[-1]
+    assert f"ES_bt.csv:{len(whole.splitlines())}: " in told
+    assert "the file is cut off" in told
+    assert "ingest: done: bars of NQ up to 2014-06-30" in out
+    assert command("run")[0] == 1
+    path.write_text(whole)
+    code, out, _ = command("run")
+    assert (code, "ingest: done: bars of ES, NQ" in out) == (0, True)
+
+
+def test_a_file_that_shrank_is_not_used_until_it_has_grown_again(desk: Path, command: Command) -> None:
+    path = desk / "futures_daily" / "NQ_bt.csv"
+    whole = path.read_text()
+    assert command("run")[0] == 0
+    cut(path, len(whole.splitlines()) - 5)
+    for _ in range(2):
+        code, out, _ = command("run")
+        assert code == 1
+        assert "a file that shrank is not used; fetch it again" in out.splitlines()[-1]
+        assert "up to 2014-06-23, and the last night saw" in out.splitlines()[-1]
+    path.write_text(whole)
+    assert command("run")[:2] == (0, "nothing new since 2014-06-30\n")
+
+
+def test_no_new_bars_are_no_night(desk: Path, command: Command) -> None:
+    assert command("run")[0] == 0
+    before = digest_of(desk)
+    assert command("run")[:2] == (0, "nothing new since 2014-06-30\n")
+    assert digest_of(desk) == before
+    assert command("resume")[0] == 2
+
+
+def test_a_full_disk_is_said_and_the_night_goes_on_later(
+    desk: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replace = os.replace
+
+    def full(source: str | Path, target: str | Path) -> None:
+        if "/verify/" in str(target):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(target))
+        replace(source, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "replace", full)
+        code, _, err = command("run")
+    assert code == 2
+    assert err.startswith("error: night 2014-06-30: verify: ")
+    assert "cannot be written: No space left on device; nothing was changed" in err
+    assert len(err.splitlines()) == 1
+    assert not list((desk / "results/steps/verify").glob("*"))
+    assert "not finished: verify: " in command("status")[1]
+    code, out, _ = command("resume")
+    assert code == 0
+    assert "sweep: kept: 12 variants evaluated" in out
+
+
+def test_a_locked_database_is_said(desk: Path, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    Database.open(f"sqlite:///{desk / 'experiments.db'}")
+    monkeypatch.setattr(database, "_BUSY_SECONDS", 0)
+    with closing(sqlite3.connect(desk / "experiments.db", isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        before = digest_of(desk / "futures_daily")
+        code, _, err = command("run")
+        other.execute("ROLLBACK")
+    assert code == 2
+    assert "database is locked" in err
+    assert len(err.splitlines()) == 1
+    assert digest_of(desk / "futures_daily") == before
+    assert command("run")[0] == 0
+
+
+def test_code_that_changes_in_the_middle_stops_the_night(
+    desk: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    swept = desk / "results/steps/sweep"
+    with monkeypatch.context() as patched:
+        patched.setattr(execution, "is_changed_on_disk", swept.exists)
+        code, _, err = command("run")
+    assert code == 2
+    assert "the code on the disk changed while it ran; run it again" in err
+    code, out, _ = command("run")
+    assert (code, "sweep: kept" in out) == (0, True)
+
+
+def test_a_clock_that_went_back_is_refused(desk: Path, command: Command) -> None:
+    ledger = Ledger(Database.open(f"sqlite:///{desk / 'experiments.db'}"))
+    tomorrow = datetime.now(UTC) + timedelta(days=1)
+    NightBook(ledger=ledger, now=lambda: tomorrow).record("2014-06-30", "begun")
+    rows = dump(desk / "experiments.db")
+    code, _, err = command("run")
+    assert code == 2
+    assert "it went back; set it, then begin the night again" in err
+    assert dump(desk / "experiments.db") == rows
+    assert not (desk / "results").exists()
+
+
+def test_a_second_start_hears_who_is_at_work(desk: Path, command: Command) -> None:
+    with only_one_night(desk / "results/steps", "2014-06-30", datetime(2026, 3, 2, 7, tzinfo=UTC)):
+        code, _, err = command("run")
+        assert f"process {os.getpid()} is at work on night 2014-06-30" in command("status")[1]
+    assert code == 2
+    assert f"process {os.getpid()} is at work on night 2014-06-30, since 2026-03-02 07:00 UTC" in err
+    assert not list((desk / "results/steps").glob("*/*"))
+
+
+def test_a_rehearsal_changes_no_byte_of_the_tree(desk: Path, command: Command) -> None:
+    before = digest_of(desk)
+    code, out, _ = command("run", "--dry-run")
+    assert (code, out.count("would run")) == (0, 13)
+    assert digest_of(desk) == before
+
+
+def test_findings_of_the_newest_year_stop_a_symbol(desk: Path, command: Command) -> None:
+    path = desk / "futures_daily" / "ES_bt.csv"
+    *lines, last = path.read_text().splitlines()
+    flat = [f"{line.split(',')[0]},{','.join([last.split(',')[4]] * 4)},0,0" for line in (*lines[-9:], last)]
+    path.write_text("\n".join([*lines[:-9], *flat]) + "\n")
+    code, out, _ = command("run")
+    assert code == 1
+    assert out.splitlines()[-1].startswith("ES: flat: ")
+    assert "quality: done" in out
+    shutil.rmtree(desk / "results")
