@@ -30,7 +30,7 @@ def _file() -> Path:
 Config = Annotated[
     Path,
     typer.Option(
-        "--config", envvar="LOCKSTEP_PIPELINE", help="The configuration of nights.",
+        "--config", envvar="LOCKSTEP_NIGHTLY", help="The configuration of nights.",
         default_factory=_file,
         show_default="configs/pipeline/nightly.yml",
     ),

@@ -13,6 +13,7 @@ from lockstep.desk import anchored, desk_folder
 from lockstep.errors import ConfigError
 from lockstep.identity import json_digest
 from lockstep.live.config import AlertSettings
+from lockstep.market.config import shipped_config
 from lockstep.settings import Settings, read_bytes, read_yaml, validated
 from research.experiments.grid import SelectBy, Values
 from research.splits.ranges import Split
@@ -24,7 +25,7 @@ _Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
 class NightlySpace(Settings):
     """A declared space: a grid over a strategy on fixed dates, walked through a part a night.
 
-    strategy     its file, relative to the file of the configuration
+    strategy     its file, beside the file of the configuration, else one that is shipped
     parameters   as in a grid file: dotted path -> values, or {start, stop, step}
     split        as in a grid file; another split is another space
     per_night    combinations that a night evaluates for each symbol, 0 < per_night
@@ -137,7 +138,8 @@ class NightlyConfig(Settings):
 
 
 def _beside(path: Path, strategy: Path) -> Path:
-    found = path.parent / strategy
-    if not found.is_file():
+    beside, shipped = path.parent / strategy, shipped_config(f"pipeline/{strategy}")
+    found = next((each for each in (beside, shipped) if each.is_file()), None)
+    if found is None:
         raise ConfigError(f"{path}: strategy {strategy}: there is no such file beside it; correct the path")
     return found

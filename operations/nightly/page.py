@@ -82,10 +82,12 @@ def _cards(report: Report) -> Iterator[Markup]:
         "nothing was to be registered",
     )  # fmt: skip
     yield _table(
-        "Forward evidence", ("candidate", "registered", "sessions", "evidence", "pilot at", "full size at"),
+        "Forward evidence",
+        ("candidate", "registered", "sessions", "evidence", "pilot at", "full size at",
+         page.prose("market regimes of its history")),
         [
             (_named(each), each["registered"], count(each["sessions"]), ratio(each["evidence"]),
-             ratio(each["pilot"], 1), ratio(each["full"], 1))
+             ratio(each["pilot"], 1), ratio(each["full"], 1), page.prose(each["regimes"]))
             for each in report["candidates"]
         ],
         "History times forward evidence. Without an edge it reaches a threshold of 60 with a chance of one "

@@ -104,6 +104,8 @@ class Specs:
         cls, configs: Sequence[StrategyConfig], market: Market, row: dict[str, int], threshold: float
     ) -> Self:
         """Pack configurations of one family; `row` says where the features of each id are."""
+        # Variants make a configuration each time that one is asked for; here every one is, six times.
+        configs = list(configs)
         signals = family_of(configs[0]).signals
         assert signals is not None
         rules = [config.rules(market.session, threshold) for config in configs]

@@ -7,13 +7,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
 from lockstep.errors import AlertFailed
-from lockstep.files import replace_file
 from lockstep.live.secret import Secrets
 from lockstep.monitoring.alerts import Alert, LogSink, LogSinkSettings, Sink
 from operations.candidates import attach_forward, decisions
+from operations.candidates_log import log_candidates
 from operations.nightly.context import (
     EVENT,
     REGISTERED,
@@ -26,8 +24,7 @@ from research.ledger.candidates import ForwardCandidate, ForwardEvent, happened,
 from research.pipeline.effects import Happened
 from research.pipeline.graph import Inputs
 
-ATTACHED, LOGGED, TOLD = "attach", "log", "message"
-_TITLE = "# Strategy log\n"
+ATTACHED, TOLD = "attach", "message"
 
 
 def ingredients(context: NightContext, read: Inputs) -> Any:
@@ -56,6 +53,7 @@ def work(context: NightContext, read: Inputs, folder: Path) -> str:
             effect.content["experiment"]
         )
         unknown += _told(context, f"{name} registered", said)
+    log_candidates(context.lab.ledger, context.config.log)
     tonight = {each.subject for each in context.tonight(EVENT)}
     events = [each for each in found if f"{each['name']} {each['kind']}" in tonight]
     write_json(folder, "decide", {"events": events, "unknown": unknown})
@@ -81,7 +79,7 @@ def _again(context: NightContext, candidate: ForwardCandidate) -> ForwardCandida
 
 
 def _followed(context: NightContext, candidate: ForwardCandidate, event: ForwardEvent) -> Iterator[str]:
-    """Do what follows from an event: evidence, a line, a message; yield what nobody knows."""
+    """Do what follows from an event: evidence, a message; yield what nobody knows."""
     subject = event_subject(candidate, event.kind)
     if candidate.kind == "model":
         kinds = {each.kind for each in candidate.events}
@@ -97,14 +95,8 @@ def _followed(context: NightContext, candidate: ForwardCandidate, event: Forward
 
 
 def _told(context: NightContext, subject: str, sentence: str) -> Iterator[str]:
-    """Write a line into the log and send an alert, each once; yield where nobody knows whether it came."""
+    """Send an alert, once; yield where nobody knows whether it came."""
     content = {"sentence": sentence}
-
-    def log() -> str:
-        append_line(context.config.log, sentence, subject)
-        return str(context.config.log)
-
-    context.effects.once(context.night, LOGGED, subject, content, log, repeatable=True)
     done = context.effects.once(
         context.night, TOLD, subject, content, _sender(context, sentence), repeatable=False
     )
@@ -118,16 +110,6 @@ def _about(candidate: ForwardCandidate, event: ForwardEvent) -> dict[str, Any]:
         "name": candidate.name, "symbol": candidate.symbol, "kind": event.kind,
         "session": str(event.session), "evidence": event.evidence, "sentence": sentence,
     }  # fmt: skip
-
-
-def append_line(log: Path, sentence: str, subject: str) -> None:
-    """Add a line to the log unless one with this subject is there; StoreFailure where it cannot."""
-    mark = f"<!-- {subject} -->"
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(log.with_name(f".{log.name}.lock")):
-        text = log.read_text(encoding="utf-8") if log.is_file() else _TITLE
-        if mark not in text:
-            replace_file(log, f"{text.rstrip()}\n\n- {sentence} {mark}\n")
 
 
 def _sender(context: NightContext, sentence: str) -> Callable[[], str]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from lockstep.errors import LockstepError
 from operations.candidates import scored
+from operations.candidates_log import failing
 from operations.nightly.context import NightContext, NightStep, write_json
 from research.ledger.candidates import FULL_SIZE, PILOTED, ForwardCandidate, sessions_of
 from research.pipeline.graph import Inputs
@@ -40,7 +41,7 @@ def _standing(context: NightContext, candidate: ForwardCandidate) -> dict[str, A
         "newest": str(dates[-1]) if dates.size else None, "e_history": candidate.e_history,
         "evidence": float(path[-1]) if path.size else candidate.e_history,
         "pilot": candidate.threshold(PILOTED), "full": candidate.threshold(FULL_SIZE),
-        "path": [float(value) for value in path[-250:]],
+        "regimes": failing(candidate), "path": [float(value) for value in path[-250:]],
     }  # fmt: skip
 
 
