@@ -80,6 +80,15 @@ def _bundles(count: int, seed: int) -> tuple[dict[str, Any], bool]:
     return found, not found.get("violations") and not found.get("deaths")
 
 
+def _nights(count: int, seed: int) -> tuple[dict[str, Any], bool]:
+    with tempfile.TemporaryDirectory() as folder:
+        environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"}
+        command = [sys.executable, "-m", "support.night_kills", folder, str(count), str(seed)]
+        done = subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True, text=True)
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found, not found["different"]
+
+
 def _orders(count: int, seed: int) -> tuple[dict[str, Any], bool]:
     storm = of_tests("support.order_storm").storm(seed, count)
     return storm.summary(), not storm.wrong
@@ -209,6 +218,11 @@ SOAKS = {
         sentence="forward evidence, in years of noise, drift and searches that learn: rates and power",
         count=1_000,
         run=_forward,
+    ),
+    "nights": Soak(
+        sentence="nights of the pipeline that are killed at random writes, then completed: the same rows",
+        count=50,
+        run=_nights,
     ),
     "orders": Soak(sentence="orders against a broker that fails in every way", count=6_000, run=_orders),
     "null_replay": Soak(

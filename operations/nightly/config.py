@@ -138,8 +138,8 @@ class NightlyConfig(Settings):
 
 
 def _beside(path: Path, strategy: Path) -> Path:
-    beside, shipped = path.parent / strategy, shipped_config(f"pipeline/{strategy}")
-    found = next((each for each in (beside, shipped) if each.is_file()), None)
+    folders = (path.parent, shipped_config("pipeline/nightly.yml").parent)
+    found = next((folder / strategy for folder in folders if (folder / strategy).is_file()), None)
     if found is None:
         raise ConfigError(f"{path}: strategy {strategy}: there is no such file beside it; correct the path")
     return found

@@ -116,11 +116,6 @@ def test_a_night_that_is_killed_ends_as_one_that_is_not(tmp_path: Path) -> None:
     assert killed(tmp_path, 8, seed=17)["different"] == {}
 
 
-@pytest.mark.no_cover
-def test_fifty_kills_change_nothing(tmp_path: Path) -> None:
-    assert killed(tmp_path, 50, seed=1)["different"] == {}
-
-
 # The clock of New York shows 01:30 twice on 4 November 2018, and never 02:30 on 11 March.
 @pytest.mark.parametrize(
     ("moment", "night"),
