@@ -150,6 +150,9 @@ def update_candidates(
     desk: Annotated[
         Path | None, typer.Option(help="live.yml of a desk: its journal, and what its lanes earned.")
     ] = None,
+    experiment: Annotated[
+        list[int] | None, typer.Option(help="Also what the winner of this one earned; again for more.")
+    ] = None,
     by: Annotated[str, typer.Option(help="Who does it; default: the user.")] = "",
     *,
     log: Log,
@@ -173,7 +176,7 @@ def update_candidates(
         lines.append(f"{key}: {each.new:,} new bars{late}")
     done = update(ledger, now=now, by=actor(by))
     lines += [line for each in done for line in _progress_lines(each)]
-    earned = store_periods(lab, now=now, desk=config)
+    earned = store_periods(lab, now=now, desk=config, experiments=experiment or ())
     lines += earned.lines
     _say(console, lines or ["no candidate waits for evidence: register one first"])
     _write_log(ledger, log)

@@ -254,7 +254,11 @@ class TestDesks:
         assert told.startswith("performance of the desk of live.db: ")
 
 
-def test_the_winner_of_an_experiment_on_its_test_range(lab: Lab) -> None:
+def test_the_winner_of_an_experiment_on_its_test_range(
+    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOCKSTEP_DB", f"sqlite:///{tmp_path / 'experiments.db'}")
+    monkeypatch.chdir(tmp_path)
     record = lab.run(plan(parameters={"max_bars": (3, 5)}))
     found = store_periods(lab, now=NOON, experiments=(record.id,))
     assert found.troubles == ()
@@ -265,6 +269,8 @@ def test_the_winner_of_an_experiment_on_its_test_range(lab: Lab) -> None:
     assert np.cumsum([each.pnl for each in days]) == pytest.approx(kept.equity - kept.capital, abs=1e-6)
     assert sum(each.trades for each in days) == kept.metrics["trades"]
     assert days[0].subject.account == f"experiment {record.id}"
+    told = CliRunner().invoke(candidates_app, ["update", "--experiment", str(record.id)]).output
+    assert told == "no candidate waits for evidence: register one first\n", "it is stored already"
     assert (
         store_periods(lab, now=NOON, experiments=(99,)).troubles[0].startswith("performance of experiment 99")
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from itertools import count
@@ -27,6 +28,7 @@ from research.ledger.performance import (
     read,
     store,
 )
+from support.databases import KINDS, fresh_url
 
 NIGHT = datetime(2026, 3, 1, 2, tzinfo=UTC)
 CAPITAL, PER_YEAR = 50_000.0, 252.0
@@ -34,10 +36,10 @@ SUBJECT = MeasuredStrategy(strategy="f" * 64, name="dip", symbol="ES", mode="sha
 _ACCOUNTS = count()
 
 
-@pytest.fixture(scope="module")
-def ledger(tmp_path_factory: pytest.TempPathFactory) -> Ledger:
-    path = tmp_path_factory.mktemp("performance") / "experiments.db"
-    return Ledger(Database.open(f"sqlite:///{path}"))
+@pytest.fixture(scope="module", params=KINDS)
+def ledger(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ledger]:
+    with fresh_url(request.param, tmp_path_factory.mktemp("performance")) as url:
+        yield Ledger(Database.open(url))
 
 
 def results(days: Any, pnl: Any, ended: Any = (), trade_pnl: Any = ()) -> SessionResults:
