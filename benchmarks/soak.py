@@ -99,6 +99,11 @@ def _forward(count: int, seed: int) -> tuple[dict[str, Any], bool]:
     return found, bool(good)
 
 
+def _night_years(count: int, seed: int) -> tuple[dict[str, Any], bool]:
+    found: tuple[dict[str, Any], bool] = of_tests("simulation.nights").soak(count, seed)
+    return found
+
+
 def _maximum(count: int, seed: int) -> tuple[dict[str, Any], bool]:
     found: tuple[dict[str, Any], bool] = of_tests("simulation.maximum").measured(count, seed)
     return found
@@ -223,6 +228,11 @@ SOAKS = {
         sentence="nights of the pipeline that are killed at random writes, then completed: the same rows",
         count=50,
         run=_nights,
+    ),
+    "night_years": Soak(
+        sentence="years of 250 nights by the rules of the night: false promotions, planted edges",
+        count=1_000,
+        run=_night_years,
     ),
     "orders": Soak(sentence="orders against a broker that fails in every way", count=6_000, run=_orders),
     "null_replay": Soak(

@@ -174,7 +174,7 @@ class Rule:
     counted    (nights of first evaluation, nights of registration, now) -> K
     spent      (weights, nights since each registration) -> what counts as spent
     evidence   of forward sessions
-    floor      history evidence that whoever registers waits for
+    floor      history evidence that whoever registers waits for; gap: nights between two registrations
     """
 
     allowed: float
@@ -184,6 +184,7 @@ class Rule:
     spent: Callable[[Sequence[float], Sequence[int]], Sequence[float]] = live_weights
     evidence: Callable[[Floats], Floats] = e_process
     floor: float = 0.0
+    gap: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -231,7 +232,7 @@ def _registrations(searched: Searched, rule: Rule, year: int) -> list[Chosen]:
     for night in rule.nights:
         before = [each[1] for each in chosen]
         share = weight(rule.spent(weights, [night - each for each in before]))
-        if share == 0.0:
+        if share == 0.0 or (before and night - before[-1] < rule.gap):
             continue
         trials = rule.counted(evaluated, before, night)
         known = (evaluated <= night) & ~taken
