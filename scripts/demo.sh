@@ -67,5 +67,9 @@ say "Report its year on paper: December, and all before it, as a page and as a P
 .venv/bin/lockstep report --desk configs/demo/live.yml --monitoring configs/demo/monitoring.yml --month 2018-12 --pdf \
     --out "$out"
 
+say "Search a night: two declared spaces on both indices, to a page that says why nothing is promoted"
+.venv/bin/lockstep pipeline run --config configs/demo/nightly.yml
+.venv/bin/lockstep pipeline show --config configs/demo/nightly.yml
+
 say "Look at it in the browser: http://localhost:8790, as soon as this is running"
 echo ".venv/bin/lockstep dashboard --config configs/demo/live.yml --monitoring configs/demo/monitoring.yml"

@@ -68,12 +68,14 @@ class RegistrationRules(Settings):
     days_between     between two registrations of nights, whatever they register
     most_per_night   registrations of one night
     least_history    what a winner's history must be worth at least, e_hist >= 0; see docs/forward.md
+    least_trades     of a winner on its test dates: what few trades earned says little, and their p-value errs
     per_year         registrations of a year; the first of a year decides
     """
 
     days_between: Annotated[int, Field(ge=0, le=3_650)] = 30
     most_per_night: Annotated[int, Field(ge=0, le=12)] = 1
     least_history: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
+    least_trades: Annotated[int, Field(ge=0)] = 30
     per_year: Annotated[int, Field(ge=1, le=100)] = 12
 
 

@@ -99,7 +99,7 @@ TINY = space(
         "holdout": ["2013-01-02", "2013-12-31"],
     },
 )  # fmt: skip
-ALWAYS = {"registrations": {"least_history": 0.0}}
+ALWAYS = {"registrations": {"least_history": 0.0, "least_trades": 0}}
 
 
 def killed(tmp_path: Path, count: int, seed: int) -> dict[str, Any]:
@@ -144,6 +144,16 @@ def of_futures(folder: Path, day: str, hour: int = 12, **changes: Any) -> Nights
     now = datetime.fromisoformat(day).replace(tzinfo=UTC) + timedelta(days=1, hours=hour)
     content = {"symbols": ["NQ"], "data_dir": str(folder / "futures_daily"), "spaces": [TINY], **ALWAYS}
     return nights(folder, now=now, **{**content, **changes})
+
+
+def test_a_winner_of_few_trades_is_not_registered(tmp_path: Path) -> None:
+    grown(tmp_path, "2014-10-31")
+    rules = {"least_history": 0.0, "least_trades": 10_000}
+    heard: list[StepOutcome] = []
+    made = of_futures(tmp_path, "2014-10-31", registrations=rules)
+    report = report_of(made.make(heard.append), heard)
+    assert candidates(made.ledger) == []
+    assert "trades on its test dates, and 10,000 are the least" in report["sentence"]
 
 
 def test_an_hour_that_comes_twice_is_one_night(tmp_path: Path) -> None:

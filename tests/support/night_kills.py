@@ -31,7 +31,7 @@ _NEVER = 10**9
 def config() -> dict[str, Any]:
     """Return a night that registers its winner, whatever its history is worth."""
     tiny = space(parameters={"entry.high": [0.1, 0.2, 0.3], "max_bars": [3, 5, 8, 10]}, per_night=6)
-    return {"spaces": [tiny], "registrations": {"least_history": 0.0}}
+    return {"spaces": [tiny], "registrations": {"least_history": 0.0, "least_trades": 0}}
 
 
 def _counting(at: int) -> Callable[[], int]:

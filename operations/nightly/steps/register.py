@@ -23,6 +23,7 @@ class NightWinner:
     """The winner of a search of the night, and what a registration would freeze of it."""
 
     experiment: int
+    trades: int
     origin: ExperimentOrigin
     history: History
     terms: CandidateTerms
@@ -71,6 +72,11 @@ def choose(context: NightContext, winners: Sequence[NightWinner]) -> tuple[list[
         if (terms.hash, terms.symbol) in known:
             reasons.append(
                 f"{terms.name}: is {known[terms.hash, terms.symbol]}, which was registered already"
+            )
+        elif each.trades < rules.least_trades:
+            reasons.append(
+                f"{terms.name}: has {each.trades:,} trades on its test dates, and {rules.least_trades:,} are "
+                "the least"
             )
         elif terms.e_history < rules.least_history:
             reasons.append(
@@ -126,7 +132,10 @@ def _winner(context: NightContext, result: Mapping[str, Any]) -> NightWinner:
         contender, history, origin.span, origin.provenance, name=name,
         family=context.lab.family(contender.symbol),
     )  # fmt: skip
-    return NightWinner(experiment=result["experiment"], origin=origin, history=history, terms=terms)
+    return NightWinner(
+        experiment=result["experiment"], trades=int(result["trades"] or 0), origin=origin, history=history,
+        terms=terms,
+    )  # fmt: skip
 
 
 def _registered(context: NightContext, winner: NightWinner) -> dict[str, Any]:
