@@ -36,22 +36,23 @@ Config = Annotated[
     ),
 ]  # fmt: skip
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and change nothing.")]
+Cluster = Annotated[str | None, typer.Option(help="Dask scheduler, tcp://host:8786; default: this machine.")]
 NightName = Annotated[str, typer.Argument(metavar="[NIGHT]", help="Date of the night; default: the newest.")]
 
 
 @app.command()
-def run(config: Config, dry_run: DryRun = False) -> None:
+def run(config: Config, dry_run: DryRun = False, cluster: Cluster = None) -> None:
     """Make the night of the newest session; where nothing is new, say so. The nightly timer does this.
 
     Exit code 1 where a symbol or a candidate was left out; 2 where a step failed.
     """
-    _made(Nights.of(config, reading=dry_run), dry_run=dry_run, only_unfinished=False)
+    _made(Nights.of(config, reading=dry_run, cluster=cluster), dry_run=dry_run, only_unfinished=False)
 
 
 @app.command()
-def resume(config: Config, dry_run: DryRun = False) -> None:
+def resume(config: Config, dry_run: DryRun = False, cluster: Cluster = None) -> None:
     """Complete a night that was interrupted, or of which a step failed."""
-    _made(Nights.of(config, reading=dry_run), dry_run=dry_run, only_unfinished=True)
+    _made(Nights.of(config, reading=dry_run, cluster=cluster), dry_run=dry_run, only_unfinished=True)
 
 
 def _made(nights: Nights, *, dry_run: bool, only_unfinished: bool) -> None:

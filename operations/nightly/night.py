@@ -52,13 +52,17 @@ class Nights:
     ledger: Ledger
     book: InstrumentBook
     now: Callable[[], datetime] = utc_now
+    cluster: str | None = None
 
     @classmethod
-    def of(cls, config: Path, *, reading: bool = False) -> Self:
-        """Return the nights of a file; with `reading`, of a database that is not written."""
+    def of(cls, config: Path, *, reading: bool = False, cluster: str | None = None) -> Self:
+        """Return the nights of a file; with `reading`, of a database that is not written.
+
+        cluster   address of a Dask scheduler whose workers search; None: this machine does
+        """
         settings = NightlyConfig.load(config)
         database = _readable() if reading else Database.open()
-        return cls(config=settings, ledger=Ledger(database), book=load_instruments())
+        return cls(config=settings, ledger=Ledger(database), book=load_instruments(), cluster=cluster)
 
     @property
     def steps(self) -> Path:
@@ -116,9 +120,12 @@ class Nights:
         """What the steps of tonight are given; ExperimentError where a space names an unknown path."""
         # Whatever evaluates is imported only where there is something to do.
         from operations.nightly.context import NightContext
+        from research.experiments.evaluation import on_cluster
         from research.experiments.execution import Lab
 
-        lab = Lab(database=self.ledger.database, now=self.now, book=self.book)
+        lab = Lab(
+            database=self.ledger.database, now=self.now, book=self.book, evaluator=on_cluster(self.cluster)
+        )
         found = NightContext(
             night=self.world.night, config=self.config, world=self.world, lab=lab, now=self.now
         )

@@ -100,6 +100,19 @@ def _cards(report: Report) -> Iterator[Markup]:
         "", report["sentence"],
     )  # fmt: skip
     yield _table(
+        "A/B tests",
+        ("test", "symbol", "sessions", "difference", "at least", "at most", page.prose("verdict")),
+        [
+            (each["name"], each["symbol"], count(each["sessions"]), ratio(each["mean"], 3),
+             ratio(each["low"], 3), ratio(each["high"], 3),
+             page.prose(f"{each['verdict']}: {each['sentence']}"))
+            for each in report["tests"]
+        ],
+        "Mean difference of a session, challenger less champion, in deviations, with bounds that hold at all "
+        "looks at once. A winner goes to the gates of a promotion.",
+        "no A/B test is running",
+    )  # fmt: skip
+    yield _table(
         "Signals of the last 30 days", ("lane", "signals", "taken", "vetoed", "hit rate", "Brier", "P&L"),
         [
             (each["lane"], count(each["signals"]), count(each["taken"]), count(each["vetoed"]),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from operations.nightly.context import NightContext
 from operations.nightly.steps import (
+    ab,
     candidates,
     decide,
     features,
@@ -22,7 +23,8 @@ from research.pipeline.graph import Pipeline
 
 STEPS = (
     ingest.STEP, quality.STEP, features.STEP, outcomes.STEP, retrain.STEP, candidates.STEP, sweep.STEP,
-    verify.STEP, register.STEP, forward.STEP, decide.STEP, store.STEP, report.STEP,
+    verify.STEP, register.STEP, forward.STEP, decide.STEP, ab.STEP, store.STEP,
+    report.STEP,
 )  # fmt: skip
 
 

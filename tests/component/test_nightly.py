@@ -251,6 +251,7 @@ CHANGES: Mapping[str, Mapping[str, Callable[[NightContext, Path], NightContext]]
         "spaces": lambda context, folder: changed(folder, spaces=[space("others")]),
     },
     "report": {"night": lambda context, folder: replace(context, night="2019-01-02")},
+    "ab": {"night": lambda context, folder: replace(context, night="2019-01-02")},
 }
 
 

@@ -16,7 +16,7 @@ from research.report.page import write_page
 PAGE = "report.html"
 _READ = (
     "ingest", "quality", "features", "outcomes", "retrain", "candidates", "sweep", "verify", "register",
-    "forward", "decide", "store",
+    "forward", "decide", "ab", "store",
 )  # fmt: skip
 
 
@@ -56,6 +56,7 @@ def _report(context: NightContext, read: Inputs, found: dict[str, dict[str, Any]
         "budget": found["register"].get("budget"),
         "candidates": found["forward"].get("candidates", []),
         "events": events,
+        "tests": found["ab"].get("tests", []),
         "outcomes": found["outcomes"].get("lanes", []),
         "unknown": [*found["decide"].get("unknown", []), *_unknown(context)],
         "quality": [
