@@ -54,6 +54,7 @@ from research.ledger.performance import (
 )
 from research.ledger.versions import TradedVersion
 from research.statistics.bootstrap import block_length
+from research.statistics.maximum import z_of
 from research.statistics.regimes import RegimeResult, results_by_regime
 from research.statistics.sharpe import SharpeSample
 from research.sweep.inputs import Chances
@@ -323,8 +324,7 @@ def newest(bars: Bars, count: int, now: datetime) -> Bars:
 
 
 def _p_value(residual: Floats) -> float:
-    sample = SharpeSample.of(residual)
-    return 1.0 - NormalDist().cdf(sample.ratio / sample.standard_error)
+    return NormalDist().cdf(-z_of(SharpeSample.of(residual)))
 
 
 def drawdown_band(results: Floats, *, seed: int = 0) -> float:

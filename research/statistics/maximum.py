@@ -270,8 +270,18 @@ def survivors(
 
 
 def z_of(sample: SharpeSample) -> float:
-    """Return a Sharpe ratio in standard errors, see `SharpeSample.standard_error`; nan if nothing varies."""
-    error = sample.standard_error
+    """Return a Sharpe ratio in standard errors; nan if nothing varies.
+
+    The error is that of `SharpeSample.standard_error`, at the observed ratio, and at least what it is where
+    the ratio is 0. A few large gains among many days without a trade have a skew that takes it to nothing:
+    luck would count as a certainty.
+
+    >>> few = SharpeSample(ratio=0.1, periods=401, skew=11.0, kurtosis=130.0)
+    >>> round(0.1 / few.standard_error, 1), z_of(few)
+    (4.2, 2.0)
+    """
+    least = math.sqrt(sample.dependence / (sample.periods - 1))
+    error = max(sample.standard_error, least)
     return math.nan if math.isnan(sample.ratio) or not error > 0.0 else sample.ratio / error
 
 
@@ -292,7 +302,8 @@ def z_of_sums(sums: Any, sessions: float) -> Floats:
     kurtosis = (fourth - 4 * mean * third + 6 * mean**2 * square - 3 * mean**4) / variance**2
     ratio = mean / np.sqrt(variance * sessions / (sessions - 1))
     unit = 1.0 - skew * ratio + (kurtosis - 1.0) / 4.0 * ratio**2
-    z: Floats = ratio / np.sqrt(np.maximum(unit, _SUMS) / (sessions - 1))
+    # At least 1, as in `z_of`; this order of arguments lets nan through.
+    z: Floats = ratio / np.sqrt(np.maximum(unit, 1.0) / (sessions - 1))
     return z
 
 

@@ -963,10 +963,17 @@ MUTANTS += [
         killer="tests/component/test_watch_features.py::test_the_running_month_is_not_judged",
     ),
     Mutant(
+        row="statistics: a few trades with a large skew are a certainty",
+        file="research/statistics/maximum.py",
+        old="np.maximum(unit, 1.0)",
+        new="np.maximum(unit, _SUMS)",
+        killer="tests/unit/test_maximum.py::test_a_few_lucky_trades_are_no_certainty",
+    ),
+    Mutant(
         row="watch: an epoch of another mode feeds streams",
         file="operations/watch/monitor.py",
-        old="        if each != mode:\n            break\n",
-        new="",
+        old="first = next((at for at in range(len(modes), 0, -1) if modes[at - 1] != modes[-1]), 0)",
+        new="first = 0",
         killer=f"{WATCHING}::test_modes_are_not_mixed",
     ),
     Mutant(

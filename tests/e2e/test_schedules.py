@@ -111,7 +111,7 @@ def installation(tmp_path: Path) -> Path:
     python = root / ".venv" / "bin" / "python"
     replace_file(python, f'#!/bin/sh\necho "$@" >> {root}/asked\ncase "$1" in $FAILS) exit 3;; esac\n')
     python.chmod(0o755)
-    replace_file(root / "settings", "LOCKSTEP_PIPELINE=/etc/lockstep/night.yml\n")
+    replace_file(root / "settings", "LOCKSTEP_NIGHTLY=/etc/lockstep/night.yml\n")
     return root
 
 

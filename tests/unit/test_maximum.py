@@ -27,6 +27,7 @@ from research.statistics.maximum import (
     survivors,
     z_of,
     z_of_blocks,
+    z_of_sums,
 )
 from research.statistics.sharpe import SharpeSample
 
@@ -264,3 +265,22 @@ class TestEffective:
     def test_copies_are_one_and_nothing_is_one(self) -> None:
         assert effective(drawn(np.repeat(trials(1), 500, axis=0))) == pytest.approx(1.0, abs=0.05)
         assert effective(np.zeros(DRAWS)) == 1.0
+
+
+def test_a_few_lucky_trades_are_no_certainty() -> None:
+    """Nine trades in three years, without skill: the best of 20,000 is no further out than normal ones are.
+
+    The control is the error at the observed ratio alone, which their skew takes to nothing.
+    """
+    random = np.random.default_rng(1)
+    trials, sessions, trades = 20_000, 756, 9
+    gains = 0.01 * random.standard_t(4, (trials, trades))
+    sums = np.stack([(gains**power).sum(axis=1) for power in (1, 2, 3, 4)], axis=1)
+    least = float(norm.ppf(0.999 ** (1 / trials)))
+    assert np.nanmax(z_of_sums(sums, sessions)) < least
+    plain = []
+    for each in gains[np.argsort(sums[:, 0])[-50:]]:
+        sample = SharpeSample.of(np.concatenate([each, np.zeros(sessions - trades)]))
+        plain.append(sample.ratio / sample.standard_error)
+        assert z_of(sample) < least
+    assert max(plain) > least
