@@ -28,7 +28,7 @@ from benchmarks.ic import ic
 from benchmarks.long_replay import long_replay
 from benchmarks.long_run import engines
 from benchmarks.measure import ROOT, of_tests
-from benchmarks.retraining import retraining
+from benchmarks.retraining import comparisons, retraining
 from benchmarks.slippage import slippage
 from benchmarks.training import stopping
 from benchmarks.var_backtests import var_backtests
@@ -320,10 +320,14 @@ SOAKS = {
         count=1_000,
         run=slippage,
     ),
-    "retraining": Soak(
-        sentence="champion and challenger looked at every day, in shadow periods: wrong verdicts; one "
-        "retraining with a whole search, from an alarm to its shadow period",
+    "shadow_rates": Soak(
+        sentence="shadow periods of champion and challenger, looked at every day: how often each verdict errs",
         count=2_000,
+        run=comparisons,
+    ),
+    "retraining": Soak(
+        sentence="retrainings with a whole search, from an alarm to the shadow period: how long they take",
+        count=1,
         run=retraining,
     ),
     "half_lives": Soak(
