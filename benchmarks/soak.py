@@ -321,7 +321,7 @@ SOAKS = {
         run=slippage,
     ),
     "shadow_rates": Soak(
-        sentence="shadow periods of champion and challenger, looked at every day: how often each verdict errs",
+        sentence="shadow periods of champion and challenger, looked at daily: how often a verdict errs",
         count=2_000,
         run=comparisons,
     ),
