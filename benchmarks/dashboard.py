@@ -11,6 +11,7 @@ import argparse
 import http.client
 import re
 import resource
+import signal
 import sqlite3
 import statistics
 import subprocess
@@ -238,6 +239,8 @@ def _append(journal: Path) -> None:
 def beside(config: Path, journal: Path) -> None:
     """Run a dashboard of the desk of a monitoring.yml, and three clients, until somebody ends this."""
     folder = config.parent
+    # Whoever ends this ends the dashboard too: one that is left would sit beside the replays that come after.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
     with _running(folder / "live.yml", folder) as running:
         running.ask("/desk")
         threads = [threading.Thread(target=_follow, args=(running,), daemon=True) for _ in range(WINDOWS)]
