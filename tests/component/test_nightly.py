@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -23,8 +26,7 @@ from research.experiments.service import searched
 from research.ledger.candidates import candidates
 from research.pipeline.execution import Outcome, StepOutcome, digest_of
 from research.pipeline.graph import Inputs
-from support.nights import NOON, bars_until, dump, nights, space, write_bars
-from support.processes import python
+from support.nights import NOON, ROOT, bars_until, dump, nights, space, write_bars
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +105,9 @@ ALWAYS = {"registrations": {"least_history": 0.0, "least_trades": 0}}
 
 
 def killed(tmp_path: Path, count: int, seed: int) -> dict[str, Any]:
-    done = python("-m", "support.night_kills", tmp_path, count, seed)
+    command = [sys.executable, "-m", "support.night_kills", str(tmp_path), str(count), str(seed)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "tests")))}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
     assert found["killed"] == count

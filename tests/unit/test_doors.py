@@ -48,6 +48,7 @@ TRIALS = {
     "research/experiments/search.py": "counts every evaluation as a trial",
     "research/experiments/repeats.py": "what is new of a batch of `Search`, which counts all of it",
     "research/experiments/search_cli.py": "says where a search computes",
+    "operations/nightly/night.py": "says where the searches of a night compute",
     "research/experiments/replay.py": "the search again over its own dates, on decisions that were moved",
     "research/experiments/accounts.py": "winners again, over the dates of their search",
     "research/training/round_trips.py": "labels of the training, whose steps are trials",
