@@ -30,7 +30,7 @@ _COMPARED_DAILY = 5  # periods in which each day is looked at one by one, to che
 
 
 @dataclass(frozen=True, kw_only=True)
-class World:
+class ShadowWorld:
     """Two models that know the true chance of a signal up to a normal error.
 
     champion, challenger   deviations of the errors; alike: their correlation
@@ -64,19 +64,21 @@ class World:
 
 
 WORLDS = {
-    "equal": World(champion=0.1, challenger=0.1, signals=120),
-    "equal, 40 signals": World(champion=0.1, challenger=0.1, signals=40),
-    "equal, 400 signals": World(champion=0.1, challenger=0.1, signals=400),
-    "equal, good days in runs": World(champion=0.15, challenger=0.15, signals=120, lag=0.9),
-    "equal, much alike": World(champion=0.1, challenger=0.1, signals=120, alike=0.95),
-    "better by .06": World(champion=0.25, challenger=0.05, signals=120),
-    "better by .08, 250 signals": World(champion=0.3, challenger=0.05, signals=250),
-    "worse by a little more than the margin": World(champion=0.1, challenger=0.185, signals=120),
-    "worse by a little more than the margin, 400 signals": World(champion=0.1, challenger=0.185, signals=400),
-    "worse by a little more than the margin, much alike": World(
+    "equal": ShadowWorld(champion=0.1, challenger=0.1, signals=120),
+    "equal, 40 signals": ShadowWorld(champion=0.1, challenger=0.1, signals=40),
+    "equal, 400 signals": ShadowWorld(champion=0.1, challenger=0.1, signals=400),
+    "equal, good days in runs": ShadowWorld(champion=0.15, challenger=0.15, signals=120, lag=0.9),
+    "equal, much alike": ShadowWorld(champion=0.1, challenger=0.1, signals=120, alike=0.95),
+    "better by .06": ShadowWorld(champion=0.25, challenger=0.05, signals=120),
+    "better by .08, 250 signals": ShadowWorld(champion=0.3, challenger=0.05, signals=250),
+    "worse by a little more than the margin": ShadowWorld(champion=0.1, challenger=0.185, signals=120),
+    "worse by a little more than the margin, 400 signals": ShadowWorld(
+        champion=0.1, challenger=0.185, signals=400
+    ),
+    "worse by a little more than the margin, much alike": ShadowWorld(
         champion=0.2, challenger=0.27, signals=400, alike=0.95
     ),
-    "worse by .05, 250 signals": World(champion=0.1, challenger=0.27, signals=250),
+    "worse by .05, 250 signals": ShadowWorld(champion=0.1, challenger=0.27, signals=250),
 }
 # Found by the end of the period, or called not worse: the world that a shadow period must recognise.
 POWER = "better by .08, 250 signals"
@@ -121,7 +123,7 @@ def looked_at_daily(scores: Sequence[PairedScore]) -> tuple[ChallengerVerdict, i
     return ChallengerVerdict.UNDECIDED, len(scores)
 
 
-def period(world: World, seed: int) -> Period:
+def period(world: ShadowWorld, seed: int) -> Period:
     """Return what one shadow period says."""
     scores = world.scores(seed)
     verdict, day = first_decision(scores)
@@ -132,7 +134,7 @@ def period(world: World, seed: int) -> Period:
     )  # fmt: skip
 
 
-def _is_shortcut_right(world: World, seed: int) -> bool:
+def _is_shortcut_right(world: ShadowWorld, seed: int) -> bool:
     scores = world.scores(seed)
     return first_decision(scores) == looked_at_daily(scores)
 

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from lockstep.desk import desk_folder
 from lockstep.errors import PipelineError
-from lockstep.market.command_line import App
+from lockstep.market.command_line import App, Cluster
 from lockstep.market.config import shipped_config
 from lockstep.tables import TextTable, prose
 from operations.nightly.night import NightHistory, Nights
@@ -36,7 +36,6 @@ Config = Annotated[
     ),
 ]  # fmt: skip
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and change nothing.")]
-Cluster = Annotated[str | None, typer.Option(help="Dask scheduler, tcp://host:8786; default: this machine.")]
 NightName = Annotated[str, typer.Argument(metavar="[NIGHT]", help="Date of the night; default: the newest.")]
 
 

@@ -46,6 +46,12 @@ def _tiles(report: Report) -> Iterator[Tile]:
 
 
 def _cards(report: Report) -> Iterator[Markup]:
+    yield from _searched(report)
+    yield from _judged_on_new_sessions(report)
+    yield from _done(report)
+
+
+def _searched(report: Report) -> Iterator[Markup]:
     yield _table(
         "Spaces", ("space", "symbol", "tonight", "before", "of all"),
         [
@@ -81,6 +87,9 @@ def _cards(report: Report) -> Iterator[Markup]:
         "gives back. From then on only sessions count that did not exist.",
         "nothing was to be registered",
     )  # fmt: skip
+
+
+def _judged_on_new_sessions(report: Report) -> Iterator[Markup]:
     yield _table(
         "Forward evidence",
         ("candidate", "registered", "sessions", "evidence", "pilot at", "full size at",
@@ -122,6 +131,9 @@ def _cards(report: Report) -> Iterator[Markup]:
         "Hit rate, Brier score and P&L are of the signals that were taken and have ended.",
         "no desk is watched, or it had no signal",
     )  # fmt: skip
+
+
+def _done(report: Report) -> Iterator[Markup]:
     yield _notes("What nobody knows", report["unknown"], "every effect of every night has an outcome")
     yield _table(
         "Steps", ("step", page.prose("what it did")),

@@ -13,6 +13,7 @@ from rich.progress import Progress
 
 from lockstep.market.command_line import (
     ALL,
+    Cluster,
     DataDir,
     SourceName,
     Symbols,
@@ -71,7 +72,6 @@ _BUDGET = 600.0
 
 Verbose = Annotated[bool, typer.Option("--verbose", help="Also print what the time went into.")]
 Criterion = Annotated[str | None, typer.Option(help="sharpe, cagr, sortino or calmar, on the test range.")]
-Cluster = Annotated[str | None, typer.Option(help="Dask scheduler, tcp://host:8786; default: this machine.")]
 Date = Annotated[str | None, typer.Option(help="Session date YYYY-MM-DD; default: the grid file's.")]
 
 

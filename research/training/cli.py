@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from lockstep.desk import results_folder
-from lockstep.market.command_line import App, DataDir
+from lockstep.market.command_line import App, Cluster, DataDir
 from lockstep.models.store import ModelStore
 from research.training.config import load_training
 from research.training.rebuild import rebuild_anywhere
@@ -39,9 +39,7 @@ def train(
     seed: Annotated[int, typer.Option(help="Seed of search and estimators.")] = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Resume an interrupted run.")] = False,
     jobs: Annotated[int, typer.Option(help="Processes; -1: one per core. Does not affect the result.")] = -1,
-    cluster: Annotated[
-        str | None, typer.Option(help="Dask scheduler, tcp://host:8786; default: this machine.")
-    ] = None,
+    cluster: Cluster = None,
     store: Annotated[Path | None, typer.Option(help="Model store; default: the usual one.")] = None,
     by: Annotated[str | None, typer.Option(help="Your name; default: the current user.")] = None,
 ) -> None:

@@ -40,6 +40,7 @@ OneSymbol = Annotated[
 Symbols = Annotated[str, typer.Option(*SYMBOL_FLAGS, help="ES, several as ES,NQ, or `all` with a file.")]
 
 DataDir = Annotated[Path | None, typer.Option(help="Folder of the data files; default: embedded data.")]
+Cluster = Annotated[str | None, typer.Option(help="Dask scheduler, tcp://host:8786; default: this machine.")]
 SourceName = Annotated[str | None, typer.Option(help="Name of a source; default: by folder name.")]
 
 
