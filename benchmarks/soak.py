@@ -348,9 +348,8 @@ SOAKS = {
 def main() -> int:
     """Run one soak, or all of them."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.soak", description=__doc__)
-    parser.add_argument(
-        "name", nargs="?", choices=SOAKS, help="; ".join(f"{n}: {s.sentence}" for n, s in SOAKS.items())
-    )
+    sentences = "; ".join(f"{name}: {each.sentence}" for name, each in SOAKS.items())
+    parser.add_argument("name", nargs="?", choices=SOAKS, help=sentences.replace("%", "%%"))
     parser.add_argument("--count", type=int, help="size; none: the whole soak")
     parser.add_argument("--seed", type=int, default=1)
     asked = parser.parse_args()
