@@ -21,7 +21,7 @@ from lockstep.market.sessions import Dates
 from lockstep.market.timeframe import Timeframe
 from lockstep.metrics import Integers
 from lockstep.monitoring.ab import CHALLENGER, CHAMPION, AbMode, AbPlan
-from research.ledger.append_only import AbEventRow, AbSessionRow, AbTestRow
+from research.ledger.ab_tables import AbEventRow, AbSessionRow, AbTestRow
 from research.ledger.chain import append, append_rows, table_of
 from research.ledger.ledger import Ledger
 

@@ -1,7 +1,8 @@
 """The tables that are only ever added to: what was tried, looked at, declared and promised.
 
-Both databases refuse to change or delete a row of them, and every addition is a link of one hash chain, see
-`chain.py`. Moments are ISO texts in UTC.
+Both databases refuse to change or delete a row of them (`guards.py`), and every addition is a link of one hash
+chain (`chain.py`). Those of nights, of performance and of A/B tests have files of their own. Moments are ISO
+texts in UTC.
 """
 
 from __future__ import annotations
@@ -10,20 +11,22 @@ from datetime import date
 
 from sqlalchemy import (
     BigInteger,
-    Connection,
     Date,
     Double,
     Index,
     Integer,
     LargeBinary,
     String,
-    Table,
     Text,
     UniqueConstraint,
     event,
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
+from research.ledger.ab_tables import AbEventRow, AbSessionRow, AbTestRow
+from research.ledger.guards import seal
+from research.ledger.night_tables import EffectDoneRow, EffectRow, NightRow
+from research.ledger.performance_tables import PerformanceRow
 from research.ledger.tables import Base, Number
 
 
@@ -332,144 +335,6 @@ for _column in ("evaluation", "train", "test"):
     Index(f"behaviour_by_{_column}", BehaviourRow.__table__.c[_column])
 
 
-class NightRow(Base):
-    """What a night of the pipeline did: that it began, each step that is complete, how it ended.
-
-    night     its name, the date of the newest session; kind: `begun`, `step`, `failed`, `finished`
-    step      name of the step, empty for the night as a whole; key: content hash of all that goes into it
-    output    digest of the folder that the step left; sentence: what happened, in words
-    """
-
-    __tablename__ = "night"
-    __table_args__ = (UniqueConstraint("night", "kind", "step", "key", name="night_event"),)
-
-    id: Mapped[int] = mapped_column(Integer, primary_key=True)
-    night: Mapped[str] = mapped_column(String(32))
-    kind: Mapped[str] = mapped_column(String(16))
-    step: Mapped[str] = mapped_column(String(32))
-    key: Mapped[str] = mapped_column(String(64))
-    output: Mapped[str] = mapped_column(String(64))
-    sentence: Mapped[str] = mapped_column(Text)
-    recorded: Mapped[str] = mapped_column(String(32))
-
-
-class EffectRow(Base):
-    """Something that a night does to the world, written down before it is done, so that it is done once.
-
-    key   names it, whoever asks for it again; kind: `register`, `log`, `message`, …; content   JSON
-    """
-
-    __tablename__ = "effect"
-
-    id: Mapped[int] = mapped_column(Integer, primary_key=True)
-    key: Mapped[str] = mapped_column(String(64), unique=True)
-    night: Mapped[str] = mapped_column(String(32))
-    kind: Mapped[str] = mapped_column(String(16))
-    subject: Mapped[str] = mapped_column(Text)
-    content: Mapped[str] = mapped_column(Text)
-    recorded: Mapped[str] = mapped_column(String(32))
-
-
-class EffectDoneRow(Base):
-    """That an effect was carried out; an effect without this row may or may not have been."""
-
-    __tablename__ = "effect_done"
-
-    id: Mapped[int] = mapped_column(Integer, primary_key=True)
-    effect_id: Mapped[int] = mapped_column(Integer, unique=True)
-    outcome: Mapped[str] = mapped_column(Text)
-    recorded: Mapped[str] = mapped_column(String(32))
-
-
-class PerformanceRow(Base):
-    """What a strategy earned in one complete day, week or month, written once.
-
-    strategy   `config_hash` of a strategy, SHA-256 of a bundle; name: what people call it
-    mode       `backtest`, `shadow`, `paper`, `live`; account: which of several, such as a desk's name
-    period     `day`, `week`, `month`, from `first_date` to `last_date`, its first and last session
-    result     sum of the session results, fractions of the capital; pnl   USD
-    sharpe, drawdown, win_rate   as in `lockstep.metrics`, NULL where undefined
-    content    JSON: where the numbers come from
-    """
-
-    __tablename__ = "performance"
-    __table_args__ = (
-        UniqueConstraint(
-            "strategy", "symbol", "mode", "account", "period", "first_date", name="performance_of_a_period"
-        ),
-    )
-
-    id: Mapped[int] = mapped_column(Number, primary_key=True, autoincrement=True)
-    strategy: Mapped[str] = mapped_column(String(64))
-    name: Mapped[str] = mapped_column(Text)
-    symbol: Mapped[str] = mapped_column(String(32))
-    mode: Mapped[str] = mapped_column(String(16))
-    account: Mapped[str] = mapped_column(String(64))
-    period: Mapped[str] = mapped_column(String(8))
-    first_date: Mapped[date] = mapped_column(Date)
-    last_date: Mapped[date] = mapped_column(Date)
-    sessions: Mapped[int] = mapped_column(Integer)
-    trades: Mapped[int] = mapped_column(Integer)
-    result: Mapped[float] = mapped_column(Double)
-    pnl: Mapped[float] = mapped_column(Double)
-    sharpe: Mapped[float | None] = mapped_column(Double)
-    drawdown: Mapped[float | None] = mapped_column(Double)
-    win_rate: Mapped[float | None] = mapped_column(Double)
-    content: Mapped[str] = mapped_column(Text)
-    recorded: Mapped[str] = mapped_column(String(32))
-
-
-class AbTestRow(Base):
-    """An A/B test, with all that is decided before its first session.
-
-    content   JSON: both arms, mode, plan, least sessions and trades, level
-    stamp     UTC nanoseconds: only sessions that begin later count
-    """
-
-    __tablename__ = "ab_test"
-
-    id: Mapped[int] = mapped_column(Integer, primary_key=True)
-    name: Mapped[str] = mapped_column(Text, unique=True)
-    symbol: Mapped[str] = mapped_column(String(32))
-    content: Mapped[str] = mapped_column(Text)
-    stamp: Mapped[int] = mapped_column(BigInteger)
-    recorded: Mapped[str] = mapped_column(String(32))
-
-
-class AbSessionRow(Base):
-    """One session of one arm of a test.
-
-    result   fraction of the capital; trades, won   that ended in it, and those of them with a profit
-    """
-
-    __tablename__ = "ab_session"
-    __table_args__ = (UniqueConstraint("test_id", "arm", "session", name="ab_session_of_an_arm"),)
-
-    id: Mapped[int] = mapped_column(Number, primary_key=True, autoincrement=True)
-    test_id: Mapped[int] = mapped_column(Integer)
-    arm: Mapped[str] = mapped_column(String(16))
-    session: Mapped[date] = mapped_column(Date)
-    result: Mapped[float] = mapped_column(Double)
-    trades: Mapped[int] = mapped_column(Integer)
-    won: Mapped[int] = mapped_column(Integer)
-    recorded: Mapped[str] = mapped_column(String(32))
-
-
-class AbEventRow(Base):
-    """What became of a test: `won`, `lost`, `futile`, `stopped`, with the evidence then."""
-
-    __tablename__ = "ab_event"
-    __table_args__ = (UniqueConstraint("test_id", "kind", name="ab_event_of_a_test"),)
-
-    id: Mapped[int] = mapped_column(Integer, primary_key=True)
-    test_id: Mapped[int] = mapped_column(Integer)
-    kind: Mapped[str] = mapped_column(String(16))
-    session: Mapped[date] = mapped_column(Date)
-    evidence: Mapped[float] = mapped_column(Double)
-    reason: Mapped[str] = mapped_column(Text)
-    recorded: Mapped[str] = mapped_column(String(32))
-
-
 class LinkRow(Base):
     """One link of the chain: rows that were added to an append-only table, see `chain.py`.
 
@@ -497,66 +362,6 @@ CHAINED = (
 """The tables whose rows the chain holds."""
 
 APPEND_ONLY = (*CHAINED, LinkRow)
-_MESSAGE = "is append-only: nothing deletes or changes a count"
-
-_ABORT = "BEGIN SELECT RAISE(ABORT, '{table} {rule}'); END"
-_SQLITE = (
-    f"CREATE TRIGGER {{table}}_no_update BEFORE UPDATE ON {{table}} {_ABORT}",
-    f"CREATE TRIGGER {{table}}_no_delete BEFORE DELETE ON {{table}} {_ABORT}",
-    # REPLACE deletes without the trigger above, unless recursive triggers are on; but it does insert.
-    "CREATE TRIGGER {table}_no_replace BEFORE INSERT ON {table} "
-    f"WHEN EXISTS (SELECT 1 FROM {{table}} WHERE {{same}}) {_ABORT}",
-)
-_POSTGRESQL = (
-    "CREATE OR REPLACE FUNCTION {table}_refuse() RETURNS trigger LANGUAGE plpgsql AS "
-    "$$ BEGIN RAISE EXCEPTION '{table} {rule}'; END $$",
-    "CREATE TRIGGER {table}_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON {table} "
-    "FOR EACH STATEMENT EXECUTE FUNCTION {table}_refuse()",
-)
-
-
-def seal(table: Table, connection: Connection, **_: object) -> None:
-    """Make a table append-only: the database itself refuses to change or delete a row."""
-    statements = {"sqlite": _SQLITE, "postgresql": _POSTGRESQL}.get(connection.dialect.name, ())
-    for statement in statements:
-        connection.exec_driver_sql(_spelled(statement, table))
-
-
-def seal_again(table: Table, connection: Connection) -> None:
-    """Make the guards of a table anew, whatever is there under their names."""
-    on_table = f" ON {table.name}" if connection.dialect.name == "postgresql" else ""
-    for name in guards(table, connection.dialect.name):
-        connection.exec_driver_sql(f"DROP TRIGGER IF EXISTS {name}{on_table}")
-    seal(table, connection)
-
-
-def guards(table: Table, dialect: str) -> dict[str, tuple[str, ...]]:
-    """Return the triggers of an append-only table by name, each with what its definition must hold."""
-    if dialect == "postgresql":
-        # As the server spells it: the events, `O` for enabled, and the body of the function.
-        events = "BEFORE DELETE OR UPDATE OR TRUNCATE ON"
-        body = f" O  BEGIN RAISE EXCEPTION '{table.name} {_MESSAGE}'; END "
-        return {f"{table.name}_append_only": (events, "FOR EACH STATEMENT", body)}
-    if dialect != "sqlite":
-        return {}
-    found = (_spelled(each, table) for each in _SQLITE)
-    return {statement.split()[2]: (statement,) for statement in found}
-
-
-def _spelled(statement: str, table: Table) -> str:
-    return statement.format(table=table.name, rule=_MESSAGE, same=_same(table))
-
-
-def _same(table: Table) -> str:
-    """Return the condition under which a new row would take the place of another one."""
-    alone = [[column.name] for column in table.columns if column.primary_key or column.unique]
-    together = [
-        [column.name for column in each.columns]
-        for each in table.constraints
-        if isinstance(each, UniqueConstraint) and len(each.columns) > 1
-    ]
-    return " OR ".join(" AND ".join(f"{name} = NEW.{name}" for name in names) for names in alone + together)
-
 
 for _model in APPEND_ONLY:
     event.listen(_model.__table__, "after_create", seal)

@@ -26,9 +26,9 @@ from lockstep.market.bars import Flags
 from lockstep.market.dates import DateRange
 from lockstep.market.sessions import Dates
 from lockstep.metrics import Floats, Integers
-from research.ledger.append_only import PerformanceRow
 from research.ledger.chain import append_rows, table_of
 from research.ledger.ledger import Ledger
+from research.ledger.performance_tables import PerformanceRow
 
 PerformanceMode = Literal["backtest", "shadow", "paper", "live"]
 PeriodKind = Literal["day", "week", "month"]

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple, Self
 from sqlalchemy import Connection, Table, insert, inspect, select, text, update
 
 from lockstep.errors import ExperimentError
-from research.ledger.append_only import APPEND_ONLY, guards, seal_again
+from research.ledger.append_only import APPEND_ONLY
+from research.ledger.guards import guards, seal_again
 from research.ledger.tables import SCHEMA, Base, SchemaRow
 
 STEPS = Path(__file__).with_name("migrations")

@@ -9,9 +9,9 @@ from datetime import datetime
 from sqlalchemy import Connection, func, select
 
 from lockstep.errors import PipelineError
-from research.ledger.append_only import NightRow
 from research.ledger.chain import append, table_of
 from research.ledger.ledger import Ledger
+from research.ledger.night_tables import NightRow
 
 BEGUN, STEP, FAILED, FINISHED = "begun", "step", "failed", "finished"
 # Clocks of one machine differ from each other by less.

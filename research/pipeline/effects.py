@@ -17,9 +17,9 @@ from typing import Any
 from sqlalchemy import select
 
 from lockstep.identity import json_digest
-from research.ledger.append_only import EffectDoneRow, EffectRow
 from research.ledger.chain import append, table_of
 from research.ledger.ledger import Ledger
+from research.ledger.night_tables import EffectDoneRow, EffectRow
 
 
 class Happened(StrEnum):

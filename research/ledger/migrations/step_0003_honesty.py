@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-from research.ledger.append_only import seal
+from research.ledger.guards import seal
 
 revision = "0003"
 down_revision = "0002"

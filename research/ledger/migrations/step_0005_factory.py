@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import op
 
-from research.ledger.append_only import seal
+from research.ledger.guards import seal
 
 revision = "0005"
 down_revision = "0004"
