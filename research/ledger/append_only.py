@@ -1,8 +1,8 @@
 """The tables that are only ever added to: what was tried, looked at, declared and promised.
 
-Both databases refuse to change or delete a row of them (`guards.py`), and every addition is a link of one hash
-chain (`chain.py`). Those of nights, of performance and of A/B tests have files of their own. Moments are ISO
-texts in UTC.
+Both databases refuse to change or delete a row of them (`guards.py`), and every addition is a link of one
+hash chain (`chain.py`). Those of nights, of performance and of A/B tests have files of their own. Moments are
+ISO texts in UTC.
 """
 
 from __future__ import annotations
