@@ -1,8 +1,8 @@
 """The tables that are only ever added to: what was tried, looked at, declared and promised.
 
 Both databases refuse to change or delete a row of them (`guards.py`), and every addition is a link of one
-hash chain (`chain.py`). Those of nights, of performance and of A/B tests have files of their own. Moments are
-ISO texts in UTC.
+hash chain (`chain.py`). Those of nights, performance, A/B tests, agents and the
+model zoo have files of their own. Moments are ISO texts in UTC.
 """
 
 from __future__ import annotations
@@ -24,10 +24,12 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, mapped_column
 
 from research.ledger.ab_tables import AbEventRow, AbSessionRow, AbTestRow
+from research.ledger.agent_tables import AgentEventRow, AgentOutcomeRow, AgentProposalRow, AgentSessionRow
 from research.ledger.guards import seal
 from research.ledger.night_tables import EffectDoneRow, EffectRow, NightRow
 from research.ledger.performance_tables import PerformanceRow
 from research.ledger.tables import Base, Number
+from research.ledger.zoo_tables import ModelAttemptRow, ModelBuildRow, WorkerStepRow
 
 
 class LedgerRow(Base):
@@ -358,6 +360,8 @@ CHAINED = (
     LedgerRow, EffectiveRow, LookRow, SeriesRow, KinshipRow, LawRow, SpaceRow, MaximumRow, VerdictRow,
     ReplayRow, FirstSeenRow, CandidateRow, ForwardRow, CandidateEventRow, BehaviourRow,
     NightRow, EffectRow, EffectDoneRow, PerformanceRow, AbTestRow, AbSessionRow, AbEventRow,
+    AgentSessionRow, AgentProposalRow, AgentOutcomeRow, AgentEventRow,
+    ModelBuildRow, ModelAttemptRow, WorkerStepRow,
 )  # fmt: skip
 """The tables whose rows the chain holds."""
 
