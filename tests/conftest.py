@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from support.untraced import untrace_the_compiler
 
 # No instruments file and no desk of whoever runs the tests: neither here nor in processes that tests start.
 os.environ["LOCKSTEP_INSTRUMENTS"] = ""
@@ -50,3 +54,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "shared_data" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.real_data)
+
+
+def pytest_collection_finish() -> None:
+    """Spare the tests what grows with their number: looking through all of them for garbage, again and again.
+
+    Nor does coverage look on while kernels are compiled: there is no line of ours to be seen.
+    """
+    gc.collect()
+    gc.freeze()
+    if "numba" in sys.modules:
+        untrace_the_compiler()

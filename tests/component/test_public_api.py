@@ -145,7 +145,10 @@ def with_examples() -> list[str]:
 
 
 def _shows_an_example(path: Path) -> bool:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    text = path.read_text(encoding="utf-8")
+    if ">>>" not in text:
+        return False
+    tree = ast.parse(text)
     documented = (ast.Module, ast.ClassDef, ast.FunctionDef)
     return any(
         ">>>" in (ast.get_docstring(node) or "") for node in ast.walk(tree) if isinstance(node, documented)

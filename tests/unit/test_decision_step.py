@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import ast
-from pathlib import Path
 
 import certify.recorded
 import lockstep.strategy.backtrader.strategy
 from lockstep.strategy import step
+from support.sources import trees
 
-ROOT = Path(__file__).resolve().parents[2]
 # What only the step may call: the rules of a decision, and what makes an order of it.
 RULES = {"decide", "entry_order"}
 # The compiled twins call the same kernels, of many variants or of one run; contract tests compare them with
@@ -24,10 +23,10 @@ ALLOWED = {
 }
 
 
-def callers(text: str) -> set[str]:
+def callers(module: ast.Module) -> set[str]:
     """Return the rules that a module calls: by name, or as `decide` of a lane's rules or of a family."""
     found = set()
-    for node in ast.walk(ast.parse(text)):
+    for node in ast.walk(module):
         if isinstance(node, ast.Call):
             name = node.func.id if isinstance(node.func, ast.Name) else None
             if isinstance(node.func, ast.Attribute) and isinstance(node.func.value, ast.Name | ast.Attribute):
@@ -44,16 +43,11 @@ def test_the_strategy_and_the_judge_of_recordings_take_the_same_step() -> None:
 
 
 def test_no_other_module_applies_the_rules() -> None:
-    modules = [
-        path
-        for folder in ("src", "research", "certify", "operations")
-        for path in (ROOT / folder).rglob("*.py")
-    ]
-    applying = {str(path.relative_to(ROOT)) for path in modules if callers(path.read_text(encoding="utf-8"))}
+    applying = {path for path, tree in trees().items() if callers(tree)}
     assert applying == ALLOWED
 
 
 def test_a_copy_of_the_rules_would_be_noticed() -> None:
     judge = "def judged(rules, values):\n    return rules.decide(values, 0.5), entry_order(1.0, values, ())\n"
-    assert callers(judge) == RULES
-    assert callers("self._quarantine.decide(key, end)\nexit_order(1.0)\n") == set()
+    assert callers(ast.parse(judge)) == RULES
+    assert callers(ast.parse("self._quarantine.decide(key, end)\nexit_order(1.0)\n")) == set()

@@ -7,14 +7,14 @@ no result on sealed dates gets past the ledger, and a module that is not listed 
 from __future__ import annotations
 
 import ast
+import functools
 import json
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
-FOLDERS = ("src", "research", "certify", "operations", "scripts")
+from support.sources import ROOT, trees
+
 ENGINES = {
     "run_backtest", "sweep", "trace", "residuals", "bundle_account", "bundle_backtest", "build_cerebro",
     "CompiledRun", "compiled_loop", "run_portfolio", "sweep_portfolio", "trace_portfolio",
@@ -83,10 +83,13 @@ ALLOWED = COUNTED | TRIALS | PARITY
 
 
 def sources() -> dict[str, ast.Module]:
+    """Return all modules, and the notebooks as if they were."""
+    return {**trees(), **_notebooks()}
+
+
+@functools.cache
+def _notebooks() -> dict[str, ast.Module]:
     found = {}
-    for folder in FOLDERS:
-        for path in sorted((ROOT / folder).rglob("*.py")):
-            found[path.relative_to(ROOT).as_posix()] = ast.parse(path.read_text())
     for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
         cells = json.loads(path.read_text())["cells"]
         lines = [
@@ -95,9 +98,6 @@ def sources() -> dict[str, ast.Module]:
         code = "\n".join(line for line in lines if not line.startswith(("%", "!")))
         found[path.relative_to(ROOT).as_posix()] = ast.parse(code)
     return found
-
-
-SOURCES = sources()
 
 
 def reached(tree: ast.Module) -> Iterator[str]:
@@ -140,7 +140,7 @@ def routes(found: Mapping[str, ast.Module]) -> dict[str, set[str]]:
 
 @pytest.mark.no_cover
 def test_there_is_no_other_route_to_a_result() -> None:
-    others = {path: engines for path, engines in routes(SOURCES).items() if path not in ALLOWED}
+    others = {path: engines for path, engines in routes(sources()).items() if path not in ALLOWED}
     assert others == {}, (
         "these reach an engine: show no result on sealed dates, or count the look with `open_door`, and list "
         "the module with the reason"
@@ -149,13 +149,13 @@ def test_there_is_no_other_route_to_a_result() -> None:
 
 @pytest.mark.no_cover
 def test_the_list_names_no_module_that_is_gone() -> None:
-    assert ALLOWED.keys() <= SOURCES.keys()
-    assert COUNTED.keys() | TRIALS.keys() <= routes(SOURCES).keys()
+    assert ALLOWED.keys() <= sources().keys()
+    assert COUNTED.keys() | TRIALS.keys() <= routes(sources()).keys()
 
 
 @pytest.mark.parametrize(("path", "door"), COUNTED.items())
 def test_a_door_counts_the_look_before_the_run(path: str, door: str) -> None:
-    calls = [ast.unparse(node.func) for node in ast.walk(SOURCES[path]) if isinstance(node, ast.Call)]
+    calls = [ast.unparse(node.func) for node in ast.walk(sources()[path]) if isinstance(node, ast.Call)]
     assert door in calls
 
 

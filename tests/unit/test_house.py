@@ -6,28 +6,18 @@ import ast
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 
 import pytest
 
 from lockstep import errors
+from support.sources import trees
 
-ROOT = Path(__file__).resolve().parents[2]
-FOLDERS = ("src", "research", "certify", "operations", "scripts")
 # What is raised and caught within one module, and never reaches anybody else.
 INTERNAL = {"AnswerTooLong", "Interrupted", "NodeFault", "OpenQuestion", "PickleFault"}
 
 
-def trees() -> Mapping[str, ast.Module]:
-    paths = [path for folder in FOLDERS for path in sorted((ROOT / folder).rglob("*.py"))]
-    return {path.relative_to(ROOT).as_posix(): ast.parse(path.read_text()) for path in paths}
-
-
-TREES = trees()
-
-
 def planted(text: str) -> Mapping[str, ast.Module]:
-    return {**TREES, "research/planted.py": ast.parse(text)}
+    return {**trees(), "research/planted.py": ast.parse(text)}
 
 
 def doubled(found: Mapping[str, ast.Module]) -> dict[str, list[str]]:
@@ -74,26 +64,26 @@ def exceptions(found: Mapping[str, ast.Module]) -> Iterator[tuple[str, str]]:
 
 
 def test_no_public_class_name_stands_for_two_things() -> None:
-    assert doubled(TREES) == {}
+    assert doubled(trees()) == {}
     assert doubled(planted("class IbsConfig:\n    pass\n")) == {
         "IbsConfig": ["src/strategy/families/ibs.py", "research/planted.py"]
     }
 
 
 def test_files_are_replaced_in_one_place() -> None:
-    assert calls(TREES, "os.replace") == {"src/files.py"}
+    assert calls(trees(), "os.replace") == {"src/files.py"}
     assert "research/planted.py" in calls(planted("os.replace(a, b)\n"), "os.replace")
 
 
 def test_settings_have_one_base() -> None:
-    assert frozen_models(TREES) == {"src/settings.py"}
+    assert frozen_models(trees()) == {"src/settings.py"}
     assert "research/planted.py" in frozen_models(planted('x = ConfigDict(frozen=True, extra="forbid")\n'))
 
 
 @pytest.mark.no_cover
 @pytest.mark.parametrize("base", ["LiveError", "Exception"])
 def test_there_is_one_tree_of_errors(base: str) -> None:
-    assert list(exceptions(TREES)) == []
+    assert list(exceptions(trees())) == []
     assert list(exceptions(planted(f"class Other({base}):\n    pass\n"))) == [
         ("research/planted.py", "Other")
     ]

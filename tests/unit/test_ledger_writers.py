@@ -5,12 +5,10 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 from research.ledger.append_only import APPEND_ONLY
+from support.sources import trees
 
-ROOT = Path(__file__).resolve().parents[2]
-FOLDERS = ("src", "research", "certify", "operations", "scripts")
 MODELS = {model.__name__ for model in APPEND_ONLY}
 TABLES = {model.__tablename__ for model in APPEND_ONLY}
 # The chain itself; migrations make tables, and triggers speak of rows.
@@ -35,11 +33,7 @@ def writes(tree: ast.Module) -> Iterator[str]:
 
 
 def test_only_the_chain_writes_to_append_only_tables() -> None:
-    found = {
-        str(path.relative_to(ROOT)): sorted(set(writes(ast.parse(path.read_text(encoding="utf-8")))))
-        for folder in FOLDERS
-        for path in (ROOT / folder).rglob("*.py")
-    }
+    found = {path: sorted(set(writes(tree))) for path, tree in trees().items()}
     assert {name: tables for name, tables in found.items() if tables}.keys() <= WRITERS
     assert found["research/ledger/chain.py"] == ["LinkRow"]
 

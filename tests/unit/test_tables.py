@@ -77,8 +77,8 @@ from research.stress.scenarios import SlippageScenario
 from research.training import screen
 from research.utils import add_source, data_report
 from support.experiments import plan
+from support.sources import ROOT, trees, trees_of
 
-ROOT = Path(__file__).resolve().parents[2]
 LONG = "CONTINUOUS_CONTRACT_[0]_BACK-ADJUSTED"
 BIG = 987_654_321_012.34
 HUGE = 123_456_789_012
@@ -698,11 +698,10 @@ def test_every_table_fits_80_columns_with_all_its_numbers(module: Any) -> None:
 def test_no_table_escapes() -> None:
     """Whoever prints a table uses the one layout, and has a case above."""
     users, others = set(), set()
-    for folder in ("src", "research", "certify", "operations", "scripts", "benchmarks"):
-        for path in (ROOT / folder).rglob("*.py"):
-            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-                if isinstance(node, ast.ImportFrom) and node.module in ("rich.table", "lockstep.tables"):
-                    (others if node.module == "rich.table" else users).add(path)
+    for name, tree in {**trees(), **trees_of("benchmarks")}.items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and node.module in ("rich.table", "lockstep.tables"):
+                (others if node.module == "rich.table" else users).add(ROOT / name)
     assert others == {ROOT / "src" / "tables.py"}
     tested = {Path(module.__file__) for module in TABLES}
     assert {path for path in users if path.parent.name != "benchmarks"} <= tested
