@@ -210,5 +210,9 @@ class Researcher(Protocol):
     def name(self) -> str:
         """Name, as of `--researcher`."""
 
+    @property
+    def least(self) -> int:
+        """The fewest proposals of a session that it can do something with, its whole screen for example."""
+
     def propose(self, context: ResearchContext) -> Proposal:
         """Return the next proposal; a pure function of the context."""
