@@ -44,7 +44,9 @@
     │   ├── InboxClosed          the engine stopped reading
     │   └── InboxFull            no room within the time given
     ├── MonitorError             a desk cannot be watched as configured, or its monitor is in the way
+    │   └── MonitorAtWork        another process is the monitor of this database
     ├── RetrainingError          a retraining cannot begin or go on, or its book was changed
+    │   └── RetrainingAtWork     another process takes the steps of this book
     ├── PipelineError
     ├── ParityError              research and live came apart, or cannot be compared
     ├── ExperimentError          an experiment cannot be run, found or shown as it was asked for
@@ -187,8 +189,16 @@ class MonitorError(LockstepError):
     """A desk cannot be watched as configured, or another monitor is in the way."""
 
 
+class MonitorAtWork(MonitorError):
+    """Another process is the monitor of this database."""
+
+
 class RetrainingError(LockstepError):
     """A retraining cannot begin or go on, or its book is not what was written."""
+
+
+class RetrainingAtWork(RetrainingError):
+    """Another process takes the steps of this book."""
 
 
 class PipelineError(LockstepError):
@@ -310,9 +320,11 @@ class EvidenceMissing(VerbRefused):
 class AlertFailed(LockstepError):
     """A sink could not take an alert.
 
-    `retry_after` is the number of seconds after which one more attempt is welcome, or None.
+    `retry_after` is the number of seconds after which one more attempt is welcome, or None. `perhaps`: it may
+    have arrived all the same, since the answer was lost and not the alert.
     """
 
-    def __init__(self, reason: str, *, retry_after: float | None = None) -> None:
+    def __init__(self, reason: str, *, retry_after: float | None = None, perhaps: bool = False) -> None:
         self.retry_after = retry_after
+        self.perhaps = perhaps
         super().__init__(reason)

@@ -93,7 +93,7 @@ def status(config: Config) -> None:
         return
     newest = history.nights[-1]
     console.print(f"night {newest}: {history.state(newest)}", markup=False)
-    for each in history.unknown:
+    for each in history.open:
         console.print(each, markup=False)
 
 

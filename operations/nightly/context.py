@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from research.experiments.paths import require_known
 from research.experiments.plan import Plan
 from research.experiments.store import Record
 from research.ledger.candidates import ForwardCandidate, candidates
+from research.pipeline.book import BEGUN, FINISHED, NightBook
 from research.pipeline.effects import NightEffect, NightEffects
 from research.pipeline.graph import Inputs, PipelineStep
 
@@ -78,6 +80,16 @@ class NightContext:
         same = (each for each in self.lab.store.named(plan.name) if each.plan.model_dump_json() == content)
         return next(same, None)
 
+    @cached_property
+    def nights(self) -> frozenset[str]:
+        """This night, and those right before it that were never finished, whose work it does too."""
+        book = NightBook(ledger=self.lab.ledger, now=self.now)
+        events = [each for each in book.events() if each.kind in (BEGUN, FINISHED)]
+        finished = {each.night for each in events if each.kind == FINISHED}
+        last = max((each for each in finished if each < self.night), default="")
+        begun = {each.night for each in events if last < each.night < self.night}
+        return frozenset({self.night} | (begun - finished))
+
     def candidates(self) -> list[ForwardCandidate]:
         """Return the candidates that were open when the night began, and those that it registered.
 
@@ -91,8 +103,8 @@ class NightContext:
         ]
 
     def tonight(self, kind: str) -> Iterator[NightEffect]:
-        """Yield the effects of a kind that this night wrote down."""
-        return (each for each in self.effects.all(self.night) if each.kind == kind)
+        """Yield the effects of a kind that this night wrote down, or one whose work it does."""
+        return (each for each in self.effects.all() if each.kind == kind and each.night in self.nights)
 
 
 def event_subject(candidate: ForwardCandidate, kind: str) -> str:

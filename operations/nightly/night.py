@@ -17,6 +17,7 @@ from lockstep.errors import ExperimentError, PipelineError
 from lockstep.files import replace_file
 from lockstep.market.config import InstrumentBook, load_instruments
 from operations.nightly.config import NightlyConfig
+from operations.nightly.telling import open_effects, open_messages
 from operations.nightly.world import NightWorld, known_bars, look
 from research.ledger.database import Database, default_url
 from research.ledger.ledger import Ledger
@@ -95,8 +96,14 @@ class Nights:
 
     @property
     def nothing_new(self) -> str:
-        """The newest night, where it is finished and was made of all that there is; empty otherwise."""
+        """The newest night, where it is finished and was made of all that there is; empty otherwise.
+
+        Empty too where a sink refused a message: the night goes on with sending it.
+        """
         night = self.world.night
+        effects = NightEffects(ledger=self.ledger, now=self.now)
+        if any(each.refusal for each in open_messages(effects, self.config.alerts)):
+            return ""
         return night if (night, self.world.digest) in self._finished else ""
 
     @property
@@ -195,14 +202,10 @@ class NightHistory:
         return holder(self.config.results / "steps")
 
     @property
-    def unknown(self) -> tuple[str, ...]:
-        """The effects of which nobody knows whether they happened, a line each."""
-        effects = NightEffects(ledger=self.ledger, now=utc_now).all()
-        return tuple(
-            f"{each.kind} of {each.subject}: nobody knows whether it happened"
-            for each in effects
-            if each.outcome is None
-        )
+    def open(self) -> tuple[str, ...]:
+        """The messages that a sink refused, and the effects whose end nobody knows, a line each."""
+        found = open_effects(NightEffects(ledger=self.ledger, now=utc_now), self.config.alerts)
+        return (*found["undelivered"], *found["unknown"])
 
     def night(self, name: str) -> str:
         """Return the name of a night, the newest by default; PipelineError where there is none."""

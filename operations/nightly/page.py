@@ -134,7 +134,10 @@ def _judged_on_new_sessions(report: Report) -> Iterator[Markup]:
 
 
 def _done(report: Report) -> Iterator[Markup]:
-    yield _notes("What nobody knows", report["unknown"], "every effect of every night has an outcome")
+    yield _notes(
+        "Not delivered, or not known to be done", [*report["undelivered"], *report["unknown"]],
+        "every message was taken, and every effect of every night has an outcome",
+    )  # fmt: skip
     yield _table(
         "Steps", ("step", page.prose("what it did")),
         [(each["step"], page.prose(each["sentence"])) for each in report["steps"]],

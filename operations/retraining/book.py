@@ -18,7 +18,7 @@ from typing import Any, Self
 
 from filelock import FileLock, Timeout
 
-from lockstep.errors import RetrainingError
+from lockstep.errors import RetrainingAtWork, RetrainingError
 from lockstep.identity import json_digest
 from lockstep.monitoring.champion import ChallengerVerdict, ChampionComparison
 
@@ -326,13 +326,13 @@ def runs_of(rows: Sequence[StepRow]) -> tuple[RetrainingRun, ...]:
 
 @contextmanager
 def only_retraining(path: Path) -> Iterator[None]:
-    """Be the one process that takes steps while the block runs; RetrainingError where another one is."""
+    """Be the one process that takes steps while the block runs; RetrainingAtWork where another is."""
     lock = FileLock(path.with_name(path.name + ".lock"))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=0)
     except Timeout:
-        raise RetrainingError(
+        raise RetrainingAtWork(
             f"{path}: another retraining is running; let it end, then run this again"
         ) from None
     except OSError as error:

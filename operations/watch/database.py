@@ -16,7 +16,7 @@ from typing import Any, Self
 
 from filelock import FileLock, Timeout
 
-from lockstep.errors import MonitorError
+from lockstep.errors import MonitorAtWork, MonitorError
 
 APPLICATION_ID = 0x4C4F434D
 SCHEMA = 1
@@ -161,7 +161,7 @@ def _stored(value: Any) -> Any:
 
 @contextmanager
 def only_monitor(path: Path) -> Iterator[None]:
-    """Be the one monitor of a database while the block runs; MonitorError where another one is.
+    """Be the one monitor of a database while the block runs; MonitorAtWork where another one is.
 
     Acknowledging needs no such right: it is one step, and steps wait for each other.
     """
@@ -170,7 +170,7 @@ def only_monitor(path: Path) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        raise MonitorError(
+        raise MonitorAtWork(
             f"{path}: another monitor is running; let that one go on, or stop it first"
         ) from None
     except OSError as error:

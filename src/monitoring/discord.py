@@ -80,7 +80,7 @@ class DiscordSink:
             wait = None
             if attempt.status == _TOO_MANY:
                 wait = 1.0 if attempt.retry_after is None else attempt.retry_after
-            raise AlertFailed(attempt.detail, retry_after=wait)
+            raise AlertFailed(attempt.detail, retry_after=wait, perhaps=attempt.kind == "unanswered")
 
 
 def _shortened(text: str, most: int) -> str:

@@ -58,7 +58,7 @@ def test_a_night_goes_from_bars_to_its_page(first: tuple[Nights, NightMade, list
     assert report["sentence"].startswith("nothing promoted: dips_COMP_0_")
     text = made.page.read_text()
     assert "nothing promoted: dips_COMP_0_" in text
-    assert "What nobody knows" in text
+    assert "Not delivered, or not known to be done" in text
 
 
 def test_a_search_of_a_night_is_declared_within_its_space(

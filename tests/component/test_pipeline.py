@@ -247,22 +247,42 @@ def test_an_effect_happens_once(ledger: Ledger) -> None:
 
     def send() -> str:
         sent.append("x")
-        return "sent"
+        return ""
 
     def die() -> str:
         raise Death
 
-    once = effects.once
-    assert once("n1", "message", "m1", {}, send, repeatable=False) is Happened.NOW
-    assert once("n2", "message", "m1", {}, send, repeatable=False) is Happened.BEFORE
+    told = effects.at_most_once
+    assert told("n1", "message", "m1", {}, send) is Happened.NOW
+    assert told("n2", "message", "m1", {}, send) is Happened.BEFORE
     assert len(sent) == 1
     with pytest.raises(Death):
-        once("n1", "message", "m2", {}, die, repeatable=False)
-    assert once("n1", "message", "m2", {}, send, repeatable=False) is Happened.UNKNOWN
+        told("n1", "message", "m2", {}, die)
+    assert told("n1", "message", "m2", {}, send) is Happened.UNKNOWN
     assert len(sent) == 1
     with pytest.raises(Death):
-        once("n1", "register", "r1", {"sigma": 1.5}, die, repeatable=True)
-    assert once("n1", "register", "r1", {"sigma": 1.5}, send, repeatable=True) is Happened.NOW
+        effects.once("n1", "register", "r1", {"sigma": 1.5}, die)
+    assert effects.once("n1", "register", "r1", {"sigma": 1.5}, lambda: send() or "r1") is Happened.NOW
     assert len(sent) == 2
     known = {(each.kind, each.subject): each.outcome for each in effects.all()}
-    assert known == {("message", "m1"): "sent", ("message", "m2"): None, ("register", "r1"): "sent"}
+    assert known == {("message", "m1"): "done", ("message", "m2"): None, ("register", "r1"): "r1"}
+
+
+def test_what_was_refused_is_tried_again_and_what_nobody_knows_is_not(ledger: Ledger) -> None:
+    effects = NightEffects(ledger=ledger, now=lambda: NOON)
+    answers: list[str | None] = ["no answer", "no answer", "", "never asked"]
+
+    def send() -> str | None:
+        return answers.pop(0)
+
+    found = [effects.at_most_once(f"n{each}", "message", "m1", {}, send) for each in range(4)]
+    assert found == [Happened.REFUSED, Happened.REFUSED, Happened.NOW, Happened.BEFORE]
+    assert [(each.night, each.refusal) for each in effects.all()] == [
+        ("n0", "no answer"), ("n1", "no answer"), ("n2", ""),
+    ]  # fmt: skip
+    assert len({each.key for each in effects.all()}) == 3
+    answers[:] = ["no answer", None, "never asked"]
+    found = [effects.at_most_once("n1", "message", "m2", {}, send) for _ in range(3)]
+    assert found == [Happened.REFUSED, Happened.UNKNOWN, Happened.UNKNOWN]
+    assert [(each.subject, each.outcome) for each in effects.newest()] == [("m1", "done"), ("m2", None)]
+    assert answers == ["never asked"]

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from lockstep.errors import AlertFailed
-from lockstep.live.secret import Secrets
-from lockstep.monitoring.alerts import Alert, LogSink, LogSinkSettings, Sink
+from lockstep.errors import LockstepError
 from operations.candidates import attach_forward, decisions
 from operations.candidates_log import log_candidates
 from operations.nightly.context import (
@@ -20,43 +17,41 @@ from operations.nightly.context import (
     event_subject,
     write_json,
 )
-from research.ledger.candidates import ForwardCandidate, ForwardEvent, happened, sessions_of
-from research.pipeline.effects import Happened
+from operations.nightly.telling import open_messages, send
+from research.ledger.candidates import ForwardCandidate, ForwardEvent, candidates, happened, sessions_of
 from research.pipeline.graph import Inputs
 
-ATTACHED, TOLD = "attach", "message"
+ATTACHED = "attach"
+
+Told = tuple[ForwardCandidate, ForwardEvent]
 
 
 def ingredients(context: NightContext, read: Inputs) -> Any:
-    """Return what the step reads from outside: who is open, the log's place, where alerts go."""
+    """Return what the step reads from outside: who is open, the log's place, alerts that were refused.
+
+    So what a sink refused is sent again by the next start, and by no step where nothing was refused.
+    """
+    alerts = context.config.alerts
+    refused = [str(each) for each in open_messages(context.effects, alerts) if each.refusal]
     return [
         context.night, [each.name for each in context.candidates()], str(context.config.log),
-        context.config.alerts.model_dump(mode="json"),
+        alerts.model_dump(mode="json"), refused, len(context.effects.all()) if refused else 0,
     ]  # fmt: skip
 
 
 def work(context: NightContext, read: Inputs, folder: Path) -> str:
     """Decide by what is scored now; an event of a night that was killed is completed."""
-    found, unknown = [], list[str]()
     for each in context.candidates():
         dates, residuals = sessions_of(context.lab.ledger, each)
         for event in decisions(each, dates.tolist(), residuals):
             _once(context, each, event)
-    for each in context.candidates():
-        for event in each.events:
-            if context.effects.find(EVENT, event_subject(each, event.kind)) is not None:
-                found.append(_about(each, event))
-                unknown += _followed(context, each, event)
-    for effect in context.tonight(REGISTERED):
-        name = effect.content["name"]
-        said = f"{context.night} {name} registered for forward evidence, from experiment " + str(
-            effect.content["experiment"]
-        )
-        unknown += _told(context, f"{name} registered", said)
+    decided = list(_decided(context))
+    troubles = list(_attached(context, decided))
     log_candidates(context.lab.ledger, context.config.log)
+    send(context, {**_of_events(decided), **_of_registrations(context)})
     tonight = {each.subject for each in context.tonight(EVENT)}
-    events = [each for each in found if f"{each['name']} {each['kind']}" in tonight]
-    write_json(folder, "decide", {"events": events, "unknown": unknown})
+    events = [_about(*each) for each in decided if event_subject(each[0], each[1].kind) in tonight]
+    write_json(folder, "decide", {"events": events, "troubles": troubles})
     if not events:
         return "nothing promoted and nothing retired"
     return "; ".join(each["sentence"] for each in events)
@@ -71,37 +66,51 @@ def _once(context: NightContext, candidate: ForwardCandidate, event: ForwardEven
         return event.kind
 
     subject = event_subject(candidate, event.kind)
-    context.effects.once(context.night, EVENT, subject, {"reason": event.reason}, act, repeatable=True)
+    context.effects.once(context.night, EVENT, subject, {"reason": event.reason}, act)
 
 
 def _again(context: NightContext, candidate: ForwardCandidate) -> ForwardCandidate:
     return next(each for each in context.candidates() if each.id == candidate.id)
 
 
-def _followed(context: NightContext, candidate: ForwardCandidate, event: ForwardEvent) -> Iterator[str]:
-    """Do what follows from an event: evidence, a message; yield what nobody knows."""
-    subject = event_subject(candidate, event.kind)
-    if candidate.kind == "model":
+def _decided(context: NightContext) -> Iterator[Told]:
+    """Yield every event that a night decided, whichever it was: what follows from it may be missing."""
+    known = {each.subject for each in context.effects.all() if each.kind == EVENT}
+    for each in candidates(context.lab.ledger):
+        for event in each.events:
+            if event_subject(each, event.kind) in known:
+                yield each, event
+
+
+def _attached(context: NightContext, decided: list[Told]) -> Iterator[str]:
+    """Attach what events say of versions of models; yield why one could not be, which stops no other."""
+    for candidate, event in decided:
+        if candidate.kind != "model":
+            continue
         kinds = {each.kind for each in candidate.events}
         sessions = sessions_of(context.lab.ledger, candidate)[1].size
 
-        def attach() -> str:
-            attach_forward(candidate, kinds, sessions, now=context.now(), by=context.by)
+        def attach(each: ForwardCandidate = candidate, kinds: set[str] = kinds, count: int = sessions) -> str:
+            attach_forward(each, kinds, count, now=context.now(), by=context.by)
             return "attached"
 
         # Evidence may stand twice in a store, with the same content: what counts is the newest.
-        context.effects.once(context.night, ATTACHED, subject, {}, attach, repeatable=True)
-    yield from _told(context, subject, _about(candidate, event)["sentence"])
+        try:
+            context.effects.once(context.night, ATTACHED, event_subject(candidate, event.kind), {}, attach)
+        except LockstepError as error:
+            yield f"candidate {candidate.name}: its forward evidence is not attached: {error}"
 
 
-def _told(context: NightContext, subject: str, sentence: str) -> Iterator[str]:
-    """Send an alert, once; yield where nobody knows whether it came."""
-    content = {"sentence": sentence}
-    done = context.effects.once(
-        context.night, TOLD, subject, content, _sender(context, sentence), repeatable=False
-    )
-    if done is Happened.UNKNOWN:
-        yield f"whether the message of {subject} was sent"
+def _of_events(decided: list[Told]) -> dict[str, str]:
+    return {event_subject(each, event.kind): _about(each, event)["sentence"] for each, event in decided}
+
+
+def _of_registrations(context: NightContext) -> dict[str, str]:
+    return {
+        f"{each.content['name']} registered": f"{each.night} {each.content['name']} registered for forward "
+        f"evidence, from experiment {each.content['experiment']}"
+        for each in context.tonight(REGISTERED)
+    }
 
 
 def _about(candidate: ForwardCandidate, event: ForwardEvent) -> dict[str, Any]:
@@ -110,27 +119,6 @@ def _about(candidate: ForwardCandidate, event: ForwardEvent) -> dict[str, Any]:
         "name": candidate.name, "symbol": candidate.symbol, "kind": event.kind,
         "session": str(event.session), "evidence": event.evidence, "sentence": sentence,
     }  # fmt: skip
-
-
-def _sender(context: NightContext, sentence: str) -> Callable[[], str]:
-    def send() -> str:
-        alert = Alert("monitor", sentence, int(context.now().timestamp()) * 1_000_000_000)
-        failed = []
-        for sink in sinks_of(context):
-            try:
-                sink.send(alert)
-            except AlertFailed as error:
-                failed.append(f"{sink.name}: {error}")
-        return f"not delivered: {'; '.join(failed)}" if failed else "sent"
-
-    return send
-
-
-def sinks_of(context: NightContext) -> list[Sink]:
-    """Return the log of the process and the declared sinks; LiveError where a secret is missing."""
-    secrets = Secrets(os.environ)
-    others = (each for each in context.config.alerts.sinks if not isinstance(each, LogSinkSettings))
-    return [LogSink(), *(each.sink(secrets.read) for each in others)]
 
 
 STEP: NightStep = NightStep(

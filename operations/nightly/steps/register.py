@@ -153,7 +153,7 @@ def _registered(context: NightContext, winner: NightWinner) -> dict[str, Any]:
         return terms.name
 
     subject = f"{terms.hash} {terms.symbol}"
-    context.effects.once(context.night, REGISTERED, subject, content, act, repeatable=True)
+    context.effects.once(context.night, REGISTERED, subject, content, act)
     return {**_about(terms), "experiment": winner.experiment}
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from operations.nightly.context import NightContext, NightStep, read_json, write_json
 from operations.nightly.page import night_page
+from operations.nightly.telling import open_effects
 from research.pipeline.book import FAILED, NightBook
 from research.pipeline.graph import Inputs
 from research.report.page import write_page
@@ -21,8 +22,8 @@ _READ = (
 
 
 def ingredients(context: NightContext, read: Inputs) -> Any:
-    """Return what the step reads from outside: why steps are missing, and effects without an outcome."""
-    return [context.night, dict(_missing(context, read)), list(_unknown(context))]
+    """Return what the step reads from outside: why steps are missing, and effects that are open."""
+    return [context.night, dict(_missing(context, read)), _open(context)]
 
 
 def work(context: NightContext, read: Inputs, folder: Path) -> str:
@@ -40,6 +41,7 @@ def _report(context: NightContext, read: Inputs, found: dict[str, dict[str, Any]
     missing = dict(_missing(context, read))
     troubles = [f"{name}: {why}" for name, why in missing.items()]
     troubles += [line for name in _READ for line in found[name].get("troubles", [])]
+    troubles += _open(context)["undelivered"]
     registered = found["register"].get("registered", [])
     reasons = found["register"].get("refused", [])
     return {
@@ -58,7 +60,7 @@ def _report(context: NightContext, read: Inputs, found: dict[str, dict[str, Any]
         "events": events,
         "tests": found["ab"].get("tests", []),
         "outcomes": found["outcomes"].get("lanes", []),
-        "unknown": [*found["decide"].get("unknown", []), *_unknown(context)],
+        **_open(context),
         "quality": [
             {"symbol": symbol, **each}
             for symbol, rows in found["quality"].get("findings", {}).items()
@@ -97,11 +99,8 @@ def _missing(context: NightContext, read: Inputs) -> Iterator[tuple[str, str]]:
             yield name, said.get(name, "a step that it needs is missing")
 
 
-def _unknown(context: NightContext) -> Iterator[str]:
-    """Yield the effects of all nights of which nobody knows whether they happened."""
-    for each in context.effects.all():
-        if each.outcome is None:
-            yield f"{each.kind} of {each.subject}, night {each.night}: begun, and its end is not known"
+def _open(context: NightContext) -> dict[str, list[str]]:
+    return open_effects(context.effects, context.config.alerts)
 
 
 STEP: NightStep = NightStep(name="report", module=__name__, after=_READ, ingredients=ingredients, work=work)
