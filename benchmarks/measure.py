@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lockstep.identity import PACKAGES, SourceTree
+
 ROOT = Path(__file__).resolve().parents[1]
 _RUNS = 5
 
@@ -86,3 +88,9 @@ def of_tests(name: str) -> Any:
     if folder not in sys.path:
         sys.path.append(folder)
     return importlib.import_module(name)
+
+
+def sources_with_tests() -> SourceTree:
+    """Return the sources of our packages and of the tests' simulations, for a hash of what a module runs."""
+    ours = {name: ROOT / ("src" if name == "lockstep" else name) for name in PACKAGES}
+    return SourceTree.at({**ours, **{name: ROOT / "tests" / name for name in ("simulation", "support")}})

@@ -1,7 +1,8 @@
 """What takes too long for every change: `make soak`, or `python -m benchmarks.soak NAME [--count N]`.
 
 Each soak has a size, may have a seed, and leaves `benchmarks/results/NAME.json` with both and a hash of the
-code that ran. Equal seeds and code give equal results, times apart. Exit code 1 where something was found.
+code that ran: of all that its module imports where it names one, else of what decides. Equal seeds and code
+give equal results, times apart. Exit code 1 where something was found.
 """
 
 from __future__ import annotations
@@ -27,12 +28,12 @@ from benchmarks.drift import drift
 from benchmarks.ic import ic
 from benchmarks.long_replay import long_replay
 from benchmarks.long_run import engines
-from benchmarks.measure import ROOT, of_tests
+from benchmarks.measure import ROOT, of_tests, sources_with_tests
 from benchmarks.retraining import comparisons, retraining
 from benchmarks.slippage import slippage
 from benchmarks.training import stopping
 from benchmarks.var_backtests import var_backtests
-from lockstep.identity import DECIDING, VALIDATING, code_hash
+from lockstep.identity import DECIDING, VALIDATING, code_hash, hash_of
 from research.ledger.database import Database
 from research.ledger.ledger import Ledger
 
@@ -41,11 +42,21 @@ RESULTS = ROOT / "benchmarks" / "results"
 
 @dataclass(frozen=True, kw_only=True)
 class Soak:
-    """One soak. run   (count, seed) -> what was measured, and whether it is as it should be."""
+    """One soak.
+
+    run      (count, seed) -> what was measured, and whether it is as it should be
+    module   of the tests, where all that it imports is what is measured; empty: what decides is
+    """
 
     sentence: str
     count: int
     run: Callable[[int, int], tuple[dict[str, Any], bool]]
+    module: str = ""
+
+    @property
+    def code(self) -> str:
+        """The hash of the code that it runs."""
+        return hash_of((self.module,), sources_with_tests()) if self.module else code_hash(DECIDING)
 
 
 def _replay(count: int, seed: int) -> tuple[dict[str, Any], bool]:
@@ -101,6 +112,11 @@ def _forward(count: int, seed: int) -> tuple[dict[str, Any], bool]:
 
 def _night_years(count: int, seed: int) -> tuple[dict[str, Any], bool]:
     found: tuple[dict[str, Any], bool] = of_tests("simulation.nights").soak(count, seed)
+    return found
+
+
+def _nights_of_a_year(count: int, seed: int) -> tuple[dict[str, Any], bool]:
+    found: tuple[dict[str, Any], bool] = of_tests("simulation.factory_years").soak(count, seed)
     return found
 
 
@@ -228,11 +244,20 @@ SOAKS = {
         sentence="nights of the pipeline that are killed at random writes, then completed: the same rows",
         count=50,
         run=_nights,
+        module="support.night_kills",
     ),
     "night_years": Soak(
         sentence="years of 250 nights by the rules of the night: false promotions, planted edges",
         count=1_000,
         run=_night_years,
+        module="simulation.nights",
+    ),
+    "nights_of_a_year": Soak(
+        sentence="years of 250 nights of the command, as many fresh as learning, and desks of planted edges: "
+        "promotions, and the same decisions as by the rules alone",
+        count=2,
+        run=_nights_of_a_year,
+        module="simulation.factory_years",
     ),
     "orders": Soak(sentence="orders against a broker that fails in every way", count=6_000, run=_orders),
     "null_replay": Soak(
@@ -284,6 +309,7 @@ SOAKS = {
         sentence="A/B tests looked at every day, in tests: winners among equal arms, power of better ones",
         count=2_000,
         run=_ab,
+        module="simulation.ab_worlds",
     ),
     "regimes": Soak(
         sentence="strategies by regime, in worlds: how many equal ones are flagged, how many that fail",
@@ -362,7 +388,7 @@ def main() -> int:
 def _one(name: str, count: int, seed: int) -> bool:
     print(f"{name}: {count:,}: {SOAKS[name].sentence}", flush=True)
     # Of the code that is about to run: a long soak may outlive a change.
-    began, code = time.perf_counter(), code_hash(DECIDING)
+    began, code = time.perf_counter(), SOAKS[name].code
     found, good = SOAKS[name].run(count, seed)
     told = {"soak": name, "count": count, "seed": seed, "code": code, "passed": good, **found}
     RESULTS.mkdir(exist_ok=True)

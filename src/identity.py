@@ -520,8 +520,28 @@ def _installed() -> SourceTree:
 
 
 def is_changed_on_disk() -> bool:
-    """Whether a source is not what it was when this process first read it: new processes run other code."""
+    """Whether a source is not what it was when this process first read it: new processes run other code.
+
+    Sources are read again only where a file has another time, size or inode than when they were last.
+    """
+    folders = (found for name in PACKAGES if (found := _folder(name)) is not None)
+    return _differs_from_first(frozenset(stamp for folder in folders for stamp in _stamps(folder)))
+
+
+@functools.lru_cache(maxsize=1)
+def _differs_from_first(stamps: frozenset[tuple[str, int, int, int]]) -> bool:
+    """Return whether the sources differ from those that were read first; `stamps` were taken before."""
     return SourceTree.installed().digest != _installed().digest
+
+
+def _stamps(folder: Path) -> Iterator[tuple[str, int, int, int]]:
+    """Yield path, time of change in ns, size and inode of every source below a folder."""
+    for place, _, names in os.walk(folder):
+        for name in names:
+            if name.endswith(".py"):
+                path = os.path.join(place, name)
+                found = os.stat(path)
+                yield path, found.st_mtime_ns, found.st_size, found.st_ino
 
 
 def plug_modules(kind: str, sources: SourceTree | None = None) -> Mapping[str, str]:

@@ -334,6 +334,27 @@ class TestHere:
         assert code_hash(READING) != first
         identity._hash_here.cache_clear()
 
+    def test_code_that_changes_on_the_disk_is_noticed(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / "rules.py").write_text("limit = 1\n")
+        folders = {"lockstep": tmp_path}
+        monkeypatch.setattr(identity, "_folder", folders.get)
+        before = SourceTree.installed()
+        monkeypatch.setattr(identity, "_installed", lambda: before)
+        identity._differs_from_first.cache_clear()
+        assert not identity.is_changed_on_disk()
+        (tmp_path / "rules.py").touch()
+        assert not identity.is_changed_on_disk()
+        # As long as it was, in a file of the same name: its time tells.
+        (tmp_path / "rules.py").write_text("limit = 2\n")
+        assert identity.is_changed_on_disk()
+        (tmp_path / "rules.py").write_text("limit = 1\n")
+        assert not identity.is_changed_on_disk()
+        (tmp_path / "more.py").write_text("")
+        assert identity.is_changed_on_disk()
+        identity._differs_from_first.cache_clear()
+
     def test_the_cache_folder_may_be_moved(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.setenv("LOCKSTEP_CACHE_DIR", str(tmp_path / "declared"))
         assert identity.cache_root() == tmp_path / "declared"

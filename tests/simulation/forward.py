@@ -175,6 +175,7 @@ class Rule:
     spent      (weights, nights since each registration) -> what counts as spent
     evidence   of forward sessions
     floor      history evidence that whoever registers waits for; gap: nights between two registrations
+    tonight    whether a night may register what it found itself, and nothing that an earlier one found
     """
 
     allowed: float
@@ -185,6 +186,7 @@ class Rule:
     evidence: Callable[[Floats], Floats] = e_process
     floor: float = 0.0
     gap: int = 0
+    tonight: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -223,9 +225,16 @@ Chosen = tuple[int, int, float, float]
 
 
 def _registrations(searched: Searched, rule: Rule, year: int) -> list[Chosen]:
-    """Return (place of the variant, night, history evidence, threshold) of each registration of a year."""
-    p_values = searched.p_value[year].ravel()
     evaluated = np.repeat(np.arange(1, NIGHTS + 1), PER_YEAR)
+    return registrations(searched.p_value[year].ravel(), evaluated, rule)
+
+
+def registrations(p_values: Floats, evaluated: Integers, rule: Rule) -> list[Chosen]:
+    """Return (place of the variant, night, history evidence, threshold) of each registration of a year.
+
+    p_values    (n,) of the variants, inf for one that may not be registered
+    evaluated   int64 (n,): the night in which each first was, counted as `rule` counts them
+    """
     taken = np.zeros(p_values.size, dtype=bool)
     chosen: list[Chosen] = []
     weights: list[float] = []
@@ -235,7 +244,9 @@ def _registrations(searched: Searched, rule: Rule, year: int) -> list[Chosen]:
         if share == 0.0 or (before and night - before[-1] < rule.gap):
             continue
         trials = rule.counted(evaluated, before, night)
-        known = (evaluated <= night) & ~taken
+        known = (evaluated == night if rule.tonight else evaluated <= night) & ~taken & np.isfinite(p_values)
+        if not known.any():
+            continue
         # Whoever registers takes what looks best: after correction, or as it is where none is possible.
         looks = p_values * (1.0 if rule.adaptive else np.maximum(trials, 1))
         place = int(np.where(known, looks, np.inf).argmin())
