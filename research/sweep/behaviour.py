@@ -66,20 +66,26 @@ def behaviours(
         history, symbol, variants[0], span or DateRange(), registry or default_registry(), None
     )
     kind, rows = variants.different(_BESIDE)
-    beside = [_beside(variants[row]) for row in rows.tolist()]
+    beside = [said_beside(variants[row]) for row in rows.tolist()]
     found = [""] * len(variants)
     with workers(-1) as hands:
         for inputs, work in spec_work(variants, prepared, family, chunk=BATCH, workers=1):
-            tasks = (joblib.delayed(_acts)(piece, inputs) for piece in work)
+            tasks = (joblib.delayed(acts_of)(piece, inputs) for piece in work)
             for piece, acts in zip(work, hands.run(tasks), strict=True):
                 for row, own in zip(piece.positions.tolist(), acts, strict=True):
-                    found[row] = hashlib.sha256(beside[kind[row]] + own.tobytes()).hexdigest()
+                    found[row] = behaviour_hash(beside[kind[row]], own)
     return found
 
 
-def _beside(config: StrategyConfig) -> bytes:
+def said_beside(config: StrategyConfig) -> bytes:
+    """Return what decides a trade beside the signals, as the hash reads it."""
     own = config.model_dump(mode="json", include=set(_BESIDE))
     return f"{family_of(config).name} {json.dumps(own, sort_keys=True)}\n".encode()
+
+
+def behaviour_hash(beside: bytes, acts: Words) -> str:
+    """Return the SHA-256 (hex) of what one configuration does, of `said_beside` and its `acts_of`."""
+    return hashlib.sha256(beside + acts.tobytes()).hexdigest()
 
 
 _TEMPLATE = '''"""Generated: what specs of one family do at every bar; see research/sweep/behaviour.py."""
@@ -135,7 +141,7 @@ def _compiled(family: str, code: str) -> ModuleType:
     return generated_module("behaviours", hashlib.sha256(text.encode()).hexdigest()[:16], text)
 
 
-def _acts(piece: SpecPiece, inputs: Inputs) -> Words:
+def acts_of(piece: SpecPiece, inputs: Inputs) -> Words:
     """Return what each spec of a piece does at every bar, uint64 (V, 4, words)."""
     write = _compiled(piece.loop.family, piece.loop.code).write_acts
     specs = piece.specs

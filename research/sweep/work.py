@@ -72,9 +72,23 @@ def evaluated(piece: Work, inputs: Inputs, shared: Entries | None) -> tuple[Floa
 def traced(config: StrategyConfig, prepared: Prepared, chances: Chances | None) -> tuple[Floats, Floats]:
     """Return the fills of one configuration, float64 (fills, 6), and its equity at every bar."""
     compiled, read = _alone(config, prepared, chances)
-    fills, curve = np.empty((2 * prepared.bars + 2, FILL_COLUMNS)), np.empty(prepared.bars)
-    count = compiled.trace(*read, config.capital, np.empty(OUTCOME), fills, curve)
-    return fills[:count], curve
+    return _recorded(compiled, read, config.capital, prepared.bars)
+
+
+def spec_alone(
+    config: StrategyConfig, prepared: Prepared, row: dict[str, int], threshold: float = ACCEPT_ALL
+) -> SpecPiece:
+    """Return one spec as a piece of its own; `row` says where the columns of each id are."""
+    loop = loop_of(config, family_of(config), always_open=prepared.always_open)
+    specs = Specs.of([config], prepared.market, row, threshold)
+    (piece,) = SpecPiece.parts(loop, config.capital, np.zeros(1, dtype=np.int64), specs, 1)
+    return piece
+
+
+def traced_spec(piece: SpecPiece, inputs: Inputs) -> tuple[Floats, Floats]:
+    """Return the fills of a piece of one spec, float64 (fills, 6), and its equity at every bar."""
+    read = what_spec_reads(piece, inputs)
+    return _recorded(compiled_specs(piece.loop), read, piece.capital, len(inputs.bars))
 
 
 def fates(config: StrategyConfig, prepared: Prepared, chances: Chances | None) -> Floats:
@@ -88,19 +102,24 @@ def fates(config: StrategyConfig, prepared: Prepared, chances: Chances | None) -
     return found
 
 
+def _recorded(
+    compiled: ModuleType, read: tuple[Any, ...], capital: float, bars: int
+) -> tuple[Floats, Floats]:
+    fills, curve = np.empty((2 * bars + 2, FILL_COLUMNS)), np.empty(bars)
+    count = compiled.trace(*read, capital, np.empty(OUTCOME), fills, curve)
+    return fills[:count], curve
+
+
 def _alone(
     config: StrategyConfig, prepared: Prepared, chances: Chances | None
 ) -> tuple[ModuleType, tuple[Any, ...]]:
     """Return the compiled loops of one configuration, and what they read first."""
     threshold = chances.threshold if chances else ACCEPT_ALL
-    family = family_of(config)
-    if family.signals is not None:
+    if family_of(config).signals is not None:
         ids = config.feature_ids
-        specs = Specs.of([config], prepared.market, {each: row for row, each in enumerate(ids)}, threshold)
-        loop = loop_of(config, family, always_open=prepared.always_open)
-        (piece,) = SpecPiece.parts(loop, config.capital, np.zeros(1, dtype=np.int64), specs, 1)
+        piece = spec_alone(config, prepared, {each: row for row, each in enumerate(ids)}, threshold)
         inputs = prepared.read(prepared.columns(ids, config), config, chances)
-        return compiled_specs(loop), what_spec_reads(piece, inputs)
+        return compiled_specs(piece.loop), what_spec_reads(piece, inputs)
     (group,) = prepared.groups([config], threshold)
     inputs = prepared.inputs(config, chances)
     compiled = loops(group.shape)

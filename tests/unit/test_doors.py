@@ -20,13 +20,14 @@ ENGINES = {
     "CompiledRun", "compiled_loop", "run_portfolio", "sweep_portfolio", "trace_portfolio",
     # What hands one of them on.
     "backtrader_course", "backtrader", "evaluate", "on_cluster", "DEFAULT_EVALUATOR", "backtest",
-    "swept_residuals",
+    "swept_residuals", "traced_spec",
 }  # fmt: skip
 HOMES = {
     "research.experiments.accounts", "research.experiments.verification", "research.experiments.evaluation",
     "research.experiments", "research.experiments.diagnostics", "research.training.out_of_sample",
     "research.training", "research.sweep.residuals",
     "research.backtest.run", "research.backtest.engine", "research.sweep.run", "research.sweep",
+    "research.sweep.work",
     "research.backtest.account", "research", "research.backtest.portfolio", "research.sweep.portfolio",
     "lockstep.strategy.backtrader.cerebro", "lockstep.strategy.backtrader", "research.backtest",
 }  # fmt: skip
@@ -56,6 +57,8 @@ TRIALS = {
     "research/training/release.py": "development dates, which are a trial; the hold-out after `look_once`",
     "research/model_validation/case.py": "the dates before the hold-out, which the training counted",
     "research/model_validation/gathering.py": "the champion over the dates before the challenger's hold-out",
+    "research/agents/evaluation.py": "bars of a training range, which its callers cut: each proposal of a "
+    "session of agents is a trial",
     "research/optimise/streams.py": "portfolios on the dates of `lanes.py`, which are out of sample and not "
     "sealed, or opened through `open_door`",
     "research/stress/run.py": "changed bars; `HistoryRunner` opened the dates of those that were changed",
