@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from lockstep.desk import results_folder
-from lockstep.errors import ModelError, TrainingError, UnknownModel
+from lockstep.errors import ModelError, TrainingError, UnknownModel, VerbRefused
 from lockstep.market.config import load_instruments
 from lockstep.market.dates import DateRange
 from lockstep.market.families import load_families
@@ -18,6 +18,7 @@ from lockstep.models import ModelStore, load_bundle
 from lockstep.models.bundle import Bundle, bundle_of
 from lockstep.models.definitions import changed_features
 from lockstep.models.manifest import PRODUCTION, VETO, TrainingRecord
+from lockstep.models.tasks import NOT_TRADED
 from research.backtest.account import Account, bundle_account
 from research.ledger.ledger import Ledger
 from research.model_validation.case import Champion, ModelCase, StrategyCase, ValidationCase
@@ -134,6 +135,8 @@ def newest(store: ModelStore, symbol: str, name: str = VETO) -> str:
 def _bundle(request: ValidationRequest) -> Bundle:
     """Return the bundle as it is: whether its golden vectors come out is for a check to say."""
     entry = request.store.manifest().entry(request.symbol, request.version, request.name)
+    if entry.of_zoo:
+        raise VerbRefused(f"{request.symbol} {request.name} {request.version}: {NOT_TRADED}")
     bundle = bundle_of(request.store.content(entry), entry.file, symbol=request.symbol)
     return replace(bundle, version=request.version, changed_features=changed_features(bundle, entry.file))
 

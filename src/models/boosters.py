@@ -1,4 +1,4 @@
-"""LightGBM's and XGBoost's classifiers as nodes, through the libraries' own model formats.
+"""LightGBM's and XGBoost's classifiers and regressors as nodes, through the libraries' own model formats.
 
 Both libraries trust the model that they load: a child or a column that is not there sends their compiled
 loops astray. What they are handed is therefore put together here from parts that were understood and checked.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,8 @@ _END, _GAP = "end of trees", "\n\n\n"
 # A finite number, as C prints it: LightGBM ends the process where it cannot read one.
 _REAL = r"-?[0-9]{1,20}+(?:\.[0-9]{1,20}+)?+(?:e[+-](?:[0-2]?[0-9]?[0-9]|30[0-7])(?![0-9]))?+"
 _WHOLE = r"-?[0-9]{1,7}+"
+BINARY, REGRESSION = "binary", "regression"
+LOGISTIC, SQUARED = "binary:logistic", "reg:squarederror"
 # Splits by category have odd numbers.
 _EVEN = r"(?:1[02]|[02468])"
 _LINES: Mapping[str, str] = {
@@ -38,23 +40,24 @@ _TREE = re.compile(
 )
 _FIRST = re.compile(
     r"tree\nversion=v[0-9]\nnum_class=1\nnum_tree_per_iteration=1\nlabel_index=0\nmax_feature_idx=([0-9]{1,5})\n"
-    r"objective=binary sigmoid:1\nfeature_names=([^\n]*)\nfeature_infos=([^\n]*)\ntree_sizes=([^\n]*)\n\n"
+    r"objective=(binary sigmoid:1|regression)\nfeature_names=([^\n]*)\nfeature_infos=([^\n]*)\n"
+    r"tree_sizes=([^\n]*)\n\n"
 )
 _RANGE = re.compile(rf"none|\[{_REAL}:{_REAL}\]")
 # Arguments beyond scikit-learn's that training gives; others could name files or machines.
 _OTHERS = ("deterministic", "force_col_wise", "force_row_wise", "verbose")
 
 
-def lightgbm_text(text: Any) -> tuple[str, int]:
-    """Return a model of two classes, without training parameters, and how many columns it reads.
+def lightgbm_text(text: Any, objective: str) -> tuple[str, int]:
+    """Return a model of an objective, without training parameters, and how many columns it reads.
 
     NodeFault where a line is not as LightGBM writes it, or a tree could mislead a walk.
     """
     found = _FIRST.match(text) if isinstance(text, str) else None
-    if found is None:
-        raise NodeFault("a LightGBM model of another kind than plain trees for two classes")
+    if found is None or found.group(2).partition(" ")[0] != objective:
+        raise NodeFault(f"a LightGBM model of another kind than plain trees with objective {objective}")
     features = int(found.group(1)) + 1
-    names, ranges = found.group(2).split(" "), found.group(3).split(" ")
+    names, ranges = found.group(3).split(" "), found.group(4).split(" ")
     if names != [f"Column_{number}" for number in range(features)]:
         raise NodeFault("a LightGBM model with names of columns")
     if len(ranges) != features or not all(map(_RANGE.fullmatch, ranges)):
@@ -66,7 +69,7 @@ def lightgbm_text(text: Any) -> tuple[str, int]:
         raise NodeFault("a LightGBM model without trees")
     _require_trees(trees, features)
     sizes = " ".join(str(len(block) + len(_GAP)) for block in blocks)
-    whole = (text[: found.start(4)], sizes, "\n\n", *(f"{block}{_GAP}" for block in blocks), f"{_END}\n")
+    whole = (text[: found.start(5)], sizes, "\n\n", *(f"{block}{_GAP}" for block in blocks), f"{_END}\n")
     return "".join(whole), features
 
 
@@ -112,16 +115,17 @@ def _require_walks(leaves: Integers, left: Integers, right: Integers) -> None:
 
 
 def _write_lightgbm(state: State, _: NodeOf) -> dict[str, Any]:
-    if "_Booster" not in state:
+    if state.get("_Booster") is None:
         return {}
     booster, classes = state["_Booster"], value_of(state["_classes"])
+    objective = BINARY if isinstance(classes, np.ndarray) else REGRESSION
     text = (
         state_of(booster)["_handle"]
         if isinstance(booster, Pickled)
         else booster.model_to_string(num_iteration=-1)
     )
-    model, _features = lightgbm_text(text)
-    return {"classes": classes, "model": model}
+    model, _features = lightgbm_text(text, objective)
+    return {"model": model} if objective == REGRESSION else {"classes": classes, "model": model}
 
 
 def _read_lightgbm(model: Any, content: Mapping[str, Any], _: EstimatorOf) -> None:
@@ -130,17 +134,27 @@ def _read_lightgbm(model: Any, content: Mapping[str, Any], _: EstimatorOf) -> No
     classes, text = require_parts(content, "classes", "model")
     if not isinstance(classes, np.ndarray) or classes.shape != CLASSES:
         raise NodeFault("a model must have two classes")
-    library: Any = importlib.import_module("lightgbm")
-    whole, features = lightgbm_text(text)
     model._le = LabelEncoder().fit(classes)
-    model._classes, model._n_classes, model._class_map = classes, len(classes), None
+    model._classes, model._n_classes = classes, len(classes)
+    _read_booster(model, text, BINARY)
+
+
+def _read_lightgbm_regression(model: Any, content: Mapping[str, Any], _: EstimatorOf) -> None:
+    (text,) = require_parts(content, "model")
+    _read_booster(model, text, REGRESSION)
+
+
+def _read_booster(model: Any, text: Any, objective: str) -> None:
+    library: Any = importlib.import_module("lightgbm")
+    whole, features = lightgbm_text(text, objective)
     model._n_features = model._n_features_in = features
-    model._objective, model._class_weight, model.fitted_ = "binary", None, True
+    model._objective, model._class_weight, model.fitted_ = objective, None, True
+    model._class_map = None
     model._best_iteration, model._best_score, model._evals_result = 0, {}, {}
     try:
         model._Booster = library.Booster(model_str=whole)
         # It looks at its arguments when it is asked, and its errors are of no kind that is caught elsewhere.
-        model.predict_proba(np.zeros((1, features)))
+        model.predict(np.zeros((1, features)))
     except library.basic.LightGBMError as error:
         raise NodeFault(f"LightGBM refuses the model: {error}") from error
 
@@ -155,11 +169,14 @@ def _write_others(others: Any, estimator_of: NodeOf) -> dict[str, Any]:
     return dict(sorted(_read_others(others, estimator_of).items()))
 
 
-def _lightgbm(cls: Any, arguments: dict[str, Any]) -> Any:
-    others = arguments.pop("_other_params", {})
-    if arguments.get("objective") not in (None, "binary") or arguments.get("n_jobs") not in (None, 1):
-        raise NodeFault("objective must be binary, n_jobs 1")
-    return cls(**arguments, **others)
+def _lightgbm(objective: str) -> Callable[[Any, dict[str, Any]], Any]:
+    def make(cls: Any, arguments: dict[str, Any]) -> Any:
+        others = arguments.pop("_other_params", {})
+        if arguments.get("objective") not in (None, objective) or arguments.get("n_jobs") not in (None, 1):
+            raise NodeFault(f"objective must be {objective}, n_jobs 1")
+        return cls(**arguments, **others)
+
+    return make
 
 
 _XGBOOST_NODE = np.dtype([
@@ -184,14 +201,17 @@ def _write_xgboost(state: State, _: NodeOf) -> dict[str, Any]:
     model, known = learner["gradient_booster"]["model"], learner["learner_model_param"]
     plain = (
         learner["gradient_booster"]["name"] == "gbtree"
-        and learner["objective"]["name"] == "binary:logistic"
+        and learner["objective"]["name"] == state["objective"]
+        and state["objective"] in (LOGISTIC, SQUARED)
         and not learner["attributes"]
         and not learner["feature_names"]
         and model["gbtree_model_param"]["num_parallel_tree"] == "1"
         and known["num_target"] == "1"
     )
     if not plain:
-        raise NodeFault("an XGBoost model of another kind than plain trees for two classes")
+        raise NodeFault(
+            f"an XGBoost model of another kind than plain trees with objective {LOGISTIC} or {SQUARED}"
+        )
     return {
         "base_score": known["base_score"],
         "categories": "cats" in model,
@@ -212,14 +232,22 @@ def _xgboost_table(tree: Mapping[str, Any]) -> NDArray[Any]:
 
 
 def _read_xgboost(model: Any, content: Mapping[str, Any], _: EstimatorOf) -> None:
-    library: Any = importlib.import_module("xgboost")
-    found = _xgboost_model(content)
-    model._Booster = library.Booster({"nthread": 1})
-    model._Booster.load_model(bytearray(ubjson_written(found)))
+    _load_xgboost(model, content, LOGISTIC)
     model.n_classes_ = 2
 
 
-def _xgboost_model(content: Mapping[str, Any]) -> dict[str, Any]:
+def _read_xgboost_regression(model: Any, content: Mapping[str, Any], _: EstimatorOf) -> None:
+    _load_xgboost(model, content, SQUARED)
+
+
+def _load_xgboost(model: Any, content: Mapping[str, Any], objective: str) -> None:
+    library: Any = importlib.import_module("xgboost")
+    found = _xgboost_model(content, objective)
+    model._Booster = library.Booster({"nthread": 1})
+    model._Booster.load_model(bytearray(ubjson_written(found)))
+
+
+def _xgboost_model(content: Mapping[str, Any], objective: str) -> dict[str, Any]:
     """Return the model in XGBoost's form; NodeFault where a part is wrong."""
     names = ("base_score", "categories", "features", "scale_pos_weight", "trees", "version")
     score, categories, features, weight, document, version = require_parts(content, *names)
@@ -259,7 +287,7 @@ def _xgboost_model(content: Mapping[str, Any]) -> dict[str, Any]:
         "feature_types": [],
         "gradient_booster": {"model": forest, "name": "gbtree"},
         "learner_model_param": known,
-        "objective": {"name": "binary:logistic", "reg_loss_param": {"scale_pos_weight": weight}},
+        "objective": {"name": objective, "reg_loss_param": {"scale_pos_weight": weight}},
     }
     return {"learner": learner, "version": version}
 
@@ -286,13 +314,16 @@ def _xgboost_tree(number: int, table: NDArray[Any], features: int) -> dict[str, 
     }  # fmt: skip
 
 
-def _xgboost(cls: Any, arguments: dict[str, Any]) -> Any:
-    if arguments.get("objective") not in (None, "binary:logistic") or arguments.get("device") not in (
-        None,
-        "cpu",
-    ):
-        raise NodeFault("objective must be binary:logistic, device cpu")
-    return cls(**arguments)
+def _xgboost(objective: str) -> Callable[[Any, dict[str, Any]], Any]:
+    def make(cls: Any, arguments: dict[str, Any]) -> Any:
+        if arguments.get("objective") not in (None, objective) or arguments.get("device") not in (
+            None,
+            "cpu",
+        ):
+            raise NodeFault(f"objective must be {objective}, device cpu")
+        return cls(**arguments)
+
+    return make
 
 
 def _xgboost_names(cls: Any) -> Sequence[str]:
@@ -305,7 +336,7 @@ BOOSTERS: tuple[EstimatorKind, ...] = (
         name="LGBMClassifier",
         params={"_other_params": Form(_write_others, _read_others)},
         names=lambda cls: (*cls._get_param_names(), "_other_params"),
-        make=_lightgbm,
+        make=_lightgbm(BINARY),
         write=_write_lightgbm,
         read=_read_lightgbm,
         pickled_with=(
@@ -314,12 +345,29 @@ BOOSTERS: tuple[EstimatorKind, ...] = (
         ),
     ),
     EstimatorKind(
+        module="lightgbm.sklearn",
+        name="LGBMRegressor",
+        params={"_other_params": Form(_write_others, _read_others)},
+        names=lambda cls: (*cls._get_param_names(), "_other_params"),
+        make=_lightgbm(REGRESSION),
+        write=_write_lightgbm,
+        read=_read_lightgbm_regression,
+    ),
+    EstimatorKind(
         module="xgboost.sklearn",
         name="XGBClassifier",
         names=_xgboost_names,
-        make=_xgboost,
+        make=_xgboost(LOGISTIC),
         write=_write_xgboost,
         read=_read_xgboost,
         pickled_with=(("xgboost.core", "Booster"), ("builtins", "bytearray")),
+    ),
+    EstimatorKind(
+        module="xgboost.sklearn",
+        name="XGBRegressor",
+        names=_xgboost_names,
+        make=_xgboost(SQUARED),
+        write=_write_xgboost,
+        read=_read_xgboost_regression,
     ),
 )  # fmt: skip

@@ -2,8 +2,9 @@
 
 The file is a joblib file of plain values and arrays, the pipeline included. It is read as data, and what
 makes a bundle unusable here is told before an object of scikit-learn is made. In schema 1 the pipeline is a
-pickle, which is read as data too. Schema 3 is a bundle without a model: a strategy that trades as it is. A
-bundle with a model stays at schema 2, so that a rebuild still gives the SHA-256 that was registered.
+pickle, which is read as data too. Schema 3 is a bundle without a model: a strategy that trades as it is.
+Schema 4 is a model of the zoo (`tasks.py`): no strategy, no threshold, an answer on every bar. A veto stays
+at schema 2, so that a rebuild still gives the SHA-256 that was registered; schemas 1 to 3 are read as vetoes.
 """
 
 from __future__ import annotations
@@ -14,16 +15,29 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from lockstep.errors import ConfigError, DataError, ForeignPickle, NewerSchema, UnfitBundle, WrongSymbol
 from lockstep.files import replace_file
 from lockstep.models.content import sha256_of, verified_content
-from lockstep.models.document import FORMAT, bundle_document, fields_of
+from lockstep.models.document import FORMAT, ZOO_SCHEMA, bundle_document, fields_of
 from lockstep.models.golden import MOST_GOLDEN, GoldenVectors, golden_vectors
 from lockstep.models.libraries import library_versions, require_libraries, require_single_threaded
 from lockstep.models.manifest import MODEL_NAME, SYMBOL, VETO
 from lockstep.models.nodes import node_of_pickle, pipeline_node, pipeline_of
 from lockstep.models.pickle_machine import shown
 from lockstep.models.pickling import pickled, unpickled
+from lockstep.models.tasks import (
+    PROBABILITY,
+    STATE,
+    TRADED,
+    VALUE,
+    Output,
+    Task,
+    label_range,
+    require_answering,
+    require_question,
+)
 
 __all__ = ["SCHEMA", "Bundle", "GoldenVectors", "golden_vectors", "read_bundle", "save_bundle"]
 
@@ -37,20 +51,23 @@ _STRATEGY_KEYS = ("family", "config", "config_hash")
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Bundle:
-    """A strategy with all that its decisions depend on: with a trained model as its veto, or without one.
+    """A strategy with all that its decisions depend on, its veto included; or a model of the zoo alone.
 
     name           of its slot in the manifest: the versions under one name replace each other in production
-    target         what column 1 of `predict_proba` is the chance of; "" without a model
+    task, output   what the model answers, see `tasks.py`; a veto's are the defaults
+    horizon        bars that the labels look ahead, 1 to 250; 0 for a veto
+    target         what column 1 of `predict_proba` is the chance of, or what the value is; "" without a model
     pipeline       the whole fitted scikit-learn Pipeline, calibration included; single-threaded. None: there
                    is no model, every entry of the strategy is sent
     feature_ids    in the order of the pipeline's columns, of the strategy's vector without a model;
                    fingerprints: id -> hash of its definition
-    strategy       `family`, `config` (as JSON) and `config_hash` of the strategy
-    threshold      an entry needs at least this probability, 0 to 1; None without a model
+    strategy       `family`, `config` (as JSON) and `config_hash` of the strategy; {} for a model of the zoo
+    threshold      an entry needs at least this probability, 0 to 1; None without a veto
     training       what the fit depended on, by name: hashes of the data, `range` (first and last day, ISO),
-                   configuration, seed, versions; nothing that depends on when, where or by whom
+                   configuration, seed, versions; `label_range` (smallest and largest label) of a value;
+                   nothing that depends on when, where or by whom
     metrics        measures of the model, by name
-    golden         vectors, and the model's probabilities, that must come out again wherever it is used
+    golden         vectors, and the model's answers, that must come out again wherever it is used
 
     The rest is known of a bundle that was loaded, and is not in the file: its SHA-256, its version in the
     store, and the ids whose source has changed since, but not their values.
@@ -78,6 +95,9 @@ class Bundle:
     schema: int = SCHEMA
     symbol: str
     name: str = VETO
+    task: Task = TRADED
+    output: Output = PROBABILITY
+    horizon: int = 0
     target: str = "trade_wins"
     pipeline: Any | None
     feature_ids: tuple[str, ...]
@@ -93,8 +113,13 @@ class Bundle:
 
     @property
     def has_model(self) -> bool:
-        """Whether a model decides which entries are sent."""
+        """Whether there is a model: one that decides which entries are sent, or one of the zoo."""
         return self.pipeline is not None
+
+    @property
+    def of_zoo(self) -> bool:
+        """Whether it is a model of the zoo: a column of specs, and no strategy."""
+        return self.task != TRADED
 
     @property
     def needs_certificate(self) -> bool:
@@ -126,7 +151,8 @@ def bundle_bytes(bundle: Bundle) -> bytes:
     node = pipeline_node(bundle.pipeline)
     # A pipeline that could not be read again is better refused today.
     pipeline_of(node, f"pipeline of {bundle.symbol}")
-    return pickled(bundle_document(bundle, SCHEMA, node, libraries))
+    schema = ZOO_SCHEMA if bundle.of_zoo else SCHEMA
+    return pickled(bundle_document(bundle, schema, node, libraries))
 
 
 def read_bundle(
@@ -166,6 +192,8 @@ def _pipeline(document: Mapping[str, Any], what: str) -> Any:
     node, schema = document["pipeline"], document["schema"]
     if (node is None) != (schema == WITHOUT_MODEL):
         raise ValueError(f"schema {schema} {'without' if node is None else 'with'} a pipeline")
+    if schema == ZOO_SCHEMA and document["task"] == TRADED:
+        raise ValueError(f"schema {schema} of task {TRADED}")
     if node is None:
         return None
     return pipeline_of(node_of_pickle(node, what) if schema == _PICKLED else node, what)
@@ -177,9 +205,9 @@ def _require_readable(document: Any, what: str, symbol: str | None) -> None:
     schema, libraries = document.get("schema"), document.get("libraries")
     if type(schema) is not int or schema < 1:
         raise ForeignPickle(f"{what}: not a Lockstep bundle: schema {shown(schema)}; train the model again")
-    if schema > WITHOUT_MODEL:
+    if schema > ZOO_SCHEMA:
         raise NewerSchema(
-            f"{what}: bundle schema {schema}, this Lockstep reads up to {WITHOUT_MODEL}; update Lockstep"
+            f"{what}: bundle schema {schema}, this Lockstep reads up to {ZOO_SCHEMA}; update Lockstep"
         )
     if symbol is not None and document.get("symbol") != symbol:
         raise WrongSymbol(
@@ -199,13 +227,13 @@ def _require_fit(bundle: Bundle) -> None:
     for part, pattern in (("symbol", SYMBOL), ("name", MODEL_NAME)):
         if not re.fullmatch(pattern, getattr(bundle, part)):
             raise UnfitBundle(f"{what}: {part} {getattr(bundle, part)!r}: must match {pattern}")
-    if missing := [key for key in _STRATEGY_KEYS if key not in bundle.strategy]:
-        raise UnfitBundle(
-            f"{what}: strategy has no {', '.join(missing)}; give family, config and config_hash"
-        )
+    require_question(bundle.task, bundle.output, bundle.horizon, what)
     if set(bundle.fingerprints) != set(bundle.feature_ids) or not bundle.feature_ids:
         raise UnfitBundle(f"{what}: fingerprints must be those of the {len(bundle.feature_ids)} feature ids")
-    _require_model_or_none(bundle, what)
+    if bundle.of_zoo:
+        _require_model_of_zoo(bundle, what)
+    else:
+        _require_strategy(bundle, what)
     if len(bundle.feature_ids) > _MOST_FEATURES or len(bundle.golden.stamps) > MOST_GOLDEN:
         raise UnfitBundle(f"{what}: at most {_MOST_FEATURES} features and {MOST_GOLDEN} golden vectors")
     if bundle.golden.vectors.shape[1] != len(bundle.feature_ids):
@@ -214,19 +242,53 @@ def _require_fit(bundle: Bundle) -> None:
         )
 
 
-def _require_model_or_none(bundle: Bundle, what: str) -> None:
-    """Raise UnfitBundle where a bundle has a part of a model and lacks another."""
-    threshold, answers = bundle.threshold, bundle.golden.probabilities.size
+def _require_model_of_zoo(bundle: Bundle, what: str) -> None:
+    """Raise UnfitBundle where a model of the zoo has a part of a strategy, or is not what it says."""
+    if not bundle.has_model:
+        raise UnfitBundle(f"{what}: task {bundle.task} without a pipeline; give the fitted model")
+    if bundle.strategy or bundle.threshold is not None:
+        raise UnfitBundle(
+            f"{what}: task {bundle.task} with a strategy or a threshold: a model of the zoo belongs to no "
+            "strategy; leave both out"
+        )
+    if bundle.name == VETO or not bundle.target:
+        raise UnfitBundle(
+            f"{what}: name {bundle.name!r} and target {bundle.target!r}: name the model after what it is "
+            "asked, such as volatility_h1, and say what it answers"
+        )
+    require_answering(bundle.pipeline, bundle.output, what)
+    if bundle.output == VALUE:
+        label_range(bundle.training, what)
+    _require_answers(bundle, what)
+    told = bundle.golden.answers
+    fits = np.isfinite(told) if bundle.output == VALUE else (told >= 0.0) & (told <= 1.0)
+    if bundle.output == STATE:
+        fits = (told == 0.0) | (told == 1.0)
+    if not fits.all():
+        raise UnfitBundle(f"{what}: golden answer {told[~fits][0]} is no {bundle.output}; record them again")
+
+
+def _require_answers(bundle: Bundle, what: str) -> None:
+    answers = bundle.golden.answers.size
+    if answers != len(bundle.golden.stamps):
+        raise UnfitBundle(
+            f"{what}: {answers} answers of {len(bundle.golden.stamps)} golden vectors; record them again"
+        )
+
+
+def _require_strategy(bundle: Bundle, what: str) -> None:
+    """Raise UnfitBundle where there is no strategy, or a part of a model while another is missing."""
+    if missing := [key for key in _STRATEGY_KEYS if key not in bundle.strategy]:
+        raise UnfitBundle(
+            f"{what}: strategy has no {', '.join(missing)}; give family, config and config_hash"
+        )
+    threshold, answers = bundle.threshold, bundle.golden.answers.size
     if bundle.has_model:
         if threshold is None or not 0.0 <= threshold <= 1.0:
             raise UnfitBundle(f"{what}: threshold {threshold}: must be a probability, 0 to 1")
-        if answers != len(bundle.golden.stamps):
-            raise UnfitBundle(
-                f"{what}: {answers} probabilities of {len(bundle.golden.stamps)} golden vectors; "
-                "record them again"
-            )
+        _require_answers(bundle, what)
     elif threshold is not None or bundle.target or answers:
         raise UnfitBundle(
-            f"{what}: threshold {threshold}, target {bundle.target!r} and {answers} golden probabilities, "
+            f"{what}: threshold {threshold}, target {bundle.target!r} and {answers} golden answers, "
             "but no pipeline to give one; leave them out, or give the pipeline"
         )

@@ -24,6 +24,9 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
     "symbol": (str,), "name": (str,), "target": (str,), "fingerprints": (dict,), "strategy": (dict,),
     "threshold": (int, float, type(None)), "training": (dict,), "metrics": (dict,),
 }  # fmt: skip
+# Of models of the zoo, which came later: a veto's file has the bytes that it always had.
+ZOO_SCHEMA = 4
+_OF_THE_ZOO: Mapping[str, tuple[type, ...]] = {"task": (str,), "output": (str,), "horizon": (int,)}
 _BARS = frozenset(("series", "adjustment", "end", *BAR_COLUMNS))
 _ADJUSTMENTS = get_args(Adjustment)
 _ZONE = r"[A-Za-z0-9_+-]{1,30}(/[A-Za-z0-9_+-]{1,30}){0,2}"
@@ -36,7 +39,7 @@ def bundle_document(
     return {
         "format": FORMAT,
         "schema": schema,
-        **{name: plain(getattr(bundle, name)) for name in _TYPES},
+        **{name: plain(getattr(bundle, name)) for name in _types(schema)},
         "libraries": plain(libraries),
         "feature_ids": list(bundle.feature_ids),
         "golden": golden_document(bundle.golden),
@@ -50,7 +53,8 @@ def fields_of(document: Mapping[str, Any]) -> dict[str, Any]:
     Raises: KeyError where one is missing, ValueError where one is of another type or shape, and what bars,
     instruments and sessions raise on wrong values.
     """
-    for name, types in _TYPES.items():
+    known = _types(document["schema"])
+    for name, types in known.items():
         if type(document[name]) not in types:
             raise ValueError(f"{name} is a {type(document[name]).__name__}")
     ids = document["feature_ids"]
@@ -58,15 +62,19 @@ def fields_of(document: Mapping[str, Any]) -> dict[str, Any]:
     if not all(type(each) is str for each in texts):
         raise ValueError("ids and fingerprints must be text")
     return {
-        **{name: document[name] for name in _TYPES},
+        **{name: document[name] for name in known},
         "schema": document["schema"],
         "feature_ids": tuple(ids),
         "golden": golden_of(document["golden"]),
     }
 
 
+def _types(schema: int) -> Mapping[str, tuple[type, ...]]:
+    return {**_TYPES, **_OF_THE_ZOO} if schema == ZOO_SCHEMA else _TYPES
+
+
 def golden_document(golden: GoldenVectors) -> dict[str, Any]:
-    """Return golden vectors as plain values and arrays."""
+    """Return golden vectors as plain values and arrays; in files, answers are called probabilities."""
     history = golden.history
     return {
         "base": _spelled(golden.base),
@@ -75,7 +83,7 @@ def golden_document(golden: GoldenVectors) -> dict[str, Any]:
         "markets": [_market_document(market) for _, market in sorted(history.markets.items())],
         "stamps": golden.stamps,
         "vectors": golden.vectors,
-        "probabilities": golden.probabilities,
+        "probabilities": golden.answers,
         "canonical": dict(sorted(golden.canonical.items())),
         "arithmetic": golden.arithmetic,
     }
@@ -90,10 +98,10 @@ def golden_of(document: Mapping[str, Any]) -> GoldenVectors:
         raise ValueError("max_age and arithmetic of the golden vectors are of other types")
     stamps = _array(document, "stamps", np.int64, 1)
     vectors = _array(document, "vectors", np.float64, 2)
-    probabilities = _array(document, "probabilities", np.float64, 1)
+    answers = _array(document, "probabilities", np.float64, 1)
     # Without a model there are no answers; whether there must be some is for the bundle to say.
-    if not stamps.size or len(stamps) != len(vectors) or probabilities.size not in (0, stamps.size):
-        raise ValueError(f"{len(stamps)} golden stamps, {len(vectors)} vectors, {len(probabilities)} answers")
+    if not stamps.size or len(stamps) != len(vectors) or answers.size not in (0, stamps.size):
+        raise ValueError(f"{len(stamps)} golden stamps, {len(vectors)} vectors, {len(answers)} answers")
     return GoldenVectors(
         base=_key(document["base"]),
         max_age=MaxAge(bars=bars, days=days),
@@ -103,7 +111,7 @@ def golden_of(document: Mapping[str, Any]) -> GoldenVectors:
         ),
         stamps=stamps,
         vectors=vectors,
-        probabilities=probabilities,
+        answers=answers,
         canonical={
             each: _array(document["canonical"], each, np.float64, 1) for each in document["canonical"]
         },

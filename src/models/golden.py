@@ -1,4 +1,4 @@
-"""Golden vectors: a few bars, and the vectors (and a model's probabilities) that must come out of them.
+"""Golden vectors: a few bars, and the vectors (and a model's answers) that must come out of them.
 
 The bars are an excerpt of the training history with just the windows that the vectors need. A bundle is
 used only where its golden vectors come out as recorded: bit for bit where processor and libraries are the
@@ -31,7 +31,8 @@ from lockstep.market.asof import MaxAge
 from lockstep.market.bars import Bars, Floats, Stamps
 from lockstep.market.history import History, Market, SeriesKey
 from lockstep.models.libraries import library_versions
-from lockstep.models.predictor import Classifier, predictor
+from lockstep.models.predictor import answers, predictor
+from lockstep.models.tasks import PROBABILITY, Output
 
 Rows = NDArray[np.int64]
 
@@ -87,8 +88,9 @@ class GoldenVectors:
     history         bars of every series of the plan, only those that the vectors depend on
     stamps          int64 (m,): ends of base bars, UTC ns, rising
     vectors         float64 (m, k), no NaN
-    probabilities   float64 (m,): column 1 of scikit-learn's `predict_proba`, one row at a time as live asks;
-                    (0,) where there is no model
+    answers         float64 (m,): what the model answers, one row at a time as live asks: column 1 of
+                    scikit-learn's `predict_proba`, a state, or a value, which is not clipped here; (0,) where
+                    there is no model
     canonical       id -> float64 (256,): values on the canonical bars
     arithmetic      processor and libraries; an equal text promises equal bits
 
@@ -103,7 +105,7 @@ class GoldenVectors:
     >>> history = load_history("COMP", start="2018-01-02")
     >>> model = Pipeline([("model", LogisticRegression())]).fit([[0.1], [0.9]], [1, 0])
     >>> golden = golden_vectors(history, key, ["ibs"], model, history.series(key).end[-3:], MaxAge())
-    >>> golden.vectors.shape, bool(np.all(golden.probabilities < 1))
+    >>> golden.vectors.shape, bool(np.all(golden.answers < 1))
     ((3, 1), True)
     """
 
@@ -112,7 +114,7 @@ class GoldenVectors:
     history: History
     stamps: Stamps
     vectors: Floats
-    probabilities: Floats
+    answers: Floats
     canonical: Mapping[str, Floats]
     arithmetic: str
 
@@ -125,11 +127,13 @@ def golden_vectors(
     stamps: Sequence[int] | Stamps,
     max_age: MaxAge,
     *,
+    output: Output = PROBABILITY,
     registry: FeatureRegistry | None = None,
 ) -> GoldenVectors:
     """Record the vectors at `stamps` (ends of base bars, UTC ns; a dozen is plenty) and what is predicted.
 
     pipeline   the fitted model; None: there is none, and the vectors are all there is to record
+    output     which answer of it: a probability, a value or a state, see `tasks.py`
 
     UnfitBundle where there is no stamp, or a vector has a missing value.
     """
@@ -151,7 +155,7 @@ def golden_vectors(
         history=small,
         stamps=chosen,
         vectors=vectors,
-        probabilities=np.empty(0) if pipeline is None else _probabilities(pipeline, vectors),
+        answers=np.empty(0) if pipeline is None else _answers(pipeline, output, vectors),
         canonical={each: canonical_values(each, registry) for each in feature_ids},
         arithmetic=arithmetic(pipeline),
     )
@@ -162,11 +166,12 @@ def verify_golden(
     feature_ids: Sequence[str],
     pipeline: Any,
     *,
+    output: Output = PROBABILITY,
     registry: FeatureRegistry | None = None,
 ) -> None:
     """Raise GoldenMismatch, naming the feature and the bar, where a recorded value does not come out.
 
-    Probabilities are asked the way live asks them: the compiled forest is held against scikit-learn here.
+    The model is asked the way live asks it: the compiled forest is held against scikit-learn here.
     """
     exact = golden.arithmetic == arithmetic(pipeline)
     known, base, age = registry or default_registry(), golden.base, golden.max_age
@@ -181,12 +186,12 @@ def verify_golden(
     if pipeline is None:
         return
     try:
-        answers = _probabilities(predictor(pipeline), golden.vectors)
+        found = _answers(predictor(pipeline), output, golden.vectors)
     except _UNFIT as error:
         raise GoldenMismatch(
             f"golden vectors of {golden.base}: the model has no answer: {_reason(error)}; rebuild the model"
         ) from error
-    _require_equal("the probability", golden.probabilities, answers, golden.stamps, exact)
+    _require_equal(f"the {output}", golden.answers, found, golden.stamps, exact)
 
 
 def _reason(error: Exception) -> str:
@@ -225,8 +230,8 @@ def _vectors(
     return np.ascontiguousarray(batch.matrix[[batch.row(int(stamp)) for stamp in stamps]])
 
 
-def _probabilities(model: Classifier, vectors: Floats) -> Floats:
-    return np.array([model.predict_proba(row.reshape(1, -1))[0, 1] for row in vectors], dtype=np.float64)
+def _answers(model: Any, output: Output, vectors: Floats) -> Floats:
+    return np.array([answers(model, output, row.reshape(1, -1))[0] for row in vectors], dtype=np.float64)
 
 
 def _equal(one: Floats, other: Floats, exact: bool) -> np.ndarray[Any, np.dtype[np.bool_]]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from lockstep.errors import UnknownModel
 from lockstep.models.evidence import REFERENCE
 from lockstep.models.manifest import Evidence, Manifest, VersionEntry
+from lockstep.models.tasks import described
 from lockstep.settings import suggestion
 from lockstep.tables import TextTable, number, prose
 
@@ -27,11 +28,12 @@ def chosen_instruments(manifest: Manifest, symbol: str | None) -> Manifest:
 def versions_table(manifest: Manifest) -> TextTable:
     """Return one row per version."""
     table = TextTable(
-        "symbol", "model", "version", "status", "trained on", number("threshold"), prose("metrics"),
+        "symbol", "model", "version", "task", "status", "trained on", number("threshold"), prose("metrics"),
         prose("evidence"), number("used"),
     )  # fmt: skip
     for symbol, name, version, entry in _versions(manifest):
-        table.add_row(symbol, name, version, entry.status, *_cells(entry))
+        task = described(entry.task, entry.output, entry.horizon)
+        table.add_row(symbol, name, version, task, entry.status, *_cells(entry))
     return table
 
 
@@ -46,11 +48,17 @@ def _cells(entry: VersionEntry) -> tuple[str, ...]:
     known = [(name, value) for name, value in entry.metrics.items() if value is not None]
     return (
         " to ".join(entry.training_range) if entry.training_range else "",
-        NO_MODEL if entry.threshold is None else f"{entry.threshold:.3g}",
+        _threshold(entry),
         ", ".join(f"{name} {_measure(value)}" for name, value in known[:_METRICS_SHOWN]),
         evidence_words(entry),
         f"{entry.use.count:,}",
     )
+
+
+def _threshold(entry: VersionEntry) -> str:
+    if entry.threshold is None:
+        return "" if entry.of_zoo else NO_MODEL
+    return f"{entry.threshold:.3g}"
 
 
 def evidence_words(entry: VersionEntry) -> str:

@@ -15,6 +15,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import AwareDatetime, ConfigDict, Field
 
 from lockstep.errors import UnknownModel
+from lockstep.models.tasks import PROBABILITY, TRADED, Output, Task
 from lockstep.settings import Grown, SchemaVersion, Settings, suggestion
 
 SCHEMA = 1
@@ -132,16 +133,19 @@ class UseStatistics(_Part):
     last: AwareDatetime | None = None
 
 
-class VersionEntry(_Part):
+class VersionEntry(_Part, Grown):
     """One immutable bundle, and what happened to it.
 
     file, sha256, size   the bundle beside the manifest
-    target               what the probability is the chance of; "" without a model
-    threshold            least probability of an entry; None: there is no model, and every entry is sent
+    target               what the probability is the chance of, or what the value is; "" without a model
+    threshold            least probability of an entry; None: there is no veto
+    task, output, horizon   what the model answers, see `tasks.py`
     training_range       first and last day of the training data, ISO
     metrics              by name; null where not finite
     parent               version it was derived from; supersedes: production when it was registered, and why
     """
+
+    LATER: ClassVar[frozenset[str]] = frozenset({"task", "output", "horizon"})
 
     status: Status = "candidate"
     file: FileName
@@ -160,6 +164,14 @@ class VersionEntry(_Part):
     evidence: tuple[Evidence, ...] = ()
     record: TrainingRecord
     use: UseStatistics = UseStatistics()
+    task: Task = TRADED
+    output: Output = PROBABILITY
+    horizon: int = 0
+
+    @property
+    def of_zoo(self) -> bool:
+        """Whether it is a model of the zoo, which specs read and nothing trades."""
+        return self.task != TRADED
 
 
 class ModelEntry(_Part):

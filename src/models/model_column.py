@@ -3,9 +3,12 @@
     model:COMP@v3#3f2a9c1b04de     version 3 of COMP in the store, by the first 12 digits of its SHA-256
     model:COMP_regime@v1#…         of the model `regime` of COMP
 
-The value is the probability that the bundle's pipeline gives for the bundle's own feature ids, on its own
-series whatever is traded, in [0, 1]; NaN where one of these is NaN. The bundle is verified as it is wherever
-one is used, and its answers have the same bits whether one row is asked or many (`predictor.py`).
+The value is what the bundle's pipeline answers to the bundle's own feature ids, on its own series whatever is
+traded; NaN where one of these is NaN. A veto answers with its probability, a model of the zoo with a
+probability, a state (0 or 1) or a value (`tasks.py`). A value is held within the range of the labels that the
+model was fitted on, here and therefore in research, sweep, live engine and certificate alike. The bundle is
+verified as it is wherever one is used, and its answers have the same bits whether one row is asked or many
+(`predictor.py`).
 
 A column is looked up in the stores from which this process has loaded bundles, the newest first, and in the
 default one. The hash says which bundle is meant, so that it does not matter where it is found.
@@ -23,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from lockstep.errors import FeatureError, ModelError, UnknownFeature, UnknownModel
+from lockstep.errors import FeatureError, ModelError, UnfitBundle, UnknownFeature, UnknownModel
 from lockstep.features.derived import is_derived
 from lockstep.features.feature_registry import FeatureRegistry
 from lockstep.market.bars import Floats
@@ -33,7 +36,7 @@ from lockstep.models.bundle import Bundle
 from lockstep.models.golden import arithmetic, same_values
 from lockstep.models.manifest import VETO, Manifest, ModelEntry, VersionEntry
 from lockstep.models.manifest_file import MANIFEST
-from lockstep.models.predictor import Classifier, predictor
+from lockstep.models.predictor import answers, predictor
 from lockstep.models.store import (
     COLUMN_DIGITS,
     COLUMN_MODEL,
@@ -43,6 +46,7 @@ from lockstep.models.store import (
     load_bundle,
     read_column_id,
 )
+from lockstep.models.tasks import STATE, VALUE, answer_range, described
 
 _LOOSE = re.compile(
     COLUMN_MODEL + r"(?:@(?:(?P<version>v\d+)|production|latest))?(?:#(?P<hash>[0-9A-Fa-f]*))?(?P<rest>.*)"
@@ -56,13 +60,29 @@ _MOST_OPENED = 16
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ModelColumn:
-    """The answers of one bundle; see `features.derived.DerivedColumn`."""
+    """The answers of one bundle; see `features.derived.DerivedColumn`.
+
+    low, high   0 and 1; of a value, the smallest and the largest label of its training: beyond them lies
+                nothing that the model has seen, and its answers are clipped to them
+    """
 
     id: str
     bundle: Bundle
-    model: Classifier
-    low: float = 0.0
-    high: float = 1.0
+    model: Any
+
+    @property
+    def low(self) -> float:
+        """Smallest value."""
+        return self._range[0]
+
+    @property
+    def high(self) -> float:
+        """Largest value."""
+        return self._range[1]
+
+    @functools.cached_property
+    def _range(self) -> tuple[float, float]:
+        return answer_range(self.bundle.output, self.bundle.training, self.id)
 
     @property
     def base(self) -> SeriesKey:
@@ -86,14 +106,12 @@ class ModelColumn:
         return None if found is None else DateRange.of(*found)
 
     def answers(self, rows: Floats) -> Floats:
-        """Return the probability of the target, float64 (n,), for rows float64 (n, inputs) without NaN."""
-        answer = np.asarray(self.model.predict_proba(rows), dtype=np.float64)
-        if answer.shape != (len(rows), 2):
-            raise FeatureError(
-                f"{self.id}: answered shape {answer.shape} to {len(rows)} rows: expected two probabilities "
-                "each; validate the bundle again"
-            )
-        return answer[:, 1]
+        """Return the answers, float64 (n,), to rows float64 (n, inputs) without NaN; a value is clipped."""
+        try:
+            found = answers(self.model, self.bundle.output, rows)
+        except UnfitBundle as error:
+            raise FeatureError(f"{self.id}: {error}") from error
+        return np.clip(found, self.low, self.high) if self.bundle.output == VALUE else found
 
     def require_reproducible(self) -> None:
         """Raise FeatureError where the golden vectors are not answered as recorded, or not alone as together.
@@ -109,7 +127,8 @@ class ModelColumn:
                 "but not a column"
             )
         exact = golden.arithmetic == arithmetic(self.bundle.pipeline)
-        if not same_values(golden.probabilities, alone, exact=exact):
+        recorded = np.clip(golden.answers, self.low, self.high)
+        if not same_values(recorded, alone, exact=exact):
             raise FeatureError(
                 f"{self.id}: golden vectors are not answered as recorded; use the code that trained the "
                 "model, or train again"
@@ -120,8 +139,9 @@ class ModelColumn:
         bundle = self.bundle
         lines = (
             self.id,
-            f"Probability of {bundle.target} that {bundle.version} of {bundle.name} gives, on {self.base}.",
+            f"{self._answer} that {bundle.version} of {bundle.name} gives, on {self.base}.",
             "",
+            *((f"task        {described(bundle.task, bundle.output, bundle.horizon)}",) * bundle.of_zoo),
             f"inputs      {', '.join(self.inputs)}",
             f"range       [{self.low:g}, {self.high:g}]",
             "NaN         where an input is",
@@ -129,6 +149,13 @@ class ModelColumn:
             f"bundle      {bundle.sha256}",
         )
         return "\n".join(lines)
+
+    @property
+    def _answer(self) -> str:
+        target = self.bundle.target
+        return {VALUE: f"Value of {target}", STATE: f"State (0 or 1) of {target}"}.get(
+            self.bundle.output, f"Probability of {target}"
+        )
 
 
 def derived_column(text: str, registry: FeatureRegistry) -> ModelColumn:
@@ -144,7 +171,7 @@ def derived_column(text: str, registry: FeatureRegistry) -> ModelColumn:
             raise FeatureError(f"feature id {text!r}: {_misspelled(text)}")
         folder, entry = _entry(text, found)
         what = f"{found.version} of {found.symbol} {found.name}"
-        if entry.threshold is None:
+        if entry.threshold is None and not entry.of_zoo:
             raise FeatureError(f"feature id {text!r}: {what} holds no model; name one that does")
         if nested := [each for each in entry.feature_ids if is_derived(each)]:
             raise FeatureError(

@@ -1,8 +1,9 @@
 """Fitted pipelines as nodes of plain values and arrays, and back: no object is pickled.
 
 A node is `{"class": name, "params": what the constructor takes, "fitted": what `fit` has learned}`. The class
-is one of an explicit list (`kinds.py`, `boosters.py`); of what it has learned, what a prediction reads is
-kept, each attribute of a declared shape. Reading constructs exactly these classes and sets these attributes.
+is one of an explicit list (`kinds.py`, `tree_kinds.py`, `boosters.py`); of what it has learned, what a
+prediction reads is kept, each attribute of a declared shape. Reading constructs exactly these classes and
+sets these attributes.
 
 Bundles of schema 1 hold a pickle. It is read as data (`pickle_machine.py`) and becomes the same nodes.
 """
@@ -17,9 +18,10 @@ from lockstep.models.boosters import BOOSTERS
 from lockstep.models.kinds import MOVED, SKLEARN, EstimatorKind
 from lockstep.models.pickle_machine import ARRAYS, Machine, PickleFault
 from lockstep.models.pickled_values import NUMPY, Pair, class_of, state_of, value_of
+from lockstep.models.tree_kinds import TREES
 from lockstep.models.trees import NodeFault
 
-KINDS: Mapping[Pair, EstimatorKind] = {kind.pair: kind for kind in (*SKLEARN, *BOOSTERS)}
+KINDS: Mapping[Pair, EstimatorKind] = {kind.pair: kind for kind in (*SKLEARN, *TREES, *BOOSTERS)}
 _BY_NAME: Mapping[str, EstimatorKind] = {kind.name: kind for kind in KINDS.values()}
 _NODE = {"class", "params", "fitted"}
 _MOST_LEVELS = 8

@@ -66,6 +66,9 @@ def entry_of(
         feature_ids=bundle.feature_ids,
         fingerprints=plain(bundle.fingerprints),
         strategy=plain(bundle.strategy),
+        task=bundle.task,
+        output=bundle.output,
+        horizon=bundle.horizon,
         threshold=None if bundle.threshold is None else float(bundle.threshold),
         training_range=_range_of(bundle.training),
         metrics={name: _finite(value) for name, value in sorted(bundle.metrics.items())},
@@ -391,7 +394,10 @@ class ModelStore:
 
 
 # What the manifest repeats of a bundle; a foreign one could say something else.
-_REPEATED = ("target", "feature_ids", "fingerprints", "strategy", "threshold", "training_range", "metrics")
+_REPEATED = (
+    "target", "feature_ids", "fingerprints", "strategy", "threshold", "training_range", "metrics", "task",
+    "output", "horizon",
+)  # fmt: skip
 _RECORDED = ("code_hash", "config", "data_hashes", "seed")
 
 
@@ -454,7 +460,7 @@ def load_bundle(
     entry = manifest.entry(symbol, resolved, name)
     bundle = bundle_of(store.content(entry), entry.file, symbol=symbol)
     changed = changed_features(bundle, entry.file, registry=registry)
-    verify_golden(bundle.golden, bundle.feature_ids, bundle.pipeline, registry=registry)
+    verify_golden(bundle.golden, bundle.feature_ids, bundle.pipeline, output=bundle.output, registry=registry)
     return replace(bundle, version=resolved, changed_features=changed)
 
 

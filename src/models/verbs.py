@@ -25,6 +25,7 @@ from lockstep.models.manifest import (
     VersionEntry,
 )
 from lockstep.models.policy import Policy
+from lockstep.models.tasks import NOT_TRADED, described
 
 
 class BundleDifference(BaseModel):
@@ -118,6 +119,7 @@ def _flat(path: str, value: Any) -> Iterator[tuple[str, Any]]:
 def registered(manifest: Manifest, act: Act, version: str, entry: VersionEntry, action: Action) -> Manifest:
     """Return the manifest with a further version, which changes nothing in production."""
     model = manifest.instruments.get(act.symbol, {}).get(act.name, ModelEntry())
+    _require_same_question(model, entry, f"{act.symbol} {act.name} {version}")
     wider = manifest.with_model(act.symbol, act.name, model.with_versions({version: entry}))
     return recorded(wider, act, action, version, before=model.production)
 
@@ -159,6 +161,7 @@ def promoted(
     version, entry, what = _meant(manifest, act, version)
     if entry.status == "production":
         raise VerbRefused(f"{what}: is in production already; nothing to do")
+    _require_traded(entry, what)
     _require_not_retired(entry, what)
     if force and not act.reason:
         raise VerbRefused(f"{what}: force needs a reason; say why the evidence may be skipped")
@@ -182,6 +185,8 @@ def rolled_back(
     production = manifest.model(act.symbol, act.name).production
     if not act.reason:
         raise VerbRefused(f"{act.symbol} {act.name}: a rollback needs a reason; say what was wrong")
+    if to is not None:
+        _require_traded(*_meant(manifest, act, to)[1:])
     wanted = to if to is not None else _earlier(manifest, act)
     if wanted is None:
         raise VerbRefused(
@@ -284,6 +289,22 @@ def _judged(entry: VersionEntry, policy: Policy, now: datetime) -> Status:
 def _require_not_retired(entry: VersionEntry, what: str) -> None:
     if entry.status == "retired":
         raise VerbRefused(f"{what}: is retired; register it again, or choose another version")
+
+
+def _require_traded(entry: VersionEntry, what: str) -> None:
+    if entry.of_zoo:
+        raise VerbRefused(f"{what}: {NOT_TRADED}")
+
+
+def _require_same_question(model: ModelEntry, entry: VersionEntry, what: str) -> None:
+    """Raise VerbRefused where the versions of a model answer another question than `entry`."""
+    asked = (entry.task, entry.output, entry.horizon)
+    for version, each in model.versions.items():
+        if (each.task, each.output, each.horizon) != asked:
+            raise VerbRefused(
+                f"{what}: answers {described(*asked)}; {version} under this name answers "
+                f"{described(each.task, each.output, each.horizon)}; register it under another name"
+            )
 
 
 def _with_status(entry: VersionEntry, status: Status) -> VersionEntry:

@@ -7,6 +7,7 @@ from typing import Any
 from lockstep.errors import ConfigError, StrategyError
 from lockstep.models.bundle import Bundle
 from lockstep.models.predictor import predictor
+from lockstep.models.tasks import NOT_TRADED
 from lockstep.strategy.config import DEFAULT_FAMILY, StrategyConfig
 from lockstep.strategy.family import family_named, family_of
 from lockstep.strategy.veto import Veto
@@ -27,8 +28,12 @@ def bundled_strategy(config: StrategyConfig) -> dict[str, Any]:
 def config_of(bundle: Bundle) -> StrategyConfig:
     """Return the strategy configuration that the bundle was made with; StrategyError where it is another.
 
-    The hash in the bundle must be that of its content: a configuration that was edited is not traded.
+    The hash in the bundle must be that of its content: a configuration that was edited is not traded. Nor is
+    a model of the zoo, which has none.
     """
+    if bundle.of_zoo:
+        version = f"{bundle.symbol} {bundle.name} {bundle.version}".strip()
+        raise StrategyError(f"{version}: {NOT_TRADED}")
     named = bundle.strategy["family"]
     try:
         family = family_named(DEFAULT_FAMILY if named == _FIRST else named, where=bundle.symbol)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sklearn.ensemble import RandomForestClassifier
+from sklearn.ensemble import HistGradientBoostingRegressor, RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier
@@ -16,14 +16,14 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 from lockstep.errors import ForeignPickle, UnfitBundle
-from lockstep.models.estimators import ColumnSelector
+from lockstep.models.estimators import ColumnSelector, SeedEnsembleClassifier
 from lockstep.models.nodes import node_of_pickle, pipeline_node, pipeline_of
 from lockstep.models.pickling import pickled, unpickled
 from lockstep.models.predictor import CompiledForest, predictor
 from lockstep.models.trees import NodeFault, depths
-from support.families import FAMILIES
+from support.families import ENSEMBLES, FAMILIES, REGRESSORS
 from support.first_pickles import first_pickle
-from support.models import forest, samples
+from support.models import forest, ranges, samples
 
 
 @functools.cache
@@ -57,6 +57,41 @@ def test_every_family_comes_back_and_gives_the_same_bytes(family: str) -> None:
     assert pickled(pipeline_node(pickle.loads(pickle.dumps(model)))) == content
 
 
+@pytest.mark.parametrize("family", REGRESSORS)
+def test_every_regressor_comes_back_and_gives_the_same_bytes(family: str) -> None:
+    features = samples()[1]
+    model = REGRESSORS[family]().fit(features, ranges())
+    content = pickled(pipeline_node(model))
+    again = pipeline_of(unpickled(content, "x"), "x")
+    assert type(again) is type(model)
+    assert again.predict(features).tobytes() == model.predict(features).tobytes()
+    assert pickled(pipeline_node(again)) == content
+    assert pickled(pipeline_node(REGRESSORS[family]().fit(features, ranges()))) == content
+    assert pickled(pipeline_node(pickle.loads(pickle.dumps(model)))) == content
+
+
+@pytest.mark.parametrize("family", ENSEMBLES)
+def test_every_ensemble_of_classifiers_comes_back(family: str) -> None:
+    _, features, target = samples()
+    model = ENSEMBLES[family]().fit(features, target)
+    content = pickled(pipeline_node(model))
+    again = pipeline_of(unpickled(content, "x"), "x")
+    assert answers(again) == answers(model)
+    assert (again.predict(features) == model.predict(features)).all()
+    assert pickled(pipeline_node(again)) == content
+    if family == "forests":
+        assert len({answers(each) for each in model.members_}) == len(model.seeds), (
+            "seeds make the difference"
+        )
+
+
+@pytest.mark.parametrize("seeds", [(), (1, 1), tuple(range(9))])
+def test_an_ensemble_has_up_to_eight_members_each_with_its_own_seed(seeds: tuple[int, ...]) -> None:
+    _, features, target = samples()
+    with pytest.raises(ValueError, match="give 1 to 8, each once"):
+        SeedEnsembleClassifier(RandomForestClassifier(2), seeds).fit(features, target)
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_pickle_of_the_first_schema_gives_the_same_bits(family: str) -> None:
     model = fitted(family)
@@ -84,6 +119,7 @@ def test_a_fitted_forest_is_whole() -> None:
         (Pipeline([("f", FunctionTransformer(np.abs)), ("m", LogisticRegression())]), "FunctionTransformer"),
         (LogisticRegression(class_weight={0: object()}), "class_weight is a object: a bundle holds numbers"),
         (RandomForestClassifier(2, random_state=np.random.RandomState(1)), "random_state is a RandomState"),
+        (HistGradientBoostingRegressor(loss="absolute_error"), "loss must be one of log_loss, squared_error"),
         (
             Pipeline([("c", ColumnSelector((0,))), ("m", LogisticRegression())], memory="cache"),
             "memory must be nothing",

@@ -44,7 +44,7 @@ def count(journal: Journal, table: str) -> int:
 def test_its_bundles_load_and_answer_as_they_did(first: Path, version: str) -> None:
     bundle = load_bundle("COMP", version, store=ModelStore(first / "store"))
     again = bundle.pipeline.predict_proba(bundle.golden.vectors)[:, 1]
-    assert again.tobytes() == bundle.golden.probabilities.tobytes()
+    assert again.tobytes() == bundle.golden.answers.tobytes()
 
 
 def test_its_bundles_name_classes_where_they_were_and_a_rollback_still_takes_one(

@@ -72,7 +72,7 @@ def recording(case: ModelCase, feature_id: str) -> ModelCase:
 def other_probabilities() -> ModelCase:
     """Record golden probabilities that the pipeline does not give."""
     case = planted_case()
-    golden = replace(case.bundle.golden, probabilities=case.bundle.golden.probabilities + 1e-6)
+    golden = replace(case.bundle.golden, answers=case.bundle.golden.answers + 1e-6)
     return changed(case, bundle=replace(case.bundle, golden=golden))
 
 

@@ -109,7 +109,7 @@ def _no_golden(config: IbsConfig, symbol: str, width: int) -> GoldenVectors:
         history=History(bars={}, markets={}),
         stamps=np.empty(0, dtype=np.int64),
         vectors=np.empty((0, width)),
-        probabilities=np.empty(0),
+        answers=np.empty(0),
         canonical={},
         arithmetic="",
     )

@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from sklearn.ensemble import RandomForestClassifier
+from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 from sklearn.pipeline import Pipeline
 
 from lockstep.features.batch import BatchFeatures
@@ -22,6 +22,7 @@ from lockstep.models.golden import golden_vectors
 from lockstep.models.libraries import library_versions
 from lockstep.models.sources import new_key, read_key, sign, trust
 from lockstep.models.store import ModelStore
+from lockstep.models.tasks import PROBABILITY, STATE, VALUE, Output
 from support.evidence import NOW, RECORD, evidence
 from support.scenarios import daily_bars, history_of
 
@@ -34,9 +35,11 @@ __all__ = [
     "forest",
     "history",
     "make_bundle",
+    "ranges",
     "samples",
     "unchanged",
     "vouched",
+    "zoo_bundle",
 ]
 
 BASE = SeriesKey("ES", DAILY)
@@ -113,6 +116,49 @@ def bare_bundle(symbol: str = "ES", **changes: Any) -> Bundle:
     golden = golden_vectors(history(symbol), SeriesKey(symbol, DAILY), IDS, None, stamps, MaxAge())
     without = {"target": "", "threshold": None, "golden": golden, "schema": 3}
     return replace(make_bundle(symbol=symbol), pipeline=None, **without, **changes)
+
+
+@cache
+def ranges(symbol: str = "ES") -> Any:
+    """Return the bars' ranges, in hundreds of points, one bar ahead of `samples`: a value to predict."""
+    stamps, _, _ = samples(symbol)
+    bars = history(symbol).series(SeriesKey(symbol, DAILY))
+    ahead = np.append((bars.high - bars.low)[1:], 0.0) / 100.0
+    return ahead[np.searchsorted(bars.end, stamps)]
+
+
+def zoo_bundle(*, pipeline: Any = None, output: Output = VALUE, symbol: str = "ES", **changes: Any) -> Bundle:
+    """Return a model of the zoo: of tomorrow's range, of its chance to rise, or of the state of either."""
+    fitted = pipeline
+    stamps, features, _ = samples(symbol)
+    if fitted is None:
+        of_values = RandomForestRegressor(6, min_samples_leaf=10, random_state=5, n_jobs=1)
+        fitted = of_values.fit(features, ranges(symbol)) if output == VALUE else forest()
+    base, registry = SeriesKey(symbol, DAILY), default_registry()
+    values: dict[str, Any] = {
+        "symbol": symbol,
+        "name": {VALUE: "volatility_h1", STATE: "regime_h5", PROBABILITY: "direction_h1"}[output],
+        "task": {VALUE: "volatility", STATE: "regime", PROBABILITY: "direction"}[output],
+        "output": output,
+        "horizon": 5 if output == STATE else 1,
+        "target": "what tomorrow brings",
+        "pipeline": fitted,
+        "feature_ids": IDS,
+        "fingerprints": {each: registry.fingerprint(each) for each in IDS},
+        "strategy": {},
+        "threshold": None,
+        "training": {
+            "range": ("2024-01-08", "2026-01-08"),
+            "label_range": [float(ranges(symbol).min()), float(ranges(symbol).max())],
+        },
+        "metrics": {"loss": 0.02},
+    }
+    chosen = {**values, **changes}
+    if "golden" not in chosen:
+        chosen["golden"] = golden_vectors(
+            history(symbol), base, IDS, fitted, stamps[[5, 80, 81, 300]], MaxAge(), output=output
+        )
+    return Bundle(**chosen)
 
 
 def asking_for_validation(store: ModelStore) -> ModelStore:

@@ -143,7 +143,7 @@ def test_a_bundle_without_a_model_is_as_immutable_as_one_with(tmp_path: Path) ->
     store.register(bare, record=RECORD, by="me", now=NOW)
     found = load_bundle("ES", "v1", store=store)
     assert (found.has_model, found.threshold, found.target, found.schema) == (False, None, "", 3)
-    assert found.golden.probabilities.size == 0
+    assert found.golden.answers.size == 0
     assert found.golden.vectors.tobytes() == bare.golden.vectors.tobytes()
     assert save_bundle(found, tmp_path / "again.joblib") == found.sha256
     assert store.manifest().entry("ES", "v1").threshold is None
@@ -165,10 +165,10 @@ def test_a_model_keeps_the_schema_that_earlier_versions_read(tmp_path: Path, bun
         {"pipeline": forest()},
         {"pipeline": forest(), "threshold": 0.5},
     ],
-    ids=["threshold", "target", "probabilities", "pipeline", "no probabilities"],
+    ids=["threshold", "target", "answers", "pipeline", "no answers"],
 )
 def test_half_a_model_is_no_bundle(changes: dict[str, Any]) -> None:
-    with pytest.raises(errors.UnfitBundle, match=r"no pipeline|must be a probability|0 probabilities"):
+    with pytest.raises(errors.UnfitBundle, match=r"no pipeline|must be a probability|0 answers"):
         bundles.bundle_bytes(replace(bare_bundle(), **changes))
 
 
@@ -266,7 +266,7 @@ SPOILT: dict[str, tuple[Callable[[bytes], bytes], type[Exception], str]] = {
         errors.ForeignPickle,
         r"holds sklearn\.pipeline\.Pipeline, which no file of Lockstep may hold",
     ),
-    "a newer schema": (lambda c: edited(c, schema=4), errors.NewerSchema, "reads up to 3; update Lockstep"),
+    "a newer schema": (lambda c: edited(c, schema=5), errors.NewerSchema, "reads up to 4; update Lockstep"),
     "a schema of true": (
         lambda c: edited(c, schema=True),
         errors.ForeignPickle,
@@ -436,14 +436,14 @@ def nudged(bundle: Bundle, what: str, by: float) -> Bundle:
     return replace(bundle, golden=replace(bundle.golden, **{what: values}))
 
 
-@pytest.mark.parametrize("what", ["vectors", "probabilities"])
+@pytest.mark.parametrize("what", ["vectors", "answers"])
 def test_golden_values_are_compared_bit_for_bit_here(bundle: Bundle, what: str) -> None:
     spoilt = nudged(bundle, what, 0)
     with pytest.raises(errors.GoldenMismatch, match="use the code and libraries that trained it"):
         golden_vectors.verify_golden(spoilt.golden, IDS, bundle.pipeline)
 
 
-@pytest.mark.parametrize("what", ["vectors", "probabilities"])
+@pytest.mark.parametrize("what", ["vectors", "answers"])
 def test_golden_values_are_compared_to_1e_12_elsewhere(
     bundle: Bundle, what: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -454,8 +454,8 @@ def test_golden_values_are_compared_to_1e_12_elsewhere(
 
 
 def test_a_fast_path_with_other_answers_is_caught(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
-    honest = Forest.chances
-    monkeypatch.setattr(Forest, "chances", lambda forest, rows: honest(forest, rows)[:, ::-1])
+    honest = Forest.means
+    monkeypatch.setattr(Forest, "means", lambda forest, rows: honest(forest, rows)[:, ::-1])
     with pytest.raises(errors.GoldenMismatch, match="the probability at"):
         golden_vectors.verify_golden(bundle.golden, IDS, bundle.pipeline)
 

@@ -13,9 +13,11 @@ import pytest
 from lockstep.errors import ForeignPickle
 from lockstep.models.nodes import pipeline_node, pipeline_of
 from lockstep.models.pickling import pickled, unpickled
-from support.families import FAMILIES
-from support.models import samples
+from support.families import ENSEMBLES, FAMILIES, REGRESSORS
+from support.models import ranges, samples
 
+# Kinds that answer with a value, and ensembles, beside those of the vetoes.
+VALUE = "value of "
 HISTOGRAM, BOOSTING, FOREST = "hist_gradient_boosting", "gradient_boosting", "random_forest"
 LIGHTGBM, XGBOOST = "lightgbm", "xgboost"
 Spoil = Callable[[dict[str, Any]], object]
@@ -24,7 +26,9 @@ Spoil = Callable[[dict[str, Any]], object]
 @functools.cache
 def fitted(family: str) -> Any:
     _, features, target = samples()
-    return FAMILIES[family]().fit(features, target)
+    if family.startswith(VALUE):
+        return REGRESSORS[family.removeprefix(VALUE)]().fit(features, ranges())
+    return {**FAMILIES, **ENSEMBLES}[family]().fit(features, target)
 
 
 def step(number: int, part: str, **values: Any) -> Spoil:
@@ -209,6 +213,67 @@ HOSTILE: dict[str, tuple[str, Spoil, str]] = {
     "xgboost: a text as score": (XGBOOST, change("fitted.base_score", "x" * 99), "wrong settings"),
     "xgboost: no columns": (XGBOOST, change("fitted.features", 0), "wrong settings"),
     "xgboost: another objective": (XGBOOST, change("params.objective", "multi:softprob"), "must be binary"),
+    "values: a loop": (f"{VALUE}random_forest", loop("left_child", "right_child"), "is reached twice"),
+    "values: another column": (f"{VALUE}random_forest", put("feature", 4), "reads a column beyond the 4"),
+    "values: two a leaf": (
+        f"{VALUE}random_forest",
+        change("fitted.trees.values", lambda v: np.repeat(v, 2, axis=1)),
+        "values must be float64",
+    ),
+    "values: a forest of classes": (
+        FOREST,
+        change("class", "RandomForestRegressor"),
+        "unexpected keyword argument 'class_weight'",
+    ),
+    "values of histograms: a loop": (f"{VALUE}{HISTOGRAM}", loop("left", "right"), "reached twice"),
+    "values of histograms: another loss": (
+        f"{VALUE}{HISTOGRAM}",
+        change("params.loss", "poisson"),
+        "loss must be squared_error",
+    ),
+    "values of lightgbm: a child beyond": (
+        f"{VALUE}{LIGHTGBM}",
+        edit_line("left_child", lambda v: ["99", *v[1:]]),
+        "outside its tree",
+    ),
+    "values of lightgbm: another objective": (
+        f"{VALUE}{LIGHTGBM}",
+        edit("objective=regression", "objective=binary sigmoid:1"),
+        "another kind",
+    ),
+    "values of lightgbm: an objective of its own": (
+        f"{VALUE}{LIGHTGBM}",
+        change("params.objective", "huber"),
+        "objective must be regression",
+    ),
+    "values of xgboost: another column": (f"{VALUE}{XGBOOST}", put("split_indices", 4), "a column beyond"),
+    "values of xgboost: another objective": (
+        f"{VALUE}{XGBOOST}",
+        change("params.objective", "reg:gamma"),
+        "objective must be reg:squarederror",
+    ),
+    "ridge: wide coefficients": (
+        f"{VALUE}ridge",
+        lambda n: n["params"]["steps"][1][1]["fitted"].update(coef_=np.zeros((10**3, 4))),
+        r"coef_ must be of shape \(4,\)",
+    ),
+    "an ensemble: a member less": (
+        f"{VALUE}forests",
+        change("fitted.members", lambda v: v[:-1]),
+        "one member per seed",
+    ),
+    "an ensemble: nine seeds": (
+        "forests",
+        change("params.seeds", list(range(9))),
+        "seeds must be 1 to 8 numbers",
+    ),
+    "an ensemble: a seed in text": ("forests", change("params.seeds", ["1"] * 8), "seeds must be 1 to 8"),
+    "an ensemble: another class": (
+        "forests",
+        lambda n: n["fitted"]["members"][0].update({"class": "subprocess.Popen"}),
+        "'subprocess.Popen'",
+    ),
+    "an ensemble: no members": ("forests", drop("fitted", "members"), "must hold members"),
     "another class": (
         "logistic",
         change("class", "GaussianNB"),

@@ -15,8 +15,17 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
 from lockstep.errors import UnfitBundle
-from lockstep.models.predictor import CompiledForest, Forest, RowByRow, predictor
-from support.models import forest, samples
+from lockstep.models.estimators import SeedEnsembleRegressor
+from lockstep.models.predictor import (
+    CompiledForest,
+    CompiledRegressor,
+    Forest,
+    RowByRow,
+    answers,
+    predictor,
+)
+from support.families import ENSEMBLES, REGRESSORS
+from support.models import forest, ranges, samples
 
 PIPELINES: dict[str, tuple[Callable[[], Any], type | None]] = {
     "bare forest": (lambda: RandomForestClassifier(4, random_state=1), CompiledForest),
@@ -50,6 +59,63 @@ def test_the_answer_is_scikit_learns_for_each_row(name: str) -> None:
     rows = features[:50]
     single = np.concatenate([pipeline.predict_proba(row.reshape(1, -1)) for row in rows])
     assert asked.predict_proba(rows).tobytes() == single.tobytes()
+
+
+@pytest.mark.parametrize("name", REGRESSORS)
+def test_a_value_is_scikit_learns_for_each_row(name: str) -> None:
+    """Alone and together: of trees, of ensembles of eight, and of what multiplies matrices."""
+    _, features, _ = samples()
+    pipeline = REGRESSORS[name]().fit(features, ranges())
+    asked, rows = predictor(pipeline), features[:50]
+    expected = {
+        "ridge": RowByRow,
+        **dict.fromkeys(("random_forest", "chosen_forest", "forests"), CompiledRegressor),
+    }
+    assert type(asked) is expected.get(name, type(pipeline))
+    single = np.concatenate([pipeline.predict(row.reshape(1, -1)) for row in rows]).astype(np.float64)
+    assert len(set(single.tolist())) > 4
+    assert answers(asked, "value", rows).tobytes() == single.tobytes()
+    alone = [answers(asked, "value", row.reshape(1, -1)) for row in rows]
+    assert np.concatenate(alone).tobytes() == single.tobytes()
+
+
+@pytest.mark.parametrize("name", ENSEMBLES)
+def test_an_ensembles_probability_is_its_own_for_each_row(name: str) -> None:
+    _, features, target = samples()
+    pipeline = ENSEMBLES[name]().fit(features, target)
+    asked, rows = predictor(pipeline), features[:50]
+    assert isinstance(asked, CompiledForest) is (name == "forests")
+    single = np.concatenate([pipeline.predict_proba(row.reshape(1, -1)) for row in rows])
+    assert asked.predict_proba(rows).tobytes() == single.tobytes()
+    chance = answers(asked, "probability", rows)
+    assert answers(asked, "state", rows).tolist() == [float(each >= 0.5) for each in chance]
+    assert chance.tobytes() == np.ascontiguousarray(single[:, 1]).tobytes()
+
+
+def test_a_state_begins_at_one_half() -> None:
+    class Even:
+        def predict_proba(self, features: Any, /) -> Any:
+            return np.array([[0.5, 0.5], [np.nextafter(0.5, 1), np.nextafter(0.5, 0)]])
+
+    assert answers(Even(), "state", np.zeros((2, 1))).tolist() == [1.0, 0.0]
+
+
+def test_members_are_added_one_after_the_other() -> None:
+    """The control of the order: numpy's own mean over eight members rounds one row otherwise than many."""
+    _, features, _ = samples()
+    model = REGRESSORS["forests"]().fit(features, ranges())
+    assert isinstance(model, SeedEnsembleRegressor)
+    each = np.array([member.predict(features) for member in model.members_])
+    naive = np.array([np.average(column[:, np.newaxis].T, axis=1)[0] for column in each.T])
+    assert naive.tobytes() != model.predict(features).tobytes()
+    np.testing.assert_allclose(naive, model.predict(features), rtol=1e-12)
+
+
+def test_another_number_of_answers_is_refused() -> None:
+    _, features, target = samples()
+    of_classes = RandomForestClassifier(2, random_state=1).fit(features, target)
+    with pytest.raises(UnfitBundle, match=r"answered shape \(3, 2\) to 3 rows, expected \(3,\)"):
+        answers(type("Wide", (), {"predict": of_classes.predict_proba})(), "value", features[:3])
 
 
 @pytest.mark.parametrize(
@@ -95,9 +161,9 @@ def test_a_change_of_the_order_of_trees_is_noticed() -> None:
     flat = Forest.of(model)
     rows = np.ascontiguousarray(features[:, [2, 0, 1]], dtype=np.float32)
     turned = Forest(**{**vars(flat), "roots": np.ascontiguousarray(flat.roots[::-1])})
-    assert flat.chances(rows).tobytes() == model.predict_proba(rows).tobytes()
-    assert turned.chances(rows).tobytes() != model.predict_proba(rows).tobytes()
-    np.testing.assert_allclose(turned.chances(rows), flat.chances(rows), rtol=1e-12)
+    assert flat.means(rows).tobytes() == model.predict_proba(rows).tobytes()
+    assert turned.means(rows).tobytes() != model.predict_proba(rows).tobytes()
+    np.testing.assert_allclose(turned.means(rows), flat.means(rows), rtol=1e-12)
 
 
 def test_a_row_on_the_threshold_goes_left_and_the_control_goes_right() -> None:
@@ -105,9 +171,9 @@ def test_a_row_on_the_threshold_goes_left_and_the_control_goes_right() -> None:
     model = RandomForestClassifier(3, random_state=1).fit(features, np.repeat([0, 1], 20))
     flat = Forest.of(model)
     on = np.array([[0.5]])
-    assert flat.chances(on.astype(np.float32)).tolist() == model.predict_proba(on).tolist() == [[1.0, 0.0]]
+    assert flat.means(on.astype(np.float32)).tolist() == model.predict_proba(on).tolist() == [[1.0, 0.0]]
     strict = Forest(**{**vars(flat), "threshold": np.nextafter(flat.threshold, -np.inf)})
-    assert strict.chances(on.astype(np.float32)).tolist() == [[0.0, 1.0]]
+    assert strict.means(on.astype(np.float32)).tolist() == [[0.0, 1.0]]
 
 
 def test_inputs_are_rounded_to_float32_as_scikit_learn_does() -> None:
