@@ -14,6 +14,7 @@ import plotly.graph_objects as go
 from markupsafe import Markup
 
 from lockstep.models.listing import evidence_words
+from lockstep.models.tasks import described
 from research.report import page, sections
 from research.report.data import ReportData, floats
 from research.report.page import UNDEFINED, Tile, count, fragment, percent, ratio, usd
@@ -106,7 +107,9 @@ def bundle(found: Bundle) -> str:
     """Return what a bundle is: strategy, model, features, measures."""
     tiles = [
         Tile("Version", found.version or "not registered", f"SHA-256 {found.sha256[:12] or UNDEFINED}"),
-        Tile("Threshold", ratio(found.threshold), "an entry needs at least this probability"),
+        Tile("Answers", found.output, described(found.task, found.output, found.horizon))
+        if found.of_zoo
+        else Tile("Threshold", ratio(found.threshold), "an entry needs at least this probability"),
         Tile("Features", count(len(found.feature_ids)), "in the order of the model's columns"),
         Tile("Golden vectors", count(len(found.golden.stamps)), "must come out again wherever it is used"),
     ]
@@ -125,7 +128,7 @@ def bundle(found: Bundle) -> str:
             found.symbol,
             f"bundle {found.version}".strip(),
             (_model_name(found.pipeline),),
-            lead=str(_strategy_name(found.strategy)),
+            lead=found.target if found.of_zoo else str(_strategy_name(found.strategy)),
         ),
         page.caveats("Before you use it", caveats),
         page.key_figures(tiles),
@@ -140,11 +143,12 @@ def bundle(found: Bundle) -> str:
 
 def manifest(found: Manifest) -> str:
     """Return the versions of a store, the newest last."""
-    head = ("model", "version", "status", "trained on", "threshold", "evidence")
+    head = ("model", "version", "task", "status", "trained on", "threshold", "evidence")
     rows = [
         (
             f"{symbol} {name}",
             page.strong(version) if version == model.production else version,
+            described(entry.task, entry.output, entry.horizon),
             entry.status,
             " to ".join(entry.training_range) if entry.training_range else "",
             ratio(entry.threshold),
@@ -196,7 +200,8 @@ def _wide(title: str, content: Markup, caption: str) -> Markup:
 def _model_name(pipeline: Any) -> str:
     if pipeline is None:
         return "without a model"
-    return type(pipeline.steps[-1][1]).__name__
+    steps = getattr(pipeline, "steps", None)
+    return type(steps[-1][1] if steps else pipeline).__name__
 
 
 def _strategy_name(strategy: Mapping[str, Any]) -> object:

@@ -29,7 +29,7 @@ class ColumnSelector(TransformerMixin, BaseEstimator):
         return np.ascontiguousarray(np.asarray(X)[:, list(self.columns)])
 
 
-class _SeedEnsemble(BaseEstimator):  # type: ignore[misc]
+class _SeedEnsemble(BaseEstimator):
     """Members of one kind, each with a seed of its own; their answers are added in order, then divided.
 
     numpy's mean over members would add them in another order for one row than for many.
@@ -57,7 +57,7 @@ class _SeedEnsemble(BaseEstimator):  # type: ignore[misc]
         return self
 
 
-class SeedEnsembleClassifier(ClassifierMixin, _SeedEnsemble):  # type: ignore[misc]
+class SeedEnsembleClassifier(ClassifierMixin, _SeedEnsemble):
     """The mean probability of up to 8 classifiers that differ by `random_state`. Follows scikit-learn.
 
     >>> from sklearn.ensemble import RandomForestClassifier
@@ -82,7 +82,7 @@ class SeedEnsembleClassifier(ClassifierMixin, _SeedEnsemble):  # type: ignore[mi
         return self.classes_[self.predict_proba(X).argmax(axis=1)]
 
 
-class SeedEnsembleRegressor(RegressorMixin, _SeedEnsemble):  # type: ignore[misc]
+class SeedEnsembleRegressor(RegressorMixin, _SeedEnsemble):
     """The mean answer of up to 8 regressors that differ by `random_state`. Follows scikit-learn.
 
     >>> from sklearn.ensemble import RandomForestRegressor

@@ -217,6 +217,15 @@ def test_versions_are_listed_with_their_task(store: ModelStore) -> None:
     )
 
 
+def test_a_notebook_shows_what_it_answers(store: ModelStore) -> None:
+    shown = zoo_bundle()._repr_html_()
+    assert "volatility, value in 1 bar" in shown
+    assert "what tomorrow brings" in shown
+    assert "Threshold" not in shown
+    assert "Threshold" in make_bundle()._repr_html_()
+    assert "volatility, value in 1 bar" in store._repr_html_()
+
+
 def test_a_name_stands_for_one_question(store: ModelStore) -> None:
     with pytest.raises(
         errors.VerbRefused,
