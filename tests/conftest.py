@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from support.untraced import untrace_the_compiler
+from support.untraced import untrace_others
 
 # No instruments file and no desk of whoever runs the tests: neither here nor in processes that tests start.
 os.environ["LOCKSTEP_INSTRUMENTS"] = ""
@@ -50,18 +50,21 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what needs the real bars."""
+    """Mark what needs the real bars, and what is measured when it runs as plain Python."""
+    is_compiled = os.environ.get("NUMBA_DISABLE_JIT") != "1"
     for item in items:
         if "shared_data" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.real_data)
+        if is_compiled and item.get_closest_marker("uncompiled"):
+            item.add_marker(pytest.mark.no_cover)
 
 
 def pytest_collection_finish() -> None:
     """Spare the tests what grows with their number: looking through all of them for garbage, again and again.
 
-    Nor does coverage look on while kernels are compiled: there is no line of ours to be seen.
+    Nor does coverage look on while others work for long: there is no line of ours to be seen.
     """
     gc.collect()
     gc.freeze()
-    if "numba" in sys.modules:
-        untrace_the_compiler()
+    if "lockstep" in sys.modules:
+        untrace_others()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import sys
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
@@ -20,8 +21,8 @@ def untraced(function: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        tracer: Any = sys.gettrace()
-        if type(tracer).__name__ != "CTracer":
+        tracer = _tracer()
+        if tracer is None:
             return function(*args, **kwargs)
         tracer.stop()
         try:
@@ -32,9 +33,27 @@ def untraced(function: Callable[P, R]) -> Callable[P, R]:
     return call
 
 
+def _tracer() -> Any:
+    tracer = sys.gettrace()
+    return tracer if type(tracer).__name__ == "CTracer" else None
+
+
+def _rest() -> None:
+    if _tracer() is not None:
+        sys.settrace(None)
+
+
 @functools.cache
-def untrace_the_compiler() -> None:
-    """Let numba compile, and read and write its files, without being traced: it runs no code of ours."""
+def untrace_others() -> None:
+    """Let others work unseen, where they take long and run no code of ours; and children of this process.
+
+    The compiler of kernels, which also reads and writes their files; the statements of a database, during
+    which no event of ours is called; forks, whose data nobody keeps.
+    """
     from numba.core.dispatcher import Dispatcher
+    from sqlalchemy import Connection
 
     Dispatcher.compile = untraced(Dispatcher.compile)
+    Connection.execute = untraced(Connection.execute)
+    Connection.exec_driver_sql = untraced(Connection.exec_driver_sql)
+    os.register_at_fork(after_in_child=_rest)

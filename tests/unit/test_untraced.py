@@ -82,6 +82,21 @@ def test_all_lines_around_it_are_seen(tmp_path: Path) -> None:
     assert not found & HIDDEN
 
 
+def test_a_fork_is_not_traced_and_its_parent_is(tmp_path: Path) -> None:
+    forked = """
+import os
+from support.untraced import untrace_others
+untrace_others()
+child = os.fork()
+if not child:
+    os._exit(0 if sys.gettrace() is None else 1)
+assert os.waitpid(child, 0)[1] == 0
+"""
+    assert seen(tmp_path, forked) >= ALL_ELSE
+    with pytest.raises(AssertionError, match="in <module>\\n  AssertionError"):
+        seen(tmp_path, forked.replace("untrace_others()\n", ""))
+
+
 @pytest.mark.parametrize(
     ("planted", "lost"),
     [
