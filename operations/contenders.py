@@ -57,7 +57,7 @@ from research.statistics.bootstrap import block_length
 from research.statistics.maximum import z_of
 from research.statistics.regimes import RegimeResult, results_by_regime
 from research.statistics.sharpe import SharpeSample
-from research.sweep.inputs import Chances
+from research.sweep.inputs import Chances, in_points
 from research.sweep.kernels import FILL_DECISION
 from research.sweep.run import Trace, trace
 
@@ -73,6 +73,9 @@ class Contender:
     """What is judged: a strategy, with the veto of a bundle or without.
 
     champion   what it must beat on the same sessions; None: it must earn something
+    points     whether its market is measured in points, as it was when its exposure was frozen: bars as first
+               seen do not say how they were adjusted, and a price below zero must not change what is frozen.
+               None: as the bars have it
     """
 
     kind: Kind
@@ -82,6 +85,7 @@ class Contender:
     content: Mapping[str, Any]
     veto: Veto | None = None
     champion: Contender | None = None
+    points: bool | None = None
 
     @classmethod
     def of_strategy(cls, config: StrategyConfig, symbol: str) -> Self:
@@ -110,11 +114,12 @@ class Contender:
     @classmethod
     def of_candidate(cls, candidate: ForwardCandidate) -> Self:
         """Return what was registered; ExperimentError where it is not what it was."""
-        found = cls._of_content(candidate.content, candidate.symbol, candidate.name)
+        points = candidate.content.get("points")
+        found = replace(cls._of_content(candidate.content, candidate.symbol, candidate.name), points=points)
         champion = candidate.content.get("champion")
         if champion is not None:
             beside = cls._of_content(champion, candidate.symbol, f"{candidate.name}: champion")
-            found = replace(found, champion=beside)
+            found = replace(found, champion=replace(beside, points=points))
         known = ((found, candidate.hash), (found.champion, candidate.champion))
         for each, hash in known:
             if each is not None and each.hash != hash:
@@ -173,7 +178,8 @@ class Contender:
 
     def _alone(self, history: History, span: DateRange) -> TimedAccount:
         found, bars, _ = self._traced(history, span)
-        return TimedAccount.of_trace(found, bars, history.markets[self.symbol], self.config)
+        market = history.markets[self.symbol]
+        return TimedAccount.of_trace(found, bars, market, self.config, points=self.points)
 
     def results(self, history: History, span: DateRange) -> SessionResults:
         """Trade it over a span; its own complete sessions and trades, in money, whatever its champion did."""
@@ -217,9 +223,16 @@ class Contender:
         if self.veto is not None:
             chances = Chances.of(self.veto, self.config, history, self.symbol)
         found = trace(self.config, history, self.symbol, span=span, chances=chances)
+        return found, self.traded(history, span), self._rows(history, span).start
+
+    def traded(self, history: History, span: DateRange) -> Bars:
+        """Return the bars of a span that it trades on."""
+        rows = self._rows(history, span)
+        return history.series(SeriesKey(self.symbol, self.config.bars)).rows(rows.start, rows.stop)
+
+    def _rows(self, history: History, span: DateRange) -> slice:
         bars = history.series(SeriesKey(self.symbol, self.config.bars))
-        rows = span.select(bars, history.markets[self.symbol])
-        return found, bars.rows(rows.start, rows.stop), rows.start
+        return span.select(bars, history.markets[self.symbol])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -293,6 +306,7 @@ def terms_of(
         content={
             **contender.content,
             "history": [str(past.date[0]), str(past.date[-1])],
+            "points": in_points(contender.traded(history, span)),
             "drawdown": drawdown_band(past.residual / sigma),
             "regimes": [each.plain for each in contender.by_regime(history, span, sealed)],
         },

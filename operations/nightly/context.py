@@ -14,7 +14,7 @@ from lockstep.files import replace_file
 from lockstep.strategy.config import StrategyConfig
 from lockstep.strategy.family import load_strategy
 from operations.nightly.config import NightlyConfig, NightlySpace
-from operations.nightly.world import NightWorld
+from operations.nightly.world import BY, NightWorld
 from research.experiments.execution import Lab
 from research.experiments.paths import require_known
 from research.experiments.plan import Plan
@@ -40,7 +40,7 @@ class NightContext:
     config: NightlyConfig
     world: NightWorld
     lab: Lab
-    by: str = "pipeline"
+    by: str = BY
     now: Callable[[], datetime]
     _strategies: dict[str, StrategyConfig] = field(default_factory=dict)
 

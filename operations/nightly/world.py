@@ -6,9 +6,8 @@ in a moment.
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -17,15 +16,16 @@ import numpy as np
 
 from lockstep.errors import LockstepError, PipelineError
 from lockstep.identity import json_digest
-from lockstep.live.config import LiveConfig
 from lockstep.market.bars import Bars
 from lockstep.market.config import InstrumentBook
 from lockstep.market.loader import load_bars
 from lockstep.market.sessions import Session
 from operations.nightly.config import NightlyConfig
-from operations.watch.config import MonitoringConfig
+from operations.nightly.desk import desk_state, file_digests, journal_state, retraining_state
 
 FACTS = "ingest.json"
+BY = "pipeline"
+"""Who does what a night does, for the records."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,10 +47,18 @@ class SymbolBars:
 
 @dataclass(frozen=True, kw_only=True)
 class NightWorld:
-    """What decides what a night does; symbols: by name, in the order of the configuration."""
+    """What decides what a night does; symbols: by name, in the order of the configuration.
+
+    digest       of all of it
+    journal      state of the journal whose bars are seen first; desk: digest of the desk that is watched, and
+                 retraining, of what people say to its retrainings; each empty without one, see `desk.py`
+    """
 
     symbols: Mapping[str, SymbolBars]
     digest: str
+    journal: str = ""
+    desk: str = ""
+    retraining: str = ""
 
     @property
     def usable(self) -> tuple[str, ...]:
@@ -75,13 +83,19 @@ def look(
 ) -> NightWorld:
     """Return what there is; `before` is what the last night found."""
     found = {symbol: _symbol(config, symbol, before.get(symbol), book, now) for symbol in config.symbols}
+    watched, again = config.monitoring, config.retraining
+    outside = {
+        "journal": "" if config.journal is None else journal_state(config.journal),
+        "desk": "" if watched is None else json_digest(desk_state(watched, book, by=BY)),
+        "retraining": "" if again is None else json_digest(retraining_state(again)),
+    }
     parts = [
         config.model_dump(mode="json", exclude={"spaces", "results", "log", "keep_nights", "alerts"}),
         [each.digest for each in config.spaces],
         {name: asdict(each) for name, each in found.items()},
-        {str(path): _state(path) for path in _outside(config)},
+        outside,
     ]
-    return NightWorld(symbols=found, digest=json_digest(parts))
+    return NightWorld(symbols=found, digest=json_digest(parts), **outside)
 
 
 def known_bars(folder: Path | None) -> dict[str, SymbolBars]:
@@ -96,7 +110,7 @@ def _symbol(
     config: NightlyConfig, symbol: str, before: SymbolBars | None, book: InstrumentBook, now: datetime
 ) -> SymbolBars:
     try:
-        files = dict(_files(config, symbol, book))
+        files = dict(file_digests([symbol], config.data_dir, config.source, book))
         if before is not None and before.files == files and not before.refusal:
             return before
         bars = load_bars(symbol, config.data_dir, book=book, source=config.source)
@@ -110,19 +124,6 @@ def _symbol(
             symbol=symbol, files=known.files, bars=known.bars, newest=known.newest, refusal=refusal
         )
     return SymbolBars(symbol=symbol, files=files, bars=len(bars), newest=newest)
-
-
-def _files(config: NightlyConfig, symbol: str, book: InstrumentBook) -> Iterator[tuple[str, str]]:
-    """Yield the files of a symbol and of its pair, which is read where it is there."""
-    _, path = book.source(symbol, config.data_dir, name=config.source)
-    yield str(path), _digest(path)
-    pair = book.instrument(symbol).pair
-    if pair is not None:
-        try:
-            _, path = book.source(pair, config.data_dir, name=config.source)
-        except LockstepError:
-            return
-        yield str(path), _digest(path)
 
 
 def newest_session(bars: Bars, session: Session, now: datetime) -> str:
@@ -151,27 +152,3 @@ def _require_grown(bars: Bars, newest: str, before: SymbolBars | None) -> None:
             f"up to {before.newest}: a file that shrank is not used; fetch it again, or name another "
             "folder of results if it is meant"
         )
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _outside(config: NightlyConfig) -> Iterator[Path]:
-    """Yield what else a night reads, which grows by itself: journals with their logs, configurations."""
-    paths = [each for each in (config.journal, config.monitoring, config.retraining) if each is not None]
-    if config.monitoring is not None:
-        paths.append(LiveConfig.load(MonitoringConfig.load(config.monitoring).desk).journal)
-    for path in paths:
-        yield path
-        yield path.with_name(f"{path.name}-wal")
-
-
-def _state(path: Path) -> tuple[int, int] | None:
-    """Return size and time of a file that is too large to be read for this; None where there is none."""
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_size, found.st_mtime_ns

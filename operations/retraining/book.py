@@ -26,6 +26,8 @@ APPLICATION_ID = 0x4C4F4352
 SCHEMA = 2
 _WITH_LOOKS = 2  # The schema since which there are looks.
 RUN_DIGITS = 16
+AUTO = "auto"
+"""Who takes the steps that no person takes."""
 
 
 class Step(StrEnum):
@@ -174,6 +176,11 @@ def run_id(symbol: str, kind: str, evidence: str) -> str:
     True
     """
     return json_digest([symbol, kind, evidence])[:RUN_DIGITS]
+
+
+def mark_of(run: str) -> str:
+    """Return by what the entries of a run in a model store's history begin; of "", those of all runs."""
+    return f"retraining {run}"
 
 
 _COLUMNS = (

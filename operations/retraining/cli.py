@@ -15,10 +15,10 @@ from lockstep.desk import desk_file
 from lockstep.market.command_line import App
 from lockstep.models.command_line import By, Reason, actor
 from lockstep.tables import TextTable, prose
-from operations.retraining.book import ENDED_BADLY, RetrainingBook, RetrainingRun, only_retraining
+from operations.retraining.book import AUTO, ENDED_BADLY, RetrainingBook, RetrainingRun, only_retraining
 from operations.retraining.challenger import Workshop
 from operations.retraining.config import RetrainingConfig
-from operations.retraining.machine import AUTO, RetrainingMachine
+from operations.retraining.machine import RetrainingMachine
 from operations.retraining.plan import MonitoredDesk, SymbolPlan, day_of, plan_of, read_plan
 from operations.retraining.telling import news_of
 from operations.watch.config import MonitoringConfig
@@ -115,43 +115,55 @@ def abort(which: Run, config: Config, reason: Reason = "", by: By = "", dry_run:
 
 @contextmanager
 def one_machine(
-    settings: RetrainingConfig, say: Callable[[str], None], *, dry_run: bool = False
+    settings: RetrainingConfig,
+    say: Callable[[str], None],
+    *,
+    dry_run: bool = False,
+    now: Callable[[], datetime] | None = None,
 ) -> Iterator[RetrainingMachine]:
     """Yield the machine of a desk, the only one that takes steps; with `dry_run` one that cannot write.
 
-    Afterwards people are told, also where the steps of a symbol were refused. `say` hears each step.
+    Afterwards people are told, also where the steps of a symbol were refused. `say` hears each step; now: the
+    clock, by default that of this machine.
+
+    RetrainingAtWork where another process takes the steps.
     """
+    clock = now or _now
     view = MonitoredDesk.read(settings)
     if dry_run:
         with RetrainingBook.open(settings.database, readonly=True) as book:
-            yield _assembled(settings, view, book, say)
+            yield _assembled(settings, view, book, say, clock)
         return
     with only_retraining(settings.database), RetrainingBook.open(settings.database) as book:
         try:
-            yield _assembled(settings, view, book, say)
+            yield _assembled(settings, view, book, say, clock)
         finally:
-            for line in _told(settings, view, book):
+            for line in _told(settings, view, book, clock()):
                 say(line)
 
 
-def _told(settings: RetrainingConfig, view: MonitoredDesk, book: RetrainingBook) -> list[str]:
+def _told(settings: RetrainingConfig, view: MonitoredDesk, book: RetrainingBook, now: datetime) -> list[str]:
     """Send what was not delivered yet to the monitor's sinks; return what could not be, one line each."""
     monitoring = MonitoringConfig.load(settings.monitoring)
     news, sinks = list(news_of(book)), sinks_of(monitoring, view.live)
     with MonitorDatabase.open(monitoring.database) as database:
-        now = int(_now().timestamp() * 1_000_000_000)
-        return tell(database, news, sinks, monitoring.alerts_of(view.live).rate, now=now)
+        stamp = int(now.timestamp() * 1_000_000_000)
+        return tell(database, news, sinks, monitoring.alerts_of(view.live).rate, now=stamp)
 
 
 def _assembled(
-    settings: RetrainingConfig, view: MonitoredDesk, book: RetrainingBook, say: Callable[[str], None]
+    settings: RetrainingConfig,
+    view: MonitoredDesk,
+    book: RetrainingBook,
+    say: Callable[[str], None],
+    now: Callable[[], datetime],
 ) -> RetrainingMachine:
     maker = Workshop(
         config=settings, store=view.store, history=view.live.history,
-        ledger=lambda: Ledger(Database.open()), now=_now, by=AUTO,
+        ledger=lambda: Ledger(Database.open()), now=now, by=AUTO,
     )  # fmt: skip
     return RetrainingMachine(
-        config=settings, view=view, book=book, maker=maker, now=_now,
+        config=settings, view=view, book=book, maker=maker, now=now,
         tell=say,
     )  # fmt: skip
 

@@ -19,7 +19,16 @@ from lockstep.models.evidence import CERTIFICATE, REFERENCE, VALIDATION
 from lockstep.models.manifest import PRODUCTION
 from lockstep.monitoring.champion import ChallengerVerdict, ChampionComparison, compare
 from lockstep.monitoring.triggers import RetrainingTrigger
-from operations.retraining.book import RetrainingBook, RetrainingRun, ShadowLook, Step, StepRow, run_id
+from operations.retraining.book import (
+    AUTO,
+    RetrainingBook,
+    RetrainingRun,
+    ShadowLook,
+    Step,
+    StepRow,
+    mark_of,
+    run_id,
+)
 from operations.retraining.challenger import (
     ChallengerMaker,
     StepResult,
@@ -32,7 +41,6 @@ from operations.retraining.plan import MonitoredDesk, plan_of
 from operations.retraining.shadow import faults, measures, scores_in_shadow, state_of_desk, taken_over
 from research.ledger.versions import promote_version
 
-AUTO = "auto"
 DAY, HOUR = 86_400_000_000_000, 3_600_000_000_000
 # What a promotion came to is looked at once more after so many days.
 MEASURED_AFTER = 90
@@ -154,7 +162,7 @@ class RetrainingMachine:
     def _rolled_back_by(self, run: RetrainingRun) -> bool:
         own = [each for each in self.view.store.manifest().history if each.symbol == run.symbol]
         moves = [each for each in own if each.action in ("promote", "rollback")]
-        return bool(moves) and moves[-1].action == "rollback" and moves[-1].reason.startswith(_mark(run))
+        return bool(moves) and moves[-1].action == "rollback" and moves[-1].reason.startswith(mark_of(run.id))
 
     def _shadowing(self, run: RetrainingRun) -> RetrainingRun:
         said = f"{run.symbol} {run.output('version')} is in shadow"
@@ -223,7 +231,7 @@ class RetrainingMachine:
                     version,
                     by=approval.by,
                     now=now,
-                    reason=f"{_mark(run)}: {approval.sentence}",
+                    reason=f"{mark_of(run.id)}: {approval.sentence}",
                 )
             except EvidenceMissing as error:
                 return self._record(run, Step.FAILED, StepResult(sentence=str(error)))
@@ -274,7 +282,11 @@ class RetrainingMachine:
 
     def _take_back(self, run: RetrainingRun, why: str) -> RetrainingRun:
         self.view.store.rollback(
-            run.symbol, to=str(run.output("champion")), by=AUTO, now=self.now(), reason=f"{_mark(run)}: {why}"
+            run.symbol,
+            to=str(run.output("champion")),
+            by=AUTO,
+            now=self.now(),
+            reason=f"{mark_of(run.id)}: {why}",
         )
         return self._back(run)
 
@@ -283,7 +295,7 @@ class RetrainingMachine:
             each for each in reversed(self.view.store.manifest().history)
             if each.symbol == run.symbol and each.action == "rollback"
         )  # fmt: skip
-        why = last.reason.removeprefix(f"{_mark(run)}: ")
+        why = last.reason.removeprefix(f"{mark_of(run.id)}: ")
         said = f"{run.symbol}: {run.output('champion')} is in production again: {why}"
         return self._record(run, Step.ROLLED_BACK, StepResult(sentence=said))
 
@@ -335,10 +347,6 @@ class RetrainingMachine:
             yield f"run {run.id}: {self.compared(run).sentence}"
         else:
             yield f"run {run.id} is {run.now} and would go on from there"
-
-
-def _mark(run: RetrainingRun) -> str:
-    return f"retraining {run.id}"
 
 
 def _plain(found: ChampionComparison) -> dict[str, Any]:

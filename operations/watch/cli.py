@@ -76,16 +76,9 @@ def _watching(monitor: Monitor, settings: MonitoringConfig, every: float, passes
 def pass_once(
     monitor: Monitor, settings: MonitoringConfig, act: Callable[..., MonitorPass] | None = None
 ) -> None:
-    """Make one pass of a monitor, and print what it found: summary and alerts are part of it."""
-    now = time.time_ns()
+    """Make one pass of a monitor, and print what it found."""
     console = Console(soft_wrap=True, highlight=False)
-    with MonitorDatabase.open(settings.database) as database:
-        found = (act or monitor.run)(database, now=now)
-    report = read_report(settings.database)
-    write_summary(report, settings, monitor.desk)
-    with MonitorDatabase.open(settings.database) as database:
-        sinks, rate = sinks_of(settings, monitor.desk), settings.alerts_of(monitor.desk).rate
-        failed = tell(database, list(news_of(report)), sinks, rate, now=now)
+    found, report, failed = passed(monitor, settings, act, now=time.time_ns())
     known = (
         f"outcomes are known up to {moment(found.frontier)}" if found.frontier else "no outcome is known yet"
     )
@@ -94,6 +87,22 @@ def pass_once(
         console.print(f"recommended, nothing was changed: {path}", markup=False)
     for line in (*report.lines(), *failed):
         console.print(line, markup=False)
+
+
+def passed(
+    monitor: Monitor, settings: MonitoringConfig, act: Callable[..., MonitorPass] | None = None, *, now: int
+) -> tuple[MonitorPass, MonitorReport, list[str]]:
+    """Make one pass of a monitor at a moment, UTC ns: summary and alerts are part of it.
+
+    Returns what it found, what is known now, and the alerts that no sink took, a line each.
+    """
+    with MonitorDatabase.open(settings.database) as database:
+        found = (act or monitor.run)(database, now=now)
+    report = read_report(settings.database)
+    write_summary(report, settings, monitor.desk)
+    with MonitorDatabase.open(settings.database) as database:
+        sinks, rate = sinks_of(settings, monitor.desk), settings.alerts_of(monitor.desk).rate
+        return found, report, tell(database, list(news_of(report)), sinks, rate, now=now)
 
 
 @app.command()

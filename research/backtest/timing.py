@@ -34,12 +34,17 @@ class TimedAccount:
     beta: float
 
     @classmethod
-    def of_trace(cls, trace: Trace, bars: Bars, market: Market, config: StrategyConfig) -> Self:
-        """Return the sessions of a trace of `config` over `bars`, those traded; beta as the sweep has it."""
+    def of_trace(
+        cls, trace: Trace, bars: Bars, market: Market, config: StrategyConfig, *, points: bool | None = None
+    ) -> Self:
+        """Return the sessions of a trace of `config` over `bars`, those traded; beta as the sweep has it.
+
+        points   whether the market is measured in points, see `in_points`; None: as these bars have it
+        """
         capital, costs = config.capital, market.instrument.costs
         date = market.session.dates(bars.end, bars.timeframe)
         ends = np.append(np.flatnonzero(date[1:] != date[:-1]), len(date) - 1)
-        points = in_points(bars)
+        points = in_points(bars) if points is None else points
         worth = np.ones(len(bars)) if points else bars.close
         worth = worth * costs[MULTIPLIER]
         held = _held(trace.fills, bars.open, costs, at_close=config.execution == "close")

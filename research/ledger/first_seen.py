@@ -10,11 +10,12 @@ scaled) back to the level at which the bars before them were first seen, which l
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 
 from lockstep.errors import DataError
 from lockstep.market.bars import BAR_COLUMNS, PRICE_COLUMNS, Adjustment, Bars, Flags, Floats, Stamps
@@ -95,6 +96,18 @@ def seen_bars(ledger: Ledger, key: SeriesKey) -> Bars:
         raise DataError(f"{key}: no bar of it was seen yet; observe its file or journal first")
     columns = dict(zip(BAR_COLUMNS, np.ascontiguousarray(values.T), strict=True))
     return Bars(symbol=key.symbol, timeframe=key.timeframe, end=end, source="first seen", **columns)
+
+
+def seen_so_far(ledger: Ledger, keys: Iterable[SeriesKey]) -> dict[str, tuple[int, int]]:
+    """Return how many bars of each series were seen, and the number of the newest row; none: is left out.
+
+    Rows are only added, so that as long as these are the same, the bars are.
+    """
+    table = table_of(FirstSeenRow)
+    wanted = select(table.c.series, func.count(), func.max(table.c.id)).group_by(table.c.series)
+    with ledger.database.read() as connection:
+        rows = connection.execute(wanted.where(table.c.series.in_({str(each) for each in keys}))).all()
+    return {series: (int(count), int(newest)) for series, count, newest in rows}
 
 
 def _stored(connection: Connection, key: SeriesKey) -> tuple[Stamps, Floats]:

@@ -8,11 +8,12 @@ from typing import Any
 
 from operations.nightly.config import NightlySpace
 from operations.nightly.context import NightContext, NightStep, usable, write_json
+from operations.nightly.world import BY
 from research.experiments.declaration import parts_of, space_of
 from research.experiments.plan import Plan
 from research.pipeline.graph import Inputs
 
-PROPOSER = "pipeline"
+PROPOSER = BY
 
 
 def ingredients(context: NightContext, read: Inputs) -> Any:

@@ -41,9 +41,12 @@ def ingredients(context: NightContext, read: Inputs) -> Any:
 
 def work(context: NightContext, read: Inputs, folder: Path) -> str:
     """Decide by what is scored now; an event of a night that was killed is completed."""
+    known = _written(context)
     for each in context.candidates():
         dates, residuals = sessions_of(context.lab.ledger, each)
-        for event in decisions(each, dates.tolist(), residuals):
+        # What a night wrote down before it died comes first: then all is as if it had not.
+        before = [event for event in each.events if event_subject(each, event.kind) in known]
+        for event in (*before, *decisions(each, dates.tolist(), residuals)):
             _once(context, each, event)
     decided = list(_decided(context))
     troubles = list(_attached(context, decided))
@@ -61,7 +64,7 @@ def _once(context: NightContext, candidate: ForwardCandidate, event: ForwardEven
     """Write an event down, once."""
 
     def act() -> str:
-        if all(each.kind != event.kind for each in _again(context, candidate).events):
+        if _again(context, candidate).event(event.kind) is None:
             happened(context.lab.ledger, candidate, [event], now=context.now())
         return event.kind
 
@@ -69,13 +72,17 @@ def _once(context: NightContext, candidate: ForwardCandidate, event: ForwardEven
     context.effects.once(context.night, EVENT, subject, {"reason": event.reason}, act)
 
 
+def _written(context: NightContext) -> set[str]:
+    return {each.subject for each in context.effects.all() if each.kind == EVENT}
+
+
 def _again(context: NightContext, candidate: ForwardCandidate) -> ForwardCandidate:
-    return next(each for each in context.candidates() if each.id == candidate.id)
+    return next(each for each in candidates(context.lab.ledger) if each.id == candidate.id)
 
 
 def _decided(context: NightContext) -> Iterator[Told]:
     """Yield every event that a night decided, whichever it was: what follows from it may be missing."""
-    known = {each.subject for each in context.effects.all() if each.kind == EVENT}
+    known = _written(context)
     for each in candidates(context.lab.ledger):
         for event in each.events:
             if event_subject(each, event.kind) in known:

@@ -8,14 +8,26 @@ from typing import Any
 from lockstep.errors import LockstepError
 from operations.candidates import scored
 from operations.candidates_log import failing
+from operations.contenders import Contender
 from operations.nightly.context import NightContext, NightStep, write_json
 from research.ledger.candidates import FULL_SIZE, PILOTED, ForwardCandidate, sessions_of
+from research.ledger.first_seen import seen_so_far
 from research.pipeline.graph import Inputs
 
 
 def ingredients(context: NightContext, read: Inputs) -> Any:
-    """Return what the step reads from outside: who is open tonight."""
-    return [context.night, [[each.name, each.hash, each.symbol] for each in context.candidates()]]
+    """Return what the step reads from outside: who is open, what they are, and their bars as first seen."""
+    about = [[each.name, each.hash, each.symbol, _reads(context, each)] for each in context.candidates()]
+    return [context.night, about]
+
+
+def _reads(context: NightContext, candidate: ForwardCandidate) -> Any:
+    """Return which bars of a candidate were seen, or why it is not what was registered."""
+    try:
+        keys = Contender.of_candidate(candidate).keys(context.lab.book)
+    except LockstepError as error:
+        return str(error)
+    return seen_so_far(context.lab.ledger, keys)
 
 
 def work(context: NightContext, read: Inputs, folder: Path) -> str:

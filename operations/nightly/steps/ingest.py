@@ -20,7 +20,7 @@ def ingredients(context: NightContext, read: Inputs) -> Any:
     return [
         context.night,
         {name: asdict(each) for name, each in context.world.symbols.items()},
-        None if config.journal is None else context.world.digest,
+        context.world.journal,
         str(config.data_dir), config.source,
     ]  # fmt: skip
 
@@ -30,7 +30,9 @@ def work(context: NightContext, read: Inputs, folder: Path) -> str:
     world = context.world
     troubles = [*world.refusals, *_seen(context)]
     symbols = {name: asdict(each) for name, each in world.symbols.items()}
-    write_json(folder, "ingest", {"symbols": symbols, "usable": world.usable, "troubles": troubles})
+    write_json(folder, "ingest", {
+        "symbols": symbols, "usable": world.usable, "journal": world.journal, "troubles": troubles,
+    })  # fmt: skip
     return f"bars of {', '.join(world.usable)} up to {context.night}"
 
 
@@ -39,7 +41,10 @@ def _seen(context: NightContext) -> Iterator[str]:
     config, now = context.config, context.now()
     waiting = [each for each in context.candidates() if not each.ended]
     if config.journal is not None:
-        observe_journal(context.lab.ledger, waiting, config.journal, now=now)
+        try:
+            observe_journal(context.lab.ledger, waiting, config.journal, now=now)
+        except LockstepError as error:
+            yield f"its bars were not seen first: {error}"
         if config.data_dir is None:
             return
     for each in _readable(context, waiting):

@@ -30,9 +30,12 @@ class NightWinner:
 
 
 def ingredients(context: NightContext, read: Inputs) -> Any:
-    """Return what the step reads from outside: the rules, and who was registered before the night."""
+    """Return what the step reads from outside: the rules, and who was registered before the night.
+
+    Not what became of them: the night itself decides that later.
+    """
     rules = context.config.registrations.model_dump(mode="json")
-    return [context.night, rules, [[each.name, each.status] for each in _before(context)]]
+    return [context.night, rules, [each.name for each in _before(context)]]
 
 
 def work(context: NightContext, read: Inputs, folder: Path) -> str:

@@ -16,7 +16,7 @@ from research.pipeline.graph import Inputs
 def ingredients(context: NightContext, read: Inputs) -> Any:
     """Return what the step reads from outside: the night, the watched desk, how long runs are kept."""
     config = context.config
-    watched = None if config.monitoring is None else [str(config.monitoring), context.world.digest]
+    watched = None if config.monitoring is None else [str(config.monitoring), context.world.desk]
     spaces = [each.name for each in config.spaces]
     return [context.night, watched, config.keep_nights, spaces, list(config.symbols)]
 
