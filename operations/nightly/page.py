@@ -43,11 +43,16 @@ def _tiles(report: Report) -> Iterator[Tile]:
         yield Tile("Registrations left", count(left), f"of {budget['of']} in {budget['year']}")
     yield Tile("Candidates waiting", count(len(report["candidates"])), "scored session by session")
     yield Tile("Events", count(len(report["events"])), "promoted, retired, at risk")
+    if report["signals"]:
+        total = report["signals"]
+        known = ", ".join(f"{count(total[state])} {state}" for state in ("taken", "vetoed", "waiting"))
+        yield Tile("Signals in 30 days", count(total["signals"]), known)
 
 
 def _cards(report: Report) -> Iterator[Markup]:
     yield from _searched(report)
     yield from _judged_on_new_sessions(report)
+    yield from _of_the_desk(report)
     yield from _done(report)
 
 
@@ -121,16 +126,38 @@ def _judged_on_new_sessions(report: Report) -> Iterator[Markup]:
         "looks at once. A winner goes to the gates of a promotion.",
         "no A/B test is running",
     )  # fmt: skip
+
+
+def _of_the_desk(report: Report) -> Iterator[Markup]:
+    lanes = list(report["outcomes"])
+    if len(lanes) > 1:
+        lanes.append({"lane": "all", **report["signals"]})
     yield _table(
-        "Signals of the last 30 days", ("lane", "signals", "taken", "vetoed", "hit rate", "Brier", "P&L"),
+        "Signals of the last 30 days",
+        ("lane", "signals", "taken", "vetoed", "waiting", "hit rate", "Brier", "P&L"),
         [
             (each["lane"], count(each["signals"]), count(each["taken"]), count(each["vetoed"]),
-             percent(each["hit_rate"]), ratio(each["brier"], 3), page.coloured(usd(each["pnl"])))
-            for each in report["outcomes"]
+             count(each["waiting"]), percent(each["hit_rate"]), ratio(each["brier"], 3),
+             page.coloured(usd(each["pnl"])))
+            for each in lanes
         ],
         "Hit rate, Brier score and P&L are of the signals that were taken and have ended.",
         "no desk is watched, or it had no signal",
     )  # fmt: skip
+    yield _table(
+        "Retrainings",
+        ("run", "symbol", "began", "is", "from", "to", page.prose("why, and what it did last")),
+        [
+            (each["run"][:8], each["symbol"], each["began"], each["is"].lower().replace("_", " "),
+             each["from"] or "", each["to"] or "", page.prose(_progress(each)))
+            for each in report["retrainings"]
+        ],
+        "A trigger begins a retraining. Production changes where a challenger is better, or not worse, and "
+        "validation, certificate and an approval say so too; the night never forces it.",
+        "no model is trained again",
+    )  # fmt: skip
+    if report["retraining_notes"]:
+        yield _notes("Of retrainings", report["retraining_notes"], "")
 
 
 def _done(report: Report) -> Iterator[Markup]:
@@ -152,6 +179,11 @@ def _done(report: Report) -> Iterator[Markup]:
             ],
             "", "",
         )  # fmt: skip
+
+
+def _progress(run: Mapping[str, Any]) -> str:
+    said = f"{run['why']}. {run['sentence']}" if run["why"] != run["sentence"] else str(run["why"])
+    return f"{said}; it waits for lockstep retrain approve {run['run']}" if run["waits"] else said
 
 
 def _verdict(result: Mapping[str, Any]) -> str:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from lockstep.errors import DataError
 from lockstep.market.config import load_instruments
 from lockstep.market.dates import DateRange
 from lockstep.market.loader import load_history
@@ -23,12 +24,15 @@ from lockstep.models.evidence import FORWARD
 from lockstep.models.store import ModelStore
 from operations.contenders import Contender
 from operations.nightly.night import NightHistory
+from operations.watch import monitor
 from research.ledger.candidates import ENDINGS, ForwardCandidate, candidates, sessions_of
 from research.ledger.ledger import Ledger
 from research.pipeline.effects import NightEffects
-from research.pipeline.execution import StepOutcome, digest_of
+from research.pipeline.execution import Outcome, StepOutcome, digest_of
 from support.nights import dump
 from support.planted_nights import END, FIRST, PILOT, planted_night, released
+from support.retraining import alarmed_desk, moved
+from support.watching import WatchedDesk
 
 LATER = "2014-07-17"
 """A night on the way from the promotions to the ends."""
@@ -302,3 +306,46 @@ def test_the_work_of_a_night_that_was_never_completed_is_on_the_page_of_the_next
     found = NightEffects(ledger=ledger_of(world), now=None)  # type: ignore[arg-type]
     told = [each for each in found.all() if each.content.get("sentence") == event["sentence"]]
     assert [each.outcome for each in told] == ["done"]
+
+
+class TestBadFilesWithADesk:
+    """A vendor's file, and the bars of the desk, cost the evidence of no other market."""
+
+    @pytest.fixture
+    def desk(self, world: World, tmp_path_factory: pytest.TempPathFactory) -> WatchedDesk:
+        found = moved(alarmed_desk(tmp_path_factory), world.place.parent / "desk")
+        # Its monitor last passed in another year than these nights are made in.
+        found.database.unlink()
+        return found
+
+    @pytest.mark.parametrize("fault", ["half-written", "shrunken"])
+    def test_the_other_market_is_scored_and_decided(
+        self, world: World, desk: WatchedDesk, fault: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        world.made(PILOT)
+        made = planted_night(world.place, PILOT, monitoring=str(desk.config))
+        path = world.place / "futures_daily" / "ES_bt.csv"
+        whole = path.read_text()
+        shrunken = "\n".join(whole.splitlines()[:-30]) + "\n"
+        path.write_text(whole[:-30] if fault == "half-written" else shrunken)
+        heard: list[StepOutcome] = []
+        with monkeypatch.context() as patched:
+            patched.setattr(monitor, "settled_bars", unreadable)
+            troubles = made.make(heard.append).troubles
+        assert {each.outcome for each in heard} <= {Outcome.DONE}
+        said = {each.name: each.sentence for each in heard}
+        assert said["outcomes"].endswith("the monitor could not go on")
+        assert any("COMP.csv:7: half of a line" in line for line in troubles)
+        assert any(line.startswith("ES") or "ES_bt.csv" in line for line in troubles)
+        kinds = {name: [each.kind for each in one.events] for name, one in world.candidates().items()}
+        assert kinds == {"ES": [], "NQ": ["pilot"], "version": ["pilot"]}
+        path.write_text(whole)
+        again = planted_night(world.place, PILOT, monitoring=str(desk.config))
+        assert not any("COMP.csv" in line for line in again.make().troubles)
+        for table in ("forward", "candidate_event"):
+            rows = dump(world.place / "experiments.db")[table]
+            assert sorted(row[1:] for row in rows) == sorted(row[1:] for row in world.left[PILOT][0][table])
+
+
+def unreadable(*_: Any) -> Any:
+    raise DataError("COMP.csv:7: half of a line; fetch it again")

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from lockstep.errors import DataError, MonitorAtWork
+from lockstep.errors import DataError, MonitorAtWork, MonitorError
 from lockstep.monitoring.outcomes import SignalOutcome
 from operations.nightly.context import NightContext, NightStep, write_json
 from operations.watch.cli import passed
@@ -38,11 +38,16 @@ def work(context: NightContext, read: Inputs, folder: Path) -> str:
         return "no desk is watched"
     settings = MonitoringConfig.load(context.config.monitoring)
     note, troubles = _pass(context, settings)
-    report = read_report(settings.database)
     since = date.fromisoformat(context.night) - timedelta(days=DAYS)
-    recent = since_day(report.outcomes, since)
+    try:
+        report = read_report(settings.database)
+        recent, lines = since_day(report.outcomes, since), list(report.lines())
+    except MonitorError:
+        if not troubles:
+            raise
+        recent, lines = [], []
     lanes = list(by_lane(recent))
-    content = {"lanes": lanes, "total": scored(recent), "troubles": [*troubles, *report.lines()]}
+    content = {"lanes": lanes, "total": scored(recent), "troubles": [*troubles, *lines]}
     write_json(folder, "outcomes", content)
     return f"{len(recent):,} signals of the last {DAYS} days, in {len(lanes)} lanes{note}"
 

@@ -60,6 +60,9 @@ def _report(context: NightContext, read: Inputs, found: dict[str, dict[str, Any]
         "events": events,
         "tests": found["ab"].get("tests", []),
         "outcomes": found["outcomes"].get("lanes", []),
+        "signals": found["outcomes"].get("total"),
+        "retrainings": found["retrain"].get("runs", []),
+        "retraining_notes": found["retrain"].get("notes", []),
         **_open(context),
         "quality": [
             {"symbol": symbol, **each}
