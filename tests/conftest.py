@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from support.saturation import Measuring
 from support.untraced import untrace_others
 
 # No instruments file and no desk of whoever runs the tests: neither here nor in processes that tests start.
@@ -47,6 +48,7 @@ def _logs_as_they_were() -> Iterator[None]:
 def pytest_configure(config: pytest.Config) -> None:
     """Let the calendar library use what pandas will change one day; all other warnings are errors."""
     config.addinivalue_line("filterwarnings", "ignore:Series.values returning an ndarray:DeprecationWarning")
+    config.pluginmanager.register(Measuring())
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
