@@ -18,5 +18,6 @@ pytest -n "$workers" --dist worksteal --cov --cov-report= --cov-fail-under=0 $(p
 # Coverage cannot see inside compiled kernels: what they compute is run once more as plain Python. Collecting takes
 # each worker half a minute: only files with such tests are read.
 uncompiled=$(grep -rlw --include='test_*.py' 'mark\.uncompiled' tests)
-NUMBA_DISABLE_JIT=1 pytest -n "$workers" -m uncompiled --cov --cov-append --cov-report= --cov-fail-under=0 -q $uncompiled
+NUMBA_DISABLE_JIT=1 pytest -n "$workers" --dist worksteal -m uncompiled --cov --cov-append --cov-report= \
+    --cov-fail-under=0 -q $uncompiled
 coverage report
