@@ -51,6 +51,7 @@ STRESS = "tests/golden/test_stress_golden.py"
 BOOK = "tests/component/test_retraining_book.py"
 RETRAINING = "tests/component/test_retraining.py"
 CHAMPION = "tests/unit/test_champion.py"
+ZOO = "tests/unit/test_models_zoo.py"
 TRIGGERS = "tests/unit/test_triggers.py"
 
 MUTANTS = [
@@ -1175,6 +1176,34 @@ MUTANTS += [
         old="if self.config.approval == AUTO:",
         new="if True:",
         killer=f"{RETRAINING}::test_a_person_approves",
+    ),
+    Mutant(
+        row="a model of the zoo is traded",
+        file="src/models/verbs.py",
+        old='raise VerbRefused(f"{what}: {NOT_TRADED}")',
+        new="return",
+        killer=f"{ZOO}::test_it_is_never_in_production",
+    ),
+    Mutant(
+        row="the zoo's fields are in the file of a veto",
+        file="src/models/document.py",
+        old="return {**_TYPES, **_OF_THE_ZOO} if schema == ZOO_SCHEMA else _TYPES",
+        new="return {**_TYPES, **_OF_THE_ZOO}",
+        killer=f"{ZOO}::test_a_veto_is_written_as_it_always_was",
+    ),
+    Mutant(
+        row="a value of the zoo goes beyond the labels",
+        file="src/models/model_column.py",
+        old="return np.clip(found, self.low, self.high) if self.bundle.output == VALUE else found",
+        new="return found",
+        killer="tests/component/test_zoo_column.py::test_a_value_stays_within_the_labels_of_its_training",
+    ),
+    Mutant(
+        row="a state of the zoo begins above one half",
+        file="src/models/predictor.py",
+        old="(chance >= _EVEN)",
+        new="(chance > _EVEN)",
+        killer="tests/unit/test_models_predictor.py::test_a_state_begins_at_one_half",
     ),
 ]
 

@@ -34,16 +34,16 @@ import numpy as np
 import tzdata
 
 from lockstep.errors import BundleRefused, TrainingError, UnfitBundle
-from lockstep.models.bundle import bundle_bytes, bundle_of
+from lockstep.models.bundle import Bundle, bundle_bytes, bundle_of
 from lockstep.models.definitions import changed_features
 from lockstep.models.golden import verify_golden
 from lockstep.models.pickling import pickled, unpickled
 from research.training.outcome_file import attempt_bytes, attempt_of, outcome_bytes, outcome_of
 from research.training.search import SearchAttempt
-from support.families import FAMILIES
+from support.families import ENSEMBLES, FAMILIES, REGRESSORS
 from support.first_pickles import first_bundle
 from support.hostile import ACTING, CRAFTED
-from support.models import make_bundle, samples
+from support.models import make_bundle, ranges, samples, zoo_bundle
 from support.training import small_outcome
 
 _ROOT = Path(__file__).resolve().parents[2]
@@ -107,9 +107,12 @@ class Watch:
 
 
 def targets() -> list[Target]:
-    """Return good files: bundles of every family, of both schemas, and what a run's folder holds."""
+    """Return good files: bundles of every family, of all schemas, and what a run's folder holds."""
     _, features, target = samples()
-    found = []
+    found = [
+        Target(f"{name} 4", bundle_bytes(bundle), read_as_live, BundleRefused)
+        for name, bundle in _models_of_the_zoo().items()
+    ]
     for name, make in FAMILIES.items():
         bundle = make_bundle(pipeline=make().fit(features, target))
         found.append(Target(f"{name} 2", bundle_bytes(bundle), read_as_live, BundleRefused))
@@ -132,11 +135,22 @@ def targets() -> list[Target]:
     return found
 
 
+def _models_of_the_zoo() -> dict[str, Bundle]:
+    """Return a model of every kind that only the zoo has: of values, and of states by ensembles."""
+    _, features, target = samples()
+    values = {name: make().fit(features, ranges()) for name, make in REGRESSORS.items()}
+    states = {name: make().fit(features, target) for name, make in ENSEMBLES.items()}
+    return {
+        **{f"value of {name}": zoo_bundle(pipeline=each) for name, each in values.items()},
+        **{f"state of {name}": zoo_bundle(pipeline=each, output="state") for name, each in states.items()},
+    }
+
+
 def read_as_live(content: bytes) -> None:
     """Read a bundle as `load_bundle` does, predictions included; what is accepted must be stable."""
     bundle = bundle_of(content, "bundle", symbol="ES")
     changed_features(bundle, "bundle")
-    verify_golden(bundle.golden, bundle.feature_ids, bundle.pipeline)
+    verify_golden(bundle.golden, bundle.feature_ids, bundle.pipeline, output=bundle.output)
     again = bundle_bytes(bundle)
     _require(again == bundle_bytes(bundle_of(again, "bundle")), "a bundle changes when it is written again")
 
