@@ -246,6 +246,26 @@ class CandidateOrigin:
     trials: int | None
 
 
+@dataclass(frozen=True, kw_only=True)
+class HistoryWorth:
+    """What a history counts for in a registration.
+
+    p_value   before the correction for the trials, (0, 1]; None where nothing bounds the search
+    e_value   what it is worth, once, > 0: 1 without a bound
+    """
+
+    p_value: float | None
+    e_value: float
+
+    @classmethod
+    def of(cls, past: TimedAccount, provenance: CandidateOrigin) -> Self:
+        """Weigh a past by how many trials it was chosen from."""
+        if provenance.searched == "adaptive" or provenance.trials is None:
+            return cls(p_value=None, e_value=1.0)
+        p_value = _p_value(past.residual)
+        return cls(p_value=p_value, e_value=history_evidence(p_value, provenance.trials, adaptive=False))
+
+
 def measured(contender: Contender, history: History, span: DateRange) -> TimedAccount:
     """Return a contender's past, which sigma and beta are frozen from; ExperimentError for a short one."""
     past = contender.run(history, span)
@@ -291,11 +311,7 @@ def terms_of(
     sealed   days of the history of which no result may be shown, not even by regime
     """
     past = measured(contender, history, span)
-    adaptive = provenance.searched == "adaptive" or provenance.trials is None
-    p_value = None if adaptive else _p_value(past.residual)
-    worth = 1.0
-    if p_value is not None and provenance.trials is not None:
-        worth = history_evidence(p_value, provenance.trials, adaptive=False)
+    worth = HistoryWorth.of(past, provenance)
     sigma = float(past.residual.std(ddof=1))
     return CandidateTerms(
         name=name,
@@ -314,8 +330,8 @@ def terms_of(
         beta=past.beta,
         searched=provenance.searched,
         trials=provenance.trials,
-        p_value=p_value,
-        e_history=worth,
+        p_value=worth.p_value,
+        e_history=worth.e_value,
         champion=None if contender.champion is None else contender.champion.hash,
     )
 

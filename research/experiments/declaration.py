@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
 import re
@@ -39,7 +40,7 @@ def space_of(plan: Plan, symbol: str) -> TrialSpace:
         names = _meanings(plan.space, plan.numbers if plan.generations is None else plan.reachable)
         fields, size, members = {_MEANING: names}, len(names), None
     else:
-        fields = _fields(plan.space)
+        fields = dict(_fields(plan.space))
         size = len(plan.numbers) if plan.generations is None else plan.space.size
         members = tuple(sorted(_members(plan, fields))) if plan.kind == "random" else None
     return TrialSpace(
@@ -86,7 +87,7 @@ def space_of_one(
     config: StrategyConfig, symbol: str, dates: DateRange, *, proposer: str, model: str | None = None
 ) -> TrialSpace:
     """Return the space of one strategy on one range; `model` is the SHA-256 of a bundle whose veto it has."""
-    fields = _fields(VariantSpace(base=config, values={}))
+    fields = dict(_fields(VariantSpace(base=config, values={})))
     if config.meant_fields():
         fields = {_MEANING: (json.dumps(config.config_hash),)}
     if model is not None:
@@ -158,7 +159,9 @@ def _meanings(space: VariantSpace, numbers: Sequence[int]) -> tuple[str, ...]:
     return tuple(sorted({json.dumps(each) for each in found.tolist()}))
 
 
-def _fields(space: VariantSpace) -> Fields:
+# A night declares the same few spaces on each symbol, as wholes and as parts.
+@functools.lru_cache(maxsize=16)
+def _fields(space: VariantSpace) -> Mapping[str, tuple[str, ...]]:
     """Return the values of every field as JSON, those of fields that vary without repetition."""
     kind = type(space.base)
     found: Fields = {

@@ -166,19 +166,26 @@ def behaviour_hashes(configs: Variants, data: Data, dates: DateRange) -> list[st
         return None
     if found is None:
         return None
-    code = {}
-    for ids in {_sized_by(config) for config in configs}:
-        code[ids] = trial_code(ids)
+    sized, rows = configs.different(_SIZED)
+    ids = [_sized_by(configs[row]) for row in rows.tolist()]
+    code = {each: trial_code(each) for each in set(ids)}
     where = "\n".join((data.symbol, data.hash, str(dates)))
-    return [
-        hashlib.sha256(f"{code[_sized_by(config)]}\n{where}\n{does}".encode()).hexdigest()
-        for config, does in zip(configs, found, strict=True)
-    ]
+    before = [hashlib.sha256(f"{code[each]}\n{where}\n".encode()) for each in ids]
+    return [_continued(before[number], does) for number, does in zip(sized.tolist(), found, strict=True)]
+
+
+_SIZED = ("stop", "target", "size")
+
+
+def _continued(before: Any, text: str) -> str:
+    digest = before.copy()
+    digest.update(text.encode())
+    return str(digest.hexdigest())
 
 
 def _sized_by(config: StrategyConfig) -> tuple[str, ...]:
     """Return the ids whose values decide how far a stop is and how large a position; signals are bits."""
-    return tuple(each for part in (config.stop, config.target, config.size) for each in ids_read_by(part))
+    return tuple(each for field in _SIZED for each in ids_read_by(getattr(config, field)))
 
 
 def evaluate(

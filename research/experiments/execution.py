@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -32,6 +32,7 @@ from research.experiments.progress import ExperimentListener
 from research.experiments.search import Search
 from research.experiments.store import Record, Store
 from research.experiments.verification import Backtest, backtrader, selected, shown_accounts, verify, winners
+from research.experiments.write_behind import WriteBehind
 from research.ledger.database import Database
 from research.ledger.doors import introduce
 from research.ledger.ledger import Ledger
@@ -129,15 +130,26 @@ class Lab:
         """Make a new experiment, of which nothing is evaluated yet, and return its number."""
         return self._begin(plan, self._data(plan))
 
-    def evaluate(self, number: int, listener: ExperimentListener | None = None) -> Record:
-        """Evaluate what is missing of an experiment that has not ended, and return its record.
+    def evaluate(self, numbers: Sequence[int], listener: ExperimentListener | None = None) -> None:
+        """Evaluate what is missing of experiments that have not ended, in this order.
 
-        Its winners are nobody's yet: `conclude` runs them in Backtrader. Raises as `resume` does.
+        All of them are announced to the ledger before any is evaluated, and what one gave is written while
+        the next one is at work. Their winners are nobody's yet: `conclude` runs them in Backtrader. Raises as
+        `resume` does.
         """
-        record, data = self._unfinished(number)
-        with only_one(self.database, number), frozen():
-            self._search(record, data, listener or ExperimentListener())
-        return self.store.record(number)
+        heard, bars = listener or ExperimentListener(), dict[tuple[str, str], Data]()
+        with ExitStack() as held, frozen():
+            begun = []
+            for number in numbers:
+                record, found = self._unfinished(number)
+                held.enter_context(only_one(self.database, number))
+                # Searches on the same bars share them.
+                data = {name: bars.setdefault((name, each.hash), each) for name, each in found.items()}
+                self._announce(record, data, heard)
+                begun.append((record, data))
+            with WriteBehind() as behind:
+                for record, data in begun:
+                    self._search(record, data, heard, behind)
 
     def conclude(self, number: int, listener: ExperimentListener | None = None) -> Record:
         """End an experiment of which all is evaluated: maximum test, and its winners in Backtrader.
@@ -188,13 +200,21 @@ class Lab:
 
     def _carry_out(self, number: int, data: Mapping[str, Data], listener: ExperimentListener) -> Record:
         with only_one(self.database, number), frozen():
-            record = self._search(self.store.record(number), data, listener)
+            record = self.store.record(number)
+            self._announce(record, data, listener)
+            with WriteBehind() as behind:
+                record = self._search(record, data, listener, behind)
             return self._finish(record, data, listener)
 
-    def _search(self, record: Record, data: Mapping[str, Data], listener: ExperimentListener) -> Record:
+    def _announce(self, record: Record, data: Mapping[str, Data], listener: ExperimentListener) -> None:
+        """Write down what is to be searched, and by which law; once, whoever goes on with it."""
         self._introduce(record, data, listener)
         self._declare(record, data)
         self._agree(record, listener)
+
+    def _search(
+        self, record: Record, data: Mapping[str, Data], listener: ExperimentListener, behind: WriteBehind
+    ) -> Record:
         listener.begin(record.runs, record.done)
         search = Search(
             store=self.store,
@@ -204,6 +224,7 @@ class Lab:
             record=record,
             data=data,
             listener=listener,
+            behind=behind,
         )
         if record.plan.generations is None:
             search.evaluate_missing()

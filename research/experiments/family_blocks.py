@@ -8,6 +8,7 @@ which all of them begin one; what is not wholly inside each of them is left out.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -303,9 +304,23 @@ def _different(moments: Floats) -> Floats:
     return moments[:, distinct_rows(rows.view(np.int64))]
 
 
+# Divisions of 100,000 variants take seconds, and every search of a family's night is ranked among the same.
+_KEPT = 8
+_known: dict[str, Overfitting] = {}
+
+
 def _overfitting(pooled: Floats, counts: Floats) -> Overfitting | None:
+    """Run CSCV, once for equal numbers."""
     if pooled.shape[1] < 2:
         return None
-    moments = BlockMoments(sums=pooled[:, :, 0], squares=pooled[:, :, 1], counts=counts)
-    least, most = _DIVISIONS
-    return overfitting(moments, most=max(least, min(most, _PBO_CELLS // pooled.shape[1])))
+    digest = hashlib.sha256(f"{pooled.shape} {counts.tobytes().hex()}".encode())
+    digest.update(np.ascontiguousarray(pooled).data)
+    name = digest.hexdigest()
+    if name not in _known:
+        moments = BlockMoments(sums=pooled[:, :, 0], squares=pooled[:, :, 1], counts=counts)
+        least, most = _DIVISIONS
+        found = overfitting(moments, most=max(least, min(most, _PBO_CELLS // pooled.shape[1])))
+        if len(_known) >= _KEPT:
+            del _known[next(iter(_known))]
+        _known[name] = found
+    return _known[name]

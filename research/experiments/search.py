@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,14 @@ from research.experiments.progress import ExperimentListener
 from research.experiments.repeats import evaluate_new, known_before
 from research.experiments.selection import scores_of
 from research.experiments.store import Batch, KeptReturns, Record, RunHead, Store
-from research.experiments.variants import Drawn, contents, draw, evaluation_ids, pieces
+from research.experiments.variants import (
+    Drawn,
+    NamedCombinations,
+    evaluation_ids,
+    named_combinations,
+    pieces,
+)
+from research.experiments.write_behind import WriteBehind
 from research.ledger.behaviours import Behaviour, remember
 from research.ledger.ledger import Ledger, Trials
 from research.ledger.shares import spent_on
@@ -38,7 +46,10 @@ _BATCH = (100, 40_000)
 
 @dataclass(frozen=True, kw_only=True)
 class Search:
-    """What is missing of an experiment, and what it takes to evaluate it; `data` is by symbol."""
+    """What is missing of an experiment, and what it takes to evaluate it; `data` is by symbol.
+
+    A batch is written while the next one is evaluated; whoever leaves `behind` has all of them written.
+    """
 
     store: Store
     ledger: Ledger
@@ -47,6 +58,7 @@ class Search:
     record: Record
     data: Mapping[str, Data]
     listener: ExperimentListener
+    behind: WriteBehind
 
     def evaluate_missing(self) -> None:
         """Evaluate, count and store what is not there yet, batch by batch."""
@@ -73,6 +85,7 @@ class Search:
 
         def scores(numbers: Sequence[int]) -> Mapping[int, float]:
             self.evaluate(sorted(numbers))
+            self.behind.settle()
             picked.extend(numbers)
             self._keep(tuple(picked))
             return scores_of(self.store, self.record, numbers)
@@ -93,8 +106,16 @@ class Search:
 
     def _evaluate_batch(self, data: Data, window: int, numbers: Sequence[int]) -> None:
         begun = time.perf_counter()
-        record = self.record
         batch = self._evaluated(data, window, numbers)
+        self.behind.put(
+            partial(self._write, data, batch, begun), partial(self.listener.stored, batch), about=data.symbol
+        )
+
+    def _write(self, data: Data, batch: Batch, begun: float) -> None:
+        """Store and count a batch, all of it or nothing."""
+        record, count = self.record, len(batch.heads)
+        # Two batches share what passes while one is written: it is counted once.
+        begun = max(begun, self.behind.finished)
         with self.store.database.write() as connection:
             self.store.add(connection, record.id, batch)
             self.ledger.record(_trials(record, data, batch), now=self.now(), connection=connection)
@@ -105,14 +126,14 @@ class Search:
                 .values(
                     seconds=Experiment.seconds + (time.perf_counter() - begun),
                     bars=Experiment.bars
-                    + len(numbers) * _bars(record.plan, record.plan.windows[window], data),
+                    + count * _bars(record.plan, record.plan.windows[batch.window], data),
                 )
             )
-        self.listener.stored(batch)
 
     def _evaluated(self, data: Data, window: int, numbers: Sequence[int]) -> Batch:
         with spent_on("names"):
-            drawn = draw(self.record.plan.space, numbers)
+            named = named_combinations(self.record.plan.space, numbers, self.record.config_hash)
+            drawn = named.drawn
         self.listener.advance(len(numbers) - len(drawn.rows))
         dates = self.record.plan.windows[window]
         does: list[list[str] | None] = []
@@ -123,7 +144,7 @@ class Search:
                 outcomes.append(self._outcome(drawn.configs, data, part, span, does[-1]))
         with spent_on("names"):
             where = _where(self.record, data)
-            batch = _batch_of(data.symbol, window, drawn, outcomes, where, self.record.config_hash)
+            batch = _batch_of(data.symbol, window, named, outcomes, where)
             return replace(batch, behaviours=_behaviours(self.record.id, batch, drawn, does))
 
     def _outcome(
@@ -131,6 +152,8 @@ class Search:
     ) -> VariantOutcome:
         if does is None:
             return evaluate(configs, data, span, self.evaluator, self._advance)
+        # What another symbol's variants did names that symbol: nothing of it is asked for.
+        self.behind.settle(data.symbol)
         known = known_before(self.store, part, does)
         return evaluate_new(configs, data, span, self.evaluator, self._advance, does=does, known=known)
 
@@ -187,13 +210,13 @@ def _behaviours(
 
 
 def _batch_of(
-    symbol: str, window: int, drawn: Drawn, outcomes: Sequence[VariantOutcome], where: str, base_hash: str
+    symbol: str, window: int, named: NamedCombinations, outcomes: Sequence[VariantOutcome], where: str
 ) -> Batch:
     """Return a batch of the combinations drawn, with an outcome of the valid ones per range.
 
-    where       code, data and dates, see `variants.evaluation_id`
-    base_hash   hash of the base configuration
+    where   code, data and dates, see `variants.evaluation_id`
     """
+    drawn = named.drawn
     errors = dict(drawn.errors)
     for outcome in outcomes:
         for place, reason in outcome.errors.items():
@@ -201,17 +224,19 @@ def _batch_of(
     return Batch(
         symbol=symbol,
         window=window,
-        heads=_heads(drawn, errors, where, base_hash),
+        heads=_heads(named, errors, where),
         metrics=_metrics(drawn.numbers.size, drawn.rows, outcomes, list(errors)),
         returns=_returns(drawn, outcomes, errors),
     )
 
 
-def _heads(drawn: Drawn, errors: Mapping[int, str], where: str, base_hash: str) -> list[RunHead]:
-    named, hashes = contents(drawn, base_hash)
-    evaluations = evaluation_ids(where, named.tolist())
+def _heads(named: NamedCombinations, errors: Mapping[int, str], where: str) -> list[RunHead]:
+    drawn = named.drawn
+    evaluations = evaluation_ids(where, named.contents.tolist())
     reasons = map(errors.get, range(drawn.numbers.size))
-    columns = (drawn.numbers.tolist(), drawn.parameters.tolist(), hashes.tolist(), evaluations, reasons)
+    columns = (
+        drawn.numbers.tolist(), drawn.parameters.tolist(), named.hashes.tolist(), evaluations, reasons
+    )  # fmt: skip
     return list(map(RunHead, *columns))
 
 

@@ -45,16 +45,27 @@ class Variant:
     error: str | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class VariantSpace:
     """All combinations of the values of some paths over a base configuration.
 
     A combination has the number that it has in the product of the values, the last path varying fastest;
-    the number says everything, so that a search can be resumed from the numbers that are missing.
+    the number says everything, so that a search can be resumed from the numbers that are missing. Spaces are
+    equal where base and values are written alike.
     """
 
     base: StrategyConfig
     values: Mapping[str, Sequence[Any]]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, VariantSpace) and self._written == other._written
+
+    def __hash__(self) -> int:
+        return hash(self._written)
+
+    @functools.cached_property
+    def _written(self) -> tuple[type[StrategyConfig], str, tuple[tuple[str, ...], ...]]:
+        return type(self.base), self.base.model_dump_json(), tuple(self.spelled.values())
 
     @functools.cached_property
     def _content(self) -> Content:
@@ -207,7 +218,7 @@ class Drawn:
     errors: Mapping[int, str]
 
 
-def draw(space: VariantSpace, numbers: Sequence[int]) -> Drawn:
+def draw(space: VariantSpace, numbers: Sequence[int] | Integers) -> Drawn:
     """Return the combinations of these numbers, equal to `space.variant` of each."""
     wanted = np.asarray(numbers, dtype=np.int64)
     places = _places(space, wanted)
@@ -255,6 +266,34 @@ def contents(drawn: Drawn, base_hash: str) -> tuple[Texts, Texts]:
     found = base_hash + drawn.parameters
     found[drawn.rows] = hashes[drawn.rows]
     return found, hashes
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class NamedCombinations:
+    """Combinations of a space with their names, see `contents`."""
+
+    drawn: Drawn
+    contents: Texts
+    hashes: Texts
+
+
+# A night searches one space on a symbol after another, 100,000 combinations in batches of 40,000.
+_AT_HAND = 3
+
+
+def named_combinations(space: VariantSpace, numbers: Sequence[int], base_hash: str) -> NamedCombinations:
+    """Return the combinations of these numbers with their names; those that were asked for last are at hand.
+
+    They do not depend on bars: a search on another symbol has the same.
+    """
+    return _named(space, np.asarray(numbers, dtype=np.int64).tobytes(), base_hash)
+
+
+@functools.lru_cache(maxsize=_AT_HAND)
+def _named(space: VariantSpace, numbers: bytes, base_hash: str) -> NamedCombinations:
+    drawn = draw(space, np.frombuffer(numbers, dtype=np.int64))
+    named, hashes = contents(drawn, base_hash)
+    return NamedCombinations(drawn=drawn, contents=named, hashes=hashes)
 
 
 def evaluation_ids(where: str, contents: Sequence[str]) -> list[str]:

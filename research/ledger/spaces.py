@@ -329,11 +329,9 @@ def _unevaluated(connection: Connection, families: Sequence[str], declared: Sequ
     """
     everything = list(_spaces(connection, families, DateRange()))
     open_ended = [each for each in declared if each.space.proposer not in _AT_ONCE]
-    return sum(
-        max(0, (each.space.size or 0) - _evaluated(connection, each.space, everything))
-        for each in open_ended
-        if not any(_covers(other, each) for other in open_ended)
-    )
+    whole = [each for each in open_ended if not any(_covers(other, each) for other in open_ended)]
+    trials = _trials(connection, everything) if whole else {}
+    return sum(max(0, (each.space.size or 0) - _evaluated(each.space, everything, trials)) for each in whole)
 
 
 def _covers(other: _Known, known: _Known) -> bool:
@@ -343,15 +341,19 @@ def _covers(other: _Known, known: _Known) -> bool:
     return other.id < known.id or not known.space.contains(other.space)
 
 
-def _evaluated(connection: Connection, space: TrialSpace, everything: Sequence[_Known]) -> int:
+def _trials(connection: Connection, everything: Sequence[_Known]) -> Mapping[tuple[int, str], int]:
+    """Return how many trials the experiments made that wrote down these spaces, by number and symbol."""
+    numbers = {each.experiment_id for each in everything if each.experiment_id is not None}
+    by = (LedgerRow.experiment_id, LedgerRow.symbol)
+    wanted = select(*by, func.count()).where(LedgerRow.experiment_id.in_(numbers)).group_by(*by)
+    rows = connection.execute(wanted)
+    return {(number, symbol): count for number, symbol, count in rows if number is not None}
+
+
+def _evaluated(space: TrialSpace, everything: Sequence[_Known], trials: Mapping[tuple[int, str], int]) -> int:
     inside = {
         each.experiment_id
         for each in everything
         if each.experiment_id is not None and space.contains(each.space)
     }
-    counts = connection.execute(
-        select(func.count())
-        .where(LedgerRow.experiment_id.in_(inside), LedgerRow.symbol == space.symbol)
-        .group_by(LedgerRow.experiment_id)
-    )
-    return max((count for (count,) in counts), default=0)
+    return max((trials.get((number, space.symbol), 0) for number in inside), default=0)

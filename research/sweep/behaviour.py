@@ -132,6 +132,20 @@ def write_acts(said, rules, columns, filters, read, features, probability, clock
                 if i < n and (bits >> np.uint64(place)) & ONE != 0:
                     if leave(True, clock_at(clock, i), holding, rules) == EXIT_SIGNAL:
                         acts[2 + side, word] |= ONE << np.uint64(place)
+
+
+@uncounted
+def write_all(
+    said, rules, rules_at, columns, columns_at, filters, filters_at, read, read_at, features, probability,
+    clock, n, room, acts
+):
+    """The same for some specs: uint64 (V, 4, words)."""
+    for v in range(acts.shape[0]):
+        own = columns[columns_at[v] : columns_at[v + 1]]
+        write_acts(
+            said[v], rules[rules_at[v] : rules_at[v + 1]], own, filters[filters_at[v] : filters_at[v + 1]],
+            read[read_at[v] : read_at[v + 1]], features, probability, clock, n, room[: own.size], acts[v]
+        )
 '''
 
 
@@ -143,18 +157,10 @@ def _compiled(family: str, code: str) -> ModuleType:
 
 def acts_of(piece: SpecPiece, inputs: Inputs) -> Words:
     """Return what each spec of a piece does at every bar, uint64 (V, 4, words)."""
-    write = _compiled(piece.loop.family, piece.loop.code).write_acts
     specs = piece.specs
-    said = specs.signals(inputs)
     found = np.zeros((len(specs), 4, words_of(len(inputs.bars))), dtype=np.uint64)
-    for row in range(len(specs)):
-        rules, columns, filters, read = (
-            each.content[each.at[row] : each.at[row + 1]]
-            for each in (specs.rules, specs.columns, specs.filters, specs.read)
-        )
-        room = np.zeros(columns.size)
-        write(
-            said[row], rules, columns, filters, read, inputs.values, inputs.probability, inputs.clock,
-            len(inputs.bars), room, found[row],
-        )  # fmt: skip
+    _compiled(piece.loop.family, piece.loop.code).write_all(
+        specs.signals(inputs), *specs.rules, *specs.columns, *specs.filters, *specs.read, inputs.values,
+        inputs.probability, inputs.clock, len(inputs.bars), specs.room, found,
+    )  # fmt: skip
     return found

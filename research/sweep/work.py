@@ -14,9 +14,17 @@ from lockstep.strategy.family import Family, family_of
 from research.sweep.inputs import Chances, Columns, Inputs, Prepared
 from research.sweep.kernels import FATE, FILL_COLUMNS, OUTCOME
 from research.sweep.loops import Each, Entries, Piece, evaluate, loops, pieces, shared_entries
-from research.sweep.specs import SpecPiece, Specs, apart, evaluate_specs, loop_of, what_spec_reads
+from research.sweep.specs import (
+    SpecPiece,
+    Specs,
+    apart,
+    by_vector,
+    evaluate_specs,
+    loop_of,
+    what_spec_reads,
+)
 from research.sweep.specs import compiled as compiled_specs
-from research.sweep.variants import Variants
+from research.sweep.variants import Variants, combinations
 
 Work = Piece | SpecPiece
 
@@ -46,22 +54,24 @@ def spec_work(
 ) -> Iterator[tuple[Inputs, list[Work]]]:
     """Yield the same for specs: the features of all of them are computed once."""
     ids: dict[str, dict[str, int]] = {}
-    _, different = variants.different(family.layout_fields)
-    for config in (variants[row] for row in different.tolist()):
+    vector, vectors = by_vector(variants)
+    age, ages = variants.different(("max_age",))
+    _, rows = combinations(((vector, vectors.size), (age, ages.size)), variants.size)
+    for config in (variants[row] for row in rows.tolist()):
         known = ids.setdefault(repr(config.max_age), {})
         for each in config.feature_ids:
             known.setdefault(each, len(known))
     columns: dict[str, Columns] = {}
     for rows in apart(variants):
         some = variants.take(rows)
-        age = repr(some[0].max_age)
-        if age not in columns:
-            columns[age] = prepared.columns([*ids[age]], some[0])
+        limits = repr(some[0].max_age)
+        if limits not in columns:
+            columns[limits] = prepared.columns([*ids[limits]], some[0])
         loop = loop_of(some[0], family, always_open=prepared.always_open)
-        specs = Specs.of(some, prepared.market, ids[age], ACCEPT_ALL)
+        specs = Specs.of(some, prepared.market, ids[limits], ACCEPT_ALL)
         size = max(1, min(chunk, len(specs) // workers))
         work: list[Work] = [*SpecPiece.parts(loop, some[0].capital, rows, specs, size)]
-        yield prepared.read(columns[age], some[0]), work
+        yield prepared.read(columns[limits], some[0]), work
 
 
 def evaluated(piece: Work, inputs: Inputs, shared: Entries | None) -> tuple[Floats, Floats, Floats]:

@@ -6,27 +6,67 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from lockstep.errors import LockstepError
 from lockstep.market.history import History
 from lockstep.market.loader import load_history
-from operations.contenders import ExperimentOrigin, enrol, of_experiment, terms_of
+from operations.contenders import ExperimentOrigin, HistoryWorth, enrol, measured, of_experiment
 from operations.nightly.context import REGISTERED, NightContext, NightStep, read_json, write_json
 from operations.nightly.steps.candidates import PROPOSER
-from research.ledger.candidates import CandidateTerms, ForwardCandidate, candidates
+from research.ledger.candidates import ForwardCandidate, candidates
 from research.pipeline.graph import Inputs
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True)
 class NightWinner:
-    """The winner of a search of the night, and what a registration would freeze of it."""
+    """The winner of a search of the night: what is known of it before its history is weighed."""
 
+    name: str
     experiment: int
+    symbol: str
+    hash: str
     trades: int
+
+    @classmethod
+    def of(cls, result: Mapping[str, Any]) -> Self:
+        """Return the winner of a result of `verify`."""
+        name = f"{result['name'].removeprefix('night ').replace(' ', '_')}_{result['hash'][:8]}"
+        return cls(
+            name=name, experiment=result["experiment"], symbol=result["symbol"], hash=result["hash"],
+            trades=int(result["trades"] or 0),
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class WeighedWinner:
+    """A winner with its history, and what that is worth after all that was tried."""
+
+    winner: NightWinner
     origin: ExperimentOrigin
     history: History
-    terms: CandidateTerms
+    worth: HistoryWorth
+
+    @classmethod
+    def of(cls, context: NightContext, winner: NightWinner) -> Self:
+        """Trade a winner over its history again; LockstepError where that cannot be done."""
+        origin = of_experiment(context.lab, winner.experiment, winner.symbol)
+        contender, book = origin.contender, context.lab.book
+        history = load_history(
+            contender.symbol, origin.data_dir, timeframe=contender.config.bars, context=contender.keys(book),
+            book=book, source=origin.source,
+        )  # fmt: skip
+        worth = HistoryWorth.of(measured(contender, history, origin.span), origin.provenance)
+        return cls(winner=winner, origin=origin, history=history, worth=worth)
+
+    @property
+    def plain(self) -> dict[str, Any]:
+        """What the step writes of it, for the page and for machines."""
+        return {
+            "name": self.winner.name, "symbol": self.winner.symbol, "hash": self.winner.hash,
+            "searched": self.origin.provenance.searched, "trials": self.origin.provenance.trials,
+            "p_value": self.worth.p_value, "e_history": self.worth.e_value,
+        }  # fmt: skip
 
 
 def ingredients(context: NightContext, read: Inputs) -> Any:
@@ -40,62 +80,83 @@ def ingredients(context: NightContext, read: Inputs) -> Any:
 
 def work(context: NightContext, read: Inputs, folder: Path) -> str:
     """Register what the rules allow, and write down what was refused and why."""
-    winners, refused = [], list[str]()
-    for each in read_json(read, "verify")["results"]:
-        if each["variant"] is not None:
-            try:
-                winners.append(_winner(context, each))
-            except LockstepError as error:
-                refused.append(f"{each['name']}: {error}")
-    chosen, reasons = choose(context, winners)
-    done = [_registered(context, each) for each in chosen]
+    results = read_json(read, "verify")["results"]
+    winners = [NightWinner.of(each) for each in results if each["variant"] is not None]
+    found = choose(context, winners)
+    done = [_registered(context, each) for each in found.chosen]
     content = {
-        "winners": [_about(each.terms) for each in winners], "registered": done,
-        "refused": [*refused, *reasons], "budget": _budget(context),
+        "weighed": [each.plain for each in found.weighed], "registered": done, "refused": found.reasons,
+        "budget": _budget(context),
     }  # fmt: skip
     write_json(folder, "register", content)
     if done:
         return f"registered {', '.join(each['name'] for each in done)}"
-    return f"nothing registered: {(*reasons, *refused, 'no search of tonight has a winner')[0]}"
+    return f"nothing registered: {(*found.reasons, 'no search of tonight has a winner')[0]}"
 
 
-def choose(context: NightContext, winners: Sequence[NightWinner]) -> tuple[list[NightWinner], list[str]]:
+@dataclass(frozen=True, kw_only=True, eq=False)
+class NightChoice:
+    """Whose history was weighed, which of them are registered, and why the others are not, a line each."""
+
+    weighed: Sequence[WeighedWinner] = ()
+    chosen: Sequence[WeighedWinner] = ()
+    reasons: Sequence[str] = ()
+
+
+def choose(context: NightContext, winners: Sequence[NightWinner]) -> NightChoice:
     """Return the winners that are registered, the best history first, and why the others are not.
 
-    What this night registered before it was killed is left out of account: it is chosen again.
+    A history is weighed, which takes a moment, where it could decide: not where nothing may be registered
+    tonight, nor of a winner that is known or trades too little. What this night registered before it was
+    killed is left out of account: it is chosen again.
     """
     rules, before = context.config.registrations, _before(context)
     reasons = list(_not_now(context, before))
-    if reasons or not winners:
-        return [], reasons
+    if reasons:
+        return NightChoice(reasons=reasons)
     known = {(each.hash, each.symbol): each.name for each in before}
-    chosen: list[NightWinner] = []
-    for each in sorted(winners, key=lambda one: (-one.terms.e_history, one.experiment)):
-        terms = each.terms
-        if (terms.hash, terms.symbol) in known:
+    weighed = list[WeighedWinner]()
+    for each in winners:
+        if reason := _out_of_question(each, known, rules.least_trades):
+            reasons.append(reason)
+            continue
+        try:
+            weighed.append(WeighedWinner.of(context, each))
+        except LockstepError as error:
+            reasons.append(f"{each.name}: {error}")
+    chosen = list[WeighedWinner]()
+    for found in sorted(weighed, key=lambda one: (-one.worth.e_value, one.winner.experiment)):
+        winner, worth = found.winner, found.worth.e_value
+        if reason := _out_of_question(winner, known, rules.least_trades):
+            reasons.append(reason)
+        elif worth < rules.least_history:
             reasons.append(
-                f"{terms.name}: is {known[terms.hash, terms.symbol]}, which was registered already"
-            )
-        elif each.trades < rules.least_trades:
-            reasons.append(
-                f"{terms.name}: has {each.trades:,} trades on its test dates, and {rules.least_trades:,} are "
-                "the least"
-            )
-        elif terms.e_history < rules.least_history:
-            reasons.append(
-                f"{terms.name}: its history is worth {terms.e_history:.3g} after {_tried(terms)}, and "
+                f"{winner.name}: its history is worth {worth:.3g} after {_tried(found.origin)}, and "
                 f"{rules.least_history:g} is the least"
             )
         elif len(chosen) >= rules.most_per_night:
-            reasons.append(f"{terms.name}: a night registers at most {rules.most_per_night}")
+            reasons.append(f"{winner.name}: a night registers at most {rules.most_per_night}")
         else:
-            chosen.append(each)
-            known[terms.hash, terms.symbol] = terms.name
-    return chosen, reasons
+            chosen.append(found)
+            known[winner.hash, winner.symbol] = winner.name
+    return NightChoice(weighed=weighed, chosen=chosen, reasons=reasons)
 
 
-def _tried(terms: CandidateTerms) -> str:
-    return "a search without a bound" if terms.trials is None else f"{terms.trials:,} trials"
+def _out_of_question(winner: NightWinner, known: Mapping[tuple[str, str], str], least: int) -> str:
+    """Return why a winner is not registered, whatever its history is worth; empty where that decides."""
+    if (winner.hash, winner.symbol) in known:
+        return f"{winner.name}: is {known[winner.hash, winner.symbol]}, which was registered already"
+    if winner.trades < least:
+        return (
+            f"{winner.name}: has {winner.trades:,} trades on its test dates, and {least:,} are the least; "
+            "its history was not weighed"
+        )
+    return ""
+
+
+def _tried(origin: ExperimentOrigin) -> str:
+    trials = origin.provenance.trials
+    return "a search without a bound" if trials is None else f"{trials:,} trials"
 
 
 def _not_now(context: NightContext, before: Sequence[ForwardCandidate]) -> Iterator[str]:
@@ -123,48 +184,23 @@ def _before(context: NightContext) -> list[ForwardCandidate]:
     return [each for each in candidates(context.lab.ledger) if each.name not in own]
 
 
-def _winner(context: NightContext, result: Mapping[str, Any]) -> NightWinner:
-    origin = of_experiment(context.lab, result["experiment"], result["symbol"])
-    contender, book = origin.contender, context.lab.book
-    history = load_history(
-        contender.symbol, origin.data_dir, timeframe=contender.config.bars, context=contender.keys(book),
-        book=book, source=origin.source,
-    )  # fmt: skip
-    name = f"{result['name'].removeprefix('night ').replace(' ', '_')}_{contender.hash[:8]}"
-    terms = terms_of(
-        contender, history, origin.span, origin.provenance, name=name,
-        family=context.lab.family(contender.symbol),
-    )  # fmt: skip
-    return NightWinner(
-        experiment=result["experiment"], trades=int(result["trades"] or 0), origin=origin, history=history,
-        terms=terms,
-    )  # fmt: skip
-
-
-def _registered(context: NightContext, winner: NightWinner) -> dict[str, Any]:
+def _registered(context: NightContext, found: WeighedWinner) -> dict[str, Any]:
     """Register a winner once, whatever night asks and however often it dies on the way."""
-    terms, ledger = winner.terms, context.lab.ledger
-    content = {"name": terms.name, "experiment": winner.experiment, "proposer": PROPOSER}
+    winner, origin, ledger = found.winner, found.origin, context.lab.ledger
+    content = {"name": winner.name, "experiment": winner.experiment, "proposer": PROPOSER}
 
     def act() -> str:
-        if all(each.name != terms.name for each in candidates(ledger)):
-            origin = winner.origin
+        if all(each.name != winner.name for each in candidates(ledger)):
             enrol(
-                ledger, origin.contender, winner.history, origin.span, origin.provenance, name=terms.name,
-                family=terms.family, now=context.now(), per_year=context.config.registrations.per_year,
+                ledger, origin.contender, found.history, origin.span, origin.provenance, name=winner.name,
+                family=context.lab.family(winner.symbol), now=context.now(),
+                per_year=context.config.registrations.per_year,
             )  # fmt: skip
-        return terms.name
+        return winner.name
 
-    subject = f"{terms.hash} {terms.symbol}"
+    subject = f"{winner.hash} {winner.symbol}"
     context.effects.once(context.night, REGISTERED, subject, content, act)
-    return {**_about(terms), "experiment": winner.experiment}
-
-
-def _about(terms: CandidateTerms) -> dict[str, Any]:
-    return {
-        "name": terms.name, "symbol": terms.symbol, "hash": terms.hash, "searched": terms.searched,
-        "trials": terms.trials, "p_value": terms.p_value, "e_history": terms.e_history,
-    }  # fmt: skip
+    return {**found.plain, "experiment": winner.experiment}
 
 
 def _budget(context: NightContext) -> dict[str, int]:

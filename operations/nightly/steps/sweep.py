@@ -22,18 +22,24 @@ def ingredients(context: NightContext, read: Inputs) -> Any:
 
 def work(context: NightContext, read: Inputs, folder: Path) -> str:
     """Begin each search that is not there, or go on with it, up to its last variant."""
-    found, total = [], 0
-    for plan in plans(read):
-        known = context.experiment(plan)
-        number = context.lab.begin(plan) if known is None else known.id
-        if known is None or not known.ended:
-            context.lab.evaluate(number)
-        record = context.lab.store.record(number)
-        failed = context.lab.store.failed(number)
-        found.append({"name": plan.name, "experiment": number, "variants": record.done, "failed": failed})
-        total += record.done
+    numbers = [_begun(context, plan) for plan in plans(read)]
+    records = [context.lab.store.record(number) for number in numbers]
+    context.lab.evaluate([each.id for each in records if not each.ended])
+    found = [_done(context, number) for number in numbers]
+    total = sum(each["variants"] for each in found)
     write_json(folder, "sweep", {"experiments": found})
     return f"{total:,} variants evaluated" if found else "every space is used up: nothing is searched"
+
+
+def _begun(context: NightContext, plan: Plan) -> int:
+    known = context.experiment(plan)
+    return context.lab.begin(plan) if known is None else known.id
+
+
+def _done(context: NightContext, number: int) -> dict[str, Any]:
+    record = context.lab.store.record(number)
+    failed = context.lab.store.failed(number)
+    return {"name": record.name, "experiment": number, "variants": record.done, "failed": failed}
 
 
 def plans(read: Inputs) -> list[Plan]:

@@ -8,7 +8,8 @@ from typing import Any
 from lockstep.errors import ExperimentError
 from operations.nightly.context import NightContext, NightStep, read_json, write_json
 from research.backtest.folder import finite
-from research.experiments.service import judged, searched, verified_ranking
+from research.experiments.declaration import weakest
+from research.experiments.service import judged, verified_ranking
 from research.experiments.store import Record
 from research.experiments.why import verdict_on
 from research.ledger.tables import FINISHED, UNSUCCESSFUL
@@ -55,10 +56,14 @@ def _winner(context: NightContext, record: Record) -> dict[str, Any]:
     lab = context.lab
     best = verified_ranking(lab, record, top=1)[0]
     found = judged(lab, record, best)
-    verdict, derived = verdict_on(record, found), searched(lab, record)
+    verdict = verdict_on(record, found)
+    derived = weakest({each.symbol: each.searched for each in found.symbols})
+    config = record.plan.space.variant(best.variant).config
+    assert config is not None
     return {
-        "variant": best.variant, "parameters": best.parameters, "searched": derived.kind,
-        "why": derived.reason, "trials": found.evidence.trials, "unevaluated": derived.unevaluated,
+        "variant": best.variant, "parameters": best.parameters, "hash": config.config_hash,
+        "searched": derived.kind, "why": derived.reason, "trials": found.evidence.trials,
+        "unevaluated": derived.unevaluated,
         **finite({
             "train_sharpe": found.evidence.train_sharpe, "test_sharpe": best.figure("sharpe"),
             "trades": best.figure("trades"), "p_value": found.evidence.p_value,
