@@ -20,6 +20,7 @@ from lockstep.market.loader import load_bars
 from operations.nightly.context import NightContext
 from operations.nightly.night import NightMade, Nights
 from operations.nightly.pipeline import STEPS
+from operations.nightly.steps import register
 from operations.nightly.world import newest_session
 from research.experiments.execution import Lab
 from research.experiments.service import searched
@@ -150,14 +151,17 @@ def of_futures(folder: Path, day: str, hour: int = 12, **changes: Any) -> Nights
     return nights(folder, now=now, **{**content, **changes})
 
 
-def test_a_winner_of_few_trades_is_not_registered(tmp_path: Path) -> None:
+def test_a_winner_of_few_trades_is_not_registered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     grown(tmp_path, "2014-10-31")
     rules = {"least_history": 0.0, "least_trades": 10_000}
+    # What its history is worth decides nothing: it is not worked out.
+    monkeypatch.setattr(register, "of_experiment", None)
     heard: list[StepOutcome] = []
     made = of_futures(tmp_path, "2014-10-31", registrations=rules)
     report = report_of(made.make(heard.append), heard)
     assert candidates(made.ledger) == []
     assert "trades on its test dates, and 10,000 are the least" in report["sentence"]
+    assert report["sentence"].endswith("its history was not weighed")
 
 
 def test_an_hour_that_comes_twice_is_one_night(tmp_path: Path) -> None:

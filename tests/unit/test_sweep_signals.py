@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 from hypothesis import given, settings
@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from lockstep.strategy.config import ACCEPT_ALL
 from lockstep.strategy.families.rules import RULES, RulesConfig, first_missing
 from lockstep.strategy.specs.program import AT_MOST, LESS, holds
+from research.experiments.variants import VariantSpace, draw
 from research.sweep.signals import (
     BLOCK,
     CANDIDATE,
@@ -118,3 +119,42 @@ def test_ragged_arrays_are_cut_as_lists_are(parts: list[list[int]], data: st.Dat
     found = Ragged.of(parts, np.int64).part(first, last)
     cut = [found.content[a:b].tolist() for a, b in zip(found.at, found.at[1:], strict=False)]
     assert cut == parts[first:last]
+
+
+VARIED = VariantSpace(
+    base=RulesConfig.model_validate(
+        {
+            "name": "varied", "max_bars": 3, "long_entry": {"id": "rsi_2", "below": 20},
+            "long_exit": {"id": "ibs", "above": 0.6},
+            "filters": [{"feature": "rsi_5", "min": 10}, {"feature": "ibs", "max": 0.9, "side": "long"}],
+        }
+    ),
+    values={
+        "long_entry.id": ("rsi_2", "rsi_5"),
+        "max_bars": (2, 3),
+        "veto": (None, {"id": "ibs", "at_least": 0.1}, {"id": "rsi_5", "at_least": 5.0}),
+        "stop": (None, {"percent": 2.0}, {"atr": 2.0}),
+        "size": ({"kind": "fixed"}, {"kind": "risk", "risk": 0.01}),
+        "features": ((), ("atr_14",)),
+        "filters.0.feature": ("rsi_5", "rsi_2"),
+        "filters.0.min": (10, 20),
+    },
+)  # fmt: skip
+
+
+def test_specs_that_are_packed_together_are_as_each_alone() -> None:
+    """Parts are made once for all that are equal in what they depend on: an id's column is part of that."""
+    numbers = np.random.default_rng(3).permutation(VARIED.size)[:150]
+    configs = draw(VARIED, numbers).configs
+    together = Specs.of(configs, BOOK.market("ES"), ROWS, ACCEPT_ALL)
+    assert len({config.feature_ids for config in configs}) > 8
+    assert len({*map(bytes, together.sizing)}) > 2
+    for row, config in enumerate(configs):
+        alone, mine = Specs.of([config], BOOK.market("ES"), ROWS, ACCEPT_ALL), together.part(row, row + 1)
+        for each in fields(Specs):
+            kept, found = getattr(alone, each.name), getattr(mine, each.name)
+            for one, other in zip(kept, found, strict=True):
+                assert np.array_equal(one, other, equal_nan=True), (row, each.name)
+        assert mine.rules.content.tolist() == config.rules(BOOK.session("ES")).tolist()
+        assert mine.filters.content.tolist() == config.filter_rules().tolist()
+        assert [*map(float, mine.columns.content)] == [ROWS[name] for name in config.feature_ids]
