@@ -313,13 +313,14 @@ def _overfitting(pooled: Floats, counts: Floats) -> Overfitting | None:
     """Run CSCV, once for equal numbers."""
     if pooled.shape[1] < 2:
         return None
-    digest = hashlib.sha256(f"{pooled.shape} {counts.tobytes().hex()}".encode())
+    least, many = _DIVISIONS
+    most = max(least, min(many, _PBO_CELLS // pooled.shape[1]))
+    digest = hashlib.sha256(f"{most} {pooled.shape} {counts.tobytes().hex()}".encode())
     digest.update(np.ascontiguousarray(pooled).data)
     name = digest.hexdigest()
     if name not in _known:
         moments = BlockMoments(sums=pooled[:, :, 0], squares=pooled[:, :, 1], counts=counts)
-        least, most = _DIVISIONS
-        found = overfitting(moments, most=max(least, min(most, _PBO_CELLS // pooled.shape[1])))
+        found = overfitting(moments, most=most)
         if len(_known) >= _KEPT:
             del _known[next(iter(_known))]
         _known[name] = found

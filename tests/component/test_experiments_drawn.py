@@ -9,7 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lockstep.strategy.families.ibs import IBS, IbsConfig
-from research.experiments.variants import VariantSpace, config_hashes, draw, evaluation_id, evaluation_ids
+from research.experiments.variants import (
+    VariantSpace,
+    config_hashes,
+    draw,
+    evaluation_id,
+    evaluation_ids,
+    named_combinations,
+)
 
 BASE = IbsConfig.model_validate(
     {
@@ -115,3 +122,21 @@ def test_very_many_combinations_of_values_keep_their_numbers() -> None:
     numbers = np.random.default_rng(1).integers(0, 2**55, 200).tolist()
     drawn = draw(space, numbers)
     assert [drawn.configs[row] for row in range(200)] == [space.variant(number).config for number in numbers]
+
+
+def test_combinations_are_named_once_for_all_symbols() -> None:
+    values = {"entry.high": (0.1, 0.2, 0.3), "max_bars": (3, 5)}
+    first = named_combinations(VariantSpace(base=BASE, values=values), [4, 1], BASE.config_hash)
+    again = named_combinations(VariantSpace(base=BASE, values={**values}), (4, 1), BASE.config_hash)
+    assert again is first
+    other = BASE.replaced(capital=50_000.0)
+    for base, changed, numbers in (
+        (other, values, [4, 1]),
+        (BASE, {**values, "max_bars": (3, 6)}, [4, 1]),
+        (BASE, values, [4, 2]),
+    ):
+        space = VariantSpace(base=base, values=changed)
+        found = named_combinations(space, numbers, base.config_hash)
+        assert found.hashes.tolist() != first.hashes.tolist()
+        assert found.drawn.parameters.tolist() == [space.variant(each).parameters for each in numbers]
+        assert found.hashes.tolist() == config_hashes(found.drawn.configs)

@@ -285,6 +285,29 @@ class TestOverfitting:
         assert found.probability == alone.probability
         assert judgement(lab, record).evidence.trials == 12
 
+    def test_searches_that_are_ranked_among_the_same_divide_them_once(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        lab, divided = toy_lab(database(tmp_path)), list[int]()
+        divide = family_blocks.overfitting
+
+        def counted(moments: Any, *, most: int) -> Any:
+            divided.append(moments.trials)
+            return divide(moments, most=most)
+
+        monkeypatch.setattr(family_blocks, "overfitting", counted)
+        monkeypatch.setattr(family_blocks, "_known", {})
+        first = lab.run(plan(parameters={"entry.high": self.HIGHS}))
+        second = lab.run(plan(parameters={"max_bars": (2, 4, 6, 8)}))
+        found = [self.measured(lab, each) for each in (first, second)]
+        assert divided == [34]
+        assert found[0].found is found[1].found
+        monkeypatch.setattr(family_blocks, "_known", {})
+        assert self.measured(lab, second).probability == found[0].probability
+        lab.run(plan(parameters={"max_bars": (11, 12)}))
+        assert self.measured(lab, first).variants == 36
+        assert divided == [34, 34, 36]
+
     def test_very_many_are_thinned_evenly(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         lab = toy_lab(database(tmp_path))
         record = lab.run(plan(parameters={"entry.high": self.HIGHS}))
