@@ -118,6 +118,8 @@ class Specs:
 
         Each part is made once for all configurations that are equal in what it depends on.
         """
+        if len(configs) == 1:
+            return cls._of_one(configs[0], market, row, threshold)
         variants = Variants.of(configs)
         family = family_of(variants[0])
         signals = family.signals
@@ -149,6 +151,23 @@ class Specs:
             read=Ragged.of(reads, np.int64).take(read),
             sizing=np.array(sizes, dtype=np.float64)[size],
             exits=np.array(exits, dtype=np.float64)[exit_],
+        )
+
+    @classmethod
+    def _of_one(cls, config: StrategyConfig, market: Market, row: dict[str, int], threshold: float) -> Self:
+        """Pack one configuration: what many share need not be looked for."""
+        signals = family_of(config).signals
+        assert signals is not None
+        rules, filters = config.rules(market.session, threshold), config.filter_rules()
+        reads = (*filters[FILTER_COLUMN::FILTER_SLOTS], *signals.reads(rules))
+        return cls(
+            rules=Ragged.of([rules], np.float64),
+            bounds=np.array([signals.programs(rules)], dtype=np.int64),
+            columns=Ragged.of([[row[each] for each in config.feature_ids]], np.int64),
+            filters=Ragged.of([filters], np.float64),
+            read=Ragged.of([reads], np.int64),
+            sizing=np.array([config.sizing_rules(market.instrument)], dtype=np.float64),
+            exits=np.array([config.exit_rules()], dtype=np.float64),
         )
 
     def part(self, first: int, last: int) -> Self:
