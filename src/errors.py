@@ -48,6 +48,9 @@
     ├── RetrainingError          a retraining cannot begin or go on, or its book was changed
     │   └── RetrainingAtWork     another process takes the steps of this book
     ├── PipelineError
+    ├── AgentError               a session of research agents cannot be run, resumed or shown as asked for
+    │   ├── NoProposal           a researcher came to nothing that could be a proposal; the next may be one
+    │   └── BudgetSpent          what a researcher may spend is spent: the session ends with what it has
     ├── ParityError              research and live came apart, or cannot be compared
     ├── ExperimentError          an experiment cannot be run, found or shown as it was asked for
     │   ├── EngineMismatch       a compiled loop and Backtrader disagree
@@ -203,6 +206,18 @@ class RetrainingAtWork(RetrainingError):
 
 class PipelineError(LockstepError):
     """A night of the pipeline cannot begin, or one of its steps failed."""
+
+
+class AgentError(LockstepError):
+    """A session of research agents cannot be run, resumed or shown as asked for."""
+
+
+class NoProposal(AgentError):
+    """A researcher came to nothing that could be a proposal; the session goes on with the next one."""
+
+
+class BudgetSpent(AgentError):
+    """What a researcher may spend is spent: the session ends in order, with what it has."""
 
 
 class ParityError(LockstepError):

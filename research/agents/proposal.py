@@ -180,6 +180,7 @@ class ResearchContext:
 
     goal        the human's, a quoted text
     number      of the proposal that is asked for, from 1; left: how many are, this one included
+    kind        of the proposal that is asked for, chosen by the router; another one is counted as what it is
     kinds       how many of each kind the session still owes
     trials      of this session, oldest first; earlier: the best of earlier sessions on the same family
     open        niches without an elite that lie beside one with it, the nearest first
@@ -196,6 +197,7 @@ class ResearchContext:
     earlier: tuple[Trial, ...] = ()
     open: tuple[Niche, ...] = ()
     models: tuple[KnownModel, ...] = ()
+    kind: StrategyKind = "technical"
 
     @property
     def random(self) -> np.random.Generator:
@@ -215,4 +217,8 @@ class Researcher(Protocol):
         """The fewest proposals of a session that it can do something with, its whole screen for example."""
 
     def propose(self, context: ResearchContext) -> Proposal:
-        """Return the next proposal; a pure function of the context."""
+        """Return the next proposal; a pure function of the context.
+
+        NoProposal, with the reason, where it comes to none: that is counted as a refused one. BudgetSpent
+        where it may ask for no more: the session ends with what it has.
+        """

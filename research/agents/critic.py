@@ -1,0 +1,63 @@
+"""The critic: what is suspicious about a trial, a sentence each. A pure function of its measures.
+
+What it finds goes into the next context. Some findings mean that a trial cannot win, whatever its fitness.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from research.agents.proposal import Trial, TrialMeasures
+
+MOST_IN = 0.95
+"""Share of the sessions with a position from which on a strategy is the market."""
+MOST_MISSING = 0.2
+"""Share of the bars on which a value that is read may be missing."""
+MOST_COSTS = 0.5
+"""Share of the gross result that costs may take."""
+MOST_OF_ONE = 0.3
+"""Share of the whole result that one trade may make."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """What the critic has to say; fatal: such a trial wins nothing."""
+
+    text: str
+    fatal: bool = False
+
+
+def review(measures: TrialMeasures) -> tuple[Finding, ...]:
+    """Return what is suspicious about the measures of a trial."""
+    if not measures.trades:
+        return (Finding(text="never trades: its entries never come true, or a value is missing", fatal=True),)
+    found = []
+    if (share := _mean(measures, "exposure")) >= MOST_IN:
+        text = f"is in the market in {share:.0%} of the sessions: it hardly decides"
+        found.append(Finding(text=text, fatal=True))
+    if measures.missing > MOST_MISSING:
+        text = f"reads a value that is missing on {measures.missing:.0%} of the bars"
+        found.append(Finding(text=text, fatal=True))
+    if measures.largest > MOST_OF_ONE:
+        text = f"makes {measures.largest:.0%} of its result in one trade"
+        found.append(Finding(text=text, fatal=True))
+    if (costs := _mean(measures, "cost_share")) > MOST_COSTS:
+        found.append(Finding(text=f"pays {costs:.0%} of its gains as costs: trade less often"))
+    if math.isnan(measures.fitness):
+        few = sum(each.trades for each in measures.folds) / len(measures.folds)
+        found.append(Finding(text=f"has {few:.0f} trades in a fold, too few to be judged"))
+    return tuple(found)
+
+
+def may_win(trial: Trial) -> bool:
+    """Whether a trial may be a session's winner: evaluated, judged by enough trades, nothing fatal found."""
+    if trial.status != "evaluated" or trial.measures is None or math.isnan(trial.measures.fitness):
+        return False
+    return not any(each.fatal for each in review(trial.measures))
+
+
+def _mean(measures: TrialMeasures, name: str) -> float:
+    """Return the mean of a measure over the folds that have it; NaN where none does."""
+    values = [getattr(each, name) for each in measures.folds if not math.isnan(getattr(each, name))]
+    return math.fsum(values) / len(values) if values else math.nan
