@@ -150,6 +150,13 @@ def _pipeline() -> typer.Typer:
     return app
 
 
+@contents.add("agents", "Let agents propose strategies; judge the winner.", panel=RESEARCH, script="agents")
+def _agents() -> typer.Typer:
+    from operations.agents.cli import app
+
+    return app
+
+
 @contents.add("ab", "Compare two strategies side by side.", panel=RESEARCH, script="ab")
 def _ab() -> typer.Typer:
     from operations.ab.cli import app

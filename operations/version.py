@@ -21,6 +21,7 @@ _MEANING = {
     "validating": "what judges a model",
     "certifying": "what compares research with live",
     "paper": "what compares paper with research",
+    "agents": "what a session of research agents proposes and measures",
 }
 
 app = typer.Typer(add_completion=False)

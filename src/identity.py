@@ -36,10 +36,14 @@ PACKAGES = ("lockstep", "research", "certify", "operations")
 
 # How a file becomes bars; what a desk does with them; what a backtest or a variant of a sweep makes of them,
 # and how dates are split; what trades a portfolio, and what makes one; what a training run makes; what makes
-# a bundle of a strategy alone; what judges bundles; what compares research with live, and with paper.
-READING, DECIDING, TRIALS, PORTFOLIOS, OPTIMISING, TRAINING, RELEASING, VALIDATING, CERTIFYING, PAPER = (
+# a bundle of a strategy alone; what judges bundles; what compares research with live, and with paper; what
+# research agents propose, and how it is measured.
+(
+    READING, DECIDING, TRIALS, PORTFOLIOS, OPTIMISING, TRAINING, RELEASING, VALIDATING, CERTIFYING, PAPER,
+    AGENTS,
+) = (
     "reading", "deciding", "trials", "portfolios", "optimising", "training", "releasing", "validating",
-    "certifying", "paper",
+    "certifying", "paper", "agents",
 )  # fmt: skip
 ROOTS: Mapping[str, tuple[str, ...]] = {
     READING: ("lockstep.market.reading.files",),
@@ -52,6 +56,7 @@ ROOTS: Mapping[str, tuple[str, ...]] = {
     VALIDATING: ("research.model_validation.checks", "research.model_validation.gathering"),
     CERTIFYING: ("certify.run", "lockstep.live.service"),
     PAPER: ("certify.paper", "lockstep.live.service"),
+    AGENTS: ("research.agents.loop", "research.agents.bench", "research.agents.team"),
 }
 
 # A module here, or below a package here, is told what happened and is never asked: what loads it decides the

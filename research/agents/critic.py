@@ -21,32 +21,34 @@ MOST_OF_ONE = 0.3
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finding:
+class Objection:
     """What the critic has to say; fatal: such a trial wins nothing."""
 
     text: str
     fatal: bool = False
 
 
-def review(measures: TrialMeasures) -> tuple[Finding, ...]:
+def review(measures: TrialMeasures) -> tuple[Objection, ...]:
     """Return what is suspicious about the measures of a trial."""
     if not measures.trades:
-        return (Finding(text="never trades: its entries never come true, or a value is missing", fatal=True),)
+        return (
+            Objection(text="never trades: its entries never come true, or a value is missing", fatal=True),
+        )
     found = []
     if (share := _mean(measures, "exposure")) >= MOST_IN:
         text = f"is in the market in {share:.0%} of the sessions: it hardly decides"
-        found.append(Finding(text=text, fatal=True))
+        found.append(Objection(text=text, fatal=True))
     if measures.missing > MOST_MISSING:
         text = f"reads a value that is missing on {measures.missing:.0%} of the bars"
-        found.append(Finding(text=text, fatal=True))
+        found.append(Objection(text=text, fatal=True))
     if measures.largest > MOST_OF_ONE:
         text = f"makes {measures.largest:.0%} of its result in one trade"
-        found.append(Finding(text=text, fatal=True))
+        found.append(Objection(text=text, fatal=True))
     if (costs := _mean(measures, "cost_share")) > MOST_COSTS:
-        found.append(Finding(text=f"pays {costs:.0%} of its gains as costs: trade less often"))
+        found.append(Objection(text=f"pays {costs:.0%} of its gains as costs: trade less often"))
     if math.isnan(measures.fitness):
         few = sum(each.trades for each in measures.folds) / len(measures.folds)
-        found.append(Finding(text=f"has {few:.0f} trades in a fold, too few to be judged"))
+        found.append(Objection(text=f"has {few:.0f} trades in a fold, too few to be judged"))
     return tuple(found)
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from lockstep.errors import LockstepError, NoProposal
+from research.agents.archive import open_niches
 from research.agents.critic import may_win, review
 from research.agents.proposal import (
     CatalogueEntry,
@@ -24,6 +25,7 @@ from research.agents.router import AgentRouter, StrategyAgent
 from research.agents.specs import AgentSpec, SpecGround, niche_of, spec_of
 
 _LONGEST = 500
+_MOST_OPEN = 20
 
 
 class Bench(Protocol):
@@ -86,6 +88,7 @@ class Exploration:
             catalogue=self.catalogue,
             trials=tuple(trials),
             earlier=self.earlier,
+            open=open_niches(trials, self.catalogue, most=_MOST_OPEN),
             models=self.models,
         )
 
@@ -101,9 +104,9 @@ class Exploration:
         except NoProposal as error:
             return Proposal(spec={}, kind=context.kind, move="none", rationale=one_line(error))
 
-    def run(self) -> Walk:
+    def run(self) -> Explored:
         """Make all trials in memory."""
-        walk = Walk(self)
+        walk = Explored(self)
         while len(walk.trials) < self.strategies:
             walk.take(walk.judged(len(walk.trials) + 1, walk.propose()))
         return walk
@@ -118,7 +121,7 @@ class Judged:
     behaviour: str = ""
 
 
-class Walk:
+class Explored:
     """The trials of a session so far, and by what they are recognised."""
 
     def __init__(self, exploration: Exploration) -> None:

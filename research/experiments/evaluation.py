@@ -22,7 +22,6 @@ from lockstep.market.dates import DateRange
 from lockstep.market.history import History, SeriesKey
 from lockstep.market.loader import load_history
 from lockstep.strategy.config import StrategyConfig, ids_read_by
-from research.backtest.run import context_keys
 from research.experiments.plan import Plan
 from research.statistics.maximum import SKETCH
 from research.sweep.behaviour import behaviours
@@ -135,6 +134,9 @@ def load_data(plan: Plan, book: InstrumentBook, family: str, symbol: str, last: 
 
 
 def _context(config: StrategyConfig, book: InstrumentBook, symbol: str) -> tuple[SeriesKey, ...]:
+    # It comes with Backtrader, which a sweep does without.
+    from research.backtest.run import context_keys
+
     try:
         return context_keys(config, book.markets, symbol)
     except LockstepError:

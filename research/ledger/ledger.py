@@ -40,6 +40,7 @@ from research.ledger.spaces import (
     declared_spaces,
     enter,
     last_searched,
+    number_of,
     searched,
     space_number,
     undeclared,
@@ -135,6 +136,14 @@ class Ledger:
             if found is None:
                 return undeclared()
             number, family = found
+            return searched(connection, number, relatives(connection, family))
+
+    def derivation(self, space: TrialSpace, family: str) -> Derivation:
+        """Return how a search without an experiment came to its trials, by the space that it declared."""
+        with self.database.read() as connection:
+            number = number_of(connection, space)
+            if number is None:
+                return undeclared()
             return searched(connection, number, relatives(connection, family))
 
     def last_searched(self, config_hash: str) -> date | None:

@@ -232,6 +232,11 @@ def space_number(connection: Connection, experiment_id: int, symbol: str) -> tup
     return next(((row.id, row.family) for row in rows if TrialSpace.read(row.content).symbol == symbol), None)
 
 
+def number_of(connection: Connection, space: TrialSpace) -> int | None:
+    """Return the row in which a space was first written down, if it was."""
+    return connection.scalar(select(func.min(SpaceRow.id)).where(SpaceRow.hash == space.hash))
+
+
 def undeclared() -> Derivation:
     """Return what a search counts as for which no space was ever written down."""
     reason = "no space was written down before it began: search again, with this version"
@@ -263,7 +268,11 @@ def _came_alone(connection: Connection, families: Sequence[str], dates: DateRang
     """
     spaces = list(_spaces(connection, families, dates))
     own = next(each for each in spaces if each.space.hash == space.hash)
-    others = (each for each in spaces if each.id < own.id and each.experiment_id != own.experiment_id)
+    others = (
+        each
+        for each in spaces
+        if each.id < own.id and (each.experiment_id is None or each.experiment_id != own.experiment_id)
+    )
     return not any(others) and _links(connection)[own.id] < _first_result(connection, families, dates)
 
 

@@ -9,7 +9,6 @@ from pydantic import Field, model_validator
 
 from lockstep.identity import json_digest
 from lockstep.settings import Settings
-from research.training.estimators import ESTIMATORS, Scalar
 
 Task = Literal["direction", "return", "volatility", "regime"]
 """Labels on every bar over the next `horizon` bars: whether the close is higher, by how much in ATR, the
@@ -34,7 +33,7 @@ class ModelSpec(Settings):
     horizon: Annotated[int, Field(ge=1, le=20)] = 1
     features: Annotated[tuple[str, ...], Field(min_length=1, max_length=64)]
     estimator: str = "hist_gradient_boosting"
-    parameters: Mapping[str, Scalar] = {}
+    parameters: Mapping[str, bool | int | float | str | None] = {}
     members: Annotated[int, Field(ge=1, le=8)] = 1
     label: str = ""
 
@@ -42,6 +41,9 @@ class ModelSpec(Settings):
     def _known(self) -> Self:
         if len(set(self.features)) != len(self.features):
             raise ValueError("features: an id is listed twice; list each once")
+        # Loads the libraries of all estimators, which a spec does without.
+        from research.training.estimators import ESTIMATORS
+
         ESTIMATORS[self.estimator]
         return self
 

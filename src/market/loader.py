@@ -74,9 +74,9 @@ def load_file(
     book = book or load_instruments()
     folder = _folder(data_dir)
     declared, path = book.source(symbol, folder, timeframe=timeframe, name=source)
-    if declared.timeframe is None:
-        return read_ticks(path, symbol=symbol, source=declared, quarantine=quarantine)
     session = book.session_named(declared.session)
+    if declared.timeframe is None:
+        return read_ticks(path, symbol=symbol, source=declared, session=session, quarantine=quarantine)
     return read_bars(path, symbol=symbol, source=declared, session=session, quarantine=quarantine)
 
 

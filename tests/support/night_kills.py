@@ -12,20 +12,16 @@ import json
 import os
 import random
 import shutil
-import signal
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import operations.nightly.pipeline  # noqa: F401  (imported once, before the forks)
-from research.ledger.database import Database
 from research.pipeline.execution import digest_of
+from support.kills import NEVER, counting, lived
 from support.nights import dump, nights, space
 
 _LOCKS = ("running.json", "night.lock", ".STRATEGY_LOG.md.lock")
-_NEVER = 10**9
 
 
 def config() -> dict[str, Any]:
@@ -34,50 +30,16 @@ def config() -> dict[str, Any]:
     return {"spaces": [tiny], "registrations": {"least_history": 0.0, "least_trades": 0}}
 
 
-def _counting(at: int) -> Callable[[], int]:
-    """Let this process die at the write of number `at`; returns how many there were."""
-    count = 0
-
-    def tick() -> None:
-        nonlocal count
-        count += 1
-        if count == at:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    replace, write = os.replace, Database.write
-
-    def replaced(*arguments: Any, **named: Any) -> None:
-        tick()
-        replace(*arguments, **named)
-        tick()
-
-    @contextmanager
-    def written(self: Database) -> Iterator[Any]:
-        tick()
-        with write(self) as connection:
-            yield connection
-            tick()
-        tick()
-
-    os.replace, Database.write = replaced, written  # type: ignore[assignment, method-assign]
-    return lambda: count
-
-
-def made(folder: Path, at: int = _NEVER) -> bool:
+def made(folder: Path, at: int = NEVER) -> bool:
     """Make the night of a folder in a fork that may die; whether it lived."""
     folder.mkdir(exist_ok=True)
     child = os.fork()
     if not child:
-        counted = _counting(at)
+        counted = counting(at)
         nights(folder, **config()).make()
         (folder.parent / "writes").write_text(str(counted()))
         os._exit(0)
-    _, status = os.waitpid(child, 0)
-    if os.WIFSIGNALED(status):
-        assert os.WTERMSIG(status) == signal.SIGKILL, status
-        return False
-    assert os.WEXITSTATUS(status) == 0, status
-    return True
+    return lived(child)
 
 
 def left(folder: Path) -> tuple[Any, str]:

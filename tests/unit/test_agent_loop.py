@@ -12,7 +12,7 @@ from lockstep.errors import AgentError, BudgetSpent, NoProposal
 from lockstep.market.history import History
 from lockstep.market.loader import load_history
 from research.agents.critic import may_win, review
-from research.agents.loop import Exploration, Remembered, Walk, objective, one_line, winners
+from research.agents.loop import Exploration, Explored, Remembered, objective, one_line, winners
 from research.agents.proposal import FoldMeasures, Proposal, ResearchContext, Trial
 from research.agents.router import KINDS, AgentRouter
 from research.agents.specs import SpecGround, SpecTerms, spec_of
@@ -82,10 +82,10 @@ def test_what_an_earlier_session_evaluated_is_not_evaluated_again(ground: SpecGr
 
 def test_a_walk_goes_on_where_another_ended(ground: SpecGround) -> None:
     whole = session(ground, Counter()).run().trials
-    walk = Walk(session(ground, Counter()))
+    walk = Explored(session(ground, Counter()))
     for each in range(7):
         walk.take(walk.judged(each + 1, walk.propose()))
-    late = Walk(walk.exploration)
+    late = Explored(walk.exploration)
     for trial in walk.trials:
         late.take(late.judged(trial.id, trial.proposal))
     while len(late.trials) < 30:
@@ -146,7 +146,7 @@ class Silent:
 
 
 def test_no_proposal_counts_and_a_spent_budget_ends(ground: SpecGround) -> None:
-    walk = Walk(session(ground, Counter(), researcher=Silent()))
+    walk = Explored(session(ground, Counter(), researcher=Silent()))
     for _ in range(2):
         walk.take(walk.judged(1, walk.propose()))
     assert [(each.status, each.findings) for each in walk.trials] == [

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from lockstep.errors import BadBars, DataError
 from lockstep.files import replace_file
 from lockstep.market.bars import Bars
+from lockstep.market.reach import reached, reached_ticks
 from lockstep.market.reading import parsed_cache
 from lockstep.market.reading.columns import BAR_NAMES, TICK_NAMES
 from lockstep.market.reading.faults import Fault
@@ -80,18 +81,20 @@ def read_bars(
         adjustment=source.adjustment,
         **read.rows.columns,
     )
-    return _loaded(bars, source, read)
+    return _loaded(reached(bars, session), source, read)
 
 
-def read_ticks(path: Path, *, symbol: str, source: Source, quarantine: bool = False) -> Loaded[Ticks]:
+def read_ticks(
+    path: Path, *, symbol: str, source: Source, session: Session | None = None, quarantine: bool = False
+) -> Loaded[Ticks]:
     """Read a tick file: datetime, price (or last), volume (or size); else as `read_bars`.
 
-    Several trades may have the same stamp.
+    Several trades may have the same stamp. The session is asked where this process must not see all dates.
     """
     read = _read(path, source, TICK_NAMES, lambda table: tick_rows(table, source), lambda *_: None,
                  session=None, quarantine=quarantine)  # fmt: skip
     ticks = Ticks(symbol=symbol, stamp=read.rows.stamps, source=str(path), **read.rows.columns)
-    return _loaded(ticks, source, read)
+    return _loaded(reached_ticks(ticks, session), source, read)
 
 
 def _loaded(data: Data, source: Source, read: _Read) -> Loaded[Data]:
@@ -99,7 +102,7 @@ def _loaded(data: Data, source: Source, read: _Read) -> Loaded[Data]:
     return Loaded(
         data=data,
         source=source,
-        rows=read.rows.stamps.size + len(rejected),
+        rows=len(data) + len(rejected),
         rejected=rejected,
         rejected_path=read.rejected_path,
         findings=read.findings,

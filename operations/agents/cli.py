@@ -1,0 +1,248 @@
+"""`lockstep agents`: sessions that look for strategies, what they found, and what may become of it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from lockstep.errors import ConfigError
+from lockstep.market.command_line import App, DataDir, SourceName
+from lockstep.market.dates import as_day
+from lockstep.settings import read_yaml, suggestion, validated
+from operations.agents.tables import (
+    gate_lines,
+    kinds_table,
+    sessions_table,
+    spelled,
+    strategies_table,
+    winner_lines,
+)
+from research.agents.database import AgentBook, SessionRecord
+from research.agents.engine import ResearchEngine
+from research.agents.plan import AgentSettings
+from research.agents.router import KINDS
+from research.statistics.null_replay import REPLAYS
+
+_TOP = 10
+
+app = App(no_args_is_help=True, help="Sessions of research agents: they propose strategies as data.")
+
+Number = Annotated[int, typer.Argument(metavar="SESSION", help="Number of the session.")]
+StrategyName = Annotated[str, typer.Argument(metavar="STRATEGY", help="Session and number, such as 3.17.")]
+
+
+@app.command()
+def session(
+    goal: Annotated[str, typer.Option(help="What to look for, a text for the researcher.")] = "",
+    strategies: Annotated[int, typer.Option("--strategies", "--budget", help="How many proposals.")] = 100,
+    researcher: Annotated[
+        str, typer.Option(help="screen, evolve, tpe, random, llm, or module:Class of your own.")
+    ] = "screen",
+    symbol: Annotated[str, typer.Option(help="Instrument.")] = "COMP",
+    kinds: Annotated[
+        str, typer.Option(help="Kinds of strategies: technical, hybrid, ml, separated by commas.")
+    ] = ",".join(KINDS),
+    each: Annotated[int, typer.Option(help="How many of each kind at least.")] = 10,
+    seed: Annotated[int, typer.Option(help="Of all that is random.")] = 0,
+    start: Annotated[str | None, typer.Option(help="First session of the data range.")] = None,
+    end: Annotated[str | None, typer.Option(help="Last session of the data range.")] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="A YAML file with more settings: terms, options, least_trades.")
+    ] = None,
+    data_dir: DataDir = None,
+    source: SourceName = None,
+) -> None:
+    """Look for strategies on the first two thirds of the bars, and freeze the best.
+
+    Nothing of validation is read. The same command again resumes the session, or says what it found.
+    """
+    named = [kind for kind in (part.strip() for part in kinds.split(",")) if kind]
+    for kind in named:
+        if kind not in KINDS:
+            raise ConfigError(f"--kinds {kind!r}: there is no such kind{suggestion(kind, KINDS)}")
+    content = {
+        "goal": goal, "symbol": symbol, "researcher": researcher, "strategies": strategies, "seed": seed,
+        "kinds": dict.fromkeys(named, each), "start": as_day("start", start), "end": as_day("end", end),
+        "data_dir": None if data_dir is None else str(data_dir), "source": source,
+    }  # fmt: skip
+    more = {} if config is None else read_yaml(config)
+    if not isinstance(more, Mapping):
+        raise ConfigError(f"{config}: expected a mapping with settings of a session")
+    settings = validated(AgentSettings, {**content, **more}, where=str(config or "session"))
+    _explore(settings)
+
+
+@app.command()
+def resume(number: Number) -> None:
+    """Make what is missing of a session that was interrupted."""
+    book = AgentBook.open()
+    _explore(book.session(number).plan.settings, number)
+
+
+@app.command("list")
+def list_sessions() -> None:
+    """List all sessions, oldest first."""
+    book, console = AgentBook.open(), _console()
+    records = book.sessions()
+    if not records:
+        console.print("no session was begun yet; `lockstep agents session` begins one")
+        return
+    made = Counter(each.session for each in book.strategies())
+    console.print(sessions_table(records, made))
+
+
+@app.command()
+def show(number: Number) -> None:
+    """Show what a session came to: by kind, its best, what nobody tried, and what became of it."""
+    book = AgentBook.open()
+    _show(book, book.session(number), _console())
+
+
+@app.command()
+def top(
+    number: Annotated[int | None, typer.Argument(metavar="[SESSION]", help="Default: of all.")] = None,
+    most: Annotated[int, typer.Option(help="How many.")] = _TOP,
+) -> None:
+    """List the strategies with the greatest fitness, of a session or of all."""
+    book, console = AgentBook.open(), _console()
+    if number is not None:
+        book.session(number)
+    found = book.get_top(most, number)
+    console.print(strategies_table(found) if found else "no strategy has a fitness yet")
+
+
+@app.command()
+def genealogy(
+    strategy: StrategyName, depth: Annotated[int, typer.Option(help="Generations back.")] = 2
+) -> None:
+    """Show where a strategy comes from: parents, grandparents, and what changed each time."""
+    console = _console()
+    for back, found in AgentBook.open().get_genealogy(strategy, depth):
+        proposal, trial = found.trial.proposal, found.trial
+        what = proposal.change or proposal.rationale or proposal.move
+        fitness = "" if trial.fitness == float("-inf") else f", fitness {trial.fitness:.3f}"
+        console.print(f"{'  ' * back}{found.name} {proposal.move}{fitness}: {what}", markup=False)
+
+
+@app.command()
+def gate(
+    number: Number,
+    replays: Annotated[int, typer.Option(help="How often the session is run again, moved.")] = REPLAYS,
+    jobs: Annotated[int, typer.Option(help="Replays beside each other.")] = 1,
+) -> None:
+    """Judge the winner of a session: is it more than the same session finds where there is nothing.
+
+    Exit code 0 whatever it says; what it says is recorded, once.
+    """
+    from research.agents.gate import judge
+
+    book, console = AgentBook.open(), _console()
+    record = book.session(number)
+    with _progress(console) as progress:
+        task = progress.add_task("replays", total=None)
+        found = judge(
+            book,
+            number,
+            replays=replays,
+            jobs=jobs,
+            begin=lambda total: progress.update(task, total=total),
+            advance=lambda: progress.advance(task),
+            tell=lambda line: console.print(line, markup=False),
+        )
+    for line in gate_lines(record, found):
+        console.print(line, markup=False)
+
+
+@app.command()
+def register(
+    number: Number,
+    name: Annotated[str, typer.Option(help="Of the candidate.")] = "",
+    per_year: Annotated[int | None, typer.Option(help="Most registrations this year.")] = None,
+) -> None:
+    """Register a session's winner for forward evidence: it spends a share of the year's error budget."""
+    from operations.agents.registration import register_winner
+    from operations.candidates_cli import registered_lines
+
+    book, console = AgentBook.open(), _console()
+    found = register_winner(book, number, name=name, per_year=per_year)
+    for line in registered_lines(found, book.ledger):
+        console.print(line, markup=False)
+
+
+def _explore(settings: AgentSettings, number: int | None = None) -> None:
+    console = _console()
+    book = AgentBook.open()
+    with _progress(console) as progress:
+        task = progress.add_task("strategies", total=settings.strategies)
+
+        def tell(told: Mapping[str, Any]) -> None:
+            if "session" in told:
+                progress.console.print(f"session {told['session']}", markup=False)
+            else:
+                progress.update(task, completed=told["number"])
+
+        engine = ResearchEngine(settings=settings, book=book, tell=tell)
+        record = engine.run_exploration_session() if number is None else engine.resume(number)
+    _show(book, record, console)
+
+
+def _show(book: AgentBook, record: SessionRecord, console: Console) -> None:
+    plan, found = record.plan, book.strategies(record.id)
+    settings = plan.settings
+    console.print(
+        f"session {record.id}: {settings.researcher} on {settings.symbol}, {plan.train}, "
+        f"{len(found)} of {settings.strategies} strategies, seed {settings.seed}",
+        markup=False,
+    )
+    if settings.goal:
+        console.print(f"goal: {settings.goal}", markup=False)
+    console.print(kinds_table(found))
+    best = book.get_top(_TOP, record.id)
+    if best:
+        console.print(strategies_table(best))
+        console.print(f"{best[0].name}: {spelled(best[0])}", markup=False)
+    for niche in book.get_underexplored_areas(record.id, 3):
+        console.print(
+            f"not tried: {niche.feature}, {niche.side}, exposure {niche.exposure}, holding {niche.holding}",
+            markup=False,
+        )
+    for line in winner_lines(record):
+        console.print(line, markup=False)
+    if "gate" in record.events:
+        from research.agents.gate import SessionVerdict
+
+        for line in gate_lines(record, SessionVerdict(**record.events["gate"])):
+            console.print(line, markup=False)
+
+
+def _progress(console: Console) -> Any:
+    if not console.is_terminal:
+        return nullcontext(_Silent(console))
+    return Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), console=console)
+
+
+class _Silent:
+    """Stands in for a progress bar where nobody watches."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+
+    def add_task(self, description: str, total: int | None) -> int:
+        return 0
+
+    def update(self, task: int, **changes: Any) -> None:
+        """Draw nothing."""
+
+    def advance(self, task: int) -> None:
+        """Draw nothing."""
+
+
+def _console() -> Console:
+    return Console(soft_wrap=True, highlight=False)

@@ -1,0 +1,113 @@
+"""What a terminal shows of sessions of agents: tables and lines."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+import yaml
+
+from lockstep.tables import TextTable, prose
+from research.agents.database import FROZEN, GATE, REGISTERED, SessionRecord, Strategy
+from research.agents.gate import SessionVerdict
+from research.agents.router import KINDS
+
+
+def sessions_table(records: Sequence[SessionRecord], made: Counter[int]) -> TextTable:
+    """Return one row per session; `made`: how many trials each has."""
+    table = TextTable("session", "begun", "symbol", "researcher", "trials", "is", prose("goal"))
+    for each in records:
+        settings = each.plan.settings
+        table.add_row(
+            str(each.id), each.recorded[:16].replace("T", " "), settings.symbol, settings.researcher,
+            f"{made[each.id]} of {settings.strategies}", state(each), settings.goal,
+        )  # fmt: skip
+    return table
+
+
+def state(record: SessionRecord) -> str:
+    """Return how far a session is, in a word or two."""
+    if REGISTERED in record.events:
+        return f"registered as {record.events[REGISTERED]['candidate']}"
+    if GATE in record.events:
+        verdict = record.events[GATE]["verdict"]
+        return {"passed": "passed its gate", "refused": "refused by its gate"}.get(verdict, "forward only")
+    return "complete" if FROZEN in record.events else "not complete"
+
+
+def strategies_table(found: Sequence[Strategy]) -> TextTable:
+    """Return one row per strategy."""
+    table = TextTable("strategy", "kind", "move", "status", "fitness", "Sharpe", "trades", prose("decision"))
+    for each in found:
+        trial, measures = each.trial, each.trial.measures
+        table.add_row(
+            each.name, trial.proposal.kind, trial.proposal.move, trial.status,
+            _number(None if measures is None else measures.fitness),
+            _number(None if measures is None else measures.sharpe),
+            "" if measures is None else f"{measures.trades:,}", each.decision,
+        )  # fmt: skip
+    return table
+
+
+def kinds_table(found: Sequence[Strategy]) -> TextTable:
+    """Return one row per kind of strategy: how many, what became of them, and their mean Sharpe ratio."""
+    table = TextTable("kind", "proposed", "evaluated", "repeated", "refused", "failed", "mean Sharpe", "best")
+    for kind in KINDS:
+        own = [each.trial for each in found if each.trial.proposal.kind == kind]
+        if not own:
+            continue
+        status = Counter(each.status for each in own)
+        sharpes = np.array([each.measures.sharpe for each in own if each.measures is not None])
+        sharpes = sharpes[np.isfinite(sharpes)]
+        best = max((each.fitness for each in own if each.status == "evaluated"), default=float("-inf"))
+        table.add_row(
+            kind, str(len(own)),
+            *(str(status[each]) for each in ("evaluated", "repeated", "refused", "failed")),
+            _number(float(sharpes.mean()) if sharpes.size else None), _number(best),
+        )  # fmt: skip
+    return table
+
+
+def gate_lines(record: SessionRecord, found: SessionVerdict) -> list[str]:
+    """Return what the gate says, lines to print."""
+    validation = ", ".join(
+        f"{name.replace('_', ' ')} {value:,.3g}"
+        for name, value in found.validation.items()
+        if value is not None
+    )
+    lines = [
+        f"session {record.id}, trial {found.winner}, fitness {found.objective:.3f}: {found.verdict}",
+        f"  {found.reason}",
+    ]
+    if found.median is not None and found.best is not None:
+        lines.append(f"  the replays found {found.median:.3f} in the median, {found.best:.3f} at best")
+    lines.append(f"  validation, {record.plan.validation}: {validation or 'nothing is defined'}")
+    if found.verdict != "refused":
+        lines.append(f"  `lockstep agents register {record.id}` begins its forward evidence")
+    return lines
+
+
+def winner_lines(record: SessionRecord) -> list[str]:
+    """Return what a session froze, lines to print."""
+    if FROZEN not in record.events:
+        return []
+    event = record.events[FROZEN]
+    lines = [f"ended early: {event['ended']}"] if event["ended"] else []
+    if not event["winners"]:
+        return [*lines, "nothing can win: no strategy with enough trades in enough folds; not promoted"]
+    names = ", ".join(str(each["number"]) for each in event["winners"])
+    return [
+        *lines,
+        f"frozen: trials {names}; fitness {event['objective']:.3f}; not promoted: the gate is next",
+    ]
+
+
+def spelled(strategy: Strategy) -> str:
+    """Return the spec of a strategy as a line of YAML."""
+    text = yaml.safe_dump(dict(strategy.trial.proposal.spec), default_flow_style=True, width=10_000)
+    return str(text).strip()
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None or not np.isfinite(value) else f"{value:.3f}"

@@ -1,0 +1,182 @@
+"""The process of a session. It is started with the last day of training in its environment, see `reach.py`.
+
+    python -m research.agents.process        the plan of a session, as JSON, comes in by its input
+
+It holds no bar after that day, whoever asks: a researcher that loads bars itself finds those of the session.
+Validation, gate and registration belong to other processes, which begin after this one froze its winners.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from lockstep.console import run
+from lockstep.errors import AgentError
+from lockstep.files import replace_file
+from lockstep.identity import cache_root
+from lockstep.market.history import History, SeriesKey
+from lockstep.market.reach import BARS_UNTIL, UNTIL
+from research.agents.bench import TrainingBench, evaluator_of, training_history
+from research.agents.database import AgentBook, SessionRecord
+from research.agents.loop import Exploration
+from research.agents.plan import SessionPlan, code_of
+from research.agents.proposal import KnownModel, Researcher
+from research.agents.router import AgentRouter
+from research.agents.session import AgentSession, Hear
+from research.agents.specs import SpecGround
+from research.agents.team import researcher_named
+from research.ledger.doors import introduce
+
+_NAN = float("nan")
+
+
+def explored(
+    book: AgentBook,
+    plan: SessionPlan,
+    *,
+    researcher: Researcher | None = None,
+    hear: Hear | None = None,
+    begin: Callable[[SessionRecord], None] = lambda record: None,
+) -> SessionRecord:
+    """Make a session, or what is missing of it, in this process; returns its record.
+
+    researcher   None: that of the plan; begin   hears of the session before its first proposal
+
+    AgentError where this process can see other bars than those of the training, where code or bars are not
+    those that the session was begun with, or where another process is at work.
+    """
+    _require_reach(plan)
+    _require_code(plan)
+    chosen = researcher or researcher_named(plan.settings.researcher, plan.settings.options)
+    router = AgentRouter(kinds=plan.settings.kinds, screen=chosen.least)
+    router.require(plan.settings.strategies)
+    with only_one_session(book, plan):
+        history = training_history(plan)
+        key = SeriesKey(plan.settings.symbol, plan.timeframe)
+        introduce(book.ledger, history, key, plan.family, now=book.now())
+        record = book.begin(plan)
+        begin(record)
+        exploration = exploration_of(book, record, history, chosen, router)
+        session = AgentSession(book=book, record=record, exploration=exploration)
+        if hear is not None:
+            session = AgentSession(book=book, record=record, exploration=exploration, hear=hear)
+        return session.run()
+
+
+def exploration_of(
+    book: AgentBook, record: SessionRecord, history: History, researcher: Researcher, router: AgentRouter
+) -> Exploration:
+    """Return what does not change while a session goes on."""
+    plan = record.plan
+    models = known_models(plan)
+    evaluator = evaluator_of(plan, history)
+    meanings, behaviours = book.remembered(record)
+    return Exploration(
+        researcher=researcher,
+        router=router,
+        ground=SpecGround(
+            symbol=plan.settings.symbol, terms=plan.settings.terms, history=history, models=models
+        ),
+        bench=TrainingBench(evaluator=evaluator),
+        strategies=plan.settings.strategies,
+        seed=plan.settings.seed,
+        goal=plan.settings.goal,
+        catalogue=evaluator.catalogue(),
+        earlier=book.earlier(record),
+        meanings=meanings,
+        behaviours=behaviours,
+    )
+
+
+def known_models(plan: SessionPlan) -> tuple[KnownModel, ...]:
+    """Return the models of the zoo that a session is told of, as they were when it was begun."""
+    return tuple(
+        KnownModel(
+            name=each.name, version=each.version, column=each.column, spec=each.spec, note=each.note,
+            used_by=0, mean_sharpe=_NAN, best="",
+        )
+        for each in plan.models
+    )  # fmt: skip
+
+
+@contextmanager
+def only_one_session(book: AgentBook, plan: SessionPlan) -> Iterator[None]:
+    """Hold the lock of the database's sessions; AgentError, saying who has it, where another process does."""
+    url = book.ledger.database.engine.url.render_as_string(hide_password=True)
+    folder = cache_root() / "locks"
+    folder.mkdir(parents=True, exist_ok=True)
+    place = folder / f"agents-{hashlib.sha256(url.encode()).hexdigest()[:16]}"
+    who = place.with_suffix(".json")
+    try:
+        with FileLock(place.with_suffix(".lock"), timeout=0):
+            held = {
+                "pid": os.getpid(), "symbol": plan.settings.symbol,
+                "since": datetime.now(UTC).isoformat(timespec="seconds"),
+            }  # fmt: skip
+            replace_file(who, json.dumps(held), durable=False, error=AgentError)
+            try:
+                yield
+            finally:
+                who.unlink(missing_ok=True)
+    except Timeout as error:
+        raise AgentError(f"a session of {plan.settings.symbol}: {_holder(who)}; let it finish") from error
+
+
+def _holder(who: Path) -> str:
+    try:
+        found = json.loads(who.read_text(encoding="utf-8"))
+        since = str(found["since"])[:16].replace("T", " ")
+        return f"process {found['pid']} is at work on a session of {found['symbol']}, since {since} UTC"
+    except (OSError, ValueError, KeyError):
+        return "another process is at work on a session"
+
+
+def _require_reach(plan: SessionPlan) -> None:
+    if UNTIL != plan.train.end:
+        seen = "all bars" if UNTIL is None else f"bars until {UNTIL}"
+        raise AgentError(
+            f"this process can see {seen}, and a session may see none after {plan.train.end}: begin it with "
+            f"`lockstep agents session`, or with {BARS_UNTIL}={plan.train.end} in the environment"
+        )
+
+
+def _require_code(plan: SessionPlan) -> None:
+    found = code_of(plan.settings.researcher)
+    if found != plan.code:
+        raise AgentError(
+            f"the code is {found[:12]}, and the session was begun with {plan.code[:12]}: what it would do "
+            "now is another session; begin one"
+        )
+
+
+def main() -> None:
+    """Make the session whose plan is on the input, and print its number, then a line for each trial."""
+    plan = SessionPlan.model_validate_json(sys.stdin.read())
+
+    def say(content: dict[str, Any]) -> None:
+        print(json.dumps(content), flush=True)
+
+    def hear(trial: Any) -> None:
+        fitness = trial.fitness
+        say(
+            {
+                "number": trial.number, "kind": trial.proposal.kind, "status": trial.status,
+                "fitness": fitness if abs(fitness) != float("inf") else None,
+            }
+        )  # fmt: skip
+
+    explored(AgentBook.open(), plan, hear=hear, begin=lambda record: say({"session": record.id}))
+
+
+if __name__ == "__main__":
+    run(main)
