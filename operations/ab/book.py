@@ -20,7 +20,8 @@ from lockstep.market.bars import Floats
 from lockstep.market.sessions import Dates
 from lockstep.market.timeframe import Timeframe
 from lockstep.metrics import Integers
-from lockstep.monitoring.ab import CHALLENGER, CHAMPION, AbMode, AbPlan
+from lockstep.monitoring.ab import AbMode, AbPlan
+from lockstep.portfolio.split import CHALLENGER, CHAMPION
 from research.ledger.ab_tables import AbEventRow, AbSessionRow, AbTestRow
 from research.ledger.chain import append, append_rows, table_of
 from research.ledger.ledger import Ledger

@@ -12,8 +12,9 @@ import plotly.graph_objects as go
 from markupsafe import Markup
 
 from lockstep.metrics import Integers
-from lockstep.monitoring.ab import CHALLENGER, CHAMPION, AbJudgement, AbMode, AbVerdict
+from lockstep.monitoring.ab import AbJudgement, AbMode, AbVerdict
 from lockstep.monitoring.eprocess import SESSIONS
+from lockstep.portfolio.split import CHALLENGER, CHAMPION
 from operations.ab.book import ARMS, AbTest
 from operations.ab.gates import open_gates, promotion_command
 from operations.ab.measures import DRAWDOWN, SHARPE, WIN_RATE, ArmMeasures, ShownMeasure, measured_arms

@@ -16,7 +16,7 @@ import numpy as np
 from lockstep.market.config import InstrumentBook, load_instruments
 from lockstep.market.dates import DateRange
 from lockstep.market.history import History, SeriesKey
-from lockstep.monitoring.ab import CHALLENGER, CHAMPION
+from lockstep.portfolio.split import CHALLENGER, CHAMPION
 from operations.ab.arms import of_results
 from operations.ab.book import AbTerms, AbTest, ArmSessions
 from operations.candidates import observe_files, observe_journal

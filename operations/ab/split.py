@@ -17,7 +17,7 @@ from lockstep.market.bars import Stamps
 from lockstep.market.config import InstrumentBook, load_instruments
 from lockstep.market.instrument import traded_symbol
 from lockstep.market.timeframe import Timeframe
-from lockstep.monitoring.ab import arm_of
+from lockstep.portfolio.split import arm_of
 from operations.ab.arms import of_results
 from operations.ab.book import ARMS, AbTest, ArmSessions
 from operations.reports.desk import account_of_desk

@@ -369,10 +369,20 @@ def follow_arguments(
     return FollowArguments(
         ground.rows, ground.base, ground.day, first_day(window), ground.session, ground.margin_of,
         ground.margins, ground.bars, ground.table, tuple(each.market.instrument.costs for each in lanes),
-        reserve, *PortfolioTerms.of(config, lanes), *_ranking(config.rank, ground.symbols), accounts, rooms,
-        state, np.zeros((window + 2 if window else 0, 2)), np.full((n, rules.NEWS), math.nan),
+        reserve, *PortfolioTerms.of(config, lanes), _of_other_arms(ground, lanes),
+        *_ranking(config.rank, ground.symbols), accounts, rooms, state,
+        np.zeros((window + 2 if window else 0, 2)), np.full((n, rules.NEWS), math.nan),
         np.zeros(n, dtype=np.int64), under_way, sessions, states, fills, proposals, refusals, totals,
     )  # fmt: skip
+
+
+def _of_other_arms(ground: PortfolioGround, lanes: Sequence[LaneTerms]) -> Flags:
+    """Return at which bars a signal belongs to the other arm of its lane's test, bool (b,), or (0,)."""
+    if all(each.split is None for each in lanes):
+        return np.zeros(0, dtype=np.bool_)
+    return np.concatenate(
+        [each.of_other_arm(ground.stamps[ground.rows[:, i] >= 0]) for i, each in enumerate(lanes)]
+    )
 
 
 def _lanes(ground: PortfolioGround, config: PortfolioConfig) -> list[LaneTerms]:

@@ -74,6 +74,7 @@ class FollowArguments(NamedTuple):
     members: Flags
     correlation: Floats
     instruments: Stamps
+    others: Flags
     kind: int
     ascending: bool
     numbers: Floats
@@ -165,9 +166,9 @@ def follow(
     rows: Places, base: Stamps, day: Stamps, first_day: Stamps, session: Stamps, margin_of: Stamps,
     margins: Floats, bars: Floats, table: Floats, costs: tuple[Costs, ...], reserve: float, terms: Floats,
     sizing: Floats, limits: Floats, tiers: Floats, groups: Floats, members: Flags, correlation: Floats,
-    instruments: Stamps, kind: int, ascending: bool, numbers: Floats, accounts: Floats, lanes: Floats,
-    state: Floats, peaks: Floats, news: Floats, order: Stamps, under_way: Places, sessions: Floats,
-    states: Floats, fills: Floats, proposals: Floats, refusals: Stamps, totals: Floats,
+    instruments: Stamps, others: Flags, kind: int, ascending: bool, numbers: Floats, accounts: Floats,
+    lanes: Floats, state: Floats, peaks: Floats, news: Floats, order: Stamps, under_way: Places,
+    sessions: Floats, states: Floats, fills: Floats, proposals: Floats, refusals: Stamps, totals: Floats,
 ) -> int:  # fmt: skip
     """Trade one portfolio over start <= set < stop of S bar sets of n lanes; returns how many proposals came.
 
@@ -179,6 +180,7 @@ def follow(
     session     int64 (S,): ordinal of the day; margin_of: (S,): which of `margins` (m, n, 2) hold
     bars, table   float64 (b, 8): rows as above, and of `kernels.tabulate`, of all lanes
     terms ... instruments   see `lockstep.portfolio.rules`; they follow `PortfolioTerms`
+    others      bool (b,): bars whose signal belongs to the other arm of a test, or (0,): no lane is an arm
     kind, ascending, numbers   how proposals are ranked
     accounts ... under_way   written; as at the start
     sessions    float64 (days,), or (0,): equity after the last set of each day, USD
@@ -211,6 +213,8 @@ def follow(
                     news[i, rules.SIDE] = 0.0
                 else:
                     news[i, rules.KEY] = key_of(kind, ascending, numbers[i], bar)
+                    is_other = others.size > 0 and others[base[i] + here]
+                    news[i, rules.OTHER] = 1.0 if is_other else 0.0
                     asking = True
         total = total_equity(reserve, accounts, lanes, terms)
         flatten = mark(float(day[s]), float(first_day[s]), total, state, peaks, limits, tiers)

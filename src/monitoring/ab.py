@@ -1,4 +1,4 @@
-"""A/B tests of two strategies: how long one takes, which arm a signal belongs to, and when it is decided.
+"""A/B tests of two strategies: how long one takes, and when it is decided.
 
 What is judged is the *paired difference*: in each session the challenger's result less the champion's, over
 the deviation of this difference that was frozen when the test was created. The confidence sequence of its
@@ -24,8 +24,6 @@ for it with about twice the time; `planned` finds how long by simulation of the 
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -39,7 +37,6 @@ from lockstep.errors import ConfigError, DataError
 from lockstep.metrics.arrays import Floats, Integers
 from lockstep.monitoring.eprocess import SESSIONS, confidence_sequence, e_process
 
-CHAMPION, CHALLENGER = "champion", "challenger"
 LEAST_SESSIONS, LEAST_TRADES = 60, 30
 LEVEL = 0.95
 ONE_SIDED, POWER = 0.05, 0.8
@@ -190,23 +187,6 @@ def _first_wins(mean: float, sessions: int, ready: int, paths: int, seed: int) -
         above[:, : ready - 1] = False
         found.append(np.where(above.any(axis=1), above.argmax(axis=1) + 1.0, math.inf))
     return np.concatenate(found)
-
-
-def arm_of(test: str, symbol: str, session: str, decision: int) -> str:
-    """Return the arm of a signal in a test that splits them: `champion` or `challenger`, half of them each.
-
-    test       its name; session   ISO date of the session that was decided in
-    decision   stamp of the decision, UTC ns
-
-    The first bit of SHA-256 of the four, so that nobody can choose, and live, replay and a later reader agree
-    without asking one another.
-
-    >>> arm_of("limit orders", "ES", "2026-03-02", 1_772_485_200_000_000_000)
-    'champion'
-    """
-    text = json.dumps([test, symbol, session, decision], separators=(",", ":"))
-    first = hashlib.sha256(text.encode()).digest()[0] >> 7
-    return CHALLENGER if first else CHAMPION
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -21,6 +21,7 @@ from lockstep.market.config import InstrumentBook
 from lockstep.market.families import load_families
 from lockstep.market.instrument import Instrument, lane_name, traded_symbol
 from lockstep.models.manifest import Symbol
+from lockstep.portfolio.split import SplitArm
 from lockstep.settings import Grown, Settings, read_yaml, validated
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -35,16 +36,19 @@ _FINEST = 1_000
 VOLATILITY_ID = "realised_vol_20_252"
 
 
-class EnsembleMember(Settings):
+class EnsembleMember(Grown):
     """One of several strategies that trade an instrument together; `share` of the lane's size is its own.
 
-    version, strategy   as of a lane
+    version, strategy, split   as of a lane
     """
+
+    LATER: ClassVar[frozenset[str]] = frozenset(("split",))
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
     version: VersionOrProduction | None = None
     strategy: str | None = None
     share: Part
+    split: SplitArm | None = None
 
     @model_validator(mode="after")
     def _one_of_each(self) -> Self:
@@ -63,9 +67,10 @@ class PortfolioLane(Grown):
                         risk or volatility; a lane has one of them, and members their shares of it
     max_contracts       largest position; weight_cap: largest notional value, in multiples of the capital.
                         Members count without their signs
+    split               the arm of an A/B test that it is: it enters on this arm's signals alone
     """
 
-    LATER: ClassVar[frozenset[str]] = frozenset(("members",))
+    LATER: ClassVar[frozenset[str]] = frozenset(("members", "split"))
 
     symbol: Symbol
     version: VersionOrProduction | None = None
@@ -75,6 +80,7 @@ class PortfolioLane(Grown):
     weight: Annotated[float, Field(ge=0, le=1)] | None = None
     max_contracts: Positive | None = None
     weight_cap: Positive | None = None
+    split: SplitArm | None = None
 
     @model_validator(mode="after")
     def _one_of_each(self) -> Self:
@@ -84,6 +90,8 @@ class PortfolioLane(Grown):
             )
         for problem in unfit_lane(self.symbol, self.version, self.strategy, self.members):
             raise ValueError(problem)
+        if self.members and self.split is not None:
+            raise ValueError(f"{self.symbol}: an ensemble is no arm of a test; give `split` to its members")
         return self
 
     def member(self, member: EnsembleMember) -> PortfolioLane:
@@ -96,6 +104,7 @@ class PortfolioLane(Grown):
             weight=None if self.weight is None else self.weight * member.share,
             max_contracts=self.max_contracts,
             weight_cap=self.weight_cap,
+            split=member.split,
         )
 
 
@@ -129,11 +138,17 @@ def unfit_lane(
     if len(members) == 1:
         yield f"{symbol}: an ensemble of one member; give the lane its {members[0].name} without `members`"
     names = [each.name for each in members]
-    traded = [each.version or each.strategy for each in members]
-    for name, what in zip(names, traded, strict=True):
+    traded = [(each.version or each.strategy, each.split) for each in members]
+    for name, (what, split) in zip(names, traded, strict=True):
         if names.count(name) > 1:
             yield f"{symbol}: two members are named {name}; name each differently"
-        if traded.count(what) > 1:
+        if split is not None and [each.split for each in members].count(split) > 1:
+            yield (
+                f"{symbol}: two members are the {split.arm} of {split.test!r}, so that both would take its "
+                "signals; let one of them be the other arm"
+            )
+        # Both arms of a test may trade one strategy, since no signal is taken by both.
+        if traded.count((what, split)) > 1:
             yield f"{symbol}: two members trade {what}: they are one strategy; give one of them both shares"
     total = sum(each.share for each in members)
     if abs(total - 1.0) > _SUM:

@@ -171,11 +171,16 @@ class Coordinator:
             self._accounts[i] = stands.account
             self._entering[i] = stands.is_entering
             if each is None:
-                self._news[i], self._base[i] = (math.nan, math.nan, 0.0, 0.0, 0.0), 0.0
+                self._news[i], self._base[i] = (math.nan, math.nan, 0.0, 0.0, 0.0, 0.0), 0.0
                 continue
             side = math.copysign(1.0, each.quantity) if each.quantity else 0.0
-            self._news[i] = (each.close, each.volatility, each.measure, self._key(i, each), side)
+            other = float(side != 0.0 and self._is_of_other_arm(i))
+            self._news[i] = (each.close, each.volatility, each.measure, self._key(i, each), side, other)
             self._base[i] = abs(each.quantity)
+
+    def _is_of_other_arm(self, i: int) -> bool:
+        lane = self._lanes[i]
+        return lane.split is not None and bool(lane.of_other_arm(np.array([self._stamp]))[0])
 
     def _key(self, i: int, news: LaneNews) -> float:
         rank = self.config.rank

@@ -47,6 +47,8 @@ from lockstep.portfolio.rules import (
     NEW_CLOSE,
     NEW_VOLATILITY,
     NO_PROPOSAL,
+    OTHER,
+    OTHER_ARM,
     OVERNIGHT,
     PEAK,
     PEAK_DAY,
@@ -139,11 +141,12 @@ def scale_of(state: Floats, tiers: Floats) -> float:
 def ranked(news: Floats, order: Stamps) -> int:
     """Write the lanes that propose into `order` (n,), smallest key first, NaN last; return how many.
 
-    Lanes of equal keys stay in the order of the symbols.
+    Lanes of equal keys stay in the order of the symbols. What belongs to the other arm of a test comes behind
+    all others: it takes nobody's place.
     """
     count = 0
     for i in range(len(news)):
-        if news[i, SIDE] == 0.0:
+        if news[i, SIDE] == 0.0 or news[i, OTHER] != 0.0:
             continue
         place = count
         while place > 0:
@@ -154,6 +157,10 @@ def ranked(news: Floats, order: Stamps) -> int:
             place -= 1
         order[place] = i
         count += 1
+    for i in range(len(news)):
+        if news[i, SIDE] != 0.0 and news[i, OTHER] != 0.0:
+            order[count] = i
+            count += 1
     return count
 
 
@@ -209,6 +216,8 @@ def admit(
     correlation   (n, n), or (0, 0) without a volatility limit
     instruments   int64 (n,): equal numbers for lanes that trade one instrument
     """
+    if news[i, OTHER] != 0.0:
+        return OTHER_ARM
     if state[HALT] != 0.0:
         return HALTED
     if state[STOPPED] != 0.0:

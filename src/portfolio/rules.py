@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from lockstep.strategy.admission import REFUSALS
 
-# Places in `admission.REFUSALS`, in which order they are asked: the first that refuses is named.
+# Places in `admission.REFUSALS`, in which order they are asked: the first that refuses is named. The last one
+# came later and is asked first: a signal of the other arm of a test is none of this lane.
 (
     HALTED, DAILY_LOSS, SCALE, UNKNOWN, RANK, POSITIONS, CONTRACTS, TOTAL_CONTRACTS, WEIGHT_CAP, GROSS, NET,
-    GROUP, VOLATILITY, MARGIN,
+    GROUP, VOLATILITY, MARGIN, OTHER_ARM,
 ) = range(len(REFUSALS))  # fmt: skip
 ADMITTED, NO_PROPOSAL = -1, -2
 
@@ -22,9 +23,10 @@ STATE = 9
 CLOSE, RISK, ROOM, LEAVING = range(4)
 LANE = 4
 
-# news (n, NEWS): of the bar of this set, NaN without one; side of a proposal, 0: none.
-NEW_CLOSE, NEW_VOLATILITY, MEASURE, KEY, SIDE = range(5)
-NEWS = 5
+# news (n, NEWS): of the bar of this set, NaN without one; side of a proposal, 0: none; whether it belongs to
+# the other arm of the test that the lane is an arm of.
+NEW_CLOSE, NEW_VOLATILITY, MEASURE, KEY, SIDE, OTHER = range(6)
+NEWS = 6
 
 # terms (n, TERM): USD per point; most contracts; largest notional value, USD. No limit: infinite.
 UNIT, MOST_CONTRACTS, MOST_VALUE = range(3)

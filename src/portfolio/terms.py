@@ -16,6 +16,7 @@ from lockstep.market.instrument import traded_symbol
 from lockstep.market.sessions import Session
 from lockstep.portfolio import rules
 from lockstep.portfolio.config import PortfolioConfig, PortfolioLimits
+from lockstep.portfolio.split import CHALLENGER, SplitArm, challenger_signals
 from lockstep.strategy.config import FixedSize, StrategyConfig
 from lockstep.strategy.sizing import SIZING, Sizing, all_contracts, multiplied
 from lockstep.strategy.step import vector_ids
@@ -32,12 +33,14 @@ class LaneTerms:
 
     symbol   the lane's name, and that of `market`
     factor   what the amount of the strategy's sizes is multiplied by: the lane's units or weight
+    split    which arm of an A/B test it is, None for a lane that takes every signal
     """
 
     symbol: str
     market: Market
     strategy: StrategyConfig
     factor: float
+    split: SplitArm | None = None
 
     @classmethod
     def of(
@@ -73,12 +76,21 @@ class LaneTerms:
                     f"{symbol}: {where} needs {wanted}, which its strategy {strategy.name} does not read; "
                     "add it to the strategy's `features`"
                 )
-        return cls(symbol=symbol, market=market, strategy=strategy, factor=_factor(config, symbol, strategy))
+        factor = _factor(config, symbol, strategy)
+        return cls(symbol=symbol, market=market, strategy=strategy, factor=factor, split=lane.split)
 
     @property
     def sizing(self) -> Sizing:
         """The strategy's sizing with the factor in its amount; see `sizing.contracts`."""
         return multiplied(self.strategy.sizing_rules(self.market.instrument), self.factor)
+
+    def of_other_arm(self, decisions: Stamps) -> Flags:
+        """Return which decisions, int64 (n,), UTC ns, belong to the other arm of its test, bool (n,)."""
+        if self.split is None:
+            return np.zeros(len(decisions), dtype=np.bool_)
+        symbol, bars = traded_symbol(self.symbol), self.strategy.bars
+        challenger = challenger_signals(self.split.test, symbol, self.market.session, bars, decisions)
+        return challenger != (self.split.arm == CHALLENGER)
 
     def wanted(self, vectors: Floats, closes: Floats) -> Floats:
         """Return the contracts, float64 (n,), of entries at vectors (n, k), not rounded to a step."""

@@ -14,7 +14,7 @@ from lockstep.strategy.matching import Account
 
 REFUSALS = (
     "halted", "daily_loss", "scale", "unknown", "rank", "positions", "contracts", "total_contracts",
-    "weight_cap", "gross", "net", "group", "volatility", "margin",
+    "weight_cap", "gross", "net", "group", "volatility", "margin", "other_arm",
 )  # fmt: skip
 """Why a proposal is refused; decision codes are REFUSED + place, so the list only grows at its end."""
 

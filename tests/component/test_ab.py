@@ -24,7 +24,8 @@ from lockstep.market.config import load_instruments
 from lockstep.market.dates import DateRange
 from lockstep.market.history import History, SeriesKey
 from lockstep.market.loader import load_bars
-from lockstep.monitoring.ab import CHALLENGER, CHAMPION, AbMode, AbVerdict, arm_of
+from lockstep.monitoring.ab import AbMode, AbVerdict
+from lockstep.portfolio.split import CHALLENGER, CHAMPION, arm_of
 from lockstep.strategy.config import StrategyConfig
 from lockstep.strategy.family import load_strategy
 from operations.ab.arms import StrategyCandidate

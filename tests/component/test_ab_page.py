@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lockstep.monitoring.ab import CHALLENGER, CHAMPION, AbMode, planned
+from lockstep.monitoring.ab import AbMode, planned
+from lockstep.portfolio.split import CHALLENGER, CHAMPION
 from operations.ab.book import AbArm, AbTerms, AbTest, ArmSessions, create, write_sessions
 from operations.ab.measures import DRAWDOWN, SHARPE, WIN_RATE, measured_arms
 from operations.ab.page import ab_page_body, summary_of, write_ab_page

@@ -6,6 +6,7 @@ takes the volatility of the rooms from the eigenvalues of the correlations.
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Sequence
 from fractions import Fraction
@@ -58,19 +59,35 @@ class PortfolioOracle:
             for symbol, said in zip(self.symbols, news, strict=True)
             if said is not None and said.quantity
         ]
+        others = {symbol for _, symbol, _ in proposals if self._is_of_other_arm(symbol, stamp)}
         proposals.sort(
-            key=lambda each: (math.isnan(each[0]), 0.0 if math.isnan(each[0]) else each[0], each[1])
+            key=lambda each: (
+                each[1] in others,
+                each[1] not in others and math.isnan(each[0]),
+                0.0 if each[1] in others or math.isnan(each[0]) else each[0],
+                each[1],
+            )
         )
         answers: dict[str, Admission] = {}
         for place, (key, symbol, said) in enumerate(proposals):
             quantity = math.copysign(self._size(symbol, said), said.quantity)
-            rule = self._refusing(place, key, symbol, quantity, accounts, units)
+            rule = "other_arm" if symbol in others else ""
+            rule = rule or self._refusing(place, key, symbol, quantity, accounts, units)
             if rule:
                 answers[symbol] = Admission(d.REFUSED + REFUSALS.index(rule), 0.0)
             else:
                 self.room[symbol] = quantity
                 answers[symbol] = Admission(d.ENTER_LONG if quantity > 0 else d.ENTER_SHORT, quantity)
         return Settled([answers.get(symbol) for symbol in self.symbols], flatten)
+
+    def _is_of_other_arm(self, symbol: str, stamp: int) -> bool:
+        split = self.config.lane(symbol).split
+        if split is None:
+            return False
+        (terms,) = (each for each in self.lanes if each.symbol == symbol)
+        (day,) = terms.market.session.dates(np.array([stamp]), terms.strategy.bars)
+        text = f'["{split.test}","{traded_symbol(symbol)}","{day}",{stamp}]'
+        return split.arm != ("challenger" if hashlib.sha256(text.encode()).hexdigest() >= "8" else "champion")
 
     def _mark(self, stamp: int, accounts: dict[str, tuple[float, ...]], units: dict[str, float]) -> bool:
         limits, capital = self.config.limits, self.config.capital
@@ -186,7 +203,7 @@ class PortfolioOracle:
             and not self._volatility(room) <= limits.volatility.target * capital,
             "margin": limits.max_margin is not None and margin > limits.max_margin * self.equity,
         }
-        assert tuple(asked) == REFUSALS
+        assert (*asked, "other_arm") == REFUSALS
         return next((rule for rule, refuses in asked.items() if refuses), "")
 
     def _margin(self, symbol: str, room: float, account: tuple[float, ...]) -> float:

@@ -307,8 +307,19 @@ def portfolio_of(given: World, **settings: Any) -> PortfolioConfig:
     return PortfolioConfig.model_validate(content | settings)
 
 
+def with_arms(config: PortfolioConfig, seed: int) -> PortfolioConfig:
+    """Return the portfolio with arms of A/B tests: two members of each ensemble, or one lane alone."""
+    content = config.model_dump()
+    for lane in content["lanes"]:
+        for member, arm in zip(lane.get("members", ()), ("challenger", "champion"), strict=False):
+            member["split"] = {"test": f"drawn {seed}", "arm": arm}
+    if not any(lane.get("members") for lane in content["lanes"]):
+        content["lanes"][seed % len(content["lanes"])]["split"] = {"test": "drawn", "arm": "champion"}
+    return PortfolioConfig.model_validate(content)
+
+
 def drawn_portfolio(given: World, seed: int) -> PortfolioConfig:
-    """Return a portfolio of which each limit is on or off."""
+    """Return a portfolio of which each limit is on or off; every other one has arms of a test."""
     random = np.random.default_rng(seed)
     symbols = tuple(lanes_of(given))
     n = len(symbols)
@@ -353,7 +364,8 @@ def drawn_portfolio(given: World, seed: int) -> PortfolioConfig:
     if set(given.vetoes) == set(given.symbols):
         ranks[:2] = [{"by": "probability", "top": maybe(1)}]
     settings["rank"] = ranks[int(random.integers(len(ranks)))]
-    return portfolio_of(given, **settings)
+    config = portfolio_of(given, **settings)
+    return with_arms(config, seed) if seed % 2 else config
 
 
 def terms_of(given: World, config: PortfolioConfig) -> list[LaneTerms]:

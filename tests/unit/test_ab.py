@@ -10,19 +10,9 @@ import numpy as np
 import pytest
 
 from lockstep.errors import ConfigError, DataError
-from lockstep.monitoring.ab import (
-    CHALLENGER,
-    CHAMPION,
-    AbMode,
-    AbPlan,
-    AbVerdict,
-    arm_of,
-    judge,
-    paired_effect,
-    planned,
-    years_of_one_look,
-)
+from lockstep.monitoring.ab import AbMode, AbPlan, AbVerdict, judge, paired_effect, planned, years_of_one_look
 from lockstep.monitoring.eprocess import confidence_sequence
+from lockstep.portfolio.split import CHALLENGER, CHAMPION, arm_of
 
 PLAN = planned(1.0, mode=AbMode.REPLAY, correlation=0.95, paths=50)
 
