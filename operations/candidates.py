@@ -16,6 +16,7 @@ import numpy as np
 
 from lockstep.errors import ExperimentError
 from lockstep.live.journal import Journal
+from lockstep.live.messages import Values
 from lockstep.market.bars import BAR_COLUMNS, Bars, Floats
 from lockstep.market.config import InstrumentBook, load_instruments
 from lockstep.market.dates import DateRange
@@ -39,8 +40,10 @@ from research.ledger.candidates import (
     score,
     sessions_of,
 )
-from research.ledger.first_seen import Sighting, see, seen_bars
+from research.ledger.first_seen import Sighting, last_seen, see, seen_bars
 from research.ledger.ledger import Ledger
+
+Rows = tuple[tuple[int, Values], ...]
 
 
 def observe_files(
@@ -69,20 +72,34 @@ def observe_files(
 def observe_journal(
     ledger: Ledger, open_candidates: Sequence[ForwardCandidate], journal: Path, *, now: datetime
 ) -> dict[SeriesKey, Sighting]:
-    """See the bars that a live engine recorded: what it had when it decided is what was first seen."""
+    """See the bars that a live engine recorded: what it had when it decided is what was first seen.
+
+    Of what warmed it up, only what is newer than all that was seen before: else there would be a hole in the
+    windows between the files that were seen last and the engine's first bar.
+    """
     book, found = load_instruments(), {}
     keys = {key for each in open_candidates for key in Contender.of_candidate(each).keys(book)}
     with Journal.open(journal, readonly=True) as reader:
+        epochs = reader.epochs()
         for key in sorted(keys):
             rows = reader.first_bars(key)
             if not rows:
                 continue
+            rows = _with_warmup(rows, [each.warmup.get(key, ()) for each in epochs], last_seen(ledger, key))
             end = np.array([row[0] for row in rows], dtype=np.int64)
             values = np.array([row[1] for row in rows], dtype=np.float64).T
             columns = dict(zip(BAR_COLUMNS, values, strict=True))
             bars = Bars(symbol=key.symbol, timeframe=key.timeframe, end=end, source=str(journal), **columns)
             found[key] = see(ledger, key, bars, now=now, source="journal")
     return found
+
+
+def _with_warmup(rows: Rows, warmups: Sequence[Rows], newest: int) -> Rows:
+    """Return bars of a series with those of warm-ups that end after `newest`, where none came in later."""
+    found: dict[int, Values] = {}
+    for end, values in (each for warmup in warmups for each in warmup if each[0] > newest):
+        found.setdefault(end, values)
+    return tuple(sorted({**found, **dict(rows)}.items()))
 
 
 def _since(bars: Bars, stamp: int) -> int:

@@ -57,6 +57,8 @@ class AbTerms:
     sigma        deviation of a session's paired difference over history, > 0, a fraction of the capital
     timeframe    of the bars that both decide on; capital   USD, of both
     desk         live.yml of the desk whose signals are split, else empty
+    challenger_desk   of the one that trades the challenger, where that is another one
+    by_receiver  whether its engine takes every signal, and whoever receives its orders asks `arm_of`
     correlation  of the arms' sessions over history; history   its first and last session
     """
 
@@ -71,11 +73,17 @@ class AbTerms:
     history: tuple[str, str]
     timeframe: str
     desk: str = ""
+    challenger_desk: str = ""
+    by_receiver: bool = False
 
     @property
     def bars(self) -> Timeframe:
         """The timeframe, parsed."""
         return Timeframe.parse(self.timeframe)
+
+    def desk_of(self, arm: str) -> str:
+        """Return the live.yml of the desk that trades an arm of split signals."""
+        return (self.challenger_desk if arm == CHALLENGER else "") or self.desk
 
     @property
     def mode(self) -> AbMode:
@@ -301,6 +309,10 @@ def _content(terms: AbTerms) -> dict[str, Any]:
     """Return what a row keeps of the terms: plain JSON, infinite years as null."""
     content = asdict(terms)
     del content["name"], content["symbol"]
+    if not terms.desk:
+        del content["by_receiver"]
+    if not terms.challenger_desk:
+        del content["challenger_desk"]
     plan = content["plan"]
     plan["needed_years"] = None if np.isinf(plan["needed_years"]) else plan["needed_years"]
     return content
@@ -320,5 +332,8 @@ def _terms(name: str, symbol: str, content: dict[str, Any]) -> AbTerms:
         challenger=AbArm(**content[CHALLENGER]),
         plan=AbPlan(**plan),
         history=tuple(content["history"]),
+        # Tests of earlier versions, when no engine asked.
+        by_receiver=content.get("by_receiver", bool(content["desk"])),
+        challenger_desk=content.get("challenger_desk", ""),
         **{each: content[each] for each in numbers},
     )

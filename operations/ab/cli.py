@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Sequence
@@ -70,9 +71,9 @@ def create(
     test = tester.create_test(
         config.name, champion, challenger, history, now=_now(), mode=config.mode,
         difference=config.difference, years=config.years, span=DateRange.of(start, end), desk=config.desk,
-        insist=yes,
+        challenger_desk=config.challenger_desk, by_receiver=config.by_receiver, insist=yes,
     )  # fmt: skip
-    _say(plan_lines(test))
+    _say([*plan_lines(test), *split_lines(test)])
 
 
 def plan_lines(test: AbTest) -> list[str]:
@@ -90,6 +91,46 @@ def plan_lines(test: AbTest) -> list[str]:
         f"{plan.power:.0%}; after 1, 2, … years {by_year}",
         f"  nothing is decided before {plan.least_sessions} sessions and {plan.least_trades} trades of each "
         "arm; `lockstep ab evaluate` counts them",
+    ]
+
+
+def split_lines(test: AbTest) -> list[str]:
+    """Return what the desk of a test needs so that its engine splits the signals; nothing in mode replay."""
+    from lockstep.live.config import LiveConfig
+    from operations.ab.split import lanes_of_arms
+
+    terms = test.terms
+    if not terms.desk or terms.by_receiver:
+        return []
+    arms = {"champion": terms.champion, "challenger": terms.challenger}
+    splits = {arm: f"split: {{test: {json.dumps(test.name)}, arm: {arm}}}" for arm in arms}
+    traded = {
+        arm: lanes_of_arms(
+            LiveConfig.load(Path(terms.desk_of(arm))).traded_portfolio(), test.name, terms.symbol
+        )
+        for arm in arms
+    }
+    if all(arm in lanes for arm, lanes in traded.items()):
+        return [
+            f"  signals are split: {lanes[arm]} of {terms.desk_of(arm)} is the {arm}"
+            for arm, lanes in traded.items()
+        ]
+    begin = "then lockstep journal new-epoch --reason TEXT"
+    if terms.challenger_desk:
+        return [
+            f"  the portfolio of {terms.desk_of(arm)} must trade {each.name} in its lane of {terms.symbol} "
+            f"with `{splits[arm]}`, {begin}"
+            for arm, each in arms.items()
+        ]
+    return [
+        f"  the portfolio of {terms.desk} must trade both arms as members of its lane of {terms.symbol}, "
+        f"{begin}:",
+        "    members:",
+        *(
+            f"      - {{name: {arm}, version: {version}, share: 0.5, {splits[arm]}}}"
+            for arm, each in arms.items()
+            for version in (each.content.get("version", "VERSION"),)
+        ),
     ]
 
 
@@ -111,7 +152,7 @@ def status(
     found = [standing(ledger, each) for each in tests]
     Console().print(tests_table(found))
     if name:
-        _say([*plan_lines(tests[0]), summary_of(found[0]), *_promotion(tests[0])])
+        _say([*plan_lines(tests[0]), *split_lines(tests[0]), summary_of(found[0]), *_promotion(tests[0])])
     _write_pages(tests, out)
 
 

@@ -23,7 +23,10 @@ class AbConfig(Settings):
     mode         `replay`: both arms on every signal; `split`: half of a desk's signals each
     difference   of annual Sharpe ratios that it is to see; years   when to end at the latest; None: where its
                  power is 80 %
-    desk         live.yml of the desk whose signals are split, relative to this file
+    desk         live.yml of the desk whose signals are split, relative to this file; challenger_desk   of
+                 the desk that trades the challenger, where that is another one
+    by_receiver  the desk takes every signal by one lane, and whoever receives its orders asks
+                 `lockstep.portfolio.split.arm_of` which arm it is
     """
 
     name: Annotated[str, Field(min_length=1, max_length=80)]
@@ -34,14 +37,20 @@ class AbConfig(Settings):
     difference: Annotated[float, Field(gt=0, le=10)] = 0.5
     years: Annotated[float, Field(gt=0, le=LONGEST_YEARS)] | None = None
     desk: Path | None = None
+    challenger_desk: Path | None = None
+    by_receiver: bool = False
 
     @classmethod
     def load(cls, path: Path) -> AbConfig:
         """Read a YAML file; ConfigError naming file, field, value and rule."""
         found = validated(cls, read_yaml(path), where=str(path))
         arms = {arm: _beside(path, getattr(found, arm)) for arm in ("champion", "challenger")}
-        desk = None if found.desk is None else Path(_beside(path, str(found.desk)))
-        return found.model_copy(update={**arms, "desk": desk})
+        desks = {
+            name: Path(_beside(path, str(each)))
+            for name in ("desk", "challenger_desk")
+            if (each := getattr(found, name)) is not None
+        }
+        return found.model_copy(update={**arms, **desks})
 
 
 def _beside(file: Path, text: str) -> str:

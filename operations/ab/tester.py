@@ -76,13 +76,16 @@ class StrategyABTester:
     def create_test(
         self, name: str, champion: StrategyCandidate, challenger: StrategyCandidate, history: History, *,
         now: datetime, mode: AbMode = AbMode.REPLAY, difference: float = 0.5, years: float | None = None,
-        span: DateRange | None = None, desk: Path | None = None, insist: bool = False,
+        span: DateRange | None = None, desk: Path | None = None, challenger_desk: Path | None = None,
+        by_receiver: bool = False, insist: bool = False,
     ) -> AbTest:  # fmt: skip
         """Plan a test by the history of its arms, and write it down; nothing is written where it is refused.
 
         history      bars of both arms, which the replay looks back on; span   of it that is measured
         difference   of the annual Sharpe ratios that the test is to see; years   when to end at the latest
         desk         live.yml of the desk whose signals are split; mode `split` needs it
+        challenger_desk   of the desk that trades the challenger, where that is another one
+        by_receiver  whether one lane takes every signal, and whoever receives its orders asks `arm_of`
         insist       create a test that needs more than three years
 
         ExperimentError for arms that cannot be compared, a name that is taken, or a test that takes too long;
@@ -94,8 +97,17 @@ class StrategyABTester:
                 f"A/B test {name}: mode split needs the live.yml of the desk that trades the signals "
                 "(--desk), and mode replay none"
             )
-        if desk is not None:
-            LiveConfig.load(desk)
+        if desk is None and (challenger_desk is not None or by_receiver):
+            raise ExperimentError(
+                f"A/B test {name}: challenger_desk or by_receiver without desk; name it, too"
+            )
+        if challenger_desk is not None and by_receiver:
+            raise ExperimentError(f"A/B test {name}: by_receiver is of one desk; leave challenger_desk out")
+        desks = [each.resolve() for each in (desk, challenger_desk) if each is not None]
+        for each in desks:
+            LiveConfig.load(each)
+        if len(set(desks)) < len(desks):
+            raise ExperimentError(f"A/B test {name}: one desk trades both arms; leave challenger_desk out")
         past = past_of(champion, challenger, mode, history, span or DateRange())
         plan = _planned(past, mode, difference, years)
         if plan.needed_years > PATIENCE_YEARS and not insist:
@@ -104,7 +116,8 @@ class StrategyABTester:
             name=name, symbol=champion.trades.symbol, champion=past.arms[0], challenger=past.arms[1],
             plan=plan, sigma=past.sigma, capital=past.capital, correlation=past.correlation,
             history=past.history, timeframe=str(champion.trades.config.bars),
-            desk="" if desk is None else str(desk.resolve()),
+            desk=str(desks[0]) if desks else "", challenger_desk=str(desks[1]) if desks[1:] else "",
+            by_receiver=by_receiver,
         )  # fmt: skip
         test = create(self.ledger, terms, now=now)
         if mode is AbMode.REPLAY:

@@ -113,6 +113,15 @@ def seen_so_far(ledger: Ledger, keys: Iterable[SeriesKey]) -> dict[str, tuple[in
     return {series: (int(count), int(newest)) for series, count, newest in rows}
 
 
+def last_seen(ledger: Ledger, key: SeriesKey) -> int:
+    """Return the end of the newest bar of a series that was seen, UTC ns; -1 where none was."""
+    table = table_of(FirstSeenRow)
+    wanted = select(func.max(table.c.stamp)).where(table.c.series == str(key))
+    with ledger.database.read() as connection:
+        newest = connection.execute(wanted).scalar()
+    return -1 if newest is None else int(newest)
+
+
 def _stored(connection: Connection, key: SeriesKey) -> tuple[Stamps, Floats]:
     table = table_of(FirstSeenRow)
     wanted = select(table.c.stamp, *(table.c[name] for name in BAR_COLUMNS))

@@ -90,7 +90,8 @@ class LaneTerms:
             return np.zeros(len(decisions), dtype=np.bool_)
         symbol, bars = traded_symbol(self.symbol), self.strategy.bars
         challenger = challenger_signals(self.split.test, symbol, self.market.session, bars, decisions)
-        return challenger != (self.split.arm == CHALLENGER)
+        others: Flags = challenger != (self.split.arm == CHALLENGER)
+        return others
 
     def wanted(self, vectors: Floats, closes: Floats) -> Floats:
         """Return the contracts, float64 (n,), of entries at vectors (n, k), not rounded to a step."""

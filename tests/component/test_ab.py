@@ -249,7 +249,10 @@ class TestReplay:
     def test_a_replayed_arm_is_the_arm_that_runs_live_in_shadow_bit_for_bit(
         self, ledger: Ledger, tmp_path: Path, kind: str
     ) -> None:
-        """A desk in shadow trades the champion; the test replays it on the bars of the desk's journal."""
+        """A desk in shadow trades the champion; the test replays it on the bars of the desk's journal.
+
+        The files that were there at its creation were old: what lies between is in the desk's warm-up.
+        """
         if kind == "strategy":
             model, config = desks.bare(), desks.CONFIG
             arms = arm(config), arm(config.replaced(name="wide", exit=[0.6, 1.0]))
@@ -270,10 +273,8 @@ class TestReplay:
         # Created before the last session of the warm-up was over: the desk's first is the test's first.
         began = moment_of(history.bars[KEY].end[papers.WARM - 1] - HOUR)
         tester = StrategyABTester(ledger=ledger, journal=journal)
-        test = tester.create_test("shadow", *arms, before(history, began), now=began, insist=True)
-        warm = moment_of(stamps[0] - HOUR)
-        for key, seen_before in before(history, warm).bars.items():
-            see(ledger, key, seen_before, now=warm, source="warm-up")
+        files = before(history, began - timedelta(days=60))
+        test = tester.create_test("shadow", *arms, files, now=began, insist=True)
         tester.evaluate_test("shadow", now=moment_of(stamps[-1] + HOUR))
         written = sessions_of_arm(ledger, test, CHAMPION)
         live = np.diff(marks, prepend=config.capital) / config.capital
@@ -376,7 +377,7 @@ class TestSplit:
         )
         return tester.create_test(
             "limit orders", *arms, before(history, began), now=began, mode=AbMode.SPLIT, desk=desk,
-            insist=True, **given,
+            by_receiver=True, insist=True, **given,
         )  # fmt: skip
 
     def test_each_arm_has_the_fills_of_its_signals(
