@@ -147,8 +147,9 @@ def unfit_lane(
                 f"{symbol}: two members are the {split.arm} of {split.test!r}, so that both would take its "
                 "signals; let one of them be the other arm"
             )
+        same = [each for other, each in traded if other == what]
         # Both arms of a test may trade one strategy, since no signal is taken by both.
-        if traded.count((what, split)) > 1:
+        if len(same) > 1 and (None in same or len({each.test for each in same if each}) > 1):
             yield f"{symbol}: two members trade {what}: they are one strategy; give one of them both shares"
     total = sum(each.share for each in members)
     if abs(total - 1.0) > _SUM:

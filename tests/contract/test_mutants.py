@@ -626,6 +626,27 @@ MUTANTS += [
         killer=f"{PORTFOLIO}::test_two_members_are_one_position_and_gross_contracts",
     ),
     Mutant(
+        row="both arms of a test take every signal",
+        file="src/portfolio/kernels.py",
+        old="    if news[i, OTHER] != 0.0:\n        return OTHER_ARM\n",
+        new="",
+        killer=f"{PORTFOLIO}::test_a_signal_belongs_to_one_arm_and_takes_nobodys_place_in_the_other",
+    ),
+    Mutant(
+        row="a signal of the other arm is ranked",
+        file="src/portfolio/coordinator.py",
+        old="other = float(side != 0.0 and self._is_of_other_arm(i))",
+        new="other = 0.0; side = 0.0 if self._is_of_other_arm(i) else side",
+        killer=f"{PORTFOLIO}::test_a_signal_belongs_to_one_arm_and_takes_nobodys_place_in_the_other",
+    ),
+    Mutant(
+        row="the arm of a signal is that of its day",
+        file="src/portfolio/coordinator.py",
+        old="lane.of_other_arm(np.array([self._stamp]))",
+        new="lane.of_other_arm(np.array([self._stamp // 86_400_000_000_000 * 86_400_000_000_000]))",
+        killer=f"{PORTFOLIO}::test_a_signal_belongs_to_one_arm_and_takes_nobodys_place_in_the_other",
+    ),
+    Mutant(
         row="a net order forgets its last member",
         file="src/live/netting.py",
         old="math.fsum(each.quantity for each in parts)",
@@ -1053,7 +1074,7 @@ MUTANTS += [
     ),
     Mutant(
         row="A/B: the arms of split signals change places",
-        file="src/monitoring/ab.py",
+        file="src/portfolio/split.py",
         old="return CHALLENGER if first else CHAMPION",
         new="return CHAMPION if first else CHALLENGER",
         killer=f"{AB}::TestArms::test_the_bit_is_written_down",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections import Counter
 from collections.abc import Sequence
@@ -384,6 +385,32 @@ def test_two_members_are_one_position_and_gross_contracts() -> None:
             int(CLOSES[1]), [news(5_000.0), news(5_000.0, -2.0)], [holding(2.0, 5_000.0), FLAT]
         )
         assert answers(second) == [None, refused or -2.0]
+
+
+def test_a_signal_belongs_to_one_arm_and_takes_nobodys_place_in_the_other() -> None:
+    """By hand: the first bit of a SHA-256. One of a set may be admitted: it is that of its arm."""
+    members = [
+        {"name": arm, "strategy": "same.yaml", "share": 0.5, "split": {"test": "orders", "arm": arm}}
+        for arm in ("champion", "challenger")
+    ]
+    config = PortfolioConfig.model_validate(
+        {"name": "two", "capital": 1_000_000, "day": "CME", "rank": {"top": 1},
+         "lanes": [{"symbol": "ES", "units": 4, "members": members}]}
+    )  # fmt: skip
+    assert config.names == ("ES#challenger", "ES#champion")
+    terms = [LaneTerms.of(config, BOOK.market(each), STRATEGY) for each in config.names]
+    found = Coordinator(config, terms, CME)
+    seen = set()
+    for date, stamp in zip(DATES.tolist(), CLOSES.tolist(), strict=True):
+        settled = found.settle(stamp, [news(5_000.0, 2.0), news(5_000.0, 2.0)], [FLAT, FLAT])
+        digest = hashlib.sha256(f'["orders","ES","{date}",{stamp}]'.encode()).digest()
+        challenger = digest[0] >= 128
+        assert answers(settled) == ([2.0, "other_arm"] if challenger else ["other_arm", 2.0])
+        told = found.take()
+        assert told is not None
+        assert [each.rule for each in told.proposals] == ["", "other_arm"]
+        seen.add(challenger)
+    assert seen == {False, True}
 
 
 def test_drawn_portfolios_equal_the_slow_implementation() -> None:

@@ -83,6 +83,9 @@ ENSEMBLE: list[dict[str, Any]] = [
 ]
 
 
+ARM = {"test": "a", "arm": "champion"}
+
+
 def members(given: list[dict[str, Any]], **lane: Any) -> Edit:
     """Let the first lane be traded by an ensemble."""
 
@@ -118,6 +121,19 @@ CASES: dict[str, tuple[Edit, str]] = {
     "a member without anything": (
         members([ENSEMBLE[0], {"name": "slow", "share": 0.6}]), "slow: give a version or a strategy, and not",
     ),
+    "a split of an ensemble": (
+        members(ENSEMBLE, split=ARM), "ES: an ensemble is no arm of a test; give `split` to its members",
+    ),
+    "two members of one arm": (
+        members([{**each, "split": ARM} for each in ENSEMBLE]),
+        "ES: two members are the champion of 'a', so that both would take its signals; let one",
+    ),
+    "one strategy in two tests": (
+        members([{**ENSEMBLE[0], "split": ARM}, {**ENSEMBLE[1], "strategy": "a.yaml"}]),
+        "ES: two members trade a.yaml",
+    ),
+    "a third arm": (put("lanes", 0, "split", value={**ARM, "arm": "both"}), "lanes.0.split.arm"),
+    "a split without a test": (put("lanes", 0, "split", value={"arm": "champion"}), "lanes.0.split.test"),
     "a member's name": (members([{**ENSEMBLE[0], "name": "Fast one"}, ENSEMBLE[1]]), "members.0.name"),
     "no lanes": (put("lanes", value=[]), "lanes"),
     "weights sum to 0": (weights(0.0, 0.0), "weights sum to 0.*give at least one lane a weight"),

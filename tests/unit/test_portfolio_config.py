@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import json
 from collections.abc import Iterator
 from copy import deepcopy
@@ -42,6 +43,10 @@ def lanes(**changes: Any) -> dict[str, Any]:
     return {"lanes": found}
 
 
+def arm(**changes: str) -> dict[str, str]:
+    return {"test": "a", "arm": "champion", **changes}
+
+
 # Field -> settings that say one thing of it, and settings that say another.
 FIELDS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "capital": (limit("max_gross", 0.8), {**limit("max_gross", 0.8), "capital": 700_000.0}),
@@ -52,6 +57,8 @@ FIELDS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "lanes.weight": (lanes(), lanes(weight=0.1)),
     "lanes.max_contracts": (lanes(), lanes(max_contracts=1.0)),
     "lanes.weight_cap": (lanes(), lanes(weight_cap=0.1)),
+    "lanes.split.test": (lanes(split=arm()), lanes(split=arm(test="b"))),
+    "lanes.split.arm": (lanes(split=arm()), lanes(split=arm(arm="challenger"))),
     "rank.by": (limit("max_positions", 1), limit("max_positions", 1, rank={"by": "score", "id": "ibs"})),
     "rank.order": (
         limit("max_positions", 1),
@@ -116,7 +123,7 @@ FIELDS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 NAMED = {"lanes.symbol", "lanes.version", "lanes.strategy", "correlation.symbols"} | {
     # What members do is in `contract/test_ensembles.py` and `unit/test_bad_portfolios.py`.
     f"lanes.members.{name}"
-    for name in ("name", "version", "strategy", "share")
+    for name in ("name", "version", "strategy", "share", "split.test", "split.arm")
 }
 
 
@@ -167,6 +174,26 @@ def test_what_is_shown_is_in_no_hash_and_the_order_of_lanes_neither() -> None:
     ):
         assert portfolios.portfolio_of(WORLD, **changes).portfolio_hash == config.portfolio_hash
     assert portfolios.portfolio_of(WORLD, capital=1.0).portfolio_hash != config.portfolio_hash
+
+
+def test_a_file_of_an_earlier_version_has_its_hash_and_its_content() -> None:
+    """Written down before a lane could be an arm of a test: journals and certificates hold them."""
+    members = [
+        {"name": "a", "version": "v1", "share": 0.4}, {"name": "b", "strategy": "b.yaml", "share": 0.6}
+    ]  # fmt: skip
+    content = {
+        "name": "golden", "capital": 5_000_000.0, "day": "CME", "limits": {"max_gross": 2.0},
+        "lanes": [
+            {"symbol": "ES", "units": 10, "max_contracts": 10, "members": members},
+            {"symbol": "NQ", "version": "production", "units": 1},
+        ],
+    }  # fmt: skip
+    config = PortfolioConfig.model_validate(content)
+    assert config.portfolio_hash.startswith("670838510e0cf9317f03c36118fd6750")
+    text = json.dumps(config.model_dump(mode="json"), sort_keys=True)
+    assert hashlib.sha256(text.encode()).hexdigest().startswith("916fee1d346e234a7d82b761a580de0d")
+    members[0]["split"] = arm()
+    assert PortfolioConfig.model_validate(content).portfolio_hash != config.portfolio_hash
 
 
 def test_a_swapped_bundle_and_another_instrument_change_the_identity_alone() -> None:
