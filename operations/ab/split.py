@@ -64,10 +64,16 @@ def shared(test: AbTest) -> Mapping[str, ArmSessions]:
     nobody, and neither does the newest session of a journal, which may go on.
 
     ExperimentError where a desk has no lane of the test's symbol or lacks an arm, where a lane took a signal
-    of the other arm, or traded what is not the arm that was frozen; LiveError or JournalError where there is
-    no journal.
+    of the other arm, or traded what is not the arm that was frozen, or where arms differ in size; LiveError
+    or JournalError where there is no journal.
     """
     desks = {path: _Desk(Path(path), test) for path in dict.fromkeys(test.terms.desk_of(arm) for arm in ARMS)}
+    sizes = {arm: desks[test.terms.desk_of(arm)].size(arm) for arm in ARMS}
+    if sizes[CHAMPION] != sizes[CHALLENGER]:
+        raise ExperimentError(
+            f"A/B test {test.name}: the champion trades {sizes[CHAMPION]}, the challenger "
+            f"{sizes[CHALLENGER]}: give both the same, or the larger one wins by its size"
+        )
     whole = [each.whole for each in desks.values()]
     sessions = functools.reduce(np.intersect1d, whole)
     return {arm: desks[test.terms.desk_of(arm)].results(arm, sessions) for arm in ARMS}
@@ -113,6 +119,16 @@ class _Desk:
                     f"`split: {{test: {self.test.name}, arm: {arm}}}`, then `lockstep journal new-epoch`"
                 )
         return found
+
+    def size(self, arm: str) -> str:
+        """Return what the lane of an arm trades, in words; empty where one lane trades both."""
+        portfolio = self.config.traded_portfolio()
+        if not self.lanes or portfolio is None:
+            return ""
+        lane = portfolio.lane(self.lanes[arm])
+        if lane.units is not None:
+            return f"{lane.units:g} units"
+        return f"a weight of {lane.weight:g} of {portfolio.capital:,.0f} USD"
 
     @functools.cached_property
     def began(self) -> int:

@@ -365,6 +365,10 @@ def test_what_the_desk_needs_is_said_until_it_has_it(tmp_path: Path, tester: Str
             {"members": [member(CHAMPION, version="v2"), member(CHALLENGER, version="v1")]},
             r"COMP#champion of .* traded \w+, and the champion is .*; stop the test",
         ),
+        (
+            {"units": 4, "members": [member(CHAMPION, share=0.25), member(CHALLENGER, share=0.75)]},
+            "the champion trades 1 units, the challenger 3 units: give both the same",
+        ),
     ],
 )
 def test_a_desk_that_is_not_what_the_test_froze_is_refused(
