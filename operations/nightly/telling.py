@@ -64,17 +64,32 @@ def send(context: NightContext, messages: Mapping[str, str]) -> None:
 
 def open_messages(effects: NightEffects, alerts: AlertSettings) -> Sequence[OpenMessage]:
     """Return the messages of all nights that are open; those to a sink that is declared no more are not."""
-    names, found = set(sinks_of(alerts)), []
+    names, found, begun = set(sinks_of(alerts)), [], dict[str, str]()
+    for each in effects.all():
+        begun.setdefault(each.subject, each.night)
     for each in effects.newest():
         refused = bool(each.refusal) and each.content.get("sink") in names
         if each.kind == TOLD and (refused or each.outcome is None):
+            sink = str(each.content.get("sink", "any sink"))
             found.append(
                 OpenMessage(
-                    subject=_message(each), sink=str(each.content.get("sink", "any sink")), night=each.night,
-                    refusal=each.refusal,
+                    subject=_message(each), sink=sink, night=begun[each.subject], refusal=each.refusal
                 )
-            )  # fmt: skip
+            )
     return found
+
+
+def undelivered(effects: NightEffects, alerts: AlertSettings) -> list[str]:
+    """Return what sinks refused, a line for each sink and reason: one that is down refuses all alike."""
+    refused = [(each.sink, each.refusal) for each in open_messages(effects, alerts) if each.refusal]
+    return [
+        f"{_messages(refused.count((sink, why)))} not delivered by {sink}: {why}; the next start tries again"
+        for sink, why in dict.fromkeys(refused)
+    ]
+
+
+def _messages(count: int) -> str:
+    return "1 message" if count == 1 else f"{count} messages"
 
 
 def open_effects(effects: NightEffects, alerts: AlertSettings) -> dict[str, list[str]]:

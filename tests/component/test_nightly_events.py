@@ -146,7 +146,7 @@ def test_an_event_has_its_evidence_its_sentence_its_line_and_its_page(
     assert row["sentence"] in page
     told = [each for each in NightEffects(ledger=ledger_of(over), now=None).all() if each.kind == "message"]  # type: ignore[arg-type]
     assert [each.content["sentence"] for each in told].count(row["sentence"]) == 1
-    assert row["sentence"] in history(over).sentence(day)
+    assert candidate.name in history(over).sentence(day)
 
 
 def ledger_of(world: World) -> Ledger:

@@ -9,12 +9,13 @@ from typing import Any
 
 from operations.nightly.context import NightContext, NightStep, read_json, write_json
 from operations.nightly.page import night_page
-from operations.nightly.telling import open_effects
+from operations.nightly.telling import open_effects, undelivered
 from research.pipeline.book import FAILED, NightBook
 from research.pipeline.graph import Inputs
 from research.report.page import write_page
 
 PAGE = "report.html"
+_MOST_EVENTS = 2
 _READ = (
     "ingest", "quality", "features", "outcomes", "retrain", "candidates", "sweep", "verify", "register",
     "forward", "decide", "ab", "store",
@@ -41,7 +42,7 @@ def _report(context: NightContext, read: Inputs, found: dict[str, dict[str, Any]
     missing = dict(_missing(context, read))
     troubles = [f"{name}: {why}" for name, why in missing.items()]
     troubles += [line for name in _READ for line in found[name].get("troubles", [])]
-    troubles += _open(context)["undelivered"]
+    troubles += undelivered(context.effects, context.config.alerts)
     registered = found["register"].get("registered", [])
     reasons = found["register"].get("refused", [])
     return {
@@ -78,6 +79,11 @@ def _report(context: NightContext, read: Inputs, found: dict[str, dict[str, Any]
 
 def _sentence(events: list[Any], registered: list[Any], reasons: list[str]) -> str:
     """Return the night in a sentence, and why nothing came of it where nothing did."""
+    if len(events) > _MOST_EVENTS:
+        kinds = dict.fromkeys(each["kind"] for each in events)
+        return "; ".join(
+            f"{kind}: {', '.join(each['name'] for each in events if each['kind'] == kind)}" for kind in kinds
+        )
     if events:
         return "; ".join(each["sentence"] for each in events)
     if registered:
