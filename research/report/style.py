@@ -70,7 +70,7 @@ h3 { font-size: 11px; font-weight: 650; letter-spacing: 0.07em; text-transform: 
 .loss { color: var(--loss); }
 .good { color: var(--gain); }
 .spark { display: block; width: 100%; height: 110px; margin: 4px 0 2px; }
-td .spark { width: 180px; height: 40px; }
+table .spark { width: 180px; height: 40px; }
 .spark polyline { fill: none; stroke: var(--gain); stroke-width: 1.6; vector-effect: non-scaling-stroke; }
 .spark line { stroke: var(--muted); stroke-dasharray: 2 4; vector-effect: non-scaling-stroke; }
 table { border-collapse: collapse; width: 100%; font-size: 12.5px; font-variant-numeric: tabular-nums; }
