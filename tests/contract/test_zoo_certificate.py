@@ -1,4 +1,4 @@
-"""A spec that reads a model of the zoo is certified: bit for bit, its live engine killed and started again."""
+"""A spec that reads a model of the zoo is certified bit for bit, its live engine killed and started again."""
 
 from __future__ import annotations
 
