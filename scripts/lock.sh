@@ -14,9 +14,10 @@ resolve() {
 }
 
 resolve setup.cfg --output-file requirements.lock "$@"
-# These take the versions of the lock before, so that one environment can hold them all.
-resolve setup.cfg --extra dev --extra notebooks --extra cluster --extra boosting --extra shap \
-    --constraint requirements.lock --output-file requirements-dev.lock "$@"
+# These take the versions of the lock before, so that one environment can hold them all. A package that is for
+# Python in a browser has no place in them.
+resolve setup.cfg --extra dev --extra notebooks --extra cluster --extra boosting --extra shap --extra agents \
+    --no-emit-package httpx2-jsfetch --constraint requirements.lock --output-file requirements-dev.lock "$@"
 resolve setup.cfg --extra notebooks --constraint requirements-dev.lock \
     --output-file requirements-notebooks.lock "$@"
 # The peers live in an environment of their own.

@@ -29,7 +29,7 @@ RECORD = ROOT / "tests" / "golden" / "locked_requirements.json"
 # Extras that each lock is resolved with, as in scripts/lock.sh; another root than setup.cfg has None.
 LOCKS: dict[str, tuple[str, ...] | None] = {
     "requirements.lock": (),
-    "requirements-dev.lock": ("dev", "notebooks", "cluster", "boosting", "shap"),
+    "requirements-dev.lock": ("dev", "notebooks", "cluster", "boosting", "shap", "agents"),
     "requirements-notebooks.lock": ("notebooks",),
     "benchmarks/peers/requirements.lock": None,
     "deploy/prefect/requirements.lock": None,
