@@ -37,13 +37,13 @@ PACKAGES = ("lockstep", "research", "certify", "operations")
 # How a file becomes bars; what a desk does with them; what a backtest or a variant of a sweep makes of them,
 # and how dates are split; what trades a portfolio, and what makes one; what a training run makes; what makes
 # a bundle of a strategy alone; what judges bundles; what compares research with live, and with paper; what
-# research agents propose, and how it is measured.
+# research agents propose, and how it is measured; what trains a model of the zoo.
 (
     READING, DECIDING, TRIALS, PORTFOLIOS, OPTIMISING, TRAINING, RELEASING, VALIDATING, CERTIFYING, PAPER,
-    AGENTS,
+    AGENTS, ZOO,
 ) = (
     "reading", "deciding", "trials", "portfolios", "optimising", "training", "releasing", "validating",
-    "certifying", "paper", "agents",
+    "certifying", "paper", "agents", "zoo",
 )  # fmt: skip
 ROOTS: Mapping[str, tuple[str, ...]] = {
     READING: ("lockstep.market.reading.files",),
@@ -57,6 +57,7 @@ ROOTS: Mapping[str, tuple[str, ...]] = {
     CERTIFYING: ("certify.run", "lockstep.live.service"),
     PAPER: ("certify.paper", "lockstep.live.service"),
     AGENTS: ("research.agents.loop", "research.agents.bench", "research.agents.team"),
+    ZOO: ("research.zoo.bundling",),
 }
 
 # A module here, or below a package here, is told what happened and is never asked: what loads it decides the

@@ -15,12 +15,18 @@ from types import ModuleType
 from typing import Any, Self
 
 from pydantic import model_validator
-from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
-from sklearn.linear_model import LogisticRegression
+from sklearn.ensemble import (
+    HistGradientBoostingClassifier,
+    HistGradientBoostingRegressor,
+    RandomForestClassifier,
+    RandomForestRegressor,
+)
+from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.preprocessing import StandardScaler
 from skopt.space import Categorical, Integer, Real
 
 from lockstep.errors import TrainingError
+from lockstep.models.tasks import TRADED, Task, answers_with_value
 from lockstep.plugs import Registry
 from lockstep.settings import Settings, shown
 
@@ -112,37 +118,74 @@ class Estimator:
     make     returns an unfitted classifier from (parameters, seed): on one thread, and the same bits for the
              same seed. `fit` takes `sample_weight`; a bundle must be able to hold its class, see
              `models/kinds.py`
+    value    returns its regressor likewise, for tasks that answer with a value; None: it has none
     space    what a search varies by default; the names are the classifier's own
     scaled   whether its answer depends on the scale of a column: then a scaler comes before it
+    drawn    whether two seeds give two models, by the parameters: an ensemble by seed needs that
     """
 
     name: str
     make: Make
+    value: Make | None = None
     space: Space
     scaled: bool = False
+    drawn: Callable[[Parameters], bool] = lambda _: False
 
 
 def _random_forest(parameters: Parameters, seed: int) -> Any:
     return RandomForestClassifier(**parameters, n_jobs=1, random_state=seed)
 
 
+def _random_forest_of_values(parameters: Parameters, seed: int) -> Any:
+    return RandomForestRegressor(**parameters, n_jobs=1, random_state=seed)
+
+
 def _hist_gradient_boosting(parameters: Parameters, seed: int) -> Any:
     return HistGradientBoostingClassifier(**parameters, early_stopping=False, random_state=seed)
+
+
+def _hist_gradient_boosting_of_values(parameters: Parameters, seed: int) -> Any:
+    return HistGradientBoostingRegressor(**parameters, early_stopping=False, random_state=seed)
 
 
 def _logistic(parameters: Parameters, seed: int) -> Any:
     return LogisticRegression(**parameters, max_iter=1_000, random_state=seed)
 
 
+def _ridge(parameters: Parameters, seed: int) -> Any:
+    """Return the regressor beside a logistic regression, under the same name of its penalty."""
+    others = {name: value for name, value in parameters.items() if name != "C"}
+    return Ridge(**others, alpha=1.0 / float(parameters.get("C", 1.0)), random_state=seed)
+
+
 def _lightgbm(parameters: Parameters, seed: int) -> Any:
-    library = _boosting("lightgbm")
-    return library.LGBMClassifier(
-        **parameters, n_jobs=1, random_state=seed, deterministic=True, force_row_wise=True, verbose=-1
-    )
+    return _boosting("lightgbm").LGBMClassifier(**_of_lightgbm(parameters, seed))
+
+
+def _lightgbm_of_values(parameters: Parameters, seed: int) -> Any:
+    return _boosting("lightgbm").LGBMRegressor(**_of_lightgbm(parameters, seed))
+
+
+def _of_lightgbm(parameters: Parameters, seed: int) -> dict[str, Any]:
+    own = {"n_jobs": 1, "random_state": seed, "deterministic": True, "force_row_wise": True, "verbose": -1}
+    return {**parameters, **own}
 
 
 def _xgboost(parameters: Parameters, seed: int) -> Any:
     return _boosting("xgboost").XGBClassifier(**parameters, n_jobs=1, random_state=seed, tree_method="hist")
+
+
+def _xgboost_of_values(parameters: Parameters, seed: int) -> Any:
+    return _boosting("xgboost").XGBRegressor(**parameters, n_jobs=1, random_state=seed, tree_method="hist")
+
+
+def _below_one(*names: str) -> Callable[[Parameters], bool]:
+    """Return whether one of these parameters says that each tree, or step, sees a part only."""
+
+    def drawn(parameters: Parameters) -> bool:
+        return any(isinstance(value := parameters.get(name), float) and value < 1.0 for name in names)
+
+    return drawn
 
 
 def _boosting(name: str) -> ModuleType:
@@ -161,6 +204,8 @@ ESTIMATORS: Registry[Estimator] = Registry(
         Estimator(
             name="random_forest",
             make=_random_forest,
+            value=_random_forest_of_values,
+            drawn=lambda _: True,
             space=space_of(
                 n_estimators={"integer": (200, 1200)},
                 max_depth={"integer": (2, 12), "or_none": True},
@@ -173,6 +218,8 @@ ESTIMATORS: Registry[Estimator] = Registry(
         Estimator(
             name="lightgbm",
             make=_lightgbm,
+            value=_lightgbm_of_values,
+            drawn=_below_one("colsample_bytree"),
             space=space_of(
                 n_estimators={"integer": (50, 600)},
                 learning_rate={"real": (0.005, 0.2), "log": True},
@@ -185,6 +232,8 @@ ESTIMATORS: Registry[Estimator] = Registry(
         Estimator(
             name="xgboost",
             make=_xgboost,
+            value=_xgboost_of_values,
+            drawn=_below_one("subsample", "colsample_bytree"),
             space=space_of(
                 n_estimators={"integer": (50, 600)},
                 learning_rate={"real": (0.005, 0.2), "log": True},
@@ -197,6 +246,8 @@ ESTIMATORS: Registry[Estimator] = Registry(
         Estimator(
             name="hist_gradient_boosting",
             make=_hist_gradient_boosting,
+            value=_hist_gradient_boosting_of_values,
+            drawn=_below_one("max_features"),
             space=space_of(
                 max_iter={"integer": (20, 400)},
                 learning_rate={"real": (0.005, 0.2), "log": True},
@@ -208,6 +259,7 @@ ESTIMATORS: Registry[Estimator] = Registry(
         Estimator(
             name="logistic",
             make=_logistic,
+            value=_ridge,
             scaled=True,
             space=space_of(
                 C={"real": (0.0001, 10.0), "log": True},
@@ -219,9 +271,24 @@ ESTIMATORS: Registry[Estimator] = Registry(
 )
 
 
-def make_estimator(family: str, parameters: Parameters, seed: int) -> Any:
-    """Return an unfitted classifier; TrainingError, naming the extra, where its library is missing."""
-    return ESTIMATORS[family].make(parameters, seed)
+def make_estimator(family: str, parameters: Parameters, seed: int, task: Task = TRADED) -> Any:
+    """Return an unfitted classifier, or a regressor for a task that answers with a value.
+
+    TrainingError, naming the extra, where its library is missing, or where it knows a parameter not.
+
+    >>> type(make_estimator("random_forest", {"n_estimators": 5}, 1, "volatility")).__name__
+    'RandomForestRegressor'
+    """
+    estimator = ESTIMATORS[family]
+    make = estimator.value if answers_with_value(task) else estimator.make
+    if make is None:
+        raise TrainingError(f"model family {family}: has no regressor, task {task} needs one; choose another")
+    try:
+        return make(parameters, seed)
+    except (TypeError, ZeroDivisionError) as error:
+        raise TrainingError(
+            f"model family {family}: parameters {shown(dict(parameters))}: {error}; see its documentation"
+        ) from error
 
 
 def preparation(family: str) -> list[tuple[str, Any]]:

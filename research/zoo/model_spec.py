@@ -10,6 +10,8 @@ from pydantic import Field, model_validator
 from lockstep.identity import json_digest
 from lockstep.settings import Settings
 
+_MOST = 2_000
+
 Task = Literal["direction", "return", "volatility", "regime"]
 """Labels on every bar over the next `horizon` bars: whether the close is higher, by how much in ATR, the
 log of the realised range, whether it is above its median so far (turbulent)."""
@@ -21,8 +23,9 @@ class ModelSpec(Settings):
     horizon       bars ahead, 1 to 20
     features      feature ids, sorted, each once
     estimator     of `research/training/estimators.py`; a task with a value takes its regressor
-    parameters    the estimator's own, whole: what is not given has the library's default
-    members       of an ensemble that differs by seed, 1 to 8
+    parameters    the estimator's own, whole: what is not given has the library's default; numbers of trees,
+                  rounds and leaves are at most 2,000
+    members       of an ensemble that differs by seed, 1 to 8; more than 1 where the seed makes a difference
     label         which of the task's labels, see `labels.py`; "" is the task's usual one
 
     >>> ModelSpec(task="volatility", features=("ibs", "atr_14")).name
@@ -44,7 +47,15 @@ class ModelSpec(Settings):
         # Loads the libraries of all estimators, which a spec does without.
         from research.training.estimators import ESTIMATORS
 
-        ESTIMATORS[self.estimator]
+        estimator = ESTIMATORS[self.estimator]
+        for name, value in self.parameters.items():
+            if isinstance(value, int | float) and not abs(value) <= _MOST:
+                raise ValueError(f"parameters: {name} {value}: must be a number up to {_MOST:,}")
+        if self.members > 1 and not estimator.drawn(self.parameters):
+            raise ValueError(
+                f"members {self.members}: {self.estimator} gives the same model for every seed with these "
+                "parameters; leave members at 1, or let each tree see a part of the columns or rows"
+            )
         return self
 
     @property

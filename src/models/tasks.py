@@ -35,6 +35,15 @@ _OUTPUTS: Mapping[str, tuple[Output, ...]] = {
 }
 
 
+def answers_with_value(task: Task) -> bool:
+    """Whether a task answers with a value, so that a regressor is fitted and not a classifier.
+
+    >>> [each for each in ("direction", "return", "volatility", "regime") if answers_with_value(each)]
+    ['return', 'volatility']
+    """
+    return _OUTPUTS[task] == (VALUE,)
+
+
 def described(task: Task, output: Output, horizon: int) -> str:
     """Return what a model answers, in a few words.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from sklearn.pipeline import Pipeline
 from lockstep.features.batch import BatchFeatures
 from lockstep.features.feature_registry import default_registry
 from lockstep.market.asof import MaxAge
+from lockstep.market.dates import DateRange
 from lockstep.market.history import History, SeriesKey
 from lockstep.market.timeframe import DAILY
 from lockstep.models.bundle import Bundle
@@ -18,6 +20,11 @@ from lockstep.models.golden import golden_vectors
 from lockstep.models.store import ModelStore, column_id
 from lockstep.strategy.bundled import bundled_strategy
 from lockstep.strategy.families.rules import RulesConfig
+from research.ledger.database import Database
+from research.ledger.ledger import Ledger
+from research.zoo.learning import LearningBars
+from research.zoo.model_spec import ModelSpec
+from research.zoo.zoo import ModelZoo
 from support.evidence import NOW, RECORD
 
 COMP = SeriesKey("COMP", DAILY)
@@ -90,3 +97,25 @@ def trading(config: RulesConfig, history: History) -> Bundle:
         metrics={},
         golden=golden_vectors(history, COMP, ids, None, stamps, config.max_age.limits),
     )
+
+
+def learning(history: History, start: str = "2005-01-03", end: str = "2008-12-31") -> LearningBars:
+    """Return bars of COMP that a model of the zoo learns from."""
+    return LearningBars.of(history, COMP, DateRange.of(start, end))
+
+
+def spec(**changes: Any) -> ModelSpec:
+    """Return a small spec that is trained in the blink of an eye, on no thread but its own."""
+    asked: dict[str, Any] = {
+        "task": "volatility",
+        "features": ("ibs", "range_atr_14", "ret_5"),
+        "estimator": "random_forest",
+        "parameters": {"n_estimators": 4, "min_samples_leaf": 20},
+    }
+    return ModelSpec(**asked | changes)
+
+
+def zoo_of(folder: Path, url: str | None = None) -> ModelZoo:
+    """Return a zoo with a store, and a database where none is named, in a folder."""
+    database = Database.open(url or f"sqlite:///{folder / 'trials.db'}")
+    return ModelZoo(store=ModelStore(folder / "store"), ledger=Ledger(database), by="test", now=lambda: NOW)
