@@ -27,7 +27,7 @@ from pydantic import SecretStr
 from lockstep.errors import ConfigError
 
 LONGEST_HEAD = 65_536  # bytes of status lines and headers, interim answers included
-LONGEST_BODY = 65_536
+LONGEST_BODY = 65_536  # bytes, where a caller does not ask for more
 _SWITCHING_PROTOCOLS = 101
 _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?", re.IGNORECASE)
 _SECONDS = re.compile(r"\d+(\.\d+)?", re.ASCII)
@@ -37,7 +37,8 @@ class PostAttempt(NamedTuple):
     """How one POST ended.
 
     kind     `not_sent`: no byte of the request left. `unanswered`: some may have, and no whole head of an
-             answer came back. `answered`: with `status`; `body` is empty where it was cut short or too long
+             answer came back. `answered`: with `status`; `body` is empty where it was cut short or too long, as
+             `detail` says
     detail   why, in words, without the address
     retry_after   seconds that the server asked to wait, or None
     """
@@ -170,12 +171,14 @@ def post(
     *,
     connect_seconds: float,
     answer_seconds: float,
+    longest: int = LONGEST_BODY,
     lookups: Lookups | None = None,
 ) -> PostAttempt:
     """Post `body` once. Never raises for what a network or a server may do.
 
     connect_seconds   for name lookup, connection and TLS handshake together: until then nothing was sent
     answer_seconds    for sending the request and reading the whole answer
+    longest           bytes of the answer's body; a longer one is not read to its end
     """
     try:
         request = _request(to, body, headers)
@@ -192,7 +195,7 @@ def post(
         except (OSError, HTTPException, ValueError) as error:
             return PostAttempt("unanswered", f"sent, but no answer{_because(error, answer_seconds)}")
         with closing(response):
-            return _answered(response, incoming)
+            return _answered(response, incoming, longest)
 
 
 def _request(to: Endpoint, body: bytes, headers: Mapping[str, str]) -> bytes:
@@ -334,15 +337,19 @@ class _Response(HTTPResponse):
             super().begin()
 
 
-def _answered(response: HTTPResponse, incoming: _Incoming) -> PostAttempt:
-    incoming.allow(2 * LONGEST_BODY)  # chunks have heads of their own
+def _answered(response: HTTPResponse, incoming: _Incoming, longest: int) -> PostAttempt:
+    incoming.allow(2 * longest)  # chunks have heads of their own
+    short = ", answer cut short"
     try:
-        body = response.read(LONGEST_BODY + 1)
+        body = response.read(longest + 1)
         # What the server announced and did not send: `read` with a length does not complain.
-        complete = len(body) <= LONGEST_BODY and not response.length
+        wrong = f", answer longer than {longest:,} bytes" if len(body) > longest else short
+        complete = len(body) <= longest and not response.length
+    except AnswerTooLong:
+        body, complete, wrong = b"", False, f", answer longer than {longest:,} bytes"
     except (OSError, HTTPException, ValueError):
-        body, complete = b"", False
-    detail = f"status {response.status}" + ("" if complete else ", answer cut short or too long")
+        body, complete, wrong = b"", False, short
+    detail = f"status {response.status}" + ("" if complete else wrong)
     return PostAttempt(
         "answered", detail, response.status, body if complete else b"", _retry_after(response.headers)
     )

@@ -16,7 +16,7 @@ from typing import Any
 from starlette.responses import PlainTextResponse, Response
 
 from lockstep.errors import ConfigError
-from lockstep.live.secret import Secrets
+from lockstep.secrets import Secrets
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]

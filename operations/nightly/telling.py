@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from lockstep.errors import AlertFailed, LockstepError
 from lockstep.live.config import AlertSettings
-from lockstep.live.secret import Secrets
 from lockstep.monitoring.alerts import Alert, LogSinkSettings, SinkSettings
+from lockstep.secrets import Secrets
 from research.pipeline.effects import NightEffect, NightEffects
 
 if TYPE_CHECKING:

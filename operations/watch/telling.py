@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 from lockstep.errors import AlertFailed
 from lockstep.live.config import LiveConfig
-from lockstep.live.secret import Secrets
 from lockstep.live.status.monitor import (
     MonitorSummary,
     RaisedAlarm,
@@ -26,6 +25,7 @@ from lockstep.monitoring.alerts import (
     Sink,
     Throttle,
 )
+from lockstep.secrets import Secrets
 from operations.watch.config import MonitoringConfig
 from operations.watch.database import MonitorDatabase
 from operations.watch.report import MonitorReport

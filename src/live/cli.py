@@ -13,11 +13,11 @@ from rich.console import Console
 
 from lockstep.desk import desk_folder
 from lockstep.errors import ConfigError
-from lockstep.live.secret import Secrets
 from lockstep.live.status.logs import guard_process
 from lockstep.live.status.status import read_status, status_table, to_json
 from lockstep.monitoring.alerts import Alert, Kind
 from lockstep.monitoring.discord import DiscordSink
+from lockstep.secrets import Secrets
 from lockstep.settings import suggestion
 
 status_app = typer.Typer(add_completion=False)

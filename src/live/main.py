@@ -21,10 +21,10 @@ from lockstep.desk import desk_folder
 from lockstep.errors import LockstepError
 from lockstep.live.journal.opening import held
 from lockstep.live.messages import Mode
-from lockstep.live.secret import Secrets
 from lockstep.live.starting import Interrupted, Starting
 from lockstep.live.status.logs import configure_logs, guard_process
 from lockstep.market.command_line import App, LiveFile
+from lockstep.secrets import Secrets
 from lockstep.settings import read_yaml
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)

@@ -40,7 +40,7 @@ from lockstep.live.portfolio import DeskPortfolio, begun_with, require_tradable
 from lockstep.live.reconciliation import Reconciliation, UnitHoldings
 from lockstep.live.risk.gateway import Gateway
 from lockstep.live.risk.rollout import RolloutStep, require_sizes, stage
-from lockstep.live.secret import ScrubbedJournal, Secrets
+from lockstep.live.secret import ScrubbedJournal
 from lockstep.live.setup import Setup
 from lockstep.live.silence import Silence
 from lockstep.live.starting import reason_of
@@ -57,6 +57,7 @@ from lockstep.market.timetable import Timetable
 from lockstep.models.store import ModelStore
 from lockstep.monitoring.alerts import Alert, Alerts, LogSink, LogSinkSettings, Sink
 from lockstep.portfolio.config import PortfolioConfig
+from lockstep.secrets import Secrets
 
 _LOGGER = logging.getLogger("lockstep.live")
 _SECOND = 1_000_000_000

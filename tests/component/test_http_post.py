@@ -209,6 +209,18 @@ def test_a_body_is_whole_or_nothing(size: int, chunked: bool) -> None:
     assert len(attempt.body) == (size if size == LONGEST_BODY else 0)
 
 
+def test_a_caller_says_how_long_a_body_may_be() -> None:
+    body, head = b" " * (LONGEST_BODY + 1), b"HTTP/1.1 200 OK\r\nContent-Length: 65537\r\n\r\n"
+    with FaultServer(raw(head + body)) as server:
+        attempt = post(to(server), b"{}", {}, connect_seconds=1, answer_seconds=5, longest=len(body))
+        assert (len(attempt.body), attempt.detail) == (len(body), "status 200")
+        attempt = post(to(server), b"{}", {}, connect_seconds=1, answer_seconds=5, longest=len(body) - 1)
+        assert (attempt.body, attempt.detail) == (b"", "status 200, answer longer than 65,536 bytes")
+    with FaultServer(raw(head + body[:-1])) as server:
+        attempt = post(to(server), b"{}", {}, connect_seconds=1, answer_seconds=5, longest=len(body))
+        assert (attempt.body, attempt.detail) == (b"", "status 200, answer cut short")
+
+
 @pytest.mark.parametrize(
     "whole",
     [

@@ -18,7 +18,7 @@ from lockstep.live.brokers.protocol import ShadowBroker
 from lockstep.live.brokers.sender import Patience, deliver
 from lockstep.live.brokers.traderspost import TradersPost, TradersPostConfig
 from lockstep.live.messages import SendResult
-from lockstep.live.secret import Secrets
+from lockstep.secrets import Secrets
 from lockstep.settings import validated
 from lockstep.strategy.matching import execute, opening_account
 from support.http_faults import (

@@ -21,8 +21,8 @@ from lockstep.live.brokers.protocol import BrokerDesk, BrokerSettings, Connectio
 from lockstep.live.brokers.registry import BROKERS
 from lockstep.live.messages import OrderIntent, ReportedFill, SendResult
 from lockstep.live.netting import net_of
-from lockstep.live.secret import Secrets
 from lockstep.plugs import kind_of
+from lockstep.secrets import Secrets
 from support.http_faults import (
     ENDLESS,
     Behaviour,

@@ -18,12 +18,12 @@ from lockstep.live.feeds.protocol import FeedDesk, FeedSettings, LiveFeed
 from lockstep.live.feeds.registry import FEEDS
 from lockstep.live.feeds.synchroniser import Synchroniser, Timetable
 from lockstep.live.messages import Release
-from lockstep.live.secret import Secrets
 from lockstep.market.config import load_instruments
 from lockstep.market.history import BarSet, History, SeriesKey
 from lockstep.market.loader import load_bars
 from lockstep.market.timeframe import DAILY
 from lockstep.plugs import kind_of
+from lockstep.secrets import Secrets
 from support.feeds import COMP, GRACE, Engine, ManualClock, bar_sets, rows_of
 from support.toys.feed import ToyFeed, ToyFeedSettings
 

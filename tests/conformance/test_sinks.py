@@ -14,10 +14,10 @@ import pytest
 from conformance.benches import SINK_BENCHES
 
 from lockstep.errors import AlertFailed, LockstepError
-from lockstep.live.secret import Secrets
 from lockstep.monitoring.alerts import Alert, AlertRate, Alerts, Sink, SinkSettings
 from lockstep.monitoring.registry import SINKS
 from lockstep.plugs import kind_of
+from lockstep.secrets import Secrets
 from support.http_faults import ENDLESS, Behaviour, FaultServer, answer, cut, drop, garbage, hang, reset
 from support.toys.sink import Pager, PagerSettings
 

@@ -33,9 +33,9 @@ from lockstep.live.plausible import Bands
 from lockstep.live.risk import gateway, limits, rollout
 from lockstep.live.risk.gateway import DeskGate
 from lockstep.live.risk.switches import Switches
-from lockstep.live.secret import Secrets
 from lockstep.live.status.watcher import Watcher
 from lockstep.market.open_hours import next_open
+from lockstep.secrets import Secrets
 from lockstep.strategy.lane import LaneState
 from lockstep.strategy.matching import execute
 

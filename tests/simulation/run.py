@@ -26,12 +26,13 @@ from lockstep.live.risk import rollout
 from lockstep.live.risk.gateway import Gateway
 from lockstep.live.risk.limits import Limits
 from lockstep.live.risk.switches import Switches
-from lockstep.live.secret import ScrubbedJournal, Secrets
+from lockstep.live.secret import ScrubbedJournal
 from lockstep.live.setup import Setup
 from lockstep.live.silence import Silence
 from lockstep.live.status.watcher import Watcher
 from lockstep.live.traded import TradedModel, usual_trades
 from lockstep.market.history import SeriesKey
+from lockstep.secrets import Secrets
 from simulation.broker import URL, SimBroker
 from simulation.ports import (
     FOREVER,

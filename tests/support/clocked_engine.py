@@ -11,7 +11,7 @@ from pathlib import Path
 
 from lockstep.live import service
 from lockstep.live.feeds.protocol import SteadyClock
-from lockstep.live.secret import Secrets
+from lockstep.secrets import Secrets
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -25,8 +25,8 @@ from lockstep.live.journal.rows import StoredSet
 from lockstep.live.messages import SetRecord
 from lockstep.live.operator.statement import reported_ids
 from lockstep.live.outside import BrokerFills
-from lockstep.live.secret import Secrets
 from lockstep.live.units import OutwardUnits
+from lockstep.secrets import Secrets
 from support import desks
 from support.toys.broker import ToyBrokerSettings
 from support.units import KNOWN

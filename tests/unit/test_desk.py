@@ -13,10 +13,10 @@ from lockstep.errors import ConfigError
 from lockstep.live.config import LiveConfig
 from lockstep.live.feeds.tail import TailFeedSettings
 from lockstep.live.main import _starting
-from lockstep.live.secret import Secrets
 from lockstep.market.command_line import live_file, strategy_file, target_file
 from lockstep.market.config import load_instruments, user_file
 from lockstep.models.store import default_folder
+from lockstep.secrets import Secrets
 from lockstep.strategy.families.ibs import IbsConfig
 from operations.init import app, make_desk
 from research.experiments.grid import Grid

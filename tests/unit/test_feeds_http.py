@@ -17,9 +17,10 @@ from lockstep.live.feeds.inbox import Inbox, Item
 from lockstep.live.feeds.intake import PostedBar, PostedTick, parse_posts
 from lockstep.live.feeds.synchroniser import SECOND
 from lockstep.live.messages import Arrival
-from lockstep.live.secret import VARIABLE, Secrets, authorised, read_token
+from lockstep.live.secret import VARIABLE, authorised, read_token
 from lockstep.market.history import SeriesKey
 from lockstep.market.timeframe import DAILY
+from lockstep.secrets import Secrets
 from support.feeds import (
     COMP,
     HOUR_SPY,

@@ -15,10 +15,11 @@ from pydantic import SecretStr
 
 from lockstep.errors import LiveError
 from lockstep.live.messages import Irregularity, Release, SetRecord
-from lockstep.live.secret import HIDDEN, ScrubbedJournal, Secrets
+from lockstep.live.secret import ScrubbedJournal
 from lockstep.live.status.logs import ScrubbedStream
 from lockstep.market.history import SeriesKey
 from lockstep.market.timeframe import DAILY
+from lockstep.secrets import HIDDEN, Secrets
 from support.desks import MemoryJournal
 from support.echoes import FORMS, fragments
 from support.events import an_event
@@ -208,7 +209,7 @@ def test_a_stream_passes_whole_lines_and_no_secret(tmp_path: Path) -> None:
 CRASH = """
 import os, sys, threading, warnings, resource
 from lockstep.live.status.logs import guard_process
-from lockstep.live.secret import Secrets
+from lockstep.secrets import Secrets
 secrets = Secrets(os.environ)
 if sys.argv[1] == "guarded":
     guard_process(secrets)

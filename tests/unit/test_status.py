@@ -22,7 +22,6 @@ from rich.console import Console
 
 from lockstep.errors import DataError, LiveError
 from lockstep.live.risk.switches import Switches
-from lockstep.live.secret import Secrets
 from lockstep.live.status.health import HealthServer
 from lockstep.live.status.logs import configure_logs
 from lockstep.live.status.status import (
@@ -38,6 +37,7 @@ from lockstep.live.status.status import (
 from lockstep.live.status.systemd import ALIVE, READY, notify
 from lockstep.live.status.watcher import Watcher
 from lockstep.monitoring.alerts import Alert, Alerts
+from lockstep.secrets import Secrets
 from support.events import an_event
 
 SECOND = 1_000_000_000

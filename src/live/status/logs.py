@@ -13,7 +13,7 @@ from logging.handlers import WatchedFileHandler
 from pathlib import Path
 from typing import Any, TextIO
 
-from lockstep.live.secret import Secrets, forbid_core_dumps
+from lockstep.secrets import Secrets, forbid_core_dumps
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 _LONGEST_LINE = 65_536
