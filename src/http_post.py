@@ -37,8 +37,8 @@ class PostAttempt(NamedTuple):
     """How one POST ended.
 
     kind     `not_sent`: no byte of the request left. `unanswered`: some may have, and no whole head of an
-             answer came back. `answered`: with `status`; `body` is empty where it was cut short or too long, as
-             `detail` says
+             answer came back. `answered`: with `status`; `body` is empty where it was cut short or too
+             long, as `detail` says
     detail   why, in words, without the address
     retry_after   seconds that the server asked to wait, or None
     """
