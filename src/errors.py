@@ -2,6 +2,7 @@
 
     LockstepError
     ├── ConfigError              a configuration file or value is wrong
+    │   └── ClusterError         the machines that were to do the work cannot be reached, or died with it
     ├── DataError                input data cannot be used as it is
     │   ├── BadBars              a row of market data breaks a rule
     │   ├── NoBars               there is no bar in the range that was asked for
@@ -47,7 +48,7 @@
     │   └── MonitorAtWork        another process is the monitor of this database
     ├── RetrainingError          a retraining cannot begin or go on, or its book was changed
     │   └── RetrainingAtWork     another process takes the steps of this book
-    ├── PipelineError
+    ├── PipelineError            a night cannot begin, a step of it failed, or the clock went back
     ├── AgentError               a session of research agents cannot be run, resumed or shown as asked for
     │   ├── NoProposal           a researcher came to nothing that could be a proposal; the next may be one
     │   └── BudgetSpent          what a researcher may spend is spent: the session ends with what it has
@@ -87,6 +88,10 @@ class LockstepError(Exception):
 
 class ConfigError(LockstepError):
     """A configuration file or value is wrong."""
+
+
+class ClusterError(ConfigError):
+    """The machines that were to do the work cannot be reached, or died with it."""
 
 
 class DataError(LockstepError):

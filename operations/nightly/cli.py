@@ -45,16 +45,17 @@ def run(config: Config, dry_run: DryRun = False, cluster: Cluster = None) -> Non
 
     Exit code 1 where a symbol or a candidate was left out; 2 where a step failed.
     """
-    _made(Nights.of(config, reading=dry_run, cluster=cluster), dry_run=dry_run, only_unfinished=False)
+    make(Nights.of(config, reading=dry_run, cluster=cluster), dry_run=dry_run, only_unfinished=False)
 
 
 @app.command()
 def resume(config: Config, dry_run: DryRun = False, cluster: Cluster = None) -> None:
     """Complete a night that was interrupted, or of which a step failed."""
-    _made(Nights.of(config, reading=dry_run, cluster=cluster), dry_run=dry_run, only_unfinished=True)
+    make(Nights.of(config, reading=dry_run, cluster=cluster), dry_run=dry_run, only_unfinished=True)
 
 
-def _made(nights: Nights, *, dry_run: bool, only_unfinished: bool) -> None:
+def make(nights: Nights, *, dry_run: bool = False, only_unfinished: bool = False) -> None:
+    """Make the night, or say that nothing is new; what `run` and `resume` do."""
     console = _console()
     nights.nights.require_clock()
     if only_unfinished and nights.is_complete:

@@ -33,7 +33,8 @@ NightStep = PipelineStep["NightContext"]
 class NightContext:
     """One night: its name, what is configured, what was found, and where it works.
 
-    by   who runs it, for the records
+    by        who runs it, for the records
+    cluster   address of a Dask scheduler whose workers search and train; changes no result
     """
 
     night: str
@@ -41,6 +42,7 @@ class NightContext:
     world: NightWorld
     lab: Lab
     by: str = BY
+    cluster: str | None = None
     now: Callable[[], datetime]
     _strategies: dict[str, StrategyConfig] = field(default_factory=dict)
 

@@ -24,6 +24,7 @@ from research.ledger.ledger import Ledger
 from research.pipeline.book import BEGUN, FAILED, FINISHED, STEP, NightBook, NightEvent
 from research.pipeline.effects import NightEffects
 from research.pipeline.execution import Night, StepOutcome, holder, place_of, prune
+from research.sweep.cluster import require_workers
 
 if TYPE_CHECKING:
     from operations.nightly.context import NightContext
@@ -59,9 +60,11 @@ class Nights:
     def of(cls, config: Path, *, reading: bool = False, cluster: str | None = None) -> Self:
         """Return the nights of a file; with `reading`, of a database that is not written.
 
-        cluster   address of a Dask scheduler whose workers search; None: this machine does
+        cluster   address of a Dask scheduler whose workers search and train; None: this machine does.
+                  One that cannot be reached is refused before anything is written
         """
         settings = NightlyConfig.load(config)
+        require_workers(cluster)
         database = _readable() if reading else Database.open()
         return cls(config=settings, ledger=Ledger(database), book=load_instruments(), cluster=cluster)
 
@@ -92,7 +95,7 @@ class Nights:
     def is_complete(self) -> bool:
         """Whether the night that was begun last, if there is one, is finished."""
         begun = [(each.night, each.key) for each in self._events if each.kind == BEGUN]
-        return not begun or begun[-1] in self._finished
+        return not begun or self._is_finished(*begun[-1])
 
     @property
     def nothing_new(self) -> str:
@@ -104,11 +107,12 @@ class Nights:
         effects = NightEffects(ledger=self.ledger, now=self.now)
         if any(each.refusal for each in open_messages(effects, self.config.alerts)):
             return ""
-        return night if (night, self.world.digest) in self._finished else ""
+        return night if self._is_finished(night, self.world.digest) else ""
 
-    @property
-    def _finished(self) -> set[tuple[str, str]]:
-        return {(each.night, each.key) for each in self._events if each.kind == FINISHED}
+    def _is_finished(self, night: str, key: str) -> bool:
+        """Whether all steps of a night are recorded, and its page is where people look for it."""
+        recorded = {(each.night, each.key) for each in self._events if each.kind == FINISHED}
+        return (night, key) in recorded and page_of(self.config, night).is_file()
 
     def make(self, hear: Callable[[StepOutcome], None] = lambda outcome: None) -> NightMade:
         """Make the night; PipelineError where a step failed."""
@@ -134,7 +138,12 @@ class Nights:
             database=self.ledger.database, now=self.now, book=self.book, evaluator=on_cluster(self.cluster)
         )
         found = NightContext(
-            night=self.world.night, config=self.config, world=self.world, lab=lab, now=self.now
+            night=self.world.night,
+            config=self.config,
+            world=self.world,
+            lab=lab,
+            now=self.now,
+            cluster=self.cluster,
         )
         for space in self.config.spaces:
             found.strategy(space)
@@ -149,11 +158,15 @@ class Nights:
         )  # fmt: skip
 
     def _kept(self, night: str, folder: Path) -> NightMade:
-        """Put the page where people look for it, and remove what no newer night uses."""
-        page = page_of(self.config, night)
+        """Put the page where people look for it, with its JSON, and remove what no newer night uses.
+
+        The page comes last: where it is, everything is.
+        """
+        page, content = page_of(self.config, night), (folder / "report.json").read_bytes()
+        found = json.loads(content)
         page.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(page.with_suffix(".json"), content)
         replace_file(page, (folder / "report.html").read_bytes())
-        found = json.loads((folder / "report.json").read_text(encoding="utf-8"))
         prune(self.steps, self.nights, self.config.keep_nights)
         return NightMade(night=night, page=page, troubles=tuple(found["troubles"]))
 

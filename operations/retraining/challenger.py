@@ -108,7 +108,7 @@ class Workshop:
         if version is None:
             task = Task(
                 config=settings, config_path=mark, data_dir=self._folder(run), seed=seed,
-                jobs=self.config.jobs, resume=True, out=self.config.runs,
+                jobs=self.config.jobs, cluster=self.config.cluster, resume=True, out=self.config.runs,
             )  # fmt: skip
             trained = run_training(task, self.ledger(), now=self.now)
             version = self.store.register(

@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 
 from lockstep.desk import desk_file
-from lockstep.market.command_line import App
+from lockstep.market.command_line import App, Cluster
 from lockstep.models.command_line import By, Reason, actor
 from lockstep.tables import TextTable, prose
 from operations.retraining.book import AUTO, ENDED_BADLY, RetrainingBook, RetrainingRun, only_retraining
@@ -26,6 +26,7 @@ from operations.watch.database import MonitorDatabase
 from operations.watch.telling import sinks_of, tell
 from research.ledger.database import Database
 from research.ledger.ledger import Ledger
+from research.sweep.cluster import require_workers
 
 LOOK_AT_IT = 1
 
@@ -55,15 +56,16 @@ def plan(config: Config) -> None:
 
 
 @app.command()
-def run(config: Config, dry_run: DryRun = False) -> None:
+def run(config: Config, dry_run: DryRun = False, cluster: Cluster = None) -> None:
     """Begin what is due and take every retraining as far as it goes now; the nightly timer does this.
 
     Exit code 1 where a retraining failed, or a promotion was taken back.
     """
-    settings, console = RetrainingConfig.load(config), _console()
+    settings, console = RetrainingConfig.load(config).on(cluster), _console()
     if dry_run:
         _rehearse(settings, console)
         return
+    require_workers(settings.cluster)
     with one_machine(settings, _say(console)) as machine:
         before = {each.id: each.now for each in machine.book.runs()}
         found = machine.run()

@@ -32,6 +32,8 @@ class RetrainingConfig(Settings):
     watch_hours      of the desk's time, from the first decision after a promotion
     trials           search steps; None: as many as the version in production had
     jobs             processes of a search; -1: one per core; does not affect the result
+    cluster          address of a Dask scheduler whose workers search, tcp://host:8786; None: this machine.
+                     Does not affect the result
     certify_sessions, restarts   newest sessions of a certificate, and kills of the engine on the way
 
     >>> from lockstep.market.config import shipped_config
@@ -51,8 +53,13 @@ class RetrainingConfig(Settings):
     watch_hours: Annotated[float, Field(gt=0, le=10_000)] = 48.0
     trials: Annotated[int, Field(ge=1)] | None = None
     jobs: int = -1
+    cluster: str | None = None
     certify_sessions: Annotated[int, Field(ge=20)] = 500
     restarts: Annotated[int, Field(ge=0, le=100)] = 2
+
+    def on(self, cluster: str | None) -> RetrainingConfig:
+        """Return the same on the workers of a scheduler; None: as it is."""
+        return self if cluster is None else self.model_copy(update={"cluster": cluster})
 
     @classmethod
     def load(cls, path: Path) -> RetrainingConfig:

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from lockstep.errors import FeatureError, LockstepError
+from lockstep.errors import ClusterError, FeatureError, LockstepError
 from lockstep.features.derived import is_derived
 from lockstep.features.feature_registry import default_registry
 from lockstep.identity import TRIALS, code_hash, hash_of, with_used
@@ -201,6 +201,8 @@ def evaluate(
 ) -> VariantOutcome:
     """Run `configs` over one range; those that the evaluator refuses fail alone, with its reason.
 
+    ClusterError where the machines that evaluate are gone.
+
     `careful` looks for unknown ids first: what is refused is found by halving, which should be quick.
     """
     heard = 0
@@ -214,6 +216,9 @@ def evaluate(
         if careful:
             _require_features(configs, data)
         result = evaluator(configs, data.history, data.symbol, span=dates, on_done=on_done)
+    except ClusterError:
+        # Says nothing about the variants: none of them has failed.
+        raise
     except LockstepError as error:
         advance(-heard)
         if len(configs) == 1:

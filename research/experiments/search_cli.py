@@ -44,6 +44,7 @@ from research.ledger.database import Database
 from research.ledger.shares import measured
 from research.ledger.versions import VersionName, symbols_with
 from research.statistics.null_replay import REPLAYS
+from research.sweep.cluster import require_workers
 
 
 def symbols_of(
@@ -127,6 +128,7 @@ def grid_search(
         source=source,
     )
     plan = make_plan(strategy_path, grid_path, choices)
+    require_workers(cluster)
     lab = Lab(database=Database.open(), evaluator=on_cluster(cluster))
     if not yes:
         require_affordable(plan, estimate(plan, _bars(lab, plan), lab.store.records()), budget)
@@ -174,6 +176,7 @@ def resume(
     verbose: Verbose = False,
 ) -> None:
     """Do what is missing of an experiment that was interrupted, at whatever moment."""
+    require_workers(cluster)
     lab = Lab(database=Database.open(), evaluator=on_cluster(cluster))
     plan = lab.store.record(number).plan
     _carry_out(Console(), lab, plan, lambda listener: lab.resume(number, listener), why=why, verbose=verbose)

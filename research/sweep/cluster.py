@@ -11,10 +11,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from lockstep.errors import ConfigError
+from lockstep.errors import ClusterError
 
 # What is larger, pickled, is sent to all workers once; the rest travels with each call.
 _LARGE_BYTES = 1_000_000
+_PATIENCE = "10s"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -29,7 +30,7 @@ class Scheduler:
     def run(self, calls: Iterable[Any]) -> Iterator[Any]:
         """Yield what joblib's delayed calls return, in their order.
 
-        A call whose worker dies is run again by another one. ConfigError where it died with each of them, or
+        A call whose worker dies is run again by another one. ClusterError where it died with each of them, or
         where no worker is left that holds what was sent.
         """
         from concurrent.futures import CancelledError
@@ -41,7 +42,7 @@ class Scheduler:
             try:
                 yield each.result()
             except (CancelledError, KilledWorker) as error:
-                raise ConfigError(
+                raise ClusterError(
                     f"cluster {self.address}: workers died with the work ({type(error).__name__}); look "
                     "at their logs and memory, then run it again: what was stored stays"
                 ) from error
@@ -63,20 +64,27 @@ class Scheduler:
 
 @contextmanager
 def scheduler_at(cluster: str) -> Iterator[Scheduler]:
-    """Connect to a Dask scheduler, `tcp://host:8786`; ConfigError without Dask, or where nobody answers."""
+    """Connect to a Dask scheduler, `tcp://host:8786`; ClusterError without Dask, or where nobody answers."""
     try:
         import distributed
     except ImportError as error:
-        raise ConfigError(
+        raise ClusterError(
             f"cluster {cluster}: Dask is not installed; run scripts/environment.sh requirements-dev.lock"
         ) from error
     try:
         connect: Any = distributed.Client
-        client = connect(cluster, timeout="10s", set_as_default=False)
+        client = connect(cluster, timeout=_PATIENCE, set_as_default=False)
     except (OSError, ValueError) as error:
-        raise ConfigError(f"cluster {cluster}: no scheduler answers: {error}; check the address") from error
+        raise ClusterError(f"cluster {cluster}: no scheduler answers: {error}; check the address") from error
     with client:
         count = sum(client.nthreads().values())
         if not count:
-            raise ConfigError(f"cluster {cluster}: has no workers; start some, then run it again")
+            raise ClusterError(f"cluster {cluster}: has no workers; start some, then run it again")
         yield Scheduler(address=cluster, client=client, count=count)
+
+
+def require_workers(cluster: str | None) -> None:
+    """Raise ClusterError where a scheduler is named that cannot be reached, or has no workers."""
+    if cluster is not None:
+        with scheduler_at(cluster):
+            pass

@@ -54,7 +54,7 @@ def workers(jobs: int, cluster: str | None = None) -> Iterator[Workers]:
     """Yield workers.
 
     jobs      threads, -1 for one per core; compiled loops run beside each other in threads
-    cluster   address of a Dask scheduler; ConfigError where Dask is not installed or nobody answers.
+    cluster   address of a Dask scheduler; ClusterError where Dask is not installed or nobody answers.
               A piece whose worker dies is run again by another one; each result is given back once
     """
     if cluster is None:

@@ -27,6 +27,7 @@ from lockstep.models.manifest import TrainingRecord
 from research.ledger.doors import introduce
 from research.ledger.ledger import Ledger
 from research.ledger.spaces import ADAPTIVE
+from research.sweep.cluster import require_workers
 from research.training.bundling import data_hashes, make_bundle
 from research.training.config import StrategyRelease, TrainingConfig
 from research.training.counting import trial_counter
@@ -80,9 +81,11 @@ def run_training(
 ) -> Trained:
     """Train, count every step, and leave outcome, dataset and summary in the run's folder.
 
-    Raises: what `load_history`, `build_dataset` and `train` raise; StoreFailure where the disk refuses.
+    Raises: what `load_history`, `build_dataset` and `train` raise; StoreFailure where the disk refuses;
+    ClusterError, before anything is written, where `cluster` cannot be reached.
     """
     require_exact()
+    require_workers(task.cluster)
     book = load_instruments()
     config = task.config
     history = load_training_history(config, task.data_dir, book=book)

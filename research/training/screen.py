@@ -23,6 +23,7 @@ from research.backtest.account import Account
 from research.ledger.database import Database
 from research.ledger.ledger import Ledger
 from research.report.page import UNDEFINED
+from research.sweep.cluster import require_workers
 from research.training.counting import trainings
 from research.training.dataset import dates_of
 from research.training.out_of_sample import traced_runs
@@ -155,6 +156,7 @@ def train_and_register(task: Task, folder: Path | None, console: Console, *, by:
 
     Interrupted, it exits with 130, and everything that was finished is kept.
     """
+    require_workers(task.cluster)
     store, ledger = ModelStore(folder), Ledger(Database.open())
     trained = _trained(task, ledger, console)
     page = write_training_report(

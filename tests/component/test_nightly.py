@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -27,7 +24,7 @@ from research.experiments.service import searched
 from research.ledger.candidates import candidates
 from research.pipeline.execution import Outcome, StepOutcome, digest_of
 from research.pipeline.graph import Inputs
-from support.nights import NOON, ROOT, bars_until, dump, nights, space, write_bars
+from support.nights import NOON, bars_until, dump, nights, space, write_bars
 
 
 @pytest.fixture(scope="module")
@@ -103,22 +100,6 @@ TINY = space(
     },
 )  # fmt: skip
 ALWAYS = {"registrations": {"least_history": 0.0, "least_trades": 0}}
-
-
-def killed(tmp_path: Path, count: int, seed: int) -> dict[str, Any]:
-    command = [sys.executable, "-m", "support.night_kills", str(tmp_path), str(count), str(seed)]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "tests")))}
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
-    assert done.returncode == 0, done.stderr
-    found: dict[str, Any] = json.loads(done.stdout)
-    assert found["killed"] == count
-    assert (found["candidates"], found["effects"]) == (1, 2)
-    assert found["writes"] > 100
-    return found
-
-
-def test_a_night_that_is_killed_ends_as_one_that_is_not(tmp_path: Path) -> None:
-    assert killed(tmp_path, 8, seed=17)["different"] == {}
 
 
 # The clock of New York shows 01:30 twice on 4 November 2018, and never 02:30 on 11 March.

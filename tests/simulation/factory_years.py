@@ -6,11 +6,14 @@ which weight, and in which session forward evidence decides. Both must say the s
 
 from __future__ import annotations
 
+import os
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -285,30 +288,35 @@ def off_the_table(found: Sequence[Planted]) -> Iterator[str]:
 
 def soak(count: int, seed: int) -> tuple[dict[str, Any], bool]:
     """Live `count` years of each search without an edge, and eight desks of twelve planted ones for each."""
-    noise: dict[str, Any] = {}
-    good = True
-    for learns in (False, True):
-        years = [_in_a_folder(partial(_year, learns), seed * 1_000 + number) for number in range(count)]
-        registered = sum(each["registered"] for each in years)
-        false = {kind: sum(each[kind] for each in years) for kind in ALLOWED}
-        most = {kind: bound(allowed / PER_YEAR, registered) for kind, allowed in ALLOWED.items()}
-        good &= all(false[kind] <= most[kind] for kind in ALLOWED)
-        good &= all(not each["otherwise by the rules"] for each in years)
-        noise["adaptive" if learns else "fresh"] = {
-            "years": years,
-            "false promotions": false,
-            "at most": most,
-        }
-    edges = [each for number in range(8 * count) for each in _in_a_folder(planted, seed * 1_000 + number)]
+    seeds = [seed * 1_000 + number for number in range(count)]
+    with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
+        lived_ = {learns: [pool.submit(_year, learns, each) for each in seeds] for learns in (True, False)}
+        desks = [pool.submit(_desk, seed * 1_000 + number) for number in range(8 * count)]
+        noise, good = dict[str, Any](), True
+        for learns, pending in lived_.items():
+            years = [each.result() for each in pending]
+            registered = sum(each["registered"] for each in years)
+            false = {kind: sum(each[kind] for each in years) for kind in ALLOWED}
+            most = {kind: bound(allowed / PER_YEAR, registered) for kind, allowed in ALLOWED.items()}
+            good &= all(false[kind] <= most[kind] for kind in ALLOWED)
+            good &= all(not each["otherwise by the rules"] for each in years)
+            name = "adaptive" if learns else "fresh"
+            noise[name] = {"years": years, "false promotions": false, "at most": most}
+        edges = [candidate for each in desks for candidate in each.result()]
     off = list(off_the_table(edges))
-    return {"nights of a year": NIGHTS, "noise": noise, "planted": _summary(edges), "off the table": off}, (
-        good and not off
-    )
+    found = {"nights of a year": NIGHTS, "noise": noise, "planted": _summary(edges), "off the table": off}
+    return found, good and not off
 
 
-def _year(learns: bool, folder: Path, seed: int) -> dict[str, Any]:
-    year = lived(folder, seed, learns=learns)
-    found, by_rules = year.decisions, year.by_rules()
+def _desk(seed: int) -> list[Planted]:
+    with tempfile.TemporaryDirectory() as folder:
+        return planted(Path(folder), seed)
+
+
+def _year(learns: bool, seed: int) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory() as folder:
+        year = lived(Path(folder), seed, learns=learns)
+        found, by_rules = year.decisions, year.by_rules()
     print(f"seed {seed}: {len(found.registered)} registered, promoted: {found.promoted}", flush=True)
     return {
         "seed": seed, "nights": len(year.nights), "registered": len(found.registered),
@@ -330,8 +338,3 @@ def _summary(found: Sequence[Planted]) -> dict[str, Any]:
             for years in (1, 2, 3)
         },
     }  # fmt: skip
-
-
-def _in_a_folder(function: Callable[[Path, int], Any], seed: int) -> Any:
-    with tempfile.TemporaryDirectory() as folder:
-        return function(Path(folder), seed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -50,9 +51,14 @@ def _part(context: NightContext, space: NightlySpace, symbol: str) -> dict[str, 
     }  # fmt: skip
 
 
-def mark(space: NightlySpace, symbol: str, part: int | str) -> str:
-    """Return the name of the experiment of a part, by which it is found again; `part` "": its start."""
+def mark(space: NightlySpace, symbol: str, part: int) -> str:
+    """Return the name of the experiment of a part, by which it is found again."""
     return f"night {space.name} {symbol} {part}"
+
+
+def is_marked(name: str) -> bool:
+    """Whether an experiment has a name as nights give them."""
+    return re.fullmatch(r"night [a-z][a-z0-9_]* \S+ \d+", name) is not None
 
 
 STEP: NightStep = NightStep(

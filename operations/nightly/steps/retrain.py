@@ -38,7 +38,8 @@ def work(context: NightContext, read: Inputs, folder: Path) -> str:
     if context.config.retraining is None:
         write_json(folder, "retrain", {"runs": [], "notes": []})
         return "no model is trained again here"
-    settings, said = RetrainingConfig.load(context.config.retraining), list[str]()
+    settings = RetrainingConfig.load(context.config.retraining).on(context.cluster)
+    said = list[str]()
     try:
         with one_machine(settings, said.append, now=context.now) as machine:
             machine.run()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
 from lockstep.live.config import LiveConfig
-from operations.nightly.context import NightContext, NightStep, write_json
-from operations.nightly.steps.candidates import mark
+from operations.nightly.context import REGISTERED, NightContext, NightStep, write_json
+from operations.nightly.steps.candidates import is_marked
 from operations.performance import store_periods
 from operations.watch.config import MonitoringConfig
 from research.pipeline.graph import Inputs
@@ -33,13 +34,18 @@ def work(context: NightContext, read: Inputs, folder: Path) -> str:
 
 
 def _forget(context: NightContext) -> None:
-    """Delete the experiments of all but the newest nights, space by space."""
-    store, names = context.lab.store, context.lab.store.names()
-    for space in context.config.spaces:
-        for symbol in context.config.symbols:
-            start = mark(space, symbol, "")
-            own = sorted(number for number, name in names.items() if name.startswith(start))
-            for number in own[: -context.config.keep_nights]:
+    """Delete the experiments of all but the newest nights, space by space, also of spaces that are no more.
+
+    Never those that a registered candidate came from, nor what somebody else called as a night does.
+    """
+    store, of_space = context.lab.store, defaultdict[str, list[int]](list)
+    kept = {each.content["experiment"] for each in context.effects.all() if each.kind == REGISTERED}
+    for number, name in store.names().items():
+        if is_marked(name):
+            of_space[name.rpartition(" ")[0]].append(number)
+    for own in of_space.values():
+        for number in sorted(own)[: -context.config.keep_nights]:
+            if number not in kept and store.record(number).plan.kind == "part":
                 store.delete(number)
 
 
