@@ -161,6 +161,11 @@ def _ab(count: int, seed: int) -> tuple[dict[str, Any], bool]:
     return found
 
 
+def _agents(count: int, seed: int) -> tuple[dict[str, Any], bool]:
+    found: tuple[dict[str, Any], bool] = of_tests("simulation.agent_sessions").soak(count, seed)
+    return found
+
+
 def _readme(count: int, seed: int) -> tuple[dict[str, Any], bool]:
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "tests")}
     command = [sys.executable, "-m", "support.readme"]
@@ -312,6 +317,12 @@ SOAKS = {
         count=2_000,
         run=_ab,
         module="simulation.ab_worlds",
+    ),
+    "agents": Soak(
+        sentence="sessions of research agents on noise, then on planted edges: promoted, and found",
+        count=1_000,
+        run=_agents,
+        module="simulation.agent_sessions",
     ),
     "regimes": Soak(
         sentence="strategies by regime, in worlds: how many equal ones are flagged, how many that fail",

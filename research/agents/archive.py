@@ -14,11 +14,25 @@ SIDES = ("long", "short", "both")
 EXPOSURES = HOLDINGS = range(4)
 
 
+# What the critic says of a trial, by the trial's identity: a session asks at every proposal again.
+_able: dict[int, tuple[Trial, bool]] = {}
+_MOST_KNOWN = 4096
+
+
+def _may_win(trial: Trial) -> bool:
+    known = _able.get(id(trial))
+    if known is None or known[0] is not trial:
+        if len(_able) >= _MOST_KNOWN:
+            _able.clear()
+        known = _able[id(trial)] = (trial, may_win(trial))
+    return known[1]
+
+
 def elites(trials: Iterable[Trial]) -> dict[Niche, Trial]:
     """Return the best trial of each niche that may win, the first of equal ones."""
     found: dict[Niche, Trial] = {}
     for each in trials:
-        if each.niche is None or not may_win(each):
+        if each.niche is None or not _may_win(each):
             continue
         known = found.get(each.niche)
         if known is None or each.fitness > known.fitness:

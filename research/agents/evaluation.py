@@ -11,7 +11,7 @@ import functools
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple, Self
+from typing import Self
 
 import numpy as np
 
@@ -34,6 +34,17 @@ from research.sweep.work import spec_alone, traced_spec
 
 QUANTILES = (0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95)
 """Of a feature on the training bars, as `CatalogueEntry` has them."""
+
+OFFERED = (
+    "adx_14", "atr_pctile_14_252", "band_distance_20_2", "bear_streak_10", "body_fraction",
+    "bull_streak_10", "close_sma_atr_200_14", "close_sma_atr_20_14", "compression_5_20_10", "day_of_week",
+    "distance_to_high_20_14", "distance_to_low_20_14", "donchian_position_20", "efficiency_ratio_10",
+    "gap_atr_14", "ibs", "lower_wick", "momentum_z_10_60", "pctb_20_2", "range_atr_14",
+    "realised_vol_20_252", "ret_1", "ret_20", "ret_5", "rsi_14", "rsi_2", "sma_slope_atr_50_5_14",
+    "stoch_k_14", "trading_day_of_month", "upper_wick", "vol_ratio_5_50", "volume_pctile_20",
+    "volume_z_20", "zscore_20",
+)  # fmt: skip
+"""Ids that a session offers unless it is told others: of all families, each of bars of the traded series."""
 
 _SLIPPAGE = 2.0
 _ROOM = 32
@@ -123,7 +134,8 @@ class _Stage:
         return _Work(self, config, piece, self.prepared.read(found, config))
 
 
-class _Work(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class _Work:
     """A spec on the bars of a stage."""
 
     stage: _Stage
@@ -143,7 +155,7 @@ class _Work(NamedTuple):
             capital=self.config.capital,
         )
 
-    @property
+    @functools.cached_property
     def behaviour(self) -> str:
         """The hash of what it does."""
         return behaviour_hash(said_beside(self.config), acts_of(self.piece, self.inputs)[0])
@@ -166,6 +178,8 @@ class TrainingEvaluator:
     timeframe, terms  what all specs must have in common: those of the first one, where they are not given
     least_trades      that a fold must have to count, in four folds of six
     registry          of the features; that of the catalogue where none is given
+
+    `history` then holds the bars with the market as it is traded here; `folds` how the range is cut.
 
     >>> from lockstep.market.loader import load_history
     >>> history = load_history("SPX", start="2006-01-03", end="2012-12-31")
@@ -190,18 +204,19 @@ class TrainingEvaluator:
         self._terms = terms or RulesConfig.model_construct(name="terms")
         self._registry = registry or default_registry()
         dearer = {**history.markets, symbol: twice_the_slippage(history.markets[symbol])}
-        self._history = replace(history, markets=dearer)
+        self.history = replace(history, markets=dearer)
         prepared = self._prepared(span or DateRange())
         self.folds = SessionFolds.of(prepared.ground.days)
         columns = _Columns(prepared.bars, self._computed(prepared))
         self._whole = _Stage.of(prepared, columns, self.folds.edges)
+        self._last: _Work | None = None
 
     def evaluate(self, configs: Sequence[RulesConfig]) -> list[TrialMeasures]:
         """Return the measures of specs without models, or of ones whose versions hold for all folds.
 
         ConfigError for other bars than the session's; FeatureError for an unknown id.
         """
-        return [self._measures([self._whole.work(each)]) for each in map(self._checked, configs)]
+        return [self._measures([self._work(each)]) for each in configs]
 
     def evaluate_by_fold(self, configs: Sequence[RulesConfig]) -> TrialMeasures:
         """Return the measures of one spec, given once per fold with the versions that it may read there.
@@ -212,18 +227,18 @@ class TrainingEvaluator:
 
     def behaviour(self, config: RulesConfig) -> str:
         """Return the hash of what a spec does on the training bars, see `research/sweep/behaviour.py`."""
-        return self._whole.work(self._checked(config)).behaviour
+        return self._work(config).behaviour
 
     def behaviour_by_fold(self, configs: Sequence[RulesConfig]) -> str:
         """Return the hash of what a spec does in all folds, with the versions that it reads there."""
         return _behaviour(self._by_fold(configs))
 
     def catalogue(self, ids: Sequence[str] | None = None) -> tuple[CatalogueEntry, ...]:
-        """Return ids as a researcher sees them; those of the whole registry that vary on these bars for None.
+        """Return ids as a researcher sees them, those of `OFFERED` where none are given.
 
         An id that is missing on half of the bars, or hardly varies, is left out.
         """
-        offered = [*ids] if ids is not None else self._computable()
+        offered = [*(OFFERED if ids is None else ids)]
         cold = int(np.searchsorted(self._whole.prepared.ground.session, self.folds.edges[0]))
         found = []
         for each, values in zip(offered, self._whole.columns.values(offered), strict=True):
@@ -258,7 +273,7 @@ class TrainingEvaluator:
         columns = _Columns(dates.size, _taken(self._whole.columns, origin.astype(np.int64)))
         found = object.__new__(TrainingEvaluator)
         found.__dict__.update({name: value for name, value in self.__dict__.items() if name != "_stages"})
-        found._whole = _Stage.of(self._whole.prepared, columns, self.folds.edges)
+        found._whole, found._last = _Stage.of(self._whole.prepared, columns, self.folds.edges), None
         return found
 
     @functools.cached_property
@@ -274,24 +289,13 @@ class TrainingEvaluator:
         return tuple(found)
 
     def _prepared(self, span: DateRange) -> Prepared:
-        return Prepared(self._history, self.symbol, self._terms, span, self._registry)
+        return Prepared(self.history, self.symbol, self._terms, span, self._registry)
 
     def _computed(self, prepared: Prepared) -> Compute:
         def compute(ids: Sequence[str]) -> Floats:
             return prepared.columns(ids, self._terms).values[:, : prepared.bars]
 
         return compute
-
-    def _computable(self) -> list[str]:
-        """Return the example ids of the registry that can be computed from the bars that there are."""
-        found = []
-        for each in self._registry.list():
-            try:
-                self._whole.columns.of([each])
-            except (ConfigError, LookupError):
-                continue
-            found.append(each)
-        return found
 
     def _checked(self, config: RulesConfig) -> RulesConfig:
         if config.timeframe != self._terms.timeframe or config.max_age != self._terms.max_age:
@@ -300,6 +304,12 @@ class TrainingEvaluator:
                 f"of a session do on {self._terms.timeframe} with {self._terms.max_age!r}"
             )
         return config
+
+    def _work(self, config: RulesConfig) -> _Work:
+        """Return a spec on all bars; the last one is kept, since a session asks for its behaviour first."""
+        if self._last is None or self._last.config is not config:
+            self._last = self._whole.work(self._checked(config))
+        return self._last
 
     def _by_fold(self, configs: Sequence[RulesConfig]) -> list[_Work]:
         if len(configs) != len(self.folds):

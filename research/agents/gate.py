@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +22,9 @@ from lockstep.market.config import InstrumentBook, load_instruments
 from lockstep.market.history import History, SeriesKey
 from lockstep.market.loader import load_history
 from lockstep.strategy.families.rules import RulesConfig
-from research.agents.bench import TrainingBench, evaluator_of, training_history
+from research.agents.bench import evaluator_of, training_history
 from research.agents.database import FROZEN, GATE, AgentBook, SessionRecord
-from research.agents.evaluation import TrainingEvaluator
-from research.agents.loop import Exploration, objective
+from research.agents.null_session import search_of
 from research.agents.plan import code_of
 from research.agents.process import exploration_of
 from research.agents.router import AgentRouter
@@ -159,16 +158,6 @@ def replay(
     shifts = null_shifts(_sessions(record, history), replays=replays, seed=int(record.key[:_SEED_DIGITS], 16))
     begin(1 + len(shifts))
     return null_replay(search_of(exploration, evaluator), shifts, jobs=jobs, advance=advance)
-
-
-def search_of(exploration: Exploration, evaluator: TrainingEvaluator) -> Callable[[int], float]:
-    """Return a session as a function of the sessions by which its decisions are moved: what it finds."""
-
-    def search(shift: int) -> float:
-        bench = TrainingBench(evaluator=evaluator.moved(shift) if shift else evaluator)
-        return objective(replace(exploration, bench=bench).run().trials)
-
-    return search
 
 
 def _sessions(record: SessionRecord, history: History) -> int:

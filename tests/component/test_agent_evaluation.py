@@ -19,7 +19,7 @@ from lockstep.market.loader import load_history
 from lockstep.market.timeframe import DAILY
 from lockstep.strategy.config import REGIME_ID
 from lockstep.strategy.families.rules import RulesConfig
-from research.agents.evaluation import TrainingEvaluator
+from research.agents.evaluation import OFFERED, TrainingEvaluator
 from research.agents.fold_measures import SessionFolds
 from research.agents.proposal import TrialMeasures
 from research.backtest.run import run_backtest
@@ -162,7 +162,7 @@ class TestOracle:
         config = spec(**SPECS["target"])
         (found,) = evaluator.evaluate([config])
         instrument = history.markets[SYMBOL].instrument
-        result = run_backtest(config, evaluator._history, SYMBOL, span=SPAN)
+        result = run_backtest(config, evaluator.history, SYMBOL, span=SPAN)
         trades = result.trades[result.trades["status"] == "closed"]
         span = evaluator.folds.dates(5)
         ended = pd.DatetimeIndex(trades["exit_end"]).tz_localize(None) >= pd.Timestamp(span.start)
@@ -197,7 +197,7 @@ class TestWhatItReads:
 
     def test_the_behaviour_is_that_of_the_sweep(self, history: History, evaluator: TrainingEvaluator) -> None:
         configs = [spec(**SPECS["dip"]), spec(**SPECS["score"])]
-        dearer = evaluator._history
+        dearer = evaluator.history
         assert [each.behaviour for each in evaluator.evaluate(configs)] == behaviours(
             configs, dearer, SYMBOL, span=SPAN
         )
@@ -240,7 +240,7 @@ class TestFolds:
         alone = [evaluator.evaluate_by_fold([each] * 6) for each in (low, high)]
         assert mixed.folds == alone[0].folds[:3] + alone[1].folds[3:]
         assert mixed.behaviour not in {each.behaviour for each in alone}
-        run = run_backtest(low, evaluator._history, SYMBOL, span=evaluator.folds.dates(1))
+        run = run_backtest(low, evaluator.history, SYMBOL, span=evaluator.folds.dates(1))
         closed = run.trades[run.trades["status"] == "closed"]
         assert len(closed) == mixed.folds[1].trades
         with pytest.raises(ConfigError, match="5 configurations for 6 folds"):
@@ -255,7 +255,7 @@ class TestMoved:
 
         config = spec(**SPECS["both sides"])
         (found,) = evaluator.moved(300).evaluate([config])
-        moved = trace(config, evaluator._history, SYMBOL, span=SPAN, shift=Shift(sessions=300, within=SPAN))
+        moved = trace(config, evaluator.history, SYMBOL, span=SPAN, shift=Shift(sessions=300, within=SPAN))
         equity = np.concatenate(([config.capital], moved.equity))
         own = np.diff(equity)[evaluator.folds.edges[0] :] / config.capital
         ratios = [metrics.sharpe(each, 252.0) for each in own.reshape(6, -1)]
@@ -285,6 +285,14 @@ class TestCatalogue:
         assert rsi.quantiles == tuple(np.quantile(values, [0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95]))
         assert (ibs.family, ibs.low, ibs.high) == ("price_bar", 0.0, 1.0)
         assert "bar strength" in ibs.document
+
+    def test_all_that_is_offered_is_known_and_varies(self, evaluator: TrainingEvaluator) -> None:
+        offered = {each.id: each for each in evaluator.catalogue()}
+        assert set(offered) == set(OFFERED)
+        assert {each.family for each in offered.values()} == set(default_registry().families) - {
+            "pair", "regime",
+        }  # fmt: skip
+        assert all(len(each.quantiles) == 9 and each.document for each in offered.values())
 
     def test_what_hardly_varies_is_left_out(self, evaluator: TrainingEvaluator) -> None:
         assert [each.id for each in evaluator.catalogue(["inside_bar", "ibs"])] == ["ibs"]
