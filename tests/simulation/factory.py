@@ -23,6 +23,7 @@ from lockstep.market.bars import Bars
 from lockstep.market.config import load_instruments
 from operations.nightly.cli import app
 from operations.nightly.night import Nights
+from research.experiments.execution import Lab
 from research.ledger.candidates import ForwardCandidate, candidates
 from research.ledger.database import Database
 from research.ledger.ledger import Ledger
@@ -74,7 +75,12 @@ class Factory:
     @property
     def ledger(self) -> Ledger:
         """What the nights wrote."""
-        return Ledger(Database.open(self._database))
+        return self.lab.ledger
+
+    @property
+    def lab(self) -> Lab:
+        """Where their searches were made."""
+        return Lab(database=Database.open(self._database))
 
     @property
     def registered(self) -> list[ForwardCandidate]:

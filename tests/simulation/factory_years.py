@@ -19,9 +19,11 @@ from typing import Any
 
 import numpy as np
 
+from lockstep.errors import LockstepError
 from lockstep.metrics import Floats, Integers
 from lockstep.monitoring.eprocess import FULL, PER_YEAR, PILOT, SESSIONS, first_reached
 from operations.nightly.config import NightlyConfig
+from operations.nightly.steps.register import NightWinner, WeighedWinner
 from research.ledger.candidates import FULL_SIZE, PILOTED, ForwardCandidate, sessions_of
 from simulation.factory import FIRST, LAST, YEAR, Factory, space
 from simulation.forward import NIGHTS, Rule, registrations
@@ -159,12 +161,18 @@ def lived(
 
 
 def winner_of(factory: Factory, day: date) -> dict[str, Any] | None:
-    """Return the winner of a night's only search, with what its registration would freeze."""
+    """Return the winner of a night's only search with its history, whether or not the night weighed that."""
     (result,) = factory.left("verify", day)["results"]
     if result["variant"] is None:
         return None
-    terms = [each for each in factory.left("register", day)["winners"] if each["symbol"] == result["symbol"]]
-    return {**result, **(terms[0] if terms else {})}
+    try:
+        weighed = WeighedWinner.of(factory.lab, NightWinner.of(result)).plain
+    except LockstepError:
+        # It hardly trades, so that nobody can say how its results vary.
+        return {**result, "searched": "", "p_value": None}
+    known = {each["name"]: each for each in factory.left("register", day)["weighed"]}
+    assert known.get(weighed["name"], weighed)["p_value"] == weighed["p_value"]
+    return {**result, **weighed}
 
 
 class Walking:

@@ -14,6 +14,7 @@ from lockstep.market.loader import load_history
 from operations.contenders import ExperimentOrigin, HistoryWorth, enrol, measured, of_experiment
 from operations.nightly.context import REGISTERED, NightContext, NightStep, read_json, write_json
 from operations.nightly.steps.candidates import PROPOSER
+from research.experiments.execution import Lab
 from research.ledger.candidates import ForwardCandidate, candidates
 from research.pipeline.graph import Inputs
 
@@ -48,10 +49,10 @@ class WeighedWinner:
     worth: HistoryWorth
 
     @classmethod
-    def of(cls, context: NightContext, winner: NightWinner) -> Self:
+    def of(cls, lab: Lab, winner: NightWinner) -> Self:
         """Trade a winner over its history again; LockstepError where that cannot be done."""
-        origin = of_experiment(context.lab, winner.experiment, winner.symbol)
-        contender, book = origin.contender, context.lab.book
+        origin = of_experiment(lab, winner.experiment, winner.symbol)
+        contender, book = origin.contender, lab.book
         history = load_history(
             contender.symbol, origin.data_dir, timeframe=contender.config.bars, context=contender.keys(book),
             book=book, source=origin.source,
@@ -121,7 +122,7 @@ def choose(context: NightContext, winners: Sequence[NightWinner]) -> NightChoice
             reasons.append(reason)
             continue
         try:
-            weighed.append(WeighedWinner.of(context, each))
+            weighed.append(WeighedWinner.of(context.lab, each))
         except LockstepError as error:
             reasons.append(f"{each.name}: {error}")
     chosen = list[WeighedWinner]()
