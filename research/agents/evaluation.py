@@ -10,17 +10,18 @@ from __future__ import annotations
 import functools
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
 
-from lockstep.errors import ConfigError
+from lockstep.errors import ConfigError, TrainingError
 from lockstep.features.feature_registry import FeatureRegistry, default_registry
 from lockstep.identity import text_digest
 from lockstep.market.bars import Floats, Stamps
 from lockstep.market.dates import DateRange
-from lockstep.market.history import History, Market
+from lockstep.market.history import History, Market, SeriesKey
 from lockstep.strategy.config import REGIME_ID
 from lockstep.strategy.families.rules import RulesConfig
 from research.agents.fold_measures import LEAST_TRADES, SessionFolds, SharedOut, fitness_of
@@ -31,6 +32,8 @@ from research.sweep.inputs import Columns, Inputs, Prepared, Shift
 from research.sweep.signals import WORD, present_of, words_of
 from research.sweep.specs import SpecPiece
 from research.sweep.work import spec_alone, traced_spec
+from research.zoo.labels import labels
+from research.zoo.model_spec import Task
 
 QUANTILES = (0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95)
 """Of a feature on the training bars, as `CatalogueEntry` has them."""
@@ -46,6 +49,10 @@ OFFERED = (
 )  # fmt: skip
 """Ids that a session offers unless it is told others: of all families, each of bars of the traded series."""
 
+VALUED: tuple[Task, ...] = ("return", "volatility")
+"""Tasks of models that answer with a value."""
+
+_HORIZONS = (1, 2, 3, 5, 10, 20)
 _SLIPPAGE = 2.0
 _ROOM = 32
 
@@ -259,6 +266,22 @@ class TrainingEvaluator:
                 )
             )
         return tuple(found)
+
+    def answers(self) -> dict[str, tuple[float, ...]]:
+        """Return quantiles of the labels on the training bars, by name of a model that answers with a value.
+
+        Its answers lie where its labels do. A task that these bars have no labels for is left out.
+        """
+        ground, found = self._whole.prepared.ground, {}
+        bars = self.history.series(SeriesKey(self.symbol, self._terms.bars)).rows(0, ground.rows.stop)
+        for task in VALUED:
+            for horizon in _HORIZONS:
+                with suppress(TrainingError):
+                    values = labels(bars, task, horizon).judged[ground.rows]
+                    known = values[~np.isnan(values)]
+                    if known.size:
+                        found[f"{task}_h{horizon}"] = tuple(np.quantile(known, QUANTILES).tolist())
+        return found
 
     def moved(self, sessions: int) -> TrainingEvaluator:
         """Return an evaluator whose decision vectors are moved by so many sessions; see `Shift`.

@@ -67,6 +67,7 @@ class Exploration:
     seed: int = 0
     goal: str = ""
     catalogue: tuple[CatalogueEntry, ...] = ()
+    answers: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     earlier: tuple[Trial, ...] = ()
     meanings: Mapping[str, Remembered] = field(default_factory=dict)
     behaviours: Mapping[str, Remembered] = field(default_factory=dict)
@@ -86,6 +87,7 @@ class Exploration:
             kind=self.router.next_kind(trials, seed=self.seed),
             kinds=self.router.owed(trials),
             catalogue=self.catalogue,
+            answers=self.answers,
             trials=tuple(trials),
             earlier=self.earlier,
             open=open_niches(trials, self.catalogue, most=_MOST_OPEN),

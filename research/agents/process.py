@@ -92,6 +92,7 @@ def exploration_of(
         seed=plan.settings.seed,
         goal=plan.settings.goal,
         catalogue=evaluator.catalogue(),
+        answers=evaluator.answers(),
         earlier=book.earlier(record),
         meanings=meanings,
         behaviours=behaviours,

@@ -185,6 +185,8 @@ class ResearchContext:
     trials      of this session, oldest first; earlier: the best of earlier sessions on the same family
     open        niches without an elite that lie beside one with it, the nearest first
     models      of the zoo, by name
+    answers     by name of a model that answers with a value, `volatility_h1`, quantiles of what it learns to
+                answer on the training bars, as those of `CatalogueEntry`
     """
 
     goal: str
@@ -198,6 +200,7 @@ class ResearchContext:
     open: tuple[Niche, ...] = ()
     models: tuple[KnownModel, ...] = ()
     kind: StrategyKind = "technical"
+    answers: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
     @property
     def random(self) -> np.random.Generator:

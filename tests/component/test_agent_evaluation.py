@@ -19,7 +19,7 @@ from lockstep.market.loader import load_history
 from lockstep.market.timeframe import DAILY
 from lockstep.strategy.config import REGIME_ID
 from lockstep.strategy.families.rules import RulesConfig
-from research.agents.evaluation import OFFERED, TrainingEvaluator
+from research.agents.evaluation import OFFERED, QUANTILES, TrainingEvaluator
 from research.agents.fold_measures import SessionFolds
 from research.agents.proposal import TrialMeasures
 from research.backtest.run import run_backtest
@@ -272,6 +272,24 @@ class TestMoved:
         evaluator.evaluate_by_fold([config] * 6)
         moved = evaluator.moved(300)
         assert moved.evaluate_by_fold([config] * 6) != evaluator.evaluate_by_fold([config] * 6)
+
+
+class TestAnswers:
+    def test_quantiles_are_those_of_the_labels_that_end_in_training(
+        self, history: History, evaluator: TrainingEvaluator
+    ) -> None:
+        found = evaluator.answers()
+        bars = history.series(KEY)
+        inside = SPAN.select(bars, history.markets[SYMBOL])
+        later = np.log((bars.high[1:] - bars.low[1:]) / bars.close[:-1])[inside.start : inside.stop - 1]
+        assert found["volatility_h1"] == pytest.approx(np.quantile(later, QUANTILES))
+        assert found["return_h5"][0] < 0.0 < found["return_h5"][-1]
+        assert {each.split("_")[0] for each in found} == {"return", "volatility"}
+
+    def test_bars_that_rolls_moved_have_no_share_of_the_price(self, history: History) -> None:
+        moved = replace(history.series(KEY), adjustment="difference")
+        evaluator = TrainingEvaluator(replace(history, bars={KEY: moved}), SYMBOL, SPAN)
+        assert {each.split("_")[0] for each in evaluator.answers()} == {"return"}
 
 
 class TestCatalogue:

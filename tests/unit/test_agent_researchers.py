@@ -134,6 +134,30 @@ class TestProposals:
         asked = {each.digest for trial in trials for each in trial.proposal.models.values()}
         assert 2 <= len(asked) <= 3
 
+    def test_values_are_compared_with_what_they_learn_to_answer(self) -> None:
+        """A model of values is asked for where its range is known, and compared with quantiles of it."""
+        steps = tuple(-5.0 + 0.123456 * number for number in range(9))
+        start = ResearchContext(
+            goal="",
+            number=1,
+            left=1,
+            seed=0,
+            kinds={},
+            catalogue=catalogue(),
+            answers={"volatility_h1": steps},
+        )
+        trials = session(ScreenResearcher(), flat, strategies=110, kind=mixed, start=start)
+        read = [
+            value
+            for each in trials
+            for name, value in constants(each.proposal)
+            if name.startswith("model:volatility_h1_")
+        ]
+        assert len(read) > 3
+        assert set(read) <= {rounded(each) for each in steps}
+        without = session(ScreenResearcher(), flat, strategies=110, kind=mixed)
+        assert "volatility" not in str([each.proposal.models for each in without])
+
     @EACH
     def test_what_others_wrote_is_no_stumbling_block(self, researcher: Researcher) -> None:
         """Trials of another form, or of a language model's fancy, are passed over."""
@@ -301,8 +325,10 @@ class TestUpgrades:
 
 
 class TestArchive:
-    def trial(self, number: int, height: float, niche: Niche, trades: int = 40) -> Trial:
-        found = measures(height, trades=trades)
+    def trial(
+        self, number: int, height: float, niche: Niche, trades: int = 40, largest: float = 0.05
+    ) -> Trial:
+        found = replace(measures(height, trades=trades), largest=largest)
         proposal = Proposal(spec={})
         return Trial(
             number=number, id=number, proposal=proposal, status="evaluated", measures=found, niche=niche
@@ -314,8 +340,9 @@ class TestArchive:
         trials = [
             self.trial(1, 0.5, one), self.trial(2, 0.9, one), self.trial(3, 0.9, one),
             self.trial(4, 9.9, one, trades=1), self.trial(5, -1.0, other),
+            self.trial(6, 9.9, one, largest=0.9), replace(self.trial(7, 9.9, one), status="repeated"),
         ]  # fmt: skip
-        found = elites([*trials, replace(trials[1], number=6, status="repeated")])
+        found = elites(trials)
         assert {niche: each.number for niche, each in found.items()} == {one: 2, other: 5}
 
     def test_open_niches_lie_one_step_from_an_elite_and_hold_no_trial(self) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from research.agents.proposal import CatalogueEntry, ResearchContext
+from research.agents.researchers.drafts import rounded
 from research.zoo.model_spec import ModelSpec
 
 MODEL = "model:"
@@ -25,12 +26,12 @@ _STREAM = 7
 _TREES = {"max_iter": 40, "max_depth": 3, "learning_rate": 0.1}
 _ASKED: tuple[dict[str, Any], ...] = (
     {"task": "direction", "horizon": 1, "estimator": "logistic"},
+    {"task": "volatility", "horizon": 1, "estimator": "hist_gradient_boosting", "parameters": _TREES},
     {"task": "regime", "horizon": 5, "estimator": "hist_gradient_boosting", "parameters": _TREES},
     {"task": "direction", "horizon": 3, "estimator": "hist_gradient_boosting", "parameters": _TREES},
 )
 _PROBABILITIES = (0.4, 0.45, 0.48, 0.5, 0.52, 0.55, 0.6)
 _STATES = (0.5,)
-_RETURNS = (-0.2, -0.1, -0.05, 0.0, 0.05, 0.1, 0.2)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,23 +61,22 @@ def alias_of(spec: ModelSpec) -> str:
 
 
 def _menu(context: ResearchContext) -> ModelMenu:
-    specs = [each.spec for each in context.models if steps_of(each.spec)][:KNOWN]
+    specs = [each.spec for each in context.models][:KNOWN]
     features = _features(context)
     if features:
         specs += [ModelSpec(features=features, **each) for each in _ASKED]
-    models = {alias_of(each): each for each in specs}
-    return ModelMenu(
-        models=models, answers={f"{MODEL}{alias}": steps_of(each) for alias, each in models.items()}
-    )
+    models = {alias_of(each): each for each in specs if steps_of(each, context.answers)}
+    steps = {f"{MODEL}{alias}": steps_of(each, context.answers) for alias, each in models.items()}
+    return ModelMenu(models=models, answers=steps)
 
 
-def steps_of(spec: ModelSpec) -> tuple[float, ...]:
+def steps_of(spec: ModelSpec, answers: Mapping[str, tuple[float, ...]]) -> tuple[float, ...]:
     """Return what the answers of a model are compared with, nothing where their range is unknown."""
     if spec.task == "direction":
         return _PROBABILITIES
     if spec.task == "regime":
         return _STATES
-    return _RETURNS if spec.task == "return" and not spec.label else ()
+    return tuple(sorted({rounded(each) for each in answers.get(spec.name, ())}))
 
 
 def _features(context: ResearchContext) -> tuple[str, ...]:
