@@ -10,7 +10,7 @@ import yaml
 
 from lockstep.tables import TextTable, prose
 from research.agents.database import FROZEN, GATE, REGISTERED, SessionRecord, Strategy
-from research.agents.gate import SessionVerdict
+from research.agents.gate import SHOWN, SessionVerdict
 from research.agents.router import KINDS
 
 
@@ -71,10 +71,9 @@ def kinds_table(found: Sequence[Strategy]) -> TextTable:
 
 def gate_lines(record: SessionRecord, found: SessionVerdict) -> list[str]:
     """Return what the gate says, lines to print."""
+    known = {name: found.validation.get(name) for name in SHOWN}
     validation = ", ".join(
-        f"{name.replace('_', ' ')} {value:,.3g}"
-        for name, value in found.validation.items()
-        if value is not None
+        f"{name.replace('_', ' ')} {value:,.3g}" for name, value in known.items() if value is not None
     )
     lines = [
         f"session {record.id}, trial {found.winner}, fitness {found.objective:.3f}: {found.verdict}",

@@ -66,11 +66,6 @@ class SessionRecord:
         """What it may evaluate: as many strategies as its budget allows, which learn from each other."""
         return space_of_session(self.plan)
 
-    @property
-    def is_technical(self) -> bool:
-        """Whether it makes no strategy that reads a model, so that it can be replayed."""
-        return set(self.plan.settings.kinds) == {"technical"}
-
 
 @dataclass(frozen=True, kw_only=True)
 class Proposed:
@@ -234,7 +229,7 @@ class AgentBook:
         """Return a session; AgentError where there is none of this number."""
         found = self._sessions(_SESSIONS.c.id == number)
         if not found:
-            known = ", ".join(str(each.id) for each in self.sessions()) or "none was begun yet"
+            known = ", ".join(str(each.id) for each in self.sessions()) or "none yet"
             raise AgentError(f"session {number}: there is none; there are {known}")
         return found[0]
 

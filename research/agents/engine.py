@@ -18,6 +18,8 @@ from lockstep.market.reach import BARS_UNTIL
 from research.agents.database import FROZEN, AgentBook, SessionRecord
 from research.agents.plan import AgentSettings, SessionPlan, plan_of
 from research.agents.proposal import KnownModel
+from research.agents.router import AgentRouter
+from research.agents.team import researcher_named
 
 Told = Callable[[Mapping[str, Any]], None]
 
@@ -57,6 +59,9 @@ class ResearchEngine:
         if data_range is not None:
             dates = {"start": data_range.start, "end": data_range.end}
             settings = settings.model_copy(update=dates)
+        # Refused here, it costs no process.
+        researcher = researcher_named(settings.researcher, settings.options)
+        AgentRouter(kinds=settings.kinds, screen=researcher.least).require(settings.strategies)
         return self.carry_out(plan_of(settings, models=self.models(settings.symbol)))
 
     def resume(self, number: int) -> SessionRecord:

@@ -153,8 +153,8 @@ def replay(
     history = training_history(plan)
     researcher = researcher_named(plan.settings.researcher, plan.settings.options)
     router = AgentRouter(kinds=plan.settings.kinds, screen=researcher.least)
-    exploration = exploration_of(book, record, history, researcher, router)
     evaluator = evaluator_of(plan, history)
+    exploration = exploration_of(book, record, history, evaluator, researcher, router)
     shifts = null_shifts(_sessions(record, history), replays=replays, seed=int(record.key[:_SEED_DIGITS], 16))
     begin(1 + len(shifts))
     return null_replay(search_of(exploration, evaluator), shifts, jobs=jobs, advance=advance)
@@ -172,7 +172,7 @@ def _sessions(record: SessionRecord, history: History) -> int:
 
 def _said(book: AgentBook, record: SessionRecord) -> str:
     """Return why a session cannot be replayed, empty where it can."""
-    if not record.is_technical:
+    if record.plan.has_models:
         return "it trains models, whose labels no replay moves"
     if record.plan.settings.researcher == "llm":
         return "a language model has read the history, and answers a moved one as it answered the real one"

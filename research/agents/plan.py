@@ -112,6 +112,11 @@ class SessionPlan(Settings):
         return json_digest([self.code, self.bars, str(self.train), settings.symbol, settings.least_trades])
 
     @property
+    def has_models(self) -> bool:
+        """Whether strategies of it may read models."""
+        return set(self.settings.kinds) != {"technical"}
+
+    @property
     def timeframe(self) -> Timeframe:
         """Of the bars that are decided on."""
         return Timeframe.parse(self.settings.terms.timeframe)

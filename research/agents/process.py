@@ -14,6 +14,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -26,13 +27,15 @@ from lockstep.files import replace_file
 from lockstep.identity import cache_root
 from lockstep.market.history import History, SeriesKey
 from lockstep.market.reach import BARS_UNTIL, UNTIL
+from lockstep.models.store import ModelStore
 from research.agents.bench import TrainingBench, evaluator_of, training_history
 from research.agents.database import AgentBook, SessionRecord
+from research.agents.evaluation import TrainingEvaluator
 from research.agents.loop import Exploration
 from research.agents.plan import SessionPlan, code_of
 from research.agents.proposal import KnownModel, Researcher
 from research.agents.router import AgentRouter
-from research.agents.session import AgentSession, Hear
+from research.agents.session import AgentSession, Hear, deaf
 from research.agents.specs import SpecGround
 from research.agents.team import researcher_named
 from research.ledger.doors import introduce
@@ -45,7 +48,7 @@ def explored(
     plan: SessionPlan,
     *,
     researcher: Researcher | None = None,
-    hear: Hear | None = None,
+    hear: Hear = deaf,
     begin: Callable[[SessionRecord], None] = lambda record: None,
 ) -> SessionRecord:
     """Make a session, or what is missing of it, in this process; returns its record.
@@ -66,20 +69,28 @@ def explored(
         introduce(book.ledger, history, key, plan.family, now=book.now())
         record = book.begin(plan)
         begin(record)
-        exploration = exploration_of(book, record, history, chosen, router)
-        session = AgentSession(book=book, record=record, exploration=exploration)
-        if hear is not None:
-            session = AgentSession(book=book, record=record, exploration=exploration, hear=hear)
+        evaluator = evaluator_of(plan, history)
+        exploration = exploration_of(book, record, history, evaluator, chosen, router)
+        session = AgentSession(book=book, record=record, exploration=exploration, hear=hear)
+        if plan.has_models:
+            # It loads the libraries of all estimators, which technical sessions do without.
+            from research.agents.quant import MLQuantAgent
+
+            agent = MLQuantAgent(
+                plan=plan, history=history, evaluator=evaluator, ledger=book.ledger, store=ModelStore()
+            )
+            bench = TrainingBench(evaluator=evaluator, version=agent.get_or_create_model)
+            session = replace(session, exploration=replace(exploration, bench=bench), freeze=agent.freeze)
         return session.run()
 
 
 def exploration_of(
-    book: AgentBook, record: SessionRecord, history: History, researcher: Researcher, router: AgentRouter
-) -> Exploration:
-    """Return what does not change while a session goes on."""
+    book: AgentBook, record: SessionRecord, history: History, evaluator: TrainingEvaluator,
+    researcher: Researcher, router: AgentRouter,
+) -> Exploration:  # fmt: skip
+    """Return what does not change while a session goes on; its bench trains no models."""
     plan = record.plan
     models = known_models(plan)
-    evaluator = evaluator_of(plan, history)
     meanings, behaviours = book.remembered(record)
     return Exploration(
         researcher=researcher,

@@ -19,7 +19,7 @@ Hear = Callable[[Trial], None]
 Freeze = Callable[[AgentSpec], dict[str, str]]
 
 
-def _deaf(trial: Trial) -> None:
+def deaf(trial: Trial) -> None:
     """No listener."""
 
 
@@ -35,7 +35,7 @@ class AgentSession:
     record: SessionRecord
     exploration: Exploration
     freeze: Freeze = field(default=lambda spec: {})
-    hear: Hear = _deaf
+    hear: Hear = deaf
 
     def run(self) -> SessionRecord:
         """Make what is missing of the session, freeze its winners, and return its record."""

@@ -18,10 +18,10 @@ import numpy as np
 from sqlalchemy import Connection, func, select
 
 from lockstep.errors import DataError
+from lockstep.market import reach
 from lockstep.market.bars import BAR_COLUMNS, PRICE_COLUMNS, Adjustment, Bars, Flags, Floats, Stamps
 from lockstep.market.config import load_instruments
 from lockstep.market.history import SeriesKey
-from lockstep.market.reach import UNTIL, reached
 from research.ledger.append_only import FirstSeenRow
 from research.ledger.chain import append_rows, table_of
 from research.ledger.ledger import Ledger
@@ -98,7 +98,7 @@ def seen_bars(ledger: Ledger, key: SeriesKey) -> Bars:
         raise DataError(f"{key}: no bar of it was seen yet; observe its file or journal first")
     columns = dict(zip(BAR_COLUMNS, np.ascontiguousarray(values.T), strict=True))
     bars = Bars(symbol=key.symbol, timeframe=key.timeframe, end=end, source="first seen", **columns)
-    return bars if UNTIL is None else reached(bars, load_instruments().session(key.symbol))
+    return bars if reach.UNTIL is None else reach.reached(bars, load_instruments().session(key.symbol))
 
 
 def seen_so_far(ledger: Ledger, keys: Iterable[SeriesKey]) -> dict[str, tuple[int, int]]:
