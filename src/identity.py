@@ -56,7 +56,12 @@ ROOTS: Mapping[str, tuple[str, ...]] = {
     VALIDATING: ("research.model_validation.checks", "research.model_validation.gathering"),
     CERTIFYING: ("certify.run", "lockstep.live.service"),
     PAPER: ("certify.paper", "lockstep.live.service"),
-    AGENTS: ("research.agents.loop", "research.agents.bench", "research.agents.team"),
+    AGENTS: (
+        "research.agents.loop",
+        "research.agents.bench",
+        "research.agents.team",
+        "research.agents.quant",
+    ),
     ZOO: ("research.zoo.bundling",),
 }
 
