@@ -50,7 +50,7 @@ BAD: dict[str, tuple[tuple[str, ...], str]] = {
     "below the kinds": (("--each", "7"), "7 technical are 7 by themselves; give at least"),
     "nobody": (("--researcher", "scren"), "there is none of this name; did you mean 'screen'?"),
     "a kind": (("--kinds", "technicl"), "'technicl': there is no such kind; did you mean 'technical'?"),
-    "a symbol": (("--symbol", "CMP"), "instrument 'CMP'"),
+    "a symbol": (("--symbol", "CMP"), "symbol 'CMP': not in instruments.yml; did you mean 'COMP'?"),
     "no bars": (("--symbol", "ES"), "ES"),
     "dates": (("--start", "2019-01-02", "--end", "2018-01-02"), "session: start 2019-01-02, end 2018-01-02"),
     "a date": (("--start", "soon"), "start 'soon': must be a date like 2024-01-31"),
