@@ -89,7 +89,7 @@ def test_a_session_from_its_first_proposal_to_its_candidate(tmp_path: Path) -> N
     config.write_text("least_trades: 5\nterms: {capital: 50000}\n")
     told = said(*SESSION, "--config", str(config))
     assert told.startswith("session 1\n")
-    assert "support.explorers:Dice on COMP, 2004-01-02 to 2011-05-02, 6 of 6 strategies, seed 0" in told
+    assert "support.explorers:Dice on COMP, 2004-01-02 to 2011-05-01, 6 of 6 strategies, seed 0" in told
     assert "goal: dips" in told
     assert "not promoted: the gate is next" in told
     again = said(*SESSION, "--config", str(config))
@@ -103,7 +103,7 @@ def test_a_session_from_its_first_proposal_to_its_candidate(tmp_path: Path) -> N
     assert refused("resume", "1") == "session 1: is complete; `lockstep agents show 1` shows it"
     verdict = said("gate", "1", "--replays", "19")
     assert "of 19 replays on moved decisions found as much: p = " in verdict
-    assert "  validation, 2011-05-03 to 2013-03-02: trades " in verdict
+    assert "  validation, 2011-05-02 to 2013-03-01: trades " in verdict
     if "fitness" in verdict and ": refused" in verdict:
         assert "its gate refused it" in refused("register", "1")
     else:
