@@ -114,23 +114,34 @@ def spec_of(proposal: Proposal, ground: SpecGround, *, name: str = "agent") -> A
     Refused are fields that are the human's, unknown ids, bars that are not there, constants outside a range,
     more than a spec may hold, and models that are asked for and not read, or read and not asked for.
     """
+    found = meaning_of(proposal, ground.terms, ground.models, name=name)
+    _require_there(found.config, found.models, ground)
+    return found
+
+
+def meaning_of(
+    proposal: Proposal, terms: SpecTerms, known: Sequence[KnownModel] = (), *, name: str = "agent"
+) -> AgentSpec:
+    """Return what `spec_of` does, whatever bars there are.
+
+    known   models of the zoo that may be named by their column
+    """
     where = "proposal"
     if not isinstance(proposal.spec, Mapping):
         raise ConfigError(f"{where}: spec {shown(proposal.spec)}: expected a mapping")
     for each in proposal.spec:
         if each not in SPEC_FIELDS:
             raise ConfigError(f"{where}: {_not_yours(str(each))}")
-    terms = ground.terms.model_dump(exclude_none=True)
-    config = validated(RulesConfig, {**terms, **proposal.spec, "name": name}, where=where)
+    given = terms.model_dump(exclude_none=True)
+    config = validated(RulesConfig, {**given, **proposal.spec, "name": name}, where=where)
     models: dict[str, ModelSpec] = {}
     if any(is_derived(each) for each in config.written_ids):
-        stand_ins = dict(_stand_ins(config, proposal, ground))
+        stand_ins = dict(_stand_ins(config, proposal, known))
         models = {stand_in: spec for stand_in, spec in stand_ins.values()}
-        renamed = _renamed(config.model_dump(mode="json"), {old: new for old, (new, _) in stand_ins.items()})
+        renamed = with_ids(config.model_dump(mode="json"), {old: new for old, (new, _) in stand_ins.items()})
         config = validated(RulesConfig, renamed, where=where)
     _require_read(proposal, where)
     _require_answers(config, models, where)
-    _require_there(config, models, ground)
     return AgentSpec(config=config, models=models, kind=kind_of(config))
 
 
@@ -157,8 +168,17 @@ def with_versions(config: RulesConfig, columns: Mapping[str, str]) -> RulesConfi
     """Return a configuration that reads versions of models, by stand-in, in the place of these."""
     if not columns:
         return config
-    renamed = _renamed(config.model_dump(mode="json"), columns)
+    renamed = with_ids(config.model_dump(mode="json"), columns)
     return validated(RulesConfig, renamed, where=config.name)
+
+
+def with_ids(content: Any, names: Mapping[str, str]) -> Any:
+    """Return plain values of a spec with some ids replaced, wherever one stands as a value."""
+    if isinstance(content, Mapping):
+        return {name: with_ids(each, names) for name, each in content.items()}
+    if isinstance(content, list | tuple):
+        return [with_ids(each, names) for each in content]
+    return names.get(content, content) if isinstance(content, str) else content
 
 
 def entry_ids(config: RulesConfig) -> tuple[str, ...]:
@@ -214,10 +234,10 @@ def _not_yours(name: str) -> str:
 
 
 def _stand_ins(
-    config: RulesConfig, proposal: Proposal, ground: SpecGround
+    config: RulesConfig, proposal: Proposal, known: Sequence[KnownModel]
 ) -> Iterator[tuple[str, tuple[str, ModelSpec]]]:
     """Yield, for every id of a model as it is written, its stand-in and its spec."""
-    columns = {each.column: each.spec for each in ground.models}
+    columns = {each.column: each.spec for each in known}
     for written in config.written_ids:
         if not is_derived(written):
             continue
@@ -227,19 +247,19 @@ def _stand_ins(
         elif written in columns:
             spec = columns[written]
         else:
-            raise ConfigError(f"proposal: {written[:80]}: {_no_model(written, alias, proposal, ground)}")
+            raise ConfigError(f"proposal: {written[:80]}: {_no_model(written, alias, proposal, known)}")
         yield written, (stand_in(spec), spec)
 
 
-def _no_model(written: str, alias: str, proposal: Proposal, ground: SpecGround) -> str:
+def _no_model(written: str, alias: str, proposal: Proposal, known: Sequence[KnownModel]) -> str:
     if _ALIAS.fullmatch(alias):
         return f"no model is asked for under this name{suggestion(alias, proposal.models)}"
     try:
         default_registry().parse(written)
     except FeatureError as error:
         return str(error).partition(": ")[2]
-    known = ", ".join(each.column for each in ground.models)
-    return f"is no model of the zoo that answers on every bar; name one of {known or 'none, there is none'}"
+    names = ", ".join(each.column for each in known)
+    return f"is no model of the zoo that answers on every bar; name one of {names or 'none, there is none'}"
 
 
 def _require_read(proposal: Proposal, where: str) -> None:
@@ -287,12 +307,3 @@ def _require_there(config: RulesConfig, models: Mapping[str, ModelSpec], ground:
 
 def _each_once(ids: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(ids))
-
-
-def _renamed(content: Any, names: Mapping[str, str]) -> Any:
-    """Return JSON with some ids replaced, wherever one stands as a value."""
-    if isinstance(content, Mapping):
-        return {name: _renamed(each, names) for name, each in content.items()}
-    if isinstance(content, list | tuple):
-        return [_renamed(each, names) for each in content]
-    return names.get(content, content) if isinstance(content, str) else content
