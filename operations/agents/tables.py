@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import yaml
@@ -82,9 +83,21 @@ def gate_lines(record: SessionRecord, found: SessionVerdict) -> list[str]:
     if found.median is not None and found.best is not None:
         lines.append(f"  the replays found {found.median:.3f} in the median, {found.best:.3f} at best")
     lines.append(f"  validation, {record.plan.validation}: {validation or 'nothing is defined'}")
+    lines += [f"  {name}: {_out_of_sample(split)}" for name, split in sorted(found.knowledge.items())]
     if found.verdict != "refused":
         lines.append(f"  `lockstep agents register {record.id}` begins its forward evidence")
     return lines
+
+
+def _out_of_sample(split: Mapping[str, Any]) -> str:
+    """Return what of a range the language model cannot have read."""
+    after, until = split["after"], split["knowledge_until"]
+    if after is None:
+        return f"the model may have read all of it (up to {until}); nothing of it is out of sample"
+    known = ", ".join(
+        f"{name} {value:,.3g}" for name, value in after["measures"].items() if value is not None
+    )
+    return f"out of sample only after {until}: {known or 'nothing is defined'}"
 
 
 def winner_lines(record: SessionRecord) -> list[str]:

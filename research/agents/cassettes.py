@@ -7,7 +7,7 @@ answer, so that a session that was killed asks nothing twice, and one that is ma
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -133,9 +133,12 @@ class Cassette:
             ) from error
 
 
-def request_hash(content: Mapping[str, Any], *, place: int) -> str:
-    """Return the SHA-256 (hex) of a request: its content, and its place among those of a proposal."""
-    return json_digest([content, place])
+def request_hash(about: str, answers: Sequence[str]) -> str:
+    """Return the SHA-256 (hex) of a request: of what the model is told, and of what it answered so far.
+
+    How a library spells the request does not matter.
+    """
+    return json_digest([about, *answers])
 
 
 def _exchange(content: Any) -> Exchange:

@@ -10,20 +10,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from sqlalchemy import Connection
 
-from lockstep.errors import AgentError
+from lockstep.errors import AgentError, NoBars
 from lockstep.market.config import InstrumentBook, load_instruments
+from lockstep.market.dates import DateRange
 from lockstep.market.history import History, SeriesKey
 from lockstep.market.loader import load_history
+from lockstep.market.sessions import Dates
 from lockstep.strategy.families.rules import RulesConfig
 from research.agents.bench import evaluator_of, training_history
 from research.agents.database import FROZEN, GATE, AgentBook, SessionRecord
+from research.agents.fold_measures import SessionFolds
+from research.agents.knowledge import LLM, Measured, known_until, split_folds, split_measures
 from research.agents.null_session import search_of
 from research.agents.plan import code_of
 from research.agents.process import exploration_of
@@ -52,6 +56,7 @@ class SessionVerdict:
     p_value      rank of its fitness among the replays, None where there are none
     replays      how many there were; median, best: what they found, None where it is nothing
     validation   measures of the winner on validation dates, at ordinary costs; None where undefined
+    knowledge    where a language model proposed: `training`, `validation`, each as of `KnowledgeSplit.plain`
     """
 
     verdict: str
@@ -63,11 +68,12 @@ class SessionVerdict:
     median: float | None = None
     best: float | None = None
     validation: Mapping[str, float | None]
+    knowledge: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def plain(self) -> dict[str, Any]:
         """It as JSON."""
-        return {**vars(self), "validation": dict(self.validation)}
+        return {**vars(self), "validation": dict(self.validation), "knowledge": dict(self.knowledge)}
 
 
 def judge(
@@ -103,8 +109,11 @@ def judge(
                 f"session {number}: run again it finds {replayed.objective:.6f} where it found {found:.6f}: "
                 "it is not the same session; its researcher does not depend on its context alone"
             )
-    validation = _validation(book, record, config, tell)
-    verdict = _verdict(winner["number"], found, said, replayed, validation)
+    measure = _opened(book, record, config, tell)
+    verdict = replace(
+        _verdict(winner["number"], found, said, replayed, measure(record.plan.validation)),
+        knowledge=knowledge_of(book, record, winner["number"], measure),
+    )
     row = None if replayed is None else _row(book, record, config, replayed)
 
     def along(connection: Connection) -> None:
@@ -161,20 +170,26 @@ def replay(
 
 
 def _sessions(record: SessionRecord, history: History) -> int:
+    return int(_days(record, history).size)
+
+
+def _days(record: SessionRecord, history: History) -> Dates:
+    """Return the session dates of the training, rising."""
     plan = record.plan
     bars, market = (
         history.series(SeriesKey(plan.settings.symbol, plan.timeframe)),
         history.markets[plan.settings.symbol],
     )
     dates = market.session.dates(bars.end, bars.timeframe)
-    return int(np.unique(dates[plan.train.rows(dates, bars.source)]).size)
+    found: Dates = np.unique(dates[plan.train.rows(dates, bars.source)])
+    return found
 
 
 def _said(book: AgentBook, record: SessionRecord) -> str:
     """Return why a session cannot be replayed, empty where it can."""
     if record.plan.has_models:
         return "it trains models, whose labels no replay moves"
-    if record.plan.settings.researcher == "llm":
+    if record.plan.settings.researcher == LLM:
         return "a language model has read the history, and answers a moved one as it answered the real one"
     derived = book.derivation(record)
     if not derived.replayable:
@@ -182,11 +197,30 @@ def _said(book: AgentBook, record: SessionRecord) -> str:
     return ""
 
 
-def _validation(
+def knowledge_of(
+    book: AgentBook, record: SessionRecord, number: int, measure: Callable[[DateRange], Measured]
+) -> dict[str, Any]:
+    """Return a trial's measures before and after what a language model knew; empty without one.
+
+    measure   gives the measures on validation dates
+    """
+    plan = record.plan
+    until = known_until(plan.settings)
+    if until is None:
+        return {}
+    found = {"validation": split_measures(plan.validation, until, measure).plain}
+    trial = next(each.trial for each in book.strategies(record.id) if each.trial.number == number)
+    if trial.measures is not None:
+        folds = SessionFolds.of(_days(record, training_history(plan)))
+        found["training"] = split_folds(trial.measures, folds, until).plain
+    return found
+
+
+def _opened(
     book: AgentBook, record: SessionRecord, config: RulesConfig,
     tell: Callable[[str], None], instruments: InstrumentBook | None = None,
-) -> dict[str, float | None]:  # fmt: skip
-    """Return what the winner does on validation dates; no bar after these is loaded."""
+) -> Callable[[DateRange], dict[str, float | None]]:  # fmt: skip
+    """Return what measures the winner on validation dates, opened by this; no bar after them is loaded."""
     plan, settings = record.plan, record.plan.settings
     history = load_history(
         settings.symbol,
@@ -198,9 +232,16 @@ def _validation(
     purpose = f"gate of session {record.id} of agents"
     for line in open_door(book.ledger, history, key, plan.validation, purpose=purpose, now=book.now()):
         tell(line)
-    metrics = sweep([config], history, settings.symbol, span=plan.validation, jobs=1).metrics
-    values = {name: float(metrics[name][0]) for name in SHOWN}
-    return {name: value if math.isfinite(value) else None for name, value in values.items()}
+
+    def measure(span: DateRange) -> dict[str, float | None]:
+        try:
+            metrics = sweep([config], history, settings.symbol, span=span, jobs=1).metrics
+        except NoBars:  # a part of the range may be a weekend
+            return dict.fromkeys(SHOWN)
+        values = {name: float(metrics[name][0]) for name in SHOWN}
+        return {name: value if math.isfinite(value) else None for name, value in values.items()}
+
+    return measure
 
 
 def _verdict(

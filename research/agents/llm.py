@@ -96,18 +96,18 @@ class LlmResearcher:
         from research.agents.llm_dialogue import ask
 
         _require_server(context)
-        session = session_of(self.settings, context)
-        wire = Wire(
-            self.settings,
-            Cassette(self._cassette(session)),
-            Asked(session=session, number=context.number),
-        )
+        settings, session, message = self.settings, session_of(self.settings, context), told(context)
+        seed = int(context.random.integers(2**31))
+        how = settings.model_dump(include={"model", "output", "answer_tokens", "temperature"})
+        about = json_digest([how, seed, INSTRUCTIONS, message])
+        asked = Asked(session=session, number=context.number, about=about)
+        wire = Wire(settings, Cassette(self._cassette(session)), asked)
         return ask(
-            self.settings,
+            settings,
             wire,
             instructions=INSTRUCTIONS,
-            message=told(context),
-            seed=int(context.random.integers(2**31)),
+            message=message,
+            seed=seed,
             answer=Answer,
             read=lambda answer: proposal_of(answer, context),
         )
@@ -119,10 +119,12 @@ class LlmResearcher:
 
 
 def session_of(settings: LlmSettings, context: ResearchContext) -> str:
-    """Return the SHA-256 (hex) of what does not change while a session goes on."""
+    """Return the SHA-256 (hex) of what does not change while a session goes on; where the server is may."""
     return json_digest(
         [
-            settings.model_dump(mode="json", exclude={"cassette"}),
+            settings.model_dump(
+                mode="json", exclude={"url", "key_variable", "key_file", "seconds", "cassette"}
+            ),
             context.goal,
             context.seed,
             context.number + context.left,

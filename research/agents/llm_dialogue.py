@@ -92,8 +92,8 @@ def ask(
     try:
         with ThreadPoolExecutor(1) as thread:  # a notebook has an event loop of its own
             thread.submit(asyncio.run, dialogue()).result()
-    except (AgentRunError, ValueError, TypeError, AttributeError, RecursionError) as error:
-        # The last three are what the library makes of an answer that has not the shape of a completion.
+    except (AgentRunError, ValueError, TypeError, AttributeError, LookupError, RecursionError) as error:
+        # All but the first: what the library makes of an answer that has not the shape of one.
         if wire.error is not None:
             raise wire.error from None
         raise NoProposal(f"language model: {_reason(error, answer)}") from None
@@ -133,9 +133,11 @@ def _reason(error: BaseException, answer: type[BaseModel]) -> str:
         if isinstance(cause, ModelRetry):
             return f"no valid answer: {_short(cause.message)}"
         cause = cause.__cause__ or cause.__context__
+    if not isinstance(error, AgentRunError):
+        return "no valid answer: it has not the shape of a chat completion"
     return f"no valid answer: {_short(str(error))}"
 
 
 def _short(text: str) -> str:
     line = " ".join("".join(each if each.isprintable() else " " for each in text).split())
-    return line if len(line) <= _LONGEST else f"{line[: _LONGEST - 1]}…"
+    return line if len(line) <= _LONGEST else f"{line[: _LONGEST // 3]} … {line[-_LONGEST // 2 :]}"

@@ -40,6 +40,7 @@ _BYTES_PER_TOKEN = 3
 _MOST_TOKENS = 10_000_000
 _CONNECT_SECONDS = 10.0
 _FIRST_WAIT = 0.2
+_CUT_SHORT = "answer cut short"
 _QUOTED = 200
 _MILLION = 1_000_000.0
 _TOO_MANY = 429
@@ -92,7 +93,7 @@ class LlmSettings(Settings):
     answer_tokens: Annotated[int, Field(ge=100, le=100_000)] = 4_000
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     seconds: Annotated[float, Field(gt=0, le=600)] = 60.0
-    longest_wait: Annotated[float, Field(ge=0, le=600)] = 2.0
+    longest_wait: Annotated[float, Field(ge=0, le=600)] = 1.0
     budget: LlmBudget = LlmBudget()
     price: LlmPrice | None = None
     cassette: str = ""
@@ -104,9 +105,8 @@ class LlmSettings(Settings):
         if self.key_variable is not None and self.key_file is not None:
             raise ValueError("key_variable and key_file are given; give one")
         if "?" in self.url:
-            raise ValueError(
-                "url: holds a question mark, and a session keeps its url; a key has its own place"
-            )
+            raise ValueError("url: has a query, which a session would keep; a key has its own place")
+
         return self
 
     @property
@@ -123,10 +123,15 @@ class LlmSettings(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """For what requests are made; session: hash of what does not change in it, number: of the proposal."""
+    """For what requests are made.
+
+    session   hash of what does not change in it; number: of the proposal
+    about     hash of what the model is told
+    """
 
     session: str
     number: int
+    about: str
 
 
 class Wire:
@@ -148,7 +153,7 @@ class Wire:
             while True:
                 found = self._once(content)
                 if not found.failure:
-                    return found.body.encode()
+                    return _without_usage(found.body)
                 if self._place >= MOST_REQUESTS or not _may_pass(found):
                     raise NoProposal(f"{FAILED}{found.failure}")
         except AgentError as error:
@@ -161,7 +166,8 @@ class Wire:
             raise NoProposal(f"language model: no valid answer in {MOST_REQUESTS} requests")
         body = json_text(content).encode()
         self._require_budget(len(body))
-        request = request_hash(content, place=self._place)
+        own = self._made[len(self._made) - self._place :]
+        request = request_hash(self._asked.about, [each.body for each in own])
         known = self._cassette.answer(request)
         if known is None:
             known = self._ask(request, body)
@@ -266,7 +272,9 @@ class Wire:
 
 def _may_pass(exchange: Exchange) -> bool:
     """Whether the same request may be answered a moment later."""
-    return exchange.status in (0, 200, 408, _TOO_MANY) or exchange.status >= 500
+    if exchange.status == 200:
+        return exchange.failure.endswith(_CUT_SHORT)
+    return exchange.status in (0, 408, _TOO_MANY) or exchange.status >= 500
 
 
 def _read(attempt: PostAttempt) -> tuple[str, str]:
@@ -289,6 +297,14 @@ def _read(attempt: PostAttempt) -> tuple[str, str]:
     except (UnicodeDecodeError, ConfigError) as error:
         return "", f"the answer {error}" if isinstance(error, ConfigError) else "the answer is no UTF-8"
     return text, ""
+
+
+def _without_usage(text: str) -> bytes:
+    """Return an answer without the tokens that the server counts: `_tokens` has judged them."""
+    content = parse_json(text)
+    if isinstance(content, dict):
+        content.pop("usage", None)
+    return json_text(content).encode()
 
 
 def _tokens(text: str, body: bytes) -> tuple[int, int]:
