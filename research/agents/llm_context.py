@@ -18,6 +18,7 @@ _TOP, _RECENT, _REFUSED, _OPEN = 10, 8, 5, 10
 _DOCUMENT, _TEXT = 160, 300
 _DATE = re.compile(r"\b\d{4}-\d\d(-\d\d)?\b")
 _OF_ANOTHER = re.compile(r"@[A-Za-z0-9_]+(:\w+)?")
+_SERIES = re.compile(r"\b[A-Z][A-Z0-9_]*[@: ]\d+(min|h|d)\b")
 _COLUMN = re.compile(r"model:[\w@#.]*")
 
 INSTRUCTIONS = """\
@@ -107,7 +108,8 @@ def without_names(text: str, instruments: Iterable[str] = ()) -> str:
     text = _COLUMN.sub(lambda found: found[0] if _is_alias(found[0]) else "[model]", text)
     for each in instruments:
         text = re.sub(rf"\b{re.escape(each)}\b", "[instrument]", text)
-    return _DATE.sub("[date]", _OF_ANOTHER.sub("@other", text))
+    text = _OF_ANOTHER.sub("@other", _SERIES.sub("[bars]", text))
+    return _DATE.sub("[date]", text)
 
 
 def _is_alias(name: str) -> bool:
