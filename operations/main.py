@@ -341,6 +341,27 @@ def _models_rebuild() -> typer.Typer:
     return rebuild_app
 
 
+@models.add("zoo", "List, show and rebuild models that answer on every bar.", panel=COMMANDS)
+def _models_zoo() -> typer.Typer:
+    from research.zoo.cli import zoo_app
+
+    return zoo_app
+
+
+@models.add("get-or-create", "Train a model of the zoo, once.", panel=COMMANDS)
+def _models_get_or_create() -> typer.Typer:
+    from research.zoo.cli import create_app
+
+    return create_app
+
+
+@models.add("worker", "Improve a model of the zoo in the background.", panel=COMMANDS)
+def _models_worker() -> typer.Typer:
+    from research.zoo.cli import worker_app
+
+    return worker_app
+
+
 @models.add("keys", "Create, use and trust signing keys.", panel=COMMANDS, script="model_keys")
 def _models_keys() -> typer.Typer:
     from lockstep.models.cli import keys_app
