@@ -341,11 +341,11 @@ def _models_rebuild() -> typer.Typer:
     return rebuild_app
 
 
-@models.add("zoo", "List, show and rebuild models that answer on every bar.", panel=COMMANDS)
+@models.add("zoo", "Models that answer on every bar: list, show, rebuild.", panel=COMMANDS, script="models")
 def _models_zoo() -> typer.Typer:
-    from research.zoo.cli import zoo_app
+    from research.zoo.cli import app
 
-    return zoo_app
+    return app
 
 
 @models.add("get-or-create", "Train a model of the zoo, once.", panel=COMMANDS)

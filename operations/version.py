@@ -22,6 +22,7 @@ _MEANING = {
     "certifying": "what compares research with live",
     "paper": "what compares paper with research",
     "agents": "what a session of research agents proposes and measures",
+    "zoo": "what trains a model of the zoo",
 }
 
 app = typer.Typer(add_completion=False)

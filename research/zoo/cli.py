@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from lockstep.errors import ConfigError
-from lockstep.market.command_line import App, DataDir, OneSymbol, SourceName
+from lockstep.market.command_line import SYMBOL_FLAGS, App, DataDir, OneSymbol, SourceName
 from lockstep.market.dates import as_day
 from lockstep.models.command_line import By, Json, Store, actor, print_json
 from lockstep.models.store import ModelStore
@@ -44,10 +44,9 @@ End = Annotated[str | None, typer.Option(help="Last one; default: two thirds of 
 Model = Annotated[str, typer.Argument(help="Its name, for example volatility_h1.")]
 Instrument = Annotated[str, typer.Argument(help="Instrument, for example COMP.")]
 
-zoo_app = App(no_args_is_help=True)
-create_app, worker_app = App(), App()
-# All of them, as `scripts/models.py` has them.
 app = App(no_args_is_help=True)
+# The two that are `lockstep models get-or-create` and `lockstep models worker` as well.
+create_app, worker_app = App(), App()
 
 
 def _also(*apps: tuple[App, str]) -> Callable[[_Called], _Called]:
@@ -89,7 +88,7 @@ def get_or_create(
     """Print the version that answers a spec; it is trained, once, where there is none."""
     where = "model spec" if spec is None else str(spec)
     content = read_yaml(spec) if spec is not None else {
-        "task": task, "horizon": horizon, "features": [each.strip() for each in features.split(",") if each],
+        "task": task, "horizon": horizon, "features": _listed(features),
         "estimator": estimator, "parameters": dict(map(_parameter, parameter or [])), "members": members,
         "label": label,
     }  # fmt: skip
@@ -126,6 +125,7 @@ def worker(
     steps: Annotated[int, typer.Option(help="Proposals of a run.")] = 30,
     cpu_seconds: Annotated[float, typer.Option(help="CPU time of a run.")] = 60.0,
     seed: Annotated[int, typer.Option(help="Seed of the proposals.")] = 1,
+    features: Annotated[str, typer.Option(help="Ids that it may add; default: the catalogue's.")] = "",
     timeframe: Frame = "1d",
     start: Start = None,
     end: End = None,
@@ -144,8 +144,8 @@ def worker(
         WorkerSettings,
         {
             "symbol": symbol, "task": task, "horizon": horizon, "timeframe": timeframe, "steps": steps,
-            "cpu_seconds": cpu_seconds, "seed": seed, "start": as_day("start", start),
-            "end": as_day("end", end), "source": source,
+            "cpu_seconds": cpu_seconds, "seed": seed, "features": _listed(features),
+            "start": as_day("start", start), "end": as_day("end", end), "source": source,
             "data_dir": None if data_dir is None else str(data_dir),
         },
         where="options",
@@ -171,9 +171,9 @@ def _tell(found: WorkerReport, settings: WorkerSettings, *, as_json: bool) -> No
     )
 
 
-@_also((zoo_app, "list"), (app, "list"))
+@app.command("list")
 def list_versions(
-    symbol: Annotated[str | None, typer.Option(help="Only this instrument.")] = None,
+    symbol: Annotated[str | None, typer.Option(*SYMBOL_FLAGS, help="Only this instrument.")] = None,
     store: Store = None,
     database: Url = None,
     json: Json = False,
@@ -194,7 +194,7 @@ def list_versions(
     Console().print(table if found else "The zoo is empty; `lockstep models get-or-create` trains a model.")
 
 
-@_also((zoo_app, "show"), (app, "show"))
+@app.command("show")
 def show(
     symbol: Instrument,
     name: Model,
@@ -218,7 +218,7 @@ def show(
             print(f"  read by {used.strategies} strategies, mean Sharpe {used.mean_sharpe:.2f}, {used.best}")
 
 
-@_also((zoo_app, "rebuild"), (app, "rebuild"))
+@app.command("rebuild")
 def rebuild(
     symbol: Instrument,
     name: Model,
@@ -246,6 +246,10 @@ def seconds_of(text: str) -> int:
     if found is None:
         raise ConfigError(f"interval {text!r}: write a number and s, m, h or d, such as 30m or 1h")
     return int(found[1]) * _SECONDS[found[2]]
+
+
+def _listed(text: str) -> list[str]:
+    return [each.strip() for each in text.split(",") if each.strip()]
 
 
 def _parameter(text: str) -> tuple[str, Any]:

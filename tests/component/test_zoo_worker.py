@@ -83,17 +83,34 @@ def rows(zoo: ModelZoo) -> list[Any]:
     return found
 
 
+@pytest.fixture(scope="module")
+def released(tmp_path_factory: pytest.TempPathFactory) -> tuple[ModelZoo, worker.WorkerReport, Any]:
+    folder = tmp_path_factory.mktemp("released")
+    zoo = zoo_of(folder)
+    settings = WorkerSettings(symbol="COMP", seed=SEED, estimators=("hist_gradient_boosting", "logistic"))
+    before = zoo.store.manifest()
+    report = MLBackgroundWorker(zoo=zoo, settings=settings).once()
+    return zoo, report, before
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory, load: Any) -> tuple[list[Any], int]:
+    folder = tmp_path_factory.mktemp("whole") / "desk"
+    folder.mkdir()
+    writes = counted_writes(lambda: at_work(folder, load).once())
+    found = rows(zoo_of(folder))
+    assert {each[3] for each in found if each[0] == "worker_step"} >= {
+        "begun",
+        "proposed",
+        "scored",
+        "ended",
+    }
+    assert any(each[0] == "model_attempt" for each in found)
+    return found, writes
+
+
 class TestReleases:
     """COMP from 1999: the worker learns from two thirds; the bars after them are read by this test alone."""
-
-    @pytest.fixture(scope="class")
-    def released(self, tmp_path_factory: pytest.TempPathFactory) -> tuple[ModelZoo, worker.WorkerReport, Any]:
-        folder = tmp_path_factory.mktemp("released")
-        zoo = zoo_of(folder)
-        settings = WorkerSettings(symbol="COMP", seed=SEED, estimators=("hist_gradient_boosting", "logistic"))
-        before = zoo.store.manifest()
-        report = MLBackgroundWorker(zoo=zoo, settings=settings).once()
-        return zoo, report, before
 
     def test_there_are_three_within_thirty_steps_and_a_minute(self, released: Any) -> None:
         zoo, report, _ = released
@@ -136,21 +153,6 @@ class TestReleases:
 
 class TestKills:
     """A worker that is killed at any write leaves the rows of one that was not."""
-
-    @pytest.fixture(scope="class")
-    def whole(self, tmp_path_factory: pytest.TempPathFactory, load: Any) -> tuple[list[Any], int]:
-        folder = tmp_path_factory.mktemp("whole") / "desk"
-        folder.mkdir()
-        writes = counted_writes(lambda: at_work(folder, load).once())
-        found = rows(zoo_of(folder))
-        assert {each[3] for each in found if each[0] == "worker_step"} >= {
-            "begun",
-            "proposed",
-            "scored",
-            "ended",
-        }
-        assert any(each[0] == "model_attempt" for each in found)
-        return found, writes
 
     def test_killed_at_every_write_it_goes_on(
         self, whole: tuple[list[Any], int], tmp_path: Path, load: Any
@@ -321,7 +323,17 @@ class TestCommands:
         (listed,) = json.loads(self.run(tmp_path, "list", "--json"))
         assert (listed["version"], listed["usage"]["strategies"]) == ("v1", 0)
         told = self.run(
-            tmp_path, "worker", "--once", "--symbol", "COMP", "--steps", "1", "--end", "2004-12-31"
+            tmp_path,
+            "worker",
+            "--once",
+            "--symbol",
+            "COMP",
+            "--steps",
+            "1",
+            "--end",
+            "2004-12-31",
+            "--features",
+            "rsi_2,parkinson_20_252",
         )
         assert "COMP volatility_h1: 1 steps," in told
         assert "COMP volatility_h1 v1 (candidate), model:COMP" in self.run(
