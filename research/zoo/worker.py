@@ -349,14 +349,14 @@ def _journal(
 
 def _begun(worker: MLBackgroundWorker, whole: LearningBars, head: LearningBars, same: str) -> Content:
     settings, zoo = worker.settings, worker.zoo
-    version = latest_version(zoo.store, settings.symbol, settings.name)
-    if version is None:
-        model = zoo.get_or_create_model(
-            settings.begins_with, whole, note="the first version: where the worker begins",
-            data_dir=settings.data_dir, source=settings.source,
-        )  # fmt: skip
-        version = model.version
-    spec = build_of(zoo.store.manifest().entry(settings.symbol, version, settings.name).record).spec
+    version, spec = latest_version(zoo.store, settings.symbol, settings.name), settings.begins_with
+    if version is not None:
+        spec = build_of(zoo.store.manifest().entry(settings.symbol, version, settings.name).record).spec
+    if version is None or not zoo.is_counted(settings.symbol, settings.name, version):
+        version = zoo.get_or_create_model(
+            spec, whole, note="the first version: where the worker begins", data_dir=settings.data_dir,
+            source=settings.source,
+        ).version  # fmt: skip
     listed = settings.features or head.registry.list()
     if settings.features:
         head.registry.plan(settings.features, head.key)

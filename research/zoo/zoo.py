@@ -129,6 +129,14 @@ class ModelZoo:
         remember(self.store.folder)
         return found
 
+    def is_counted(self, symbol: str, name: str, version: str) -> bool:
+        """Whether a version has its row: what trained it may have been killed before it wrote one."""
+        table = ModelBuildRow
+        sha256 = self.store.manifest().entry(symbol, version, name).sha256
+        same = (table.symbol == symbol, table.name == name, table.sha256 == sha256)
+        with self.ledger.database.read() as connection:
+            return connection.scalar(select(table.id).where(*same).limit(1)) is not None
+
     def _known(self, key: str) -> ZooModel | None:
         with self.ledger.database.read() as connection:
             row = connection.execute(select(ModelBuildRow.__table__).where(ModelBuildRow.key == key)).first()

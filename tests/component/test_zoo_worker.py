@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import re
 import signal
 from collections.abc import Callable
 from dataclasses import replace
@@ -161,21 +162,26 @@ class TestKills:
         folder = tmp_path / "desk"
         folder.mkdir()
         codes = []
-        for _ in range(3 * writes):
-            process = FORK.Process(target=one_more_write, args=(folder, load))
+        for turn in range(3 * writes):
+            process = FORK.Process(target=few_writes, args=(folder, load, 1 + turn % 2))
             process.start()
             process.join(120)
             codes.append(process.exitcode)
             if process.exitcode == 0:
                 break
         assert codes[-1] == 0
-        assert codes.count(-signal.SIGKILL) >= writes - 1
-        assert sorted(rows(zoo_of(folder))) == sorted(expected)
+        assert codes.count(-signal.SIGKILL) >= writes // 2
+        assert sorted(map(unfolded, rows(zoo_of(folder)))) == sorted(map(unfolded, expected))
         zoo_of(folder).ledger.verify()
 
     def test_a_run_that_has_ended_is_not_taken_again(self, tmp_path: Path, load: Any) -> None:
         one, two = (at_work(tmp_path, load, steps=1).once() for _ in "ab")
         assert (one.run, two.run) == ("COMP_volatility_h1-1", "COMP_volatility_h1-2")
+
+
+def unfolded(row: tuple[str, ...]) -> tuple[str, ...]:
+    """Return a row without the hash of the settings, which the folder of the store is part of."""
+    return tuple(re.sub(r'"same": "[0-9a-f]+", ', "", each) for each in row)
 
 
 def counted_writes(call: Callable[[], Any]) -> int:
@@ -192,14 +198,14 @@ def counted_writes(call: Callable[[], Any]) -> int:
     return count
 
 
-def one_more_write(folder: Path, load: Any) -> None:
-    """Let a worker write once, and kill it when it comes to the next write."""
+def few_writes(folder: Path, load: Any, allowed: int) -> None:
+    """Let a worker write once or twice, and kill it when it comes to the next write."""
     original, count = Database.write, 0
 
     def write(self: Database) -> Any:
         nonlocal count
         count += 1
-        if count > 1:
+        if count > allowed:
             os.kill(os.getpid(), signal.SIGKILL)
         return original(self)
 
