@@ -60,6 +60,8 @@ from research.zoo.zoo import KIND, ModelZoo, ZooModel
 
 FIRST = ("ibs", "range_atr_14", "ret_5")
 _DIGITS = 32
+# Ten rounds of shallow trees: cautious, and far from all that there is to be learned.
+_SMALL = {"max_iter": 10, "max_depth": 2, "learning_rate": 0.1}
 _OTHER = "its bars, settings or code are others now"
 
 
@@ -115,8 +117,9 @@ class WorkerSettings(Settings):
         if self.first is not None:
             return self.first
         chosen = self.estimators[0]
+        parameters = _SMALL if chosen == "hist_gradient_boosting" else START[chosen]
         return ModelSpec(
-            task=self.task, horizon=self.horizon, features=FIRST, estimator=chosen, parameters=START[chosen]
+            task=self.task, horizon=self.horizon, features=FIRST, estimator=chosen, parameters=parameters
         )
 
     def bars(self) -> LearningBars:
