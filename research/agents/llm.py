@@ -45,7 +45,7 @@ class AskedModel(Settings):
     members: Annotated[int, Field(ge=1, le=8)] = 1
 
 
-class Answer(Settings):
+class StrategyAnswer(Settings):
     """One strategy: conditions for entries and exits, models that they read, and why it should work.
 
     There is no field for costs, capital, size, execution, sessions or code.
@@ -108,7 +108,7 @@ class LlmResearcher:
             instructions=INSTRUCTIONS,
             message=message,
             seed=seed,
-            answer=Answer,
+            answer=StrategyAnswer,
             read=lambda answer: proposal_of(answer, context),
         )
 
@@ -135,7 +135,7 @@ def session_of(settings: LlmSettings, context: ResearchContext) -> str:
     )
 
 
-def proposal_of(answer: Answer, context: ResearchContext) -> Proposal:
+def proposal_of(answer: StrategyAnswer, context: ResearchContext) -> Proposal:
     """Return the proposal of an answer.
 
     ConfigError or FeatureError, naming no instrument, where it reads what is not offered or means nothing.
@@ -174,7 +174,7 @@ def _spec(model: AskedModel) -> ModelSpec:
     return validated(ModelSpec, model.model_dump(exclude={"alias"}), where=f"model {model.alias}")
 
 
-def _ids(answer: Answer) -> list[str]:
+def _ids(answer: StrategyAnswer) -> list[str]:
     """Return every id that an answer reads, as it is written."""
     trees = (answer.long_entry, answer.long_exit, answer.short_entry, answer.short_exit)
     found = [operand for tree in trees for each in comparisons(tree) for operand in each.operands]

@@ -18,7 +18,7 @@ _TOP, _RECENT, _REFUSED, _OPEN = 10, 8, 5, 10
 _DOCUMENT, _TEXT = 160, 300
 _DATE = re.compile(r"\b\d{4}-\d\d(-\d\d)?\b")
 _OF_ANOTHER = re.compile(r"@[A-Za-z0-9_]+(:\w+)?")
-_SERIES = re.compile(r"\b[A-Z][A-Z0-9_]*[@: ]\d+(min|h|d)\b")
+_SERIES = re.compile(r"(?<![@\w])[A-Z][A-Z0-9_]*[@: ]\d+(min|h|d)\b")
 _COLUMN = re.compile(r"model:[\w@#.]*")
 
 INSTRUCTIONS = """\

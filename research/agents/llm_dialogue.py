@@ -1,6 +1,6 @@
 """The dialogue for one proposal, on pydantic-ai: the only file that imports it, when a model is asked.
 
-What is answered must be an `Answer` and mean something; else the model is told why, twice at most.
+What is answered must be of the schema and mean something; else the model is told why, twice at most.
 """
 
 from __future__ import annotations
