@@ -27,6 +27,7 @@ from operations.agents.tables import (
 from research.agents.database import AgentBook, SessionRecord
 from research.agents.engine import ResearchEngine
 from research.agents.plan import AgentSettings
+from research.agents.proposal import KnownModel
 from research.agents.router import KINDS
 from research.statistics.null_replay import REPLAYS
 
@@ -188,9 +189,18 @@ def _explore(settings: AgentSettings, number: int | None = None) -> None:
             else:
                 progress.update(task, completed=told["number"])
 
-        engine = ResearchEngine(settings=settings, book=book, tell=tell)
+        engine = ResearchEngine(settings=settings, book=book, tell=tell, models=_models)
         record = engine.run_exploration_session() if number is None else engine.resume(number)
     _show(book, record, console)
+
+
+def _models(settings: AgentSettings, book: AgentBook) -> tuple[KnownModel, ...]:
+    """Return the models that a session is told of; one that makes none needs none, nor what loads them."""
+    if set(settings.kinds) == {"technical"}:
+        return ()
+    from research.agents.quant import models_of_zoo
+
+    return models_of_zoo(settings.symbol, book)
 
 
 def _show(book: AgentBook, record: SessionRecord, console: Console) -> None:

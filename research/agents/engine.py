@@ -36,13 +36,13 @@ class ResearchEngine:
     settings   of its sessions, but for how many strategies and which dates
     tell       hears the number of a session (`session`), then of each trial (`number`, `kind`, `status`,
                `fitness`)
-    models     gives the models of the zoo that a session on a symbol is told of
+    models     gives the models of the zoo that a session is told of, from its settings and the database
     """
 
     settings: AgentSettings
     book: AgentBook = field(default_factory=AgentBook.open)
     tell: Told = _deaf
-    models: Callable[[str], tuple[KnownModel, ...]] = lambda symbol: ()
+    models: Callable[[AgentSettings, AgentBook], tuple[KnownModel, ...]] = lambda settings, book: ()
 
     def run_exploration_session(
         self, num_strategies: int | None = None, data_range: DateRange | None = None
@@ -62,7 +62,7 @@ class ResearchEngine:
         # Refused here, it costs no process.
         researcher = researcher_named(settings.researcher, settings.options)
         AgentRouter(kinds=settings.kinds, screen=researcher.least).require(settings.strategies)
-        return self.carry_out(plan_of(settings, models=self.models(settings.symbol)))
+        return self.carry_out(plan_of(settings, models=self.models(settings, self.book)))
 
     def resume(self, number: int) -> SessionRecord:
         """Make what is missing of a session; AgentError where it is complete, or code or bars changed."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from datetime import date, timedelta
 from pathlib import Path
@@ -74,13 +75,16 @@ class AgentSettings(Settings):
 
 
 class PinnedModel(Settings):
-    """A model of the zoo that was there when a session began."""
+    """A model of the zoo that was there when a session began; fields as of `KnownModel`, None for NaN."""
 
     name: str
     version: str
     column: str
     spec: ModelSpec
     note: str = ""
+    used_by: int = 0
+    mean_sharpe: float | None = None
+    best: str = ""
 
 
 class SessionPlan(Settings):
@@ -102,8 +106,9 @@ class SessionPlan(Settings):
 
     @property
     def key(self) -> str:
-        """SHA-256 (hex) of all of it."""
-        return json_digest(self.model_dump(mode="json"))
+        """SHA-256 (hex) of all of it but how much the models were used so far."""
+        used = {"used_by", "mean_sharpe", "best", "note"}
+        return json_digest(self.model_dump(mode="json", exclude={"models": {"__all__": used}}))
 
     @property
     def where(self) -> str:
@@ -171,7 +176,14 @@ def plan_of(
         bars=data_hash(history, settings.symbol),
         models=tuple(
             PinnedModel(
-                name=each.name, version=each.version, column=each.column, spec=each.spec, note=each.note
+                name=each.name,
+                version=each.version,
+                column=each.column,
+                spec=each.spec,
+                note=each.note,
+                used_by=each.used_by,
+                best=each.best,
+                mean_sharpe=None if math.isnan(each.mean_sharpe) else each.mean_sharpe,
             )
             for each in models
         ),

@@ -115,7 +115,8 @@ def known_models(plan: SessionPlan) -> tuple[KnownModel, ...]:
     return tuple(
         KnownModel(
             name=each.name, version=each.version, column=each.column, spec=each.spec, note=each.note,
-            used_by=0, mean_sharpe=_NAN, best="",
+            used_by=each.used_by, best=each.best,
+            mean_sharpe=_NAN if each.mean_sharpe is None else each.mean_sharpe,
         )
         for each in plan.models
     )  # fmt: skip

@@ -13,7 +13,7 @@ from research.agents.specs import AgentSpec
 from research.zoo.model_spec import ModelSpec
 
 IDS = {"rsi_2": 100.0, "ibs": 1.0, "volume_pctile_20": 1.0, "atr_pctile_14_252": 1.0}
-CALM = ModelSpec(task="volatility", features=("atr_14", "ibs"))
+CALM = ModelSpec(task="volatility", features=("ibs", "range_atr_14"), parameters={"max_iter": 5})
 
 
 @dataclass(frozen=True, kw_only=True)
