@@ -67,7 +67,8 @@ def test_a_fold_reads_a_version_that_ends_before_it(made: Made) -> None:
         assert column is not None
         trained = versions[column.version].training_range
         assert trained is not None
-        assert trained[0] == str(made.plan.train.start)
+        # Windows fill first.
+        assert trained[0] > str(made.plan.train.start)
         assert trained[1] < str(made.agent.evaluator.folds.dates(fold).start)
     assert len(store.manifest().instruments["COMP"]["volatility_h1"].versions) == 6, (
         "nothing is trained twice"
@@ -77,10 +78,14 @@ def test_a_fold_reads_a_version_that_ends_before_it(made: Made) -> None:
 def test_strategies_with_models_are_evaluated_and_the_winner_is_whole(made: Made) -> None:
     found = made.book.strategies(made.record.id)
     assert {each.trial.proposal.kind for each in found} == {"hybrid"}
-    assert all(each.trial.status == "evaluated" for each in found)
+    # Some do the same as others, and are counted.
+    assert {each.trial.status for each in found} <= {"evaluated", "repeated"}
+    assert sum(each.trial.status == "evaluated" for each in found) >= 2
     assert all(stand_in(CALM) in each.trial.versions for each in found)
     (entry,) = ModelStore().manifest().instruments["COMP"]["volatility_h1"].versions.values()
-    assert entry.training_range == (str(made.plan.train.start), str(made.plan.train.end))
+    assert entry.training_range is not None
+    late = str(made.agent.evaluator.folds.dates(5).start)
+    assert late < entry.training_range[1] <= str(made.plan.train.end)
     assert entry.status == "candidate"
     assert ModelStore().manifest().instruments["COMP"]["volatility_h1"].production is None
     (model,) = made.models
@@ -119,8 +124,10 @@ def test_a_column_stands_for_the_spec_of_its_model(made: Made) -> None:
         spec_of(replace(trial.proposal, spec=json.loads(other), models={}), ground)
 
 
-def test_a_retired_model_is_refused_in_one_line(made: Made) -> None:
+def test_a_retired_model_is_refused_in_one_line(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
     (model,) = made.models
+    # A process that begins a session has opened no other store.
+    monkeypatch.setattr(model_column, "_opened", {})
     ModelStore().retire("COMP", "v1", name="volatility_h1", reason="test", by="test", now=NOON)
     assert models_of_zoo("COMP", made.book) == ()
     ground = SpecGround(symbol="COMP", terms=SETTINGS.terms, history=made.agent.history)
