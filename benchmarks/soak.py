@@ -33,6 +33,7 @@ from benchmarks.retraining import comparisons, retraining
 from benchmarks.slippage import slippage
 from benchmarks.training import stopping
 from benchmarks.var_backtests import var_backtests
+from benchmarks.zoo import noise, on_comp
 from lockstep.identity import DECIDING, VALIDATING, code_hash, hash_of
 from research.ledger.database import Database
 from research.ledger.ledger import Ledger
@@ -373,6 +374,18 @@ SOAKS = {
         sentence="decay of an edge, in drawn edges of each kind: intervals of half-lives hold the true one",
         count=1_000,
         run=half_lives,
+    ),
+    "zoo_noise": Soak(
+        sentence="workers of the zoo on noise, in sessions: how many release anything, and by the naive rule",
+        count=200,
+        run=noise,
+        module="research.zoo.worker",
+    ),
+    "zoo_releases": Soak(
+        sentence="workers of the zoo on COMP's volatility, in seeds: releases in 30 steps, hold-out losses",
+        count=6,
+        run=on_comp,
+        module="research.zoo.worker",
     ),
     "examples": Soak(
         sentence="drawn rules in every engine, drawn bars for every feature, in examples of each test",
