@@ -2,10 +2,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo test check lint docs bench soak notebooks lock clean
+.PHONY: help demo agents-demo test check lint docs bench soak notebooks lock clean
 
 help:  ## say what there is
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/'
 
 BUILD := setup.cfg pyproject.toml scripts/environment.sh requirements-build.lock
 
@@ -24,6 +24,9 @@ BUILD := setup.cfg pyproject.toml scripts/environment.sh requirements-build.lock
 
 demo: .venv/.core  ## backtest, train, validate, certify, promote and trade on paper, on real daily bars
 	scripts/demo.sh
+
+agents-demo: .venv/.core  ## let agents propose 100 strategies, and see why none is promoted; ARGS=technical for those without a model
+	scripts/agents_demo.sh $(ARGS)
 
 test: .venv/.dev  ## run every test, with branch coverage
 	PATH="$(CURDIR)/$(BIN):$$PATH" scripts/run_tests.sh $(ARGS)

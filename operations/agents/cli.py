@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -19,19 +19,23 @@ from lockstep.settings import read_yaml, suggestion, validated
 from operations.agents.tables import (
     gate_lines,
     kinds_table,
+    models_table,
     sessions_table,
     spelled,
     strategies_table,
     winner_lines,
 )
-from research.agents.database import AgentBook, SessionRecord
+from research.agents.database import AgentBook
 from research.agents.engine import ResearchEngine
 from research.agents.plan import AgentSettings
 from research.agents.proposal import KnownModel
 from research.agents.router import KINDS
 from research.statistics.null_replay import REPLAYS
 
-_TOP = 10
+if TYPE_CHECKING:
+    from research.agents.summary import SessionSummary
+
+_TOP, _AREAS = 10, 3
 
 app = App(no_args_is_help=True, help="Sessions of research agents: they propose strategies as data.")
 
@@ -102,8 +106,22 @@ def list_sessions() -> None:
 @app.command()
 def show(number: Number) -> None:
     """Show what a session came to: by kind, its best, what nobody tried, and what became of it."""
-    book = AgentBook.open()
-    _show(book, book.session(number), _console())
+    from research.agents.summary import SessionSummary
+
+    _show(SessionSummary.of(AgentBook.open(), number), _console())
+
+
+@app.command()
+def report(
+    number: Number,
+    out: Annotated[
+        Path | None, typer.Option(help="The page; default: agents/session-N.html in results.")
+    ] = None,
+) -> None:
+    """Write the page of a session: its winner's family tree, what nobody tried, and what was learned."""
+    from research.agents.report import SessionReport
+
+    _console().print(f"page: {SessionReport(AgentBook.open(), number).save(out)}", markup=False)
 
 
 @app.command()
@@ -157,8 +175,9 @@ def gate(
             advance=lambda: progress.advance(task),
             tell=lambda line: console.print(line, markup=False),
         )
-    for line in gate_lines(record, found):
-        console.print(line, markup=False)
+    from research.agents.summary import SessionSummary
+
+    _say(console, [*gate_lines(record, found), SessionSummary.of(book, number).verdict])
 
 
 @app.command()
@@ -191,7 +210,11 @@ def _explore(settings: AgentSettings, number: int | None = None) -> None:
 
         engine = ResearchEngine(settings=settings, book=book, tell=tell, models=_models)
         record = engine.run_exploration_session() if number is None else engine.resume(number)
-    _show(book, record, console)
+    from research.agents.report import SessionReport
+
+    report = SessionReport(book, record.id)
+    _show(report.summary, console)
+    console.print(f"page: {report.save()}", markup=False)
 
 
 def _models(settings: AgentSettings, book: AgentBook) -> tuple[KnownModel, ...]:
@@ -203,33 +226,37 @@ def _models(settings: AgentSettings, book: AgentBook) -> tuple[KnownModel, ...]:
     return models_of_zoo(settings.symbol, book)
 
 
-def _show(book: AgentBook, record: SessionRecord, console: Console) -> None:
-    plan, found = record.plan, book.strategies(record.id)
-    settings = plan.settings
-    console.print(
-        f"session {record.id}: {settings.researcher} on {settings.symbol}, {plan.train}, "
-        f"{len(found)} of {settings.strategies} strategies, seed {settings.seed}",
-        markup=False,
-    )
+def _show(found: SessionSummary, console: Console) -> None:
+    from research.agents.summary import in_words
+
+    record, top = found.record, found.top
+    settings = record.plan.settings
+    lines = [
+        f"session {record.id}: {settings.researcher} on {settings.symbol}, {record.plan.train}, "
+        f"{len(found.strategies)} of {settings.strategies} strategies, seed {settings.seed}"
+    ]
     if settings.goal:
-        console.print(f"goal: {settings.goal}", markup=False)
-    console.print(kinds_table(found))
-    best = book.get_top(_TOP, record.id)
-    if best:
+        lines.append(f"goal: {settings.goal}")
+    _say(console, lines)
+    console.print(kinds_table(found.kinds))
+    if found.models:
+        console.print(models_table(found.models))
+    if best := found.best(_TOP):
         console.print(strategies_table(best))
-        console.print(f"{best[0].name}: {spelled(best[0])}", markup=False)
-    for niche in book.get_underexplored_areas(record.id, 3):
-        console.print(
-            f"not tried: {niche.feature}, {niche.side}, exposure {niche.exposure}, holding {niche.holding}",
-            markup=False,
-        )
-    for line in winner_lines(record):
-        console.print(line, markup=False)
+    if top is not None:
+        _say(console, [f"top performer {top.name}: {spelled(top)}"])
+    _say(console, [f"not tried: {in_words(niche)}" for niche in found.open[:_AREAS]])
+    _say(console, winner_lines(record))
     if "gate" in record.events:
         from research.agents.gate import SessionVerdict
 
-        for line in gate_lines(record, SessionVerdict(**record.events["gate"])):
-            console.print(line, markup=False)
+        _say(console, gate_lines(record, SessionVerdict(**record.events["gate"])))
+    _say(console, [found.verdict])
+
+
+def _say(console: Console, lines: Sequence[str]) -> None:
+    for line in lines:
+        console.print(line, markup=False)
 
 
 def _progress(console: Console) -> Any:

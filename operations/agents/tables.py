@@ -12,7 +12,7 @@ import yaml
 from lockstep.tables import TextTable, prose
 from research.agents.database import FROZEN, GATE, REGISTERED, SessionRecord, Strategy
 from research.agents.gate import SHOWN, SessionVerdict
-from research.agents.router import KINDS
+from research.agents.summary import ModelInSession, Tally
 
 
 def sessions_table(records: Sequence[SessionRecord], made: Counter[int]) -> TextTable:
@@ -51,21 +51,25 @@ def strategies_table(found: Sequence[Strategy]) -> TextTable:
     return table
 
 
-def kinds_table(found: Sequence[Strategy]) -> TextTable:
+def kinds_table(found: Sequence[Tally]) -> TextTable:
     """Return one row per kind of strategy: how many, what became of them, and their mean Sharpe ratio."""
     table = TextTable("kind", "proposed", "evaluated", "repeated", "refused", "failed", "mean Sharpe", "best")
-    for kind in KINDS:
-        own = [each.trial for each in found if each.trial.proposal.kind == kind]
-        if not own:
-            continue
-        status = Counter(each.status for each in own)
-        sharpes = np.array([each.measures.sharpe for each in own if each.measures is not None])
-        sharpes = sharpes[np.isfinite(sharpes)]
-        best = max((each.fitness for each in own if each.status == "evaluated"), default=float("-inf"))
+    for each in found:
         table.add_row(
-            kind, str(len(own)),
-            *(str(status[each]) for each in ("evaluated", "repeated", "refused", "failed")),
-            _number(float(sharpes.mean()) if sharpes.size else None), _number(best),
+            each.name, str(each.tried),
+            *(str(each.status[status]) for status in ("evaluated", "repeated", "refused", "failed")),
+            _number(each.mean_sharpe), "" if each.best is None else _number(each.best.trial.fitness),
+        )  # fmt: skip
+    return table
+
+
+def models_table(found: Sequence[ModelInSession]) -> TextTable:
+    """Return one row per model: its version at the start and at the end, and how strategies did with it."""
+    table = TextTable("model", "at the start", "at the end", "read by", "mean Sharpe")
+    for each in found:
+        table.add_row(
+            each.name, each.start or "none", each.end or "folds only", str(each.read_by),
+            _number(each.mean_sharpe),
         )  # fmt: skip
     return table
 
@@ -107,12 +111,9 @@ def winner_lines(record: SessionRecord) -> list[str]:
     event = record.events[FROZEN]
     lines = [f"ended early: {event['ended']}"] if event["ended"] else []
     if not event["winners"]:
-        return [*lines, "nothing can win: no strategy with enough trades in enough folds; not promoted"]
+        return lines
     names = ", ".join(str(each["number"]) for each in event["winners"])
-    return [
-        *lines,
-        f"frozen: trials {names}; fitness {event['objective']:.3f}; not promoted: the gate is next",
-    ]
+    return [*lines, f"frozen: trials {names}; fitness {event['objective']:.3f}"]
 
 
 def spelled(strategy: Strategy) -> str:

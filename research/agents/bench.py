@@ -6,10 +6,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 from lockstep.errors import AgentError
 from lockstep.market.config import InstrumentBook, load_instruments
-from lockstep.market.history import History
+from lockstep.market.history import History, SeriesKey
 from lockstep.market.loader import load_history
+from lockstep.market.sessions import Dates
 from lockstep.strategy.families.rules import RulesConfig
 from research.agents.evaluation import TrainingEvaluator
 from research.agents.plan import SessionPlan
@@ -89,6 +92,14 @@ def training_history(plan: SessionPlan, book: InstrumentBook | None = None) -> H
             f"on {plan.bars[:12]}; restore them, or begin another session"
         )
     return history
+
+
+def training_days(plan: SessionPlan, history: History) -> Dates:
+    """Return the sessions of a training range, datetime64[D] (S,), rising."""
+    symbol = plan.settings.symbol
+    bars, market = history.series(SeriesKey(symbol, plan.timeframe)), history.markets[symbol]
+    dates = market.session.dates(bars.end, bars.timeframe)
+    return np.unique(dates[plan.train.rows(dates, bars.source)])
 
 
 def evaluator_of(plan: SessionPlan, history: History) -> TrainingEvaluator:

@@ -22,8 +22,9 @@ MOST_OF_ONE = 0.3
 
 @dataclass(frozen=True, kw_only=True)
 class Objection:
-    """What the critic has to say; fatal: such a trial wins nothing."""
+    """What the critic has to say; about: the same for all of its kind; fatal: such a trial wins nothing."""
 
+    about: str
     text: str
     fatal: bool = False
 
@@ -31,24 +32,25 @@ class Objection:
 def review(measures: TrialMeasures) -> tuple[Objection, ...]:
     """Return what is suspicious about the measures of a trial."""
     if not measures.trades:
-        return (
-            Objection(text="never trades: its entries never come true, or a value is missing", fatal=True),
-        )
+        text = "never trades: its entries never come true, or a value is missing"
+        return (Objection(about="never trades", text=text, fatal=True),)
     found = []
     if (share := _mean(measures, "exposure")) >= MOST_IN:
         text = f"is in the market in {share:.0%} of the sessions: it hardly decides"
-        found.append(Objection(text=text, fatal=True))
+        found.append(Objection(about="hardly ever out of the market", text=text, fatal=True))
     if measures.missing > MOST_MISSING:
         text = f"reads a value that is missing on {measures.missing:.0%} of the bars"
-        found.append(Objection(text=text, fatal=True))
+        found.append(Objection(about="reads what is often missing", text=text, fatal=True))
     if measures.largest > MOST_OF_ONE:
         text = f"makes {measures.largest:.0%} of its result in one trade"
-        found.append(Objection(text=text, fatal=True))
+        found.append(Objection(about="lives on one trade", text=text, fatal=True))
     if (costs := _mean(measures, "cost_share")) > MOST_COSTS:
-        found.append(Objection(text=f"pays {costs:.0%} of its gains as costs: trade less often"))
+        text = f"pays {costs:.0%} of its gains as costs: trade less often"
+        found.append(Objection(about="pays its gains as costs", text=text))
     if math.isnan(measures.fitness):
         few = sum(each.trades for each in measures.folds) / len(measures.folds)
-        found.append(Objection(text=f"has {few:.0f} trades in a fold, too few to be judged"))
+        text = f"has {few:.0f} trades in a fold, too few to be judged"
+        found.append(Objection(about="trades too seldom to be judged", text=text))
     return tuple(found)
 
 

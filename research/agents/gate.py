@@ -20,11 +20,10 @@ from sqlalchemy import Connection
 from lockstep.errors import AgentError, NoBars
 from lockstep.market.config import InstrumentBook, load_instruments
 from lockstep.market.dates import DateRange
-from lockstep.market.history import History, SeriesKey
+from lockstep.market.history import SeriesKey
 from lockstep.market.loader import load_history
-from lockstep.market.sessions import Dates
 from lockstep.strategy.families.rules import RulesConfig
-from research.agents.bench import evaluator_of, training_history
+from research.agents.bench import evaluator_of, training_days, training_history
 from research.agents.database import FROZEN, GATE, AgentBook, SessionRecord
 from research.agents.fold_measures import SessionFolds
 from research.agents.knowledge import LLM, Measured, known_until, split_folds, split_measures
@@ -164,33 +163,25 @@ def replay(
     router = AgentRouter(kinds=plan.settings.kinds, screen=researcher.least)
     evaluator = evaluator_of(plan, history)
     exploration = exploration_of(book, record, history, evaluator, researcher, router)
-    shifts = null_shifts(_sessions(record, history), replays=replays, seed=int(record.key[:_SEED_DIGITS], 16))
+    days, seed = training_days(plan, history), int(record.key[:_SEED_DIGITS], 16)
+    shifts = null_shifts(days.size, replays=replays, seed=seed)
     begin(1 + len(shifts))
     return null_replay(search_of(exploration, evaluator), shifts, jobs=jobs, advance=advance)
 
 
-def _sessions(record: SessionRecord, history: History) -> int:
-    return int(_days(record, history).size)
-
-
-def _days(record: SessionRecord, history: History) -> Dates:
-    """Return the session dates of the training, rising."""
-    plan = record.plan
-    bars, market = (
-        history.series(SeriesKey(plan.settings.symbol, plan.timeframe)),
-        history.markets[plan.settings.symbol],
-    )
-    dates = market.session.dates(bars.end, bars.timeframe)
-    found: Dates = np.unique(dates[plan.train.rows(dates, bars.source)])
-    return found
-
-
-def _said(book: AgentBook, record: SessionRecord) -> str:
-    """Return why a session cannot be replayed, empty where it can."""
+def unreplayable(record: SessionRecord) -> str:
+    """Return why no session of this kind can be replayed, empty where it can."""
     if record.plan.has_models:
         return "it trains models, whose labels no replay moves"
     if record.plan.settings.researcher == LLM:
         return "a language model has read the history, and answers a moved one as it answered the real one"
+    return ""
+
+
+def _said(book: AgentBook, record: SessionRecord) -> str:
+    """Return why a session cannot be replayed, empty where it can."""
+    if said := unreplayable(record):
+        return said
     derived = book.derivation(record)
     if not derived.replayable:
         return "other searches or results came before it on these dates, so that it was chosen among several"
@@ -211,7 +202,7 @@ def knowledge_of(
     found = {"validation": split_measures(plan.validation, until, measure).plain}
     trial = next(each.trial for each in book.strategies(record.id) if each.trial.number == number)
     if trial.measures is not None:
-        folds = SessionFolds.of(_days(record, training_history(plan)))
+        folds = SessionFolds.of(training_days(plan, training_history(plan)))
         found["training"] = split_folds(trial.measures, folds, until).plain
     return found
 

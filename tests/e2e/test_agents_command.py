@@ -26,6 +26,7 @@ def own_database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LOCKSTEP_DB", f"sqlite:///{tmp_path_factory.mktemp('agents') / 'agents.db'}")
         patch.setenv("PYTHONPATH", os.pathsep.join((str(ROOT), str(ROOT / "tests"))))
+        patch.chdir(tmp_path_factory.mktemp("desk"))
         yield
 
 
@@ -91,7 +92,8 @@ def test_a_session_from_its_first_proposal_to_its_candidate(tmp_path: Path) -> N
     assert told.startswith("session 1\n")
     assert "support.explorers:Dice on COMP, 2004-01-02 to 2011-05-01, 6 of 6 strategies, seed 0" in told
     assert "goal: dips" in told
-    assert "not promoted: the gate is next" in told
+    assert "Not promoted: nobody judged the winner yet; `lockstep agents gate 1` does." in told
+    assert told.endswith("page: results/agents/session-1.html\n")
     again = said(*SESSION, "--config", str(config))
     assert again == told
     listed = said("list")

@@ -70,6 +70,12 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Path]:
 
 
 @pytest.fixture(scope="module")
+def proposed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Path]:
+    """Return the notebook about research agents after a run."""
+    return run(NOTEBOOKS / "08_research_agents.ipynb", tmp_path_factory.mktemp("proposed"))
+
+
+@pytest.fixture(scope="module")
 def explored(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Path]:
     """Return the notebook that looks at a market after a run."""
     return run(NOTEBOOKS / "exploratory_analysis.ipynb", tmp_path_factory.mktemp("explored"))
@@ -146,11 +152,13 @@ def test_notebooks_write_into_their_desk_only(
     shared: tuple[Any, Path],
     risked: tuple[Any, Path],
     watched: tuple[Any, Path],
+    proposed: tuple[Any, Path],
     varied: tuple[Any, Path],
     leaned: tuple[Any, Path],
     explored: tuple[Any, Path],
 ) -> None:
-    for _, folder in (executed, trained, lived, specified, shared, risked, watched, varied, leaned):
+    with_one = (executed, trained, lived, specified, shared, risked, watched, proposed, varied, leaned)
+    for _, folder in with_one:
         assert [path.name for path in folder.iterdir()] == ["desk"]
     assert list(explored[1].iterdir()) == []
 
@@ -284,6 +292,21 @@ def test_a_desk_is_watched(watched: tuple[Any, Path]) -> None:
     assert "'COMP': 0.0" in text(watched, "watched.counts()")
     assert "85 rows of outcomes" in text(watched, "data export outcomes")
     assert text(watched, "monitor rebuild").rstrip().endswith("True")
+
+
+def test_agents_propose_and_the_gate_judges(proposed: tuple[Any, Path]) -> None:
+    page = shown(proposed, "report = SessionReport(")
+    assert "16 of 16 strategies" in page
+    assert "Not promoted: nobody judged the winner yet" in page
+    assert [each["name"] for each in drawn(proposed, "report.plot()")["data"]] == ["best so far", "technical"]
+    best = [float(each) for each in re.findall(r", (-?\d\.\d+)\)", text(proposed, "engine.book.get_top(5)"))]
+    assert best == sorted(best, reverse=True)
+    assert "Niche(feature=" in text(proposed, "get_underexplored_areas")
+    assert text(proposed, "ledger.head().trials") == "(True, 16)"
+    judged = text(proposed, "agents gate 1")
+    assert "of 19 replays on moved decisions found as much: p = " in judged
+    assert "Not promoted: " in judged
+    assert (proposed[1] / "desk/session.html").stat().st_size > 1_000_000
 
 
 def test_a_look_at_a_market_ends_with_what_noise_looks_like(explored: tuple[Any, Path]) -> None:
