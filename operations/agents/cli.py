@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from lockstep.errors import ConfigError
-from lockstep.market.command_line import App, DataDir, SourceName
+from lockstep.market.command_line import App, DataDir, OneSymbol, SourceName
 from lockstep.market.dates import as_day
 from lockstep.settings import read_yaml, suggestion, validated
 from operations.agents.tables import (
@@ -50,7 +50,7 @@ def session(
     researcher: Annotated[
         str, typer.Option(help="screen, evolve, tpe, random, llm, or module:Class of your own.")
     ] = "screen",
-    symbol: Annotated[str, typer.Option(help="Instrument.")] = "COMP",
+    symbol: OneSymbol = "COMP",
     kinds: Annotated[
         str, typer.Option(help="Kinds of strategies: technical, hybrid, ml, separated by commas.")
     ] = ",".join(KINDS),

@@ -172,6 +172,7 @@ PINNED = {
         ("--config", f"pipeline {each}"): "of nights"
         for each in ("run", "resume", "status", "history", "show")
     },
+    ("--config", "agents session"): "of a session",
     ("--shared-js", "backtest"): "the folder is --out",
 }
 # What users of other commands would type, and how it is spelled here.
