@@ -30,7 +30,7 @@ from lockstep.models.tasks import LABEL_RANGE, answers_with_value
 from lockstep.settings import Settings, validated
 from research.zoo.fitting import fit, out_of_fold
 from research.zoo.labels import OUTPUTS, TARGETS
-from research.zoo.learning import LearningBars, Samples
+from research.zoo.learning import LabelledBars, LearningBars
 from research.zoo.model_spec import ModelSpec
 
 _GOLDEN = 8
@@ -143,7 +143,7 @@ def built(build: ModelBuild, bars: LearningBars) -> Bundle:
     )
 
 
-def _training(build: ModelBuild, bars: LearningBars, samples: Samples) -> dict[str, Any]:
+def _training(build: ModelBuild, bars: LearningBars, samples: LabelledBars) -> dict[str, Any]:
     first, last = bars.sessions[samples.row[[0, -1]]].astype("datetime64[D]").tolist()
     # The last labels look further than their bars.
     last = min(bars.dates.end, bars.sessions[min(samples.row[-1] + build.spec.horizon, bars.size - 1)].item())
@@ -158,7 +158,7 @@ def _training(build: ModelBuild, bars: LearningBars, samples: Samples) -> dict[s
     return content
 
 
-def _metrics(build: ModelBuild, bars: LearningBars, samples: Samples) -> dict[str, float]:
+def _metrics(build: ModelBuild, bars: LearningBars, samples: LabelledBars) -> dict[str, float]:
     counted = {"samples": float(samples.row.size), "left_out": float(samples.left_out)}
     if not build.measured:
         return counted

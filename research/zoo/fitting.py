@@ -23,7 +23,7 @@ from lockstep.models.estimators import SeedEnsembleClassifier, SeedEnsembleRegre
 from lockstep.models.predictor import answers
 from lockstep.models.tasks import PROBABILITY, VALUE, answers_with_value
 from research.training.estimators import make_estimator, preparation
-from research.zoo.learning import LearningBars, Rows, Samples
+from research.zoo.learning import LabelledBars, LearningBars, Rows
 from research.zoo.model_spec import ModelSpec, Task
 
 FOLDS = 5
@@ -33,7 +33,7 @@ _SEED = 1
 _CLOSEST = 1e-6
 
 
-def fit(spec: ModelSpec, samples: Samples, rows: Rows | None = None) -> Pipeline:
+def fit(spec: ModelSpec, samples: LabelledBars, rows: Rows | None = None) -> Pipeline:
     """Return a pipeline fitted on some samples (positions in them; None: all), on one thread.
 
     TrainingError where there are too few, all of one class or value, or the estimator refuses its parameters.
@@ -100,7 +100,7 @@ class OutOfFold:
     constant: Floats
 
 
-def out_of_fold(bars: LearningBars, spec: ModelSpec, samples: Samples | None = None) -> OutOfFold:
+def out_of_fold(bars: LearningBars, spec: ModelSpec, samples: LabelledBars | None = None) -> OutOfFold:
     """Judge a spec by walking forward: the last 60 % of the samples in 5 parts, each after what was learned.
 
     Between them lies the horizon: no label that was learned from reaches into the part. TrainingError where
@@ -115,7 +115,7 @@ def out_of_fold(bars: LearningBars, spec: ModelSpec, samples: Samples | None = N
     )
 
 
-def folds(samples: Samples, horizon: int) -> Iterator[tuple[Rows, Rows]]:
+def folds(samples: LabelledBars, horizon: int) -> Iterator[tuple[Rows, Rows]]:
     """Yield the positions of samples that are learned from and asked for, fold by fold.
 
     A label that is learned from ends before the first bar that is asked for.
@@ -128,13 +128,19 @@ def folds(samples: Samples, horizon: int) -> Iterator[tuple[Rows, Rows]]:
             yield ended, np.arange(start, stop)
 
 
-def _judged(spec: ModelSpec, samples: Samples, learned: Rows, asked: Rows) -> OutOfFold:
+def _judged(spec: ModelSpec, samples: LabelledBars, learned: Rows, asked: Rows) -> OutOfFold:
     pipeline = fit(spec, samples, learned)
     return judged_on(spec, pipeline, samples, learned, samples.row[asked], asked, samples)
 
 
 def judged_on(
-    spec: ModelSpec, pipeline: Any, taught: Samples, learned: Rows, row: Rows, asked: Rows, where: Samples
+    spec: ModelSpec,
+    pipeline: Any,
+    taught: LabelledBars,
+    learned: Rows,
+    row: Rows,
+    asked: Rows,
+    where: LabelledBars,
 ) -> OutOfFold:
     """Return the losses of a pipeline, and of the mean of what it learned from, at samples of `where`."""
     mean = float(taught.judged[learned].mean())

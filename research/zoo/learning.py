@@ -32,7 +32,7 @@ Rows = NDArray[np.int64]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Samples:
+class LabelledBars:
     """What a spec learns from, n rows.
 
     row        int64 (n,), rising: positions of the bars
@@ -145,12 +145,12 @@ class LearningBars:
             self._labels[key] = labels(self.bars, *key)
         return self._labels[key]
 
-    def samples(self, spec: ModelSpec) -> Samples:
+    def samples(self, spec: ModelSpec) -> LabelledBars:
         """Return the rows that a spec can learn from; TrainingError where there are too few."""
         found, features = self.labels(spec), self.matrix(sorted(spec.features))
         whole = np.isfinite(features).all(axis=1) & np.isfinite(found.judged)
         row = np.flatnonzero(whole[self.first :]) + self.first
-        return Samples(
+        return LabelledBars(
             row=row,
             features=np.ascontiguousarray(features[row]),
             taught=found.taught[row],

@@ -45,7 +45,9 @@ and one small loop ranks or lags what it gave. A cross is written with a lag: `r
 `model:COMP@v3#3f2a9c1b04de` is the probability that version 3 of COMP in the model store gives at the bar:
 the bundle's pipeline on the bundle's own feature ids, from 0 to 1, NaN where one of these is. The digits are
 the first twelve of the bundle's SHA-256, so that an id means one model for ever; `model:COMP@v3` alone is
-refused with the whole id. Of a model of another name than `ibs_veto` it is `model:COMP_regime@v1#…`.
+refused with the whole id. Of a model of another name than `ibs_veto` it is `model:COMP_regime@v1#…`. A
+[model of the zoo](manifest.md#models-of-the-zoo) answers with a value or a state instead:
+`model:COMP_volatility_h1@v3#…`.
 
 - It stands wherever an id does: in a filter, a condition, a score, as a feature of a training. The bundle is
   verified like any that is used: hash, libraries, definitions of its features, golden vectors.

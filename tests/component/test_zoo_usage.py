@@ -14,7 +14,6 @@ from lockstep.errors import TrainingError
 from lockstep.market.loader import load_history
 from research.ledger.agent_tables import AgentOutcomeRow, AgentProposalRow
 from research.ledger.chain import append
-from research.zoo.agent import MLQuantAgent
 from research.zoo.usage import (
     ModelUsage,
     get_latest_version,
@@ -95,12 +94,12 @@ def test_nothing_reads_a_model(tmp_path: Path) -> None:
 
 def test_versions_their_parents_and_the_latest(tmp_path: Path) -> None:
     zoo, bars = zoo_of(tmp_path), learning(load_history("COMP", start="2003-01-02", end="2009-12-31"))
-    agent = MLQuantAgent(zoo=zoo, bars=bars, measured=False)
-    first = agent.get_or_create_model(spec())
+    first = zoo.get_or_create_model(spec(), bars, measured=False)
     zoo.get_or_create_model(
         spec(label="clipped"), bars, measured=False, parent="v1", note="learned otherwise"
     )
-    early = agent.get_or_create_model(spec(), before="2007-01-03")
+    before = int(np.searchsorted(bars.sessions, np.datetime64("2007-01-03")))
+    early = zoo.get_or_create_model(spec(), bars.until(before), measured=False)
     assert [each.version for each in list_all_models(zoo.store)] == ["v1", "v2", "v3"]
     assert [each.version for each in lineage(zoo.store, "COMP", first.name, "v2")] == ["v2", "v1"]
     latest = get_latest_version(zoo.store, "COMP", first.name)

@@ -198,7 +198,9 @@ class TestCode:
         assert replace(IBS, decide=decide).fingerprint != replace(IBS, decide=other).fingerprint
 
     def test_a_bundle_is_bound_to_it(self, tmp_path: Path) -> None:
-        bundle: Any = SimpleNamespace(symbol="ES", strategy=bundled_strategy(toy(tmp_path).config(name="x")))
+        bundle: Any = SimpleNamespace(
+            symbol="ES", of_zoo=False, strategy=bundled_strategy(toy(tmp_path).config(name="x"))
+        )
         assert config_of(bundle) == registry.families()["ma_cross"].config(name="x")
         toy(tmp_path, ("spread >= rules", "spread > rules"))
         with pytest.raises(StrategyError, match=r"ES: the bundle's strategy .* family's code is another"):
@@ -212,7 +214,9 @@ class TestCode:
         config = IbsConfig.model_validate({"name": "x", "stop": {"percent": 1.0}})
         assert config.config_hash == "06930999f9b6f2b0b91fa552896ba110794f174b98b5d1bf6720a3443b015496"
         strategy = {"family": "IbsConfig", "config": config.model_dump(mode="json")}
-        bundle: Any = SimpleNamespace(symbol="ES", strategy={**strategy, "config_hash": config.config_hash})
+        bundle: Any = SimpleNamespace(
+            symbol="ES", of_zoo=False, strategy={**strategy, "config_hash": config.config_hash}
+        )
         assert config_of(bundle) == config
 
 

@@ -20,7 +20,7 @@ from research.zoo import learning as learning_bars
 from research.zoo.bundling import ModelBuild, built
 from research.zoo.fitting import folds, losses_of, out_of_fold
 from research.zoo.labels import LABELS, BarLabels, labels
-from research.zoo.learning import LearningBars, Samples
+from research.zoo.learning import LabelledBars, LearningBars
 from support.zoo import COMP, learning, spec
 
 EVERY = [(task, label) for task, names in LABELS.items() for label in names]
@@ -185,10 +185,10 @@ class TestSamples:
 
 class TestFolds:
     @staticmethod
-    def samples(n: int = 500) -> Samples:
+    def samples(n: int = 500) -> LabelledBars:
         row = np.flatnonzero(np.arange(2 * n) % 7 > 2)[:n]
         values = np.random.default_rng(1).normal(size=n)
-        return Samples(row=row, features=values[:, None], taught=values, judged=values, left_out=0)
+        return LabelledBars(row=row, features=values[:, None], taught=values, judged=values, left_out=0)
 
     @pytest.mark.parametrize("horizon", [1, 5, 20])
     def test_what_is_learned_from_has_ended_before_what_is_asked(self, horizon: int) -> None:
