@@ -125,10 +125,14 @@ def known_models(plan: SessionPlan) -> tuple[KnownModel, ...]:
 @contextmanager
 def only_one_session(book: AgentBook, plan: SessionPlan) -> Iterator[None]:
     """Hold the lock of the database's sessions; AgentError, saying who has it, where another process does."""
-    url = book.ledger.database.engine.url.render_as_string(hide_password=True)
+    url = book.ledger.database.engine.url
+    named = url.render_as_string(hide_password=True)
+    if url.get_backend_name() == "sqlite" and url.database:
+        # `sqlite:///trials.db` is another database in another folder.
+        named = str(Path(url.database).resolve())
     folder = cache_root() / "locks"
     folder.mkdir(parents=True, exist_ok=True)
-    place = folder / f"agents-{hashlib.sha256(url.encode()).hexdigest()[:16]}"
+    place = folder / f"agents-{hashlib.sha256(named.encode()).hexdigest()[:16]}"
     who = place.with_suffix(".json")
     try:
         with FileLock(place.with_suffix(".lock"), timeout=0):

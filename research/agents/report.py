@@ -32,7 +32,6 @@ from research.agents.summary import SessionSummary, mean_of
 from research.report import page
 from research.report.page import Tile, ratio
 from research.report.theme import ACCENT, GAIN, INK, LOSS, axis, figure, titled
-from research.report.views import on_paper
 
 _GENERATIONS = 6
 _KIND_MARKS = (("technical", GAIN, "circle"), ("hybrid", LOSS, "diamond"), ("ml", ACCENT, "square"))
@@ -63,6 +62,8 @@ class SessionReport:
 
     def plot(self) -> go.Figure:
         """Draw the fitness of all trials in order, and the best so far; an empty figure without any."""
+        from research.report.views import on_paper  # It brings pandas, which no command here needs.
+
         return on_paper(_course(self.summary) or figure(120))
 
     def save(self, path: Path | str | None = None) -> Path:

@@ -106,7 +106,9 @@ def test_what_the_critic_finds_is_counted_by_what_it_is_about(found: SessionSumm
         ("reads what is often missing", 2, True), ("lives on one trade", 2, True),
     ]  # fmt: skip
     assert [each.about for each in review(bad)] == ["reads what is often missing", "lives on one trade"]
-    assert replace(found, strategies=twice).top is None
+    going_on = replace(found, strategies=twice, record=replace(found.record, events={}))
+    assert going_on.top is None, "what cannot win leads nothing, before the winners are frozen either"
+    assert replace(going_on, strategies=[*twice, found.evaluated[1]]).top is found.evaluated[1]
 
 
 def test_the_verdict_says_not_promoted_at_every_stage(found: SessionSummary) -> None:

@@ -298,6 +298,16 @@ def test_whatever_is_proposed_is_a_row(
         assert len(each.trial.findings[0]) <= 500
 
 
+def test_one_name_in_two_folders_is_two_databases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def begun_in(name: str) -> AgentBook:
+        (tmp_path / name).mkdir()
+        monkeypatch.chdir(tmp_path / name)
+        return AgentBook(Ledger(Database.open("sqlite:///agents.db")))
+
+    with only_one_session(begun_in("one"), plan_by_hand()), only_one_session(begun_in("two"), plan_by_hand()):
+        pass
+
+
 def test_one_session_at_a_time(book: AgentBook, history: History) -> None:
     with only_one_session(book, plan_by_hand()):
         with pytest.raises(AgentError) as found, only_one_session(book, plan_by_hand()):
