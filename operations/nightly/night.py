@@ -23,7 +23,7 @@ from research.ledger.database import Database, default_url
 from research.ledger.ledger import Ledger
 from research.pipeline.book import BEGUN, FAILED, FINISHED, STEP, NightBook, NightEvent
 from research.pipeline.effects import NightEffects
-from research.pipeline.execution import Night, StepOutcome, holder, place_of, prune
+from research.pipeline.execution import Night, StepOutcome, at_work_on, place_of, prune
 from research.sweep.cluster import require_workers
 
 if TYPE_CHECKING:
@@ -212,7 +212,7 @@ class NightHistory:
     @property
     def at_work(self) -> str:
         """Who is making a night now; empty where nobody is."""
-        return holder(self.config.results / "steps")
+        return at_work_on(self.config.results / "steps")
 
     @property
     def open(self) -> tuple[str, ...]:

@@ -23,11 +23,12 @@ from lockstep.market.dates import DateRange
 from lockstep.market.history import SeriesKey
 from lockstep.market.loader import load_history
 from lockstep.strategy.families.rules import RulesConfig
-from research.agents.bench import evaluator_of, training_days, training_history
+from research.agents.bench import TrainingBench, evaluator_of, training_days, training_history
 from research.agents.database import FROZEN, GATE, AgentBook, SessionRecord
+from research.agents.evaluation import TrainingEvaluator
 from research.agents.fold_measures import SessionFolds
 from research.agents.knowledge import LLM, Measured, known_until, split_folds, split_measures
-from research.agents.null_session import search_of
+from research.agents.loop import Exploration, objective
 from research.agents.plan import code_of
 from research.agents.process import exploration_of
 from research.agents.router import AgentRouter
@@ -167,6 +168,21 @@ def replay(
     shifts = null_shifts(days.size, replays=replays, seed=seed)
     begin(1 + len(shifts))
     return null_replay(search_of(exploration, evaluator), shifts, jobs=jobs, advance=advance)
+
+
+def search_of(exploration: Exploration, evaluator: TrainingEvaluator) -> Callable[[int], float]:
+    """Return a session as a function of the sessions by which its decisions are moved; nothing is stored.
+
+    It gives the fitness of what is found, or NaN, and takes the same steps as the session on record.
+
+    evaluator   of the bars as they are; 0 is the session itself
+    """
+
+    def search(shift: int) -> float:
+        bench = TrainingBench(evaluator=evaluator.moved(shift) if shift else evaluator)
+        return objective(replace(exploration, bench=bench).run().trials)
+
+    return search
 
 
 def unreplayable(record: SessionRecord) -> str:

@@ -19,11 +19,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from lockstep.console import run
 from lockstep.errors import AgentError
-from lockstep.files import replace_file
 from lockstep.identity import cache_root
 from lockstep.market.history import History, SeriesKey
 from lockstep.market.reach import BARS_UNTIL, UNTIL
@@ -39,6 +36,7 @@ from research.agents.session import AgentSession, Hear, deaf
 from research.agents.specs import SpecGround
 from research.agents.team import researcher_named
 from research.ledger.doors import introduce
+from research.utils.at_work import only_one
 
 _NAN = float("nan")
 
@@ -130,32 +128,12 @@ def only_one_session(book: AgentBook, plan: SessionPlan) -> Iterator[None]:
     if url.get_backend_name() == "sqlite" and url.database:
         # `sqlite:///trials.db` is another database in another folder.
         named = str(Path(url.database).resolve())
-    folder = cache_root() / "locks"
-    folder.mkdir(parents=True, exist_ok=True)
-    place = folder / f"agents-{hashlib.sha256(named.encode()).hexdigest()[:16]}"
-    who = place.with_suffix(".json")
-    try:
-        with FileLock(place.with_suffix(".lock"), timeout=0):
-            held = {
-                "pid": os.getpid(), "symbol": plan.settings.symbol,
-                "since": datetime.now(UTC).isoformat(timespec="seconds"),
-            }  # fmt: skip
-            replace_file(who, json.dumps(held), durable=False, error=AgentError)
-            try:
-                yield
-            finally:
-                who.unlink(missing_ok=True)
-    except Timeout as error:
-        raise AgentError(f"a session of {plan.settings.symbol}: {_holder(who)}; let it finish") from error
-
-
-def _holder(who: Path) -> str:
-    try:
-        found = json.loads(who.read_text(encoding="utf-8"))
-        since = str(found["since"])[:16].replace("T", " ")
-        return f"process {found['pid']} is at work on a session of {found['symbol']}, since {since} UTC"
-    except (OSError, ValueError, KeyError):
-        return "another process is at work on a session"
+    digest, symbol = hashlib.sha256(named.encode()).hexdigest()[:16], plan.settings.symbol
+    now = f"{datetime.now(UTC):%Y-%m-%d %H:%M}"
+    says = f"process {os.getpid()} is at work on a session of {symbol}, since {now} UTC"
+    place = cache_root() / "locks" / f"agents-{digest}.lock"
+    with only_one(place, says, where=f"a session of {symbol}", error=AgentError):
+        yield
 
 
 def _require_reach(plan: SessionPlan) -> None:

@@ -18,17 +18,17 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from filelock import FileLock, Timeout
-
 from lockstep.errors import LockstepError, PipelineError
 from lockstep.files import replace_file, replacing_folder
 from lockstep.identity import is_changed_on_disk, text_digest
 from research.pipeline.book import BEGUN, FAILED, FINISHED, STEP, NightBook, NightEvent
 from research.pipeline.graph import Pipeline, PipelineStep
+from research.utils.at_work import holder, only_one
 
 C = TypeVar("C")
 
 _ABOUT = "step.json"
+_LOCK = "running.lock"
 _DIGITS = 16
 
 
@@ -181,18 +181,9 @@ def digest_of(folder: Path) -> str:
 @contextmanager
 def only_one_night(folder: Path, night: str, now: datetime) -> Iterator[None]:
     """Hold the folder's lock; PipelineError, saying who has it and since when, where another process does."""
-    folder.mkdir(parents=True, exist_ok=True)
-    who = folder / "running.json"
-    try:
-        with FileLock(folder / "night.lock", timeout=0):
-            held = {"pid": os.getpid(), "night": night, "since": now.isoformat(timespec="seconds")}
-            replace_file(who, json.dumps(held), durable=False, error=PipelineError)
-            try:
-                yield
-            finally:
-                who.unlink(missing_ok=True)
-    except Timeout as error:
-        raise PipelineError(f"{folder}: {_holder(who)}; let it finish") from error
+    says = f"process {os.getpid()} is at work on night {night}, since {now:%Y-%m-%d %H:%M} UTC"
+    with only_one(folder / _LOCK, says, where=str(folder), error=PipelineError):
+        yield
 
 
 def prune(folder: Path, book: NightBook, nights: int) -> int:
@@ -208,25 +199,9 @@ def prune(folder: Path, book: NightBook, nights: int) -> int:
     return removed
 
 
-def holder(folder: Path) -> str:
+def at_work_on(folder: Path) -> str:
     """Return who is at work on a folder, and since when; empty where nobody is."""
-    who = folder / "running.json"
-    if not who.is_file():
-        return ""
-    try:
-        with FileLock(folder / "night.lock", timeout=0):
-            return ""
-    except Timeout:
-        return _holder(who)
-
-
-def _holder(who: Path) -> str:
-    try:
-        found = json.loads(who.read_text(encoding="utf-8"))
-        since = str(found["since"])[:16].replace("T", " ")
-        return f"process {found['pid']} is at work on night {found['night']}, since {since} UTC"
-    except (OSError, ValueError, KeyError):
-        return "another process is at work here"
+    return holder(folder / _LOCK)
 
 
 def _kept(step: PipelineStep[C], key: str, place: Path, sentence: str) -> StepOutcome:

@@ -8,7 +8,6 @@ on from there with the same rows. It moves no production pointer.
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import time
@@ -17,16 +16,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
 
 import numpy as np
-from filelock import FileLock, Timeout
 from pydantic import Field, field_validator
 from scipy.stats import norm
 
-from lockstep.errors import LockstepError, StoreFailure, TrainingError
+from lockstep.errors import LockstepError, TrainingError
 from lockstep.features.columns import source_keys
-from lockstep.files import replace_file
 from lockstep.identity import ZOO, code_hash, json_digest
 from lockstep.market.config import load_instruments
 from lockstep.market.dates import DateRange
@@ -39,6 +36,7 @@ from lockstep.settings import Settings
 from research.ledger.ledger import Trials
 from research.ledger.tables import FAILED, OK
 from research.splits.ranges import training_end
+from research.utils.at_work import only_one
 from research.zoo.bundling import ModelBuild, build_of
 from research.zoo.improving import START, ImprovementLoop, ModelProposal, catalogue_of
 from research.zoo.journal import (
@@ -417,25 +415,6 @@ def _number(value: float) -> float | None:
 @contextmanager
 def only_worker(folder: Path, slot: str) -> Iterator[None]:
     """Hold the worker's lock of a store; TrainingError, saying who has it, where another process does."""
-    lock, who = FileLock(folder / ".worker.lock", timeout=0), folder / ".worker.json"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
-    except Timeout as error:
-        raise TrainingError(f"{folder}: {_holder(who)} is at work on this store; let it finish") from error
-    except OSError as error:
-        raise StoreFailure(f"{folder}: cannot be locked: {error.strerror}; check its permissions") from error
-    try:
-        replace_file(who, json.dumps({"pid": os.getpid(), "slot": slot}), durable=False)
+    says = f"worker {os.getpid()} on {slot} is at work on this store"
+    with only_one(folder / ".worker.lock", says, where=str(folder), error=TrainingError):
         yield
-    finally:
-        who.unlink(missing_ok=True)
-        lock.release()
-
-
-def _holder(who: Path) -> str:
-    try:
-        found: dict[str, Any] = json.loads(who.read_text(encoding="utf-8"))
-        return f"worker {found['pid']} on {found['slot']}"
-    except (OSError, ValueError, KeyError):
-        return "another worker"

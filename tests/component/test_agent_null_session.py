@@ -13,8 +13,8 @@ from simulation.agent_worlds import IDS
 from lockstep.market.loader import load_history
 from research.agents.bench import TrainingBench
 from research.agents.evaluation import TrainingEvaluator
+from research.agents.gate import search_of
 from research.agents.loop import Exploration, objective
-from research.agents.null_session import search_of
 from research.agents.proposal import Proposal, ResearchContext, Researcher, TrialMeasures
 from research.agents.researchers.evolve import EvolveResearcher
 from research.agents.researchers.random import RandomResearcher

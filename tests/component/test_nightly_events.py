@@ -64,7 +64,7 @@ class World:
 
 def remaining(place: Path) -> tuple[Any, ...]:
     """Return the rows of the ledger, the folders of steps and the log, without times and locks."""
-    for path in (*place.rglob("*.lock"), *place.rglob("running.json")):
+    for path in (*place.rglob("*.lock"), *place.rglob("running.txt")):
         path.unlink()
     manifest = (
         json.loads((place / "store" / "manifest.json").read_text()) if (place / "store").is_dir() else {}

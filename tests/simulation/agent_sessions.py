@@ -17,8 +17,8 @@ from scipy.stats import binom
 
 from lockstep.metrics import Floats
 from lockstep.strategy.families.rules import RulesConfig
+from research.agents.gate import search_of
 from research.agents.loop import objective, winners
-from research.agents.null_session import search_of
 from research.agents.proposal import Researcher, Trial
 from research.agents.researchers.evolve import EvolveResearcher
 from research.agents.researchers.random import RandomResearcher
