@@ -44,15 +44,17 @@ def night() -> list[Measured]:
         config = _written(Path(name) / "warm")
         warm = _run(Path(name) / "warm", config, cache)
         again = _run(Path(name) / "warm", config, cache)
+        spaces = yaml.safe_load(config.read_text(encoding="utf-8"))["spaces"]
+        variants = len(SYMBOLS) * sum(space["per_night"] for space in spaces)
     what = "real futures" if REAL.is_dir() else "shuffled days of embedded indices"
     found = {
-        "seed": SEED, "code": code_hash(TRIALS), "variants": 400_000, "bars": what, "cores": os.cpu_count(),
+        "seed": SEED, "code": code_hash(TRIALS), "variants": variants, "bars": what, "cores": os.cpu_count(),
         "load_before": round(LOAD, 2), "compiled_anew": cold, "compiled_before": warm, "nothing_new": again,
     }  # fmt: skip
     RESULT.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     return [
-        _promised("a night of 4 x 100,000 variants, compiled anew", cold, 120.0, what),
-        _promised("a night of 4 x 100,000 variants", warm, 120.0, what),
+        _promised(f"a night of {variants:,} variants, compiled anew", cold, 120.0, what),
+        _promised(f"a night of {variants:,} variants", warm, 120.0, what),
         _promised("the same night again: nothing new", again, 3.0, ""),
     ]
 
