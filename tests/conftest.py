@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from support.saturation import Measuring
 from support.untraced import untrace_others
@@ -21,6 +22,9 @@ os.environ["LOCKSTEP_HOME"] = ""
 # Nor their trial ledger: a backtest looks into it, and a look at sealed dates is written into it.
 _DATA = tempfile.TemporaryDirectory(prefix="lockstep-data-")
 os.environ["XDG_DATA_HOME"] = _DATA.name
+# How long an example takes says how busy the machine is.
+settings.register_profile("lockstep", deadline=None)
+settings.load_profile("lockstep")
 
 
 @pytest.fixture(scope="session")
