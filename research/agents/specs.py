@@ -153,7 +153,7 @@ def config_of(proposal: Proposal, ground: SpecGround, *, name: str = "agent") ->
 def stand_in(spec: ModelSpec) -> str:
     """Return the id under which a model is read that has no version yet.
 
-    >>> stand_in(ModelSpec(task="regime", features=("ibs",)))[:17]
+    >>> stand_in(ModelSpec(task="regime", features=("ibs",)))[:16]
     'model:regime_h1#'
     """
     return f"{ALIAS}{spec.name}#{spec.digest[:_DIGITS]}"
