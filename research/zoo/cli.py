@@ -6,7 +6,7 @@ import json as json_text
 import os
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +15,6 @@ from typing import Annotated, Any, TypeVar
 import typer
 import yaml
 from rich.console import Console
-from rich.table import Table
 
 from lockstep.errors import ConfigError
 from lockstep.market.command_line import SYMBOL_FLAGS, App, DataDir, OneSymbol, SourceName
@@ -23,11 +22,12 @@ from lockstep.market.dates import as_day
 from lockstep.models.command_line import By, Json, Store, actor, print_json
 from lockstep.models.store import ModelStore
 from lockstep.settings import read_yaml, validated
+from lockstep.tables import TextTable, number, prose
 from research.ledger.database import Database
 from research.ledger.ledger import Ledger
 from research.zoo.bundling import rebuilt
 from research.zoo.model_spec import ModelSpec
-from research.zoo.usage import ZooVersion, get_usage_stats, lineage, list_all_models
+from research.zoo.usage import ModelUsage, ZooVersion, get_usage_stats, lineage, list_all_models
 from research.zoo.worker import MLBackgroundWorker, WorkerReport, WorkerSettings
 from research.zoo.zoo import ModelZoo
 
@@ -184,14 +184,23 @@ def list_versions(
     if json:
         print_json([{**_plain(each), "usage": _usage(usage.get(each.column))} for each in found])
         return
-    table = Table("Model", "Version", "Status", "Estimator", "Features", "Loss", "Strategies", "Note")
+    said = "The zoo is empty; `lockstep models get-or-create` trains a model."
+    Console().print(models_table(found, usage) if found else said)
+
+
+def models_table(found: Sequence[ZooVersion], usage: Mapping[str, ModelUsage]) -> TextTable:
+    """Return models of the zoo, one a row, with how many strategies read each."""
+    table = TextTable(
+        "model", "version", "status", "estimator", number("features"), number("loss"), number("strategies"),
+        prose("note"),
+    )  # fmt: skip
     for each in found:
         used = usage.get(each.column)
         table.add_row(
             f"{each.symbol} {each.name}", each.version, each.status, each.spec.estimator,
             str(len(each.spec.features)), _loss(each), str(used.strategies if used else 0), each.note,
         )  # fmt: skip
-    Console().print(table if found else "The zoo is empty; `lockstep models get-or-create` trains a model.")
+    return table
 
 
 @app.command("show")

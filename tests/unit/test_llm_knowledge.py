@@ -86,7 +86,7 @@ def test_the_gate_tells_both_sides(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     book: Any = SimpleNamespace(strategies=lambda session: [SimpleNamespace(trial=trial)])
     monkeypatch.setattr(gate, "training_history", lambda plan: None)
-    monkeypatch.setattr(gate, "_days", lambda record, history: DAYS)
+    monkeypatch.setattr(gate, "training_days", lambda plan, history: DAYS)
 
     def told(researcher: str, until: str) -> tuple[dict[str, Any], str]:
         plan = plan_by_hand(researcher=researcher, options={"knowledge_until": until})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import io
+from collections import Counter
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
@@ -36,6 +37,7 @@ from lockstep.strategy.specs.program import Within
 from lockstep.tables import TextTable, number, prose
 from operations import candidates_cli, performance_cli
 from operations.ab import cli as ab_cli
+from operations.agents import tables as agent_tables
 from operations.nightly import cli as nightly_cli
 from operations.nightly.night import NightHistory
 from operations.reports import health
@@ -76,6 +78,8 @@ from research.stress.run import ScenarioRow
 from research.stress.scenarios import SlippageScenario
 from research.training import screen
 from research.utils import add_source, data_report
+from research.zoo import cli as zoo_cli
+from research.zoo.usage import ModelUsage
 from support.experiments import plan
 from support.sources import ROOT, trees, trees_of
 
@@ -489,6 +493,38 @@ def optimised(console: Console) -> None:
     console.print(optimise_command.sizes_table(found))
 
 
+def agents(console: Console) -> None:
+    settings = SimpleNamespace(symbol=LONG, researcher="screen", strategies=HUGE, goal="a goal of many words")
+    session = SimpleNamespace(
+        id=1234, recorded="2026-01-02T12:00:00", plan=SimpleNamespace(settings=settings),
+        events={"registered": {"candidate": "candidate_of_a_long_name"}},
+    )  # fmt: skip
+    measures = SimpleNamespace(fitness=BIG, sharpe=-BIG, trades=HUGE)
+    proposal = SimpleNamespace(kind="technical", move="combine")
+    trial = SimpleNamespace(proposal=proposal, measures=measures, status="evaluated", fitness=BIG)
+    strategy = SimpleNamespace(name="session 1234 #99", trial=trial, decision="kept for its niche")
+    tally = SimpleNamespace(
+        name="technical", tried=HUGE, status=Counter(evaluated=HUGE), mean_sharpe=BIG,
+        best=SimpleNamespace(trial=trial),
+    )  # fmt: skip
+    model = SimpleNamespace(name=LONG, start="v123", end="v124", read_by=HUGE, mean_sharpe=BIG)
+    found: Any = (session, strategy, tally, model)
+    console.print(agent_tables.sessions_table([found[0]], Counter({1234: HUGE})))
+    console.print(agent_tables.strategies_table([found[1]]))
+    console.print(agent_tables.kinds_table([found[2]]))
+    console.print(agent_tables.models_table([found[3]]))
+
+
+def zoo(console: Console) -> None:
+    version: Any = SimpleNamespace(
+        symbol=LONG, name="volatility_h10", version="v123", status="candidate", column="c",
+        metrics={"loss_out_of_fold": BIG},
+        spec=SimpleNamespace(estimator="HistGradientBoostingRegressor", features=("ibs",) * 12),
+        note="with fewer leaves, and so on",
+    )  # fmt: skip
+    console.print(zoo_cli.models_table([version], {"c": ModelUsage(strategies=HUGE)}))
+
+
 def waiting(console: Console) -> None:
     candidate: Any = SimpleNamespace(
         name="a_candidate_of_a_long_name", symbol=LONG, searched="adaptive", recorded="2026-01-02T12:00:00",
@@ -674,6 +710,11 @@ TABLES: dict[Any, tuple[Callable[[Console], None], tuple[str, ...]]] = {
         side_by_side,
         (LONG + ",", "2026-01-02", "12,345", f"{HUGE:,}", "+25200.0%", "-63000.0%", "running"),
     ),
+    agent_tables: (
+        agents,
+        (LONG, "candidate_of_a_long_name", f"{BIG:.3f}", f"{-BIG:.3f}", f"{HUGE:,}", str(HUGE), "v124"),
+    ),
+    zoo_cli: (zoo, (LONG, "volatility_h10", "v123", "HistGradientBoostingRegressor", str(HUGE), "12")),
     candidates_cli: (waiting, (f"{LONG},", "2026-01-02", "12,345", "123456.79", "1234567", "retired")),
     performance_cli: (periods, (f"{LONG},", f"{HUGE:,}", f"{-BIG:,.0f}", "2026-W10", "-123.45")),
     spec_tables: (
