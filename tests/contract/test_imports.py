@@ -120,7 +120,7 @@ sys.exit(lint_imports(config_filename="setup.cfg", no_cache=True))
 
 
 # Code that no user runs from an installation, and what is checked in its own way.
-_BESIDE = {"tests", "benchmarks", "docs", "notebooks", "deploy"}
+_BESIDE = {"tests", "benchmarks", "docs", "examples", "notebooks", "deploy"}
 
 
 def top_level() -> set[str]:

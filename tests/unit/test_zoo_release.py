@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import math
+import weakref
 from dataclasses import replace
 from typing import Any
 
@@ -155,6 +156,8 @@ def latest_bar(owner: Any) -> int:
     seen, todo, newest = {id(owner)}, [owner], 0
     while todo:
         each = todo.pop()
+        if type(each) in weakref.ProxyTypes:
+            continue  # What it stands for may be gone, and is reached by whoever keeps it.
         if isinstance(each, Bars):
             base = each.end if each.end.base is None else each.end.base
             newest = max(newest, int(np.asarray(base).max()))
