@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.agents import gate_on_comp, kills_with_models
 from benchmarks.alarms import alarms
 from benchmarks.decay import half_lives
 from benchmarks.detectors import detectors
@@ -324,6 +325,18 @@ SOAKS = {
         count=1_000,
         run=_agents,
         module="simulation.agent_sessions",
+    ),
+    "agents_gate": Soak(
+        sentence="gate of a session of 100 technical strategies on COMP, in replays: what it says, its time",
+        count=99,
+        run=gate_on_comp,
+        module="research.agents.gate",
+    ),
+    "agents_kills": Soak(
+        sentence="sessions that train models, in kills: completed they leave the rows of one nobody killed",
+        count=5,
+        run=kills_with_models,
+        module="research.agents.process",
     ),
     "regimes": Soak(
         sentence="strategies by regime, in worlds: how many equal ones are flagged, how many that fail",

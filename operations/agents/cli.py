@@ -153,7 +153,9 @@ def genealogy(
 @app.command()
 def gate(
     number: Number,
-    replays: Annotated[int, typer.Option(help="How often the session is run again, moved.")] = REPLAYS,
+    replays: Annotated[
+        int, typer.Option(help="How often the session is run again, on redrawn bars.")
+    ] = REPLAYS,
     jobs: Annotated[int, typer.Option(help="Replays beside each other.")] = 1,
 ) -> None:
     """Judge the winner of a session: is it more than the same session finds where there is nothing.

@@ -18,6 +18,8 @@ MOST_COSTS = 0.5
 """Share of the gross result that costs may take."""
 MOST_OF_ONE = 0.3
 """Share of the whole result that one trade may make."""
+LOSES = -0.5
+"""Sharpe ratio in a market regime at which a strategy that gains otherwise is said to lose there."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +49,11 @@ def review(measures: TrialMeasures) -> tuple[Objection, ...]:
     if (costs := _mean(measures, "cost_share")) > MOST_COSTS:
         text = f"pays {costs:.0%} of its gains as costs: trade less often"
         found.append(Objection(about="pays its gains as costs", text=text))
+    if lost := _lost_in(measures):
+        where = ", ".join(f"{name} ({each:.2f})" for name, each in lost)
+        found.append(
+            Objection(about="loses in a regime", text=f"gains, but loses when the market is: {where}")
+        )
     if math.isnan(measures.fitness):
         few = sum(each.trades for each in measures.folds) / len(measures.folds)
         text = f"has {few:.0f} trades in a fold, too few to be judged"
@@ -59,6 +66,14 @@ def may_win(trial: Trial) -> bool:
     if trial.status != "evaluated" or trial.measures is None or math.isnan(trial.measures.fitness):
         return False
     return not any(each.fatal for each in review(trial.measures))
+
+
+def _lost_in(measures: TrialMeasures) -> list[tuple[str, float]]:
+    """Return the regimes in which what gains on the whole loses, with the ratio there, the worst first."""
+    if not measures.sharpe > 0.0:
+        return []
+    lost = [(name, each) for name, each in measures.by_regime.items() if each <= LOSES]
+    return sorted(lost, key=lambda item: item[1])
 
 
 def _mean(measures: TrialMeasures, name: str) -> float:

@@ -15,6 +15,7 @@ from typing import Any, cast
 from sqlalchemy import Connection, Row, select
 
 from lockstep.errors import AgentError
+from lockstep.market.dates import DateRange
 from research.agents.archive import open_niches
 from research.agents.loop import Judged, Remembered
 from research.agents.plan import SessionPlan
@@ -33,6 +34,7 @@ from research.ledger.agent_tables import AgentEventRow, AgentOutcomeRow, AgentPr
 from research.ledger.chain import table_of
 from research.ledger.database import Database
 from research.ledger.kinship import relatives
+from research.ledger.law import Law, enact
 from research.ledger.ledger import Ledger, Trials
 from research.ledger.spaces import Derivation, TrialSpace, enter
 
@@ -114,7 +116,10 @@ class AgentBook:
     # --- What is written ---
 
     def begin(self, plan: SessionPlan) -> SessionRecord:
-        """Write a session down with its space, before anything of it is evaluated; the one that is there."""
+        """Write a session down before anything of it is evaluated, or return the one that is there.
+
+        With it its space, and the law under which it searches: which dates it seals.
+        """
         known = self._by_key(plan.key)
         if known is not None:
             return known
@@ -128,6 +133,12 @@ class AgentBook:
             enter(
                 connection, space_of_session(plan), families, plan.train, experiment_id=None, now=self.now()
             )  # fmt: skip
+            if plan.hold_out is not None:
+                law = Law(
+                    family=plan.family, dates=DateRange(start=plan.train.start, end=plan.validation.end),
+                    limits={}, holdout=plan.hold_out, experiment_id=None, recorded="",
+                )  # fmt: skip
+                enact(connection, law, now=self.now())
         found = self._by_key(plan.key)
         assert found is not None
         return found

@@ -2,17 +2,18 @@
 
 A technical spec is traced once over the whole range. One that reads models is run fold by fold, each with
 versions that were trained before the fold. Costs are those of twice the slippage. The features of all specs
-are computed once, and for a null replay moved against the bars (`moved`).
+are computed once, and for each null replay once on bars that are drawn for it (`redrawn`).
 """
 
 from __future__ import annotations
 
+import copy
 import functools
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -26,9 +27,10 @@ from lockstep.strategy.config import REGIME_ID
 from lockstep.strategy.families.rules import RulesConfig
 from research.agents.fold_measures import LEAST_TRADES, SessionFolds, SharedOut, fitness_of
 from research.agents.proposal import CatalogueEntry, TrialMeasures
+from research.statistics.null_bars import redrawn_history
 from research.statistics.regimes import REGIMES
 from research.sweep.behaviour import acts_of, behaviour_hash, said_beside
-from research.sweep.inputs import Columns, Inputs, Prepared, Shift
+from research.sweep.inputs import Columns, Inputs, Prepared
 from research.sweep.signals import WORD, present_of, words_of
 from research.sweep.specs import SpecPiece
 from research.sweep.work import spec_alone, traced_spec
@@ -211,8 +213,13 @@ class TrainingEvaluator:
         self._terms = terms or RulesConfig.model_construct(name="terms")
         self._registry = registry or default_registry()
         dearer = {**history.markets, symbol: twice_the_slippage(history.markets[symbol])}
-        self.history = replace(history, markets=dearer)
-        prepared = self._prepared(span or DateRange())
+        self._span = span or DateRange()
+        self._take(replace(history, markets=dearer))
+
+    def _take(self, history: History) -> None:
+        """Measure on these bars from here on, on the market as it is in them."""
+        self.history = history
+        prepared = self._prepared(self._span)
         self.folds = SessionFolds.of(prepared.ground.days)
         columns = _Columns(prepared.bars, self._computed(prepared))
         self._whole = _Stage.of(prepared, columns, self.folds.edges)
@@ -252,19 +259,9 @@ class TrainingEvaluator:
             known = values[~np.isnan(values)]
             if np.isnan(values[cold:]).mean() > 0.5 or np.unique(known).size < 3:
                 continue
-            parsed = self._registry.parse(each)
-            said = self._registry.describe(each).split("\n\n")[0].strip().split("\n")
-            feature = parsed.terms[0].feature if parsed.terms else None
-            found.append(
-                CatalogueEntry(
-                    id=each,
-                    family="model" if feature is None else feature.family,
-                    low=parsed.low,
-                    high=parsed.high,
-                    quantiles=tuple(np.quantile(known, QUANTILES).tolist()),
-                    document=" ".join(said[1:2]) or said[0],
-                )
-            )
+            said = _said_of(self._registry, each)
+            quantiles = tuple(np.quantile(known, QUANTILES).tolist())
+            found.append(CatalogueEntry(id=each, quantiles=quantiles, **said))
         return tuple(found)
 
     def answers(self) -> dict[str, tuple[float, ...]]:
@@ -283,20 +280,11 @@ class TrainingEvaluator:
                         found[f"{task}_h{horizon}"] = tuple(np.quantile(known, QUANTILES).tolist())
         return found
 
-    def moved(self, sessions: int) -> TrainingEvaluator:
-        """Return an evaluator whose decision vectors are moved by so many sessions; see `Shift`.
-
-        The sessions of the training range are the circle. What is known of a bar before a trade moves with
-        the vectors, its regime too; bars, fills, stops and the calendar stay.
-        """
-        ground = self._whole.prepared.ground
-        dates = ground.days[ground.session]
-        places = np.arange(dates.size, dtype=np.float64)[:, None]
-        origin = np.nan_to_num(Shift(sessions=sessions).moved(places, dates)[:, 0], nan=-1.0)
-        columns = _Columns(dates.size, _taken(self._whole.columns, origin.astype(np.int64)))
-        found = object.__new__(TrainingEvaluator)
-        found.__dict__.update({name: value for name, value in self.__dict__.items() if name != "_stages"})
-        found._whole, found._last = _Stage.of(self._whole.prepared, columns, self.folds.edges), None
+    def redrawn(self, seed: int | Sequence[int]) -> TrainingEvaluator:
+        """Return an evaluator of bars whose directions are drawn, see `null_bars.py`; costs stay."""
+        found = copy.copy(self)
+        found.__dict__.pop("_stages", None)
+        found._take(redrawn_history(self.history, seed))
         return found
 
     @functools.cached_property
@@ -354,6 +342,19 @@ class TrainingEvaluator:
             missing=missing / judged,
             behaviour=_behaviour(run),
         )
+
+
+@functools.lru_cache(maxsize=1024)
+def _said_of(registry: FeatureRegistry, feature_id: str) -> Mapping[str, Any]:
+    """Return what a catalogue says of an id whatever the bars are: each null replay asks again."""
+    parsed = registry.parse(feature_id)
+    said = registry.describe(feature_id).split("\n\n")[0].strip().split("\n")
+    return {
+        "family": parsed.terms[0].feature.family if parsed.terms else "model",
+        "low": parsed.low,
+        "high": parsed.high,
+        "document": " ".join(said[1:2]) or said[0],
+    }
 
 
 def _behaviour(run: Sequence[_Work]) -> str:

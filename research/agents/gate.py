@@ -1,9 +1,9 @@
 """The gate: is the winner of a session more than what such a session finds where there is nothing.
 
 It runs in a process of its own, after the winners were frozen. A session of technical strategies is run again
-99 times, seed and all, on decisions that were moved against whole bars; its winner is judged by the rank of
-its fitness among theirs. A session that trains models is not replayed, since the labels do not move: its
-winner needs forward evidence. The measures of validation are shown beside, and decide nothing.
+99 times, seed and all, on bars whose directions are drawn, see `null_bars.py`; its winner is judged by the
+rank of its fitness among theirs. A session that trains models is not replayed: its winner needs forward
+evidence. The measures of validation are shown beside, and decide nothing.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from research.agents.router import AgentRouter
 from research.agents.team import researcher_named
 from research.ledger.append_only import ReplayRow
 from research.ledger.doors import open_door
-from research.statistics.null_replay import REPLAYS, NullReplay, null_replay, null_shifts
+from research.statistics.null_replay import REPLAYS, NullReplay, null_replay, require_replays
 from research.sweep.run import sweep
 
 LEVEL = 0.05
@@ -149,10 +149,11 @@ def replay(
     begin: Callable[[int], None] = lambda _: None,
     advance: Callable[[], None] = lambda: None,
 ) -> NullReplay:
-    """Run a technical session again in memory, as it was, and with its decisions moved.
+    """Run a technical session again in memory, as it was, and on bars that are drawn.
 
-    The shifts follow from the session's key: nobody draws them again until they suit him.
+    What is drawn follows from the session's key: nobody draws again until it suits him.
     """
+    require_replays(replays)
     plan = record.plan
     if code_of(plan.settings.researcher) != plan.code:
         raise AgentError(
@@ -164,23 +165,32 @@ def replay(
     router = AgentRouter(kinds=plan.settings.kinds, screen=researcher.least)
     evaluator = evaluator_of(plan, history)
     exploration = exploration_of(book, record, history, evaluator, researcher, router)
-    days, seed = training_days(plan, history), int(record.key[:_SEED_DIGITS], 16)
-    shifts = null_shifts(days.size, replays=replays, seed=seed)
-    begin(1 + len(shifts))
-    return null_replay(search_of(exploration, evaluator), shifts, jobs=jobs, advance=advance)
+    begin(1 + replays)
+    search = search_of(exploration, evaluator, seed=int(record.key[:_SEED_DIGITS], 16))
+    return null_replay(search, range(1, 1 + replays), jobs=jobs, advance=advance)
 
 
-def search_of(exploration: Exploration, evaluator: TrainingEvaluator) -> Callable[[int], float]:
-    """Return a session as a function of the sessions by which its decisions are moved; nothing is stored.
+def search_of(exploration: Exploration, evaluator: TrainingEvaluator, *, seed: int) -> Callable[[int], float]:
+    """Return a session as a function of the number of its replay; 0 is the session itself. Nothing is stored.
 
-    It gives the fitness of what is found, or NaN, and takes the same steps as the session on record.
+    It gives the fitness of what is found, or NaN, and takes the same steps as the session on record. All
+    that a researcher is told of the bars, it is told of those that are drawn.
 
-    evaluator   of the bars as they are; 0 is the session itself
+    evaluator   of the bars as they are; seed: of what is drawn
     """
+    offered = [each.id for each in exploration.catalogue]
 
-    def search(shift: int) -> float:
-        bench = TrainingBench(evaluator=evaluator.moved(shift) if shift else evaluator)
-        return objective(replace(exploration, bench=bench).run().trials)
+    def search(number: int) -> float:
+        if not number:
+            return objective(replace(exploration, bench=TrainingBench(evaluator=evaluator)).run().trials)
+        drawn = evaluator.redrawn((seed, number))
+        replayed = replace(
+            exploration,
+            bench=TrainingBench(evaluator=drawn),
+            catalogue=drawn.catalogue(offered),
+            answers=drawn.answers() if exploration.answers else {},
+        )
+        return objective(replayed.run().trials)
 
     return search
 
@@ -188,9 +198,9 @@ def search_of(exploration: Exploration, evaluator: TrainingEvaluator) -> Callabl
 def unreplayable(record: SessionRecord) -> str:
     """Return why no session of this kind can be replayed, empty where it can."""
     if record.plan.has_models:
-        return "it trains models, whose labels no replay moves"
+        return "it trains models, and a hundred sessions that train theirs are too many"
     if record.plan.settings.researcher == LLM:
-        return "a language model has read the history, and answers a moved one as it answered the real one"
+        return "a language model has read the history, and no replay makes it forget"
     return ""
 
 
@@ -227,7 +237,10 @@ def _opened(
     book: AgentBook, record: SessionRecord, config: RulesConfig,
     tell: Callable[[str], None], instruments: InstrumentBook | None = None,
 ) -> Callable[[DateRange], dict[str, float | None]]:  # fmt: skip
-    """Return what measures the winner on validation dates, opened by this; no bar after them is loaded."""
+    """Return what measures the winner on validation dates, opened by this; no bar after them is loaded.
+
+    A gate looks once at sealed dates: killed after it wrote that down, it goes on with the same look.
+    """
     plan, settings = record.plan, record.plan.settings
     history = load_history(
         settings.symbol,
@@ -237,8 +250,9 @@ def _opened(
     )  # fmt: skip
     key = SeriesKey(settings.symbol, plan.timeframe)
     purpose = f"gate of session {record.id} of agents"
-    for line in open_door(book.ledger, history, key, plan.validation, purpose=purpose, now=book.now()):
-        tell(line)
+    if not any(each.purpose == purpose for each in book.ledger.looks(plan.family, plan.validation)):
+        for line in open_door(book.ledger, history, key, plan.validation, purpose=purpose, now=book.now()):
+            tell(line)
 
     def measure(span: DateRange) -> dict[str, float | None]:
         try:
@@ -266,7 +280,7 @@ def _verdict(
     often = sum(each >= replayed.objective for each in replayed.objectives)
     return SessionVerdict(
         verdict=PASSED if passed else REFUSED,
-        reason=f"{often} of {count} replays on moved decisions found as much: p = {p_value:.3f}, "
+        reason=f"{often} of {count} replays on redrawn bars found as much: p = {p_value:.3f}, "
         f"{'at most' if passed else 'more than'} {LEVEL:.0%}",
         winner=winner,
         objective=found,

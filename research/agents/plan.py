@@ -90,7 +90,8 @@ class PinnedModel(Settings):
 class SessionPlan(Settings):
     """A session with all that decides what becomes of it; two with one `key` are the same session.
 
-    train, validation   ranges of session dates; what comes after them is the hold-out, which nobody opens
+    train, validation   ranges of session dates
+    hold_out   what comes after them, which is sealed when the session begins; None where nothing does
     code      hash of what proposes, steps and evaluates
     bars      SHA-256 of the bars up to the end of training
     models    of the zoo that its researcher is told of
@@ -100,6 +101,7 @@ class SessionPlan(Settings):
     family: str
     train: DateRange
     validation: DateRange
+    hold_out: DateRange | None = None
     code: str
     bars: str
     models: tuple[PinnedModel, ...] = ()
@@ -163,6 +165,7 @@ def plan_of(
             f"at least {LEAST_SESSIONS} are needed: give more bars, or a longer range"
         )
     judged = until + timedelta(days=int((last - until).days * _KEPT))
+    after = judged + timedelta(days=1)
     history = load_history(
         settings.symbol, folder, timeframe=frame, start=settings.start, end=until, book=book,
         source=settings.source,
@@ -172,6 +175,7 @@ def plan_of(
         family=load_families().of(book.instrument(settings.symbol)),
         train=DateRange(start=first, end=until),
         validation=DateRange(start=until + timedelta(days=1), end=judged),
+        hold_out=DateRange(start=after, end=last) if after <= last else None,
         code=code_of(settings.researcher),
         bars=data_hash(history, settings.symbol),
         models=tuple(

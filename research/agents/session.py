@@ -41,6 +41,10 @@ class AgentSession:
         """Make what is missing of the session, freeze its winners, and return its record."""
         if FROZEN in self.record.events:
             return self.record
+        with self.book.ledger.database.held():
+            return self._run()
+
+    def _run(self) -> SessionRecord:
         walk, ended = Explored(self.exploration), ""
         done, waiting = self.book.proposals(self.record)
         for each in done:

@@ -111,6 +111,16 @@ class Database:
             with connection.begin():
                 yield connection
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep a connection open meanwhile, so that many small transactions are cheap.
+
+        The last connection of SQLite that is closed copies the log into the file, which takes as long as a
+        transaction does.
+        """
+        with self._failing_in_one_line(), self.engine.connect():
+            yield
+
     @property
     def is_postgresql(self) -> bool:
         """Whether the database speaks PostgreSQL."""

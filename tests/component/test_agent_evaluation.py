@@ -23,9 +23,10 @@ from research.agents.evaluation import OFFERED, QUANTILES, TrainingEvaluator
 from research.agents.fold_measures import SessionFolds
 from research.agents.proposal import TrialMeasures
 from research.backtest.run import run_backtest
+from research.statistics.null_bars import redrawn_history
 from research.statistics.regimes import REGIMES
 from research.sweep.behaviour import behaviours
-from research.sweep.inputs import Shift
+from research.sweep.run import trace
 
 SYMBOL, KEY = "COMP", SeriesKey("COMP", DAILY)
 SPAN = DateRange.of("2003-01-02", "2009-12-31")
@@ -247,31 +248,30 @@ class TestFolds:
             evaluator.evaluate_by_fold([low] * 5)
 
 
-class TestMoved:
-    def test_decisions_are_those_of_a_moved_sweep(
-        self, history: History, evaluator: TrainingEvaluator
-    ) -> None:
-        from research.sweep.run import trace
-
+class TestRedrawn:
+    def test_it_measures_on_bars_whose_directions_are_drawn(self, evaluator: TrainingEvaluator) -> None:
         config = spec(**SPECS["both sides"])
-        (found,) = evaluator.moved(300).evaluate([config])
-        moved = trace(config, evaluator.history, SYMBOL, span=SPAN, shift=Shift(sessions=300, within=SPAN))
-        equity = np.concatenate(([config.capital], moved.equity))
+        drawn = evaluator.redrawn((5, 1))
+        (found,) = drawn.evaluate([config])
+        bars = redrawn_history(evaluator.history, (5, 1))
+        assert drawn.history.series(KEY).content_hash == bars.series(KEY).content_hash
+        # The market of `evaluator.history` is the dearer one already.
+        equity = np.concatenate(([config.capital], trace(config, bars, SYMBOL, span=SPAN).equity))
         own = np.diff(equity)[evaluator.folds.edges[0] :] / config.capital
         ratios = [metrics.sharpe(each, 252.0) for each in own.reshape(6, -1)]
         assert close([each.sharpe for each in found.folds], ratios)
         assert found != evaluator.evaluate([config])[0]
 
-    def test_a_whole_turn_changes_nothing(self, evaluator: TrainingEvaluator) -> None:
-        config = spec(**SPECS["dip"])
-        round_ = evaluator.moved(evaluator.folds.days.size)
-        assert repr(round_.evaluate([config])) == repr(evaluator.evaluate([config]))
+    def test_the_catalogue_is_that_of_the_drawn_bars(self, evaluator: TrainingEvaluator) -> None:
+        (real,), (drawn,) = (each.catalogue(["ret_20"]) for each in (evaluator, evaluator.redrawn(1)))
+        assert drawn.quantiles != real.quantiles
+        assert replace(drawn, quantiles=real.quantiles) == real
 
-    def test_by_fold_moves_too(self, evaluator: TrainingEvaluator) -> None:
+    def test_by_fold_is_drawn_too(self, evaluator: TrainingEvaluator) -> None:
         config = spec(**SPECS["dip"])
-        evaluator.evaluate_by_fold([config] * 6)
-        moved = evaluator.moved(300)
-        assert moved.evaluate_by_fold([config] * 6) != evaluator.evaluate_by_fold([config] * 6)
+        real = evaluator.evaluate_by_fold([config] * 6)
+        assert evaluator.redrawn(1).evaluate_by_fold([config] * 6) != real
+        assert evaluator.evaluate_by_fold([config] * 6) == real
 
 
 class TestAnswers:

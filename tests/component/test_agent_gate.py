@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import func, select
 
 from lockstep.errors import AgentError
+from lockstep.market.dates import DateRange
+from lockstep.market.history import SeriesKey
 from lockstep.market.loader import load_history
 from lockstep.strategy.families.rules import RulesConfig
 from operations.agents.registration import register_winner
@@ -18,10 +21,11 @@ from research.agents import gate, process
 from research.agents.database import FROZEN, GATE, REGISTERED, AgentBook, SessionRecord
 from research.agents.gate import judge
 from research.agents.plan import AgentSettings, plan_of
-from research.ledger.append_only import ReplayRow
+from research.ledger.append_only import LinkRow, ReplayRow
 from research.ledger.candidates import candidates
+from research.ledger.doors import open_door
 from research.sweep.run import sweep
-from support.agent_sessions import book_in
+from support.agent_sessions import NOON, book_in
 
 SETTINGS = AgentSettings(
     symbol="COMP", researcher="support.explorers:Dice", strategies=8, kinds={"technical": 0}, least_trades=5,
@@ -64,8 +68,51 @@ def test_a_technical_session_is_replayed_and_ranked(judged: Made) -> None:
     assert again.plain == event
     assert replays(book) == 1
     lines = gate_lines(record, again)
-    assert "replays on moved decisions found as much: p = " in lines[1]
+    assert "replays on redrawn bars found as much: p = " in lines[1]
     assert any(line.startswith(f"  validation, {record.plan.validation}: trades ") for line in lines)
+
+
+def test_the_hold_out_is_sealed_before_anything_is_tried_and_a_later_look_is_counted(judged: Made) -> None:
+    book, record = judged
+    sealed, family = record.plan.hold_out, record.plan.family
+    assert sealed == DateRange.of(record.plan.validation.end + timedelta(days=1), SETTINGS.end)
+    (law,) = book.ledger.law(family, sealed)
+    assert (law.holdout, law.dates) == (sealed, DateRange.of("2004-01-02", str(record.plan.validation.end)))
+    tables = [each.table_name for each in links(book)]
+    assert tables.index("law") < tables.index("agent_proposal")
+    assert book.ledger.looks(family, sealed) == [], "its gate opened validation, and nothing more"
+    history, key = load_history("COMP", end=SETTINGS.end), SeriesKey("COMP", record.plan.timeframe)
+    purpose = {"purpose": "backtest of mine", "now": NOON}
+    assert open_door(book.ledger, history, key, record.plan.validation, **purpose) == ()
+    (said,) = open_door(book.ledger, history, key, DateRange.of(start=sealed.end), **purpose)
+    assert "days that a search sealed as its hold-out: 2014-12-31 to 2014-12-31 (look 1 of NASDAQ" in said
+    assert [each.purpose for each in book.ledger.looks(family, sealed)] == ["backtest of mine"]
+
+
+def links(book: AgentBook) -> list[Any]:
+    with book.ledger.database.read() as connection:
+        return list(connection.execute(select(LinkRow.__table__).order_by(LinkRow.id)))
+
+
+def test_a_gate_on_sealed_dates_looks_once_however_often_it_was_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    book, record = made(tmp_path)
+    validation, told = record.plan.validation, list[str]()
+    book.ledger.enact("NASDAQ", record.plan.train, limits={}, holdout=validation, now=NOON)
+    monkeypatch.setattr(gate, "replay", lambda book, record, **_: fake(record))
+    with monkeypatch.context() as patch:
+        patch.setattr(AgentBook, "happened", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            judge(book, record.id, tell=told.append)
+    judge(book, record.id, tell=told.append)
+    (look,) = book.ledger.looks("NASDAQ", validation)
+    assert look.purpose == "gate of session 1 of agents"
+    assert len(told) == 1
+
+
+def interrupted(*arguments: object, **named: object) -> None:
+    raise KeyboardInterrupt
 
 
 def test_validation_is_what_a_backtest_there_says(judged: Made) -> None:
@@ -101,7 +148,7 @@ def test_a_winner_that_passed_is_registered_once_and_its_history_is_worth_nothin
 def fake(record: SessionRecord) -> gate.NullReplay:
     """Return a replay in which nothing was found."""
     found = record.events[FROZEN]["objective"]
-    return gate.NullReplay(objective=found, shifts=(252,) * 19, objectives=(found - 1.0,) * 19)
+    return gate.NullReplay(objective=found, draws=tuple(range(1, 20)), objectives=(found - 1.0,) * 19)
 
 
 def test_what_its_gate_refused_is_not_registered(
@@ -121,7 +168,10 @@ def test_a_session_with_models_needs_forward_evidence(tmp_path: Path) -> None:
     book, record = made(tmp_path, settings)
     found = judge(book, record.id)
     assert (found.verdict, found.p_value, found.replays) == ("forward", None, 0)
-    assert found.reason == "forward evidence only: it trains models, whose labels no replay moves"
+    assert (
+        found.reason
+        == "forward evidence only: it trains models, and a hundred sessions that train theirs are too many"
+    )
     assert found.validation["trades"] is not None
     assert replays(book) == 0
     assert register_winner(book, record.id).e_history == 1.0

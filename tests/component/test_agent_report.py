@@ -128,7 +128,7 @@ def test_the_verdict_says_not_promoted_at_every_stage(found: SessionSummary) -> 
     assert all(each.startswith("Not promoted: ") for each in said)
     assert "resume 1" in said[0]
     assert "enough trades" in said[1]
-    assert "since it trains models, whose labels no replay moves" in said[2]
+    assert "since it trains models, and a hundred sessions that train theirs are too many" in said[2]
     settings = found.record.plan.settings.model_copy(update={"kinds": {"technical": 0}})
     plan = found.record.plan.model_copy(update={"settings": settings})
     record = replace(found.record, plan=plan, events=frozen)

@@ -66,15 +66,32 @@ def book(tmp_path: Path, empty: Path) -> AgentBook:
     return book_in(tmp_path)
 
 
-@pytest.mark.no_cover
-def test_a_session_that_is_killed_at_any_write_ends_as_if_it_had_not_been(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "support.agent_kills", str(tmp_path)]
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    command = [sys.executable, "-m", "support.agent_kills", str(tmp_path_factory.mktemp("kills"))]
     environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"}
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment, cwd=ROOT)
-    found = json.loads(done.stdout)
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+@pytest.mark.no_cover
+def test_a_session_that_is_killed_at_any_write_ends_as_if_it_had_not_been(killed: dict[str, Any]) -> None:
+    found = killed["session"]
     assert found["different"] == {}
     assert found["writes"] >= 3 * (6 + 2)
-    assert found["agent_proposal"] == found["agent_outcome"] == found["ledger"] == 6
+    assert found["rows"]["agent_proposal"] == found["rows"]["agent_outcome"] == found["rows"]["ledger"] == 6
+
+
+@pytest.mark.no_cover
+def test_a_gate_or_a_registration_that_is_killed_at_any_write_ends_as_if_it_had_not_been(
+    killed: dict[str, Any],
+) -> None:
+    found, rows = killed["gate and registration"], killed["gate and registration"]["rows"]
+    assert found["different"] == {}
+    # A look, the verdict, the registration, its event: each before, within and after its transaction.
+    assert found["writes"] >= 3 * 4
+    assert (rows["look"], rows["null_replay"], rows["candidate"], rows["agent_event"]) == (1, 1, 1, 3)
 
 
 class Watching(Counter):

@@ -166,7 +166,7 @@ class TestReplay:
         lab.run(plan(**EVOLUTION))
         one, other = (replay(lab, 1, replays=19, mover=toy_mover(lambda s: s / 1e3)) for _ in range(2))
         assert one.found == other.found
-        assert len(set(one.found.shifts)) == 19
+        assert len(set(one.found.draws)) == 19
 
     @pytest.mark.parametrize("changes", [{}, {"sample": 4, "seed": 1}])
     def test_of_a_declared_search_is_for_display(self, lab: Lab, changes: dict[str, Any]) -> None:

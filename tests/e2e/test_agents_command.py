@@ -104,7 +104,7 @@ def test_a_session_from_its_first_proposal_to_its_candidate(tmp_path: Path) -> N
     assert said("genealogy", "1.3").count("\n") == 3
     assert refused("resume", "1") == "session 1: is complete; `lockstep agents show 1` shows it"
     verdict = said("gate", "1", "--replays", "19")
-    assert "of 19 replays on moved decisions found as much: p = " in verdict
+    assert "of 19 replays on redrawn bars found as much: p = " in verdict
     assert "  validation, 2011-05-02 to 2013-03-01: trades " in verdict
     if "fitness" in verdict and ": refused" in verdict:
         assert "its gate refused it" in refused("register", "1")

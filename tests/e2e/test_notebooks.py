@@ -304,7 +304,7 @@ def test_agents_propose_and_the_gate_judges(proposed: tuple[Any, Path]) -> None:
     assert "Niche(feature=" in text(proposed, "get_underexplored_areas")
     assert text(proposed, "ledger.head().trials") == "(True, 16)"
     judged = text(proposed, "agents gate 1")
-    assert "of 19 replays on moved decisions found as much: p = " in judged
+    assert "of 19 replays on redrawn bars found as much: p = " in judged
     assert "Not promoted: " in judged
     assert (proposed[1] / "desk/session.html").stat().st_size > 1_000_000
 

@@ -70,22 +70,26 @@ class Edge:
 
 @dataclass(frozen=True, kw_only=True)
 class PlantedWorld:
-    """Bars of one world, with the edge that is planted and the constants of its conditions."""
+    """Bars of one world, with the edge that is planted and the constants of its conditions.
+
+    offered   ids that a session may read
+    """
 
     history: History
     edge: Edge | None = None
     levels: tuple[tuple[float, float], ...] = ()
+    offered: tuple[str, ...] = IDS
 
     @classmethod
     def of(
         cls, seed: int, *, edge: Edge | None = None, drift: float = 0.0, sessions: int = SESSIONS,
-        levels: tuple[tuple[float, float], ...] = (),
+        levels: tuple[tuple[float, float], ...] = (), offered: tuple[str, ...] = IDS,
     ) -> PlantedWorld:  # fmt: skip
         """Make a world; `levels` are the constants of the edge, its quantiles here where none are given."""
         _, days = shuffled(np.random.default_rng((seed, 31)))
         days = days[:sessions] * (1.0 + drift)
         if edge is None:
-            return cls(history=made_of(days))
+            return cls(history=made_of(days), offered=offered)
         plain = _columns(made_of(days), edge)
         if not levels:
             shares = (share for _, _, share in edge.where)
@@ -96,7 +100,7 @@ class PlantedWorld:
         planted = days
         for _ in range(_ROUNDS):
             planted = _with_edge(days, edge, _columns(made_of(planted), edge), levels)
-        return cls(history=made_of(planted), edge=edge, levels=levels)
+        return cls(history=made_of(planted), edge=edge, levels=levels, offered=offered)
 
     def again(self, seed: int) -> PlantedWorld:
         """Return a world with the same edge and other days."""
@@ -111,7 +115,7 @@ class PlantedWorld:
     @cached_property
     def catalogue(self) -> tuple[CatalogueEntry, ...]:
         """What a researcher is told of the features."""
-        return self.evaluator.catalogue(IDS)
+        return self.evaluator.catalogue(self.offered)
 
     def oracles(self) -> tuple[RulesConfig, RulesConfig]:
         """Return the specs that trade the edge and nothing else, one for each side."""

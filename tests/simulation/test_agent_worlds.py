@@ -9,12 +9,18 @@ from simulation.agent_sessions import RESEARCHERS, STRATEGIES, bound, cases, hit
 from simulation.agent_worlds import LEAST_TRADES, Edge, PlantedWorld
 
 SESSIONS, WORLDS = 60, 10
+# Half of them remember for more than a month.
+FEW = (
+    "rsi_2", "ibs", "ret_5", "zscore_20", "donchian_position_20", "momentum_z_10_60", "close_sma_atr_200_14",
+    "sma_slope_atr_50_5_14",
+)  # fmt: skip
 
 
 @pytest.mark.no_cover
 def test_noise_is_promoted_within_the_bound() -> None:
     """The control: a positive fitness, which is no gate, promotes most of them."""
-    found = noise(SESSIONS, researcher=ScreenResearcher(features=6), strategies=18, sessions=1_200)
+    few = ScreenResearcher(features=6)
+    found = noise(SESSIONS, researcher=few, strategies=18, sessions=1_200, offered=FEW)
     assert found["promoted"] <= bound(SESSIONS) == 9
     assert found["positive"] > 3 * bound(SESSIONS)
 

@@ -180,6 +180,12 @@ CASES = {
     "missing": ({"missing": 0.4}, ("reads a value that is missing on 40% of the bars",), False),
     "one trade": ({"largest": 0.8}, ("makes 80% of its result in one trade",), False),
     "costs": ({"folds": fold(cost_share=0.7)}, ("pays 70% of its gains as costs",), True),
+    "regimes": (
+        {"by_regime": {"bull": 1.2, "bear": -0.8, "sideways": NAN, "high volatility": -0.9}},
+        ("gains, but loses when the market is: high volatility (-0.90), bear (-0.80)",),
+        True,
+    ),
+    "loses anyway": ({"fitness": -1.0, "sharpe": -0.5, "by_regime": {"bear": -0.8}}, (), True),
     "few": ({"fitness": NAN, "folds": fold(trades=9)}, ("has 9 trades in a fold",), False),
 }
 

@@ -48,7 +48,7 @@ class TestRank:
         found = null_replay(search, shifts)
         assert found.p_value == pytest.approx(p_value)
         assert found.objective == 1.0
-        assert found.shifts == tuple(shifts)
+        assert found.draws == tuple(shifts)
 
     def test_a_replay_that_finds_nothing_is_worse_than_any(self) -> None:
         found = null_replay(lambda shift: -3.0 if shift == 0 else math.nan, range(300, 319))

@@ -45,8 +45,16 @@ class ModelMenu:
 _menus: list[tuple[tuple[CatalogueEntry, ...], Any, int, ModelMenu]] = []
 
 
+_NOTHING = ModelMenu()
+
+
 def menu_of(context: ResearchContext) -> ModelMenu:
-    """Return the menu of a session: it depends on catalogue, seed and zoo, and not on the trials."""
+    """Return the menu of a session: it depends on catalogue, seed and zoo, and not on the trials.
+
+    A session of technical strategies has an empty one, and does without the libraries of all estimators.
+    """
+    if set(context.kinds) == {"technical"}:
+        return _NOTHING
     for catalogue, models, seed, menu in _menus:
         if catalogue is context.catalogue and models == context.models and seed == context.seed:
             return menu
