@@ -99,14 +99,14 @@ def test_a_gate_on_sealed_dates_looks_once_however_often_it_was_killed(
 ) -> None:
     book, record = made(tmp_path)
     validation, told = record.plan.validation, list[str]()
-    book.ledger.enact("NASDAQ", record.plan.train, limits={}, holdout=validation, now=NOON)
+    book.ledger.enact(record.plan.family, record.plan.train, limits={}, holdout=validation, now=NOON)
     monkeypatch.setattr(gate, "replay", lambda book, record, **_: fake(record))
     with monkeypatch.context() as patch:
         patch.setattr(AgentBook, "happened", interrupted)
         with pytest.raises(KeyboardInterrupt):
             judge(book, record.id, tell=told.append)
     judge(book, record.id, tell=told.append)
-    (look,) = book.ledger.looks("NASDAQ", validation)
+    (look,) = book.ledger.looks(record.plan.family, validation)
     assert look.purpose == "gate of session 1 of agents"
     assert len(told) == 1
 
