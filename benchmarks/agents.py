@@ -71,14 +71,15 @@ def kills_with_models(count: int, seed: int) -> tuple[dict[str, Any], bool]:
             killed.append(left.pop("lines before it died")[0])
             for name in whole.keys() - {"lines before it died"}:
                 different[name] += left[name] != whole[name]
+    kills = sum(each is not None for each in killed)
     found = {
         "strategies": _FEW,
         "models trained": len(whole["model_build"]),
-        "kills": len([each for each in killed if each is not None]),
+        "kills": kills,
         "lines before they died": killed,
         "different tables": {name: times for name, times in sorted(different.items()) if times},
     }
-    return found, not found["different tables"] and found["kills"] >= 0.8 * count
+    return found, not found["different tables"] and kills >= 0.8 * count
 
 
 def _left(

@@ -81,5 +81,6 @@ def redrawn(bars: Bars, turned: Flags) -> Bars:
 def _turned(moves: Floats, turned: Flags) -> Floats:
     """Return moves with some of them mirrored at their mean, which stays."""
     mean = moves.mean()
-    found = np.where(turned, 2.0 * mean - moves, moves)
-    return found - (found.mean() - mean)
+    found: Floats = np.where(turned, 2.0 * mean - moves, moves)
+    found -= found.mean() - mean
+    return found
