@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -55,10 +56,15 @@ class NightlySpace(Settings):
         """The number of combinations."""
         return math.prod(len(values) for values in self.parameters.values())
 
+    @cached_property
+    def content(self) -> bytes:
+        """Its strategy's file as it was first read: an edit in the middle of a night is the next night's."""
+        return read_bytes(self.strategy)
+
     @property
     def digest(self) -> str:
         """SHA-256 (hex) of all that it says, and of its strategy's file."""
-        content = hashlib.sha256(read_bytes(self.strategy)).hexdigest()
+        content = hashlib.sha256(self.content).hexdigest()
         return json_digest([self.model_dump(mode="json", exclude={"strategy"}), content])
 
 

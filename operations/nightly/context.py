@@ -12,7 +12,7 @@ from typing import Any
 
 from lockstep.files import replace_file
 from lockstep.strategy.config import StrategyConfig
-from lockstep.strategy.family import load_strategy
+from lockstep.strategy.family import strategy_in
 from operations.nightly.config import NightlyConfig, NightlySpace
 from operations.nightly.world import BY, NightWorld
 from research.experiments.execution import Lab
@@ -54,7 +54,7 @@ class NightContext:
     def strategy(self, space: NightlySpace) -> StrategyConfig:
         """Return what a space varies; ExperimentError where one of its paths leads nowhere."""
         if space.name not in self._strategies:
-            found = load_strategy(space.strategy)
+            found = strategy_in(space.content, space.strategy)
             require_known(space.parameters, found, where=f"space {space.name}")
             self._strategies[space.name] = found
         return self._strategies[space.name]

@@ -14,15 +14,8 @@ from lockstep.strategy.family import Family, family_of
 from research.sweep.inputs import Chances, Columns, Inputs, Prepared
 from research.sweep.kernels import FATE, FILL_COLUMNS, OUTCOME
 from research.sweep.loops import Each, Entries, Piece, evaluate, loops, pieces, shared_entries
-from research.sweep.specs import (
-    SpecPiece,
-    Specs,
-    apart,
-    by_vector,
-    evaluate_specs,
-    loop_of,
-    what_spec_reads,
-)
+from research.sweep.packing import Specs, by_vector
+from research.sweep.specs import SpecPiece, apart, evaluate_specs, loop_of, what_spec_reads
 from research.sweep.specs import compiled as compiled_specs
 from research.sweep.variants import Variants, combinations
 

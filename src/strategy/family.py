@@ -295,12 +295,16 @@ def strategy_of(content: object, *, where: str) -> StrategyConfig:
 
 def load_strategy(path: Path | str) -> StrategyConfig:
     """Read a strategy's YAML file, of whichever family it names; errors as of `strategy_of`."""
-    content = read_bytes(Path(path))
+    return strategy_in(read_bytes(Path(path)), Path(path))
+
+
+def strategy_in(content: bytes, path: Path) -> StrategyConfig:
+    """Return the strategy that the bytes of a YAML file say; errors, naming `path`, as of `strategy_of`."""
     if len(content) > MOST_BYTES:
         raise ConfigError(
             f"{path}: is {len(content):,} bytes long; a strategy has at most {MOST_BYTES:,}, make it simpler"
         )
-    return strategy_of(parse_yaml(content, Path(path)), where=str(path))
+    return strategy_of(parse_yaml(content, path), where=str(path))
 
 
 def _of_its_family(value: object) -> object:

@@ -22,7 +22,7 @@ from lockstep.market import DAILY
 from lockstep.market.bars import Bars
 from lockstep.market.config import load_instruments
 from lockstep.market.dates import DateRange
-from lockstep.market.history import History, SeriesKey
+from lockstep.market.history import History
 from lockstep.market.loader import load_bars
 from lockstep.monitoring.ab import AbMode, AbVerdict
 from lockstep.portfolio.split import CHALLENGER, CHAMPION, arm_of
@@ -47,10 +47,9 @@ from research.ledger.database import Database
 from research.ledger.first_seen import see
 from research.ledger.ledger import Ledger
 from support import desks, papers, real_fills
+from support.candidates import KEY, NOON, known, until
 
 ROOT = Path(__file__).resolve().parents[2]
-KEY = SeriesKey("COMP", DAILY)
-NOON = datetime(2012, 3, 7, 12, tzinfo=UTC)
 HOUR = 3_600_000_000_000
 
 
@@ -62,25 +61,6 @@ def bars() -> Bars:
 @pytest.fixture(scope="module")
 def strategy() -> StrategyConfig:
     return load_strategy(ROOT / "configs/strategies/ibs_baseline.yaml")
-
-
-@pytest.fixture
-def ledger(tmp_path: Path) -> Ledger:
-    return Ledger(Database.open(f"sqlite:///{tmp_path / 'experiments.db'}"))
-
-
-@pytest.fixture
-def tester(ledger: Ledger) -> StrategyABTester:
-    return StrategyABTester(ledger=ledger)
-
-
-def until(bars: Bars, moment: datetime) -> Bars:
-    stamp = np.datetime64(moment.replace(tzinfo=None), "ns").astype(np.int64)
-    return bars.rows(0, int(np.searchsorted(bars.end, stamp)))
-
-
-def known(bars: Bars, moment: datetime) -> History:
-    return History(bars={KEY: until(bars, moment)}, markets=load_instruments().markets)
 
 
 def arm(config: StrategyConfig, symbol: str = "COMP") -> StrategyCandidate:

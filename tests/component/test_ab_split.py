@@ -27,7 +27,7 @@ from lockstep.live.epochs import live_hashes, successor
 from lockstep.live.journal import Journal
 from lockstep.live.messages import SetRecord
 from lockstep.live.service import Service
-from lockstep.market.bars import Bars, Flags, Stamps
+from lockstep.market.bars import Flags, Stamps
 from lockstep.market.config import load_instruments
 from lockstep.models.store import ModelStore
 from lockstep.monitoring.ab import AbMode
@@ -38,9 +38,9 @@ from operations.ab.book import AbTest, sessions_of_arm
 from operations.ab.cli import split_lines
 from operations.ab.tester import StrategyABTester
 from operations.watch.join import signal_of
-from research.ledger.database import Database
 from research.ledger.ledger import Ledger
 from support import desks, papers
+from support.candidates import until
 from support.live_portfolios import LIMITS, PORTFOLIO
 from support.models import RECORD
 from support.papers import COMP
@@ -118,21 +118,6 @@ def lived(tmp_path_factory: pytest.TempPathFactory) -> Path:
     killed(config, DIES_AT)
     run(config)
     return config
-
-
-@pytest.fixture
-def ledger(tmp_path: Path) -> Ledger:
-    return Ledger(Database.open(f"sqlite:///{tmp_path / 'experiments.db'}"))
-
-
-@pytest.fixture
-def tester(ledger: Ledger) -> StrategyABTester:
-    return StrategyABTester(ledger=ledger)
-
-
-def until(bars: Bars, moment: datetime) -> Bars:
-    stamp = np.datetime64(moment.replace(tzinfo=None), "ns").astype(np.int64)
-    return bars.rows(0, int(np.searchsorted(bars.end, stamp)))
 
 
 def created(tester: StrategyABTester, config: Path, store: Path | None = None, **given: Any) -> AbTest:

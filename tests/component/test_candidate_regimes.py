@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,7 +19,6 @@ from operations.candidates_log import failing
 from operations.contenders import Contender, enrol
 from research.backtest.run import run_backtest
 from research.ledger.candidates import candidate_named, register
-from research.ledger.database import Database
 from research.ledger.ledger import Ledger
 from research.report.sections_regimes import results_of
 from research.statistics.regimes import RegimeResult, failing_regimes
@@ -40,11 +38,6 @@ def bars() -> Bars:
 def always() -> StrategyConfig:
     """A strategy that is long whatever happens."""
     return load_strategy(BASELINE).replaced(entry=(0.0, 1.0), max_bars=2)
-
-
-@pytest.fixture
-def ledger(tmp_path: Path) -> Ledger:
-    return Ledger(Database.open(f"sqlite:///{tmp_path / 'experiments.db'}"))
 
 
 def world(bars: Bars, seed: int, drift: float) -> History:

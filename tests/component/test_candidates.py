@@ -55,11 +55,6 @@ def strategy() -> StrategyConfig:
     return load_strategy(BASELINE)
 
 
-@pytest.fixture
-def ledger(tmp_path: Path) -> Ledger:
-    return Ledger(Database.open(f"sqlite:///{tmp_path / 'experiments.db'}"))
-
-
 class TestBudget:
     def test_a_year_has_twelve_and_nothing_gives_one_back(self, ledger: Ledger) -> None:
         for number in range(12):

@@ -11,7 +11,6 @@ from lockstep.errors import ExperimentError
 from operations.candidates_log import log_candidates
 from research.experiments.strategy_log import append_marked, fill_in_actual
 from research.ledger.candidates import ForwardCandidate, ForwardEvent, happened, register
-from research.ledger.database import Database
 from research.ledger.ledger import Ledger
 from research.ledger.promotions import of_strategies
 from support.candidates import NOON, registration
@@ -22,11 +21,6 @@ KINDS = {
 WRITTEN_BY_HAND = (
     "# Our log\n\nA note of ours.\n\n## winner (2026-01-02)\n\n- actual impact: not measured yet\n"
 )
-
-
-@pytest.fixture
-def ledger(tmp_path: Path) -> Ledger:
-    return Ledger(Database.open(f"sqlite:///{tmp_path / 'experiments.db'}"))
 
 
 @pytest.fixture

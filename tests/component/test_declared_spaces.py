@@ -27,11 +27,6 @@ BASE = IbsConfig.load(BASELINE)
 WIDE = {"entry.high": (0.1, 0.2, 0.3), "max_bars": (3, 5)}
 
 
-@pytest.fixture
-def ledger(tmp_path: Path) -> Ledger:
-    return Ledger(Database.open(f"sqlite:///{tmp_path / 'experiments.db'}"))
-
-
 def declared(ledger: Ledger, what: Plan, number: int | None = None) -> Derivation:
     return declare(ledger, what, {"COMP": "NASDAQ"}, now=NOON, experiment_id=number)["COMP"]
 

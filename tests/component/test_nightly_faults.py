@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import shutil
 import sqlite3
@@ -21,8 +22,8 @@ from research.ledger.database import Database
 from research.ledger.ledger import Ledger
 from research.pipeline import execution
 from research.pipeline.book import NightBook
-from research.pipeline.execution import digest_of, only_one_night
-from support.nights import bars_until, dump, space, write_bars, written
+from research.pipeline.execution import StepOutcome, digest_of, only_one_night
+from support.nights import ROOT, bars_until, dump, nights, space, write_bars, written
 
 Command = Callable[..., tuple[int, str, str]]
 TINY = space(
@@ -154,6 +155,25 @@ def test_code_that_changes_in_the_middle_stops_the_night(
     assert "the code on the disk changed while it ran; run it again" in err
     code, out, _ = command("run")
     assert (code, "sweep: kept" in out) == (0, True)
+
+
+def test_a_strategy_that_is_edited_in_the_middle_is_the_next_nights(tmp_path: Path) -> None:
+    """What the night began with is what it searches; a later start sees the edit, and searches that."""
+    strategy = tmp_path / "mine.yaml"
+    strategy.write_text((ROOT / "configs/strategies/ibs_baseline.yaml").read_text())
+    spaces = [{**TINY, "strategy": str(strategy)}]
+
+    def edit(outcome: StepOutcome) -> None:
+        if outcome.name == "features":
+            strategy.write_text(f"{strategy.read_text()}auto_close: null\ncapital: 50000.0\n")
+
+    nights(tmp_path, spaces=spaces).make(edit)
+    later = nights(tmp_path, spaces=spaces)
+    assert not later.nothing_new
+    later.make()
+    with closing(sqlite3.connect(tmp_path / "experiments.db")) as connection:
+        rows = connection.execute("SELECT plan FROM experiment ORDER BY id").fetchall()
+    assert [json.loads(plan)["strategy"]["capital"] for (plan,) in rows] == [100_000.0, 50_000.0]
 
 
 def test_a_clock_that_went_back_is_refused(desk: Path, command: Command) -> None:

@@ -12,6 +12,7 @@ from lockstep.strategy.families.rules import RULES, RulesConfig
 from research.sweep import specs as loops
 from research.sweep.inputs import Prepared
 from research.sweep.kernels import FILL_COLUMNS, OUTCOME
+from research.sweep.packing import Ragged, Specs
 from research.sweep.run import sweep
 from research.sweep.signals import evaluate_programs
 from support import specs
@@ -51,10 +52,10 @@ def test_what_is_not_said_to_be_read_is_not_there() -> None:
         }
     )  # fmt: skip
     prepared = Prepared(world.history, world.symbol, config, world.span, default_registry())
-    packed = loops.Specs.of(
+    packed = Specs.of(
         [config], prepared.market, {each: row for row, each in enumerate(config.feature_ids)}, ACCEPT_ALL
     )
-    blind = replace(packed, read=loops.Ragged.of([()], np.int64))
+    blind = replace(packed, read=Ragged.of([()], np.int64))
     loop = loops.loop_of(config, RULES, always_open=prepared.always_open)
     inputs = prepared.read(prepared.columns(config.feature_ids, config), config)
     fills, curve, found = np.empty((2 * BARS + 2, FILL_COLUMNS)), np.empty(BARS), []

@@ -12,6 +12,7 @@ from lockstep.strategy.config import ACCEPT_ALL
 from lockstep.strategy.families.rules import RULES, RulesConfig, first_missing
 from lockstep.strategy.specs.program import AT_MOST, LESS, holds
 from research.experiments.variants import VariantSpace, draw
+from research.sweep.packing import Ragged, Specs
 from research.sweep.signals import (
     BLOCK,
     CANDIDATE,
@@ -27,7 +28,6 @@ from research.sweep.signals import (
     present_of,
     words_of,
 )
-from research.sweep.specs import Ragged, Specs
 from support.markets import BOOK
 
 # Two blocks and a part of a word more.
