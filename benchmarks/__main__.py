@@ -20,6 +20,7 @@ from benchmarks.models import one_row, rolling_back
 from benchmarks.optimise import optimise
 from benchmarks.peers.environment import PeersMissing
 from benchmarks.portfolio import configurations, together
+from benchmarks.quality import checking
 from benchmarks.report import page
 from benchmarks.specs import hashing
 from benchmarks.startup import importing
@@ -36,7 +37,7 @@ def main() -> None:
     table = TextTable("measured", *numbers, prose("note"), title="100,000 hourly bars")
     single = (
         importing, cold, batch, streaming, overhead, together, configurations, gaps, memory,
-        growth, running_maximum, one_row, rolling_back, evidence,
+        growth, running_maximum, one_row, rolling_back, evidence, checking,
     )  # fmt: skip
     several = (
         throughput(),

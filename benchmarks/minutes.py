@@ -31,8 +31,8 @@ _QUIET = 0.25  # share of a busy minute's activity that a quiet one has
 _HOLES, _HOLE_BARS, _JUMPS = 12, 95, 6
 
 
-def minute_bars(count: int = BARS, *, seed: int = SEED) -> Bars:
-    """Return `count` minutes, the same for the same seed on every machine."""
+def minute_bars(count: int = BARS, *, seed: int = SEED, faults: bool = True) -> Bars:
+    """Return `count` minutes, the same for the same seed everywhere; `faults`: with some holes and jumps."""
     random = np.random.default_rng(seed)
     session = load_instruments().session(SYMBOL)
     ends = _FIRST + np.arange(1, int(1.9 * count) + 20_000, dtype=np.int64) * _NS
@@ -40,12 +40,15 @@ def minute_bars(count: int = BARS, *, seed: int = SEED) -> Bars:
     activity = _activity(session.clock_minutes(ends), session.scheduled_close(ends) - ends)
     # A minute in which nobody traded leaves no bar.
     traded = random.random(ends.size) < 1.0 - np.exp(-9.0 * activity)
-    for start in random.integers(count // 50, count, _HOLES).tolist() if count > _HOLE_BARS * 50 else ():
+    for start in (
+        random.integers(count // 50, count, _HOLES).tolist() if faults and count > _HOLE_BARS * 50 else ()
+    ):
         traded[start : start + _HOLE_BARS] = False
     ends, activity = ends[traded][:count], activity[traded][:count]
     if ends.size < count:
         raise ValueError(f"{count:,} minutes: the hours of {SYMBOL} hold {ends.size:,}; widen the span")
-    close, opened = _prices(ends, activity, session.dates(ends, MINUTE).astype(np.int64), random)
+    dates = session.dates(ends, MINUTE).astype(np.int64)
+    close, opened = _prices(ends, activity, dates, random, jumps=_JUMPS if faults and count > 100_000 else 0)
     width = close * _VOLATILITY / np.sqrt(_YEAR / 252) * np.sqrt(activity)
     high = np.maximum(opened, close) + random.exponential(0.4, ends.size) * width
     low = np.minimum(opened, close) - random.exponential(0.4, ends.size) * width
@@ -67,7 +70,7 @@ def _activity(minute: Floats, left: Stamps) -> Floats:
 
 
 def _prices(
-    ends: Stamps, activity: Floats, dates: Stamps, random: np.random.Generator
+    ends: Stamps, activity: Floats, dates: Stamps, random: np.random.Generator, *, jumps: int
 ) -> tuple[Floats, Floats]:
     """Return closes and opens off the grid: volatility clusters by session, pauses and weekends jump."""
     starts = np.concatenate(([True], dates[1:] != dates[:-1]))
@@ -81,8 +84,8 @@ def _prices(
     closed = np.concatenate(([0.0], np.diff(ends) / _NS - 1.0))
     gaps = np.where(closed > 0, scale[sessions] * np.sqrt(np.minimum(closed, 600.0) / 4_000.0), 0.0)
     gaps *= random.standard_normal(ends.size)
-    jumps = random.integers(0, ends.size, _JUMPS if ends.size > 100_000 else 0)
-    gaps[jumps] += random.choice([-0.09, 0.09], jumps.size)
+    jumping = random.integers(0, ends.size, jumps)
+    gaps[jumping] += random.choice([-0.09, 0.09], jumping.size)
     drift = 0.00000008
     close = 1_200.0 * np.exp(np.cumsum(moves + gaps + drift))
     before = np.concatenate(([1_200.0], close[:-1]))

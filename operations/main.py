@@ -474,9 +474,9 @@ data = contents.group("data", "Check and declare data files; export results.", p
 
 @data.add("check", "Check a data file.", panel=COMMANDS, script="check_data")
 def _data_check() -> typer.Typer:
-    from research.utils.cli import check_app
+    from operations.quality.cli import app
 
-    return check_app
+    return app
 
 
 @data.add("add-source", "Declare a data file.", panel=COMMANDS, script="add_source")

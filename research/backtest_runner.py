@@ -31,10 +31,10 @@ from lockstep.market.command_line import (
 )
 from lockstep.market.config import InstrumentBook, load_instruments
 from lockstep.market.dates import DateRange
-from lockstep.market.finding import Finding
 from lockstep.market.history import History, SeriesKey
 from lockstep.market.loader import OnLoaded, load_history
 from lockstep.market.quality import assess
+from lockstep.market.quality.finding import Finding
 from lockstep.market.reading.files import Loaded
 from lockstep.market.ticks import Ticks
 from lockstep.market.timeframe import Timeframe
@@ -347,7 +347,8 @@ def noting(console: Console, read: list[ReadFile], book: InstrumentBook, traded:
         say_rejected(console, loaded)
         found: tuple[Finding, ...] = ()
         if isinstance(loaded.data, Bars) and loaded.data.timeframe != traded:
-            found = assess(loaded.data, book.session_named(loaded.source.session)).findings
+            session, instrument = book.session_named(loaded.source.session), loaded.data.symbol
+            found = assess(loaded.data, session, book.instrument(instrument)).findings
         read.append(ReadFile.of(loaded, found))
 
     return on_loaded

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lockstep.console import run
-from research.utils.cli import check_app as app
+from operations.quality.cli import app
 
 if __name__ == "__main__":
     run(app)

@@ -7,6 +7,7 @@
     │   ├── BadBars              a row of market data breaks a rule
     │   ├── NoBars               there is no bar in the range that was asked for
     │   ├── SourceChanged        a file changed while it was read
+    │   ├── PoorData             a series has a lower quality than was asked for
     │   ├── NoReference          outcomes of validation give a monitored stream nothing to be held to
     │   └── CalendarError        the trading calendar does not cover what was asked
     ├── CodeError                which code this is cannot be determined
@@ -120,6 +121,10 @@ class NoBars(DataError):
 
 class SourceChanged(DataError):
     """A file changed while it was read."""
+
+
+class PoorData(DataError):
+    """A series has a lower quality than a configuration asks for."""
 
 
 class NoReference(DataError):

@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from lockstep.market.bars import Bars, Floats
-from lockstep.market.finding import RowSpan
+from lockstep.market.quality.finding import RowSpan
 from lockstep.strategy.decision import kind_of
 from research.backtest.records import RunRecords, TextCodes, dense
 

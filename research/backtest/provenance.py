@@ -13,9 +13,9 @@ import numpy as np
 import lockstep
 from lockstep.identity import TRIALS, code_hash, json_digest, library_versions
 from lockstep.market.bars import Bars
-from lockstep.market.finding import Finding
 from lockstep.market.history import SeriesKey
 from lockstep.market.instrument import Instrument
+from lockstep.market.quality.finding import Finding
 from lockstep.market.reading.files import Loaded
 from lockstep.market.ticks import Ticks
 from lockstep.strategy.config import StrategyConfig

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 # What trades are marked with, and the findings that it stands for.
 _MARKS = {
     "hole": ("missing_session", "hole", "early_end", "late_start"),
-    "jump": ("jump", "spike"),
+    "jump": ("jump", "scale", "spike", "print"),
 }
 # The configuration has a place of its own on the page, and the page is the same whichever engine ran.
 _NOT_SHOWN = ("config", "engine")
@@ -143,7 +143,7 @@ class BacktestResult:
     @cached_property
     def quality(self) -> QualityReport:
         """What is suspicious in the traded bars."""
-        return assess(self.bars, self.market.session)
+        return assess(self.bars, self.market.session, self.market.instrument)
 
     @cached_property
     def ruined_at(self) -> int | None:

@@ -88,7 +88,11 @@ def quality(found: QualityReport) -> str:
         page.header(
             found.symbol,
             f"quality of {found.timeframe} bars",
-            (f"{found.first} to {found.last}", f"{count(found.bars)} bars"),
+            (
+                f"{found.first} to {found.last}",
+                f"{count(found.bars)} bars",
+                f"quality {found.shown_score} of 100",
+            ),
             badge=f"opens equal to the previous close: {percent(found.stale_open_share)}",
         ),
         _wide("What was found", table, ""),

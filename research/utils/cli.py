@@ -1,4 +1,4 @@
-"""Commands on data files: check one, declare one."""
+"""The command that declares a data file."""
 
 from __future__ import annotations
 
@@ -9,52 +9,11 @@ import typer
 from rich.console import Console
 
 from lockstep.errors import ConfigError
-from lockstep.market.command_line import (
-    SYMBOL_FLAGS,
-    App,
-    OneSymbol,
-    SourceName,
-    reading_instruments,
-    renamed,
-    target_file,
-)
+from lockstep.market.command_line import SYMBOL_FLAGS, reading_instruments, target_file
 from lockstep.market.reading.guess import COLUMN, SELECT
 from lockstep.market.reading.layouts import PRESETS
-from lockstep.market.timeframe import Timeframe
 from lockstep.settings import suggestion
 from research.utils.add_source import SourceRequest, add_source
-from research.utils.data_report import check_file, quality_table, rows_table, warnings_of, write_report
-
-check_app = App()
-WARNED = 1
-
-
-@check_app.command(cls=renamed({"--json": "--out"}))
-def check(
-    symbol: OneSymbol,
-    data_dir: Annotated[
-        Path | None, typer.Option(help="Folder of the data file; default: embedded data.")
-    ] = None,
-    timeframe: Annotated[str | None, typer.Option(help="1min, 1h, 1d …; default: the file's.")] = None,
-    source: SourceName = None,
-    quarantine: Annotated[bool, typer.Option(help="Reject bad rows to a file and keep the others.")] = False,
-    strict: Annotated[bool, typer.Option("--strict", help="Exit code 1 if there is any warning.")] = False,
-    json_file: Annotated[
-        Path | None, typer.Option("--out", help="Write the report (JSON) here, too.")
-    ] = None,
-) -> None:
-    """Print a data file's counts and everything suspicious in it, compared with its market's schedule."""
-    frame = None if timeframe is None else Timeframe.parse(timeframe)
-    loaded, report = check_file(symbol, data_dir, timeframe=frame, source=source, quarantine=quarantine)
-    console = Console()
-    console.print(rows_table(loaded))
-    console.print(quality_table(report))
-    if json_file is not None:
-        write_report(json_file, loaded, report)
-    if strict and (count := warnings_of(loaded, report)):
-        console.print(f"--strict: {count} of these may make results wrong")
-        raise typer.Exit(WARNED)
-
 
 _MARKS = {"point": ".", "comma": ","}
 

@@ -14,15 +14,15 @@ from lockstep.errors import DataError
 from lockstep.files import replace_file
 from lockstep.market.bars import Bars
 from lockstep.market.config import load_instruments
-from lockstep.market.finding import Finding
 from lockstep.market.loader import in_timeframe, load_file
 from lockstep.market.quality import QualityReport, assess
+from lockstep.market.quality.finding import Finding
 from lockstep.market.reading.files import Loaded
 from lockstep.market.ticks import Ticks
 from lockstep.market.timeframe import Timeframe
 from lockstep.tables import TextTable, number, prose
 
-SCHEMA = 1
+SCHEMA = 2
 
 
 def check_file(
@@ -37,7 +37,7 @@ def check_file(
     book = load_instruments()
     loaded = load_file(symbol, data_dir, timeframe=timeframe, quarantine=quarantine, book=book, source=source)
     session = book.session_named(loaded.source.session)
-    return loaded, assess(in_timeframe(loaded, timeframe, session), session)
+    return loaded, assess(in_timeframe(loaded, timeframe, session), session, book.instrument(symbol))
 
 
 def rows_table(loaded: Loaded[Bars] | Loaded[Ticks]) -> TextTable:
@@ -76,6 +76,8 @@ def write_report(path: Path, loaded: Loaded[Bars] | Loaded[Ticks], report: Quali
         "bars": report.bars,
         "first": report.first,
         "last": report.last,
+        "sessions": report.sessions,
+        "score": report.score,
         "stale_open_share": None if math.isnan(report.stale_open_share) else report.stale_open_share,
         "warnings": warnings_of(loaded, report),
         "file_findings": list(loaded.findings),
@@ -91,7 +93,10 @@ def _entry(finding: Finding) -> dict[str, Any]:
 
 def quality_table(report: QualityReport) -> TextTable:
     """Return the findings of a report, or that there are none."""
-    title = f"{report.symbol} {report.timeframe}: {report.bars:,} bars, {report.first} to {report.last}"
+    title = (
+        f"{report.symbol} {report.timeframe}: {report.bars:,} bars, {report.first} to {report.last}\n"
+        f"quality {report.shown_score} of 100"
+    )
     table = TextTable("finding", "", number("count"), prose("what it is"), title=title)
     for finding in report.findings:
         table.add_row(finding.kind, finding.severity, f"{finding.count:,}", finding.sentence)

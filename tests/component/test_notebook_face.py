@@ -18,8 +18,8 @@ import lockstep
 from lockstep import IbsConfig, ModelStore, backtest, load_bars, promote, rehearse, release, rollback, sweep
 from lockstep.errors import ConfigError, EvidenceMissing
 from lockstep.market.config import load_instruments
-from lockstep.market.finding import Finding
 from lockstep.market.quality import QualityReport
+from lockstep.market.quality.finding import Finding
 from lockstep.monitoring.parity import compare
 from operations import verbs
 from research.backtest.result import BacktestResult, steps_of

@@ -179,6 +179,19 @@ def test_longer_bars_and_the_embedded_data(command: Command) -> None:
     assert "nothing suspicious" in out
 
 
+def test_the_score_is_a_gate(command: Command) -> None:
+    code, out, _ = command("--symbol", "SPX", "--min-quality", "95")
+    assert code == 1
+    assert "quality 90.93 of 100" in out
+    assert "--min-quality 95: the score is 90.93" in out
+    assert command("--symbol", "SPX", "--min-quality", "90")[0] == 0
+    code, out, _ = command("--symbol", "SPX", "--strict")
+    assert (code, "--strict: 2 of these may make results wrong" in out) == (1, True)
+    code, out, _ = command("--symbol", "COMP", "--min-quality", "100", "--strict")
+    assert (code, "quality 100.00 of 100" in out) == (0, True)
+    assert command("--symbol", "COMP", "--min-quality", "101")[0] == 2
+
+
 def test_the_process_itself(tmp_path: Path) -> None:
     path = write_daily(tmp_path, "2018-12-03,1,0,2,1,1,0")
     arguments = ["--symbol", "ES", "--data-dir", str(path.parent)]

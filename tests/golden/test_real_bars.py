@@ -110,6 +110,34 @@ def test_daily_futures_load_and_their_gaps_are_the_holidays(shared_data: Path, s
     assert bars.timeframe != ONE_MINUTE
 
 
+HOLIDAYS = {"missing_session": 60, "unknown_session": 1}
+# What is wrong with the shared files: a close between two ticks, prints of SPY that no other source has, bars
+# behind an early close, a tenth of a cent in prices of shares, the minute in which the Fed spoke.
+FOUND = {
+    ("futures_daily", "ES", "1d"): ("99.98", {**HOLIDAYS, "missing_session": 61, "off_grid": 1}),
+    ("futures_daily", "NQ", "1d"): ("100.00", {**HOLIDAYS, "missing_session": 61}),
+    ("futures_daily", "6E", "1d"): ("100.00", HOLIDAYS),
+    ("futures_daily", "GC", "1d"): ("100.00", {"missing_session": 60}),
+    ("futures_daily", "CL", "1d"): ("100.00", {"missing_session": 60}),
+    ("futures_daily", "ZC", "1d"): ("100.00", {}),
+    ("futures_1min", "6E", "1min"): ("100.00", {"outlier": 1}),
+    ("equity_hourly", "SPY", "1h"): (
+        "97.18", {"outside": 47, "late_start": 1, "off_grid": 727, "spike": 15, "print": 2},
+    ),
+    ("equity_hourly", "SPY", "1d"): ("99.47", {"off_grid": 43, "spike": 9}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("folder", "symbol", "timeframe"), FOUND)
+def test_what_is_found_in_the_shared_files(
+    shared_data: Path, folder: str, symbol: str, timeframe: str
+) -> None:
+    score, kinds = FOUND[folder, symbol, timeframe]
+    bars = load_bars(symbol, shared_data / folder, timeframe=Timeframe.parse(timeframe))
+    found = assess(bars, BOOK.session(symbol), BOOK.instrument(symbol))
+    assert ({each.kind: each.count for each in found.findings}, found.shown_score) == (kinds, score)
+
+
 # PARITY 32, on the real case: the index whose opens were the previous closes.
 def test_the_stale_opens_of_the_index_are_reported_before_2008_only_when_asked_for() -> None:
     nyse = BOOK.session("SPX")

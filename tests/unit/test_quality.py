@@ -7,7 +7,8 @@ import pytest
 
 from lockstep.market.aggregator import aggregate
 from lockstep.market.bars import Bars
-from lockstep.market.quality import QualityReport, assess, by_chance
+from lockstep.market.quality import QualityReport, assess
+from lockstep.market.quality.repeats import by_chance
 from lockstep.market.timeframe import DAILY
 from support.markets import CME, ONE_MINUTE, minutes, random_bars
 

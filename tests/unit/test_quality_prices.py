@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from lockstep.market.bars import Bars
-from lockstep.market.finding import Finding
 from lockstep.market.quality import assess
-from lockstep.market.quality_prices import local_ranges
+from lockstep.market.quality.case import QualityCase
+from lockstep.market.quality.finding import Finding
 from lockstep.market.timeframe import DAILY
 from support.markets import CME, HOURLY, NYSE, random_bars
 
@@ -150,9 +150,8 @@ def test_an_hour_is_measured_by_the_days_around_it() -> None:
 
 def test_ranges_of_still_markets_and_of_few_sessions() -> None:
     bars = walk().rows(0, 5)
-    dates = NYSE.dates(bars.end, DAILY)
-    assert (local_ranges(bars, dates, True) > 0).all()
+    assert (QualityCase(bars=bars, session=NYSE).scale > 0).all()
     still = replace(bars, **{name: np.full(5, 7.0) for name in PRICES})
-    assert local_ranges(still, dates, True).tolist() == [0.0] * 5
+    assert QualityCase(bars=still, session=NYSE).scale.tolist() == [0.0] * 5
     assert [each.kind for each in assess(still, NYSE).findings] == ["flat"]
     assert assess(random_bars(bars.end[:2], DAILY), NYSE).of_kind("jump") == ()

@@ -9,8 +9,8 @@ import pytest
 from numpy.typing import NDArray
 
 from lockstep.market.bars import Bars
-from lockstep.market.finding import Finding, counted, listed, runs, stretches
 from lockstep.market.quality import assess
+from lockstep.market.quality.finding import Finding, counted, listed, runs, stretches
 from lockstep.market.sessions import Session
 from lockstep.market.timeframe import DAILY, Timeframe
 from support.markets import BOOK, CME, GRAINS, HOURLY, MINUTE, NEW_YORK, NYSE, ONE_MINUTE, random_bars, utc

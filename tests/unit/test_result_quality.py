@@ -43,8 +43,8 @@ def test_nothing_is_marked_and_noted_where_nothing_is_wrong() -> None:
     assert result.notes == []
 
 
-def test_the_trade_that_a_split_makes_is_marked_and_said() -> None:
-    """A position is held over a reverse split of ten: the gain is none."""
+def test_the_trade_that_another_unit_makes_is_marked_and_said() -> None:
+    """A position is held while prices become ten times what they were: the gain is none."""
     bars = cycles(30)
     rows = backtest(bars).trades
     held = int(np.searchsorted(bars.end, rows["entry_end"].iloc[10].value)) + 1
@@ -53,7 +53,7 @@ def test_the_trade_that_a_split_makes_is_marked_and_said() -> None:
     marked = [row for row, mark in enumerate(spans(result)) if mark]
     assert [spans(result)[row] for row in marked] == ["jump"]
     assert result.trades["return_fraction"].iloc[marked[0]] > 8
-    assert any("1 jump of the close beyond" in note and "+9" in note for note in result.notes)
+    assert any("1 change of the unit of prices" in note and "times 10" in note for note in result.notes)
     assert any(
         f"1 of {len(result.trades)} trades last over a hole or a jump" in note for note in result.notes
     )

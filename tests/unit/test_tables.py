@@ -28,8 +28,8 @@ from lockstep.live.operator import journal_cli as journal_report
 from lockstep.live.operator import portfolio_cli
 from lockstep.live.status import status as status_table
 from lockstep.live.status.status import ColdWindow, Status
-from lockstep.market.finding import Finding
 from lockstep.market.quality import QualityReport
+from lockstep.market.quality.finding import Finding
 from lockstep.models import listing
 from lockstep.monitoring.outcomes import SignalOutcome
 from lockstep.monitoring.triggers import RetrainingTrigger

@@ -9,9 +9,9 @@ import numpy as np
 
 from lockstep.errors import PipelineError
 from lockstep.market.bars import Bars
-from lockstep.market.finding import Finding
 from lockstep.market.loader import load_bars
 from lockstep.market.quality import assess
+from lockstep.market.quality.finding import Finding
 from operations.nightly.context import NightContext, NightStep, read_json, write_json
 from research.pipeline.graph import Inputs
 
@@ -30,7 +30,7 @@ def work(context: NightContext, read: Inputs, folder: Path) -> str:
     config, book, found, troubles = context.config, context.lab.book, {}, []
     for symbol in read_json(read, "ingest")["usable"]:
         bars = load_bars(symbol, config.data_dir, book=book, source=config.source)
-        findings = assess(bars, book.session(symbol)).findings
+        findings = assess(bars, book.session(symbol), book.instrument(symbol)).findings
         grave = [each for each in findings if is_grave(each, bars) and each.kind not in config.accepted]
         found[symbol] = [
             {"kind": each.kind, "where": each.where, "count": each.count, "sentence": each.sentence,

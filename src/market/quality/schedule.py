@@ -1,17 +1,15 @@
-"""Bars against the schedule of their session: missing and unknown sessions, odd hours, holes."""
+"""Bars against the schedule of their session: missing and unknown sessions, odd hours."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from lockstep.market.bars import Bars, Flags, Stamps
-from lockstep.market.finding import Finding, RowSpan, counted, listed, runs, stretches
+from lockstep.market.quality.case import QualityCase, SessionRows
+from lockstep.market.quality.finding import Finding, RowSpan, counted, listed, runs, stretches
 from lockstep.market.schedule import MINUTE
 from lockstep.market.session_kernels import HOUR
-from lockstep.market.sessions import Dates, Session, SessionDay
+from lockstep.market.sessions import Dates, Session
 
 # An open or close that is off by less says nothing: bars without trades are not recorded.
 _TOLERANCE = 15 * MINUTE
@@ -19,23 +17,25 @@ _TOLERANCE = 15 * MINUTE
 _UNUSUAL = 3
 # What more than this share of the sessions does is a trait of the file.
 _MOST = 0.5
-# This much trading time without a bar is a hole, or one bar of a longer timeframe.
-_HOLE = 30 * MINUTE
 _VERBS = {"open": "begin", "close": "end"}
 _PARTICIPLES = {"open": "beginning", "close": "ending"}
 # Prints behind the close are usual in small numbers.
 _FEW_OUTSIDE = 0.01
 
 
-def schedule_findings(bars: Bars, dates: Dates, session: Session) -> list[Finding]:
-    """Return where bars and the calendar disagree; `dates`: the session date of each bar."""
-    if not dates.size:
-        return []
-    found = [*_missing(bars, dates, session), *_unknown(bars, dates, session)]
-    if not bars.timeframe.is_session:
-        days = _Days.of(bars, dates, session)
-        found += [*_outside(bars, days, session), *_odd_hours(days, session), *_holes(bars, days, session)]
-    return found
+def missing_sessions(case: QualityCase) -> list[Finding]:
+    """Return scheduled sessions without a bar."""
+    return _missing(case.bars, case.dates, case.session)
+
+
+def unknown_sessions(case: QualityCase) -> list[Finding]:
+    """Return days with bars that the calendar does not have."""
+    return _unknown(case.bars, case.dates, case.session)
+
+
+def odd_hours(case: QualityCase) -> list[Finding]:
+    """Return bars outside their session, and sessions that end before or begin after the schedule says."""
+    return [*_outside(case.bars, case.rows, case.session), *_odd_hours(case.rows, case.session)]
 
 
 def clock(session: Session, stamp: int) -> str:
@@ -125,35 +125,7 @@ def _unknown(bars: Bars, dates: Dates, session: Session) -> list[Finding]:
     ]
 
 
-@dataclass(frozen=True)
-class _Days:
-    """Sessions that have bars, in order; every array has one element per session.
-
-    first, last   rows of the first and last bar; opens, closes   as scheduled; the rest as in SessionDay
-    """
-
-    days: Dates
-    found: Sequence[SessionDay]
-    first: Stamps
-    last: Stamps
-    opens: Stamps
-    closes: Stamps
-    begins: Stamps
-    ends: Stamps
-
-    @classmethod
-    def of(cls, bars: Bars, dates: Dates, session: Session) -> _Days:
-        days, first = np.unique(dates, return_index=True)
-        last = np.append(first[1:], len(bars)) - 1
-        found = session.days(days)
-        opens, closes = (np.array([getattr(day, name) for day in found]) for name in ("open", "close"))
-        return cls(
-            days, found, first, last, opens, closes,
-            begins=bars.end[first] - bars.timeframe.nanoseconds, ends=bars.end[last],
-        )  # fmt: skip
-
-
-def _outside(bars: Bars, days: _Days, session: Session) -> list[Finding]:
+def _outside(bars: Bars, days: SessionRows, session: Session) -> list[Finding]:
     outside = ~session.in_session(bars.end, bars.timeframe)
     count = int(outside.sum())
     if not count:
@@ -174,7 +146,7 @@ def _outside(bars: Bars, days: _Days, session: Session) -> list[Finding]:
     ]
 
 
-def _disagreement(days: _Days, session: Session, row: int, what: str) -> str:
+def _disagreement(days: SessionRows, session: Session, row: int, what: str) -> str:
     if what == "close":
         return (
             f"{days.days[row]} (scheduled {clock(session, int(days.closes[row]))}, "
@@ -186,7 +158,7 @@ def _disagreement(days: _Days, session: Session, row: int, what: str) -> str:
     )
 
 
-def _odd_hours(days: _Days, session: Session) -> list[Finding]:
+def _odd_hours(days: SessionRows, session: Session) -> list[Finding]:
     """Return the sessions that end before or begin after the schedule says."""
     # The file may begin and end within a session.
     early, late = days.closes - days.ends, days.begins - days.opens
@@ -219,75 +191,8 @@ def _odd_hours(days: _Days, session: Session) -> list[Finding]:
     return found
 
 
-def _edge(days: _Days, row: int, what: str) -> RowSpan:
+def _edge(days: SessionRows, row: int, what: str) -> RowSpan:
     """Return the ends of the bars around what is missing at an open or close."""
     if what == "close":
         return int(days.ends[row]), int(days.closes[row])
     return int(days.opens[row]), int(days.begins[row])
-
-
-def _holes(bars: Bars, days: _Days, session: Session) -> list[Finding]:
-    """Return stretches without a bar within sessions, at times of day at which most sessions have one."""
-    step = bars.timeframe.nanoseconds
-    index = np.repeat(np.arange(days.first.size), days.last - days.first + 1)
-    slots = (bars.end - days.opens[index] - 1) // step
-    gaps = np.flatnonzero((np.diff(slots) > 1) & (np.diff(index) == 0) & (slots[:-1] >= 0))
-    if not gaps.size:
-        return []
-    missing = np.zeros(gaps.size, dtype=np.int64)
-    usual = _usual(bars, days, slots, index, session)
-    so_far = {shape: np.concatenate([[0], np.cumsum(flags)]) for shape, flags in usual.items()}
-    rows, firsts = np.unique(index[gaps], return_index=True)
-    for row, first, stop in zip(rows, firsts, np.append(firsts[1:], gaps.size), strict=True):
-        count = so_far[_shape(days.found[row])]
-        here = gaps[first:stop]
-        before, after = (np.minimum(each, count.size - 1) for each in (slots[here] + 1, slots[here + 1]))
-        missing[first:stop] = count[after] - count[before]
-    large = missing >= max(_HOLE // step, 1)
-    holes, gone = gaps[large], missing[large]
-    if not holes.size:
-        return []
-    order = np.argsort(-gone, kind="stable")
-    named = listed([_hole(bars, session, int(holes[each]), int(gone[each])) for each in order])
-    counts = f"{counted(holes.size, 'hole')} within sessions, {counted(int(gone.sum()), 'bar')} in all"
-    return [
-        Finding(
-            kind="hole",
-            where=str(days.days[index[holes[0]]]),
-            count=int(holes.size),
-            sentence=f"{counts}: {named}",
-            spans=tuple((int(bars.end[row]), int(bars.end[row + 1])) for row in holes),
-        )
-    ]
-
-
-def _hole(bars: Bars, session: Session, row: int, count: int) -> str:
-    start, end = session.wall_clock(bars.end[row : row + 2])
-    return f"{start} to {end if end[:10] != start[:10] else end[11:]} ({counted(count, 'bar')})"
-
-
-def _shape(day: SessionDay) -> tuple[int, ...]:
-    """Return what sessions of equal hours have in common: offsets from the open."""
-    return day.close - day.open, *(each - day.open if each > 0 else 0 for each in day.pause)
-
-
-def _usual(
-    bars: Bars, days: _Days, slots: Stamps, index: Stamps, session: Session
-) -> dict[tuple[int, ...], Flags]:
-    """Return, by shape of session, at which bars of it most sessions that trade then have one."""
-    step = bars.timeframe.nanoseconds
-    longest = int((days.closes - days.opens).max())
-    size = -(-longest // step)
-    ends = (np.arange(size) + 1) * step
-    inside = (slots >= 0) & (slots < size) & (bars.end <= days.closes[index])
-    present = np.bincount(slots[inside], minlength=size)
-    shapes = [_shape(day) for day in days.found]
-    trading = {
-        shape: (ends - step < shape[0]) & ~((ends - step >= shape[1]) & (ends <= shape[2]) & (shape[2] > 0))
-        for shape in set(shapes)
-    }
-    scheduled = sum(
-        (shapes.count(shape) * flags.astype(np.int64) for shape, flags in trading.items()), start=0
-    )
-    often = present > _MOST * np.maximum(scheduled, 1)
-    return {shape: flags & often for shape, flags in trading.items()}

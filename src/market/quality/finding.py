@@ -34,14 +34,14 @@ class Finding:
     spans: tuple[RowSpan, ...] = ()
 
 
-def counted(count: int, noun: str) -> str:
-    """Return "1 hole", "1,204 holes"."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+def counted(count: int, noun: str, plural: str = "") -> str:
+    """Return "1 hole", "1,204 holes", "2 copies"; plural: where it is not the noun with an s."""
+    return f"{count:,} {noun if count == 1 else plural or f'{noun}s'}"
 
 
-def listed(texts: Sequence[str]) -> str:
-    """Return the first texts, and how many there are besides."""
-    rest = len(texts) - _LISTED
+def listed(texts: Sequence[str], count: int | None = None) -> str:
+    """Return the first texts, and how many there are besides; count: of all, where only some are given."""
+    rest = (len(texts) if count is None else count) - _LISTED
     return ", ".join(texts[:_LISTED]) + (f" and {rest} more" if rest > 0 else "")
 
 

@@ -1,0 +1,1 @@
+"""Quality of data as a command: checks, history, page, digest."""
