@@ -85,8 +85,8 @@ def _by_shape(case: QualityCase, bounds: Stamps) -> Stamps:
     month = np.repeat(np.arange(count), np.diff(bounds))
     at = month[inside] * size + slots[inside]
     bars_at = np.bincount(at, minlength=count * size).reshape(count, size)
-    shapes = np.bincount(at, weights=relative[inside], minlength=count * size).reshape(count, size)
-    shapes = shapes / np.maximum(bars_at, 1)
+    ranges = np.bincount(at, weights=relative[inside], minlength=count * size).reshape(count, size)
+    shapes: Floats = ranges / np.maximum(bars_at, 1)
     sessions = np.array([np.unique(case.index[a:b]).size for a, b in pairwise(bounds.tolist())])
     shapes = shapes / np.maximum(shapes.mean(axis=1, keepdims=True), 1e-300)
     norm = (

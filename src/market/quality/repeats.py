@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lockstep.compiled import kernel
 from lockstep.market.bars import BAR_COLUMNS, Flags, Floats, Stamps
 from lockstep.market.quality.case import QualityCase
 from lockstep.market.quality.finding import Finding, counted, listed
 from lockstep.market.session_kernels import HOUR
+
+Words = NDArray[np.uint64]
 
 STALE_OPEN_SHARE = 0.20
 FLAT_BARS = 5
@@ -215,7 +218,7 @@ def copied_sessions(case: QualityCase) -> list[Finding]:
 
 
 @kernel
-def fill_hashes(columns: Stamps, bounds: Stamps, out: Stamps) -> None:
+def fill_hashes(columns: Words, bounds: Stamps, out: Words) -> None:
     """Write a hash of the bits of each stretch of columns, bounds[i] to bounds[i + 1] (FNV-1a by words)."""
     for i in range(out.size):
         found = np.uint64(14_695_981_039_346_656_037)
