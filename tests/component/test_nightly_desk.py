@@ -100,7 +100,7 @@ def night_of(desk: RetrainedDesk, **changes: Any) -> Nights:
     if not bars.is_dir():
         write_bars(bars, load_bars("COMP", start="2006-01-03", end=day), "NQ")
     content = {
-        "symbols": ["NQ"], "data_dir": str(bars), "spaces": [SPACE], "accepted": ["stale_open"],
+        "symbols": ["NQ"], "data_dir": str(bars), "spaces": [SPACE], "accepted": ["stale_open", "off_grid"],
         "monitoring": str(desk.config), "retraining": str(desk.retraining), "journal": str(desk.journal),
     }  # fmt: skip
     return nights(folder, now=NOW, **{**content, **changes})

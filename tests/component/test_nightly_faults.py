@@ -58,7 +58,7 @@ def desk(tmp_path: Path) -> Path:
     for symbol, embedded in (("ES", "SPX"), ("NQ", "COMP")):
         write_bars(folder, bars_until("2014-06-30", embedded), symbol)
     written(
-        tmp_path, symbols=["ES", "NQ"], data_dir=str(folder), spaces=[TINY], accepted=["stale_open"],
+        tmp_path, symbols=["ES", "NQ"], data_dir=str(folder), spaces=[TINY], accepted=["stale_open", "off_grid"],
     )  # fmt: skip
     return tmp_path
 
