@@ -91,7 +91,7 @@ def test_a_gate_or_a_registration_that_is_killed_at_any_write_ends_as_if_it_had_
     assert found["different"] == {}
     # A look, the verdict, the registration, its event: each before, within and after its transaction.
     assert found["writes"] >= 3 * 4
-    assert (rows["look"], rows["null_replay"], rows["candidate"], rows["agent_event"]) == (1, 1, 1, 3)
+    assert (rows["look"], rows["replay"], rows["candidate"], rows["agent_event"]) == (1, 1, 1, 3)
 
 
 class Watching(Counter):
