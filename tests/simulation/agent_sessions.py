@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -198,14 +199,27 @@ _QUIET: dict[str, Any] = {
     "researcher": ScreenResearcher(features=12), "strategies": 40, "sessions": 1_500, "offered": OFFERED,
 }  # fmt: skip
 _PLANTED: dict[str, Any] = {"size": 0.9, "sessions": 2_520}
+_PIECES = 20
 
 
 def soak(count: int, seed: int) -> tuple[dict[str, Any], bool]:
     """Return what the gates promote of noise, what is found of edges, and whether all is as it must be."""
-    worlds = max(10, count // 10)
-    quiet = noise(count, first=seed * 1_000_000, **_QUIET)
-    planted = edges(worlds, tuple(RESEARCHERS), first=seed * 1_000_000, **_PLANTED)
-    promoted = power(max(5, worlds // 5), first=seed * 1_000_000, **_PLANTED)
+    worlds, first = max(10, count // 10), seed * 1_000_000
+    with ProcessPoolExecutor() as pool:
+        sizes = [each.size for each in np.array_split(np.arange(count), _PIECES) if each.size]
+        firsts = first + np.cumsum([0, *sizes[:-1]])
+        parts = [
+            pool.submit(noise, size, first=int(begin), **_QUIET)
+            for size, begin in zip(sizes, firsts, strict=True)
+        ]
+        finding = pool.submit(edges, worlds, tuple(RESEARCHERS), first=first, **_PLANTED)
+        passing = pool.submit(power, max(5, worlds // 5), first=first, **_PLANTED)
+        found_in = Counter[str]()
+        for part in parts:
+            found_in.update(part.result())
+            print(dict(found_in), flush=True)
+        planted, promoted = finding.result(), passing.result()
+    quiet = {**found_in, "bound": bound(count)}
     found = {
         "noise": {"replays a session at most": REPLAYS, "strategies": 40, "sessions of bars": 1_500, **quiet},
         "planted edges": {"strategies": STRATEGIES, "sessions of bars": 2_520, **planted},

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from lockstep.market.dates import DateRange
+from operations import contenders
 from operations.agents.registration import register_winner
 from research.agents import gate, process
 from research.agents.database import AgentBook
@@ -103,8 +104,9 @@ def judged(place: Path) -> dict[str, Any]:
     def again(*_: Any, **__: Any) -> gate.NullReplay:
         return replayed
 
-    # In memory, and the same each time: the forks need not make it again.
+    # In memory, and the same each time: the forks need not make them again.
     gate.replay = again
+    contenders.drawdown_band = once(contenders.drawdown_band)
 
     def judge_and_register(folder: Path) -> None:
         own: AgentBook = book_in(folder)
@@ -115,6 +117,17 @@ def judged(place: Path) -> dict[str, Any]:
     shutil.copytree(made, place / "warm judged")
     judge_and_register(place / "warm judged")
     return killed_everywhere(judge_and_register, made, place / "judged")
+
+
+def once(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return what gives the first result of a function, whatever it is asked later."""
+    known: list[Any] = []
+
+    def first(*arguments: Any) -> Any:
+        known[:] = known or [function(*arguments)]
+        return known[0]
+
+    return first
 
 
 def main(place: Path) -> dict[str, Any]:
