@@ -486,6 +486,13 @@ def _data_add_source() -> typer.Typer:
     return add_app
 
 
+@data.add("rolls", "Build and show the roll table of a future.", panel=COMMANDS)
+def _data_rolls() -> typer.Typer:
+    from research.utils.rolls_cli import app
+
+    return app
+
+
 @data.add("bars", "List, accept and reject the engine's quarantined bars.", panel=COMMANDS, script="bars")
 def _data_bars() -> typer.Typer:
     from lockstep.live.bars_cli import app

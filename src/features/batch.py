@@ -10,7 +10,8 @@ from contextlib import contextmanager
 import numpy as np
 
 from lockstep.errors import FeatureError
-from lockstep.features.columns import series_columns
+from lockstep.features.as_of import spans
+from lockstep.features.columns import moving_columns, seen_columns, series_columns
 from lockstep.features.driver import drive_modifiers, driver
 from lockstep.features.feature_id import Term
 from lockstep.features.lanes import batch_driver
@@ -81,14 +82,31 @@ class BatchFeatures:
         self._cursor = -1
 
     def _fill(self, terms: Floats, key: SeriesKey, history: History, each: _ForEach) -> None:
-        columns = series_columns(history, key, self.plan.inputs(key), self._max_age)
+        names = self.plan.inputs(key)
+        columns = series_columns(history, key, names, self._max_age)
+        moving = moving_columns(history, key, names, self._max_age)
         n = self._source_ends[key].size
         rows = None if key == self.plan.base else self._join(key)
+        if not moving:
+            for position, values in self._values(key, columns, n, each):
+                each(self.end.size, _put(terms[:, position], values, rows))
+            return
+        joined = {each: np.empty(n) for found in self.plan.positions(key).values() for each in found}
+        for first, start, stop in spans(moving, n, self.plan.lookback(key)):
+            seen = seen_columns(columns, moving, first, stop)
+            for position, values in self._values(key, seen, stop - first, _at_once):
+                joined[position][start:stop] = values[start - first :]
+        for position, values in joined.items():
+            _put(terms[:, position], values, rows)(0, self.end.size)
+
+    def _values(
+        self, key: SeriesKey, columns: dict[str, Floats], n: int, each: _ForEach
+    ) -> Iterator[tuple[int, Floats]]:
+        """Yield the terms on `key` by position: float64 (n,) from columns of n rows."""
         for plain, positions in self.plan.positions(key).items():
             values = plain_values(plain, columns, n, each)
             for position in positions:
-                modified = modified_values(self.plan.terms[position], values, each)
-                each(self.end.size, _put(terms[:, position], modified, rows))
+                yield position, modified_values(self.plan.terms[position], values, each)
 
     def _join(self, key: SeriesKey) -> Stamps:
         age = self._max_age.nanoseconds(key.timeframe)

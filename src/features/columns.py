@@ -7,11 +7,15 @@ from collections.abc import Mapping
 import numpy as np
 
 from lockstep.errors import FeatureError
+from lockstep.features.as_of import PAIR_PRICES, UNPAIRED, Moving
 from lockstep.features.inputs import PAIR_SUFFIX
 from lockstep.features.plan import FeaturePlan, needs_calendar, needs_pair
 from lockstep.market.asof import MaxAge, asof_rows
-from lockstep.market.bars import Floats
+from lockstep.market.bars import PRICE_COLUMNS, Floats
 from lockstep.market.history import History, Market, SeriesKey
+from lockstep.market.rolls import Rolls
+
+PRICES = frozenset(PRICE_COLUMNS)
 
 
 def market_of(markets: Mapping[str, Market], symbol: str, why: str) -> Market:
@@ -50,6 +54,41 @@ def series_columns(
         for name, values in pair.columns().items():
             columns[name + PAIR_SUFFIX] = np.where(rows >= 0, np.append(values, np.nan)[rows], np.nan)
     return {name: _read_only(columns[name]) for name in names}
+
+
+def moving_columns(
+    history: History, key: SeriesKey, names: tuple[str, ...], max_age: MaxAge
+) -> tuple[Moving, ...]:
+    """Return the price columns of `key` that have to be seen from the contract of a window's last bar."""
+    bars, found = history.series(key), []
+    own = market_rolls(history.markets, key)
+    if own is not None and not PRICES.isdisjoint(names):
+        found.append(Moving(names=PRICE_COLUMNS, tick=own.tick, offsets=own.ticks(bars.end)))
+    if needs_pair(names):
+        pair = pair_key(history.markets, key)
+        theirs = market_rolls(history.markets, pair)
+        if theirs is not None:
+            ends = history.series(pair).end
+            rows = asof_rows(bars.end, ends, max_age.nanoseconds(key.timeframe))
+            known = np.append(theirs.ticks(ends), UNPAIRED)
+            found.append(Moving(names=PAIR_PRICES, tick=theirs.tick, offsets=known[rows]))
+    return tuple(found)
+
+
+def market_rolls(markets: Mapping[str, Market], key: SeriesKey) -> Rolls | None:
+    """Return the rolls of a series, None where its bars are of one contract or were adjusted."""
+    return markets[key.symbol].rolls if key.symbol in markets else None
+
+
+def seen_columns(
+    columns: Mapping[str, Floats], moving: tuple[Moving, ...], first: int, stop: int
+) -> dict[str, Floats]:
+    """Return rows first <= i < stop of the columns as the contract of the last one sees them."""
+    found = {name: values[first:stop] for name, values in columns.items()}
+    for each in moving:
+        rows = each.rows(first, stop)
+        found |= {name: _read_only(rows.seen(found[name])) for name in each.names if name in found}
+    return found
 
 
 def _read_only(values: Floats) -> Floats:

@@ -11,17 +11,20 @@ from typing import Any
 import numpy as np
 
 from lockstep.errors import FeatureError
+from lockstep.features.as_of import PAIR_PRICES, offsets_of
 from lockstep.features.blocks import BarBlock
-from lockstep.features.columns import market_of, pair_key, source_keys
+from lockstep.features.columns import market_of, market_rolls, pair_key, source_keys
 from lockstep.features.driver import Driver, drive_modifiers, driver
 from lockstep.features.inputs import PAIR_COLUMNS
 from lockstep.features.plan import COLD, MISSING, FeaturePlan, needs_calendar, needs_pair
 from lockstep.market.asof import MaxAge
-from lockstep.market.bars import BAR_COLUMNS, Floats, Stamps
+from lockstep.market.bars import BAR_COLUMNS, PRICE_COLUMNS, Floats, Stamps
 from lockstep.market.history import BarSet, Market, SeriesKey
+from lockstep.market.rolls import Rolls, moved
 from lockstep.market.sessions import CALENDAR_COLUMNS
 
-_NO_PAIR = (math.nan,) * len(PAIR_COLUMNS)
+# Bars of a pair are followed by the offset of their contract, in ticks.
+_NO_PAIR = (math.nan,) * (len(PAIR_COLUMNS) + 1)
 _NEVER = -(2**62)
 _ROOM = 512
 """Bars that a buffer takes, at least, before it has to be moved."""
@@ -70,6 +73,7 @@ class WindowFeatures:
     ) -> None:
         self.plan = plan
         self._max_age = max_age or MaxAge()
+        self._markets = markets
         self._windows = {key: _SeriesWindow(plan, key, markets) for key in plan.keys}
         self._pairs = {key: pair_key(markets, key) for key in plan.pair_keys}
         self._keys = source_keys(plan, markets)
@@ -99,7 +103,7 @@ class WindowFeatures:
                 self._require_later(key, stamp, self._newest[key])
                 self._newest[key] = stamp
                 if key in self._recent:
-                    self._recent[key].append((stamp, values))
+                    self._recent[key].append((stamp, (*values, self._offset(key, stamp))))
         for key, values in bar_set.bars.items():
             if key in self._windows:
                 self._windows[key].append(stamp, values, self._pair_values(key, stamp), self._terms)
@@ -131,7 +135,7 @@ class WindowFeatures:
         for pair, recent in self._recent.items():
             places, ends, _ = block.bars(pair)
             recent.extend(
-                (end, block.sets[place].bars[pair])
+                (end, (*block.sets[place].bars[pair], self._offset(pair, end)))
                 for place, end in zip(
                     places[-_REMEMBERED:].tolist(), ends[-_REMEMBERED:].tolist(), strict=True
                 )
@@ -144,7 +148,7 @@ class WindowFeatures:
         self._ahead = _Ahead(block=block, vectors=vectors, rows=rows.tolist())
 
     def _paired(self, key: SeriesKey, block: BarBlock) -> Floats:
-        """Return what `_pair_values` finds at the bars of `key`: float64 (n, 5), or (n, 0) without a pair.
+        """Return what `_pair_values` finds at the bars of `key`: float64 (n, 6), or (n, 0) without a pair.
 
         That is, of the last bars of the pair that had come, the newest that is not after the bar.
         """
@@ -155,7 +159,8 @@ class WindowFeatures:
         recent = self._recent[self._pairs[key]]
         known_ends = np.array([*(end for end, _ in recent), *pair_ends.tolist()], dtype=np.int64)
         earlier = np.array([_NO_PAIR, *(values for _, values in recent)])
-        known = np.concatenate((earlier, pair_values))
+        offsets = offsets_of(self._rolls(self._pairs[key]), pair_ends)
+        known = np.concatenate((earlier, np.column_stack((pair_values, offsets))))
         came = len(recent) + np.searchsorted(pair_places, places, side="right")
         count = np.minimum(came, np.searchsorted(known_ends, ends, side="right"))
         found = known[count]
@@ -198,6 +203,13 @@ class WindowFeatures:
     def _require_later(self, key: SeriesKey, stamp: int, before: int) -> None:
         if before >= stamp:
             raise FeatureError(f"bars of {key}: stamp {stamp} does not follow {before}")
+
+    def _rolls(self, key: SeriesKey) -> Rolls | None:
+        return market_rolls(self._markets, key)
+
+    def _offset(self, key: SeriesKey, end: int) -> float:
+        rolls = self._rolls(key)
+        return 0.0 if rolls is None else float(rolls.ticks(np.array([end], dtype=np.int64))[0])
 
     def _pair_values(self, key: SeriesKey, stamp: int) -> tuple[float, ...]:
         if key not in self._pairs:
@@ -257,6 +269,9 @@ class _SeriesWindow:
     Beside the bars stand the values of the features that a term ranks or lags: each is computed once.
 
     seen, end   how many bars were pushed, and the end of the newest; the buffer may be a block ahead of them
+
+    Where contracts are rolled, the buffer holds prices as the contract of the newest bar sees them, and
+    beside them the bars' own.
     """
 
     def __init__(self, plan: FeaturePlan, key: SeriesKey, markets: Mapping[str, Market]) -> None:
@@ -279,8 +294,17 @@ class _SeriesWindow:
             plain for plain, found in positions.items() if any(plan.terms[each] != plain for each in found)
         ]
         rows = len(layout) + len(remembered)
-        self._buffer = np.empty((rows, self._kept + max(self._kept, _ROOM)))
+        own = market_rolls(markets, key)
+        pair = market_rolls(markets, pair_key(markets, key)) if needs_pair(names) else None
+        rolled = [(PRICE_COLUMNS, own, False), (PAIR_PRICES, pair, True)]
+        kinds = [(columns, rolls, paired) for columns, rolls, paired in rolled if rolls is not None]
+        size = rows + len(kinds) * (len(PRICE_COLUMNS) + 1)
+        self._buffer = np.empty((size, self._kept + max(self._kept, _ROOM)))
         self._bars = self._buffer[: len(layout)]
+        self._rolled = [
+            _Rolled(self._buffer, [layout.index(name) for name in columns], rows + place * 5, rolls, paired)
+            for place, (columns, rolls, paired) in enumerate(kinds)
+        ]
         readable = self._buffer.view()
         readable.setflags(write=False)
         self._remembered: list[tuple[Driver, tuple[Any, ...], Floats]] = []
@@ -305,10 +329,13 @@ class _SeriesWindow:
         """Append one bar and write the terms of this series into `terms`."""
         self._make_room()
         calendar = self._session.column_row(end, self._timeframe) if self._session else ()
-        self._bars[:, self._used] = (*values, *calendar, *pair)
+        self._bars[:, self._used] = (*values, *calendar, *pair[: len(PAIR_COLUMNS)])
         self._used += 1
         self.seen += 1
         self.end = end
+        if self._rolled:
+            ends, pairs = np.array([end], dtype=np.int64), np.array([pair])
+            self._see(self._used - 1, [each.offsets(ends, pairs) for each in self._rolled])
         for drive, arguments, row in self._remembered:
             drive(*arguments, self._used - 1, self._used, row, self._used - 1)
         for drive, arguments, position in self._calls:
@@ -317,20 +344,43 @@ class _SeriesWindow:
     def extend(self, ends: Stamps, values: Floats, pair: Floats) -> Floats:
         """Append bars that are not counted yet; return the terms at each, float64 (terms of the series, n).
 
-        values   float64 (n, 5), of the bars; pair   of their pairs likewise, or (n, 0)
+        values   float64 (n, 5), of the bars; pair   of their pairs, float64 (n, 6), or (n, 0)
         """
         terms, done = np.empty((len(self._calls), ends.size)), 0
+        offsets = [each.offsets(ends, pair) for each in self._rolled]
+        rolls = self._changes(offsets)
         while done < ends.size:
-            part = slice(done, done + self._make_room())
-            rows = [*values[part].T, *self._calendar(ends[part]), *pair[part].T]
+            next_roll = rolls[np.searchsorted(rolls, done, side="right")] if rolls.size else ends.size
+            part = slice(done, min(done + self._make_room(), int(next_roll)))
+            rows = [*values[part].T, *self._calendar(ends[part]), *pair[part, : len(PAIR_COLUMNS)].T]
             first, self._used = self._used, self._used + rows[0].size
             self._bars[:, first : self._used] = rows
+            self._see(first, [each[part] for each in offsets])
             for drive, arguments, row in self._remembered:
                 drive(*arguments, first, self._used, row, first)
             for row, (drive, arguments, _) in zip(terms, self._calls, strict=True):
                 drive(*arguments, first, self._used, row, done)
             done += self._used - first
         return terms
+
+    def _changes(self, offsets: list[Floats]) -> Stamps:
+        """Return the rows at which another contract is the newest, and how many rows there are."""
+        if not offsets:
+            return np.empty(0, dtype=np.int64)
+        found = np.zeros(offsets[0].size, dtype=np.bool_)
+        for each in offsets:
+            there = np.flatnonzero(~np.isnan(each))
+            found[there[1:][np.diff(each[there]) != 0]] = True
+        return np.append(np.flatnonzero(found), offsets[0].size)
+
+    def _see(self, first: int, offsets: list[Floats]) -> None:
+        """Take the offsets of rows from `first` on; where they are of another contract, move the window."""
+        moved_all = [
+            each.see(first, self._used, new) for each, new in zip(self._rolled, offsets, strict=True)
+        ]
+        if any(moved_all):
+            for drive, arguments, row in self._remembered:
+                drive(*arguments, 0, first, row, 0)
 
     def count(self, ends: Stamps) -> None:
         """Count bars as pushed that `extend` appended."""
@@ -348,3 +398,36 @@ class _SeriesWindow:
 
     def _calendar(self, ends: Stamps) -> list[Floats]:
         return list(self._session.columns(ends, self._timeframe).values()) if self._session else []
+
+
+class _Rolled:
+    """Price columns of a window whose contracts are rolled: the bars' own prices, and where each stands.
+
+    buffer   of the window; columns   its rows of prices as they are seen; first   its row from which on it
+             holds their own prices and the offset of their contract, in ticks, NaN for a pair that has no bar
+    """
+
+    def __init__(self, buffer: Floats, columns: list[int], first: int, rolls: Rolls, paired: bool) -> None:
+        self._buffer = buffer
+        self._columns = columns
+        self._own = buffer[first : first + len(columns)]
+        self._offset = buffer[first + len(columns)]
+        self._rolls = rolls
+        self._paired = paired
+        self._newest = math.nan
+
+    def offsets(self, ends: Stamps, pair: Floats) -> Floats:
+        """Return the offsets of bars, float64 (n,)."""
+        return pair[:, -1] if self._paired else self._rolls.ticks(ends).astype(np.float64)
+
+    def see(self, first: int, stop: int, offsets: Floats) -> bool:
+        """Take rows first <= i < stop, which are of one contract; return whether earlier ones were moved."""
+        self._own[:, first:stop] = self._buffer[self._columns, first:stop]
+        self._offset[first:stop] = offsets
+        known = offsets[~np.isnan(offsets)]
+        if not known.size or known[-1] == self._newest:
+            return False
+        self._newest = float(known[-1])
+        ticks = np.nan_to_num(self._newest - self._offset[:stop]).astype(np.int64)
+        self._buffer[self._columns, :stop] = moved(self._own[:, :stop], ticks, self._rolls.tick)
+        return True

@@ -20,9 +20,8 @@ from lockstep.market.aggregator import aggregate
 from lockstep.market.bars import Bars
 from lockstep.market.config import InstrumentBook
 from lockstep.market.history import History, SeriesKey
-from lockstep.market.reading.files import Loaded, read_bars, read_ticks
+from lockstep.market.loader import history_of, read_source
 from lockstep.market.source import Source
-from lockstep.market.ticks import Ticks
 
 BarRows = tuple[tuple[int, Values], ...]
 
@@ -84,12 +83,7 @@ def read_series(key: SeriesKey, source: Source, path: Path, book: InstrumentBook
     `source` and `path` are those of `InstrumentBook.source`. BadBars for the first bad row.
     """
     session = book.session_named(source.session or book.instrument(key.symbol).session)
-    loaded: Loaded[Bars] | Loaded[Ticks]
-    if source.timeframe is None:
-        loaded = read_ticks(path, symbol=key.symbol, source=source)
-    else:
-        loaded = read_bars(path, symbol=key.symbol, source=source, session=session)
-    data = loaded.data
+    data = read_source(path, symbol=key.symbol, source=source, book=book).data
     as_it_is = isinstance(data, Bars) and data.timeframe == key.timeframe
     bars = data if isinstance(data, Bars) and as_it_is else aggregate(data, key.timeframe, session)
     if source.usable_from is None:
@@ -131,7 +125,7 @@ def settled_bars(keys: Sequence[SeriesKey], history: HistorySettings, book: Inst
     for key in keys:
         source, path = book.source(key.symbol, history.data_dir, timeframe=key.timeframe, name=history.source)
         bars[key] = read_series(key, source, path, book)
-    return History(bars=bars, markets={key.symbol: book.market(key.symbol) for key in keys})
+    return history_of(bars, book)
 
 
 def first_windows(needs: Keys, settled: History, config: LiveConfig, traded: Sequence[SeriesKey]) -> WarmUp:

@@ -133,5 +133,7 @@ def require_multiple(base: Timeframe, timeframe: Timeframe) -> None:
 def aggregate(bars: Bars | Ticks, timeframe: Timeframe, session: Session) -> Bars:
     """Return the complete bars of `timeframe` in `bars`; see `Aggregator`."""
     made = Aggregator(bars.symbol, timeframe, session).push(bars)
-    adjustment = bars.adjustment if isinstance(bars, Bars) else "none"
-    return replace(made, source=bars.source, adjustment=adjustment)
+    if isinstance(bars, Ticks):
+        return replace(made, source=bars.source)
+    # A bar lies in one session, and so in one contract.
+    return replace(made, source=bars.source, adjustment=bars.adjustment, rolls=bars.rolls)

@@ -15,6 +15,8 @@ from lockstep.market.timeframe import Timeframe
 if TYPE_CHECKING:
     import pandas as pd
 
+    from lockstep.market.rolls import Rolls
+
 Floats = NDArray[np.float64]
 Stamps = NDArray[np.int64]
 Flags = NDArray[np.bool_]
@@ -35,6 +37,7 @@ class Bars:
     volume   float64 (n,): >= 0
     source   origin of the bars, for messages
     adjustment   how prices were adjusted for rolls and dividends: `none`, by `difference` or by `ratio`
+    rolls    where one contract follows another, of bars that have the prices of their contracts; None: of one
 
     The arrays are contiguous and read-only. A row that breaks a rule raises BadBars.
 
@@ -59,6 +62,7 @@ class Bars:
     volume: Floats
     source: str = "bars"
     adjustment: Adjustment = "none"
+    rolls: Rolls | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "end", _frozen(self.end, np.int64))
@@ -91,10 +95,13 @@ class Bars:
 
     @property
     def content_hash(self) -> str:
-        """SHA-256 (hex) of symbol, timeframe, stamps and values."""
+        """SHA-256 (hex) of symbol, timeframe, stamps, values and the rolls up to the last bar."""
         digest = hashlib.sha256(f"{self.symbol} {self.timeframe}".encode())
         for column in (self.end, *self.columns().values()):
             digest.update(column.tobytes())
+        if self.rolls is not None and len(self):
+            passed = int(self.rolls.contract(self.end[-1:])[0])
+            digest.update(self.rolls.since[:passed].tobytes() + self.rolls.offset[: passed + 1].tobytes())
         return digest.hexdigest()
 
     def _repr_html_(self) -> str:

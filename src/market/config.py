@@ -201,7 +201,7 @@ def _no_source(symbol: str, folder: Path | None, sources: Iterable[Source]) -> s
 
 
 def _no_file(symbol: str, folder: Path | None, declared: list[Source]) -> str:
-    stems = ", ".join(sorted({source.file.format(symbol=symbol) for source in declared}))
+    stems = ", ".join(sorted({source.stem(symbol) for source in declared}))
     where = f"folder {folder}" if folder else f"package {declared[0].package}"
     return f"{symbol}: no file {stems} (.csv, .csv.gz or .parquet) in {where}; check the folder"
 

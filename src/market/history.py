@@ -9,6 +9,7 @@ from typing import NamedTuple
 from lockstep.errors import DataError
 from lockstep.market.bars import Bars
 from lockstep.market.instrument import Instrument
+from lockstep.market.rolls import Rolls
 from lockstep.market.sessions import Session
 from lockstep.market.timeframe import Timeframe
 
@@ -30,7 +31,7 @@ class SeriesKey(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Market:
-    """An instrument and the session it trades in.
+    """An instrument, the session it trades in, and the rolls of its contracts where bars have their prices.
 
     >>> from lockstep.market import load_instruments
     >>> market = load_instruments().market("ES")
@@ -40,6 +41,7 @@ class Market:
 
     instrument: Instrument
     session: Session
+    rolls: Rolls | None = None
 
     def named(self, lane: str) -> Market:
         """Return the market under the name of a lane that trades it, see `Instrument.named`."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -15,8 +16,10 @@ from lockstep.market.bars import Bars
 from lockstep.market.config import InstrumentBook, load_instruments
 from lockstep.market.dates import Day, as_day
 from lockstep.market.history import History, SeriesKey
+from lockstep.market.reading.contracts import read_contracts
 from lockstep.market.reading.files import Loaded, read_bars, read_ticks
 from lockstep.market.sessions import Session
+from lockstep.market.source import Source
 from lockstep.market.ticks import Ticks
 from lockstep.market.timeframe import Timeframe
 
@@ -74,10 +77,22 @@ def load_file(
     book = book or load_instruments()
     folder = _folder(data_dir)
     declared, path = book.source(symbol, folder, timeframe=timeframe, name=source)
-    session = book.session_named(declared.session)
-    if declared.timeframe is None:
-        return read_ticks(path, symbol=symbol, source=declared, session=session, quarantine=quarantine)
-    return read_bars(path, symbol=symbol, source=declared, session=session, quarantine=quarantine)
+    return read_source(path, symbol=symbol, source=declared, book=book, quarantine=quarantine)
+
+
+def read_source(
+    path: Path, *, symbol: str, source: Source, book: InstrumentBook, quarantine: bool = False
+) -> Loaded[Bars] | Loaded[Ticks]:
+    """Read what `InstrumentBook.source` found: bars, ticks, or the contracts of a roll table."""
+    session = book.session_named(source.session or book.instrument(symbol).session)
+    if source.timeframe is None:
+        return read_ticks(path, symbol=symbol, source=source, session=session, quarantine=quarantine)
+    if source.has_contracts:
+        tick = book.instrument(symbol).tick_size
+        return read_contracts(
+            path, symbol=symbol, source=source, session=session, tick=tick, quarantine=quarantine
+        )
+    return read_bars(path, symbol=symbol, source=source, session=session, quarantine=quarantine)
 
 
 def load_history(
@@ -123,7 +138,14 @@ def load_history(
             pass
         except DataError as error:
             _LOG.warning("%s, the pair of %s, is left out: %s", paired, symbol, error)
-    return History(bars=bars, markets={one.symbol: book.market(one.symbol) for one in bars})
+    return history_of(bars, book)
+
+
+def history_of(bars: Mapping[SeriesKey, Bars], book: InstrumentBook) -> History:
+    """Return a history with the markets of its symbols, and the rolls of those whose contracts are traded."""
+    rolls = {key.symbol: each.rolls for key, each in bars.items()}
+    markets = {symbol: replace(book.market(symbol), rolls=found) for symbol, found in rolls.items()}
+    return History(bars=bars, markets=markets)
 
 
 def cut(bars: Bars, session: Session, start: date | None, end: date | None) -> Bars:

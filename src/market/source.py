@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import os
+import re
 from collections.abc import Mapping
 from datetime import date
 from fnmatch import fnmatchcase
@@ -15,6 +16,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, field_validator, model_
 
 from lockstep.errors import ConfigError, DataError
 from lockstep.market.bars import BAR_COLUMNS, Adjustment
+from lockstep.market.continuous import MONTHS, in_order, table_path
 from lockstep.market.reading.layouts import BY_NUMBER, PRESETS, with_preset
 from lockstep.market.session_template import known_timezone
 from lockstep.market.timeframe import Timeframe
@@ -56,7 +58,10 @@ class Source(Grown):
 
     folder       name (or pattern) of the folder the files lie in; or
     package      name of an installed package that carries them
-    file         file name without suffix, {symbol} stands for the symbol
+    file         file name without suffix, {symbol} stands for the symbol. With {contract} in it, such as
+                 `{symbol}{contract}_bt`, each file is one contract, H24 or H2024, and the roll table beside
+                 them, `rolls/<SYMBOL>.csv`, says which is traded when
+    months       letters of the delivery months that are traded, such as HMUZ; empty: all there are files of
     suffix       what the name may end in, beside .csv, .csv.gz and .parquet; suffixes match in any case
     symbols      patterns of the symbols it holds
     timeframe    1min, 1h, 1d …; None (spelled `tick`) for trades
@@ -65,7 +70,8 @@ class Source(Grown):
     stamp_format strptime format of stamps that are not ISO 8601
     epoch        stamps are numbers: seconds (s), ms, us or ns since 1970 UTC
     session      name of the session template; empty: that of each instrument
-    adjustment   how rolls and dividends were taken out: `none`, by `difference` or by `ratio`
+    adjustment   how rolls and dividends were taken out: `none`, by `difference` or by `ratio`. Of contracts:
+                 `none` trades their own prices, `difference` makes one series of levels that never jump
     usable_from  bars before it are left out unless they are asked for
 
     How the file is laid out:
@@ -90,7 +96,7 @@ class Source(Grown):
     LATER: ClassVar[frozenset[str]] = frozenset(
         (
             "suffix", "epoch", "columns", "volume", "header", "separator", "decimal", "thousands", "scale",
-            "encoding", "order", "select", "ignore", "max_rejected",
+            "encoding", "order", "select", "ignore", "max_rejected", "months",
         )
     )  # fmt: skip
 
@@ -102,6 +108,7 @@ class Source(Grown):
     folder: str | None = None
     package: str | None = None
     file: str = "{symbol}_bt"
+    months: Annotated[str, Field(pattern=rf"^[{MONTHS}]*$")] = ""
     suffix: Annotated[str, Field(pattern=r"^\.[^/]+$")] | None = None
     symbols: Annotated[tuple[str, ...], Field(min_length=1)] = ("*",)
     timeframe: Annotated[Timeframe | None, BeforeValidator(_timeframe)]
@@ -173,7 +180,22 @@ class Source(Grown):
         if (self.timeframe is None) != (self.stamp == "trade"):
             raise ValueError(f"stamp {self.stamp!r}: tick files, and only they, are stamped trade")
         self._require_one_layout()
+        self._require_contracts()
         return self
+
+    def _require_contracts(self) -> None:
+        if not self.has_contracts:
+            if self.months:
+                raise ValueError("months: only files of contracts have them; put {contract} into file")
+            return
+        if self.timeframe is None:
+            raise ValueError(
+                "file {contract}: contracts are read as bars, not as ticks; make bars of them first"
+            )
+        if self.adjustment == "ratio":
+            raise ValueError("adjustment ratio: contracts are none or difference; declare one of the two")
+        if self.folder is None:
+            raise ValueError("file {contract}: contracts lie in a folder; give it in place of the package")
 
     def _require_one_layout(self) -> None:
         if self.epoch is not None and self.stamp_format is not None:
@@ -228,16 +250,67 @@ class Source(Grown):
             return folder is None and self.folder is None
         return fnmatchcase(folder.resolve().name, self.folder)
 
+    @property
+    def has_contracts(self) -> bool:
+        """Whether each file is one contract of a future."""
+        return "{contract}" in self.file
+
+    def stem(self, symbol: str) -> str:
+        """Return what the file of `symbol` is called, without its suffix."""
+        return self.file.format(symbol=symbol, contract="*")
+
+    def contracts(self, symbol: str, folder: Path) -> dict[str, Path]:
+        """Return the files of a symbol's contracts by name, the earliest first, in the declared months.
+
+        DataError for a name that does not tell the delivery, and for two files of one contract.
+        """
+        before, _, after = self.file.format(symbol=symbol, contract="{contract}").partition("{contract}")
+        name = re.compile(rf"{re.escape(before)}([{MONTHS}]\d+){re.escape(after)}", re.IGNORECASE)
+        found: dict[str, Path] = {}
+        for path in sorted(folder.iterdir()):
+            end = next((each for each in self._longest_first if path.name.lower().endswith(each)), None)
+            match = None if end is None else name.fullmatch(path.name[: -len(end)])
+            if match is None or not path.is_file():
+                continue
+            contract = f"{symbol}{match[1].upper()}"
+            if contract in found:
+                raise DataError(
+                    f"{folder}: {found[contract].name}, {path.name}: one contract; remove one of them"
+                )
+            found[contract] = path
+        ordered = in_order(list(found), symbol, str(folder))
+        wanted = [each for each in ordered if not self.months or each.removeprefix(symbol)[0] in self.months]
+        return {each: found[each] for each in wanted}
+
+    @property
+    def _longest_first(self) -> list[str]:
+        return sorted(self.suffixes, key=len, reverse=True)
+
     def find(self, symbol: str, folder: Path | None) -> Path | None:
-        """Return the file of `symbol`, or None; DataError where there are several."""
+        """Return the file of `symbol`, or None; DataError where there are several.
+
+        Of contracts, it is the roll table; DataError where there are contracts without one.
+        """
         root = folder if self.package is None else package_folder(self.package)
         if root is None:
             return None
+        if self.has_contracts:
+            return self._table(symbol, root)
         found = _files(root / self.file.format(symbol=symbol), self.suffixes)
         if len(found) > 1:
             names = ", ".join(path.name for path in found)
             raise DataError(f"{root}: {names}: one file per symbol and source; remove all but one")
         return found[0] if found else None
+
+    def _table(self, symbol: str, folder: Path) -> Path | None:
+        path = table_path(folder, symbol)
+        if path.is_file() or not self.contracts(symbol, folder):
+            return path if path.is_file() else None
+        raise DataError(
+            f"{path}: no such file, and {folder} holds contracts of {symbol}; `lockstep data "
+            f"rolls build --symbol "
+            f"{symbol} --data-dir {folder} --source {self.name}` makes it"
+        )
 
     @property
     def suffixes(self) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -171,7 +171,7 @@ class BarMaker:
         symbol, base = self._stream.symbol, self._stream.base
         if base is None:
             return Ticks(symbol=symbol, stamp=stamps, price=columns["price"], volume=columns["volume"])
-        bars = {name: columns[name] for name in BAR_COLUMNS}
+        bars: dict[str, Any] = {name: columns[name] for name in BAR_COLUMNS}
         return Bars(symbol=symbol, timeframe=base, end=stamps, source=self._origin, adjustment="none", **bars)
 
     def _delivered(self, line: _Line, made: Bars, received: int) -> Iterator[Item]:

@@ -73,13 +73,14 @@ def read_bars(
 
     read = _read(path, source, BAR_NAMES, lambda table: bar_rows(table, source, session), judge,
                  session=session, quarantine=quarantine)  # fmt: skip
+    columns: Mapping[str, Any] = read.rows.columns
     bars = Bars(
         symbol=symbol,
         timeframe=timeframe,
         end=read.rows.stamps,
         source=str(path),
         adjustment=source.adjustment,
-        **read.rows.columns,
+        **columns,
     )
     return _loaded(reached(bars, session), source, read)
 
