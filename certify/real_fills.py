@@ -109,7 +109,7 @@ class FillAudit:
             self._auditors[lane] = FillAuditor(
                 instrument=market.instrument,
                 bars=self.settled.series(frame.model.key),
-                clock=SessionClock(market.session, config.bars, config.auto_close),
+                clock=SessionClock.of(market, config),
                 units=self.units,
             )
         yield from self._auditors[lane].take(frame)

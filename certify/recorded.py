@@ -40,7 +40,7 @@ class Judge:
     """Takes decisions of one model again. It holds no state: what the account held is in the frame."""
 
     def __init__(self, model: TradedModel, market: Market, factor: float | None = None) -> None:
-        self.clock = SessionClock(market.session, model.config.bars, model.config.auto_close)
+        self.clock = SessionClock.of(market, model.config)
         self.rules = DecisionRules.of(
             model.config, market, model.veto, model.plan.ids, factor=1.0 if factor is None else factor
         )

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from lockstep.market.bars import Bars
+from lockstep.market.continuous import levels
 from lockstep.market.history import Market
 from lockstep.metrics import Floats
 from lockstep.metrics.arrays import Dates
@@ -155,9 +156,10 @@ def session_returns(bars: Bars, market: Market) -> tuple[Dates, Floats]:
     days = market.session.dates(bars.end, bars.timeframe).astype("datetime64[D]")
     last = np.flatnonzero(np.append(days[1:] != days[:-1], True)) if days.size else np.empty(0, np.intp)
     closes = bars.close[last]
+    moves = np.diff(levels(bars).close[last])
     change = np.full(closes.size, np.nan)
     with np.errstate(divide="ignore", invalid="ignore"):
-        change[1:] = np.where(closes[:-1] != 0.0, np.diff(closes) / np.abs(closes[:-1]), np.nan)
+        change[1:] = np.where(closes[:-1] != 0.0, moves / np.abs(closes[:-1]), np.nan)
     return days[last], change
 
 

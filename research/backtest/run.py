@@ -237,7 +237,7 @@ class InstrumentRun:
 
     @property
     def _clock(self) -> SessionClock:
-        return SessionClock(self.market.session, self.config.bars, self.config.auto_close)
+        return SessionClock.of(self.market, self.config)
 
     def _backtrader(self) -> RunRecords:
         recorder = MemoryRecorder()

@@ -8,6 +8,7 @@ from typing import Self
 import numpy as np
 
 from lockstep.market.bars import Bars, Floats
+from lockstep.market.continuous import levels
 from lockstep.market.history import Market
 from lockstep.market.sessions import Dates
 from lockstep.metrics import curve_from, market_returns, period_returns, session_equity, timing_returns
@@ -45,6 +46,7 @@ class TimedAccount:
         date = market.session.dates(bars.end, bars.timeframe)
         ends = np.append(np.flatnonzero(date[1:] != date[:-1]), len(date) - 1)
         points = in_points(bars) if points is None else points
+        seen = levels(bars)
         worth = np.ones(len(bars)) if points else bars.close
         worth = worth * costs[MULTIPLIER]
         held = _held(trace.fills, bars.open, costs, at_close=config.execution == "close")
@@ -53,7 +55,7 @@ class TimedAccount:
             returns=period_returns(
                 curve_from(capital, session_equity(trace.equity, date.astype(np.int64))), capital
             ),
-            market=market_returns(bars.close[ends], float(bars.open[0]), points),
+            market=market_returns(seen.close[ends], float(seen.open[0]), points),
             beta=float(held @ worth) / len(bars) / capital,
         )
 

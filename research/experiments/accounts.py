@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 
 from lockstep.errors import NoBars
 from lockstep.market.bars import Floats, Stamps
+from lockstep.market.continuous import levels
 from lockstep.market.dates import DateRange
 from lockstep.market.history import SeriesKey
 from lockstep.market.sessions import Dates
@@ -194,8 +195,8 @@ def _backtrader_course(config: StrategyConfig, data: Data, span: DateRange) -> C
         equity=equity["equity"].to_numpy(dtype=np.float64),
         position=equity["position"].to_numpy(dtype=np.float64),
         held_over=_held_over(result),
-        close=result.bars.close,
-        opening=float(result.bars.open[0]),
+        close=levels(result.bars).close,
+        opening=float(levels(result.bars).open[0]),
         points=in_points(data.history.series(SeriesKey(data.symbol, config.bars))),
         entry=recorded["entry_stamp"],
         exit=recorded["exit_stamp"],
@@ -289,12 +290,12 @@ def _idle(config: StrategyConfig, data: Data, dates: DateRange) -> Course:
     """Return the course of an account that trades nothing."""
     market, bars = data.history.markets[data.symbol], data.history.series(SeriesKey(data.symbol, config.bars))
     rows = dates.select(bars, market)
-    end = bars.end[rows]
+    end, seen = bars.end[rows], levels(bars)
     none, nothing = np.empty(0, np.int64), np.empty(0)
     return Course(
         capital=config.capital, metrics={}, end=end, day=market.session.dates(end, bars.timeframe),
         equity=np.full(end.size, float(config.capital)), position=np.zeros(end.size),
-        held_over=np.zeros(end.size), close=bars.close[rows], opening=float(bars.open[rows][0]),
+        held_over=np.zeros(end.size), close=seen.close[rows], opening=float(seen.open[rows][0]),
         points=in_points(bars),
         entry=none, exit=none, pnl=nothing, held=nothing,
     )  # fmt: skip

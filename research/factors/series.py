@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lockstep.errors import ConfigError, DataError, LockstepError
+from lockstep.market.continuous import levels
 from lockstep.market.history import History, SeriesKey
 from lockstep.metrics import Floats
 from lockstep.metrics.arrays import Dates
@@ -46,7 +47,7 @@ class DailyBars:
     @classmethod
     def of(cls, history: History, key: SeriesKey) -> DailyBars:
         """Return the sessions of a series; DataError where it has no bars."""
-        bars = history.series(key)
+        bars = levels(history.series(key))
         if not len(bars):
             raise DataError(f"{key}: no bars")
         days = history.markets[key.symbol].session.dates(bars.end, bars.timeframe).astype(_DAY)

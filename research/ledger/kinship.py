@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection, Row, select
 
 from lockstep.market.bars import Bars, Floats
+from lockstep.market.continuous import levels
 from lockstep.market.history import Market
 from research.ledger.append_only import KinshipRow, LedgerRow, SeriesRow
 from research.ledger.chain import append
@@ -57,9 +58,11 @@ class Series:
         """
         dates = market.session.dates(bars.end, bars.timeframe).astype("M8[D]").astype(np.int64)
         last = np.append(np.flatnonzero(np.diff(dates)), dates.size - 1) if dates.size else np.array([], int)
-        days, close = dates[last], bars.close[last]
+        days, close, seen = dates[last], bars.close[last], levels(bars).close[last]
         valid = (np.diff(days) > 0) & (close[:-1] > 0)
-        returns = close[1:][valid] / close[:-1][valid] - 1.0
+        # Over a roll, a close is compared with that of the contract before, as seen from its own.
+        before = close[:-1] if bars.rolls is None else close[1:] - np.diff(seen)
+        returns = close[1:][valid] / before[valid] - 1.0
         return cls(
             symbol=bars.symbol, family=family, bars=bars.content_hash, days=days[1:][valid].astype(np.int32),
             returns=returns,

@@ -16,6 +16,7 @@ import numpy as np
 from lockstep.errors import DataError
 from lockstep.market.bars import Floats, Stamps
 from lockstep.market.config import InstrumentBook
+from lockstep.market.continuous import levels
 from lockstep.market.dates import DateRange
 from lockstep.market.history import SeriesKey
 from lockstep.portfolio.config import VOLATILITY_ID, PortfolioConfig, smallest_step
@@ -220,7 +221,7 @@ def _daily_changes(lanes: Mapping[str, LaneStream], last: date, window: int) -> 
     """Return changes of the last close of each session in points, float64 (window, n), by sorted symbol."""
     closes: list[dict[int, float]] = []
     for symbol, each in sorted(lanes.items()):
-        bars = each.history.series(SeriesKey(symbol, each.strategy.bars))
+        bars = levels(each.history.series(SeriesKey(symbol, each.strategy.bars)))
         dates = each.history.markets[symbol].session.dates(bars.end, bars.timeframe)
         days, known = dates.astype(np.int64), dates <= np.datetime64(last, "D")
         closes.append(dict(zip(days[known].tolist(), bars.close[known].tolist(), strict=True)))

@@ -114,7 +114,7 @@ def training_rows(
     found = []
     for config, plan in zip(configs, plans, strict=True):
         values = BatchFeatures(plan, history, max_age=config.max_age.limits).matrix
-        clock = SessionClock(market.session, bars.timeframe, config.auto_close).readings(bars.end[rows])
+        clock = SessionClock.of(market, config).readings(bars.end[rows])
         found.append(
             TrainingRows(
                 key=key, history=history, span=used, left_out=left_out, dates=days, ids=plan.ids,

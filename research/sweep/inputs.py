@@ -18,15 +18,17 @@ from lockstep.errors import ConfigError
 from lockstep.features.batch import BatchFeatures
 from lockstep.features.feature_registry import FeatureRegistry, default_registry
 from lockstep.market.bars import Bars, Floats, Stamps
+from lockstep.market.continuous import levels
 from lockstep.market.dates import DateRange
 from lockstep.market.history import History, Market, SeriesKey
+from lockstep.market.rolls import Rolls
 from lockstep.market.sessions import Dates, Session
 from lockstep.market.timeframe import Timeframe
 from lockstep.metrics import Annual, market_returns, time_scale
 from lockstep.strategy.clock import SessionClock
 from lockstep.strategy.config import ACCEPT_ALL, StrategyConfig
 from lockstep.strategy.decision import IN_SESSION
-from lockstep.strategy.matching import CLOSE, MULTIPLIER, OPEN, Costs
+from lockstep.strategy.matching import CLOSE, MULTIPLIER, Costs
 from lockstep.strategy.step import vector_ids
 from lockstep.strategy.veto import Veto
 from research.statistics.maximum import SKETCH, date_hash
@@ -74,7 +76,8 @@ def in_points(bars: Bars) -> bool:
 
     Exposure is then counted in contracts and what it earns in points; elsewhere in money and in fractions.
     """
-    return bars.adjustment == "difference" or not bool((bars.low > 0.0).all())
+    adjusted = bars.adjustment == "difference" or bars.rolls is not None
+    return adjusted or not bool((bars.low > 0.0).all())
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -121,7 +124,7 @@ class Ground:
             session=np.concatenate(([0], np.cumsum(begins))).astype(np.int64),
             marks=marks,
             exposure=np.concatenate(([0.0], np.cumsum(worth * unit))),
-            market=market_returns(marks, float(prices[0, OPEN]), points),
+            market=_market(bars, rows, lasts, points),
             bucket=bucket,
             sign=sign,
             days=days,
@@ -129,6 +132,12 @@ class Ground:
             blocks=CalendarBlocks.of(days),
             ones=np.bincount(bucket, sign, SKETCH).astype(np.float64),
         )
+
+
+def _market(bars: Bars, rows: slice, lasts: Stamps, points: bool) -> Floats:
+    """Return what one unit of exposure earned in each session; over a roll, what its contracts did."""
+    seen = levels(bars)
+    return market_returns(seen.close[rows][lasts], float(seen.open[rows][0]), points)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -142,15 +151,17 @@ class Calendar:
     timeframe: Timeframe
     session: Session
     dates: Dates
+    rolls: Rolls | None = None
     last: list[Ground] = field(default_factory=list)
-    _known: dict[str | None, Floats] = field(default_factory=dict)
+    _known: dict[tuple[str | None, bool], Floats] = field(default_factory=dict)
 
-    def readings(self, auto_close: str | None) -> Floats:
+    def readings(self, auto_close: str | None, *, at_close: bool = False) -> Floats:
         """Return the clock readings at every bar, float64 (n, 3), see `SessionClock`."""
-        if auto_close not in self._known:
-            clock = SessionClock(self.session, self.timeframe, auto_close)
-            self._known[auto_close] = clock.readings(self.ends)
-        return self._known[auto_close]
+        asked = (auto_close, at_close)
+        if asked not in self._known:
+            clock = SessionClock(self.session, self.timeframe, auto_close, self.rolls, at_close=at_close)
+            self._known[asked] = clock.readings(self.ends)
+        return self._known[asked]
 
     def ground(self, bars: Bars, rows: slice, unit: float) -> Ground:
         """Return the ground of some rows of its bars."""
@@ -171,7 +182,9 @@ def calendar_of(bars: Bars, session: Session) -> Calendar:
     known = _calendars.get(bars)
     if known is None or known.session is not session:
         dates = session.dates(bars.end, bars.timeframe)
-        known = Calendar(ends=bars.end, timeframe=bars.timeframe, session=session, dates=dates)
+        known = Calendar(
+            ends=bars.end, timeframe=bars.timeframe, session=session, dates=dates, rolls=bars.rolls
+        )
         _calendars[bars] = known
     return known
 
@@ -360,8 +373,10 @@ class Prepared:
 
     @property
     def always_open(self) -> bool:
-        """Whether every bar is in session."""
-        return bool(self._calendar.readings(None)[self.ground.rows, IN_SESSION].all())
+        """Whether every bar is in session, and no roll is a reason to look at the clock."""
+        return self._calendar.rolls is None and bool(
+            self._calendar.readings(None)[self.ground.rows, IN_SESSION].all()
+        )
 
     @property
     def ends(self) -> Stamps:
@@ -370,7 +385,8 @@ class Prepared:
 
     def readings(self, config: StrategyConfig) -> Floats:
         """Return the clock of a configuration at every bar, float64 (n, 3)."""
-        return self._calendar.readings(config.auto_close)[self.ground.rows]
+        at_close = config.execution == "close"
+        return self._calendar.readings(config.auto_close, at_close=at_close)[self.ground.rows]
 
     def groups(self, configs: Sequence[StrategyConfig], threshold: float = ACCEPT_ALL) -> list[VariantGroup]:
         """Return the variants by the loop that they run in."""

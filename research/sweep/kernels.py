@@ -23,6 +23,7 @@ from lockstep.strategy.decision import (
     ENTER_LONG,
     ENTER_SHORT,
     EXIT_MAX_BARS,
+    EXIT_ROLL,
     EXIT_SESSION,
     EXIT_SIGNAL,
     IN_SESSION,
@@ -303,7 +304,8 @@ def hold(
         if i >= first:
             time = (1.0, 0.0, 0.0) if always_open else clock_at(clock, i)
             code = decide(row(values, i), PASS, time, (side, float(i - first + 1)), rules, filters)
-            leaves = code == EXIT_SIGNAL or code == EXIT_SESSION or code == EXIT_MAX_BARS
+            timed = code == EXIT_SESSION or code == EXIT_MAX_BARS or code == EXIT_ROLL
+            leaves = timed or code == EXIT_SIGNAL
             if leaves:
                 break
         before, i = i, next_open_bar(always_open, clock, i + 1, n)

@@ -19,6 +19,7 @@ from lockstep.live.backtrader.recorder import LaneRecorder
 from lockstep.live.messages import LaneState, Release, Values
 from lockstep.live.risk.rollout import Trades
 from lockstep.market.history import BarSet, Market, SeriesKey
+from lockstep.market.rolls import Rolls
 from lockstep.market.sessions import Session
 from lockstep.market.timeframe import Timeframe
 from lockstep.models.bundle import Bundle
@@ -67,9 +68,11 @@ class TradedModel:
 
 
 @functools.cache
-def _clock(session: Session, timeframe: Timeframe, auto_close: str | None) -> SessionClock:
-    """Return the clock that all instruments of a session read, once per stamp."""
-    return SessionClock(session, timeframe, auto_close)
+def _clock(
+    session: Session, timeframe: Timeframe, auto_close: str | None, rolls: Rolls | None
+) -> SessionClock:
+    """Return the clock that all instruments of a session and of the same rolls read, once per stamp."""
+    return SessionClock(session, timeframe, auto_close, rolls)
 
 
 class Memory:
@@ -136,7 +139,7 @@ class Seat:
             market=market,
             config=model.config,
             source=self.windows,
-            clock=_clock(market.session, model.config.bars, model.config.auto_close),
+            clock=_clock(market.session, model.config.bars, model.config.auto_close, market.rolls),
             recorder=self.recorder,
             veto=model.veto,
             factor=factor,

@@ -18,7 +18,7 @@ import numpy as np
 
 from lockstep.errors import DataError
 from lockstep.market.bars import BAR_COLUMNS, PRICE_COLUMNS, Bars
-from lockstep.market.rolls import FOLDER, Rolls, RollTable
+from lockstep.market.rolls import AHEAD, FOLDER, Rolls, RollTable
 from lockstep.market.sessions import Session
 
 MONTHS = "FGHJKMNQUVXZ"
@@ -60,6 +60,9 @@ def stitched(
     """
     rolls = Rolls.of(table, session, tick)
     parts = [_part(name, contracts, rolls, number) for number, name in enumerate(table.contracts)]
+    for number, part in enumerate(parts[:-1]):
+        if len(parts[number + 1]):
+            _require_a_way_out(part, rolls, number, session)
     first = parts[0]
     columns: dict[str, Any] = {
         name: np.concatenate([getattr(each, name) for each in parts]) for name in BAR_COLUMNS
@@ -85,6 +88,27 @@ def _part(name: str, contracts: Mapping[str, Bars], rolls: Rolls, number: int) -
         f"or build the roll "
         "table anew"
     )
+
+
+def _require_a_way_out(bars: Bars, rolls: Rolls, number: int, session: Session) -> None:
+    """Raise DataError unless a position can be left in the last sessions of a contract."""
+    near = rolls.nearness(bars.end, bars.timeframe, session)
+    rows = np.flatnonzero(near)
+    open_rows = rows[session.in_session(bars.end[rows], bars.timeframe)] if rows.size else rows
+    if open_rows.size < 2 or near[open_rows[0]] != AHEAD:
+        sessions = " and ".join(str(np.datetime64(int(day), "D")) for day in rolls.leave[number])
+        raise DataError(
+            f"{bars.source}: {rolls.contracts[number]} has no two bars in which a position could "
+            f"be left before the "
+            f"roll, in its last sessions {sessions}; give its bars, declare the exception of the "
+            f"calendar, or roll "
+            "in another session"
+        )
+
+
+def levels(bars: Bars) -> Bars:
+    """Return bars whose differences are the market's: contracts adjusted as a whole, others as they are."""
+    return bars if bars.rolls is None else adjusted(bars)
 
 
 def adjusted(bars: Bars, *, to: int | None = None) -> Bars:

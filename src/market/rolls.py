@@ -21,6 +21,11 @@ from lockstep.errors import DataError
 from lockstep.files import replace_file
 from lockstep.market.bars import Floats, Stamps
 from lockstep.market.sessions import Session
+from lockstep.market.timeframe import NANOSECONDS_PER_MINUTE, Timeframe
+
+AHEAD, NEXT = 2.0, 3.0
+# Before the last close of a contract: room for an order to fill where not every minute trades.
+LEAVING = 10 * NANOSECONDS_PER_MINUTE
 
 COLUMNS = ("from", "to", "at", "spread", "rule", "source")
 FOLDER = "rolls"
@@ -135,6 +140,12 @@ def _require_follows(where: str, earlier: Roll, later: Roll) -> None:
         raise DataError(f"{where}: at {later.at} after {earlier.at}: dates must rise; correct one of them")
 
 
+def _sessions_before(session: Session, at: np.datetime64) -> list[int]:
+    """Return the last session but one before a date, and the last one, days since 1970."""
+    known = session.scheduled_dates(at - np.timedelta64(21), at - np.timedelta64(1))
+    return [int(each) for each in known[-2:].astype("M8[D]").astype(np.int64)]
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Rolls:
     """A roll table on the clock of its session: what bars are moved by, whatever their timeframe.
@@ -143,6 +154,7 @@ class Rolls:
     offset      int64 (rolls + 1,): ticks by which each contract stands above the first
     tick        points of a tick
     contracts   (rolls + 1,) names
+    leave       int64 (rolls, 2), days since 1970: the last session but one and the last one before each roll
     is_open     whether the spread of the last roll is not known yet: then no bar after it can be seen
 
     A price p of contract i, seen from contract k, is p + (offset[k] - offset[i]) ticks.
@@ -163,6 +175,7 @@ class Rolls:
     offset: Stamps
     tick: float
     contracts: tuple[str, ...]
+    leave: Stamps
     is_open: bool = False
 
     @classmethod
@@ -182,6 +195,7 @@ class Rolls:
             offset=np.concatenate(([0], np.cumsum(spreads))).astype(np.int64),
             tick=tick,
             contracts=table.contracts,
+            leave=np.array([_sessions_before(session, each) for each in dates], dtype=np.int64),
             is_open=table.rolls[-1].spread is None,
         )
 
@@ -195,6 +209,25 @@ class Rolls:
                 "by how much it stands above it; `lockstep data rolls build` adds that"
             )
         return found
+
+    def nearness(
+        self, ends: Stamps, timeframe: Timeframe, session: Session, *, at_close: bool = False
+    ) -> Floats:
+        """Return 0, or by which of two reasons a position is left at a bar, float64 (n,); see `decision.py`.
+
+        AHEAD   the last bar whose order fills in the contract: of session bars the last but one, of others
+                those that end in the last minutes of its last session
+        NEXT    of session bars the last one: its order fills at the next contract's open. Where orders fill
+                at the close of their bar (`at_close`), it is AHEAD, and no other is
+        """
+        days = session.dates(ends, timeframe).astype("M8[D]").astype(np.int64)
+        last = np.isin(days, self.leave[:, 1])
+        if timeframe.is_session:
+            if at_close:
+                return np.where(last, AHEAD, 0.0)
+            return np.where(np.isin(days, self.leave[:, 0]), AHEAD, np.where(last, NEXT, 0.0))
+        margin = max(LEAVING, timeframe.nanoseconds)
+        return np.where(last & (ends >= session.scheduled_close(ends) - margin), AHEAD, 0.0)
 
     def ticks(self, ends: Stamps) -> Stamps:
         """Return by how many ticks the contract of each bar stands above the first, int64 (n,)."""

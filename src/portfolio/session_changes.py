@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from lockstep.errors import DataError
+from lockstep.market.continuous import levels
 from lockstep.market.history import History, SeriesKey
 from lockstep.metrics.arrays import Dates, Floats
 from lockstep.portfolio.var import WARM_UP, Method, sessions_needed
@@ -32,7 +33,7 @@ class SessionCloses:
     @classmethod
     def of(cls, history: History, key: SeriesKey) -> SessionCloses:
         """Return those of a series; DataError where it has no bars."""
-        bars = history.series(key)
+        bars = levels(history.series(key))
         market = history.markets[key.symbol]
         if not len(bars):
             raise DataError(f"{key}: no bars: its position has no history to be measured by")

@@ -8,7 +8,8 @@ Arguments of a `decide`, all float64:
 
     values        (k,) feature values in the order of the strategy's ids, NaN for missing
     probability   the model's probability that the trade wins, 0 to 1; PASS without a model
-    clock         (in session 0/1, minute of the session, past the auto-close 0/1)
+    clock         (in session 0/1, minute of the session, past the auto-close 0/1, or how near a roll is:
+                  ROLL_AHEAD, ROLL_NEXT)
     holding       (side +1, 0 or -1, bars held: 1 at the close of the bar of the entry fill at the open)
     rules         flat array: the slots below, then those of the family from FAMILY on
     filters       flat, four per filter: column in `values`, smallest, largest (inclusive), side (+1, -1, 0)
@@ -22,6 +23,7 @@ import math
 
 from lockstep.compiled import uncounted
 from lockstep.market.bars import Floats
+from lockstep.market.rolls import AHEAD, NEXT
 
 Clock = tuple[float, float, float]
 Holding = tuple[float, float]
@@ -31,6 +33,11 @@ SIDE, BARS_HELD = range(2)
 THRESHOLD, WINDOW_START, WINDOW_END, MAX_BARS, FAMILY = range(5)
 FILTER_COLUMN, FILTER_LOW, FILTER_HIGH, FILTER_SIDE = range(4)
 FILTER_SLOTS = 4
+
+ROLL_AHEAD = AHEAD
+"""An order of this bar may be the last one that fills in the contract: it leaves, and nothing is entered."""
+ROLL_NEXT = NEXT
+"""An order of this bar fills in the next contract: what is held leaves late, and entries are free."""
 
 PASS = 1.0
 
@@ -52,6 +59,8 @@ EXIT_HANDOVER = 14
 EXIT_HALT = 15
 AMBIGUOUS = 16
 EXIT_DAILY_LOSS = 17
+EXIT_ROLL = 18
+BEFORE_ROLL = 19
 COLUMN_CODES = 1_000
 MISSING = 1_000
 FILTERED = 2_000
@@ -75,9 +84,13 @@ NAMES = {
     EXIT_HALT: "halt",
     AMBIGUOUS: "ambiguous",
     EXIT_DAILY_LOSS: "daily loss",
+    EXIT_ROLL: "roll",
+    BEFORE_ROLL: "before roll",
 }
 ENTRIES = frozenset((ENTER_LONG, ENTER_SHORT))
-EXITS = frozenset((EXIT_SIGNAL, EXIT_SESSION, EXIT_MAX_BARS, EXIT_HANDOVER, EXIT_HALT, EXIT_DAILY_LOSS))
+EXITS = frozenset(
+    (EXIT_SIGNAL, EXIT_SESSION, EXIT_MAX_BARS, EXIT_HANDOVER, EXIT_HALT, EXIT_DAILY_LOSS, EXIT_ROLL)
+)
 
 
 def kind_of(code: int) -> str:
@@ -91,7 +104,9 @@ def kind_of(code: int) -> str:
 
 @uncounted
 def timed_exit(clock: Clock, holding: Holding, rules: Floats) -> int:
-    """Return EXIT_SESSION past the auto-close, EXIT_MAX_BARS after the longest hold, else CLEAR."""
+    """Return EXIT_ROLL or EXIT_SESSION by the clock, EXIT_MAX_BARS after the longest hold, else CLEAR."""
+    if clock[PAST_AUTO_CLOSE] >= ROLL_AHEAD:
+        return EXIT_ROLL
     if clock[PAST_AUTO_CLOSE] != 0.0:
         return EXIT_SESSION
     if holding[BARS_HELD] >= rules[MAX_BARS]:
@@ -101,11 +116,13 @@ def timed_exit(clock: Clock, holding: Holding, rules: Floats) -> int:
 
 @uncounted
 def entry_gate(values: Floats, side: float, clock: Clock, rules: Floats, filters: Floats) -> int:
-    """Return why an entry to `side` may not happen: auto-close, window, missing value, filter; or CLEAR.
+    """Return what forbids an entry to `side`: roll, auto-close, window, missing value, filter; else CLEAR.
 
     Any missing value blocks, also one that only the model reads: a vector is complete or not traded.
     """
-    if clock[PAST_AUTO_CLOSE] != 0.0:
+    if clock[PAST_AUTO_CLOSE] == ROLL_AHEAD:
+        return BEFORE_ROLL
+    if clock[PAST_AUTO_CLOSE] == 1.0:
         return AFTER_AUTO_CLOSE
     if not rules[WINDOW_START] <= clock[MINUTE] <= rules[WINDOW_END]:
         return OUTSIDE_WINDOW

@@ -16,53 +16,26 @@ from lockstep.features.feature_registry import FeatureRegistry
 from lockstep.features.streaming import WindowFeatures
 from lockstep.market.bars import PRICE_COLUMNS, Bars, Floats
 from lockstep.market.continuous import adjusted, stitched
-from lockstep.market.history import History, Market, SeriesKey
 from lockstep.market.roll_rules import RollRule, build_table, by_session, differences
 from lockstep.market.rolls import Roll, RollTable
-from lockstep.market.timeframe import DAILY
-from support.contracts import cut, walk
+from support.contracts import (
+    KEY,
+    PAIR_KEY,
+    ROLLS,
+    SESSIONS,
+    SPREADS,
+    TICK,
+    contracts,
+    raw,
+    rolled_history,
+    table,
+    uncut,
+)
 from support.feature_checks import MODIFIED, assert_same_bits, prepared, streamed
-from support.markets import BOOK, CME
+from support.markets import CME
 
-ES, NQ = BOOK.instrument("ES"), BOOK.instrument("NQ")
-TICK = ES.tick_size
-SESSIONS = CME.scheduled_dates(np.datetime64("2010-01-04"), np.datetime64("2015-07-31"))
-# Eight rolls of ES; those of NQ are on other days, the fourth in a session in which ES rolls, too.
-ROLLS = [1010 + 45 * k for k in range(8)]
-PAIR_ROLLS = [1007, 1059, 1100, 1145, 1192]
-SPREADS = [218, -37, 104, 3, -260, 55, 12, 77]
-PAIR_SPREADS = [-18, 430, 61, 9, -100]
-KEY, PAIR_KEY = SeriesKey("ES", DAILY), SeriesKey("NQ", DAILY)
 REGISTRY = FeatureRegistry()
 IDS = (*REGISTRY.list(), *MODIFIED, "zscore_20@NQ", "ibs*rsi_2@NQ")
-
-
-@cache
-def contracts(symbol: str) -> dict[str, Bars]:
-    firsts, spreads, seed = (ROLLS, SPREADS, 7) if symbol == "ES" else (PAIR_ROLLS, PAIR_SPREADS, 8)
-    bars = walk(symbol, SESSIONS, CME, seed, 1200.0, TICK)
-    return cut(bars, CME, SESSIONS[firsts].tolist(), spreads, TICK)
-
-
-@cache
-def table(symbol: str) -> RollTable:
-    daily = {name: by_session(bars, CME) for name, bars in contracts(symbol).items()}
-    return build_table(symbol, daily, CME, TICK, RollRule.parse("volume"))
-
-
-def raw(symbol: str, rolls: int | None = None) -> Bars:
-    """Return the series of a symbol; `rolls`: as it was when so many were known."""
-    known = RollTable(symbol=symbol, rolls=table(symbol).rolls[:rolls])
-    return stitched(known, contracts(symbol), CME, TICK, source=symbol)
-
-
-def history(es: Bars, nq: Bars | None = None) -> History:
-    nq = nq or raw("NQ")
-    markets = {
-        "ES": Market(instrument=ES, session=CME, rolls=es.rolls),
-        "NQ": Market(instrument=NQ, session=CME, rolls=nq.rolls),
-    }
-    return History(bars={KEY: es, PAIR_KEY: nq}, markets=markets)
 
 
 @cache
@@ -72,7 +45,7 @@ def expected() -> Floats:
 
 
 def matrix(es: Bars, nq: Bars | None = None) -> Floats:
-    return BatchFeatures(REGISTRY.plan(IDS, KEY), history(es, nq)).matrix
+    return BatchFeatures(REGISTRY.plan(IDS, KEY), rolled_history(es, nq)).matrix
 
 
 class TestTable:
@@ -190,7 +163,7 @@ class TestSeries:
             np.testing.assert_array_equal(series.close[rows], own.close[place])
 
     def test_adjusted_as_a_whole_it_is_the_series_that_it_was_cut_from(self) -> None:
-        whole, cut_from = adjusted(raw("ES"), to=0), walk("ES", SESSIONS, CME, 7, 1200.0, TICK)
+        whole, cut_from = adjusted(raw("ES"), to=0), uncut("ES")
         for name in PRICE_COLUMNS:
             np.testing.assert_array_equal(getattr(whole, name), getattr(cut_from, name))
         assert whole.adjustment == "difference"
@@ -216,14 +189,14 @@ class TestSeries:
 
 class TestWindows:
     def test_batch_and_streaming_are_equal_over_eight_rolls(self) -> None:
-        seen = history(raw("ES"))
+        seen = rolled_history(raw("ES"))
         assert_same_bits("streamed", IDS, expected(), streamed(REGISTRY, IDS, seen, KEY))
         assert_same_bits("in blocks", IDS, expected(), prepared(REGISTRY, IDS, seen, 97, KEY))
 
     @pytest.mark.parametrize("roll", range(len(ROLLS)))
     def test_an_engine_killed_at_a_roll_goes_on_with_the_same_bits(self, roll: int) -> None:
         """Windows that begin anew hold as many bars as they need, and no more."""
-        seen, plan = history(raw("ES")), REGISTRY.plan(IDS, KEY)
+        seen, plan = rolled_history(raw("ES")), REGISTRY.plan(IDS, KEY)
         sets = list(seen.bar_sets())
         needed = max(plan.lookback(KEY), plan.lookback(PAIR_KEY))
         for begin in range(ROLLS[roll] - 1, ROLLS[roll] + 2):

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from lockstep.market.bars import PRICE_COLUMNS, Bars
-from lockstep.market.roll_rules import CONFIRMED, LEAD
-from lockstep.market.rolls import moved
-from lockstep.market.sessions import Dates, Session
-from lockstep.market.timeframe import DAILY
+from lockstep.market.bars import PRICE_COLUMNS, Bars, Stamps
+from lockstep.market.continuous import stitched
+from lockstep.market.history import History, Market, SeriesKey
+from lockstep.market.roll_rules import CONFIRMED, LEAD, RollRule, build_table, by_session
+from lockstep.market.rolls import RollTable, moved
+from lockstep.market.sessions import Session
+from lockstep.market.timeframe import DAILY, Timeframe
+from support.markets import BOOK, CME
 
 QUARTERS = "HMUZ"
 # Sessions that a contract's file begins before its first own one, and goes on after its last.
@@ -25,16 +29,20 @@ def names_of(symbol: str, count: int, year: int = 2010) -> list[str]:
     return [f"{symbol}{QUARTERS[k % 4]}{(year + k // 4) % 100:02d}" for k in range(count)]
 
 
-def walk(symbol: str, sessions: Dates, session: Session, seed: int, level: float, tick: float) -> Bars:
-    """Return daily bars on the tick grid."""
+def walk(symbol: str, ends: Stamps, timeframe: Timeframe, seed: int, level: float, tick: float) -> Bars:
+    """Return bars on the tick grid, at `ends`, that swing about a level."""
     rng = np.random.default_rng(seed)
-    close = np.round(level / tick) + np.cumsum(rng.integers(-40, 41, sessions.size))
-    open_ = np.concatenate((close[:1], close[:-1])) + rng.integers(-8, 9, sessions.size)
-    high = np.maximum(open_, close) + rng.integers(0, 30, sessions.size)
-    low = np.minimum(open_, close) - rng.integers(0, 30, sessions.size)
+    close = np.empty(ends.size)
+    now, middle = round(level / tick), round(level / tick)
+    for row, step in enumerate(rng.integers(-40, 41, ends.size)):
+        now += int(step) - round((now - middle) / 50)
+        close[row] = now
+    open_ = np.concatenate((close[:1], close[:-1])) + rng.integers(-8, 9, ends.size)
+    high = np.maximum(open_, close) + rng.integers(0, 30, ends.size)
+    low = np.minimum(open_, close) - rng.integers(0, 30, ends.size)
     prices = dict(zip(PRICE_COLUMNS, (open_ * tick, high * tick, low * tick, close * tick), strict=True))
-    columns: dict[str, Any] = {**prices, "volume": rng.integers(1_000, 9_000, sessions.size)}
-    return Bars(symbol=symbol, timeframe=DAILY, end=session.nominal_close(sessions), **columns)
+    columns: dict[str, Any] = {**prices, "volume": rng.integers(1_000, 9_000, ends.size)}
+    return Bars(symbol=symbol, timeframe=timeframe, end=ends, **columns)
 
 
 def cut(
@@ -80,3 +88,60 @@ def write_contracts(folder: Path, contracts: Mapping[str, Bars], session: Sessio
 
 def _plain(rows: Any) -> Any:
     return ((str(row[0]), *(float(each) for each in row[1:])) for row in rows)
+
+
+ES, NQ = BOOK.instrument("ES"), BOOK.instrument("NQ")
+TICK = ES.tick_size
+SESSIONS = CME.scheduled_dates(np.datetime64("2010-01-04"), np.datetime64("2015-07-31"))
+# Eight rolls of ES; those of NQ are on other days, the fourth in a session in which ES rolls, too.
+ROLLS = [1010 + 45 * k for k in range(8)]
+PAIR_ROLLS = [1007, 1059, 1100, 1145, 1192]
+SPREADS = [218, -37, 104, 3, -260, 55, 12, 77]
+PAIR_SPREADS = [-18, 430, 61, 9, -100]
+KEY, PAIR_KEY = SeriesKey("ES", DAILY), SeriesKey("NQ", DAILY)
+
+
+def uncut(symbol: str, timeframe: Timeframe = DAILY) -> Bars:
+    """Return the series that the contracts of a symbol are cut from."""
+    seed = 7 if symbol == "ES" else 8
+    return walk(symbol, ends_of(timeframe), timeframe, seed, 1200.0, TICK)
+
+
+def ends_of(timeframe: Timeframe) -> Stamps:
+    """Return ends of all bars; intraday ones of the sessions about the rolls only."""
+    if timeframe.is_session:
+        return CME.nominal_close(SESSIONS)
+    days = CME.days(SESSIONS[ROLLS[0] - 90 :])
+    step = timeframe.nanoseconds
+    return np.concatenate([np.append(np.arange(day.open + step, day.close, step), day.close) for day in days])
+
+
+@cache
+def contracts(symbol: str, timeframe: Timeframe = DAILY) -> dict[str, Bars]:
+    """Return the contracts of ES or NQ by name."""
+    firsts, spreads = (ROLLS, SPREADS) if symbol == "ES" else (PAIR_ROLLS, PAIR_SPREADS)
+    return cut(uncut(symbol, timeframe), CME, SESSIONS[firsts].tolist(), spreads, TICK)
+
+
+@cache
+def table(symbol: str) -> RollTable:
+    """Return their roll table, by volume."""
+    daily = {name: by_session(bars, CME) for name, bars in contracts(symbol).items()}
+    return build_table(symbol, daily, CME, TICK, RollRule.parse("volume"))
+
+
+def raw(symbol: str, rolls: int | None = None, timeframe: Timeframe = DAILY) -> Bars:
+    """Return the series of a symbol; `rolls`: as it was when so many were known."""
+    known = RollTable(symbol=symbol, rolls=table(symbol).rolls[:rolls])
+    return stitched(known, contracts(symbol, timeframe), CME, TICK, source=symbol)
+
+
+def rolled_history(es: Bars, nq: Bars | None = None) -> History:
+    """Return a history of ES with its pair and their rolls."""
+    nq = nq or raw("NQ", timeframe=es.timeframe)
+    markets = {
+        "ES": Market(instrument=ES, session=CME, rolls=es.rolls),
+        "NQ": Market(instrument=NQ, session=CME, rolls=nq.rolls),
+    }
+    keys = SeriesKey("ES", es.timeframe), SeriesKey("NQ", nq.timeframe)
+    return History(bars=dict(zip(keys, (es, nq), strict=True)), markets=markets)
