@@ -153,6 +153,12 @@ def _next(
         if rule.kind == "calendar"
         else _by_weight(before, to, session, newest, since)
     )
+    has_ended = before.dates.size and before.dates[-1] < newest
+    if has_ended and (at is None or at > before.dates[-1] + np.timedelta64(7)):
+        raise DataError(
+            f"{rule} decides no roll from {names[0]} to {names[1]} before the end at {before.dates[-1]}; choose a "
+            "calendar rule, or give the bars that are missing"
+        )
     if at is None:
         return None
     if since is not None and at <= np.datetime64(since):
@@ -217,7 +223,7 @@ def _by_weight(
     begin = max(to.dates[0], before.dates[0])
     if since is not None:
         begin = max(begin, np.datetime64(since))
-    scheduled = session.scheduled_dates(begin, newest)
+    scheduled = session.scheduled_dates(begin, min(newest, before.dates[-1]))
     ahead = _weight_on(to, scheduled) > _weight_on(before, scheduled)
     run = 0
     for row in range(scheduled.size):
