@@ -49,7 +49,7 @@ from lockstep.live.status.status import ColdWindow
 from lockstep.live.status.systemd import ALIVE, READY, STOPPING, notify
 from lockstep.live.status.watcher import Watcher
 from lockstep.live.traded import TradedModel, usual_trades
-from lockstep.live.warmup import feeds_of, settled_bars
+from lockstep.live.warmup import feeds_of, require_known_rolls, settled_bars, with_rolls
 from lockstep.market.config import load_instruments
 from lockstep.market.history import History, SeriesKey
 from lockstep.market.instrument import traded_symbol
@@ -173,6 +173,7 @@ class Service:
         self._told("reading history and filling windows")
         wanted_bars = needs if config.replay or not epoch.number else {}
         settled = settled_bars(sorted(wanted_bars), config.history, self._book)
+        require_known_rolls(settled, replay=config.replay is not None)
         if not epoch.number:
             epoch = self._begun(epoch, models, needs, settled, traded_portfolio)
         elif self.journal.last_set(epoch.number) is None:
@@ -221,7 +222,7 @@ class Service:
             Setup(
                 epoch=epoch,
                 models=models,
-                markets=self._book.markets_with(models),
+                markets=with_rolls(self._book.markets_with(models), settled),
                 journal=ScrubbedJournal(self.journal, self._secrets),
                 source=self._source,
                 gateway=Gateway(

@@ -6,7 +6,7 @@ The bars that a desk needs before its first live one, and the feeds of those tha
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,8 @@ from lockstep.live.messages import Irregularity, Values
 from lockstep.market.aggregator import aggregate
 from lockstep.market.bars import Bars
 from lockstep.market.config import InstrumentBook
-from lockstep.market.history import History, SeriesKey
+from lockstep.market.history import History, Market, SeriesKey
+from lockstep.market.instrument import traded_symbol
 from lockstep.market.loader import history_of, read_source
 from lockstep.market.source import Source
 
@@ -126,6 +127,22 @@ def settled_bars(keys: Sequence[SeriesKey], history: HistorySettings, book: Inst
         source, path = book.source(key.symbol, history.data_dir, timeframe=key.timeframe, name=history.source)
         bars[key] = read_series(key, source, path, book)
     return history_of(bars, book)
+
+
+def with_rolls(markets: Mapping[str, Market], settled: History) -> dict[str, Market]:
+    """Return markets, by symbols and by names of lanes, with the rolls of the settled bars."""
+    known = {symbol: market.rolls for symbol, market in settled.markets.items()}
+    return {name: replace(each, rolls=known.get(traded_symbol(name))) for name, each in markets.items()}
+
+
+def require_known_rolls(settled: History, *, replay: bool) -> None:
+    """Raise LiveError where contracts would be rolled by a table that grows while the engine runs."""
+    rolled = sorted(symbol for symbol, market in settled.markets.items() if market.rolls is not None)
+    if rolled and not replay:
+        raise LiveError(
+            f"{', '.join(rolled)}: raw contracts are traded by feed replay only; to trade on, declare "
+            "adjustment: difference for their source, or give a back-adjusted file"
+        )
 
 
 def first_windows(needs: Keys, settled: History, config: LiveConfig, traded: Sequence[SeriesKey]) -> WarmUp:

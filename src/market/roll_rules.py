@@ -156,8 +156,8 @@ def _next(
     has_ended = before.dates.size and before.dates[-1] < newest
     if has_ended and (at is None or at > before.dates[-1] + np.timedelta64(7)):
         raise DataError(
-            f"{rule} decides no roll from {names[0]} to {names[1]} before the end at {before.dates[-1]}; choose a "
-            "calendar rule, or give the bars that are missing"
+            f"{rule} decides no roll from {names[0]} to {names[1]} before its end, {before.dates[-1]}; give "
+            "the bars that are missing, or a calendar rule"
         )
     if at is None:
         return None

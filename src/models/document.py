@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
@@ -12,6 +13,7 @@ from lockstep.market.asof import MaxAge
 from lockstep.market.bars import BAR_COLUMNS, Adjustment, Bars
 from lockstep.market.history import History, Market, SeriesKey
 from lockstep.market.instrument import Instrument
+from lockstep.market.rolls import Rolls
 from lockstep.market.sessions import Session, SessionTemplate
 from lockstep.market.timeframe import Timeframe
 from lockstep.models.golden import GoldenVectors
@@ -28,6 +30,7 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
 ZOO_SCHEMA = 4
 _OF_THE_ZOO: Mapping[str, tuple[type, ...]] = {"task": (str,), "output": (str,), "horizon": (int,)}
 _BARS = frozenset(("series", "adjustment", "end", *BAR_COLUMNS))
+_ROLLS = {each.name for each in fields(Rolls)}
 _ADJUSTMENTS = get_args(Adjustment)
 _ZONE = r"[A-Za-z0-9_+-]{1,30}(/[A-Za-z0-9_+-]{1,30}){0,2}"
 
@@ -173,10 +176,38 @@ def _bars_of(document: Mapping[str, Any]) -> Bars:
 
 
 def _market_document(market: Market) -> dict[str, Any]:
-    return {
+    found = {
         "instrument": market.instrument.model_dump(mode="json"),
         "session": market.session.template.model_dump(mode="json"),
     }
+    if market.rolls is not None:
+        found["rolls"] = {name: _unboxed(value) for name, value in vars(market.rolls).items()}
+    return found
+
+
+def _unboxed(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _rolls_of(document: Any) -> Rolls:
+    if type(document) is not dict or set(document) != _ROLLS:
+        raise ValueError(f"rolls of a market must have {', '.join(sorted(_ROLLS))}")
+    since, offset = (_array(document, name, np.int64, 1) for name in ("since", "offset"))
+    leave, names = _array(document, "leave", np.int64, 2), _list(document["contracts"])
+    sizes = {since.size + 1, offset.size, len(leave) + 1, len(names)}
+    if len(sizes) > 1 or leave.shape[1] != 2 or {type(each) for each in names} != {str}:
+        raise ValueError("rolls of a market: a contract more than rolls, and two sessions for each")
+    tick = document["tick"]
+    if type(tick) is not float or not tick > 0 or type(document["is_open"]) is not bool:
+        raise ValueError("rolls of a market: tick must be above 0, is_open true or false")
+    return Rolls(
+        since=since,
+        offset=offset,
+        tick=tick,
+        contracts=tuple(names),
+        leave=leave,
+        is_open=document["is_open"],
+    )
 
 
 def _market_of(document: Mapping[str, Any]) -> Market:
@@ -186,4 +217,5 @@ def _market_of(document: Mapping[str, Any]) -> Market:
     return Market(
         instrument=Instrument.model_validate(document["instrument"]),
         session=Session(SessionTemplate.model_validate(document["session"])),
+        rolls=_rolls_of(document["rolls"]) if "rolls" in document else None,
     )
