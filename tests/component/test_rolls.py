@@ -17,7 +17,8 @@ from lockstep.features.streaming import WindowFeatures
 from lockstep.market.bars import PRICE_COLUMNS, Bars, Floats
 from lockstep.market.continuous import adjusted, stitched
 from lockstep.market.roll_rules import RollRule, build_table, by_session, differences
-from lockstep.market.rolls import Roll, RollTable
+from lockstep.market.rolls import AHEAD, NEXT, Roll, RollTable
+from lockstep.market.timeframe import DAILY, Timeframe
 from support.contracts import (
     KEY,
     PAIR_KEY,
@@ -32,7 +33,7 @@ from support.contracts import (
     uncut,
 )
 from support.feature_checks import MODIFIED, assert_same_bits, prepared, streamed
-from support.markets import CME
+from support.markets import CME, MINUTE
 
 REGISTRY = FeatureRegistry()
 IDS = (*REGISTRY.list(), *MODIFIED, "zscore_20@NQ", "ibs*rsi_2@NQ")
@@ -239,3 +240,41 @@ class TestWindows:
         near = np.isin(np.arange(len(SESSIONS)), np.concatenate([np.array(ROLLS) + k for k in range(3)]))
         changed = ((found != jumping) & ~np.isnan(found))[near].any(axis=0)
         assert changed.mean() > 0.6
+
+    def test_a_few_features_are_streamed_over_two_rolls(self) -> None:
+        """As the whole catalogue is above; small, so that it can be tried against faults as plain Python."""
+        rows, ids = slice(ROLLS[0] - 30, ROLLS[1] + 10), ("ret_5", "rsi_2~1", "zscore_20", "pair_ret_1")
+        nq = raw("NQ")
+        seen = rolled_history(raw("ES").rows(rows.start, rows.stop), nq.rows(rows.start, rows.stop))
+        one = BatchFeatures(REGISTRY.plan(ids, KEY), seen).matrix
+        assert_same_bits("streamed", ids, one, streamed(REGISTRY, ids, seen, KEY))
+        for contract in (1, 2):
+            first, close = ROLLS[contract - 1], adjusted(raw("ES"), to=contract).close
+            windows = [close[row - 19 : row + 1] for row in range(first, first + 8)]
+            usual = [(each[-1] - each.mean()) / each.std() for each in windows]
+            found = one[first - rows.start : first - rows.start + 8, 2]
+            np.testing.assert_allclose(found, usual, rtol=1e-9)
+
+
+def test_positions_are_left_in_the_last_session_but_one() -> None:
+    bars = raw("ES")
+    assert bars.rolls is not None
+    near = bars.rolls.nearness(bars.end, DAILY, CME)
+    assert np.flatnonzero(near == AHEAD).tolist() == [each - 2 for each in ROLLS]
+    assert np.flatnonzero(near == NEXT).tolist() == [each - 1 for each in ROLLS]
+    at_close = bars.rolls.nearness(bars.end, DAILY, CME, at_close=True)
+    assert np.flatnonzero(at_close == AHEAD).tolist() == [each - 1 for each in ROLLS]
+    assert set(at_close) == {0.0, AHEAD}
+
+
+def test_within_a_day_the_last_ten_minutes_or_the_last_bar_but_one_decide() -> None:
+    rolls = raw("ES").rolls
+    assert rolls is not None
+    [day] = CME.days(SESSIONS[[ROLLS[0] - 1]])
+    for minutes, first in ((1, 10), (5, 10), (15, 15), (60, 60)):
+        step = minutes * MINUTE
+        ends = day.close - step * np.arange(20)[::-1]
+        near = rolls.nearness(ends, Timeframe(minutes), CME)
+        assert ends[near == AHEAD].tolist() == [
+            each for each in ends.tolist() if each >= day.close - first * MINUTE
+        ]

@@ -53,6 +53,7 @@ RETRAINING = "tests/component/test_retraining.py"
 CHAMPION = "tests/unit/test_champion.py"
 ZOO = "tests/unit/test_models_zoo.py"
 TRIGGERS = "tests/unit/test_triggers.py"
+ROLLS = "tests/component/test_rolls.py"
 
 MUTANTS = [
     Mutant(
@@ -578,6 +579,55 @@ MUTANTS = [
         old="vector[read[number]] = features[columns[read[number]], i]",
         new="vector[read[number]] = features[columns[read[number]], i - 1]",
         killer=f"{SPECS}::test_the_next_entry_is_the_one_that_the_decision_takes",
+    ),
+    Mutant(
+        row="47 a roll a day late",
+        file="src/market/roll_rules.py",
+        old="following[LEAD]",
+        new="following[LEAD + 1]",
+        killer=f"{ROLLS}::TestTable::test_volume_rolls_where_it_was_larger_twice_and_three_sessions_later",
+    ),
+    Mutant(
+        row="47 the volume of a session decides in it",
+        file="src/market/roll_rules.py",
+        old="LEAD = 3",
+        new="LEAD = 1",
+        killer=f"{ROLLS}::TestTable::test_the_session_that_is_running_decides_nothing",
+    ),
+    Mutant(
+        row="47 the sign of a spread",
+        file="src/market/rolls.py",
+        old="self.offset[contract] - self.ticks(ends)",
+        new="self.ticks(ends) - self.offset[contract]",
+        killer=f"{ROLLS}::TestSeries::test_adjusted_as_a_whole_it_is_the_series_that_it_was_cut_from",
+    ),
+    Mutant(
+        row="47 the offset is on the fills, too",
+        file="research/sweep/inputs.py",
+        old="        prices = np.column_stack(",
+        new="        bars = levels(bars)\n        prices = np.column_stack(",
+        killer="tests/contract/test_rolled_contracts.py::test_a_spec_trades_contracts_as_every_engine_does",
+    ),
+    Mutant(
+        row="47 live windows are not moved at a roll",
+        file="src/features/streaming.py",
+        old="if not known.size or known[-1] == self._newest:",
+        new="if known.size or not known.size:",
+        killer=f"{ROLLS}::TestWindows::test_a_few_features_are_streamed_over_two_rolls",
+    ),
+    Mutant(
+        row="47 windows of a history are seen from one contract",
+        file="src/features/batch.py",
+        old="if not moving:",
+        new="if len(moving) < 9:",
+        killer=f"{ROLLS}::TestWindows::test_a_few_features_are_streamed_over_two_rolls",
+    ),
+    Mutant(
+        row="47 a position is left a session late",
+        file="src/market/rolls.py",
+        old="np.where(np.isin(days, self.leave[:, 0]), AHEAD,",
+        new="np.where(np.isin(days, self.leave[:, 1]), AHEAD,",
+        killer=f"{ROLLS}::test_positions_are_left_in_the_last_session_but_one",
     ),
 ]
 

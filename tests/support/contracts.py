@@ -13,7 +13,7 @@ import numpy as np
 from lockstep.market.bars import PRICE_COLUMNS, Bars, Stamps
 from lockstep.market.continuous import stitched
 from lockstep.market.history import History, Market, SeriesKey
-from lockstep.market.roll_rules import CONFIRMED, LEAD, RollRule, build_table, by_session
+from lockstep.market.roll_rules import RollRule, build_table, by_session
 from lockstep.market.rolls import RollTable, moved
 from lockstep.market.sessions import Session
 from lockstep.market.timeframe import DAILY, Timeframe
@@ -22,6 +22,8 @@ from support.markets import BOOK, CME
 QUARTERS = "HMUZ"
 # Sessions that a contract's file begins before its first own one, and goes on after its last.
 EARLIER, LATER = 40, 6
+# Sessions before a roll in which the next contract has more volume: two that confirm it, and two to leave in.
+BEFORE = 4
 
 
 def names_of(symbol: str, count: int, year: int = 2010) -> list[str]:
@@ -68,8 +70,8 @@ def cut(
             column: moved(getattr(part, column), int(offsets[number]), tick) for column in PRICE_COLUMNS
         }
         place = np.searchsorted(days, dates[inside])
-        begins = bounds[number] - LEAD - CONFIRMED + 1 if number else 0
-        ends = bounds[number + 1] - LEAD - CONFIRMED + 1 if number < len(firsts) else days.size
+        begins = bounds[number] - BEFORE if number else 0
+        ends = bounds[number + 1] - BEFORE if number < len(firsts) else days.size
         share = np.where((place >= begins) & (place < ends), 0.6, 0.4)
         found[name] = replace(part, volume=np.round(part.volume * share), source=name, **prices)
     return found
