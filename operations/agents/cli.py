@@ -15,7 +15,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from lockstep.errors import ConfigError
 from lockstep.market.command_line import App, DataDir, OneSymbol, SourceName
 from lockstep.market.dates import as_day
-from lockstep.settings import read_yaml, suggestion, validated
+from lockstep.settings import read_yaml, validated
+from operations.agents.asked import EACH, models_of, with_kinds
 from operations.agents.tables import (
     gate_lines,
     kinds_table,
@@ -28,7 +29,6 @@ from operations.agents.tables import (
 from research.agents.database import AgentBook
 from research.agents.engine import ResearchEngine
 from research.agents.plan import AgentSettings
-from research.agents.proposal import KnownModel
 from research.agents.router import KINDS
 from research.statistics.null_replay import REPLAYS
 
@@ -54,7 +54,7 @@ def session(
     kinds: Annotated[
         str, typer.Option(help="Kinds of strategies: technical, hybrid, ml, separated by commas.")
     ] = ",".join(KINDS),
-    each: Annotated[int, typer.Option(help="How many of each kind at least.")] = 10,
+    each: Annotated[int, typer.Option(help="How many of each kind at least.")] = EACH,
     seed: Annotated[int, typer.Option(help="Of all that is random.")] = 0,
     start: Annotated[str | None, typer.Option(help="First session of the data range.")] = None,
     end: Annotated[str | None, typer.Option(help="Last session of the data range.")] = None,
@@ -68,20 +68,18 @@ def session(
 
     Nothing of validation is read. The same command again resumes the session, or says what it found.
     """
-    named = [kind for kind in (part.strip() for part in kinds.split(",")) if kind]
-    for kind in named:
-        if kind not in KINDS:
-            raise ConfigError(f"--kinds {kind!r}: there is no such kind{suggestion(kind, KINDS)}")
     content = {
         "goal": goal, "symbol": symbol, "researcher": researcher, "strategies": strategies, "seed": seed,
-        "kinds": dict.fromkeys(named, each), "start": as_day("start", start), "end": as_day("end", end),
+        "start": as_day("start", start), "end": as_day("end", end),
         "data_dir": None if data_dir is None else str(data_dir), "source": source,
+        **with_kinds({"kinds": kinds, "each": each}, where="--kinds"),
     }  # fmt: skip
     more = {} if config is None else read_yaml(config)
     if not isinstance(more, Mapping):
         raise ConfigError(f"{config}: expected a mapping with settings of a session")
-    settings = validated(AgentSettings, {**content, **more}, where=str(config or "session"))
-    _explore(settings)
+    if "each" in more or "kinds" in more:
+        more = with_kinds({"kinds": kinds, "each": each, **more}, where=f"{config}: kinds")
+    _explore(validated(AgentSettings, {**content, **more}, where=str(config or "session")))
 
 
 @app.command()
@@ -210,22 +208,13 @@ def _explore(settings: AgentSettings, number: int | None = None) -> None:
             else:
                 progress.update(task, completed=told["number"])
 
-        engine = ResearchEngine(settings=settings, book=book, tell=tell, models=_models)
+        engine = ResearchEngine(settings=settings, book=book, tell=tell, models=models_of)
         record = engine.run_exploration_session() if number is None else engine.resume(number)
     from research.agents.report import SessionReport
 
     report = SessionReport(book, record.id)
     _show(report.summary, console)
     console.print(f"page: {report.save()}", markup=False)
-
-
-def _models(settings: AgentSettings, book: AgentBook) -> tuple[KnownModel, ...]:
-    """Return the models that a session is told of; one that makes none needs none, nor what loads them."""
-    if set(settings.kinds) == {"technical"}:
-        return ()
-    from research.agents.quant import models_of_zoo
-
-    return models_of_zoo(settings.symbol, book)
 
 
 def _show(found: SessionSummary, console: Console) -> None:

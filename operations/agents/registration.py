@@ -10,9 +10,21 @@ from lockstep.market.dates import DateRange
 from lockstep.market.loader import load_history
 from lockstep.strategy.families.rules import RulesConfig
 from operations.contenders import CandidateOrigin, Contender, enrol
-from research.agents.database import GATE, REGISTERED, AgentBook
+from research.agents.database import GATE, REGISTERED, AgentBook, SessionRecord
 from research.agents.gate import REFUSED, winner_of
 from research.ledger.candidates import ForwardCandidate, candidate_named, candidates
+
+
+def candidate_of(record: SessionRecord, name: str = "") -> RulesConfig:
+    """Return the frozen winner of a session under the name that it has as a candidate.
+
+    name   "" for one made of symbol, session and trial
+
+    AgentError where the session is not complete, or found nothing.
+    """
+    winner = winner_of(record)
+    chosen = name or f"agents_{record.plan.settings.symbol}_{record.id}_{winner['number']}"
+    return RulesConfig.model_validate(winner["config"]).replaced(name=chosen)
 
 
 def register_winner(
@@ -43,9 +55,8 @@ def register_winner(
             f"session {number}: its winner is registered as {record.events[REGISTERED]['candidate']}"
         )
     settings, ledger = record.plan.settings, book.ledger
-    chosen = name or f"agents_{settings.symbol}_{number}_{winner['number']}"
-    config = RulesConfig.model_validate(winner["config"]).replaced(name=chosen)
-    contender = Contender.of_strategy(config, settings.symbol)
+    config = candidate_of(record, name)
+    contender, chosen = Contender.of_strategy(config, settings.symbol), config.name
     known = [each for each in candidates(ledger) if (each.hash, each.name) == (contender.hash, chosen)]
     if not known:
         market = instruments or load_instruments()

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from lockstep.desk import anchored, desk_folder
 from lockstep.errors import ConfigError
@@ -16,8 +17,11 @@ from lockstep.identity import json_digest
 from lockstep.live.config import AlertSettings
 from lockstep.market.config import shipped_config
 from lockstep.settings import Settings, read_bytes, read_yaml, validated
+from operations.agents.asked import with_kinds
+from research.agents.plan import AgentSettings
 from research.experiments.grid import SelectBy, Values
 from research.splits.ranges import Split
+from research.statistics.null_replay import REPLAYS
 
 _MOST = 20_000_000
 _Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
@@ -68,6 +72,64 @@ class NightlySpace(Settings):
         return json_digest([self.model_dump(mode="json", exclude={"strategy"}), content])
 
 
+# What the night says of all its spaces, and no session by itself.
+_OF_THE_NIGHT = ("symbol", "data_dir", "source")
+
+
+class AgentSpace(Settings):
+    """A space that research agents search: a session a night, in a process of its own.
+
+    agents     as `lockstep agents session` spells it, `kinds` as a list with `each`; symbol and bars are the
+               night's. Without `end` the range ends with the newest session of the first night, for good
+    sessions   how many there are for each symbol, one a night, with seeds from `agents.seed` on; each is told
+               what the earlier ones found
+    replays    by which the gate judges a winner
+    """
+
+    name: _Name
+    agents: AgentSettings
+    sessions: Annotated[int, Field(ge=1, le=10_000)] = 1
+    replays: Annotated[int, Field(ge=19, le=9_999)] = REPLAYS
+
+    @field_validator("agents", mode="before")
+    @classmethod
+    def _as_the_command_has_it(cls, given: Any) -> Any:
+        if not isinstance(given, Mapping):
+            return given
+        own = next((name for name in _OF_THE_NIGHT if name in given), None)
+        if own is not None:
+            raise ValueError(f"{own} is that of the night; leave it out")
+        try:
+            return {**with_kinds(given), "symbol": ""}
+        except ConfigError as error:
+            raise ValueError(str(error)) from error
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 (hex) of all that it says."""
+        return json_digest(self.model_dump(mode="json"))
+
+    def asked(self, number: int, symbol: str, config: NightlyConfig) -> AgentSettings:
+        """Return what a session is asked for, on a symbol; number: 0 for the first."""
+        return self.agents.model_copy(
+            update={
+                "symbol": symbol, "seed": (self.agents.seed + number) % 2**32, "source": config.source,
+                "data_dir": None if config.data_dir is None else str(config.data_dir),
+            }
+        )  # fmt: skip
+
+
+def _kind_of_space(given: Any) -> str:
+    by_agents = "agents" in given if isinstance(given, Mapping) else isinstance(given, AgentSpace)
+    return "(agents)" if by_agents else "(declared)"
+
+
+Space = Annotated[
+    Annotated[NightlySpace, Tag("(declared)")] | Annotated[AgentSpace, Tag("(agents)")],
+    Discriminator(_kind_of_space),
+]
+
+
 class RegistrationRules(Settings):
     """When a night registers a winner for forward evidence; each registration spends the year's budget.
 
@@ -89,7 +151,8 @@ class NightlyConfig(Settings):
     """What a night does; paths are relative to the working or the desk folder.
 
     symbols      each has its bars, its searches and its registrations; what stops one stops no other
-    spaces       what is searched: all of it is declared before its first result
+    spaces       what is searched: grids, all of which is declared before their first result, and what agents
+                 search, which is not
     results      folder of the nights: steps, pages
     data_dir, source   where bars come from, as for the backtest runner
     accepted     kinds of findings of `lockstep data check` that stop no symbol
@@ -101,7 +164,7 @@ class NightlyConfig(Settings):
     """
 
     symbols: Annotated[tuple[str, ...], Field(min_length=1)]
-    spaces: Annotated[tuple[NightlySpace, ...], Field(min_length=1)]
+    spaces: Annotated[tuple[Space, ...], Field(min_length=1)]
     results: Path
     data_dir: Path | None = None
     source: str | None = None
@@ -129,6 +192,16 @@ class NightlyConfig(Settings):
             raise ValueError("retraining without monitoring: its triggers are the monitor's; give both")
         return self
 
+    @property
+    def declared(self) -> tuple[NightlySpace, ...]:
+        """The spaces that are declared."""
+        return tuple(each for each in self.spaces if isinstance(each, NightlySpace))
+
+    @property
+    def explored(self) -> tuple[AgentSpace, ...]:
+        """The spaces that agents search."""
+        return tuple(each for each in self.spaces if isinstance(each, AgentSpace))
+
     @classmethod
     def load(cls, path: Path) -> NightlyConfig:
         """Read a YAML file; ConfigError naming file, field, value and rule.
@@ -137,7 +210,10 @@ class NightlyConfig(Settings):
         """
         settings = validated(cls, read_yaml(path), where=str(path))
         spaces = tuple(
-            each.model_copy(update={"strategy": _beside(path, each.strategy)}) for each in settings.spaces
+            each.model_copy(update={"strategy": _beside(path, each.strategy)})
+            if isinstance(each, NightlySpace)
+            else each
+            for each in settings.spaces
         )
         desk = desk_folder(path.parent)
         if desk is not None:

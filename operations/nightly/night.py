@@ -6,7 +6,7 @@ import atexit
 import json
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -128,7 +128,11 @@ class Nights:
 
     @cached_property
     def context(self) -> NightContext:
-        """What the steps of tonight are given; ExperimentError where a space names an unknown path."""
+        """What the steps of tonight are given.
+
+        ExperimentError where a space names an unknown path; ConfigError or AgentError where its researcher
+        can make no such session.
+        """
         # Whatever evaluates is imported only where there is something to do.
         from operations.nightly.context import NightContext
         from research.experiments.evaluation import on_cluster
@@ -145,8 +149,12 @@ class Nights:
             now=self.now,
             cluster=self.cluster,
         )
-        for space in self.config.spaces:
+        for space in self.config.declared:
             found.strategy(space)
+        if self.config.explored:
+            from operations.nightly.sessions import require_researchers
+
+            require_researchers(self.config.explored)
         return found
 
     def _night(self, hear: Callable[[StepOutcome], None]) -> Night[NightContext]:
@@ -165,10 +173,22 @@ class Nights:
         page, content = page_of(self.config, night), (folder / "report.json").read_bytes()
         found = json.loads(content)
         page.parent.mkdir(parents=True, exist_ok=True)
+        self._show([each["session"] for each in found["sessions"]])
         replace_file(page.with_suffix(".json"), content)
         replace_file(page, (folder / "report.html").read_bytes())
         prune(self.steps, self.nights, self.config.keep_nights)
         return NightMade(night=night, page=page, troubles=tuple(found["troubles"]))
+
+    def _show(self, sessions: Sequence[int]) -> None:
+        """Write the pages of tonight's sessions of agents, with what became of their winners."""
+        if not sessions:
+            return
+        from operations.nightly.sessions import book_of, page_of_session
+        from research.agents.report import SessionReport
+
+        for number in sessions:
+            report = SessionReport(book_of(self.context), number)
+            report.save(page_of_session(self.config.results, number))
 
 
 def page_of(config: NightlyConfig, night: str) -> Path:

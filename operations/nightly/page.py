@@ -81,6 +81,8 @@ def _searched(report: Report) -> Iterator[Markup]:
         "was tried and declared would be as good without skill.",
         "no search has a result tonight",
     )  # fmt: skip
+    if report["sessions"]:
+        yield _of_agents(report)
     yield _table(
         "Registrations", ("candidate", "history is worth", page.prose("why, or why not")),
         [
@@ -91,6 +93,25 @@ def _searched(report: Report) -> Iterator[Markup]:
         "A registration freezes a strategy and spends a share of the year's error budget, which nothing "
         "gives back. From then on only sessions count that did not exist.",
         "nothing was to be registered",
+    )  # fmt: skip
+
+
+def _of_agents(report: Report) -> Markup:
+    rows = [
+        (page.link(f"session {each['session']}", each["page"]), each["space"], each["symbol"],
+         f"{count(each['trials'])} of {count(each['strategies'])}", ratio(each["fitness"], 3),
+         ratio(each.get("p_value"), 3), page.prose(f"{each['verdict']}: {each['reason']}"))
+        for each in report["sessions"]
+    ]  # fmt: skip
+    return _table(
+        "Research agents",
+        ("session", "space", "symbol", "strategies", "fitness", "p of replays", page.prose("gate")),
+        rows,
+        " ".join(
+            ("Fitness is that of the best strategy on training bars. What agents find was chosen by looking, "
+             "so that its history counts nothing in a registration.", *report["session_notes"])
+        ),
+        "",
     )  # fmt: skip
 
 

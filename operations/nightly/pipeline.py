@@ -5,10 +5,12 @@ from __future__ import annotations
 from operations.nightly.context import NightContext
 from operations.nightly.steps import (
     ab,
+    agents,
     candidates,
     decide,
     features,
     forward,
+    gate,
     ingest,
     outcomes,
     quality,
@@ -23,7 +25,7 @@ from research.pipeline.graph import Pipeline
 
 STEPS = (
     ingest.STEP, quality.STEP, features.STEP, outcomes.STEP, retrain.STEP, candidates.STEP, sweep.STEP,
-    verify.STEP, register.STEP, forward.STEP, decide.STEP, ab.STEP, store.STEP,
+    verify.STEP, agents.STEP, gate.STEP, register.STEP, forward.STEP, decide.STEP, ab.STEP, store.STEP,
     report.STEP,
 )  # fmt: skip
 

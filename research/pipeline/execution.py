@@ -103,7 +103,7 @@ class Night(Generic[C]):
             gone = [name for name in step.needs if name in missing]
             late = [name for name in step.after if missing.get(name) is Outcome.WOULD]
             if gone or late:
-                found = _without(step.name, gone or late, missing)
+                found = self._without(step, gone or late, missing)
             else:
                 found = self._taken(step, folders, outputs, take)
             if found.folder is None:
@@ -158,7 +158,20 @@ class Night(Generic[C]):
         place, known = self._place(step, key), self.book.step(step.name, key)
         if known is not None and place.exists():
             return _kept(step, key, place, known.sentence)
-        return StepOutcome(name=step.name, outcome=Outcome.WOULD, sentence=f"key {key[:_DIGITS]}", key=key)
+        sentence = self._foretold(step, read, f"key {key[:_DIGITS]}")
+        return StepOutcome(name=step.name, outcome=Outcome.WOULD, sentence=sentence, key=key)
+
+    def _without(
+        self, step: PipelineStep[C], gone: list[str], missing: Mapping[str, Outcome]
+    ) -> StepOutcome:  # fmt: skip
+        if any(missing[each] is not Outcome.WOULD for each in gone):
+            sentence = f"needs {', '.join(gone)}"
+            return StepOutcome(name=step.name, outcome=Outcome.LEFT_OUT, sentence=sentence)
+        sentence = self._foretold(step, {}, f"after {', '.join(gone)}")
+        return StepOutcome(name=step.name, outcome=Outcome.WOULD, sentence=sentence)
+
+    def _foretold(self, step: PipelineStep[C], read: Mapping[str, Path], sentence: str) -> str:
+        return "; ".join(each for each in (sentence, step.foretell(self.context, read)) if each)
 
     def _place(self, step: PipelineStep[C], key: str) -> Path:
         return place_of(self.folder, step.name, key)
@@ -215,14 +228,6 @@ def _require_as_left(name: str, place: Path, known: NightEvent) -> None:
             f"{place}: is {found[:12]}, and step {name} left {known.output[:12]}: somebody changed it, or it "
             "does not come out the same twice; remove the folder, and run the night again"
         )
-
-
-def _without(name: str, gone: list[str], missing: Mapping[str, Outcome]) -> StepOutcome:
-    would = all(missing[each] is Outcome.WOULD for each in gone)
-    outcome = Outcome.WOULD if would else Outcome.LEFT_OUT
-    return StepOutcome(name=name, outcome=outcome, sentence=f"after {', '.join(gone)}" if would else (
-        f"needs {', '.join(gone)}"
-    ))  # fmt: skip
 
 
 def _changed(night: str) -> PipelineError:

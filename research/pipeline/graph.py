@@ -27,6 +27,7 @@ class PipelineStep(Generic[C]):
     ingredients  returns all else that decides what it leaves, as plain JSON: configuration, hashes of data
     work         does it: leaves files in the folder that it is given, and says in a sentence what happened;
                  it may be done again from the beginning at any time, and then leaves the same
+    foretell     says what it would do, for a rehearsal, by the folders that are there, and changes nothing
     """
 
     name: str
@@ -35,6 +36,7 @@ class PipelineStep(Generic[C]):
     ingredients: Callable[[C, Inputs], Any]
     needs: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
+    foretell: Callable[[C, Inputs], str] = lambda context, inputs: ""
 
     def key(self, context: C, inputs: Inputs, outputs: Mapping[str, str]) -> str:
         """Return the SHA-256 (hex) of all that goes into it.

@@ -300,6 +300,11 @@ def small(text: str) -> Markup:
     return _piece("small", text)
 
 
+def link(text: str, address: str) -> Markup:
+    """Return text that leads to another page; address: a path of ours, seen from the page."""
+    return _piece("link", text, address)
+
+
 def prose(text: str) -> Markup:
     """Return text for a table's cell that wraps and begins at the left."""
     return _piece("block", text, "prose")

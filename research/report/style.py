@@ -54,6 +54,7 @@ h3 { font-size: 11px; font-weight: 650; letter-spacing: 0.07em; text-transform: 
   padding: 16px 18px; min-width: 0; }
 .card { display: flex; flex-direction: column; }
 .card > h2:not(:has(+ .caption)) { margin-bottom: 10px; }
+.card a { color: inherit; text-underline-offset: 2px; }
 .wide { grid-column: 1 / -1; }
 .before { margin-bottom: 16px; }
 .after { margin-top: 16px; }

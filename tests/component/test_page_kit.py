@@ -57,6 +57,7 @@ PIECES: dict[str, Callable[[Callable[[], str]], Markup]] = {
     "sparkline": lambda each: page.joined(page.sparkline("a line", [1.0, 2.0], level=1.5), each()),
     "empty_block": lambda each: page.empty_block(each()),
     "paragraph": lambda each: page.paragraph(each(), "caption"),
+    "link": lambda each: page.link(each(), "page.html"),
     "listing": lambda each: page.listing(each()),
     "strong": lambda each: page.strong(each()),
     "failed": lambda each: page.failed(each()),

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from lockstep.identity import json_digest
@@ -43,6 +46,24 @@ class Dice:
             rationale=f"drawn after {len(context.trials)} trials",
             parents=(len(context.trials),) if context.trials else (),
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cutter(Dice):
+    """Draws; before its fourth proposal it kills its process and the one that began it, once.
+
+    mark   a file that says that it did
+    """
+
+    mark: str
+
+    def propose(self, context: ResearchContext) -> Proposal:
+        """Return a drawn proposal, unless nobody lives to see it."""
+        if context.number == 4 and not Path(self.mark).exists():
+            Path(self.mark).touch()
+            for process in (os.getppid(), os.getpid()):
+                os.kill(process, signal.SIGKILL)
+        return super().propose(context)
 
 
 def measures_of(fitness: float = 0.5, **changes: Any) -> TrialMeasures:

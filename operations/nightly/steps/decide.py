@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -115,9 +115,15 @@ def _of_events(decided: list[Told]) -> dict[str, str]:
 def _of_registrations(context: NightContext) -> dict[str, str]:
     return {
         f"{each.content['name']} registered": f"{each.night} {each.content['name']} registered for forward "
-        f"evidence, from experiment {each.content['experiment']}"
+        f"evidence, from {_origin(each.content)}"
         for each in context.tonight(REGISTERED)
     }
+
+
+def _origin(content: Mapping[str, Any]) -> str:
+    if "session" in content:
+        return f"session {content['session']} of agents"
+    return f"experiment {content['experiment']}"
 
 
 def _about(candidate: ForwardCandidate, event: ForwardEvent) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What the spaces read, over the newest sessions: is a value missing, or outside of its declared range?"""
+"""What the declared spaces read, over the newest sessions: is a value missing, or out of its range?"""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def ingredients(context: NightContext, read: Inputs) -> Any:
     """Return what the step reads from outside: the spaces with their strategies, and the features' code."""
     registry = default_registry()
     return [
-        {each.name: each.digest for each in context.config.spaces},
+        {each.name: each.digest for each in context.config.declared},
         {
             each: registry.fingerprint(each)
-            for space in context.config.spaces
+            for space in context.config.declared
             for each in _ids(context, space)
         },
     ]
@@ -38,8 +38,8 @@ def ingredients(context: NightContext, read: Inputs) -> Any:
 def work(context: NightContext, read: Inputs, folder: Path) -> str:
     """Write the values of the newest sessions, how many are missing, and which are out of their range."""
     found, troubles = {}, list[str]()
-    for symbol in usable(read):
-        ids = sorted({each for space in context.config.spaces for each in _ids(context, space)})
+    ids = sorted({each for space in context.config.declared for each in _ids(context, space)})
+    for symbol in usable(read) if ids else ():
         try:
             found[symbol] = dict(_values(context, symbol, ids))
         except LockstepError as error:
@@ -82,7 +82,7 @@ def _values(context: NightContext, symbol: str, ids: list[str]) -> Iterator[tupl
 
 def _history(context: NightContext, symbol: str) -> History:
     config, book = context.config, context.lab.book
-    strategies = [context.strategy(each) for each in config.spaces]
+    strategies = [context.strategy(each) for each in config.declared]
     keys = {key for each in strategies for key in context_keys(each, book.markets, symbol)}
     return load_history(
         symbol, config.data_dir, timeframe=strategies[0].bars, context=sorted(keys), book=book,

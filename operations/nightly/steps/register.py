@@ -11,20 +11,37 @@ from typing import Any, Self
 from lockstep.errors import LockstepError
 from lockstep.market.history import History
 from lockstep.market.loader import load_history
-from operations.contenders import ExperimentOrigin, HistoryWorth, enrol, measured, of_experiment
+from operations.agents.registration import register_winner
+from operations.contenders import (
+    CandidateOrigin,
+    ExperimentOrigin,
+    HistoryWorth,
+    enrol,
+    measured,
+    of_experiment,
+)
 from operations.nightly.context import REGISTERED, NightContext, NightStep, read_json, write_json
+from operations.nightly.sessions import book_of
 from operations.nightly.steps.candidates import PROPOSER
+from research.agents.database import REGISTERED as IN_BOOK
+from research.agents.gate import FORWARD, PASSED
 from research.experiments.execution import Lab
 from research.ledger.candidates import ForwardCandidate, candidates
 from research.pipeline.graph import Inputs
 
+_AGENTS = CandidateOrigin(searched="adaptive", trials=None)
+
 
 @dataclass(frozen=True, kw_only=True)
 class NightWinner:
-    """The winner of a search of the night: what is known of it before its history is weighed."""
+    """The winner of a search of the night: what is known of it before its history is weighed.
+
+    experiment   of the search; session: of the agents; one of them is None
+    """
 
     name: str
-    experiment: int
+    experiment: int | None = None
+    session: int | None = None
     symbol: str
     hash: str
     trades: int
@@ -38,19 +55,37 @@ class NightWinner:
             trades=int(result["trades"] or 0),
         )  # fmt: skip
 
+    @classmethod
+    def of_session(cls, judged: Mapping[str, Any]) -> Self:
+        """Return the winner of a session of agents that `gate` did not refuse."""
+        return cls(
+            name=judged["name"], session=judged["session"], symbol=judged["symbol"], hash=judged["hash"],
+            trades=int(judged["trades"] or 0),
+        )  # fmt: skip
+
+    @property
+    def place(self) -> tuple[bool, int]:
+        """Its place among winners of equal worth: searches by number, then sessions by number."""
+        return self.experiment is None, self.experiment or self.session or 0
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class WeighedWinner:
-    """A winner with its history, and what that is worth after all that was tried."""
+    """A winner, how it was found, and what its history is worth after all that was tried.
+
+    past   of a search: where it comes from, and its bars; None for a session, whose history counts nothing
+    """
 
     winner: NightWinner
-    origin: ExperimentOrigin
-    history: History
+    provenance: CandidateOrigin
     worth: HistoryWorth
+    past: tuple[ExperimentOrigin, History] | None = None
 
     @classmethod
     def of(cls, lab: Lab, winner: NightWinner) -> Self:
-        """Trade a winner over its history again; LockstepError where that cannot be done."""
+        """Trade the winner of a search over its history again; LockstepError where that cannot be done."""
+        if winner.experiment is None:
+            return cls(winner=winner, provenance=_AGENTS, worth=HistoryWorth(p_value=None, e_value=1.0))
         origin = of_experiment(lab, winner.experiment, winner.symbol)
         contender, book = origin.contender, lab.book
         history = load_history(
@@ -58,14 +93,14 @@ class WeighedWinner:
             book=book, source=origin.source,
         )  # fmt: skip
         worth = HistoryWorth.of(measured(contender, history, origin.span), origin.provenance)
-        return cls(winner=winner, origin=origin, history=history, worth=worth)
+        return cls(winner=winner, provenance=origin.provenance, worth=worth, past=(origin, history))
 
     @property
     def plain(self) -> dict[str, Any]:
         """What the step writes of it, for the page and for machines."""
         return {
             "name": self.winner.name, "symbol": self.winner.symbol, "hash": self.winner.hash,
-            "searched": self.origin.provenance.searched, "trials": self.origin.provenance.trials,
+            "searched": self.provenance.searched, "trials": self.provenance.trials,
             "p_value": self.worth.p_value, "e_history": self.worth.e_value,
         }  # fmt: skip
 
@@ -83,16 +118,26 @@ def work(context: NightContext, read: Inputs, folder: Path) -> str:
     """Register what the rules allow, and write down what was refused and why."""
     results = read_json(read, "verify")["results"]
     winners = [NightWinner.of(each) for each in results if each["variant"] is not None]
+    judged = read_json(read, "gate").get("sessions", ())
+    winners += [NightWinner.of_session(each) for each in judged if each["verdict"] in (PASSED, FORWARD)]
     found = choose(context, winners)
     done = [_registered(context, each) for each in found.chosen]
+    reasons = [*found.reasons, *_turned_away(judged)]
     content = {
-        "weighed": [each.plain for each in found.weighed], "registered": done, "refused": found.reasons,
+        "weighed": [each.plain for each in found.weighed], "registered": done, "refused": reasons,
         "budget": _budget(context),
     }  # fmt: skip
     write_json(folder, "register", content)
     if done:
         return f"registered {', '.join(each['name'] for each in done)}"
-    return f"nothing registered: {(*found.reasons, 'no search of tonight has a winner')[0]}"
+    return f"nothing registered: {(*reasons, 'no search of tonight has a winner')[0]}"
+
+
+def _turned_away(judged: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield why winners of sessions of agents are not even weighed."""
+    for each in judged:
+        if each["verdict"] not in (PASSED, FORWARD):
+            yield f"session {each['session']} of agents: {each['verdict']}: {each['reason']}"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -109,9 +154,10 @@ def choose(context: NightContext, winners: Sequence[NightWinner]) -> NightChoice
 
     A history is weighed, which takes a moment, where it could decide: not where nothing may be registered
     tonight, nor of a winner that is known or trades too little. What this night registered before it was
-    killed is left out of account: it is chosen again.
+    killed, or while a session of agents could not be made, is chosen again, before any other.
     """
     rules, before = context.config.registrations, _before(context)
+    own = {each.content["name"] for each in context.tonight(REGISTERED)}
     reasons = list(_not_now(context, before))
     if reasons:
         return NightChoice(reasons=reasons)
@@ -125,17 +171,19 @@ def choose(context: NightContext, winners: Sequence[NightWinner]) -> NightChoice
             weighed.append(WeighedWinner.of(context.lab, each))
         except LockstepError as error:
             reasons.append(f"{each.name}: {error}")
-    chosen = list[WeighedWinner]()
-    for found in sorted(weighed, key=lambda one: (-one.worth.e_value, one.winner.experiment)):
+    chosen, gone = list[WeighedWinner](), own - {each.winner.name for each in weighed}
+    for found in sorted(
+        weighed, key=lambda one: (one.winner.name not in own, -one.worth.e_value, one.winner.place)
+    ):
         winner, worth = found.winner, found.worth.e_value
         if reason := _out_of_question(winner, known, rules.least_trades):
             reasons.append(reason)
         elif worth < rules.least_history:
             reasons.append(
-                f"{winner.name}: its history is worth {worth:.3g} after {_tried(found.origin)}, and "
+                f"{winner.name}: its history is worth {worth:.3g} after {_tried(found.provenance)}, and "
                 f"{rules.least_history:g} is the least"
             )
-        elif len(chosen) >= rules.most_per_night:
+        elif len(gone) + len(chosen) >= rules.most_per_night:
             reasons.append(f"{winner.name}: a night registers at most {rules.most_per_night}")
         else:
             chosen.append(found)
@@ -155,8 +203,8 @@ def _out_of_question(winner: NightWinner, known: Mapping[tuple[str, str], str], 
     return ""
 
 
-def _tried(origin: ExperimentOrigin) -> str:
-    trials = origin.provenance.trials
+def _tried(provenance: CandidateOrigin) -> str:
+    trials = provenance.trials
     return "a search without a bound" if trials is None else f"{trials:,} trials"
 
 
@@ -187,21 +235,37 @@ def _before(context: NightContext) -> list[ForwardCandidate]:
 
 def _registered(context: NightContext, found: WeighedWinner) -> dict[str, Any]:
     """Register a winner once, whatever night asks and however often it dies on the way."""
-    winner, origin, ledger = found.winner, found.origin, context.lab.ledger
-    content = {"name": winner.name, "experiment": winner.experiment, "proposer": PROPOSER}
+    winner = found.winner
+    origin = {"experiment": winner.experiment} if winner.session is None else {"session": winner.session}
+    content = {"name": winner.name, "proposer": PROPOSER, **origin}
 
     def act() -> str:
-        if all(each.name != winner.name for each in candidates(ledger)):
-            enrol(
-                ledger, origin.contender, found.history, origin.span, origin.provenance, name=winner.name,
-                family=context.lab.family(winner.symbol), now=context.now(),
-                per_year=context.config.registrations.per_year,
-            )  # fmt: skip
+        if winner.session is not None:
+            _enrol_of_session(context, winner.name, winner.session)
+        elif all(each.name != winner.name for each in candidates(context.lab.ledger)):
+            _enrol_of_search(context, found)
         return winner.name
 
     subject = f"{winner.hash} {winner.symbol}"
     context.effects.once(context.night, REGISTERED, subject, content, act)
-    return {**found.plain, "experiment": winner.experiment}
+    return {**found.plain, **origin}
+
+
+def _enrol_of_session(context: NightContext, name: str, number: int) -> None:
+    book = book_of(context)
+    if IN_BOOK not in book.session(number).events:
+        most = context.config.registrations.per_year
+        register_winner(book, number, name=name, per_year=most, instruments=context.lab.book)
+
+
+def _enrol_of_search(context: NightContext, found: WeighedWinner) -> None:
+    assert found.past is not None
+    origin, history = found.past
+    enrol(
+        context.lab.ledger, origin.contender, history, origin.span, origin.provenance,
+        name=found.winner.name, family=context.lab.family(found.winner.symbol), now=context.now(),
+        per_year=context.config.registrations.per_year,
+    )  # fmt: skip
 
 
 def _budget(context: NightContext) -> dict[str, int]:
@@ -212,5 +276,5 @@ def _budget(context: NightContext) -> dict[str, int]:
 
 
 STEP: NightStep = NightStep(
-    name="register", module=__name__, needs=("verify",), ingredients=ingredients, work=work
+    name="register", module=__name__, needs=("verify",), after=("gate",), ingredients=ingredients, work=work
 )

@@ -9,6 +9,7 @@ from typing import Any
 
 from operations.nightly.context import NightContext, NightStep, read_json, write_json
 from operations.nightly.page import night_page
+from operations.nightly.sessions import PAGES
 from operations.nightly.telling import open_effects, undelivered
 from research.pipeline.book import FAILED, NightBook
 from research.pipeline.graph import Inputs
@@ -17,8 +18,8 @@ from research.report.page import write_page
 PAGE = "report.html"
 _MOST_EVENTS = 2
 _READ = (
-    "ingest", "quality", "features", "outcomes", "retrain", "candidates", "sweep", "verify", "register",
-    "forward", "decide", "ab", "store",
+    "ingest", "quality", "features", "outcomes", "retrain", "candidates", "sweep", "verify", "agents", "gate",
+    "register", "forward", "decide", "ab", "store",
 )  # fmt: skip
 
 
@@ -52,6 +53,8 @@ def _report(context: NightContext, read: Inputs, found: dict[str, dict[str, Any]
         "sentence": _sentence(events, registered, reasons),
         "troubles": troubles,
         "spaces": found["candidates"].get("parts", []),
+        "sessions": list(_sessions(found)),
+        "session_notes": found["gate"].get("notes", []),
         "results": results,
         "winners": [each for each in results if each["variant"] is not None],
         "registered": registered,
@@ -75,6 +78,14 @@ def _report(context: NightContext, read: Inputs, found: dict[str, dict[str, Any]
             for name in _READ
         ],
     }
+
+
+def _sessions(found: dict[str, dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Yield tonight's sessions of agents, each with the place of its page, seen from that of the night."""
+    made = found["gate"] or found["agents"]
+    for each in made.get("sessions", []):
+        unjudged = {"verdict": "not judged", "reason": "its gate is missing"}
+        yield {**unjudged, **each, "page": f"{PAGES}/session-{each['session']}.html"}
 
 
 def _sentence(events: list[Any], registered: list[Any], reasons: list[str]) -> str:

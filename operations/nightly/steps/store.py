@@ -18,7 +18,7 @@ def ingredients(context: NightContext, read: Inputs) -> Any:
     """Return what the step reads from outside: the night, the watched desk, how long runs are kept."""
     config = context.config
     watched = None if config.monitoring is None else [str(config.monitoring), context.world.desk]
-    spaces = [each.name for each in config.spaces]
+    spaces = [each.name for each in config.declared]
     return [context.night, watched, config.keep_nights, spaces, list(config.symbols)]
 
 
@@ -39,7 +39,7 @@ def _forget(context: NightContext) -> None:
     Never those that a registered candidate came from, nor what somebody else called as a night does.
     """
     store, of_space = context.lab.store, defaultdict[str, list[int]](list)
-    kept = {each.content["experiment"] for each in context.effects.all() if each.kind == REGISTERED}
+    kept = {each.content.get("experiment") for each in context.effects.all() if each.kind == REGISTERED}
     for number, name in store.names().items():
         if is_marked(name):
             of_space[name.rpartition(" ")[0]].append(number)

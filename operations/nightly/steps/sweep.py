@@ -28,7 +28,10 @@ def work(context: NightContext, read: Inputs, folder: Path) -> str:
     found = [_done(context, number) for number in numbers]
     total = sum(each["variants"] for each in found)
     write_json(folder, "sweep", {"experiments": found})
-    return f"{total:,} variants evaluated" if found else "every space is used up: nothing is searched"
+    if found:
+        return f"{total:,} variants evaluated"
+    declared = read_json(read, "candidates")["parts"]
+    return f"{'every space is used up' if declared else 'no space is declared'}: nothing is searched"
 
 
 def _begun(context: NightContext, plan: Plan) -> int:
