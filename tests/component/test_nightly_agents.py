@@ -19,24 +19,15 @@ from operations.nightly.pipeline import STEPS
 from research.agents.database import FROZEN, GATE, REGISTERED, AgentBook
 from research.ledger.candidates import candidates
 from research.pipeline.execution import Outcome, StepOutcome, digest_of
-from support.nights import ROOT, dump, nights, written
+from support.nights import ROOT, dump, ideas, nights, written
 
 CUTTER = "support.explorers:Cutter"
 OF_SESSIONS = ("agent_session", "agent_proposal", "agent_outcome", "ledger", "space")
 
 
-def ideas(**changes: Any) -> dict[str, Any]:
-    """Return a space that agents search, six strategies a session."""
-    asked = {
-        "researcher": CUTTER, "strategies": 6, "kinds": ["technical"], "each": 0, "goal": "dips",
-        "start": "2004-01-02", "end": "2014-12-31", "least_trades": 5, "terms": {"capital": 50_000},
-    }  # fmt: skip
-    return {"name": "ideas", "replays": 19, **changes, "agents": {**asked, **changes.get("agents", {})}}
-
-
 def night_in(folder: Path, mark: Path, **changes: Any) -> Nights:
     """Return the nights of a folder with one such space; the clock is that of the session's process."""
-    own = ideas(**changes, agents={"options": {"mark": str(mark)}})
+    own = ideas({"researcher": CUTTER, "options": {"mark": str(mark)}}, **changes)
     rules = {"least_trades": 0, "days_between": 0, "most_per_night": 2}
     return nights(folder, now=datetime.now(UTC), spaces=[own], registrations=rules)
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from lockstep.errors import ConfigError
 from lockstep.market import reach
@@ -20,74 +20,77 @@ from lockstep.market.loader import load_bars, load_history
 from lockstep.market.ticks import Ticks
 from lockstep.market.timeframe import DAILY
 from lockstep.strategy.families.rules import RulesConfig
+from operations.agents.cli import app
+from research.agents.database import FROZEN, AgentBook
 from research.agents.plan import SessionPlan, plan_of
 from research.agents.proposal import CatalogueEntry, ResearchContext
 from research.ledger.first_seen import see, seen_bars
 from research.sweep.run import sweep
 from support.agent_cheats import told
 from support.agent_sessions import NOON, book_in, settings_of
-from support.processes import python
 
 ROOT = Path(__file__).resolve().parents[2]
 STRATEGIES = 10
-Made = Callable[..., dict[str, Any]]
+START, END = date(2006, 1, 3), date(2014, 12, 31)
+Found = list[list[Any]]
+Made = Callable[[str], Found]
 
 
 @pytest.fixture(scope="module")
 def plan() -> SessionPlan:
-    return plan_of(
-        settings_of(
-            strategies=STRATEGIES, kinds={"technical": 0}, least_trades=5, start=date(2006, 1, 3),
-            end=date(2014, 12, 31),
-        )
-    )  # fmt: skip
+    """The dates of the session."""
+    return plan_of(settings_of(strategies=STRATEGIES, kinds={"technical": 0}, start=START, end=END))
 
 
 @pytest.fixture(scope="module")
-def made(plan: SessionPlan, tmp_path_factory: pytest.TempPathFactory) -> Made:
-    """Make the session in a process of its own, that sees bars until the end of training, or all."""
-    known: dict[tuple[str, bool], dict[str, Any]] = {}
+def made(plan: SessionPlan, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
+    """Make a session by the command, in its process; what was proposed and found, to the last bit."""
+    known: dict[str, Found] = {}
 
-    def run(researcher: str, *, fault: bool = False) -> dict[str, Any]:
-        if (researcher, fault) not in known:
+    def run(researcher: str) -> Found:
+        if researcher not in known:
             folder = tmp_path_factory.mktemp("session")
-            (folder / "plan.json").write_text(plan.model_dump_json())
-            environment = {
-                **os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}", reach.BARS_UNTIL: str(plan.train.end),
-            }  # fmt: skip
-            program = ["-m", "support.agent_cheats", folder, researcher]
-            if fault:
-                # The cut that is declared, and enforced nowhere.
-                code = (
-                    "from lockstep.market import reach, reading; from lockstep.market.reading import files; "
-                )
-                code += "files.reached = lambda bars, session: bars; "
-                code += "import sys; from support import agent_cheats; from pathlib import Path; "
-                code += "print(agent_cheats.json.dumps(agent_cheats.main(Path(sys.argv[1]), sys.argv[2])))"
-                program = ["-c", code, folder, researcher]
-            done = python(*program, environment=environment)
-            assert done.returncode == 0, done.stderr
-            known[researcher, fault] = json.loads(done.stdout.splitlines()[-1])
-        return known[researcher, fault]
+            config = folder / "session.yml"
+            config.write_text(f"least_trades: 5\noptions: {{until: '{plan.train.end}'}}\n")
+            url = f"sqlite:///{folder / 'agents.db'}"
+            words = (
+                "session", "--researcher", f"support.agent_cheats:{researcher}", "--kinds", "technical",
+                "--strategies", str(STRATEGIES), "--each", "0", "--start", str(START), "--end", str(END),
+                "--config", str(config),
+            )  # fmt: skip
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setenv("LOCKSTEP_DB", url)
+                patch.chdir(folder)
+                done = CliRunner().invoke(app, list(words), catch_exceptions=False)
+            assert done.exit_code == 0, done.output
+            book = AgentBook.open(url)
+            (record,) = book.sessions()
+            known[researcher] = [
+                [each.trial.proposal.spec, repr(each.trial.measures), each.trial.proposal.rationale]
+                for each in book.strategies(record.id)
+            ]
+            known[researcher].append([record.events[FROZEN]])
+        return known[researcher]
 
-    return run
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join((str(ROOT), str(ROOT / "tests"))))
+        yield run
 
 
 @pytest.mark.no_cover
-@pytest.mark.parametrize("cheat", ["snoop", "thief"])
-def test_who_looks_for_later_bars_gains_nothing(made: Made, cheat: str) -> None:
-    honest, found = made("honest"), made(cheat)
-    assert found["seen"] == []
-    assert found["found"] == honest["found"]
-    assert found["frozen"] == honest["frozen"]
-    assert len(found["found"]) == STRATEGIES
+@pytest.mark.parametrize("cheat", ["Snoop", "Thief"])
+def test_who_looks_for_later_bars_gains_not_one_ulp(made: Made, cheat: str) -> None:
+    found = made(cheat)
+    assert found == made("Honest")
+    assert len(found) == STRATEGIES + 1
+    assert not any(str(rationale).startswith("saw") for *_, rationale in found)
 
 
-def validation(plan: SessionPlan, found: dict[str, Any]) -> float:
+def validation(plan: SessionPlan, found: Found) -> float:
     """Return the mean profit of all that was proposed, on validation dates."""
     history = load_history("COMP", start=plan.settings.start, end=plan.validation.end)
     configs = [
-        RulesConfig(name=str(number), **spec) for number, (spec, *_) in enumerate(found["found"])
+        RulesConfig(name=str(number), **spec) for number, (spec, *_) in enumerate(found[:-1])
     ]  # fmt: skip
     metrics = sweep(configs, history, "COMP", span=plan.validation, jobs=1).metrics
     return float(np.mean(metrics["net_profit"]))
@@ -96,9 +99,9 @@ def validation(plan: SessionPlan, found: dict[str, Any]) -> float:
 @pytest.mark.no_cover
 def test_without_the_cut_the_thief_gains(made: Made, plan: SessionPlan) -> None:
     """The planted fault: the same test would find it."""
-    honest, found = made("honest"), made("thief", fault=True)
-    assert found["seen"]
-    assert found["found"] != honest["found"]
+    honest, found = made("Honest"), made("Burglar")
+    assert all(str(rationale).startswith("saw") for *_, rationale in found[:-1])
+    assert found != honest
     assert validation(plan, found) > validation(plan, honest)
 
 

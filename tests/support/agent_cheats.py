@@ -1,30 +1,21 @@
-"""Researchers that would use what will judge them, and a session in this process, as `process.py` makes one.
+"""Researchers that would use what will judge them; each tells in its rationale what it could see of that.
 
-    agent_cheats.py FOLDER RESEARCHER
-
-The plan lies in FOLDER as plan.json, the database beside it. Prints JSON: what was proposed and found, and
-what the researcher could see that it should not.
+They are named as anybody's own: `lockstep agents session --researcher support.agent_cheats:Thief`.
 """
 
 from __future__ import annotations
 
-import json
 import re
-import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields, is_dataclass, replace
-from datetime import date
-from pathlib import Path
+from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from lockstep.features.feature_registry import default_registry
 from lockstep.market.loader import load_history
-from research.agents import process
-from research.agents.plan import SessionPlan
-from research.agents.proposal import Proposal, ResearchContext, Researcher
-from support.agent_sessions import book_in
+from lockstep.market.reading import files
+from research.agents.proposal import Proposal, ResearchContext
 from support.explorers import IDS, Dice
 
 _DATE = re.compile(r"\b(19|20)\d\d-\d\d(-\d\d)?\b")
@@ -32,9 +23,9 @@ _DATE = re.compile(r"\b(19|20)\d\d-\d\d(-\d\d)?\b")
 
 @dataclass(frozen=True, kw_only=True)
 class Honest(Dice):
-    """Draws, as everybody here does who finds nothing."""
+    """Draws, as everybody here does who finds nothing; until: last day of training, ISO."""
 
-    seen: list[str] = field(default_factory=list)
+    until: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,16 +34,13 @@ class Snoop(Honest):
 
     def propose(self, context: ResearchContext) -> Proposal:
         """Return an honest proposal, unless there is something to be used."""
-        self.seen.extend(sorted(set(told(context))))
-        found = super().propose(context)
-        return replace(found, rationale="knows more") if self.seen else found
+        found, seen = super().propose(context), sorted(set(told(context)))
+        return replace(found, rationale=f"saw {', '.join(seen)}") if seen else found
 
 
 @dataclass(frozen=True, kw_only=True)
 class Thief(Honest):
     """Loads the bars itself, and takes the threshold that earned most on those after the training range."""
-
-    until: date = date.max
 
     def propose(self, context: ResearchContext) -> Proposal:
         """Return the best threshold by later bars; an honest proposal where there are none."""
@@ -61,7 +49,6 @@ class Thief(Honest):
         (bars,) = (bars for key, bars in history.bars.items() if key.symbol == "COMP")
         session = history.markets["COMP"].session
         later = session.dates(bars.end, bars.timeframe) > np.datetime64(self.until)
-        self.seen.extend([str(int(later.sum()))] if later.any() else [])
         if not later.any():
             return honest
         matrix = default_registry().matrix(sorted(IDS), bars, history=history)
@@ -71,7 +58,20 @@ class Thief(Honest):
         bounds = [float(f"{each:.2g}") for each in np.nanquantile(value, np.arange(0.1, 1.0, 0.1))]
         earned = {bound: float(gain[later & (value < bound)].sum()) for bound in bounds}
         best = max(earned, key=lambda bound: earned[bound])
-        return replace(honest, spec={"long_entry": {"id": name, "below": best}, "max_bars": 1})
+        return replace(
+            honest, spec={"long_entry": {"id": name, "below": best}, "max_bars": 1},
+            rationale=f"saw {int(later.sum())} bars",
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Burglar(Thief):
+    """Takes the cut away first: the planted fault, by which one sees that a thief would be noticed."""
+
+    def propose(self, context: ResearchContext) -> Proposal:
+        """Return a thief's proposal."""
+        files.reached = lambda bars, session: bars  # type: ignore[attr-defined]
+        return super().propose(context)
 
 
 def told(value: Any) -> Iterator[str]:
@@ -94,23 +94,3 @@ def told(value: Any) -> Iterator[str]:
         yield from told(value.model_dump())
     else:
         yield f"{type(value).__name__} in the context"
-
-
-def main(folder: Path, name: str) -> dict[str, Any]:
-    """Make the session of a folder with a researcher."""
-    plan = SessionPlan.model_validate_json((folder / "plan.json").read_text())
-    made: dict[str, Honest] = {
-        "honest": Honest(), "snoop": Snoop(), "thief": Thief(until=plan.train.end),
-    }  # fmt: skip
-    researcher: Researcher = made[name]
-    book = book_in(folder)
-    record = process.explored(book, plan, researcher=researcher)
-    found = [
-        [each.trial.proposal.spec, repr(each.trial.measures), each.trial.proposal.rationale]
-        for each in book.strategies(record.id)
-    ]
-    return {"found": found, "frozen": record.events["frozen"], "seen": made[name].seen}
-
-
-if __name__ == "__main__":
-    print(json.dumps(main(Path(sys.argv[1]), sys.argv[2])))

@@ -7,7 +7,7 @@ import shutil
 import sqlite3
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -51,6 +51,15 @@ def space(name: str = "dips", **changes: Any) -> dict[str, Any]:
         "top": 1,
         **changes,
     }
+
+
+def ideas(agents: Mapping[str, Any] | None = None, **changes: Any) -> dict[str, Any]:
+    """Return a space that agents search, six strategies a session; agents: changes of what is asked for."""
+    asked = {
+        "researcher": "support.explorers:Dice", "strategies": 6, "kinds": ["technical"], "each": 0,
+        "start": "2004-01-02", "end": "2014-12-31", "least_trades": 5, "terms": {"capital": 50_000},
+    }  # fmt: skip
+    return {"name": "ideas", "agents": {**asked, **(agents or {})}, "replays": 19, **changes}
 
 
 def written(folder: Path, **changes: Any) -> Path:
