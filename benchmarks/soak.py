@@ -168,6 +168,11 @@ def _agents(count: int, seed: int) -> tuple[dict[str, Any], bool]:
     return found
 
 
+def _small_model(count: int, seed: int) -> tuple[dict[str, Any], bool]:
+    found: tuple[dict[str, Any], bool] = of_tests("support.small_model").soak(count, seed)
+    return found
+
+
 def _readme(count: int, seed: int) -> tuple[dict[str, Any], bool]:
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "tests")}
     command = [sys.executable, "-m", "support.readme"]
@@ -337,6 +342,13 @@ SOAKS = {
         count=5,
         run=kills_with_models,
         module="research.agents.process",
+    ),
+    "small_model": Soak(
+        sentence="proposals of a small language model, in proposals for each way of asking: refused or "
+        "evaluated, never a crash; left out where it is not installed",
+        count=10,
+        run=_small_model,
+        module="support.small_model",
     ),
     "regimes": Soak(
         sentence="strategies by regime, in worlds: how many equal ones are flagged, how many that fail",

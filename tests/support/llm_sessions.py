@@ -28,13 +28,18 @@ def llm_session(
     *,
     strategies: int = STRATEGIES,
     url: str = NOBODY,
+    patience: float = 5.0,
+    seed: int = 0,
     **changes: Any,
 ) -> tuple[SessionRecord, Counter]:
-    """Make a session, or what is missing of it; with the bench that counted what was evaluated."""
+    """Make a session, or what is missing of it; with the bench that counted what was evaluated.
+
+    patience   seconds for an answer; changes: of the researcher's options
+    """
     bench = Counter()
-    asking = LlmResearcher(**options(url, cassette=str(tape), seconds=5.0, **changes))
+    asking = LlmResearcher(**options(url, cassette=str(tape), seconds=patience, **changes))
     session = session_in(
-        book_in(folder), history, bench=bench, researcher=asking, strategies=strategies,
+        book_in(folder), history, bench=bench, researcher=asking, strategies=strategies, seed=seed,
         kinds={"technical": 12, "hybrid": 6, "ml": 4}, goal=GOAL,
     )  # fmt: skip
     exploration = replace(session.exploration, catalogue=catalogue(INJECTION))
