@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from lockstep.strategy.families.ibs import IbsConfig as IbsConfig
     from lockstep.strategy.families.rules import RulesConfig as RulesConfig
     from lockstep.strategy.ibs_strategy import IbsStrategy as IbsStrategy
+    from operations.agents.explore import explore as explore
     from operations.verbs import backtest as backtest
     from operations.verbs import certify as certify
     from operations.verbs import compare as compare
@@ -67,6 +68,7 @@ _HOMES = {
     "certify": "operations.verbs",
     "compare": "operations.verbs",
     "explain": "operations.verbs",
+    "explore": "operations.agents.explore",
     "load_bars": "lockstep.market.loader",
     "load_bundle": "lockstep.models.store",
     "load_history": "lockstep.market.loader",
@@ -104,6 +106,7 @@ __all__ = [
     "certify",
     "compare",
     "explain",
+    "explore",
     "load_bars",
     "load_bundle",
     "load_history",

@@ -16,10 +16,11 @@ from lockstep.errors import ConfigError
 from lockstep.market.command_line import App, DataDir, OneSymbol, SourceName
 from lockstep.market.dates import as_day
 from lockstep.settings import read_yaml, validated
-from operations.agents.asked import EACH, models_of, with_kinds
+from operations.agents.asked import EACH, planned, require_possible, with_kinds
 from operations.agents.tables import (
     gate_lines,
     kinds_table,
+    knowledge_lines,
     models_table,
     sessions_table,
     spelled,
@@ -66,7 +67,8 @@ def session(
 ) -> None:
     """Look for strategies on the first two thirds of the bars, and freeze the best.
 
-    Nothing of validation is read. The same command again resumes the session, or says what it found.
+    Nothing of validation is read. The same command again resumes the session, or says what it found; where it
+    has models and the zoo has others since, it begins the next one.
     """
     content = {
         "goal": goal, "symbol": symbol, "researcher": researcher, "strategies": strategies, "seed": seed,
@@ -208,8 +210,12 @@ def _explore(settings: AgentSettings, number: int | None = None) -> None:
             else:
                 progress.update(task, completed=told["number"])
 
-        engine = ResearchEngine(settings=settings, book=book, tell=tell, models=models_of)
-        record = engine.run_exploration_session() if number is None else engine.resume(number)
+        engine = ResearchEngine(settings=settings, book=book, tell=tell)
+        if number is None:
+            require_possible(settings)
+            record = engine.carry_out(planned(settings, book))
+        else:
+            record = engine.resume(number)
     from research.agents.report import SessionReport
 
     report = SessionReport(book, record.id)
@@ -235,7 +241,7 @@ def _show(found: SessionSummary, console: Console) -> None:
     if best := found.best(_TOP):
         console.print(strategies_table(best))
     if top is not None:
-        _say(console, [f"top performer {top.name}: {spelled(top)}"])
+        _say(console, [f"top performer {top.name}: {spelled(top)}", *knowledge_lines(found)])
     _say(console, [f"not tried: {in_words(niche)}" for niche in found.open[:_AREAS]])
     _say(console, winner_lines(record))
     if "gate" in record.events:

@@ -12,7 +12,7 @@ import yaml
 from lockstep.tables import TextTable, prose
 from research.agents.database import FROZEN, GATE, REGISTERED, SessionRecord, Strategy
 from research.agents.gate import SHOWN, SessionVerdict
-from research.agents.summary import ModelInSession, Tally
+from research.agents.summary import ModelInSession, SessionSummary, Tally
 
 
 def sessions_table(records: Sequence[SessionRecord], made: Counter[int]) -> TextTable:
@@ -102,6 +102,23 @@ def _out_of_sample(split: Mapping[str, Any]) -> str:
         f"{name} {value:,.3g}" for name, value in after["measures"].items() if value is not None
     )
     return f"out of sample only after {until}: {known or 'nothing is defined'}"
+
+
+def knowledge_lines(found: SessionSummary) -> list[str]:
+    """Return what a language model may have read of the training, lines to print; none without a model."""
+    until, top = found.knowledge_until, found.top
+    split = None if top is None else found.split(top)
+    if until is None or top is None or split is None:
+        return []
+    before, after = (
+        "no fold" if part is None else f"Sharpe {part.measures['sharpe']:.3f}"
+        if part.measures["sharpe"] is not None
+        else "no trade"
+        for part in (split.before, split.after)
+    )  # fmt: skip
+    return [
+        f"{top.name} up to {until}, which the model may have read: {before}; later, out of sample: {after}"
+    ]
 
 
 def winner_lines(record: SessionRecord) -> list[str]:

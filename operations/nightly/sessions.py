@@ -13,13 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from lockstep.errors import AgentError, ConfigError, LockstepError
-from operations.agents.asked import models_of
+from operations.agents.asked import planned, require_possible
 from operations.nightly.config import AgentSpace
 from operations.nightly.context import NightContext
 from research.agents.database import FROZEN, AgentBook, SessionRecord
-from research.agents.plan import AgentSettings, SessionPlan, plan_of
-from research.agents.router import AgentRouter
-from research.agents.team import researcher_named
+from research.agents.plan import AgentSettings, SessionPlan
 
 PAGES = "agents"
 """Folder of the pages of sessions, among the results of the nights."""
@@ -82,9 +80,8 @@ def next_session(context: NightContext, space: AgentSpace, symbol: str) -> Night
         if any(FROZEN in each.events for each in own):
             continue
         end = end or date.fromisoformat(context.world.symbols[symbol].newest)
-        plan = _plan(context, asked.model_copy(update={"end": end}), book)
-        begun = next((each.plan for each in own if _goes_on(each.plan, plan)), plan)
-        return NightSession(space=space, symbol=symbol, number=number, plan=begun)
+        plan = planned(asked.model_copy(update={"end": end}), book, context.lab.book)
+        return NightSession(space=space, symbol=symbol, number=number, plan=plan)
     return NightSession(space=space, symbol=symbol, number=space.sessions, plan=None)
 
 
@@ -101,16 +98,10 @@ def foretold(context: NightContext) -> Iterator[str]:
 def require_researchers(spaces: Sequence[AgentSpace]) -> None:
     """Raise ConfigError or AgentError, naming the space, for a session that its researcher cannot make."""
     for space in spaces:
-        asked = space.agents
         try:
-            researcher = researcher_named(asked.researcher, asked.options)
-            AgentRouter(kinds=asked.kinds, screen=researcher.least).require(asked.strategies)
+            require_possible(space.agents)
         except (AgentError, ConfigError) as error:
             raise type(error)(f"space {space.name}: {error}") from error
-
-
-def _plan(context: NightContext, asked: AgentSettings, book: AgentBook) -> SessionPlan:
-    return plan_of(asked, models=models_of(asked, book), book=context.lab.book)
 
 
 def _is(found: AgentSettings, asked: AgentSettings) -> bool:
@@ -119,11 +110,6 @@ def _is(found: AgentSettings, asked: AgentSettings) -> bool:
         found = found.model_copy(update={"end": None})
     # As JSON: a date among the options of a researcher is a text in what is recorded.
     return found.model_dump(mode="json") == asked.model_dump(mode="json")
-
-
-def _goes_on(begun: SessionPlan, plan: SessionPlan) -> bool:
-    """Whether a session that was cut can go on: the zoo may have other models by now, and it does not."""
-    return (begun.code, begun.bars, begun.train) == (plan.code, plan.bars, plan.train)
 
 
 def page_of_session(results: Path, number: int) -> Path:

@@ -24,7 +24,8 @@ from research.experiments.service import searched
 from research.ledger.candidates import candidates
 from research.pipeline.execution import Outcome, StepOutcome, digest_of
 from research.pipeline.graph import Inputs
-from support.nights import NOON, bars_until, dump, nights, space, write_bars
+from support.agent_sessions import plan_by_hand
+from support.nights import NOON, bars_until, dump, ideas, nights, space, write_bars
 
 
 @pytest.fixture(scope="module")
@@ -211,6 +212,20 @@ def other_experiments(read: Inputs, folder: Path) -> Inputs:
     return {**read, "sweep": place}
 
 
+def other_sessions(read: Inputs, folder: Path) -> Inputs:
+    place = folder / "sessions"
+    place.mkdir(exist_ok=True)
+    named = {
+        "space": "ideas",
+        "symbol": "COMP",
+        "number": 0,
+        "of": 1,
+        "plan": plan_by_hand().model_dump_json(),
+    }
+    (place / "candidates.json").write_text(json.dumps({"sessions": [named]}))
+    return {**read, "candidates": place}
+
+
 CHANGES: Mapping[str, Mapping[str, Callable[[NightContext, Path], NightContext]]] = {
     "ingest": {
         "bars": lambda context, folder: other_bars(context),
@@ -226,6 +241,7 @@ CHANGES: Mapping[str, Mapping[str, Callable[[NightContext, Path], NightContext]]
         "space": lambda context, folder: changed(folder, spaces=[space(seed=1)]),
         "split": lambda context, folder: changed(folder, spaces=[space(split=TINY["split"])]),
     },
+    "gate": {"replays": lambda context, folder: changed(folder, spaces=[ideas(replays=29)])},
     "register": {
         "night": lambda context, folder: replace(context, night="2019-01-02"),
         "rules": lambda context, folder: changed(folder, registrations={"days_between": 3}),
@@ -259,9 +275,11 @@ def test_what_a_step_reads_from_outside_is_in_its_key(
         data = Lab.data
         monkeypatch.setattr(Lab, "data", lambda lab, plan, symbol: replace(data(lab, plan, symbol), hash="0"))
         assert step.ingredients(context, read) != before
+    if step.name == "agents":
+        assert step.ingredients(context, other_sessions(read, folder)) != before
     if step.name == "verify":
         assert step.ingredients(context, other_experiments(read, folder)) != before
     if step.name == "report":
         without = {name: place for name, place in read.items() if name != "sweep"}
         assert step.ingredients(context, without) != before
-    assert step.name in CHANGES or step.name in ("sweep", "verify")
+    assert step.name in CHANGES or step.name in ("sweep", "verify", "agents")

@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 
 from lockstep.errors import AgentError, ConfigError, PipelineError
+from operations.agents import asked
 from operations.nightly import sessions
 from operations.nightly.config import NightlyConfig
 from operations.nightly.context import REGISTERED
 from operations.nightly.night import NightMade, Nights
 from operations.nightly.sessions import NightSession, next_session
-from operations.nightly.steps import register
+from operations.nightly.steps import candidates, register
 from operations.nightly.steps.register import NightWinner, WeighedWinner, choose
 from research.agents.database import FROZEN, AgentBook, SessionRecord
 from research.agents.engine import ResearchEngine
@@ -87,7 +88,7 @@ class TestWhichIsNext:
         found = of(tmp_path, ideas({"kinds": ["technical", "hybrid"]}))
         plan = plan_of(found)
         begun(found, plan)
-        monkeypatch.setattr(sessions, "models_of", lambda settings, book: (CALM,))
+        monkeypatch.setattr(asked, "models_of", lambda settings, book: (CALM,))
         assert plan_of(found) == plan
         begun(found, plan, complete=True)
         assert next_of(found).plan is None
@@ -97,6 +98,14 @@ class TestWhichIsNext:
         plan = plan_of(found)
         begun(found, plan.model_copy(update={"code": "another"}))
         assert plan_of(found) == plan
+
+    def test_other_code_of_agents_names_the_step_anew(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        context = of(tmp_path).context
+        before = candidates.ingredients(context, {})
+        monkeypatch.setattr(candidates, "code_of", lambda researcher: "other")
+        assert candidates.ingredients(context, {}) != before
 
     def test_options_with_a_date_are_found_again(self, tmp_path: Path) -> None:
         """In a file of YAML a date is a date, and in what is recorded a text."""
@@ -253,6 +262,6 @@ class TestChoice:
 
 def test_the_shipped_example_is_a_night(tmp_path: Path) -> None:
     config = NightlyConfig.load(ROOT / "configs/pipeline/agents.yml")
-    (asked,) = config.explored
-    sessions.require_researchers([asked])
-    assert asked.agents.strategies == 100
+    (own,) = config.explored
+    sessions.require_researchers([own])
+    assert own.agents.strategies == 100

@@ -19,9 +19,9 @@ EXPORTED = {
     "lockstep": {
         "Bars", "Bundle", "DateRange", "FeatureRegistry", "History", "IbsConfig", "IbsStrategy",
         "InstrumentBook", "LockstepError", "ModelStore", "RulesConfig", "assess", "backtest", "certify",
-        "compare", "explain", "load_bars", "load_bundle", "load_history", "load_instruments", "lookahead",
-        "monitor", "optimize_portfolio", "promote", "rehearse", "release", "risk", "rollback", "stress",
-        "sweep", "tearsheet", "train", "validate",
+        "compare", "explain", "explore", "load_bars", "load_bundle", "load_history", "load_instruments",
+        "lookahead", "monitor", "optimize_portfolio", "promote", "rehearse", "release", "risk", "rollback",
+        "stress", "sweep", "tearsheet", "train", "validate",
     },
     "research": {
         "BacktestResult", "build_dataset", "load_training", "load_training_history",

@@ -12,6 +12,11 @@ from typer.testing import CliRunner
 
 from lockstep.errors import LockstepError
 from operations.agents.cli import app
+from research.agents.database import AgentBook
+from research.agents.plan import plan_of
+from research.agents.process import only_one_session
+from support.agent_sessions import book_in, settings_of
+from support.nights import dump
 
 ROOT = Path(__file__).resolve().parents[2]
 DICE = "support.explorers:Dice"
@@ -49,6 +54,9 @@ def refused(*words: str) -> str:
 BAD: dict[str, tuple[tuple[str, ...], str]] = {
     "budget 0": (("--strategies", "0"), "0 strategies: a session tries at least 1; give --strategies 100"),
     "below the kinds": (("--each", "7"), "7 technical are 7 by themselves; give at least"),
+    "below the screen": (
+        ("--researcher", "screen", "--strategies", "20"), "20 strategies: 48 of the researcher's screen are 48",
+    ),
     "nobody": (("--researcher", "scren"), "there is none of this name; did you mean 'screen'?"),
     "a kind": (("--kinds", "technicl"), "'technicl': there is no such kind; did you mean 'technical'?"),
     "a symbol": (("--symbol", "CMP"), "symbol 'CMP': not in instruments.yml; did you mean 'COMP'?"),
@@ -69,6 +77,29 @@ def test_bad_input_is_one_line_and_nothing_is_begun(case: str) -> None:
     text = refused("session", *(each for pair in given.items() for each in pair))
     assert expected in text
     assert said("list").startswith("no session was begun yet")
+
+
+@pytest.mark.no_cover
+def test_two_sessions_at_once_are_refused_and_nothing_is_begun() -> None:
+    plan = plan_of(settings_of())
+    with only_one_session(AgentBook.open(), plan):
+        text = refused(*SESSION)
+    assert text.startswith(
+        f"a session of COMP: process {os.getpid()} is at work on a session of COMP, since "
+    )
+    assert text.endswith("; let it finish")
+    assert said("list").startswith("no session was begun yet")
+
+
+@pytest.mark.no_cover
+def test_a_database_that_cannot_be_written_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    book_in(tmp_path)
+    before = dump(tmp_path / "agents.db")
+    monkeypatch.setenv("LOCKSTEP_DB", f"sqlite:///file:{tmp_path / 'agents.db'}?mode=ro&uri=true")
+    assert "readonly database" in refused(*SESSION)
+    assert dump(tmp_path / "agents.db") == before
 
 
 def test_what_is_not_there_is_one_line() -> None:

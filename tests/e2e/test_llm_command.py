@@ -109,6 +109,8 @@ def test_a_refused_key_is_one_line_and_the_session_goes_on(lived: Lived) -> None
     assert "\n" not in lived.refusal
     assert f"llm on COMP, 2004-01-02 to 2011-05-01, {STRATEGIES} of {STRATEGIES} strategies" in lived.told
     assert "goal: calm dips" in lived.told
+    assert "up to 2008-12-31, which the model may have read: Sharpe " in lived.told
+    assert "; later, out of sample: Sharpe " in lived.told
     # Nothing is asked twice: as many answers as there are lines.
     assert lived.asked == len(lived.desk.tape.read_text().splitlines()) >= STRATEGIES
 
