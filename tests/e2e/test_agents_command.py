@@ -55,7 +55,7 @@ BAD: dict[str, tuple[tuple[str, ...], str]] = {
     "budget 0": (("--strategies", "0"), "0 strategies: a session tries at least 1; give --strategies 100"),
     "below the kinds": (("--each", "7"), "7 technical are 7 by themselves; give at least"),
     "below the screen": (
-        ("--researcher", "screen", "--strategies", "20"), "20 strategies: 48 of the researcher's screen are 48",
+        ("--researcher", "screen", "--strategies", "20"), "20 strategies: 48 of the researcher's screen",
     ),
     "nobody": (("--researcher", "scren"), "there is none of this name; did you mean 'screen'?"),
     "a kind": (("--kinds", "technicl"), "'technicl': there is no such kind; did you mean 'technical'?"),
