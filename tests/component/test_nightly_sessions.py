@@ -14,7 +14,7 @@ from lockstep.errors import AgentError, ConfigError, PipelineError
 from operations.agents import asked
 from operations.nightly import sessions
 from operations.nightly.config import NightlyConfig
-from operations.nightly.context import REGISTERED
+from operations.nightly.context import REGISTERED, read_json, write_json
 from operations.nightly.night import NightMade, Nights
 from operations.nightly.sessions import NightSession, next_session
 from operations.nightly.steps import candidates, register
@@ -258,6 +258,27 @@ class TestChoice:
         assert chosen.reasons == [
             "agents: its history is worth 1 after a search without a bound, and 2 is the least"
         ]
+
+
+def test_a_winner_that_the_gate_refused_is_not_registered(tmp_path: Path) -> None:
+    """Nor one that it could not judge; one that it passed is, where a session of that number is."""
+    found = of(tmp_path, registrations={"least_trades": 0})
+    about = {"session": 1, "symbol": "COMP", "name": "agents_COMP_1_2", "hash": "ab", "trades": 99}
+    read = {"verify": {"results": []}, "gate": {"sessions": []}}
+
+    def worked(verdict: str) -> dict[str, Any]:
+        read["gate"] = {"sessions": [{**about, "verdict": verdict, "reason": "a reason"}]}
+        for name, content in read.items():
+            write_json(tmp_path, name, content)
+        inputs = dict.fromkeys(read, tmp_path)
+        register.work(found.context, inputs, tmp_path)
+        return read_json({"register": tmp_path}, "register")
+
+    for verdict in ("refused", "not judged"):
+        assert worked(verdict)["registered"] == []
+        assert worked(verdict)["refused"] == [f"session 1 of agents: {verdict}: a reason"]
+    with pytest.raises(AgentError, match="session 1: there is none"):
+        worked("passed")
 
 
 def test_the_shipped_example_is_a_night(tmp_path: Path) -> None:

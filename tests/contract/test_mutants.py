@@ -54,6 +54,7 @@ CHAMPION = "tests/unit/test_champion.py"
 ZOO = "tests/unit/test_models_zoo.py"
 TRIGGERS = "tests/unit/test_triggers.py"
 ROLLS = "tests/component/test_rolls.py"
+SESSIONS = "tests/component/test_nightly_sessions.py"
 
 MUTANTS = [
     Mutant(
@@ -1275,6 +1276,27 @@ MUTANTS += [
         old="(chance >= _EVEN)",
         new="(chance > _EVEN)",
         killer="tests/unit/test_models_predictor.py::test_a_state_begins_at_one_half",
+    ),
+    Mutant(
+        row="a night makes a session again that is complete",
+        file="operations/nightly/sessions.py",
+        old="if any(FROZEN in each.events for each in own):",
+        new="if False:",
+        killer=f"{SESSIONS}::TestWhichIsNext::test_a_session_a_night_until_all_are_made",
+    ),
+    Mutant(
+        row="a session that was cut is begun anew when the zoo has grown",
+        file="operations/agents/asked.py",
+        old="if _without_models(each) == _without_models(plan)), plan)",
+        new="if each == plan), plan)",
+        killer=f"{SESSIONS}::TestWhichIsNext::test_what_was_cut_goes_on_although_the_zoo_has_grown",
+    ),
+    Mutant(
+        row="a night registers whom the gate refused",
+        file="operations/nightly/steps/register.py",
+        old='for each in judged if each["verdict"] in (PASSED, FORWARD)]',
+        new="for each in judged]",
+        killer=f"{SESSIONS}::test_a_winner_that_the_gate_refused_is_not_registered",
     ),
 ]
 
