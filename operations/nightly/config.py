@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
@@ -84,12 +84,15 @@ class AgentSpace(Settings):
     sessions   how many there are for each symbol, one a night, with seeds from `agents.seed` on; each is told
                what the earlier ones found
     replays    by which the gate judges a winner
+    registers  `passed`: a winner that passed its gate; `forward`: also one of which only bars that come later
+               can say, which is a registration without any evidence so far
     """
 
     name: _Name
     agents: AgentSettings
     sessions: Annotated[int, Field(ge=1, le=10_000)] = 1
     replays: Annotated[int, Field(ge=19, le=9_999)] = REPLAYS
+    registers: Literal["passed", "forward"] = "passed"
 
     @field_validator("agents", mode="before")
     @classmethod

@@ -245,6 +245,7 @@ CHANGES: Mapping[str, Mapping[str, Callable[[NightContext, Path], NightContext]]
     "register": {
         "night": lambda context, folder: replace(context, night="2019-01-02"),
         "rules": lambda context, folder: changed(folder, registrations={"days_between": 3}),
+        "space": lambda context, folder: changed(folder, spaces=[ideas(registers="forward")]),
     },
     "forward": {"night": lambda context, folder: replace(context, night="2019-01-02")},
     "decide": {

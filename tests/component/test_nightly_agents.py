@@ -166,7 +166,7 @@ def test_another_session_is_foretold_made_and_registered(first: Made, mark: Path
     assert would["sweep"].outcome is Outcome.WOULD
     # The file of the configuration is written anew by the test itself.
     written(first.folder, spaces=[])
-    made = Made.of(first.folder, night_in(first.folder, mark, sessions=2))
+    made = Made.of(first.folder, night_in(first.folder, mark, sessions=2, registers="forward"))
     assert before != digest_of(first.folder)
     (told,) = made.report["sessions"]
     assert (told["session"], told["number"], told["verdict"]) == (2, 1, "forward")
@@ -177,5 +177,5 @@ def test_another_session_is_foretold_made_and_registered(first: Made, mark: Path
     assert made.report["sentence"] == f"nothing promoted; registered for forward evidence: {candidate.name}"
     assert 2 in [each.content.get("session") for each in made.nights.context.effects.all()]
     assert "registered as" in (first.folder / "results/agents/session-2.html").read_text()
-    over = night_in(first.folder, mark, sessions=2)
+    over = night_in(first.folder, mark, sessions=2, registers="forward")
     assert over.nothing_new == "2018-12-31"

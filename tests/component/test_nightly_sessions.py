@@ -261,12 +261,19 @@ class TestChoice:
 
 
 def test_a_winner_that_the_gate_refused_is_not_registered(tmp_path: Path) -> None:
-    """Nor one that it could not judge; one that it passed is, where a session of that number is."""
-    found = of(tmp_path, registrations={"least_trades": 0})
-    about = {"session": 1, "symbol": "COMP", "name": "agents_COMP_1_2", "hash": "ab", "trades": 99}
+    """Nor one that it could not judge. Without any evidence one is registered where the space says so."""
+    about = {
+        "session": 1,
+        "space": "ideas",
+        "symbol": "COMP",
+        "name": "agents_COMP_1_2",
+        "hash": "ab",
+        "trades": 99,
+    }
     read = {"verify": {"results": []}, "gate": {"sessions": []}}
 
-    def worked(verdict: str) -> dict[str, Any]:
+    def worked(verdict: str, **changes: Any) -> dict[str, Any]:
+        found = of(tmp_path, ideas(**changes), registrations={"least_trades": 0})
         read["gate"] = {"sessions": [{**about, "verdict": verdict, "reason": "a reason"}]}
         for name, content in read.items():
             write_json(tmp_path, name, content)
@@ -274,11 +281,14 @@ def test_a_winner_that_the_gate_refused_is_not_registered(tmp_path: Path) -> Non
         register.work(found.context, inputs, tmp_path)
         return read_json({"register": tmp_path}, "register")
 
-    for verdict in ("refused", "not judged"):
+    for verdict in ("refused", "not judged", "forward"):
+        how = "; the space registers what passed" if verdict == "forward" else ""
         assert worked(verdict)["registered"] == []
-        assert worked(verdict)["refused"] == [f"session 1 of agents: {verdict}: a reason"]
-    with pytest.raises(AgentError, match="session 1: there is none"):
-        worked("passed")
+        assert worked(verdict)["refused"] == [f"session 1 of agents: {verdict}: a reason{how}"]
+    # Whoever is registered is looked for, and here is nobody.
+    for verdict, changes in (("passed", {}), ("forward", {"registers": "forward"})):
+        with pytest.raises(AgentError, match="session 1: there is none"):
+            worked(verdict, **changes)
 
 
 def test_the_shipped_example_is_a_night(tmp_path: Path) -> None:

@@ -1294,8 +1294,8 @@ MUTANTS += [
     Mutant(
         row="a night registers whom the gate refused",
         file="operations/nightly/steps/register.py",
-        old='for each in judged if each["verdict"] in (PASSED, FORWARD)]',
-        new="for each in judged]",
+        old='for each in judged if each["verdict"] in enough.get(each["space"], ())',
+        new="for each in judged",
         killer=f"{SESSIONS}::test_a_winner_that_the_gate_refused_is_not_registered",
     ),
 ]

@@ -111,18 +111,20 @@ def ingredients(context: NightContext, read: Inputs) -> Any:
     Not what became of them: the night itself decides that later.
     """
     rules = context.config.registrations.model_dump(mode="json")
-    return [context.night, rules, [each.name for each in _before(context)]]
+    return [context.night, rules, _enough(context), [each.name for each in _before(context)]]
 
 
 def work(context: NightContext, read: Inputs, folder: Path) -> str:
     """Register what the rules allow, and write down what was refused and why."""
     results = read_json(read, "verify")["results"]
     winners = [NightWinner.of(each) for each in results if each["variant"] is not None]
-    judged = read_json(read, "gate").get("sessions", ())
-    winners += [NightWinner.of_session(each) for each in judged if each["verdict"] in (PASSED, FORWARD)]
+    judged, enough = read_json(read, "gate").get("sessions", ()), _enough(context)
+    winners += [
+        NightWinner.of_session(each) for each in judged if each["verdict"] in enough.get(each["space"], ())
+    ]
     found = choose(context, winners)
     done = [_registered(context, each) for each in found.chosen]
-    reasons = [*found.reasons, *_turned_away(judged)]
+    reasons = [*found.reasons, *_turned_away(judged, enough)]
     content = {
         "weighed": [each.plain for each in found.weighed], "registered": done, "refused": reasons,
         "budget": _budget(context),
@@ -133,11 +135,21 @@ def work(context: NightContext, read: Inputs, folder: Path) -> str:
     return f"nothing registered: {(*reasons, 'no search of tonight has a winner')[0]}"
 
 
-def _turned_away(judged: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+def _enough(context: NightContext) -> dict[str, tuple[str, ...]]:
+    """Return, by the name of a space, what its gate may say of a winner that is registered."""
+    verdicts = {"passed": (PASSED,), "forward": (PASSED, FORWARD)}
+    return {each.name: verdicts[each.registers] for each in context.config.explored}
+
+
+def _turned_away(
+    judged: Sequence[Mapping[str, Any]], enough: Mapping[str, Sequence[str]]
+) -> Iterator[str]:  # fmt: skip
     """Yield why winners of sessions of agents are not even weighed."""
     for each in judged:
-        if each["verdict"] not in (PASSED, FORWARD):
-            yield f"session {each['session']} of agents: {each['verdict']}: {each['reason']}"
+        if each["verdict"] in enough.get(each["space"], ()):
+            continue
+        how = "; the space registers what passed" if each["verdict"] == FORWARD else ""
+        yield f"session {each['session']} of agents: {each['verdict']}: {each['reason']}{how}"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
