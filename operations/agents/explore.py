@@ -67,7 +67,7 @@ class ResearchSession:
     def judge(self, *, replays: int = 99, jobs: int = 1) -> SessionVerdict:
         """Judge the winner as `lockstep agents gate` does, once, and write the page anew.
 
-        replays   how often the session is run again on moved decisions; jobs: how many beside each other
+        replays   how often the session is run again on redrawn bars; jobs: how many beside each other
 
         AgentError where nothing was frozen, or where code or bars are no more those of the session.
         """

@@ -123,7 +123,7 @@ def test_a_night_makes_judges_and_shows_a_session(first: Made) -> None:
     (told,) = first.report["sessions"]
     assert (told["space"], told["symbol"], told["session"], told["trials"]) == ("ideas", "COMP", 1, 6)
     assert told["verdict"] == record.events[GATE]["verdict"]
-    assert "of 19 replays on moved decisions found as much" in told["reason"]
+    assert "of 19 replays on redrawn bars found as much" in told["reason"]
     page = first.made.page.parent / told["page"]
     assert page == first.folder / "results/agents/session-1.html"
     assert "Session 1 of research agents" in page.read_text()
