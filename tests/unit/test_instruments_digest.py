@@ -37,7 +37,8 @@ OTHER: dict[str, dict[str, Any]] = {
 FIXED = {
     "instruments.ES": {"symbol", "name", "currency"},
     "sessions.CME": {"name"},
-    "sources.futures_daily": {"name", "package", "timeframe", "stamp", "like"},
+    # Months belong to files of contracts alone: see below.
+    "sources.futures_daily": {"name", "package", "timeframe", "stamp", "like", "months"},
 }
 MODELS: dict[str, type[BaseModel]] = {
     "instruments.ES": Instrument,
@@ -68,6 +69,11 @@ def changed(book: InstrumentBook, place: str, **values: Any) -> InstrumentBook:
 def test_every_declared_value_counts(book: InstrumentBook, place: str, field: str) -> None:
     assert digest(changed(book, place, **{field: OTHER[place][field]})) != digest(book)
     assert digest(changed(book, place)) == digest(book)
+
+
+def test_delivery_months_count(book: InstrumentBook) -> None:
+    of_contracts = changed(book, "sources.futures_daily", file="{symbol}{contract}_bt", adjustment="none")
+    assert digest(changed(of_contracts, "sources.futures_daily", months="HMUZ")) != digest(of_contracts)
 
 
 def test_no_declared_field_was_forgotten() -> None:

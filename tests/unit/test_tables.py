@@ -30,6 +30,7 @@ from lockstep.live.status import status as status_table
 from lockstep.live.status.status import ColdWindow, Status
 from lockstep.market.quality import QualityReport
 from lockstep.market.quality.finding import Finding
+from lockstep.market.rolls import Roll, RollTable
 from lockstep.models import listing
 from lockstep.monitoring.outcomes import SignalOutcome
 from lockstep.monitoring.triggers import RetrainingTrigger
@@ -77,7 +78,7 @@ from research.stress import report as stress_report
 from research.stress.run import ScenarioRow
 from research.stress.scenarios import SlippageScenario
 from research.training import screen
-from research.utils import add_source, data_report
+from research.utils import add_source, data_report, rolls_cli
 from research.zoo import cli as zoo_cli
 from research.zoo.usage import ModelUsage
 from support.experiments import plan
@@ -363,6 +364,15 @@ def data_file(console: Console) -> None:
             )
         )
     )  # fmt: skip
+
+
+def rolled(console: Console) -> None:
+    rolls = (
+        Roll("GCZ2024", "GCG2025", date(2024, 11, 26), 123_456, "open interest", "0" * 16),
+        Roll("GCG2025", "GCJ2025", date(2025, 1, 28), None, "calendar 12", ""),
+    )
+    said = {rolls[0].at: "the bars before it are not those that it was built from"}
+    console.print(rolls_cli._table(RollTable(symbol="GC", rolls=rolls), said))
 
 
 def new_source(console: Console) -> None:
@@ -673,6 +683,7 @@ TABLES: dict[Any, tuple[Callable[[Console], None], tuple[str, ...]]] = {
     feature_tables: (features, ("a_feature_of_a_long_name_11", f"{BIG:,.4f}", f"{HUGE:,}")),
     recorded_table: (recorded, (f"{LONG}:1h", f"{HUGE:,}", f"{BIG:,.2f}", f"${BIG:,.2f}")),
     data_report: (data_file, (f"{HUGE:,}", f"{BIG:,.2f}", "2015-08-24")),
+    rolls_cli: (rolled, ("GCZ2024", "GCG2025", "2024-11-26", "+123456", "GCJ2025", "2025-01-28", "open")),
     add_source: (new_source, (f"{BIG:.10g}", "(America/Argentina/ComodRivadavia)")),
     trade_comparison: (compared_trades, (LONG, f"{BIG:,.2f}", f"{-BIG:,.2f}", f"{HUGE:,}")),
     tables: (
