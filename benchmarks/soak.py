@@ -408,7 +408,7 @@ SOAKS = {
     ),
     "zoo_releases": Soak(
         sentence="workers of the zoo on COMP's volatility, in seeds: releases in 30 steps, hold-out losses",
-        count=6,
+        count=20,
         run=on_comp,
         module="research.zoo.worker",
     ),

@@ -336,12 +336,12 @@ def _models_fetch() -> typer.Typer:
 
 @models.add("rebuild", "Retrain a recorded version.", panel=COMMANDS, script="rebuild_model")
 def _models_rebuild() -> typer.Typer:
-    from research.training.cli import rebuild_app
+    from operations.rebuild_cli import app
 
-    return rebuild_app
+    return app
 
 
-@models.add("zoo", "Models that answer on every bar: list, show, rebuild.", panel=COMMANDS, script="models")
+@models.add("zoo", "Models that answer on every bar: list, show, report.", panel=COMMANDS, script="models")
 def _models_zoo() -> typer.Typer:
     from research.zoo.cli import app
 

@@ -1,4 +1,4 @@
-"""The model zoo: get or create a model, improve one in the background, list, show and rebuild."""
+"""The model zoo: get or create a model, improve one in the background, list, show and report."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lockstep.console import run
-from research.training.cli import rebuild_app as app
+from operations.rebuild_cli import app
 
 if __name__ == "__main__":
     run(app)

@@ -1,4 +1,4 @@
-"""Commands that train a model, and train a historical version again."""
+"""The command that trains a model."""
 
 from __future__ import annotations
 
@@ -11,9 +11,7 @@ from rich.console import Console
 
 from lockstep.desk import results_folder
 from lockstep.market.command_line import App, Cluster, DataDir
-from lockstep.models.store import ModelStore
 from research.training.config import load_training
-from research.training.rebuild import rebuild_anywhere
 from research.training.run import Task
 from research.training.screen import train_and_register
 
@@ -49,26 +47,3 @@ def train(
         data_dir=data_dir, seed=seed, jobs=jobs, cluster=cluster, resume=resume, out=out,
     )  # fmt: skip
     train_and_register(task, store, Console(), by=by)
-
-
-rebuild_app = App()
-
-
-@rebuild_app.command()
-def rebuild(
-    symbol: Annotated[str, typer.Argument(help="Symbol, for example ES.")],
-    version: Annotated[str, typer.Argument(help="Version, for example v2, or production.")],
-    data_dir: Annotated[
-        Path | None, typer.Option(help="Folder of the data files; default: the recorded one.")
-    ] = None,
-    store: Annotated[Path | None, typer.Option(help="Model store; default: the usual one.")] = None,
-    jobs: Annotated[int, typer.Option(help="Processes; -1: one per core. Does not affect the result.")] = -1,
-) -> None:
-    """Retrain with the recorded code, configuration, bars and seed, and compare the bundles."""
-    entry = ModelStore(store).manifest().entry(symbol, version)
-    found = rebuild_anywhere(entry.record, data_dir, jobs=jobs)
-    console = Console(soft_wrap=True, highlight=False)
-    for sentence in (*found.differences, *found.remarks):
-        console.print(sentence)
-    console.print(f"{symbol} {version}: {found.verdict(entry.sha256)}")
-    raise typer.Exit(0 if found.sha256 == entry.sha256 else 1)

@@ -13,7 +13,7 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -75,12 +75,12 @@ def rebuild(record: TrainingRecord, data_dir: Path | None = None, *, jobs: int =
     config = recorded_config(record)
     history = _history(config, data_dir or record.data_dir)
     differences = (
-        *_other_code(record, _root(config)),
-        *_differing("bars", record.data_hashes, data_hashes(history)),
-        *_differing("library", record.versions, training_versions()),
+        *other_code(record, _root(config)),
+        *differing("bars", record.data_hashes, data_hashes(history)),
+        *differing("library", record.versions, training_versions()),
     )
     here = lock_hash()
-    remarks = _differing("lock file", {"content": record.lock_hash}, {"content": here})
+    remarks = differing("lock file", {"content": record.lock_hash}, {"content": here})
     if differences:
         return Rebuilt(sha256="", differences=differences, remarks=remarks)
     bundle = _made(config, history, record.seed, jobs)
@@ -105,29 +105,46 @@ def rebuild_anywhere(record: TrainingRecord, data_dir: Path | None = None, *, jo
 
     TrainingError where git cannot make the worktree, or its code has no rebuild.
     """
+    return here_or_at_commit(
+        record, _root(recorded_config(record)), lambda: rebuild(record, data_dir, jobs=jobs),
+        module="research.training.rebuild", data_dir=data_dir, jobs=jobs,
+    )  # fmt: skip
+
+
+def here_or_at_commit(
+    record: TrainingRecord,
+    code: str,
+    here: Callable[[], Rebuilt],
+    *,
+    module: str,
+    data_dir: Path | None,
+    jobs: int = 1,
+) -> Rebuilt:
+    """Return what `here` rebuilds where the code is the recorded one, else what `module` does at its commit.
+
+    code   root of `ROOTS` whose hash tells; module: reads the record from its standard input
+    """
     root = checkout_root()
-    if (
-        record.code_hash == code_hash(_root(recorded_config(record)))
-        or not record.code_revision
-        or root is None
-    ):
-        return rebuild(record, data_dir, jobs=jobs)
+    if record.code_hash == code_hash(code) or not record.code_revision or root is None:
+        return here()
     with _worktree(root, record.code_revision) as tree:
-        return _in(tree, record, data_dir, jobs)
+        return _in(tree, record, module, data_dir, jobs)
 
 
 def _root(config: TrainingConfig | StrategyRelease) -> str:
     return RELEASING if isinstance(config, StrategyRelease) else TRAINING
 
 
-def _other_code(record: TrainingRecord, root: str) -> tuple[str, ...]:
+def other_code(record: TrainingRecord, root: str) -> tuple[str, ...]:
+    """Return a sentence where the code that a root of `ROOTS` reaches is not the recorded one."""
     if word := only_proves(record.code_hash):
         commit = f"commit {record.code_revision[:12]}" if record.code_revision else "no commit"
         return (f"code sources: {word}; it was {commit}",)
-    return _differing("code", {"sources": record.code_hash}, {"sources": code_hash(root)})
+    return differing("code", {"sources": record.code_hash}, {"sources": code_hash(root)})
 
 
-def _differing(what: str, then: dict[str, str], now: dict[str, str]) -> tuple[str, ...]:
+def differing(what: str, then: Mapping[str, str], now: Mapping[str, str]) -> tuple[str, ...]:
+    """Return a sentence for each name whose value is not the recorded one."""
     return tuple(
         f"{what} {name}: {_short(then.get(name))} was recorded, {_short(now.get(name))} is here"
         for name in sorted(then.keys() | now.keys())
@@ -164,12 +181,12 @@ def _git(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=False)
 
 
-def _in(tree: Path, record: TrainingRecord, data_dir: Path | None, jobs: int) -> Rebuilt:
-    """Run this module in a checkout, with the environment of this process."""
+def _in(tree: Path, record: TrainingRecord, module: str, data_dir: Path | None, jobs: int) -> Rebuilt:
+    """Run a module in a checkout, with the environment of this process."""
     folder = data_dir or (None if record.data_dir is None else Path(record.data_dir))
     where = "" if folder is None else str(folder.resolve())
     done = subprocess.run(
-        [sys.executable, "-m", "research.training.rebuild", where, str(jobs)],
+        [sys.executable, "-m", module, where, str(jobs)],
         cwd=tree,
         env={**os.environ, "PYTHONPATH": os.pathsep.join((str(tree / ".typing"), str(tree)))},
         input=record.model_dump_json(),
@@ -186,11 +203,17 @@ def _in(tree: Path, record: TrainingRecord, data_dir: Path | None, jobs: int) ->
     )
 
 
-def main(where: str, jobs: str) -> None:
-    """Rebuild the record on standard input; see the module."""
+def rebuild_from_input(
+    again: Callable[[TrainingRecord, Path | None, int], Rebuilt], where: str, jobs: str
+) -> None:
+    """Rebuild the record on standard input, and print what was found as JSON; see the module."""
     record = TrainingRecord.model_validate_json(sys.stdin.read())
-    found = rebuild(record, Path(where) if where else None, jobs=int(jobs))
-    print(json.dumps(asdict(found)))
+    print(json.dumps(asdict(again(record, Path(where) if where else None, int(jobs)))))
+
+
+def main(where: str, jobs: str) -> None:
+    """Rebuild the veto on standard input; see the module."""
+    rebuild_from_input(lambda record, folder, processes: rebuild(record, folder, jobs=processes), where, jobs)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import plotly.graph_objects as go
 
+from lockstep.metrics import Floats
 from research.backtest.account import Account
 from research.report.page import plain
 from research.report.theme import (
@@ -22,7 +23,7 @@ from research.report.theme import (
     titled,
 )
 from research.training.importance import Attribution, FeatureImportance
-from research.training.probabilities import Curve
+from research.training.probabilities import Calibration, Curve
 from research.training.report_data import TrainingReport
 
 _DIGITS = 4
@@ -90,8 +91,13 @@ def _dates(account: Account) -> list[str]:
 
 def calibration(data: TrainingReport) -> go.Figure:
     """Return predicted against observed wins with 95 % intervals, and the number of samples below."""
-    found = data.calibration
+    return reliability(data.calibration, data.answers.probability)
+
+
+def reliability(found: Calibration, answers: Floats, *, form: str = ".1%") -> go.Figure:
+    """Return what was answered, in groups, against what came, and how often below; `form` writes both."""
     drawn = figure(380)
+    ticks = form.replace(".1", ".0")
     ends = [
         float(min(found.predicted[0], found.low.min())),
         float(max(found.predicted[-1], found.high.max())),
@@ -115,19 +121,19 @@ def calibration(data: TrainingReport) -> go.Figure:
         line={"color": GAIN, "width": 1.2},
         marker={"size": 7, "color": GAIN},
         customdata=found.count.tolist(),
-        hovertemplate="predicted %{x:.1%}, observed %{y:.1%} of %{customdata}<extra></extra>",
+        hovertemplate=f"predicted %{{x:{form}}}, observed %{{y:{form}}} of %{{customdata}}<extra></extra>",
     )
-    counts, edges = np.histogram(data.answers.probability, bins=30)
+    counts, edges = np.histogram(answers, bins=30)
     drawn.add_bar(
         x=((edges[1:] + edges[:-1]) / 2).round(_DIGITS).tolist(),
         y=counts.tolist(),
         marker={"color": BAR},
         yaxis="y2",
-        hovertemplate="%{x:.1%}: %{y} samples<extra></extra>",
+        hovertemplate=f"%{{x:{form}}}: %{{y}} samples<extra></extra>",
     )
     drawn.update_layout(
-        xaxis=axis(tickformat=".0%", title=titled("predicted"), anchor="y2"),
-        yaxis=axis(domain=[0.32, 1.0], tickformat=".0%", title=titled("observed")),
+        xaxis=axis(tickformat=ticks, title=titled("predicted"), anchor="y2"),
+        yaxis=axis(domain=[0.32, 1.0], tickformat=ticks, title=titled("observed")),
         yaxis2=axis(domain=[0.0, 0.22], title=titled("samples"), nticks=3),
         bargap=0.06,
     )
@@ -192,8 +198,8 @@ def thresholds(data: TrainingReport) -> go.Figure:
     return drawn
 
 
-def importance(found: FeatureImportance) -> go.Figure:
-    """Return the rise of the log loss when a feature is shuffled, with 95 % intervals; 20 at most."""
+def importance(found: FeatureImportance, *, loss: str = "log loss") -> go.Figure:
+    """Return the rise of the loss when a feature is shuffled, with 95 % intervals; 20 at most."""
     rows = range(min(_SHOWN, len(found.ids)))[::-1]
     drawn = figure(70 + _ROW_PIXELS * len(rows))
     colours = [GAIN if found.low[row] > 0 else (LOSS if found.mean[row] < 0 else BAR) for row in rows]
@@ -215,7 +221,7 @@ def importance(found: FeatureImportance) -> go.Figure:
         hovertemplate="%{y}: %{x:.4f}<extra></extra>",
     )
     drawn.update_layout(
-        xaxis=axis(title=titled("rise of the log loss when shuffled"), zeroline=True, zerolinecolor=MUTED),
+        xaxis=axis(title=titled(f"rise of the {loss} when shuffled"), zeroline=True, zerolinecolor=MUTED),
         yaxis=axis(showgrid=False, type="category"),
     )
     return drawn

@@ -22,8 +22,7 @@ from lockstep.market.dates import DateRange
 from lockstep.market.history import SeriesKey
 from lockstep.market.loader import load_history
 from lockstep.market.timeframe import Timeframe
-from lockstep.models.bundle import Bundle, bundle_bytes
-from lockstep.models.content import sha256_of
+from lockstep.models.bundle import Bundle
 from lockstep.models.golden import golden_vectors
 from lockstep.models.manifest import TrainingRecord
 from lockstep.models.tasks import LABEL_RANGE, answers_with_value
@@ -177,36 +176,32 @@ def build_of(record: TrainingRecord) -> ModelBuild:
     return validated(ModelBuild, record.config["zoo"], where="training record")
 
 
-def bars_of(build: ModelBuild, data_dir: Path | None = None) -> LearningBars:
-    """Read the bars of a build, from the recorded folder by default, and cut them at its last day."""
+def bars_of(build: ModelBuild, data_dir: Path | None = None, *, later: bool = False) -> LearningBars:
+    """Read the bars of a build, from the recorded folder by default, and cut them at its last day.
+
+    later   whether those that came after it are read, too
+    """
     folder = data_dir or (None if build.data_dir is None else Path(build.data_dir))
     frame = Timeframe.parse(build.timeframe)
+    dates = DateRange(start=build.dates.start) if later else build.dates
     history = load_history(
-        build.symbol, folder, timeframe=frame, end=build.dates.end, source=build.source,
-        context=_context(build),
+        build.symbol, folder, timeframe=frame, end=dates.end, source=build.source, context=_context(build),
     )  # fmt: skip
-    return LearningBars.of(history, SeriesKey(build.symbol, frame), build.dates)
+    return LearningBars.of(history, SeriesKey(build.symbol, frame), dates)
+
+
+def require_bars(build: ModelBuild, bars: LearningBars, record: TrainingRecord) -> None:
+    """TrainingError where bars are not those of a version's record, naming the first series."""
+    there = build.data_hashes(bars)
+    for series in sorted(there.keys() | record.data_hashes.keys()):
+        if there.get(series) != record.data_hashes.get(series):
+            raise TrainingError(
+                f"{build.symbol} {build.spec.name}: {series}: these bars are not those of the record; give "
+                "the folder that has them with --data-dir"
+            )
 
 
 def _context(build: ModelBuild) -> tuple[SeriesKey, ...]:
     """Return the other series that the features read, the pair left out, which is loaded anyway."""
     key = SeriesKey(build.symbol, Timeframe.parse(build.timeframe))
     return tuple(each for each in default_registry().plan(build.spec.features, key).keys if each != key)
-
-
-def rebuilt(record: TrainingRecord, data_dir: Path | None = None) -> str:
-    """Train a version again from its record, and return the SHA-256 (hex) of what came out.
-
-    TrainingError, naming the first one, where bars, code or libraries are not the recorded ones: then it is
-    not trained.
-    """
-    build = build_of(record)
-    bars = bars_of(build, data_dir)
-    found = build.record(bars)
-    for part in ("data_hashes", "code_hash", "versions"):
-        if getattr(found, part) != getattr(record, part):
-            raise TrainingError(
-                f"{build.symbol} {build.spec.name}: {part.replace('_', ' ')}: not those of the record, so it "
-                f"cannot be the same; use commit {record.code_revision[:12] or 'unknown'} and its bars"
-            )
-    return sha256_of(bundle_bytes(built(build, bars)))

@@ -1,4 +1,4 @@
-"""Commands on the model zoo: get or create a model, let the worker improve one, list, show and rebuild."""
+"""Commands on the model zoo: get or create a model, let the worker improve one, list, show and report."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from lockstep.settings import read_yaml, validated
 from lockstep.tables import TextTable, number, prose
 from research.ledger.database import Database
 from research.ledger.ledger import Ledger
-from research.zoo.bundling import rebuilt
 from research.zoo.model_spec import ModelSpec
+from research.zoo.settings import WorkerSettings
 from research.zoo.usage import ModelUsage, ZooVersion, get_usage_stats, lineage, list_all_models
-from research.zoo.worker import MLBackgroundWorker, WorkerReport, WorkerSettings
+from research.zoo.worker import MLBackgroundWorker, WorkerReport
 from research.zoo.zoo import ModelZoo
 
 NICE = 10
@@ -163,6 +163,8 @@ def _tell(found: WorkerReport, settings: WorkerSettings, *, as_json: bool) -> No
     if as_json:
         print(json_text.dumps(asdict(found)), flush=True)
         return
+    for line in found.lines:
+        print(line)
     released = ", ".join(found.released) or "nothing"
     print(
         f"{settings.symbol} {settings.name}: {found.steps} steps, {found.attempts} attempts on the tail, "
@@ -227,22 +229,30 @@ def show(
             print(f"  read by {used.strategies} strategies, mean Sharpe {used.mean_sharpe:.2f}, {used.best}")
 
 
-@app.command("rebuild")
-def rebuild(
+@app.command("report")
+def report(
     symbol: Instrument,
     name: Model,
-    version: Annotated[str, typer.Argument(help="Version, for example v2.")],
-    data_dir: Annotated[
-        Path | None, typer.Option(help="Folder of the data files; default: the recorded one.")
+    version: Annotated[str | None, typer.Option(help="Such as v3; default: the latest.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="File for the page; default: in the results, by its name.")
     ] = None,
+    hold_out: Annotated[
+        bool, typer.Option("--hold-out", help="Look at the bars after its training, too; a look is counted.")
+    ] = False,
+    data_dir: DataDir = None,
     store: Store = None,
+    database: Url = None,
 ) -> None:
-    """Train a version again with the recorded spec and bars, and compare the bundles."""
-    entry = ModelStore(store).manifest().entry(symbol, version, name)
-    found = rebuilt(entry.record, data_dir)
-    same = found == entry.sha256
-    print(f"{symbol} {name} {version}: {'the same' if same else 'another one'}, {found}")
-    raise typer.Exit(0 if same else 1)
+    """Write the page of a version: losses by fold and regime, importance, lineage, usage."""
+    from research.zoo.report import write_zoo_report
+    from research.zoo.report_data import report_data
+
+    ledger = Ledger(Database.open(database))
+    found = report_data(
+        ModelStore(store), ledger, symbol, name, version, data_dir=data_dir, hold_out=hold_out, now=_now()
+    )
+    print(write_zoo_report(found, out))
 
 
 def seconds_of(text: str) -> int:

@@ -7,15 +7,16 @@ constant: the mean of the usual labels that were learned from.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import warnings
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 from sklearn.pipeline import Pipeline
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from lockstep.errors import TrainingError
 from lockstep.market.bars import Floats
@@ -50,7 +51,7 @@ def fit(spec: ModelSpec, samples: LabelledBars, rows: Rows | None = None) -> Pip
         target = target.astype(np.int64)
     pipeline = Pipeline([*preparation(spec.estimator), ("model", _estimator(spec))])
     try:
-        with threadpool_limits(1), warnings.catch_warnings():
+        with _one_thread(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             pipeline.fit(samples.features[chosen], target)
     except (TypeError, ValueError, ArithmeticError) as error:
@@ -67,12 +68,29 @@ def _estimator(spec: ModelSpec) -> Any:
     return ensemble(one, seeds=tuple(range(_SEED, _SEED + spec.members)))
 
 
+def _one_thread() -> Any:
+    return _controller().limit(limits=1)
+
+
+@functools.cache
+def _controller() -> ThreadpoolController:
+    """Return what limits the libraries of this process, looked up once: it reads all that was loaded.
+
+    Those that are loaded later, of gradient boosting, are told to use one thread when they are made.
+    """
+    return ThreadpoolController()
+
+
+def asked(task: Task, pipeline: Any, features: Floats) -> Floats:
+    """Return what a pipeline answers to features (n, k) without NaN, float64 (n,): a value, or a chance."""
+    with _one_thread(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return answers(pipeline, VALUE if answers_with_value(task) else PROBABILITY, features)
+
+
 def losses(task: Task, pipeline: Any, features: Floats, judged: Floats) -> Floats:
     """Return the loss of each row, float64 (n,), features (n, k) and usual labels (n,) without NaN."""
-    with threadpool_limits(1), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        found = answers(pipeline, VALUE if answers_with_value(task) else PROBABILITY, features)
-    return losses_of(task, found, judged)
+    return losses_of(task, asked(task, pipeline, features), judged)
 
 
 def losses_of(task: Task, found: Floats, judged: Floats) -> Floats:
@@ -89,15 +107,25 @@ def losses_of(task: Task, found: Floats, judged: Floats) -> Floats:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class OutOfFold:
-    """Losses on bars that came after those that were learned from.
+    """Answers and losses on n bars that came after those that were learned from.
 
     row        int64 (n,): positions of the bars, rising
+    answer     float64 (n,): a value, or a chance; judged: the usual labels
     loss       float64 (n,); constant: those of the mean label
     """
 
     row: Rows
+    answer: Floats
+    judged: Floats
     loss: Floats
     constant: Floats
+
+    @classmethod
+    def joined(cls, parts: Sequence[OutOfFold]) -> OutOfFold:
+        """Return several, one after the other."""
+        return cls(**{
+            each.name: np.concatenate([getattr(part, each.name) for part in parts]) for each in fields(cls)
+        })  # fmt: skip
 
 
 def out_of_fold(bars: LearningBars, spec: ModelSpec, samples: LabelledBars | None = None) -> OutOfFold:
@@ -107,12 +135,11 @@ def out_of_fold(bars: LearningBars, spec: ModelSpec, samples: LabelledBars | Non
     there are too few bars.
     """
     samples = bars.samples(spec) if samples is None else samples
-    parts = [_judged(spec, samples, learned, asked) for learned, asked in folds(samples, spec.horizon)]
-    return OutOfFold(
-        row=np.concatenate([each.row for each in parts]),
-        loss=np.concatenate([each.loss for each in parts]),
-        constant=np.concatenate([each.constant for each in parts]),
-    )
+    parts = []
+    for learned, part in folds(samples, spec.horizon):
+        pipeline = fit(spec, samples, learned)
+        parts.append(judged_on(spec, pipeline, samples, learned, part))
+    return OutOfFold.joined(parts)
 
 
 def folds(samples: LabelledBars, horizon: int) -> Iterator[tuple[Rows, Rows]]:
@@ -124,29 +151,26 @@ def folds(samples: LabelledBars, horizon: int) -> Iterator[tuple[Rows, Rows]]:
     edges = np.linspace(round(n * _FIRST_SHARE), n, FOLDS + 1).astype(np.int64)
     for start, stop in itertools.pairwise(edges.tolist()):
         if stop > start:
-            ended = np.flatnonzero(samples.row + horizon < samples.row[start])
-            yield ended, np.arange(start, stop)
+            yield ended_before(samples, horizon, int(samples.row[start])), np.arange(start, stop)
 
 
-def _judged(spec: ModelSpec, samples: LabelledBars, learned: Rows, asked: Rows) -> OutOfFold:
-    pipeline = fit(spec, samples, learned)
-    return judged_on(spec, pipeline, samples, learned, samples.row[asked], asked, samples)
+def ended_before(samples: LabelledBars, horizon: int, row: int) -> Rows:
+    """Return the positions of the samples whose labels end before the bar at position `row`."""
+    return np.flatnonzero(samples.row + horizon < row)
 
 
-def judged_on(
-    spec: ModelSpec,
-    pipeline: Any,
-    taught: LabelledBars,
-    learned: Rows,
-    row: Rows,
-    asked: Rows,
-    where: LabelledBars,
-) -> OutOfFold:
-    """Return the losses of a pipeline, and of the mean of what it learned from, at samples of `where`."""
-    mean = float(taught.judged[learned].mean())
-    judged = where.judged[asked]
+def judged_on(spec: ModelSpec, pipeline: Any, samples: LabelledBars, learned: Rows, part: Rows) -> OutOfFold:
+    """Return what a pipeline answers to a part of the samples, and its losses, by positions in the samples.
+
+    learned   what it was fitted on: its mean label is the constant
+    """
+    mean = float(samples.judged[learned].mean())
+    judged = samples.judged[part]
+    answer = asked(spec.task, pipeline, samples.features[part])
     return OutOfFold(
-        row=row,
-        loss=losses(spec.task, pipeline, where.features[asked], judged),
-        constant=losses_of(spec.task, np.full(asked.size, mean), judged),
+        row=samples.row[part],
+        answer=answer,
+        judged=judged,
+        loss=losses_of(spec.task, answer, judged),
+        constant=losses_of(spec.task, np.full(part.size, mean), judged),
     )

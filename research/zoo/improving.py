@@ -1,129 +1,107 @@
 """The loop of the worker: proposes changes to a model and scores them, on bars that end before the tail.
 
-A proposal is a pure function of the seed, its number, the champion and the best spec so far. It changes one
-thing: features, parameters, the estimator (architecture), an ensemble, or the label that is learned from.
+A proposal is a pure function of the seed, its number, the best spec so far and what came of earlier
+proposals. The search is one by variable neighbourhoods (Mladenović and Hansen 1997, Computers & Operations
+Research 24, 1097-1100): a proposal that helped is followed by a feature; after those that brought nothing
+come parameters, features again, and at last a move that goes far. Among moves of one kind Thompson sampling
+chooses by how often each has helped. A feature is added by how much it knows of what the best spec misses:
+its rank correlation with the errors out of fold.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
-from pydantic import ValidationError
 from scipy.stats import rankdata
 
 from lockstep.features.invariance import scale_sensitive
-from research.training.estimators import ESTIMATORS
+from lockstep.market.bars import Floats
 from research.zoo.fitting import OutOfFold, out_of_fold
-from research.zoo.labels import LABELS
 from research.zoo.learning import LearningBars
 from research.zoo.model_spec import ModelSpec
+from research.zoo.moves import (
+    ADD,
+    DROP,
+    SWAP,
+    ModelProposal,
+    changed,
+    far_moves,
+    feature_moves,
+    parameter_moves,
+    seconds,
+)
 from research.zoo.release import PairedTest
 
-Random = np.random.Generator
-
-MOST_FEATURES = 24
 LEAST_KNOWN = 0.8
-_TRIES = 50
-_LEAST_WEIGHT = 0.01
-_DIGITS = 3
-_MEMBERS = (2, 4, 8)
-# Small enough for a step of a second; the worker's search starts from them.
-START: Mapping[str, Mapping[str, Any]] = {
-    "hist_gradient_boosting": {"max_iter": 60, "max_depth": 3, "learning_rate": 0.1},
-    "random_forest": {"n_estimators": 60, "min_samples_leaf": 20, "max_features": 0.5},
-    "logistic": {"C": 0.1},
-    "lightgbm": {"n_estimators": 60, "num_leaves": 8, "learning_rate": 0.1},
-    "xgboost": {"n_estimators": 60, "max_depth": 3, "learning_rate": 0.1},
-}
-_FACTORS: Mapping[str, tuple[float, float, float]] = {
-    "max_iter": (2.0, 10, 400),
-    "max_depth": (1.5, 1, 12),
-    "learning_rate": (2.0, 0.01, 0.3),
-    "min_samples_leaf": (2.0, 5, 200),
-    "n_estimators": (2.0, 10, 400),
-    "num_leaves": (2.0, 3, 64),
-    "C": (10.0, 1e-5, 100.0),
-}
+FEATURE, PARAMETER, FAR = "feature", "parameter", "far"
+COURSE = (FEATURE, PARAMETER, PARAMETER, FEATURE, PARAMETER, FAR)
+"""What is proposed after 0, 1, 2 … proposals in a row that brought nothing; then from the start again."""
+# Successes and failures that a move is taken to have had: more features mostly help, fewer seldom do.
+_PRIOR: Mapping[str, tuple[int, int]] = {ADD: (4, 1), SWAP: (1, 2), DROP: (1, 3)}
+
+Catalogue = Mapping[str, float]
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModelProposal:
-    """A spec that may be better, the move that made it, and what it changes, in words."""
+class Past:
+    """What came of the proposals so far.
 
-    spec: ModelSpec
-    move: str
-    change: str
+    tried    hashes of specs; helped, failed: by move, how often it made the best spec better, and did not
+    vain     how many proposals in a row brought nothing, up to now
+    """
 
+    tried: frozenset[str] = frozenset()
+    helped: Mapping[str, int] = field(default_factory=dict)
+    failed: Mapping[str, int] = field(default_factory=dict)
+    vain: int = 0
 
-Catalogue = Mapping[str, float]
-Change = tuple[dict[str, Any], str]
-Move = Callable[[ModelSpec, Random, Catalogue], Change | None]
+    def after(self, spec: ModelSpec, move: str, better: bool) -> Past:
+        """Return the past after one more proposal.
 
-
-def _features(base: ModelSpec, random: Random, catalogue: Catalogue) -> Change | None:
-    """Add, swap or drop a feature; one that follows the label more closely is added more often."""
-    others = [each for each in catalogue if each not in base.features]
-    kept = list(base.features)
-    kind = random.choice(["add", "add", "swap", "drop"])
-    added: list[str] = []
-    dropped: list[str] = []
-    if kind != "add" and len(kept) > 1:
-        dropped = [kept.pop(int(random.integers(len(kept))))]
-    if kind != "drop" and others and len(kept) < MOST_FEATURES:
-        weights = np.array([_LEAST_WEIGHT + catalogue[each] ** 2 for each in others])
-        added = [str(random.choice(others, p=weights / weights.sum()))]
-    if not added and not dropped:
-        return None
-    words = [f"with {each}" for each in added] + [f"without {each}" for each in dropped]
-    return {"features": tuple(sorted([*kept, *added]))}, " and ".join(words)
+        >>> spec = ModelSpec(task="return", features=("ibs",))
+        >>> found = Past().after(spec, "add a feature", False).after(spec, "add a feature", True)
+        >>> found.helped, found.failed, found.vain
+        ({'add a feature': 1}, {'add a feature': 1}, 0)
+        """
+        name = "helped" if better else "failed"
+        counts = dict(getattr(self, name))
+        counts[move] = counts.get(move, 0) + 1
+        vain = 0 if better else self.vain + 1
+        return replace(self, tried=self.tried | {spec.digest}, vain=vain, **{name: counts})
 
 
-def _parameters(base: ModelSpec, random: Random, _: Catalogue) -> Change | None:
-    given = {**START.get(base.estimator, {}), **base.parameters}
-    names = sorted(name for name in given if name in _FACTORS)
-    if not names:
-        return None
-    name = str(random.choice(names))
-    factor, low, high = _FACTORS[name]
-    value, before = given[name], given[name]
-    if not isinstance(value, int | float):
-        return None
-    moved = min(max(value * (factor if random.random() < 0.5 else 1.0 / factor), low), high)
-    changed = round(moved) if isinstance(value, int) else float(f"{moved:.{_DIGITS}g}")
-    return {"parameters": {**given, name: changed}}, f"{name} {before} to {changed}"
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """A spec against another, or a constant, out of fold: on all bars that both answer, and the newer half.
 
+    Markets change: what was better long ago only is not what the tail will show.
+    """
 
-def _architecture(known: Sequence[str]) -> Move:
-    def move(base: ModelSpec, random: Random, _: Catalogue) -> Change | None:
-        others = [each for each in known if each != base.estimator]
-        if not others:
-            return None
-        chosen = str(random.choice(others))
-        changes = {"estimator": chosen, "parameters": dict(START[chosen]), "members": 1}
-        return changes, f"{chosen} in place of {base.estimator}"
+    whole: PairedTest
+    newer: PairedTest
 
-    return move
+    @property
+    def better(self) -> bool:
+        """Whether the losses are smaller on all bars and on the newer half."""
+        return self.whole.difference > 0.0 and self.newer.difference > 0.0
 
+    def expected(self, tail: int) -> float:
+        """Return the z that a tail of so many bars should show: the smaller one of both, scaled; or NaN."""
+        found = [each.z * math.sqrt(tail / max(1, each.n)) for each in (self.whole, self.newer)]
+        return math.nan if any(map(math.isnan, found)) else min(found)
 
-def _ensemble(base: ModelSpec, random: Random, _: Catalogue) -> Change | None:
-    parameters = dict(base.parameters)
-    if not ESTIMATORS[base.estimator].drawn(parameters):
-        part = {"hist_gradient_boosting": "max_features", "logistic": ""}.get(
-            base.estimator, "colsample_bytree"
+    @classmethod
+    def of(cls, loss: Floats, other: Floats, lag: int) -> Comparison:
+        """Compare paired losses, float64 (n,) each, in the order of their bars."""
+        middle = loss.size // 2
+        return cls(
+            whole=PairedTest.of(loss, other, lag),
+            newer=PairedTest.of(loss[middle:], other[middle:], lag),
         )
-        if not part:
-            return None
-        parameters[part] = 0.5
-    members = int(random.choice([each for each in _MEMBERS if each != base.members]))
-    return {"parameters": parameters, "members": members}, f"the mean of {members} that differ by seed"
-
-
-def _label(base: ModelSpec, _: Random, __: Catalogue) -> Change | None:
-    (other,) = [each for each in LABELS[base.task] if each != base.label]
-    return {"label": other}, f"learned from the {other or 'usual'} label"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -132,46 +110,55 @@ class ImprovementLoop:
 
     bars         before the tail; estimators: that it may choose from
     catalogue    feature ids that it may add, with how closely each follows the label, 0 to 1
+    most_seconds   of CPU that scoring a proposal may take, by a rough estimate
     """
 
     bars: LearningBars
     seed: int
     estimators: tuple[str, ...]
     catalogue: Catalogue
+    most_seconds: float = math.inf
     _scored: dict[str, OutOfFold] = field(default_factory=dict, repr=False)
 
-    @property
-    def moves(self) -> Mapping[str, tuple[float, Move]]:
-        """By name, how often a move is made, and the move."""
-        return {
-            "features": (0.5, _features),
-            "parameters": (0.2, _parameters),
-            "architecture": (0.12, _architecture(self.estimators)),
-            "ensemble": (0.1, _ensemble),
-            "label": (0.08, _label),
-        }
-
-    def propose(self, number: int, base: ModelSpec, tried: set[str]) -> ModelProposal | None:
-        """Return the `number`-th proposal, a change of `base` whose hash is not among those tried.
-
-        None where fifty draws find none.
-        """
+    def propose(self, number: int, base: ModelSpec, past: Past) -> ModelProposal | None:
+        """Return the `number`-th proposal, a change of `base` that was not tried; None where none is left."""
         random = np.random.default_rng((self.seed, number))
-        names = list(self.moves)
-        shares = np.array([self.moves[name][0] for name in names])
-        for _ in range(_TRIES):
-            name = names[int(random.choice(len(names), p=shares / shares.sum()))]
-            found = self.moves[name][1](base, random, self.catalogue)
-            if found is None:
-                continue
-            changes, words = found
-            try:
-                spec = ModelSpec.model_validate(base.model_dump() | changes)
-            except ValidationError:
-                continue
-            if spec.digest not in tried:
-                return ModelProposal(spec=spec, move=name, change=words)
+        kinds = {
+            FEATURE: feature_moves(),
+            PARAMETER: parameter_moves(base),
+            FAR: far_moves(base, self.estimators),
+        }
+        due = COURSE[past.vain % len(COURSE)]
+        promise = self.promise(base)
+        # Where no move of the kind that is due is left, the others have their turn.
+        for kind in (due, *(each for each in kinds if each != due)):
+            for move in _by_chance(kinds[kind], random, past):
+                for found in changed(base, move, random, promise):
+                    is_new = found.spec.digest not in past.tried
+                    if is_new and seconds(found.spec, self.bars.size) <= self.most_seconds:
+                        return found
         return None
+
+    def promise(self, base: ModelSpec) -> Catalogue:
+        """Return, by feature, how much it knows of what a spec misses out of fold, 0 to 1.
+
+        It is the absolute rank correlation with its errors.
+        """
+        if not self._scores:
+            return {}
+        found = self.scored(base)
+        ids, scores = zip(*self._scores.items(), strict=True)
+        missed = rankdata(found.judged - found.answer)
+        missed -= missed.mean()
+        asked = np.stack(scores)[:, found.row]
+        asked = asked - asked.mean(axis=1, keepdims=True)
+        sizes = np.sqrt((asked**2).sum(axis=1) * (missed**2).sum())
+        return dict(zip(ids, np.abs(asked @ missed / np.maximum(sizes, 1e-12)).tolist(), strict=True))
+
+    @cached_property
+    def _scores(self) -> dict[str, Floats]:
+        """The centred ranks of each feature that may be added, float64 (size,); 0 where unknown."""
+        return {each: _ranks(self.bars.matrix([each])[:, 0]) for each in self.catalogue}
 
     def scored(self, spec: ModelSpec) -> OutOfFold:
         """Return the losses out of fold of a spec; TrainingError where it cannot be fitted."""
@@ -179,19 +166,34 @@ class ImprovementLoop:
             self._scored[spec.digest] = out_of_fold(self.bars, spec)
         return self._scored[spec.digest]
 
-    def compared(self, spec: ModelSpec, other: ModelSpec) -> tuple[PairedTest, PairedTest]:
-        """Test a spec against another out of fold: on all bars that both answer, and on the newer half.
-
-        Markets change: what was better long ago only is not what the tail will show.
-        """
+    def compared(self, spec: ModelSpec, other: ModelSpec) -> Comparison:
+        """Compare a spec with another out of fold."""
         one, two = self.scored(spec), self.scored(other)
-        both = np.intersect1d(one.row, two.row)
-        at, there = np.searchsorted(one.row, both), np.searchsorted(two.row, both)
-        loss, against, middle = one.loss[at], two.loss[there], both.size // 2
-        return (
-            PairedTest.of(loss, against, spec.horizon),
-            PairedTest.of(loss[middle:], against[middle:], spec.horizon),
-        )
+        _, at, there = np.intersect1d(one.row, two.row, return_indices=True)
+        return Comparison.of(one.loss[at], two.loss[there], spec.horizon)
+
+    def against_constant(self, spec: ModelSpec) -> Comparison:
+        """Compare a spec with the mean label of what it learned from, out of fold."""
+        found = self.scored(spec)
+        return Comparison.of(found.loss, found.constant, spec.horizon)
+
+
+def _by_chance(moves: Sequence[str], random: np.random.Generator, past: Past) -> list[str]:
+    """Return moves, first the one whose chance to help is drawn largest (Thompson sampling)."""
+    drawn = {}
+    for move in moves:
+        helped, failed = _PRIOR.get(move, (1, 1))
+        drawn[move] = random.beta(helped + past.helped.get(move, 0), failed + past.failed.get(move, 0))
+    return sorted(moves, key=lambda move: -drawn[move])
+
+
+def _ranks(values: Floats) -> Floats:
+    known = np.isfinite(values)
+    found = np.zeros(values.size)
+    if known.any():
+        ranks = rankdata(values[known])
+        found[known] = ranks - ranks.mean()
+    return found
 
 
 def catalogue_of(bars: LearningBars, ids: Sequence[str], spec: ModelSpec) -> Catalogue:

@@ -18,21 +18,19 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
+from scipy.stats import norm
 from scipy.stats import t as student
 
 from lockstep.errors import TrainingError
-from lockstep.market.bars import Bars, Floats
-from research.splits.labels import Mask
-from research.zoo.fitting import OutOfFold, fit, judged_on
-from research.zoo.labels import average_true_range
-from research.zoo.learning import LearningBars
+from lockstep.market.bars import Floats
+from research.zoo.factor_score import factor_score, linear_score, mean, means_by_regime
+from research.zoo.fitting import OutOfFold, ended_before, fit, judged_on
+from research.zoo.learning import LabelledBars, LearningBars, Rows
 from research.zoo.model_spec import ModelSpec
 
 TAIL_SHARE = 0.2
 LEVEL = 0.05
 LEAST_TAIL = 100
-_YEAR = 252
 
 
 def level(attempt: int) -> float:
@@ -42,6 +40,21 @@ def level(attempt: int) -> float:
     (0.0304, 0.05)
     """
     return LEVEL * 6.0 / (math.pi**2 * attempt**2)
+
+
+def worth_an_attempt(promised: float, attempt: int, power: float, least: float = -math.inf) -> bool:
+    """Return whether the tail should show a difference in a share `power` of the cases, 0: in whatever share.
+
+    promised   z that the tail should show, by losses out of fold; NaN is none
+    attempt    its number, which says what level it has to reach, see `level`
+    least      to promise more than an attempt that failed; it counts where `power` is above 0
+
+    >>> worth_an_attempt(2.8, 1, 0.8), worth_an_attempt(2.8, 2, 0.8), worth_an_attempt(0.1, 2, 0.0)
+    (True, False, True)
+    """
+    if power == 0.0:
+        return not math.isnan(promised)
+    return promised >= least and float(norm.cdf(promised - norm.isf(level(attempt)))) >= power
 
 
 def tail_begin(bars: LearningBars, share: float = TAIL_SHARE) -> int:
@@ -113,7 +126,8 @@ class TailTest:
     """A challenger on the tail, against the champion and against a constant.
 
     loss, champion_loss   their mean losses there; linear: that of a linear score of the challenger's features
-    by_regime             how much smaller the challenger's mean loss is, on `calm` and `turbulent` bars
+    factor, factor_loss   the factor score of the task, in words, and its mean loss, see `factor_score.py`
+    by_regime             by market regime, how much smaller the challenger's mean loss is; NaN: not one bar
     """
 
     champion: PairedTest
@@ -121,6 +135,8 @@ class TailTest:
     loss: float
     champion_loss: float
     linear: float
+    factor: str
+    factor_loss: float
     by_regime: Mapping[str, float]
 
     @property
@@ -139,45 +155,28 @@ def on_tail(
     """Fit both before the tail of these bars, and judge both on it, at the bars that both can answer."""
     begin = tail_begin(bars, share)
     one, other = _losses(bars, challenger, begin), _losses(bars, champion, begin)
-    both = np.intersect1d(one.row, other.row)
-    at, there = np.searchsorted(one.row, both), np.searchsorted(other.row, both)
+    both, at, there = np.intersect1d(one.row, other.row, return_indices=True)
     loss, against = one.loss[at], other.loss[there]
-    rough = turbulent(bars.bars)[both]
+    samples = bars.samples(challenger)
+    factor = factor_score(bars, challenger, samples, *_apart(samples, challenger.horizon, begin))
     return TailTest(
         champion=PairedTest.of(loss, against, challenger.horizon),
         constant=PairedTest.of(loss, one.constant[at], challenger.horizon),
-        loss=_mean(loss),
-        champion_loss=_mean(against),
-        linear=_mean(_losses(bars, linear_score(challenger), begin).loss),
-        by_regime={
-            "calm": _mean((against - loss)[~rough]),
-            "turbulent": _mean((against - loss)[rough]),
-        },
+        loss=mean(loss),
+        champion_loss=mean(against),
+        linear=mean(_losses(bars, linear_score(challenger), begin).loss),
+        factor=factor.name,
+        factor_loss=mean(factor.loss),
+        by_regime=means_by_regime(bars, both, against - loss),
     )
-
-
-def linear_score(spec: ModelSpec) -> ModelSpec:
-    """Return a linear model of the same question and features: what a weighted sum of them is worth."""
-    return ModelSpec(task=spec.task, horizon=spec.horizon, features=spec.features, estimator="logistic")
-
-
-def turbulent(bars: Bars) -> Mask:
-    """Return whether the ATR of each bar is above its median over the last 252 bars, bool (n,)."""
-    true = average_true_range(bars)
-    found = np.zeros(true.size, dtype=np.bool_)
-    if true.size > _YEAR:
-        middle = np.median(sliding_window_view(true, _YEAR), axis=1)
-        found[_YEAR - 1 :] = true[_YEAR - 1 :] > middle
-    return found
-
-
-def _mean(values: Floats) -> float:
-    return float(values.mean()) if values.size else math.nan
 
 
 def _losses(bars: LearningBars, spec: ModelSpec, begin: int) -> OutOfFold:
-    before, whole = bars.until(begin).samples(spec), bars.samples(spec)
-    asked = np.flatnonzero(whole.row >= begin)
-    return judged_on(
-        spec, fit(spec, before), before, np.arange(before.row.size), whole.row[asked], asked, whole
-    )
+    samples = bars.samples(spec)
+    learned, part = _apart(samples, spec.horizon, begin)
+    return judged_on(spec, fit(spec, samples, learned), samples, learned, part)
+
+
+def _apart(samples: LabelledBars, horizon: int, begin: int) -> tuple[Rows, Rows]:
+    """Return the positions of the samples whose labels end before the tail, and of those in it."""
+    return ended_before(samples, horizon, begin), np.flatnonzero(samples.row >= begin)

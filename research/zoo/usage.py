@@ -88,6 +88,32 @@ def get_usage_stats(database: Database, model: str | None = None) -> Mapping[str
     return {key: _usage(found) for key, found in sorted(sharpes.items()) if _is_of(key, model)}
 
 
+@dataclass(frozen=True, kw_only=True)
+class StrategyReading:
+    """A strategy that reads a version: its name, such as `session 3 #17`, and its Sharpe ratio, or NaN."""
+
+    name: str
+    sharpe: float
+
+
+def readers(database: Database, column: str) -> tuple[StrategyReading, ...]:
+    """Return the strategies that were evaluated and read a version, by the id of its column; the best first.
+
+    A strategy without a Sharpe ratio comes last.
+    """
+    found = [
+        StrategyReading(name=strategy, sharpe=math.nan if sharpe is None else sharpe)
+        for columns, sharpe, strategy in _evaluated(database)
+        if column in columns
+    ]
+    return tuple(sorted(found, key=lambda each: (math.isnan(each.sharpe), -each.sharpe)))
+
+
+def usage_of(database: Database, column: str) -> ModelUsage:
+    """Return the usage of one version, by the id of its column."""
+    return get_usage_stats(database).get(column, ModelUsage())
+
+
 def _is_of(key: str, model: str | None) -> bool:
     return model is None or key == model or key.startswith(f"model:{model}@")
 

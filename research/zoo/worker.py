@@ -14,31 +14,19 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import date
 from pathlib import Path
-from typing import Annotated, Self
-
-import numpy as np
-from pydantic import Field, field_validator
-from scipy.stats import norm
+from typing import Self
 
 from lockstep.errors import LockstepError, TrainingError
 from lockstep.features.columns import source_keys
 from lockstep.identity import ZOO, code_hash, json_digest
-from lockstep.market.config import load_instruments
-from lockstep.market.dates import DateRange
 from lockstep.market.families import load_families
-from lockstep.market.history import SeriesKey
-from lockstep.market.loader import load_bars, load_history
-from lockstep.market.timeframe import Timeframe
 from lockstep.models.store import ModelStore
-from lockstep.settings import Settings
 from research.ledger.ledger import Trials
 from research.ledger.tables import FAILED, OK
-from research.splits.ranges import training_end
 from research.utils.at_work import only_one
 from research.zoo.bundling import ModelBuild, build_of
-from research.zoo.improving import START, ImprovementLoop, ModelProposal, catalogue_of
+from research.zoo.improving import ImprovementLoop, Past, catalogue_of
 from research.zoo.journal import (
     BEGUN,
     ENDED,
@@ -52,92 +40,25 @@ from research.zoo.journal import (
     runs,
 )
 from research.zoo.learning import LearningBars
-from research.zoo.model_spec import ModelSpec, Task
-from research.zoo.release import TailTest, level, on_tail, tail_begin
+from research.zoo.model_spec import ModelSpec
+from research.zoo.moves import ModelProposal
+from research.zoo.release import level, on_tail, tail_begin, worth_an_attempt
+from research.zoo.settings import WorkerSettings
+from research.zoo.tested import attempt_line, finite_or_none, improvement_note, tested_content
 from research.zoo.zoo import KIND, ModelZoo, ZooModel
 
-FIRST = ("ibs", "range_atr_14", "ret_5")
 _DIGITS = 32
-# Ten rounds of shallow trees: cautious, and far from all that there is to be learned.
-_SMALL = {"max_iter": 10, "max_depth": 2, "learning_rate": 0.1}
 _OTHER = "its bars, settings or code are others now"
-
-
-class WorkerSettings(Settings):
-    """What the worker improves, on which bars, and how much it may spend.
-
-    steps         proposals of a run, 1 to 1,000; cpu_seconds: after which no further step is begun, above 0
-    start, end    first and last session date that is learned from; None: the first bar, two thirds of the way
-    estimators    that it may choose from
-    features      ids that it may add; empty: all examples of the catalogue that the bars have
-    first         what v1 is where there is no version yet; None: a small model of three features
-    boldness      1: an attempt where the tail should show the difference in half of the cases; less is
-                  bolder, 0 attempts whatever is better out of fold
-    """
-
-    symbol: str
-    task: Task = "volatility"
-    horizon: Annotated[int, Field(ge=1, le=20)] = 1
-    timeframe: str = "1d"
-    steps: Annotated[int, Field(ge=1, le=1_000)] = 30
-    cpu_seconds: Annotated[float, Field(gt=0.0)] = 60.0
-    seed: int = 1
-    start: date | None = None
-    end: date | None = None
-    data_dir: str | None = None
-    source: str | None = None
-    estimators: tuple[str, ...] = ("hist_gradient_boosting", "random_forest", "logistic")
-    features: tuple[str, ...] = ()
-    first: ModelSpec | None = None
-    boldness: Annotated[float, Field(ge=0.0, le=5.0)] = 1.0
-
-    @field_validator("estimators")
-    @classmethod
-    def _known(cls, given: tuple[str, ...]) -> tuple[str, ...]:
-        for each in given:
-            if each not in START:
-                raise ValueError(f"estimators: {each!r}: must be one of {', '.join(START)}")
-        return given
-
-    @property
-    def name(self) -> str:
-        """Name of the model in the manifest."""
-        return f"{self.task}_h{self.horizon}"
-
-    @property
-    def slot(self) -> str:
-        """What a run is about, `COMP_volatility_h1`."""
-        return f"{self.symbol}_{self.name}"
-
-    @property
-    def begins_with(self) -> ModelSpec:
-        """The spec of v1 where there is no version yet."""
-        if self.first is not None:
-            return self.first
-        chosen = self.estimators[0]
-        parameters = _SMALL if chosen == "hist_gradient_boosting" else START[chosen]
-        return ModelSpec(
-            task=self.task, horizon=self.horizon, features=FIRST, estimator=chosen, parameters=parameters
-        )
-
-    def bars(self) -> LearningBars:
-        """Read the training bars, none after them; NoBars, DataError or ConfigError where there are none."""
-        folder = None if self.data_dir is None else Path(self.data_dir)
-        frame = Timeframe.parse(self.timeframe)
-        book = load_instruments()
-        end = self.end
-        if end is None:
-            whole = load_bars(self.symbol, folder, timeframe=frame, book=book, source=self.source)
-            session = book.market(self.symbol).session
-            first, last = session.dates(whole.end[[0, -1]], frame).astype("datetime64[D]").tolist()
-            end = training_end(first, last)
-        history = load_history(self.symbol, folder, timeframe=frame, end=end, book=book, source=self.source)
-        return LearningBars.of(history, SeriesKey(self.symbol, frame), DateRange.of(self.start, end))
+# How much more than a failed attempt the next one has to promise, in standard errors on the tail.
+_MORE = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerReport:
-    """What a run did: steps that were taken, versions that were released, the champion, why it ended."""
+    """What a run did: steps that were taken, versions that were released, the champion, why it ended.
+
+    lines   one for each attempt: the challenger by regime, against champion, factor score and a constant
+    """
 
     run: str
     steps: int
@@ -145,18 +66,24 @@ class WorkerReport:
     released: tuple[str, ...]
     champion: str
     reason: str
+    lines: tuple[str, ...] = ()
 
 
 @dataclass
 class _State:
-    """Where a run is: the champion and its version, the best spec so far, what was tried."""
+    """Where a run is: the champion and its version, the best spec so far, what came of the proposals.
+
+    least   z that the next attempt has to promise at least, more than one that failed on this champion
+    """
 
     champion: ModelSpec
     version: str
     best: ModelSpec
-    tried: set[str] = field(default_factory=set)
+    past: Past
+    least: float = -math.inf
     attempts: int = 0
     released: list[str] = field(default_factory=list)
+    lines: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,7 +125,6 @@ class _Run:
     @classmethod
     def begun(cls, worker: MLBackgroundWorker) -> Self:
         """Begin a run, or find the one that was killed; one of other bars or code is ended first."""
-        spent = worker.clock()
         whole = worker.bars()
         tail = tail_begin(whole)
         head = whole.until(tail)
@@ -209,52 +135,66 @@ class _Run:
         settings = worker.settings
         loop = ImprovementLoop(
             bars=head, seed=seed_of(settings.seed, journal.run), estimators=settings.estimators,
-            catalogue=begin["catalogue"],
+            catalogue=begin["catalogue"], most_seconds=settings.step_seconds,
         )  # fmt: skip
+        # The clock starts here: what was compiled so far is compiled once, not by every run.
         return cls(
-            worker=worker, journal=journal, loop=loop, family=family, begin=begin, tail=tail, spent=spent
+            worker=worker,
+            journal=journal,
+            loop=loop,
+            family=family,
+            begin=begin,
+            tail=tail,
+            spent=worker.clock(),
         )
 
     def taken(self) -> WorkerReport:
         """Take all steps."""
         spec = ModelSpec.model_validate(self.begin["champion"])
-        state = _State(champion=spec, version=self.begin["version"], best=spec, tried={spec.digest})
+        past = Past(tried=frozenset({spec.digest}))
+        state = _State(champion=spec, version=self.begin["version"], best=spec, past=past)
         reason, number = "steps", 0
         for number in range(1, self.worker.settings.steps + 1):
             if self.worker.clock() - self.spent > self.worker.settings.cpu_seconds:
                 reason, number = "budget", number - 1
                 break
             if not self._step(number, state):
-                reason, number = "nothing left to propose", number - 1
+                reason, number = self._nothing_left, number - 1
                 break
         self.journal.step(
             number + 1, ENDED, lambda: {"reason": reason, "steps": number, "released": state.released}
         )
         return WorkerReport(
             run=self.journal.run, steps=number, attempts=state.attempts, released=tuple(state.released),
-            champion=state.version, reason=reason,
+            champion=state.version, reason=reason, lines=tuple(state.lines),
         )  # fmt: skip
+
+    @property
+    def _nothing_left(self) -> str:
+        return f"nothing left to propose that takes up to {self.worker.settings.step_seconds:.3g} s a step"
 
     def _step(self, number: int, state: _State) -> bool:
         made = self.journal.step(number, PROPOSED, lambda: self._proposed(number, state))
         if "spec" not in made:
             return False
         spec = ModelSpec.model_validate(made["spec"])
-        state.tried.add(spec.digest)
         found = self.journal.step(number, SCORED, lambda: self._scored(spec, state))
-        if not found["better"]:
-            return True
-        state.best = spec
+        state.past = state.past.after(spec, made["move"], found["better"])
+        if found["better"]:
+            state.best = spec
         if found["attempt"]:
             state.attempts += 1
-            self._attempt(number, spec, made, state)
+            self._attempt(number, spec, made, found, state)
         return True
 
     def _proposed(self, number: int, state: _State) -> Content:
-        found: ModelProposal | None = self.loop.propose(number, state.best, state.tried)
+        found: ModelProposal | None = self.loop.propose(number, state.best, state.past)
         if found is None:
-            return {"reason": "nothing left to propose"}
-        return {"spec": found.spec.model_dump(mode="json"), "move": found.move, "change": found.change}
+            return {"reason": self._nothing_left}
+        return {
+            "spec": found.spec.model_dump(mode="json"), "move": found.move, "kind": found.kind,
+            "change": found.change,
+        }  # fmt: skip
 
     def _scored(self, spec: ModelSpec, state: _State) -> Content:
         """Score a spec, a trial, against the champion and the best so far; never on the tail."""
@@ -264,25 +204,24 @@ class _Run:
             self._count(spec, FAILED)
             return {"better": False, "attempt": False, "failed": str(error)}
         self._count(spec, OK)
-        against, newer = self.loop.compared(spec, state.champion)
-        best = (against, newer)
+        found = self.loop.compared(spec, state.champion)
+        better = found.better
         if state.best != state.champion:
-            best = self.loop.compared(spec, state.best)
-        better = all(each.difference > 0.0 for each in (against, newer, *best))
-        found = {
+            better &= self.loop.compared(spec, state.best).better
+        tail = int(self.begin["tail"])
+        promised = min(found.expected(tail), self.loop.against_constant(spec).expected(tail))
+        return {
             "loss": float(scored.loss.mean()), "constant": float(scored.constant.mean()),
-            "bars": against.n, "difference": _number(against.difference), "z": _number(against.z),
-            "newer_z": _number(newer.z), "better": better,
+            "bars": found.whole.n, "difference": finite_or_none(found.whole.difference),
+            "z": finite_or_none(found.whole.z), "newer_z": finite_or_none(found.newer.z),
+            "promised": finite_or_none(promised),
+            "better": better, "attempt": better and self._is_promising(promised, state.least),
         }  # fmt: skip
-        return found | {"attempt": better and min(newer.z, against.z) >= self._least(newer.n)}
 
-    def _least(self, scored: int) -> float:
-        """Return the z out of fold from which the tail should show a difference in half of the cases."""
+    def _is_promising(self, promised: float, least: float) -> bool:
         with self.worker.zoo.ledger.database.read() as connection:
             made = attempts(self.worker.zoo.ledger, connection, self.family, self.worker.settings.task)
-        tail = max(1, self.begin["tail"])
-        asked = float(norm.isf(level(made + 1)))
-        return self.worker.settings.boldness * asked * math.sqrt(max(1.0, scored / tail))
+        return worth_an_attempt(promised, made + 1, self.worker.settings.power, least)
 
     def _count(self, spec: ModelSpec, status: str) -> None:
         head, zoo = self.loop.bars, self.worker.zoo
@@ -293,13 +232,13 @@ class _Run:
         )
         zoo.ledger.record(trials, now=zoo.now())
 
-    def _attempt(self, number: int, spec: ModelSpec, made: Content, state: _State) -> None:
+    def _attempt(self, number: int, spec: ModelSpec, made: Content, scored: Content, state: _State) -> None:
         """Test a challenger on the tail, and release it where it wins; all of it written once."""
         reserved = self.journal.reserve(
             number, self.family, self.worker.settings.task,
             lambda attempt: {
                 "level": level(attempt), "champion": state.version, "spec": spec.model_dump(mode="json"),
-                "move": made["move"], "change": made["change"],
+                "move": made["move"], "change": made["change"], "promised": scored["promised"],
             },
         )  # fmt: skip
         tested = self.journal.read(number, TESTED)
@@ -308,15 +247,19 @@ class _Run:
             bars = self.worker.bars()
             test = on_tail(bars, spec, state.champion)
             wins = test.wins(reserved["level"])
-            tested = _written(test, wins)
+            tested = tested_content(test, wins=wins)
             if wins:
-                note = improvement_note(made["change"], test, reserved)
+                note = improvement_note(made["change"], tested, reserved)
                 model = self._released(spec, bars, state.version, note)
                 released = {"version": model.version, "column": model.column, "note": note}
             self.journal.conclude(number, self.worker.settings.symbol, reserved, tested, released)
-        if released is not None:
+        state.lines.append(attempt_line(reserved, tested, released))
+        if released is None:
+            state.least = (scored["promised"] or 0.0) + _MORE
+        else:
             state.champion, state.version, state.best = spec, released["version"], spec
             state.released.append(released["version"])
+            state.least = -math.inf
 
     def _released(self, spec: ModelSpec, bars: LearningBars, parent: str, note: str) -> ZooModel:
         settings = self.worker.settings
@@ -388,28 +331,6 @@ def latest_version(store: ModelStore, symbol: str, name: str) -> str | None:
 def seed_of(seed: int, run: str) -> int:
     """Return the seed of a run: another one for each run, the same when it goes on."""
     return int(json_digest([seed, run])[:12], 16)
-
-
-def improvement_note(change: str, test: TailTest, reserved: Content) -> str:
-    """Return the sentence that says how a version improves its parent."""
-    return (
-        f"{change}: loss on the sealed tail {test.loss:.4g} after {test.champion_loss:.4g}, "
-        f"p {test.p_value:.2g} at level {reserved['level']:.2g}, attempt {reserved['attempt']}"
-    )
-
-
-def _written(test: TailTest, wins: bool) -> Content:
-    return {
-        "wins": wins, "p_value": _number(test.p_value), "loss": _number(test.loss),
-        "champion_loss": _number(test.champion_loss), "bars": test.champion.n,
-        "z": _number(test.champion.z), "z_constant": _number(test.constant.z),
-        "by_regime": {name: _number(each) for name, each in test.by_regime.items()},
-        "linear_score": _number(test.linear),
-    }  # fmt: skip
-
-
-def _number(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None
 
 
 @contextmanager

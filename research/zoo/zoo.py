@@ -25,15 +25,15 @@ from lockstep.models.bundle import Bundle, bundle_bytes
 from lockstep.models.content import sha256_of
 from lockstep.models.manifest import Manifest, VersionEntry
 from lockstep.models.model_column import remember
-from lockstep.models.store import ModelStore, column_id, read_column_id
+from lockstep.models.store import ModelStore, column_id
 from research.ledger.chain import hold
 from research.ledger.doors import open_door
 from research.ledger.ledger import Ledger, Trials
 from research.ledger.tables import FAILED, OK
 from research.ledger.zoo_tables import ModelBuildRow
-from research.zoo.bundling import ModelBuild, build_of, built
+from research.zoo.bundling import ModelBuild, built
 from research.zoo.learning import LearningBars
-from research.zoo.model_spec import ModelSpec, Task
+from research.zoo.model_spec import ModelSpec
 
 KIND = "zoo"
 """Of the trials of the ledger that trainings of the zoo are."""
@@ -237,30 +237,3 @@ def require_usable(entry: VersionEntry, what: str) -> None:
     """VerbRefused where a version was retired."""
     if entry.status == "retired":
         raise VerbRefused(f"{what}: it was retired and must not be used again; ask for another spec or range")
-
-
-def model_of_column(
-    store: ModelStore, column: str, *, task: Task | None = None
-) -> tuple[ZooModel, ModelSpec]:
-    """Return the version that a column's id names, with its spec.
-
-    VerbRefused where the store has another bundle under that version, it was retired, it is no model of the
-    zoo, or it answers another task than `task`; UnknownModel where there is none.
-    """
-    named = read_column_id(column)
-    if named is None:
-        raise VerbRefused(f"{column[:80]!r}: no column of a model; write model:COMP_volatility_h1@v3#3f2a9c…")
-    entry = store.manifest().entry(named.symbol, named.version, named.name)
-    what = f"{named.symbol} {named.name} {named.version}"
-    if not entry.sha256.startswith(named.digits):
-        raise VerbRefused(
-            f"{what}: the store has {entry.sha256[:12]}, the reference says {named.digits}; find out which "
-            "bundle is meant, and refer to it"
-        )
-    if not entry.of_zoo:
-        raise VerbRefused(f"{what}: a veto of a strategy and no model of the zoo; refer to another model")
-    if task is not None and entry.task != task:
-        raise VerbRefused(f"{what}: answers {entry.task}, asked for is {task}; refer to another model")
-    require_usable(entry, what)
-    found = ZooModel(symbol=named.symbol, name=named.name, version=named.version, sha256=entry.sha256)
-    return found, build_of(entry.record).spec

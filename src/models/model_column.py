@@ -194,11 +194,16 @@ def _loaded(text: str, folder: Path, sha256: str, registry: FeatureRegistry) -> 
 
 
 def _entry(text: str, named: ColumnId) -> tuple[Path, VersionEntry]:
-    """Return the store that holds a version, and its entry; FeatureError for what comes closest."""
+    """Return the store that holds a version, and its entry; FeatureError for what comes closest.
+
+    The hash says which bundle is meant: the first store that holds it under this name decides, also where it
+    was retired there. Else it is told which version has the hash, then which hash the version has.
+    """
     symbol, name, version, digits = named
-    unknown: list[FeatureError] = []
-    unfit: list[FeatureError] = []
+    unknown, hashes, names = list[FeatureError](), list[FeatureError](), list[FeatureError]()
     for folder, manifest in _manifests():
+        if meant := _of_hash(manifest, named):
+            names.append(FeatureError(f"feature id {text!r}: {meant}; it is in {folder}"))
         try:
             entry = manifest.entry(symbol, version, name)
         except UnknownModel as error:
@@ -207,12 +212,30 @@ def _entry(text: str, named: ColumnId) -> tuple[Path, VersionEntry]:
         if not entry.sha256.startswith(digits):
             there = column_id(symbol, version, entry.sha256, name=name)
             reason = f"model reference with another hash: in {folder} it is {there}"
+            hashes.append(FeatureError(f"feature id {text!r}: {reason}"))
         elif entry.status == "retired":
             reason = f"{version} of {symbol} {name} is retired in {folder}; name another version"
+            raise FeatureError(f"feature id {text!r}: {reason}")
         else:
             return folder, entry
-        unfit.append(FeatureError(f"feature id {text!r}: {reason}"))
-    raise (unfit + unknown)[0]
+    raise (names + hashes + unknown)[0]
+
+
+def _of_hash(manifest: Manifest, named: ColumnId) -> str:
+    """Return what has the hash under another name or version of the symbol, empty where nothing has."""
+    symbol, name, version, digits = named
+    for other, model in manifest.instruments.get(symbol, {}).items():
+        for number, entry in model.versions.items():
+            if entry.sha256.startswith(digits) and (other, number) != (name, version):
+                column = column_id(symbol, number, entry.sha256, name=other)
+                if other == name:
+                    return f"model reference with another version: this hash is that of {column}"
+                answers = described(entry.task, entry.output, entry.horizon)
+                return (
+                    f"model reference with another task: this hash is that of {column}, which answers "
+                    f"{answers}"
+                )
+    return ""
 
 
 def _misspelled(text: str) -> str:

@@ -105,6 +105,62 @@ def test_a_retired_version_and_another_hash_are_refused(store: ModelStore) -> No
         REGISTRY.parse(column)
 
 
+class TestSeveralStores:
+    """Whatever other stores this process has opened, the line is of the bundle that is meant."""
+
+    @pytest.fixture
+    def opened(self, store: ModelStore, tmp_path: Path) -> tuple[ModelStore, str]:
+        """Return a store that was opened last and has another v1 than the default one, and its column."""
+        registered(store, zoo_bundle(training={**zoo_bundle().training, "label_range": [0.0, 0.2]}))
+        found = ModelStore(tmp_path / "opened")
+        column = registered(found, zoo_bundle())
+        model_column.remember(found.folder)
+        return found, column
+
+    def test_the_hash_finds_its_store(self, opened: tuple[ModelStore, str], tmp_path: Path) -> None:
+        found, column = opened
+        model_column.remember(tmp_path / "default")
+        assert model_column.derived_column(column, REGISTRY).bundle.sha256.startswith(column[-12:])
+        found.retire("ES", "v1", by="test", now=NOW, reason="worse", name="volatility_h1")
+        line = rf"v1 of ES volatility_h1 is retired in {found.folder}; name another version"
+        with pytest.raises(FeatureError, match=line):
+            REGISTRY.parse(column)
+
+    def test_a_copy_that_is_not_retired_does_not_hide_that_it_is(
+        self, opened: tuple[ModelStore, str], tmp_path: Path
+    ) -> None:
+        found, column = opened
+        copy = ModelStore(tmp_path / "copy")
+        assert registered(copy, zoo_bundle()) == column
+        model_column.remember(copy.folder)
+        model_column.remember(found.folder)
+        REGISTRY.parse(column)
+        found.retire("ES", "v1", by="test", now=NOW, reason="worse", name="volatility_h1")
+        with pytest.raises(FeatureError, match=rf"is retired in {found.folder}"):
+            REGISTRY.parse(column)
+
+    def test_another_hash(self, opened: tuple[ModelStore, str]) -> None:
+        found, column = opened
+        line = rf"model reference with another hash: in {found.folder} it is {column}$"
+        with pytest.raises(FeatureError, match=line):
+            REGISTRY.parse(f"{column[:-12]}{'0' * 12}")
+
+    def test_another_task_and_another_version(
+        self, store: ModelStore, opened: tuple[ModelStore, str]
+    ) -> None:
+        """The hash of a volatility under the name of a regime, which the default store has."""
+        found, column = opened
+        registered(store, zoo_bundle(output="state"))
+        line = (
+            rf"model reference with another task: this hash is that of {column}, which answers volatility, "
+            rf"value in 1 bar; it is in {found.folder}$"
+        )
+        with pytest.raises(FeatureError, match=line):
+            REGISTRY.parse(column.replace("volatility_h1", "regime_h5"))
+        with pytest.raises(FeatureError, match=rf"another version: this hash is that of {column}; it is in"):
+            REGISTRY.parse(column.replace("@v1", "@v7"))
+
+
 def test_a_model_that_answers_otherwise_than_recorded_is_refused(
     store: ModelStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:

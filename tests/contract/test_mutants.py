@@ -52,6 +52,7 @@ BOOK = "tests/component/test_retraining_book.py"
 RETRAINING = "tests/component/test_retraining.py"
 CHAMPION = "tests/unit/test_champion.py"
 ZOO = "tests/unit/test_models_zoo.py"
+RELEASE = "tests/unit/test_zoo_release.py"
 TRIGGERS = "tests/unit/test_triggers.py"
 ROLLS = "tests/component/test_rolls.py"
 SESSIONS = "tests/component/test_nightly_sessions.py"
@@ -1297,6 +1298,48 @@ MUTANTS += [
         old='for each in judged if each["verdict"] in enough.get(each["space"], ())',
         new="for each in judged",
         killer=f"{SESSIONS}::test_a_winner_that_the_gate_refused_is_not_registered",
+    ),
+    Mutant(
+        row="zoo: every attempt has the level of the first",
+        file="research/zoo/release.py",
+        old="return LEVEL * 6.0 / (math.pi**2 * attempt**2)",
+        new="return LEVEL * 6.0 / math.pi**2",
+        killer=f"{RELEASE}::TestLevels::test_the_levels_of_all_attempts_sum_to_five_per_cent",
+    ),
+    Mutant(
+        row="zoo: a release need not beat a constant",
+        file="research/zoo/release.py",
+        old="return max(self.champion.p_value, self.constant.p_value, key=",
+        new="return min(self.champion.p_value, self.champion.p_value, key=",
+        killer=f"{RELEASE}::TestLevels::test_a_challenger_has_to_win_both",
+    ),
+    Mutant(
+        row="zoo: labels that overlap count as independent",
+        file="research/zoo/release.py",
+        old="for step in range(1, min(lag, n - 1) + 1):",
+        new="for step in range(1, 1):",
+        killer=f"{RELEASE}::TestLevels::test_overlapping_labels_are_allowed_for",
+    ),
+    Mutant(
+        row="zoo: the loop holds the tail",
+        file="research/zoo/learning.py",
+        old="bars={each: _copied(found, last) for each, found in history.bars.items()}",
+        new="bars={each: found.rows(0, stop) for each, found in history.bars.items()}",
+        killer=f"{RELEASE}::test_no_bar_of_the_tail_can_be_reached_from_the_loop",
+    ),
+    Mutant(
+        row="zoo: what is learned from reaches into the part that is asked for",
+        file="research/zoo/fitting.py",
+        old="return np.flatnonzero(samples.row + horizon < row)",
+        new="return np.flatnonzero(samples.row < row)",
+        killer=f"{RELEASE}::TestTail::test_what_was_fitted_ends_before_it",
+    ),
+    Mutant(
+        row="zoo: whoever waited for the lock trains again",
+        file="research/zoo/zoo.py",
+        old="                found = self._known(key)\n                if found is None:\n",
+        new="                if found is None:\n",
+        killer="tests/component/test_zoo_build.py::test_all_that_ask_at_once_train_once",
     ),
 ]
 
