@@ -85,6 +85,10 @@ def main(
         Path | None, typer.Option("--portfolio", help="Portfolio YAML: its lanes trade one account.")
     ] = None,
     quarantine: Annotated[bool, typer.Option(help="Reject bad rows to a file and keep the others.")] = False,
+    min_quality: Annotated[
+        float | None,
+        typer.Option("--min-quality", min=0, max=100, help="Refuse traded bars whose score is below this."),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Recorded in the provenance.")] = 0,
     engine: Annotated[
         Engine | None,
@@ -114,7 +118,7 @@ def main(
     """
     runner = HistoryRunner(
         data_dir=data_dir, source=source, span=DateRange.of(start, end), quarantine=quarantine, seed=seed,
-        engine=engine, verify=verify,
+        engine=engine, verify=verify, min_quality=min_quality,
     )  # fmt: skip
     if portfolio is not None:
         given = {
@@ -206,7 +210,10 @@ def run_portfolio_file(
 
 @dataclass(frozen=True, kw_only=True)
 class HistoryRunner:
-    """Loads and runs, one symbol after the other; `files` are those of the newest history."""
+    """Loads and runs, one symbol after the other; `files` are those of the newest history.
+
+    min_quality   score that the traded bars of a file must have, 0 … 100; None: any
+    """
 
     data_dir: Path | None
     source: str | None
@@ -215,6 +222,7 @@ class HistoryRunner:
     seed: int
     engine: Engine | None
     verify: bool
+    min_quality: float | None = None
     book: InstrumentBook = field(default_factory=load_instruments)
     console: Console = field(default_factory=Console)
     files: list[ReadFile] = field(default_factory=list)
@@ -302,7 +310,7 @@ class HistoryRunner:
     ) -> History:
         veto = None if version is None else version.veto
         self.files.clear()
-        return load_history(
+        found = load_history(
             symbol,
             folder,
             timeframe=settings.bars,
@@ -313,6 +321,11 @@ class HistoryRunner:
             source=source,
             on_loaded=noting(self.console, self.files, self.book, settings.bars),
         )
+        if self.min_quality is not None:
+            # Before anything is run or counted.
+            market, bars = self.book.market(symbol), found.series(SeriesKey(symbol, settings.bars))
+            assess(bars, market.session, market.instrument).require(self.min_quality)
+        return found
 
     def _run(
         self, symbol: str, settings: StrategyConfig, history: History, version: TradedVersion | None = None

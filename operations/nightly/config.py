@@ -159,6 +159,7 @@ class NightlyConfig(Settings):
     results      folder of the nights: steps, pages
     data_dir, source   where bars come from, as for the backtest runner
     accepted     kinds of findings of `lockstep data check` that stop no symbol
+    min_quality  score below which a symbol is stopped, 0 … 100; None: none is, by its score
     registrations   when a winner is registered; log   the log of strategies
     journal      of the live engine: its bars are seen first; None without one
     monitoring, retraining   configurations of the monitor and of retrainings; None: no desk is watched
@@ -172,6 +173,7 @@ class NightlyConfig(Settings):
     data_dir: Path | None = None
     source: str | None = None
     accepted: tuple[str, ...] = ()
+    min_quality: Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)] | None = None
     registrations: RegistrationRules = RegistrationRules()
     log: Path = Path("STRATEGY_LOG.md")
     journal: Path | None = None

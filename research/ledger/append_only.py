@@ -1,8 +1,8 @@
 """The tables that are only ever added to: what was tried, looked at, declared and promised.
 
 Both databases refuse to change or delete a row of them (`guards.py`), and every addition is a link of one
-hash chain (`chain.py`). Those of nights, performance, A/B tests, agents and the
-model zoo have files of their own. Moments are ISO texts in UTC.
+hash chain (`chain.py`). Those of nights, performance, A/B tests, agents, the
+model zoo and checked series have files of their own. Moments are ISO texts in UTC.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from research.ledger.agent_tables import AgentEventRow, AgentOutcomeRow, AgentPr
 from research.ledger.guards import seal
 from research.ledger.night_tables import EffectDoneRow, EffectRow, NightRow
 from research.ledger.performance_tables import PerformanceRow
+from research.ledger.quality_tables import QualityRow
 from research.ledger.tables import Base, Number
 from research.ledger.zoo_tables import ModelAttemptRow, ModelBuildRow, WorkerStepRow
 
@@ -361,7 +362,7 @@ CHAINED = (
     ReplayRow, FirstSeenRow, CandidateRow, ForwardRow, CandidateEventRow, BehaviourRow,
     NightRow, EffectRow, EffectDoneRow, PerformanceRow, AbTestRow, AbSessionRow, AbEventRow,
     AgentSessionRow, AgentProposalRow, AgentOutcomeRow, AgentEventRow,
-    ModelBuildRow, ModelAttemptRow, WorkerStepRow,
+    ModelBuildRow, ModelAttemptRow, WorkerStepRow, QualityRow,
 )  # fmt: skip
 """The tables whose rows the chain holds."""
 

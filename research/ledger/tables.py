@@ -9,7 +9,7 @@ from __future__ import annotations
 from sqlalchemy import BigInteger, Double, ForeignKey, Integer, LargeBinary, String, Text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-SCHEMA = 6
+SCHEMA = 7
 """Version of these tables: the number of the newest step in `migrations/`."""
 
 METRICS = (

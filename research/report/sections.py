@@ -13,14 +13,13 @@ from research.report.data import BARS, COSTS, TRADES, ReportData, floats
 from research.report.measures import GROUPS, Measure, Value, unnamed
 from research.report.page import TIMES, UNDEFINED, Shade, Tile, coloured, count, percent, ratio, table, usd
 from research.report.tables import Year, exits, monthly_returns, readable, yearly
+from research.report.theme import GAIN_RGB, LOSS_RGB
 from research.report.track_record import runs, trailing
 from research.report.trust import evidence
 
 Figure = tuple[str, Value, Callable[[Value], str], str]
 
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-_GAIN_RGB = (42, 111, 158)
-_LOSS_RGB = (200, 81, 43)
 _STRONGEST_SHADE = 0.85
 
 
@@ -181,7 +180,7 @@ def _shaded(value: float, strongest: float) -> Shade | None:
     if not math.isfinite(value):
         return None
     share = min(abs(value) / strongest, 1.0) * _STRONGEST_SHADE if strongest > 0 else 0.0
-    return Shade(_points(value), *(_GAIN_RGB if value >= 0 else _LOSS_RGB), share)
+    return Shade(_points(value), *(GAIN_RGB if value >= 0 else LOSS_RGB), share)
 
 
 def years(report: ReportData) -> Markup:

@@ -45,10 +45,14 @@ class InstrumentSettings(Settings):
 
 
 class HistorySettings(Settings):
-    """Files that warm up the windows: a data folder (None: the embedded bars) and a source's name."""
+    """Files that warm up the windows: a data folder (None: the embedded bars) and a source's name.
+
+    min_quality   score that each of them must have for a desk to begin, 0 … 100; None: any. See docs/data.md
+    """
 
     data_dir: Path | None = None
     source: str | None = None
+    min_quality: Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)] | None = None
 
 
 Feed = Annotated[SerializeAsAny[FeedSettings], chosen_by_kind(FEEDS)]

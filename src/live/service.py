@@ -49,7 +49,13 @@ from lockstep.live.status.status import ColdWindow
 from lockstep.live.status.systemd import ALIVE, READY, STOPPING, notify
 from lockstep.live.status.watcher import Watcher
 from lockstep.live.traded import TradedModel, usual_trades
-from lockstep.live.warmup import feeds_of, require_known_rolls, settled_bars, with_rolls
+from lockstep.live.warmup import (
+    feeds_of,
+    require_known_rolls,
+    require_quality,
+    settled_bars,
+    with_rolls,
+)
 from lockstep.market.config import load_instruments
 from lockstep.market.history import History, SeriesKey
 from lockstep.market.instrument import traded_symbol
@@ -175,6 +181,7 @@ class Service:
         settled = settled_bars(sorted(wanted_bars), config.history, self._book)
         require_known_rolls(settled, replay=config.replay is not None)
         if not epoch.number:
+            require_quality(settled, config.history.min_quality)
             epoch = self._begun(epoch, models, needs, settled, traded_portfolio)
         elif self.journal.last_set(epoch.number) is None:
             self._require_sizes(epoch, models)

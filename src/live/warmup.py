@@ -22,6 +22,7 @@ from lockstep.market.config import InstrumentBook
 from lockstep.market.history import History, Market, SeriesKey
 from lockstep.market.instrument import traded_symbol
 from lockstep.market.loader import history_of, read_source
+from lockstep.market.quality import assess
 from lockstep.market.source import Source
 
 BarRows = tuple[tuple[int, Values], ...]
@@ -143,6 +144,18 @@ def require_known_rolls(settled: History, *, replay: bool) -> None:
             f"{', '.join(rolled)}: raw contracts are traded by feed replay only; to trade on, declare "
             "adjustment: difference for their source, or give a back-adjusted file"
         )
+
+
+def require_quality(settled: History, least: float | None) -> None:
+    """Raise PoorData where a series has a score below `least`; None asks for nothing.
+
+    Asked when a desk begins, never when it goes on: positions must not be left alone because of a file.
+    """
+    if least is None:
+        return
+    for key, bars in settled.bars.items():
+        market = settled.markets[key.symbol]
+        assess(bars, market.session, market.instrument).require(least)
 
 
 def first_windows(needs: Keys, settled: History, config: LiveConfig, traded: Sequence[SeriesKey]) -> WarmUp:

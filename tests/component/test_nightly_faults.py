@@ -10,6 +10,7 @@ import sqlite3
 import sys
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -216,3 +217,41 @@ def test_findings_of_the_newest_year_stop_a_symbol(desk: Path, command: Command)
     assert said == ["flat", "silent"]
     assert "quality: done" in out
     shutil.rmtree(desk / "results")
+
+
+def test_a_score_below_the_least_stops_a_symbol(tmp_path: Path) -> None:
+    bars = bars_until("2014-06-30")
+    low = bars.low.copy()
+    low[-900] /= 2
+    folder = tmp_path / "futures_daily"
+    write_bars(folder, replace(bars, low=low), "ES")
+    write_bars(folder, bars, "NQ")
+    given = {
+        "symbols": ["ES", "NQ"], "data_dir": str(folder), "spaces": [TINY], "accepted": ["off_grid", "spike"],
+    }  # fmt: skip
+    # Prices of an index, of which no bar lies on the grid of a future: half of every session.
+    made = nights(tmp_path, min_quality=50.0, **given).make()
+    (line,) = made.troubles
+    assert line.startswith("ES: quality 49.99, below min_quality 50; `lockstep data check` shows why")
+
+
+def test_revised_history_is_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    bars = bars_until("2014-06-30")
+    folder = tmp_path / "futures_daily"
+    given = {"symbols": ["NQ"], "data_dir": str(folder), "spaces": [TINY], "accepted": ["off_grid"]}
+
+    def made(until: int, *, revised: bool) -> tuple[tuple[str, ...], list[str]]:
+        close = bars.close.copy()
+        close[1_000] += 0.01 * revised
+        write_bars(folder, replace(bars, close=close).rows(0, until), "NQ")
+        caplog.clear()
+        with caplog.at_level("INFO", logger="lockstep.alerts"):
+            troubles = nights(tmp_path, **given).make().troubles
+        return troubles, [each.message for each in caplog.records if "Quality of data" in each.message]
+
+    assert made(len(bars) - 2, revised=False) == ((), [])
+    troubles, told = made(len(bars) - 1, revised=True)
+    (line,) = troubles
+    assert line.startswith("NQ: revised: 1 month changed since it was looked at last: 2002-12 (")
+    assert told == [f"Quality of data, 2014-06-27: {line}"]
+    assert made(len(bars), revised=True) == ((), [])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,9 @@ from lockstep.market.loader import load_bars
 from lockstep.market.quality import assess
 from lockstep.market.quality.finding import Finding
 from operations.nightly.context import NightContext, NightStep, read_json, write_json
+from operations.nightly.telling import send
+from operations.quality.voided import voided
+from research.ledger.quality import checked, record_check
 from research.pipeline.graph import Inputs
 
 _NEWEST = np.timedelta64(365, "D")
@@ -20,34 +25,81 @@ _NEWEST = np.timedelta64(365, "D")
 
 def ingredients(context: NightContext, read: Inputs) -> Any:
     """Return what the step reads from outside: which findings are accepted, the calendars and hours."""
-    book = context.lab.book
+    book, config = context.lab.book, context.config
     sources = [each.name for each in book.sources.values()]
-    return [list(context.config.accepted), book.digest(context.config.symbols, sources)]
+    return [list(config.accepted), config.min_quality, book.digest(config.symbols, sources)]
 
 
 def work(context: NightContext, read: Inputs, folder: Path) -> str:
-    """Write down the findings of each symbol, and which symbols go on."""
-    config, book, found, troubles = context.config, context.lab.book, {}, []
-    for symbol in read_json(read, "ingest")["usable"]:
-        bars = load_bars(symbol, config.data_dir, book=book, source=config.source)
-        findings = assess(bars, book.session(symbol), book.instrument(symbol)).findings
-        grave = [each for each in findings if is_grave(each, bars) and each.kind not in config.accepted]
-        found[symbol] = [
-            {"kind": each.kind, "where": each.where, "count": each.count, "sentence": each.sentence,
-             "severity": each.severity, "grave": each in grave}
-            for each in findings
-        ]  # fmt: skip
-        troubles += [
-            f"{symbol}: {each.kind}: {each.sentence}; mend the file, or name {each.kind} under accepted"
-            for each in grave
-        ]
-    stopped = {symbol for symbol, rows in found.items() if any(row["grave"] for row in rows)}
-    usable = [symbol for symbol in found if symbol not in stopped]
-    write_json(folder, "quality", {"findings": found, "usable": usable, "troubles": troubles})
+    """Write down the findings and the score of each symbol, and which symbols go on; tell what is new."""
+    found = {symbol: _checked(context, symbol) for symbol in read_json(read, "ingest")["usable"]}
+    troubles = [line for each in found.values() for line in (*each.refusals, *each.revised)]
+    usable = [symbol for symbol, each in found.items() if not each.refusals]
+    write_json(folder, "quality", {
+        "findings": {symbol: list(each.findings) for symbol, each in found.items()},
+        "scores": {symbol: each.score for symbol, each in found.items()},
+        "usable": usable, "troubles": troubles,
+    })  # fmt: skip
+    news = [line for each in found.values() for line in each.news]
+    if news:
+        send(context, {f"quality {context.night}": f"Quality of data, {context.night}: {'; '.join(news)}"})
     if not usable:
         raise PipelineError(f"no symbol has bars to be trusted: {troubles[0]}")
-    count = sum(len(rows) for rows in found.values())
-    return f"{count} findings, {', '.join(sorted(stopped)) or 'no symbol'} stopped by one"
+    count = sum(len(each.findings) for each in found.values())
+    stopped = sorted(found.keys() - set(usable))
+    return f"{count} findings, {', '.join(stopped) or 'no symbol'} stopped by one"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _CheckedSymbol:
+    """What a night found in the bars of a symbol.
+
+    findings   for machines; refusals: why the symbol is stopped, a line each
+    revised    what of its history changed, and which evidence that voids, a line each
+    news       what people should hear of: refusals, revisions, a score that changed
+    """
+
+    score: float
+    findings: Sequence[Mapping[str, Any]]
+    refusals: Sequence[str]
+    revised: Sequence[str]
+    news: Sequence[str]
+
+
+def _checked(context: NightContext, symbol: str) -> _CheckedSymbol:
+    config, book, ledger = context.config, context.lab.book, context.lab.ledger
+    bars = load_bars(symbol, config.data_dir, book=book, source=config.source)
+    session = book.session(symbol)
+    report = assess(bars, session, book.instrument(symbol))
+    grave = [each for each in report.findings if is_grave(each, bars) and each.kind not in config.accepted]
+    refusals = [
+        f"{symbol}: {each.kind}: {each.sentence}; mend the file, or name {each.kind} under accepted"
+        for each in grave
+    ]
+    if config.min_quality is not None and report.score < config.min_quality:
+        refusals.append(
+            f"{symbol}: quality {report.shown_score}, below min_quality {config.min_quality:g}; `lockstep "
+            "data check` shows why: mend the file, or lower min_quality"
+        )
+    record_check(ledger, report, bars, session, now=context.now())
+    # As it was written down: a night that was killed after that has the same to say.
+    *before, newest = checked(ledger, report.series)
+    revised = []
+    if newest.is_grave:
+        revised = [f"{symbol}: revised: {newest.revised}", *(each.strip() for each in voided(report.series))]
+    changed = bool(before) and before[-1].shown_score != newest.shown_score
+    moved = [f"{symbol} {newest.shown_score}, {before[-1].shown_score} before"] if changed else []
+    return _CheckedSymbol(
+        score=report.score,
+        findings=[
+            {"kind": each.kind, "where": each.where, "count": each.count, "sentence": each.sentence,
+             "severity": each.severity, "grave": each in grave}
+            for each in report.findings
+        ],
+        refusals=refusals,
+        revised=revised,
+        news=[*moved, *refusals, *revised],
+    )  # fmt: skip
 
 
 def is_grave(finding: Finding, bars: Bars) -> bool:

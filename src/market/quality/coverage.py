@@ -12,7 +12,7 @@ from lockstep.market.bars import Flags, Floats, Stamps
 from lockstep.market.quality.case import QualityCase
 from lockstep.market.quality.finding import Finding, counted, listed, runs
 from lockstep.market.schedule import MINUTE
-from lockstep.market.sessions import SessionDay
+from lockstep.market.sessions import Dates, SessionDay
 
 # At these times of day most sessions that trade then have a bar; there, one that is missing is missed.
 _MOST = 0.5
@@ -198,3 +198,18 @@ def _thin_minutes(case: QualityCase, coverage: Coverage) -> list[Finding]:
         f"them: {named}"
     )
     return [Finding(kind="thin_minute", where="all", count=int(slots.size), sentence=sentence)]
+
+
+def calendar_coverage(case: QualityCase) -> tuple[Dates, Floats]:
+    """Return the sessions from the first to the last of a series, and the share of its bars that each has.
+
+    0 for a session of the calendar without a bar; of session bars, 1 for every other one. Dates with bars and
+    without a session are among them.
+    """
+    days = case.dates[case.starts]
+    scheduled = case.session.scheduled_dates(days[0], days[-1])
+    every = np.union1d(scheduled, days)
+    share = np.zeros(every.size)
+    there = np.ones(days.size) if case.bars.timeframe.is_session else Coverage.of(case).share
+    share[np.searchsorted(every, days)] = there
+    return every, share

@@ -127,7 +127,7 @@ def _outliers(case: QualityCase, rows: Stamps) -> list[Finding]:
     ]
     sentence = (
         f"{counted(rows.size, 'bar')} whose prices move beyond {OUTLIER_SIGMAS:g} robust deviations of that "
-        f"minute of the day, which stay; news does that: {listed(named, rows.size)}"
+        f"minute of the day, to stay or traded by many, as news does: {listed(named, rows.size)}"
     )
     return [
         Finding(kind="outlier", where=str(case.dates[rows[0]]), count=int(rows.size), sentence=sentence,

@@ -55,6 +55,16 @@ class QualityReport:
         return tuple(finding for finding in self.findings if finding.kind == kind)
 
     @property
+    def series(self) -> str:
+        """The name of the series, as "ES:1min"."""
+        return f"{self.symbol}:{self.timeframe}"
+
+    @property
+    def warnings(self) -> int:
+        """How many findings may make results wrong."""
+        return sum(each.severity == "warning" for each in self.findings)
+
+    @property
     def shown_score(self) -> str:
         """The score with two decimals, rounded down: only a series without a warning has 100.00.
 
