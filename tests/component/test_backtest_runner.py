@@ -59,6 +59,10 @@ def test_only_registry_ids_are_features(tmp_path: Path, feature: str, message: s
         (("--symbol", "COMP", "--strategy", "none.yaml"), "none.yaml"),
         (("--symbol", "COMP", "--data-dir", "nowhere"), "nowhere"),
         (("--symbols", "all", "--data-dir", "docs"), "--symbol all: no file"),
+        (
+            ("--symbol", "SPX", "--min-quality", "95"),
+            "SPX 1d: quality 90.93, below min_quality 95: stale_open: 26% of the opens of 2013 equal the",
+        ),
     ],
 )
 def test_refusals(tmp_path: Path, arguments: tuple[str, ...], message: str) -> None:

@@ -13,7 +13,8 @@ import pytest
 from sqlalchemy import text
 from typer.testing import CliRunner
 
-from lockstep.errors import ExperimentError
+from lockstep.errors import ExperimentError, PoorData
+from lockstep.live.service import Service
 from lockstep.market.bars import Bars
 from lockstep.market.history import History, SeriesKey
 from lockstep.market.loader import load_bars
@@ -33,6 +34,7 @@ from research.ledger.database import Database
 from research.ledger.ledger import Ledger
 from research.ledger.quality import CheckedSeries, checked, record_check
 from research.report.page import document
+from support import papers
 from support.browser import browser, needs_browser
 from support.evidence import NOW, RECORD, evidence
 from support.markets import BOOK, CME, NYSE, write_daily
@@ -67,7 +69,7 @@ class TestRevision:
         found = revision(self.BEFORE, changed(COMP, "2015-06-10"), NYSE)
         assert found is not None
         assert found.sentence == (
-            "1 month changed since it was looked at last: 2015-06 (490 bars before, 490 now)"
+            "1 month of history changed since it was looked at last: 2015-06 (490 bars before, 490 now)"
         )
         assert (found.severity, found.where, found.count) == ("warning", "2015-06", 1)
         ((first, last),) = found.spans
@@ -83,7 +85,7 @@ class TestRevision:
         )
         found = revision(self.BEFORE, less, NYSE)
         assert found is not None
-        assert "2 months changed" in found.sentence
+        assert "2 months of history changed" in found.sentence
         assert "490 bars before, 488 now" in found.sentence
         assert revision(HistoryDigest.of(less, NYSE), COMP, NYSE) is not None
         gone = revision(self.BEFORE, COMP.rows(600, len(COMP)), NYSE)
@@ -169,7 +171,7 @@ def test_a_revision_voids_the_certificates_that_rest_on_it(tmp_path: Path, certi
     futures(tmp_path, changed(COMP.rows(0, 310), "2015-06-10"))
     (line,) = voided("ES:1d")
     assert line.startswith(
-        "  void: ES v1 (veto): certificate: bars of ES:1d were revised since, between 2015-01"
+        "  void: ES v1 (ibs_veto): certificate: bars of ES:1d were revised since, between 2015-01"
     )
     assert list(voided("NQ:1d")) == []
 
@@ -191,13 +193,13 @@ class TestCommand:
         folder = futures(tmp_path, COMP.rows(0, 300))
         certified(folder)
         first = self.run(folder, "--record")
-        assert (first.exit_code, "revised" in first.output) == (0, False)
+        assert (first.exit_code, "ES:1d: revised" in first.output) == (0, False)
         futures(tmp_path, changed(COMP.rows(0, 310), "2015-06-10"))
         page = tmp_path / "pages" / "es.html"
         second = self.run(folder, "--record", "--strict", "--html", page)
         said = " ".join(second.output.split())
-        assert "ES:1d: revised: 1 month changed since it was looked at last: 2015-06" in said
-        assert "void: ES v1 (veto): certificate: bars of ES:1d were revised since" in said
+        assert "ES:1d: revised: 1 month of history changed since it was looked at last: 2015-06" in said
+        assert "void: ES v1 (ibs_veto): certificate: bars of ES:1d were revised since" in said
         assert second.exit_code == 1
         shown = page.read_text(encoding="utf-8")
         assert "2015-06 (300 bars before, 300 now)" in shown
@@ -281,3 +283,27 @@ def test_in_a_browser_it_is_drawn_and_fits_a_phone(tmp_path: Path) -> None:
             assert tab.ask("document.documentElement.scrollWidth") <= look["width"]
         assert "2 months changed" in tab.text
         assert (tab.errors, tab.hosts) == ([], {""})
+
+
+def test_only_a_desk_that_begins_asks_for_the_quality_of_its_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that goes on may hold positions: it is not kept from them because of a file."""
+    papers.store(tmp_path / "store")
+    config = papers.config(tmp_path, history={"min_quality": 90})
+
+    def refused(settled: History, least: float | None) -> None:
+        raise PoorData(f"{sorted(map(str, settled.bars))} {least}")
+
+    def run(stop_after: int) -> None:
+        with Service(config, mode=None, environment={}, stop_after=stop_after) as service:
+            service.run()
+
+    with monkeypatch.context() as patched:
+        patched.setattr("lockstep.live.service.require_quality", refused)
+        with pytest.raises(PoorData, match=r"COMP:1d.* 90\.0"):
+            run(2)
+    run(2)
+    with monkeypatch.context() as patched:
+        patched.setattr("lockstep.live.service.require_quality", refused)
+        run(4)

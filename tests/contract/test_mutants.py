@@ -287,6 +287,20 @@ MUTANTS = [
         killer="tests/unit/test_models_policy.py::TestBars::test_one_that_was_revised_voids_it",
     ),
     Mutant(
+        row="revised history is compared with itself",
+        file="research/ledger/quality.py",
+        old="revision(known[-1].digest, bars, session) if known",
+        new="revision(digest, bars, session) if known",
+        killer="tests/component/test_quality_history.py::TestHistory",
+    ),
+    Mutant(
+        row="a missing session spoils the one after it",
+        file="src/market/quality/report.py",
+        old="(finding.kind not in _EXCLUSIVE)",
+        new="1",
+        killer="tests/unit/test_quality_score.py::test_which_sessions_a_finding_is_about",
+    ),
+    Mutant(
         row="a verdict passes with nothing checked",
         file="research/statistics/gate.py",
         old="return bool(self.applicable) and not self.refusals",
