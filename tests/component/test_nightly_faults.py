@@ -10,7 +10,7 @@ import shutil
 import sqlite3
 import sys
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from lockstep.console import run
+from lockstep.errors import PipelineError
 from operations.main import app
 from research.ledger import database
 from research.ledger.database import Database
@@ -256,3 +257,22 @@ def test_revised_history_is_told_once(tmp_path: Path, caplog: pytest.LogCaptureF
     assert line.startswith("NQ: revised: 1 month of history changed since it was looked at last: 2002-12 (")
     assert told == [f"Quality of data, 2014-06-27: {line}"]
     assert made(len(bars), revised=True) == ((), [])
+
+
+def test_a_new_warning_is_told_with_the_score(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    bars = bars_until("2014-06-30")
+    low = bars.low.copy()
+    low[-1] /= 2
+    folder = tmp_path / "futures_daily"
+    given = {
+        "symbols": ["NQ"], "data_dir": str(folder), "spaces": [TINY],
+        "accepted": ["off_grid", "missing_session", "unknown_session"],
+    }  # fmt: skip
+    for until, told in ((len(bars) - 1, 0), (len(bars), 1)):
+        write_bars(folder, replace(bars, low=low).rows(0, until), "NQ")
+        caplog.clear()
+        with caplog.at_level("INFO", logger="lockstep.alerts"), suppress(PipelineError):
+            nights(tmp_path, **given).make()
+        said = [each.message for each in caplog.records if "Quality of data" in each.message]
+        assert len(said) == told
+    assert "before: spike: 1 bar with a price that is impossible beside its neighbours: 2014-06-30" in said[0]

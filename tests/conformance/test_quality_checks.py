@@ -55,7 +55,7 @@ def test_a_planted_fault_is_found_where_it_is(fault: str, quarter: Bars) -> None
     assert {kind, *planted.also} <= kinds, [each.sentence for each in found.findings]
     assert kinds - BESIDE <= {kind, *planted.also}, [each.sentence for each in found.findings]
     finding = found.of_kind(kind)[-1]
-    assert finding.severity == "warning" or kind in ("outlier", "outside")
+    assert finding.severity == "warning" or kind in ("outlier", "outside", "off_grid")
     assert (found.score < 100.0) == any(each.severity == "warning" for each in found.findings)
     if finding.spans:
         assert all(a <= planted.last and b >= planted.first for a, b in finding.spans), finding.sentence

@@ -114,7 +114,7 @@ HOLIDAYS = {"missing_session": 60, "unknown_session": 1}
 # What is wrong with the shared files: a close between two ticks, prints of SPY that no other source has, bars
 # behind an early close, a tenth of a cent in prices of shares, the minute in which the Fed spoke.
 FOUND = {
-    ("futures_daily", "ES", "1d"): ("99.98", {**HOLIDAYS, "missing_session": 61, "off_grid": 1}),
+    ("futures_daily", "ES", "1d"): ("100.00", {**HOLIDAYS, "missing_session": 61, "off_grid": 1}),
     ("futures_daily", "NQ", "1d"): ("100.00", {**HOLIDAYS, "missing_session": 61}),
     ("futures_daily", "6E", "1d"): ("100.00", HOLIDAYS),
     ("futures_daily", "GC", "1d"): ("100.00", {"missing_session": 60}),
@@ -124,7 +124,7 @@ FOUND = {
     ("equity_hourly", "SPY", "1h"): (
         "97.18", {"outside": 47, "late_start": 1, "off_grid": 727, "spike": 15, "print": 2},
     ),
-    ("equity_hourly", "SPY", "1d"): ("99.47", {"off_grid": 43, "spike": 9}),
+    ("equity_hourly", "SPY", "1d"): ("99.84", {"off_grid": 43, "spike": 9}),
 }  # fmt: skip
 
 

@@ -88,7 +88,7 @@ def planted_night(folder: Path, day: str, **changes: Any) -> Nights:
     content = {
         "symbols": list(_MOVES), "data_dir": str(folder / "futures_daily"), "spaces": [SPACE],
         "registrations": RULES,
-        "accepted": ["stale_open", "spike", "jump"],
+        "accepted": ["stale_open", "spike", "jump", "off_grid"],
     }  # fmt: skip
     return nights(folder, now=now, **{**content, **changes})
 

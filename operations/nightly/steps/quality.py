@@ -17,7 +17,7 @@ from lockstep.market.quality.finding import Finding
 from operations.nightly.context import NightContext, NightStep, read_json, write_json
 from operations.nightly.telling import send
 from operations.quality.voided import voided
-from research.ledger.quality import checked, record_check
+from research.ledger.quality import CheckedSeries, checked, record_check
 from research.pipeline.graph import Inputs
 
 _NEWEST = np.timedelta64(365, "D")
@@ -56,7 +56,7 @@ class _CheckedSymbol:
 
     findings   for machines; refusals: why the symbol is stopped, a line each
     revised    what of its history changed, and which evidence that voids, a line each
-    news       what people should hear of: refusals, revisions, a score that changed
+    news       what people should hear of: refusals, revisions, warnings that there were not before
     """
 
     score: float
@@ -87,8 +87,10 @@ def _checked(context: NightContext, symbol: str) -> _CheckedSymbol:
     revised = []
     if newest.is_grave:
         revised = [f"{symbol}: revised: {newest.revised}", *(each.strip() for each in voided(report.series))]
-    changed = bool(before) and before[-1].shown_score != newest.shown_score
-    moved = [f"{symbol} {newest.shown_score}, {before[-1].shown_score} before"] if changed else []
+    more = _more(before[-1], newest, config.accepted) if before else []
+    worse = (
+        [f"{symbol} {newest.shown_score}, {before[-1].shown_score} before: {'; '.join(more)}"] if more else []
+    )
     return _CheckedSymbol(
         score=report.score,
         findings=[
@@ -98,8 +100,20 @@ def _checked(context: NightContext, symbol: str) -> _CheckedSymbol:
         ],
         refusals=refusals,
         revised=revised,
-        news=[*moved, *refusals, *revised],
+        news=[*worse, *refusals, *revised],
     )  # fmt: skip
+
+
+def _more(before: CheckedSeries, newest: CheckedSeries, accepted: Sequence[str]) -> list[str]:
+    """Return the warnings of which there are more than before, but for kinds that are accepted."""
+    counts = {each["kind"]: each["count"] for each in before.findings}
+    return [
+        f"{each['kind']}: {each['sentence']}"
+        for each in newest.findings
+        if each["severity"] == "warning"
+        and each["kind"] not in accepted
+        and each["count"] > counts.get(each["kind"], 0)
+    ]
 
 
 def is_grave(finding: Finding, bars: Bars) -> bool:

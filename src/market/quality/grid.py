@@ -10,8 +10,8 @@ from lockstep.market.quality.finding import Finding, counted, listed
 
 # How far from a multiple of the tick a price may be, in ticks: decimals that are no binary fractions.
 _ROUNDING = 1e-3
-# What more than this share of the bars does is a trait of the file.
-_MOST = 0.5
+# What more than this share of the bars does is a trait of the file; what hardly any does, an average or two.
+_MOST, _FEW = 0.5, 0.01
 
 
 def off_grid(case: QualityCase) -> list[Finding]:
@@ -39,7 +39,13 @@ def off_grid(case: QualityCase) -> list[Finding]:
     if rows.size > _MOST * len(bars):
         sentence = f"{said}; is the tick size of {instrument.symbol} another one, or are prices adjusted?"
         return [Finding(kind="off_grid", where="all", count=int(rows.size), sentence=sentence)]
-    where = str(case.dates[rows[0]])
     return [
-        Finding(kind="off_grid", where=where, count=int(rows.size), sentence=said, spans=case.spans(rows))
+        Finding(
+            kind="off_grid",
+            where=str(case.dates[rows[0]]),
+            count=int(rows.size),
+            sentence=said,
+            severity="note" if rows.size <= _FEW * len(bars) else "warning",
+            spans=case.spans(rows),
+        )
     ]
