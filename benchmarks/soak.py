@@ -344,8 +344,8 @@ SOAKS = {
         module="research.agents.process",
     ),
     "small_model": Soak(
-        sentence="proposals of a small language model: refused or evaluated, never a crash; left out where it "
-        "is not installed",
+        sentence="proposals of a small language model: refused or evaluated, never a crash; left out where "
+        "it is not installed",
         count=10,
         run=_small_model,
         module="support.small_model",
