@@ -7,6 +7,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from operations.nightly.sessions import said_by_gate
 from research.report import page
 from research.report.page import Tile, count, percent, ratio, usd
 
@@ -36,6 +37,9 @@ def _tiles(report: Report) -> Iterator[Tile]:
     variants = sum(each["variants"] for each in report["spaces"])
     budget = report["budget"]
     yield Tile("Variants tonight", count(variants), "evaluated, counted and stored")
+    if sessions := report["sessions"]:
+        tried = sum(each["trials"] for each in sessions)
+        yield Tile("Strategies of agents", count(tried), f"tried in {_many(len(sessions), 'session')}")
     yield Tile("Winners in Backtrader", count(len(report["winners"])), "the same to the last bit")
     yield Tile("Registered tonight", count(len(report["registered"])), "for forward evidence")
     if budget:
@@ -100,7 +104,7 @@ def _of_agents(report: Report) -> Markup:
     rows = [
         (page.link(f"session {each['session']}", each["page"]), each["space"], each["symbol"],
          f"{count(each['trials'])} of {count(each['strategies'])}", ratio(each["fitness"], 3),
-         ratio(each.get("p_value"), 3), page.prose(f"{each['verdict']}: {each['reason']}"))
+         ratio(each.get("p_value"), 3), page.prose(said_by_gate(each)))
         for each in report["sessions"]
     ]  # fmt: skip
     return _table(
@@ -200,6 +204,10 @@ def _done(report: Report) -> Iterator[Markup]:
             ],
             "", "",
         )  # fmt: skip
+
+
+def _many(number: int, what: str) -> str:
+    return f"1 {what}" if number == 1 else f"{count(number)} {what}s"
 
 
 def _progress(run: Mapping[str, Any]) -> str:

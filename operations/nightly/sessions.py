@@ -6,7 +6,7 @@ cut goes on in whichever night comes next, as long as bars and code are its own.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -110,6 +110,12 @@ def _is(found: AgentSettings, asked: AgentSettings) -> bool:
         found = found.model_copy(update={"end": None})
     # As JSON: a date among the options of a researcher is a text in what is recorded.
     return found.model_dump(mode="json") == asked.model_dump(mode="json")
+
+
+def said_by_gate(judged: Mapping[str, Any]) -> str:
+    """Return what the gate said of a session of `gate`: the verdict in a word, and why."""
+    verdict, reason = str(judged["verdict"]), str(judged["reason"])
+    return reason if reason.startswith(verdict) else f"{verdict}: {reason}"
 
 
 def page_of_session(results: Path, number: int) -> Path:

@@ -9,7 +9,7 @@ from typing import Any
 from lockstep.errors import AgentError
 from operations.agents.registration import candidate_of
 from operations.nightly.context import NightContext, NightStep, read_json, write_json
-from operations.nightly.sessions import book_of
+from operations.nightly.sessions import book_of, said_by_gate
 from research.agents.database import FROZEN, AgentBook, SessionRecord
 from research.agents.gate import REFUSED, SessionVerdict, judge
 from research.pipeline.graph import Inputs
@@ -34,7 +34,7 @@ def work(context: NightContext, read: Inputs, folder: Path) -> str:
     write_json(folder, "gate", {"sessions": found, "notes": notes, "troubles": troubles})
     if not found:
         return "no session of agents is to be judged"
-    return "; ".join(f"session {each['session']}: {each['verdict']}: {each['reason']}" for each in found)
+    return "; ".join(f"session {each['session']}: {said_by_gate(each)}" for each in found)
 
 
 def _judged(book: AgentBook, record: SessionRecord, replays: int, notes: list[str]) -> Mapping[str, Any]:

@@ -21,7 +21,7 @@ from operations.contenders import (
     of_experiment,
 )
 from operations.nightly.context import REGISTERED, NightContext, NightStep, read_json, write_json
-from operations.nightly.sessions import book_of
+from operations.nightly.sessions import book_of, said_by_gate
 from operations.nightly.steps.candidates import PROPOSER
 from research.agents.database import REGISTERED as IN_BOOK
 from research.agents.gate import FORWARD, PASSED
@@ -149,7 +149,7 @@ def _turned_away(
         if each["verdict"] in enough.get(each["space"], ()):
             continue
         how = "; the space registers what passed" if each["verdict"] == FORWARD else ""
-        yield f"session {each['session']} of agents: {each['verdict']}: {each['reason']}{how}"
+        yield f"session {each['session']} of agents: {said_by_gate(each)}{how}"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
