@@ -63,11 +63,13 @@ def kills_with_models(count: int, seed: int) -> tuple[dict[str, Any], bool]:
     plan, drawn, different = plan_of(settings), random.Random(seed), Counter[str]()
     versions = cache_root() / "agents" / plan.key[:16]
     with tempfile.TemporaryDirectory() as place:
-        whole = _left(plan, Path(place) / "whole", versions)
+        # One folder for all: a model that was built is known by the folder of its store.
+        folder = Path(place) / "session"
+        whole = _left(plan, folder, versions)
         killed = []
-        for number in range(count):
+        for _ in range(count):
             at = drawn.randrange(_FEW + 2), drawn.uniform(0.0, _WITHIN)
-            left = _left(plan, Path(place) / str(number), versions, at)
+            left = _left(plan, folder, versions, at)
             killed.append(left.pop("lines before it died")[0])
             for name in whole.keys() - {"lines before it died"}:
                 different[name] += left[name] != whole[name]
@@ -86,7 +88,8 @@ def _left(
     plan: SessionPlan, folder: Path, versions: Path, kill: tuple[int, float] | None = None
 ) -> dict[str, Any]:
     """Make a session in a folder, killed once and completed where asked; returns the rows that it leaves."""
-    shutil.rmtree(versions, ignore_errors=True)
+    for each in (versions, folder):
+        shutil.rmtree(each, ignore_errors=True)
     folder.mkdir()
     environment = {
         **os.environ,

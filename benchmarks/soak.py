@@ -164,7 +164,12 @@ def _ab(count: int, seed: int) -> tuple[dict[str, Any], bool]:
 
 
 def _agents(count: int, seed: int) -> tuple[dict[str, Any], bool]:
-    found: tuple[dict[str, Any], bool] = of_tests("simulation.agent_sessions").soak(count, seed)
+    found: tuple[dict[str, Any], bool] = of_tests("simulation.agent_sessions").soak_noise(count, seed)
+    return found
+
+
+def _agents_edges(count: int, seed: int) -> tuple[dict[str, Any], bool]:
+    found: tuple[dict[str, Any], bool] = of_tests("simulation.agent_sessions").soak_edges(count, seed)
     return found
 
 
@@ -326,9 +331,15 @@ SOAKS = {
         module="simulation.ab_worlds",
     ),
     "agents": Soak(
-        sentence="sessions of research agents on noise, then on planted edges: promoted, and found",
+        sentence="sessions of research agents on noise: how many of them each gate promotes",
         count=1_000,
         run=_agents,
+        module="simulation.agent_sessions",
+    ),
+    "agents_edges": Soak(
+        sentence="sessions of research agents on planted edges, in worlds: found, and promoted",
+        count=100,
+        run=_agents_edges,
         module="simulation.agent_sessions",
     ),
     "agents_gate": Soak(

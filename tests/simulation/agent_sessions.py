@@ -202,30 +202,31 @@ _PLANTED: dict[str, Any] = {"size": 0.9, "sessions": 2_520}
 _PIECES = 20
 
 
-def soak(count: int, seed: int) -> tuple[dict[str, Any], bool]:
-    """Return what the gates promote of noise, what is found of edges, and whether all is as it must be."""
-    worlds, first = max(10, count // 10), seed * 1_000_000
+def soak_noise(count: int, seed: int) -> tuple[dict[str, Any], bool]:
+    """Return what the gates promote of noise, and whether that is within the bound; on all processors."""
+    sizes = [each.size for each in np.array_split(np.arange(count), _PIECES) if each.size]
+    firsts = seed * 1_000_000 + np.cumsum([0, *sizes[:-1]])
+    found = Counter[str]()
     with ProcessPoolExecutor() as pool:
-        sizes = [each.size for each in np.array_split(np.arange(count), _PIECES) if each.size]
-        firsts = first + np.cumsum([0, *sizes[:-1]])
         parts = [
             pool.submit(noise, size, first=int(begin), **_QUIET)
             for size, begin in zip(sizes, firsts, strict=True)
         ]
-        finding = pool.submit(edges, worlds, tuple(RESEARCHERS), first=first, **_PLANTED)
-        passing = pool.submit(power, max(5, worlds // 5), first=first, **_PLANTED)
-        found_in = Counter[str]()
         for part in parts:
-            found_in.update(part.result())
-            print(dict(found_in), flush=True)
-        planted, promoted = finding.result(), passing.result()
-    quiet = {**found_in, "bound": bound(count)}
-    found = {
-        "noise": {"replays a session at most": REPLAYS, "strategies": 40, "sessions of bars": 1_500, **quiet},
-        "planted edges": {"strategies": STRATEGIES, "sessions of bars": 2_520, **planted},
-        "planted edges promoted": {"sessions": max(5, worlds // 5), "promoted": promoted},
-    }
-    hits_of = {name: planted[name].get("hits", 0) for name in RESEARCHERS}
-    good = quiet["promoted"] <= quiet["bound"] < quiet["positive"] / 3
-    good &= hits_of["screen"] >= 0.8 * worlds
-    return found, good and promoted >= 0.8 * max(5, worlds // 5)
+            found.update(part.result())
+            print({name: found[name] for name in ("sessions", "promoted")}, flush=True)
+    told = {"replays a session at most": REPLAYS, "strategies": 40, "sessions of bars": 1_500, **found}
+    good = found["promoted"] <= bound(count) < found["positive"] / 3
+    return {**told, "bound": bound(count)}, good
+
+
+def soak_edges(count: int, seed: int) -> tuple[dict[str, Any], bool]:
+    """Return in how many planted worlds an edge is found, of every fifth whether it is promoted."""
+    with ProcessPoolExecutor() as pool:
+        finding = pool.submit(edges, count, tuple(RESEARCHERS), first=seed * 1_000_000, **_PLANTED)
+        passing = pool.submit(power, max(5, count // 5), first=seed * 1_000_000, **_PLANTED)
+        found, promoted = finding.result(), passing.result()
+    told = {"strategies": STRATEGIES, "sessions of bars": 2_520, **found}
+    judged_ones = max(5, count // 5)
+    good = found["screen"].get("hits", 0) >= 0.8 * count and promoted >= 0.8 * judged_ones
+    return {**told, "sessions judged": judged_ones, "promoted": promoted}, good
