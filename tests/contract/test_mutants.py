@@ -1353,7 +1353,7 @@ MUTANTS += [
         file="research/zoo/zoo.py",
         old="                found = self._known(key)\n                if found is None:\n",
         new="                if found is None:\n",
-        killer="tests/component/test_zoo_build.py::test_all_that_ask_at_once_train_once",
+        killer="tests/component/test_zoo_build.py::test_all_that_ask_at_once_train_once[sqlite--8]",
     ),
 ]
 
