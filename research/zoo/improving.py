@@ -75,7 +75,7 @@ class Past:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Comparison:
+class LossComparison:
     """A spec against another, or a constant, out of fold: on all bars that both answer, and the newer half.
 
     Markets change: what was better long ago only is not what the tail will show.
@@ -95,7 +95,7 @@ class Comparison:
         return math.nan if any(map(math.isnan, found)) else min(found)
 
     @classmethod
-    def of(cls, loss: Floats, other: Floats, lag: int) -> Comparison:
+    def of(cls, loss: Floats, other: Floats, lag: int) -> LossComparison:
         """Compare paired losses, float64 (n,) each, in the order of their bars."""
         middle = loss.size // 2
         return cls(
@@ -166,16 +166,16 @@ class ImprovementLoop:
             self._scored[spec.digest] = out_of_fold(self.bars, spec)
         return self._scored[spec.digest]
 
-    def compared(self, spec: ModelSpec, other: ModelSpec) -> Comparison:
+    def compared(self, spec: ModelSpec, other: ModelSpec) -> LossComparison:
         """Compare a spec with another out of fold."""
         one, two = self.scored(spec), self.scored(other)
         _, at, there = np.intersect1d(one.row, two.row, return_indices=True)
-        return Comparison.of(one.loss[at], two.loss[there], spec.horizon)
+        return LossComparison.of(one.loss[at], two.loss[there], spec.horizon)
 
-    def against_constant(self, spec: ModelSpec) -> Comparison:
+    def against_constant(self, spec: ModelSpec) -> LossComparison:
         """Compare a spec with the mean label of what it learned from, out of fold."""
         found = self.scored(spec)
-        return Comparison.of(found.loss, found.constant, spec.horizon)
+        return LossComparison.of(found.loss, found.constant, spec.horizon)
 
 
 def _by_chance(moves: Sequence[str], random: np.random.Generator, past: Past) -> list[str]:

@@ -25,7 +25,7 @@ from research.statistics.regimes import REGIMES
 from research.training import report_figures
 from research.training.importance import Attribution
 from research.zoo.labels import OUTPUTS, TARGETS
-from research.zoo.report_data import CONSTANT, LINEAR, Judged, ZooReport
+from research.zoo.report_data import CONSTANT, LINEAR, JudgedAnswers, ZooReport
 from research.zoo.usage import ZooVersion
 
 SECTIONS: Sections[ZooReport] = Sections("the page of a zoo model")
@@ -135,12 +135,12 @@ def _folds(found: ZooReport) -> Markup:
     return page.table(head, rows, foot=foot)
 
 
-def _losses(judged: Judged, part: slice | Floats) -> list[str]:
+def _losses(judged: JudgedAnswers, part: slice | Floats) -> list[str]:
     every = (judged.found.loss, *judged.rivals().values())
     return [figures(_mean(each[part])) for each in every]
 
 
-def _by_regime(judged: Judged) -> Markup:
+def _by_regime(judged: JudgedAnswers) -> Markup:
     rows = []
     for code, name in REGIMES.items():
         there = judged.regime == code
@@ -152,7 +152,7 @@ def _by_regime(judged: Judged) -> Markup:
     return page.table(("", "bars", "loss", "factor score", "linear score", "a constant"), rows)
 
 
-def _rivals(judged: Judged, horizon: int) -> Markup:
+def _rivals(judged: JudgedAnswers, horizon: int) -> Markup:
     rows = []
     for name, rival in judged.rivals().items():
         test = judged.against(rival, horizon)
@@ -230,7 +230,7 @@ def _labels_caption(found: ZooReport) -> str:
     return f"{count(found.labels.size)} labels, {told}{left}. By year.{learned}"
 
 
-def _cumulative(judged: Judged) -> go.Figure:
+def _cumulative(judged: JudgedAnswers) -> go.Figure:
     """Draw by how much the losses of each rival exceed the model's, summed up (Goyal and Welch 2008)."""
     drawn = figure(320, hovermode="x unified")
     dates = [str(each) for each in judged.dates]

@@ -51,7 +51,7 @@ _SAME_LOSS = 1e-9
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Judged:
+class JudgedAnswers:
     """A model on n bars that it had not learned from, beside what knows less; see `OutOfFold`.
 
     dates     session dates of the bars, datetime64[D] (n,); regime: codes of `REGIMES`, float64 (n,), or NaN
@@ -101,8 +101,8 @@ class ZooReport:
     labels: Floats
     label_dates: Dates
     left_out: int
-    out_of_fold: Judged
-    hold_out: Judged | None
+    out_of_fold: JudgedAnswers
+    hold_out: JudgedAnswers | None
     remeasured: float
     calibration: Calibration
     importance: FeatureImportance
@@ -176,7 +176,9 @@ def _same(recorded: float | None, measured: float) -> bool:
     return recorded is None or abs(recorded - measured) <= _SAME_LOSS
 
 
-def _walked(bars: LearningBars, spec: ModelSpec, samples: LabelledBars) -> tuple[Judged, FeatureImportance]:
+def _walked(
+    bars: LearningBars, spec: ModelSpec, samples: LabelledBars
+) -> tuple[JudgedAnswers, FeatureImportance]:
     """Judge a spec fold by fold, and shuffle every feature in each, with the fold's own model."""
     found, moved, linear, factors, learned_from = [], [], [], [], []
     for number, (learned, part) in enumerate(folds(samples, spec.horizon)):
@@ -187,7 +189,7 @@ def _walked(bars: LearningBars, spec: ModelSpec, samples: LabelledBars) -> tuple
         moved.append(_moved(spec, pipeline, samples, part, number))
         learned_from.append(learned.size)
     whole = OutOfFold.joined(found)
-    judged = Judged(
+    judged = JudgedAnswers(
         found=whole,
         dates=bars.sessions[whole.row],
         regime=regimes_of(bars)[whole.row],
@@ -222,7 +224,7 @@ def _moved(spec: ModelSpec, pipeline: Any, samples: LabelledBars, part: Rows, fo
 
 def _later(
     build: ModelBuild, pipeline: Any, data_dir: Path | None, ledger: Ledger, purpose: str, now: datetime
-) -> Judged:
+) -> JudgedAnswers:
     """Judge the very bundle on all bars after its training; the look is counted before they are read."""
     bars = bars_of(build, data_dir, later=True)
     assert build.dates.end is not None
@@ -238,7 +240,7 @@ def _later(
             "features and a label; wait for more, or leave out --hold-out"
         )
     found = judged_on(build.spec, pipeline, samples, learned, part)
-    return Judged(
+    return JudgedAnswers(
         found=found,
         dates=bars.sessions[found.row],
         regime=regimes_of(bars)[found.row],

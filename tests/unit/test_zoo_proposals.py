@@ -10,7 +10,7 @@ import pytest
 from scipy.stats import spearmanr
 
 from lockstep.market.loader import load_history
-from research.zoo.improving import COURSE, Comparison, ImprovementLoop, Past, catalogue_of
+from research.zoo.improving import COURSE, ImprovementLoop, LossComparison, Past, catalogue_of
 from research.zoo.learning import LearningBars
 from research.zoo.model_spec import ModelSpec
 from research.zoo.moves import (
@@ -181,18 +181,18 @@ class TestComparison:
         """1,000 bars of which the newer half shows half as much: a tail of 250 should show what that does."""
         random = np.random.default_rng(3)
         gain = np.repeat([0.4, 0.2], 500) + random.normal(size=1_000)
-        found = Comparison.of(np.zeros(1_000), gain, 1)
+        found = LossComparison.of(np.zeros(1_000), gain, 1)
         newer = PairedTest.of(np.zeros(500), gain[500:], 1)
         assert found.better
         assert found.expected(250) == pytest.approx(newer.z * 0.5**0.5)
 
     def test_what_was_better_long_ago_only_is_not_better(self) -> None:
         gain = np.repeat([0.5, -0.1], 500) + np.random.default_rng(1).normal(size=1_000)
-        found = Comparison.of(np.zeros(1_000), gain, 1)
+        found = LossComparison.of(np.zeros(1_000), gain, 1)
         assert found.whole.difference > 0
         assert not found.better
         assert found.expected(250) < 0
 
     def test_too_few_bars_promise_nothing(self) -> None:
         gain = np.random.default_rng(1).normal(size=150)
-        assert np.isnan(Comparison.of(np.zeros(150), gain, 1).expected(100))
+        assert np.isnan(LossComparison.of(np.zeros(150), gain, 1).expected(100))
