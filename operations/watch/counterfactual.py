@@ -15,6 +15,7 @@ import numpy as np
 
 from lockstep.live.traded import TradedModel
 from lockstep.market.bars import Bars
+from lockstep.market.continuous import following_closes
 from lockstep.market.dates import DateRange
 from lockstep.market.history import History
 from lockstep.metrics import Floats
@@ -94,7 +95,7 @@ def _followed_by(bars: Bars, row: int, side: int) -> float:
     """Return what followed a signal on a side, NaN while the next bar is not settled or the side unknown."""
     if not side or row + 1 >= len(bars):
         return math.nan
-    return float(following(bars.close[row], bars.close[row + 1], side))
+    return float(following(bars.close[row], following_closes(bars.rows(row, row + 2))[0], side))
 
 
 def settled_outcome(outcome: SignalOutcome, trip: FollowedSignal) -> SignalOutcome:

@@ -21,6 +21,7 @@ from lockstep.errors import DataError
 from lockstep.market import reach
 from lockstep.market.bars import BAR_COLUMNS, PRICE_COLUMNS, Adjustment, Bars, Flags, Floats, Stamps
 from lockstep.market.config import load_instruments
+from lockstep.market.continuous import require_one_contract
 from lockstep.market.history import SeriesKey
 from research.ledger.append_only import FirstSeenRow
 from research.ledger.chain import append_rows, table_of
@@ -59,6 +60,7 @@ def see(
     Where the series is adjusted and was adjusted anew since, the new bars are brought to the stored level.
     DataError for a bar from the future, and for an adjusted series whose stored part moved by no constant.
     """
+    require_one_contract(bars, "the record of bars as first seen")
     present = int(np.datetime64(now.replace(tzinfo=None), "ns").astype(np.int64))
     if len(bars) and bars.end[-1] > present:
         newest = np.datetime64(int(bars.end[-1]), "ns").astype("M8[m]")

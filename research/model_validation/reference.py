@@ -19,6 +19,7 @@ from lockstep import metrics
 from lockstep.errors import DataError, LockstepError
 from lockstep.features.batch import BatchFeatures
 from lockstep.market.bars import Bars
+from lockstep.market.continuous import following_closes, levels
 from lockstep.metrics import Dates, Integers
 from lockstep.monitoring.calibration import probability_scores
 from lockstep.monitoring.feature_history import FeatureHistory
@@ -74,7 +75,7 @@ def reference_outcomes(case: ValidationCase) -> ReferenceOutcomes:
         return ReferenceOutcomes(**trades)
     found, data = case.separate, case.outcome.dataset
     close, row = _bars(case).close, data.row[found.sample]
-    followed = following(close[row], close[row + 1], data.side[found.sample])
+    followed = following(close[row], following_closes(_bars(case))[row], data.side[found.sample])
     # What followed a close of 0 is no number, and a desk makes no bet on it either.
     known = np.isfinite(followed)
     return ReferenceOutcomes(
@@ -129,8 +130,10 @@ def probability_history(case: ValidationCase) -> FeatureHistory | None:
 
 def regime_reference(case: ValidationCase) -> RegimeReference:
     """Return the filter of the traded series' session returns; DataError where they are too few for it."""
-    close = _bars(case).close[_sessions(case)[1]]
-    returns = following(close[:-1], close[1:], 1.0)
+    lasts = _sessions(case)[1]
+    close = _bars(case).close[lasts]
+    after = close[1:] if _bars(case).rolls is None else close[:-1] + np.diff(levels(_bars(case)).close[lasts])
+    returns = following(close[:-1], after, 1.0)
     return RegimeReference.of(returns, fitted_filter(returns[np.isfinite(returns)]))
 
 

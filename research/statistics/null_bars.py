@@ -21,6 +21,7 @@ import numpy as np
 
 from lockstep.errors import ConfigError
 from lockstep.market.bars import Bars, Flags, Floats
+from lockstep.market.continuous import require_one_contract
 from lockstep.market.history import History
 
 
@@ -59,6 +60,7 @@ def redrawn(bars: Bars, turned: Flags) -> Bars:
     prices or one of them is not positive. Less their means they change their sign; the wicks change places.
     Then the means are what they were. The first bar, which has no close before, is measured from its open.
     """
+    require_one_contract(bars, "the null of redrawn bars")
     points = bars.adjustment == "difference" or not bool((bars.low > 0.0).all())
     prices = np.array([bars.open, bars.high, bars.low, bars.close])
     opened, high, low, closed = prices if points else np.log(prices)

@@ -14,6 +14,7 @@ import numpy as np
 
 from lockstep.errors import DataError
 from lockstep.market.bars import Bars, Floats
+from lockstep.market.continuous import require_one_contract
 from lockstep.market.dates import DateRange
 from lockstep.market.history import History, Market, SeriesKey
 from lockstep.market.instrument import traded_symbol
@@ -33,7 +34,7 @@ class StressWorld:
 
     def traded(self, symbol: str) -> Bars:
         """Return the bars that a symbol is traded on, the whole history."""
-        return self.members[symbol].history.series(self.key(symbol))
+        return require_one_contract(self.members[symbol].history.series(self.key(symbol)), "stress")
 
     def key(self, symbol: str) -> SeriesKey:
         """Return which series a lane trades."""

@@ -25,6 +25,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from lockstep.errors import TrainingError
 from lockstep.market.bars import Bars, Floats
+from lockstep.market.continuous import levels
 from lockstep.models.tasks import PROBABILITY, STATE, VALUE, Output
 from lockstep.settings import suggestion
 from research.zoo.model_spec import Task
@@ -85,6 +86,7 @@ def labels(bars: Bars, task: Task, horizon: int, label: str = USUAL) -> BarLabel
         raise TrainingError(
             f"{bars.symbol} {task}: label {label!r}: must be one of {known}{suggestion(label, LABELS[task])}"
         )
+    bars = levels(bars)
     if task in ("volatility", "regime") and bars.adjustment == "difference":
         raise TrainingError(
             f"{bars.symbol} {task}: its label is a share of the price, and these bars are adjusted by "

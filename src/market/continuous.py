@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from lockstep.errors import DataError
-from lockstep.market.bars import BAR_COLUMNS, PRICE_COLUMNS, Bars
+from lockstep.market.bars import BAR_COLUMNS, PRICE_COLUMNS, Bars, Floats
 from lockstep.market.rolls import AHEAD, FOLDER, Rolls, RollTable
 from lockstep.market.sessions import Session
 
@@ -109,6 +109,21 @@ def _require_a_way_out(bars: Bars, rolls: Rolls, number: int, session: Session) 
 def levels(bars: Bars) -> Bars:
     """Return bars whose differences are the market's: contracts adjusted as a whole, others as they are."""
     return bars if bars.rolls is None else adjusted(bars)
+
+
+def following_closes(bars: Bars) -> Floats:
+    """Return the close after each bar but the last as its own contract sees it, float64 (n - 1,)."""
+    return bars.close[1:] if bars.rolls is None else bars.close[:-1] + np.diff(levels(bars).close)
+
+
+def require_one_contract(bars: Bars, what: str) -> Bars:
+    """Return bars that are of one contract, or were adjusted; DataError where `what` knows of no rolls."""
+    if bars.rolls is not None:
+        raise DataError(
+            f"{bars.source}: raw contracts with a roll table, and {what} knows of no rolls; declare "
+            "adjustment: difference for their source"
+        )
+    return bars
 
 
 def adjusted(bars: Bars, *, to: int | None = None) -> Bars:

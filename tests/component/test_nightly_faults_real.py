@@ -15,7 +15,8 @@ import pytest
 
 from research.ledger import database
 from research.ledger.database import Database
-from support.nights import ForkedNight, dump, nights, space, written
+from support.forked_nights import ForkedNight
+from support.nights import dump, nights, space, written
 from support.planted import SourceCopy
 
 TINY = space(

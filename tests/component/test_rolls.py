@@ -10,15 +10,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lockstep.errors import DataError
+from lockstep.errors import DataError, TrainingError
 from lockstep.features.batch import BatchFeatures
 from lockstep.features.feature_registry import FeatureRegistry
 from lockstep.features.streaming import WindowFeatures
 from lockstep.market.bars import PRICE_COLUMNS, Bars, Floats
-from lockstep.market.continuous import adjusted, stitched
+from lockstep.market.continuous import adjusted, following_closes, require_one_contract, stitched
 from lockstep.market.roll_rules import RollRule, build_table, by_session, differences
 from lockstep.market.rolls import AHEAD, NEXT, Roll, RollTable
 from lockstep.market.timeframe import DAILY, Timeframe
+from research.ledger.first_seen import see
+from research.statistics.null_bars import redrawn
+from research.zoo.labels import labels
 from support.contracts import (
     KEY,
     PAIR_KEY,
@@ -32,6 +35,7 @@ from support.contracts import (
     table,
     uncut,
 )
+from support.evidence import NOW
 from support.feature_checks import MODIFIED, assert_same_bits, prepared, streamed
 from support.markets import CME, MINUTE
 
@@ -278,3 +282,24 @@ def test_within_a_day_the_last_ten_minutes_or_the_last_bar_but_one_decide() -> N
         assert ends[near == AHEAD].tolist() == [
             each for each in ends.tolist() if each >= day.close - first * MINUTE
         ]
+
+
+def test_what_follows_a_bar_is_what_its_contracts_did() -> None:
+    whole, bars = adjusted(raw("ES"), to=0), raw("ES")
+    np.testing.assert_array_equal(following_closes(bars) - bars.close[:-1], np.diff(whole.close))
+    assert following_closes(whole).tolist() == whole.close[1:].tolist()
+    judged = labels(bars, "direction", 5).judged
+    np.testing.assert_array_equal(judged, labels(whole, "direction", 5).judged)
+    jumps = labels(replace(bars, rolls=None), "direction", 5).judged
+    assert (jumps[:-5] != judged[:-5]).any(), "the control: prices that jump have other labels"
+
+
+def test_what_knows_of_no_rolls_refuses_them() -> None:
+    bars = raw("ES")
+    with pytest.raises(DataError, match="the null of redrawn bars knows of no rolls"):
+        redrawn(bars, np.zeros(len(bars), dtype=np.bool_))
+    with pytest.raises(DataError, match="as first seen knows of no rolls"):
+        see(None, KEY, bars, now=NOW, source="a file")  # type: ignore[arg-type]
+    with pytest.raises(TrainingError, match="adjusted by differences"):
+        labels(bars, "volatility", 5)
+    assert require_one_contract(adjusted(bars), "anything").adjustment == "difference"

@@ -55,7 +55,7 @@ class Factory:
     folder: Path
     bars: Mapping[str, Bars]
     rules: Mapping[str, Any]
-    accepted: tuple[str, ...] = ("stale_open", "spike", "jump")
+    accepted: tuple[str, ...] = ("stale_open", "spike", "jump", "off_grid")
     _lines: dict[str, list[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
