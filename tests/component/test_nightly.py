@@ -129,7 +129,10 @@ def grown(folder: Path, day: str) -> None:
 def of_futures(folder: Path, day: str, hour: int = 12, **changes: Any) -> Nights:
     """Return the nights of a folder with the bars of NQ, on the day after a session."""
     now = datetime.fromisoformat(day).replace(tzinfo=UTC) + timedelta(days=1, hours=hour)
-    content = {"symbols": ["NQ"], "data_dir": str(folder / "futures_daily"), "spaces": [TINY], **ALWAYS}
+    content = {
+        "symbols": ["NQ"], "data_dir": str(folder / "futures_daily"), "spaces": [TINY], **ALWAYS,
+        "accepted": ["off_grid"],
+    }  # fmt: skip
     return nights(folder, now=now, **{**content, **changes})
 
 

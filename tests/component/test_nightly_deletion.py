@@ -42,7 +42,10 @@ def night_of(folder: Path, day: str, **changes: Any) -> Nights:
     bars = bars_until(day)
     write_bars(folder / "futures_daily", bars.rows(len(bars) - 1_000, len(bars)), "NQ")
     now = datetime.combine(date.fromisoformat(day) + timedelta(days=1), datetime.min.time(), UTC)
-    given = {"symbols": ["NQ"], "data_dir": str(folder / "futures_daily"), "spaces": [TINY], **KEPT}
+    given = {
+        "symbols": ["NQ"], "data_dir": str(folder / "futures_daily"), "spaces": [TINY], **KEPT,
+        "accepted": ["off_grid"],
+    }  # fmt: skip
     return nights(folder, now=now + timedelta(hours=12), **{**given, **changes})
 
 
