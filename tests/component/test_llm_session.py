@@ -36,7 +36,7 @@ from support.llm_server import (
 from support.llm_sessions import NOBODY, RECORDED, STRATEGIES, llm_session
 from support.nights import dump
 
-LEDGER = "a3ee045c9a60"
+LEDGER = "cddf651c5175"
 COLUMN = "model:COMP_volatility_h1@v3#3f2a9c1b04de"
 ZOO = KnownModel(
     name="volatility_h1", version="v3", column=COLUMN, spec=ModelSpec(task="volatility", features=("ibs",)),

@@ -361,9 +361,15 @@ def test_a_hash_decides_which_model_is_meant(store: ModelStore, column: str) -> 
 @pytest.mark.parametrize(
     ("spell", "error", "reason"),
     [
-        (lambda it: it.replace("v1", "v2"), UnknownFeature, "version 'v2': not in the manifest"),
+        (lambda it: it.replace("v1", "v2"), FeatureError, "another version: this hash is that of {column};"),
+        (lambda it: f"{it[:-12]}{'0' * 12}".replace("v1", "v2"), UnknownFeature, "'v2': not in the manifest"),
         (lambda it: it.replace("ES", "EX"), UnknownFeature, "instrument 'EX': not in the manifest"),
-        (lambda it: it.replace("ES", "ES_regime"), UnknownFeature, "model 'regime': not in the manifest"),
+        (lambda it: it.replace("ES", "ES_regime"), FeatureError, "another task: .* that of {column}"),
+        (
+            lambda it: f"{it[:-12]}{'0' * 12}".replace("ES", "ES_regime"),
+            UnknownFeature,
+            "model 'regime': not in the manifest",
+        ),
         (lambda it: it.partition("#")[0], FeatureError, "write model:NAME@vN#HASH, .*: {column}$"),
         (lambda it: "model:ES", FeatureError, "write model:NAME@vN#HASH, .*: {column}$"),
         (lambda it: "model:ES@production", FeatureError, "write model:NAME@vN#HASH, .*: {column}$"),
