@@ -141,7 +141,7 @@ class QualityPage:
             ("Only there", "bars that are missing here", count(found.only_there)),
         ]
         said = [_sentence(each) for each in found.findings]
-        content = page.joined(page.facts_table(rows), page.notes(said) if said else Markup())
+        content = page.joined(page.facts_table(rows), *([page.notes(said)] if said else []))
         yield page.card(f"Compared with {found.other}", content, classes="wide")
 
     def _history(self) -> Iterator[Markup]:

@@ -32,7 +32,7 @@ def redrawn_history(history: History, seed: int | Sequence[int]) -> History:
 
     >>> from lockstep.market.loader import load_history
     >>> history = load_history("SPX", start="2010-01-04", end="2010-12-31")
-    >>> (key,) = history.bars
+    >>> key = next(iter(history.bars))
     >>> made = redrawn_history(history, 1).series(key)
     >>> made.close[[0, -1]].round(2) == history.series(key).close[[0, -1]].round(2)
     array([ True,  True])

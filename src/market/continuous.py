@@ -136,16 +136,16 @@ def adjusted(bars: Bars, *, to: int | None = None) -> Bars:
     >>> from lockstep.market.rolls import Roll
     >>> from lockstep.market import DAILY, load_instruments
     >>> market = load_instruments().market("ES")
-    >>> end = market.session.nominal_close(np.array(["2024-03-08", "2024-03-11"], dtype="M8[D]"))
+    >>> end = market.session.nominal_close(np.array(["2024-03-07", "2024-03-08", "2024-03-11"], dtype="M8[D]"))
     >>> table = RollTable(symbol="ES", rolls=(
     ...     Roll("ESH24", "ESM24", date(2024, 3, 11), 218, "volume", "0" * 16),))
     >>> def flat(level):
-    ...     prices = dict.fromkeys(("open", "high", "low", "close"), [level, level])
-    ...     return Bars(symbol="ES", timeframe=DAILY, end=end, volume=[1, 1], **prices)
+    ...     prices = dict.fromkeys(("open", "high", "low", "close"), [level] * 3)
+    ...     return Bars(symbol="ES", timeframe=DAILY, end=end, volume=[1] * 3, **prices)
     >>> contracts = {"ESH24": flat(5100.0), "ESM24": flat(5154.5)}
     >>> raw = stitched(table, contracts, market.session, 0.25, source="two contracts")
     >>> raw.close, adjusted(raw).close
-    (array([5100. , 5154.5]), array([5154.5, 5154.5]))
+    (array([5100. , 5100. , 5154.5]), array([5154.5, 5154.5, 5154.5]))
     """
     rolls = bars.rolls
     if rolls is None or not len(bars):
