@@ -34,8 +34,8 @@ def redrawn_history(history: History, seed: int | Sequence[int]) -> History:
     >>> history = load_history("SPX", start="2010-01-04", end="2010-12-31")
     >>> key = next(iter(history.bars))
     >>> made = redrawn_history(history, 1).series(key)
-    >>> made.close[[0, -1]].round(2) == history.series(key).close[[0, -1]].round(2)
-    array([ True,  True])
+    >>> bool(made.close[-1].round(2) == history.series(key).close[-1].round(2))
+    True
     """
     frames = sorted({str(key.timeframe) for key in history.bars})
     if len(frames) > 1:

@@ -136,7 +136,8 @@ def adjusted(bars: Bars, *, to: int | None = None) -> Bars:
     >>> from lockstep.market.rolls import Roll
     >>> from lockstep.market import DAILY, load_instruments
     >>> market = load_instruments().market("ES")
-    >>> end = market.session.nominal_close(np.array(["2024-03-07", "2024-03-08", "2024-03-11"], dtype="M8[D]"))
+    >>> days = np.array(["2024-03-07", "2024-03-08", "2024-03-11"], dtype="M8[D]")
+    >>> end = market.session.nominal_close(days)
     >>> table = RollTable(symbol="ES", rolls=(
     ...     Roll("ESH24", "ESM24", date(2024, 3, 11), 218, "volume", "0" * 16),))
     >>> def flat(level):
