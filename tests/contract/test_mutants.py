@@ -292,6 +292,7 @@ MUTANTS = [
         old="revision(known[-1].digest, bars, session) if known",
         new="revision(digest, bars, session) if known",
         killer="tests/component/test_quality_history.py::TestHistory",
+        compiled=True,
     ),
     Mutant(
         row="a missing session spoils the one after it",
@@ -801,7 +802,7 @@ MUTANTS += [
         file="research/backtest/loop.py",
         old=" and code != OUTSIDE_SESSION",
         new="",
-        killer=f"{SAME}[3]",
+        killer=SAME,
     ),
     Mutant(
         row="a portfolio's referee looks at the account alone",
