@@ -292,7 +292,6 @@ MUTANTS = [
         old="revision(known[-1].digest, bars, session) if known",
         new="revision(digest, bars, session) if known",
         killer="tests/component/test_quality_history.py::TestHistory",
-        compiled=True,
     ),
     Mutant(
         row="a missing session spoils the one after it",

@@ -194,7 +194,9 @@ def copied_sessions(case: QualityCase) -> list[Finding]:
     least = 1 if bars.timeframe.is_session else _LEAST_COPIED
     hashes = np.zeros(starts.size, dtype=np.uint64)
     columns = np.stack([getattr(bars, name).view(np.uint64) for name in BAR_COLUMNS])
-    fill_hashes(columns, np.append(starts, len(bars)), hashes)
+    # Words wrap around: that is what a hash does, and only plain Python says so.
+    with np.errstate(over="ignore"):
+        fill_hashes(columns, np.append(starts, len(bars)), hashes)
     ranged = np.add.reduceat((bars.high > bars.low) & (bars.volume > 0), starts) >= least
     _, first, back = np.unique(hashes, return_index=True, return_inverse=True)
     copied = (first[back] != np.arange(starts.size)) & ranged & (lengths >= least)
