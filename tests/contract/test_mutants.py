@@ -801,7 +801,7 @@ MUTANTS += [
         file="research/backtest/loop.py",
         old=" and code != OUTSIDE_SESSION",
         new="",
-        killer=SAME,
+        killer=f"{SAME}[4]",
     ),
     Mutant(
         row="a portfolio's referee looks at the account alone",
